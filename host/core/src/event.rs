@@ -1,0 +1,113 @@
+//! Records as a log holds them, and where they stand in it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// A topic's name. Cheap to clone.
+pub type Topic = Arc<str>;
+
+/// The number of a partition within its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Partition(pub i32);
+
+/// A position within a partition; the first record ever written has offset 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Offset(pub i64);
+
+impl Offset {
+    /// The position after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// Milliseconds since 1970-01-01T00:00:00Z, as Kafka counts them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Timestamp(pub i64);
+
+/// One partition of one topic.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPartition {
+    /// The topic.
+    pub topic: Topic,
+    /// The partition within it.
+    pub partition: Partition,
+}
+
+impl TopicPartition {
+    /// Names a partition of `topic`.
+    pub fn new(topic: impl Into<Topic>, partition: i32) -> Self {
+        Self { topic: topic.into(), partition: Partition(partition) }
+    }
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.topic, self.partition)
+    }
+}
+
+/// A header of a record. Names may repeat and keep their order; a value may be null.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Header {
+    /// The header's name.
+    pub name: String,
+    /// The header's value, or null.
+    pub value: Option<Bytes>,
+}
+
+impl Header {
+    /// A header with a value.
+    pub fn new(name: impl Into<String>, value: impl Into<Bytes>) -> Self {
+        Self { name: name.into(), value: Some(value.into()) }
+    }
+}
+
+/// A record as read from a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The partition it was read from.
+    pub source: TopicPartition,
+    /// Its position there.
+    pub offset: Offset,
+    /// When it was produced.
+    pub timestamp: Timestamp,
+    /// Its key, or null.
+    pub key: Option<Bytes>,
+    /// Its value, or null (a tombstone on compacted topics).
+    pub value: Option<Bytes>,
+    /// Its headers, in order.
+    pub headers: Vec<Header>,
+}
+
+/// A record to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRecord {
+    /// The topic to write to.
+    pub topic: Topic,
+    /// The partition, or none to let the partitioner choose by the key (murmur2, as the Java clients do).
+    pub partition: Option<Partition>,
+    /// When it was produced, or none for the log's clock.
+    pub timestamp: Option<Timestamp>,
+    /// Its key, or null.
+    pub key: Option<Bytes>,
+    /// Its value, or null.
+    pub value: Option<Bytes>,
+    /// Its headers, in order.
+    pub headers: Vec<Header>,
+}

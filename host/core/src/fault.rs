@@ -1,0 +1,77 @@
+//! What went wrong, named by its remedy: the event's (its failure policy), the task's (give up the partition and start
+//! again from what is committed), the host's (stop).
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// Why one delivery failed. All effects of that delivery are dropped and the failure policy decides.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{kind}: {detail}")]
+pub struct EventFault {
+    /// What kind of failure it was.
+    pub kind: EventFaultKind,
+    /// What happened, for a person: one line.
+    pub detail: String,
+}
+
+impl EventFault {
+    /// A fault of `kind` that tells `detail`.
+    pub fn new(kind: EventFaultKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into() }
+    }
+}
+
+/// The kinds of failure of one delivery. [`EventFaultKind::name`] is what dead-letter headers and metrics carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventFaultKind {
+    /// The value's bytes do not decode by its schema, or name a schema that is not known.
+    Decode,
+    /// The value is null where the component expects one.
+    NullValue,
+    /// The value is larger than the component's limit.
+    TooLarge,
+    /// The handler answered with an error that trying again cannot cure.
+    Rejected,
+    /// The handler answered with an error that may pass.
+    Failed,
+    /// The handler trapped.
+    Trap,
+    /// The handler ran past its deadline.
+    Deadline,
+    /// The handler asked for more memory than its limit.
+    Memory,
+    /// The handler emitted a value that its topic's schema cannot hold, or that the log cannot take.
+    Emit,
+}
+
+impl EventFaultKind {
+    /// The stable name, as written to headers and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::NullValue => "null-value",
+            Self::TooLarge => "too-large",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+            Self::Trap => "trap",
+            Self::Deadline => "deadline",
+            Self::Memory => "memory",
+            Self::Emit => "emit",
+        }
+    }
+
+    /// Whether the same delivery, tried again, may end otherwise. Handlers are deterministic, so a trap is not cured by
+    /// trying again; a deadline may have been missed because the machine was busy.
+    #[must_use]
+    pub const fn may_pass(self) -> bool {
+        matches!(self, Self::Failed | Self::Deadline)
+    }
+}
+
+impl fmt::Display for EventFaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,3 @@
+//! Heddle: a runtime for event-driven services.
+
+pub mod log;

@@ -1,0 +1,197 @@
+//! The log: a transactional, partitioned log with consumer groups, as the runtime needs it.
+//!
+//! ```text
+//!  worker ──> Member   one consumer group member and its transactional producer: poll, send, commit, abort
+//!  cli    ──> Reader   reads partitions without a group, committed records only
+//!         ──> Log      topics, offsets, plain writes
+//! ```
+//!
+//! Two implementations pass one conformance suite: the embedded log and Apache Kafka.
+//! All calls block; callers are plain threads.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use heddle_core::event::{NewRecord, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
+use thiserror::Error;
+
+/// A log. Cheap to share; every method may be called from any thread.
+pub trait Log: Send + Sync {
+    /// All topics, sorted by name.
+    fn topics(&self) -> Result<Vec<TopicInfo>, LogError>;
+
+    /// Creates a topic. Fails with [`LogError::TopicExists`] if it is there already.
+    fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError>;
+
+    /// The first offset still held and the offset that the next committed record will have ("high watermark"; under a
+    /// transaction still open, the first offset it wrote), of every partition of `topic`.
+    fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError>;
+
+    /// The committed positions of `group` in the given partitions; absent where nothing was committed.
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Offset>, LogError>;
+
+    /// Writes records outside of any group, durable when this returns. Returns where each one went, in order.
+    fn append(&self, records: &[NewRecord]) -> Result<Vec<(TopicPartition, Offset)>, LogError>;
+
+    /// Reads partitions from given positions, without a group. Only committed records are seen.
+    fn reader(&self, from: &[(TopicPartition, Start)]) -> Result<Box<dyn Reader>, LogError>;
+
+    /// Joins a consumer group with a transactional producer of its own.
+    fn join(&self, options: &MemberOptions) -> Result<Box<dyn Member>, LogError>;
+}
+
+/// One member of a consumer group together with its transactional producer ("exactly once v2": the group's metadata
+/// travels with the offsets, so a member that was replaced cannot commit).
+///
+/// A transaction begins with the first [`send`](Member::send) or [`commit`](Member::commit) after the last one ended.
+pub trait Member: Send {
+    /// Waits up to `timeout` for something to happen. An empty answer means that nothing did.
+    ///
+    /// Never hands out a rebalance in the middle: after [`Polled::Revoking`] no record of those partitions comes any more, and the
+    /// group waits until [`release`](Member::release) is called.
+    fn poll(&mut self, timeout: Duration) -> Result<Polled, LogError>;
+
+    /// Adds a record to the open transaction. Does not wait for the log; a failure may surface at commit.
+    fn send(&mut self, record: NewRecord) -> Result<(), LogError>;
+
+    /// Commits what was sent together with the positions at which the group goes on. After `Ok` both are durable and visible.
+    fn commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError>;
+
+    /// Drops what was sent since the last commit. The member's read position is not moved: see [`rewind`](Member::rewind).
+    fn abort(&mut self) -> Result<(), LogError>;
+
+    /// Goes back to the committed positions of the assigned partitions (or where `start` says, if nothing is committed): used after an abort.
+    fn rewind(&mut self) -> Result<(), LogError>;
+
+    /// Ends a revocation that [`poll`](Member::poll) announced; call after committing or aborting what those partitions contributed.
+    fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError>;
+
+    /// Leaves the group at once, without committing. Open work is aborted.
+    fn leave(self: Box<Self>) -> Result<(), LogError>;
+}
+
+/// What [`Member::poll`] found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Polled {
+    /// Records, in order within each partition; may be empty.
+    Records(Vec<Record>),
+    /// These partitions were added; reading starts at the committed position.
+    Assigned(Vec<TopicPartition>),
+    /// These partitions are about to go to another member: finish their work, then [`Member::release`].
+    Revoking(Vec<TopicPartition>),
+    /// These partitions are gone already (session expired): drop their work, then [`Member::release`].
+    Lost(Vec<TopicPartition>),
+}
+
+/// How to join a group.
+#[derive(Debug, Clone)]
+pub struct MemberOptions {
+    /// The consumer group.
+    pub group: String,
+    /// The topics consumed. All of them must exist.
+    pub topics: Vec<Topic>,
+    /// Identifies the producer across restarts: a second one with the same id fences the first.
+    pub transactional_id: String,
+    /// Static membership: a member that comes back under this id within the session timeout gets its partitions back without a rebalance.
+    pub instance_id: Option<String>,
+    /// Where to start in a partition the group has no committed position for.
+    pub start: Start,
+    /// The most records one poll hands out.
+    pub batch_records_max: usize,
+}
+
+/// Where reading starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// The first record still held.
+    Beginning,
+    /// The end: only what comes from now on.
+    End,
+    /// This offset.
+    At(Offset),
+}
+
+/// Reads partitions without a group.
+pub trait Reader: Send {
+    /// Waits up to `timeout` for committed records. An empty answer means that there are none now.
+    fn poll(&mut self, timeout: Duration) -> Result<Vec<Record>, LogError>;
+
+    /// The position after the last record handed out (or skipped as aborted), per partition: where reading would go on.
+    fn positions(&self) -> Result<BTreeMap<TopicPartition, Offset>, LogError>;
+}
+
+/// A topic to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Its name.
+    pub name: String,
+    /// How many partitions.
+    pub partitions: i32,
+    /// How many copies; ignored by the embedded log. `None`: the broker's default.
+    pub replication: Option<i16>,
+    /// Kafka's topic options; the embedded log honours `cleanup.policy`, `retention.ms`, `retention.bytes`, `max.message.bytes` and refuses others.
+    pub options: BTreeMap<String, String>,
+}
+
+/// A topic that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// Its name.
+    pub name: String,
+    /// How many partitions it has.
+    pub partitions: i32,
+}
+
+/// The bounds of one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watermarks {
+    /// The partition.
+    pub partition: Partition,
+    /// The first offset still held.
+    pub low: Offset,
+    /// The offset after the last committed record.
+    pub high: Offset,
+}
+
+/// What a log can fail with, named by remedy.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// The transaction cannot be committed; abort it, rewind and do the work again.
+    #[error("the transaction must be aborted: {0}")]
+    Abort(String),
+    /// Another member took over (same transactional id, or a newer generation): give everything up and join again.
+    #[error("fenced by a newer member: {0}")]
+    Fenced(String),
+    /// Whether the commit took effect is not known: join again (which fences the old transaction) and read the positions.
+    #[error("the outcome of the commit is not known: {0}")]
+    CommitUnknown(String),
+    /// The log cannot go on in this process; stop the host.
+    #[error("{0}")]
+    Fatal(String),
+    /// The log cannot be reached, now.
+    #[error("the log cannot be reached: {0}")]
+    Unreachable(String),
+    /// There is no such topic.
+    #[error("there is no topic `{0}`")]
+    UnknownTopic(String),
+    /// The topic is there already.
+    #[error("topic `{0}` exists already")]
+    TopicExists(String),
+    /// This one record cannot be taken (too large, a partition that does not exist): the event's failure policy decides.
+    #[error("record refused: {0}")]
+    RecordRefused(String),
+    /// An option, name or number that the log cannot take.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// The time now, as records carry it.
+#[must_use]
+pub fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,1 @@
+//! Write a Heddle component in Rust.
