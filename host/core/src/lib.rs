@@ -4,11 +4,21 @@
 //! the same code run under the real worker and under a simulation.
 //!
 //! - [`event`]: records as a log holds them.
+//! - [`delivery`]: one record on its way to a handler.
 //! - [`effects`]: what one delivery produced.
 //! - [`fault`]: what went wrong, named by its remedy.
+//! - [`policy`]: what a failed delivery leads to.
+//! - [`settle`]: from effects to the records of a transaction.
+//! - [`batch`]: what one transaction takes along.
+//! - [`task`]: the step that puts these together.
 //! - [`partitioner`]: which partition a key goes to.
 
+pub mod batch;
+pub mod delivery;
 pub mod effects;
 pub mod event;
 pub mod fault;
 pub mod partitioner;
+pub mod policy;
+pub mod settle;
+pub mod task;

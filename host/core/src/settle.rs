@@ -1,0 +1,42 @@
+//! From the effects of a delivery to the records that its transaction writes.
+
+use bytes::Bytes;
+
+use crate::delivery::Delivery;
+use crate::effects::{Effects, Emit};
+use crate::event::{Header, NewRecord};
+
+/// Header with an id that is the same whenever the same delivery is made again, so that a consumer can dedup.
+pub const CE_ID: &str = "ce_id";
+/// W3C trace context, passed on from the input.
+pub const TRACEPARENT: &str = "traceparent";
+
+/// The records that `effects` stand for. The same delivery and effects always give the same records, byte for byte.
+#[must_use]
+pub fn settle(delivery: &Delivery<'_>, effects: Effects) -> Vec<NewRecord> {
+    let id = delivery.id();
+    let settled = |(position, emit)| settle_emit(delivery, &id, position, emit);
+    effects.emits.into_iter().enumerate().map(settled).collect()
+}
+
+fn settle_emit(delivery: &Delivery<'_>, id: &str, position: usize, emit: Emit) -> NewRecord {
+    let input = delivery.record;
+    let mut headers = emit.headers;
+    headers.push(Header::new(CE_ID, Bytes::from(format!("{id}/{position}"))));
+    if emit.cloudevents {
+        headers.push(Header::new("ce_specversion", "1.0"));
+        headers.push(Header::new("ce_source", Bytes::from(format!("/heddle/{}", delivery.component))));
+        headers.push(Header::new("ce_type", Bytes::copy_from_slice(emit.topic.as_bytes())));
+    }
+    if !headers.iter().any(|header| header.name == TRACEPARENT) {
+        headers.extend(input.headers.iter().find(|header| header.name == TRACEPARENT).cloned());
+    }
+    NewRecord {
+        topic: emit.topic,
+        partition: None,
+        timestamp: Some(input.timestamp),
+        key: emit.key.or_else(|| input.key.clone()),
+        value: Some(emit.value),
+        headers,
+    }
+}
