@@ -1,1 +1,12 @@
-//! What a component is typed by.
+//! What a component is typed by: schemas, the WIT generated from them, manifests, and the contract that travels inside
+//! the `.wasm` file.
+//!
+//! No file, socket or clock is touched here, so that build tools can use it alone.
+//!
+//! - [`schema`]: Avro schemas, and values as JSON.
+//! - [`decimal`]: decimals in plain notation.
+//! - [`wit`]: the WIT of a component, from its schemas.
+
+pub mod decimal;
+pub mod schema;
+pub mod wit;

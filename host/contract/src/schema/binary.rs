@@ -1,0 +1,224 @@
+//! Avro's binary encoding of primitive values ("Binary Encoding" in the specification). Everything else is made of these.
+
+use thiserror::Error;
+
+/// Why bytes are not a value of their schema.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum DecodeError {
+    /// The bytes end in the middle of a value.
+    #[error("the value ends early, at byte {0}")]
+    EndsEarly(usize),
+    /// A number that takes more bytes than its type has.
+    #[error("the number at byte {0} is too large for its type")]
+    NumberTooLarge(usize),
+    /// A length or count below zero, or one that the value cannot hold.
+    #[error("the length {length} at byte {at} is impossible")]
+    Length {
+        /// Where it stands.
+        at: usize,
+        /// What it says.
+        length: i64,
+    },
+    /// A boolean that is neither 0 nor 1.
+    #[error("the byte {at} is {byte}, which is no boolean")]
+    Boolean {
+        /// Where it stands.
+        at: usize,
+        /// What it is.
+        byte: u8,
+    },
+    /// A string that is not UTF-8.
+    #[error("the string at byte {0} is not UTF-8")]
+    NotUtf8(usize),
+    /// A union branch or an enum symbol that the schema does not have.
+    #[error("the {what} at byte {at} is number {index}, of {count}")]
+    Index {
+        /// `union branch` or `enum symbol`.
+        what: &'static str,
+        /// Where it stands.
+        at: usize,
+        /// What it says.
+        index: i64,
+        /// How many the schema has.
+        count: usize,
+    },
+    /// The writer's value is valid but has no counterpart in the reader's schema.
+    #[error("{0}")]
+    NoCounterpart(String),
+    /// Lists, maps and records within each other deeper than [`DEPTH_MAX`].
+    #[error("the value at byte {0} is nested deeper than {DEPTH_MAX}")]
+    TooDeep(usize),
+    /// More list items than [`ITEMS_MAX`].
+    #[error("the list at byte {0} has more than {ITEMS_MAX} items in the value")]
+    TooManyItems(usize),
+    /// Bytes are left after the value.
+    #[error("{count} bytes are left after the value, from byte {at}")]
+    LeftOver {
+        /// Where they begin.
+        at: usize,
+        /// How many.
+        count: usize,
+    },
+}
+
+/// How deep a value may be nested: a bound for the stack. Recursive schemas make values of any depth.
+pub const DEPTH_MAX: usize = 64;
+
+/// How many items all lists and maps of one value may have together: items of `null` take no bytes, so the value's size alone does not bound them.
+pub const ITEMS_MAX: usize = 4 << 20;
+
+/// Reads primitive values from bytes.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    items: usize,
+}
+
+type Read<T> = Result<T, DecodeError>;
+
+impl<'a> Reader<'a> {
+    /// Reads from the first byte on.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0, items: 0 }
+    }
+
+    /// The position of the next byte.
+    #[must_use]
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Says that the value is over.
+    pub fn finish(self) -> Read<()> {
+        match self.bytes.len() - self.at {
+            0 => Ok(()),
+            count => Err(DecodeError::LeftOver { at: self.at, count }),
+        }
+    }
+
+    /// The next `count` bytes.
+    pub fn take(&mut self, count: usize) -> Read<&'a [u8]> {
+        let rest = &self.bytes[self.at..];
+        let taken = rest.get(..count).ok_or(DecodeError::EndsEarly(self.bytes.len()))?;
+        self.at += count;
+        Ok(taken)
+    }
+
+    /// `boolean`
+    pub fn boolean(&mut self) -> Read<bool> {
+        match self.take(1)? {
+            [0] => Ok(false),
+            [1] => Ok(true),
+            other => Err(DecodeError::Boolean { at: self.at - 1, byte: other[0] }),
+        }
+    }
+
+    /// `long`: zig-zag, seven bits a byte, the lowest first.
+    #[inline]
+    pub fn long(&mut self) -> Read<i64> {
+        let start = self.at;
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = *self.bytes.get(self.at).ok_or(DecodeError::EndsEarly(self.bytes.len()))?;
+            self.at += 1;
+            if shift == 63 && byte > 1 {
+                return Err(DecodeError::NumberTooLarge(start));
+            }
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
+            }
+        }
+        Err(DecodeError::NumberTooLarge(start))
+    }
+
+    /// `int`
+    pub fn int(&mut self) -> Read<i32> {
+        let start = self.at;
+        i32::try_from(self.long()?).map_err(|_| DecodeError::NumberTooLarge(start))
+    }
+
+    /// `float`
+    pub fn float(&mut self) -> Read<f32> {
+        let bytes = self.take(4)?;
+        Ok(f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    }
+
+    /// `double`
+    pub fn double(&mut self) -> Read<f64> {
+        let (words, _) = self.take(8)?.as_chunks::<8>();
+        Ok(f64::from_le_bytes(words[0]))
+    }
+
+    /// `bytes`
+    pub fn bytes(&mut self) -> Read<&'a [u8]> {
+        let at = self.at;
+        let length = self.long()?;
+        self.take(usize::try_from(length).map_err(|_| DecodeError::Length { at, length })?)
+    }
+
+    /// `string`
+    pub fn string(&mut self) -> Read<&'a str> {
+        let at = self.at;
+        std::str::from_utf8(self.bytes()?).map_err(|_| DecodeError::NotUtf8(at))
+    }
+
+    /// The position of a union's branch or an enum's symbol, of `count`.
+    pub fn index(&mut self, what: &'static str, count: usize) -> Read<usize> {
+        let at = self.at;
+        let index = self.long()?;
+        let known = usize::try_from(index).ok().filter(|index| *index < count);
+        known.ok_or(DecodeError::Index { what, at, index, count })
+    }
+
+    /// The number of items in the next block of an array or a map; 0 ends it.
+    pub fn block(&mut self) -> Read<usize> {
+        let at = self.at;
+        let count = self.long()?;
+        if count < 0 {
+            // A negative count is followed by the block's size in bytes, for those who want to skip it.
+            self.long()?;
+        }
+        let items = usize::try_from(count.unsigned_abs()).map_err(|_| DecodeError::Length { at, length: count })?;
+        self.items = self.items.saturating_add(items);
+        if self.items > ITEMS_MAX { Err(DecodeError::TooManyItems(at)) } else { Ok(items) }
+    }
+}
+
+/// Writes a `boolean`.
+pub fn write_boolean(value: bool, out: &mut Vec<u8>) {
+    out.push(u8::from(value));
+}
+
+/// Writes a `long` or an `int`.
+pub fn write_long(value: i64, out: &mut Vec<u8>) {
+    let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
+    while rest >= 0x80 {
+        out.push((rest as u8) | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+/// Writes a length, a count or the position of a branch or a symbol.
+pub fn write_index(value: usize, out: &mut Vec<u8>) {
+    write_long(i64::try_from(value).unwrap_or(i64::MAX), out);
+}
+
+/// Writes a `float`.
+pub fn write_float(value: f32, out: &mut Vec<u8>) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Writes a `double`.
+pub fn write_double(value: f64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Writes `bytes` or a `string`.
+pub fn write_bytes(value: &[u8], out: &mut Vec<u8>) {
+    write_index(value.len(), out);
+    out.extend_from_slice(value);
+}

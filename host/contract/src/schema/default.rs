@@ -1,0 +1,93 @@
+//! Defaults of fields, from their JSON to Avro binary, by the specification's table of field defaults.
+//!
+//! Bytes are a string of the code points 0-255. A union's default fits one of its branches, the first that does.
+
+use serde_json::Value;
+
+use super::binary::{write_boolean, write_bytes, write_double, write_float, write_index, write_long};
+use super::{Node, NodeId, Schema};
+
+/// Writes the default `value` of type `ty`.
+///
+/// # Errors
+/// Says what does not fit.
+pub fn encode(schema: &Schema, ty: NodeId, value: &Value, out: &mut Vec<u8>) -> Result<(), String> {
+    let misfit = || format!("{value} is no {}", schema.describe(ty));
+    let long = || value.as_i64().ok_or_else(misfit);
+    match schema.node(ty) {
+        Node::Null => return if value.is_null() { Ok(()) } else { Err(misfit()) },
+        Node::Boolean => write_boolean(value.as_bool().ok_or_else(misfit)?, out),
+        Node::Int(_) => write_long(i32::try_from(long()?).map_err(|_| misfit())?.into(), out),
+        Node::Long(_) => write_long(long()?, out),
+        Node::Float => write_float(value.as_f64().ok_or_else(misfit)? as f32, out),
+        Node::Double => write_double(value.as_f64().ok_or_else(misfit)?, out),
+        Node::String { .. } => write_bytes(value.as_str().ok_or_else(misfit)?.as_bytes(), out),
+        Node::Bytes => write_bytes(&latin1(value).ok_or_else(misfit)?, out),
+        Node::Fixed(fixed) => encode_fixed(&latin1(value).ok_or_else(misfit)?, fixed.size, out)?,
+        Node::Decimal(decimal) => {
+            let bytes = latin1(value).ok_or_else(misfit)?;
+            match &decimal.fixed {
+                Some(fixed) => encode_fixed(&bytes, fixed.size, out)?,
+                None => write_bytes(&bytes, out),
+            }
+        }
+        Node::Enum(e) => {
+            let symbol = value.as_str().ok_or_else(misfit)?;
+            write_index(e.symbols.iter().position(|s| s == symbol).ok_or_else(misfit)?, out);
+        }
+        Node::Array(item) => {
+            let items = value.as_array().ok_or_else(misfit)?;
+            if !items.is_empty() {
+                write_index(items.len(), out);
+                items.iter().try_for_each(|value| encode(schema, *item, value, out))?;
+            }
+            out.push(0);
+        }
+        Node::Map(ty) => {
+            let entries = value.as_object().ok_or_else(misfit)?;
+            if !entries.is_empty() {
+                write_index(entries.len(), out);
+                for (key, value) in entries {
+                    write_bytes(key.as_bytes(), out);
+                    encode(schema, *ty, value, out)?;
+                }
+            }
+            out.push(0);
+        }
+        Node::Union(branches) => return encode_union(schema, branches, value, out).ok_or_else(misfit),
+        Node::Record(record) => {
+            let object = value.as_object().ok_or_else(misfit)?;
+            for field in &record.fields {
+                let value = object.get(&field.name).or(field.default.as_ref());
+                let value = value.ok_or_else(|| format!("there is no value for the field `{}`", field.name))?;
+                encode(schema, field.ty, value, out)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn encode_union(schema: &Schema, branches: &[NodeId], value: &Value, out: &mut Vec<u8>) -> Option<()> {
+    for (index, branch) in branches.iter().enumerate() {
+        let mut attempt = Vec::new();
+        if encode(schema, *branch, value, &mut attempt).is_ok() {
+            write_index(index, out);
+            out.extend(attempt);
+            return Some(());
+        }
+    }
+    None
+}
+
+fn encode_fixed(bytes: &[u8], size: usize, out: &mut Vec<u8>) -> Result<(), String> {
+    if bytes.len() != size {
+        return Err(format!("{} bytes where there must be {size}", bytes.len()));
+    }
+    out.extend_from_slice(bytes);
+    Ok(())
+}
+
+/// The bytes that a JSON string of code points up to 255 stands for.
+pub(super) fn latin1(value: &Value) -> Option<Vec<u8>> {
+    value.as_str()?.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect()
+}

@@ -1,0 +1,285 @@
+//! Values as JSON, as people write and read them, to Avro binary and back.
+//!
+//! It is Avro's own JSON encoding with two liberties: a value of `["null", T]` needs no `{"T": …}` around it, and a
+//! decimal is written plainly (`"12.34"`). Bytes are strings of the code points 0-255, as there. Numbers that JSON does
+//! not have are the strings `"NaN"`, `"Infinity"` and `"-Infinity"`.
+
+use serde_json::{Map, Number, Value};
+use thiserror::Error;
+
+use super::binary::{
+    DEPTH_MAX, DecodeError, Reader, write_boolean, write_bytes, write_double, write_float, write_index, write_long,
+};
+use super::default::latin1;
+use super::{Node, NodeId, OptionBranches, Record, Schema};
+use crate::decimal;
+
+/// Why a JSON value is no value of the schema.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("at `{path}`: {what}")]
+pub struct EncodeError {
+    /// Where in the value: `items[2].price`; `.` is the value itself.
+    pub path: String,
+    /// What is wrong there.
+    pub what: String,
+}
+
+/// Writes `value` as Avro binary. A field that is missing takes its default; one that the schema does not have is refused.
+///
+/// # Errors
+/// If the value does not fit the schema; says where.
+pub fn encode(schema: &Schema, value: &Value, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let mut encoder = Encoder { schema, path: vec![], out };
+    encoder.value(schema.root(), value).map_err(|what| EncodeError { path: show_path(&encoder.path), what })
+}
+
+/// Writes `value` as a value of the type `ty` within `schema`.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_as(schema: &Schema, ty: NodeId, value: &Value, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let mut encoder = Encoder { schema, path: vec![], out };
+    encoder.value(ty, value).map_err(|what| EncodeError { path: show_path(&encoder.path), what })
+}
+
+/// Reads one whole value.
+///
+/// # Errors
+/// If the bytes are no value of the schema, or go on after it.
+pub fn decode(schema: &Schema, bytes: &[u8]) -> Result<Value, DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let value = decode_as(schema, schema.root(), &mut reader)?;
+    reader.finish()?;
+    Ok(value)
+}
+
+/// Reads a value of the type `ty` and leaves the reader after it.
+///
+/// # Errors
+/// If the bytes are no value of the type.
+pub fn decode_as(schema: &Schema, ty: NodeId, reader: &mut Reader<'_>) -> Result<Value, DecodeError> {
+    decode_value(schema, ty, reader, 0)
+}
+
+fn show_path(path: &[String]) -> String {
+    if path.is_empty() { ".".to_owned() } else { path.join(".").replace(".[", "[") }
+}
+
+struct Encoder<'a> {
+    schema: &'a Schema,
+    path: Vec<String>,
+    out: &'a mut Vec<u8>,
+}
+
+impl Encoder<'_> {
+    fn value(&mut self, ty: NodeId, value: &Value) -> Result<(), String> {
+        let schema = self.schema;
+        let misfit = || format!("{} where {} is expected", shorten(value), schema.describe(ty));
+        match schema.node(ty) {
+            Node::Null => return if value.is_null() { Ok(()) } else { Err(misfit()) },
+            Node::Boolean => write_boolean(value.as_bool().ok_or_else(misfit)?, self.out),
+            Node::Int(_) => {
+                let number = value.as_i64().and_then(|number| i32::try_from(number).ok());
+                write_long(number.ok_or_else(misfit)?.into(), self.out);
+            }
+            Node::Long(_) => write_long(value.as_i64().ok_or_else(misfit)?, self.out),
+            Node::Float => write_float(float(value).ok_or_else(misfit)? as f32, self.out),
+            Node::Double => write_double(float(value).ok_or_else(misfit)?, self.out),
+            Node::String { .. } => write_bytes(value.as_str().ok_or_else(misfit)?.as_bytes(), self.out),
+            Node::Bytes => write_bytes(&latin1(value).ok_or_else(misfit)?, self.out),
+            Node::Fixed(fixed) => {
+                let bytes = latin1(value).filter(|bytes| bytes.len() == fixed.size);
+                self.out.extend(bytes.ok_or_else(|| format!("{} of {} bytes", misfit(), fixed.size))?);
+            }
+            Node::Decimal(kind) => {
+                let text = match value {
+                    Value::String(text) => text.clone(),
+                    Value::Number(number) => number.to_string(),
+                    _ => return Err(misfit()),
+                };
+                decimal::write(kind, &text, self.out).map_err(|e| e.to_string())?;
+            }
+            Node::Enum(e) => {
+                let symbol = value.as_str().ok_or_else(misfit)?;
+                let index = e.symbols.iter().position(|s| s == symbol);
+                write_index(index.ok_or_else(|| format!("{}: {}", misfit(), e.symbols.join(", ")))?, self.out);
+            }
+            Node::Array(item) => self.array(*item, value.as_array().ok_or_else(misfit)?)?,
+            Node::Map(ty) => self.map(*ty, value.as_object().ok_or_else(misfit)?)?,
+            Node::Union(branches) => self.union(branches, value).map_err(|e| e.unwrap_or_else(misfit))?,
+            Node::Record(record) => self.record(record, value.as_object().ok_or_else(misfit)?)?,
+        }
+        Ok(())
+    }
+
+    fn array(&mut self, item: NodeId, items: &[Value]) -> Result<(), String> {
+        if !items.is_empty() {
+            write_index(items.len(), self.out);
+        }
+        for (place, value) in items.iter().enumerate() {
+            self.at(format!("[{place}]"), item, value)?;
+        }
+        self.out.push(0);
+        Ok(())
+    }
+
+    fn map(&mut self, ty: NodeId, entries: &Map<String, Value>) -> Result<(), String> {
+        if !entries.is_empty() {
+            write_index(entries.len(), self.out);
+        }
+        for (key, value) in entries {
+            write_bytes(key.as_bytes(), self.out);
+            self.at(key.clone(), ty, value)?;
+        }
+        self.out.push(0);
+        Ok(())
+    }
+
+    fn record(&mut self, record: &Record, object: &Map<String, Value>) -> Result<(), String> {
+        let known = |key: &String| record.fields.iter().any(|field| field.name == *key);
+        if let Some(unknown) = object.keys().find(|key| !known(key)) {
+            return Err(format!("{} has no field `{unknown}`", record.name));
+        }
+        for field in &record.fields {
+            match (object.get(&field.name), &field.default) {
+                (Some(value), _) => self.at(field.name.clone(), field.ty, value)?,
+                (None, Some(default)) => super::default::encode(self.schema, field.ty, default, self.out)?,
+                (None, None) => return Err(format!("the field `{}` of {} is missing", field.name, record.name)),
+            }
+        }
+        Ok(())
+    }
+
+    fn union(&mut self, branches: &[NodeId], value: &Value) -> Result<(), Option<String>> {
+        // `{"branch": value}` names its branch, unless it is an object that only looks so.
+        if let Value::Object(object) = value
+            && object.len() == 1
+            && let Some((name, inner)) = object.iter().next()
+            && let Some(index) = branches.iter().position(|branch| self.schema.describe(*branch) == *name)
+        {
+            write_index(index, self.out);
+            return self.value(branches[index], inner).map_err(Some);
+        }
+        if value.is_null()
+            && let Some(index) = branches.iter().position(|branch| *self.schema.node(*branch) == Node::Null)
+        {
+            write_index(index, self.out);
+            return Ok(());
+        }
+        match self.schema.as_option(branches) {
+            Some(OptionBranches { some, ty, .. }) => {
+                write_index(some, self.out);
+                self.value(ty, value).map_err(Some)
+            }
+            None => Err(None),
+        }
+    }
+
+    fn at(&mut self, step: String, ty: NodeId, value: &Value) -> Result<(), String> {
+        self.path.push(step);
+        self.value(ty, value)?;
+        self.path.pop();
+        Ok(())
+    }
+}
+
+fn shorten(value: &Value) -> String {
+    let text = value.to_string();
+    if text.chars().count() <= 40 { text } else { format!("{}…", text.chars().take(40).collect::<String>()) }
+}
+
+fn float(value: &Value) -> Option<f64> {
+    match value.as_str() {
+        Some("NaN") => Some(f64::NAN),
+        Some("Infinity") => Some(f64::INFINITY),
+        Some("-Infinity") => Some(f64::NEG_INFINITY),
+        Some(_) => None,
+        None => value.as_f64(),
+    }
+}
+
+fn decode_value(schema: &Schema, ty: NodeId, reader: &mut Reader<'_>, depth: usize) -> Result<Value, DecodeError> {
+    if depth > DEPTH_MAX {
+        return Err(DecodeError::TooDeep(reader.at()));
+    }
+    let depth = depth + 1;
+    Ok(match schema.node(ty) {
+        Node::Null => Value::Null,
+        Node::Boolean => reader.boolean()?.into(),
+        Node::Int(_) => reader.int()?.into(),
+        Node::Long(_) => reader.long()?.into(),
+        Node::Float => show_float(reader.float()?),
+        Node::Double => show_double(reader.double()?),
+        Node::String { .. } => reader.string()?.into(),
+        Node::Bytes => show_bytes(reader.bytes()?),
+        Node::Fixed(fixed) => show_bytes(reader.take(fixed.size)?),
+        Node::Decimal(kind) => decimal::read(kind, reader)?.into(),
+        Node::Enum(e) => e.symbols[reader.index("enum symbol", e.symbols.len())?].clone().into(),
+        Node::Array(item) => {
+            let mut items = vec![];
+            loop {
+                let count = reader.block()?;
+                if count == 0 {
+                    break items.into();
+                }
+                for _ in 0..count {
+                    items.push(decode_value(schema, *item, reader, depth)?);
+                }
+            }
+        }
+        Node::Map(ty) => {
+            let mut entries = Map::new();
+            loop {
+                let count = reader.block()?;
+                if count == 0 {
+                    break entries.into();
+                }
+                for _ in 0..count {
+                    let key = reader.string()?.to_owned();
+                    entries.insert(key, decode_value(schema, *ty, reader, depth)?);
+                }
+            }
+        }
+        Node::Union(branches) => {
+            let branch = branches[reader.index("union branch", branches.len())?];
+            let value = decode_value(schema, branch, reader, depth)?;
+            if *schema.node(branch) == Node::Null || schema.as_option(branches).is_some() {
+                value
+            } else {
+                Value::Object(Map::from_iter([(schema.describe(branch), value)]))
+            }
+        }
+        Node::Record(record) => {
+            let mut object = Map::new();
+            for field in &record.fields {
+                object.insert(field.name.clone(), decode_value(schema, field.ty, reader, depth)?);
+            }
+            object.into()
+        }
+    })
+}
+
+fn show_bytes(bytes: &[u8]) -> Value {
+    bytes.iter().map(|byte| char::from(*byte)).collect::<String>().into()
+}
+
+fn show_double(value: f64) -> Value {
+    Number::from_f64(value).map_or_else(|| odd_number(value.is_nan(), value > 0.0), Value::Number)
+}
+
+/// A float's shortest digits, not those of the double that it widens to.
+fn show_float(value: f32) -> Value {
+    let shortest = value.to_string().parse().ok().and_then(Number::from_f64);
+    shortest.map_or_else(|| odd_number(value.is_nan(), value > 0.0), Value::Number)
+}
+
+fn odd_number(nan: bool, positive: bool) -> Value {
+    let text = if nan {
+        "NaN"
+    } else if positive {
+        "Infinity"
+    } else {
+        "-Infinity"
+    };
+    text.into()
+}

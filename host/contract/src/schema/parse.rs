@@ -1,0 +1,394 @@
+//! From the JSON of a schema to its types, by the Avro 1.12 specification ("Schema Declaration", "Names", "Aliases").
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+
+use super::{
+    Decimal, Enum, Field, Fixed, IntLogical, Library, LongLogical, Name, Node, NodeId, Record, Schema, default,
+};
+
+/// Why a file is not a schema.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum SchemaError {
+    /// There is no such file.
+    #[error("there is no schema file `{file}`")]
+    NoFile {
+        /// The file asked for.
+        file: String,
+    },
+    /// The text is not JSON.
+    #[error("{file}:{line}:{column} is not JSON: {what}")]
+    NotJson {
+        /// The file.
+        file: String,
+        /// Its line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+        /// What the JSON parser says.
+        what: String,
+    },
+    /// Two files define the same name differently.
+    #[error("{file} defines `{name}`, which {other} defines differently; keep one definition and refer to it by name")]
+    DefinedTwice {
+        /// The file read last.
+        file: String,
+        /// The type's full name.
+        name: String,
+        /// The file that had it first.
+        other: String,
+    },
+    /// The JSON is not a schema.
+    #[error("{file}, at `{path}`: {what}")]
+    Wrong {
+        /// The file.
+        file: String,
+        /// Where in it: `Order.items[].price`.
+        path: String,
+        /// What is wrong, and what to write.
+        what: String,
+    },
+}
+
+/// Parses one schema that refers to no other file. `file` is what messages call it.
+///
+/// # Errors
+/// If the text is not an Avro schema.
+pub fn parse(file: &str, text: &str) -> Result<Schema, SchemaError> {
+    let mut library = Library::default();
+    library.add(file, text)?;
+    library.schema(file)
+}
+
+impl Name {
+    /// The name that `name` stands for where `namespace` is its own attribute and `enclosing` the namespace around it.
+    pub(super) fn resolve(name: &str, namespace: Option<&str>, enclosing: &str) -> Self {
+        if name.contains('.') {
+            return Self { full: name.trim_start_matches('.').to_owned() };
+        }
+        match namespace.unwrap_or(enclosing) {
+            "" => Self { full: name.to_owned() },
+            namespace => Self { full: format!("{namespace}.{name}") },
+        }
+    }
+}
+
+/// What is known while one schema is read.
+pub(super) struct Parser<'a> {
+    file: &'a str,
+    library: &'a Library,
+    nodes: Vec<Node>,
+    names: BTreeMap<String, NodeId>,
+    path: Vec<String>,
+    /// Defaults are checked at the end, when every type is complete.
+    defaults: Vec<(String, NodeId, Value)>,
+}
+
+type Parsed = Result<(NodeId, Value), SchemaError>;
+
+impl<'a> Parser<'a> {
+    pub(super) fn new(file: &'a str, library: &'a Library) -> Self {
+        Self { file, library, nodes: vec![], names: BTreeMap::new(), path: vec![], defaults: vec![] }
+    }
+
+    pub(super) fn finish(mut self, json: &Value) -> Result<Schema, SchemaError> {
+        let (root, json) = self.ty(json, "")?;
+        let schema = Schema { nodes: std::mem::take(&mut self.nodes), root, json: json.to_string() };
+        for (path, ty, value) in std::mem::take(&mut self.defaults) {
+            if let Err(what) = default::encode(&schema, ty, &value, &mut Vec::new()) {
+                let what = format!("the default {value} does not fit the type {}: {what}", schema.describe(ty));
+                return Err(SchemaError::Wrong { file: self.file.to_owned(), path, what });
+            }
+        }
+        Ok(schema)
+    }
+
+    fn wrong<T>(&self, what: impl Into<String>) -> Result<T, SchemaError> {
+        let path = if self.path.is_empty() { "the schema's top".to_owned() } else { self.path.join(".") };
+        Err(SchemaError::Wrong { file: self.file.to_owned(), path: path.replace(".[]", "[]"), what: what.into() })
+    }
+
+    fn push(&mut self, node: Node) -> Result<NodeId, SchemaError> {
+        let Ok(id) = u32::try_from(self.nodes.len()) else { return self.wrong("more types than 2^32") };
+        self.nodes.push(node);
+        Ok(NodeId(id))
+    }
+
+    fn ty(&mut self, json: &Value, namespace: &str) -> Parsed {
+        match json {
+            Value::String(name) => self.named_or_primitive(name, &Map::new(), namespace),
+            Value::Array(branches) => self.union(branches, namespace),
+            Value::Object(object) => self.object(object, namespace),
+            other => self.wrong(format!("{other} is no type; write a type's name, an object or a list of types")),
+        }
+    }
+
+    fn object(&mut self, object: &Map<String, Value>, namespace: &str) -> Parsed {
+        match object.get("type") {
+            None => self.wrong("an object without `type`"),
+            Some(Value::String(ty)) => match ty.as_str() {
+                "record" | "error" => self.record(object, namespace),
+                "enum" => self.enumeration(object, namespace),
+                "fixed" => self.fixed(object, namespace),
+                "array" => self.collection(object, "items", namespace),
+                "map" => self.collection(object, "values", namespace),
+                name => self.named_or_primitive(name, object, namespace),
+            },
+            Some(nested) => self.ty(nested, namespace),
+        }
+    }
+
+    fn named_or_primitive(&mut self, name: &str, attributes: &Map<String, Value>, namespace: &str) -> Parsed {
+        let logical = attributes.get("logicalType").and_then(Value::as_str);
+        let node = match name {
+            "null" => Node::Null,
+            "boolean" => Node::Boolean,
+            "int" => Node::Int(int_logical(logical)),
+            "long" => Node::Long(long_logical(logical)),
+            "float" => Node::Float,
+            "double" => Node::Double,
+            "bytes" if logical == Some("decimal") => Node::Decimal(self.decimal(attributes, None)?),
+            "bytes" => Node::Bytes,
+            "string" => Node::String { uuid: logical == Some("uuid") },
+            _ => return self.reference(name, namespace),
+        };
+        let json = if attributes.is_empty() { json!(name) } else { Value::Object(attributes.clone()) };
+        Ok((self.push(node)?, json))
+    }
+
+    /// A named type: known already, or of another file.
+    fn reference(&mut self, name: &str, namespace: &str) -> Parsed {
+        let near = Name::resolve(name, None, namespace);
+        for full in [near.full(), name] {
+            if let Some(id) = self.names.get(full) {
+                return Ok((*id, json!(full)));
+            }
+        }
+        for full in [near.full(), name] {
+            let library = self.library;
+            if let Some(definition) = library.definition(full) {
+                let (id, mut json) = self.ty(&definition.json, &definition.namespace)?;
+                if let Some(object) = json.as_object_mut() {
+                    let name = Name::resolve(full, None, "");
+                    object.insert("name".to_owned(), json!(name.short()));
+                    object.insert("namespace".to_owned(), json!(name.namespace()));
+                }
+                return Ok((id, json));
+            }
+        }
+        self.wrong(format!(
+            "there is no type `{name}`; it is neither one of Avro's nor defined in this file or another one of the folder"
+        ))
+    }
+
+    fn union(&mut self, branches: &[Value], namespace: &str) -> Parsed {
+        let (mut ids, mut jsons, mut kinds) = (vec![], vec![], vec![]);
+        for branch in branches {
+            if branch.is_array() {
+                return self.wrong("a union directly within a union; put all branches into one list");
+            }
+            let (id, json) = self.ty(branch, namespace)?;
+            let kind = branch_name(&self.nodes[id.index()]);
+            if kinds.contains(&kind) {
+                return self.wrong(format!("the union has two branches `{kind}`"));
+            }
+            kinds.push(kind);
+            ids.push(id);
+            jsons.push(json);
+        }
+        if ids.is_empty() {
+            return self.wrong("a union without branches");
+        }
+        Ok((self.push(Node::Union(ids))?, Value::Array(jsons)))
+    }
+
+    fn collection(&mut self, object: &Map<String, Value>, key: &str, namespace: &str) -> Parsed {
+        let Some(inner) = object.get(key) else {
+            return self.wrong(format!("{} without `{key}`", object["type"]));
+        };
+        self.path.push("[]".to_owned());
+        let (ty, json) = self.ty(inner, namespace)?;
+        self.path.pop();
+        let mut out = object.clone();
+        out.insert(key.to_owned(), json);
+        let node = if key == "items" { Node::Array(ty) } else { Node::Map(ty) };
+        Ok((self.push(node)?, Value::Object(out)))
+    }
+
+    /// The name and the aliases of a definition, noted as known under the id that the next node gets.
+    fn define(&mut self, object: &Map<String, Value>, namespace: &str) -> Result<(Name, Vec<String>), SchemaError> {
+        let Some(name) = object.get("name").and_then(Value::as_str) else {
+            return self.wrong(format!("{} without a `name`", object["type"]));
+        };
+        let name = Name::resolve(name, object.get("namespace").and_then(Value::as_str), namespace);
+        if !name.full().split('.').all(is_name) {
+            return self.wrong(format!("`{name}` is no name; names are letters, digits and `_`, not a digit first"));
+        }
+        let next = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
+        if self.names.insert(name.full().to_owned(), next).is_some() {
+            return self.wrong(format!("`{name}` is defined twice; refer to it by its name the second time"));
+        }
+        let aliases = self.strings(object, "aliases")?;
+        let aliases = aliases.iter().map(|alias| Name::resolve(alias, None, name.namespace()).full).collect();
+        Ok((name, aliases))
+    }
+
+    fn record(&mut self, object: &Map<String, Value>, namespace: &str) -> Parsed {
+        let (name, aliases) = self.define(object, namespace)?;
+        // The place is taken before the fields are read, so that they can refer to it.
+        let id = self.push(Node::Record(Record { name: name.clone(), aliases: vec![], doc: None, fields: vec![] }))?;
+        self.path.push(name.short().to_owned());
+        let Some(list) = object.get("fields").and_then(Value::as_array) else {
+            return self.wrong("a record without a list `fields`");
+        };
+        let (mut fields, mut jsons) = (Vec::<Field>::new(), vec![]);
+        for json in list {
+            let (field, json) = self.field(json, name.namespace())?;
+            if fields.iter().any(|other| other.name == field.name) {
+                return self.wrong(format!("two fields `{}`", field.name));
+            }
+            fields.push(field);
+            jsons.push(json);
+        }
+        self.path.pop();
+        let mut out = object.clone();
+        out.insert("fields".to_owned(), Value::Array(jsons));
+        self.nodes[id.index()] = Node::Record(Record { name, aliases, doc: doc(object), fields });
+        Ok((id, Value::Object(out)))
+    }
+
+    fn field(&mut self, json: &Value, namespace: &str) -> Result<(Field, Value), SchemaError> {
+        let Some(object) = json.as_object() else { return self.wrong(format!("{json} is no field")) };
+        let Some(name) = object.get("name").and_then(Value::as_str) else {
+            return self.wrong("a field without a `name`");
+        };
+        self.path.push(name.to_owned());
+        if !is_name(name) {
+            return self.wrong("no name for a field; names are letters, digits and `_`, not a digit first");
+        }
+        let Some(ty) = object.get("type") else { return self.wrong("a field without a `type`") };
+        let (ty, ty_json) = self.ty(ty, namespace)?;
+        let default = object.get("default").cloned();
+        if let Some(default) = &default {
+            self.defaults.push((self.path.join(".").replace(".[]", "[]"), ty, default.clone()));
+        }
+        let aliases = self.strings(object, "aliases")?;
+        self.path.pop();
+        let mut out = object.clone();
+        out.insert("type".to_owned(), ty_json);
+        Ok((Field { name: name.to_owned(), aliases, doc: doc(object), ty, default }, Value::Object(out)))
+    }
+
+    fn enumeration(&mut self, object: &Map<String, Value>, namespace: &str) -> Parsed {
+        let (name, aliases) = self.define(object, namespace)?;
+        self.path.push(name.short().to_owned());
+        let symbols = self.strings(object, "symbols")?;
+        if symbols.is_empty() {
+            return self.wrong("an enum without `symbols`");
+        }
+        for (place, symbol) in symbols.iter().enumerate() {
+            if !is_name(symbol) || symbols[..place].contains(symbol) {
+                return self.wrong(format!("`{symbol}` is no symbol, or is there twice"));
+            }
+        }
+        let default = object.get("default").and_then(Value::as_str).map(str::to_owned);
+        if default.as_ref().is_some_and(|default| !symbols.contains(default)) {
+            return self.wrong("the default is none of the symbols");
+        }
+        self.path.pop();
+        let node = Node::Enum(Enum { name, aliases, doc: doc(object), symbols, default });
+        Ok((self.push(node)?, Value::Object(object.clone())))
+    }
+
+    fn fixed(&mut self, object: &Map<String, Value>, namespace: &str) -> Parsed {
+        let (name, aliases) = self.define(object, namespace)?;
+        let Some(size) = object.get("size").and_then(Value::as_u64).and_then(|size| usize::try_from(size).ok()) else {
+            return self.wrong(format!("the fixed `{name}` without a `size` in bytes"));
+        };
+        let fixed = Fixed { name, aliases, size };
+        let node = match object.get("logicalType").and_then(Value::as_str) {
+            Some("decimal") => Node::Decimal(self.decimal(object, Some(fixed))?),
+            _ => Node::Fixed(fixed),
+        };
+        Ok((self.push(node)?, Value::Object(object.clone())))
+    }
+
+    fn decimal(&mut self, object: &Map<String, Value>, fixed: Option<Fixed>) -> Result<Decimal, SchemaError> {
+        let number = |key| object.get(key).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok());
+        let precision = number("precision").unwrap_or(0);
+        let scale = number("scale").unwrap_or(0);
+        if precision == 0 || scale > precision || (object.contains_key("scale") && number("scale").is_none()) {
+            return self.wrong("a decimal needs a `precision` of at least 1 and a `scale` of at most the precision");
+        }
+        // The most digits that so many bytes hold: floor(log10(2^(8n-1) - 1)).
+        if fixed
+            .as_ref()
+            .is_some_and(|f| f64::from(precision) > (8.0 * f.size as f64 - 1.0) * std::f64::consts::LOG10_2)
+        {
+            return self.wrong(format!("a precision of {precision} does not fit the size of the fixed type"));
+        }
+        Ok(Decimal { precision, scale, fixed })
+    }
+
+    fn strings(&self, object: &Map<String, Value>, key: &str) -> Result<Vec<String>, SchemaError> {
+        let Some(value) = object.get(key) else { return Ok(vec![]) };
+        let strings = value
+            .as_array()
+            .and_then(|list| list.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>());
+        strings.map_or_else(|| self.wrong(format!("`{key}` is no list of strings")), Ok)
+    }
+}
+
+fn doc(object: &Map<String, Value>) -> Option<String> {
+    object.get("doc").and_then(Value::as_str).map(str::to_owned)
+}
+
+fn is_name(name: &str) -> bool {
+    name.chars().enumerate().all(|(i, c)| c == '_' || c.is_ascii_alphabetic() || (i > 0 && c.is_ascii_digit()))
+        && !name.is_empty()
+}
+
+/// What a branch of a union is called in JSON: unnamed types by their kind, named ones by their full name.
+pub(super) fn branch_name(node: &Node) -> String {
+    let name = match node {
+        Node::Union(_) => "union",
+        Node::Null => "null",
+        Node::Boolean => "boolean",
+        Node::Int(_) => "int",
+        Node::Long(_) => "long",
+        Node::Float => "float",
+        Node::Double => "double",
+        Node::Bytes | Node::Decimal(Decimal { fixed: None, .. }) => "bytes",
+        Node::String { .. } => "string",
+        Node::Array(_) => "array",
+        Node::Map(_) => "map",
+        Node::Fixed(Fixed { name, .. })
+        | Node::Decimal(Decimal { fixed: Some(Fixed { name, .. }), .. })
+        | Node::Enum(Enum { name, .. })
+        | Node::Record(Record { name, .. }) => name.full(),
+    };
+    name.to_owned()
+}
+
+fn int_logical(logical: Option<&str>) -> Option<IntLogical> {
+    match logical? {
+        "date" => Some(IntLogical::Date),
+        "time-millis" => Some(IntLogical::TimeMillis),
+        _ => None,
+    }
+}
+
+fn long_logical(logical: Option<&str>) -> Option<LongLogical> {
+    match logical? {
+        "time-micros" => Some(LongLogical::TimeMicros),
+        "timestamp-millis" => Some(LongLogical::TimestampMillis),
+        "timestamp-micros" => Some(LongLogical::TimestampMicros),
+        "timestamp-nanos" => Some(LongLogical::TimestampNanos),
+        "local-timestamp-millis" => Some(LongLogical::LocalTimestampMillis),
+        "local-timestamp-micros" => Some(LongLogical::LocalTimestampMicros),
+        "local-timestamp-nanos" => Some(LongLogical::LocalTimestampNanos),
+        _ => None,
+    }
+}

@@ -1,0 +1,142 @@
+//! Schemas and values against the reference implementation (apache-avro), and garbage against the decoder.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use heddle_contract::schema::{Library, Node, Schema, json, parse};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// Everything that Avro has, in one record.
+const ALL: &str = r#"{"type":"record","name":"All","namespace":"t","fields":[
+  {"name":"flag","type":"boolean"},{"name":"i","type":"int"},{"name":"l","type":{"type":"long","logicalType":"timestamp-millis"}},
+  {"name":"f","type":"float"},{"name":"d","type":"double"},{"name":"s","type":"string"},{"name":"b","type":"bytes"},
+  {"name":"fx","type":{"type":"fixed","name":"Four","size":4}},
+  {"name":"e","type":{"type":"enum","name":"Colour","symbols":["RED","GREEN"]}},
+  {"name":"a","type":{"type":"array","items":"long"}},{"name":"m","type":{"type":"map","values":["null","Colour"]}},
+  {"name":"u","type":["null","string","long",{"type":"record","name":"Inner","fields":[{"name":"x","type":"int"}]}]},
+  {"name":"dec","type":{"type":"bytes","logicalType":"decimal","precision":20,"scale":2}},
+  {"name":"decf","type":{"type":"fixed","name":"D8","size":8,"logicalType":"decimal","precision":12,"scale":3}},
+  {"name":"next","type":["null","All"],"default":null}]}"#;
+
+fn sample() -> Value {
+    json!({"flag":true,"i":-7,"l":1_700_000_000_000i64,"f":1.5,"d":-0.1,"s":"ä","b":"\u{00ff}\u{0000}","fx":"abcd","e":"GREEN",
+        "a":[1,-1,9_223_372_036_854_775_807i64],"m":{"k":"RED","n":null},"u":{"t.Inner":{"x":5}},"dec":"-12345678901234567.89",
+        "decf":"0.125","next":null})
+}
+
+fn encoded(schema: &Schema, value: &Value) -> Vec<u8> {
+    let mut out = vec![];
+    json::encode(schema, value, &mut out).unwrap();
+    out
+}
+
+#[test]
+fn the_reference_implementation_reads_what_we_write_and_writes_what_we_read() {
+    let schema = parse("all.avsc", ALL).unwrap();
+    let reference = apache_avro::Schema::parse_str(schema.json()).unwrap();
+    let mut value = sample();
+    value["next"] = sample();
+    let bytes = encoded(&schema, &value);
+    let theirs = apache_avro::from_avro_datum(&reference, &mut bytes.as_slice(), None).unwrap();
+    let again = apache_avro::to_avro_datum(&reference, theirs).unwrap();
+    assert_eq!(json::decode(&schema, &again).unwrap(), value);
+    assert_eq!(json::decode(&schema, &bytes).unwrap(), value);
+}
+
+#[test]
+fn types_of_other_files_come_along() {
+    let mut library = Library::default();
+    library.add("orders-value.avsc", r#"{"type":"record","name":"Order","namespace":"a","fields":[{"name":"items","type":{"type":"array","items":"b.Item"}},{"name":"first","type":"b.Item"}]}"#).unwrap();
+    library
+        .add("Item.avsc", r#"{"type":"record","name":"Item","namespace":"b","fields":[{"name":"unit","type":"Unit"}]}"#)
+        .unwrap();
+    library.add("Unit.avsc", r#"{"type":"enum","name":"b.Unit","symbols":["KG","PIECE"]}"#).unwrap();
+    let schema = library.schema("orders-value.avsc").unwrap();
+    // Registered alone, it is understood.
+    let reference = apache_avro::Schema::parse_str(schema.json()).unwrap();
+    let value = json!({"items":[{"unit":"KG"}],"first":{"unit":"PIECE"}});
+    let bytes = encoded(&schema, &value);
+    apache_avro::from_avro_datum(&reference, &mut bytes.as_slice(), None).unwrap();
+    assert_eq!(parse("alone", schema.json()).unwrap(), schema);
+    assert_eq!(json::decode(&schema, &bytes).unwrap(), value);
+}
+
+#[test]
+fn a_record_may_contain_itself() {
+    let schema = parse("tree", r#"{"type":"record","name":"Tree","fields":[{"name":"children","type":{"type":"array","items":"Tree"}},{"name":"left","type":["null","Tree"]}]}"#).unwrap();
+    let Node::Record(record) = schema.node(schema.root()) else { panic!("a record") };
+    assert_eq!(*schema.node(record.fields[0].ty), Node::Array(schema.root()));
+    let value = json!({"children":[{"children":[],"left":null}],"left":null});
+    assert_eq!(json::decode(&schema, &encoded(&schema, &value)).unwrap(), value);
+}
+
+#[test]
+fn what_is_wrong_says_where() {
+    let wrong = |text: &str| parse("orders-value.avsc", text).unwrap_err().to_string();
+    let messages = [
+        wrong("{\n  \"type\": record }"),
+        wrong(r#"{"type":"record","name":"Order","fields":[{"name":"items","type":{"type":"array","items":"Itme"}}]}"#),
+        wrong(r#"{"type":"record","name":"Order","fields":[{"name":"n","type":["null","int","int"]}]}"#),
+        wrong(r#"{"type":"record","name":"Order","fields":[{"name":"n","type":"int","default":"x"}]}"#),
+        wrong(r#"{"type":"record","name":"Order","fields":[{"name":"n","type":"int"},{"name":"n","type":"int"}]}"#),
+        wrong(r#"{"type":"enum","name":"E","symbols":[]}"#),
+        wrong(r#"{"type":"bytes","logicalType":"decimal","precision":2,"scale":3}"#),
+        wrong(r#"{"type":"record","name":"2nd","fields":[]}"#),
+        wrong("7"),
+    ];
+    insta::assert_snapshot!(messages.join("\n"));
+}
+
+#[test]
+fn json_that_does_not_fit_says_where() {
+    let schema = parse("all.avsc", ALL).unwrap();
+    let wrong = |field: &str, value: Value| {
+        let mut order = sample();
+        order[field] = value;
+        json::encode(&schema, &order, &mut vec![]).unwrap_err().to_string()
+    };
+    let mut missing = sample();
+    missing.as_object_mut().unwrap().remove("s");
+    let messages = [
+        wrong("i", json!(3_000_000_000u64)),
+        wrong("s", json!(7)),
+        wrong("a", json!([1, "two"])),
+        wrong("m", json!({"k": "BLUE"})),
+        wrong("u", json!("which branch?")),
+        wrong("dec", json!("1.234")),
+        wrong("decf", json!("1234567890.123")),
+        wrong("fx", json!("abc")),
+        wrong("extra", json!(1)),
+        json::encode(&schema, &missing, &mut vec![]).unwrap_err().to_string(),
+    ];
+    insta::assert_snapshot!(messages.join("\n"));
+}
+
+proptest! {
+    #[test]
+    fn garbage_is_an_error_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let schema = parse("all.avsc", ALL).unwrap();
+        let _ = json::decode(&schema, &bytes);
+    }
+
+    #[test]
+    fn a_flipped_byte_is_an_error_or_another_value(at in 0usize..100, to in any::<u8>()) {
+        let schema = parse("all.avsc", ALL).unwrap();
+        let mut bytes = encoded(&schema, &sample());
+        let at = at % bytes.len();
+        bytes[at] = to;
+        if let Ok(value) = json::decode(&schema, &bytes) {
+            // Whatever was read is a value of the schema.
+            json::encode(&schema, &value, &mut vec![]).unwrap();
+        }
+    }
+
+    #[test]
+    fn decimals_keep_their_digits(unscaled in -99_999_999_999_999_999_999i128..99_999_999_999_999_999_999) {
+        let schema = parse("d", r#"{"type":"bytes","logicalType":"decimal","precision":20,"scale":5}"#).unwrap();
+        let digits = format!("{:06}", unscaled.unsigned_abs());
+        let (whole, fraction) = digits.split_at(digits.len() - 5);
+        let text = format!("{}{whole}.{fraction}", if unscaled < 0 { "-" } else { "" });
+        let bytes = encoded(&schema, &json!(text));
+        prop_assert_eq!(json::decode(&schema, &bytes).unwrap(), json!(text));
+    }
+}
