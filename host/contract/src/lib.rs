@@ -5,8 +5,11 @@
 //!
 //! - [`schema`]: Avro schemas, and values as JSON.
 //! - [`decimal`]: decimals in plain notation.
+//! - [`resolve`], [`read`]: the writer's values as the reader's.
 //! - [`wit`]: the WIT of a component, from its schemas.
 
 pub mod decimal;
+pub mod read;
+pub mod resolve;
 pub mod schema;
 pub mod wit;

@@ -243,11 +243,7 @@ fn decode_value(schema: &Schema, ty: NodeId, reader: &mut Reader<'_>, depth: usi
         Node::Union(branches) => {
             let branch = branches[reader.index("union branch", branches.len())?];
             let value = decode_value(schema, branch, reader, depth)?;
-            if *schema.node(branch) == Node::Null || schema.as_option(branches).is_some() {
-                value
-            } else {
-                Value::Object(Map::from_iter([(schema.describe(branch), value)]))
-            }
+            self::branch(schema, branches, branch, value)
         }
         Node::Record(record) => {
             let mut object = Map::new();
@@ -259,16 +255,25 @@ fn decode_value(schema: &Schema, ty: NodeId, reader: &mut Reader<'_>, depth: usi
     })
 }
 
-fn show_bytes(bytes: &[u8]) -> Value {
+/// A union's value: by itself if it is null or the only other branch, else within an object that names the branch.
+pub(crate) fn branch(schema: &Schema, branches: &[NodeId], branch: NodeId, value: Value) -> Value {
+    if *schema.node(branch) == Node::Null || schema.as_option(branches).is_some() {
+        value
+    } else {
+        Value::Object(Map::from_iter([(schema.describe(branch), value)]))
+    }
+}
+
+pub(crate) fn show_bytes(bytes: &[u8]) -> Value {
     bytes.iter().map(|byte| char::from(*byte)).collect::<String>().into()
 }
 
-fn show_double(value: f64) -> Value {
+pub(crate) fn show_double(value: f64) -> Value {
     Number::from_f64(value).map_or_else(|| odd_number(value.is_nan(), value > 0.0), Value::Number)
 }
 
 /// A float's shortest digits, not those of the double that it widens to.
-fn show_float(value: f32) -> Value {
+pub(crate) fn show_float(value: f32) -> Value {
     let shortest = value.to_string().parse().ok().and_then(Number::from_f64);
     shortest.map_or_else(|| odd_number(value.is_nan(), value > 0.0), Value::Number)
 }
