@@ -1,5 +1,5 @@
 //! Schema resolution, by the specification's rules, one by one, and against the reference implementation.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
 use heddle_contract::resolve::resolve;
 use heddle_contract::schema::binary::Reader;

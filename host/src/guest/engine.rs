@@ -1,0 +1,68 @@
+//! How Wasm runs here: one engine a process, with a clock for deadlines.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use wasmtime::{Cache, CacheConfig, Config};
+
+use super::LoadError;
+
+/// How often deadlines are looked at: a handler is stopped at most this much late.
+pub const TICK: Duration = Duration::from_millis(5);
+
+/// The engine that all components of the process share.
+#[derive(Clone)]
+pub struct Engine {
+    pub(super) wasmtime: wasmtime::Engine,
+    _ticker: Arc<Ticker>,
+}
+
+/// Ends the ticking thread with the last engine.
+struct Ticker(Arc<AtomicBool>);
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Engine {
+    /// Starts an engine. Compiled code is kept in `cache` by the digest of what it was compiled from (and by the
+    /// compiler's version and settings); without one it is compiled anew.
+    ///
+    /// # Errors
+    /// If the folder cannot be used, or no thread can be started.
+    pub fn start(cache: Option<&Path>) -> Result<Self, LoadError> {
+        let failed = |e: wasmtime::Error| LoadError::Engine(format!("{e:#}"));
+        let mut config = Config::new();
+        config.epoch_interruption(true).wasm_backtrace_max_frames(std::num::NonZeroUsize::new(8));
+        // What differs between processors or runs must not reach a handler.
+        config.cranelift_nan_canonicalization(true).relaxed_simd_deterministic(true).wasm_threads(false);
+        if let Some(folder) = cache {
+            let mut cache = CacheConfig::new();
+            cache.with_directory(folder);
+            config.cache(Some(Cache::new(cache).map_err(failed)?));
+        }
+        let wasmtime = wasmtime::Engine::new(&config).map_err(failed)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (engine, stopped) = (wasmtime.clone(), stop.clone());
+        thread::Builder::new()
+            .name("deadlines".to_owned())
+            .spawn(move || {
+                while !stopped.load(Ordering::Relaxed) {
+                    thread::sleep(TICK);
+                    engine.increment_epoch();
+                }
+            })
+            .map_err(|e| LoadError::Engine(e.to_string()))?;
+        Ok(Self { wasmtime, _ticker: Arc::new(Ticker(stop)) })
+    }
+}
+
+/// How many ticks a deadline is: rounded up, and one for the tick that is under way.
+pub(super) fn ticks(deadline: Duration) -> u64 {
+    u64::try_from(deadline.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX / 2) + 1
+}
