@@ -305,6 +305,11 @@ impl<'d> Field<'d> {
         self.entries().into_iter().flatten().map(entry).collect()
     }
 
+    /// Whether it is a table without entries.
+    pub(super) fn is_empty_table(&self) -> bool {
+        matches!(&self.node.value, Value::Table(entries) if entries.is_empty())
+    }
+
     fn entries(&self) -> Option<&'d Entries> {
         match &self.node.value {
             Value::Table(entries) => Some(entries),

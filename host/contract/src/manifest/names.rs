@@ -7,7 +7,8 @@ const TOPIC_CHARS_MAX: usize = 249;
 
 /// Why `name` cannot name an app, a component or a store.
 pub(super) fn fault_of_name(name: &str) -> Option<&'static str> {
-    const HINT: &str = "use lower-case letters, digits and single dashes, a letter first, at most 63 characters: `order-intake`";
+    const HINT: &str =
+        "use lower-case letters, digits and single dashes, a letter first, at most 63 characters: `order-intake`";
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let good = name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(allowed)
@@ -21,9 +22,8 @@ pub(super) fn fault_of_name(name: &str) -> Option<&'static str> {
 pub(super) fn fault_of_topic(topic: &str) -> Option<&'static str> {
     const HINT: &str = "use letters, digits, `.`, `_` and `-`, at most 249 characters, as Kafka asks";
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let good = (1..=TOPIC_CHARS_MAX).contains(&topic.len())
-        && topic.chars().all(allowed)
-        && !matches!(topic, "." | "..");
+    let good =
+        (1..=TOPIC_CHARS_MAX).contains(&topic.len()) && topic.chars().all(allowed) && !matches!(topic, "." | "..");
     (!good).then_some(HINT)
 }
 
