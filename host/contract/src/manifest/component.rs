@@ -183,30 +183,15 @@ impl Manifest {
             true => component.required("name", "add `name = \"...\"`"),
             false => None,
         };
-        let manifest = Self {
+        let consumes = consumes(root);
+        Self {
             name: name.and_then(|name| name.checked("a component", fault_of_name)).unwrap_or_default(),
             build: build(&component),
-            consumes: consumes(root),
             emits: topics(root, "emits", emits),
             stores: stores(root),
             limits: limits(&root.section("limits", LIMITS)),
-            failure: failure(&root.section("failure", FAILURE)),
-        };
-        manifest.check_loop(root);
-        manifest
-    }
-
-    /// A record that cannot be handled would come back for ever.
-    fn check_loop(&self, root: &Section<'_>) {
-        let Some(topic) = self.failure.dead_letter.as_ref().filter(|topic| self.consumes.contains_key(*topic)) else {
-            return;
-        };
-        if let Some(field) = root.section("failure", FAILURE).field("dead-letter") {
-            let what = format!("the dead-letter topic `{topic}` is consumed by the component itself");
-            field.problem(
-                &what,
-                "set failed records aside in a topic of their own, or let another component consume them",
-            );
+            failure: failure(&root.section("failure", FAILURE), &consumes),
+            consumes,
         }
     }
 
@@ -231,12 +216,8 @@ impl Manifest {
 }
 
 fn build(component: &Section<'_>) -> Build {
-    const LANGUAGES: [(&str, fn() -> Build); 4] = [
-        ("rust", || Build::Rust),
-        ("javascript", || Build::JavaScript),
-        ("python", || Build::Python),
-        ("go", || Build::Go),
-    ];
+    let languages =
+        [("rust", Build::Rust), ("javascript", Build::JavaScript), ("python", Build::Python), ("go", Build::Go)];
     let (language, command) = (component.field("language"), component.field("build"));
     match (&language, &command) {
         (Some(_), Some(command)) => command.problem(
@@ -249,9 +230,9 @@ fn build(component: &Section<'_>) -> Build {
         ),
         _ => {}
     }
-    let language = language.and_then(|field| field.word(&LANGUAGES));
+    let language = language.and_then(|field| field.word(&languages));
     let command = command.and_then(|field| field.text()).map(Build::Command);
-    language.map(|make| make()).or(command).unwrap_or(Build::Rust)
+    language.or(command).unwrap_or(Build::Rust)
 }
 
 fn consumes(root: &Section<'_>) -> BTreeMap<String, Consumes> {
@@ -358,7 +339,7 @@ fn limits(section: &Section<'_>) -> Limits {
     limits
 }
 
-fn failure(section: &Section<'_>) -> Failure {
+fn failure(section: &Section<'_>, consumes: &BTreeMap<String, Consumes>) -> Failure {
     let default = Failure::default();
     let retry = section.field("retry");
     let items = retry.as_ref().map(Field::items).unwrap_or_default();
@@ -371,9 +352,19 @@ fn failure(section: &Section<'_>) -> Failure {
     Failure {
         attempts_max: count(section.field("attempts"), ATTEMPTS).unwrap_or(default.attempts_max),
         retry: items.iter().filter_map(|field| field.duration(PAUSE)).collect(),
-        dead_letter: section.field("dead-letter").and_then(|field| field.checked("a topic", fault_of_topic)),
+        dead_letter: section.field("dead-letter").and_then(|field| dead_letter(&field, consumes)),
         breaker: section.field("breaker").map(|field| breaker(&field.section(BREAKER))),
     }
+}
+
+fn dead_letter(field: &Field<'_>, consumes: &BTreeMap<String, Consumes>) -> Option<String> {
+    let topic = field.checked("a topic", fault_of_topic)?;
+    if consumes.contains_key(&topic) {
+        // A record that cannot be handled would come back for ever.
+        let what = format!("the dead-letter topic `{topic}` is consumed by the component itself");
+        field.problem(&what, "set failed records aside in a topic of their own, or let another component consume them");
+    }
+    Some(topic)
 }
 
 fn breaker(section: &Section<'_>) -> Breaker {

@@ -62,12 +62,14 @@ impl Keys {
         let mut paths = Vec::new();
         for (path, keys) in self.tables(entries) {
             let Some(rest) = variable.strip_prefix(&format!("{}_", squash(&path))) else { continue };
-            let below = |more: &[&str]| path.iter().cloned().chain(more.iter().map(ToString::to_string)).collect();
+            let join = |key: &str| -> Vec<String> { path.iter().cloned().chain([key.to_owned()]).collect() };
             let plain = keys.iter().filter(|key| **key != OPTIONS);
-            paths.extend(plain.filter(|key| upper(key) == rest).map(|key| below(&[key])));
+            paths.extend(plain.filter(|key| upper(key) == rest).map(|key| join(key)));
             let option = rest.strip_prefix("OPTIONS_").filter(|option| !option.is_empty() && keys.contains(&OPTIONS));
             if let Some(option) = option {
-                paths.push(below(&[OPTIONS, &option_name(entries, &below(&[OPTIONS]), option)]));
+                let mut path = join(OPTIONS);
+                path.push(option_name(entries, &path, option));
+                paths.push(path);
             }
         }
         paths
