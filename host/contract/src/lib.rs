@@ -7,9 +7,13 @@
 //! - [`decimal`]: decimals in plain notation.
 //! - [`resolve`], [`read`]: the writer's values as the reader's.
 //! - [`wit`]: the WIT of a component, from its schemas.
+//! - [`manifest`]: `component.toml` and `heddle.toml`, checked.
+//! - [`section`]: the contract that travels inside a `.wasm` file.
 
 pub mod decimal;
+pub mod manifest;
 pub mod read;
 pub mod resolve;
 pub mod schema;
+pub mod section;
 pub mod wit;

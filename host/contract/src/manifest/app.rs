@@ -1,0 +1,349 @@
+//! `heddle.toml`: an app's log, registry, topics and components, each value open to a variable of the environment.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::check::{Field, Report, Section};
+use super::error::ManifestErrors;
+use super::names::{fault_of_name, fault_of_topic};
+use super::overrides::{self, Keys};
+use super::text;
+
+const ROOT: &[&str] = &["app", "log", "registry", "topics", "admin", "commit", "workers"];
+const APP: &[&str] = &["name", "components", "data", "contracts"];
+const LOG: &[&str] = &["kind", "bootstrap", "options"];
+const REGISTRY: &[&str] = &["url", "username", "password", "timeout", "retries"];
+const TOPIC: &[&str] = &["partitions", "replication", "options"];
+const ADMIN: &[&str] = &["listen"];
+const COMMIT: &[&str] = &["interval", "records"];
+const WORKERS: &[&str] = &["count"];
+
+const KEYS: Keys = Keys {
+    sections: &[
+        ("app", APP),
+        ("log", LOG),
+        ("registry", REGISTRY),
+        ("admin", ADMIN),
+        ("commit", COMMIT),
+        ("workers", WORKERS),
+    ],
+    named: ("topics", TOPIC),
+    lists: &[("app", "components")],
+};
+
+/// Client options that Heddle sets itself: its guarantees rest on them.
+const OPTIONS_OWNED: [&str; 13] = [
+    "bootstrap.servers",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "group.instance.id",
+    "isolation.level",
+    "metadata.broker.list",
+    "partition.assignment.strategy",
+    "partitioner",
+    "transactional.id",
+    "acks",
+];
+
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(300);
+/// A transaction that stays open longer is given up by the broker.
+const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(30);
+
+/// A checked `heddle.toml`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct App {
+    /// The app's name.
+    pub name: String,
+    /// Globs of folders with a `component.toml`, or of `.wasm` files, relative to the app's folder.
+    pub components: Vec<String>,
+    /// The folder for everything that Heddle keeps on disk, relative to the app's folder.
+    pub data: PathBuf,
+    /// The folder of the schema files, relative to the app's folder.
+    pub contracts: PathBuf,
+    /// Where records are.
+    pub log: Log,
+    /// The schema registry; `None`: the embedded one.
+    pub registry: Option<Registry>,
+    /// Topics to create when they are missing, by name.
+    pub topics: BTreeMap<String, Topic>,
+    /// Where the admin API listens.
+    pub admin: Admin,
+    /// When a transaction is committed.
+    pub commit: Commit,
+    /// The threads that process records.
+    pub workers: Workers,
+}
+
+/// Where records are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Log {
+    /// The embedded log, below the app's data folder.
+    Embedded,
+    /// Apache Kafka.
+    Kafka(Kafka),
+}
+
+/// How to reach Apache Kafka.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Kafka {
+    /// `host:port` of one or more brokers, separated by commas.
+    pub bootstrap: String,
+    /// Options for librdkafka, passed on as they are.
+    pub options: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Kafka {
+    /// Names the options without their values: some are passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options: Vec<&String> = self.options.keys().collect();
+        f.debug_struct("Kafka").field("bootstrap", &self.bootstrap).field("options", &options).finish()
+    }
+}
+
+/// How to reach a schema registry.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Registry {
+    /// Its address, `http` or `https`, without a slash at the end.
+    pub url: String,
+    /// The user for basic authentication.
+    pub username: Option<String>,
+    /// The password for basic authentication.
+    pub password: Option<String>,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// How often a request is tried again.
+    pub retries_max: u32,
+}
+
+impl fmt::Debug for Registry {
+    /// Leaves the password out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("url", &self.url)
+            .field("username", &self.username)
+            .field("timeout", &self.timeout)
+            .field("retries_max", &self.retries_max)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A topic to create when it is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// How many partitions, at least 1.
+    pub partitions: i32,
+    /// How many copies; `None`: the broker's default.
+    pub replication: Option<i16>,
+    /// Kafka's topic options.
+    pub options: BTreeMap<String, String>,
+}
+
+/// Where the admin API listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+/// When a transaction is committed: whichever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// How long a transaction collects records.
+    pub interval: Duration,
+    /// How many records a transaction takes at most.
+    pub records_max: u32,
+}
+
+/// The threads that process records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Workers {
+    /// How many each component has in this process.
+    pub count: u32,
+}
+
+impl App {
+    /// Checks the text of a `heddle.toml`; `file` is its name in messages, `overrides` the variables of the environment that
+    /// begin with `HEDDLE_`. A variable takes the place of the file's value; an empty one counts as not set.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file and the variables.
+    pub fn parse(text: &str, file: &str, overrides: &BTreeMap<String, String>) -> Result<Self, ManifestErrors> {
+        let mut entries = text::parse(text, file)?;
+        let report = Report::new(file);
+        overrides::apply(&KEYS, overrides, &mut entries, &report);
+        let app = Self::check(&Section::root(&report, &entries, ROOT));
+        report.finish(app)
+    }
+
+    fn check(root: &Section<'_>) -> Self {
+        root.required("app", "add an [app] section with `name = \"...\"`");
+        let app = root.section("app", APP);
+        let name = if app.exists() { app.required("name", "add `name = \"...\"`") } else { None };
+        let folder = |key, default: &str| {
+            app.field(key).and_then(|field| field.text()).map_or_else(|| PathBuf::from(default), PathBuf::from)
+        };
+        let components = app.field("components").map(|field| field.items());
+        Self {
+            name: name.and_then(|field| field.checked("an app", fault_of_name)).unwrap_or_default(),
+            components: match components {
+                Some(globs) => globs.iter().filter_map(Field::text).collect(),
+                None => vec!["components/*".to_owned()],
+            },
+            data: folder("data", ".heddle"),
+            contracts: folder("contracts", "contracts"),
+            log: log(&root.section("log", LOG)),
+            registry: registry(&root.section("registry", REGISTRY)),
+            topics: root.named("topics").iter().map(|(name, field)| (name.clone(), topic(name, field))).collect(),
+            admin: admin(&root.section("admin", ADMIN)),
+            commit: commit(&root.section("commit", COMMIT)),
+            workers: Workers { count: number(&root.section("workers", WORKERS), "count", 1..=256).unwrap_or(1) },
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Embedded,
+    Kafka,
+}
+
+fn log(section: &Section<'_>) -> Log {
+    let (kind, bootstrap, options) = (section.field("kind"), section.field("bootstrap"), section.field("options"));
+    let word = kind.as_ref().and_then(|field| field.word(&[("embedded", Kind::Embedded), ("kafka", Kind::Kafka)]));
+    if kind.is_some() && word.is_none() {
+        return Log::Embedded;
+    }
+    if word == Some(Kind::Embedded) || (word.is_none() && bootstrap.is_none() && options.is_none()) {
+        // `HEDDLE_LOG_KIND=embedded` runs an app without its broker; the file may go on naming it.
+        let stray = bootstrap.or(options).filter(|_| !kind.as_ref().is_some_and(Field::is_override));
+        if let Some(stray) = stray {
+            stray.problem("the embedded log has no broker to connect to", "set `kind = \"kafka\"`, or remove this key");
+        }
+        return Log::Embedded;
+    }
+    let bootstrap = section.required("bootstrap", "add `bootstrap = \"<host>:<port>\"`, the address of a broker");
+    Log::Kafka(Kafka {
+        bootstrap: bootstrap.and_then(|field| brokers(&field)).unwrap_or_default(),
+        options: options.map(|field| client_options(&field)).unwrap_or_default(),
+    })
+}
+
+fn brokers(field: &Field<'_>) -> Option<String> {
+    let text = field.text()?;
+    let is_broker = |broker: &str| {
+        let address = broker.split_once("://").map_or(broker, |(_, address)| address);
+        let (host, port) = match address.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port),
+            _ => (address, "9092"),
+        };
+        !host.is_empty() && !host.contains(char::is_whitespace) && port.parse::<u16>().is_ok()
+    };
+    let brokers: Vec<&str> = text.split(',').map(str::trim).collect();
+    if !brokers.iter().all(|broker| is_broker(broker)) {
+        field.problem(
+            &format!("`{text}` is not a list of brokers"),
+            "write \"<host>:<port>\", several of them separated by commas",
+        );
+        return None;
+    }
+    Some(brokers.join(","))
+}
+
+fn client_options(field: &Field<'_>) -> BTreeMap<String, String> {
+    for (option, value) in field.named() {
+        if OPTIONS_OWNED.contains(&option.as_str()) {
+            let what = format!("`{option}` is set by Heddle: its guarantees rest on it");
+            value.key_problem(&what, "remove it");
+        }
+    }
+    options(field)
+}
+
+fn options(field: &Field<'_>) -> BTreeMap<String, String> {
+    field.named().into_iter().filter_map(|(option, value)| Some((option, value.plain()?))).collect()
+}
+
+fn registry(section: &Section<'_>) -> Option<Registry> {
+    if !section.exists() {
+        return None;
+    }
+    let url =
+        section.required("url", "add `url = \"http://<host>:<port>\"`, or remove the section for the embedded one");
+    let username = section.field("username").and_then(|field| field.text());
+    let password = section.field("password");
+    if let (None, Some(password)) = (&username, &password) {
+        password.problem("there is a password but no user", "add `username = \"...\"`");
+    }
+    let timeout = section.field("timeout").and_then(|field| field.duration(TIMEOUT));
+    Some(Registry {
+        url: url.and_then(|field| http_address(&field)).unwrap_or_default(),
+        username,
+        password: password.and_then(|field| field.text()),
+        timeout: timeout.unwrap_or(Duration::from_secs(5)),
+        retries_max: number(section, "retries", 0..=100).unwrap_or(3),
+    })
+}
+
+fn http_address(field: &Field<'_>) -> Option<String> {
+    let text = field.text()?;
+    let url = text.trim_end_matches('/');
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let host = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    if host.contains('@') {
+        field.problem("`url` holds a user or a password", "move them to `username` and `password`");
+        return None;
+    }
+    if host.is_empty() || url.contains(char::is_whitespace) || url.contains(['?', '#']) {
+        field.problem(&format!("`{text}` is not the address of a registry"), "write it like \"http://127.0.0.1:8081\"");
+        return None;
+    }
+    Some(url.to_owned())
+}
+
+fn topic(name: &str, field: &Field<'_>) -> Topic {
+    if let Some(hint) = fault_of_topic(name) {
+        field.key_problem(&format!("`{name}` cannot name a topic"), hint);
+    }
+    let section = field.section(TOPIC);
+    let replication = section.field("replication").and_then(|field| field.integer(1..=i64::from(i16::MAX)));
+    Topic {
+        partitions: number(&section, "partitions", 1..=100_000).unwrap_or(1),
+        replication: replication.and_then(|copies| copies.try_into().ok()),
+        options: section.field("options").map(|field| options(&field)).unwrap_or_default(),
+    }
+}
+
+fn admin(section: &Section<'_>) -> Admin {
+    let default = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7870);
+    let listen = section.field("listen").and_then(|field| {
+        let text = field.text()?;
+        let address = text.parse().ok();
+        if address.is_none() {
+            field.problem(
+                &format!("`{text}` is not an address to listen on"),
+                "write an IP address and a port: \"127.0.0.1:7870\", \"0.0.0.0:7870\" or \"[::1]:7870\"",
+            );
+        }
+        address
+    });
+    Admin { listen: listen.unwrap_or(default) }
+}
+
+fn commit(section: &Section<'_>) -> Commit {
+    let interval = section.field("interval").and_then(|field| field.duration(INTERVAL));
+    Commit {
+        interval: interval.unwrap_or(Duration::from_millis(100)),
+        records_max: number(section, "records", 1..=1_000_000).unwrap_or(10_000),
+    }
+}
+
+fn number<T: TryFrom<i64>>(section: &Section<'_>, key: &str, bounds: RangeInclusive<i64>) -> Option<T> {
+    section.field(key).and_then(|field| field.integer(bounds)).and_then(|number| number.try_into().ok())
+}

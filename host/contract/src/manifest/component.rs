@@ -1,0 +1,382 @@
+//! `component.toml`: what a component consumes, emits and stores, what it may use, and what happens when it fails.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::check::{Field, Report, Section};
+use super::error::ManifestErrors;
+use super::names::{fault_of_name, fault_of_schema, fault_of_topic, is_identifier};
+use super::text;
+
+const ROOT: &[&str] = &["component", "consumes", "emits", "stores", "limits", "failure"];
+const COMPONENT: &[&str] = &["name", "language", "build"];
+const CONSUMES: &[&str] = &["id", "dedup", "key"];
+const EMITS: &[&str] = &["cloudevents", "key"];
+const STORE: &[&str] = &["value", "key", "changelog"];
+const LIMITS: &[&str] = &["deadline", "memory", "record"];
+const FAILURE: &[&str] = &["attempts", "retry", "dead-letter", "breaker"];
+const BREAKER: &[&str] = &["failures", "within", "pause"];
+
+const MILLI: Duration = Duration::from_millis(1);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// A handler runs inside a transaction, which a broker gives up after a minute.
+const DEADLINE: RangeInclusive<Duration> = MILLI..=Duration::from_secs(30);
+const DEDUP: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY.saturating_mul(366);
+const DEDUP_DEFAULT: Duration = DAY.saturating_mul(7);
+const PAUSE: RangeInclusive<Duration> = MILLI..=DAY.saturating_mul(7);
+/// From one page of Wasm memory to all that 32 bits address.
+const MEMORY: RangeInclusive<u64> = (64 << 10)..=(4 << 30);
+const RECORD: RangeInclusive<u64> = 1..=(1 << 30);
+const ATTEMPTS: RangeInclusive<i64> = 1..=100;
+const FAILURES: RangeInclusive<i64> = 1..=1_000_000;
+const RETRIES_MAX: usize = 16;
+
+/// A checked `component.toml`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The component's name within its app.
+    pub name: String,
+    /// How its `.wasm` file is made.
+    pub build: Build,
+    /// What it consumes, by topic; at least one.
+    pub consumes: BTreeMap<String, Consumes>,
+    /// What it may emit, by topic.
+    pub emits: BTreeMap<String, Emits>,
+    /// Its stores, by name.
+    pub stores: BTreeMap<String, StoreSpec>,
+    /// What one delivery may use.
+    pub limits: Limits,
+    /// What a delivery that fails leads to.
+    pub failure: Failure,
+}
+
+/// How a component's `.wasm` file is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Build {
+    /// From Rust.
+    Rust,
+    /// From JavaScript or TypeScript.
+    JavaScript,
+    /// From Python.
+    Python,
+    /// From Go.
+    Go,
+    /// By a command of the user's that leaves the file.
+    Command(String),
+}
+
+/// How one topic is consumed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Consumes {
+    /// Where a message's id is; `None`: no dedup beyond offsets.
+    pub id: Option<IdSource>,
+    /// How long an id is remembered; there whenever `id` is, 7 days if the file does not say.
+    pub dedup: Option<Duration>,
+    /// What the keys are; `None`: as the `-key` subject says, or else strings.
+    pub key: Option<KeyType>,
+}
+
+/// Where a message's id is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdSource {
+    /// In a field of the value; the names of the fields from the outermost inwards, at least one.
+    Value(Vec<String>),
+    /// In the header of this name.
+    Header(String),
+}
+
+/// What a topic's or store's keys are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyType {
+    /// Bytes as they are.
+    Bytes,
+    /// UTF-8 text.
+    String,
+    /// A value of this schema.
+    Schema(String),
+}
+
+/// How one topic is emitted to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Emits {
+    /// Whether records carry the full CloudEvents headers.
+    pub cloudevents: bool,
+    /// What the keys are; `None`: as the `-key` subject says, or else strings.
+    pub key: Option<KeyType>,
+}
+
+/// One store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreSpec {
+    /// The schema of its values.
+    pub value: String,
+    /// What its keys are; `None`: strings.
+    pub key: Option<KeyType>,
+    /// The topic that holds its truth, if not the default: see [`Manifest::changelog`].
+    pub changelog: Option<String>,
+}
+
+/// What one delivery may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a handler may run.
+    pub deadline: Duration,
+    /// How much memory an instance may have, in bytes.
+    pub memory_bytes_max: u64,
+    /// How large a record's value may be, in bytes.
+    pub record_bytes_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { deadline: Duration::from_millis(200), memory_bytes_max: 64 << 20, record_bytes_max: 1 << 20 }
+    }
+}
+
+/// What a delivery that fails leads to: attempts in place, then the retry topics, then the dead-letter topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// How often it is tried in place, at least 1.
+    pub attempts_max: u32,
+    /// The delay of each retry topic, in order; may be empty.
+    pub retry: Vec<Duration>,
+    /// The dead-letter topic, if not the default: see [`Manifest::dead_letter`].
+    pub dead_letter: Option<String>,
+    /// When to stop consuming for a while.
+    pub breaker: Option<Breaker>,
+}
+
+impl Default for Failure {
+    fn default() -> Self {
+        Self { attempts_max: 3, retry: Vec::new(), dead_letter: None, breaker: None }
+    }
+}
+
+/// When to stop consuming for a while: something that every delivery needs is probably down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// How many failed deliveries open it.
+    pub failures: u32,
+    /// The time within which they have to happen.
+    pub within: Duration,
+    /// How long nothing is consumed then.
+    pub pause: Duration,
+}
+
+impl Manifest {
+    /// Checks the text of a `component.toml`; `file` is its name in messages.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(text: &str, file: &str) -> Result<Self, ManifestErrors> {
+        let entries = text::parse(text, file)?;
+        let report = Report::new(file);
+        let manifest = Self::check(&Section::root(&report, &entries, ROOT));
+        report.finish(manifest)
+    }
+
+    fn check(root: &Section<'_>) -> Self {
+        root.required("component", "add a [component] section with `name` and `language`");
+        let component = root.section("component", COMPONENT);
+        let name = match component.exists() {
+            true => component.required("name", "add `name = \"...\"`"),
+            false => None,
+        };
+        let consumes = consumes(root);
+        Self {
+            name: name.and_then(|name| name.checked("a component", fault_of_name)).unwrap_or_default(),
+            build: build(&component),
+            emits: topics(root, "emits", emits),
+            stores: stores(root),
+            limits: limits(&root.section("limits", LIMITS)),
+            failure: failure(&root.section("failure", FAILURE), &consumes),
+            consumes,
+        }
+    }
+
+    /// The component's full name, `<app>.<component>`: also its consumer group.
+    #[must_use]
+    pub fn full_name(&self, app: &str) -> String {
+        format!("{app}.{}", self.name)
+    }
+
+    /// The dead-letter topic: the manifest's, or else `<app>.<component>.dlq`.
+    #[must_use]
+    pub fn dead_letter(&self, app: &str) -> String {
+        self.failure.dead_letter.clone().unwrap_or_else(|| format!("{}.dlq", self.full_name(app)))
+    }
+
+    /// The topic that holds the truth of `store`: the manifest's, or else `<app>.<component>.<store>`.
+    #[must_use]
+    pub fn changelog(&self, app: &str, store: &str) -> String {
+        let named = self.stores.get(store).and_then(|spec| spec.changelog.clone());
+        named.unwrap_or_else(|| format!("{}.{store}", self.full_name(app)))
+    }
+}
+
+fn build(component: &Section<'_>) -> Build {
+    let languages =
+        [("rust", Build::Rust), ("javascript", Build::JavaScript), ("python", Build::Python), ("go", Build::Go)];
+    let (language, command) = (component.field("language"), component.field("build"));
+    match (&language, &command) {
+        (Some(_), Some(command)) => command.problem(
+            "`language` and `build` exclude each other",
+            "keep `language`, or keep `build` for a build of your own",
+        ),
+        (None, None) if component.exists() => component.problem(
+            "it is not said how the component is built",
+            "add `language = \"rust\"` (or javascript, python, go) or `build = \"<command>\"`",
+        ),
+        _ => {}
+    }
+    let language = language.and_then(|field| field.word(&languages));
+    let command = command.and_then(|field| field.text()).map(Build::Command);
+    language.or(command).unwrap_or(Build::Rust)
+}
+
+fn consumes(root: &Section<'_>) -> BTreeMap<String, Consumes> {
+    const HINT: &str = "add a [consumes.\"<topic>\"] section: a component runs when a record arrives";
+    let consumes = topics(root, "consumes", |field| {
+        let section = field.section(CONSUMES);
+        let id = section.field("id");
+        let dedup = section.field("dedup");
+        if let (None, Some(dedup)) = (&id, &dedup) {
+            dedup.problem("`dedup` needs to know the id", "add `id = \"value:<field>\"` or `id = \"header:<name>\"`");
+        }
+        let window = dedup.and_then(|field| field.duration(DEDUP)).unwrap_or(DEDUP_DEFAULT);
+        let id = id.and_then(|field| id_source(&field));
+        Consumes { dedup: id.is_some().then_some(window), id, key: key_type(&section) }
+    });
+    match root.required("consumes", HINT) {
+        Some(field) if consumes.is_empty() && field.is_empty_table() => {
+            field.key_problem("the component consumes nothing", HINT);
+        }
+        _ => {}
+    }
+    consumes
+}
+
+fn id_source(field: &Field<'_>) -> Option<IdSource> {
+    let text = field.text()?;
+    let source = match text.split_once(':') {
+        Some(("value", path)) if path.split('.').all(is_identifier) => {
+            Some(IdSource::Value(path.split('.').map(str::to_owned).collect()))
+        }
+        Some(("header", name)) if !name.is_empty() => Some(IdSource::Header(name.to_owned())),
+        _ => None,
+    };
+    if source.is_none() {
+        field.problem(
+            &format!("`{text}` does not say where the id is"),
+            "write \"value:orderId\", \"value:order.id\" for a field of a field, or \"header:ce_id\"",
+        );
+    }
+    source
+}
+
+fn key_type(section: &Section<'_>) -> Option<KeyType> {
+    let name = section.field("key")?.checked("a schema", fault_of_schema)?;
+    Some(match name.as_str() {
+        "bytes" => KeyType::Bytes,
+        "string" => KeyType::String,
+        _ => KeyType::Schema(name),
+    })
+}
+
+fn emits(field: &Field<'_>) -> Emits {
+    let section = field.section(EMITS);
+    let cloudevents = section.field("cloudevents").and_then(|field| field.boolean()).unwrap_or_default();
+    Emits { cloudevents, key: key_type(&section) }
+}
+
+fn topics<T>(root: &Section<'_>, key: &str, check: impl Fn(&Field<'_>) -> T) -> BTreeMap<String, T> {
+    let mut topics = BTreeMap::new();
+    for (topic, field) in root.named(key) {
+        if let Some(hint) = fault_of_topic(&topic) {
+            field.key_problem(&format!("`{topic}` cannot name a topic"), hint);
+        }
+        topics.insert(topic, check(&field));
+    }
+    topics
+}
+
+fn stores(root: &Section<'_>) -> BTreeMap<String, StoreSpec> {
+    let mut changelogs = BTreeSet::new();
+    let mut stores = BTreeMap::new();
+    for (name, field) in root.named("stores") {
+        if let Some(hint) = fault_of_name(&name) {
+            field.key_problem(&format!("`{name}` cannot name a store"), hint);
+        }
+        let section = field.section(STORE);
+        let value = section.required("value", "add `value = \"<schema>\"`, the name of a type in contracts/");
+        let changelog = section.field("changelog");
+        let topic = changelog.as_ref().and_then(|field| field.checked("a topic", fault_of_topic));
+        if let (Some(field), Some(topic)) = (&changelog, &topic)
+            && !changelogs.insert(topic.clone())
+        {
+            field.problem(&format!("`{topic}` is the changelog of two stores"), "give each store a topic of its own");
+        }
+        let value = value.and_then(|field| field.checked("a schema", fault_of_schema)).unwrap_or_default();
+        stores.insert(name, StoreSpec { value, key: key_type(&section), changelog: topic });
+    }
+    stores
+}
+
+fn limits(section: &Section<'_>) -> Limits {
+    let default = Limits::default();
+    let size = |key, bounds, default| section.field(key).and_then(|field| field.size(bounds)).unwrap_or(default);
+    let limits = Limits {
+        deadline: section.field("deadline").and_then(|field| field.duration(DEADLINE)).unwrap_or(default.deadline),
+        memory_bytes_max: size("memory", MEMORY, default.memory_bytes_max),
+        record_bytes_max: size("record", RECORD, default.record_bytes_max),
+    };
+    if limits.record_bytes_max > limits.memory_bytes_max
+        && let Some(field) = section.field("record").or_else(|| section.field("memory"))
+    {
+        field.problem("a record of the largest size does not fit into memory", "raise `memory` or lower `record`");
+    }
+    limits
+}
+
+fn failure(section: &Section<'_>, consumes: &BTreeMap<String, Consumes>) -> Failure {
+    let default = Failure::default();
+    let retry = section.field("retry");
+    let items = retry.as_ref().map(Field::items).unwrap_or_default();
+    if let (Some(field), true) = (&retry, items.len() > RETRIES_MAX) {
+        field.problem(
+            &format!("`retry` has {} delays", items.len()),
+            &format!("each one is a topic of its own: use {RETRIES_MAX} at most"),
+        );
+    }
+    Failure {
+        attempts_max: count(section.field("attempts"), ATTEMPTS).unwrap_or(default.attempts_max),
+        retry: items.iter().filter_map(|field| field.duration(PAUSE)).collect(),
+        dead_letter: section.field("dead-letter").and_then(|field| dead_letter(&field, consumes)),
+        breaker: section.field("breaker").map(|field| breaker(&field.section(BREAKER))),
+    }
+}
+
+fn dead_letter(field: &Field<'_>, consumes: &BTreeMap<String, Consumes>) -> Option<String> {
+    let topic = field.checked("a topic", fault_of_topic)?;
+    if consumes.contains_key(&topic) {
+        // A record that cannot be handled would come back for ever.
+        let what = format!("the dead-letter topic `{topic}` is consumed by the component itself");
+        field.problem(&what, "set failed records aside in a topic of their own, or let another component consume them");
+    }
+    Some(topic)
+}
+
+fn breaker(section: &Section<'_>) -> Breaker {
+    const HINT: &str = "write it like `breaker = { failures = 20, within = \"10s\", pause = \"30s\" }`";
+    let duration = |key| section.required(key, HINT).and_then(|field| field.duration(PAUSE)).unwrap_or_default();
+    Breaker {
+        failures: count(section.required("failures", HINT), FAILURES).unwrap_or_default(),
+        within: duration("within"),
+        pause: duration("pause"),
+    }
+}
+
+fn count(field: Option<Field<'_>>, bounds: RangeInclusive<i64>) -> Option<u32> {
+    field.and_then(|field| field.integer(bounds)).and_then(|number| u32::try_from(number).ok())
+}

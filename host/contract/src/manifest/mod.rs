@@ -1,0 +1,22 @@
+//! `component.toml` and `heddle.toml`, from text to checked types.
+//!
+//! ```text
+//!  text ──text──> tree with positions ──overrides──> the same tree ──component, app──> Manifest, App
+//!                                       (heddle.toml only)              │
+//!                                                    check collects every Problem on the way
+//! ```
+//!
+//! Owns the keys, their defaults, units and bounds, and the words in which a wrong file is explained. Never reads a file or
+//! the environment: callers hand in the text and the variables.
+
+pub mod app;
+mod check;
+pub mod component;
+mod error;
+mod names;
+mod overrides;
+mod text;
+
+pub use app::App;
+pub use component::Manifest;
+pub use error::{ManifestErrors, Place, Problem, Source};

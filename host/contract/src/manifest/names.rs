@@ -1,0 +1,61 @@
+//! What names may look like, and which known name a misspelt one is nearest to.
+
+/// Longest name of an app, component or store, so that `<app>.<component>.<store>` always fits into a topic's name.
+const NAME_CHARS_MAX: usize = 63;
+/// Longest name of a topic, by Kafka's rule.
+const TOPIC_CHARS_MAX: usize = 249;
+
+/// Why `name` cannot name an app, a component or a store.
+pub(super) fn fault_of_name(name: &str) -> Option<&'static str> {
+    const HINT: &str =
+        "use lower-case letters, digits and single dashes, a letter first, at most 63 characters: `order-intake`";
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let good = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(allowed)
+        && !name.ends_with('-')
+        && !name.contains("--")
+        && name.len() <= NAME_CHARS_MAX;
+    (!good).then_some(HINT)
+}
+
+/// Why `topic` cannot name a topic.
+pub(super) fn fault_of_topic(topic: &str) -> Option<&'static str> {
+    const HINT: &str = "use letters, digits, `.`, `_` and `-`, at most 249 characters, as Kafka asks";
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let good =
+        (1..=TOPIC_CHARS_MAX).contains(&topic.len()) && topic.chars().all(allowed) && !matches!(topic, "." | "..");
+    (!good).then_some(HINT)
+}
+
+/// Why `schema` cannot name a schema.
+pub(super) fn fault_of_schema(schema: &str) -> Option<&'static str> {
+    const HINT: &str = "name a type of a file in contracts/, such as `StockLevel` or `shop.orders.StockLevel`";
+    (!schema.split('.').all(is_identifier)).then_some(HINT)
+}
+
+/// Whether `text` could name a type or a field in Avro.
+pub(super) fn is_identifier(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// The known name that `unknown` was probably meant to be.
+pub(super) fn nearest<'k>(unknown: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let distance_max = (unknown.chars().count() / 3).clamp(1, 4);
+    known
+        .into_iter()
+        .map(|name| (strsim::osa_distance(unknown, name), name))
+        .filter(|(distance, _)| *distance <= distance_max)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// `a, b or c`.
+pub(super) fn one_of<'k>(names: impl IntoIterator<Item = &'k str>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    match names.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}

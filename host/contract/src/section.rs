@@ -1,0 +1,169 @@
+//! The custom section of a `.wasm` file that carries a component's contract, so that one file is the whole deployable.
+//!
+//! ```text
+//!  header │ section │ section │ ... │ custom section "heddle:contract": {"version":1, "component":…, "schemas":…}
+//! ```
+//!
+//! Works on core modules and on components; only the file's own sections count, never those of what is nested in it. Every
+//! other byte of the file stays as it is.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use wasm_encoder::{CustomSection, Section};
+use wasmparser::{BinaryReader, CustomSectionReader, Parser};
+
+/// The section's name.
+pub const NAME: &str = "heddle:contract";
+/// The version of the format that [`embed`] writes and [`extract`] reads.
+pub const VERSION: u64 = 1;
+
+const HEADER_BYTES: usize = 8;
+const CUSTOM_SECTION_ID: u8 = 0;
+
+/// What a component is typed by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contract {
+    /// The component.
+    pub component: Component,
+    /// The schemas that the component was built with, by subject.
+    pub schemas: BTreeMap<String, Schema>,
+    /// What made the file, `heddle <version>`.
+    pub built_with: String,
+}
+
+/// The component that a contract is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Component {
+    /// Its name.
+    pub name: String,
+    /// The text of its `component.toml`.
+    pub manifest: String,
+}
+
+/// One schema.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schema {
+    /// Its format.
+    #[serde(rename = "type")]
+    pub format: SchemaFormat,
+    /// Its text, self-contained: every named type it uses is defined in it.
+    #[serde(rename = "schema")]
+    pub text: String,
+}
+
+/// The formats of schemas, named as schema registries name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum SchemaFormat {
+    /// Apache Avro, as JSON.
+    Avro,
+    /// Protocol Buffers, as a `.proto` file.
+    Protobuf,
+    /// JSON Schema.
+    Json,
+}
+
+/// Why a contract cannot be read from or written to a file.
+#[derive(Debug, Error)]
+pub enum SectionError {
+    /// The bytes are not a core module or a component.
+    #[error("not a WebAssembly file: {0}")]
+    NotWasm(String),
+    /// The file carries no contract.
+    #[error("the file carries no contract: it was not built by `heddle build`")]
+    Missing,
+    /// The file carries more than one contract.
+    #[error("the file carries more than one contract")]
+    Twice,
+    /// The contract is of a version that this program does not know.
+    #[error("the contract has version {found}, this program knows version {VERSION}")]
+    UnknownVersion {
+        /// The version found.
+        found: u64,
+    },
+    /// The contract is not the JSON it should be.
+    #[error("the contract is broken: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+#[derive(Serialize)]
+struct Written<'c> {
+    version: u64,
+    #[serde(flatten)]
+    contract: &'c Contract,
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u64,
+}
+
+/// A copy of `wasm` that carries `contract`, as its last section, in place of any contract it carried before.
+///
+/// # Errors
+/// [`SectionError::NotWasm`] if `wasm` is not a core module or a component.
+pub fn embed(wasm: &[u8], contract: &Contract) -> Result<Vec<u8>, SectionError> {
+    let data = serde_json::to_vec(&Written { version: VERSION, contract })?;
+    let mut out = Vec::with_capacity(wasm.len() + data.len() + 64);
+    let (header, sections) = sections(wasm)?;
+    out.extend_from_slice(header);
+    for section in sections.iter().filter(|section| section.contract.is_none()) {
+        out.extend_from_slice(section.bytes);
+    }
+    CustomSection { name: Cow::Borrowed(NAME), data: Cow::Owned(data) }.append_to(&mut out);
+    Ok(out)
+}
+
+/// The contract that `wasm` carries.
+///
+/// # Errors
+/// See [`SectionError`].
+pub fn extract(wasm: &[u8]) -> Result<Contract, SectionError> {
+    let (_, sections) = sections(wasm)?;
+    let mut contracts = sections.iter().filter_map(|section| section.contract);
+    let data = contracts.next().ok_or(SectionError::Missing)?;
+    if contracts.next().is_some() {
+        return Err(SectionError::Twice);
+    }
+    let Versioned { version: found } = serde_json::from_slice(data)?;
+    if found != VERSION {
+        return Err(SectionError::UnknownVersion { found });
+    }
+    Ok(serde_json::from_slice(data)?)
+}
+
+/// One section at the top level of a file.
+struct RawSection<'w> {
+    /// All of it, with its id and length as they were written.
+    bytes: &'w [u8],
+    /// What is in it, if it is a contract.
+    contract: Option<&'w [u8]>,
+}
+
+/// The file's header and its sections, which together are all of its bytes.
+fn sections(wasm: &[u8]) -> Result<(&[u8], Vec<RawSection<'_>>), SectionError> {
+    if !Parser::is_core_wasm(wasm) && !Parser::is_component(wasm) {
+        return Err(SectionError::NotWasm("it does not begin like a module or a component".to_owned()));
+    }
+    let broken = |error: wasmparser::BinaryReaderError| SectionError::NotWasm(error.to_string());
+    let (header, body) = wasm.split_at(HEADER_BYTES);
+    let mut reader = BinaryReader::new(body, HEADER_BYTES);
+    let mut sections = Vec::new();
+    while !reader.eof() {
+        let start = reader.current_position();
+        let id = reader.read_u8().map_err(broken)?;
+        let length = reader.read_var_u32().map_err(broken)? as usize;
+        let offset = reader.original_position();
+        let content = reader.read_bytes(length).map_err(broken)?;
+        let mut contract = None;
+        if id == CUSTOM_SECTION_ID {
+            let custom = CustomSectionReader::new(BinaryReader::new(content, offset)).map_err(broken)?;
+            contract = (custom.name() == NAME).then(|| custom.data());
+        }
+        sections.push(RawSection { bytes: &body[start..reader.current_position()], contract });
+    }
+    Ok((header, sections))
+}

@@ -1,0 +1,202 @@
+//! `heddle.toml` and the variables that override it.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use heddle_contract::manifest::App;
+use heddle_contract::manifest::app::{Kafka, Log};
+use insta::assert_snapshot;
+
+const PLATFORM: &str = r#"
+[app]
+name = "order-platform"
+components = ["components/*"]        # folders with component.toml, or .wasm files
+data = ".heddle"
+
+[log]                                # no [log] or kind = "embedded": the embedded log below `data`
+kind = "kafka"
+bootstrap = "127.0.0.1:9092"
+options = { }                        # passed on to librdkafka: security.protocol, sasl.*, ssl.*
+
+[registry]                           # absent: the embedded registry
+url = "http://127.0.0.1:8081"
+
+[topics."orders.created"]            # created when missing, never changed behind the user's back
+partitions = 4
+
+[admin]
+listen = "127.0.0.1:7870"
+"#;
+
+fn variables(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
+    variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn app(text: &str, overrides: &[(&str, &str)]) -> App {
+    App::parse(text, "heddle.toml", &variables(overrides)).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn wrong(text: &str, overrides: &[(&str, &str)]) -> String {
+    App::parse(text, "heddle.toml", &variables(overrides)).unwrap_err().to_string()
+}
+
+fn kafka(app: &App) -> &Kafka {
+    match &app.log {
+        Log::Kafka(kafka) => kafka,
+        Log::Embedded => panic!("the log is embedded"),
+    }
+}
+
+#[test]
+fn the_full_example_says_what_it_says() {
+    let app = app(PLATFORM, &[]);
+    assert_eq!(
+        (app.name.as_str(), app.components.as_slice()),
+        ("order-platform", ["components/*".to_owned()].as_slice())
+    );
+    assert_eq!(kafka(&app).bootstrap, "127.0.0.1:9092");
+    assert_eq!(app.registry.as_ref().unwrap().url, "http://127.0.0.1:8081");
+    assert_eq!(app.topics["orders.created"].partitions, 4);
+    assert_eq!(app.admin.listen.to_string(), "127.0.0.1:7870");
+}
+
+#[test]
+fn what_is_not_said_has_its_default() {
+    let app = app("[app]\nname = \"first\"\n[topics.orders]\n", &[]);
+    assert_eq!(app.components, ["components/*"]);
+    assert_eq!((app.data.to_str(), app.contracts.to_str()), (Some(".heddle"), Some("contracts")));
+    assert_eq!((&app.log, &app.registry), (&Log::Embedded, &None));
+    assert_eq!((app.topics["orders"].partitions, app.topics["orders"].replication), (1, None));
+    assert_eq!(app.admin.listen.to_string(), "127.0.0.1:7870");
+    assert_eq!((app.commit.interval, app.commit.records_max), (Duration::from_millis(100), 10_000));
+    assert_eq!(app.workers.count, 1);
+}
+
+#[test]
+fn a_broker_alone_means_kafka_and_options_are_strings() {
+    let text = r#"
+        app.name = "first"
+        [log]
+        bootstrap = "one:9092, two:9093"
+        [log.options]
+        "security.protocol" = "sasl_ssl"
+        "sasl.password" = "hunter2"
+        "socket.timeout.ms" = 5000
+        "socket.keepalive.enable" = true
+        "#;
+    let app = app(text, &[]);
+    assert_eq!(kafka(&app).bootstrap, "one:9092,two:9093");
+    assert_eq!(kafka(&app).options["socket.timeout.ms"], "5000");
+    assert_eq!(kafka(&app).options["socket.keepalive.enable"], "true");
+    assert!(!format!("{app:?}").contains("hunter2"), "a password never reaches a log line");
+}
+
+#[test]
+fn a_variable_takes_the_place_of_any_value() {
+    let app = app(
+        PLATFORM,
+        &[
+            ("HEDDLE_APP_NAME", "staging"),
+            ("HEDDLE_APP_COMPONENTS", "components/*, extra/fraud.wasm"),
+            ("HEDDLE_LOG_BOOTSTRAP", "kafka:9092"),
+            ("HEDDLE_LOG_OPTIONS_SECURITY_PROTOCOL", "ssl"),
+            ("HEDDLE_REGISTRY_URL", "https://registry/api/"),
+            ("HEDDLE_REGISTRY_USERNAME", "heddle"),
+            ("HEDDLE_REGISTRY_PASSWORD", "hunter2"),
+            ("HEDDLE_REGISTRY_TIMEOUT", "1s"),
+            ("HEDDLE_ADMIN_LISTEN", "0.0.0.0:80"),
+            ("HEDDLE_COMMIT_INTERVAL", "50ms"),
+            ("HEDDLE_COMMIT_RECORDS", "500"),
+            ("HEDDLE_WORKERS_COUNT", "2"),
+            ("HEDDLE_TOPICS_ORDERS_CREATED_PARTITIONS", "12"),
+            ("HEDDLE_TOPICS_ORDERS_CREATED_OPTIONS_RETENTION_MS", "1000"),
+            ("HEDDLE_LOG_KIND", ""),
+            ("HEDDLE_CACHE", "/tmp/cache"),
+            ("HEDDLE_TRACE", "debug"),
+            ("HEDDLE_TEST_BROKER", "127.0.0.1:1"),
+        ],
+    );
+    assert_eq!((app.name.as_str(), app.components.len()), ("staging", 2));
+    assert_eq!(app.components[1], "extra/fraud.wasm");
+    assert_eq!(kafka(&app).bootstrap, "kafka:9092", "an empty HEDDLE_LOG_KIND counts as not set");
+    assert_eq!(kafka(&app).options, variables(&[("security.protocol", "ssl")]));
+    let registry = app.registry.as_ref().unwrap();
+    assert_eq!((registry.url.as_str(), registry.username.as_deref()), ("https://registry/api", Some("heddle")));
+    assert_eq!((registry.password.as_deref(), registry.timeout), (Some("hunter2"), Duration::from_secs(1)));
+    assert!(!format!("{app:?}").contains("hunter2"));
+    assert_eq!(app.admin.listen.to_string(), "0.0.0.0:80");
+    assert_eq!((app.commit.interval, app.commit.records_max), (Duration::from_millis(50), 500));
+    assert_eq!(app.workers.count, 2);
+    assert_eq!(app.topics["orders.created"].partitions, 12);
+    assert_eq!(app.topics["orders.created"].options, variables(&[("retention.ms", "1000")]));
+}
+
+#[test]
+fn a_variable_can_add_a_section_and_an_option_keeps_its_spelling() {
+    let text = "app.name = \"first\"\n[log.options]\n\"odd_name.X\" = \"1\"\n";
+    let app = app(text, &[("HEDDLE_LOG_BOOTSTRAP", "kafka:9092"), ("HEDDLE_LOG_OPTIONS_ODD_NAME_X", "2")]);
+    assert_eq!(kafka(&app).options, variables(&[("odd_name.X", "2")]));
+}
+
+#[test]
+fn a_variable_runs_an_app_without_its_broker() {
+    assert_eq!(app(PLATFORM, &[("HEDDLE_LOG_KIND", "embedded")]).log, Log::Embedded);
+}
+
+#[test]
+fn variables_that_are_wrong_are_named() {
+    let overrides = [
+        ("HEDDLE_LOG_BOOTSTRAPS", "kafka:9092"),
+        ("HEDDLE_TOPICS_PAYMENTS_PARTITIONS", "3"),
+        ("HEDDLE_SOMETHING", "3"),
+        ("HEDDLE_WORKERS_COUNT", "many"),
+        ("HEDDLE_COMMIT_RECORDS", "0"),
+        ("HEDDLE_REGISTRY_URL", "registry:8081"),
+    ];
+    assert_snapshot!(wrong(PLATFORM, &overrides), @"");
+}
+
+#[test]
+fn a_variable_that_could_mean_two_topics_is_refused() {
+    let text = "app.name = \"first\"\n[topics]\n\"orders.created\" = {}\norders-created = {}\n";
+    assert_snapshot!(wrong(text, &[("HEDDLE_TOPICS_ORDERS_CREATED_PARTITIONS", "3")]), @"");
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once() {
+    let text = r#"
+[app]
+name = "order platform"
+components = "components/*"
+
+[log]
+kind = "kafak"
+
+[registry]
+url = "http://user:secret@registry:8081"
+password = "secret"
+
+[topics."orders created"]
+partitions = 0
+replication = 1.5
+
+[admin]
+listen = "localhost:7870"
+
+[commit]
+interval = "1h"
+record = 5
+"#;
+    assert_snapshot!(wrong(text, &[]), @"");
+}
+
+#[test]
+fn logs_that_cannot_be_meant_are_refused() {
+    assert_snapshot!(wrong("[app]\nname = \"a\"\n[log]\nkind = \"kafka\"\n", &[]), @"");
+    assert_snapshot!(wrong("[app]\nname = \"a\"\n[log]\nkind = \"embedded\"\n", &[("HEDDLE_LOG_BOOTSTRAP", "k:9092")]), @"");
+    let text = "[app]\nname = \"a\"\n[log]\nbootstrap = \"k:port\"\noptions = { acks = 0, \"group.id\" = \"mine\" }\n";
+    assert_snapshot!(wrong(text, &[]), @"");
+    assert_snapshot!(wrong("", &[("HEDDLE_LOG_KIND", "kafka")]), @"");
+}

@@ -1,0 +1,77 @@
+//! Components: loading them, checking that they import no more than they were granted, and calling their handlers.
+//!
+//! ```text
+//!  Engine     one a process: compiles, ticks for deadlines
+//!  Component  one a .wasm file: compiled code, its contract, checked against its manifest    shared
+//!  Instance   one a worker: memory of its own, effects of the delivery under way             Dispatch
+//! ```
+//!
+//! The only place that configures wasmtime. A component gets no ambient authority: what its contract does not name is not
+//! linked, and a component that asks for it is refused before it runs.
+
+mod check;
+pub mod codec;
+mod component;
+mod engine;
+mod imports;
+mod instance;
+mod schemas;
+
+pub use component::Component;
+pub use engine::{Engine, TICK};
+pub use instance::Instance;
+pub use schemas::{Schemas, WriterId};
+
+use thiserror::Error;
+
+/// Why a component cannot be loaded.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The engine does not start.
+    #[error("the engine for components does not start: {0}")]
+    Engine(String),
+    /// The bytes are no component.
+    #[error("{component} is no WebAssembly component: {what}")]
+    NotComponent {
+        /// What the file is called.
+        component: String,
+        /// What the compiler says.
+        what: String,
+    },
+    /// It carries no contract, or a broken one.
+    #[error("{component}: {what}")]
+    Contract {
+        /// What the file is called.
+        component: String,
+        /// What is wrong with its contract.
+        what: String,
+    },
+    /// It imports what its manifest does not grant.
+    #[error("{component} imports `{import}`, which its manifest does not grant; {hint}")]
+    NotGranted {
+        /// The component.
+        component: String,
+        /// The import.
+        import: String,
+        /// What to do.
+        hint: String,
+    },
+    /// It has no handler for a topic that its manifest consumes.
+    #[error("{component} exports no `{export}`, the handler of the topic `{topic}` that its manifest consumes")]
+    NoHandler {
+        /// The component.
+        component: String,
+        /// The export it should have.
+        export: String,
+        /// The topic.
+        topic: String,
+    },
+    /// It was built against another contract than the one it carries.
+    #[error("{component} was built against another contract than the one it carries: {what}; build it again")]
+    OtherContract {
+        /// The component.
+        component: String,
+        /// Where its types differ.
+        what: String,
+    },
+}
