@@ -1,6 +1,6 @@
 //! `heddle.toml` and the variables that override it.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -155,13 +155,36 @@ fn variables_that_are_wrong_are_named() {
         ("HEDDLE_COMMIT_RECORDS", "0"),
         ("HEDDLE_REGISTRY_URL", "registry:8081"),
     ];
-    assert_snapshot!(wrong(PLATFORM, &overrides), @"");
+    assert_snapshot!(wrong(PLATFORM, &overrides), @r#"
+    `records` cannot be 0
+      at environment variable HEDDLE_COMMIT_RECORDS (commit.records)
+      help: use a value from 1 to 1000000
+    `HEDDLE_LOG_BOOTSTRAPS` names no known key
+      at environment variable HEDDLE_LOG_BOOTSTRAPS
+      help: did you mean `HEDDLE_LOG_BOOTSTRAP`?
+    `registry:8081` is not the address of a registry
+      at environment variable HEDDLE_REGISTRY_URL (registry.url)
+      help: write it like "http://127.0.0.1:8081"
+    `HEDDLE_SOMETHING` names no known key
+      at environment variable HEDDLE_SOMETHING
+      help: unset it; a variable is named `HEDDLE_<SECTION>_<KEY>` after a key of heddle.toml
+    `HEDDLE_TOPICS_PAYMENTS_PARTITIONS` names no known key
+      at environment variable HEDDLE_TOPICS_PAYMENTS_PARTITIONS
+      help: give the topic a [topics."..."] section: a variable can only change one that the file has
+    `count` should be a whole number
+      at environment variable HEDDLE_WORKERS_COUNT (workers.count)
+      help: set it to a number from 1 to 256
+    "#);
 }
 
 #[test]
 fn a_variable_that_could_mean_two_topics_is_refused() {
     let text = "app.name = \"first\"\n[topics]\n\"orders.created\" = {}\norders-created = {}\n";
-    assert_snapshot!(wrong(text, &[("HEDDLE_TOPICS_ORDERS_CREATED_PARTITIONS", "3")]), @"");
+    assert_snapshot!(wrong(text, &[("HEDDLE_TOPICS_ORDERS_CREATED_PARTITIONS", "3")]), @r#"
+    `HEDDLE_TOPICS_ORDERS_CREATED_PARTITIONS` could mean `topics.orders-created.partitions` and `topics."orders.created".partitions`
+      at environment variable HEDDLE_TOPICS_ORDERS_CREATED_PARTITIONS
+      help: set the value in the file instead
+    "#);
 }
 
 #[test]
@@ -189,14 +212,73 @@ listen = "localhost:7870"
 interval = "1h"
 record = 5
 "#;
-    assert_snapshot!(wrong(text, &[]), @"");
+    assert_snapshot!(wrong(text, &[]), @r#"
+    `order platform` cannot name an app
+      at heddle.toml:3:8 (app.name)
+      help: use lower-case letters, digits and single dashes, a letter first, at most 63 characters: `order-intake`
+    `components` should be a list, not a string
+      at heddle.toml:4:14 (app.components)
+      help: write it like `components = ["..."]`
+    `kafak` is not a known kind
+      at heddle.toml:7:8 (log.kind)
+      help: did you mean `kafka`?
+    `url` holds a user or a password
+      at heddle.toml:10:7 (registry.url)
+      help: move them to `username` and `password`
+    there is a password but no user
+      at heddle.toml:11:12 (registry.password)
+      help: add `username = "..."`
+    `orders created` cannot name a topic
+      at heddle.toml:13:9 (topics."orders created")
+      help: use letters, digits, `.`, `_` and `-`, at most 249 characters, as Kafka asks
+    `partitions` cannot be 0
+      at heddle.toml:14:14 (topics."orders created".partitions)
+      help: use a value from 1 to 100000
+    `replication` should be a whole number, not a number with a fraction
+      at heddle.toml:15:15 (topics."orders created".replication)
+      help: write it like `replication = 1`
+    `localhost:7870` is not an address to listen on
+      at heddle.toml:18:10 (admin.listen)
+      help: write an IP address and a port: "127.0.0.1:7870", "0.0.0.0:7870" or "[::1]:7870"
+    `interval` cannot be 1h
+      at heddle.toml:21:12 (commit.interval)
+      help: use a value from 1ms to 30s
+    unknown key `record` in [commit]
+      at heddle.toml:22:1 (commit.record)
+      help: did you mean `records`?
+    "#);
 }
 
 #[test]
 fn logs_that_cannot_be_meant_are_refused() {
-    assert_snapshot!(wrong("[app]\nname = \"a\"\n[log]\nkind = \"kafka\"\n", &[]), @"");
-    assert_snapshot!(wrong("[app]\nname = \"a\"\n[log]\nkind = \"embedded\"\n", &[("HEDDLE_LOG_BOOTSTRAP", "k:9092")]), @"");
+    assert_snapshot!(wrong("[app]\nname = \"a\"\n[log]\nkind = \"kafka\"\n", &[]), @r#"
+    `bootstrap` is missing in [log]
+      at heddle.toml:3:2 (log.bootstrap)
+      help: add `bootstrap = "<host>:<port>"`, the address of a broker
+    "#);
+    assert_snapshot!(wrong("[app]\nname = \"a\"\n[log]\nkind = \"embedded\"\n", &[("HEDDLE_LOG_BOOTSTRAP", "k:9092")]), @r#"
+    the embedded log has no broker to connect to
+      at environment variable HEDDLE_LOG_BOOTSTRAP (log.bootstrap)
+      help: set `kind = "kafka"`, or leave this one out
+    "#);
     let text = "[app]\nname = \"a\"\n[log]\nbootstrap = \"k:port\"\noptions = { acks = 0, \"group.id\" = \"mine\" }\n";
-    assert_snapshot!(wrong(text, &[]), @"");
-    assert_snapshot!(wrong("", &[("HEDDLE_LOG_KIND", "kafka")]), @"");
+    assert_snapshot!(wrong(text, &[]), @r#"
+    `k:port` is not a list of brokers
+      at heddle.toml:4:13 (log.bootstrap)
+      help: write "<host>:<port>", several of them separated by commas
+    `acks` is set by Heddle: its guarantees rest on it
+      at heddle.toml:5:13 (log.options.acks)
+      help: remove it
+    `group.id` is set by Heddle: its guarantees rest on it
+      at heddle.toml:5:23 (log.options."group.id")
+      help: remove it
+    "#);
+    assert_snapshot!(wrong("", &[("HEDDLE_LOG_KIND", "kafka")]), @r#"
+    `app` is missing
+      at heddle.toml:1:1 (app)
+      help: add an [app] section with `name = "..."`
+    `bootstrap` is missing in [log]
+      at environment variable HEDDLE_LOG_KIND (log.bootstrap)
+      help: add `bootstrap = "<host>:<port>"`, the address of a broker
+    "#);
 }

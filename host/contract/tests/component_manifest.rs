@@ -122,13 +122,79 @@ breaker = { failures = 20, within = "10s" }
 
 [consume.orders]
 "#;
-    assert_snapshot!(wrong(text), @"");
+    assert_snapshot!(wrong(text), @r#"
+    it is not said how the component is built
+      at component.toml:2:2 (component)
+      help: add `language = "rust"` (or javascript, python, go) or `build = "<command>"`
+    `Inventory` cannot name a component
+      at component.toml:3:8 (component.name)
+      help: use lower-case letters, digits and single dashes, a letter first, at most 63 characters: `order-intake`
+    unknown key `langauge` in [component]
+      at component.toml:4:1 (component.langauge)
+      help: did you mean `language`?
+    `orders/created` cannot name a topic
+      at component.toml:6:11 (consumes."orders/created")
+      help: use letters, digits, `.`, `_` and `-`, at most 249 characters, as Kafka asks
+    `orderId` does not say where the id is
+      at component.toml:7:6 (consumes."orders/created".id)
+      help: write "value:orderId", "value:order.id" for a field of a field, or "header:ce_id"
+    `7 parsecs` is not a duration
+      at component.toml:8:9 (consumes."orders/created".dedup)
+      help: write a number and a unit, such as "200ms", "10s", "5m" or "7d"
+    `cloudevents` should be `true` or `false`, not a string
+      at component.toml:11:15 (emits.reservations.cloudevents)
+      help: write it like `cloudevents = true`
+    `value` is missing in [stores.stock]
+      at component.toml:13:9 (stores.stock.value)
+      help: add `value = "<schema>"`, the name of a type in contracts/
+    `stock log` cannot name a topic
+      at component.toml:14:13 (stores.stock.changelog)
+      help: use letters, digits, `.`, `_` and `-`, at most 249 characters, as Kafka asks
+    `deadline` should be a duration, not an integer
+      at component.toml:17:12 (limits.deadline)
+      help: write a number and a unit, such as "200ms", "10s", "5m" or "7d"
+    `64MiBs` is not a size
+      at component.toml:18:10 (limits.memory)
+      help: write a number and a unit, such as "512KiB" (1024 bytes each) or "1MB" (1000000 bytes)
+    `record` cannot be 0B
+      at component.toml:19:10 (limits.record)
+      help: use a value from 1 B to 1.0 GiB
+    `attempts` cannot be 0
+      at component.toml:22:12 (failure.attempts)
+      help: use a value from 1 to 100
+    `retry` should be a duration, not an integer
+      at component.toml:23:16 (failure.retry)
+      help: write a number and a unit, such as "200ms", "10s", "5m" or "7d"
+    `pause` is missing in [failure.breaker]
+      at component.toml:24:1 (failure.breaker.pause)
+      help: write it like `breaker = { failures = 20, within = "10s", pause = "30s" }`
+    unknown key `consume`
+      at component.toml:26:2 (consume)
+      help: did you mean `consumes`?
+    "#);
 }
 
 #[test]
 fn what_is_missing_is_named() {
-    assert_snapshot!(wrong(""), @"");
-    assert_snapshot!(wrong("[component]\nlanguage = \"rust\"\nbuild = \"make\"\n[consumes]\n"), @"");
+    assert_snapshot!(wrong(""), @r#"
+    `component` is missing
+      at component.toml:1:1 (component)
+      help: add a [component] section with `name` and `language`
+    `consumes` is missing
+      at component.toml:1:1 (consumes)
+      help: add a [consumes."<topic>"] section: a component runs when a record arrives
+    "#);
+    assert_snapshot!(wrong("[component]\nlanguage = \"rust\"\nbuild = \"make\"\n[consumes]\n"), @r#"
+    `name` is missing in [component]
+      at component.toml:1:2 (component.name)
+      help: add `name = "..."`
+    `language` and `build` exclude each other
+      at component.toml:3:9 (component.build)
+      help: keep `language`, or keep `build` for a build of your own
+    the component consumes nothing
+      at component.toml:4:2 (consumes)
+      help: add a [consumes."<topic>"] section: a component runs when a record arrives
+    "#);
 }
 
 #[test]
@@ -152,33 +218,64 @@ record = "2MiB"
 [failure]
 dead-letter = "orders.created"
 "#;
-    assert_snapshot!(wrong(text), @"");
+    assert_snapshot!(wrong(text), @r#"
+    `rsut` is not a known language
+      at component.toml:4:12 (component.language)
+      help: did you mean `rust`?
+    `dedup` needs to know the id
+      at component.toml:7:9 (consumes."orders.created".dedup)
+      help: add `id = "value:<field>"` or `id = "header:<name>"`
+    `log` is the changelog of two stores
+      at component.toml:10:40 (stores.stock.changelog)
+      help: give each store a topic of its own
+    a record of the largest size does not fit into memory
+      at component.toml:15:10 (limits.record)
+      help: raise `memory` or lower `record`
+    the dead-letter topic `orders.created` is consumed by the component itself
+      at component.toml:18:15 (failure.dead-letter)
+      help: set failed records aside in a topic of their own, or let another component consume them
+    "#);
 }
 
 #[test]
 fn syntax_errors_are_placed_too() {
-    assert_snapshot!(wrong("[component]\nname = inventory\nlanguage = \"rust\"\nlanguage = \"go\"\n"), @"");
+    assert_snapshot!(wrong("[component]\nname = inventory\nlanguage = \"rust\"\nlanguage = \"go\"\n"), @r#"
+    not valid TOML: invalid float, expected `inf`
+      at component.toml:2:8
+      help: write `key = "value"` lines below `[section]` headers; strings stand in quotes
+    not valid TOML: duplicate key
+      at component.toml:4:1
+      help: keep one of the two
+    "#);
 }
 
 #[test]
 fn values_of_the_wrong_shape_are_named() {
-    assert_snapshot!(wrong("component = \"inventory\"\nlimits = []\nconsumes = { orders = true }\n"), @"");
+    assert_snapshot!(wrong("component = \"inventory\"\nlimits = []\nconsumes = { orders = true }\n"), @r#"
+    `component` should be a table, not a string
+      at component.toml:1:13 (component)
+      help: write it like `[component]`
+    `limits` should be a table, not a list
+      at component.toml:2:10 (limits)
+      help: write it like `[limits]`
+    `orders` should be a table, not a boolean
+      at component.toml:3:23 (consumes.orders)
+      help: write it like `[consumes.orders]`
+    "#);
 }
 
 proptest! {
     /// Whatever a file contains, it is taken or explained in three lines a problem.
     #[test]
     fn every_problem_has_three_lines(
-        name in any::<String>(),
+        value in any::<String>(),
         key in any::<String>(),
         garbage in "[\\[\\]{}=\",.a-z0-9é \\n]{0,40}",
     ) {
-        let quoted = |text: &str| toml::Value::from(text).to_string();
-        let value = quoted(&name);
-        let (name, key) = (quoted(&name), toml::Value::from(key.as_str()).to_string());
-        let key = if key.starts_with("\"\"\"") || key.starts_with('\'') { "\"\\n\"".to_owned() } else { key };
+        let quoted = |text: &str| format!("\"{}\"", text.chars().map(|c| format!("\\U{:08x}", c as u32)).collect::<String>());
+        let (value, key) = (quoted(&value), quoted(&key));
         let texts = [
-            format!("[component]\nname = {name}\nlanguage = {value}\n[consumes.{key}]\nid = {value}\n[limits]\nmemory = {value}\n"),
+            format!("[component]\nname = {value}\nlanguage = {value}\n[consumes.{key}]\nid = {value}\n[limits]\nmemory = {value}\n"),
             format!("{INVENTORY}{garbage}"),
             garbage,
         ];

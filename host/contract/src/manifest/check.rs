@@ -206,7 +206,11 @@ impl<'d> Field<'d> {
             Value::Integer(number) => *number,
             Value::Text(text) if self.is_override() => match text.trim().parse() {
                 Ok(number) => number,
-                Err(_) => return self.mistyped("a whole number", &bounds.start().to_string()),
+                Err(_) => {
+                    let hint = format!("set it to a number from {} to {}", bounds.start(), bounds.end());
+                    self.problem(&format!("`{}` should be a whole number", self.name()), &hint);
+                    return None;
+                }
             },
             _ => return self.mistyped("a whole number", &format!("{} = {}", self.name(), bounds.start())),
         };

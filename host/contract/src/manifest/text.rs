@@ -60,7 +60,10 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Entries, ManifestErrors> {
     let problem = |error: &toml::de::Error| {
         let source = lines.source(&error.span().unwrap_or(0..0));
         let what = format!("not valid TOML: {}", error.message());
-        let hint = "write it as https://toml.io describes: `key = value` lines below `[section]` headers";
+        let hint = match error.message().starts_with("duplicate key") {
+            true => "keep one of the two",
+            false => "write `key = \"value\"` lines below `[section]` headers; strings stand in quotes",
+        };
         Problem::new(&what, Place { source, key: String::new() }, hint)
     };
     Err(ManifestErrors::new(errors.iter().map(problem).collect()))
