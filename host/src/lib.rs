@@ -1,3 +1,4 @@
-//! Heddle: a runtime for event-driven services.
+//! Heddle as a library: what the binary `heddle` is made of.
 
+pub mod guest;
 pub mod log;

@@ -40,7 +40,7 @@ impl Engine {
         let mut config = Config::new();
         config.epoch_interruption(true).wasm_backtrace_max_frames(std::num::NonZeroUsize::new(8));
         // What differs between processors or runs must not reach a handler.
-        config.cranelift_nan_canonicalization(true).relaxed_simd_deterministic(true).wasm_threads(false);
+        config.cranelift_nan_canonicalization(true).relaxed_simd_deterministic(true);
         if let Some(folder) = cache {
             let mut cache = CacheConfig::new();
             cache.with_directory(folder);

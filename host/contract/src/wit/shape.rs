@@ -1,7 +1,11 @@
 //! The WIT type of every place of a schema: what generates the text of the WIT and what the host's codec follows, so
 //! that the two cannot disagree.
 
-use crate::schema::{Decimal, NodeId};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::WitError;
+use super::names::siblings;
+use crate::schema::{Decimal, Node, NodeId, Record, Schema};
 
 /// The shapes of one schema.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +73,16 @@ pub struct Case {
 }
 
 impl Shapes {
+    /// The shapes of `schema`.
+    ///
+    /// # Errors
+    /// If WIT cannot hold one of its types or names.
+    pub fn of(schema: &Schema) -> Result<Self, WitError> {
+        let mut shaper = Shaper { schema, shapes: vec![], known: BTreeMap::new() };
+        let root = shaper.shape(schema.root(), None, "the value")?;
+        Ok(Self { shapes: shaper.shapes, root })
+    }
+
     /// The shape of a whole value.
     #[must_use]
     pub fn root(&self) -> ShapeId {
@@ -83,4 +97,107 @@ impl Shapes {
     pub fn get(&self, id: ShapeId) -> &Shape {
         &self.shapes[id.0 as usize]
     }
+}
+
+struct Shaper<'a> {
+    schema: &'a Schema,
+    shapes: Vec<Shape>,
+    known: BTreeMap<NodeId, ShapeId>,
+}
+
+impl Shaper<'_> {
+    fn push(&mut self, shape: Shape) -> ShapeId {
+        self.shapes.push(shape);
+        // A schema's nodes are numbered by `u32`, and each has at most one shape and one reference.
+        ShapeId((self.shapes.len() - 1) as u32)
+    }
+
+    /// The shape of `id`, which stands within the record `owner`; `place` is for messages.
+    fn shape(&mut self, id: NodeId, owner: Option<NodeId>, place: &str) -> Result<ShapeId, WitError> {
+        if let (Some(owner), Node::Record(_)) = (owner, self.schema.node(id))
+            && contains(self.schema, id, owner)
+        {
+            return Ok(self.push(Shape::Json(id)));
+        }
+        if let Some(known) = self.known.get(&id) {
+            return Ok(*known);
+        }
+        let shape = match self.schema.node(id) {
+            Node::Null => return Err(WitError::OnlyNull(place.to_owned())),
+            Node::Boolean => Shape::Bool,
+            Node::Int(_) => Shape::S32,
+            Node::Long(_) => Shape::S64,
+            Node::Float => Shape::F32,
+            Node::Double => Shape::F64,
+            Node::String { .. } => Shape::String,
+            Node::Bytes => Shape::Bytes,
+            Node::Fixed(fixed) => Shape::Fixed(fixed.size),
+            Node::Decimal(decimal) => Shape::Decimal(decimal.clone()),
+            Node::Enum(e) => {
+                let symbols = e.symbols.iter().map(String::as_str);
+                Shape::Enum(siblings("symbol", e.name.full(), symbols)?)
+            }
+            Node::Array(item) => Shape::List(self.shape(*item, owner, place)?),
+            Node::Map(value) => Shape::Map(self.shape(*value, owner, place)?),
+            Node::Union(branches) => self.union(branches, owner, place)?,
+            Node::Record(record) => self.record(id, record)?,
+        };
+        let shape = self.push(shape);
+        self.known.insert(id, shape);
+        Ok(shape)
+    }
+
+    fn record(&mut self, id: NodeId, record: &Record) -> Result<Shape, WitError> {
+        if record.fields.is_empty() {
+            return Err(WitError::EmptyRecord(record.name.full().to_owned()));
+        }
+        let names = siblings("field", record.name.full(), record.fields.iter().map(|field| field.name.as_str()))?;
+        let mut fields = Vec::with_capacity(names.len());
+        for (name, field) in names.into_iter().zip(&record.fields) {
+            let place = format!("the field `{}` of {}", field.name, record.name);
+            fields.push((name, self.shape(field.ty, Some(id), &place)?));
+        }
+        Ok(Shape::Record(fields))
+    }
+
+    fn union(&mut self, branches: &[NodeId], owner: Option<NodeId>, place: &str) -> Result<Shape, WitError> {
+        if let Some(option) = self.schema.as_option(branches) {
+            let ty = self.shape(option.ty, owner, place)?;
+            return Ok(Shape::Option { null: option.null, some: option.some, ty });
+        }
+        if branches.iter().all(|branch| *self.schema.node(*branch) == Node::Null) {
+            return Err(WitError::OnlyNull(place.to_owned()));
+        }
+        let described = branches.iter().map(|branch| self.schema.describe(*branch)).collect::<Vec<_>>();
+        let short = described.iter().map(|name| name.rsplit('.').next().unwrap_or(name));
+        let names = siblings("branch", place, short)?;
+        let mut cases = Vec::with_capacity(names.len());
+        for (name, branch) in names.into_iter().zip(branches) {
+            let null = *self.schema.node(*branch) == Node::Null;
+            let ty = if null { None } else { Some(self.shape(*branch, owner, place)?) };
+            cases.push(Case { name, ty });
+        }
+        Ok(Shape::Variant(cases))
+    }
+}
+
+/// Whether a value of the record `outer` can contain one of the record `inner`. Every reference among types that contain each
+/// other is cut, whichever of them is looked at first, so a type has the same WIT wherever it is used.
+fn contains(schema: &Schema, outer: NodeId, inner: NodeId) -> bool {
+    let (mut seen, mut todo) = (BTreeSet::new(), vec![outer]);
+    while let Some(id) = todo.pop() {
+        if id == inner {
+            return true;
+        }
+        if !seen.insert(id) {
+            continue;
+        }
+        match schema.node(id) {
+            Node::Array(item) | Node::Map(item) => todo.push(*item),
+            Node::Union(branches) => todo.extend(branches),
+            Node::Record(record) => todo.extend(record.fields.iter().map(|field| field.ty)),
+            _ => {}
+        }
+    }
+    false
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use heddle_contract::decimal;
 use heddle_contract::read::{self, blocks, deep_enough, double, float, no_symbol};
 use heddle_contract::resolve::{FieldStep, Plan, Step, StepId, resolve};
 use heddle_contract::schema::binary::{DecodeError, Reader};
 use heddle_contract::schema::{Node, NodeId, Schema};
 use heddle_contract::wit::{Shape, ShapeId, Shapes};
-use heddle_contract::decimal;
 use wasmtime::component::Val;
 
 /// Decodes what one schema wrote for a component that reads by another. Compiled once for the pair.

@@ -39,10 +39,8 @@ impl Encoder {
     /// If the schema cannot hold the value; `out` is then of no use.
     pub fn encode(&self, value: &Val, out: &mut Vec<u8>) -> Result<(), Misfit> {
         let mut path = vec![];
-        self.value(self.shapes.root(), value, &mut path, out).map_err(|what| Misfit {
-            path: if path.is_empty() { ".".to_owned() } else { path.join(".") },
-            what,
-        })
+        self.value(self.shapes.root(), value, &mut path, out)
+            .map_err(|what| Misfit { path: if path.is_empty() { ".".to_owned() } else { path.join(".") }, what })
     }
 
     fn value(&self, shape: ShapeId, value: &Val, path: &mut Vec<String>, out: &mut Vec<u8>) -> Result<(), String> {
@@ -65,7 +63,9 @@ impl Encoder {
                 decimal::write(kind, text, out).map_err(|e| e.to_string())?;
             }
             (Shape::List(item), Val::List(items)) => {
-                self.blocks(items, out, |(place, value), out| self.step(format!("[{place}]"), *item, value, path, out))?;
+                self.blocks(items, out, |(place, value), out| {
+                    self.step(format!("[{place}]"), *item, value, path, out)
+                })?;
             }
             (Shape::Map(ty), Val::List(entries)) => self.blocks(entries, out, |(_, entry), out| match entry {
                 Val::Tuple(pair) => match pair.as_slice() {

@@ -9,4 +9,5 @@ mod decode;
 mod encode;
 
 pub use decode::Decoder;
+pub(super) use decode::bytes;
 pub use encode::{Encoder, Misfit};

@@ -1,0 +1,216 @@
+//! The WIT of schemas: parsed by the tools that components are built with, and compared with the codec's shapes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
+
+use heddle_contract::schema::{Schema, parse};
+use heddle_contract::wit::{self, Payload, Shape, ShapeId, Shapes, Topic, World, generate};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use wit_parser::{Resolve, Type, TypeDefKind, TypeId, UnresolvedPackageGroup};
+
+fn schema(text: &Value) -> Schema {
+    parse("s", &text.to_string()).unwrap()
+}
+
+fn topic<'a>(name: &'a str, subject: &'a str, schema: &'a Schema) -> Topic<'a> {
+    Topic { name, value: Payload::Schema { subject, schema }, key: Payload::String }
+}
+
+/// Parses a world's files as a component's build does.
+fn resolve(world: &World<'_>) -> Result<Resolve, String> {
+    let mut resolve = Resolve::default();
+    let runtime = wit::RUNTIME.map(|(_, text)| text.replace("package heddle:runtime@0.1.0;", "")).join("\n");
+    resolve
+        .push_str("runtime.wit", &format!("package heddle:runtime@0.1.0;\n{runtime}"))
+        .map_err(|e| format!("{e:#}"))?;
+    let text = generate(world).map_err(|e| e.to_string())?;
+    let group = UnresolvedPackageGroup::parse("component.wit", &text).map_err(|e| format!("{e:?}\n{text}"))?;
+    resolve.push_group(group).map_err(|e| format!("{e:#}\n{text}"))?;
+    Ok(resolve)
+}
+
+fn order() -> Schema {
+    schema(
+        &json!({"type":"record","name":"OrderCreated","namespace":"com.example.orders","doc":"An order was placed.","fields":[
+        {"name":"orderId","type":"string"},{"name":"customerId","type":"string","doc":"Who ordered."},
+        {"name":"orderDate","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"totalAmount","type":"double"},
+        {"name":"items","type":{"type":"array","items":{"type":"record","name":"OrderItem","fields":[
+            {"name":"productId","type":"string"},{"name":"quantity","type":"int"},{"name":"price","type":"double"}]}}}]}),
+    )
+}
+
+fn everything() -> Schema {
+    schema(&json!({"type":"record","name":"Everything","fields":[
+        {"name":"type","type":"boolean"},{"name":"HTTPStatus","type":"int"},{"name":"line_2","type":["null","string"],"default":null},
+        {"name":"choice","type":["null","string","int",{"type":"record","name":"Send","fields":[{"name":"x","type":"float"}]}]},
+        {"name":"price","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}},
+        {"name":"digest","type":{"type":"fixed","name":"Md5","size":16}},
+        {"name":"tags","type":{"type":"map","values":{"type":"array","items":["int","Everything"]}}},
+        {"name":"result","type":{"type":"enum","name":"Result","symbols":["OK","NOT_FOUND","record"]}},
+        {"name":"day","type":["null",{"type":"int","logicalType":"date"}]}]}))
+}
+
+#[test]
+fn the_orders_of_the_quickstart() {
+    let (created, accepted) = (
+        order(),
+        schema(&json!({"type":"record","name":"OrderAccepted","fields":[{"name":"orderId","type":"string"}]})),
+    );
+    let world = World {
+        consumes: vec![topic("orders.created", "orders.created-value", &created)],
+        emits: vec![topic("orders.accepted", "orders.accepted-value", &accepted)],
+    };
+    resolve(&world).unwrap();
+    insta::assert_snapshot!(generate(&world).unwrap());
+}
+
+#[test]
+fn every_type_there_is() {
+    let all = everything();
+    let key = schema(&json!({"type":"record","name":"Key","fields":[{"name":"id","type":"long"}]}));
+    let mut consumed = topic("all", "all-value", &all);
+    consumed.key = Payload::Schema { subject: "all-key", schema: &key };
+    let raw = Topic { name: "raw.bytes", value: Payload::Bytes, key: Payload::Bytes };
+    let world = World { consumes: vec![consumed], emits: vec![topic("all", "all-value", &all), raw] };
+    resolve(&world).unwrap();
+    insta::assert_snapshot!(generate(&world).unwrap());
+}
+
+#[test]
+fn what_wit_cannot_hold_is_refused_with_both_sides_named() {
+    let record = |name: &str, fields: Value| schema(&json!({"type":"record","name":name,"fields":fields}));
+    let one = |schema: &Schema| {
+        generate(&World { consumes: vec![topic("t", "t-value", schema)], emits: vec![] }).unwrap_err().to_string()
+    };
+    let two = |a: &Schema, b: &Schema| {
+        let world = World { consumes: vec![topic("a", "a-value", a)], emits: vec![topic("b", "b-value", b)] };
+        generate(&world).unwrap_err().to_string()
+    };
+    let fine = record("A", json!([{"name":"x","type":"int"}]));
+    let messages = [
+        one(&record("R", json!([{"name":"orderId","type":"int"},{"name":"order_id","type":"int"}]))),
+        one(&record("R", json!([{"name":"_","type":"int"}]))),
+        one(&record("R", json!([]))),
+        one(&record("R", json!([{"name":"nothing","type":"null"}]))),
+        one(&schema(&json!(["a.X", "b.X"].map(|name| json!({"type":"enum","name":name,"symbols":["A"]}))))),
+        two(
+            &record("p.Order", json!([{"name":"x","type":"int"}])),
+            &record("q.Order", json!([{"name":"x","type":"int"}])),
+        ),
+        two(
+            &record("p.Order", json!([{"name":"x","type":"int"}])),
+            &record("p.Order", json!([{"name":"x","type":"long"}])),
+        ),
+        generate(&World { consumes: vec![], emits: vec![topic("a.b", "v", &fine), topic("a-b", "v", &fine)] })
+            .unwrap_err()
+            .to_string(),
+    ];
+    insta::assert_snapshot!(messages.join("\n"));
+}
+
+/// Whether a parsed type is the one that the codec will produce.
+fn agree(resolve: &Resolve, shapes: &Shapes, shape: ShapeId, ty: &Type) -> Result<(), String> {
+    let kind = |id: TypeId| {
+        let mut id = id;
+        loop {
+            match &resolve.types[id].kind {
+                TypeDefKind::Type(Type::Id(next)) => id = *next,
+                other => break other.clone(),
+            }
+        }
+    };
+    let fail = |what: &str| Err(format!("{what}: {:?} is not {ty:?}", shapes.get(shape)));
+    match (shapes.get(shape), ty) {
+        (Shape::Bool, Type::Bool)
+        | (Shape::S32, Type::S32)
+        | (Shape::S64, Type::S64)
+        | (Shape::F32, Type::F32)
+        | (Shape::F64, Type::F64)
+        | (Shape::String | Shape::Decimal(_) | Shape::Json(_), Type::String) => Ok(()),
+        (shape_at, Type::Id(id)) => match (shape_at, kind(*id)) {
+            (Shape::S32, TypeDefKind::Type(Type::S32)) | (Shape::S64, TypeDefKind::Type(Type::S64)) => Ok(()),
+            (Shape::Bytes | Shape::Fixed(_), TypeDefKind::List(Type::U8)) => Ok(()),
+            (Shape::List(item), TypeDefKind::List(ty)) => agree(resolve, shapes, *item, &ty),
+            (Shape::Map(value), TypeDefKind::List(Type::Id(pair))) => match kind(pair) {
+                TypeDefKind::Tuple(pair) => agree(resolve, shapes, *value, &pair.types[1]),
+                _ => fail("map"),
+            },
+            (Shape::Option { ty: inner, .. }, TypeDefKind::Option(ty)) => agree(resolve, shapes, *inner, &ty),
+            (Shape::Record(fields), TypeDefKind::Record(record)) => {
+                assert!(fields.iter().map(|(name, _)| name).eq(record.fields.iter().map(|field| &field.name)));
+                fields
+                    .iter()
+                    .zip(&record.fields)
+                    .try_for_each(|((_, shape), field)| agree(resolve, shapes, *shape, &field.ty))
+            }
+            (Shape::Variant(cases), TypeDefKind::Variant(variant)) => {
+                assert!(cases.iter().map(|case| &case.name).eq(variant.cases.iter().map(|case| &case.name)));
+                cases.iter().zip(&variant.cases).try_for_each(|(case, other)| match (case.ty, &other.ty) {
+                    (None, None) => Ok(()),
+                    (Some(shape), Some(ty)) => agree(resolve, shapes, shape, ty),
+                    _ => fail("case"),
+                })
+            }
+            (Shape::Enum(names), TypeDefKind::Enum(e)) => {
+                assert!(names.iter().eq(e.cases.iter().map(|case| &case.name)));
+                Ok(())
+            }
+            _ => fail("kind"),
+        },
+        _ => fail("type"),
+    }
+}
+
+fn names() -> impl Strategy<Value = String> {
+    let odd = [
+        "type", "record", "send", "handle", "header", "failure", "list", "id", "ID", "orderId", "_x", "a1b2", "from",
+        "HTTPCode", "x_9",
+    ];
+    prop_oneof![
+        Just(odd).prop_flat_map(|odd| proptest::sample::select(odd.to_vec())).prop_map(str::to_owned),
+        "[a-z][a-zA-Z0-9_]{0,6}"
+    ]
+}
+
+/// A type without named types in it; those are added by the record around it.
+fn types() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        proptest::sample::select(vec!["boolean", "int", "long", "float", "double", "string", "bytes"])
+            .prop_map(|name| json!(name)),
+        Just(json!({"type":"long","logicalType":"timestamp-millis"})),
+        Just(json!({"type":"bytes","logicalType":"decimal","precision":4,"scale":1})),
+        Just(json!("Root")),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            inner.clone().prop_map(|ty| json!({"type":"array","items":ty})),
+            inner.clone().prop_map(|ty| json!({"type":"map","values":ty})),
+            inner.prop_filter("no union in a union", |ty| !ty.is_array()).prop_map(|ty| json!(["null", ty])),
+            Just(json!(["null", "string", "long", "Root"])),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_generated_parses_and_agrees_with_the_codec(
+        fields in proptest::collection::vec((names(), types()), 1..6),
+        inner in proptest::collection::vec((names(), types()), 1..4),
+        record_name in names(),
+    ) {
+        let field = |(name, ty): &(String, Value)| json!({"name":name,"type":ty});
+        let mut all = fields.iter().map(field).collect::<Vec<_>>();
+        let nested = json!({"type":"record","name":record_name,"fields":inner.iter().map(field).collect::<Vec<_>>()});
+        all.push(json!({"name":"nestedRecord","type":["null","int",nested]}));
+        let text = json!({"type":"record","name":"Root","fields":all}).to_string();
+        let Ok(root) = parse("s", &text) else { return Ok(()) };
+        let Ok(shapes) = Shapes::of(&root) else { return Ok(()) };
+        let world = World { consumes: vec![topic("in", "in-value", &root)], emits: vec![topic("out", "out-value", &root)] };
+        if generate(&world).is_err() {
+            return Ok(());
+        }
+        let resolved = resolve(&world).unwrap();
+        let (_, interface) = resolved.interfaces.iter().find(|(_, i)| i.name.as_deref() == Some("on-in")).unwrap();
+        let event = &interface.functions["handle"].params[0].ty;
+        agree(&resolved, &shapes, shapes.root(), event).unwrap();
+    }
+}

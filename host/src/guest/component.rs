@@ -1,0 +1,247 @@
+//! One component: its compiled code, its contract and what was found out about it once, at load.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use heddle_contract::manifest::Manifest;
+use heddle_contract::manifest::component::KeyType;
+use heddle_contract::schema::{Schema, parse};
+use heddle_contract::section::{self, Contract};
+use heddle_contract::wit::{Shapes, emit_interface, on_interface};
+use heddle_core::event::Topic;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{InstancePre, Linker, Type};
+
+use super::codec::Encoder;
+use super::engine::Engine;
+use super::imports::{Emitter, Framed, KeyCodec, RUNTIME, RUNTIME_VERSION, link_emitter, link_runtime};
+use super::instance::Host;
+use super::{LoadError, WriterId, check};
+
+/// A subject's schema, ready for the codec.
+#[derive(Clone)]
+pub(super) struct Typed {
+    pub(super) schema: Arc<Schema>,
+    pub(super) shapes: Arc<Shapes>,
+}
+
+/// The handler of one topic.
+pub(super) struct Handler {
+    pub(super) topic: Topic,
+    /// The export's name.
+    pub(super) interface: String,
+    /// The reader's schema of the value; absent for a topic without one: values are bytes.
+    pub(super) value: Option<Typed>,
+    /// The reader's schema of the key, where the handler takes one.
+    pub(super) key: Option<Typed>,
+}
+
+/// A component that was loaded and found in order. Shared by all workers.
+pub struct Component {
+    pub(super) engine: Engine,
+    pub(super) handlers: Vec<Handler>,
+    pub(super) deadline: Duration,
+    pub(super) memory_bytes_max: usize,
+    pub(super) record_bytes_max: usize,
+    pub(super) pre: InstancePre<Host>,
+    manifest: Manifest,
+    contract: Contract,
+}
+
+/// The ids under which the registry has the schemas that a component writes by, by subject.
+pub type WriterIds = BTreeMap<String, WriterId>;
+
+impl Component {
+    /// Reads the contract of a `.wasm` file and its manifest, without running or compiling anything.
+    ///
+    /// # Errors
+    /// If it carries none, or a broken one.
+    pub fn contract(name: &str, wasm: &[u8]) -> Result<(Contract, Manifest), LoadError> {
+        let broken = |what: String| LoadError::Contract { component: name.to_owned(), what };
+        let contract = section::extract(wasm).map_err(|e| broken(e.to_string()))?;
+        let manifest = Manifest::parse(&contract.component.manifest, name).map_err(|e| broken(e.to_string()))?;
+        Ok((contract, manifest))
+    }
+
+    /// Loads a component: compiles it (or takes the compiled code from the cache), and checks it against its contract.
+    /// `name` is what messages call it; `ids` are those of the schemas it emits by.
+    ///
+    /// # Errors
+    /// If it is no component, carries no contract, or its imports or types are not those of its contract.
+    pub fn load(engine: &Engine, name: &str, wasm: &[u8], ids: &WriterIds) -> Result<Self, LoadError> {
+        let (contract, manifest) = Self::contract(name, wasm)?;
+        let compiled = wasmtime::component::Component::new(&engine.wasmtime, wasm)
+            .map_err(|e| LoadError::NotComponent { component: name.to_owned(), what: format!("{e:#}") })?;
+        let loader = Loader { engine, name, contract: &contract, compiled: &compiled };
+        let emitters = loader.emitters(&manifest, ids)?;
+        loader.check_imports(&emitters)?;
+        let handlers = loader.handlers(&manifest)?;
+        let failed =
+            |e: wasmtime::Error| LoadError::NotComponent { component: name.to_owned(), what: format!("{e:#}") };
+        let mut linker = Linker::new(&engine.wasmtime);
+        link_runtime(&mut linker).map_err(failed)?;
+        emitters.iter().try_for_each(|emitter| link_emitter(&mut linker, emitter)).map_err(failed)?;
+        let pre = linker.instantiate_pre(&compiled).map_err(failed)?;
+        Ok(Self {
+            engine: engine.clone(),
+            handlers,
+            deadline: manifest.limits.deadline,
+            memory_bytes_max: usize::try_from(manifest.limits.memory_bytes_max).unwrap_or(usize::MAX),
+            record_bytes_max: usize::try_from(manifest.limits.record_bytes_max).unwrap_or(usize::MAX),
+            pre,
+            manifest,
+            contract,
+        })
+    }
+
+    /// Its manifest.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Its contract.
+    #[must_use]
+    pub fn embedded_contract(&self) -> &Contract {
+        &self.contract
+    }
+}
+
+/// What is at hand while a component is checked.
+struct Loader<'a> {
+    engine: &'a Engine,
+    name: &'a str,
+    contract: &'a Contract,
+    compiled: &'a wasmtime::component::Component,
+}
+
+impl Loader<'_> {
+    fn broken(&self, what: String) -> LoadError {
+        LoadError::Contract { component: self.name.to_owned(), what }
+    }
+
+    fn typed(&self, subject: &str) -> Result<Option<Typed>, LoadError> {
+        let Some(schema) = self.contract.schemas.get(subject) else { return Ok(None) };
+        let schema = parse(subject, &schema.text).map_err(|e| self.broken(e.to_string()))?;
+        let shapes = Shapes::of(&schema).map_err(|e| self.broken(e.to_string()))?;
+        Ok(Some(Typed { schema: Arc::new(schema), shapes: Arc::new(shapes) }))
+    }
+
+    fn framed(&self, subject: &str, ids: &WriterIds) -> Result<Option<Framed>, LoadError> {
+        let Some(typed) = self.typed(subject)? else { return Ok(None) };
+        let Some(id) = ids.get(subject) else {
+            return Err(self.broken(format!("the schema of the subject `{subject}` is not registered")));
+        };
+        let [a, b, c, d] = id.0.to_be_bytes();
+        Ok(Some(Framed { encoder: Encoder::new(typed.schema, typed.shapes), prefix: [0, a, b, c, d] }))
+    }
+
+    fn emitters(&self, manifest: &Manifest, ids: &WriterIds) -> Result<Vec<Emitter>, LoadError> {
+        let emitter = |(topic, emits): (&String, &heddle_contract::manifest::component::Emits)| {
+            let key = match (&emits.key, self.framed(&format!("{topic}-key"), ids)?) {
+                (Some(KeyType::Bytes), _) => KeyCodec::Bytes,
+                (_, Some(framed)) => KeyCodec::Schema(framed),
+                _ => KeyCodec::String,
+            };
+            Ok(Emitter {
+                topic: topic.as_str().into(),
+                interface: format!("heddle:component/{}", emit_interface(topic)),
+                value: self.framed(&format!("{topic}-value"), ids)?,
+                key,
+                cloudevents: emits.cloudevents,
+            })
+        };
+        manifest.emits.iter().map(emitter).collect()
+    }
+
+    /// Refuses what is not granted, and compares what is granted with its schema.
+    fn check_imports(&self, emitters: &[Emitter]) -> Result<(), LoadError> {
+        let engine = &self.engine.wasmtime;
+        for (import, item) in self.compiled.component_type().imports(engine) {
+            let ComponentItem::ComponentInstance(instance) = item.ty else {
+                return Err(self.not_granted(import));
+            };
+            let functions = instance.exports(engine).filter_map(|(name, item)| match item.ty {
+                ComponentItem::ComponentFunc(function) => Some((name, function)),
+                _ => None,
+            });
+            let functions = functions.collect::<BTreeMap<_, _>>();
+            let shared = [("context", "current"), ("log", "write")];
+            let offered = |(interface, function): (&str, &str)| {
+                import == format!("{RUNTIME}{interface}@{RUNTIME_VERSION}")
+                    && functions.keys().all(|name| *name == function)
+            };
+            if functions.is_empty() || shared.into_iter().any(offered) {
+                // An interface of types only gives no power.
+                continue;
+            }
+            let Some(emitter) = emitters.iter().find(|emitter| emitter.interface == import) else {
+                return Err(self.not_granted(import));
+            };
+            let value = self.typed(&format!("{}-value", emitter.topic))?;
+            for function in functions.values() {
+                let Some((_, ty)) = function.params().next() else { continue };
+                self.compare(value.as_ref(), &ty, &emitter.topic)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn compare(&self, typed: Option<&Typed>, ty: &Type, topic: &str) -> Result<(), LoadError> {
+        let found = match typed {
+            Some(typed) => check::same(&typed.shapes, typed.shapes.root(), ty),
+            None if matches!(ty, Type::List(list) if list.ty() == Type::U8) => Ok(()),
+            None => Err("the topic has no schema, so its values are bytes".to_owned()),
+        };
+        found.map_err(|what| LoadError::OtherContract {
+            component: self.name.to_owned(),
+            what: format!("topic `{topic}`: {what}"),
+        })
+    }
+
+    fn not_granted(&self, import: &str) -> LoadError {
+        let hint = match import.strip_prefix("heddle:component/emit-") {
+            Some(topic) => format!(
+                "add `[emits.\"<topic>\"]` for the topic of emit-{topic} to component.toml, or do not emit to it"
+            ),
+            None if import.starts_with("wasi:") => {
+                "a component has no files, clock, network or environment: build it without WASI".to_owned()
+            }
+            None => format!(
+                "this host offers {RUNTIME}context and {RUNTIME}log in version {RUNTIME_VERSION}, and the emitters of the manifest"
+            ),
+        };
+        LoadError::NotGranted { component: self.name.to_owned(), import: import.to_owned(), hint }
+    }
+
+    fn handlers(&self, manifest: &Manifest) -> Result<Vec<Handler>, LoadError> {
+        let engine = &self.engine.wasmtime;
+        let ty = self.compiled.component_type();
+        let handler = |topic: &String| {
+            let interface = format!("heddle:component/{}", on_interface(topic));
+            let missing = || LoadError::NoHandler {
+                component: self.name.to_owned(),
+                export: interface.clone(),
+                topic: topic.clone(),
+            };
+            let Some(ComponentItem::ComponentInstance(instance)) =
+                ty.get_export(engine, &interface).map(|item| item.ty)
+            else {
+                return Err(missing());
+            };
+            let Some(ComponentItem::ComponentFunc(function)) =
+                instance.get_export(engine, "handle").map(|item| item.ty)
+            else {
+                return Err(missing());
+            };
+            let params = function.params().map(|(_, ty)| ty).collect::<Vec<_>>();
+            let value = self.typed(&format!("{topic}-value"))?;
+            let Some(first) = params.first() else { return Err(missing()) };
+            self.compare(value.as_ref(), first, topic)?;
+            let key = if params.len() > 1 { self.typed(&format!("{topic}-key"))? } else { None };
+            Ok(Handler { topic: topic.as_str().into(), interface, value, key })
+        };
+        manifest.consumes.keys().map(handler).collect()
+    }
+}

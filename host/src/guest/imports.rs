@@ -1,0 +1,158 @@
+//! What a component can call: the emitters that its manifest grants, and the interfaces every component shares.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use heddle_core::effects::Emit;
+use heddle_core::event::{Header, Topic};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Val};
+
+use super::codec::{self, Encoder};
+use super::instance::{Host, LogLine};
+
+/// The package of the interfaces that every component shares.
+pub(super) const RUNTIME: &str = "heddle:runtime/";
+/// The version of that package which this host offers.
+pub(super) const RUNTIME_VERSION: &str = "0.1.0";
+
+/// A topic that a component may emit to.
+#[derive(Clone)]
+pub(super) struct Emitter {
+    pub(super) topic: Topic,
+    /// The import's name.
+    pub(super) interface: String,
+    /// Absent for a topic without a schema: values are bytes.
+    pub(super) value: Option<Framed>,
+    pub(super) key: KeyCodec,
+    pub(super) cloudevents: bool,
+}
+
+/// An encoder, and what goes in front of what it writes: the registry's id.
+#[derive(Clone)]
+pub(super) struct Framed {
+    pub(super) encoder: Encoder,
+    pub(super) prefix: [u8; 5],
+}
+
+/// How keys become bytes.
+#[derive(Clone)]
+pub(super) enum KeyCodec {
+    /// UTF-8.
+    String,
+    /// As they are.
+    Bytes,
+    /// By a schema of the registry.
+    Schema(Framed),
+}
+
+/// An emit that breaks its topic's schema: the delivery's fault, told apart from other traps by its type.
+#[derive(Debug, thiserror::Error)]
+#[error("the value emitted to `{topic}` breaks its schema: {what}")]
+pub(super) struct EmitRefused {
+    topic: Topic,
+    what: String,
+}
+
+type Called = wasmtime::Result<()>;
+
+/// Links one emitter.
+pub(super) fn link_emitter(linker: &mut Linker<Host>, emitter: &Emitter) -> Called {
+    let mut instance = linker.instance(&emitter.interface)?;
+    let to = Arc::new(emitter.clone());
+    let plain = to.clone();
+    instance.func_new("send", move |mut store: StoreContextMut<'_, Host>, _, values, _| {
+        let [value] = values else { return Err(wasmtime::Error::msg("send takes one value")) };
+        let emit = encode(&plain, value, None, vec![])?;
+        store.data_mut().effects.emits.push(emit);
+        Ok(())
+    })?;
+    instance.func_new("send-with", move |mut store: StoreContextMut<'_, Host>, _, values, _| {
+        let [value, Val::Option(key), headers] = values else {
+            return Err(wasmtime::Error::msg("send-with takes a value, an optional key and headers"));
+        };
+        let emit = encode(&to, value, key.as_deref(), read_headers(headers))?;
+        store.data_mut().effects.emits.push(emit);
+        Ok(())
+    })
+}
+
+fn encode(emitter: &Emitter, value: &Val, key: Option<&Val>, headers: Vec<Header>) -> wasmtime::Result<Emit> {
+    let refused = |what: String| EmitRefused { topic: emitter.topic.clone(), what };
+    let value = match &emitter.value {
+        Some(framed) => frame(framed, value).map_err(refused)?,
+        None => read_bytes(value),
+    };
+    let key = match (key, &emitter.key) {
+        (None, _) => None,
+        (Some(Val::String(key)), KeyCodec::String) => Some(key.clone().into()),
+        (Some(key), KeyCodec::Schema(framed)) => Some(frame(framed, key).map_err(|e| refused(format!("key: {e}")))?),
+        (Some(key), _) => Some(read_bytes(key)),
+    };
+    Ok(Emit { topic: emitter.topic.clone(), key, value, headers, cloudevents: emitter.cloudevents })
+}
+
+fn frame(framed: &Framed, value: &Val) -> Result<Bytes, String> {
+    let mut out = Vec::with_capacity(128);
+    out.extend(framed.prefix);
+    framed.encoder.encode(value, &mut out).map_err(|e| e.to_string())?;
+    Ok(out.into())
+}
+
+fn read_bytes(value: &Val) -> Bytes {
+    let Val::List(items) = value else { return Bytes::new() };
+    items.iter().map(|item| if let Val::U8(byte) = item { *byte } else { 0 }).collect()
+}
+
+fn read_headers(value: &Val) -> Vec<Header> {
+    let Val::List(items) = value else { return vec![] };
+    let header = |item: &Val| match item {
+        Val::Record(fields) => match fields.as_slice() {
+            [(_, Val::String(name)), (_, Val::Option(value))] => {
+                Some(Header { name: name.clone(), value: value.as_deref().map(read_bytes) })
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    items.iter().filter_map(header).collect()
+}
+
+/// Links the interfaces of `heddle:runtime`.
+pub(super) fn link_runtime(linker: &mut Linker<Host>) -> Called {
+    let name = |interface: &str| format!("{RUNTIME}{interface}@{RUNTIME_VERSION}");
+    linker.instance(&name("context"))?.func_new("current", |store: StoreContextMut<'_, Host>, _, _, results| {
+        let Some(current) = &store.data().current else {
+            return Err(wasmtime::Error::msg("there is no delivery outside of a handler"));
+        };
+        results[0] = current.clone();
+        Ok(())
+    })?;
+    linker.instance(&name("log"))?.func_new("write", |mut store: StoreContextMut<'_, Host>, _, values, _| {
+        if let [Val::Enum(level), Val::String(message)] = values {
+            store.data_mut().log(LogLine { level: level.clone(), message: message.clone() });
+        }
+        Ok(())
+    })
+}
+
+/// The record `delivery` of `heddle:runtime/context`.
+pub(super) fn context(delivery: &heddle_core::delivery::Delivery<'_>) -> Val {
+    let record = delivery.record;
+    let optional = |bytes: &Option<Bytes>| Val::Option(bytes.as_ref().map(|bytes| Box::new(codec::bytes(bytes))));
+    let header = |header: &Header| {
+        let name = ("name".to_owned(), Val::String(header.name.clone()));
+        Val::Record(vec![name, ("value".to_owned(), optional(&header.value))])
+    };
+    let fields = [
+        ("id", Val::String(delivery.id())),
+        ("attempt", Val::U32(delivery.attempt)),
+        ("topic", Val::String(record.source.topic.to_string())),
+        ("partition", Val::S32(record.source.partition.0)),
+        ("offset", Val::S64(record.offset.0)),
+        ("timestamp", Val::S64(record.timestamp.0)),
+        ("key", optional(&record.key)),
+        ("headers", Val::List(record.headers.iter().map(header).collect())),
+    ];
+    Val::Record(fields.map(|(name, value)| (name.to_owned(), value)).into())
+}

@@ -1,0 +1,270 @@
+//! One instance of a component: its memory, and the delivery under way.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use heddle_core::delivery::Delivery;
+use heddle_core::effects::Effects;
+use heddle_core::event::Record;
+use heddle_core::fault::{EventFault, EventFaultKind};
+use heddle_core::task::Dispatch;
+use wasmtime::component::{Func, Val};
+use wasmtime::{ResourceLimiter, Store, Trap};
+
+use super::codec::{self, Decoder};
+use super::component::{Component, Typed};
+use super::engine::ticks;
+use super::imports::{EmitRefused, context};
+use super::{Schemas, WriterId};
+
+/// The most log lines that one delivery keeps; more are counted, not kept.
+const LOG_LINES_MAX: usize = 100;
+
+/// What belongs to one instance on the host's side.
+#[derive(Default)]
+pub(super) struct Host {
+    pub(super) effects: Effects,
+    /// The delivery under way, as the guest sees it.
+    pub(super) current: Option<Val>,
+    memory_bytes_max: usize,
+    memory_refused: bool,
+    lines: Vec<LogLine>,
+}
+
+/// A line that a handler logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LogLine {
+    pub(super) level: String,
+    pub(super) message: String,
+}
+
+impl Host {
+    pub(super) fn log(&mut self, line: LogLine) {
+        if self.lines.len() < LOG_LINES_MAX {
+            self.lines.push(line);
+        }
+    }
+}
+
+impl ResourceLimiter for Host {
+    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let granted = desired <= self.memory_bytes_max;
+        self.memory_refused |= !granted;
+        Ok(granted)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        // An entry takes a pointer on the host; a guest's function tables are far smaller.
+        Ok(desired.saturating_mul(8) <= self.memory_bytes_max)
+    }
+}
+
+/// An instance and its handlers. After a trap it is thrown away and a new one made: its memory can be in any state.
+struct Live {
+    store: Store<Host>,
+    /// In the order of the component's handlers.
+    handlers: Vec<Func>,
+}
+
+/// Calls a component's handlers for one worker.
+pub struct Instance {
+    component: Arc<Component>,
+    schemas: Arc<dyn Schemas>,
+    live: Option<Live>,
+    /// By handler and writer: grows with the number of schema versions in use.
+    decoders: HashMap<(usize, WriterId, Part), Arc<Decoder>>,
+    /// Set when a schema could not be fetched: the worker has to wait and try again, the record is not at fault.
+    unavailable: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Part {
+    Key,
+    Value,
+}
+
+impl Instance {
+    /// A handler-calling place for `component`; the instance itself is made with the first delivery.
+    #[must_use]
+    pub fn new(component: Arc<Component>, schemas: Arc<dyn Schemas>) -> Self {
+        Self { component, schemas, live: None, decoders: HashMap::new(), unavailable: None }
+    }
+
+    /// Makes sure that the schema `record` was written by is at hand. Call it before the record's step: the registry may be down,
+    /// which is no fault of the record.
+    ///
+    /// # Errors
+    /// Why the registry cannot tell; try again later.
+    pub fn prepare(&mut self, record: &Record) -> Result<(), String> {
+        let Some(place) = self.place(record) else { return Ok(()) };
+        for part in [Part::Value, Part::Key] {
+            if self.typed(place, part).is_some() {
+                // Faults of the record come up again, and are told, in its step.
+                let _ = self.decoder(place, part, record);
+                if let Some(why) = self.unavailable.take() {
+                    return Err(why);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&self, record: &Record) -> Option<usize> {
+        self.component.handlers.iter().position(|handler| handler.topic == record.source.topic)
+    }
+
+    fn typed(&self, place: usize, part: Part) -> Option<&Typed> {
+        let handler = &self.component.handlers[place];
+        match part {
+            Part::Key => handler.key.as_ref(),
+            Part::Value => handler.value.as_ref(),
+        }
+    }
+
+    /// The decoder for what `record` holds, and the bytes for it.
+    fn decoder<'r>(
+        &mut self,
+        place: usize,
+        part: Part,
+        record: &'r Record,
+    ) -> Result<Option<(Arc<Decoder>, &'r [u8])>, EventFault> {
+        let (bytes, what) = match part {
+            Part::Key => (&record.key, "key"),
+            Part::Value => (&record.value, "value"),
+        };
+        let Some(bytes) = bytes else { return Ok(None) };
+        let fault = |detail: String| EventFault::new(EventFaultKind::Decode, detail);
+        let [0, a, b, c, d, payload @ ..] = bytes.as_ref() else {
+            return Err(fault(format!("the {what} does not begin with a zero byte and a schema id of four bytes")));
+        };
+        let id = WriterId(u32::from_be_bytes([*a, *b, *c, *d]));
+        if let Some(decoder) = self.decoders.get(&(place, id, part)) {
+            return Ok(Some((decoder.clone(), payload)));
+        }
+        let writer = self.schemas.writer(id).map_err(|why| {
+            self.unavailable = Some(why.clone());
+            fault(why)
+        })?;
+        let writer =
+            writer.ok_or_else(|| fault(format!("the registry has no schema with the id {} of the {what}", id.0)))?;
+        let Some(typed) = self.typed(place, part) else { return Ok(None) };
+        let decoder = Arc::new(Decoder::new(&writer, typed.schema.clone(), typed.shapes.clone()));
+        self.decoders.insert((place, id, part), decoder.clone());
+        Ok(Some((decoder, payload)))
+    }
+
+    fn event(&mut self, place: usize, record: &Record) -> Result<Vec<Val>, EventFault> {
+        let value = match &record.value {
+            None => return Err(EventFault::new(EventFaultKind::NullValue, "the value is null")),
+            Some(value) => value,
+        };
+        let limit = self.component.record_bytes_max;
+        if value.len() > limit {
+            let detail = format!("the value has {} bytes, more than the limit of {limit}", value.len());
+            return Err(EventFault::new(EventFaultKind::TooLarge, detail));
+        }
+        let mut params = Vec::with_capacity(2);
+        params.push(match self.typed(place, Part::Value) {
+            None => codec::bytes(value),
+            Some(_) => self.decode(place, Part::Value, record)?.unwrap_or(Val::List(vec![])),
+        });
+        if self.typed(place, Part::Key).is_some() {
+            params.push(Val::Option(self.decode(place, Part::Key, record)?.map(Box::new)));
+        }
+        Ok(params)
+    }
+
+    fn decode(&mut self, place: usize, part: Part, record: &Record) -> Result<Option<Val>, EventFault> {
+        let Some((decoder, payload)) = self.decoder(place, part, record)? else { return Ok(None) };
+        let value = decoder.decode(payload).map_err(|e| EventFault::new(EventFaultKind::Decode, e.to_string()))?;
+        Ok(Some(value))
+    }
+
+    fn instantiate(component: &Component) -> Result<Live, EventFault> {
+        let trap =
+            |e: &wasmtime::Error| EventFault::new(EventFaultKind::Trap, format!("the component does not start: {e:#}"));
+        let host = Host { memory_bytes_max: component.memory_bytes_max, ..Host::default() };
+        let mut store = Store::new(&component.engine.wasmtime, host);
+        store.limiter(|host| host);
+        store.set_epoch_deadline(ticks(component.deadline));
+        let instance = component.pre.instantiate(&mut store).map_err(|e| trap(&e))?;
+        let handler = |handler: &super::component::Handler| {
+            let interface = instance.get_export_index(&mut store, None, &handler.interface)?;
+            let handle = instance.get_export_index(&mut store, Some(&interface), "handle")?;
+            instance.get_func(&mut store, handle)
+        };
+        let handlers = component.handlers.iter().map(handler).collect::<Option<Vec<_>>>();
+        let handlers = handlers.ok_or_else(|| EventFault::new(EventFaultKind::Trap, "a handler is not exported"))?;
+        Ok(Live { store, handlers })
+    }
+}
+
+impl Dispatch for Instance {
+    fn dispatch(&mut self, delivery: &Delivery<'_>) -> Result<Effects, EventFault> {
+        let Some(place) = self.place(delivery.record) else {
+            return Err(EventFault::new(EventFaultKind::Failed, "the component has no handler for this topic"));
+        };
+        let params = self.event(place, delivery.record)?;
+        let component = self.component.clone();
+        let mut live = match self.live.take() {
+            Some(live) => live,
+            None => Self::instantiate(&component)?,
+        };
+        live.store.set_epoch_deadline(ticks(component.deadline));
+        live.store.data_mut().current = Some(context(delivery));
+        let mut results = [Val::Bool(false)];
+        let called = live.handlers[place].call(&mut live.store, &params, &mut results);
+        let host = live.store.data_mut();
+        host.current = None;
+        let effects = std::mem::take(&mut host.effects);
+        let lines = std::mem::take(&mut host.lines);
+        let refused = std::mem::take(&mut host.memory_refused);
+        called.map_err(|error| fault_of(&error, refused, &component))?;
+        // Only an instance whose call came back in order is used again.
+        self.live = Some(live);
+        let [result] = results;
+        verdict(&result)?;
+        for line in lines {
+            tracing::info!(target: "component", component = %delivery.component, level = %line.level, "{}", line.message);
+        }
+        Ok(effects)
+    }
+}
+
+/// Why a call did not come back in order.
+fn fault_of(error: &wasmtime::Error, memory_refused: bool, component: &Component) -> EventFault {
+    if let Some(refused) = error.downcast_ref::<EmitRefused>() {
+        return EventFault::new(EventFaultKind::Emit, refused.to_string());
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => {
+            let deadline = component.deadline.as_millis();
+            EventFault::new(EventFaultKind::Deadline, format!("the handler ran past its deadline of {deadline} ms"))
+        }
+        _ if memory_refused => {
+            let limit = component.memory_bytes_max;
+            EventFault::new(
+                EventFaultKind::Memory,
+                format!("the handler asked for more than its {limit} bytes of memory"),
+            )
+        }
+        Some(trap) => EventFault::new(EventFaultKind::Trap, trap.to_string()),
+        None => EventFault::new(EventFaultKind::Trap, format!("{error:#}").replace('\n', " ")),
+    }
+}
+
+/// What the handler answered: `result<_, failure>`.
+fn verdict(result: &Val) -> Result<(), EventFault> {
+    match result {
+        Val::Result(Ok(_)) => Ok(()),
+        Val::Result(Err(Some(failure))) => match failure.as_ref() {
+            Val::Variant(case, Some(message)) => {
+                let message = if let Val::String(message) = message.as_ref() { message.clone() } else { String::new() };
+                let kind = if case == "rejected" { EventFaultKind::Rejected } else { EventFaultKind::Failed };
+                Err(EventFault::new(kind, message))
+            }
+            _ => Err(EventFault::new(EventFaultKind::Failed, "the handler failed without saying why")),
+        },
+        _ => Err(EventFault::new(EventFaultKind::Failed, "the handler answered with something else than a result")),
+    }
+}
