@@ -31,14 +31,14 @@ fn compare(shapes: &Shapes, shape: ShapeId, ty: &Type, path: &mut Vec<String>) -
         (Shape::Option { ty: inner, .. }, Type::Option(option)) => compare(shapes, *inner, &option.ty(), path),
         (Shape::Record(fields), Type::Record(record)) => {
             let theirs = record.fields().map(|field| field.name.to_owned()).collect::<Vec<_>>();
-            names(path, "fields", fields.iter().map(|(name, _)| name.as_str()).collect(), &theirs)?;
+            names(path, "fields", &fields.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), &theirs)?;
             fields.iter().zip(record.fields()).try_for_each(|((name, shape), field)| {
                 step(name, path, |path| compare(shapes, *shape, &field.ty, path))
             })
         }
         (Shape::Variant(cases), Type::Variant(variant)) => {
             let theirs = variant.cases().map(|case| case.name.to_owned()).collect::<Vec<_>>();
-            names(path, "cases", cases.iter().map(|case| case.name.as_str()).collect(), &theirs)?;
+            names(path, "cases", &cases.iter().map(|case| case.name.as_str()).collect::<Vec<_>>(), &theirs)?;
             cases.iter().zip(variant.cases()).try_for_each(|(case, other)| match (case.ty, &other.ty) {
                 (None, None) => Ok(()),
                 (Some(shape), Some(ty)) => step(&case.name, path, |path| compare(shapes, shape, ty, path)),
@@ -47,7 +47,7 @@ fn compare(shapes: &Shapes, shape: ShapeId, ty: &Type, path: &mut Vec<String>) -
         }
         (Shape::Enum(symbols), Type::Enum(e)) => {
             let theirs = e.names().map(str::to_owned).collect::<Vec<_>>();
-            names(path, "symbols", symbols.iter().map(String::as_str).collect(), &theirs)
+            names(path, "symbols", &symbols.iter().map(String::as_str).collect::<Vec<_>>(), &theirs)
         }
         (shape, _) => differ(path, &format!("the schema has {}", kind(shape))),
     }
@@ -64,7 +64,7 @@ fn step(
     Ok(())
 }
 
-fn names(path: &[String], what: &str, ours: Vec<&str>, theirs: &[String]) -> Result<(), String> {
+fn names(path: &[String], what: &str, ours: &[&str], theirs: &[String]) -> Result<(), String> {
     if ours.iter().eq(theirs.iter()) {
         return Ok(());
     }

@@ -108,6 +108,27 @@ impl Component {
     }
 }
 
+/// The interfaces that a component imports and exports; those of types only are left out. Needs no contract.
+///
+/// # Errors
+/// If it is no component.
+pub fn interfaces(engine: &Engine, name: &str, wasm: &[u8]) -> Result<(Vec<String>, Vec<String>), LoadError> {
+    let compiled = wasmtime::component::Component::new(&engine.wasmtime, wasm)
+        .map_err(|e| LoadError::NotComponent { component: name.to_owned(), what: format!("{e:#}") })?;
+    let ty = compiled.component_type();
+    let has_functions = |item: &ComponentItem| match item {
+        ComponentItem::ComponentInstance(instance) => {
+            instance.exports(&engine.wasmtime).any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)))
+        }
+        _ => true,
+    };
+    let imports =
+        ty.imports(&engine.wasmtime).filter(|(_, item)| has_functions(&item.ty)).map(|(name, _)| name.to_owned());
+    let exports =
+        ty.exports(&engine.wasmtime).filter(|(_, item)| has_functions(&item.ty)).map(|(name, _)| name.to_owned());
+    Ok((imports.collect(), exports.collect()))
+}
+
 /// What is at hand while a component is checked.
 struct Loader<'a> {
     engine: &'a Engine,

@@ -66,6 +66,9 @@ struct Live {
     handlers: Vec<Func>,
 }
 
+/// Bytes and what decodes them.
+type Encoded<'r> = (Arc<Decoder>, &'r [u8]);
+
 /// Calls a component's handlers for one worker.
 pub struct Instance {
     component: Arc<Component>,
@@ -122,12 +125,7 @@ impl Instance {
     }
 
     /// The decoder for what `record` holds, and the bytes for it.
-    fn decoder<'r>(
-        &mut self,
-        place: usize,
-        part: Part,
-        record: &'r Record,
-    ) -> Result<Option<(Arc<Decoder>, &'r [u8])>, EventFault> {
+    fn decoder<'r>(&mut self, place: usize, part: Part, record: &'r Record) -> Result<Option<Encoded<'r>>, EventFault> {
         let (bytes, what) = match part {
             Part::Key => (&record.key, "key"),
             Part::Value => (&record.value, "value"),

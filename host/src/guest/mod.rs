@@ -17,7 +17,7 @@ mod imports;
 mod instance;
 mod schemas;
 
-pub use component::{Component, WriterIds};
+pub use component::{Component, WriterIds, interfaces};
 pub use engine::{Engine, TICK};
 pub use instance::Instance;
 pub use schemas::{Schemas, WriterId};

@@ -1,0 +1,169 @@
+//! Building components: their `wit` folder, their code, and the one file that carries both code and contract.
+//!
+//! ```text
+//!  component.toml + contracts/ ──contract──> wit/ ──command or cargo──> module ──componentize──> component
+//!                                    └──────────────── embedded as a custom section ────────────────┘
+//! ```
+
+mod cargo;
+mod contract;
+mod rust_target;
+
+pub use contract::{AppContracts, contract_of, world_files};
+pub use rust_target::{Toolchain, detect};
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use heddle_contract::manifest::Manifest;
+use heddle_contract::manifest::component::Build;
+use heddle_contract::section::{self, Contract};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+/// Why a component cannot be built.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// A file cannot be read or written.
+    #[error("{path}: {cause}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// A manifest is wrong.
+    #[error("{0}")]
+    Manifest(#[from] heddle_contract::manifest::ManifestErrors),
+    /// A schema is wrong.
+    #[error("{0}")]
+    Schema(#[from] heddle_contract::schema::SchemaError),
+    /// A schema has no WIT.
+    #[error("{component}: {cause}")]
+    Wit {
+        /// The component.
+        component: String,
+        /// What WIT cannot hold.
+        cause: heddle_contract::wit::WitError,
+    },
+    /// There is nothing to compile with.
+    #[error("{0}")]
+    NoToolchain(String),
+    /// The compiler said no; what it said was printed.
+    #[error("`{command}` failed in {folder}")]
+    Failed {
+        /// The command.
+        command: String,
+        /// Where it ran.
+        folder: String,
+    },
+    /// The compiler left no `.wasm` file where one is looked for.
+    #[error("`{command}` left no .wasm file in {folder}; {hint}")]
+    NoOutput {
+        /// The command.
+        command: String,
+        /// Where it ran.
+        folder: String,
+        /// Where the file is looked for.
+        hint: String,
+    },
+    /// The module does not become a component.
+    #[error("{component} does not become a component: {what}")]
+    Componentize {
+        /// The component.
+        component: String,
+        /// Why.
+        what: String,
+    },
+    /// This version cannot build this language.
+    #[error("{0}")]
+    Language(String),
+}
+
+impl BuildError {
+    fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.display().to_string();
+        move |cause| Self::File { path, cause }
+    }
+}
+
+/// Builds the component in `folder` and returns the bytes of its `.wasm` file, with its contract in it.
+///
+/// The compiler's own output goes to this process's standard error, so that its progress is seen.
+///
+/// # Errors
+/// If the manifest, a schema or the code is wrong, or there is no tool chain.
+pub fn build(folder: &Path, manifest: &Manifest, contract: &Contract, cache: &Path) -> Result<Vec<u8>, BuildError> {
+    let built = match &manifest.build {
+        Build::Rust => cargo::build(folder, cache)?,
+        Build::Command(command) => run(folder, &manifest.name, command)?,
+        Build::JavaScript | Build::Python | Build::Go => {
+            return Err(BuildError::Language(format!(
+                "{}: this version builds Rust by itself; give the command that leaves the .wasm file: build = \"…\"",
+                folder.display()
+            )));
+        }
+    };
+    let component = componentize(&manifest.name, &built)?;
+    section::embed(&component, contract)
+        .map_err(|e| BuildError::Componentize { component: manifest.name.clone(), what: e.to_string() })
+}
+
+/// The digest by which a `.wasm` file is known: SHA-256, in hexadecimal.
+#[must_use]
+pub fn digest(wasm: &[u8]) -> String {
+    Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Runs the manifest's own command, and takes what it left: `<name>.wasm` beside the manifest, or the newest one below `target`.
+fn run(folder: &Path, name: &str, command: &str) -> Result<Vec<u8>, BuildError> {
+    let status = Command::new("sh")
+        .args(["-c", command])
+        .current_dir(folder)
+        .stdout(Stdio::from(std::io::stderr()))
+        .status()
+        .map_err(BuildError::file(folder))?;
+    if !status.success() {
+        return Err(BuildError::Failed { command: command.to_owned(), folder: folder.display().to_string() });
+    }
+    let file = format!("{name}.wasm");
+    let beside = folder.join(&file);
+    let candidates = [beside.clone(), folder.join("target").join(&file)];
+    let below = glob::glob(&format!("{}/target/**/{}.wasm", folder.display(), name.replace('-', "[-_]")));
+    let newest = candidates
+        .into_iter()
+        .chain(below.into_iter().flatten().flatten())
+        .filter_map(|path| Some((path.metadata().ok()?.modified().ok()?, path)))
+        .max();
+    let Some((_, path)) = newest else {
+        return Err(BuildError::NoOutput {
+            command: command.to_owned(),
+            folder: folder.display().to_string(),
+            hint: format!("it is looked for at {} and below target/", beside.display()),
+        });
+    };
+    read(&path)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
+    std::fs::read(path).map_err(BuildError::file(path))
+}
+
+/// A core module becomes a component by the WIT embedded in it; a component stays as it is.
+fn componentize(name: &str, wasm: &[u8]) -> Result<Vec<u8>, BuildError> {
+    // Bytes 4-8 of the header: the version and the layer; layer 1 is a component.
+    if wasm.get(4..8) == Some(&[0x0d, 0, 1, 0]) {
+        return Ok(wasm.to_vec());
+    }
+    let failed = |e: anyhow::Error| BuildError::Componentize { component: name.to_owned(), what: format!("{e:#}") };
+    let mut encoder = wit_component::ComponentEncoder::default().validate(true).module(wasm).map_err(failed)?;
+    encoder.encode().map_err(failed)
+}
+
+/// Where built things are kept: `HEDDLE_CACHE`, else the user's cache folder.
+#[must_use]
+pub fn cache_folder() -> PathBuf {
+    let own = std::env::var_os("HEDDLE_CACHE").map(PathBuf::from);
+    own.or_else(|| Some(directories::BaseDirs::new()?.cache_dir().join("heddle")))
+        .unwrap_or_else(|| ".heddle/cache".into())
+}

@@ -1,0 +1,68 @@
+//! An app's folder, as the commands find it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use heddle_contract::manifest::component::Build;
+use heddle_contract::manifest::{App, Manifest};
+
+/// A component's source: its folder and its manifest.
+pub(super) struct Source {
+    pub(super) folder: PathBuf,
+    pub(super) manifest: Manifest,
+    pub(super) text: String,
+}
+
+impl Source {
+    /// Where `heddle build` leaves the component.
+    pub(super) fn wasm(&self) -> PathBuf {
+        match self.manifest.build {
+            // The command's own output is not overwritten.
+            Build::Command(_) => self.folder.join("target").join("heddle").join(format!("{}.wasm", self.manifest.name)),
+            _ => self.folder.join(format!("{}.wasm", self.manifest.name)),
+        }
+    }
+}
+
+/// Reads `heddle.toml`, with the environment's say in it.
+pub(super) fn read(folder: &Path) -> Result<App> {
+    let path = folder.join("heddle.toml");
+    let text = std::fs::read_to_string(&path).with_context(|| {
+        format!(
+            "there is no app here\n  where: {}\n  what to do: go to an app's folder or name it with --app",
+            path.display()
+        )
+    })?;
+    let variables = std::env::vars().filter(|(name, _)| name.starts_with("HEDDLE_")).collect::<BTreeMap<_, _>>();
+    Ok(App::parse(&text, &path.display().to_string(), &variables)?)
+}
+
+/// The sources of the app's components, by name.
+pub(super) fn sources(folder: &Path, app: &App) -> Result<Vec<Source>> {
+    let mut sources = BTreeMap::<String, Source>::new();
+    for pattern in &app.components {
+        let whole = folder.join(pattern);
+        let found = glob::glob(&whole.to_string_lossy())
+            .with_context(|| format!("`{pattern}` in [app] components is no pattern"))?;
+        for path in found {
+            let path = path?;
+            let file = path.join("component.toml");
+            if !file.exists() {
+                continue;
+            }
+            let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+            let manifest = Manifest::parse(&text, &file.display().to_string())?;
+            let source = Source { folder: path, manifest, text };
+            if let Some(other) = sources.insert(source.manifest.name.clone(), source) {
+                bail!(
+                    "two components have the name `{}`\n  where: {} and {}\n  what to do: rename one of them",
+                    other.manifest.name,
+                    other.folder.display(),
+                    file.display()
+                );
+            }
+        }
+    }
+    Ok(sources.into_values().collect())
+}

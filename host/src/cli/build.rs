@@ -1,0 +1,98 @@
+//! `heddle build`: writes the WIT, compiles, embeds the contract.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use heddle_contract::manifest::App;
+
+use super::app::{self, Source};
+use super::inspect::Summary;
+use crate::build::{self, AppContracts};
+
+/// Build the app's components.
+#[derive(Debug, Args)]
+pub(super) struct Build {
+    /// Build only these components; all of them if none is named.
+    #[arg(value_name = "COMPONENT")]
+    components: Vec<String>,
+
+    /// Only write the `wit` folders, so that an editor knows the types.
+    #[arg(long)]
+    wit_only: bool,
+
+    /// Print what was built as JSON, one object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Build {
+    pub(super) fn run(&self, folder: &Path) -> Result<()> {
+        let app = app::read(folder)?;
+        let sources = app::sources(folder, &app)?;
+        if let Some(unknown) = self.components.iter().find(|name| sources.iter().all(|s| s.manifest.name != **name)) {
+            let known = sources.iter().map(|source| source.manifest.name.as_str()).collect::<Vec<_>>().join(", ");
+            bail!(
+                "there is no component `{unknown}`\n  where: {}\n  what to do: name one of: {known}",
+                folder.display()
+            );
+        }
+        if sources.is_empty() {
+            bail!(
+                "the app has no components\n  where: [app] components = {:?} in {}\n  what to do: add a folder with a component.toml",
+                app.components,
+                folder.join("heddle.toml").display()
+            );
+        }
+        for source in
+            sources.iter().filter(|s| self.components.is_empty() || self.components.contains(&s.manifest.name))
+        {
+            let started = Instant::now();
+            let Some((path, wasm)) = build_one(folder, &app, source, self.wit_only)? else { continue };
+            let summary = Summary::of(&path.display().to_string(), &wasm)?;
+            if self.json {
+                println!("{}", serde_json::to_string(&summary)?);
+            } else {
+                summary.print();
+                println!("  built in  {:.1} s", started.elapsed().as_secs_f64());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Builds one component and leaves its file where the other commands find it.
+pub(super) fn build_one(
+    folder: &Path,
+    app: &App,
+    source: &Source,
+    wit_only: bool,
+) -> Result<Option<(PathBuf, Vec<u8>)>> {
+    let name = &source.manifest.name;
+    let contracts = AppContracts::read(&folder.join(&app.contracts))?;
+    for (path, text) in build::world_files(&source.manifest, &contracts)? {
+        write_if_changed(&source.folder.join("wit").join(path), text.as_bytes())?;
+    }
+    if wit_only {
+        return Ok(None);
+    }
+    eprintln!("building {name}");
+    let contract = build::contract_of(&source.manifest, &source.text, &contracts);
+    let wasm = build::build(&source.folder, &source.manifest, &contract, &build::cache_folder())?;
+    let path = source.wasm();
+    write_if_changed(&path, &wasm)?;
+    Ok(Some((path, wasm)))
+}
+
+/// Leaves the file's time alone when nothing changed, so that compilers and watchers see only what did.
+fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<()> {
+    if std::fs::read(path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    let failed = || format!("cannot write {}", path.display());
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(failed)?;
+    }
+    std::fs::write(path, bytes).with_context(failed)
+}

@@ -1,0 +1,7 @@
+//! The command `heddle`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    heddle::cli::main()
+}

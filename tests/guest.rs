@@ -1,0 +1,282 @@
+//! Components, built as a user builds them, called through the step: what becomes of each way to succeed and to fail.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value, missing_docs)]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use heddle::guest::{Component, Engine, Instance, LoadError, Schemas, WriterId, WriterIds};
+use heddle_contract::schema::{Library, Schema, json, parse};
+use heddle_contract::section;
+use heddle_core::batch::OpenBatch;
+use heddle_core::event::{Header, NewRecord, Offset, Record, Timestamp, TopicPartition};
+use heddle_core::policy::FailurePolicy;
+use heddle_core::task::{Step, Task};
+use serde_json::{Value, json};
+
+fn guests() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests")
+}
+
+/// Builds the test components once, by the command that users type.
+fn wasm(name: &str) -> Vec<u8> {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let built =
+            Command::new(env!("CARGO_BIN_EXE_heddle")).arg("build").arg("--app").arg(guests()).output().unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    });
+    std::fs::read(guests().join(format!("components/{name}/{name}.wasm"))).unwrap()
+}
+
+fn schema(subject: &str) -> Schema {
+    let mut library = Library::default();
+    for file in ["Everything", "in-value", "out-value"] {
+        library.add(file, &std::fs::read_to_string(guests().join(format!("contracts/{file}.avsc"))).unwrap()).unwrap();
+    }
+    library.schema(subject).unwrap()
+}
+
+const IN: u32 = 1;
+const OUT: u32 = 2;
+/// `in-value` as it may come to be: a field more, one less, another order.
+const IN_NEXT: u32 = 3;
+
+struct Known(BTreeMap<WriterId, Arc<Schema>>);
+
+impl Schemas for Known {
+    fn writer(&self, id: WriterId) -> Result<Option<Arc<Schema>>, String> {
+        if id.0 == 99 { Err("the registry does not answer".to_owned()) } else { Ok(self.0.get(&id).cloned()) }
+    }
+}
+
+fn next_schema() -> Schema {
+    let next = json!({"type":"record","name":"Script","namespace":"guests","fields":[
+        {"name":"discountCode","type":["null","string"],"default":null},{"name":"do","type":"string"}]});
+    parse("next", &next.to_string()).unwrap()
+}
+
+fn known() -> Arc<dyn Schemas> {
+    let schemas = [(IN, schema("in-value")), (OUT, schema("out-value")), (IN_NEXT, next_schema())];
+    Arc::new(Known(schemas.map(|(id, schema)| (WriterId(id), Arc::new(schema))).into()))
+}
+
+fn load(wasm: &[u8]) -> Result<Component, LoadError> {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    let ids: WriterIds =
+        [("in-value", IN), ("out-value", OUT)].map(|(name, id)| (name.to_owned(), WriterId(id))).into();
+    Component::load(ENGINE.get_or_init(|| Engine::start(None).unwrap()), "scripted.wasm", wasm, &ids)
+}
+
+struct Bench {
+    task: Task,
+    instance: Instance,
+    offset: i64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let component = Arc::new(load(&wasm("scripted")).unwrap());
+        let policy = FailurePolicy { attempts_max: 3, dead_letter: "dlq".into() };
+        Self {
+            task: Task { component: "guests.scripted".into(), policy },
+            instance: Instance::new(component, known()),
+            offset: 0,
+        }
+    }
+
+    fn record(&mut self, value: Option<Vec<u8>>) -> Record {
+        self.offset += 1;
+        Record {
+            source: TopicPartition::new("in", 0),
+            offset: Offset(self.offset),
+            timestamp: Timestamp(1_000),
+            key: Some(Bytes::from_static(b"key")),
+            value: value.map(Bytes::from),
+            headers: vec![Header::new("traceparent", "00-a-b-01")],
+        }
+    }
+
+    fn step(&mut self, value: Option<Vec<u8>>) -> (Record, Step) {
+        let record = self.record(value);
+        let step = self.task.step(&record, &mut self.instance, &mut OpenBatch::default());
+        (record, step)
+    }
+
+    fn script(&mut self, script: Value) -> (Record, Step) {
+        self.step(Some(framed(IN, &schema("in-value"), &script)))
+    }
+
+    /// The record must have been set aside, as it was, for that reason.
+    fn set_aside(&mut self, value: Option<Vec<u8>>, reason: &str) -> String {
+        let (record, step) = self.step(value);
+        let [letter] = step.writes.as_slice() else { panic!("one record, the dead letter: {step:?}") };
+        assert_eq!((&*letter.topic, &letter.key, &letter.value), ("dlq", &record.key, &record.value));
+        assert_eq!(header(letter, "heddle-reason"), reason, "{step:?}");
+        header(letter, "heddle-detail")
+    }
+
+    fn fails(&mut self, what: Value, reason: &str) -> String {
+        let detail = self.set_aside(Some(framed(IN, &schema("in-value"), &what)), reason);
+        // The next record is handled as if nothing had happened.
+        let (_, step) = self.script(json!({"do":"echo"}));
+        assert_eq!(out(&step.writes), [json!({"did":"echo","n":0,"everything":null})]);
+        detail
+    }
+}
+
+fn framed(id: u32, schema: &Schema, value: &Value) -> Vec<u8> {
+    let mut bytes = vec![0];
+    bytes.extend(id.to_be_bytes());
+    json::encode(schema, value, &mut bytes).unwrap();
+    bytes
+}
+
+fn header(record: &NewRecord, name: &str) -> String {
+    let header = record.headers.iter().find(|header| header.name == name).unwrap_or_else(|| panic!("no header {name}"));
+    String::from_utf8(header.value.clone().unwrap().to_vec()).unwrap()
+}
+
+fn out(writes: &[NewRecord]) -> Vec<Value> {
+    let decode = |record: &NewRecord| {
+        assert_eq!(&*record.topic, "out");
+        let value = record.value.as_ref().unwrap();
+        assert_eq!(value[..5], [0, 0, 0, 0, u8::try_from(OUT).unwrap()]);
+        json::decode(&schema("out-value"), &value[5..]).unwrap()
+    };
+    writes.iter().map(decode).collect()
+}
+
+fn everything() -> Value {
+    let inner = json!({"flag":true,"int":-7,"long":1_700_000_000_000i64,"float":1.5,"double":-0.1,"string":"grüße","bytes":"\u{ff}\u{0}",
+        "fixed":"abcd","colour":"GREEN","list":[1,-1],"map":{"a":"RED","b":null},"choice":{"guests.Inner":{"x":5}},"price":"-12.30","next":null});
+    let mut outer = inner.clone();
+    outer["choice"] = Value::Null;
+    outer["next"] = inner;
+    outer
+}
+
+#[test]
+fn every_type_goes_through_a_component_and_back() {
+    let (record, step) = Bench::new().script(json!({"do":"echo","everything":everything()}));
+    assert_eq!(out(&step.writes), [json!({"did":"echo","n":0,"everything":everything()})]);
+    let [write] = step.writes.as_slice() else { panic!() };
+    assert_eq!((&write.key, header(write, "traceparent").as_str()), (&record.key, "00-a-b-01"));
+    assert_eq!(header(write, "ce_id"), "guests.scripted/in/0/1/0");
+}
+
+#[test]
+fn emits_keep_their_order_and_may_have_a_key_and_headers() {
+    let mut bench = Bench::new();
+    let (_, step) = bench.script(json!({"do":"emit-many","times":100}));
+    assert!(out(&step.writes).iter().enumerate().all(|(n, value)| value["n"] == n));
+    assert_eq!(step.writes.len(), 100);
+    let (_, step) = bench.script(json!({"do":"emit-with-key"}));
+    let [write] = step.writes.as_slice() else { panic!() };
+    assert_eq!(write.key.as_deref(), Some(b"own key".as_slice()));
+    assert_eq!(header(write, "attempt"), "1");
+    assert_eq!(out(&step.writes)[0]["did"], "guests.scripted/in/0/2");
+}
+
+#[test]
+fn a_failed_delivery_leaves_nothing_but_its_dead_letter() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.fails(json!({"do":"emit-then-reject"}), "rejected"), "rejected, as asked");
+    assert!(bench.fails(json!({"do":"trap"}), "trap").contains("unreachable"));
+    assert_eq!(bench.fails(json!({"do":"loop"}), "deadline"), "the handler ran past its deadline of 100 ms");
+    assert_eq!(
+        bench.fails(json!({"do":"grow"}), "memory"),
+        "the handler asked for more than its 8388608 bytes of memory"
+    );
+    let detail = bench.fails(json!({"do":"emit-wrong","everything":everything()}), "emit");
+    assert_eq!(
+        detail,
+        "the value emitted to `out` breaks its schema: at `everything.price`: `1.234` has more than 2 digits after the point"
+    );
+}
+
+#[test]
+fn what_may_pass_is_tried_again() {
+    let (_, step) = Bench::new().script(json!({"do":"fail-once"}));
+    assert_eq!(out(&step.writes), [json!({"did":"fail-once","n":0,"everything":null})]);
+}
+
+#[test]
+fn bytes_that_are_no_value_never_reach_the_component() {
+    let mut bench = Bench::new();
+    let good = framed(IN, &schema("in-value"), &json!({"do":"echo"}));
+    let cut = good[..good.len() - 1].to_vec();
+    let mut longer = good.clone();
+    longer.push(0);
+    let mut stranger = good.clone();
+    stranger[4] = 77;
+    let details = [
+        bench.set_aside(None, "null-value"),
+        bench.set_aside(Some(vec![]), "decode"),
+        bench.set_aside(Some(b"{\"do\":\"echo\"}".to_vec()), "decode"),
+        bench.set_aside(Some(cut), "decode"),
+        bench.set_aside(Some(longer), "decode"),
+        bench.set_aside(Some(stranger), "decode"),
+        bench.set_aside(Some(vec![0; 5 << 20]), "too-large"),
+    ];
+    insta::assert_snapshot!(details.join("\n"));
+}
+
+#[test]
+fn a_newer_writer_needs_no_new_component() {
+    let bytes = framed(IN_NEXT, &next_schema(), &json!({"discountCode":"SPRING","do":"echo"}));
+    let (_, step) = Bench::new().step(Some(bytes));
+    assert_eq!(out(&step.writes), [json!({"did":"echo","n":0,"everything":null})]);
+}
+
+#[test]
+fn a_registry_that_does_not_answer_is_no_fault_of_the_record() {
+    let mut bench = Bench::new();
+    let mut bytes = framed(IN, &schema("in-value"), &json!({"do":"echo"}));
+    bytes[4] = 99;
+    let record = bench.record(Some(bytes));
+    assert_eq!(bench.instance.prepare(&record), Err("the registry does not answer".to_owned()));
+}
+
+#[test]
+fn the_same_records_give_the_same_bytes() {
+    let run = || {
+        let mut bench = Bench::new();
+        let scripts = ["echo", "trap", "emit-many", "loop", "emit-with-key"];
+        scripts.map(|what| bench.script(json!({"do":what,"times":3,"everything":everything()})).1.writes)
+    };
+    assert_eq!(run(), run());
+}
+
+fn with_manifest(wasm: &[u8], change: impl FnOnce(&mut section::Contract)) -> String {
+    let mut contract = section::extract(wasm).unwrap();
+    change(&mut contract);
+    match load(&section::embed(wasm, &contract).unwrap()) {
+        Ok(_) => panic!("it loads"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn a_component_is_refused_when_it_is_not_what_its_contract_says() {
+    let wasm = wasm("wrong-import");
+    let manifest = |from: &'static str, to: &'static str| {
+        with_manifest(&wasm, |contract| contract.component.manifest = contract.component.manifest.replace(from, to))
+    };
+    let messages = [
+        manifest("[emits.out]", ""),
+        manifest("[consumes.in]", "[consumes.other]"),
+        with_manifest(&wasm, |contract| {
+            let schema = contract.schemas.get_mut("in-value").unwrap();
+            schema.text = schema.text.replace("\"times\"", "\"often\"");
+        }),
+        with_manifest(&wasm, |contract| contract.component.manifest = "[component]".to_owned()),
+        match load(b"\0asm\x01\0\0\0") {
+            Ok(_) => panic!("it loads"),
+            Err(error) => error.to_string(),
+        },
+    ];
+    insta::assert_snapshot!(messages.join("\n"));
+}
