@@ -4,3 +4,5 @@ pub mod build;
 pub mod cli;
 pub mod guest;
 pub mod log;
+pub mod registry;
+pub mod runtime;

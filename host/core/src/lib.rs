@@ -11,6 +11,7 @@
 //! - [`settle`]: from effects to the records of a transaction.
 //! - [`batch`]: what one transaction takes along.
 //! - [`task`]: the step that puts these together.
+//! - [`merge`]: which record comes next.
 //! - [`partitioner`]: which partition a key goes to.
 
 pub mod batch;
@@ -18,6 +19,7 @@ pub mod delivery;
 pub mod effects;
 pub mod event;
 pub mod fault;
+pub mod merge;
 pub mod partitioner;
 pub mod policy;
 pub mod settle;

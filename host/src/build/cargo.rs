@@ -73,5 +73,5 @@ fn artifact(messages: &[u8]) -> Option<PathBuf> {
         let wasm = files.iter().filter_map(Value::as_str).find(|file| file.ends_with(".wasm"))?;
         Some(PathBuf::from(wasm))
     });
-    files.last()
+    files.fold(None, |_, file| Some(file))
 }

@@ -1,0 +1,57 @@
+//! Remembers schemas by their id.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use heddle_contract::schema::{Schema, parse};
+
+use super::{Registry, SchemaId};
+use crate::guest::{Schemas, WriterId};
+
+/// The most ids that are remembered. A stream of garbage names many ids that do not exist.
+const IDS_MAX: usize = 10_000;
+/// How long an unknown id is taken for unknown without asking again.
+const UNKNOWN_FOR: Duration = Duration::from_secs(10);
+
+/// A registry and what it said so far.
+pub struct Cached {
+    registry: Arc<dyn Registry>,
+    known: Mutex<HashMap<SchemaId, Answer>>,
+}
+
+#[derive(Clone)]
+enum Answer {
+    Schema(Arc<Schema>),
+    UnknownSince(Instant),
+}
+
+impl Cached {
+    /// Remembers what `registry` says.
+    #[must_use]
+    pub fn new(registry: Arc<dyn Registry>) -> Self {
+        Self { registry, known: Mutex::default() }
+    }
+}
+
+impl Schemas for Cached {
+    fn writer(&self, id: WriterId) -> Result<Option<Arc<Schema>>, String> {
+        let id = SchemaId(id.0);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        match known {
+            Some(Answer::Schema(schema)) => return Ok(Some(schema)),
+            Some(Answer::UnknownSince(then)) if then.elapsed() < UNKNOWN_FOR => return Ok(None),
+            _ => {}
+        }
+        // What is registered but is no Avro schema cannot be decoded by: as if it were not there.
+        let text = self.registry.by_id(id).map_err(|e| e.to_string())?;
+        let schema = text.and_then(|text| parse(&format!("schema {}", id.0), &text).ok()).map(Arc::new);
+        let answer = schema.clone().map_or_else(|| Answer::UnknownSince(Instant::now()), Answer::Schema);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= IDS_MAX {
+            known.clear();
+        }
+        known.insert(id, answer);
+        Ok(schema)
+    }
+}

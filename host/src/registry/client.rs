@@ -1,0 +1,165 @@
+//! A client for the Confluent Schema Registry's HTTP API, which other registries speak, too.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use super::{Registry, RegistryError, SchemaId, Version};
+
+/// The media type of the API.
+const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
+/// The wait before the first retry; each further one waits twice as long.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// The longest wait before a retry.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(2);
+
+/// How to reach a registry.
+#[derive(Clone)]
+pub struct ClientOptions {
+    /// Its address; a path in it goes in front of the API's.
+    pub url: String,
+    /// The user and the password, for basic authentication.
+    pub user: Option<(String, String)>,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// How often a request is tried again when the registry does not answer or is overloaded.
+    pub retries_max: u32,
+}
+
+/// A registry over HTTP.
+pub struct Client {
+    agent: ureq::Agent,
+    options: ClientOptions,
+    authorization: Option<String>,
+}
+
+/// An answer that came back, whatever it says.
+struct Answer {
+    status: u16,
+    body: Value,
+}
+
+impl Client {
+    /// Makes a client; nothing is asked yet.
+    #[must_use]
+    pub fn new(mut options: ClientOptions) -> Self {
+        options.url = options.url.trim_end_matches('/').to_owned();
+        let config = ureq::Agent::config_builder().timeout_global(Some(options.timeout)).http_status_as_error(false);
+        let basic = |(user, password): &(String, String)| {
+            format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
+        };
+        let authorization = options.user.as_ref().map(basic);
+        Self { agent: config.build().into(), authorization, options }
+    }
+
+    fn request(&self, path: &str, body: Option<&Value>) -> Result<Answer, RegistryError> {
+        let mut wait = RETRY_AFTER;
+        let mut tries_left = self.options.retries_max;
+        loop {
+            let result = self.try_once(path, body);
+            let again = match &result {
+                Ok(answer) => answer.status >= 500 || answer.status == 429,
+                Err(_) => true,
+            };
+            if !again || tries_left == 0 {
+                let place = self.options.url.clone();
+                return match result {
+                    Err(cause) => Err(RegistryError::Unreachable { place, cause }),
+                    Ok(Answer { status: status @ (401 | 403), .. }) => {
+                        Err(RegistryError::Unauthorized { place, status })
+                    }
+                    Ok(answer) => Ok(answer),
+                };
+            }
+            tries_left -= 1;
+            std::thread::sleep(wait);
+            wait = (wait * 2).min(RETRY_AFTER_MAX);
+        }
+    }
+
+    fn try_once(&self, path: &str, body: Option<&Value>) -> Result<Answer, String> {
+        let url = format!("{}{path}", self.options.url);
+        let authorization = self.authorization.as_deref();
+        let response = match body {
+            None => {
+                let mut request = self.agent.get(&url).header("Accept", MEDIA_TYPE);
+                if let Some(authorization) = authorization {
+                    request = request.header("Authorization", authorization);
+                }
+                request.call()
+            }
+            Some(body) => {
+                let mut request = self.agent.post(&url).header("Accept", MEDIA_TYPE).header("Content-Type", MEDIA_TYPE);
+                if let Some(authorization) = authorization {
+                    request = request.header("Authorization", authorization);
+                }
+                request.send(body.to_string().as_bytes())
+            }
+        };
+        let mut response = response.map_err(|e| e.to_string())?;
+        let status = response.status().as_u16();
+        let text = response.body_mut().read_to_string().map_err(|e| e.to_string())?;
+        Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+    }
+
+    fn unexpected(&self, answer: &Answer) -> RegistryError {
+        RegistryError::Answered {
+            place: self.options.url.clone(),
+            status: answer.status,
+            message: message(&answer.body),
+        }
+    }
+}
+
+fn message(body: &Value) -> String {
+    let said = body["message"].as_str().map_or_else(|| body.to_string(), str::to_owned);
+    said.chars().take(300).collect()
+}
+
+fn id(body: &Value) -> Option<SchemaId> {
+    body["id"].as_u64().and_then(|id| u32::try_from(id).ok()).map(SchemaId)
+}
+
+impl Registry for Client {
+    fn by_id(&self, id: SchemaId) -> Result<Option<String>, RegistryError> {
+        let answer = self.request(&format!("/schemas/ids/{}", id.0), None)?;
+        match (answer.status, answer.body["schema"].as_str()) {
+            (200, Some(schema)) => Ok(Some(schema.to_owned())),
+            (404, _) => Ok(None),
+            _ => Err(self.unexpected(&answer)),
+        }
+    }
+
+    fn latest(&self, subject: &str) -> Result<Option<Version>, RegistryError> {
+        let subject = utf8_percent_encode(subject, NON_ALPHANUMERIC);
+        let answer = self.request(&format!("/subjects/{subject}/versions/latest"), None)?;
+        if answer.status == 404 {
+            return Ok(None);
+        }
+        let version = answer.body["version"].as_u64().and_then(|version| u32::try_from(version).ok());
+        match (answer.status, version, id(&answer.body), answer.body["schema"].as_str()) {
+            (200, Some(version), Some(id), Some(schema)) => {
+                Ok(Some(Version { version, id, schema: schema.to_owned() }))
+            }
+            _ => Err(self.unexpected(&answer)),
+        }
+    }
+
+    fn register(&self, subject: &str, schema: &str) -> Result<SchemaId, RegistryError> {
+        let encoded = utf8_percent_encode(subject, NON_ALPHANUMERIC);
+        let answer = self.request(&format!("/subjects/{encoded}/versions"), Some(&json!({ "schema": schema })))?;
+        match (answer.status, id(&answer.body)) {
+            (200, Some(id)) => Ok(id),
+            (409 | 422, _) => {
+                Err(RegistryError::Refused { subject: subject.to_owned(), message: message(&answer.body) })
+            }
+            _ => Err(self.unexpected(&answer)),
+        }
+    }
+
+    fn place(&self) -> String {
+        self.options.url.clone()
+    }
+}

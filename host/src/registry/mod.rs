@@ -1,0 +1,105 @@
+//! The schema registry: the shared truth about which schema an id stands for.
+//!
+//! ```text
+//!  Registry ─┬─ Client     Confluent's HTTP API
+//!            └─ Embedded   in this process, kept below the app's data folder
+//!  Cached    remembers what any of them said about an id: ids never change their meaning
+//! ```
+//!
+//! All calls block; callers are plain threads.
+
+mod cache;
+mod client;
+mod embedded;
+
+pub use cache::Cached;
+pub use client::{Client, ClientOptions};
+pub use embedded::Embedded;
+
+use thiserror::Error;
+
+/// The id that a registry gave a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SchemaId(pub u32);
+
+/// A version of a subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Its number within the subject, from 1.
+    pub version: u32,
+    /// The schema's id.
+    pub id: SchemaId,
+    /// The schema's text.
+    pub schema: String,
+}
+
+/// A schema registry for Avro.
+pub trait Registry: Send + Sync {
+    /// The text of the schema with this id; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the registry does not answer, or not with a schema.
+    fn by_id(&self, id: SchemaId) -> Result<Option<String>, RegistryError>;
+
+    /// The newest version of a subject; `None` if there is no such subject.
+    ///
+    /// # Errors
+    /// If the registry does not answer, or not with a schema.
+    fn latest(&self, subject: &str) -> Result<Option<Version>, RegistryError>;
+
+    /// Registers a schema under a subject. The same schema again gives the same id.
+    ///
+    /// # Errors
+    /// If the registry refuses it or does not answer.
+    fn register(&self, subject: &str, schema: &str) -> Result<SchemaId, RegistryError>;
+
+    /// Where it is, for messages.
+    fn place(&self) -> String;
+}
+
+/// Why a registry did not do what it was asked for.
+#[derive(Debug, Error)]
+pub enum RegistryError {
+    /// It cannot be reached, now.
+    #[error("the schema registry at {place} cannot be reached: {cause}")]
+    Unreachable {
+        /// Where it is.
+        place: String,
+        /// What went wrong.
+        cause: String,
+    },
+    /// It does not know who asks, or does not let them.
+    #[error("the schema registry at {place} refuses the user ({status}); check [registry] username and password")]
+    Unauthorized {
+        /// Where it is.
+        place: String,
+        /// 401 or 403.
+        status: u16,
+    },
+    /// It refuses the schema.
+    #[error("the schema registry refuses the schema of `{subject}`: {message}")]
+    Refused {
+        /// The subject.
+        subject: String,
+        /// What the registry says.
+        message: String,
+    },
+    /// It answered something else than expected.
+    #[error("the schema registry at {place} answered {status}: {message}")]
+    Answered {
+        /// Where it is.
+        place: String,
+        /// The HTTP status.
+        status: u16,
+        /// What it said.
+        message: String,
+    },
+    /// The embedded registry's store failed.
+    #[error("the embedded registry at {place}: {cause}")]
+    Store {
+        /// Its folder.
+        place: String,
+        /// What went wrong.
+        cause: String,
+    },
+}
