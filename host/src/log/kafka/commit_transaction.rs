@@ -13,7 +13,10 @@ use rdkafka_sys as native;
 use super::errors::Failure;
 
 /// Flushes and commits the open transaction, waiting at most `timeout`. A retriable failure is resumed by calling again.
-pub(super) fn commit_transaction<C: ProducerContext>(producer: &BaseProducer<C>, timeout: Duration) -> Result<(), Failure> {
+pub(super) fn commit_transaction<C: ProducerContext>(
+    producer: &BaseProducer<C>,
+    timeout: Duration,
+) -> Result<(), Failure> {
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: the producer owns a live client for as long as it is borrowed here, and librdkafka's clients may be used from
     // any thread. The call returns null or an error that we own: it is read while it lives and destroyed once.

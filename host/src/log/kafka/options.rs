@@ -95,16 +95,24 @@ impl Options {
     }
 
     /// A consumer that is a member of `group`.
-    pub(super) fn member(&self, group: &str, instance_id: Option<&str>, start: Start) -> Result<ClientConfig, LogError> {
+    pub(super) fn member(
+        &self,
+        group: &str,
+        instance_id: Option<&str>,
+        start: Start,
+    ) -> Result<ClientConfig, LogError> {
         let reset = match start {
             Start::Beginning => "earliest",
             Start::End => "latest",
             Start::At(_) => {
-                return Err(LogError::Invalid("a group starts at the beginning or at the end, not at an offset".to_owned()));
+                return Err(LogError::Invalid(
+                    "a group starts at the beginning or at the end, not at an offset".to_owned(),
+                ));
             }
         };
         let mut config = self.consumer(group);
-        let session_ms = self.given.get("session.timeout.ms").and_then(|given| given.parse().ok()).unwrap_or(SESSION_TIMEOUT_MS);
+        let session_ms =
+            self.given.get("session.timeout.ms").and_then(|given| given.parse().ok()).unwrap_or(SESSION_TIMEOUT_MS);
         if !self.given.contains_key("session.timeout.ms") {
             config.set("session.timeout.ms", session_ms.to_string());
         }
