@@ -183,17 +183,18 @@ fn a_small_commit_does_not_wait_for_a_polling_slice() {
     create(&log, "quick", 1, &[]);
     let mut member = log.join(&member_options("quick", "quick")).unwrap();
     let partitions = assigned(&mut *member);
-    let mut times: Vec<Duration> = (0..40)
-        .map(|offset| {
-            let started = Instant::now();
-            member.send(record("quick", 0, "value")).unwrap();
-            member.commit(&[(partitions[0].clone(), Offset(offset))]).unwrap();
-            started.elapsed()
-        })
-        .collect();
+    let mut commit = |offset: i64| {
+        let started = Instant::now();
+        member.send(record("quick", 0, "value")).unwrap();
+        member.commit(&[(partitions[0].clone(), Offset(offset))]).unwrap();
+        started.elapsed()
+    };
+    // The broker's first transactions are slow: it compiles itself and creates the topics of its coordinators.
+    (0..20).for_each(|offset| drop(commit(offset)));
+    let mut times: Vec<Duration> = (20..60).map(&mut commit).collect();
     times.sort();
     println!("commit: fastest {:?}, median {:?}, slowest {:?}", times[0], times[20], times[39]);
-    // Through rdkafka's own commit none takes less than 100 ms.
+    // Through rdkafka's own commit, or with librdkafka's pause before it asks again, none takes less than 100 ms.
     assert!(times[10] < Duration::from_millis(90), "{times:?}");
 }
 

@@ -27,6 +27,8 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 /// How often a topic that was just created is looked for.
 const CREATED_INTERVAL: Duration = Duration::from_millis(10);
+/// The pause before a question that could not be answered just now is asked again.
+const AGAIN_INTERVAL: Duration = Duration::from_millis(50);
 /// The most log lines and errors taken from the asking client before a request.
 const EVENTS_MAX: usize = 64;
 /// What a topic accepts when the broker does not say: Kafka's default.
@@ -118,10 +120,12 @@ impl Cluster {
 
     /// The bounds of one partition.
     pub(super) fn bounds(&self, topic: &str, partition: Partition) -> Result<Watermarks, LogError> {
-        let (low, high) = self
-            .asking
-            .fetch_watermarks(topic, partition.0, REQUEST_TIME_MAX)
-            .map_err(|error| request_error(&error, &format!("asking for the bounds of {topic}/{partition}")))?;
+        let what = format!("asking for the bounds of {topic}/{partition}");
+        let (low, high) = patiently(|| {
+            self.asking
+                .fetch_watermarks(topic, partition.0, REQUEST_TIME_MAX)
+                .map_err(|error| request_error(&error, &what))
+        })?;
         Ok(Watermarks { partition, low: Offset(low), high: Offset(high) })
     }
 
@@ -138,19 +142,21 @@ impl Cluster {
         let failed = |error: KafkaError| request_error(&error, &what);
         let consumer: BaseConsumer<Report> =
             self.options.consumer(group).create_with_context(Report::new("positions")).map_err(failed)?;
-        let answer = consumer.committed_offsets(list_of(partitions), REQUEST_TIME_MAX).map_err(failed)?;
-        let mut positions = BTreeMap::new();
-        for element in answer.elements() {
-            match element.error() {
-                Ok(()) => {}
-                Err(KafkaError::OffsetFetch(Code::UnknownTopicOrPartition | Code::UnknownPartition)) => continue,
-                Err(error) => return Err(failed(error)),
+        patiently(|| {
+            let answer = consumer.committed_offsets(list_of(partitions), REQUEST_TIME_MAX).map_err(failed)?;
+            let mut positions = BTreeMap::new();
+            for element in answer.elements() {
+                match element.error() {
+                    Ok(()) => {}
+                    Err(KafkaError::OffsetFetch(Code::UnknownTopicOrPartition | Code::UnknownPartition)) => continue,
+                    Err(error) => return Err(failed(error)),
+                }
+                if let RdOffset::Offset(offset) = element.offset() {
+                    positions.insert(TopicPartition::new(element.topic(), element.partition()), Offset(offset));
+                }
             }
-            if let RdOffset::Offset(offset) = element.offset() {
-                positions.insert(TopicPartition::new(element.topic(), element.partition()), Offset(offset));
-            }
-        }
-        Ok(positions)
+            Ok(positions)
+        })
     }
 
     /// What `topic` accepts, asked for once.
@@ -229,9 +235,8 @@ impl Cluster {
     /// Takes what the asking client queued: nobody polls it otherwise.
     fn serve_events(&self) {
         for _ in 0..EVENTS_MAX {
-            if self.asking.poll(Duration::ZERO).is_none() {
-                break;
-            }
+            // `None` does not mean that there are no more: a log line gives it too.
+            let _seen_by_the_report = self.asking.poll(Duration::ZERO);
         }
     }
 
@@ -244,6 +249,17 @@ impl Cluster {
             self.options.bootstrap(),
             CONNECT_TIME_MAX.as_secs(),
         ))
+    }
+}
+
+/// Asks again while the answer is one that passes: a coordinator or a leader that moves, or has just started.
+fn patiently<T>(ask: impl Fn() -> Result<T, LogError>) -> Result<T, LogError> {
+    let deadline = Instant::now() + REQUEST_TIME_MAX;
+    loop {
+        match ask() {
+            Err(LogError::Unreachable(_)) if Instant::now() < deadline => std::thread::sleep(AGAIN_INTERVAL),
+            answer => return answer,
+        }
     }
 }
 

@@ -128,7 +128,14 @@ impl Options {
 
     /// An idempotent producer that places keys where the Java clients do.
     pub(super) fn producer(&self) -> ClientConfig {
-        let mut config = self.client(&[("linger.ms", "5"), ("message.max.bytes", RECORD_BYTES_MAX)]);
+        let defaults = [
+            ("linger.ms", "5"),
+            ("message.max.bytes", RECORD_BYTES_MAX),
+            // A transaction that follows at once has to wait for the markers of the one before: asking again
+            // after librdkafka's 100 ms would make that the time of a commit. The pause doubles with every try.
+            ("retry.backoff.ms", "5"),
+        ];
+        let mut config = self.client(&defaults);
         config.set("enable.idempotence", "true").set("partitioner", "murmur2_random");
         config
     }
