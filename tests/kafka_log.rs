@@ -190,7 +190,9 @@ fn a_small_commit_does_not_wait_for_a_polling_slice() {
         started.elapsed()
     };
     // The broker's first transactions are slow: it compiles itself and creates the topics of its coordinators.
-    (0..20).for_each(|offset| drop(commit(offset)));
+    for offset in 0..20 {
+        commit(offset);
+    }
     let mut times: Vec<Duration> = (20..60).map(&mut commit).collect();
     times.sort();
     println!("commit: fastest {:?}, median {:?}, slowest {:?}", times[0], times[20], times[39]);
@@ -295,6 +297,39 @@ fn a_static_member_comes_back_to_its_partitions_and_fences_its_double() {
     assert!(matches!(error, LogError::Fenced(_)), "{error}");
     let error = until("the consumer's fencing", || home.poll(POLL).err());
     assert!(matches!(error, LogError::Fenced(_)), "{error}");
+}
+
+#[test]
+fn a_member_that_was_away_for_too_long_cannot_commit() {
+    let kafka = kafka::shared();
+    let impatient = options(&[("session.timeout.ms", "1500"), ("max.poll.interval.ms", "1500")]);
+    let log = KafkaLog::connect(&kafka.bootstrap(), &impatient).unwrap();
+    create(&log, "zombie", 1, &[]);
+    create(&log, "zombie-output", 1, &[]);
+    log.append(&[record("zombie", 0, "input")]).unwrap();
+    let options = member_options("zombie", "zombie");
+    let mut zombie = log.join(&options).unwrap();
+    let partitions = assigned(&mut *zombie);
+    zombie.send(record("zombie-output", 0, "from the zombie")).unwrap();
+    // Nobody polls the zombie, so its partition goes to another member.
+    let mut heir = log.join(&MemberOptions { transactional_id: "zombie-heir".into(), ..options.clone() }).unwrap();
+    assert_eq!(assigned(&mut *heir), partitions);
+    let error = zombie.commit(&[(partitions[0].clone(), Offset(1))]).unwrap_err();
+    assert!(matches!(error, LogError::Abort(_)), "{error}");
+    zombie.abort().unwrap();
+    let lost = until("the loss", || match zombie.poll(POLL).unwrap() {
+        Polled::Lost(partitions) => Some(partitions),
+        other => {
+            assert_eq!(other, Polled::Records(Vec::new()), "the loss comes first");
+            None
+        }
+    });
+    assert_eq!(lost, partitions);
+    zombie.release(&lost).unwrap();
+    assert!(log.committed(&options.group, &partitions).unwrap().is_empty());
+    heir.send(record("zombie-output", 0, "from the heir")).unwrap();
+    heir.commit(&[(partitions[0].clone(), Offset(1))]).unwrap();
+    assert_eq!(committed_values(&log, "zombie-output", 1), ["from the heir"]);
 }
 
 /// The plainest worker: copies what it is handed, and reacts to failures as the trait says.

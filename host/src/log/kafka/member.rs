@@ -111,6 +111,10 @@ impl KafkaMember {
         }
     }
 
+    fn holds(&self, partition: &TopicPartition) -> bool {
+        self.assigned.contains(partition) || self.held.contains(partition)
+    }
+
     fn give_up<'a>(&self, partitions: impl IntoIterator<Item = &'a TopicPartition>) -> Result<(), LogError> {
         self.consumer.incremental_unassign(&list_of(partitions)).map_err(|error| assignment_failed(&error))
     }
@@ -170,8 +174,11 @@ impl Member for KafkaMember {
     }
 
     fn commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
-        let group = if positions.is_empty() { None } else { self.consumer.group_metadata() };
-        self.producer.commit(positions, group)?;
+        // The broker checks who commits, not for which partitions.
+        if let Some((stranger, _)) = positions.iter().find(|(partition, _)| !self.holds(partition)) {
+            return Err(LogError::Abort(format!("{stranger} is not assigned to this member")));
+        }
+        self.producer.commit(positions, &self.consumer)?;
         for (partition, offset) in positions {
             if self.assigned.contains(partition) {
                 self.resume.insert(partition.clone(), *offset);

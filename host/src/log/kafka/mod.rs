@@ -16,9 +16,9 @@
 
 mod append;
 mod cluster;
-mod commit_transaction;
 mod errors;
 mod member;
+mod native;
 mod options;
 mod producer;
 mod reader;

@@ -13,15 +13,16 @@ use std::time::{Duration, Instant};
 use heddle_core::event::{NewRecord, Offset, TopicPartition};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext};
 
 use super::super::LogError;
 use super::cluster::{Cluster, TopicLimits};
-use super::commit_transaction::commit_transaction;
 use super::errors::{Failure, code_error, request_error};
+use super::native::{commit_transaction, send_positions};
+use super::rebalance::Rebalances;
 use super::record::{batch_bytes, positions_list, to_send};
 use super::report::{Report, lock};
 
@@ -115,22 +116,19 @@ impl TransactionalProducer {
         }
     }
 
-    /// Commits what was sent and `positions`, as the group of `group` knows itself.
+    /// Commits what was sent and `positions`, on behalf of the group's member `member`.
     pub(super) fn commit(
         &mut self,
         positions: &[(TopicPartition, Offset)],
-        group: Option<ConsumerGroupMetadata>,
+        member: &BaseConsumer<Rebalances>,
     ) -> Result<(), LogError> {
         if !self.open && positions.is_empty() {
             return Ok(());
         }
         self.open()?;
         if !positions.is_empty() {
-            let group = group.ok_or_else(|| LogError::Fatal("a member without group metadata".to_owned()))?;
             let list = positions_list(positions.iter().map(|(partition, offset)| (partition, *offset)));
-            let sent = self.repeat(|producer| {
-                producer.send_offsets_to_transaction(&list, &group, CALL_TIME_MAX).map_err(Failure::from)
-            });
+            let sent = self.repeat(|producer| send_positions(producer, &list, member, CALL_TIME_MAX));
             // Not committed for certain: what ends a transaction was not asked for yet.
             sent.map_err(|failure| failure.remedy().unwrap_or(LogError::Abort(failure.text)))?;
         }
