@@ -312,17 +312,16 @@ fn a_member_that_was_away_for_too_long_cannot_commit() {
     let partitions = assigned(&mut *zombie);
     zombie.send(record("zombie-output", 0, "from the zombie")).unwrap();
     // Nobody polls the zombie, so its partition goes to another member.
-    let mut heir = log.join(&MemberOptions { transactional_id: "zombie-heir".into(), ..options.clone() }).unwrap();
+    let patient = connect(kafka);
+    let mut heir = patient.join(&MemberOptions { transactional_id: "zombie-heir".into(), ..options.clone() }).unwrap();
     assert_eq!(assigned(&mut *heir), partitions);
     let error = zombie.commit(&[(partitions[0].clone(), Offset(1))]).unwrap_err();
     assert!(matches!(error, LogError::Abort(_)), "{error}");
     zombie.abort().unwrap();
+    // What it had fetched before may still come first.
     let lost = until("the loss", || match zombie.poll(POLL).unwrap() {
         Polled::Lost(partitions) => Some(partitions),
-        other => {
-            assert_eq!(other, Polled::Records(Vec::new()), "the loss comes first");
-            None
-        }
+        _ => None,
     });
     assert_eq!(lost, partitions);
     zombie.release(&lost).unwrap();

@@ -15,11 +15,13 @@ use super::super::LogError;
 use super::cluster::Cluster;
 use super::errors::{code_error, request_error};
 use super::producer::check;
-use super::record::to_send;
+use super::record::{batch_bytes, to_send};
 use super::report::{Report, lock};
 
 /// How long delivery may take.
 const DELIVERY_TIME_MAX: Duration = Duration::from_secs(30);
+/// How much later than librdkafka, which gives up on a record after that time, the caller stops waiting.
+const DELIVERY_SLACK: Duration = Duration::from_secs(5);
 /// How long one wait for deliveries takes.
 const DELIVERY_SLICE: Duration = Duration::from_millis(1);
 
@@ -83,13 +85,13 @@ impl Appender {
         self.next_number += records.len();
         lock(&self.producer.context().heard).clear();
         let deadline = Instant::now() + DELIVERY_TIME_MAX;
-        let mut batch_bytes = 0;
+        let mut batch_size = 0;
         for (number, (record, limits)) in (first..).zip(records.iter().zip(limits)) {
             // librdkafka does not split a batch that a topic finds too large: where topics take little, wait in between.
-            batch_bytes += super::record::batch_bytes(record);
-            if batch_bytes > limits.batch_bytes_max && limits.batch_bytes_max < cluster.options().batch_bytes_max() {
+            batch_size += batch_bytes(record);
+            if batch_size > limits.batch_bytes_max && limits.batch_bytes_max < cluster.options().batch_bytes_max() {
                 self.wait(first, number, deadline)?;
-                batch_bytes = super::record::batch_bytes(record);
+                batch_size = batch_bytes(record);
             }
             self.send(record, number, deadline)?;
         }
@@ -121,14 +123,10 @@ impl Appender {
             if lock(&self.producer.context().heard).range(first..end).count() == end - first {
                 return Ok(());
             }
-            // librdkafka gives up on a record after the same time, so this is a second line.
-            if Instant::now() > deadline + CALL_SLACK {
+            if Instant::now() > deadline + DELIVERY_SLACK {
                 return Err(LogError::Unreachable("appending: the brokers did not answer in time".to_owned()));
             }
             self.producer.poll(DELIVERY_SLICE);
         }
     }
 }
-
-/// How much later than librdkafka we give up.
-const CALL_SLACK: Duration = Duration::from_secs(5);

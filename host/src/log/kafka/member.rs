@@ -142,10 +142,10 @@ impl Member for KafkaMember {
         let deadline = Instant::now() + timeout;
         let mut records = Vec::new();
         loop {
-            if records.is_empty() {
-                if let Some(change) = self.rebalance()? {
-                    return Ok(change);
-                }
+            if records.is_empty()
+                && let Some(change) = self.rebalance()?
+            {
+                return Ok(change);
             }
             let wait =
                 if records.is_empty() { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };

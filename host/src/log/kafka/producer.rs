@@ -183,10 +183,10 @@ impl TransactionalProducer {
     }
 
     fn refused(&self, error: KafkaError, record: &NewRecord) -> LogError {
-        if let KafkaError::MessageProduction(code) = error {
-            if matches!(code, Code::MessageSizeTooLarge | Code::UnknownPartition | Code::InvalidTimestamp) {
-                return LogError::RecordRefused(format!("topic `{}`: {code}", record.topic));
-            }
+        if let KafkaError::MessageProduction(code) = error
+            && matches!(code, Code::MessageSizeTooLarge | Code::UnknownPartition | Code::InvalidTimestamp)
+        {
+            return LogError::RecordRefused(format!("topic `{}`: {code}", record.topic));
         }
         let failure = self.underlying(Failure::from(error));
         failure.remedy().unwrap_or(LogError::Abort(failure.text))
@@ -257,7 +257,7 @@ fn repeat<C: ProducerContext>(
     loop {
         match call(producer) {
             Err(failure) if failure.retriable && !failure.fatal && Instant::now() < deadline => {
-                producer.poll(CALL_PAUSE)
+                producer.poll(CALL_PAUSE);
             }
             result => return result,
         }
