@@ -414,8 +414,14 @@ fn a_broker_that_is_killed_between_and_inside_transactions_loses_and_doubles_not
         copier.turn();
         (copier.commits > before + 5).then_some(())
     });
-    // Inside of a transaction: sent, not committed.
-    copier.member.send(record("copies", 0, "never committed by this life")).unwrap();
+    // Inside of a transaction: handed out and sent, not committed.
+    let open = until("records", || match copier.member.poll(POLL).unwrap() {
+        Polled::Records(records) if !records.is_empty() => Some(records),
+        _ => None,
+    });
+    for record in open {
+        copier.member.send(self::record("copies", record.source.partition.0, record.value.unwrap())).unwrap();
+    }
     kafka.kill();
     std::thread::scope(|scope| {
         scope.spawn(|| kafka.restart());
