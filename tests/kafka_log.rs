@@ -336,15 +336,17 @@ struct Copier<'a> {
     log: &'a KafkaLog,
     options: MemberOptions,
     member: Box<dyn Member>,
-    /// The batches copied, over all lives of the member.
+    /// The transactions committed, over all lives of the member.
     commits: usize,
+    /// The records copied in them.
+    copied: usize,
     failures: Vec<String>,
 }
 
 impl<'a> Copier<'a> {
     fn new(log: &'a KafkaLog, options: MemberOptions) -> Self {
         let member = log.join(&options).unwrap();
-        Self { log, options, member, commits: 0, failures: Vec::new() }
+        Self { log, options, member, commits: 0, copied: 0, failures: Vec::new() }
     }
 
     fn turn(&mut self) {
@@ -371,6 +373,7 @@ impl<'a> Copier<'a> {
             }
         };
         let mut positions = BTreeMap::new();
+        let count = records.len();
         for record in records {
             positions.insert(record.source.clone(), record.offset.next());
             let mut copy = self::record("copies", record.source.partition.0, record.value.unwrap());
@@ -378,8 +381,20 @@ impl<'a> Copier<'a> {
             self.member.send(copy)?;
         }
         self.member.commit(&positions.into_iter().collect::<Vec<_>>())?;
-        self.commits += 1;
+        self.commits += usize::from(count > 0);
+        self.copied += count;
         Ok(())
+    }
+
+    /// Waits until the last commit's markers are written: see [`Kafka::kill`].
+    fn settle(&self) {
+        let sources = [0, 1].map(|n| TopicPartition::new("originals", n));
+        until("the last commit's markers", || {
+            let positions = self.log.committed(&self.options.group, &sources).unwrap();
+            let settled = positions.values().map(|offset| offset.0).sum::<i64>() == self.copied as i64
+                && read_all(self.log, "copies").0.len() == self.copied;
+            settled.then_some(())
+        });
     }
 
     fn rejoin(&mut self) {
@@ -401,6 +416,7 @@ fn a_broker_that_is_killed_between_and_inside_transactions_loses_and_doubles_not
         copier.turn();
         (copier.commits > 5).then_some(())
     });
+    copier.settle();
     // Between two transactions; the next ones meet a dead broker and one that comes back.
     kafka.kill();
     std::thread::scope(|scope| {
@@ -414,6 +430,7 @@ fn a_broker_that_is_killed_between_and_inside_transactions_loses_and_doubles_not
         copier.turn();
         (copier.commits > before + 5).then_some(())
     });
+    copier.settle();
     // Inside of a transaction: handed out and sent, not committed.
     let open = until("records", || match copier.member.poll(POLL).unwrap() {
         Polled::Records(records) if !records.is_empty() => Some(records),
