@@ -1,0 +1,276 @@
+//! Questions to the brokers and changes of topics: everything that is neither consuming nor producing.
+//!
+//! Owns two clients that only ask, shared by all callers, and remembers what a topic accepts.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use futures_executor::block_on;
+use heddle_core::event::{Offset, Partition, Topic, TopicPartition};
+use rdkafka::Offset as RdOffset;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::metadata::MetadataTopic;
+
+use super::super::{LogError, TopicInfo, TopicSpec, Watermarks};
+use super::errors::{code_error, request_error};
+use super::options::Options;
+use super::record::list_of;
+use super::report::{Report, lock};
+
+/// How long the first answer of a broker may take.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long any later answer may take.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
+/// How often a topic that was just created is looked for.
+const CREATED_INTERVAL: Duration = Duration::from_millis(10);
+/// The pause before a question that could not be answered just now is asked again.
+const AGAIN_INTERVAL: Duration = Duration::from_millis(50);
+/// The most log lines and errors taken from the asking client before a request.
+const EVENTS_MAX: usize = 64;
+/// What a topic accepts when the broker does not say: Kafka's default.
+const BATCH_BYTES_DEFAULT: usize = 1_048_588;
+
+/// What a topic accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TopicLimits {
+    /// How many partitions it has.
+    pub(super) partitions: i32,
+    /// The largest batch of records, in bytes (`max.message.bytes`).
+    pub(super) batch_bytes_max: usize,
+}
+
+/// The brokers behind a log.
+pub(super) struct Cluster {
+    options: Options,
+    asking: BaseConsumer<Report>,
+    admin: AdminClient<DefaultClientContext>,
+    limits: Mutex<HashMap<Topic, TopicLimits>>,
+}
+
+impl Cluster {
+    /// Connects, and waits for an answer.
+    pub(super) fn connect(options: Options) -> Result<Self, LogError> {
+        let config = options.requests();
+        let invalid = |error: KafkaError| request_error(&error, "connecting");
+        let asking = config.create_with_context(Report::new("requests")).map_err(invalid)?;
+        let admin = config.create().map_err(invalid)?;
+        let cluster = Self { options, asking, admin, limits: Mutex::new(HashMap::new()) };
+        match cluster.asking.fetch_metadata(None, CONNECT_TIME_MAX) {
+            Ok(_) => Ok(cluster),
+            Err(error) => Err(cluster.no_answer(&error)),
+        }
+    }
+
+    pub(super) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// All topics but Kafka's own, sorted by name.
+    pub(super) fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {
+        self.serve_events();
+        let metadata =
+            self.asking.fetch_metadata(None, REQUEST_TIME_MAX).map_err(|e| request_error(&e, "listing the topics"))?;
+        let mut topics: Vec<TopicInfo> = metadata
+            .topics()
+            .iter()
+            .filter(|topic| topic.error().is_none() && !is_internal(topic.name()))
+            .map(|topic| TopicInfo { name: topic.name().to_owned(), partitions: count(topic) })
+            .collect();
+        topics.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(topics)
+    }
+
+    /// How many partitions `topic` has.
+    pub(super) fn partitions(&self, topic: &str) -> Result<i32, LogError> {
+        self.describe(topic).map(|(partitions, _)| partitions)
+    }
+
+    /// Creates a topic and waits until it can be written to.
+    pub(super) fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
+        if spec.partitions < 1 {
+            return Err(LogError::Invalid(format!("topic `{}` needs at least one partition", spec.name)));
+        }
+        let replication = TopicReplication::Fixed(spec.replication.map_or(-1, i32::from));
+        let topic = spec
+            .options
+            .iter()
+            .fold(NewTopic::new(&spec.name, spec.partitions, replication), |topic, (key, value)| topic.set(key, value));
+        let what = format!("creating topic `{}`", spec.name);
+        let results = block_on(self.admin.create_topics([&topic], &request_options()))
+            .map_err(|error| request_error(&error, &what))?;
+        for result in results {
+            match result {
+                Ok(_) => {}
+                Err((_, Code::TopicAlreadyExists)) => return Err(LogError::TopicExists(spec.name.clone())),
+                Err((_, code)) => return Err(code_error(code, &what)),
+            }
+        }
+        self.wait_until_writable(&spec.name, spec.partitions)
+    }
+
+    /// The bounds of every partition of `topic`; `high` is the last stable offset, as asked for by a `read_committed` client.
+    pub(super) fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError> {
+        let partitions = self.partitions(topic)?;
+        (0..partitions).map(|partition| self.bounds(topic, Partition(partition))).collect()
+    }
+
+    /// The bounds of one partition.
+    pub(super) fn bounds(&self, topic: &str, partition: Partition) -> Result<Watermarks, LogError> {
+        let what = format!("asking for the bounds of {topic}/{partition}");
+        let (low, high) = patiently(|| {
+            self.asking
+                .fetch_watermarks(topic, partition.0, REQUEST_TIME_MAX)
+                .map_err(|error| request_error(&error, &what))
+        })?;
+        Ok(Watermarks { partition, low: Offset(low), high: Offset(high) })
+    }
+
+    /// The committed positions of `group`. Waits for a commit that is under way.
+    pub(super) fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
+        if partitions.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let what = format!("asking for the positions of group `{group}`");
+        let failed = |error: KafkaError| request_error(&error, &what);
+        let consumer: BaseConsumer<Report> =
+            self.options.consumer(group).create_with_context(Report::new("positions")).map_err(failed)?;
+        patiently(|| {
+            let answer = consumer.committed_offsets(list_of(partitions), REQUEST_TIME_MAX).map_err(failed)?;
+            let mut positions = BTreeMap::new();
+            for element in answer.elements() {
+                match element.error() {
+                    Ok(()) => {}
+                    Err(KafkaError::OffsetFetch(Code::UnknownTopicOrPartition | Code::UnknownPartition)) => continue,
+                    Err(error) => return Err(failed(error)),
+                }
+                if let RdOffset::Offset(offset) = element.offset() {
+                    positions.insert(TopicPartition::new(element.topic(), element.partition()), Offset(offset));
+                }
+            }
+            Ok(positions)
+        })
+    }
+
+    /// What `topic` accepts, asked for once.
+    pub(super) fn limits(&self, topic: &Topic) -> Result<TopicLimits, LogError> {
+        if let Some(limits) = lock(&self.limits).get(topic) {
+            return Ok(*limits);
+        }
+        let (partitions, _) = self.describe(topic)?;
+        let limits = TopicLimits { partitions, batch_bytes_max: self.batch_bytes_max(topic)? };
+        lock(&self.limits).insert(topic.clone(), limits);
+        Ok(limits)
+    }
+
+    /// Forgets what `topic` accepts: the broker just said something else.
+    pub(super) fn forget_limits(&self, topic: &str) {
+        lock(&self.limits).remove(topic);
+    }
+
+    fn batch_bytes_max(&self, topic: &str) -> Result<usize, LogError> {
+        let what = format!("asking for the options of topic `{topic}`");
+        let answers = block_on(self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &request_options()))
+            .map_err(|error| request_error(&error, &what))?;
+        for answer in answers {
+            match answer {
+                Ok(resource) => {
+                    let value = resource.get("max.message.bytes").and_then(|entry| entry.value.as_ref()?.parse().ok());
+                    return Ok(value.unwrap_or(BATCH_BYTES_DEFAULT));
+                }
+                // Writing to a topic does not imply the right to read its options.
+                Err(Code::TopicAuthorizationFailed) => {}
+                Err(code) => return Err(code_error(code, &what)),
+            }
+        }
+        Ok(BATCH_BYTES_DEFAULT)
+    }
+
+    /// The partitions of `topic`, and whether each of them has a leader.
+    fn describe(&self, topic: &str) -> Result<(i32, bool), LogError> {
+        self.serve_events();
+        let what = format!("asking for topic `{topic}`");
+        let metadata = self.asking.fetch_metadata(Some(topic), REQUEST_TIME_MAX).map_err(|error| match error {
+            KafkaError::MetadataFetch(Code::UnknownTopic | Code::UnknownTopicOrPartition) => {
+                LogError::UnknownTopic(topic.to_owned())
+            }
+            other => request_error(&other, &what),
+        })?;
+        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+            return Err(LogError::UnknownTopic(topic.to_owned()));
+        };
+        match found.error().map(Code::from) {
+            None | Some(Code::LeaderNotAvailable) => {
+                let led = found.partitions().iter().all(|partition| partition.leader() >= 0);
+                Ok((count(found), led))
+            }
+            Some(Code::UnknownTopicOrPartition | Code::InvalidTopic) => Err(LogError::UnknownTopic(topic.to_owned())),
+            Some(code) => Err(code_error(code, &what)),
+        }
+    }
+
+    fn wait_until_writable(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
+        let deadline = Instant::now() + REQUEST_TIME_MAX;
+        loop {
+            match self.describe(topic) {
+                Ok((found, true)) if found == partitions => return Ok(()),
+                Ok(_) | Err(LogError::UnknownTopic(_)) if Instant::now() < deadline => {
+                    std::thread::sleep(CREATED_INTERVAL);
+                }
+                Ok(_) | Err(LogError::UnknownTopic(_)) => {
+                    return Err(LogError::Unreachable(format!("topic `{topic}` was created but has no leader yet")));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Takes what the asking client queued: nobody polls it otherwise.
+    fn serve_events(&self) {
+        for _ in 0..EVENTS_MAX {
+            // `None` does not mean that there are no more: a log line gives it too.
+            let _seen_by_the_report = self.asking.poll(Duration::ZERO);
+        }
+    }
+
+    fn no_answer(&self, error: &KafkaError) -> LogError {
+        self.serve_events();
+        let reason = self.asking.context().take_reason().unwrap_or_else(|| error.to_string());
+        LogError::Unreachable(format!(
+            "no broker answered at {} within {} s ({reason}); is it running, are host and port right, \
+             and do security.protocol and sasl.* in the log's options match the listener?",
+            self.options.bootstrap(),
+            CONNECT_TIME_MAX.as_secs(),
+        ))
+    }
+}
+
+/// Asks again while the answer is one that passes: a coordinator or a leader that moves, or has just started.
+fn patiently<T>(ask: impl Fn() -> Result<T, LogError>) -> Result<T, LogError> {
+    let deadline = Instant::now() + REQUEST_TIME_MAX;
+    loop {
+        match ask() {
+            Err(LogError::Unreachable(_)) if Instant::now() < deadline => std::thread::sleep(AGAIN_INTERVAL),
+            answer => return answer,
+        }
+    }
+}
+
+fn request_options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(REQUEST_TIME_MAX)).operation_timeout(Some(REQUEST_TIME_MAX))
+}
+
+fn is_internal(topic: &str) -> bool {
+    matches!(topic, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
+}
+
+fn count(topic: &MetadataTopic) -> i32 {
+    i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX)
+}

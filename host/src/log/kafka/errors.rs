@@ -1,0 +1,213 @@
+//! What librdkafka and the broker report, sorted by what the caller can do about it.
+//!
+//! ```text
+//!  retriable ─────────────> the same call again, for a bounded time
+//!  requires abort ────────> Abort
+//!  another took over ─────> Fenced        (also: the broker forgot this producer; joining again makes a new one)
+//!  commit not answered ───> CommitUnknown
+//!  not allowed, broken ───> Fatal
+//! ```
+
+use rdkafka::error::{KafkaError, RDKafkaError, RDKafkaErrorCode as Code};
+
+use super::super::LogError;
+
+/// A failed transactional call, as librdkafka describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) code: Code,
+    pub(super) text: String,
+    pub(super) fatal: bool,
+    pub(super) retriable: bool,
+    pub(super) requires_abort: bool,
+}
+
+impl Failure {
+    /// What the caller has to do, if calling again does not help. `None`: librdkafka does not say.
+    pub(super) fn remedy(&self) -> Option<LogError> {
+        let text = self.text.clone();
+        if not_allowed(self.code) {
+            Some(LogError::Fatal(text))
+        } else if taken_over(self.code) || (self.fatal && forgotten(self.code)) {
+            Some(LogError::Fenced(text))
+        } else if self.fatal {
+            Some(LogError::Fatal(text))
+        } else if self.requires_abort || stale(self.code) {
+            Some(LogError::Abort(text))
+        } else {
+            None
+        }
+    }
+}
+
+impl From<&RDKafkaError> for Failure {
+    fn from(error: &RDKafkaError) -> Self {
+        Self {
+            code: error.code(),
+            text: error.string(),
+            fatal: error.is_fatal(),
+            retriable: error.is_retriable(),
+            requires_abort: error.txn_requires_abort(),
+        }
+    }
+}
+
+impl From<KafkaError> for Failure {
+    fn from(error: KafkaError) -> Self {
+        match &error {
+            KafkaError::Transaction(inner) => Self::from(inner),
+            other => Self {
+                code: code_of(other).unwrap_or(Code::Fail),
+                text: other.to_string(),
+                fatal: false,
+                retriable: false,
+                requires_abort: false,
+            },
+        }
+    }
+}
+
+/// What an error that a consumer met means. `None`: librdkafka tries again by itself.
+pub(super) fn consumer_error(error: &KafkaError) -> Option<LogError> {
+    let code = code_of(error)?;
+    if taken_over(code) {
+        return Some(LogError::Fenced(error.to_string()));
+    }
+    let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_))
+        || not_allowed(code)
+        || matches!(code, Code::InconsistentGroupProtocol | Code::GroupMaxSizeReached | Code::InvalidSessionTimeout);
+    fatal.then(|| LogError::Fatal(error.to_string()))
+}
+
+/// What a request that asks or changes something about `what` failed with.
+pub(super) fn request_error(error: &KafkaError, what: &str) -> LogError {
+    match error {
+        KafkaError::ClientConfig(_, description, _, _) => LogError::Invalid(description.clone()),
+        KafkaError::ClientCreation(text) | KafkaError::AdminOpCreation(text) => LogError::Invalid(text.clone()),
+        other => match code_of(other) {
+            Some(code) => code_error(code, what),
+            None => LogError::Fatal(format!("{what}: {other}")),
+        },
+    }
+}
+
+/// What the answer `code` to a request about `what` means.
+pub(super) fn code_error(code: Code, what: &str) -> LogError {
+    let text = format!("{what}: {code}");
+    match code {
+        Code::BrokerTransportFailure
+        | Code::AllBrokersDown
+        | Code::OperationTimedOut
+        | Code::RequestTimedOut
+        | Code::MessageTimedOut
+        | Code::TimedOutQueue
+        | Code::Resolve
+        | Code::NetworkException
+        | Code::WaitingForCoordinator
+        | Code::CoordinatorNotAvailable
+        | Code::CoordinatorLoadInProgress
+        | Code::NotCoordinator
+        | Code::LeaderNotAvailable
+        | Code::NotLeaderForPartition
+        | Code::UnknownBroker
+        | Code::NotController
+        | Code::NotEnoughReplicas
+        | Code::NotEnoughReplicasAfterAppend
+        | Code::UnstableOffsetCommit => LogError::Unreachable(text),
+        Code::MessageSizeTooLarge | Code::InvalidRecord | Code::UnknownPartition | Code::InvalidTimestamp => {
+            LogError::RecordRefused(text)
+        }
+        Code::InvalidTopic
+        | Code::InvalidPartitions
+        | Code::InvalidReplicationFactor
+        | Code::InvalidConfig
+        | Code::InvalidRequest
+        | Code::PolicyViolation
+        | Code::InvalidTransactionTimeout
+        | Code::InvalidGroupId
+        | Code::InvalidArgument => LogError::Invalid(text),
+        _ => LogError::Fatal(text),
+    }
+}
+
+/// The code inside an error. Unlike rdkafka's own it knows that of admin operations too.
+fn code_of(error: &KafkaError) -> Option<Code> {
+    match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        other => other.rdkafka_error_code(),
+    }
+}
+
+/// No permission, and none to be expected.
+fn not_allowed(code: Code) -> bool {
+    matches!(
+        code,
+        Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed
+            | Code::SaslAuthenticationFailed
+            | Code::Authentication
+    )
+}
+
+/// Somebody else has this transactional or instance id now.
+fn taken_over(code: Code) -> bool {
+    matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::FencedInstanceId)
+}
+
+/// The broker no longer knows this producer, or what it wrote: a new one can go on.
+fn forgotten(code: Code) -> bool {
+    matches!(
+        code,
+        Code::InvalidProducerIdMapping
+            | Code::UnknownProducerId
+            | Code::InvalidTransactionalState
+            | Code::OutOfOrderSequenceNumber
+            | Code::GaplessGuarantee
+    )
+}
+
+/// The group moved on without this member; the next poll tells what it lost.
+fn stale(code: Code) -> bool {
+    matches!(code, Code::UnknownMemberId | Code::IllegalGeneration | Code::RebalanceInProgress)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(code: Code, fatal: bool, requires_abort: bool) -> Failure {
+        Failure { code, text: code.to_string(), fatal, retriable: false, requires_abort }
+    }
+
+    #[test]
+    fn a_failed_transaction_is_named_by_its_remedy() {
+        let remedy = |code, fatal, requires_abort| failure(code, fatal, requires_abort).remedy();
+        assert!(matches!(remedy(Code::Fenced, true, false), Some(LogError::Fenced(_))));
+        assert!(matches!(remedy(Code::FencedInstanceId, false, true), Some(LogError::Fenced(_))));
+        assert!(matches!(remedy(Code::InvalidProducerIdMapping, true, false), Some(LogError::Fenced(_))));
+        assert!(matches!(remedy(Code::IllegalGeneration, false, true), Some(LogError::Abort(_))));
+        assert!(matches!(remedy(Code::Inconsistent, false, true), Some(LogError::Abort(_))));
+        assert!(matches!(remedy(Code::GroupAuthorizationFailed, false, true), Some(LogError::Fatal(_))));
+        assert!(matches!(remedy(Code::UnsupportedFeature, true, false), Some(LogError::Fatal(_))));
+        assert_eq!(failure(Code::OperationTimedOut, false, false).remedy().map(|e| e.to_string()), None);
+    }
+
+    #[test]
+    fn a_consumer_rides_out_a_broker_that_is_away() {
+        for code in [Code::AllBrokersDown, Code::BrokerTransportFailure, Code::Resolve, Code::PollExceeded] {
+            assert!(consumer_error(&KafkaError::MessageConsumption(code)).is_none(), "{code}");
+        }
+        let fenced = KafkaError::MessageConsumptionFatal(Code::FencedInstanceId);
+        assert!(matches!(consumer_error(&fenced), Some(LogError::Fenced(_))));
+    }
+
+    #[test]
+    fn an_answer_to_a_request_is_named_by_its_remedy() {
+        let of = |code| request_error(&KafkaError::AdminOp(code), "topic `t`");
+        assert!(matches!(of(Code::OperationTimedOut), LogError::Unreachable(_)));
+        assert!(matches!(of(Code::InvalidConfig), LogError::Invalid(_)));
+        assert!(matches!(of(Code::ClusterAuthorizationFailed), LogError::Fatal(_)));
+    }
+}

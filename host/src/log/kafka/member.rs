@@ -1,0 +1,251 @@
+//! One member of a consumer group with its transactional producer.
+//!
+//! A partition's way through a member:
+//!
+//! ```text
+//!             Assign                  Revoke, Lost                     release of the last one
+//!  elsewhere ────────> assigned: read ─────────────> held: no record ───────────────────────────> elsewhere
+//! ```
+//!
+//! While partitions are held the rebalance is not answered, so the group cannot give them to anybody else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use heddle_core::event::{NewRecord, Offset, Record, TopicPartition};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use super::super::{LogError, Member, MemberOptions, Polled};
+use super::cluster::Cluster;
+use super::errors::{consumer_error, request_error};
+use super::producer::TransactionalProducer;
+use super::rebalance::{Rebalance, Rebalances};
+use super::record::{TopicNames, list_of, positions_list, record_of, source_of};
+use super::report::Report;
+
+/// How long a seek may take.
+const SEEK_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// A member of a group on Kafka. Leaves the group when dropped (a static member keeps its place until the session times out).
+pub(super) struct KafkaMember {
+    consumer: BaseConsumer<Rebalances>,
+    producer: TransactionalProducer,
+    batch_records_max: usize,
+    names: TopicNames,
+    /// Where to go back to after an abort: the last commit of this member, or else the first record that it was handed.
+    /// A partition without an entry was not read from yet, so there is nothing to go back from.
+    resume: BTreeMap<TopicPartition, Offset>,
+    assigned: BTreeSet<TopicPartition>,
+    /// Revoked or lost, and not released yet.
+    held: BTreeSet<TopicPartition>,
+    /// Released, but others of the same revocation are not: librdkafka takes one answer for all.
+    released: BTreeSet<TopicPartition>,
+}
+
+impl KafkaMember {
+    pub(super) fn join(cluster: Arc<Cluster>, options: &MemberOptions) -> Result<Self, LogError> {
+        let what = format!("joining group `{}`", options.group);
+        if options.group.is_empty() || options.topics.is_empty() || options.batch_records_max == 0 {
+            return Err(LogError::Invalid(format!(
+                "{what}: a group, a topic and at least one record a batch are needed"
+            )));
+        }
+        let config = cluster.options().member(&options.group, options.instance_id.as_deref(), options.start)?;
+        for topic in &options.topics {
+            cluster.partitions(topic)?;
+        }
+        let producer = TransactionalProducer::new(cluster, &options.transactional_id)?;
+        let context = Rebalances::new(Report::new(format!("member of {}", options.group)));
+        let consumer: BaseConsumer<Rebalances> =
+            config.create_with_context(context).map_err(|error| request_error(&error, &what))?;
+        let topics: Vec<&str> = options.topics.iter().map(AsRef::as_ref).collect();
+        consumer.subscribe(&topics).map_err(|error| LogError::Invalid(format!("{what}: {error}")))?;
+        Ok(Self {
+            consumer,
+            producer,
+            batch_records_max: options.batch_records_max,
+            names: TopicNames::default(),
+            resume: BTreeMap::new(),
+            assigned: BTreeSet::new(),
+            held: BTreeSet::new(),
+            released: BTreeSet::new(),
+        })
+    }
+
+    /// Answers the next change of the assignment, or hands it on. `None`: there is none, or none that concerns the caller.
+    fn rebalance(&mut self) -> Result<Option<Polled>, LogError> {
+        while let Some(change) = self.consumer.context().take() {
+            match change {
+                Rebalance::Assign(partitions) => {
+                    self.consumer
+                        .incremental_assign(&list_of(&partitions))
+                        .map_err(|error| assignment_failed(&error))?;
+                    if !partitions.is_empty() {
+                        self.assigned.extend(partitions.iter().cloned());
+                        return Ok(Some(Polled::Assigned(partitions)));
+                    }
+                }
+                // Nothing is given up, so there is nothing to wait for.
+                Rebalance::Revoke(partitions) | Rebalance::Lost(partitions) if partitions.is_empty() => {
+                    self.give_up(&partitions)?;
+                }
+                Rebalance::Revoke(partitions) => {
+                    self.hold(&partitions);
+                    return Ok(Some(Polled::Revoking(partitions)));
+                }
+                Rebalance::Lost(partitions) => {
+                    self.hold(&partitions);
+                    return Ok(Some(Polled::Lost(partitions)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn hold(&mut self, partitions: &[TopicPartition]) {
+        for partition in partitions {
+            self.assigned.remove(partition);
+            self.resume.remove(partition);
+            self.held.insert(partition.clone());
+        }
+    }
+
+    fn holds(&self, partition: &TopicPartition) -> bool {
+        self.assigned.contains(partition) || self.held.contains(partition)
+    }
+
+    fn give_up<'a>(&self, partitions: impl IntoIterator<Item = &'a TopicPartition>) -> Result<(), LogError> {
+        self.consumer.incremental_unassign(&list_of(partitions)).map_err(|error| assignment_failed(&error))
+    }
+
+    /// The next record that is there or comes until `wait` is over. `Err(None)`: an event was served, or nothing came.
+    fn next_record(&mut self, wait: Duration) -> Result<Record, Option<LogError>> {
+        let message = match self.consumer.poll(wait) {
+            None => return Err(None),
+            Some(Err(error)) => return Err(consumer_error(&error)),
+            Some(Ok(message)) => message,
+        };
+        let source = source_of(&message, &mut self.names);
+        // What was fetched before a revocation may still be queued.
+        if !self.assigned.contains(&source) {
+            return Err(None);
+        }
+        let record = record_of(&message, source);
+        self.resume.entry(record.source.clone()).or_insert(record.offset);
+        Ok(record)
+    }
+}
+
+impl Member for KafkaMember {
+    fn poll(&mut self, timeout: Duration) -> Result<Polled, LogError> {
+        let deadline = Instant::now() + timeout;
+        let mut records = Vec::new();
+        loop {
+            if records.is_empty()
+                && let Some(change) = self.rebalance()?
+            {
+                return Ok(change);
+            }
+            let wait =
+                if records.is_empty() { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+            match self.next_record(wait) {
+                Ok(record) => records.push(record),
+                // Whatever fails for good fails again at the next poll; these records are good.
+                Err(Some(error)) if records.is_empty() => return Err(error),
+                Err(Some(_)) => break,
+                Err(None) if !records.is_empty() => break,
+                Err(None) if wait.is_zero() => {
+                    // The wait may have ended because of a rebalance.
+                    return Ok(self.rebalance()?.unwrap_or(Polled::Records(records)));
+                }
+                Err(None) => {}
+            }
+            if records.len() >= self.batch_records_max {
+                break;
+            }
+        }
+        Ok(Polled::Records(records))
+    }
+
+    // The trait takes the record so that a log in this process can keep it; librdkafka makes its own copy.
+    fn send(&mut self, record: NewRecord) -> Result<(), LogError> {
+        self.producer.send(&record)
+    }
+
+    fn commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        // The broker checks who commits, not for which partitions.
+        if let Some((stranger, _)) = positions.iter().find(|(partition, _)| !self.holds(partition)) {
+            return Err(LogError::Abort(format!("{stranger} is not assigned to this member")));
+        }
+        self.producer.commit(positions, &self.consumer)?;
+        for (partition, offset) in positions {
+            if self.assigned.contains(partition) {
+                self.resume.insert(partition.clone(), *offset);
+            }
+        }
+        Ok(())
+    }
+
+    fn abort(&mut self) -> Result<(), LogError> {
+        self.producer.abort()
+    }
+
+    /// Needs no broker: what was committed is known here, because nobody else commits for a partition that this member holds.
+    /// Where nothing was committed, reading goes on at the first record that came, which is where `start` led.
+    fn rewind(&mut self) -> Result<(), LogError> {
+        if self.resume.is_empty() {
+            return Ok(());
+        }
+        let targets = positions_list(self.resume.iter().map(|(partition, offset)| (partition, *offset)));
+        let failed = |text: String| LogError::Unreachable(format!("going back to the committed positions: {text}"));
+        let sought =
+            self.consumer.seek_partitions(targets, SEEK_TIME_MAX).map_err(|error| failed(error.to_string()))?;
+        for element in sought.elements() {
+            element.error().map_err(|error| failed(format!("{}/{}: {error}", element.topic(), element.partition())))?;
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        if let Some(stranger) = partitions.iter().find(|partition| !self.held.contains(partition)) {
+            return Err(LogError::Invalid(format!("{stranger} is not being revoked, so it cannot be released")));
+        }
+        for partition in partitions {
+            self.held.remove(partition);
+            self.released.insert(partition.clone());
+        }
+        if self.held.is_empty() && !self.released.is_empty() {
+            let released = std::mem::take(&mut self.released);
+            self.give_up(&released)?;
+        }
+        Ok(())
+    }
+
+    fn leave(mut self: Box<Self>) -> Result<(), LogError> {
+        self.producer.abort()
+    }
+}
+
+impl Drop for KafkaMember {
+    fn drop(&mut self) {
+        // Closing the consumer waits until every rebalance is answered.
+        self.consumer.context().close();
+        let waiting: Vec<TopicPartition> = self.held.iter().chain(&self.released).cloned().collect();
+        if !waiting.is_empty() {
+            let _closing = self.give_up(&waiting);
+        }
+        while let Some(change) = self.consumer.context().take() {
+            let _closing = match change {
+                Rebalance::Assign(partitions) => self.consumer.incremental_assign(&list_of(&partitions)),
+                Rebalance::Revoke(partitions) | Rebalance::Lost(partitions) => {
+                    self.consumer.incremental_unassign(&list_of(&partitions))
+                }
+            };
+        }
+    }
+}
+
+fn assignment_failed(error: &rdkafka::error::KafkaError) -> LogError {
+    LogError::Fatal(format!("the assignment could not be changed: {error}"))
+}

@@ -1,0 +1,97 @@
+//! The log on Apache Kafka, through librdkafka.
+//!
+//! ```text
+//!  KafkaLog ── Cluster    questions and topics, two clients shared by all
+//!           ── Appender   plain writes, one idempotent producer shared by all
+//!           ── join   ──> KafkaMember   a consumer and a transactional producer of its own
+//!           ── reader ──> KafkaReader   a consumer of its own
+//! ```
+//!
+//! Exactly once as Kafka has it: what a member sends and the positions of its group are one transaction, and the group's metadata
+//! travels with the positions, so a member that was replaced cannot commit.
+//!
+//! Kafka ends a transaction in two steps: when a commit returns it is decided and durable, and the markers that make it visible are
+//! written a few milliseconds later. [`Log::committed`] and a group's next member wait for them;
+//! [`Log::watermarks`] and readers see the transaction as open until then.
+
+mod append;
+mod cluster;
+mod errors;
+mod member;
+mod native;
+mod options;
+mod producer;
+mod reader;
+mod rebalance;
+mod record;
+mod report;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use heddle_core::event::{NewRecord, Offset, TopicPartition};
+
+use self::append::Appender;
+use self::cluster::Cluster;
+use self::member::KafkaMember;
+use self::options::Options;
+use self::reader::KafkaReader;
+use self::report::lock;
+use super::{Log, LogError, Member, MemberOptions, Reader, Start, TopicInfo, TopicSpec, Watermarks};
+
+/// The log on a Kafka cluster.
+pub struct KafkaLog {
+    cluster: Arc<Cluster>,
+    appender: Mutex<Option<Appender>>,
+}
+
+impl KafkaLog {
+    /// Connects to the brokers at `bootstrap` (`host:port`, several separated by commas), passing `options` on to librdkafka.
+    ///
+    /// # Errors
+    /// [`LogError::Invalid`] for an option that librdkafka does not know or that the guarantees forbid, naming it;
+    /// [`LogError::Unreachable`] if no broker answers within 5 seconds.
+    pub fn connect(bootstrap: &str, options: &BTreeMap<String, String>) -> Result<Self, LogError> {
+        let cluster = Cluster::connect(Options::new(bootstrap, options)?)?;
+        Ok(Self { cluster: Arc::new(cluster), appender: Mutex::new(None) })
+    }
+}
+
+impl Log for KafkaLog {
+    fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {
+        self.cluster.topics()
+    }
+
+    fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
+        self.cluster.create_topic(spec)
+    }
+
+    fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError> {
+        self.cluster.watermarks(topic)
+    }
+
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
+        self.cluster.committed(group, partitions)
+    }
+
+    fn append(&self, records: &[NewRecord]) -> Result<Vec<(TopicPartition, Offset)>, LogError> {
+        let mut appender = lock(&self.appender);
+        let appender = match &mut *appender {
+            Some(appender) => appender,
+            none => none.insert(Appender::new(&self.cluster)?),
+        };
+        appender.append(&self.cluster, records)
+    }
+
+    fn reader(&self, from: &[(TopicPartition, Start)]) -> Result<Box<dyn Reader>, LogError> {
+        Ok(Box::new(KafkaReader::new(&self.cluster, from)?))
+    }
+
+    fn join(&self, options: &MemberOptions) -> Result<Box<dyn Member>, LogError> {
+        Ok(Box::new(KafkaMember::join(Arc::clone(&self.cluster), options)?))
+    }
+}

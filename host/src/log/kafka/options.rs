@@ -1,0 +1,207 @@
+//! What every librdkafka client of a log is configured with: the user's options, below what the guarantees need.
+//!
+//! ```text
+//!  defaults that may be overridden  <  [log] options  <  what must not be overridden
+//! ```
+
+use std::collections::BTreeMap;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+
+use super::super::{LogError, Start};
+
+/// Options that would break a guarantee, or that say what Heddle says itself. Sorted.
+const REFUSED: [&str; 26] = [
+    "acks",
+    "allow.auto.create.topics",
+    "auto.commit.enable",
+    "auto.offset.reset",
+    "bootstrap.servers",
+    "delivery.report.only.error",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "group.instance.id",
+    "group.protocol",
+    "group.protocol.type",
+    "group.remote.assignor",
+    "isolation.level",
+    "log.queue",
+    "max.in.flight",
+    "max.in.flight.requests.per.connection",
+    "message.send.max.retries",
+    "metadata.broker.list",
+    "partition.assignment.strategy",
+    "partitioner",
+    "request.required.acks",
+    "retries",
+    "transactional.id",
+];
+
+/// The largest record that the client takes, in bytes; the topic's own limit is usually smaller.
+const RECORD_BYTES_MAX: &str = "16777216";
+/// The session timeout of a member unless the options say otherwise, in milliseconds.
+const SESSION_TIMEOUT_MS: u64 = 10_000;
+/// The longest time between two heartbeats of a member, in milliseconds.
+const HEARTBEAT_INTERVAL_MS_MAX: u64 = 3_000;
+
+/// Checked options, from which clients are configured.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    bootstrap: String,
+    given: BTreeMap<String, String>,
+}
+
+impl Options {
+    /// Checks what the user wrote. Names the option that cannot be taken.
+    pub(super) fn new(bootstrap: &str, given: &BTreeMap<String, String>) -> Result<Self, LogError> {
+        if bootstrap.trim().is_empty() {
+            return Err(LogError::Invalid("the log's `bootstrap` is empty; it names brokers as host:port".to_owned()));
+        }
+        for key in given.keys() {
+            if REFUSED.contains(&key.as_str()) {
+                return Err(LogError::Invalid(format!(
+                    "option `{key}` cannot be set: Heddle sets it, and its guarantees depend on the value"
+                )));
+            }
+        }
+        Ok(Self { bootstrap: bootstrap.to_owned(), given: given.clone() })
+    }
+
+    /// The brokers as the user named them.
+    pub(super) fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// A client that only asks (metadata, watermarks, topics). Nobody serves its log lines, so it must not queue any.
+    pub(super) fn requests(&self) -> ClientConfig {
+        let mut config = self.client(&[]);
+        config.set("isolation.level", "read_committed").set_log_level(RDKafkaLogLevel::Emerg);
+        config
+    }
+
+    /// A consumer of `group` that commits nothing by itself.
+    pub(super) fn consumer(&self, group: &str) -> ClientConfig {
+        let mut config = self.client(&[("fetch.queue.backoff.ms", "10")]);
+        config
+            .set("group.id", group)
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false");
+        config
+    }
+
+    /// A consumer that is a member of `group`.
+    pub(super) fn member(
+        &self,
+        group: &str,
+        instance_id: Option<&str>,
+        start: Start,
+    ) -> Result<ClientConfig, LogError> {
+        let reset = match start {
+            Start::Beginning => "earliest",
+            Start::End => "latest",
+            Start::At(_) => {
+                return Err(LogError::Invalid(
+                    "a group starts at the beginning or at the end, not at an offset".to_owned(),
+                ));
+            }
+        };
+        let mut config = self.consumer(group);
+        let session_ms =
+            self.given.get("session.timeout.ms").and_then(|given| given.parse().ok()).unwrap_or(SESSION_TIMEOUT_MS);
+        if !self.given.contains_key("session.timeout.ms") {
+            config.set("session.timeout.ms", session_ms.to_string());
+        }
+        if !self.given.contains_key("heartbeat.interval.ms") {
+            config.set("heartbeat.interval.ms", (session_ms / 3).clamp(1, HEARTBEAT_INTERVAL_MS_MAX).to_string());
+        }
+        config.set("partition.assignment.strategy", "cooperative-sticky").set("auto.offset.reset", reset);
+        if let Some(id) = instance_id {
+            config.set("group.instance.id", id);
+        }
+        Ok(config)
+    }
+
+    /// An idempotent producer that places keys where the Java clients do.
+    pub(super) fn producer(&self) -> ClientConfig {
+        let defaults = [
+            ("linger.ms", "5"),
+            ("message.max.bytes", RECORD_BYTES_MAX),
+            // A transaction that follows at once has to wait for the markers of the one before: asking again
+            // after librdkafka's 100 ms would make that the time of a commit. The pause doubles with every try.
+            ("retry.backoff.ms", "5"),
+        ];
+        let mut config = self.client(&defaults);
+        config.set("enable.idempotence", "true").set("partitioner", "murmur2_random");
+        config
+    }
+
+    /// A producer whose batches stay within `batch_bytes_max`, and that writes in transactions.
+    pub(super) fn transactional(&self, id: &str, batch_bytes_max: usize) -> ClientConfig {
+        let mut config = self.producer();
+        if !self.given.contains_key("transaction.timeout.ms") {
+            config.set("transaction.timeout.ms", "60000");
+        }
+        config
+            .set("transactional.id", id)
+            .set("batch.size", batch_bytes_max.to_string())
+            .set("delivery.report.only.error", "true");
+        config
+    }
+
+    /// The most bytes in a batch of records: what the options say, or librdkafka's default.
+    pub(super) fn batch_bytes_max(&self) -> usize {
+        self.given.get("batch.size").and_then(|given| given.parse().ok()).unwrap_or(1_000_000)
+    }
+
+    fn client(&self, defaults: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set_log_level(RDKafkaLogLevel::Warning);
+        for (key, value) in defaults {
+            config.set(*key, *value);
+        }
+        // A broker that comes back after a restart is found within a second, not within ten.
+        config.set("reconnect.backoff.max.ms", "1000").set("client.id", "heddle");
+        for (key, value) in &self.given {
+            config.set(key, value);
+        }
+        config.set("bootstrap.servers", &self.bootstrap);
+        config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(key: &str, value: &str) -> BTreeMap<String, String> {
+        BTreeMap::from([(key.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn what_a_guarantee_depends_on_cannot_be_set() {
+        for key in REFUSED {
+            let error = Options::new("broker:9092", &given(key, "1")).unwrap_err();
+            assert!(matches!(&error, LogError::Invalid(text) if text.contains(&format!("`{key}`"))), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_users_value_goes_above_a_default() {
+        let options = Options::new("broker:9092", &given("session.timeout.ms", "1500")).unwrap();
+        let config = options.member("group", None, Start::Beginning).unwrap();
+        assert_eq!(config.get("session.timeout.ms"), Some("1500"));
+        assert_eq!(config.get("heartbeat.interval.ms"), Some("500"));
+    }
+
+    #[test]
+    fn a_group_cannot_start_at_an_offset() {
+        let options = Options::new("broker:9092", &BTreeMap::new()).unwrap();
+        let start = Start::At(heddle_core::event::Offset(3));
+        assert!(matches!(options.member("group", None, start), Err(LogError::Invalid(_))));
+    }
+}

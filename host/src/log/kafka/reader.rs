@@ -1,0 +1,111 @@
+//! Reading partitions without a group.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use heddle_core::event::{Offset, Record, TopicPartition};
+use rdkafka::Offset as RdOffset;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use super::super::{LogError, Reader, Start};
+use super::cluster::Cluster;
+use super::errors::{consumer_error, request_error};
+use super::record::{TopicNames, positions_list, record_of, source_of};
+use super::report::Report;
+
+/// librdkafka wants a group's name even where no group is joined and nothing is committed.
+const GROUP: &str = "heddle-reader";
+/// The most records that one poll hands out.
+const BATCH_RECORDS_MAX: usize = 1_000;
+
+/// A reader on Kafka.
+///
+/// Its positions are those of librdkafka, which moves them past the markers that end a transaction (and past what
+/// was aborted before them) when they are polled, so they reach the high watermark once everything below was read.
+pub(super) struct KafkaReader {
+    consumer: BaseConsumer<Report>,
+    names: TopicNames,
+    start: BTreeMap<TopicPartition, Offset>,
+}
+
+impl KafkaReader {
+    /// Resolves where to start first, so that positions are known before the first record.
+    pub(super) fn new(cluster: &Cluster, from: &[(TopicPartition, Start)]) -> Result<Self, LogError> {
+        let mut start = BTreeMap::new();
+        for (partition, from) in from {
+            start.insert(partition.clone(), resolve(cluster, partition, *from)?);
+        }
+        let mut config = cluster.options().consumer(GROUP);
+        // Only an offset that the partition does not have leads here; jumping elsewhere would skip or repeat records.
+        config.set("auto.offset.reset", "error");
+        let consumer: BaseConsumer<Report> =
+            config.create_with_context(Report::new("reader")).map_err(|error| request_error(&error, "reading"))?;
+        consumer
+            .assign(&positions_list(start.iter().map(|(partition, offset)| (partition, *offset))))
+            .map_err(|error| LogError::Fatal(format!("reading: {error}")))?;
+        Ok(Self { consumer, names: TopicNames::default(), start })
+    }
+}
+
+impl Reader for KafkaReader {
+    fn poll(&mut self, timeout: Duration) -> Result<Vec<Record>, LogError> {
+        let deadline = Instant::now() + timeout;
+        let mut records = Vec::new();
+        while records.len() < BATCH_RECORDS_MAX {
+            let wait =
+                if records.is_empty() { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+            match self.consumer.poll(wait) {
+                Some(Ok(message)) => {
+                    let source = source_of(&message, &mut self.names);
+                    records.push(record_of(&message, source));
+                }
+                Some(Err(error)) => {
+                    if let Some(error) = read_error(&error) {
+                        return Err(error);
+                    }
+                }
+                None if wait.is_zero() => break,
+                None => {}
+            }
+        }
+        Ok(records)
+    }
+
+    fn positions(&self) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
+        let mut positions = self.start.clone();
+        let known = self.consumer.position().map_err(|error| request_error(&error, "reading"))?;
+        for element in known.elements() {
+            if let RdOffset::Offset(offset) = element.offset() {
+                positions.insert(TopicPartition::new(element.topic(), element.partition()), Offset(offset));
+            }
+        }
+        Ok(positions)
+    }
+}
+
+/// The offset that `start` means now. Records that are gone already are passed over.
+fn resolve(cluster: &Cluster, partition: &TopicPartition, start: Start) -> Result<Offset, LogError> {
+    let partitions = cluster.partitions(&partition.topic)?;
+    if !(0..partitions).contains(&partition.partition.0) {
+        return Err(LogError::Invalid(format!("there is no partition {partition}: the topic has {partitions}")));
+    }
+    let bounds = cluster.bounds(&partition.topic, partition.partition)?;
+    Ok(match start {
+        Start::Beginning => bounds.low,
+        Start::End => bounds.high,
+        Start::At(offset) => offset.max(bounds.low),
+    })
+}
+
+/// What an error means to somebody without a group. `None`: librdkafka tries again by itself.
+fn read_error(error: &KafkaError) -> Option<LogError> {
+    match error {
+        KafkaError::MessageConsumption(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation) => {
+            Some(LogError::Invalid("reading: a partition does not have the offset that was asked for".to_owned()))
+        }
+        // The group only lends its name, so nobody needs a right to it.
+        KafkaError::MessageConsumption(Code::GroupAuthorizationFailed) => None,
+        other => consumer_error(other),
+    }
+}

@@ -1,0 +1,87 @@
+//! A consumer's rebalances, held back until the member asks for them.
+//!
+//! librdkafka announces a change of the assignment while the consumer is polled, and waits for the answer. rdkafka answers at once;
+//! here the announcement is only kept, and the member answers: to an assignment at once, to a revocation when the
+//! work on those partitions is finished.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use heddle_core::event::TopicPartition;
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+
+use super::record::partitions_of;
+use super::report::{Report, lock};
+
+/// A change of the assignment that librdkafka waits to have answered.
+#[derive(Debug, PartialEq)]
+pub(super) enum Rebalance {
+    /// These partitions are added.
+    Assign(Vec<TopicPartition>),
+    /// These are to be given up.
+    Revoke(Vec<TopicPartition>),
+    /// These belong to another member already.
+    Lost(Vec<TopicPartition>),
+}
+
+/// The context of a member's consumer.
+pub(super) struct Rebalances {
+    report: Report,
+    waiting: Mutex<VecDeque<Rebalance>>,
+    closing: AtomicBool,
+}
+
+impl Rebalances {
+    pub(super) fn new(report: Report) -> Self {
+        Self { report, waiting: Mutex::new(VecDeque::new()), closing: AtomicBool::new(false) }
+    }
+
+    /// The next change to answer.
+    pub(super) fn take(&self) -> Option<Rebalance> {
+        lock(&self.waiting).pop_front()
+    }
+
+    /// From now on every change is agreed to at once: the consumer is about to be closed, which waits for its last revocation.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+}
+
+impl ClientContext for Rebalances {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.report.log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.report.error(error, reason);
+    }
+}
+
+impl ConsumerContext for Rebalances {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, change: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let assigns = matches!(change, RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS);
+        if self.closing.load(Ordering::Acquire) {
+            // Nothing to be done about an error: the consumer is going away, and librdkafka logs what matters.
+            let _closing = if assigns {
+                consumer.incremental_assign(partitions)
+            } else {
+                consumer.incremental_unassign(partitions)
+            };
+            return;
+        }
+        let list = partitions_of(partitions);
+        lock(&self.waiting).push_back(if assigns {
+            Rebalance::Assign(list)
+        } else if consumer.assignment_lost() {
+            Rebalance::Lost(list)
+        } else {
+            Rebalance::Revoke(list)
+        });
+    }
+}

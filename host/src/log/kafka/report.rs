@@ -1,0 +1,70 @@
+//! What librdkafka says on the side: log lines and errors that it recovers from by itself.
+//!
+//! A broker that is away makes librdkafka talk several times a second; one warning every few seconds says the same.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+/// The shortest time between two warnings of one client.
+const WARNING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Tells of one client's troubles, and remembers the last one for the message of a call that fails because of it.
+#[derive(Debug)]
+pub(super) struct Report {
+    client: String,
+    last_warning: Mutex<Option<Instant>>,
+    last_reason: Mutex<Option<String>>,
+}
+
+impl Report {
+    /// A report of `client`: what it is for, as a reader of the host's log understands it.
+    pub(super) fn new(client: impl Into<String>) -> Self {
+        Self { client: client.into(), last_warning: Mutex::new(None), last_reason: Mutex::new(None) }
+    }
+
+    /// The last error's reason, in librdkafka's words. Forgets it.
+    pub(super) fn take_reason(&self) -> Option<String> {
+        lock(&self.last_reason).take()
+    }
+
+    fn warn(&self, text: &str) {
+        let mut last = lock(&self.last_warning);
+        if last.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
+            *last = Some(Instant::now());
+            tracing::warn!(client = %self.client, "Kafka: {text}");
+        }
+    }
+}
+
+impl ClientContext for Report {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        match level {
+            // "This is a producer property": every option is given to every client.
+            _ if facility == "CONFWARN" => {}
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
+                tracing::debug!(client = %self.client, facility, "{line}");
+            }
+            _ => self.warn(line),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // "All brokers are down" follows the reason why, and would hide it.
+        if !matches!(error, KafkaError::Global(Code::AllBrokersDown)) {
+            *lock(&self.last_reason) = Some(reason.to_owned());
+        }
+        self.warn(reason);
+    }
+}
+
+impl ConsumerContext for Report {}
+
+/// Locks `mutex`. What it guards is replaced as a whole, so a thread that panicked left nothing half done.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
