@@ -146,12 +146,7 @@ pub(super) fn header_of(bytes: &[u8]) -> Result<BatchHeader, FormatError> {
         field.copy_from_slice(&head[at..at + 8]);
         i64::from_le_bytes(field)
     };
-    Ok(BatchHeader {
-        records: number(5),
-        last_delta: number(9),
-        base_timestamp: time(13),
-        max_timestamp: time(21),
-    })
+    Ok(BatchHeader { records: number(5), last_delta: number(9), base_timestamp: time(13), max_timestamp: time(21) })
 }
 
 /// Reads a batch record by record.

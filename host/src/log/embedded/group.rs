@@ -63,13 +63,8 @@ impl Group {
                 claims.extend(seat.target);
             }
         }
-        let seat = Seat {
-            topics,
-            instance,
-            target: BTreeSet::new(),
-            owned: BTreeSet::new(),
-            revoking: BTreeSet::new(),
-        };
+        let seat =
+            Seat { topics, instance, target: BTreeSet::new(), owned: BTreeSet::new(), revoking: BTreeSet::new() };
         self.members.insert(id, seat);
         self.assign(Some((id, &claims)));
     }

@@ -38,7 +38,7 @@ pub(super) struct Upkeep {
 /// The sizes of a partition's batches, as far as they were read.
 #[derive(Default)]
 struct Sizes {
-    up_to: Offset0,
+    up_to: Option<Offset>,
     batches: VecDeque<(Offset, u64)>,
     total: u64,
 }
@@ -50,16 +50,6 @@ struct Compacted {
     records: i64,
     /// When the next tombstone may go.
     due: Option<i64>,
-}
-
-/// An offset that begins at 0.
-#[derive(Clone, Copy)]
-struct Offset0(Offset);
-
-impl Default for Offset0 {
-    fn default() -> Self {
-        Self(Offset(0))
-    }
 }
 
 impl Shared {
@@ -148,12 +138,13 @@ impl Shared {
         upkeep: &'a mut Upkeep,
     ) -> Result<&'a mut Sizes, LogError> {
         let sizes = upkeep.sizes.entry(partition).or_default();
-        for batch in self.store.batches(partition, sizes.up_to.0.max(bounds.low), bounds.high) {
+        let from = sizes.up_to.map_or(bounds.low, |up_to| up_to.max(bounds.low));
+        for batch in self.store.batches(partition, from, bounds.high) {
             let (base, bytes) = batch?;
             sizes.batches.push_back((base, bytes.len() as u64));
             sizes.total += bytes.len() as u64;
         }
-        sizes.up_to = Offset0(bounds.high);
+        sizes.up_to = Some(bounds.high);
         Ok(sizes)
     }
 

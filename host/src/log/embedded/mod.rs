@@ -25,13 +25,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use heddle_core::event::{NewRecord, Offset, Partition, Timestamp, TopicPartition};
+use heddle_core::event::{NewRecord, Offset, Partition, Timestamp, Topic, TopicPartition};
 
 pub use self::maintain::Maintained;
 use self::member::EmbeddedMember;
 use self::outgoing::Outgoing;
 use self::reader::EmbeddedReader;
 use self::shared::{Shared, lock};
+use self::topic::TopicMeta;
 use crate::log::{Log, LogError, Member, MemberOptions, Reader, Start, TopicInfo, TopicSpec, Watermarks};
 
 /// How to open an embedded log.
@@ -56,7 +57,6 @@ impl EmbeddedLog {
     ///
     /// Fails with [`LogError::Unreachable`] if another process owns the folder or it cannot be read, and with [`LogError::Fatal`] if
     /// what it holds is damaged or from a newer Heddle. The folder is free again when all clones, members and readers are dropped.
-    // By value as options come, even while there is only one.
     #[expect(clippy::needless_pass_by_value, reason = "options are handed over, as everywhere")]
     pub fn open(folder: &Path, options: EmbeddedOptions) -> Result<Self, LogError> {
         Ok(Self(Arc::new(Shared::open(folder, options.cache_bytes)?)))
@@ -71,7 +71,7 @@ impl EmbeddedLog {
 impl Log for EmbeddedLog {
     fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {
         let state = lock(&self.0.state);
-        let info = |(name, topic): (&heddle_core::event::Topic, &Arc<topic::TopicMeta>)| TopicInfo {
+        let info = |(name, topic): (&Topic, &Arc<TopicMeta>)| TopicInfo {
             name: name.to_string(),
             partitions: topic.partitions,
         };

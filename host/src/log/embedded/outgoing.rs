@@ -43,7 +43,8 @@ impl Outgoing {
     pub(super) fn add(&mut self, topic: &TopicMeta, record: &NewRecord) -> Result<(PartitionId, i64), LogError> {
         let partition = topic.place(record)?;
         let batches = self.partitions.entry(partition).or_default();
-        let size = record.key.as_ref().map_or(0, bytes::Bytes::len) + record.value.as_ref().map_or(0, bytes::Bytes::len);
+        let size =
+            record.key.as_ref().map_or(0, bytes::Bytes::len) + record.value.as_ref().map_or(0, bytes::Bytes::len);
         if batches.open.records() > 0 && batches.open.len_bytes() + size > BATCH_BYTES_MAX {
             batches.close();
         }

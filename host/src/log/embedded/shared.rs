@@ -161,7 +161,10 @@ impl Shared {
     pub(super) fn partition(&self, source: &TopicPartition) -> Result<PartitionId, LogError> {
         let topic = self.topic(&source.topic)?;
         if !(0..topic.partitions).contains(&source.partition.0) {
-            return Err(LogError::Invalid(format!("there is no partition {source}: the topic has {}", topic.partitions)));
+            return Err(LogError::Invalid(format!(
+                "there is no partition {source}: the topic has {}",
+                topic.partitions
+            )));
         }
         Ok(topic.partition(source.partition))
     }
@@ -196,7 +199,7 @@ impl Shared {
                 bases.insert(partition, base);
                 ends.push((partition, end));
             }
-            for (group, positions) in positions {
+            if let Some((group, positions)) = positions {
                 for (partition, position) in positions {
                     write.position(group, partition, position);
                 }

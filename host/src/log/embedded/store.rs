@@ -220,7 +220,9 @@ impl Write {
 /// A batch that cannot be decoded: the host cannot go on.
 pub(super) fn unreadable(partition: PartitionId, base: Offset, error: &super::batch_format::FormatError) -> LogError {
     let PartitionId { topic, partition } = partition;
-    LogError::Fatal(format!("the embedded log is damaged: topic number {topic}, partition {partition}, offset {base}: {error}"))
+    LogError::Fatal(format!(
+        "the embedded log is damaged: topic number {topic}, partition {partition}, offset {base}: {error}"
+    ))
 }
 
 fn partition_key(kind: u8, partition: PartitionId) -> Vec<u8> {
@@ -251,7 +253,8 @@ fn batch_in((key, value): (sled::IVec, sled::IVec)) -> Result<(Offset, Bytes), L
 }
 
 fn offset_in(value: &[u8]) -> Result<Offset, LogError> {
-    let bytes = value.try_into().map_err(|_| LogError::Fatal("the embedded log is damaged: a short offset".to_owned()))?;
+    let bytes =
+        value.try_into().map_err(|_| LogError::Fatal("the embedded log is damaged: a short offset".to_owned()))?;
     Ok(Offset(i64::from_be_bytes(bytes)))
 }
 

@@ -117,7 +117,10 @@ impl TopicMeta {
             )));
         }
         if self.policy.compact && record.key.is_none() {
-            return Err(LogError::RecordRefused(format!("topic `{}` is compacted and takes no record without a key", self.name)));
+            return Err(LogError::RecordRefused(format!(
+                "topic `{}` is compacted and takes no record without a key",
+                self.name
+            )));
         }
         let partition = match (record.partition, &record.key) {
             (Some(partition), _) if (0..self.partitions).contains(&partition.0) => partition,
@@ -129,7 +132,8 @@ impl TopicMeta {
             }
             (None, Some(key)) => partition_of(key, self.partitions),
             (None, None) => {
-                let turn = self.keyless.fetch_add(1, Ordering::Relaxed) % u64::from(self.partitions.unsigned_abs().max(1));
+                let turn =
+                    self.keyless.fetch_add(1, Ordering::Relaxed) % u64::from(self.partitions.unsigned_abs().max(1));
                 Partition(i32::try_from(turn).unwrap_or(0))
             }
         };
