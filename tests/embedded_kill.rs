@@ -29,7 +29,8 @@ fn committed(log: &EmbeddedLog) -> u64 {
     positions.get(&source).map_or(0, |position| position.0.unsigned_abs())
 }
 
-/// The child: commits until it is killed, and says so after each commit. Now and then a value is so large that the store spills it.
+/// The child: commits until it is killed, and says so after each commit. Now and then two large values meet in one of the store's pages,
+/// which it then writes to a file of its own.
 #[test]
 #[ignore = "only runs as a child of the test below"]
 fn child() {
@@ -49,7 +50,8 @@ fn child() {
     for transaction in committed(&log).. {
         for number in 0..RECORDS {
             for topic in ["a", "b"] {
-                let filler = if transaction % 20 == 7 && number == 0 { 300_000 } else { 100 };
+                let large = matches!(transaction % 20, 7 | 9) && number == 0;
+                let filler = if large { 1_000_000 } else { 100 };
                 let mut value = format!("{transaction}/{number} ");
                 value.push_str(&"x".repeat(filler));
                 let sent = member.send(NewRecord {
@@ -151,4 +153,6 @@ fn a_killed_process_leaves_whole_transactions() {
         }
         before = count;
     }
+    let spilled = std::fs::read_dir(folder.path().join("blobs")).unwrap().count();
+    assert!(spilled > 0, "no page was large enough to prove anything about large pages");
 }

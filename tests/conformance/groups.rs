@@ -10,7 +10,7 @@ use crate::harness::{
     Client, Harness, WAIT, after, contents, options, partitions, record, record_at, text, texts, topic,
 };
 
-pub fn a_new_group_starts_where_it_is_told(harness: &dyn Harness) {
+pub(crate) fn a_new_group_starts_where_it_is_told(harness: &dyn Harness) {
     let log = harness.log();
     let topic = topic(harness, "topic", 1);
     log.append(&[record(&topic, "key", "old")]).unwrap();
@@ -35,7 +35,7 @@ fn process(client: &mut Client, records: &[Record], output: &str) {
     client.member.commit(&after(records)).unwrap();
 }
 
-pub fn a_second_member_shares_and_gives_back(harness: &dyn Harness) {
+pub(crate) fn a_second_member_shares_and_gives_back(harness: &dyn Harness) {
     let log = harness.log();
     let (input, output) = (topic(harness, "input", 4), topic(harness, "output", 1));
     let group = harness.fresh_name("group");
@@ -92,7 +92,7 @@ pub fn a_second_member_shares_and_gives_back(harness: &dyn Harness) {
     assert_eq!(texts(&contents(&*log, &output)), expected);
 }
 
-pub fn a_leaving_group_resumes_at_its_positions(harness: &dyn Harness) {
+pub(crate) fn a_leaving_group_resumes_at_its_positions(harness: &dyn Harness) {
     let log = harness.log();
     let (input, output) = (topic(harness, "input", 2), topic(harness, "output", 1));
     let options = options(&harness.fresh_name("group"), &[&input], &harness.fresh_name("worker"));
@@ -112,7 +112,7 @@ pub fn a_leaving_group_resumes_at_its_positions(harness: &dyn Harness) {
     assert_eq!(texts(&contents(&*log, &output)), expected);
 }
 
-pub fn members_on_threads_lose_nothing_and_double_nothing(harness: &dyn Harness) {
+pub(crate) fn members_on_threads_lose_nothing_and_double_nothing(harness: &dyn Harness) {
     const RECORDS: usize = 3_000;
     let log = harness.log();
     let (input, output) = (topic(harness, "input", 6), topic(harness, "output", 3));

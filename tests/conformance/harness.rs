@@ -9,13 +9,13 @@ use heddle::log::{Log, Member, MemberOptions, Polled, Start, TopicSpec};
 use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, TopicPartition};
 
 /// How long a case waits for something that must happen.
-pub const WAIT: Duration = Duration::from_secs(30);
+pub(crate) const WAIT: Duration = Duration::from_secs(30);
 
 /// How long a case looks for something that must not happen. Too short cannot fail a log that is right.
-pub const GLANCE: Duration = Duration::from_millis(200);
+pub(crate) const GLANCE: Duration = Duration::from_millis(200);
 
 /// A log under test.
-pub trait Harness {
+pub(crate) trait Harness {
     /// The log.
     fn log(&self) -> Arc<dyn Log>;
 
@@ -27,19 +27,19 @@ pub trait Harness {
 }
 
 /// A topic without options.
-pub fn spec(name: &str, partitions: i32) -> TopicSpec {
+pub(crate) fn spec(name: &str, partitions: i32) -> TopicSpec {
     TopicSpec { name: name.to_owned(), partitions, replication: None, options: BTreeMap::new() }
 }
 
 /// Creates a topic under a fresh name.
-pub fn topic(harness: &dyn Harness, base: &str, partitions: i32) -> String {
+pub(crate) fn topic(harness: &dyn Harness, base: &str, partitions: i32) -> String {
     let name = harness.fresh_name(base);
     harness.log().create_topic(&spec(&name, partitions)).unwrap();
     name
 }
 
 /// Options of a member that starts at the beginning.
-pub fn options(group: &str, topics: &[&str], transactional_id: &str) -> MemberOptions {
+pub(crate) fn options(group: &str, topics: &[&str], transactional_id: &str) -> MemberOptions {
     MemberOptions {
         group: group.to_owned(),
         topics: topics.iter().map(|topic| (*topic).into()).collect(),
@@ -51,7 +51,7 @@ pub fn options(group: &str, topics: &[&str], transactional_id: &str) -> MemberOp
 }
 
 /// A record with key and value.
-pub fn record(topic: &str, key: &str, value: &str) -> NewRecord {
+pub(crate) fn record(topic: &str, key: &str, value: &str) -> NewRecord {
     NewRecord {
         topic: topic.into(),
         partition: None,
@@ -63,24 +63,24 @@ pub fn record(topic: &str, key: &str, value: &str) -> NewRecord {
 }
 
 /// A record for one partition.
-pub fn record_at(topic: &str, partition: i32, value: &str) -> NewRecord {
+pub(crate) fn record_at(topic: &str, partition: i32, value: &str) -> NewRecord {
     NewRecord { partition: Some(Partition(partition)), ..record(topic, "key", value) }
 }
 
 /// The value as text.
-pub fn text(record: &Record) -> String {
+pub(crate) fn text(record: &Record) -> String {
     String::from_utf8(record.value.clone().unwrap().to_vec()).unwrap()
 }
 
 /// The values as text, sorted.
-pub fn texts(records: &[Record]) -> Vec<String> {
+pub(crate) fn texts(records: &[Record]) -> Vec<String> {
     let mut texts: Vec<_> = records.iter().map(text).collect();
     texts.sort();
     texts
 }
 
 /// All partitions of a topic.
-pub fn partitions(log: &dyn Log, topic: &str) -> Vec<TopicPartition> {
+pub(crate) fn partitions(log: &dyn Log, topic: &str) -> Vec<TopicPartition> {
     let marks = log.watermarks(topic).unwrap();
     marks.iter().map(|mark| TopicPartition::new(topic, mark.partition.0)).collect()
 }
@@ -89,7 +89,7 @@ const END: &str = "end of the case";
 
 /// All that a topic holds, in the order it was read. Appends a mark to each partition and reads up to it, so that nothing is missed and
 /// nothing waited for in vain; the marks are left out here, but they stay in the topic.
-pub fn contents(log: &dyn Log, topic: &str) -> Vec<Record> {
+pub(crate) fn contents(log: &dyn Log, topic: &str) -> Vec<Record> {
     let sources = partitions(log, topic);
     let mark = |source: &TopicPartition| NewRecord {
         headers: vec![Header::new(END, "")],
@@ -114,19 +114,19 @@ pub fn contents(log: &dyn Log, topic: &str) -> Vec<Record> {
 }
 
 /// A member, and what it was told.
-pub struct Client {
-    pub member: Box<dyn Member>,
-    pub assigned: BTreeSet<TopicPartition>,
+pub(crate) struct Client {
+    pub(crate) member: Box<dyn Member>,
+    pub(crate) assigned: BTreeSet<TopicPartition>,
 }
 
 impl Client {
     /// Joins a group.
-    pub fn join(log: &dyn Log, options: &MemberOptions) -> Self {
+    pub(crate) fn join(log: &dyn Log, options: &MemberOptions) -> Self {
         Self { member: log.join(options).unwrap(), assigned: BTreeSet::new() }
     }
 
     /// Joins a group and waits for its first `count` partitions.
-    pub fn join_alone(log: &dyn Log, options: &MemberOptions, count: usize) -> Self {
+    pub(crate) fn join_alone(log: &dyn Log, options: &MemberOptions, count: usize) -> Self {
         let mut client = Self::join(log, options);
         let until = Instant::now() + WAIT;
         while client.assigned.len() < count {
@@ -139,7 +139,7 @@ impl Client {
     }
 
     /// Polls once; keeps `assigned` up to date, releases nothing.
-    pub fn poll(&mut self, timeout: Duration) -> Polled {
+    pub(crate) fn poll(&mut self, timeout: Duration) -> Polled {
         let polled = self.member.poll(timeout).unwrap();
         match &polled {
             Polled::Assigned(sources) => {
@@ -162,7 +162,7 @@ impl Client {
     }
 
     /// Polls until `count` records came, and no more.
-    pub fn take(&mut self, count: usize) -> Vec<Record> {
+    pub(crate) fn take(&mut self, count: usize) -> Vec<Record> {
         let (mut records, until) = (Vec::new(), Instant::now() + WAIT);
         while records.len() < count {
             assert!(Instant::now() < until, "{} of {count} records came", records.len());
@@ -175,7 +175,7 @@ impl Client {
     }
 
     /// Looks whether anything comes that must not.
-    pub fn nothing_comes(&mut self) {
+    pub(crate) fn nothing_comes(&mut self) {
         let until = Instant::now() + GLANCE;
         while Instant::now() < until {
             if let Polled::Records(records) = self.poll(Duration::from_millis(50)) {
@@ -186,7 +186,7 @@ impl Client {
 }
 
 /// The positions after these records.
-pub fn after(records: &[Record]) -> Vec<(TopicPartition, Offset)> {
+pub(crate) fn after(records: &[Record]) -> Vec<(TopicPartition, Offset)> {
     let mut positions = BTreeMap::new();
     for record in records {
         positions.insert(record.source.clone(), record.offset.next());

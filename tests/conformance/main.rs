@@ -48,7 +48,6 @@ macro_rules! conformance {
     };
 }
 pub(crate) use conformance;
-pub(crate) use suite;
 
 mod groups;
 mod harness;

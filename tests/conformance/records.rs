@@ -7,7 +7,7 @@ use heddle_core::partitioner::partition_of;
 
 use crate::harness::{Harness, contents, options, partitions, record, record_at, text, topic};
 
-pub fn order_is_kept_in_each_partition(harness: &dyn Harness) {
+pub(crate) fn order_is_kept_in_each_partition(harness: &dyn Harness) {
     let log = harness.log();
     let (input, output) = (topic(harness, "input", 1), topic(harness, "output", 3));
     let id = harness.fresh_name("worker");
@@ -31,7 +31,7 @@ pub fn order_is_kept_in_each_partition(harness: &dyn Harness) {
     }
 }
 
-pub fn keys_go_where_java_clients_send_them(harness: &dyn Harness) {
+pub(crate) fn keys_go_where_java_clients_send_them(harness: &dyn Harness) {
     let log = harness.log();
     let (input, output) = (topic(harness, "input", 1), topic(harness, "output", 7));
     // Hashes from Kafka's own test of its partitioner.
@@ -53,7 +53,7 @@ pub fn keys_go_where_java_clients_send_them(harness: &dyn Harness) {
     }
 }
 
-pub fn nulls_and_headers_are_kept_as_written(harness: &dyn Harness) {
+pub(crate) fn nulls_and_headers_are_kept_as_written(harness: &dyn Harness) {
     let log = harness.log();
     let topic = topic(harness, "topic", 1);
     let header =
@@ -80,7 +80,7 @@ pub fn nulls_and_headers_are_kept_as_written(harness: &dyn Harness) {
     }
 }
 
-pub fn timestamps_are_kept(harness: &dyn Harness) {
+pub(crate) fn timestamps_are_kept(harness: &dyn Harness) {
     let log = harness.log();
     let topic = topic(harness, "topic", 1);
     let before = now();
@@ -96,7 +96,7 @@ pub fn timestamps_are_kept(harness: &dyn Harness) {
     assert!((before..=after).contains(&read[3]), "{read:?}");
 }
 
-pub fn a_record_that_cannot_be_taken_is_refused(harness: &dyn Harness) {
+pub(crate) fn a_record_that_cannot_be_taken_is_refused(harness: &dyn Harness) {
     let log = harness.log();
     let topic = topic(harness, "topic", 2);
     let large = NewRecord { value: Some(Bytes::from(vec![0; 1_200_000])), ..record_at(&topic, 0, "") };

@@ -9,7 +9,7 @@ use crate::harness::{
     Client, GLANCE, Harness, WAIT, after, contents, options, partitions, record, record_at, spec, text, texts, topic,
 };
 
-pub fn topics_are_listed_and_not_made_twice(harness: &dyn Harness) {
+pub(crate) fn topics_are_listed_and_not_made_twice(harness: &dyn Harness) {
     let log = harness.log();
     let (first, second) = (topic(harness, "first", 3), topic(harness, "second", 1));
     let again = log.create_topic(&spec(&first, 5));
@@ -21,7 +21,7 @@ pub fn topics_are_listed_and_not_made_twice(harness: &dyn Harness) {
     assert!(listed.is_sorted_by(|one, next| one.name < next.name));
 }
 
-pub fn what_is_not_there_is_named(harness: &dyn Harness) {
+pub(crate) fn what_is_not_there_is_named(harness: &dyn Harness) {
     let log = harness.log();
     let (here, name) = (topic(harness, "here", 1), harness.fresh_name("nowhere"));
     let named =
@@ -36,7 +36,7 @@ pub fn what_is_not_there_is_named(harness: &dyn Harness) {
     assert!(log.topics().unwrap().iter().all(|info| info.name != name), "made by asking for it");
 }
 
-pub fn reading_starts_where_it_is_told(harness: &dyn Harness) {
+pub(crate) fn reading_starts_where_it_is_told(harness: &dyn Harness) {
     let log = harness.log();
     let topic = topic(harness, "topic", 3);
     let all = partitions(&*log, &topic);
@@ -67,7 +67,7 @@ pub fn reading_starts_where_it_is_told(harness: &dyn Harness) {
     assert!(reader.positions().unwrap().into_values().all(|position| position == Offset(7)));
 }
 
-pub fn watermarks_and_positions_are_told(harness: &dyn Harness) {
+pub(crate) fn watermarks_and_positions_are_told(harness: &dyn Harness) {
     let log = harness.log();
     let topic = topic(harness, "topic", 2);
     let group = harness.fresh_name("group");
@@ -88,7 +88,7 @@ pub fn watermarks_and_positions_are_told(harness: &dyn Harness) {
     assert!(log.committed(&harness.fresh_name("other"), &all).unwrap().is_empty());
 }
 
-pub fn everything_is_there_after_a_restart(harness: &dyn Harness) {
+pub(crate) fn everything_is_there_after_a_restart(harness: &dyn Harness) {
     let log = harness.log();
     let (input, output) = (topic(harness, "input", 2), topic(harness, "output", 1));
     let options = options(&harness.fresh_name("group"), &[&input], &harness.fresh_name("worker"));

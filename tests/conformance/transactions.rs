@@ -7,7 +7,7 @@ use crate::harness::{
     Client, GLANCE, Harness, after, contents, options, partitions, record, record_at, text, texts, topic,
 };
 
-pub fn a_transaction_is_seen_whole_and_not_before_its_commit(harness: &dyn Harness) {
+pub(crate) fn a_transaction_is_seen_whole_and_not_before_its_commit(harness: &dyn Harness) {
     let log = harness.log();
     let input = topic(harness, "input", 1);
     let outputs: Vec<_> = ["a", "b", "c"].iter().map(|base| topic(harness, base, 2)).collect();
@@ -36,7 +36,7 @@ pub fn a_transaction_is_seen_whole_and_not_before_its_commit(harness: &dyn Harne
     }
 }
 
-pub fn aborted_records_are_never_seen(harness: &dyn Harness) {
+pub(crate) fn aborted_records_are_never_seen(harness: &dyn Harness) {
     let log = harness.log();
     let (input, output) = (topic(harness, "input", 1), topic(harness, "output", 2));
     let id = harness.fresh_name("worker");
@@ -61,7 +61,7 @@ pub fn aborted_records_are_never_seen(harness: &dyn Harness) {
     assert_eq!(texts(&contents(&*log, &output)), expected);
 }
 
-pub fn a_zombie_cannot_commit(harness: &dyn Harness) {
+pub(crate) fn a_zombie_cannot_commit(harness: &dyn Harness) {
     let log = harness.log();
     let (input, output) = (topic(harness, "input", 1), topic(harness, "output", 1));
     let options = options(&harness.fresh_name("group"), &[&input], &harness.fresh_name("worker"));
@@ -78,7 +78,7 @@ pub fn a_zombie_cannot_commit(harness: &dyn Harness) {
     assert!(log.committed(&options.group, &partitions(&*log, &input)).unwrap().is_empty());
 }
 
-pub fn positions_and_outputs_commit_together(harness: &dyn Harness) {
+pub(crate) fn positions_and_outputs_commit_together(harness: &dyn Harness) {
     let log = harness.log();
     let (input, output) = (topic(harness, "input", 1), topic(harness, "output", 1));
     let options = options(&harness.fresh_name("group"), &[&input], &harness.fresh_name("worker"));
@@ -108,7 +108,7 @@ pub fn positions_and_outputs_commit_together(harness: &dyn Harness) {
     assert_eq!(texts(&contents(&*log, &output)), ["0", "1", "2", "3", "4"]);
 }
 
-pub fn a_member_that_vanished_leaves_no_trace(harness: &dyn Harness) {
+pub(crate) fn a_member_that_vanished_leaves_no_trace(harness: &dyn Harness) {
     let log = harness.log();
     let (input, output) = (topic(harness, "input", 1), topic(harness, "output", 1));
     let mut options = options(&harness.fresh_name("group"), &[&input], &harness.fresh_name("worker"));
@@ -133,7 +133,7 @@ pub fn a_member_that_vanished_leaves_no_trace(harness: &dyn Harness) {
     );
 }
 
-pub fn a_refused_record_does_not_spoil_the_transaction(harness: &dyn Harness) {
+pub(crate) fn a_refused_record_does_not_spoil_the_transaction(harness: &dyn Harness) {
     let log = harness.log();
     let (input, output) = (topic(harness, "input", 1), topic(harness, "output", 1));
     let id = harness.fresh_name("worker");
