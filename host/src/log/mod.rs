@@ -10,6 +10,7 @@
 //! All calls block; callers are plain threads.
 
 pub mod kafka;
+pub mod embedded;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
