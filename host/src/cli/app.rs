@@ -66,3 +66,20 @@ pub(super) fn sources(folder: &Path, app: &App) -> Result<Vec<Source>> {
     }
     Ok(sources.into_values().collect())
 }
+
+/// The `.wasm` files that the app names directly.
+pub(super) fn wasm_files(folder: &Path, app: &App) -> Result<Vec<PathBuf>> {
+    let mut files = vec![];
+    for pattern in &app.components {
+        let whole = folder.join(pattern);
+        let found = glob::glob(&whole.to_string_lossy())
+            .with_context(|| format!("`{pattern}` in [app] components is no pattern"))?;
+        for path in found {
+            let path = path?;
+            if path.is_file() && path.extension().is_some_and(|extension| extension == "wasm") {
+                files.push(path);
+            }
+        }
+    }
+    Ok(files)
+}

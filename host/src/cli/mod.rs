@@ -3,7 +3,12 @@
 
 mod app;
 mod build;
+mod consume;
 mod inspect;
+mod open;
+mod produce;
+mod run;
+mod topics;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,6 +33,16 @@ enum Command {
     Build(build::Build),
     /// Print the contract that a .wasm file carries, what it imports and what it exports.
     Inspect(inspect::Inspect),
+    /// Build what changed and run all components.
+    Dev(run::Run),
+    /// Run all components as they were built.
+    Run(run::Run),
+    /// Write records: one JSON value a line, encoded by the topic's schema.
+    Produce(produce::Produce),
+    /// Print a topic's committed records: their decoded values, one a line.
+    Consume(consume::Consume),
+    /// List, create and describe topics.
+    Topics(topics::Topics),
 }
 
 /// Runs the command that this process was started with.
@@ -41,9 +56,17 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    // `HEDDLE_TRACE=info` shows what the workers do; without it only what a person must know.
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HEDDLE_TRACE").unwrap_or_else(|_| "error".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let done = match &arguments.command {
         Command::Build(build) => build.run(&arguments.app),
         Command::Inspect(inspect) => inspect.run(),
+        Command::Dev(run) => run.run(&arguments.app, true),
+        Command::Run(run) => run.run(&arguments.app, false),
+        Command::Produce(produce) => produce.run(&arguments.app),
+        Command::Consume(consume) => consume.run(&arguments.app),
+        Command::Topics(topics) => topics.run(&arguments.app),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,8 +9,8 @@
 //! Two implementations pass one conformance suite: the embedded log and Apache Kafka.
 //! All calls block; callers are plain threads.
 
-pub mod kafka;
 pub mod embedded;
+pub mod kafka;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

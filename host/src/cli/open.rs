@@ -1,0 +1,71 @@
+//! The app's log and registry, opened as `heddle.toml` says.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use heddle_contract::manifest::App;
+use heddle_contract::manifest::app;
+
+use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
+use crate::log::kafka::KafkaLog;
+use crate::log::{Log, LogError, TopicSpec};
+use crate::registry::{Client, ClientOptions, Embedded, Registry};
+
+/// Opens the log.
+pub(super) fn log(folder: &Path, app: &App) -> Result<Arc<dyn Log>> {
+    Ok(match &app.log {
+        app::Log::Kafka(kafka) => Arc::new(KafkaLog::connect(&kafka.bootstrap, &kafka.options)?),
+        app::Log::Embedded => {
+            let data = folder.join(&app.data).join("log");
+            Arc::new(EmbeddedLog::open(&data, EmbeddedOptions::default()).with_context(|| {
+                format!(
+                    "the embedded log cannot be opened\n  where: {}\n  what to do: stop the other `heddle` that uses it, or wait until it has ended",
+                    data.display()
+                )
+            })?)
+        }
+    })
+}
+
+/// Opens the registry.
+pub(super) fn registry(folder: &Path, app: &App) -> Result<Arc<dyn Registry>> {
+    Ok(match &app.registry {
+        None => Arc::new(Embedded::open(&folder.join(&app.data).join("registry"))?),
+        Some(registry) => Arc::new(Client::new(ClientOptions {
+            url: registry.url.clone(),
+            user: registry.username.clone().map(|user| (user, registry.password.clone().unwrap_or_default())),
+            timeout: registry.timeout,
+            retries_max: registry.retries_max,
+        })),
+    })
+}
+
+/// Creates the topics of `heddle.toml` that are missing; what is there is left as it is.
+pub(super) fn create_topics(log: &dyn Log, app: &App) -> Result<()> {
+    let there = log.topics()?;
+    for (name, topic) in app.topics.iter().filter(|(name, _)| there.iter().all(|info| info.name != **name)) {
+        create(
+            log,
+            &TopicSpec {
+                name: name.clone(),
+                partitions: topic.partitions,
+                replication: topic.replication,
+                options: topic.options.clone(),
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// Creates a topic; another process may have been faster.
+pub(super) fn create(log: &dyn Log, spec: &TopicSpec) -> Result<()> {
+    match log.create_topic(spec) {
+        Ok(()) => {
+            tracing::info!(topic = %spec.name, partitions = spec.partitions, "created");
+            Ok(())
+        }
+        Err(LogError::TopicExists(_)) => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("the topic `{}` cannot be created", spec.name)),
+    }
+}

@@ -1,0 +1,205 @@
+//! `heddle run` and `heddle dev`: run the app's components, the first as they were built, the second after building them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use heddle_contract::manifest::App;
+use heddle_core::policy::FailurePolicy;
+use heddle_core::task::Task;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::build::build_one;
+use super::{app, open};
+use crate::build::cache_folder;
+use crate::guest::{Component, Engine, Schemas, WriterId, WriterIds};
+use crate::log::{Log, TopicSpec};
+use crate::registry::{Cached, Registry};
+use crate::runtime::{self, CommitPolicy, Running, Service};
+
+/// How often the live lines are drawn.
+const REFRESH: Duration = Duration::from_millis(250);
+/// With `--until-idle`, how long nothing must happen.
+const IDLE: Duration = Duration::from_secs(1);
+/// A dead-letter record is its original with headers on top: its topic takes larger records than others.
+const DEAD_LETTER_BYTES_MAX: u32 = 16 << 20;
+
+/// Options of `run` and `dev`.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// Stop when every component has handled all there is, and print the counts.
+    #[arg(long)]
+    until_idle: bool,
+
+    /// Print the counts at the end as JSON, one object a component.
+    #[arg(long)]
+    json: bool,
+
+    /// Tells this process from others that run the same app; must stay the same over restarts.
+    #[arg(long, env = "HEDDLE_TEST_HOST", default_value = "0", hide_env = true)]
+    host: String,
+}
+
+impl Run {
+    pub(super) fn run(&self, folder: &Path, build: bool) -> Result<()> {
+        let app = app::read(folder)?;
+        let files = component_files(folder, &app, build)?;
+        let log = open::log(folder, &app)?;
+        let registry = open::registry(folder, &app)?;
+        open::create_topics(log.as_ref(), &app)?;
+        let services = self.services(&app, files, log.as_ref(), registry.as_ref())?;
+        let stop = stop_signal()?;
+        let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry));
+        let commit = CommitPolicy { interval: app.commit.interval, records_max: app.commit.records_max.into() };
+        let started = Instant::now();
+        let running = runtime::start(&log, &schemas, services, commit)?;
+        self.watch(&running, &stop);
+        let progress = running.progress.clone();
+        let ended = running.stop();
+        for (name, progress) in progress {
+            let counts = progress.snapshot();
+            if self.json {
+                let line = serde_json::json!({"component": name, "in": counts.records, "out": counts.emitted, "failed": counts.dead_lettered, "commits": counts.commits});
+                println!("{line}");
+            } else {
+                let (records, emitted, failed, commits) =
+                    (counts.records, counts.emitted, counts.dead_lettered, counts.commits);
+                let seconds = started.elapsed().as_secs_f64();
+                println!("{name}: {records} in, {emitted} out, {failed} failed, {commits} commits, {seconds:.1} s");
+            }
+        }
+        Ok(ended?)
+    }
+
+    /// Loads every component, and makes sure that what it needs is there: schemas registered, topics known.
+    fn services(
+        &self,
+        app: &App,
+        files: Vec<(String, Vec<u8>)>,
+        log: &dyn Log,
+        registry: &dyn Registry,
+    ) -> Result<Vec<Service>> {
+        let engine = Engine::start(Some(&cache_folder().join("compiled")))?;
+        let mut contracts = vec![];
+        for (file, wasm) in files {
+            let (contract, manifest) = Component::contract(&file, &wasm)?;
+            contracts.push((file, wasm, contract, manifest));
+        }
+        // In the order of the subjects, so that a fresh registry gives the same ids wherever the same app starts.
+        let subjects =
+            contracts.iter().flat_map(|(_, _, contract, _)| contract.schemas.iter()).collect::<BTreeMap<_, _>>();
+        let mut ids = WriterIds::new();
+        for (subject, schema) in subjects {
+            ids.insert(subject.clone(), WriterId(registry.register(subject, &schema.text)?.0));
+        }
+        let topics = log.topics()?.into_iter().map(|topic| (topic.name, topic.partitions)).collect::<BTreeMap<_, _>>();
+        let mut services = vec![];
+        for (file, wasm, _, manifest) in contracts {
+            let missing =
+                manifest.consumes.keys().chain(manifest.emits.keys()).find(|topic| !topics.contains_key(*topic));
+            if let Some(topic) = missing {
+                bail!(
+                    "the topic `{topic}` of the component `{}` does not exist\n  where: {file}\n  what to do: add [topics.\"{topic}\"] with its partitions to heddle.toml, or create it",
+                    manifest.name
+                );
+            }
+            let dead_letter = manifest.dead_letter(&app.name);
+            if !topics.contains_key(&dead_letter) {
+                let partitions =
+                    manifest.consumes.keys().filter_map(|topic| topics.get(topic)).copied().max().unwrap_or(1);
+                let options = BTreeMap::from([("max.message.bytes".to_owned(), DEAD_LETTER_BYTES_MAX.to_string())]);
+                open::create(log, &TopicSpec { name: dead_letter.clone(), partitions, replication: None, options })?;
+            }
+            let policy = FailurePolicy { attempts_max: manifest.failure.attempts_max, dead_letter: dead_letter.into() };
+            services.push(Service {
+                task: Task { component: manifest.full_name(&app.name).into(), policy },
+                component: Arc::new(Component::load(&engine, &file, &wasm, &ids)?),
+                workers: app.workers.count,
+                host: self.host.clone(),
+            });
+        }
+        Ok(services)
+    }
+
+    fn watch(&self, running: &Running, stop: &AtomicBool) {
+        let lines = MultiProgress::new();
+        let style = ProgressStyle::with_template("{spinner} {prefix}  {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar = |(name, _): &(String, _)| {
+            lines.add(ProgressBar::new_spinner().with_style(style.clone()).with_prefix(name.clone()))
+        };
+        let bars = running.progress.iter().map(bar).collect::<Vec<_>>();
+        while !stop.load(Ordering::Relaxed) && !running.ended() && !(self.until_idle && running.idle_for(IDLE)) {
+            for ((_, progress), bar) in running.progress.iter().zip(&bars) {
+                let counts = progress.snapshot();
+                let commit = counts.last_commit.as_secs_f64() * 1_000.0;
+                let (records, emitted, failed) = (counts.records, counts.emitted, counts.dead_lettered);
+                bar.set_message(format!("in {records}  out {emitted}  failed {failed}  commit {commit:.1} ms"));
+                bar.tick();
+            }
+            std::thread::sleep(REFRESH);
+        }
+        bars.iter().for_each(ProgressBar::finish_and_clear);
+    }
+}
+
+/// The components' files: built now, or as they are.
+fn component_files(folder: &Path, app: &App, build: bool) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut files = vec![];
+    for source in app::sources(folder, app)? {
+        let path = source.wasm();
+        let name = path.display().to_string();
+        if build {
+            files.extend(build_one(folder, app, &source, false)?.map(|(_, wasm)| (name, wasm)));
+        } else {
+            let wasm = std::fs::read(&path).with_context(|| {
+                format!(
+                    "the component `{}` is not built\n  where: {name}\n  what to do: `heddle build`",
+                    source.manifest.name
+                )
+            })?;
+            files.push((name, wasm));
+        }
+    }
+    for path in app::wasm_files(folder, app)? {
+        let wasm = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        files.push((path.display().to_string(), wasm));
+    }
+    if files.is_empty() {
+        bail!(
+            "the app has no components\n  where: [app] components = {:?} in {}\n  what to do: add a folder with a component.toml, or a .wasm file",
+            app.components,
+            folder.join("heddle.toml").display()
+        );
+    }
+    Ok(files)
+}
+
+/// Set by SIGINT and SIGTERM. A second one ends the process at once: the log takes care of what was open.
+fn stop_signal() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let set = stop.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            use tokio::signal::unix::{SignalKind, signal};
+            let (Ok(mut terminate), Ok(mut interrupt)) =
+                (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+            else {
+                tracing::warn!("signals cannot be listened to: this process stops at once when it is told to");
+                return;
+            };
+            loop {
+                tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+                if set.swap(true, Ordering::Relaxed) {
+                    std::process::exit(130);
+                }
+            }
+        });
+    })?;
+    Ok(stop)
+}

@@ -1,0 +1,102 @@
+//! `heddle topics`: what the log has.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{app, open};
+use crate::log::{Log, LogError, TopicSpec};
+
+/// List, create and describe topics.
+#[derive(Debug, Args)]
+pub(super) struct Topics {
+    #[command(subcommand)]
+    command: TopicsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TopicsCommand {
+    /// All topics and how many records each holds.
+    List {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Create a topic.
+    Create {
+        /// Its name.
+        name: String,
+        /// How many partitions.
+        #[arg(long, default_value_t = 1)]
+        partitions: i32,
+        /// A topic option, such as cleanup.policy=compact; may be given several times.
+        #[arg(long = "option", value_name = "KEY=VALUE")]
+        options: Vec<String>,
+    },
+    /// The bounds of each of a topic's partitions.
+    Describe {
+        /// Its name.
+        name: String,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Topics {
+    pub(super) fn run(&self, folder: &Path) -> Result<()> {
+        let app = app::read(folder)?;
+        let log = open::log(folder, &app)?;
+        match &self.command {
+            TopicsCommand::List { json } => list(log.as_ref(), *json),
+            TopicsCommand::Create { name, partitions, options } => {
+                let pair = |option: &String| {
+                    let (key, value) = option.split_once('=').with_context(|| format!("`{option}` is no KEY=VALUE"))?;
+                    Ok((key.to_owned(), value.to_owned()))
+                };
+                let options = options.iter().map(pair).collect::<Result<BTreeMap<_, _>>>()?;
+                log.create_topic(&TopicSpec {
+                    name: name.clone(),
+                    partitions: *partitions,
+                    replication: None,
+                    options,
+                })?;
+                eprintln!("created {name} with {partitions} partitions");
+                Ok(())
+            }
+            TopicsCommand::Describe { name, json } => describe(log.as_ref(), name, *json),
+        }
+    }
+}
+
+fn list(log: &dyn Log, as_json: bool) -> Result<()> {
+    for topic in log.topics()? {
+        let records: i64 = log.watermarks(&topic.name)?.iter().map(|w| w.high.0 - w.low.0).sum();
+        if as_json {
+            println!("{}", json!({"topic": topic.name, "partitions": topic.partitions, "offsets": records}));
+        } else {
+            println!("{:<40} {:>4} partitions {records:>10} offsets", topic.name, topic.partitions);
+        }
+    }
+    Ok(())
+}
+
+fn describe(log: &dyn Log, name: &str, as_json: bool) -> Result<()> {
+    let watermarks = log.watermarks(name).map_err(|error| match error {
+        LogError::UnknownTopic(_) => {
+            anyhow::anyhow!("there is no topic `{name}`\n  what to do: `heddle topics list` shows those there are")
+        }
+        other => other.into(),
+    })?;
+    for bounds in watermarks {
+        if as_json {
+            println!("{}", json!({"partition": bounds.partition.0, "low": bounds.low.0, "high": bounds.high.0}));
+        } else {
+            println!("{name}/{:<4} from {:>10} to {:>10}", bounds.partition, bounds.low, bounds.high);
+        }
+    }
+    Ok(())
+}
