@@ -177,13 +177,12 @@ fn share(numbers: i32, mut wishes: Vec<Wish>) -> BTreeMap<i32, MemberId> {
     let mut extra = count % wishes.len().max(1);
     let most = least + usize::from(extra > 0);
     wishes.sort_by_key(|wish| (!wish.new, wish.id));
+    // Two may wish for one number: a newcomer and its holder, or holders of different topics that are assigned together from now on.
     let mut claimed = BTreeSet::new();
     for wish in &mut wishes {
-        wish.numbers = wish.numbers.iter().filter(|number| !claimed.contains(*number)).copied().collect();
-        if wish.new {
-            wish.numbers = wish.numbers.iter().take(most).copied().collect();
-            claimed.extend(wish.numbers.iter().copied());
-        }
+        let bound = if wish.new { most } else { count };
+        wish.numbers = wish.numbers.iter().filter(|number| !claimed.contains(*number)).take(bound).copied().collect();
+        claimed.extend(wish.numbers.iter().copied());
     }
     // The larger shares go to those who have most already: fewest moves.
     wishes.sort_by_key(|wish| (std::cmp::Reverse(wish.numbers.len()), !wish.new, wish.load, wish.id));

@@ -129,9 +129,8 @@ impl Member for EmbeddedMember {
 
     fn commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
         let outgoing = std::mem::take(&mut self.outgoing);
-        alive(&self.fenced, &self.options)?;
         if outgoing.is_empty() && positions.is_empty() {
-            return Ok(());
+            return alive(&self.fenced, &self.options);
         }
         let mut by_partition = Vec::with_capacity(positions.len());
         for (source, position) in positions {
