@@ -216,6 +216,39 @@ fn an_aborted_transaction_is_never_seen_and_passed_over() {
 }
 
 #[test]
+fn after_an_abort_the_same_records_come_again() {
+    let log = connect(kafka::shared());
+    create(&log, "again", 1, &[]);
+    log.append(&["a", "b", "c"].map(|value| record("again", 0, value))).unwrap();
+    let mut member = log.join(&MemberOptions { batch_records_max: 2, ..member_options("again", "again") }).unwrap();
+    let partition = assigned(&mut *member).remove(0);
+    let mut next = || {
+        let mut read = Vec::new();
+        until("records", || match member.poll(POLL).unwrap() {
+            Polled::Records(records) => {
+                read.extend(values(&records));
+                (!read.is_empty()).then(|| read.clone())
+            }
+            _ => None,
+        });
+        let first = read.remove(0);
+        // Nothing is committed at first, then the first record is.
+        member.send(record("again", 0, "dropped")).unwrap();
+        member.abort().unwrap();
+        member.rewind().unwrap();
+        member.commit(&[(partition.clone(), Offset(1))]).unwrap();
+        first
+    };
+    assert_eq!([next(), next()], ["a", "a"]);
+    member.rewind().unwrap();
+    let records = until("records", || match member.poll(POLL).unwrap() {
+        Polled::Records(records) if !records.is_empty() => Some(records),
+        _ => None,
+    });
+    assert_eq!(records[0].offset, Offset(1));
+}
+
+#[test]
 fn partitions_go_to_another_member_only_after_release() {
     let log = connect(kafka::shared());
     create(&log, "handover", 2, &[]);
