@@ -1,2 +1,217 @@
-//! The command line, as a user types it.
+//! The command line, as a user types it: the quickstart on both logs, hosts that are killed, and wrong use.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
+use heddle::log::kafka::KafkaLog;
+use heddle::log::{Log, Start};
+use heddle_core::event::{Record, TopicPartition};
+use heddle_fixtures::kafka::Kafka;
+use serde_json::Value;
+
+fn quickstart() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart")
+}
+
+/// The quickstart with its data in a folder of its own, on one of the logs.
+struct App {
+    data: tempfile::TempDir,
+    bootstrap: Option<String>,
+}
+
+impl App {
+    fn embedded() -> Self {
+        Self { data: tempfile::tempdir().unwrap(), bootstrap: None }
+    }
+
+    fn kafka(broker: &Kafka) -> Self {
+        Self { bootstrap: Some(broker.bootstrap()), ..Self::embedded() }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heddle"));
+        command.args(arguments).arg("--app").arg(quickstart()).env("HEDDLE_APP_DATA", self.data.path());
+        if let Some(bootstrap) = &self.bootstrap {
+            command.env("HEDDLE_LOG_BOOTSTRAP", bootstrap);
+        }
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Builds the component; one test at a time, because all share its folder.
+    fn build(&self) {
+        static BUILDING: Mutex<()> = Mutex::new(());
+        let _one_at_a_time = BUILDING.lock().unwrap();
+        self.ok(&["build"]);
+    }
+
+    fn log(&self) -> Box<dyn Log> {
+        match &self.bootstrap {
+            Some(bootstrap) => Box::new(KafkaLog::connect(bootstrap, &BTreeMap::new()).unwrap()),
+            None => Box::new(EmbeddedLog::open(&self.data.path().join("log"), EmbeddedOptions::default()).unwrap()),
+        }
+    }
+
+    /// All committed records of a topic, by partition.
+    fn records(&self, topic: &str) -> BTreeMap<i32, Vec<Record>> {
+        let log = self.log();
+        let ends = log.watermarks(topic).unwrap();
+        let partitions = ends.iter().map(|end| (TopicPartition::new(topic, end.partition.0), Start::Beginning));
+        let mut reader = log.reader(&partitions.collect::<Vec<_>>()).unwrap();
+        let mut records = BTreeMap::<i32, Vec<Record>>::new();
+        loop {
+            for record in reader.poll(Duration::from_millis(200)).unwrap() {
+                records.entry(record.source.partition.0).or_default().push(record);
+            }
+            let positions = reader.positions().unwrap();
+            if ends.iter().all(|end| positions[&TopicPartition::new(topic, end.partition.0)] >= end.high) {
+                return records;
+            }
+        }
+    }
+
+    fn order_ids(&self, topic: &str) -> Vec<String> {
+        let lines = self.ok(&["consume", topic]);
+        let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["orderId"].as_str().unwrap().to_owned();
+        lines.lines().map(id).collect()
+    }
+}
+
+const OUTPUTS: [&str; 3] = ["orders.accepted", "orders.review", "orders.rejected"];
+
+fn run_quickstart(app: &App) {
+    app.build();
+    let orders = quickstart().join("data/orders.jsonl");
+    app.ok(&["produce", "orders.created", "--key", "orderId", "--file", orders.to_str().unwrap()]);
+    let counts: Value = serde_json::from_str(&app.ok(&["run", "--until-idle", "--json"])).unwrap();
+    assert_eq!((&counts["in"], &counts["out"], &counts["failed"]), (&1_000.into(), &1_079.into(), &0.into()));
+    assert_eq!(OUTPUTS.map(|topic| app.order_ids(topic).len()), [991, 79, 9]);
+}
+
+#[test]
+fn the_quickstart_gives_the_same_bytes_on_both_logs() {
+    let broker = Kafka::start();
+    let (embedded, kafka) = (App::embedded(), App::kafka(&broker));
+    run_quickstart(&embedded);
+    run_quickstart(&kafka);
+    for topic in OUTPUTS {
+        let (here, there) = (embedded.records(topic), kafka.records(topic));
+        assert_eq!(here.keys().collect::<Vec<_>>(), there.keys().collect::<Vec<_>>(), "{topic}");
+        for (partition, records) in here {
+            // Offsets and times are the log's and the clock's; everything else is Heddle's.
+            let bytes = |records: &[Record]| {
+                records.iter().map(|r| (r.key.clone(), r.value.clone(), r.headers.clone())).collect::<Vec<_>>()
+            };
+            assert!(bytes(&records) == bytes(&there[&partition]), "{topic}/{partition}");
+        }
+    }
+}
+
+/// 100,000 orders with ids of their own; one of a thousand has nothing in it.
+fn write_orders(path: &Path, count: usize) {
+    let mut lines = String::new();
+    for number in 0..count {
+        let (total, items) = match number % 1_000 {
+            7 => ("0.0", ""),
+            _ => ("2.5", r#"{"productId":"P-1","quantity":1,"price":2.5}"#),
+        };
+        writeln!(
+            lines,
+            r#"{{"orderId":"O-{number}","customerId":"C-1","orderDate":0,"totalAmount":{total},"items":[{items}]}}"#
+        )
+        .unwrap();
+    }
+    std::fs::write(path, lines).unwrap();
+}
+
+const ORDERS: usize = 100_000;
+const KILLS: u32 = 20;
+
+/// Kills the host again and again while orders flow; each must come out exactly once.
+fn kill_again_and_again(app: &App) {
+    app.build();
+    let orders = app.data.path().join("orders.jsonl");
+    write_orders(&orders, ORDERS);
+    app.ok(&["produce", "orders.created", "--key", "orderId", "--file", orders.to_str().unwrap()]);
+    let mut handled_at_kills = BTreeSet::new();
+    for kill in 0..KILLS {
+        let mut host = app.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // Spread over start, work and commit; which of them is hit differs from machine to machine, the outcome must not.
+        std::thread::sleep(Duration::from_millis(250 + u64::from(kill * 137 % 20) * 25));
+        host.kill().unwrap();
+        host.wait().unwrap();
+        let log = app.log();
+        handled_at_kills.insert(log.watermarks("orders.accepted").unwrap().iter().map(|end| end.high.0).sum::<i64>());
+    }
+    app.ok(&["run", "--until-idle"]);
+    assert!(handled_at_kills.len() > 3, "the host was never killed at work: {handled_at_kills:?}");
+    let (accepted, rejected) = (app.order_ids("orders.accepted"), app.order_ids("orders.rejected"));
+    let all = accepted.iter().chain(&rejected).collect::<BTreeSet<_>>();
+    assert_eq!((all.len(), accepted.len(), rejected.len()), (ORDERS, ORDERS - ORDERS / 1_000, ORDERS / 1_000));
+}
+
+#[test]
+fn killed_hosts_lose_nothing_and_double_nothing_on_the_embedded_log() {
+    kill_again_and_again(&App::embedded());
+}
+
+#[test]
+fn killed_hosts_lose_nothing_and_double_nothing_on_kafka() {
+    let broker = Kafka::start();
+    kill_again_and_again(&App::kafka(&broker));
+}
+
+#[test]
+fn a_host_that_is_told_to_stop_commits_and_exits_0() {
+    let app = App::embedded();
+    app.build();
+    let host = app.command(&["run", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    let told = Command::new("kill").arg(host.id().to_string()).status().unwrap();
+    assert!(told.success());
+    let ended = host.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&ended.stdout).contains("\"component\":\"quickstart.intake\""));
+}
+
+#[test]
+fn wrong_use_says_what_where_and_what_to_do() {
+    let app = App::embedded();
+    app.build();
+    let bad = app.data.path().join("bad.jsonl");
+    std::fs::write(&bad, "{\"orderId\": 7}\n").unwrap();
+    let mut told = String::new();
+    let mut tell = |output: Output| {
+        let text = String::from_utf8(output.stderr).unwrap();
+        let text =
+            text.replace(quickstart().to_str().unwrap(), "APP").replace(app.data.path().to_str().unwrap(), "DATA");
+        writeln!(told, "exit {}\n{text}", output.status.code().unwrap()).unwrap();
+    };
+    tell(app.run(&["consume", "orders.craeted"]));
+    tell(app.run(&["produce", "nowhere"]));
+    tell(app.run(&["produce", "orders.created", "--file", "missing.jsonl"]));
+    tell(app.run(&["produce", "orders.created", "--file", bad.to_str().unwrap()]));
+    tell(app.run(&["build", "outtake"]));
+    tell(app.run(&["inspect", "missing.wasm"]));
+    tell(app.run(&["consume", "orders.created", "--from", "yesterday"]));
+    tell(app.command(&["topics", "list"]).env("HEDDLE_LOG_BOOTSTRAP", "127.0.0.1:1").output().unwrap());
+    tell(app.command(&["run"]).env("HEDDLE_REGISTRY_URL", "http://127.0.0.1:1").output().unwrap());
+    tell(app.command(&["run"]).env("HEDDLE_COMMIT_INTERVALL", "1s").output().unwrap());
+    tell(Command::new(env!("CARGO_BIN_EXE_heddle")).args(["run", "--app", "nowhere"]).output().unwrap());
+    insta::assert_snapshot!(told);
+}

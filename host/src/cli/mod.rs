@@ -71,8 +71,17 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", told(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// What went wrong and why on the first line; where and what to do, if they are known, on the next ones.
+fn told(error: &anyhow::Error) -> String {
+    let text = error.to_string();
+    let (what, rest) =
+        text.split_once('\n').map_or((text.as_str(), String::new()), |(what, rest)| (what, format!("\n{rest}")));
+    let causes = error.chain().skip(1).map(|cause| format!(": {cause}")).collect::<String>();
+    format!("{what}{causes}{rest}")
 }
