@@ -9,6 +9,7 @@
 //! Two implementations pass one conformance suite: the embedded log and Apache Kafka.
 //! All calls block; callers are plain threads.
 
+pub mod embedded;
 pub mod kafka;
 
 use std::collections::BTreeMap;

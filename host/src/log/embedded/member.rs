@@ -1,0 +1,219 @@
+//! One member of a consumer group with its transactions.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use heddle_core::event::{NewRecord, Offset, Topic, TopicPartition};
+
+use super::group::{Change, MemberId};
+use super::outgoing::Outgoing;
+use super::reader::{Cursor, Cursors, Found, resolve};
+use super::shared::{Seated, Shared, lock};
+use super::store::PartitionId;
+use super::topic::TopicMeta;
+use crate::log::{LogError, Member, MemberOptions, Polled};
+
+/// A member of a group of an embedded log. Dropped, it leaves the group, and its open transaction never was.
+pub(super) struct EmbeddedMember {
+    shared: Arc<Shared>,
+    id: MemberId,
+    options: MemberOptions,
+    /// Set by the member that took over.
+    fenced: Arc<AtomicBool>,
+    cursors: Cursors,
+    outgoing: Outgoing,
+    /// Topics never change and never go, so each is looked up once.
+    topics: HashMap<Topic, Arc<TopicMeta>>,
+}
+
+impl EmbeddedMember {
+    /// Joins, and fences whoever had the transactional id or the instance id.
+    pub(super) fn join(shared: Arc<Shared>, options: &MemberOptions) -> Result<Self, LogError> {
+        check(options)?;
+        let mut consumed = BTreeMap::new();
+        for name in &options.topics {
+            let topic = shared.topic(name)?;
+            consumed.insert(topic.name.clone(), topic.partitions);
+        }
+        let fenced = Arc::new(AtomicBool::new(false));
+        let id = {
+            // No commit is under way while the older members are fenced: each is applied before, and its positions are read below, or
+            // refused.
+            let _order = shared.hold_commits();
+            let mut state = lock(&shared.state);
+            state.members_ever += 1;
+            let id = state.members_ever;
+            let instance = options.instance_id.as_deref();
+            let same_instance = instance.and_then(|name| state.groups.get(&options.group)?.holder(name));
+            let same_producer = state.producers.get(&options.transactional_id).copied();
+            let mut replaced = Vec::new();
+            for old in same_producer.into_iter().chain(same_instance) {
+                match Shared::unseat(&mut state, old, true) {
+                    Some(seated) if seated.group == options.group => replaced.push(old),
+                    Some(seated) => {
+                        if let Some(group) = state.groups.get_mut(&seated.group) {
+                            group.leave(old);
+                        }
+                    }
+                    None => {}
+                }
+            }
+            state.members.insert(id, Seated { group: options.group.clone(), fenced: fenced.clone() });
+            state.producers.insert(options.transactional_id.clone(), id);
+            let group = state.groups.entry(options.group.clone()).or_default();
+            group.join(id, options.instance_id.clone(), consumed, &replaced);
+            shared.changed.notify_all();
+            id
+        };
+        Ok(Self {
+            shared,
+            id,
+            options: options.clone(),
+            fenced,
+            cursors: Cursors::default(),
+            outgoing: Outgoing::default(),
+            topics: HashMap::new(),
+        })
+    }
+
+    /// Begins to read what was assigned, where the group goes on.
+    fn begin(&mut self, sources: &[TopicPartition]) -> Result<(), LogError> {
+        for source in sources {
+            let partition = self.shared.partition(source)?;
+            let position = match self.committed(partition)? {
+                Some(position) => position,
+                None => resolve(&self.shared, partition, self.options.start),
+            };
+            self.cursors.add([Cursor::new(source.clone(), partition, position)]);
+        }
+        Ok(())
+    }
+
+    fn committed(&self, partition: PartitionId) -> Result<Option<Offset>, LogError> {
+        self.shared.store.position(&self.options.group, partition)
+    }
+}
+
+impl Member for EmbeddedMember {
+    fn poll(&mut self, timeout: Duration) -> Result<Polled, LogError> {
+        let (id, group, fenced) = (self.id, &self.options.group, &self.fenced);
+        let found = self.cursors.poll(&self.shared, timeout, self.options.batch_records_max, |state| {
+            alive(fenced, &self.options)?;
+            Ok(state.groups.get_mut(group).and_then(|group| group.next_change(id)))
+        })?;
+        match found {
+            Found::Records(records) => Ok(Polled::Records(records)),
+            Found::Event(Change::Assigned(sources)) => {
+                self.begin(&sources)?;
+                Ok(Polled::Assigned(sources))
+            }
+            Found::Event(Change::Revoking(sources)) => {
+                self.cursors.remove(&sources);
+                Ok(Polled::Revoking(sources))
+            }
+        }
+    }
+
+    fn send(&mut self, record: NewRecord) -> Result<(), LogError> {
+        alive(&self.fenced, &self.options)?;
+        if !self.topics.contains_key(&record.topic) {
+            self.topics.insert(record.topic.clone(), self.shared.topic(&record.topic)?);
+        }
+        match self.topics.get(&record.topic) {
+            Some(topic) => self.outgoing.add(topic, &record).map(|_| ()),
+            None => Err(LogError::UnknownTopic(record.topic.to_string())),
+        }
+    }
+
+    fn commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        let outgoing = std::mem::take(&mut self.outgoing);
+        alive(&self.fenced, &self.options)?;
+        if outgoing.is_empty() && positions.is_empty() {
+            return Ok(());
+        }
+        let mut by_partition = Vec::with_capacity(positions.len());
+        for (source, position) in positions {
+            by_partition.push((self.shared.partition(source)?, *position));
+        }
+        let guard = || {
+            alive(&self.fenced, &self.options)?;
+            let state = lock(&self.shared.state);
+            let group = state.groups.get(&self.options.group);
+            for (source, _) in positions {
+                if !group.is_some_and(|group| group.owns(self.id, source)) {
+                    return Err(LogError::Abort(format!("{source} is not assigned to this member")));
+                }
+            }
+            Ok(())
+        };
+        self.shared.write(outgoing, Some((&self.options.group, by_partition)), guard).map(|_| ())
+    }
+
+    fn abort(&mut self) -> Result<(), LogError> {
+        self.outgoing = Outgoing::default();
+        alive(&self.fenced, &self.options)
+    }
+
+    fn rewind(&mut self) -> Result<(), LogError> {
+        alive(&self.fenced, &self.options)?;
+        for cursor in self.cursors.iter_mut() {
+            let committed = self.shared.store.position(&self.options.group, cursor.partition())?;
+            // Without a commit: where reading began, not where the end has moved to since.
+            cursor.seek(committed.unwrap_or(cursor.began));
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        alive(&self.fenced, &self.options)?;
+        let mut state = lock(&self.shared.state);
+        if let Some(group) = state.groups.get_mut(&self.options.group) {
+            group.release(self.id, partitions);
+        }
+        self.shared.changed.notify_all();
+        Ok(())
+    }
+
+    fn leave(self: Box<Self>) -> Result<(), LogError> {
+        // The drop does it, as it does for a member whose thread died.
+        Ok(())
+    }
+}
+
+impl Drop for EmbeddedMember {
+    fn drop(&mut self) {
+        let mut state = lock(&self.shared.state);
+        if Shared::unseat(&mut state, self.id, false).is_some() {
+            if let Some(group) = state.groups.get_mut(&self.options.group) {
+                group.leave(self.id);
+            }
+            self.shared.changed.notify_all();
+        }
+    }
+}
+
+fn alive(fenced: &AtomicBool, options: &MemberOptions) -> Result<(), LogError> {
+    if fenced.load(Ordering::SeqCst) {
+        return Err(LogError::Fenced(format!(
+            "another member joined with transactional id `{}` or its instance id",
+            options.transactional_id
+        )));
+    }
+    Ok(())
+}
+
+fn check(options: &MemberOptions) -> Result<(), LogError> {
+    let invalid = |what: &str| Err(LogError::Invalid(what.to_owned()));
+    if options.group.is_empty() || options.group.len() > usize::from(u16::MAX) {
+        return invalid("a group's name must have 1 to 65535 bytes");
+    }
+    if options.transactional_id.is_empty() {
+        return invalid("a transactional id must not be empty");
+    }
+    if options.batch_records_max == 0 {
+        return invalid("the most records that a poll hands out must be at least 1");
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! The embedded log: durable, on sled, in this process. For the first run, development and tests; several workers share it. It is not
+//! for several hosts: one process owns the folder.
+//!
+//! ```text
+//!  mod      EmbeddedLog, the face               group    who reads which partitions (pure)
+//!  member   a group's member, its transaction   topic    names, options, which partition
+//!  reader   positions, waiting, decoding        outgoing records of a transaction, encoded
+//!  shared   the order of a commit               batch_format   the bytes of a batch
+//!  maintain retention, compaction               store    the only place that knows sled
+//! ```
+//!
+//! What a transaction wrote is stored at its commit and not before, so nothing has to be undone after a crash.
+
+mod batch_format;
+mod group;
+mod maintain;
+mod member;
+mod outgoing;
+mod reader;
+mod shared;
+mod store;
+mod topic;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use heddle_core::event::{NewRecord, Offset, Partition, Timestamp, Topic, TopicPartition};
+
+pub use self::maintain::Maintained;
+use self::member::EmbeddedMember;
+use self::outgoing::Outgoing;
+use self::reader::EmbeddedReader;
+use self::shared::{Shared, lock};
+use self::topic::TopicMeta;
+use crate::log::{Log, LogError, Member, MemberOptions, Reader, Start, TopicInfo, TopicSpec, Watermarks};
+
+/// How to open an embedded log.
+#[derive(Debug, Clone)]
+pub struct EmbeddedOptions {
+    /// The most memory that the store's page cache takes, in bytes.
+    pub cache_bytes: u64,
+}
+
+impl Default for EmbeddedOptions {
+    fn default() -> Self {
+        Self { cache_bytes: 64 << 20 }
+    }
+}
+
+/// A log below one folder, owned by this process. Clones share it.
+#[derive(Clone)]
+pub struct EmbeddedLog(Arc<Shared>);
+
+impl EmbeddedLog {
+    /// Opens the log below `folder`, or makes it.
+    ///
+    /// Fails with [`LogError::Unreachable`] if another process owns the folder or it cannot be read, and with [`LogError::Fatal`] if
+    /// what it holds is damaged or from a newer Heddle. The folder is free again when all clones, members and readers are dropped.
+    #[expect(clippy::needless_pass_by_value, reason = "options are handed over, as everywhere")]
+    pub fn open(folder: &Path, options: EmbeddedOptions) -> Result<Self, LogError> {
+        Ok(Self(Arc::new(Shared::open(folder, options.cache_bytes)?)))
+    }
+
+    /// Applies retention and compaction as of `now`. To be called now and then, from any one thread; commits go on meanwhile.
+    pub fn maintain(&self, now: Timestamp) -> Result<Maintained, LogError> {
+        self.0.maintain(now)
+    }
+}
+
+impl Log for EmbeddedLog {
+    fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {
+        let state = lock(&self.0.state);
+        let info = |(name, topic): (&Topic, &Arc<TopicMeta>)| TopicInfo {
+            name: name.to_string(),
+            partitions: topic.partitions,
+        };
+        Ok(state.topics.iter().map(info).collect())
+    }
+
+    fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
+        self.0.create_topic(spec)
+    }
+
+    fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError> {
+        let topic = self.0.topic(topic)?;
+        let marks = (0..topic.partitions).map(Partition).map(|partition| {
+            let bounds = self.0.bounds(topic.partition(partition));
+            Watermarks { partition, low: bounds.low, high: bounds.high }
+        });
+        Ok(marks.collect())
+    }
+
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
+        let mut positions = BTreeMap::new();
+        for source in partitions {
+            if let Some(position) = self.0.store.position(group, self.0.partition(source)?)? {
+                positions.insert(source.clone(), position);
+            }
+        }
+        // What was just read may be in memory only: nothing is told before it is durable.
+        self.0.settle()?;
+        Ok(positions)
+    }
+
+    fn append(&self, records: &[NewRecord]) -> Result<Vec<(TopicPartition, Offset)>, LogError> {
+        let mut outgoing = Outgoing::default();
+        let mut places = Vec::with_capacity(records.len());
+        for record in records {
+            let topic = self.0.topic(&record.topic)?;
+            let (partition, place) = outgoing.add(&topic, record)?;
+            places.push((topic.name.clone(), partition, place));
+        }
+        if outgoing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let bases = self.0.write(outgoing, None, || Ok(()))?;
+        let went = places.into_iter().map(|(topic, partition, place)| {
+            let base = bases.get(&partition).map_or(0, |base| base.0);
+            (TopicPartition::new(topic, partition.partition), Offset(base + place))
+        });
+        Ok(went.collect())
+    }
+
+    fn reader(&self, from: &[(TopicPartition, Start)]) -> Result<Box<dyn Reader>, LogError> {
+        Ok(Box::new(EmbeddedReader::new(self.0.clone(), from)?))
+    }
+
+    fn join(&self, options: &MemberOptions) -> Result<Box<dyn Member>, LogError> {
+        Ok(Box::new(EmbeddedMember::join(self.0.clone(), options)?))
+    }
+}

@@ -1,0 +1,244 @@
+//! Reading: where each partition is read, waiting for more, and the reader without a group.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use heddle_core::event::{Offset, Record, TopicPartition};
+
+use super::batch_format::BatchReader;
+use super::shared::{Shared, State, lock};
+use super::store::{PartitionId, Store, unreadable};
+use crate::log::{LogError, Reader, Start};
+
+/// The most records that a reader hands out at once.
+const READER_RECORDS_MAX: usize = 1_000;
+
+/// A poll ends when its keys and values exceed this, in bytes, however many records it may still take.
+const POLL_BYTES_MAX: usize = 16 << 20;
+
+/// The longest that a poll waits at a time, if its timeout is beyond what the clock can add.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// What a poll found.
+pub(super) enum Found<E> {
+    /// Something other than records, which comes first.
+    Event(E),
+    /// Records; none if the time is up.
+    Records(Vec<Record>),
+}
+
+/// Where a set of partitions is read.
+#[derive(Default)]
+pub(super) struct Cursors {
+    cursors: Vec<Cursor>,
+    /// Which one is served first next time.
+    turn: usize,
+}
+
+/// Where one partition is read.
+pub(super) struct Cursor {
+    partition: PartitionId,
+    pub(super) source: TopicPartition,
+    position: Offset,
+    /// Where reading began.
+    pub(super) began: Offset,
+    /// The batch being read, and its base offset.
+    open: Option<(Offset, BatchReader)>,
+}
+
+impl Cursor {
+    /// Reads `source` from `position`.
+    pub(super) fn new(source: TopicPartition, partition: PartitionId, position: Offset) -> Self {
+        Self { partition, source, position, began: position, open: None }
+    }
+
+    /// Which partition this is.
+    pub(super) fn partition(&self) -> PartitionId {
+        self.partition
+    }
+
+    /// Goes elsewhere.
+    pub(super) fn seek(&mut self, position: Offset) {
+        self.position = position;
+        self.open = None;
+    }
+
+    /// Reads up to `records_max` records below `high`; counts down `bytes_left` and stops when it is used up.
+    fn read(
+        &mut self,
+        store: &Store,
+        high: Offset,
+        records_max: usize,
+        bytes_left: &mut usize,
+        records: &mut Vec<Record>,
+    ) -> Result<(), LogError> {
+        let full = records.len() + records_max;
+        while records.len() < full && self.position < high && *bytes_left > 0 {
+            if self.open.is_none() {
+                let Some((base, bytes)) = store.batch_at(self.partition, self.position, high)? else {
+                    // A hole up to the end.
+                    self.position = high;
+                    break;
+                };
+                let batch = BatchReader::open(bytes).map_err(|error| unreadable(self.partition, base, &error))?;
+                self.open = Some((base, batch));
+            }
+            let Some((base, batch)) = &mut self.open else { break };
+            let base = *base;
+            match batch.next_record().map_err(|error| unreadable(self.partition, base, &error))? {
+                None => {
+                    self.position = self.position.max(Offset(base.0 + i64::from(batch.header().last_delta) + 1));
+                    self.open = None;
+                }
+                Some(record) => {
+                    let offset = Offset(base.0 + i64::from(record.delta));
+                    if offset < self.position {
+                        continue;
+                    }
+                    self.position = offset.next();
+                    let size = record.key.as_ref().map_or(0, bytes::Bytes::len)
+                        + record.value.as_ref().map_or(0, bytes::Bytes::len);
+                    *bytes_left = bytes_left.saturating_sub(size);
+                    records.push(Record {
+                        source: self.source.clone(),
+                        offset,
+                        timestamp: record.timestamp,
+                        key: record.key,
+                        value: record.value,
+                        headers: record.headers,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Cursors {
+    /// Adds partitions.
+    pub(super) fn add(&mut self, cursors: impl IntoIterator<Item = Cursor>) {
+        self.cursors.extend(cursors);
+    }
+
+    /// Stops reading partitions.
+    pub(super) fn remove(&mut self, sources: &[TopicPartition]) {
+        self.cursors.retain(|cursor| !sources.contains(&cursor.source));
+    }
+
+    /// All of them.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Cursor> {
+        self.cursors.iter_mut()
+    }
+
+    /// Waits up to `timeout` for records, or for `event` to have something to say, which goes first.
+    pub(super) fn poll<E>(
+        &mut self,
+        shared: &Shared,
+        timeout: Duration,
+        records_max: usize,
+        mut event: impl FnMut(&mut State) -> Result<Option<E>, LogError>,
+    ) -> Result<Found<E>, LogError> {
+        let deadline = Instant::now().checked_add(timeout.min(WAIT_MAX));
+        loop {
+            let mut state = lock(&shared.state);
+            let ready = loop {
+                if let Some(event) = event(&mut state)? {
+                    return Ok(Found::Event(event));
+                }
+                let ready = self.ready(&state);
+                if !ready.is_empty() {
+                    break ready;
+                }
+                let left = deadline.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+                if left.is_zero() {
+                    return Ok(Found::Records(Vec::new()));
+                }
+                (state, _) = shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+            };
+            drop(state);
+            let records = self.read(&shared.store, &ready, records_max)?;
+            if !records.is_empty() {
+                return Ok(Found::Records(records));
+            }
+        }
+    }
+
+    /// Those that have something to read, and up to where; another one first each time.
+    fn ready(&mut self, state: &State) -> Vec<(usize, Offset)> {
+        let count = self.cursors.len();
+        let mut ready = Vec::new();
+        for at in (0..count).map(|step| (self.turn + step) % count) {
+            let cursor = &mut self.cursors[at];
+            let Some(bounds) = state.bounds.get(&cursor.partition) else { continue };
+            if cursor.position < bounds.low {
+                cursor.seek(bounds.low);
+            }
+            if cursor.position < bounds.high {
+                ready.push((at, bounds.high));
+            }
+        }
+        ready
+    }
+
+    /// Reads of each partition an equal share of what the poll may hand out, then the rest in turn.
+    fn read(&mut self, store: &Store, ready: &[(usize, Offset)], records_max: usize) -> Result<Vec<Record>, LogError> {
+        let mut records = Vec::new();
+        let mut bytes_left = POLL_BYTES_MAX;
+        for (done, (at, high)) in ready.iter().enumerate() {
+            let left = records_max.saturating_sub(records.len());
+            let share = left.div_ceil(ready.len() - done);
+            self.cursors[*at].read(store, *high, share, &mut bytes_left, &mut records)?;
+            self.turn = at + 1;
+            if records.len() >= records_max || bytes_left == 0 {
+                break;
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// Reads partitions of an embedded log without a group.
+pub(super) struct EmbeddedReader {
+    shared: Arc<Shared>,
+    cursors: Cursors,
+}
+
+impl EmbeddedReader {
+    /// Stands where `from` says.
+    pub(super) fn new(shared: Arc<Shared>, from: &[(TopicPartition, Start)]) -> Result<Self, LogError> {
+        let mut cursors: BTreeMap<TopicPartition, Cursor> = BTreeMap::new();
+        for (source, start) in from {
+            let partition = shared.partition(source)?;
+            let position = resolve(&shared, partition, *start);
+            cursors.insert(source.clone(), Cursor::new(source.clone(), partition, position));
+        }
+        let mut reader = Self { shared, cursors: Cursors::default() };
+        reader.cursors.add(cursors.into_values());
+        Ok(reader)
+    }
+}
+
+impl Reader for EmbeddedReader {
+    fn poll(&mut self, timeout: Duration) -> Result<Vec<Record>, LogError> {
+        let no_event = |_: &mut State| Ok(None::<std::convert::Infallible>);
+        match self.cursors.poll(&self.shared, timeout, READER_RECORDS_MAX, no_event)? {
+            Found::Records(records) => Ok(records),
+            Found::Event(never) => match never {},
+        }
+    }
+
+    fn positions(&self) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
+        Ok(self.cursors.cursors.iter().map(|cursor| (cursor.source.clone(), cursor.position)).collect())
+    }
+}
+
+/// The offset that `start` means in a partition, now.
+pub(super) fn resolve(shared: &Shared, partition: PartitionId, start: Start) -> Offset {
+    let bounds = shared.bounds(partition);
+    match start {
+        Start::Beginning => bounds.low,
+        Start::End => bounds.high,
+        Start::At(offset) => offset.max(bounds.low),
+    }
+}

@@ -1,0 +1,289 @@
+//! What all handles of one embedded log share, and the order of a commit.
+//!
+//! ```text
+//!  write():  order ── guard, offsets, apply to sled (atomic, in memory) ──> pending
+//!  sync():   one thread flushes for all that applied so far (group commit) ──> publish: high watermarks move, readers wake
+//! ```
+//!
+//! Readers see nothing beyond the high watermarks, so nothing is visible before it is durable. Only committed data is ever
+//! stored, so there is nothing aborted to skip. Locks are taken in the order `order`, `state`; neither is held during a flush.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use heddle_core::event::{Offset, Topic, TopicPartition};
+
+use super::batch_format::header_of;
+use super::group::{Group, MemberId};
+use super::maintain::Upkeep;
+use super::outgoing::Outgoing;
+use super::store::{PartitionId, Store, StoredTopic, Write, unreadable};
+use super::topic::{self, TopicMeta};
+use crate::log::{LogError, TopicSpec};
+
+/// One open embedded log.
+pub(super) struct Shared {
+    pub(super) store: Store,
+    order: Mutex<Order>,
+    durable: Mutex<Durable>,
+    flushed: Condvar,
+    pub(super) state: Mutex<State>,
+    /// Something in `state` changed that a poll may wait for.
+    pub(super) changed: Condvar,
+    pub(super) upkeep: Mutex<Upkeep>,
+    /// Set once, when the store failed: what it holds is no longer known.
+    failed: OnceLock<String>,
+}
+
+/// Where the next batches go.
+#[derive(Default)]
+pub(super) struct Order {
+    next: HashMap<PartitionId, Offset>,
+    /// How many writes were applied.
+    applied: u64,
+    /// Those that are not visible yet, with the ends that they lead to.
+    pending: VecDeque<(u64, Vec<(PartitionId, Offset)>)>,
+}
+
+#[derive(Default)]
+struct Durable {
+    /// The writes up to this one are durable and visible.
+    up_to: u64,
+    /// A thread is flushing.
+    flushing: bool,
+}
+
+/// What polls look at.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) topics: BTreeMap<Topic, Arc<TopicMeta>>,
+    pub(super) bounds: HashMap<PartitionId, Bounds>,
+    pub(super) groups: HashMap<String, Group>,
+    pub(super) members: HashMap<MemberId, Seated>,
+    /// The member that has each transactional id. Not stored: one process owns the folder, so no member outlives it.
+    pub(super) producers: HashMap<String, MemberId>,
+    pub(super) members_ever: MemberId,
+}
+
+/// A member, as those who might fence it know it.
+pub(super) struct Seated {
+    pub(super) group: String,
+    pub(super) fenced: Arc<AtomicBool>,
+}
+
+/// The visible bounds of a partition.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) low: Offset,
+    pub(super) high: Offset,
+}
+
+/// A group and the positions at which it goes on.
+pub(super) type Positions<'a> = (&'a str, Vec<(PartitionId, Offset)>);
+
+/// Locks, also after another thread panicked: no code of ours leaves shared data half changed.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Opens the folder and finds the bounds of all partitions.
+    pub(super) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, LogError> {
+        let store = Store::open(folder, cache_bytes)?;
+        let (mut state, mut order) = (State::default(), Order::default());
+        for (name, stored) in store.topics()? {
+            let topic = TopicMeta::new(&name, &stored)?;
+            for (_, partition) in topic.all() {
+                let low = store.low(partition)?.unwrap_or(Offset(0));
+                let high = match store.last_batch(partition)? {
+                    None => low,
+                    Some((base, bytes)) => {
+                        let header = header_of(&bytes).map_err(|error| unreadable(partition, base, &error))?;
+                        Offset(base.0 + i64::from(header.last_delta) + 1)
+                    }
+                };
+                state.bounds.insert(partition, Bounds { low, high });
+                order.next.insert(partition, high);
+            }
+            state.topics.insert(topic.name.clone(), Arc::new(topic));
+        }
+        Ok(Self {
+            store,
+            order: Mutex::new(order),
+            durable: Mutex::default(),
+            flushed: Condvar::new(),
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            upkeep: Mutex::default(),
+            failed: OnceLock::new(),
+        })
+    }
+
+    /// Holds off commits, so that what is decided under it is decided before or after each of them.
+    pub(super) fn hold_commits(&self) -> MutexGuard<'_, Order> {
+        lock(&self.order)
+    }
+
+    /// Adds a topic, durable when this returns.
+    pub(super) fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
+        topic::check(spec)?;
+        self.healthy()?;
+        let mut order = self.hold_commits();
+        let id = {
+            let state = lock(&self.state);
+            if state.topics.contains_key(spec.name.as_str()) {
+                return Err(LogError::TopicExists(spec.name.clone()));
+            }
+            state.topics.values().map(|topic| topic.id + 1).max().unwrap_or(0)
+        };
+        let stored = StoredTopic { id, partitions: spec.partitions, options: spec.options.clone() };
+        let topic = TopicMeta::new(&spec.name, &stored)?;
+        let mut write = Write::default();
+        write.topic(&spec.name, &stored)?;
+        self.or_fail(self.store.apply(write).and_then(|()| self.store.flush()))?;
+        let mut state = lock(&self.state);
+        for (_, partition) in topic.all() {
+            order.next.insert(partition, Offset(0));
+            state.bounds.insert(partition, Bounds { low: Offset(0), high: Offset(0) });
+        }
+        state.topics.insert(topic.name.clone(), Arc::new(topic));
+        Ok(())
+    }
+
+    /// A topic by name.
+    pub(super) fn topic(&self, name: &str) -> Result<Arc<TopicMeta>, LogError> {
+        lock(&self.state).topics.get(name).cloned().ok_or_else(|| LogError::UnknownTopic(name.to_owned()))
+    }
+
+    /// A partition by name.
+    pub(super) fn partition(&self, source: &TopicPartition) -> Result<PartitionId, LogError> {
+        let topic = self.topic(&source.topic)?;
+        if !(0..topic.partitions).contains(&source.partition.0) {
+            return Err(LogError::Invalid(format!(
+                "there is no partition {source}: the topic has {}",
+                topic.partitions
+            )));
+        }
+        Ok(topic.partition(source.partition))
+    }
+
+    /// The visible bounds of a partition.
+    pub(super) fn bounds(&self, partition: PartitionId) -> Bounds {
+        let unknown = Bounds { low: Offset(0), high: Offset(0) };
+        lock(&self.state).bounds.get(&partition).copied().unwrap_or(unknown)
+    }
+
+    /// Writes records and positions as one transaction: durable and visible when this returns. `guard` may still refuse; from then on
+    /// nobody can fence the writer before the write is applied. Returns the base offset in each partition written.
+    pub(super) fn write(
+        &self,
+        outgoing: Outgoing,
+        positions: Option<Positions<'_>>,
+        guard: impl FnOnce() -> Result<(), LogError>,
+    ) -> Result<HashMap<PartitionId, Offset>, LogError> {
+        self.healthy()?;
+        let mut write = Write::default();
+        let (mut bases, mut ends) = (HashMap::new(), Vec::new());
+        let applied = {
+            let mut order = lock(&self.order);
+            guard()?;
+            for (partition, batches) in outgoing.seal() {
+                let base = order.next.get(&partition).copied().unwrap_or(Offset(0));
+                let mut end = base;
+                for batch in batches {
+                    write.batch(partition, end, batch.bytes);
+                    end = Offset(end.0 + i64::from(batch.records));
+                }
+                bases.insert(partition, base);
+                ends.push((partition, end));
+            }
+            if let Some((group, positions)) = positions {
+                for (partition, position) in positions {
+                    write.position(group, partition, position);
+                }
+            }
+            self.or_fail(self.store.apply(write))?;
+            order.next.extend(ends.iter().copied());
+            order.applied += 1;
+            let applied = order.applied;
+            order.pending.push_back((applied, ends));
+            applied
+        };
+        self.sync(applied)?;
+        Ok(bases)
+    }
+
+    /// Waits until everything applied so far is durable and visible.
+    pub(super) fn settle(&self) -> Result<(), LogError> {
+        let applied = lock(&self.order).applied;
+        self.sync(applied)
+    }
+
+    /// Waits until the given write is durable and visible: flushes, for all writers, or waits for the one who does.
+    fn sync(&self, wanted: u64) -> Result<(), LogError> {
+        let mut durable = lock(&self.durable);
+        loop {
+            if durable.up_to >= wanted {
+                return Ok(());
+            }
+            self.healthy()?;
+            if durable.flushing {
+                durable = self.flushed.wait(durable).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            durable.flushing = true;
+            drop(durable);
+            let applied = lock(&self.order).applied;
+            let flushed = self.or_fail(self.store.flush());
+            if flushed.is_ok() {
+                self.publish(applied);
+            }
+            durable = lock(&self.durable);
+            durable.flushing = false;
+            if flushed.is_ok() {
+                durable.up_to = applied;
+            }
+            self.flushed.notify_all();
+            flushed?;
+        }
+    }
+
+    /// Makes the writes up to `applied` visible.
+    fn publish(&self, applied: u64) {
+        let mut order = lock(&self.order);
+        let visible = order.pending.partition_point(|(number, _)| *number <= applied);
+        let ends: Vec<_> = order.pending.drain(..visible).flat_map(|(_, ends)| ends).collect();
+        drop(order);
+        let mut state = lock(&self.state);
+        for (partition, end) in ends {
+            if let Some(bounds) = state.bounds.get_mut(&partition) {
+                bounds.high = end;
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    /// Takes a member out of everything; `fence` tells it that another took over.
+    pub(super) fn unseat(state: &mut State, id: MemberId, fence: bool) -> Option<Seated> {
+        let seated = state.members.remove(&id)?;
+        state.producers.retain(|_, owner| *owner != id);
+        if fence {
+            seated.fenced.store(true, Ordering::SeqCst);
+        }
+        Some(seated)
+    }
+
+    /// Remembers that the store failed: whether its last write is there is not known, so nothing may follow it.
+    pub(super) fn or_fail<T>(&self, result: Result<T, LogError>) -> Result<T, LogError> {
+        if let Err(error) = &result {
+            let _ = self.failed.set(error.to_string());
+        }
+        result
+    }
+
+    fn healthy(&self) -> Result<(), LogError> {
+        self.failed.get().map_or(Ok(()), |reason| Err(LogError::Fatal(reason.clone())))
+    }
+}

@@ -1,0 +1,167 @@
+//! What a topic is called and how it is kept: Kafka's rule for names, and the topic options that the embedded log honours.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use heddle_core::event::{NewRecord, Partition, Topic, TopicPartition};
+use heddle_core::partitioner::partition_of;
+
+use super::store::{PartitionId, StoredTopic};
+use crate::log::{LogError, TopicSpec};
+
+/// The most partitions that a topic may have.
+const PARTITIONS_MAX: i32 = 10_000;
+
+/// Kafka's default for `max.message.bytes`.
+const MESSAGE_BYTES_MAX: usize = 1_048_588;
+
+/// Kafka's default for `retention.ms`: seven days.
+const RETENTION_MS: i64 = 7 * 24 * 3_600 * 1_000;
+
+/// How long the records of a topic are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Policy {
+    /// The newest record of each key is kept, older ones go.
+    pub(super) compact: bool,
+    /// Batches go whose newest record is older than this, in milliseconds.
+    pub(super) retention_ms: Option<i64>,
+    /// The oldest batches go while the partition without them is still this large, in bytes.
+    pub(super) retention_bytes: Option<u64>,
+    /// The largest record taken: key, value and headers, in bytes.
+    pub(super) message_bytes_max: usize,
+}
+
+impl Policy {
+    /// Reads Kafka's topic options; refuses those that the embedded log does not honour.
+    pub(super) fn parse(options: &BTreeMap<String, String>) -> Result<Self, LogError> {
+        let (mut delete, mut compact) = (true, false);
+        let (mut retention_ms, mut retention_bytes) = (Some(RETENTION_MS), None);
+        let mut message_bytes_max = MESSAGE_BYTES_MAX;
+        for (name, value) in options {
+            let invalid = |wanted: &str| LogError::Invalid(format!("topic option {name} = {value}: must be {wanted}"));
+            let limit = || match value.parse::<i64>() {
+                Ok(-1) => Ok(None),
+                Ok(limit @ 0..) => Ok(Some(limit)),
+                _ => Err(invalid("a number, or -1 for no limit")),
+            };
+            match name.as_str() {
+                "cleanup.policy" => {
+                    let words: Vec<&str> = value.split(',').map(str::trim).collect();
+                    if words.iter().any(|word| !matches!(*word, "delete" | "compact")) {
+                        return Err(invalid("delete, compact or compact,delete"));
+                    }
+                    (delete, compact) = (words.contains(&"delete"), words.contains(&"compact"));
+                }
+                "retention.ms" => retention_ms = limit()?,
+                "retention.bytes" => retention_bytes = limit()?.map(i64::unsigned_abs),
+                "max.message.bytes" => {
+                    message_bytes_max = value.parse().map_err(|_| invalid("a number of bytes"))?;
+                }
+                _ => {
+                    return Err(LogError::Invalid(format!(
+                        "topic option {name}: the embedded log honours cleanup.policy, retention.ms, retention.bytes and \
+                         max.message.bytes only"
+                    )));
+                }
+            }
+        }
+        if !delete {
+            (retention_ms, retention_bytes) = (None, None);
+        }
+        Ok(Self { compact, retention_ms, retention_bytes, message_bytes_max })
+    }
+}
+
+/// A topic that exists, ready for use.
+#[derive(Debug)]
+pub(super) struct TopicMeta {
+    pub(super) name: Topic,
+    pub(super) id: u32,
+    pub(super) partitions: i32,
+    pub(super) policy: Policy,
+    /// Where the next record without a key goes.
+    keyless: AtomicU64,
+}
+
+impl TopicMeta {
+    /// A topic as the store holds it.
+    pub(super) fn new(name: &str, stored: &StoredTopic) -> Result<Self, LogError> {
+        Ok(Self {
+            name: name.into(),
+            id: stored.id,
+            partitions: stored.partitions,
+            policy: Policy::parse(&stored.options)?,
+            keyless: AtomicU64::new(0),
+        })
+    }
+
+    /// Names one of its partitions for the store.
+    pub(super) fn partition(&self, partition: Partition) -> PartitionId {
+        PartitionId { topic: self.id, partition: partition.0 }
+    }
+
+    /// All its partitions.
+    pub(super) fn all(&self) -> impl Iterator<Item = (TopicPartition, PartitionId)> + '_ {
+        (0..self.partitions)
+            .map(|number| (TopicPartition::new(self.name.clone(), number), self.partition(Partition(number))))
+    }
+
+    /// Where `record` goes, or why it cannot be taken.
+    pub(super) fn place(&self, record: &NewRecord) -> Result<PartitionId, LogError> {
+        let size = size_of(record);
+        if size > self.policy.message_bytes_max {
+            let max = self.policy.message_bytes_max;
+            return Err(LogError::RecordRefused(format!(
+                "{size} bytes are too large for topic `{}`, whose max.message.bytes is {max}",
+                self.name
+            )));
+        }
+        if self.policy.compact && record.key.is_none() {
+            return Err(LogError::RecordRefused(format!(
+                "topic `{}` is compacted and takes no record without a key",
+                self.name
+            )));
+        }
+        let partition = match (record.partition, &record.key) {
+            (Some(partition), _) if (0..self.partitions).contains(&partition.0) => partition,
+            (Some(partition), _) => {
+                return Err(LogError::RecordRefused(format!(
+                    "topic `{}` has {} partitions, there is no partition {partition}",
+                    self.name, self.partitions
+                )));
+            }
+            (None, Some(key)) => partition_of(key, self.partitions),
+            (None, None) => {
+                let turn =
+                    self.keyless.fetch_add(1, Ordering::Relaxed) % u64::from(self.partitions.unsigned_abs().max(1));
+                Partition(i32::try_from(turn).unwrap_or(0))
+            }
+        };
+        Ok(self.partition(partition))
+    }
+}
+
+/// The bytes that `max.message.bytes` counts.
+fn size_of(record: &NewRecord) -> usize {
+    let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+    let headers: usize = record.headers.iter().map(|header| header.name.len() + length(&header.value)).sum();
+    length(&record.key) + length(&record.value) + headers
+}
+
+/// Checks what does not depend on the log: name, partitions, options.
+pub(super) fn check(spec: &TopicSpec) -> Result<(), LogError> {
+    let name = spec.name.as_str();
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.is_empty() || name.len() > 249 || matches!(name, "." | "..") || !name.chars().all(legal) {
+        return Err(LogError::Invalid(format!(
+            "topic name `{name}`: must be 1 to 249 of the letters a-z, A-Z, 0-9, `.`, `_` and `-`, and not `.` or `..`"
+        )));
+    }
+    if !(1..=PARTITIONS_MAX).contains(&spec.partitions) {
+        return Err(LogError::Invalid(format!(
+            "topic `{name}`: {} partitions: must be 1 to {PARTITIONS_MAX}",
+            spec.partitions
+        )));
+    }
+    Policy::parse(&spec.options).map(|_| ())
+}

@@ -1,0 +1,167 @@
+//! Groups: where they start, how partitions change hands, and that nothing is lost or doubled on the way.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use heddle::log::{Log, MemberOptions, Polled, Start};
+use heddle_core::event::{Record, TopicPartition};
+
+use crate::harness::{
+    Client, Harness, WAIT, after, contents, options, partitions, record, record_at, text, texts, topic,
+};
+
+pub(crate) fn a_new_group_starts_where_it_is_told(harness: &dyn Harness) {
+    let log = harness.log();
+    let topic = topic(harness, "topic", 1);
+    log.append(&[record(&topic, "key", "old")]).unwrap();
+    let mut at_end = options(&harness.fresh_name("end"), &[&topic], &harness.fresh_name("one"));
+    at_end.start = Start::End;
+    let at_beginning = options(&harness.fresh_name("beginning"), &[&topic], &harness.fresh_name("two"));
+    let mut at_end = Client::join_alone(&*log, &at_end, 1);
+    log.append(&[record(&topic, "key", "new")]).unwrap();
+    assert_eq!(texts(&at_end.take(1)), ["new"]);
+    // Nothing is committed yet: what was read is not lost because the end has moved.
+    at_end.member.abort().unwrap();
+    at_end.member.rewind().unwrap();
+    assert_eq!(texts(&at_end.take(1)), ["new"]);
+    assert_eq!(texts(&Client::join(&*log, &at_beginning).take(2)), ["new", "old"]);
+}
+
+/// Writes each record's value to `output` and commits it with its position.
+fn process(client: &mut Client, records: &[Record], output: &str) {
+    for record in records {
+        client.member.send(crate::harness::record(output, "key", &text(record))).unwrap();
+    }
+    client.member.commit(&after(records)).unwrap();
+}
+
+pub(crate) fn a_second_member_shares_and_gives_back(harness: &dyn Harness) {
+    let log = harness.log();
+    let (input, output) = (topic(harness, "input", 4), topic(harness, "output", 1));
+    let group = harness.fresh_name("group");
+    let write = |from: i32, to: i32| {
+        let records: Vec<_> = (from..to).map(|number| record_at(&input, number % 4, &format!("{number:03}"))).collect();
+        log.append(&records).unwrap();
+    };
+    let mut first = Client::join_alone(&*log, &options(&group, &[&input], &harness.fresh_name("first")), 4);
+    write(0, 100);
+    let mut open = first.take(100);
+    let mut second = Client::join(&*log, &options(&group, &[&input], &harness.fresh_name("second")));
+
+    // Both poll until the first is told; it still has an open transaction, so the second may get nothing yet.
+    let until = Instant::now() + WAIT;
+    let moving: Vec<TopicPartition> = loop {
+        assert!(Instant::now() < until, "nothing was revoked");
+        second.poll(Duration::from_millis(50));
+        assert!(second.assigned.is_empty(), "assigned before the release: {:?}", second.assigned);
+        match first.poll(Duration::from_millis(50)) {
+            Polled::Revoking(sources) => break sources,
+            Polled::Records(records) => assert!(records.is_empty()),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((moving.len(), first.assigned.len()), (2, 2));
+    write(100, 200);
+    second.nothing_comes();
+    assert!(second.assigned.is_empty());
+    process(&mut first, &std::mem::take(&mut open), &output);
+    first.member.release(&moving).unwrap();
+
+    // Each reads its share of the second hundred and nothing of the first.
+    let (mut of_first, mut of_second) = (Vec::new(), Vec::new());
+    let until = Instant::now() + WAIT;
+    while of_first.len() + of_second.len() < 100 {
+        assert!(Instant::now() < until, "{} and {} records came", of_first.len(), of_second.len());
+        for (client, records) in [(&mut first, &mut of_first), (&mut second, &mut of_second)] {
+            if let Polled::Records(more) = client.poll(Duration::from_millis(50)) {
+                records.extend(more);
+            }
+        }
+    }
+    assert_eq!(second.assigned.iter().cloned().collect::<Vec<_>>(), moving);
+    assert_eq!((of_first.len(), of_second.len()), (50, 50));
+    process(&mut first, &of_first, &output);
+    process(&mut second, &of_second, &output);
+
+    second.member.leave().unwrap();
+    write(200, 300);
+    let rest = first.take(100);
+    assert_eq!(first.assigned.len(), 4);
+    process(&mut first, &rest, &output);
+    let expected: Vec<_> = (0..300).map(|number| format!("{number:03}")).collect();
+    assert_eq!(texts(&contents(&*log, &output)), expected);
+}
+
+pub(crate) fn a_leaving_group_resumes_at_its_positions(harness: &dyn Harness) {
+    let log = harness.log();
+    let (input, output) = (topic(harness, "input", 2), topic(harness, "output", 1));
+    let options = options(&harness.fresh_name("group"), &[&input], &harness.fresh_name("worker"));
+    let mut expected = Vec::new();
+    for round in 0..3 {
+        let values: Vec<_> = (0..20).map(|number| format!("{round}/{number:02}")).collect();
+        let records: Vec<_> = values.iter().map(|value| record(&input, value, value)).collect();
+        log.append(&records).unwrap();
+        let mut client = Client::join(&*log, &options);
+        let records = client.take(20);
+        assert_eq!(texts(&records), values);
+        process(&mut client, &records, &output);
+        client.member.send(record(&output, "key", "not committed")).unwrap();
+        client.member.leave().unwrap();
+        expected.extend(values);
+    }
+    assert_eq!(texts(&contents(&*log, &output)), expected);
+}
+
+pub(crate) fn members_on_threads_lose_nothing_and_double_nothing(harness: &dyn Harness) {
+    const RECORDS: usize = 3_000;
+    let log = harness.log();
+    let (input, output) = (topic(harness, "input", 6), topic(harness, "output", 3));
+    let group = harness.fresh_name("group");
+    let inputs: Vec<_> =
+        (0..RECORDS).map(|number| record(&input, &number.to_string(), &format!("{number:04}"))).collect();
+    let (done, expected) = (AtomicUsize::new(0), inputs.iter().map(|r| r.value.clone().unwrap()));
+    let workers: Vec<_> = (0..3).map(|n| options(&group, &[&input], &harness.fresh_name(&format!("w{n}")))).collect();
+    std::thread::scope(|scope| {
+        for options in &workers {
+            let (log, done, output) = (&*log, &done, output.as_str());
+            scope.spawn(move || work(log, options, output, done, RECORDS));
+        }
+        for chunk in inputs.chunks(100) {
+            log.append(chunk).unwrap();
+        }
+    });
+    let mut written: Vec<_> = contents(&*log, &output).into_iter().map(|record| record.value.unwrap()).collect();
+    written.sort();
+    assert_eq!(written, expected.collect::<Vec<_>>());
+    let positions = log.committed(&group, &partitions(&*log, &input)).unwrap();
+    for mark in log.watermarks(&input).unwrap() {
+        assert_eq!(positions[&TopicPartition::new(input.as_str(), mark.partition.0)], mark.high);
+    }
+}
+
+/// Works as a worker does, with every third transaction aborted and done again, until all is done.
+fn work(log: &dyn Log, options: &MemberOptions, output: &str, done: &AtomicUsize, all: usize) {
+    let mut client = Client::join(log, &MemberOptions { batch_records_max: 40, ..options.clone() });
+    let (mut transactions, until) = (0, Instant::now() + WAIT);
+    while done.load(Ordering::SeqCst) < all {
+        assert!(Instant::now() < until, "{} of {all} were done", done.load(Ordering::SeqCst));
+        match client.poll(Duration::from_millis(100)) {
+            Polled::Records(records) if !records.is_empty() => {
+                transactions += 1;
+                if transactions % 3 == 0 {
+                    client.member.send(record(output, "key", "aborted")).unwrap();
+                    client.member.abort().unwrap();
+                    client.member.rewind().unwrap();
+                    continue;
+                }
+                for read in &records {
+                    client.member.send(record(output, &text(read), &text(read))).unwrap();
+                }
+                client.member.commit(&after(&records)).unwrap();
+                done.fetch_add(records.len(), Ordering::SeqCst);
+            }
+            Polled::Revoking(sources) | Polled::Lost(sources) => client.member.release(&sources).unwrap(),
+            Polled::Records(_) | Polled::Assigned(_) => {}
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! One suite for every implementation of the log: what the runtime relies on, whichever log it stands on.
+//!
+//! A case is a function over a [`Harness`]. An implementation takes part with one file: a harness and the line
+//! `crate::conformance!(its_harness());`, which makes one test of every case, named `<file>::<case>`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+macro_rules! suite {
+    ($harness:expr; $($theme:ident: $($case:ident)*;)*) => {
+        $($(
+            #[test]
+            fn $case() {
+                crate::$theme::$case(&$harness);
+            }
+        )*)*
+    };
+}
+
+/// Makes one test of every case, each on a harness of its own.
+macro_rules! conformance {
+    ($harness:expr) => {
+        suite! { $harness;
+            transactions:
+                a_transaction_is_seen_whole_and_not_before_its_commit
+                aborted_records_are_never_seen
+                a_zombie_cannot_commit
+                positions_and_outputs_commit_together
+                a_member_that_vanished_leaves_no_trace
+                a_refused_record_does_not_spoil_the_transaction;
+            records:
+                order_is_kept_in_each_partition
+                keys_go_where_java_clients_send_them
+                nulls_and_headers_are_kept_as_written
+                timestamps_are_kept
+                a_record_that_cannot_be_taken_is_refused;
+            topics:
+                topics_are_listed_and_not_made_twice
+                what_is_not_there_is_named
+                reading_starts_where_it_is_told
+                watermarks_and_positions_are_told
+                everything_is_there_after_a_restart;
+            groups:
+                a_new_group_starts_where_it_is_told
+                a_second_member_shares_and_gives_back
+                a_leaving_group_resumes_at_its_positions
+                members_on_threads_lose_nothing_and_double_nothing;
+        }
+    };
+}
+pub(crate) use conformance;
+
+mod groups;
+mod harness;
+mod records;
+mod topics;
+mod transactions;
+
+mod embedded;
+mod kafka;

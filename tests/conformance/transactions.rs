@@ -1,0 +1,147 @@
+//! Atomicity: whole transactions, fencing, and positions that go with the outputs.
+
+use heddle::log::{LogError, Start};
+use heddle_core::event::{Offset, TopicPartition};
+
+use crate::harness::{
+    Client, GLANCE, Harness, after, contents, options, partitions, record, record_at, text, texts, topic,
+};
+
+pub(crate) fn a_transaction_is_seen_whole_and_not_before_its_commit(harness: &dyn Harness) {
+    let log = harness.log();
+    let input = topic(harness, "input", 1);
+    let outputs: Vec<_> = ["a", "b", "c"].iter().map(|base| topic(harness, base, 2)).collect();
+    let id = harness.fresh_name("worker");
+    let mut member = log.join(&options(&harness.fresh_name("group"), &[&input], &id)).unwrap();
+    let all: Vec<_> = outputs.iter().flat_map(|topic| partitions(&*log, topic)).collect();
+    let from: Vec<_> = all.iter().map(|source| (source.clone(), Start::Beginning)).collect();
+    let mut reader = log.reader(&from).unwrap();
+    for source in &all {
+        for number in 0..20 {
+            member.send(record_at(&source.topic, source.partition.0, &format!("{number:02}"))).unwrap();
+        }
+    }
+    assert_eq!(reader.poll(GLANCE).unwrap(), []);
+    for topic in &outputs {
+        assert!(log.watermarks(topic).unwrap().iter().all(|mark| mark.high == Offset(0)));
+    }
+    member.commit(&[]).unwrap();
+    let expected: Vec<_> = (0..20).map(|number| format!("{number:02}")).collect();
+    for topic in &outputs {
+        let records = contents(&*log, topic);
+        for source in partitions(&*log, topic) {
+            let here: Vec<_> = records.iter().filter(|record| record.source == source).map(text).collect();
+            assert_eq!(here, expected, "{source}");
+        }
+    }
+}
+
+pub(crate) fn aborted_records_are_never_seen(harness: &dyn Harness) {
+    let log = harness.log();
+    let (input, output) = (topic(harness, "input", 1), topic(harness, "output", 2));
+    let id = harness.fresh_name("worker");
+    let mut member = log.join(&options(&harness.fresh_name("group"), &[&input], &id)).unwrap();
+    let mut expected = Vec::new();
+    for round in 0..5 {
+        for number in 0..10 {
+            member.send(record(&output, &number.to_string(), "aborted")).unwrap();
+        }
+        member.abort().unwrap();
+        for number in 0..10 {
+            let value = format!("{round}/{number}");
+            member.send(record(&output, &number.to_string(), &value)).unwrap();
+            expected.push(value);
+        }
+        member.commit(&[]).unwrap();
+    }
+    member.send(record(&output, "key", "never ended")).unwrap();
+    drop(member);
+    // A member that takes the id over ends what the last one left open.
+    log.join(&options(&harness.fresh_name("other"), &[&input], &id)).unwrap().leave().unwrap();
+    assert_eq!(texts(&contents(&*log, &output)), expected);
+}
+
+pub(crate) fn a_zombie_cannot_commit(harness: &dyn Harness) {
+    let log = harness.log();
+    let (input, output) = (topic(harness, "input", 1), topic(harness, "output", 1));
+    let options = options(&harness.fresh_name("group"), &[&input], &harness.fresh_name("worker"));
+    log.append(&[record(&input, "key", "in")]).unwrap();
+    let mut zombie = Client::join(&*log, &options);
+    let read = zombie.take(1);
+    zombie.member.send(record(&output, "key", "zombie")).unwrap();
+    let mut second = log.join(&options).unwrap();
+    let refused = zombie.member.commit(&after(&read));
+    assert!(matches!(refused, Err(LogError::Fenced(_))), "{refused:?}");
+    second.send(record(&output, "key", "second")).unwrap();
+    second.commit(&[]).unwrap();
+    assert_eq!(texts(&contents(&*log, &output)), ["second"]);
+    assert!(log.committed(&options.group, &partitions(&*log, &input)).unwrap().is_empty());
+}
+
+pub(crate) fn positions_and_outputs_commit_together(harness: &dyn Harness) {
+    let log = harness.log();
+    let (input, output) = (topic(harness, "input", 1), topic(harness, "output", 1));
+    let options = options(&harness.fresh_name("group"), &[&input], &harness.fresh_name("worker"));
+    let inputs: Vec<_> = (0..10).map(|number| record(&input, "key", &number.to_string())).collect();
+    log.append(&inputs[..5]).unwrap();
+
+    let mut client = Client::join(&*log, &options);
+    let first = client.take(5);
+    for record in &first {
+        client.member.send(crate::harness::record(&output, "key", &text(record))).unwrap();
+    }
+    client.member.abort().unwrap();
+    client.member.rewind().unwrap();
+    let again = client.take(5);
+    assert_eq!(first, again);
+    for record in &again {
+        client.member.send(crate::harness::record(&output, "key", &text(record))).unwrap();
+    }
+    client.member.commit(&after(&again)).unwrap();
+    client.member.rewind().unwrap();
+    client.nothing_comes();
+    client.member.leave().unwrap();
+
+    log.append(&inputs[5..]).unwrap();
+    let mut client = Client::join(&*log, &options);
+    assert_eq!(texts(&client.take(5)), ["5", "6", "7", "8", "9"]);
+    assert_eq!(texts(&contents(&*log, &output)), ["0", "1", "2", "3", "4"]);
+}
+
+pub(crate) fn a_member_that_vanished_leaves_no_trace(harness: &dyn Harness) {
+    let log = harness.log();
+    let (input, output) = (topic(harness, "input", 1), topic(harness, "output", 1));
+    let mut options = options(&harness.fresh_name("group"), &[&input], &harness.fresh_name("worker"));
+    // As a worker has it: the one that comes back need not wait until the group notices.
+    options.instance_id = Some(options.transactional_id.clone());
+    log.append(&[record(&input, "key", "one"), record(&input, "key", "two")]).unwrap();
+    for _ in 0..2 {
+        let mut client = Client::join(&*log, &options);
+        assert_eq!(texts(&client.take(2)), ["one", "two"]);
+        client.member.send(record(&output, "key", "vanished")).unwrap();
+        drop(client);
+    }
+    let mut client = Client::join(&*log, &options);
+    let records = client.take(2);
+    client.member.send(record(&output, "key", "came back")).unwrap();
+    client.member.commit(&after(&records)).unwrap();
+    assert_eq!(texts(&contents(&*log, &output)), ["came back"]);
+    let source = TopicPartition::new(input, 0);
+    assert_eq!(
+        log.committed(&options.group, std::slice::from_ref(&source)).unwrap()[&source],
+        records[1].offset.next()
+    );
+}
+
+pub(crate) fn a_refused_record_does_not_spoil_the_transaction(harness: &dyn Harness) {
+    let log = harness.log();
+    let (input, output) = (topic(harness, "input", 1), topic(harness, "output", 1));
+    let id = harness.fresh_name("worker");
+    let mut member = log.join(&options(&harness.fresh_name("group"), &[&input], &id)).unwrap();
+    member.send(record(&output, "key", "before")).unwrap();
+    let refused = member.send(record(&output, "key", &"x".repeat(1_200_000)));
+    assert!(matches!(refused, Err(LogError::RecordRefused(_))), "{refused:?}");
+    member.send(record(&output, "key", "after")).unwrap();
+    member.commit(&[]).unwrap();
+    assert_eq!(texts(&contents(&*log, &output)), ["after", "before"]);
+}
