@@ -37,6 +37,7 @@ macro_rules! conformance {
                 topics_are_listed_and_not_made_twice
                 what_is_not_there_is_named
                 reading_starts_where_it_is_told
+                a_waiting_poll_ends_when_records_come
                 watermarks_and_positions_are_told
                 everything_is_there_after_a_restart;
             groups:

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use heddle::log::{LogError, Start};
+use heddle::log::{LogError, Polled, Start};
 use heddle_core::event::{Offset, TopicPartition};
 
 use crate::harness::{
@@ -65,6 +65,28 @@ pub(crate) fn reading_starts_where_it_is_told(harness: &dyn Harness) {
     assert_eq!(read(1), ["5", "6"]);
     assert_eq!(read(2), ["2", "3", "4", "5", "6"]);
     assert!(reader.positions().unwrap().into_values().all(|position| position == Offset(7)));
+}
+
+pub(crate) fn a_waiting_poll_ends_when_records_come(harness: &dyn Harness) {
+    let log = harness.log();
+    let topic = topic(harness, "topic", 1);
+    let mut reader = log.reader(&[(TopicPartition::new(topic.as_str(), 0), Start::Beginning)]).unwrap();
+    let mut client =
+        Client::join_alone(&*log, &options(&harness.fresh_name("group"), &[&topic], &harness.fresh_name("worker")), 1);
+    std::thread::scope(|scope| {
+        let read = scope.spawn(|| (reader.poll(WAIT), Instant::now()));
+        let polled = scope.spawn(|| (client.poll(WAIT), Instant::now()));
+        // Both most likely wait by now; if one does not yet, the case asks less of it.
+        std::thread::sleep(GLANCE);
+        log.append(&[record(&topic, "key", "new")]).unwrap();
+        let appended = Instant::now();
+        let (records, at) = read.join().unwrap();
+        assert_eq!(texts(&records.unwrap()), ["new"]);
+        assert!(at.saturating_duration_since(appended) < WAIT / 3);
+        let (polled, at) = polled.join().unwrap();
+        assert!(matches!(polled, Polled::Records(records) if texts(&records) == ["new"]));
+        assert!(at.saturating_duration_since(appended) < WAIT / 3);
+    });
 }
 
 pub(crate) fn watermarks_and_positions_are_told(harness: &dyn Harness) {

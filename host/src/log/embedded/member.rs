@@ -39,8 +39,8 @@ impl EmbeddedMember {
         }
         let fenced = Arc::new(AtomicBool::new(false));
         let id = {
-            // No commit is under way while the older members are fenced: each is applied before, and its positions are read below, or
-            // refused.
+            // No commit is under way while the older members are fenced: each is applied before, and its positions
+            // are read below, or refused.
             let _order = shared.hold_commits();
             let mut state = lock(&shared.state);
             state.members_ever += 1;
@@ -129,9 +129,8 @@ impl Member for EmbeddedMember {
 
     fn commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
         let outgoing = std::mem::take(&mut self.outgoing);
-        alive(&self.fenced, &self.options)?;
         if outgoing.is_empty() && positions.is_empty() {
-            return Ok(());
+            return alive(&self.fenced, &self.options);
         }
         let mut by_partition = Vec::with_capacity(positions.len());
         for (source, position) in positions {

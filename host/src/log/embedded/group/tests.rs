@@ -88,6 +88,25 @@ fn a_replaced_member_hands_over_without_moving_others() {
     assert_eq!((&after[&4], &after[&2], &after[&3]), (&before[&1], &before[&2], &before[&3]));
 }
 
+/// Topics that different members read come together: number 3 of one topic is here, number 3 of the other there.
+#[test]
+fn topics_that_come_together_are_assigned_as_one() {
+    let mut group = Group::default();
+    group.join(1, None, topics(&[("t", 7)]), &[]);
+    for id in [2, 3] {
+        group.join(id, None, topics(&[("s", 5), ("t", 7)]), &[]);
+    }
+    group.join(4, None, topics(&[("t", 7)]), &[]);
+    group.leave(1);
+    group.leave(4);
+    let held = settle(&mut group);
+    assert_eq!(held.values().map(BTreeSet::len).sum::<usize>(), 12);
+    for held in held.values() {
+        let of = |topic: &str| held.iter().filter(|s| &*s.topic == topic).map(|s| s.partition.0).collect::<Vec<_>>();
+        assert!(of("s").iter().all(|number| of("t").contains(number)));
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Join(bool, Option<u8>),
