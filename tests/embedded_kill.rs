@@ -1,5 +1,5 @@
-//! The embedded log under `kill -9`: a process of its own commits transactions until it is killed, again and again, and after every
-//! kill the log holds whole transactions only, with their positions, and all that were acknowledged.
+//! The embedded log under `kill -9`: a process of its own commits transactions until it is killed, again and again,
+//! and after every kill the log holds whole transactions only, with their positions, and all that were acknowledged.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -29,8 +29,8 @@ fn committed(log: &EmbeddedLog) -> u64 {
     positions.get(&source).map_or(0, |position| position.0.unsigned_abs())
 }
 
-/// The child: commits until it is killed, and says so after each commit. Now and then two large values meet in one of the store's pages,
-/// which it then writes to a file of its own.
+/// The child: commits until it is killed, and says so after each commit. Now and then two large values meet in one of
+/// the store's pages, which it then writes to a file of its own.
 #[test]
 #[ignore = "only runs as a child of the test below"]
 fn child() {
@@ -92,7 +92,8 @@ fn read(log: &EmbeddedLog, source: TopicPartition) -> Vec<String> {
     }
 }
 
-/// Runs the child until it has acknowledged `acknowledged_min` transactions and a moment more; returns the last acknowledged.
+/// Runs the child until it has acknowledged `acknowledged_min` transactions and a moment more; returns the last
+/// acknowledged.
 fn run_and_kill(folder: &Path, acknowledged_min: u64, moment: Duration) -> u64 {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "child", "--nocapture"])

@@ -210,7 +210,7 @@ fn bytes_that_are_no_value_never_reach_the_component() {
     let cut = good[..good.len() - 1].to_vec();
     let mut longer = good.clone();
     longer.push(0);
-    let mut stranger = good.clone();
+    let mut stranger = good;
     stranger[4] = 77;
     let details = [
         bench.set_aside(None, "null-value"),

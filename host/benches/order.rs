@@ -56,7 +56,9 @@ fn decode_by_apache_avro(bencher: Bencher<'_, '_>) {
     let schema = schema();
     let bytes = order(&schema);
     let reference = apache_avro::Schema::parse_str(schema.json()).unwrap();
-    bencher.bench(|| apache_avro::from_avro_datum(&reference, &mut black_box(bytes.as_slice()), Some(&reference)).unwrap());
+    bencher.bench(|| {
+        apache_avro::from_avro_datum(&reference, &mut black_box(bytes.as_slice()), Some(&reference)).unwrap()
+    });
 }
 
 struct Known(BTreeMap<WriterId, Arc<Schema>>);

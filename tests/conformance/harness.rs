@@ -19,7 +19,8 @@ pub(crate) trait Harness {
     /// The log.
     fn log(&self) -> Arc<dyn Log>;
 
-    /// The log as a process sees it that starts again on the same data. The case has dropped all else that it had from the log.
+    /// The log as a process sees it that starts again on the same data. The case has dropped all else that it had
+    /// from the log.
     fn reopen(&self) -> Arc<dyn Log>;
 
     /// A name for a topic, a group or a transactional id that no other case uses.
@@ -87,8 +88,8 @@ pub(crate) fn partitions(log: &dyn Log, topic: &str) -> Vec<TopicPartition> {
 
 const END: &str = "end of the case";
 
-/// All that a topic holds, in the order it was read. Appends a mark to each partition and reads up to it, so that nothing is missed and
-/// nothing waited for in vain; the marks are left out here, but they stay in the topic.
+/// All that a topic holds, in the order it was read. Appends a mark to each partition and reads up to it, so that
+/// nothing is missed and nothing waited for in vain; the marks are left out here, but they stay in the topic.
 pub(crate) fn contents(log: &dyn Log, topic: &str) -> Vec<Record> {
     let sources = partitions(log, topic);
     let mark = |source: &TopicPartition| NewRecord {

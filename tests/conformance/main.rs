@@ -57,3 +57,4 @@ mod topics;
 mod transactions;
 
 mod embedded;
+mod kafka;

@@ -133,7 +133,8 @@ impl Run {
             lines.add(ProgressBar::new_spinner().with_style(style.clone()).with_prefix(name.clone()))
         };
         let bars = running.progress.iter().map(bar).collect::<Vec<_>>();
-        while !stop.load(Ordering::Relaxed) && !running.ended() && !(self.until_idle && running.idle_for(IDLE)) {
+        let done = || stop.load(Ordering::Relaxed) || running.ended() || (self.until_idle && running.idle_for(IDLE));
+        while !done() {
             for ((_, progress), bar) in running.progress.iter().zip(&bars) {
                 let counts = progress.snapshot();
                 let commit = counts.last_commit.as_secs_f64() * 1_000.0;

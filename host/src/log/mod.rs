@@ -43,6 +43,12 @@ pub trait Log: Send + Sync {
     /// Reads partitions from given positions, without a group. Only committed records are seen.
     fn reader(&self, from: &[(TopicPartition, Start)]) -> Result<Box<dyn Reader>, LogError>;
 
+    /// Drops what retention and compaction no longer keep, as of `now`. The runtime calls it every minute. Brokers do this by themselves, so
+    /// it does nothing unless the log lives in this process.
+    fn upkeep(&self, _now: Timestamp) -> Result<(), LogError> {
+        Ok(())
+    }
+
     /// Joins a consumer group with a transactional producer of its own.
     fn join(&self, options: &MemberOptions) -> Result<Box<dyn Member>, LogError>;
 }

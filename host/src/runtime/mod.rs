@@ -9,7 +9,7 @@ pub use worker::CommitPolicy;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heddle_core::batch::OpenBatch;
 use heddle_core::event::Topic;
@@ -23,6 +23,9 @@ use crate::log::{Log, LogError, MemberOptions, Start};
 const REJOIN_WAIT: Duration = Duration::from_millis(500);
 /// The most records of one poll.
 const BATCH_RECORDS_MAX: usize = 1_000;
+
+/// How often the log is asked to drop what it need not keep any more.
+const UPKEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// A component to run.
 pub struct Service {
@@ -40,6 +43,7 @@ pub struct Service {
 pub struct Running {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<Result<(), LogError>>>,
+    upkeep: Option<JoinHandle<()>>,
     /// Each component's progress, by its full name.
     pub progress: Vec<(String, Arc<Progress>)>,
 }
@@ -54,7 +58,7 @@ pub fn start(
     services: Vec<Service>,
     commit: CommitPolicy,
 ) -> Result<Running, LogError> {
-    let mut running = Running { stop: Arc::default(), threads: vec![], progress: vec![] };
+    let mut running = Running { stop: Arc::default(), threads: vec![], upkeep: None, progress: vec![] };
     for service in services {
         let progress = Arc::new(Progress::default());
         running.progress.push((service.task.component.to_string(), progress.clone()));
@@ -74,7 +78,24 @@ pub fn start(
             running.threads.push(spawned.map_err(|e| LogError::Fatal(format!("cannot start a worker: {e}")))?);
         }
     }
+    let (log, stop) = (log.clone(), running.stop.clone());
+    let upkeep = thread::Builder::new().name("upkeep".to_owned()).spawn(move || upkeep(log.as_ref(), &stop));
+    running.upkeep = Some(upkeep.map_err(|e| LogError::Fatal(format!("cannot start a thread: {e}")))?);
     Ok(running)
+}
+
+/// Lets the log drop what it need not keep, until the host stops. A failure is told and tried again.
+fn upkeep(log: &dyn Log, stop: &AtomicBool) {
+    let mut next = Instant::now() + UPKEEP_EVERY;
+    while !stop.load(Ordering::Relaxed) {
+        thread::park_timeout(UPKEEP_EVERY);
+        if Instant::now() >= next {
+            next = Instant::now() + UPKEEP_EVERY;
+            if let Err(error) = log.upkeep(crate::log::now()) {
+                tracing::warn!("the log's upkeep failed: {error}");
+            }
+        }
+    }
 }
 
 impl Running {
@@ -96,6 +117,11 @@ impl Running {
     /// The first error for which a worker could not go on.
     pub fn stop(self) -> Result<(), LogError> {
         self.stop.store(true, Ordering::Relaxed);
+        if let Some(upkeep) = self.upkeep {
+            upkeep.thread().unpark();
+            // It has nothing to say; a panic in it was printed.
+            let _ = upkeep.join();
+        }
         let mut first = Ok(());
         for thread in self.threads {
             let ended = thread.join().unwrap_or_else(|_| Err(LogError::Fatal("a worker panicked".to_owned())));

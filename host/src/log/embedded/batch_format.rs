@@ -17,8 +17,8 @@
 //!  varint: LEB128 of a u64.   bytes?: varint 0 for null, else varint length + 1 and the bytes
 //! ```
 //!
-//! The base offset is the store's key, so a batch can be encoded before its place is known. Records are decoded one by one, and
-//! keys and values are slices of the batch, not copies. Never panics on bytes that are not a batch.
+//! The base offset is the store's key, so a batch can be encoded before its place is known. Records are decoded one
+//! by one, and keys and values are slices of the batch, not copies. Never panics on bytes that are not a batch.
 
 use bytes::Bytes;
 use heddle_core::event::{Header, Timestamp};

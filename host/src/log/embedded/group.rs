@@ -7,10 +7,10 @@
 //!                              owned by B <────────────────────────────────── ┘ next_change() of B
 //! ```
 //!
-//! Cooperative: only what moves is revoked, and the new owner gets a partition after the old one let go of it. The unit that is
-//! assigned is a partition *number*: members that consume the same topics get that number of all of them, because a task keeps
-//! state by number. Counts differ by one at most, what a member has it keeps where possible, and the result depends on nothing
-//! but the order of the calls. Pure: no lock, no clock, no store.
+//! Cooperative: only what moves is revoked, and the new owner gets a partition after the old one let go of it. The
+//! unit that is assigned is a partition *number*: members that consume the same topics get that number of all of
+//! them, because a task keeps state by number. Counts differ by one at most, what a member has it keeps where
+//! possible, and the result depends on nothing but the order of the calls. Pure: no lock, no clock, no store.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -49,7 +49,8 @@ pub(super) enum Change {
 }
 
 impl Group {
-    /// Adds a member that consumes `topics` (name and number of partitions). It takes over from the members in `replaced`.
+    /// Adds a member that consumes `topics` (name and number of partitions). It takes over from the members in
+    /// `replaced`.
     pub(super) fn join(
         &mut self,
         id: MemberId,
@@ -177,7 +178,8 @@ fn share(numbers: i32, mut wishes: Vec<Wish>) -> BTreeMap<i32, MemberId> {
     let mut extra = count % wishes.len().max(1);
     let most = least + usize::from(extra > 0);
     wishes.sort_by_key(|wish| (!wish.new, wish.id));
-    // Two may wish for one number: a newcomer and its holder, or holders of different topics that are assigned together from now on.
+    // Two may wish for one number: a newcomer and its holder, or holders of different topics that are assigned
+    // together from now on.
     let mut claimed = BTreeSet::new();
     for wish in &mut wishes {
         let bound = if wish.new { most } else { count };

@@ -1,9 +1,9 @@
 //! Upkeep: retention and compaction. Called now and then by the runtime; the time is an argument.
 //!
-//! Retention drops whole batches from the front and moves the low watermark. Compaction keeps the newest record of each key where
-//! it is: offsets never change, holes are left, and the newest batch of a partition is never touched. Both work below the high
-//! watermark only, beside running commits, and each step leaves the log as valid as it was: older records of a key always go
-//! before the tombstone that outlives them.
+//! Retention drops whole batches from the front and moves the low watermark. Compaction keeps the newest record of
+//! each key where it is: offsets never change, holes are left, and the newest batch of a partition is never touched.
+//! Both work below the high watermark only, beside running commits, and each step leaves the log as valid as it was:
+//! older records of a key always go before the tombstone that outlives them.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -213,7 +213,8 @@ impl Sizes {
 }
 
 impl Compacted {
-    /// Whether as much was written since as was left then (so that each record is read a bounded number of times), or a tombstone is due.
+    /// Whether as much was written since as was left then (so that each record is read a bounded number of times), or
+    /// a tombstone is due.
     fn worthwhile(&self, high: Offset, now: Timestamp) -> bool {
         let fresh = high.0 - self.high.0;
         (fresh > 0 && fresh >= self.records) || self.due.is_some_and(|due| due <= now.0)

@@ -39,8 +39,8 @@ impl EmbeddedMember {
         }
         let fenced = Arc::new(AtomicBool::new(false));
         let id = {
-            // No commit is under way while the older members are fenced: each is applied before, and its positions are read below, or
-            // refused.
+            // No commit is under way while the older members are fenced: each is applied before, and its positions
+            // are read below, or refused.
             let _order = shared.hold_commits();
             let mut state = lock(&shared.state);
             state.members_ever += 1;

@@ -1,5 +1,5 @@
-//! The embedded log: durable, on sled, in this process. For the first run, development and tests; several workers share it. It is not
-//! for several hosts: one process owns the folder.
+//! The embedded log: durable, on sled, in this process. For the first run, development and tests; several workers
+//! share it. It is not for several hosts: one process owns the folder.
 //!
 //! ```text
 //!  mod      EmbeddedLog, the face               group    who reads which partitions (pure)
@@ -55,14 +55,16 @@ pub struct EmbeddedLog(Arc<Shared>);
 impl EmbeddedLog {
     /// Opens the log below `folder`, or makes it.
     ///
-    /// Fails with [`LogError::Unreachable`] if another process owns the folder or it cannot be read, and with [`LogError::Fatal`] if
-    /// what it holds is damaged or from a newer Heddle. The folder is free again when all clones, members and readers are dropped.
+    /// Fails with [`LogError::Unreachable`] if another process owns the folder or it cannot be read, and with
+    /// [`LogError::Fatal`] if what it holds is damaged or from a newer Heddle. The folder is free again when all
+    /// clones, members and readers are dropped.
     #[expect(clippy::needless_pass_by_value, reason = "options are handed over, as everywhere")]
     pub fn open(folder: &Path, options: EmbeddedOptions) -> Result<Self, LogError> {
         Ok(Self(Arc::new(Shared::open(folder, options.cache_bytes)?)))
     }
 
-    /// Applies retention and compaction as of `now`. To be called now and then, from any one thread; commits go on meanwhile.
+    /// Applies retention and compaction as of `now`. To be called now and then, from any one thread; commits go on
+    /// meanwhile.
     pub fn maintain(&self, now: Timestamp) -> Result<Maintained, LogError> {
         self.0.maintain(now)
     }
@@ -80,6 +82,12 @@ impl Log for EmbeddedLog {
 
     fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
         self.0.create_topic(spec)
+    }
+
+    fn upkeep(&self, now: Timestamp) -> Result<(), LogError> {
+        let done = self.maintain(now)?;
+        tracing::debug!(batches = done.batches_dropped, records = done.records_removed, "upkeep of the embedded log");
+        Ok(())
     }
 
     fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError> {

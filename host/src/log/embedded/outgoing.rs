@@ -9,8 +9,9 @@ use super::store::PartitionId;
 use super::topic::TopicMeta;
 use crate::log::{LogError, now};
 
-/// A batch that would grow beyond this, in bytes, is closed and another one begun, in the same transaction: a reader never has to
-/// load more than this for one record, and sled keeps its pages in its log (see `store`). A larger record is a batch of its own.
+/// A batch that would grow beyond this, in bytes, is closed and another one begun, in the same transaction: a reader
+/// never has to load more than this for one record, and sled keeps its pages in its log (see `store`). A larger
+/// record is a batch of its own.
 pub(super) const BATCH_BYTES_MAX: usize = 48 << 10;
 
 /// What a transaction wrote so far.

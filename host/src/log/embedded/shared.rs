@@ -5,8 +5,9 @@
 //!  sync():   one thread flushes for all that applied so far (group commit) ──> publish: high watermarks move, readers wake
 //! ```
 //!
-//! Readers see nothing beyond the high watermarks, so nothing is visible before it is durable. Only committed data is ever
-//! stored, so there is nothing aborted to skip. Locks are taken in the order `order`, `state`; neither is held during a flush.
+//! Readers see nothing beyond the high watermarks, so nothing is visible before it is durable. Only committed data is
+//! ever stored, so there is nothing aborted to skip. Locks are taken in the order `order`, `state`; neither is held
+//! during the flush of a commit.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
@@ -175,8 +176,9 @@ impl Shared {
         lock(&self.state).bounds.get(&partition).copied().unwrap_or(unknown)
     }
 
-    /// Writes records and positions as one transaction: durable and visible when this returns. `guard` may still refuse; from then on
-    /// nobody can fence the writer before the write is applied. Returns the base offset in each partition written.
+    /// Writes records and positions as one transaction: durable and visible when this returns. `guard` may still
+    /// refuse; from then on nobody can fence the writer before the write is applied. Returns the base offset in each
+    /// partition written.
     pub(super) fn write(
         &self,
         outgoing: Outgoing,

@@ -8,8 +8,8 @@
 //!  g <length u16> <group> <topic id> <partition>  -> i64: committed position
 //! ```
 //!
-//! All numbers in keys are big endian, so batches of a partition lie in the order of their offsets. Everything is in one tree,
-//! because a sled batch is atomic within a tree: a transaction is all there after a crash or not at all.
+//! All numbers in keys are big endian, so batches of a partition lie in the order of their offsets. Everything is in
+//! one tree, because a sled batch is atomic within a tree: a transaction is all there after a crash or not at all.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -26,7 +26,8 @@ use crate::log::LogError;
 const LAYOUT_VERSION: u32 = 1;
 
 /// sled writes a page larger than a quarter of this as a file of its own, which it does not sync. Batches of at most
-/// [`BATCH_BYTES_MAX`](super::outgoing::BATCH_BYTES_MAX), up to 17 a page, stay below; only larger single records cross it.
+/// [`BATCH_BYTES_MAX`](super::outgoing::BATCH_BYTES_MAX), up to 17 a page, stay below; only larger single records
+/// cross it.
 const SEGMENT_BYTES: usize = 4 << 20;
 
 /// One partition, as keys name it.
@@ -151,8 +152,8 @@ impl Store {
 
     /// Makes everything applied so far durable.
     ///
-    /// sled's flush writes its buffers and calls `sync_file_range`, which neither records the file's new length nor empties the
-    /// disk's cache, and it never syncs the files of large pages. So both are synced here.
+    /// sled's flush writes its buffers and calls `sync_file_range`, which neither records the file's new length nor
+    /// empties the disk's cache, and it never syncs the files of large pages. So both are synced here.
     pub(super) fn flush(&self) -> Result<(), LogError> {
         self.tree.flush().map_err(|error| damaged(&error))?;
         self.sync_files().map_err(|error| LogError::Fatal(format!("the embedded log cannot be made durable: {error}")))

@@ -1,4 +1,5 @@
-//! What a topic is called and how it is kept: Kafka's rule for names, and the topic options that the embedded log honours.
+//! What a topic is called and how it is kept: Kafka's rule for names, and the topic options that the embedded log
+//! honours.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -14,9 +14,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use heddle_core::event::{NewRecord, Offset, Record, TopicPartition};
+use rdkafka::Offset as RdOffset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::super::{LogError, Member, MemberOptions, Polled};
+use super::super::{LogError, Member, MemberOptions, Polled, Start};
 use super::cluster::Cluster;
 use super::errors::{consumer_error, request_error};
 use super::producer::TransactionalProducer;
@@ -24,13 +26,17 @@ use super::rebalance::{Rebalance, Rebalances};
 use super::record::{TopicNames, list_of, positions_list, record_of, source_of};
 use super::report::Report;
 
+/// How long the committed positions may take.
+const POSITIONS_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a seek may take.
 const SEEK_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A member of a group on Kafka. Leaves the group when dropped (a static member keeps its place until the session times out).
 pub(super) struct KafkaMember {
+    cluster: Arc<Cluster>,
     consumer: BaseConsumer<Rebalances>,
     producer: TransactionalProducer,
+    start: Start,
     batch_records_max: usize,
     names: TopicNames,
     /// Where to go back to after an abort: the last commit of this member, or else the first record that it was handed.
@@ -55,15 +61,17 @@ impl KafkaMember {
         for topic in &options.topics {
             cluster.partitions(topic)?;
         }
-        let producer = TransactionalProducer::new(cluster, &options.transactional_id)?;
+        let producer = TransactionalProducer::new(Arc::clone(&cluster), &options.transactional_id)?;
         let context = Rebalances::new(Report::new(format!("member of {}", options.group)));
         let consumer: BaseConsumer<Rebalances> =
             config.create_with_context(context).map_err(|error| request_error(&error, &what))?;
         let topics: Vec<&str> = options.topics.iter().map(AsRef::as_ref).collect();
         consumer.subscribe(&topics).map_err(|error| LogError::Invalid(format!("{what}: {error}")))?;
         Ok(Self {
+            cluster,
             consumer,
             producer,
+            start: options.start,
             batch_records_max: options.batch_records_max,
             names: TopicNames::default(),
             resume: BTreeMap::new(),
@@ -78,9 +86,14 @@ impl KafkaMember {
         while let Some(change) = self.consumer.context().take() {
             match change {
                 Rebalance::Assign(partitions) => {
-                    self.consumer
-                        .incremental_assign(&list_of(&partitions))
-                        .map_err(|error| assignment_failed(&error))?;
+                    let list = match self.starts(&partitions) {
+                        Ok(list) => list,
+                        Err(error) => {
+                            self.consumer.context().put_back(Rebalance::Assign(partitions));
+                            return Err(error);
+                        }
+                    };
+                    self.consumer.incremental_assign(&list).map_err(|error| assignment_failed(&error))?;
                     if !partitions.is_empty() {
                         self.assigned.extend(partitions.iter().cloned());
                         return Ok(Some(Polled::Assigned(partitions)));
@@ -101,6 +114,29 @@ impl KafkaMember {
             }
         }
         Ok(None)
+    }
+
+    /// The partitions with the positions to start at; where none is given, librdkafka takes the committed one or the beginning.
+    ///
+    /// It would look for the end only some time after the assignment, and miss what was written in between.
+    fn starts(&self, partitions: &[TopicPartition]) -> Result<TopicPartitionList, LogError> {
+        let mut list = list_of(partitions);
+        if self.start == Start::End && !partitions.is_empty() {
+            let committed = self
+                .consumer
+                .committed_offsets(list_of(partitions), POSITIONS_TIME_MAX)
+                .map_err(|error| request_error(&error, "asking for the committed positions"))?;
+            let known = committed.to_topic_map();
+            for partition in partitions {
+                let place = (partition.topic.to_string(), partition.partition.0);
+                if !matches!(known.get(&place), Some(RdOffset::Offset(_))) {
+                    let end = self.cluster.bounds(&partition.topic, partition.partition)?.high;
+                    list.set_partition_offset(&partition.topic, partition.partition.0, RdOffset::Offset(end.0))
+                        .map_err(|error| assignment_failed(&error))?;
+                }
+            }
+        }
+        Ok(list)
     }
 
     fn hold(&mut self, partitions: &[TopicPartition]) {

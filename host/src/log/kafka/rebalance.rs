@@ -47,6 +47,11 @@ impl Rebalances {
         lock(&self.waiting).pop_front()
     }
 
+    /// Takes back a change that could not be answered: it is the next one again.
+    pub(super) fn put_back(&self, change: Rebalance) {
+        lock(&self.waiting).push_front(change);
+    }
+
     /// From now on every change is agreed to at once: the consumer is about to be closed, which waits for its last revocation.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
