@@ -8,10 +8,13 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use bytes::Bytes;
 use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use heddle::log::kafka::KafkaLog;
 use heddle::log::{Log, Start};
-use heddle_core::event::{Record, TopicPartition};
+use heddle::registry::{Embedded, Registry};
+use heddle_contract::schema::{json, parse};
+use heddle_core::event::{NewRecord, Partition, Record, TopicPartition};
 use heddle_fixtures::kafka::Kafka;
 use serde_json::Value;
 
@@ -174,6 +177,78 @@ fn killed_hosts_lose_nothing_and_double_nothing_on_the_embedded_log() {
 fn killed_hosts_lose_nothing_and_double_nothing_on_kafka() {
     let broker = Kafka::start();
     kill_again_and_again(&App::kafka(&broker));
+}
+
+fn record(key: Option<&str>, value: Option<Vec<u8>>) -> NewRecord {
+    let key = key.map(|key| Bytes::from(key.to_owned()));
+    let (partition, value) = (Some(Partition(0)), value.map(Bytes::from));
+    NewRecord { topic: "orders.created".into(), partition, timestamp: None, key, value, headers: vec![] }
+}
+
+/// An order by a newer version of the schema, which the component was not built with.
+fn newer_order(registry: &dyn Registry) -> Vec<u8> {
+    let mut newer: Value = serde_json::from_str(
+        &std::fs::read_to_string(quickstart().join("contracts/orders.created-value.avsc")).unwrap(),
+    )
+    .unwrap();
+    let field = serde_json::json!({"name": "discountCode", "type": ["null", "string"], "default": null});
+    newer["fields"].as_array_mut().unwrap().insert(0, field);
+    let id = registry.register("orders.created-value", &newer.to_string()).unwrap();
+    let order = serde_json::json!({"discountCode": "SPRING", "orderId": "O-newer", "customerId": "C-1", "orderDate": 0, "totalAmount": 2.5,
+        "items": [{"productId": "P-1", "quantity": 1, "price": 2.5}]});
+    let mut bytes = [[0].as_slice(), &id.0.to_be_bytes()].concat();
+    json::encode(&parse("newer", &newer.to_string()).unwrap(), &order, &mut bytes).unwrap();
+    bytes
+}
+
+/// Garbage of every kind, and a good order of a newer schema behind it on the same partition.
+fn garbage_does_not_stop_the_partition(app: &App) {
+    app.build();
+    app.ok(&["topics", "create", "orders.created", "--partitions", "4", "--option", "max.message.bytes=8388608"]);
+    let registry = Embedded::open(&app.data.path().join("registry")).unwrap();
+    let newer = newer_order(&registry);
+    drop(registry);
+    let cut = newer[..newer.len() - 3].to_vec();
+    let garbage = [
+        record(None, Some(b"no avro at all".to_vec())),
+        record(Some("k"), Some([0, 0, 0, 3, 231, 1, 2].to_vec())),
+        record(Some("k"), Some(cut)),
+        record(Some("k"), None),
+        record(Some("k"), Some(vec![0; 5 << 20])),
+    ];
+    let log = app.log();
+    log.append(&garbage).unwrap();
+    log.append(&[record(None, Some(newer))]).unwrap();
+    drop(log);
+    let counts: Value = serde_json::from_str(&app.ok(&["run", "--until-idle", "--json"])).unwrap();
+    assert_eq!((&counts["in"], &counts["out"], &counts["failed"]), (&6.into(), &1.into(), &5.into()));
+    assert_eq!(app.order_ids("orders.accepted"), ["O-newer"]);
+    let letters = app.records("quickstart.intake.dlq").into_values().flatten().collect::<Vec<_>>();
+    let header = |record: &Record, name: &str| {
+        let header = record.headers.iter().find(|header| header.name == name).unwrap();
+        String::from_utf8(header.value.clone().unwrap().to_vec()).unwrap()
+    };
+    let mut told =
+        letters.iter().map(|r| (header(r, "heddle-offset"), header(r, "heddle-reason"), r)).collect::<Vec<_>>();
+    told.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(
+        told.iter().map(|(_, reason, _)| reason.as_str()).collect::<Vec<_>>(),
+        ["decode", "decode", "decode", "null-value", "too-large"]
+    );
+    for ((_, _, letter), original) in told.iter().zip(&garbage) {
+        assert!(letter.key == original.key && letter.value == original.value, "a dead letter is what came in");
+    }
+}
+
+#[test]
+fn garbage_does_not_stop_the_partition_of_the_embedded_log() {
+    garbage_does_not_stop_the_partition(&App::embedded());
+}
+
+#[test]
+fn garbage_does_not_stop_the_partition_of_kafka() {
+    let broker = Kafka::start();
+    garbage_does_not_stop_the_partition(&App::kafka(&broker));
 }
 
 #[test]
