@@ -40,6 +40,8 @@ impl App {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_heddle"));
         command.args(arguments).arg("--app").arg(quickstart()).env("HEDDLE_APP_DATA", self.data.path());
+        // Tests run beside each other: none may take the default port.
+        command.env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
         if let Some(bootstrap) = &self.bootstrap {
             command.env("HEDDLE_LOG_BOOTSTRAP", bootstrap);
         }
@@ -256,7 +258,16 @@ fn a_host_that_is_told_to_stop_commits_and_exits_0() {
     let app = App::embedded();
     app.build();
     let host = app.command(&["run", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(Duration::from_secs(1));
+    let running = (0..300).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        let output = app.run(&["status", "--json"]);
+        output.status.success().then(|| serde_json::from_slice::<Value>(&output.stdout).unwrap())
+    });
+    let status = running.expect("a host that tells its status");
+    assert_eq!(
+        (&status["component"], &status["in"], &status["lag"]),
+        (&"quickstart.intake".into(), &0.into(), &0.into())
+    );
     let told = Command::new("kill").arg(host.id().to_string()).status().unwrap();
     assert!(told.success());
     let ended = host.wait_with_output().unwrap();
@@ -291,6 +302,12 @@ fn wrong_use_says_what_where_and_what_to_do() {
     tell(app.run(&["consume", "orders.created", "--from", "yesterday"]));
     tell(app.command(&["topics", "list"]).env("HEDDLE_LOG_BOOTSTRAP", "127.0.0.1:1").output().unwrap());
     tell(app.command(&["run"]).env("HEDDLE_REGISTRY_URL", "http://127.0.0.1:1").output().unwrap());
+    tell(app.run(&["status"]));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().to_string();
+    let output = app.command(&["run"]).env("HEDDLE_ADMIN_LISTEN", &port).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap().replace(&port, "TAKEN");
+    tell(Output { stderr: text.into_bytes(), ..output });
     tell(app.command(&["run"]).env("HEDDLE_COMMIT_INTERVALL", "1s").output().unwrap());
     tell(Command::new(env!("CARGO_BIN_EXE_heddle")).args(["run", "--app", "nowhere"]).output().unwrap());
     insta::assert_snapshot!(told);

@@ -1,5 +1,6 @@
 //! Heddle as a library: what the binary `heddle` is made of.
 
+pub mod admin;
 pub mod build;
 pub mod cli;
 pub mod guest;

@@ -14,7 +14,9 @@ use heddle_core::task::Task;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::build::build_one;
+use super::status::address_file;
 use super::{app, open};
+use crate::admin::{self, Watched};
 use crate::build::cache_folder;
 use crate::guest::{Component, Engine, Schemas, WriterId, WriterIds};
 use crate::log::{Log, TopicSpec};
@@ -55,11 +57,31 @@ impl Run {
         let stop = stop_signal()?;
         let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry));
         let commit = CommitPolicy { interval: app.commit.interval, records_max: app.commit.records_max.into() };
+        let consumed =
+            services.iter().map(|s| s.component.manifest().consumes.keys().cloned().collect()).collect::<Vec<_>>();
         let started = Instant::now();
         let running = runtime::start(&log, &schemas, services, commit)?;
+        let watched = running.progress.iter().zip(consumed).map(|((name, progress), topics)| Watched {
+            name: name.clone(),
+            topics,
+            progress: progress.clone(),
+        });
+        let address_file = address_file(folder, &app);
+        let served = admin::serve(app.admin.listen, log.clone(), watched.collect()).map_err(anyhow::Error::from);
+        let told = served.and_then(|address| {
+            std::fs::create_dir_all(folder.join(&app.data))?;
+            std::fs::write(&address_file, address.to_string())
+                .with_context(|| format!("cannot write {}", address_file.display()))
+        });
+        if let Err(error) = told {
+            running.stop()?;
+            return Err(error);
+        }
         self.watch(&running, &stop);
         let progress = running.progress.clone();
         let ended = running.stop();
+        // It may be gone already; the next host writes its own.
+        let _ = std::fs::remove_file(&address_file);
         for (name, progress) in progress {
             let counts = progress.snapshot();
             if self.json {

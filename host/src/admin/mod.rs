@@ -1,0 +1,136 @@
+//! The HTTP API of a running host: what it is doing.
+//!
+//! ```text
+//!  GET /health   200 while it runs
+//!  GET /status   what each component did so far, and how far behind it is
+//! ```
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use heddle_core::event::TopicPartition;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::log::{Log, LogError};
+use crate::runtime::Progress;
+
+/// Why the API does not run.
+#[derive(Debug, Error)]
+pub enum AdminError {
+    /// The address cannot be had.
+    #[error(
+        "the admin API cannot listen: {cause}\n  where: {listen}\n  what to do: stop what uses the port, or set another [admin] listen (or HEDDLE_ADMIN_LISTEN); port 0 takes a free one"
+    )]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// The server does not start.
+    #[error("the admin API does not start: {0}")]
+    Start(std::io::Error),
+}
+
+/// A component, as the API tells of it.
+pub struct Watched {
+    /// Its full name: its consumer group.
+    pub name: String,
+    /// The topics it consumes.
+    pub topics: Vec<String>,
+    /// What it did so far.
+    pub progress: Arc<Progress>,
+}
+
+/// One component's status.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ComponentStatus {
+    /// Its full name.
+    pub component: String,
+    /// Records taken from the input since the host started.
+    #[serde(rename = "in")]
+    pub records: u64,
+    /// Records emitted.
+    #[serde(rename = "out")]
+    pub emitted: u64,
+    /// Records set aside in the dead-letter topic.
+    pub failed: u64,
+    /// Transactions committed.
+    pub commits: u64,
+    /// How long the last commit took, in milliseconds.
+    pub commit_ms: f64,
+    /// Offsets between the group's committed positions and the ends of its partitions.
+    pub lag: i64,
+}
+
+struct Shared {
+    log: Arc<dyn Log>,
+    components: Vec<Watched>,
+}
+
+/// Serves the API from a thread of its own until the process ends. Returns the address it got.
+///
+/// # Errors
+/// If the address is taken or cannot be had, or no thread can be started.
+pub fn serve(listen: SocketAddr, log: Arc<dyn Log>, components: Vec<Watched>) -> Result<SocketAddr, AdminError> {
+    let failed = |cause| AdminError::Listen { listen, cause };
+    let listener = TcpListener::bind(listen).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let shared = Arc::new(Shared { log, components });
+    let router =
+        Router::new().route("/health", get(|| async { "ok" })).route("/status", get(status)).with_state(shared);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AdminError::Start)?;
+    let serve = move || {
+        runtime.block_on(async {
+            let served = match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => axum::serve(listener, router).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = served {
+                tracing::error!("the admin API ended: {error}");
+            }
+        });
+    };
+    std::thread::Builder::new().name("admin".to_owned()).spawn(serve).map_err(AdminError::Start)?;
+    Ok(address)
+}
+
+async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<ComponentStatus>>, (StatusCode, String)> {
+    // The log's calls block.
+    let asked =
+        tokio::task::spawn_blocking(move || shared.components.iter().map(|c| status_of(&*shared.log, c)).collect());
+    let answered: Result<Vec<_>, LogError> =
+        asked.await.map_err(|e| (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
+    answered.map(Json).map_err(|e| (StatusCode::SERVICE_UNAVAILABLE, e.to_string()))
+}
+
+fn status_of(log: &dyn Log, component: &Watched) -> Result<ComponentStatus, LogError> {
+    let mut ends = BTreeMap::new();
+    for topic in &component.topics {
+        for bounds in log.watermarks(topic)? {
+            ends.insert(TopicPartition::new(topic.as_str(), bounds.partition.0), bounds);
+        }
+    }
+    let positions = log.committed(&component.name, &ends.keys().cloned().collect::<Vec<_>>())?;
+    let behind = ends.iter().map(|(partition, bounds)| {
+        let position = positions.get(partition).map_or(bounds.low.0, |position| position.0.max(bounds.low.0));
+        (bounds.high.0 - position).max(0)
+    });
+    let counts = component.progress.snapshot();
+    Ok(ComponentStatus {
+        component: component.name.clone(),
+        records: counts.records,
+        emitted: counts.emitted,
+        failed: counts.dead_lettered,
+        commits: counts.commits,
+        commit_ms: counts.last_commit.as_secs_f64() * 1_000.0,
+        lag: behind.sum(),
+    })
+}

@@ -1,0 +1,61 @@
+//! `heddle status`: what the app's running host does.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use heddle_contract::manifest::App;
+
+use super::app;
+use crate::admin::ComponentStatus;
+
+/// How long a host may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Print what the running host's components did so far, and how far behind they are.
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Where a host leaves the address that it got.
+pub(super) fn address_file(folder: &Path, app: &App) -> PathBuf {
+    folder.join(&app.data).join("admin-address")
+}
+
+impl Status {
+    pub(super) fn run(&self, folder: &Path) -> Result<()> {
+        let app = app::read(folder)?;
+        // A host with port 0 says which one it got; the file of a host that was killed may be left.
+        let left = std::fs::read_to_string(address_file(folder, &app)).ok();
+        let address = left.unwrap_or_else(|| app.admin.listen.to_string());
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build().into();
+        let mut response = agent.get(format!("http://{address}/status")).call().with_context(|| {
+            format!("no host of this app answers\n  where: {address}\n  what to do: start one with `heddle run` or `heddle dev`")
+        })?;
+        let text = response.body_mut().read_to_string()?;
+        if response.status() != 200 {
+            bail!(
+                "the host cannot tell its status: {text}\n  where: {address}\n  what to do: look whether its log can be reached"
+            );
+        }
+        let components: Vec<ComponentStatus> = serde_json::from_str(&text).with_context(|| {
+            format!("what answers is no host of Heddle\n  where: {address}\n  what to do: check [admin] listen")
+        })?;
+        for c in components {
+            if self.json {
+                println!("{}", serde_json::to_string(&c)?);
+            } else {
+                println!(
+                    "{}: in {}  out {}  failed {}  lag {}  commits {} (last {:.1} ms)",
+                    c.component, c.records, c.emitted, c.failed, c.lag, c.commits, c.commit_ms
+                );
+            }
+        }
+        Ok(())
+    }
+}
