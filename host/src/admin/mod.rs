@@ -39,6 +39,7 @@ pub enum AdminError {
 }
 
 /// A component, as the API tells of it.
+#[derive(Clone)]
 pub struct Watched {
     /// Its full name: its consumer group.
     pub name: String,
@@ -111,7 +112,11 @@ async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<ComponentS
     answered.map(Json).map_err(|e| (StatusCode::SERVICE_UNAVAILABLE, e.to_string()))
 }
 
-fn status_of(log: &dyn Log, component: &Watched) -> Result<ComponentStatus, LogError> {
+/// What one component did so far, and how far behind it is.
+///
+/// # Errors
+/// If the log cannot tell its positions.
+pub fn status_of(log: &dyn Log, component: &Watched) -> Result<ComponentStatus, LogError> {
     let mut ends = BTreeMap::new();
     for topic in &component.topics {
         for bounds in log.watermarks(topic)? {
