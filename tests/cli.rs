@@ -15,6 +15,7 @@ use heddle::log::{Log, Start};
 use heddle::registry::{Embedded, Registry};
 use heddle_contract::schema::{json, parse};
 use heddle_core::event::{NewRecord, Partition, Record, TopicPartition};
+use heddle_fixtures::apicurio::Apicurio;
 use heddle_fixtures::kafka::Kafka;
 use serde_json::Value;
 
@@ -26,11 +27,12 @@ fn quickstart() -> PathBuf {
 struct App {
     data: tempfile::TempDir,
     bootstrap: Option<String>,
+    registry: Option<String>,
 }
 
 impl App {
     fn embedded() -> Self {
-        Self { data: tempfile::tempdir().unwrap(), bootstrap: None }
+        Self { data: tempfile::tempdir().unwrap(), bootstrap: None, registry: None }
     }
 
     fn kafka(broker: &Kafka) -> Self {
@@ -44,6 +46,9 @@ impl App {
         command.env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
         if let Some(bootstrap) = &self.bootstrap {
             command.env("HEDDLE_LOG_BOOTSTRAP", bootstrap);
+        }
+        if let Some(registry) = &self.registry {
+            command.env("HEDDLE_REGISTRY_URL", registry);
         }
         command
     }
@@ -111,7 +116,9 @@ fn run_quickstart(app: &App) {
 #[test]
 fn the_quickstart_gives_the_same_bytes_on_both_logs() {
     let broker = Kafka::start();
-    let (embedded, kafka) = (App::embedded(), App::kafka(&broker));
+    let registry = Apicurio::start();
+    let (embedded, mut kafka) = (App::embedded(), App::kafka(&broker));
+    kafka.registry = Some(registry.url());
     run_quickstart(&embedded);
     run_quickstart(&kafka);
     for topic in OUTPUTS {
