@@ -261,7 +261,7 @@ fn garbage_does_not_stop_the_partition_of_kafka() {
 }
 
 #[test]
-fn a_host_that_is_told_to_stop_commits_and_exits_0() {
+fn a_host_is_reached_by_other_commands_and_stops_in_order() {
     let app = App::embedded();
     app.build();
     let host = app.command(&["run", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
@@ -275,6 +275,12 @@ fn a_host_that_is_told_to_stop_commits_and_exits_0() {
         (&status["component"], &status["in"], &status["lag"]),
         (&"quickstart.intake".into(), &0.into(), &0.into())
     );
+    // The host owns the log: the others reach it through the host.
+    let orders = quickstart().join("data/orders.jsonl");
+    app.ok(&["produce", "orders.created", "--key", "orderId", "--file", orders.to_str().unwrap()]);
+    let listed = app.ok(&["topics", "list", "--json"]);
+    assert!(listed.contains(r#"{"topic":"orders.created","partitions":4,"offsets":1000}"#), "{listed}");
+    assert_eq!(app.ok(&["consume", "orders.accepted", "--max", "991", "--follow"]).lines().count(), 991);
     let told = Command::new("kill").arg(host.id().to_string()).status().unwrap();
     assert!(told.success());
     let ended = host.wait_with_output().unwrap();

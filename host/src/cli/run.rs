@@ -50,12 +50,12 @@ impl Run {
     pub(super) fn run(&self, folder: &Path, build: bool) -> Result<()> {
         let app = app::read(folder)?;
         let files = component_files(folder, &app, build)?;
-        let log = open::log(folder, &app)?;
-        let registry = open::registry(folder, &app)?;
+        let log = open::own_log(folder, &app)?;
+        let registry = open::own_registry(folder, &app)?;
         open::create_topics(log.as_ref(), &app)?;
         let services = self.services(&app, files, log.as_ref(), registry.as_ref())?;
         let stop = stop_signal()?;
-        let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry));
+        let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
         let commit = CommitPolicy { interval: app.commit.interval, records_max: app.commit.records_max.into() };
         let consumed =
             services.iter().map(|s| s.component.manifest().consumes.keys().cloned().collect()).collect::<Vec<_>>();
@@ -68,7 +68,8 @@ impl Run {
         });
         let watched = watched.collect::<Vec<_>>();
         let address_file = address_file(folder, &app);
-        let served = admin::serve(app.admin.listen, log.clone(), watched.clone()).map_err(anyhow::Error::from);
+        let served =
+            admin::serve(app.admin.listen, log.clone(), registry, watched.clone()).map_err(anyhow::Error::from);
         let told = served.and_then(|address| {
             std::fs::create_dir_all(folder.join(&app.data))?;
             std::fs::write(&address_file, address.to_string())
