@@ -7,7 +7,8 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use heddle::guest::{Component, Engine, Instance, LoadError, Schemas, WriterId, WriterIds};
+use heddle::guest::{Component, Engine, Instance, LoadError, Schemas, WriterIds};
+use heddle::registry::SchemaId;
 use heddle_contract::schema::{Library, Schema, json, parse};
 use heddle_contract::section;
 use heddle_core::batch::OpenBatch;
@@ -44,10 +45,10 @@ const OUT: u32 = 2;
 /// `in-value` as it may come to be: a field more, one less, another order.
 const IN_NEXT: u32 = 3;
 
-struct Known(BTreeMap<WriterId, Arc<Schema>>);
+struct Known(BTreeMap<SchemaId, Arc<Schema>>);
 
 impl Schemas for Known {
-    fn writer(&self, id: WriterId) -> Result<Option<Arc<Schema>>, String> {
+    fn writer(&self, id: SchemaId) -> Result<Option<Arc<Schema>>, String> {
         if id.0 == 99 { Err("the registry does not answer".to_owned()) } else { Ok(self.0.get(&id).cloned()) }
     }
 }
@@ -60,13 +61,13 @@ fn next_schema() -> Schema {
 
 fn known() -> Arc<dyn Schemas> {
     let schemas = [(IN, schema("in-value")), (OUT, schema("out-value")), (IN_NEXT, next_schema())];
-    Arc::new(Known(schemas.map(|(id, schema)| (WriterId(id), Arc::new(schema))).into()))
+    Arc::new(Known(schemas.map(|(id, schema)| (SchemaId(id), Arc::new(schema))).into()))
 }
 
 fn load(wasm: &[u8]) -> Result<Component, LoadError> {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     let ids: WriterIds =
-        [("in-value", IN), ("out-value", OUT)].map(|(name, id)| (name.to_owned(), WriterId(id))).into();
+        [("in-value", IN), ("out-value", OUT)].map(|(name, id)| (name.to_owned(), SchemaId(id))).into();
     Component::load(ENGINE.get_or_init(|| Engine::start(None).unwrap()), "scripted.wasm", wasm, &ids)
 }
 

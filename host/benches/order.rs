@@ -10,7 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use divan::{Bencher, black_box};
 use heddle::guest::codec::Decoder;
-use heddle::guest::{Component, Engine, Instance, Schemas, WriterId, WriterIds};
+use heddle::guest::{Component, Engine, Instance, Schemas, WriterIds};
+use heddle::registry::SchemaId;
 use heddle_contract::schema::{Schema, json, parse};
 use heddle_contract::wit::Shapes;
 use heddle_core::batch::OpenBatch;
@@ -61,10 +62,10 @@ fn decode_by_apache_avro(bencher: Bencher<'_, '_>) {
     });
 }
 
-struct Known(BTreeMap<WriterId, Arc<Schema>>);
+struct Known(BTreeMap<SchemaId, Arc<Schema>>);
 
 impl Schemas for Known {
-    fn writer(&self, id: WriterId) -> Result<Option<Arc<Schema>>, String> {
+    fn writer(&self, id: SchemaId) -> Result<Option<Arc<Schema>>, String> {
         Ok(self.0.get(&id).cloned())
     }
 }
@@ -73,7 +74,7 @@ fn instance() -> (Instance, Record) {
     let path = quickstart().join("components/intake/intake.wasm");
     let wasm = std::fs::read(&path).expect("build it first: cargo run -- --app examples/quickstart build");
     let (contract, _) = Component::contract("intake.wasm", &wasm).unwrap();
-    let ids: WriterIds = contract.schemas.keys().cloned().zip((1..).map(WriterId)).collect();
+    let ids: WriterIds = contract.schemas.keys().cloned().zip((1..).map(SchemaId)).collect();
     let component = Component::load(&Engine::start(None).unwrap(), "intake.wasm", &wasm, &ids).unwrap();
     let (schema, id) = (schema(), ids["orders.created-value"]);
     let value = [[0].as_slice(), &id.0.to_be_bytes(), &order(&schema)].concat();

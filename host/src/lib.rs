@@ -4,6 +4,7 @@ pub mod admin;
 pub mod build;
 pub mod cli;
 pub mod guest;
+mod lock;
 pub mod log;
 pub mod registry;
 pub mod runtime;

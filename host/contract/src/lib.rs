@@ -6,6 +6,7 @@
 //! - [`schema`]: Avro schemas, and values as JSON.
 //! - [`decimal`]: decimals in plain notation.
 //! - [`resolve`], [`read`]: the writer's values as the reader's.
+//! - [`wire`]: which schema a record says it was written by.
 //! - [`wit`]: the WIT of a component, from its schemas.
 //! - [`manifest`]: `component.toml` and `heddle.toml`, checked.
 //! - [`section`]: the contract that travels inside a `.wasm` file.
@@ -16,4 +17,5 @@ pub mod read;
 pub mod resolve;
 pub mod schema;
 pub mod section;
+pub mod wire;
 pub mod wit;

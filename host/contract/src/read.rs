@@ -30,8 +30,8 @@ pub fn skip(plan: &Plan, step: StepId, reader: &mut Reader<'_>, depth: usize) ->
             Some(fixed) => drop(reader.take(fixed.size)?),
         },
         Step::Enum { symbols, .. } => drop(reader.index("enum symbol", symbols.len())?),
-        Step::Array(item) => blocks(reader, |reader| skip(plan, *item, reader, depth))?,
-        Step::Map(value) => blocks(reader, |reader| {
+        Step::Array(item) => reader.blocks(|reader| skip(plan, *item, reader, depth))?,
+        Step::Map(value) => reader.blocks(|reader| {
             reader.bytes()?;
             skip(plan, *value, reader, depth)
         })?,
@@ -82,7 +82,7 @@ pub fn json(
         }
         (Step::Array(item), Node::Array(ty)) => {
             let mut items = vec![];
-            blocks(reader, |reader| {
+            reader.blocks(|reader| {
                 items.push(json(plan, *item, schema, *ty, reader, depth)?);
                 Ok(())
             })?;
@@ -90,14 +90,14 @@ pub fn json(
         }
         (Step::Map(value), Node::Map(ty)) => {
             let mut entries = Map::new();
-            blocks(reader, |reader| {
+            reader.blocks(|reader| {
                 let key = reader.string()?.to_owned();
                 entries.insert(key, json(plan, *value, schema, *ty, reader, depth)?);
                 Ok(())
             })?;
             entries.into()
         }
-        (Step::Record { reads, defaults, .. }, Node::Record(record)) => {
+        (Step::Record { reads, defaults }, Node::Record(record)) => {
             let mut values = vec![Value::Null; record.fields.len()];
             for read in reads {
                 match read {
@@ -155,25 +155,6 @@ pub fn double(kind: NumberIn, reader: &mut Reader<'_>) -> Result<f64, DecodeErro
         NumberIn::Float => reader.float()?.into(),
         NumberIn::Double => reader.double()?,
     })
-}
-
-/// Reads the blocks of an array or a map, one item after the other.
-///
-/// # Errors
-/// As `item`, or if the bytes end early.
-pub fn blocks<'a>(
-    reader: &mut Reader<'a>,
-    mut item: impl FnMut(&mut Reader<'a>) -> Result<(), DecodeError>,
-) -> Result<(), DecodeError> {
-    loop {
-        let count = reader.block()?;
-        if count == 0 {
-            return Ok(());
-        }
-        for _ in 0..count {
-            item(reader)?;
-        }
-    }
 }
 
 /// The error for a symbol that the reader does not have.

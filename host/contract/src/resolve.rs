@@ -75,8 +75,6 @@ pub enum Step {
         reads: Vec<FieldStep>,
         /// The reader's fields that the writer does not have.
         defaults: Vec<FieldDefault>,
-        /// How many fields the reader has.
-        fields: usize,
     },
     /// The writer's branch decides how to go on.
     Branch(Vec<StepId>),
@@ -293,7 +291,7 @@ impl<'a> Resolver<'a> {
                 return Step::Mismatch(what);
             }
         }
-        Step::Record { reads, defaults, fields: to.fields.len() }
+        Step::Record { reads, defaults }
     }
 
     /// The branch of the reader's union that takes the value: the one of the same type, else the first that can.

@@ -7,6 +7,7 @@ use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::KeyType;
 use heddle_contract::schema::{Library, Schema};
 use heddle_contract::section::{self, Contract, SchemaFormat};
+use heddle_contract::wire::{key_subject, value_subject};
 use heddle_contract::wit::{self, Payload, Topic, World};
 
 use super::BuildError;
@@ -50,20 +51,13 @@ impl AppContracts {
     pub fn get(&self, subject: &str) -> Option<&Schema> {
         self.subjects.get(subject)
     }
-
-    /// All subjects that belong to a topic: those that end in `-value` or `-key`.
-    pub fn of_topics(&self) -> impl Iterator<Item = (&str, &Schema)> {
-        let topics =
-            self.subjects.iter().filter(|(subject, _)| subject.ends_with("-value") || subject.ends_with("-key"));
-        topics.map(|(subject, schema)| (subject.as_str(), schema))
-    }
 }
 
 /// What `manifest` is typed by: its text, and the schemas of the topics it names.
 #[must_use]
 pub fn contract_of(manifest: &Manifest, text: &str, contracts: &AppContracts) -> Contract {
     let topics = manifest.consumes.keys().chain(manifest.emits.keys());
-    let subjects = topics.flat_map(|topic| [format!("{topic}-key"), format!("{topic}-value")]);
+    let subjects = topics.flat_map(|topic| [key_subject(topic), value_subject(topic)]);
     let schemas = subjects.filter_map(|subject| {
         let text = contracts.get(&subject)?.json().to_owned();
         Some((subject, section::Schema { format: SchemaFormat::Avro, text }))
@@ -81,17 +75,17 @@ pub fn contract_of(manifest: &Manifest, text: &str, contracts: &AppContracts) ->
 /// If WIT cannot hold one of its schemas.
 pub fn world_files(manifest: &Manifest, contracts: &AppContracts) -> Result<BTreeMap<String, String>, BuildError> {
     let names = manifest.consumes.keys().chain(manifest.emits.keys());
-    let subjects = names.map(|topic| (topic.clone(), (format!("{topic}-key"), format!("{topic}-value"))));
+    let subjects = names.map(|topic| (topic.clone(), (key_subject(topic), value_subject(topic))));
     let subjects = subjects.collect::<BTreeMap<_, _>>();
     let topic = |name: &'_ String, key: Option<&KeyType>| -> Option<Topic<'_>> {
-        let (name, (key_subject, value_subject)) = subjects.get_key_value(name)?;
-        let value = match contracts.get(value_subject) {
-            Some(schema) => Payload::Schema { subject: value_subject, schema },
+        let (name, (keys, values)) = subjects.get_key_value(name)?;
+        let value = match contracts.get(values) {
+            Some(schema) => Payload::Schema { subject: values, schema },
             None => Payload::Bytes,
         };
-        let key = match (key, contracts.get(key_subject)) {
+        let key = match (key, contracts.get(keys)) {
             (Some(KeyType::Bytes), _) => Payload::Bytes,
-            (_, Some(schema)) => Payload::Schema { subject: key_subject, schema },
+            (_, Some(schema)) => Payload::Schema { subject: keys, schema },
             _ => Payload::String,
         };
         Some(Topic { name, value, key })

@@ -32,9 +32,6 @@ pub enum BuildError {
         /// What the system says.
         cause: std::io::Error,
     },
-    /// A manifest is wrong.
-    #[error("{0}")]
-    Manifest(#[from] heddle_contract::manifest::ManifestErrors),
     /// A schema is wrong.
     #[error("{0}")]
     Schema(#[from] heddle_contract::schema::SchemaError),

@@ -38,30 +38,38 @@ pub(super) fn read(folder: &Path) -> Result<App> {
     Ok(App::parse(&text, &path.display().to_string(), &variables)?)
 }
 
-/// The sources of the app's components, by name.
-pub(super) fn sources(folder: &Path, app: &App) -> Result<Vec<Source>> {
-    let mut sources = BTreeMap::<String, Source>::new();
+/// What the app's `components` name: folders and files.
+fn named(folder: &Path, app: &App) -> Result<Vec<PathBuf>> {
+    let mut paths = vec![];
     for pattern in &app.components {
         let whole = folder.join(pattern);
         let found = glob::glob(&whole.to_string_lossy())
             .with_context(|| format!("`{pattern}` in [app] components is no pattern"))?;
         for path in found {
-            let path = path?;
-            let file = path.join("component.toml");
-            if !file.exists() {
-                continue;
-            }
-            let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-            let manifest = Manifest::parse(&text, &file.display().to_string())?;
-            let source = Source { folder: path, manifest, text };
-            if let Some(other) = sources.insert(source.manifest.name.clone(), source) {
-                bail!(
-                    "two components have the name `{}`\n  where: {} and {}\n  what to do: rename one of them",
-                    other.manifest.name,
-                    other.folder.display(),
-                    file.display()
-                );
-            }
+            paths.push(path?);
+        }
+    }
+    Ok(paths)
+}
+
+/// The sources of the app's components, by name.
+pub(super) fn sources(folder: &Path, app: &App) -> Result<Vec<Source>> {
+    let mut sources = BTreeMap::<String, Source>::new();
+    for path in named(folder, app)? {
+        let file = path.join("component.toml");
+        if !file.exists() {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        let manifest = Manifest::parse(&text, &file.display().to_string())?;
+        let source = Source { folder: path, manifest, text };
+        if let Some(other) = sources.insert(source.manifest.name.clone(), source) {
+            bail!(
+                "two components have the name `{}`\n  where: {} and {}\n  what to do: rename one of them",
+                other.manifest.name,
+                other.folder.display(),
+                file.display()
+            );
         }
     }
     Ok(sources.into_values().collect())
@@ -69,17 +77,6 @@ pub(super) fn sources(folder: &Path, app: &App) -> Result<Vec<Source>> {
 
 /// The `.wasm` files that the app names directly.
 pub(super) fn wasm_files(folder: &Path, app: &App) -> Result<Vec<PathBuf>> {
-    let mut files = vec![];
-    for pattern in &app.components {
-        let whole = folder.join(pattern);
-        let found = glob::glob(&whole.to_string_lossy())
-            .with_context(|| format!("`{pattern}` in [app] components is no pattern"))?;
-        for path in found {
-            let path = path?;
-            if path.is_file() && path.extension().is_some_and(|extension| extension == "wasm") {
-                files.push(path);
-            }
-        }
-    }
-    Ok(files)
+    let is_wasm = |path: &PathBuf| path.is_file() && path.extension().is_some_and(|extension| extension == "wasm");
+    Ok(named(folder, app)?.into_iter().filter(is_wasm).collect())
 }

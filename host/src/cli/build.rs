@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use heddle_contract::manifest::App;
 
 use super::app::{self, Source};
 use super::inspect::Summary;
+use super::open;
 use crate::build::{self, AppContracts};
 
 /// Build the app's components.
@@ -45,12 +45,14 @@ impl Build {
                 folder.join("heddle.toml").display()
             );
         }
+        let contracts = AppContracts::read(&folder.join(&app.contracts))?;
+        let engine = open::engine()?;
         for source in
             sources.iter().filter(|s| self.components.is_empty() || self.components.contains(&s.manifest.name))
         {
             let started = Instant::now();
-            let Some((path, wasm)) = build_one(folder, &app, source, self.wit_only)? else { continue };
-            let summary = Summary::of(&path.display().to_string(), &wasm)?;
+            let Some((path, wasm)) = build_one(&contracts, source, self.wit_only)? else { continue };
+            let summary = Summary::of(&engine, &path.display().to_string(), &wasm)?.0;
             if self.json {
                 println!("{}", serde_json::to_string(&summary)?);
             } else {
@@ -64,21 +66,19 @@ impl Build {
 
 /// Builds one component and leaves its file where the other commands find it.
 pub(super) fn build_one(
-    folder: &Path,
-    app: &App,
+    contracts: &AppContracts,
     source: &Source,
     wit_only: bool,
 ) -> Result<Option<(PathBuf, Vec<u8>)>> {
     let name = &source.manifest.name;
-    let contracts = AppContracts::read(&folder.join(&app.contracts))?;
-    for (path, text) in build::world_files(&source.manifest, &contracts)? {
+    for (path, text) in build::world_files(&source.manifest, contracts)? {
         write_if_changed(&source.folder.join("wit").join(path), text.as_bytes())?;
     }
     if wit_only {
         return Ok(None);
     }
     eprintln!("building {name}");
-    let contract = build::contract_of(&source.manifest, &source.text, &contracts);
+    let contract = build::contract_of(&source.manifest, &source.text, contracts);
     let wasm = build::build(&source.folder, &source.manifest, &contract, &build::cache_folder())?;
     let path = source.wasm();
     write_if_changed(&path, &wasm)?;

@@ -8,11 +8,12 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Args;
 use heddle_contract::schema::json;
+use heddle_contract::wire;
 use heddle_core::event::{Record, TopicPartition};
 use serde_json::{Map, Value};
 
 use super::{app, open};
-use crate::guest::{Schemas, WriterId};
+use crate::guest::Schemas;
 use crate::log::Start;
 use crate::registry::Cached;
 
@@ -113,8 +114,7 @@ impl Consume {
 
 /// What the bytes say: by their schema, as JSON, as text, or else their length.
 fn decode(bytes: &[u8], schemas: &Cached) -> Value {
-    if let [0, a, b, c, d, payload @ ..] = bytes {
-        let id = WriterId(u32::from_be_bytes([*a, *b, *c, *d]));
+    if let Some((id, payload)) = wire::split(bytes) {
         let schema: Option<Arc<_>> = schemas.writer(id).ok().flatten();
         if let Some(value) = schema.and_then(|schema| json::decode(&schema, payload).ok()) {
             return value;

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use heddle_contract::section::Contract;
 use serde::Serialize;
 
+use super::open;
 use crate::build::digest;
 use crate::guest::{Component, Engine, interfaces};
 
@@ -35,19 +37,21 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    pub(super) fn of(file: &str, wasm: &[u8]) -> Result<Self> {
+    /// Reads it from the file's bytes, together with the contract that it tells of.
+    pub(super) fn of(engine: &Engine, file: &str, wasm: &[u8]) -> Result<(Self, Contract)> {
         let (contract, _) = Component::contract(file, wasm)?;
-        let (imports, exports) = interfaces(&Engine::start(None)?, file, wasm)?;
-        Ok(Self {
-            component: contract.component.name,
+        let (imports, exports) = interfaces(engine, file, wasm)?;
+        let summary = Self {
+            component: contract.component.name.clone(),
             file: file.to_owned(),
             bytes: wasm.len(),
             digest: format!("sha256:{}", digest(wasm)),
-            built_with: contract.built_with,
+            built_with: contract.built_with.clone(),
             imports,
             exports,
-            subjects: contract.schemas.into_keys().collect(),
-        })
+            subjects: contract.schemas.keys().cloned().collect(),
+        };
+        Ok((summary, contract))
     }
 
     pub(super) fn print(&self) {
@@ -68,8 +72,7 @@ impl Inspect {
         let wasm = std::fs::read(&self.file).with_context(|| {
             format!("cannot read the file\n  where: {file}\n  what to do: name a .wasm file that `heddle build` made")
         })?;
-        let summary = Summary::of(&file, &wasm)?;
-        let (contract, _) = Component::contract(&file, &wasm)?;
+        let (summary, contract) = Summary::of(&open::engine()?, &file, &wasm)?;
         if self.json {
             let mut value = serde_json::to_value(&summary)?;
             value["manifest"] = contract.component.manifest.into();

@@ -7,8 +7,10 @@ use anyhow::{Context as _, Result};
 use heddle_contract::manifest::App;
 use heddle_contract::manifest::app;
 
-use super::status::address_file;
+use super::status::admin_address;
 use crate::admin::Remote;
+use crate::build::cache_folder;
+use crate::guest::Engine;
 use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use crate::log::kafka::KafkaLog;
 use crate::log::{Log, LogError, TopicSpec};
@@ -32,8 +34,7 @@ pub(super) fn registry(folder: &Path, app: &App) -> Result<Arc<dyn Registry>> {
 
 /// The app's running host, if there is one.
 fn host(folder: &Path, app: &App) -> Option<Remote> {
-    let left = std::fs::read_to_string(address_file(folder, app)).ok();
-    Remote::find(&left.unwrap_or_else(|| app.admin.listen.to_string()))
+    Remote::find(&admin_address(folder, app))
 }
 
 /// Opens the log in this process.
@@ -63,6 +64,11 @@ pub(super) fn own_registry(folder: &Path, app: &App) -> Result<Arc<dyn Registry>
             retries_max: registry.retries_max,
         })),
     })
+}
+
+/// Starts the engine for components; what it compiled before, by whatever command, is taken from the cache.
+pub(super) fn engine() -> Result<Engine> {
+    Ok(Engine::start(Some(&cache_folder().join("compiled")))?)
 }
 
 /// Creates the topics of `heddle.toml` that are missing; what is there is left as it is.

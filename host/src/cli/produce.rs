@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use clap::Args;
 use heddle_contract::schema::{Schema, json, parse};
+use heddle_contract::wire::{SchemaId, prefix, value_subject};
 use heddle_core::event::NewRecord;
 use serde_json::Value;
 
 use super::{app, open};
 use crate::build::AppContracts;
-use crate::registry::SchemaId;
 
 /// How many records are written at a time.
 const CHUNK: usize = 1_000;
@@ -79,7 +79,7 @@ impl Produce {
     /// By the app's own schema if it has one, registered now, else by the newest one that the registry knows.
     fn format(&self, folder: &Path, app: &heddle_contract::manifest::App) -> Result<Format> {
         let registry = open::registry(folder, app)?;
-        let subject = format!("{}-value", self.topic);
+        let subject = value_subject(&self.topic);
         if let Some(schema) = AppContracts::read(&folder.join(&app.contracts))?.get(&subject) {
             let id = registry.register(&subject, schema.json())?;
             return Ok(Format(Some((id, schema.clone()))));
@@ -101,8 +101,7 @@ impl Produce {
         match &format.0 {
             None => bytes.extend(value.to_string().into_bytes()),
             Some((id, schema)) => {
-                bytes.push(0);
-                bytes.extend(id.0.to_be_bytes());
+                bytes.extend(prefix(*id));
                 json::encode(schema, value, &mut bytes)?;
             }
         }

@@ -17,8 +17,8 @@ use super::build::build_one;
 use super::status::address_file;
 use super::{app, open};
 use crate::admin::{self, ComponentStatus, Watched};
-use crate::build::cache_folder;
-use crate::guest::{Component, Engine, Schemas, WriterId, WriterIds};
+use crate::build::AppContracts;
+use crate::guest::{Component, Schemas, WriterIds};
 use crate::log::{Log, TopicSpec};
 use crate::registry::{Cached, Registry};
 use crate::runtime::{self, CommitPolicy, Running, Service};
@@ -107,7 +107,7 @@ impl Run {
         log: &dyn Log,
         registry: &dyn Registry,
     ) -> Result<Vec<Service>> {
-        let engine = Engine::start(Some(&cache_folder().join("compiled")))?;
+        let engine = open::engine()?;
         let mut contracts = vec![];
         for (file, wasm) in files {
             let (contract, manifest) = Component::contract(&file, &wasm)?;
@@ -118,7 +118,7 @@ impl Run {
             contracts.iter().flat_map(|(_, _, contract, _)| contract.schemas.iter()).collect::<BTreeMap<_, _>>();
         let mut ids = WriterIds::new();
         for (subject, schema) in subjects {
-            ids.insert(subject.clone(), WriterId(registry.register(subject, &schema.text)?.0));
+            ids.insert(subject.clone(), registry.register(subject, &schema.text)?);
         }
         let topics = log.topics()?.into_iter().map(|topic| (topic.name, topic.partitions)).collect::<BTreeMap<_, _>>();
         let mut services = vec![];
@@ -181,11 +181,12 @@ impl Run {
 /// The components' files: built now, or as they are.
 fn component_files(folder: &Path, app: &App, build: bool) -> Result<Vec<(String, Vec<u8>)>> {
     let mut files = vec![];
+    let contracts = if build { Some(AppContracts::read(&folder.join(&app.contracts))?) } else { None };
     for source in app::sources(folder, app)? {
         let path = source.wasm();
         let name = path.display().to_string();
-        if build {
-            files.extend(build_one(folder, app, &source, false)?.map(|(_, wasm)| (name, wasm)));
+        if let Some(contracts) = &contracts {
+            files.extend(build_one(contracts, &source, false)?.map(|(_, wasm)| (name, wasm)));
         } else {
             let wasm = std::fs::read(&path).with_context(|| {
                 format!(

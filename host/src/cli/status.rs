@@ -26,12 +26,16 @@ pub(super) fn address_file(folder: &Path, app: &App) -> PathBuf {
     folder.join(&app.data).join("admin-address")
 }
 
+/// Where the app's host is to be asked: a host says which port it got; the file of one that was killed may be left.
+pub(super) fn admin_address(folder: &Path, app: &App) -> String {
+    let left = std::fs::read_to_string(address_file(folder, app)).ok();
+    left.unwrap_or_else(|| app.admin.listen.to_string())
+}
+
 impl Status {
     pub(super) fn run(&self, folder: &Path) -> Result<()> {
         let app = app::read(folder)?;
-        // A host with port 0 says which one it got; the file of a host that was killed may be left.
-        let left = std::fs::read_to_string(address_file(folder, &app)).ok();
-        let address = left.unwrap_or_else(|| app.admin.listen.to_string());
+        let address = admin_address(folder, &app);
         let agent: ureq::Agent =
             ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build().into();
         let mut response = agent.get(format!("http://{address}/status")).call().with_context(|| {

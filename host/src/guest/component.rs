@@ -8,6 +8,7 @@ use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::KeyType;
 use heddle_contract::schema::{Schema, parse};
 use heddle_contract::section::{self, Contract};
+use heddle_contract::wire::{SchemaId, key_subject, prefix, value_subject};
 use heddle_contract::wit::{Shapes, emit_interface, on_interface};
 use heddle_core::event::Topic;
 use wasmtime::component::types::ComponentItem;
@@ -17,7 +18,7 @@ use super::codec::Encoder;
 use super::engine::Engine;
 use super::imports::{Emitter, Framed, KeyCodec, RUNTIME, RUNTIME_VERSION, link_emitter, link_runtime};
 use super::instance::Host;
-use super::{LoadError, WriterId, check};
+use super::{LoadError, check};
 
 /// A subject's schema, ready for the codec.
 #[derive(Clone)]
@@ -46,11 +47,10 @@ pub struct Component {
     pub(super) record_bytes_max: usize,
     pub(super) pre: InstancePre<Host>,
     manifest: Manifest,
-    contract: Contract,
 }
 
 /// The ids under which the registry has the schemas that a component writes by, by subject.
-pub type WriterIds = BTreeMap<String, WriterId>;
+pub type WriterIds = BTreeMap<String, SchemaId>;
 
 impl Component {
     /// Reads the contract of a `.wasm` file and its manifest, without running or compiling anything.
@@ -71,18 +71,16 @@ impl Component {
     /// If it is no component, carries no contract, or its imports or types are not those of its contract.
     pub fn load(engine: &Engine, name: &str, wasm: &[u8], ids: &WriterIds) -> Result<Self, LoadError> {
         let (contract, manifest) = Self::contract(name, wasm)?;
-        let compiled = wasmtime::component::Component::new(&engine.wasmtime, wasm)
-            .map_err(|e| LoadError::NotComponent { component: name.to_owned(), what: format!("{e:#}") })?;
+        let compiled = wasmtime::component::Component::new(&engine.wasmtime, wasm).map_err(not_component(name))?;
         let loader = Loader { engine, name, contract: &contract, compiled: &compiled };
         let emitters = loader.emitters(&manifest, ids)?;
         loader.check_imports(&emitters)?;
         let handlers = loader.handlers(&manifest)?;
-        let failed =
-            |e: wasmtime::Error| LoadError::NotComponent { component: name.to_owned(), what: format!("{e:#}") };
+        let failed = not_component(name);
         let mut linker = Linker::new(&engine.wasmtime);
-        link_runtime(&mut linker).map_err(failed)?;
-        emitters.iter().try_for_each(|emitter| link_emitter(&mut linker, emitter)).map_err(failed)?;
-        let pre = linker.instantiate_pre(&compiled).map_err(failed)?;
+        link_runtime(&mut linker).map_err(&failed)?;
+        emitters.iter().try_for_each(|emitter| link_emitter(&mut linker, emitter)).map_err(&failed)?;
+        let pre = linker.instantiate_pre(&compiled).map_err(&failed)?;
         Ok(Self {
             engine: engine.clone(),
             handlers,
@@ -91,7 +89,6 @@ impl Component {
             record_bytes_max: usize::try_from(manifest.limits.record_bytes_max).unwrap_or(usize::MAX),
             pre,
             manifest,
-            contract,
         })
     }
 
@@ -100,12 +97,10 @@ impl Component {
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
+}
 
-    /// Its contract.
-    #[must_use]
-    pub fn embedded_contract(&self) -> &Contract {
-        &self.contract
-    }
+fn not_component(name: &str) -> impl Fn(wasmtime::Error) -> LoadError {
+    |e| LoadError::NotComponent { component: name.to_owned(), what: format!("{e:#}") }
 }
 
 /// The interfaces that a component imports and exports; those of types only are left out. Needs no contract.
@@ -113,8 +108,7 @@ impl Component {
 /// # Errors
 /// If it is no component.
 pub fn interfaces(engine: &Engine, name: &str, wasm: &[u8]) -> Result<(Vec<String>, Vec<String>), LoadError> {
-    let compiled = wasmtime::component::Component::new(&engine.wasmtime, wasm)
-        .map_err(|e| LoadError::NotComponent { component: name.to_owned(), what: format!("{e:#}") })?;
+    let compiled = wasmtime::component::Component::new(&engine.wasmtime, wasm).map_err(not_component(name))?;
     let ty = compiled.component_type();
     let has_functions = |item: &ComponentItem| match item {
         ComponentItem::ComponentInstance(instance) => {
@@ -154,13 +148,12 @@ impl Loader<'_> {
         let Some(id) = ids.get(subject) else {
             return Err(self.broken(format!("the schema of the subject `{subject}` is not registered")));
         };
-        let [a, b, c, d] = id.0.to_be_bytes();
-        Ok(Some(Framed { encoder: Encoder::new(typed.schema, typed.shapes), prefix: [0, a, b, c, d] }))
+        Ok(Some(Framed { encoder: Encoder::new(typed.schema, typed.shapes), prefix: prefix(*id) }))
     }
 
     fn emitters(&self, manifest: &Manifest, ids: &WriterIds) -> Result<Vec<Emitter>, LoadError> {
         let emitter = |(topic, emits): (&String, &heddle_contract::manifest::component::Emits)| {
-            let key = match (&emits.key, self.framed(&format!("{topic}-key"), ids)?) {
+            let key = match (&emits.key, self.framed(&key_subject(topic), ids)?) {
                 (Some(KeyType::Bytes), _) => KeyCodec::Bytes,
                 (_, Some(framed)) => KeyCodec::Schema(framed),
                 _ => KeyCodec::String,
@@ -168,7 +161,7 @@ impl Loader<'_> {
             Ok(Emitter {
                 topic: topic.as_str().into(),
                 interface: format!("heddle:component/{}", emit_interface(topic)),
-                value: self.framed(&format!("{topic}-value"), ids)?,
+                value: self.framed(&value_subject(topic), ids)?,
                 key,
                 cloudevents: emits.cloudevents,
             })
@@ -200,18 +193,18 @@ impl Loader<'_> {
             let Some(emitter) = emitters.iter().find(|emitter| emitter.interface == import) else {
                 return Err(self.not_granted(import));
             };
-            let value = self.typed(&format!("{}-value", emitter.topic))?;
+            let shapes = emitter.value.as_ref().map(|framed| framed.encoder.shapes());
             for function in functions.values() {
                 let Some((_, ty)) = function.params().next() else { continue };
-                self.compare(value.as_ref(), &ty, &emitter.topic)?;
+                self.compare(shapes, &ty, &emitter.topic)?;
             }
         }
         Ok(())
     }
 
-    fn compare(&self, typed: Option<&Typed>, ty: &Type, topic: &str) -> Result<(), LoadError> {
-        let found = match typed {
-            Some(typed) => check::same(&typed.shapes, typed.shapes.root(), ty),
+    fn compare(&self, shapes: Option<&Shapes>, ty: &Type, topic: &str) -> Result<(), LoadError> {
+        let found = match shapes {
+            Some(shapes) => check::same(shapes, shapes.root(), ty),
             None if matches!(ty, Type::List(list) if list.ty() == Type::U8) => Ok(()),
             None => Err("the topic has no schema, so its values are bytes".to_owned()),
         };
@@ -257,10 +250,10 @@ impl Loader<'_> {
                 return Err(missing());
             };
             let params = function.params().map(|(_, ty)| ty).collect::<Vec<_>>();
-            let value = self.typed(&format!("{topic}-value"))?;
+            let value = self.typed(&value_subject(topic))?;
             let Some(first) = params.first() else { return Err(missing()) };
-            self.compare(value.as_ref(), first, topic)?;
-            let key = if params.len() > 1 { self.typed(&format!("{topic}-key"))? } else { None };
+            self.compare(value.as_ref().map(|typed| &*typed.shapes), first, topic)?;
+            let key = if params.len() > 1 { self.typed(&key_subject(topic))? } else { None };
             Ok(Handler { topic: topic.as_str().into(), interface, value, key })
         };
         manifest.consumes.keys().map(handler).collect()

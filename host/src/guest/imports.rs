@@ -125,7 +125,7 @@ pub(super) fn link_runtime(linker: &mut Linker<Host>) -> Called {
         let Some(current) = &store.data().current else {
             return Err(wasmtime::Error::msg("there is no delivery outside of a handler"));
         };
-        results[0] = current.clone();
+        results[0] = context(&current.delivery());
         Ok(())
     })?;
     linker.instance(&name("log"))?.func_new("write", |mut store: StoreContextMut<'_, Host>, _, values, _| {
@@ -137,7 +137,7 @@ pub(super) fn link_runtime(linker: &mut Linker<Host>) -> Called {
 }
 
 /// The record `delivery` of `heddle:runtime/context`.
-pub(super) fn context(delivery: &heddle_core::delivery::Delivery<'_>) -> Val {
+fn context(delivery: &heddle_core::delivery::Delivery<'_>) -> Val {
     let record = delivery.record;
     let optional = |bytes: &Option<Bytes>| Val::Option(bytes.as_ref().map(|bytes| Box::new(codec::bytes(bytes))));
     let header = |header: &Header| {

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use heddle_core::delivery::Delivery;
+use heddle_contract::wire::{self, SchemaId};
+use heddle_core::delivery::{ComponentName, Delivery};
 use heddle_core::effects::Effects;
 use heddle_core::event::Record;
 use heddle_core::fault::{EventFault, EventFaultKind};
@@ -11,24 +12,41 @@ use heddle_core::task::Dispatch;
 use wasmtime::component::{Func, Val};
 use wasmtime::{ResourceLimiter, Store, Trap};
 
+use super::Schemas;
 use super::codec::{self, Decoder};
 use super::component::{Component, Typed};
 use super::engine::ticks;
-use super::imports::{EmitRefused, context};
-use super::{Schemas, WriterId};
+use super::imports::EmitRefused;
 
-/// The most log lines that one delivery keeps; more are counted, not kept.
+/// The most log lines that one delivery keeps; more are dropped.
 const LOG_LINES_MAX: usize = 100;
 
 /// What belongs to one instance on the host's side.
 #[derive(Default)]
 pub(super) struct Host {
     pub(super) effects: Effects,
-    /// The delivery under way, as the guest sees it.
-    pub(super) current: Option<Val>,
+    /// The delivery under way. It becomes a value for the guest only when the guest asks.
+    pub(super) current: Option<Current>,
     memory_bytes_max: usize,
     memory_refused: bool,
     lines: Vec<LogLine>,
+}
+
+/// A delivery, kept for as long as its handler runs.
+pub(super) struct Current {
+    component: ComponentName,
+    record: Record,
+    attempt: u32,
+}
+
+impl Current {
+    fn of(delivery: &Delivery<'_>) -> Self {
+        Self { component: delivery.component.clone(), record: delivery.record.clone(), attempt: delivery.attempt }
+    }
+
+    pub(super) fn delivery(&self) -> Delivery<'_> {
+        Delivery { component: &self.component, record: &self.record, attempt: self.attempt }
+    }
 }
 
 /// A line that a handler logged.
@@ -75,7 +93,7 @@ pub struct Instance {
     schemas: Arc<dyn Schemas>,
     live: Option<Live>,
     /// By handler and writer: grows with the number of schema versions in use.
-    decoders: HashMap<(usize, WriterId, Part), Arc<Decoder>>,
+    decoders: HashMap<(usize, SchemaId, Part), Arc<Decoder>>,
     /// Set when a schema could not be fetched: the worker has to wait and try again, the record is not at fault.
     unavailable: Option<String>,
 }
@@ -132,10 +150,9 @@ impl Instance {
         };
         let Some(bytes) = bytes else { return Ok(None) };
         let fault = |detail: String| EventFault::new(EventFaultKind::Decode, detail);
-        let [0, a, b, c, d, payload @ ..] = bytes.as_ref() else {
+        let Some((id, payload)) = wire::split(bytes) else {
             return Err(fault(format!("the {what} does not begin with a zero byte and a schema id of four bytes")));
         };
-        let id = WriterId(u32::from_be_bytes([*a, *b, *c, *d]));
         if let Some(decoder) = self.decoders.get(&(place, id, part)) {
             return Ok(Some((decoder.clone(), payload)));
         }
@@ -209,7 +226,7 @@ impl Dispatch for Instance {
             None => Self::instantiate(&component)?,
         };
         live.store.set_epoch_deadline(ticks(component.deadline));
-        live.store.data_mut().current = Some(context(delivery));
+        live.store.data_mut().current = Some(Current::of(delivery));
         let mut results = [Val::Bool(false)];
         let called = live.handlers[place].call(&mut live.store, &params, &mut results);
         let host = live.store.data_mut();

@@ -20,7 +20,7 @@ mod schemas;
 pub use component::{Component, WriterIds, interfaces};
 pub use engine::{Engine, TICK};
 pub use instance::Instance;
-pub use schemas::{Schemas, WriterId};
+pub use schemas::Schemas;
 
 use thiserror::Error;
 

@@ -1,13 +1,14 @@
 //! Remembers schemas by their id.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use heddle_contract::schema::{Schema, parse};
 
 use super::{Registry, SchemaId};
-use crate::guest::{Schemas, WriterId};
+use crate::guest::Schemas;
+use crate::lock::lock;
 
 /// The most ids that are remembered. A stream of garbage names many ids that do not exist.
 const IDS_MAX: usize = 10_000;
@@ -35,9 +36,8 @@ impl Cached {
 }
 
 impl Schemas for Cached {
-    fn writer(&self, id: WriterId) -> Result<Option<Arc<Schema>>, String> {
-        let id = SchemaId(id.0);
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+    fn writer(&self, id: SchemaId) -> Result<Option<Arc<Schema>>, String> {
+        let known = lock(&self.known).get(&id).cloned();
         match known {
             Some(Answer::Schema(schema)) => return Ok(Some(schema)),
             Some(Answer::UnknownSince(then)) if then.elapsed() < UNKNOWN_FOR => return Ok(None),
@@ -47,7 +47,7 @@ impl Schemas for Cached {
         let text = self.registry.by_id(id).map_err(|e| e.to_string())?;
         let schema = text.and_then(|text| parse(&format!("schema {}", id.0), &text).ok()).map(Arc::new);
         let answer = schema.clone().map_or_else(|| Answer::UnknownSince(Instant::now()), Answer::Schema);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         if known.len() >= IDS_MAX {
             known.clear();
         }

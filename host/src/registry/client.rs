@@ -81,20 +81,10 @@ impl Client {
 
     fn try_once(&self, path: &str, body: Option<&Value>) -> Result<Answer, String> {
         let url = format!("{}{path}", self.options.url);
-        let authorization = self.authorization.as_deref();
         let response = match body {
-            None => {
-                let mut request = self.agent.get(&url).header("Accept", MEDIA_TYPE);
-                if let Some(authorization) = authorization {
-                    request = request.header("Authorization", authorization);
-                }
-                request.call()
-            }
+            None => self.with_headers(self.agent.get(&url)).call(),
             Some(body) => {
-                let mut request = self.agent.post(&url).header("Accept", MEDIA_TYPE).header("Content-Type", MEDIA_TYPE);
-                if let Some(authorization) = authorization {
-                    request = request.header("Authorization", authorization);
-                }
+                let request = self.with_headers(self.agent.post(&url)).header("Content-Type", MEDIA_TYPE);
                 request.send(body.to_string().as_bytes())
             }
         };
@@ -102,6 +92,14 @@ impl Client {
         let status = response.status().as_u16();
         let text = response.body_mut().read_to_string().map_err(|e| e.to_string())?;
         Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+    }
+
+    fn with_headers<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        let request = request.header("Accept", MEDIA_TYPE);
+        match &self.authorization {
+            None => request,
+            Some(authorization) => request.header("Authorization", authorization),
+        }
     }
 
     fn unexpected(&self, answer: &Answer) -> RegistryError {

@@ -6,6 +6,7 @@ use heddle_contract::schema::parse;
 use serde_json::Value;
 
 use super::{Registry, RegistryError, SchemaId, Version};
+use crate::lock::lock;
 
 /// The embedded registry. One process owns its folder.
 ///
@@ -85,7 +86,7 @@ impl Registry for Embedded {
         // Blanks make no other schema of it.
         let schema =
             serde_json::from_str::<Value>(schema).map_err(|e| Self::refused(subject, e.to_string()))?.to_string();
-        let _one_at_a_time = self.registering.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _one_at_a_time = lock(&self.registering);
         let failed = |e: sled::Error| self.failed(&e);
         let known = self.schemas.get(&schema).map_err(failed)?.and_then(|id| number(&id));
         let id = match known {

@@ -16,11 +16,8 @@ pub use cache::Cached;
 pub use client::{Client, ClientOptions};
 pub use embedded::Embedded;
 
+pub use heddle_contract::wire::SchemaId;
 use thiserror::Error;
-
-/// The id that a registry gave a schema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SchemaId(pub u32);
 
 /// A version of a subject.
 #[derive(Clone, Debug, PartialEq, Eq)]

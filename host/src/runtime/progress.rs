@@ -1,25 +1,25 @@
 //! What a component did so far, as the live line and the end of a run tell it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use heddle_core::batch::CommittedBatch;
 
+use crate::lock::lock;
+
 /// Counts of one component in this process, over all its workers. Only what was committed counts.
 #[derive(Debug)]
-pub struct Progress {
-    records: AtomicU64,
-    emitted: AtomicU64,
-    dead_lettered: AtomicU64,
-    commits: AtomicU64,
-    commit_micros: AtomicU64,
-    assigned: AtomicBool,
-    last_active: Mutex<Instant>,
+pub struct Progress(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    counts: Snapshot,
+    assigned: bool,
+    last_active: Instant,
 }
 
 /// One moment of [`Progress`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Records taken from the input.
     pub records: u64,
@@ -35,57 +35,45 @@ pub struct Snapshot {
 
 impl Default for Progress {
     fn default() -> Self {
-        Self {
-            records: AtomicU64::new(0),
-            emitted: AtomicU64::new(0),
-            dead_lettered: AtomicU64::new(0),
-            commits: AtomicU64::new(0),
-            commit_micros: AtomicU64::new(0),
-            assigned: AtomicBool::new(false),
-            last_active: Mutex::new(Instant::now()),
-        }
+        Self(Mutex::new(State { counts: Snapshot::default(), assigned: false, last_active: Instant::now() }))
     }
 }
 
 impl Progress {
     /// Notes a commit and how long it took.
     pub(super) fn committed(&self, batch: &CommittedBatch, took: Duration) {
-        let counts = batch.counts();
-        self.records.fetch_add(counts.records, Ordering::Relaxed);
-        self.emitted.fetch_add(counts.emitted, Ordering::Relaxed);
-        self.dead_lettered.fetch_add(counts.dead_lettered, Ordering::Relaxed);
-        self.commits.fetch_add(1, Ordering::Relaxed);
-        self.commit_micros.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.active();
+        let batch = batch.counts();
+        let mut state = lock(&self.0);
+        state.counts.records += batch.records;
+        state.counts.emitted += batch.emitted;
+        state.counts.dead_lettered += batch.dead_lettered;
+        state.counts.commits += 1;
+        state.counts.last_commit = took;
+        state.last_active = Instant::now();
     }
 
     /// Notes that partitions were assigned.
     pub(super) fn assigned(&self) {
-        self.active();
-        self.assigned.store(true, Ordering::Relaxed);
+        let mut state = lock(&self.0);
+        state.assigned = true;
+        state.last_active = Instant::now();
     }
 
     /// Notes that something is going on.
     pub(super) fn active(&self) {
-        *self.last_active.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        lock(&self.0).last_active = Instant::now();
     }
 
     /// Whether the component has partitions, and nothing went on for as long as this.
     #[must_use]
     pub fn idle_for(&self, time: Duration) -> bool {
-        let last = *self.last_active.lock().unwrap_or_else(PoisonError::into_inner);
-        self.assigned.load(Ordering::Relaxed) && last.elapsed() >= time
+        let state = lock(&self.0);
+        state.assigned && state.last_active.elapsed() >= time
     }
 
     /// The counts now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            records: self.records.load(Ordering::Relaxed),
-            emitted: self.emitted.load(Ordering::Relaxed),
-            dead_lettered: self.dead_lettered.load(Ordering::Relaxed),
-            commits: self.commits.load(Ordering::Relaxed),
-            last_commit: Duration::from_micros(self.commit_micros.load(Ordering::Relaxed)),
-        }
+        lock(&self.0).counts
     }
 }

@@ -7,7 +7,6 @@
 //!           └─ lost ──────> abort ──> release ──> rewind <─────┴──── abort: nothing of the batch counts
 //! ```
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -44,7 +43,7 @@ pub(super) struct Worker<'a> {
     pub(super) handler: Handler<'a>,
     pub(super) commit: CommitPolicy,
     pub(super) progress: &'a Progress,
-    pub(super) stop: &'a Arc<AtomicBool>,
+    pub(super) stop: &'a AtomicBool,
     pub(super) batch: OpenBatch,
     /// When the open batch got its first record.
     pub(super) since: Option<Instant>,
@@ -94,10 +93,7 @@ impl Worker<'_> {
                     Worked::Done
                 }
                 Polled::Revoking(partitions) => {
-                    let worked = self.commit()?;
-                    if let Worked::GiveUp(why) = worked {
-                        self.give_up(&why)?;
-                    }
+                    self.commit_or_give_up()?;
                     self.member.release(&partitions)?;
                     Worked::Done
                 }
@@ -107,18 +103,21 @@ impl Worker<'_> {
                     Worked::Done
                 }
             };
-            let worked = match worked {
-                Worked::Done if self.due() => self.commit()?,
-                worked => worked,
-            };
-            if let Worked::GiveUp(why) = worked {
-                self.give_up(&why)?;
+            match worked {
+                Worked::GiveUp(why) => self.give_up(&why)?,
+                Worked::Done if self.due() => self.commit_or_give_up()?,
+                Worked::Done => {}
             }
         }
-        if let Worked::GiveUp(why) = self.commit()? {
-            self.give_up(&why)?;
+        self.commit_or_give_up()
+    }
+
+    /// Commits what there is; what cannot be committed is dropped and will be done again.
+    fn commit_or_give_up(&mut self) -> Result<(), LogError> {
+        match self.commit()? {
+            Worked::Done => Ok(()),
+            Worked::GiveUp(why) => self.give_up(&why),
         }
-        Ok(())
     }
 
     fn due(&self) -> bool {

@@ -35,21 +35,34 @@ const KEYS: Keys = Keys {
     lists: &[("app", "components")],
 };
 
-/// Client options that Heddle sets itself: its guarantees rest on them.
-const OPTIONS_OWNED: [&str; 13] = [
+/// Options of librdkafka that Heddle sets itself, because its guarantees rest on them, or that say what it says itself. Sorted.
+pub const OPTIONS_OWNED: [&str; 26] = [
+    "acks",
+    "allow.auto.create.topics",
+    "auto.commit.enable",
+    "auto.offset.reset",
     "bootstrap.servers",
+    "delivery.report.only.error",
     "enable.auto.commit",
     "enable.auto.offset.store",
     "enable.idempotence",
     "enable.partition.eof",
     "group.id",
     "group.instance.id",
+    "group.protocol",
+    "group.protocol.type",
+    "group.remote.assignor",
     "isolation.level",
+    "log.queue",
+    "max.in.flight",
+    "max.in.flight.requests.per.connection",
+    "message.send.max.retries",
     "metadata.broker.list",
     "partition.assignment.strategy",
     "partitioner",
+    "request.required.acks",
+    "retries",
     "transactional.id",
-    "acks",
 ];
 
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(300);

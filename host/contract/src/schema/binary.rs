@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The number of items in the next block of an array or a map; 0 ends it.
-    pub fn block(&mut self) -> Read<usize> {
+    fn block(&mut self) -> Read<usize> {
         let at = self.at;
         let count = self.long()?;
         if count < 0 {
@@ -184,6 +184,19 @@ impl<'a> Reader<'a> {
         let items = usize::try_from(count.unsigned_abs()).map_err(|_| DecodeError::Length { at, length: count })?;
         self.items = self.items.saturating_add(items);
         if self.items > ITEMS_MAX { Err(DecodeError::TooManyItems(at)) } else { Ok(items) }
+    }
+
+    /// The items of an array or a map, block by block: `item` reads one.
+    pub fn blocks(&mut self, mut item: impl FnMut(&mut Self) -> Read<()>) -> Read<()> {
+        loop {
+            let count = self.block()?;
+            if count == 0 {
+                return Ok(());
+            }
+            for _ in 0..count {
+                item(self)?;
+            }
+        }
     }
 }
 

@@ -29,8 +29,7 @@ pub struct EncodeError {
 /// # Errors
 /// If the value does not fit the schema; says where.
 pub fn encode(schema: &Schema, value: &Value, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    let mut encoder = Encoder { schema, path: vec![], out };
-    encoder.value(schema.root(), value).map_err(|what| EncodeError { path: show_path(&encoder.path), what })
+    encode_as(schema, schema.root(), value, out)
 }
 
 /// Writes `value` as a value of the type `ty` within `schema`.
@@ -48,17 +47,9 @@ pub fn encode_as(schema: &Schema, ty: NodeId, value: &Value, out: &mut Vec<u8>) 
 /// If the bytes are no value of the schema, or go on after it.
 pub fn decode(schema: &Schema, bytes: &[u8]) -> Result<Value, DecodeError> {
     let mut reader = Reader::new(bytes);
-    let value = decode_as(schema, schema.root(), &mut reader)?;
+    let value = decode_value(schema, schema.root(), &mut reader, 0)?;
     reader.finish()?;
     Ok(value)
-}
-
-/// Reads a value of the type `ty` and leaves the reader after it.
-///
-/// # Errors
-/// If the bytes are no value of the type.
-pub fn decode_as(schema: &Schema, ty: NodeId, reader: &mut Reader<'_>) -> Result<Value, DecodeError> {
-    decode_value(schema, ty, reader, 0)
 }
 
 fn show_path(path: &[String]) -> String {
@@ -217,28 +208,20 @@ fn decode_value(schema: &Schema, ty: NodeId, reader: &mut Reader<'_>, depth: usi
         Node::Enum(e) => e.symbols[reader.index("enum symbol", e.symbols.len())?].clone().into(),
         Node::Array(item) => {
             let mut items = vec![];
-            loop {
-                let count = reader.block()?;
-                if count == 0 {
-                    break items.into();
-                }
-                for _ in 0..count {
-                    items.push(decode_value(schema, *item, reader, depth)?);
-                }
-            }
+            reader.blocks(|reader| {
+                items.push(decode_value(schema, *item, reader, depth)?);
+                Ok(())
+            })?;
+            items.into()
         }
         Node::Map(ty) => {
             let mut entries = Map::new();
-            loop {
-                let count = reader.block()?;
-                if count == 0 {
-                    break entries.into();
-                }
-                for _ in 0..count {
-                    let key = reader.string()?.to_owned();
-                    entries.insert(key, decode_value(schema, *ty, reader, depth)?);
-                }
-            }
+            reader.blocks(|reader| {
+                let key = reader.string()?.to_owned();
+                entries.insert(key, decode_value(schema, *ty, reader, depth)?);
+                Ok(())
+            })?;
+            entries.into()
         }
         Node::Union(branches) => {
             let branch = branches[reader.index("union branch", branches.len())?];

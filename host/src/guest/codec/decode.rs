@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use heddle_contract::decimal;
-use heddle_contract::read::{self, blocks, deep_enough, double, float, no_symbol};
+use heddle_contract::read::{self, deep_enough, double, float, no_symbol};
 use heddle_contract::resolve::{FieldStep, Plan, Step, StepId, resolve};
 use heddle_contract::schema::binary::{DecodeError, Reader};
 use heddle_contract::schema::{Node, NodeId, Schema};
@@ -71,8 +71,8 @@ impl Decoder {
                 };
                 Val::Variant(case.name.clone(), payload)
             }
-            (Step::Record { reads, defaults, fields }, Shape::Record(shapes), Node::Record(record)) => {
-                let mut values: Vec<(String, Val)> = Vec::with_capacity(*fields);
+            (Step::Record { reads, defaults }, Shape::Record(shapes), Node::Record(record)) => {
+                let mut values: Vec<(String, Val)> = Vec::with_capacity(shapes.len());
                 values.extend(shapes.iter().map(|(name, _)| (name.clone(), Val::Bool(false))));
                 for read in reads {
                     match read {
@@ -91,7 +91,7 @@ impl Decoder {
             }
             (Step::Array(item), Shape::List(shape), Node::Array(ty)) => {
                 let mut items = vec![];
-                blocks(reader, |reader| {
+                reader.blocks(|reader| {
                     items.push(self.value(*item, *shape, *ty, reader, depth)?);
                     Ok(())
                 })?;
@@ -99,7 +99,7 @@ impl Decoder {
             }
             (Step::Map(value), Shape::Map(shape), Node::Map(ty)) => {
                 let mut entries = vec![];
-                blocks(reader, |reader| {
+                reader.blocks(|reader| {
                     let key = Val::String(reader.string()?.to_owned());
                     entries.push(Val::Tuple(vec![key, self.value(*value, *shape, *ty, reader, depth)?]));
                     Ok(())

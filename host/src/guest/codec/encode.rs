@@ -33,6 +33,12 @@ impl Encoder {
         Self { schema, shapes }
     }
 
+    /// The shapes that it encodes by.
+    #[must_use]
+    pub fn shapes(&self) -> &Shapes {
+        &self.shapes
+    }
+
     /// Writes one value.
     ///
     /// # Errors

@@ -11,9 +11,10 @@ use bytes::Bytes;
 use heddle_core::event::{Offset, Timestamp};
 
 use super::batch_format::{BatchBuilder, BatchReader, StoredRecord, header_of};
-use super::shared::{Bounds, Shared, lock};
+use super::shared::{Bounds, Shared};
 use super::store::{PartitionId, Write, unreadable};
 use super::topic::{Policy, TopicMeta};
+use crate::lock::lock;
 use crate::log::LogError;
 
 /// How long a tombstone is kept after it was written, in milliseconds (Kafka's default for `delete.retention.ms`).

@@ -10,9 +10,10 @@ use heddle_core::event::{NewRecord, Offset, Topic, TopicPartition};
 use super::group::{Change, MemberId};
 use super::outgoing::Outgoing;
 use super::reader::{Cursor, Cursors, Found, resolve};
-use super::shared::{Seated, Shared, lock};
+use super::shared::{Seated, Shared};
 use super::store::PartitionId;
 use super::topic::TopicMeta;
+use crate::lock::lock;
 use crate::log::{LogError, Member, MemberOptions, Polled};
 
 /// A member of a group of an embedded log. Dropped, it leaves the group, and its open transaction never was.

@@ -31,8 +31,9 @@ pub use self::maintain::Maintained;
 use self::member::EmbeddedMember;
 use self::outgoing::Outgoing;
 use self::reader::EmbeddedReader;
-use self::shared::{Shared, lock};
+use self::shared::Shared;
 use self::topic::TopicMeta;
+use crate::lock::lock;
 use crate::log::{Log, LogError, Member, MemberOptions, Reader, Start, TopicInfo, TopicSpec, Watermarks};
 
 /// How to open an embedded log.

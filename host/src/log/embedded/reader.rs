@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use heddle_core::event::{Offset, Record, TopicPartition};
 
 use super::batch_format::BatchReader;
-use super::shared::{Shared, State, lock};
+use super::shared::{Shared, State};
 use super::store::{PartitionId, Store, unreadable};
+use crate::lock::lock;
 use crate::log::{LogError, Reader, Start};
 
 /// The most records that a reader hands out at once.

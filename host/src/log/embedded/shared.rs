@@ -22,6 +22,7 @@ use super::maintain::Upkeep;
 use super::outgoing::Outgoing;
 use super::store::{PartitionId, Store, StoredTopic, Write, unreadable};
 use super::topic::{self, TopicMeta};
+use crate::lock::lock;
 use crate::log::{LogError, TopicSpec};
 
 /// One open embedded log.
@@ -83,11 +84,6 @@ pub(super) struct Bounds {
 
 /// A group and the positions at which it goes on.
 pub(super) type Positions<'a> = (&'a str, Vec<(PartitionId, Offset)>);
-
-/// Locks, also after another thread panicked: no code of ours leaves shared data half changed.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl Shared {
     /// Opens the folder and finds the bounds of all partitions.

@@ -14,12 +14,13 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use heddle_core::event::Offset;
 use serde::{Deserialize, Serialize};
 
+use crate::lock::lock;
 use crate::log::LogError;
 
 /// The version of the layout of keys and values, written when a folder is made.
@@ -160,7 +161,7 @@ impl Store {
     }
 
     fn sync_files(&self) -> std::io::Result<()> {
-        let mut synced = self.blobs_synced.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut synced = lock(&self.blobs_synced);
         let mut newest = *synced;
         for entry in std::fs::read_dir(&self.blobs)? {
             let entry = entry?;

@@ -16,7 +16,8 @@ use super::cluster::Cluster;
 use super::errors::{code_error, request_error};
 use super::producer::check;
 use super::record::{batch_bytes, to_send};
-use super::report::{Report, lock};
+use super::report::Report;
+use crate::lock::lock;
 
 /// How long delivery may take.
 const DELIVERY_TIME_MAX: Duration = Duration::from_secs(30);

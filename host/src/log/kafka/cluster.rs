@@ -19,7 +19,8 @@ use super::super::{LogError, TopicInfo, TopicSpec, Watermarks};
 use super::errors::{code_error, request_error};
 use super::options::Options;
 use super::record::list_of;
-use super::report::{Report, lock};
+use super::report::Report;
+use crate::lock::lock;
 
 /// How long the first answer of a broker may take.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);

@@ -36,8 +36,8 @@ use self::cluster::Cluster;
 use self::member::KafkaMember;
 use self::options::Options;
 use self::reader::KafkaReader;
-use self::report::lock;
 use super::{Log, LogError, Member, MemberOptions, Reader, Start, TopicInfo, TopicSpec, Watermarks};
+use crate::lock::lock;
 
 /// The log on a Kafka cluster.
 pub struct KafkaLog {

@@ -6,40 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use heddle_contract::manifest::app::OPTIONS_OWNED;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::super::{LogError, Start};
-
-/// Options that would break a guarantee, or that say what Heddle says itself. Sorted.
-const REFUSED: [&str; 26] = [
-    "acks",
-    "allow.auto.create.topics",
-    "auto.commit.enable",
-    "auto.offset.reset",
-    "bootstrap.servers",
-    "delivery.report.only.error",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "enable.idempotence",
-    "enable.partition.eof",
-    "group.id",
-    "group.instance.id",
-    "group.protocol",
-    "group.protocol.type",
-    "group.remote.assignor",
-    "isolation.level",
-    "log.queue",
-    "max.in.flight",
-    "max.in.flight.requests.per.connection",
-    "message.send.max.retries",
-    "metadata.broker.list",
-    "partition.assignment.strategy",
-    "partitioner",
-    "request.required.acks",
-    "retries",
-    "transactional.id",
-];
 
 /// The largest record that the client takes, in bytes; the topic's own limit is usually smaller.
 const RECORD_BYTES_MAX: &str = "16777216";
@@ -62,7 +33,7 @@ impl Options {
             return Err(LogError::Invalid("the log's `bootstrap` is empty; it names brokers as host:port".to_owned()));
         }
         for key in given.keys() {
-            if REFUSED.contains(&key.as_str()) {
+            if OPTIONS_OWNED.contains(&key.as_str()) {
                 return Err(LogError::Invalid(format!(
                     "option `{key}` cannot be set: Heddle sets it, and its guarantees depend on the value"
                 )));
@@ -184,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_a_guarantee_depends_on_cannot_be_set() {
-        for key in REFUSED {
+        for key in OPTIONS_OWNED {
             let error = Options::new("broker:9092", &given(key, "1")).unwrap_err();
             assert!(matches!(&error, LogError::Invalid(text) if text.contains(&format!("`{key}`"))), "{error}");
         }

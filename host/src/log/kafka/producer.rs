@@ -24,7 +24,8 @@ use super::errors::{Failure, code_error, request_error};
 use super::native::{commit_transaction, send_positions};
 use super::rebalance::Rebalances;
 use super::record::{batch_bytes, positions_list, to_send};
-use super::report::{Report, lock};
+use super::report::Report;
+use crate::lock::lock;
 
 /// How long a transactional call is repeated while its failure is one that passes.
 const CALL_TIME_MAX: Duration = Duration::from_secs(30);

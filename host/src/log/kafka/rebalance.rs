@@ -17,7 +17,8 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::record::partitions_of;
-use super::report::{Report, lock};
+use super::report::Report;
+use crate::lock::lock;
 
 /// A change of the assignment that librdkafka waits to have answered.
 #[derive(Debug, PartialEq)]

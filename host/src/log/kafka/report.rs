@@ -2,13 +2,15 @@
 //!
 //! A broker that is away makes librdkafka talk several times a second; one warning every few seconds says the same.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use crate::lock::lock;
 
 /// The shortest time between two warnings of one client.
 const WARNING_INTERVAL: Duration = Duration::from_secs(5);
@@ -63,8 +65,3 @@ impl ClientContext for Report {
 }
 
 impl ConsumerContext for Report {}
-
-/// Locks `mutex`. What it guards is replaced as a whole, so a thread that panicked left nothing half done.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

@@ -1,0 +1,37 @@
+//! Records of a schema registry on the wire: which schema a key or a value was written by.
+//!
+//! ```text
+//!  0x00 │ id, four bytes, big endian │ the value in its schema's own encoding
+//! ```
+//!
+//! The format of Confluent's serializers ("wire format" in the Schema Registry's documentation).
+
+/// The id that a registry gave a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SchemaId(pub u32);
+
+/// What stands in front of a value written by the schema `id`.
+#[must_use]
+pub fn prefix(id: SchemaId) -> [u8; 5] {
+    let [a, b, c, d] = id.0.to_be_bytes();
+    [0, a, b, c, d]
+}
+
+/// The schema that `bytes` say they were written by, and the value itself; `None` if they do not begin as they should.
+#[must_use]
+pub fn split(bytes: &[u8]) -> Option<(SchemaId, &[u8])> {
+    let [0, a, b, c, d, value @ ..] = bytes else { return None };
+    Some((SchemaId(u32::from_be_bytes([*a, *b, *c, *d])), value))
+}
+
+/// The subject of a topic's values.
+#[must_use]
+pub fn value_subject(topic: &str) -> String {
+    format!("{topic}-value")
+}
+
+/// The subject of a topic's keys.
+#[must_use]
+pub fn key_subject(topic: &str) -> String {
+    format!("{topic}-key")
+}
