@@ -37,28 +37,34 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// The guests and the SDK in one workspace below `root`. Cargo names a crate by its place in the workspace, or in a registry; one
+/// outside is named by its whole path, and in such names the compiler sorts functions.
+fn workspace(root: &Path) -> PathBuf {
+    for folder in ["guests", "sdk", "wit"] {
+        copy(&repository().join(folder), &root.join(folder));
+    }
+    let mut manifest: toml::Table = fs::read_to_string(repository().join("Cargo.toml")).unwrap().parse().unwrap();
+    let settings = manifest["workspace"].as_table_mut().unwrap();
+    let members = ["sdk/rust", "sdk/rust/macros", "guests/components/*"].map(toml::Value::from).to_vec();
+    settings.insert("members".into(), members.into());
+    settings.remove("exclude");
+    fs::write(root.join("Cargo.toml"), manifest.to_string()).unwrap();
+    fs::rename(root.join("guests/Cargo.lock"), root.join("Cargo.lock")).unwrap();
+    fs::remove_file(root.join("guests/Cargo.toml")).unwrap();
+    root.join("guests")
+}
+
 #[test]
 fn the_same_source_gives_the_same_bytes_elsewhere() {
-    let elsewhere = tempfile::tempdir().unwrap();
-    for folder in ["guests", "sdk", "wit"] {
-        copy(&repository().join(folder), &elsewhere.path().join(folder));
-    }
-    // The SDK takes its version and its dependencies from the workspace, whose other members are not needed.
-    let mut workspace: toml::Table = fs::read_to_string(repository().join("Cargo.toml")).unwrap().parse().unwrap();
-    let members = ["sdk/rust", "sdk/rust/macros"].map(toml::Value::from).to_vec();
-    workspace["workspace"].as_table_mut().unwrap().insert("members".into(), members.into());
-    fs::write(elsewhere.path().join("Cargo.toml"), workspace.to_string()).unwrap();
-
-    built(&repository().join("guests"));
-    built(&elsewhere.path().join("guests"));
+    let place = tempfile::tempdir().unwrap();
+    let apps = ["here", "at/another/place"].map(|folder| workspace(&place.path().join(folder)));
+    apps.iter().for_each(|app| built(app));
     for name in ["scripted", "wrong-import"] {
-        let file = format!("guests/components/{name}/{name}.wasm");
-        let [here, there] = [repository(), elsewhere.path().to_owned()].map(|root| fs::read(root.join(&file)).unwrap());
+        let file = format!("components/{name}/{name}.wasm");
+        let [here, there] = apps.each_ref().map(|app| fs::read(app.join(&file)).unwrap());
         assert!(here == there, "{file}: {} and {} bytes that differ", here.len(), there.len());
-        for folder in [elsewhere.path().to_owned(), repository().canonicalize().unwrap()] {
-            let text = folder.to_str().unwrap().as_bytes();
-            assert!(!there.windows(text.len()).any(|window| window == text), "{file} names {}", folder.display());
-        }
+        let text = place.path().to_str().unwrap().as_bytes();
+        assert!(!here.windows(text.len()).any(|window| window == text), "{file} names {}", place.path().display());
     }
 }
 

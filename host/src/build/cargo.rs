@@ -53,9 +53,10 @@ pub(super) fn build(folder: &Path, cache: &Path) -> Result<Vec<u8>, BuildError> 
     read(&path)
 }
 
-/// What makes the same source give the same bytes on every machine. No path of this machine gets into the file: the crate's
-/// own files are named relatively by cargo. One codegen unit, because how code is divided among several depends on where path
-/// dependencies are. The flags are the same for all components, so that the standard library is compiled once.
+/// What makes the same source give the same bytes on every machine, as long as no path dependency leaves the workspace (cargo
+/// names such a crate by its whole path, and the compiler sorts functions by names). No path of this machine gets into the
+/// file: the crate's own files are named relatively by cargo. How code is divided among several codegen units depends on
+/// names, too, so there is one. The flags are the same for all components, so that the standard library is compiled once.
 fn flags(toolchain: &Toolchain, folder: &Path) -> String {
     let mut flags = ["-Cstrip=symbols", "-Ccodegen-units=1"].map(str::to_owned).to_vec();
     let home = directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(".cargo"));
