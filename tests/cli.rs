@@ -15,6 +15,7 @@ use heddle::log::{Log, Start};
 use heddle::registry::{Embedded, Registry};
 use heddle_contract::schema::{json, parse};
 use heddle_core::event::{NewRecord, Partition, Record, TopicPartition};
+use heddle_fixtures::apicurio::Apicurio;
 use heddle_fixtures::kafka::Kafka;
 use serde_json::Value;
 
@@ -26,11 +27,12 @@ fn quickstart() -> PathBuf {
 struct App {
     data: tempfile::TempDir,
     bootstrap: Option<String>,
+    registry: Option<String>,
 }
 
 impl App {
     fn embedded() -> Self {
-        Self { data: tempfile::tempdir().unwrap(), bootstrap: None }
+        Self { data: tempfile::tempdir().unwrap(), bootstrap: None, registry: None }
     }
 
     fn kafka(broker: &Kafka) -> Self {
@@ -44,6 +46,9 @@ impl App {
         command.env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
         if let Some(bootstrap) = &self.bootstrap {
             command.env("HEDDLE_LOG_BOOTSTRAP", bootstrap);
+        }
+        if let Some(registry) = &self.registry {
+            command.env("HEDDLE_REGISTRY_URL", registry);
         }
         command
     }
@@ -111,7 +116,9 @@ fn run_quickstart(app: &App) {
 #[test]
 fn the_quickstart_gives_the_same_bytes_on_both_logs() {
     let broker = Kafka::start();
-    let (embedded, kafka) = (App::embedded(), App::kafka(&broker));
+    let registry = Apicurio::start();
+    let (embedded, mut kafka) = (App::embedded(), App::kafka(&broker));
+    kafka.registry = Some(registry.url());
     run_quickstart(&embedded);
     run_quickstart(&kafka);
     for topic in OUTPUTS {
@@ -254,7 +261,7 @@ fn garbage_does_not_stop_the_partition_of_kafka() {
 }
 
 #[test]
-fn a_host_that_is_told_to_stop_commits_and_exits_0() {
+fn a_host_is_reached_by_other_commands_and_stops_in_order() {
     let app = App::embedded();
     app.build();
     let host = app.command(&["run", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
@@ -268,6 +275,12 @@ fn a_host_that_is_told_to_stop_commits_and_exits_0() {
         (&status["component"], &status["in"], &status["lag"]),
         (&"quickstart.intake".into(), &0.into(), &0.into())
     );
+    // The host owns the log: the others reach it through the host.
+    let orders = quickstart().join("data/orders.jsonl");
+    app.ok(&["produce", "orders.created", "--key", "orderId", "--file", orders.to_str().unwrap()]);
+    let listed = app.ok(&["topics", "list", "--json"]);
+    assert!(listed.contains(r#"{"topic":"orders.created","partitions":4,"offsets":1000}"#), "{listed}");
+    assert_eq!(app.ok(&["consume", "orders.accepted", "--max", "991", "--follow"]).lines().count(), 991);
     let told = Command::new("kill").arg(host.id().to_string()).status().unwrap();
     assert!(told.success());
     let ended = host.wait_with_output().unwrap();

@@ -3,22 +3,32 @@
 //! ```text
 //!  GET /health   200 while it runs
 //!  GET /status   what each component did so far, and how far behind it is
+//!  POST /call    one call of the log or the registry, for the commands of other processes: see `remote`
 //! ```
+
+mod remote;
+
+pub use remote::Remote;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use heddle_core::event::TopicPartition;
+use remote::{Answer, Answering, Call};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::log::{Log, LogError};
+use crate::registry::Registry;
 use crate::runtime::Progress;
+
+/// The largest call, in bytes.
+const CALL_BYTES_MAX: usize = 256 << 20;
 
 /// Why the API does not run.
 #[derive(Debug, Error)]
@@ -39,6 +49,7 @@ pub enum AdminError {
 }
 
 /// A component, as the API tells of it.
+#[derive(Clone)]
 pub struct Watched {
     /// Its full name: its consumer group.
     pub name: String,
@@ -70,7 +81,7 @@ pub struct ComponentStatus {
 }
 
 struct Shared {
-    log: Arc<dyn Log>,
+    answering: Answering,
     components: Vec<Watched>,
 }
 
@@ -78,14 +89,23 @@ struct Shared {
 ///
 /// # Errors
 /// If the address is taken or cannot be had, or no thread can be started.
-pub fn serve(listen: SocketAddr, log: Arc<dyn Log>, components: Vec<Watched>) -> Result<SocketAddr, AdminError> {
+pub fn serve(
+    listen: SocketAddr,
+    log: Arc<dyn Log>,
+    registry: Arc<dyn Registry>,
+    components: Vec<Watched>,
+) -> Result<SocketAddr, AdminError> {
     let failed = |cause| AdminError::Listen { listen, cause };
     let listener = TcpListener::bind(listen).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    let shared = Arc::new(Shared { log, components });
-    let router =
-        Router::new().route("/health", get(|| async { "ok" })).route("/status", get(status)).with_state(shared);
+    let shared = Arc::new(Shared { answering: Answering { log, registry }, components });
+    let router = Router::new()
+        .route("/health", get(|| async { "ok" }))
+        .route("/status", get(status))
+        .route("/call", post(call))
+        .layer(DefaultBodyLimit::max(CALL_BYTES_MAX))
+        .with_state(shared);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AdminError::Start)?;
     let serve = move || {
         runtime.block_on(async {
@@ -104,14 +124,25 @@ pub fn serve(listen: SocketAddr, log: Arc<dyn Log>, components: Vec<Watched>) ->
 
 async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<ComponentStatus>>, (StatusCode, String)> {
     // The log's calls block.
-    let asked =
-        tokio::task::spawn_blocking(move || shared.components.iter().map(|c| status_of(&*shared.log, c)).collect());
+    let asked = tokio::task::spawn_blocking(move || {
+        shared.components.iter().map(|c| status_of(&*shared.answering.log, c)).collect()
+    });
     let answered: Result<Vec<_>, LogError> =
         asked.await.map_err(|e| (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
     answered.map(Json).map_err(|e| (StatusCode::SERVICE_UNAVAILABLE, e.to_string()))
 }
 
-fn status_of(log: &dyn Log, component: &Watched) -> Result<ComponentStatus, LogError> {
+async fn call(State(shared): State<Arc<Shared>>, Json(call): Json<Call>) -> Result<Json<Answer>, (StatusCode, String)> {
+    let answer = move || remote::answer(&*shared.answering.log, &*shared.answering.registry, call);
+    let answered = tokio::task::spawn_blocking(answer).await;
+    answered.map(Json).map_err(|e| (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
+}
+
+/// What one component did so far, and how far behind it is.
+///
+/// # Errors
+/// If the log cannot tell its positions.
+pub fn status_of(log: &dyn Log, component: &Watched) -> Result<ComponentStatus, LogError> {
     let mut ends = BTreeMap::new();
     for topic in &component.topics {
         for bounds in log.watermarks(topic)? {

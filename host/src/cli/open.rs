@@ -7,13 +7,37 @@ use anyhow::{Context as _, Result};
 use heddle_contract::manifest::App;
 use heddle_contract::manifest::app;
 
+use super::status::address_file;
+use crate::admin::Remote;
 use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use crate::log::kafka::KafkaLog;
 use crate::log::{Log, LogError, TopicSpec};
 use crate::registry::{Client, ClientOptions, Embedded, Registry};
 
-/// Opens the log.
+/// The log, for a command that needs no group: where another host owns the embedded one, through that host.
 pub(super) fn log(folder: &Path, app: &App) -> Result<Arc<dyn Log>> {
+    match (own_log(folder, app), &app.log) {
+        (Err(error), app::Log::Embedded) => host(folder, app).map_or(Err(error), |host| Ok(Arc::new(host))),
+        (opened, _) => opened,
+    }
+}
+
+/// The registry, as [`log`].
+pub(super) fn registry(folder: &Path, app: &App) -> Result<Arc<dyn Registry>> {
+    match (own_registry(folder, app), &app.registry) {
+        (Err(error), None) => host(folder, app).map_or(Err(error), |host| Ok(Arc::new(host))),
+        (opened, _) => opened,
+    }
+}
+
+/// The app's running host, if there is one.
+fn host(folder: &Path, app: &App) -> Option<Remote> {
+    let left = std::fs::read_to_string(address_file(folder, app)).ok();
+    Remote::find(&left.unwrap_or_else(|| app.admin.listen.to_string()))
+}
+
+/// Opens the log in this process.
+pub(super) fn own_log(folder: &Path, app: &App) -> Result<Arc<dyn Log>> {
     Ok(match &app.log {
         app::Log::Kafka(kafka) => Arc::new(KafkaLog::connect(&kafka.bootstrap, &kafka.options)?),
         app::Log::Embedded => {
@@ -28,8 +52,8 @@ pub(super) fn log(folder: &Path, app: &App) -> Result<Arc<dyn Log>> {
     })
 }
 
-/// Opens the registry.
-pub(super) fn registry(folder: &Path, app: &App) -> Result<Arc<dyn Registry>> {
+/// Opens the registry in this process.
+pub(super) fn own_registry(folder: &Path, app: &App) -> Result<Arc<dyn Registry>> {
     Ok(match &app.registry {
         None => Arc::new(Embedded::open(&folder.join(&app.data).join("registry"))?),
         Some(registry) => Arc::new(Client::new(ClientOptions {

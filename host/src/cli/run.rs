@@ -16,7 +16,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::build::build_one;
 use super::status::address_file;
 use super::{app, open};
-use crate::admin::{self, Watched};
+use crate::admin::{self, ComponentStatus, Watched};
 use crate::build::cache_folder;
 use crate::guest::{Component, Engine, Schemas, WriterId, WriterIds};
 use crate::log::{Log, TopicSpec};
@@ -24,7 +24,7 @@ use crate::registry::{Cached, Registry};
 use crate::runtime::{self, CommitPolicy, Running, Service};
 
 /// How often the live lines are drawn.
-const REFRESH: Duration = Duration::from_millis(250);
+const REFRESH: Duration = Duration::from_millis(500);
 /// With `--until-idle`, how long nothing must happen.
 const IDLE: Duration = Duration::from_secs(1);
 /// A dead-letter record is its original with headers on top: its topic takes larger records than others.
@@ -50,12 +50,12 @@ impl Run {
     pub(super) fn run(&self, folder: &Path, build: bool) -> Result<()> {
         let app = app::read(folder)?;
         let files = component_files(folder, &app, build)?;
-        let log = open::log(folder, &app)?;
-        let registry = open::registry(folder, &app)?;
+        let log = open::own_log(folder, &app)?;
+        let registry = open::own_registry(folder, &app)?;
         open::create_topics(log.as_ref(), &app)?;
         let services = self.services(&app, files, log.as_ref(), registry.as_ref())?;
         let stop = stop_signal()?;
-        let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry));
+        let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
         let commit = CommitPolicy { interval: app.commit.interval, records_max: app.commit.records_max.into() };
         let consumed =
             services.iter().map(|s| s.component.manifest().consumes.keys().cloned().collect()).collect::<Vec<_>>();
@@ -66,8 +66,10 @@ impl Run {
             topics,
             progress: progress.clone(),
         });
+        let watched = watched.collect::<Vec<_>>();
         let address_file = address_file(folder, &app);
-        let served = admin::serve(app.admin.listen, log.clone(), watched.collect()).map_err(anyhow::Error::from);
+        let served =
+            admin::serve(app.admin.listen, log.clone(), registry, watched.clone()).map_err(anyhow::Error::from);
         let told = served.and_then(|address| {
             std::fs::create_dir_all(folder.join(&app.data))?;
             std::fs::write(&address_file, address.to_string())
@@ -77,7 +79,7 @@ impl Run {
             running.stop()?;
             return Err(error);
         }
-        self.watch(&running, &stop);
+        self.watch(&running, log.as_ref(), &watched, &stop);
         let progress = running.progress.clone();
         let ended = running.stop();
         // It may be gone already; the next host writes its own.
@@ -147,21 +149,27 @@ impl Run {
         Ok(services)
     }
 
-    fn watch(&self, running: &Running, stop: &AtomicBool) {
+    fn watch(&self, running: &Running, log: &dyn Log, watched: &[Watched], stop: &AtomicBool) {
         let lines = MultiProgress::new();
         let style = ProgressStyle::with_template("{spinner} {prefix}  {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
-        let bar = |(name, _): &(String, _)| {
-            lines.add(ProgressBar::new_spinner().with_style(style.clone()).with_prefix(name.clone()))
+        let bar = |watched: &Watched| {
+            lines.add(ProgressBar::new_spinner().with_style(style.clone()).with_prefix(watched.name.clone()))
         };
-        let bars = running.progress.iter().map(bar).collect::<Vec<_>>();
+        let bars = watched.iter().map(bar).collect::<Vec<_>>();
         let done = || stop.load(Ordering::Relaxed) || running.ended() || (self.until_idle && running.idle_for(IDLE));
+        // Without a terminal nobody sees the lines, and the log need not be asked.
+        let drawn = !lines.is_hidden();
         while !done() {
-            for ((_, progress), bar) in running.progress.iter().zip(&bars) {
-                let counts = progress.snapshot();
-                let commit = counts.last_commit.as_secs_f64() * 1_000.0;
-                let (records, emitted, failed) = (counts.records, counts.emitted, counts.dead_lettered);
-                bar.set_message(format!("in {records}  out {emitted}  failed {failed}  commit {commit:.1} ms"));
+            for (component, bar) in watched.iter().zip(&bars).filter(|_| drawn) {
+                match admin::status_of(log, component) {
+                    Ok(ComponentStatus { records, emitted, failed, lag, commit_ms, .. }) => {
+                        bar.set_message(format!(
+                            "in {records}  out {emitted}  failed {failed}  lag {lag}  commit {commit_ms:.1} ms"
+                        ));
+                    }
+                    Err(error) => bar.set_message(error.to_string()),
+                }
                 bar.tick();
             }
             std::thread::sleep(REFRESH);

@@ -1,0 +1,380 @@
+//! The log and the registry of a running host, for the commands of other processes: embedded ones belong to one process.
+//!
+//! ```text
+//!  produce, consume, topics ──Remote──> POST /call {"Append": …} ──> answer() ──> the host's Log and Registry
+//! ```
+//!
+//! One call a request, nothing is kept in between. Only what works without a group is there; bytes travel in base64.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, TopicPartition};
+use serde::{Deserialize, Serialize};
+
+use crate::log::{Log, LogError, Member, MemberOptions, Reader, Start, TopicInfo, TopicSpec, Watermarks};
+use crate::registry::{Registry, RegistryError, SchemaId, Version};
+
+/// How long a call may take beyond what it is asked to wait.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How many records go into one call.
+const RECORDS_MAX: usize = 1_000;
+
+/// What can be asked.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Call {
+    Topics,
+    Create { name: String, partitions: i32, options: BTreeMap<String, String> },
+    Watermarks { topic: String },
+    Committed { group: String, partitions: Vec<(String, i32)> },
+    Append { records: Vec<Wire> },
+    Read { from: Vec<(String, i32, From)>, wait_ms: u64 },
+    SchemaById { id: u32 },
+    LatestSchema { subject: String },
+    RegisterSchema { subject: String, schema: String },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Answer {
+    Topics(Vec<(String, i32)>),
+    Done,
+    Watermarks(Vec<(i32, i64, i64)>),
+    Positions(Vec<(String, i32, i64)>),
+    Records { records: Vec<Wire>, positions: Vec<(String, i32, i64)> },
+    Schema(Option<String>),
+    Version(Option<(u32, u32, String)>),
+    Id(u32),
+    UnknownTopic(String),
+    TopicExists(String),
+    RecordRefused(String),
+    Refused(String),
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum From {
+    Beginning,
+    End,
+    At(i64),
+}
+
+/// A record on its way, in either direction.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Wire {
+    topic: String,
+    partition: Option<i32>,
+    offset: Option<i64>,
+    timestamp: Option<i64>,
+    key: Option<String>,
+    value: Option<String>,
+    headers: Vec<(String, Option<String>)>,
+}
+
+fn encode(bytes: &Bytes) -> String {
+    BASE64.encode(bytes)
+}
+
+fn decode(text: Option<String>) -> Result<Option<Bytes>, LogError> {
+    let decoded = text.map(|text| BASE64.decode(text).map(Bytes::from)).transpose();
+    decoded.map_err(|e| LogError::Invalid(format!("bytes that are no base64: {e}")))
+}
+
+fn wire_headers(headers: &[Header]) -> Vec<(String, Option<String>)> {
+    headers.iter().map(|header| (header.name.clone(), header.value.as_ref().map(encode))).collect()
+}
+
+impl Wire {
+    fn of_new(record: &NewRecord) -> Self {
+        Self {
+            topic: record.topic.to_string(),
+            partition: record.partition.map(|partition| partition.0),
+            offset: None,
+            timestamp: record.timestamp.map(|timestamp| timestamp.0),
+            key: record.key.as_ref().map(encode),
+            value: record.value.as_ref().map(encode),
+            headers: wire_headers(&record.headers),
+        }
+    }
+
+    fn of(record: &Record) -> Self {
+        Self {
+            topic: record.source.topic.to_string(),
+            partition: Some(record.source.partition.0),
+            offset: Some(record.offset.0),
+            timestamp: Some(record.timestamp.0),
+            key: record.key.as_ref().map(encode),
+            value: record.value.as_ref().map(encode),
+            headers: wire_headers(&record.headers),
+        }
+    }
+
+    fn into_new(self) -> Result<NewRecord, LogError> {
+        let header = |(name, value)| Ok(Header { name, value: decode(value)? });
+        Ok(NewRecord {
+            topic: self.topic.into(),
+            partition: self.partition.map(Partition),
+            timestamp: self.timestamp.map(Timestamp),
+            key: decode(self.key)?,
+            value: decode(self.value)?,
+            headers: self.headers.into_iter().map(header).collect::<Result<_, LogError>>()?,
+        })
+    }
+
+    fn into_record(self) -> Result<Record, LogError> {
+        let (partition, offset, timestamp) = (self.partition, self.offset, self.timestamp);
+        let new = self.into_new()?;
+        let (Some(partition), Some(offset), Some(timestamp)) = (partition, offset, timestamp) else {
+            return Err(LogError::Invalid("the host answered with a record without its place".to_owned()));
+        };
+        Ok(Record {
+            source: TopicPartition { topic: new.topic, partition: Partition(partition) },
+            offset: Offset(offset),
+            timestamp: Timestamp(timestamp),
+            key: new.key,
+            value: new.value,
+            headers: new.headers,
+        })
+    }
+}
+
+fn places<'a>(positions: impl IntoIterator<Item = (&'a TopicPartition, &'a Offset)>) -> Vec<(String, i32, i64)> {
+    positions.into_iter().map(|(place, offset)| (place.topic.to_string(), place.partition.0, offset.0)).collect()
+}
+
+/// Does what was asked, at the host.
+pub(super) fn answer(log: &dyn Log, registry: &dyn Registry, call: Call) -> Answer {
+    let refused = |error: RegistryError| Answer::Refused(error.to_string());
+    match call {
+        Call::SchemaById { id } => registry.by_id(SchemaId(id)).map_or_else(refused, Answer::Schema),
+        Call::LatestSchema { subject } => registry
+            .latest(&subject)
+            .map_or_else(refused, |version| Answer::Version(version.map(|v| (v.version, v.id.0, v.schema)))),
+        Call::RegisterSchema { subject, schema } => {
+            registry.register(&subject, &schema).map_or_else(refused, |id| Answer::Id(id.0))
+        }
+        call => answer_of_log(log, call).unwrap_or_else(|error| match error {
+            LogError::UnknownTopic(topic) => Answer::UnknownTopic(topic),
+            LogError::TopicExists(topic) => Answer::TopicExists(topic),
+            LogError::RecordRefused(why) => Answer::RecordRefused(why),
+            other => Answer::Refused(other.to_string()),
+        }),
+    }
+}
+
+fn answer_of_log(log: &dyn Log, call: Call) -> Result<Answer, LogError> {
+    Ok(match call {
+        Call::Topics => Answer::Topics(log.topics()?.into_iter().map(|info| (info.name, info.partitions)).collect()),
+        Call::Create { name, partitions, options } => {
+            log.create_topic(&TopicSpec { name, partitions, replication: None, options })?;
+            Answer::Done
+        }
+        Call::Watermarks { topic } => {
+            let bounds = log.watermarks(&topic)?.into_iter().map(|b| (b.partition.0, b.low.0, b.high.0));
+            Answer::Watermarks(bounds.collect())
+        }
+        Call::Committed { group, partitions } => {
+            let partitions = partitions.into_iter().map(|(topic, number)| TopicPartition::new(topic, number));
+            Answer::Positions(places(&log.committed(&group, &partitions.collect::<Vec<_>>())?))
+        }
+        Call::Append { records } => {
+            let records = records.into_iter().map(Wire::into_new).collect::<Result<Vec<_>, _>>()?;
+            Answer::Positions(places(log.append(&records)?.iter().map(|(place, offset)| (place, offset))))
+        }
+        Call::Read { from, wait_ms } => {
+            let start = |(topic, number, from): (String, i32, From)| {
+                let start = match from {
+                    From::Beginning => Start::Beginning,
+                    From::End => Start::End,
+                    From::At(offset) => Start::At(Offset(offset)),
+                };
+                (TopicPartition::new(topic, number), start)
+            };
+            let mut reader = log.reader(&from.into_iter().map(start).collect::<Vec<_>>())?;
+            let records = reader.poll(Duration::from_millis(wait_ms).min(TIMEOUT / 2))?;
+            Answer::Records { records: records.iter().map(Wire::of).collect(), positions: places(&reader.positions()?) }
+        }
+        _ => Answer::Refused("that is not asked of a log".to_owned()),
+    })
+}
+
+/// A running host's log and registry.
+#[derive(Clone)]
+pub struct Remote {
+    agent: ureq::Agent,
+    address: String,
+}
+
+impl Remote {
+    /// The host at `address`, if one answers there.
+    #[must_use]
+    pub fn find(address: &str) -> Option<Self> {
+        let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false);
+        let remote = Self { agent: config.build().into(), address: address.to_owned() };
+        remote.call(&Call::Topics).is_ok().then_some(remote)
+    }
+
+    fn call(&self, call: &Call) -> Result<Answer, LogError> {
+        let failed =
+            |what: String| LogError::Unreachable(format!("the host at {} does not answer: {what}", self.address));
+        let body = serde_json::to_vec(call).map_err(|e| failed(e.to_string()))?;
+        let request =
+            self.agent.post(format!("http://{}/call", self.address)).header("Content-Type", "application/json");
+        let mut response = request.send(&body[..]).map_err(|e| failed(e.to_string()))?;
+        let text = response.body_mut().with_config().limit(1 << 30).read_to_vec().map_err(|e| failed(e.to_string()))?;
+        if response.status() != 200 {
+            return Err(failed(String::from_utf8_lossy(&text).into_owned()));
+        }
+        match serde_json::from_slice(&text).map_err(|e| failed(e.to_string()))? {
+            Answer::UnknownTopic(topic) => Err(LogError::UnknownTopic(topic)),
+            Answer::TopicExists(topic) => Err(LogError::TopicExists(topic)),
+            Answer::RecordRefused(why) => Err(LogError::RecordRefused(why)),
+            Answer::Refused(why) => Err(LogError::Invalid(why)),
+            answer => Ok(answer),
+        }
+    }
+
+    fn ask_registry(&self, subject: &str, call: &Call) -> Result<Answer, RegistryError> {
+        self.call(call).map_err(|error| match error {
+            LogError::Invalid(message) => RegistryError::Refused { subject: subject.to_owned(), message },
+            other => RegistryError::Unreachable { place: self.address.clone(), cause: other.to_string() },
+        })
+    }
+}
+
+fn odd<T>() -> Result<T, LogError> {
+    Err(LogError::Invalid("the host answered something else than what was asked".to_owned()))
+}
+
+fn positions(places: Vec<(String, i32, i64)>) -> impl Iterator<Item = (TopicPartition, Offset)> {
+    places.into_iter().map(|(topic, partition, offset)| (TopicPartition::new(topic, partition), Offset(offset)))
+}
+
+impl Log for Remote {
+    fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {
+        let Answer::Topics(topics) = self.call(&Call::Topics)? else { return odd() };
+        Ok(topics.into_iter().map(|(name, partitions)| TopicInfo { name, partitions }).collect())
+    }
+
+    fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
+        let (name, options) = (spec.name.clone(), spec.options.clone());
+        self.call(&Call::Create { name, partitions: spec.partitions, options }).map(|_| ())
+    }
+
+    fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError> {
+        let Answer::Watermarks(bounds) = self.call(&Call::Watermarks { topic: topic.to_owned() })? else {
+            return odd();
+        };
+        let bounds = bounds.into_iter().map(|(partition, low, high)| Watermarks {
+            partition: Partition(partition),
+            low: Offset(low),
+            high: Offset(high),
+        });
+        Ok(bounds.collect())
+    }
+
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
+        let partitions = partitions.iter().map(|place| (place.topic.to_string(), place.partition.0)).collect();
+        let Answer::Positions(places) = self.call(&Call::Committed { group: group.to_owned(), partitions })? else {
+            return odd();
+        };
+        Ok(positions(places).collect())
+    }
+
+    fn append(&self, records: &[NewRecord]) -> Result<Vec<(TopicPartition, Offset)>, LogError> {
+        let mut written = Vec::with_capacity(records.len());
+        for chunk in records.chunks(RECORDS_MAX) {
+            let records = chunk.iter().map(Wire::of_new).collect();
+            let Answer::Positions(places) = self.call(&Call::Append { records })? else { return odd() };
+            written.extend(positions(places));
+        }
+        Ok(written)
+    }
+
+    fn reader(&self, from: &[(TopicPartition, Start)]) -> Result<Box<dyn Reader>, LogError> {
+        let start = |(place, start): &(TopicPartition, Start)| {
+            let from = match start {
+                Start::Beginning => From::Beginning,
+                Start::End => From::End,
+                Start::At(offset) => From::At(offset.0),
+            };
+            (place.topic.to_string(), place.partition.0, from)
+        };
+        Ok(Box::new(RemoteReader { remote: self.clone(), from: from.iter().map(start).collect() }))
+    }
+
+    fn join(&self, _: &MemberOptions) -> Result<Box<dyn Member>, LogError> {
+        Err(LogError::Invalid("a group cannot be joined through another host".to_owned()))
+    }
+}
+
+struct RemoteReader {
+    remote: Remote,
+    from: Vec<(String, i32, From)>,
+}
+
+impl RemoteReader {
+    fn read(&mut self, wait: Duration) -> Result<Vec<Record>, LogError> {
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let call = Call::Read { from: self.from.clone(), wait_ms };
+        let Answer::Records { records, positions } = self.remote.call(&call)? else { return odd() };
+        self.from = positions.into_iter().map(|(topic, partition, at)| (topic, partition, From::At(at))).collect();
+        records.into_iter().map(Wire::into_record).collect()
+    }
+}
+
+impl Reader for RemoteReader {
+    fn poll(&mut self, timeout: Duration) -> Result<Vec<Record>, LogError> {
+        self.read(timeout)
+    }
+
+    fn positions(&self) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
+        let known = self.from.iter().filter_map(|(topic, partition, from)| match from {
+            From::At(offset) => Some((TopicPartition::new(topic.as_str(), *partition), Offset(*offset))),
+            From::Beginning | From::End => None,
+        });
+        Ok(known.collect())
+    }
+}
+
+impl Registry for Remote {
+    fn by_id(&self, id: SchemaId) -> Result<Option<String>, RegistryError> {
+        match self.ask_registry("", &Call::SchemaById { id: id.0 })? {
+            Answer::Schema(schema) => Ok(schema),
+            _ => Ok(None),
+        }
+    }
+
+    fn latest(&self, subject: &str) -> Result<Option<Version>, RegistryError> {
+        match self.ask_registry(subject, &Call::LatestSchema { subject: subject.to_owned() })? {
+            Answer::Version(version) => {
+                Ok(version.map(|(version, id, schema)| Version { version, id: SchemaId(id), schema }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn register(&self, subject: &str, schema: &str) -> Result<SchemaId, RegistryError> {
+        let call = Call::RegisterSchema { subject: subject.to_owned(), schema: schema.to_owned() };
+        match self.ask_registry(subject, &call)? {
+            Answer::Id(id) => Ok(SchemaId(id)),
+            _ => Err(RegistryError::Unreachable { place: self.address.clone(), cause: "an odd answer".to_owned() }),
+        }
+    }
+
+    fn place(&self) -> String {
+        self.address.clone()
+    }
+}
+
+/// What the host's side needs to answer.
+pub(super) struct Answering {
+    pub(super) log: Arc<dyn Log>,
+    pub(super) registry: Arc<dyn Registry>,
+}
