@@ -79,14 +79,14 @@ fn own_way(command: &str) -> tempfile::TempDir {
     app
 }
 
-/// The text form of an empty component's eight bytes, and of a component with one empty custom section.
+/// Commands that print an empty component, and one that has an empty custom section.
 const EMPTY: &str = r"printf '\000asm\015\000\001\000'";
 const MARKED: &str = r"printf '\000asm\015\000\001\000\000\002\001m'";
 
 #[test]
 fn a_command_leaves_the_file() {
     // The path is the one that cargo would choose for a crate of that name.
-    let app = own_way(&format!("mkdir -p target/release && ( {} ) > target/release/own_way.wasm", EMPTY));
+    let app = own_way(&format!("mkdir -p target/release && ( {EMPTY} ) > target/release/own_way.wasm"));
     let left = app.path().join("components/own-way/target/heddle/own-way.wasm");
     built(app.path());
     let first = fs::read(&left).unwrap();

@@ -85,7 +85,10 @@ fn decide(machine: &mut impl Machine) -> Result<Toolchain, Vec<String>> {
         }
     }
     machine.linker().map(|linker| Toolchain::Debian { linker }).ok_or_else(|| {
-        tried.push("Debian's compiler is there, but neither rust-lld nor wasm-ld to link with".to_owned());
+        tried.push(
+            "Debian's compiler is there, but no linker: install the package that /usr/bin/rust-lld points to"
+                .to_owned(),
+        );
         tried
     })
 }
@@ -213,7 +216,7 @@ mod tests {
         assert_eq!(tried(Fake::default()), ["no target", "no rustup", "no apt"]);
         assert_eq!(
             tried(Fake { debian: true, ..Fake::default() })[2..],
-            ["Debian's compiler is there, but neither rust-lld nor wasm-ld to link with"]
+            ["Debian's compiler is there, but no linker: install the package that /usr/bin/rust-lld points to"]
         );
     }
 }
