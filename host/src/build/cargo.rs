@@ -17,12 +17,12 @@ pub(super) fn build(folder: &Path, cache: &Path) -> Result<Vec<u8>, BuildError> 
             folder.display()
         )));
     }
-    let toolchain = detect()?;
+    let toolchain = detect(folder)?;
     let mut cargo = match &toolchain {
         Toolchain::Installed => Command::new("cargo"),
         Toolchain::Debian { linker } => {
             let mut cargo = Command::new("/usr/bin/cargo");
-            cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", "/usr/bin/rustc");
+            cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", toolchain.rustc());
             cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
             cargo
         }
@@ -32,9 +32,12 @@ pub(super) fn build(folder: &Path, cache: &Path) -> Result<Vec<u8>, BuildError> 
         cargo.arg("-Zbuild-std=std,panic_abort");
     }
     let target = cache.join("guest-target");
-    cargo.current_dir(folder).env("CARGO_TARGET_DIR", &target).env("RUSTFLAGS", flags());
+    cargo
+        .current_dir(folder)
+        .env("CARGO_TARGET_DIR", &target)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(&toolchain, folder));
     // A component is built as for a user, whatever this process was started by.
-    for inherited in ["CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN", "CARGO_BUILD_TARGET"] {
+    for inherited in ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN", "CARGO_BUILD_TARGET"] {
         cargo.env_remove(inherited);
     }
     let out = cargo.stdout(Stdio::piped()).stderr(Stdio::inherit()).output().map_err(BuildError::file(folder))?;
@@ -50,19 +53,20 @@ pub(super) fn build(folder: &Path, cache: &Path) -> Result<Vec<u8>, BuildError> 
     read(&path)
 }
 
-/// No path of this machine gets into the file, so that the same source gives the same bytes. The crate's own files are named
-/// relatively by cargo; flags that differ between components would have the standard library compiled for each.
-fn flags() -> String {
-    let mut flags = vec!["-C strip=symbols".to_owned()];
+/// What makes the same source give the same bytes on every machine, as long as no path dependency leaves the workspace (cargo
+/// names such a crate by its whole path, and the compiler sorts functions by names). No path of this machine gets into the
+/// file: the crate's own files are named relatively by cargo. How code is divided among several codegen units depends on
+/// names, too, so there is one. The flags are the same for all components, so that the standard library is compiled once.
+fn flags(toolchain: &Toolchain, folder: &Path) -> String {
+    let mut flags = ["-Cstrip=symbols", "-Ccodegen-units=1"].map(str::to_owned).to_vec();
     let home = directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(".cargo"));
     let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from).or(home);
-    let sysroot = output("rustc", &["--print", "sysroot"]).map(PathBuf::from);
+    let sysroot = output(toolchain.rustc(), &["--print", "sysroot"], folder).map(PathBuf::from);
     for (path, name) in [(cargo_home, "cargo"), (sysroot, "rust")] {
-        if let Some(path) = path.filter(|path| !path.to_string_lossy().contains(' ')) {
-            flags.push(format!("--remap-path-prefix={}=/{name}", path.display()));
-        }
+        flags.extend(path.map(|path| format!("--remap-path-prefix={}=/{name}", path.display())));
     }
-    flags.join(" ")
+    // What cargo expects between flags, so that paths may hold spaces.
+    flags.join("\u{1f}")
 }
 
 /// The last `.wasm` file that cargo reports: that of the crate itself.

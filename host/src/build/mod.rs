@@ -112,7 +112,9 @@ pub fn digest(wasm: &[u8]) -> String {
     Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Runs the manifest's own command, and takes what it left: `<name>.wasm` beside the manifest, or the newest one below `target`.
+/// Runs the manifest's own command in the component's folder, and takes the newest of what may be its output: `<name>.wasm`
+/// beside the manifest, or at any depth below `target` (there with `_` for `-`, too, as Rust names files). What Heddle itself
+/// left below `target/heddle` does not count.
 fn run(folder: &Path, name: &str, command: &str) -> Result<Vec<u8>, BuildError> {
     let status = Command::new("sh")
         .args(["-c", command])
@@ -123,20 +125,23 @@ fn run(folder: &Path, name: &str, command: &str) -> Result<Vec<u8>, BuildError> 
     if !status.success() {
         return Err(BuildError::Failed { command: command.to_owned(), folder: folder.display().to_string() });
     }
-    let file = format!("{name}.wasm");
-    let beside = folder.join(&file);
-    let candidates = [beside.clone(), folder.join("target").join(&file)];
-    let below = glob::glob(&format!("{}/target/**/{}.wasm", folder.display(), name.replace('-', "[-_]")));
-    let newest = candidates
-        .into_iter()
-        .chain(below.into_iter().flatten().flatten())
+    let beside = folder.join(format!("{name}.wasm"));
+    let pattern = format!(
+        "{}/target/**/{}.wasm",
+        glob::Pattern::escape(&folder.display().to_string()),
+        name.replace('-', "[-_]")
+    );
+    let own = folder.join("target").join("heddle");
+    let below = glob::glob(&pattern).into_iter().flatten().flatten().filter(|path| !path.starts_with(&own));
+    let newest = std::iter::once(beside.clone())
+        .chain(below)
         .filter_map(|path| Some((path.metadata().ok()?.modified().ok()?, path)))
         .max();
     let Some((_, path)) = newest else {
         return Err(BuildError::NoOutput {
             command: command.to_owned(),
             folder: folder.display().to_string(),
-            hint: format!("it is looked for at {} and below target/", beside.display()),
+            hint: format!("it is looked for at {} and as {name}.wasm below target/", beside.display()),
         });
     };
     read(&path)

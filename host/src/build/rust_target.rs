@@ -29,62 +29,194 @@ pub enum Toolchain {
     },
 }
 
-/// Finds a way to compile, installing what is missing where that is possible.
+impl Toolchain {
+    /// The compiler's program.
+    pub(super) fn rustc(&self) -> &'static str {
+        if matches!(self, Self::Installed) { "rustc" } else { "/usr/bin/rustc" }
+    }
+}
+
+/// Finds a way to compile what is in `folder` (which may choose its tool chain by a `rust-toolchain.toml`), installing what
+/// is missing where that is possible.
 ///
 /// # Errors
 /// If there is none; says what was tried.
-pub fn detect() -> Result<Toolchain, BuildError> {
-    let installed = || {
-        let folder = output("rustc", &["--print", "target-libdir", "--target", TARGET])?;
-        std::fs::read_dir(folder).ok()?.next().map(|_| Toolchain::Installed)
-    };
-    if let Some(found) = installed() {
-        return Ok(found);
-    }
-    if output("rustup", &["--version"]).is_some() {
-        eprintln!("installing the Rust target {TARGET}");
-        let added =
-            Command::new("rustup").args(["target", "add", TARGET]).stderr(Stdio::null()).stdout(Stdio::null()).status();
-        if added.is_ok_and(|status| status.success())
-            && let Some(found) = installed()
-        {
-            return Ok(found);
-        }
-    }
-    debian().ok_or_else(|| {
+pub fn detect(folder: &Path) -> Result<Toolchain, BuildError> {
+    decide(&mut Here { folder }).map_err(|tried| {
         BuildError::NoToolchain(format!(
-            "there is no Rust compiler for {TARGET}: the target is not installed, `rustup target add {TARGET}` did not work, \
-             and Debian's packages {} are not there and could not be installed; do one of these by hand",
-            DEBIAN_PACKAGES.join(", ")
+            "there is no Rust compiler for {TARGET}\n  tried: {}\n  what to do: run `rustup target add {TARGET}`, or on \
+             Debian `apt-get install {}`",
+            tried.join("\n         "),
+            DEBIAN_PACKAGES.join(" ")
         ))
     })
 }
 
-fn debian() -> Option<Toolchain> {
-    let source = || glob::glob("/usr/src/rustc-*/library/std").ok()?.flatten().next();
-    let there = || Path::new("/usr/bin/cargo").exists() && source().is_some();
-    if !there() {
-        eprintln!("installing {} with apt-get", DEBIAN_PACKAGES.join(", "));
-        let mut install = Command::new("apt-get");
-        install.args(["install", "-y", "-qq"]).args(DEBIAN_PACKAGES).env("DEBIAN_FRONTEND", "noninteractive");
-        let installed = install.stdout(Stdio::null()).stderr(Stdio::null()).status();
-        if !installed.is_ok_and(|status| status.success()) || !there() {
-            return None;
+/// What [`decide`] asks of a machine, and has done to it. An error says in one line what did not work.
+trait Machine {
+    fn target_installed(&mut self) -> Result<(), String>;
+    fn add_target(&mut self) -> Result<(), String>;
+    fn debian_there(&mut self) -> bool;
+    fn install_debian(&mut self) -> Result<(), String>;
+    fn linker(&mut self) -> Option<PathBuf>;
+}
+
+/// The least that has to be installed; on failure, all that was tried.
+fn decide(machine: &mut impl Machine) -> Result<Toolchain, Vec<String>> {
+    let mut tried = vec![];
+    match machine.target_installed() {
+        Ok(()) => return Ok(Toolchain::Installed),
+        Err(why) => tried.push(why),
+    }
+    match machine.add_target().and_then(|()| machine.target_installed()) {
+        Ok(()) => return Ok(Toolchain::Installed),
+        Err(why) => tried.push(why),
+    }
+    if !machine.debian_there() {
+        if let Err(why) = machine.install_debian() {
+            tried.push(why);
+            return Err(tried);
+        }
+        if !machine.debian_there() {
+            tried.push(
+                "apt-get installed the packages, but the standard library's source is not in /usr/src".to_owned(),
+            );
+            return Err(tried);
         }
     }
-    let sysroots = [output("rustc", &["--print", "sysroot"]), output("/usr/bin/rustc", &["--print", "sysroot"])];
-    let linkers = sysroots
-        .into_iter()
-        .flatten()
-        .filter_map(|sysroot| glob::glob(&format!("{sysroot}/lib/rustlib/*/bin/rust-lld")).ok()?.flatten().next());
-    let linker =
-        linkers.chain(["/usr/bin/rust-lld", "/usr/bin/wasm-ld"].map(PathBuf::from)).find(|path| path.exists())?;
-    Some(Toolchain::Debian { linker })
+    machine.linker().map(|linker| Toolchain::Debian { linker }).ok_or_else(|| {
+        tried.push(
+            "Debian's compiler is there, but no linker: install the package that /usr/bin/rust-lld points to"
+                .to_owned(),
+        );
+        tried
+    })
+}
+
+/// This machine, as seen from a component's folder.
+struct Here<'f> {
+    folder: &'f Path,
+}
+
+impl Machine for Here<'_> {
+    fn target_installed(&mut self) -> Result<(), String> {
+        let arguments = ["--print", "target-libdir", "--target", TARGET];
+        let library = output("rustc", &arguments, self.folder).ok_or("there is no rustc that works on the path")?;
+        let there = std::fs::read_dir(library).is_ok_and(|mut files| files.next().is_some());
+        there.then_some(()).ok_or_else(|| format!("the rustc on the path has no {TARGET}"))
+    }
+
+    fn add_target(&mut self) -> Result<(), String> {
+        eprintln!("installing the Rust target {TARGET}");
+        succeed("rustup", &["target", "add", TARGET], self.folder)
+    }
+
+    fn debian_there(&mut self) -> bool {
+        let source = glob::glob("/usr/src/rustc-*/library/std").ok().and_then(|mut found| found.next());
+        Path::new("/usr/bin/cargo").exists() && Path::new("/usr/bin/rustc").exists() && source.is_some()
+    }
+
+    fn install_debian(&mut self) -> Result<(), String> {
+        eprintln!("installing {} with apt-get", DEBIAN_PACKAGES.join(", "));
+        let install = ["apt-get", "install", "-y", "-qq"];
+        if output("id", &["-u"], self.folder).as_deref() == Some("0") {
+            succeed(install[0], &[&install[1..], &DEBIAN_PACKAGES].concat(), self.folder)
+        } else {
+            // Without asking for a password: this may not be a terminal.
+            succeed("sudo", &[&["-n"], &install[..], &DEBIAN_PACKAGES].concat(), self.folder)
+        }
+    }
+
+    fn linker(&mut self) -> Option<PathBuf> {
+        let sysroots = ["rustc", "/usr/bin/rustc"].map(|rustc| output(rustc, &["--print", "sysroot"], self.folder));
+        let in_sysroots = sysroots.into_iter().flatten().filter_map(|sysroot| {
+            let pattern = format!("{}/lib/rustlib/*/bin/rust-lld", glob::Pattern::escape(&sysroot));
+            glob::glob(&pattern).ok()?.flatten().next()
+        });
+        let own = ["/usr/bin/rust-lld", "/usr/bin/wasm-ld"].map(PathBuf::from).into_iter();
+        in_sysroots.chain(own).find(|path| path.exists())
+    }
 }
 
 /// What a command prints, if it works.
-pub(super) fn output(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(arguments).stderr(Stdio::null()).output().ok()?;
+pub(super) fn output(program: &str, arguments: &[&str], folder: &Path) -> Option<String> {
+    let output = Command::new(program).args(arguments).current_dir(folder).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_owned())
+}
+
+/// Runs a command; says how it failed by the last line of what it said.
+fn succeed(program: &str, arguments: &[&str], folder: &Path) -> Result<(), String> {
+    let command = format!("`{program} {}`", arguments.join(" "));
+    let mut run = Command::new(program);
+    run.args(arguments).current_dir(folder).stdin(Stdio::null()).env("DEBIAN_FRONTEND", "noninteractive");
+    let output = run.output().map_err(|cause| format!("{command}: {cause}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it failed");
+    Err(format!("{command}: {last}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine on which each of the steps works or not.
+    #[derive(Clone, Copy, Default)]
+    struct Fake {
+        target: bool,
+        rustup: bool,
+        debian: bool,
+        apt: bool,
+        linker: bool,
+    }
+
+    fn works(step: bool, what: &str) -> Result<(), String> {
+        step.then_some(()).ok_or_else(|| what.to_owned())
+    }
+
+    impl Machine for Fake {
+        fn target_installed(&mut self) -> Result<(), String> {
+            works(self.target, "no target")
+        }
+        fn add_target(&mut self) -> Result<(), String> {
+            self.target |= self.rustup;
+            works(self.rustup, "no rustup")
+        }
+        fn debian_there(&mut self) -> bool {
+            self.debian
+        }
+        fn install_debian(&mut self) -> Result<(), String> {
+            self.debian |= self.apt;
+            works(self.apt, "no apt")
+        }
+        fn linker(&mut self) -> Option<PathBuf> {
+            self.linker.then(|| "lld".into())
+        }
+    }
+
+    #[test]
+    fn the_least_is_installed() {
+        let debian = Ok(Toolchain::Debian { linker: "lld".into() });
+        let all = Fake { target: true, rustup: true, debian: true, apt: true, linker: true };
+        let without_target = &mut Fake { target: false, debian: false, ..all };
+        assert_eq!(decide(&mut all.clone()), Ok(Toolchain::Installed));
+        assert_eq!(decide(without_target), Ok(Toolchain::Installed));
+        assert!(without_target.target && !without_target.debian);
+        assert_eq!(decide(&mut Fake { debian: true, linker: true, ..Fake::default() }), debian);
+        let fresh = &mut Fake { apt: true, linker: true, ..Fake::default() };
+        assert_eq!((decide(fresh), fresh.debian), (debian, true));
+    }
+
+    #[test]
+    fn what_was_tried_is_told() {
+        let tried = |mut machine: Fake| decide(&mut machine).unwrap_err();
+        assert_eq!(tried(Fake::default()), ["no target", "no rustup", "no apt"]);
+        assert_eq!(
+            tried(Fake { debian: true, ..Fake::default() })[2..],
+            ["Debian's compiler is there, but no linker: install the package that /usr/bin/rust-lld points to"]
+        );
+    }
 }

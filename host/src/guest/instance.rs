@@ -234,7 +234,7 @@ impl Dispatch for Instance {
         let effects = std::mem::take(&mut host.effects);
         let lines = std::mem::take(&mut host.lines);
         let refused = std::mem::take(&mut host.memory_refused);
-        called.map_err(|error| fault_of(&error, refused, &component))?;
+        called.map_err(|error| fault_of(&error, refused, &component, lines.last()))?;
         // Only an instance whose call came back in order is used again.
         self.live = Some(live);
         let [result] = results;
@@ -247,7 +247,12 @@ impl Dispatch for Instance {
 }
 
 /// Why a call did not come back in order.
-fn fault_of(error: &wasmtime::Error, memory_refused: bool, component: &Component) -> EventFault {
+fn fault_of(
+    error: &wasmtime::Error,
+    memory_refused: bool,
+    component: &Component,
+    last_line: Option<&LogLine>,
+) -> EventFault {
     if let Some(refused) = error.downcast_ref::<EmitRefused>() {
         return EventFault::new(EventFaultKind::Emit, refused.to_string());
     }
@@ -263,7 +268,13 @@ fn fault_of(error: &wasmtime::Error, memory_refused: bool, component: &Component
                 format!("the handler asked for more than its {limit} bytes of memory"),
             )
         }
-        Some(trap) => EventFault::new(EventFaultKind::Trap, trap.to_string()),
+        // A trap has no words of its own; a guest that panics logs its message first.
+        Some(trap) => match last_line.filter(|line| line.level == "error") {
+            Some(line) => {
+                EventFault::new(EventFaultKind::Trap, format!("{} ({trap})", line.message.replace('\n', " ")))
+            }
+            None => EventFault::new(EventFaultKind::Trap, trap.to_string()),
+        },
         None => EventFault::new(EventFaultKind::Trap, format!("{error:#}").replace('\n', " ")),
     }
 }

@@ -15,51 +15,115 @@
 //!         if order.items.is_empty() {
 //!             return Err(Failure::rejected("the order has no items"));
 //!         }
+//!         let customer: u32 = order.customer_id.parse().map_err(Failure::rejected)?;
+//!         log::info!("an order of customer {customer}");
 //!         emit_orders_accepted::send(&OrderAccepted { order_id: order.order_id });
 //!         Ok(())
 //!     }
 //! }
 //! ```
 //!
+//! In the crate's root there are then:
+//!
 //! - `contracts`: the types of the schemas.
 //! - `on_<topic>::Guest`: the handler of a topic that the manifest consumes; the compiler asks for each of them.
 //! - `emit_<topic>::send(&value)`, `emit_<topic>::send_with(&value, key, &headers)`: for each topic that the manifest emits.
-//! - `context::current()`: the delivery: its id, attempt, topic, partition, offset, timestamp, key and headers.
-//! - `log::write(log::Level::Info, "…")`: a line for the host's log.
-//! - `Failure::rejected(why)`: trying again cannot cure it; `Failure::failed(why)`: it may pass.
+//! - [`context`]`::current()`: the delivery: its id, attempt, topic, partition, offset, timestamp, key and headers.
+//! - [`log`]: lines for the host's log.
+//! - [`Failure`] and [`Header`].
 //!
-//! A handler has no clock and no randomness: the same record gives the same effects, whenever it is handled again.
+//! A handler has no clock and no randomness: the same record gives the same effects, whenever it is handled again. A panic
+//! is a failure, too: its message and place are told in the dead-letter record.
+//!
+//! Logic that is worth testing goes into plain functions; `cargo test` runs them natively. Emits, `context` and `log` have no
+//! host there and panic.
 
+pub mod log;
+
+pub use heddle_sdk_macros::component;
+pub use runtime::heddle::runtime::context;
+pub use runtime::heddle::runtime::types::{Failure, Header};
+
+#[doc(hidden)]
+pub use runtime::heddle::runtime::types;
 #[doc(hidden)]
 pub use wit_bindgen;
 
-/// Makes this crate a component whose handlers the type `$component` implements. See the [crate](crate)'s example.
-///
-/// Needs the folder `wit` that `heddle build` writes beside `Cargo.toml`.
+#[allow(missing_docs, unsafe_code, unreachable_pub, clippy::all, clippy::pedantic)]
+mod runtime {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package heddle:sdk;
+            world imports {
+                import heddle:runtime/types@0.1.0;
+                import heddle:runtime/context@0.1.0;
+                import heddle:runtime/log@0.1.0;
+            }
+        ",
+        world: "heddle:sdk/imports",
+        additional_derives: [PartialEq, Clone],
+        generate_all,
+        generate_unused_types: true,
+    });
+}
+
+impl Failure {
+    /// Trying again cannot cure it: the record is set aside in the dead-letter topic at once.
+    pub fn rejected(why: impl std::fmt::Display) -> Self {
+        Self::Rejected(why.to_string())
+    }
+
+    /// It may pass: the component's failure policy decides whether to try again.
+    pub fn failed(why: impl std::fmt::Display) -> Self {
+        Self::Failed(why.to_string())
+    }
+}
+
+/// With `?`, any error becomes a failure that may pass. Where trying again cannot cure it, say so:
+/// `.map_err(Failure::rejected)?`.
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::failed(error)
+    }
+}
+
+/// Has panics told by the host, which otherwise sees no more than a trap. A component's start calls it.
+#[doc(hidden)]
+pub extern "C" fn tell_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let what = panic.payload_as_str().unwrap_or("no message");
+        match panic.location() {
+            Some(place) => log::error!("panicked at {}:{}: {what}", place.file(), place.line()),
+            None => log::error!("panicked: {what}"),
+        }
+    }));
+}
+
+#[doc(hidden)]
 #[macro_export]
-macro_rules! component {
+macro_rules! __component {
     ($component:ident) => {
-        #[allow(missing_docs, unused, clippy::all, clippy::pedantic)]
+        #[allow(missing_docs, unsafe_code, unused, clippy::all, clippy::pedantic)]
         mod heddle_bindings {
             $crate::wit_bindgen::generate!({
                 path: "wit",
                 world: "component",
                 runtime_path: "heddle_sdk::wit_bindgen::rt",
                 additional_derives: [PartialEq, Clone],
+                with: {
+                    "heddle:runtime/types@0.1.0": ::heddle_sdk::types,
+                    "heddle:runtime/context@0.1.0": ::heddle_sdk::context,
+                    "heddle:runtime/log@0.1.0": ::heddle_sdk::log,
+                },
                 generate_all,
             });
 
-            impl self::heddle::runtime::types::Failure {
-                /// Trying again cannot cure it: the record is set aside at once.
-                pub fn rejected(why: impl ::core::fmt::Display) -> Self {
-                    Self::Rejected(::std::string::ToString::to_string(&why))
-                }
-
-                /// It may pass: the failure policy decides whether to try again.
-                pub fn failed(why: impl ::core::fmt::Display) -> Self {
-                    Self::Failed(::std::string::ToString::to_string(&why))
-                }
-            }
+            // Run by the first call of a handler.
+            #[cfg(target_family = "wasm")]
+            #[used]
+            #[unsafe(link_section = ".init_array")]
+            static TELL_PANICS: extern "C" fn() = $crate::tell_panics;
 
             export!(Component);
             use super::$component as Component;
@@ -69,8 +133,6 @@ macro_rules! component {
         #[allow(unused_imports)]
         use heddle_bindings::heddle::component::*;
         #[allow(unused_imports)]
-        use heddle_bindings::heddle::runtime::types::{Failure, Header};
-        #[allow(unused_imports)]
-        use heddle_bindings::heddle::runtime::{context, log};
+        use $crate::{Failure, Header, context, log};
     };
 }

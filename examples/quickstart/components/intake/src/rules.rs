@@ -10,6 +10,9 @@ pub fn check(lines: impl Iterator<Item = (i32, f64)>, total: f64) -> Result<i32,
         if quantity < 1 {
             return Err(format!("a quantity of {quantity}"));
         }
+        if price < 0.0 {
+            return Err(format!("a price of {price:.2}"));
+        }
         items = items.saturating_add(quantity);
         sum += f64::from(quantity) * price;
     }
@@ -36,6 +39,7 @@ mod tests {
     fn what_is_wrong_is_told() {
         assert_eq!(check([].into_iter(), 0.0), Err("no items".to_owned()));
         assert_eq!(check([(0, 1.0)].into_iter(), 0.0), Err("a quantity of 0".to_owned()));
+        assert_eq!(check([(1, -1.0)].into_iter(), -1.0), Err("a price of -1.00".to_owned()));
         assert_eq!(check([(1, 9.99)].into_iter(), 10.0), Err("the items cost 9.99, the total says 10.00".to_owned()));
         assert!(check([(1, f64::NAN)].into_iter(), 1.0).is_err());
     }

@@ -1,0 +1,123 @@
+//! `heddle build`: the same source gives the same file wherever it is, and commands of one's own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use heddle_contract::section;
+
+fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn build(app: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_heddle")).arg("build").arg("--app").arg(app).output().unwrap()
+}
+
+fn built(app: &Path) {
+    let output = build(app);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Copies the files of a folder, but none that a build left.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+        if path.is_dir() {
+            if name != "target"
+                && path.parent().is_some_and(|folder| !folder.join("component.toml").exists() || name == "src")
+            {
+                copy(&path, &to.join(name));
+            }
+        } else if path.extension().is_none_or(|extension| extension != "wasm") {
+            fs::copy(&path, to.join(name)).unwrap();
+        }
+    }
+}
+
+/// The guests and the SDK in one workspace below `root`. Cargo names a crate by its place in the workspace, or in a registry; one
+/// outside is named by its whole path, and in such names the compiler sorts functions.
+fn workspace(root: &Path) -> PathBuf {
+    for folder in ["guests", "sdk", "wit"] {
+        copy(&repository().join(folder), &root.join(folder));
+    }
+    let mut manifest: toml::Table = fs::read_to_string(repository().join("Cargo.toml")).unwrap().parse().unwrap();
+    let settings = manifest["workspace"].as_table_mut().unwrap();
+    let members = ["sdk/rust", "sdk/rust/macros", "guests/components/*"].map(toml::Value::from).to_vec();
+    settings.insert("members".into(), members.into());
+    settings.remove("exclude");
+    fs::write(root.join("Cargo.toml"), manifest.to_string()).unwrap();
+    fs::rename(root.join("guests/Cargo.lock"), root.join("Cargo.lock")).unwrap();
+    fs::remove_file(root.join("guests/Cargo.toml")).unwrap();
+    root.join("guests")
+}
+
+#[test]
+fn the_same_source_gives_the_same_bytes_elsewhere() {
+    let place = tempfile::tempdir().unwrap();
+    let apps = ["here", "at/another/place"].map(|folder| workspace(&place.path().join(folder)));
+    apps.iter().for_each(|app| built(app));
+    for name in ["scripted", "wrong-import"] {
+        let file = format!("components/{name}/{name}.wasm");
+        let [here, there] = apps.each_ref().map(|app| fs::read(app.join(&file)).unwrap());
+        assert!(here == there, "{file}: {} and {} bytes that differ", here.len(), there.len());
+        let text = place.path().to_str().unwrap().as_bytes();
+        assert!(!here.windows(text.len()).any(|window| window == text), "{file} names {}", place.path().display());
+    }
+}
+
+/// An app with one component, `own-way`, that a command builds.
+fn own_way(command: &str) -> tempfile::TempDir {
+    let app = tempfile::tempdir().unwrap();
+    let component = app.path().join("components/own-way");
+    fs::create_dir_all(&component).unwrap();
+    fs::write(app.path().join("heddle.toml"), "[app]\nname = \"apps\"\n").unwrap();
+    let manifest = format!("[component]\nname = \"own-way\"\nbuild = '''{command}'''\n\n[consumes.in]\n");
+    fs::write(component.join("component.toml"), manifest).unwrap();
+    app
+}
+
+/// Commands that print an empty component, and one that has an empty custom section.
+const EMPTY: &str = r"printf '\000asm\015\000\001\000'";
+const MARKED: &str = r"printf '\000asm\015\000\001\000\000\002\001m'";
+
+#[test]
+fn a_command_leaves_the_file() {
+    // The path is the one that cargo would choose for a crate of that name.
+    let app = own_way(&format!("mkdir -p target/release && ( {EMPTY} ) > target/release/own_way.wasm"));
+    let left = app.path().join("components/own-way/target/heddle/own-way.wasm");
+    built(app.path());
+    let first = fs::read(&left).unwrap();
+    assert_eq!(section::extract(&first).unwrap().component.name, "own-way");
+
+    // What the build itself left last time is newer than the file of a command that finds nothing to do; it is not taken.
+    let manifest = app.path().join("components/own-way/component.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let output = app.path().join("components/own-way/target/release/own_way.wasm");
+    let marked = Command::new("sh").args(["-c", MARKED]).output().unwrap().stdout;
+    fs::write(&output, marked).unwrap();
+    let earlier = std::time::SystemTime::UNIX_EPOCH;
+    fs::File::options().write(true).open(&output).unwrap().set_modified(earlier).unwrap();
+    let build_line = text.lines().find(|line| line.starts_with("build")).unwrap();
+    fs::write(&manifest, text.replace(build_line, "build = 'true'")).unwrap();
+    built(app.path());
+    assert!(fs::read(&left).unwrap().windows(4).any(|window| window == [0, 2, 1, b'm']));
+}
+
+#[test]
+fn a_command_that_leaves_nothing_or_fails_is_told() {
+    let told = |command| {
+        let app = own_way(command);
+        let output = build(app.path());
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let nothing = told("true");
+    assert!(nothing.contains("left no .wasm file") && nothing.contains("own-way.wasm"), "{nothing}");
+    let failed = told("echo why; exit 3");
+    assert!(failed.contains("why") && failed.contains("`echo why; exit 3` failed in"), "{failed}");
+    let no_component = told("echo text > own-way.wasm");
+    assert!(no_component.contains("own-way does not become a component"), "{no_component}");
+}
