@@ -44,6 +44,8 @@ const IN: u32 = 1;
 const OUT: u32 = 2;
 /// `in-value` as it may come to be: a field more, one less, another order.
 const IN_NEXT: u32 = 3;
+/// The schema of keys, where they have one.
+const KEY: u32 = 4;
 
 struct Known(BTreeMap<SchemaId, Arc<Schema>>);
 
@@ -59,15 +61,21 @@ fn next_schema() -> Schema {
     parse("next", &next.to_string()).unwrap()
 }
 
+fn key_schema() -> Schema {
+    parse("key", r#"{"type":"record","name":"Inner","namespace":"guests","fields":[{"name":"x","type":"int"}]}"#)
+        .unwrap()
+}
+
 fn known() -> Arc<dyn Schemas> {
-    let schemas = [(IN, schema("in-value")), (OUT, schema("out-value")), (IN_NEXT, next_schema())];
+    let schemas = [(IN, schema("in-value")), (OUT, schema("out-value")), (IN_NEXT, next_schema()), (KEY, key_schema())];
     Arc::new(Known(schemas.map(|(id, schema)| (SchemaId(id), Arc::new(schema))).into()))
 }
 
 fn load(wasm: &[u8]) -> Result<Component, LoadError> {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
-    let ids: WriterIds =
-        [("in-value", IN), ("out-value", OUT)].map(|(name, id)| (name.to_owned(), SchemaId(id))).into();
+    let ids: WriterIds = [("in-value", IN), ("out-value", OUT), ("in-key", KEY), ("out-key", KEY)]
+        .map(|(name, id)| (name.to_owned(), SchemaId(id)))
+        .into();
     Component::load(ENGINE.get_or_init(|| Engine::start(None).unwrap()), "scripted.wasm", wasm, &ids)
 }
 
@@ -79,7 +87,11 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let component = Arc::new(load(&wasm("scripted")).unwrap());
+        Self::of("scripted")
+    }
+
+    fn of(component: &str) -> Self {
+        let component = Arc::new(load(&wasm(component)).unwrap());
         let policy = FailurePolicy { attempts_max: 3, dead_letter: "dlq".into() };
         Self {
             task: Task { component: "guests.scripted".into(), policy },
@@ -257,6 +269,22 @@ fn the_same_records_give_the_same_bytes() {
     assert_eq!(run(), run());
 }
 
+#[test]
+fn keys_are_typed_where_the_manifest_names_their_schema() {
+    let mut bench = Bench::of("keyed");
+    let mut record = bench.record(Some(framed(IN, &schema("in-value"), &json!({"do":"key"}))));
+    let mut step = |key: Option<Vec<u8>>| {
+        record.key = key.map(Bytes::from);
+        bench.task.step(&record, &mut bench.instance, &mut OpenBatch::default()).writes
+    };
+    let writes = step(Some(framed(KEY, &key_schema(), &json!({"x":41}))));
+    assert_eq!(out(&writes), [json!({"did":"key","n":41,"everything":null})]);
+    assert_eq!(writes[0].key.as_deref(), Some(framed(KEY, &key_schema(), &json!({"x":42})).as_slice()));
+    let reason = |writes: Vec<NewRecord>| header(&writes[0], "heddle-reason");
+    assert_eq!(reason(step(None)), "rejected");
+    assert_eq!(reason(step(Some(b"a string".to_vec()))), "decode");
+}
+
 fn with_manifest(wasm: &[u8], change: impl FnOnce(&mut section::Contract)) -> String {
     let mut contract = section::extract(wasm).unwrap();
     change(&mut contract);
@@ -278,6 +306,15 @@ fn a_component_is_refused_when_it_is_not_what_its_contract_says() {
         with_manifest(&wasm, |contract| {
             let schema = contract.schemas.get_mut("in-value").unwrap();
             schema.text = schema.text.replace("\"times\"", "\"often\"");
+        }),
+        with_manifest(&wasm, |contract| {
+            let key = section::Schema { format: section::SchemaFormat::Avro, text: key_schema().json().to_owned() };
+            contract.schemas.insert("in-key".to_owned(), key);
+        }),
+        manifest("[emits.out]", "[emits.out]\nkey = \"bytes\""),
+        with_manifest(&self::wasm("keyed"), |contract| {
+            let key = contract.schemas.get_mut("out-key").unwrap();
+            key.text = key.text.replace("\"x\"", "\"y\"");
         }),
         with_manifest(&wasm, |contract| contract.component.manifest = "[component]".to_owned()),
         match load(b"\0asm\x01\0\0\0") {

@@ -140,3 +140,22 @@ proptest! {
         prop_assert_eq!(json::decode(&schema, &bytes).unwrap(), json!(text));
     }
 }
+
+#[test]
+fn a_type_is_found_by_its_name() {
+    let mut library = Library::default();
+    library.add("a", r#"{"type":"record","name":"Stock","namespace":"shop","fields":[{"name":"level","type":{"type":"record","name":"Level","fields":[{"name":"n","type":"int"}]}}]}"#).unwrap();
+    library
+        .add("b", r#"{"type":"record","name":"Level","namespace":"other","fields":[{"name":"n","type":"long"}]}"#)
+        .unwrap();
+    let root = |name: &str| {
+        library.named(name).map(|schema| schema.describe(schema.root()).clone()).map_err(|e| e.to_string())
+    };
+    assert_eq!(root("Stock").unwrap(), "shop.Stock");
+    assert_eq!(root("shop.Level").unwrap(), "shop.Level");
+    assert_eq!(root("Level").unwrap_err(), "`Level` could be any of `other.Level`, `shop.Level`; write the full name");
+    assert_eq!(
+        root("Stok").unwrap_err(),
+        "no schema file defines the type `Stok`; there are: `other.Level`, `shop.Level`, `shop.Stock`"
+    );
+}

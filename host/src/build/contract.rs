@@ -16,6 +16,7 @@ use super::BuildError;
 #[derive(Debug, Default)]
 pub struct AppContracts {
     subjects: BTreeMap<String, Schema>,
+    library: Library,
 }
 
 impl AppContracts {
@@ -43,7 +44,7 @@ impl AppContracts {
                 subjects.insert(subject.to_owned(), library.schema(file)?);
             }
         }
-        Ok(Self { subjects })
+        Ok(Self { subjects, library })
     }
 
     /// The schema of a subject.
@@ -51,48 +52,81 @@ impl AppContracts {
     pub fn get(&self, subject: &str) -> Option<&Schema> {
         self.subjects.get(subject)
     }
+
+    /// The schema of a named type.
+    fn named(&self, name: &str) -> Result<Schema, BuildError> {
+        Ok(self.library.named(name)?)
+    }
 }
 
 /// What `manifest` is typed by: its text, and the schemas of the topics it names.
-#[must_use]
-pub fn contract_of(manifest: &Manifest, text: &str, contracts: &AppContracts) -> Contract {
-    let topics = manifest.consumes.keys().chain(manifest.emits.keys());
-    let subjects = topics.flat_map(|topic| [key_subject(topic), value_subject(topic)]);
-    let schemas = subjects.filter_map(|subject| {
-        let text = contracts.get(&subject)?.json().to_owned();
-        Some((subject, section::Schema { format: SchemaFormat::Avro, text }))
+///
+/// # Errors
+/// If it names a schema that no file has.
+pub fn contract_of(manifest: &Manifest, text: &str, contracts: &AppContracts) -> Result<Contract, BuildError> {
+    let schemas = subjects_of(manifest, contracts)?.into_iter().map(|(subject, schema)| {
+        (subject, section::Schema { format: SchemaFormat::Avro, text: schema.json().to_owned() })
     });
-    Contract {
+    Ok(Contract {
         component: section::Component { name: manifest.name.clone(), manifest: text.to_owned() },
         schemas: schemas.collect(),
         built_with: concat!("heddle ", env!("CARGO_PKG_VERSION")).to_owned(),
+    })
+}
+
+/// The schemas of the topics that `manifest` names, by subject. What it says of a topic's keys goes before what the folder has.
+fn subjects_of(manifest: &Manifest, contracts: &AppContracts) -> Result<BTreeMap<String, Schema>, BuildError> {
+    let consumed = manifest.consumes.iter().map(|(topic, consumes)| (topic, consumes.key.as_ref()));
+    let emitted = manifest.emits.iter().map(|(topic, emits)| (topic, emits.key.as_ref()));
+    let mut subjects = BTreeMap::<String, Schema>::new();
+    for (topic, key) in consumed.chain(emitted) {
+        if let Some(schema) = contracts.get(&value_subject(topic)) {
+            subjects.insert(value_subject(topic), schema.clone());
+        }
+        let subject = key_subject(topic);
+        let schema = match key {
+            Some(KeyType::Bytes | KeyType::String) => None,
+            Some(KeyType::Schema(name)) => Some(contracts.named(name)?),
+            None => contracts.get(&subject).cloned(),
+        };
+        let Some(schema) = schema else { continue };
+        if let Some(other) = subjects.get(&subject).filter(|other| **other != schema) {
+            let types = [other, &schema].map(|schema| schema.describe(schema.root()));
+            let component = manifest.name.clone();
+            return Err(BuildError::TwoKeyTypes { component, topic: topic.clone(), types: types.join("` and `") });
+        }
+        subjects.insert(subject, schema);
     }
+    Ok(subjects)
 }
 
 /// The files of the component's `wit` folder, by path.
 ///
 /// # Errors
-/// If WIT cannot hold one of its schemas.
+/// If it names a schema that no file has, or WIT cannot hold one.
 pub fn world_files(manifest: &Manifest, contracts: &AppContracts) -> Result<BTreeMap<String, String>, BuildError> {
-    let names = manifest.consumes.keys().chain(manifest.emits.keys());
-    let subjects = names.map(|topic| (topic.clone(), (key_subject(topic), value_subject(topic))));
-    let subjects = subjects.collect::<BTreeMap<_, _>>();
-    let topic = |name: &'_ String, key: Option<&KeyType>| -> Option<Topic<'_>> {
-        let (name, (keys, values)) = subjects.get_key_value(name)?;
-        let value = match contracts.get(values) {
-            Some(schema) => Payload::Schema { subject: values, schema },
-            None => Payload::Bytes,
-        };
-        let key = match (key, contracts.get(keys)) {
-            (Some(KeyType::Bytes), _) => Payload::Bytes,
-            (_, Some(schema)) => Payload::Schema { subject: keys, schema },
-            _ => Payload::String,
-        };
-        Some(Topic { name, value, key })
+    let schemas = subjects_of(manifest, contracts)?;
+    let by_schema = |subject: String| {
+        let (subject, schema) = schemas.get_key_value(&subject)?;
+        Some(Payload::Schema { subject, schema })
     };
-    let world = World {
-        consumes: manifest.consumes.iter().filter_map(|(name, consumes)| topic(name, consumes.key.as_ref())).collect(),
-        emits: manifest.emits.iter().filter_map(|(name, emits)| topic(name, emits.key.as_ref())).collect(),
+    let payloads = |name: &str, key: Option<&KeyType>| {
+        let value = by_schema(value_subject(name)).unwrap_or(Payload::Bytes);
+        let key = match key {
+            Some(KeyType::Bytes) => Payload::Bytes,
+            Some(KeyType::String) => Payload::String,
+            _ => by_schema(key_subject(name)).unwrap_or(Payload::String),
+        };
+        (value, key)
     };
+    let consumes = manifest.consumes.iter().map(|(name, consumes)| {
+        let (value, key) = payloads(name, consumes.key.as_ref());
+        Topic { name, value, key }
+    });
+    let emits = manifest.emits.iter().map(|(name, emits)| {
+        let (value, key) = payloads(name, emits.key.as_ref());
+        Topic { name, value, key }
+    });
+    let world = World { consumes: consumes.collect(), emits: emits.collect() };
     wit::files(&world).map_err(|cause| BuildError::Wit { component: manifest.name.clone(), cause })
 }

@@ -72,6 +72,18 @@ pub enum BuildError {
         /// Why.
         what: String,
     },
+    /// A topic's keys have one type where it is consumed and another where it is emitted to.
+    #[error(
+        "{component}: the keys of the topic `{topic}` are both `{types}`; write the same `key` in [consumes] and [emits]"
+    )]
+    TwoKeyTypes {
+        /// The component.
+        component: String,
+        /// The topic.
+        topic: String,
+        /// Both types.
+        types: String,
+    },
     /// This version cannot build this language.
     #[error("{0}")]
     Language(String),

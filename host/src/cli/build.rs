@@ -78,7 +78,7 @@ pub(super) fn build_one(
         return Ok(None);
     }
     eprintln!("building {name}");
-    let contract = build::contract_of(&source.manifest, &source.text, contracts);
+    let contract = build::contract_of(&source.manifest, &source.text, contracts)?;
     let wasm = build::build(&source.folder, &source.manifest, &contract, &build::cache_folder())?;
     let path = source.wasm();
     write_if_changed(&path, &wasm)?;

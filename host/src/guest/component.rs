@@ -155,6 +155,7 @@ impl Loader<'_> {
         let emitter = |(topic, emits): (&String, &heddle_contract::manifest::component::Emits)| {
             let key = match (&emits.key, self.framed(&key_subject(topic), ids)?) {
                 (Some(KeyType::Bytes), _) => KeyCodec::Bytes,
+                (Some(KeyType::String), _) => KeyCodec::String,
                 (_, Some(framed)) => KeyCodec::Schema(framed),
                 _ => KeyCodec::String,
             };
@@ -195,8 +196,13 @@ impl Loader<'_> {
             };
             let shapes = emitter.value.as_ref().map(|framed| framed.encoder.shapes());
             for function in functions.values() {
-                let Some((_, ty)) = function.params().next() else { continue };
-                self.compare(shapes, &ty, &emitter.topic)?;
+                let params = function.params().map(|(_, ty)| ty).collect::<Vec<_>>();
+                if let Some(value) = params.first() {
+                    self.compare(shapes, value, &emitter.topic)?;
+                }
+                if let Some(key) = params.get(1) {
+                    self.compare_key(&emitter.key, key, &emitter.topic)?;
+                }
             }
         }
         Ok(())
@@ -208,10 +214,28 @@ impl Loader<'_> {
             None if matches!(ty, Type::List(list) if list.ty() == Type::U8) => Ok(()),
             None => Err("the topic has no schema, so its values are bytes".to_owned()),
         };
-        found.map_err(|what| LoadError::OtherContract {
-            component: self.name.to_owned(),
-            what: format!("topic `{topic}`: {what}"),
-        })
+        found.map_err(|what| self.other_contract(topic, &what))
+    }
+
+    /// The key that `send-with` takes.
+    fn compare_key(&self, codec: &KeyCodec, ty: &Type, topic: &str) -> Result<(), LoadError> {
+        let Type::Option(key) = ty else { return Err(self.other_contract(topic, "its key is not optional")) };
+        match (codec, key.ty()) {
+            (KeyCodec::Schema(framed), ty) => self.compare_typed_key(framed.encoder.shapes(), &ty, topic),
+            (KeyCodec::String, Type::String) => Ok(()),
+            (KeyCodec::Bytes, Type::List(list)) if list.ty() == Type::U8 => Ok(()),
+            (KeyCodec::String, _) => Err(self.other_contract(topic, "its keys are strings")),
+            (KeyCodec::Bytes, _) => Err(self.other_contract(topic, "its keys are bytes")),
+        }
+    }
+
+    fn compare_typed_key(&self, shapes: &Shapes, ty: &Type, topic: &str) -> Result<(), LoadError> {
+        check::same(shapes, shapes.root(), ty)
+            .map_err(|what| self.other_contract(topic, &format!("in the key, {what}")))
+    }
+
+    fn other_contract(&self, topic: &str, what: &str) -> LoadError {
+        LoadError::OtherContract { component: self.name.to_owned(), what: format!("topic `{topic}`: {what}") }
     }
 
     fn not_granted(&self, import: &str) -> LoadError {
@@ -232,7 +256,7 @@ impl Loader<'_> {
     fn handlers(&self, manifest: &Manifest) -> Result<Vec<Handler>, LoadError> {
         let engine = &self.engine.wasmtime;
         let ty = self.compiled.component_type();
-        let handler = |topic: &String| {
+        let handler = |(topic, consumes): (&String, &heddle_contract::manifest::component::Consumes)| {
             let interface = format!("heddle:component/{}", on_interface(topic));
             let missing = || LoadError::NoHandler {
                 component: self.name.to_owned(),
@@ -253,9 +277,22 @@ impl Loader<'_> {
             let value = self.typed(&value_subject(topic))?;
             let Some(first) = params.first() else { return Err(missing()) };
             self.compare(value.as_ref().map(|typed| &*typed.shapes), first, topic)?;
-            let key = if params.len() > 1 { self.typed(&key_subject(topic))? } else { None };
+            let key = match &consumes.key {
+                Some(KeyType::Bytes | KeyType::String) => None,
+                _ => self.typed(&key_subject(topic))?,
+            };
+            match (&key, params.get(1)) {
+                (None, None) => {}
+                (Some(key), Some(Type::Option(ty))) => self.compare_typed_key(&key.shapes, &ty.ty(), topic)?,
+                (Some(_), _) => {
+                    return Err(self.other_contract(topic, "its keys have a schema, which the handler does not take"));
+                }
+                (None, Some(_)) => {
+                    return Err(self.other_contract(topic, "its keys have no schema, and the handler takes a typed key"));
+                }
+            }
             Ok(Handler { topic: topic.as_str().into(), interface, value, key })
         };
-        manifest.consumes.keys().map(handler).collect()
+        manifest.consumes.iter().map(handler).collect()
     }
 }

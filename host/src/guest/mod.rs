@@ -47,7 +47,9 @@ pub enum LoadError {
         what: String,
     },
     /// It imports what its manifest does not grant.
-    #[error("{component} imports `{import}`, which its manifest does not grant; {hint}")]
+    #[error(
+        "the component imports `{import}`, which its manifest does not grant\n  where: {component}\n  what to do: {hint}"
+    )]
     NotGranted {
         /// The component.
         component: String,
@@ -57,7 +59,9 @@ pub enum LoadError {
         hint: String,
     },
     /// It has no handler for a topic that its manifest consumes.
-    #[error("{component} exports no `{export}`, the handler of the topic `{topic}` that its manifest consumes")]
+    #[error(
+        "the component exports no `{export}`, the handler of the topic `{topic}` that its manifest consumes\n  where: {component}\n  what to do: write the handler, or take [consumes.\"{topic}\"] out of component.toml; then `heddle build`"
+    )]
     NoHandler {
         /// The component.
         component: String,
@@ -67,7 +71,9 @@ pub enum LoadError {
         topic: String,
     },
     /// It was built against another contract than the one it carries.
-    #[error("{component} was built against another contract than the one it carries: {what}; build it again")]
+    #[error(
+        "the component was built against another contract than the one it carries: {what}\n  where: {component}\n  what to do: `heddle build`"
+    )]
     OtherContract {
         /// The component.
         component: String,

@@ -54,6 +54,26 @@ impl Library {
         Parser::new(file, self).finish(json)
     }
 
+    /// The schema of a named type of any file, by its full name, or without its namespace where that says which one.
+    ///
+    /// # Errors
+    /// If there is no such type, or more than one, or what the file holds is not a schema.
+    pub fn named(&self, name: &str) -> Result<Schema, SchemaError> {
+        let short = |full: &str| full.rsplit('.').next() == Some(name);
+        let mut candidates = self.definitions.iter().filter(|(full, _)| *full == name || short(full));
+        let list = |names: Vec<&String>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let exact = self.definitions.get_key_value(name).or_else(|| candidates.next());
+        let Some((full, definition)) = exact else {
+            let known = list(self.definitions.keys().collect());
+            return Err(SchemaError::NoType { name: name.to_owned(), known });
+        };
+        if full != name && candidates.next().is_some() {
+            let candidates = list(self.definitions.keys().filter(|full| short(full)).collect());
+            return Err(SchemaError::Ambiguous { name: name.to_owned(), candidates });
+        }
+        Parser::new(&definition.file, self).finish(&Value::String(full.clone()))
+    }
+
     pub(super) fn definition(&self, full: &str) -> Option<&Definition> {
         self.definitions.get(full)
     }

@@ -18,6 +18,22 @@ pub enum SchemaError {
         /// The file asked for.
         file: String,
     },
+    /// No file defines a type of this name.
+    #[error("no schema file defines the type `{name}`; there are: {known}")]
+    NoType {
+        /// The name asked for.
+        name: String,
+        /// The full names of the types there are.
+        known: String,
+    },
+    /// A name without its namespace stands for several types.
+    #[error("`{name}` could be any of {candidates}; write the full name")]
+    Ambiguous {
+        /// The name asked for.
+        name: String,
+        /// The full names of the types it could be.
+        candidates: String,
+    },
     /// The text is not JSON.
     #[error("{file}:{line}:{column} is not JSON: {what}")]
     NotJson {
