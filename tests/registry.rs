@@ -1,8 +1,14 @@
 //! What every registry does, tried on the embedded one and, through the client, on a real one over HTTP.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use heddle::registry::{Client, ClientOptions, Embedded, Registry, RegistryError, SchemaId};
 use heddle_fixtures::apicurio::Apicurio;
 
@@ -47,4 +53,113 @@ fn the_embedded_registry() {
 fn a_real_registry_over_http() {
     let apicurio = Apicurio::start();
     a_registry_keeps_what_it_is_told(&client(apicurio.url()));
+}
+
+/// A server that answers its nth request, counted from 1, as `answer` says. Returns its address, and the count.
+fn server(
+    answer: impl Fn(u32, &Request) -> (StatusCode, String) + Clone + Send + Sync + 'static,
+) -> (String, Arc<AtomicU32>) {
+    let count = Arc::new(AtomicU32::new(0));
+    let counted = count.clone();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let answer = move |request: Request| {
+                let (status, body) = answer(counted.fetch_add(1, Ordering::SeqCst) + 1, &request);
+                async move {
+                    if status == StatusCode::GATEWAY_TIMEOUT {
+                        tokio::time::sleep(Duration::from_secs(60)).await;
+                    }
+                    (status, body).into_response()
+                }
+            };
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            axum::serve(listener, Router::new().fallback(answer)).await.unwrap();
+        });
+    });
+    (url, count)
+}
+
+fn schema_answer(schema: &str) -> String {
+    serde_json::json!({ "schema": schema }).to_string()
+}
+
+#[test]
+fn a_registry_that_is_overloaded_is_asked_again() {
+    let (url, count) = server(|n, _| match n {
+        1 => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
+        2 => (StatusCode::TOO_MANY_REQUESTS, String::new()),
+        _ => (StatusCode::OK, schema_answer(ORDER)),
+    });
+    let client = Client::new(ClientOptions { url, user: None, timeout: Duration::from_secs(5), retries_max: 2 });
+    assert_eq!(client.by_id(SchemaId(1)).unwrap().as_deref(), Some(ORDER));
+    assert_eq!(count.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn retries_end_and_what_the_registry_said_is_told() {
+    let (url, count) = server(|_, _| (StatusCode::INTERNAL_SERVER_ERROR, r#"{"message":"out of order"}"#.to_owned()));
+    let error = client(url).by_id(SchemaId(1)).unwrap_err();
+    assert!(
+        matches!(&error, RegistryError::Answered { status: 500, message, .. } if message == "out of order"),
+        "{error}"
+    );
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_registry_that_hangs_is_not_waited_for_longer_than_its_timeout() {
+    let (url, count) = server(|_, _| (StatusCode::GATEWAY_TIMEOUT, String::new()));
+    let client = Client::new(ClientOptions { url, user: None, timeout: Duration::from_millis(200), retries_max: 1 });
+    let error = client.by_id(SchemaId(1)).unwrap_err();
+    assert!(matches!(error, RegistryError::Unreachable { .. }), "{error}");
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn users_are_told_apart() {
+    let (url, _) = server(|_, request| match request.headers().get("authorization") {
+        Some(basic) if basic == "Basic aGVkZGxlOnNlY3JldA==" => (StatusCode::OK, schema_answer(ORDER)),
+        _ => (StatusCode::UNAUTHORIZED, String::new()),
+    });
+    let user = Some(("heddle".to_owned(), "secret".to_owned()));
+    let known = Client::new(ClientOptions { url: url.clone(), user, timeout: Duration::from_secs(5), retries_max: 0 });
+    assert!(known.by_id(SchemaId(1)).unwrap().is_some());
+    let error = client(url).by_id(SchemaId(1)).unwrap_err();
+    assert!(matches!(error, RegistryError::Unauthorized { status: 401, .. }), "{error}");
+}
+
+#[test]
+fn a_schema_that_refers_to_others_comes_with_them() {
+    let (url, _) = server(|_, request| {
+        match request.uri().path() {
+        "/schemas/ids/7" => (StatusCode::OK, serde_json::json!({
+            "schema": r#"{"type":"record","name":"Order","namespace":"shop","fields":[{"name":"lines","type":{"type":"array","items":"shop.Line"}}]}"#,
+            "references": [{"name": "shop.Line", "subject": "line", "version": 2}],
+        }).to_string()),
+        "/subjects/line/versions/2" => (StatusCode::OK, serde_json::json!({
+            "schema": r#"{"type":"record","name":"Line","namespace":"shop","fields":[{"name":"price","type":"shop.Money"}]}"#,
+            "references": [{"name": "shop.Money", "subject": "money", "version": 1}],
+        }).to_string()),
+        "/subjects/money/versions/1" => (StatusCode::OK, serde_json::json!({
+            "schema": r#"{"type":"record","name":"Money","namespace":"shop","fields":[{"name":"cents","type":"long"}]}"#,
+        }).to_string()),
+        "/schemas/ids/8" => (StatusCode::OK, serde_json::json!({
+            "schema": "\"shop.Gone\"", "references": [{"name": "shop.Gone", "subject": "gone", "version": 1}],
+        }).to_string()),
+        _ => (StatusCode::NOT_FOUND, r#"{"message":"not found"}"#.to_owned()),
+    }
+    });
+    let client = client(url);
+    let text = client.by_id(SchemaId(7)).unwrap().unwrap();
+    let schema = heddle_contract::schema::parse("order", &text).unwrap();
+    let mut bytes = vec![];
+    let order = serde_json::json!({"lines": [{"price": {"cents": 250}}]});
+    heddle_contract::schema::json::encode(&schema, &order, &mut bytes).unwrap();
+    assert_eq!(bytes, [2, 244, 3, 0]);
+    let error = client.by_id(SchemaId(8)).unwrap_err().to_string();
+    assert!(error.contains("refers to version 1 of `gone`: not found"), "{error}");
 }

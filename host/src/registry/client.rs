@@ -1,8 +1,10 @@
 //! A client for the Confluent Schema Registry's HTTP API, which other registries speak, too.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use base64::Engine as _;
+use heddle_contract::schema::Library;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
@@ -14,6 +16,9 @@ const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// The longest wait before a retry.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(2);
+
+/// What a schema that was asked for is called among those it refers to.
+const SELF: &str = "the schema";
 
 /// How to reach a registry.
 #[derive(Clone)]
@@ -102,6 +107,35 @@ impl Client {
         }
     }
 
+    /// A schema's text with the types it refers to in it; other writers keep those under subjects of their own.
+    fn self_contained(&self, text: &str, body: &Value) -> Result<String, RegistryError> {
+        let mut todo = references(body);
+        if todo.is_empty() {
+            return Ok(text.to_owned());
+        }
+        let broken =
+            |what: String| RegistryError::Answered { place: self.options.url.clone(), status: 200, message: what };
+        let mut library = Library::default();
+        let mut seen = BTreeSet::new();
+        while let Some((subject, version)) = todo.pop() {
+            if !seen.insert((subject.clone(), version)) {
+                continue;
+            }
+            let encoded = utf8_percent_encode(&subject, NON_ALPHANUMERIC);
+            let answer = self.request(&format!("/subjects/{encoded}/versions/{version}"), None)?;
+            let (200, Some(referred)) = (answer.status, answer.body["schema"].as_str()) else {
+                return Err(broken(format!(
+                    "a schema refers to version {version} of `{subject}`: {}",
+                    message(&answer.body)
+                )));
+            };
+            library.add(&format!("{subject} {version}"), referred).map_err(|e| broken(e.to_string()))?;
+            todo.extend(references(&answer.body));
+        }
+        library.add(SELF, text).map_err(|e| broken(e.to_string()))?;
+        Ok(library.schema(SELF).map_err(|e| broken(e.to_string()))?.json().to_owned())
+    }
+
     fn unexpected(&self, answer: &Answer) -> RegistryError {
         RegistryError::Answered {
             place: self.options.url.clone(),
@@ -109,6 +143,13 @@ impl Client {
             message: message(&answer.body),
         }
     }
+}
+
+/// What a schema's answer says it refers to: subjects and versions.
+fn references(body: &Value) -> Vec<(String, u64)> {
+    let listed = body["references"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let reference = |r: &Value| Some((r["subject"].as_str()?.to_owned(), r["version"].as_u64()?));
+    listed.iter().filter_map(reference).collect()
 }
 
 fn message(body: &Value) -> String {
@@ -124,7 +165,7 @@ impl Registry for Client {
     fn by_id(&self, id: SchemaId) -> Result<Option<String>, RegistryError> {
         let answer = self.request(&format!("/schemas/ids/{}", id.0), None)?;
         match (answer.status, answer.body["schema"].as_str()) {
-            (200, Some(schema)) => Ok(Some(schema.to_owned())),
+            (200, Some(schema)) => Ok(Some(self.self_contained(schema, &answer.body)?)),
             (404, _) => Ok(None),
             _ => Err(self.unexpected(&answer)),
         }
@@ -139,7 +180,7 @@ impl Registry for Client {
         let version = answer.body["version"].as_u64().and_then(|version| u32::try_from(version).ok());
         match (answer.status, version, id(&answer.body), answer.body["schema"].as_str()) {
             (200, Some(version), Some(id), Some(schema)) => {
-                Ok(Some(Version { version, id, schema: schema.to_owned() }))
+                Ok(Some(Version { version, id, schema: self.self_contained(schema, &answer.body)? }))
             }
             _ => Err(self.unexpected(&answer)),
         }

@@ -66,7 +66,7 @@ pub enum RegistryError {
         cause: String,
     },
     /// It does not know who asks, or does not let them.
-    #[error("the schema registry at {place} refuses the user ({status}); check [registry] username and password")]
+    #[error("the schema registry at {place} refuses the user ({status})")]
     Unauthorized {
         /// Where it is.
         place: String,
