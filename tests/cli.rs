@@ -15,6 +15,7 @@ use heddle::log::kafka::KafkaLog;
 use heddle::log::{Log, Start};
 use heddle::registry::{Embedded, Registry};
 use heddle_contract::schema::{json, parse};
+use heddle_contract::section;
 use heddle_core::event::{NewRecord, Partition, Record, TopicPartition};
 use heddle_fixtures::apicurio::Apicurio;
 use heddle_fixtures::kafka::Kafka;
@@ -24,8 +25,9 @@ fn quickstart() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart")
 }
 
-/// The quickstart with its data in a folder of its own, on one of the logs.
+/// An app with its data in a folder of its own, on one of the logs.
 struct App {
+    folder: PathBuf,
     data: tempfile::TempDir,
     bootstrap: Option<String>,
     registry: Option<String>,
@@ -33,7 +35,13 @@ struct App {
 
 impl App {
     fn embedded() -> Self {
-        Self { data: tempfile::tempdir().unwrap(), bootstrap: None, registry: None }
+        Self { folder: quickstart(), data: tempfile::tempdir().unwrap(), bootstrap: None, registry: None }
+    }
+
+    /// The component that does what its input says, instead of the quickstart.
+    fn scripted(mut self) -> Self {
+        self.folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests");
+        self
     }
 
     fn kafka(broker: &Kafka) -> Self {
@@ -42,7 +50,10 @@ impl App {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_heddle"));
-        command.args(arguments).arg("--app").arg(quickstart()).env("HEDDLE_APP_DATA", self.data.path());
+        command.args(arguments).arg("--app").arg(&self.folder).env("HEDDLE_APP_DATA", self.data.path());
+        if self.folder != quickstart() {
+            command.env("HEDDLE_APP_COMPONENTS", "components/scripted");
+        }
         // Tests run beside each other: none may take the default port.
         command.env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
         if let Some(bootstrap) = &self.bootstrap {
@@ -282,6 +293,62 @@ fn garbage_does_not_stop_the_partition_of_kafka() {
     garbage_does_not_stop_the_partition(&App::kafka(&broker));
 }
 
+/// Handlers that fail in every way, each with a good record behind it on the same partition.
+fn failing_handlers_do_not_stop_the_partition(app: &App) {
+    app.build();
+    app.ok(&["topics", "create", "in"]);
+    app.ok(&["topics", "create", "out"]);
+    let everything = r#"{"flag":true,"int":1,"long":1,"float":1.5,"double":1.5,"string":"s","bytes":"","fixed":"abcd","colour":"RED","list":[],"map":{},"choice":null,"price":"1.00"}"#;
+    let mut lines = String::new();
+    for what in ["trap", "loop", "grow", "emit-wrong", "emit-then-reject"] {
+        writeln!(lines, r#"{{"do":"{what}","everything":{everything}}}"#).unwrap();
+        writeln!(lines, r#"{{"do":"echo"}}"#).unwrap();
+    }
+    let file = app.data.path().join("scripts.jsonl");
+    std::fs::write(&file, lines).unwrap();
+    app.ok(&["produce", "in", "--file", file.to_str().unwrap()]);
+    let counts: Value = serde_json::from_str(&app.ok(&["run", "--until-idle", "--json"])).unwrap();
+    assert_eq!((&counts["in"], &counts["out"], &counts["failed"]), (&10.into(), &5.into(), &5.into()));
+    assert_eq!(app.ok(&["consume", "out"]).lines().count(), 5);
+    let (inputs, letters) = (app.records("in"), app.records("guests.scripted.dlq"));
+    let reasons = letters[&0].iter().map(|letter| {
+        let header = letter.headers.iter().find(|header| header.name == "heddle-reason").unwrap();
+        std::str::from_utf8(header.value.as_ref().unwrap()).unwrap()
+    });
+    assert_eq!(reasons.collect::<Vec<_>>(), ["trap", "deadline", "memory", "emit", "rejected"]);
+    for (letter, input) in letters[&0].iter().zip(inputs[&0].iter().step_by(2)) {
+        assert_eq!((&letter.key, &letter.value), (&input.key, &input.value));
+    }
+}
+
+#[test]
+fn failing_handlers_do_not_stop_the_partition_of_the_embedded_log() {
+    failing_handlers_do_not_stop_the_partition(&App::embedded().scripted());
+}
+
+#[test]
+fn failing_handlers_do_not_stop_the_partition_of_kafka() {
+    let broker = Kafka::start();
+    failing_handlers_do_not_stop_the_partition(&App::kafka(&broker).scripted());
+}
+
+#[test]
+fn a_host_that_cannot_go_on_stops_and_says_why() {
+    let app = App::embedded();
+    app.build();
+    app.ok(&["topics", "create", "orders.created", "--partitions", "4"]);
+    // A record that can neither be handled nor set aside: going on would lose it.
+    app.ok(&["topics", "create", "quickstart.intake.dlq", "--partitions", "4", "--option", "max.message.bytes=100"]);
+    app.log().append(&[record(Some("k"), Some(vec![1; 1_000]))]).unwrap();
+    for _ in 0..2 {
+        let output = app.run(&["run"]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains("the dead-letter topic `quickstart.intake.dlq` refuses orders.created/0@0"), "{told}");
+        assert!(told.contains("max.message.bytes"), "{told}");
+    }
+}
+
 #[test]
 fn a_host_is_reached_by_other_commands_and_stops_in_order() {
     let app = App::embedded();
@@ -308,6 +375,17 @@ fn a_host_is_reached_by_other_commands_and_stops_in_order() {
     let ended = host.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&ended.stdout).contains("\"component\":\"quickstart.intake\""));
+}
+
+/// The quickstart's component, its manifest without one of the topics it emits to.
+fn intake_without_its_grant(app: &App) -> PathBuf {
+    let wasm = std::fs::read(quickstart().join("components/intake/intake.wasm")).unwrap();
+    let mut contract = section::extract(&wasm).unwrap();
+    let manifest = &mut contract.component.manifest;
+    *manifest = manifest.replace("[emits.\"orders.review\"]", "");
+    let path = app.data.path().join("refused.wasm");
+    std::fs::write(&path, section::embed(&wasm, &contract).unwrap()).unwrap();
+    path
 }
 
 #[test]
@@ -338,6 +416,11 @@ fn wrong_use_says_what_where_and_what_to_do() {
     tell(app.command(&["topics", "list"]).env("HEDDLE_LOG_BOOTSTRAP", "127.0.0.1:1").output().unwrap());
     tell(app.command(&["run"]).env("HEDDLE_REGISTRY_URL", "http://127.0.0.1:1").output().unwrap());
     tell(app.run(&["status"]));
+    let foreign = App { folder: app.data.path().join("foreign"), ..App::embedded() };
+    std::fs::create_dir_all(foreign.folder.join("components/scripted")).unwrap();
+    std::fs::write(foreign.folder.join("heddle.toml"), "[app]\nname = \"foreign\"\n").unwrap();
+    std::fs::copy(intake_without_its_grant(&app), foreign.folder.join("refused.wasm")).unwrap();
+    tell(foreign.command(&["run"]).env("HEDDLE_APP_COMPONENTS", "refused.wasm").output().unwrap());
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().to_string();
     let output = app.command(&["run"]).env("HEDDLE_ADMIN_LISTEN", &port).output().unwrap();

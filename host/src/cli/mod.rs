@@ -16,6 +16,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::log::LogError;
+use crate::registry::RegistryError;
+
 /// Runs event-driven services: Kafka partitions through sandboxed, typed components, exactly once.
 #[derive(Debug, Parser)]
 #[command(name = "heddle", version, propagate_version = true)]
@@ -87,5 +90,31 @@ fn told(error: &anyhow::Error) -> String {
     let (what, rest) =
         text.split_once('\n').map_or((text.as_str(), String::new()), |(what, rest)| (what, format!("\n{rest}")));
     let causes = error.chain().skip(1).map(|cause| format!(": {cause}")).collect::<String>();
+    let rest = if rest.is_empty() { advice(error).unwrap_or_default() } else { rest };
     format!("{what}{causes}{rest}")
+}
+
+/// Where, and what to do, for errors that any command can meet and that do not know the app.
+fn advice(error: &anyhow::Error) -> Option<String> {
+    let (place, remedy) = error.chain().find_map(|cause| {
+        if let Some(LogError::Unreachable(_)) = cause.downcast_ref::<LogError>() {
+            let remedy = "start the broker, or correct bootstrap (HEDDLE_LOG_BOOTSTRAP) and the options of [log]";
+            return Some(("[log] in heddle.toml".to_owned(), remedy));
+        }
+        match cause.downcast_ref::<RegistryError>()? {
+            RegistryError::Unreachable { place, .. } | RegistryError::Answered { place, .. } => {
+                Some((place.clone(), "start the registry, or correct [registry] url (HEDDLE_REGISTRY_URL)"))
+            }
+            RegistryError::Unauthorized { place, .. } => Some((
+                place.clone(),
+                "correct [registry] username and password (HEDDLE_REGISTRY_USERNAME, HEDDLE_REGISTRY_PASSWORD)",
+            )),
+            RegistryError::Refused { subject, .. } => Some((
+                format!("contracts/{subject}.avsc"),
+                "make the change compatible, or change the subject's compatibility level in the registry",
+            )),
+            RegistryError::Store { .. } => None,
+        }
+    })?;
+    Some(format!("\n  where: {place}\n  what to do: {remedy}"))
 }
