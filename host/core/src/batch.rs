@@ -2,12 +2,18 @@
 //!
 //! ```text
 //!  OpenBatch ──seal──> SealedBatch ──confirmed──> CommittedBatch
-//!  takes deliveries    only read, by the commit   the log has said yes: committed state may follow
+//!  takes deliveries    its changelog is sent,     the log has said yes: its writes
+//!                      its positions committed    may become committed state
 //! ```
+//!
+//! The overlays of the tasks live in the batch. A batch that is given up takes them along, so nothing of it can stay behind.
 
 use std::collections::BTreeMap;
 
-use crate::event::{Offset, Record, TopicPartition};
+use crate::dedup::pack;
+use crate::event::{NewRecord, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
+use crate::state::Overlay;
+use crate::task::TaskSpec;
 
 /// How many deliveries of a batch ended which way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,18 +24,37 @@ pub struct Counts {
     pub emitted: u64,
     /// Records set aside in the dead-letter topic.
     pub dead_lettered: u64,
+    /// Records skipped because their message was handled already.
+    pub duplicates: u64,
+}
+
+/// How one record ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Its handler succeeded and emitted so many records.
+    Handled { emitted: u64 },
+    /// It was set aside.
+    DeadLettered,
+    /// It was skipped.
+    Duplicate,
 }
 
 /// A batch that still takes deliveries.
 #[derive(Debug, Default)]
 pub struct OpenBatch {
     positions: BTreeMap<TopicPartition, Offset>,
+    overlays: BTreeMap<Partition, Overlay>,
     counts: Counts,
 }
 
 impl OpenBatch {
-    /// Notes that `record` is done with, having written `emitted` records, or having been set aside.
-    pub(crate) fn finish(&mut self, record: &Record, emitted: u64, dead_lettered: bool) {
+    /// What this transaction did so far to the state of a task.
+    pub(crate) fn overlay(&mut self, partition: Partition) -> &mut Overlay {
+        self.overlays.entry(partition).or_default()
+    }
+
+    /// Notes that `record` is done with.
+    pub(crate) fn finish(&mut self, record: &Record, ending: Ending) {
         let next = record.offset.next();
         if let Some(position) = self.positions.get_mut(&record.source) {
             debug_assert!(*position <= record.offset, "records of a partition come in order");
@@ -38,8 +63,11 @@ impl OpenBatch {
             self.positions.insert(record.source.clone(), next);
         }
         self.counts.records += 1;
-        self.counts.emitted += emitted;
-        self.counts.dead_lettered += u64::from(dead_lettered);
+        match ending {
+            Ending::Handled { emitted } => self.counts.emitted += emitted,
+            Ending::DeadLettered => self.counts.dead_lettered += 1,
+            Ending::Duplicate => self.counts.duplicates += 1,
+        }
     }
 
     /// Whether nothing happened yet.
@@ -56,7 +84,7 @@ impl OpenBatch {
 
     /// Closes the batch for its commit.
     pub fn seal(self) -> SealedBatch {
-        SealedBatch { positions: self.positions.into_iter().collect(), counts: self.counts }
+        SealedBatch { positions: self.positions.into_iter().collect(), overlays: self.overlays, counts: self.counts }
     }
 }
 
@@ -65,6 +93,7 @@ impl OpenBatch {
 #[must_use = "a sealed batch is either committed or given up"]
 pub struct SealedBatch {
     positions: Vec<(TopicPartition, Offset)>,
+    overlays: BTreeMap<Partition, Overlay>,
     counts: Counts,
 }
 
@@ -75,16 +104,47 @@ impl SealedBatch {
         &self.positions
     }
 
-    /// Call when, and only when, the log confirmed the commit.
-    pub fn confirmed(self) -> CommittedBatch {
-        CommittedBatch { counts: self.counts }
+    /// What has to be written to the changelogs in the same transaction: one record for each store and key, and one for the
+    /// message ids of each topic, each at its task's partition.
+    #[must_use]
+    pub fn changelog(&self, spec: &TaskSpec) -> Vec<NewRecord> {
+        let mut records = vec![];
+        for (partition, overlay) in &self.overlays {
+            let record = |topic: &Topic, timestamp, key, value| NewRecord {
+                topic: topic.clone(),
+                partition: Some(*partition),
+                timestamp,
+                key: Some(key),
+                value,
+                headers: vec![],
+            };
+            let writes = overlay.writes().iter().filter_map(|((store, key), value)| {
+                let topic = spec.changelogs.get(store.0)?;
+                Some(record(topic, overlay.at(), key.clone(), value.clone()))
+            });
+            records.extend(writes);
+            for ((topic, ids), changelog) in overlay.seen().topics().zip(std::iter::repeat(&spec.seen_changelog)) {
+                let Some(changelog) = changelog else { continue };
+                // Without a timestamp: this topic is kept by the log's clock, whatever clock the producers have.
+                records.push(record(changelog, None::<Timestamp>, topic.as_bytes().to_vec().into(), Some(pack(ids))));
+            }
+        }
+        records
+    }
+
+    /// Call when, and only when, the log confirmed the commit. `ends` says for each partition that the transaction wrote to
+    /// by its number, and so for the changelogs, which offset follows its last record there.
+    pub fn confirmed(self, ends: BTreeMap<TopicPartition, Offset>) -> CommittedBatch {
+        CommittedBatch { overlays: self.overlays, ends, counts: self.counts }
     }
 }
 
 /// A batch that the log has confirmed.
 #[derive(Debug)]
-#[must_use = "what was committed is to be told"]
+#[must_use = "what was committed becomes state, and is to be told"]
 pub struct CommittedBatch {
+    overlays: BTreeMap<Partition, Overlay>,
+    ends: BTreeMap<TopicPartition, Offset>,
     counts: Counts,
 }
 
@@ -93,5 +153,16 @@ impl CommittedBatch {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// What it did to the state of each task.
+    pub fn overlays(&self) -> impl Iterator<Item = (Partition, &Overlay)> {
+        self.overlays.iter().map(|(partition, overlay)| (*partition, overlay))
+    }
+
+    /// The offset after its last record in a changelog's partition; `None` if it wrote none there.
+    #[must_use]
+    pub fn end(&self, changelog: &Topic, partition: Partition) -> Option<Offset> {
+        self.ends.get(&TopicPartition { topic: changelog.clone(), partition }).copied()
     }
 }

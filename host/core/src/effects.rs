@@ -3,12 +3,15 @@
 use bytes::Bytes;
 
 use crate::event::{Header, Topic};
+use crate::state::Writes;
 
-/// Everything that one delivery produced, in the order in which the handler produced it.
+/// Everything that one delivery produced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
-    /// The records to emit.
+    /// The records to emit, in the order in which the handler emitted them.
     pub emits: Vec<Emit>,
+    /// What is to change in the stores; of several writes to a key, the last.
+    pub writes: Writes,
 }
 
 /// One record that a handler emitted, encoded for its topic.

@@ -22,6 +22,23 @@ impl EventFault {
     }
 }
 
+/// Why a task cannot go on: what it has of its state cannot be read. No record is at fault, so nothing may be decided about
+/// one: the worker gives everything up and starts again from what is committed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the state of the task cannot be read: {0}")]
+pub struct TaskFault(pub String);
+
+/// What a delivery can end with, beside success.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Fault {
+    /// The record's failure policy decides.
+    #[error(transparent)]
+    Event(#[from] EventFault),
+    /// The task gives up.
+    #[error(transparent)]
+    Task(#[from] TaskFault),
+}
+
 /// The kinds of failure of one delivery. [`EventFaultKind::name`] is what dead-letter headers and metrics carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventFaultKind {

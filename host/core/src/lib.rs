@@ -6,6 +6,8 @@
 //! - [`event`]: records as a log holds them.
 //! - [`delivery`]: one record on its way to a handler.
 //! - [`effects`]: what one delivery produced.
+//! - [`state`]: what a handler reads of its stores, layer by layer.
+//! - [`dedup`]: which messages were handled already.
 //! - [`fault`]: what went wrong, named by its remedy.
 //! - [`policy`]: what a failed delivery leads to.
 //! - [`settle`]: from effects to the records of a transaction.
@@ -15,6 +17,7 @@
 //! - [`partitioner`]: which partition a key goes to.
 
 pub mod batch;
+pub mod dedup;
 pub mod delivery;
 pub mod effects;
 pub mod event;
@@ -23,4 +26,5 @@ pub mod merge;
 pub mod partitioner;
 pub mod policy;
 pub mod settle;
+pub mod state;
 pub mod task;

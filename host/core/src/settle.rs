@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::delivery::Delivery;
-use crate::effects::{Effects, Emit};
+use crate::effects::Emit;
 use crate::event::{Header, NewRecord};
 
 /// Header with an id that is the same whenever the same delivery is made again, so that a consumer can dedup.
@@ -11,12 +11,12 @@ pub const CE_ID: &str = "ce_id";
 /// W3C trace context, passed on from the input.
 pub const TRACEPARENT: &str = "traceparent";
 
-/// The records that `effects` stand for. The same delivery and effects always give the same records, byte for byte.
+/// The records that `emits` stand for. The same delivery and emits always give the same records, byte for byte.
 #[must_use]
-pub fn settle(delivery: &Delivery<'_>, effects: Effects) -> Vec<NewRecord> {
+pub fn settle(delivery: &Delivery<'_>, emits: Vec<Emit>) -> Vec<NewRecord> {
     let id = delivery.id();
     let settled = |(position, emit)| settle_emit(delivery, &id, position, emit);
-    effects.emits.into_iter().enumerate().map(settled).collect()
+    emits.into_iter().enumerate().map(settled).collect()
 }
 
 fn settle_emit(delivery: &Delivery<'_>, id: &str, position: usize, emit: Emit) -> NewRecord {

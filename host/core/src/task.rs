@@ -1,27 +1,45 @@
 //! The step: what becomes of one record.
 //!
 //! ```text
-//!  record ──> dispatch ──ok──────> settle ──────────> records to write ─┐
-//!                 └────fault──> policy ─┬─ again ──> dispatch           ├─> OpenBatch
-//!                                       └─ dead letter ─> one record ───┘
+//!            ┌─ seen ──> skip ───────────────────────────────────────────────┐
+//!  record ──>┤                                                               ├─> OpenBatch
+//!            └─ new ──> dispatch ──ok──────> settle ─> records, state writes ┤
+//!                           └────fault──> policy ─┬─ again ──> dispatch      │
+//!                                                 └─ dead letter ─> record ──┘
 //! ```
+//!
+//! A message that was set aside is not noted as seen: when it is produced again, it is handled again.
 
-use crate::batch::OpenBatch;
+use std::sync::Arc;
+
+use crate::batch::{Ending, OpenBatch};
+use crate::dedup::MessageId;
 use crate::delivery::{ComponentName, Delivery};
 use crate::effects::Effects;
-use crate::event::{NewRecord, Record};
-use crate::fault::EventFault;
+use crate::event::{NewRecord, Partition, Record, Topic};
+use crate::fault::{EventFault, Fault, TaskFault};
 use crate::policy::{Disposition, FailurePolicy, dead_letter};
 use crate::settle::settle;
+use crate::state::{Reads, TaskState};
 
 /// Hands a delivery to a component's handler.
 pub trait Dispatch {
-    /// Runs the handler. On a fault nothing of the delivery may be kept, here or in the component.
-    fn dispatch(&mut self, delivery: &Delivery<'_>) -> Result<Effects, EventFault>;
+    /// The record's message id; `None` if its topic has no dedup, or the record no id.
+    ///
+    /// # Errors
+    /// If the value it should be in does not decode.
+    fn identify(&mut self, record: &Record) -> Result<Option<MessageId>, EventFault>;
+
+    /// Runs the handler. On a fault nothing of the delivery may be kept, here or in the component. `reads` is dropped before
+    /// this returns.
+    ///
+    /// # Errors
+    /// What the delivery failed with.
+    fn dispatch(&mut self, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault>;
 }
 
 /// What a step says to do.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Step {
     /// The records to add to the open transaction, in this order.
     pub writes: Vec<NewRecord>,
@@ -29,34 +47,76 @@ pub struct Step {
     pub fault: Option<EventFault>,
 }
 
-/// What the step of one component needs to know.
-#[derive(Clone, Debug)]
-pub struct Task {
+/// What all tasks of one component share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskSpec {
     /// The component.
     pub component: ComponentName,
     /// What a failed delivery leads to.
     pub policy: FailurePolicy,
+    /// The changelog of each store, by its [`StoreIndex`](crate::state::StoreIndex).
+    pub changelogs: Vec<Topic>,
+    /// The changelog of message ids; `None` if no consumed topic has dedup.
+    pub seen_changelog: Option<Topic>,
+}
+
+/// One component × one partition number.
+#[derive(Clone)]
+pub struct Task {
+    spec: Arc<TaskSpec>,
+    partition: Partition,
+    state: Arc<dyn TaskState>,
 }
 
 impl Task {
+    /// The task of `partition`, on top of what is committed of its state.
+    #[must_use]
+    pub fn new(spec: Arc<TaskSpec>, partition: Partition, state: Arc<dyn TaskState>) -> Self {
+        Self { spec, partition, state }
+    }
+
     /// Takes one record through its delivery, and notes in `batch` that it is done with.
-    pub fn step(&self, record: &Record, handler: &mut dyn Dispatch, batch: &mut OpenBatch) -> Step {
-        let mut delivery = Delivery { component: &self.component, record, attempt: 1 };
-        let fault = loop {
-            match handler.dispatch(&delivery) {
+    ///
+    /// # Errors
+    /// If the state cannot be read; `batch` must then be given up.
+    pub fn step(&self, record: &Record, handler: &mut dyn Dispatch, batch: &mut OpenBatch) -> Result<Step, TaskFault> {
+        let mut delivery = Delivery { component: &self.spec.component, record, attempt: 1 };
+        let id = match handler.identify(record) {
+            Ok(id) => id,
+            Err(fault) => return Ok(self.set_aside(&delivery, fault, batch)),
+        };
+        let topic = &record.source.topic;
+        if let Some(id) = &id
+            && (batch.overlay(self.partition).has_seen(topic, id) || self.state.seen(topic, id, record.timestamp)?)
+        {
+            batch.finish(record, Ending::Duplicate);
+            return Ok(Step::default());
+        }
+        loop {
+            let reads = batch.overlay(self.partition).reads(self.state.clone());
+            match handler.dispatch(&delivery, reads) {
                 Ok(effects) => {
-                    let writes = settle(&delivery, effects);
-                    batch.finish(record, writes.len() as u64, false);
-                    return Step { writes, fault: None };
+                    let overlay = batch.overlay(self.partition);
+                    overlay.write(effects.writes, record.timestamp);
+                    if let Some(id) = id {
+                        overlay.mark(topic, id, record.timestamp);
+                    }
+                    let writes = settle(&delivery, effects.emits);
+                    batch.finish(record, Ending::Handled { emitted: writes.len() as u64 });
+                    return Ok(Step { writes, fault: None });
                 }
-                Err(fault) => match self.policy.decide(delivery.attempt, &fault) {
+                Err(Fault::Task(fault)) => return Err(fault),
+                Err(Fault::Event(fault)) => match self.spec.policy.decide(delivery.attempt, &fault) {
                     Disposition::Again => delivery.attempt += 1,
-                    Disposition::DeadLetter => break fault,
+                    Disposition::DeadLetter => return Ok(self.set_aside(&delivery, fault, batch)),
                 },
             }
-        };
-        let writes = vec![dead_letter(&delivery, &fault, &self.policy.dead_letter)];
-        batch.finish(record, 0, true);
+        }
+    }
+
+    fn set_aside(&self, delivery: &Delivery<'_>, fault: EventFault, batch: &mut OpenBatch) -> Step {
+        let writes = vec![dead_letter(delivery, &fault, &self.spec.policy.dead_letter)];
+        batch.finish(delivery.record, Ending::DeadLettered);
         Step { writes, fault: Some(fault) }
     }
 }

@@ -1,28 +1,43 @@
 //! The step as the worker sees it: a record goes in, writes and positions come out.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use heddle_core::batch::OpenBatch;
+use heddle_core::dedup::{MessageId, unpack};
 use heddle_core::delivery::Delivery;
 use heddle_core::effects::{Effects, Emit};
-use heddle_core::event::{Header, NewRecord, Offset, Record, Timestamp, TopicPartition};
-use heddle_core::fault::{EventFault, EventFaultKind};
+use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
+use heddle_core::fault::{EventFault, EventFaultKind, Fault, TaskFault};
 use heddle_core::policy::FailurePolicy;
-use heddle_core::task::{Dispatch, Step, Task};
+use heddle_core::state::{Entry, Range, Reads, Stateless, StoreIndex, TaskState, Writes};
+use heddle_core::task::{Dispatch, Step, Task, TaskSpec};
 
-/// A handler that answers what the script says, attempt by attempt.
+/// A handler that answers what the script says, attempt by attempt. Messages are identified by their key.
 struct Scripted(Vec<Result<Effects, EventFault>>);
 
 impl Dispatch for Scripted {
-    fn dispatch(&mut self, delivery: &Delivery<'_>) -> Result<Effects, EventFault> {
-        self.0[delivery.attempt as usize - 1].clone()
+    fn identify(&mut self, record: &Record) -> Result<Option<MessageId>, EventFault> {
+        Ok(record.key.clone().map(MessageId))
+    }
+
+    fn dispatch(&mut self, delivery: &Delivery<'_>, _: Reads) -> Result<Effects, Fault> {
+        self.0[delivery.attempt as usize - 1].clone().map_err(Fault::Event)
     }
 }
 
-fn task() -> Task {
-    Task {
+fn spec() -> TaskSpec {
+    TaskSpec {
         component: "shop.intake".into(),
         policy: FailurePolicy { attempts_max: 3, dead_letter: "shop.intake.dlq".into() },
+        changelogs: vec!["shop.intake.stock".into(), "shop.intake.sums".into()],
+        seen_changelog: Some("shop.intake.dedup".into()),
     }
+}
+
+fn task_on(state: Arc<dyn TaskState>) -> Task {
+    Task::new(Arc::new(spec()), Partition(2), state)
 }
 
 fn record(offset: i64) -> Record {
@@ -50,13 +65,17 @@ fn emit(key: Option<&'static str>, cloudevents: bool) -> Emit {
     }
 }
 
+fn emits(emits: Vec<Emit>) -> Effects {
+    Effects { emits, ..Effects::default() }
+}
+
 fn fault(kind: EventFaultKind) -> EventFault {
     EventFault::new(kind, "because")
 }
 
 fn run(answers: Vec<Result<Effects, EventFault>>) -> (Step, OpenBatch) {
     let mut batch = OpenBatch::default();
-    let step = task().step(&record(7), &mut Scripted(answers), &mut batch);
+    let step = task_on(Arc::new(Stateless)).step(&record(7), &mut Scripted(answers), &mut batch).unwrap();
     (step, batch)
 }
 
@@ -67,7 +86,7 @@ fn header<'a>(record: &'a NewRecord, name: &str) -> Option<&'a str> {
 
 #[test]
 fn emits_take_the_inputs_key_and_a_stable_id() {
-    let effects = Effects { emits: vec![emit(None, false), emit(Some("own"), false)] };
+    let effects = emits(vec![emit(None, false), emit(Some("own"), false)]);
     let (step, batch) = run(vec![Ok(effects)]);
     assert_eq!(step.fault, None);
     assert_eq!(step.writes[0].key.as_deref(), Some(&b"k"[..]));
@@ -81,7 +100,7 @@ fn emits_take_the_inputs_key_and_a_stable_id() {
 
 #[test]
 fn cloudevents_headers_are_written_where_asked_for() {
-    let (step, _) = run(vec![Ok(Effects { emits: vec![emit(None, true)] })]);
+    let (step, _) = run(vec![Ok(emits(vec![emit(None, true)]))]);
     assert_eq!(header(&step.writes[0], "ce_specversion"), Some("1.0"));
     assert_eq!(header(&step.writes[0], "ce_source"), Some("/heddle/shop.intake"));
     assert_eq!(header(&step.writes[0], "ce_type"), Some("orders.accepted"));
@@ -89,7 +108,7 @@ fn cloudevents_headers_are_written_where_asked_for() {
 
 #[test]
 fn a_fault_that_may_pass_is_tried_again() {
-    let (step, batch) = run(vec![Err(fault(EventFaultKind::Failed)), Ok(Effects { emits: vec![emit(None, false)] })]);
+    let (step, batch) = run(vec![Err(fault(EventFaultKind::Failed)), Ok(emits(vec![emit(None, false)]))]);
     assert_eq!(step.fault, None);
     assert_eq!(step.writes.len(), 1);
     assert_eq!((batch.counts().records, batch.counts().emitted, batch.counts().dead_lettered), (1, 1, 0));
@@ -129,4 +148,96 @@ fn a_fault_that_cannot_pass_is_not_tried_again() {
         let (step, _) = run(vec![Err(fault(kind))]);
         assert_eq!(header(&step.writes[0], "heddle-attempts"), Some("1"), "{kind}");
     }
+}
+
+/// Adds one to the number under the record's key in the store 1, and deletes `gone` from the store 0.
+struct Counting;
+
+impl Dispatch for Counting {
+    fn identify(&mut self, record: &Record) -> Result<Option<MessageId>, EventFault> {
+        Ok(record.value.clone().map(MessageId))
+    }
+
+    fn dispatch(&mut self, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault> {
+        let key = delivery.record.key.clone().unwrap();
+        let n = reads.get(&Writes::new(), StoreIndex(1), &key)?.map_or(0, |n| n[0]);
+        let writes = [((StoreIndex(1), key), Some(Bytes::from(vec![n + 1]))), ((StoreIndex(0), "gone".into()), None)];
+        Ok(Effects { writes: writes.into(), ..Effects::default() })
+    }
+}
+
+fn message(offset: i64, id: &'static str) -> Record {
+    Record { value: Some(id.into()), offset: Offset(offset), timestamp: Timestamp(offset * 10), ..record(0) }
+}
+
+#[test]
+fn a_transaction_reads_its_own_writes_and_writes_each_key_once() {
+    let (task, mut batch) = (task_on(Arc::new(Stateless)), OpenBatch::default());
+    for (offset, id) in [(1, "a"), (2, "b"), (3, "c")] {
+        assert_eq!(task.step(&message(offset, id), &mut Counting, &mut batch).unwrap(), Step::default());
+    }
+    let sealed = batch.seal();
+    let written = sealed.changelog(&spec());
+    let entry = |record: &NewRecord| (record.topic.to_string(), record.key.clone().unwrap(), record.value.clone());
+    assert_eq!(entry(&written[0]), ("shop.intake.stock".into(), "gone".into(), None));
+    assert_eq!(entry(&written[1]), ("shop.intake.sums".into(), "k".into(), Some(vec![3].into())));
+    assert!(written.iter().all(|record| record.partition == Some(Partition(2))));
+    assert_eq!((written[1].timestamp, written[2].timestamp), (Some(Timestamp(30)), None));
+    // All message ids of a topic are one record.
+    assert_eq!((&*written[2].topic, written.len()), ("shop.intake.dedup", 3));
+    assert_eq!(written[2].key.as_deref(), Some(&b"orders.created"[..]));
+    let ids = unpack(written[2].value.clone().unwrap()).unwrap();
+    let ids = ids.iter().map(|(id, at)| (&id.0[..], at.0)).collect::<Vec<_>>();
+    assert_eq!(ids, [(&b"a"[..], 10), (b"b", 20), (b"c", 30)]);
+    let ends = BTreeMap::from([(TopicPartition::new("shop.intake.sums", 2), Offset(40))]);
+    let committed = sealed.confirmed(ends);
+    assert_eq!(committed.end(&"shop.intake.sums".into(), Partition(2)), Some(Offset(40)));
+    let (partition, overlay) = committed.overlays().next().unwrap();
+    assert_eq!((partition, overlay.writes().len()), (Partition(2), 2));
+}
+
+/// Has seen the message `old`.
+struct SawOld;
+
+impl TaskState for SawOld {
+    fn get(&self, _: StoreIndex, _: &[u8]) -> Result<Option<Bytes>, TaskFault> {
+        Err(TaskFault("the disk is gone".to_owned()))
+    }
+    fn scan(&self, _: StoreIndex, _: &Range<'_>, _: usize) -> Result<Vec<Entry>, TaskFault> {
+        Ok(vec![])
+    }
+    fn seen(&self, _: &Topic, id: &MessageId, _: Timestamp) -> Result<bool, TaskFault> {
+        Ok(id.0 == "old")
+    }
+}
+
+#[test]
+fn a_message_that_was_handled_before_has_no_effect_and_its_offset_is_committed() {
+    let (task, mut batch) = (task_on(Arc::new(SawOld)), OpenBatch::default());
+    let mut handler = Scripted(vec![Ok(emits(vec![emit(None, false)]))]);
+    let mut step = |offset, key: &'static str| {
+        let record = Record { key: Some(key.into()), offset: Offset(offset), ..record(0) };
+        task.step(&record, &mut handler, &mut batch).unwrap().writes.len()
+    };
+    assert_eq!((step(1, "old"), step(2, "new"), step(3, "new")), (0, 1, 0));
+    assert_eq!((batch.counts().records, batch.counts().duplicates, batch.counts().emitted), (3, 2, 1));
+    assert_eq!(batch.seal().positions()[0].1, Offset(4));
+}
+
+#[test]
+fn a_message_that_was_set_aside_is_handled_when_it_comes_again() {
+    let (task, mut batch) = (task_on(Arc::new(Stateless)), OpenBatch::default());
+    let rejected = task.step(&record(1), &mut Scripted(vec![Err(fault(EventFaultKind::Rejected))]), &mut batch);
+    assert_eq!(rejected.unwrap().fault, Some(fault(EventFaultKind::Rejected)));
+    let again = task.step(&record(2), &mut Scripted(vec![Ok(emits(vec![emit(None, false)]))]), &mut batch);
+    assert_eq!(again.unwrap().writes.len(), 1);
+    assert_eq!(batch.counts().duplicates, 0);
+}
+
+#[test]
+fn state_that_cannot_be_read_is_no_fault_of_the_record() {
+    let (task, mut batch) = (task_on(Arc::new(SawOld)), OpenBatch::default());
+    let fault = task.step(&message(1, "a"), &mut Counting, &mut batch).unwrap_err();
+    assert_eq!(fault.to_string(), "the state of the task cannot be read: the disk is gone");
+    assert!(batch.is_empty());
 }

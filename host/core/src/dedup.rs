@@ -1,0 +1,173 @@
+//! Which messages were handled already, by their ids.
+//!
+//! A set with a window, not a key-value store: ids are noted in the batch ([`Seen`]), travel to the changelog as one packed,
+//! sorted record a transaction, task and topic ([`pack`]), and are kept as such segments until the window has passed.
+
+use std::collections::BTreeMap;
+
+use bytes::{Buf as _, BufMut as _, Bytes};
+use thiserror::Error;
+
+use crate::event::{Timestamp, Topic};
+
+/// What identifies a message, beyond the place it has in the log. Two deliveries with the same id are one event.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MessageId(pub Bytes);
+
+/// The ids handled in one transaction by one task, each with its record's timestamp, by topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen(BTreeMap<Topic, BTreeMap<MessageId, Timestamp>>);
+
+impl Seen {
+    /// Notes an id of a message of `topic`.
+    pub fn insert(&mut self, topic: &Topic, id: MessageId, at: Timestamp) {
+        match self.0.get_mut(topic) {
+            Some(ids) => ids.insert(id, at),
+            None => self.0.entry(topic.clone()).or_default().insert(id, at),
+        };
+    }
+
+    /// Whether it was noted.
+    #[must_use]
+    pub fn contains(&self, topic: &Topic, id: &MessageId) -> bool {
+        self.0.get(topic).is_some_and(|ids| ids.contains_key(id))
+    }
+
+    /// The ids of each topic, sorted.
+    pub fn topics(&self) -> impl Iterator<Item = (&Topic, &BTreeMap<MessageId, Timestamp>)> {
+        self.0.iter()
+    }
+
+    /// Whether nothing was noted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The first byte of a packed segment: its format.
+const FORMAT: u8 = 1;
+
+/// Why bytes are no packed segment.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("no segment of message ids: {0}")]
+pub struct NoSegment(&'static str);
+
+/// Packs ids for the changelog. Integers are LEB128 as in Protobuf; timestamps are differences to the smallest of them.
+///
+/// ```text
+///  1 │ count │ smallest timestamp, zigzag │ count × ( length │ id │ timestamp - smallest )      ids ascending
+/// ```
+#[must_use]
+pub fn pack(ids: &BTreeMap<MessageId, Timestamp>) -> Bytes {
+    let least = ids.values().map(|at| at.0).min().unwrap_or(0);
+    let mut out = Vec::with_capacity(16 + ids.keys().map(|id| id.0.len() + 4).sum::<usize>());
+    out.put_u8(FORMAT);
+    put_varint(&mut out, ids.len() as u64);
+    put_varint(&mut out, zigzag(least));
+    for (id, at) in ids {
+        put_varint(&mut out, id.0.len() as u64);
+        out.put_slice(&id.0);
+        // Wrapping: two timestamps may be further apart than i64 can tell; unpacking wraps back.
+        put_varint(&mut out, at.0.wrapping_sub(least).cast_unsigned());
+    }
+    out.into()
+}
+
+/// The ids of a packed segment, ascending.
+///
+/// # Errors
+/// If the bytes are none: a foreign record in the changelog.
+pub fn unpack(mut bytes: Bytes) -> Result<Vec<(MessageId, Timestamp)>, NoSegment> {
+    if !bytes.has_remaining() || bytes.get_u8() != FORMAT {
+        return Err(NoSegment("it does not begin with the number of a format that is known"));
+    }
+    let count = get_varint(&mut bytes)?;
+    let least = unzigzag(get_varint(&mut bytes)?);
+    // An entry takes two bytes at least: a wrong count must not reserve more than what is there.
+    let mut ids = Vec::with_capacity(usize::try_from(count).unwrap_or(usize::MAX).min(bytes.remaining() / 2));
+    for _ in 0..count {
+        let length = usize::try_from(get_varint(&mut bytes)?).unwrap_or(usize::MAX);
+        if length > bytes.remaining() {
+            return Err(NoSegment("it ends early"));
+        }
+        let id = MessageId(bytes.split_to(length));
+        if ids.last().is_some_and(|(last, _)| *last >= id) {
+            return Err(NoSegment("its ids do not ascend"));
+        }
+        ids.push((id, Timestamp(least.wrapping_add(get_varint(&mut bytes)?.cast_signed()))));
+    }
+    if bytes.has_remaining() {
+        return Err(NoSegment("more follows after its last id"));
+    }
+    Ok(ids)
+}
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
+}
+
+fn unzigzag(value: u64) -> i64 {
+    (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.put_u8((value as u8) | 0x80);
+        value >>= 7;
+    }
+    out.put_u8(value as u8);
+}
+
+fn get_varint(bytes: &mut Bytes) -> Result<u64, NoSegment> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        if !bytes.has_remaining() {
+            return Err(NoSegment("it ends early"));
+        }
+        let byte = bytes.get_u8();
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Ok(value);
+        }
+    }
+    Err(NoSegment("a number is too long"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_packed_is_unpacked(ids in btree_map(vec(any::<u8>(), 0..40), any::<i64>(), 0..50)) {
+            let ids = ids.into_iter().map(|(id, at)| (MessageId(id.into()), Timestamp(at))).collect::<BTreeMap<_, _>>();
+            prop_assert_eq!(unpack(pack(&ids)).unwrap(), ids.into_iter().collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn foreign_bytes_are_refused_or_make_sense(bytes in vec(any::<u8>(), 0..60)) {
+            let bytes = Bytes::from([vec![FORMAT], bytes].concat());
+            if let Ok(ids) = unpack(bytes) {
+                prop_assert!(ids.is_sorted());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_or_goes_on_is_refused() {
+        let ids = ["a", "bc"].map(|id| (MessageId(id.into()), Timestamp(-5)));
+        let packed = pack(&BTreeMap::from(ids));
+        for length in 0..packed.len() {
+            assert!(unpack(packed.slice(..length)).is_err(), "{length}");
+        }
+        assert!(unpack([&packed[..], &[0]].concat().into()).is_err());
+        assert_eq!(
+            unpack(Bytes::from_static(&[2, 0, 0])).unwrap_err().to_string(),
+            "no segment of message ids: it does not begin with the number of a format that is known"
+        );
+    }
+}

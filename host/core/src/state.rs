@@ -1,0 +1,275 @@
+//! The state that a handler sees. Reads go down three layers, and the first that knows a key answers:
+//!
+//! ```text
+//!  this delivery's writes      kept only if the handler succeeds     Effects::writes
+//!  this transaction's writes   kept only if the log commits          Overlay
+//!  committed                   memtable, then the copy on disk       TaskState
+//! ```
+//!
+//! A key written several times counts once: the last write wins, also on the way to the changelog.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::dedup::{MessageId, Seen};
+use crate::event::{Timestamp, Topic};
+use crate::fault::TaskFault;
+
+/// A store of a component: its place among the manifest's stores, ordered by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StoreIndex(pub usize);
+
+/// A key of a store and its value.
+pub type Entry = (Bytes, Bytes);
+
+/// Writes to a task's stores, by store and key; `None` deletes.
+pub type Writes = BTreeMap<(StoreIndex, Bytes), Option<Bytes>>;
+
+/// What is committed of one task's state. Shared with what brings it to disk in the background.
+pub trait TaskState: Send + Sync {
+    /// The value of `key`.
+    ///
+    /// # Errors
+    /// If the copy on disk cannot be read.
+    fn get(&self, store: StoreIndex, key: &[u8]) -> Result<Option<Bytes>, TaskFault>;
+
+    /// The entries whose keys begin with `prefix` and are greater than `after`, in the order of their bytes, at most `limit`.
+    ///
+    /// # Errors
+    /// If the copy on disk cannot be read.
+    fn scan(&self, store: StoreIndex, range: &Range<'_>, limit: usize) -> Result<Vec<Entry>, TaskFault>;
+
+    /// Whether a message of `topic` with this id was handled within the topic's window before `at`.
+    ///
+    /// # Errors
+    /// If the copy on disk cannot be read.
+    fn seen(&self, topic: &Topic, id: &MessageId, at: Timestamp) -> Result<bool, TaskFault>;
+}
+
+/// The state of a component that has none: nothing is stored and nothing was seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Stateless;
+
+impl TaskState for Stateless {
+    fn get(&self, _: StoreIndex, _: &[u8]) -> Result<Option<Bytes>, TaskFault> {
+        Ok(None)
+    }
+
+    fn scan(&self, _: StoreIndex, _: &Range<'_>, _: usize) -> Result<Vec<Entry>, TaskFault> {
+        Ok(vec![])
+    }
+
+    fn seen(&self, _: &Topic, _: &MessageId, _: Timestamp) -> Result<bool, TaskFault> {
+        Ok(false)
+    }
+}
+
+/// Keys that begin with a prefix, from some key on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range<'a> {
+    /// What the keys begin with; empty for all keys.
+    pub prefix: &'a [u8],
+    /// Only greater keys than this one.
+    pub after: Option<&'a [u8]>,
+}
+
+impl<'a> Range<'a> {
+    /// Whether `key` is one of them.
+    #[must_use]
+    pub fn contains(&self, key: &[u8]) -> bool {
+        key.starts_with(self.prefix) && self.after.is_none_or(|after| key > after)
+    }
+
+    /// Where they begin, in the order of bytes.
+    #[must_use]
+    pub fn start(&self) -> Bound<&'a [u8]> {
+        match self.after {
+            Some(after) if after >= self.prefix => Bound::Excluded(after),
+            _ => Bound::Included(self.prefix),
+        }
+    }
+}
+
+/// What one transaction did so far to one task's state. It lives in the batch: a batch that is not committed takes it along.
+#[derive(Clone, Debug, Default)]
+pub struct Overlay {
+    writes: Arc<Writes>,
+    seen: Seen,
+    /// The newest of the records that wrote.
+    at: Option<Timestamp>,
+}
+
+impl Overlay {
+    /// Takes over what a delivery that succeeded wrote.
+    pub(crate) fn write(&mut self, writes: Writes, at: Timestamp) {
+        if !writes.is_empty() {
+            // A handler that is done holds no reads any more, so this changes in place.
+            Arc::make_mut(&mut self.writes).extend(writes);
+            self.at = self.at.max(Some(at));
+        }
+    }
+
+    /// Notes that a message was handled.
+    pub(crate) fn mark(&mut self, topic: &Topic, id: MessageId, at: Timestamp) {
+        self.seen.insert(topic, id, at);
+    }
+
+    /// Whether this transaction handled the message.
+    pub(crate) fn has_seen(&self, topic: &Topic, id: &MessageId) -> bool {
+        self.seen.contains(topic, id)
+    }
+
+    /// What a delivery on top of this may read.
+    pub(crate) fn reads(&self, committed: Arc<dyn TaskState>) -> Reads {
+        Reads { transaction: self.writes.clone(), committed }
+    }
+
+    /// The writes so far.
+    #[must_use]
+    pub fn writes(&self) -> &Writes {
+        &self.writes
+    }
+
+    /// The messages handled so far.
+    #[must_use]
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// The newest of the records that wrote; `None` if none did.
+    #[must_use]
+    pub fn at(&self) -> Option<Timestamp> {
+        self.at
+    }
+}
+
+/// What one delivery reads, below its own writes. Dropped when the handler is done.
+#[derive(Clone)]
+pub struct Reads {
+    transaction: Arc<Writes>,
+    committed: Arc<dyn TaskState>,
+}
+
+impl Reads {
+    /// Of a component without state.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { transaction: Arc::default(), committed: Arc::new(Stateless) }
+    }
+
+    /// Reads `committed` alone, as outside of any transaction.
+    #[must_use]
+    pub fn of(committed: Arc<dyn TaskState>) -> Self {
+        Self { transaction: Arc::default(), committed }
+    }
+
+    /// The value of `key`, as a delivery sees it that wrote `own` so far.
+    ///
+    /// # Errors
+    /// If the copy on disk cannot be read.
+    pub fn get(&self, own: &Writes, store: StoreIndex, key: &Bytes) -> Result<Option<Bytes>, TaskFault> {
+        let place = (store, key.clone());
+        match own.get(&place).or_else(|| self.transaction.get(&place)) {
+            Some(written) => Ok(written.clone()),
+            None => self.committed.get(store, key),
+        }
+    }
+
+    /// The entries of a range in the order of their keys, at most `limit`, as a delivery sees them that wrote `own` so far.
+    ///
+    /// # Errors
+    /// If the copy on disk cannot be read.
+    pub fn scan(
+        &self,
+        own: &Writes,
+        store: StoreIndex,
+        range: &Range<'_>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, TaskFault> {
+        let mut written = within(&self.transaction, store, range).collect::<BTreeMap<_, _>>();
+        written.extend(within(own, store, range));
+        // Each write can hide one committed entry.
+        let committed = self.committed.scan(store, range, limit.saturating_add(written.len()))?;
+        let mut entries = committed.into_iter().map(|(key, value)| (key, Some(value))).collect::<BTreeMap<_, _>>();
+        entries.extend(written.into_iter().map(|(key, value)| (key.clone(), value.clone())));
+        Ok(entries.into_iter().filter_map(|(key, value)| Some((key, value?))).take(limit).collect())
+    }
+}
+
+/// The writes of `store` whose keys are in `range`.
+pub fn within<'w>(
+    writes: &'w Writes,
+    store: StoreIndex,
+    range: &'w Range<'_>,
+) -> impl Iterator<Item = (&'w Bytes, &'w Option<Bytes>)> {
+    let start = match range.start() {
+        Bound::Excluded(key) => Bound::Excluded((store, Bytes::copy_from_slice(key))),
+        Bound::Included(key) => Bound::Included((store, Bytes::copy_from_slice(key))),
+        Bound::Unbounded => Bound::Included((store, Bytes::new())),
+    };
+    writes
+        .range((start, Bound::Unbounded))
+        .take_while(move |((place, key), _)| *place == store && key.starts_with(range.prefix))
+        .map(|((_, key), value)| (key, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STORE: StoreIndex = StoreIndex(1);
+
+    /// Committed: `a1` to `a5`, in one store.
+    struct Five;
+
+    impl TaskState for Five {
+        fn get(&self, store: StoreIndex, key: &[u8]) -> Result<Option<Bytes>, TaskFault> {
+            let all = self.scan(store, &Range { prefix: b"", after: None }, usize::MAX)?;
+            Ok(all.into_iter().find(|(other, _)| other == key).map(|(_, value)| value))
+        }
+
+        fn scan(&self, store: StoreIndex, range: &Range<'_>, limit: usize) -> Result<Vec<Entry>, TaskFault> {
+            let all = (1..=5).filter(|_| store == STORE).map(|n| (Bytes::from(format!("a{n}")), Bytes::from("old")));
+            Ok(all.filter(|(key, _)| range.contains(key)).take(limit).collect())
+        }
+
+        fn seen(&self, _: &Topic, _: &MessageId, _: Timestamp) -> Result<bool, TaskFault> {
+            Ok(false)
+        }
+    }
+
+    fn writes(entries: &[(&'static str, Option<&'static str>)]) -> Writes {
+        entries.iter().map(|(key, value)| ((STORE, Bytes::from(*key)), value.map(Bytes::from))).collect()
+    }
+
+    fn scan(reads: &Reads, own: &Writes, prefix: &str, after: Option<&str>, limit: usize) -> String {
+        let range = Range { prefix: prefix.as_bytes(), after: after.map(str::as_bytes) };
+        let entries = reads.scan(own, STORE, &range, limit).unwrap();
+        let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+        entries.iter().map(|(key, value)| format!("{}={}", text(key), text(value))).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_first_layer_that_knows_a_key_answers() {
+        let mut overlay = Overlay::default();
+        overlay.write(writes(&[("a1", Some("txn")), ("a2", None), ("a3", Some("txn"))]), Timestamp(7));
+        overlay.write(writes(&[("a3", None)]), Timestamp(5));
+        let reads = overlay.reads(Arc::new(Five));
+        let own = writes(&[("a2", Some("own")), ("a4", None), ("b", Some("own"))]);
+        let get = |key: &'static str| reads.get(&own, STORE, &Bytes::from(key)).unwrap();
+        assert_eq!(get("a1").as_deref(), Some(&b"txn"[..]));
+        assert_eq!(get("a2").as_deref(), Some(&b"own"[..]));
+        assert_eq!(get("a3"), None);
+        assert_eq!(get("a4"), None);
+        assert_eq!(get("a5").as_deref(), Some(&b"old"[..]));
+        assert_eq!(scan(&reads, &own, "", None, 10), "a1=txn a2=own a5=old b=own");
+        assert_eq!(scan(&reads, &own, "a", Some("a1"), 10), "a2=own a5=old");
+        // What is hidden does not use up the limit.
+        assert_eq!(scan(&reads, &own, "a", Some("a2"), 1), "a5=old");
+        assert_eq!(reads.get(&own, StoreIndex(0), &Bytes::from("a5")).unwrap(), None);
+        assert_eq!(overlay.at(), Some(Timestamp(7)));
+    }
+}
