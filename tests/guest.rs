@@ -12,9 +12,10 @@ use heddle::registry::SchemaId;
 use heddle_contract::schema::{Library, Schema, json, parse};
 use heddle_contract::section;
 use heddle_core::batch::OpenBatch;
-use heddle_core::event::{Header, NewRecord, Offset, Record, Timestamp, TopicPartition};
+use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, TopicPartition};
 use heddle_core::policy::FailurePolicy;
-use heddle_core::task::{Step, Task};
+use heddle_core::state::Stateless;
+use heddle_core::task::{Step, Task, TaskSpec};
 use serde_json::{Value, json};
 
 fn guests() -> PathBuf {
@@ -94,7 +95,11 @@ impl Bench {
         let component = Arc::new(load(&wasm(component)).unwrap());
         let policy = FailurePolicy { attempts_max: 3, dead_letter: "dlq".into() };
         Self {
-            task: Task { component: "guests.scripted".into(), policy },
+            task: Task::new(
+                Arc::new(TaskSpec::stateless("guests.scripted".into(), policy)),
+                Partition(0),
+                Arc::new(Stateless),
+            ),
             instance: Instance::new(component, known()),
             offset: 0,
         }
@@ -114,7 +119,7 @@ impl Bench {
 
     fn step(&mut self, value: Option<Vec<u8>>) -> (Record, Step) {
         let record = self.record(value);
-        let step = self.task.step(&record, &mut self.instance, &mut OpenBatch::default());
+        let step = self.task.step(&record, &mut self.instance, &mut OpenBatch::default()).unwrap();
         (record, step)
     }
 
@@ -275,7 +280,7 @@ fn keys_are_typed_where_the_manifest_names_their_schema() {
     let mut record = bench.record(Some(framed(IN, &schema("in-value"), &json!({"do":"key"}))));
     let mut step = |key: Option<Vec<u8>>| {
         record.key = key.map(Bytes::from);
-        bench.task.step(&record, &mut bench.instance, &mut OpenBatch::default()).writes
+        bench.task.step(&record, &mut bench.instance, &mut OpenBatch::default()).unwrap().writes
     };
     let writes = step(Some(framed(KEY, &key_schema(), &json!({"x":41}))));
     assert_eq!(out(&writes), [json!({"did":"key","n":41,"everything":null})]);

@@ -16,9 +16,10 @@ use heddle_contract::schema::{Schema, json, parse};
 use heddle_contract::wit::Shapes;
 use heddle_core::batch::OpenBatch;
 use heddle_core::delivery::Delivery;
-use heddle_core::event::{Offset, Record, Timestamp, TopicPartition};
+use heddle_core::event::{Offset, Partition, Record, Timestamp, TopicPartition};
 use heddle_core::policy::FailurePolicy;
-use heddle_core::task::{Dispatch as _, Task};
+use heddle_core::state::{Reads, Stateless};
+use heddle_core::task::{Dispatch as _, Task, TaskSpec};
 
 fn main() {
     divan::main();
@@ -96,7 +97,7 @@ fn dispatch_of_one_order(bencher: Bencher<'_, '_>) {
     let component = "quickstart.intake".into();
     bencher.bench_local(|| {
         let delivery = Delivery { component: &component, record: &record, attempt: 1 };
-        instance.dispatch(&delivery).unwrap()
+        instance.dispatch(&delivery, Reads::none()).unwrap()
     });
 }
 
@@ -104,7 +105,8 @@ fn dispatch_of_one_order(bencher: Bencher<'_, '_>) {
 fn whole_step_of_one_order(bencher: Bencher<'_, '_>) {
     let (mut instance, mut record) = instance();
     let policy = FailurePolicy { attempts_max: 1, dead_letter: "dlq".into() };
-    let task = Task { component: "quickstart.intake".into(), policy };
+    let spec = TaskSpec::stateless("quickstart.intake".into(), policy);
+    let task = Task::new(Arc::new(spec), Partition(0), Arc::new(Stateless));
     let mut batch = OpenBatch::default();
     bencher.bench_local(|| {
         record.offset = record.offset.next();

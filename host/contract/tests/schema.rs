@@ -149,7 +149,7 @@ fn a_type_is_found_by_its_name() {
         .add("b", r#"{"type":"record","name":"Level","namespace":"other","fields":[{"name":"n","type":"long"}]}"#)
         .unwrap();
     let root = |name: &str| {
-        library.named(name).map(|schema| schema.describe(schema.root()).clone()).map_err(|e| e.to_string())
+        library.named(name).map(|schema| schema.describe(schema.root())).map_err(|e| e.to_string())
     };
     assert_eq!(root("Stock").unwrap(), "shop.Stock");
     assert_eq!(root("shop.Level").unwrap(), "shop.Level");

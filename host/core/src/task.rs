@@ -60,6 +60,14 @@ pub struct TaskSpec {
     pub seen_changelog: Option<Topic>,
 }
 
+impl TaskSpec {
+    /// A component without stores and without dedup.
+    #[must_use]
+    pub fn stateless(component: ComponentName, policy: FailurePolicy) -> Self {
+        Self { component, policy, changelogs: vec![], seen_changelog: None }
+    }
+}
+
 /// One component × one partition number.
 #[derive(Clone)]
 pub struct Task {

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use heddle_contract::manifest::App;
 use heddle_core::policy::FailurePolicy;
-use heddle_core::task::Task;
+use heddle_core::task::TaskSpec;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::build::build_one;
@@ -140,7 +140,7 @@ impl Run {
             }
             let policy = FailurePolicy { attempts_max: manifest.failure.attempts_max, dead_letter: dead_letter.into() };
             services.push(Service {
-                task: Task { component: manifest.full_name(&app.name).into(), policy },
+                task: Arc::new(TaskSpec::stateless(manifest.full_name(&app.name).into(), policy)),
                 component: Arc::new(Component::load(&engine, &file, &wasm, &ids)?),
                 workers: app.workers.count,
                 host: self.host.clone(),

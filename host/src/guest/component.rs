@@ -288,7 +288,9 @@ impl Loader<'_> {
                     return Err(self.other_contract(topic, "its keys have a schema, which the handler does not take"));
                 }
                 (None, Some(_)) => {
-                    return Err(self.other_contract(topic, "its keys have no schema, and the handler takes a typed key"));
+                    return Err(
+                        self.other_contract(topic, "its keys have no schema, and the handler takes a typed key")
+                    );
                 }
             }
             Ok(Handler { topic: topic.as_str().into(), interface, value, key })

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use heddle_contract::wire::{self, SchemaId};
+use heddle_core::dedup::MessageId;
 use heddle_core::delivery::{ComponentName, Delivery};
 use heddle_core::effects::Effects;
 use heddle_core::event::Record;
-use heddle_core::fault::{EventFault, EventFaultKind};
+use heddle_core::fault::{EventFault, EventFaultKind, Fault};
+use heddle_core::state::Reads;
 use heddle_core::task::Dispatch;
 use wasmtime::component::{Func, Val};
 use wasmtime::{ResourceLimiter, Store, Trap};
@@ -215,9 +217,14 @@ impl Instance {
 }
 
 impl Dispatch for Instance {
-    fn dispatch(&mut self, delivery: &Delivery<'_>) -> Result<Effects, EventFault> {
+    fn identify(&mut self, _: &Record) -> Result<Option<MessageId>, EventFault> {
+        Ok(None)
+    }
+
+    fn dispatch(&mut self, delivery: &Delivery<'_>, _: Reads) -> Result<Effects, Fault> {
         let Some(place) = self.place(delivery.record) else {
-            return Err(EventFault::new(EventFaultKind::Failed, "the component has no handler for this topic"));
+            let what = "the component has no handler for this topic";
+            return Err(EventFault::new(EventFaultKind::Failed, what).into());
         };
         let params = self.event(place, delivery.record)?;
         let component = self.component.clone();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use heddle_core::batch::OpenBatch;
 use heddle_core::event::Topic;
-use heddle_core::task::Task;
+use heddle_core::task::TaskSpec;
 use worker::{Handler, Worker};
 
 use crate::guest::{Component, Instance, Schemas};
@@ -29,8 +29,8 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// A component to run.
 pub struct Service {
-    /// Its name and failure policy.
-    pub task: Task,
+    /// Its name, failure policy and changelogs.
+    pub task: Arc<TaskSpec>,
     /// Its code.
     pub component: Arc<Component>,
     /// How many workers it gets in this process.
@@ -182,7 +182,7 @@ impl Place {
         })?;
         let mut worker = Worker {
             member: member.as_mut(),
-            task,
+            task: task.clone(),
             handler: Handler { instance, refused: None },
             commit: self.commit,
             progress: &self.progress,

@@ -7,16 +7,20 @@
 //!           └─ lost ──────> abort ──> release ──> rewind <─────┴──── abort: nothing of the batch counts
 //! ```
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use heddle_core::batch::OpenBatch;
+use heddle_core::dedup::MessageId;
 use heddle_core::delivery::Delivery;
 use heddle_core::effects::Effects;
 use heddle_core::event::{Offset, Record, TopicPartition};
-use heddle_core::fault::{EventFault, EventFaultKind};
+use heddle_core::fault::{EventFault, EventFaultKind, Fault};
 use heddle_core::merge::by_time;
-use heddle_core::task::{Dispatch, Task};
+use heddle_core::state::{Reads, Stateless};
+use heddle_core::task::{Dispatch, Task, TaskSpec};
 
 use super::progress::Progress;
 use crate::guest::Instance;
@@ -39,7 +43,7 @@ pub struct CommitPolicy {
 /// One member and what it works with.
 pub(super) struct Worker<'a> {
     pub(super) member: &'a mut dyn Member,
-    pub(super) task: &'a Task,
+    pub(super) task: Arc<TaskSpec>,
     pub(super) handler: Handler<'a>,
     pub(super) commit: CommitPolicy,
     pub(super) progress: &'a Progress,
@@ -62,13 +66,17 @@ pub(super) struct Refused {
 }
 
 impl Dispatch for Handler<'_> {
-    fn dispatch(&mut self, delivery: &Delivery<'_>) -> Result<Effects, EventFault> {
+    fn identify(&mut self, record: &Record) -> Result<Option<MessageId>, EventFault> {
+        self.instance.identify(record)
+    }
+
+    fn dispatch(&mut self, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault> {
         let record = delivery.record;
         match &self.refused {
             Some(refused) if refused.source == record.source && refused.offset == record.offset => {
-                Err(EventFault::new(EventFaultKind::Emit, refused.why.clone()))
+                Err(EventFault::new(EventFaultKind::Emit, refused.why.clone()).into())
             }
-            _ => self.instance.dispatch(delivery),
+            _ => self.instance.dispatch(delivery, reads),
         }
     }
 }
@@ -133,7 +141,10 @@ impl Worker<'_> {
                 return Ok(Worked::Done);
             }
             self.since.get_or_insert_with(Instant::now);
-            let step = self.task.step(&record, &mut self.handler, &mut self.batch);
+            let task = Task::new(self.task.clone(), record.source.partition, Arc::new(Stateless));
+            let step = task
+                .step(&record, &mut self.handler, &mut self.batch)
+                .map_err(|fault| LogError::Fatal(fault.to_string()))?;
             if let Some(fault) = &step.fault {
                 tracing::warn!(component = %self.task.component, source = %record.source, offset = %record.offset, "set aside: {fault}");
             }
@@ -187,7 +198,7 @@ impl Worker<'_> {
         let batch = std::mem::take(&mut self.batch).seal();
         match self.member.commit(batch.positions()) {
             Ok(()) => {
-                self.progress.committed(&batch.confirmed(), started.elapsed());
+                self.progress.committed(&batch.confirmed(BTreeMap::new()), started.elapsed());
                 self.handler.refused = None;
                 Ok(Worked::Done)
             }
