@@ -148,9 +148,7 @@ fn a_type_is_found_by_its_name() {
     library
         .add("b", r#"{"type":"record","name":"Level","namespace":"other","fields":[{"name":"n","type":"long"}]}"#)
         .unwrap();
-    let root = |name: &str| {
-        library.named(name).map(|schema| schema.describe(schema.root())).map_err(|e| e.to_string())
-    };
+    let root = |name: &str| library.named(name).map(|schema| schema.describe(schema.root())).map_err(|e| e.to_string());
     assert_eq!(root("Stock").unwrap(), "shop.Stock");
     assert_eq!(root("shop.Level").unwrap(), "shop.Level");
     assert_eq!(root("Level").unwrap_err(), "`Level` could be any of `other.Level`, `shop.Level`; write the full name");
