@@ -10,8 +10,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::dedup::pack;
-use crate::event::{NewRecord, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
+use bytes::Bytes;
+
+use crate::dedup::segments;
+use crate::event::{NewRecord, Offset, Partition, Record, Topic, TopicPartition};
 use crate::state::Overlay;
 use crate::task::TaskSpec;
 
@@ -123,10 +125,12 @@ impl SealedBatch {
                 Some(record(topic, overlay.at(), key.clone(), value.clone()))
             });
             records.extend(writes);
-            for ((topic, ids), changelog) in overlay.seen().topics().zip(std::iter::repeat(&spec.seen_changelog)) {
-                let Some(changelog) = changelog else { continue };
+            let Some(changelog) = &spec.seen_changelog else { continue };
+            for (topic, ids) in overlay.seen().topics() {
+                let key = Bytes::copy_from_slice(topic.as_bytes());
                 // Without a timestamp: this topic is kept by the log's clock, whatever clock the producers have.
-                records.push(record(changelog, None::<Timestamp>, topic.as_bytes().to_vec().into(), Some(pack(ids))));
+                let segments = segments(ids).into_iter();
+                records.extend(segments.map(|segment| record(changelog, None, key.clone(), Some(segment))));
             }
         }
         records

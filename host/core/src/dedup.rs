@@ -53,7 +53,31 @@ const FORMAT: u8 = 1;
 #[error("no segment of message ids: {0}")]
 pub struct NoSegment(&'static str);
 
-/// Packs ids for the changelog. Integers are LEB128 as in Protobuf; timestamps are differences to the smallest of them.
+/// About how many bytes of ids one segment holds at most: logs take records of a megabyte without asking.
+pub const SEGMENT_BYTES_MAX: usize = 256 << 10;
+
+/// Packs ids for the changelog, in as many segments as their size asks for.
+#[must_use]
+pub fn segments(ids: &BTreeMap<MessageId, Timestamp>) -> Vec<Bytes> {
+    let bytes = |id: &MessageId| id.0.len() + 8;
+    if ids.keys().map(bytes).sum::<usize>() <= SEGMENT_BYTES_MAX {
+        return vec![pack(ids)];
+    }
+    let mut segments = vec![];
+    let (mut part, mut size) = (BTreeMap::new(), 0);
+    for (id, at) in ids {
+        if size + bytes(id) > SEGMENT_BYTES_MAX && !part.is_empty() {
+            segments.push(pack(&std::mem::take(&mut part)));
+            size = 0;
+        }
+        size += bytes(id);
+        part.insert(id.clone(), *at);
+    }
+    segments.push(pack(&part));
+    segments
+}
+
+/// Packs ids into one segment. Integers are LEB128 as in Protobuf; timestamps are differences to the smallest of them.
 ///
 /// ```text
 ///  1 │ count │ smallest timestamp, zigzag │ count × ( length │ id │ timestamp - smallest )      ids ascending
@@ -155,6 +179,16 @@ mod tests {
                 prop_assert!(ids.is_sorted());
             }
         }
+    }
+
+    #[test]
+    fn many_ids_become_several_segments() {
+        let ids = (0..20_000u32).map(|n| (MessageId(format!("{n:036}").into()), Timestamp(n.into())));
+        let ids = ids.collect::<BTreeMap<_, _>>();
+        let segments = segments(&ids);
+        assert!(segments.len() > 2 && segments.iter().all(|segment| segment.len() <= SEGMENT_BYTES_MAX));
+        let unpacked = segments.into_iter().flat_map(|segment| unpack(segment).unwrap());
+        assert_eq!(unpacked.collect::<Vec<_>>(), ids.into_iter().collect::<Vec<_>>());
     }
 
     #[test]

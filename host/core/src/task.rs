@@ -10,7 +10,9 @@
 //!
 //! A message that was set aside is not noted as seen: when it is produced again, it is handled again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::batch::{Ending, OpenBatch};
 use crate::dedup::MessageId;
@@ -58,13 +60,21 @@ pub struct TaskSpec {
     pub changelogs: Vec<Topic>,
     /// The changelog of message ids; `None` if no consumed topic has dedup.
     pub seen_changelog: Option<Topic>,
+    /// How long the message ids of a topic are remembered, for each consumed topic that has dedup.
+    pub windows: BTreeMap<Topic, Duration>,
 }
 
 impl TaskSpec {
+    /// Whether it has neither stores nor dedup.
+    #[must_use]
+    pub fn is_stateless(&self) -> bool {
+        self.changelogs.is_empty() && self.seen_changelog.is_none()
+    }
+
     /// A component without stores and without dedup.
     #[must_use]
     pub fn stateless(component: ComponentName, policy: FailurePolicy) -> Self {
-        Self { component, policy, changelogs: vec![], seen_changelog: None }
+        Self { component, policy, changelogs: vec![], seen_changelog: None, windows: BTreeMap::new() }
     }
 }
 

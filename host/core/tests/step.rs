@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use heddle_core::batch::OpenBatch;
@@ -34,6 +35,7 @@ fn spec() -> TaskSpec {
         policy: FailurePolicy { attempts_max: 3, dead_letter: "shop.intake.dlq".into() },
         changelogs: vec!["shop.intake.stock".into(), "shop.intake.sums".into()],
         seen_changelog: Some("shop.intake.dedup".into()),
+        windows: BTreeMap::from([("orders.created".into(), Duration::from_secs(60))]),
     }
 }
 
