@@ -316,7 +316,10 @@ fn a_component_is_refused_when_it_is_not_what_its_contract_says() {
             let key = section::Schema { format: section::SchemaFormat::Avro, text: key_schema().json().to_owned() };
             contract.schemas.insert("in-key".to_owned(), key);
         }),
-        manifest("[emits.out]", "[emits.out]\nkey = \"bytes\""),
+        with_manifest(&self::wasm("keyed"), |contract| {
+            let manifest = &mut contract.component.manifest;
+            *manifest = manifest.replace("key = \"guests.Inner\"", "key = \"bytes\"");
+        }),
         with_manifest(&self::wasm("keyed"), |contract| {
             let key = contract.schemas.get_mut("out-key").unwrap();
             key.text = key.text.replace("\"x\"", "\"y\"");
