@@ -34,6 +34,8 @@ fn the_variables_shown_are_taken() {
         "HEDDLE_LOG_BOOTSTRAP" => "kafka:9092",
         "HEDDLE_REGISTRY_URL" => "http://registry",
         "HEDDLE_ADMIN_LISTEN" => "[::1]:0",
+        "HEDDLE_STATE_ENGINE" => "fjall",
+        "HEDDLE_STATE_CACHE" => "1GiB",
         name if name.ends_with("TIMEOUT") || name.ends_with("INTERVAL") => "1s",
         name if ["RETRIES", "PARTITIONS", "REPLICATION", "RECORDS", "COUNT"].iter().any(|key| name.ends_with(key)) => {
             "2"

@@ -13,7 +13,7 @@ use super::names::{fault_of_name, fault_of_topic};
 use super::overrides::{self, Keys};
 use super::text;
 
-const ROOT: &[&str] = &["app", "log", "registry", "topics", "admin", "commit", "workers"];
+const ROOT: &[&str] = &["app", "log", "registry", "topics", "admin", "commit", "workers", "state", "host"];
 const APP: &[&str] = &["name", "components", "data", "contracts"];
 const LOG: &[&str] = &["kind", "bootstrap", "options"];
 const REGISTRY: &[&str] = &["url", "username", "password", "timeout", "retries"];
@@ -21,6 +21,8 @@ const TOPIC: &[&str] = &["partitions", "replication", "options"];
 const ADMIN: &[&str] = &["listen"];
 const COMMIT: &[&str] = &["interval", "records"];
 const WORKERS: &[&str] = &["count"];
+const STATE: &[&str] = &["engine", "cache"];
+const HOST: &[&str] = &["name"];
 
 const KEYS: Keys = Keys {
     sections: &[
@@ -30,6 +32,8 @@ const KEYS: Keys = Keys {
         ("admin", ADMIN),
         ("commit", COMMIT),
         ("workers", WORKERS),
+        ("state", STATE),
+        ("host", HOST),
     ],
     named: ("topics", TOPIC),
     lists: &[("app", "components")],
@@ -69,6 +73,10 @@ const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::f
 /// A transaction that stays open longer is given up by the broker.
 const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(30);
 
+/// From what an engine can hardly do without to more than any machine has.
+const CACHE: RangeInclusive<u64> = (1 << 20)..=(1 << 40);
+const CACHE_BYTES: u64 = 64 << 20;
+
 /// A checked `heddle.toml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct App {
@@ -92,6 +100,10 @@ pub struct App {
     pub commit: Commit,
     /// The threads that process records.
     pub workers: Workers,
+    /// The copies of state on this host.
+    pub state: State,
+    /// What tells this host from others that run the same app; `None`: a name of its own, kept in the data folder.
+    pub host: Option<String>,
 }
 
 /// Where records are.
@@ -181,6 +193,24 @@ pub struct Workers {
     pub count: u32,
 }
 
+/// The copies of state on this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    /// What keeps them.
+    pub engine: Engine,
+    /// How much of them the engine may hold in memory, in bytes.
+    pub cache_bytes: u64,
+}
+
+/// What keeps the copies of state on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// The crate sled.
+    Sled,
+    /// The crate fjall.
+    Fjall,
+}
+
 impl App {
     /// Checks the text of a `heddle.toml`; `file` is its name in messages, `overrides` the variables of the environment that
     /// begin with `HEDDLE_`. A variable takes the place of the file's value; an empty one counts as not set.
@@ -217,6 +247,8 @@ impl App {
             admin: admin(&root.section("admin", ADMIN)),
             commit: commit(&root.section("commit", COMMIT)),
             workers: Workers { count: number(&root.section("workers", WORKERS), "count", 1..=256).unwrap_or(1) },
+            state: state(&root.section("state", STATE)),
+            host: root.section("host", HOST).field("name").and_then(|field| field.checked("a host", fault_of_name)),
         }
     }
 }
@@ -358,6 +390,13 @@ fn commit(section: &Section<'_>) -> Commit {
         interval: interval.unwrap_or(Duration::from_millis(100)),
         records_max: number(section, "records", 1..=1_000_000).unwrap_or(10_000),
     }
+}
+
+fn state(section: &Section<'_>) -> State {
+    let engine =
+        section.field("engine").and_then(|field| field.word(&[("sled", Engine::Sled), ("fjall", Engine::Fjall)]));
+    let cache = section.field("cache").and_then(|field| field.size(CACHE));
+    State { engine: engine.unwrap_or(Engine::Sled), cache_bytes: cache.unwrap_or(CACHE_BYTES) }
 }
 
 fn number<T: TryFrom<i64>>(section: &Section<'_>, key: &str, bounds: RangeInclusive<i64>) -> Option<T> {

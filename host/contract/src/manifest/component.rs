@@ -16,6 +16,8 @@ const EMITS: &[&str] = &["cloudevents", "key"];
 const STORE: &[&str] = &["value", "key", "changelog"];
 const LIMITS: &[&str] = &["deadline", "memory", "record"];
 const FAILURE: &[&str] = &["attempts", "retry", "dead-letter", "breaker"];
+/// The last parts of the names of topics that a component has beside its stores.
+const RESERVED: [&str; 3] = ["dedup", "dlq", "retry"];
 const BREAKER: &[&str] = &["failures", "within", "pause"];
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -207,6 +209,13 @@ impl Manifest {
         self.failure.dead_letter.clone().unwrap_or_else(|| format!("{}.dlq", self.full_name(app)))
     }
 
+    /// The topic that holds the ids of handled messages, `<app>.<component>.dedup`; `None` if no consumed topic has dedup.
+    #[must_use]
+    pub fn dedup_changelog(&self, app: &str) -> Option<String> {
+        let dedups = self.consumes.values().any(|consumes| consumes.dedup.is_some());
+        dedups.then(|| format!("{}.dedup", self.full_name(app)))
+    }
+
     /// The topic that holds the truth of `store`: the manifest's, or else `<app>.<component>.<store>`.
     #[must_use]
     pub fn changelog(&self, app: &str, store: &str) -> String {
@@ -307,6 +316,10 @@ fn stores(root: &Section<'_>) -> BTreeMap<String, StoreSpec> {
     for (name, field) in root.named("stores") {
         if let Some(hint) = fault_of_name(&name) {
             field.key_problem(&format!("`{name}` cannot name a store"), hint);
+        }
+        if RESERVED.contains(&name.as_str()) {
+            let what = format!("`{name}` cannot name a store: Heddle has a topic of that name for every component");
+            field.key_problem(&what, "give the store another name");
         }
         let section = field.section(STORE);
         let value = section.required("value", "add `value = \"<schema>\"`, the name of a type in contracts/");
