@@ -8,3 +8,4 @@ mod lock;
 pub mod log;
 pub mod registry;
 pub mod runtime;
+pub mod state;

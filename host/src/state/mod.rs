@@ -1,0 +1,198 @@
+//! The committed state of tasks on this host: a copy of what their changelogs say.
+//!
+//! ```text
+//!                     commit              freeze              write_frozen
+//!  CommittedBatch ───────────> memtable ──────────> frozen ───────────────> StateStore (sled, fjall)
+//!                  worker                flusher              flusher
+//!                     reads:  memtable, then frozen, then the tree
+//! ```
+//!
+//! - [`task`]: all state of one task, layer by layer; what the worker reads and commits to.
+//! - [`seen`]: the message ids of one task, as segments of sorted blocks with filters.
+//! - [`flusher`]: the one thread that brings it to disk.
+//! - [`sled`], [`fjall`]: engines, behind [`StateEngine`].
+//!
+//! **The invariant.** A tree is exactly the fold of its changelog's partition below its watermark. Data and watermark go into one atomic
+//! [`StateStore::apply`], and data that no watermark covers is not written. So a host that is killed loses nothing but the tail that
+//! the log still has, and a tree never holds what the log did not commit.
+
+pub mod fjall;
+pub mod flusher;
+pub mod seen;
+pub mod sled;
+pub mod task;
+
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use heddle_core::event::{Offset, Timestamp};
+use heddle_core::fault::TaskFault;
+use thiserror::Error;
+
+pub use self::flusher::Flusher;
+pub use self::task::{ReplayError, TaskStores};
+
+/// Opens trees. One a host.
+pub trait StateEngine: Send + Sync {
+    /// The tree of that name, made if it is not there. Opened twice, both are the same tree.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    fn open(&self, tree: &str) -> Result<Arc<dyn StateStore>, StateError>;
+
+    /// Removes a tree, if it is there, with all it holds. Nothing may hold it open.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    fn remove(&self, tree: &str) -> Result<(), StateError>;
+
+    /// The names of all trees, sorted.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    fn trees(&self) -> Result<Vec<String>, StateError>;
+
+    /// What all trees together take on disk.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    fn size_bytes(&self) -> Result<u64, StateError>;
+
+    /// Writes out what the engine still holds in memory of what was applied. Not for safety (the changelog is the truth) but to bound
+    /// that memory; the flusher calls it now and then.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    fn flush(&self) -> Result<(), StateError>;
+}
+
+/// Puts and deletes (`None`) of a tree, by key.
+pub type Changes = Vec<(Bytes, Option<Bytes>)>;
+
+/// One tree: keys and values, bytes, sorted. Keys and values may be empty.
+pub trait StateStore: Send + Sync {
+    /// The value of `key`.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StateError>;
+
+    /// The entries from `start` on whose keys begin with `prefix`, in order, at most `limit`.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    fn scan(&self, start: Bound<&[u8]>, prefix: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, StateError>;
+
+    /// The entry with the greatest key that is not greater than `key`.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    fn last_at_or_before(&self, key: &[u8]) -> Result<Option<(Bytes, Bytes)>, StateError>;
+
+    /// All or nothing, also when the process is killed meanwhile; and what was applied earlier is never lost alone. Keys ascend and
+    /// occur once.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    fn apply(&self, batch: Changes) -> Result<(), StateError>;
+
+    /// Removes every entry. Not atomic.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    fn clear(&self) -> Result<(), StateError>;
+}
+
+/// How far a copy has read its changelog's partition, and of which incarnation of the topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watermark {
+    /// What tells the topic from an earlier or later one of the same name; `None` if the log has no such thing.
+    pub topic_id: Option<String>,
+    /// Everything below has been taken.
+    pub offset: Offset,
+}
+
+/// What bounds the memory of one task's state.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// A memtable of this size is written.
+    pub memtable_bytes: usize,
+    /// A memtable of this age is written, however small.
+    pub memtable_age: Duration,
+    /// The clock: message ids from the future are kept no longer than ids of now.
+    pub now: fn() -> Timestamp,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { memtable_bytes: 8 << 20, memtable_age: Duration::from_secs(1), now: wall_clock }
+    }
+}
+
+fn wall_clock() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The engines there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineKind {
+    /// [`sled::SledEngine`].
+    Sled,
+    /// [`fjall::FjallEngine`].
+    Fjall,
+}
+
+/// The default size of an engine's cache.
+pub const CACHE_BYTES: u64 = 64 << 20;
+
+/// Opens the engine's folder, or makes it. [`StateError::Corrupt`] says that the folder may be moved aside (or removed) and everything in
+/// it be restored from the changelogs; that is for the caller to decide.
+///
+/// # Errors
+/// If another process owns the folder, it cannot be used, or is damaged.
+pub fn open_engine(kind: EngineKind, folder: &Path, cache_bytes: u64) -> Result<Arc<dyn StateEngine>, StateError> {
+    Ok(match kind {
+        EngineKind::Sled => Arc::new(sled::SledEngine::open(folder, cache_bytes)?),
+        EngineKind::Fjall => Arc::new(fjall::FjallEngine::open(folder, cache_bytes)?),
+    })
+}
+
+/// What the state can fail with, named by remedy.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum StateError {
+    /// Another process owns the folder: stop it.
+    #[error(
+        "the state of this host is in use\n  at {}\n  another process owns it: stop that one, or set another `app.data`",
+        .0.display()
+    )]
+    Owned(PathBuf),
+    /// The folder cannot be used: repair its permissions or its disk.
+    #[error("the state of this host cannot be kept\n  at {}: {why}\n  make the folder writable, or set another `app.data`", .folder.display())]
+    Unusable {
+        /// The engine's folder.
+        folder: PathBuf,
+        /// What the system said.
+        why: String,
+    },
+    /// The folder's content is damaged: move it aside and restore from the changelogs.
+    #[error(
+        "the state of this host is damaged\n  at {}: {why}\n  move the folder away: it is rebuilt from the changelogs",
+        .folder.display()
+    )]
+    Corrupt {
+        /// The engine's folder.
+        folder: PathBuf,
+        /// What does not fit.
+        why: String,
+    },
+}
+
+impl From<StateError> for TaskFault {
+    fn from(error: StateError) -> Self {
+        Self(error.to_string())
+    }
+}

@@ -1,0 +1,1 @@
+//! The message ids of one task.
