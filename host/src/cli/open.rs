@@ -1,11 +1,13 @@
 //! The app's log and registry, opened as `heddle.toml` says.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use heddle_contract::manifest::App;
 use heddle_contract::manifest::app;
+use heddle_core::task::TaskSpec;
 
 use super::status::admin_address;
 use crate::admin::Remote;
@@ -13,8 +15,10 @@ use crate::build::cache_folder;
 use crate::guest::Engine;
 use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use crate::log::kafka::KafkaLog;
-use crate::log::{Log, LogError, TopicSpec};
+use crate::log::{self, Log, LogError, TopicSpec};
 use crate::registry::{Client, ClientOptions, Embedded, Registry};
+use crate::runtime;
+use crate::state::{Bounds, EngineKind, HostState, StateError, open_engine};
 
 /// The log, for a command that needs no group: where another host owns the embedded one, through that host.
 pub(super) fn log(folder: &Path, app: &App) -> Result<Arc<dyn Log>> {
@@ -86,6 +90,64 @@ pub(super) fn create_topics(log: &dyn Log, app: &App) -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// Creates the topics that a component needs for itself and that are missing, and refuses those that do not fit.
+pub(super) fn own_topics(log: &dyn Log, spec: &TaskSpec, partitions: i32, there: &BTreeMap<String, i32>) -> Result<()> {
+    for topic in runtime::own_topics(spec, partitions) {
+        match there.get(&topic.name) {
+            None => create(log, &topic)?,
+            Some(found) if *found < partitions && topic.name != *spec.policy.dead_letter => bail!(
+                "the changelog `{}` has {found} partitions, and the component has {partitions} tasks\n  where: {}\n  what to do: add partitions to the changelog; state of the partitions it has stays where it is",
+                topic.name,
+                spec.component
+            ),
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The state of tasks on this host. A damaged folder is moved aside, and everything in it is built again from the changelogs.
+pub(super) fn state(folder: &Path, app: &App) -> Result<Arc<HostState>> {
+    let kind = match app.state.engine {
+        app::Engine::Sled => EngineKind::Sled,
+        app::Engine::Fjall => EngineKind::Fjall,
+    };
+    let data = folder.join(&app.data).join("state");
+    let engine = match open_engine(kind, &data, app.state.cache_bytes) {
+        Err(StateError::Corrupt { why, .. }) => {
+            let aside = data.with_extension(format!("damaged-{}", log::now().0));
+            std::fs::rename(&data, &aside).with_context(|| format!("cannot move {} away", data.display()))?;
+            eprintln!(
+                "the state in {} is damaged ({why}); it was moved to {} and is built again from the changelogs",
+                data.display(),
+                aside.display()
+            );
+            open_engine(kind, &data, app.state.cache_bytes)?
+        }
+        opened => opened?,
+    };
+    Ok(Arc::new(HostState::start(engine, Bounds::default())?))
+}
+
+/// What tells this host from others that run the same app: the file's word, or else a name that is made once and kept beside the
+/// state, because group membership and copies of state belong together.
+pub(super) fn host_name(folder: &Path, app: &App) -> Result<String> {
+    if let Some(name) = &app.host {
+        return Ok(name.clone());
+    }
+    let file = folder.join(&app.data).join("host");
+    match std::fs::read_to_string(&file) {
+        Ok(name) => Ok(name.trim().to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let name = uuid::Uuid::new_v4().simple().to_string();
+            std::fs::create_dir_all(folder.join(&app.data))?;
+            std::fs::write(&file, &name).with_context(|| format!("cannot write {}", file.display()))?;
+            Ok(name)
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+    }
 }
 
 /// Creates a topic; another process may have been faster.

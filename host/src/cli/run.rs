@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use heddle_contract::manifest::App;
-use heddle_core::policy::FailurePolicy;
-use heddle_core::task::TaskSpec;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::build::build_one;
@@ -19,16 +17,15 @@ use super::{app, open};
 use crate::admin::{self, ComponentStatus, Watched};
 use crate::build::AppContracts;
 use crate::guest::{Component, Schemas, WriterIds};
-use crate::log::{Log, TopicSpec};
+use crate::log::Log;
 use crate::registry::{Cached, Registry};
 use crate::runtime::{self, CommitPolicy, Running, Service};
+use crate::state::HostState;
 
 /// How often the live lines are drawn.
 const REFRESH: Duration = Duration::from_millis(500);
 /// With `--until-idle`, how long nothing must happen.
 const IDLE: Duration = Duration::from_secs(1);
-/// A dead-letter record is its original with headers on top: its topic takes larger records than others.
-const DEAD_LETTER_BYTES_MAX: u32 = 16 << 20;
 
 /// Options of `run` and `dev`.
 #[derive(Debug, Args)]
@@ -40,10 +37,6 @@ pub(super) struct Run {
     /// Print the counts at the end as JSON, one object a component.
     #[arg(long)]
     json: bool,
-
-    /// Tells this process from others that run the same app; must stay the same over restarts.
-    #[arg(long, env = "HEDDLE_TEST_HOST", default_value = "0", hide_env = true)]
-    host: String,
 }
 
 impl Run {
@@ -53,14 +46,15 @@ impl Run {
         let log = open::own_log(folder, &app)?;
         let registry = open::own_registry(folder, &app)?;
         open::create_topics(log.as_ref(), &app)?;
-        let services = self.services(&app, files, log.as_ref(), registry.as_ref())?;
+        let state = open::state(folder, &app)?;
+        let services = Self::services(folder, &app, files, log.as_ref(), registry.as_ref(), &state)?;
         let stop = stop_signal()?;
         let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
         let commit = CommitPolicy { interval: app.commit.interval, records_max: app.commit.records_max.into() };
         let consumed =
             services.iter().map(|s| s.component.manifest().consumes.keys().cloned().collect()).collect::<Vec<_>>();
         let started = Instant::now();
-        let running = runtime::start(&log, &schemas, services, commit)?;
+        let running = runtime::start(&runtime::Shared { log: log.clone(), schemas, commit }, services)?;
         let watched = running.progress.iter().zip(consumed).map(|((name, progress), topics)| Watched {
             name: name.clone(),
             topics,
@@ -101,13 +95,15 @@ impl Run {
 
     /// Loads every component, and makes sure that what it needs is there: schemas registered, topics known.
     fn services(
-        &self,
+        folder: &Path,
         app: &App,
         files: Vec<(String, Vec<u8>)>,
         log: &dyn Log,
         registry: &dyn Registry,
+        state: &Arc<HostState>,
     ) -> Result<Vec<Service>> {
         let engine = open::engine()?;
+        let host = open::host_name(folder, app)?;
         let mut contracts = vec![];
         for (file, wasm) in files {
             let (contract, manifest) = Component::contract(&file, &wasm)?;
@@ -131,19 +127,15 @@ impl Run {
                     manifest.name
                 );
             }
-            let dead_letter = manifest.dead_letter(&app.name);
-            if !topics.contains_key(&dead_letter) {
-                let partitions =
-                    manifest.consumes.keys().filter_map(|topic| topics.get(topic)).copied().max().unwrap_or(1);
-                let options = BTreeMap::from([("max.message.bytes".to_owned(), DEAD_LETTER_BYTES_MAX.to_string())]);
-                open::create(log, &TopicSpec { name: dead_letter.clone(), partitions, replication: None, options })?;
-            }
-            let policy = FailurePolicy { attempts_max: manifest.failure.attempts_max, dead_letter: dead_letter.into() };
+            let spec = runtime::task_spec(&app.name, &manifest);
+            let partitions = manifest.consumes.keys().filter_map(|topic| topics.get(topic)).copied().max().unwrap_or(1);
+            open::own_topics(log, &spec, partitions, &topics)?;
             services.push(Service {
-                task: Arc::new(TaskSpec::stateless(manifest.full_name(&app.name).into(), policy)),
+                spec: Arc::new(spec),
+                state: state.clone(),
                 component: Arc::new(Component::load(&engine, &file, &wasm, &ids)?),
                 workers: app.workers.count,
-                host: self.host.clone(),
+                host: host.clone(),
             });
         }
         Ok(services)

@@ -1,23 +1,34 @@
 //! Running components: their workers, from start to stop.
 
+mod clock;
+mod commit;
+mod fault;
+mod handler;
 mod progress;
+mod restore;
+mod spec;
+mod tasks;
 mod worker;
 
+pub use clock::{Clock, SystemClock};
+pub use fault::{Remedy, WorkerFault};
+pub use handler::Handler;
 pub use progress::{Progress, Snapshot};
-pub use worker::CommitPolicy;
+pub use spec::{own_topics, task_spec};
+pub use tasks::Tasks;
+pub use worker::{CommitPolicy, Worker};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use heddle_core::batch::OpenBatch;
 use heddle_core::event::Topic;
 use heddle_core::task::TaskSpec;
-use worker::{Handler, Worker};
 
 use crate::guest::{Component, Instance, Schemas};
-use crate::log::{Log, LogError, MemberOptions, Start};
+use crate::log::{Log, MemberOptions, Start};
+use crate::state::HostState;
 
 /// How long to wait before a group that cannot be joined is joined again.
 const REJOIN_WAIT: Duration = Duration::from_millis(500);
@@ -30,7 +41,9 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(60);
 /// A component to run.
 pub struct Service {
     /// Its name, failure policy and changelogs.
-    pub task: Arc<TaskSpec>,
+    pub spec: Arc<TaskSpec>,
+    /// The copies of its tasks' state on this host.
+    pub state: Arc<HostState>,
     /// Its code.
     pub component: Arc<Component>,
     /// How many workers it gets in this process.
@@ -39,10 +52,21 @@ pub struct Service {
     pub host: String,
 }
 
+/// What the workers of all components share.
+#[derive(Clone)]
+pub struct Shared {
+    /// Where records are.
+    pub log: Arc<dyn Log>,
+    /// The schemas that records were written by.
+    pub schemas: Arc<dyn Schemas>,
+    /// When transactions are committed.
+    pub commit: CommitPolicy,
+}
+
 /// Running workers. Dropping it does not stop them; [`Running::stop`] does.
 pub struct Running {
     stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Result<(), LogError>>>,
+    threads: Vec<JoinHandle<Result<(), WorkerFault>>>,
     upkeep: Option<JoinHandle<()>>,
     /// Each component's progress, by its full name.
     pub progress: Vec<(String, Arc<Progress>)>,
@@ -52,35 +76,28 @@ pub struct Running {
 ///
 /// # Errors
 /// If a thread cannot be started.
-pub fn start(
-    log: &Arc<dyn Log>,
-    schemas: &Arc<dyn Schemas>,
-    services: Vec<Service>,
-    commit: CommitPolicy,
-) -> Result<Running, LogError> {
+pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerFault> {
     let mut running = Running { stop: Arc::default(), threads: vec![], upkeep: None, progress: vec![] };
     for service in services {
         let progress = Arc::new(Progress::default());
-        running.progress.push((service.task.component.to_string(), progress.clone()));
+        running.progress.push((service.spec.component.to_string(), progress.clone()));
         let service = Arc::new(service);
         for number in 0..service.workers {
             let place = Place {
-                log: log.clone(),
-                schemas: schemas.clone(),
+                shared: shared.clone(),
                 service: service.clone(),
                 number,
-                commit,
                 progress: progress.clone(),
                 stop: running.stop.clone(),
             };
-            let thread = thread::Builder::new().name(format!("{}-{number}", service.task.component));
+            let thread = thread::Builder::new().name(format!("{}-{number}", service.spec.component));
             let spawned = thread.spawn(move || place.run());
-            running.threads.push(spawned.map_err(|e| LogError::Fatal(format!("cannot start a worker: {e}")))?);
+            running.threads.push(spawned.map_err(|e| WorkerFault::Stop(format!("cannot start a worker: {e}")))?);
         }
     }
-    let (log, stop) = (log.clone(), running.stop.clone());
+    let (log, stop) = (shared.log.clone(), running.stop.clone());
     let upkeep = thread::Builder::new().name("upkeep".to_owned()).spawn(move || upkeep(log.as_ref(), &stop));
-    running.upkeep = Some(upkeep.map_err(|e| LogError::Fatal(format!("cannot start a thread: {e}")))?);
+    running.upkeep = Some(upkeep.map_err(|e| WorkerFault::Stop(format!("cannot start a thread: {e}")))?);
     Ok(running)
 }
 
@@ -115,7 +132,7 @@ impl Running {
     ///
     /// # Errors
     /// The first error for which a worker could not go on.
-    pub fn stop(self) -> Result<(), LogError> {
+    pub fn stop(self) -> Result<(), WorkerFault> {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(upkeep) = self.upkeep {
             upkeep.thread().unpark();
@@ -124,7 +141,7 @@ impl Running {
         }
         let mut first = Ok(());
         for thread in self.threads {
-            let ended = thread.join().unwrap_or_else(|_| Err(LogError::Fatal("a worker panicked".to_owned())));
+            let ended = thread.join().unwrap_or_else(|_| Err(WorkerFault::Stop("a worker panicked".to_owned())));
             first = first.and(ended);
         }
         first
@@ -133,64 +150,49 @@ impl Running {
 
 /// One worker's place: it joins, works, and joins again when it was fenced.
 struct Place {
-    log: Arc<dyn Log>,
-    schemas: Arc<dyn Schemas>,
+    shared: Shared,
     service: Arc<Service>,
     number: u32,
-    commit: CommitPolicy,
     progress: Arc<Progress>,
     stop: Arc<AtomicBool>,
 }
 
 impl Place {
-    fn run(self) -> Result<(), LogError> {
-        let component = &self.service.task.component;
-        let mut instance = Instance::new(self.service.component.clone(), self.schemas.clone());
+    fn run(self) -> Result<(), WorkerFault> {
+        let component = &self.service.spec.component;
         while !self.stop.load(Ordering::Relaxed) {
-            match self.work(&mut instance) {
+            match self.work() {
                 Ok(()) => return Ok(()),
-                Err(
-                    error @ (LogError::Fenced(_)
-                    | LogError::CommitUnknown(_)
-                    | LogError::Unreachable(_)
-                    | LogError::Abort(_)),
-                ) => {
-                    tracing::warn!(%component, worker = self.number, "joining again: {error}");
+                Err(fault) if fault.remedy() == Remedy::Rejoin => {
+                    tracing::warn!(%component, worker = self.number, "joining again: {fault}");
                     self.progress.active();
                     thread::sleep(REJOIN_WAIT);
                 }
-                Err(error) => {
-                    tracing::error!(%component, worker = self.number, "{error}");
-                    return Err(error);
+                Err(fault) => {
+                    tracing::error!(%component, worker = self.number, "{fault}");
+                    return Err(fault);
                 }
             }
         }
         Ok(())
     }
 
-    fn work(&self, instance: &mut Instance) -> Result<(), LogError> {
-        let task = &self.service.task;
-        let id = format!("{}-{}-{}", task.component, self.service.host, self.number);
-        let topics = self.service.component.manifest().consumes.keys().map(|topic| Topic::from(topic.as_str()));
-        let mut member = self.log.join(&MemberOptions {
-            group: task.component.to_string(),
+    fn work(&self) -> Result<(), WorkerFault> {
+        let Self { shared, service, progress, .. } = self;
+        let spec = &service.spec;
+        let id = format!("{}-{}-{}", spec.component, service.host, self.number);
+        let topics = service.component.manifest().consumes.keys().map(|topic| Topic::from(topic.as_str()));
+        let member = shared.log.join(&MemberOptions {
+            group: spec.component.to_string(),
             topics: topics.collect(),
             transactional_id: id.clone(),
             instance_id: Some(id),
             start: Start::Beginning,
             batch_records_max: BATCH_RECORDS_MAX,
         })?;
-        let mut worker = Worker {
-            member: member.as_mut(),
-            task: task.clone(),
-            handler: Handler { instance, refused: None },
-            commit: self.commit,
-            progress: &self.progress,
-            stop: &self.stop,
-            batch: OpenBatch::default(),
-            since: None,
-        };
-        worker.run()?;
-        member.leave()
+        let handler = Box::new(Instance::new(service.component.clone(), shared.schemas.clone()));
+        let tasks = Tasks::new(spec.clone(), shared.log.clone(), service.state.clone(), progress.clone());
+        let clock = Arc::new(SystemClock::default());
+        Worker::new(member, handler, tasks, shared.commit, clock, progress.clone(), self.stop.clone()).run()
     }
 }

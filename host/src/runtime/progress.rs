@@ -27,6 +27,12 @@ pub struct Snapshot {
     pub emitted: u64,
     /// Records set aside.
     pub dead_lettered: u64,
+    /// Records skipped because their message was handled already.
+    pub duplicates: u64,
+    /// Records of changelogs read to bring copies of state up to date.
+    pub restored: u64,
+    /// Offsets of changelogs still to be read before all tasks are ready.
+    pub restoring: u64,
     /// Transactions.
     pub commits: u64,
     /// How long the last commit took.
@@ -47,9 +53,17 @@ impl Progress {
         state.counts.records += batch.records;
         state.counts.emitted += batch.emitted;
         state.counts.dead_lettered += batch.dead_lettered;
+        state.counts.duplicates += batch.duplicates;
         state.counts.commits += 1;
         state.counts.last_commit = took;
         state.last_active = Instant::now();
+    }
+
+    /// Notes that `records` of changelogs were read, and that a worker has `now` offsets of them left where it had `before`.
+    pub(super) fn restored(&self, records: u64, before: u64, now: u64) {
+        let mut state = lock(&self.0);
+        state.counts.restored += records;
+        state.counts.restoring = (state.counts.restoring + now).saturating_sub(before);
     }
 
     /// Notes that partitions were assigned.

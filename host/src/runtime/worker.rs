@@ -1,29 +1,30 @@
 //! The loop of one group member: poll, step, commit.
 //!
 //! ```text
-//!           ┌──────────────── records ──> step each ──> send ──┐
-//!  poll ────┤                                                  ├──> due? seal, commit, confirm
+//!           ┌─ records ───> backlog ──> step each ──> send ────┐
+//!           ├─ assigned ──> open tasks, restore, then resume   ├──> due? commit (see `commit`)
+//!  poll ────┤                                                  │
 //!           ├─ revoking ──> commit what there is ──> release   │
-//!           └─ lost ──────> abort ──> release ──> rewind <─────┴──── abort: nothing of the batch counts
+//!           └─ lost ──────> give up ──> release <──────────────┴──── abort: nothing of the batch counts
 //! ```
+//!
+//! [`Worker::turn`] is one round. Time, log, state and handler come in as arguments, so a simulation runs the same code.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use heddle_core::batch::OpenBatch;
-use heddle_core::dedup::MessageId;
-use heddle_core::delivery::Delivery;
-use heddle_core::effects::Effects;
-use heddle_core::event::{Offset, Record, TopicPartition};
-use heddle_core::fault::{EventFault, EventFaultKind, Fault};
+use heddle_core::event::{Record, TopicPartition};
 use heddle_core::merge::by_time;
-use heddle_core::state::{Reads, Stateless};
-use heddle_core::task::{Dispatch, Task, TaskSpec};
+use heddle_core::task::TaskSpec;
 
+use super::clock::Clock;
+use super::fault::WorkerFault;
+use super::handler::{Handler, Refusing};
 use super::progress::Progress;
-use crate::guest::Instance;
+use super::tasks::Tasks;
 use crate::log::{LogError, Member, Polled};
 
 /// How long a poll waits when there is nothing else to do: how late a stop is noticed.
@@ -41,87 +42,134 @@ pub struct CommitPolicy {
 }
 
 /// One member and what it works with.
-pub(super) struct Worker<'a> {
-    pub(super) member: &'a mut dyn Member,
-    pub(super) task: Arc<TaskSpec>,
-    pub(super) handler: Handler<'a>,
-    pub(super) commit: CommitPolicy,
-    pub(super) progress: &'a Progress,
-    pub(super) stop: &'a AtomicBool,
+pub struct Worker {
+    pub(super) member: Box<dyn Member>,
+    pub(super) spec: Arc<TaskSpec>,
+    pub(super) handler: Refusing,
+    pub(super) tasks: Tasks,
+    pub(super) policy: CommitPolicy,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) stop: Arc<AtomicBool>,
     pub(super) batch: OpenBatch,
     /// When the open batch got its first record.
-    pub(super) since: Option<Instant>,
+    pub(super) since: Option<Duration>,
+    /// Records that were polled and not stepped yet.
+    backlog: VecDeque<Record>,
+    /// When to look again whether the backlog can go on. Until then nothing more is read.
+    stalled: Option<Duration>,
 }
 
-/// The component's instance, and the record whose effects the log refused, if there is one: its next delivery fails.
-pub(super) struct Handler<'a> {
-    pub(super) instance: &'a mut Instance,
-    pub(super) refused: Option<Refused>,
-}
-
-pub(super) struct Refused {
-    source: TopicPartition,
-    offset: Offset,
-    why: String,
-}
-
-impl Dispatch for Handler<'_> {
-    fn identify(&mut self, record: &Record) -> Result<Option<MessageId>, EventFault> {
-        self.instance.identify(record)
-    }
-
-    fn dispatch(&mut self, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault> {
-        let record = delivery.record;
-        match &self.refused {
-            Some(refused) if refused.source == record.source && refused.offset == record.offset => {
-                Err(EventFault::new(EventFaultKind::Emit, refused.why.clone()).into())
-            }
-            _ => self.instance.dispatch(delivery, reads),
-        }
-    }
-}
-
-/// How working through one poll ended.
-enum Worked {
+/// How something ended that concerns the open transaction.
+#[must_use]
+pub(super) enum Worked {
     Done,
     /// The transaction cannot be committed: everything since the last commit is done again.
     GiveUp(String),
 }
 
-impl Worker<'_> {
-    /// Works until it is told to stop. The last transaction is committed then.
-    pub(super) fn run(&mut self) -> Result<(), LogError> {
-        while !self.stop.load(Ordering::Relaxed) {
-            let left = self.since.map(|since| self.commit.interval.saturating_sub(since.elapsed()));
-            let worked = match self.member.poll(left.unwrap_or(POLL_WAIT).min(POLL_WAIT))? {
-                Polled::Records(records) => self.work(records)?,
-                Polled::Assigned(partitions) => {
-                    tracing::info!(component = %self.task.component, ?partitions, "assigned");
-                    self.progress.assigned();
-                    Worked::Done
-                }
-                Polled::Revoking(partitions) => {
-                    self.commit_or_give_up()?;
-                    self.member.release(&partitions)?;
-                    Worked::Done
-                }
-                Polled::Lost(partitions) => {
-                    self.give_up("partitions were lost")?;
-                    self.member.release(&partitions)?;
-                    Worked::Done
-                }
-            };
-            match worked {
-                Worked::GiveUp(why) => self.give_up(&why)?,
-                Worked::Done if self.due() => self.commit_or_give_up()?,
-                Worked::Done => {}
-            }
+impl Worker {
+    /// A worker for a member that has just joined.
+    #[must_use]
+    pub fn new(
+        member: Box<dyn Member>,
+        handler: Box<dyn Handler>,
+        tasks: Tasks,
+        policy: CommitPolicy,
+        clock: Arc<dyn Clock>,
+        progress: Arc<Progress>,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            member,
+            spec: tasks.spec().clone(),
+            handler: Refusing::new(handler),
+            tasks,
+            policy,
+            clock,
+            progress,
+            stop,
+            batch: OpenBatch::default(),
+            since: None,
+            backlog: VecDeque::new(),
+            stalled: None,
         }
-        self.commit_or_give_up()
+    }
+
+    /// Works until it is told to stop. The last transaction is committed then.
+    ///
+    /// # Errors
+    /// What ended it before.
+    pub fn run(mut self) -> Result<(), WorkerFault> {
+        while !self.stop.load(Ordering::Relaxed) {
+            self.turn()?;
+        }
+        self.finish()
+    }
+
+    /// Commits what there is, writes state to disk and leaves the group.
+    ///
+    /// # Errors
+    /// As [`turn`](Worker::turn).
+    pub fn finish(mut self) -> Result<(), WorkerFault> {
+        self.commit_or_give_up()?;
+        self.tasks.close_all();
+        Ok(self.member.leave()?)
+    }
+
+    /// One round: waits for something to happen, and does it.
+    ///
+    /// # Errors
+    /// If this member cannot go on. What it did not commit will be done again.
+    pub fn turn(&mut self) -> Result<(), WorkerFault> {
+        let worked = match self.member.poll(self.wait())? {
+            Polled::Records(records) => {
+                self.backlog.extend(by_time(records));
+                Worked::Done
+            }
+            Polled::Assigned(partitions) => {
+                tracing::info!(component = %self.spec.component, ?partitions, "assigned");
+                let ready = self.tasks.assign(&partitions)?;
+                self.resume(&ready)?;
+                self.progress.assigned();
+                Worked::Done
+            }
+            Polled::Revoking(partitions) => {
+                self.commit_or_give_up()?;
+                self.let_go(&partitions)?;
+                Worked::Done
+            }
+            Polled::Lost(partitions) => {
+                self.give_up("partitions were lost")?;
+                self.let_go(&partitions)?;
+                Worked::Done
+            }
+        };
+        let worked = match worked {
+            Worked::Done => self.work()?,
+            give_up @ Worked::GiveUp(_) => give_up,
+        };
+        match worked {
+            Worked::GiveUp(why) => self.give_up(&why)?,
+            Worked::Done if self.due() => self.commit_or_give_up()?,
+            Worked::Done => {}
+        }
+        self.restore()
+    }
+
+    /// How long a poll may wait.
+    fn wait(&self) -> Duration {
+        if self.tasks.restoring() {
+            return Duration::ZERO;
+        }
+        let now = self.clock.now();
+        let commit = self.since.map(|since| (since + self.policy.interval).saturating_sub(now));
+        let retry = self.stalled.map(|at| at.saturating_sub(now));
+        [commit, retry].into_iter().flatten().min().unwrap_or(POLL_WAIT).min(POLL_WAIT)
     }
 
     /// Commits what there is; what cannot be committed is dropped and will be done again.
-    fn commit_or_give_up(&mut self) -> Result<(), LogError> {
+    fn commit_or_give_up(&mut self) -> Result<(), WorkerFault> {
         match self.commit()? {
             Worked::Done => Ok(()),
             Worked::GiveUp(why) => self.give_up(&why),
@@ -129,43 +177,32 @@ impl Worker<'_> {
     }
 
     fn due(&self) -> bool {
-        self.since.is_some_and(|since| since.elapsed() >= self.commit.interval)
-            || self.batch.counts().records >= self.commit.records_max
+        let now = self.clock.now();
+        self.since.is_some_and(|since| now >= since + self.policy.interval)
+            || self.batch.counts().records >= self.policy.records_max
     }
 
-    fn work(&mut self, records: Vec<Record>) -> Result<Worked, LogError> {
-        for record in by_time(records) {
-            self.wait_for_schema(&record);
+    /// Steps through the backlog.
+    fn work(&mut self) -> Result<Worked, WorkerFault> {
+        if self.stalled.is_some_and(|at| self.clock.now() < at) {
+            return Ok(Worked::Done);
+        }
+        while let Some(record) = self.backlog.pop_front() {
             if self.stop.load(Ordering::Relaxed) {
                 // What was not stepped is not in the batch, so its offsets are not committed.
                 return Ok(Worked::Done);
             }
-            self.since.get_or_insert_with(Instant::now);
-            let task = Task::new(self.task.clone(), record.source.partition, Arc::new(Stateless));
-            let step = task
-                .step(&record, &mut self.handler, &mut self.batch)
-                .map_err(|fault| LogError::Fatal(fault.to_string()))?;
-            if let Some(fault) = &step.fault {
-                tracing::warn!(component = %self.task.component, source = %record.source, offset = %record.offset, "set aside: {fault}");
+            if let Err(why) = self.handler.prepare(&record) {
+                self.stall(record, &why)?;
+                return Ok(Worked::Done);
             }
-            for write in step.writes {
-                match self.member.send(write) {
-                    Ok(()) => {}
-                    Err(LogError::Abort(why)) => return Ok(Worked::GiveUp(why)),
-                    Err(LogError::RecordRefused(why)) if step.fault.is_none() => {
-                        // The effects sent before it cannot be taken back alone.
-                        let Record { source, offset, .. } = record;
-                        self.handler.refused = Some(Refused { source, offset, why: why.clone() });
-                        return Ok(Worked::GiveUp(why));
-                    }
-                    Err(LogError::RecordRefused(why)) => {
-                        return Err(LogError::Fatal(format!(
-                            "the dead-letter topic `{}` refuses {}/{}: {why}; raise its max.message.bytes",
-                            self.task.policy.dead_letter, record.source, record.offset
-                        )));
-                    }
-                    Err(other) => return Err(other),
-                }
+            if self.stalled.take().is_some() {
+                let ready = self.tasks.ready();
+                self.resume(&ready)?;
+            }
+            match self.step(&record)? {
+                Worked::Done => {}
+                give_up @ Worked::GiveUp(_) => return Ok(give_up),
             }
             if self.due() {
                 match self.commit()? {
@@ -178,41 +215,78 @@ impl Worker<'_> {
     }
 
     /// A registry that is down is no fault of the record: wait, without giving up the place in the group.
-    fn wait_for_schema(&mut self, record: &Record) {
-        while let Err(why) = self.handler.instance.prepare(record) {
-            tracing::warn!(component = %self.task.component, source = %record.source, offset = %record.offset, "waiting: {why}");
-            self.progress.active();
-            if self.stop.load(Ordering::Relaxed) {
-                return;
-            }
-            std::thread::sleep(REGISTRY_WAIT);
+    fn stall(&mut self, record: Record, why: &str) -> Result<(), WorkerFault> {
+        tracing::warn!(component = %self.spec.component, source = %record.source, offset = %record.offset, "waiting: {why}");
+        self.backlog.push_front(record);
+        self.progress.active();
+        if self.stalled.is_none() {
+            self.member.pause(&self.tasks.ready())?;
         }
+        self.stalled = Some(self.clock.now() + REGISTRY_WAIT);
+        Ok(())
     }
 
-    fn commit(&mut self) -> Result<Worked, LogError> {
-        self.since = None;
-        if self.batch.is_empty() {
-            return Ok(Worked::Done);
+    fn step(&mut self, record: &Record) -> Result<Worked, WorkerFault> {
+        self.since.get_or_insert_with(|| self.clock.now());
+        let Some(task) = self.tasks.get(record.source.partition) else {
+            return Err(WorkerFault::Stop(format!("{} is not assigned, and a record of it came", record.source)));
+        };
+        let step = task.step(record, &mut self.handler, &mut self.batch)?;
+        if let Some(fault) = &step.fault {
+            tracing::warn!(component = %self.spec.component, source = %record.source, offset = %record.offset, "set aside: {fault}");
         }
-        let started = Instant::now();
-        let batch = std::mem::take(&mut self.batch).seal();
-        match self.member.commit(batch.positions()) {
-            Ok(()) => {
-                self.progress.committed(&batch.confirmed(BTreeMap::new()), started.elapsed());
-                self.handler.refused = None;
-                Ok(Worked::Done)
+        for write in step.writes {
+            match self.member.send(write) {
+                Ok(()) => {}
+                Err(LogError::Abort(why)) => return Ok(Worked::GiveUp(why)),
+                Err(LogError::RecordRefused(why)) if step.fault.is_none() => {
+                    // The effects sent before it cannot be taken back alone.
+                    self.handler.refuse(record, &why);
+                    return Ok(Worked::GiveUp(why));
+                }
+                Err(LogError::RecordRefused(why)) => {
+                    return Err(WorkerFault::Stop(format!(
+                        "the dead-letter topic `{}` refuses {}/{}: {why}; raise its max.message.bytes",
+                        self.spec.policy.dead_letter, record.source, record.offset
+                    )));
+                }
+                Err(other) => return Err(other.into()),
             }
-            Err(LogError::Abort(why)) => Ok(Worked::GiveUp(why)),
-            Err(other) => Err(other),
         }
+        Ok(Worked::Done)
+    }
+
+    /// Reads what is ready; while the backlog is stalled that waits.
+    fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), WorkerFault> {
+        if self.stalled.is_none() && !partitions.is_empty() {
+            self.member.resume(partitions)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a little of the changelogs of tasks that are not ready yet.
+    fn restore(&mut self) -> Result<(), WorkerFault> {
+        if self.tasks.restoring() {
+            let ready = self.tasks.restore()?;
+            self.progress.active();
+            self.resume(&ready)?;
+        }
+        Ok(())
+    }
+
+    fn let_go(&mut self, partitions: &[TopicPartition]) -> Result<(), WorkerFault> {
+        self.backlog.retain(|record| !partitions.contains(&record.source));
+        self.tasks.let_go(partitions);
+        Ok(self.member.release(partitions)?)
     }
 
     /// Drops everything since the last commit and goes back to it.
-    fn give_up(&mut self, why: &str) -> Result<(), LogError> {
-        tracing::warn!(component = %self.task.component, "the transaction is aborted and done again: {why}");
+    fn give_up(&mut self, why: &str) -> Result<(), WorkerFault> {
+        tracing::warn!(component = %self.spec.component, "the transaction is aborted and done again: {why}");
         self.batch = OpenBatch::default();
         self.since = None;
+        self.backlog.clear();
         self.member.abort()?;
-        self.member.rewind()
+        Ok(self.member.rewind()?)
     }
 }

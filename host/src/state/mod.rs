@@ -18,6 +18,7 @@
 
 pub mod fjall;
 pub mod flusher;
+mod host;
 pub mod seen;
 pub mod sled;
 pub mod task;
@@ -33,6 +34,7 @@ use heddle_core::fault::TaskFault;
 use thiserror::Error;
 
 pub use self::flusher::Flusher;
+pub use self::host::HostState;
 pub use self::task::{ReplayError, TaskStores};
 
 /// Opens trees. One a host.

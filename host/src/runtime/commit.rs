@@ -1,0 +1,50 @@
+//! The order of a commit. Only here is it known:
+//!
+//! ```text
+//!  seal ──> send the changelog ──> commit with the positions ──> confirmed ──> committed state ──> told
+//!    │               │                        │
+//!    └───────────────┴── crash or abort here ─┴─> the overlays are dropped with the batch; state is as it was
+//! ```
+//!
+//! After the log confirmed, the writes go to the memtables of their tasks; the copy on disk follows in the background, each
+//! time together with the watermark that it has reached. A crash in between loses nothing: the changelog has it.
+
+use super::fault::WorkerFault;
+use super::worker::{Worked, Worker};
+use crate::log::LogError;
+
+impl Worker {
+    /// Commits the open batch, if there is anything in it.
+    pub(super) fn commit(&mut self) -> Result<Worked, WorkerFault> {
+        self.since = None;
+        if self.batch.is_empty() {
+            return Ok(Worked::Done);
+        }
+        let started = self.clock.now();
+        let sealed = std::mem::take(&mut self.batch).seal();
+        for record in sealed.changelog(&self.spec) {
+            let topic = record.topic.clone();
+            match self.member.send(record) {
+                Ok(()) => {}
+                Err(LogError::Abort(why)) => return Ok(Worked::GiveUp(why)),
+                Err(LogError::RecordRefused(why)) => {
+                    return Err(WorkerFault::Stop(format!(
+                        "the changelog `{topic}` refuses a record: {why}; raise its max.message.bytes"
+                    )));
+                }
+                Err(other) => return Err(other.into()),
+            }
+        }
+        match self.member.commit(sealed.positions()) {
+            Ok(ends) => {
+                let committed = sealed.confirmed(ends);
+                self.tasks.commit(&committed);
+                self.progress.committed(&committed, self.clock.now().saturating_sub(started));
+                self.handler.settled();
+                Ok(Worked::Done)
+            }
+            Err(LogError::Abort(why)) => Ok(Worked::GiveUp(why)),
+            Err(other) => Err(other.into()),
+        }
+    }
+}

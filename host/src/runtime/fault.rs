@@ -1,0 +1,52 @@
+//! Why a worker ended, by remedy.
+
+use heddle_core::fault::TaskFault;
+use thiserror::Error;
+
+use crate::log::LogError;
+use crate::state::{ReplayError, StateError};
+
+/// What ended a worker before it was told to stop.
+#[derive(Debug, Error)]
+pub enum WorkerFault {
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The state of a task cannot be read.
+    #[error(transparent)]
+    Task(#[from] TaskFault),
+    /// The copy of a task's state on this host cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A changelog holds what is no record of it.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// Something that no new start can cure, in words for a person.
+    #[error("{0}")]
+    Stop(String),
+}
+
+/// What follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Join the group again and go on from what is committed.
+    Rejoin,
+    /// Stop the host: going on could only do harm.
+    Stop,
+}
+
+impl WorkerFault {
+    /// What follows from it.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Task(_)
+            | Self::State(_)
+            | Self::Log(
+                LogError::Fenced(_) | LogError::CommitUnknown(_) | LogError::Unreachable(_) | LogError::Abort(_),
+            ) => Remedy::Rejoin,
+            Self::Replay(ReplayError::State(_)) => Remedy::Rejoin,
+            Self::Log(_) | Self::Replay(_) | Self::Stop(_) => Remedy::Stop,
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Brings the copies of tasks up to their changelogs: reads from each copy's watermark to the end that the changelog had when
+//! the task was assigned.
+//!
+//! ```text
+//!  changelog  ······│▓▓▓▓▓▓▓▓▓▓│            committed positions were fixed before `end` was asked for, so
+//!             watermark       end           whatever they stand for is below it
+//! ```
+//!
+//! Reads committed records only, up to an end that counts undecided ones too: the position passes it when every transaction
+//! below is decided. A former owner that is still in the middle of a commit is waited for that way.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use heddle_core::event::{Offset, Partition, TopicPartition};
+
+use super::fault::WorkerFault;
+use crate::log::{Log, Reader, Start};
+use crate::state::{TaskStores, Watermark};
+
+/// How long one look at the changelogs may take: the worker has its membership to look after.
+const SLICE: Duration = Duration::from_millis(50);
+/// How long a worker waits for the disk before it goes on all the same: memory is bounded by the speed of the log then.
+const ROOM_WAIT: Duration = Duration::from_secs(5);
+
+/// The copies of one assignment on their way.
+pub(super) struct Restore {
+    reader: Box<dyn Reader>,
+    wanted: BTreeMap<TopicPartition, Wanted>,
+    component: Arc<str>,
+}
+
+struct Wanted {
+    stores: Arc<TaskStores>,
+    topic_id: Option<String>,
+    end: Offset,
+    /// Where the copy is; below `end` as long as it is wanted.
+    at: Offset,
+}
+
+impl Restore {
+    /// Looks how far the copies of these tasks are. `None`: all are complete.
+    pub(super) fn begin(
+        log: &dyn Log,
+        component: &Arc<str>,
+        tasks: &[(Partition, Arc<TaskStores>)],
+    ) -> Result<Option<Self>, WorkerFault> {
+        let mut wanted = BTreeMap::new();
+        let mut starts = vec![];
+        for (partition, stores) in tasks {
+            for (changelog, watermark) in stores.watermarks() {
+                let source = TopicPartition { topic: changelog.clone(), partition: *partition };
+                let topic_id = log.topic_id(&changelog)?.map(|id| id.0);
+                let end = end_of(log, &source)?;
+                let known = check(component, &source, stores, watermark, &topic_id, end)?;
+                let at = known.as_ref().map_or(Offset(0), |known| known.offset);
+                if at < end {
+                    starts.push((source.clone(), known.map_or(Start::Beginning, |known| Start::At(known.offset))));
+                    wanted.insert(source, Wanted { stores: stores.clone(), topic_id, end, at });
+                }
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        let reader = log.reader(&starts)?;
+        Ok(Some(Self { reader, wanted, component: component.clone() }))
+    }
+
+    /// Reads for a while. Returns how many records it took.
+    pub(super) fn advance(&mut self) -> Result<u64, WorkerFault> {
+        let records = self.reader.poll(SLICE)?;
+        let mut taken = 0;
+        for record in &records {
+            if let Some(wanted) = self.wanted.get(&record.source) {
+                wanted.stores.replay(record)?;
+                taken += 1;
+            }
+        }
+        for (source, position) in self.reader.positions()? {
+            let Some(wanted) = self.wanted.get_mut(&source) else { continue };
+            if position > wanted.at {
+                wanted.at = position;
+                let watermark = Watermark { topic_id: wanted.topic_id.clone(), offset: position };
+                wanted.stores.reached(&source.topic, watermark);
+            }
+        }
+        self.wanted.retain(|source, wanted| {
+            let done = wanted.at >= wanted.end;
+            if done {
+                tracing::info!(component = %self.component, changelog = %source, offset = %wanted.at, "restored");
+            }
+            !done
+        });
+        self.wanted.values().for_each(|wanted| wait_for_room(&wanted.stores));
+        Ok(taken)
+    }
+
+    /// Drops what is wanted for a task that went elsewhere.
+    pub(super) fn forget(&mut self, partition: Partition) {
+        self.wanted.retain(|source, _| source.partition != partition);
+    }
+
+    /// Whether a task waits for any of it.
+    pub(super) fn wants(&self, partition: Partition) -> bool {
+        self.wanted.keys().any(|source| source.partition == partition)
+    }
+
+    /// Whether everything was read.
+    pub(super) fn is_done(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
+    /// How many offsets are left to read.
+    pub(super) fn left(&self) -> u64 {
+        self.wanted.values().map(|wanted| (wanted.end.0 - wanted.at.0).max(0).cast_unsigned()).sum()
+    }
+}
+
+/// Waits until the copies on disk have caught up with what is in memory; see [`ROOM_WAIT`].
+pub(super) fn wait_for_room(stores: &TaskStores) {
+    if !stores.wait_for_room(ROOM_WAIT) {
+        tracing::warn!("the disk is slower than the changelog: state waits in memory to be written");
+    }
+}
+
+/// The offset after the last record of a changelog's partition, decided or not.
+fn end_of(log: &dyn Log, source: &TopicPartition) -> Result<Offset, WorkerFault> {
+    let all = log.watermarks(&source.topic)?;
+    all.into_iter().find(|bounds| bounds.partition == source.partition).map(|bounds| bounds.end).ok_or_else(|| {
+        WorkerFault::Stop(format!(
+            "the changelog has no partition {source}, and the task of that number needs it: create `{}` with as many \
+             partitions as the topics that the component consumes",
+            source.topic
+        ))
+    })
+}
+
+/// The watermark of a copy, if the log knows it. A copy of something else is forgotten, which costs a rebuild and nothing more.
+fn check(
+    component: &Arc<str>,
+    source: &TopicPartition,
+    stores: &TaskStores,
+    watermark: Option<Watermark>,
+    topic_id: &Option<String>,
+    end: Offset,
+) -> Result<Option<Watermark>, WorkerFault> {
+    let Some(known) = watermark else { return Ok(None) };
+    let other = matches!((&known.topic_id, topic_id), (Some(known), Some(now)) if known != now);
+    if !other && known.offset <= end {
+        return Ok(Some(known));
+    }
+    let why = if other {
+        "the topic was created anew".to_owned()
+    } else {
+        format!("the topic ends at {end}, before the copy's {}", known.offset)
+    };
+    tracing::warn!(%component, changelog = %source, "the copy on this host is dropped and built again: {why}");
+    stores.wipe(&source.topic)?;
+    Ok(None)
+}

@@ -1,0 +1,168 @@
+//! The tasks of one worker: opened when their partitions are assigned, ready when their state is, closed when they go.
+//!
+//! ```text
+//!             assign                     restored                  let_go
+//!  elsewhere ────────> open, restoring ──────────> ready: read it ────────> elsewhere
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use heddle_core::batch::CommittedBatch;
+use heddle_core::event::{Partition, TopicPartition};
+use heddle_core::task::{Task, TaskSpec};
+
+use super::fault::WorkerFault;
+use super::progress::Progress;
+use super::restore::{Restore, wait_for_room};
+use crate::log::Log;
+use crate::state::{HostState, TaskStores};
+
+/// The tasks that a worker has.
+pub struct Tasks {
+    spec: Arc<TaskSpec>,
+    log: Arc<dyn Log>,
+    state: Arc<HostState>,
+    open: BTreeMap<Partition, Open>,
+    restores: Vec<Restore>,
+    progress: Arc<Progress>,
+    /// How many offsets the others were told are left to restore.
+    told: u64,
+}
+
+struct Open {
+    task: Task,
+    /// Absent for a component without state.
+    stores: Option<Arc<TaskStores>>,
+    /// The partitions that it has been assigned, of all topics.
+    sources: BTreeSet<TopicPartition>,
+}
+
+impl Tasks {
+    /// None yet. `state` keeps their copies on this host.
+    #[must_use]
+    pub fn new(spec: Arc<TaskSpec>, log: Arc<dyn Log>, state: Arc<HostState>, progress: Arc<Progress>) -> Self {
+        Self { spec, log, state, open: BTreeMap::new(), restores: vec![], progress, told: 0 }
+    }
+
+    pub(super) fn spec(&self) -> &Arc<TaskSpec> {
+        &self.spec
+    }
+
+    /// The task of a partition number.
+    pub(super) fn get(&self, partition: Partition) -> Option<&Task> {
+        self.open.get(&partition).map(|open| &open.task)
+    }
+
+    /// Opens the tasks of these partitions. Returns those that can be read at once.
+    pub(super) fn assign(&mut self, partitions: &[TopicPartition]) -> Result<Vec<TopicPartition>, WorkerFault> {
+        let mut opened = vec![];
+        for source in partitions {
+            let number = source.partition;
+            if !self.open.contains_key(&number) {
+                let (task, stores) = self.open_task(number)?;
+                opened.extend(stores.clone().map(|stores| (number, stores)));
+                self.open.insert(number, Open { task, stores, sources: BTreeSet::new() });
+            }
+            if let Some(open) = self.open.get_mut(&number) {
+                open.sources.insert(source.clone());
+            }
+        }
+        self.restores.extend(Restore::begin(self.log.as_ref(), &self.spec.component, &opened)?);
+        Ok(partitions.iter().filter(|source| self.is_ready(source.partition)).cloned().collect())
+    }
+
+    fn open_task(&self, number: Partition) -> Result<(Task, Option<Arc<TaskStores>>), WorkerFault> {
+        if self.spec.is_stateless() {
+            let state = Arc::new(heddle_core::state::Stateless);
+            return Ok((Task::new(self.spec.clone(), number, state), None));
+        }
+        let stores = self.state.open(&self.spec, number)?;
+        Ok((Task::new(self.spec.clone(), number, stores.clone()), Some(stores)))
+    }
+
+    fn is_ready(&self, partition: Partition) -> bool {
+        !self.restores.iter().any(|restore| restore.wants(partition))
+    }
+
+    /// The partitions of tasks that are ready.
+    pub(super) fn ready(&self) -> Vec<TopicPartition> {
+        let ready = self.open.iter().filter(|(number, _)| self.is_ready(**number));
+        ready.flat_map(|(_, open)| open.sources.iter().cloned()).collect()
+    }
+
+    /// Whether a task is not ready yet.
+    pub(super) fn restoring(&self) -> bool {
+        !self.restores.is_empty()
+    }
+
+    /// Reads a little of the changelogs. Returns the partitions of tasks that became ready.
+    pub(super) fn restore(&mut self) -> Result<Vec<TopicPartition>, WorkerFault> {
+        let before = self.ready();
+        let mut records = 0;
+        for restore in &mut self.restores {
+            records += restore.advance()?;
+        }
+        self.tell(records);
+        self.restores.retain(|restore| !restore.is_done());
+        Ok(self.ready().into_iter().filter(|source| !before.contains(source)).collect())
+    }
+
+    fn tell(&mut self, records: u64) {
+        let left = self.restores.iter().map(Restore::left).sum();
+        self.progress.restored(records, self.told, left);
+        self.told = left;
+    }
+
+    /// What a batch did becomes committed state.
+    pub(super) fn commit(&self, batch: &CommittedBatch) {
+        for (partition, _) in batch.overlays() {
+            if let Some(stores) = self.open.get(&partition).and_then(|open| open.stores.as_ref()) {
+                stores.commit(batch);
+                wait_for_room(stores);
+            }
+        }
+    }
+
+    /// Closes the tasks of partitions that go elsewhere, once all their partitions have gone.
+    pub(super) fn let_go(&mut self, partitions: &[TopicPartition]) {
+        for source in partitions {
+            let Some(open) = self.open.get_mut(&source.partition) else { continue };
+            open.sources.remove(source);
+            if open.sources.is_empty() {
+                self.close(source.partition);
+            }
+        }
+        self.restores.retain(|restore| !restore.is_done());
+        self.tell(0);
+    }
+
+    /// Closes all of them.
+    pub(super) fn close_all(&mut self) {
+        while let Some(number) = self.open.keys().next().copied() {
+            self.close(number);
+        }
+        self.restores.clear();
+    }
+
+    /// Writes what is committed to disk, so that the next owner on this host has little to read.
+    fn close(&mut self, number: Partition) {
+        self.restores.iter_mut().for_each(|restore| restore.forget(number));
+        if let Some(stores) = self.open.remove(&number).and_then(|open| open.stores) {
+            self.state.close(&stores);
+        }
+    }
+}
+
+impl Drop for Tasks {
+    /// A worker that ended by a fault writes nothing more: the next one on this host may be about to open the same copies.
+    fn drop(&mut self) {
+        self.restores.clear();
+        self.tell(0);
+        for open in self.open.values() {
+            if let Some(stores) = &open.stores {
+                self.state.abandon(stores);
+            }
+        }
+    }
+}
