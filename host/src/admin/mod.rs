@@ -3,12 +3,17 @@
 //! ```text
 //!  GET /health   200 while it runs
 //!  GET /status   what each component did so far, and how far behind it is
+//!  GET /state/…  what its stores hold: see `state`
 //!  POST /call    one call of the log or the registry, for the commands of other processes: see `remote`
 //! ```
 
+mod hosts;
 mod remote;
+mod state;
 
+pub use hosts::{Hosts, Owner, announce};
 pub use remote::Remote;
+pub use state::{StateEntries, StateEntry, Stores};
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -55,6 +60,10 @@ pub struct Watched {
     pub name: String,
     /// The topics it consumes.
     pub topics: Vec<String>,
+    /// Its stores, sorted by name.
+    pub stores: Vec<String>,
+    /// How many tasks it has, over all hosts.
+    pub partitions: i32,
     /// What it did so far.
     pub progress: Arc<Progress>,
 }
@@ -72,6 +81,10 @@ pub struct ComponentStatus {
     pub emitted: u64,
     /// Records set aside in the dead-letter topic.
     pub failed: u64,
+    /// Records skipped because their message was handled already.
+    pub duplicates: u64,
+    /// Offsets of changelogs still to be read before all tasks of this host are ready.
+    pub restoring: u64,
     /// Transactions committed.
     pub commits: u64,
     /// How long the last commit took, in milliseconds.
@@ -83,26 +96,53 @@ pub struct ComponentStatus {
 struct Shared {
     answering: Answering,
     components: Vec<Watched>,
+    stores: Stores,
 }
 
-/// Serves the API from a thread of its own until the process ends. Returns the address it got.
+/// An API that has its address and is not served yet.
+pub struct Listening {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// Takes the address that the API is to have.
 ///
 /// # Errors
-/// If the address is taken or cannot be had, or no thread can be started.
-pub fn serve(
-    listen: SocketAddr,
-    log: Arc<dyn Log>,
-    registry: Arc<dyn Registry>,
-    components: Vec<Watched>,
-) -> Result<SocketAddr, AdminError> {
+/// If the address is taken or cannot be had.
+pub fn listen(listen: SocketAddr) -> Result<Listening, AdminError> {
     let failed = |cause| AdminError::Listen { listen, cause };
     let listener = TcpListener::bind(listen).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    let shared = Arc::new(Shared { answering: Answering { log, registry }, components });
+    Ok(Listening { listener, address })
+}
+
+impl Listening {
+    /// The address it got.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Serves the API from a thread of its own until the process ends.
+///
+/// # Errors
+/// If no thread can be started.
+pub fn serve(
+    listening: Listening,
+    log: Arc<dyn Log>,
+    registry: Arc<dyn Registry>,
+    components: Vec<Watched>,
+    stores: Stores,
+) -> Result<(), AdminError> {
+    let listener = listening.listener;
+    let shared = Arc::new(Shared { answering: Answering { log, registry }, components, stores });
     let router = Router::new()
         .route("/health", get(|| async { "ok" }))
         .route("/status", get(status))
+        .route("/state/{component}/{store}", get(state::list))
+        .route("/state/{component}/{store}/{key}", get(state::get))
         .route("/call", post(call))
         .layer(DefaultBodyLimit::max(CALL_BYTES_MAX))
         .with_state(shared);
@@ -119,7 +159,7 @@ pub fn serve(
         });
     };
     std::thread::Builder::new().name("admin".to_owned()).spawn(serve).map_err(AdminError::Start)?;
-    Ok(address)
+    Ok(())
 }
 
 async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<ComponentStatus>>, (StatusCode, String)> {
@@ -160,6 +200,8 @@ pub fn status_of(log: &dyn Log, component: &Watched) -> Result<ComponentStatus, 
         records: counts.records,
         emitted: counts.emitted,
         failed: counts.dead_lettered,
+        duplicates: counts.duplicates,
+        restoring: counts.restoring,
         commits: counts.commits,
         commit_ms: counts.last_commit.as_secs_f64() * 1_000.0,
         lag: behind.sum(),

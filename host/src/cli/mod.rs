@@ -8,6 +8,7 @@ mod inspect;
 mod open;
 mod produce;
 mod run;
+mod state;
 mod status;
 mod topics;
 
@@ -45,6 +46,8 @@ enum Command {
     Produce(produce::Produce),
     /// Print a topic's committed records: their decoded values, one a line.
     Consume(consume::Consume),
+    /// Print what the stores of the running hosts hold.
+    State(state::State),
     /// Print what the running host's components did so far, and how far behind they are.
     Status(status::Status),
     /// List, create and describe topics.
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.run(&arguments.app, false),
         Command::Produce(produce) => produce.run(&arguments.app),
         Command::Consume(consume) => consume.run(&arguments.app),
+        Command::State(state) => state.run(&arguments.app),
         Command::Status(status) => status.run(&arguments.app),
         Command::Topics(topics) => topics.run(&arguments.app),
     };

@@ -14,12 +14,12 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::build::build_one;
 use super::status::address_file;
 use super::{app, open};
-use crate::admin::{self, ComponentStatus, Watched};
+use crate::admin::{self, ComponentStatus, Owner, Stores, Watched};
 use crate::build::AppContracts;
 use crate::guest::{Component, Schemas, WriterIds};
 use crate::log::Log;
 use crate::registry::{Cached, Registry};
-use crate::runtime::{self, CommitPolicy, Running, Service};
+use crate::runtime::{self, CommitPolicy, Progress, Running, Service};
 use crate::state::HostState;
 
 /// How often the live lines are drawn.
@@ -51,20 +51,23 @@ impl Run {
         let stop = stop_signal()?;
         let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
         let commit = CommitPolicy { interval: app.commit.interval, records_max: app.commit.records_max.into() };
-        let consumed =
-            services.iter().map(|s| s.component.manifest().consumes.keys().cloned().collect()).collect::<Vec<_>>();
+        let described = services.iter().map(describe).collect::<Vec<_>>();
+        // Before anything runs: a port that is taken costs nothing then.
+        let listening = admin::listen(app.admin.listen)?;
+        let address = listening.address();
+        let me = Owner { host: open::host_name(folder, &app)?, admin: app.admin.advertised(address) };
+        let hosts = Arc::new(admin::Hosts::new(log.clone(), &app.name, me)?);
         let started = Instant::now();
-        let running = runtime::start(&runtime::Shared { log: log.clone(), schemas, commit }, services)?;
-        let watched = running.progress.iter().zip(consumed).map(|((name, progress), topics)| Watched {
-            name: name.clone(),
-            topics,
-            progress: progress.clone(),
-        });
+        let running =
+            runtime::start(&runtime::Shared { log: log.clone(), schemas: schemas.clone(), commit }, services)?;
+        let watched = running.progress.iter().zip(described).map(|((_, progress), describe)| describe(progress));
         let watched = watched.collect::<Vec<_>>();
         let address_file = address_file(folder, &app);
+        let stores = Stores { state: state.clone(), hosts: hosts.clone(), schemas };
+        let announcing = admin::announce(hosts, state, running.stopping()).map_err(anyhow::Error::from);
         let served =
-            admin::serve(app.admin.listen, log.clone(), registry, watched.clone()).map_err(anyhow::Error::from);
-        let told = served.and_then(|address| {
+            admin::serve(listening, log.clone(), registry, watched.clone(), stores).map_err(anyhow::Error::from);
+        let told = announcing.and(served).and_then(|()| {
             std::fs::create_dir_all(folder.join(&app.data))?;
             std::fs::write(&address_file, address.to_string())
                 .with_context(|| format!("cannot write {}", address_file.display()))
@@ -81,13 +84,19 @@ impl Run {
         for (name, progress) in progress {
             let counts = progress.snapshot();
             if self.json {
-                let line = serde_json::json!({"component": name, "in": counts.records, "out": counts.emitted, "failed": counts.dead_lettered, "commits": counts.commits});
+                let line = serde_json::json!({"component": name, "in": counts.records, "out": counts.emitted, "failed": counts.dead_lettered, "duplicates": counts.duplicates, "commits": counts.commits});
                 println!("{line}");
             } else {
                 let (records, emitted, failed, commits) =
                     (counts.records, counts.emitted, counts.dead_lettered, counts.commits);
                 let seconds = started.elapsed().as_secs_f64();
-                println!("{name}: {records} in, {emitted} out, {failed} failed, {commits} commits, {seconds:.1} s");
+                let duplicates = match counts.duplicates {
+                    0 => String::new(),
+                    some => format!("{some} duplicates, "),
+                };
+                println!(
+                    "{name}: {records} in, {emitted} out, {failed} failed, {duplicates}{commits} commits, {seconds:.1} s"
+                );
             }
         }
         Ok(ended?)
@@ -133,6 +142,7 @@ impl Run {
             services.push(Service {
                 spec: Arc::new(spec),
                 state: state.clone(),
+                partitions,
                 component: Arc::new(Component::load(&engine, &file, &wasm, &ids)?),
                 workers: app.workers.count,
                 host: host.clone(),
@@ -155,11 +165,7 @@ impl Run {
         while !done() {
             for (component, bar) in watched.iter().zip(&bars).filter(|_| drawn) {
                 match admin::status_of(log, component) {
-                    Ok(ComponentStatus { records, emitted, failed, lag, commit_ms, .. }) => {
-                        bar.set_message(format!(
-                            "in {records}  out {emitted}  failed {failed}  lag {lag}  commit {commit_ms:.1} ms"
-                        ));
-                    }
+                    Ok(status) => bar.set_message(live_line(&status)),
                     Err(error) => bar.set_message(error.to_string()),
                 }
                 bar.tick();
@@ -167,6 +173,32 @@ impl Run {
             std::thread::sleep(REFRESH);
         }
         bars.iter().for_each(ProgressBar::finish_and_clear);
+    }
+}
+
+/// What the live line of a component says.
+fn live_line(status: &ComponentStatus) -> String {
+    let ComponentStatus { records, emitted, failed, duplicates, restoring, lag, commit_ms, .. } = status;
+    if *restoring > 0 {
+        return format!("reading its state: {restoring} records of changelogs left  lag {lag}");
+    }
+    let duplicates = if *duplicates > 0 { format!("duplicates {duplicates}  ") } else { String::new() };
+    format!("in {records}  out {emitted}  failed {failed}  {duplicates}lag {lag}  commit {commit_ms:.1} ms")
+}
+
+/// A component as the admin API tells of it, once it has progress to tell of.
+fn describe(service: &Service) -> impl Fn(&Arc<Progress>) -> Watched + use<> {
+    let manifest = service.component.manifest();
+    let name = service.spec.component.to_string();
+    let topics = manifest.consumes.keys().cloned().collect::<Vec<_>>();
+    let stores = manifest.stores.keys().cloned().collect::<Vec<_>>();
+    let partitions = service.partitions;
+    move |progress| Watched {
+        name: name.clone(),
+        topics: topics.clone(),
+        stores: stores.clone(),
+        partitions,
+        progress: progress.clone(),
     }
 }
 

@@ -54,9 +54,10 @@ impl Status {
             if self.json {
                 println!("{}", serde_json::to_string(&c)?);
             } else {
+                let restoring = if c.restoring > 0 { format!("  restoring {}", c.restoring) } else { String::new() };
                 println!(
-                    "{}: in {}  out {}  failed {}  lag {}  commits {} (last {:.1} ms)",
-                    c.component, c.records, c.emitted, c.failed, c.lag, c.commits, c.commit_ms
+                    "{}: in {}  out {}  failed {}  duplicates {}  lag {}  commits {} (last {:.1} ms){restoring}",
+                    c.component, c.records, c.emitted, c.failed, c.duplicates, c.lag, c.commits, c.commit_ms
                 );
             }
         }

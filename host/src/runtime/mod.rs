@@ -46,6 +46,8 @@ pub struct Service {
     pub state: Arc<HostState>,
     /// Its code.
     pub component: Arc<Component>,
+    /// How many tasks it has, over all hosts.
+    pub partitions: i32,
     /// How many workers it gets in this process.
     pub workers: u32,
     /// Tells this process from others that run the same component: static membership.
@@ -116,6 +118,12 @@ fn upkeep(log: &dyn Log, stop: &AtomicBool) {
 }
 
 impl Running {
+    /// Set when the workers are told to stop.
+    #[must_use]
+    pub fn stopping(&self) -> Arc<AtomicBool> {
+        self.stop.clone()
+    }
+
     /// Whether a worker has ended by itself, which it does only when it cannot go on.
     #[must_use]
     pub fn ended(&self) -> bool {

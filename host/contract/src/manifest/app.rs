@@ -18,7 +18,7 @@ const APP: &[&str] = &["name", "components", "data", "contracts"];
 const LOG: &[&str] = &["kind", "bootstrap", "options"];
 const REGISTRY: &[&str] = &["url", "username", "password", "timeout", "retries"];
 const TOPIC: &[&str] = &["partitions", "replication", "options"];
-const ADMIN: &[&str] = &["listen"];
+const ADMIN: &[&str] = &["listen", "advertise"];
 const COMMIT: &[&str] = &["interval", "records"];
 const WORKERS: &[&str] = &["count"];
 const STATE: &[&str] = &["engine", "cache"];
@@ -171,10 +171,20 @@ pub struct Topic {
 }
 
 /// Where the admin API listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
     /// Address and port; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// What other hosts are told to ask at, `<host>:<port>`; `None`: where it listens.
+    pub advertise: Option<String>,
+}
+
+impl Admin {
+    /// What other hosts are told to ask at, when it listens at `address`.
+    #[must_use]
+    pub fn advertised(&self, address: SocketAddr) -> String {
+        self.advertise.clone().unwrap_or_else(|| address.to_string())
+    }
 }
 
 /// When a transaction is committed: whichever comes first.
@@ -381,7 +391,8 @@ fn admin(section: &Section<'_>) -> Admin {
         }
         address
     });
-    Admin { listen: listen.unwrap_or(default) }
+    let advertise = section.field("advertise").and_then(|field| brokers(&field));
+    Admin { listen: listen.unwrap_or(default), advertise }
 }
 
 fn commit(section: &Section<'_>) -> Commit {
