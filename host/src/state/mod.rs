@@ -106,6 +106,17 @@ pub trait StateStore: Send + Sync {
     fn clear(&self) -> Result<(), StateError>;
 }
 
+/// The longest name of a tree, in bytes.
+pub const TREE_NAME_BYTES_MAX: usize = 255;
+
+/// Where a scan of `prefix` begins: keys with a prefix are one range, so what lies before it need not be looked at.
+fn scan_start<'a>(start: Bound<&'a [u8]>, prefix: &'a [u8]) -> Bound<&'a [u8]> {
+    match start {
+        Bound::Included(key) | Bound::Excluded(key) if key >= prefix => start,
+        _ => Bound::Included(prefix),
+    }
+}
+
 /// How far a copy has read its changelog's partition, and of which incarnation of the topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watermark {
