@@ -47,7 +47,7 @@ impl FjallEngine {
         let options = || fjall::KeyspaceCreateOptions::default().max_memtable_size(TREE_BUFFER_BYTES);
         if tree.is_empty() || tree.len() > super::TREE_NAME_BYTES_MAX {
             let why = format!("`{tree}` is no name for a tree: 1 to {} bytes", super::TREE_NAME_BYTES_MAX);
-            return Err(StateError::Unusable { folder: self.folder.to_path_buf(), why });
+            return Err(StateError::Refused(why));
         }
         self.db.keyspace(tree, options).map_err(|error| failed(&self.folder, &error))
     }
@@ -106,6 +106,9 @@ impl FjallTree {
 
 impl StateStore for FjallTree {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StateError> {
+        if key.len() > super::KEY_BYTES_MAX {
+            return Ok(None);
+        }
         let value = self.tree.get(key).map_err(|error| failed(&self.folder, &error))?;
         Ok(value.map(|value| bytes(&value)))
     }
@@ -122,6 +125,7 @@ impl StateStore for FjallTree {
     }
 
     fn apply(&self, batch: Changes) -> Result<(), StateError> {
+        super::check_keys(&batch)?;
         let mut changes = self.db.batch();
         for (key, value) in batch {
             match value {

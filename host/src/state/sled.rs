@@ -89,6 +89,9 @@ impl SledTree {
 
 impl StateStore for SledTree {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StateError> {
+        if key.len() > super::KEY_BYTES_MAX {
+            return Ok(None);
+        }
         let value = self.tree.get(key).map_err(|error| failed(&self.folder, &error))?;
         Ok(value.map(bytes))
     }
@@ -105,6 +108,7 @@ impl StateStore for SledTree {
     }
 
     fn apply(&self, batch: Changes) -> Result<(), StateError> {
+        super::check_keys(&batch)?;
         let mut changes = sled::Batch::default();
         for (key, value) in batch {
             match value {
