@@ -54,9 +54,11 @@ impl Restore {
                 let topic_id = log.topic_id(&changelog)?.map(|id| id.0);
                 let end = end_of(log, &source)?;
                 let known = check(component, &source, stores, watermark, &topic_id, end)?;
-                let at = known.as_ref().map_or(Offset(0), |known| known.offset);
+                let start = known.as_ref().map_or(Start::Beginning, |known| Start::At(known.offset));
+                let at = known.map_or(Offset(0), |known| known.offset);
+                stores.reached(&changelog, Watermark { topic_id: topic_id.clone(), offset: at });
                 if at < end {
-                    starts.push((source.clone(), known.map_or(Start::Beginning, |known| Start::At(known.offset))));
+                    starts.push((source.clone(), start));
                     wanted.insert(source, Wanted { stores: stores.clone(), topic_id, end, at });
                 }
             }

@@ -1,51 +1,190 @@
 //! The one thread that brings the state of all tasks of this host to disk.
-#![expect(clippy::todo, unused_variables, reason = "the shape first")]
+//!
+//! ```text
+//!  every 50 ms, task by task:  freeze what is old or large ──> write it ──> one piece of merging or expiry
+//!  now and then:               flush the engine, which bounds its memory
+//! ```
+//!
+//! A task whose tree cannot be written is tried again every second; meanwhile it keeps what it has in memory, and the worker notices by
+//! [`TaskStores::wait_for_room`].
 
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use super::{StateEngine, StateError, TaskStores};
+use crate::lock::lock;
 
-/// A handle on the thread. Dropped, it stops the thread without writing: the changelogs have everything.
-pub struct Flusher {}
+/// How often memtables are looked at.
+const TICK: Duration = Duration::from_millis(50);
+/// How long after a failure the next try is made.
+const PAUSE: Duration = Duration::from_secs(1);
+/// After so much has been written, the engine is flushed.
+const FLUSH_BYTES: usize = 32 << 20;
+/// After this time the engine is flushed, if anything was written.
+const FLUSH_AGE: Duration = Duration::from_secs(5);
+
+/// A handle on the thread. Dropped, it ends the thread without writing: the changelogs have everything.
+pub struct Flusher {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    engine: Arc<dyn StateEngine>,
+    state: Mutex<State>,
+    wake: Condvar,
+    /// Held while a task is worked on, so that a task can be waited for.
+    work: Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    tasks: Vec<Arc<TaskStores>>,
+    stopped: bool,
+    failure: Option<StateError>,
+}
 
 impl Flusher {
     /// Starts the thread.
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn start(engine: Arc<dyn StateEngine>) -> Result<Self, StateError> {
-        todo!()
+    pub fn start(engine: Arc<dyn StateEngine>) -> std::io::Result<Self> {
+        let (state, wake, work) = (Mutex::default(), Condvar::new(), Mutex::default());
+        let shared = Arc::new(Shared { engine, state, wake, work });
+        let thread = thread::Builder::new().name("state".to_owned()).spawn({
+            let shared = shared.clone();
+            move || shared.run()
+        })?;
+        Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// From now on the task's memtables are written.
+    /// From now on what the task commits is written.
     pub fn register(&self, task: &Arc<TaskStores>) {
-        todo!()
+        lock(&self.shared.state).tasks.push(task.clone());
     }
 
-    /// Forgets the task. What it holds in memory is not written any more; a write under way is waited for.
+    /// Forgets the task: when this returns, nothing of it is written any more. What it has in memory stays unwritten; call
+    /// [`TaskStores::flush`] to have the next owner on this host read less of the changelog.
     pub fn unregister(&self, task: &Arc<TaskStores>) {
-        todo!()
+        lock(&self.shared.state).tasks.retain(|other| !Arc::ptr_eq(other, task));
+        drop(lock(&self.shared.work));
     }
 
-    /// Writes everything that is committed, of all tasks, and returns when that is done.
+    /// Writes everything that is committed, of all tasks, and flushes the engine.
     ///
     /// # Errors
     /// The first failure; the other tasks are written all the same.
     pub fn flush_now(&self) -> Result<(), StateError> {
-        todo!()
+        let tasks = lock(&self.shared.state).tasks.clone();
+        let written = tasks.iter().map(|task| self.shared.work_on(task, |task| task.flush().map(|_| ())));
+        let failures = written.filter_map(Result::err).collect::<Vec<_>>();
+        failures.into_iter().next().map_or_else(|| self.shared.engine.flush(), Err)
     }
 
-    /// The last failure to write, if the last try failed. Nothing is lost by it, but memory fills.
+    /// Why the last round could not write, if it could not.
     #[must_use]
     pub fn failure(&self) -> Option<StateError> {
-        todo!()
+        lock(&self.shared.state).failure.clone()
     }
 
     /// Writes everything and ends the thread.
     ///
     /// # Errors
     /// As [`flush_now`](Self::flush_now).
-    pub fn stop(self) -> Result<(), StateError> {
-        todo!()
+    pub fn stop(mut self) -> Result<(), StateError> {
+        self.end();
+        self.flush_now()
+    }
+
+    fn end(&mut self) {
+        lock(&self.shared.state).stopped = true;
+        self.shared.wake.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // It does not panic; if it did, there would be nothing to do about it here.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        let (mut written, mut flushed, mut busy) = (0, Instant::now(), false);
+        loop {
+            let pause = match (lock(&self.state).failure.is_some(), busy) {
+                (true, _) => PAUSE,
+                (false, true) => Duration::ZERO,
+                (false, false) => TICK,
+            };
+            let Some(tasks) = self.wait(pause) else { return };
+            let round = self.round(&tasks, &mut written);
+            busy = *round.as_ref().unwrap_or(&false);
+            let due = written >= FLUSH_BYTES || (written > 0 && flushed.elapsed() >= FLUSH_AGE);
+            let flush = if due { self.engine.flush() } else { Ok(()) };
+            if due && flush.is_ok() {
+                (written, flushed) = (0, Instant::now());
+            }
+            self.note(round.and(flush.map(|()| false)).err());
+        }
+    }
+
+    /// Waits; the tasks as they are then, `None` if it is time to stop.
+    fn wait(&self, pause: Duration) -> Option<Vec<Arc<TaskStores>>> {
+        let waited = self.wake.wait_timeout_while(lock(&self.state), pause, |state| !state.stopped);
+        let state: MutexGuard<'_, State> = waited.unwrap_or_else(PoisonError::into_inner).0;
+        (!state.stopped).then(|| state.tasks.clone())
+    }
+
+    /// Goes through all tasks once. Whether one of them has more to do; the first failure, but only after all had their turn.
+    fn round(&self, tasks: &[Arc<TaskStores>], written: &mut usize) -> Result<bool, StateError> {
+        let mut result = Ok(false);
+        for task in tasks {
+            if lock(&self.state).stopped {
+                break;
+            }
+            let done = self.work_on(task, |task| {
+                task.freeze();
+                *written += task.write_frozen()?;
+                task.maintain()
+            });
+            result = match (result, done) {
+                (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+                (Ok(busy), Ok(more)) => Ok(busy || more),
+            };
+        }
+        result
+    }
+
+    /// Works on a task unless it was unregistered meanwhile.
+    fn work_on<T: Default>(
+        &self,
+        task: &Arc<TaskStores>,
+        work: impl FnOnce(&TaskStores) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        let _work = lock(&self.work);
+        if !lock(&self.state).tasks.iter().any(|other| Arc::ptr_eq(other, task)) {
+            return Ok(T::default());
+        }
+        // An engine that panics must not end the thread that all tasks depend on.
+        let worked = catch_unwind(AssertUnwindSafe(|| work(task)));
+        worked.unwrap_or_else(|_| Err(StateError::Damaged("the engine panicked".to_owned())))
+    }
+
+    fn note(&self, failure: Option<StateError>) {
+        let mut state = lock(&self.state);
+        match (&state.failure, &failure) {
+            (before, Some(error)) if before.as_ref() != Some(error) => tracing::warn!("{error}"),
+            (Some(_), None) => tracing::info!("state can be written again"),
+            _ => {}
+        }
+        state.failure = failure;
     }
 }

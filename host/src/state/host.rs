@@ -24,7 +24,7 @@ impl HostState {
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn start(engine: Arc<dyn StateEngine>, bounds: Bounds) -> Result<Self, StateError> {
+    pub fn start(engine: Arc<dyn StateEngine>, bounds: Bounds) -> std::io::Result<Self> {
         let flusher = Some(Flusher::start(engine.clone())?);
         Ok(Self { engine, bounds, flusher, open: Mutex::default() })
     }
@@ -51,7 +51,7 @@ impl HostState {
     /// Writes what is committed to disk and forgets the task, so that its next owner on this host has little to read. What cannot be
     /// written is read from the changelog by the next owner.
     pub fn close(&self, stores: &Arc<TaskStores>) {
-        if let Err(error) = stores.write_all() {
+        if let Err(error) = stores.flush() {
             tracing::warn!("state stays in the changelog alone: {error}");
         }
         self.abandon(stores);

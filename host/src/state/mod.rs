@@ -7,21 +7,24 @@
 //!                     reads:  memtable, then frozen, then the tree
 //! ```
 //!
-//! - [`task`]: all state of one task, layer by layer; what the worker reads and commits to.
-//! - [`seen`]: the message ids of one task, as segments of sorted blocks with filters.
-//! - [`flusher`]: the one thread that brings it to disk.
-//! - [`sled`], [`fjall`]: engines, behind [`StateEngine`].
+//! - `task`: all state of one task; what the worker reads and commits to.
+//! - `layers`: what of it is not in the trees yet.
+//! - `seen`: the message ids of one task, as segments of sorted blocks with filters.
+//! - `flusher`: the one thread that brings it to disk.
+//! - `sled`, `fjall`: engines, behind [`StateEngine`].
 //!
 //! **The invariant.** A tree is exactly the fold of its changelog's partition below its watermark. Data and watermark go into one atomic
 //! [`StateStore::apply`], and data that no watermark covers is not written. So a host that is killed loses nothing but the tail that
 //! the log still has, and a tree never holds what the log did not commit.
 
-pub mod fjall;
-pub mod flusher;
+mod fjall;
+mod flusher;
 mod host;
-pub mod seen;
-pub mod sled;
-pub mod task;
+mod layers;
+mod seen;
+mod sled;
+mod task;
+mod tree;
 
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -33,9 +36,13 @@ use heddle_core::event::{Offset, Timestamp};
 use heddle_core::fault::TaskFault;
 use thiserror::Error;
 
+pub use self::fjall::FjallEngine;
 pub use self::flusher::Flusher;
 pub use self::host::HostState;
+pub use self::seen::SeenStatus;
+pub use self::sled::SledEngine;
 pub use self::task::{ReplayError, TaskStores};
+pub use self::tree::tree_name;
 
 /// Opens trees. One a host.
 pub trait StateEngine: Send + Sync {
@@ -108,6 +115,33 @@ pub trait StateStore: Send + Sync {
     fn clear(&self) -> Result<(), StateError>;
 }
 
+/// The longest name of a tree, in bytes.
+pub const TREE_NAME_BYTES_MAX: usize = 255;
+
+/// The longest key of a tree, in bytes.
+pub const KEY_BYTES_MAX: usize = 60_000;
+
+/// Refuses changes that not every engine can take.
+fn check_keys(batch: &Changes) -> Result<(), StateError> {
+    match batch.iter().find(|(key, _)| key.len() > KEY_BYTES_MAX) {
+        None => Ok(()),
+        Some((key, _)) => {
+            let length = key.len();
+            Err(StateError::Refused(format!(
+                "a key of {length} bytes is too long for a store: at most {KEY_BYTES_MAX}"
+            )))
+        }
+    }
+}
+
+/// Where a scan of `prefix` begins: keys with a prefix are one range, so what lies before it need not be looked at.
+fn scan_start<'a>(start: Bound<&'a [u8]>, prefix: &'a [u8]) -> Bound<&'a [u8]> {
+    match start {
+        Bound::Included(key) | Bound::Excluded(key) if key >= prefix => start,
+        _ => Bound::Included(prefix),
+    }
+}
+
 /// How far a copy has read its changelog's partition, and of which incarnation of the topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watermark {
@@ -142,9 +176,9 @@ fn wall_clock() -> Timestamp {
 /// The engines there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineKind {
-    /// [`sled::SledEngine`].
+    /// [`SledEngine`].
     Sled,
-    /// [`fjall::FjallEngine`].
+    /// [`FjallEngine`].
     Fjall,
 }
 
@@ -158,8 +192,8 @@ pub const CACHE_BYTES: u64 = 64 << 20;
 /// If another process owns the folder, it cannot be used, or is damaged.
 pub fn open_engine(kind: EngineKind, folder: &Path, cache_bytes: u64) -> Result<Arc<dyn StateEngine>, StateError> {
     Ok(match kind {
-        EngineKind::Sled => Arc::new(sled::SledEngine::open(folder, cache_bytes)?),
-        EngineKind::Fjall => Arc::new(fjall::FjallEngine::open(folder, cache_bytes)?),
+        EngineKind::Sled => Arc::new(SledEngine::open(folder, cache_bytes)?),
+        EngineKind::Fjall => Arc::new(FjallEngine::open(folder, cache_bytes)?),
     })
 }
 
@@ -191,6 +225,14 @@ pub enum StateError {
         /// What does not fit.
         why: String,
     },
+    /// A tree holds what Heddle did not write there: wipe that changelog's copy and restore it.
+    #[error(
+        "the copy of a changelog is damaged: {0}\n  stop the host and move the folder of its state away: it is rebuilt from the changelogs"
+    )]
+    Damaged(String),
+    /// A key or a tree's name that the engine cannot take.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl From<StateError> for TaskFault {

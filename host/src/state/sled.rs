@@ -1,13 +1,27 @@
-//! State on sled.
-#![expect(clippy::todo, unused_variables, reason = "the shape first")]
+//! State on sled: one database, one sled tree a tree.
+//!
+//! Never synced on purpose: what a crash of the machine takes away is read from the changelogs again. sled's log is recovered up to
+//! the first thing that does not fit, batch by batch, so what is left is a state that was.
 
-use std::path::Path;
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{StateEngine, StateError, StateStore};
+use bytes::Bytes;
+
+use super::{Changes, StateEngine, StateError, StateStore};
+
+/// sled writes a page larger than a quarter of this as a file of its own; a page holds up to 17 values.
+const SEGMENT_BYTES: usize = 4 << 20;
+/// The tree that every database of sled has.
+const DEFAULT_TREE: &[u8] = b"__sled__default";
 
 /// Trees in one folder.
-pub struct SledEngine {}
+pub struct SledEngine {
+    db: sled::Db,
+    folder: Arc<PathBuf>,
+}
 
 impl SledEngine {
     /// Opens the folder, or makes it.
@@ -15,28 +29,113 @@ impl SledEngine {
     /// # Errors
     /// If another process owns it, it cannot be used, or is damaged.
     pub fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StateError> {
-        todo!()
+        let config = sled::Config::new()
+            .path(folder)
+            .cache_capacity(cache_bytes)
+            .segment_size(SEGMENT_BYTES)
+            .flush_every_ms(None)
+            .mode(sled::Mode::HighThroughput);
+        // Of some damage sled tells by a panic.
+        match catch_unwind(AssertUnwindSafe(|| config.open())) {
+            Ok(Ok(db)) => Ok(Self { db, folder: Arc::new(folder.to_owned()) }),
+            Ok(Err(error)) => Err(failed(folder, &error)),
+            Err(_) => Err(StateError::Corrupt { folder: folder.to_owned(), why: "sled cannot read it".to_owned() }),
+        }
+    }
+
+    fn failed(&self, error: &sled::Error) -> StateError {
+        failed(&self.folder, error)
     }
 }
 
 impl StateEngine for SledEngine {
     fn open(&self, tree: &str) -> Result<Arc<dyn StateStore>, StateError> {
-        todo!()
+        let tree = self.db.open_tree(tree).map_err(|error| self.failed(&error))?;
+        Ok(Arc::new(SledTree { tree, folder: self.folder.clone() }))
     }
 
     fn remove(&self, tree: &str) -> Result<(), StateError> {
-        todo!()
+        self.db.drop_tree(tree).map(|_| ()).map_err(|error| self.failed(&error))
     }
 
     fn trees(&self) -> Result<Vec<String>, StateError> {
-        todo!()
+        let names = self.db.tree_names().into_iter().filter(|name| name != DEFAULT_TREE);
+        let mut names = names.map(|name| String::from_utf8_lossy(&name).into_owned()).collect::<Vec<_>>();
+        names.sort_unstable();
+        Ok(names)
     }
 
     fn size_bytes(&self) -> Result<u64, StateError> {
-        todo!()
+        self.db.size_on_disk().map_err(|error| self.failed(&error))
     }
 
     fn flush(&self) -> Result<(), StateError> {
-        todo!()
+        // Pages that were changed since the last flush are not counted by the cache's bound and stay in memory.
+        self.db.flush().map(|_| ()).map_err(|error| self.failed(&error))
+    }
+}
+
+struct SledTree {
+    tree: sled::Tree,
+    folder: Arc<PathBuf>,
+}
+
+impl SledTree {
+    fn entry(&self, entry: Result<(sled::IVec, sled::IVec), sled::Error>) -> Result<(Bytes, Bytes), StateError> {
+        let (key, value) = entry.map_err(|error| failed(&self.folder, &error))?;
+        Ok((bytes(key), bytes(value)))
+    }
+}
+
+impl StateStore for SledTree {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StateError> {
+        if key.len() > super::KEY_BYTES_MAX {
+            return Ok(None);
+        }
+        let value = self.tree.get(key).map_err(|error| failed(&self.folder, &error))?;
+        Ok(value.map(bytes))
+    }
+
+    fn scan(&self, start: Bound<&[u8]>, prefix: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, StateError> {
+        let start = super::scan_start(start, prefix);
+        let entries = self.tree.range::<&[u8], _>((start, Bound::Unbounded)).take(limit);
+        let entries = entries.map(|entry| self.entry(entry));
+        entries.take_while(|entry| entry.as_ref().map_or(true, |(key, _)| key.starts_with(prefix))).collect()
+    }
+
+    fn last_at_or_before(&self, key: &[u8]) -> Result<Option<(Bytes, Bytes)>, StateError> {
+        self.tree.range(..=key).next_back().map(|entry| self.entry(entry)).transpose()
+    }
+
+    fn apply(&self, batch: Changes) -> Result<(), StateError> {
+        super::check_keys(&batch)?;
+        let mut changes = sled::Batch::default();
+        for (key, value) in batch {
+            match value {
+                Some(value) => changes.insert(&key[..], &value[..]),
+                None => changes.remove(&key[..]),
+            }
+        }
+        self.tree.apply_batch(changes).map_err(|error| failed(&self.folder, &error))
+    }
+
+    fn clear(&self) -> Result<(), StateError> {
+        self.tree.clear().map_err(|error| failed(&self.folder, &error))
+    }
+}
+
+fn bytes(value: sled::IVec) -> Bytes {
+    Bytes::from_owner(value)
+}
+
+fn failed(folder: &Path, error: &sled::Error) -> StateError {
+    let folder = folder.to_owned();
+    match error {
+        // sled has no error kind of its own for a lock that is held.
+        sled::Error::Io(io) if io.to_string().contains("could not acquire lock") => StateError::Owned(folder),
+        sled::Error::Io(io) if io.kind() != std::io::ErrorKind::InvalidData => {
+            StateError::Unusable { folder, why: io.to_string() }
+        }
+        other => StateError::Corrupt { folder, why: other.to_string() },
     }
 }

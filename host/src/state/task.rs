@@ -1,30 +1,71 @@
 //! All state of one task on this host.
-#![expect(clippy::todo, unused_variables, missing_docs, reason = "the shape first")]
+//!
+//! Two locks, never held together with each other's work: `layers` for moments (a lookup, taking over a batch), `writing` by whoever
+//! writes to the trees. A read goes down the layers, and what is written appears in the lower layer before it leaves the upper one, so
+//! no read falls between them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::ops::Bound;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use heddle_core::batch::CommittedBatch;
-use heddle_core::dedup::{MessageId, NoSegment};
+use heddle_core::dedup::{MessageId, unpack};
 use heddle_core::event::{Offset, Partition, Record, Timestamp, Topic, TopicPartition};
 use heddle_core::fault::TaskFault;
-use heddle_core::state::{Entry, Range, StoreIndex, TaskState};
+use heddle_core::state::{Entry, Overlay, Range, StoreIndex, TaskState};
 use heddle_core::task::TaskSpec;
 use thiserror::Error;
 
-use super::{Bounds, StateEngine, StateError, Watermark};
+use super::layers::{Frozen, Layers, ScanLayers, Table, scan};
+use super::seen::{Ids, SeenStatus, SeenTree};
+use super::tree::{WATERMARK, encode_watermark, open_watermark, tree_name, wipe};
+use super::{Bounds, Changes, StateEngine, StateError, StateStore, Watermark};
+use crate::lock::lock;
+
+/// The first byte of every key of a store, so that none equals the watermark's.
+const DATA: u8 = 1;
 
 /// All state of one task on this host: shared by its worker (reads, commits), the flusher and queries.
-pub struct TaskStores {}
+///
+/// Before the first commit each changelog's watermark has to be told by [`reached`](Self::reached), also if there was nothing to
+/// restore. Dropped, what is not written is forgotten: the changelogs have it.
+pub struct TaskStores {
+    partition: Partition,
+    stores: Vec<Store>,
+    seen: Option<Seen>,
+    bounds: Bounds,
+    layers: Mutex<InMemory>,
+    room: Condvar,
+    writing: Mutex<()>,
+}
+
+struct Store {
+    changelog: Topic,
+    tree: Arc<dyn StateStore>,
+}
+
+struct Seen {
+    changelog: Topic,
+    tree: SeenTree,
+}
+
+/// What is not in the trees yet, by the same indices as they.
+struct InMemory {
+    stores: Vec<Layers<Table>>,
+    seen: Layers<Ids>,
+    /// Since when there is something to write.
+    since: Option<Instant>,
+}
 
 /// Why a record of a changelog was not taken.
 #[derive(Debug, Error)]
 pub enum ReplayError {
-    /// It is none of this task's changelogs' records.
+    /// It is no record of this task's changelogs.
     #[error(
-        "a record in a changelog that Heddle did not write\n  at {place}, offset {offset}: {why}\n  find out who writes to this topic; the component's state cannot be restored past this record"
+        "a changelog holds a record that is not Heddle's\n  at {place}, offset {offset}: {why}\n  \
+         find out what else writes to this topic; state is not restored past this record"
     )]
     Foreign {
         /// The changelog's partition.
@@ -39,16 +80,11 @@ pub enum ReplayError {
     State(#[from] StateError),
 }
 
-/// What a task holds, for its status.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SeenStatus {
-    pub ids: u64,
-    pub segments: usize,
-    pub filter_bytes: usize,
-}
-
 impl TaskStores {
-    /// Opens the trees of a task. `windows`: how long ids are remembered, for every consumed topic with dedup.
+    /// Opens the trees of a task. `windows` says how long ids are remembered, for every consumed topic with dedup.
+    ///
+    /// # Errors
+    /// If the engine fails.
     pub fn open(
         engine: &dyn StateEngine,
         spec: &TaskSpec,
@@ -56,77 +92,313 @@ impl TaskStores {
         partition: Partition,
         bounds: Bounds,
     ) -> Result<Arc<Self>, StateError> {
-        todo!()
+        let open = |changelog: &Topic| {
+            let tree = engine.open(&tree_name(&spec.component, changelog, partition))?;
+            let watermark = open_watermark(&*tree, changelog)?;
+            Ok::<_, StateError>((tree, watermark))
+        };
+        let mut stores = vec![];
+        let mut layers = InMemory { stores: vec![], seen: Layers::new(None), since: None };
+        for changelog in &spec.changelogs {
+            let (tree, watermark) = open(changelog)?;
+            stores.push(Store { changelog: changelog.clone(), tree });
+            layers.stores.push(Layers::new(watermark));
+        }
+        let mut seen = None;
+        if let Some(changelog) = &spec.seen_changelog {
+            let (tree, watermark) = open(changelog)?;
+            layers.seen = Layers::new(watermark);
+            seen = Some(Seen { changelog: changelog.clone(), tree: SeenTree::open(tree, windows, bounds.now)? });
+        }
+        let (layers, room, writing) = (Mutex::new(layers), Condvar::new(), Mutex::new(()));
+        Ok(Arc::new(Self { partition, stores, seen, bounds, layers, room, writing }))
     }
 
-    /// Each changelog (the stores', then the message ids') with the watermark of its copy; `None` if there is no copy.
+    /// The partition whose state this is.
+    #[must_use]
+    pub fn partition(&self) -> Partition {
+        self.partition
+    }
+
+    /// Each changelog (the stores', then the message ids') with how far it has been read; `None` if there is no copy of it.
+    #[must_use]
     pub fn watermarks(&self) -> Vec<(Topic, Option<Watermark>)> {
-        todo!()
+        let layers = lock(&self.layers);
+        let stores = self.stores.iter().zip(&layers.stores);
+        let stores = stores.map(|(store, layers)| (store.changelog.clone(), layers.watermark().cloned()));
+        let seen = self.seen.iter().map(|seen| (seen.changelog.clone(), layers.seen.watermark().cloned()));
+        stores.chain(seen).collect()
     }
 
-    /// Forgets the copy of one changelog: the log does not know its watermark.
+    /// Forgets the copy of one changelog, in memory and on disk: the log does not know its watermark.
+    ///
+    /// # Errors
+    /// If the engine fails; then it has to be called again before the changelog is restored.
     pub fn wipe(&self, changelog: &Topic) -> Result<(), StateError> {
-        todo!()
+        let _writing = lock(&self.writing);
+        for (index, store) in self.stores.iter().enumerate().filter(|(_, store)| store.changelog == *changelog) {
+            lock(&self.layers).stores[index] = Layers::new(None);
+            wipe(&*store.tree)?;
+        }
+        if let Some(seen) = self.seen.as_ref().filter(|seen| seen.changelog == *changelog) {
+            lock(&self.layers).seen = Layers::new(None);
+            seen.tree.wipe()?;
+        }
+        self.room.notify_all();
+        Ok(())
     }
 
-    /// Takes one record of a changelog while restoring. Written to disk only once [`reached`](Self::reached) covers it.
+    /// Takes one record of a changelog while restoring, in the changelog's order from its watermark on. It is written to disk only
+    /// once [`reached`](Self::reached) covers it.
+    ///
+    /// # Errors
+    /// If the record is none that Heddle wrote.
     pub fn replay(&self, record: &Record) -> Result<(), ReplayError> {
-        todo!()
+        let foreign = |why: &str| ReplayError::Foreign {
+            place: record.source.clone(),
+            offset: record.offset,
+            why: why.to_owned(),
+        };
+        let ours = |changelog: &Topic| record.source.topic == *changelog;
+        if record.source.partition != self.partition {
+            return Err(foreign("it is of another partition than the task"));
+        }
+        let key = record.key.as_deref().ok_or_else(|| foreign("it has no key"))?;
+        // Copied, because the log's bytes are parts of larger buffers, which they would keep in memory.
+        if let Some(index) = self.stores.iter().position(|store| ours(&store.changelog)) {
+            let value = record.value.as_deref().map(Bytes::copy_from_slice);
+            self.change(|layers| {
+                layers.stores[index].active.insert(Bytes::copy_from_slice(key), value);
+                layers.stores[index].took(record.offset.next());
+            });
+        } else if self.seen.as_ref().is_some_and(|seen| ours(&seen.changelog)) {
+            let topic = std::str::from_utf8(key).map_err(|_| foreign("its key is no name of a topic"))?;
+            let value = record.value.clone().ok_or_else(|| foreign("it has no value"))?;
+            let ids = unpack(value).map_err(|error| foreign(&error.to_string()))?;
+            self.change(|layers| {
+                layers.seen.active.extend(&topic.into(), ids.iter().map(|(id, at)| (id, *at)));
+                layers.seen.took(record.offset.next());
+            });
+        } else {
+            return Err(foreign("the topic is no changelog of the task"));
+        }
+        Ok(())
     }
 
-    /// Says that everything of `changelog` below the watermark has been replayed.
+    /// Says that everything of `changelog` below the watermark is in: call before the first record is replayed, to tell which topic it
+    /// is, and after every batch of records.
     pub fn reached(&self, changelog: &Topic, watermark: Watermark) {
-        todo!()
+        self.change(|layers| {
+            if let Some(index) = self.stores.iter().position(|store| store.changelog == *changelog) {
+                layers.stores[index].reached(watermark);
+            } else if self.seen.as_ref().is_some_and(|seen| seen.changelog == *changelog) {
+                layers.seen.reached(watermark);
+            }
+        });
     }
 
-    /// A batch that the log confirmed becomes committed state. No disk I/O.
+    /// A batch that the log confirmed becomes committed state. In memory only; see [`wait_for_room`](Self::wait_for_room).
     pub fn commit(&self, batch: &CommittedBatch) {
-        todo!()
+        for (_, overlay) in batch.overlays().filter(|(partition, _)| *partition == self.partition) {
+            self.change(|layers| self.take_over(layers, batch, overlay));
+        }
+    }
+
+    fn take_over(&self, layers: &mut InMemory, batch: &CommittedBatch, overlay: &Overlay) {
+        let mut wrote = vec![false; self.stores.len()];
+        for ((store, key), value) in overlay.writes() {
+            let Some(layers) = layers.stores.get_mut(store.0) else { continue };
+            layers.active.insert(key.clone(), value.clone());
+            wrote[store.0] = true;
+        }
+        for (index, store) in self.stores.iter().enumerate().filter(|(index, _)| wrote[*index]) {
+            layers.stores[index].committed(batch.end(&store.changelog, self.partition));
+        }
+        if let Some(seen) = self.seen.as_ref().filter(|_| !overlay.seen().is_empty()) {
+            for (topic, ids) in overlay.seen().topics() {
+                layers.seen.active.extend(topic, ids.iter().map(|(id, at)| (id, *at)));
+            }
+            layers.seen.committed(batch.end(&seen.changelog, self.partition));
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut InMemory)) {
+        let mut layers = lock(&self.layers);
+        change(&mut layers);
+        layers.since.get_or_insert_with(Instant::now);
     }
 
     /// Bytes in memory, waiting to be written.
+    #[must_use]
     pub fn pending_bytes(&self) -> usize {
-        todo!()
+        lock(&self.layers).bytes()
     }
 
-    /// Waits while more than twice the bound is pending and a write is under way; at most `timeout`. Whether there is room.
+    /// Waits while more than twice the bound is pending and a write is under way, at most `timeout`. Whether there is room; if not, the
+    /// disk is slow or the flusher has failed.
+    #[must_use]
     pub fn wait_for_room(&self, timeout: Duration) -> bool {
-        todo!()
+        let full = |layers: &mut InMemory| layers.writing() && layers.bytes() > 2 * self.bounds.memtable_bytes;
+        let waited = self.room.wait_timeout_while(lock(&self.layers), timeout, full);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
-    /// Moves the memtable aside if it is old or large enough, and nothing is being written. Whether it did.
+    /// Moves the memtable aside if it is old or large enough and nothing is being written. Whether it did.
     pub fn freeze(&self) -> bool {
-        todo!()
+        self.freeze_if(|layers| {
+            let old = layers.since.is_some_and(|since| since.elapsed() >= self.bounds.memtable_age);
+            old || layers.bytes() >= self.bounds.memtable_bytes
+        })
     }
 
-    /// Writes what [`freeze`](Self::freeze) moved aside. On an error it stays and can be tried again.
-    pub fn write_frozen(&self) -> Result<(), StateError> {
-        todo!()
+    fn freeze_if(&self, due: impl FnOnce(&InMemory) -> bool) -> bool {
+        let mut layers = lock(&self.layers);
+        if layers.writing() || !layers.ready() || !due(&layers) {
+            return false;
+        }
+        layers.stores.iter_mut().for_each(Layers::freeze);
+        layers.seen.freeze();
+        layers.since = layers.waiting().then(Instant::now);
+        true
     }
 
-    /// Merges and expires segments of message ids: one bounded piece of work. Whether there may be more to do.
+    /// Writes what [`freeze`](Self::freeze) moved aside: each changelog's part as one atomic batch together with its watermark. Returns
+    /// about how many bytes it wrote.
+    ///
+    /// # Errors
+    /// If the engine fails. What is not written stays, is read as before, and is written by the next call.
+    pub fn write_frozen(&self) -> Result<usize, StateError> {
+        let _writing = lock(&self.writing);
+        let mut written = 0;
+        for (index, store) in self.stores.iter().enumerate() {
+            let Some(frozen) = lock(&self.layers).stores[index].frozen.clone() else { continue };
+            written += write_table(&*store.tree, &frozen)?;
+            lock(&self.layers).stores[index].frozen = None;
+        }
+        if let Some(seen) = &self.seen {
+            let frozen = lock(&self.layers).seen.frozen.clone();
+            if let Some(frozen) = frozen {
+                written += seen.tree.write(&frozen)?;
+                lock(&self.layers).seen.frozen = None;
+            }
+        }
+        self.room.notify_all();
+        Ok(written)
+    }
+
+    /// Writes everything that may be written, now.
+    ///
+    /// # Errors
+    /// As [`write_frozen`](Self::write_frozen).
+    pub fn flush(&self) -> Result<usize, StateError> {
+        let mut written = self.write_frozen()?;
+        if self.freeze_if(|_| true) {
+            written += self.write_frozen()?;
+        }
+        Ok(written)
+    }
+
+    /// Merges segments of message ids, drops those that are past their window: one piece of work, about a mebibyte. Whether there may
+    /// be more to do.
+    ///
+    /// # Errors
+    /// If the engine fails. It can be called again.
     pub fn maintain(&self) -> Result<bool, StateError> {
-        todo!()
+        let _writing = lock(&self.writing);
+        self.seen.as_ref().map_or(Ok(false), |seen| seen.tree.maintain())
     }
 
-    /// What is held of message ids.
+    /// What is held of message ids on disk.
+    #[must_use]
     pub fn seen_status(&self) -> SeenStatus {
-        todo!()
+        self.seen.as_ref().map(|seen| seen.tree.status()).unwrap_or_default()
+    }
+}
+
+impl InMemory {
+    fn bytes(&self) -> usize {
+        self.stores.iter().map(Layers::bytes).sum::<usize>() + self.seen.bytes()
+    }
+
+    fn writing(&self) -> bool {
+        self.stores.iter().any(|store| store.frozen.is_some()) || self.seen.frozen.is_some()
+    }
+
+    fn ready(&self) -> bool {
+        self.stores.iter().any(Layers::ready) || self.seen.ready()
+    }
+
+    fn waiting(&self) -> bool {
+        self.stores.iter().any(Layers::waiting) || self.seen.waiting()
     }
 }
 
 impl TaskState for TaskStores {
     fn get(&self, store: StoreIndex, key: &[u8]) -> Result<Option<Bytes>, TaskFault> {
-        todo!()
+        let Some(tree) = self.stores.get(store.0).map(|store| &store.tree) else { return Ok(None) };
+        {
+            let layers = lock(&self.layers);
+            let Layers { active, frozen, .. } = &layers.stores[store.0];
+            let frozen = frozen.as_ref().map(|frozen| frozen.content.writes());
+            if let Some(value) = active.writes().get(key).or_else(|| frozen.and_then(|writes| writes.get(key))) {
+                return Ok(value.clone());
+            }
+        }
+        Ok(tree.get(&data_key(key))?)
     }
 
     fn scan(&self, store: StoreIndex, range: &Range<'_>, limit: usize) -> Result<Vec<Entry>, TaskFault> {
-        todo!()
+        let Some(tree) = self.stores.get(store.0).map(|store| &*store.tree) else { return Ok(vec![]) };
+        Ok(scan(&OneStore { layers: &self.layers, store: store.0, tree }, range, limit)?)
     }
 
     fn seen(&self, topic: &Topic, id: &MessageId, at: Timestamp) -> Result<bool, TaskFault> {
-        todo!()
+        let Some(Seen { tree, .. }) = &self.seen else { return Ok(false) };
+        let Some(wanted) = tree.wanted(topic, id, at) else { return Ok(false) };
+        {
+            let layers = lock(&self.layers);
+            let frozen = layers.seen.frozen.as_ref().map(|frozen| &frozen.content);
+            if wanted.is_in(&layers.seen.active) || frozen.is_some_and(|ids| wanted.is_in(ids)) {
+                return Ok(true);
+            }
+        }
+        Ok(tree.seen(&wanted)?)
     }
 }
 
-fn _uses(_: NoSegment) {}
+struct OneStore<'a> {
+    layers: &'a Mutex<InMemory>,
+    store: usize,
+    tree: &'a dyn StateStore,
+}
+
+impl ScanLayers for OneStore<'_> {
+    fn parts(
+        &self,
+        start: Bound<&[u8]>,
+        prefix: &[u8],
+        limit: usize,
+    ) -> Result<[Vec<(Bytes, Option<Bytes>)>; 3], StateError> {
+        let (active, frozen) = lock(self.layers).stores[self.store].part(start, prefix, limit);
+        let frozen = frozen.map(|frozen| frozen.part(start, prefix, limit)).unwrap_or_default();
+        let start = start.map(data_key);
+        let start = start.as_ref().map(|key| &key[..]);
+        let stored = self.tree.scan(start, &data_key(prefix), limit)?;
+        let stored = stored.into_iter().map(|(key, value)| (key.slice(1..), Some(value))).collect();
+        Ok([active, frozen, stored])
+    }
+}
+
+fn data_key(key: &[u8]) -> Vec<u8> {
+    [&[DATA], key].concat()
+}
+
+fn write_table(tree: &dyn StateStore, frozen: &Frozen<Table>) -> Result<usize, StateError> {
+    let writes = frozen.content.writes();
+    let mut changes = Changes::with_capacity(writes.len() + 1);
+    changes.push((Bytes::from_static(WATERMARK), Some(encode_watermark(&frozen.watermark))));
+    changes.extend(writes.iter().map(|(key, value)| (data_key(key).into(), value.clone())));
+    let bytes = changes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
+    tree.apply(changes)?;
+    Ok(bytes)
+}

@@ -1,49 +1,10 @@
-//! Which messages were handled already, by their ids.
-//!
-//! A set with a window, not a key-value store: ids are noted in the batch ([`Seen`]), travel to the changelog as one packed,
-//! sorted record a transaction, task and topic ([`pack`]), and are kept as such segments until the window has passed.
+//! The bytes of a segment: ids in ascending order, each with its timestamp.
 
-use std::collections::BTreeMap;
-
-use bytes::{Buf as _, BufMut as _, Bytes};
+use bytes::{Buf, BufMut as _, Bytes};
 use thiserror::Error;
 
-use crate::event::{Timestamp, Topic};
-
-/// What identifies a message, beyond the place it has in the log. Two deliveries with the same id are one event.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct MessageId(pub Bytes);
-
-/// The ids handled in one transaction by one task, each with its record's timestamp, by topic.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen(BTreeMap<Topic, BTreeMap<MessageId, Timestamp>>);
-
-impl Seen {
-    /// Notes an id of a message of `topic`.
-    pub fn insert(&mut self, topic: &Topic, id: MessageId, at: Timestamp) {
-        match self.0.get_mut(topic) {
-            Some(ids) => ids.insert(id, at),
-            None => self.0.entry(topic.clone()).or_default().insert(id, at),
-        };
-    }
-
-    /// Whether it was noted.
-    #[must_use]
-    pub fn contains(&self, topic: &Topic, id: &MessageId) -> bool {
-        self.0.get(topic).is_some_and(|ids| ids.contains_key(id))
-    }
-
-    /// The ids of each topic, sorted.
-    pub fn topics(&self) -> impl Iterator<Item = (&Topic, &BTreeMap<MessageId, Timestamp>)> {
-        self.0.iter()
-    }
-
-    /// Whether nothing was noted.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
+use super::MessageId;
+use crate::event::Timestamp;
 
 /// The first byte of a packed segment: its format.
 const FORMAT: u8 = 1;
@@ -83,9 +44,13 @@ pub fn segments(ids: &BTreeMap<MessageId, Timestamp>) -> Vec<Bytes> {
 ///  1 │ count │ smallest timestamp, zigzag │ count × ( length │ id │ timestamp - smallest )      ids ascending
 /// ```
 #[must_use]
-pub fn pack(ids: &BTreeMap<MessageId, Timestamp>) -> Bytes {
-    let least = ids.values().map(|at| at.0).min().unwrap_or(0);
-    let mut out = Vec::with_capacity(16 + ids.keys().map(|id| id.0.len() + 4).sum::<usize>());
+pub fn pack<'a, I>(ids: I) -> Bytes
+where
+    I: IntoIterator<Item = (&'a MessageId, &'a Timestamp), IntoIter: ExactSizeIterator + Clone>,
+{
+    let ids = ids.into_iter();
+    let least = ids.clone().map(|(_, at)| at.0).min().unwrap_or(0);
+    let mut out = Vec::with_capacity(16 + ids.clone().map(|(id, _)| id.0.len() + 4).sum::<usize>());
     out.put_u8(FORMAT);
     put_varint(&mut out, ids.len() as u64);
     put_varint(&mut out, zigzag(least));
@@ -103,11 +68,7 @@ pub fn pack(ids: &BTreeMap<MessageId, Timestamp>) -> Bytes {
 /// # Errors
 /// If the bytes are none: a foreign record in the changelog.
 pub fn unpack(mut bytes: Bytes) -> Result<Vec<(MessageId, Timestamp)>, NoSegment> {
-    if !bytes.has_remaining() || bytes.get_u8() != FORMAT {
-        return Err(NoSegment("it does not begin with the number of a format that is known"));
-    }
-    let count = get_varint(&mut bytes)?;
-    let least = unzigzag(get_varint(&mut bytes)?);
+    let (count, least) = get_head(&mut bytes)?;
     // An entry takes two bytes at least: a wrong count must not reserve more than what is there.
     let mut ids = Vec::with_capacity(usize::try_from(count).unwrap_or(usize::MAX).min(bytes.remaining() / 2));
     for _ in 0..count {
@@ -127,6 +88,36 @@ pub fn unpack(mut bytes: Bytes) -> Result<Vec<(MessageId, Timestamp)>, NoSegment
     Ok(ids)
 }
 
+/// The timestamp of one id in a packed segment that is known to be one; `None` if the id is not in it.
+///
+/// # Errors
+/// If the bytes are no segment, as far as they were looked at.
+pub fn find(mut bytes: &[u8], id: &[u8]) -> Result<Option<Timestamp>, NoSegment> {
+    let (count, least) = get_head(&mut bytes)?;
+    for _ in 0..count {
+        let length = usize::try_from(get_varint(&mut bytes)?).unwrap_or(usize::MAX);
+        let Some((other, rest)) = bytes.split_at_checked(length) else {
+            return Err(NoSegment("it ends early"));
+        };
+        bytes = rest;
+        let at = get_varint(&mut bytes)?;
+        match other.cmp(id) {
+            std::cmp::Ordering::Less => {}
+            std::cmp::Ordering::Equal => return Ok(Some(Timestamp(least.wrapping_add(at.cast_signed())))),
+            std::cmp::Ordering::Greater => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+/// How many ids follow, and the smallest of their timestamps.
+fn get_head(bytes: &mut impl Buf) -> Result<(u64, i64), NoSegment> {
+    if !bytes.has_remaining() || bytes.get_u8() != FORMAT {
+        return Err(NoSegment("it does not begin with the number of a format that is known"));
+    }
+    Ok((get_varint(bytes)?, unzigzag(get_varint(bytes)?)))
+}
+
 fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
@@ -143,7 +134,7 @@ fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.put_u8(value as u8);
 }
 
-fn get_varint(bytes: &mut Bytes) -> Result<u64, NoSegment> {
+fn get_varint(bytes: &mut impl Buf) -> Result<u64, NoSegment> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         if !bytes.has_remaining() {
@@ -160,6 +151,8 @@ fn get_varint(bytes: &mut Bytes) -> Result<u64, NoSegment> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::collection::{btree_map, vec};
     use proptest::prelude::*;
 
@@ -169,12 +162,22 @@ mod tests {
         #[test]
         fn what_is_packed_is_unpacked(ids in btree_map(vec(any::<u8>(), 0..40), any::<i64>(), 0..50)) {
             let ids = ids.into_iter().map(|(id, at)| (MessageId(id.into()), Timestamp(at))).collect::<BTreeMap<_, _>>();
-            prop_assert_eq!(unpack(pack(&ids)).unwrap(), ids.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(unpack(pack(&ids)).unwrap(), ids.clone().into_iter().collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn one_id_is_found_without_unpacking(
+            ids in btree_map(vec(0..3u8, 0..3), any::<i64>(), 0..20),
+            wanted in vec(0..3u8, 0..3),
+        ) {
+            let packed = pack(&ids.iter().map(|(id, at)| (MessageId(id.clone().into()), Timestamp(*at))).collect::<BTreeMap<_, _>>());
+            prop_assert_eq!(find(&packed, &wanted).unwrap(), ids.get(&wanted).map(|at| Timestamp(*at)));
         }
 
         #[test]
         fn foreign_bytes_are_refused_or_make_sense(bytes in vec(any::<u8>(), 0..60)) {
             let bytes = Bytes::from([vec![FORMAT], bytes].concat());
+            let _ = find(&bytes, b"id");
             if let Ok(ids) = unpack(bytes) {
                 prop_assert!(ids.is_sorted());
             }

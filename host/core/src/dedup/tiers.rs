@@ -1,0 +1,138 @@
+//! Which ids are kept in one segment: those of one stretch of time, so that a whole segment expires at once. And which segments
+//! become one, so that a lookup has few filters to ask.
+
+use std::time::Duration;
+
+use crate::event::Timestamp;
+
+/// How many buckets a window has.
+const BUCKETS: i64 = 16;
+/// No bucket is shorter, in milliseconds: every write to disk makes a segment for each bucket it touches.
+const BUCKET_MILLIS_MIN: i64 = 1000;
+/// So many segments of one bucket may stay, beside those that are too large to be merged.
+pub const SEGMENTS_MAX: usize = 8;
+
+/// How long the ids of a topic are remembered, and how they are kept together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buckets {
+    window: i64,
+    width: i64,
+}
+
+impl Buckets {
+    /// For ids that are remembered for `window`.
+    #[must_use]
+    pub fn new(window: Duration) -> Self {
+        let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
+        Self { window, width: (window / BUCKETS).max(BUCKET_MILLIS_MIN) }
+    }
+
+    /// How long a bucket is, in milliseconds.
+    #[must_use]
+    pub const fn width_millis(self) -> i64 {
+        self.width
+    }
+
+    /// The number of the bucket that an id noted at `at` belongs to.
+    #[must_use]
+    pub const fn bucket(self, at: Timestamp) -> i64 {
+        at.0.div_euclid(self.width)
+    }
+
+    /// Whether an id noted at `noted` is remembered at `at`. Also if it was noted later than that: order is not a matter of clocks.
+    #[must_use]
+    pub const fn remembers(self, noted: Timestamp, at: Timestamp) -> bool {
+        noted.0 > at.0.saturating_sub(self.window)
+    }
+
+    /// The timestamp to keep for an id noted at `at`: a clock that is far ahead must not make an id stay for years.
+    #[must_use]
+    pub fn bounded(self, at: Timestamp, now: Timestamp) -> Timestamp {
+        at.min(Timestamp(now.0.saturating_add(self.window)))
+    }
+}
+
+/// Which segments of one bucket to merge, given how many ids each of them has; `None` if they are few enough.
+///
+/// The smallest ones, as long as the next is not much larger than all before it together: so every id is written again only as often
+/// as its segment doubles. `open` says that the bucket still grows: then it waits for several.
+#[must_use]
+pub fn merge_plan(sizes: &[u64], open: bool) -> Option<Vec<usize>> {
+    let mut order = (0..sizes.len()).collect::<Vec<_>>();
+    order.sort_by_key(|&index| sizes[index]);
+    let mut sum = 0_u64;
+    let mut run = 0;
+    for &index in &order {
+        if run > 0 && sizes[index] > sum.saturating_mul(2) {
+            break;
+        }
+        sum = sum.saturating_add(sizes[index]);
+        run += 1;
+    }
+    let worth = if open { 4 } else { 2 };
+    if run < worth {
+        let surplus = sizes.len().checked_sub(SEGMENTS_MAX).filter(|surplus| *surplus > 0)?;
+        run = run.max(surplus + 1);
+    }
+    order.truncate(run);
+    Some(order)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Writes segments of these sizes one after the other, merging as planned. Returns what is left, and the ids written by merges.
+    fn settle(written: &[u64], open: bool) -> (Vec<u64>, u64) {
+        let (mut sizes, mut merged) = (vec![], 0);
+        for size in written {
+            sizes.push(*size);
+            while let Some(plan) = merge_plan(&sizes, open) {
+                assert!(plan.len() > 1);
+                let sum = plan.iter().map(|&index| sizes[index]).sum();
+                sizes = sizes
+                    .iter()
+                    .enumerate()
+                    .filter(|(index, _)| !plan.contains(index))
+                    .map(|(_, &size)| size)
+                    .collect();
+                sizes.push(sum);
+                merged += sum;
+            }
+        }
+        (sizes, merged)
+    }
+
+    proptest! {
+        #[test]
+        fn few_segments_stay_and_no_id_is_lost(written in vec(1..100_000u64, 1..300), open in any::<bool>()) {
+            let (left, _) = settle(&written, open);
+            prop_assert!(left.len() <= SEGMENTS_MAX);
+            prop_assert_eq!(left.iter().sum::<u64>(), written.iter().sum::<u64>());
+        }
+    }
+
+    #[test]
+    fn an_id_is_not_written_again_and_again() {
+        for open in [true, false] {
+            let (_, merged) = settle(&[1000; 4096], open);
+            assert!(merged / (4096 * 1000) <= 12, "{merged}");
+        }
+    }
+
+    #[test]
+    fn the_window_ends_where_it_says() {
+        let buckets = Buckets::new(Duration::from_secs(160));
+        assert!(buckets.remembers(Timestamp(1), Timestamp(160_000)));
+        assert!(!buckets.remembers(Timestamp(0), Timestamp(160_000)));
+        assert!(buckets.remembers(Timestamp(500_000), Timestamp(160_000)));
+        assert_eq!(buckets.bucket(Timestamp(-1)), -1);
+        assert_eq!(buckets.bucket(Timestamp(10_000)), 1);
+        assert_eq!(buckets.bounded(Timestamp(i64::MAX), Timestamp(5)), Timestamp(160_005));
+        let extremes = [Timestamp(i64::MIN), Timestamp(i64::MAX)];
+        assert!(buckets.remembers(extremes[1], extremes[0]) && !buckets.remembers(extremes[0], extremes[1]));
+    }
+}

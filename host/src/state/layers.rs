@@ -1,0 +1,205 @@
+//! What is committed of one changelog and not yet in its tree: the memtable, and one before it that is being written.
+//!
+//! ```text
+//!            commit, replay                freeze                   written
+//!  nothing ─────────────────> active ─────────────────> frozen ─────────────> nothing
+//!                             grows                     never changes
+//! ```
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use heddle_core::event::Offset;
+use heddle_core::state::{Entry, Range};
+
+use super::{StateError, Watermark};
+
+/// What an entry takes in memory beside its key and value.
+const ENTRY_BYTES: usize = 96;
+/// How many entries a scan takes from a layer at a time, at least and at most.
+const SCAN_CHUNK: (usize, usize) = (32, 4096);
+
+/// Something that collects in memory.
+pub(super) trait Collects: Default {
+    /// About what it takes in memory.
+    fn bytes(&self) -> usize;
+}
+
+/// Both layers of one changelog, and how far it has been read.
+pub(super) struct Layers<T> {
+    pub(super) active: T,
+    pub(super) frozen: Option<Arc<Frozen<T>>>,
+    progress: Progress,
+}
+
+/// What is being written: content, and the watermark that it makes true.
+pub(super) struct Frozen<T> {
+    pub(super) content: T,
+    pub(super) watermark: Watermark,
+}
+
+/// How far a changelog has been read into memory.
+struct Progress {
+    reached: Option<Watermark>,
+    /// Whether the tree does not know yet.
+    moved: bool,
+    /// What was taken beyond the watermark ends here: until it gets there, nothing may be written.
+    beyond: Option<Offset>,
+}
+
+impl<T: Collects> Layers<T> {
+    /// Of a changelog whose tree is at `reached`.
+    pub(super) fn new(reached: Option<Watermark>) -> Self {
+        Self { active: T::default(), frozen: None, progress: Progress { reached, moved: false, beyond: None } }
+    }
+
+    /// How far it has been read.
+    pub(super) fn watermark(&self) -> Option<&Watermark> {
+        self.progress.reached.as_ref()
+    }
+
+    /// Everything below `watermark` was taken.
+    pub(super) fn reached(&mut self, watermark: Watermark) {
+        self.progress.beyond = self.progress.beyond.filter(|beyond| *beyond > watermark.offset);
+        self.progress.moved |= self.progress.reached.as_ref() != Some(&watermark);
+        self.progress.reached = Some(watermark);
+    }
+
+    /// Something was taken that ends before `offset`, but not everything below is known to have been.
+    pub(super) fn took(&mut self, offset: Offset) {
+        self.progress.beyond = self.progress.beyond.max(Some(offset));
+    }
+
+    /// A transaction was taken over; `end` follows its last record. Without an end there is no saying where it is in the changelog,
+    /// and it is written only together with a later one.
+    pub(super) fn committed(&mut self, end: Option<Offset>) {
+        let reached = self.progress.reached.as_ref();
+        match (reached, end) {
+            (Some(reached), Some(end)) if end > reached.offset => {
+                let topic_id = reached.topic_id.clone();
+                self.reached(Watermark { topic_id, offset: end });
+            }
+            (Some(reached), _) => self.took(reached.offset.next()),
+            (None, end) => self.took(end.unwrap_or(Offset(0))),
+        }
+    }
+
+    /// Whether there is something to write that may be written.
+    pub(super) fn ready(&self) -> bool {
+        self.progress.moved && self.progress.beyond.is_none()
+    }
+
+    /// Whether there is something to write, now or once the watermark covers it.
+    pub(super) fn waiting(&self) -> bool {
+        self.progress.moved || self.progress.beyond.is_some()
+    }
+
+    /// Moves the active layer aside, if it may be written. Nothing may be frozen already.
+    pub(super) fn freeze(&mut self) {
+        debug_assert!(self.frozen.is_none(), "one at a time is written");
+        if let Some(watermark) = self.progress.reached.clone().filter(|_| self.ready()) {
+            let content = std::mem::take(&mut self.active);
+            self.frozen = Some(Arc::new(Frozen { content, watermark }));
+            self.progress.moved = false;
+        }
+    }
+
+    /// What both layers take in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.active.bytes() + self.frozen.as_ref().map_or(0, |frozen| frozen.content.bytes())
+    }
+}
+
+/// The writes to one store; `None` deletes.
+#[derive(Default)]
+pub(super) struct Table {
+    writes: BTreeMap<Bytes, Option<Bytes>>,
+    bytes: usize,
+}
+
+impl Collects for Table {
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Table {
+    /// Takes a write; of several to a key, the last counts.
+    pub(super) fn insert(&mut self, key: Bytes, value: Option<Bytes>) {
+        let length = key.len();
+        self.bytes += size(length, value.as_ref());
+        if let Some(replaced) = self.writes.insert(key, value) {
+            self.bytes -= size(length, replaced.as_ref());
+        }
+    }
+
+    /// All writes, by key.
+    pub(super) fn writes(&self) -> &BTreeMap<Bytes, Option<Bytes>> {
+        &self.writes
+    }
+
+    fn within(&self, start: Bound<&[u8]>, prefix: &[u8], limit: usize) -> Vec<(Bytes, Option<Bytes>)> {
+        let from = self.writes.range::<[u8], _>((start, Bound::Unbounded));
+        let within = from.take_while(|(key, _)| key.starts_with(prefix)).take(limit);
+        within.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+}
+
+fn size(key: usize, value: Option<&Bytes>) -> usize {
+    ENTRY_BYTES + key + value.map_or(0, Bytes::len)
+}
+
+/// Part of a layer's entries in a range, in order: the first so many.
+type Part = Vec<(Bytes, Option<Bytes>)>;
+
+/// The layers of a store that a scan reads, from the upper to the lower one.
+pub(super) trait ScanLayers {
+    /// The first `limit` entries of each layer in a range.
+    ///
+    /// # Errors
+    /// If the tree cannot be read.
+    fn parts(&self, start: Bound<&[u8]>, prefix: &[u8], limit: usize) -> Result<[Part; 3], StateError>;
+}
+
+impl Layers<Table> {
+    /// The part of the active layer, and the frozen one to read without the lock.
+    pub(super) fn part(&self, start: Bound<&[u8]>, prefix: &[u8], limit: usize) -> (Part, Option<Arc<Frozen<Table>>>) {
+        (self.active.within(start, prefix, limit), self.frozen.clone())
+    }
+}
+
+impl Frozen<Table> {
+    /// The first entries in a range.
+    pub(super) fn part(&self, start: Bound<&[u8]>, prefix: &[u8], limit: usize) -> Part {
+        self.content.within(start, prefix, limit)
+    }
+}
+
+/// The first `limit` entries in a range, upper layers hiding lower ones.
+///
+/// In chunks: what is hidden by deletes does not count, so it is not known beforehand how much of each layer is needed.
+pub(super) fn scan(layers: &dyn ScanLayers, range: &Range<'_>, limit: usize) -> Result<Vec<Entry>, StateError> {
+    let mut found = vec![];
+    let mut after: Option<Bytes> = None;
+    while found.len() < limit {
+        let chunk = (limit - found.len()).clamp(SCAN_CHUNK.0, SCAN_CHUNK.1);
+        let start = after.as_ref().map_or(range.start(), |key| Bound::Excluded(&key[..]));
+        let parts = layers.parts(start, range.prefix, chunk)?;
+        // A layer that gave a full chunk is known up to its last key only, and so are all together.
+        let full = parts.iter().filter(|part| part.len() >= chunk);
+        let known = full.filter_map(|part| part.last()).map(|(key, _)| key.clone()).min();
+        let mut merged = BTreeMap::new();
+        for part in parts.into_iter().rev() {
+            merged.extend(part);
+        }
+        let sure = merged.into_iter().take_while(|(key, _)| known.as_ref().is_none_or(|known| key <= known));
+        found.extend(sure.filter_map(|(key, value)| Some((key, value?))).take(limit - found.len()));
+        match known {
+            Some(known) => after = Some(known),
+            None => break,
+        }
+    }
+    Ok(found)
+}

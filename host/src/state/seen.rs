@@ -1,1 +1,0 @@
-//! The message ids of one task.

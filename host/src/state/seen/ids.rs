@@ -1,0 +1,95 @@
+//! Ids in memory, and what a lookup of one carries along.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use heddle_core::dedup::{Buckets, MessageId};
+use heddle_core::event::{Timestamp, Topic};
+use sha2::{Digest as _, Sha256};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::state::layers::Collects;
+
+/// What an id takes in memory beside its bytes.
+const ENTRY_BYTES: usize = 64;
+/// Longer ids are kept by their digest, because ids are parts of keys and engines bound those.
+const ID_BYTES_MAX: usize = 256;
+
+/// Ids that are committed and not on disk yet, by topic.
+#[derive(Default)]
+pub(in crate::state) struct Ids {
+    topics: BTreeMap<Topic, BTreeMap<MessageId, Timestamp>>,
+    bytes: usize,
+}
+
+impl Collects for Ids {
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Ids {
+    /// Takes ids; one that is there already keeps its latest timestamp.
+    pub(in crate::state) fn extend<'a>(
+        &mut self,
+        topic: &Topic,
+        ids: impl Iterator<Item = (&'a MessageId, Timestamp)>,
+    ) {
+        let known = self.topics.entry(topic.clone()).or_default();
+        for (id, at) in ids {
+            let id = short(id);
+            let length = id.0.len();
+            if let Some(noted) = known.get_mut(&id) {
+                *noted = at.max(*noted);
+            } else {
+                known.insert(id, at);
+                self.bytes += ENTRY_BYTES + length;
+            }
+        }
+    }
+
+    /// The ids of each topic, sorted.
+    pub(super) fn topics(&self) -> impl Iterator<Item = (&Topic, &BTreeMap<MessageId, Timestamp>)> {
+        self.topics.iter()
+    }
+}
+
+/// One id that is looked for.
+pub(in crate::state) struct Wanted<'a> {
+    pub(super) topic: &'a Topic,
+    pub(super) id: MessageId,
+    pub(super) hash: u64,
+    at: Timestamp,
+    buckets: Buckets,
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) fn new(topic: &'a Topic, id: &MessageId, at: Timestamp, buckets: Buckets) -> Self {
+        let id = if id.0.len() > ID_BYTES_MAX { short(id) } else { id.clone() };
+        Self { topic, hash: hash(&id), id, at, buckets }
+    }
+
+    /// Whether it is in there, noted within the window.
+    pub(in crate::state) fn is_in(&self, ids: &Ids) -> bool {
+        let noted = ids.topics.get(self.topic).and_then(|ids| ids.get(&self.id));
+        noted.is_some_and(|noted| self.remembers(*noted))
+    }
+
+    /// Whether `noted` is within the window.
+    pub(super) fn remembers(&self, noted: Timestamp) -> bool {
+        self.buckets.remembers(noted, self.at)
+    }
+}
+
+/// What filters know of an id. The same everywhere and for ever: filters are kept on disk.
+pub(super) fn hash(id: &MessageId) -> u64 {
+    xxh3_64(&id.0)
+}
+
+/// The id as it is kept, in memory of its own: what it came with may be part of a large buffer.
+fn short(id: &MessageId) -> MessageId {
+    MessageId(match id.0.len() {
+        0..=ID_BYTES_MAX => Bytes::copy_from_slice(&id.0),
+        _ => [b"sha256:", &Sha256::digest(&id.0)[..]].concat().into(),
+    })
+}

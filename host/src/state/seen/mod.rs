@@ -1,0 +1,285 @@
+//! The message ids of one task on disk: which ones were handled, of every consumed topic with dedup.
+//!
+//! ```text
+//!  a write to disk ──> one segment for each topic and bucket of time ──merge──> fewer, larger ones ──> expired, all at once
+//!
+//!  segment:  filter, in memory     is the id perhaps in it?            nearly always: no
+//!            blocks, on disk       sorted, about 4 KiB; one is read    the exact answer
+//! ```
+//!
+//! Keys of the tree (numbers big endian):
+//!
+//! ```text
+//!  00 "watermark"                     how far the changelog has been read
+//!  s <number u64>                     a segment, JSON: topic, bucket, oldest, newest, count
+//!  f <number u64>                     its filter
+//!  b <number u64> <first id in it>    a block of it, packed as in the changelog
+//! ```
+//!
+//! Blocks whose segment has no `s` are left over from a merge or an expiry that was cut off; they are removed after opening.
+
+mod ids;
+mod merge;
+mod segment;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use heddle_core::dedup::{Buckets, MessageId};
+use heddle_core::event::{Timestamp, Topic};
+
+pub(super) use self::ids::{Ids, Wanted};
+use self::merge::Merge;
+use self::segment::{Builder, Segment};
+use super::layers::Frozen;
+use super::tree::{self, WATERMARK, encode_watermark};
+use super::{Changes, StateError, StateStore};
+use crate::lock::lock;
+
+/// How many blocks are removed at once.
+const REMOVED_AT_ONCE: usize = 256;
+
+/// What is held of message ids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SeenStatus {
+    /// Ids on disk; one that is in several segments counts several times.
+    pub ids: u64,
+    /// Segments they are in.
+    pub segments: usize,
+    /// What the segments' blocks take, before the engine compresses them.
+    pub block_bytes: u64,
+    /// What their filters take in memory.
+    pub filter_bytes: usize,
+}
+
+/// The ids of one task on disk. Writes and maintenance are done by one thread at a time; lookups by any.
+pub(super) struct SeenTree {
+    tree: Arc<dyn StateStore>,
+    topics: BTreeMap<Topic, Buckets>,
+    now: fn() -> Timestamp,
+    held: Mutex<Held>,
+    /// The merge under way.
+    merge: Mutex<Option<Merge>>,
+}
+
+/// The segments of a topic, newest first. Shared with lookups under way.
+type Segments = Arc<Vec<Arc<Segment>>>;
+
+#[derive(Default)]
+struct Held {
+    segments: BTreeMap<Topic, Segments>,
+    /// The newest id that the last write brought, by topic: where the stream is now. Not the newest ever, so that a topic that is
+    /// read again from its beginning is remembered as well.
+    newest: BTreeMap<Topic, Timestamp>,
+    /// Segments that are none any more, whose blocks are still there.
+    gone: Vec<Gone>,
+    next: u64,
+}
+
+struct Gone {
+    number: u64,
+    /// Kept to see whether a lookup still reads it; `None` if it was gone when the tree was opened.
+    segment: Option<Arc<Segment>>,
+}
+
+impl SeenTree {
+    /// Reads what segments there are, with their filters.
+    pub(super) fn open(
+        tree: Arc<dyn StateStore>,
+        windows: &BTreeMap<Topic, Duration>,
+        now: fn() -> Timestamp,
+    ) -> Result<Self, StateError> {
+        let topics = windows.iter().map(|(topic, window)| (topic.clone(), Buckets::new(*window))).collect();
+        let (all, mut gone) = (segment::load(&*tree)?, vec![]);
+        let numbers = all.iter().map(|segment| segment.number).collect::<BTreeSet<_>>();
+        let blocks = segment::numbers_of_blocks(&*tree)?;
+        gone.extend(blocks.difference(&numbers).map(|&number| Gone { number, segment: None }));
+        let next = numbers.last().max(blocks.last()).map_or(0, |last| last + 1);
+        let mut segments = BTreeMap::<Topic, Vec<_>>::new();
+        for segment in all {
+            segments.entry(segment.topic.clone()).or_default().push(Arc::new(segment));
+        }
+        let segments = segments.into_iter().map(|(topic, segments)| (topic, newest_first(segments))).collect();
+        let held = Mutex::new(Held { segments, newest: BTreeMap::new(), gone, next });
+        Ok(Self { tree, topics, now, held, merge: Mutex::new(None) })
+    }
+
+    /// Prepares a lookup; `None` if the topic has no dedup.
+    pub(super) fn wanted<'a>(&self, topic: &'a Topic, id: &MessageId, at: Timestamp) -> Option<Wanted<'a>> {
+        self.topics.get(topic).map(|buckets| Wanted::new(topic, id, at, *buckets))
+    }
+
+    /// Whether the id is in one of the segments, noted within the window.
+    pub(super) fn seen(&self, wanted: &Wanted<'_>) -> Result<bool, StateError> {
+        let Some(segments) = lock(&self.held).segments.get(wanted.topic).cloned() else { return Ok(false) };
+        for segment in segments.iter().filter(|segment| wanted.remembers(segment.newest)) {
+            if segment.may_hold(wanted.hash)
+                && let Some(noted) = segment.find(&*self.tree, &wanted.id)?
+                && wanted.remembers(noted)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Writes ids as new segments, together with the watermark. Returns how many bytes it wrote.
+    pub(super) fn write(&self, frozen: &Frozen<Ids>) -> Result<usize, StateError> {
+        let mut changes: Changes = vec![(Bytes::from_static(WATERMARK), Some(encode_watermark(&frozen.watermark)))];
+        let (now, mut next) = ((self.now)(), lock(&self.held).next);
+        let (mut new, mut newest) = (vec![], vec![]);
+        for (topic, ids) in frozen.content.topics() {
+            let Some(buckets) = self.topics.get(topic) else { continue };
+            let mut by_bucket = BTreeMap::new();
+            for (id, at) in ids {
+                let at = buckets.bounded(*at, now);
+                by_bucket.entry(buckets.bucket(at)).or_insert_with(Vec::new).push((id, at));
+            }
+            newest.extend(ids.values().max().map(|at| (topic.clone(), *at)));
+            for (bucket, ids) in by_bucket {
+                let mut builder = Builder::new(next, topic.clone(), *buckets, bucket);
+                ids.into_iter().for_each(|(id, at)| builder.push(id.clone(), at));
+                let segment = builder.finish();
+                changes.extend(builder.take_blocks());
+                changes.extend(segment.entries());
+                new.push(Arc::new(segment));
+                next += 1;
+            }
+        }
+        changes.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let bytes = changes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
+        self.tree.apply(changes)?;
+        let mut held = lock(&self.held);
+        held.next = next;
+        held.newest.extend(newest);
+        held.replace(&[], &new);
+        Ok(bytes)
+    }
+
+    /// Does one piece of work; whether it did any.
+    pub(super) fn maintain(&self) -> Result<bool, StateError> {
+        Ok(self.remove_blocks()? || self.merge_on()? || self.expire()? || self.begin_merge())
+    }
+
+    /// Removes some blocks of segments that are gone and that no lookup reads any more.
+    fn remove_blocks(&self) -> Result<bool, StateError> {
+        // Nobody gets hold of a segment that is gone, so one that nobody else holds stays so.
+        let unread = |gone: &Gone| gone.segment.as_ref().is_none_or(|segment| Arc::strong_count(segment) == 1);
+        let Some(number) = lock(&self.held).gone.iter().find(|gone| unread(gone)).map(|gone| gone.number) else {
+            return Ok(false);
+        };
+        let blocks = segment::block_keys(&*self.tree, number, REMOVED_AT_ONCE)?;
+        let last = blocks.len() < REMOVED_AT_ONCE;
+        self.tree.apply(blocks.into_iter().map(|key| (key, None)).collect())?;
+        if last {
+            lock(&self.held).gone.retain(|gone| gone.number != number);
+        }
+        Ok(true)
+    }
+
+    /// Drops all segments whose ids are past their window, and those of topics that have no dedup any more.
+    fn expire(&self) -> Result<bool, StateError> {
+        let now = (self.now)();
+        let expired = {
+            let held = lock(&self.held);
+            let past = |segment: &&Arc<Segment>| match self.topics.get(&segment.topic) {
+                None => true,
+                // A record from the future must not make everything else look old.
+                Some(buckets) => {
+                    let newest = held.newest.get(&segment.topic);
+                    newest.is_some_and(|newest| !buckets.remembers(segment.newest, (*newest).min(now)))
+                }
+            };
+            held.segments.values().flat_map(|segments| segments.iter()).filter(past).cloned().collect::<Vec<_>>()
+        };
+        if !expired.is_empty() {
+            self.swap(&expired, None)?;
+        }
+        Ok(!expired.is_empty())
+    }
+
+    /// Begins a merge where there are too many segments.
+    fn begin_merge(&self) -> bool {
+        let mut held = lock(&self.held);
+        let Some((buckets, inputs)) = merge::plan(&self.topics, &held.segments) else { return false };
+        let number = held.next;
+        held.next += 1;
+        *lock(&self.merge) = Some(Merge::new(number, buckets, inputs));
+        true
+    }
+
+    /// Goes on with the merge under way.
+    fn merge_on(&self) -> Result<bool, StateError> {
+        let mut merge = lock(&self.merge);
+        let Some(running) = merge.as_mut() else { return Ok(false) };
+        let merged = running.advance(&*self.tree);
+        if matches!(merged, Ok(None)) {
+            return Ok(true);
+        }
+        // Finished or failed: what it wrote of a segment that never came to be has to go.
+        let Some(Merge { inputs, number, .. }) = mem::take(&mut *merge) else { return Ok(false) };
+        let done = merged.and_then(|merged| self.swap(&inputs, merged.map(Arc::new)));
+        if done.is_err() {
+            lock(&self.held).gone.push(Gone { number, segment: None });
+        }
+        done.map(|()| true)
+    }
+
+    /// Puts one segment, or none, in the place of others: on disk at once, then in memory.
+    fn swap(&self, old: &[Arc<Segment>], new: Option<Arc<Segment>>) -> Result<(), StateError> {
+        let removed = old.iter().flat_map(|segment| segment.keys()).map(|key| (key, None));
+        let added = new.iter().flat_map(|segment| segment.entries());
+        let mut changes = removed.chain(added).collect::<Changes>();
+        changes.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        self.tree.apply(changes)?;
+        lock(&self.held).replace(old, new.as_slice());
+        Ok(())
+    }
+
+    /// Forgets everything.
+    pub(super) fn wipe(&self) -> Result<(), StateError> {
+        *lock(&self.merge) = None;
+        {
+            // Numbers go on, so that a lookup under way does not find another segment's blocks.
+            let mut held = lock(&self.held);
+            *held = Held { next: held.next, ..Held::default() };
+        }
+        tree::wipe(&*self.tree)
+    }
+
+    /// What is held.
+    pub(super) fn status(&self) -> SeenStatus {
+        let held = lock(&self.held);
+        let segments = held.segments.values().flat_map(|segments| segments.iter());
+        segments.fold(SeenStatus::default(), |sum, segment| SeenStatus {
+            ids: sum.ids + segment.count,
+            segments: sum.segments + 1,
+            block_bytes: sum.block_bytes + segment.bytes,
+            filter_bytes: sum.filter_bytes + segment.filter_bytes(),
+        })
+    }
+}
+
+impl Held {
+    fn replace(&mut self, old: &[Arc<Segment>], new: &[Arc<Segment>]) {
+        let topics = old.iter().chain(new).map(|segment| segment.topic.clone()).collect::<BTreeSet<_>>();
+        for topic in topics {
+            let segments = self.segments.remove(&topic).unwrap_or_default();
+            let stay = segments.iter().filter(|segment| !old.iter().any(|gone| gone.number == segment.number)).cloned();
+            let all = stay.chain(new.iter().filter(|segment| segment.topic == topic).cloned()).collect::<Vec<_>>();
+            if !all.is_empty() {
+                self.segments.insert(topic, newest_first(all));
+            }
+        }
+        let gone = old.iter().map(|segment| Gone { number: segment.number, segment: Some(segment.clone()) });
+        self.gone.extend(gone);
+    }
+}
+
+fn newest_first(mut segments: Vec<Arc<Segment>>) -> Segments {
+    segments.sort_by_key(|segment| std::cmp::Reverse(segment.newest));
+    Arc::new(segments)
+}

@@ -1,0 +1,99 @@
+//! What all trees of tasks have in common: their names, and the watermark within.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use heddle_core::event::{Offset, Partition, Topic};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{StateError, StateStore, TREE_NAME_BYTES_MAX, Watermark};
+
+/// The key of the watermark. No other key of a tree begins with its first byte.
+pub(super) const WATERMARK: &[u8] = b"\0watermark";
+/// The version of the layout of trees.
+const LAYOUT: u32 = 1;
+/// What may not stand in a part of a tree's name, beside what is no ASCII.
+const ODD: &AsciiSet = &CONTROLS.add(b'/').add(b'%').add(b' ').add(b'\\');
+
+/// The name of the tree that holds the copy of one partition of a changelog: `<component>/<changelog>/<partition>`.
+#[must_use]
+pub fn tree_name(component: &str, changelog: &str, partition: Partition) -> String {
+    let [component, changelog] = [component, changelog].map(|part| utf8_percent_encode(part, ODD));
+    let name = format!("{component}/{changelog}/{partition}");
+    if name.len() <= TREE_NAME_BYTES_MAX {
+        return name;
+    }
+    // All ASCII by now, so it can be cut anywhere.
+    let mut short = name[..TREE_NAME_BYTES_MAX - 80].to_owned();
+    short.push('~');
+    for byte in Sha256::digest(&name) {
+        let _ = write!(short, "{byte:02x}");
+    }
+    let _ = write!(short, "/{partition}");
+    short
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredWatermark {
+    layout: u32,
+    topic_id: Option<String>,
+    offset: i64,
+}
+
+/// The watermark as it is stored.
+pub(super) fn encode_watermark(watermark: &Watermark) -> Bytes {
+    let stored = StoredWatermark { layout: LAYOUT, topic_id: watermark.topic_id.clone(), offset: watermark.offset.0 };
+    // Numbers and strings always become JSON.
+    serde_json::to_vec(&stored).unwrap_or_default().into()
+}
+
+/// The watermark of a tree. A tree without one, or of another layout, is emptied: nothing says what is in it.
+pub(super) fn open_watermark(tree: &dyn StateStore, changelog: &Topic) -> Result<Option<Watermark>, StateError> {
+    let stored = tree.get(WATERMARK)?;
+    let known = stored.as_ref().and_then(|stored| serde_json::from_slice::<StoredWatermark>(stored).ok());
+    if let Some(StoredWatermark { topic_id, offset, .. }) = known.filter(|stored| stored.layout == LAYOUT) {
+        return Ok(Some(Watermark { topic_id, offset: Offset(offset) }));
+    }
+    if stored.is_some() {
+        tracing::warn!(%changelog, "the copy of this changelog is of another version and is made anew");
+    }
+    wipe(tree)?;
+    Ok(None)
+}
+
+/// Empties a tree. If that is cut off, the next [`open_watermark`] does it again.
+pub(super) fn wipe(tree: &dyn StateStore) -> Result<(), StateError> {
+    tree.apply(vec![(Bytes::from_static(WATERMARK), None)])?;
+    tree.clear()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn odd_names_stay_apart() {
+        let long = "x".repeat(249);
+        let names = [
+            ("a", "b/c", 0),
+            ("a/b", "c", 0),
+            ("a%2Fb", "c", 0),
+            ("ä", "c", 0),
+            ("", "", 0),
+            ("a", &long, 0),
+            (&long, &long, 0),
+            (&long, &long, 1),
+            (&long, &long[1..], 10),
+            (&long[1..], &long, 10),
+        ];
+        let names =
+            names.map(|(component, changelog, partition)| tree_name(component, changelog, Partition(partition)));
+        assert!(names.iter().all(|name| name.len() <= TREE_NAME_BYTES_MAX && name.is_ascii()), "{names:?}");
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+        assert_eq!(tree_name("shop.stock", "shop.stock.levels", Partition(3)), "shop.stock/shop.stock.levels/3");
+    }
+}
