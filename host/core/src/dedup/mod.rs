@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-pub use self::packed::{NoSegment, find, pack, unpack};
+pub use self::packed::{NoSegment, SEGMENT_BYTES_MAX, find, pack, segments, unpack};
 pub use self::tiers::{Buckets, SEGMENTS_MAX, merge_plan};
 
 use crate::event::{Timestamp, Topic};

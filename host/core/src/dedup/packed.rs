@@ -1,5 +1,7 @@
 //! The bytes of a segment: ids in ascending order, each with its timestamp.
 
+use std::collections::BTreeMap;
+
 use bytes::{Buf, BufMut as _, Bytes};
 use thiserror::Error;
 
@@ -151,7 +153,6 @@ fn get_varint(bytes: &mut impl Buf) -> Result<u64, NoSegment> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use proptest::collection::{btree_map, vec};
     use proptest::prelude::*;
