@@ -97,6 +97,7 @@ impl Worker<'_> {
                 Polled::Records(records) => self.work(records)?,
                 Polled::Assigned(partitions) => {
                     tracing::info!(component = %self.task.component, ?partitions, "assigned");
+                    self.member.resume(&partitions)?;
                     self.progress.assigned();
                     Worked::Done
                 }
@@ -197,7 +198,7 @@ impl Worker<'_> {
         let started = Instant::now();
         let batch = std::mem::take(&mut self.batch).seal();
         match self.member.commit(batch.positions()) {
-            Ok(()) => {
+            Ok(_) => {
                 self.progress.committed(&batch.confirmed(BTreeMap::new()), started.elapsed());
                 self.handler.refused = None;
                 Ok(Worked::Done)
