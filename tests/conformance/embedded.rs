@@ -38,6 +38,10 @@ impl Harness for Embedded {
         opened
     }
 
+    fn writes_early(&self) -> bool {
+        false
+    }
+
     fn fresh_name(&self, base: &str) -> String {
         base.to_owned()
     }

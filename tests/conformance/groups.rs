@@ -165,3 +165,63 @@ fn work(log: &dyn Log, options: &MemberOptions, output: &str, done: &AtomicUsize
         }
     }
 }
+
+/// A task has one partition number of every topic, so no member may ever have a number of one topic only.
+pub(crate) fn a_member_has_the_same_numbers_of_all_topics(harness: &dyn Harness) {
+    const EACH: usize = 40;
+    let log = harness.log();
+    let inputs = [topic(harness, "left", 4), topic(harness, "right", 4)];
+    let output = topic(harness, "output", 1);
+    let group = harness.fresh_name("group");
+    let join = |name: &str| Client::join(&*log, &options(&group, &[&inputs[0], &inputs[1]], &harness.fresh_name(name)));
+    let mut written = 0;
+    let mut write = || {
+        let records = |input: &String| -> Vec<_> {
+            (written..written + EACH).map(|n| record_at(input, (n % 4) as i32, &format!("{input}/{n:04}"))).collect()
+        };
+        log.append(&inputs.iter().flat_map(records).collect::<Vec<_>>()).unwrap();
+        written += EACH;
+        written
+    };
+    let mut clients = vec![join("first")];
+    // Joining and leaving, the oldest member too; everybody works meanwhile.
+    for change in [Some("second"), Some("third"), None, Some("fourth"), None, None] {
+        match change {
+            Some(name) => clients.push(join(name)),
+            None => clients.remove(0).member.leave().unwrap(),
+        }
+        let all = write() * 2;
+        let until = Instant::now() + WAIT;
+        loop {
+            assert!(Instant::now() < until, "{:?}", clients.iter().map(|client| &client.assigned).collect::<Vec<_>>());
+            for client in &mut clients {
+                match client.poll(Duration::from_millis(20)) {
+                    Polled::Records(records) if !records.is_empty() => process(client, &records, &output),
+                    Polled::Revoking(sources) | Polled::Lost(sources) => client.member.release(&sources).unwrap(),
+                    Polled::Records(_) | Polled::Assigned(_) => {}
+                }
+                let of = |input: &String| -> Vec<_> {
+                    let held = client.assigned.iter().filter(|source| *source.topic == **input);
+                    held.map(|source| source.partition.0).collect()
+                };
+                assert_eq!(of(&inputs[0]), of(&inputs[1]));
+            }
+            let shared_out = clients.iter().all(|client| !client.assigned.is_empty())
+                && clients.iter().map(|client| client.assigned.len()).sum::<usize>() == 8;
+            if shared_out && done(&*log, &group, &inputs) == all {
+                break;
+            }
+        }
+    }
+    let mut expected: Vec<_> =
+        inputs.iter().flat_map(|input| (0..written).map(move |n| format!("{input}/{n:04}"))).collect();
+    expected.sort();
+    assert_eq!(texts(&contents(&*log, &output)), expected);
+}
+
+/// How many records the group has behind it.
+fn done(log: &dyn Log, group: &str, inputs: &[String]) -> usize {
+    let all: Vec<_> = inputs.iter().flat_map(|input| partitions(log, input)).collect();
+    let positions = log.committed(group, &all).unwrap();
+    positions.values().map(|position| usize::try_from(position.0).unwrap()).sum()
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use heddle::log::{Log, Member, MemberOptions, Polled, Start, TopicSpec};
+use heddle::log::{Log, Member, MemberOptions, Polled, Reader, Start, TopicSpec, Watermarks};
 use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, TopicPartition};
 
 /// How long a case waits for something that must happen.
@@ -22,6 +22,9 @@ pub(crate) trait Harness {
     /// The log as a process sees it that starts again on the same data. The case has dropped all else that it had
     /// from the log.
     fn reopen(&self) -> Arc<dyn Log>;
+
+    /// Whether what a transaction writes is in the log before it is committed.
+    fn writes_early(&self) -> bool;
 
     /// A name for a topic, a group or a transactional id that no other case uses.
     fn fresh_name(&self, base: &str) -> String;
@@ -139,7 +142,7 @@ impl Client {
         client
     }
 
-    /// Polls once; keeps `assigned` up to date, releases nothing.
+    /// Polls once; keeps `assigned` up to date, reads what is assigned, releases nothing.
     pub(crate) fn poll(&mut self, timeout: Duration) -> Polled {
         let polled = self.member.poll(timeout).unwrap();
         match &polled {
@@ -147,6 +150,7 @@ impl Client {
                 for source in sources {
                     assert!(self.assigned.insert(source.clone()), "{source} was assigned twice");
                 }
+                self.member.resume(sources).unwrap();
             }
             Polled::Revoking(sources) | Polled::Lost(sources) => {
                 for source in sources {
@@ -184,6 +188,25 @@ impl Client {
             }
         }
     }
+}
+
+/// What a copy of these partitions holds that is made now: read up to the end.
+pub(crate) fn copy(log: &dyn Log, topic: &str) -> Vec<Record> {
+    let ends = log.watermarks(topic).unwrap();
+    let from: Vec<_> = partitions(log, topic).into_iter().map(|source| (source, Start::Beginning)).collect();
+    let mut reader = log.reader(&from).unwrap();
+    let (mut records, until) = (Vec::new(), Instant::now() + WAIT);
+    while !reached(&*reader, topic, &ends) {
+        assert!(Instant::now() < until, "{topic}: {:?} of {ends:?}", reader.positions().unwrap());
+        records.extend(reader.poll(Duration::from_millis(100)).unwrap());
+    }
+    records
+}
+
+/// Whether a reader has come to the ends of all partitions.
+pub(crate) fn reached(reader: &dyn Reader, topic: &str, ends: &[Watermarks]) -> bool {
+    let positions = reader.positions().unwrap();
+    ends.iter().all(|mark| positions[&TopicPartition::new(topic, mark.partition.0)] >= mark.end)
 }
 
 /// The positions after these records.

@@ -38,6 +38,10 @@ impl Harness for Kafka {
         connect()
     }
 
+    fn writes_early(&self) -> bool {
+        true
+    }
+
     fn fresh_name(&self, base: &str) -> String {
         format!("{base}-{}", self.case)
     }

@@ -39,12 +39,25 @@ macro_rules! conformance {
                 reading_starts_where_it_is_told
                 a_waiting_poll_ends_when_records_come
                 watermarks_and_positions_are_told
+                a_topic_made_anew_is_another
+                a_deleted_topic_takes_all_with_it
                 everything_is_there_after_a_restart;
             groups:
                 a_new_group_starts_where_it_is_told
                 a_second_member_shares_and_gives_back
                 a_leaving_group_resumes_at_its_positions
-                members_on_threads_lose_nothing_and_double_nothing;
+                members_on_threads_lose_nothing_and_double_nothing
+                a_member_has_the_same_numbers_of_all_topics;
+            state:
+                a_commit_tells_where_it_ends
+                a_transaction_ends_before_what_others_wrote
+                what_was_aborted_does_not_count_as_an_end
+                what_is_assigned_waits_to_be_read
+                pausing_holds_back_what_was_fetched
+                a_paused_partition_goes_back_to_its_position
+                a_member_that_reads_nothing_is_still_a_member
+                an_open_transaction_lies_before_the_end
+                positions_pass_what_was_aborted;
         }
     };
 }
@@ -53,6 +66,7 @@ pub(crate) use conformance;
 mod groups;
 mod harness;
 mod records;
+mod state;
 mod topics;
 mod transactions;
 

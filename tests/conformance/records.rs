@@ -17,7 +17,11 @@ pub(crate) fn order_is_kept_in_each_partition(harness: &dyn Harness) {
             let value = format!("{:04}", transaction * 30 + number);
             member.send(record_at(&output, number % 3, &value)).unwrap();
         }
-        if transaction % 4 == 3 { member.abort().unwrap() } else { member.commit(&[]).unwrap() }
+        if transaction % 4 == 3 {
+            member.abort().unwrap();
+        } else {
+            member.commit(&[]).unwrap();
+        }
     }
     let records = contents(&*log, &output);
     for source in partitions(&*log, &output) {

@@ -97,8 +97,9 @@ pub(crate) fn watermarks_and_positions_are_told(harness: &dyn Harness) {
     let places = log.append(&[0, 1, 1].map(|partition| record_at(&topic, partition, "in"))).unwrap();
     let at = |partition: usize, offset: i64| (all[partition].clone(), Offset(offset));
     assert_eq!(places, [at(0, 0), at(1, 0), at(1, 1)]);
-    let bounds: Vec<_> = log.watermarks(&topic).unwrap().iter().map(|mark| (mark.low.0, mark.high.0)).collect();
-    assert_eq!(bounds, [(0, 1), (0, 2)]);
+    let marks = log.watermarks(&topic).unwrap();
+    let bounds: Vec<_> = marks.iter().map(|mark| (mark.low.0, mark.high.0, mark.end.0)).collect();
+    assert_eq!(bounds, [(0, 1, 1), (0, 2, 2)]);
 
     assert!(log.committed(&group, &all).unwrap().is_empty());
     let mut client = Client::join(&*log, &options(&group, &[&topic], &harness.fresh_name("worker")));
@@ -139,4 +140,44 @@ pub(crate) fn everything_is_there_after_a_restart(harness: &dyn Harness) {
     let expected: Vec<_> = (0..100).map(|number| format!("{number:02}")).collect();
     assert_eq!(texts(&done), expected);
     assert_eq!(texts(&contents(&*log, &output)), expected);
+}
+
+pub(crate) fn a_topic_made_anew_is_another(harness: &dyn Harness) {
+    let log = harness.log();
+    let (name, other) = (topic(harness, "topic", 2), topic(harness, "other", 2));
+    let first = log.topic_id(&name).unwrap().expect("this log can tell");
+    assert_ne!(log.topic_id(&other).unwrap().unwrap(), first);
+    drop(log);
+    let log = harness.reopen();
+    assert_eq!(log.topic_id(&name).unwrap().as_ref(), Some(&first));
+    log.delete_topic(&name).unwrap();
+    let failed = log.topic_id(&name).unwrap_err();
+    assert!(matches!(&failed, LogError::UnknownTopic(topic) if *topic == name), "{failed}");
+    log.create_topic(&spec(&name, 2)).unwrap();
+    assert_ne!(log.topic_id(&name).unwrap().unwrap(), first);
+}
+
+pub(crate) fn a_deleted_topic_takes_all_with_it(harness: &dyn Harness) {
+    let log = harness.log();
+    let (name, other) = (topic(harness, "topic", 1), topic(harness, "other", 1));
+    let options = options(&harness.fresh_name("group"), &[&name], &harness.fresh_name("worker"));
+    log.append(&[record(&name, "key", "old"), record(&other, "key", "stays")]).unwrap();
+    let mut client = Client::join(&*log, &options);
+    client.take(1);
+    client.member.commit(&[(TopicPartition::new(name.as_str(), 0), Offset(1))]).unwrap();
+    client.member.leave().unwrap();
+    log.delete_topic(&name).unwrap();
+    let failed = log.delete_topic(&name).unwrap_err();
+    assert!(matches!(&failed, LogError::UnknownTopic(topic) if *topic == name), "{failed}");
+    assert!(log.topics().unwrap().iter().all(|info| info.name != name));
+    drop(log);
+
+    let log = harness.reopen();
+    log.create_topic(&spec(&name, 1)).unwrap();
+    let mark = log.watermarks(&name).unwrap()[0];
+    assert_eq!((mark.low, mark.high, mark.end), (Offset(0), Offset(0), Offset(0)));
+    // A group that was there does not start behind what is new.
+    log.append(&[record(&name, "key", "new")]).unwrap();
+    assert_eq!(texts(&Client::join(&*log, &options).take(1)), ["new"]);
+    assert_eq!(texts(&contents(&*log, &other)), ["stays"]);
 }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, TopicPartition};
 use serde::{Deserialize, Serialize};
 
-use crate::log::{Log, LogError, Member, MemberOptions, Reader, Start, TopicInfo, TopicSpec, Watermarks};
+use crate::log::{Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks};
 use crate::registry::{Registry, RegistryError, SchemaId, Version};
 
 /// How long a call may take beyond what it is asked to wait.
@@ -29,6 +29,8 @@ const RECORDS_MAX: usize = 1_000;
 pub(super) enum Call {
     Topics,
     Create { name: String, partitions: i32, options: BTreeMap<String, String> },
+    Delete { topic: String },
+    TopicId { topic: String },
     Watermarks { topic: String },
     Committed { group: String, partitions: Vec<(String, i32)> },
     Append { records: Vec<Wire> },
@@ -42,7 +44,8 @@ pub(super) enum Call {
 pub(super) enum Answer {
     Topics(Vec<(String, i32)>),
     Done,
-    Watermarks(Vec<(i32, i64, i64)>),
+    TopicId(Option<String>),
+    Watermarks(Vec<(i32, i64, i64, i64)>),
     Positions(Vec<(String, i32, i64)>),
     Records { records: Vec<Wire>, positions: Vec<(String, i32, i64)> },
     Schema(Option<String>),
@@ -171,8 +174,13 @@ fn answer_of_log(log: &dyn Log, call: Call) -> Result<Answer, LogError> {
             log.create_topic(&TopicSpec { name, partitions, replication: None, options })?;
             Answer::Done
         }
+        Call::Delete { topic } => {
+            log.delete_topic(&topic)?;
+            Answer::Done
+        }
+        Call::TopicId { topic } => Answer::TopicId(log.topic_id(&topic)?.map(|id| id.0)),
         Call::Watermarks { topic } => {
-            let bounds = log.watermarks(&topic)?.into_iter().map(|b| (b.partition.0, b.low.0, b.high.0));
+            let bounds = log.watermarks(&topic)?.into_iter().map(|b| (b.partition.0, b.low.0, b.high.0, b.end.0));
             Answer::Watermarks(bounds.collect())
         }
         Call::Committed { group, partitions } => {
@@ -263,14 +271,24 @@ impl Log for Remote {
         self.call(&Call::Create { name, partitions: spec.partitions, options }).map(|_| ())
     }
 
+    fn delete_topic(&self, topic: &str) -> Result<(), LogError> {
+        self.call(&Call::Delete { topic: topic.to_owned() }).map(|_| ())
+    }
+
+    fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, LogError> {
+        let Answer::TopicId(id) = self.call(&Call::TopicId { topic: topic.to_owned() })? else { return odd() };
+        Ok(id.map(TopicId))
+    }
+
     fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError> {
         let Answer::Watermarks(bounds) = self.call(&Call::Watermarks { topic: topic.to_owned() })? else {
             return odd();
         };
-        let bounds = bounds.into_iter().map(|(partition, low, high)| Watermarks {
+        let bounds = bounds.into_iter().map(|(partition, low, high, end)| Watermarks {
             partition: Partition(partition),
             low: Offset(low),
             high: Offset(high),
+            end: Offset(end),
         });
         Ok(bounds.collect())
     }

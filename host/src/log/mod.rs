@@ -26,8 +26,14 @@ pub trait Log: Send + Sync {
     /// Creates a topic. Fails with [`LogError::TopicExists`] if it is there already.
     fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError>;
 
-    /// The first offset still held and the offset that the next committed record will have ("high watermark"; under a
-    /// transaction still open, the first offset it wrote), of every partition of `topic`.
+    /// Removes a topic with all that it holds, and the positions of groups in it; it is gone when this returns. The embedded log refuses it
+    /// while a member consumes the topic.
+    fn delete_topic(&self, topic: &str) -> Result<(), LogError>;
+
+    /// Tells a topic from another one of the same name that was deleted before or comes after. `None`: the log cannot tell.
+    fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, LogError>;
+
+    /// The bounds of every partition of `topic`, as of now.
     fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError>;
 
     /// The committed positions of `group` in the given partitions; absent where nothing was committed.
@@ -61,20 +67,31 @@ pub trait Member: Send {
     /// Waits up to `timeout` for something to happen. An empty answer means that nothing did.
     ///
     /// Never hands out a rebalance in the middle: after [`Polled::Revoking`] no record of those partitions comes any more, and the
-    /// group waits until [`release`](Member::release) is called.
+    /// group waits until [`release`](Member::release) is called. Hands out nothing of partitions that are paused, and keeps the membership
+    /// alive meanwhile.
     fn poll(&mut self, timeout: Duration) -> Result<Polled, LogError>;
 
     /// Adds a record to the open transaction. Does not wait for the log; a failure may surface at commit.
     fn send(&mut self, record: NewRecord) -> Result<(), LogError>;
 
     /// Commits what was sent together with the positions at which the group goes on. After `Ok` both are durable and visible.
-    fn commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError>;
+    ///
+    /// Tells where the transaction ends in each partition that it named itself: see [`Ends`].
+    fn commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<Ends, LogError>;
 
     /// Drops what was sent since the last commit. The member's read position is not moved: see [`rewind`](Member::rewind).
     fn abort(&mut self) -> Result<(), LogError>;
 
     /// Goes back to the committed positions of the assigned partitions (or where `start` says, if nothing is committed): used after an abort.
+    /// Those that are paused stay paused.
     fn rewind(&mut self) -> Result<(), LogError>;
+
+    /// Holds back the records of these partitions, also those that are fetched already, until [`resume`](Member::resume). Nothing is lost.
+    /// Partitions that are not assigned (any more) are passed over: they were just revoked.
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError>;
+
+    /// Hands out the records of these partitions (again), from where reading stopped. Partitions that are not assigned are passed over.
+    fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError>;
 
     /// Ends a revocation that [`poll`](Member::poll) announced; call after committing or aborting what those partitions contributed.
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError>;
@@ -83,12 +100,20 @@ pub trait Member: Send {
     fn leave(self: Box<Self>) -> Result<(), LogError>;
 }
 
+/// Where a transaction ends: for every partition to which it sent records by number (`NewRecord.partition`), the offset after the last of
+/// them. A copy of the partition that has these records too is complete up to there, so it is exact: never beyond the transaction's own
+/// records, never before the last one.
+pub type Ends = BTreeMap<TopicPartition, Offset>;
+
 /// What [`Member::poll`] found.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Polled {
     /// Records, in order within each partition; may be empty.
     Records(Vec<Record>),
-    /// These partitions were added; reading starts at the committed position.
+    /// These partitions were added, paused: [`resume`](Member::resume) begins to read at the committed position.
+    ///
+    /// The positions were fixed before this is returned, and nobody else can move them any more: what the earlier owner committed together with
+    /// them is in the log, below every [`Watermarks::end`] that is asked for from now on.
     Assigned(Vec<TopicPartition>),
     /// These partitions are about to go to another member: finish their work, then [`Member::release`].
     Revoking(Vec<TopicPartition>),
@@ -101,7 +126,8 @@ pub enum Polled {
 pub struct MemberOptions {
     /// The consumer group.
     pub group: String,
-    /// The topics consumed. All of them must exist.
+    /// The topics consumed. All of them must exist. A member has the same partition numbers of all of them, if they have equally many
+    /// partitions and all members of the group consume the same.
     pub topics: Vec<Topic>,
     /// Identifies the producer across restarts: a second one with the same id fences the first.
     pub transactional_id: String,
@@ -129,7 +155,8 @@ pub trait Reader: Send {
     /// Waits up to `timeout` for committed records. An empty answer means that there are none now.
     fn poll(&mut self, timeout: Duration) -> Result<Vec<Record>, LogError>;
 
-    /// The position after the last record handed out (or skipped as aborted), per partition: where reading would go on.
+    /// The position after the last record handed out, per partition: where reading would go on. [`poll`](Reader::poll) moves it past aborted
+    /// records and the marks that end transactions too, so it reaches the end of a partition in which nothing is undecided.
     fn positions(&self) -> Result<BTreeMap<TopicPartition, Offset>, LogError>;
 }
 
@@ -155,15 +182,24 @@ pub struct TopicInfo {
     pub partitions: i32,
 }
 
-/// The bounds of one partition.
+/// What tells a topic from others of the same name, in the log's own spelling.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TopicId(pub String);
+
+/// The bounds of one partition: `low <= high <= end`.
+///
+/// To read all that was written so far, committed records only: ask for `end`, then read until the position has reached it. It does so
+/// when every transaction that wrote below is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watermarks {
     /// The partition.
     pub partition: Partition,
     /// The first offset still held.
     pub low: Offset,
-    /// The offset after the last committed record.
+    /// The offset below which every transaction is decided, and after the last record there ("last stable offset").
     pub high: Offset,
+    /// The offset after the last record written, decided or not.
+    pub end: Offset,
 }
 
 /// What a log can fail with, named by remedy.

@@ -75,6 +75,11 @@ impl Group {
         self.members.iter().find(|(_, seat)| seat.instance.as_deref() == Some(instance)).map(|(id, _)| *id)
     }
 
+    /// Whether a member consumes this topic.
+    pub(super) fn consumes(&self, topic: &str) -> bool {
+        self.members.values().any(|seat| seat.topics.contains_key(topic))
+    }
+
     /// Removes a member; what it had is free at once.
     pub(super) fn leave(&mut self, id: MemberId) {
         let Some(seat) = self.members.remove(&id) else { return };

@@ -53,6 +53,14 @@ struct Compacted {
     due: Option<i64>,
 }
 
+impl Upkeep {
+    /// Forgets a partition that is gone.
+    pub(super) fn forget(&mut self, partition: PartitionId) {
+        self.sizes.remove(&partition);
+        self.compacted.remove(&partition);
+    }
+}
+
 impl Shared {
     /// One round over all topics.
     pub(super) fn maintain(&self, now: Timestamp) -> Result<Maintained, LogError> {

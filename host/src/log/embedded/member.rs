@@ -14,7 +14,7 @@ use super::shared::{Seated, Shared};
 use super::store::PartitionId;
 use super::topic::TopicMeta;
 use crate::lock::lock;
-use crate::log::{LogError, Member, MemberOptions, Polled};
+use crate::log::{Ends, LogError, Member, MemberOptions, Polled};
 
 /// A member of a group of an embedded log. Dropped, it leaves the group, and its open transaction never was.
 pub(super) struct EmbeddedMember {
@@ -25,7 +25,9 @@ pub(super) struct EmbeddedMember {
     fenced: Arc<AtomicBool>,
     cursors: Cursors,
     outgoing: Outgoing,
-    /// Topics never change and never go, so each is looked up once.
+    /// The partitions that `outgoing` has records for by number, and how many of its records go there up to the last of them.
+    numbered: HashMap<PartitionId, (TopicPartition, i64)>,
+    /// Topics never change, so each is looked up once. One that was deleted is noticed at the commit, and forgotten at the abort.
     topics: HashMap<Topic, Arc<TopicMeta>>,
 }
 
@@ -75,6 +77,7 @@ impl EmbeddedMember {
             fenced,
             cursors: Cursors::default(),
             outgoing: Outgoing::default(),
+            numbered: HashMap::new(),
             topics: HashMap::new(),
         })
     }
@@ -87,7 +90,7 @@ impl EmbeddedMember {
                 Some(position) => position,
                 None => resolve(&self.shared, partition, self.options.start),
             };
-            self.cursors.add([Cursor::new(source.clone(), partition, position)]);
+            self.cursors.add([Cursor::new(source.clone(), partition, position).paused()]);
         }
         Ok(())
     }
@@ -122,16 +125,21 @@ impl Member for EmbeddedMember {
         if !self.topics.contains_key(&record.topic) {
             self.topics.insert(record.topic.clone(), self.shared.topic(&record.topic)?);
         }
-        match self.topics.get(&record.topic) {
-            Some(topic) => self.outgoing.add(topic, &record).map(|_| ()),
-            None => Err(LogError::UnknownTopic(record.topic.to_string())),
+        let Some(topic) = self.topics.get(&record.topic) else {
+            return Err(LogError::UnknownTopic(record.topic.to_string()));
+        };
+        let (partition, place) = self.outgoing.add(topic, &record)?;
+        if record.partition.is_some() {
+            let source = || TopicPartition::new(topic.name.clone(), partition.partition);
+            self.numbered.entry(partition).or_insert_with(|| (source(), 0)).1 = place + 1;
         }
+        Ok(())
     }
 
-    fn commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
-        let outgoing = std::mem::take(&mut self.outgoing);
+    fn commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<Ends, LogError> {
+        let (outgoing, numbered) = (std::mem::take(&mut self.outgoing), std::mem::take(&mut self.numbered));
         if outgoing.is_empty() && positions.is_empty() {
-            return alive(&self.fenced, &self.options);
+            return alive(&self.fenced, &self.options).map(|()| Ends::new());
         }
         let mut by_partition = Vec::with_capacity(positions.len());
         for (source, position) in positions {
@@ -148,11 +156,17 @@ impl Member for EmbeddedMember {
             }
             Ok(())
         };
-        self.shared.write(outgoing, Some((&self.options.group, by_partition)), guard).map(|_| ())
+        let bases = self.shared.write(outgoing, Some((&self.options.group, by_partition)), guard)?;
+        let end = |(partition, (source, records)): (PartitionId, (TopicPartition, i64))| {
+            bases.get(&partition).map(|base| (source, Offset(base.0 + records)))
+        };
+        Ok(numbered.into_iter().filter_map(end).collect())
     }
 
     fn abort(&mut self) -> Result<(), LogError> {
         self.outgoing = Outgoing::default();
+        self.numbered.clear();
+        self.topics.clear();
         alive(&self.fenced, &self.options)
     }
 
@@ -164,6 +178,16 @@ impl Member for EmbeddedMember {
             cursor.seek(committed.unwrap_or(cursor.began));
         }
         Ok(())
+    }
+
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        self.cursors.pause(partitions, true);
+        alive(&self.fenced, &self.options)
+    }
+
+    fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        self.cursors.pause(partitions, false);
+        alive(&self.fenced, &self.options)
     }
 
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {

@@ -6,12 +6,14 @@
 //!  member   a group's member, its transaction   topic    names, options, which partition
 //!  reader   positions, waiting, decoding        outgoing records of a transaction, encoded
 //!  shared   the order of a commit               batch_format   the bytes of a batch
-//!  maintain retention, compaction               store    the only place that knows sled
+//!  catalog  topics come and go                  store    the only place that knows sled
+//!  maintain retention, compaction
 //! ```
 //!
 //! What a transaction wrote is stored at its commit and not before, so nothing has to be undone after a crash.
 
 mod batch_format;
+mod catalog;
 mod group;
 mod maintain;
 mod member;
@@ -25,7 +27,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use heddle_core::event::{NewRecord, Offset, Partition, Timestamp, Topic, TopicPartition};
+use heddle_core::event::{NewRecord, Offset, Timestamp, Topic, TopicPartition};
 
 pub use self::maintain::Maintained;
 use self::member::EmbeddedMember;
@@ -34,7 +36,7 @@ use self::reader::EmbeddedReader;
 use self::shared::Shared;
 use self::topic::TopicMeta;
 use crate::lock::lock;
-use crate::log::{Log, LogError, Member, MemberOptions, Reader, Start, TopicInfo, TopicSpec, Watermarks};
+use crate::log::{Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks};
 
 /// How to open an embedded log.
 #[derive(Debug, Clone)]
@@ -85,6 +87,14 @@ impl Log for EmbeddedLog {
         self.0.create_topic(spec)
     }
 
+    fn delete_topic(&self, topic: &str) -> Result<(), LogError> {
+        self.0.delete_topic(topic)
+    }
+
+    fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, LogError> {
+        Ok(Some(TopicId(self.0.topic(topic)?.identity.clone())))
+    }
+
     fn upkeep(&self, now: Timestamp) -> Result<(), LogError> {
         let done = self.maintain(now)?;
         tracing::debug!(batches = done.batches_dropped, records = done.records_removed, "upkeep of the embedded log");
@@ -93,11 +103,7 @@ impl Log for EmbeddedLog {
 
     fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError> {
         let topic = self.0.topic(topic)?;
-        let marks = (0..topic.partitions).map(Partition).map(|partition| {
-            let bounds = self.0.bounds(topic.partition(partition));
-            Watermarks { partition, low: bounds.low, high: bounds.high }
-        });
-        Ok(marks.collect())
+        Ok(self.0.watermarks(&topic))
     }
 
     fn committed(

@@ -46,12 +46,19 @@ pub(super) struct Cursor {
     pub(super) began: Offset,
     /// The batch being read, and its base offset.
     open: Option<(Offset, BatchReader)>,
+    /// Nothing is read for now.
+    paused: bool,
 }
 
 impl Cursor {
     /// Reads `source` from `position`.
     pub(super) fn new(source: TopicPartition, partition: PartitionId, position: Offset) -> Self {
-        Self { partition, source, position, began: position, open: None }
+        Self { partition, source, position, began: position, open: None, paused: false }
+    }
+
+    /// The same, but nothing is read before it is told to.
+    pub(super) fn paused(self) -> Self {
+        Self { paused: true, ..self }
     }
 
     /// Which partition this is.
@@ -127,6 +134,13 @@ impl Cursors {
         self.cursors.retain(|cursor| !sources.contains(&cursor.source));
     }
 
+    /// Stops reading partitions for a while, or goes on; passes over those that are not here.
+    pub(super) fn pause(&mut self, sources: &[TopicPartition], paused: bool) {
+        for cursor in self.cursors.iter_mut().filter(|cursor| sources.contains(&cursor.source)) {
+            cursor.paused = paused;
+        }
+    }
+
     /// All of them.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Cursor> {
         self.cursors.iter_mut()
@@ -171,6 +185,9 @@ impl Cursors {
         let mut ready = Vec::new();
         for at in (0..count).map(|step| (self.turn + step) % count) {
             let cursor = &mut self.cursors[at];
+            if cursor.paused {
+                continue;
+            }
             let Some(bounds) = state.bounds.get(&cursor.partition) else { continue };
             if cursor.position < bounds.low {
                 cursor.seek(bounds.low);

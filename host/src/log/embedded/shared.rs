@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Readers see nothing beyond the high watermarks, so nothing is visible before it is durable. Only committed data is
-//! ever stored, so there is nothing aborted to skip. Locks are taken in the order `order`, `state`; neither is held
-//! during the flush of a commit.
+//! ever stored, so there is nothing aborted to skip. Locks are taken in the order `upkeep`, `order`, `state`; the last
+//! two are not held during the flush of a commit.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
@@ -17,13 +17,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use heddle_core::event::{Offset, Topic, TopicPartition};
 
 use super::batch_format::header_of;
+use super::catalog;
 use super::group::{Group, MemberId};
 use super::maintain::Upkeep;
 use super::outgoing::Outgoing;
-use super::store::{PartitionId, Store, StoredTopic, Write, unreadable};
-use super::topic::{self, TopicMeta};
+use super::store::{PartitionId, Store, Write, unreadable};
+use super::topic::TopicMeta;
 use crate::lock::lock;
-use crate::log::{LogError, TopicSpec};
+use crate::log::{LogError, Watermarks};
 
 /// One open embedded log.
 pub(super) struct Shared {
@@ -42,7 +43,7 @@ pub(super) struct Shared {
 /// Where the next batches go.
 #[derive(Default)]
 pub(super) struct Order {
-    next: HashMap<PartitionId, Offset>,
+    pub(super) next: HashMap<PartitionId, Offset>,
     /// How many writes were applied.
     applied: u64,
     /// Those that are not visible yet, with the ends that they lead to.
@@ -61,6 +62,8 @@ struct Durable {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) topics: BTreeMap<Topic, Arc<TopicMeta>>,
+    /// The number of the next topic. Not that of one that was deleted: who still holds its number must not meet another topic.
+    pub(super) topics_ever: u32,
     pub(super) bounds: HashMap<PartitionId, Bounds>,
     pub(super) groups: HashMap<String, Group>,
     pub(super) members: HashMap<MemberId, Seated>,
@@ -90,7 +93,8 @@ impl Shared {
     pub(super) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, LogError> {
         let store = Store::open(folder, cache_bytes)?;
         let (mut state, mut order) = (State::default(), Order::default());
-        for (name, stored) in store.topics()? {
+        for (name, stored) in catalog::identified(&store)? {
+            state.topics_ever = state.topics_ever.max(stored.id + 1);
             let topic = TopicMeta::new(&name, &stored)?;
             for (_, partition) in topic.all() {
                 let low = store.low(partition)?.unwrap_or(Offset(0));
@@ -123,32 +127,6 @@ impl Shared {
         lock(&self.order)
     }
 
-    /// Adds a topic, durable when this returns.
-    pub(super) fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
-        topic::check(spec)?;
-        self.healthy()?;
-        let mut order = self.hold_commits();
-        let id = {
-            let state = lock(&self.state);
-            if state.topics.contains_key(spec.name.as_str()) {
-                return Err(LogError::TopicExists(spec.name.clone()));
-            }
-            state.topics.values().map(|topic| topic.id + 1).max().unwrap_or(0)
-        };
-        let stored = StoredTopic { id, partitions: spec.partitions, options: spec.options.clone() };
-        let topic = TopicMeta::new(&spec.name, &stored)?;
-        let mut write = Write::default();
-        write.topic(&spec.name, &stored)?;
-        self.or_fail(self.store.apply(write).and_then(|()| self.store.flush()))?;
-        let mut state = lock(&self.state);
-        for (_, partition) in topic.all() {
-            order.next.insert(partition, Offset(0));
-            state.bounds.insert(partition, Bounds { low: Offset(0), high: Offset(0) });
-        }
-        state.topics.insert(topic.name.clone(), Arc::new(topic));
-        Ok(())
-    }
-
     /// A topic by name.
     pub(super) fn topic(&self, name: &str) -> Result<Arc<TopicMeta>, LogError> {
         lock(&self.state).topics.get(name).cloned().ok_or_else(|| LogError::UnknownTopic(name.to_owned()))
@@ -172,6 +150,18 @@ impl Shared {
         lock(&self.state).bounds.get(&partition).copied().unwrap_or(unknown)
     }
 
+    /// The bounds of all partitions of a topic. What was applied counts as written, though nobody can read it before it is durable: positions
+    /// that were committed together with it can be seen already.
+    pub(super) fn watermarks(&self, topic: &TopicMeta) -> Vec<Watermarks> {
+        let order = self.hold_commits();
+        let marks = topic.all().map(|(source, partition)| {
+            let Bounds { low, high } = self.bounds(partition);
+            let end = order.next.get(&partition).copied().unwrap_or(high);
+            Watermarks { partition: source.partition, low, high, end }
+        });
+        marks.collect()
+    }
+
     /// Writes records and positions as one transaction: durable and visible when this returns. `guard` may still
     /// refuse; from then on nobody can fence the writer before the write is applied. Returns the base offset in each
     /// partition written.
@@ -188,7 +178,9 @@ impl Shared {
             let mut order = lock(&self.order);
             guard()?;
             for (partition, batches) in outgoing.seal() {
-                let base = order.next.get(&partition).copied().unwrap_or(Offset(0));
+                let Some(base) = order.next.get(&partition).copied() else {
+                    return Err(LogError::Abort("a topic that it wrote to was deleted".to_owned()));
+                };
                 let mut end = base;
                 for batch in batches {
                     write.batch(partition, end, batch.bytes);
@@ -281,7 +273,7 @@ impl Shared {
         result
     }
 
-    fn healthy(&self) -> Result<(), LogError> {
+    pub(super) fn healthy(&self) -> Result<(), LogError> {
         self.failed.get().map_or(Ok(()), |reason| Err(LogError::Fatal(reason.clone())))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  f                                              -> u32: version of this layout
-//!  t <name>                                       -> topic, JSON: id, partitions, options
+//!  t <name>                                       -> topic, JSON: number, identity, partitions, options
 //!  b <topic id u32> <partition u32> <base u64>    -> record batch (see `batch_format`)
 //!  l <topic id u32> <partition u32>               -> i64: low watermark, once retention has moved it
 //!  g <length u16> <group> <topic id> <partition>  -> i64: committed position
@@ -42,6 +42,9 @@ pub(super) struct PartitionId {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StoredTopic {
     pub(super) id: u32,
+    /// Random, so that a topic made anew under the same name is another one. Topics from before there was one get it when the log is opened.
+    #[serde(default)]
+    pub(super) identity: String,
     pub(super) partitions: i32,
     pub(super) options: BTreeMap<String, String>,
 }
@@ -146,6 +149,24 @@ impl Store {
         value.map(|value| offset_in(&value)).transpose()
     }
 
+    /// Adds to `write` the removal of all that belongs to a topic, but for the topic itself: batches, low watermarks, positions.
+    pub(super) fn clear(&self, topic: u32, write: &mut Write) -> Result<(), LogError> {
+        let number = topic.to_be_bytes();
+        for kind in [b'b', b'l'] {
+            for key in self.tree.scan_prefix([&[kind], &number[..]].concat()).keys() {
+                write.0.remove(key.map_err(|error| damaged(&error))?);
+            }
+        }
+        for key in self.tree.scan_prefix(b"g").keys() {
+            let key = key.map_err(|error| damaged(&error))?;
+            // The key ends with the numbers of topic and partition.
+            if key.len() >= 8 && key[key.len() - 8..key.len() - 4] == number {
+                write.0.remove(key);
+            }
+        }
+        Ok(())
+    }
+
     /// Makes all changes of `write` at once, in memory; [`Store::flush`] makes them durable.
     pub(super) fn apply(&self, write: Write) -> Result<(), LogError> {
         self.tree.apply_batch(write.0).map_err(|error| damaged(&error))
@@ -196,6 +217,11 @@ impl Write {
         let value = serde_json::to_vec(topic).map_err(|error| LogError::Fatal(error.to_string()))?;
         self.0.insert([b"t", name.as_bytes()].concat(), value);
         Ok(())
+    }
+
+    /// Removes a topic; see [`Store::clear`] for what it holds.
+    pub(super) fn remove_topic(&mut self, name: &str) {
+        self.0.remove([b"t", name.as_bytes()].concat());
     }
 
     /// Adds or replaces a batch.

@@ -78,6 +78,7 @@ impl Policy {
 pub(super) struct TopicMeta {
     pub(super) name: Topic,
     pub(super) id: u32,
+    pub(super) identity: String,
     pub(super) partitions: i32,
     pub(super) policy: Policy,
     /// Where the next record without a key goes.
@@ -90,6 +91,7 @@ impl TopicMeta {
         Ok(Self {
             name: name.into(),
             id: stored.id,
+            identity: stored.identity.clone(),
             partitions: stored.partitions,
             policy: Policy::parse(&stored.options)?,
             keyless: AtomicU64::new(0),

@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 
 use futures_executor::block_on;
 use heddle_core::event::{Offset, Partition, Topic, TopicPartition};
-use rdkafka::Offset as RdOffset;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::client::{Client, ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::metadata::MetadataTopic;
 
-use super::super::{LogError, TopicInfo, TopicSpec, Watermarks};
+use super::super::{LogError, TopicId, TopicInfo, TopicSpec, Watermarks};
 use super::errors::{code_error, request_error};
+use super::native;
 use super::options::Options;
-use super::record::list_of;
+use super::record::{list_of, positions_of};
 use super::report::Report;
 use crate::lock::lock;
 
@@ -26,8 +26,10 @@ use crate::lock::lock;
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long any later answer may take.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
-/// How often a topic that was just created is looked for.
-const CREATED_INTERVAL: Duration = Duration::from_millis(10);
+/// How often a topic that was just created or deleted is looked for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// How long the identity of a topic is remembered: while the partitions of one assignment ask for it, not until somebody makes it anew.
+const TOPIC_ID_AGE_MAX: Duration = Duration::from_secs(1);
 /// The pause before a question that could not be answered just now is asked again.
 const AGAIN_INTERVAL: Duration = Duration::from_millis(50);
 /// The most log lines and errors taken from the asking client before a request.
@@ -47,19 +49,30 @@ pub(super) struct TopicLimits {
 /// The brokers behind a log.
 pub(super) struct Cluster {
     options: Options,
+    /// Sees what is committed.
     asking: BaseConsumer<Report>,
+    /// Sees all that is written.
     admin: AdminClient<DefaultClientContext>,
     limits: Mutex<HashMap<Topic, TopicLimits>>,
+    ids: Mutex<HashMap<String, (Instant, Option<TopicId>)>>,
+}
+
+/// The bounds of one partition, as a `read_committed` client sees them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stable {
+    /// The first offset still held.
+    pub(super) low: Offset,
+    /// The last stable offset.
+    pub(super) high: Offset,
 }
 
 impl Cluster {
     /// Connects, and waits for an answer.
     pub(super) fn connect(options: Options) -> Result<Self, LogError> {
-        let config = options.requests();
         let invalid = |error: KafkaError| request_error(&error, "connecting");
-        let asking = config.create_with_context(Report::new("requests")).map_err(invalid)?;
-        let admin = config.create().map_err(invalid)?;
-        let cluster = Self { options, asking, admin, limits: Mutex::new(HashMap::new()) };
+        let asking = options.requests().create_with_context(Report::new("requests")).map_err(invalid)?;
+        let admin = options.requests_uncommitted().create().map_err(invalid)?;
+        let cluster = Self { options, asking, admin, limits: Mutex::default(), ids: Mutex::default() };
         match cluster.asking.fetch_metadata(None, CONNECT_TIME_MAX) {
             Ok(_) => Ok(cluster),
             Err(error) => Err(cluster.no_answer(&error)),
@@ -113,21 +126,68 @@ impl Cluster {
         self.wait_until_writable(&spec.name, spec.partitions)
     }
 
-    /// The bounds of every partition of `topic`; `high` is the last stable offset, as asked for by a `read_committed` client.
-    pub(super) fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError> {
-        let partitions = self.partitions(topic)?;
-        (0..partitions).map(|partition| self.bounds(topic, Partition(partition))).collect()
+    /// Deletes a topic and waits until it is gone.
+    pub(super) fn delete_topic(&self, topic: &str) -> Result<(), LogError> {
+        let what = format!("deleting topic `{topic}`");
+        let results = block_on(self.admin.delete_topics(&[topic], &request_options()))
+            .map_err(|error| request_error(&error, &what))?;
+        for result in results {
+            match result {
+                Ok(_) => {}
+                Err((_, Code::UnknownTopic | Code::UnknownTopicOrPartition)) => {
+                    return Err(LogError::UnknownTopic(topic.to_owned()));
+                }
+                Err((_, code)) => return Err(code_error(code, &what)),
+            }
+        }
+        self.forget_limits(topic);
+        lock(&self.ids).remove(topic);
+        let deadline = Instant::now() + REQUEST_TIME_MAX;
+        loop {
+            match self.describe(topic) {
+                Err(LogError::UnknownTopic(_)) => return Ok(()),
+                Ok(_) if Instant::now() < deadline => std::thread::sleep(LOOK_INTERVAL),
+                Ok(_) => return Err(LogError::Unreachable(format!("topic `{topic}` was deleted but is still there"))),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
-    /// The bounds of one partition.
-    pub(super) fn bounds(&self, topic: &str, partition: Partition) -> Result<Watermarks, LogError> {
-        let what = format!("asking for the bounds of {topic}/{partition}");
-        let (low, high) = patiently(|| {
-            self.asking
-                .fetch_watermarks(topic, partition.0, REQUEST_TIME_MAX)
-                .map_err(|error| request_error(&error, &what))
-        })?;
-        Ok(Watermarks { partition, low: Offset(low), high: Offset(high) })
+    /// The identity of `topic`. `None`: its brokers give none.
+    pub(super) fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, LogError> {
+        if let Some((asked, id)) = lock(&self.ids).get(topic)
+            && asked.elapsed() < TOPIC_ID_AGE_MAX
+        {
+            return Ok(id.clone());
+        }
+        let asked = Instant::now();
+        let id = match native::topic_id(self.admin.inner(), topic, REQUEST_TIME_MAX) {
+            Ok(id) => id.map(TopicId),
+            Err(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::InvalidTopic) => {
+                return Err(LogError::UnknownTopic(topic.to_owned()));
+            }
+            Err(code) => return Err(code_error(code, &format!("asking for the identity of topic `{topic}`"))),
+        };
+        lock(&self.ids).insert(topic.to_owned(), (asked, id.clone()));
+        Ok(id)
+    }
+
+    /// The bounds of every partition of `topic`.
+    pub(super) fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError> {
+        let partitions = self.partitions(topic)?;
+        let marks = |partition| {
+            let Stable { low, high } = self.stable(topic, partition)?;
+            // Asked for last, so that it is not below the others.
+            let (_, end) = bounds(self.admin.inner(), topic, partition)?;
+            Ok(Watermarks { partition, low, high, end })
+        };
+        (0..partitions).map(Partition).map(marks).collect()
+    }
+
+    /// The bounds of what is decided in one partition.
+    pub(super) fn stable(&self, topic: &str, partition: Partition) -> Result<Stable, LogError> {
+        let (low, high) = bounds(self.asking.client(), topic, partition)?;
+        Ok(Stable { low, high })
     }
 
     /// The committed positions of `group`. Waits for a commit that is under way.
@@ -145,18 +205,7 @@ impl Cluster {
             self.options.consumer(group).create_with_context(Report::new("positions")).map_err(failed)?;
         patiently(|| {
             let answer = consumer.committed_offsets(list_of(partitions), REQUEST_TIME_MAX).map_err(failed)?;
-            let mut positions = BTreeMap::new();
-            for element in answer.elements() {
-                match element.error() {
-                    Ok(()) => {}
-                    Err(KafkaError::OffsetFetch(Code::UnknownTopicOrPartition | Code::UnknownPartition)) => continue,
-                    Err(error) => return Err(failed(error)),
-                }
-                if let RdOffset::Offset(offset) = element.offset() {
-                    positions.insert(TopicPartition::new(element.topic(), element.partition()), Offset(offset));
-                }
-            }
-            Ok(positions)
+            positions_of(&answer).map_err(failed)
         })
     }
 
@@ -223,7 +272,7 @@ impl Cluster {
             match self.describe(topic) {
                 Ok((found, true)) if found == partitions => return Ok(()),
                 Ok(_) | Err(LogError::UnknownTopic(_)) if Instant::now() < deadline => {
-                    std::thread::sleep(CREATED_INTERVAL);
+                    std::thread::sleep(LOOK_INTERVAL);
                 }
                 Ok(_) | Err(LogError::UnknownTopic(_)) => {
                     return Err(LogError::Unreachable(format!("topic `{topic}` was created but has no leader yet")));
@@ -251,6 +300,18 @@ impl Cluster {
             CONNECT_TIME_MAX.as_secs(),
         ))
     }
+}
+
+/// The first offset that a partition holds and the one after the last, as `client` sees it.
+fn bounds<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    partition: Partition,
+) -> Result<(Offset, Offset), LogError> {
+    let what = format!("asking for the bounds of {topic}/{partition}");
+    let ask = || client.fetch_watermarks(topic, partition.0, REQUEST_TIME_MAX);
+    let (low, high) = patiently(|| ask().map_err(|error| request_error(&error, &what)))?;
+    Ok((Offset(low), Offset(high)))
 }
 
 /// Asks again while the answer is one that passes: a coordinator or a leader that moves, or has just started.

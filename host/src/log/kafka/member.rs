@@ -3,8 +3,10 @@
 //! A partition's way through a member:
 //!
 //! ```text
-//!             Assign                  Revoke, Lost                     release of the last one
-//!  elsewhere ────────> assigned: read ─────────────> held: no record ───────────────────────────> elsewhere
+//!             Assign                     resume                Revoke, Lost                     release of the last one
+//!  elsewhere ────────> assigned, paused ────────> assigned, read ─────────────> held: no record ───────────────────────────> elsewhere
+//!                                       <────────
+//!                                         pause
 //! ```
 //!
 //! While partitions are held the rebalance is not answered, so the group cannot give them to anybody else.
@@ -14,20 +16,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use heddle_core::event::{NewRecord, Offset, Record, TopicPartition};
-use rdkafka::Offset as RdOffset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::super::{LogError, Member, MemberOptions, Polled, Start};
+use super::super::{Ends, LogError, Member, MemberOptions, Polled, Start};
 use super::cluster::Cluster;
 use super::errors::{consumer_error, request_error};
 use super::producer::TransactionalProducer;
-use super::rebalance::{Rebalance, Rebalances};
-use super::record::{TopicNames, list_of, positions_list, record_of, source_of};
+use super::rebalance::{Protocol, Rebalance, Rebalances};
+use super::record::{TopicNames, list_of, positions_list, positions_of, record_of, source_of};
 use super::report::Report;
 
-/// How long the committed positions may take.
-const POSITIONS_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long one try to get the committed positions may take: a poll waits for it.
+const POSITIONS_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a seek may take.
 const SEEK_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -36,13 +38,16 @@ pub(super) struct KafkaMember {
     cluster: Arc<Cluster>,
     consumer: BaseConsumer<Rebalances>,
     producer: TransactionalProducer,
+    protocol: Protocol,
     start: Start,
     batch_records_max: usize,
     names: TopicNames,
     /// Where to go back to after an abort: the last commit of this member, or else the first record that it was handed.
     /// A partition without an entry was not read from yet, so there is nothing to go back from.
-    resume: BTreeMap<TopicPartition, Offset>,
+    back: BTreeMap<TopicPartition, Offset>,
     assigned: BTreeSet<TopicPartition>,
+    /// Those of the assigned ones that are not read for now.
+    paused: BTreeSet<TopicPartition>,
     /// Revoked or lost, and not released yet.
     held: BTreeSet<TopicPartition>,
     /// Released, but others of the same revocation are not: librdkafka takes one answer for all.
@@ -57,12 +62,14 @@ impl KafkaMember {
                 "{what}: a group, a topic and at least one record a batch are needed"
             )));
         }
-        let config = cluster.options().member(&options.group, options.instance_id.as_deref(), options.start)?;
+        let protocol = Protocol::of(&options.topics);
+        let config =
+            cluster.options().member(&options.group, options.instance_id.as_deref(), options.start, protocol)?;
         for topic in &options.topics {
             cluster.partitions(topic)?;
         }
         let producer = TransactionalProducer::new(Arc::clone(&cluster), &options.transactional_id)?;
-        let context = Rebalances::new(Report::new(format!("member of {}", options.group)));
+        let context = Rebalances::new(Report::new(format!("member of {}", options.group)), protocol);
         let consumer: BaseConsumer<Rebalances> =
             config.create_with_context(context).map_err(|error| request_error(&error, &what))?;
         let topics: Vec<&str> = options.topics.iter().map(AsRef::as_ref).collect();
@@ -71,11 +78,13 @@ impl KafkaMember {
             cluster,
             consumer,
             producer,
+            protocol,
             start: options.start,
             batch_records_max: options.batch_records_max,
             names: TopicNames::default(),
-            resume: BTreeMap::new(),
+            back: BTreeMap::new(),
             assigned: BTreeSet::new(),
+            paused: BTreeSet::new(),
             held: BTreeSet::new(),
             released: BTreeSet::new(),
         })
@@ -90,12 +99,17 @@ impl KafkaMember {
                         Ok(list) => list,
                         Err(error) => {
                             self.consumer.context().put_back(Rebalance::Assign(partitions));
-                            return Err(error);
+                            return match error {
+                                LogError::Unreachable(why) => {
+                                    tracing::warn!("Kafka: waiting for the positions of assigned partitions: {why}");
+                                    Ok(None)
+                                }
+                                other => Err(other),
+                            };
                         }
                     };
-                    self.consumer.incremental_assign(&list).map_err(|error| assignment_failed(&error))?;
+                    self.take(&list, &partitions)?;
                     if !partitions.is_empty() {
-                        self.assigned.extend(partitions.iter().cloned());
                         return Ok(Some(Polled::Assigned(partitions)));
                     }
                 }
@@ -116,33 +130,48 @@ impl KafkaMember {
         Ok(None)
     }
 
-    /// The partitions with the positions to start at; where none is given, librdkafka takes the committed one or the beginning.
+    /// The partitions with the positions to start at: the committed ones, or else where `start` says.
     ///
-    /// It would look for the end only some time after the assignment, and miss what was written in between.
+    /// Asked for here, and not left to librdkafka, which would do it some time after the assignment. The caller reads a copy of the state from its
+    /// changelog next, and the positions have to be fixed *before*: an earlier owner that lost the partition without noticing may have sent its
+    /// positions already, and can still commit them. If it does so after its changelog was read and before the positions were, the new owner goes
+    /// on behind records whose effects its state lacks. So the question is for stable positions (`isolation.level=read_committed` makes librdkafka
+    /// ask so): the brokers answer when such a transaction is decided. Later ones of an earlier owner fail, by the group's generation.
     fn starts(&self, partitions: &[TopicPartition]) -> Result<TopicPartitionList, LogError> {
-        let mut list = list_of(partitions);
-        if self.start == Start::End && !partitions.is_empty() {
-            let committed = self
-                .consumer
-                .committed_offsets(list_of(partitions), POSITIONS_TIME_MAX)
-                .map_err(|error| request_error(&error, "asking for the committed positions"))?;
-            let known = committed.to_topic_map();
-            for partition in partitions {
-                let place = (partition.topic.to_string(), partition.partition.0);
-                if !matches!(known.get(&place), Some(RdOffset::Offset(_))) {
-                    let end = self.cluster.bounds(&partition.topic, partition.partition)?.high;
-                    list.set_partition_offset(&partition.topic, partition.partition.0, RdOffset::Offset(end.0))
-                        .map_err(|error| assignment_failed(&error))?;
-                }
-            }
+        if partitions.is_empty() {
+            return Ok(TopicPartitionList::new());
         }
-        Ok(list)
+        let failed = |error: KafkaError| request_error(&error, "asking for the committed positions");
+        let answer = self.consumer.committed_offsets(list_of(partitions), POSITIONS_TIME_MAX).map_err(failed)?;
+        let committed = positions_of(&answer).map_err(failed)?;
+        let mut starts = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            let start = match (committed.get(partition), self.start) {
+                (Some(position), _) => *position,
+                (None, Start::Beginning) => self.cluster.stable(&partition.topic, partition.partition)?.low,
+                (None, Start::End) => self.cluster.stable(&partition.topic, partition.partition)?.high,
+                (None, Start::At(offset)) => offset,
+            };
+            starts.push((partition, start));
+        }
+        Ok(positions_list(starts))
+    }
+
+    /// Takes over `partitions`, with their positions in `list`, and reads nothing of them yet.
+    fn take(&mut self, list: &TopicPartitionList, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        self.protocol.assign(&self.consumer, list).map_err(|error| assignment_failed(&error))?;
+        // What librdkafka fetches until then it throws away, and fetches again after the resume.
+        self.consumer.pause(list).map_err(|error| assignment_failed(&error))?;
+        self.assigned.extend(partitions.iter().cloned());
+        self.paused.extend(partitions.iter().cloned());
+        Ok(())
     }
 
     fn hold(&mut self, partitions: &[TopicPartition]) {
         for partition in partitions {
             self.assigned.remove(partition);
-            self.resume.remove(partition);
+            self.paused.remove(partition);
+            self.back.remove(partition);
             self.held.insert(partition.clone());
         }
     }
@@ -152,7 +181,7 @@ impl KafkaMember {
     }
 
     fn give_up<'a>(&self, partitions: impl IntoIterator<Item = &'a TopicPartition>) -> Result<(), LogError> {
-        self.consumer.incremental_unassign(&list_of(partitions)).map_err(|error| assignment_failed(&error))
+        self.protocol.unassign(&self.consumer, &list_of(partitions)).map_err(|error| assignment_failed(&error))
     }
 
     /// The next record that is there or comes until `wait` is over. `Err(None)`: an event was served, or nothing came.
@@ -168,7 +197,7 @@ impl KafkaMember {
             return Err(None);
         }
         let record = record_of(&message, source);
-        self.resume.entry(record.source.clone()).or_insert(record.offset);
+        self.back.entry(record.source.clone()).or_insert(record.offset);
         Ok(record)
     }
 }
@@ -209,18 +238,18 @@ impl Member for KafkaMember {
         self.producer.send(&record)
     }
 
-    fn commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+    fn commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<Ends, LogError> {
         // The broker checks who commits, not for which partitions.
         if let Some((stranger, _)) = positions.iter().find(|(partition, _)| !self.holds(partition)) {
             return Err(LogError::Abort(format!("{stranger} is not assigned to this member")));
         }
-        self.producer.commit(positions, &self.consumer)?;
+        let ends = self.producer.commit(positions, &self.consumer)?;
         for (partition, offset) in positions {
             if self.assigned.contains(partition) {
-                self.resume.insert(partition.clone(), *offset);
+                self.back.insert(partition.clone(), *offset);
             }
         }
-        Ok(())
+        Ok(ends)
     }
 
     fn abort(&mut self) -> Result<(), LogError> {
@@ -230,15 +259,39 @@ impl Member for KafkaMember {
     /// Needs no broker: what was committed is known here, because nobody else commits for a partition that this member holds.
     /// Where nothing was committed, reading goes on at the first record that came, which is where `start` led.
     fn rewind(&mut self) -> Result<(), LogError> {
-        if self.resume.is_empty() {
+        if self.back.is_empty() {
             return Ok(());
         }
-        let targets = positions_list(self.resume.iter().map(|(partition, offset)| (partition, *offset)));
+        let targets = positions_list(self.back.iter().map(|(partition, offset)| (partition, *offset)));
         let failed = |text: String| LogError::Unreachable(format!("going back to the committed positions: {text}"));
         let sought =
             self.consumer.seek_partitions(targets, SEEK_TIME_MAX).map_err(|error| failed(error.to_string()))?;
         for element in sought.elements() {
             element.error().map_err(|error| failed(format!("{}/{}: {error}", element.topic(), element.partition())))?;
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        let read =
+            |partition: &&TopicPartition| self.assigned.contains(*partition) && !self.paused.contains(*partition);
+        let read: Vec<TopicPartition> = partitions.iter().filter(read).cloned().collect();
+        if !read.is_empty() {
+            self.consumer.pause(&list_of(&read)).map_err(|error| assignment_failed(&error))?;
+            self.paused.extend(read);
+        }
+        Ok(())
+    }
+
+    /// Only what is paused is passed on: librdkafka throws away what it has fetched of any partition that it resumes, and remembers the position
+    /// to fetch again from only where it was paused before.
+    fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        let paused: Vec<_> = partitions.iter().filter(|partition| self.paused.contains(*partition)).collect();
+        if !paused.is_empty() {
+            self.consumer.resume(&list_of(paused.iter().copied())).map_err(|error| assignment_failed(&error))?;
+            for partition in paused {
+                self.paused.remove(partition);
+            }
         }
         Ok(())
     }
@@ -273,15 +326,15 @@ impl Drop for KafkaMember {
         }
         while let Some(change) = self.consumer.context().take() {
             let _closing = match change {
-                Rebalance::Assign(partitions) => self.consumer.incremental_assign(&list_of(&partitions)),
+                Rebalance::Assign(partitions) => self.protocol.assign(&self.consumer, &list_of(&partitions)),
                 Rebalance::Revoke(partitions) | Rebalance::Lost(partitions) => {
-                    self.consumer.incremental_unassign(&list_of(&partitions))
+                    self.protocol.unassign(&self.consumer, &list_of(&partitions))
                 }
             };
         }
     }
 }
 
-fn assignment_failed(error: &rdkafka::error::KafkaError) -> LogError {
+fn assignment_failed(error: &KafkaError) -> LogError {
     LogError::Fatal(format!("the assignment could not be changed: {error}"))
 }

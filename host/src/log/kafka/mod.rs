@@ -36,7 +36,7 @@ use self::cluster::Cluster;
 use self::member::KafkaMember;
 use self::options::Options;
 use self::reader::KafkaReader;
-use super::{Log, LogError, Member, MemberOptions, Reader, Start, TopicInfo, TopicSpec, Watermarks};
+use super::{Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks};
 use crate::lock::lock;
 
 /// The log on a Kafka cluster.
@@ -64,6 +64,14 @@ impl Log for KafkaLog {
 
     fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
         self.cluster.create_topic(spec)
+    }
+
+    fn delete_topic(&self, topic: &str) -> Result<(), LogError> {
+        self.cluster.delete_topic(topic)
+    }
+
+    fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, LogError> {
+        self.cluster.topic_id(topic)
     }
 
     fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError> {

@@ -1,29 +1,38 @@
-//! The two calls that go past rdkafka to librdkafka: to add a group's positions to a transaction, and to commit it.
+//! The three calls that go past rdkafka to librdkafka: to add a group's positions to a transaction, to commit it, and to ask for a topic's
+//! identity.
 //!
 //! rdkafka's `commit_transaction` flushes first, polling in slices of 100 ms that always last their whole length: a commit takes
-//! 105 ms. librdkafka flushes by itself, and returns as soon as the broker has answered.
+//! 105 ms. librdkafka flushes by itself, and returns as soon as the broker has answered. Its flush waits until the reports of all deliveries
+//! were served, which the thread of a `ThreadedProducer` does.
 //!
 //! rdkafka hands out a group's metadata but does not show what is in it. A consumer that was away for too long has
 //! neither member id nor generation until it joined again, and a broker takes positions without both from anybody: what fences a
 //! zombie would be missing. So both are looked at here, in the metadata that is sent.
-#![allow(unsafe_code)] // rdkafka offers no way to commit without its own flush, and none to look into the metadata
+//!
+//! rdkafka does not have the request that tells topics of the same name apart.
+#![allow(unsafe_code)] // rdkafka offers no way to commit without its own flush, none to look into the metadata, and no identities
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
+use std::ptr;
 use std::time::Duration;
 
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode as Code;
-use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
+use rdkafka::producer::{Producer, ProducerContext};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka_sys as native;
 
 use super::errors::Failure;
 
+/// How much later than librdkafka, which gives up on a request after its time, the caller stops waiting for the answer.
+const ANSWER_SLACK: Duration = Duration::from_secs(1);
+
 /// Adds `positions` to the open transaction on behalf of `member`, waiting at most `timeout`.
 ///
 /// Fails with [`Code::UnknownMemberId`] without asking the broker if `member` is not in its group now.
 pub(super) fn send_positions<P: ProducerContext, C: ConsumerContext>(
-    producer: &BaseProducer<P>,
+    producer: &impl Producer<P>,
     positions: &TopicPartitionList,
     member: &BaseConsumer<C>,
     timeout: Duration,
@@ -57,12 +66,82 @@ pub(super) fn send_positions<P: ProducerContext, C: ConsumerContext>(
 
 /// Flushes and commits the open transaction, waiting at most `timeout`. A retriable failure is resumed by calling again.
 pub(super) fn commit_transaction<P: ProducerContext>(
-    producer: &BaseProducer<P>,
+    producer: &impl Producer<P>,
     timeout: Duration,
 ) -> Result<(), Failure> {
     // SAFETY: the producer owns a live client for as long as it is borrowed here, and librdkafka's clients may be used from
     // any thread.
     unsafe { take(native::rd_kafka_commit_transaction(producer.client().native_ptr(), milliseconds(timeout))) }
+}
+
+/// Asks for the identity of `topic`, waiting about `timeout` at most. `None`: the brokers are too old to give one.
+pub(super) fn topic_id<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    timeout: Duration,
+) -> Result<Option<String>, Code> {
+    let name = CString::new(topic).map_err(|_| Code::InvalidTopic)?;
+    let mut names = [name.as_ptr()];
+    // SAFETY: the client lives as long as it is borrowed here. What is made here is destroyed here, once, after its last use: librdkafka copies
+    // the names and the options, and keeps the queue by itself as long as a request that nobody waits for any more may answer to it. The event
+    // is null or ours.
+    unsafe {
+        let handle = client.native_ptr();
+        let options =
+            native::rd_kafka_AdminOptions_new(handle, native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+        // Refused, the default holds, of a minute.
+        let _default =
+            native::rd_kafka_AdminOptions_set_request_timeout(options, milliseconds(timeout), ptr::null_mut(), 0);
+        let topics = native::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
+        let queue = native::rd_kafka_queue_new(handle);
+        native::rd_kafka_DescribeTopics(handle, topics, options, queue);
+        let event = native::rd_kafka_queue_poll(queue, milliseconds(timeout + ANSWER_SLACK));
+        let answer = if event.is_null() { Err(Code::OperationTimedOut) } else { described_id(event) };
+        native::rd_kafka_event_destroy(event);
+        native::rd_kafka_queue_destroy(queue);
+        native::rd_kafka_TopicCollection_destroy(topics);
+        native::rd_kafka_AdminOptions_destroy(options);
+        answer
+    }
+}
+
+/// The identity in the answer to a question about one topic.
+///
+/// # Safety
+/// `event` is a live event that nobody else uses.
+unsafe fn described_id(event: *mut native::rd_kafka_event_t) -> Result<Option<String>, Code> {
+    // SAFETY: what is read here, and only read, belongs to the event; the text is copied. The array of topics has as many elements as
+    // librdkafka says.
+    unsafe {
+        let code = Code::from(native::rd_kafka_event_error(event));
+        if code != Code::NoError {
+            return Err(code);
+        }
+        let result = native::rd_kafka_event_DescribeTopics_result(event);
+        let mut count = 0;
+        let topics = if result.is_null() {
+            ptr::null_mut()
+        } else {
+            native::rd_kafka_DescribeTopics_result_topics(result, &raw mut count)
+        };
+        if topics.is_null() || count == 0 {
+            return Err(Code::UnknownTopicOrPartition);
+        }
+        let topic = *topics;
+        let code = Code::from(native::rd_kafka_error_code(native::rd_kafka_TopicDescription_error(topic)));
+        if code != Code::NoError {
+            return Err(code);
+        }
+        let id = native::rd_kafka_TopicDescription_topic_id(topic);
+        let zero = id.is_null()
+            || (native::rd_kafka_Uuid_most_significant_bits(id) == 0
+                && native::rd_kafka_Uuid_least_significant_bits(id) == 0);
+        if zero {
+            return Ok(None);
+        }
+        let text = native::rd_kafka_Uuid_base64str(id);
+        Ok((!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned()))
+    }
 }
 
 /// Reads the outcome of a call and destroys it.

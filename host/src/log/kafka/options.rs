@@ -11,6 +11,7 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::super::{LogError, Start};
+use super::rebalance::Protocol;
 
 /// The largest record that the client takes, in bytes; the topic's own limit is usually smaller.
 const RECORD_BYTES_MAX: &str = "16777216";
@@ -65,12 +66,20 @@ impl Options {
         config
     }
 
+    /// A client that asks for what is written, decided or not.
+    pub(super) fn requests_uncommitted(&self) -> ClientConfig {
+        let mut config = self.requests();
+        config.set("isolation.level", "read_uncommitted");
+        config
+    }
+
     /// A consumer that is a member of `group`.
     pub(super) fn member(
         &self,
         group: &str,
         instance_id: Option<&str>,
         start: Start,
+        protocol: Protocol,
     ) -> Result<ClientConfig, LogError> {
         let reset = match start {
             Start::Beginning => "earliest",
@@ -82,6 +91,11 @@ impl Options {
             }
         };
         let mut config = self.consumer(group);
+        // A partition that changes hands right after a commit has its positions undecided for some milliseconds: they are asked for again, and
+        // librdkafka's pause of 100 ms would make each such change that much longer. The pause doubles with every try.
+        if !self.given.contains_key("retry.backoff.ms") {
+            config.set("retry.backoff.ms", "10");
+        }
         let session_ms =
             self.given.get("session.timeout.ms").and_then(|given| given.parse().ok()).unwrap_or(SESSION_TIMEOUT_MS);
         if !self.given.contains_key("session.timeout.ms") {
@@ -90,7 +104,7 @@ impl Options {
         if !self.given.contains_key("heartbeat.interval.ms") {
             config.set("heartbeat.interval.ms", (session_ms / 3).clamp(1, HEARTBEAT_INTERVAL_MS_MAX).to_string());
         }
-        config.set("partition.assignment.strategy", "cooperative-sticky").set("auto.offset.reset", reset);
+        config.set("partition.assignment.strategy", protocol.strategy()).set("auto.offset.reset", reset);
         if let Some(id) = instance_id {
             config.set("group.instance.id", id);
         }
@@ -120,7 +134,7 @@ impl Options {
         config
             .set("transactional.id", id)
             .set("batch.size", batch_bytes_max.to_string())
-            .set("delivery.report.only.error", "true");
+            .set("delivery.report.only.error", "false");
         config
     }
 
@@ -164,7 +178,7 @@ mod tests {
     #[test]
     fn the_users_value_goes_above_a_default() {
         let options = Options::new("broker:9092", &given("session.timeout.ms", "1500")).unwrap();
-        let config = options.member("group", None, Start::Beginning).unwrap();
+        let config = options.member("group", None, Start::Beginning, Protocol::Cooperative).unwrap();
         assert_eq!(config.get("session.timeout.ms"), Some("1500"));
         assert_eq!(config.get("heartbeat.interval.ms"), Some("500"));
     }
@@ -173,6 +187,6 @@ mod tests {
     fn a_group_cannot_start_at_an_offset() {
         let options = Options::new("broker:9092", &BTreeMap::new()).unwrap();
         let start = Start::At(heddle_core::event::Offset(3));
-        assert!(matches!(options.member("group", None, start), Err(LogError::Invalid(_))));
+        assert!(matches!(options.member("group", None, start, Protocol::Cooperative), Err(LogError::Invalid(_))));
     }
 }

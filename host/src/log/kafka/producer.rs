@@ -6,7 +6,11 @@
 //!     ^                      │ any error
 //!     └──────── abort ───────┘
 //! ```
+//!
+//! The reports of deliveries are served by a thread of the producer's own: librdkafka's flush, inside of a commit, waits until they are, and goes
+//! on the moment that they are. They tell where the transaction ends in the partitions that it named itself.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,9 +20,9 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::Message;
-use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext};
+use rdkafka::producer::{DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
-use super::super::LogError;
+use super::super::{Ends, LogError};
 use super::cluster::{Cluster, TopicLimits};
 use super::errors::{Failure, code_error, request_error};
 use super::native::{commit_transaction, send_positions};
@@ -27,33 +31,35 @@ use super::record::{batch_bytes, positions_list, to_send};
 use super::report::Report;
 use crate::lock::lock;
 
-/// How long a transactional call is repeated while its failure is one that passes.
+/// How long a transactional call may take, and is repeated while its failure is one that passes.
 const CALL_TIME_MAX: Duration = Duration::from_secs(30);
-/// How long one try of such a call may take: between two, failed deliveries are looked at, which the call may be waiting for.
-const CALL_SLICE: Duration = Duration::from_millis(500);
-/// The same for an abort, which always has dropped records to report.
-const ABORT_SLICE: Duration = Duration::from_millis(50);
 /// The pause before a call that failed at once is repeated.
 const CALL_PAUSE: Duration = Duration::from_millis(20);
 /// How long one wait for room in the producer's queue takes.
 const QUEUE_PAUSE: Duration = Duration::from_millis(5);
+/// What the delivery report of a record carries whose place nobody asks for.
+const UNTRACKED: usize = 0;
 
 /// A member's producer.
 pub(super) struct TransactionalProducer {
     cluster: Arc<Cluster>,
     id: String,
-    producer: BaseProducer<Deliveries>,
+    producer: ThreadedProducer<Deliveries>,
     open: bool,
+    /// The number of each partition that the open transaction sent records to by number, from 1.
+    tracked: BTreeMap<TopicPartition, usize>,
     /// The most bytes that the producer puts into one batch.
     batch_bytes_max: usize,
     /// The most bytes that every topic seen so far accepts in one batch; below the former: the producer must be made anew.
     batch_bytes_wanted: usize,
 }
 
-/// Hears of failed deliveries; successful ones are not reported.
+/// Hears of deliveries.
 struct Deliveries {
     report: Report,
     failed: Mutex<Option<(Code, String)>>,
+    /// The offset after the last record delivered, by the number of the tracked partition. `None`: the broker did not tell.
+    ends: Mutex<BTreeMap<usize, Option<Offset>>>,
 }
 
 impl ClientContext for Deliveries {
@@ -67,13 +73,21 @@ impl ClientContext for Deliveries {
 }
 
 impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, message)) = result {
-            // The first failure is the cause; those purged after it only follow.
-            let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
-            lock(&self.failed).get_or_insert_with(|| (code, message.topic().to_owned()));
+    fn delivery(&self, result: &DeliveryResult<'_>, tracked: usize) {
+        match result {
+            Ok(_) if tracked == UNTRACKED => {}
+            // The records of a partition are delivered in order, so the last one to be heard of is the last.
+            Ok(message) => {
+                let end = (message.offset() >= 0).then(|| Offset(message.offset()).next());
+                lock(&self.ends).insert(tracked, end);
+            }
+            Err((error, message)) => {
+                // The first failure is the cause; those purged after it only follow.
+                let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
+                lock(&self.failed).get_or_insert_with(|| (code, message.topic().to_owned()));
+            }
         }
     }
 }
@@ -88,6 +102,7 @@ impl TransactionalProducer {
             id: id.to_owned(),
             producer,
             open: false,
+            tracked: BTreeMap::new(),
             batch_bytes_max,
             batch_bytes_wanted: batch_bytes_max,
         })
@@ -99,10 +114,18 @@ impl TransactionalProducer {
         self.batch_bytes_wanted = self.batch_bytes_wanted.min(limits.batch_bytes_max);
         self.open()?;
         let deadline = Instant::now() + CALL_TIME_MAX;
-        let mut message = to_send(record, ());
+        let source = record.partition.map(|partition| TopicPartition { topic: record.topic.clone(), partition });
+        let fresh = self.tracked.len() + 1;
+        let tracked = source.as_ref().map_or(UNTRACKED, |source| self.tracked.get(source).copied().unwrap_or(fresh));
+        let mut message = to_send(record, tracked);
         loop {
             match self.producer.send(message) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    if tracked == fresh {
+                        self.tracked.extend(source.map(|source| (source, tracked)));
+                    }
+                    return Ok(());
+                }
                 Err((KafkaError::MessageProduction(Code::QueueFull), refused)) => {
                     if Instant::now() > deadline {
                         return Err(LogError::Abort(
@@ -110,7 +133,7 @@ impl TransactionalProducer {
                         ));
                     }
                     message = refused;
-                    self.producer.poll(QUEUE_PAUSE);
+                    std::thread::sleep(QUEUE_PAUSE);
                 }
                 Err((error, _)) => return Err(self.refused(error, record)),
             }
@@ -122,9 +145,9 @@ impl TransactionalProducer {
         &mut self,
         positions: &[(TopicPartition, Offset)],
         member: &BaseConsumer<Rebalances>,
-    ) -> Result<(), LogError> {
+    ) -> Result<Ends, LogError> {
         if !self.open && positions.is_empty() {
-            return Ok(());
+            return Ok(Ends::new());
         }
         self.open()?;
         if !positions.is_empty() {
@@ -133,19 +156,32 @@ impl TransactionalProducer {
             // Not committed for certain: what ends a transaction was not asked for yet.
             sent.map_err(|failure| failure.remedy().unwrap_or(LogError::Abort(failure.text)))?;
         }
-        match self.repeat(|producer| commit_transaction(producer, CALL_SLICE)) {
+        match self.repeat(|producer| commit_transaction(producer, CALL_TIME_MAX)) {
             Ok(()) => {
                 self.open = false;
-                Ok(())
+                self.ends()
             }
             Err(failure) => Err(self.not_committed(failure)),
         }
     }
 
+    /// Where the transaction that was just committed ends. All its deliveries were heard of.
+    ///
+    /// A broker that got a batch twice may no longer know where the first one went. That is rare, and the caller can do what it does when the
+    /// outcome is not known: begin anew from what is in the log.
+    fn ends(&self) -> Result<Ends, LogError> {
+        let known = lock(&self.producer.context().ends);
+        let end = |(source, number): (&TopicPartition, &usize)| match known.get(number) {
+            Some(Some(end)) => Ok((source.clone(), *end)),
+            _ => Err(LogError::CommitUnknown(format!("it took effect, but the broker did not tell where in {source}"))),
+        };
+        self.tracked.iter().map(end).collect()
+    }
+
     /// Drops what was sent since the last commit.
     pub(super) fn abort(&mut self) -> Result<(), LogError> {
         if self.open {
-            self.repeat(|producer| producer.abort_transaction(ABORT_SLICE).map_err(Failure::from))
+            self.repeat(|producer| producer.abort_transaction(CALL_TIME_MAX).map_err(Failure::from))
                 .map_err(|failure| failure.remedy().unwrap_or(LogError::Unreachable(failure.text)))?;
             self.open = false;
         }
@@ -162,6 +198,8 @@ impl TransactionalProducer {
             self.producer = create(&self.cluster, &self.id, self.batch_bytes_wanted)?;
             self.batch_bytes_max = self.batch_bytes_wanted;
         }
+        self.tracked.clear();
+        lock(&self.producer.context().ends).clear();
         self.producer.begin_transaction().map_err(|error| {
             let failure = Failure::from(error);
             failure.remedy().unwrap_or(LogError::Fenced(failure.text))
@@ -171,7 +209,7 @@ impl TransactionalProducer {
     }
 
     /// Calls until it succeeds, fails for good, or failed for too long.
-    fn repeat(&self, call: impl Fn(&BaseProducer<Deliveries>) -> Result<(), Failure>) -> Result<(), Failure> {
+    fn repeat(&self, call: impl Fn(&ThreadedProducer<Deliveries>) -> Result<(), Failure>) -> Result<(), Failure> {
         repeat(&self.producer, call).map_err(|failure| self.underlying(failure))
     }
 
@@ -235,10 +273,11 @@ pub(super) fn check(cluster: &Cluster, record: &NewRecord) -> Result<TopicLimits
     Ok(limits)
 }
 
-fn create(cluster: &Cluster, id: &str, batch_bytes_max: usize) -> Result<BaseProducer<Deliveries>, LogError> {
+fn create(cluster: &Cluster, id: &str, batch_bytes_max: usize) -> Result<ThreadedProducer<Deliveries>, LogError> {
     let what = format!("transactional id `{id}`");
-    let context = Deliveries { report: Report::new(format!("producer {id}")), failed: Mutex::new(None) };
-    let producer: BaseProducer<Deliveries> = cluster
+    let report = Report::new(format!("producer {id}"));
+    let context = Deliveries { report, failed: Mutex::default(), ends: Mutex::default() };
+    let producer: ThreadedProducer<Deliveries> = cluster
         .options()
         .transactional(id, batch_bytes_max)
         .create_with_context(context)
@@ -248,17 +287,12 @@ fn create(cluster: &Cluster, id: &str, batch_bytes_max: usize) -> Result<BasePro
     Ok(producer)
 }
 
-fn repeat<C: ProducerContext>(
-    producer: &BaseProducer<C>,
-    call: impl Fn(&BaseProducer<C>) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+fn repeat<P>(producer: &P, call: impl Fn(&P) -> Result<(), Failure>) -> Result<(), Failure> {
     let deadline = Instant::now() + CALL_TIME_MAX;
-    // Failed deliveries wait here to be heard; the flush inside of the call waits for that.
-    producer.poll(Duration::ZERO);
     loop {
         match call(producer) {
             Err(failure) if failure.retriable && !failure.fatal && Instant::now() < deadline => {
-                producer.poll(CALL_PAUSE);
+                std::thread::sleep(CALL_PAUSE);
             }
             result => return result,
         }

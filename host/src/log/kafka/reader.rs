@@ -90,7 +90,7 @@ fn resolve(cluster: &Cluster, partition: &TopicPartition, start: Start) -> Resul
     if !(0..partitions).contains(&partition.partition.0) {
         return Err(LogError::Invalid(format!("there is no partition {partition}: the topic has {partitions}")));
     }
-    let bounds = cluster.bounds(&partition.topic, partition.partition)?;
+    let bounds = cluster.stable(&partition.topic, partition.partition)?;
     Ok(match start {
         Start::Beginning => bounds.low,
         Start::End => bounds.high,

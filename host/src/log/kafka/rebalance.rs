@@ -3,22 +3,73 @@
 //! librdkafka announces a change of the assignment while the consumer is polled, and waits for the answer. rdkafka answers at once;
 //! here the announcement is only kept, and the member answers: to an assignment at once, to a revocation when the
 //! work on those partitions is finished.
+//!
+//! A task has a partition number of all topics that its component consumes, so a group that consumes several must give equal numbers to one
+//! member. Of librdkafka's strategies `range` does; `cooperative-sticky` moves less, and is taken where there is one topic only.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use heddle_core::event::TopicPartition;
+use heddle_core::event::{Topic, TopicPartition};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::record::partitions_of;
 use super::report::Report;
 use crate::lock::lock;
+
+/// How a group changes its assignment. All members of a group have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// Only what moves is revoked.
+    Cooperative,
+    /// Everything is revoked before anything is assigned.
+    Eager,
+}
+
+impl Protocol {
+    /// That of a group that consumes `topics`.
+    pub(super) fn of(topics: &[Topic]) -> Self {
+        if topics.iter().collect::<BTreeSet<_>>().len() > 1 { Self::Eager } else { Self::Cooperative }
+    }
+
+    /// The strategy that shares out the partitions.
+    pub(super) fn strategy(self) -> &'static str {
+        match self {
+            Self::Cooperative => "cooperative-sticky",
+            Self::Eager => "range",
+        }
+    }
+
+    /// Agrees to have `partitions` too; eager, they are all there is.
+    pub(super) fn assign<C: ConsumerContext>(
+        self,
+        consumer: &BaseConsumer<C>,
+        partitions: &TopicPartitionList,
+    ) -> KafkaResult<()> {
+        match self {
+            Self::Cooperative => consumer.incremental_assign(partitions),
+            Self::Eager => consumer.assign(partitions),
+        }
+    }
+
+    /// Agrees to give up `partitions`; eager, they are all there is.
+    pub(super) fn unassign<C: ConsumerContext>(
+        self,
+        consumer: &BaseConsumer<C>,
+        partitions: &TopicPartitionList,
+    ) -> KafkaResult<()> {
+        match self {
+            Self::Cooperative => consumer.incremental_unassign(partitions),
+            Self::Eager => consumer.unassign(),
+        }
+    }
+}
 
 /// A change of the assignment that librdkafka waits to have answered.
 #[derive(Debug, PartialEq)]
@@ -34,13 +85,14 @@ pub(super) enum Rebalance {
 /// The context of a member's consumer.
 pub(super) struct Rebalances {
     report: Report,
+    protocol: Protocol,
     waiting: Mutex<VecDeque<Rebalance>>,
     closing: AtomicBool,
 }
 
 impl Rebalances {
-    pub(super) fn new(report: Report) -> Self {
-        Self { report, waiting: Mutex::new(VecDeque::new()), closing: AtomicBool::new(false) }
+    pub(super) fn new(report: Report, protocol: Protocol) -> Self {
+        Self { report, protocol, waiting: Mutex::new(VecDeque::new()), closing: AtomicBool::new(false) }
     }
 
     /// The next change to answer.
@@ -75,9 +127,9 @@ impl ConsumerContext for Rebalances {
         if self.closing.load(Ordering::Acquire) {
             // Nothing to be done about an error: the consumer is going away, and librdkafka logs what matters.
             let _closing = if assigns {
-                consumer.incremental_assign(partitions)
+                self.protocol.assign(consumer, partitions)
             } else {
-                consumer.incremental_unassign(partitions)
+                self.protocol.unassign(consumer, partitions)
             };
             return;
         }

@@ -1,10 +1,11 @@
 //! Records and positions, between Heddle's types and librdkafka's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use heddle_core::event::{Header, NewRecord, Offset, Record, Timestamp, Topic, TopicPartition};
 use rdkafka::Offset as RdOffset;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Header as RdHeader, Headers, Message, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -91,6 +92,22 @@ fn varint_bytes(number: usize) -> usize {
 /// The partitions in a list of librdkafka's.
 pub(super) fn partitions_of(list: &TopicPartitionList) -> Vec<TopicPartition> {
     list.elements().iter().map(|element| TopicPartition::new(element.topic(), element.partition())).collect()
+}
+
+/// The positions in a list of librdkafka's; absent where there is none. Fails with the first error of a partition.
+pub(super) fn positions_of(list: &TopicPartitionList) -> Result<BTreeMap<TopicPartition, Offset>, KafkaError> {
+    let mut positions = BTreeMap::new();
+    for element in list.elements() {
+        match element.error() {
+            Ok(()) => {}
+            Err(KafkaError::OffsetFetch(Code::UnknownTopicOrPartition | Code::UnknownPartition)) => continue,
+            Err(error) => return Err(error),
+        }
+        if let RdOffset::Offset(offset) = element.offset() {
+            positions.insert(TopicPartition::new(element.topic(), element.partition()), Offset(offset));
+        }
+    }
+    Ok(positions)
 }
 
 /// A list of partitions without positions.

@@ -1,0 +1,96 @@
+//! Topics come and go.
+//!
+//! A topic's *number* names its partitions in the store and in memory, and is short; its *identity* is random and tells it from others of
+//! the same name, before and after it.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+
+use heddle_core::event::Offset;
+
+use super::shared::{Bounds, Shared};
+use super::store::{Store, StoredTopic, Write};
+use super::topic::{self, TopicMeta};
+use crate::lock::lock;
+use crate::log::{LogError, TopicSpec};
+
+impl Shared {
+    /// Adds a topic, durable when this returns.
+    pub(super) fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
+        topic::check(spec)?;
+        self.healthy()?;
+        let mut order = self.hold_commits();
+        let id = {
+            let mut state = lock(&self.state);
+            if state.topics.contains_key(spec.name.as_str()) {
+                return Err(LogError::TopicExists(spec.name.clone()));
+            }
+            state.topics_ever += 1;
+            state.topics_ever - 1
+        };
+        let (identity, options) = (new_identity(), spec.options.clone());
+        let stored = StoredTopic { id, identity, partitions: spec.partitions, options };
+        let topic = TopicMeta::new(&spec.name, &stored)?;
+        let mut write = Write::default();
+        write.topic(&spec.name, &stored)?;
+        self.or_fail(self.store.apply(write).and_then(|()| self.store.flush()))?;
+        let mut state = lock(&self.state);
+        for (_, partition) in topic.all() {
+            order.next.insert(partition, Offset(0));
+            state.bounds.insert(partition, Bounds { low: Offset(0), high: Offset(0) });
+        }
+        state.topics.insert(topic.name.clone(), Arc::new(topic));
+        Ok(())
+    }
+
+    /// Removes a topic and all that it holds, durably when this returns. Refused while a member consumes it.
+    pub(super) fn delete_topic(&self, name: &str) -> Result<(), LogError> {
+        self.healthy()?;
+        // A round of upkeep that still rewrites the topic's batches, or a commit under way, would leave some behind.
+        let mut upkeep = lock(&self.upkeep);
+        let mut order = self.hold_commits();
+        let topic = {
+            let mut state = lock(&self.state);
+            if let Some((group, _)) = state.groups.iter().find(|(_, group)| group.consumes(name)) {
+                return Err(LogError::Invalid(format!("topic `{name}` is consumed by group `{group}`: stop it first")));
+            }
+            // Gone before its data is: nobody can join on it or read it in between.
+            let topic = state.topics.remove(name).ok_or_else(|| LogError::UnknownTopic(name.to_owned()))?;
+            for (_, partition) in topic.all() {
+                state.bounds.remove(&partition);
+            }
+            topic
+        };
+        for (_, partition) in topic.all() {
+            order.next.remove(&partition);
+            upkeep.forget(partition);
+        }
+        let mut write = Write::default();
+        write.remove_topic(name);
+        let cleared = self.store.clear(topic.id, &mut write);
+        self.or_fail(cleared.and_then(|()| self.store.apply(write)).and_then(|()| self.store.flush()))
+    }
+}
+
+/// All topics by name. Those that have no identity yet get one, durably.
+pub(super) fn identified(store: &Store) -> Result<Vec<(String, StoredTopic)>, LogError> {
+    let mut topics = store.topics()?;
+    let mut write = Write::default();
+    let mut changed = false;
+    for (name, stored) in topics.iter_mut().filter(|(_, stored)| stored.identity.is_empty()) {
+        stored.identity = new_identity();
+        write.topic(name, stored)?;
+        changed = true;
+    }
+    if changed {
+        store.apply(write)?;
+        store.flush()?;
+    }
+    Ok(topics)
+}
+
+/// 128 random bits, in hexadecimal: the standard library's hashers are keyed with such.
+fn new_identity() -> String {
+    let random = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", random(), random())
+}
