@@ -1,15 +1,14 @@
 //! Components, built as a user builds them, called through the step: what becomes of each way to succeed and to fail.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value, missing_docs)]
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::{Arc, OnceLock};
+mod guests;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
-use heddle::guest::{Component, Engine, Instance, LoadError, Schemas, WriterIds};
-use heddle::registry::SchemaId;
-use heddle_contract::schema::{Library, Schema, json, parse};
+use guests::{Known, framed, header, refused, schema, wasm};
+use heddle::guest::{Component, Instance, LoadError};
+use heddle_contract::schema::{Schema, json, parse};
 use heddle_contract::section;
 use heddle_core::batch::OpenBatch;
 use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, TopicPartition};
@@ -18,43 +17,12 @@ use heddle_core::state::Stateless;
 use heddle_core::task::{Step, Task, TaskSpec};
 use serde_json::{Value, json};
 
-fn guests() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests")
-}
-
-/// Builds the test components once, by the command that users type.
-fn wasm(name: &str) -> Vec<u8> {
-    static BUILT: OnceLock<()> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let built =
-            Command::new(env!("CARGO_BIN_EXE_heddle")).arg("build").arg("--app").arg(guests()).output().unwrap();
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    });
-    std::fs::read(guests().join(format!("components/{name}/{name}.wasm"))).unwrap()
-}
-
-fn schema(subject: &str) -> Schema {
-    let mut library = Library::default();
-    for file in ["Everything", "in-value", "out-value"] {
-        library.add(file, &std::fs::read_to_string(guests().join(format!("contracts/{file}.avsc"))).unwrap()).unwrap();
-    }
-    library.schema(subject).unwrap()
-}
-
 const IN: u32 = 1;
 const OUT: u32 = 2;
 /// `in-value` as it may come to be: a field more, one less, another order.
 const IN_NEXT: u32 = 3;
 /// The schema of keys, where they have one.
 const KEY: u32 = 4;
-
-struct Known(BTreeMap<SchemaId, Arc<Schema>>);
-
-impl Schemas for Known {
-    fn writer(&self, id: SchemaId) -> Result<Option<Arc<Schema>>, String> {
-        if id.0 == 99 { Err("the registry does not answer".to_owned()) } else { Ok(self.0.get(&id).cloned()) }
-    }
-}
 
 fn next_schema() -> Schema {
     let next = json!({"type":"record","name":"Script","namespace":"guests","fields":[
@@ -67,17 +35,13 @@ fn key_schema() -> Schema {
         .unwrap()
 }
 
-fn known() -> Arc<dyn Schemas> {
+fn known() -> Arc<Known> {
     let schemas = [(IN, schema("in-value")), (OUT, schema("out-value")), (IN_NEXT, next_schema()), (KEY, key_schema())];
-    Arc::new(Known(schemas.map(|(id, schema)| (SchemaId(id), Arc::new(schema))).into()))
+    Known::of(schemas)
 }
 
 fn load(wasm: &[u8]) -> Result<Component, LoadError> {
-    static ENGINE: OnceLock<Engine> = OnceLock::new();
-    let ids: WriterIds = [("in-value", IN), ("out-value", OUT), ("in-key", KEY), ("out-key", KEY)]
-        .map(|(name, id)| (name.to_owned(), SchemaId(id)))
-        .into();
-    Component::load(ENGINE.get_or_init(|| Engine::start(None).unwrap()), "scripted.wasm", wasm, &ids)
+    guests::load("scripted.wasm", wasm, [("in-value", IN), ("out-value", OUT), ("in-key", KEY), ("out-key", KEY)])
 }
 
 struct Bench {
@@ -143,18 +107,6 @@ impl Bench {
         assert_eq!(out(&step.writes), [json!({"did":"echo","n":0,"everything":null})]);
         detail
     }
-}
-
-fn framed(id: u32, schema: &Schema, value: &Value) -> Vec<u8> {
-    let mut bytes = vec![0];
-    bytes.extend(id.to_be_bytes());
-    json::encode(schema, value, &mut bytes).unwrap();
-    bytes
-}
-
-fn header(record: &NewRecord, name: &str) -> String {
-    let header = record.headers.iter().find(|header| header.name == name).unwrap_or_else(|| panic!("no header {name}"));
-    String::from_utf8(header.value.clone().unwrap().to_vec()).unwrap()
 }
 
 fn out(writes: &[NewRecord]) -> Vec<Value> {
@@ -290,45 +242,37 @@ fn keys_are_typed_where_the_manifest_names_their_schema() {
     assert_eq!(reason(step(Some(b"a string".to_vec()))), "decode");
 }
 
-fn with_manifest(wasm: &[u8], change: impl FnOnce(&mut section::Contract)) -> String {
-    let mut contract = section::extract(wasm).unwrap();
-    change(&mut contract);
-    match load(&section::embed(wasm, &contract).unwrap()) {
-        Ok(_) => panic!("it loads"),
-        Err(error) => error.to_string(),
-    }
+fn with_contract(wasm: &[u8], change: impl FnOnce(&mut section::Contract)) -> String {
+    refused(load(&guests::with_contract(wasm, change)))
 }
 
 #[test]
 fn a_component_is_refused_when_it_is_not_what_its_contract_says() {
     let wasm = wasm("wrong-import");
     let manifest = |from: &'static str, to: &'static str| {
-        with_manifest(&wasm, |contract| contract.component.manifest = contract.component.manifest.replace(from, to))
+        with_contract(&wasm, |contract| contract.component.manifest = contract.component.manifest.replace(from, to))
     };
     let messages = [
         manifest("[emits.out]", ""),
         manifest("[consumes.in]", "[consumes.other]"),
-        with_manifest(&wasm, |contract| {
+        with_contract(&wasm, |contract| {
             let schema = contract.schemas.get_mut("in-value").unwrap();
             schema.text = schema.text.replace("\"times\"", "\"often\"");
         }),
-        with_manifest(&wasm, |contract| {
+        with_contract(&wasm, |contract| {
             let key = section::Schema { format: section::SchemaFormat::Avro, text: key_schema().json().to_owned() };
             contract.schemas.insert("in-key".to_owned(), key);
         }),
-        with_manifest(&self::wasm("keyed"), |contract| {
+        with_contract(&self::wasm("keyed"), |contract| {
             let manifest = &mut contract.component.manifest;
             *manifest = manifest.replace("key = \"guests.Inner\"", "key = \"bytes\"");
         }),
-        with_manifest(&self::wasm("keyed"), |contract| {
+        with_contract(&self::wasm("keyed"), |contract| {
             let key = contract.schemas.get_mut("out-key").unwrap();
             key.text = key.text.replace("\"x\"", "\"y\"");
         }),
-        with_manifest(&wasm, |contract| contract.component.manifest = "[component]".to_owned()),
-        match load(b"\0asm\x01\0\0\0") {
-            Ok(_) => panic!("it loads"),
-            Err(error) => error.to_string(),
-        },
+        with_contract(&wasm, |contract| contract.component.manifest = "[component]".to_owned()),
+        refused(load(b"\0asm\x01\0\0\0")),
     ];
     insta::assert_snapshot!(messages.join("\n"));
 }

@@ -23,8 +23,8 @@ use heddle_core::state::{Range, StoreIndex, TaskState as _};
 use heddle_core::task::TaskSpec;
 use heddle_fixtures::apicurio::Apicurio;
 use heddle_fixtures::kafka::Kafka;
-use proptest::test_runner::{RngAlgorithm, TestRng};
 use proptest::prelude::RngCore as _;
+use proptest::test_runner::{RngAlgorithm, TestRng};
 use serde_json::{Value, json};
 
 const PARTITIONS: i32 = 8;
@@ -194,7 +194,8 @@ fn strike(platform: &Platform, hosts: &mut [Child], number: usize, kind: u64) ->
 #[test]
 fn nothing_is_lost_doubled_or_half_visible_under_fire() {
     let seconds = std::env::var("HEDDLE_TEST_FIRE_SECONDS").map_or(180, |s| s.parse().unwrap());
-    let seed = std::env::var("HEDDLE_TEST_FIRE_SEED").map_or_else(|_| u64::from(std::process::id()), |s| s.parse().unwrap());
+    let seed =
+        std::env::var("HEDDLE_TEST_FIRE_SEED").map_or_else(|_| u64::from(std::process::id()), |s| s.parse().unwrap());
     println!("schedule: HEDDLE_TEST_FIRE_SEED={seed}");
     let platform = Platform::start();
     platform.ok(&["build"]);
@@ -250,7 +251,11 @@ fn wait_until_handled(platform: &Platform) {
         if lag == 0 {
             return;
         }
-        assert!(Instant::now() < deadline, "still {lag} behind: {:?}", (0..HOSTS).map(|n| told(platform, n)).collect::<Vec<_>>());
+        assert!(
+            Instant::now() < deadline,
+            "still {lag} behind: {:?}",
+            (0..HOSTS).map(|n| told(platform, n)).collect::<Vec<_>>()
+        );
         std::thread::sleep(Duration::from_millis(500));
     }
 }
@@ -271,9 +276,8 @@ impl Decoder {
     fn decode(&mut self, bytes: &Bytes) -> Value {
         let (id, payload) = wire::split(bytes).unwrap();
         let registry = &self.registry;
-        let schema = self.known.entry(id.0).or_insert_with(|| {
-            parse("schema", &registry.by_id(id).unwrap().unwrap()).unwrap()
-        });
+        let schema =
+            self.known.entry(id.0).or_insert_with(|| parse("schema", &registry.by_id(id).unwrap().unwrap()).unwrap());
         json::decode(schema, payload).unwrap()
     }
 }
@@ -300,11 +304,14 @@ fn expect(records: &[Record], decoder: &mut Decoder) -> Expected {
             continue;
         }
         let customer = order["customerId"].as_str().unwrap().to_owned();
-        let account = expected.accounts.entry(Bytes::from(customer.clone())).or_insert(json!({"orders": 0, "totalAmount": 0.0}));
+        let account =
+            expected.accounts.entry(Bytes::from(customer.clone())).or_insert(json!({"orders": 0, "totalAmount": 0.0}));
         let orders = account["orders"].as_i64().unwrap() + 1;
         let total = account["totalAmount"].as_f64().unwrap() + order["totalAmount"].as_f64().unwrap();
         *account = json!({"orders": orders, "totalAmount": total, "lastOrderId": id});
-        expected.statuses.push(json!({"orderId": id, "customerId": customer, "ordersOfCustomer": orders, "totalOfCustomer": total}));
+        expected
+            .statuses
+            .push(json!({"orderId": id, "customerId": customer, "ordersOfCustomer": orders, "totalOfCustomer": total}));
         expected.ids.insert(id);
     }
     expected
@@ -332,7 +339,8 @@ fn compare(platform: &Platform) {
         }
         assert_eq!(found.count(), expected.statuses.len(), "outputs of partition {partition}");
         let accounts = fold(changelog.get(partition).into_iter().flatten(), Offset(i64::MAX));
-        let accounts = accounts.into_iter().map(|(key, value)| (key, decoder.decode(&value))).collect::<BTreeMap<_, _>>();
+        let accounts =
+            accounts.into_iter().map(|(key, value)| (key, decoder.decode(&value))).collect::<BTreeMap<_, _>>();
         assert!(accounts == expected.accounts, "the changelog of partition {partition} is not the accounts");
     }
     let copies = (0..HOSTS).map(|host| compare_copies(&platform.folder(host), &changelog)).sum::<usize>();
@@ -367,7 +375,12 @@ fn compare_copies(folder: &Path, changelog: &BTreeMap<Partition, Vec<Record>>) -
         let range = Range { prefix: b"", after: None };
         let found = stores.scan(StoreIndex(0), &range, usize::MAX).unwrap().into_iter().collect::<BTreeMap<_, _>>();
         let expected = fold(changelog.get(&partition).into_iter().flatten(), watermark.offset);
-        assert!(found == expected, "the copy of partition {partition} in {}, at {}", folder.display(), watermark.offset);
+        assert!(
+            found == expected,
+            "the copy of partition {partition} in {}, at {}",
+            folder.display(),
+            watermark.offset
+        );
         copies += 1;
     }
     copies

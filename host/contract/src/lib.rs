@@ -6,12 +6,14 @@
 //! - [`schema`]: Avro schemas, and values as JSON.
 //! - [`decimal`]: decimals in plain notation.
 //! - [`resolve`], [`read`]: the writer's values as the reader's.
+//! - [`identify`]: where in a value the message's id is.
 //! - [`wire`]: which schema a record says it was written by.
 //! - [`wit`]: the WIT of a component, from its schemas.
 //! - [`manifest`]: `component.toml` and `heddle.toml`, checked.
 //! - [`section`]: the contract that travels inside a `.wasm` file.
 
 pub mod decimal;
+pub mod identify;
 pub mod manifest;
 pub mod read;
 pub mod resolve;

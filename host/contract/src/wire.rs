@@ -35,3 +35,20 @@ pub fn value_subject(topic: &str) -> String {
 pub fn key_subject(topic: &str) -> String {
     format!("{topic}-key")
 }
+
+/// What a contract calls the schema of a store's values: the topic that holds them is named by the app, which a `.wasm` file does
+/// not know. [`Manifest::registered`](crate::manifest::Manifest::registered) names the subject.
+#[must_use]
+pub fn store_value_subject(store: &str) -> String {
+    format!("{STORE_VALUE}{store}")
+}
+
+/// What a contract calls the schema of a store's keys.
+#[must_use]
+pub fn store_key_subject(store: &str) -> String {
+    format!("{STORE_KEY}{store}")
+}
+
+// No topic's name holds a colon, so no subject of one begins like these.
+pub(crate) const STORE_VALUE: &str = "store:";
+pub(crate) const STORE_KEY: &str = "store-key:";

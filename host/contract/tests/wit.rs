@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
 use heddle_contract::schema::{Schema, parse};
-use heddle_contract::wit::{self, Payload, Shape, ShapeId, Shapes, Topic, World, generate};
+use heddle_contract::wit::{self, Payload, Shape, ShapeId, Shapes, Store, Topic, World, generate};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use wit_parser::{Resolve, Type, TypeDefKind, TypeId, UnresolvedPackageGroup};
@@ -13,6 +13,10 @@ fn schema(text: &Value) -> Schema {
 
 fn topic<'a>(name: &'a str, subject: &'a str, schema: &'a Schema) -> Topic<'a> {
     Topic { name, value: Payload::Schema { subject, schema }, key: Payload::String }
+}
+
+fn store<'a>(name: &'a str, schema: &'a Schema) -> Store<'a> {
+    Store { name, value: Payload::Schema { subject: "store:s", schema }, key: Payload::String }
 }
 
 /// Parses a world's files as a component's build does.
@@ -58,6 +62,7 @@ fn the_orders_of_the_quickstart() {
     let world = World {
         consumes: vec![topic("orders.created", "orders.created-value", &created)],
         emits: vec![topic("orders.accepted", "orders.accepted-value", &accepted)],
+        stores: vec![],
     };
     resolve(&world).unwrap();
     insta::assert_snapshot!(generate(&world).unwrap());
@@ -70,7 +75,21 @@ fn every_type_there_is() {
     let mut consumed = topic("all", "all-value", &all);
     consumed.key = Payload::Schema { subject: "all-key", schema: &key };
     let raw = Topic { name: "raw.bytes", value: Payload::Bytes, key: Payload::Bytes };
-    let world = World { consumes: vec![consumed], emits: vec![topic("all", "all-value", &all), raw] };
+    let world = World { consumes: vec![consumed], emits: vec![topic("all", "all-value", &all), raw], stores: vec![] };
+    resolve(&world).unwrap();
+    insta::assert_snapshot!(generate(&world).unwrap());
+}
+
+#[test]
+fn stores_by_the_kind_of_their_keys() {
+    // Named like the functions beside them.
+    let value = schema(&json!({"type":"record","name":"Get","fields":[
+        {"name":"n","type":"long"},{"name":"put","type":{"type":"enum","name":"Put","symbols":["SCAN"]}}]}));
+    let key = schema(&json!({"type":"record","name":"Scan","fields":[{"name":"id","type":"long"}]}));
+    let mut stores = vec![store("by-bytes", &value), store("by-string", &value), store("by-type", &value)];
+    stores[0].key = Payload::Bytes;
+    stores[2].key = Payload::Schema { subject: "store-key:by-type", schema: &key };
+    let world = World { stores, ..World::default() };
     resolve(&world).unwrap();
     insta::assert_snapshot!(generate(&world).unwrap());
 }
@@ -79,10 +98,11 @@ fn every_type_there_is() {
 fn what_wit_cannot_hold_is_refused_with_both_sides_named() {
     let record = |name: &str, fields: Value| schema(&json!({"type":"record","name":name,"fields":fields}));
     let one = |schema: &Schema| {
-        generate(&World { consumes: vec![topic("t", "t-value", schema)], emits: vec![] }).unwrap_err().to_string()
+        generate(&World { consumes: vec![topic("t", "t-value", schema)], ..World::default() }).unwrap_err().to_string()
     };
     let two = |a: &Schema, b: &Schema| {
-        let world = World { consumes: vec![topic("a", "a-value", a)], emits: vec![topic("b", "b-value", b)] };
+        let (consumes, emits) = (vec![topic("a", "a-value", a)], vec![topic("b", "b-value", b)]);
+        let world = World { consumes, emits, stores: vec![] };
         generate(&world).unwrap_err().to_string()
     };
     let fine = record("A", json!([{"name":"x","type":"int"}]));
@@ -100,7 +120,10 @@ fn what_wit_cannot_hold_is_refused_with_both_sides_named() {
             &record("p.Order", json!([{"name":"x","type":"int"}])),
             &record("p.Order", json!([{"name":"x","type":"long"}])),
         ),
-        generate(&World { consumes: vec![], emits: vec![topic("a.b", "v", &fine), topic("a-b", "v", &fine)] })
+        generate(&World { emits: vec![topic("a.b", "v", &fine), topic("a-b", "v", &fine)], ..World::default() })
+            .unwrap_err()
+            .to_string(),
+        generate(&World { stores: vec![store("a-1", &fine), store("a1", &fine)], ..World::default() })
             .unwrap_err()
             .to_string(),
     ];
@@ -162,8 +185,8 @@ fn agree(resolve: &Resolve, shapes: &Shapes, shape: ShapeId, ty: &Type) -> Resul
 
 fn names() -> impl Strategy<Value = String> {
     let odd = [
-        "type", "record", "send", "handle", "header", "failure", "list", "id", "ID", "orderId", "_x", "a1b2", "from",
-        "HTTPCode", "x_9",
+        "type", "record", "send", "handle", "header", "failure", "get", "put", "delete", "scan", "key", "list", "id",
+        "ID", "orderId", "_x", "a1b2", "from", "HTTPCode", "x_9",
     ];
     prop_oneof![
         Just(odd).prop_flat_map(|odd| proptest::sample::select(odd.to_vec())).prop_map(str::to_owned),
@@ -204,7 +227,7 @@ proptest! {
         let text = json!({"type":"record","name":"Root","fields":all}).to_string();
         let Ok(root) = parse("s", &text) else { return Ok(()) };
         let Ok(shapes) = Shapes::of(&root) else { return Ok(()) };
-        let world = World { consumes: vec![topic("in", "in-value", &root)], emits: vec![topic("out", "out-value", &root)] };
+        let world = World { consumes: vec![topic("in", "in-value", &root)], emits: vec![topic("out", "out-value", &root)], stores: vec![store("s", &root)] };
         if generate(&world).is_err() {
             return Ok(());
         }

@@ -60,6 +60,8 @@ pub enum EventFaultKind {
     Memory,
     /// The handler emitted a value that its topic's schema cannot hold, or that the log cannot take.
     Emit,
+    /// The handler wrote to a store what its schema cannot hold or what is too large, or read more of it at once than it may.
+    State,
 }
 
 impl EventFaultKind {
@@ -76,6 +78,7 @@ impl EventFaultKind {
             Self::Deadline => "deadline",
             Self::Memory => "memory",
             Self::Emit => "emit",
+            Self::State => "state",
         }
     }
 

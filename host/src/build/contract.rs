@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use heddle_contract::identify::IdPath;
 use heddle_contract::manifest::Manifest;
-use heddle_contract::manifest::component::KeyType;
+use heddle_contract::manifest::component::{IdSource, KeyType};
 use heddle_contract::schema::{Library, Schema};
 use heddle_contract::section::{self, Contract, SchemaFormat};
-use heddle_contract::wire::{key_subject, value_subject};
-use heddle_contract::wit::{self, Payload, Topic, World};
+use heddle_contract::wire::{key_subject, store_key_subject, store_value_subject, value_subject};
+use heddle_contract::wit::{self, Payload, Store, Topic, World};
 
 use super::BuildError;
 
@@ -59,10 +60,10 @@ impl AppContracts {
     }
 }
 
-/// What `manifest` is typed by: its text, and the schemas of the topics it names.
+/// What `manifest` is typed by: its text, and the schemas of the topics and stores it names.
 ///
 /// # Errors
-/// If it names a schema that no file has.
+/// If it names a schema that no file has, or a field for a message's id that cannot be one.
 pub fn contract_of(manifest: &Manifest, text: &str, contracts: &AppContracts) -> Result<Contract, BuildError> {
     let schemas = subjects_of(manifest, contracts)?.into_iter().map(|(subject, schema)| {
         (subject, section::Schema { format: SchemaFormat::Avro, text: schema.json().to_owned() })
@@ -74,7 +75,8 @@ pub fn contract_of(manifest: &Manifest, text: &str, contracts: &AppContracts) ->
     })
 }
 
-/// The schemas of the topics that `manifest` names, by subject. What it says of a topic's keys goes before what the folder has.
+/// The schemas of the topics and stores that `manifest` names, by subject. What it says of a topic's keys goes before what the
+/// folder has.
 fn subjects_of(manifest: &Manifest, contracts: &AppContracts) -> Result<BTreeMap<String, Schema>, BuildError> {
     let consumed = manifest.consumes.iter().map(|(topic, consumes)| (topic, consumes.key.as_ref()));
     let emitted = manifest.emits.iter().map(|(topic, emits)| (topic, emits.key.as_ref()));
@@ -97,13 +99,25 @@ fn subjects_of(manifest: &Manifest, contracts: &AppContracts) -> Result<BTreeMap
         }
         subjects.insert(subject, schema);
     }
+    for (name, store) in &manifest.stores {
+        subjects.insert(store_value_subject(name), contracts.named(&store.value)?);
+        if let Some(KeyType::Schema(key)) = &store.key {
+            subjects.insert(store_key_subject(name), contracts.named(key)?);
+        }
+    }
+    for (topic, consumes) in &manifest.consumes {
+        if let Some(IdSource::Value(path)) = &consumes.id {
+            IdPath::of(topic, subjects.get(&value_subject(topic)), path)
+                .map_err(|cause| BuildError::Id { component: manifest.name.clone(), cause })?;
+        }
+    }
     Ok(subjects)
 }
 
 /// The files of the component's `wit` folder, by path.
 ///
 /// # Errors
-/// If it names a schema that no file has, or WIT cannot hold one.
+/// If it names a schema that no file has, or a field for a message's id that cannot be one, or WIT cannot hold a schema.
 pub fn world_files(manifest: &Manifest, contracts: &AppContracts) -> Result<BTreeMap<String, String>, BuildError> {
     let schemas = subjects_of(manifest, contracts)?;
     let by_schema = |subject: String| {
@@ -127,6 +141,14 @@ pub fn world_files(manifest: &Manifest, contracts: &AppContracts) -> Result<BTre
         let (value, key) = payloads(name, emits.key.as_ref());
         Topic { name, value, key }
     });
-    let world = World { consumes: consumes.collect(), emits: emits.collect() };
+    let stores = manifest.stores.iter().map(|(name, store)| {
+        let value = by_schema(store_value_subject(name)).unwrap_or(Payload::Bytes);
+        let key = match store.key {
+            Some(KeyType::Bytes) => Payload::Bytes,
+            _ => by_schema(store_key_subject(name)).unwrap_or(Payload::String),
+        };
+        Store { name, value, key }
+    });
+    let world = World { consumes: consumes.collect(), emits: emits.collect(), stores: stores.collect() };
     wit::files(&world).map_err(|cause| BuildError::Wit { component: manifest.name.clone(), cause })
 }

@@ -72,6 +72,14 @@ pub enum BuildError {
         /// Why.
         what: String,
     },
+    /// A message's id cannot be where the manifest says.
+    #[error("{component}: {cause}")]
+    Id {
+        /// The component.
+        component: String,
+        /// What is there instead.
+        cause: heddle_contract::identify::IdError,
+    },
     /// A topic's keys have one type where it is consumed and another where it is emitted to.
     #[error(
         "{component}: the keys of the topic `{topic}` are both `{types}`; write the same `key` in [consumes] and [emits]"

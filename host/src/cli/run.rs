@@ -1,6 +1,6 @@
 //! `heddle run` and `heddle dev`: run the app's components, the first as they were built, the second after building them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -119,15 +119,18 @@ impl Run {
             contracts.push((file, wasm, contract, manifest));
         }
         // In the order of the subjects, so that a fresh registry gives the same ids wherever the same app starts.
-        let subjects =
-            contracts.iter().flat_map(|(_, _, contract, _)| contract.schemas.iter()).collect::<BTreeMap<_, _>>();
-        let mut ids = WriterIds::new();
-        for (subject, schema) in subjects {
-            ids.insert(subject.clone(), registry.register(subject, &schema.text)?);
+        let subjects = contracts.iter().flat_map(|(_, _, contract, manifest)| {
+            let registered = |name: &String| manifest.registered(&app.name, name);
+            contract.schemas.iter().map(move |(name, schema)| (registered(name), &*schema.text))
+        });
+        let mut ids = BTreeMap::new();
+        for (subject, text) in subjects.collect::<BTreeSet<_>>() {
+            let id = registry.register(&subject, text)?;
+            ids.insert((subject, text), id);
         }
         let topics = log.topics()?.into_iter().map(|topic| (topic.name, topic.partitions)).collect::<BTreeMap<_, _>>();
         let mut services = vec![];
-        for (file, wasm, _, manifest) in contracts {
+        for (file, wasm, contract, manifest) in &contracts {
             let missing =
                 manifest.consumes.keys().chain(manifest.emits.keys()).find(|topic| !topics.contains_key(*topic));
             if let Some(topic) = missing {
@@ -139,11 +142,14 @@ impl Run {
             let spec = runtime::task_spec(&app.name, &manifest);
             let partitions = manifest.consumes.keys().filter_map(|topic| topics.get(topic)).copied().max().unwrap_or(1);
             open::own_topics(log, &spec, partitions, &topics)?;
+            let own_ids = contract.schemas.iter().filter_map(|(name, schema)| {
+                Some((name.clone(), *ids.get(&(manifest.registered(&app.name, name), &*schema.text))?))
+            });
             services.push(Service {
                 spec: Arc::new(spec),
                 state: state.clone(),
                 partitions,
-                component: Arc::new(Component::load(&engine, &file, &wasm, &ids)?),
+                component: Arc::new(Component::load(&engine, file, wasm, &own_ids.collect::<WriterIds>())?),
                 workers: app.workers.count,
                 host: host.clone(),
             });

@@ -3,18 +3,25 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use heddle_contract::wire::{self, SchemaId};
+use heddle_contract::wit::Shapes;
 use heddle_core::effects::Emit;
 use heddle_core::event::{Header, Topic};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Val};
 
 use super::codec::{self, Encoder};
-use super::instance::{Host, LogLine};
+use super::component::Typed;
+use super::host::Host;
+use super::random;
 
 /// The package of the interfaces that every component shares.
 pub(super) const RUNTIME: &str = "heddle:runtime/";
 /// The version of that package which this host offers.
 pub(super) const RUNTIME_VERSION: &str = "0.1.0";
+/// Its interfaces that have functions, and these.
+pub(super) const RUNTIME_FUNCTIONS: [(&str, &[&str]); 3] =
+    [("context", &["current"]), ("log", &["write"]), ("random", &["next-u64", "bytes"])];
 
 /// A topic that a component may emit to.
 #[derive(Clone)]
@@ -31,8 +38,30 @@ pub(super) struct Emitter {
 /// An encoder, and what goes in front of what it writes: the registry's id.
 #[derive(Clone)]
 pub(super) struct Framed {
-    pub(super) encoder: Encoder,
-    pub(super) prefix: [u8; 5],
+    encoder: Encoder,
+    id: SchemaId,
+}
+
+impl Framed {
+    pub(super) fn new(typed: &Typed, id: SchemaId) -> Self {
+        Self { encoder: Encoder::new(typed.schema.clone(), typed.shapes.clone()), id }
+    }
+
+    pub(super) fn id(&self) -> SchemaId {
+        self.id
+    }
+
+    pub(super) fn shapes(&self) -> &Shapes {
+        self.encoder.shapes()
+    }
+
+    /// The value as it stands on the wire, or why the schema cannot hold it.
+    pub(super) fn encode(&self, value: &Val) -> Result<Bytes, String> {
+        let mut out = Vec::with_capacity(128);
+        out.extend(wire::prefix(self.id));
+        self.encoder.encode(value, &mut out).map_err(|e| e.to_string())?;
+        Ok(out.into())
+    }
 }
 
 /// How keys become bytes.
@@ -44,6 +73,17 @@ pub(super) enum KeyCodec {
     Bytes,
     /// By a schema of the registry.
     Schema(Framed),
+}
+
+impl KeyCodec {
+    /// The key's bytes, or why its schema cannot hold it.
+    pub(super) fn encode(&self, key: &Val) -> Result<Bytes, String> {
+        match (self, key) {
+            (Self::String, Val::String(key)) => Ok(key.clone().into()),
+            (Self::Schema(framed), key) => framed.encode(key),
+            (_, key) => Ok(read_bytes(key)),
+        }
+    }
 }
 
 /// An emit that breaks its topic's schema: the delivery's fault, told apart from other traps by its type.
@@ -63,8 +103,7 @@ pub(super) fn link_emitter(linker: &mut Linker<Host>, emitter: &Emitter) -> Call
     let plain = to.clone();
     instance.func_new("send", move |mut store: StoreContextMut<'_, Host>, _, values, _| {
         let [value] = values else { return Err(wasmtime::Error::msg("send takes one value")) };
-        let emit = encode(&plain, value, None, vec![])?;
-        store.data_mut().effects.emits.push(emit);
+        store.data_mut().current()?.effects.emits.push(encode(&plain, value, None, vec![])?);
         Ok(())
     })?;
     instance.func_new("send-with", move |mut store: StoreContextMut<'_, Host>, _, values, _| {
@@ -72,7 +111,7 @@ pub(super) fn link_emitter(linker: &mut Linker<Host>, emitter: &Emitter) -> Call
             return Err(wasmtime::Error::msg("send-with takes a value, an optional key and headers"));
         };
         let emit = encode(&to, value, key.as_deref(), read_headers(headers))?;
-        store.data_mut().effects.emits.push(emit);
+        store.data_mut().current()?.effects.emits.push(emit);
         Ok(())
     })
 }
@@ -80,23 +119,11 @@ pub(super) fn link_emitter(linker: &mut Linker<Host>, emitter: &Emitter) -> Call
 fn encode(emitter: &Emitter, value: &Val, key: Option<&Val>, headers: Vec<Header>) -> wasmtime::Result<Emit> {
     let refused = |what: String| EmitRefused { topic: emitter.topic.clone(), what };
     let value = match &emitter.value {
-        Some(framed) => frame(framed, value).map_err(refused)?,
+        Some(framed) => framed.encode(value).map_err(refused)?,
         None => read_bytes(value),
     };
-    let key = match (key, &emitter.key) {
-        (None, _) => None,
-        (Some(Val::String(key)), KeyCodec::String) => Some(key.clone().into()),
-        (Some(key), KeyCodec::Schema(framed)) => Some(frame(framed, key).map_err(|e| refused(format!("key: {e}")))?),
-        (Some(key), _) => Some(read_bytes(key)),
-    };
+    let key = key.map(|key| emitter.key.encode(key).map_err(|e| refused(format!("key: {e}")))).transpose()?;
     Ok(Emit { topic: emitter.topic.clone(), key, value, headers, cloudevents: emitter.cloudevents })
-}
-
-fn frame(framed: &Framed, value: &Val) -> Result<Bytes, String> {
-    let mut out = Vec::with_capacity(128);
-    out.extend(framed.prefix);
-    framed.encoder.encode(value, &mut out).map_err(|e| e.to_string())?;
-    Ok(out.into())
 }
 
 fn read_bytes(value: &Val) -> Bytes {
@@ -120,20 +147,25 @@ fn read_headers(value: &Val) -> Vec<Header> {
 
 /// Links the interfaces of `heddle:runtime`.
 pub(super) fn link_runtime(linker: &mut Linker<Host>) -> Called {
-    let name = |interface: &str| format!("{RUNTIME}{interface}@{RUNTIME_VERSION}");
-    linker.instance(&name("context"))?.func_new("current", |store: StoreContextMut<'_, Host>, _, _, results| {
-        let Some(current) = &store.data().current else {
-            return Err(wasmtime::Error::msg("there is no delivery outside of a handler"));
-        };
-        results[0] = context(&current.delivery());
-        Ok(())
-    })?;
-    linker.instance(&name("log"))?.func_new("write", |mut store: StoreContextMut<'_, Host>, _, values, _| {
+    linker.instance(&runtime("context"))?.func_new(
+        "current",
+        |mut store: StoreContextMut<'_, Host>, _, _, results| {
+            results[0] = context(&store.data_mut().current()?.delivery());
+            Ok(())
+        },
+    )?;
+    linker.instance(&runtime("log"))?.func_new("write", |mut store: StoreContextMut<'_, Host>, _, values, _| {
         if let [Val::Enum(level), Val::String(message)] = values {
-            store.data_mut().log(LogLine { level: level.clone(), message: message.clone() });
+            store.data_mut().lines.add(level, message);
         }
         Ok(())
-    })
+    })?;
+    random::link(linker, &runtime("random"))
+}
+
+/// What imports call an interface of `heddle:runtime`.
+pub(super) fn runtime(interface: &str) -> String {
+    format!("{RUNTIME}{interface}@{RUNTIME_VERSION}")
 }
 
 /// The record `delivery` of `heddle:runtime/context`.

@@ -5,79 +5,25 @@ use std::sync::Arc;
 
 use heddle_contract::wire::{self, SchemaId};
 use heddle_core::dedup::MessageId;
-use heddle_core::delivery::{ComponentName, Delivery};
+use heddle_core::delivery::Delivery;
 use heddle_core::effects::Effects;
 use heddle_core::event::Record;
-use heddle_core::fault::{EventFault, EventFaultKind, Fault};
+use heddle_core::fault::{EventFault, EventFaultKind, Fault, TaskFault};
 use heddle_core::state::Reads;
 use heddle_core::task::Dispatch;
+use tracing::Level;
 use wasmtime::component::{Func, Val};
-use wasmtime::{ResourceLimiter, Store, Trap};
+use wasmtime::{Store, Trap};
 
 use super::Schemas;
 use super::codec::{self, Decoder};
 use super::component::{Component, Typed};
 use super::engine::ticks;
+use super::host::{Current, Host};
+use super::identify::{Identify, in_header, in_value};
 use super::imports::EmitRefused;
-
-/// The most log lines that one delivery keeps; more are dropped.
-const LOG_LINES_MAX: usize = 100;
-
-/// What belongs to one instance on the host's side.
-#[derive(Default)]
-pub(super) struct Host {
-    pub(super) effects: Effects,
-    /// The delivery under way. It becomes a value for the guest only when the guest asks.
-    pub(super) current: Option<Current>,
-    memory_bytes_max: usize,
-    memory_refused: bool,
-    lines: Vec<LogLine>,
-}
-
-/// A delivery, kept for as long as its handler runs.
-pub(super) struct Current {
-    component: ComponentName,
-    record: Record,
-    attempt: u32,
-}
-
-impl Current {
-    fn of(delivery: &Delivery<'_>) -> Self {
-        Self { component: delivery.component.clone(), record: delivery.record.clone(), attempt: delivery.attempt }
-    }
-
-    pub(super) fn delivery(&self) -> Delivery<'_> {
-        Delivery { component: &self.component, record: &self.record, attempt: self.attempt }
-    }
-}
-
-/// A line that a handler logged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LogLine {
-    pub(super) level: String,
-    pub(super) message: String,
-}
-
-impl Host {
-    pub(super) fn log(&mut self, line: LogLine) {
-        if self.lines.len() < LOG_LINES_MAX {
-            self.lines.push(line);
-        }
-    }
-}
-
-impl ResourceLimiter for Host {
-    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let granted = desired <= self.memory_bytes_max;
-        self.memory_refused |= !granted;
-        Ok(granted)
-    }
-
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        // An entry takes a pointer on the host; a guest's function tables are far smaller.
-        Ok(desired.saturating_mul(8) <= self.memory_bytes_max)
-    }
-}
+use super::lines::Lines;
+use super::stores::{Plans, Reading, StateRefused};
 
 /// An instance and its handlers. After a trap it is thrown away and a new one made: its memory can be in any state.
 struct Live {
@@ -96,6 +42,8 @@ pub struct Instance {
     live: Option<Live>,
     /// By handler and writer: grows with the number of schema versions in use.
     decoders: HashMap<(usize, SchemaId, Part), Arc<Decoder>>,
+    /// The same for what is in the stores; lent to the host's side while a handler runs.
+    plans: Plans,
     /// Set when a schema could not be fetched: the worker has to wait and try again, the record is not at fault.
     unavailable: Option<String>,
 }
@@ -110,7 +58,7 @@ impl Instance {
     /// A handler-calling place for `component`; the instance itself is made with the first delivery.
     #[must_use]
     pub fn new(component: Arc<Component>, schemas: Arc<dyn Schemas>) -> Self {
-        Self { component, schemas, live: None, decoders: HashMap::new(), unavailable: None }
+        Self { component, schemas, live: None, decoders: HashMap::new(), plans: Plans::new(), unavailable: None }
     }
 
     /// Makes sure that the schema `record` was written by is at hand. Call it before the record's step: the registry may be down,
@@ -200,8 +148,7 @@ impl Instance {
     fn instantiate(component: &Component) -> Result<Live, EventFault> {
         let trap =
             |e: &wasmtime::Error| EventFault::new(EventFaultKind::Trap, format!("the component does not start: {e:#}"));
-        let host = Host { memory_bytes_max: component.memory_bytes_max, ..Host::default() };
-        let mut store = Store::new(&component.engine.wasmtime, host);
+        let mut store = Store::new(&component.engine.wasmtime, Host::new(component.memory_bytes_max));
         store.limiter(|host| host);
         store.set_epoch_deadline(ticks(component.deadline));
         let instance = component.pre.instantiate(&mut store).map_err(|e| trap(&e))?;
@@ -217,72 +164,88 @@ impl Instance {
 }
 
 impl Dispatch for Instance {
-    fn identify(&mut self, _: &Record) -> Result<Option<MessageId>, EventFault> {
-        Ok(None)
+    fn identify(&mut self, record: &Record) -> Result<Option<MessageId>, EventFault> {
+        let component = self.component.clone();
+        let Some(place) = self.place(record) else { return Ok(None) };
+        match (&component.handlers[place].id, &record.value) {
+            (Some(Identify::Header(name)), _) => Ok(in_header(record, name)),
+            // What is wrong with a value as a whole comes up, and is told, in its dispatch.
+            (Some(Identify::Value(path)), Some(value)) if value.len() <= component.record_bytes_max => {
+                match self.decoder(place, Part::Value, record) {
+                    Ok(Some((decoder, payload))) => in_value(path, &decoder, payload),
+                    Err(fault) if self.unavailable.is_none() => Err(fault),
+                    _ => Ok(None),
+                }
+            }
+            _ => Ok(None),
+        }
     }
 
-    fn dispatch(&mut self, delivery: &Delivery<'_>, _: Reads) -> Result<Effects, Fault> {
+    fn dispatch(&mut self, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault> {
         let Some(place) = self.place(delivery.record) else {
             let what = "the component has no handler for this topic";
             return Err(EventFault::new(EventFaultKind::Failed, what).into());
         };
-        let params = self.event(place, delivery.record)?;
+        let params = self.event(place, delivery.record);
+        if let Some(why) = self.unavailable.take() {
+            return Err(TaskFault(why).into());
+        }
+        let params = params?;
         let component = self.component.clone();
         let mut live = match self.live.take() {
             Some(live) => live,
             None => Self::instantiate(&component)?,
         };
         live.store.set_epoch_deadline(ticks(component.deadline));
-        live.store.data_mut().current = Some(Current::of(delivery));
+        let reading = Reading::new(reads, self.schemas.clone(), std::mem::take(&mut self.plans));
+        live.store.data_mut().begin(Current::new(delivery, reading));
         let mut results = [Val::Bool(false)];
         let called = live.handlers[place].call(&mut live.store, &params, &mut results);
         let host = live.store.data_mut();
-        host.current = None;
-        let effects = std::mem::take(&mut host.effects);
         let lines = std::mem::take(&mut host.lines);
         let refused = std::mem::take(&mut host.memory_refused);
-        called.map_err(|error| fault_of(&error, refused, &component, lines.last()))?;
-        // Only an instance whose call came back in order is used again.
-        self.live = Some(live);
-        let [result] = results;
-        verdict(&result)?;
-        for line in lines {
-            tracing::info!(target: "component", component = %delivery.component, level = %line.level, "{}", line.message);
+        let mut effects = Effects::default();
+        if let Some(current) = host.end() {
+            effects = current.effects;
+            self.plans = current.reading.into_plans();
         }
-        Ok(effects)
+        let outcome = called.map_err(|error| fault_of(error, refused, &component, &lines)).and_then(|()| {
+            // Only an instance whose call came back in order is used again.
+            self.live = Some(live);
+            Ok(verdict(&results[0])?)
+        });
+        lines.tell(delivery, if outcome.is_ok() { Level::TRACE } else { Level::WARN });
+        outcome.map(|()| effects)
     }
 }
 
 /// Why a call did not come back in order.
-fn fault_of(
-    error: &wasmtime::Error,
-    memory_refused: bool,
-    component: &Component,
-    last_line: Option<&LogLine>,
-) -> EventFault {
+fn fault_of(error: wasmtime::Error, memory_refused: bool, component: &Component, lines: &Lines) -> Fault {
+    let fault = |kind, detail: String| EventFault::new(kind, detail).into();
+    if let Some(task) = error.downcast_ref::<TaskFault>() {
+        return task.clone().into();
+    }
     if let Some(refused) = error.downcast_ref::<EmitRefused>() {
-        return EventFault::new(EventFaultKind::Emit, refused.to_string());
+        return fault(EventFaultKind::Emit, refused.to_string());
+    }
+    if let Some(refused) = error.downcast_ref::<StateRefused>() {
+        return fault(EventFaultKind::State, refused.to_string());
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => {
             let deadline = component.deadline.as_millis();
-            EventFault::new(EventFaultKind::Deadline, format!("the handler ran past its deadline of {deadline} ms"))
+            fault(EventFaultKind::Deadline, format!("the handler ran past its deadline of {deadline} ms"))
         }
         _ if memory_refused => {
             let limit = component.memory_bytes_max;
-            EventFault::new(
-                EventFaultKind::Memory,
-                format!("the handler asked for more than its {limit} bytes of memory"),
-            )
+            fault(EventFaultKind::Memory, format!("the handler asked for more than its {limit} bytes of memory"))
         }
         // A trap has no words of its own; a guest that panics logs its message first.
-        Some(trap) => match last_line.filter(|line| line.level == "error") {
-            Some(line) => {
-                EventFault::new(EventFaultKind::Trap, format!("{} ({trap})", line.message.replace('\n', " ")))
-            }
-            None => EventFault::new(EventFaultKind::Trap, trap.to_string()),
+        Some(trap) => match lines.last_words() {
+            Some(words) => fault(EventFaultKind::Trap, format!("{} ({trap})", words.replace('\n', " "))),
+            None => fault(EventFaultKind::Trap, trap.to_string()),
         },
-        None => EventFault::new(EventFaultKind::Trap, format!("{error:#}").replace('\n', " ")),
+        None => fault(EventFaultKind::Trap, format!("{error:#}").replace('\n', " ")),
     }
 }
 

@@ -13,9 +13,16 @@ mod check;
 pub mod codec;
 mod component;
 mod engine;
+mod granted;
+mod host;
+mod identify;
 mod imports;
 mod instance;
+mod lines;
+mod loader;
+mod random;
 mod schemas;
+mod stores;
 
 pub use component::{Component, WriterIds, interfaces};
 pub use engine::{Engine, TICK};

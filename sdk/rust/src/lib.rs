@@ -29,16 +29,29 @@
 //! - `on_<topic>::Guest`: the handler of a topic that the manifest consumes; the compiler asks for each of them.
 //! - `emit_<topic>::send(&value)`, `emit_<topic>::send_with(&value, key, &headers)`: for each topic that the manifest emits.
 //! - [`context`]`::current()`: the delivery: its id, attempt, topic, partition, offset, timestamp, key and headers.
+//! - `store_<name>::{get, put, delete, scan}`: for each store of the manifest, typed by its schemas:
+//!
+//!   ```ignore
+//!   let mut stock = store_stock::get(&item.product_id).unwrap_or(StockLevel { available: 0 });
+//!   stock.available -= item.quantity;
+//!   store_stock::put(&item.product_id, &stock);
+//!   for (product_id, stock) in store_stock::scan("", None, 100) { … }
+//!   ```
+//!
+//!   A handler sees what it wrote, and what handlers of the same partition wrote before it. What it writes is kept only if it
+//!   succeeds. `scan` takes a prefix, the key to go on after and a limit; keys that have a schema have no `scan`.
 //! - [`log`]: lines for the host's log.
+//! - [`random`]: numbers that are the same whenever the same record is handled.
 //! - [`Failure`] and [`Header`].
 //!
-//! A handler has no clock and no randomness: the same record gives the same effects, whenever it is handled again. A panic
-//! is a failure, too: its message and place are told in the dead-letter record.
+//! A handler has no clock and no randomness of its own: the same record on the same state gives the same effects, whenever it is
+//! handled again. A panic is a failure, too: its message and place are told in the dead-letter record.
 //!
-//! Logic that is worth testing goes into plain functions; `cargo test` runs them natively. Emits, `context` and `log` have no
-//! host there and panic.
+//! Logic that is worth testing goes into plain functions; `cargo test` runs them natively. Emits, stores, `context`, `log` and
+//! `random` have no host there and panic.
 
 pub mod log;
+pub mod random;
 
 pub use heddle_sdk_macros::component;
 pub use runtime::heddle::runtime::context;
@@ -59,6 +72,7 @@ mod runtime {
                 import heddle:runtime/types@0.1.0;
                 import heddle:runtime/context@0.1.0;
                 import heddle:runtime/log@0.1.0;
+                import heddle:runtime/random@0.1.0;
             }
         ",
         world: "heddle:sdk/imports",
@@ -115,6 +129,7 @@ macro_rules! __component {
                     "heddle:runtime/types@0.1.0": ::heddle_sdk::types,
                     "heddle:runtime/context@0.1.0": ::heddle_sdk::context,
                     "heddle:runtime/log@0.1.0": ::heddle_sdk::log,
+                    "heddle:runtime/random@0.1.0": ::heddle_sdk::random,
                 },
                 generate_all,
             });
@@ -133,6 +148,6 @@ macro_rules! __component {
         #[allow(unused_imports)]
         use heddle_bindings::heddle::component::*;
         #[allow(unused_imports)]
-        use $crate::{Failure, Header, context, log};
+        use $crate::{Failure, Header, context, log, random};
     };
 }

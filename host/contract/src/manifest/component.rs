@@ -8,6 +8,7 @@ use super::check::{Field, Report, Section};
 use super::error::ManifestErrors;
 use super::names::{fault_of_name, fault_of_schema, fault_of_topic, is_identifier};
 use super::text;
+use crate::wire::{STORE_KEY, STORE_VALUE, key_subject, value_subject};
 
 const ROOT: &[&str] = &["component", "consumes", "emits", "stores", "limits", "failure"];
 const COMPONENT: &[&str] = &["name", "language", "build"];
@@ -221,6 +222,17 @@ impl Manifest {
     pub fn changelog(&self, app: &str, store: &str) -> String {
         let named = self.stores.get(store).and_then(|spec| spec.changelog.clone());
         named.unwrap_or_else(|| format!("{}.{store}", self.full_name(app)))
+    }
+
+    /// The subject under which the registry has a schema that the contract calls `name`: the same, or for a store that of its
+    /// changelog.
+    #[must_use]
+    pub fn registered(&self, app: &str, name: &str) -> String {
+        match (name.strip_prefix(STORE_VALUE), name.strip_prefix(STORE_KEY)) {
+            (Some(store), _) => value_subject(&self.changelog(app, store)),
+            (_, Some(store)) => key_subject(&self.changelog(app, store)),
+            _ => name.to_owned(),
+        }
     }
 }
 

@@ -11,17 +11,18 @@ mod generate;
 mod names;
 mod shape;
 
-pub use generate::{Payload, Topic, World, files, generate};
-pub use names::{emit_interface, kebab, on_interface};
+pub use generate::{Payload, Store, Topic, World, files, generate};
+pub use names::{emit_interface, kebab, on_interface, store_interface};
 pub use shape::{Case, Shape, ShapeId, Shapes};
 
 use thiserror::Error;
 
 /// The interfaces that every component shares, `heddle:runtime`: file names and texts.
-pub const RUNTIME: [(&str, &str); 3] = [
+pub const RUNTIME: [(&str, &str); 4] = [
     ("types.wit", include_str!("../../../../wit/types.wit")),
     ("context.wit", include_str!("../../../../wit/context.wit")),
     ("log.wit", include_str!("../../../../wit/log.wit")),
+    ("random.wit", include_str!("../../../../wit/random.wit")),
 ];
 
 /// Why a schema has no WIT.

@@ -128,3 +128,9 @@ pub fn emit_interface(topic: &str) -> String {
 pub fn on_interface(topic: &str) -> String {
     format!("on-{}", kebab("topic", topic).unwrap_or_else(|_| topic.to_owned()))
 }
+
+/// The interface of a component's store: `store-stock`.
+#[must_use]
+pub fn store_interface(name: &str) -> String {
+    format!("store-{}", kebab("store", name).unwrap_or_else(|_| name.to_owned()))
+}

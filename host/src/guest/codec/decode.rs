@@ -25,6 +25,12 @@ impl Decoder {
         Self { plan: resolve(writer, &reader), reader, shapes }
     }
 
+    /// How the writer's values are read.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
     /// Decodes one whole value.
     ///
     /// # Errors

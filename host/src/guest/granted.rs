@@ -1,0 +1,153 @@
+//! Whether what a component imports is granted to it, and of the types that its contract says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use heddle_contract::wit::Shapes;
+use wasmtime::component::Type;
+use wasmtime::component::types::{ComponentFunc, ComponentInstance, ComponentItem};
+
+use super::imports::{Emitter, KeyCodec, RUNTIME, RUNTIME_FUNCTIONS, RUNTIME_VERSION, runtime};
+use super::loader::Loader;
+use super::stores::StoreAccess;
+use super::{LoadError, check};
+
+type Functions = BTreeMap<String, ComponentFunc>;
+
+impl Loader<'_> {
+    /// Refuses what is not granted, and compares what is granted with its schema.
+    pub(super) fn check_imports(&self, emitters: &[Emitter], stores: &[Arc<StoreAccess>]) -> Result<(), LoadError> {
+        for (import, item) in self.compiled.component_type().imports(&self.engine.wasmtime) {
+            let ComponentItem::ComponentInstance(instance) = item.ty else {
+                return Err(self.not_granted(import));
+            };
+            let functions = self.functions(&instance);
+            let shared = |(interface, offered): &(&str, &[&str])| {
+                import == runtime(interface) && functions.keys().all(|name| offered.contains(&name.as_str()))
+            };
+            if functions.is_empty() || RUNTIME_FUNCTIONS.iter().any(shared) {
+                // An interface of types only gives no power.
+                continue;
+            }
+            if let Some(emitter) = emitters.iter().find(|emitter| emitter.interface == import) {
+                self.check_emitter(emitter, &functions)?;
+            } else if let Some(store) = stores.iter().find(|store| store.interface == import) {
+                self.check_store(store, &functions)?;
+            } else {
+                return Err(self.not_granted(import));
+            }
+        }
+        Ok(())
+    }
+
+    fn functions(&self, instance: &ComponentInstance) -> Functions {
+        let functions = instance.exports(&self.engine.wasmtime).filter_map(|(name, item)| match item.ty {
+            ComponentItem::ComponentFunc(function) => Some((name.to_owned(), function)),
+            _ => None,
+        });
+        functions.collect()
+    }
+
+    fn check_emitter(&self, emitter: &Emitter, functions: &Functions) -> Result<(), LoadError> {
+        let shapes = emitter.value.as_ref().map(|framed| framed.shapes());
+        for function in functions.values() {
+            let params = function.params().map(|(_, ty)| ty).collect::<Vec<_>>();
+            if let Some(value) = params.first() {
+                self.compare(shapes, value, &emitter.topic)?;
+            }
+            match params.get(1) {
+                Some(Type::Option(key)) => {
+                    same_key(&emitter.key, &key.ty()).map_err(|what| self.other_contract(&emitter.topic, &what))?
+                }
+                Some(_) => return Err(self.other_contract(&emitter.topic, "its key is not optional")),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_store(&self, store: &StoreAccess, functions: &Functions) -> Result<(), LoadError> {
+        let key = |ty: &Type| same_key(&store.key, ty);
+        let value = |ty: &Type| check::same(store.value.shapes(), store.value.shapes().root(), ty);
+        for (name, function) in functions {
+            let params = function.params().map(|(_, ty)| ty).collect::<Vec<_>>();
+            let results = function.results().collect::<Vec<_>>();
+            let same = match (name.as_str(), params.as_slice(), results.as_slice()) {
+                ("get", [k], [Type::Option(v)]) => key(k).and_then(|()| value(&v.ty())),
+                ("put", [k, v], []) => key(k).and_then(|()| value(v)),
+                ("delete", [k], []) => key(k),
+                ("scan", _, _) if matches!(store.key, KeyCodec::Schema(_)) => {
+                    Err("its keys have a schema, and so no `scan`".to_owned())
+                }
+                ("scan", [prefix, Type::Option(after), Type::U32], [Type::List(entries)]) => match entries.ty() {
+                    Type::Tuple(entry) => match entry.types().collect::<Vec<_>>().as_slice() {
+                        [k, v] => [prefix, &after.ty(), k].into_iter().try_for_each(key).and_then(|()| value(v)),
+                        _ => Err("an entry is a key and a value".to_owned()),
+                    },
+                    _ => Err("an entry is a key and a value".to_owned()),
+                },
+                _ => Err("a store has no such function".to_owned()),
+            };
+            same.map_err(|what| LoadError::OtherContract {
+                component: self.name.to_owned(),
+                what: format!("store `{}`, `{name}`: {what}", store.name),
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn compare(&self, shapes: Option<&Shapes>, ty: &Type, topic: &str) -> Result<(), LoadError> {
+        let found = match shapes {
+            Some(shapes) => check::same(shapes, shapes.root(), ty),
+            None if matches!(ty, Type::List(list) if list.ty() == Type::U8) => Ok(()),
+            None => Err("the topic has no schema, so its values are bytes".to_owned()),
+        };
+        found.map_err(|what| self.other_contract(topic, &what))
+    }
+
+    pub(super) fn compare_typed_key(&self, shapes: &Shapes, ty: &Type, topic: &str) -> Result<(), LoadError> {
+        same_typed_key(shapes, ty).map_err(|what| self.other_contract(topic, &what))
+    }
+
+    pub(super) fn other_contract(&self, topic: &str, what: &str) -> LoadError {
+        LoadError::OtherContract { component: self.name.to_owned(), what: format!("topic `{topic}`: {what}") }
+    }
+
+    fn not_granted(&self, import: &str) -> LoadError {
+        let own = import.strip_prefix("heddle:component/").and_then(|name| name.split_once('-'));
+        let hint = match own {
+            Some(("emit", topic)) => format!(
+                "add `[emits.\"<topic>\"]` for the topic of emit-{topic} to component.toml, or do not emit to it"
+            ),
+            Some(("store", name)) => {
+                format!(
+                    "add `[stores.{name}]` with the schema of its values to component.toml, or do not use that store"
+                )
+            }
+            _ if import.starts_with("wasi:") => {
+                "a component has no files, clock, network or environment: build it without WASI".to_owned()
+            }
+            _ => {
+                let offered = RUNTIME_FUNCTIONS.map(|(interface, _)| format!("{RUNTIME}{interface}")).join(", ");
+                format!(
+                    "this host offers {offered} in version {RUNTIME_VERSION}, and the emitters and stores of the manifest"
+                )
+            }
+        };
+        LoadError::NotGranted { component: self.name.to_owned(), import: import.to_owned(), hint }
+    }
+}
+
+fn same_key(codec: &KeyCodec, ty: &Type) -> Result<(), String> {
+    match (codec, ty) {
+        (KeyCodec::Schema(framed), ty) => same_typed_key(framed.shapes(), ty),
+        (KeyCodec::String, Type::String) => Ok(()),
+        (KeyCodec::Bytes, Type::List(list)) if list.ty() == Type::U8 => Ok(()),
+        (KeyCodec::String, _) => Err("its keys are strings".to_owned()),
+        (KeyCodec::Bytes, _) => Err("its keys are bytes".to_owned()),
+    }
+}
+
+fn same_typed_key(shapes: &Shapes, ty: &Type) -> Result<(), String> {
+    check::same(shapes, shapes.root(), ty).map_err(|what| format!("in the key, {what}"))
+}

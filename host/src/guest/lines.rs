@@ -1,0 +1,69 @@
+//! What a handler logs: kept until it is done, then told by this process, each line at its own level.
+
+use heddle_core::delivery::Delivery;
+use tracing::Level;
+
+/// How many lines of one delivery are kept; of what follows, only the last.
+const LINES_MAX: usize = 100;
+/// How long a line may be; what is longer is cut.
+const LINE_BYTES_MAX: usize = 8 << 10;
+
+/// The lines of the delivery under way.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    lines: Vec<(Level, String)>,
+    dropped: usize,
+}
+
+impl Lines {
+    /// Keeps a line; `level` is a case of `log.level` in the WIT.
+    pub(super) fn add(&mut self, level: &str, message: &str) {
+        let level = match level {
+            "trace" => Level::TRACE,
+            "debug" => Level::DEBUG,
+            "warn" => Level::WARN,
+            "error" => Level::ERROR,
+            _ => Level::INFO,
+        };
+        if self.lines.len() > LINES_MAX {
+            self.lines.pop();
+            self.dropped += 1;
+        }
+        self.lines.push((level, message[..message.floor_char_boundary(LINE_BYTES_MAX)].to_owned()));
+    }
+
+    /// The last line, if it has the level `error`: a guest that panics logs its message first.
+    pub(super) fn last_words(&self) -> Option<&str> {
+        self.lines.last().filter(|(level, _)| *level == Level::ERROR).map(|(_, message)| message.as_str())
+    }
+
+    /// Tells all lines that are at least as severe as `least`.
+    pub(super) fn tell(self, delivery: &Delivery<'_>, least: Level) {
+        macro_rules! tell {
+            ($level:ident, $($message:tt)+) => {
+                tracing::event!(
+                    target: "component",
+                    Level::$level,
+                    component = %delivery.component,
+                    topic = %delivery.record.source.topic,
+                    partition = delivery.record.source.partition.0,
+                    offset = delivery.record.offset.0,
+                    attempt = delivery.attempt,
+                    $($message)+
+                )
+            };
+        }
+        for (level, message) in self.lines.into_iter().filter(|(level, _)| *level <= least) {
+            match level {
+                Level::TRACE => tell!(TRACE, "{message}"),
+                Level::DEBUG => tell!(DEBUG, "{message}"),
+                Level::INFO => tell!(INFO, "{message}"),
+                Level::WARN => tell!(WARN, "{message}"),
+                Level::ERROR => tell!(ERROR, "{message}"),
+            }
+        }
+        if self.dropped > 0 {
+            tell!(DEBUG, "{} lines before the last one were dropped", self.dropped);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What a component's contract makes of it: handlers, emitters and stores, ready to be called.
+
+use std::sync::Arc;
+
+use heddle_contract::manifest::Manifest;
+use heddle_contract::manifest::component::{Consumes, Emits, KeyType, StoreSpec};
+use heddle_contract::schema::parse;
+use heddle_contract::section::Contract;
+use heddle_contract::wire::{key_subject, store_key_subject, store_value_subject, value_subject};
+use heddle_contract::wit::{Shapes, emit_interface, on_interface, store_interface};
+use heddle_core::state::StoreIndex;
+use wasmtime::component::Type;
+use wasmtime::component::types::{ComponentFunc, ComponentItem};
+
+use super::LoadError;
+use super::component::{Handler, Typed, WriterIds};
+use super::engine::Engine;
+use super::identify::Identify;
+use super::imports::{Emitter, Framed, KeyCodec};
+use super::stores::StoreAccess;
+
+/// What is at hand while a component is checked.
+pub(super) struct Loader<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) name: &'a str,
+    pub(super) contract: &'a Contract,
+    pub(super) compiled: &'a wasmtime::component::Component,
+}
+
+impl Loader<'_> {
+    fn broken(&self, what: String) -> LoadError {
+        LoadError::Contract { component: self.name.to_owned(), what }
+    }
+
+    fn typed(&self, subject: &str) -> Result<Option<Typed>, LoadError> {
+        let Some(schema) = self.contract.schemas.get(subject) else { return Ok(None) };
+        let schema = parse(subject, &schema.text).map_err(|e| self.broken(e.to_string()))?;
+        let shapes = Shapes::of(&schema).map_err(|e| self.broken(e.to_string()))?;
+        Ok(Some(Typed { schema: Arc::new(schema), shapes: Arc::new(shapes) }))
+    }
+
+    fn framed(&self, subject: &str, ids: &WriterIds) -> Result<Option<Framed>, LoadError> {
+        let Some(typed) = self.typed(subject)? else { return Ok(None) };
+        let Some(id) = ids.get(subject) else {
+            return Err(self.broken(format!("the schema of the subject `{subject}` is not registered")));
+        };
+        Ok(Some(Framed::new(&typed, *id)))
+    }
+
+    pub(super) fn emitters(&self, manifest: &Manifest, ids: &WriterIds) -> Result<Vec<Emitter>, LoadError> {
+        let emitter = |(topic, emits): (&String, &Emits)| {
+            let key = match (&emits.key, self.framed(&key_subject(topic), ids)?) {
+                (Some(KeyType::Bytes), _) => KeyCodec::Bytes,
+                (Some(KeyType::String), _) => KeyCodec::String,
+                (_, Some(framed)) => KeyCodec::Schema(framed),
+                _ => KeyCodec::String,
+            };
+            Ok(Emitter {
+                topic: topic.as_str().into(),
+                interface: format!("heddle:component/{}", emit_interface(topic)),
+                value: self.framed(&value_subject(topic), ids)?,
+                key,
+                cloudevents: emits.cloudevents,
+            })
+        };
+        manifest.emits.iter().map(emitter).collect()
+    }
+
+    /// The stores, in the order of their names: the place there is a store's [`StoreIndex`].
+    pub(super) fn stores(&self, manifest: &Manifest, ids: &WriterIds) -> Result<Vec<Arc<StoreAccess>>, LoadError> {
+        let entry_bytes_max = usize::try_from(manifest.limits.record_bytes_max).unwrap_or(usize::MAX);
+        let missing = |subject: &str| self.broken(format!("the contract has no schema `{subject}`"));
+        let store = |(place, (name, spec)): (usize, (&String, &StoreSpec))| {
+            let (value, key) = (store_value_subject(name), store_key_subject(name));
+            let typed = self.typed(&value)?.ok_or_else(|| missing(&value))?;
+            Ok(Arc::new(StoreAccess {
+                index: StoreIndex(place),
+                name: name.clone(),
+                interface: format!("heddle:component/{}", store_interface(name)),
+                key: match spec.key {
+                    None | Some(KeyType::String) => KeyCodec::String,
+                    Some(KeyType::Bytes) => KeyCodec::Bytes,
+                    Some(KeyType::Schema(_)) => KeyCodec::Schema(self.framed(&key, ids)?.ok_or_else(|| missing(&key))?),
+                },
+                value: self.framed(&value, ids)?.ok_or_else(|| missing(&value))?,
+                typed,
+                entry_bytes_max,
+            }))
+        };
+        manifest.stores.iter().enumerate().map(store).collect()
+    }
+
+    pub(super) fn handlers(&self, manifest: &Manifest) -> Result<Vec<Handler>, LoadError> {
+        manifest.consumes.iter().map(|(topic, consumes)| self.handler(topic, consumes)).collect()
+    }
+
+    fn handler(&self, topic: &str, consumes: &Consumes) -> Result<Handler, LoadError> {
+        let interface = format!("heddle:component/{}", on_interface(topic));
+        let missing = || LoadError::NoHandler {
+            component: self.name.to_owned(),
+            export: interface.clone(),
+            topic: topic.to_owned(),
+        };
+        let params = self.export(&interface).ok_or_else(missing)?.params().map(|(_, ty)| ty).collect::<Vec<_>>();
+        let value = self.typed(&value_subject(topic))?;
+        let Some(first) = params.first() else { return Err(missing()) };
+        self.compare(value.as_ref().map(|typed| &*typed.shapes), first, topic)?;
+        let key = match &consumes.key {
+            Some(KeyType::Bytes | KeyType::String) => None,
+            _ => self.typed(&key_subject(topic))?,
+        };
+        match (&key, params.get(1)) {
+            (None, None) => {}
+            (Some(key), Some(Type::Option(ty))) => self.compare_typed_key(&key.shapes, &ty.ty(), topic)?,
+            (Some(_), _) => {
+                return Err(self.other_contract(topic, "its keys have a schema, which the handler does not take"));
+            }
+            (None, Some(_)) => {
+                return Err(self.other_contract(topic, "its keys have no schema, and the handler takes a typed key"));
+            }
+        }
+        let schema = value.as_ref().map(|typed| &*typed.schema);
+        let id = consumes.id.as_ref().map(|id| Identify::of(topic, schema, id)).transpose();
+        let id = id.map_err(|e| self.broken(e.to_string()))?;
+        Ok(Handler { topic: topic.into(), interface, value, key, id })
+    }
+
+    /// The function `handle` of an interface that the component exports.
+    fn export(&self, interface: &str) -> Option<ComponentFunc> {
+        let engine = &self.engine.wasmtime;
+        let ComponentItem::ComponentInstance(instance) =
+            self.compiled.component_type().get_export(engine, interface)?.ty
+        else {
+            return None;
+        };
+        match instance.get_export(engine, "handle")?.ty {
+            ComponentItem::ComponentFunc(function) => Some(function),
+            _ => None,
+        }
+    }
+}

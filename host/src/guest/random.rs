@@ -1,0 +1,74 @@
+//! `heddle:runtime/random`: numbers that are the same whenever the same record is handled.
+//!
+//! The generator is ChaCha with 8 rounds (the words of its key stream in order: 64 bits are two of them, the lower first; bytes
+//! take whole words and drop the rest of the last), keyed by the SHA-256 of the delivery's id. Changing any of this changes what
+//! handlers do with records they have handled before.
+
+use heddle_core::delivery::Delivery;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
+use sha2::{Digest as _, Sha256};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Val};
+
+use super::codec;
+use super::host::Host;
+
+/// How many bytes a guest may ask for at a time.
+const BYTES_MAX: u32 = 64 << 10;
+
+/// The generator of a delivery. The attempt does not count.
+pub(super) fn generator(delivery: &Delivery<'_>) -> ChaCha8Rng {
+    ChaCha8Rng::from_seed(Sha256::digest(delivery.id()).into())
+}
+
+/// Links the interface; `name` is the import's.
+pub(super) fn link(linker: &mut Linker<Host>, name: &str) -> wasmtime::Result<()> {
+    let mut instance = linker.instance(name)?;
+    instance.func_new("next-u64", |mut store: StoreContextMut<'_, Host>, _, _, results| {
+        results[0] = Val::U64(store.data_mut().current()?.random().next_u64());
+        Ok(())
+    })?;
+    instance.func_new("bytes", |mut store: StoreContextMut<'_, Host>, _, params, results| {
+        let [Val::U32(count)] = params else { return Err(wasmtime::Error::msg("bytes takes a number")) };
+        if *count > BYTES_MAX {
+            let what =
+                format!("the handler asked for {count} random bytes, more than the {BYTES_MAX} there are at a time");
+            return Err(wasmtime::Error::msg(what));
+        }
+        let mut bytes = vec![0; *count as usize];
+        store.data_mut().current()?.random().fill_bytes(&mut bytes);
+        results[0] = codec::bytes(&bytes);
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use heddle_core::event::{Offset, Record, Timestamp, TopicPartition};
+
+    use super::*;
+
+    /// Guarantee G7 rests on these numbers: they may never change.
+    #[test]
+    fn the_numbers_of_a_record_are_fixed() {
+        let record = Record {
+            source: TopicPartition::new("orders.created", 3),
+            offset: Offset(41),
+            timestamp: Timestamp(0),
+            key: None,
+            value: None,
+            headers: vec![],
+        };
+        let component = "shop.intake".into();
+        let mut random = generator(&Delivery { component: &component, record: &record, attempt: 1 });
+        let mut five = [0; 5];
+        let first = random.next_u64();
+        random.fill_bytes(&mut five);
+        assert_eq!((first, five, random.next_u64()), (0, [0; 5], 0));
+        let mut again = generator(&Delivery { component: &component, record: &record, attempt: 2 });
+        assert_eq!(again.next_u64(), first);
+        let next = Record { offset: Offset(42), ..record };
+        assert_ne!(generator(&Delivery { component: &component, record: &next, attempt: 1 }).next_u64(), first);
+    }
+}

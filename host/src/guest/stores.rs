@@ -1,0 +1,218 @@
+//! A component's stores: what its handlers read and write, as values of its own types.
+//!
+//! ```text
+//!  get, scan:   Host ──> this delivery's writes ──> Reads ──> bytes ──Decoder: whoever wrote them → this component──> value
+//!  put, delete: value ──Encoder──> zero byte, schema id, Avro ──> this delivery's writes
+//! ```
+//!
+//! Stored bytes are those of the changelog. A value that cannot be read is no fault of the record: nothing is guessed, the task
+//! gives up.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use heddle_contract::wire::{self, SchemaId};
+use heddle_core::fault::TaskFault;
+use heddle_core::state::{Range, Reads, StoreIndex};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Val};
+
+use super::Schemas;
+use super::codec::{self, Decoder};
+use super::component::Typed;
+use super::host::{Current, Host};
+use super::imports::{Framed, KeyCodec};
+
+/// How large the entries that one scan finds may be together. They exist twice for a moment, here and in the guest.
+const SCAN_BYTES_MAX: usize = 4 << 20;
+/// How many entries are read at a time.
+const SCAN_PAGE: usize = 256;
+/// How much of a key messages show.
+const KEY_CHARS_SHOWN: usize = 64;
+
+/// A store that a component may use.
+pub(super) struct StoreAccess {
+    pub(super) index: StoreIndex,
+    pub(super) name: String,
+    /// The import's name.
+    pub(super) interface: String,
+    pub(super) key: KeyCodec,
+    /// Writes values; its schema is the one that they are read by.
+    pub(super) value: Framed,
+    pub(super) typed: Typed,
+    /// How large a key and its value may be together.
+    pub(super) entry_bytes_max: usize,
+}
+
+/// What a handler asked of a store that cannot be: the delivery's fault, told apart from other traps by its type.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct StateRefused(String);
+
+/// The decoders of stored values, by store and by the schema that wrote them: grows with the number of schema versions in use.
+pub(super) type Plans = HashMap<(StoreIndex, SchemaId), Arc<Decoder>>;
+
+/// What one delivery reads its stores by.
+pub(super) struct Reading {
+    reads: Reads,
+    schemas: Arc<dyn Schemas>,
+    plans: Plans,
+}
+
+impl Reading {
+    pub(super) fn new(reads: Reads, schemas: Arc<dyn Schemas>, plans: Plans) -> Self {
+        Self { reads, schemas, plans }
+    }
+
+    /// Drops the reads and gives the decoders back.
+    pub(super) fn into_plans(self) -> Plans {
+        self.plans
+    }
+
+    fn decode(&mut self, store: &StoreAccess, key: &[u8], stored: &[u8]) -> Result<Val, TaskFault> {
+        self.try_decode(store, stored).map_err(|why| store.unreadable(key, &why))
+    }
+
+    fn try_decode(&mut self, store: &StoreAccess, stored: &[u8]) -> Result<Val, String> {
+        let (id, payload) =
+            wire::split(stored).ok_or("it does not begin with a zero byte and a schema id of four bytes")?;
+        let decoder = match self.plans.get(&(store.index, id)) {
+            Some(decoder) => decoder.clone(),
+            None => self.compile(store, id)?,
+        };
+        decoder.decode(payload).map_err(|e| e.to_string())
+    }
+
+    fn compile(&mut self, store: &StoreAccess, id: SchemaId) -> Result<Arc<Decoder>, String> {
+        let own = || store.typed.schema.clone();
+        let writer = if store.value.id() == id { Some(own()) } else { self.schemas.writer(id)? };
+        let writer = writer.ok_or_else(|| format!("the registry has no schema with its id {}", id.0))?;
+        let decoder = Arc::new(Decoder::new(&writer, own(), store.typed.shapes.clone()));
+        self.plans.insert((store.index, id), decoder.clone());
+        Ok(decoder)
+    }
+}
+
+impl StoreAccess {
+    /// A place in messages.
+    fn place(&self, key: &[u8]) -> String {
+        let text = match self.key {
+            KeyCodec::String => String::from_utf8_lossy(key).into_owned(),
+            _ => key.escape_ascii().to_string(),
+        };
+        let shown = text.chars().take(KEY_CHARS_SHOWN).collect::<String>();
+        let rest = if shown.len() < text.len() { "…" } else { "" };
+        format!("the key `{shown}{rest}` of the store `{}`", self.name)
+    }
+
+    fn unreadable(&self, key: &[u8], why: &str) -> TaskFault {
+        TaskFault(format!("{}: {why}", self.place(key)))
+    }
+
+    fn key(&self, key: &Val) -> Result<Bytes, StateRefused> {
+        let refused = |what| StateRefused(format!("a key for the store `{}` breaks its schema: {what}", self.name));
+        self.key.encode(key).map_err(refused)
+    }
+
+    fn get(&self, current: &mut Current, key: &Val) -> wasmtime::Result<Option<Val>> {
+        let key = self.key(key)?;
+        let Current { effects, reading, .. } = current;
+        let Some(stored) = reading.reads.get(&effects.writes, self.index, &key)? else { return Ok(None) };
+        Ok(Some(reading.decode(self, &key, &stored)?))
+    }
+
+    fn put(&self, current: &mut Current, key: &Val, value: &Val) -> wasmtime::Result<()> {
+        let key = self.key(key)?;
+        let refused = |what: String| StateRefused(format!("the value for {} {what}", self.place(&key)));
+        let value = self.value.encode(value).map_err(|what| refused(format!("breaks its schema: {what}")))?;
+        let (size, limit) = (key.len() + value.len(), self.entry_bytes_max);
+        if size > limit {
+            let what = format!("is too large: with its key it has {size} bytes, more than the limit of {limit}");
+            return Err(refused(what).into());
+        }
+        current.effects.writes.insert((self.index, key), Some(value));
+        Ok(())
+    }
+
+    fn delete(&self, current: &mut Current, key: &Val) -> wasmtime::Result<()> {
+        current.effects.writes.insert((self.index, self.key(key)?), None);
+        Ok(())
+    }
+
+    fn scan(
+        &self,
+        current: &mut Current,
+        prefix: &Val,
+        after: Option<&Val>,
+        limit: usize,
+    ) -> wasmtime::Result<Vec<Val>> {
+        let prefix = self.key(prefix)?;
+        let mut after = after.map(|key| self.key(key)).transpose()?;
+        let Current { effects, reading, .. } = current;
+        let (mut found, mut size) = (vec![], 0);
+        loop {
+            let page = SCAN_PAGE.min(limit - found.len());
+            let range = Range { prefix: &prefix, after: after.as_deref() };
+            let entries = reading.reads.scan(&effects.writes, self.index, &range, page)?;
+            for (key, value) in &entries {
+                size += key.len() + value.len();
+                if size > SCAN_BYTES_MAX {
+                    return Err(StateRefused(format!(
+                        "a scan of the store `{}` finds more than {SCAN_BYTES_MAX} bytes: take a smaller limit, and go on after the last key",
+                        self.name
+                    ))
+                    .into());
+                }
+                found.push(Val::Tuple(vec![self.read_key(key)?, reading.decode(self, key, value)?]));
+            }
+            let done = entries.len() < page || found.len() >= limit;
+            after = entries.into_iter().next_back().map(|(key, _)| key);
+            if done {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn read_key(&self, key: &[u8]) -> Result<Val, TaskFault> {
+        match self.key {
+            KeyCodec::String => match std::str::from_utf8(key) {
+                Ok(text) => Ok(Val::String(text.to_owned())),
+                Err(_) => Err(self.unreadable(key, "the key is not UTF-8")),
+            },
+            _ => Ok(codec::bytes(key)),
+        }
+    }
+}
+
+/// Links one store.
+pub(super) fn link_store(linker: &mut Linker<Host>, store: &Arc<StoreAccess>) -> wasmtime::Result<()> {
+    let other_call = || wasmtime::Error::msg("a store is called with other values than its interface has");
+    let mut instance = linker.instance(&store.interface)?;
+    let access = store.clone();
+    instance.func_new("get", move |mut host: StoreContextMut<'_, Host>, _, params, results| {
+        let [key] = params else { return Err(other_call()) };
+        results[0] = Val::Option(access.get(host.data_mut().current()?, key)?.map(Box::new));
+        Ok(())
+    })?;
+    let access = store.clone();
+    instance.func_new("put", move |mut host: StoreContextMut<'_, Host>, _, params, _| {
+        let [key, value] = params else { return Err(other_call()) };
+        access.put(host.data_mut().current()?, key, value)
+    })?;
+    let access = store.clone();
+    instance.func_new("delete", move |mut host: StoreContextMut<'_, Host>, _, params, _| {
+        let [key] = params else { return Err(other_call()) };
+        access.delete(host.data_mut().current()?, key)
+    })?;
+    if let KeyCodec::Schema(_) = store.key {
+        return Ok(());
+    }
+    let access = store.clone();
+    instance.func_new("scan", move |mut host: StoreContextMut<'_, Host>, _, params, results| {
+        let [prefix, Val::Option(after), Val::U32(limit)] = params else { return Err(other_call()) };
+        let limit = usize::try_from(*limit)?;
+        results[0] = Val::List(access.scan(host.data_mut().current()?, prefix, after.as_deref(), limit)?);
+        Ok(())
+    })
+}

@@ -1,0 +1,48 @@
+//! Random numbers that are the same whenever the same record is handled: seeded by component, topic, partition and offset, not by
+//! the attempt. Not for secrets.
+
+use std::ops::Range;
+
+pub use crate::runtime::heddle::runtime::random::{bytes, next_u64};
+
+/// A number of `range`, each as likely as any other.
+///
+/// # Panics
+/// If the range is empty.
+#[must_use]
+pub fn range(range: Range<u64>) -> u64 {
+    within(range, next_u64)
+}
+
+fn within(range: Range<u64>, mut next: impl FnMut() -> u64) -> u64 {
+    assert!(range.start < range.end, "there is no number in an empty range");
+    let size = range.end - range.start;
+    // What is left above the last whole multiple would make the first numbers likelier: draw again.
+    let whole = u64::MAX - u64::MAX % size;
+    loop {
+        let number = next();
+        if number < whole {
+            return range.start + number % size;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::within;
+
+    #[test]
+    fn numbers_stay_in_range_and_none_is_likelier() {
+        let draw = |range, numbers: &[u64]| {
+            let mut numbers = numbers.iter().copied();
+            within(range, || numbers.next().unwrap())
+        };
+        assert_eq!(draw(5..8, &[0]), 5);
+        assert_eq!(draw(5..8, &[5]), 7);
+        // 2^64 - 1 is a multiple of three, so all below it count, and it does not.
+        assert_eq!(draw(5..8, &[u64::MAX - 1]), 7);
+        assert_eq!(draw(5..8, &[u64::MAX, 1]), 6);
+        assert_eq!(draw(0..u64::MAX, &[u64::MAX, 9]), 9);
+        assert_eq!(draw(7..8, &[12345]), 7);
+    }
+}

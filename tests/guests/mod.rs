@@ -1,0 +1,93 @@
+//! The components in `guests/`, built as a user builds them, and what tests need around them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+
+use heddle::guest::{Component, Engine, LoadError, Schemas};
+use heddle::registry::SchemaId;
+use heddle_contract::schema::{Library, Schema, json};
+use heddle_contract::section::{self, Contract};
+use heddle_core::event::NewRecord;
+use serde_json::Value;
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests")
+}
+
+/// The file of a component. All are built once, by the command that users type.
+pub(crate) fn wasm(name: &str) -> Vec<u8> {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let built =
+            Command::new(env!("CARGO_BIN_EXE_heddle")).arg("build").arg("--app").arg(folder()).output().unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    });
+    std::fs::read(folder().join(format!("components/{name}/{name}.wasm"))).unwrap()
+}
+
+/// The schema of a subject or a named type.
+pub(crate) fn schema(name: &str) -> Schema {
+    let mut library = Library::default();
+    for entry in std::fs::read_dir(folder().join("contracts")).unwrap() {
+        let path = entry.unwrap().path();
+        let file = path.file_stem().unwrap().to_str().unwrap();
+        library.add(file, &std::fs::read_to_string(&path).unwrap()).unwrap();
+    }
+    library.schema(name).unwrap_or_else(|_| library.named(name).unwrap())
+}
+
+/// A registry with these schemas. It does not answer for the id 99.
+pub(crate) struct Known(BTreeMap<SchemaId, Arc<Schema>>);
+
+impl Known {
+    pub(crate) fn of(schemas: impl IntoIterator<Item = (u32, Schema)>) -> Arc<Self> {
+        Arc::new(Self(schemas.into_iter().map(|(id, schema)| (SchemaId(id), Arc::new(schema))).collect()))
+    }
+}
+
+impl Schemas for Known {
+    fn writer(&self, id: SchemaId) -> Result<Option<Arc<Schema>>, String> {
+        if id.0 == 99 { Err("the registry does not answer".to_owned()) } else { Ok(self.0.get(&id).cloned()) }
+    }
+}
+
+/// Loads a component whose schemas have these ids; messages call it `name`.
+pub(crate) fn load<'a>(
+    name: &str,
+    wasm: &[u8],
+    ids: impl IntoIterator<Item = (&'a str, u32)>,
+) -> Result<Component, LoadError> {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    let ids = ids.into_iter().map(|(name, id)| (name.to_owned(), SchemaId(id))).collect();
+    Component::load(ENGINE.get_or_init(|| Engine::start(None).unwrap()), name, wasm, &ids)
+}
+
+/// What is said of a component that does not load.
+pub(crate) fn refused(loaded: Result<Component, LoadError>) -> String {
+    match loaded {
+        Ok(_) => panic!("it loads"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// The file with another contract in it.
+pub(crate) fn with_contract(wasm: &[u8], change: impl FnOnce(&mut Contract)) -> Vec<u8> {
+    let mut contract = section::extract(wasm).unwrap();
+    change(&mut contract);
+    section::embed(wasm, &contract).unwrap()
+}
+
+/// A value as it stands on the wire.
+pub(crate) fn framed(id: u32, schema: &Schema, value: &Value) -> Vec<u8> {
+    let mut bytes = vec![0];
+    bytes.extend(id.to_be_bytes());
+    json::encode(schema, value, &mut bytes).unwrap();
+    bytes
+}
+
+pub(crate) fn header(record: &NewRecord, name: &str) -> String {
+    let header = record.headers.iter().find(|header| header.name == name).unwrap_or_else(|| panic!("no header {name}"));
+    String::from_utf8(header.value.clone().unwrap().to_vec()).unwrap()
+}

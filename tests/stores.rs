@@ -1,0 +1,532 @@
+//! A component's stores, message ids, random numbers and log lines, from its manifest to its handler and back: a real component,
+//! called through the step.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value, missing_docs)]
+
+mod guests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use guests::{Known, framed, header, refused, schema, wasm};
+use heddle::guest::Instance;
+use heddle_contract::manifest::Manifest;
+use heddle_contract::schema::{Schema, json, parse};
+use heddle_contract::section::{self, Contract};
+use heddle_core::batch::OpenBatch;
+use heddle_core::dedup::MessageId;
+use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
+use heddle_core::fault::TaskFault;
+use heddle_core::policy::FailurePolicy;
+use heddle_core::state::{Entry, Range, StoreIndex, TaskState};
+use heddle_core::task::{Step, Task, TaskSpec};
+use serde_json::{Value, json};
+
+const JOBS: u32 = 1;
+const IN: u32 = 2;
+const OUT: u32 = 3;
+const COUNT: u32 = 4;
+/// `Count` as it was once: less of it, and narrower.
+const COUNT_BEFORE: u32 = 5;
+const KEY: u32 = 6;
+/// The registry does not answer for this one, and does not know the next.
+const DOWN: u32 = 99;
+const UNKNOWN: u32 = 77;
+
+/// The stores, in the order of their names.
+const COUNTS: StoreIndex = StoreIndex(0);
+const RAW: StoreIndex = StoreIndex(1);
+const TYPED: StoreIndex = StoreIndex(2);
+
+fn before() -> Schema {
+    parse("before", r#"{"type":"record","name":"Count","namespace":"guests","fields":[{"name":"n","type":"int"}]}"#)
+        .unwrap()
+}
+
+fn ids() -> [(&'static str, u32); 7] {
+    let stores = [("store:counts", COUNT), ("store:raw", COUNT), ("store:typed", COUNT), ("store-key:typed", KEY)];
+    let topics = [("jobs-value", JOBS), ("in-value", IN), ("out-value", OUT)];
+    [topics[0], topics[1], topics[2], stores[0], stores[1], stores[2], stores[3]]
+}
+
+#[derive(Default)]
+struct Committed {
+    entries: BTreeMap<(StoreIndex, Bytes), Bytes>,
+    seen: BTreeSet<(Topic, MessageId)>,
+    broken: bool,
+}
+
+/// What is committed of a task's state, in memory.
+#[derive(Default)]
+struct Memory(Mutex<Committed>);
+
+impl Memory {
+    fn open(&self) -> Result<MutexGuard<'_, Committed>, TaskFault> {
+        let committed = self.0.lock().unwrap();
+        if committed.broken { Err(TaskFault("the disk is gone".to_owned())) } else { Ok(committed) }
+    }
+}
+
+impl TaskState for Memory {
+    fn get(&self, store: StoreIndex, key: &[u8]) -> Result<Option<Bytes>, TaskFault> {
+        Ok(self.open()?.entries.get(&(store, Bytes::copy_from_slice(key))).cloned())
+    }
+
+    fn scan(&self, store: StoreIndex, range: &Range<'_>, limit: usize) -> Result<Vec<Entry>, TaskFault> {
+        let committed = self.open()?;
+        let entries = committed.entries.iter().filter(|((place, key), _)| *place == store && range.contains(key));
+        Ok(entries.map(|((_, key), value)| (key.clone(), value.clone())).take(limit).collect())
+    }
+
+    fn seen(&self, topic: &Topic, id: &MessageId, _: Timestamp) -> Result<bool, TaskFault> {
+        Ok(self.open()?.seen.contains(&(topic.clone(), id.clone())))
+    }
+}
+
+/// The task of one partition of the component `keeper`.
+struct Bench {
+    task: Task,
+    state: Arc<Memory>,
+    instance: Instance,
+    batch: OpenBatch,
+    offset: i64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let component = guests::load("keeper.wasm", &wasm("keeper"), ids()).unwrap();
+        let known = [
+            (JOBS, schema("jobs-value")),
+            (IN, schema("in-value")),
+            (OUT, schema("out-value")),
+            (COUNT, schema("Count")),
+            (COUNT_BEFORE, before()),
+        ];
+        let policy = FailurePolicy { attempts_max: 3, dead_letter: "dlq".into() };
+        let state = Arc::new(Memory::default());
+        Self {
+            task: Task::new(Arc::new(TaskSpec::stateless("guests.keeper".into(), policy)), Partition(0), state.clone()),
+            instance: Instance::new(Arc::new(component), Known::of(known)),
+            state,
+            batch: OpenBatch::default(),
+            offset: 0,
+        }
+    }
+
+    fn try_step(&mut self, topic: &str, value: Vec<u8>, headers: Vec<Header>) -> Result<Step, TaskFault> {
+        self.offset += 1;
+        let record = Record {
+            source: TopicPartition::new(topic, 0),
+            offset: Offset(self.offset),
+            timestamp: Timestamp(1_000),
+            key: Some(Bytes::from_static(b"key")),
+            value: Some(value.into()),
+            headers,
+        };
+        self.task.step(&record, &mut self.instance, &mut self.batch)
+    }
+
+    fn try_job(&mut self, job: Value) -> Result<Step, TaskFault> {
+        self.try_step("jobs", framed(JOBS, &schema("jobs-value"), &job), vec![])
+    }
+
+    /// What the handler emitted: `did=n`, separated by spaces.
+    fn job(&mut self, job: Value) -> String {
+        let step = self.try_job(job).unwrap();
+        assert_eq!(step.fault, None);
+        outcome(&step.writes)
+    }
+
+    fn get(&mut self, key: &str) -> String {
+        self.job(json!({"do":"get","key":key}))
+    }
+
+    /// The job must have been set aside for that reason.
+    fn fails(&mut self, job: Value, reason: &str) -> String {
+        let step = self.try_job(job).unwrap();
+        let [letter] = step.writes.as_slice() else { panic!("one record, the dead letter: {step:?}") };
+        assert_eq!((&*letter.topic, header(letter, "heddle-reason").as_str()), ("dlq", reason), "{step:?}");
+        header(letter, "heddle-detail")
+    }
+
+    /// The log confirms what was done so far.
+    fn commit(&mut self) {
+        let batch = std::mem::take(&mut self.batch).seal().confirmed(BTreeMap::new());
+        let mut committed = self.state.0.lock().unwrap();
+        for (_, overlay) in batch.overlays() {
+            for (place, value) in overlay.writes() {
+                match value {
+                    Some(value) => committed.entries.insert(place.clone(), value.clone()),
+                    None => committed.entries.remove(place),
+                };
+            }
+            for (topic, ids) in overlay.seen().topics() {
+                committed.seen.extend(ids.keys().map(|id| (topic.clone(), id.clone())));
+            }
+        }
+    }
+
+    /// Puts bytes into the committed state that no handler wrote.
+    fn store(&self, store: StoreIndex, key: &'static str, value: Vec<u8>) {
+        self.state.0.lock().unwrap().entries.insert((store, key.into()), value.into());
+    }
+
+    /// What is committed of one store.
+    fn stored(&self, store: StoreIndex) -> Vec<(Bytes, Value)> {
+        let committed = self.state.0.lock().unwrap();
+        let entries = committed.entries.iter().filter(|((place, _), _)| *place == store);
+        let decode = |value: &Bytes| {
+            assert_eq!(value[..5], [0, 0, 0, 0, u8::try_from(COUNT).unwrap()]);
+            json::decode(&schema("Count"), &value[5..]).unwrap()
+        };
+        entries.map(|((_, key), value)| (key.clone(), decode(value))).collect()
+    }
+}
+
+fn outcome(writes: &[NewRecord]) -> String {
+    let show = |record: &NewRecord| {
+        assert_eq!(&*record.topic, "out");
+        let value = json::decode(&schema("out-value"), &record.value.as_ref().unwrap()[5..]).unwrap();
+        format!("{}={}", value["did"].as_str().unwrap(), value["n"])
+    };
+    writes.iter().map(show).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_handler_reads_its_own_writes_those_of_the_transaction_and_those_committed() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.job(json!({"do":"count-twice","key":"a"})), "a=1 a=2");
+    assert_eq!(bench.job(json!({"do":"count","key":"a","n":5})), "a=7");
+    assert_eq!(bench.stored(COUNTS), [], "nothing is committed yet");
+    bench.commit();
+    assert_eq!(bench.stored(COUNTS), [("a".into(), json!({"n":7,"weight":"0.50","note":null}))]);
+    assert_eq!(bench.job(json!({"do":"count","key":"a"})), "a=8");
+    // The log does not commit: back to what is.
+    bench.batch = OpenBatch::default();
+    assert_eq!(bench.job(json!({"do":"count","key":"a"})), "a=8");
+    assert_eq!(bench.job(json!({"do":"delete","key":"a"})), "a=-1");
+    assert_eq!(bench.get("a"), "none=-1");
+    bench.commit();
+    assert_eq!(bench.stored(COUNTS), []);
+}
+
+#[test]
+fn a_scan_merges_all_layers_in_the_order_of_keys() {
+    let mut bench = Bench::new();
+    for (n, key) in ["a1", "a2", "a3", "b", "ä", "a"].into_iter().enumerate() {
+        bench.job(json!({"do":"count","key":key,"n":n}));
+    }
+    bench.commit();
+    bench.job(json!({"do":"delete","key":"a1"}));
+    bench.job(json!({"do":"count","key":"a4","n":9}));
+    // The handler deletes a2 and puts a3 before it scans.
+    assert_eq!(bench.job(json!({"do":"put-and-scan","key":"a3","n":70})), "a=5 a3=70 a4=9");
+    assert_eq!(bench.job(json!({"do":"scan","key":"","n":10})), "a=5 a3=70 a4=9 b=3 ä=4");
+    assert_eq!(bench.job(json!({"do":"scan","key":"a","after":"a","n":1})), "a3=70");
+    assert_eq!(bench.job(json!({"do":"scan","key":"","after":"a4","n":10})), "b=3 ä=4");
+    assert_eq!(bench.job(json!({"do":"scan","key":"","n":0})), "");
+}
+
+#[test]
+fn a_scan_goes_through_many_pages_and_has_a_bound() {
+    let mut bench = Bench::new();
+    let value = |length: usize| framed(COUNT, &schema("Count"), &json!({"n":1,"weight":"0","note":"x".repeat(length)}));
+    let mut committed = bench.state.0.lock().unwrap();
+    committed.entries.extend((0..1000).map(|n| ((COUNTS, format!("k{n:03}").into()), value(10).into())));
+    drop(committed);
+    let all = (0..1000).map(|n| format!("k{n:03}=1")).collect::<Vec<_>>();
+    assert_eq!(bench.job(json!({"do":"scan","key":"k","n":-1})), all.join(" "));
+    assert_eq!(bench.job(json!({"do":"scan","key":"k","after":"k099","n":512})), all[100..612].join(" "));
+    let mut committed = bench.state.0.lock().unwrap();
+    committed.entries.extend((0..5).map(|n| ((COUNTS, format!("large{n}").into()), value(1_000_000).into())));
+    drop(committed);
+    assert_eq!(
+        bench.fails(json!({"do":"scan","key":"large","n":5}), "state"),
+        "a scan of the store `counts` finds more than 4194304 bytes: take a smaller limit, and go on after the last key"
+    );
+    assert_eq!(bench.job(json!({"do":"scan","key":"large","n":2})), "large0=1 large1=1");
+}
+
+#[test]
+fn keys_are_bytes_or_typed_where_the_manifest_says_so() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.job(json!({"do":"raw","n":3})), "[0, 255]=3");
+    assert_eq!(bench.job(json!({"do":"typed","n":41})), "typed=1");
+    assert_eq!(bench.job(json!({"do":"typed","n":41})), "typed=2");
+    assert_eq!(bench.job(json!({"do":"typed","n":42})), "typed=1");
+    bench.commit();
+    let keys = |store| bench.stored(store).into_iter().map(|(key, _)| key.to_vec()).collect::<Vec<_>>();
+    assert_eq!(keys(RAW), [vec![0], vec![0, 0xff]]);
+    let key = |x: i32| framed(KEY, &schema("Inner"), &json!({"x":x}));
+    assert_eq!(keys(TYPED), [key(41), key(42)]);
+    assert_eq!(keys(COUNTS), Vec::<Vec<u8>>::new());
+}
+
+#[test]
+fn a_failed_delivery_leaves_no_trace_in_the_stores() {
+    let mut bench = Bench::new();
+    bench.job(json!({"do":"count","key":"a"}));
+    assert_eq!(bench.fails(json!({"do":"put-then-reject","key":"a"}), "rejected"), "rejected, as asked");
+    assert_eq!(bench.get("a"), "0.50 None=1");
+    assert!(bench.fails(json!({"do":"put-then-trap","key":"a"}), "trap").contains("as asked"));
+    assert_eq!(bench.get("a"), "0.50 None=1");
+    // The first attempt counted, too, but not for the second.
+    assert_eq!(bench.job(json!({"do":"put-then-fail-once","key":"a"})), "a=2");
+    bench.commit();
+    assert_eq!(bench.get("a"), "0.50 None=2");
+}
+
+#[test]
+fn what_a_store_cannot_hold_is_the_deliverys_fault() {
+    let mut bench = Bench::new();
+    let details = [
+        bench.fails(json!({"do":"put-wrong","key":"a"}), "state"),
+        bench.fails(json!({"do":"put-long","key":"a","n":1 << 20}), "state"),
+        bench.fails(json!({"do":"put-wrong","key":"k".repeat(100)}), "state"),
+    ];
+    insta::assert_snapshot!(details.join("\n"));
+    assert_eq!(bench.get("a"), "none=-1");
+}
+
+#[test]
+fn a_store_keeps_its_data_when_its_schema_evolves() {
+    let mut bench = Bench::new();
+    bench.store(COUNTS, "a", framed(COUNT_BEFORE, &before(), &json!({"n":7})));
+    assert_eq!(bench.get("a"), "0.00 None=7");
+    assert_eq!(bench.job(json!({"do":"scan","key":""})), "a=7");
+    assert_eq!(bench.job(json!({"do":"count","key":"a"})), "a=8");
+    bench.commit();
+    assert_eq!(bench.stored(COUNTS), [("a".into(), json!({"n":8,"weight":"0.50","note":null}))]);
+}
+
+#[test]
+fn state_that_cannot_be_read_is_no_fault_of_the_record() {
+    let mut bench = Bench::new();
+    bench.store(COUNTS, "down", framed(DOWN, &before(), &json!({"n":7})));
+    bench.store(COUNTS, "unknown", framed(UNKNOWN, &before(), &json!({"n":7})));
+    bench.store(COUNTS, "short", framed(COUNT, &before(), &json!({"n":7})));
+    bench.store(COUNTS, "foreign", b"{}".to_vec());
+    bench.job(json!({"do":"count","key":"a"}));
+    let mut faults =
+        ["down", "unknown", "short", "foreign"].map(|key| bench.try_job(json!({"do":"get","key":key})).unwrap_err());
+    // Nothing is left of those deliveries, and what follows is handled.
+    assert_eq!(bench.job(json!({"do":"count","key":"a"})), "a=2");
+    assert_eq!(bench.try_job(json!({"do":"scan","key":"sh"})).unwrap_err(), faults[2]);
+    bench.state.0.lock().unwrap().broken = true;
+    faults[0].0 += &format!("\n{}", bench.try_job(json!({"do":"get","key":"b"})).unwrap_err().0);
+    insta::assert_snapshot!(faults.map(|fault| fault.0).join("\n"));
+}
+
+#[test]
+fn a_record_whose_schema_cannot_be_told_makes_the_task_give_up() {
+    let mut bench = Bench::new();
+    let mut value = framed(JOBS, &schema("jobs-value"), &json!({"do":"count","key":"a"}));
+    value[4] = u8::try_from(DOWN).unwrap();
+    let fault = bench.try_step("jobs", value, vec![]).unwrap_err();
+    assert_eq!(fault.0, "the registry does not answer");
+    assert!(bench.batch.is_empty());
+}
+
+#[test]
+fn a_message_is_handled_once_by_the_id_in_its_value() {
+    let mut bench = Bench::new();
+    let job = |id: Value| json!({"id":id,"do":"count","key":"a"});
+    assert_eq!(bench.job(job(json!("1"))), "a=1");
+    assert_eq!(bench.job(job(json!("1"))), "", "within the transaction");
+    bench.commit();
+    assert_eq!(bench.job(job(json!("1"))), "", "after it");
+    assert_eq!(bench.job(job(json!("2"))), "a=2");
+    // Without an id there is nothing to know it by.
+    assert_eq!(bench.job(job(Value::Null)), "a=3");
+    assert_eq!(bench.job(job(Value::Null)), "a=4");
+    // What was set aside may come again.
+    bench.fails(json!({"id":"3","do":"put-then-reject","key":"a"}), "rejected");
+    assert_eq!(bench.job(job(json!("3"))), "a=5");
+    assert_eq!(bench.batch.counts().duplicates, 1);
+}
+
+#[test]
+fn a_newer_writer_gives_the_same_ids() {
+    // The id is another branch of the union, behind another field.
+    let next = json!({"type":"record","name":"Job","namespace":"guests","fields":[
+        {"name":"more","type":{"type":"array","items":"string"}},{"name":"do","type":"string"},{"name":"id","type":"string"},
+        {"name":"key","type":"string"}]});
+    let next = parse("next", &next.to_string()).unwrap();
+    let mut bench = Bench::new();
+    bench.instance = {
+        let component = guests::load("keeper.wasm", &wasm("keeper"), ids()).unwrap();
+        Instance::new(Arc::new(component), Known::of([(JOBS, schema("jobs-value")), (8, next.clone())]))
+    };
+    assert_eq!(bench.job(json!({"id":"1","do":"count","key":"a"})), "a=1");
+    let again = json!({"more":["x"],"do":"count","id":"1","key":"a"});
+    assert_eq!(bench.try_step("jobs", framed(8, &next, &again), vec![]).unwrap(), Step::default());
+    let mut cut = framed(8, &next, &again);
+    cut.truncate(8);
+    let step = bench.try_step("jobs", cut, vec![]).unwrap();
+    assert_eq!(header(&step.writes[0], "heddle-reason"), "decode");
+}
+
+#[test]
+fn a_message_is_handled_once_by_the_id_in_a_header() {
+    let mut bench = Bench::new();
+    let mut take = |ids: &[Option<&'static str>]| {
+        let headers = ids.iter().map(|id| Header { name: "ce_id".to_owned(), value: id.map(Bytes::from) }).collect();
+        let value = framed(IN, &schema("in-value"), &json!({"do":"in"}));
+        outcome(&bench.try_step("in", value, headers).unwrap().writes)
+    };
+    assert_eq!(take(&[Some("1")]), "in=1");
+    assert_eq!(take(&[Some("1")]), "");
+    // Of several the last counts: the one that the host of the sender added.
+    assert_eq!(take(&[Some("1"), Some("2")]), "in=2");
+    assert_eq!(take(&[Some("2")]), "");
+    assert_eq!(take(&[None]), "in=3");
+    assert_eq!(take(&[]), "in=4");
+    assert_eq!(take(&[]), "in=5");
+}
+
+#[test]
+fn random_numbers_are_those_of_the_record() {
+    let mut bench = Bench::new();
+    let first = bench.job(json!({"do":"random"}));
+    let second = bench.job(json!({"do":"random"}));
+    assert_ne!(first, second);
+    assert_eq!(Bench::new().job(json!({"do":"random"})), first);
+    assert_eq!(bench.job(json!({"do":"random-many","n":65536})), "random=65536");
+    let detail = bench.fails(json!({"do":"random-many","n":65537}), "trap");
+    assert!(detail.contains("more than the 65536"), "{detail}");
+}
+
+#[test]
+fn the_same_records_on_the_same_state_give_the_same_bytes() {
+    let run = || {
+        let mut bench = Bench::new();
+        bench.store(COUNTS, "a", framed(COUNT_BEFORE, &before(), &json!({"n":7})));
+        let jobs = ["count", "random", "put-then-fail-once", "put-then-trap", "typed", "raw", "put-wrong", "random"];
+        let steps = jobs.map(|what| bench.try_job(json!({"do":what,"key":"a","n":3})).unwrap());
+        bench.commit();
+        (steps, bench.state.0.lock().unwrap().entries.clone())
+    };
+    assert_eq!(run(), run());
+}
+
+/// Collects what is traced on this thread.
+#[derive(Clone, Default)]
+struct Traced(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Traced {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Traced {
+    /// The events of components that `work` leads to.
+    fn during(work: impl FnOnce()) -> Vec<Value> {
+        let traced = Self::default();
+        let writer = traced.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .with_env_filter("component=debug")
+            .without_time()
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, work);
+        let text = String::from_utf8(traced.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn line(event: &Value) -> String {
+    format!("{} {}", event["level"].as_str().unwrap(), event["fields"]["message"].as_str().unwrap())
+}
+
+#[test]
+fn log_lines_are_told_when_the_handler_is_done() {
+    let mut bench = Bench::new();
+    let told = Traced::during(|| drop(bench.job(json!({"do":"log"}))));
+    let all = ["DEBUG a debug line", "INFO an info line", "WARN a warning", "ERROR an error"];
+    assert_eq!(told.iter().map(line).collect::<Vec<_>>(), all);
+    let fields = json!({"message":"an info line","component":"guests.keeper","topic":"jobs","partition":0,"offset":1,"attempt":1});
+    assert_eq!((&told[1]["fields"], &told[1]["target"]), (&fields, &json!("component")));
+    // Of a failed delivery, what is less than a warning goes with its effects.
+    let told = Traced::during(|| drop(bench.fails(json!({"do":"log-and-reject"}), "rejected")));
+    assert_eq!(told.iter().map(line).collect::<Vec<_>>(), all[2..]);
+}
+
+#[test]
+fn an_attempt_sees_the_numbers_of_the_one_before() {
+    let mut bench = Bench::new();
+    let told = Traced::during(|| drop(bench.fails(json!({"do":"random-fail-once"}), "failed")));
+    let attempts = told.iter().map(|event| event["fields"]["attempt"].as_i64().unwrap()).collect::<Vec<_>>();
+    assert_eq!(attempts, [1, 2, 3]);
+    assert!(told.iter().all(|event| line(event) == line(&told[0])), "{told:?}");
+}
+
+#[test]
+fn log_lines_are_bounded() {
+    let mut bench = Bench::new();
+    let told = Traced::during(|| drop(bench.job(json!({"do":"log-much","n":500}))));
+    assert_eq!(told.len(), 102);
+    assert!(told.iter().all(|event| line(event).len() <= "DEBUG ".len() + (8 << 10)));
+    assert!(line(&told[100]).starts_with("INFO 500 x"), "the last one is kept");
+    assert_eq!(line(&told[101]), "DEBUG 400 lines before the last one were dropped");
+}
+
+#[test]
+fn a_component_is_refused_when_its_stores_and_ids_are_not_what_its_contract_says() {
+    let wasm = wasm("keeper");
+    let refuse = |change: &dyn Fn(&mut Contract)| {
+        refused(guests::load("keeper.wasm", &guests::with_contract(&wasm, |contract| change(contract)), ids()))
+    };
+    let manifest = |from: &'static str, to: &'static str| {
+        refuse(&|contract| {
+            assert!(contract.component.manifest.contains(from));
+            contract.component.manifest = contract.component.manifest.replace(from, to);
+        })
+    };
+    let value = |from: &'static str, to: &'static str| {
+        refuse(&|contract| {
+            let schema = contract.schemas.get_mut("store:counts").unwrap();
+            assert!(schema.text.contains(from));
+            schema.text = schema.text.replace(from, to);
+        })
+    };
+    let messages = [
+        manifest("[stores.counts]\nvalue = \"Count\"\n", ""),
+        value("\"note\"", "\"remark\""),
+        value("\"long\"", "\"int\""),
+        manifest("[stores.raw]\nkey = \"bytes\"", "[stores.raw]"),
+        manifest("[stores.counts]", "[stores.counts]\nkey = \"bytes\""),
+        manifest("key = \"Inner\"", "key = \"string\""),
+        refuse(&|contract| {
+            contract.component.manifest = contract.component.manifest.replace("key = \"bytes\"", "key = \"Inner\"");
+            let text = schema("Inner").json().to_owned();
+            let key = section::Schema { format: section::SchemaFormat::Avro, text };
+            contract.schemas.insert("store-key:typed".to_owned(), key.clone());
+            contract.schemas.insert("store-key:raw".to_owned(), key);
+        }),
+        refuse(&|contract| drop(contract.schemas.remove("store:typed"))),
+        refuse(&|contract| drop(contract.schemas.remove("store-key:typed"))),
+        refused(guests::load("keeper.wasm", &wasm, ids().into_iter().filter(|(name, _)| *name != "store:raw"))),
+        manifest("value:id", "value:job.id"),
+        manifest("value:id", "value:number"),
+    ];
+    insta::assert_snapshot!(messages.join("\n"));
+}
+
+#[test]
+fn the_registry_knows_a_stores_schemas_by_its_changelog() {
+    let text = std::str::from_utf8(include_bytes!("../guests/components/keeper/component.toml")).unwrap();
+    let manifest =
+        Manifest::parse(&text.replace("[stores.raw]", "[stores.raw]\nchangelog = \"own\""), "keeper").unwrap();
+    let subject = |name: &str| manifest.registered("guests", name);
+    assert_eq!(subject("store:counts"), "guests.keeper.counts-value");
+    assert_eq!(subject("store-key:typed"), "guests.keeper.typed-key");
+    assert_eq!(subject("store:raw"), "own-value");
+    assert_eq!(subject("jobs-value"), "jobs-value");
+}
