@@ -6,10 +6,12 @@ mod guests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use guests::{Known, framed, header, refused, schema, wasm};
+use heddle::build::{AppContracts, contract_of};
 use heddle::guest::Instance;
 use heddle_contract::manifest::Manifest;
 use heddle_contract::schema::{Schema, json, parse};
@@ -271,6 +273,8 @@ fn a_failed_delivery_leaves_no_trace_in_the_stores() {
     assert_eq!(bench.get("a"), "0.50 None=1");
     assert!(bench.fails(json!({"do":"put-then-trap","key":"a"}), "trap").contains("as asked"));
     assert_eq!(bench.get("a"), "0.50 None=1");
+    // Nobody reads on after a delivery: only this test and its task hold the state.
+    assert_eq!(Arc::strong_count(&bench.state), 2);
     // The first attempt counted, too, but not for the second.
     assert_eq!(bench.job(json!({"do":"put-then-fail-once","key":"a"})), "a=2");
     bench.commit();
@@ -520,8 +524,27 @@ fn a_component_is_refused_when_its_stores_and_ids_are_not_what_its_contract_says
 }
 
 #[test]
+fn a_build_takes_the_schemas_of_stores_and_looks_at_ids() {
+    let contracts = AppContracts::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/contracts")).unwrap();
+    let contract = |change: [&str; 2]| {
+        let text = include_str!("../guests/components/keeper/component.toml").replace(change[0], change[1]);
+        contract_of(&Manifest::parse(&text, "component.toml").unwrap(), &text, &contracts)
+    };
+    let built = contract(["", ""]).unwrap();
+    let names = ["in-value", "jobs-value", "out-value", "store-key:typed", "store:counts", "store:raw", "store:typed"];
+    assert_eq!(built.schemas.keys().collect::<Vec<_>>(), names);
+    assert_eq!(built.schemas["store:counts"].text, schema("Count").json());
+    let errors = [
+        contract(["value:id", "value:n.id"]).unwrap_err().to_string(),
+        contract(["header:ce_id", "value:everything"]).unwrap_err().to_string(),
+        contract(["\"Count\"", "\"Cuont\""]).unwrap_err().to_string(),
+    ];
+    insta::assert_snapshot!(errors.join("\n"));
+}
+
+#[test]
 fn the_registry_knows_a_stores_schemas_by_its_changelog() {
-    let text = std::str::from_utf8(include_bytes!("../guests/components/keeper/component.toml")).unwrap();
+    let text = include_str!("../guests/components/keeper/component.toml");
     let manifest =
         Manifest::parse(&text.replace("[stores.raw]", "[stores.raw]\nchangelog = \"own\""), "keeper").unwrap();
     let subject = |name: &str| manifest.registered("guests", name);
