@@ -242,7 +242,7 @@ fn keys_are_typed_where_the_manifest_names_their_schema() {
     assert_eq!(reason(step(Some(b"a string".to_vec()))), "decode");
 }
 
-fn with_contract(wasm: &[u8], change: impl FnOnce(&mut section::Contract)) -> String {
+fn with_manifest(wasm: &[u8], change: impl FnOnce(&mut section::Contract)) -> String {
     refused(load(&guests::with_contract(wasm, change)))
 }
 
@@ -250,28 +250,28 @@ fn with_contract(wasm: &[u8], change: impl FnOnce(&mut section::Contract)) -> St
 fn a_component_is_refused_when_it_is_not_what_its_contract_says() {
     let wasm = wasm("wrong-import");
     let manifest = |from: &'static str, to: &'static str| {
-        with_contract(&wasm, |contract| contract.component.manifest = contract.component.manifest.replace(from, to))
+        with_manifest(&wasm, |contract| contract.component.manifest = contract.component.manifest.replace(from, to))
     };
     let messages = [
         manifest("[emits.out]", ""),
         manifest("[consumes.in]", "[consumes.other]"),
-        with_contract(&wasm, |contract| {
+        with_manifest(&wasm, |contract| {
             let schema = contract.schemas.get_mut("in-value").unwrap();
             schema.text = schema.text.replace("\"times\"", "\"often\"");
         }),
-        with_contract(&wasm, |contract| {
+        with_manifest(&wasm, |contract| {
             let key = section::Schema { format: section::SchemaFormat::Avro, text: key_schema().json().to_owned() };
             contract.schemas.insert("in-key".to_owned(), key);
         }),
-        with_contract(&self::wasm("keyed"), |contract| {
+        with_manifest(&self::wasm("keyed"), |contract| {
             let manifest = &mut contract.component.manifest;
             *manifest = manifest.replace("key = \"guests.Inner\"", "key = \"bytes\"");
         }),
-        with_contract(&self::wasm("keyed"), |contract| {
+        with_manifest(&self::wasm("keyed"), |contract| {
             let key = contract.schemas.get_mut("out-key").unwrap();
             key.text = key.text.replace("\"x\"", "\"y\"");
         }),
-        with_contract(&wasm, |contract| contract.component.manifest = "[component]".to_owned()),
+        with_manifest(&wasm, |contract| contract.component.manifest = "[component]".to_owned()),
         refused(load(b"\0asm\x01\0\0\0")),
     ];
     insta::assert_snapshot!(messages.join("\n"));

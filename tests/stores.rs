@@ -3,195 +3,25 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value, missing_docs)]
 
 mod guests;
+#[path = "guests/keeper.rs"]
+mod keeper;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use guests::{Known, framed, header, refused, schema, wasm};
+use heddle::build::{AppContracts, contract_of};
 use heddle::guest::Instance;
 use heddle_contract::manifest::Manifest;
-use heddle_contract::schema::{Schema, json, parse};
+use heddle_contract::schema::parse;
 use heddle_contract::section::{self, Contract};
 use heddle_core::batch::OpenBatch;
-use heddle_core::dedup::MessageId;
-use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
-use heddle_core::fault::TaskFault;
-use heddle_core::policy::FailurePolicy;
-use heddle_core::state::{Entry, Range, StoreIndex, TaskState};
-use heddle_core::task::{Step, Task, TaskSpec};
+use heddle_core::event::Header;
+use heddle_core::task::Step;
+use keeper::{Bench, COUNT, COUNT_BEFORE, COUNTS, DOWN, IN, JOBS, KEY, RAW, TYPED, UNKNOWN, before, ids, outcome};
 use serde_json::{Value, json};
-
-const JOBS: u32 = 1;
-const IN: u32 = 2;
-const OUT: u32 = 3;
-const COUNT: u32 = 4;
-/// `Count` as it was once: less of it, and narrower.
-const COUNT_BEFORE: u32 = 5;
-const KEY: u32 = 6;
-/// The registry does not answer for this one, and does not know the next.
-const DOWN: u32 = 99;
-const UNKNOWN: u32 = 77;
-
-/// The stores, in the order of their names.
-const COUNTS: StoreIndex = StoreIndex(0);
-const RAW: StoreIndex = StoreIndex(1);
-const TYPED: StoreIndex = StoreIndex(2);
-
-fn before() -> Schema {
-    parse("before", r#"{"type":"record","name":"Count","namespace":"guests","fields":[{"name":"n","type":"int"}]}"#)
-        .unwrap()
-}
-
-fn ids() -> [(&'static str, u32); 7] {
-    let stores = [("store:counts", COUNT), ("store:raw", COUNT), ("store:typed", COUNT), ("store-key:typed", KEY)];
-    let topics = [("jobs-value", JOBS), ("in-value", IN), ("out-value", OUT)];
-    [topics[0], topics[1], topics[2], stores[0], stores[1], stores[2], stores[3]]
-}
-
-#[derive(Default)]
-struct Committed {
-    entries: BTreeMap<(StoreIndex, Bytes), Bytes>,
-    seen: BTreeSet<(Topic, MessageId)>,
-    broken: bool,
-}
-
-/// What is committed of a task's state, in memory.
-#[derive(Default)]
-struct Memory(Mutex<Committed>);
-
-impl Memory {
-    fn open(&self) -> Result<MutexGuard<'_, Committed>, TaskFault> {
-        let committed = self.0.lock().unwrap();
-        if committed.broken { Err(TaskFault("the disk is gone".to_owned())) } else { Ok(committed) }
-    }
-}
-
-impl TaskState for Memory {
-    fn get(&self, store: StoreIndex, key: &[u8]) -> Result<Option<Bytes>, TaskFault> {
-        Ok(self.open()?.entries.get(&(store, Bytes::copy_from_slice(key))).cloned())
-    }
-
-    fn scan(&self, store: StoreIndex, range: &Range<'_>, limit: usize) -> Result<Vec<Entry>, TaskFault> {
-        let committed = self.open()?;
-        let entries = committed.entries.iter().filter(|((place, key), _)| *place == store && range.contains(key));
-        Ok(entries.map(|((_, key), value)| (key.clone(), value.clone())).take(limit).collect())
-    }
-
-    fn seen(&self, topic: &Topic, id: &MessageId, _: Timestamp) -> Result<bool, TaskFault> {
-        Ok(self.open()?.seen.contains(&(topic.clone(), id.clone())))
-    }
-}
-
-/// The task of one partition of the component `keeper`.
-struct Bench {
-    task: Task,
-    state: Arc<Memory>,
-    instance: Instance,
-    batch: OpenBatch,
-    offset: i64,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let component = guests::load("keeper.wasm", &wasm("keeper"), ids()).unwrap();
-        let known = [
-            (JOBS, schema("jobs-value")),
-            (IN, schema("in-value")),
-            (OUT, schema("out-value")),
-            (COUNT, schema("Count")),
-            (COUNT_BEFORE, before()),
-        ];
-        let policy = FailurePolicy { attempts_max: 3, dead_letter: "dlq".into() };
-        let state = Arc::new(Memory::default());
-        Self {
-            task: Task::new(Arc::new(TaskSpec::stateless("guests.keeper".into(), policy)), Partition(0), state.clone()),
-            instance: Instance::new(Arc::new(component), Known::of(known)),
-            state,
-            batch: OpenBatch::default(),
-            offset: 0,
-        }
-    }
-
-    fn try_step(&mut self, topic: &str, value: Vec<u8>, headers: Vec<Header>) -> Result<Step, TaskFault> {
-        self.offset += 1;
-        let record = Record {
-            source: TopicPartition::new(topic, 0),
-            offset: Offset(self.offset),
-            timestamp: Timestamp(1_000),
-            key: Some(Bytes::from_static(b"key")),
-            value: Some(value.into()),
-            headers,
-        };
-        self.task.step(&record, &mut self.instance, &mut self.batch)
-    }
-
-    fn try_job(&mut self, job: Value) -> Result<Step, TaskFault> {
-        self.try_step("jobs", framed(JOBS, &schema("jobs-value"), &job), vec![])
-    }
-
-    /// What the handler emitted: `did=n`, separated by spaces.
-    fn job(&mut self, job: Value) -> String {
-        let step = self.try_job(job).unwrap();
-        assert_eq!(step.fault, None);
-        outcome(&step.writes)
-    }
-
-    fn get(&mut self, key: &str) -> String {
-        self.job(json!({"do":"get","key":key}))
-    }
-
-    /// The job must have been set aside for that reason.
-    fn fails(&mut self, job: Value, reason: &str) -> String {
-        let step = self.try_job(job).unwrap();
-        let [letter] = step.writes.as_slice() else { panic!("one record, the dead letter: {step:?}") };
-        assert_eq!((&*letter.topic, header(letter, "heddle-reason").as_str()), ("dlq", reason), "{step:?}");
-        header(letter, "heddle-detail")
-    }
-
-    /// The log confirms what was done so far.
-    fn commit(&mut self) {
-        let batch = std::mem::take(&mut self.batch).seal().confirmed(BTreeMap::new());
-        let mut committed = self.state.0.lock().unwrap();
-        for (_, overlay) in batch.overlays() {
-            for (place, value) in overlay.writes() {
-                match value {
-                    Some(value) => committed.entries.insert(place.clone(), value.clone()),
-                    None => committed.entries.remove(place),
-                };
-            }
-            for (topic, ids) in overlay.seen().topics() {
-                committed.seen.extend(ids.keys().map(|id| (topic.clone(), id.clone())));
-            }
-        }
-    }
-
-    /// Puts bytes into the committed state that no handler wrote.
-    fn store(&self, store: StoreIndex, key: &'static str, value: Vec<u8>) {
-        self.state.0.lock().unwrap().entries.insert((store, key.into()), value.into());
-    }
-
-    /// What is committed of one store.
-    fn stored(&self, store: StoreIndex) -> Vec<(Bytes, Value)> {
-        let committed = self.state.0.lock().unwrap();
-        let entries = committed.entries.iter().filter(|((place, _), _)| *place == store);
-        let decode = |value: &Bytes| {
-            assert_eq!(value[..5], [0, 0, 0, 0, u8::try_from(COUNT).unwrap()]);
-            json::decode(&schema("Count"), &value[5..]).unwrap()
-        };
-        entries.map(|((_, key), value)| (key.clone(), decode(value))).collect()
-    }
-}
-
-fn outcome(writes: &[NewRecord]) -> String {
-    let show = |record: &NewRecord| {
-        assert_eq!(&*record.topic, "out");
-        let value = json::decode(&schema("out-value"), &record.value.as_ref().unwrap()[5..]).unwrap();
-        format!("{}={}", value["did"].as_str().unwrap(), value["n"])
-    };
-    writes.iter().map(show).collect::<Vec<_>>().join(" ")
-}
 
 #[test]
 fn a_handler_reads_its_own_writes_those_of_the_transaction_and_those_committed() {
@@ -271,6 +101,8 @@ fn a_failed_delivery_leaves_no_trace_in_the_stores() {
     assert_eq!(bench.get("a"), "0.50 None=1");
     assert!(bench.fails(json!({"do":"put-then-trap","key":"a"}), "trap").contains("as asked"));
     assert_eq!(bench.get("a"), "0.50 None=1");
+    // Nobody reads on after a delivery: only this test and its task hold the state.
+    assert_eq!(Arc::strong_count(&bench.state), 2);
     // The first attempt counted, too, but not for the second.
     assert_eq!(bench.job(json!({"do":"put-then-fail-once","key":"a"})), "a=2");
     bench.commit();
@@ -520,8 +352,27 @@ fn a_component_is_refused_when_its_stores_and_ids_are_not_what_its_contract_says
 }
 
 #[test]
+fn a_build_takes_the_schemas_of_stores_and_looks_at_ids() {
+    let contracts = AppContracts::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/contracts")).unwrap();
+    let contract = |change: [&str; 2]| {
+        let text = include_str!("../guests/components/keeper/component.toml").replace(change[0], change[1]);
+        contract_of(&Manifest::parse(&text, "component.toml").unwrap(), &text, &contracts)
+    };
+    let built = contract(["", ""]).unwrap();
+    let names = ["in-value", "jobs-value", "out-value", "store-key:typed", "store:counts", "store:raw", "store:typed"];
+    assert_eq!(built.schemas.keys().collect::<Vec<_>>(), names);
+    assert_eq!(built.schemas["store:counts"].text, schema("Count").json());
+    let errors = [
+        contract(["value:id", "value:n.id"]).unwrap_err().to_string(),
+        contract(["header:ce_id", "value:everything"]).unwrap_err().to_string(),
+        contract(["\"Count\"", "\"Cuont\""]).unwrap_err().to_string(),
+    ];
+    insta::assert_snapshot!(errors.join("\n"));
+}
+
+#[test]
 fn the_registry_knows_a_stores_schemas_by_its_changelog() {
-    let text = std::str::from_utf8(include_bytes!("../guests/components/keeper/component.toml")).unwrap();
+    let text = include_str!("../guests/components/keeper/component.toml");
     let manifest =
         Manifest::parse(&text.replace("[stores.raw]", "[stores.raw]\nchangelog = \"own\""), "keeper").unwrap();
     let subject = |name: &str| manifest.registered("guests", name);

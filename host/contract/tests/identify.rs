@@ -161,7 +161,7 @@ proptest! {
         let named = |prefix: &str, list: &[(Value, Value)]| list.iter().enumerate()
             .map(|(n, (ty, value))| (format!("{prefix}{n}"), ty.clone(), value.clone())).collect::<Vec<_>>();
         let mut all = named("b", &before);
-        all.push(("old".to_owned(), ty.clone(), value.clone()));
+        all.push(("old".to_owned(), ty.clone(), value));
         all.extend(named("a", &after));
         let fields = all.iter().map(|(name, ty, _)| json!({"name":name,"type":ty})).collect::<Vec<_>>();
         let values = all.iter().map(|(name, _, value)| (name.clone(), value.clone())).collect::<serde_json::Map<_, _>>();
@@ -170,7 +170,9 @@ proptest! {
             read.remove(dropped);
         }
         let field = read.iter_mut().find(|field| field["name"] == "old").unwrap();
-        *field = json!({"name":"id","aliases":["old"],"type":if wider && ty == "int" { json!("long") } else { ty.clone() }});
+        let long = json!("long");
+        let wide = if wider && ty == "int" { &long } else { &ty };
+        *field = json!({"name":"id","aliases":["old"],"type":wide});
         if shuffled {
             read.reverse();
         }

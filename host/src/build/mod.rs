@@ -73,7 +73,10 @@ pub enum BuildError {
         what: String,
     },
     /// A message's id cannot be where the manifest says.
-    #[error("{component}: {cause}")]
+    #[error(
+        "{cause}\n  where: [consumes.\"{}\"] in the component.toml of {component}\n  what to do: name a field that tells messages apart, or write id = \"header:<name>\"",
+        cause.topic
+    )]
     Id {
         /// The component.
         component: String,

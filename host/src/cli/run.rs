@@ -1,6 +1,6 @@
 //! `heddle run` and `heddle dev`: run the app's components, the first as they were built, the second after building them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use heddle_contract::manifest::App;
+use heddle_contract::manifest::{App, Manifest};
+use heddle_contract::section::Contract;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::build::build_one;
@@ -18,7 +19,7 @@ use crate::admin::{self, ComponentStatus, Owner, Stores, Watched};
 use crate::build::AppContracts;
 use crate::guest::{Component, Schemas, WriterIds};
 use crate::log::Log;
-use crate::registry::{Cached, Registry};
+use crate::registry::{Cached, Registry, SchemaId};
 use crate::runtime::{self, CommitPolicy, Progress, Running, Service};
 use crate::state::HostState;
 
@@ -118,19 +119,10 @@ impl Run {
             let (contract, manifest) = Component::contract(&file, &wasm)?;
             contracts.push((file, wasm, contract, manifest));
         }
-        // In the order of the subjects, so that a fresh registry gives the same ids wherever the same app starts.
-        let subjects = contracts.iter().flat_map(|(_, _, contract, manifest)| {
-            let registered = |name: &String| manifest.registered(&app.name, name);
-            contract.schemas.iter().map(move |(name, schema)| (registered(name), &*schema.text))
-        });
-        let mut ids = BTreeMap::new();
-        for (subject, text) in subjects.collect::<BTreeSet<_>>() {
-            let id = registry.register(&subject, text)?;
-            ids.insert((subject, text), id);
-        }
+        let ids = register(&app.name, &contracts, registry)?;
         let topics = log.topics()?.into_iter().map(|topic| (topic.name, topic.partitions)).collect::<BTreeMap<_, _>>();
         let mut services = vec![];
-        for (file, wasm, contract, manifest) in &contracts {
+        for ((file, wasm, _, manifest), ids) in contracts.into_iter().zip(ids) {
             let missing =
                 manifest.consumes.keys().chain(manifest.emits.keys()).find(|topic| !topics.contains_key(*topic));
             if let Some(topic) = missing {
@@ -142,14 +134,11 @@ impl Run {
             let spec = runtime::task_spec(&app.name, &manifest);
             let partitions = manifest.consumes.keys().filter_map(|topic| topics.get(topic)).copied().max().unwrap_or(1);
             open::own_topics(log, &spec, partitions, &topics)?;
-            let own_ids = contract.schemas.iter().filter_map(|(name, schema)| {
-                Some((name.clone(), *ids.get(&(manifest.registered(&app.name, name), &*schema.text))?))
-            });
             services.push(Service {
                 spec: Arc::new(spec),
                 state: state.clone(),
                 partitions,
-                component: Arc::new(Component::load(&engine, file, wasm, &own_ids.collect::<WriterIds>())?),
+                component: Arc::new(Component::load(&engine, &file, &wasm, &ids)?),
                 workers: app.workers.count,
                 host: host.clone(),
             });
@@ -206,6 +195,27 @@ fn describe(service: &Service) -> impl Fn(&Arc<Progress>) -> Watched + use<> {
         partitions,
         progress: progress.clone(),
     }
+}
+
+/// Registers what the components' contracts hold. The ids of each are by the names that its own contract has for the schemas.
+fn register(
+    app: &str,
+    contracts: &[(String, Vec<u8>, Contract, Manifest)],
+    registry: &dyn Registry,
+) -> Result<Vec<WriterIds>> {
+    let mut ids = BTreeMap::new();
+    for (_, _, contract, manifest) in contracts {
+        ids.extend(contract.schemas.iter().map(|(name, s)| ((manifest.registered(app, name), &s.text), SchemaId(0))));
+    }
+    // In the order of the subjects, so that a fresh registry gives the same ids wherever the same app starts.
+    for ((subject, text), id) in &mut ids {
+        *id = registry.register(subject, text)?;
+    }
+    let own = |(_, _, contract, manifest): &(String, Vec<u8>, Contract, Manifest)| {
+        let schemas = contract.schemas.iter();
+        schemas.map(|(name, s)| (name.clone(), ids[&(manifest.registered(app, name), &s.text)])).collect()
+    };
+    Ok(contracts.iter().map(own).collect())
 }
 
 /// The components' files: built now, or as they are.

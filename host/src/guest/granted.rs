@@ -57,7 +57,7 @@ impl Loader<'_> {
             }
             match params.get(1) {
                 Some(Type::Option(key)) => {
-                    same_key(&emitter.key, &key.ty()).map_err(|what| self.other_contract(&emitter.topic, &what))?
+                    same_key(&emitter.key, &key.ty()).map_err(|what| self.other_contract(&emitter.topic, &what))?;
                 }
                 Some(_) => return Err(self.other_contract(&emitter.topic, "its key is not optional")),
                 None => {}

@@ -209,7 +209,7 @@ impl Dispatch for Instance {
             effects = current.effects;
             self.plans = current.reading.into_plans();
         }
-        let outcome = called.map_err(|error| fault_of(error, refused, &component, &lines)).and_then(|()| {
+        let outcome = called.map_err(|error| fault_of(&error, refused, &component, &lines)).and_then(|()| {
             // Only an instance whose call came back in order is used again.
             self.live = Some(live);
             Ok(verdict(&results[0])?)
@@ -220,7 +220,7 @@ impl Dispatch for Instance {
 }
 
 /// Why a call did not come back in order.
-fn fault_of(error: wasmtime::Error, memory_refused: bool, component: &Component, lines: &Lines) -> Fault {
+fn fault_of(error: &wasmtime::Error, memory_refused: bool, component: &Component, lines: &Lines) -> Fault {
     let fault = |kind, detail: String| EventFault::new(kind, detail).into();
     if let Some(task) = error.downcast_ref::<TaskFault>() {
         return task.clone().into();

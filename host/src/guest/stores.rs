@@ -136,7 +136,11 @@ impl StoreAccess {
     }
 
     fn delete(&self, current: &mut Current, key: &Val) -> wasmtime::Result<()> {
-        current.effects.writes.insert((self.index, self.key(key)?), None);
+        let key = self.key(key)?;
+        // A longer key cannot be there, and could not be written to the changelog.
+        if key.len() <= self.entry_bytes_max {
+            current.effects.writes.insert((self.index, key), None);
+        }
         Ok(())
     }
 
