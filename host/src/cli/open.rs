@@ -113,6 +113,7 @@ pub(super) fn state(folder: &Path, app: &App) -> Result<Arc<HostState>> {
     let kind = match app.state.engine {
         app::Engine::Sled => EngineKind::Sled,
         app::Engine::Fjall => EngineKind::Fjall,
+        app::Engine::Memory => EngineKind::Memory,
     };
     let data = folder.join(&app.data).join("state");
     let engine = match open_engine(kind, &data, app.state.cache_bytes) {

@@ -21,6 +21,7 @@ mod fjall;
 mod flusher;
 mod host;
 mod layers;
+mod memory;
 mod seen;
 mod sled;
 mod task;
@@ -39,6 +40,7 @@ use thiserror::Error;
 pub use self::fjall::FjallEngine;
 pub use self::flusher::Flusher;
 pub use self::host::HostState;
+pub use self::memory::MemoryEngine;
 pub use self::seen::SeenStatus;
 pub use self::sled::SledEngine;
 pub use self::task::{ReplayError, TaskStores};
@@ -180,6 +182,8 @@ pub enum EngineKind {
     Sled,
     /// [`FjallEngine`].
     Fjall,
+    /// [`MemoryEngine`]: nothing on disk.
+    Memory,
 }
 
 /// The default size of an engine's cache.
@@ -194,6 +198,7 @@ pub fn open_engine(kind: EngineKind, folder: &Path, cache_bytes: u64) -> Result<
     Ok(match kind {
         EngineKind::Sled => Arc::new(SledEngine::open(folder, cache_bytes)?),
         EngineKind::Fjall => Arc::new(FjallEngine::open(folder, cache_bytes)?),
+        EngineKind::Memory => Arc::new(MemoryEngine::default()),
     })
 }
 

@@ -219,6 +219,8 @@ pub enum Engine {
     Sled,
     /// The crate fjall.
     Fjall,
+    /// Nothing on disk: every start reads the changelogs whole.
+    Memory,
 }
 
 impl App {
@@ -404,8 +406,8 @@ fn commit(section: &Section<'_>) -> Commit {
 }
 
 fn state(section: &Section<'_>) -> State {
-    let engine =
-        section.field("engine").and_then(|field| field.word(&[("sled", Engine::Sled), ("fjall", Engine::Fjall)]));
+    let words = [("sled", Engine::Sled), ("fjall", Engine::Fjall), ("memory", Engine::Memory)];
+    let engine = section.field("engine").and_then(|field| field.word(&words));
     let cache = section.field("cache").and_then(|field| field.size(CACHE));
     State { engine: engine.unwrap_or(Engine::Sled), cache_bytes: cache.unwrap_or(CACHE_BYTES) }
 }
