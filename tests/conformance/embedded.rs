@@ -6,7 +6,7 @@ use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use heddle::log::{Log, LogError};
 use tempfile::TempDir;
 
-use crate::harness::Harness;
+use crate::harness::{Harness, contents, options, record, spec, texts};
 
 struct Embedded {
     log: Mutex<Option<Arc<EmbeddedLog>>>,
@@ -63,15 +63,59 @@ fn a_folder_has_one_owner() {
 fn options_that_would_be_ignored_are_refused() {
     let harness = Embedded::new();
     for (name, value) in [("segment.bytes", "1000"), ("cleanup.policy", "keep"), ("retention.ms", "-2")] {
-        let mut spec = crate::harness::spec("t", 1);
+        let mut spec = spec("t", 1);
         spec.options.insert(name.to_owned(), value.to_owned());
         let Err(LogError::Invalid(message)) = harness.log().create_topic(&spec) else { panic!("{name} was taken") };
         assert!(message.contains(name), "{message}");
     }
     for name in ["", "..", "a b", "ö", &"x".repeat(250)] {
-        let refused = harness.log().create_topic(&crate::harness::spec(name, 1));
+        let refused = harness.log().create_topic(&spec(name, 1));
         assert!(matches!(refused, Err(LogError::Invalid(_))), "{name}");
     }
+}
+
+#[test]
+fn a_topic_is_not_deleted_under_its_consumers_but_under_those_who_write_to_it() {
+    let harness = Embedded::new();
+    let log = harness.log();
+    for name in ["input", "output"] {
+        log.create_topic(&spec(name, 1)).unwrap();
+    }
+    let mut member = log.join(&options("group", &["input"], "worker")).unwrap();
+    let refused = log.delete_topic("input").unwrap_err();
+    assert!(matches!(&refused, LogError::Invalid(why) if why.contains("`group`")), "{refused}");
+    member.send(record("output", "key", "lost")).unwrap();
+    log.delete_topic("output").unwrap();
+    log.create_topic(&spec("output", 1)).unwrap();
+    // It was meant for another topic of this name.
+    let failed = member.commit(&[]).unwrap_err();
+    assert!(matches!(failed, LogError::Abort(_)), "{failed}");
+    member.abort().unwrap();
+    member.send(record("output", "key", "again")).unwrap();
+    member.commit(&[]).unwrap();
+    assert_eq!(texts(&contents(&*log, "output")), ["again"]);
+    member.leave().unwrap();
+    log.delete_topic("input").unwrap();
+}
+
+/// What other processes ask of a running host is what its log says.
+#[test]
+fn a_remote_log_tells_the_same() {
+    let harness = Embedded::new();
+    let log = harness.log();
+    log.create_topic(&spec("t", 2)).unwrap();
+    log.append(&[record("t", "key", "value")]).unwrap();
+    let registry = heddle::registry::Embedded::open(&harness.folder.path().join("registry")).unwrap();
+    let address = heddle::admin::serve(([127, 0, 0, 1], 0).into(), log.clone(), Arc::new(registry), vec![]).unwrap();
+    let remote = heddle::admin::Remote::find(&address.to_string()).unwrap();
+    assert_eq!(remote.watermarks("t").unwrap(), log.watermarks("t").unwrap());
+    assert_eq!(remote.watermarks("t").unwrap().iter().map(|mark| mark.end.0).sum::<i64>(), 1);
+    assert_eq!(remote.topic_id("t").unwrap(), log.topic_id("t").unwrap());
+    remote.delete_topic("t").unwrap();
+    for failed in [remote.topic_id("t").unwrap_err(), remote.delete_topic("t").unwrap_err()] {
+        assert!(matches!(&failed, LogError::UnknownTopic(topic) if topic == "t"), "{failed}");
+    }
+    assert_eq!(log.topics().unwrap(), []);
 }
 
 /// 100 000 records in transactions of 50 over two partitions, and all of them read back: seconds, not minutes.
@@ -79,17 +123,17 @@ fn options_that_would_be_ignored_are_refused() {
 fn small_transactions_are_fast_enough() {
     let harness = Embedded::new();
     let log = harness.log();
-    log.create_topic(&crate::harness::spec("t", 2)).unwrap();
+    log.create_topic(&spec("t", 2)).unwrap();
     let began = std::time::Instant::now();
-    let mut member = log.join(&crate::harness::options("g", &["t"], "m")).unwrap();
+    let mut member = log.join(&options("g", &["t"], "m")).unwrap();
     for transaction in 0..2_000 {
         for number in 0..50 {
-            member.send(crate::harness::record("t", &format!("{transaction}/{number}"), &"x".repeat(100))).unwrap();
+            member.send(record("t", &format!("{transaction}/{number}"), &"x".repeat(100))).unwrap();
         }
         member.commit(&[]).unwrap();
     }
     let wrote = began.elapsed();
-    let count = crate::harness::contents(&*log, "t").len();
+    let count = contents(&*log, "t").len();
     println!("wrote in {wrote:?}, read in {:?}", began.elapsed() - wrote);
     assert_eq!(count, 100_000);
     assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());

@@ -94,3 +94,23 @@ fn new_identity() -> String {
     let random = || RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}", random(), random())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_from_before_there_were_identities_gets_one_that_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), 1 << 20).unwrap();
+        let old: StoredTopic = serde_json::from_str(r#"{"id":0,"partitions":1,"options":{}}"#).unwrap();
+        let mut write = Write::default();
+        write.topic("old", &old).unwrap();
+        store.apply(write).unwrap();
+        let identity = |store: &Store| identified(store).unwrap().remove(0).1.identity;
+        let first = identity(&store);
+        assert_eq!(first.len(), 32);
+        drop(store);
+        assert_eq!(identity(&Store::open(folder.path(), 1 << 20).unwrap()), first);
+    }
+}

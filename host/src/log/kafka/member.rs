@@ -283,8 +283,7 @@ impl Member for KafkaMember {
         Ok(())
     }
 
-    /// Only what is paused is passed on: librdkafka throws away what it has fetched of any partition that it resumes, and remembers the position
-    /// to fetch again from only where it was paused before.
+    /// librdkafka goes on where reading stopped: at the pause it remembered the position after the last record that was handed out.
     fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
         let paused: Vec<_> = partitions.iter().filter(|partition| self.paused.contains(*partition)).collect();
         if !paused.is_empty() {
