@@ -132,7 +132,7 @@ impl Run {
                 );
             }
             let spec = runtime::task_spec(&app.name, &manifest);
-            let partitions = manifest.consumes.keys().filter_map(|topic| topics.get(topic)).copied().max().unwrap_or(1);
+            let partitions = equal_partitions(&manifest, &topics, &file)?;
             open::own_topics(log, &spec, partitions, &topics)?;
             services.push(Service {
                 spec: Arc::new(spec),
@@ -169,6 +169,21 @@ impl Run {
         }
         bars.iter().for_each(ProgressBar::finish_and_clear);
     }
+}
+
+/// How many tasks a component has: as many as each topic that it consumes has partitions, because a task owns the same
+/// number of all of them.
+fn equal_partitions(manifest: &Manifest, topics: &BTreeMap<String, i32>, file: &str) -> Result<i32> {
+    let counts = manifest.consumes.keys().filter_map(|topic| topics.get(topic).map(|count| (topic, *count)));
+    let counts = counts.collect::<Vec<_>>();
+    let most = counts.iter().map(|(_, count)| *count).max().unwrap_or(1);
+    if let Some((topic, count)) = counts.iter().find(|(_, count)| *count != most) {
+        bail!(
+            "the topics that the component `{}` consumes have different numbers of partitions: `{topic}` has {count}, another one {most}\n  where: {file}\n  what to do: give them the same number, so that records with the same key meet in one task",
+            manifest.name
+        );
+    }
+    Ok(most)
 }
 
 /// What the live line of a component says.

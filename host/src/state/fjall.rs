@@ -106,7 +106,7 @@ impl FjallTree {
 
 impl StateStore for FjallTree {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StateError> {
-        if key.len() > super::KEY_BYTES_MAX {
+        if key.is_empty() || key.len() > super::KEY_BYTES_MAX {
             return Ok(None);
         }
         let value = self.tree.get(key).map_err(|error| failed(&self.folder, &error))?;

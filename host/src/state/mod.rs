@@ -83,7 +83,7 @@ pub trait StateEngine: Send + Sync {
 /// Puts and deletes (`None`) of a tree, by key.
 pub type Changes = Vec<(Bytes, Option<Bytes>)>;
 
-/// One tree: keys and values, bytes, sorted. Keys and values may be empty.
+/// One tree: keys and values, bytes, sorted. Keys have 1 to [`KEY_BYTES_MAX`] bytes; looking for others finds nothing.
 pub trait StateStore: Send + Sync {
     /// The value of `key`.
     ///
@@ -125,6 +125,9 @@ pub const KEY_BYTES_MAX: usize = 60_000;
 
 /// Refuses changes that not every engine can take.
 fn check_keys(batch: &Changes) -> Result<(), StateError> {
+    if batch.iter().any(|(key, _)| key.is_empty()) {
+        return Err(StateError::Refused("a tree takes no empty key".to_owned()));
+    }
     match batch.iter().find(|(key, _)| key.len() > KEY_BYTES_MAX) {
         None => Ok(()),
         Some((key, _)) => {

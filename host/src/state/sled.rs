@@ -7,6 +7,7 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -14,6 +15,8 @@ use super::{Changes, StateEngine, StateError, StateStore};
 
 /// sled writes a page larger than a quarter of this as a file of its own; a page holds up to 17 values.
 const SEGMENT_BYTES: usize = 4 << 20;
+/// How long an earlier owner in this process may take to close.
+const CLOSING: Duration = Duration::from_secs(1);
 /// The tree that every database of sled has.
 const DEFAULT_TREE: &[u8] = b"__sled__default";
 
@@ -35,11 +38,20 @@ impl SledEngine {
             .segment_size(SEGMENT_BYTES)
             .flush_every_ms(None)
             .mode(sled::Mode::HighThroughput);
-        // Of some damage sled tells by a panic.
-        match catch_unwind(AssertUnwindSafe(|| config.open())) {
-            Ok(Ok(db)) => Ok(Self { db, folder: Arc::new(folder.to_owned()) }),
-            Ok(Err(error)) => Err(failed(folder, &error)),
-            Err(_) => Err(StateError::Corrupt { folder: folder.to_owned(), why: "sled cannot read it".to_owned() }),
+        let asked = Instant::now();
+        loop {
+            // Of some damage sled tells by a panic.
+            let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
+            let error = match opened {
+                Ok(Ok(db)) => return Ok(Self { db, folder: Arc::new(folder.to_owned()) }),
+                Ok(Err(error)) => failed(folder, &error),
+                Err(_) => StateError::Corrupt { folder: folder.to_owned(), why: "sled cannot read it".to_owned() },
+            };
+            // A database that was closed a moment ago is let go by sled's own threads, when they come to it.
+            if !matches!(error, StateError::Owned(_)) || asked.elapsed() >= CLOSING {
+                return Err(error);
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
@@ -89,7 +101,7 @@ impl SledTree {
 
 impl StateStore for SledTree {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StateError> {
-        if key.len() > super::KEY_BYTES_MAX {
+        if key.is_empty() || key.len() > super::KEY_BYTES_MAX {
             return Ok(None);
         }
         let value = self.tree.get(key).map_err(|error| failed(&self.folder, &error))?;
