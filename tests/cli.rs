@@ -1,125 +1,25 @@
 //! The command line, as a user types it: the quickstart on both logs, hosts that are killed, and wrong use.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::collections::{BTreeMap, BTreeSet};
+#[path = "app/mod.rs"]
+mod app;
+
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::Mutex;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use app::{App, quickstart};
 use bytes::Bytes;
-use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
-use heddle::log::kafka::KafkaLog;
-use heddle::log::{Log, Start};
 use heddle::registry::{Embedded, Registry};
 use heddle_contract::schema::{json, parse};
 use heddle_contract::section;
-use heddle_core::event::{NewRecord, Partition, Record, TopicPartition};
+use heddle_core::event::{NewRecord, Partition, Record};
 use heddle_fixtures::apicurio::Apicurio;
 use heddle_fixtures::kafka::Kafka;
 use serde_json::Value;
-
-fn quickstart() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart")
-}
-
-/// An app with its data in a folder of its own, on one of the logs.
-struct App {
-    folder: PathBuf,
-    data: tempfile::TempDir,
-    bootstrap: Option<String>,
-    registry: Option<String>,
-}
-
-impl App {
-    fn embedded() -> Self {
-        Self { folder: quickstart(), data: tempfile::tempdir().unwrap(), bootstrap: None, registry: None }
-    }
-
-    /// The component that does what its input says, instead of the quickstart.
-    fn scripted(mut self) -> Self {
-        self.folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests");
-        self
-    }
-
-    fn kafka(broker: &Kafka) -> Self {
-        Self { bootstrap: Some(broker.bootstrap()), ..Self::embedded() }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_heddle"));
-        command.args(arguments).arg("--app").arg(&self.folder).env("HEDDLE_APP_DATA", self.data.path());
-        if self.folder != quickstart() {
-            command.env("HEDDLE_APP_COMPONENTS", "components/scripted");
-        }
-        // Tests run beside each other: none may take the default port.
-        command.env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
-        if let Some(bootstrap) = &self.bootstrap {
-            command.env("HEDDLE_LOG_BOOTSTRAP", bootstrap);
-        }
-        if let Some(registry) = &self.registry {
-            command.env("HEDDLE_REGISTRY_URL", registry);
-        }
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    fn ok(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Builds the component; one test at a time, because all share its folder.
-    fn build(&self) {
-        static BUILDING: Mutex<()> = Mutex::new(());
-        let _one_at_a_time = BUILDING.lock().unwrap();
-        self.ok(&["build"]);
-    }
-
-    fn log(&self) -> Box<dyn Log> {
-        match &self.bootstrap {
-            Some(bootstrap) => Box::new(KafkaLog::connect(bootstrap, &BTreeMap::new()).unwrap()),
-            None => Box::new(EmbeddedLog::open(&self.data.path().join("log"), EmbeddedOptions::default()).unwrap()),
-        }
-    }
-
-    /// All committed records of a topic, by partition.
-    fn records(&self, topic: &str) -> BTreeMap<i32, Vec<Record>> {
-        let log = self.log();
-        let ends = log.watermarks(topic).unwrap();
-        let partitions = ends.iter().map(|end| (TopicPartition::new(topic, end.partition.0), Start::Beginning));
-        let mut reader = log.reader(&partitions.collect::<Vec<_>>()).unwrap();
-        let mut records = BTreeMap::<i32, Vec<Record>>::new();
-        loop {
-            for record in reader.poll(Duration::from_millis(200)).unwrap() {
-                records.entry(record.source.partition.0).or_default().push(record);
-            }
-            let positions = reader.positions().unwrap();
-            if ends.iter().all(|end| positions[&TopicPartition::new(topic, end.partition.0)] >= end.high) {
-                return records;
-            }
-        }
-    }
-
-    /// How many records the running host has committed; none if no host answers.
-    fn committed_records(&self) -> u64 {
-        let output = self.run(&["status", "--json"]);
-        let status = serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default();
-        status["in"].as_u64().unwrap_or(0)
-    }
-
-    fn order_ids(&self, topic: &str) -> Vec<String> {
-        let lines = self.ok(&["consume", topic]);
-        let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["orderId"].as_str().unwrap().to_owned();
-        lines.lines().map(id).collect()
-    }
-}
 
 const OUTPUTS: [&str; 3] = ["orders.accepted", "orders.review", "orders.rejected"];
 

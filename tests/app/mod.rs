@@ -1,0 +1,121 @@
+//! An app as the tests of the command line use it.
+#![allow(dead_code)] // each test uses a part of it
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
+use heddle::log::kafka::KafkaLog;
+use heddle::log::{Log, Start};
+use heddle_core::event::{Record, TopicPartition};
+use heddle_fixtures::kafka::Kafka;
+use serde_json::Value;
+
+pub(crate) fn quickstart() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart")
+}
+
+/// An app with its data in a folder of its own, on one of the logs.
+pub(crate) struct App {
+    pub(crate) folder: PathBuf,
+    pub(crate) data: tempfile::TempDir,
+    pub(crate) bootstrap: Option<String>,
+    pub(crate) registry: Option<String>,
+}
+
+impl App {
+    pub(crate) fn embedded() -> Self {
+        Self { folder: quickstart(), data: tempfile::tempdir().unwrap(), bootstrap: None, registry: None }
+    }
+
+    /// The order platform instead of the quickstart.
+    pub(crate) fn platform(mut self) -> Self {
+        self.folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/order-platform");
+        self
+    }
+
+    /// The component that does what its input says, instead of the quickstart.
+    pub(crate) fn scripted(mut self) -> Self {
+        self.folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests");
+        self
+    }
+
+    pub(crate) fn kafka(broker: &Kafka) -> Self {
+        Self { bootstrap: Some(broker.bootstrap()), ..Self::embedded() }
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heddle"));
+        command.args(arguments).arg("--app").arg(&self.folder).env("HEDDLE_APP_DATA", self.data.path());
+        if self.folder.ends_with("guests") {
+            command.env("HEDDLE_APP_COMPONENTS", "components/scripted");
+        }
+        // Tests run beside each other: none may take the default port.
+        command.env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
+        if let Some(bootstrap) = &self.bootstrap {
+            command.env("HEDDLE_LOG_BOOTSTRAP", bootstrap);
+        }
+        if let Some(registry) = &self.registry {
+            command.env("HEDDLE_REGISTRY_URL", registry);
+        }
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Builds the component; one test at a time, because all share its folder.
+    pub(crate) fn build(&self) {
+        static BUILDING: Mutex<()> = Mutex::new(());
+        let _one_at_a_time = BUILDING.lock().unwrap();
+        self.ok(&["build"]);
+    }
+
+    pub(crate) fn log(&self) -> Box<dyn Log> {
+        match &self.bootstrap {
+            Some(bootstrap) => Box::new(KafkaLog::connect(bootstrap, &BTreeMap::new()).unwrap()),
+            None => Box::new(EmbeddedLog::open(&self.data.path().join("log"), EmbeddedOptions::default()).unwrap()),
+        }
+    }
+
+    /// All committed records of a topic, by partition.
+    pub(crate) fn records(&self, topic: &str) -> BTreeMap<i32, Vec<Record>> {
+        let log = self.log();
+        let ends = log.watermarks(topic).unwrap();
+        let partitions = ends.iter().map(|end| (TopicPartition::new(topic, end.partition.0), Start::Beginning));
+        let mut reader = log.reader(&partitions.collect::<Vec<_>>()).unwrap();
+        let mut records = BTreeMap::<i32, Vec<Record>>::new();
+        loop {
+            for record in reader.poll(Duration::from_millis(200)).unwrap() {
+                records.entry(record.source.partition.0).or_default().push(record);
+            }
+            let positions = reader.positions().unwrap();
+            if ends.iter().all(|end| positions[&TopicPartition::new(topic, end.partition.0)] >= end.high) {
+                return records;
+            }
+        }
+    }
+
+    /// How many records the running host has committed; none if no host answers.
+    pub(crate) fn committed_records(&self) -> u64 {
+        let output = self.run(&["status", "--json"]);
+        let status = serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default();
+        status["in"].as_u64().unwrap_or(0)
+    }
+
+    pub(crate) fn order_ids(&self, topic: &str) -> Vec<String> {
+        let lines = self.ok(&["consume", topic]);
+        let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["orderId"].as_str().unwrap().to_owned();
+        lines.lines().map(id).collect()
+    }
+}
