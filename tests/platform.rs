@@ -141,7 +141,7 @@ fn orders_sent_twice_count_once_on_kafka() {
         serde_json::from_str::<Value>(&entries).unwrap()["component"].clone()
     };
     assert_eq!(here(&app), here(&second));
-    hosts.map(Host::stop);
+    hosts.into_iter().for_each(Host::stop);
 }
 
 /// Runs with the warnings shown; returns the counts and what was said.

@@ -23,7 +23,7 @@ use heddle_core::state::{Range, StoreIndex, TaskState as _};
 use heddle_core::task::TaskSpec;
 use heddle_fixtures::apicurio::Apicurio;
 use heddle_fixtures::kafka::Kafka;
-use proptest::prelude::RngCore as _;
+use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use serde_json::{Value, json};
 
@@ -333,11 +333,12 @@ fn compare(platform: &Platform) {
     assert!(rejected == expected_rejected, "what was set aside is not what could not be handled");
     let changelog = platform.records("order-platform.ledger.accounts");
     for (partition, expected) in &expected {
-        let found = statuses.get(partition).into_iter().flatten().map(|r| decoder.decode(r.value.as_ref().unwrap()));
-        for (place, (found, expected)) in found.clone().zip(&expected.statuses).enumerate() {
-            assert_eq!(found, *expected, "output {place} of partition {partition}");
+        let found = statuses.get(partition).into_iter().flatten();
+        let found = found.map(|r| decoder.decode(r.value.as_ref().unwrap())).collect::<Vec<_>>();
+        for (place, (found, expected)) in found.iter().zip(&expected.statuses).enumerate() {
+            assert_eq!(found, expected, "output {place} of partition {partition}");
         }
-        assert_eq!(found.count(), expected.statuses.len(), "outputs of partition {partition}");
+        assert_eq!(found.len(), expected.statuses.len(), "outputs of partition {partition}");
         let accounts = fold(changelog.get(partition).into_iter().flatten(), Offset(i64::MAX));
         let accounts =
             accounts.into_iter().map(|(key, value)| (key, decoder.decode(&value))).collect::<BTreeMap<_, _>>();

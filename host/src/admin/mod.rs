@@ -96,7 +96,7 @@ pub struct ComponentStatus {
 struct Shared {
     answering: Answering,
     components: Vec<Watched>,
-    stores: Stores,
+    stores: Option<Stores>,
 }
 
 /// An API that has its address and is not served yet.
@@ -125,7 +125,7 @@ impl Listening {
     }
 }
 
-/// Serves the API from a thread of its own until the process ends.
+/// Serves the API from a thread of its own until the process ends. Without `stores` it answers no question about state.
 ///
 /// # Errors
 /// If no thread can be started.
@@ -134,7 +134,7 @@ pub fn serve(
     log: Arc<dyn Log>,
     registry: Arc<dyn Registry>,
     components: Vec<Watched>,
-    stores: Stores,
+    stores: Option<Stores>,
 ) -> Result<(), AdminError> {
     let listener = listening.listener;
     let shared = Arc::new(Shared { answering: Answering { log, registry }, components, stores });

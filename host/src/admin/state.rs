@@ -90,7 +90,9 @@ fn find<'s>(shared: &'s Shared, component: &str, store: &str) -> Result<Found<'s
         let known = if known.is_empty() { "none".to_owned() } else { known };
         (StatusCode::NOT_FOUND, format!("the component `{}` has no store `{store}`; it has {known}", watched.name))
     })?;
-    Ok(Found { stores: &shared.stores, component: watched, store: StoreIndex(place) })
+    let none = || (StatusCode::NOT_FOUND, "this host has no state".to_owned());
+    let stores = shared.stores.as_ref().ok_or_else(none)?;
+    Ok(Found { stores, component: watched, store: StoreIndex(place) })
 }
 
 impl Found<'_> {
