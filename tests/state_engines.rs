@@ -379,19 +379,20 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
     let changes = proptest::collection::btree_map(vec(0..4_u8, 1..5), proptest::option::of(value), 0..20);
     let bound = prop_oneof![key().prop_map(Bound::Included), key().prop_map(Bound::Excluded), Just(Bound::Unbounded)];
     let operation = prop_oneof![
-        200 => changes.prop_map(Operation::Apply),
-        200 => key().prop_map(Operation::Get),
-        200 => (bound, vec(0..4_u8, 0..3), 0..30_usize).prop_map(|(bound, prefix, limit)| Operation::Scan(bound, prefix, limit)),
-        200 => key().prop_map(Operation::LastAtOrBefore),
+        400 => changes.prop_map(Operation::Apply),
+        400 => key().prop_map(Operation::Get),
+        400 => (bound, vec(0..4_u8, 0..3), 0..30_usize).prop_map(|(bound, prefix, limit)| Operation::Scan(bound, prefix, limit)),
+        400 => key().prop_map(Operation::LastAtOrBefore),
         5 => Just(Operation::Flush),
-        2 => Just(Operation::Clear),
-        2 => Just(Operation::Reopen),
+        1 => Just(Operation::Clear),
+        1 => Just(Operation::Reopen),
     ];
     vec(operation, 5_000)
 }
 
 fn random_operations_do_what_a_map_does(kind: EngineKind, folder: &Path) {
-    let mut runner = TestRunner::new(Config { cases: 20, max_shrink_time: 60_000, ..Config::default() });
+    let mut runner =
+        TestRunner::new(Config { cases: 20, max_shrink_time: 60_000, failure_persistence: None, ..Config::default() });
     let number = std::cell::Cell::new(0);
     let result = runner.run(&operations(), |operations| {
         number.set(number.get() + 1);

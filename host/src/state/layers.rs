@@ -81,7 +81,8 @@ impl<T: Collects> Layers<T> {
                 let topic_id = reached.topic_id.clone();
                 self.reached(Watermark { topic_id, offset: end });
             }
-            (Some(reached), _) => self.took(reached.offset.next()),
+            (Some(_), Some(_)) => {}
+            (Some(reached), None) => self.took(reached.offset.next()),
             (None, end) => self.took(end.unwrap_or(Offset(0))),
         }
     }

@@ -17,6 +17,8 @@ use super::{Changes, StateEngine, StateError, StateStore};
 const SEGMENT_BYTES: usize = 4 << 20;
 /// How long an earlier owner in this process may take to close.
 const CLOSING: Duration = Duration::from_secs(1);
+/// One collection frees up to 512 things; a change leaves a handful.
+const CHANGES_PER_COLLECTION: usize = 64;
 /// The tree that every database of sled has.
 const DEFAULT_TREE: &[u8] = b"__sled__default";
 
@@ -121,6 +123,7 @@ impl StateStore for SledTree {
 
     fn apply(&self, batch: Changes) -> Result<(), StateError> {
         super::check_keys(&batch)?;
+        let count = batch.len();
         let mut changes = sled::Batch::default();
         for (key, value) in batch {
             match value {
@@ -128,11 +131,23 @@ impl StateStore for SledTree {
                 None => changes.remove(&key[..]),
             }
         }
-        self.tree.apply_batch(changes).map_err(|error| failed(&self.folder, &error))
+        self.tree.apply_batch(changes).map_err(|error| failed(&self.folder, &error))?;
+        free_garbage(count);
+        Ok(())
     }
 
     fn clear(&self) -> Result<(), StateError> {
         self.tree.clear().map_err(|error| failed(&self.folder, &error))
+    }
+}
+
+/// Frees what a batch of so many changes left over.
+///
+/// sled leaves every page that was replaced or paged out to crossbeam's collector, which frees a few of them when somebody enters it, and
+/// a batch enters once. So the copies of all its pages would stay: gigabytes, where the cache was to have 64 MiB.
+fn free_garbage(changes: usize) {
+    for _ in 0..=changes / CHANGES_PER_COLLECTION {
+        crossbeam_epoch::pin().flush();
     }
 }
 

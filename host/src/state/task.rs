@@ -238,7 +238,11 @@ impl TaskStores {
     /// disk is slow or the flusher has failed.
     #[must_use]
     pub fn wait_for_room(&self, timeout: Duration) -> bool {
-        let full = |layers: &mut InMemory| layers.writing() && layers.bytes() > 2 * self.bounds.memtable_bytes;
+        let full = |layers: &mut InMemory| {
+            let (bytes, bound) = (layers.bytes(), self.bounds.memtable_bytes);
+            // Far beyond the bound also if the flusher has not come to this task yet.
+            bytes > 2 * bound && (layers.writing() || (layers.ready() && bytes > 4 * bound))
+        };
         let waited = self.room.wait_timeout_while(lock(&self.layers), timeout, full);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }

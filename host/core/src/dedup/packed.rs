@@ -163,7 +163,7 @@ mod tests {
         #[test]
         fn what_is_packed_is_unpacked(ids in btree_map(vec(any::<u8>(), 0..40), any::<i64>(), 0..50)) {
             let ids = ids.into_iter().map(|(id, at)| (MessageId(id.into()), Timestamp(at))).collect::<BTreeMap<_, _>>();
-            prop_assert_eq!(unpack(pack(&ids)).unwrap(), ids.clone().into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(unpack(pack(&ids)).unwrap(), ids.into_iter().collect::<Vec<_>>());
         }
 
         #[test]

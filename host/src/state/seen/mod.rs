@@ -151,9 +151,10 @@ impl SeenTree {
         }
         changes.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let bytes = changes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
+        // Before it is tried: a number is never used twice, whatever became of the first use.
+        lock(&self.held).next = next;
         self.tree.apply(changes)?;
         let mut held = lock(&self.held);
-        held.next = next;
         held.newest.extend(newest);
         held.replace(&[], &new);
         Ok(bytes)
@@ -219,23 +220,21 @@ impl SeenTree {
         if matches!(merged, Ok(None)) {
             return Ok(true);
         }
-        // Finished or failed: what it wrote of a segment that never came to be has to go.
         let Some(Merge { inputs, number, .. }) = mem::take(&mut *merge) else { return Ok(false) };
-        let done = merged.and_then(|merged| self.swap(&inputs, merged.map(Arc::new)));
-        if done.is_err() {
-            lock(&self.held).gone.push(Gone { number, segment: None });
-        }
-        done.map(|()| true)
+        let merged = merged.inspect_err(|_| lock(&self.held).gone.push(Gone { number, segment: None }))?;
+        // Whether a swap that failed took place is not known: what is left over is removed when the tree is opened again.
+        self.swap(&inputs, merged.map(Arc::new).as_ref())?;
+        Ok(true)
     }
 
     /// Puts one segment, or none, in the place of others: on disk at once, then in memory.
-    fn swap(&self, old: &[Arc<Segment>], new: Option<Arc<Segment>>) -> Result<(), StateError> {
+    fn swap(&self, old: &[Arc<Segment>], new: Option<&Arc<Segment>>) -> Result<(), StateError> {
         let removed = old.iter().flat_map(|segment| segment.keys()).map(|key| (key, None));
-        let added = new.iter().flat_map(|segment| segment.entries());
+        let added = new.into_iter().flat_map(|segment| segment.entries());
         let mut changes = removed.chain(added).collect::<Changes>();
         changes.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         self.tree.apply(changes)?;
-        lock(&self.held).replace(old, new.as_slice());
+        lock(&self.held).replace(old, new.map_or(&[], std::slice::from_ref));
         Ok(())
     }
 

@@ -1,0 +1,227 @@
+//! The flusher, and what it does when the disk is slow or fails.
+
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use heddle::state::{Bounds, Changes, EngineKind, Flusher, StateEngine, StateError, StateStore, TaskStores};
+
+use crate::harness::{Harness, NOW, PARTITION, STOCK, spec, windows, writes};
+
+on_both_engines! {
+    what_is_committed_gets_to_disk_by_itself
+    nothing_is_written_of_a_task_that_was_unregistered
+    stopping_writes_everything
+}
+
+/// What the disk does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Disk {
+    Works,
+    Fails,
+    Panics,
+}
+
+/// An engine whose disk can be made slow or failing.
+struct Wayward {
+    inner: Arc<dyn StateEngine>,
+    control: Arc<Control>,
+}
+
+struct Control {
+    disk: AtomicU8,
+    stuck: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Control {
+    fn set(&self, disk: Disk) {
+        self.disk.store(disk as u8, Ordering::SeqCst);
+    }
+
+    fn stick(&self, stuck: bool) {
+        *self.stuck.lock().unwrap() = stuck;
+        self.changed.notify_all();
+    }
+}
+
+impl StateEngine for Wayward {
+    fn open(&self, tree: &str) -> Result<Arc<dyn StateStore>, StateError> {
+        Ok(Arc::new(WaywardTree { inner: self.inner.open(tree)?, control: self.control.clone() }))
+    }
+
+    fn remove(&self, tree: &str) -> Result<(), StateError> {
+        self.inner.remove(tree)
+    }
+
+    fn trees(&self) -> Result<Vec<String>, StateError> {
+        self.inner.trees()
+    }
+
+    fn size_bytes(&self) -> Result<u64, StateError> {
+        self.inner.size_bytes()
+    }
+
+    fn flush(&self) -> Result<(), StateError> {
+        self.inner.flush()
+    }
+}
+
+struct WaywardTree {
+    inner: Arc<dyn StateStore>,
+    control: Arc<Control>,
+}
+
+impl StateStore for WaywardTree {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StateError> {
+        self.inner.get(key)
+    }
+
+    fn scan(&self, start: Bound<&[u8]>, prefix: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, StateError> {
+        self.inner.scan(start, prefix, limit)
+    }
+
+    fn last_at_or_before(&self, key: &[u8]) -> Result<Option<(Bytes, Bytes)>, StateError> {
+        self.inner.last_at_or_before(key)
+    }
+
+    fn apply(&self, batch: Changes) -> Result<(), StateError> {
+        drop(self.control.changed.wait_while(self.control.stuck.lock().unwrap(), |stuck| *stuck).unwrap());
+        match self.control.disk.load(Ordering::SeqCst) {
+            disk if disk == Disk::Fails as u8 => {
+                Err(StateError::Unusable { folder: "/state".into(), why: "No space left on device".to_owned() })
+            }
+            disk if disk == Disk::Panics as u8 => panic!("the engine's own mistake"),
+            _ => self.inner.apply(batch),
+        }
+    }
+
+    fn clear(&self) -> Result<(), StateError> {
+        self.inner.clear()
+    }
+}
+
+/// A harness on a disk that obeys.
+fn wayward(bounds: Bounds) -> (Harness, Arc<Control>) {
+    let mut harness = Harness::new(EngineKind::Sled);
+    let control = Arc::new(Control { disk: AtomicU8::new(0), stuck: Mutex::new(false), changed: Condvar::new() });
+    harness.engine = Arc::new(Wayward { inner: harness.engine.clone(), control: control.clone() });
+    harness.stores = TaskStores::open(&*harness.engine, &spec(), &windows(), PARTITION, bounds).unwrap();
+    harness.restore();
+    (harness, control)
+}
+
+fn bounds(memtable_bytes: usize, memtable_age: Duration) -> Bounds {
+    Bounds { memtable_bytes, memtable_age, now: || NOW }
+}
+
+fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let since = Instant::now();
+    while !is_so() {
+        assert!(since.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+const STOCK_CHANGELOG: &str = "shop.intake.stock";
+
+fn what_is_committed_gets_to_disk_by_itself(kind: EngineKind) {
+    let mut harness = Harness::new(kind);
+    let flusher = Flusher::start(harness.engine.clone()).unwrap();
+    flusher.register(&harness.stores);
+    for round in 1..=5 {
+        harness.put(STOCK, "a", &round.to_string());
+        for n in 0..100 {
+            harness.note("orders", &format!("{round}/{n}"), 1_000);
+        }
+        let end = harness.end(&STOCK_CHANGELOG.into()).0 - 1;
+        eventually("written", || harness.watermark_on_disk(STOCK_CHANGELOG) == Some(end));
+        harness.check_trees();
+    }
+    eventually("merged", || harness.stores.seen_status().ids == 500 && harness.stores.seen_status().segments <= 3);
+    assert_eq!(flusher.failure(), None);
+}
+
+fn nothing_is_written_of_a_task_that_was_unregistered(kind: EngineKind) {
+    let mut harness = Harness::new(kind);
+    let flusher = Flusher::start(harness.engine.clone()).unwrap();
+    flusher.register(&harness.stores);
+    harness.put(STOCK, "a", "1");
+    flusher.unregister(&harness.stores);
+    let before = harness.watermark_on_disk(STOCK_CHANGELOG);
+    harness.put(STOCK, "a", "2");
+    flusher.flush_now().unwrap();
+    flusher.stop().unwrap();
+    assert_eq!(harness.watermark_on_disk(STOCK_CHANGELOG), before);
+    assert_eq!(harness.get(STOCK, "a").as_deref(), Some("2"));
+}
+
+fn stopping_writes_everything(kind: EngineKind) {
+    let mut harness = Harness::new(kind);
+    harness.bounds = bounds(8 << 20, Duration::from_secs(3_600));
+    harness.reopen();
+    let flusher = Flusher::start(harness.engine.clone()).unwrap();
+    flusher.register(&harness.stores);
+    harness.put(STOCK, "a", "1");
+    flusher.flush_now().unwrap();
+    assert_eq!(harness.stores.pending_bytes(), 0);
+    harness.put(STOCK, "b", "2");
+    assert!(harness.stores.pending_bytes() > 0, "neither old nor large");
+    flusher.stop().unwrap();
+    harness.log.values_mut().for_each(Vec::clear);
+    assert_eq!(harness.on_disk(STOCK).len(), 2);
+}
+
+#[test]
+fn a_disk_that_fails_loses_nothing_and_is_tried_again() {
+    let (mut harness, control) = wayward(bounds(1_000, Duration::ZERO));
+    harness.put(STOCK, "a", "1");
+    harness.stores.flush().unwrap();
+    for disk in [Disk::Fails, Disk::Panics] {
+        control.set(disk);
+        let flusher = Flusher::start(harness.engine.clone()).unwrap();
+        flusher.register(&harness.stores);
+        harness
+            .commit(writes(STOCK, &[("a", None), ("b", Some("2")), ("c", None)]), &[("orders", Bytes::from("id"), 5)]);
+        eventually("noticed", || flusher.failure().is_some());
+        assert_eq!(harness.scan(STOCK, "", None, 9), "b=2");
+        assert!(harness.seen("orders", "id", 5));
+        harness.put(STOCK, "c", "3");
+        assert_eq!(harness.scan(STOCK, "", None, 9), "b=2 c=3");
+        harness.check_trees();
+        control.set(Disk::Works);
+        let end = harness.end(&STOCK_CHANGELOG.into()).0 - 1;
+        eventually("written", || harness.watermark_on_disk(STOCK_CHANGELOG) == Some(end));
+        eventually("good again", || flusher.failure().is_none());
+        harness.check_trees();
+        assert_eq!(harness.scan(STOCK, "", None, 9), "b=2 c=3");
+        assert!(harness.seen("orders", "id", 5));
+    }
+}
+
+#[test]
+fn a_worker_waits_only_for_a_slow_disk_and_a_full_memtable() {
+    let (mut harness, control) = wayward(bounds(10_000, Duration::ZERO));
+    let soon = Duration::from_millis(20);
+    let large = "x".repeat(15_000);
+    harness.put(STOCK, "a", &large);
+    harness.put(STOCK, "b", &large);
+    assert!(harness.stores.pending_bytes() > 20_000);
+    assert!(harness.stores.wait_for_room(soon), "nothing is being written, so waiting would be in vain");
+    control.stick(true);
+    let stores = harness.stores.clone();
+    let write = std::thread::spawn(move || stores.freeze() && stores.write_frozen().is_ok());
+    eventually("the write is stuck", || !harness.stores.wait_for_room(soon));
+    // Meanwhile the state is read and committed to.
+    harness.put(STOCK, "c", "1");
+    assert_eq!(harness.get(STOCK, "a").map(|value| value.len()), Some(15_000));
+    assert_eq!(harness.get(STOCK, "c").as_deref(), Some("1"));
+    let stores = harness.stores.clone();
+    let waiting = std::thread::spawn(move || stores.wait_for_room(Duration::from_secs(20)));
+    control.stick(false);
+    assert!(waiting.join().unwrap());
+    assert!(write.join().unwrap());
+    assert!(harness.stores.pending_bytes() < 1_000);
+}

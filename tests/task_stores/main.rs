@@ -1,0 +1,23 @@
+//! All state of a task, on both engines: what is committed is read, on disk is what the changelogs say, and nothing is lost by a crash.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+/// Makes two tests of each case, one an engine.
+macro_rules! on_both_engines {
+    ($($case:ident)*) => {
+        mod sled {
+            $(#[test] fn $case() { super::$case(heddle::state::EngineKind::Sled); })*
+        }
+        mod fjall {
+            $(#[test] fn $case() { super::$case(heddle::state::EngineKind::Fjall); })*
+        }
+    };
+}
+
+mod harness;
+
+mod flusher;
+mod killed;
+mod model;
+mod seen;
+mod stores;
