@@ -15,7 +15,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::build::build_one;
 use super::status::address_file;
-use super::{app, open};
+use super::{app, check, open};
 use crate::admin::{self, ComponentStatus, Watched};
 use crate::build::AppContracts;
 use crate::guest::{Component, Schemas, WriterIds};
@@ -113,6 +113,7 @@ impl Run {
             let (contract, manifest) = Component::contract(&file, &wasm)?;
             contracts.push((file, wasm, contract, manifest));
         }
+        check::refuse(app, contracts.iter().map(|(_, _, contract, manifest)| (contract, manifest)), log, registry)?;
         // In the order of the subjects, so that a fresh registry gives the same ids wherever the same app starts.
         let subjects =
             contracts.iter().flat_map(|(_, _, contract, _)| contract.schemas.iter()).collect::<BTreeMap<_, _>>();
@@ -179,7 +180,7 @@ impl Run {
 }
 
 /// The components' files: built now, or as they are.
-fn component_files(folder: &Path, app: &App, build: bool) -> Result<Vec<(String, Vec<u8>)>> {
+pub(super) fn component_files(folder: &Path, app: &App, build: bool) -> Result<Vec<(String, Vec<u8>)>> {
     let mut files = vec![];
     let contracts = if build { Some(AppContracts::read(&folder.join(&app.contracts))?) } else { None };
     for source in app::sources(folder, app)? {

@@ -10,6 +10,9 @@
 //! `reads` is the question of one format: [`avro::problems`], or the JSON Schema and Protobuf ones. All of it is pure.
 
 pub mod avro;
+pub mod diff;
+pub mod json;
+pub mod lint;
 
 use std::fmt;
 use std::str::FromStr;
