@@ -132,9 +132,9 @@ fn open(bench: &Bench<'_>) -> Arc<TaskStores> {
         policy: FailurePolicy { attempts_max: 1, dead_letter: "dlq".into() },
         changelogs: vec!["bench.store".into()],
         seen_changelog: Some("bench.dedup".into()),
+        windows: [("orders".into(), WINDOW)].into(),
     };
-    let windows = [(Topic::from("orders"), WINDOW)].into();
-    TaskStores::open(&*bench.engine, &spec, &windows, PARTITION, Bounds::default()).unwrap()
+    TaskStores::open(&*bench.engine, &spec, PARTITION, Bounds::default()).unwrap()
 }
 
 fn replay(stores: &TaskStores, changelog: &str, offset: u64, key: Bytes, value: Bytes) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use heddle::state::{Bounds, Changes, EngineKind, Flusher, StateEngine, StateError, StateStore, TaskStores};
 
-use crate::harness::{Harness, NOW, PARTITION, STOCK, spec, windows, writes};
+use crate::harness::{Harness, NOW, PARTITION, STOCK, spec, writes};
 
 on_both_engines! {
     what_is_committed_gets_to_disk_by_itself
@@ -108,7 +108,7 @@ fn wayward(bounds: Bounds) -> (Harness, Arc<Control>) {
     let mut harness = Harness::new(EngineKind::Sled);
     let control = Arc::new(Control { disk: AtomicU8::new(0), stuck: Mutex::new(false), changed: Condvar::new() });
     harness.engine = Arc::new(Wayward { inner: harness.engine.clone(), control: control.clone() });
-    harness.stores = TaskStores::open(&*harness.engine, &spec(), &windows(), PARTITION, bounds).unwrap();
+    harness.stores = TaskStores::open(&*harness.engine, &spec(), PARTITION, bounds).unwrap();
     harness.restore();
     (harness, control)
 }

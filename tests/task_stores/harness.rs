@@ -34,11 +34,8 @@ pub(crate) fn spec() -> TaskSpec {
         policy: FailurePolicy { attempts_max: 1, dead_letter: "dlq".into() },
         changelogs: vec!["shop.intake.stock".into(), "shop.intake.sums".into()],
         seen_changelog: Some("shop.intake.dedup".into()),
+        windows: ["orders", "payments"].map(|topic| (topic.into(), WINDOW)).into(),
     }
-}
-
-pub(crate) fn windows() -> BTreeMap<Topic, Duration> {
-    ["orders", "payments"].map(|topic| (topic.into(), WINDOW)).into()
 }
 
 /// Everything that is there is due.
@@ -54,7 +51,7 @@ pub(crate) struct Harness {
     kind: EngineKind,
     pub(crate) engine: Arc<dyn StateEngine>,
     pub(crate) stores: Arc<TaskStores>,
-    pub(crate) windows: BTreeMap<Topic, Duration>,
+    pub(crate) spec: TaskSpec,
     pub(crate) bounds: Bounds,
     /// The task's partition of each changelog. Offsets have holes, as Kafka's do where transactions end.
     pub(crate) log: BTreeMap<Topic, Vec<Record>>,
@@ -65,10 +62,10 @@ impl Harness {
     pub(crate) fn new(kind: EngineKind) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let engine = open_engine(kind, folder.path(), CACHE_BYTES).unwrap();
-        let (windows, bounds) = (windows(), bounds());
-        let stores = TaskStores::open(&*engine, &spec(), &windows, PARTITION, bounds).unwrap();
+        let (spec, bounds) = (spec(), bounds());
+        let stores = TaskStores::open(&*engine, &spec, PARTITION, bounds).unwrap();
         let log = changelogs().into_iter().map(|topic| (topic, vec![])).collect();
-        let harness = Self { folder, kind, engine, stores, windows, bounds, log, topic_id: Some("id-1".to_owned()) };
+        let harness = Self { folder, kind, engine, stores, spec, bounds, log, topic_id: Some("id-1".to_owned()) };
         harness.restore();
         harness
     }
@@ -85,9 +82,9 @@ impl Harness {
     }
 
     fn reopen_with(&mut self, engine: impl FnOnce(&Self) -> Arc<dyn StateEngine>) {
-        self.stores = TaskStores::open(&NoEngine, &none(), &BTreeMap::new(), PARTITION, self.bounds).unwrap();
+        self.stores = TaskStores::open(&NoEngine, &none(), PARTITION, self.bounds).unwrap();
         self.engine = engine(self);
-        self.stores = TaskStores::open(&*self.engine, &spec(), &self.windows, PARTITION, self.bounds).unwrap();
+        self.stores = TaskStores::open(&*self.engine, &self.spec, PARTITION, self.bounds).unwrap();
         self.check_trees();
         self.restore();
     }
@@ -219,7 +216,7 @@ pub(crate) fn changelogs() -> Vec<Topic> {
 
 /// A component without state, to let go of trees.
 fn none() -> TaskSpec {
-    TaskSpec { changelogs: vec![], seen_changelog: None, ..spec() }
+    TaskSpec { changelogs: vec![], seen_changelog: None, windows: BTreeMap::new(), ..spec() }
 }
 
 /// The batch of a transaction in which one delivery wrote all of `writes` and messages with these ids were handled.

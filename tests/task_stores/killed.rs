@@ -14,7 +14,7 @@ use heddle_core::dedup::MessageId;
 use heddle_core::event::{Offset, Record, Timestamp, TopicPartition};
 use heddle_core::state::{Range, TaskState as _, Writes};
 
-use crate::harness::{NOW, PARTITION, STOCK, SUMS, changelogs, open_batch, spec, windows};
+use crate::harness::{NOW, PARTITION, STOCK, SUMS, changelogs, open_batch, spec};
 
 on_both_engines! { a_killed_host_has_what_its_watermarks_say }
 
@@ -27,7 +27,7 @@ fn open(kind: EngineKind, folder: &Path) -> (Arc<dyn heddle::state::StateEngine>
     let engine = open_engine(kind, folder, CACHE_BYTES).unwrap();
     // Small, so that there is always something being written.
     let bounds = Bounds { memtable_bytes: 50_000, memtable_age: Duration::from_millis(1), now: || NOW };
-    let stores = TaskStores::open(&*engine, &spec(), &windows(), PARTITION, bounds).unwrap();
+    let stores = TaskStores::open(&*engine, &spec(), PARTITION, bounds).unwrap();
     (engine, stores)
 }
 

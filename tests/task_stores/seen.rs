@@ -297,7 +297,7 @@ fn ids_of_a_topic_without_dedup_go(kind: EngineKind) {
     harness.note("orders", "a", 1_000);
     harness.note("payments", "a", 1_000);
     harness.stores.flush().unwrap();
-    harness.windows.remove("payments");
+    harness.spec.windows.remove("payments");
     harness.reopen();
     assert!(harness.seen("orders", "a", 1_000) && !harness.seen("payments", "a", 1_000));
     harness.maintain();
@@ -356,7 +356,7 @@ fn another_window_takes_effect_at_once() {
         harness.stores.flush().unwrap();
     }
     harness.maintain();
-    harness.windows.insert("orders".into(), WINDOW / 2);
+    harness.spec.windows.insert("orders".into(), WINDOW / 2);
     harness.reopen();
     assert!(!harness.seen("orders", "50", 80_000 + WINDOW_MILLIS / 2));
     assert!(harness.seen("orders", "50", 79_999 + WINDOW_MILLIS / 2));

@@ -225,13 +225,7 @@ fn foreign_records_are_named() {
 fn a_task_takes_only_its_own_partition() {
     let mut harness = Harness::new(EngineKind::Sled);
     let batch = harness.commit_to_log(writes(STOCK, &[("a", Some("1"))]), &[("orders", Bytes::from("id"), 5)]);
-    let other = heddle::state::TaskStores::open(
-        &*harness.engine,
-        &spec(),
-        &crate::harness::windows(),
-        Partition(4),
-        crate::harness::bounds(),
-    );
+    let other = heddle::state::TaskStores::open(&*harness.engine, &spec(), Partition(4), crate::harness::bounds());
     let other = other.unwrap();
     other.commit(&batch);
     assert_eq!(other.pending_bytes(), 0);

@@ -4,6 +4,7 @@
 //! No file, socket or clock is touched here, so that build tools can use it alone.
 //!
 //! - [`schema`]: Avro schemas, and values as JSON.
+//! - [`compat`]: whether schemas fit each other.
 //! - [`decimal`]: decimals in plain notation.
 //! - [`resolve`], [`read`]: the writer's values as the reader's.
 //! - [`identify`]: where in a value the message's id is.
@@ -12,6 +13,7 @@
 //! - [`manifest`]: `component.toml` and `heddle.toml`, checked.
 //! - [`section`]: the contract that travels inside a `.wasm` file.
 
+pub mod compat;
 pub mod decimal;
 pub mod identify;
 pub mod manifest;

@@ -19,7 +19,7 @@ pub fn skip(plan: &Plan, step: StepId, reader: &mut Reader<'_>, depth: usize) ->
     match plan.step(step) {
         Step::Null => {}
         Step::Boolean => drop(reader.boolean()?),
-        Step::Int => drop(reader.int()?),
+        Step::Int | Step::IntAsLong | Step::Float(NumberIn::Int) | Step::Double(NumberIn::Int) => drop(reader.int()?),
         Step::Long | Step::Float(NumberIn::Long) | Step::Double(NumberIn::Long) => drop(reader.long()?),
         Step::Float(_) | Step::Double(NumberIn::Float) => drop(reader.float()?),
         Step::Double(NumberIn::Double) => drop(reader.double()?),
@@ -30,8 +30,8 @@ pub fn skip(plan: &Plan, step: StepId, reader: &mut Reader<'_>, depth: usize) ->
             Some(fixed) => drop(reader.take(fixed.size)?),
         },
         Step::Enum { symbols, .. } => drop(reader.index("enum symbol", symbols.len())?),
-        Step::Array(item) => reader.blocks(|reader| skip(plan, *item, reader, depth))?,
-        Step::Map(value) => reader.blocks(|reader| {
+        Step::Array(item) => reader.skip_blocks(|reader| skip(plan, *item, reader, depth))?,
+        Step::Map(value) => reader.skip_blocks(|reader| {
             reader.bytes()?;
             skip(plan, *value, reader, depth)
         })?,
@@ -123,6 +123,7 @@ fn leaf(step: &Step, reader: &mut Reader<'_>) -> Result<Value, DecodeError> {
         Step::Boolean => reader.boolean()?.into(),
         Step::Int => reader.int()?.into(),
         Step::Long => reader.long()?.into(),
+        Step::IntAsLong => i64::from(reader.int()?).into(),
         Step::Float(kind) => json::show_float(float(*kind, reader)?),
         Step::Double(kind) => json::show_double(double(*kind, reader)?),
         Step::String => reader.string()?.into(),
@@ -140,6 +141,7 @@ fn leaf(step: &Step, reader: &mut Reader<'_>) -> Result<Value, DecodeError> {
 /// If the bytes end early.
 pub fn float(kind: NumberIn, reader: &mut Reader<'_>) -> Result<f32, DecodeError> {
     Ok(match kind {
+        NumberIn::Int => reader.int()? as f32,
         NumberIn::Long => reader.long()? as f32,
         NumberIn::Float | NumberIn::Double => reader.float()?,
     })
@@ -151,6 +153,7 @@ pub fn float(kind: NumberIn, reader: &mut Reader<'_>) -> Result<f32, DecodeError
 /// If the bytes end early.
 pub fn double(kind: NumberIn, reader: &mut Reader<'_>) -> Result<f64, DecodeError> {
     Ok(match kind {
+        NumberIn::Int => reader.int()?.into(),
         NumberIn::Long => reader.long()? as f64,
         NumberIn::Float => reader.float()?.into(),
         NumberIn::Double => reader.double()?,

@@ -12,7 +12,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::schema::{Decimal, Name, Node, NodeId, Record, Schema, default};
+use crate::compat::avro;
+use crate::schema::{Decimal, Fixed, Name, Node, NodeId, Record, Schema, default};
+
+/// How deep types may refer to each other: a bound for the stack.
+const DEPTH_MAX: usize = 500;
 
 /// A step within its [`Plan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,8 +48,10 @@ pub enum Step {
     Boolean,
     /// An int.
     Int,
-    /// A long, or an int as a long.
+    /// A long.
     Long,
+    /// An int as a long.
+    IntAsLong,
     /// A float.
     Float(NumberIn),
     /// A double.
@@ -92,7 +98,9 @@ pub enum Step {
 /// What the writer wrote where the reader has a float or a double.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NumberIn {
-    /// An int or a long.
+    /// An int.
+    Int,
+    /// A long.
     Long,
     /// A float.
     Float,
@@ -152,7 +160,7 @@ impl Plan {
 #[must_use]
 pub fn resolve(writer: &Schema, reader: &Schema) -> Plan {
     let mut resolver =
-        Resolver { writer, reader, steps: vec![], known: BTreeMap::new(), mismatches: vec![], path: vec![] };
+        Resolver { writer, reader, steps: vec![], known: BTreeMap::new(), mismatches: vec![], path: vec![], depth: 0 };
     let root = resolver.step((Side::Writer, writer.root()), reader.root());
     Plan { steps: resolver.steps, root, mismatches: resolver.mismatches }
 }
@@ -173,6 +181,7 @@ struct Resolver<'a> {
     known: BTreeMap<(Side, NodeId, NodeId), StepId>,
     mismatches: Vec<Mismatch>,
     path: Vec<String>,
+    depth: usize,
 }
 
 type From = (Side, NodeId);
@@ -200,7 +209,15 @@ impl<'a> Resolver<'a> {
         // The place is taken first, so that recursive types find it.
         let id = self.push(Step::Null);
         self.known.insert(key, id);
+        if self.depth >= DEPTH_MAX {
+            let what = format!("types refer to each other more than {DEPTH_MAX} deep");
+            self.mismatch(what.clone());
+            self.steps[id.0 as usize] = Step::Mismatch(what);
+            return id;
+        }
+        self.depth += 1;
         let step = self.resolve(from, to);
+        self.depth -= 1;
         self.steps[id.0 as usize] = step;
         id
     }
@@ -221,10 +238,13 @@ impl<'a> Resolver<'a> {
             (Node::Null, Node::Null) => Step::Null,
             (Node::Boolean, Node::Boolean) => Step::Boolean,
             (Node::Int(_), Node::Int(_)) => Step::Int,
-            (Node::Int(_) | Node::Long(_), Node::Long(_)) => Step::Long,
-            (Node::Int(_) | Node::Long(_), Node::Float) => Step::Float(NumberIn::Long),
+            (Node::Int(_), Node::Long(_)) => Step::IntAsLong,
+            (Node::Long(_), Node::Long(_)) => Step::Long,
+            (Node::Int(_), Node::Float) => Step::Float(NumberIn::Int),
+            (Node::Long(_), Node::Float) => Step::Float(NumberIn::Long),
             (Node::Float, Node::Float) => Step::Float(NumberIn::Float),
-            (Node::Int(_) | Node::Long(_), Node::Double) => Step::Double(NumberIn::Long),
+            (Node::Int(_), Node::Double) => Step::Double(NumberIn::Int),
+            (Node::Long(_), Node::Double) => Step::Double(NumberIn::Long),
             (Node::Float, Node::Double) => Step::Double(NumberIn::Float),
             (Node::Double, Node::Double) => Step::Double(NumberIn::Double),
             (Node::String { .. } | Node::Bytes, Node::String { .. }) => Step::String,
@@ -232,8 +252,11 @@ impl<'a> Resolver<'a> {
             (Node::Decimal(Decimal { fixed: None, .. }), Node::Bytes) => Step::Bytes,
             (Node::Decimal(a), Node::Decimal(b)) if decimals_agree(a, b) => Step::Decimal(b.clone()),
             (Node::Bytes, Node::Decimal(b @ Decimal { fixed: None, .. })) => Step::Decimal(b.clone()),
-            (Node::Fixed(a), Node::Fixed(b)) if a.size == b.size && same_name(&a.name, &b.name, &b.aliases) => {
+            (Node::Fixed(a) | Node::Decimal(Decimal { fixed: Some(a), .. }), Node::Fixed(b)) if same_fixed(a, b) => {
                 Step::Fixed(a.size)
+            }
+            (Node::Fixed(a), Node::Decimal(decimal @ Decimal { fixed: Some(b), .. })) if same_fixed(a, b) => {
+                Step::Decimal(decimal.clone())
             }
             (Node::Enum(a), Node::Enum(b)) if same_name(&a.name, &b.name, &b.aliases) => {
                 let place = |symbol: &String| b.symbols.iter().position(|other| other == symbol);
@@ -294,25 +317,35 @@ impl<'a> Resolver<'a> {
         Step::Record { reads, defaults }
     }
 
-    /// The branch of the reader's union that takes the value: the one of the same type, else the first that can.
+    /// The branch of the reader's union that takes the value: the one of the same type, else the first that can. One that takes
+    /// every value goes before one that takes some.
     fn choose_branch(&mut self, from: From, branches: &'a [NodeId]) -> Step {
         let node = self.from(from);
         let schema = self.to(from.0);
         let exact = branches.iter().position(|branch| same_type(node, schema.node(*branch)));
         let near = || branches.iter().position(|branch| similar_type(node, schema.node(*branch)));
-        let order = exact.or_else(near).into_iter().chain(0..branches.len());
-        let mut first_trouble = None;
-        for index in order {
+        let first = exact.or_else(near);
+        let may_take = |index: &usize| avro::may_take(schema.node(branches[*index]), node);
+        let rest = (0..branches.len()).filter(|index| Some(*index) != first).filter(may_take);
+        let (mut some, mut first_trouble) = (None, None);
+        for index in first.into_iter().chain(rest) {
             let (steps, mismatches, known) = (self.steps.len(), self.mismatches.len(), self.known.clone());
             let step = self.step(from, branches[index]);
-            if !matches!(self.steps[step.0 as usize], Step::Mismatch(_)) {
+            let takes_some = !matches!(self.steps[step.0 as usize], Step::Mismatch(_));
+            if takes_some && self.mismatches.len() == mismatches {
                 return Step::IntoBranch { index, step };
             }
-            // That branch cannot take it: forget what was compiled for it.
+            if takes_some && some.is_none() {
+                some = Some(index);
+            }
+            // That branch cannot take all of it: forget what was compiled for it.
             let trouble = self.mismatches.split_off(mismatches);
             first_trouble.get_or_insert(trouble);
             self.steps.truncate(steps);
             self.known = known;
+        }
+        if let Some(index) = some {
+            return Step::IntoBranch { index, step: self.step(from, branches[index]) };
         }
         let source = if from.0 == Side::Reader { self.reader } else { self.writer };
         let what = format!("no branch of the reader's union takes the writer's {}", source.describe(from.1));
@@ -344,8 +377,16 @@ impl<'a> Resolver<'a> {
 }
 
 fn decimals_agree(a: &Decimal, b: &Decimal) -> bool {
-    let size = |decimal: &Decimal| decimal.fixed.as_ref().map(|fixed| fixed.size);
-    a.precision == b.precision && a.scale == b.scale && size(a) == size(b)
+    let same_bytes = match (&a.fixed, &b.fixed) {
+        (None, None) => true,
+        (Some(a), Some(b)) => same_fixed(a, b),
+        _ => false,
+    };
+    a.precision == b.precision && a.scale == b.scale && same_bytes
+}
+
+fn same_fixed(writer: &Fixed, reader: &Fixed) -> bool {
+    writer.size == reader.size && same_name(&writer.name, &reader.name, &reader.aliases)
 }
 
 /// The specification compares names without their namespace; an alias of the reader counts, too.

@@ -5,6 +5,7 @@
 //!  GET /status   what each component did so far, and how far behind it is
 //!  GET /state/…  what its stores hold: see `state`
 //!  POST /call    one call of the log or the registry, for the commands of other processes: see `remote`
+//!  /registry/…   the embedded registry, if it is used: the API of `heddle registry`
 //! ```
 
 mod hosts;
@@ -24,7 +25,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use heddle_core::event::TopicPartition;
-use remote::{Answer, Answering, Call};
+use remote::{Answer, Call};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -94,7 +95,7 @@ pub struct ComponentStatus {
 }
 
 struct Shared {
-    answering: Answering,
+    log: Arc<dyn Log>,
     components: Vec<Watched>,
     stores: Option<Stores>,
 }
@@ -137,8 +138,9 @@ pub fn serve(
     stores: Option<Stores>,
 ) -> Result<(), AdminError> {
     let listener = listening.listener;
-    let shared = Arc::new(Shared { answering: Answering { log, registry }, components, stores });
-    let router = Router::new()
+    let registry_routes = registry.routes();
+    let shared = Arc::new(Shared { log, components, stores });
+    let mut router = Router::new()
         .route("/health", get(|| async { "ok" }))
         .route("/status", get(status))
         .route("/state/{component}/{store}", get(state::list))
@@ -146,6 +148,9 @@ pub fn serve(
         .route("/call", post(call))
         .layer(DefaultBodyLimit::max(CALL_BYTES_MAX))
         .with_state(shared);
+    if let Some(routes) = registry_routes {
+        router = router.nest("/registry", routes);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AdminError::Start)?;
     let serve = move || {
         runtime.block_on(async {
@@ -164,16 +169,15 @@ pub fn serve(
 
 async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<ComponentStatus>>, (StatusCode, String)> {
     // The log's calls block.
-    let asked = tokio::task::spawn_blocking(move || {
-        shared.components.iter().map(|c| status_of(&*shared.answering.log, c)).collect()
-    });
+    let asked =
+        tokio::task::spawn_blocking(move || shared.components.iter().map(|c| status_of(&*shared.log, c)).collect());
     let answered: Result<Vec<_>, LogError> =
         asked.await.map_err(|e| (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
     answered.map(Json).map_err(|e| (StatusCode::SERVICE_UNAVAILABLE, e.to_string()))
 }
 
 async fn call(State(shared): State<Arc<Shared>>, Json(call): Json<Call>) -> Result<Json<Answer>, (StatusCode, String)> {
-    let answer = move || remote::answer(&*shared.answering.log, &*shared.answering.registry, call);
+    let answer = move || remote::answer(&*shared.log, call);
     let answered = tokio::task::spawn_blocking(answer).await;
     answered.map(Json).map_err(|e| (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
 }

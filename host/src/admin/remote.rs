@@ -7,17 +7,17 @@
 //! One call a request, nothing is kept in between. Only what works without a group is there; bytes travel in base64.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use heddle_contract::compat::Level;
 use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, TopicPartition};
 use serde::{Deserialize, Serialize};
 
 use crate::log::{Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks};
-use crate::registry::{Registry, RegistryError, SchemaId, Version};
+use crate::registry::{Client, ClientOptions, Registry, RegistryError, SchemaId, Version};
 
 /// How long a call may take beyond what it is asked to wait.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,9 +35,6 @@ pub(super) enum Call {
     Committed { group: String, partitions: Vec<(String, i32)> },
     Append { records: Vec<Wire> },
     Read { from: Vec<(String, i32, From)>, wait_ms: u64 },
-    SchemaById { id: u32 },
-    LatestSchema { subject: String },
-    RegisterSchema { subject: String, schema: String },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -48,9 +45,6 @@ pub(super) enum Answer {
     Watermarks(Vec<(i32, i64, i64, i64)>),
     Positions(Vec<(String, i32, i64)>),
     Records { records: Vec<Wire>, positions: Vec<(String, i32, i64)> },
-    Schema(Option<String>),
-    Version(Option<(u32, u32, String)>),
-    Id(u32),
     UnknownTopic(String),
     TopicExists(String),
     RecordRefused(String),
@@ -148,23 +142,13 @@ fn places<'a>(positions: impl IntoIterator<Item = (&'a TopicPartition, &'a Offse
 }
 
 /// Does what was asked, at the host.
-pub(super) fn answer(log: &dyn Log, registry: &dyn Registry, call: Call) -> Answer {
-    let refused = |error: RegistryError| Answer::Refused(error.to_string());
-    match call {
-        Call::SchemaById { id } => registry.by_id(SchemaId(id)).map_or_else(refused, Answer::Schema),
-        Call::LatestSchema { subject } => registry
-            .latest(&subject)
-            .map_or_else(refused, |version| Answer::Version(version.map(|v| (v.version, v.id.0, v.schema)))),
-        Call::RegisterSchema { subject, schema } => {
-            registry.register(&subject, &schema).map_or_else(refused, |id| Answer::Id(id.0))
-        }
-        call => answer_of_log(log, call).unwrap_or_else(|error| match error {
-            LogError::UnknownTopic(topic) => Answer::UnknownTopic(topic),
-            LogError::TopicExists(topic) => Answer::TopicExists(topic),
-            LogError::RecordRefused(why) => Answer::RecordRefused(why),
-            other => Answer::Refused(other.to_string()),
-        }),
-    }
+pub(super) fn answer(log: &dyn Log, call: Call) -> Answer {
+    answer_of_log(log, call).unwrap_or_else(|error| match error {
+        LogError::UnknownTopic(topic) => Answer::UnknownTopic(topic),
+        LogError::TopicExists(topic) => Answer::TopicExists(topic),
+        LogError::RecordRefused(why) => Answer::RecordRefused(why),
+        other => Answer::Refused(other.to_string()),
+    })
 }
 
 fn answer_of_log(log: &dyn Log, call: Call) -> Result<Answer, LogError> {
@@ -204,7 +188,6 @@ fn answer_of_log(log: &dyn Log, call: Call) -> Result<Answer, LogError> {
             let records = reader.poll(Duration::from_millis(wait_ms).min(TIMEOUT / 2))?;
             Answer::Records { records: records.iter().map(Wire::of).collect(), positions: places(&reader.positions()?) }
         }
-        _ => Answer::Refused("that is not asked of a log".to_owned()),
     })
 }
 
@@ -244,11 +227,9 @@ impl Remote {
         }
     }
 
-    fn ask_registry(&self, subject: &str, call: &Call) -> Result<Answer, RegistryError> {
-        self.call(call).map_err(|error| match error {
-            LogError::Invalid(message) => RegistryError::Refused { subject: subject.to_owned(), message },
-            other => RegistryError::Unreachable { place: self.address.clone(), cause: other.to_string() },
-        })
+    fn registry(&self) -> Client {
+        let url = format!("http://{}/registry", self.address);
+        Client::new(ClientOptions { url, user: None, timeout: TIMEOUT, retries_max: 0 })
     }
 }
 
@@ -361,38 +342,37 @@ impl Reader for RemoteReader {
     }
 }
 
+/// The host serves its registry to everybody: see [`crate::registry::http`].
 impl Registry for Remote {
     fn by_id(&self, id: SchemaId) -> Result<Option<String>, RegistryError> {
-        match self.ask_registry("", &Call::SchemaById { id: id.0 })? {
-            Answer::Schema(schema) => Ok(schema),
-            _ => Ok(None),
-        }
+        self.registry().by_id(id)
     }
 
     fn latest(&self, subject: &str) -> Result<Option<Version>, RegistryError> {
-        match self.ask_registry(subject, &Call::LatestSchema { subject: subject.to_owned() })? {
-            Answer::Version(version) => {
-                Ok(version.map(|(version, id, schema)| Version { version, id: SchemaId(id), schema }))
-            }
-            _ => Ok(None),
-        }
+        self.registry().latest(subject)
     }
 
     fn register(&self, subject: &str, schema: &str) -> Result<SchemaId, RegistryError> {
-        let call = Call::RegisterSchema { subject: subject.to_owned(), schema: schema.to_owned() };
-        match self.ask_registry(subject, &call)? {
-            Answer::Id(id) => Ok(SchemaId(id)),
-            _ => Err(RegistryError::Unreachable { place: self.address.clone(), cause: "an odd answer".to_owned() }),
-        }
+        self.registry().register(subject, schema)
+    }
+
+    fn subjects(&self) -> Result<Vec<String>, RegistryError> {
+        self.registry().subjects()
+    }
+
+    fn versions(&self, subject: &str) -> Result<Vec<Version>, RegistryError> {
+        self.registry().versions(subject)
+    }
+
+    fn level(&self, subject: &str) -> Result<Level, RegistryError> {
+        self.registry().level(subject)
+    }
+
+    fn set_level(&self, subject: Option<&str>, level: Level) -> Result<(), RegistryError> {
+        self.registry().set_level(subject, level)
     }
 
     fn place(&self) -> String {
         self.address.clone()
     }
-}
-
-/// What the host's side needs to answer.
-pub(super) struct Answering {
-    pub(super) log: Arc<dyn Log>,
-    pub(super) registry: Arc<dyn Registry>,
 }

@@ -54,6 +54,11 @@ impl AppContracts {
         self.subjects.get(subject)
     }
 
+    /// All files, by the subject that each is named after.
+    pub fn subjects(&self) -> impl Iterator<Item = (&str, &Schema)> {
+        self.subjects.iter().map(|(subject, schema)| (subject.as_str(), schema))
+    }
+
     /// The schema of a named type.
     fn named(&self, name: &str) -> Result<Schema, BuildError> {
         Ok(self.library.named(name)?)

@@ -3,11 +3,14 @@
 
 mod app;
 mod build;
+mod check;
 mod consume;
 mod inspect;
 mod open;
 mod produce;
+mod registry;
 mod run;
+mod schema;
 mod state;
 mod status;
 mod topics;
@@ -52,6 +55,12 @@ enum Command {
     Status(status::Status),
     /// List, create and describe topics.
     Topics(topics::Topics),
+    /// Check the components as they were built against the registry and the topics, without running them.
+    Check(check::Check),
+    /// Register, check, read and compare schemas.
+    Schema(schema::Schema),
+    /// Serve a schema registry over HTTP, for clients of Confluent's.
+    Registry(registry::Registry),
 }
 
 /// Runs the command that this process was started with.
@@ -78,6 +87,9 @@ pub fn main() -> ExitCode {
         Command::State(state) => state.run(&arguments.app),
         Command::Status(status) => status.run(&arguments.app),
         Command::Topics(topics) => topics.run(&arguments.app),
+        Command::Check(check) => check.run(&arguments.app),
+        Command::Schema(schema) => schema.run(&arguments.app),
+        Command::Registry(registry) => registry.run(&arguments.app),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,7 +14,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::build::build_one;
 use super::status::address_file;
-use super::{app, open};
+use super::{app, check, open};
 use crate::admin::{self, ComponentStatus, Owner, Stores, Watched};
 use crate::build::AppContracts;
 use crate::guest::{Component, Schemas, WriterIds};
@@ -119,6 +119,7 @@ impl Run {
             let (contract, manifest) = Component::contract(&file, &wasm)?;
             contracts.push((file, wasm, contract, manifest));
         }
+        check::refuse(app, contracts.iter().map(|(_, _, contract, manifest)| (contract, manifest)), log, registry)?;
         let ids = register(&app.name, &contracts, registry)?;
         let topics = log.topics()?.into_iter().map(|topic| (topic.name, topic.partitions)).collect::<BTreeMap<_, _>>();
         let mut services = vec![];
@@ -234,7 +235,7 @@ fn register(
 }
 
 /// The components' files: built now, or as they are.
-fn component_files(folder: &Path, app: &App, build: bool) -> Result<Vec<(String, Vec<u8>)>> {
+pub(super) fn component_files(folder: &Path, app: &App, build: bool) -> Result<Vec<(String, Vec<u8>)>> {
     let mut files = vec![];
     let contracts = if build { Some(AppContracts::read(&folder.join(&app.contracts))?) } else { None };
     for source in app::sources(folder, app)? {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use base64::Engine as _;
+use heddle_contract::compat::Level;
 use heddle_contract::schema::Library;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -40,6 +41,14 @@ pub struct Client {
     authorization: Option<String>,
 }
 
+/// What is asked, with its body.
+#[derive(Clone, Copy)]
+enum Method<'a> {
+    Get,
+    Post(&'a Value),
+    Put(&'a Value),
+}
+
 /// An answer that came back, whatever it says.
 struct Answer {
     status: u16,
@@ -60,10 +69,14 @@ impl Client {
     }
 
     fn request(&self, path: &str, body: Option<&Value>) -> Result<Answer, RegistryError> {
+        self.send(body.map_or(Method::Get, Method::Post), path)
+    }
+
+    fn send(&self, method: Method<'_>, path: &str) -> Result<Answer, RegistryError> {
         let mut wait = RETRY_AFTER;
         let mut tries_left = self.options.retries_max;
         loop {
-            let result = self.try_once(path, body);
+            let result = self.try_once(method, path);
             let again = match &result {
                 Ok(answer) => answer.status >= 500 || answer.status == 429,
                 Err(_) => true,
@@ -84,12 +97,16 @@ impl Client {
         }
     }
 
-    fn try_once(&self, path: &str, body: Option<&Value>) -> Result<Answer, String> {
+    fn try_once(&self, method: Method<'_>, path: &str) -> Result<Answer, String> {
         let url = format!("{}{path}", self.options.url);
-        let response = match body {
-            None => self.with_headers(self.agent.get(&url)).call(),
-            Some(body) => {
+        let response = match method {
+            Method::Get => self.with_headers(self.agent.get(&url)).call(),
+            Method::Post(body) => {
                 let request = self.with_headers(self.agent.post(&url)).header("Content-Type", MEDIA_TYPE);
+                request.send(body.to_string().as_bytes())
+            }
+            Method::Put(body) => {
+                let request = self.with_headers(self.agent.put(&url)).header("Content-Type", MEDIA_TYPE);
                 request.send(body.to_string().as_bytes())
             }
         };
@@ -121,8 +138,7 @@ impl Client {
             if !seen.insert((subject.clone(), version)) {
                 continue;
             }
-            let encoded = utf8_percent_encode(&subject, NON_ALPHANUMERIC);
-            let answer = self.request(&format!("/subjects/{encoded}/versions/{version}"), None)?;
+            let answer = self.request(&format!("/subjects/{}/versions/{version}", encoded(&subject)), None)?;
             let (200, Some(referred)) = (answer.status, answer.body["schema"].as_str()) else {
                 return Err(broken(format!(
                     "a schema refers to version {version} of `{subject}`: {}",
@@ -134,6 +150,20 @@ impl Client {
         }
         library.add(SELF, text).map_err(|e| broken(e.to_string()))?;
         Ok(library.schema(SELF).map_err(|e| broken(e.to_string()))?.json().to_owned())
+    }
+
+    fn version(&self, subject: &str, version: &str) -> Result<Option<Version>, RegistryError> {
+        let answer = self.request(&format!("/subjects/{}/versions/{version}", encoded(subject)), None)?;
+        if answer.status == 404 {
+            return Ok(None);
+        }
+        let number = answer.body["version"].as_u64().and_then(|version| u32::try_from(version).ok());
+        match (answer.status, number, id(&answer.body), answer.body["schema"].as_str()) {
+            (200, Some(version), Some(id), Some(schema)) => {
+                Ok(Some(Version { version, id, schema: self.self_contained(schema, &answer.body)? }))
+            }
+            _ => Err(self.unexpected(&answer)),
+        }
     }
 
     fn unexpected(&self, answer: &Answer) -> RegistryError {
@@ -172,23 +202,12 @@ impl Registry for Client {
     }
 
     fn latest(&self, subject: &str) -> Result<Option<Version>, RegistryError> {
-        let subject = utf8_percent_encode(subject, NON_ALPHANUMERIC);
-        let answer = self.request(&format!("/subjects/{subject}/versions/latest"), None)?;
-        if answer.status == 404 {
-            return Ok(None);
-        }
-        let version = answer.body["version"].as_u64().and_then(|version| u32::try_from(version).ok());
-        match (answer.status, version, id(&answer.body), answer.body["schema"].as_str()) {
-            (200, Some(version), Some(id), Some(schema)) => {
-                Ok(Some(Version { version, id, schema: self.self_contained(schema, &answer.body)? }))
-            }
-            _ => Err(self.unexpected(&answer)),
-        }
+        self.version(subject, "latest")
     }
 
     fn register(&self, subject: &str, schema: &str) -> Result<SchemaId, RegistryError> {
-        let encoded = utf8_percent_encode(subject, NON_ALPHANUMERIC);
-        let answer = self.request(&format!("/subjects/{encoded}/versions"), Some(&json!({ "schema": schema })))?;
+        let answer =
+            self.request(&format!("/subjects/{}/versions", encoded(subject)), Some(&json!({ "schema": schema })))?;
         match (answer.status, id(&answer.body)) {
             (200, Some(id)) => Ok(id),
             (409 | 422, _) => {
@@ -198,7 +217,53 @@ impl Registry for Client {
         }
     }
 
+    fn subjects(&self) -> Result<Vec<String>, RegistryError> {
+        let answer = self.request("/subjects", None)?;
+        let names = |list: &Vec<Value>| list.iter().map(|name| name.as_str().map(str::to_owned)).collect();
+        match (answer.status, answer.body.as_array().and_then(names)) {
+            (200, Some(subjects)) => Ok(subjects),
+            _ => Err(self.unexpected(&answer)),
+        }
+    }
+
+    fn versions(&self, subject: &str) -> Result<Vec<Version>, RegistryError> {
+        let answer = self.request(&format!("/subjects/{}/versions", encoded(subject)), None)?;
+        let numbers = |list: &Vec<Value>| list.iter().map(Value::as_u64).collect::<Option<Vec<_>>>();
+        let mut numbers = match (answer.status, answer.body.as_array().and_then(numbers)) {
+            (404, _) => return Ok(vec![]),
+            (200, Some(numbers)) => numbers,
+            _ => return Err(self.unexpected(&answer)),
+        };
+        numbers.sort_unstable();
+        // One that was deleted meanwhile is not there any more.
+        numbers.iter().filter_map(|number| self.version(subject, &number.to_string()).transpose()).collect()
+    }
+
+    fn level(&self, subject: &str) -> Result<Level, RegistryError> {
+        let path = format!("/config/{}?defaultToGlobal=true", encoded(subject));
+        let mut answer = self.request(&path, None)?;
+        // Not every registry knows `defaultToGlobal`.
+        if answer.status == 404 {
+            answer = self.request("/config", None)?;
+        }
+        let level = answer.body["compatibilityLevel"].as_str().and_then(|text| text.parse().ok());
+        match (answer.status, level) {
+            (200, Some(level)) => Ok(level),
+            _ => Err(self.unexpected(&answer)),
+        }
+    }
+
+    fn set_level(&self, subject: Option<&str>, level: Level) -> Result<(), RegistryError> {
+        let path = subject.map_or_else(|| "/config".to_owned(), |subject| format!("/config/{}", encoded(subject)));
+        let answer = self.send(Method::Put(&json!({ "compatibility": level.as_str() })), &path)?;
+        if answer.status == 200 { Ok(()) } else { Err(self.unexpected(&answer)) }
+    }
+
     fn place(&self) -> String {
         self.options.url.clone()
     }
+}
+
+fn encoded(subject: &str) -> String {
+    utf8_percent_encode(subject, NON_ALPHANUMERIC).to_string()
 }

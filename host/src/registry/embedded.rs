@@ -1,28 +1,38 @@
-//! A registry in this process, for a first run, development and tests. Kept in sled below the app's data folder.
+//! A registry in this process: kept in sled below the app's data folder, or in memory for tests.
+//!
+//! ```text
+//!  request ──> read lock: questions
+//!         └──> write lock: decide (State) ─> make durable (Store) ─> apply ─> answer
+//! ```
+//!
+//! Nobody sees what is not durable yet. It is for one machine: one process owns the folder.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use heddle_contract::schema::parse;
-use serde_json::Value;
+use axum::Router;
+use heddle_contract::compat::Level;
+use heddle_contract::section::SchemaFormat;
 
-use super::{Registry, RegistryError, SchemaId, Version};
+use super::format::{self, Entry};
+use super::refusal::Refusal;
+use super::state::{Asked, Change, Found, GLOBAL, Given, State};
+use super::store::Store;
+use super::{Registry, RegistryError, SchemaId, Version, http};
 use crate::lock::lock;
 
-/// The embedded registry. One process owns its folder.
-///
-/// ```text
-///  tree "ids"       id                          -> schema      ids ascend from 1
-///  tree "schemas"   schema                      -> id          one id a schema, whatever its subjects
-///  tree "subjects"  subject, 0, version         -> id
-/// ```
+/// The embedded registry. Clones are the same registry.
+#[derive(Clone)]
 pub struct Embedded {
-    db: sled::Db,
-    ids: sled::Tree,
-    schemas: sled::Tree,
-    subjects: sled::Tree,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: RwLock<State>,
+    /// Absent: in memory only.
+    store: Option<Store>,
     place: String,
-    /// Registering reads and then writes.
-    registering: std::sync::Mutex<()>,
 }
 
 impl Embedded {
@@ -31,88 +41,121 @@ impl Embedded {
     /// # Errors
     /// If the folder cannot be used, or another process owns it.
     pub fn open(folder: &Path) -> Result<Self, RegistryError> {
-        let place = folder.display().to_string();
-        let failed =
-            |e: sled::Error| RegistryError::Store { place: folder.display().to_string(), cause: e.to_string() };
-        let db =
-            sled::Config::new().path(folder).cache_capacity(4 << 20).flush_every_ms(None).open().map_err(failed)?;
-        let tree = |name: &str| db.open_tree(name).map_err(failed);
-        let (ids, schemas, subjects) = (tree("ids")?, tree("schemas")?, tree("subjects")?);
-        Ok(Self { ids, schemas, subjects, db, place, registering: std::sync::Mutex::default() })
+        let store = Store::open(folder)?;
+        let state = store.load()?;
+        let place = store.place();
+        Ok(Self { shared: Arc::new(Shared { state: RwLock::new(state), store: Some(store), place }) })
     }
 
-    fn failed(&self, e: &sled::Error) -> RegistryError {
-        RegistryError::Store { place: self.place.clone(), cause: e.to_string() }
+    /// A registry in memory, shared by all of this process who name the same `scope`, as `mock://<scope>` does for other clients.
+    #[must_use]
+    pub fn mock(scope: &str) -> Self {
+        static SCOPES: Mutex<BTreeMap<String, Embedded>> = Mutex::new(BTreeMap::new());
+        let new = || {
+            let (state, place) = (RwLock::default(), format!("mock://{scope}"));
+            Self { shared: Arc::new(Shared { state, store: None, place }) }
+        };
+        lock(&SCOPES).entry(scope.to_owned()).or_insert_with(new).clone()
     }
 
-    fn refused(subject: &str, message: String) -> RegistryError {
-        RegistryError::Refused { subject: subject.to_owned(), message }
+    /// What it holds, for questions.
+    pub(super) fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.shared.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next_id(&self) -> Result<u32, RegistryError> {
-        let last = self.ids.last().map_err(|e| self.failed(&e))?;
-        Ok(last.and_then(|(key, _)| number(&key)).unwrap_or(0) + 1)
+    /// Decides a request, and makes what it changes durable before it is answered.
+    pub(super) fn change<T>(
+        &self,
+        decide: impl FnOnce(&State) -> Result<(T, Vec<Change>), Refusal>,
+    ) -> Result<T, Refusal> {
+        let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
+        let (answer, changes) = decide(&state)?;
+        if !changes.is_empty() {
+            if let Some(store) = &self.shared.store {
+                store.write(&changes).map_err(Refusal::store)?;
+            }
+            changes.into_iter().for_each(|change| state.apply(change));
+        }
+        Ok(answer)
+    }
+
+    fn failed(&self, subject: &str, refusal: Refusal) -> RegistryError {
+        if refusal.code >= 50_000 {
+            return RegistryError::Store { place: self.shared.place.clone(), cause: refusal.message };
+        }
+        RegistryError::Refused { subject: subject.to_owned(), message: refusal.message }
+    }
+
+    /// A version with its schema as a text that refers to nothing outside.
+    fn whole(&self, state: &State, found: &Found) -> Result<Version, RegistryError> {
+        let schema = self_contained(state, found.id).map_err(|refusal| self.failed(&found.subject, refusal))?;
+        Ok(Version { version: found.version, id: SchemaId(found.id), schema })
     }
 }
 
-fn number(bytes: &[u8]) -> Option<u32> {
-    Some(u32::from_be_bytes(bytes.try_into().ok()?))
+/// A schema's text with the types it refers to in it, where it refers to any.
+fn self_contained(state: &State, id: u32) -> Result<String, Refusal> {
+    let entry = state.schema(id).ok_or_else(|| Refusal::no_schema_id(id))?;
+    if entry.references.is_empty() || entry.format != SchemaFormat::Avro {
+        return Ok(entry.text.clone());
+    }
+    let parsed = state.parsed(id)?;
+    Ok(parsed.avro().map_or_else(|| entry.text.clone(), |schema| schema.json().to_owned()))
 }
 
-fn versions_of(subject: &str) -> Vec<u8> {
-    [subject.as_bytes(), &[0]].concat()
+/// An Avro schema that refers to nothing.
+fn avro(text: &str) -> Result<Entry, Refusal> {
+    let text = format::canonical(SchemaFormat::Avro, text, false).map_err(Refusal::invalid_schema)?;
+    Ok(Entry { format: SchemaFormat::Avro, text, references: vec![], metadata: None, rule_set: None })
 }
 
 impl Registry for Embedded {
     fn by_id(&self, id: SchemaId) -> Result<Option<String>, RegistryError> {
-        let found = self.ids.get(id.0.to_be_bytes()).map_err(|e| self.failed(&e))?;
-        Ok(found.and_then(|text| String::from_utf8(text.to_vec()).ok()))
+        let state = self.state();
+        if state.schema(id.0).is_none() {
+            return Ok(None);
+        }
+        self_contained(&state, id.0).map(Some).map_err(|refusal| self.failed("", refusal))
     }
 
     fn latest(&self, subject: &str) -> Result<Option<Version>, RegistryError> {
-        let prefix = versions_of(subject);
-        let Some(last) = self.subjects.scan_prefix(&prefix).next_back() else { return Ok(None) };
-        let (key, id) = last.map_err(|e| self.failed(&e))?;
-        let (Some(version), Some(id)) = (number(&key[prefix.len()..]), number(&id)) else { return Ok(None) };
-        let schema = self.by_id(SchemaId(id))?;
-        Ok(schema.map(|schema| Version { version, id: SchemaId(id), schema }))
+        let state = self.state();
+        match state.version(subject, Asked::Latest, false) {
+            Ok(found) => self.whole(&state, &found).map(Some),
+            Err(_) => Ok(None),
+        }
     }
 
     fn register(&self, subject: &str, schema: &str) -> Result<SchemaId, RegistryError> {
-        if subject.is_empty() || subject.contains('\0') {
-            return Err(Self::refused(subject, "that is no name for a subject".to_owned()));
-        }
-        parse(subject, schema).map_err(|e| Self::refused(subject, e.to_string()))?;
-        // Blanks make no other schema of it.
-        let schema =
-            serde_json::from_str::<Value>(schema).map_err(|e| Self::refused(subject, e.to_string()))?.to_string();
-        let _one_at_a_time = lock(&self.registering);
-        let failed = |e: sled::Error| self.failed(&e);
-        let known = self.schemas.get(&schema).map_err(failed)?.and_then(|id| number(&id));
-        let id = match known {
-            Some(id) => id,
-            None => self.next_id()?,
-        };
-        let prefix = versions_of(subject);
-        let mut last = 0;
-        for entry in self.subjects.scan_prefix(&prefix) {
-            let (key, registered) = entry.map_err(failed)?;
-            if number(&registered) == Some(id) {
-                return Ok(SchemaId(id));
-            }
-            last = number(&key[prefix.len()..]).unwrap_or(last);
-        }
-        // The id comes first: a crash in between leaves an id that nothing names, never a name without its schema.
-        self.ids.insert(id.to_be_bytes(), schema.as_bytes()).map_err(failed)?;
-        self.schemas.insert(schema.as_bytes(), &id.to_be_bytes()).map_err(failed)?;
-        self.subjects
-            .insert([prefix, (last + 1).to_be_bytes().to_vec()].concat(), &id.to_be_bytes())
-            .map_err(failed)?;
-        self.db.flush().map_err(failed)?;
-        Ok(SchemaId(id))
+        let registered =
+            avro(schema).and_then(|entry| self.change(|state| state.register(subject, entry, Given::default())));
+        registered.map(|(id, _)| SchemaId(id)).map_err(|refusal| self.failed(subject, refusal))
+    }
+
+    fn subjects(&self) -> Result<Vec<String>, RegistryError> {
+        Ok(self.state().subjects(false).map(str::to_owned).collect())
+    }
+
+    fn versions(&self, subject: &str) -> Result<Vec<Version>, RegistryError> {
+        let state = self.state();
+        state.versions(subject, false).iter().map(|found| self.whole(&state, found)).collect()
+    }
+
+    fn level(&self, subject: &str) -> Result<Level, RegistryError> {
+        Ok(self.state().level(subject))
+    }
+
+    fn set_level(&self, subject: Option<&str>, level: Level) -> Result<(), RegistryError> {
+        let subject = subject.unwrap_or(GLOBAL);
+        let set = self.change(|state| Ok(state.set_level(subject, Some(level))));
+        set.map(drop).map_err(|refusal| self.failed(subject, refusal))
+    }
+
+    fn routes(&self) -> Option<Router> {
+        Some(http::routes(self.clone(), None))
     }
 
     fn place(&self) -> String {
-        self.place.clone()
+        self.shared.place.clone()
     }
 }

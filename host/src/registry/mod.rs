@@ -2,20 +2,29 @@
 //!
 //! ```text
 //!  Registry ─┬─ Client     Confluent's HTTP API
-//!            └─ Embedded   in this process, kept below the app's data folder
+//!            └─ Embedded   in this process: State (the rules, pure) + Store (sled); http serves it to others
+//!                            └─ format   what a schema is: Avro, JSON Schema, Protobuf; pure, too
 //!  Cached    remembers what any of them said about an id: ids never change their meaning
 //! ```
 //!
 //! All calls block; callers are plain threads.
 
 mod cache;
+pub mod check;
 mod client;
 mod embedded;
+pub mod format;
+pub mod http;
+pub mod refusal;
+pub mod state;
+mod store;
 
 pub use cache::Cached;
 pub use client::{Client, ClientOptions};
 pub use embedded::Embedded;
 
+use axum::Router;
+use heddle_contract::compat::Level;
 pub use heddle_contract::wire::SchemaId;
 use thiserror::Error;
 
@@ -49,6 +58,35 @@ pub trait Registry: Send + Sync {
     /// # Errors
     /// If the registry refuses it or does not answer.
     fn register(&self, subject: &str, schema: &str) -> Result<SchemaId, RegistryError>;
+
+    /// All subjects.
+    ///
+    /// # Errors
+    /// If the registry does not answer.
+    fn subjects(&self) -> Result<Vec<String>, RegistryError>;
+
+    /// The whole history of a subject, the oldest version first; empty if there is no such subject.
+    ///
+    /// # Errors
+    /// If the registry does not answer, or not with schemas.
+    fn versions(&self, subject: &str) -> Result<Vec<Version>, RegistryError>;
+
+    /// The compatibility level that holds for a subject.
+    ///
+    /// # Errors
+    /// If the registry does not answer, or not with a level.
+    fn level(&self, subject: &str) -> Result<Level, RegistryError>;
+
+    /// Sets the level of a subject, or of all that have none of their own.
+    ///
+    /// # Errors
+    /// If the registry refuses it or does not answer.
+    fn set_level(&self, subject: Option<&str>, level: Level) -> Result<(), RegistryError>;
+
+    /// What serves this registry to others over HTTP, if it is in this process.
+    fn routes(&self) -> Option<Router> {
+        None
+    }
 
     /// Where it is, for messages.
     fn place(&self) -> String;

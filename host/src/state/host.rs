@@ -40,7 +40,7 @@ impl HostState {
     /// # Errors
     /// If the copies cannot be opened.
     pub fn open(&self, spec: &TaskSpec, partition: Partition) -> Result<Arc<TaskStores>, StateError> {
-        let stores = TaskStores::open(self.engine.as_ref(), spec, &spec.windows, partition, self.bounds)?;
+        let stores = TaskStores::open(self.engine.as_ref(), spec, partition, self.bounds)?;
         if let Some(flusher) = &self.flusher {
             flusher.register(&stores);
         }

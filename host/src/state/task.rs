@@ -4,7 +4,6 @@
 //! writes to the trees. A read goes down the layers, and what is written appears in the lower layer before it leaves the upper one, so
 //! no read falls between them.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -81,14 +80,13 @@ pub enum ReplayError {
 }
 
 impl TaskStores {
-    /// Opens the trees of a task. `windows` says how long ids are remembered, for every consumed topic with dedup.
+    /// Opens the trees of a task.
     ///
     /// # Errors
     /// If the engine fails.
     pub fn open(
         engine: &dyn StateEngine,
         spec: &TaskSpec,
-        windows: &BTreeMap<Topic, Duration>,
         partition: Partition,
         bounds: Bounds,
     ) -> Result<Arc<Self>, StateError> {
@@ -108,7 +106,7 @@ impl TaskStores {
         if let Some(changelog) = &spec.seen_changelog {
             let (tree, watermark) = open(changelog)?;
             layers.seen = Layers::new(watermark);
-            seen = Some(Seen { changelog: changelog.clone(), tree: SeenTree::open(tree, windows, bounds.now)? });
+            seen = Some(Seen { changelog: changelog.clone(), tree: SeenTree::open(tree, &spec.windows, bounds.now)? });
         }
         let (layers, room, writing) = (Mutex::new(layers), Condvar::new(), Mutex::new(()));
         Ok(Arc::new(Self { partition, stores, seen, bounds, layers, room, writing }))

@@ -48,8 +48,8 @@ pub enum DecodeError {
     /// Lists, maps and records within each other deeper than [`DEPTH_MAX`].
     #[error("the value at byte {0} is nested deeper than {DEPTH_MAX}")]
     TooDeep(usize),
-    /// More list items than [`ITEMS_MAX`].
-    #[error("the list at byte {0} has more than {ITEMS_MAX} items in the value")]
+    /// More list items than the value has bytes for, and [`FREE_ITEMS_MAX`] on top.
+    #[error("the list at byte {0} has more items than its value can hold")]
     TooManyItems(usize),
     /// Bytes are left after the value.
     #[error("{count} bytes are left after the value, from byte {at}")]
@@ -64,8 +64,8 @@ pub enum DecodeError {
 /// How deep a value may be nested: a bound for the stack. Recursive schemas make values of any depth.
 pub const DEPTH_MAX: usize = 64;
 
-/// How many items all lists and maps of one value may have together: items of `null` take no bytes, so the value's size alone does not bound them.
-pub const ITEMS_MAX: usize = 4 << 20;
+/// How many items of lists may take no bytes, as `null` and an empty record do: all others are bounded by the value's size.
+pub const FREE_ITEMS_MAX: usize = 1 << 16;
 
 /// Reads primitive values from bytes.
 #[derive(Clone, Debug)]
@@ -173,28 +173,44 @@ impl<'a> Reader<'a> {
         known.ok_or(DecodeError::Index { what, at, index, count })
     }
 
-    /// The number of items in the next block of an array or a map; 0 ends it.
-    fn block(&mut self) -> Read<usize> {
+    /// The number of items in the next block of an array or a map, and its size in bytes where it is told; no items end it.
+    fn block(&mut self) -> Read<(usize, Option<i64>)> {
         let at = self.at;
         let count = self.long()?;
-        if count < 0 {
-            // A negative count is followed by the block's size in bytes, for those who want to skip it.
-            self.long()?;
-        }
+        // A negative count is followed by the block's size, for those who want to skip it.
+        let size = if count < 0 { Some(self.long()?) } else { None };
         let items = usize::try_from(count.unsigned_abs()).map_err(|_| DecodeError::Length { at, length: count })?;
         self.items = self.items.saturating_add(items);
-        if self.items > ITEMS_MAX { Err(DecodeError::TooManyItems(at)) } else { Ok(items) }
+        if self.items > self.bytes.len() + FREE_ITEMS_MAX {
+            return Err(DecodeError::TooManyItems(at));
+        }
+        Ok((items, size))
     }
 
     /// The items of an array or a map, block by block: `item` reads one.
     pub fn blocks(&mut self, mut item: impl FnMut(&mut Self) -> Read<()>) -> Read<()> {
         loop {
-            let count = self.block()?;
+            let (count, _) = self.block()?;
             if count == 0 {
                 return Ok(());
             }
             for _ in 0..count {
                 item(self)?;
+            }
+        }
+    }
+
+    /// As [`blocks`](Self::blocks), for items that nobody wants: blocks that tell their size are passed over.
+    pub fn skip_blocks(&mut self, mut item: impl FnMut(&mut Self) -> Read<()>) -> Read<()> {
+        loop {
+            let at = self.at;
+            match self.block()? {
+                (0, _) => return Ok(()),
+                (_, Some(length)) => {
+                    let size = usize::try_from(length).map_err(|_| DecodeError::Length { at, length })?;
+                    self.take(size)?;
+                }
+                (count, None) => (0..count).try_for_each(|_| item(self))?,
             }
         }
     }

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::binary::{write_boolean, write_bytes, write_double, write_float, write_index, write_long};
+use super::binary::{DEPTH_MAX, write_boolean, write_bytes, write_double, write_float, write_index, write_long};
 use super::{Node, NodeId, Schema};
 
 /// Writes the default `value` of type `ty`.
@@ -12,6 +12,15 @@ use super::{Node, NodeId, Schema};
 /// # Errors
 /// Says what does not fit.
 pub fn encode(schema: &Schema, ty: NodeId, value: &Value, out: &mut Vec<u8>) -> Result<(), String> {
+    encode_within(schema, ty, value, out, 0)
+}
+
+/// `depth` bounds records that are their own default, field by field without end.
+fn encode_within(schema: &Schema, ty: NodeId, value: &Value, out: &mut Vec<u8>, depth: usize) -> Result<(), String> {
+    if depth > DEPTH_MAX {
+        return Err(format!("it goes on within itself more than {DEPTH_MAX} deep"));
+    }
+    let depth = depth + 1;
     let misfit = || format!("{value} is no {}", schema.describe(ty));
     let long = || value.as_i64().ok_or_else(misfit);
     match schema.node(ty) {
@@ -39,7 +48,7 @@ pub fn encode(schema: &Schema, ty: NodeId, value: &Value, out: &mut Vec<u8>) -> 
             let items = value.as_array().ok_or_else(misfit)?;
             if !items.is_empty() {
                 write_index(items.len(), out);
-                items.iter().try_for_each(|value| encode(schema, *item, value, out))?;
+                items.iter().try_for_each(|value| encode_within(schema, *item, value, out, depth))?;
             }
             out.push(0);
         }
@@ -49,28 +58,28 @@ pub fn encode(schema: &Schema, ty: NodeId, value: &Value, out: &mut Vec<u8>) -> 
                 write_index(entries.len(), out);
                 for (key, value) in entries {
                     write_bytes(key.as_bytes(), out);
-                    encode(schema, *ty, value, out)?;
+                    encode_within(schema, *ty, value, out, depth)?;
                 }
             }
             out.push(0);
         }
-        Node::Union(branches) => return encode_union(schema, branches, value, out).ok_or_else(misfit),
+        Node::Union(branches) => return encode_union(schema, branches, value, out, depth).ok_or_else(misfit),
         Node::Record(record) => {
             let object = value.as_object().ok_or_else(misfit)?;
             for field in &record.fields {
                 let value = object.get(&field.name).or(field.default.as_ref());
                 let value = value.ok_or_else(|| format!("there is no value for the field `{}`", field.name))?;
-                encode(schema, field.ty, value, out)?;
+                encode_within(schema, field.ty, value, out, depth)?;
             }
         }
     }
     Ok(())
 }
 
-fn encode_union(schema: &Schema, branches: &[NodeId], value: &Value, out: &mut Vec<u8>) -> Option<()> {
+fn encode_union(schema: &Schema, branches: &[NodeId], value: &Value, out: &mut Vec<u8>, depth: usize) -> Option<()> {
     for (index, branch) in branches.iter().enumerate() {
         let mut attempt = Vec::new();
-        if encode(schema, *branch, value, &mut attempt).is_ok() {
+        if encode_within(schema, *branch, value, &mut attempt, depth).is_ok() {
             write_index(index, out);
             out.extend(attempt);
             return Some(());

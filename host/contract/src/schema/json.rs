@@ -52,6 +52,49 @@ pub fn decode(schema: &Schema, bytes: &[u8]) -> Result<Value, DecodeError> {
     Ok(value)
 }
 
+/// A value as Avro's own JSON encoding writes it, without this module's liberties: within `["null", T]` too the branch is
+/// named, and a decimal is its bytes. `value` is of the type `ty`, as [`decode`] gives it.
+#[must_use]
+pub fn strict(schema: &Schema, ty: NodeId, value: Value) -> Value {
+    match (schema.node(ty), value) {
+        (Node::Decimal(kind), Value::String(text)) => {
+            let mut bytes = vec![];
+            match decimal::write(kind, &text, &mut bytes) {
+                Ok(()) if kind.fixed.is_some() => show_bytes(&bytes),
+                Ok(()) => Reader::new(&bytes).bytes().map_or(Value::Null, show_bytes),
+                Err(_) => text.into(),
+            }
+        }
+        (Node::Array(item), Value::Array(items)) => {
+            items.into_iter().map(|value| strict(schema, *item, value)).collect::<Vec<_>>().into()
+        }
+        (Node::Map(ty), Value::Object(entries)) => {
+            entries.into_iter().map(|(key, value)| (key, strict(schema, *ty, value))).collect::<Map<_, _>>().into()
+        }
+        (Node::Record(record), Value::Object(mut object)) => {
+            for field in &record.fields {
+                if let Some(value) = object.get_mut(&field.name) {
+                    *value = strict(schema, field.ty, value.take());
+                }
+            }
+            object.into()
+        }
+        (Node::Union(branches), value) if !value.is_null() => {
+            if let Some(OptionBranches { ty, .. }) = schema.as_option(branches) {
+                return Value::Object(Map::from_iter([(schema.describe(ty), strict(schema, ty, value))]));
+            }
+            let Value::Object(named) = value else { return value };
+            let of = |name: &String| branches.iter().find(|branch| schema.describe(**branch) == *name);
+            let inner = |(name, value): (String, Value)| match of(&name) {
+                Some(branch) => (name, strict(schema, *branch, value)),
+                None => (name, value),
+            };
+            named.into_iter().map(inner).collect::<Map<_, _>>().into()
+        }
+        (_, value) => value,
+    }
+}
+
 fn show_path(path: &[String]) -> String {
     if path.is_empty() { ".".to_owned() } else { path.join(".").replace(".[", "[") }
 }

@@ -1,6 +1,6 @@
 //! From the JSON of a schema to its types, by the Avro 1.12 specification ("Schema Declaration", "Names", "Aliases").
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -8,6 +8,9 @@ use thiserror::Error;
 use super::{
     Decimal, Enum, Field, Fixed, IntLogical, Library, LongLogical, Name, Node, NodeId, Record, Schema, default,
 };
+
+/// How deep types may be within each other: a bound for the stack of everything that walks them.
+const DEPTH_MAX: usize = 200;
 
 /// Why a file is not a schema.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -97,7 +100,10 @@ pub(super) struct Parser<'a> {
     library: &'a Library,
     nodes: Vec<Node>,
     names: BTreeMap<String, NodeId>,
+    /// Types that were used before the place where they are defined.
+    pulled: BTreeSet<String>,
     path: Vec<String>,
+    depth: usize,
     /// Defaults are checked at the end, when every type is complete.
     defaults: Vec<(String, NodeId, Value)>,
 }
@@ -106,7 +112,16 @@ type Parsed = Result<(NodeId, Value), SchemaError>;
 
 impl<'a> Parser<'a> {
     pub(super) fn new(file: &'a str, library: &'a Library) -> Self {
-        Self { file, library, nodes: vec![], names: BTreeMap::new(), path: vec![], defaults: vec![] }
+        Self {
+            file,
+            library,
+            nodes: vec![],
+            names: BTreeMap::new(),
+            pulled: BTreeSet::new(),
+            path: vec![],
+            depth: 0,
+            defaults: vec![],
+        }
     }
 
     pub(super) fn finish(mut self, json: &Value) -> Result<Schema, SchemaError> {
@@ -133,18 +148,29 @@ impl<'a> Parser<'a> {
     }
 
     fn ty(&mut self, json: &Value, namespace: &str) -> Parsed {
-        match json {
+        if self.depth >= DEPTH_MAX {
+            return self.wrong(format!("types within types more than {DEPTH_MAX} deep"));
+        }
+        self.depth += 1;
+        let parsed = match json {
             Value::String(name) => self.named_or_primitive(name, &Map::new(), namespace),
             Value::Array(branches) => self.union(branches, namespace),
             Value::Object(object) => self.object(object, namespace),
             other => self.wrong(format!("{other} is no type; write a type's name, an object or a list of types")),
-        }
+        };
+        self.depth -= 1;
+        parsed
     }
 
     fn object(&mut self, object: &Map<String, Value>, namespace: &str) -> Parsed {
         match object.get("type") {
             None => self.wrong("an object without `type`"),
             Some(Value::String(ty)) => match ty.as_str() {
+                "record" | "error" | "enum" | "fixed" if self.was_pulled(object, namespace) => {
+                    let name = object.get("name").and_then(Value::as_str).unwrap_or_default();
+                    let name = Name::resolve(name, object.get("namespace").and_then(Value::as_str), namespace);
+                    self.reference(name.full(), "")
+                }
                 "record" | "error" => self.record(object, namespace),
                 "enum" => self.enumeration(object, namespace),
                 "fixed" => self.fixed(object, namespace),
@@ -174,7 +200,13 @@ impl<'a> Parser<'a> {
         Ok((self.push(node)?, json))
     }
 
-    /// A named type: known already, or of another file.
+    /// Whether this is the definition of a type that was used before it, and so is known already.
+    fn was_pulled(&mut self, object: &Map<String, Value>, namespace: &str) -> bool {
+        let text = |key: &str| object.get(key).and_then(Value::as_str);
+        text("name").is_some_and(|name| self.pulled.remove(Name::resolve(name, text("namespace"), namespace).full()))
+    }
+
+    /// A named type: known already, of another file, or defined further down.
     fn reference(&mut self, name: &str, namespace: &str) -> Parsed {
         let near = Name::resolve(name, None, namespace);
         for full in [near.full(), name] {
@@ -190,6 +222,9 @@ impl<'a> Parser<'a> {
                     let name = Name::resolve(full, None, "");
                     object.insert("name".to_owned(), json!(name.short()));
                     object.insert("namespace".to_owned(), json!(name.namespace()));
+                }
+                if definition.file == self.file {
+                    self.pulled.insert(full.to_owned());
                 }
                 return Ok((id, json));
             }

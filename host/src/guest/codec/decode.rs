@@ -126,6 +126,7 @@ fn leaf(step: &Step, reader: &mut Reader<'_>) -> Result<Val, DecodeError> {
         Step::Boolean => Val::Bool(reader.boolean()?),
         Step::Int => Val::S32(reader.int()?),
         Step::Long => Val::S64(reader.long()?),
+        Step::IntAsLong => Val::S64(reader.int()?.into()),
         Step::Float(kind) => Val::Float32(float(*kind, reader)?),
         Step::Double(kind) => Val::Float64(double(*kind, reader)?),
         Step::String => Val::String(reader.string()?.to_owned()),

@@ -1,0 +1,200 @@
+//! Compatibility and resolution against Apache Avro for Java, over generated schemas, values and broken bytes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod generate;
+mod java;
+
+use generate::{Dice, changed, schema};
+use heddle_contract::compat::avro::problems;
+use heddle_contract::read;
+use heddle_contract::resolve::resolve;
+use heddle_contract::schema::binary::Reader;
+use heddle_contract::schema::{Schema, json, parse};
+use java::Java;
+use serde_json::{Value, json};
+
+/// How many pairs of schemas; `HEDDLE_TEST_CASES` asks for more.
+fn cases(default: u64) -> u64 {
+    std::env::var("HEDDLE_TEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// A reader and a writer: mostly one a changed copy of the other, sometimes strangers.
+fn pair(seed: u64) -> (Value, Value) {
+    let mut dice = Dice::new(seed);
+    let one = schema(&mut dice);
+    let other = if dice.one_in(8) { schema(&mut dice) } else { changed(&mut dice, &one) };
+    if dice.one_in(2) { (one, other) } else { (other, one) }
+}
+
+#[test]
+fn verdicts_are_those_of_java() {
+    let mut java = Java::start();
+    let (mut told, mut wrong) = ([0u64; 3], vec![]);
+    let seeds = (0..cases(6_000)).collect::<Vec<_>>();
+    for seeds in seeds.chunks(1_000) {
+        let pairs = seeds.iter().map(|seed| pair(*seed)).collect::<Vec<_>>();
+        let questions =
+            pairs.iter().map(|(reader, writer)| json!({"ask": "compat", "reader": reader, "writer": writer}));
+        let answers = java.ask(&questions.collect::<Vec<_>>());
+        for ((seed, (reader, writer)), answer) in seeds.iter().zip(&pairs).zip(answers) {
+            let ours =
+                parse("reader", &reader.to_string()).and_then(|r| Ok((r, parse("writer", &writer.to_string())?)));
+            let ours = ours.map(|(reader, writer)| problems(&reader, &writer));
+            let theirs = match (answer["compatible"].as_bool(), answer["error"].as_str()) {
+                (Some(compatible), _) => Ok(compatible),
+                // Java throws where a field could be several of the writer's: no value can be read.
+                (None, Some(error)) if error.contains("matches multiple fields") => Ok(false),
+                (None, error) => Err(error.map(str::to_owned)),
+            };
+            match (&ours, &theirs) {
+                (Ok(problems), Ok(compatible)) if problems.is_empty() == *compatible => {
+                    told[usize::from(*compatible)] += 1
+                }
+                (Err(_), Err(_)) => told[2] += 1,
+                // Java takes any text for an enum's default within another default; we ask for a symbol.
+                (Err(error), Ok(_)) if error.to_string().contains("does not fit the type") => told[2] += 1,
+                // It also takes the same type defined twice in the same way,
+                (Err(error), Ok(_)) if error.to_string().contains("which writer defines diff") => told[2] += 1,
+                (Err(error), Ok(_)) if error.to_string().contains("which reader defines diff") => told[2] += 1,
+                // and trips over a record in the default of its own field.
+                (Ok(_), Err(Some(error))) if error.contains("Schema fields not set yet") => told[2] += 1,
+                _ => wrong
+                    .push(format!("seed {seed}: ours {ours:?}, Java {theirs:?}\n  reader {reader}\n  writer {writer}")),
+            }
+        }
+    }
+    let [no, yes, neither] = told;
+    println!("{yes} compatible, {no} not, {neither} no schemas");
+    assert!(wrong.is_empty(), "{} of {told:?}:\n{}", wrong.len(), wrong[..wrong.len().min(5)].join("\n"));
+    assert!(yes > no / 10 && no > yes / 10 && neither < (yes + no) / 2, "{told:?}");
+}
+
+/// What Heddle makes of the writer's bytes, as Avro JSON.
+fn resolved(reader: &Schema, writer: &Schema, bytes: &[u8]) -> Result<Value, String> {
+    let plan = resolve(writer, reader);
+    let mut input = Reader::new(bytes);
+    let value = read::json(&plan, plan.root(), reader, reader.root(), &mut input, 0).map_err(|e| e.to_string())?;
+    input.finish().map_err(|e| e.to_string())?;
+    Ok(json::strict(reader, reader.root(), value))
+}
+
+/// Whether two JSON values are the same Avro value: the digits of floats may differ.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(x), Value::Number(y)) => {
+            let (x, y) = (x.as_f64().unwrap(), y.as_f64().unwrap());
+            x == y || (x as f32) == (y as f32)
+        }
+        (Value::Array(x), Value::Array(y)) => x.len() == y.len() && x.iter().zip(y).all(|(x, y)| same(x, y)),
+        (Value::Object(x), Value::Object(y)) => {
+            x.len() == y.len() && x.iter().all(|(key, x)| y.get(key).is_some_and(|y| same(x, y)))
+        }
+        _ => a == b,
+    }
+}
+
+fn has_no_scalar(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => fields.values().all(has_no_scalar),
+        other => other.is_null(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap()).collect()
+}
+
+/// Bytes that went wrong on their way: cut, changed, longer, or with a number in them that is huge or negative.
+fn broken(dice: &mut Dice, bytes: &[u8]) -> Vec<u8> {
+    const NUMBERS: [&[u8]; 6] = [
+        &[0x01],
+        &[0xff, 0xff, 0xff, 0xff, 0x0f],
+        &[0xfe, 0xff, 0xff, 0xff, 0x1f],
+        &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
+        &[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
+        &[0xff; 12],
+    ];
+    let mut bytes = bytes.to_vec();
+    let at = dice.below(bytes.len() + 1);
+    match dice.below(4) {
+        0 => bytes.truncate(at),
+        1 if at < bytes.len() => bytes[at] = dice.number() as u8,
+        2 => drop(bytes.splice(at..at, NUMBERS[dice.below(NUMBERS.len())].iter().copied())),
+        _ => bytes.push(dice.number() as u8),
+    }
+    bytes
+}
+
+#[test]
+fn values_are_read_as_java_reads_them() {
+    let mut java = Java::start();
+    let seeds = (1_000_000..1_000_000 + cases(1_500)).collect::<Vec<_>>();
+    let (mut read_alike, mut refused_alike, mut java_alone_refuses, mut ours_alone_refuses) = (0u64, 0u64, 0u64, 0u64);
+    for seeds in seeds.chunks(500) {
+        let mut pairs = vec![];
+        for seed in seeds {
+            let (reader, writer) = pair(*seed);
+            let parsed = parse("r", &reader.to_string()).and_then(|r| Ok((r, parse("w", &writer.to_string())?)));
+            if let Ok((r, w)) = parsed
+                && problems(&r, &w).is_empty()
+            {
+                assert_eq!(resolve(&w, &r).mismatches(), [], "seed {seed}: compatible, so all can be read");
+                pairs.push((*seed, reader, writer, r, w));
+            }
+        }
+        let random = |seed: &u64, writer: &Value| json!({"ask": "random", "schema": writer, "count": 4, "seed": seed});
+        let random = java.ask(&pairs.iter().map(|(seed, _, writer, ..)| random(seed, writer)).collect::<Vec<_>>());
+        for ((seed, reader, writer, r, w), values) in pairs.iter().zip(random) {
+            let mut dice = Dice::new(*seed);
+            // A recursive schema can make values without end: then there are none.
+            let written = values["hex"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let written = written.iter().map(|hex| unhex(hex.as_str().unwrap())).filter(|bytes| bytes.len() < 20_000);
+            let mut inputs = vec![];
+            for bytes in written {
+                inputs.extend((0..4).map(|_| (false, broken(&mut dice, &bytes))));
+                inputs.push((true, bytes));
+            }
+            let question =
+                |bytes: &[u8]| json!({"ask": "resolve", "reader": reader, "writer": writer, "hex": hex(bytes)});
+            let answers = java.ask(&inputs.iter().map(|(_, bytes)| question(bytes)).collect::<Vec<_>>());
+            for ((whole, bytes), answer) in inputs.iter().zip(answers) {
+                let ours = resolved(r, w, bytes);
+                // Java writes no text at all of values without a scalar in them.
+                let json = |text: &str| match (text, &ours) {
+                    ("", Ok(ours)) if has_no_scalar(ours) => ours.clone(),
+                    _ => serde_json::from_str(text).unwrap_or(Value::Null),
+                };
+                let theirs = answer["value"].as_str().map(json);
+                let case = || {
+                    format!(
+                        "seed {seed}: {}\n  reader {reader}\n  writer {writer}\n  ours {ours:?}\n  Java {answer}",
+                        hex(bytes)
+                    )
+                };
+                match (&ours, theirs) {
+                    (Ok(ours), Some(theirs)) if same(ours, &theirs) && answer["end"] == true => read_alike += 1,
+                    (Err(_), None) => refused_alike += 1,
+                    // Java takes bytes that go on, booleans of 2, ints of 33 bits and text that is not UTF-8.
+                    (Err(_), Some(_)) if !whole => ours_alone_refuses += 1,
+                    // Java makes text of any bytes where the reader has a string.
+                    (Err(error), Some(_)) if error.contains("not UTF-8") || error.contains("nested deeper") => {
+                        ours_alone_refuses += 1
+                    }
+                    // Within a union Java finds enums and fixed types by their full names only, though it calls the pair compatible.
+                    (Ok(_), None) if answer["error"].as_str().unwrap().contains("AvroTypeException: Found") => {
+                        java_alone_refuses += 1
+                    }
+                    _ => panic!("{}", case()),
+                }
+            }
+        }
+    }
+    println!(
+        "{read_alike} read alike, {refused_alike} refused by both, {java_alone_refuses} by Java, {ours_alone_refuses} by Heddle"
+    );
+    assert!(read_alike > 1_000 && refused_alike > 1_000, "{read_alike} {refused_alike}");
+}

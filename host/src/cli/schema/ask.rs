@@ -1,0 +1,182 @@
+//! Two questions that people ask of Avro: does one schema read what another wrote, and what does it make of these bytes.
+
+use std::io::{BufRead as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use heddle_contract::compat::avro;
+use heddle_contract::read;
+use heddle_contract::resolve::resolve;
+use heddle_contract::schema::binary::Reader;
+use heddle_contract::schema::{Schema, json, parse};
+use serde_json::{Value, json};
+
+/// Two schemas.
+#[derive(Debug, Args)]
+struct Pair {
+    /// The file of the reader's schema.
+    #[arg(long, value_name = "FILE", required_unless_present = "jsonl")]
+    reader: Option<PathBuf>,
+
+    /// The file of the writer's schema.
+    #[arg(long, value_name = "FILE", required_unless_present = "jsonl")]
+    writer: Option<PathBuf>,
+}
+
+/// Options of `compat`.
+#[derive(Debug, Args)]
+pub(super) struct Compat {
+    #[command(flatten)]
+    pair: Pair,
+
+    /// Answer many: objects with `reader` and `writer`, one a line on standard input; an object a line out.
+    #[arg(long, conflicts_with_all = ["reader", "writer", "json"])]
+    jsonl: bool,
+
+    /// Print the answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of `resolve`.
+#[derive(Debug, Args)]
+pub(super) struct Resolve {
+    #[command(flatten)]
+    pair: Pair,
+
+    /// The value as the writer wrote it: Avro binary, without schema id, in hexadecimal.
+    #[arg(long, value_name = "BYTES", required_unless_present = "jsonl")]
+    hex: Option<String>,
+
+    /// Answer many: objects with `reader`, `writer` and `hex`, one a line on standard input; an object a line out.
+    #[arg(long, conflicts_with_all = ["reader", "writer", "hex", "json"])]
+    jsonl: bool,
+
+    /// Print the answer as JSON, an object with `value` or `error`.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Compat {
+    pub(super) fn run(&self) -> Result<()> {
+        if self.jsonl {
+            return lines(|question| match both(question) {
+                Ok((reader, writer)) => verdict(&reader, &writer),
+                Err(error) => json!({ "error": error }),
+            });
+        }
+        let (reader, writer) = self.pair.read()?;
+        let verdict = verdict(&reader, &writer);
+        if self.json {
+            println!("{verdict}");
+        } else if verdict["compatible"] == true {
+            println!("compatible: {}", verdict["message"].as_str().unwrap_or_default());
+        }
+        if verdict["compatible"] != true {
+            bail!("incompatible: {}", verdict["message"].as_str().unwrap_or_default());
+        }
+        Ok(())
+    }
+}
+
+impl Resolve {
+    pub(super) fn run(&self) -> Result<()> {
+        if self.jsonl {
+            return lines(|question| {
+                let answer = both(question).and_then(|(reader, writer)| {
+                    let hex = question.get("hex").and_then(Value::as_str).ok_or("there is no text `hex`")?;
+                    resolved(&reader, &writer, &unhex(hex)?)
+                });
+                answer.map_or_else(|error| json!({ "error": error }), |value| json!({ "value": value }))
+            });
+        }
+        let (reader, writer) = self.pair.read()?;
+        let bytes = unhex(self.hex.as_deref().unwrap_or_default());
+        match (bytes.and_then(|bytes| resolved(&reader, &writer, &bytes)), self.json) {
+            (Ok(value), true) => println!("{}", json!({ "value": value })),
+            (Ok(value), false) => println!("{value}"),
+            (Err(error), as_json) => {
+                if as_json {
+                    println!("{}", json!({ "error": error }));
+                }
+                bail!("the bytes cannot be read: {error}");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Pair {
+    fn read(&self) -> Result<(Schema, Schema)> {
+        let schema = |path: Option<&PathBuf>| {
+            let path = path.map_or(Path::new(""), PathBuf::as_path);
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("the schema cannot be read\n  where: {}", path.display()))?;
+            Ok::<_, anyhow::Error>(parse(&path.display().to_string(), &text)?)
+        };
+        Ok((schema(self.reader.as_ref())?, schema(self.writer.as_ref())?))
+    }
+}
+
+/// Answers standard input line by line; what is no question gets an error for its answer.
+fn lines(answer: impl Fn(&Value) -> Value) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let answered = match serde_json::from_str::<Value>(&line) {
+            Ok(question) => answer(&question),
+            Err(error) => json!({ "error": format!("the line is not JSON: {error}") }),
+        };
+        writeln!(out, "{answered}")?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+fn both(question: &Value) -> Result<(Schema, Schema), String> {
+    let schema = |key: &str| {
+        let text = match question.get(key) {
+            None => return Err(format!("there is no `{key}`")),
+            // A schema as a text; a bare name is one of Avro's types.
+            Some(Value::String(text)) if text.trim_start().starts_with(['{', '[', '"']) => text.clone(),
+            Some(value) => value.to_string(),
+        };
+        parse(&format!("the {key}'s schema"), &text).map_err(|error| error.to_string())
+    };
+    Ok((schema("reader")?, schema("writer")?))
+}
+
+fn verdict(reader: &Schema, writer: &Schema) -> Value {
+    let problems = avro::problems(reader, writer);
+    let message = if !problems.is_empty() {
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    } else if let Some(mismatch) = resolve(writer, reader).mismatches().first() {
+        // Avro looks through logical types; Heddle does not let digits of decimals change their place.
+        format!("by Avro's rules, but a component cannot read it, at `{}`: {}", mismatch.path, mismatch.what)
+    } else {
+        "the reader reads everything that the writer writes".to_owned()
+    };
+    json!({"compatible": problems.is_empty(), "message": message})
+}
+
+fn resolved(reader: &Schema, writer: &Schema, bytes: &[u8]) -> Result<Value, String> {
+    let plan = resolve(writer, reader);
+    let mut input = Reader::new(bytes);
+    let value = read::json(&plan, plan.root(), reader, reader.root(), &mut input, 0).map_err(|e| e.to_string())?;
+    input.finish().map_err(|e| e.to_string())?;
+    Ok(json::strict(reader, reader.root(), value))
+}
+
+fn unhex(text: &str) -> Result<Vec<u8>, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text).bytes().filter(|byte| !byte.is_ascii_whitespace());
+    let digit = |byte: u8| char::from(byte).to_digit(16).ok_or_else(|| "the bytes are not hexadecimal".to_owned());
+    let digits = digits.map(digit).collect::<Result<Vec<_>, _>>()?;
+    if digits.len() % 2 == 1 {
+        return Err("the bytes end in the middle of one: a hexadecimal digit is missing".to_owned());
+    }
+    Ok(digits.chunks(2).filter_map(|pair| u8::try_from(pair[0] * 16 + pair[1]).ok()).collect())
+}

@@ -1,0 +1,200 @@
+//! `heddle schema`: the app's schemas and the registry's.
+
+mod ask;
+mod files;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Subcommand};
+use heddle_contract::compat::Level;
+use heddle_contract::compat::diff::differences;
+use heddle_contract::schema::parse;
+use serde_json::{Value, json};
+
+use super::{app, open};
+use crate::registry::{Registry, Version};
+
+/// Register, check, read and compare schemas.
+#[derive(Debug, Args)]
+pub(super) struct Schema {
+    #[command(subcommand)]
+    command: SchemaCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SchemaCommand {
+    /// Register the subjects of `contracts/`: the files named <topic>-value.avsc and <topic>-key.avsc.
+    Register(files::Subjects),
+    /// Say what registering them would break, without doing it. Exit code 1 if anything would be refused.
+    Check(files::Subjects),
+    /// Say what the schema files lack: namespaces, docs, defaults of optional fields. Exit code 1 if anything is missing.
+    Lint {
+        /// The files; all of `contracts/` if none is named.
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a subject's schema.
+    Get {
+        /// The subject.
+        subject: String,
+        /// Its version: a number, or `latest`.
+        #[arg(long, default_value = "latest")]
+        version: String,
+        /// Print subject, version and id, too, as one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// All subjects: their versions, and the compatibility level that holds for them.
+    List {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What changed from one version of a subject to another.
+    Diff {
+        /// The subject.
+        subject: String,
+        /// The older version.
+        from: u32,
+        /// The newer version; the latest if it is left out.
+        to: Option<u32>,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set the compatibility level of a subject, or of all that have none of their own.
+    SetLevel {
+        /// NONE, BACKWARD, FORWARD, FULL, BACKWARD_TRANSITIVE, FORWARD_TRANSITIVE or FULL_TRANSITIVE.
+        #[arg(value_parser = level)]
+        level: Level,
+        /// The subject; without it, all.
+        #[arg(long)]
+        subject: Option<String>,
+    },
+    /// Say whether one schema reads all that another wrote, and if not, where and why. Exit code 1 if not.
+    Compat(ask::Compat),
+    /// Print what a component built on the reader's schema sees of a value that the writer's schema wrote, as Avro JSON.
+    Resolve(ask::Resolve),
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    let known = || Level::ALL.map(Level::as_str).join(", ");
+    text.parse().map_err(|()| format!("it is none of {}", known()))
+}
+
+impl Schema {
+    pub(super) fn run(&self, folder: &Path) -> Result<()> {
+        match &self.command {
+            SchemaCommand::Compat(compat) => return compat.run(),
+            SchemaCommand::Resolve(resolve) => return resolve.run(),
+            SchemaCommand::Lint { files, json } => return files::lint(folder, files, *json),
+            _ => {}
+        }
+        let app = app::read(folder)?;
+        let registry = open::registry(folder, &app)?;
+        let registry = registry.as_ref();
+        match &self.command {
+            SchemaCommand::Register(subjects) => subjects.register(&folder.join(&app.contracts), registry),
+            SchemaCommand::Check(subjects) => subjects.check(&folder.join(&app.contracts), registry),
+            SchemaCommand::Get { subject, version, json } => get(registry, subject, version, *json),
+            SchemaCommand::List { json } => list(registry, *json),
+            SchemaCommand::Diff { subject, from, to, json } => diff(registry, subject, *from, *to, *json),
+            SchemaCommand::SetLevel { level, subject } => {
+                registry.set_level(subject.as_deref(), *level)?;
+                eprintln!(
+                    "{} demands {level} now",
+                    subject.as_deref().unwrap_or("every subject without a level of its own")
+                );
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The history of a subject that must be there.
+fn history(registry: &dyn Registry, subject: &str) -> Result<Vec<Version>> {
+    let versions = registry.versions(subject)?;
+    if versions.is_empty() {
+        bail!(
+            "there is no subject `{subject}`\n  where: {}\n  what to do: `heddle schema list` shows those there are; `heddle schema register` registers those of the app",
+            registry.place()
+        );
+    }
+    Ok(versions)
+}
+
+fn pick<'a>(versions: &'a [Version], subject: &str, number: Option<u32>) -> Result<&'a Version> {
+    let found = match number {
+        None => versions.last(),
+        Some(number) => versions.iter().find(|version| version.version == number),
+    };
+    found.with_context(|| {
+        let known = versions.iter().map(|version| version.version.to_string()).collect::<Vec<_>>().join(", ");
+        format!(
+            "there is no version {} of `{subject}`\n  what to do: name one of: {known}",
+            number.map_or("latest".to_owned(), |number| number.to_string())
+        )
+    })
+}
+
+fn get(registry: &dyn Registry, subject: &str, version: &str, as_json: bool) -> Result<()> {
+    let number = match version {
+        "latest" => None,
+        text => Some(text.parse().with_context(|| format!("`{text}` is no version: write a number, or `latest`"))?),
+    };
+    let versions = history(registry, subject)?;
+    let found = pick(&versions, subject, number)?;
+    if as_json {
+        println!("{}", json!({"subject": subject, "version": found.version, "id": found.id.0, "schema": found.schema}));
+    } else {
+        // What is no JSON is printed as it is.
+        let text = serde_json::from_str::<Value>(&found.schema).and_then(|value| serde_json::to_string_pretty(&value));
+        println!("{}", text.unwrap_or_else(|_| found.schema.clone()));
+    }
+    Ok(())
+}
+
+fn list(registry: &dyn Registry, as_json: bool) -> Result<()> {
+    for subject in registry.subjects()? {
+        let level = registry.level(&subject)?;
+        let versions = registry.versions(&subject)?;
+        let numbers = versions.iter().map(|version| version.version).collect::<Vec<_>>();
+        let id = versions.last().map(|version| version.id.0);
+        if as_json {
+            println!(
+                "{}",
+                json!({"subject": subject, "versions": numbers, "latestId": id, "compatibilityLevel": level.as_str()})
+            );
+        } else {
+            let numbers = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            println!("{subject:<40} {level:<20} versions {numbers}");
+        }
+    }
+    Ok(())
+}
+
+fn diff(registry: &dyn Registry, subject: &str, from: u32, to: Option<u32>, as_json: bool) -> Result<()> {
+    let versions = history(registry, subject)?;
+    let (old, new) = (pick(&versions, subject, Some(from))?, pick(&versions, subject, to)?);
+    let schema = |version: &Version| parse(&format!("{subject} version {}", version.version), &version.schema);
+    let found = differences(&schema(old)?, &schema(new)?);
+    for difference in &found {
+        if as_json {
+            println!(
+                "{}",
+                json!({"change": difference.sign.to_string(), "path": difference.path, "what": difference.what})
+            );
+        } else {
+            println!("{difference}");
+        }
+    }
+    if found.is_empty() {
+        eprintln!("versions {} and {} of {subject} say the same", old.version, new.version);
+    }
+    Ok(())
+}

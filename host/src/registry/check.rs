@@ -1,0 +1,121 @@
+//! Whether a component's contract fits what the registry holds: asked before the component takes a record.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use heddle_contract::compat::{Level, avro, violations};
+use heddle_contract::manifest::Manifest;
+use heddle_contract::resolve::resolve;
+use heddle_contract::schema::{Schema, parse};
+use heddle_contract::section::Contract;
+use heddle_contract::wire::{key_subject, value_subject};
+
+use super::{Registry, RegistryError};
+
+/// Why a contract does not fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The component.
+    pub component: String,
+    /// The subject.
+    pub subject: String,
+    /// What does not fit: which version, where in it, and why.
+    pub what: String,
+    /// What would cure it.
+    pub remedy: String,
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { component, subject, what, remedy } = self;
+        write!(
+            f,
+            "the component `{component}` does not fit the subject `{subject}`: {what}\n  where: contracts/{subject}.avsc, as `{component}` was built with it\n  what to do: {remedy}"
+        )
+    }
+}
+
+/// The subjects that a component reads, and those it writes.
+#[must_use]
+pub fn subjects(manifest: &Manifest) -> (BTreeSet<String>, BTreeSet<String>) {
+    let of = |topic: &String| [value_subject(topic), key_subject(topic)];
+    (manifest.consumes.keys().flat_map(of).collect(), manifest.emits.keys().flat_map(of).collect())
+}
+
+/// Everything that does not fit: a version of a consumed subject that the component's reader cannot read, and a writer's schema
+/// that is neither registered nor registrable.
+///
+/// # Errors
+/// If the registry does not answer.
+pub fn misfits(
+    registry: &dyn Registry,
+    contract: &Contract,
+    manifest: &Manifest,
+) -> Result<Vec<Misfit>, RegistryError> {
+    let (reads, writes) = subjects(manifest);
+    let component = &manifest.name;
+    let mut found = vec![];
+    for (subject, schema) in &contract.schemas {
+        // What is no schema is refused when the component is loaded.
+        let Ok(own) = parse(subject, &schema.text) else { continue };
+        if reads.contains(subject) {
+            found.extend(unreadable(registry, subject, &own)?.map(|(what, remedy)| (subject, what, remedy)));
+        }
+        if writes.contains(subject) {
+            found.extend(unwritable(registry, subject, &own)?.map(|(what, remedy)| (subject, what, remedy)));
+        }
+    }
+    let misfit = |(subject, what, remedy): (&String, String, String)| Misfit {
+        component: component.clone(),
+        subject: subject.clone(),
+        what,
+        remedy,
+    };
+    Ok(found.into_iter().map(misfit).collect())
+}
+
+type Trouble = Option<(String, String)>;
+
+/// The newest version that `own` cannot read.
+fn unreadable(registry: &dyn Registry, subject: &str, own: &Schema) -> Result<Trouble, RegistryError> {
+    for version in registry.versions(subject)?.iter().rev() {
+        let number = version.version;
+        let remedy = |path: &str| {
+            format!(
+                "change the schema so that it reads that version too (a default at `{path}`, an alias, a wider type) and build again; or, if none of its records is left, delete version {number} of the subject"
+            )
+        };
+        let Ok(writer) = parse(subject, &version.schema) else {
+            let what = format!("version {number} is no Avro schema");
+            return Ok(Some((what, format!("delete version {number} of the subject, or consume another topic"))));
+        };
+        if let Some(problem) = avro::problems(own, &writer).into_iter().next() {
+            let what = format!("it cannot read what version {number} wrote, {problem}");
+            return Ok(Some((what, remedy(&problem.path))));
+        }
+        // Stricter than the registry: digits of decimals must not change their place.
+        if let Some(mismatch) = resolve(&writer, own).mismatches().first() {
+            let what = format!("it cannot read what version {number} wrote, at `{}`: {}", mismatch.path, mismatch.what);
+            return Ok(Some((what, remedy(&mismatch.path))));
+        }
+    }
+    Ok(None)
+}
+
+/// Why `own` is neither registered nor registrable.
+fn unwritable(registry: &dyn Registry, subject: &str, own: &Schema) -> Result<Trouble, RegistryError> {
+    let versions = registry.versions(subject)?;
+    let level = registry.level(subject)?;
+    let parsed = versions.iter().filter_map(|v| Some((v.version, parse(subject, &v.schema).ok()?))).collect::<Vec<_>>();
+    if level == Level::None || parsed.iter().any(|(_, schema)| schema == own) {
+        return Ok(None);
+    }
+    let parsed = parsed.iter().map(|(version, schema)| (*version, schema)).collect::<Vec<_>>();
+    let first = violations(level, own, &parsed, avro::problems).into_iter().next();
+    Ok(first.map(|violation| {
+        let remedy = format!(
+            "make the change compatible and build again; the subject demands {level} (`heddle schema set-level` changes that)"
+        );
+        (format!("its schema could not be registered: {violation}"), remedy)
+    }))
+}

@@ -1,0 +1,257 @@
+//! Protobuf schemas in the registry: parsed and resolved, and compared by the rules that Confluent's registry documents.
+//!
+//! Messages are paired by their full name, fields by number. Adding and removing optional fields is fine in either way; what a
+//! number stands for on the wire must not change.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use heddle_contract::compat::Problem;
+use protox::Compiler;
+use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
+use protox::prost::Message as _;
+use protox::prost_reflect::{Cardinality, DescriptorPool, FieldDescriptor, FileDescriptor, Kind, MessageDescriptor};
+
+use super::{Referred, protobuf_text};
+
+/// What the schema itself is called among the files it imports.
+const SELF: &str = "schema.proto";
+/// How deep messages may be within each other when they are compared.
+const DEPTH_MAX: usize = 64;
+
+/// A Protobuf schema: its file, with all that it imports.
+#[derive(Debug)]
+pub struct Protobuf {
+    pool: DescriptorPool,
+    name: String,
+}
+
+/// The files a schema may import.
+struct Files(BTreeMap<String, String>);
+
+impl FileResolver for Files {
+    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
+        let text = self.0.get(name).ok_or_else(|| protox::Error::file_not_found(name))?;
+        File::from_source(name, text)
+    }
+}
+
+pub(super) fn parse(text: &str, referred: &[Referred]) -> Result<Protobuf, String> {
+    let mut files = referred.iter().map(|file| (file.name.clone(), file.text.clone())).collect::<BTreeMap<_, _>>();
+    let mut name = SELF.to_owned();
+    while files.contains_key(&name) {
+        name = format!("_{name}");
+    }
+    files.insert(name.clone(), text.to_owned());
+    let mut resolver = ChainFileResolver::new();
+    resolver.add(Files(files));
+    resolver.add(GoogleFileResolver::new());
+    let mut compiler = Compiler::with_file_resolver(resolver);
+    compiler.open_file(&name).map_err(|error| told(&error, &name))?;
+    Ok(Protobuf { pool: compiler.descriptor_pool(), name })
+}
+
+/// The error with its place in the text, in one line.
+fn told(error: &protox::Error, name: &str) -> String {
+    format!("{error:?}").lines().map(str::trim).collect::<Vec<_>>().join(" ").replace(name, "the schema")
+}
+
+/// The text that is stored. Some clients send the file's descriptor in base64 instead of its text.
+pub(super) fn canonical(text: &str) -> Result<String, String> {
+    match described(text) {
+        Some(descriptor) => protobuf_text::print(&descriptor),
+        None => Ok(text.trim().to_owned()),
+    }
+}
+
+fn described(text: &str) -> Option<protox::prost_reflect::prost_types::FileDescriptorProto> {
+    let bytes = BASE64.decode(text.trim()).ok()?;
+    protox::prost_reflect::prost_types::FileDescriptorProto::decode(bytes.as_slice()).ok()
+}
+
+/// What makes two texts the same schema: comments and blanks do not count.
+pub(super) fn identity(text: &str) -> String {
+    let Ok(file) = File::from_source(SELF, text) else { return text.to_owned() };
+    let mut descriptor = file.file_descriptor_proto().clone();
+    descriptor.source_code_info = None;
+    BASE64.encode(descriptor.encode_to_vec())
+}
+
+impl Protobuf {
+    fn file(&self) -> Option<FileDescriptor> {
+        self.pool.get_file_by_name(&self.name)
+    }
+
+    /// The file's descriptor in base64, as clients ask for with `format=serialized`.
+    pub(super) fn serialized(&self) -> Option<String> {
+        let mut descriptor = self.file()?.file_descriptor_proto().clone();
+        descriptor.source_code_info = None;
+        Some(BASE64.encode(descriptor.encode_to_vec()))
+    }
+}
+
+/// Where and why `reader` does not take everything that `writer` writes; empty if it does.
+pub(super) fn problems(reader: &Protobuf, writer: &Protobuf) -> Vec<Problem> {
+    let (Some(ours), Some(theirs)) = (reader.file(), writer.file()) else { return vec![] };
+    let mut comparison = Comparison { problems: vec![], seen: vec![] };
+    if ours.package_name() != theirs.package_name() {
+        comparison.tell(
+            ".",
+            format!("the writer's package is `{}`; the reader's is `{}`", theirs.package_name(), ours.package_name()),
+        );
+        return comparison.problems;
+    }
+    for message in theirs.messages() {
+        match ours.messages().find(|other| other.full_name() == message.full_name()) {
+            Some(other) => comparison.messages(&other, &message, message.name(), 0),
+            None => comparison.tell(message.name(), "the writer has this message, the reader does not".to_owned()),
+        }
+    }
+    comparison.problems
+}
+
+struct Comparison {
+    problems: Vec<Problem>,
+    seen: Vec<(String, String)>,
+}
+
+impl Comparison {
+    fn tell(&mut self, path: &str, what: String) {
+        if self.problems.len() < 20 {
+            self.problems.push(Problem { path: path.to_owned(), what });
+        }
+    }
+
+    fn messages(&mut self, ours: &MessageDescriptor, theirs: &MessageDescriptor, path: &str, depth: usize) {
+        let key = (ours.full_name().to_owned(), theirs.full_name().to_owned());
+        if depth > DEPTH_MAX || self.seen.contains(&key) {
+            return;
+        }
+        self.seen.push(key);
+        for child in theirs.child_messages().filter(|child| !child.is_map_entry()) {
+            let path = format!("{path}.{}", child.name());
+            match ours.child_messages().find(|other| other.name() == child.name()) {
+                Some(other) => self.messages(&other, &child, &path, depth + 1),
+                None => self.tell(&path, "the writer has this message, the reader does not".to_owned()),
+            }
+        }
+        for field in theirs.fields() {
+            match ours.get_field(field.number()) {
+                Some(other) => self.fields(&other, &field, &format!("{path}.{}", field.name()), depth),
+                None if field.cardinality() == Cardinality::Required => {
+                    self.tell(
+                        &format!("{path}.{}", field.name()),
+                        "the field is required by the writer, and gone in the reader".to_owned(),
+                    );
+                }
+                None if field.containing_oneof().is_some_and(|oneof| {
+                    ours.oneofs().any(|other| other.name() == oneof.name() && !is_optional(&field))
+                }) =>
+                {
+                    self.tell(
+                        &format!("{path}.{}", field.name()),
+                        "the writer may choose this field of a oneof, the reader's does not have it".to_owned(),
+                    );
+                }
+                None => {}
+            }
+        }
+        for field in ours.fields().filter(|field| theirs.get_field(field.number()).is_none()) {
+            if field.cardinality() == Cardinality::Required {
+                self.tell(
+                    &format!("{path}.{}", field.name()),
+                    "the reader requires it, the writer does not have it; it takes it as `optional`".to_owned(),
+                );
+            }
+        }
+        for oneof in ours.oneofs() {
+            let moved = oneof.fields().filter(|field| {
+                !is_optional(field)
+                    && theirs
+                        .get_field(field.number())
+                        .is_some_and(|was| was.containing_oneof().is_none() || is_optional(&was))
+            });
+            let old = theirs.oneofs().any(|other| other.name() == oneof.name());
+            if moved.count() > usize::from(!old) {
+                self.tell(
+                    &format!("{path}.{}", oneof.name()),
+                    "fields that the writer may set together are alternatives of one `oneof` in the reader".to_owned(),
+                );
+            }
+        }
+    }
+
+    fn fields(&mut self, ours: &FieldDescriptor, theirs: &FieldDescriptor, path: &str, depth: usize) {
+        if ours.is_map() != theirs.is_map()
+            || (ours.is_list() != theirs.is_list()
+                && !matches!(ours.kind(), Kind::String | Kind::Bytes | Kind::Message(_)))
+        {
+            self.tell(
+                path,
+                format!("the writer's number {} is {}; the reader has {}", theirs.number(), shape(theirs), shape(ours)),
+            );
+            return;
+        }
+        match (ours.kind(), theirs.kind()) {
+            (Kind::Message(a), Kind::Message(b)) => {
+                if a.full_name() != b.full_name() && !a.is_map_entry() {
+                    self.tell(
+                        path,
+                        format!(
+                            "the writer's number {} is {}; the reader takes {}",
+                            theirs.number(),
+                            b.full_name(),
+                            a.full_name()
+                        ),
+                    );
+                } else {
+                    self.messages(&a, &b, path, depth + 1);
+                }
+            }
+            (a, b) if wire(&a) == wire(&b) => {}
+            (a, b) => self.tell(
+                path,
+                format!("the writer's number {} is {}; the reader takes {}", theirs.number(), name(&b), name(&a)),
+            ),
+        }
+    }
+}
+
+/// Whether a oneof is there only because the field is `optional`.
+fn is_optional(field: &FieldDescriptor) -> bool {
+    field.containing_oneof().is_some_and(|oneof| oneof.is_synthetic())
+}
+
+fn shape(field: &FieldDescriptor) -> String {
+    let many = if field.is_map() {
+        "a map of "
+    } else if field.is_list() {
+        "repeated "
+    } else {
+        ""
+    };
+    format!("{many}{}", name(&field.kind()))
+}
+
+fn name(kind: &Kind) -> String {
+    match kind {
+        Kind::Message(message) => message.full_name().to_owned(),
+        Kind::Enum(e) => e.full_name().to_owned(),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+/// Kinds that stand for each other on the wire.
+fn wire(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Int32 | Kind::Int64 | Kind::Uint32 | Kind::Uint64 | Kind::Bool | Kind::Enum(_) => "varint",
+        Kind::Sint32 | Kind::Sint64 => "zigzag",
+        Kind::Fixed32 | Kind::Sfixed32 => "fixed32",
+        Kind::Fixed64 | Kind::Sfixed64 => "fixed64",
+        Kind::Float => "float",
+        Kind::Double => "double",
+        Kind::String | Kind::Bytes => "bytes",
+        Kind::Message(_) => "message",
+    }
+}

@@ -1,0 +1,170 @@
+//! The one place of the registry that touches sled: keys, atomic writes, durability.
+//!
+//! ```text
+//!  f                              -> u32: version of this layout
+//!  i                              -> u32: the highest id ever given
+//!  s <id u32>                     -> schema, JSON: format, text, references
+//!  v <subject> 0 <version u32>    -> JSON: id, whether it is deleted
+//!  l <subject>, m <subject>       -> level, mode; those of all have no subject
+//! ```
+//!
+//! Everything is in one tree, because a sled batch is atomic within a tree: what one request changes is all there after a
+//! crash or not at all. sled's own flush leaves the file in the system's hands, so it is synced after it.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use heddle_contract::compat::Level;
+
+use super::RegistryError;
+use super::state::{Change, State};
+
+/// The version of the layout of keys and values.
+const LAYOUT_VERSION: u32 = 1;
+/// sled's page cache: all is read once, into memory.
+const CACHE_BYTES: u64 = 4 << 20;
+/// sled puts pages larger than a quarter of this into files of their own.
+const SEGMENT_BYTES: usize = 4 << 20;
+
+/// A registry's folder.
+pub(super) struct Store {
+    tree: sled::Db,
+    file: File,
+    folder: PathBuf,
+}
+
+impl Store {
+    /// Opens or makes the folder.
+    pub(super) fn open(folder: &Path) -> Result<Self, RegistryError> {
+        let failed = |cause: String| RegistryError::Store { place: folder.display().to_string(), cause };
+        let config = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES);
+        let opened = config.segment_size(SEGMENT_BYTES).flush_every_ms(None).open();
+        let tree = opened.map_err(|error| failed(told(&error)))?;
+        let file = File::open(folder.join("db")).map_err(|error| failed(error.to_string()))?;
+        let store = Self { tree, file, folder: folder.to_owned() };
+        let version = LAYOUT_VERSION.to_be_bytes();
+        match store.tree.get(b"f").map_err(|error| failed(told(&error)))? {
+            None => {
+                store.tree.insert(b"f", &version).map_err(|error| failed(told(&error)))?;
+                store.sync().map_err(failed)?;
+            }
+            Some(found) if *found == version => {}
+            Some(_) => return Err(failed("it was written by another version of Heddle; use that one".to_owned())),
+        }
+        Ok(store)
+    }
+
+    pub(super) fn place(&self) -> String {
+        self.folder.display().to_string()
+    }
+
+    /// All there is.
+    pub(super) fn load(&self) -> Result<State, RegistryError> {
+        let failed = |cause: String| RegistryError::Store { place: self.place(), cause };
+        let mut state = State::default();
+        for entry in self.tree.iter() {
+            let (key, value) = entry.map_err(|error| failed(told(&error)))?;
+            if let Some(change) = read(&key, &value).map_err(|what| failed(format!("it is damaged: {what}")))? {
+                state.apply(change);
+            }
+        }
+        Ok(state)
+    }
+
+    /// Makes changes durable, all or none.
+    pub(super) fn write(&self, changes: &[Change]) -> Result<(), String> {
+        let mut batch = sled::Batch::default();
+        for change in changes {
+            match write(change)? {
+                (key, Some(value)) => batch.insert(key, value),
+                (key, None) => batch.remove(key),
+            }
+        }
+        self.tree.apply_batch(batch).map_err(|error| told(&error))?;
+        self.sync()
+    }
+
+    fn sync(&self) -> Result<(), String> {
+        self.tree.flush().map_err(|error| told(&error))?;
+        let sync = || {
+            let blobs = self.folder.join("blobs");
+            if blobs.is_dir() {
+                for entry in std::fs::read_dir(&blobs)? {
+                    match File::open(entry?.path()) {
+                        Ok(blob) => blob.sync_data()?,
+                        // Replaced meanwhile.
+                        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                File::open(&blobs)?.sync_all()?;
+            }
+            self.file.sync_data()
+        };
+        sync().map_err(|error: std::io::Error| error.to_string())
+    }
+}
+
+/// sled's words for a folder in use name neither the cause nor the remedy.
+fn told(error: &sled::Error) -> String {
+    match error {
+        sled::Error::Io(io) if io.to_string().contains("could not acquire lock") => {
+            "another process uses it: stop the other `heddle`, or wait until it has ended".to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+fn number(bytes: &[u8]) -> Result<u32, String> {
+    bytes.try_into().map(u32::from_be_bytes).map_err(|_| format!("{bytes:?} is no number"))
+}
+
+fn text(bytes: &[u8]) -> Result<String, String> {
+    String::from_utf8(bytes.to_vec()).map_err(|error| error.to_string())
+}
+
+fn read(key: &[u8], value: &[u8]) -> Result<Option<Change>, String> {
+    let json = |error: serde_json::Error| error.to_string();
+    let Some((kind, rest)) = key.split_first() else { return Ok(None) };
+    Ok(Some(match kind {
+        b'f' => return Ok(None),
+        b'i' => Change::LastId(number(value)?),
+        b's' => Change::Schema(number(rest)?, Some(serde_json::from_slice(value).map_err(json)?)),
+        b'v' if rest.len() > 5 => {
+            let (subject, version) = rest.split_at(rest.len() - 4);
+            let subject = text(&subject[..subject.len() - 1])?;
+            Change::Version(subject, number(version)?, Some(serde_json::from_slice(value).map_err(json)?))
+        }
+        b'l' => {
+            let level = text(value)?;
+            Change::Level(text(rest)?, Some(level.parse::<Level>().map_err(|()| format!("`{level}` is no level"))?))
+        }
+        b'm' => {
+            let mode = text(value)?;
+            Change::Mode(text(rest)?, Some(mode.parse().map_err(|()| format!("`{mode}` is no mode"))?))
+        }
+        _ => return Err(format!("the key {key:?} is not known")),
+    }))
+}
+
+fn write(change: &Change) -> Result<(Vec<u8>, Option<Vec<u8>>), String> {
+    let key = |kind: u8, parts: &[&[u8]]| [&[kind][..], &parts.concat()].concat();
+    let failed = |error: serde_json::Error| error.to_string();
+    Ok(match change {
+        Change::LastId(id) => (key(b'i', &[]), Some(id.to_be_bytes().to_vec())),
+        Change::Schema(id, entry) => {
+            let value = entry.as_ref().map(serde_json::to_vec).transpose().map_err(failed)?;
+            (key(b's', &[&id.to_be_bytes()]), value)
+        }
+        Change::Version(subject, version, kept) => {
+            let value = kept.as_ref().map(serde_json::to_vec).transpose().map_err(failed)?;
+            (key(b'v', &[subject.as_bytes(), &[0], &version.to_be_bytes()]), value)
+        }
+        Change::Level(subject, level) => {
+            (key(b'l', &[subject.as_bytes()]), level.map(|level| level.as_str().as_bytes().to_vec()))
+        }
+        Change::Mode(subject, mode) => {
+            (key(b'm', &[subject.as_bytes()]), mode.map(|mode| mode.as_str().as_bytes().to_vec()))
+        }
+    })
+}

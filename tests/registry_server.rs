@@ -1,0 +1,320 @@
+//! `heddle registry` as other processes meet it: real clients, `kill -9` in the middle of writes, Confluent's codes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// A registry in a process of its own. Killed when dropped.
+struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(data: &Path, more: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heddle"));
+        command.args(["registry", "--listen", "127.0.0.1:0", "--data"]).arg(data).args(more);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let first = lines.next().unwrap().unwrap();
+        let url = first.rsplit(' ').next().unwrap().to_owned();
+        assert!(url.starts_with("http://127.0.0.1:"), "{first}");
+        // Whoever does not read what a process says may stop it.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, url }
+    }
+
+    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        ask(&self.url, method, path, body, &[]).unwrap()
+    }
+
+    fn get(&self, path: &str) -> (u16, Value) {
+        self.ask("GET", path, None)
+    }
+
+    fn register(&self, subject: &str, schema: &Value) -> (u16, Value) {
+        self.ask("POST", &format!("/subjects/{subject}/versions"), Some(&json!({"schema": schema.to_string()})))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn ask(
+    url: &str,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+    headers: &[(&str, &str)],
+) -> Result<(u16, Value), String> {
+    let config =
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(20)));
+    let agent: ureq::Agent = config.build().into();
+    let mut request = ureq::http::Request::builder().method(method).uri(format!("{url}{path}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let body = body.map(ToString::to_string).unwrap_or_default();
+    let mut response = agent.run(request.body(body).unwrap()).map_err(|error| error.to_string())?;
+    let text = response.body_mut().read_to_string().map_err(|error| error.to_string())?;
+    Ok((response.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text))))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn clients() -> PathBuf {
+    let fetched =
+        Command::new("bash").arg(root().join("scripts/fetch-registry-clients")).stderr(Stdio::inherit()).output();
+    let fetched = fetched.expect("running the script");
+    assert!(
+        fetched.status.success(),
+        "this test needs real clients, and scripts/fetch-registry-clients failed (see above)"
+    );
+    PathBuf::from(String::from_utf8(fetched.stdout).unwrap().trim())
+}
+
+fn passes(command: &mut Command, tests: &[&str]) {
+    let output = command.output().unwrap();
+    let (told, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{told}\n{errors}");
+    for test in tests {
+        assert!(told.contains(&format!("{test}: ok")), "{told}");
+    }
+}
+
+#[test]
+fn confluents_python_client_needs_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let mut python = Command::new(clients().join("python/bin/python"));
+    python.arg(root().join("tests/registry_clients/client.py")).arg(&server.url);
+    passes(&mut python, &["avro", "references", "json", "protobuf", "deletes"]);
+}
+
+#[test]
+fn the_clients_of_npm_need_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let modules = clients().join("node");
+    let mut node = Command::new("node");
+    node.arg(root().join("tests/registry_clients/client.mjs")).arg(&server.url).arg(modules);
+    passes(&mut node, &["kafkajs", "confluentinc"]);
+}
+
+fn record(name: &str, fields: Value) -> Value {
+    json!({"type": "record", "name": name, "fields": fields})
+}
+
+const WRITERS: usize = 20;
+const REGISTRATIONS: usize = 1_000;
+
+#[test]
+fn what_was_answered_survives_kill_9_and_no_id_stands_for_two_schemas() {
+    let folder = tempfile::tempdir().unwrap();
+    // The ids that were answered, by subject and number of the schema.
+    let answered = Arc::new(Mutex::new(BTreeMap::<usize, u64>::new()));
+    let mut next = 0;
+    for kill_after in [1, 60, 200, 350] {
+        let mut server = Server::start(folder.path(), &[]);
+        let (url, numbers) = (server.url.clone(), Arc::new(AtomicUsize::new(next)));
+        let threads = (0..WRITERS).map(|_| {
+            let (url, numbers, answered) = (url.clone(), numbers.clone(), answered.clone());
+            std::thread::spawn(move || {
+                loop {
+                    let number = numbers.fetch_add(1, Ordering::SeqCst);
+                    // Each schema is registered by two writers at once, under two subjects.
+                    let name = format!("S{}", number / 2);
+                    let body = json!({"schema": record(&name, json!([])).to_string()});
+                    let path = format!("/subjects/kill-{number}/versions");
+                    if number >= REGISTRATIONS {
+                        return;
+                    }
+                    match ask(&url, "POST", &path, Some(&body), &[]) {
+                        Ok((200, answer)) => {
+                            answered.lock().unwrap().insert(number, answer["id"].as_u64().unwrap());
+                        }
+                        Ok(other) => panic!("{other:?}"),
+                        // The server is gone.
+                        Err(_) => return,
+                    }
+                }
+            })
+        });
+        let threads = threads.collect::<Vec<_>>();
+        let before = answered.lock().unwrap().len();
+        while answered.lock().unwrap().len() < before + kill_after {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        server.child.kill().unwrap();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        next = numbers.load(Ordering::SeqCst).min(REGISTRATIONS);
+    }
+    let server = Server::start(folder.path(), &[]);
+    let answered = answered.lock().unwrap();
+    assert!(answered.len() > 600, "{} were answered", answered.len());
+    let mut schemas = BTreeMap::<u64, String>::new();
+    for (number, id) in answered.iter() {
+        let (status, schema) = server.get(&format!("/schemas/ids/{id}"));
+        let text = schema["schema"].as_str().unwrap().to_owned();
+        assert_eq!((status, text.contains(&format!("\"S{}\"", number / 2))), (200, true), "{number}: {id} is {text}");
+        let (_, version) = server.get(&format!("/subjects/kill-{number}/versions/latest"));
+        assert_eq!(version["id"], *id);
+        assert_eq!(schemas.entry(*id).or_insert_with(|| text.clone()), &text);
+    }
+    // And the other way round: one schema has one id.
+    let texts = schemas.values().collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(texts.len(), schemas.len());
+    let (_, new) = server.register("after", &record("After", json!([])));
+    assert!(new["id"].as_u64().unwrap() > *schemas.last_key_value().unwrap().0);
+}
+
+#[test]
+fn requests_are_answered_with_the_codes_that_confluent_documents() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let code = |answer: (u16, Value)| (answer.0, answer.1["error_code"].as_u64().unwrap_or(0));
+    let first = record("Order", json!([{"name": "id", "type": "string"}]));
+    let second = record("Order", json!([{"name": "id", "type": "string"}, {"name": "n", "type": "int", "default": 0}]));
+    let broken = record("Order", json!([{"name": "id", "type": "string"}, {"name": "price", "type": "double"}]));
+    let subject = "a%2Fb%20c-value";
+    let path = |rest: &str| format!("/subjects/{subject}{rest}");
+    assert_eq!(server.get("/"), (200, json!({})));
+    assert_eq!(code(server.get(&path("/versions"))), (404, 40401));
+    assert_eq!(server.register(subject, &first), (200, json!({"id": 1})));
+    assert_eq!(server.register(subject, &first), (200, json!({"id": 1})));
+    assert_eq!(server.register(subject, &second), (200, json!({"id": 2})));
+    let refused = server.register(subject, &broken);
+    let message = refused.1["message"].as_str().unwrap().to_owned();
+    assert_eq!(code(refused), (409, 409));
+    assert!(message.contains("version 2") && message.contains("`price`"), "{message}");
+    assert_eq!(server.get("/subjects"), (200, json!(["a/b c-value"])));
+    assert_eq!(server.get(&path("/versions")), (200, json!([1, 2])));
+    assert_eq!(server.get(&path("/versions?offset=1&limit=5")), (200, json!([2])));
+    for latest in ["latest", "-1", "2"] {
+        assert_eq!(server.get(&path(&format!("/versions/{latest}"))).1["id"], 2, "{latest}");
+    }
+    assert_eq!(code(server.get(&path("/versions/3"))), (404, 40402));
+    assert_eq!(code(server.get(&path("/versions/0"))), (422, 42202));
+    assert_eq!(code(server.get(&path("/versions/newest"))), (422, 42202));
+    assert_eq!(code(server.get("/schemas/ids/99")), (404, 40403));
+    assert_eq!(server.get("/schemas/ids/1/versions"), (200, json!([{"subject": "a/b c-value", "version": 1}])));
+    assert_eq!(server.get("/schemas/ids/1/subjects"), (200, json!(["a/b c-value"])));
+    assert_eq!(server.get("/schemas/ids/1/schema"), (200, first.clone()));
+    assert_eq!(server.get("/schemas?subjectPrefix=a/&latestOnly=true").1.as_array().unwrap().len(), 1);
+
+    // Lookups, also of what is written otherwise.
+    let lookup = |schema: &str, query: &str| server.ask("POST", &path(query), Some(&json!({"schema": schema})));
+    assert_eq!(lookup(&second.to_string(), "").1["version"], 2);
+    assert_eq!(
+        lookup(r#" { "fields":[ {"type":"string","name":"id"} ],"name":"Order", "type":"record" } "#, "").1["version"],
+        1
+    );
+    assert_eq!(code(lookup(&broken.to_string(), "")), (404, 40403));
+    assert_eq!(code(lookup("\"string", "")), (422, 42201));
+    let normal = record("n.Other", json!([{"name": "id", "type": {"type": "string"}}]));
+    let other =
+        json!({"type": "record", "name": "Other", "namespace": "n", "fields": [{"name": "id", "type": "string"}]});
+    let register = |schema: &Value| {
+        server.ask("POST", "/subjects/normal/versions?normalize=true", Some(&json!({"schema": schema.to_string()}))).1
+    };
+    assert_eq!(register(&normal), register(&other));
+
+    // Levels.
+    assert_eq!(server.get("/config"), (200, json!({"compatibilityLevel": "BACKWARD"})));
+    let config = format!("/config/{subject}");
+    assert_eq!(code(server.get(&config)), (404, 40408));
+    assert_eq!(server.get(&format!("{config}?defaultToGlobal=True")).1["compatibilityLevel"], "BACKWARD");
+    assert_eq!(code(server.ask("PUT", &config, Some(&json!({"compatibility": "SIDEWARD"})))), (422, 42203));
+    assert_eq!(
+        server.ask("PUT", &config, Some(&json!({"compatibility": "NONE"}))),
+        (200, json!({"compatibility": "NONE"}))
+    );
+    let would = |query: &str| {
+        server.ask(
+            "POST",
+            &format!("/compatibility/subjects/{subject}/versions{query}"),
+            Some(&json!({"schema": broken.to_string()})),
+        )
+    };
+    assert_eq!(would("/latest"), (200, json!({"is_compatible": true})));
+    assert_eq!(server.ask("DELETE", &config, None), (200, json!({"compatibilityLevel": "NONE"})));
+    assert_eq!(would("/latest"), (200, json!({"is_compatible": false})));
+    assert!(would("?verbose=true").1["messages"][0].as_str().unwrap().contains("`price`"));
+    assert_eq!(code(would("/7")), (404, 40402));
+
+    // Modes.
+    assert_eq!(server.get("/mode"), (200, json!({"mode": "READWRITE"})));
+    let mode = format!("/mode/{subject}");
+    assert_eq!(code(server.get(&mode)), (404, 40409));
+    assert_eq!(code(server.ask("PUT", &mode, Some(&json!({"mode": "SOMEHOW"})))), (422, 42204));
+    assert_eq!(code(server.ask("PUT", &mode, Some(&json!({"mode": "IMPORT"})))), (422, 42205));
+    assert_eq!(server.ask("PUT", &mode, Some(&json!({"mode": "READONLY"}))).0, 200);
+    assert_eq!(code(server.register(subject, &broken)), (422, 42205));
+    assert_eq!(code(server.ask("DELETE", &path(""), None)), (422, 42205));
+    assert_eq!(server.ask("DELETE", &mode, None).0, 200);
+    assert_eq!(server.ask("PUT", "/mode/imported", Some(&json!({"mode": "IMPORT"}))).0, 200);
+    let imported = json!({"schema": "\"long\"", "id": 777, "version": 5});
+    assert_eq!(server.ask("POST", "/subjects/imported/versions", Some(&imported)), (200, json!({"id": 777})));
+    assert_eq!(server.get("/subjects/imported/versions"), (200, json!([5])));
+
+    // Deletes.
+    assert_eq!(code(server.ask("DELETE", &path("/versions/1?permanent=true"), None)), (404, 40407));
+    assert_eq!(server.ask("DELETE", &path("/versions/1"), None), (200, json!(1)));
+    assert_eq!(code(server.ask("DELETE", &path("/versions/1"), None)), (404, 40406));
+    assert_eq!(server.get(&path("/versions?deleted=true")), (200, json!([1, 2])));
+    assert_eq!(server.get(&path("/versions?deletedOnly=true")), (200, json!([1])));
+    assert_eq!(server.ask("DELETE", &path("/versions/1?permanent=true"), None), (200, json!(1)));
+    assert_eq!(code(server.get("/schemas/ids/1")), (404, 40403));
+    assert_eq!(code(server.ask("DELETE", &path("?permanent=true"), None)), (404, 40405));
+    assert_eq!(server.ask("DELETE", &path(""), None), (200, json!([2])));
+    assert_eq!(code(server.ask("DELETE", &path(""), None)), (404, 40404));
+    assert_eq!(server.ask("DELETE", &path("?permanent=true"), None), (200, json!([2])));
+    // An id is never given again.
+    assert_eq!(server.register(subject, &first), (200, json!({"id": 778})));
+
+    // What is not there, and what is too much.
+    for unknown in ["/associations/subjects/x", "/schemas/guids/x", "/nothing"] {
+        assert_eq!(code(server.get(unknown)), (404, 404), "{unknown}");
+    }
+    assert_eq!(code(server.ask("PUT", "/subjects", None)), (405, 405));
+    let large = json!({"schema": "x".repeat(2 << 20)});
+    assert_eq!(code(server.ask("POST", "/subjects/large/versions", Some(&large))), (413, 413));
+    assert_eq!(server.register("-not%00a name", &first).0, 422);
+    let deep = format!("{}\"int\"{}", r#"{"type":"array","items":"#.repeat(500), "}".repeat(500));
+    assert_eq!(code(lookup(&deep, "")).0, 422);
+}
+
+#[test]
+fn only_the_writer_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("password");
+    std::fs::write(&secret, "s3cret\n").unwrap();
+    let server = Server::start(
+        &folder.path().join("data"),
+        &["--write-user", "ci", "--write-password-file", secret.to_str().unwrap()],
+    );
+    let body = json!({"schema": "\"int\""});
+    assert_eq!(server.ask("POST", "/subjects/s/versions", Some(&body)).0, 401);
+    let register = |authorization: &str| {
+        ask(&server.url, "POST", "/subjects/s/versions", Some(&body), &[("Authorization", authorization)]).unwrap().0
+    };
+    assert_eq!(register("Basic Y2k6d3Jvbmc="), 401);
+    assert_eq!(register("Basic Y2k6czNjcmV0"), 200);
+    assert_eq!(server.get("/subjects"), (200, json!(["s"])));
+    assert_eq!(server.ask("POST", "/subjects/s", Some(&body)).0, 200);
+    assert_eq!(server.ask("PUT", "/config", Some(&json!({"compatibility": "NONE"}))).0, 401);
+    assert_eq!(server.ask("DELETE", "/subjects/s", None).0, 401);
+}

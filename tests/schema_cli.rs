@@ -1,0 +1,188 @@
+//! `heddle schema` and `heddle check`, as a user and a CI job type them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+/// An app with nothing but schemas.
+struct App(tempfile::TempDir);
+
+impl App {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("heddle.toml"), "[app]\nname = \"shop\"\n").unwrap();
+        std::fs::create_dir(folder.path().join("contracts")).unwrap();
+        Self(folder)
+    }
+
+    fn write(&self, file: &str, schema: &Value) {
+        std::fs::write(self.0.path().join("contracts").join(file), schema.to_string()).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heddle"));
+        command.args(arguments).arg("--app").arg(self.0.path()).env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Everything that a person sees.
+    fn told(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(self.0.path().to_str().unwrap(), "APP");
+        let code = output.status.code().unwrap();
+        format!("$ heddle {}\n{}{}exit {code}\n\n", arguments.join(" "), text(&output.stdout), text(&output.stderr))
+    }
+}
+
+fn order(more: &[Value]) -> Value {
+    let fields = [vec![json!({"name": "orderId", "type": "string"})], more.to_vec()].concat();
+    json!({"type": "record", "name": "OrderCreated", "namespace": "shop", "doc": "An order.", "fields": fields})
+}
+
+#[test]
+fn a_change_is_checked_registered_and_compared() {
+    let app = App::new();
+    let subject = "orders.created-value";
+    let file = format!("{subject}.avsc");
+    app.write(&file, &order(&[]));
+    app.write(
+        "Money.avsc",
+        &json!({"type": "record", "name": "Money", "fields": [{"name": "cents", "type": ["long", "null"]}]}),
+    );
+    let mut told = app.told(&["schema", "check"]);
+    told += &app.told(&["schema", "register"]);
+    told += &app.told(&["schema", "set-level", "FULL", "--subject", subject]);
+    app.write(&file, &order(&[json!({"name": "total", "type": "double"})]));
+    told += &app.told(&["schema", "check"]);
+    told += &app.told(&["schema", "check", "--json"]);
+    told += &app.told(&["schema", "register"]);
+    app.write(&file, &order(&[json!({"name": "discountCode", "type": ["null", "string"], "default": null})]));
+    told += &app.told(&["schema", "register"]);
+    told += &app.told(&["schema", "list"]);
+    told += &app.told(&["schema", "list", "--json"]);
+    told += &app.told(&["schema", "diff", subject, "1", "2"]);
+    told += &app.told(&["schema", "get", subject, "--version", "1"]);
+    told += &app.told(&["schema", "get", "nothing-value"]);
+    told += &app.told(&["schema", "lint"]);
+    told += &app.told(&["schema", "set-level", "SIDEWARD"]);
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn two_questions_are_answered_for_people_and_for_programs() {
+    let app = App::new();
+    let file = |name: &str, schema: &Value| {
+        let path = app.0.path().join(name);
+        std::fs::write(&path, schema.to_string()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (old, new) = (file("old.avsc", &order(&[])), file("new.avsc", &order(&[json!({"name": "n", "type": "int"})])));
+    let optional = file("optional.avsc", &order(&[json!({"name": "n", "type": ["null", "int"], "default": null})]));
+    let mut told = String::new();
+    for arguments in [
+        vec!["schema", "compat", "--reader", &optional, "--writer", &old],
+        vec!["schema", "compat", "--reader", &new, "--writer", &old],
+        vec!["schema", "compat", "--reader", &new, "--writer", &old, "--json"],
+        vec!["schema", "resolve", "--reader", &optional, "--writer", &new, "--hex", "044f3108"],
+        vec!["schema", "resolve", "--reader", &old, "--writer", &new, "--hex", "044f"],
+    ] {
+        write!(told, "{}", app.told(&arguments)).unwrap();
+    }
+    insta::assert_snapshot!(told);
+
+    let lines = |arguments: &[&str], questions: &[Value]| {
+        let mut command = app.command(arguments);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        questions.iter().for_each(|question| writeln!(input, "{question}").unwrap());
+        drop(input);
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>()
+    };
+    let answers = lines(
+        &["schema", "compat", "--jsonl"],
+        &[
+            json!({"reader": "long", "writer": "int"}),
+            json!({"reader": "\"int\"", "writer": {"type": "long"}}),
+            json!({"reader": "nothing", "writer": "int"}),
+        ],
+    );
+    assert_eq!(answers[0]["compatible"], true);
+    assert_eq!(
+        answers[1],
+        json!({"compatible": false, "message": "at `.`: the writer has long where the reader has int; it takes int"})
+    );
+    assert!(answers[2]["error"].as_str().unwrap().contains("nothing"), "{answers:?}");
+    let answers = lines(
+        &["schema", "resolve", "--jsonl"],
+        &[
+            json!({"reader": ["null", "long"], "writer": "int", "hex": "04"}),
+            json!({"reader": "long", "writer": "int", "hex": "0400"}),
+            json!({"reader": "long", "writer": "int", "hex": "4"}),
+        ],
+    );
+    assert_eq!(answers[0], json!({"value": {"long": 2}}));
+    assert!(answers[1]["error"].as_str().unwrap().contains("left after the value"), "{answers:?}");
+    assert!(answers[2]["error"].as_str().unwrap().contains("a hexadecimal digit is missing"), "{answers:?}");
+}
+
+/// The quickstart's component, built once for all tests.
+fn intake() -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart");
+    let built = Command::new(env!("CARGO_BIN_EXE_heddle")).args(["build", "--app"]).arg(&folder).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    std::fs::read(folder.join("components/intake/intake.wasm")).unwrap()
+}
+
+#[test]
+fn a_component_that_does_not_fit_is_refused_before_it_takes_a_record() {
+    let app = App::new();
+    let folder = app.0.path();
+    std::fs::write(folder.join("intake.wasm"), intake()).unwrap();
+    let mut manifest = "[app]\nname = \"shop\"\ncomponents = [\"intake.wasm\"]\n".to_owned();
+    for topic in ["created", "accepted", "review", "rejected"] {
+        write!(manifest, "[topics.\"orders.{topic}\"]\npartitions = 1\n").unwrap();
+    }
+    std::fs::write(folder.join("heddle.toml"), manifest).unwrap();
+    let quickstart =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart/contracts/orders.created-value.avsc");
+    let current: Value = serde_json::from_str(&std::fs::read_to_string(quickstart).unwrap()).unwrap();
+    let file = "orders.created-value.avsc";
+    app.write(file, &current);
+    app.ok(&["schema", "register"]);
+    app.ok(&["check"]);
+    app.ok(&["run", "--until-idle"]);
+    // A newer version, with an optional field: the component reads it as it is.
+    let mut newer = current.clone();
+    newer["fields"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "discountCode", "type": ["null", "string"], "default": null}));
+    app.write(file, &newer);
+    app.ok(&["schema", "register"]);
+    app.ok(&["check"]);
+    // One that the component cannot read, forced in: what it needs is gone.
+    let mut broken = current.clone();
+    broken["fields"].as_array_mut().unwrap().retain(|field| field["name"] != "customerId");
+    app.write(file, &broken);
+    app.ok(&["schema", "set-level", "NONE"]);
+    app.ok(&["schema", "register"]);
+    let told = app.told(&["check"]) + &app.told(&["run", "--until-idle"]);
+    insta::assert_snapshot!(told);
+}
