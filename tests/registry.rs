@@ -9,7 +9,10 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use heddle::registry::format::{self, Entry};
 use heddle::registry::{Client, ClientOptions, Embedded, Registry, RegistryError, SchemaId};
+use heddle_contract::compat::Level;
+use heddle_contract::section::SchemaFormat;
 use heddle_fixtures::apicurio::Apicurio;
 
 fn client(url: String) -> Client {
@@ -18,6 +21,9 @@ fn client(url: String) -> Client {
 
 const ORDER: &str = r#"{"type":"record","name":"Order","fields":[{"name":"id","type":"string"}]}"#;
 const ORDER_NEXT: &str = r#"{"type":"record","name":"Order","fields":[{"name":"id","type":"string"},{"name":"n","type":"int","default":0}]}"#;
+
+const ORDER_BROKEN: &str =
+    r#"{"type":"record","name":"Order","fields":[{"name":"id","type":"string"},{"name":"n","type":"string"}]}"#;
 
 fn a_registry_keeps_what_it_is_told(registry: &dyn Registry) {
     for subject in ["orders-value", "orders/created 100%-value"] {
@@ -34,6 +40,18 @@ fn a_registry_keeps_what_it_is_told(registry: &dyn Registry) {
             assert_eq!(json(&text), json(schema));
         }
     }
+    let subjects = registry.subjects().unwrap();
+    assert!(subjects.contains(&"orders-value".to_owned()) && subjects.len() == 2, "{subjects:?}");
+    let history = registry.versions("orders-value").unwrap();
+    let history = history.iter().map(|version| (version.version, version.schema.contains("\"n\""))).collect::<Vec<_>>();
+    assert_eq!(history, [(1, false), (2, true)]);
+    assert_eq!(registry.versions("nothing-value").unwrap(), []);
+    registry.set_level(None, Level::Forward).unwrap();
+    registry.set_level(Some("orders-value"), Level::FullTransitive).unwrap();
+    assert_eq!(registry.level("orders-value").unwrap(), Level::FullTransitive);
+    assert_eq!(registry.level("other-value").unwrap(), Level::Forward);
+    let refused = registry.register("orders-value", ORDER_BROKEN);
+    assert!(matches!(refused, Err(RegistryError::Refused { .. })), "{refused:?}");
     assert_eq!(registry.by_id(SchemaId(4_000_000)).unwrap(), None);
     let refused = registry.register("wrong-value", r#"{"type":"recrod"}"#);
     assert!(matches!(refused, Err(RegistryError::Refused { .. })), "{refused:?}");
@@ -162,4 +180,145 @@ fn a_schema_that_refers_to_others_comes_with_them() {
     assert_eq!(bytes, [2, 244, 3, 0]);
     let error = client.by_id(SchemaId(8)).unwrap_err().to_string();
     assert!(error.contains("refers to version 1 of `gone`: not found"), "{error}");
+}
+
+#[test]
+fn registries_in_memory_are_told_apart_by_their_scope() {
+    let (one, same, other) = (Embedded::mock("one"), Embedded::mock("one"), Embedded::mock("other"));
+    a_registry_keeps_what_it_is_told(&one);
+    assert_eq!(same.latest("orders-value").unwrap().unwrap().version, 2);
+    assert_eq!(other.latest("orders-value").unwrap(), None);
+}
+
+/// What the newer schema does not take of what the older allows; empty if it takes all.
+fn unread(format: SchemaFormat, older: &str, newer: &str) -> String {
+    let parsed = |text: &str| {
+        let text = format::canonical(format, text, false).unwrap();
+        let entry = Entry { format, text, references: vec![], metadata: None, rule_set: None };
+        format::parse(&entry, &[]).unwrap()
+    };
+    let problems = parsed(newer).problems(&parsed(older));
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+#[test]
+fn json_schemas_are_compared() {
+    let object = |properties: &str, required: &str, others: &str| {
+        format!(
+            r#"{{"type":"object","properties":{{{properties}}},"required":[{required}],"additionalProperties":{others}}}"#
+        )
+    };
+    let id = r#""id":{"type":"string"}"#;
+    let (two, closed) = (format!(r#"{id},"n":{{"type":"integer"}}"#), "false");
+    let with = |n: &str| object(&format!(r#"{id},"n":{n}"#), "\"id\"", "true");
+    // older, newer, part of what is told
+    let cases = [
+        (object(id, "", closed), object(&two, "", closed), ""),
+        (object(id, "", closed), object(&two, "\"n\"", closed), "at `n`: the reader requires it"),
+        (object(id, "", "true"), object(&two, "", "true"), "at `n`: the property is new"),
+        (object(&two, "", "true"), object(id, "", "true"), ""),
+        (object(&two, "", closed), object(id, "", closed), "at `n`: the reader has no such property"),
+        (object(id, "\"id\"", "true"), object(id, "", "true"), ""),
+        (object(id, "", "true"), object(id, "\"id\"", "true"), "at `id`: the reader requires it"),
+        (object(id, "", "true"), object(id, "", closed), "lets other properties be"),
+        (with(r#"{"type":"integer"}"#), with(r#"{"type":"number"}"#), ""),
+        (
+            with(r#"{"type":"number"}"#),
+            with(r#"{"type":"integer"}"#),
+            "at `n`: the writer has number; the reader takes integer",
+        ),
+        (with(r#"{"type":"integer"}"#), with(r#"{"type":["integer","null"]}"#), ""),
+        (with(r#"{"enum":["a"]}"#), with(r#"{"enum":["a","b"]}"#), ""),
+        (with(r#"{"enum":["a","b"]}"#), with(r#"{"enum":["a"]}"#), "at `n`: the writer's values have [\"b\"]"),
+        (with(r#"{"type":"string","maxLength":5}"#), with(r#"{"type":"string","maxLength":9}"#), ""),
+        (
+            with(r#"{"type":"string"}"#),
+            with(r#"{"type":"string","maxLength":9}"#),
+            "at `n`: the writer's `maxLength` is no bound",
+        ),
+        (
+            with(r#"{"type":"array","items":{"type":"integer"}}"#),
+            with(r#"{"type":"array","items":{"type":"string"}}"#),
+            "at `n[]`",
+        ),
+        (with(r#"{"type":"string"}"#), with(r#"{"oneOf":[{"type":"string"},{"type":"null"}]}"#), ""),
+        (
+            with(r#"{"oneOf":[{"type":"string"},{"type":"null"}]}"#),
+            with(r#"{"type":"string"}"#),
+            "at `n`: no alternative",
+        ),
+        (with(r##"{"$ref":"#"}"##), with(r##"{"$ref":"#"}"##), ""),
+    ];
+    for (older, newer, told) in cases {
+        let found = unread(SchemaFormat::Json, &older, &newer);
+        assert_eq!(found.is_empty(), told.is_empty(), "{older} -> {newer}: {found}");
+        assert!(found.contains(told), "{older} -> {newer}: {found}");
+    }
+    for wrong in [r#"{"type":"strnig"}"#, r#"{"properties":[]}"#, r##"{"$ref":"#/definitions/gone"}"##, "7"] {
+        let entry = Entry {
+            format: SchemaFormat::Json,
+            text: wrong.to_owned(),
+            references: vec![],
+            metadata: None,
+            rule_set: None,
+        };
+        assert!(format::parse(&entry, &[]).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn protobuf_schemas_are_compared() {
+    let file = |fields: &str| format!("syntax = \"proto3\"; package shop; message Order {{ string id = 1; {fields} }}");
+    let two = |fields: &str| format!("syntax = \"proto2\"; package shop; message Order {{ {fields} }}");
+    // older, newer, part of what is told
+    let cases = [
+        (file(""), file("int32 n = 2;"), ""),
+        (file("int32 n = 2;"), file(""), ""),
+        (file("int32 n = 2;"), file("int64 renamed = 2;"), ""),
+        (
+            file("int32 n = 2;"),
+            file("string n = 2;"),
+            "at `Order.n`: the writer's number 2 is int32; the reader takes string",
+        ),
+        (file("int32 n = 2;"), file("sint32 n = 2;"), "at `Order.n`"),
+        (file("int32 n = 2;"), file("repeated int32 n = 2;"), "the reader has repeated int32"),
+        (file("string n = 2;"), file("bytes n = 2;"), ""),
+        (
+            file("message In { int32 x = 1; } In in = 2;"),
+            file("message In { bool x = 1; string y = 2; } In in = 2;"),
+            "",
+        ),
+        (
+            file("message In { int32 x = 1; } In in = 2;"),
+            file("message In { double x = 1; } In in = 2;"),
+            "at `Order.In.x`",
+        ),
+        (
+            file("int32 a = 2; int32 b = 3;"),
+            file("oneof one { int32 a = 2; int32 b = 3; }"),
+            "alternatives of one `oneof`",
+        ),
+        (file("oneof one { int32 a = 2; int32 b = 3; }"), file("oneof one { int32 a = 2; }"), "may choose this field"),
+        (two("optional int32 a = 1;"), two("optional int32 a = 1; required int32 b = 2;"), "the reader requires it"),
+        (file(""), file("").replace("shop", "store"), "the writer's package is `shop`"),
+        (file("") + "message Gone {}", file(""), "at `Gone`"),
+    ];
+    for (older, newer, told) in cases {
+        let found = unread(SchemaFormat::Protobuf, &older, &newer);
+        assert_eq!(found.is_empty(), told.is_empty(), "{older} -> {newer}: {found}");
+        assert!(found.contains(told), "{older} -> {newer}: {found}");
+    }
+    let entry = |text: &str| Entry {
+        format: SchemaFormat::Protobuf,
+        text: text.to_owned(),
+        references: vec![],
+        metadata: None,
+        rule_set: None,
+    };
+    let told = format::parse(&entry("syntax = \"proto3\"; message A { B b = 1; }"), &[]).unwrap_err();
+    assert!(told.contains('B'), "{told}");
+    // Comments and blanks make no other schema.
+    let (plain, commented) = (file("int32 n = 2;"), format!("// An order.\n{}", file("int32   n = 2; /* how many */")));
+    assert_eq!(format::identity(&entry(&plain)), format::identity(&entry(&commented)));
+    assert_ne!(format::identity(&entry(&plain)), format::identity(&entry(&file("int32 m = 2;"))));
 }

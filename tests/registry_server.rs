@@ -292,7 +292,7 @@ fn requests_are_answered_with_the_codes_that_confluent_documents() {
     assert_eq!(code(server.ask("PUT", "/subjects", None)), (405, 405));
     let large = json!({"schema": "x".repeat(2 << 20)});
     assert_eq!(code(server.ask("POST", "/subjects/large/versions", Some(&large))), (413, 413));
-    assert_eq!(server.register("-not%00a name", &first).0, 422);
+    assert_eq!(server.register("-not%00a%20name", &first).0, 422);
     let deep = format!("{}\"int\"{}", r#"{"type":"array","items":"#.repeat(500), "}".repeat(500));
     assert_eq!(code(lookup(&deep, "")).0, 422);
 }

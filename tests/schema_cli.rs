@@ -42,9 +42,11 @@ impl App {
     /// Everything that a person sees.
     fn told(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(self.0.path().to_str().unwrap(), "APP");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let code = output.status.code().unwrap();
-        format!("$ heddle {}\n{}{}exit {code}\n\n", arguments.join(" "), text(&output.stdout), text(&output.stderr))
+        let (out, errors) = (text(&output.stdout), text(&output.stderr));
+        let told = format!("$ heddle {}\n{out}{errors}exit {code}\n\n", arguments.join(" "));
+        told.replace(self.0.path().to_str().unwrap(), "APP")
     }
 }
 
@@ -185,4 +187,91 @@ fn a_component_that_does_not_fit_is_refused_before_it_takes_a_record() {
     app.ok(&["schema", "register"]);
     let told = app.told(&["check"]) + &app.told(&["run", "--until-idle"]);
     insta::assert_snapshot!(told);
+}
+
+/// Ends the host when the test ends.
+struct Host(std::process::Child);
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn schemas_evolve_while_the_component_runs() {
+    let app = App::new();
+    let folder = app.0.path();
+    std::fs::write(folder.join("intake.wasm"), intake()).unwrap();
+    let mut manifest = "[app]\nname = \"shop\"\ncomponents = [\"intake.wasm\"]\n".to_owned();
+    for topic in ["created", "accepted", "review", "rejected"] {
+        write!(manifest, "[topics.\"orders.{topic}\"]\npartitions = 1\n").unwrap();
+    }
+    std::fs::write(folder.join("heddle.toml"), manifest).unwrap();
+    let contracts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart/contracts");
+    let (subject, file) = ("orders.created-value", "orders.created-value.avsc");
+    let current: Value = serde_json::from_str(&std::fs::read_to_string(contracts.join(file)).unwrap()).unwrap();
+    app.write(file, &current);
+    let _host = Host(app.command(&["run"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());
+    // What the host has handled, once it tells.
+    let handled = |at_least: u64| {
+        for _ in 0..600 {
+            let output = app.run(&["status", "--json"]);
+            let status = serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default();
+            if status["in"].as_u64().is_some_and(|count| count >= at_least) {
+                return (status["in"].as_u64().unwrap(), status["failed"].as_u64().unwrap());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        panic!("the host did not handle {at_least} records");
+    };
+    let produce = |more: Value| {
+        let mut order = json!({"orderId": "O-1", "customerId": "C-1", "orderDate": 0, "totalAmount": 2.5,
+            "items": [{"productId": "P-1", "quantity": 1, "price": 2.5}]});
+        order.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let path = folder.join("order.jsonl");
+        std::fs::write(&path, format!("{order}\n")).unwrap();
+        app.ok(&["produce", "orders.created", "--file", path.to_str().unwrap()]);
+    };
+    assert_eq!(handled(0), (0, 0));
+    produce(json!({}));
+    assert_eq!(handled(1), (1, 0));
+    app.ok(&["schema", "set-level", "FULL", "--subject", subject]);
+    // A required field is refused, with its path.
+    let with = |field: Value| {
+        let mut newer = current.clone();
+        newer["fields"].as_array_mut().unwrap().push(field);
+        newer
+    };
+    app.write(file, &with(json!({"name": "channel", "type": "string"})));
+    let refused = app.told(&["schema", "register"]);
+    assert!(refused.contains("`channel`") && refused.contains("exit 1"), "{refused}");
+    produce_is_refused(&app);
+    // An optional one is not: the component was not built with it, and reads its records all the same.
+    app.write(file, &with(json!({"name": "discountCode", "type": ["null", "string"], "default": null})));
+    app.ok(&["schema", "register"]);
+    produce(json!({"discountCode": "SPRING"}));
+    assert_eq!(handled(2), (2, 0));
+    // One that the component cannot read, forced in: its records are set aside with the reason, the rest flows.
+    app.ok(&["schema", "set-level", "NONE", "--subject", subject]);
+    let mut broken = current.clone();
+    broken["fields"].as_array_mut().unwrap().retain(|field| field["name"] != "customerId");
+    app.write(file, &broken);
+    app.ok(&["schema", "register"]);
+    let path = folder.join("broken.jsonl");
+    std::fs::write(&path, "{\"orderId\":\"O-3\",\"orderDate\":0,\"totalAmount\":2.5,\"items\":[]}\n").unwrap();
+    app.ok(&["produce", "orders.created", "--file", path.to_str().unwrap()]);
+    assert_eq!(handled(3), (3, 1));
+    app.write(file, &with(json!({"name": "discountCode", "type": ["null", "string"], "default": null})));
+    produce(json!({"discountCode": "AUTUMN"}));
+    assert_eq!(handled(4), (4, 1));
+}
+
+/// The schema of the app's folder is not one that the subject takes, so nothing is written by it.
+fn produce_is_refused(app: &App) {
+    let path = app.0.path().join("refused.jsonl");
+    std::fs::write(&path, "{}\n").unwrap();
+    let output = app.run(&["produce", "orders.created", "--file", path.to_str().unwrap()]);
+    assert!(!output.status.success());
 }

@@ -40,7 +40,7 @@ async function confluentinc() {
   const write = new AvroSerializer(one, SerdeType.VALUE, { useLatestVersion: true });
   const read = new AvroDeserializer(client(), SerdeType.VALUE, {});
   assert.deepEqual({ ...(await read.deserialize("inc.orders", await write.serialize("inc.orders", { id: "O-1" }))) }, { id: "O-1" });
-  assert.equal(await one.testCompatibility("inc.orders-value", { schema: JSON.stringify(BROKEN), schemaType: "AVRO" }), false);
+  assert.equal(await one.testSubjectCompatibility("inc.orders-value", { schema: JSON.stringify(BROKEN), schemaType: "AVRO" }), false);
   await assert.rejects(one.register("inc.orders-value", { schema: JSON.stringify(BROKEN), schemaType: "AVRO" }), /409|incompatible/i);
   assert.equal(await one.updateCompatibility("inc.orders-value", "FULL"), "FULL");
   assert.equal(await one.getCompatibility("inc.orders-value"), "FULL");

@@ -44,7 +44,7 @@ impl Check {
                 eprintln!("{} components fit the registry and the topics", components.len());
                 Ok(())
             }
-            count => bail!("{count} things do not fit: see above"),
+            count => bail!("the components do not fit: {count} findings\n  what to do: what the lines above say"),
         }
     }
 }

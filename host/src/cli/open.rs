@@ -60,6 +60,9 @@ pub(super) fn own_log(folder: &Path, app: &App) -> Result<Arc<dyn Log>> {
 /// Opens the registry in this process.
 pub(super) fn own_registry(folder: &Path, app: &App) -> Result<Arc<dyn Registry>> {
     Ok(match &app.registry {
+        Some(registry) if registry.url.starts_with("mock://") => {
+            Arc::new(Embedded::mock(registry.url.trim_start_matches("mock://")))
+        }
         None => Arc::new(Embedded::open(&folder.join(&app.data).join("registry"))?),
         Some(registry) => Arc::new(Client::new(ClientOptions {
             url: registry.url.clone(),

@@ -354,6 +354,9 @@ fn registry(section: &Section<'_>) -> Option<Registry> {
 fn http_address(field: &Field<'_>) -> Option<String> {
     let text = field.text()?;
     let url = text.trim_end_matches('/');
+    if url.strip_prefix("mock://").is_some_and(|scope| !scope.is_empty()) {
+        return Some(url.to_owned());
+    }
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     let host = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
     if host.contains('@') {

@@ -136,7 +136,9 @@ pub(super) fn lint(folder: &Path, files: &[PathBuf], as_json: bool) -> Result<()
         }
     }
     if count > 0 {
-        bail!("the schemas lack {count} things\n  what to do: add what the lines above ask for");
+        bail!(
+            "the schema files are not as they should be: {count} findings\n  what to do: add what the lines above ask for"
+        );
     }
     Ok(())
 }

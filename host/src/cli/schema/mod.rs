@@ -38,11 +38,12 @@ enum SchemaCommand {
         json: bool,
     },
     /// Print a subject's schema.
+    #[command(disable_version_flag = true)]
     Get {
         /// The subject.
         subject: String,
         /// Its version: a number, or `latest`.
-        #[arg(long, default_value = "latest")]
+        #[arg(long = "version", id = "number", value_name = "VERSION", default_value = "latest")]
         version: String,
         /// Print subject, version and id, too, as one JSON object.
         #[arg(long)]
