@@ -7,11 +7,11 @@ use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 
 /// One stream of draws. Streams of a seed are independent, so that one more draw in one of them does not change the others.
 #[derive(Debug)]
-pub struct Chance(ChaCha8Rng);
+pub(crate) struct Chance(ChaCha8Rng);
 
 /// What a stream is for.
 #[derive(Clone, Copy, Debug)]
-pub enum Stream {
+pub(crate) enum Stream {
     /// What the life is made of, and its input.
     Plan,
     /// Who does something next.
@@ -24,36 +24,35 @@ pub enum Stream {
 
 impl Chance {
     /// A stream of `seed`.
-    #[must_use]
-    pub fn new(seed: u64, stream: Stream) -> Self {
+    pub(crate) fn new(seed: u64, stream: Stream) -> Self {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         generator.set_stream(stream as u64);
         Self(generator)
     }
 
     /// A number below `bound`, which is at least 1. The bounds are small: that the smaller numbers are a trace more likely is no matter.
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0.next_u64() % bound.max(1)
     }
 
     /// A number of `least..=most`.
-    pub fn between(&mut self, least: u64, most: u64) -> u64 {
+    pub(crate) fn between(&mut self, least: u64, most: u64) -> u64 {
         least + self.below(most - least + 1)
     }
 
     /// True once in `n` draws, on average; never if `n` is 0.
-    pub fn one_in(&mut self, n: u64) -> bool {
+    pub(crate) fn one_in(&mut self, n: u64) -> bool {
         n > 0 && self.below(n) == 0
     }
 
     /// One of them; `None` if there is none.
-    pub fn pick<T: Clone>(&mut self, among: &[T]) -> Option<T> {
+    pub(crate) fn pick<T: Clone>(&mut self, among: &[T]) -> Option<T> {
         let index = self.below(among.len() as u64);
         usize::try_from(index).ok().and_then(|index| among.get(index)).cloned()
     }
 
     /// So many milliseconds, `least..=most`.
-    pub fn millis(&mut self, least: u64, most: u64) -> Duration {
+    pub(crate) fn millis(&mut self, least: u64, most: u64) -> Duration {
         Duration::from_millis(self.between(least, most))
     }
 }

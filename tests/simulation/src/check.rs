@@ -49,7 +49,8 @@ fn model(world: &World) -> Model {
 }
 
 fn inputs(plan: &Plan) -> Vec<TopicPartition> {
-    let of_topic = |topic: &Topic| (0..plan.partitions).map(|n| TopicPartition::new(topic.clone(), n)).collect::<Vec<_>>();
+    let of_topic =
+        |topic: &Topic| (0..plan.partitions).map(|n| TopicPartition::new(topic.clone(), n)).collect::<Vec<_>>();
     plan.inputs.iter().flat_map(of_topic).collect()
 }
 
@@ -70,7 +71,12 @@ pub(crate) fn positions(world: &World) -> Option<String> {
 }
 
 /// Whether a topic holds exactly these records: those of each source in their order.
-fn lines(world: &World, topic: &Topic, expected: &Lines, line: fn(&Record) -> (TopicPartition, String)) -> Option<String> {
+fn lines(
+    world: &World,
+    topic: &Topic,
+    expected: &Lines,
+    line: fn(&Record) -> (TopicPartition, String),
+) -> Option<String> {
     let (mut found, broker) = (Lines::new(), world.broker());
     for number in 0..world.plan.partitions {
         for record in committed(&broker, &TopicPartition::new(topic.clone(), number)) {
@@ -147,11 +153,12 @@ fn changelogs(world: &World, model: &Model) -> Option<String> {
     (0..world.plan.partitions).find_map(|number| {
         let expected = model.tasks.get(&number).cloned().unwrap_or_default();
         let found = fold(&broker, &world.plan, number, |_| Offset(i64::MAX));
-        (0..2).find_map(|store| {
-            let what = format!("the changelog `{}`/{number}, folded,", world.plan.spec.changelogs[store]);
-            differ(&what, &found.stores[store], &expected.stores[store])
-        })
-        .or_else(|| differ(&format!("the changelog of message ids/{number}, folded,"), &found.seen, &expected.seen))
+        (0..2)
+            .find_map(|store| {
+                let what = format!("the changelog `{}`/{number}, folded,", world.plan.spec.changelogs[store]);
+                differ(&what, &found.stores[store], &expected.stores[store])
+            })
+            .or_else(|| differ(&format!("the changelog of message ids/{number}, folded,"), &found.seen, &expected.seen))
     })
 }
 
@@ -169,7 +176,8 @@ fn live_tasks(life: &Life, model: &Model) -> Option<String> {
                     return Some(format!("{what} cannot be written: {error}"));
                 }
                 let what = format!("{what}, written to disk,");
-                holds(&what, &life.world.plan, &stores, &expected).or_else(|| complete(&life.world, &what, host, partition))
+                holds(&what, &life.world.plan, &stores, &expected)
+                    .or_else(|| complete(&life.world, &what, host, partition))
             });
             if wrong.is_some() {
                 return wrong;
@@ -193,7 +201,8 @@ fn complete(world: &World, what: &str, host: &crate::host::Host, partition: Part
         let source = TopicPartition { topic, partition };
         let end = committed(&broker, &source).last().map(|record| record.offset.next())?;
         let offset = watermark.map(|watermark| watermark.offset);
-        (offset < Some(end)).then(|| format!("{what} covers {source} up to {offset:?}, and its last record ends at {end}"))
+        (offset < Some(end))
+            .then(|| format!("{what} covers {source} up to {offset:?}, and its last record ends at {end}"))
     })
 }
 

@@ -7,16 +7,16 @@
 
 /// What a record asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
+pub(crate) struct Command {
     /// The message id; records with the same one are the same event.
-    pub id: String,
+    pub(crate) id: String,
     /// What to do, in order.
-    pub operations: Vec<Operation>,
+    pub(crate) operations: Vec<Operation>,
 }
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Operation {
+pub(crate) enum Operation {
     /// Adds to the number that the first store has for the key, and notes the sum.
     Add(String, i64),
     /// Sets the key in the second store.
@@ -39,16 +39,14 @@ pub enum Operation {
 
 impl Command {
     /// Reads a record's value; `None` if it is no command.
-    #[must_use]
-    pub fn parse(value: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(value: &[u8]) -> Option<Self> {
         let (id, operations) = std::str::from_utf8(value).ok()?.split_once('|')?;
         let operations = operations.split(' ').filter(|text| !text.is_empty()).map(Operation::parse);
         Some(Self { id: id.to_owned(), operations: operations.collect::<Option<_>>()? })
     }
 
     /// As a record's value.
-    #[must_use]
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let operations = self.operations.iter().map(Operation::text).collect::<Vec<_>>();
         format!("{}|{}", self.id, operations.join(" "))
     }

@@ -15,18 +15,18 @@ use crate::command::{Command, Operation};
 use crate::plan::RECORD_BYTES_MAX;
 
 /// The store of `add`.
-pub const COUNTS: StoreIndex = StoreIndex(0);
+pub(crate) const COUNTS: StoreIndex = StoreIndex(0);
 /// The store of `put`.
-pub const MARKS: StoreIndex = StoreIndex(1);
+pub(crate) const MARKS: StoreIndex = StoreIndex(1);
 
 /// Does what commands say.
-pub struct CommandHandler {
+pub(crate) struct CommandHandler {
     /// Where it emits to.
-    pub output: Topic,
+    pub(crate) output: Topic,
     /// Whether message ids count.
-    pub dedup: bool,
+    pub(crate) dedup: bool,
     /// Asked before each record whether what decodes it is at hand.
-    pub registry: Box<dyn FnMut() -> Result<(), String>>,
+    pub(crate) registry: Box<dyn FnMut() -> Result<(), String>>,
 }
 
 impl Handler for CommandHandler {
@@ -46,7 +46,8 @@ impl Dispatch for CommandHandler {
     fn dispatch(&mut self, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault> {
         let record = delivery.record;
         let command = command_of(record)?;
-        let mut call = Call { reads, effects: Effects::default(), notes: format!("{}@{}", record.source, record.offset) };
+        let mut call =
+            Call { reads, effects: Effects::default(), notes: format!("{}@{}", record.source, record.offset) };
         for operation in command.operations {
             match operation {
                 Operation::Reject => return Err(EventFault::new(EventFaultKind::Rejected, "as asked").into()),

@@ -92,9 +92,10 @@ impl Host {
     /// What it has not finished.
     pub(crate) fn unfinished(&self) -> Option<String> {
         let Some(run) = &self.run else { return Some("a host is not up".to_owned()) };
-        let slot = run.workers.iter().find(|slot| {
-            !matches!(slot.work, Work::Turning(_)) || slot.progress.snapshot().restoring > 0
-        });
+        let slot = run
+            .workers
+            .iter()
+            .find(|slot| !matches!(slot.work, Work::Turning(_)) || slot.progress.snapshot().restoring > 0);
         slot.map(|slot| format!("{} has not joined, or not restored", slot.caller.name))
     }
 }
@@ -105,12 +106,15 @@ impl Life {
         for index in 0..self.world.plan.hosts {
             let mut hosts = self.hosts.borrow_mut();
             let healed = self.world.is_healed();
-            let due = |host: &Host| host.run.is_none() && (host.boots_at <= time::now() || (healed && host.boots_at < Duration::MAX));
+            let due = |host: &Host| {
+                host.run.is_none() && (host.boots_at <= time::now() || (healed && host.boots_at < Duration::MAX))
+            };
             let Some(host) = hosts.get_mut(index).filter(|host| due(host)) else { continue };
             let process = self.next_process(index);
             let caller = |name: &str| Caller::new(process.clone(), format!("h{index}.{name}"));
             let state = HostState::without_flusher(host.disk.engine(Some(caller("disk"))), bounds());
-            let slot = |worker| Slot { caller: caller(&format!("w{worker}")), progress: Arc::default(), work: Work::Joining };
+            let slot =
+                |worker| Slot { caller: caller(&format!("w{worker}")), progress: Arc::default(), work: Work::Joining };
             let workers = (0..self.world.plan.workers).map(slot).collect();
             host.run = Some(Run { process: process.clone(), state: Arc::new(state), workers });
             self.world.tell(format!("h{index}"), format_args!("starts"));
@@ -305,7 +309,12 @@ impl Life {
             let moving = hosts.iter().filter(|host| host.run.as_ref().is_some_and(|run| !run.process.stands_still()));
             let tasks = moving.flat_map(|host| {
                 let run = host.run.as_ref()?;
-                Some(run.state.tasks().into_iter().map(|(_, _, stores)| (run.process.clone(), host.disk.clone(), stores)))
+                Some(
+                    run.state
+                        .tasks()
+                        .into_iter()
+                        .map(|(_, _, stores)| (run.process.clone(), host.disk.clone(), stores)),
+                )
             });
             self.schedule.borrow_mut().pick(&tasks.flatten().collect::<Vec<_>>())
         };

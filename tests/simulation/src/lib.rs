@@ -79,7 +79,10 @@ pub struct Failure<'a> {
 impl fmt::Display for Failure<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, planted, what } = self;
-        write!(f, "seed {seed}: {what}\n  replay it: cargo run -p heddle-simulation --release -- --seed {seed} --trace")?;
+        write!(
+            f,
+            "seed {seed}: {what}\n  replay it: cargo run -p heddle-simulation --release -- --seed {seed} --trace"
+        )?;
         planted.map_or(Ok(()), |planted| write!(f, " --planted {planted}"))
     }
 }

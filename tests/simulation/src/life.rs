@@ -143,8 +143,7 @@ impl Life {
                 return Some(format!("the group has not settled: {:?}", broker.group));
             }
         }
-        check::positions(&self.world)
-            .or_else(|| self.hosts.borrow().iter().find_map(Host::unfinished))
+        check::positions(&self.world).or_else(|| self.hosts.borrow().iter().find_map(Host::unfinished))
     }
 
     /// Lets others go on until then.
@@ -163,7 +162,8 @@ impl Life {
     fn step(self: &Rc<Self>, limit: Duration) {
         self.steps.set(self.steps.get() + 1);
         if self.steps.get() > ALL_STEPS_MAX {
-            return self.fail("there is no end to it".to_owned());
+            let what = self.unfinished().unwrap_or_else(|| "nothing is left to be done".to_owned());
+            return self.fail(format!("after {ALL_STEPS_MAX} steps there is no end to it: {what}"));
         }
         let (timed_out, expired) = self.world.broker().tick();
         self.world.count(|happened| {

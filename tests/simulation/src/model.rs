@@ -96,7 +96,8 @@ impl TaskModel {
     }
 
     fn handle(&mut self, record: &Record, command: &Command) -> Ending {
-        let flaky = |operation: &Operation| matches!(operation, Operation::Flaky(attempts) if *attempts >= ATTEMPTS_MAX);
+        let flaky =
+            |operation: &Operation| matches!(operation, Operation::Flaky(attempts) if *attempts >= ATTEMPTS_MAX);
         if command.operations.contains(&Operation::Reject) {
             return Ending::SetAside("rejected", 1);
         }

@@ -13,9 +13,9 @@ use crate::chance::{Chance, Stream};
 use crate::command::{Command, Operation};
 
 /// The most bytes that the log takes in the value of one record.
-pub const RECORD_BYTES_MAX: usize = 10_000;
+pub(crate) const RECORD_BYTES_MAX: usize = 10_000;
 /// How often a delivery is tried.
-pub const ATTEMPTS_MAX: u32 = 3;
+pub(crate) const ATTEMPTS_MAX: u32 = 3;
 
 /// What one life is made of.
 #[derive(Clone, Debug)]

@@ -14,14 +14,12 @@ thread_local! {
 const EPOCH_MS: i64 = 1_700_000_000_000;
 
 /// The time since the life began.
-#[must_use]
-pub fn now() -> Duration {
+pub(crate) fn now() -> Duration {
     NOW.get()
 }
 
 /// The time as records carry it.
-#[must_use]
-pub fn timestamp() -> Timestamp {
+pub(crate) fn timestamp() -> Timestamp {
     Timestamp(EPOCH_MS + i64::try_from(now().as_millis()).unwrap_or(i64::MAX))
 }
 
@@ -31,7 +29,7 @@ pub(crate) fn set(time: Duration) {
 
 /// The clock of simulated workers.
 #[derive(Debug)]
-pub struct VirtualClock;
+pub(crate) struct VirtualClock;
 
 impl Clock for VirtualClock {
     fn now(&self) -> Duration {

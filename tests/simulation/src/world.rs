@@ -1,8 +1,8 @@
 //! What all parts of a life share: the brokers, chance, the trace and the counts.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::chance::{Chance, Stream};
 use crate::happened::Happened;

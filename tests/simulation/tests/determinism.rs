@@ -22,7 +22,8 @@ fn a_seed_is_one_life() {
 #[test]
 fn the_trace_is_the_life_that_was_lived_without_it() {
     for seed in 0..40 {
-        let [traced, plain] = [true, false].map(|traced| live(seed, &Options { planted: Some(Planted::Offsets), traced }));
+        let [traced, plain] =
+            [true, false].map(|traced| live(seed, &Options { planted: Some(Planted::Offsets), traced }));
         assert_eq!((traced.happened, traced.failure), (plain.happened, plain.failure), "seed {seed}");
     }
 }

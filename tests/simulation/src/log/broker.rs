@@ -96,7 +96,8 @@ impl Broker {
     fn write_marks(&mut self, now: Duration) {
         for id in 0..self.txns.len() {
             let txn = &mut self.txns[id];
-            let due = txn.marks.iter().filter(|(_, at)| **at <= now).map(|(place, _)| place.clone()).collect::<Vec<_>>();
+            let due =
+                txn.marks.iter().filter(|(_, at)| **at <= now).map(|(place, _)| place.clone()).collect::<Vec<_>>();
             let committed = txn.decided == Some(true);
             for place in due {
                 txn.marks.remove(&place);
@@ -115,7 +116,8 @@ impl Broker {
 
     /// When something happens by itself next.
     pub(crate) fn next_event(&self) -> Option<Duration> {
-        let open = self.txns.iter().filter(|txn| txn.decided.is_none()).map(|txn| txn.since + self.transaction_time_max);
+        let open =
+            self.txns.iter().filter(|txn| txn.decided.is_none()).map(|txn| txn.since + self.transaction_time_max);
         let marks = self.txns.iter().flat_map(|txn| txn.marks.values().copied());
         open.chain(marks).chain(self.group.next_event()).filter(|at| *at > time::now()).min()
     }
@@ -170,7 +172,8 @@ impl Broker {
 
     /// Where a record goes; an error if it cannot be taken.
     pub(crate) fn place(&self, record: &NewRecord) -> Result<TopicPartition, LogError> {
-        let partitions = self.topics.get(&record.topic).ok_or_else(|| LogError::UnknownTopic(record.topic.to_string()))?;
+        let partitions =
+            self.topics.get(&record.topic).ok_or_else(|| LogError::UnknownTopic(record.topic.to_string()))?;
         if record.value.as_ref().is_some_and(|value| value.len() > RECORD_BYTES_MAX) {
             return Err(LogError::RecordRefused("it is too large".to_owned()));
         }

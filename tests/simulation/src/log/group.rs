@@ -193,7 +193,8 @@ impl Group {
     pub(crate) fn next_change(&mut self, id: SeatId, stable: impl Fn(i32) -> bool) -> Option<Change> {
         let taken = |number: &i32| self.seats.values().any(|other| other.owned.contains(number));
         let seat = self.seats.get(&id)?;
-        let revoke = seat.owned.iter().filter(|number| !seat.target.contains(number) && !seat.revoking.contains(number));
+        let revoke =
+            seat.owned.iter().filter(|number| !seat.target.contains(number) && !seat.revoking.contains(number));
         let revoke = revoke.copied().collect::<BTreeSet<_>>();
         let add = seat.target.iter().filter(|number| !taken(number) && stable(**number));
         let add = add.copied().collect::<BTreeSet<_>>();
@@ -221,11 +222,12 @@ impl Group {
         self.seats.get(&id).is_some_and(|seat| seat.owned.contains(&number))
     }
 
-    /// Whether every number has the owner that it is meant to have.
+    /// Whether every number has the owner that it is meant to have, and all owners are there.
     pub(crate) fn is_settled(&self) -> bool {
+        let absent = |seat: &Seat| seat.left || self.silent.contains_key(&seat.process);
         let owned = self.seats.values().map(|seat| seat.owned.len()).sum::<usize>();
         self.settle_at.is_none()
-            && self.seats.values().all(|seat| seat.owned == seat.target)
+            && self.seats.values().all(|seat| seat.owned == seat.target && !absent(seat))
             && owned == usize::try_from(self.numbers).unwrap_or(0)
     }
 }

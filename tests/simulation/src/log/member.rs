@@ -98,7 +98,8 @@ impl SimMember {
         let stable = stable.collect::<BTreeSet<_>>();
         let change = broker.group.next_change(self.seat, |number| stable.contains(&number));
         let places = |numbers: BTreeSet<i32>| {
-            let of_topic = |topic: &Topic| numbers.iter().map(|n| TopicPartition::new(topic.clone(), *n)).collect::<Vec<_>>();
+            let of_topic =
+                |topic: &Topic| numbers.iter().map(|n| TopicPartition::new(topic.clone(), *n)).collect::<Vec<_>>();
             self.topics.iter().flat_map(of_topic).collect::<Vec<_>>()
         };
         Ok(match change {

@@ -93,7 +93,9 @@ impl Log for SimLog {
     fn append(&self, records: &[NewRecord]) -> Result<Vec<(TopicPartition, Offset)>, LogError> {
         self.ask(|broker| {
             let append = |record: &NewRecord| {
-                broker.append_alone(record.clone(), false).ok_or_else(|| LogError::UnknownTopic(record.topic.to_string()))
+                broker
+                    .append_alone(record.clone(), false)
+                    .ok_or_else(|| LogError::UnknownTopic(record.topic.to_string()))
             };
             records.iter().map(append).collect()
         })

@@ -15,7 +15,10 @@ pub(crate) type TxnId = usize;
 
 #[derive(Debug)]
 enum Entry {
-    Record { record: Record, txn: Option<TxnId> },
+    Record {
+        record: Record,
+        txn: Option<TxnId>,
+    },
     /// The end of a transaction.
     Mark,
 }

@@ -15,11 +15,7 @@ pub(super) struct SimReader {
 }
 
 impl SimReader {
-    pub(super) fn new(
-        caller: Caller,
-        broker: &Broker,
-        from: &[(TopicPartition, Start)],
-    ) -> Result<Self, LogError> {
+    pub(super) fn new(caller: Caller, broker: &Broker, from: &[(TopicPartition, Start)]) -> Result<Self, LogError> {
         let mut positions = BTreeMap::new();
         for (place, start) in from {
             let log = broker.partition(place)?;
