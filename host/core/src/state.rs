@@ -11,10 +11,11 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::dedup::{MessageId, Seen};
+use crate::dedup::{Buckets, MessageId, Seen};
 use crate::event::{Timestamp, Topic};
 use crate::fault::TaskFault;
 
@@ -117,9 +118,10 @@ impl Overlay {
         self.seen.insert(topic, id, at);
     }
 
-    /// Whether this transaction handled the message.
-    pub(crate) fn has_seen(&self, topic: &Topic, id: &MessageId) -> bool {
-        self.seen.contains(topic, id)
+    /// Whether this transaction handled the message within the topic's window before `at`: the same question as to what is committed,
+    /// so that the answer does not depend on when a transaction ends.
+    pub(crate) fn has_seen(&self, topic: &Topic, id: &MessageId, at: Timestamp, window: Duration) -> bool {
+        self.seen.noted(topic, id).is_some_and(|noted| Buckets::new(window).remembers(noted, at))
     }
 
     /// What a delivery on top of this may read.

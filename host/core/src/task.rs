@@ -18,7 +18,7 @@ use crate::batch::{Ending, OpenBatch};
 use crate::dedup::MessageId;
 use crate::delivery::{ComponentName, Delivery};
 use crate::effects::Effects;
-use crate::event::{NewRecord, Partition, Record, Topic};
+use crate::event::{NewRecord, Partition, Record, Timestamp, Topic};
 use crate::fault::{EventFault, Fault, TaskFault};
 use crate::policy::{Disposition, FailurePolicy, dead_letter};
 use crate::settle::settle;
@@ -105,7 +105,7 @@ impl Task {
         };
         let topic = &record.source.topic;
         if let Some(id) = &id
-            && (batch.overlay(self.partition).has_seen(topic, id) || self.state.seen(topic, id, record.timestamp)?)
+            && self.has_seen(topic, id, record.timestamp, batch)?
         {
             batch.finish(record, Ending::Duplicate);
             return Ok(Step::default());
@@ -130,6 +130,12 @@ impl Task {
                 },
             }
         }
+    }
+
+    fn has_seen(&self, topic: &Topic, id: &MessageId, at: Timestamp, batch: &mut OpenBatch) -> Result<bool, TaskFault> {
+        let window = self.spec.windows.get(topic);
+        let now = window.is_some_and(|window| batch.overlay(self.partition).has_seen(topic, id, at, *window));
+        Ok(now || self.state.seen(topic, id, at)?)
     }
 
     fn set_aside(&self, delivery: &Delivery<'_>, fault: EventFault, batch: &mut OpenBatch) -> Step {

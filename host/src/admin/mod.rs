@@ -133,7 +133,7 @@ impl Listening {
 pub fn serve(
     listening: Listening,
     log: Arc<dyn Log>,
-    registry: Arc<dyn Registry>,
+    registry: &dyn Registry,
     components: Vec<Watched>,
     stores: Option<Stores>,
 ) -> Result<(), AdminError> {

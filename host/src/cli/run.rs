@@ -66,8 +66,8 @@ impl Run {
         let address_file = address_file(folder, &app);
         let stores = Stores { state: state.clone(), hosts: hosts.clone(), schemas };
         let announcing = admin::announce(hosts, state, running.stopping()).map_err(anyhow::Error::from);
-        let served =
-            admin::serve(listening, log.clone(), registry, watched.clone(), Some(stores)).map_err(anyhow::Error::from);
+        let served = admin::serve(listening, log.clone(), registry.as_ref(), watched.clone(), Some(stores))
+            .map_err(anyhow::Error::from);
         let told = announcing.and(served).and_then(|()| {
             std::fs::create_dir_all(folder.join(&app.data))?;
             std::fs::write(&address_file, address.to_string())

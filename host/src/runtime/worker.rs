@@ -187,6 +187,10 @@ impl Worker {
         if self.stalled.is_some_and(|at| self.clock.now() < at) {
             return Ok(Worked::Done);
         }
+        if self.backlog.is_empty() {
+            // What waited went elsewhere meanwhile, or will be read again.
+            self.go_on()?;
+        }
         while let Some(record) = self.backlog.pop_front() {
             if self.stop.load(Ordering::Relaxed) {
                 // What was not stepped is not in the batch, so its offsets are not committed.
@@ -196,10 +200,7 @@ impl Worker {
                 self.stall(record, &why)?;
                 return Ok(Worked::Done);
             }
-            if self.stalled.take().is_some() {
-                let ready = self.tasks.ready();
-                self.resume(&ready)?;
-            }
+            self.go_on()?;
             match self.step(&record)? {
                 Worked::Done => {}
                 give_up @ Worked::GiveUp(_) => return Ok(give_up),
@@ -223,6 +224,15 @@ impl Worker {
             self.member.pause(&self.tasks.ready())?;
         }
         self.stalled = Some(self.clock.now() + REGISTRY_WAIT);
+        Ok(())
+    }
+
+    /// Ends a stall, if there is one.
+    fn go_on(&mut self) -> Result<(), WorkerFault> {
+        if self.stalled.take().is_some() {
+            let ready = self.tasks.ready();
+            self.resume(&ready)?;
+        }
         Ok(())
     }
 

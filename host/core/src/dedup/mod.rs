@@ -36,10 +36,10 @@ impl Seen {
         };
     }
 
-    /// Whether it was noted.
+    /// When it was noted.
     #[must_use]
-    pub fn contains(&self, topic: &Topic, id: &MessageId) -> bool {
-        self.0.get(topic).is_some_and(|ids| ids.contains_key(id))
+    pub fn noted(&self, topic: &Topic, id: &MessageId) -> Option<Timestamp> {
+        self.0.get(topic).and_then(|ids| ids.get(id)).copied()
     }
 
     /// The ids of each topic, sorted.

@@ -103,7 +103,7 @@ fn subjects(registry: &Embedded, request: &Request, path: &[&str]) -> Answer {
             let prefix = request.text("subjectPrefix").unwrap_or_default();
             let only = request.flag("deletedOnly");
             let shown =
-                |subject: &&str| subject.starts_with(prefix) && !(only && !state.versions(subject, false).is_empty());
+                |subject: &&str| subject.starts_with(prefix) && (!only || state.versions(subject, false).is_empty());
             Ok(json!(request.page(state.subjects(deleted || only).filter(shown))?))
         }
         ("POST", [subject]) => {

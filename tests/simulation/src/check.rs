@@ -1,0 +1,278 @@
+//! Compares what a life left behind with what must be there.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use heddle::state::TaskStores;
+use heddle_core::dedup::{MessageId, unpack};
+use heddle_core::event::{Offset, Partition, Record, Timestamp, Topic, TopicPartition};
+use heddle_core::policy::header;
+use heddle_core::settle::CE_ID;
+use heddle_core::state::{Range, StoreIndex, TaskState as _};
+
+use crate::disk::SimDisk;
+use crate::host::bounds;
+use crate::life::Life;
+use crate::log::Broker;
+use crate::model::{Lines, Model, TaskModel};
+use crate::plan::Plan;
+use crate::world::World;
+
+/// Everything, once nothing is left to be done.
+pub(crate) fn at_end(life: &Life) -> Option<String> {
+    let world = &life.world;
+    let model = model(world);
+    world.count(|happened| {
+        happened.records += model.records;
+        happened.duplicates += model.duplicates;
+        happened.dead_letters += model.dead_letters.values().map(|lines| lines.len() as u64).sum::<u64>();
+    });
+    positions(world)
+        .or_else(|| lines(world, &world.plan.output, &model.outputs, output_line))
+        .or_else(|| lines(world, &world.plan.spec.policy.dead_letter, &model.dead_letters, dead_letter_line))
+        .or_else(|| changelogs(world, &model))
+        .or_else(|| live_tasks(life, &model))
+        .or_else(|| {
+            let hosts = life.hosts.borrow();
+            hosts.iter().enumerate().find_map(|(index, host)| disk(world, index, &host.disk))
+        })
+}
+
+fn model(world: &World) -> Model {
+    let (mut model, broker) = (Model::default(), world.broker());
+    for source in inputs(&world.plan) {
+        for record in committed(&broker, &source) {
+            model.take(&world.plan, record);
+        }
+    }
+    model
+}
+
+fn inputs(plan: &Plan) -> Vec<TopicPartition> {
+    let of_topic =
+        |topic: &Topic| (0..plan.partitions).map(|n| TopicPartition::new(topic.clone(), n)).collect::<Vec<_>>();
+    plan.inputs.iter().flat_map(of_topic).collect()
+}
+
+/// The records of a partition whose transactions were committed.
+fn committed<'a>(broker: &'a Broker, source: &TopicPartition) -> impl Iterator<Item = &'a Record> + use<'a> {
+    let all = broker.partition(source).ok().into_iter().flat_map(|log| log.all());
+    all.filter(|(_, txn)| txn.is_none_or(|txn| broker.decision(txn) == Some(true))).map(|(record, _)| record)
+}
+
+/// Whether the group has got to the end of its input.
+pub(crate) fn positions(world: &World) -> Option<String> {
+    let broker = world.broker();
+    inputs(&world.plan).into_iter().find_map(|source| {
+        let expected = committed(&broker, &source).last().map(|record| record.offset.next());
+        let found = broker.position(&source);
+        differ(&format!("the committed position of {source}"), &found, &expected)
+    })
+}
+
+/// Whether a topic holds exactly these records: those of each source in their order.
+fn lines(
+    world: &World,
+    topic: &Topic,
+    expected: &Lines,
+    line: fn(&Record) -> (TopicPartition, String),
+) -> Option<String> {
+    let (mut found, broker) = (Lines::new(), world.broker());
+    for number in 0..world.plan.partitions {
+        for record in committed(&broker, &TopicPartition::new(topic.clone(), number)) {
+            let (source, text) = line(record);
+            found.entry((number, source)).or_default().push(text);
+        }
+    }
+    let places = expected.keys().chain(found.keys());
+    places.into_iter().find_map(|place| {
+        let nothing = vec![];
+        let (expected, found) = (expected.get(place).unwrap_or(&nothing), found.get(place).unwrap_or(&nothing));
+        let at = (0..expected.len().max(found.len())).find(|at| expected.get(*at) != found.get(*at))?;
+        let what = format!("`{topic}`/{} record {at} of those that come from {}", place.0, place.1);
+        let text = |line: Option<&String>| line.map_or_else(|| "nothing".to_owned(), String::clone);
+        Some(format!("{what}\n  found    {}\n  expected {}", text(found.get(at)), text(expected.get(at))))
+    })
+}
+
+fn header(record: &Record, name: &str) -> String {
+    let value = record.headers.iter().find(|header| header.name == name).and_then(|header| header.value.as_deref());
+    String::from_utf8_lossy(value.unwrap_or(b"?")).into_owned()
+}
+
+fn key_and_value(record: &Record) -> (String, String) {
+    let text = |bytes: Option<&[u8]>| bytes.map_or("null".into(), String::from_utf8_lossy).into_owned();
+    (text(record.key.as_deref()), text(record.value.as_deref()))
+}
+
+fn output_line(record: &Record) -> (TopicPartition, String) {
+    let ((key, value), id) = (key_and_value(record), header(record, CE_ID));
+    // <component>/<topic>/<partition>/<offset>/<number>
+    let mut parts = id.split('/').skip(1);
+    let (topic, partition) = (parts.next().unwrap_or("?"), parts.next().and_then(|n| n.parse().ok()));
+    (TopicPartition::new(topic, partition.unwrap_or(-1)), format!("{key}: {value} ({id})"))
+}
+
+fn dead_letter_line(record: &Record) -> (TopicPartition, String) {
+    let (key, value) = key_and_value(record);
+    let of = |name| header(record, name);
+    let source = TopicPartition::new(of(header::TOPIC), of(header::PARTITION).parse().unwrap_or(-1));
+    let (reason, attempts, offset) = (of(header::REASON), of(header::ATTEMPTS), of(header::OFFSET));
+    (source, format!("{key}: {value} ({reason} after {attempts}, was {offset})"))
+}
+
+/// What the committed records of a task's changelogs below these offsets say.
+fn fold(broker: &Broker, plan: &Plan, number: i32, below: impl Fn(&Topic) -> Offset) -> TaskModel {
+    let mut task = TaskModel::default();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let records = |topic: &Topic| {
+        let end = below(topic);
+        committed(broker, &TopicPartition::new(topic.clone(), number)).take_while(move |record| record.offset < end)
+    };
+    for (store, topic) in task.stores.iter_mut().zip(&plan.spec.changelogs) {
+        for record in records(topic) {
+            let key = text(record.key.as_deref().unwrap_or_default());
+            match &record.value {
+                Some(value) => drop(store.insert(key, text(value))),
+                None => drop(store.remove(&key)),
+            }
+        }
+    }
+    for record in plan.spec.seen_changelog.iter().flat_map(records) {
+        let topic = text(record.key.as_deref().unwrap_or_default());
+        for (id, at) in unpack(record.value.clone().unwrap_or_default()).unwrap_or_default() {
+            let noted = task.seen.entry((topic.clone(), text(&id.0))).or_insert(at);
+            *noted = at.max(*noted);
+        }
+    }
+    task
+}
+
+fn changelogs(world: &World, model: &Model) -> Option<String> {
+    let broker = world.broker();
+    (0..world.plan.partitions).find_map(|number| {
+        let expected = model.tasks.get(&number).cloned().unwrap_or_default();
+        let found = fold(&broker, &world.plan, number, |_| Offset(i64::MAX));
+        (0..2)
+            .find_map(|store| {
+                let what = format!("the changelog `{}`/{number}, folded,", world.plan.spec.changelogs[store]);
+                differ(&what, &found.stores[store], &expected.stores[store])
+            })
+            .or_else(|| differ(&format!("the changelog of message ids/{number}, folded,"), &found.seen, &expected.seen))
+    })
+}
+
+/// Whether every task that is open holds what the model says, in memory and on disk together; then that it can be written.
+fn live_tasks(life: &Life, model: &Model) -> Option<String> {
+    let mut owners = BTreeMap::<i32, usize>::new();
+    for (index, host) in life.hosts.borrow().iter().enumerate() {
+        let Some(run) = &host.run else { continue };
+        for (_, partition, stores) in run.state.tasks() {
+            *owners.entry(partition.0).or_default() += 1;
+            let expected = model.tasks.get(&partition.0).cloned().unwrap_or_default();
+            let what = format!("task {partition} on host {index}");
+            let wrong = holds(&what, &life.world.plan, &stores, &expected).or_else(|| {
+                if let Err(error) = stores.flush() {
+                    return Some(format!("{what} cannot be written: {error}"));
+                }
+                let what = format!("{what}, written to disk,");
+                holds(&what, &life.world.plan, &stores, &expected)
+                    .or_else(|| complete(&life.world, &what, host, partition))
+            });
+            if wrong.is_some() {
+                return wrong;
+            }
+        }
+    }
+    (0..life.world.plan.partitions).find_map(|number| {
+        differ(&format!("how many hosts have task {number}"), &owners.get(&number).copied().unwrap_or(0), &1)
+    })
+}
+
+/// Whether the copies on disk have got to the last record of their changelogs: a restart has next to nothing to read.
+fn complete(world: &World, what: &str, host: &crate::host::Host, partition: Partition) -> Option<String> {
+    let copy = host.disk.copy();
+    let stores = match open(&world.plan, &copy, partition) {
+        Ok(stores) => stores,
+        Err(error) => return Some(format!("{what} cannot be opened: {error}")),
+    };
+    let broker = world.broker();
+    stores.watermarks().into_iter().find_map(|(topic, watermark)| {
+        let source = TopicPartition { topic, partition };
+        let end = committed(&broker, &source).last().map(|record| record.offset.next())?;
+        let offset = watermark.map(|watermark| watermark.offset);
+        (offset < Some(end))
+            .then(|| format!("{what} covers {source} up to {offset:?}, and its last record ends at {end}"))
+    })
+}
+
+fn open(
+    plan: &Plan,
+    disk: &SimDisk,
+    partition: Partition,
+) -> Result<std::sync::Arc<TaskStores>, heddle::state::StateError> {
+    TaskStores::open(&*disk.engine(None), &plan.spec, partition, bounds())
+}
+
+/// Whether every copy on a disk is the fold of its changelog below its watermark (G3).
+pub(crate) fn disk(world: &World, host: usize, disk: &SimDisk) -> Option<String> {
+    let copy = disk.copy();
+    (0..world.plan.partitions).find_map(|number| {
+        let stores = match open(&world.plan, &copy, Partition(number)) {
+            Ok(stores) => stores,
+            Err(error) => return Some(format!("the disk of host {host} cannot be read: {error}")),
+        };
+        let watermarks = stores.watermarks().into_iter().filter_map(|(topic, mark)| Some((topic, mark?.offset)));
+        let watermarks = watermarks.collect::<BTreeMap<_, _>>();
+        world.count(|happened| happened.trees += watermarks.len() as u64);
+        let below = |topic: &Topic| watermarks.get(topic).copied().unwrap_or(Offset(0));
+        let expected = fold(&world.broker(), &world.plan, number, below);
+        let marks = watermarks.iter().map(|(topic, offset)| format!("{topic}@{offset}")).collect::<Vec<_>>();
+        let what = format!("the copy of task {number} on the disk of host {host} (watermarks {})", marks.join(" "));
+        holds(&what, &world.plan, &stores, &expected)
+    })
+}
+
+/// Whether a task's state is this.
+fn holds(what: &str, plan: &Plan, stores: &TaskStores, expected: &TaskModel) -> Option<String> {
+    for (index, expected) in expected.stores.iter().enumerate() {
+        let entries = match stores.scan(StoreIndex(index), &Range { prefix: b"", after: None }, usize::MAX) {
+            Ok(entries) => entries,
+            Err(error) => return Some(format!("{what}: {error}")),
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let found = entries.iter().map(|(key, value)| (text(key), text(value))).collect::<BTreeMap<_, _>>();
+        let wrong = differ(&format!("{what} store {index}"), &found, expected);
+        if wrong.is_some() {
+            return wrong;
+        }
+        let get = |key: &String| stores.get(StoreIndex(index), key.as_bytes()).ok().flatten().map(|value| text(&value));
+        if let Some(key) = expected.keys().find(|key| get(key).as_ref() != expected.get(*key)) {
+            return differ(&format!("{what} store {index} key {key}"), &get(key), &expected.get(key).cloned());
+        }
+    }
+    plan.spec.windows.iter().find_map(|(topic, window)| {
+        let of_topic = |((of, id), at): (&(String, String), &Timestamp)| (**topic == **of).then(|| (id.clone(), *at));
+        let noted = expected.seen.iter().filter_map(of_topic).collect::<BTreeMap<_, _>>();
+        let newest = noted.values().max()?.0;
+        let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
+        ids(plan).find_map(|id| {
+            let at = noted.get(&id).copied();
+            if at.is_some_and(|at| at.0 <= newest - window) {
+                // Past its window: it may be gone or not.
+                return None;
+            }
+            let seen = stores.seen(topic, &MessageId(id.clone().into()), at.unwrap_or(Timestamp(newest)));
+            differ(&format!("{what} whether message {id} of `{topic}` was seen"), &seen.ok(), &Some(at.is_some()))
+        })
+    })
+}
+
+/// All message ids of a life.
+fn ids(plan: &Plan) -> impl Iterator<Item = String> {
+    (0..plan.records.len()).map(|number| format!("m{number}"))
+}
+
+fn differ<T: PartialEq + Debug>(what: &str, found: &T, expected: &T) -> Option<String> {
+    (found != expected).then(|| format!("{what}\n  found    {found:?}\n  expected {expected:?}"))
+}

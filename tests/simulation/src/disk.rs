@@ -1,0 +1,215 @@
+//! The disk of a host: trees in memory that survive its crashes, or most of what was written to them.
+//!
+//! ```text
+//!  apply ──> journal ──flush──> kept
+//!               └─ a crash keeps a prefix of the journal, each write whole
+//! ```
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use heddle::state::{Changes, StateEngine, StateError, StateStore};
+
+use crate::chance::Chance;
+use crate::gate::{Call, Caller};
+use crate::world::lock;
+
+type Tree = BTreeMap<Bytes, Bytes>;
+type Trees = BTreeMap<String, Tree>;
+
+/// What is on a disk.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Content {
+    /// As those see it who read it now.
+    trees: Trees,
+    kept: Trees,
+    journal: Vec<Write>,
+}
+
+#[derive(Clone, Debug)]
+enum Write {
+    Apply(String, Changes),
+    Remove(String),
+}
+
+impl Content {
+    fn write(&mut self, write: Write) {
+        redo(&mut self.trees, &write);
+        self.journal.push(write);
+    }
+
+    fn flush(&mut self) {
+        self.journal.clear();
+        self.kept = self.trees.clone();
+    }
+
+    /// What a crash leaves. Returns how many writes it took back.
+    fn crash(&mut self, chance: &mut Chance) -> u64 {
+        let written = self.journal.len() as u64;
+        // Half of the crashes are those of the process alone: the system's buffers are written all the same.
+        let undone = if chance.one_in(2) { 0 } else { chance.below(written + 1) };
+        self.journal.truncate(usize::try_from(written - undone).unwrap_or(0));
+        for write in std::mem::take(&mut self.journal) {
+            redo(&mut self.kept, &write);
+        }
+        self.trees = self.kept.clone();
+        undone
+    }
+}
+
+fn redo(trees: &mut Trees, write: &Write) {
+    match write {
+        Write::Remove(tree) => drop(trees.remove(tree)),
+        Write::Apply(tree, changes) => {
+            let tree = trees.entry(tree.clone()).or_default();
+            for (key, value) in changes {
+                match value {
+                    Some(value) => drop(tree.insert(key.clone(), value.clone())),
+                    None => drop(tree.remove(key)),
+                }
+            }
+        }
+    }
+}
+
+/// A disk. Clones are the same disk.
+#[derive(Clone, Default)]
+pub(crate) struct SimDisk(Arc<Mutex<Content>>);
+
+impl SimDisk {
+    /// The engine on it, as a process has it; `None`: as one has it who only looks.
+    pub(crate) fn engine(&self, caller: Option<Caller>) -> Arc<dyn StateEngine> {
+        Arc::new(Engine { disk: self.clone(), caller })
+    }
+
+    /// The process that used it has crashed. Returns how many writes are lost.
+    pub(crate) fn crash(&self, chance: &mut Chance) -> u64 {
+        lock(&self.0).crash(chance)
+    }
+
+    /// The process that used it has ended as it should.
+    pub(crate) fn flush(&self) {
+        lock(&self.0).flush();
+    }
+
+    /// It is lost, with all that was on it.
+    pub(crate) fn wipe(&self) {
+        *lock(&self.0) = Content::default();
+    }
+
+    /// A copy to look at, which changes no more.
+    pub(crate) fn copy(&self) -> Self {
+        Self(Arc::new(Mutex::new(lock(&self.0).clone())))
+    }
+}
+
+struct Engine {
+    disk: SimDisk,
+    caller: Option<Caller>,
+}
+
+impl StateEngine for Engine {
+    fn open(&self, tree: &str) -> Result<Arc<dyn StateStore>, StateError> {
+        let store = Store { disk: self.disk.clone(), caller: self.caller.clone(), tree: tree.to_owned() };
+        store.pass(Call::DiskRead, || Ok(()))?;
+        Ok(Arc::new(store))
+    }
+
+    fn remove(&self, tree: &str) -> Result<(), StateError> {
+        let store = Store { disk: self.disk.clone(), caller: self.caller.clone(), tree: tree.to_owned() };
+        store.pass(Call::DiskWrite, || {
+            lock(&self.disk.0).write(Write::Remove(tree.to_owned()));
+            Ok(())
+        })
+    }
+
+    fn trees(&self) -> Result<Vec<String>, StateError> {
+        Ok(lock(&self.disk.0).trees.keys().cloned().collect())
+    }
+
+    fn size_bytes(&self) -> Result<u64, StateError> {
+        let disk = lock(&self.disk.0);
+        let entries = disk.trees.values().flatten().map(|(key, value)| key.len() + value.len());
+        Ok(entries.sum::<usize>() as u64)
+    }
+
+    fn flush(&self) -> Result<(), StateError> {
+        self.disk.flush();
+        Ok(())
+    }
+}
+
+struct Store {
+    disk: SimDisk,
+    caller: Option<Caller>,
+    tree: String,
+}
+
+impl Store {
+    fn pass<T>(&self, call: Call, work: impl FnOnce() -> Result<T, StateError>) -> Result<T, StateError> {
+        match &self.caller {
+            Some(caller) => caller.pass(call, work),
+            None => work(),
+        }
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Tree) -> T) -> Result<T, StateError> {
+        self.pass(Call::DiskRead, || Ok(look(lock(&self.disk.0).trees.entry(self.tree.clone()).or_default())))
+    }
+
+    fn fails(&self) -> Result<(), StateError> {
+        let Some(caller) = &self.caller else { return Ok(()) };
+        caller.world().count(|happened| happened.applies += 1);
+        if caller.world().faults().slight(|rates| rates.disk) {
+            caller.world().count(|happened| happened.failed_applies += 1);
+            caller.tell(format_args!("a write to `{}` fails", self.tree));
+            return Err(StateError::Unusable { folder: "disk".into(), why: "for the moment".to_owned() });
+        }
+        caller.tell(format_args!("writes `{}`", self.tree));
+        Ok(())
+    }
+}
+
+impl StateStore for Store {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StateError> {
+        self.read(|tree| tree.get(key).cloned())
+    }
+
+    fn scan(&self, start: Bound<&[u8]>, prefix: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, StateError> {
+        self.read(|tree| {
+            let from = tree.range::<[u8], _>((start, Bound::Unbounded)).skip_while(|(key, _)| &key[..] < prefix);
+            let within = from.take_while(|(key, _)| key.starts_with(prefix)).take(limit);
+            within.map(|(key, value)| (key.clone(), value.clone())).collect()
+        })
+    }
+
+    fn last_at_or_before(&self, key: &[u8]) -> Result<Option<(Bytes, Bytes)>, StateError> {
+        self.read(|tree| {
+            let last = tree.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back();
+            last.map(|(key, value)| (key.clone(), value.clone()))
+        })
+    }
+
+    fn apply(&self, batch: Changes) -> Result<(), StateError> {
+        self.pass(Call::DiskWrite, || {
+            self.fails()?;
+            lock(&self.disk.0).write(Write::Apply(self.tree.clone(), batch));
+            Ok(())
+        })
+    }
+
+    fn clear(&self) -> Result<(), StateError> {
+        self.pass(Call::DiskWrite, || {
+            self.fails()?;
+            let mut disk = lock(&self.disk.0);
+            let keys = disk.trees.get(&self.tree).map(|tree| tree.keys().cloned().collect::<Vec<_>>());
+            // Not atomic: a crash may leave some of the entries.
+            for key in keys.unwrap_or_default() {
+                disk.write(Write::Apply(self.tree.clone(), vec![(key, None)]));
+            }
+            Ok(())
+        })
+    }
+}

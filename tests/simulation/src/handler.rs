@@ -1,0 +1,132 @@
+//! The handler of the simulated component: deterministic, as every handler. What it emits contains what it read, so that a state
+//! that is wrong shows in the output.
+
+use bytes::Bytes;
+use heddle::runtime::Handler;
+use heddle_core::dedup::MessageId;
+use heddle_core::delivery::Delivery;
+use heddle_core::effects::{Effects, Emit};
+use heddle_core::event::{Record, Topic};
+use heddle_core::fault::{EventFault, EventFaultKind, Fault, TaskFault};
+use heddle_core::state::{Range, Reads, StoreIndex, Writes};
+use heddle_core::task::Dispatch;
+
+use crate::command::{Command, Operation};
+use crate::plan::RECORD_BYTES_MAX;
+
+/// The store of `add`.
+pub(crate) const COUNTS: StoreIndex = StoreIndex(0);
+/// The store of `put`.
+pub(crate) const MARKS: StoreIndex = StoreIndex(1);
+
+/// Does what commands say.
+pub(crate) struct CommandHandler {
+    /// Where it emits to.
+    pub(crate) output: Topic,
+    /// Whether message ids count.
+    pub(crate) dedup: bool,
+    /// Asked before each record whether what decodes it is at hand.
+    pub(crate) registry: Box<dyn FnMut() -> Result<(), String>>,
+}
+
+impl Handler for CommandHandler {
+    fn prepare(&mut self, _: &Record) -> Result<(), String> {
+        (self.registry)()
+    }
+}
+
+impl Dispatch for CommandHandler {
+    fn identify(&mut self, record: &Record) -> Result<Option<MessageId>, EventFault> {
+        if !self.dedup {
+            return Ok(None);
+        }
+        Ok(Some(MessageId(command_of(record)?.id.into())))
+    }
+
+    fn dispatch(&mut self, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault> {
+        let record = delivery.record;
+        let command = command_of(record)?;
+        let mut call =
+            Call { reads, effects: Effects::default(), notes: format!("{}@{}", record.source, record.offset) };
+        for operation in command.operations {
+            match operation {
+                Operation::Reject => return Err(EventFault::new(EventFaultKind::Rejected, "as asked").into()),
+                Operation::Flaky(attempts) if delivery.attempt <= attempts => {
+                    return Err(EventFault::new(EventFaultKind::Failed, "as asked").into());
+                }
+                Operation::Flaky(_) => {}
+                Operation::Emit(key) => call.emit(&self.output, key, call.notes.clone()),
+                Operation::Huge => call.emit(&self.output, None, "x".repeat(RECORD_BYTES_MAX + 1)),
+                Operation::Add(key, by) => call.add(key.into(), by)?,
+                Operation::Put(key, value) => call.write(MARKS, key.into(), Some(value.into())),
+                Operation::Delete(key) => {
+                    for store in [COUNTS, MARKS] {
+                        call.write(store, Bytes::from(key.clone()), None);
+                    }
+                }
+                Operation::Get(key) => call.get(&key.into())?,
+                Operation::Scan(prefix) => call.scan(&prefix)?,
+            }
+        }
+        Ok(call.effects)
+    }
+}
+
+fn command_of(record: &Record) -> Result<Command, EventFault> {
+    let value = record.value.as_deref().ok_or_else(|| EventFault::new(EventFaultKind::NullValue, "no value"))?;
+    Command::parse(value).ok_or_else(|| EventFault::new(EventFaultKind::Decode, "no command"))
+}
+
+/// One delivery under way.
+struct Call {
+    reads: Reads,
+    effects: Effects,
+    notes: String,
+}
+
+impl Call {
+    fn own(&self) -> &Writes {
+        &self.effects.writes
+    }
+
+    fn write(&mut self, store: StoreIndex, key: Bytes, value: Option<Bytes>) {
+        self.effects.writes.insert((store, key), value);
+    }
+
+    fn note(&mut self, store: StoreIndex, key: &[u8], value: &[u8]) {
+        let [key, value] = [key, value].map(String::from_utf8_lossy);
+        self.notes.push_str(&format!(" {}.{key}={value}", store.0));
+    }
+
+    fn emit(&mut self, topic: &Topic, key: Option<String>, value: String) {
+        let (topic, key) = (topic.clone(), key.map(Bytes::from));
+        self.effects.emits.push(Emit { topic, key, value: value.into(), headers: vec![], cloudevents: false });
+    }
+
+    fn add(&mut self, key: Bytes, by: i64) -> Result<(), TaskFault> {
+        let before = self.reads.get(self.own(), COUNTS, &key)?;
+        let before = before.and_then(|value| std::str::from_utf8(&value).ok()?.parse::<i64>().ok()).unwrap_or(0);
+        let sum = Bytes::from((before + by).to_string());
+        self.note(COUNTS, &key, &sum);
+        self.write(COUNTS, key, Some(sum));
+        Ok(())
+    }
+
+    fn get(&mut self, key: &Bytes) -> Result<(), TaskFault> {
+        for store in [COUNTS, MARKS] {
+            let value = self.reads.get(self.own(), store, key)?;
+            self.note(store, key, value.as_deref().unwrap_or(b"-"));
+        }
+        Ok(())
+    }
+
+    fn scan(&mut self, prefix: &str) -> Result<(), TaskFault> {
+        for store in [COUNTS, MARKS] {
+            let range = Range { prefix: prefix.as_bytes(), after: None };
+            for (key, value) in self.reads.scan(self.own(), store, &range, usize::MAX)? {
+                self.note(store, &key, &value);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,336 @@
+//! A host of a life: its disk, and the process that runs on it with its workers, as [`heddle::runtime::start`] runs them.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use heddle::log::{Log as _, Member, MemberOptions, Start};
+use heddle::runtime::{Handler, Progress, Remedy, Tasks, Worker, WorkerFault};
+use heddle::state::{Bounds, HostState};
+
+use crate::check;
+use crate::disk::SimDisk;
+use crate::gate::{Caller, Process};
+use crate::handler::CommandHandler;
+use crate::life::Life;
+use crate::log::SimLog;
+use crate::planted;
+use crate::time::{self, VirtualClock};
+
+/// How long a worker waits before it joins again.
+const REJOIN_WAIT: Duration = Duration::from_millis(500);
+
+/// A host.
+#[derive(Default)]
+pub(crate) struct Host {
+    pub(crate) disk: SimDisk,
+    pub(crate) run: Option<Run>,
+    /// When it comes up, if it is down; never while it is still going down.
+    boots_at: Duration,
+}
+
+/// A process with its workers.
+pub(crate) struct Run {
+    pub(crate) process: Arc<Process>,
+    pub(crate) state: Arc<HostState>,
+    pub(crate) workers: Vec<Slot>,
+}
+
+/// A worker's place in its process.
+pub(crate) struct Slot {
+    caller: Caller,
+    progress: Arc<Progress>,
+    pub(crate) work: Work,
+}
+
+/// What a worker is at.
+pub(crate) enum Work {
+    /// It joins the group, when it wakes up.
+    Joining,
+    /// It takes turns.
+    Turning(Box<Worker>),
+    /// It is in the middle of a turn.
+    Busy,
+}
+
+/// Names a worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) host: usize,
+    pub(crate) worker: usize,
+    caller: Caller,
+}
+
+impl std::fmt::Debug for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// Bounds that make every memtable ready to be written at any time, and never so large that a worker waits.
+pub(crate) fn bounds() -> Bounds {
+    Bounds { memtable_bytes: 64 << 20, memtable_age: Duration::ZERO, now: time::timestamp }
+}
+
+impl Host {
+    /// Its workers that have something to do.
+    pub(crate) fn ready((host, this): (usize, &Self)) -> Vec<Place> {
+        let Some(run) = this.run.as_ref().filter(|run| !run.process.stands_still()) else { return vec![] };
+        let slots = run.workers.iter().enumerate();
+        let ready = slots.filter(|(_, slot)| !matches!(slot.work, Work::Busy) && slot.caller.wakes_at() <= time::now());
+        ready.map(|(worker, slot)| Place { host, worker, caller: slot.caller.clone() }).collect()
+    }
+
+    /// When something of it may go on.
+    pub(crate) fn wakes_at(&self) -> Vec<Duration> {
+        match &self.run {
+            Some(run) => run.workers.iter().map(|slot| slot.caller.wakes_at()).collect(),
+            None => vec![self.boots_at],
+        }
+    }
+
+    /// What it has not finished.
+    pub(crate) fn unfinished(&self) -> Option<String> {
+        let Some(run) = &self.run else { return Some("a host is not up".to_owned()) };
+        let slot = run
+            .workers
+            .iter()
+            .find(|slot| !matches!(slot.work, Work::Turning(_)) || slot.progress.snapshot().restoring > 0);
+        slot.map(|slot| format!("{} has not joined, or not restored", slot.caller.name))
+    }
+}
+
+impl Life {
+    /// Starts what has been down for long enough.
+    pub(crate) fn boot_due(self: &Rc<Self>) {
+        for index in 0..self.world.plan.hosts {
+            let mut hosts = self.hosts.borrow_mut();
+            let healed = self.world.is_healed();
+            let due = |host: &Host| {
+                host.run.is_none() && (host.boots_at <= time::now() || (healed && host.boots_at < Duration::MAX))
+            };
+            let Some(host) = hosts.get_mut(index).filter(|host| due(host)) else { continue };
+            let process = self.next_process(index);
+            let caller = |name: &str| Caller::new(process.clone(), format!("h{index}.{name}"));
+            let state = HostState::without_flusher(host.disk.engine(Some(caller("disk"))), bounds());
+            let slot =
+                |worker| Slot { caller: caller(&format!("w{worker}")), progress: Arc::default(), work: Work::Joining };
+            let workers = (0..self.world.plan.workers).map(slot).collect();
+            host.run = Some(Run { process: process.clone(), state: Arc::new(state), workers });
+            self.world.tell(format!("h{index}"), format_args!("starts"));
+        }
+    }
+
+    /// A worker takes its turn.
+    pub(crate) fn turn(self: &Rc<Self>, place: Place) {
+        let Some(work) = self.take(&place) else { return };
+        let process = place.caller.process.clone();
+        let done = match work {
+            Work::Joining => self.join(&place).map(Work::Turning),
+            Work::Turning(mut worker) => worker.turn().map(|()| Work::Turning(worker)),
+            Work::Busy => Ok(Work::Busy),
+        };
+        match done {
+            Ok(work) => self.put_back(&process, place.worker, work),
+            Err(fault) => {
+                if !process.is_down() {
+                    place.caller.tell(format_args!("ends: {fault}"));
+                    if fault.remedy() == Remedy::Stop {
+                        self.fail(format!("{} stops for good: {fault}", place.caller.name));
+                    }
+                }
+                place.caller.sleep(REJOIN_WAIT);
+                self.put_back(&process, place.worker, Work::Joining);
+            }
+        }
+        self.bury(&process);
+    }
+
+    fn join(self: &Rc<Self>, place: &Place) -> Result<Box<Worker>, WorkerFault> {
+        let (plan, caller) = (&self.world.plan, &place.caller);
+        let id = format!("{}-{}-{}", plan.spec.component, place.host, place.worker);
+        let log = SimLog(caller.clone());
+        let member = log.join(&MemberOptions {
+            group: plan.spec.component.to_string(),
+            topics: plan.inputs.clone(),
+            transactional_id: id.clone(),
+            instance_id: plan.static_members.then_some(id),
+            start: Start::Beginning,
+            batch_records_max: plan.batch_records_max,
+        })?;
+        let own = {
+            let hosts = self.hosts.borrow();
+            let run = hosts.get(place.host).and_then(|host| host.run.as_ref());
+            run.and_then(|run| Some((run.state.clone(), run.workers.get(place.worker)?.progress.clone())))
+        };
+        let Some((state, progress)) = own.filter(|_| !caller.process.is_down()) else {
+            return Err(WorkerFault::Stop("its process is gone".to_owned()));
+        };
+        let (member, handler) = self.plant(member, caller, &state);
+        let tasks = Tasks::new(plan.spec.clone(), Arc::new(log), state, progress.clone());
+        let clock = Arc::new(VirtualClock);
+        Ok(Box::new(Worker::new(member, handler, tasks, plan.commit, clock, progress, Arc::default())))
+    }
+
+    /// The member and the handler of a worker, with what is wrong with them on purpose.
+    fn plant(
+        &self,
+        member: Box<dyn Member>,
+        caller: &Caller,
+        state: &Arc<HostState>,
+    ) -> (Box<dyn Member>, Box<dyn Handler>) {
+        let plan = &self.world.plan;
+        let registry = caller.clone();
+        let handler = CommandHandler {
+            output: plan.output.clone(),
+            dedup: !plan.spec.windows.is_empty(),
+            registry: Box::new(move || {
+                if registry.world().faults().slight(|rates| rates.registry) {
+                    registry.world().count(|happened| happened.stalled += 1);
+                    return Err("the registry does not answer".to_owned());
+                }
+                Ok(())
+            }),
+        };
+        planted::apply(self.options.planted, member, Box::new(handler), caller, state)
+    }
+
+    /// Clears away a process that has crashed: its disk keeps what a crash leaves, and must not hold what the log did not commit.
+    pub(crate) fn bury(self: &Rc<Self>, process: &Arc<Process>) {
+        if !process.is_down() {
+            return;
+        }
+        let (run, disk, undone) = {
+            let mut hosts = self.hosts.borrow_mut();
+            let Some(host) = hosts.get_mut(process.host) else { return };
+            if host.run.as_ref().is_none_or(|run| run.process.number != process.number) {
+                return;
+            }
+            let mut faults = self.world.faults();
+            host.boots_at = time::now() + faults.chance.millis(5, 6_000);
+            (host.run.take(), host.disk.clone(), host.disk.crash(&mut faults.chance))
+        };
+        drop(run);
+        self.world.count(|happened| happened.undone_applies += undone);
+        self.note(check::disk(&self.world, process.host, &disk));
+        self.lose(process.host, &disk);
+    }
+
+    /// Now and then a disk does not survive a crash.
+    fn lose(&self, host: usize, disk: &SimDisk) {
+        let (lost, damaged) = {
+            let mut faults = self.world.faults();
+            (faults.chance.one_in(8), faults.chance.one_in(16))
+        };
+        if lost {
+            self.world.count(|happened| happened.wiped += 1);
+            self.world.tell(format!("h{host}"), format_args!("its disk is lost"));
+        } else if damaged {
+            // The engine says so when it is opened, and the host makes the folder anew.
+            self.world.count(|happened| happened.corrupt += 1);
+            self.world.tell(format!("h{host}"), format_args!("its state is damaged and made anew"));
+        }
+        if lost || damaged {
+            disk.wipe();
+        }
+    }
+
+    /// Something happens to a host from outside.
+    pub(crate) fn upset(self: &Rc<Self>) {
+        let (host, what) = {
+            let mut faults = self.world.faults();
+            (faults.chance.below(self.world.plan.hosts as u64), faults.chance.below(4))
+        };
+        let host = usize::try_from(host).unwrap_or(0);
+        let process = self.hosts.borrow().get(host).and_then(|host| Some(host.run.as_ref()?.process.clone()));
+        let Some(process) = process else { return };
+        match what {
+            0 => {
+                self.world.count(|happened| happened.kills += 1);
+                self.world.tell(format!("h{host}"), format_args!("is killed"));
+                process.crash();
+                self.bury(&process);
+            }
+            1 => {
+                if self.world.broker().group.cut_off(process.number, time::now()) {
+                    self.world.count(|happened| happened.cut_off += 1);
+                    self.world.tell(format!("h{host}"), format_args!("is cut off from the group"));
+                }
+            }
+            _ => self.leave(host),
+        }
+    }
+
+    /// A host ends as it should, and comes back later.
+    fn leave(self: &Rc<Self>, host: usize) {
+        let run = {
+            let mut hosts = self.hosts.borrow_mut();
+            let Some(host) = hosts.get_mut(host) else { return };
+            let in_a_call = |run: &Run| run.workers.iter().any(|slot| matches!(slot.work, Work::Busy));
+            if host.run.as_ref().is_none_or(|run| in_a_call(run) || run.process.stands_still()) {
+                return;
+            }
+            host.boots_at = Duration::MAX;
+            host.run.take()
+        };
+        let Some(run) = run else { return };
+        self.world.count(|happened| happened.leaves += 1);
+        self.world.tell(format!("h{host}"), format_args!("leaves"));
+        let process = run.process.clone();
+        for slot in run.workers {
+            if let Work::Turning(worker) = slot.work
+                && let Err(fault) = worker.finish()
+                && !process.is_down()
+                && fault.remedy() == Remedy::Stop
+            {
+                self.fail(format!("{} cannot end: {fault}", slot.caller.name));
+            }
+        }
+        drop(run.state);
+        let disk = {
+            let mut hosts = self.hosts.borrow_mut();
+            let Some(host) = hosts.get_mut(host) else { return };
+            let mut faults = self.world.faults();
+            host.boots_at = time::now() + faults.chance.millis(50, 4_000);
+            if process.is_down() {
+                host.disk.crash(&mut faults.chance);
+            } else {
+                host.disk.flush();
+            }
+            host.disk.clone()
+        };
+        self.note(check::disk(&self.world, host, &disk));
+    }
+
+    /// A host goes on with writing its state to disk: one step, so that much can happen between them.
+    pub(crate) fn write_state(self: &Rc<Self>) {
+        let found = {
+            let hosts = self.hosts.borrow();
+            let moving = hosts.iter().filter(|host| host.run.as_ref().is_some_and(|run| !run.process.stands_still()));
+            let tasks = moving.flat_map(|host| {
+                let run = host.run.as_ref()?;
+                Some(
+                    run.state
+                        .tasks()
+                        .into_iter()
+                        .map(|(_, _, stores)| (run.process.clone(), host.disk.clone(), stores)),
+                )
+            });
+            self.schedule.borrow_mut().pick(&tasks.flatten().collect::<Vec<_>>())
+        };
+        let Some((process, disk, stores)) = found else { return };
+        let draw = self.schedule.borrow_mut().below(8);
+        // A failure is tried again, as the flusher does.
+        let _again = match draw {
+            0..=2 => Ok(stores.freeze()),
+            3..=5 => stores.write_frozen().map(|_| true),
+            6 => stores.maintain(),
+            _ => {
+                disk.flush();
+                Ok(true)
+            }
+        };
+        drop(stores);
+        self.bury(&process);
+    }
+}

@@ -1,0 +1,263 @@
+//! One life: hosts, what happens to them, and time.
+//!
+//! ```text
+//!             ┌─ a worker takes its turn ──> calls ──> the gate ──> others meanwhile (the same steps, further in)
+//!  step ──────┼─ a host writes state to disk
+//!  after      ├─ a record is produced
+//!  step       └─ something happens to a host from outside
+//!  ... until all is read; then nothing goes wrong any more, all hosts come up, and the rest is worked off ──> check
+//! ```
+//!
+//! Everything runs in one thread. A worker that stands still in the middle of a call is a call that has not returned yet: the steps of
+//! the others are made from within it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::chance::{Chance, Stream};
+use crate::check;
+use crate::gate::Process;
+use crate::host::{Host, Place, Work};
+use crate::plan::Plan;
+use crate::time;
+use crate::world::World;
+use crate::{Options, Outcome};
+
+/// The most steps of a life before nothing goes wrong any more.
+const STEPS_MAX: u64 = 4_000;
+/// The most steps of a whole life.
+const ALL_STEPS_MAX: u64 = 60_000;
+/// How long a healed system may take to have done everything.
+const HEALING_TIME_MAX: Duration = Duration::from_secs(90);
+/// How long it must have nothing to do to be taken as done.
+const QUIET_TIME: Duration = Duration::from_millis(600);
+/// How many calls may be in the middle of each other.
+const DEPTH_MAX: usize = 3;
+
+thread_local! {
+    static LIFE: RefCell<Option<Rc<Life>>> = const { RefCell::new(None) };
+}
+
+/// A life under way.
+pub(crate) struct Life {
+    pub(crate) world: Arc<World>,
+    pub(crate) options: Options,
+    pub(crate) hosts: RefCell<Vec<Host>>,
+    pub(crate) schedule: RefCell<Chance>,
+    processes: Cell<u64>,
+    produced: Cell<usize>,
+    depth: Cell<usize>,
+    steps: Cell<u64>,
+    failure: RefCell<Option<String>>,
+}
+
+/// Lets the others go on until then: called from within a call.
+pub(crate) fn meanwhile(until: Duration) {
+    if until <= time::now() {
+        return;
+    }
+    if let Some(life) = LIFE.with_borrow(Clone::clone) {
+        life.meanwhile(until);
+    }
+    time::set(time::now().max(until));
+}
+
+/// Lives the life of a seed.
+pub(crate) fn live(seed: u64, options: &Options) -> Outcome {
+    time::set(Duration::ZERO);
+    let plan = Plan::new(seed);
+    let hosts = (0..plan.hosts).map(|_| Host::default()).collect();
+    let life = Rc::new(Life {
+        world: Arc::new(World::new(seed, plan, options.traced)),
+        options: options.clone(),
+        hosts: RefCell::new(hosts),
+        schedule: RefCell::new(Chance::new(seed, Stream::Schedule)),
+        processes: Cell::new(0),
+        produced: Cell::new(0),
+        depth: Cell::new(0),
+        steps: Cell::new(0),
+        failure: RefCell::new(None),
+    });
+    LIFE.set(Some(life.clone()));
+    life.run();
+    LIFE.set(None);
+    // Nothing of it says anything to the log any more.
+    for run in life.hosts.borrow_mut().iter_mut().filter_map(|host| host.run.take()) {
+        run.process.crash();
+    }
+    let failure = life.failure.take();
+    Outcome { seed, planted: options.planted, happened: life.world.happened(), trace: life.world.take_trace(), failure }
+}
+
+impl Life {
+    fn run(self: &Rc<Self>) {
+        let extra = self.schedule.borrow_mut().between(0, 300);
+        let mut since_all = 0;
+        while !self.has_failed() && since_all < extra && self.steps.get() < STEPS_MAX {
+            self.step(Duration::MAX);
+            since_all += u64::from(self.all_produced());
+        }
+        self.heal();
+        if !self.has_failed() {
+            self.note(check::at_end(self));
+        }
+    }
+
+    /// Nothing goes wrong any more: everything must be done soon.
+    fn heal(self: &Rc<Self>) {
+        if self.has_failed() {
+            return;
+        }
+        self.world.tell("life", format_args!("from here on nothing goes wrong"));
+        self.world.heal();
+        let deadline = time::now() + HEALING_TIME_MAX;
+        let mut quiet_since = None;
+        while !self.has_failed() {
+            self.step(time::now() + QUIET_TIME);
+            let unfinished = self.unfinished();
+            match (&unfinished, quiet_since) {
+                (None, Some(since)) if time::now() >= since + QUIET_TIME => return,
+                (None, None) => quiet_since = Some(time::now()),
+                (None, Some(_)) => {}
+                (Some(_), _) => quiet_since = None,
+            }
+            if let Some(what) = unfinished.filter(|_| time::now() > deadline) {
+                self.fail(format!("{HEALING_TIME_MAX:?} after the last fault {what}"));
+            }
+        }
+    }
+
+    /// What is still to be done.
+    fn unfinished(&self) -> Option<String> {
+        if !self.all_produced() {
+            return Some("not everything was produced".to_owned());
+        }
+        {
+            let broker = self.world.broker();
+            if !broker.is_quiet() {
+                return Some("a transaction is still open".to_owned());
+            }
+            if !broker.group.is_settled() {
+                return Some(format!("the group has not settled: {:?}", broker.group));
+            }
+        }
+        check::positions(&self.world).or_else(|| self.hosts.borrow().iter().find_map(Host::unfinished))
+    }
+
+    /// Lets others go on until then.
+    fn meanwhile(self: &Rc<Self>, until: Duration) {
+        if self.depth.get() >= DEPTH_MAX {
+            return;
+        }
+        self.depth.set(self.depth.get() + 1);
+        while time::now() < until && !self.has_failed() {
+            self.step(until);
+        }
+        self.depth.set(self.depth.get() - 1);
+    }
+
+    /// One thing happens, and time goes on: if nothing can happen, to when something can, but not beyond `limit`.
+    fn step(self: &Rc<Self>, limit: Duration) {
+        self.steps.set(self.steps.get() + 1);
+        if self.steps.get() > ALL_STEPS_MAX {
+            let what = self.unfinished().unwrap_or_else(|| "nothing is left to be done".to_owned());
+            return self.fail(format!("after {ALL_STEPS_MAX} steps there is no end to it: {what}"));
+        }
+        let (timed_out, expired) = self.world.broker().tick();
+        self.world.count(|happened| {
+            happened.timed_out += timed_out as u64;
+            happened.expired += expired as u64;
+        });
+        self.boot_due();
+        let draw = self.schedule.borrow_mut().below(8);
+        let outside = self.world.faults().slight(|rates| rates.outside);
+        if outside {
+            self.upset();
+        } else if draw == 0 || (draw < 3 && self.world.is_healed()) {
+            self.produce();
+        } else if draw == 1 {
+            self.write_state();
+        } else if let Some(place) = self.ready() {
+            self.turn(place);
+        } else {
+            self.skip_to_next(limit);
+        }
+        let took = self.schedule.borrow_mut().between(0, 1_500);
+        time::set(time::now() + Duration::from_micros(took));
+    }
+
+    /// A worker that has something to do.
+    fn ready(&self) -> Option<Place> {
+        let places = self.hosts.borrow().iter().enumerate().flat_map(Host::ready).collect::<Vec<_>>();
+        self.schedule.borrow_mut().pick(&places)
+    }
+
+    fn skip_to_next(&self, limit: Duration) {
+        let hosts = self.hosts.borrow();
+        let wakes = hosts.iter().flat_map(Host::wakes_at).filter(|at| *at > time::now());
+        let next = wakes.chain(self.world.broker().next_event()).min();
+        // Producing goes on meanwhile, so nobody sleeps for long.
+        let most = time::now() + Duration::from_millis(if self.all_produced() { 500 } else { 20 });
+        time::set(next.unwrap_or(most).min(most).min(limit).max(time::now()));
+    }
+
+    fn all_produced(&self) -> bool {
+        self.produced.get() == self.world.plan.records.len()
+    }
+
+    fn produce(&self) {
+        let Some(input) = self.world.plan.records.get(self.produced.get()) else { return };
+        self.produced.set(self.produced.get() + 1);
+        let placed = self.world.broker().append_alone(input.record(), input.aborted);
+        if let Some((place, offset)) = placed {
+            let value = input.value.as_deref().map_or("null".into(), String::from_utf8_lossy);
+            let aborted = if input.aborted { ", aborted" } else { "" };
+            self.world.tell("producer", format_args!("{place}@{offset}: {value}{aborted}"));
+        }
+    }
+
+    /// The number of a process that begins.
+    pub(crate) fn next_process(&self, host: usize) -> Arc<Process> {
+        self.processes.set(self.processes.get() + 1);
+        Process::new(self.world.clone(), host, self.processes.get())
+    }
+
+    /// Whether something is wrong.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.borrow().is_some()
+    }
+
+    pub(crate) fn fail(&self, what: String) {
+        self.world.tell("life", format_args!("WRONG: {what}"));
+        self.failure.borrow_mut().get_or_insert(what);
+    }
+
+    pub(crate) fn note(&self, wrong: Option<String>) {
+        if let Some(what) = wrong {
+            self.fail(what);
+        }
+    }
+
+    /// Takes a worker's work out of its place, as long as it is at it.
+    pub(crate) fn take(&self, place: &Place) -> Option<Work> {
+        let mut hosts = self.hosts.borrow_mut();
+        let slot = hosts.get_mut(place.host)?.run.as_mut()?.workers.get_mut(place.worker)?;
+        Some(std::mem::replace(&mut slot.work, Work::Busy))
+    }
+
+    /// Puts it back, if its process is still there.
+    pub(crate) fn put_back(&self, process: &Process, worker: usize, work: Work) {
+        let mut hosts = self.hosts.borrow_mut();
+        let run = hosts.get_mut(process.host).and_then(|host| host.run.as_mut());
+        let Some(run) = run.filter(|run| run.process.number == process.number) else {
+            // Dropped without the borrow: it may look at the hosts.
+            drop(hosts);
+            return drop(work);
+        };
+        if let Some(slot) = run.workers.get_mut(worker) {
+            slot.work = work;
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! What the brokers know and do: partitions, producers and their transactions, positions.
+//!
+//! ```text
+//!           append, add_positions            decide                  mark, a little later, place by place
+//!  begin ──────────────────────────> open ─────────────> decided ─────────────────────────────────────────> ended
+//!                                     └─ too old, or a newer producer of the same id: decided to abort
+//! ```
+//!
+//! A decision is one moment: records and positions together. That it was made shows in a partition, or in the group's positions, only
+//! with the mark. So an acknowledged commit may not be visible yet, as with Kafka.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use heddle::log::LogError;
+use heddle_core::event::{NewRecord, Offset, Partition, Topic, TopicPartition};
+use heddle_core::partitioner::partition_of;
+
+use super::group::{Group, SeatId};
+use super::partition::{PartitionLog, TxnId};
+use crate::chance::Chance;
+use crate::plan::{Plan, RECORD_BYTES_MAX};
+use crate::time;
+
+#[derive(Debug)]
+struct Txn {
+    producer: String,
+    epoch: u32,
+    since: Duration,
+    partitions: BTreeSet<TopicPartition>,
+    positions: BTreeMap<TopicPartition, Offset>,
+    decided: Option<bool>,
+    /// When its mark is written, and where it is missing; `None` is the place of the group's positions.
+    marks: BTreeMap<Option<TopicPartition>, Duration>,
+}
+
+#[derive(Debug, Default)]
+struct Producer {
+    epoch: u32,
+    last: Option<TxnId>,
+}
+
+/// Why a transaction cannot begin.
+pub(crate) enum NotBegun {
+    /// The one before is not ended in all places until then.
+    Busy(Duration),
+    /// A newer producer has the id.
+    Fenced(LogError),
+}
+
+/// The log's servers, all of them.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    topics: BTreeMap<Topic, Vec<PartitionLog>>,
+    producers: BTreeMap<String, Producer>,
+    txns: Vec<Txn>,
+    positions: BTreeMap<TopicPartition, Offset>,
+    pub(crate) group: Group,
+    chance: Chance,
+    transaction_time_max: Duration,
+}
+
+impl Broker {
+    pub(crate) fn new(plan: &Plan, chance: Chance) -> Self {
+        let own = plan.spec.changelogs.iter().chain(&plan.spec.seen_changelog);
+        let names = plan.inputs.iter().chain([&plan.output, &plan.spec.policy.dead_letter]).chain(own);
+        let partitions = |topic: &Topic| {
+            (0..plan.partitions).map(|n| PartitionLog::new(TopicPartition::new(topic.clone(), n))).collect()
+        };
+        Self {
+            topics: names.map(|topic| (topic.clone(), partitions(topic))).collect(),
+            producers: BTreeMap::new(),
+            txns: vec![],
+            positions: BTreeMap::new(),
+            group: Group::new(plan.partitions, plan.session),
+            chance,
+            transaction_time_max: plan.transaction_time_max,
+        }
+    }
+
+    /// Lets time pass. Returns how many transactions and sessions ran out.
+    pub(crate) fn tick(&mut self) -> (usize, usize) {
+        let now = time::now();
+        let old = |txn: &Txn| txn.decided.is_none() && txn.since + self.transaction_time_max <= now;
+        let old = (0..self.txns.len()).filter(|id| old(&self.txns[*id])).collect::<Vec<_>>();
+        for id in &old {
+            if let Some(producer) = self.producers.get_mut(&self.txns[*id].producer) {
+                producer.epoch += 1;
+            }
+            self.decide_now(*id, false);
+        }
+        self.write_marks(now);
+        (old.len(), self.group.tick(now))
+    }
+
+    fn write_marks(&mut self, now: Duration) {
+        for id in 0..self.txns.len() {
+            let txn = &mut self.txns[id];
+            let due =
+                txn.marks.iter().filter(|(_, at)| **at <= now).map(|(place, _)| place.clone()).collect::<Vec<_>>();
+            let committed = txn.decided == Some(true);
+            for place in due {
+                txn.marks.remove(&place);
+                match place {
+                    None if committed => self.positions.extend(txn.positions.clone()),
+                    None => {}
+                    Some(place) => {
+                        if let Some(log) = partition_mut(&mut self.topics, &place) {
+                            log.mark(id, committed);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// When something happens by itself next.
+    pub(crate) fn next_event(&self) -> Option<Duration> {
+        let open =
+            self.txns.iter().filter(|txn| txn.decided.is_none()).map(|txn| txn.since + self.transaction_time_max);
+        let marks = self.txns.iter().flat_map(|txn| txn.marks.values().copied());
+        open.chain(marks).chain(self.group.next_event()).filter(|at| *at > time::now()).min()
+    }
+
+    /// A producer appears. Others with its id are fenced; their open transaction is aborted. Returns its epoch and when all that is ended.
+    pub(crate) fn init_producer(&mut self, id: &str) -> (u32, Duration) {
+        let producer = self.producers.entry(id.to_owned()).or_default();
+        producer.epoch += 1;
+        let (epoch, last) = (producer.epoch, producer.last);
+        if let Some(last) = last.filter(|last| self.txns[*last].decided.is_none()) {
+            self.decide_now(last, false);
+        }
+        (epoch, last.map_or(Duration::ZERO, |last| self.ended_at(last)))
+    }
+
+    fn ended_at(&self, id: TxnId) -> Duration {
+        self.txns[id].marks.values().copied().max().unwrap_or(Duration::ZERO)
+    }
+
+    fn is_current(&self, producer: &str, epoch: u32) -> Result<(), LogError> {
+        if self.producers.get(producer).is_some_and(|known| known.epoch == epoch) {
+            return Ok(());
+        }
+        Err(LogError::Fenced(format!("epoch {epoch} of `{producer}` is over")))
+    }
+
+    /// Begins a transaction.
+    pub(crate) fn begin(&mut self, producer: &str, epoch: u32) -> Result<TxnId, NotBegun> {
+        self.is_current(producer, epoch).map_err(NotBegun::Fenced)?;
+        let last = self.producers.get(producer).and_then(|known| known.last);
+        if let Some(until) = last.map(|last| self.ended_at(last)).filter(|until| *until > time::now()) {
+            return Err(NotBegun::Busy(until));
+        }
+        let id = self.txns.len();
+        self.txns.push(Txn {
+            producer: producer.to_owned(),
+            epoch,
+            since: time::now(),
+            partitions: BTreeSet::new(),
+            positions: BTreeMap::new(),
+            decided: None,
+            marks: BTreeMap::new(),
+        });
+        self.producers.entry(producer.to_owned()).or_default().last = Some(id);
+        Ok(id)
+    }
+
+    fn open(&mut self, id: TxnId) -> Result<&mut Txn, LogError> {
+        self.is_current(&self.txns[id].producer, self.txns[id].epoch)?;
+        Ok(&mut self.txns[id])
+    }
+
+    /// Where a record goes; an error if it cannot be taken.
+    pub(crate) fn place(&self, record: &NewRecord) -> Result<TopicPartition, LogError> {
+        let partitions =
+            self.topics.get(&record.topic).ok_or_else(|| LogError::UnknownTopic(record.topic.to_string()))?;
+        if record.value.as_ref().is_some_and(|value| value.len() > RECORD_BYTES_MAX) {
+            return Err(LogError::RecordRefused("it is too large".to_owned()));
+        }
+        let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
+        let chosen = record.key.as_ref().map_or(Partition(0), |key| partition_of(key, count));
+        Ok(TopicPartition { topic: record.topic.clone(), partition: record.partition.unwrap_or(chosen) })
+    }
+
+    /// Adds a record to a transaction.
+    pub(crate) fn append(&mut self, id: TxnId, record: NewRecord) -> Result<(TopicPartition, Offset), LogError> {
+        let place = self.place(&record)?;
+        self.open(id)?.partitions.insert(place.clone());
+        let log = partition_mut(&mut self.topics, &place).ok_or_else(|| LogError::UnknownTopic(place.to_string()))?;
+        Ok((place, log.append(record, Some(id), time::timestamp())))
+    }
+
+    /// Adds a record outside of any transaction, or in one that is aborted at once.
+    pub(crate) fn append_alone(&mut self, record: NewRecord, aborted: bool) -> Option<(TopicPartition, Offset)> {
+        let place = self.place(&record).ok()?;
+        let txn = aborted.then(|| {
+            let (producer, since) = ("input".to_owned(), time::now());
+            let (partitions, positions, marks) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+            self.txns.push(Txn { producer, epoch: 0, since, partitions, positions, decided: Some(false), marks });
+            self.txns.len() - 1
+        });
+        if let Some(txn) = txn {
+            let at = time::now() + self.chance.millis(0, 300);
+            self.txns[txn].marks.insert(Some(place.clone()), at);
+        }
+        let offset = partition_mut(&mut self.topics, &place)?.append(record, txn, time::timestamp());
+        Some((place, offset))
+    }
+
+    /// Adds positions to a transaction: only those of a member of the group, and of partitions that it has.
+    pub(crate) fn add_positions(
+        &mut self,
+        id: TxnId,
+        seat: SeatId,
+        positions: &[(TopicPartition, Offset)],
+    ) -> Result<(), LogError> {
+        if let Some((stranger, _)) = positions.iter().find(|(place, _)| !self.group.owns(seat, place.partition.0)) {
+            return Err(LogError::Abort(format!("{stranger} does not belong to this member of the group")));
+        }
+        self.open(id)?.positions.extend(positions.iter().cloned());
+        Ok(())
+    }
+
+    /// Ends a transaction of a producer that is still the current one.
+    pub(crate) fn decide(&mut self, id: TxnId, commit: bool) -> Result<(), LogError> {
+        self.open(id)?;
+        self.decide_now(id, commit);
+        Ok(())
+    }
+
+    fn decide_now(&mut self, id: TxnId, commit: bool) {
+        let (chance, now) = (&mut self.chance, time::now());
+        let txn = &mut self.txns[id];
+        txn.decided = Some(commit);
+        let positions = (!txn.positions.is_empty()).then_some(None);
+        let places = txn.partitions.iter().cloned().map(Some).chain(positions);
+        // Mostly soon, sometimes late.
+        let most = if chance.one_in(6) { 400 } else { 8 };
+        txn.marks = places.map(|place| (place, now + chance.millis(0, most))).collect();
+    }
+
+    /// Stores positions outside of any transaction. Only what is wrong on purpose does so.
+    pub(crate) fn store_positions(&mut self, positions: &[(TopicPartition, Offset)]) {
+        self.positions.extend(positions.iter().cloned());
+    }
+
+    /// Whether no transaction under way may still move the positions of these partitions.
+    pub(crate) fn is_stable(&self, number: i32) -> bool {
+        let waits = |txn: &&Txn| txn.decided.is_none() || txn.marks.contains_key(&None);
+        let touches = |txn: &Txn| txn.positions.keys().any(|place| place.partition.0 == number);
+        !self.txns.iter().filter(waits).any(touches)
+    }
+
+    pub(crate) fn position(&self, place: &TopicPartition) -> Option<Offset> {
+        self.positions.get(place).copied()
+    }
+
+    pub(crate) fn topic(&self, topic: &str) -> Result<&[PartitionLog], LogError> {
+        self.topics.get(topic).map(Vec::as_slice).ok_or_else(|| LogError::UnknownTopic(topic.to_owned()))
+    }
+
+    pub(crate) fn topics(&self) -> impl Iterator<Item = (&Topic, usize)> {
+        self.topics.iter().map(|(topic, partitions)| (topic, partitions.len()))
+    }
+
+    pub(crate) fn partition(&self, place: &TopicPartition) -> Result<&PartitionLog, LogError> {
+        let partitions = self.topic(&place.topic)?;
+        let index = usize::try_from(place.partition.0).ok();
+        index.and_then(|index| partitions.get(index)).ok_or_else(|| LogError::Invalid(format!("there is no {place}")))
+    }
+
+    /// How a transaction was decided, whether or not its marks are written. `None`: not yet.
+    pub(crate) fn decision(&self, id: TxnId) -> Option<bool> {
+        self.txns[id].decided
+    }
+
+    /// Whether every transaction is ended everywhere.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.txns.iter().all(|txn| txn.decided.is_some() && txn.marks.is_empty())
+    }
+}
+
+fn partition_mut<'a>(
+    topics: &'a mut BTreeMap<Topic, Vec<PartitionLog>>,
+    place: &TopicPartition,
+) -> Option<&'a mut PartitionLog> {
+    topics.get_mut(&place.topic)?.get_mut(usize::try_from(place.partition.0).ok()?)
+}

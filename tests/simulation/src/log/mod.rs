@@ -1,0 +1,112 @@
+//! The log of a life: in memory, in virtual time, as close to Kafka as matters to those who must not lose or repeat anything.
+//!
+//! - [`Broker`]: partitions, transactions, positions; what the servers know.
+//! - [`SimLog`], [`SimMember`], [`SimReader`]: what a worker has in its hands; every call goes through its gate.
+
+mod broker;
+mod group;
+mod member;
+mod partition;
+mod reader;
+
+use std::collections::BTreeMap;
+
+use heddle::log::{Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks};
+use heddle_core::event::{NewRecord, Offset, Partition, TopicPartition};
+
+pub(crate) use self::broker::Broker;
+pub(crate) use self::member::SimMember;
+use self::reader::SimReader;
+use crate::gate::{Call, Caller};
+
+/// The log, as one worker calls it.
+#[derive(Clone)]
+pub(crate) struct SimLog(pub(crate) Caller);
+
+impl SimLog {
+    /// Makes a call that may fail for the moment.
+    fn ask<T>(&self, work: impl FnOnce(&mut Broker) -> Result<T, LogError>) -> Result<T, LogError> {
+        self.0.pass(Call::Ask, || {
+            unreachable(&self.0)?;
+            work(&mut self.0.world().broker())
+        })
+    }
+}
+
+/// Fails now and then.
+fn unreachable(caller: &Caller) -> Result<(), LogError> {
+    if caller.world().faults().slight(|rates| rates.log) {
+        caller.world().count(|happened| happened.unreachable += 1);
+        caller.tell(format_args!("the log cannot be reached"));
+        return Err(LogError::Unreachable("for the moment".to_owned()));
+    }
+    Ok(())
+}
+
+fn number(index: usize) -> i32 {
+    i32::try_from(index).unwrap_or(i32::MAX)
+}
+
+impl Log for SimLog {
+    fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {
+        self.ask(|broker| {
+            let info = |(topic, count): (&heddle_core::event::Topic, usize)| TopicInfo {
+                name: topic.to_string(),
+                partitions: number(count),
+            };
+            Ok(broker.topics().map(info).collect())
+        })
+    }
+
+    fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
+        Err(LogError::TopicExists(spec.name.clone()))
+    }
+
+    fn delete_topic(&self, topic: &str) -> Result<(), LogError> {
+        Err(LogError::Invalid(format!("`{topic}` stays: this log deletes nothing")))
+    }
+
+    fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, LogError> {
+        let known = self.0.world().plan.topic_ids;
+        self.ask(|_| Ok(known.then(|| TopicId(format!("id of {topic}")))))
+    }
+
+    fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError> {
+        self.ask(|broker| {
+            let bounds = |(index, log): (usize, &partition::PartitionLog)| Watermarks {
+                partition: Partition(number(index)),
+                low: Offset(0),
+                high: log.stable(),
+                end: log.end(),
+            };
+            Ok(broker.topic(topic)?.iter().enumerate().map(bounds).collect())
+        })
+    }
+
+    fn committed(&self, _: &str, partitions: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
+        self.ask(|broker| {
+            let committed = |place: &TopicPartition| Some((place.clone(), broker.position(place)?));
+            Ok(partitions.iter().filter_map(committed).collect())
+        })
+    }
+
+    fn append(&self, records: &[NewRecord]) -> Result<Vec<(TopicPartition, Offset)>, LogError> {
+        self.ask(|broker| {
+            let append = |record: &NewRecord| {
+                broker
+                    .append_alone(record.clone(), false)
+                    .ok_or_else(|| LogError::UnknownTopic(record.topic.to_string()))
+            };
+            records.iter().map(append).collect()
+        })
+    }
+
+    fn reader(&self, from: &[(TopicPartition, Start)]) -> Result<Box<dyn Reader>, LogError> {
+        let reader = self.ask(|broker| SimReader::new(self.0.clone(), broker, from))?;
+        Ok(Box::new(reader))
+    }
+
+    fn join(&self, options: &MemberOptions) -> Result<Box<dyn Member>, LogError> {
+        Ok(Box::new(SimMember::join(self.0.clone(), options)?))
+    }
+}

@@ -1,0 +1,138 @@
+//! What must come out: computed from the input alone, record by record, with none of the product's code.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use heddle_core::event::{Offset, Record, Timestamp, TopicPartition};
+use heddle_core::partitioner::partition_of;
+
+use crate::command::{Command, Operation};
+use crate::plan::{ATTEMPTS_MAX, Plan};
+
+/// Records that come from one partition of the input and are in one partition of the output, each as text.
+pub(crate) type Lines = BTreeMap<(i32, TopicPartition), Vec<String>>;
+/// What a store holds.
+pub(crate) type Entries = BTreeMap<String, String>;
+
+/// All that a task holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TaskModel {
+    /// Both stores.
+    pub(crate) stores: [Entries; 2],
+    /// When each message id was handled last, by topic and id.
+    pub(crate) seen: BTreeMap<(String, String), Timestamp>,
+}
+
+/// All that comes out of an input.
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    pub(crate) outputs: Lines,
+    pub(crate) dead_letters: Lines,
+    pub(crate) tasks: BTreeMap<i32, TaskModel>,
+    pub(crate) positions: BTreeMap<TopicPartition, Offset>,
+    pub(crate) duplicates: u64,
+    pub(crate) records: u64,
+}
+
+/// How a record ends that is not skipped.
+enum Ending {
+    /// Its handler succeeds: what it emits, by key.
+    Handled(Vec<(Option<String>, String)>),
+    /// It is set aside, for this reason after so many attempts.
+    SetAside(&'static str, u32),
+}
+
+impl Model {
+    /// Takes the next record of a partition of the input.
+    pub(crate) fn take(&mut self, plan: &Plan, record: &Record) {
+        self.records += 1;
+        self.positions.insert(record.source.clone(), record.offset.next());
+        let task = self.tasks.entry(record.source.partition.0).or_default();
+        let command = record.value.as_deref().map(Command::parse);
+        let ending = match &command {
+            None => Ending::SetAside("null-value", 1),
+            Some(None) => Ending::SetAside("decode", 1),
+            Some(Some(command)) => {
+                let window = plan.spec.windows.get(&record.source.topic).copied();
+                let place = (record.source.topic.to_string(), command.id.clone());
+                if window.is_some_and(|window| task.has_seen(&place, record.timestamp, window)) {
+                    self.duplicates += 1;
+                    return;
+                }
+                let ending = task.handle(record, command);
+                if window.is_some() && matches!(ending, Ending::Handled(_)) {
+                    task.seen.insert(place, record.timestamp);
+                }
+                ending
+            }
+        };
+        self.write(plan, record, ending);
+    }
+
+    fn write(&mut self, plan: &Plan, record: &Record, ending: Ending) {
+        let input_key = record.key.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+        let place = |key: &str| (partition_of(key.as_bytes(), plan.partitions).0, record.source.clone());
+        match ending {
+            Ending::Handled(emits) => {
+                for (number, (key, value)) in emits.into_iter().enumerate() {
+                    let key = key.unwrap_or_else(|| input_key.to_string());
+                    let id = format!("{}/{}/{}/{number}", plan.spec.component, record.source, record.offset);
+                    self.outputs.entry(place(&key)).or_default().push(format!("{key}: {value} ({id})"));
+                }
+            }
+            Ending::SetAside(reason, attempts) => {
+                let value = record.value.as_deref().map_or("null".into(), String::from_utf8_lossy);
+                let line = format!("{input_key}: {value} ({reason} after {attempts}, was {})", record.offset);
+                self.dead_letters.entry(place(&input_key)).or_default().push(line);
+            }
+        }
+    }
+}
+
+impl TaskModel {
+    fn has_seen(&self, place: &(String, String), at: Timestamp, window: Duration) -> bool {
+        let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
+        self.seen.get(place).is_some_and(|noted| noted.0 > at.0.saturating_sub(window))
+    }
+
+    fn handle(&mut self, record: &Record, command: &Command) -> Ending {
+        let flaky =
+            |operation: &Operation| matches!(operation, Operation::Flaky(attempts) if *attempts >= ATTEMPTS_MAX);
+        if command.operations.contains(&Operation::Reject) {
+            return Ending::SetAside("rejected", 1);
+        }
+        if command.operations.iter().any(flaky) {
+            return Ending::SetAside("failed", ATTEMPTS_MAX);
+        }
+        if command.operations.contains(&Operation::Huge) {
+            return Ending::SetAside("emit", 1);
+        }
+        let (mut emits, mut notes) = (vec![], format!("{}@{}", record.source, record.offset));
+        for operation in &command.operations {
+            match operation {
+                Operation::Add(key, by) => {
+                    let before = self.stores[0].get(key).and_then(|value| value.parse::<i64>().ok()).unwrap_or(0);
+                    let sum = (before + by).to_string();
+                    notes.push_str(&format!(" 0.{key}={sum}"));
+                    self.stores[0].insert(key.clone(), sum);
+                }
+                Operation::Put(key, value) => drop(self.stores[1].insert(key.clone(), value.clone())),
+                Operation::Delete(key) => self.stores.iter_mut().for_each(|store| drop(store.remove(key))),
+                Operation::Get(key) => {
+                    for (index, store) in self.stores.iter().enumerate() {
+                        notes.push_str(&format!(" {index}.{key}={}", store.get(key).map_or("-", String::as_str)));
+                    }
+                }
+                Operation::Scan(prefix) => {
+                    for (index, store) in self.stores.iter().enumerate() {
+                        let entries = store.iter().filter(|(key, _)| key.starts_with(prefix.as_str()));
+                        entries.for_each(|(key, value)| notes.push_str(&format!(" {index}.{key}={value}")));
+                    }
+                }
+                Operation::Emit(key) => emits.push((key.clone(), notes.clone())),
+                Operation::Huge | Operation::Reject | Operation::Flaky(_) => {}
+            }
+        }
+        Ending::Handled(emits)
+    }
+}

@@ -1,0 +1,211 @@
+//! What a life is made of: how many hosts, what they read, and how often what goes wrong. All drawn from the seed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use heddle::runtime::CommitPolicy;
+use heddle_core::event::{NewRecord, Topic};
+use heddle_core::policy::FailurePolicy;
+use heddle_core::task::TaskSpec;
+
+use crate::chance::{Chance, Stream};
+use crate::command::{Command, Operation};
+
+/// The most bytes that the log takes in the value of one record.
+pub(crate) const RECORD_BYTES_MAX: usize = 10_000;
+/// How often a delivery is tried.
+pub(crate) const ATTEMPTS_MAX: u32 = 3;
+
+/// What one life is made of.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The topics that are read; their names begin with different letters, and so do the keys in them.
+    pub inputs: Vec<Topic>,
+    /// The topic that is written.
+    pub output: Topic,
+    /// How many partitions all topics have.
+    pub partitions: i32,
+    /// The component.
+    pub spec: Arc<TaskSpec>,
+    /// How many hosts there are.
+    pub hosts: usize,
+    /// How many workers each of them has.
+    pub workers: usize,
+    /// When a worker commits.
+    pub commit: CommitPolicy,
+    /// The most records of a poll.
+    pub batch_records_max: usize,
+    /// Whether members have instance ids, and so keep their place while they are away.
+    pub static_members: bool,
+    /// How long the group waits for a member that is silent.
+    pub session: Duration,
+    /// How long a transaction may stay open.
+    pub transaction_time_max: Duration,
+    /// Whether the log can tell a topic from an earlier one of the same name.
+    pub topic_ids: bool,
+    /// What is produced, in this order.
+    pub records: Vec<Input>,
+    /// How often what goes wrong.
+    pub rates: Rates,
+}
+
+/// One record to produce.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// The topic.
+    pub topic: Topic,
+    /// Its key.
+    pub key: Bytes,
+    /// Its value; `None` is null.
+    pub value: Option<Bytes>,
+    /// Whether it is produced in a transaction that is aborted, so that nobody may see it.
+    pub aborted: bool,
+}
+
+/// How often something goes wrong: once in so many chances; 0 is never.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rates {
+    /// A crash, of all calls that matter to a commit.
+    pub crash: u64,
+    /// A process stands still for longer than its session, of the same calls.
+    pub pause: u64,
+    /// Others go on in the middle of a call.
+    pub interleave: u64,
+    /// A call to the log fails.
+    pub log: u64,
+    /// A commit's outcome stays unknown, comes late, or is an abort.
+    pub commit: u64,
+    /// A write to disk fails.
+    pub disk: u64,
+    /// The registry does not answer.
+    pub registry: u64,
+    /// Something happens to a host from outside, of all steps: killed, cut off from the group, told to leave, its disk lost.
+    pub outside: u64,
+}
+
+impl Input {
+    /// As a record to write.
+    #[must_use]
+    pub fn record(&self) -> NewRecord {
+        NewRecord {
+            topic: self.topic.clone(),
+            partition: None,
+            timestamp: None,
+            key: Some(self.key.clone()),
+            value: self.value.clone(),
+            headers: vec![],
+        }
+    }
+}
+
+impl Plan {
+    /// The plan of a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let mut chance = Chance::new(seed, Stream::Plan);
+        let inputs = if chance.one_in(3) { vec!["a.in".into(), "b.in".into()] } else { vec![Topic::from("a.in")] };
+        let window = match chance.below(4) {
+            0 => None,
+            1 => Some(chance.millis(300, 5_000)),
+            _ => Some(Duration::from_secs(3_600)),
+        };
+        let session = chance.millis(1_000, 4_000);
+        Self {
+            output: "out".into(),
+            partitions: i32::try_from(chance.between(1, 4)).unwrap_or(1),
+            spec: Arc::new(spec(&inputs, window)),
+            hosts: usize::try_from(chance.between(1, 3)).unwrap_or(1),
+            workers: if chance.one_in(3) { 2 } else { 1 },
+            commit: CommitPolicy { interval: chance.millis(5, 120), records_max: chance.between(2, 12) },
+            batch_records_max: usize::try_from(chance.between(1, 8)).unwrap_or(1),
+            static_members: chance.one_in(2),
+            session,
+            transaction_time_max: session + chance.millis(0, 4_000),
+            topic_ids: !chance.one_in(4),
+            records: records(&mut chance, &inputs),
+            rates: Rates::new(&mut chance),
+            inputs,
+        }
+    }
+}
+
+impl Rates {
+    /// Every third kind of fault is absent in a life, so that each also occurs without the others.
+    fn new(chance: &mut Chance) -> Self {
+        let mut rate = |least, most| if chance.one_in(3) { 0 } else { chance.between(least, most) };
+        Self {
+            crash: rate(20, 120),
+            pause: rate(40, 200),
+            interleave: rate(3, 20),
+            log: rate(60, 400),
+            commit: rate(4, 20),
+            disk: rate(5, 30),
+            registry: rate(40, 200),
+            outside: rate(30, 150),
+        }
+    }
+}
+
+fn spec(inputs: &[Topic], window: Option<Duration>) -> TaskSpec {
+    TaskSpec {
+        component: "sim.counter".into(),
+        policy: FailurePolicy { attempts_max: ATTEMPTS_MAX, dead_letter: "dlq".into() },
+        changelogs: vec!["sim.counts".into(), "sim.marks".into()],
+        seen_changelog: window.map(|_| "sim.seen".into()),
+        windows: inputs.iter().filter_map(|topic| Some((topic.clone(), window?))).collect(),
+    }
+}
+
+fn records(chance: &mut Chance, inputs: &[Topic]) -> Vec<Input> {
+    let count = chance.between(5, 60);
+    let mut records = Vec::<Input>::new();
+    for number in 0..count {
+        let aborted = chance.one_in(25);
+        let again = (!records.is_empty() && chance.one_in(5)).then(|| {
+            let recent = &records[records.len().saturating_sub(12)..];
+            chance.pick(recent)
+        });
+        if let Some(Some(again)) = again {
+            records.push(Input { aborted, ..again });
+        } else if let Some(topic) = chance.pick(inputs) {
+            let key = key(chance, &topic);
+            let value = match chance.below(40) {
+                0 => None,
+                1 => Some("no command".into()),
+                _ => Some(command(chance, &topic, number).text().into()),
+            };
+            records.push(Input { topic, key: key.into(), value, aborted });
+        }
+    }
+    records
+}
+
+/// A key of the topic, so that what is read from different topics does not meet.
+fn key(chance: &mut Chance, topic: &str) -> String {
+    format!("{}{}", &topic[..1], chance.below(8))
+}
+
+fn command(chance: &mut Chance, topic: &str, number: u64) -> Command {
+    let mut operations = (0..chance.between(1, 4)).map(|_| operation(chance, topic, number)).collect::<Vec<_>>();
+    match chance.below(30) {
+        0 | 1 => operations.push(Operation::Reject),
+        2 => operations.push(Operation::Huge),
+        3..=5 => operations.push(Operation::Flaky(u32::try_from(chance.between(1, 3)).unwrap_or(1))),
+        _ => operations.push(Operation::Emit(None)),
+    }
+    Command { id: format!("m{number}"), operations }
+}
+
+fn operation(chance: &mut Chance, topic: &str, number: u64) -> Operation {
+    let key = key(chance, topic);
+    match chance.below(12) {
+        0..=3 => Operation::Add(key, 1 + i64::try_from(number).unwrap_or(0)),
+        4 | 5 => Operation::Put(key, format!("v{number}")),
+        6 => Operation::Delete(key),
+        7 | 8 => Operation::Get(key),
+        9 => Operation::Scan(topic[..1].to_owned()),
+        10 => Operation::Emit(Some(key)),
+        _ => Operation::Emit(None),
+    }
+}

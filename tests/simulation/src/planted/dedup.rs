@@ -1,0 +1,43 @@
+//! Message ids remembered beside the state: what an abort takes back is skipped when it comes again.
+
+use std::collections::BTreeSet;
+
+use heddle::runtime::Handler;
+use heddle_core::dedup::MessageId;
+use heddle_core::delivery::Delivery;
+use heddle_core::effects::Effects;
+use heddle_core::event::Record;
+use heddle_core::fault::{EventFault, Fault};
+use heddle_core::state::Reads;
+use heddle_core::task::Dispatch;
+
+struct Remembering {
+    handler: Box<dyn Handler>,
+    handled: BTreeSet<MessageId>,
+}
+
+pub(super) fn plant(handler: Box<dyn Handler>) -> Box<dyn Handler> {
+    Box::new(Remembering { handler, handled: BTreeSet::new() })
+}
+
+impl Handler for Remembering {
+    fn prepare(&mut self, record: &Record) -> Result<(), String> {
+        self.handler.prepare(record)
+    }
+}
+
+impl Dispatch for Remembering {
+    fn identify(&mut self, record: &Record) -> Result<Option<MessageId>, EventFault> {
+        self.handler.identify(record)
+    }
+
+    fn dispatch(&mut self, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault> {
+        let id = self.handler.identify(delivery.record)?;
+        if id.as_ref().is_some_and(|id| self.handled.contains(id)) {
+            return Ok(Effects::default());
+        }
+        let effects = self.handler.dispatch(delivery, reads)?;
+        self.handled.extend(id);
+        Ok(effects)
+    }
+}

@@ -1,0 +1,39 @@
+//! Positions outside of the transaction: stored before its records are committed, or after.
+
+use heddle::log::{Ends, LogError, Member};
+use heddle_core::event::{Offset, TopicPartition};
+
+use super::hand_on;
+use crate::gate::{Call, Caller};
+
+struct Apart {
+    member: Box<dyn Member>,
+    caller: Caller,
+}
+
+pub(super) fn plant(member: Box<dyn Member>, caller: Caller) -> Box<dyn Member> {
+    Box::new(Apart { member, caller })
+}
+
+impl Apart {
+    fn store(&self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        self.caller.pass(Call::Positions, || {
+            self.caller.world().broker().store_positions(positions);
+            Ok(())
+        })
+    }
+}
+
+impl Member for Apart {
+    fn commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<Ends, LogError> {
+        if self.caller.world().plan.partitions % 2 == 0 {
+            self.store(positions)?;
+            return self.member.commit(&[]);
+        }
+        let ends = self.member.commit(&[])?;
+        self.store(positions)?;
+        Ok(ends)
+    }
+
+    hand_on!(poll, send, abort, rewind, pause, resume, release);
+}

@@ -1,0 +1,38 @@
+//! Virtual time. A life runs in one thread, so the thread has the time: code that can be given no more than a function finds it too.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use heddle::runtime::Clock;
+use heddle_core::event::Timestamp;
+
+thread_local! {
+    static NOW: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// When every life begins, for the timestamps of records: some day in 2023.
+const EPOCH_MS: i64 = 1_700_000_000_000;
+
+/// The time since the life began.
+pub(crate) fn now() -> Duration {
+    NOW.get()
+}
+
+/// The time as records carry it.
+pub(crate) fn timestamp() -> Timestamp {
+    Timestamp(EPOCH_MS + i64::try_from(now().as_millis()).unwrap_or(i64::MAX))
+}
+
+pub(crate) fn set(time: Duration) {
+    NOW.set(time);
+}
+
+/// The clock of simulated workers.
+#[derive(Debug)]
+pub(crate) struct VirtualClock;
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Duration {
+        now()
+    }
+}

@@ -1,0 +1,102 @@
+//! What all parts of a life share: the brokers, chance, the trace and the counts.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::chance::{Chance, Stream};
+use crate::happened::Happened;
+use crate::log::Broker;
+use crate::plan::{Plan, Rates};
+use crate::time;
+
+/// The world of one life. The traits of log and state ask for what may be shared among threads; a life uses one.
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    broker: Mutex<Broker>,
+    faults: Mutex<Faults>,
+    happened: Mutex<Happened>,
+    trace: Option<Mutex<Vec<String>>>,
+    healed: AtomicBool,
+}
+
+/// Draws what goes wrong.
+pub(crate) struct Faults {
+    pub(crate) chance: Chance,
+    pub(crate) rates: Rates,
+    /// How many crashes and pauses may still be: a life has to end.
+    budget: u32,
+}
+
+impl Faults {
+    /// Whether something goes wrong that a life can only have so much of.
+    pub(crate) fn grave(&mut self, rate: impl Fn(&Rates) -> u64) -> bool {
+        let happens = self.budget > 0 && self.chance.one_in(rate(&self.rates));
+        self.budget -= u32::from(happens);
+        happens
+    }
+
+    /// Whether something goes wrong.
+    pub(crate) fn slight(&mut self, rate: impl Fn(&Rates) -> u64) -> bool {
+        self.chance.one_in(rate(&self.rates))
+    }
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, plan: Plan, traced: bool) -> Self {
+        let mut chance = Chance::new(seed, Stream::Faults);
+        let budget = u32::try_from(chance.between(2, 14)).unwrap_or(2);
+        Self {
+            broker: Mutex::new(Broker::new(&plan, Chance::new(seed, Stream::Broker))),
+            faults: Mutex::new(Faults { chance, rates: plan.rates, budget }),
+            happened: Mutex::default(),
+            trace: traced.then(Mutex::default),
+            healed: AtomicBool::new(false),
+            plan,
+        }
+    }
+
+    pub(crate) fn broker(&self) -> MutexGuard<'_, Broker> {
+        lock(&self.broker)
+    }
+
+    pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
+        lock(&self.faults)
+    }
+
+    /// From now on nothing goes wrong any more.
+    pub(crate) fn heal(&self) {
+        self.healed.store(true, Ordering::Relaxed);
+        self.faults().rates = Rates::default();
+    }
+
+    pub(crate) fn is_healed(&self) -> bool {
+        self.healed.load(Ordering::Relaxed)
+    }
+
+    /// Counts something.
+    pub(crate) fn count(&self, what: impl FnOnce(&mut Happened)) {
+        what(&mut lock(&self.happened));
+    }
+
+    pub(crate) fn happened(&self) -> Happened {
+        *lock(&self.happened)
+    }
+
+    /// Writes a line of the trace, if there is one.
+    pub(crate) fn tell(&self, who: impl fmt::Display, what: fmt::Arguments<'_>) {
+        if let Some(trace) = &self.trace {
+            let now = time::now();
+            lock(trace).push(format!("{:>4}.{:03}  {who:<9} {what}", now.as_secs(), now.subsec_millis()));
+        }
+    }
+
+    pub(crate) fn take_trace(&self) -> Vec<String> {
+        self.trace.as_ref().map(|trace| std::mem::take(&mut *lock(trace))).unwrap_or_default()
+    }
+}
+
+/// Locks; nothing here panics while it holds a lock, and if it did, the life is over.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,21 @@
+//! Bugs that are put in on purpose are found, within the short set, and the message says what differs and how to see it again.
+
+use heddle_simulation::{Options, Planted, live};
+
+/// The first life that finds the bug, and what it says.
+fn found(planted: Planted) -> (u64, String) {
+    let options = Options { planted: Some(planted), traced: false };
+    let find = |seed| Some((seed, live(seed, &options).failure()?.to_string()));
+    (0..2_400).find_map(find).unwrap_or_else(|| panic!("no life finds `{planted}`"))
+}
+
+#[test]
+fn each_is_found_and_told() {
+    for planted in Planted::ALL {
+        let (seed, message) = found(planted);
+        println!("{planted}: seed {seed}\n{message}\n");
+        assert!(message.starts_with(&format!("seed {seed}: ")), "{message}");
+        assert!(message.contains("\n  found    ") && message.contains("\n  expected "), "{message}");
+        assert!(message.ends_with(&format!("--seed {seed} --trace --planted {planted}")), "{message}");
+    }
+}

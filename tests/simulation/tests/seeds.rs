@@ -1,0 +1,30 @@
+//! The short set of lives, and that what they are about does happen in them.
+
+use std::thread;
+
+use heddle_simulation::{Happened, Options, live};
+
+/// How many lives; `simulate` lives more.
+const SEEDS: u64 = 2_400;
+/// A life uses one thread; lives know nothing of each other.
+const THREADS: usize = 2;
+
+#[test]
+fn every_life_ends_with_everything_exactly_once() {
+    let lives = |first: usize| {
+        let mut all = Happened::default();
+        for seed in (0..SEEDS).skip(first).step_by(THREADS) {
+            let outcome = live(seed, &Options::default());
+            if let Some(failure) = outcome.failure() {
+                panic!("{failure}");
+            }
+            all += outcome.happened;
+        }
+        all
+    };
+    let threads = (0..THREADS).map(|first| thread::spawn(move || lives(first))).collect::<Vec<_>>();
+    let mut all = Happened::default();
+    threads.into_iter().for_each(|thread| all += thread.join().unwrap());
+    let rare = all.rows().into_iter().filter(|(_, count)| *count < SEEDS / 100).collect::<Vec<_>>();
+    assert!(rare.is_empty(), "these hardly happen in {SEEDS} lives: {rare:?}");
+}
