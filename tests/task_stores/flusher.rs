@@ -6,7 +6,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use heddle::state::{Bounds, Changes, EngineKind, Flusher, StateEngine, StateError, StateStore, TaskStores};
+use heddle::state::{Bounds, Changes, EngineKind, Flusher, StateEngine, StateError, StateStore, TaskStores, tree_name};
+use heddle_core::dedup::MessageId;
+use heddle_core::event::Timestamp;
+use heddle_core::state::TaskState as _;
 
 use crate::harness::{Harness, NOW, PARTITION, STOCK, spec, writes};
 
@@ -32,7 +35,10 @@ struct Wayward {
 
 struct Control {
     disk: AtomicU8,
+    /// How many lookups of message ids have got to the disk.
+    looking: AtomicU8,
     stuck: Mutex<bool>,
+    stuck_lookups: Mutex<bool>,
     changed: Condvar,
 }
 
@@ -43,6 +49,11 @@ impl Control {
 
     fn stick(&self, stuck: bool) {
         *self.stuck.lock().unwrap() = stuck;
+        self.changed.notify_all();
+    }
+
+    fn stick_lookups(&self, stuck: bool) {
+        *self.stuck_lookups.lock().unwrap() = stuck;
         self.changed.notify_all();
     }
 }
@@ -84,6 +95,8 @@ impl StateStore for WaywardTree {
     }
 
     fn last_at_or_before(&self, key: &[u8]) -> Result<Option<(Bytes, Bytes)>, StateError> {
+        self.control.looking.fetch_add(1, Ordering::SeqCst);
+        drop(self.control.changed.wait_while(self.control.stuck_lookups.lock().unwrap(), |stuck| *stuck).unwrap());
         self.inner.last_at_or_before(key)
     }
 
@@ -106,7 +119,13 @@ impl StateStore for WaywardTree {
 /// A harness on a disk that obeys.
 fn wayward(bounds: Bounds) -> (Harness, Arc<Control>) {
     let mut harness = Harness::new(EngineKind::Sled);
-    let control = Arc::new(Control { disk: AtomicU8::new(0), stuck: Mutex::new(false), changed: Condvar::new() });
+    let control = Arc::new(Control {
+        disk: AtomicU8::new(0),
+        looking: AtomicU8::new(0),
+        stuck: Mutex::new(false),
+        stuck_lookups: Mutex::new(false),
+        changed: Condvar::new(),
+    });
     harness.engine = Arc::new(Wayward { inner: harness.engine.clone(), control: control.clone() });
     harness.stores = TaskStores::open(&*harness.engine, &spec(), PARTITION, bounds).unwrap();
     harness.restore();
@@ -224,4 +243,25 @@ fn a_worker_waits_only_for_a_slow_disk_and_a_full_memtable() {
     assert!(waiting.join().unwrap());
     assert!(write.join().unwrap());
     assert!(harness.stores.pending_bytes() < 1_000);
+}
+
+#[test]
+fn a_lookup_on_a_slow_disk_finds_what_is_merged_meanwhile() {
+    let (mut harness, control) = wayward(bounds(10_000, Duration::ZERO));
+    for n in 0..8 {
+        harness.note("orders", &n.to_string(), 1_000);
+        harness.stores.flush().unwrap();
+    }
+    control.stick_lookups(true);
+    let stores = harness.stores.clone();
+    let id = MessageId(Bytes::from("3"));
+    let lookup = std::thread::spawn(move || stores.seen(&"orders".into(), &id, Timestamp(1_000)).unwrap());
+    eventually("the lookup is stuck", || control.looking.load(Ordering::SeqCst) > 0);
+    harness.maintain();
+    assert_eq!(harness.stores.seen_status().segments, 1);
+    control.stick_lookups(false);
+    assert!(lookup.join().unwrap());
+    harness.maintain();
+    let tree = harness.engine.open(&tree_name("shop.intake", "shop.intake.dedup", PARTITION)).unwrap();
+    assert_eq!(tree.scan(Bound::Unbounded, b"b", 9).unwrap().len(), 1, "what was merged is still there");
 }

@@ -10,6 +10,7 @@ use crate::harness::{Harness, PARTITION, STOCK, SUMS, changelogs, spec, writes};
 on_both_engines! {
     reads_go_down_the_layers
     scans_see_through_many_deletes
+    scans_merge_layers_of_different_density
     what_was_not_written_comes_from_the_changelog
     a_commit_without_a_place_in_the_changelog_does_not_move_the_watermark
     hot_keys_are_written_once
@@ -61,6 +62,23 @@ fn scans_see_through_many_deletes(kind: EngineKind) {
     assert_eq!(harness.scan(STOCK, "", Some("00008"), 2), "00009=x 09990=x");
     assert_eq!(harness.scan(STOCK, "", None, usize::MAX).split(' ').count(), 20);
     assert_eq!(harness.scan(STOCK, "05", None, 5), "");
+}
+
+fn scans_merge_layers_of_different_density(kind: EngineKind) {
+    let mut harness = Harness::new(kind);
+    let keys = (0..1_000).map(|n| format!("{n:03}")).collect::<Vec<_>>();
+    let every = |step, value| keys.iter().step_by(step).map(|key| (&**key, value)).collect::<Vec<_>>();
+    harness.commit(writes(STOCK, &every(1, Some("disk"))), &[]);
+    harness.stores.flush().unwrap();
+    harness.commit(writes(STOCK, &every(10, Some("frozen"))), &[]);
+    harness.stores.freeze();
+    harness.commit(writes(STOCK, &every(3, None)), &[]);
+    let value = |n| if n % 10 == 0 { "frozen" } else { "disk" };
+    let expected = (0..1_000).filter(|n| n % 3 != 0).map(|n| format!("{n:03}={}", value(n))).collect::<Vec<_>>();
+    for limit in [1, 31, 40, 100, 1_000] {
+        assert_eq!(harness.scan(STOCK, "", None, limit), expected[..limit.min(expected.len())].join(" "), "{limit}");
+        assert_eq!(harness.scan(STOCK, "5", Some("550"), limit), expected[367..][..limit.min(33)].join(" "), "{limit}");
+    }
 }
 
 fn what_was_not_written_comes_from_the_changelog(kind: EngineKind) {
