@@ -113,7 +113,7 @@ impl Run {
             let (contract, manifest) = Component::contract(&file, &wasm)?;
             contracts.push((file, wasm, contract, manifest));
         }
-        check::refuse(app, contracts.iter().map(|(_, _, contract, manifest)| (contract, manifest)), log, registry)?;
+        check::refuse(contracts.iter().map(|(_, _, contract, manifest)| (contract, manifest)), registry)?;
         // In the order of the subjects, so that a fresh registry gives the same ids wherever the same app starts.
         let subjects =
             contracts.iter().flat_map(|(_, _, contract, _)| contract.schemas.iter()).collect::<BTreeMap<_, _>>();
