@@ -180,7 +180,7 @@ fn a_component_that_does_not_fit_is_refused_before_it_takes_a_record() {
     app.ok(&["schema", "register"]);
     app.ok(&["check"]);
     // One that the component cannot read, forced in: what it needs is gone.
-    let mut broken = current.clone();
+    let mut broken = current;
     broken["fields"].as_array_mut().unwrap().retain(|field| field["name"] != "customerId");
     app.write(file, &broken);
     app.ok(&["schema", "set-level", "NONE"]);

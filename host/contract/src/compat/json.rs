@@ -187,7 +187,7 @@ impl<'a> Checker<'a> {
                 Some((_, reader)) => self.within(name, |this| this.pair(reader, writer)),
                 None if closed(our_others) => {
                     self.within(name, |this| {
-                        this.problem("the reader has no such property and lets no others be".to_owned())
+                        this.problem("the reader has no such property and lets no others be".to_owned());
                     });
                 }
                 None => {
@@ -215,7 +215,7 @@ impl<'a> Checker<'a> {
                 self.problem("the writer lets other properties be, the reader does not".to_owned());
             }
             (Some(ours @ Value::Object(_)), Some(theirs @ Value::Object(_))) => {
-                self.within("*", |this| this.pair(ours, theirs))
+                self.within("*", |this| this.pair(ours, theirs));
             }
             _ => {}
         }

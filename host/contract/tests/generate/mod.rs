@@ -170,7 +170,6 @@ fn union(dice: &mut Dice, names: &mut Names, depth: usize) -> Value {
     if branches.len() > 2 && dice.one_in(4) {
         branches.remove(0);
     } else if dice.one_in(3) {
-        branches.swap(0, 1.min(0));
         let last = branches.len() - 1;
         branches.swap(0, last);
     }
