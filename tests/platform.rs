@@ -6,13 +6,15 @@
 mod app;
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use app::{App, quickstart};
 use bytes::Bytes;
 use heddle::log::TopicSpec;
-use heddle_core::event::NewRecord;
+use heddle::state::{CACHE_BYTES, EngineKind, open_engine, tree_name};
+use heddle_core::event::{NewRecord, Partition};
 use heddle_fixtures::apicurio::Apicurio;
 use heddle_fixtures::kafka::Kafka;
 use serde_json::{Value, json};
@@ -200,6 +202,33 @@ fn a_changelog_that_was_made_anew_is_noticed() {
     host.stop();
 }
 
+/// Makes every copy of the accounts look as if it had been written long ago, and one record before its end.
+fn make_old(app: &App) {
+    let engine = open_engine(EngineKind::Sled, &app.data.path().join("state"), CACHE_BYTES).unwrap();
+    for partition in (0..4).map(Partition) {
+        let tree = engine.open(&tree_name("order-platform.ledger", CHANGELOG, partition)).unwrap();
+        let (key, value) = tree.scan(Bound::Unbounded, b"\0watermark", 1).unwrap().pop().unwrap();
+        let mut watermark: Value = serde_json::from_slice(&value).unwrap();
+        watermark["offset"] = (watermark["offset"].as_i64().unwrap() - 1).into();
+        watermark["written"] = 1.into();
+        tree.apply(vec![(key, Some(watermark.to_string().into()))]).unwrap();
+    }
+}
+
+#[test]
+fn a_copy_so_old_that_it_may_miss_deletes_is_built_again() {
+    let app = App::embedded().platform();
+    app.build();
+    produce(&app);
+    run(&app);
+    make_old(&app);
+    let (_, told) = run_telling(&app);
+    assert_eq!(told.matches("it is so old that records of deletes may be gone").count(), 4, "{told}");
+    let host = Host::start(&app);
+    check_accounts(&app);
+    host.stop();
+}
+
 #[test]
 fn a_foreign_record_in_a_changelog_stops_the_host() {
     let app = App::embedded().platform();
@@ -208,7 +237,7 @@ fn a_foreign_record_in_a_changelog_stops_the_host() {
     run(&app);
     let foreign = NewRecord {
         topic: "order-platform.ledger.dedup".into(),
-        partition: Some(heddle_core::event::Partition(0)),
+        partition: Some(Partition(0)),
         timestamp: None,
         key: Some(Bytes::from_static(b"orders.created")),
         value: Some(Bytes::from_static(b"hello")),

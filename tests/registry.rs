@@ -1,6 +1,7 @@
 //! What every registry does, tried on the embedded one and, through the client, on a real one over HTTP.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use heddle::registry::format::{self, Entry};
+use heddle::registry::state::{Asked, Given, State};
 use heddle::registry::{Client, ClientOptions, Embedded, Registry, RegistryError, SchemaId};
 use heddle_contract::compat::Level;
 use heddle_contract::section::SchemaFormat;
@@ -321,4 +323,59 @@ fn protobuf_schemas_are_compared() {
     let (plain, commented) = (file("int32 n = 2;"), format!("// An order.\n{}", file("int32   n = 2; /* how many */")));
     assert_eq!(format::identity(&entry(&plain)), format::identity(&entry(&commented)));
     assert_ne!(format::identity(&entry(&plain)), format::identity(&entry(&file("int32 m = 2;"))));
+}
+
+/// One change after another, at random: what the rules promise holds after each.
+#[test]
+fn ids_and_versions_keep_their_meaning_whatever_is_done() {
+    let entry = |number: u64| {
+        let text = format!(r#"{{"type":"record","name":"R{number}","fields":[]}}"#);
+        Entry { format: SchemaFormat::Avro, text, references: vec![], metadata: None, rule_set: None }
+    };
+    let mut seed = 7u64;
+    let mut dice = |bound: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % bound
+    };
+    let mut state = State::default();
+    let mut meaning = BTreeMap::<u32, String>::new();
+    let mut refused = 0;
+    for _ in 0..20_000 {
+        let subject = format!("s{}", dice(6));
+        let before = state.versions(&subject, true).len();
+        let decided = match dice(10) {
+            0..=5 => {
+                let new = entry(dice(12));
+                let there = state.lookup(&subject, &new, false).ok();
+                state.set_level(&subject, Some(Level::None)).1.into_iter().for_each(|change| state.apply(change));
+                let (answer, changes) = state.register(&subject, new.clone(), Given::default()).unwrap();
+                if let Some(there) = there {
+                    assert_eq!((answer, changes.len()), ((there.id, there.version), 0), "the same schema again");
+                }
+                let known = meaning.entry(answer.0).or_insert_with(|| new.text.clone());
+                assert_eq!(*known, new.text, "an id stands for one schema, for ever");
+                Ok(changes)
+            }
+            6 => state.delete_subject(&subject, false).map(|(_, changes)| changes),
+            7 => state.delete_subject(&subject, true).map(|(_, changes)| changes),
+            8 => state.delete_version(&subject, Asked::Latest, false).map(|(_, changes)| changes),
+            _ => {
+                let version = u32::try_from(dice(5)).unwrap() + 1;
+                state.delete_version(&subject, Asked::Number(version), dice(2) == 0).map(|(_, changes)| changes)
+            }
+        };
+        match decided {
+            Ok(changes) => changes.into_iter().for_each(|change| state.apply(change)),
+            Err(_) => {
+                refused += 1;
+                assert_eq!(state.versions(&subject, true).len(), before, "a refusal changes nothing");
+            }
+        }
+        // Every version has its schema, and no schema has two ids.
+        for found in state.versions(&subject, true) {
+            assert_eq!(meaning[&found.id], found.entry.text);
+            assert_eq!(state.lookup(&subject, &found.entry, true).unwrap().id, found.id);
+        }
+    }
+    assert!(refused > 1_000 && meaning.len() > 100, "{refused} refused, {} ids", meaning.len());
 }

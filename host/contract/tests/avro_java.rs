@@ -48,7 +48,7 @@ fn verdicts_are_those_of_java() {
             };
             match (&ours, &theirs) {
                 (Ok(problems), Ok(compatible)) if problems.is_empty() == *compatible => {
-                    told[usize::from(*compatible)] += 1
+                    told[usize::from(*compatible)] += 1;
                 }
                 (Err(_), Err(_)) => told[2] += 1,
                 // Java takes any text for an enum's default within another default; we ask for a symbol.
@@ -182,11 +182,11 @@ fn values_are_read_as_java_reads_them() {
                     (Err(_), Some(_)) if !whole => ours_alone_refuses += 1,
                     // Java makes text of any bytes where the reader has a string.
                     (Err(error), Some(_)) if error.contains("not UTF-8") || error.contains("nested deeper") => {
-                        ours_alone_refuses += 1
+                        ours_alone_refuses += 1;
                     }
                     // Within a union Java finds enums and fixed types by their full names only, though it calls the pair compatible.
                     (Ok(_), None) if answer["error"].as_str().unwrap().contains("AvroTypeException: Found") => {
-                        java_alone_refuses += 1
+                        java_alone_refuses += 1;
                     }
                     _ => panic!("{}", case()),
                 }

@@ -23,6 +23,9 @@ use crate::fault::TaskFault;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StoreIndex(pub usize);
 
+/// The longest key of a store, in bytes: what every engine takes, with room for what stands in front of it.
+pub const KEY_BYTES_MAX: usize = 32 << 10;
+
 /// A key of a store and its value.
 pub type Entry = (Bytes, Bytes);
 

@@ -5,14 +5,13 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use heddle_contract::manifest::{App, Manifest};
+use heddle_contract::manifest::Manifest;
 use heddle_contract::section::Contract;
 use serde_json::json;
 
 use super::run::component_files;
 use super::{app, open};
 use crate::guest::Component;
-use crate::log::Log;
 use crate::registry::{Registry, check};
 
 /// Check the components as they were built against the registry and the topics, without running them.
@@ -31,7 +30,13 @@ impl Check {
             components.push(Component::contract(&file, &wasm)?);
         }
         let (log, registry) = (open::log(folder, &app)?, open::registry(folder, &app)?);
-        let found = troubles(&app, components.iter().map(|(c, m)| (c, m)), log.as_ref(), registry.as_ref())?;
+        let contracts = components.iter().map(|(contract, manifest)| (contract, manifest));
+        let mut found = misfits(&app.name, contracts, registry.as_ref())?;
+        let there = log.topics()?.into_iter().map(|topic| (topic.name, topic.partitions));
+        let declared = app.topics.iter().map(|(name, topic)| (name.clone(), topic.partitions));
+        // What is there goes before what would be created.
+        let topics = declared.chain(there).collect::<BTreeMap<_, _>>();
+        found.extend(components.iter().flat_map(|(_, manifest)| topic_troubles(manifest, &topics)));
         for trouble in &found {
             if self.json {
                 println!("{}", json!({ "message": trouble }));
@@ -49,32 +54,25 @@ impl Check {
     }
 }
 
-/// Refuses components that do not fit, before a record is touched.
+/// Refuses components whose schemas do not fit the registry, before a record is touched.
 pub(super) fn refuse<'a>(
-    app: &App,
+    app: &str,
     components: impl IntoIterator<Item = (&'a Contract, &'a Manifest)>,
-    log: &dyn Log,
     registry: &dyn Registry,
 ) -> Result<()> {
-    let found = troubles(app, components, log, registry)?;
+    let found = misfits(app, components, registry)?;
     if found.is_empty() { Ok(()) } else { bail!(found.join("\n")) }
 }
 
 /// What does not fit, in three lines each.
-fn troubles<'a>(
-    app: &App,
+fn misfits<'a>(
+    app: &str,
     components: impl IntoIterator<Item = (&'a Contract, &'a Manifest)>,
-    log: &dyn Log,
     registry: &dyn Registry,
 ) -> Result<Vec<String>> {
-    let there = log.topics()?.into_iter().map(|topic| (topic.name, topic.partitions));
-    let declared = app.topics.iter().map(|(name, topic)| (name.clone(), topic.partitions));
-    // What is there goes before what would be created.
-    let topics = declared.chain(there).collect::<BTreeMap<_, _>>();
     let mut found = vec![];
     for (contract, manifest) in components {
-        found.extend(check::misfits(registry, contract, manifest)?.iter().map(ToString::to_string));
-        found.extend(topic_troubles(manifest, &topics));
+        found.extend(check::misfits(registry, app, contract, manifest)?.iter().map(ToString::to_string));
     }
     Ok(found)
 }

@@ -119,7 +119,7 @@ impl Run {
             let (contract, manifest) = Component::contract(&file, &wasm)?;
             contracts.push((file, wasm, contract, manifest));
         }
-        check::refuse(app, contracts.iter().map(|(_, _, contract, manifest)| (contract, manifest)), log, registry)?;
+        check::refuse(&app.name, contracts.iter().map(|(_, _, contract, manifest)| (contract, manifest)), registry)?;
         let ids = register(&app.name, &contracts, registry)?;
         let topics = log.topics()?.into_iter().map(|topic| (topic.name, topic.partitions)).collect::<BTreeMap<_, _>>();
         let mut services = vec![];

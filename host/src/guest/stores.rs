@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use heddle_contract::wire::{self, SchemaId};
 use heddle_core::fault::TaskFault;
-use heddle_core::state::{Range, Reads, StoreIndex};
+use heddle_core::state::{KEY_BYTES_MAX, Range, Reads, StoreIndex};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Val};
 
@@ -111,8 +111,12 @@ impl StoreAccess {
     }
 
     fn key(&self, key: &Val) -> Result<Bytes, StateRefused> {
-        let refused = |what| StateRefused(format!("a key for the store `{}` breaks its schema: {what}", self.name));
-        self.key.encode(key).map_err(refused)
+        let refused = |what| StateRefused(format!("a key for the store `{}` {what}", self.name));
+        let key = self.key.encode(key).map_err(|what| refused(format!("breaks its schema: {what}")))?;
+        if key.len() > KEY_BYTES_MAX {
+            return Err(refused(format!("has {} bytes, more than the limit of {KEY_BYTES_MAX}", key.len())));
+        }
+        Ok(key)
     }
 
     fn get(&self, current: &mut Current, key: &Val) -> wasmtime::Result<Option<Val>> {

@@ -43,35 +43,33 @@ pub fn subjects(manifest: &Manifest) -> (BTreeSet<String>, BTreeSet<String>) {
 }
 
 /// Everything that does not fit: a version of a consumed subject that the component's reader cannot read, and a writer's schema
-/// that is neither registered nor registrable.
+/// that is neither registered nor registrable. What a store holds is both read and written.
 ///
 /// # Errors
 /// If the registry does not answer.
 pub fn misfits(
     registry: &dyn Registry,
+    app: &str,
     contract: &Contract,
     manifest: &Manifest,
 ) -> Result<Vec<Misfit>, RegistryError> {
     let (reads, writes) = subjects(manifest);
     let component = &manifest.name;
     let mut found = vec![];
-    for (subject, schema) in &contract.schemas {
+    for (name, schema) in &contract.schemas {
+        let subject = manifest.registered(app, name);
+        let of_store = subject != *name;
         // What is no schema is refused when the component is loaded.
-        let Ok(own) = parse(subject, &schema.text) else { continue };
-        if reads.contains(subject) {
-            found.extend(unreadable(registry, subject, &own)?.map(|(what, remedy)| (subject, what, remedy)));
+        let Ok(own) = parse(&subject, &schema.text) else { continue };
+        let misfit = |(what, remedy)| Misfit { component: component.clone(), subject: subject.clone(), what, remedy };
+        if of_store || reads.contains(&subject) {
+            found.extend(unreadable(registry, &subject, &own)?.map(misfit));
         }
-        if writes.contains(subject) {
-            found.extend(unwritable(registry, subject, &own)?.map(|(what, remedy)| (subject, what, remedy)));
+        if of_store || writes.contains(&subject) {
+            found.extend(unwritable(registry, &subject, &own)?.map(misfit));
         }
     }
-    let misfit = |(subject, what, remedy): (&String, String, String)| Misfit {
-        component: component.clone(),
-        subject: subject.clone(),
-        what,
-        remedy,
-    };
-    Ok(found.into_iter().map(misfit).collect())
+    Ok(found)
 }
 
 type Trouble = Option<(String, String)>;

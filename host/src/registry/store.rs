@@ -47,6 +47,8 @@ impl Store {
             None => {
                 store.tree.insert(b"f", &version).map_err(|error| failed(told(&error)))?;
                 store.sync().map_err(failed)?;
+                // The folder's own entries, which were just made.
+                File::open(folder).and_then(|made| made.sync_all()).map_err(|error| failed(error.to_string()))?;
             }
             Some(found) if *found == version => {}
             Some(_) => return Err(failed("it was written by another version of Heddle; use that one".to_owned())),

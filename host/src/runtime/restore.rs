@@ -23,6 +23,9 @@ use crate::state::{TaskStores, Watermark};
 const SLICE: Duration = Duration::from_millis(50);
 /// How long a worker waits for the disk before it goes on all the same: memory is bounded by the speed of the log then.
 const ROOM_WAIT: Duration = Duration::from_secs(5);
+/// Logs keep the record of a delete for a day (Kafka's default of `delete.retention.ms`). A copy that is older, and has something to
+/// read, may miss deletes that are gone by now: half of that is on the safe side.
+const COPY_AGE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// The copies of one assignment on their way.
 pub(super) struct Restore {
@@ -150,13 +153,15 @@ fn check(
 ) -> Result<Option<Watermark>, WorkerFault> {
     let Some(known) = watermark else { return Ok(None) };
     let other = matches!((&known.topic_id, topic_id), (Some(known), Some(now)) if known != now);
-    if !other && known.offset <= end {
-        return Ok(Some(known));
-    }
+    let old = known.offset < end && stores.age(&source.topic) > COPY_AGE_MAX;
     let why = if other {
         "the topic was created anew".to_owned()
-    } else {
+    } else if known.offset > end {
         format!("the topic ends at {end}, before the copy's {}", known.offset)
+    } else if old {
+        "it is so old that records of deletes may be gone from the topic".to_owned()
+    } else {
+        return Ok(Some(known));
     };
     tracing::warn!(%component, changelog = %source, "the copy on this host is dropped and built again: {why}");
     stores.wipe(&source.topic)?;

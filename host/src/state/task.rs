@@ -43,6 +43,8 @@ pub struct TaskStores {
 struct Store {
     changelog: Topic,
     tree: Arc<dyn StateStore>,
+    /// When the copy that was found was written.
+    written: Option<Timestamp>,
 }
 
 struct Seen {
@@ -92,19 +94,19 @@ impl TaskStores {
     ) -> Result<Arc<Self>, StateError> {
         let open = |changelog: &Topic| {
             let tree = engine.open(&tree_name(&spec.component, changelog, partition))?;
-            let watermark = open_watermark(&*tree, changelog)?;
-            Ok::<_, StateError>((tree, watermark))
+            let (watermark, written) = open_watermark(&*tree, changelog)?.unzip();
+            Ok::<_, StateError>((tree, watermark, written))
         };
         let mut stores = vec![];
         let mut layers = InMemory { stores: vec![], seen: Layers::new(None), since: None };
         for changelog in &spec.changelogs {
-            let (tree, watermark) = open(changelog)?;
-            stores.push(Store { changelog: changelog.clone(), tree });
+            let (tree, watermark, written) = open(changelog)?;
+            stores.push(Store { changelog: changelog.clone(), tree, written });
             layers.stores.push(Layers::new(watermark));
         }
         let mut seen = None;
         if let Some(changelog) = &spec.seen_changelog {
-            let (tree, watermark) = open(changelog)?;
+            let (tree, watermark, _) = open(changelog)?;
             layers.seen = Layers::new(watermark);
             seen = Some(Seen { changelog: changelog.clone(), tree: SeenTree::open(tree, &spec.windows, bounds.now)? });
         }
@@ -126,6 +128,15 @@ impl TaskStores {
         let stores = stores.map(|(store, layers)| (store.changelog.clone(), layers.watermark().cloned()));
         let seen = self.seen.iter().map(|seen| (seen.changelog.clone(), layers.seen.watermark().cloned()));
         stores.chain(seen).collect()
+    }
+
+    /// How long ago the copy of a store that was found on disk had been written last; zero if there was none, or for message ids.
+    #[must_use]
+    pub fn age(&self, changelog: &Topic) -> Duration {
+        let store = self.stores.iter().find(|store| store.changelog == *changelog);
+        let age =
+            store.and_then(|store| store.written).map_or(0, |written| (self.bounds.now)().0.saturating_sub(written.0));
+        Duration::from_millis(age.max(0).cast_unsigned())
     }
 
     /// Forgets the copy of one changelog, in memory and on disk: the log does not know its watermark.
@@ -274,7 +285,7 @@ impl TaskStores {
         let mut written = 0;
         for (index, store) in self.stores.iter().enumerate() {
             let Some(frozen) = lock(&self.layers).stores[index].frozen.clone() else { continue };
-            written += write_table(&*store.tree, &frozen)?;
+            written += write_table(&*store.tree, &frozen, (self.bounds.now)())?;
             lock(&self.layers).stores[index].frozen = None;
         }
         if let Some(seen) = &self.seen {
@@ -395,10 +406,10 @@ fn data_key(key: &[u8]) -> Vec<u8> {
     [&[DATA], key].concat()
 }
 
-fn write_table(tree: &dyn StateStore, frozen: &Frozen<Table>) -> Result<usize, StateError> {
+fn write_table(tree: &dyn StateStore, frozen: &Frozen<Table>, now: Timestamp) -> Result<usize, StateError> {
     let writes = frozen.content.writes();
     let mut changes = Changes::with_capacity(writes.len() + 1);
-    changes.push((Bytes::from_static(WATERMARK), Some(encode_watermark(&frozen.watermark))));
+    changes.push((Bytes::from_static(WATERMARK), Some(encode_watermark(&frozen.watermark, now))));
     changes.extend(writes.iter().map(|(key, value)| (data_key(key).into(), value.clone())));
     let bytes = changes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
     tree.apply(changes)?;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use heddle_core::event::{Offset, Partition, Topic};
+use heddle_core::event::{Offset, Partition, Timestamp, Topic};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -40,21 +40,28 @@ struct StoredWatermark {
     layout: u32,
     topic_id: Option<String>,
     offset: i64,
+    /// When it was written, in milliseconds since 1970.
+    #[serde(default)]
+    written: i64,
 }
 
-/// The watermark as it is stored.
-pub(super) fn encode_watermark(watermark: &Watermark) -> Bytes {
-    let stored = StoredWatermark { layout: LAYOUT, topic_id: watermark.topic_id.clone(), offset: watermark.offset.0 };
+/// The watermark as it is stored, at `now`.
+pub(super) fn encode_watermark(watermark: &Watermark, now: Timestamp) -> Bytes {
+    let Watermark { topic_id, offset } = watermark;
+    let stored = StoredWatermark { layout: LAYOUT, topic_id: topic_id.clone(), offset: offset.0, written: now.0 };
     // Numbers and strings always become JSON.
     serde_json::to_vec(&stored).unwrap_or_default().into()
 }
 
-/// The watermark of a tree. A tree without one, or of another layout, is emptied: nothing says what is in it.
-pub(super) fn open_watermark(tree: &dyn StateStore, changelog: &Topic) -> Result<Option<Watermark>, StateError> {
+/// The watermark of a tree, and when it was written. A tree without one, or of another layout, is emptied: nothing says what is in it.
+pub(super) fn open_watermark(
+    tree: &dyn StateStore,
+    changelog: &Topic,
+) -> Result<Option<(Watermark, Timestamp)>, StateError> {
     let stored = tree.get(WATERMARK)?;
     let known = stored.as_ref().and_then(|stored| serde_json::from_slice::<StoredWatermark>(stored).ok());
-    if let Some(StoredWatermark { topic_id, offset, .. }) = known.filter(|stored| stored.layout == LAYOUT) {
-        return Ok(Some(Watermark { topic_id, offset: Offset(offset) }));
+    if let Some(StoredWatermark { topic_id, offset, written, .. }) = known.filter(|stored| stored.layout == LAYOUT) {
+        return Ok(Some((Watermark { topic_id, offset: Offset(offset) }, Timestamp(written))));
     }
     if stored.is_some() {
         tracing::warn!(%changelog, "the copy of this changelog is of another version and is made anew");

@@ -102,8 +102,8 @@ fn subjects(registry: &Embedded, request: &Request, path: &[&str]) -> Answer {
             let state = registry.state();
             let prefix = request.text("subjectPrefix").unwrap_or_default();
             let only = request.flag("deletedOnly");
-            let shown =
-                |subject: &&str| subject.starts_with(prefix) && (!only || state.versions(subject, false).is_empty());
+            let gone = |subject: &str| state.versions(subject, false).is_empty();
+            let shown = |subject: &&str| subject.starts_with(prefix) && (!only || gone(subject));
             Ok(json!(request.page(state.subjects(deleted || only).filter(shown))?))
         }
         ("POST", [subject]) => {

@@ -128,7 +128,8 @@ impl SeenTree {
 
     /// Writes ids as new segments, together with the watermark. Returns how many bytes it wrote.
     pub(super) fn write(&self, frozen: &Frozen<Ids>) -> Result<usize, StateError> {
-        let mut changes: Changes = vec![(Bytes::from_static(WATERMARK), Some(encode_watermark(&frozen.watermark)))];
+        let mut changes: Changes =
+            vec![(Bytes::from_static(WATERMARK), Some(encode_watermark(&frozen.watermark, (self.now)())))];
         let (now, mut next) = ((self.now)(), lock(&self.held).next);
         let (mut new, mut newest) = (vec![], vec![]);
         for (topic, ids) in frozen.content.topics() {
