@@ -337,15 +337,16 @@ fn ids_and_versions_keep_their_meaning_whatever_is_done() {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) % bound
     };
+    const SCHEMAS: u64 = 40;
     let mut state = State::default();
     let mut meaning = BTreeMap::<u32, String>::new();
     let mut refused = 0;
     for _ in 0..20_000 {
-        let subject = format!("s{}", dice(6));
+        let subject = format!("s{}", dice(3));
         let before = state.versions(&subject, true).len();
         let decided = match dice(10) {
             0..=5 => {
-                let new = entry(dice(12));
+                let new = entry(dice(SCHEMAS));
                 let there = state.lookup(&subject, &new, false).ok();
                 state.set_level(&subject, Some(Level::None)).1.into_iter().for_each(|change| state.apply(change));
                 let (answer, changes) = state.register(&subject, new.clone(), Given::default()).unwrap();
@@ -377,5 +378,6 @@ fn ids_and_versions_keep_their_meaning_whatever_is_done() {
             assert_eq!(state.lookup(&subject, &found.entry, true).unwrap().id, found.id);
         }
     }
-    assert!(refused > 1_000 && meaning.len() > 100, "{refused} refused, {} ids", meaning.len());
+    // Schemas went and came again, under other ids.
+    assert!(refused > 1_000 && meaning.len() > 2 * 40, "{refused} refused, {} ids", meaning.len());
 }
