@@ -318,7 +318,8 @@ fn wrong_use_says_what_where_and_what_to_do() {
     tell(app.run(&["status"]));
     let foreign = App { folder: app.data.path().join("foreign"), ..App::embedded() };
     std::fs::create_dir_all(foreign.folder.join("components/scripted")).unwrap();
-    std::fs::write(foreign.folder.join("heddle.toml"), "[app]\nname = \"foreign\"\n").unwrap();
+    let topics = "[topics.\"orders.created\"]\n[topics.\"orders.accepted\"]\n[topics.\"orders.rejected\"]\n";
+    std::fs::write(foreign.folder.join("heddle.toml"), format!("[app]\nname = \"foreign\"\n{topics}")).unwrap();
     std::fs::copy(intake_without_its_grant(&app), foreign.folder.join("refused.wasm")).unwrap();
     tell(foreign.command(&["run"]).env("HEDDLE_APP_COMPONENTS", "refused.wasm").output().unwrap());
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

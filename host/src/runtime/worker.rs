@@ -256,7 +256,7 @@ impl Worker {
                 }
                 Err(LogError::RecordRefused(why)) => {
                     return Err(WorkerFault::Stop(format!(
-                        "the dead-letter topic `{}` refuses {}/{}: {why}; raise its max.message.bytes",
+                        "the dead-letter topic `{}` refuses {}@{}: {why}; raise its max.message.bytes",
                         self.spec.policy.dead_letter, record.source, record.offset
                     )));
                 }
