@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use heddle::guest::Instance;
@@ -99,8 +100,10 @@ impl Bench {
         ];
         let policy = FailurePolicy { attempts_max: 3, dead_letter: "dlq".into() };
         let state = Arc::new(Memory::default());
+        let mut spec = TaskSpec::stateless("guests.keeper".into(), policy);
+        spec.windows = ["jobs", "in"].map(|topic| (topic.into(), Duration::from_secs(60))).into();
         Self {
-            task: Task::new(Arc::new(TaskSpec::stateless("guests.keeper".into(), policy)), Partition(0), state.clone()),
+            task: Task::new(Arc::new(spec), Partition(0), state.clone()),
             instance: Instance::new(Arc::new(component), Known::of(known)),
             state,
             batch: OpenBatch::default(),

@@ -169,8 +169,7 @@ impl Harness {
     pub(crate) fn watermark_on_disk(&self, changelog: &str) -> Option<i64> {
         let tree = self.engine.open(&tree_name("shop.intake", changelog, PARTITION)).unwrap();
         let stored = tree.get(b"\0watermark").unwrap()?;
-        let stored = std::str::from_utf8(&stored).unwrap().rsplit_once("\"offset\":").unwrap().1.to_owned();
-        Some(stored.trim_end_matches('}').parse().unwrap())
+        serde_json::from_slice::<serde_json::Value>(&stored).unwrap()["offset"].as_i64()
     }
 
     /// What a store's tree holds, on disk, without its watermark.

@@ -35,11 +35,15 @@ impl HostState {
         Self { engine, bounds, flusher: None, open: Mutex::default() }
     }
 
-    /// Opens the state of a task. Whoever had it open on this host has closed or abandoned it before.
+    /// Opens the state of a task. Another worker of this host may still have it open: one that hangs does not know yet that the group gave
+    /// the task away. From now on nothing that it holds is written any more.
     ///
     /// # Errors
     /// If the copies cannot be opened.
     pub fn open(&self, spec: &TaskSpec, partition: Partition) -> Result<Arc<TaskStores>, StateError> {
+        if let Some(former) = self.find(&spec.component, partition) {
+            self.abandon(&former);
+        }
         let stores = TaskStores::open(self.engine.as_ref(), spec, partition, self.bounds)?;
         if let Some(flusher) = &self.flusher {
             flusher.register(&stores);
@@ -62,6 +66,7 @@ impl HostState {
         if let Some(flusher) = &self.flusher {
             flusher.unregister(stores);
         }
+        stores.retire();
         lock(&self.open).retain(|_, open| open.upgrade().is_some_and(|open| !Arc::ptr_eq(&open, stores)));
     }
 

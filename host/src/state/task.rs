@@ -37,7 +37,8 @@ pub struct TaskStores {
     bounds: Bounds,
     layers: Mutex<InMemory>,
     room: Condvar,
-    writing: Mutex<()>,
+    /// Held by whoever writes to the trees; whether nobody may any more.
+    writing: Mutex<bool>,
 }
 
 struct Store {
@@ -110,7 +111,7 @@ impl TaskStores {
             layers.seen = Layers::new(watermark);
             seen = Some(Seen { changelog: changelog.clone(), tree: SeenTree::open(tree, &spec.windows, bounds.now)? });
         }
-        let (layers, room, writing) = (Mutex::new(layers), Condvar::new(), Mutex::new(()));
+        let (layers, room, writing) = (Mutex::new(layers), Condvar::new(), Mutex::new(false));
         Ok(Arc::new(Self { partition, stores, seen, bounds, layers, room, writing }))
     }
 
@@ -144,7 +145,10 @@ impl TaskStores {
     /// # Errors
     /// If the engine fails; then it has to be called again before the changelog is restored.
     pub fn wipe(&self, changelog: &Topic) -> Result<(), StateError> {
-        let _writing = lock(&self.writing);
+        let retired = lock(&self.writing);
+        if *retired {
+            return Ok(());
+        }
         for (index, store) in self.stores.iter().enumerate().filter(|(_, store)| store.changelog == *changelog) {
             lock(&self.layers).stores[index] = Layers::new(None);
             wipe(&*store.tree)?;
@@ -281,7 +285,10 @@ impl TaskStores {
     /// # Errors
     /// If the engine fails. What is not written stays, is read as before, and is written by the next call.
     pub fn write_frozen(&self) -> Result<usize, StateError> {
-        let _writing = lock(&self.writing);
+        let retired = lock(&self.writing);
+        if *retired {
+            return Ok(0);
+        }
         let mut written = 0;
         for (index, store) in self.stores.iter().enumerate() {
             let Some(frozen) = lock(&self.layers).stores[index].frozen.clone() else { continue };
@@ -311,13 +318,22 @@ impl TaskStores {
         Ok(written)
     }
 
+    /// Nothing of it is written any more once this returns; a write under way is waited for. The trees belong to the next owner: what is
+    /// older than its own writes must not come after them.
+    pub(super) fn retire(&self) {
+        *lock(&self.writing) = true;
+    }
+
     /// Merges segments of message ids, drops those that are past their window: one piece of work, about a mebibyte. Whether there may
     /// be more to do.
     ///
     /// # Errors
     /// If the engine fails. It can be called again.
     pub fn maintain(&self) -> Result<bool, StateError> {
-        let _writing = lock(&self.writing);
+        let retired = lock(&self.writing);
+        if *retired {
+            return Ok(false);
+        }
         self.seen.as_ref().map_or(Ok(false), |seen| seen.tree.maintain())
     }
 

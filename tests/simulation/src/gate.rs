@@ -90,11 +90,20 @@ pub(crate) struct Process {
     pub(crate) number: u64,
     down: AtomicBool,
     still: AtomicBool,
+    /// Its state is being written, in a step of its own.
+    pub(crate) writes_state: AtomicBool,
 }
 
 impl Process {
     pub(crate) fn new(world: Arc<World>, host: usize, number: u64) -> Arc<Self> {
-        Arc::new(Self { world, host, number, down: AtomicBool::new(false), still: AtomicBool::new(false) })
+        Arc::new(Self {
+            world,
+            host,
+            number,
+            down: AtomicBool::new(false),
+            still: AtomicBool::new(false),
+            writes_state: AtomicBool::new(false),
+        })
     }
 
     /// Whether it has crashed.
@@ -174,21 +183,32 @@ impl Caller {
         if self.process.is_down() { Err(E::gone()) } else { Ok(()) }
     }
 
+    /// This one thread does not move for `time`. Heartbeats go on, but one that does not poll is expelled from the group.
+    fn stand_still(&self, time: Duration) {
+        self.world().count(|happened| happened.hung += 1);
+        let in_group = self.world().plan.session / 2;
+        life::meanwhile(time::now() + in_group);
+        self.world().broker().group.expel(self.process.number, &self.name, time::now());
+        life::meanwhile(time::now() + time.saturating_sub(in_group));
+    }
+
     fn interrupt<E: Gone>(&self, call: Call, when: &str) -> Result<(), E> {
         if self.process.is_down() {
             return Err(E::gone());
         }
         let rarity = call.rarity();
         let world = self.world();
-        let (crash, pause, others) = {
+        let (crash, pause, alone, others) = {
             let mut faults = world.faults();
             let crash = faults.grave(|rates| rates.crash * rarity);
             let pause = (!crash && faults.grave(|rates| rates.pause * rarity))
                 .then(|| world.plan.session + faults.chance.millis(1, 5_000));
-            // What writes to disk holds a lock, as in the product, so nobody else of this host comes in between.
-            let mayhap = call != Call::DiskWrite && faults.slight(|rates| rates.interleave * rarity);
+            // Who writes to disk holds a lock that the others of this host may wait for, so none of them comes in between.
+            let open = call != Call::DiskWrite && !self.process.writes_state.load(Ordering::Relaxed);
+            let alone = open && pause.is_some() && faults.chance.one_in(2);
+            let mayhap = open && faults.slight(|rates| rates.interleave * rarity);
             let others = mayhap.then(|| faults.chance.millis(1, 60));
-            (crash, pause, others)
+            (crash, pause, alone, others)
         };
         if crash {
             self.tell(format_args!("CRASH {when} {call:?}"));
@@ -198,8 +218,13 @@ impl Caller {
             });
             self.process.crash();
         } else if let Some(time) = pause {
-            self.tell(format_args!("stands still for {time:?}, {when} {call:?}"));
-            self.process.stand_still(time);
+            let whole = if alone { "alone" } else { "with its process" };
+            self.tell(format_args!("stands still {whole} for {time:?}, {when} {call:?}"));
+            if alone {
+                self.stand_still(time)
+            } else {
+                self.process.stand_still(time)
+            }
             self.tell(format_args!("wakes up"));
         } else if let Some(time) = others {
             world.count(|happened| happened.interleaved += 1);

@@ -41,6 +41,8 @@ counts! {
     kills = "kills from outside",
     /// Processes that stood still for longer than their session.
     pauses = "pauses beyond the session",
+    /// Workers that stood still for long while the rest of their process went on.
+    hung = "workers that hung",
     /// Calls in the middle of which others went on.
     interleaved = "calls interleaved",
     /// Processes that were cut off from the group while they ran on.

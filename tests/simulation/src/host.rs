@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use heddle::log::{Log as _, Member, MemberOptions, Start};
@@ -210,7 +211,8 @@ impl Life {
             host.boots_at = time::now() + faults.chance.millis(5, 6_000);
             (host.run.take(), host.disk.clone(), host.disk.crash(&mut faults.chance))
         };
-        drop(run);
+        // A call of it may be in the middle, with locks that its other parts would wait for when they are dropped.
+        self.dead.borrow_mut().extend(run);
         self.world.count(|happened| happened.undone_applies += undone);
         self.note(check::disk(&self.world, process.host, &disk));
         self.lose(process.host, &disk);
@@ -320,6 +322,7 @@ impl Life {
         };
         let Some((process, disk, stores)) = found else { return };
         let draw = self.schedule.borrow_mut().below(8);
+        process.writes_state.store(true, Ordering::Relaxed);
         // A failure is tried again, as the flusher does.
         let _again = match draw {
             0..=2 => Ok(stores.freeze()),
@@ -330,6 +333,7 @@ impl Life {
                 Ok(true)
             }
         };
+        process.writes_state.store(false, Ordering::Relaxed);
         drop(stores);
         self.bury(&process);
     }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::chance::{Chance, Stream};
 use crate::check;
 use crate::gate::Process;
-use crate::host::{Host, Place, Work};
+use crate::host::{Host, Place, Run, Work};
 use crate::plan::Plan;
 use crate::time;
 use crate::world::World;
@@ -46,6 +46,8 @@ pub(crate) struct Life {
     pub(crate) options: Options,
     pub(crate) hosts: RefCell<Vec<Host>>,
     pub(crate) schedule: RefCell<Chance>,
+    /// What is left of processes that crashed, until no call is in the middle.
+    pub(crate) dead: RefCell<Vec<Run>>,
     processes: Cell<u64>,
     produced: Cell<usize>,
     depth: Cell<usize>,
@@ -74,6 +76,7 @@ pub(crate) fn live(seed: u64, options: &Options) -> Outcome {
         options: options.clone(),
         hosts: RefCell::new(hosts),
         schedule: RefCell::new(Chance::new(seed, Stream::Schedule)),
+        dead: RefCell::default(),
         processes: Cell::new(0),
         produced: Cell::new(0),
         depth: Cell::new(0),
@@ -164,6 +167,10 @@ impl Life {
         if self.steps.get() > ALL_STEPS_MAX {
             let what = self.unfinished().unwrap_or_else(|| "nothing is left to be done".to_owned());
             return self.fail(format!("after {ALL_STEPS_MAX} steps there is no end to it: {what}"));
+        }
+        if self.depth.get() == 0 {
+            let dead = self.dead.take();
+            drop(dead);
         }
         let (timed_out, expired) = self.world.broker().tick();
         self.world.count(|happened| {

@@ -6,7 +6,7 @@ use heddle_simulation::{Options, Planted, live};
 fn found(planted: Planted) -> (u64, String) {
     let options = Options { planted: Some(planted), traced: false };
     let find = |seed| Some((seed, live(seed, &options).failure()?.to_string()));
-    (0..2_400).find_map(find).unwrap_or_else(|| panic!("no life finds `{planted}`"))
+    (0..8_000).find_map(find).unwrap_or_else(|| panic!("no life finds `{planted}`"))
 }
 
 #[test]

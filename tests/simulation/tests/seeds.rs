@@ -5,7 +5,7 @@ use std::thread;
 use heddle_simulation::{Happened, Options, live};
 
 /// How many lives; `simulate` lives more.
-const SEEDS: u64 = 2_400;
+const SEEDS: u64 = 8_000;
 /// A life uses one thread; lives know nothing of each other.
 const THREADS: usize = 2;
 

@@ -10,6 +10,7 @@
 //! A partition has one owner at a time, as far as the group knows. A member that was expired learns it at its next poll.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Names a member's place in the group.
@@ -20,6 +21,8 @@ struct Seat {
     instance: Option<String>,
     /// The process it is in.
     process: u64,
+    /// Who took it.
+    name: Arc<str>,
     target: BTreeSet<i32>,
     owned: BTreeSet<i32>,
     revoking: BTreeSet<i32>,
@@ -73,7 +76,13 @@ impl Group {
     }
 
     /// Takes a seat. One that has the same instance id hands its place over at once; else the group settles after `delay`.
-    pub(crate) fn join(&mut self, process: u64, instance: Option<String>, now: Duration, delay: Duration) -> SeatId {
+    pub(crate) fn join(
+        &mut self,
+        (process, name): (u64, Arc<str>),
+        instance: Option<String>,
+        now: Duration,
+        delay: Duration,
+    ) -> SeatId {
         let id = self.next;
         self.next += 1;
         let holds = |seat: &Seat| instance.is_some() && seat.instance == instance;
@@ -87,7 +96,7 @@ impl Group {
         }
         let target = old.map(|old| old.target).unwrap_or_default();
         let (owned, revoking) = (BTreeSet::new(), BTreeSet::new());
-        self.seats.insert(id, Seat { instance, process, target, owned, revoking, left: false });
+        self.seats.insert(id, Seat { instance, process, name, target, owned, revoking, left: false });
         id
     }
 
@@ -124,6 +133,15 @@ impl Group {
             self.settle_at = Some(now);
         }
         some
+    }
+
+    /// Expels a member that has not polled for long.
+    pub(crate) fn expel(&mut self, process: u64, name: &str, now: Duration) {
+        let before = self.seats.len();
+        self.seats.retain(|_, seat| seat.process != process || *seat.name != *name || seat.left);
+        if self.seats.len() < before {
+            self.settle_at = Some(now);
+        }
     }
 
     /// Lets time pass. Returns how many sessions ran out.

@@ -260,7 +260,7 @@ impl SimMember {
 
 fn take_seat(caller: &Caller, instance: Option<String>) -> SeatId {
     let delay = caller.world().faults().chance.millis(0, 300);
-    caller.world().broker().group.join(caller.process.number, instance, time::now(), delay)
+    caller.world().broker().group.join((caller.process.number, caller.name.clone()), instance, time::now(), delay)
 }
 
 fn names(places: &[TopicPartition]) -> String {
