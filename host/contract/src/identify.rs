@@ -105,7 +105,7 @@ fn leaf<'b>(step: &Step, reader: &mut Reader<'b>) -> Result<Option<Cow<'b, [u8]>
     let digits = |number: i64| Cow::Owned(number.to_string().into_bytes());
     Ok(Some(match step {
         Step::Null => return Ok(None),
-        Step::Int => digits(reader.int()?.into()),
+        Step::Int | Step::IntAsLong => digits(reader.int()?.into()),
         Step::Long => digits(reader.long()?),
         Step::String => Cow::Borrowed(reader.string()?.as_bytes()),
         Step::Bytes => Cow::Borrowed(reader.bytes()?),
