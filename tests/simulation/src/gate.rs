@@ -221,9 +221,9 @@ impl Caller {
             let whole = if alone { "alone" } else { "with its process" };
             self.tell(format_args!("stands still {whole} for {time:?}, {when} {call:?}"));
             if alone {
-                self.stand_still(time)
+                self.stand_still(time);
             } else {
-                self.process.stand_still(time)
+                self.process.stand_still(time);
             }
             self.tell(format_args!("wakes up"));
         } else if let Some(time) = others {

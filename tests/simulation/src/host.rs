@@ -123,11 +123,11 @@ impl Life {
     }
 
     /// A worker takes its turn.
-    pub(crate) fn turn(self: &Rc<Self>, place: Place) {
-        let Some(work) = self.take(&place) else { return };
+    pub(crate) fn turn(self: &Rc<Self>, place: &Place) {
+        let Some(work) = self.take(place) else { return };
         let process = place.caller.process.clone();
         let done = match work {
-            Work::Joining => self.join(&place).map(Work::Turning),
+            Work::Joining => self.join(place).map(Work::Turning),
             Work::Turning(mut worker) => worker.turn().map(|()| Work::Turning(worker)),
             Work::Busy => Ok(Work::Busy),
         };

@@ -187,7 +187,7 @@ impl Life {
         } else if draw == 1 {
             self.write_state();
         } else if let Some(place) = self.ready() {
-            self.turn(place);
+            self.turn(&place);
         } else {
             self.skip_to_next(limit);
         }

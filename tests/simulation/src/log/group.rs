@@ -154,7 +154,8 @@ impl Group {
         }
         let before = self.seats.len();
         let over = |process: u64| silent.get(&process).is_some_and(|since| now >= *since + session);
-        self.seats.retain(|id, seat| !over(seat.process) && !(seat.left && over(u64::MAX - id)));
+        let gone = |id: &SeatId, seat: &Seat| over(seat.process) || (seat.left && over(u64::MAX - id));
+        self.seats.retain(|id, seat| !gone(id, seat));
         let expired = before - self.seats.len();
         if expired > 0 {
             self.settle_at = Some(now);
