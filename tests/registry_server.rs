@@ -231,6 +231,10 @@ fn requests_are_answered_with_the_codes_that_confluent_documents() {
         server.ask("POST", "/subjects/normal/versions?normalize=true", Some(&json!({"schema": schema.to_string()}))).1
     };
     assert_eq!(register(&normal), register(&other));
+    assert_eq!(server.register("written", &other).0, 200);
+    let lookup_normal = json!({"schema": normal.to_string()});
+    assert_eq!(code(server.ask("POST", "/subjects/written", Some(&lookup_normal))), (404, 40403));
+    assert_eq!(server.ask("POST", "/subjects/written?normalize=true", Some(&lookup_normal)).1["version"], 1);
 
     // Levels.
     assert_eq!(server.get("/config"), (200, json!({"compatibilityLevel": "BACKWARD"})));

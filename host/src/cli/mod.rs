@@ -129,7 +129,10 @@ fn advice(error: &anyhow::Error) -> Option<String> {
                 format!("contracts/{subject}.avsc"),
                 "make the change compatible, or change the subject's compatibility level in the registry",
             )),
-            RegistryError::Store { .. } => None,
+            RegistryError::Store { place, .. } => Some((
+                place.clone(),
+                "stop the other `heddle` that uses it, or wait until it has ended; if there is none, see to the folder's disk and permissions",
+            )),
         }
     })?;
     Some(format!("\n  where: {place}\n  what to do: {remedy}"))

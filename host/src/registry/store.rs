@@ -107,11 +107,11 @@ impl Store {
     }
 }
 
-/// sled's words for a folder in use name neither the cause nor the remedy.
+/// sled's words for a folder in use do not name the cause.
 fn told(error: &sled::Error) -> String {
     match error {
         sled::Error::Io(io) if io.to_string().contains("could not acquire lock") => {
-            "another process uses it: stop the other `heddle`, or wait until it has ended".to_owned()
+            "another process uses it".to_owned()
         }
         other => other.to_string(),
     }

@@ -10,12 +10,14 @@
 mod request;
 mod routes;
 
+use std::future::poll_fn;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::State;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -31,6 +33,8 @@ use super::refusal::Refusal;
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 /// The largest body of a request, in bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
+/// How much of a larger one is taken from the client before it is cut off.
+const BODY_BYTES_TAKEN_MAX: usize = 16 << 20;
 /// How long a client may take to send a body.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
@@ -158,12 +162,25 @@ async fn try_answer(shared: Arc<Shared>, request: axum::extract::Request) -> Res
 
 /// The whole body, if it is not too large and comes in time.
 async fn bounded(body: Body) -> Result<Vec<u8>, Refusal> {
-    let read = tokio::time::timeout(BODY_TIME_MAX, axum::body::to_bytes(body, BODY_BYTES_MAX)).await;
-    let bytes = read.map_err(|_| Refusal::new(408, "The body of the request did not come in time"))?;
-    let bytes = bytes.map_err(|_| {
-        Refusal::new(413, format!("The body of the request is larger than {BODY_BYTES_MAX} bytes, or broken off"))
-    })?;
-    Ok(bytes.to_vec())
+    let read = tokio::time::timeout(BODY_TIME_MAX, whole(body)).await;
+    read.map_err(|_| Refusal::new(408, "The body of the request did not come in time"))?
+}
+
+/// What is too large is still taken from the client, up to a bound: one that is cut off does not hear why.
+async fn whole(mut body: Body) -> Result<Vec<u8>, Refusal> {
+    let too_large = || Refusal::new(413, format!("The body of the request is larger than {BODY_BYTES_MAX} bytes"));
+    let (mut bytes, mut length) = (vec![], 0);
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let frame = frame.map_err(|error| Refusal::new(400, format!("The body of the request broke off: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length <= BODY_BYTES_MAX {
+            bytes.extend_from_slice(&data);
+        } else if length > BODY_BYTES_TAKEN_MAX {
+            return Err(too_large());
+        }
+    }
+    if length > BODY_BYTES_MAX { Err(too_large()) } else { Ok(bytes) }
 }
 
 /// Compares without telling by its time how much is the same.

@@ -108,7 +108,13 @@ fn subjects(registry: &Embedded, request: &Request, path: &[&str]) -> Answer {
         }
         ("POST", [subject]) => {
             let state = registry.state();
-            let found = state.lookup(subject, &request.entry(&state)?, deleted)?;
+            let entry = request.entry(&state)?;
+            let found = match state.lookup(subject, &entry, deleted) {
+                Err(refusal) if refusal.code == 40403 && request.flag("normalize") => {
+                    same_when_normal(&state, subject, &entry, deleted).ok_or(refusal)?
+                }
+                found => found?,
+            };
             found_json(&state, &found, request)
         }
         ("DELETE", [subject]) => Ok(json!(registry.change(|state| state.delete_subject(subject, permanent))?)),
@@ -139,6 +145,13 @@ fn subjects(registry: &Embedded, request: &Request, path: &[&str]) -> Answer {
         }
         _ => not_found(),
     }
+}
+
+/// The version that is the same as `entry`, which is in its normal form, although it was registered in another.
+fn same_when_normal(state: &State, subject: &str, entry: &Entry, deleted: bool) -> Option<Found> {
+    let normal = |found: &Found| format::canonical(found.entry.format, &found.entry.text, true).ok();
+    let same = |found: &Found| found.entry.format == entry.format && normal(found).as_ref() == Some(&entry.text);
+    state.versions(subject, deleted).into_iter().rev().find(same)
 }
 
 fn versions(state: &State, request: &Request, subject: &str) -> Answer {
