@@ -1,6 +1,6 @@
 //! `heddle run` and `heddle dev`: run the app's components, the first as they were built, the second after building them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,14 +19,17 @@ use crate::admin::{self, ComponentStatus, Owner, Stores, Watched};
 use crate::build::AppContracts;
 use crate::guest::{Component, Schemas, WriterIds};
 use crate::log::Log;
+use crate::registry::check::subjects;
 use crate::registry::{Cached, Registry, SchemaId};
 use crate::runtime::{self, CommitPolicy, Progress, Running, Service};
 use crate::state::HostState;
 
 /// How often the live lines are drawn.
 const REFRESH: Duration = Duration::from_millis(500);
-/// With `--until-idle`, how long nothing must happen.
+/// With `--until-idle`, how long nothing must happen where nothing is left to do.
 const IDLE: Duration = Duration::from_secs(1);
+/// The same where something seems to be left: the ends of transactions take offsets, too, which no record has.
+const IDLE_WITH_LAG: Duration = Duration::from_secs(8);
 
 /// Options of `run` and `dev`.
 #[derive(Debug, Args)]
@@ -155,7 +158,10 @@ impl Run {
             lines.add(ProgressBar::new_spinner().with_style(style.clone()).with_prefix(watched.name.clone()))
         };
         let bars = watched.iter().map(bar).collect::<Vec<_>>();
-        let done = || stop.load(Ordering::Relaxed) || running.ended() || (self.until_idle && running.idle_for(IDLE));
+        let nothing_left =
+            || watched.iter().all(|component| admin::status_of(log, component).is_ok_and(|status| status.lag == 0));
+        let idle = || running.idle_for(IDLE) && (running.idle_for(IDLE_WITH_LAG) || nothing_left());
+        let done = || stop.load(Ordering::Relaxed) || running.ended() || (self.until_idle && idle());
         // Without a terminal nobody sees the lines, and the log need not be asked.
         let drawn = !lines.is_hidden();
         while !done() {
@@ -213,7 +219,8 @@ fn describe(service: &Service) -> impl Fn(&Arc<Progress>) -> Watched + use<> {
     }
 }
 
-/// Registers what the components' contracts hold. The ids of each are by the names that its own contract has for the schemas.
+/// Registers what the components write by; the ids of each are by the names that its own contract has for the schemas. A subject that
+/// is only read belongs to others: it gets a version only if it has none.
 fn register(
     app: &str,
     contracts: &[(String, Vec<u8>, Contract, Manifest)],
@@ -224,12 +231,21 @@ fn register(
         ids.extend(contract.schemas.iter().map(|(name, s)| ((manifest.registered(app, name), &s.text), SchemaId(0))));
     }
     // In the order of the subjects, so that a fresh registry gives the same ids wherever the same app starts.
+    let manifests = contracts.iter().map(|(_, _, _, manifest)| manifest);
+    let (reads, writes): (Vec<_>, Vec<_>) = manifests.map(subjects).unzip();
+    let any = |sets: &[BTreeSet<String>], subject: &String| sets.iter().any(|set| set.contains(subject));
+    let mut skipped = BTreeSet::new();
     for ((subject, text), id) in &mut ids {
-        *id = registry.register(subject, text)?;
+        if any(&reads, subject) && !any(&writes, subject) && registry.latest(subject)?.is_some() {
+            skipped.insert(subject.clone());
+        } else {
+            *id = registry.register(subject, text)?;
+        }
     }
     let own = |(_, _, contract, manifest): &(String, Vec<u8>, Contract, Manifest)| {
-        let schemas = contract.schemas.iter();
-        schemas.map(|(name, s)| (name.clone(), ids[&(manifest.registered(app, name), &s.text)])).collect()
+        let schemas =
+            contract.schemas.iter().map(|(name, s)| (name.clone(), (manifest.registered(app, name), &s.text)));
+        schemas.filter(|(_, place)| !skipped.contains(&place.0)).map(|(name, place)| (name, ids[&place])).collect()
     };
     Ok(contracts.iter().map(own).collect())
 }

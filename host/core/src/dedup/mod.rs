@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 pub use self::packed::{NoSegment, SEGMENT_BYTES_MAX, find, pack, segments, unpack};
-pub use self::tiers::{Buckets, SEGMENTS_MAX, merge_plan};
+pub use self::tiers::{Buckets, SEGMENT_IDS_MAX, SEGMENTS_MAX, merge_plan};
 
 use crate::event::{Timestamp, Topic};
 
