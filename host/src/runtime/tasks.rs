@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use heddle_core::batch::CommittedBatch;
 use heddle_core::event::{Partition, TopicPartition};
+use heddle_core::fault::TaskFault;
 use heddle_core::task::{Task, TaskSpec};
 
 use super::fault::WorkerFault;
@@ -52,6 +53,16 @@ impl Tasks {
     /// The task of a partition number.
     pub(super) fn get(&self, partition: Partition) -> Option<&Task> {
         self.open.get(&partition).map(|open| &open.task)
+    }
+
+    /// Fails if another worker of this host has opened one of these tasks meanwhile. Which of the two the group gave it to last is not known
+    /// here, so both find out by joining: the one that hung loses it, the other one opens it again.
+    pub(super) fn check(&self) -> Result<(), TaskFault> {
+        let taken = |open: &Open| open.stores.as_ref().is_some_and(|stores| stores.is_retired());
+        match self.open.iter().find(|(_, open)| taken(open)) {
+            Some((number, _)) => Err(TaskFault(format!("another worker of this host has opened task {number}"))),
+            None => Ok(()),
+        }
     }
 
     /// Opens the tasks of these partitions. Returns those that can be read at once.

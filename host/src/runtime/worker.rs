@@ -122,6 +122,7 @@ impl Worker {
     /// # Errors
     /// If this member cannot go on. What it did not commit will be done again.
     pub fn turn(&mut self) -> Result<(), WorkerFault> {
+        self.tasks.check()?;
         let worked = match self.member.poll(self.wait())? {
             Polled::Records(records) => {
                 self.backlog.extend(by_time(records));

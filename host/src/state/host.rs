@@ -17,6 +17,8 @@ pub struct HostState {
     /// Absent in a simulation, which writes when its schedule says so.
     flusher: Option<Flusher>,
     open: Mutex<BTreeMap<(ComponentName, Partition), Weak<TaskStores>>>,
+    /// Held while a task is opened: of two workers that open the same one, the second finds what the first has opened.
+    opening: Mutex<()>,
 }
 
 impl HostState {
@@ -26,13 +28,13 @@ impl HostState {
     /// If the system gives no thread.
     pub fn start(engine: Arc<dyn StateEngine>, bounds: Bounds) -> std::io::Result<Self> {
         let flusher = Some(Flusher::start(engine.clone())?);
-        Ok(Self { engine, bounds, flusher, open: Mutex::default() })
+        Ok(Self { engine, bounds, flusher, open: Mutex::default(), opening: Mutex::default() })
     }
 
     /// State in `engine` that its owner writes to disk: see [`TaskStores::freeze`].
     #[must_use]
     pub fn without_flusher(engine: Arc<dyn StateEngine>, bounds: Bounds) -> Self {
-        Self { engine, bounds, flusher: None, open: Mutex::default() }
+        Self { engine, bounds, flusher: None, open: Mutex::default(), opening: Mutex::default() }
     }
 
     /// Opens the state of a task. Another worker of this host may still have it open: one that hangs does not know yet that the group gave
@@ -41,6 +43,7 @@ impl HostState {
     /// # Errors
     /// If the copies cannot be opened.
     pub fn open(&self, spec: &TaskSpec, partition: Partition) -> Result<Arc<TaskStores>, StateError> {
+        let _opening = lock(&self.opening);
         if let Some(former) = self.find(&spec.component, partition) {
             self.abandon(&former);
         }

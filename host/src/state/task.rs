@@ -5,6 +5,7 @@
 //! no read falls between them.
 
 use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,8 +38,10 @@ pub struct TaskStores {
     bounds: Bounds,
     layers: Mutex<InMemory>,
     room: Condvar,
-    /// Held by whoever writes to the trees; whether nobody may any more.
-    writing: Mutex<bool>,
+    /// Held by whoever writes to the trees.
+    writing: Mutex<()>,
+    /// Nobody writes any more. Set while `writing` is held.
+    retired: AtomicBool,
 }
 
 struct Store {
@@ -111,8 +114,9 @@ impl TaskStores {
             layers.seen = Layers::new(watermark);
             seen = Some(Seen { changelog: changelog.clone(), tree: SeenTree::open(tree, &spec.windows, bounds.now)? });
         }
-        let (layers, room, writing) = (Mutex::new(layers), Condvar::new(), Mutex::new(false));
-        Ok(Arc::new(Self { partition, stores, seen, bounds, layers, room, writing }))
+        let (layers, room, writing) = (Mutex::new(layers), Condvar::new(), Mutex::new(()));
+        let retired = AtomicBool::new(false);
+        Ok(Arc::new(Self { partition, stores, seen, bounds, layers, room, writing, retired }))
     }
 
     /// The partition whose state this is.
@@ -145,8 +149,8 @@ impl TaskStores {
     /// # Errors
     /// If the engine fails; then it has to be called again before the changelog is restored.
     pub fn wipe(&self, changelog: &Topic) -> Result<(), StateError> {
-        let retired = lock(&self.writing);
-        if *retired {
+        let _writing = lock(&self.writing);
+        if self.is_retired() {
             return Ok(());
         }
         for (index, store) in self.stores.iter().enumerate().filter(|(_, store)| store.changelog == *changelog) {
@@ -285,8 +289,8 @@ impl TaskStores {
     /// # Errors
     /// If the engine fails. What is not written stays, is read as before, and is written by the next call.
     pub fn write_frozen(&self) -> Result<usize, StateError> {
-        let retired = lock(&self.writing);
-        if *retired {
+        let _writing = lock(&self.writing);
+        if self.is_retired() {
             return Ok(0);
         }
         let mut written = 0;
@@ -321,7 +325,14 @@ impl TaskStores {
     /// Nothing of it is written any more once this returns; a write under way is waited for. The trees belong to the next owner: what is
     /// older than its own writes must not come after them.
     pub(super) fn retire(&self) {
-        *lock(&self.writing) = true;
+        let _writing = lock(&self.writing);
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// Whether another worker of this host has opened the task since: then whoever holds this must open it again, or let it go.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
     }
 
     /// Merges segments of message ids, drops those that are past their window: one piece of work, about a mebibyte. Whether there may
@@ -330,8 +341,8 @@ impl TaskStores {
     /// # Errors
     /// If the engine fails. It can be called again.
     pub fn maintain(&self) -> Result<bool, StateError> {
-        let retired = lock(&self.writing);
-        if *retired {
+        let _writing = lock(&self.writing);
+        if self.is_retired() {
             return Ok(false);
         }
         self.seen.as_ref().map_or(Ok(false), |seen| seen.tree.maintain())

@@ -90,20 +90,11 @@ pub(crate) struct Process {
     pub(crate) number: u64,
     down: AtomicBool,
     still: AtomicBool,
-    /// Its state is being written, in a step of its own.
-    pub(crate) writes_state: AtomicBool,
 }
 
 impl Process {
     pub(crate) fn new(world: Arc<World>, host: usize, number: u64) -> Arc<Self> {
-        Arc::new(Self {
-            world,
-            host,
-            number,
-            down: AtomicBool::new(false),
-            still: AtomicBool::new(false),
-            writes_state: AtomicBool::new(false),
-        })
+        Arc::new(Self { world, host, number, down: AtomicBool::new(false), still: AtomicBool::new(false) })
     }
 
     /// Whether it has crashed.
@@ -203,8 +194,8 @@ impl Caller {
             let crash = faults.grave(|rates| rates.crash * rarity);
             let pause = (!crash && faults.grave(|rates| rates.pause * rarity))
                 .then(|| world.plan.session + faults.chance.millis(1, 5_000));
-            // Who writes to disk holds a lock that the others of this host may wait for, so none of them comes in between.
-            let open = call != Call::DiskWrite && !self.process.writes_state.load(Ordering::Relaxed);
+            // Who is at the disk may hold a lock that the others of this host wait for, so none of them comes in between.
+            let open = !matches!(call, Call::DiskRead | Call::DiskWrite);
             let alone = open && pause.is_some() && faults.chance.one_in(2);
             let mayhap = open && faults.slight(|rates| rates.interleave * rarity);
             let others = mayhap.then(|| faults.chance.millis(1, 60));

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use heddle::log::{Log as _, Member, MemberOptions, Start};
@@ -322,7 +321,6 @@ impl Life {
         };
         let Some((process, disk, stores)) = found else { return };
         let draw = self.schedule.borrow_mut().below(8);
-        process.writes_state.store(true, Ordering::Relaxed);
         // A failure is tried again, as the flusher does.
         let _again = match draw {
             0..=2 => Ok(stores.freeze()),
@@ -333,7 +331,6 @@ impl Life {
                 Ok(true)
             }
         };
-        process.writes_state.store(false, Ordering::Relaxed);
         drop(stores);
         self.bury(&process);
     }
