@@ -1,5 +1,7 @@
 //! What a worker calls for each record: a component's instance, or a stand-in.
 
+use std::collections::BTreeMap;
+
 use heddle_core::dedup::MessageId;
 use heddle_core::delivery::Delivery;
 use heddle_core::effects::Effects;
@@ -25,21 +27,17 @@ impl Handler for Instance {
     }
 }
 
-/// A handler, and the record whose effects the log refused, if there is one: its next delivery fails.
+/// A handler, and the records whose effects the log refused since the last commit, with the reasons: their next delivery fails.
+///
+/// All of them: with the last one alone, two in one transaction would take turns in being refused, for ever.
 pub(super) struct Refusing {
     handler: Box<dyn Handler>,
-    refused: Option<Refused>,
-}
-
-struct Refused {
-    source: TopicPartition,
-    offset: Offset,
-    why: String,
+    refused: BTreeMap<TopicPartition, BTreeMap<Offset, String>>,
 }
 
 impl Refusing {
     pub(super) fn new(handler: Box<dyn Handler>) -> Self {
-        Self { handler, refused: None }
+        Self { handler, refused: BTreeMap::new() }
     }
 
     pub(super) fn prepare(&mut self, record: &Record) -> Result<(), String> {
@@ -48,12 +46,12 @@ impl Refusing {
 
     /// The log does not take what the handler emits for this record.
     pub(super) fn refuse(&mut self, record: &Record, why: &str) {
-        self.refused = Some(Refused { source: record.source.clone(), offset: record.offset, why: why.to_owned() });
+        self.refused.entry(record.source.clone()).or_default().insert(record.offset, why.to_owned());
     }
 
     /// What was refused has been dealt with.
     pub(super) fn settled(&mut self) {
-        self.refused = None;
+        self.refused.clear();
     }
 }
 
@@ -64,11 +62,9 @@ impl Dispatch for Refusing {
 
     fn dispatch(&mut self, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault> {
         let record = delivery.record;
-        match &self.refused {
-            Some(refused) if refused.source == record.source && refused.offset == record.offset => {
-                Err(EventFault::new(EventFaultKind::Emit, refused.why.clone()).into())
-            }
-            _ => self.handler.dispatch(delivery, reads),
+        match self.refused.get(&record.source).and_then(|refused| refused.get(&record.offset)) {
+            Some(why) => Err(EventFault::new(EventFaultKind::Emit, why.clone()).into()),
+            None => self.handler.dispatch(delivery, reads),
         }
     }
 }

@@ -111,14 +111,16 @@ impl Plan {
             _ => Some(Duration::from_secs(3_600)),
         };
         let session = chance.millis(1_000, 4_000);
+        // Some lives take all there is at once.
+        let (batch, transaction) = if chance.one_in(4) { (100, 100) } else { (8, 12) };
         Self {
             output: "out".into(),
             partitions: i32::try_from(chance.between(1, 4)).unwrap_or(1),
             spec: Arc::new(spec(&inputs, window)),
             hosts: usize::try_from(chance.between(1, 3)).unwrap_or(1),
             workers: if chance.one_in(3) { 2 } else { 1 },
-            commit: CommitPolicy { interval: chance.millis(5, 120), records_max: chance.between(2, 12) },
-            batch_records_max: usize::try_from(chance.between(1, 8)).unwrap_or(1),
+            commit: CommitPolicy { interval: chance.millis(5, 120), records_max: chance.between(2, transaction) },
+            batch_records_max: usize::try_from(chance.between(1, batch)).unwrap_or(1),
             static_members: chance.one_in(2),
             session,
             transaction_time_max: session + chance.millis(0, 4_000),
