@@ -12,6 +12,7 @@ fn schema(json: &Value) -> Schema {
     parse("schema", &json.to_string()).unwrap()
 }
 
+#[allow(clippy::needless_pass_by_value)] // callers write the fields in place
 fn record(fields: Value) -> Value {
     json!({"type": "record", "name": "Order", "namespace": "shop", "fields": fields})
 }
