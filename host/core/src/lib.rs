@@ -17,6 +17,7 @@
 //! - [`partitioner`]: which partition a key goes to.
 
 pub mod batch;
+pub mod date;
 pub mod dedup;
 pub mod delivery;
 pub mod effects;

@@ -11,6 +11,7 @@ use clap::Args;
 use heddle_contract::manifest::{App, Manifest};
 use heddle_contract::section::Contract;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use sha2::{Digest as _, Sha256};
 
 use super::build::build_one;
 use super::status::address_file;
@@ -132,7 +133,8 @@ impl Run {
                     manifest.name
                 );
             }
-            let spec = runtime::task_spec(&app.name, &manifest);
+            let mut spec = runtime::task_spec(&app.name, &manifest);
+            spec.digest = Some(digest(&wasm).into());
             let partitions = equal_partitions(&manifest, &topics, &file)?;
             open::own_topics(log, &spec, partitions, &topics)?;
             services.push(Service {
@@ -170,6 +172,12 @@ impl Run {
         }
         bars.iter().for_each(ProgressBar::finish_and_clear);
     }
+}
+
+/// What tells one build of a component from another.
+fn digest(wasm: &[u8]) -> String {
+    let digits = Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!("sha256:{digits}")
 }
 
 /// How many tasks a component has: as many as each topic that it consumes has partitions, because a task owns the same

@@ -8,6 +8,9 @@ const LINES_MAX: usize = 100;
 /// How long a line may be; what is longer is cut.
 const LINE_BYTES_MAX: usize = 8 << 10;
 
+/// How many bytes of them a record that is set aside carries along.
+const TOLD_BYTES_MAX: usize = 8 << 10;
+
 /// The lines of the delivery under way.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
@@ -35,6 +38,28 @@ impl Lines {
     /// The last line, if it has the level `error`: a guest that panics logs its message first.
     pub(super) fn last_words(&self) -> Option<&str> {
         self.lines.last().filter(|(level, _)| *level == Level::ERROR).map(|(_, message)| message.as_str())
+    }
+
+    /// The last lines as JSON, one object a line, as many as fit into [`TOLD_BYTES_MAX`]: a record that is set aside carries them.
+    pub(super) fn told(&self) -> String {
+        let (mut lines, mut left) = (vec![], TOLD_BYTES_MAX);
+        for (level, message) in self.lines.iter().rev() {
+            let line = |message: &str| {
+                let level = level.as_str().to_ascii_lowercase();
+                format!("{}\n", serde_json::json!({ "level": level, "message": message }))
+            };
+            let mut told = line(message);
+            // Not even the last one fits: its beginning. What is escaped takes up to six bytes for one.
+            if lines.is_empty() && told.len() > left {
+                told = line(&message[..message.floor_char_boundary(TOLD_BYTES_MAX / 8)]);
+            }
+            if told.len() > left {
+                break;
+            }
+            left -= told.len();
+            lines.push(told);
+        }
+        lines.into_iter().rev().collect()
     }
 
     /// Tells all lines that are at least as severe as `least`.
