@@ -12,7 +12,7 @@ use heddle_core::delivery::Delivery;
 use heddle_core::effects::{Effects, Emit};
 use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
 use heddle_core::fault::{EventFault, EventFaultKind, Fault, TaskFault};
-use heddle_core::policy::FailurePolicy;
+use heddle_core::policy::{FailurePolicy, history, own_headers};
 use heddle_core::state::{Entry, Range, Reads, Stateless, StoreIndex, TaskState, Writes};
 use heddle_core::task::{Dispatch, Step, Task, TaskSpec};
 
@@ -135,8 +135,41 @@ fn a_record_that_no_attempt_gets_through_is_set_aside_whole() {
     assert_eq!(header(letter, "heddle.partition"), Some("2"));
     assert_eq!(header(letter, "heddle.offset"), Some("7"));
     assert_eq!(header(letter, "heddle.attempts"), Some("3"));
+    assert_eq!(header(letter, "heddle.component"), Some("shop.intake"));
+    assert_eq!(header(letter, "heddle.digest"), Some("sha256:00ff"));
+    assert_eq!(header(letter, "heddle.first-failure"), Some("2026-01-01T00:00:00.000Z"));
+    assert_eq!(header(letter, "heddle.last-failure"), Some("2026-01-01T00:00:00.000Z"));
+    assert_eq!(header(letter, "heddle.replays"), Some("0"));
+    // The value is too short for an id, and the handler logged nothing.
+    assert_eq!((header(letter, "heddle.schema-id"), header(letter, "heddle.log")), (None, None));
+    assert_eq!(own_headers(&letter.headers), Some(3));
     assert_eq!(batch.counts().dead_lettered, 1);
     assert_eq!(batch.seal().positions()[0].1, Offset(8));
+}
+
+/// What becomes of a record of these headers that is set aside.
+fn set_aside(headers: Vec<Header>) -> NewRecord {
+    let record = Record { headers, value: Some(Bytes::from_static(b"\0\0\0\x01\x02rest")), ..record(7) };
+    let fault = EventFault { log: "{}\n".to_owned(), ..fault(EventFaultKind::Rejected) };
+    let (task, mut batch) = (task_on(Arc::new(Stateless)), OpenBatch::default());
+    task.step(&record, &mut Scripted(vec![Err(fault)]), &mut batch, NOW).unwrap().writes.remove(0)
+}
+
+#[test]
+fn a_replayed_record_that_fails_again_has_its_history_once() {
+    let own = [Header::new("h", "x"), Header::new("heddle.topic", "of another component's letter")];
+    let replayed = own.iter().cloned().chain(history("2025-12-24T00:00:00.000Z".into(), 2)).collect();
+    let letter = set_aside(replayed);
+    assert_eq!(own_headers(&letter.headers), Some(2));
+    assert_eq!(letter.headers[..2], own[..]);
+    let names = letter.headers[2..].iter().map(|header| header.name.trim_start_matches("heddle.")).collect::<Vec<_>>();
+    let all =
+        "topic partition offset kind reason attempts component digest schema-id first-failure last-failure replays log";
+    assert_eq!(names.join(" "), all);
+    assert_eq!(header(&letter, "heddle.first-failure"), Some("2025-12-24T00:00:00.000Z"));
+    assert_eq!(header(&letter, "heddle.last-failure"), Some("2026-01-01T00:00:00.000Z"));
+    assert_eq!((header(&letter, "heddle.replays"), header(&letter, "heddle.schema-id")), (Some("2"), Some("258")));
+    assert_eq!(header(&letter, "heddle.log"), Some("{}\n"));
 }
 
 #[test]

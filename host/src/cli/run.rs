@@ -209,11 +209,13 @@ fn live_line(status: &ComponentStatus) -> String {
 fn describe(service: &Service) -> impl Fn(&Arc<Progress>) -> Watched + use<> {
     let manifest = service.component.manifest();
     let name = service.spec.component.to_string();
+    let dead_letter = service.spec.policy.dead_letter.to_string();
     let topics = manifest.consumes.keys().cloned().collect::<Vec<_>>();
     let stores = manifest.stores.keys().cloned().collect::<Vec<_>>();
     let partitions = service.partitions;
     move |progress| Watched {
         name: name.clone(),
+        dead_letter: dead_letter.clone(),
         topics: topics.clone(),
         stores: stores.clone(),
         partitions,

@@ -92,3 +92,32 @@ impl Lines {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_that_fit_are_told() {
+        let mut lines = Lines::default();
+        (0..90).for_each(|n| lines.add("info", &format!("line {n} {}", "x".repeat(200))));
+        lines.add("error", "the last \"word\"\n");
+        let told = lines.told();
+        assert!((TOLD_BYTES_MAX - 300..=TOLD_BYTES_MAX).contains(&told.len()), "{}", told.len());
+        let told =
+            told.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()).collect::<Vec<_>>();
+        assert_eq!(told.last().unwrap()["message"], "the last \"word\"\n");
+        assert_eq!(told.last().unwrap()["level"], "error");
+        let numbers = told.iter().filter_map(|line| line["message"].as_str()?.split(' ').nth(1)?.parse().ok());
+        let numbers = numbers.collect::<Vec<usize>>();
+        assert_eq!(numbers, (90 - numbers.len()..90).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_line_that_does_not_fit_is_cut() {
+        let mut lines = Lines::default();
+        lines.add("info", &"\u{1}".repeat(LINE_BYTES_MAX));
+        let told = lines.told();
+        assert!(told.len() <= TOLD_BYTES_MAX && told.ends_with("}\n"), "{}", told.len());
+    }
+}
