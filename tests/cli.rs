@@ -171,7 +171,7 @@ fn garbage_does_not_stop_the_partition(app: &App) {
         String::from_utf8(header.value.clone().unwrap().to_vec()).unwrap()
     };
     let mut told =
-        letters.iter().map(|r| (header(r, "heddle-offset"), header(r, "heddle-reason"), r)).collect::<Vec<_>>();
+        letters.iter().map(|r| (header(r, "heddle.offset"), header(r, "heddle.kind"), r)).collect::<Vec<_>>();
     told.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(
         told.iter().map(|(_, reason, _)| reason.as_str()).collect::<Vec<_>>(),
@@ -212,7 +212,7 @@ fn failing_handlers_do_not_stop_the_partition(app: &App) {
     assert_eq!(app.ok(&["consume", "out"]).lines().count(), 5);
     let (inputs, letters) = (app.records("in"), app.records("guests.scripted.dlq"));
     let reasons = letters[&0].iter().map(|letter| {
-        let header = letter.headers.iter().find(|header| header.name == "heddle-reason").unwrap();
+        let header = letter.headers.iter().find(|header| header.name == "heddle.kind").unwrap();
         std::str::from_utf8(header.value.as_ref().unwrap()).unwrap()
     });
     assert_eq!(reasons.collect::<Vec<_>>(), ["trap", "deadline", "memory", "emit", "rejected"]);

@@ -83,7 +83,7 @@ impl Bench {
 
     fn step(&mut self, value: Option<Vec<u8>>) -> (Record, Step) {
         let record = self.record(value);
-        let step = self.task.step(&record, &mut self.instance, &mut OpenBatch::default()).unwrap();
+        let step = self.task.step(&record, &mut self.instance, &mut OpenBatch::default(), Timestamp(0)).unwrap();
         (record, step)
     }
 
@@ -96,8 +96,8 @@ impl Bench {
         let (record, step) = self.step(value);
         let [letter] = step.writes.as_slice() else { panic!("one record, the dead letter: {step:?}") };
         assert_eq!((&*letter.topic, &letter.key, &letter.value), ("dlq", &record.key, &record.value));
-        assert_eq!(header(letter, "heddle-reason"), reason, "{step:?}");
-        header(letter, "heddle-detail")
+        assert_eq!(header(letter, "heddle.kind"), reason, "{step:?}");
+        header(letter, "heddle.reason")
     }
 
     fn fails(&mut self, what: Value, reason: &str) -> String {
@@ -232,12 +232,12 @@ fn keys_are_typed_where_the_manifest_names_their_schema() {
     let mut record = bench.record(Some(framed(IN, &schema("in-value"), &json!({"do":"key"}))));
     let mut step = |key: Option<Vec<u8>>| {
         record.key = key.map(Bytes::from);
-        bench.task.step(&record, &mut bench.instance, &mut OpenBatch::default()).unwrap().writes
+        bench.task.step(&record, &mut bench.instance, &mut OpenBatch::default(), Timestamp(0)).unwrap().writes
     };
     let writes = step(Some(framed(KEY, &key_schema(), &json!({"x":41}))));
     assert_eq!(out(&writes), [json!({"did":"key","n":41,"everything":null})]);
     assert_eq!(writes[0].key.as_deref(), Some(framed(KEY, &key_schema(), &json!({"x":42})).as_slice()));
-    let reason = |writes: Vec<NewRecord>| header(&writes[0], "heddle-reason");
+    let reason = |writes: Vec<NewRecord>| header(&writes[0], "heddle.kind");
     assert_eq!(reason(step(None)), "rejected");
     assert_eq!(reason(step(Some(b"a string".to_vec()))), "decode");
 }

@@ -196,7 +196,7 @@ fn a_newer_writer_gives_the_same_ids() {
     let mut cut = framed(8, &next, &again);
     cut.truncate(8);
     let step = bench.try_step("jobs", cut, vec![]).unwrap();
-    assert_eq!(header(&step.writes[0], "heddle-reason"), "decode");
+    assert_eq!(header(&step.writes[0], "heddle.kind"), "decode");
 }
 
 #[test]

@@ -110,6 +110,6 @@ fn whole_step_of_one_order(bencher: Bencher<'_, '_>) {
     let mut batch = OpenBatch::default();
     bencher.bench_local(|| {
         record.offset = record.offset.next();
-        task.step(&record, &mut instance, &mut batch)
+        task.step(&record, &mut instance, &mut batch, Timestamp(0))
     });
 }

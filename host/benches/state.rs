@@ -129,6 +129,7 @@ fn lookups(tree: &dyn StateStore, offset: u64, found: bool) {
 fn open(bench: &Bench<'_>) -> Arc<TaskStores> {
     let spec = TaskSpec {
         component: "bench.component".into(),
+        digest: None,
         policy: FailurePolicy { attempts_max: 1, dead_letter: "dlq".into() },
         changelogs: vec!["bench.store".into()],
         seen_changelog: Some("bench.dedup".into()),

@@ -26,6 +26,9 @@ macro_rules! conformance {
                 a_zombie_cannot_commit
                 positions_and_outputs_commit_together
                 a_member_that_vanished_leaves_no_trace
+                a_writer_writes_all_or_nothing
+                a_newer_writer_fences_the_older
+                a_writer_and_a_member_fence_each_other
                 a_refused_record_does_not_spoil_the_transaction;
             records:
                 order_is_kept_in_each_partition

@@ -4,7 +4,7 @@ use heddle::log::{LogError, Start};
 use heddle_core::event::{Offset, TopicPartition};
 
 use crate::harness::{
-    Client, GLANCE, Harness, after, contents, options, partitions, record, record_at, text, texts, topic,
+    Client, GLANCE, Harness, after, contents, copy, options, partitions, record, record_at, text, texts, topic,
 };
 
 pub(crate) fn a_transaction_is_seen_whole_and_not_before_its_commit(harness: &dyn Harness) {
@@ -131,6 +131,60 @@ pub(crate) fn a_member_that_vanished_leaves_no_trace(harness: &dyn Harness) {
         log.committed(&options.group, std::slice::from_ref(&source)).unwrap()[&source],
         records[1].offset.next()
     );
+}
+
+pub(crate) fn a_writer_writes_all_or_nothing(harness: &dyn Harness) {
+    let log = harness.log();
+    let topics: Vec<_> = ["a", "b", "c"].iter().map(|base| topic(harness, base, 2)).collect();
+    let mut writer = log.writer(&harness.fresh_name("writer")).unwrap();
+    let records = |value: &str| topics.iter().map(|topic| record_at(topic, 1, value)).collect::<Vec<_>>();
+    writer.write(&records("first")).unwrap();
+    for refused in [record_at(&topics[2], 9, "no such partition"), record("nowhere", "key", "no such topic")] {
+        let mut records = records("refused");
+        records.push(refused);
+        let told = writer.write(&records);
+        assert!(matches!(told, Err(LogError::RecordRefused(_) | LogError::UnknownTopic(_))), "{told:?}");
+    }
+    writer.write(&[]).unwrap();
+    writer.write(&records("second")).unwrap();
+    for topic in &topics {
+        assert_eq!(texts(&contents(&*log, topic)), ["first", "second"], "{topic}");
+    }
+}
+
+pub(crate) fn a_newer_writer_fences_the_older(harness: &dyn Harness) {
+    let log = harness.log();
+    let output = topic(harness, "output", 1);
+    let (id, other) = (harness.fresh_name("writer"), harness.fresh_name("other"));
+    let mut older = log.writer(&id).unwrap();
+    let mut apart = log.writer(&other).unwrap();
+    older.write(&[record(&output, "key", "older")]).unwrap();
+    let mut newer = log.writer(&id).unwrap();
+    // What the older one committed lies below the end that is told now.
+    assert_eq!(texts(&copy(&*log, &output)), ["older"]);
+    let refused = older.write(&[record(&output, "key", "too late")]);
+    assert!(matches!(refused, Err(LogError::Fenced(_))), "{refused:?}");
+    drop(older);
+    newer.write(&[record(&output, "key", "newer")]).unwrap();
+    apart.write(&[record(&output, "key", "apart")]).unwrap();
+    assert_eq!(texts(&contents(&*log, &output)), ["apart", "newer", "older"]);
+}
+
+pub(crate) fn a_writer_and_a_member_fence_each_other(harness: &dyn Harness) {
+    let log = harness.log();
+    let (input, output) = (topic(harness, "input", 1), topic(harness, "output", 1));
+    let options = options(&harness.fresh_name("group"), &[&input], &harness.fresh_name("id"));
+    let mut member = log.join(&options).unwrap();
+    member.send(record(&output, "key", "never committed")).unwrap();
+    let mut writer = log.writer(&options.transactional_id).unwrap();
+    writer.write(&[record(&output, "key", "writer")]).unwrap();
+    let refused = member.commit(&[]);
+    assert!(matches!(refused, Err(LogError::Fenced(_))), "{refused:?}");
+    let member = log.join(&options).unwrap();
+    let refused = writer.write(&[record(&output, "key", "too late")]);
+    assert!(matches!(refused, Err(LogError::Fenced(_))), "{refused:?}");
+    member.leave().unwrap();
+    assert_eq!(texts(&contents(&*log, &output)), ["writer"]);
 }
 
 pub(crate) fn a_refused_record_does_not_spoil_the_transaction(harness: &dyn Harness) {

@@ -121,7 +121,7 @@ impl Bench {
             value: Some(value.into()),
             headers,
         };
-        self.task.step(&record, &mut self.instance, &mut self.batch)
+        self.task.step(&record, &mut self.instance, &mut self.batch, Timestamp(0))
     }
 
     pub(crate) fn try_job(&mut self, job: Value) -> Result<Step, TaskFault> {
@@ -143,8 +143,8 @@ impl Bench {
     pub(crate) fn fails(&mut self, job: Value, reason: &str) -> String {
         let step = self.try_job(job).unwrap();
         let [letter] = step.writes.as_slice() else { panic!("one record, the dead letter: {step:?}") };
-        assert_eq!((&*letter.topic, header(letter, "heddle-reason").as_str()), ("dlq", reason), "{step:?}");
-        header(letter, "heddle-detail")
+        assert_eq!((&*letter.topic, header(letter, "heddle.kind").as_str()), ("dlq", reason), "{step:?}");
+        header(letter, "heddle.reason")
     }
 
     /// The log confirms what was done so far.

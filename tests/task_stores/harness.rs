@@ -31,6 +31,7 @@ pub(crate) const NOW: Timestamp = Timestamp(1_000_000_000_000);
 pub(crate) fn spec() -> TaskSpec {
     TaskSpec {
         component: "shop.intake".into(),
+        digest: None,
         policy: FailurePolicy { attempts_max: 1, dead_letter: "dlq".into() },
         changelogs: vec!["shop.intake.stock".into(), "shop.intake.sums".into()],
         seen_changelog: Some("shop.intake.dedup".into()),
@@ -236,7 +237,7 @@ pub(crate) fn open_batch(writes: Writes, noted: &[Noted]) -> OpenBatch {
             headers: vec![],
         };
         *offset += 1;
-        task.step(&record, &mut handler, &mut batch).unwrap();
+        task.step(&record, &mut handler, &mut batch, Timestamp(0)).unwrap();
     }
     batch
 }

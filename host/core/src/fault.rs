@@ -13,12 +13,14 @@ pub struct EventFault {
     pub kind: EventFaultKind,
     /// What happened, for a person: one line.
     pub detail: String,
+    /// What the handler logged before: JSON lines, bounded. Empty if it logged nothing or was not called.
+    pub log: String,
 }
 
 impl EventFault {
     /// A fault of `kind` that tells `detail`.
     pub fn new(kind: EventFaultKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into() }
+        Self { kind, detail: detail.into(), log: String::new() }
     }
 }
 

@@ -4,6 +4,7 @@
 //! the same code run under the real worker and under a simulation.
 //!
 //! - [`event`]: records as a log holds them.
+//! - [`date`]: points in time as people write them.
 //! - [`delivery`]: one record on its way to a handler.
 //! - [`effects`]: what one delivery produced.
 //! - [`state`]: what a handler reads of its stores, layer by layer.
@@ -17,6 +18,7 @@
 //! - [`partitioner`]: which partition a key goes to.
 
 pub mod batch;
+pub mod date;
 pub mod dedup;
 pub mod delivery;
 pub mod effects;

@@ -20,7 +20,7 @@ use crate::delivery::{ComponentName, Delivery};
 use crate::effects::Effects;
 use crate::event::{NewRecord, Partition, Record, Timestamp, Topic};
 use crate::fault::{EventFault, Fault, TaskFault};
-use crate::policy::{Disposition, FailurePolicy, dead_letter};
+use crate::policy::{Disposition, Failure, FailurePolicy, dead_letter};
 use crate::settle::settle;
 use crate::state::{Reads, TaskState};
 
@@ -54,6 +54,8 @@ pub struct Step {
 pub struct TaskSpec {
     /// The component.
     pub component: ComponentName,
+    /// The digest of its file, told with what it could not handle.
+    pub digest: Option<Arc<str>>,
     /// What a failed delivery leads to.
     pub policy: FailurePolicy,
     /// The changelog of each store, by its [`StoreIndex`](crate::state::StoreIndex).
@@ -74,7 +76,7 @@ impl TaskSpec {
     /// A component without stores and without dedup.
     #[must_use]
     pub fn stateless(component: ComponentName, policy: FailurePolicy) -> Self {
-        Self { component, policy, changelogs: vec![], seen_changelog: None, windows: BTreeMap::new() }
+        Self { component, digest: None, policy, changelogs: vec![], seen_changelog: None, windows: BTreeMap::new() }
     }
 }
 
@@ -93,15 +95,22 @@ impl Task {
         Self { spec, partition, state }
     }
 
-    /// Takes one record through its delivery, and notes in `batch` that it is done with.
+    /// Takes one record through its delivery, and notes in `batch` that it is done with. `now` is when a failure is said to have
+    /// happened; nothing else depends on it.
     ///
     /// # Errors
     /// If the state cannot be read; `batch` must then be given up.
-    pub fn step(&self, record: &Record, handler: &mut dyn Dispatch, batch: &mut OpenBatch) -> Result<Step, TaskFault> {
+    pub fn step(
+        &self,
+        record: &Record,
+        handler: &mut dyn Dispatch,
+        batch: &mut OpenBatch,
+        now: Timestamp,
+    ) -> Result<Step, TaskFault> {
         let mut delivery = Delivery { component: &self.spec.component, record, attempt: 1 };
         let id = match handler.identify(record) {
             Ok(id) => id,
-            Err(fault) => return Ok(self.set_aside(&delivery, fault, batch)),
+            Err(fault) => return Ok(self.set_aside(&delivery, fault, now, batch)),
         };
         let topic = &record.source.topic;
         if let Some(id) = &id
@@ -126,7 +135,7 @@ impl Task {
                 Err(Fault::Task(fault)) => return Err(fault),
                 Err(Fault::Event(fault)) => match self.spec.policy.decide(delivery.attempt, &fault) {
                     Disposition::Again => delivery.attempt += 1,
-                    Disposition::DeadLetter => return Ok(self.set_aside(&delivery, fault, batch)),
+                    Disposition::DeadLetter => return Ok(self.set_aside(&delivery, fault, now, batch)),
                 },
             }
         }
@@ -138,8 +147,9 @@ impl Task {
         Ok(now || self.state.seen(topic, id, at)?)
     }
 
-    fn set_aside(&self, delivery: &Delivery<'_>, fault: EventFault, batch: &mut OpenBatch) -> Step {
-        let writes = vec![dead_letter(delivery, &fault, &self.spec.policy.dead_letter)];
+    fn set_aside(&self, delivery: &Delivery<'_>, fault: EventFault, at: Timestamp, batch: &mut OpenBatch) -> Step {
+        let failure = Failure { fault: &fault, at, digest: self.spec.digest.as_deref() };
+        let writes = vec![dead_letter(delivery, &failure, &self.spec.policy.dead_letter)];
         batch.finish(delivery.record, Ending::DeadLettered);
         Step { writes, fault: Some(fault) }
     }

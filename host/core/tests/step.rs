@@ -12,9 +12,11 @@ use heddle_core::delivery::Delivery;
 use heddle_core::effects::{Effects, Emit};
 use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
 use heddle_core::fault::{EventFault, EventFaultKind, Fault, TaskFault};
-use heddle_core::policy::FailurePolicy;
+use heddle_core::policy::{FailurePolicy, history, own_headers};
 use heddle_core::state::{Entry, Range, Reads, Stateless, StoreIndex, TaskState, Writes};
 use heddle_core::task::{Dispatch, Step, Task, TaskSpec};
+
+const NOW: Timestamp = Timestamp(1_767_225_600_000);
 
 /// A handler that answers what the script says, attempt by attempt. Messages are identified by their key.
 struct Scripted(Vec<Result<Effects, EventFault>>);
@@ -32,6 +34,7 @@ impl Dispatch for Scripted {
 fn spec() -> TaskSpec {
     TaskSpec {
         component: "shop.intake".into(),
+        digest: Some("sha256:00ff".into()),
         policy: FailurePolicy { attempts_max: 3, dead_letter: "shop.intake.dlq".into() },
         changelogs: vec!["shop.intake.stock".into(), "shop.intake.sums".into()],
         seen_changelog: Some("shop.intake.dedup".into()),
@@ -78,7 +81,7 @@ fn fault(kind: EventFaultKind) -> EventFault {
 
 fn run(answers: Vec<Result<Effects, EventFault>>) -> (Step, OpenBatch) {
     let mut batch = OpenBatch::default();
-    let step = task_on(Arc::new(Stateless)).step(&record(7), &mut Scripted(answers), &mut batch).unwrap();
+    let step = task_on(Arc::new(Stateless)).step(&record(7), &mut Scripted(answers), &mut batch, NOW).unwrap();
     (step, batch)
 }
 
@@ -126,14 +129,47 @@ fn a_record_that_no_attempt_gets_through_is_set_aside_whole() {
     assert_eq!(&*letter.topic, "shop.intake.dlq");
     assert_eq!((&letter.key, &letter.value), (&input.key, &input.value));
     assert_eq!(letter.headers[..3], input.headers[..]);
-    assert_eq!(header(letter, "heddle-reason"), Some("failed"));
-    assert_eq!(header(letter, "heddle-detail"), Some("because"));
-    assert_eq!(header(letter, "heddle-topic"), Some("orders.created"));
-    assert_eq!(header(letter, "heddle-partition"), Some("2"));
-    assert_eq!(header(letter, "heddle-offset"), Some("7"));
-    assert_eq!(header(letter, "heddle-attempts"), Some("3"));
+    assert_eq!(header(letter, "heddle.kind"), Some("failed"));
+    assert_eq!(header(letter, "heddle.reason"), Some("because"));
+    assert_eq!(header(letter, "heddle.topic"), Some("orders.created"));
+    assert_eq!(header(letter, "heddle.partition"), Some("2"));
+    assert_eq!(header(letter, "heddle.offset"), Some("7"));
+    assert_eq!(header(letter, "heddle.attempts"), Some("3"));
+    assert_eq!(header(letter, "heddle.component"), Some("shop.intake"));
+    assert_eq!(header(letter, "heddle.digest"), Some("sha256:00ff"));
+    assert_eq!(header(letter, "heddle.first-failure"), Some("2026-01-01T00:00:00.000Z"));
+    assert_eq!(header(letter, "heddle.last-failure"), Some("2026-01-01T00:00:00.000Z"));
+    assert_eq!(header(letter, "heddle.replays"), Some("0"));
+    // The value is too short for an id, and the handler logged nothing.
+    assert_eq!((header(letter, "heddle.schema-id"), header(letter, "heddle.log")), (None, None));
+    assert_eq!(own_headers(&letter.headers), Some(3));
     assert_eq!(batch.counts().dead_lettered, 1);
     assert_eq!(batch.seal().positions()[0].1, Offset(8));
+}
+
+/// What becomes of a record of these headers that is set aside.
+fn set_aside(headers: Vec<Header>) -> NewRecord {
+    let record = Record { headers, value: Some(Bytes::from_static(b"\0\0\0\x01\x02rest")), ..record(7) };
+    let fault = EventFault { log: "{}\n".to_owned(), ..fault(EventFaultKind::Rejected) };
+    let (task, mut batch) = (task_on(Arc::new(Stateless)), OpenBatch::default());
+    task.step(&record, &mut Scripted(vec![Err(fault)]), &mut batch, NOW).unwrap().writes.remove(0)
+}
+
+#[test]
+fn a_replayed_record_that_fails_again_has_its_history_once() {
+    let own = [Header::new("h", "x"), Header::new("heddle.topic", "of another component's letter")];
+    let replayed = own.iter().cloned().chain(history("2025-12-24T00:00:00.000Z".into(), 2)).collect();
+    let letter = set_aside(replayed);
+    assert_eq!(own_headers(&letter.headers), Some(2));
+    assert_eq!(letter.headers[..2], own[..]);
+    let names = letter.headers[2..].iter().map(|header| header.name.trim_start_matches("heddle.")).collect::<Vec<_>>();
+    let all =
+        "topic partition offset kind reason attempts component digest schema-id first-failure last-failure replays log";
+    assert_eq!(names.join(" "), all);
+    assert_eq!(header(&letter, "heddle.first-failure"), Some("2025-12-24T00:00:00.000Z"));
+    assert_eq!(header(&letter, "heddle.last-failure"), Some("2026-01-01T00:00:00.000Z"));
+    assert_eq!((header(&letter, "heddle.replays"), header(&letter, "heddle.schema-id")), (Some("2"), Some("258")));
+    assert_eq!(header(&letter, "heddle.log"), Some("{}\n"));
 }
 
 #[test]
@@ -149,7 +185,7 @@ fn a_fault_that_cannot_pass_is_not_tried_again() {
     ];
     for kind in lasting {
         let (step, _) = run(vec![Err(fault(kind))]);
-        assert_eq!(header(&step.writes[0], "heddle-attempts"), Some("1"), "{kind}");
+        assert_eq!(header(&step.writes[0], "heddle.attempts"), Some("1"), "{kind}");
     }
 }
 
@@ -177,7 +213,7 @@ fn message(offset: i64, id: &'static str) -> Record {
 fn a_transaction_reads_its_own_writes_and_writes_each_key_once() {
     let (task, mut batch) = (task_on(Arc::new(Stateless)), OpenBatch::default());
     for (offset, id) in [(1, "a"), (2, "b"), (3, "c")] {
-        assert_eq!(task.step(&message(offset, id), &mut Counting, &mut batch).unwrap(), Step::default());
+        assert_eq!(task.step(&message(offset, id), &mut Counting, &mut batch, NOW).unwrap(), Step::default());
     }
     let sealed = batch.seal();
     let written = sealed.changelog(&spec());
@@ -220,7 +256,7 @@ fn a_message_that_was_handled_before_has_no_effect_and_its_offset_is_committed()
     let mut handler = Scripted(vec![Ok(emits(vec![emit(None, false)]))]);
     let mut step = |offset, key: &'static str| {
         let record = Record { key: Some(key.into()), offset: Offset(offset), ..record(0) };
-        task.step(&record, &mut handler, &mut batch).unwrap().writes.len()
+        task.step(&record, &mut handler, &mut batch, NOW).unwrap().writes.len()
     };
     assert_eq!((step(1, "old"), step(2, "new"), step(3, "new")), (0, 1, 0));
     assert_eq!((batch.counts().records, batch.counts().duplicates, batch.counts().emitted), (3, 2, 1));
@@ -230,9 +266,9 @@ fn a_message_that_was_handled_before_has_no_effect_and_its_offset_is_committed()
 #[test]
 fn a_message_that_was_set_aside_is_handled_when_it_comes_again() {
     let (task, mut batch) = (task_on(Arc::new(Stateless)), OpenBatch::default());
-    let rejected = task.step(&record(1), &mut Scripted(vec![Err(fault(EventFaultKind::Rejected))]), &mut batch);
+    let rejected = task.step(&record(1), &mut Scripted(vec![Err(fault(EventFaultKind::Rejected))]), &mut batch, NOW);
     assert_eq!(rejected.unwrap().fault, Some(fault(EventFaultKind::Rejected)));
-    let again = task.step(&record(2), &mut Scripted(vec![Ok(emits(vec![emit(None, false)]))]), &mut batch);
+    let again = task.step(&record(2), &mut Scripted(vec![Ok(emits(vec![emit(None, false)]))]), &mut batch, NOW);
     assert_eq!(again.unwrap().writes.len(), 1);
     assert_eq!(batch.counts().duplicates, 0);
 }
@@ -240,7 +276,7 @@ fn a_message_that_was_set_aside_is_handled_when_it_comes_again() {
 #[test]
 fn state_that_cannot_be_read_is_no_fault_of_the_record() {
     let (task, mut batch) = (task_on(Arc::new(SawOld)), OpenBatch::default());
-    let fault = task.step(&message(1, "a"), &mut Counting, &mut batch).unwrap_err();
+    let fault = task.step(&message(1, "a"), &mut Counting, &mut batch, NOW).unwrap_err();
     assert_eq!(fault.to_string(), "the state of the task cannot be read: the disk is gone");
     assert!(batch.is_empty());
 }

@@ -4,10 +4,12 @@
 //!  GET /health   200 while it runs
 //!  GET /status   what each component did so far, and how far behind it is
 //!  GET /state/…  what its stores hold: see `state`
+//!  /dlq/…        what was set aside: see `dlq`
 //!  POST /call    one call of the log or the registry, for the commands of other processes: see `remote`
 //!  /registry/…   the embedded registry, if it is used: the API of `heddle registry`
 //! ```
 
+mod dlq;
 mod hosts;
 mod remote;
 mod state;
@@ -25,7 +27,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use heddle_core::event::TopicPartition;
-use remote::{Answer, Call};
+use remote::{Answer, Call, Writers};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -59,6 +61,8 @@ pub enum AdminError {
 pub struct Watched {
     /// Its full name: its consumer group.
     pub name: String,
+    /// Where what it cannot handle is set aside.
+    pub dead_letter: String,
     /// The topics it consumes.
     pub topics: Vec<String>,
     /// Its stores, sorted by name.
@@ -98,6 +102,16 @@ struct Shared {
     log: Arc<dyn Log>,
     components: Vec<Watched>,
     stores: Option<Stores>,
+    writers: Writers,
+}
+
+/// A component by its name, full or within the app.
+fn watched<'s>(shared: &'s Shared, component: &str) -> Result<&'s Watched, (StatusCode, String)> {
+    let is_it = |watched: &&Watched| watched.name == component || watched.name.split('.').nth(1) == Some(component);
+    shared.components.iter().find(is_it).ok_or_else(|| {
+        let known = shared.components.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
+        (StatusCode::NOT_FOUND, format!("this host has no component `{component}`; it has {known}"))
+    })
 }
 
 /// An API that has its address and is not served yet.
@@ -139,12 +153,16 @@ pub fn serve(
 ) -> Result<(), AdminError> {
     let listener = listening.listener;
     let registry_routes = registry.routes();
-    let shared = Arc::new(Shared { log, components, stores });
+    let shared = Arc::new(Shared { log, components, stores, writers: Writers::default() });
     let mut router = Router::new()
         .route("/health", get(|| async { "ok" }))
         .route("/status", get(status))
         .route("/state/{component}/{store}", get(state::list))
         .route("/state/{component}/{store}/{key}", get(state::get))
+        .route("/dlq/{component}", get(dlq::list))
+        .route("/dlq/{component}/{partition}/{offset}", get(dlq::show))
+        .route("/dlq/{component}/replay", post(dlq::replay))
+        .route("/dlq/{component}/discard", post(dlq::discard))
         .route("/call", post(call))
         .layer(DefaultBodyLimit::max(CALL_BYTES_MAX))
         .with_state(shared);
@@ -177,7 +195,7 @@ async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<ComponentS
 }
 
 async fn call(State(shared): State<Arc<Shared>>, Json(call): Json<Call>) -> Result<Json<Answer>, (StatusCode, String)> {
-    let answer = move || remote::answer(&*shared.log, call);
+    let answer = move || remote::answer(&*shared.log, &shared.writers, call);
     let answered = tokio::task::spawn_blocking(answer).await;
     answered.map(Json).map_err(|e| (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
 }

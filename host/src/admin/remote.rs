@@ -7,6 +7,7 @@
 //! One call a request, nothing is kept in between. Only what works without a group is there; bytes travel in base64.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -16,7 +17,10 @@ use heddle_contract::compat::Level;
 use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, TopicPartition};
 use serde::{Deserialize, Serialize};
 
-use crate::log::{Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks};
+use crate::lock::lock;
+use crate::log::{
+    Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer,
+};
 use crate::registry::{Client, ClientOptions, Registry, RegistryError, SchemaId, Version};
 
 /// How long a call may take beyond what it is asked to wait.
@@ -24,17 +28,48 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// How many records go into one call.
 const RECORDS_MAX: usize = 1_000;
 
+/// How many transactional ids other processes may hold.
+const WRITERS_MAX: usize = 1_000;
+
 /// What can be asked.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Call {
     Topics,
-    Create { name: String, partitions: i32, options: BTreeMap<String, String> },
-    Delete { topic: String },
-    TopicId { topic: String },
-    Watermarks { topic: String },
-    Committed { group: String, partitions: Vec<(String, i32)> },
-    Append { records: Vec<Wire> },
-    Read { from: Vec<(String, i32, From)>, wait_ms: u64 },
+    Create {
+        name: String,
+        partitions: i32,
+        options: BTreeMap<String, String>,
+    },
+    Delete {
+        topic: String,
+    },
+    TopicId {
+        topic: String,
+    },
+    Watermarks {
+        topic: String,
+    },
+    Committed {
+        group: String,
+        partitions: Vec<(String, i32)>,
+    },
+    Append {
+        records: Vec<Wire>,
+    },
+    Read {
+        from: Vec<(String, i32, From)>,
+        wait_ms: u64,
+    },
+    /// Takes over a transactional id.
+    Writer {
+        id: String,
+    },
+    /// One transaction of the writer that got this number.
+    Write {
+        id: String,
+        number: u64,
+        records: Vec<Wire>,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,6 +80,8 @@ pub(super) enum Answer {
     Watermarks(Vec<(i32, i64, i64, i64)>),
     Positions(Vec<(String, i32, i64)>),
     Records { records: Vec<Wire>, positions: Vec<(String, i32, i64)> },
+    Writer(u64),
+    Fenced(String),
     UnknownTopic(String),
     TopicExists(String),
     RecordRefused(String),
@@ -141,9 +178,41 @@ fn places<'a>(positions: impl IntoIterator<Item = (&'a TopicPartition, &'a Offse
     positions.into_iter().map(|(place, offset)| (place.topic.to_string(), place.partition.0, offset.0)).collect()
 }
 
+/// The writers that other processes have, at the host: the newest of each transactional id.
+#[derive(Default)]
+pub(super) struct Writers(Mutex<Held>);
+
+#[derive(Default)]
+struct Held {
+    ever: u64,
+    by_id: BTreeMap<String, (u64, Box<dyn Writer>)>,
+}
+
+impl Writers {
+    fn take(&self, log: &dyn Log, id: String) -> Result<u64, LogError> {
+        let mut held = lock(&self.0);
+        if held.by_id.len() >= WRITERS_MAX && !held.by_id.contains_key(&id) {
+            return Err(LogError::Invalid(format!("the host holds {WRITERS_MAX} transactional ids already")));
+        }
+        let writer = log.writer(&id)?;
+        held.ever += 1;
+        let number = held.ever;
+        held.by_id.insert(id, (number, writer));
+        Ok(number)
+    }
+
+    fn write(&self, id: &str, number: u64, records: &[NewRecord]) -> Result<(), LogError> {
+        match lock(&self.0).by_id.get_mut(id) {
+            Some((newest, writer)) if *newest == number => writer.write(records),
+            _ => Err(LogError::Fenced(format!("another writer took over the transactional id `{id}`"))),
+        }
+    }
+}
+
 /// Does what was asked, at the host.
-pub(super) fn answer(log: &dyn Log, call: Call) -> Answer {
-    answer_of_log(log, call).unwrap_or_else(|error| match error {
+pub(super) fn answer(log: &dyn Log, writers: &Writers, call: Call) -> Answer {
+    answer_of_log(log, writers, call).unwrap_or_else(|error| match error {
+        LogError::Fenced(why) => Answer::Fenced(why),
         LogError::UnknownTopic(topic) => Answer::UnknownTopic(topic),
         LogError::TopicExists(topic) => Answer::TopicExists(topic),
         LogError::RecordRefused(why) => Answer::RecordRefused(why),
@@ -151,7 +220,7 @@ pub(super) fn answer(log: &dyn Log, call: Call) -> Answer {
     })
 }
 
-fn answer_of_log(log: &dyn Log, call: Call) -> Result<Answer, LogError> {
+fn answer_of_log(log: &dyn Log, writers: &Writers, call: Call) -> Result<Answer, LogError> {
     Ok(match call {
         Call::Topics => Answer::Topics(log.topics()?.into_iter().map(|info| (info.name, info.partitions)).collect()),
         Call::Create { name, partitions, options } => {
@@ -174,6 +243,12 @@ fn answer_of_log(log: &dyn Log, call: Call) -> Result<Answer, LogError> {
         Call::Append { records } => {
             let records = records.into_iter().map(Wire::into_new).collect::<Result<Vec<_>, _>>()?;
             Answer::Positions(places(log.append(&records)?.iter().map(|(place, offset)| (place, offset))))
+        }
+        Call::Writer { id } => Answer::Writer(writers.take(log, id)?),
+        Call::Write { id, number, records } => {
+            let records = records.into_iter().map(Wire::into_new).collect::<Result<Vec<_>, _>>()?;
+            writers.write(&id, number, &records)?;
+            Answer::Done
         }
         Call::Read { from, wait_ms } => {
             let start = |(topic, number, from): (String, i32, From)| {
@@ -221,6 +296,7 @@ impl Remote {
         match serde_json::from_slice(&text).map_err(|e| failed(e.to_string()))? {
             Answer::UnknownTopic(topic) => Err(LogError::UnknownTopic(topic)),
             Answer::TopicExists(topic) => Err(LogError::TopicExists(topic)),
+            Answer::Fenced(why) => Err(LogError::Fenced(why)),
             Answer::RecordRefused(why) => Err(LogError::RecordRefused(why)),
             Answer::Refused(why) => Err(LogError::Invalid(why)),
             answer => Ok(answer),
@@ -308,8 +384,31 @@ impl Log for Remote {
         Ok(Box::new(RemoteReader { remote: self.clone(), from: from.iter().map(start).collect() }))
     }
 
+    fn writer(&self, transactional_id: &str) -> Result<Box<dyn Writer>, LogError> {
+        let id = transactional_id.to_owned();
+        let Answer::Writer(number) = self.call(&Call::Writer { id: id.clone() })? else { return odd() };
+        Ok(Box::new(RemoteWriter { remote: self.clone(), id, number }))
+    }
+
     fn join(&self, _: &MemberOptions) -> Result<Box<dyn Member>, LogError> {
         Err(LogError::Invalid("a group cannot be joined through another host".to_owned()))
+    }
+}
+
+struct RemoteWriter {
+    remote: Remote,
+    id: String,
+    number: u64,
+}
+
+impl Writer for RemoteWriter {
+    fn write(&mut self, records: &[NewRecord]) -> Result<(), LogError> {
+        let records = records.iter().map(Wire::of_new).collect();
+        match self.remote.call(&Call::Write { id: self.id.clone(), number: self.number, records }) {
+            // It was asked for and not answered.
+            Err(LogError::Unreachable(why)) => Err(LogError::CommitUnknown(why)),
+            done => done.map(|_| ()),
+        }
     }
 }
 

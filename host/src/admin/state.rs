@@ -79,12 +79,7 @@ struct Found<'s> {
 }
 
 fn find<'s>(shared: &'s Shared, component: &str, store: &str) -> Result<Found<'s>, Refusal> {
-    let names = |components: &[Watched]| components.iter().map(|c| c.name.clone()).collect::<Vec<_>>().join(", ");
-    let is_it = |watched: &&Watched| watched.name == component || watched.name.split('.').nth(1) == Some(component);
-    let watched = shared.components.iter().find(is_it).ok_or_else(|| {
-        let known = names(&shared.components);
-        (StatusCode::NOT_FOUND, format!("this host has no component `{component}`; it has {known}"))
-    })?;
+    let watched = super::watched(shared, component)?;
     let place = watched.stores.iter().position(|name| name == store).ok_or_else(|| {
         let known = watched.stores.join(", ");
         let known = if known.is_empty() { "none".to_owned() } else { known };
@@ -171,6 +166,8 @@ pub(super) async fn list(
 }
 
 /// The log's, the registry's and the disk's calls block.
-async fn blocking<T: Send + 'static>(ask: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
+pub(super) async fn blocking<T: Send + 'static>(
+    ask: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(ask).await.map_err(|e| (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?
 }

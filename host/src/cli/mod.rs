@@ -5,6 +5,7 @@ mod app;
 mod build;
 mod check;
 mod consume;
+mod dlq;
 mod inspect;
 mod open;
 mod produce;
@@ -49,6 +50,8 @@ enum Command {
     Produce(produce::Produce),
     /// Print a topic's committed records: their decoded values, one a line.
     Consume(consume::Consume),
+    /// Look at dead letters, replay them, discard them.
+    Dlq(dlq::Dlq),
     /// Print what the stores of the running hosts hold.
     State(state::State),
     /// Print what the running host's components did so far, and how far behind they are.
@@ -84,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.run(&arguments.app, false),
         Command::Produce(produce) => produce.run(&arguments.app),
         Command::Consume(consume) => consume.run(&arguments.app),
+        Command::Dlq(dlq) => dlq.run(&arguments.app),
         Command::State(state) => state.run(&arguments.app),
         Command::Status(status) => status.run(&arguments.app),
         Command::Topics(topics) => topics.run(&arguments.app),

@@ -11,6 +11,7 @@ use clap::Args;
 use heddle_contract::manifest::{App, Manifest};
 use heddle_contract::section::Contract;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use sha2::{Digest as _, Sha256};
 
 use super::build::build_one;
 use super::status::address_file;
@@ -135,7 +136,8 @@ impl Run {
                     manifest.name
                 );
             }
-            let spec = runtime::task_spec(&app.name, &manifest);
+            let mut spec = runtime::task_spec(&app.name, &manifest);
+            spec.digest = Some(digest(&wasm).into());
             let partitions = equal_partitions(&manifest, &topics, &file)?;
             open::own_topics(log, &spec, partitions, &topics)?;
             services.push(Service {
@@ -178,6 +180,12 @@ impl Run {
     }
 }
 
+/// What tells one build of a component from another.
+fn digest(wasm: &[u8]) -> String {
+    let digits = Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!("sha256:{digits}")
+}
+
 /// How many tasks a component has: as many as each topic that it consumes has partitions, because a task owns the same
 /// number of all of them.
 fn equal_partitions(manifest: &Manifest, topics: &BTreeMap<String, i32>, file: &str) -> Result<i32> {
@@ -207,11 +215,13 @@ fn live_line(status: &ComponentStatus) -> String {
 fn describe(service: &Service) -> impl Fn(&Arc<Progress>) -> Watched + use<> {
     let manifest = service.component.manifest();
     let name = service.spec.component.to_string();
+    let dead_letter = service.spec.policy.dead_letter.to_string();
     let topics = manifest.consumes.keys().cloned().collect::<Vec<_>>();
     let stores = manifest.stores.keys().cloned().collect::<Vec<_>>();
     let partitions = service.partitions;
     move |progress| Watched {
         name: name.clone(),
+        dead_letter: dead_letter.clone(),
         topics: topics.clone(),
         stores: stores.clone(),
         partitions,

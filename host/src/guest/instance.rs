@@ -214,6 +214,10 @@ impl Dispatch for Instance {
             self.live = Some(live);
             Ok(verdict(&results[0])?)
         });
+        let outcome = outcome.map_err(|fault| match fault {
+            Fault::Event(fault) => Fault::Event(EventFault { log: lines.told(), ..fault }),
+            task => task,
+        });
         lines.tell(delivery, if outcome.is_ok() { Level::TRACE } else { Level::WARN });
         outcome.map(|()| effects)
     }

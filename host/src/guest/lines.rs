@@ -8,6 +8,9 @@ const LINES_MAX: usize = 100;
 /// How long a line may be; what is longer is cut.
 const LINE_BYTES_MAX: usize = 8 << 10;
 
+/// How many bytes of them a record that is set aside carries along.
+const TOLD_BYTES_MAX: usize = 8 << 10;
+
 /// The lines of the delivery under way.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
@@ -35,6 +38,28 @@ impl Lines {
     /// The last line, if it has the level `error`: a guest that panics logs its message first.
     pub(super) fn last_words(&self) -> Option<&str> {
         self.lines.last().filter(|(level, _)| *level == Level::ERROR).map(|(_, message)| message.as_str())
+    }
+
+    /// The last lines as JSON, one object a line, as many as fit into [`TOLD_BYTES_MAX`]: a record that is set aside carries them.
+    pub(super) fn told(&self) -> String {
+        let (mut lines, mut left) = (vec![], TOLD_BYTES_MAX);
+        for (level, message) in self.lines.iter().rev() {
+            let line = |message: &str| {
+                let level = level.as_str().to_ascii_lowercase();
+                format!("{}\n", serde_json::json!({ "level": level, "message": message }))
+            };
+            let mut told = line(message);
+            // Not even the last one fits: its beginning. What is escaped takes up to six bytes for one.
+            if lines.is_empty() && told.len() > left {
+                told = line(&message[..message.floor_char_boundary(TOLD_BYTES_MAX / 8)]);
+            }
+            if told.len() > left {
+                break;
+            }
+            left -= told.len();
+            lines.push(told);
+        }
+        lines.into_iter().rev().collect()
     }
 
     /// Tells all lines that are at least as severe as `least`.
@@ -65,5 +90,34 @@ impl Lines {
         if self.dropped > 0 {
             tell!(DEBUG, "{} lines before the last one were dropped", self.dropped);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_that_fit_are_told() {
+        let mut lines = Lines::default();
+        (0..90).for_each(|n| lines.add("info", &format!("line {n} {}", "x".repeat(200))));
+        lines.add("error", "the last \"word\"\n");
+        let told = lines.told();
+        assert!((TOLD_BYTES_MAX - 300..=TOLD_BYTES_MAX).contains(&told.len()), "{}", told.len());
+        let told =
+            told.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()).collect::<Vec<_>>();
+        assert_eq!(told.last().unwrap()["message"], "the last \"word\"\n");
+        assert_eq!(told.last().unwrap()["level"], "error");
+        let numbers = told.iter().filter_map(|line| line["message"].as_str()?.split(' ').nth(1)?.parse().ok());
+        let numbers = numbers.collect::<Vec<usize>>();
+        assert_eq!(numbers, (90 - numbers.len()..90).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_line_that_does_not_fit_is_cut() {
+        let mut lines = Lines::default();
+        lines.add("info", &"\u{1}".repeat(LINE_BYTES_MAX));
+        let told = lines.told();
+        assert!(told.len() <= TOLD_BYTES_MAX && told.ends_with("}\n"), "{}", told.len());
     }
 }

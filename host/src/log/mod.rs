@@ -3,6 +3,7 @@
 //! ```text
 //!  worker ──> Member   one consumer group member and its transactional producer: poll, send, commit, abort
 //!  cli    ──> Reader   reads partitions without a group, committed records only
+//!         ──> Writer   transactions without a group
 //!         ──> Log      topics, offsets, plain writes
 //! ```
 //!
@@ -55,6 +56,10 @@ pub trait Log: Send + Sync {
         Ok(())
     }
 
+    /// Takes over a transactional id, for transactions without a group: fences whoever has it, and waits until what that one began is
+    /// decided. So all that it ever committed lies below every [`Watermarks::end`] that is asked for from now on, and nothing is added to it.
+    fn writer(&self, transactional_id: &str) -> Result<Box<dyn Writer>, LogError>;
+
     /// Joins a consumer group with a transactional producer of its own.
     fn join(&self, options: &MemberOptions) -> Result<Box<dyn Member>, LogError>;
 }
@@ -98,6 +103,13 @@ pub trait Member: Send {
 
     /// Leaves the group at once, without committing. Open work is aborted.
     fn leave(self: Box<Self>) -> Result<(), LogError>;
+}
+
+/// Writes transactions without a group.
+pub trait Writer: Send {
+    /// Writes these records as one transaction. After `Ok` they are durable, and readers see all of them; after [`LogError::CommitUnknown`] all or
+    /// none, and after every other error none.
+    fn write(&mut self, records: &[NewRecord]) -> Result<(), LogError>;
 }
 
 /// Where a transaction ends: for every partition to which it sent records by number (`NewRecord.partition`), the offset after the last of

@@ -2,10 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use heddle_core::event::Timestamp;
+
+use crate::log;
+
 /// A clock that only goes forward.
 pub trait Clock: Send + Sync {
     /// The time since some moment that stays the same while the process runs.
     fn now(&self) -> Duration;
+
+    /// The time of day, as records carry it.
+    fn timestamp(&self) -> Timestamp;
 }
 
 /// The machine's clock.
@@ -21,5 +28,9 @@ impl Default for SystemClock {
 impl Clock for SystemClock {
     fn now(&self) -> Duration {
         self.0.elapsed()
+    }
+
+    fn timestamp(&self) -> Timestamp {
+        log::now()
     }
 }

@@ -19,6 +19,7 @@ pub fn task_spec(app: &str, manifest: &Manifest) -> TaskSpec {
     let window = |consumes: &heddle_contract::manifest::component::Consumes| consumes.dedup;
     TaskSpec {
         component: manifest.full_name(app).into(),
+        digest: None,
         policy: FailurePolicy {
             attempts_max: manifest.failure.attempts_max,
             dead_letter: manifest.dead_letter(app).into(),

@@ -242,7 +242,7 @@ impl Worker {
         let Some(task) = self.tasks.get(record.source.partition) else {
             return Err(WorkerFault::Stop(format!("{} is not assigned, and a record of it came", record.source)));
         };
-        let step = task.step(record, &mut self.handler, &mut self.batch)?;
+        let step = task.step(record, &mut self.handler, &mut self.batch, self.clock.timestamp())?;
         if let Some(fault) = &step.fault {
             tracing::warn!(component = %self.spec.component, source = %record.source, offset = %record.offset, "set aside: {fault}");
         }

@@ -117,7 +117,7 @@ fn dead_letter_line(record: &Record) -> (TopicPartition, String) {
     let (key, value) = key_and_value(record);
     let of = |name| header(record, name);
     let source = TopicPartition::new(of(header::TOPIC), of(header::PARTITION).parse().unwrap_or(-1));
-    let (reason, attempts, offset) = (of(header::REASON), of(header::ATTEMPTS), of(header::OFFSET));
+    let (reason, attempts, offset) = (of(header::KIND), of(header::ATTEMPTS), of(header::OFFSET));
     (source, format!("{key}: {value} ({reason} after {attempts}, was {offset})"))
 }
 

@@ -152,6 +152,7 @@ impl Rates {
 fn spec(inputs: &[Topic], window: Option<Duration>) -> TaskSpec {
     TaskSpec {
         component: "sim.counter".into(),
+        digest: None,
         policy: FailurePolicy { attempts_max: ATTEMPTS_MAX, dead_letter: "dlq".into() },
         changelogs: vec!["sim.counts".into(), "sim.marks".into()],
         seen_changelog: window.map(|_| "sim.seen".into()),

@@ -35,4 +35,8 @@ impl Clock for VirtualClock {
     fn now(&self) -> Duration {
         now()
     }
+
+    fn timestamp(&self) -> Timestamp {
+        timestamp()
+    }
 }

@@ -7,6 +7,7 @@
 //!  reader   positions, waiting, decoding        outgoing records of a transaction, encoded
 //!  shared   the order of a commit               batch_format   the bytes of a batch
 //!  catalog  topics come and go                  store    the only place that knows sled
+//!  writer   transactions without a group
 //!  maintain retention, compaction
 //! ```
 //!
@@ -22,6 +23,7 @@ mod reader;
 mod shared;
 mod store;
 mod topic;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,8 +37,11 @@ use self::outgoing::Outgoing;
 use self::reader::EmbeddedReader;
 use self::shared::Shared;
 use self::topic::TopicMeta;
+use self::writer::EmbeddedWriter;
 use crate::lock::lock;
-use crate::log::{Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks};
+use crate::log::{
+    Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer,
+};
 
 /// How to open an embedded log.
 #[derive(Debug, Clone)]
@@ -143,6 +148,10 @@ impl Log for EmbeddedLog {
 
     fn reader(&self, from: &[(TopicPartition, Start)]) -> Result<Box<dyn Reader>, LogError> {
         Ok(Box::new(EmbeddedReader::new(self.0.clone(), from)?))
+    }
+
+    fn writer(&self, transactional_id: &str) -> Result<Box<dyn Writer>, LogError> {
+        Ok(Box::new(EmbeddedWriter::take(self.0.clone(), transactional_id)?))
     }
 
     fn join(&self, options: &MemberOptions) -> Result<Box<dyn Member>, LogError> {

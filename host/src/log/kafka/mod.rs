@@ -5,6 +5,7 @@
 //!           ── Appender   plain writes, one idempotent producer shared by all
 //!           ── join   ──> KafkaMember   a consumer and a transactional producer of its own
 //!           ── reader ──> KafkaReader   a consumer of its own
+//!           ── writer ──> KafkaWriter   a transactional producer of its own
 //! ```
 //!
 //! Exactly once as Kafka has it: what a member sends and the positions of its group are one transaction, and the group's metadata
@@ -25,6 +26,7 @@ mod reader;
 mod rebalance;
 mod record;
 mod report;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -36,7 +38,8 @@ use self::cluster::Cluster;
 use self::member::KafkaMember;
 use self::options::Options;
 use self::reader::KafkaReader;
-use super::{Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks};
+use self::writer::KafkaWriter;
+use super::{Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer};
 use crate::lock::lock;
 
 /// The log on a Kafka cluster.
@@ -97,6 +100,10 @@ impl Log for KafkaLog {
 
     fn reader(&self, from: &[(TopicPartition, Start)]) -> Result<Box<dyn Reader>, LogError> {
         Ok(Box::new(KafkaReader::new(&self.cluster, from)?))
+    }
+
+    fn writer(&self, transactional_id: &str) -> Result<Box<dyn Writer>, LogError> {
+        Ok(Box::new(KafkaWriter::take(&self.cluster, transactional_id)?))
     }
 
     fn join(&self, options: &MemberOptions) -> Result<Box<dyn Member>, LogError> {

@@ -156,10 +156,20 @@ impl TransactionalProducer {
             // Not committed for certain: what ends a transaction was not asked for yet.
             sent.map_err(|failure| failure.remedy().unwrap_or(LogError::Abort(failure.text)))?;
         }
+        self.end()?;
+        self.ends()
+    }
+
+    /// Commits what was sent, without a group. Where it went is not asked for.
+    pub(super) fn commit_alone(&mut self) -> Result<(), LogError> {
+        if self.open { self.end() } else { Ok(()) }
+    }
+
+    fn end(&mut self) -> Result<(), LogError> {
         match self.repeat(|producer| commit_transaction(producer, CALL_TIME_MAX)) {
             Ok(()) => {
                 self.open = false;
-                self.ends()
+                Ok(())
             }
             Err(failure) => Err(self.not_committed(failure)),
         }

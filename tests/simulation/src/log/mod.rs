@@ -11,7 +11,9 @@ mod reader;
 
 use std::collections::BTreeMap;
 
-use heddle::log::{Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks};
+use heddle::log::{
+    Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer,
+};
 use heddle_core::event::{NewRecord, Offset, Partition, TopicPartition};
 
 pub(crate) use self::broker::Broker;
@@ -104,6 +106,10 @@ impl Log for SimLog {
     fn reader(&self, from: &[(TopicPartition, Start)]) -> Result<Box<dyn Reader>, LogError> {
         let reader = self.ask(|broker| SimReader::new(self.0.clone(), broker, from))?;
         Ok(Box::new(reader))
+    }
+
+    fn writer(&self, transactional_id: &str) -> Result<Box<dyn Writer>, LogError> {
+        Err(LogError::Invalid(format!("`{transactional_id}`: this log has no transactions without a group")))
     }
 
     fn join(&self, options: &MemberOptions) -> Result<Box<dyn Member>, LogError> {

@@ -1,0 +1,107 @@
+//! Dead letters, for those who look after them.
+//!
+//! ```text
+//!  GET  /dlq/<component>?kind=&schema=&since=&until=&topic=&all=    letters, the oldest failure first
+//!  GET  /dlq/<component>/<partition>/<offset>                       one of them, decoded
+//!  POST /dlq/<component>/replay, …/discard                          {"places": ["0/12"], "kind": …, "all_open": …} -> {"done": 1}
+//! ```
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::state::blocking;
+use super::{Shared, watched};
+use crate::dlq::{DlqError, Entry, Filter, Place, Queue, Selection, Shown};
+use crate::log::LogError;
+
+type Refusal = (StatusCode, String);
+
+/// Which letters something is to be done with.
+#[derive(Debug, Deserialize)]
+pub(super) struct Which {
+    #[serde(default)]
+    places: Vec<Place>,
+    #[serde(default)]
+    all_open: bool,
+    #[serde(flatten)]
+    filter: Filter,
+}
+
+/// How many letters something was done with.
+#[derive(Debug, Serialize)]
+pub(super) struct Done {
+    done: u64,
+}
+
+fn refusal(error: &DlqError) -> Refusal {
+    let status = match error {
+        DlqError::NoTopic { .. } | DlqError::NoLetter { .. } => StatusCode::NOT_FOUND,
+        DlqError::Log(LogError::RecordRefused(_) | LogError::Invalid(_)) => StatusCode::BAD_REQUEST,
+        DlqError::Log(_) | DlqError::Unknown { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        DlqError::Nothing { .. } | DlqError::Done { .. } | DlqError::NoOrigin { .. } | DlqError::TakenOver { .. } => {
+            StatusCode::CONFLICT
+        }
+    };
+    let text = error.to_string();
+    (status, text.lines().next().unwrap_or_default().to_owned())
+}
+
+fn queue(shared: &Shared, component: &str) -> Result<Queue, Refusal> {
+    let watched = watched(shared, component)?;
+    Queue::open(shared.log.clone(), &watched.name, &watched.dead_letter).map_err(|error| refusal(&error))
+}
+
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    Path(component): Path<String>,
+    Query(filter): Query<Filter>,
+) -> Result<Json<Vec<Entry>>, Refusal> {
+    blocking(move || queue(&shared, &component)?.list(&filter).map(Json).map_err(|error| refusal(&error))).await
+}
+
+pub(super) async fn show(
+    State(shared): State<Arc<Shared>>,
+    Path((component, partition, offset)): Path<(String, i32, i64)>,
+) -> Result<Json<Shown>, Refusal> {
+    blocking(move || {
+        let place = Place { partition, offset };
+        let (letter, mark) = queue(&shared, &component)?.letter(place).map_err(|error| refusal(&error))?;
+        let none = || (StatusCode::NOT_FOUND, "this host has no schemas".to_owned());
+        let schemas = &shared.stores.as_ref().ok_or_else(none)?.schemas;
+        Ok(Json(Shown::new(&letter, mark.as_ref(), &**schemas)))
+    })
+    .await
+}
+
+pub(super) async fn replay(
+    State(shared): State<Arc<Shared>>,
+    Path(component): Path<String>,
+    Json(which): Json<Which>,
+) -> Result<Json<Done>, Refusal> {
+    blocking(move || each(&shared, &component, which, false)).await
+}
+
+pub(super) async fn discard(
+    State(shared): State<Arc<Shared>>,
+    Path(component): Path<String>,
+    Json(which): Json<Which>,
+) -> Result<Json<Done>, Refusal> {
+    blocking(move || each(&shared, &component, which, true)).await
+}
+
+fn each(shared: &Shared, component: &str, which: Which, discard: bool) -> Result<Json<Done>, Refusal> {
+    if which.places.is_empty() && which.filter.is_empty() && !which.all_open {
+        let what = r#"say which letters: "places", a filter, or "all_open": true"#;
+        return Err((StatusCode::BAD_REQUEST, what.to_owned()));
+    }
+    let queue = queue(shared, component)?;
+    let selection = Selection { places: which.places.into_iter().collect(), filter: which.filter };
+    let done = queue.take().and_then(|mut taken| {
+        if discard { taken.discard(&selection, &mut |_| {}) } else { taken.replay(&selection, &mut |_| {}) }
+    });
+    done.map(|done| Json(Done { done })).map_err(|error| refusal(&error))
+}

@@ -1,0 +1,222 @@
+//! `heddle dlq`: records that were set aside, as a work queue. What is done is in [`crate::dlq`].
+
+mod edit;
+mod print;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use clap::{ArgGroup, Args, Subcommand};
+use heddle_contract::manifest::App;
+use heddle_core::event::Timestamp;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{app, open};
+use crate::dlq::{Filter, Place, Queue, Selection, Shown, Went, grouped, point_in_time};
+use crate::guest::Component;
+use crate::log::Log;
+use crate::registry::Cached;
+
+/// Without a terminal, how many letters lie between two lines that tell how far it went.
+const TOLD_EVERY: u64 = 1_000;
+
+/// Look at dead letters, replay them, discard them.
+#[derive(Debug, Args)]
+pub(super) struct Dlq {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Print the letters that are open: place, time, kind and reason.
+    List {
+        /// The component.
+        component: String,
+        #[command(flatten)]
+        filters: Filters,
+        /// Those that were replayed or discarded, too.
+        #[arg(long)]
+        all: bool,
+        /// Count those of the same kind and reason instead.
+        #[arg(long)]
+        group: bool,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print one letter: value, key, headers, and what the handler logged.
+    Show {
+        /// The component.
+        component: String,
+        /// The letter: <partition>/<offset>.
+        place: Place,
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Send letters to where they came from.
+    Replay {
+        #[command(flatten)]
+        which: Which,
+        /// Print what would be sent, and send nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Open the value in $VISUAL or $EDITOR as JSON, and send what is saved. For one letter.
+        #[arg(long, conflicts_with = "dry_run")]
+        edit: bool,
+    },
+    /// Mark letters as done without sending them.
+    Discard {
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("some").required(true).multiple(true)
+    .args(["places", "kind", "schema", "since", "until", "topic", "all_open"]))]
+struct Which {
+    /// The component.
+    component: String,
+    /// The letters, each <partition>/<offset>.
+    places: Vec<Place>,
+    #[command(flatten)]
+    filters: Filters,
+    /// All that are open.
+    #[arg(long)]
+    all_open: bool,
+}
+
+#[derive(Debug, Args)]
+struct Filters {
+    /// Only those of this kind of fault: decode, rejected, trap, ...
+    #[arg(long)]
+    kind: Option<String>,
+    /// Only those whose value was written by the schema of this id.
+    #[arg(long, value_name = "ID")]
+    schema: Option<u32>,
+    /// Only those that failed then or later: a time, a day, or how long ago (2h).
+    #[arg(long, value_name = "TIME", value_parser = point_in_time)]
+    since: Option<Timestamp>,
+    /// Only those that failed before.
+    #[arg(long, value_name = "TIME", value_parser = point_in_time)]
+    until: Option<Timestamp>,
+    /// Only those that came from this topic.
+    #[arg(long)]
+    topic: Option<String>,
+}
+
+impl Filters {
+    fn filter(&self, all: bool) -> Filter {
+        let Self { kind, schema, since, until, topic } = self;
+        Filter { kind: kind.clone(), schema: *schema, since: *since, until: *until, topic: topic.clone(), all }
+    }
+}
+
+impl Which {
+    fn selection(&self) -> Selection {
+        Selection { places: self.places.iter().copied().collect(), filter: self.filters.filter(false) }
+    }
+}
+
+impl Dlq {
+    pub(super) fn run(&self, folder: &Path) -> Result<()> {
+        let app = app::read(folder)?;
+        let queue = |component: &str| -> Result<Queue> {
+            let (name, topic) = find(folder, &app, component)?;
+            let log: Arc<dyn Log> = open::log(folder, &app)?;
+            Ok(Queue::open(log, &name, &topic)?)
+        };
+        let schemas = || -> Result<Cached> { Ok(Cached::new(open::registry(folder, &app)?)) };
+        match &self.what {
+            What::List { component, filters, all, group, json } => {
+                let entries = queue(component)?.list(&filters.filter(*all))?;
+                if entries.is_empty() {
+                    let open = if *all { "" } else { "open " };
+                    eprintln!("`{component}` has no {open}dead letters like that");
+                }
+                if *group { print::groups(&grouped(&entries), *json) } else { print::entries(&entries, *json) }
+            }
+            What::Show { component, place, json } => {
+                let (letter, mark) = queue(component)?.letter(*place)?;
+                print::shown(&Shown::new(&letter, mark.as_ref(), &schemas()?), mark.as_ref(), *json)
+            }
+            What::Replay { which, dry_run: true, .. } => {
+                let entries = queue(&which.component)?.meant(&which.selection())?;
+                eprintln!("{} would be replayed", letters(entries.len() as u64));
+                print::entries(&entries, false)
+            }
+            What::Replay { which, edit: true, .. } => {
+                let queue = queue(&which.component)?;
+                let place = edit::replay(&queue, &which.selection(), &schemas()?, &which.component)?;
+                eprintln!("{place} replayed with another value");
+                Ok(())
+            }
+            What::Replay { which, .. } => {
+                let queue = queue(&which.component)?;
+                let progress = Progress::new("replayed");
+                let done = queue.take()?.replay(&which.selection(), &mut |went| progress.went(went))?;
+                progress.end(done);
+                Ok(())
+            }
+            What::Discard { which } => {
+                let queue = queue(&which.component)?;
+                let progress = Progress::new("discarded");
+                let done = queue.take()?.discard(&which.selection(), &mut |went| progress.went(went))?;
+                progress.end(done);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The full name of a component of the app, and its dead-letter topic.
+fn find(folder: &Path, app: &App, component: &str) -> Result<(String, String)> {
+    let mut manifests = app::sources(folder, app)?.into_iter().map(|source| source.manifest).collect::<Vec<_>>();
+    for path in app::wasm_files(folder, app)? {
+        manifests.push(Component::contract(&path.display().to_string(), &std::fs::read(&path)?)?.1);
+    }
+    let is_it = |name: &str, full: &str| component == name || component == full;
+    if let Some(found) = manifests.iter().find(|manifest| is_it(&manifest.name, &manifest.full_name(&app.name))) {
+        return Ok((found.full_name(&app.name), found.dead_letter(&app.name)));
+    }
+    let known = manifests.iter().map(|manifest| manifest.name.as_str()).collect::<Vec<_>>().join(", ");
+    bail!(
+        "the app has no component `{component}`\n  where: {}\n  what to do: name one of those it has: {known}",
+        folder.join("heddle.toml").display()
+    )
+}
+
+fn letters(count: u64) -> String {
+    if count == 1 { "1 dead letter".to_owned() } else { format!("{count} dead letters") }
+}
+
+/// Tells how far it went: a bar on a terminal, lines elsewhere.
+struct Progress {
+    bar: ProgressBar,
+    did: &'static str,
+}
+
+impl Progress {
+    fn new(did: &'static str) -> Self {
+        let style = ProgressStyle::with_template("{bar:30} {percent}%  {msg}  {elapsed}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        Self { bar: ProgressBar::new(0).with_style(style), did }
+    }
+
+    fn went(&self, Went { done, passed, all }: Went) {
+        self.bar.set_length(all);
+        self.bar.set_position(passed);
+        self.bar.set_message(format!("{} {}", letters(done), self.did));
+        if self.bar.is_hidden() && done % TOLD_EVERY == 0 {
+            eprintln!("{} {} so far", letters(done), self.did);
+        }
+    }
+
+    fn end(&self, done: u64) {
+        self.bar.finish_and_clear();
+        eprintln!("{} {}", letters(done), self.did);
+    }
+}

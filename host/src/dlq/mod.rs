@@ -1,0 +1,240 @@
+//! Dead letters as a work queue: looking at them, replaying and discarding them.
+//!
+//! ```text
+//!  <dead-letter topic>         letters, written with the offset of what failed: never changed
+//!  <dead-letter topic>.marks   compacted: <partition>/<offset> -> replayed or discarded
+//!
+//!  Queue ── list, show ──> reads both                                   letter   what a record of the topic says
+//!        ── take ──> Taken ── replay ──> one transaction a batch:       filter   which letters are meant
+//!                                        originals + their marks        marks    what became of them
+//!                          ── discard ─> marks alone
+//! ```
+//!
+//! A letter that is open has no mark. Whoever replays takes over the component's transactional id first, which fences any other replay
+//! of it, and reads the marks then: so a replay that was killed can be run again, and two at once cannot send a letter twice.
+
+mod filter;
+mod letter;
+mod marks;
+mod scan;
+mod show;
+mod take;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use filter::{Filter, Selection, point_in_time};
+pub use letter::{Entry, Letter, Origin, Place};
+pub use marks::{Mark, What};
+pub use show::{Shown, decoded, encode};
+pub use take::{Taken, Went};
+
+use heddle_core::event::Offset;
+use marks::Marks;
+use scan::{Span, scan};
+use thiserror::Error;
+
+use crate::log::{Log, LogError};
+
+/// Why something cannot be done with dead letters.
+#[derive(Debug, Error)]
+pub enum DlqError {
+    /// Nothing was ever set aside.
+    #[error(
+        "there is no dead-letter topic `{topic}`\n  where: the component `{component}`\n  what to do: run the app; the topic is created when the component starts"
+    )]
+    NoTopic {
+        /// The topic.
+        topic: String,
+        /// The component.
+        component: String,
+    },
+    /// Nobody is there.
+    #[error(
+        "there is no dead letter {place}\n  where: {topic}\n  what to do: `heddle dlq list {component} --all` shows those there are"
+    )]
+    NoLetter {
+        /// What was asked for.
+        place: Place,
+        /// The dead-letter topic.
+        topic: String,
+        /// The component.
+        component: String,
+    },
+    /// None is meant.
+    #[error(
+        "there is nothing to do: no open dead letter is meant\n  where: {topic}\n  what to do: `heddle dlq list {component}` shows those that are open, `--all` the others too"
+    )]
+    Nothing {
+        /// The dead-letter topic.
+        topic: String,
+        /// The component.
+        component: String,
+    },
+    /// It was dealt with before.
+    #[error(
+        "the dead letter {place} was {did} at {at}\n  where: {topic}\n  what to do: nothing; `heddle dlq list` shows those that are open"
+    )]
+    Done {
+        /// The letter.
+        place: Place,
+        /// What became of it.
+        did: What,
+        /// When.
+        at: String,
+        /// The dead-letter topic.
+        topic: String,
+    },
+    /// It came from a topic that is gone.
+    #[error(
+        "the topic `{origin}`, from which the dead letter {place} came, does not exist\n  where: {topic}\n  what to do: create it, or discard its letters with --topic {origin}"
+    )]
+    NoOrigin {
+        /// The letter.
+        place: Place,
+        /// The topic it came from.
+        origin: String,
+        /// The dead-letter topic.
+        topic: String,
+    },
+    /// The log took over.
+    #[error(
+        "another replay of these dead letters took over: {why}\n  where: {topic}\n  what to do: let it end; run this one again for what it leaves"
+    )]
+    TakenOver {
+        /// What the log says.
+        why: String,
+        /// The dead-letter topic.
+        topic: String,
+    },
+    /// The last batch may be sent or not.
+    #[error(
+        "it is not known whether the last letters were sent: {why}\n  where: {topic}\n  what to do: run it again; what was sent is marked and is not sent twice"
+    )]
+    Unknown {
+        /// What the log says.
+        why: String,
+        /// The dead-letter topic.
+        topic: String,
+    },
+    /// The log fails otherwise.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// The dead letters of one component.
+pub struct Queue {
+    log: Arc<dyn Log>,
+    component: String,
+    topic: String,
+    partitions: i32,
+}
+
+/// How many letters failed alike.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Group {
+    /// The kind of the fault.
+    pub kind: String,
+    /// The fault in words.
+    pub reason: String,
+    /// How many.
+    pub count: u64,
+}
+
+impl Queue {
+    /// The letters that `component` (its full name) has in `topic`. Those of others in the same topic are passed over.
+    ///
+    /// # Errors
+    /// If there is no such topic.
+    pub fn open(log: Arc<dyn Log>, component: &str, topic: &str) -> Result<Self, DlqError> {
+        let (component, topic) = (component.to_owned(), topic.to_owned());
+        let Some(info) = log.topics()?.into_iter().find(|info| info.name == topic) else {
+            return Err(DlqError::NoTopic { topic, component });
+        };
+        Ok(Self { log, component, topic, partitions: info.partitions })
+    }
+
+    /// The letters that are meant, the oldest failure first.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn list(&self, filter: &Filter) -> Result<Vec<Entry>, DlqError> {
+        let marks = Marks::read(&*self.log, &self.topic, marks::Until::Visible)?;
+        let mut entries = vec![];
+        self.visit(&self.everything()?, |letter, _| {
+            let mark = marks.of(letter.place);
+            if filter.matches(&letter) && (filter.all || mark.is_none()) {
+                entries.push(letter.entry(mark));
+            }
+            Ok(())
+        })?;
+        entries.sort_by_key(|entry| (entry.time, entry.place));
+        Ok(entries)
+    }
+
+    /// One letter, and what became of it.
+    ///
+    /// # Errors
+    /// If there is none, or the log cannot be read.
+    pub fn letter(&self, place: Place) -> Result<(Letter, Option<Mark>), DlqError> {
+        let marks = Marks::read(&*self.log, &self.topic, marks::Until::Visible)?;
+        let mut found = None;
+        let span = Span { partition: place.partition(), from: Offset(place.offset), until: Offset(place.offset + 1) };
+        let inside = self
+            .everything()?
+            .into_iter()
+            .any(|all| all.partition == span.partition && (all.from.0..all.until.0).contains(&place.offset));
+        if inside {
+            self.visit(&[span], |letter, _| {
+                found = Some(letter);
+                Ok(())
+            })?;
+        }
+        let letter = found.ok_or_else(|| self.no_letter(place))?;
+        let mark = marks.of(place).cloned();
+        Ok((letter, mark))
+    }
+
+    /// All that is held now.
+    fn everything(&self) -> Result<Vec<Span>, DlqError> {
+        let bounds = self.log.watermarks(&self.topic)?.into_iter();
+        Ok(bounds.map(|b| Span { partition: b.partition, from: b.low, until: b.high }).collect())
+    }
+
+    /// Hands out the letters of these spans, with how many offsets have been passed.
+    fn visit(
+        &self,
+        spans: &[Span],
+        mut visit: impl FnMut(Letter, u64) -> Result<(), DlqError>,
+    ) -> Result<(), DlqError> {
+        let mut passed = 0;
+        scan(&*self.log, &self.topic, spans, |record| {
+            passed += 1;
+            match Letter::of(record) {
+                Some(letter) if letter.component == self.component => visit(letter, passed),
+                _ => Ok(()),
+            }
+        })
+    }
+
+    fn no_letter(&self, place: Place) -> DlqError {
+        DlqError::NoLetter { place, topic: self.topic.clone(), component: self.component.clone() }
+    }
+}
+
+/// Counts letters by kind and reason, the most frequent first.
+#[must_use]
+pub fn grouped(entries: &[Entry]) -> Vec<Group> {
+    let mut counts = BTreeMap::<(&str, &str), u64>::new();
+    for entry in entries {
+        *counts.entry((&entry.kind, &entry.reason)).or_default() += 1;
+    }
+    let group = |((kind, reason), count): ((&str, &str), u64)| Group {
+        kind: kind.to_owned(),
+        reason: reason.to_owned(),
+        count,
+    };
+    let mut groups = counts.into_iter().map(group).collect::<Vec<_>>();
+    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
+    groups
+}

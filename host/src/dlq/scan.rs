@@ -1,0 +1,58 @@
+//! Reading partitions from here to there.
+
+use std::time::{Duration, Instant};
+
+use heddle_core::event::{Offset, Partition, Record, TopicPartition};
+
+use super::DlqError;
+use crate::log::{Log, LogError, Start};
+
+/// How long one poll waits.
+const POLL_WAIT: Duration = Duration::from_millis(100);
+/// How long reading may stand still: longer than a transaction can stay open.
+const STANDSTILL_MAX: Duration = Duration::from_secs(90);
+
+/// A part of a partition.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) partition: Partition,
+    pub(super) from: Offset,
+    pub(super) until: Offset,
+}
+
+/// Hands out the committed records of these parts of `topic`, in order within each.
+pub(super) fn scan(
+    log: &dyn Log,
+    topic: &str,
+    spans: &[Span],
+    mut visit: impl FnMut(Record) -> Result<(), DlqError>,
+) -> Result<(), DlqError> {
+    let spans = spans.iter().filter(|span| span.from < span.until).collect::<Vec<_>>();
+    if spans.is_empty() {
+        return Ok(());
+    }
+    let source = |span: &Span| TopicPartition::new(topic, span.partition.0);
+    let from = spans.iter().map(|span| (source(span), Start::At(span.from))).collect::<Vec<_>>();
+    let mut reader = log.reader(&from)?;
+    let mut moved = Instant::now();
+    loop {
+        let records = reader.poll(POLL_WAIT)?;
+        if !records.is_empty() {
+            moved = Instant::now();
+        }
+        for record in records {
+            let inside = |span: &&&Span| span.partition == record.source.partition && record.offset < span.until;
+            if spans.iter().any(|span| inside(&span)) {
+                visit(record)?;
+            }
+        }
+        let positions = reader.positions()?;
+        if spans.iter().all(|span| positions.get(&source(span)).is_some_and(|position| *position >= span.until)) {
+            return Ok(());
+        }
+        if moved.elapsed() > STANDSTILL_MAX {
+            let why = format!("reading `{topic}` stands still before its end");
+            return Err(LogError::Unreachable(why).into());
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! One letter, decoded.
+
+use heddle_contract::schema::json;
+use heddle_contract::wire::{self, SchemaId};
+use heddle_core::event::Header;
+use heddle_core::policy::header;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::letter::{Entry, Letter};
+use super::marks::Mark;
+use crate::guest::Schemas;
+
+/// A letter as it is shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shown {
+    /// What lists tell.
+    #[serde(flatten)]
+    pub entry: Entry,
+    /// The component that could not handle it.
+    pub component: String,
+    /// The digest of its file.
+    pub digest: Option<String>,
+    /// When it was produced, in milliseconds since 1970.
+    pub timestamp: i64,
+    /// The key, as text.
+    pub key: Option<String>,
+    /// The headers that it brought along.
+    pub headers: Vec<(String, Option<String>)>,
+    /// The value, decoded by the schema that it was written by.
+    pub value: Value,
+    /// The value's bytes in hexadecimal digits, if it does not decode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hex: Option<String>,
+    /// What the handler logged in the last attempt.
+    pub log: Vec<Value>,
+}
+
+impl Shown {
+    /// Shows a letter.
+    #[must_use]
+    pub fn new(letter: &Letter, mark: Option<&Mark>, schemas: &dyn Schemas) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let pair = |header: &Header| (header.name.clone(), header.value.as_deref().map(text));
+        let bytes = letter.record.value.as_deref();
+        let value = decoded(letter, schemas).ok();
+        let hex = if value.is_none() { bytes.map(hex) } else { None };
+        let log = letter.told(header::LOG).unwrap_or_default();
+        let line = |line: &str| serde_json::from_str(line).unwrap_or_else(|_| Value::String(line.to_owned()));
+        Self {
+            entry: letter.entry(mark),
+            component: letter.component.clone(),
+            digest: letter.told(header::DIGEST),
+            timestamp: letter.record.timestamp.0,
+            key: letter.record.key.as_deref().map(text),
+            headers: letter.own_headers().iter().map(pair).collect(),
+            value: value.unwrap_or(Value::Null),
+            hex,
+            log: log.lines().map(line).collect(),
+        }
+    }
+}
+
+/// The value of a letter as JSON, by the schema that it says it was written by.
+///
+/// # Errors
+/// Why it does not decode.
+pub fn decoded(letter: &Letter, schemas: &dyn Schemas) -> Result<Value, String> {
+    let Some(bytes) = letter.record.value.as_deref() else { return Ok(Value::Null) };
+    let (id, payload) = wire::split(bytes).ok_or("it does not begin with a zero byte and the id of a schema")?;
+    let schema = schemas.writer(id)?.ok_or_else(|| unknown(id))?;
+    json::decode(&schema, payload).map_err(|e| e.to_string())
+}
+
+/// The bytes of `value`, by the schema that the letter's value says it was written by.
+///
+/// # Errors
+/// Why it is no value of that schema.
+pub fn encode(letter: &Letter, value: &Value, schemas: &dyn Schemas) -> Result<Vec<u8>, String> {
+    let id = letter.record.value.as_deref().and_then(wire::split).map(|(id, _)| id);
+    let id = id.ok_or("the letter's value does not begin with the id of a schema")?;
+    let schema = schemas.writer(id)?.ok_or_else(|| unknown(id))?;
+    let mut bytes = wire::prefix(id).to_vec();
+    json::encode(&schema, value, &mut bytes).map_err(|e| e.to_string())?;
+    Ok(bytes)
+}
+
+fn unknown(id: SchemaId) -> String {
+    format!("the registry has no schema with the id {}", id.0)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

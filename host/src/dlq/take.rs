@@ -1,0 +1,211 @@
+//! Doing something with letters, by whoever has the component's transactional id.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use heddle_core::event::{NewRecord, Offset};
+
+use super::filter::Selection;
+use super::letter::Letter;
+use super::marks::{Marks, Until, What};
+use super::scan::Span;
+use super::{DlqError, Queue};
+use crate::log::{LogError, Writer};
+
+/// How many letters go into one transaction.
+const LETTERS_MAX: usize = 100;
+/// How many bytes of them.
+const BYTES_MAX: usize = 4 << 20;
+
+/// How far it went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Went {
+    /// Letters done, durably.
+    pub done: u64,
+    /// Records of the topic that were looked at.
+    pub passed: u64,
+    /// Records of the topic to look at.
+    pub all: u64,
+}
+
+/// The letters of a component, taken: another one who takes them fences this one.
+pub struct Taken<'q> {
+    queue: &'q Queue,
+    marks: Marks,
+    /// How many partitions each topic has.
+    topics: BTreeMap<String, i32>,
+    outbox: Outbox,
+}
+
+/// The next transaction.
+struct Outbox {
+    writer: Box<dyn Writer>,
+    records: Vec<NewRecord>,
+    letters: usize,
+    bytes: usize,
+}
+
+impl Queue {
+    /// Takes the letters over. The marks are read after that: all that an earlier one did is among them, and nothing is added.
+    ///
+    /// # Errors
+    /// If the log cannot be reached.
+    pub fn take(&self) -> Result<Taken<'_>, DlqError> {
+        let writer = self.log.writer(&format!("{}.dead-letters", self.component))?;
+        let mut marks = Marks::read(&*self.log, &self.topic, Until::Written)?;
+        marks.create_topic(&*self.log, self.partitions)?;
+        let topics = self.log.topics()?.into_iter().map(|info| (info.name, info.partitions)).collect();
+        let outbox = Outbox { writer, records: vec![], letters: 0, bytes: 0 };
+        Ok(Taken { queue: self, marks, topics, outbox })
+    }
+
+    /// Which letters a replay would send, without sending any.
+    ///
+    /// # Errors
+    /// As a replay.
+    pub fn meant(&self, selection: &Selection) -> Result<Vec<super::Entry>, DlqError> {
+        let marks = Marks::read(&*self.log, &self.topic, Until::Visible)?;
+        let mut entries = vec![];
+        self.select(selection, &marks, |letter, _| {
+            entries.push(letter.entry(None));
+            Ok(())
+        })?;
+        if entries.is_empty() { Err(self.nothing()) } else { Ok(entries) }
+    }
+
+    /// Hands out the open letters that are meant, with how many records were passed and how many there are to pass.
+    fn select(
+        &self,
+        selection: &Selection,
+        marks: &Marks,
+        mut visit: impl FnMut(Letter, (u64, u64)) -> Result<(), DlqError>,
+    ) -> Result<(), DlqError> {
+        let spans = self.spans(selection)?;
+        let all = spans.iter().map(|span| span.until.0.abs_diff(span.from.0)).sum();
+        let mut missing = selection.places.clone();
+        self.visit(&spans, |letter, passed| {
+            let named = selection.places.is_empty() || missing.remove(&letter.place);
+            if named && marks.of(letter.place).is_none() && selection.filter.matches(&letter) {
+                visit(letter, (passed, all))?;
+            }
+            Ok(())
+        })?;
+        missing.first().map_or(Ok(()), |place| Err(self.no_letter(*place)))
+    }
+
+    /// The parts of the topic to look at: nothing that comes later, so that letters that fail again do not go round and round.
+    fn spans(&self, selection: &Selection) -> Result<Vec<Span>, DlqError> {
+        let mut spans = self.everything()?;
+        if selection.places.is_empty() {
+            return Ok(spans);
+        }
+        for place in &selection.places {
+            let held = |span: &Span| {
+                span.partition == place.partition() && (span.from.0..span.until.0).contains(&place.offset)
+            };
+            if !spans.iter().any(held) {
+                return Err(self.no_letter(*place));
+            }
+        }
+        for span in &mut spans {
+            let mut here = selection.places.iter().filter(|place| place.partition() == span.partition);
+            let first = here.clone().next().map_or(span.until, |place| Offset(place.offset));
+            let last = here.next_back().map_or(span.until, |place| Offset(place.offset + 1));
+            (span.from, span.until) = (first, last);
+        }
+        Ok(spans)
+    }
+
+    fn nothing(&self) -> DlqError {
+        DlqError::Nothing { topic: self.topic.clone(), component: self.component.clone() }
+    }
+}
+
+impl Taken<'_> {
+    /// Sends the open letters that are meant to where they came from, and marks them, some in each transaction.
+    ///
+    /// # Errors
+    /// If none is meant or one cannot be sent. What was done before that is done.
+    pub fn replay(&mut self, selection: &Selection, told: &mut dyn FnMut(Went)) -> Result<u64, DlqError> {
+        self.each(selection, What::Replayed, told)
+    }
+
+    /// Marks the open letters that are meant.
+    ///
+    /// # Errors
+    /// As [`replay`](Taken::replay).
+    pub fn discard(&mut self, selection: &Selection, told: &mut dyn FnMut(Went)) -> Result<u64, DlqError> {
+        self.each(selection, What::Discarded, told)
+    }
+
+    /// Sends one letter with another value.
+    ///
+    /// # Errors
+    /// If it was dealt with meanwhile, or cannot be sent.
+    pub fn replay_as(&mut self, letter: &Letter, value: Bytes) -> Result<(), DlqError> {
+        if let Some(mark) = self.marks.of(letter.place) {
+            let (place, topic) = (letter.place, self.queue.topic.clone());
+            return Err(DlqError::Done { place, did: mark.did, at: mark.at.clone(), topic });
+        }
+        let original = NewRecord { value: Some(value), ..self.queue.original(letter, &self.topics)? };
+        self.outbox.add(Some(original), self.marks.record(letter.place, What::Replayed)?);
+        self.outbox.write().map_err(|error| self.queue.told(error))
+    }
+
+    fn each(&mut self, selection: &Selection, did: What, told: &mut dyn FnMut(Went)) -> Result<u64, DlqError> {
+        let Self { queue, marks, topics, outbox } = self;
+        let mut went = Went::default();
+        queue.select(selection, marks, |letter, (passed, all)| {
+            let original = if did == What::Replayed { Some(queue.original(&letter, topics)?) } else { None };
+            outbox.add(original, marks.record(letter.place, did)?);
+            (went.passed, went.all) = (passed, all);
+            if outbox.is_full() {
+                went.done += outbox.letters as u64;
+                outbox.write().map_err(|error| queue.told(error))?;
+                told(went);
+            }
+            Ok(())
+        })?;
+        went.done += outbox.letters as u64;
+        outbox.write().map_err(|error| queue.told(error))?;
+        if went.done == 0 { Err(queue.nothing()) } else { Ok(went.done) }
+    }
+}
+
+impl Queue {
+    fn original(&self, letter: &Letter, topics: &BTreeMap<String, i32>) -> Result<NewRecord, DlqError> {
+        let Some(partitions) = topics.get(&letter.origin.topic) else {
+            let (place, origin, topic) = (letter.place, letter.origin.topic.clone(), self.topic.clone());
+            return Err(DlqError::NoOrigin { place, origin, topic });
+        };
+        Ok(letter.original(*partitions))
+    }
+
+    /// What an error of the log means to a replay.
+    fn told(&self, error: LogError) -> DlqError {
+        let topic = self.topic.clone();
+        match error {
+            LogError::Fenced(why) => DlqError::TakenOver { why, topic },
+            LogError::CommitUnknown(why) => DlqError::Unknown { why, topic },
+            other => other.into(),
+        }
+    }
+}
+
+impl Outbox {
+    fn add(&mut self, original: Option<NewRecord>, mark: NewRecord) {
+        let bytes = |record: &NewRecord| record.value.as_ref().map_or(0, Bytes::len);
+        self.bytes += original.as_ref().map_or(0, bytes) + bytes(&mark);
+        self.letters += 1;
+        self.records.extend(original.into_iter().chain([mark]));
+    }
+
+    fn is_full(&self) -> bool {
+        self.letters >= LETTERS_MAX || self.bytes >= BYTES_MAX
+    }
+
+    fn write(&mut self) -> Result<(), LogError> {
+        (self.letters, self.bytes) = (0, 0);
+        self.writer.write(&std::mem::take(&mut self.records))
+    }
+}

@@ -1,0 +1,46 @@
+//! Transactions without a group.
+
+use std::sync::Arc;
+
+use heddle_core::event::NewRecord;
+
+use super::super::{LogError, Writer};
+use super::cluster::Cluster;
+use super::producer::{TransactionalProducer, check};
+
+/// A transactional producer that is in no group.
+pub(super) struct KafkaWriter {
+    cluster: Arc<Cluster>,
+    producer: TransactionalProducer,
+}
+
+impl KafkaWriter {
+    /// Takes the id: the brokers fence whoever had it, and answer when what that one began is decided.
+    pub(super) fn take(cluster: &Arc<Cluster>, transactional_id: &str) -> Result<Self, LogError> {
+        if transactional_id.is_empty() {
+            return Err(LogError::Invalid("a transactional id must not be empty".to_owned()));
+        }
+        let producer = TransactionalProducer::new(Arc::clone(cluster), transactional_id)?;
+        Ok(Self { cluster: Arc::clone(cluster), producer })
+    }
+}
+
+impl Writer for KafkaWriter {
+    fn write(&mut self, records: &[NewRecord]) -> Result<(), LogError> {
+        // Before the transaction begins: an abort right behind an earlier commit can reach the coordinator before the transaction that it is to
+        // end, which breaks the producer for good.
+        records.iter().try_for_each(|record| check(&self.cluster, record).map(|_| ()))?;
+        let producer = &mut self.producer;
+        let written =
+            records.iter().try_for_each(|record| producer.send(record)).and_then(|()| producer.commit_alone());
+        match written {
+            Err(LogError::CommitUnknown(why)) => Err(LogError::CommitUnknown(why)),
+            Err(error) => {
+                // What it failed with is told; a producer that cannot even abort says so at the next write.
+                let _ = self.producer.abort();
+                Err(error)
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+}
