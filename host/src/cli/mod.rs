@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::dlq::DlqError;
 use crate::log::LogError;
 use crate::registry::RegistryError;
 
@@ -117,7 +118,11 @@ fn told(error: &anyhow::Error) -> String {
 /// Where, and what to do, for errors that any command can meet and that do not know the app.
 fn advice(error: &anyhow::Error) -> Option<String> {
     let (place, remedy) = error.chain().find_map(|cause| {
-        if let Some(LogError::Unreachable(_)) = cause.downcast_ref::<LogError>() {
+        let of_log = || match cause.downcast_ref::<DlqError>() {
+            Some(DlqError::Log(error)) => Some(error),
+            _ => None,
+        };
+        if let Some(LogError::Unreachable(_)) = cause.downcast_ref::<LogError>().or_else(of_log) {
             let remedy = "start the broker, or correct bootstrap (HEDDLE_LOG_BOOTSTRAP) and the options of [log]";
             return Some(("[log] in heddle.toml".to_owned(), remedy));
         }

@@ -51,7 +51,8 @@ impl Queue {
     /// # Errors
     /// If the log cannot be reached.
     pub fn take(&self) -> Result<Taken<'_>, DlqError> {
-        let writer = self.log.writer(&format!("{}.dead-letters", self.component))?;
+        let writer = self.log.writer(&format!("{}.dead-letters", self.component));
+        let writer = writer.map_err(|error| self.told(error))?;
         let mut marks = Marks::read(&*self.log, &self.topic, Until::Written)?;
         marks.create_topic(&*self.log, self.partitions)?;
         let topics = self.log.topics()?.into_iter().map(|info| (info.name, info.partitions)).collect();

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use crate::dlq::{DlqError, Letter, Place, Queue, Selection, decoded, encode};
+use crate::dlq::{Letter, Place, Queue, Selection, decoded, encode};
 use crate::guest::Schemas;
 
 /// Opens the letter that is meant in an editor and sends what was saved.
@@ -28,10 +28,7 @@ pub(super) fn replay(queue: &Queue, selection: &Selection, schemas: &dyn Schemas
     })?;
     let bytes = edited(&letter, &serde_json::to_string_pretty(&value)?, schemas)?;
     // Taken only now: an editor may be open for long.
-    queue.take()?.replay_as(&letter, bytes.into()).map_err(|error| match error {
-        DlqError::Log(error) => anyhow::Error::from(error),
-        other => other.into(),
-    })?;
+    queue.take()?.replay_as(&letter, bytes.into())?;
     Ok(entry.place)
 }
 
