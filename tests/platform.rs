@@ -103,6 +103,21 @@ fn check_accounts(app: &App) {
     assert!(accounts(app) == Some(expected), "the accounts are not what the orders come to");
 }
 
+/// What the host tells a scraper: it knows the orders' ids, and there is state on disk.
+fn check_metrics(app: &App) {
+    let address = std::fs::read_to_string(app.data.path().join("admin-address")).unwrap();
+    let metric = |name: &str| {
+        let text = ureq::get(format!("http://{address}/metrics")).call().unwrap().body_mut().read_to_string().unwrap();
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name} in {text}"));
+        line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()
+    };
+    let component = r#"{component="order-platform.ledger"}"#;
+    assert_eq!(metric(&format!("heddle_seen_ids{component}")), 998.0);
+    assert_eq!(metric(&format!("heddle_lag_records{component}")), 0.0);
+    assert_eq!(metric(&format!("heddle_records_total{component}")), 0.0);
+    assert!(metric("heddle_state_disk_bytes") > 0.0);
+}
+
 /// All orders twice, with a restart in between: each has its effects once.
 fn orders_sent_twice_count_once(app: &App) {
     app.build();
@@ -112,6 +127,7 @@ fn orders_sent_twice_count_once(app: &App) {
     assert_eq!(counts(&run(app)), [1_000, 0, 2, 998]);
     let host = Host::start(app);
     check_accounts(app);
+    check_metrics(app);
     assert_eq!(
         app.ok(&["state", "get", "ledger", "accounts", "C-0005"]).trim(),
         expected_accounts()["C-0005"].to_string()

@@ -3,6 +3,7 @@
 //! ```text
 //!  GET /health   200 while it runs
 //!  GET /status   what each component did so far, and how far behind it is
+//!  GET /metrics  the same and the sizes of state, for Prometheus
 //!  GET /state/…  what its stores hold: see `state`
 //!  /dlq/…        what was set aside: see `dlq`
 //!  POST /call    one call of the log or the registry, for the commands of other processes: see `remote`
@@ -11,6 +12,7 @@
 
 mod dlq;
 mod hosts;
+mod metrics;
 mod remote;
 mod state;
 
@@ -157,6 +159,7 @@ pub fn serve(
     let mut router = Router::new()
         .route("/health", get(|| async { "ok" }))
         .route("/status", get(status))
+        .route("/metrics", get(metrics::metrics))
         .route("/state/{component}/{store}", get(state::list))
         .route("/state/{component}/{store}/{key}", get(state::get))
         .route("/dlq/{component}", get(dlq::list))

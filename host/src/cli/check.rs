@@ -77,7 +77,8 @@ fn misfits<'a>(
     Ok(found)
 }
 
-fn topic_troubles(manifest: &Manifest, topics: &BTreeMap<String, i32>) -> Vec<String> {
+/// Topics that are missing, or do not go together, in three lines each.
+pub(super) fn topic_troubles(manifest: &Manifest, topics: &BTreeMap<String, i32>) -> Vec<String> {
     let name = &manifest.name;
     let mut found = vec![];
     for topic in manifest.consumes.keys().chain(manifest.emits.keys()).filter(|topic| !topics.contains_key(*topic)) {
@@ -87,7 +88,8 @@ fn topic_troubles(manifest: &Manifest, topics: &BTreeMap<String, i32>) -> Vec<St
     }
     // A task owns one partition number of all its topics, and the state that goes with it.
     let counts = manifest.consumes.keys().filter_map(|topic| Some((topic, topics.get(topic)?))).collect::<Vec<_>>();
-    if !manifest.stores.is_empty()
+    let stateful = !manifest.stores.is_empty() || manifest.consumes.values().any(|consumes| consumes.dedup.is_some());
+    if stateful
         && let Some((first, rest)) = counts.split_first()
         && let Some(other) = rest.iter().find(|(_, count)| *count != first.1)
     {

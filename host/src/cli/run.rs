@@ -128,17 +128,12 @@ impl Run {
         let topics = log.topics()?.into_iter().map(|topic| (topic.name, topic.partitions)).collect::<BTreeMap<_, _>>();
         let mut services = vec![];
         for ((file, wasm, _, manifest), ids) in contracts.into_iter().zip(ids) {
-            let missing =
-                manifest.consumes.keys().chain(manifest.emits.keys()).find(|topic| !topics.contains_key(*topic));
-            if let Some(topic) = missing {
-                bail!(
-                    "the topic `{topic}` of the component `{}` does not exist\n  where: {file}\n  what to do: add [topics.\"{topic}\"] with its partitions to heddle.toml, or create it",
-                    manifest.name
-                );
+            if let Some(trouble) = check::topic_troubles(&manifest, &topics).into_iter().next() {
+                bail!(trouble);
             }
             let mut spec = runtime::task_spec(&app.name, &manifest);
             spec.digest = Some(digest(&wasm).into());
-            let partitions = equal_partitions(&manifest, &topics, &file)?;
+            let partitions = manifest.consumes.keys().filter_map(|topic| topics.get(topic)).copied().max().unwrap_or(1);
             open::own_topics(log, &spec, partitions, &topics)?;
             services.push(Service {
                 spec: Arc::new(spec),
@@ -184,21 +179,6 @@ impl Run {
 fn digest(wasm: &[u8]) -> String {
     let digits = Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     format!("sha256:{digits}")
-}
-
-/// How many tasks a component has: as many as each topic that it consumes has partitions, because a task owns the same
-/// number of all of them.
-fn equal_partitions(manifest: &Manifest, topics: &BTreeMap<String, i32>, file: &str) -> Result<i32> {
-    let counts = manifest.consumes.keys().filter_map(|topic| topics.get(topic).map(|count| (topic, *count)));
-    let counts = counts.collect::<Vec<_>>();
-    let most = counts.iter().map(|(_, count)| *count).max().unwrap_or(1);
-    if let Some((topic, count)) = counts.iter().find(|(_, count)| *count != most) {
-        bail!(
-            "the topics that the component `{}` consumes have different numbers of partitions: `{topic}` has {count}, another one {most}\n  where: {file}\n  what to do: give them the same number, so that records with the same key meet in one task",
-            manifest.name
-        );
-    }
-    Ok(most)
 }
 
 /// What the live line of a component says.

@@ -1,0 +1,93 @@
+//! `GET /metrics`: what `/status` tells and how large the copies of state are, as Prometheus and OpenMetrics read it.
+//!
+//! Taken anew at each scrape: the counts live in [`Progress`](crate::runtime::Progress), so none is kept twice.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::{Shared, status_of};
+use crate::state::SeenStatus;
+
+/// The content type of the text format.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Labels = [(&'static str, String); 1];
+type Counts = Family<Labels, Counter<u64, AtomicU64>>;
+type Levels = Family<Labels, Gauge<i64, AtomicI64>>;
+type Seconds = Family<Labels, Gauge<f64, AtomicU64>>;
+
+pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    // The log's and the disk's calls block.
+    let taken = tokio::task::spawn_blocking(move || take(&shared)).await;
+    match taken.map_err(|e| e.to_string()).flatten() {
+        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
+    }
+}
+
+fn take(shared: &Shared) -> Result<String, String> {
+    let mut registry = Registry::with_prefix("heddle");
+    components(shared, &mut registry)?;
+    state(shared, &mut registry)?;
+    let mut text = String::new();
+    encode(&mut text, &registry).map_err(|e| e.to_string())?;
+    Ok(text)
+}
+
+fn components(shared: &Shared, registry: &mut Registry) -> Result<(), String> {
+    let counts = |registry: &mut Registry, name: &str, help: &str| {
+        let counts = Counts::default();
+        registry.register(name, help, counts.clone());
+        counts
+    };
+    let records = counts(registry, "records", "Records taken from the input");
+    let emitted = counts(registry, "emitted_records", "Records emitted");
+    let failed = counts(registry, "dead_letters", "Records set aside in the dead-letter topic");
+    let duplicates = counts(registry, "duplicates", "Records skipped because their message was handled before");
+    let commits = counts(registry, "commits", "Transactions committed");
+    let (commit, lag, restoring) = (Seconds::default(), Levels::default(), Levels::default());
+    registry.register_with_unit("last_commit", "How long the last commit took", Unit::Seconds, commit.clone());
+    registry.register("lag_records", "Offsets between committed positions and ends", lag.clone());
+    registry.register("restoring_records", "Offsets of changelogs to read before tasks are ready", restoring.clone());
+    for component in &shared.components {
+        let labels = [("component", component.name.clone())];
+        let status = status_of(&*shared.log, component).map_err(|e| e.to_string())?;
+        records.get_or_create(&labels).inc_by(status.records);
+        emitted.get_or_create(&labels).inc_by(status.emitted);
+        failed.get_or_create(&labels).inc_by(status.failed);
+        duplicates.get_or_create(&labels).inc_by(status.duplicates);
+        commits.get_or_create(&labels).inc_by(status.commits);
+        commit.get_or_create(&labels).set(status.commit_ms / 1_000.0);
+        lag.get_or_create(&labels).set(status.lag);
+        restoring.get_or_create(&labels).set(i64::try_from(status.restoring).unwrap_or(i64::MAX));
+    }
+    Ok(())
+}
+
+fn state(shared: &Shared, registry: &mut Registry) -> Result<(), String> {
+    let Some(stores) = &shared.stores else { return Ok(()) };
+    let (disk, pending, ids, filters) =
+        (Gauge::<i64, AtomicI64>::default(), Levels::default(), Levels::default(), Levels::default());
+    registry.register_with_unit("state_disk", "What the copies of state take on disk", Unit::Bytes, disk.clone());
+    registry.register_with_unit("state_pending", "Committed state not on disk yet", Unit::Bytes, pending.clone());
+    registry.register("seen_ids", "Message ids remembered on disk", ids.clone());
+    registry.register_with_unit("seen_filters", "Memory of the filters of message ids", Unit::Bytes, filters.clone());
+    disk.set(i64::try_from(stores.state.size_bytes().map_err(|e| e.to_string())?).unwrap_or(i64::MAX));
+    for (component, _, task) in stores.state.tasks() {
+        let labels = [("component", component.to_string())];
+        let SeenStatus { ids: count, filter_bytes, .. } = task.seen_status();
+        pending.get_or_create(&labels).inc_by(i64::try_from(task.pending_bytes()).unwrap_or(i64::MAX));
+        ids.get_or_create(&labels).inc_by(i64::try_from(count).unwrap_or(i64::MAX));
+        filters.get_or_create(&labels).inc_by(i64::try_from(filter_bytes).unwrap_or(i64::MAX));
+    }
+    Ok(())
+}
