@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use heddle_core::event::Offset;
@@ -26,6 +27,8 @@ use crate::log::LogError;
 /// The version of the layout of keys and values, written when a folder is made.
 const LAYOUT_VERSION: u32 = 1;
 
+/// How long an earlier owner in this process may take to close.
+const CLOSING: Duration = Duration::from_secs(1);
 /// sled writes a page larger than a quarter of this as a file of its own, which it does not sync. Batches of at most
 /// [`BATCH_BYTES_MAX`](super::outgoing::BATCH_BYTES_MAX), up to 17 a page, stay below; only larger single records
 /// cross it.
@@ -61,14 +64,21 @@ pub(super) struct Store {
 impl Store {
     /// Opens or makes the store below `folder`; `cache_bytes` bounds sled's page cache.
     pub(super) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, LogError> {
-        let opened = sled::Config::new()
+        let config = sled::Config::new()
             .path(folder)
             .cache_capacity(cache_bytes)
             .segment_size(SEGMENT_BYTES)
             .flush_every_ms(None)
-            .mode(sled::Mode::HighThroughput)
-            .open();
-        let tree = opened.map_err(|error| refused(folder, &error))?;
+            .mode(sled::Mode::HighThroughput);
+        let asked = Instant::now();
+        let tree = loop {
+            match config.open().map_err(|error| refused(folder, &error)) {
+                Ok(tree) => break tree,
+                // A log that was closed a moment ago is let go by sled's own threads, when they come to it.
+                Err(LogError::Unreachable(_)) if asked.elapsed() < CLOSING => std::thread::sleep(CLOSING / 50),
+                Err(error) => return Err(error),
+            }
+        };
         let file = File::open(folder.join("db"))
             .map_err(|error| LogError::Unreachable(format!("{}: {error}", folder.display())))?;
         let store = Self { tree, file, blobs: folder.join("blobs"), blobs_synced: Mutex::new(i64::MIN) };
