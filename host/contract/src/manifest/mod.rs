@@ -13,6 +13,7 @@ pub mod app;
 mod check;
 pub mod component;
 mod error;
+pub mod failure;
 mod names;
 mod overrides;
 mod text;
