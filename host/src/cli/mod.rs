@@ -79,7 +79,8 @@ pub fn main() -> ExitCode {
         }
     };
     // `HEDDLE_TRACE=info` shows what the workers do; without it only what a person must know.
-    let filter = tracing_subscriber::EnvFilter::try_from_env("HEDDLE_TRACE").unwrap_or_else(|_| "error".into());
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HEDDLE_TRACE");
+    let filter = filter.unwrap_or_else(|_| "error,heddle::alert=info".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let done = match &arguments.command {
         Command::Build(build) => build.run(&arguments.app),

@@ -101,7 +101,7 @@ pub(super) fn own_topics(log: &dyn Log, spec: &TaskSpec, partitions: i32, there:
         match there.get(&topic.name) {
             None => create(log, &topic)?,
             Some(found) if *found < partitions && topic.name != *spec.policy.dead_letter => bail!(
-                "the changelog `{}` has {found} partitions, and the component has {partitions} tasks\n  where: {}\n  what to do: add partitions to the changelog; state of the partitions it has stays where it is",
+                "the topic `{}` has {found} partitions, and the component has {partitions} tasks\n  where: {}\n  what to do: add partitions to the topic; what the partitions it has hold stays where it is",
                 topic.name,
                 spec.component
             ),

@@ -10,6 +10,8 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use heddle_contract::manifest::{App, Manifest};
 use heddle_contract::section::Contract;
+use heddle_core::batch::Counts;
+use heddle_core::breaker::BreakerState;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use sha2::{Digest as _, Sha256};
 
@@ -22,7 +24,7 @@ use crate::guest::{Component, Schemas, WriterIds};
 use crate::log::Log;
 use crate::registry::check::subjects;
 use crate::registry::{Cached, Registry, SchemaId};
-use crate::runtime::{self, CommitPolicy, Progress, Running, Service};
+use crate::runtime::{self, CommitPolicy, Progress, Running, Service, Snapshot};
 use crate::state::HostState;
 
 /// How often the live lines are drawn.
@@ -87,20 +89,18 @@ impl Run {
         // It may be gone already; the next host writes its own.
         let _ = std::fs::remove_file(&address_file);
         for (name, progress) in progress {
-            let counts = progress.snapshot();
+            let Snapshot { counts, commits, waiting, .. } = progress.snapshot();
             if self.json {
-                let line = serde_json::json!({"component": name, "in": counts.records, "out": counts.emitted, "failed": counts.dead_lettered, "duplicates": counts.duplicates, "commits": counts.commits});
+                let line = serde_json::json!({"component": name, "in": counts.records, "out": counts.emitted, "failed": counts.dead_lettered, "duplicates": counts.duplicates, "handled": counts.handled, "retried": counts.retried, "again": counts.again, "waiting": waiting, "commits": commits});
                 println!("{line}");
             } else {
-                let (records, emitted, failed, commits) =
-                    (counts.records, counts.emitted, counts.dead_lettered, counts.commits);
+                let Counts { records, emitted, dead_lettered: failed, duplicates, retried, .. } = counts;
                 let seconds = started.elapsed().as_secs_f64();
-                let duplicates = match counts.duplicates {
-                    0 => String::new(),
-                    some => format!("{some} duplicates, "),
-                };
+                let some = |count: u64, what: &str| if count > 0 { format!("{count} {what}, ") } else { String::new() };
+                let rest =
+                    [some(duplicates, "duplicates"), some(retried, "retried"), some(waiting, "waiting")].concat();
                 println!(
-                    "{name}: {records} in, {emitted} out, {failed} failed, {duplicates}{commits} commits, {seconds:.1} s"
+                    "{name}: {records} in, {emitted} out, {failed} failed, {rest}{commits} commits, {seconds:.1} s"
                 );
             }
         }
@@ -131,7 +131,7 @@ impl Run {
             if let Some(trouble) = check::topic_troubles(&manifest, &topics).into_iter().next() {
                 bail!(trouble);
             }
-            let mut spec = runtime::task_spec(&app.name, &manifest);
+            let mut spec = runtime::task_spec(&app.name, &manifest, topics.keys().map(String::as_str));
             spec.digest = Some(digest(&wasm).into());
             let partitions = manifest.consumes.keys().filter_map(|topic| topics.get(topic)).copied().max().unwrap_or(1);
             open::own_topics(log, &spec, partitions, &topics)?;
@@ -141,6 +141,7 @@ impl Run {
                 partitions,
                 component: Arc::new(Component::load(&engine, &file, &wasm, &ids)?),
                 workers: app.workers.count,
+                breaker: runtime::breaker_policy(&manifest),
                 host: host.clone(),
             });
         }
@@ -183,12 +184,17 @@ fn digest(wasm: &[u8]) -> String {
 
 /// What the live line of a component says.
 fn live_line(status: &ComponentStatus) -> String {
-    let ComponentStatus { records, emitted, failed, duplicates, restoring, lag, commit_ms, .. } = status;
+    let ComponentStatus { records, emitted, failed, duplicates, waiting, breaker, restoring, lag, commit_ms, .. } =
+        status;
     if *restoring > 0 {
         return format!("reading its state: {restoring} records of changelogs left  lag {lag}");
     }
     let duplicates = if *duplicates > 0 { format!("duplicates {duplicates}  ") } else { String::new() };
-    format!("in {records}  out {emitted}  failed {failed}  {duplicates}lag {lag}  commit {commit_ms:.1} ms")
+    let waiting = if *waiting > 0 { format!("waiting {waiting}  ") } else { String::new() };
+    let breaker = if breaker == BreakerState::Closed.name() { String::new() } else { format!("  breaker {breaker}") };
+    format!(
+        "in {records}  out {emitted}  failed {failed}  {duplicates}{waiting}lag {lag}  commit {commit_ms:.1} ms{breaker}"
+    )
 }
 
 /// A component as the admin API tells of it, once it has progress to tell of.

@@ -1,5 +1,7 @@
 //! Running components: their workers, from start to stop.
 
+mod backlog;
+mod breaker;
 mod clock;
 mod commit;
 mod fault;
@@ -10,19 +12,21 @@ mod spec;
 mod tasks;
 mod worker;
 
+pub use breaker::SharedBreaker;
 pub use clock::{Clock, SystemClock};
 pub use fault::{Remedy, WorkerFault};
 pub use handler::Handler;
 pub use progress::{Progress, Snapshot};
-pub use spec::{own_topics, task_spec};
+pub use spec::{breaker_policy, own_topics, task_spec};
 pub use tasks::Tasks;
-pub use worker::{CommitPolicy, Worker};
+pub use worker::{CommitPolicy, Common, Worker};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use heddle_core::breaker::BreakerPolicy;
 use heddle_core::event::Topic;
 use heddle_core::task::TaskSpec;
 
@@ -50,6 +54,8 @@ pub struct Service {
     pub partitions: i32,
     /// How many workers it gets in this process.
     pub workers: u32,
+    /// When it stands still for a while.
+    pub breaker: Option<BreakerPolicy>,
     /// Tells this process from others that run the same component: static membership.
     pub host: String,
 }
@@ -79,19 +85,16 @@ pub struct Running {
 /// # Errors
 /// If a thread cannot be started.
 pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerFault> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let mut running = Running { stop: Arc::default(), threads: vec![], upkeep: None, progress: vec![] };
     for service in services {
         let progress = Arc::new(Progress::default());
         running.progress.push((service.spec.component.to_string(), progress.clone()));
+        let breaker = SharedBreaker::new(service.breaker, progress.clone());
+        let common = Common { clock: clock.clone(), breaker, progress, stop: running.stop.clone() };
         let service = Arc::new(service);
         for number in 0..service.workers {
-            let place = Place {
-                shared: shared.clone(),
-                service: service.clone(),
-                number,
-                progress: progress.clone(),
-                stop: running.stop.clone(),
-            };
+            let place = Place { shared: shared.clone(), service: service.clone(), number, common: common.clone() };
             let thread = thread::Builder::new().name(format!("{}-{number}", service.spec.component));
             let spawned = thread.spawn(move || place.run());
             running.threads.push(spawned.map_err(|e| WorkerFault::Stop(format!("cannot start a worker: {e}")))?);
@@ -161,19 +164,18 @@ struct Place {
     shared: Shared,
     service: Arc<Service>,
     number: u32,
-    progress: Arc<Progress>,
-    stop: Arc<AtomicBool>,
+    common: Common,
 }
 
 impl Place {
     fn run(self) -> Result<(), WorkerFault> {
         let component = &self.service.spec.component;
-        while !self.stop.load(Ordering::Relaxed) {
+        while !self.common.stop.load(Ordering::Relaxed) {
             match self.work() {
                 Ok(()) => return Ok(()),
                 Err(fault) if fault.remedy() == Remedy::Rejoin => {
                     tracing::warn!(%component, worker = self.number, "joining again: {fault}");
-                    self.progress.active();
+                    self.common.progress.active();
                     thread::sleep(REJOIN_WAIT);
                 }
                 Err(fault) => {
@@ -186,10 +188,11 @@ impl Place {
     }
 
     fn work(&self) -> Result<(), WorkerFault> {
-        let Self { shared, service, progress, .. } = self;
+        let Self { shared, service, common, .. } = self;
         let spec = &service.spec;
         let id = format!("{}-{}-{}", spec.component, service.host, self.number);
-        let topics = service.component.manifest().consumes.keys().map(|topic| Topic::from(topic.as_str()));
+        let consumed = service.component.manifest().consumes.keys().map(|topic| Topic::from(topic.as_str()));
+        let topics = consumed.chain(spec.retry_topics.iter().cloned());
         let member = shared.log.join(&MemberOptions {
             group: spec.component.to_string(),
             topics: topics.collect(),
@@ -199,8 +202,7 @@ impl Place {
             batch_records_max: BATCH_RECORDS_MAX,
         })?;
         let handler = Box::new(Instance::new(service.component.clone(), shared.schemas.clone()));
-        let tasks = Tasks::new(spec.clone(), shared.log.clone(), service.state.clone(), progress.clone());
-        let clock = Arc::new(SystemClock::default());
-        Worker::new(member, handler, tasks, shared.commit, clock, progress.clone(), self.stop.clone()).run()
+        let tasks = Tasks::new(spec.clone(), shared.log.clone(), service.state.clone(), common.progress.clone());
+        Worker::new(member, handler, tasks, shared.commit, common.clone()).run()
     }
 }

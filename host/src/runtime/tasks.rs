@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use heddle_core::batch::CommittedBatch;
-use heddle_core::event::{Partition, TopicPartition};
+use heddle_core::event::{Offset, Partition, Timestamp, TopicPartition};
 use heddle_core::fault::TaskFault;
 use heddle_core::task::{Task, TaskSpec};
 
@@ -37,6 +37,8 @@ struct Open {
     stores: Option<Arc<TaskStores>>,
     /// The partitions that it has been assigned, of all topics.
     sources: BTreeSet<TopicPartition>,
+    /// Where the group goes on in them, as far as it was committed here.
+    positions: BTreeMap<TopicPartition, Offset>,
 }
 
 impl Tasks {
@@ -51,8 +53,49 @@ impl Tasks {
     }
 
     /// The task of a partition number.
-    pub(super) fn get(&self, partition: Partition) -> Option<&Task> {
-        self.open.get(&partition).map(|open| &open.task)
+    pub(super) fn get_mut(&mut self, partition: Partition) -> Option<&mut Task> {
+        self.open.get_mut(&partition).map(|open| &mut open.task)
+    }
+
+    /// The tasks that are ready and whose state may have records that wait.
+    pub(super) fn with_queues(&self) -> Vec<Partition> {
+        if self.spec.waiting.is_none() {
+            return vec![];
+        }
+        self.open.keys().copied().filter(|number| self.is_ready(*number)).collect()
+    }
+
+    /// When the next record that waits in the state of a task is due.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        let ready = self.open.iter().filter(|(number, _)| self.is_ready(**number));
+        ready.filter_map(|(_, open)| open.task.next_due()).min()
+    }
+
+    /// How many records wait in the state of tasks.
+    pub(super) fn waiting(&self) -> u64 {
+        self.open.values().map(|open| open.task.waiting() as u64).sum()
+    }
+
+    /// What a batch did that was given up did not happen.
+    pub(super) fn forget(&mut self) {
+        self.open.values_mut().for_each(|open| open.task.forget());
+    }
+
+    /// Where the group goes on in one of a task's partitions.
+    pub(super) fn position(&self, number: Partition) -> Result<Option<(TopicPartition, Offset)>, WorkerFault> {
+        let Some(open) = self.open.get(&number) else { return Ok(None) };
+        if let Some((source, position)) = open.positions.first_key_value() {
+            return Ok(Some((source.clone(), *position)));
+        }
+        let sources = open.sources.iter().cloned().collect::<Vec<_>>();
+        let committed = self.log.committed(&self.spec.component, &sources)?;
+        if let Some(position) = committed.into_iter().next() {
+            return Ok(Some(position));
+        }
+        let Some(source) = sources.into_iter().next() else { return Ok(None) };
+        let watermarks = self.log.watermarks(&source.topic)?;
+        let low = watermarks.iter().find(|mark| mark.partition == number).map(|mark| mark.low);
+        Ok(low.map(|low| (source, low)))
     }
 
     /// Fails if another worker of this host has opened one of these tasks meanwhile. Which of the two the group gave it to last is not known
@@ -73,7 +116,8 @@ impl Tasks {
             if !self.open.contains_key(&number) {
                 let (task, stores) = self.open_task(number)?;
                 opened.extend(stores.clone().map(|stores| (number, stores)));
-                self.open.insert(number, Open { task, stores, sources: BTreeSet::new() });
+                let (sources, positions) = (BTreeSet::new(), BTreeMap::new());
+                self.open.insert(number, Open { task, stores, sources, positions });
             }
             if let Some(open) = self.open.get_mut(&number) {
                 open.sources.insert(source.clone());
@@ -126,7 +170,12 @@ impl Tasks {
     }
 
     /// What a batch did becomes committed state.
-    pub(super) fn commit(&self, batch: &CommittedBatch) {
+    pub(super) fn commit(&mut self, batch: &CommittedBatch, positions: &[(TopicPartition, Offset)]) {
+        for (source, position) in positions {
+            if let Some(open) = self.open.get_mut(&source.partition) {
+                open.positions.insert(source.clone(), *position);
+            }
+        }
         for (partition, _) in batch.overlays() {
             if let Some(stores) = self.open.get(&partition).and_then(|open| open.stores.as_ref()) {
                 stores.commit(batch);
@@ -140,6 +189,7 @@ impl Tasks {
         for source in partitions {
             let Some(open) = self.open.get_mut(&source.partition) else { continue };
             open.sources.remove(source);
+            open.positions.remove(source);
             if open.sources.is_empty() {
                 self.close(source.partition);
             }
