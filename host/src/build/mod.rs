@@ -1,13 +1,20 @@
 //! Building components: their `wit` folder, their code, and the one file that carries both code and contract.
 //!
 //! ```text
-//!  component.toml + contracts/ ──contract──> wit/ ──command or cargo──> module ──componentize──> component
-//!                                    └──────────────── embedded as a custom section ────────────────┘
+//!  component.toml + contracts/ ──contract──> wit/ ──command or language──> module ──componentize──> component
+//!                                    └───────────────── embedded as a custom section ─────────────────┘
 //! ```
+//!
+//! A language is one file: `cargo`, `javascript`, `python`. Each has a `build`, which is given a [`Place`] and returns a module or a
+//! component; [`tools`] fetches what it builds with, and [`kept`] spares it what did not change.
 
 mod cargo;
 mod contract;
+mod javascript;
+mod kept;
+mod python;
 mod rust_target;
+mod tools;
 
 pub use contract::{AppContracts, contract_of, world_files};
 pub use rust_target::{Toolchain, detect};
@@ -107,6 +114,16 @@ impl BuildError {
     }
 }
 
+/// Where a language's build works. All paths are absolute.
+struct Place<'a> {
+    /// The component's folder, where its component.toml is.
+    folder: &'a Path,
+    /// The folder of its WIT; the world is called `component`.
+    world: &'a Path,
+    /// Where tools and what components share are kept.
+    cache: &'a Path,
+}
+
 /// Builds the component in `folder` and returns the bytes of its `.wasm` file, with its contract in it.
 ///
 /// The compiler's own output goes to this process's standard error, so that its progress is seen.
@@ -114,12 +131,18 @@ impl BuildError {
 /// # Errors
 /// If the manifest, a schema or the code is wrong, or there is no tool chain.
 pub fn build(folder: &Path, manifest: &Manifest, contract: &Contract, cache: &Path) -> Result<Vec<u8>, BuildError> {
+    // Tools run in the component's folder, so no path may be relative to ours.
+    let absolute = |path: &Path| std::path::absolute(path).map_err(BuildError::file(path));
+    let (folder, cache) = (&absolute(folder)?, &absolute(cache)?);
+    let place = Place { folder, world: &folder.join("wit"), cache };
     let built = match &manifest.build {
-        Build::Rust => cargo::build(folder, cache)?,
+        Build::Rust => cargo::build(&place)?,
+        Build::JavaScript => javascript::build(&place)?,
+        Build::Python => python::build(&place)?,
         Build::Command(command) => run(folder, &manifest.name, command)?,
-        Build::JavaScript | Build::Python | Build::Go => {
+        Build::Go => {
             return Err(BuildError::Language(format!(
-                "{}: this version builds Rust by itself; give the command that leaves the .wasm file: build = \"…\"",
+                "{}: this version does not build Go by itself; give the command that leaves the .wasm file: build = \"…\"",
                 folder.display()
             )));
         }

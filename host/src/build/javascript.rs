@@ -1,0 +1,75 @@
+//! JavaScript and TypeScript: esbuild joins the component's files into one, componentize-qjs puts QuickJS around it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::kept::{self, Inputs};
+use super::tools::{COMPONENTIZE_QJS, ESBUILD, Tool};
+use super::{BuildError, Place, read};
+
+/// Where a component begins; the first that is there.
+const SOURCES: [&str; 3] = ["src/index.js", "src/index.mjs", "src/index.ts"];
+
+/// Joins the component's files and makes the result a component.
+pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
+    let Some(source) = SOURCES.iter().find(|source| place.folder.join(source).exists()) else {
+        return Err(BuildError::Language(format!(
+            "{} has language = \"javascript\" but no source\n  where: it is looked for at {}\n  what to do: write it, or give a command: build = \"…\"",
+            place.folder.display(),
+            SOURCES.join(", ")
+        )));
+    };
+    let bundle = bundle(place, source)?;
+    let mut inputs = Inputs::default();
+    inputs.add(COMPONENTIZE_QJS.version);
+    inputs.add(read(&bundle)?);
+    inputs.add_folder(place.world, &|_| false)?;
+    kept::or_made(place.folder, inputs, || componentize(place, &bundle))
+}
+
+/// One file of all that the component imports, of its own files and of its packages. It says errors as esbuild does: file, line,
+/// and the line itself.
+fn bundle(place: &Place<'_>, source: &str) -> Result<PathBuf, BuildError> {
+    let esbuild = program(place.cache, ESBUILD)?;
+    let bundle = place.folder.join("target").join("heddle").join("bundle.js");
+    let mut command = Command::new(esbuild);
+    command
+        .args([source, "--bundle", "--format=esm", "--platform=neutral", "--target=es2023", "--charset=utf8"])
+        .args(["--main-fields=module,main", "--external:heddle:*", "--log-level=warning"])
+        .arg(format!("--outfile={}", bundle.display()));
+    run(&mut command, place.folder, Stdio::inherit(), "esbuild")?;
+    Ok(bundle)
+}
+
+fn componentize(place: &Place<'_>, bundle: &Path) -> Result<Vec<u8>, BuildError> {
+    let out = place.folder.join("target").join("heddle").join("out.wasm");
+    let mut command = Command::new(program(place.cache, COMPONENTIZE_QJS)?);
+    command.arg("--wit").arg(place.world).arg("--js").arg(bundle).arg("--output").arg(&out);
+    command.args(["--world", "component", "--stub-wasi", "--sync"]);
+    run(&mut command, place.folder, Stdio::null(), "componentize-qjs")?;
+    read(&out)
+}
+
+/// Runs a tool whose standard error is the user's to see.
+fn run(command: &mut Command, folder: &Path, stdout: Stdio, name: &str) -> Result<(), BuildError> {
+    let status = command.current_dir(folder).stdin(Stdio::null()).stdout(stdout).status();
+    if status.map_err(BuildError::file(folder))?.success() {
+        return Ok(());
+    }
+    Err(BuildError::Failed { command: name.to_owned(), folder: folder.display().to_string() })
+}
+
+/// The program of a tool that npm fetches.
+fn program(cache: &Path, tool: Tool) -> Result<PathBuf, BuildError> {
+    let folder = tool.folder(cache, |folder| {
+        if Command::new("npm").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
+            return Err(BuildError::NoToolchain(
+                "there is no npm, which fetches what builds JavaScript\n  where: the PATH\n  what to do: install Node.js 18 or later: https://nodejs.org, or on Debian `apt-get install nodejs npm`".to_owned(),
+            ));
+        }
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-audit", "--no-fund", "--no-save", "--no-package-lock", "--loglevel=error", "--prefix"]);
+        tool.fetched_by(npm.arg(folder).arg(format!("{}@{}", tool.name, tool.version)).current_dir(folder))
+    })?;
+    Ok(folder.join("node_modules").join(".bin").join(tool.name))
+}
