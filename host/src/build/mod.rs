@@ -15,10 +15,12 @@ mod kept;
 mod python;
 mod rust_target;
 mod tools;
+mod world;
 
 pub use contract::{AppContracts, contract_of, world_files};
 pub use rust_target::{Toolchain, detect};
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -27,6 +29,7 @@ use heddle_contract::manifest::component::Build;
 use heddle_contract::section::{self, Contract};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
+use world::World;
 
 /// Why a component cannot be built.
 #[derive(Debug, Error)]
@@ -122,6 +125,31 @@ struct Place<'a> {
     world: &'a Path,
     /// Where tools and what components share are kept.
     cache: &'a Path,
+}
+
+/// What is written beside a component's source so that compilers, editors and tests know its types: the WIT, and for some languages
+/// an SDK with bindings in `heddle`. Files by path within `folder`.
+///
+/// # Errors
+/// If the manifest names a schema that no file has, or WIT cannot hold one.
+pub fn generated(
+    folder: &Path,
+    manifest: &Manifest,
+    contracts: &AppContracts,
+) -> Result<BTreeMap<String, String>, BuildError> {
+    let wit = world_files(manifest, contracts)?;
+    let world = || {
+        World::read(manifest, &wit).map_err(|what| BuildError::Componentize {
+            component: manifest.name.clone(),
+            what: format!("its WIT: {what}"),
+        })
+    };
+    let bindings = match &manifest.build {
+        Build::JavaScript => javascript::bindings(folder, &world()?),
+        _ => BTreeMap::new(),
+    };
+    let within = |folder: &'static str| move |(name, text): (String, String)| (format!("{folder}/{name}"), text);
+    Ok(wit.into_iter().map(within("wit")).chain(bindings.into_iter().map(within("heddle"))).collect())
 }
 
 /// Builds the component in `folder` and returns the bytes of its `.wasm` file, with its contract in it.

@@ -1,27 +1,42 @@
 //! JavaScript and TypeScript: esbuild joins the component's files into one, componentize-qjs puts QuickJS around it.
 
+mod bindings;
+mod longs;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::kept::{self, Inputs};
 use super::tools::{COMPONENTIZE_QJS, ESBUILD, Tool};
+use super::world::World;
 use super::{BuildError, Place, read};
 
 /// Where a component begins; the first that is there.
 const SOURCES: [&str; 3] = ["src/index.js", "src/index.mjs", "src/index.ts"];
 
+fn source(folder: &Path) -> Option<&'static str> {
+    SOURCES.into_iter().find(|source| folder.join(source).exists())
+}
+
+/// The SDK and the types of the contract, for the component's folder `heddle`: files by name.
+pub(super) fn bindings(folder: &Path, world: &World) -> BTreeMap<String, String> {
+    bindings::files(world, source(folder).unwrap_or(SOURCES[0]))
+}
+
 /// Joins the component's files and makes the result a component.
 pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
-    let Some(source) = SOURCES.iter().find(|source| place.folder.join(source).exists()) else {
+    if source(place.folder).is_none() {
         return Err(BuildError::Language(format!(
             "{} has language = \"javascript\" but no source\n  where: it is looked for at {}\n  what to do: write it, or give a command: build = \"…\"",
             place.folder.display(),
             SOURCES.join(", ")
         )));
-    };
-    let bundle = bundle(place, source)?;
+    }
+    let bundle = bundle(place)?;
     let mut inputs = Inputs::default();
     inputs.add(COMPONENTIZE_QJS.version);
+    inputs.add(env!("CARGO_PKG_VERSION"));
     inputs.add(read(&bundle)?);
     inputs.add_folder(place.world, &|_| false)?;
     kept::or_made(place.folder, inputs, || componentize(place, &bundle))
@@ -29,12 +44,19 @@ pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
 
 /// One file of all that the component imports, of its own files and of its packages. It says errors as esbuild does: file, line,
 /// and the line itself.
-fn bundle(place: &Place<'_>, source: &str) -> Result<PathBuf, BuildError> {
+fn bundle(place: &Place<'_>) -> Result<PathBuf, BuildError> {
     let esbuild = program(place.cache, ESBUILD)?;
     let bundle = place.folder.join("target").join("heddle").join("bundle.js");
     let mut command = Command::new(esbuild);
     command
-        .args([source, "--bundle", "--format=esm", "--platform=neutral", "--target=es2023", "--charset=utf8"])
+        .args([
+            "heddle/entry.js",
+            "--bundle",
+            "--format=esm",
+            "--platform=neutral",
+            "--target=es2023",
+            "--charset=utf8",
+        ])
         .args(["--main-fields=module,main", "--external:heddle:*", "--log-level=warning"])
         .arg(format!("--outfile={}", bundle.display()));
     run(&mut command, place.folder, Stdio::inherit(), "esbuild")?;
@@ -47,7 +69,8 @@ fn componentize(place: &Place<'_>, bundle: &Path) -> Result<Vec<u8>, BuildError>
     command.arg("--wit").arg(place.world).arg("--js").arg(bundle).arg("--output").arg(&out);
     command.args(["--world", "component", "--stub-wasi", "--sync"]);
     run(&mut command, place.folder, Stdio::null(), "componentize-qjs")?;
-    read(&out)
+    longs::exact(&read(&out)?)
+        .map_err(|what| BuildError::Componentize { component: place.folder.display().to_string(), what })
 }
 
 /// Runs a tool whose standard error is the user's to see.
