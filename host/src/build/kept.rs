@@ -34,7 +34,7 @@ impl Inputs {
 }
 
 /// The files below `folder`, sorted by path.
-fn files(folder: &Path, skip: &dyn Fn(&Path) -> bool) -> Result<Vec<PathBuf>, BuildError> {
+pub(super) fn files(folder: &Path, skip: &dyn Fn(&Path) -> bool) -> Result<Vec<PathBuf>, BuildError> {
     let mut found = vec![];
     for entry in fs::read_dir(folder).map_err(BuildError::file(folder))? {
         let path = entry.map_err(BuildError::file(folder))?.path();

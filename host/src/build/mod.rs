@@ -13,12 +13,15 @@ mod contract;
 mod javascript;
 mod kept;
 mod python;
+mod rust_sdk;
 mod rust_target;
+mod scaffold;
 mod tools;
 mod world;
 
 pub use contract::{AppContracts, contract_of, world_files};
 pub use rust_target::{Toolchain, detect};
+pub use scaffold::{Language, component as new_component, manifest as new_manifest};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -138,18 +141,29 @@ pub fn generated(
     contracts: &AppContracts,
 ) -> Result<BTreeMap<String, String>, BuildError> {
     let wit = world_files(manifest, contracts)?;
-    let world = || {
-        World::read(manifest, &wit).map_err(|what| BuildError::Componentize {
-            component: manifest.name.clone(),
-            what: format!("its WIT: {what}"),
-        })
-    };
+    let world = || read_world(manifest, &wit);
     let bindings = match &manifest.build {
         Build::JavaScript => javascript::bindings(folder, &world()?),
+        Build::Python => python::bindings(&world()?),
+        Build::Rust => rust_sdk::files(folder),
         _ => BTreeMap::new(),
     };
     let within = |folder: &'static str| move |(name, text): (String, String)| (format!("{folder}/{name}"), text);
     Ok(wit.into_iter().map(within("wit")).chain(bindings.into_iter().map(within("heddle"))).collect())
+}
+
+fn read_world(manifest: &Manifest, wit: &BTreeMap<String, String>) -> Result<World, BuildError> {
+    World::read(manifest, wit)
+        .map_err(|what| BuildError::Componentize { component: manifest.name.clone(), what: format!("its WIT: {what}") })
+}
+
+/// The files of a `wit` folder, by path.
+fn wit_of(folder: &Path) -> Result<BTreeMap<String, String>, BuildError> {
+    let file = |path: PathBuf| {
+        let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
+        Ok((name, std::fs::read_to_string(&path).map_err(BuildError::file(&path))?))
+    };
+    kept::files(folder, &|_| false)?.into_iter().map(file).collect()
 }
 
 /// Builds the component in `folder` and returns the bytes of its `.wasm` file, with its contract in it.
@@ -166,7 +180,7 @@ pub fn build(folder: &Path, manifest: &Manifest, contract: &Contract, cache: &Pa
     let built = match &manifest.build {
         Build::Rust => cargo::build(&place)?,
         Build::JavaScript => javascript::build(&place)?,
-        Build::Python => python::build(&place)?,
+        Build::Python => python::build(&place, &read_world(manifest, &wit_of(place.world)?)?)?,
         Build::Command(command) => run(folder, &manifest.name, command)?,
         Build::Go => {
             return Err(BuildError::Language(format!(

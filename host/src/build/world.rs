@@ -217,6 +217,11 @@ pub(super) fn pascal(name: &str) -> String {
     name.split('-').map(upper_first).collect()
 }
 
+/// `order-id` as `order_id`.
+pub(super) fn snake(name: &str) -> String {
+    name.replace('-', "_")
+}
+
 fn upper_first(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + letters.as_str())

@@ -1,19 +1,30 @@
 //! Python: componentize-py puts CPython around the component's modules.
 
+mod bindings;
+
+pub(super) use bindings::name;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::kept::{self, Inputs};
 use super::tools::COMPONENTIZE_PY;
+use super::world::World;
 use super::{BuildError, Place, read};
 
 /// The module that a component begins with.
 const MODULE: &str = "app";
 /// Folders of a component that are not part of it.
-const SKIPPED: [&str; 6] = ["target", "wit", "tests", "venv", "__pycache__", "node_modules"];
+const SKIPPED: [&str; 7] = ["target", "wit", "heddle", "tests", "venv", "__pycache__", "node_modules"];
+
+/// The SDK and the types of the contract, for the component's folder `heddle`: files by name.
+pub(super) fn bindings(world: &World) -> BTreeMap<String, String> {
+    bindings::files(world)
+}
 
 /// Makes the component's modules a component.
-pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
+pub(super) fn build(place: &Place<'_>, world: &World) -> Result<Vec<u8>, BuildError> {
     let source = place.folder.join(format!("{MODULE}.py"));
     if !source.exists() {
         return Err(BuildError::Language(format!(
@@ -22,25 +33,47 @@ pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
             source.display()
         )));
     }
-    let program = program(place.cache)?;
+    let tool = tool(place.cache)?;
+    let own = place.folder.join("target").join("heddle").join("python");
+    write(&own, bindings::component_files(world, MODULE))?;
     let mut inputs = Inputs::default();
     inputs.add(COMPONENTIZE_PY.version);
+    inputs.add_folder(&own, &|path| path.ends_with("__pycache__"))?;
     inputs.add_folder(place.world, &|_| false)?;
     inputs.add_folder(place.folder, &|path| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let skipped = name.starts_with('.') || (SKIPPED.contains(&name) && path.is_dir());
         skipped || (path.is_file() && !name.ends_with(".py"))
     })?;
-    kept::or_made(place.folder, inputs, || componentize(place, &program))
+    kept::or_made(place.folder, inputs, || componentize(place, &own, &tool))
 }
 
-fn componentize(place: &Place<'_>, program: &Path) -> Result<Vec<u8>, BuildError> {
-    let own = place.folder.join("target").join("heddle");
-    std::fs::create_dir_all(&own).map_err(BuildError::file(&own))?;
-    let out = own.join("out.wasm");
-    let mut command = Command::new(program);
-    command.arg("--wit-path").arg(place.world).args(["--world", "component", "componentize", "--stub-wasi"]);
-    command.arg("--python-path").arg(place.folder).arg(MODULE).arg("--output").arg(&out);
+/// Writes a folder anew.
+fn write(folder: &Path, files: BTreeMap<String, String>) -> Result<(), BuildError> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).map_err(BuildError::file(folder))?;
+    }
+    for (name, text) in files {
+        let path = folder.join(name);
+        let within = path.parent().unwrap_or(folder);
+        std::fs::create_dir_all(within).map_err(BuildError::file(within))?;
+        std::fs::write(&path, text).map_err(BuildError::file(&path))?;
+    }
+    Ok(())
+}
+
+/// `own` is where our own modules are: it comes first, so that they take the place of those beside the source.
+fn componentize(place: &Place<'_>, own: &Path, tool: &Path) -> Result<Vec<u8>, BuildError> {
+    let out = place.folder.join("target").join("heddle").join("out.wasm");
+    let mut command = Command::new("python3");
+    command
+        .env("PYTHONPATH", tool)
+        .arg(tool.join("bin").join(COMPONENTIZE_PY.name))
+        .arg("--wit-path")
+        .arg(place.world)
+        .args(["--world", "component", "componentize", "--stub-wasi"]);
+    command.arg("--python-path").arg(own).arg("--python-path").arg(place.folder);
+    command.arg(bindings::ENTRY).arg("--output").arg(&out);
     let done =
         command.current_dir(place.folder).stdin(Stdio::null()).output().map_err(BuildError::file(place.folder))?;
     if done.status.success() {
@@ -50,10 +83,10 @@ fn componentize(place: &Place<'_>, program: &Path) -> Result<Vec<u8>, BuildError
     Err(BuildError::Failed { command: "componentize-py".to_owned(), folder: place.folder.display().to_string() })
 }
 
-/// The program that pip fetches.
-fn program(cache: &Path) -> Result<PathBuf, BuildError> {
+/// The folder of the tool that pip fetches.
+fn tool(cache: &Path) -> Result<PathBuf, BuildError> {
     let tool = COMPONENTIZE_PY;
-    let folder = tool.folder(cache, |folder| {
+    tool.folder(cache, |folder| {
         if Command::new("python3").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
             return Err(BuildError::NoToolchain(
                 "there is no python3, which fetches what builds Python\n  where: the PATH\n  what to do: install Python 3.10 or later with pip: https://www.python.org, or on Debian `apt-get install python3-pip`".to_owned(),
@@ -62,6 +95,5 @@ fn program(cache: &Path) -> Result<PathBuf, BuildError> {
         let mut pip = Command::new("python3");
         pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", "--target"]);
         tool.fetched_by(pip.arg(folder).arg(format!("{}=={}", tool.name, tool.version)))
-    })?;
-    Ok(folder.join("bin").join(tool.name))
+    })
 }
