@@ -8,11 +8,13 @@ mod guests;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use guests::{Known, framed, schema};
-use heddle::guest::Instance;
+use heddle::build::cache_folder;
+use heddle::guest::{Component, Engine, Instance};
+use heddle::registry::SchemaId;
 use heddle_contract::schema::json;
 use heddle_core::batch::OpenBatch;
 use heddle_core::dedup::MessageId;
@@ -42,8 +44,10 @@ fn id(name: &str) -> u32 {
     1 + u32::try_from(SCHEMAS.iter().position(|(known, _)| *known == name).unwrap()).unwrap()
 }
 
-/// The component of a language, built as a user builds it.
+/// The component of a language, built as a user builds it; one at a time, because tests share its folder.
 fn built(language: &str) -> Vec<u8> {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = BUILDING.lock().unwrap();
     let app = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests");
     let name = format!("conformance-{language}");
     let mut heddle = Command::new(env!("CARGO_BIN_EXE_heddle"));
@@ -82,8 +86,12 @@ struct Bench {
 
 impl Bench {
     fn new(language: &str) -> Self {
-        let ids = SCHEMAS.map(|(name, _)| (name, id(name)));
-        let component = guests::load(&format!("conformance-{language}.wasm"), &built(language), ids).unwrap();
+        static ENGINE: OnceLock<Engine> = OnceLock::new();
+        // Python is 18 MB to compile: what was compiled once is kept.
+        let engine = ENGINE.get_or_init(|| Engine::start(Some(&cache_folder().join("compiled"))).unwrap());
+        let ids = SCHEMAS.map(|(name, _)| (name.to_owned(), SchemaId(id(name)))).into();
+        let component =
+            Component::load(engine, &format!("conformance-{language}.wasm"), &built(language), &ids).unwrap();
         let policy = FailurePolicy { attempts_max: 2, dead_letter: "dlq".into() };
         let state = Arc::new(Memory::default());
         // All have the same name here: it is part of ids and of the seed of random numbers.

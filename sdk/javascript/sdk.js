@@ -13,7 +13,7 @@ export function install(other) {
 }
 
 function answering(what) {
-  if (host === null) throw new Error(`${what} has no host here: call the handler through a TestHost of "#heddle/testing"`);
+  if (host === null) throw new Error(`${what} has no host outside of a handler; a test calls handlers through a TestHost of "#heddle/testing"`);
   return host;
 }
 

@@ -55,7 +55,6 @@ impl Tool {
             fs::remove_dir_all(&partial).map_err(BuildError::file(&partial))?;
         }
         fs::create_dir_all(&partial).map_err(BuildError::file(&partial))?;
-        eprintln!("fetching {} {}", self.name, self.version);
         fetch(&partial)?;
         fs::rename(&partial, &folder).map_err(BuildError::file(&folder))?;
         Ok(folder)
@@ -63,6 +62,7 @@ impl Tool {
 
     /// Runs the package manager that fetches this tool; what it says is told only if it fails.
     pub(super) fn fetched_by(self, command: &mut Command) -> Result<(), BuildError> {
+        eprintln!("fetching {} {}", self.name, self.version);
         let program = command.get_program().to_string_lossy().into_owned();
         let out = command.stdin(Stdio::null()).output();
         let said = match out {
@@ -77,13 +77,14 @@ impl Tool {
     }
 }
 
-/// The line of a package manager's output that says most: the last that speaks of an error, else the last one.
+/// The line of a package manager's output that says most: the longest that speaks of an error, else the last one.
 fn last_words(said: &[u8]) -> String {
     let said = String::from_utf8_lossy(said);
     let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
-    let of_error = |line: &&str| line.to_ascii_lowercase().contains("error");
-    let last = lines.clone().rfind(of_error).or_else(|| lines.next_back());
-    last.unwrap_or("it says nothing").to_owned()
+    // npm always ends with where its log is.
+    let of_error = |line: &&str| line.to_ascii_lowercase().contains("error") && !line.contains("complete log");
+    let most = lines.clone().filter(of_error).max_by_key(|line| line.len()).or_else(|| lines.next_back());
+    most.unwrap_or("it says nothing").to_owned()
 }
 
 #[cfg(test)]
@@ -131,6 +132,8 @@ mod tests {
             sh.args(["-c", script]);
             TOOL.fetched_by(&mut sh).unwrap_err().to_string()
         };
-        insta::assert_snapshot!(npm("echo 'npm error code ENOTFOUND' >&2; echo 'see the log' >&2; exit 1"));
+        insta::assert_snapshot!(npm(
+            "echo 'npm error code ENOTFOUND' >&2; echo 'npm error request to https://example.com failed, reason: getaddrinfo' >&2; echo 'npm error A complete log of this run can be found in: /home/user/.npm/_logs/a-very-long-name-of-a-file.log' >&2; exit 1"
+        ));
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use heddle_contract::manifest::{App, Manifest};
+use heddle_contract::schema::{Node, Schema};
 use heddle_contract::wire::value_subject;
 
 use super::app;
@@ -40,7 +41,7 @@ pub(super) struct New {
     #[arg(long, value_enum, requires = "name")]
     lang: Option<Lang>,
 
-    /// The topic that it consumes; if nothing is said, the app's first one.
+    /// The topic that it consumes; if nothing is said, the app's first one that no component emits to.
     #[arg(long, value_name = "TOPIC", requires = "name")]
     consumes: Option<String>,
 
@@ -61,6 +62,9 @@ impl New {
     pub(super) fn run(&self, folder: &Path) -> Result<()> {
         match (&self.name, self.lang) {
             (Some(name), Some(lang)) => self.component(folder, name, lang),
+            _ if folder == Path::new(".") => bail!(
+                "there is no name for what is to be made\n  where: heddle new\n  what to do: `heddle new --app <folder>` for an app, `heddle new <component> --lang <language>` for a component"
+            ),
             _ => new_app(folder),
         }
     }
@@ -72,7 +76,11 @@ impl New {
             Lang::Python => Language::Python,
         };
         let app = app::read(folder)?;
-        let consumes = self.consumes.clone().or_else(|| app.topics.keys().next().cloned()).with_context(|| {
+        let sources = app::sources(folder, &app)?;
+        // What components emit is an answer already; a first topic is what comes from outside.
+        let outside = |topic: &&String| sources.iter().all(|source| !source.manifest.emits.contains_key(*topic));
+        let first = app.topics.keys().find(outside).or_else(|| app.topics.keys().next());
+        let consumes = self.consumes.as_ref().or(first).cloned().with_context(|| {
             format!(
                 "a component consumes a topic, and the app has none\n  where: [topics] in {}\n  what to do: name one: --consumes <topic>",
                 folder.join("heddle.toml").display()
@@ -82,10 +90,16 @@ impl New {
         // Names are checked before anything is written.
         let place = folder.join("components").join(name);
         let manifest = Manifest::parse(&text, &place.join("component.toml").display().to_string())?;
-        if let Some(other) = app::sources(folder, &app)?.into_iter().find(|source| source.manifest.name == name) {
+        if let Some(other) = sources.iter().find(|source| source.manifest.name == name) {
             bail!(
                 "there is a component `{name}` already\n  where: {}\n  what to do: choose another name",
                 other.folder.display()
+            );
+        }
+        if std::fs::read_dir(&place).is_ok_and(|mut files| files.next().is_some()) {
+            bail!(
+                "there is a folder of that name already, and something in it\n  where: {}\n  what to do: choose another name, or remove it",
+                shown(&place)
             );
         }
         write(folder, &missing_schemas(folder, &app, &manifest)?)?;
@@ -128,17 +142,32 @@ fn topic_table(topic: &str) -> String {
     format!("\n[topics.{topic:?}]\npartitions = {PARTITIONS}\n")
 }
 
-/// A schema for each of the component's topics that has none, by path: one field, for the user to go on from.
+/// The first field of a record, if it is a string: what such a record is mostly known by.
+fn id_field(schema: &Schema) -> Option<String> {
+    match schema.node(schema.root()) {
+        Node::Record(record) => record
+            .fields
+            .first()
+            .filter(|field| matches!(schema.node(field.ty), Node::String { .. }) && field.name != "text")
+            .map(|field| field.name.clone()),
+        _ => None,
+    }
+}
+
+/// A schema for each of the component's topics that has none, by path: what the event is known by and a text, for the user to go on
+/// from.
 fn missing_schemas(folder: &Path, app: &App, manifest: &Manifest) -> Result<BTreeMap<String, String>> {
     let contracts = AppContracts::read(&folder.join(&app.contracts))?;
     let topics = manifest.consumes.keys().chain(manifest.emits.keys());
     let missing = topics.filter(|topic| contracts.get(&value_subject(topic)).is_none());
+    let id = manifest.consumes.keys().find_map(|topic| id_field(contracts.get(&value_subject(topic))?));
+    let id = id.map(|name| format!("{{ \"name\": {name:?}, \"type\": \"string\" }}, ")).unwrap_or_default();
     let schema = |topic: &String| {
         let words = topic.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
         let name = words.map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect::<String>();
         let path = Path::new(&app.contracts).join(format!("{}.avsc", value_subject(topic)));
         let text = format!(
-            "{{\n  \"type\": \"record\",\n  \"name\": {name:?},\n  \"namespace\": \"com.example\",\n  \"fields\": [{{ \"name\": \"text\", \"type\": \"string\" }}]\n}}\n"
+            "{{\n  \"type\": \"record\",\n  \"name\": {name:?},\n  \"namespace\": \"com.example\",\n  \"fields\": [{id}{{ \"name\": \"text\", \"type\": \"string\" }}]\n}}\n"
         );
         (path.display().to_string(), text)
     };
@@ -155,7 +184,7 @@ fn add_topics(folder: &Path, app: &App, manifest: &Manifest) -> Result<()> {
     }
     let path = folder.join("heddle.toml");
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    println!("  {} has more topics now", path.display());
+    println!("  {} has more topics now", shown(&path));
     put(&path, &(text + &added))
 }
 
@@ -167,9 +196,14 @@ fn write(folder: &Path, files: &BTreeMap<String, String>) -> Result<()> {
     for (name, text) in files {
         let path = folder.join(name);
         put(&path, text)?;
-        println!("  {}", path.display());
+        println!("  {}", shown(&path));
     }
     Ok(())
+}
+
+/// A path without the `./` of the current folder.
+fn shown(path: &Path) -> String {
+    path.strip_prefix(".").unwrap_or(path).display().to_string()
 }
 
 fn put(path: &Path, text: &str) -> Result<()> {

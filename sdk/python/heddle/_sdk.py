@@ -18,7 +18,7 @@ def install(host: Any) -> Any:
 
 def _answering(what: str) -> Any:
     if _host is None:
-        raise RuntimeError(f"{what} has no host here: call the handler through a TestHost of heddle.testing")
+        raise RuntimeError(f"{what} has no host outside of a handler; a test calls handlers through a TestHost of heddle.testing")
     return _host
 
 

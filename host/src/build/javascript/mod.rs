@@ -59,7 +59,7 @@ fn bundle(place: &Place<'_>) -> Result<PathBuf, BuildError> {
         ])
         .args(["--main-fields=module,main", "--external:heddle:*", "--log-level=warning"])
         .arg(format!("--outfile={}", bundle.display()));
-    run(&mut command, place.folder, Stdio::inherit(), "esbuild")?;
+    run(&mut command, place.folder, "esbuild")?;
     Ok(bundle)
 }
 
@@ -68,14 +68,24 @@ fn componentize(place: &Place<'_>, bundle: &Path) -> Result<Vec<u8>, BuildError>
     let mut command = Command::new(program(place.cache, COMPONENTIZE_QJS)?);
     command.arg("--wit").arg(place.world).arg("--js").arg(bundle).arg("--output").arg(&out);
     command.args(["--world", "component", "--stub-wasi", "--sync"]);
-    run(&mut command, place.folder, Stdio::null(), "componentize-qjs")?;
+    let done =
+        command.current_dir(place.folder).stdin(Stdio::null()).output().map_err(BuildError::file(place.folder))?;
+    if !done.status.success() {
+        // What a module throws while it is loaded is all that can be wrong by now; that it was QuickJS that loaded it is no news.
+        let said = String::from_utf8_lossy(&done.stderr);
+        eprintln!("{}", said.rsplit("JavaScript module evaluation: ").next().unwrap_or(&said).trim_end());
+        return Err(BuildError::Failed {
+            command: "componentize-qjs".to_owned(),
+            folder: place.folder.display().to_string(),
+        });
+    }
     longs::exact(&read(&out)?)
         .map_err(|what| BuildError::Componentize { component: place.folder.display().to_string(), what })
 }
 
 /// Runs a tool whose standard error is the user's to see.
-fn run(command: &mut Command, folder: &Path, stdout: Stdio, name: &str) -> Result<(), BuildError> {
-    let status = command.current_dir(folder).stdin(Stdio::null()).stdout(stdout).status();
+fn run(command: &mut Command, folder: &Path, name: &str) -> Result<(), BuildError> {
+    let status = command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).status();
     if status.map_err(BuildError::file(folder))?.success() {
         return Ok(());
     }

@@ -174,13 +174,18 @@ fn entry(world: &World, module: &str) -> String {
     for name in &interfaces {
         let _ = writeln!(out, "from wit_world.imports import {name}");
     }
+    // Looked up before anything else, so that a handler that is missing is told by the build.
+    out.push('\n');
+    for topic in &world.consumes {
+        let handler = snake(&topic.interface);
+        let _ = writeln!(out, "_{handler} = _component.{handler}");
+    }
     let entries = interfaces.iter().map(|name| format!("    {name:?}: {name},\n"));
     let _ = writeln!(out, "\n_heddle.start({{\n{}}})", entries.collect::<String>());
     for topic in &world.consumes {
         let (class, handler) = (pascal(&topic.interface), snake(&topic.interface));
         let key = if topic.key.is_some() { ", key" } else { "" };
-        // Looked up here, so that a handler that is missing is told by the build.
-        let _ = writeln!(out, "\n_{handler} = _component.{handler}\n\n\nclass {class}:");
+        let _ = writeln!(out, "\n\nclass {class}:");
         let _ = writeln!(out, "    def handle(self, event{key}):\n        _heddle.handle(_{handler}, event{key})\n");
     }
     out

@@ -43,7 +43,8 @@ pub(super) fn build(place: &Place<'_>, world: &World) -> Result<Vec<u8>, BuildEr
     inputs.add_folder(place.folder, &|path| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let skipped = name.starts_with('.') || (SKIPPED.contains(&name) && path.is_dir());
-        skipped || (path.is_file() && !name.ends_with(".py"))
+        // A test is no part of the component; that it changed is no reason to build.
+        skipped || (path.is_file() && (!name.ends_with(".py") || name.starts_with("test_")))
     })?;
     kept::or_made(place.folder, inputs, || componentize(place, &own, &tool))
 }
@@ -79,8 +80,28 @@ fn componentize(place: &Place<'_>, own: &Path, tool: &Path) -> Result<Vec<u8>, B
     if done.status.success() {
         return read(&out);
     }
-    eprint!("{}", String::from_utf8_lossy(&done.stderr));
+    eprintln!("{}", own_words(&String::from_utf8_lossy(&done.stderr)));
     Err(BuildError::Failed { command: "componentize-py".to_owned(), folder: place.folder.display().to_string() })
+}
+
+/// What Python itself says of the component's modules: its traceback, without the tool's frames and ours; with files by the names
+/// that they have in the component's folder, which is the second one that the tool sees.
+fn own_words(said: &str) -> String {
+    const BEGINNING: &str = "Traceback (most recent call last):";
+    let said = said.split("\nStack backtrace:").next().unwrap_or_default();
+    let python = said.split("\nCaused by:").next().unwrap_or_default();
+    let Some((_, frames)) = python.rsplit_once(BEGINNING) else { return said.trim_end().to_owned() };
+    let mut ours = false;
+    let theirs = frames.lines().filter(|line| {
+        if line.starts_with("  File ") {
+            ours = line.contains("\"/0/");
+        } else if !line.starts_with("    ") {
+            ours = false;
+        }
+        !ours
+    });
+    let lines = theirs.map(|line| line.replace("File \"/1/", "File \"")).collect::<Vec<_>>();
+    format!("{BEGINNING}{}", lines.join("\n")).trim_end().to_owned()
 }
 
 /// The folder of the tool that pip fetches.
@@ -96,4 +117,16 @@ fn tool(cache: &Path) -> Result<PathBuf, BuildError> {
         pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", "--target"]);
         tool.fetched_by(pip.arg(folder).arg(format!("{}=={}", tool.name, tool.version)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::own_words;
+
+    #[test]
+    fn only_the_components_own_lines_are_told() {
+        let said = "Traceback (most recent call last):\n  File \"/cache/bin/componentize-py\", line 8, in <module>\n    sys.exit(script())\n             ^^^^^^^^\nAssertionError: Traceback (most recent call last):\n  File \"/0/heddle_entry.py\", line 3, in <module>\n    import app as _component\n  File \"/1/app.py\", line 1, in <module>\n    import nothing_there\nModuleNotFoundError: No module named 'nothing_there'\n\n\nCaused by:\n    ModuleNotFoundError\n\nStack backtrace:\n   0: <anyhow::Error>::msg";
+        insta::assert_snapshot!(own_words(said));
+        assert_eq!(own_words("something else\n\nStack backtrace:\n  0"), "something else");
+    }
 }

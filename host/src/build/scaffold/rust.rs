@@ -96,13 +96,17 @@ fn source(example: &Example<'_>) -> String {
     let (body, function, test) = match example.emitted() {
         Some((emitter, emits, emitted)) => {
             let (emitter, answer_type) = (snake(emitter), ty(emitted));
+            let answer = answer(example, emitted);
+            let used = if answer.contains("event.") { "" } else { "_" };
             (
                 format!("        {emitter}::send(&answer(&event));\n"),
                 format!(
-                    "/// What goes to `{emits}`. A plain function: `cargo test` runs it without a host.\nfn answer(event: &{event_type}) -> {answer_type} {{\n{}}}\n",
-                    answer(example, emitted)
+                    "/// What goes to `{emits}`. A plain function: `cargo test` runs it without a host.\nfn answer({used}event: &{event_type}) -> {answer_type} {{\n{answer}}}\n"
                 ),
-                format!("        let event = {plain};\n        assert_eq!(answer(&event), answer(&event.clone()));\n"),
+                format!(
+                    "        let event = {plain};\n        assert_eq!(answer(&event), {});\n",
+                    literal(example, emitted)
+                ),
             )
         }
         None => (
