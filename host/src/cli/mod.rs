@@ -7,6 +7,7 @@ mod check;
 mod consume;
 mod dlq;
 mod inspect;
+mod new;
 mod open;
 mod produce;
 mod registry;
@@ -39,6 +40,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make a new component, or a new app.
+    New(new::New),
     /// Build the app's components.
     Build(build::Build),
     /// Print the contract that a .wasm file carries, what it imports and what it exports.
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
     let filter = filter.unwrap_or_else(|_| "error,heddle::alert=info".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let done = match &arguments.command {
+        Command::New(new) => new.run(&arguments.app),
         Command::Build(build) => build.run(&arguments.app),
         Command::Inspect(inspect) => inspect.run(),
         Command::Dev(run) => run.run(&arguments.app, true),
