@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod build;
 pub mod cli;
+pub mod deploy;
 pub mod dlq;
 pub mod guest;
 mod lock;

@@ -95,6 +95,11 @@ impl Task {
         Self { spec, partition, state }
     }
 
+    /// Goes on by another version's word, which has the same stores and dedup.
+    pub fn respec(&mut self, spec: &Arc<TaskSpec>) {
+        self.spec = spec.clone();
+    }
+
     /// Takes one record through its delivery, and notes in `batch` that it is done with. `now` is when a failure is said to have
     /// happened; nothing else depends on it.
     ///

@@ -61,6 +61,15 @@ impl Instance {
         Self { component, schemas, live: None, decoders: HashMap::new(), plans: Plans::new(), unavailable: None }
     }
 
+    /// The same with an instance that has started already.
+    ///
+    /// # Errors
+    /// If it does not start, or not within the deadline of a delivery.
+    pub fn start(component: Arc<Component>, schemas: Arc<dyn Schemas>) -> Result<Self, EventFault> {
+        let live = Self::instantiate(&component)?;
+        Ok(Self { live: Some(live), ..Self::new(component, schemas) })
+    }
+
     /// Makes sure that the schema `record` was written by is at hand. Call it before the record's step: the registry may be down,
     /// which is no fault of the record.
     ///

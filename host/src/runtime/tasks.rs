@@ -50,6 +50,12 @@ impl Tasks {
         &self.spec
     }
 
+    /// The tasks go on by another version's word; their topics and their state are the same.
+    pub(super) fn respec(&mut self, spec: &Arc<TaskSpec>) {
+        self.spec = spec.clone();
+        self.open.values_mut().for_each(|open| open.task.respec(spec));
+    }
+
     /// The task of a partition number.
     pub(super) fn get(&self, partition: Partition) -> Option<&Task> {
         self.open.get(&partition).map(|open| &open.task)

@@ -24,6 +24,7 @@ use super::clock::Clock;
 use super::fault::WorkerFault;
 use super::handler::{Handler, Refusing};
 use super::progress::Progress;
+use super::reload::Follower;
 use super::tasks::Tasks;
 use crate::log::{LogError, Member, Polled};
 
@@ -58,6 +59,8 @@ pub struct Worker {
     backlog: VecDeque<Record>,
     /// When to look again whether the backlog can go on. Until then nothing more is read.
     stalled: Option<Duration>,
+    /// Tells of newer versions of the component.
+    pub(super) follower: Option<Follower>,
 }
 
 /// How something ended that concerns the open transaction.
@@ -93,15 +96,16 @@ impl Worker {
             since: None,
             backlog: VecDeque::new(),
             stalled: None,
+            follower: None,
         }
     }
 
-    /// Works until it is told to stop. The last transaction is committed then.
+    /// Works until it is told to stop, or until a newer version of its component needs another worker. The last transaction is committed then.
     ///
     /// # Errors
     /// What ended it before.
     pub fn run(mut self) -> Result<(), WorkerFault> {
-        while !self.stop.load(Ordering::Relaxed) {
+        while !self.stop.load(Ordering::Relaxed) && self.renew()? {
             self.turn()?;
         }
         self.finish()
@@ -170,7 +174,7 @@ impl Worker {
     }
 
     /// Commits what there is; what cannot be committed is dropped and will be done again.
-    fn commit_or_give_up(&mut self) -> Result<(), WorkerFault> {
+    pub(super) fn commit_or_give_up(&mut self) -> Result<(), WorkerFault> {
         match self.commit()? {
             Worked::Done => Ok(()),
             Worked::GiveUp(why) => self.give_up(&why),

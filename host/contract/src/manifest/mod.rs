@@ -12,6 +12,7 @@
 pub mod app;
 mod check;
 pub mod component;
+mod deploy;
 mod error;
 mod names;
 mod overrides;
@@ -19,4 +20,5 @@ mod text;
 
 pub use app::App;
 pub use component::Manifest;
+pub use deploy::DeployPolicy;
 pub use error::{ManifestErrors, Place, Problem, Source};
