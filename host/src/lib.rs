@@ -10,4 +10,5 @@ mod lock;
 pub mod log;
 pub mod registry;
 pub mod runtime;
+pub mod shadow;
 pub mod state;

@@ -2,9 +2,13 @@
 //! those that are only tried beside the one that runs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod dev;
 mod host;
+mod hosts;
 mod load;
 mod platform;
 mod refused;
 mod rollback;
+mod shadow;
+mod stores;
 mod versions;

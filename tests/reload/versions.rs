@@ -68,3 +68,12 @@ fn core_modules(wasm: &[u8]) -> usize {
     }
     found
 }
+
+/// The same code with one more store, which it does not use yet.
+pub(crate) fn with_store(wasm: &[u8], name: &str, settings: &str) -> Vec<u8> {
+    let mut contract = section::extract(wasm).unwrap();
+    contract.component.manifest += &format!("\n[stores.{name}]\nvalue = \"Account\"\n{settings}\n");
+    let account = contract.schemas["store:accounts"].clone();
+    contract.schemas.insert(format!("store:{name}"), account);
+    section::embed(wasm, &contract).unwrap()
+}

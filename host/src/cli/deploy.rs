@@ -122,10 +122,10 @@ fn print(outcome: &Outcome) {
             Verdict::Runs => println!("{name}: {host} runs {version}"),
             Verdict::Refused { .. } => println!("{name}: {host} refused {version}"),
             Verdict::Away => {
-                println!("{name}: {host} does not answer; when it is back it runs {version} before it takes a record")
+                println!("{name}: {host} does not answer; when it is back it runs {version} before it takes a record");
             }
             Verdict::Silent => {
-                println!("{name}: {host} has not gone over to {version} yet; `heddle status` there tells more")
+                println!("{name}: {host} has not gone over to {version} yet; `heddle status` there tells more");
             }
         }
     }

@@ -114,7 +114,7 @@ impl Dev {
         let contracts = files_below(&self.folder.join(&self.app.contracts));
         let sources = app::sources(&self.folder, &self.app)?.into_iter().map(|source| {
             let files = files_below(&source.folder).into_iter().chain(contracts.iter().cloned());
-            (source.manifest.name.clone(), fingerprint(files))
+            (source.manifest.name, fingerprint(files))
         });
         let files = app::wasm_files(&self.folder, &self.app)?.into_iter();
         let files = files.map(|path| (path.display().to_string(), fingerprint([path])));

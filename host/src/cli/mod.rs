@@ -14,6 +14,7 @@ mod produce;
 mod registry;
 mod run;
 mod schema;
+mod shadow;
 mod state;
 mod status;
 mod topics;
@@ -59,6 +60,8 @@ enum Command {
     Rollback(deploy::Rollback),
     /// Print which versions of a component were deployed.
     Deployments(deploy::Deployments),
+    /// Try a version beside the one that runs, without committing anything.
+    Shadow(shadow::Shadow),
     /// Look at dead letters, replay them, discard them.
     Dlq(dlq::Dlq),
     /// Print what the stores of the running hosts hold.
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Deploy(deploy) => deploy.run(&arguments.app),
         Command::Rollback(rollback) => rollback.run(&arguments.app),
         Command::Deployments(deployments) => deployments.run(&arguments.app),
+        Command::Shadow(shadow) => shadow.run(&arguments.app),
         Command::Dlq(dlq) => dlq.run(&arguments.app),
         Command::State(state) => state.run(&arguments.app),
         Command::Status(status) => status.run(&arguments.app),

@@ -180,6 +180,9 @@ fn fitter(app: &App, log: Arc<dyn Log>, registry: Arc<dyn Registry>, schemas: Ar
     })
 }
 
+/// What deploys, if deployments are followed, and what has to come to its end.
+type Following = (Option<Arc<Deployer>>, Option<JoinHandle<()>>);
+
 /// What the app starts with.
 struct Starting {
     slots: Vec<(String, Arc<Slot>)>,
@@ -224,7 +227,7 @@ impl Starting {
         Ok(Self { slots: slots(fitter, run)?, files, deployments: Some((topics, start)) })
     }
 
-    /// Goes by what is saved or deployed from now on. Returns what deploys, and what has to come to its end.
+    /// Goes by what is saved or deployed from now on.
     fn follow(
         self,
         fitter: Fitter,
@@ -233,7 +236,7 @@ impl Starting {
         app: &App,
         folder: &Path,
         stop: Arc<AtomicBool>,
-    ) -> Result<(Option<Arc<Deployer>>, Option<JoinHandle<()>>)> {
+    ) -> Result<Following> {
         let Some((topics, start)) = self.deployments else {
             super::dev::follow(folder, app, fitter, self.slots, stop)?;
             return Ok((None, None));
@@ -243,7 +246,7 @@ impl Starting {
             (name, deploy::Component { slot, progress: watched.progress.clone(), file })
         });
         let deployer = Arc::new(Deployer::new(fitter, topics, hosts, components.collect(), app.deploy));
-        let following = deploy::follow(deployer.clone(), start, stop)?;
+        let following = deploy::follow(deployer.clone(), &start, stop)?;
         Ok((Some(deployer), Some(following)))
     }
 }

@@ -161,8 +161,8 @@ impl Fitter {
         let start = |_| Instance::start(component.clone(), self.schemas.clone());
         let ready = (0..self.workers).map(start).collect::<Result<Vec<_>, _>>().map_err(|fault| {
             FitError::Misfit(format!(
-                "{fault}\n  where: {}\n  what to do: correct what it does before its first delivery; it may take [limits] deadline and memory for that",
-                file.name
+                "{}\n  where: {}\n  what to do: correct what it does before its first delivery; it may take [limits] deadline and memory for that",
+                fault.detail, file.name
             ))
         })?;
         for topic in missing {

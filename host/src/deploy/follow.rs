@@ -65,7 +65,7 @@ impl Start {
 ///
 /// # Errors
 /// If no thread can be started.
-pub fn follow(deployer: Arc<Deployer>, start: Start, stop: Arc<AtomicBool>) -> std::io::Result<JoinHandle<()>> {
+pub fn follow(deployer: Arc<Deployer>, start: &Start, stop: Arc<AtomicBool>) -> std::io::Result<JoinHandle<()>> {
     let next = start.next.unwrap_or(Offset(0));
     let mut follower = Follower { deployer, reader: None, next, said: BTreeMap::new(), watches: BTreeMap::new() };
     for (name, component) in &follower.deployer.components {
@@ -119,7 +119,7 @@ impl Follower {
         };
         for record in reader.poll(POLL_WAIT)? {
             if let Some((component, deployment)) = read(&record) {
-                self.take(&component, record.offset, deployment)?;
+                self.take(&component, record.offset, deployment.as_ref())?;
             }
             self.next = record.offset.next();
         }
@@ -127,19 +127,19 @@ impl Follower {
     }
 
     /// Goes over to what a record says, or says why not. An error: it cannot be told now.
-    fn take(&mut self, component: &str, offset: Offset, deployment: Option<Deployment>) -> Result<(), LogError> {
+    fn take(&mut self, component: &str, offset: Offset, deployment: Option<&Deployment>) -> Result<(), LogError> {
         let deployer = self.deployer.clone();
         let Some(found) = deployer.components.get(component) else { return Ok(()) };
         self.watches.remove(component);
-        let refused = match self.go_over(component, deployment.as_ref()) {
+        let refused = match self.go_over(component, deployment) {
             Ok(()) => None,
             Err(DeployError::Log(error)) => return Err(error),
             Err(DeployError::Fit(FitError::Log(error) | FitError::Topic { cause: error, .. })) => return Err(error),
             Err(DeployError::Fit(FitError::Registry(error))) => return Err(LogError::Unreachable(error.to_string())),
             Err(error) => Some(error.to_string()),
         };
-        let wanted = deployment.as_ref().map_or("its own file", |d| short(&d.release.digest));
-        let note = match (&refused, deployment.as_ref().and_then(|d| d.withdrawn.as_ref())) {
+        let wanted = deployment.map_or("its own file", |d| short(&d.release.digest));
+        let note = match (&refused, deployment.and_then(|d| d.withdrawn.as_ref())) {
             (Some(why), _) => Some(format!("{wanted} was refused: {}", why.lines().next().unwrap_or_default())),
             (None, Some(back)) => Some(format!("{} was taken back: {}", short(&back.release.digest), back.why)),
             (None, None) => None,

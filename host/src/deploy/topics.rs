@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use heddle_core::event::{NewRecord, Offset, Record, Timestamp};
@@ -20,6 +21,10 @@ use crate::log::{self, Log, LogError, Start, TopicSpec, read_whole};
 
 /// How large a part of an artefact is: with its key less than any broker's default for a record.
 const CHUNK_BYTES: usize = 512 << 10;
+/// How long a record that was written may take until it can be read.
+const SEEN_WAIT: Duration = Duration::from_secs(10);
+/// How often it is looked for.
+const SEEN_LOOK: Duration = Duration::from_millis(20);
 /// How many versions before the one that runs can be gone back to.
 const PREVIOUS_MAX: usize = 10;
 
@@ -229,7 +234,8 @@ impl Topics {
         };
         // Whoever had it before is fenced, and what it wrote is decided: what is read now holds.
         let mut writer = self.log.writer(&self.deployments)?;
-        let before = self.newest()?.0.remove(component).and_then(|(_, deployment)| deployment);
+        let (mut before, next) = self.newest()?;
+        let before = before.remove(component).and_then(|(_, deployment)| deployment);
         let gone = before.as_ref().map(|before| before.history().cloned().collect::<Vec<_>>()).unwrap_or_default();
         let mut deployment = decide(before)?;
         if let Some(deployment) = &mut deployment {
@@ -255,8 +261,23 @@ impl Topics {
         }
         writer.write(&records).map_err(busy)?;
         drop(writer);
-        let newest = self.newest()?.0.remove(component);
-        newest.ok_or_else(|| DeployError::Busy { component: component.to_owned() })
+        self.written(component, next)
+    }
+
+    /// The record that was written at `from` or behind it. A broker says that a transaction is committed before readers see it.
+    fn written(&self, component: &str, from: Offset) -> Result<Newest, DeployError> {
+        let deadline = Instant::now() + SEEN_WAIT;
+        loop {
+            let newest = self.newest()?.0.remove(component);
+            if let Some(newest) = newest.filter(|(offset, _)| *offset >= from) {
+                return Ok(newest);
+            }
+            if Instant::now() > deadline {
+                let why = format!("what was written to `{}` is not to be read", self.deployments);
+                return Err(LogError::Unreachable(why).into());
+            }
+            std::thread::sleep(SEEN_LOOK);
+        }
     }
 }
 
@@ -288,7 +309,7 @@ pub(super) fn read(record: &Record) -> Option<(String, Option<Deployment>)> {
 /// When, as people read it.
 #[must_use]
 pub fn time(at: Timestamp) -> String {
-    let since = std::time::Duration::from_millis(at.0.max(0).cast_unsigned());
+    let since = Duration::from_millis(at.0.max(0).cast_unsigned());
     humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since).to_string()
 }
 

@@ -100,7 +100,7 @@ mod tests {
         let policy = DeployPolicy { watch: Duration::from_secs(60), failures_max: 500 };
         let counts = |records, dead_lettered| Snapshot { records, dead_lettered, ..Snapshot::default() };
         let before = counts(1_000, 900);
-        let judge = |records, failed, seconds| {
+        let judge = |records: u64, failed: u64, seconds| {
             judge(&policy, &before, &counts(1_000 + records, 900 + failed), Duration::from_secs(seconds))
         };
         assert_eq!(judge(19, 19, 5), Looked::Open);

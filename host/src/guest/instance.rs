@@ -155,8 +155,16 @@ impl Instance {
     }
 
     fn instantiate(component: &Component) -> Result<Live, EventFault> {
-        let trap =
-            |e: &wasmtime::Error| EventFault::new(EventFaultKind::Trap, format!("the component does not start: {e:#}"));
+        let trap = |e: &wasmtime::Error| {
+            let why = match e.downcast_ref::<Trap>() {
+                Some(Trap::Interrupt) => {
+                    format!("it takes more than its deadline of {} ms", component.deadline.as_millis())
+                }
+                Some(trap) => trap.to_string(),
+                None => format!("{e:#}").replace('\n', " "),
+            };
+            EventFault::new(EventFaultKind::Trap, format!("the component does not start: {why}"))
+        };
         let mut store = Store::new(&component.engine.wasmtime, Host::new(component.memory_bytes_max));
         store.limiter(|host| host);
         store.set_epoch_deadline(ticks(component.deadline));
