@@ -92,7 +92,7 @@ impl Bench {
         let ids = SCHEMAS.map(|(name, _)| (name.to_owned(), SchemaId(id(name)))).into();
         let component =
             Component::load(engine, &format!("conformance-{language}.wasm"), &built(language), &ids).unwrap();
-        let policy = FailurePolicy { attempts_max: 2, dead_letter: "dlq".into() };
+        let policy = FailurePolicy::in_place(2, "dlq");
         let state = Arc::new(Memory::default());
         // All have the same name here: it is part of ids and of the seed of random numbers.
         let spec = TaskSpec::stateless("guests.conformance".into(), policy);
@@ -119,7 +119,7 @@ impl Bench {
             headers: vec![Header::new("traceparent", "00-a-b-01"), Header { name: "null".into(), value: None }],
         };
         let mut batch = OpenBatch::default();
-        let step = self.task.step(&record, &mut self.instance, &mut batch, Timestamp(0)).unwrap();
+        let step = self.task.step_at_once(&record, &mut self.instance, &mut batch, Timestamp(0)).unwrap();
         for (_, overlay) in batch.seal().confirmed(BTreeMap::new()).overlays() {
             let mut entries = self.state.0.lock().unwrap();
             for (place, value) in overlay.writes() {

@@ -252,7 +252,7 @@ impl App {
         });
         let progress = Arc::new(Progress::default());
         let handler = Box::new(Instance::new(self.component.clone(), self.schemas.clone()));
-        let tasks = Tasks::new(self.spec.clone(), self.log.clone(), state.clone(), progress.clone());
+        let tasks = Tasks::new(self.spec.clone(), self.log.clone(), state.clone(), progress.clone(), 1);
         let commit = CommitPolicy { interval: Duration::from_millis(100), records_max: 10_000 };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let stopping = Arc::new(AtomicBool::new(false));

@@ -154,6 +154,11 @@ impl Task {
         Self { spec, partition, state, queues: None }
     }
 
+    /// Goes on by another version's word, which has the same stores and dedup.
+    pub fn respec(&mut self, spec: &Arc<TaskSpec>) {
+        self.spec = spec.clone();
+    }
+
     /// Takes one record of the input or of a retry topic through its delivery, and notes in `batch` that it is done with, unless it is to be
     /// tried again in place: then the next call says which `attempt` it is, counted from 1. `now` is when a failure is said to have happened,
     /// and what the time of the next attempt is counted from; nothing else depends on it.

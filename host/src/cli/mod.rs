@@ -5,6 +5,8 @@ mod app;
 mod build;
 mod check;
 mod consume;
+mod deploy;
+mod dev;
 mod dlq;
 mod inspect;
 mod new;
@@ -13,6 +15,7 @@ mod produce;
 mod registry;
 mod run;
 mod schema;
+mod shadow;
 mod state;
 mod status;
 mod topics;
@@ -46,7 +49,7 @@ enum Command {
     Build(build::Build),
     /// Print the contract that a .wasm file carries, what it imports and what it exports.
     Inspect(inspect::Inspect),
-    /// Build what changed and run all components.
+    /// Build and run all components, and again whatever is saved.
     Dev(run::Run),
     /// Run all components as they were built.
     Run(run::Run),
@@ -54,6 +57,14 @@ enum Command {
     Produce(produce::Produce),
     /// Print a topic's committed records: their decoded values, one a line.
     Consume(consume::Consume),
+    /// Make all hosts run a component's file, without stopping them.
+    Deploy(deploy::Deploy),
+    /// Make all hosts run the version before again.
+    Rollback(deploy::Rollback),
+    /// Print which versions of a component were deployed.
+    Deployments(deploy::Deployments),
+    /// Try a version beside the one that runs, without committing anything.
+    Shadow(shadow::Shadow),
     /// Look at dead letters, replay them, discard them.
     Dlq(dlq::Dlq),
     /// Print what the stores of the running hosts hold.
@@ -93,6 +104,10 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.run(&arguments.app, false),
         Command::Produce(produce) => produce.run(&arguments.app),
         Command::Consume(consume) => consume.run(&arguments.app),
+        Command::Deploy(deploy) => deploy.run(&arguments.app),
+        Command::Rollback(rollback) => rollback.run(&arguments.app),
+        Command::Deployments(deployments) => deployments.run(&arguments.app),
+        Command::Shadow(shadow) => shadow.run(&arguments.app),
         Command::Dlq(dlq) => dlq.run(&arguments.app),
         Command::State(state) => state.run(&arguments.app),
         Command::Status(status) => status.run(&arguments.app),

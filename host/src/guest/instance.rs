@@ -61,6 +61,15 @@ impl Instance {
         Self { component, schemas, live: None, decoders: HashMap::new(), plans: Plans::new(), unavailable: None }
     }
 
+    /// The same with an instance that has started already.
+    ///
+    /// # Errors
+    /// If it does not start, or not within the deadline of a delivery.
+    pub fn start(component: Arc<Component>, schemas: Arc<dyn Schemas>) -> Result<Self, EventFault> {
+        let live = Self::instantiate(&component)?;
+        Ok(Self { live: Some(live), ..Self::new(component, schemas) })
+    }
+
     /// Makes sure that the schema `record` was written by is at hand. Call it before the record's step: the registry may be down,
     /// which is no fault of the record.
     ///
@@ -146,8 +155,16 @@ impl Instance {
     }
 
     fn instantiate(component: &Component) -> Result<Live, EventFault> {
-        let trap =
-            |e: &wasmtime::Error| EventFault::new(EventFaultKind::Trap, format!("the component does not start: {e:#}"));
+        let trap = |e: &wasmtime::Error| {
+            let why = match e.downcast_ref::<Trap>() {
+                Some(Trap::Interrupt) => {
+                    format!("it takes more than its deadline of {} ms", component.deadline.as_millis())
+                }
+                Some(trap) => trap.to_string(),
+                None => format!("{e:#}").replace('\n', " "),
+            };
+            EventFault::new(EventFaultKind::Trap, format!("the component does not start: {why}"))
+        };
         let mut store = Store::new(&component.engine.wasmtime, Host::new(component.limits));
         store.limiter(|host| host);
         store.set_epoch_deadline(ticks(component.deadline));

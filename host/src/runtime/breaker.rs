@@ -12,7 +12,7 @@ use crate::lock::lock;
 /// A breaker, or none. All who share it use the same clock.
 #[derive(Clone)]
 pub struct SharedBreaker {
-    breaker: Option<Arc<Mutex<Breaker>>>,
+    breaker: Arc<Mutex<Option<Breaker>>>,
     progress: Arc<Progress>,
 }
 
@@ -20,12 +20,18 @@ impl SharedBreaker {
     /// A closed one, which tells `progress` what it is at; `None`: it never opens.
     #[must_use]
     pub fn new(policy: Option<BreakerPolicy>, progress: Arc<Progress>) -> Self {
-        Self { breaker: policy.map(|policy| Arc::new(Mutex::new(Breaker::new(policy)))), progress }
+        Self { breaker: Arc::new(Mutex::new(policy.map(Breaker::new))), progress }
+    }
+
+    /// Another version of the component: it is not to blame for what failed before.
+    pub(super) fn renew(&self, policy: Option<BreakerPolicy>) {
+        *lock(&self.breaker) = policy.map(Breaker::new);
+        self.progress.breaker(BreakerState::Closed);
     }
 
     pub(super) fn admit(&self, now: Duration) -> Admission {
-        let Some(breaker) = &self.breaker else { return Admission::Go };
-        let mut breaker = lock(breaker);
+        let mut breaker = lock(&self.breaker);
+        let Some(breaker) = &mut *breaker else { return Admission::Go };
         let admission = breaker.admit(now);
         self.progress.breaker(breaker.state());
         admission
@@ -33,15 +39,15 @@ impl SharedBreaker {
 
     /// The delivery that was admitted was none.
     pub(super) fn pass(&self) {
-        if let Some(breaker) = &self.breaker {
-            lock(breaker).pass();
+        if let Some(breaker) = &mut *lock(&self.breaker) {
+            breaker.pass();
         }
     }
 
     /// Notes how a delivery ended.
     pub(super) fn note(&self, failed: bool, now: Duration, component: &ComponentName) {
-        let Some(breaker) = &self.breaker else { return };
-        let mut breaker = lock(breaker);
+        let mut breaker = lock(&self.breaker);
+        let Some(breaker) = &mut *breaker else { return };
         let Some(state) = breaker.note(failed, now) else { return };
         self.progress.breaker(state);
         match state {
@@ -60,7 +66,6 @@ impl SharedBreaker {
 
     /// Until when nothing is to be read, if it is so.
     pub(super) fn shut_until(&self, now: Duration) -> Option<Duration> {
-        let breaker = self.breaker.as_ref()?;
-        lock(breaker).shut_until(now)
+        lock(&self.breaker).as_ref()?.shut_until(now)
     }
 }

@@ -27,6 +27,9 @@ pub struct Tasks {
     open: BTreeMap<Partition, Open>,
     restores: Vec<Restore>,
     progress: Arc<Progress>,
+    /// How many topics the worker reads. A task with state is ready only with its partitions of all of them: while hosts do not yet agree on
+    /// the topics, as in the middle of a deployment, the group may give them to different members, and a task has one owner.
+    topics: usize,
     /// How many offsets the others were told are left to restore.
     told: u64,
 }
@@ -42,14 +45,26 @@ struct Open {
 }
 
 impl Tasks {
-    /// None yet. `state` keeps their copies on this host.
+    /// None yet. `state` keeps their copies on this host; the worker reads so many `topics`.
     #[must_use]
-    pub fn new(spec: Arc<TaskSpec>, log: Arc<dyn Log>, state: Arc<HostState>, progress: Arc<Progress>) -> Self {
-        Self { spec, log, state, open: BTreeMap::new(), restores: vec![], progress, told: 0 }
+    pub fn new(
+        spec: Arc<TaskSpec>,
+        log: Arc<dyn Log>,
+        state: Arc<HostState>,
+        progress: Arc<Progress>,
+        topics: usize,
+    ) -> Self {
+        Self { spec, log, state, open: BTreeMap::new(), restores: vec![], progress, topics, told: 0 }
     }
 
     pub(super) fn spec(&self) -> &Arc<TaskSpec> {
         &self.spec
+    }
+
+    /// The tasks go on by another version's word; their topics and their state are the same.
+    pub(super) fn respec(&mut self, spec: &Arc<TaskSpec>) {
+        self.spec = spec.clone();
+        self.open.values_mut().for_each(|open| open.task.respec(spec));
     }
 
     /// The task of a partition number.
@@ -110,6 +125,7 @@ impl Tasks {
 
     /// Opens the tasks of these partitions. Returns those that can be read at once.
     pub(super) fn assign(&mut self, partitions: &[TopicPartition]) -> Result<Vec<TopicPartition>, WorkerFault> {
+        let before = self.ready();
         let mut opened = vec![];
         for source in partitions {
             let number = source.partition;
@@ -124,7 +140,8 @@ impl Tasks {
             }
         }
         self.restores.extend(Restore::begin(self.log.as_ref(), &self.spec.component, &opened)?);
-        Ok(partitions.iter().filter(|source| self.is_ready(source.partition)).cloned().collect())
+        let ready = self.ready();
+        Ok(ready.into_iter().filter(|source| partitions.contains(source) || !before.contains(source)).collect())
     }
 
     fn open_task(&self, number: Partition) -> Result<(Task, Option<Arc<TaskStores>>), WorkerFault> {
@@ -137,7 +154,9 @@ impl Tasks {
     }
 
     fn is_ready(&self, partition: Partition) -> bool {
-        !self.restores.iter().any(|restore| restore.wants(partition))
+        let sources = self.open.get(&partition).map_or(0, |open| open.sources.len());
+        let whole = self.spec.is_stateless() || sources >= self.topics;
+        whole && !self.restores.iter().any(|restore| restore.wants(partition))
     }
 
     /// The partitions of tasks that are ready.

@@ -27,6 +27,7 @@ use super::clock::Clock;
 use super::fault::WorkerFault;
 use super::handler::{Handler, Refusing};
 use super::progress::Progress;
+use super::reload::Follower;
 use super::tasks::Tasks;
 use crate::log::{LogError, Member, Polled};
 
@@ -73,13 +74,15 @@ pub struct Worker {
     /// When the open batch got its first record.
     pub(super) since: Option<Duration>,
     backlog: Backlog,
-    breaker: SharedBreaker,
+    pub(super) breaker: SharedBreaker,
     /// Partitions of tasks that are ready, and that are not read for now.
     paused: BTreeSet<TopicPartition>,
     /// Until when waiting records in the tasks' state are left alone: the registry is asked again then.
     registry: Option<Duration>,
     /// How many records the others were told wait here.
     told: u64,
+    /// Tells of newer versions of the component.
+    pub(super) follower: Option<Follower>,
 }
 
 /// How something ended that concerns the open transaction.
@@ -117,15 +120,16 @@ impl Worker {
             paused: BTreeSet::new(),
             registry: None,
             told: 0,
+            follower: None,
         }
     }
 
-    /// Works until it is told to stop. The last transaction is committed then.
+    /// Works until it is told to stop, or until a newer version of its component needs another worker. The last transaction is committed then.
     ///
     /// # Errors
     /// What ended it before.
     pub fn run(mut self) -> Result<(), WorkerFault> {
-        while !self.stop.load(Ordering::Relaxed) {
+        while !self.stop.load(Ordering::Relaxed) && self.renew()? {
             self.turn()?;
         }
         self.finish()
@@ -205,7 +209,7 @@ impl Worker {
     }
 
     /// Commits what there is; what cannot be committed is dropped and will be done again.
-    fn commit_or_give_up(&mut self) -> Result<(), WorkerFault> {
+    pub(super) fn commit_or_give_up(&mut self) -> Result<(), WorkerFault> {
         match self.commit()? {
             Worked::Done => Ok(()),
             Worked::GiveUp(why) => self.give_up(&why),

@@ -167,7 +167,7 @@ impl Life {
             return Err(WorkerFault::Stop("its process is gone".to_owned()));
         };
         let (member, handler) = self.plant(member, caller, &state);
-        let tasks = Tasks::new(plan.spec.clone(), Arc::new(log), state, progress.clone());
+        let tasks = Tasks::new(plan.spec.clone(), Arc::new(log), state, progress.clone(), plan.read_topics().len());
         let breaker = SharedBreaker::new(plan.breaker, progress.clone());
         let common = Common { clock: Arc::new(VirtualClock), breaker, progress, stop: Arc::default() };
         Ok(Box::new(Worker::new(member, handler, tasks, plan.commit, common)))

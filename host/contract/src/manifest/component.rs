@@ -5,13 +5,14 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::check::{Field, Report, Section};
+use super::deploy::{self, DeployPolicy};
 use super::error::ManifestErrors;
 use super::failure::{self, Failure};
 use super::names::{fault_of_name, fault_of_schema, fault_of_topic, is_identifier};
 use super::text;
 use crate::wire::{STORE_KEY, STORE_VALUE, key_subject, value_subject};
 
-const ROOT: &[&str] = &["component", "consumes", "emits", "stores", "limits", "failure"];
+const ROOT: &[&str] = &["component", "consumes", "emits", "stores", "limits", "failure", "deploy"];
 const COMPONENT: &[&str] = &["name", "language", "build"];
 const CONSUMES: &[&str] = &["id", "dedup", "key"];
 const EMITS: &[&str] = &["cloudevents", "key"];
@@ -48,6 +49,8 @@ pub struct Manifest {
     pub limits: Limits,
     /// What a delivery that fails leads to.
     pub failure: Failure,
+    /// How a newly deployed version is watched, if the file says; else the app's word holds.
+    pub deploy: Option<DeployPolicy>,
 }
 
 /// How a component's `.wasm` file is made.
@@ -176,6 +179,7 @@ impl Manifest {
             stores: stores(root),
             limits: limits(&root.section("limits", LIMITS)),
             failure: failure::check(&root.section("failure", failure::KEYS), &consumes),
+            deploy: deploy::policy(&root.section("deploy", deploy::KEYS)),
             consumes,
         }
     }

@@ -12,6 +12,7 @@
 pub mod app;
 mod check;
 pub mod component;
+mod deploy;
 mod error;
 pub mod failure;
 mod names;
@@ -20,4 +21,5 @@ mod text;
 
 pub use app::App;
 pub use component::Manifest;
+pub use deploy::DeployPolicy;
 pub use error::{ManifestErrors, Place, Problem, Source};
