@@ -7,11 +7,13 @@
 
 mod cargo;
 mod contract;
+mod go;
 mod rust_target;
 
 pub use contract::{AppContracts, contract_of, world_files};
 pub use rust_target::{Toolchain, detect};
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -107,6 +109,35 @@ impl BuildError {
     }
 }
 
+/// What is written beside a component's source so that compilers, editors and tests know its types: the WIT, and for some languages
+/// an SDK with bindings in `heddle`. Files by path within `folder`.
+///
+/// # Errors
+/// If the manifest names a schema that no file has, or WIT cannot hold one.
+pub fn generated(
+    folder: &Path,
+    manifest: &Manifest,
+    contracts: &AppContracts,
+) -> Result<BTreeMap<String, String>, BuildError> {
+    let wit = world_files(manifest, contracts)?;
+    let bindings = match &manifest.build {
+        Build::Go => go::bindings(folder, &wit)?,
+        _ => BTreeMap::new(),
+    };
+    let within = |folder: &'static str| move |(name, text): (String, String)| (format!("{folder}/{name}"), text);
+    Ok(wit.into_iter().map(within("wit")).chain(bindings.into_iter().map(within("heddle"))).collect())
+}
+
+/// The files of a `wit` folder, by path.
+fn wit_of(folder: &Path) -> Result<BTreeMap<String, String>, BuildError> {
+    let pattern = format!("{}/**/*.wit", glob::Pattern::escape(&folder.display().to_string()));
+    let file = |path: PathBuf| {
+        let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
+        Ok((name, std::fs::read_to_string(&path).map_err(BuildError::file(&path))?))
+    };
+    glob::glob(&pattern).into_iter().flatten().flatten().map(file).collect()
+}
+
 /// Builds the component in `folder` and returns the bytes of its `.wasm` file, with its contract in it.
 ///
 /// The compiler's own output goes to this process's standard error, so that its progress is seen.
@@ -114,12 +145,15 @@ impl BuildError {
 /// # Errors
 /// If the manifest, a schema or the code is wrong, or there is no tool chain.
 pub fn build(folder: &Path, manifest: &Manifest, contract: &Contract, cache: &Path) -> Result<Vec<u8>, BuildError> {
+    // Tools run in the component's folder, so no path may be relative to ours.
+    let absolute = |path: &Path| std::path::absolute(path).map_err(BuildError::file(path));
     let built = match &manifest.build {
         Build::Rust => cargo::build(folder, cache)?,
         Build::Command(command) => run(folder, &manifest.name, command)?,
-        Build::JavaScript | Build::Python | Build::Go => {
+        Build::Go => go::build(&absolute(folder)?, &wit_of(&folder.join("wit"))?)?,
+        Build::JavaScript | Build::Python => {
             return Err(BuildError::Language(format!(
-                "{}: this version builds Rust by itself; give the command that leaves the .wasm file: build = \"…\"",
+                "{}: this version builds Rust and Go by itself; give the command that leaves the .wasm file: build = \"…\"",
                 folder.display()
             )));
         }

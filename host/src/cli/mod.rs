@@ -15,6 +15,7 @@ mod schema;
 mod state;
 mod status;
 mod topics;
+mod wasm_file;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -6,7 +6,7 @@ use tracing::Level;
 /// How many lines of one delivery are kept; of what follows, only the last.
 const LINES_MAX: usize = 100;
 /// How long a line may be; what is longer is cut.
-const LINE_BYTES_MAX: usize = 8 << 10;
+pub(super) const LINE_BYTES_MAX: usize = 8 << 10;
 
 /// How many bytes of them a record that is set aside carries along.
 const TOLD_BYTES_MAX: usize = 8 << 10;
