@@ -20,6 +20,9 @@ pub const NAME: &str = "heddle:contract";
 /// The version of the format that [`embed`] writes and [`extract`] reads.
 pub const VERSION: u64 = 1;
 
+/// How large a contract may be, in bytes.
+pub const CONTRACT_BYTES_MAX: usize = 4 << 20;
+
 const HEADER_BYTES: usize = 8;
 const CUSTOM_SECTION_ID: u8 = 0;
 
@@ -78,6 +81,9 @@ pub enum SectionError {
     /// The file carries more than one contract.
     #[error("the file carries more than one contract")]
     Twice,
+    /// The contract is larger than any could be.
+    #[error("the contract is too large: {0} bytes, at most {CONTRACT_BYTES_MAX} are read")]
+    TooLarge(usize),
     /// The contract is of a version that this program does not know.
     #[error("the contract has version {found}, this program knows version {VERSION}")]
     UnknownVersion {
@@ -127,6 +133,9 @@ pub fn extract(wasm: &[u8]) -> Result<Contract, SectionError> {
     let data = contracts.next().ok_or(SectionError::Missing)?;
     if contracts.next().is_some() {
         return Err(SectionError::Twice);
+    }
+    if data.len() > CONTRACT_BYTES_MAX {
+        return Err(SectionError::TooLarge(data.len()));
     }
     let Versioned { version: found } = serde_json::from_slice(data)?;
     if found != VERSION {

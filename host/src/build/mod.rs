@@ -10,6 +10,7 @@
 
 mod cargo;
 mod contract;
+mod go;
 mod javascript;
 mod kept;
 mod python;
@@ -143,6 +144,7 @@ pub fn generated(
     let wit = world_files(manifest, contracts)?;
     let world = || read_world(manifest, &wit);
     let bindings = match &manifest.build {
+        Build::Go => go::bindings(folder, &wit)?,
         Build::JavaScript => javascript::bindings(folder, &world()?),
         Build::Python => python::bindings(&world()?),
         Build::Rust => rust_sdk::files(folder),
@@ -182,12 +184,7 @@ pub fn build(folder: &Path, manifest: &Manifest, contract: &Contract, cache: &Pa
         Build::JavaScript => javascript::build(&place)?,
         Build::Python => python::build(&place, &read_world(manifest, &wit_of(place.world)?)?)?,
         Build::Command(command) => run(folder, &manifest.name, command)?,
-        Build::Go => {
-            return Err(BuildError::Language(format!(
-                "{}: this version does not build Go by itself; give the command that leaves the .wasm file: build = \"…\"",
-                folder.display()
-            )));
-        }
+        Build::Go => go::build(&place, &wit_of(place.world)?)?,
     };
     let component = componentize(&manifest.name, &built)?;
     section::embed(&component, contract)

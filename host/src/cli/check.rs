@@ -26,8 +26,9 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(&self, folder: &Path) -> Result<()> {
         let app = app::read(folder)?;
-        let mut components = vec![];
+        let (engine, mut components) = (open::engine()?, vec![]);
         for (file, wasm) in component_files(folder, &app, false)? {
+            Component::check(&engine, &file, &wasm)?;
             components.push(Component::contract(&file, &wasm)?);
         }
         let (log, registry) = (open::log(folder, &app)?, open::registry(folder, &app)?);

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 use heddle_contract::section::Contract;
 use serde::Serialize;
 
-use super::open;
+use super::{open, wasm_file};
 use crate::build::digest;
-use crate::guest::{Component, Engine, interfaces};
+use crate::guest::{Component, Engine, Interfaces, interfaces};
 
 /// Print the contract that a .wasm file carries, what it imports and what it exports.
 #[derive(Debug, Args)]
@@ -32,6 +32,8 @@ pub(super) struct Summary {
     digest: String,
     built_with: String,
     imports: Vec<String>,
+    /// What it imports of WASI, all of which is empty here.
+    wasi: Vec<String>,
     exports: Vec<String>,
     subjects: Vec<String>,
 }
@@ -40,7 +42,7 @@ impl Summary {
     /// Reads it from the file's bytes, together with the contract that it tells of.
     pub(super) fn of(engine: &Engine, file: &str, wasm: &[u8]) -> Result<(Self, Contract)> {
         let (contract, _) = Component::contract(file, wasm)?;
-        let (imports, exports) = interfaces(engine, file, wasm)?;
+        let Interfaces { imports, wasi, exports } = interfaces(engine, file, wasm)?;
         let summary = Self {
             component: contract.component.name.clone(),
             file: file.to_owned(),
@@ -48,6 +50,7 @@ impl Summary {
             digest: format!("sha256:{}", digest(wasm)),
             built_with: contract.built_with.clone(),
             imports,
+            wasi,
             exports,
             subjects: contract.schemas.keys().cloned().collect(),
         };
@@ -60,6 +63,9 @@ impl Summary {
         println!("  size      {}", indicatif::BinaryBytes(self.bytes as u64));
         println!("  digest    {}", self.digest);
         println!("  built by  {}", self.built_with);
+        if !self.wasi.is_empty() {
+            println!("  wasi      {} (empty here)", self.wasi.join(", "));
+        }
         for (name, list) in [("imports ", &self.imports), ("exports ", &self.exports), ("schemas ", &self.subjects)] {
             println!("  {name}  {}", if list.is_empty() { "none".to_owned() } else { list.join("\n            ") });
         }
@@ -69,7 +75,7 @@ impl Summary {
 impl Inspect {
     pub(super) fn run(&self) -> Result<()> {
         let file = self.file.display().to_string();
-        let wasm = std::fs::read(&self.file).with_context(|| {
+        let wasm = wasm_file::read(&self.file, || {
             format!("cannot read the file\n  where: {file}\n  what to do: name a .wasm file that `heddle build` made")
         })?;
         let (summary, contract) = Summary::of(&open::engine()?, &file, &wasm)?;

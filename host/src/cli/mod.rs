@@ -19,6 +19,7 @@ mod shadow;
 mod state;
 mod status;
 mod topics;
+mod wasm_file;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

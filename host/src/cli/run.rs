@@ -15,7 +15,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::build::build_one;
 use super::status::address_file;
-use super::{app, open};
+use super::{app, open, wasm_file};
 use crate::admin::{self, ComponentStatus, Deploys, Hosts, Owner, Stores, Watched};
 use crate::build::AppContracts;
 use crate::deploy::{self, DeployError, Deployer, File, FitError, Fitter, Topics};
@@ -301,7 +301,7 @@ pub(super) fn component_files(folder: &Path, app: &App, build: bool) -> Result<V
         if let Some(contracts) = &contracts {
             files.extend(build_one(contracts, &source, false)?.map(|(_, wasm)| (name, wasm)));
         } else {
-            let wasm = std::fs::read(&path).with_context(|| {
+            let wasm = wasm_file::read(&path, || {
                 format!(
                     "the component `{}` is not built\n  where: {name}\n  what to do: `heddle build`",
                     source.manifest.name
@@ -311,7 +311,7 @@ pub(super) fn component_files(folder: &Path, app: &App, build: bool) -> Result<V
         }
     }
     for path in app::wasm_files(folder, app)? {
-        let wasm = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let wasm = wasm_file::read(&path, || format!("cannot read {}", path.display()))?;
         files.push((path.display().to_string(), wasm));
     }
     if files.is_empty() {

@@ -13,13 +13,14 @@ use heddle_core::event::Topic;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{InstancePre, Linker};
 
-use super::LoadError;
 use super::engine::Engine;
 use super::host::{Host, HostLimits};
 use super::identify::Identify;
 use super::imports::{link_emitter, link_runtime};
 use super::loader::Loader;
+use super::start::start;
 use super::stores::link_store;
+use super::{LoadError, bounds, wasi};
 
 /// A subject's schema, ready for the codec.
 #[derive(Clone)]
@@ -62,7 +63,8 @@ impl Component {
     /// If it carries none, or a broken one.
     pub fn contract(name: &str, wasm: &[u8]) -> Result<(Contract, Manifest), LoadError> {
         let broken = |what: String| LoadError::Contract { component: name.to_owned(), what };
-        let contract = section::extract(wasm).map_err(|e| broken(e.to_string()))?;
+        let contract = section::extract(wasm)
+            .map_err(|e| LoadError::NoContract { component: name.to_owned(), what: e.to_string() })?;
         let manifest = Manifest::parse(&contract.component.manifest, name).map_err(|e| broken(e.to_string()))?;
         Ok((contract, manifest))
     }
@@ -75,7 +77,7 @@ impl Component {
     /// contract.
     pub fn load(engine: &Engine, name: &str, wasm: &[u8], ids: &WriterIds) -> Result<Self, LoadError> {
         let (contract, manifest) = Self::contract(name, wasm)?;
-        let compiled = wasmtime::component::Component::new(&engine.wasmtime, wasm).map_err(not_component(name))?;
+        let compiled = compile(engine, name, wasm)?;
         let loader = Loader { engine, name, contract: &contract, compiled: &compiled };
         let emitters = loader.emitters(&manifest, ids)?;
         let stores = loader.stores(&manifest, ids)?;
@@ -86,8 +88,9 @@ impl Component {
         link_runtime(&mut linker).map_err(&failed)?;
         emitters.iter().try_for_each(|emitter| link_emitter(&mut linker, emitter)).map_err(&failed)?;
         stores.iter().try_for_each(|store| link_store(&mut linker, store)).map_err(&failed)?;
+        loader.link_wasi(&mut linker).map_err(&failed)?;
         let pre = linker.instantiate_pre(&compiled).map_err(&failed)?;
-        Ok(Self {
+        let component = Self {
             engine: engine.clone(),
             handlers,
             deadline: manifest.limits.deadline,
@@ -100,7 +103,20 @@ impl Component {
             record_bytes_max: usize::try_from(manifest.limits.record_bytes_max).unwrap_or(usize::MAX),
             pre,
             manifest,
-        })
+        };
+        // One that does not start is not in order: no record shall have to find out.
+        start(&component).map_err(|fault| fault.refusal(name))?;
+        Ok(component)
+    }
+
+    /// Whether [`Component::load`] would take it, whatever ids the registry has for its schemas.
+    ///
+    /// # Errors
+    /// As [`Component::load`].
+    pub fn check(engine: &Engine, name: &str, wasm: &[u8]) -> Result<(), LoadError> {
+        let (contract, _) = Self::contract(name, wasm)?;
+        let ids = contract.schemas.into_keys().map(|name| (name, SchemaId(0))).collect();
+        Self::load(engine, name, wasm, &ids).map(drop)
     }
 
     /// Its manifest.
@@ -111,15 +127,30 @@ impl Component {
 }
 
 fn not_component(name: &str) -> impl Fn(wasmtime::Error) -> LoadError {
-    |e| LoadError::NotComponent { component: name.to_owned(), what: format!("{e:#}") }
+    |e| LoadError::not_component(name, &format!("{e:#}"))
 }
 
-/// The interfaces that a component imports and exports; those of types only are left out. Needs no contract.
+fn compile(engine: &Engine, name: &str, wasm: &[u8]) -> Result<wasmtime::component::Component, LoadError> {
+    bounds::check(name, wasm)?;
+    wasmtime::component::Component::new(&engine.wasmtime, wasm).map_err(not_component(name))
+}
+
+/// The interfaces that a component imports and exports, but for those of types only.
+pub struct Interfaces {
+    /// What it imports from Heddle.
+    pub imports: Vec<String>,
+    /// What it imports of the empty WASI, without versions and `wasi:`.
+    pub wasi: Vec<String>,
+    /// What it exports.
+    pub exports: Vec<String>,
+}
+
+/// The interfaces of a component. Needs no contract.
 ///
 /// # Errors
 /// If it is no component.
-pub fn interfaces(engine: &Engine, name: &str, wasm: &[u8]) -> Result<(Vec<String>, Vec<String>), LoadError> {
-    let compiled = wasmtime::component::Component::new(&engine.wasmtime, wasm).map_err(not_component(name))?;
+pub fn interfaces(engine: &Engine, name: &str, wasm: &[u8]) -> Result<Interfaces, LoadError> {
+    let compiled = compile(engine, name, wasm)?;
     let ty = compiled.component_type();
     let has_functions = |item: &ComponentItem| match item {
         ComponentItem::ComponentInstance(instance) => {
@@ -131,5 +162,7 @@ pub fn interfaces(engine: &Engine, name: &str, wasm: &[u8]) -> Result<(Vec<Strin
         ty.imports(&engine.wasmtime).filter(|(_, item)| has_functions(&item.ty)).map(|(name, _)| name.to_owned());
     let exports =
         ty.exports(&engine.wasmtime).filter(|(_, item)| has_functions(&item.ty)).map(|(name, _)| name.to_owned());
-    Ok((imports.collect(), exports.collect()))
+    let (wasi, imports) = imports.partition::<Vec<_>, _>(|import| wasi::interface(import).is_some());
+    let short = |import: &String| wasi::interface(import)?.strip_prefix("wasi:").map(str::to_owned);
+    Ok(Interfaces { imports, wasi: wasi.iter().filter_map(short).collect(), exports: exports.collect() })
 }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use heddle_contract::wit::Shapes;
-use wasmtime::component::Type;
 use wasmtime::component::types::{ComponentFunc, ComponentInstance, ComponentItem};
+use wasmtime::component::{Linker, Type};
 
+use super::host::Host;
 use super::imports::{Emitter, KeyCodec, RUNTIME, RUNTIME_FUNCTIONS, RUNTIME_VERSION, runtime};
 use super::loader::Loader;
 use super::stores::StoreAccess;
-use super::{LoadError, check};
+use super::{LoadError, check, wasi};
 
 type Functions = BTreeMap<String, ComponentFunc>;
 
@@ -22,11 +23,16 @@ impl Loader<'_> {
                 return Err(self.not_granted(import));
             };
             let functions = self.functions(&instance);
+            let has_resources =
+                instance.exports(&self.engine.wasmtime).any(|(_, item)| matches!(item.ty, ComponentItem::Resource(_)));
             let shared = |(interface, offered): &(&str, &[&str])| {
                 import == runtime(interface) && functions.keys().all(|name| offered.contains(&name.as_str()))
             };
-            if functions.is_empty() || RUNTIME_FUNCTIONS.iter().any(shared) {
-                // An interface of types only gives no power.
+            if (functions.is_empty() && !has_resources)
+                || RUNTIME_FUNCTIONS.iter().any(shared)
+                || wasi::interface(import).is_some()
+            {
+                // An interface of types only gives no power, and an empty one little.
                 continue;
             }
             if let Some(emitter) = emitters.iter().find(|emitter| emitter.interface == import) {
@@ -35,6 +41,17 @@ impl Loader<'_> {
                 self.check_store(store, &functions)?;
             } else {
                 return Err(self.not_granted(import));
+            }
+        }
+        Ok(())
+    }
+
+    /// Links what the component imports of WASI.
+    pub(super) fn link_wasi(&self, linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+        let engine = &self.engine.wasmtime;
+        for (import, item) in self.compiled.component_type().imports(engine) {
+            if let ComponentItem::ComponentInstance(instance) = item.ty {
+                wasi::link(linker, engine, import, &instance)?;
             }
         }
         Ok(())

@@ -3,20 +3,28 @@
 use heddle_core::delivery::{ComponentName, Delivery};
 use heddle_core::effects::{Effects, Emit};
 use heddle_core::event::Record;
+use heddle_core::event::Timestamp;
 use rand_chacha::ChaCha8Rng;
 use wasmtime::ResourceLimiter;
 
 use super::lines::Lines;
 use super::random;
 use super::stores::Reading;
+use super::wasi;
 
 /// The host's side of an instance.
 pub(super) struct Host {
     limits: HostLimits,
+    /// What its memories have, and what its tables take here.
+    memory_bytes: usize,
+    table_bytes: usize,
     /// The delivery under way; none while the component starts.
     current: Option<Current>,
     pub(super) lines: Lines,
     pub(super) memory_refused: bool,
+    pub(super) wasi: wasi::State,
+    /// The numbers that there are while the component starts.
+    starting: Option<ChaCha8Rng>,
 }
 
 /// What an instance, and one delivery to it, may use.
@@ -97,17 +105,51 @@ impl Current {
 
 impl Host {
     pub(super) fn new(limits: HostLimits) -> Self {
-        Self { limits, current: None, lines: Lines::default(), memory_refused: false }
+        Self {
+            limits,
+            memory_bytes: 0,
+            table_bytes: 0,
+            current: None,
+            lines: Lines::default(),
+            memory_refused: false,
+            wasi: wasi::State::default(),
+            starting: None,
+        }
     }
 
     /// A delivery begins.
     pub(super) fn begin(&mut self, delivery: &Delivery<'_>, reading: Reading) {
         self.current = Some(Current::new(delivery, reading, self.limits));
+        self.wasi.begin();
     }
 
     /// Keeps a line of the component's log.
     pub(super) fn log(&mut self, level: &str, message: &str) {
         self.lines.add(level, message, self.limits.log_lines_max);
+    }
+
+    /// The lines so far, those that stdout and stderr have begun among them.
+    pub(super) fn take_lines(&mut self) -> Lines {
+        self.wasi.flush(&mut self.lines, self.limits.log_lines_max);
+        std::mem::take(&mut self.lines)
+    }
+
+    /// Takes what the component writes to stdout or stderr.
+    pub(super) fn write(&mut self, output: wasi::Output, bytes: &[u8]) {
+        self.wasi.write(output, bytes, &mut self.lines, self.limits.log_lines_max);
+    }
+
+    /// The delivery's time; 1970 while the component starts.
+    pub(super) fn timestamp(&self) -> Timestamp {
+        self.current.as_ref().map_or(Timestamp(0), |current| current.record.timestamp)
+    }
+
+    /// The delivery's numbers; the same ones at every start.
+    pub(super) fn random(&mut self) -> &mut ChaCha8Rng {
+        match &mut self.current {
+            Some(current) => current.random(),
+            None => self.starting.get_or_insert_with(random::starting),
+        }
     }
 
     /// It is over, however it ended.
@@ -121,15 +163,46 @@ impl Host {
     }
 }
 
+/// How many memories, tables and core instances a component may have: each takes address space, whatever is in it. JavaScript's has
+/// three memories, Python's 40 instances.
+const MEMORIES_MAX: usize = 64;
+const TABLES_MAX: usize = 256;
+const INSTANCES_MAX: usize = 1024;
+/// What an entry of a table takes on the host.
+const TABLE_ENTRY_BYTES: usize = 8;
+
 impl ResourceLimiter for Host {
-    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let granted = desired <= self.limits.memory_bytes_max;
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        // All its memories together: it may have several.
+        let all = self.memory_bytes.saturating_add(desired.saturating_sub(current));
+        let granted = all <= self.limits.memory_bytes_max;
+        if granted {
+            self.memory_bytes = all;
+        }
         self.memory_refused |= !granted;
         Ok(granted)
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        // An entry takes a pointer on the host; a guest's function tables are far smaller.
-        Ok(desired.saturating_mul(8) <= self.limits.memory_bytes_max)
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let more = desired.saturating_sub(current).saturating_mul(TABLE_ENTRY_BYTES);
+        let all = self.table_bytes.saturating_add(more);
+        // A guest's function tables are far smaller than its memory.
+        let granted = all <= self.limits.memory_bytes_max;
+        if granted {
+            self.table_bytes = all;
+        }
+        Ok(granted)
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_MAX
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES_MAX
     }
 }

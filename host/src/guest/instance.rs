@@ -23,7 +23,9 @@ use super::host::{Host, OutputRefused};
 use super::identify::{Identify, in_header, in_value};
 use super::imports::EmitRefused;
 use super::lines::Lines;
+use super::start::start;
 use super::stores::{Plans, Reading, StateRefused};
+use super::wasi::Exited;
 
 /// An instance and its handlers. After a trap it is thrown away and a new one made: its memory can be in any state.
 struct Live {
@@ -155,20 +157,7 @@ impl Instance {
     }
 
     fn instantiate(component: &Component) -> Result<Live, EventFault> {
-        let trap = |e: &wasmtime::Error| {
-            let why = match e.downcast_ref::<Trap>() {
-                Some(Trap::Interrupt) => {
-                    format!("it takes more than its deadline of {} ms", component.deadline.as_millis())
-                }
-                Some(trap) => trap.to_string(),
-                None => format!("{e:#}").replace('\n', " "),
-            };
-            EventFault::new(EventFaultKind::Trap, format!("the component does not start: {why}"))
-        };
-        let mut store = Store::new(&component.engine.wasmtime, Host::new(component.limits));
-        store.limiter(|host| host);
-        store.set_epoch_deadline(ticks(component.deadline));
-        let instance = component.pre.instantiate(&mut store).map_err(|e| trap(&e))?;
+        let (mut store, instance) = start(component)?;
         let handler = |handler: &super::component::Handler| {
             let interface = instance.get_export_index(&mut store, None, &handler.interface)?;
             let handle = instance.get_export_index(&mut store, Some(&interface), "handle")?;
@@ -219,7 +208,7 @@ impl Dispatch for Instance {
         let mut results = [Val::Bool(false)];
         let called = live.handlers[place].call(&mut live.store, &params, &mut results);
         let host = live.store.data_mut();
-        let lines = std::mem::take(&mut host.lines);
+        let lines = host.take_lines();
         let refused = std::mem::take(&mut host.memory_refused);
         let mut effects = Effects::default();
         if let Some(current) = host.end() {
@@ -255,12 +244,14 @@ fn fault_of(error: &wasmtime::Error, memory_refused: bool, component: &Component
     if let Some(refused) = error.downcast_ref::<OutputRefused>() {
         return fault(EventFaultKind::Output, refused.to_string());
     }
-    match error.downcast_ref::<Trap>() {
-        Some(Trap::StackOverflow) => {
+    let trap = error.downcast_ref::<Trap>();
+    let ended = trap.map(ToString::to_string).or_else(|| Some(error.downcast_ref::<Exited>()?.to_string()));
+    match ended {
+        Some(_) if trap == Some(&Trap::StackOverflow) => {
             let limit = STACK_BYTES_MAX >> 10;
             fault(EventFaultKind::Stack, format!("the handler calls itself too deeply for its {limit} KiB of stack"))
         }
-        Some(Trap::Interrupt) => {
+        Some(_) if trap == Some(&Trap::Interrupt) => {
             let deadline = component.deadline.as_millis();
             fault(EventFaultKind::Deadline, format!("the handler ran past its deadline of {deadline} ms"))
         }
@@ -269,9 +260,9 @@ fn fault_of(error: &wasmtime::Error, memory_refused: bool, component: &Component
             fault(EventFaultKind::Memory, format!("the handler asked for more than its {limit} bytes of memory"))
         }
         // A trap has no words of its own; a guest that panics logs its message first.
-        Some(trap) => match lines.last_words() {
-            Some(words) => fault(EventFaultKind::Trap, format!("{} ({trap})", words.replace('\n', " "))),
-            None => fault(EventFaultKind::Trap, trap.to_string()),
+        Some(ended) => match lines.last_words() {
+            Some(words) => fault(EventFaultKind::Trap, format!("{} ({ended})", words.replace('\n', " "))),
+            None => fault(EventFaultKind::Trap, ended),
         },
         None => fault(EventFaultKind::Trap, format!("{error:#}").replace('\n', " ")),
     }

@@ -4,7 +4,7 @@ use heddle_core::delivery::Delivery;
 use tracing::Level;
 
 /// How long a line may be; what is longer is cut.
-const LINE_BYTES_MAX: usize = 8 << 10;
+pub(super) const LINE_BYTES_MAX: usize = 8 << 10;
 
 /// How many bytes of them a record that is set aside carries along.
 const TOLD_BYTES_MAX: usize = 8 << 10;

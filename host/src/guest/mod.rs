@@ -9,6 +9,7 @@
 //! The only place that configures wasmtime. A component gets no ambient authority: what its contract does not name is not
 //! linked, and a component that asks for it is refused before it runs.
 
+mod bounds;
 mod check;
 pub mod codec;
 mod component;
@@ -22,9 +23,11 @@ mod lines;
 mod loader;
 mod random;
 mod schemas;
+mod start;
 mod stores;
+mod wasi;
 
-pub use component::{Component, WriterIds, interfaces};
+pub use component::{Component, Interfaces, WriterIds, interfaces};
 pub use engine::{Engine, TICK};
 pub use instance::Instance;
 pub use schemas::Schemas;
@@ -38,14 +41,34 @@ pub enum LoadError {
     #[error("the engine for components does not start: {0}")]
     Engine(String),
     /// The bytes are no component.
-    #[error("{component} is no WebAssembly component: {what}")]
+    #[error(
+        "the file is no WebAssembly component: {what}\n  where: {component}\n  what to do: name a .wasm file that `heddle build` made"
+    )]
     NotComponent {
         /// What the file is called.
         component: String,
         /// What the compiler says.
         what: String,
     },
-    /// It carries no contract, or a broken one.
+    /// It carries no contract, or one that cannot be read.
+    #[error(
+        "{what}\n  where: {component}\n  what to do: name a .wasm file that `heddle build` made, or build it again"
+    )]
+    NoContract {
+        /// What the file is called.
+        component: String,
+        /// What is there instead.
+        what: String,
+    },
+    /// It is out of all proportion.
+    #[error("the component is too much to compile: {what}\n  where: {component}\n  what to do: make it smaller")]
+    TooMuch {
+        /// What the file is called.
+        component: String,
+        /// What of it there is too much.
+        what: String,
+    },
+    /// Its contract says what does not go together.
     #[error("{component}: {what}")]
     Contract {
         /// What the file is called.
@@ -77,6 +100,16 @@ pub enum LoadError {
         /// The topic.
         topic: String,
     },
+    /// It does not come as far as to a first record.
+    #[error("the component does not start: {what}\n  where: {component}\n  what to do: {hint}")]
+    DoesNotStart {
+        /// The component.
+        component: String,
+        /// Why.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
     /// It was built against another contract than the one it carries.
     #[error(
         "the component was built against another contract than the one it carries: {what}\n  where: {component}\n  what to do: `heddle build`"
@@ -87,4 +120,18 @@ pub enum LoadError {
         /// Where its types differ.
         what: String,
     },
+}
+
+/// How much of what others say gets into a message: a file can hold names of any length.
+const SAID_BYTES_MAX: usize = 400;
+
+impl LoadError {
+    fn not_component(component: &str, what: &str) -> Self {
+        let mut what = what.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+        if what.len() > SAID_BYTES_MAX {
+            what.truncate(what.floor_char_boundary(SAID_BYTES_MAX));
+            what.push('…');
+        }
+        Self::NotComponent { component: component.to_owned(), what }
+    }
 }

@@ -15,11 +15,16 @@ use super::codec;
 use super::host::Host;
 
 /// How many bytes a guest may ask for at a time.
-const BYTES_MAX: u32 = 64 << 10;
+pub(super) const BYTES_MAX: u32 = 64 << 10;
 
 /// The generator of a delivery. The attempt does not count.
 pub(super) fn generator(delivery: &Delivery<'_>) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(Sha256::digest(delivery.id()).into())
+}
+
+/// The generator while a component starts, which is no part of a delivery: WASI asks for numbers then.
+pub(super) fn starting() -> ChaCha8Rng {
+    ChaCha8Rng::from_seed(Sha256::digest("the component starts").into())
 }
 
 /// Links the interface; `name` is the import's.

@@ -20,8 +20,9 @@ use super::text::{self, Entries, Node, Value};
 
 /// What every variable of Heddle begins with.
 const PREFIX: &str = "HEDDLE_";
-/// Variables that belong to something else: the cache folder of tools and compiled code, and the log level of the host.
-const RESERVED: [&str; 2] = ["HEDDLE_CACHE", "HEDDLE_TRACE"];
+/// Variables that belong to something else: the cache folder of tools and compiled code, the log level of the host, and how large a
+/// `.wasm` file may be.
+const RESERVED: [&str; 3] = ["HEDDLE_CACHE", "HEDDLE_TRACE", "HEDDLE_WASM_BYTES_MAX"];
 /// What the variables begin with that only the project's own tests read.
 const RESERVED_PREFIX: &str = "HEDDLE_TEST_";
 /// The key whose value is a table with keys of the user's choice.

@@ -12,7 +12,7 @@ use heddle_contract::manifest::App;
 use heddle_core::event::Timestamp;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{app, open};
+use super::{app, open, wasm_file};
 use crate::dlq::{Filter, Place, Queue, Selection, Shown, Went, grouped, point_in_time};
 use crate::guest::Component;
 use crate::log::Log;
@@ -176,7 +176,8 @@ impl Dlq {
 fn find(folder: &Path, app: &App, component: &str) -> Result<(String, String)> {
     let mut manifests = app::sources(folder, app)?.into_iter().map(|source| source.manifest).collect::<Vec<_>>();
     for path in app::wasm_files(folder, app)? {
-        manifests.push(Component::contract(&path.display().to_string(), &std::fs::read(&path)?)?.1);
+        let wasm = wasm_file::read(&path, || format!("cannot read {}", path.display()))?;
+        manifests.push(Component::contract(&path.display().to_string(), &wasm)?.1);
     }
     let is_it = |name: &str, full: &str| component == name || component == full;
     if let Some(found) = manifests.iter().find(|manifest| is_it(&manifest.name, &manifest.full_name(&app.name))) {

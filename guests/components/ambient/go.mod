@@ -1,0 +1,3 @@
+module ambient
+
+go 1.24

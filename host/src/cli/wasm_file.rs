@@ -1,0 +1,39 @@
+//! Reading a `.wasm` file, which may be anything.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+/// How large a file may be: components in Python have 18 to 40 MiB.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+/// The variable that says otherwise, in bytes.
+const VARIABLE: &str = "HEDDLE_WASM_BYTES_MAX";
+
+/// The bytes of a file, unless it is too large; `unreadable` says what is told if it cannot be read.
+pub(super) fn read(path: &Path, unreadable: impl FnOnce() -> String) -> Result<Vec<u8>> {
+    let bound = match std::env::var(VARIABLE) {
+        Ok(text) if !text.is_empty() => text.parse().with_context(|| {
+            format!("`{text}` is no number of bytes\n  where: {VARIABLE}\n  what to do: write it as 134217728")
+        })?,
+        _ => FILE_BYTES_MAX,
+    };
+    let read = |file: &File| {
+        // Whatever the system says of its length: a device may have none, and no end.
+        let mut bytes = vec![];
+        file.take(bound.saturating_add(1)).read_to_end(&mut bytes)?;
+        Ok::<_, std::io::Error>(bytes)
+    };
+    let file = File::open(path);
+    let length = file.as_ref().ok().and_then(|file| Some(file.metadata().ok()?.len())).unwrap_or(0);
+    let bytes = if length > bound { Ok(vec![]) } else { file.and_then(|file| read(&file)) };
+    let bytes = bytes.with_context(unreadable)?;
+    if length.max(bytes.len() as u64) > bound {
+        bail!(
+            "the file is too large for a component: more than {bound} bytes\n  where: {}\n  what to do: take out of the component what it does not need, or set {VARIABLE}",
+            path.display()
+        );
+    }
+    Ok(bytes)
+}

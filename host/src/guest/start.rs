@@ -1,0 +1,62 @@
+//! Starting a component: it runs its start function under a deadline and its memory limit, and has no effects.
+
+use std::time::Duration;
+
+use heddle_core::fault::{EventFault, EventFaultKind};
+use wasmtime::component::Instance;
+use wasmtime::{Store, Trap};
+
+use super::LoadError;
+use super::component::Component;
+use super::engine::ticks;
+use super::host::Host;
+
+/// How long a component may take to start. A language's runtime does in milliseconds what it does then; a machine may be busy.
+const START_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Why a component does not start.
+pub(super) struct StartFault {
+    what: String,
+    hint: &'static str,
+}
+
+impl StartFault {
+    fn of(error: &wasmtime::Error, memory_refused: bool, component: &Component) -> Self {
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => Self {
+                what: format!("it ran past the {} ms that a start may take", START_DEADLINE.as_millis()),
+                hint: "move work out of the component's start, into its handlers",
+            },
+            _ if memory_refused => Self {
+                what: format!("it asked for more than its {} bytes of memory", component.limits.memory_bytes_max),
+                hint: "raise [limits] memory in component.toml, or have the component begin with less",
+            },
+            _ => Self {
+                what: format!("{:#}", error.root_cause()).replace('\n', " "),
+                hint: "see what the component does outside of its handlers",
+            },
+        }
+    }
+
+    /// As a component is refused for it.
+    pub(super) fn refusal(self, component: &str) -> LoadError {
+        LoadError::DoesNotStart { component: component.to_owned(), what: self.what, hint: self.hint.to_owned() }
+    }
+}
+
+impl From<StartFault> for EventFault {
+    fn from(fault: StartFault) -> Self {
+        Self::new(EventFaultKind::Trap, format!("the component does not start: {}", fault.what))
+    }
+}
+
+/// Starts an instance, with a memory of its own.
+pub(super) fn start(component: &Component) -> Result<(Store<Host>, Instance), StartFault> {
+    let mut store = Store::new(&component.engine.wasmtime, Host::new(component.limits));
+    store.limiter(|host| host);
+    store.set_epoch_deadline(ticks(START_DEADLINE));
+    match component.pre.instantiate(&mut store) {
+        Ok(instance) => Ok((store, instance)),
+        Err(error) => Err(StartFault::of(&error, store.data().memory_refused, component)),
+    }
+}

@@ -1,0 +1,172 @@
+//go:build !wasip1
+
+package heddle
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"heddle/pairs"
+)
+
+// Host is what tests have in place of a host. There is one at a time: see [Fake].
+type Host struct {
+	// Delivery is what [Current] answers.
+	Delivery Delivery
+	// Lines is what was logged: "info: the message".
+	Lines  []string
+	random *rand.ChaCha8
+}
+
+var (
+	host *Host
+	// resets forget what the fakes of emitters and stores hold.
+	resets []func()
+)
+
+// Fake puts a new host, with empty stores, in place of the one before, until the test ends: t is a *testing.T.
+//
+//	func TestAnEmptyOrderIsRejected(t *testing.T) {
+//		heddle.Fake(t)
+//		err := intake{}.OnOrdersCreated(contracts.OrderCreated{OrderID: "1"})
+//		if err == nil || len(heddle.EmitOrdersAccepted.Sent()) != 0 {
+//			t.Error(err)
+//		}
+//	}
+func Fake(t interface{ Cleanup(func()) }) *Host {
+	reset()
+	host = &Host{
+		Delivery: Delivery{ID: "app.component/topic/0/0", Attempt: 1, Topic: "topic"},
+		random:   rand.NewChaCha8([32]byte{}),
+	}
+	t.Cleanup(func() {
+		reset()
+		host = nil
+	})
+	return host
+}
+
+func reset() {
+	for _, each := range resets {
+		each()
+	}
+}
+
+func there() *Host {
+	if host == nil {
+		panic("there is no host: begin the test with heddle.Fake(t)")
+	}
+	return host
+}
+
+func hostLog(level int32, message string) {
+	name := [...]string{"trace", "debug", "info", "warn", "error"}[level]
+	there().Lines = append(there().Lines, name+": "+message)
+}
+
+func hostCurrent() Delivery { return there().Delivery }
+
+func hostNextU64() uint64 { return there().random.Uint64() }
+
+func hostBytes(n uint32) []byte {
+	bytes := make([]byte, n)
+	_, _ = there().random.Read(bytes)
+	return bytes
+}
+
+// Sent is what a handler emitted in a test.
+type Sent[V, K any] struct {
+	Value   V
+	Key     K
+	Headers []Header
+}
+
+type fakeEmitter[V, K any] struct{ sent []Sent[V, K] }
+
+// Sent is what was emitted since the test began. It is there in tests only.
+func (e *Emitter[V, K]) Sent() []Sent[V, K] { return e.fake.sent }
+
+func fakedEmitter[V, K any](e *Emitter[V, K]) {
+	e.sendWith = func(value V, key K, headers []Header) {
+		there()
+		e.fake.sent = append(e.fake.sent, Sent[V, K]{Value: value, Key: key, Headers: headers})
+	}
+	e.send = func(value V) {
+		var none K
+		e.sendWith(value, none, nil)
+	}
+	resets = append(resets, func() { e.fake.sent = nil })
+}
+
+type fakeStore[K, V any] struct {
+	entries map[string]pairs.Pair[K, V]
+}
+
+// keyText is a key as the fakes know it: its bytes, or what tells a typed one from others.
+func keyText[K any](key K) string {
+	switch key := any(key).(type) {
+	case string:
+		return key
+	case []byte:
+		return string(key)
+	}
+	text, err := json.Marshal(key)
+	if err != nil {
+		panic(fmt.Sprintf("a key that has no text: %v", err))
+	}
+	return string(text)
+}
+
+func fakedStore[K, V any](s *Store[K, V]) {
+	clear := func() { s.fake.entries = map[string]pairs.Pair[K, V]{} }
+	clear()
+	resets = append(resets, clear)
+	s.get = func(key K) *V {
+		there()
+		if entry, ok := s.fake.entries[keyText(key)]; ok {
+			return &entry.Value
+		}
+		return nil
+	}
+	s.put = func(key K, value V) {
+		there()
+		s.fake.entries[keyText(key)] = pairs.Pair[K, V]{Key: key, Value: value}
+	}
+	s.delete = func(key K) {
+		there()
+		delete(s.fake.entries, keyText(key))
+	}
+}
+
+// fakedOrdered makes a fake of a store with an order; text is that of an optional key, if it is one.
+func fakedOrdered[K, O, V any](s *OrderedStore[K, O, V], text func(O) (string, bool)) {
+	fakedStore(&s.Store)
+	s.scan = func(prefix K, after O, limit uint32) []pairs.Pair[K, V] {
+		there()
+		least, some := text(after)
+		keys := []string{}
+		for key := range s.fake.entries {
+			if strings.HasPrefix(key, keyText(prefix)) && (!some || key > least) {
+				keys = append(keys, key)
+			}
+		}
+		slices.Sort(keys)
+		found := []pairs.Pair[K, V]{}
+		for _, key := range keys[:min(len(keys), int(limit))] {
+			found = append(found, s.fake.entries[key])
+		}
+		return found
+	}
+}
+
+func stringKey(key *string) (string, bool) {
+	if key == nil {
+		return "", false
+	}
+	return *key, true
+}
+
+func bytesKey(key []byte) (string, bool) { return string(key), key != nil }

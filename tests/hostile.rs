@@ -1,0 +1,211 @@
+//! Files that are no component, or one that wants too much: refused with what, where and what to do, within bounds of time and
+//! memory. And a component that traps all the time: nothing is left behind.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[allow(dead_code)] // it uses a part of it
+mod guests;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use guests::{Known, framed, schema, wasm};
+use heddle::guest::Instance;
+use heddle_contract::section::{self, CONTRACT_BYTES_MAX, Contract};
+use heddle_core::batch::OpenBatch;
+use heddle_core::event::{Offset, Partition, Record, Timestamp, TopicPartition};
+use heddle_core::policy::FailurePolicy;
+use heddle_core::state::Stateless;
+use heddle_core::task::{Task, TaskSpec};
+use serde_json::json;
+
+/// How long a refusal may take: that of a start that loops takes two seconds. Machines may be busy.
+const REFUSED_WITHIN: Duration = Duration::from_secs(60);
+/// How much memory it may take: less than the large files below have, or ask for.
+const PEAK_KIB_MAX: u64 = 160 << 10;
+
+/// What `heddle inspect` says of a file, or `heddle check` of an app with it.
+fn refused(write: impl FnOnce(&Path)) -> String {
+    let app = tempfile::tempdir().unwrap();
+    let file = app.path().join("hostile.wasm");
+    write(&file);
+    fs::write(app.path().join("heddle.toml"), "[app]\nname = \"apps\"\ncomponents = [\"*.wasm\"]\n").unwrap();
+    let inspected = failed(app.path(), &["inspect", file.to_str().unwrap()]);
+    let said = inspected.or_else(|| failed(app.path(), &["check"])).expect("it is refused");
+    said.replace(app.path().to_str().unwrap(), "<app>").trim_end().to_owned()
+}
+
+fn refused_bytes(bytes: &[u8]) -> String {
+    refused(|file| fs::write(file, bytes).unwrap())
+}
+
+/// What a command says that fails, within the bounds.
+fn failed(app: &Path, arguments: &[&str]) -> Option<String> {
+    let started = Instant::now();
+    let mut heddle = Command::new(env!("CARGO_BIN_EXE_heddle"));
+    heddle.args(arguments).args(["--app".as_ref(), app.as_os_str()]).env("HEDDLE_CACHE", app.join("cache"));
+    let mut running = heddle.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut peak = 0;
+    let status = loop {
+        if let Some(status) = running.try_wait().unwrap() {
+            break status;
+        }
+        peak = kib(&format!("/proc/{}/status", running.id()), "VmHWM:").unwrap_or(peak);
+        assert!(started.elapsed() < REFUSED_WITHIN, "{arguments:?} takes too long");
+        thread::sleep(Duration::from_millis(2));
+    };
+    let mut said = String::new();
+    running.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(peak < PEAK_KIB_MAX, "{arguments:?} took {peak} KiB: {said}");
+    (!status.success()).then_some(said)
+}
+
+/// A figure of a process's status.
+fn kib(file: &str, name: &str) -> Option<u64> {
+    let status = fs::read_to_string(file).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}
+
+/// A component with a handler of bytes, and `inside` its module.
+fn component(inside: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component
+            (core module $m
+                (memory (export "memory") 1)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+                (func (export "handle") (param i32 i32))
+                {inside})
+            (core instance $i (instantiate $m))
+            (alias core export $i "memory" (core memory $memory))
+            (alias core export $i "realloc" (core func $realloc))
+            (alias core export $i "handle" (core func $body))
+            (func $handle (param "event" (list u8))
+                (canon lift (core func $body) (memory $memory) (realloc $realloc)))
+            (instance $on (export "handle" (func $handle)))
+            (export "heddle:component/on-in" (instance $on)))"#
+    );
+    with_contract(&wat::parse_str(text).unwrap())
+}
+
+/// The file with the contract of a component that handles bytes.
+fn with_contract(wasm: &[u8]) -> Vec<u8> {
+    let manifest =
+        "[component]\nname = \"hostile\"\nbuild = \"true\"\n\n[consumes.in]\n\n[limits]\nmemory = \"64MiB\"\n";
+    let contract = Contract {
+        component: section::Component { name: "hostile".to_owned(), manifest: manifest.to_owned() },
+        schemas: BTreeMap::new(),
+        built_with: "a stranger".to_owned(),
+    };
+    section::embed(wasm, &contract).unwrap()
+}
+
+/// The file with something else in place of a contract.
+fn with_section(data: &[u8]) -> Vec<u8> {
+    let mut wasm = wat::parse_str("(component)").unwrap();
+    let section = wasm_encoder::CustomSection { name: section::NAME.into(), data: data.into() };
+    wasm_encoder::Section::append_to(&section, &mut wasm);
+    wasm
+}
+
+#[test]
+fn what_is_no_component_is_refused() {
+    let random = (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<_>>();
+    let module = wat::parse_str("(module (func))").unwrap();
+    let mut cut = component("");
+    cut.truncate(cut.len() / 2);
+    let messages = [
+        refused_bytes(b""),
+        refused_bytes(&random),
+        refused_bytes(&module),
+        refused_bytes(&with_contract(&module)),
+        refused_bytes(&cut),
+        refused_bytes(&with_section(b"\xff\0 garbage")),
+        refused_bytes(&with_section(&vec![b'['; CONTRACT_BYTES_MAX])),
+        refused_bytes(&with_section(&vec![b' '; CONTRACT_BYTES_MAX + 1])),
+    ];
+    insta::assert_snapshot!(messages.join("\n"));
+}
+
+#[test]
+fn what_is_too_large_is_refused_before_it_is_compiled() {
+    let nops = |count: usize| format!("(func {})", "nop ".repeat(count));
+    let messages = [
+        refused(|file| File::create(file).unwrap().set_len(200 << 20).unwrap()),
+        refused(|file| std::os::unix::fs::symlink("/dev/zero", file).unwrap()),
+        refused_bytes(&component(&"(func)".repeat(100_000))),
+        refused_bytes(&component(&nops(3 << 20))),
+        refused_bytes(&component(&nops(1 << 20).repeat(40))),
+        refused_bytes(&with_contract(
+            &wat::parse_str(format!("(component {})", "(core module)".repeat(2_000))).unwrap(),
+        )),
+    ];
+    insta::assert_snapshot!(messages.join("\n"));
+}
+
+#[test]
+fn what_asks_for_too_much_or_does_not_start_is_refused() {
+    let sockets = r#"(component (import "wasi:sockets/tcp-create-socket@0.2.0" (instance (export "create" (func)))))"#;
+    let types =
+        r#"(component (import "wasi:sockets/network@0.2.0" (instance (export "network" (type (sub resource))))))"#;
+    let messages = [
+        refused_bytes(&with_contract(&wat::parse_str(sockets).unwrap())),
+        refused_bytes(&with_contract(&wat::parse_str(types).unwrap())),
+        refused_bytes(&component("(func $start (loop $again (br $again))) (start $start)")),
+        refused_bytes(&component("(func $start unreachable) (start $start)")),
+        refused_bytes(&component("(func $start (call $start)) (start $start)")),
+        refused_bytes(&component("(memory 32768)")),
+        // Each would do, all of them are too much.
+        refused_bytes(&component(&"(memory 100)".repeat(20))),
+        refused_bytes(&component(&"(memory 0)".repeat(90))),
+        refused_bytes(&component("(table 100000000 funcref)")),
+    ];
+    insta::assert_snapshot!(messages.join("\n"));
+}
+
+#[test]
+fn a_good_one_is_not_refused() {
+    let app = tempfile::tempdir().unwrap();
+    let file = app.path().join("good.wasm");
+    fs::write(&file, component("")).unwrap();
+    assert_eq!(failed(app.path(), &["inspect", file.to_str().unwrap()]), None);
+}
+
+/// How many deliveries trap, and how much memory may be left of what each takes: an instance has more than a mebibyte.
+const TRAPS: i64 = 200_000;
+const GROWTH_KIB_MAX: u64 = 24 << 10;
+
+#[test]
+fn an_instance_that_traps_leaves_nothing_behind() {
+    let ids = [("in-value", 1), ("out-value", 2)];
+    let component = Arc::new(guests::load("scripted.wasm", &wasm("scripted"), ids).unwrap());
+    let policy = FailurePolicy::in_place(1, "dlq");
+    let spec = TaskSpec::stateless("guests.scripted".into(), policy);
+    let mut task = Task::new(Arc::new(spec), Partition(0), Arc::new(Stateless));
+    let mut instance = Instance::new(component, Known::of([(1, schema("in-value")), (2, schema("out-value"))]));
+    let value = framed(1, &schema("in-value"), &json!({ "do": "trap" }));
+    let resident = || kib("/proc/self/status", "VmRSS:").unwrap();
+    let mut first = 0;
+    for offset in 0..TRAPS {
+        let record = Record {
+            source: TopicPartition::new("in", 0),
+            offset: Offset(offset),
+            timestamp: Timestamp(0),
+            key: None,
+            value: Some(value.clone().into()),
+            headers: vec![],
+        };
+        let step = task.step_at_once(&record, &mut instance, &mut OpenBatch::default(), Timestamp(0)).unwrap();
+        assert_eq!(guests::header(&step.writes[0], "heddle.kind"), "trap");
+        if offset == TRAPS / 10 {
+            first = resident();
+        }
+    }
+    let growth = resident().saturating_sub(first);
+    eprintln!("{first} KiB after {} traps, {growth} KiB more after {TRAPS}", TRAPS / 10);
+    assert!(growth < GROWTH_KIB_MAX, "{growth} KiB more than after the first {}", TRAPS / 10);
+}
