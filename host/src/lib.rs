@@ -11,4 +11,5 @@ pub mod log;
 pub mod registry;
 pub mod runtime;
 pub mod shadow;
+mod sled_folder;
 pub mod state;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use heddle_contract::manifest::App;
@@ -18,11 +19,16 @@ use crate::log::{self, Log, TopicSpec};
 use crate::registry::{Client, ClientOptions, Embedded, Registry};
 use crate::state::{Bounds, EngineKind, HostState, StateError, open_engine};
 
-/// The log, for a command that needs no group: where another host owns the embedded one, through that host.
+/// The log, for a command that needs no group: where another host owns the embedded one, through that host. Only where none answers, an
+/// owner is waited for.
 pub(super) fn log(folder: &Path, app: &App) -> Result<Arc<dyn Log>> {
-    match (own_log(folder, app), &app.log) {
-        (Err(error), app::Log::Embedded) => host(folder, app).map_or(Err(error), |host| Ok(Arc::new(host))),
-        (opened, _) => opened,
+    if !matches!(app.log, app::Log::Embedded) {
+        return own_log(folder, app);
+    }
+    let at_once = EmbeddedOptions { wait: Duration::ZERO, ..EmbeddedOptions::default() };
+    match embedded(folder, app, at_once) {
+        Ok(log) => Ok(log),
+        Err(_) => host(folder, app).map_or_else(|| own_log(folder, app), |host| Ok(Arc::new(host))),
     }
 }
 
@@ -43,16 +49,18 @@ fn host(folder: &Path, app: &App) -> Option<Remote> {
 pub(super) fn own_log(folder: &Path, app: &App) -> Result<Arc<dyn Log>> {
     Ok(match &app.log {
         app::Log::Kafka(kafka) => Arc::new(KafkaLog::connect(&kafka.bootstrap, &kafka.options)?),
-        app::Log::Embedded => {
-            let data = folder.join(&app.data).join("log");
-            Arc::new(EmbeddedLog::open(&data, EmbeddedOptions::default()).with_context(|| {
-                format!(
-                    "the embedded log cannot be opened\n  where: {}\n  what to do: stop the other `heddle` that uses it, or wait until it has ended",
-                    data.display()
-                )
-            })?)
-        }
+        app::Log::Embedded => embedded(folder, app, EmbeddedOptions::default())?,
     })
+}
+
+fn embedded(folder: &Path, app: &App, options: EmbeddedOptions) -> Result<Arc<dyn Log>> {
+    let data = folder.join(&app.data).join("log");
+    Ok(Arc::new(EmbeddedLog::open(&data, options).with_context(|| {
+        format!(
+            "the embedded log cannot be opened\n  where: {}\n  what to do: stop the other `heddle` that uses it, or wait until it has ended",
+            data.display()
+        )
+    })?))
 }
 
 /// Opens the registry in this process.

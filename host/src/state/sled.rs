@@ -7,16 +7,14 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::{Changes, StateEngine, StateError, StateStore};
+use crate::sled_folder::{self, CLOSING};
 
 /// sled writes a page larger than a quarter of this as a file of its own; a page holds up to 17 values.
 const SEGMENT_BYTES: usize = 4 << 20;
-/// How long an earlier owner in this process may take to close.
-const CLOSING: Duration = Duration::from_secs(1);
 /// One collection frees up to 512 things; a change leaves a handful.
 const CHANGES_PER_COLLECTION: usize = 64;
 /// The tree that every database of sled has.
@@ -40,20 +38,11 @@ impl SledEngine {
             .segment_size(SEGMENT_BYTES)
             .flush_every_ms(None)
             .mode(sled::Mode::HighThroughput);
-        let asked = Instant::now();
-        loop {
-            // Of some damage sled tells by a panic.
-            let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-            let error = match opened {
-                Ok(Ok(db)) => return Ok(Self { db, folder: Arc::new(folder.to_owned()) }),
-                Ok(Err(error)) => failed(folder, &error),
-                Err(_) => StateError::Corrupt { folder: folder.to_owned(), why: "sled cannot read it".to_owned() },
-            };
-            // A database that was closed a moment ago is let go by sled's own threads, when they come to it.
-            if !matches!(error, StateError::Owned(_)) || asked.elapsed() >= CLOSING {
-                return Err(error);
-            }
-            std::thread::sleep(Duration::from_millis(10));
+        // Of some damage sled tells by a panic.
+        match catch_unwind(AssertUnwindSafe(|| sled_folder::open(&config, CLOSING))) {
+            Ok(Ok(db)) => Ok(Self { db, folder: Arc::new(folder.to_owned()) }),
+            Ok(Err(error)) => Err(failed(folder, &error)),
+            Err(_) => Err(StateError::Corrupt { folder: folder.to_owned(), why: "sled cannot read it".to_owned() }),
         }
     }
 
@@ -158,8 +147,7 @@ fn bytes(value: sled::IVec) -> Bytes {
 fn failed(folder: &Path, error: &sled::Error) -> StateError {
     let folder = folder.to_owned();
     match error {
-        // sled has no error kind of its own for a lock that is held.
-        sled::Error::Io(io) if io.to_string().contains("could not acquire lock") => StateError::Owned(folder),
+        error if sled_folder::is_owned(error) => StateError::Owned(folder),
         sled::Error::Io(io) if io.kind() != std::io::ErrorKind::InvalidData => {
             StateError::Unusable { folder, why: io.to_string() }
         }

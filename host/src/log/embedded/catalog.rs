@@ -98,11 +98,12 @@ fn new_identity() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::embedded::EmbeddedOptions;
 
     #[test]
     fn a_topic_from_before_there_were_identities_gets_one_that_stays() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path(), 1 << 20).unwrap();
+        let store = Store::open(folder.path(), &EmbeddedOptions::default()).unwrap();
         let old: StoredTopic = serde_json::from_str(r#"{"id":0,"partitions":1,"options":{}}"#).unwrap();
         let mut write = Write::default();
         write.topic("old", &old).unwrap();
@@ -111,6 +112,6 @@ mod tests {
         let first = identity(&store);
         assert_eq!(first.len(), 32);
         drop(store);
-        assert_eq!(identity(&Store::open(folder.path(), 1 << 20).unwrap()), first);
+        assert_eq!(identity(&Store::open(folder.path(), &EmbeddedOptions::default()).unwrap()), first);
     }
 }

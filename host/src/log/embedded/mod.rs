@@ -28,6 +28,7 @@ mod writer;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use heddle_core::event::{NewRecord, Offset, Timestamp, Topic, TopicPartition};
 
@@ -42,17 +43,20 @@ use crate::lock::lock;
 use crate::log::{
     Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer,
 };
+use crate::sled_folder::CLOSING;
 
 /// How to open an embedded log.
 #[derive(Debug, Clone)]
 pub struct EmbeddedOptions {
     /// The most memory that the store's page cache takes, in bytes.
     pub cache_bytes: u64,
+    /// How long to wait for an owner that is about to let the folder go.
+    pub wait: Duration,
 }
 
 impl Default for EmbeddedOptions {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20 }
+        Self { cache_bytes: 64 << 20, wait: CLOSING }
     }
 }
 
@@ -68,7 +72,7 @@ impl EmbeddedLog {
     /// clones, members and readers are dropped.
     #[expect(clippy::needless_pass_by_value, reason = "options are handed over, as everywhere")]
     pub fn open(folder: &Path, options: EmbeddedOptions) -> Result<Self, LogError> {
-        Ok(Self(Arc::new(Shared::open(folder, options.cache_bytes)?)))
+        Ok(Self(Arc::new(Shared::open(folder, &options)?)))
     }
 
     /// Applies retention and compaction as of `now`. To be called now and then, from any one thread; commits go on

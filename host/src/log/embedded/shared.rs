@@ -16,6 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use heddle_core::event::{Offset, Topic, TopicPartition};
 
+use super::EmbeddedOptions;
 use super::batch_format::header_of;
 use super::catalog;
 use super::group::{Group, MemberId};
@@ -90,8 +91,8 @@ pub(super) type Positions<'a> = (&'a str, Vec<(PartitionId, Offset)>);
 
 impl Shared {
     /// Opens the folder and finds the bounds of all partitions.
-    pub(super) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, LogError> {
-        let store = Store::open(folder, cache_bytes)?;
+    pub(super) fn open(folder: &Path, options: &EmbeddedOptions) -> Result<Self, LogError> {
+        let store = Store::open(folder, options)?;
         let (mut state, mut order) = (State::default(), Order::default());
         for (name, stored) in catalog::identified(&store)? {
             state.topics_ever = state.topics_ever.max(stored.id + 1);

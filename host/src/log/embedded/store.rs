@@ -15,20 +15,19 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use heddle_core::event::Offset;
 use serde::{Deserialize, Serialize};
 
+use super::EmbeddedOptions;
 use crate::lock::lock;
 use crate::log::LogError;
+use crate::sled_folder;
 
 /// The version of the layout of keys and values, written when a folder is made.
 const LAYOUT_VERSION: u32 = 1;
 
-/// How long an earlier owner in this process may take to close.
-const CLOSING: Duration = Duration::from_secs(1);
 /// sled writes a page larger than a quarter of this as a file of its own, which it does not sync. Batches of at most
 /// [`BATCH_BYTES_MAX`](super::outgoing::BATCH_BYTES_MAX), up to 17 a page, stay below; only larger single records
 /// cross it.
@@ -62,23 +61,16 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens or makes the store below `folder`; `cache_bytes` bounds sled's page cache.
-    pub(super) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, LogError> {
+    /// Opens or makes the store below `folder`.
+    pub(super) fn open(folder: &Path, options: &EmbeddedOptions) -> Result<Self, LogError> {
+        let EmbeddedOptions { cache_bytes, wait } = *options;
         let config = sled::Config::new()
             .path(folder)
             .cache_capacity(cache_bytes)
             .segment_size(SEGMENT_BYTES)
             .flush_every_ms(None)
             .mode(sled::Mode::HighThroughput);
-        let asked = Instant::now();
-        let tree = loop {
-            match config.open().map_err(|error| refused(folder, &error)) {
-                Ok(tree) => break tree,
-                // A log that was closed a moment ago is let go by sled's own threads, when they come to it.
-                Err(LogError::Unreachable(_)) if asked.elapsed() < CLOSING => std::thread::sleep(CLOSING / 50),
-                Err(error) => return Err(error),
-            }
-        };
+        let tree = sled_folder::open(&config, wait).map_err(|error| refused(folder, &error))?;
         let file = File::open(folder.join("db"))
             .map_err(|error| LogError::Unreachable(format!("{}: {error}", folder.display())))?;
         let store = Self { tree, file, blobs: folder.join("blobs"), blobs_synced: Mutex::new(i64::MIN) };
@@ -304,8 +296,7 @@ fn damaged(error: &sled::Error) -> LogError {
 fn refused(folder: &Path, error: &sled::Error) -> LogError {
     let folder = folder.display();
     match error {
-        // sled has no error kind of its own for a lock that is held.
-        sled::Error::Io(io) if io.to_string().contains("could not acquire lock") => LogError::Unreachable(format!(
+        error if sled_folder::is_owned(error) => LogError::Unreachable(format!(
             "the embedded log in {folder} is owned by another process: stop it, or reach it through its admin address"
         )),
         sled::Error::Io(io) => LogError::Unreachable(format!("the embedded log in {folder}: {io}")),
