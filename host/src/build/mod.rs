@@ -7,6 +7,7 @@
 
 mod cargo;
 mod contract;
+mod owners;
 mod rust_target;
 
 pub use contract::{AppContracts, contract_of, world_files};
