@@ -113,6 +113,16 @@ pub struct ComponentStatus {
     pub failed: u64,
     /// Records skipped because their message was handled already.
     pub duplicates: u64,
+    /// Records whose handler succeeded.
+    pub handled: u64,
+    /// How often a record was left to wait for another attempt, or behind one of its key that waits.
+    pub retried: u64,
+    /// How often one that waited was taken again: `in + again = handled + retried + failed + duplicates`.
+    pub again: u64,
+    /// Records of this host that wait now.
+    pub waiting: u64,
+    /// What the circuit breaker is at: `closed`, `open`, `half-open` or `stopped`.
+    pub breaker: String,
     /// Offsets of changelogs still to be read before all tasks of this host are ready.
     pub restoring: u64,
     /// Transactions committed.
@@ -271,16 +281,21 @@ pub fn status_of(log: &dyn Log, component: &Watched) -> Result<ComponentStatus, 
         let position = positions.get(partition).map_or(bounds.low.0, |position| position.0.max(bounds.low.0));
         (bounds.high.0 - position).max(0)
     });
-    let counts = component.progress.snapshot();
+    let now = component.progress.snapshot();
     Ok(ComponentStatus {
         component: component.name.clone(),
-        records: counts.records,
-        emitted: counts.emitted,
-        failed: counts.dead_lettered,
-        duplicates: counts.duplicates,
-        restoring: counts.restoring,
-        commits: counts.commits,
-        commit_ms: counts.last_commit.as_secs_f64() * 1_000.0,
+        records: now.counts.records,
+        emitted: now.counts.emitted,
+        failed: now.counts.dead_lettered,
+        duplicates: now.counts.duplicates,
+        handled: now.counts.handled,
+        retried: now.counts.retried,
+        again: now.counts.again,
+        waiting: now.waiting,
+        breaker: now.breaker.name().to_owned(),
+        restoring: now.restoring,
+        commits: now.commits,
+        commit_ms: now.last_commit.as_secs_f64() * 1_000.0,
         lag: behind.sum(),
         digest: component.slot.running().to_string(),
         since: component.slot.since().0,

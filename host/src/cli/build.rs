@@ -71,8 +71,8 @@ pub(super) fn build_one(
     wit_only: bool,
 ) -> Result<Option<(PathBuf, Vec<u8>)>> {
     let name = &source.manifest.name;
-    for (path, text) in build::world_files(&source.manifest, contracts)? {
-        write_if_changed(&source.folder.join("wit").join(path), text.as_bytes())?;
+    for (path, text) in build::generated(&source.folder, &source.manifest, contracts)? {
+        write_if_changed(&source.folder.join(path), text.as_bytes())?;
     }
     if wit_only {
         return Ok(None);

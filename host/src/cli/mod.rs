@@ -9,6 +9,7 @@ mod deploy;
 mod dev;
 mod dlq;
 mod inspect;
+mod new;
 mod open;
 mod produce;
 mod registry;
@@ -42,6 +43,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make a new component, or a new app.
+    New(new::New),
     /// Build the app's components.
     Build(build::Build),
     /// Print the contract that a .wasm file carries, what it imports and what it exports.
@@ -90,9 +93,11 @@ pub fn main() -> ExitCode {
         }
     };
     // `HEDDLE_TRACE=info` shows what the workers do; without it only what a person must know.
-    let filter = tracing_subscriber::EnvFilter::try_from_env("HEDDLE_TRACE").unwrap_or_else(|_| "error".into());
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HEDDLE_TRACE");
+    let filter = filter.unwrap_or_else(|_| "error,heddle::alert=info".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let done = match &arguments.command {
+        Command::New(new) => new.run(&arguments.app),
         Command::Build(build) => build.run(&arguments.app),
         Command::Inspect(inspect) => inspect.run(),
         Command::Dev(run) => run.run(&arguments.app, true),

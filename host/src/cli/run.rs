@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use heddle_contract::manifest::App;
+use heddle_core::batch::Counts;
+use heddle_core::breaker::BreakerState;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::build::build_one;
@@ -20,7 +22,7 @@ use crate::deploy::{self, DeployError, Deployer, File, FitError, Fitter, Topics}
 use crate::guest::{Component, Schemas};
 use crate::log::Log;
 use crate::registry::{Cached, Registry};
-use crate::runtime::{self, CommitPolicy, Progress, Running, Service, Slot};
+use crate::runtime::{self, CommitPolicy, Progress, Running, Service, Slot, Snapshot};
 
 /// How often the live lines are drawn.
 const REFRESH: Duration = Duration::from_millis(500);
@@ -110,20 +112,18 @@ impl Run {
     /// Prints what each component did.
     fn sum_up(&self, progress: &[(String, Arc<Progress>)], started: Instant) {
         for (name, progress) in progress {
-            let counts = progress.snapshot();
+            let Snapshot { counts, commits, waiting, .. } = progress.snapshot();
             if self.json {
-                let line = serde_json::json!({"component": name, "in": counts.records, "out": counts.emitted, "failed": counts.dead_lettered, "duplicates": counts.duplicates, "commits": counts.commits});
+                let line = serde_json::json!({"component": name, "in": counts.records, "out": counts.emitted, "failed": counts.dead_lettered, "duplicates": counts.duplicates, "handled": counts.handled, "retried": counts.retried, "again": counts.again, "waiting": waiting, "commits": commits});
                 println!("{line}");
             } else {
-                let (records, emitted, failed, commits) =
-                    (counts.records, counts.emitted, counts.dead_lettered, counts.commits);
+                let Counts { records, emitted, dead_lettered: failed, duplicates, retried, .. } = counts;
                 let seconds = started.elapsed().as_secs_f64();
-                let duplicates = match counts.duplicates {
-                    0 => String::new(),
-                    some => format!("{some} duplicates, "),
-                };
+                let some = |count: u64, what: &str| if count > 0 { format!("{count} {what}, ") } else { String::new() };
+                let rest =
+                    [some(duplicates, "duplicates"), some(retried, "retried"), some(waiting, "waiting")].concat();
                 println!(
-                    "{name}: {records} in, {emitted} out, {failed} failed, {duplicates}{commits} commits, {seconds:.1} s"
+                    "{name}: {records} in, {emitted} out, {failed} failed, {rest}{commits} commits, {seconds:.1} s"
                 );
             }
         }
@@ -159,12 +159,17 @@ impl Run {
 
 /// What the live line of a component says.
 fn live_line(status: &ComponentStatus) -> String {
-    let ComponentStatus { records, emitted, failed, duplicates, restoring, lag, commit_ms, .. } = status;
+    let ComponentStatus { records, emitted, failed, duplicates, waiting, breaker, restoring, lag, commit_ms, .. } =
+        status;
     if *restoring > 0 {
         return format!("reading its state: {restoring} records of changelogs left  lag {lag}");
     }
     let duplicates = if *duplicates > 0 { format!("duplicates {duplicates}  ") } else { String::new() };
-    format!("in {records}  out {emitted}  failed {failed}  {duplicates}lag {lag}  commit {commit_ms:.1} ms")
+    let waiting = if *waiting > 0 { format!("waiting {waiting}  ") } else { String::new() };
+    let breaker = if breaker == BreakerState::Closed.name() { String::new() } else { format!("  breaker {breaker}") };
+    format!(
+        "in {records}  out {emitted}  failed {failed}  {duplicates}{waiting}lag {lag}  commit {commit_ms:.1} ms{breaker}"
+    )
 }
 
 /// What files have to fit to run in this app.

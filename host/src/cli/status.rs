@@ -56,9 +56,14 @@ impl Status {
             if self.json {
                 println!("{}", serde_json::to_string(&c)?);
             } else {
+                let waiting = if c.waiting > 0 { format!("  waiting {}", c.waiting) } else { String::new() };
+                let breaker = match c.breaker.as_str() {
+                    "closed" => String::new(),
+                    open => format!("  breaker {open}"),
+                };
                 let restoring = if c.restoring > 0 { format!("  restoring {}", c.restoring) } else { String::new() };
                 println!(
-                    "{}: {} since {}  in {}  out {}  failed {}  duplicates {}  lag {}  commits {} (last {:.1} ms){restoring}",
+                    "{}: {} since {}  in {}  out {}  failed {}  duplicates {}  lag {}  commits {} (last {:.1} ms){waiting}{breaker}{restoring}",
                     c.component,
                     short(&c.digest),
                     time(Timestamp(c.since)),

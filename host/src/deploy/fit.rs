@@ -121,7 +121,11 @@ impl Fitter {
                 read.manifest.name, old.name, read.file.name
             )));
         }
-        if let Some(refusal) = changes::refusal(&self.app, old, &read.manifest, self.kafka) {
+        let there = self.topics()?;
+        let spec = runtime::task_spec(&self.app, &read.manifest, there.keys().map(String::as_str));
+        let count = |manifest: &Manifest, spec: &TaskSpec| manifest.consumes.len() + spec.retry_topics.len();
+        let group = self.kafka.then(|| (count(old, &current.spec), count(&read.manifest, &spec)));
+        if let Some(refusal) = changes::refusal(&self.app, old, &read.manifest, group) {
             return Err(FitError::Misfit(refusal));
         }
         let warnings = changes::warnings(&self.app, old, &read.manifest);
@@ -152,7 +156,7 @@ impl Fitter {
     fn version(&self, read: &Read, ids: &WriterIds) -> Result<Version, FitError> {
         let Read { file, manifest, .. } = read;
         let topics = self.topics()?;
-        let mut spec = runtime::task_spec(&self.app, manifest);
+        let mut spec = runtime::task_spec(&self.app, manifest, topics.keys().map(String::as_str));
         let digest: Arc<str> = format!("sha256:{}", digest(&file.wasm)).into();
         spec.digest = Some(digest.clone());
         let partitions = partitions_of(manifest, &topics);
@@ -186,7 +190,7 @@ fn missing_topics(spec: &TaskSpec, partitions: i32, there: &BTreeMap<String, i32
             None => missing.push(topic),
             Some(found) if *found < partitions && topic.name != *spec.policy.dead_letter => {
                 return Err(FitError::Misfit(format!(
-                    "the changelog `{}` has {found} partitions, and the component has {partitions} tasks\n  where: {}\n  what to do: add partitions to the changelog; state of the partitions it has stays where it is",
+                    "the topic `{}` has {found} partitions, and the component has {partitions} tasks\n  where: {}\n  what to do: add partitions to the topic; what the partitions it has hold stays where it is",
                     topic.name, spec.component
                 )));
             }

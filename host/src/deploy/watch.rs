@@ -42,7 +42,7 @@ impl Watch {
 }
 
 fn judge(policy: &DeployPolicy, before: &Snapshot, now: &Snapshot, passed: Duration) -> Looked {
-    let handled = now.records.saturating_sub(before.records);
+    let handled = now.counts.taken().saturating_sub(before.counts.taken());
     let failed = failures(now).saturating_sub(failures(before));
     let exceeds = failed.saturating_mul(10_000) > handled.saturating_mul(policy.failures_max.into());
     if handled >= RECORDS_MIN && exceeds {
@@ -52,9 +52,9 @@ fn judge(policy: &DeployPolicy, before: &Snapshot, now: &Snapshot, passed: Durat
     if passed >= policy.watch { Looked::Good } else { Looked::Open }
 }
 
-/// Records that were set aside.
-fn failures(counts: &Snapshot) -> u64 {
-    counts.dead_lettered
+/// Records that were set aside, or left to wait for another attempt.
+fn failures(now: &Snapshot) -> u64 {
+    now.counts.dead_lettered + now.counts.retried
 }
 
 /// What a person who asks for the status should know about versions that did not stay.
@@ -93,12 +93,17 @@ impl Notes {
 
 #[cfg(test)]
 mod tests {
+    use heddle_core::batch::Counts;
+
     use super::*;
 
     #[test]
     fn a_version_is_judged_by_what_it_did_itself_and_not_by_too_little() {
         let policy = DeployPolicy { watch: Duration::from_secs(60), failures_max: 500 };
-        let counts = |records, dead_lettered| Snapshot { records, dead_lettered, ..Snapshot::default() };
+        let counts = |records, dead_lettered| Snapshot {
+            counts: Counts { records, dead_lettered, ..Counts::default() },
+            ..Snapshot::default()
+        };
         let before = counts(1_000, 900);
         let judge = |records: u64, failed: u64, seconds| {
             judge(&policy, &before, &counts(1_000 + records, 900 + failed), Duration::from_secs(seconds))

@@ -1,5 +1,7 @@
 //! Running components: their workers, from start to stop.
 
+mod backlog;
+mod breaker;
 mod clock;
 mod commit;
 mod fault;
@@ -11,14 +13,15 @@ mod spec;
 mod tasks;
 mod worker;
 
+pub use breaker::SharedBreaker;
 pub use clock::{Clock, SystemClock};
 pub use fault::{Remedy, WorkerFault};
 pub use handler::Handler;
 pub use progress::{Progress, Snapshot};
 pub use reload::{Slot, Version};
-pub use spec::{own_topics, task_spec};
+pub use spec::{breaker_policy, own_topics, task_spec};
 pub use tasks::Tasks;
-pub use worker::{CommitPolicy, Worker};
+pub use worker::{CommitPolicy, Common, Worker};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,20 +77,18 @@ pub struct Running {
 /// # Errors
 /// If a thread cannot be started.
 pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerFault> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let mut running = Running { stop: Arc::default(), threads: vec![], upkeep: None, progress: vec![] };
     for service in services {
         let progress = Arc::new(Progress::default());
-        let name = service.slot.current().spec.component.clone();
+        let version = service.slot.current();
+        let name = version.spec.component.clone();
         running.progress.push((name.to_string(), progress.clone()));
+        let breaker = SharedBreaker::new(breaker_policy(version.component.manifest()), progress.clone());
+        let common = Common { clock: clock.clone(), breaker, progress, stop: running.stop.clone() };
         let service = Arc::new(service);
         for number in 0..service.workers {
-            let place = Place {
-                shared: shared.clone(),
-                service: service.clone(),
-                number,
-                progress: progress.clone(),
-                stop: running.stop.clone(),
-            };
+            let place = Place { shared: shared.clone(), service: service.clone(), number, common: common.clone() };
             let thread = thread::Builder::new().name(format!("{name}-{number}"));
             let spawned = thread.spawn(move || place.run());
             running.threads.push(spawned.map_err(|e| WorkerFault::Stop(format!("cannot start a worker: {e}")))?);
@@ -157,20 +158,19 @@ struct Place {
     shared: Shared,
     service: Arc<Service>,
     number: u32,
-    progress: Arc<Progress>,
-    stop: Arc<AtomicBool>,
+    common: Common,
 }
 
 impl Place {
     fn run(self) -> Result<(), WorkerFault> {
         let component = self.service.slot.current().spec.component.clone();
-        while !self.stop.load(Ordering::Relaxed) {
+        while !self.common.stop.load(Ordering::Relaxed) {
             match self.work() {
                 // Told to stop, or a newer version wants other topics or stores.
-                Ok(()) => self.progress.active(),
+                Ok(()) => self.common.progress.active(),
                 Err(fault) if fault.remedy() == Remedy::Rejoin => {
                     tracing::warn!(%component, worker = self.number, "joining again: {fault}");
-                    self.progress.active();
+                    self.common.progress.active();
                     thread::sleep(REJOIN_WAIT);
                 }
                 Err(fault) => {
@@ -183,7 +183,7 @@ impl Place {
     }
 
     fn work(&self) -> Result<(), WorkerFault> {
-        let Self { shared, service, progress, .. } = self;
+        let Self { shared, service, common, .. } = self;
         let follower = service.slot.follow(self.number, shared.schemas.clone());
         let spec = &follower.version.spec;
         let id = format!("{}-{}-{}", spec.component, service.host, self.number);
@@ -196,9 +196,9 @@ impl Place {
             batch_records_max: BATCH_RECORDS_MAX,
         })?;
         let handler = Box::new(follower.instance());
-        let tasks = Tasks::new(spec.clone(), shared.log.clone(), service.state.clone(), progress.clone());
-        let clock = Arc::new(SystemClock::default());
-        let worker = Worker::new(member, handler, tasks, shared.commit, clock, progress.clone(), self.stop.clone());
-        worker.following(follower).run()
+        let topics = follower.version.topics().len();
+        let tasks =
+            Tasks::new(spec.clone(), shared.log.clone(), service.state.clone(), common.progress.clone(), topics);
+        Worker::new(member, handler, tasks, shared.commit, common.clone()).following(follower).run()
     }
 }

@@ -17,6 +17,7 @@ use heddle_core::event::{Timestamp, Topic};
 use heddle_core::task::TaskSpec;
 
 use super::fault::WorkerFault;
+use super::spec::breaker_policy;
 use super::worker::Worker;
 use crate::guest::{Component, Instance, Schemas};
 use crate::lock::lock;
@@ -49,9 +50,10 @@ impl Version {
         Self { digest, wasm, component, spec, ready: Mutex::new(ready) }
     }
 
-    /// The topics it consumes.
+    /// The topics it consumes, and those in which its records wait for another attempt.
     pub(super) fn topics(&self) -> Vec<Topic> {
-        self.component.manifest().consumes.keys().map(|topic| Topic::from(topic.as_str())).collect()
+        let consumed = self.component.manifest().consumes.keys().map(|topic| Topic::from(topic.as_str()));
+        consumed.chain(self.spec.retry_topics.iter().cloned()).collect()
     }
 
     /// What calls its handlers for one worker.
@@ -194,6 +196,7 @@ impl Worker {
         self.commit_or_give_up()?;
         tracing::info!(component = %self.spec.component, digest = %version.digest, "goes over to another version");
         self.handler.replace(handler);
+        self.breaker.renew(breaker_policy(version.component.manifest()));
         self.spec = version.spec.clone();
         self.tasks.respec(&version.spec);
         if let Some(follower) = &mut self.follower {

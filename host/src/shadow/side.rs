@@ -132,9 +132,15 @@ impl Side {
         let (ids, own) = ids(app, &contract, &manifest, registry)?;
         let component = Arc::new(Component::load(engine, name, wasm, &ids)?);
         let schemas: Arc<dyn Schemas> = Arc::new(WithOwn { registered, own });
+        let mut spec = runtime::task_spec(app, &manifest, []);
+        // There is no time here that anything could wait for: what would be tried later counts as failed.
+        spec.policy.retries.clear();
+        if let Some(store) = spec.waiting.take() {
+            spec.changelogs.truncate(store.0);
+        }
         Ok(Self {
             digest: format!("sha256:{}", digest(wasm)),
-            spec: Arc::new(runtime::task_spec(app, &manifest)),
+            spec: Arc::new(spec),
             manifest,
             handler: Instance::new(component, schemas.clone()),
             schemas,
@@ -219,12 +225,12 @@ impl Side {
     /// What this version makes of a record.
     pub(super) fn step(&mut self, record: &Record) -> Result<Made, SideError> {
         let number = record.source.partition;
-        let Some((task, stores)) = self.tasks.get(&number) else {
+        let Some((task, stores)) = self.tasks.get_mut(&number) else {
             return Err(TaskFault(format!("there is no task {number}")).into());
         };
         self.handler.prepare(record).map_err(TaskFault)?;
         let mut batch = OpenBatch::default();
-        let step = task.step(record, &mut self.handler, &mut batch, record.timestamp)?;
+        let step = task.step_at_once(record, &mut self.handler, &mut batch, record.timestamp)?;
         let committed = batch.seal().confirmed(BTreeMap::new());
         let mut touched = vec![];
         for (partition, overlay) in committed.overlays() {

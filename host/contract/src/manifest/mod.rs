@@ -14,6 +14,7 @@ mod check;
 pub mod component;
 mod deploy;
 mod error;
+pub mod failure;
 mod names;
 mod overrides;
 mod text;
