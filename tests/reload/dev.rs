@@ -96,3 +96,19 @@ fn a_saved_file_that_says_the_same_builds_nothing() {
     assert_eq!(host.told().matches("building ledger").count(), before + 1, "{}", host.told());
     host.stop();
 }
+
+/// Two checkouts of one app are the same to cargo, and the older one's files are older than what it compiled last.
+#[test]
+fn a_component_is_built_from_its_own_folder_whatever_was_built_before() {
+    let (one, other) = (Platform::embedded(), Platform::embedded());
+    sources(&one);
+    sources(&other);
+    edit(&other.path("components/ledger/src/lib.rs"), "orders: orders + 1", "orders: orders + 7");
+    let built = |platform: &Platform| {
+        platform.ok(&["build"]);
+        std::fs::read(platform.path("components/ledger/ledger.wasm")).unwrap()
+    };
+    let (first, second) = (built(&one), built(&other));
+    assert!(first != second, "the second app has the code of the first");
+    assert!(built(&one) == first && built(&other) == second);
+}

@@ -50,6 +50,9 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the host said: {}", self.told());
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

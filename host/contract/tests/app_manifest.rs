@@ -282,3 +282,19 @@ fn logs_that_cannot_be_meant_are_refused() {
       help: add `bootstrap = "<host>:<port>"`, the address of a broker
     "#);
 }
+
+#[test]
+fn how_a_version_is_watched_and_who_may_deploy() {
+    let deploy = |settings: &str| app(&format!("[app]\nname = \"first\"\n{settings}"), &[]).deploy;
+    let said = |settings: &str| deploy(settings).map(|deploy| (deploy.watch.as_secs(), deploy.failures_max));
+    assert_eq!(said(""), None);
+    assert_eq!(said("[deploy]\n"), Some((60, 500)));
+    assert_eq!(said("[deploy]\nwatch = \"5m\"\nmax-failures = \"0.5%\"\n"), Some((300, 50)));
+    assert_eq!(said("[deploy]\nmax-failures = \"100%\"\n"), Some((60, 10_000)));
+    let wrong = ["5", "-1%", "101%", "0.125%", "%"]
+        .map(|part| wrong(&format!("[app]\nname = \"first\"\n[deploy]\nmax-failures = \"{part}\"\n"), &[]));
+    assert_snapshot!(wrong.join("\n"));
+    let secret = app("[app]\nname = \"first\"\n", &[("HEDDLE_ADMIN_TOKEN", "secret")]);
+    assert_eq!(secret.admin.token.as_deref(), Some("secret"));
+    assert!(!format!("{secret:?}").contains("secret"));
+}

@@ -127,7 +127,7 @@ pub(super) async fn history(
 ) -> Result<Json<History>, Refusal> {
     blocking(move || {
         let watched = watched(&shared, &component)?;
-        let running = watched.slot.current().digest.to_string();
+        let running = watched.slot.running().to_string();
         let deployment = deployer(&shared)?.deployment(&component).map_err(|error| refusal(&error))?;
         Ok(Json(History { component: watched.name.clone(), running, deployment }))
     })

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use super::owners::Owners;
 use super::rust_target::{TARGET, Toolchain, detect, output};
 use super::{BuildError, Place, read};
 
@@ -41,11 +42,18 @@ pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
     for inherited in ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN", "CARGO_BUILD_TARGET"] {
         cargo.env_remove(inherited);
     }
-    let out = cargo.stdout(Stdio::piped()).stderr(Stdio::inherit()).output().map_err(BuildError::file(folder))?;
+    cargo.stdout(Stdio::piped()).stderr(Stdio::inherit());
+    // Held until the file is read.
+    let owners = Owners::of(&target)?;
+    let mut out = cargo.output().map_err(BuildError::file(folder))?;
+    if owners.remove_foreign(&out.stdout) {
+        out = cargo.output().map_err(BuildError::file(folder))?;
+    }
     let command = format!("cargo build --release --lib --target {TARGET}");
     if !out.status.success() {
         return Err(BuildError::Failed { command, folder: folder.display().to_string() });
     }
+    owners.note(&out.stdout)?;
     let path = artifact(&out.stdout).ok_or_else(|| BuildError::NoOutput {
         command,
         folder: folder.display().to_string(),

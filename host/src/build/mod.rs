@@ -13,6 +13,7 @@ mod contract;
 mod go;
 mod javascript;
 mod kept;
+mod owners;
 mod python;
 mod rust_sdk;
 mod rust_target;

@@ -3,8 +3,9 @@
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::KeyType;
 
-/// Why `new` cannot take the place of `old`, in three lines; `None` if it can. What a schema changed is asked of the registry.
-pub(super) fn refusal(app: &str, old: &Manifest, new: &Manifest, kafka: bool) -> Option<String> {
+/// Why `new` cannot take the place of `old`, in three lines; `None` if it can. What a schema changed is asked of the registry. `kafka` says how
+/// many topics the group has and would have, retry topics included, where that matters.
+pub(super) fn refusal(app: &str, old: &Manifest, new: &Manifest, kafka: Option<(usize, usize)>) -> Option<String> {
     let name = &new.name;
     for (store, now) in &new.stores {
         let Some(before) = old.stores.get(store) else { continue };
@@ -21,10 +22,11 @@ pub(super) fn refusal(app: &str, old: &Manifest, new: &Manifest, kafka: bool) ->
             ));
         }
     }
-    let (was, is) = (old.consumes.len(), new.consumes.len());
-    if kafka && (was == 1) != (is == 1) {
+    if let Some((was, is)) = kafka
+        && (was == 1) != (is == 1)
+    {
         return Some(format!(
-            "the component consumed {was} topics and would consume {is}: on Kafka its group shares out one topic in another way than several, and not both at a time\n  where: [consumes] of the component `{name}`\n  what to do: stop all hosts, put the new file in place of the old one on each (`heddle rollback {name} --to file` before, if it was deployed), and start them"
+            "the number of topics that the component reads, retry topics included, was {was} and would be {is}: on Kafka its group shares out one topic in another way than several, and not both at a time\n  where: [consumes] and [failure] retry of the component `{name}`\n  what to do: stop all hosts, put the new file in place of the old one on each (`heddle rollback {name} --to file` before, if it was deployed), and start them"
         ));
     }
     None
@@ -60,7 +62,7 @@ mod tests {
         Manifest::parse(text, "component.toml").unwrap()
     }
 
-    fn changed(from: &str, to: &str, kafka: bool) -> String {
+    fn changed(from: &str, to: &str, kafka: Option<(usize, usize)>) -> String {
         let new = OLD.replace(from, to);
         assert_ne!(new, OLD);
         refusal("shop", &manifest(OLD), &manifest(&new), kafka).unwrap_or_default()
@@ -69,14 +71,14 @@ mod tests {
     #[test]
     fn what_state_would_be_lost_by_is_refused() {
         let told = [
-            changed("\"Account\"", "\"Account\"\nkey = \"bytes\"", false),
-            changed("\"Account\"", "\"Account\"\nchangelog = \"accounts\"", false),
-            changed("[consumes.orders]", "[consumes.orders]\n[consumes.returns]", true),
+            changed("\"Account\"", "\"Account\"\nkey = \"bytes\"", None),
+            changed("\"Account\"", "\"Account\"\nchangelog = \"accounts\"", None),
+            changed("[consumes.orders]", "[consumes.orders]\n[consumes.returns]", Some((1, 2))),
         ];
         insta::assert_snapshot!(told.join("\n"));
-        assert_eq!(changed("[consumes.orders]", "[consumes.orders]\n[consumes.returns]", false), "");
+        assert_eq!(changed("[consumes.orders]", "[consumes.orders]\n[consumes.returns]", None), "");
         assert_eq!(
-            changed("\"Account\"", "\"Account\"\nkey = \"string\"\nchangelog = \"shop.ledger.accounts\"", true),
+            changed("\"Account\"", "\"Account\"\nkey = \"string\"\nchangelog = \"shop.ledger.accounts\"", Some((1, 1))),
             ""
         );
     }
@@ -90,6 +92,6 @@ mod tests {
                 "the store `totals` is gone; what it held stays in `shop.ledger.totals`, and is there again if the store comes back"
             ]
         );
-        assert_eq!(refusal("shop", &manifest(OLD), &manifest(&new), true), None);
+        assert_eq!(refusal("shop", &manifest(OLD), &manifest(&new), Some((2, 3))), None);
     }
 }

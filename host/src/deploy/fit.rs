@@ -121,7 +121,11 @@ impl Fitter {
                 read.manifest.name, old.name, read.file.name
             )));
         }
-        if let Some(refusal) = changes::refusal(&self.app, old, &read.manifest, self.kafka) {
+        let there = self.topics()?;
+        let spec = runtime::task_spec(&self.app, &read.manifest, there.keys().map(String::as_str));
+        let count = |manifest: &Manifest, spec: &TaskSpec| manifest.consumes.len() + spec.retry_topics.len();
+        let group = self.kafka.then(|| (count(old, &current.spec), count(&read.manifest, &spec)));
+        if let Some(refusal) = changes::refusal(&self.app, old, &read.manifest, group) {
             return Err(FitError::Misfit(refusal));
         }
         let warnings = changes::warnings(&self.app, old, &read.manifest);

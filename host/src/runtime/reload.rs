@@ -94,10 +94,18 @@ impl Slot {
         Self { number: AtomicU64::new(1), state: Mutex::new(state) }
     }
 
-    /// The version that runs.
+    /// The version that runs, or that the workers are about to go over to.
     #[must_use]
     pub fn current(&self) -> Arc<Version> {
         lock(&self.state).current.clone()
+    }
+
+    /// The digest of the version that all workers run: until the last one has gone over, that of the one before.
+    #[must_use]
+    pub fn running(&self) -> Arc<str> {
+        let settled = self.is_settled();
+        let state = lock(&self.state);
+        state.before.clone().filter(|_| !settled).unwrap_or_else(|| state.current.digest.clone())
     }
 
     /// Since when it does.
