@@ -8,7 +8,7 @@ use heddle::log::kafka::KafkaLog;
 use heddle::log::{Log, LogError, Start, TopicSpec};
 use heddle_core::event::{Offset, Record, TopicPartition};
 use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use crate::orders::{INPUT, PARTITIONS};
@@ -81,14 +81,5 @@ impl Group {
         let answer = answer.context("asking for the group's positions")?;
         let offsets = answer.elements().iter().filter_map(|element| element.offset().to_raw()).collect::<Vec<_>>();
         Ok(offsets.iter().map(|offset| u64::try_from(*offset).unwrap_or(0)).sum())
-    }
-
-    /// Lets it go on at these places.
-    pub(crate) fn move_to(&self, ends: &Ends) -> Result<()> {
-        let mut list = TopicPartitionList::new();
-        for (place, offset) in ends {
-            list.add_partition_offset(&place.topic, place.partition.0, rdkafka::Offset::Offset(offset.0))?;
-        }
-        self.0.commit(&list, CommitMode::Sync).context("moving the group's positions")
     }
 }

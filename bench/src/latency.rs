@@ -38,8 +38,6 @@ pub(crate) fn measure(
     seconds: u64,
 ) -> Result<Latency> {
     let group = Group::new(&session.bootstrap, &run.group())?;
-    // What the programs before it were sent is none of its business.
-    group.move_to(&broker::ends(&session.log, &[INPUT])?)?;
     let begun = group.committed()?;
     let mut send = |count: u64| {
         let at = Some(heddle::log::now());
@@ -58,6 +56,12 @@ pub(crate) fn measure(
         std::thread::sleep(Duration::from_millis(5));
     }
     let restart_ms = process.started.elapsed().as_secs_f64() * 1e3;
+    // What the programs before it were sent is done first.
+    let all = broker::ends(&session.log, &[INPUT])?.values().map(|end| end.0.cast_unsigned()).sum::<u64>();
+    while group.committed()? < all {
+        process.check()?;
+        std::thread::sleep(TICK);
+    }
     let done = AtomicBool::new(false);
     let mut latencies = std::thread::scope(|scope| {
         let reading = scope.spawn(|| observe(session, &done));

@@ -58,3 +58,21 @@ impl Outcome {
         bail!("{who} and {other_who} did not write the same:\n{who}: {self:?}\n{other_who}: {other:?}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_wrote_something_else_is_found_out() {
+        let outcome = |count, digest, account| Outcome {
+            outputs: BTreeMap::from([(TopicPartition::new("orders.status", 0), (count, digest))]),
+            accounts: (1, account),
+        };
+        let right = outcome(2, 7, 9);
+        assert!(right.compare("one", &outcome(2, 7, 9), "other").is_ok());
+        for wrong in [outcome(3, 7, 9), outcome(2, 8, 9), outcome(2, 7, 10)] {
+            assert!(right.compare("one", &wrong, "other").is_err());
+        }
+    }
+}
