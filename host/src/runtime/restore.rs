@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heddle_core::event::{Offset, Partition, TopicPartition};
+use heddle_core::event::{Offset, Partition, Topic, TopicPartition};
 
 use super::fault::WorkerFault;
-use crate::log::{Log, Reader, Start};
+use crate::log::{Log, Reader, Start, Watermarks};
 use crate::state::{TaskStores, Watermark};
 
 /// How long one look at the changelogs may take: the worker has its membership to look after.
@@ -49,13 +49,12 @@ impl Restore {
         component: &Arc<str>,
         tasks: &[(Partition, Arc<TaskStores>)],
     ) -> Result<Option<Self>, WorkerFault> {
-        let mut wanted = BTreeMap::new();
-        let mut starts = vec![];
+        let (mut wanted, mut starts, mut ends) = (BTreeMap::new(), vec![], Ends::new());
         for (partition, stores) in tasks {
             for (changelog, watermark) in stores.watermarks() {
                 let source = TopicPartition { topic: changelog.clone(), partition: *partition };
                 let topic_id = log.topic_id(&changelog)?.map(|id| id.0);
-                let end = end_of(log, &source)?;
+                let end = end_of(log, &source, &mut ends)?;
                 let known = check(component, &source, stores, watermark, &topic_id, end)?;
                 let start = known.as_ref().map_or(Start::Beginning, |known| Start::At(known.offset));
                 let at = known.map_or(Offset(0), |known| known.offset);
@@ -130,10 +129,16 @@ pub(super) fn wait_for_room(stores: &TaskStores) {
     }
 }
 
+/// The bounds of the changelogs that one assignment asks for: each is asked for once, not once for each of its partitions.
+type Ends = BTreeMap<Topic, Vec<Watermarks>>;
+
 /// The offset after the last record of a changelog's partition, decided or not.
-fn end_of(log: &dyn Log, source: &TopicPartition) -> Result<Offset, WorkerFault> {
-    let all = log.watermarks(&source.topic)?;
-    all.into_iter().find(|bounds| bounds.partition == source.partition).map(|bounds| bounds.end).ok_or_else(|| {
+fn end_of(log: &dyn Log, source: &TopicPartition, ends: &mut Ends) -> Result<Offset, WorkerFault> {
+    if !ends.contains_key(&source.topic) {
+        ends.insert(source.topic.clone(), log.watermarks(&source.topic)?);
+    }
+    let mut all = ends.get(&source.topic).into_iter().flatten();
+    all.find(|bounds| bounds.partition == source.partition).map(|bounds| bounds.end).ok_or_else(|| {
         WorkerFault::Stop(format!(
             "the changelog has no partition {source}, and the task of that number needs it: create `{}` with as many \
              partitions as the topics that the component consumes",

@@ -19,6 +19,18 @@ pub struct Misfit {
     pub what: String,
 }
 
+/// What is wrong, and the steps to it, the innermost first: collected on the way out, so that a value that fits costs nothing.
+struct Misplaced {
+    path: Vec<String>,
+    what: String,
+}
+
+impl From<String> for Misplaced {
+    fn from(what: String) -> Self {
+        Self { path: vec![], what }
+    }
+}
+
 /// Encodes the values that a component emits to one topic.
 #[derive(Clone, Debug)]
 pub struct Encoder {
@@ -44,12 +56,13 @@ impl Encoder {
     /// # Errors
     /// If the schema cannot hold the value; `out` is then of no use.
     pub fn encode(&self, value: &Val, out: &mut Vec<u8>) -> Result<(), Misfit> {
-        let mut path = vec![];
-        self.value(self.shapes.root(), value, &mut path, out)
-            .map_err(|what| Misfit { path: if path.is_empty() { ".".to_owned() } else { path.join(".") }, what })
+        self.value(self.shapes.root(), value, out).map_err(|Misplaced { mut path, what }| {
+            path.reverse();
+            Misfit { path: if path.is_empty() { ".".to_owned() } else { path.join(".") }, what }
+        })
     }
 
-    fn value(&self, shape: ShapeId, value: &Val, path: &mut Vec<String>, out: &mut Vec<u8>) -> Result<(), String> {
+    fn value(&self, shape: ShapeId, value: &Val, out: &mut Vec<u8>) -> Result<(), Misplaced> {
         match (self.shapes.get(shape), value) {
             (Shape::Bool, Val::Bool(value)) => write_boolean(*value, out),
             (Shape::S32, Val::S32(value)) => write_long((*value).into(), out),
@@ -63,42 +76,40 @@ impl Encoder {
             }
             (Shape::Fixed(size), Val::List(items)) if items.len() == *size => extend(items, out)?,
             (Shape::Fixed(size), Val::List(items)) => {
-                return Err(format!("{} bytes where the schema has exactly {size}", items.len()));
+                return Err(format!("{} bytes where the schema has exactly {size}", items.len()).into());
             }
             (Shape::Decimal(kind), Val::String(text)) => {
                 decimal::write(kind, text, out).map_err(|e| e.to_string())?;
             }
             (Shape::List(item), Val::List(items)) => {
-                self.blocks(items, out, |(place, value), out| {
-                    self.step(format!("[{place}]"), *item, value, path, out)
-                })?;
+                self.blocks(items, out, |(place, value), out| self.step(|| format!("[{place}]"), *item, value, out))?;
             }
             (Shape::Map(ty), Val::List(entries)) => self.blocks(entries, out, |(_, entry), out| match entry {
                 Val::Tuple(pair) => match pair.as_slice() {
                     [Val::String(key), value] => {
                         write_bytes(key.as_bytes(), out);
-                        self.step(key.clone(), *ty, value, path, out)
+                        self.step(|| key.clone(), *ty, value, out)
                     }
-                    _ => Err("an entry that is no pair".to_owned()),
+                    _ => Err("an entry that is no pair".to_owned().into()),
                 },
-                _ => Err("an entry that is no pair".to_owned()),
+                _ => Err("an entry that is no pair".to_owned().into()),
             })?,
             (Shape::Option { null, .. }, Val::Option(None)) => write_index(*null, out),
             (Shape::Option { some, ty, .. }, Val::Option(Some(value))) => {
                 write_index(*some, out);
-                self.value(*ty, value, path, out)?;
+                self.value(*ty, value, out)?;
             }
             (Shape::Variant(cases), Val::Variant(name, payload)) => {
                 let index = cases.iter().position(|case| case.name == *name);
                 let index = index.ok_or_else(|| format!("there is no case `{name}`"))?;
                 write_index(index, out);
                 if let (Some(ty), Some(value)) = (cases[index].ty, payload) {
-                    self.step(name.clone(), ty, value, path, out)?;
+                    self.step(|| name.clone(), ty, value, out)?;
                 }
             }
             (Shape::Record(fields), Val::Record(values)) if fields.len() == values.len() => {
                 for ((name, shape), (_, value)) in fields.iter().zip(values) {
-                    self.step(name.clone(), *shape, value, path, out)?;
+                    self.step(|| name.clone(), *shape, value, out)?;
                 }
             }
             (Shape::Enum(names), Val::Enum(name)) => {
@@ -109,31 +120,31 @@ impl Encoder {
                 let value = serde_json::from_str(text).map_err(|e| format!("no JSON: {e}"))?;
                 json::encode_as(&self.schema, *ty, &value, out).map_err(|e| e.to_string())?;
             }
-            _ => return Err("a value of another type than the contract's".to_owned()),
+            _ => return Err("a value of another type than the contract's".to_owned().into()),
         }
         Ok(())
     }
 
+    /// One step down. What it is called matters only when something is wrong there.
     fn step(
         &self,
-        step: String,
+        step: impl FnOnce() -> String,
         shape: ShapeId,
         value: &Val,
-        path: &mut Vec<String>,
         out: &mut Vec<u8>,
-    ) -> Result<(), String> {
-        path.push(step);
-        self.value(shape, value, path, out)?;
-        path.pop();
-        Ok(())
+    ) -> Result<(), Misplaced> {
+        self.value(shape, value, out).map_err(|mut misplaced| {
+            misplaced.path.push(step());
+            misplaced
+        })
     }
 
     fn blocks(
         &self,
         items: &[Val],
         out: &mut Vec<u8>,
-        mut each: impl FnMut((usize, &Val), &mut Vec<u8>) -> Result<(), String>,
-    ) -> Result<(), String> {
+        mut each: impl FnMut((usize, &Val), &mut Vec<u8>) -> Result<(), Misplaced>,
+    ) -> Result<(), Misplaced> {
         if !items.is_empty() {
             write_index(items.len(), out);
         }

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use futures_executor::block_on;
 use heddle_core::event::{Offset, Partition, Topic, TopicPartition};
+use rdkafka::Offset as RdOffset;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::{Client, ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::metadata::MetadataTopic;
+use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::super::{LogError, TopicId, TopicInfo, TopicSpec, Watermarks};
 use super::errors::{code_error, request_error};
@@ -175,13 +177,12 @@ impl Cluster {
     /// The bounds of every partition of `topic`.
     pub(super) fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError> {
         let partitions = self.partitions(topic)?;
-        let marks = |partition| {
-            let Stable { low, high } = self.stable(topic, partition)?;
-            // Asked for last, so that it is not below the others.
-            let (_, end) = bounds(self.admin.inner(), topic, partition)?;
-            Ok(Watermarks { partition, low, high, end })
-        };
-        (0..partitions).map(Partition).map(marks).collect()
+        let low = marks(self.asking.client(), topic, partitions, RdOffset::Beginning)?;
+        let high = marks(self.asking.client(), topic, partitions, RdOffset::End)?;
+        // Asked for last, so that it is not below the others.
+        let end = marks(self.admin.inner(), topic, partitions, RdOffset::End)?;
+        let bounds = (0..partitions).map(Partition).zip(low.into_iter().zip(high).zip(end));
+        Ok(bounds.map(|(partition, ((low, high), end))| Watermarks { partition, low, high, end }).collect())
     }
 
     /// The bounds of what is decided in one partition.
@@ -312,6 +313,27 @@ fn bounds<C: ClientContext>(
     let ask = || client.fetch_watermarks(topic, partition.0, REQUEST_TIME_MAX);
     let (low, high) = patiently(|| ask().map_err(|error| request_error(&error, &what)))?;
     Ok((Offset(low), Offset(high)))
+}
+
+/// One bound of every partition of a topic, as `client` sees it, with one question to each broker.
+fn marks<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    partitions: i32,
+    which: RdOffset,
+) -> Result<Vec<Offset>, LogError> {
+    let what = format!("asking for the bounds of {topic}");
+    patiently(|| {
+        let mut list = TopicPartitionList::new();
+        for partition in 0..partitions {
+            list.add_partition_offset(topic, partition, which).map_err(|error| request_error(&error, &what))?;
+        }
+        native::offsets(client, &list, REQUEST_TIME_MAX).map_err(|code| code_error(code, &what))?;
+        let found = positions_of(&list).map_err(|error| request_error(&error, &what))?;
+        let mark = |partition| found.get(&TopicPartition::new(topic, partition)).copied();
+        let all = (0..partitions).map(mark).collect::<Option<Vec<_>>>();
+        all.ok_or_else(|| LogError::Unreachable(format!("{what}: not every partition has an answer")))
+    })
 }
 
 /// Asks again while the answer is one that passes: a coordinator or a leader that moves, or has just started.

@@ -23,13 +23,18 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use super::super::{Ends, LogError, Member, MemberOptions, Polled, Start};
 use super::cluster::Cluster;
 use super::errors::{consumer_error, request_error};
+use super::native;
 use super::producer::TransactionalProducer;
 use super::rebalance::{Protocol, Rebalance, Rebalances};
 use super::record::{TopicNames, list_of, positions_list, positions_of, record_of, source_of};
 use super::report::Report;
 
+/// For how many records of a batch there is room from the beginning.
+const RECORDS_EXPECTED: usize = 256;
 /// How long one try to get the committed positions may take: a poll waits for it.
 const POSITIONS_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long a question may take that only wakes those who answer.
+const WAKE_TIME_MAX: Duration = Duration::from_millis(500);
 /// How long a seek may take.
 const SEEK_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -215,7 +220,13 @@ impl Member for KafkaMember {
             let wait =
                 if records.is_empty() { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
             match self.next_record(wait) {
-                Ok(record) => records.push(record),
+                Ok(record) => {
+                    if records.is_empty() {
+                        // Mostly there are many at once, or one.
+                        records.reserve(self.batch_records_max.min(RECORDS_EXPECTED));
+                    }
+                    records.push(record);
+                }
                 // Whatever fails for good fails again at the next poll; these records are good.
                 Err(Some(error)) if records.is_empty() => return Err(error),
                 Err(Some(_)) => break,
@@ -287,7 +298,9 @@ impl Member for KafkaMember {
     fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
         let paused: Vec<_> = partitions.iter().filter(|partition| self.paused.contains(*partition)).collect();
         if !paused.is_empty() {
-            self.consumer.resume(&list_of(paused.iter().copied())).map_err(|error| assignment_failed(&error))?;
+            let list = list_of(paused.iter().copied());
+            self.consumer.resume(&list).map_err(|error| assignment_failed(&error))?;
+            wake(&self.consumer, &paused);
             for partition in paused {
                 self.paused.remove(partition);
             }
@@ -332,6 +345,16 @@ impl Drop for KafkaMember {
             };
         }
     }
+}
+
+/// Asks the leaders of `partitions` something. The threads of librdkafka that would fetch from them sleep for up to a second after a resume,
+/// and an answer wakes them; what it says does not matter.
+fn wake(consumer: &BaseConsumer<Rebalances>, partitions: &[&TopicPartition]) {
+    let mut question = TopicPartitionList::new();
+    for partition in partitions {
+        let _known = question.add_partition_offset(&partition.topic, partition.partition.0, rdkafka::Offset::End);
+    }
+    let _answer = native::offsets(consumer.client(), &question, WAKE_TIME_MAX);
 }
 
 fn assignment_failed(error: &KafkaError) -> LogError {

@@ -1,5 +1,5 @@
-//! The three calls that go past rdkafka to librdkafka: to add a group's positions to a transaction, to commit it, and to ask for a topic's
-//! identity.
+//! The four calls that go past rdkafka to librdkafka: to add a group's positions to a transaction, to commit it, to ask for a topic's
+//! identity, and for the bounds of many partitions at once.
 //!
 //! rdkafka's `commit_transaction` flushes first, polling in slices of 100 ms that always last their whole length: a commit takes
 //! 105 ms. librdkafka flushes by itself, and returns as soon as the broker has answered. Its flush waits until the reports of all deliveries
@@ -10,7 +10,7 @@
 //! zombie would be missing. So both are looked at here, in the metadata that is sent.
 //!
 //! rdkafka does not have the request that tells topics of the same name apart.
-#![allow(unsafe_code)] // rdkafka offers no way to commit without its own flush, none to look into the metadata, and no identities
+#![allow(unsafe_code)] // rdkafka has no commit without its own flush, no look into the metadata, no identities, and one partition a question
 
 use std::ffi::{CStr, CString};
 use std::ptr;
@@ -72,6 +72,22 @@ pub(super) fn commit_transaction<P: ProducerContext>(
     // SAFETY: the producer owns a live client for as long as it is borrowed here, and librdkafka's clients may be used from
     // any thread.
     unsafe { take(native::rd_kafka_commit_transaction(producer.client().native_ptr(), milliseconds(timeout))) }
+}
+
+/// Replaces the positions in `list` by what the brokers answer: the beginning and the end are asked for as such, any other number is taken as a
+/// time. One question to each broker, where rdkafka asks for one partition at a time. Every element has an error of its own.
+pub(super) fn offsets<C: ClientContext>(
+    client: &Client<C>,
+    list: &TopicPartitionList,
+    timeout: Duration,
+) -> Result<(), Code> {
+    // SAFETY: the client and the list live as long as they are borrowed here, and nobody else has the list; librdkafka's clients may be used
+    // from any thread.
+    let code = unsafe { native::rd_kafka_offsets_for_times(client.native_ptr(), list.ptr(), milliseconds(timeout)) };
+    match Code::from(code) {
+        Code::NoError => Ok(()),
+        code => Err(code),
+    }
 }
 
 /// Asks for the identity of `topic`, waiting about `timeout` at most. `None`: the brokers are too old to give one.

@@ -292,6 +292,8 @@ fn create(cluster: &Cluster, id: &str, batch_bytes_max: usize) -> Result<Threade
         .transactional(id, batch_bytes_max)
         .create_with_context(context)
         .map_err(|error| request_error(&error, &what))?;
+    // Asked for before there is a connection, the transaction's coordinator is looked for again only after half a second.
+    let _connected = producer.client().fetch_cluster_id(CALL_TIME_MAX);
     repeat(&producer, |producer| producer.init_transactions(CALL_TIME_MAX).map_err(Failure::from))
         .map_err(|failure| failure.remedy().unwrap_or_else(|| code_error(failure.code, &what)))?;
     Ok(producer)

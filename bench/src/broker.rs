@@ -1,0 +1,85 @@
+//! What the benchmark asks the broker: how far a group is, and where topics end.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use heddle::log::kafka::KafkaLog;
+use heddle::log::{Log, LogError, Start, TopicSpec};
+use heddle_core::event::{Offset, Record, TopicPartition};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::topic_partition_list::TopicPartitionList;
+
+use crate::orders::{INPUT, PARTITIONS};
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The ends of the partitions of some topics.
+pub(crate) type Ends = BTreeMap<TopicPartition, Offset>;
+
+/// Creates a topic with the flow's partitions, unless it is there. It keeps everything: the orders' timestamps are old.
+pub(crate) fn create(log: &KafkaLog, name: &str) -> Result<()> {
+    let options = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
+    let spec = TopicSpec { name: name.to_owned(), partitions: PARTITIONS, replication: None, options };
+    match log.create_topic(&spec) {
+        Ok(()) | Err(LogError::TopicExists(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Where these topics end now.
+pub(crate) fn ends(log: &KafkaLog, topics: &[&str]) -> Result<Ends> {
+    let mut ends = Ends::new();
+    for topic in topics {
+        for watermarks in log.watermarks(topic)? {
+            ends.insert(TopicPartition { topic: (*topic).into(), partition: watermarks.partition }, watermarks.end);
+        }
+    }
+    Ok(ends)
+}
+
+/// Hands `each` the committed records between two places.
+pub(crate) fn read(log: &KafkaLog, from: &Ends, to: &Ends, mut each: impl FnMut(Record)) -> Result<()> {
+    let starts = from.iter().map(|(place, offset)| (place.clone(), Start::At(*offset))).collect::<Vec<_>>();
+    let mut reader = log.reader(&starts)?;
+    loop {
+        reader.poll(Duration::from_millis(100))?.into_iter().for_each(&mut each);
+        let positions = reader.positions()?;
+        if to.iter().all(|(place, end)| positions.get(place).is_some_and(|position| position >= end)) {
+            return Ok(());
+        }
+    }
+}
+
+/// Asks how far one group is in the input.
+pub(crate) struct Group(BaseConsumer);
+
+impl Group {
+    pub(crate) fn new(bootstrap: &str, name: &str) -> Result<Self> {
+        let consumer = ClientConfig::new()
+            .set("bootstrap.servers", bootstrap)
+            .set("group.id", name)
+            // An open transaction is no reason to wait: what is committed so far is the answer.
+            .set("isolation.level", "read_uncommitted")
+            .set("enable.auto.commit", "false")
+            .create()?;
+        Ok(Self(consumer))
+    }
+
+    /// How many records of the input it has committed, since the beginning of each partition.
+    pub(crate) fn committed(&self) -> Result<u64> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_range(INPUT, 0, PARTITIONS - 1);
+        let mut answer = self.0.committed_offsets(list.clone(), TIMEOUT);
+        // A group that is new has no coordinator for a moment.
+        let since = Instant::now();
+        while answer.is_err() && since.elapsed() < TIMEOUT {
+            std::thread::sleep(Duration::from_millis(50));
+            answer = self.0.committed_offsets(list.clone(), TIMEOUT);
+        }
+        let answer = answer.context("asking for the group's positions")?;
+        let offsets = answer.elements().iter().filter_map(|element| element.offset().to_raw()).collect::<Vec<_>>();
+        Ok(offsets.iter().map(|offset| u64::try_from(*offset).unwrap_or(0)).sum())
+    }
+}

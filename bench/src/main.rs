@@ -1,0 +1,98 @@
+//! The order flow, run by Heddle, by Kafka Streams and by a hand-written loop: on one broker, with the same orders, in turns.
+//!
+//! ```text
+//!  orders (made once) ──> orders.created ──> program, one at a time ──> orders.status, customers.tier, changelog
+//!                                               │                             │
+//!                                               └─ /proc: CPU, memory         └─ compared: all programs must have written the same
+//! ```
+//!
+//! ```sh
+//! cargo run -p heddle-bench --profile bench -- --quick
+//! cargo run -p heddle-bench --profile bench -- --orders 2000000 --write
+//! ```
+
+mod broker;
+mod chart;
+mod latency;
+mod measure;
+mod native;
+mod orders;
+mod outcome;
+mod program;
+mod report;
+mod session;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use program::Program;
+
+/// Heddle beside Kafka Streams and a hand-written loop: the same orders on the same broker.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// A short run: fewer orders, one commit interval, once.
+    #[arg(long)]
+    quick: bool,
+    /// How many orders.
+    #[arg(long, default_value_t = 300_000)]
+    orders: u64,
+    /// Commit intervals, in milliseconds.
+    #[arg(long, value_delimiter = ',', default_value = "10,100,1000")]
+    intervals: Vec<u64>,
+    /// The programs.
+    #[arg(long, value_delimiter = ',', default_value = "heddle,kafka-streams,native,native-packed")]
+    programs: Vec<Program>,
+    /// How often each is run; the median counts.
+    #[arg(long, default_value_t = 3)]
+    repeat: usize,
+    /// Orders a second while latency is measured; by default half of what Kafka Streams reached, at the same commit interval.
+    #[arg(long)]
+    rate: Option<u64>,
+    /// How long latency is measured, in seconds; 0: not at all.
+    #[arg(long, default_value_t = 10)]
+    latency: u64,
+    /// Print the figures as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Put the figures into docs/performance.md and draw its chart.
+    #[arg(long)]
+    write: bool,
+    /// The `heddle` to measure; by default the one of this workspace, built with the profile of this program.
+    #[arg(long)]
+    heddle: Option<PathBuf>,
+    #[command(subcommand)]
+    one: Option<One>,
+}
+
+#[derive(Debug, Subcommand)]
+enum One {
+    /// Runs the hand-written loop, in this process.
+    #[command(hide = true)]
+    Native(native::Options),
+}
+
+fn main() -> Result<()> {
+    let mut arguments = Arguments::parse();
+    if let Some(One::Native(options)) = &arguments.one {
+        return native::run(options);
+    }
+    if arguments.quick {
+        arguments.orders = arguments.orders.min(100_000);
+        arguments.intervals = vec![100];
+        arguments.repeat = 1;
+        arguments.latency = arguments.latency.min(4);
+    }
+    let figures = session::run(&arguments)?;
+    if arguments.json {
+        println!("{}", report::json(&figures));
+    } else {
+        println!("{}", report::markdown(&figures));
+    }
+    if arguments.write {
+        report::write(&figures)?;
+    }
+    Ok(())
+}

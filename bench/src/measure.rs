@@ -1,0 +1,165 @@
+//! One program at work: what Linux counts of its process while a group goes through the input.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::broker::{self, Group};
+use crate::orders::{INPUT, OUTPUTS};
+use crate::outcome::Outcome;
+use crate::program::{Ended, Run};
+use crate::session::Session;
+
+/// How often the group's positions are asked for.
+const SAMPLE_EVERY: Duration = Duration::from_millis(10);
+/// How long a program may make no progress.
+const STANDSTILL_MAX: Duration = Duration::from_secs(30);
+/// How long after the last commit the work in the background may take that belongs to it, such as writing state to disk.
+const SETTLE: Duration = Duration::from_millis(1_500);
+/// How long a program may take to end when it is told to.
+const END_TIME_MAX: Duration = Duration::from_secs(30);
+/// How much of what a program said a failure shows, in lines.
+const SAID_LINES: usize = 30;
+/// Clock ticks of /proc in a second.
+const TICKS: f64 = 100.0;
+
+/// A program's process.
+pub(crate) struct Process {
+    child: Ended,
+    output: PathBuf,
+    pub(crate) started: Instant,
+}
+
+impl Process {
+    pub(crate) fn new(child: Child, output: PathBuf) -> Self {
+        Self { child: Ended(child), output, started: Instant::now() }
+    }
+
+    /// User and system time so far, in seconds.
+    fn cpu(&self) -> Result<f64> {
+        cpu_of(self.child.0.id())
+    }
+
+    /// The most memory that it had resident, in mebibytes.
+    fn peak_mb(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.0.id()))?;
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).context("no VmHWM in /proc")?;
+        Ok(line.split_whitespace().nth(1).context("an empty VmHWM")?.parse::<u64>()? >> 10)
+    }
+
+    /// Fails with what the program said if it has ended.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        if let Some(status) = self.child.0.try_wait()? {
+            bail!("the program ended ({status}); it said:\n{}", self.said());
+        }
+        Ok(())
+    }
+
+    /// The end of what it said.
+    fn said(&self) -> String {
+        let said = std::fs::read_to_string(&self.output).unwrap_or_default();
+        let lines = said.lines().collect::<Vec<_>>();
+        lines[lines.len().saturating_sub(SAID_LINES)..].join("\n")
+    }
+
+    /// Ends it as an operator would.
+    pub(crate) fn end(mut self) -> Result<()> {
+        Command::new("kill").args(["-TERM", &self.child.0.id().to_string()]).status()?;
+        let since = Instant::now();
+        while self.child.0.try_wait()?.is_none() && since.elapsed() < END_TIME_MAX {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+/// User and system time of a process so far, in seconds: fields 14 and 15 of its `stat`.
+fn cpu_of(process: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(process.to_string()).join("stat"))?;
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect::<Vec<_>>();
+    let [Some(user), Some(system)] = [fields.get(11), fields.get(12)] else {
+        bail!("/proc does not tell of {process}")
+    };
+    Ok((user.parse::<f64>()? + system.parse::<f64>()?) / TICKS)
+}
+
+/// How far everything is at one moment.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    at: Duration,
+    committed: u64,
+    cpu: f64,
+    broker_cpu: f64,
+}
+
+/// What one run came to.
+#[derive(Clone, Debug)]
+pub(crate) struct Throughput {
+    /// From the start of the process to the first commit.
+    pub(crate) first_commit_ms: f64,
+    /// From the first commit to the last.
+    pub(crate) events_per_second: f64,
+    /// Of the program's process, from the first commit on.
+    pub(crate) cpu_per_million: f64,
+    /// The same of the second half of the orders: a virtual machine has compiled what it will by then.
+    pub(crate) cpu_per_million_warm: f64,
+    /// Of the broker, from the first commit on.
+    pub(crate) broker_cpu_per_million: f64,
+    /// The most memory of the process.
+    pub(crate) peak_mb: u64,
+}
+
+/// Lets a program go through the whole input, and reads what it wrote.
+pub(crate) fn through(session: &Session, run: &Run) -> Result<(Throughput, Outcome)> {
+    let before = broker::ends(&session.log, &OUTPUTS)?;
+    let all = broker::ends(&session.log, &[INPUT])?.values().map(|end| end.0.cast_unsigned()).sum::<u64>();
+    let group = Group::new(&session.bootstrap, &run.group())?;
+    let mut process = run.start(session)?;
+    let sample = |process: &Process, committed| {
+        let (at, cpu) = (process.started.elapsed(), process.cpu()?);
+        anyhow::Ok(Sample { at, committed, cpu, broker_cpu: cpu_of(session.broker_process)? })
+    };
+    let mut samples: Vec<Sample> = vec![];
+    let mut moved = Instant::now();
+    while samples.last().is_none_or(|last| last.committed < all) {
+        process.check()?;
+        let committed = group.committed()?;
+        if committed > samples.last().map_or(0, |last| last.committed) {
+            samples.push(sample(&process, committed)?);
+            moved = Instant::now();
+        }
+        if moved.elapsed() > STANDSTILL_MAX {
+            bail!("{} stands still at {committed} of {all} orders; it said:\n{}", run.program, process.said());
+        }
+        std::thread::sleep(SAMPLE_EVERY);
+    }
+    std::thread::sleep(SETTLE);
+    process.check()?;
+    let settled = sample(&process, all)?;
+    let peak_mb = process.peak_mb()?;
+    process.end()?;
+    let outcome = Outcome::read(&session.log, &before, &run.changelog())?;
+    Ok((summary(&samples, settled, peak_mb)?, outcome))
+}
+
+fn summary(samples: &[Sample], settled: Sample, peak_mb: u64) -> Result<Throughput> {
+    let (Some(first), Some(last)) = (samples.first(), samples.last()) else { bail!("nothing was committed") };
+    // One commit for all: then there is nothing but the whole.
+    let from = if first.committed < last.committed {
+        *first
+    } else {
+        Sample { at: Duration::ZERO, committed: 0, cpu: 0.0, ..*first }
+    };
+    let half = samples.iter().rev().find(|sample| sample.committed <= last.committed / 2).unwrap_or(&from);
+    let per_million = |cpu: f64, since: u64| cpu * 1e6 / (last.committed - since) as f64;
+    Ok(Throughput {
+        first_commit_ms: first.at.as_secs_f64() * 1e3,
+        events_per_second: (last.committed - from.committed) as f64 / (last.at - from.at).as_secs_f64(),
+        cpu_per_million: per_million(settled.cpu - from.cpu, from.committed),
+        cpu_per_million_warm: per_million(settled.cpu - half.cpu, half.committed),
+        broker_cpu_per_million: per_million(last.broker_cpu - from.broker_cpu, from.committed),
+        peak_mb,
+    })
+}

@@ -1,0 +1,176 @@
+//! The programs, and starting them.
+
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+
+use crate::broker;
+use crate::measure::Process;
+use crate::session::Session;
+
+/// What runs the flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Program {
+    /// Heddle with a component in Rust, as a user runs it.
+    Heddle,
+    /// Kafka Streams, exactly once v2, RocksDB.
+    KafkaStreams,
+    /// A loop over librdkafka in Rust: no sandbox, state in a hash map, a changelog record for each key and each id.
+    Native,
+    /// The same with the ids of a transaction in one changelog record.
+    NativePacked,
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Heddle => "Heddle",
+            Self::KafkaStreams => "Kafka Streams",
+            Self::Native => "native loop",
+            Self::NativePacked => "native loop, ids packed",
+        })
+    }
+}
+
+/// One run of a program: what it is called, and when it commits.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) program: Program,
+    /// The app's name, the application id, the group: different for each run, so that each begins with nothing.
+    pub(crate) name: String,
+    pub(crate) interval_ms: u64,
+}
+
+impl Run {
+    /// The consumer group.
+    pub(crate) fn group(&self) -> String {
+        match self.program {
+            Program::Heddle => format!("{}.ledger", self.name),
+            _ => self.name.clone(),
+        }
+    }
+
+    /// The changelog of the accounts.
+    pub(crate) fn changelog(&self) -> String {
+        match self.program {
+            Program::Heddle => format!("{}.ledger.accounts", self.name),
+            Program::KafkaStreams => format!("{}-accounts-changelog", self.name),
+            Program::Native | Program::NativePacked => format!("{}.accounts", self.name),
+        }
+    }
+
+    /// Starts the process; again, if it ran before: then it finds its state.
+    pub(crate) fn start(&self, session: &Session) -> Result<Process> {
+        let folder = session.folder(&self.name);
+        std::fs::create_dir_all(&folder)?;
+        let mut command = match self.program {
+            Program::Heddle => self.heddle(session, &folder),
+            Program::KafkaStreams => self.kafka_streams(session, &folder),
+            Program::Native | Program::NativePacked => self.native(session)?,
+        };
+        let output = folder.join("output.log");
+        let file = File::options().create(true).append(true).open(&output)?;
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let child = command.spawn().with_context(|| format!("{} does not start", self.program))?;
+        Ok(Process::new(child, output))
+    }
+
+    fn heddle(&self, session: &Session, folder: &Path) -> Command {
+        let mut command = session.heddle(&["run"]);
+        command
+            .env("HEDDLE_APP_NAME", &self.name)
+            .env("HEDDLE_APP_DATA", folder)
+            .env("HEDDLE_COMMIT_INTERVAL", format!("{}ms", self.interval_ms))
+            // Only the interval decides, as with the others.
+            .env("HEDDLE_COMMIT_RECORDS", "1000000")
+            .env("HEDDLE_TRACE", "warn");
+        command
+    }
+
+    fn kafka_streams(&self, session: &Session, folder: &Path) -> Command {
+        let mut command = Command::new("java");
+        command
+            .args(["-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"])
+            .arg(&session.classpath)
+            .arg("heddle.bench.Flow")
+            .args([&session.bootstrap, &self.name])
+            .arg(folder)
+            .args([&self.interval_ms.to_string(), "1"])
+            .arg(contracts())
+            .args(session.ids.list().map(|id| id.to_string()));
+        command
+    }
+
+    fn native(&self, session: &Session) -> Result<Command> {
+        let seen = format!("{}.seen", self.name);
+        for topic in [&self.changelog(), &seen] {
+            broker::create(&session.log, topic)?;
+        }
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .args(["native", "--bootstrap", &session.bootstrap, "--group", &self.name])
+            .args(["--interval", &self.interval_ms.to_string(), "--accounts", &self.changelog(), "--seen", &seen])
+            .args(["--ids", &session.ids.list().map(|id| id.to_string()).join(",")]);
+        if self.program == Program::NativePacked {
+            command.arg("--packed");
+        }
+        Ok(command)
+    }
+}
+
+/// The benchmark's folder.
+pub(crate) fn home() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The folder of the app's schemas.
+pub(crate) fn contracts() -> PathBuf {
+    home().join("app/contracts")
+}
+
+/// The `heddle` of this workspace, built with the profile of this program.
+pub(crate) fn build_heddle() -> Result<PathBuf> {
+    let here = std::env::current_exe()?;
+    let folder = here.parent().context("a program is in a folder")?;
+    // Tests are in a folder below.
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
+    let profile = if folder.ends_with("debug") { "dev" } else { "bench" };
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--package", "heddle", "--bin", "heddle", "--profile", profile]);
+    done(command.current_dir(home()), "building heddle")?;
+    Ok(folder.join("heddle"))
+}
+
+/// The class path of the Kafka Streams program, compiled by Maven.
+pub(crate) fn build_kafka_streams() -> Result<String> {
+    let folder = home().join("kafka-streams");
+    let mut command = Command::new("mvn");
+    command.args(["-q", "-B", "compile", "dependency:copy-dependencies", "-DoutputDirectory=target/lib"]);
+    done(command.current_dir(&folder), "compiling the Kafka Streams program with Maven")?;
+    Ok(format!("{0}/target/classes:{0}/target/lib/*", folder.display()))
+}
+
+/// Runs a command to its end.
+pub(crate) fn done(command: &mut Command, what: &str) -> Result<()> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| what.to_owned())?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        bail!("{what} failed:\n{}", String::from_utf8_lossy(&said));
+    }
+    Ok(())
+}
+
+/// A process that ends with the benchmark.
+pub(crate) struct Ended(pub(crate) Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _gone = self.0.wait();
+    }
+}
