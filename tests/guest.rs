@@ -57,7 +57,7 @@ impl Bench {
 
     fn of(component: &str) -> Self {
         let component = Arc::new(load(&wasm(component)).unwrap());
-        let policy = FailurePolicy { attempts_max: 3, dead_letter: "dlq".into() };
+        let policy = FailurePolicy::in_place(3, "dlq");
         Self {
             task: Task::new(
                 Arc::new(TaskSpec::stateless("guests.scripted".into(), policy)),
@@ -83,7 +83,8 @@ impl Bench {
 
     fn step(&mut self, value: Option<Vec<u8>>) -> (Record, Step) {
         let record = self.record(value);
-        let step = self.task.step(&record, &mut self.instance, &mut OpenBatch::default(), Timestamp(0)).unwrap();
+        let step =
+            self.task.step_at_once(&record, &mut self.instance, &mut OpenBatch::default(), Timestamp(0)).unwrap();
         (record, step)
     }
 
@@ -232,7 +233,7 @@ fn keys_are_typed_where_the_manifest_names_their_schema() {
     let mut record = bench.record(Some(framed(IN, &schema("in-value"), &json!({"do":"key"}))));
     let mut step = |key: Option<Vec<u8>>| {
         record.key = key.map(Bytes::from);
-        bench.task.step(&record, &mut bench.instance, &mut OpenBatch::default(), Timestamp(0)).unwrap().writes
+        bench.task.step_at_once(&record, &mut bench.instance, &mut OpenBatch::default(), Timestamp(0)).unwrap().writes
     };
     let writes = step(Some(framed(KEY, &key_schema(), &json!({"x":41}))));
     assert_eq!(out(&writes), [json!({"did":"key","n":41,"everything":null})]);

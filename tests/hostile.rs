@@ -183,9 +183,9 @@ const GROWTH_KIB_MAX: u64 = 24 << 10;
 fn an_instance_that_traps_leaves_nothing_behind() {
     let ids = [("in-value", 1), ("out-value", 2)];
     let component = Arc::new(guests::load("scripted.wasm", &wasm("scripted"), ids).unwrap());
-    let policy = FailurePolicy { attempts_max: 1, dead_letter: "dlq".into() };
+    let policy = FailurePolicy::in_place(1, "dlq");
     let spec = TaskSpec::stateless("guests.scripted".into(), policy);
-    let task = Task::new(Arc::new(spec), Partition(0), Arc::new(Stateless));
+    let mut task = Task::new(Arc::new(spec), Partition(0), Arc::new(Stateless));
     let mut instance = Instance::new(component, Known::of([(1, schema("in-value")), (2, schema("out-value"))]));
     let value = framed(1, &schema("in-value"), &json!({ "do": "trap" }));
     let resident = || kib("/proc/self/status", "VmRSS:").unwrap();
@@ -199,7 +199,7 @@ fn an_instance_that_traps_leaves_nothing_behind() {
             value: Some(value.clone().into()),
             headers: vec![],
         };
-        let step = task.step(&record, &mut instance, &mut OpenBatch::default(), Timestamp(0)).unwrap();
+        let step = task.step_at_once(&record, &mut instance, &mut OpenBatch::default(), Timestamp(0)).unwrap();
         assert_eq!(guests::header(&step.writes[0], "heddle.kind"), "trap");
         if offset == TRAPS / 10 {
             first = resident();

@@ -364,10 +364,8 @@ fn fold<'r>(records: impl Iterator<Item = &'r Record>, below: Offset) -> BTreeMa
 fn compare_copies(folder: &Path, changelog: &BTreeMap<Partition, Vec<Record>>) -> usize {
     let engine = open_engine(EngineKind::Sled, &folder.join("state"), 64 << 20).unwrap();
     let state = HostState::without_flusher(engine, Bounds::default());
-    let mut spec = TaskSpec::stateless(
-        "order-platform.ledger".into(),
-        heddle_core::policy::FailurePolicy { attempts_max: 1, dead_letter: "unused".into() },
-    );
+    let mut spec =
+        TaskSpec::stateless("order-platform.ledger".into(), heddle_core::policy::FailurePolicy::in_place(1, "unused"));
     spec.changelogs = vec!["order-platform.ledger.accounts".into()];
     let mut copies = 0;
     for partition in (0..PARTITIONS).map(Partition) {

@@ -42,7 +42,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let policy = FailurePolicy { attempts_max: 1, dead_letter: "dlq".into() };
+        let policy = FailurePolicy::in_place(1, "dlq");
         let spec = TaskSpec::stateless("guests.ambient".into(), policy);
         let known = Known::of([(1, schema("in-value")), (2, schema("out-value"))]);
         Self {
@@ -61,7 +61,8 @@ impl Bench {
             value: Some(framed(1, &schema("in-value"), &json!({ "do": what })).into()),
             headers: vec![],
         };
-        let step = self.task.step(&record, &mut self.instance, &mut OpenBatch::default(), Timestamp(0)).unwrap();
+        let step =
+            self.task.step_at_once(&record, &mut self.instance, &mut OpenBatch::default(), Timestamp(0)).unwrap();
         let [written] = step.writes.as_slice() else { panic!("{what} writes one record") };
         written.clone()
     }

@@ -22,7 +22,9 @@ use heddle::guest::{Component, Engine, Instance, Schemas, WriterIds};
 use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use heddle::log::{Log, MemberOptions, Start, TopicSpec};
 use heddle::registry::SchemaId;
-use heddle::runtime::{CommitPolicy, Progress, SystemClock, Tasks, Worker, own_topics, task_spec};
+use heddle::runtime::{
+    Clock, CommitPolicy, Common, Progress, SharedBreaker, SystemClock, Tasks, Worker, own_topics, task_spec,
+};
 use heddle::state::{Bounds, CACHE_BYTES, EngineKind, HostState, open_engine};
 use heddle_contract::schema::{Schema, json, parse};
 use heddle_contract::wire;
@@ -185,7 +187,7 @@ impl App {
         let known = ids.iter().map(|(name, id)| (*id, Arc::new(schema(name)))).collect();
         let engine = Engine::start(Some(&folder.join("compiled"))).unwrap();
         let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(&folder.join("log"), EmbeddedOptions::default()).unwrap());
-        let spec = task_spec("order-platform", &manifest);
+        let spec = task_spec("order-platform", &manifest, []);
         let mut topics = own_topics(&spec, PARTITIONS);
         topics.extend([INPUT, "orders.status", "customers.tier"].map(|name| TopicSpec {
             name: name.to_owned(),
@@ -250,11 +252,13 @@ impl App {
         });
         let progress = Arc::new(Progress::default());
         let handler = Box::new(Instance::new(self.component.clone(), self.schemas.clone()));
-        let tasks = Tasks::new(self.spec.clone(), self.log.clone(), state.clone(), progress.clone());
+        let tasks = Tasks::new(self.spec.clone(), self.log.clone(), state.clone(), progress.clone(), 1);
         let commit = CommitPolicy { interval: Duration::from_millis(100), records_max: 10_000 };
-        let clock = Arc::new(SystemClock::default());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let stopping = Arc::new(AtomicBool::new(false));
-        let mut worker = Worker::new(member.unwrap(), handler, tasks, commit, clock, progress.clone(), stopping);
+        let breaker = SharedBreaker::new(None, progress.clone());
+        let common = Common { clock, breaker, progress: progress.clone(), stop: stopping };
+        let mut worker = Worker::new(member.unwrap(), handler, tasks, commit, common);
         let done = || match stop {
             Stop::Idle => progress.idle_for(Duration::from_millis(500)),
             Stop::FirstCommit => progress.snapshot().commits > 0,

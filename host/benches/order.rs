@@ -104,12 +104,12 @@ fn dispatch_of_one_order(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn whole_step_of_one_order(bencher: Bencher<'_, '_>) {
     let (mut instance, mut record) = instance();
-    let policy = FailurePolicy { attempts_max: 1, dead_letter: "dlq".into() };
+    let policy = FailurePolicy::in_place(1, "dlq");
     let spec = TaskSpec::stateless("quickstart.intake".into(), policy);
-    let task = Task::new(Arc::new(spec), Partition(0), Arc::new(Stateless));
+    let mut task = Task::new(Arc::new(spec), Partition(0), Arc::new(Stateless));
     let mut batch = OpenBatch::default();
     bencher.bench_local(|| {
         record.offset = record.offset.next();
-        task.step(&record, &mut instance, &mut batch, Timestamp(0))
+        task.step_at_once(&record, &mut instance, &mut batch, Timestamp(0))
     });
 }

@@ -130,7 +130,9 @@ fn open(bench: &Bench<'_>) -> Arc<TaskStores> {
     let spec = TaskSpec {
         component: "bench.component".into(),
         digest: None,
-        policy: FailurePolicy { attempts_max: 1, dead_letter: "dlq".into() },
+        policy: FailurePolicy::in_place(1, "dlq"),
+        retry_topics: Default::default(),
+        waiting: None,
         changelogs: vec!["bench.store".into()],
         seen_changelog: Some("bench.dedup".into()),
         windows: [("orders".into(), WINDOW)].into(),

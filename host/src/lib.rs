@@ -3,10 +3,12 @@
 pub mod admin;
 pub mod build;
 pub mod cli;
+pub mod deploy;
 pub mod dlq;
 pub mod guest;
 mod lock;
 pub mod log;
 pub mod registry;
 pub mod runtime;
+pub mod shadow;
 pub mod state;

@@ -108,7 +108,7 @@ fn a_remote_log_tells_the_same() {
     let registry = heddle::registry::Embedded::open(&harness.folder.path().join("registry")).unwrap();
     let listening = heddle::admin::listen(([127, 0, 0, 1], 0).into()).unwrap();
     let address = listening.address();
-    heddle::admin::serve(listening, log.clone(), &registry, vec![], None).unwrap();
+    heddle::admin::serve(listening, log.clone(), &registry, vec![], None, None).unwrap();
     let remote = heddle::admin::Remote::find(&address.to_string()).unwrap();
     assert_eq!(remote.watermarks("t").unwrap(), log.watermarks("t").unwrap());
     assert_eq!(remote.watermarks("t").unwrap().iter().map(|mark| mark.end.0).sum::<i64>(), 1);

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use heddle::dlq::{DlqError, Filter, Queue, Selection};
 use heddle_core::delivery::Delivery;
 use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, TopicPartition};
+use heddle_core::failed::{Failure, dead_letter};
 use heddle_core::fault::{EventFault, EventFaultKind};
-use heddle_core::policy::{Failure, dead_letter};
 use heddle_fixtures::kafka::Kafka;
 
 use crate::app::App;
@@ -28,7 +28,7 @@ pub(crate) fn letter(number: i64, topic: &str) -> NewRecord {
     };
     let delivery = Delivery { component: &"guests.scripted".into(), record: &record, attempt: 1 };
     let fault = EventFault::new(EventFaultKind::Rejected, "as asked");
-    let failure = Failure { fault: &fault, at: Timestamp(1_700_000_000_000), digest: None };
+    let failure = Failure { fault: &fault, at: Timestamp(1_700_000_000_000), digest: None, first: None };
     let letter = dead_letter(&delivery, &failure, &LETTERS.into());
     NewRecord { timestamp: None, ..letter }
 }

@@ -98,7 +98,7 @@ impl Bench {
             (COUNT, schema("Count")),
             (COUNT_BEFORE, before()),
         ];
-        let policy = FailurePolicy { attempts_max: 3, dead_letter: "dlq".into() };
+        let policy = FailurePolicy::in_place(3, "dlq");
         let state = Arc::new(Memory::default());
         let mut spec = TaskSpec::stateless("guests.keeper".into(), policy);
         spec.windows = ["jobs", "in"].map(|topic| (topic.into(), Duration::from_secs(60))).into();
@@ -121,7 +121,7 @@ impl Bench {
             value: Some(value.into()),
             headers,
         };
-        self.task.step(&record, &mut self.instance, &mut self.batch, Timestamp(0))
+        self.task.step_at_once(&record, &mut self.instance, &mut self.batch, Timestamp(0))
     }
 
     pub(crate) fn try_job(&mut self, job: Value) -> Result<Step, TaskFault> {

@@ -32,7 +32,9 @@ pub(crate) fn spec() -> TaskSpec {
     TaskSpec {
         component: "shop.intake".into(),
         digest: None,
-        policy: FailurePolicy { attempts_max: 1, dead_letter: "dlq".into() },
+        policy: FailurePolicy::in_place(1, "dlq"),
+        retry_topics: Default::default(),
+        waiting: None,
         changelogs: vec!["shop.intake.stock".into(), "shop.intake.sums".into()],
         seen_changelog: Some("shop.intake.dedup".into()),
         windows: ["orders", "payments"].map(|topic| (topic.into(), WINDOW)).into(),
@@ -222,7 +224,7 @@ fn none() -> TaskSpec {
 /// The batch of a transaction in which one delivery wrote all of `writes` and messages with these ids were handled.
 pub(crate) fn open_batch(writes: Writes, noted: &[Noted]) -> OpenBatch {
     let mut batch = OpenBatch::default();
-    let task = Task::new(Arc::new(spec()), PARTITION, Arc::new(Stateless));
+    let mut task = Task::new(Arc::new(spec()), PARTITION, Arc::new(Stateless));
     let mut handler = Handler(Some(writes));
     let mut offsets = BTreeMap::<&str, i64>::new();
     let deliveries = noted.iter().map(|(topic, id, at)| (*topic, Some(id.clone()), *at));
@@ -237,7 +239,7 @@ pub(crate) fn open_batch(writes: Writes, noted: &[Noted]) -> OpenBatch {
             headers: vec![],
         };
         *offset += 1;
-        task.step(&record, &mut handler, &mut batch, Timestamp(0)).unwrap();
+        task.step_at_once(&record, &mut handler, &mut batch, Timestamp(0)).unwrap();
     }
     batch
 }

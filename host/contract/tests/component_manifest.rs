@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use heddle_contract::manifest::Manifest;
-use heddle_contract::manifest::component::{Breaker, Build, IdSource, KeyType, Limits};
+use heddle_contract::manifest::component::{Build, IdSource, KeyType, Limits};
+use heddle_contract::manifest::failure::{Breaker, Failure, Order, Waiting};
 use insta::assert_snapshot;
 use proptest::prelude::*;
 
@@ -56,7 +57,74 @@ fn the_full_example_says_what_it_says() {
     assert_eq!(manifest.failure.attempts_max, 3);
     assert_eq!(manifest.failure.retry, [seconds(1), seconds(10), seconds(60)]);
     assert_eq!(manifest.dead_letter("shop"), "inventory.dlq");
-    assert_eq!(manifest.failure.breaker, Some(Breaker { failures: 20, within: seconds(10), pause: seconds(30) }));
+    let breaker = Breaker { failures: 20, within: seconds(10), rate_percent: None, pause: seconds(30), stop: false };
+    assert_eq!(manifest.failure.breaker, Some(breaker));
+    let topics = [60_000, 1_500].map(|ms| manifest.retry_topic("shop", Duration::from_millis(ms)));
+    assert_eq!(topics, ["shop.inventory.retry.60s", "shop.inventory.retry.1500ms"]);
+    assert_eq!(manifest.waiting_changelog("shop"), "shop.inventory.waiting");
+}
+
+fn component(rest: &str) -> String {
+    format!("component = {{ name = \"a\", language = \"rust\" }}\n[consumes.orders]\n{rest}")
+}
+
+#[test]
+fn a_failure_policy_may_say_everything() {
+    let text = component(
+        r#"
+        [limits]
+        emits = 5
+        output = "1MiB"
+        store-value = "10KiB"
+        log-lines = 7
+        [failure]
+        attempts = 1
+        backoff = "5s"
+        retry = ["1s"]
+        retry-on = ["failed", "trap"]
+        order = "key"
+        waiting = { per-key = 10, when-full = "dead-letter" }
+        breaker = { failures = 20, within = "10s", rate = "30%", pause = "30s", on-open = "stop" }
+        "#,
+    );
+    let manifest = Manifest::parse(&text, "component.toml").unwrap();
+    let limits = manifest.limits;
+    assert_eq!((limits.emits_max, limits.output_bytes_max, limits.log_lines_max), (5, 1 << 20, 7));
+    assert_eq!(limits.store_value_bytes_max, 10 << 10);
+    let seconds = Duration::from_secs;
+    let expected = Failure {
+        attempts_max: 1,
+        backoff: seconds(5),
+        // Not less than the first one.
+        backoff_max: seconds(5),
+        retry: vec![seconds(1)],
+        retry_on: vec!["failed", "trap"],
+        order: Order::Key(Waiting { per_key_max: 10, dead_letter_when_full: true, ..Waiting::default() }),
+        dead_letter: None,
+        breaker: Some(Breaker {
+            failures: 20,
+            within: seconds(10),
+            rate_percent: Some(30),
+            pause: seconds(30),
+            stop: true,
+        }),
+    };
+    assert_eq!(manifest.failure, expected);
+}
+
+#[test]
+fn a_failure_policy_that_makes_no_sense_is_told() {
+    let text = component(
+        r#"
+        [failure]
+        backoff = "5m"
+        retry-on = ["null-value", "failed"]
+        order = "key"
+        breaker = { failures = 20, within = "10s", rate = "0.5", pause = "30s", on-open = "break" }
+        "#,
+    );
+    assert_snapshot!(wrong(&text));
+    assert_snapshot!(wrong(&component("[failure]\nwaiting = { per-key = 3 }\norder = \"offset\"")));
 }
 
 #[test]
@@ -89,7 +157,10 @@ fn what_is_not_said_has_its_default() {
     assert_eq!(manifest.full_name("shop"), "shop.payment");
     assert_eq!(manifest.changelog("shop", "balances"), "shop.payment.balances");
     assert_eq!(manifest.dead_letter("shop"), "shop.payment.dlq");
-    assert_eq!(manifest.limits, Limits { record_bytes_max: 512 * 1024, ..Limits::default() });
+    assert_eq!(
+        manifest.limits,
+        Limits { record_bytes_max: 512 * 1024, store_value_bytes_max: 512 * 1024, ..Limits::default() }
+    );
     assert_eq!((manifest.failure.attempts_max, manifest.failure.retry.len()), (3, 0));
 }
 

@@ -8,7 +8,7 @@
 //!
 //! The overlays of the tasks live in the batch. A batch that is given up takes them along, so nothing of it can stay behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -22,12 +22,39 @@ use crate::task::TaskSpec;
 pub struct Counts {
     /// Records taken from the input.
     pub records: u64,
+    /// Records that waited and were taken again.
+    pub again: u64,
+    /// Records whose handler succeeded.
+    pub handled: u64,
     /// Records emitted.
     pub emitted: u64,
+    /// Records that wait to be taken again: they failed, or one of their key did.
+    pub retried: u64,
     /// Records set aside in the dead-letter topic.
     pub dead_lettered: u64,
     /// Records skipped because their message was handled already.
     pub duplicates: u64,
+}
+
+impl Counts {
+    /// How many records were taken, `records + again`: that is always `handled + retried + dead_lettered + duplicates`.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.records + self.again
+    }
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        let Self { records, again, handled, emitted, retried, dead_lettered, duplicates } = other;
+        self.records += records;
+        self.again += again;
+        self.handled += handled;
+        self.emitted += emitted;
+        self.retried += retried;
+        self.dead_lettered += dead_lettered;
+        self.duplicates += duplicates;
+    }
 }
 
 /// How one record ended.
@@ -35,6 +62,8 @@ pub struct Counts {
 pub(crate) enum Ending {
     /// Its handler succeeded and emitted so many records.
     Handled { emitted: u64 },
+    /// It waits.
+    Retried,
     /// It was set aside.
     DeadLettered,
     /// It was skipped.
@@ -46,6 +75,8 @@ pub(crate) enum Ending {
 pub struct OpenBatch {
     positions: BTreeMap<TopicPartition, Offset>,
     overlays: BTreeMap<Partition, Overlay>,
+    /// The tasks that took records from their state.
+    unread: BTreeSet<Partition>,
     counts: Counts,
 }
 
@@ -55,8 +86,8 @@ impl OpenBatch {
         self.overlays.entry(partition).or_default()
     }
 
-    /// Notes that `record` is done with.
-    pub(crate) fn finish(&mut self, record: &Record, ending: Ending) {
+    /// Notes that `record`, read from the input or from a retry topic, is done with.
+    pub(crate) fn finish(&mut self, record: &Record, again: bool, ending: Ending) {
         let next = record.offset.next();
         if let Some(position) = self.positions.get_mut(&record.source) {
             debug_assert!(*position <= record.offset, "records of a partition come in order");
@@ -64,9 +95,23 @@ impl OpenBatch {
         } else {
             self.positions.insert(record.source.clone(), next);
         }
-        self.counts.records += 1;
+        self.count(again, ending);
+    }
+
+    /// Notes that a record that waited in the task's state is done with, or waits on.
+    pub(crate) fn finish_waiting(&mut self, task: Partition, ending: Ending) {
+        self.unread.insert(task);
+        self.count(true, ending);
+    }
+
+    fn count(&mut self, again: bool, ending: Ending) {
+        *(if again { &mut self.counts.again } else { &mut self.counts.records }) += 1;
         match ending {
-            Ending::Handled { emitted } => self.counts.emitted += emitted,
+            Ending::Handled { emitted } => {
+                self.counts.handled += 1;
+                self.counts.emitted += emitted;
+            }
+            Ending::Retried => self.counts.retried += 1,
             Ending::DeadLettered => self.counts.dead_lettered += 1,
             Ending::Duplicate => self.counts.duplicates += 1,
         }
@@ -75,7 +120,19 @@ impl OpenBatch {
     /// Whether nothing happened yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.positions.is_empty()
+        self.counts.taken() == 0
+    }
+
+    /// Tasks that took records from their state without reading on, and so have no position in this batch. The group has to see one of theirs, or else it
+    /// could not refuse the commit of a member that has lost them.
+    pub fn unanchored(&self) -> impl Iterator<Item = Partition> {
+        let anchored = |number: &Partition| self.positions.keys().any(|source| source.partition == *number);
+        self.unread.iter().copied().filter(move |number| !anchored(number))
+    }
+
+    /// Takes along where a partition is read on anyway.
+    pub fn anchor(&mut self, source: TopicPartition, position: Offset) {
+        self.positions.entry(source).or_insert(position);
     }
 
     /// How many records it holds so far.

@@ -42,7 +42,7 @@ pub enum Fault {
 }
 
 /// The kinds of failure of one delivery. [`EventFaultKind::name`] is what dead-letter headers and metrics carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EventFaultKind {
     /// The value's bytes do not decode by its schema, or name a schema that is not known.
     Decode,
@@ -60,10 +60,16 @@ pub enum EventFaultKind {
     Deadline,
     /// The handler asked for more memory than its limit.
     Memory,
+    /// The handler used up its stack: it called itself too deeply.
+    Stack,
     /// The handler emitted a value that its topic's schema cannot hold, or that the log cannot take.
     Emit,
+    /// The handler emitted or wrote more than one delivery may.
+    Output,
     /// The handler wrote to a store what its schema cannot hold or what is too large, or read more of it at once than it may.
     State,
+    /// Too many records wait for their key's turn already.
+    Crowded,
 }
 
 impl EventFaultKind {
@@ -79,17 +85,37 @@ impl EventFaultKind {
             Self::Trap => "trap",
             Self::Deadline => "deadline",
             Self::Memory => "memory",
+            Self::Stack => "stack",
             Self::Emit => "emit",
+            Self::Output => "output",
             Self::State => "state",
+            Self::Crowded => "crowded",
         }
     }
 
-    /// Whether the same delivery, tried again, may end otherwise. Handlers are deterministic, so a trap is not cured by
-    /// trying again; a deadline may have been missed because the machine was busy.
+    /// Whether the same delivery, tried again, may end otherwise, if the component's policy does not say so itself. Handlers are
+    /// deterministic, so a trap is not cured by trying again; a deadline may have been missed because the machine was busy.
     #[must_use]
     pub const fn may_pass(self) -> bool {
         matches!(self, Self::Failed | Self::Deadline)
     }
+
+    /// All kinds.
+    pub const ALL: [Self; 13] = [
+        Self::Decode,
+        Self::NullValue,
+        Self::TooLarge,
+        Self::Rejected,
+        Self::Failed,
+        Self::Trap,
+        Self::Deadline,
+        Self::Memory,
+        Self::Stack,
+        Self::Emit,
+        Self::Output,
+        Self::State,
+        Self::Crowded,
+    ];
 }
 
 impl fmt::Display for EventFaultKind {

@@ -11,6 +11,9 @@
 //! - [`dedup`]: which messages were handled already.
 //! - [`fault`]: what went wrong, named by its remedy.
 //! - [`policy`]: what a failed delivery leads to.
+//! - [`failed`]: records that failed, as they are written.
+//! - [`waiting`]: which records wait for another attempt, key by key.
+//! - [`breaker`]: when a component stands still for a while.
 //! - [`settle`]: from effects to the records of a transaction.
 //! - [`batch`]: what one transaction takes along.
 //! - [`task`]: the step that puts these together.
@@ -18,11 +21,13 @@
 //! - [`partitioner`]: which partition a key goes to.
 
 pub mod batch;
+pub mod breaker;
 pub mod date;
 pub mod dedup;
 pub mod delivery;
 pub mod effects;
 pub mod event;
+pub mod failed;
 pub mod fault;
 pub mod merge;
 pub mod partitioner;
@@ -30,3 +35,4 @@ pub mod policy;
 pub mod settle;
 pub mod state;
 pub mod task;
+pub mod waiting;

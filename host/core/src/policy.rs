@@ -1,142 +1,192 @@
 //! What a failed delivery leads to.
+//!
+//! ```text
+//!  fault ──may pass?──no──────────────────────────────────────────────────────> dead letter
+//!             │yes                                                                  ^
+//!             └──> again in place, after a back-off ──used up──> later, delay by ──used up
+//!                  (attempts_max)                                delay (retries)
+//! ```
 
-use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
-use crate::date::rfc3339;
-use crate::delivery::Delivery;
-use crate::event::{Header, NewRecord, Timestamp, Topic};
-use crate::fault::EventFault;
+use crate::event::Topic;
+use crate::fault::{EventFault, EventFaultKind};
 
 /// A component's failure policy, as its manifest says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailurePolicy {
     /// How often a delivery is tried in place, at least 1.
     pub attempts_max: u32,
+    /// How long to wait between attempts in place.
+    pub backoff: Backoff,
+    /// Which faults are worth another attempt.
+    pub retry_on: BTreeSet<EventFaultKind>,
+    /// When a record is tried again later, delay by delay.
+    pub retries: Vec<Retry>,
+    /// Whether later records of a key wait for one that is tried again later.
+    pub order: Order,
     /// Where a record goes that no attempt got through.
     pub dead_letter: Topic,
 }
 
+/// One later attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// How long after the attempt before.
+    pub delay: Duration,
+    /// The topic in which a record waits, unless it waits in the task's state ([`Order::Key`]).
+    pub topic: Topic,
+}
+
+/// What happens to the later records of a key while one of them waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// They overtake it: it waits in a retry topic.
+    #[default]
+    None,
+    /// They queue behind it in the task's state, as long as these bounds allow.
+    Key(WaitingBounds),
+}
+
+/// How many records may wait in a task's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitingBounds {
+    /// Of one key.
+    pub per_key_max: usize,
+    /// Of one task.
+    pub per_task_max: usize,
+    /// What happens to one more.
+    pub when_full: WhenFull,
+}
+
+impl Default for WaitingBounds {
+    fn default() -> Self {
+        Self { per_key_max: 1_000, per_task_max: 100_000, when_full: WhenFull::Wait }
+    }
+}
+
+/// What happens to a record that finds no room to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Its partition stands still until there is room.
+    Wait,
+    /// It is set aside.
+    DeadLetter,
+}
+
+/// How long to wait between attempts in place: each time twice as long, by a part that is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// After the first attempt.
+    pub first: Duration,
+    /// At most.
+    pub max: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { first: Duration::from_millis(50), max: Duration::from_secs(1) }
+    }
+}
+
+impl Backoff {
+    /// None at all.
+    pub const NONE: Self = Self { first: Duration::ZERO, max: Duration::ZERO };
+
+    /// How long to wait after `attempt` of the delivery with this id: between half of the full time and all of it. The same
+    /// delivery always waits as long, and deliveries that failed together do not come back together.
+    #[must_use]
+    pub fn after(&self, id: &str, attempt: u32) -> Duration {
+        let doubled = self.first.saturating_mul(1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
+        let full = u64::try_from(doubled.min(self.max).as_micros()).unwrap_or(u64::MAX);
+        let half = full / 2;
+        Duration::from_micros(half + fnv1a(id, attempt) % (full - half + 1))
+    }
+}
+
+/// FNV-1a, 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>), of the id and the attempt.
+fn fnv1a(id: &str, attempt: u32) -> u64 {
+    let bytes = id.bytes().chain(attempt.to_be_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
 /// What to do after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Disposition {
-    /// Deliver the same record again, at once.
-    Again,
+pub enum Disposition<'p> {
+    /// Deliver the same record again, after this time; the task's other records wait.
+    Again(Duration),
+    /// Deliver it again when this delay has passed; others go on meanwhile.
+    Later(&'p Retry),
     /// Set the record aside in the dead-letter topic.
     DeadLetter,
 }
 
+/// How a failed attempt came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// The attempts in place so far; `None` if this was a later one, of which each delay has one.
+    pub in_place: Option<u32>,
+    /// How many delays were waited for.
+    pub round: usize,
+}
+
 impl FailurePolicy {
-    /// Decides what follows after `attempt` ended with `fault`.
-    #[must_use]
-    pub fn decide(&self, attempt: u32, fault: &EventFault) -> Disposition {
-        if fault.kind.may_pass() && attempt < self.attempts_max { Disposition::Again } else { Disposition::DeadLetter }
-    }
-}
-
-/// Names of the headers that a dead-letter record carries behind its original ones.
-///
-/// They stand together, [`TOPIC`](header::TOPIC) first, so what stands before them is what the record brought along.
-pub mod header {
-    /// The topic the record came from. The first of all.
-    pub const TOPIC: &str = "heddle.topic";
-    /// The partition the record came from.
-    pub const PARTITION: &str = "heddle.partition";
-    /// The offset the record had there.
-    pub const OFFSET: &str = "heddle.offset";
-    /// The kind of the fault, see [`EventFaultKind::name`](crate::fault::EventFaultKind::name).
-    pub const KIND: &str = "heddle.kind";
-    /// The fault in words.
-    pub const REASON: &str = "heddle.reason";
-    /// How many attempts were made.
-    pub const ATTEMPTS: &str = "heddle.attempts";
-    /// The component that could not handle the record.
-    pub const COMPONENT: &str = "heddle.component";
-    /// The digest of its file.
-    pub const DIGEST: &str = "heddle.digest";
-    /// The id of the schema that the value says it was written by.
-    pub const SCHEMA_ID: &str = "heddle.schema-id";
-    /// When the record failed for the first time, however often it was replayed since. RFC 3339, UTC.
-    pub const FIRST_FAILURE: &str = "heddle.first-failure";
-    /// When it failed this time.
-    pub const LAST_FAILURE: &str = "heddle.last-failure";
-    /// How often it was replayed before.
-    pub const REPLAYS: &str = "heddle.replays";
-    /// What the handler logged in the last attempt: JSON lines.
-    pub const LOG: &str = "heddle.log";
-}
-
-/// A failure that sets a record aside.
-#[derive(Clone, Copy, Debug)]
-pub struct Failure<'a> {
-    /// What went wrong.
-    pub fault: &'a EventFault,
-    /// When.
-    pub at: Timestamp,
-    /// The digest of the component, if it is known.
-    pub digest: Option<&'a str>,
-}
-
-/// The record that sets `delivery` aside: key, value, timestamp and headers as they were, the reason in further headers.
-///
-/// What a replay put behind the headers to tell of earlier failures is taken over, so it is there once.
-#[must_use]
-pub fn dead_letter(delivery: &Delivery<'_>, failure: &Failure<'_>, topic: &Topic) -> NewRecord {
-    let (record, fault) = (delivery.record, failure.fault);
-    let (headers, history) = record.headers.split_at(without_history(&record.headers));
-    let known = |name: &str| history.iter().find(|header| header.name == name).and_then(|header| header.value.clone());
-    let at = Bytes::from(rfc3339(failure.at));
-    let text = |name: &str, value: String| Header::new(name, Bytes::from(value));
-    let mut headers = headers.to_vec();
-    headers.extend([
-        text(header::TOPIC, record.source.topic.to_string()),
-        text(header::PARTITION, record.source.partition.to_string()),
-        text(header::OFFSET, record.offset.to_string()),
-        text(header::KIND, fault.kind.name().to_owned()),
-        text(header::REASON, fault.detail.clone()),
-        text(header::ATTEMPTS, delivery.attempt.to_string()),
-        text(header::COMPONENT, delivery.component.to_string()),
-    ]);
-    headers.extend(failure.digest.map(|digest| text(header::DIGEST, digest.to_owned())));
-    if let Some([0, a, b, c, d, ..]) = record.value.as_deref() {
-        headers.push(text(header::SCHEMA_ID, u32::from_be_bytes([*a, *b, *c, *d]).to_string()));
-    }
-    headers.extend([
-        Header::new(header::FIRST_FAILURE, known(header::FIRST_FAILURE).unwrap_or_else(|| at.clone())),
-        Header::new(header::LAST_FAILURE, at),
-        Header::new(header::REPLAYS, known(header::REPLAYS).unwrap_or_else(|| Bytes::from_static(b"0"))),
-    ]);
-    if !fault.log.is_empty() {
-        headers.push(text(header::LOG, fault.log.clone()));
-    }
-    NewRecord {
-        topic: topic.clone(),
-        partition: None,
-        timestamp: Some(record.timestamp),
-        key: record.key.clone(),
-        value: record.value.clone(),
-        headers,
-    }
-}
-
-/// How many headers a dead letter brought along, before Heddle put its own behind them. `None`: it is no
-/// dead letter.
-#[must_use]
-pub fn own_headers(letter: &[Header]) -> Option<usize> {
-    letter.iter().rposition(|header| header.name == header::TOPIC)
-}
-
-/// What a replayed record carries behind its own headers, so that it is known when it fails again.
-#[must_use]
-pub fn history(first_failure: Bytes, replays: u64) -> [Header; 2] {
-    [Header::new(header::FIRST_FAILURE, first_failure), Header::new(header::REPLAYS, replays.to_string())]
-}
-
-/// How many of a record's headers stand before its [`history`].
-fn without_history(headers: &[Header]) -> usize {
-    match headers {
-        [own @ .., first, replays] if first.name == header::FIRST_FAILURE && replays.name == header::REPLAYS => {
-            own.len()
+    /// Tries a delivery so often in place, without waiting; then it goes to `dead_letter`.
+    pub fn in_place(attempts_max: u32, dead_letter: impl Into<Topic>) -> Self {
+        Self {
+            attempts_max,
+            backoff: Backoff::NONE,
+            retry_on: EventFaultKind::ALL.into_iter().filter(|kind| kind.may_pass()).collect(),
+            retries: vec![],
+            order: Order::None,
+            dead_letter: dead_letter.into(),
         }
-        all => all.len(),
+    }
+
+    /// Decides what follows after an attempt of the delivery `id` ended with `fault`.
+    #[must_use]
+    pub fn decide(&self, id: &str, tried: Tried, fault: &EventFault) -> Disposition<'_> {
+        if !self.retry_on.contains(&fault.kind) {
+            return Disposition::DeadLetter;
+        }
+        match (tried.in_place, self.retries.get(tried.round)) {
+            (Some(attempt), _) if attempt < self.attempts_max => Disposition::Again(self.backoff.after(id, attempt)),
+            (_, Some(retry)) => Disposition::Later(retry),
+            (_, None) => Disposition::DeadLetter,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backoff_doubles_up_to_its_bound_and_is_the_same_every_time() {
+        let backoff = Backoff { first: Duration::from_millis(100), max: Duration::from_millis(500) };
+        let waits = |id: &str| (1..=40).map(|attempt| backoff.after(id, attempt)).collect::<Vec<_>>();
+        assert_eq!(waits("a"), waits("a"));
+        assert_ne!(waits("a"), waits("b"));
+        for (attempt, wait) in waits("a").into_iter().enumerate() {
+            let full = Duration::from_millis([100, 200, 400].get(attempt).copied().unwrap_or(500));
+            assert!(wait >= full / 2 && wait <= full, "{attempt}: {wait:?}");
+        }
+        assert_eq!(Backoff::NONE.after("a", 3), Duration::ZERO);
+    }
+
+    #[test]
+    fn in_place_then_delay_by_delay_then_set_aside() {
+        let retry = |seconds| Retry { delay: Duration::from_secs(seconds), topic: format!("retry.{seconds}s").into() };
+        let policy = FailurePolicy { retries: vec![retry(1), retry(10)], ..FailurePolicy::in_place(2, "dlq") };
+        let failed = EventFault::new(EventFaultKind::Failed, "");
+        let decide = |in_place, round| policy.decide("id", Tried { in_place, round }, &failed);
+        assert_eq!(decide(Some(1), 0), Disposition::Again(Duration::ZERO));
+        assert_eq!(decide(Some(2), 0), Disposition::Later(&retry(1)));
+        assert_eq!(decide(None, 1), Disposition::Later(&retry(10)));
+        // A list that was longer once: what waited in the last topic of it is not stranded.
+        assert_eq!(decide(None, 2), Disposition::DeadLetter);
+        let trap = EventFault::new(EventFaultKind::Trap, "");
+        assert_eq!(policy.decide("id", Tried { in_place: Some(1), round: 0 }, &trap), Disposition::DeadLetter);
     }
 }

@@ -1,28 +1,33 @@
 //! The step: what becomes of one record.
 //!
 //! ```text
-//!            ┌─ seen ──> skip ───────────────────────────────────────────────┐
-//!  record ──>┤                                                               ├─> OpenBatch
-//!            └─ new ──> dispatch ──ok──────> settle ─> records, state writes ┤
-//!                           └────fault──> policy ─┬─ again ──> dispatch      │
+//!            ┌─ seen ────────> skip ─────────────────────────────────────────┐
+//!  record ──>┼─ key waits ───> wait behind it ───────────────────────────────┤
+//!            └─ new ──> dispatch ──ok──────> settle ─> records, state writes ┼─> OpenBatch
+//!                           └────fault──> policy ─┬─ again ─> the worker     │
+//!                                                 ├─ later ───────> record ──┤
 //!                                                 └─ dead letter ─> record ──┘
 //! ```
 //!
-//! A message that was set aside is not noted as seen: when it is produced again, it is handled again.
+//! A message that was set aside or waits is not noted as seen: when it comes again, it is handled again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use crate::batch::{Ending, OpenBatch};
 use crate::dedup::MessageId;
 use crate::delivery::{ComponentName, Delivery};
 use crate::effects::Effects;
 use crate::event::{NewRecord, Partition, Record, Timestamp, Topic};
-use crate::fault::{EventFault, Fault, TaskFault};
-use crate::policy::{Disposition, Failure, FailurePolicy, dead_letter};
+use crate::failed::{Failure, Waiting, dead_letter, queued, retry};
+use crate::fault::{EventFault, EventFaultKind, Fault, TaskFault};
+use crate::policy::{Disposition, FailurePolicy, Order, Retry, Tried, WhenFull};
 use crate::settle::settle;
-use crate::state::{Reads, TaskState};
+use crate::state::{Reads, StoreIndex, TaskState, Writes};
+use crate::waiting::{Number, Queues, pack, unpack};
 
 /// Hands a delivery to a component's handler.
 pub trait Dispatch {
@@ -45,8 +50,31 @@ pub trait Dispatch {
 pub struct Step {
     /// The records to add to the open transaction, in this order.
     pub writes: Vec<NewRecord>,
-    /// The fault for which the record was set aside, if it was.
+    /// What the last attempt failed with, if it did.
     pub fault: Option<EventFault>,
+    /// What becomes of the record.
+    pub next: Next,
+}
+
+/// What becomes of a record after a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing more: it was handled or set aside.
+    #[default]
+    Done,
+    /// Nothing more: its message was handled before.
+    Skipped,
+    /// It waits, in a retry topic or in the task's state, until it is tried at this time or later.
+    Later(Timestamp),
+    /// Nothing is noted yet: this attempt is to be made after this time.
+    Again {
+        /// The number of the attempt, in place.
+        attempt: u32,
+        /// How long to wait before.
+        after: Duration,
+    },
+    /// Nothing is noted yet: no room to wait behind the records of its key. At this time the first of them is tried.
+    NoRoom(Timestamp),
 }
 
 /// What all tasks of one component share.
@@ -58,8 +86,12 @@ pub struct TaskSpec {
     pub digest: Option<Arc<str>>,
     /// What a failed delivery leads to.
     pub policy: FailurePolicy,
-    /// The changelog of each store, by its [`StoreIndex`](crate::state::StoreIndex).
+    /// The topics in which records wait for another attempt: those of the policy, and those of an earlier one.
+    pub retry_topics: BTreeSet<Topic>,
+    /// The changelog of each store, by its [`StoreIndex`]: the component's own, and then the one of records that wait.
     pub changelogs: Vec<Topic>,
+    /// The store of records that wait for another attempt, if there is one.
+    pub waiting: Option<StoreIndex>,
     /// The changelog of message ids; `None` if no consumed topic has dedup.
     pub seen_changelog: Option<Topic>,
     /// How long the message ids of a topic are remembered, for each consumed topic that has dedup.
@@ -76,7 +108,16 @@ impl TaskSpec {
     /// A component without stores and without dedup.
     #[must_use]
     pub fn stateless(component: ComponentName, policy: FailurePolicy) -> Self {
-        Self { component, digest: None, policy, changelogs: vec![], seen_changelog: None, windows: BTreeMap::new() }
+        Self {
+            component,
+            digest: None,
+            policy,
+            retry_topics: BTreeSet::new(),
+            changelogs: vec![],
+            waiting: None,
+            seen_changelog: None,
+            windows: BTreeMap::new(),
+        }
     }
 }
 
@@ -86,59 +127,219 @@ pub struct Task {
     spec: Arc<TaskSpec>,
     partition: Partition,
     state: Arc<dyn TaskState>,
+    /// Which records wait in the state, once that was read.
+    queues: Option<Queues>,
+}
+
+/// A record on its way, and what came before.
+struct Arrival<'a> {
+    record: &'a Record,
+    /// Attempts before it waited.
+    attempts: u32,
+    tried: Tried,
+    first_failure: Option<Bytes>,
+}
+
+/// How an arrival ended; nothing is noted yet.
+enum Ended {
+    Duplicate,
+    Handled(Effects, Option<MessageId>),
+    Failed(EventFault),
 }
 
 impl Task {
     /// The task of `partition`, on top of what is committed of its state.
     #[must_use]
     pub fn new(spec: Arc<TaskSpec>, partition: Partition, state: Arc<dyn TaskState>) -> Self {
-        Self { spec, partition, state }
+        Self { spec, partition, state, queues: None }
     }
 
-    /// Takes one record through its delivery, and notes in `batch` that it is done with. `now` is when a failure is said to have
-    /// happened; nothing else depends on it.
+    /// Goes on by another version's word, which has the same stores and dedup.
+    pub fn respec(&mut self, spec: &Arc<TaskSpec>) {
+        self.spec = spec.clone();
+    }
+
+    /// Takes one record of the input or of a retry topic through its delivery, and notes in `batch` that it is done with, unless it is to be
+    /// tried again in place: then the next call says which `attempt` it is, counted from 1. `now` is when a failure is said to have happened,
+    /// and what the time of the next attempt is counted from; nothing else depends on it.
     ///
     /// # Errors
     /// If the state cannot be read; `batch` must then be given up.
     pub fn step(
-        &self,
+        &mut self,
+        record: &Record,
+        attempt: u32,
+        handler: &mut dyn Dispatch,
+        batch: &mut OpenBatch,
+        now: Timestamp,
+    ) -> Result<Step, TaskFault> {
+        let again = self.spec.retry_topics.contains(&record.source.topic);
+        let waited = if again { Waiting::read(record) } else { None };
+        let arrival = match &waited {
+            Some(waited) => Arrival::waited(waited),
+            None => {
+                let tried = Tried { in_place: Some(attempt), round: 0 };
+                Arrival { record, attempts: attempt - 1, tried, first_failure: None }
+            }
+        };
+        let ended = if again && waited.is_none() {
+            Ended::Failed(EventFault::new(
+                EventFaultKind::Decode,
+                "not a record that waits: what wrote it to this topic?",
+            ))
+        } else {
+            match self.identify(&arrival, handler, batch)? {
+                Ok(None) => Ended::Duplicate,
+                Ok(Some(id)) => match self.wait_behind(record, &arrival, batch)? {
+                    Some(Next::Done) => {
+                        let what = "too many records wait: those of its key, or of its task";
+                        Ended::Failed(EventFault::new(EventFaultKind::Crowded, what))
+                    }
+                    Some(next) => return Ok(Step { next, ..Step::default() }),
+                    None => self.deliver(&arrival, id, handler, batch)?,
+                },
+                Err(fault) => Ended::Failed(fault),
+            }
+        };
+        let finish = |batch: &mut OpenBatch, ending| batch.finish(record, again, ending);
+        match ended {
+            Ended::Failed(fault) => match self.decide(&arrival, &fault) {
+                Disposition::Again(after) => {
+                    let next = Next::Again { attempt: attempt + 1, after };
+                    Ok(Step { fault: Some(fault), next, ..Step::default() })
+                }
+                Disposition::Later(delay) => {
+                    let (waits, due) = self.postponed(&arrival, &fault, now, delay);
+                    let mut writes = vec![];
+                    if let Order::Key(_) = self.spec.policy.order {
+                        self.keep(&waits, arrival.record, due, batch)?;
+                    } else {
+                        writes.push(waits);
+                    }
+                    finish(batch, Ending::Retried);
+                    Ok(Step { writes, fault: Some(fault), next: Next::Later(due) })
+                }
+                Disposition::DeadLetter => {
+                    let writes = vec![self.set_aside(&arrival, &fault, now)];
+                    finish(batch, Ending::DeadLettered);
+                    Ok(Step { writes, fault: Some(fault), next: Next::Done })
+                }
+            },
+            done => Ok(self.done(&arrival, done, batch, finish)),
+        }
+    }
+
+    /// As [`step`](Self::step), with all attempts in place one right after the other: for whoever has no clock to wait by.
+    ///
+    /// # Errors
+    /// As `step`.
+    pub fn step_at_once(
+        &mut self,
         record: &Record,
         handler: &mut dyn Dispatch,
         batch: &mut OpenBatch,
         now: Timestamp,
     ) -> Result<Step, TaskFault> {
-        let mut delivery = Delivery { component: &self.spec.component, record, attempt: 1 };
-        let id = match handler.identify(record) {
-            Ok(id) => id,
-            Err(fault) => return Ok(self.set_aside(&delivery, fault, now, batch)),
-        };
-        let topic = &record.source.topic;
-        if let Some(id) = &id
-            && self.has_seen(topic, id, record.timestamp, batch)?
-        {
-            batch.finish(record, Ending::Duplicate);
-            return Ok(Step::default());
-        }
+        let mut attempt = 1;
         loop {
-            let reads = batch.overlay(self.partition).reads(self.state.clone());
-            match handler.dispatch(&delivery, reads) {
-                Ok(effects) => {
-                    let overlay = batch.overlay(self.partition);
-                    overlay.write(effects.writes, record.timestamp);
-                    if let Some(id) = id {
-                        overlay.mark(topic, id, record.timestamp);
-                    }
-                    let writes = settle(&delivery, effects.emits);
-                    batch.finish(record, Ending::Handled { emitted: writes.len() as u64 });
-                    return Ok(Step { writes, fault: None });
-                }
-                Err(Fault::Task(fault)) => return Err(fault),
-                Err(Fault::Event(fault)) => match self.spec.policy.decide(delivery.attempt, &fault) {
-                    Disposition::Again => delivery.attempt += 1,
-                    Disposition::DeadLetter => return Ok(self.set_aside(&delivery, fault, now, batch)),
-                },
+            match self.step(record, attempt, handler, batch, now)? {
+                Step { next: Next::Again { attempt: next, .. }, .. } => attempt = next,
+                step => return Ok(step),
             }
         }
+    }
+
+    /// Takes the next record that waits in the task's state and is due through its delivery; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the state cannot be read; `batch` must then be given up.
+    pub fn step_due(
+        &mut self,
+        handler: &mut dyn Dispatch,
+        batch: &mut OpenBatch,
+        now: Timestamp,
+    ) -> Result<Option<Step>, TaskFault> {
+        let Some((number, waited)) = self.due(batch, now)? else { return Ok(None) };
+        let arrival = Arrival::waited(&waited);
+        let ended = match self.identify(&arrival, handler, batch)? {
+            Ok(None) => Ended::Duplicate,
+            Ok(Some(id)) => self.deliver(&arrival, id, handler, batch)?,
+            Err(fault) => Ended::Failed(fault),
+        };
+        let partition = self.partition;
+        let finish = |batch: &mut OpenBatch, ending| batch.finish_waiting(partition, ending);
+        let step = match ended {
+            Ended::Failed(fault) => {
+                if let Disposition::Later(delay) = self.decide(&arrival, &fault) {
+                    let (waits, due) = self.postponed(&arrival, &fault, now, delay);
+                    self.write(number, Some(pack(arrival.record, &waits.headers)), arrival.record.timestamp, batch);
+                    self.queues.get_or_insert_default().postpone(number, due);
+                    finish(batch, Ending::Retried);
+                    return Ok(Some(Step { writes: vec![], fault: Some(fault), next: Next::Later(due) }));
+                }
+                let writes = vec![self.set_aside(&arrival, &fault, now)];
+                finish(batch, Ending::DeadLettered);
+                Step { writes, fault: Some(fault), next: Next::Done }
+            }
+            done => self.done(&arrival, done, batch, finish),
+        };
+        self.write(number, None, arrival.record.timestamp, batch);
+        self.queues.get_or_insert_default().pop(number);
+        Ok(Some(step))
+    }
+
+    /// The record that [`step_due`](Self::step_due) would take.
+    ///
+    /// # Errors
+    /// If the state cannot be read; `batch` must then be given up.
+    pub fn peek_due(&mut self, batch: &mut OpenBatch, now: Timestamp) -> Result<Option<Record>, TaskFault> {
+        Ok(self.due(batch, now)?.map(|(_, waiting)| waiting.record))
+    }
+
+    /// What a batch did that was given up did not happen: which records wait is read again.
+    pub fn forget(&mut self) {
+        self.queues = None;
+    }
+
+    /// How many records wait in the task's state, as far as it was looked at.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queues.as_ref().map_or(0, Queues::len)
+    }
+
+    /// When the first of them is due.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.queues.as_ref().and_then(Queues::next_due)
+    }
+
+    /// Which records wait in the task's state.
+    fn queues(&mut self) -> Result<Option<&mut Queues>, TaskFault> {
+        let Some(store) = self.spec.waiting else { return Ok(None) };
+        if self.queues.is_none() {
+            self.queues = Some(Queues::load(self.state.as_ref(), store)?);
+        }
+        Ok(self.queues.as_mut())
+    }
+
+    /// The record's message id; `Ok(None)` if it was handled before.
+    fn identify(
+        &self,
+        arrival: &Arrival<'_>,
+        handler: &mut dyn Dispatch,
+        batch: &mut OpenBatch,
+    ) -> Result<Result<Option<Option<MessageId>>, EventFault>, TaskFault> {
+        let record = arrival.record;
+        let id = match handler.identify(record) {
+            Ok(id) => id,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let topic = &record.source.topic;
+        let seen = match &id {
+            Some(id) => self.has_seen(topic, id, record.timestamp, batch)?,
+            None => false,
+        };
+        Ok(Ok((!seen).then_some(id)))
     }
 
     fn has_seen(&self, topic: &Topic, id: &MessageId, at: Timestamp, batch: &mut OpenBatch) -> Result<bool, TaskFault> {
@@ -147,10 +348,143 @@ impl Task {
         Ok(now || self.state.seen(topic, id, at)?)
     }
 
-    fn set_aside(&self, delivery: &Delivery<'_>, fault: EventFault, at: Timestamp, batch: &mut OpenBatch) -> Step {
-        let failure = Failure { fault: &fault, at, digest: self.spec.digest.as_deref() };
-        let writes = vec![dead_letter(delivery, &failure, &self.spec.policy.dead_letter)];
-        batch.finish(delivery.record, Ending::DeadLettered);
-        Step { writes, fault: Some(fault) }
+    /// Lets a record wait behind those of its key that wait: then that is what becomes of it. [`Next::Done`]: it may not wait and is set aside.
+    fn wait_behind(
+        &mut self,
+        record: &Record,
+        arrival: &Arrival<'_>,
+        batch: &mut OpenBatch,
+    ) -> Result<Option<Next>, TaskFault> {
+        let order = self.spec.policy.order;
+        let Some(queues) = self.queues()? else { return Ok(None) };
+        let Some(ahead) = queues.ahead_of(arrival.record) else { return Ok(None) };
+        if let Order::Key(bounds) = order
+            && !queues.has_room(arrival.record, &bounds)
+        {
+            return Ok(Some(match bounds.when_full {
+                WhenFull::Wait => Next::NoRoom(ahead),
+                WhenFull::DeadLetter => Next::Done,
+            }));
+        }
+        let number = queues.push(arrival.record, Timestamp(0));
+        let packed = pack(arrival.record, &queued(arrival.record));
+        self.write(number, Some(packed), arrival.record.timestamp, batch);
+        batch.finish(record, self.spec.retry_topics.contains(&record.source.topic), Ending::Retried);
+        Ok(Some(Next::Later(ahead)))
     }
+
+    /// Lets a record that failed wait in the task's state.
+    fn keep(
+        &mut self,
+        waits: &NewRecord,
+        record: &Record,
+        due: Timestamp,
+        batch: &mut OpenBatch,
+    ) -> Result<(), TaskFault> {
+        let Some(queues) = self.queues()? else {
+            return Err(TaskFault("records of a key wait for each other, and there is no store for them".to_owned()));
+        };
+        let number = queues.push(record, due);
+        self.write(number, Some(pack(record, &waits.headers)), record.timestamp, batch);
+        Ok(())
+    }
+
+    fn due(&mut self, batch: &mut OpenBatch, now: Timestamp) -> Result<Option<(Number, Waiting)>, TaskFault> {
+        let Some(store) = self.spec.waiting else { return Ok(None) };
+        let Some(number) = self.queues()?.and_then(|queues| queues.due(now)) else { return Ok(None) };
+        let reads = batch.overlay(self.partition).reads(self.state.clone());
+        let packed = reads.get(&Writes::new(), store, &number.entry())?;
+        match packed.as_ref().and_then(unpack).as_ref().and_then(Waiting::read) {
+            Some(waiting) => Ok(Some((number, waiting))),
+            None => Err(TaskFault(format!("the record that waits as {number:?} is not there"))),
+        }
+    }
+
+    fn write(&self, number: Number, packed: Option<Bytes>, at: Timestamp, batch: &mut OpenBatch) {
+        if let Some(store) = self.spec.waiting {
+            batch.overlay(self.partition).write(Writes::from([((store, number.entry()), packed)]), at);
+        }
+    }
+
+    fn deliver(
+        &self,
+        arrival: &Arrival<'_>,
+        id: Option<MessageId>,
+        handler: &mut dyn Dispatch,
+        batch: &mut OpenBatch,
+    ) -> Result<Ended, TaskFault> {
+        let reads = batch.overlay(self.partition).reads(self.state.clone());
+        match handler.dispatch(&self.delivery(arrival), reads) {
+            Ok(effects) => Ok(Ended::Handled(effects, id)),
+            Err(Fault::Task(fault)) => Err(fault),
+            Err(Fault::Event(fault)) => Ok(Ended::Failed(fault)),
+        }
+    }
+
+    /// Notes what did not fail.
+    fn done(
+        &self,
+        arrival: &Arrival<'_>,
+        ended: Ended,
+        batch: &mut OpenBatch,
+        finish: impl FnOnce(&mut OpenBatch, Ending),
+    ) -> Step {
+        let Ended::Handled(effects, id) = ended else {
+            finish(batch, Ending::Duplicate);
+            return Step { next: Next::Skipped, ..Step::default() };
+        };
+        let record = arrival.record;
+        let overlay = batch.overlay(self.partition);
+        overlay.write(effects.writes, record.timestamp);
+        if let Some(id) = id {
+            overlay.mark(&record.source.topic, id, record.timestamp);
+        }
+        let writes = settle(&self.delivery(arrival), effects.emits);
+        finish(batch, Ending::Handled { emitted: writes.len() as u64 });
+        Step { writes, ..Step::default() }
+    }
+
+    fn decide(&self, arrival: &Arrival<'_>, fault: &EventFault) -> Disposition<'_> {
+        self.spec.policy.decide(&self.delivery(arrival).id(), arrival.tried, fault)
+    }
+
+    fn set_aside(&self, arrival: &Arrival<'_>, fault: &EventFault, at: Timestamp) -> NewRecord {
+        dead_letter(&self.delivery(arrival), &self.failure(arrival, fault, at), &self.spec.policy.dead_letter)
+    }
+
+    /// The record that waits for a delay, and when that has passed.
+    fn postponed(
+        &self,
+        arrival: &Arrival<'_>,
+        fault: &EventFault,
+        at: Timestamp,
+        delay: &Retry,
+    ) -> (NewRecord, Timestamp) {
+        let due = later(at, delay.delay);
+        let (delivery, failure) = (self.delivery(arrival), self.failure(arrival, fault, at));
+        (retry(&delivery, &failure, (arrival.tried.round + 1, due), &delay.topic, self.partition), due)
+    }
+
+    fn failure<'a>(&'a self, arrival: &Arrival<'a>, fault: &'a EventFault, at: Timestamp) -> Failure<'a> {
+        Failure { fault, at, digest: self.spec.digest.as_deref(), first: arrival.first_failure.clone() }
+    }
+
+    fn delivery<'a>(&'a self, arrival: &Arrival<'a>) -> Delivery<'a> {
+        Delivery { component: &self.spec.component, record: arrival.record, attempt: arrival.attempts + 1 }
+    }
+}
+
+impl<'a> Arrival<'a> {
+    fn waited(waited: &'a Waiting) -> Self {
+        Self {
+            record: &waited.record,
+            attempts: waited.attempts,
+            tried: Tried { in_place: None, round: waited.round },
+            first_failure: waited.first_failure.clone(),
+        }
+    }
+}
+
+fn later(now: Timestamp, delay: Duration) -> Timestamp {
+    Timestamp(now.0.saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)))
 }

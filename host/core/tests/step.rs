@@ -1,7 +1,7 @@
 //! The step as the worker sees it: a record goes in, writes and positions come out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use heddle_core::dedup::{MessageId, unpack};
 use heddle_core::delivery::Delivery;
 use heddle_core::effects::{Effects, Emit};
 use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
+use heddle_core::failed::{history, own_headers};
 use heddle_core::fault::{EventFault, EventFaultKind, Fault, TaskFault};
-use heddle_core::policy::{FailurePolicy, history, own_headers};
+use heddle_core::policy::FailurePolicy;
 use heddle_core::state::{Entry, Range, Reads, Stateless, StoreIndex, TaskState, Writes};
 use heddle_core::task::{Dispatch, Step, Task, TaskSpec};
 
@@ -35,8 +36,10 @@ fn spec() -> TaskSpec {
     TaskSpec {
         component: "shop.intake".into(),
         digest: Some("sha256:00ff".into()),
-        policy: FailurePolicy { attempts_max: 3, dead_letter: "shop.intake.dlq".into() },
+        policy: FailurePolicy::in_place(3, "shop.intake.dlq"),
+        retry_topics: BTreeSet::new(),
         changelogs: vec!["shop.intake.stock".into(), "shop.intake.sums".into()],
+        waiting: None,
         seen_changelog: Some("shop.intake.dedup".into()),
         windows: BTreeMap::from([("orders.created".into(), Duration::from_secs(60))]),
     }
@@ -81,7 +84,8 @@ fn fault(kind: EventFaultKind) -> EventFault {
 
 fn run(answers: Vec<Result<Effects, EventFault>>) -> (Step, OpenBatch) {
     let mut batch = OpenBatch::default();
-    let step = task_on(Arc::new(Stateless)).step(&record(7), &mut Scripted(answers), &mut batch, NOW).unwrap();
+    let mut task = task_on(Arc::new(Stateless));
+    let step = task.step_at_once(&record(7), &mut Scripted(answers), &mut batch, NOW).unwrap();
     (step, batch)
 }
 
@@ -151,8 +155,8 @@ fn a_record_that_no_attempt_gets_through_is_set_aside_whole() {
 fn set_aside(headers: Vec<Header>) -> NewRecord {
     let record = Record { headers, value: Some(Bytes::from_static(b"\0\0\0\x01\x02rest")), ..record(7) };
     let fault = EventFault { log: "{}\n".to_owned(), ..fault(EventFaultKind::Rejected) };
-    let (task, mut batch) = (task_on(Arc::new(Stateless)), OpenBatch::default());
-    task.step(&record, &mut Scripted(vec![Err(fault)]), &mut batch, NOW).unwrap().writes.remove(0)
+    let (mut task, mut batch) = (task_on(Arc::new(Stateless)), OpenBatch::default());
+    task.step_at_once(&record, &mut Scripted(vec![Err(fault)]), &mut batch, NOW).unwrap().writes.remove(0)
 }
 
 #[test]
@@ -211,9 +215,9 @@ fn message(offset: i64, id: &'static str) -> Record {
 
 #[test]
 fn a_transaction_reads_its_own_writes_and_writes_each_key_once() {
-    let (task, mut batch) = (task_on(Arc::new(Stateless)), OpenBatch::default());
+    let (mut task, mut batch) = (task_on(Arc::new(Stateless)), OpenBatch::default());
     for (offset, id) in [(1, "a"), (2, "b"), (3, "c")] {
-        assert_eq!(task.step(&message(offset, id), &mut Counting, &mut batch, NOW).unwrap(), Step::default());
+        assert_eq!(task.step_at_once(&message(offset, id), &mut Counting, &mut batch, NOW).unwrap(), Step::default());
     }
     let sealed = batch.seal();
     let written = sealed.changelog(&spec());
@@ -252,31 +256,32 @@ impl TaskState for SawOld {
 
 #[test]
 fn a_message_that_was_handled_before_has_no_effect_and_its_offset_is_committed() {
-    let (task, mut batch) = (task_on(Arc::new(SawOld)), OpenBatch::default());
+    let (mut task, mut batch) = (task_on(Arc::new(SawOld)), OpenBatch::default());
     let mut handler = Scripted(vec![Ok(emits(vec![emit(None, false)]))]);
-    let mut step = |offset, key: &'static str| {
+    let mut handle = |offset, key: &'static str| {
         let record = Record { key: Some(key.into()), offset: Offset(offset), ..record(0) };
-        task.step(&record, &mut handler, &mut batch, NOW).unwrap().writes.len()
+        task.step_at_once(&record, &mut handler, &mut batch, NOW).unwrap().writes.len()
     };
-    assert_eq!((step(1, "old"), step(2, "new"), step(3, "new")), (0, 1, 0));
+    assert_eq!((handle(1, "old"), handle(2, "new"), handle(3, "new")), (0, 1, 0));
     assert_eq!((batch.counts().records, batch.counts().duplicates, batch.counts().emitted), (3, 2, 1));
     assert_eq!(batch.seal().positions()[0].1, Offset(4));
 }
 
 #[test]
 fn a_message_that_was_set_aside_is_handled_when_it_comes_again() {
-    let (task, mut batch) = (task_on(Arc::new(Stateless)), OpenBatch::default());
-    let rejected = task.step(&record(1), &mut Scripted(vec![Err(fault(EventFaultKind::Rejected))]), &mut batch, NOW);
+    let (mut task, mut batch) = (task_on(Arc::new(Stateless)), OpenBatch::default());
+    let rejected =
+        task.step_at_once(&record(1), &mut Scripted(vec![Err(fault(EventFaultKind::Rejected))]), &mut batch, NOW);
     assert_eq!(rejected.unwrap().fault, Some(fault(EventFaultKind::Rejected)));
-    let again = task.step(&record(2), &mut Scripted(vec![Ok(emits(vec![emit(None, false)]))]), &mut batch, NOW);
+    let again = task.step_at_once(&record(2), &mut Scripted(vec![Ok(emits(vec![emit(None, false)]))]), &mut batch, NOW);
     assert_eq!(again.unwrap().writes.len(), 1);
     assert_eq!(batch.counts().duplicates, 0);
 }
 
 #[test]
 fn state_that_cannot_be_read_is_no_fault_of_the_record() {
-    let (task, mut batch) = (task_on(Arc::new(SawOld)), OpenBatch::default());
-    let fault = task.step(&message(1, "a"), &mut Counting, &mut batch, NOW).unwrap_err();
+    let (mut task, mut batch) = (task_on(Arc::new(SawOld)), OpenBatch::default());
+    let fault = task.step_at_once(&message(1, "a"), &mut Counting, &mut batch, NOW).unwrap_err();
     assert_eq!(fault.to_string(), "the state of the task cannot be read: the disk is gone");
     assert!(batch.is_empty());
 }

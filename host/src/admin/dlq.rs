@@ -52,7 +52,7 @@ fn refusal(error: &DlqError) -> Refusal {
 
 fn queue(shared: &Shared, component: &str) -> Result<Queue, Refusal> {
     let watched = watched(shared, component)?;
-    Queue::open(shared.log.clone(), &watched.name, &watched.dead_letter).map_err(|error| refusal(&error))
+    Queue::open(shared.log.clone(), &watched.name, &watched.dead_letter()).map_err(|error| refusal(&error))
 }
 
 pub(super) async fn list(

@@ -3,6 +3,8 @@
 //! ```text
 //!  key    <app>.<component>/<partition>
 //!  value  {"host":"…","admin":"127.0.0.1:7870"}
+//!  key    host/<host>
+//!  value  {"host":"…","admin":"…","components":{"<component>":{"digest":"…","deployment":7,"refused":{…}}}}
 //! ```
 //!
 //! The newest record of a key counts. A host that was killed stays named until another one takes its tasks over.
@@ -12,18 +14,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use heddle_core::event::{NewRecord, Partition, TopicPartition};
+use heddle_core::event::{NewRecord, Partition};
 use serde::{Deserialize, Serialize};
 
-use crate::log::{Log, LogError, Start, TopicSpec};
+use crate::log::{Log, LogError, Start, TopicSpec, read_whole};
 use crate::state::HostState;
 
 /// How often a host looks whether it has tasks that it has not told of.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long one poll of the topic waits.
-const POLL_WAIT: Duration = Duration::from_millis(100);
-/// How many polls may pass without a record before the topic is taken for read.
-const EMPTY_POLLS_MAX: u32 = 20;
+/// What the keys of records about a host itself begin with; no component's full name does.
+const HOST: &str = "host/";
 
 /// A host, as others reach it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,28 @@ pub struct Owner {
     pub host: String,
     /// The address of its admin API.
     pub admin: String,
+}
+
+/// What a host says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRecord {
+    /// How others reach it.
+    #[serde(flatten)]
+    pub owner: Owner,
+    /// Which version of each component it runs, by the component's name within the app.
+    pub components: BTreeMap<String, Runs>,
+}
+
+/// Which version of a component a host runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runs {
+    /// The version.
+    pub digest: String,
+    /// The offset of the deployment that it heard of last; -1 for none.
+    pub deployment: i64,
+    /// Why it does not run what that one says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// The hosts of an app.
@@ -55,18 +77,63 @@ impl Hosts {
         }
     }
 
-    /// Tells that this host has these tasks.
-    fn tell(&self, tasks: &[(String, Partition)]) -> Result<(), LogError> {
-        let value = serde_json::to_vec(&self.me).map_err(|e| LogError::Invalid(e.to_string()))?;
-        let record = |(component, partition): &(String, Partition)| NewRecord {
+    /// This host.
+    #[must_use]
+    pub fn me(&self) -> &Owner {
+        &self.me
+    }
+
+    fn record(&self, key: String, value: Option<Vec<u8>>) -> NewRecord {
+        NewRecord {
             topic: self.topic.as_str().into(),
             partition: None,
             timestamp: None,
-            key: Some(format!("{component}/{partition}").into()),
-            value: Some(value.clone().into()),
+            key: Some(key.into()),
+            value: value.map(Into::into),
             headers: vec![],
+        }
+    }
+
+    /// Tells that this host has these tasks.
+    fn tell(&self, tasks: &[(String, Partition)]) -> Result<(), LogError> {
+        let value = serde_json::to_vec(&self.me).map_err(|e| LogError::Invalid(e.to_string()))?;
+        let record = |(component, partition): &(String, Partition)| {
+            self.record(format!("{component}/{partition}"), Some(value.clone()))
         };
         self.log.append(&tasks.iter().map(record).collect::<Vec<_>>()).map(|_| ())
+    }
+
+    /// Tells which versions this host runs.
+    ///
+    /// # Errors
+    /// If the log does not take it.
+    pub fn tell_versions(&self, components: BTreeMap<String, Runs>) -> Result<(), LogError> {
+        let value = serde_json::to_vec(&HostRecord { owner: self.me.clone(), components });
+        let value = value.map_err(|e| LogError::Invalid(e.to_string()))?;
+        self.log.append(&[self.record(format!("{HOST}{}", self.me.host), Some(value))]).map(|_| ())
+    }
+
+    /// Tells that this host has ended in order.
+    ///
+    /// # Errors
+    /// If the log does not take it.
+    pub fn tell_end(&self) -> Result<(), LogError> {
+        self.log.append(&[self.record(format!("{HOST}{}", self.me.host), None)]).map(|_| ())
+    }
+
+    /// What the hosts that did not end in order say of themselves.
+    ///
+    /// # Errors
+    /// If the topic cannot be read.
+    pub fn all(&self) -> Result<Vec<HostRecord>, LogError> {
+        let mut hosts = BTreeMap::new();
+        read_whole(&*self.log, &self.topic, Start::Beginning, |record| {
+            if let Some(key) = record.key.filter(|key| key.starts_with(HOST.as_bytes())) {
+                hosts.insert(key, record.value.and_then(|value| serde_json::from_slice(&value).ok()));
+            }
+            true
+        })?;
+        Ok(hosts.into_values().flatten().collect())
     }
 
     /// The host of each task of a component that has told of itself.
@@ -74,23 +141,16 @@ impl Hosts {
     /// # Errors
     /// If the topic cannot be read.
     pub fn owners(&self, component: &str) -> Result<BTreeMap<Partition, Owner>, LogError> {
-        let source = TopicPartition::new(self.topic.as_str(), 0);
-        let end = self.log.watermarks(&self.topic)?.first().map(|bounds| bounds.high);
-        let mut reader = self.log.reader(&[(source.clone(), Start::Beginning)])?;
         let mut owners = BTreeMap::new();
-        let mut empty = 0;
-        while reader.positions()?.get(&source).copied() < end && empty < EMPTY_POLLS_MAX {
-            let records = reader.poll(POLL_WAIT)?;
-            empty = if records.is_empty() { empty + 1 } else { 0 };
-            for record in records {
-                let task = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
-                let number = task.and_then(|task| task.strip_prefix(component)?.strip_prefix('/')?.parse().ok());
-                let owner = record.value.as_deref().and_then(|value| serde_json::from_slice(value).ok());
-                if let (Some(number), Some(owner)) = (number, owner) {
-                    owners.insert(Partition(number), owner);
-                }
+        read_whole(&*self.log, &self.topic, Start::Beginning, |record| {
+            let task = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
+            let number = task.and_then(|task| task.strip_prefix(component)?.strip_prefix('/')?.parse().ok());
+            let owner = record.value.as_deref().and_then(|value| serde_json::from_slice(value).ok());
+            if let (Some(number), Some(owner)) = (number, owner) {
+                owners.insert(Partition(number), owner);
             }
-        }
+            true
+        })?;
         Ok(owners)
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use heddle_core::breaker::BreakerState;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -23,6 +24,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 type Labels = [(&'static str, String); 1];
 type Counts = Family<Labels, Counter<u64, AtomicU64>>;
 type Levels = Family<Labels, Gauge<i64, AtomicI64>>;
+type Infos = Family<[(&'static str, String); 2], Gauge<i64, AtomicI64>>;
 type Seconds = Family<Labels, Gauge<f64, AtomicU64>>;
 
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
@@ -53,11 +55,21 @@ fn components(shared: &Shared, registry: &mut Registry) -> Result<(), String> {
     let emitted = counts(registry, "emitted_records", "Records emitted");
     let failed = counts(registry, "dead_letters", "Records set aside in the dead-letter topic");
     let duplicates = counts(registry, "duplicates", "Records skipped because their message was handled before");
+    let handled = counts(registry, "handled_records", "Records whose handler succeeded");
+    let retried = counts(registry, "retried_records", "Records left to wait for another attempt");
+    let again = counts(registry, "again_records", "Records that waited and were taken again");
     let commits = counts(registry, "commits", "Transactions committed");
+    let (waiting, breaker) = (Levels::default(), Levels::default());
+    registry.register("waiting_records", "Records that wait for another attempt", waiting.clone());
+    registry.register("breaker_open", "1 while the circuit breaker holds records back", breaker.clone());
     let (commit, lag, restoring) = (Seconds::default(), Levels::default(), Levels::default());
     registry.register_with_unit("last_commit", "How long the last commit took", Unit::Seconds, commit.clone());
     registry.register("lag_records", "Offsets between committed positions and ends", lag.clone());
     registry.register("restoring_records", "Offsets of changelogs to read before tasks are ready", restoring.clone());
+    let rollbacks = counts(registry, "rollbacks", "Versions that this host took back because they failed");
+    let version = Infos::default();
+    registry.register("version", "The version that runs, always 1", version.clone());
+    let deployer = shared.deploys.as_ref().and_then(|deploys| deploys.deployer.as_ref());
     for component in &shared.components {
         let labels = [("component", component.name.clone())];
         let status = status_of(&*shared.log, component).map_err(|e| e.to_string())?;
@@ -65,8 +77,16 @@ fn components(shared: &Shared, registry: &mut Registry) -> Result<(), String> {
         emitted.get_or_create(&labels).inc_by(status.emitted);
         failed.get_or_create(&labels).inc_by(status.failed);
         duplicates.get_or_create(&labels).inc_by(status.duplicates);
+        handled.get_or_create(&labels).inc_by(status.handled);
+        retried.get_or_create(&labels).inc_by(status.retried);
+        again.get_or_create(&labels).inc_by(status.again);
+        waiting.get_or_create(&labels).set(i64::try_from(status.waiting).unwrap_or(i64::MAX));
+        breaker.get_or_create(&labels).set(i64::from(status.breaker != BreakerState::Closed.name()));
         commits.get_or_create(&labels).inc_by(status.commits);
         commit.get_or_create(&labels).set(status.commit_ms / 1_000.0);
+        let taken_back = deployer.map_or(0, |deployer| deployer.notes().rollbacks(component.bare_name()));
+        rollbacks.get_or_create(&labels).inc_by(taken_back);
+        version.get_or_create(&[("component", component.name.clone()), ("digest", status.digest)]).set(1);
         lag.get_or_create(&labels).set(status.lag);
         restoring.get_or_create(&labels).set(i64::try_from(status.restoring).unwrap_or(i64::MAX));
     }

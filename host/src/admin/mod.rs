@@ -6,17 +6,20 @@
 //!  GET /metrics  the same and the sizes of state, for Prometheus
 //!  GET /state/…  what its stores hold: see `state`
 //!  /dlq/…        what was set aside: see `dlq`
+//!  POST /deploy, /rollback, GET /deployments    which version runs: see `deploy`
 //!  POST /call    one call of the log or the registry, for the commands of other processes: see `remote`
 //!  /registry/…   the embedded registry, if it is used: the API of `heddle registry`
 //! ```
 
+mod deploy;
 mod dlq;
 mod hosts;
 mod metrics;
 mod remote;
 mod state;
 
-pub use hosts::{Hosts, Owner, announce};
+pub use deploy::{Deploys, History};
+pub use hosts::{HostRecord, Hosts, Owner, Runs, announce};
 pub use remote::Remote;
 pub use state::{StateEntries, StateEntry, Stores};
 
@@ -35,7 +38,7 @@ use thiserror::Error;
 
 use crate::log::{Log, LogError};
 use crate::registry::Registry;
-use crate::runtime::Progress;
+use crate::runtime::{Progress, Slot};
 
 /// The largest call, in bytes.
 const CALL_BYTES_MAX: usize = 256 << 20;
@@ -63,16 +66,36 @@ pub enum AdminError {
 pub struct Watched {
     /// Its full name: its consumer group.
     pub name: String,
-    /// Where what it cannot handle is set aside.
-    pub dead_letter: String,
-    /// The topics it consumes.
-    pub topics: Vec<String>,
-    /// Its stores, sorted by name.
-    pub stores: Vec<String>,
-    /// How many tasks it has, over all hosts.
-    pub partitions: i32,
+    /// The version that runs.
+    pub slot: Arc<Slot>,
     /// What it did so far.
     pub progress: Arc<Progress>,
+}
+
+impl Watched {
+    /// Its name within the app.
+    #[must_use]
+    pub fn bare_name(&self) -> &str {
+        self.name.split_once('.').map_or(self.name.as_str(), |(_, name)| name)
+    }
+
+    /// Where what it cannot handle is set aside.
+    #[must_use]
+    pub fn dead_letter(&self) -> String {
+        self.slot.current().spec.policy.dead_letter.to_string()
+    }
+
+    /// The topics it consumes.
+    #[must_use]
+    pub fn topics(&self) -> Vec<String> {
+        self.slot.current().component.manifest().consumes.keys().cloned().collect()
+    }
+
+    /// Its stores, sorted by name.
+    #[must_use]
+    pub fn stores(&self) -> Vec<String> {
+        self.slot.current().component.manifest().stores.keys().cloned().collect()
+    }
 }
 
 /// One component's status.
@@ -90,6 +113,16 @@ pub struct ComponentStatus {
     pub failed: u64,
     /// Records skipped because their message was handled already.
     pub duplicates: u64,
+    /// Records whose handler succeeded.
+    pub handled: u64,
+    /// How often a record was left to wait for another attempt, or behind one of its key that waits.
+    pub retried: u64,
+    /// How often one that waited was taken again: `in + again = handled + retried + failed + duplicates`.
+    pub again: u64,
+    /// Records of this host that wait now.
+    pub waiting: u64,
+    /// What the circuit breaker is at: `closed`, `open`, `half-open` or `stopped`.
+    pub breaker: String,
     /// Offsets of changelogs still to be read before all tasks of this host are ready.
     pub restoring: u64,
     /// Transactions committed.
@@ -98,18 +131,29 @@ pub struct ComponentStatus {
     pub commit_ms: f64,
     /// Offsets between the group's committed positions and the ends of its partitions.
     pub lag: i64,
+    /// The version that runs: `sha256:` and the digest of its file.
+    pub digest: String,
+    /// Since when, in milliseconds since 1970.
+    pub since: i64,
+    /// The version that ran before it since the host started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// What became of a version that did not stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 struct Shared {
     log: Arc<dyn Log>,
     components: Vec<Watched>,
     stores: Option<Stores>,
+    deploys: Option<Deploys>,
     writers: Writers,
 }
 
 /// A component by its name, full or within the app.
 fn watched<'s>(shared: &'s Shared, component: &str) -> Result<&'s Watched, (StatusCode, String)> {
-    let is_it = |watched: &&Watched| watched.name == component || watched.name.split('.').nth(1) == Some(component);
+    let is_it = |watched: &&Watched| watched.name == component || watched.bare_name() == component;
     shared.components.iter().find(is_it).ok_or_else(|| {
         let known = shared.components.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
         (StatusCode::NOT_FOUND, format!("this host has no component `{component}`; it has {known}"))
@@ -142,7 +186,8 @@ impl Listening {
     }
 }
 
-/// Serves the API from a thread of its own until the process ends. Without `stores` it answers no question about state.
+/// Serves the API from a thread of its own until the process ends. Without `stores` it answers no question about state, without
+/// `deploys` it deploys nothing.
 ///
 /// # Errors
 /// If no thread can be started.
@@ -152,10 +197,11 @@ pub fn serve(
     registry: &dyn Registry,
     components: Vec<Watched>,
     stores: Option<Stores>,
+    deploys: Option<Deploys>,
 ) -> Result<(), AdminError> {
     let listener = listening.listener;
     let registry_routes = registry.routes();
-    let shared = Arc::new(Shared { log, components, stores, writers: Writers::default() });
+    let shared = Arc::new(Shared { log, components, stores, deploys, writers: Writers::default() });
     let mut router = Router::new()
         .route("/health", get(|| async { "ok" }))
         .route("/status", get(status))
@@ -166,6 +212,9 @@ pub fn serve(
         .route("/dlq/{component}/{partition}/{offset}", get(dlq::show))
         .route("/dlq/{component}/replay", post(dlq::replay))
         .route("/dlq/{component}/discard", post(dlq::discard))
+        .route("/deploy/{component}", post(deploy::deploy))
+        .route("/rollback/{component}", post(deploy::roll_back))
+        .route("/deployments/{component}", get(deploy::history))
         .route("/call", post(call))
         .layer(DefaultBodyLimit::max(CALL_BYTES_MAX))
         .with_state(shared);
@@ -176,7 +225,7 @@ pub fn serve(
     let serve = move || {
         runtime.block_on(async {
             let served = match tokio::net::TcpListener::from_std(listener) {
-                Ok(listener) => axum::serve(listener, router).await,
+                Ok(listener) => axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = served {
@@ -191,16 +240,29 @@ pub fn serve(
 async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<ComponentStatus>>, (StatusCode, String)> {
     // The log's calls block.
     let asked =
-        tokio::task::spawn_blocking(move || shared.components.iter().map(|c| status_of(&*shared.log, c)).collect());
+        tokio::task::spawn_blocking(move || shared.components.iter().map(|c| status_with_note(&shared, c)).collect());
     let answered: Result<Vec<_>, LogError> =
         asked.await.map_err(|e| (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
     answered.map(Json).map_err(|e| (StatusCode::SERVICE_UNAVAILABLE, e.to_string()))
 }
 
 async fn call(State(shared): State<Arc<Shared>>, Json(call): Json<Call>) -> Result<Json<Answer>, (StatusCode, String)> {
+    let owned = |topic: &&str| shared.deploys.as_ref().is_some_and(|deploys| deploys.owns(topic));
+    if let Some(topic) = call.changed().into_iter().find(owned) {
+        return Err((
+            StatusCode::FORBIDDEN,
+            format!("`{topic}` is written by `heddle deploy` and `heddle rollback` alone"),
+        ));
+    }
     let answer = move || remote::answer(&*shared.log, &shared.writers, call);
     let answered = tokio::task::spawn_blocking(answer).await;
     answered.map(Json).map_err(|e| (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
+}
+
+fn status_with_note(shared: &Shared, component: &Watched) -> Result<ComponentStatus, LogError> {
+    let notes = shared.deploys.as_ref().and_then(|deploys| deploys.deployer.as_ref()).map(|deployer| deployer.notes());
+    let note = notes.and_then(|notes| notes.text(component.bare_name()));
+    Ok(ComponentStatus { note, ..status_of(&*shared.log, component)? })
 }
 
 /// What one component did so far, and how far behind it is.
@@ -209,8 +271,8 @@ async fn call(State(shared): State<Arc<Shared>>, Json(call): Json<Call>) -> Resu
 /// If the log cannot tell its positions.
 pub fn status_of(log: &dyn Log, component: &Watched) -> Result<ComponentStatus, LogError> {
     let mut ends = BTreeMap::new();
-    for topic in &component.topics {
-        for bounds in log.watermarks(topic)? {
+    for topic in component.topics() {
+        for bounds in log.watermarks(&topic)? {
             ends.insert(TopicPartition::new(topic.as_str(), bounds.partition.0), bounds);
         }
     }
@@ -219,16 +281,25 @@ pub fn status_of(log: &dyn Log, component: &Watched) -> Result<ComponentStatus, 
         let position = positions.get(partition).map_or(bounds.low.0, |position| position.0.max(bounds.low.0));
         (bounds.high.0 - position).max(0)
     });
-    let counts = component.progress.snapshot();
+    let now = component.progress.snapshot();
     Ok(ComponentStatus {
         component: component.name.clone(),
-        records: counts.records,
-        emitted: counts.emitted,
-        failed: counts.dead_lettered,
-        duplicates: counts.duplicates,
-        restoring: counts.restoring,
-        commits: counts.commits,
-        commit_ms: counts.last_commit.as_secs_f64() * 1_000.0,
+        records: now.counts.records,
+        emitted: now.counts.emitted,
+        failed: now.counts.dead_lettered,
+        duplicates: now.counts.duplicates,
+        handled: now.counts.handled,
+        retried: now.counts.retried,
+        again: now.counts.again,
+        waiting: now.waiting,
+        breaker: now.breaker.name().to_owned(),
+        restoring: now.restoring,
+        commits: now.commits,
+        commit_ms: now.last_commit.as_secs_f64() * 1_000.0,
         lag: behind.sum(),
+        digest: component.slot.current().digest.to_string(),
+        since: component.slot.since().0,
+        before: component.slot.before().map(|digest| digest.to_string()),
+        note: None,
     })
 }

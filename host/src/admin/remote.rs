@@ -178,6 +178,19 @@ fn places<'a>(positions: impl IntoIterator<Item = (&'a TopicPartition, &'a Offse
     positions.into_iter().map(|(place, offset)| (place.topic.to_string(), place.partition.0, offset.0)).collect()
 }
 
+impl Call {
+    /// The topics that it would change.
+    pub(super) fn changed(&self) -> Vec<&str> {
+        match self {
+            Self::Create { name: topic, .. } | Self::Delete { topic } => vec![topic],
+            Self::Append { records } | Self::Write { records, .. } => {
+                records.iter().map(|record| record.topic.as_str()).collect()
+            }
+            _ => vec![],
+        }
+    }
+}
+
 /// The writers that other processes have, at the host: the newest of each transactional id.
 #[derive(Default)]
 pub(super) struct Writers(Mutex<Held>);

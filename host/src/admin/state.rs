@@ -23,7 +23,9 @@ use serde_json::{Value, json as object};
 
 use super::hosts::{Hosts, Owner};
 use super::{Shared, Watched};
+use crate::deploy::partitions_of;
 use crate::guest::Schemas;
+use crate::log::Log;
 use crate::state::HostState;
 
 /// The most entries of one answer, unless it is asked for more.
@@ -35,6 +37,8 @@ const LIMIT_MAX: usize = 10_000;
 pub struct Stores {
     /// The tasks of this host.
     pub state: Arc<HostState>,
+    /// Where its topics are.
+    pub log: Arc<dyn Log>,
     /// The tasks of others.
     pub hosts: Arc<Hosts>,
     /// What values were written by.
@@ -80,8 +84,8 @@ struct Found<'s> {
 
 fn find<'s>(shared: &'s Shared, component: &str, store: &str) -> Result<Found<'s>, Refusal> {
     let watched = super::watched(shared, component)?;
-    let place = watched.stores.iter().position(|name| name == store).ok_or_else(|| {
-        let known = watched.stores.join(", ");
+    let place = watched.stores().iter().position(|name| name == store).ok_or_else(|| {
+        let known = watched.stores().join(", ");
         let known = if known.is_empty() { "none".to_owned() } else { known };
         (StatusCode::NOT_FOUND, format!("the component `{}` has no store `{store}`; it has {known}", watched.name))
     })?;
@@ -116,6 +120,13 @@ impl Found<'_> {
         Ok(owners.into_iter().filter(|(p, _)| !mine.contains(p)).map(|(p, owner)| (p.0, owner)).collect())
     }
 
+    /// How many tasks the component has, over all hosts.
+    fn partitions(&self) -> Result<i32, Refusal> {
+        let topics = self.stores.log.topics().map_err(|e| (StatusCode::SERVICE_UNAVAILABLE, e.to_string()))?;
+        let topics = topics.into_iter().map(|topic| (topic.name, topic.partitions)).collect();
+        Ok(partitions_of(self.component.slot.current().component.manifest(), &topics))
+    }
+
     fn get(&self, key: &str) -> Result<Response, Refusal> {
         for (partition, stores) in self.here() {
             let value = stores.get(self.store, key.as_bytes());
@@ -125,7 +136,7 @@ impl Found<'_> {
             }
         }
         // A store is partitioned as its component's input: where its keys are the input's, this is the key's task.
-        let partition = partition_of(key.as_bytes(), self.component.partitions);
+        let partition = partition_of(key.as_bytes(), self.partitions()?);
         let mut elsewhere = self.elsewhere()?;
         match elsewhere.remove(&partition.0) {
             Some(owner) => {

@@ -6,11 +6,12 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::rust_target::{TARGET, Toolchain, detect, output};
-use super::{BuildError, read};
+use super::{BuildError, Place, read};
 
 /// Compiles the crate in `folder` and returns its module. All components share one target folder, so that what they have
 /// in common is compiled once.
-pub(super) fn build(folder: &Path, cache: &Path) -> Result<Vec<u8>, BuildError> {
+pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
+    let folder = place.folder;
     if !folder.join("Cargo.toml").exists() {
         return Err(BuildError::Language(format!(
             "{} has language = \"rust\" but no Cargo.toml; make it a crate of type cdylib, or give a command: build = \"…\"",
@@ -31,7 +32,7 @@ pub(super) fn build(folder: &Path, cache: &Path) -> Result<Vec<u8>, BuildError> 
     if let Toolchain::Debian { .. } = toolchain {
         cargo.arg("-Zbuild-std=std,panic_abort");
     }
-    let target = cache.join("guest-target");
+    let target = place.cache.join("guest-target");
     cargo
         .current_dir(folder)
         .env("CARGO_TARGET_DIR", &target)

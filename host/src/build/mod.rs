@@ -1,17 +1,28 @@
 //! Building components: their `wit` folder, their code, and the one file that carries both code and contract.
 //!
 //! ```text
-//!  component.toml + contracts/ ──contract──> wit/ ──command or cargo──> module ──componentize──> component
-//!                                    └──────────────── embedded as a custom section ────────────────┘
+//!  component.toml + contracts/ ──contract──> wit/ ──command or language──> module ──componentize──> component
+//!                                    └───────────────── embedded as a custom section ─────────────────┘
 //! ```
+//!
+//! A language is one file or folder: `cargo`, `javascript`, `python`, `go`. Each has a `build`, which is given a [`Place`] and returns a module or a
+//! component; [`tools`] fetches what it builds with, and [`kept`] spares it what did not change.
 
 mod cargo;
 mod contract;
 mod go;
+mod javascript;
+mod kept;
+mod python;
+mod rust_sdk;
 mod rust_target;
+mod scaffold;
+mod tools;
+mod world;
 
 pub use contract::{AppContracts, contract_of, world_files};
 pub use rust_target::{Toolchain, detect};
+pub use scaffold::{Language, component as new_component, manifest as new_manifest};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,6 +33,7 @@ use heddle_contract::manifest::component::Build;
 use heddle_contract::section::{self, Contract};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
+use world::World;
 
 /// Why a component cannot be built.
 #[derive(Debug, Error)]
@@ -109,6 +121,16 @@ impl BuildError {
     }
 }
 
+/// Where a language's build works. All paths are absolute.
+struct Place<'a> {
+    /// The component's folder, where its component.toml is.
+    folder: &'a Path,
+    /// The folder of its WIT; the world is called `component`.
+    world: &'a Path,
+    /// Where tools and what components share are kept.
+    cache: &'a Path,
+}
+
 /// What is written beside a component's source so that compilers, editors and tests know its types: the WIT, and for some languages
 /// an SDK with bindings in `heddle`. Files by path within `folder`.
 ///
@@ -120,22 +142,30 @@ pub fn generated(
     contracts: &AppContracts,
 ) -> Result<BTreeMap<String, String>, BuildError> {
     let wit = world_files(manifest, contracts)?;
+    let world = || read_world(manifest, &wit);
     let bindings = match &manifest.build {
         Build::Go => go::bindings(folder, &wit)?,
-        _ => BTreeMap::new(),
+        Build::JavaScript => javascript::bindings(folder, &world()?),
+        Build::Python => python::bindings(&world()?),
+        Build::Rust => rust_sdk::files(folder),
+        Build::Command(_) => BTreeMap::new(),
     };
     let within = |folder: &'static str| move |(name, text): (String, String)| (format!("{folder}/{name}"), text);
     Ok(wit.into_iter().map(within("wit")).chain(bindings.into_iter().map(within("heddle"))).collect())
 }
 
+fn read_world(manifest: &Manifest, wit: &BTreeMap<String, String>) -> Result<World, BuildError> {
+    World::read(manifest, wit)
+        .map_err(|what| BuildError::Componentize { component: manifest.name.clone(), what: format!("its WIT: {what}") })
+}
+
 /// The files of a `wit` folder, by path.
 fn wit_of(folder: &Path) -> Result<BTreeMap<String, String>, BuildError> {
-    let pattern = format!("{}/**/*.wit", glob::Pattern::escape(&folder.display().to_string()));
     let file = |path: PathBuf| {
         let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
         Ok((name, std::fs::read_to_string(&path).map_err(BuildError::file(&path))?))
     };
-    glob::glob(&pattern).into_iter().flatten().flatten().map(file).collect()
+    kept::files(folder, &|_| false)?.into_iter().map(file).collect()
 }
 
 /// Builds the component in `folder` and returns the bytes of its `.wasm` file, with its contract in it.
@@ -147,16 +177,14 @@ fn wit_of(folder: &Path) -> Result<BTreeMap<String, String>, BuildError> {
 pub fn build(folder: &Path, manifest: &Manifest, contract: &Contract, cache: &Path) -> Result<Vec<u8>, BuildError> {
     // Tools run in the component's folder, so no path may be relative to ours.
     let absolute = |path: &Path| std::path::absolute(path).map_err(BuildError::file(path));
+    let (folder, cache) = (&absolute(folder)?, &absolute(cache)?);
+    let place = Place { folder, world: &folder.join("wit"), cache };
     let built = match &manifest.build {
-        Build::Rust => cargo::build(folder, cache)?,
+        Build::Rust => cargo::build(&place)?,
+        Build::JavaScript => javascript::build(&place)?,
+        Build::Python => python::build(&place, &read_world(manifest, &wit_of(place.world)?)?)?,
         Build::Command(command) => run(folder, &manifest.name, command)?,
-        Build::Go => go::build(&absolute(folder)?, &wit_of(&folder.join("wit"))?)?,
-        Build::JavaScript | Build::Python => {
-            return Err(BuildError::Language(format!(
-                "{}: this version builds Rust and Go by itself; give the command that leaves the .wasm file: build = \"…\"",
-                folder.display()
-            )));
-        }
+        Build::Go => go::build(folder, &wit_of(place.world)?)?,
     };
     let component = componentize(&manifest.name, &built)?;
     section::embed(&component, contract)

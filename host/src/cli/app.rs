@@ -39,7 +39,7 @@ pub(super) fn read(folder: &Path) -> Result<App> {
 }
 
 /// What the app's `components` name: folders and files.
-fn named(folder: &Path, app: &App) -> Result<Vec<PathBuf>> {
+pub(super) fn named(folder: &Path, app: &App) -> Result<Vec<PathBuf>> {
     let mut paths = vec![];
     for pattern in &app.components {
         let whole = folder.join(pattern);

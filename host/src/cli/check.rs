@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::run::component_files;
 use super::{app, open};
+use crate::deploy::topic_troubles;
 use crate::guest::Component;
 use crate::registry::{Registry, check};
 
@@ -55,16 +56,6 @@ impl Check {
     }
 }
 
-/// Refuses components whose schemas do not fit the registry, before a record is touched.
-pub(super) fn refuse<'a>(
-    app: &str,
-    components: impl IntoIterator<Item = (&'a Contract, &'a Manifest)>,
-    registry: &dyn Registry,
-) -> Result<()> {
-    let found = misfits(app, components, registry)?;
-    if found.is_empty() { Ok(()) } else { bail!(found.join("\n")) }
-}
-
 /// What does not fit, in three lines each.
 fn misfits<'a>(
     app: &str,
@@ -76,28 +67,4 @@ fn misfits<'a>(
         found.extend(check::misfits(registry, app, contract, manifest)?.iter().map(ToString::to_string));
     }
     Ok(found)
-}
-
-/// Topics that are missing, or do not go together, in three lines each.
-pub(super) fn topic_troubles(manifest: &Manifest, topics: &BTreeMap<String, i32>) -> Vec<String> {
-    let name = &manifest.name;
-    let mut found = vec![];
-    for topic in manifest.consumes.keys().chain(manifest.emits.keys()).filter(|topic| !topics.contains_key(*topic)) {
-        found.push(format!(
-            "the topic `{topic}` of the component `{name}` does not exist\n  where: the log\n  what to do: add [topics.\"{topic}\"] with its partitions to heddle.toml, or create it"
-        ));
-    }
-    // A task owns one partition number of all its topics, and the state that goes with it.
-    let counts = manifest.consumes.keys().filter_map(|topic| Some((topic, topics.get(topic)?))).collect::<Vec<_>>();
-    let stateful = !manifest.stores.is_empty() || manifest.consumes.values().any(|consumes| consumes.dedup.is_some());
-    if stateful
-        && let Some((first, rest)) = counts.split_first()
-        && let Some(other) = rest.iter().find(|(_, count)| *count != first.1)
-    {
-        found.push(format!(
-            "the component `{name}` keeps state and consumes topics with different numbers of partitions: records of one key would meet different state\n  where: `{}` has {}, `{}` has {}\n  what to do: give both topics the same number of partitions",
-            first.0, first.1, other.0, other.1
-        ));
-    }
-    found
 }

@@ -5,13 +5,17 @@ mod app;
 mod build;
 mod check;
 mod consume;
+mod deploy;
+mod dev;
 mod dlq;
 mod inspect;
+mod new;
 mod open;
 mod produce;
 mod registry;
 mod run;
 mod schema;
+mod shadow;
 mod state;
 mod status;
 mod topics;
@@ -40,11 +44,13 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make a new component, or a new app.
+    New(new::New),
     /// Build the app's components.
     Build(build::Build),
     /// Print the contract that a .wasm file carries, what it imports and what it exports.
     Inspect(inspect::Inspect),
-    /// Build what changed and run all components.
+    /// Build and run all components, and again whatever is saved.
     Dev(run::Run),
     /// Run all components as they were built.
     Run(run::Run),
@@ -52,6 +58,14 @@ enum Command {
     Produce(produce::Produce),
     /// Print a topic's committed records: their decoded values, one a line.
     Consume(consume::Consume),
+    /// Make all hosts run a component's file, without stopping them.
+    Deploy(deploy::Deploy),
+    /// Make all hosts run the version before again.
+    Rollback(deploy::Rollback),
+    /// Print which versions of a component were deployed.
+    Deployments(deploy::Deployments),
+    /// Try a version beside the one that runs, without committing anything.
+    Shadow(shadow::Shadow),
     /// Look at dead letters, replay them, discard them.
     Dlq(dlq::Dlq),
     /// Print what the stores of the running hosts hold.
@@ -80,15 +94,21 @@ pub fn main() -> ExitCode {
         }
     };
     // `HEDDLE_TRACE=info` shows what the workers do; without it only what a person must know.
-    let filter = tracing_subscriber::EnvFilter::try_from_env("HEDDLE_TRACE").unwrap_or_else(|_| "error".into());
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HEDDLE_TRACE");
+    let filter = filter.unwrap_or_else(|_| "error,heddle::alert=info".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let done = match &arguments.command {
+        Command::New(new) => new.run(&arguments.app),
         Command::Build(build) => build.run(&arguments.app),
         Command::Inspect(inspect) => inspect.run(),
         Command::Dev(run) => run.run(&arguments.app, true),
         Command::Run(run) => run.run(&arguments.app, false),
         Command::Produce(produce) => produce.run(&arguments.app),
         Command::Consume(consume) => consume.run(&arguments.app),
+        Command::Deploy(deploy) => deploy.run(&arguments.app),
+        Command::Rollback(rollback) => rollback.run(&arguments.app),
+        Command::Deployments(deployments) => deployments.run(&arguments.app),
+        Command::Shadow(shadow) => shadow.run(&arguments.app),
         Command::Dlq(dlq) => dlq.run(&arguments.app),
         Command::State(state) => state.run(&arguments.app),
         Command::Status(status) => status.run(&arguments.app),

@@ -1,23 +1,21 @@
 //! The app's log and registry, opened as `heddle.toml` says.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use heddle_contract::manifest::App;
 use heddle_contract::manifest::app;
-use heddle_core::task::TaskSpec;
 
 use super::status::admin_address;
 use crate::admin::Remote;
 use crate::build::cache_folder;
+use crate::deploy::create;
 use crate::guest::Engine;
 use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use crate::log::kafka::KafkaLog;
-use crate::log::{self, Log, LogError, TopicSpec};
+use crate::log::{self, Log, TopicSpec};
 use crate::registry::{Client, ClientOptions, Embedded, Registry};
-use crate::runtime;
 use crate::state::{Bounds, EngineKind, HostState, StateError, open_engine};
 
 /// The log, for a command that needs no group: where another host owns the embedded one, through that host.
@@ -95,22 +93,6 @@ pub(super) fn create_topics(log: &dyn Log, app: &App) -> Result<()> {
     Ok(())
 }
 
-/// Creates the topics that a component needs for itself and that are missing, and refuses those that do not fit.
-pub(super) fn own_topics(log: &dyn Log, spec: &TaskSpec, partitions: i32, there: &BTreeMap<String, i32>) -> Result<()> {
-    for topic in runtime::own_topics(spec, partitions) {
-        match there.get(&topic.name) {
-            None => create(log, &topic)?,
-            Some(found) if *found < partitions && topic.name != *spec.policy.dead_letter => bail!(
-                "the changelog `{}` has {found} partitions, and the component has {partitions} tasks\n  where: {}\n  what to do: add partitions to the changelog; state of the partitions it has stays where it is",
-                topic.name,
-                spec.component
-            ),
-            Some(_) => {}
-        }
-    }
-    Ok(())
-}
-
 /// The state of tasks on this host. A damaged folder is moved aside, and everything in it is built again from the changelogs.
 pub(super) fn state(folder: &Path, app: &App) -> Result<Arc<HostState>> {
     let kind = match app.state.engine {
@@ -151,17 +133,5 @@ pub(super) fn host_name(folder: &Path, app: &App) -> Result<String> {
             Ok(name)
         }
         Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
-    }
-}
-
-/// Creates a topic; another process may have been faster.
-pub(super) fn create(log: &dyn Log, spec: &TopicSpec) -> Result<()> {
-    match log.create_topic(spec) {
-        Ok(()) => {
-            tracing::info!(topic = %spec.name, partitions = spec.partitions, "created");
-            Ok(())
-        }
-        Err(LogError::TopicExists(_)) => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("the topic `{}` cannot be created", spec.name)),
     }
 }

@@ -1,29 +1,28 @@
 //! `heddle run` and `heddle dev`: run the app's components, the first as they were built, the second after building them.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use heddle_contract::manifest::{App, Manifest};
-use heddle_contract::section::Contract;
+use heddle_contract::manifest::App;
+use heddle_core::batch::Counts;
+use heddle_core::breaker::BreakerState;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use sha2::{Digest as _, Sha256};
 
 use super::build::build_one;
 use super::status::address_file;
-use super::{app, check, open, wasm_file};
-use crate::admin::{self, ComponentStatus, Owner, Stores, Watched};
+use super::{app, open, wasm_file};
+use crate::admin::{self, ComponentStatus, Deploys, Hosts, Owner, Stores, Watched};
 use crate::build::AppContracts;
-use crate::guest::{Component, Schemas, WriterIds};
+use crate::deploy::{self, DeployError, Deployer, File, FitError, Fitter, Topics};
+use crate::guest::{Component, Schemas};
 use crate::log::Log;
-use crate::registry::check::subjects;
-use crate::registry::{Cached, Registry, SchemaId};
-use crate::runtime::{self, CommitPolicy, Progress, Running, Service};
-use crate::state::HostState;
+use crate::registry::{Cached, Registry};
+use crate::runtime::{self, CommitPolicy, Progress, Running, Service, Slot, Snapshot};
 
 /// How often the live lines are drawn.
 const REFRESH: Duration = Duration::from_millis(500);
@@ -52,99 +51,82 @@ impl Run {
         let registry = open::own_registry(folder, &app)?;
         open::create_topics(log.as_ref(), &app)?;
         let state = open::state(folder, &app)?;
-        let services = Self::services(folder, &app, files, log.as_ref(), registry.as_ref(), &state)?;
-        let stop = stop_signal()?;
         let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
+        let fitter = fitter(&app, log.clone(), registry.clone(), schemas.clone())?;
+        let starting = if build { Starting::sources(&fitter, files)? } else { Starting::deployed(&fitter, files)? };
+        let stop = stop_signal()?;
         let commit = CommitPolicy { interval: app.commit.interval, records_max: app.commit.records_max.into() };
-        let described = services.iter().map(describe).collect::<Vec<_>>();
+        let host = open::host_name(folder, &app)?;
+        let service = |(_, slot): &(String, Arc<Slot>)| Service {
+            slot: slot.clone(),
+            state: state.clone(),
+            workers: app.workers.count,
+            host: host.clone(),
+        };
+        let services = starting.slots.iter().map(service).collect::<Vec<_>>();
         // Before anything runs: a port that is taken costs nothing then.
         let listening = admin::listen(app.admin.listen)?;
         let address = listening.address();
-        let me = Owner { host: open::host_name(folder, &app)?, admin: app.admin.advertised(address) };
+        let me = Owner { host, admin: app.admin.advertised(address) };
         let hosts = Arc::new(admin::Hosts::new(log.clone(), &app.name, me)?);
         let started = Instant::now();
         let running =
             runtime::start(&runtime::Shared { log: log.clone(), schemas: schemas.clone(), commit }, services)?;
-        let watched = running.progress.iter().zip(described).map(|((_, progress), describe)| describe(progress));
+        let watched = running.progress.iter().zip(&starting.slots);
+        let watched = watched.map(|((name, progress), (_, slot))| Watched {
+            name: name.clone(),
+            slot: slot.clone(),
+            progress: progress.clone(),
+        });
         let watched = watched.collect::<Vec<_>>();
+        let stores = Stores { state: state.clone(), log: log.clone(), hosts: hosts.clone(), schemas };
         let address_file = address_file(folder, &app);
-        let stores = Stores { state: state.clone(), hosts: hosts.clone(), schemas };
-        let announcing = admin::announce(hosts, state, running.stopping()).map_err(anyhow::Error::from);
-        let served = admin::serve(listening, log.clone(), registry.as_ref(), watched.clone(), Some(stores))
-            .map_err(anyhow::Error::from);
-        let told = announcing.and(served).and_then(|()| {
+        let told = || -> Result<Option<JoinHandle<()>>> {
+            admin::announce(hosts.clone(), state, running.stopping())?;
+            let (deployer, following) = starting.follow(fitter, &watched, hosts, &app, folder, running.stopping())?;
+            let deploys = Deploys { deployer, token: app.admin.token.clone(), app: app.name.clone() };
+            admin::serve(listening, log.clone(), registry.as_ref(), watched.clone(), Some(stores), Some(deploys))?;
             std::fs::create_dir_all(folder.join(&app.data))?;
             std::fs::write(&address_file, address.to_string())
-                .with_context(|| format!("cannot write {}", address_file.display()))
-        });
-        if let Err(error) = told {
-            running.stop()?;
-            return Err(error);
-        }
+                .with_context(|| format!("cannot write {}", address_file.display()))?;
+            Ok(following)
+        };
+        let following = match told() {
+            Ok(following) => following,
+            Err(error) => {
+                running.stop()?;
+                return Err(error);
+            }
+        };
         self.watch(&running, log.as_ref(), &watched, &stop);
         let progress = running.progress.clone();
         let ended = running.stop();
+        // It has nothing to say; a panic in it was printed.
+        let _ = following.map(JoinHandle::join);
         // It may be gone already; the next host writes its own.
         let _ = std::fs::remove_file(&address_file);
-        for (name, progress) in progress {
-            let counts = progress.snapshot();
-            if self.json {
-                let line = serde_json::json!({"component": name, "in": counts.records, "out": counts.emitted, "failed": counts.dead_lettered, "duplicates": counts.duplicates, "commits": counts.commits});
-                println!("{line}");
-            } else {
-                let (records, emitted, failed, commits) =
-                    (counts.records, counts.emitted, counts.dead_lettered, counts.commits);
-                let seconds = started.elapsed().as_secs_f64();
-                let duplicates = match counts.duplicates {
-                    0 => String::new(),
-                    some => format!("{some} duplicates, "),
-                };
-                println!(
-                    "{name}: {records} in, {emitted} out, {failed} failed, {duplicates}{commits} commits, {seconds:.1} s"
-                );
-            }
-        }
+        self.sum_up(&progress, started);
         Ok(ended?)
     }
 
-    /// Loads every component, and makes sure that what it needs is there: schemas registered, topics known.
-    fn services(
-        folder: &Path,
-        app: &App,
-        files: Vec<(String, Vec<u8>)>,
-        log: &dyn Log,
-        registry: &dyn Registry,
-        state: &Arc<HostState>,
-    ) -> Result<Vec<Service>> {
-        let engine = open::engine()?;
-        let host = open::host_name(folder, app)?;
-        let mut contracts = vec![];
-        for (file, wasm) in files {
-            let (contract, manifest) = Component::contract(&file, &wasm)?;
-            contracts.push((file, wasm, contract, manifest));
-        }
-        check::refuse(&app.name, contracts.iter().map(|(_, _, contract, manifest)| (contract, manifest)), registry)?;
-        let ids = register(&app.name, &contracts, registry)?;
-        let topics = log.topics()?.into_iter().map(|topic| (topic.name, topic.partitions)).collect::<BTreeMap<_, _>>();
-        let mut services = vec![];
-        for ((file, wasm, _, manifest), ids) in contracts.into_iter().zip(ids) {
-            if let Some(trouble) = check::topic_troubles(&manifest, &topics).into_iter().next() {
-                bail!(trouble);
+    /// Prints what each component did.
+    fn sum_up(&self, progress: &[(String, Arc<Progress>)], started: Instant) {
+        for (name, progress) in progress {
+            let Snapshot { counts, commits, waiting, .. } = progress.snapshot();
+            if self.json {
+                let line = serde_json::json!({"component": name, "in": counts.records, "out": counts.emitted, "failed": counts.dead_lettered, "duplicates": counts.duplicates, "handled": counts.handled, "retried": counts.retried, "again": counts.again, "waiting": waiting, "commits": commits});
+                println!("{line}");
+            } else {
+                let Counts { records, emitted, dead_lettered: failed, duplicates, retried, .. } = counts;
+                let seconds = started.elapsed().as_secs_f64();
+                let some = |count: u64, what: &str| if count > 0 { format!("{count} {what}, ") } else { String::new() };
+                let rest =
+                    [some(duplicates, "duplicates"), some(retried, "retried"), some(waiting, "waiting")].concat();
+                println!(
+                    "{name}: {records} in, {emitted} out, {failed} failed, {rest}{commits} commits, {seconds:.1} s"
+                );
             }
-            let mut spec = runtime::task_spec(&app.name, &manifest);
-            spec.digest = Some(digest(&wasm).into());
-            let partitions = manifest.consumes.keys().filter_map(|topic| topics.get(topic)).copied().max().unwrap_or(1);
-            open::own_topics(log, &spec, partitions, &topics)?;
-            services.push(Service {
-                spec: Arc::new(spec),
-                state: state.clone(),
-                partitions,
-                component: Arc::new(Component::load(&engine, &file, &wasm, &ids)?),
-                workers: app.workers.count,
-                host: host.clone(),
-            });
         }
-        Ok(services)
     }
 
     fn watch(&self, running: &Running, log: &dyn Log, watched: &[Watched], stop: &AtomicBool) {
@@ -175,69 +157,138 @@ impl Run {
     }
 }
 
-/// What tells one build of a component from another.
-fn digest(wasm: &[u8]) -> String {
-    let digits = Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    format!("sha256:{digits}")
-}
-
 /// What the live line of a component says.
 fn live_line(status: &ComponentStatus) -> String {
-    let ComponentStatus { records, emitted, failed, duplicates, restoring, lag, commit_ms, .. } = status;
+    let ComponentStatus { records, emitted, failed, duplicates, waiting, breaker, restoring, lag, commit_ms, .. } =
+        status;
     if *restoring > 0 {
         return format!("reading its state: {restoring} records of changelogs left  lag {lag}");
     }
     let duplicates = if *duplicates > 0 { format!("duplicates {duplicates}  ") } else { String::new() };
-    format!("in {records}  out {emitted}  failed {failed}  {duplicates}lag {lag}  commit {commit_ms:.1} ms")
+    let waiting = if *waiting > 0 { format!("waiting {waiting}  ") } else { String::new() };
+    let breaker = if breaker == BreakerState::Closed.name() { String::new() } else { format!("  breaker {breaker}") };
+    format!(
+        "in {records}  out {emitted}  failed {failed}  {duplicates}{waiting}lag {lag}  commit {commit_ms:.1} ms{breaker}"
+    )
 }
 
-/// A component as the admin API tells of it, once it has progress to tell of.
-fn describe(service: &Service) -> impl Fn(&Arc<Progress>) -> Watched + use<> {
-    let manifest = service.component.manifest();
-    let name = service.spec.component.to_string();
-    let dead_letter = service.spec.policy.dead_letter.to_string();
-    let topics = manifest.consumes.keys().cloned().collect::<Vec<_>>();
-    let stores = manifest.stores.keys().cloned().collect::<Vec<_>>();
-    let partitions = service.partitions;
-    move |progress| Watched {
-        name: name.clone(),
-        dead_letter: dead_letter.clone(),
-        topics: topics.clone(),
-        stores: stores.clone(),
-        partitions,
-        progress: progress.clone(),
-    }
+/// What files have to fit to run in this app.
+fn fitter(app: &App, log: Arc<dyn Log>, registry: Arc<dyn Registry>, schemas: Arc<dyn Schemas>) -> Result<Fitter> {
+    Ok(Fitter {
+        app: app.name.clone(),
+        engine: open::engine()?,
+        log,
+        kafka: matches!(app.log, heddle_contract::manifest::app::Log::Kafka(_)),
+        registry,
+        schemas,
+        workers: app.workers.count,
+    })
 }
 
-/// Registers what the components write by; the ids of each are by the names that its own contract has for the schemas. A subject that
-/// is only read belongs to others: it gets a version only if it has none.
-fn register(
-    app: &str,
-    contracts: &[(String, Vec<u8>, Contract, Manifest)],
-    registry: &dyn Registry,
-) -> Result<Vec<WriterIds>> {
-    let mut ids = BTreeMap::new();
-    for (_, _, contract, manifest) in contracts {
-        ids.extend(contract.schemas.iter().map(|(name, s)| ((manifest.registered(app, name), &s.text), SchemaId(0))));
-    }
-    // In the order of the subjects, so that a fresh registry gives the same ids wherever the same app starts.
-    let manifests = contracts.iter().map(|(_, _, _, manifest)| manifest);
-    let (reads, writes): (Vec<_>, Vec<_>) = manifests.map(subjects).unzip();
-    let any = |sets: &[BTreeSet<String>], subject: &String| sets.iter().any(|set| set.contains(subject));
-    let mut skipped = BTreeSet::new();
-    for ((subject, text), id) in &mut ids {
-        if any(&reads, subject) && !any(&writes, subject) && registry.latest(subject)?.is_some() {
-            skipped.insert(subject.clone());
-        } else {
-            *id = registry.register(subject, text)?;
+/// What deploys, if deployments are followed, and what has to come to its end.
+type Following = (Option<Arc<Deployer>>, Option<JoinHandle<()>>);
+
+/// What the app starts with.
+struct Starting {
+    slots: Vec<(String, Arc<Slot>)>,
+    /// This host's own files, by component.
+    files: Vec<(String, File)>,
+    /// Absent for one that follows its sources.
+    deployments: Option<(Topics, deploy::Start)>,
+}
+
+impl Starting {
+    /// The sources as they are. Deployments are for hosts that run for others.
+    fn sources(fitter: &Fitter, files: Vec<(String, Vec<u8>)>) -> Result<Self> {
+        let files = named(files)?;
+        if let Some(topics) = Topics::there(fitter.log.clone(), &fitter.app)? {
+            for (component, (_, deployment)) in topics.newest()?.0 {
+                if let Some(deployment) = deployment {
+                    let digest = deploy::short(&deployment.release.digest);
+                    eprintln!("{component}: {digest} is deployed, which `heddle dev` passes over: it runs the sources");
+                }
+            }
         }
+        let slots = slots(fitter, files.iter().map(|(_, file)| file.clone()).collect())?;
+        Ok(Self { slots, files, deployments: None })
     }
-    let own = |(_, _, contract, manifest): &(String, Vec<u8>, Contract, Manifest)| {
-        let schemas =
-            contract.schemas.iter().map(|(name, s)| (name.clone(), (manifest.registered(app, name), &s.text)));
-        schemas.filter(|(_, place)| !skipped.contains(&place.0)).map(|(name, place)| (name, ids[&place])).collect()
+
+    /// What is deployed, and the files of this host where nothing is.
+    fn deployed(fitter: &Fitter, files: Vec<(String, Vec<u8>)>) -> Result<Self> {
+        let files = named(files)?;
+        let topics = Topics::open(fitter.log.clone(), &fitter.app).map_err(deploy_failed)?;
+        let start = deploy::Start::read(&topics).map_err(deploy_failed)?;
+        let mut run = vec![];
+        for (component, own) in &files {
+            let deployed = start.file(&topics, component, own).map_err(deploy_failed)?;
+            run.push(deployed.map_or_else(
+                || own.clone(),
+                |(file, told)| {
+                    eprintln!("{told}");
+                    file
+                },
+            ));
+        }
+        Ok(Self { slots: slots(fitter, run)?, files, deployments: Some((topics, start)) })
+    }
+
+    /// Goes by what is saved or deployed from now on.
+    fn follow(
+        self,
+        fitter: Fitter,
+        watched: &[Watched],
+        hosts: Arc<Hosts>,
+        app: &App,
+        folder: &Path,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Following> {
+        let Some((topics, start)) = self.deployments else {
+            super::dev::follow(folder, app, fitter, self.slots, stop)?;
+            return Ok((None, None));
+        };
+        let components = self.files.into_iter().zip(self.slots).zip(watched);
+        let components = components.map(|(((name, file), (_, slot)), watched)| {
+            (name, deploy::Component { slot, progress: watched.progress.clone(), file })
+        });
+        let deployer = Arc::new(Deployer::new(fitter, topics, hosts, components.collect(), app.deploy));
+        let following = deploy::follow(deployer.clone(), &start, stop)?;
+        Ok((Some(deployer), Some(following)))
+    }
+}
+
+/// The files by the components that they are of.
+fn named(files: Vec<(String, Vec<u8>)>) -> Result<Vec<(String, File)>> {
+    let named = |(name, wasm): (String, Vec<u8>)| {
+        let (_, manifest) = Component::contract(&name, &wasm)?;
+        Ok((manifest.name, File { name, wasm: wasm.into() }))
     };
-    Ok(contracts.iter().map(own).collect())
+    files.into_iter().map(named).collect()
+}
+
+fn slots(fitter: &Fitter, files: Vec<File>) -> Result<Vec<(String, Arc<Slot>)>> {
+    let versions = fitter.first(files).map_err(fit_failed)?;
+    Ok(versions.into_iter().map(|(name, version)| (name, Arc::new(Slot::new(version)))).collect())
+}
+
+/// The cause as it is, so that it is told with its remedy.
+pub(super) fn fit_failed(error: FitError) -> anyhow::Error {
+    match error {
+        FitError::Log(error) => error.into(),
+        FitError::Registry(error) => error.into(),
+        FitError::Topic { topic, cause } => {
+            anyhow::Error::from(cause).context(format!("the topic `{topic}` cannot be created"))
+        }
+        other => other.into(),
+    }
+}
+
+/// The same.
+pub(super) fn deploy_failed(error: DeployError) -> anyhow::Error {
+    match error {
+        DeployError::Fit(error) => fit_failed(error),
+        DeployError::Log(error) => error.into(),
+        other => other.into(),
+    }
 }
 
 /// The components' files: built now, or as they are.

@@ -6,9 +6,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use heddle_contract::manifest::App;
+use heddle_core::event::Timestamp;
 
 use super::app;
 use crate::admin::ComponentStatus;
+use crate::deploy::{short, time};
 
 /// How long a host may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,11 +56,31 @@ impl Status {
             if self.json {
                 println!("{}", serde_json::to_string(&c)?);
             } else {
+                let waiting = if c.waiting > 0 { format!("  waiting {}", c.waiting) } else { String::new() };
+                let breaker = match c.breaker.as_str() {
+                    "closed" => String::new(),
+                    open => format!("  breaker {open}"),
+                };
                 let restoring = if c.restoring > 0 { format!("  restoring {}", c.restoring) } else { String::new() };
                 println!(
-                    "{}: in {}  out {}  failed {}  duplicates {}  lag {}  commits {} (last {:.1} ms){restoring}",
-                    c.component, c.records, c.emitted, c.failed, c.duplicates, c.lag, c.commits, c.commit_ms
+                    "{}: {} since {}  in {}  out {}  failed {}  duplicates {}  lag {}  commits {} (last {:.1} ms){waiting}{breaker}{restoring}",
+                    c.component,
+                    short(&c.digest),
+                    time(Timestamp(c.since)),
+                    c.records,
+                    c.emitted,
+                    c.failed,
+                    c.duplicates,
+                    c.lag,
+                    c.commits,
+                    c.commit_ms
                 );
+                if let Some(before) = &c.before {
+                    println!("  before: {}", short(before));
+                }
+                if let Some(note) = &c.note {
+                    println!("  {note}");
+                }
             }
         }
         Ok(())

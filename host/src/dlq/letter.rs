@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 use bytes::Bytes;
 use heddle_core::date::rfc3339;
 use heddle_core::event::{Header, NewRecord, Partition, Record, Timestamp};
-use heddle_core::policy::{header, history, own_headers};
+use heddle_core::failed::{header, history, own_headers};
 use serde::{Deserialize, Serialize};
 
 use super::marks::{Mark, What};

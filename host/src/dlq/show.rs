@@ -3,7 +3,7 @@
 use heddle_contract::schema::json;
 use heddle_contract::wire::{self, SchemaId};
 use heddle_core::event::Header;
-use heddle_core::policy::header;
+use heddle_core::failed::header;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

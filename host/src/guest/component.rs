@@ -14,7 +14,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{InstancePre, Linker};
 
 use super::engine::Engine;
-use super::host::Host;
+use super::host::{Host, HostLimits};
 use super::identify::Identify;
 use super::imports::{link_emitter, link_runtime};
 use super::loader::Loader;
@@ -47,7 +47,7 @@ pub struct Component {
     pub(super) engine: Engine,
     pub(super) handlers: Vec<Handler>,
     pub(super) deadline: Duration,
-    pub(super) memory_bytes_max: usize,
+    pub(super) limits: HostLimits,
     pub(super) record_bytes_max: usize,
     pub(super) pre: InstancePre<Host>,
     manifest: Manifest,
@@ -94,7 +94,12 @@ impl Component {
             engine: engine.clone(),
             handlers,
             deadline: manifest.limits.deadline,
-            memory_bytes_max: usize::try_from(manifest.limits.memory_bytes_max).unwrap_or(usize::MAX),
+            limits: HostLimits {
+                memory_bytes_max: usize::try_from(manifest.limits.memory_bytes_max).unwrap_or(usize::MAX),
+                emits_max: manifest.limits.emits_max as usize,
+                output_bytes_max: usize::try_from(manifest.limits.output_bytes_max).unwrap_or(usize::MAX),
+                log_lines_max: manifest.limits.log_lines_max as usize,
+            },
             record_bytes_max: usize::try_from(manifest.limits.record_bytes_max).unwrap_or(usize::MAX),
             pre,
             manifest,

@@ -29,6 +29,9 @@ impl Drop for Ticker {
     }
 }
 
+/// How much stack a guest may use. Threads that call guests have four times as much.
+pub(super) const STACK_BYTES_MAX: usize = 512 << 10;
+
 impl Engine {
     /// Starts an engine. Compiled code is kept in `cache` by the digest of what it was compiled from (and by the
     /// compiler's version and settings); without one it is compiled anew.
@@ -39,6 +42,7 @@ impl Engine {
         let failed = |e: wasmtime::Error| LoadError::Engine(format!("{e:#}"));
         let mut config = Config::new();
         config.epoch_interruption(true).wasm_backtrace_max_frames(std::num::NonZeroUsize::new(8));
+        config.max_wasm_stack(STACK_BYTES_MAX);
         // What differs between processors or runs must not reach a handler.
         config.cranelift_nan_canonicalization(true).relaxed_simd_deterministic(true);
         if let Some(folder) = cache {

@@ -1,7 +1,7 @@
 //! What belongs to one instance on the host's side: the delivery under way and what it did so far.
 
 use heddle_core::delivery::{ComponentName, Delivery};
-use heddle_core::effects::Effects;
+use heddle_core::effects::{Effects, Emit};
 use heddle_core::event::Record;
 use heddle_core::event::Timestamp;
 use rand_chacha::ChaCha8Rng;
@@ -14,7 +14,7 @@ use super::wasi;
 
 /// The host's side of an instance.
 pub(super) struct Host {
-    memory_bytes_max: usize,
+    limits: HostLimits,
     /// What its memories have, and what its tables take here.
     memory_bytes: usize,
     table_bytes: usize,
@@ -27,6 +27,20 @@ pub(super) struct Host {
     starting: Option<ChaCha8Rng>,
 }
 
+/// What an instance, and one delivery to it, may use.
+#[derive(Clone, Copy)]
+pub(super) struct HostLimits {
+    pub(super) memory_bytes_max: usize,
+    pub(super) emits_max: usize,
+    pub(super) output_bytes_max: usize,
+    pub(super) log_lines_max: usize,
+}
+
+/// A handler emits or writes more than one delivery may: its fault, told apart from other traps by its type.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct OutputRefused(String);
+
 /// A delivery, kept for as long as its handler runs. It becomes a value for the guest only when the guest asks.
 pub(super) struct Current {
     component: ComponentName,
@@ -34,19 +48,49 @@ pub(super) struct Current {
     attempt: u32,
     random: Option<ChaCha8Rng>,
     pub(super) effects: Effects,
+    /// How large what it emits and writes is so far.
+    output_bytes: usize,
+    limits: HostLimits,
     pub(super) reading: Reading,
 }
 
 impl Current {
-    pub(super) fn new(delivery: &Delivery<'_>, reading: Reading) -> Self {
+    fn new(delivery: &Delivery<'_>, reading: Reading, limits: HostLimits) -> Self {
         Self {
             component: delivery.component.clone(),
             record: delivery.record.clone(),
             attempt: delivery.attempt,
             random: None,
             effects: Effects::default(),
+            output_bytes: 0,
+            limits,
             reading,
         }
+    }
+
+    /// Adds a record to what it emits.
+    pub(super) fn emit(&mut self, emit: Emit) -> Result<(), OutputRefused> {
+        let limit = self.limits.emits_max;
+        if self.effects.emits.len() >= limit {
+            let what = format!("the handler emits more than {limit} records: raise [limits] emits, or emit less");
+            return Err(OutputRefused(what));
+        }
+        let headers = emit.headers.iter().map(|h| h.name.len() + h.value.as_ref().map_or(0, bytes::Bytes::len));
+        self.grow(emit.value.len() + emit.key.as_ref().map_or(0, bytes::Bytes::len) + headers.sum::<usize>())?;
+        self.effects.emits.push(emit);
+        Ok(())
+    }
+
+    /// Adds to the size of what it emits and writes.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), OutputRefused> {
+        let limit = self.limits.output_bytes_max;
+        self.output_bytes = self.output_bytes.saturating_add(bytes);
+        if self.output_bytes > limit {
+            let what =
+                format!("the handler emits and writes more than {limit} bytes: raise [limits] output, or write less");
+            return Err(OutputRefused(what));
+        }
+        Ok(())
     }
 
     pub(super) fn delivery(&self) -> Delivery<'_> {
@@ -60,9 +104,9 @@ impl Current {
 }
 
 impl Host {
-    pub(super) fn new(memory_bytes_max: usize) -> Self {
+    pub(super) fn new(limits: HostLimits) -> Self {
         Self {
-            memory_bytes_max,
+            limits,
             memory_bytes: 0,
             table_bytes: 0,
             current: None,
@@ -74,20 +118,25 @@ impl Host {
     }
 
     /// A delivery begins.
-    pub(super) fn begin(&mut self, current: Current) {
-        self.current = Some(current);
+    pub(super) fn begin(&mut self, delivery: &Delivery<'_>, reading: Reading) {
+        self.current = Some(Current::new(delivery, reading, self.limits));
         self.wasi.begin();
+    }
+
+    /// Keeps a line of the component's log.
+    pub(super) fn log(&mut self, level: &str, message: &str) {
+        self.lines.add(level, message, self.limits.log_lines_max);
     }
 
     /// The lines so far, those that stdout and stderr have begun among them.
     pub(super) fn take_lines(&mut self) -> Lines {
-        self.wasi.flush(&mut self.lines);
+        self.wasi.flush(&mut self.lines, self.limits.log_lines_max);
         std::mem::take(&mut self.lines)
     }
 
     /// Takes what the component writes to stdout or stderr.
     pub(super) fn write(&mut self, output: wasi::Output, bytes: &[u8]) {
-        self.wasi.write(output, bytes, &mut self.lines);
+        self.wasi.write(output, bytes, &mut self.lines, self.limits.log_lines_max);
     }
 
     /// The delivery's time; 1970 while the component starts.
@@ -126,7 +175,7 @@ impl ResourceLimiter for Host {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         // All its memories together: it may have several.
         let all = self.memory_bytes.saturating_add(desired.saturating_sub(current));
-        let granted = all <= self.memory_bytes_max;
+        let granted = all <= self.limits.memory_bytes_max;
         if granted {
             self.memory_bytes = all;
         }
@@ -138,7 +187,7 @@ impl ResourceLimiter for Host {
         let more = desired.saturating_sub(current).saturating_mul(TABLE_ENTRY_BYTES);
         let all = self.table_bytes.saturating_add(more);
         // A guest's function tables are far smaller than its memory.
-        let granted = all <= self.memory_bytes_max;
+        let granted = all <= self.limits.memory_bytes_max;
         if granted {
             self.table_bytes = all;
         }

@@ -103,16 +103,15 @@ pub(super) fn link_emitter(linker: &mut Linker<Host>, emitter: &Emitter) -> Call
     let plain = to.clone();
     instance.func_new("send", move |mut store: StoreContextMut<'_, Host>, _, values, _| {
         let [value] = values else { return Err(wasmtime::Error::msg("send takes one value")) };
-        store.data_mut().current()?.effects.emits.push(encode(&plain, value, None, vec![])?);
-        Ok(())
+        let emit = encode(&plain, value, None, vec![])?;
+        Ok(store.data_mut().current()?.emit(emit)?)
     })?;
     instance.func_new("send-with", move |mut store: StoreContextMut<'_, Host>, _, values, _| {
         let [value, Val::Option(key), headers] = values else {
             return Err(wasmtime::Error::msg("send-with takes a value, an optional key and headers"));
         };
         let emit = encode(&to, value, key.as_deref(), read_headers(headers))?;
-        store.data_mut().current()?.effects.emits.push(emit);
-        Ok(())
+        Ok(store.data_mut().current()?.emit(emit)?)
     })
 }
 
@@ -156,7 +155,7 @@ pub(super) fn link_runtime(linker: &mut Linker<Host>) -> Called {
     )?;
     linker.instance(&runtime("log"))?.func_new("write", |mut store: StoreContextMut<'_, Host>, _, values, _| {
         if let [Val::Enum(level), Val::String(message)] = values {
-            store.data_mut().lines.add(level, message);
+            store.data_mut().log(level, message);
         }
         Ok(())
     })?;

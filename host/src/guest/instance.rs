@@ -18,8 +18,8 @@ use wasmtime::{Store, Trap};
 use super::Schemas;
 use super::codec::{self, Decoder};
 use super::component::{Component, Typed};
-use super::engine::ticks;
-use super::host::{Current, Host};
+use super::engine::{STACK_BYTES_MAX, ticks};
+use super::host::{Host, OutputRefused};
 use super::identify::{Identify, in_header, in_value};
 use super::imports::EmitRefused;
 use super::lines::Lines;
@@ -61,6 +61,15 @@ impl Instance {
     #[must_use]
     pub fn new(component: Arc<Component>, schemas: Arc<dyn Schemas>) -> Self {
         Self { component, schemas, live: None, decoders: HashMap::new(), plans: Plans::new(), unavailable: None }
+    }
+
+    /// The same with an instance that has started already.
+    ///
+    /// # Errors
+    /// If it does not start, or not within the deadline of a delivery.
+    pub fn start(component: Arc<Component>, schemas: Arc<dyn Schemas>) -> Result<Self, EventFault> {
+        let live = Self::instantiate(&component)?;
+        Ok(Self { live: Some(live), ..Self::new(component, schemas) })
     }
 
     /// Makes sure that the schema `record` was written by is at hand. Call it before the record's step: the registry may be down,
@@ -195,7 +204,7 @@ impl Dispatch for Instance {
         };
         live.store.set_epoch_deadline(ticks(component.deadline));
         let reading = Reading::new(reads, self.schemas.clone(), std::mem::take(&mut self.plans));
-        live.store.data_mut().begin(Current::new(delivery, reading));
+        live.store.data_mut().begin(delivery, reading);
         let mut results = [Val::Bool(false)];
         let called = live.handlers[place].call(&mut live.store, &params, &mut results);
         let host = live.store.data_mut();
@@ -232,15 +241,22 @@ fn fault_of(error: &wasmtime::Error, memory_refused: bool, component: &Component
     if let Some(refused) = error.downcast_ref::<StateRefused>() {
         return fault(EventFaultKind::State, refused.to_string());
     }
+    if let Some(refused) = error.downcast_ref::<OutputRefused>() {
+        return fault(EventFaultKind::Output, refused.to_string());
+    }
     let trap = error.downcast_ref::<Trap>();
     let ended = trap.map(ToString::to_string).or_else(|| Some(error.downcast_ref::<Exited>()?.to_string()));
     match ended {
+        Some(_) if trap == Some(&Trap::StackOverflow) => {
+            let limit = STACK_BYTES_MAX >> 10;
+            fault(EventFaultKind::Stack, format!("the handler calls itself too deeply for its {limit} KiB of stack"))
+        }
         Some(_) if trap == Some(&Trap::Interrupt) => {
             let deadline = component.deadline.as_millis();
             fault(EventFaultKind::Deadline, format!("the handler ran past its deadline of {deadline} ms"))
         }
         _ if memory_refused => {
-            let limit = component.memory_bytes_max;
+            let limit = component.limits.memory_bytes_max;
             fault(EventFaultKind::Memory, format!("the handler asked for more than its {limit} bytes of memory"))
         }
         // A trap has no words of its own; a guest that panics logs its message first.

@@ -3,8 +3,6 @@
 use heddle_core::delivery::Delivery;
 use tracing::Level;
 
-/// How many lines of one delivery are kept; of what follows, only the last.
-const LINES_MAX: usize = 100;
 /// How long a line may be; what is longer is cut.
 pub(super) const LINE_BYTES_MAX: usize = 8 << 10;
 
@@ -19,8 +17,8 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Keeps a line; `level` is a case of `log.level` in the WIT.
-    pub(super) fn add(&mut self, level: &str, message: &str) {
+    /// Keeps a line; `level` is a case of `log.level` in the WIT. Of what comes after `lines_max` lines, only the last is kept.
+    pub(super) fn add(&mut self, level: &str, message: &str, lines_max: usize) {
         let level = match level {
             "trace" => Level::TRACE,
             "debug" => Level::DEBUG,
@@ -28,7 +26,7 @@ impl Lines {
             "error" => Level::ERROR,
             _ => Level::INFO,
         };
-        if self.lines.len() > LINES_MAX {
+        if self.lines.len() > lines_max {
             self.lines.pop();
             self.dropped += 1;
         }
@@ -100,8 +98,8 @@ mod tests {
     #[test]
     fn the_last_lines_that_fit_are_told() {
         let mut lines = Lines::default();
-        (0..90).for_each(|n| lines.add("info", &format!("line {n} {}", "x".repeat(200))));
-        lines.add("error", "the last \"word\"\n");
+        (0..90).for_each(|n| lines.add("info", &format!("line {n} {}", "x".repeat(200)), 100));
+        lines.add("error", "the last \"word\"\n", 100);
         let told = lines.told();
         assert!((TOLD_BYTES_MAX - 300..=TOLD_BYTES_MAX).contains(&told.len()), "{}", told.len());
         let told =
@@ -116,7 +114,7 @@ mod tests {
     #[test]
     fn a_line_that_does_not_fit_is_cut() {
         let mut lines = Lines::default();
-        lines.add("info", &"\u{1}".repeat(LINE_BYTES_MAX));
+        lines.add("info", &"\u{1}".repeat(LINE_BYTES_MAX), 100);
         let told = lines.told();
         assert!(told.len() <= TOLD_BYTES_MAX && told.ends_with("}\n"), "{}", told.len());
     }

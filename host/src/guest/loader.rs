@@ -68,7 +68,7 @@ impl Loader<'_> {
 
     /// The stores, in the order of their names: the place there is a store's [`StoreIndex`].
     pub(super) fn stores(&self, manifest: &Manifest, ids: &WriterIds) -> Result<Vec<Arc<StoreAccess>>, LoadError> {
-        let entry_bytes_max = usize::try_from(manifest.limits.record_bytes_max).unwrap_or(usize::MAX);
+        let entry_bytes_max = usize::try_from(manifest.limits.store_value_bytes_max).unwrap_or(usize::MAX);
         let missing = |subject: &str| self.broken(format!("the contract has no schema `{subject}`"));
         let store = |(place, (name, spec)): (usize, (&String, &StoreSpec))| {
             let (value, key) = (store_value_subject(name), store_key_subject(name));

@@ -28,7 +28,7 @@ impl StartFault {
                 hint: "move work out of the component's start, into its handlers",
             },
             _ if memory_refused => Self {
-                what: format!("it asked for more than its {} bytes of memory", component.memory_bytes_max),
+                what: format!("it asked for more than its {} bytes of memory", component.limits.memory_bytes_max),
                 hint: "raise [limits] memory in component.toml, or have the component begin with less",
             },
             _ => Self {
@@ -52,7 +52,7 @@ impl From<StartFault> for EventFault {
 
 /// Starts an instance, with a memory of its own.
 pub(super) fn start(component: &Component) -> Result<(Store<Host>, Instance), StartFault> {
-    let mut store = Store::new(&component.engine.wasmtime, Host::new(component.memory_bytes_max));
+    let mut store = Store::new(&component.engine.wasmtime, Host::new(component.limits));
     store.limiter(|host| host);
     store.set_epoch_deadline(ticks(START_DEADLINE));
     match component.pre.instantiate(&mut store) {

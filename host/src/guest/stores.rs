@@ -135,6 +135,7 @@ impl StoreAccess {
             let what = format!("is too large: with its key it has {size} bytes, more than the limit of {limit}");
             return Err(refused(what).into());
         }
+        current.grow(size)?;
         current.effects.writes.insert((self.index, key), Some(value));
         Ok(())
     }
@@ -143,6 +144,7 @@ impl StoreAccess {
         let key = self.key(key)?;
         // A longer key cannot be there, and could not be written to the changelog.
         if key.len() <= self.entry_bytes_max {
+            current.grow(key.len())?;
             current.effects.writes.insert((self.index, key), None);
         }
         Ok(())

@@ -12,6 +12,9 @@
 
 pub mod embedded;
 pub mod kafka;
+mod whole;
+
+pub use whole::read_whole;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

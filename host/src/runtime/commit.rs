@@ -20,6 +20,11 @@ impl Worker {
         if self.batch.is_empty() {
             return Ok(Worked::Done);
         }
+        for task in self.batch.unanchored().collect::<Vec<_>>() {
+            if let Some((source, position)) = self.tasks.position(task)? {
+                self.batch.anchor(source, position);
+            }
+        }
         let started = self.clock.now();
         let sealed = std::mem::take(&mut self.batch).seal();
         for record in sealed.changelog(&self.spec) {
@@ -35,10 +40,11 @@ impl Worker {
                 Err(other) => return Err(other.into()),
             }
         }
-        match self.member.commit(sealed.positions()) {
+        let positions = sealed.positions().to_vec();
+        match self.member.commit(&positions) {
             Ok(ends) => {
                 let committed = sealed.confirmed(ends);
-                self.tasks.commit(&committed);
+                self.tasks.commit(&committed, &positions);
                 self.progress.committed(&committed, self.clock.now().saturating_sub(started));
                 self.handler.settled();
                 Ok(Worked::Done)

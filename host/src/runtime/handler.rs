@@ -44,6 +44,11 @@ impl Refusing {
         self.handler.prepare(record)
     }
 
+    /// Another handler from now on. What the log refused of the one before is decided first.
+    pub(super) fn replace(&mut self, handler: Box<dyn Handler>) {
+        self.handler = handler;
+    }
+
     /// The log does not take what the handler emits for this record.
     pub(super) fn refuse(&mut self, record: &Record, why: &str) {
         self.refused.entry(record.source.clone()).or_default().insert(record.offset, why.to_owned());

@@ -1,32 +1,34 @@
 //! Running components: their workers, from start to stop.
 
+mod backlog;
+mod breaker;
 mod clock;
 mod commit;
 mod fault;
 mod handler;
 mod progress;
+mod reload;
 mod restore;
 mod spec;
 mod tasks;
 mod worker;
 
+pub use breaker::SharedBreaker;
 pub use clock::{Clock, SystemClock};
 pub use fault::{Remedy, WorkerFault};
 pub use handler::Handler;
 pub use progress::{Progress, Snapshot};
-pub use spec::{own_topics, task_spec};
+pub use reload::{Slot, Version};
+pub use spec::{breaker_policy, own_topics, task_spec};
 pub use tasks::Tasks;
-pub use worker::{CommitPolicy, Worker};
+pub use worker::{CommitPolicy, Common, Worker};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use heddle_core::event::Topic;
-use heddle_core::task::TaskSpec;
-
-use crate::guest::{Component, Instance, Schemas};
+use crate::guest::Schemas;
 use crate::log::{Log, MemberOptions, Start};
 use crate::state::HostState;
 
@@ -40,14 +42,10 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// A component to run.
 pub struct Service {
-    /// Its name, failure policy and changelogs.
-    pub spec: Arc<TaskSpec>,
+    /// The version that runs.
+    pub slot: Arc<Slot>,
     /// The copies of its tasks' state on this host.
     pub state: Arc<HostState>,
-    /// Its code.
-    pub component: Arc<Component>,
-    /// How many tasks it has, over all hosts.
-    pub partitions: i32,
     /// How many workers it gets in this process.
     pub workers: u32,
     /// Tells this process from others that run the same component: static membership.
@@ -79,20 +77,19 @@ pub struct Running {
 /// # Errors
 /// If a thread cannot be started.
 pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerFault> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let mut running = Running { stop: Arc::default(), threads: vec![], upkeep: None, progress: vec![] };
     for service in services {
         let progress = Arc::new(Progress::default());
-        running.progress.push((service.spec.component.to_string(), progress.clone()));
+        let version = service.slot.current();
+        let name = version.spec.component.clone();
+        running.progress.push((name.to_string(), progress.clone()));
+        let breaker = SharedBreaker::new(breaker_policy(version.component.manifest()), progress.clone());
+        let common = Common { clock: clock.clone(), breaker, progress, stop: running.stop.clone() };
         let service = Arc::new(service);
         for number in 0..service.workers {
-            let place = Place {
-                shared: shared.clone(),
-                service: service.clone(),
-                number,
-                progress: progress.clone(),
-                stop: running.stop.clone(),
-            };
-            let thread = thread::Builder::new().name(format!("{}-{number}", service.spec.component));
+            let place = Place { shared: shared.clone(), service: service.clone(), number, common: common.clone() };
+            let thread = thread::Builder::new().name(format!("{name}-{number}"));
             let spawned = thread.spawn(move || place.run());
             running.threads.push(spawned.map_err(|e| WorkerFault::Stop(format!("cannot start a worker: {e}")))?);
         }
@@ -161,19 +158,19 @@ struct Place {
     shared: Shared,
     service: Arc<Service>,
     number: u32,
-    progress: Arc<Progress>,
-    stop: Arc<AtomicBool>,
+    common: Common,
 }
 
 impl Place {
     fn run(self) -> Result<(), WorkerFault> {
-        let component = &self.service.spec.component;
-        while !self.stop.load(Ordering::Relaxed) {
+        let component = self.service.slot.current().spec.component.clone();
+        while !self.common.stop.load(Ordering::Relaxed) {
             match self.work() {
-                Ok(()) => return Ok(()),
+                // Told to stop, or a newer version wants other topics or stores.
+                Ok(()) => self.common.progress.active(),
                 Err(fault) if fault.remedy() == Remedy::Rejoin => {
                     tracing::warn!(%component, worker = self.number, "joining again: {fault}");
-                    self.progress.active();
+                    self.common.progress.active();
                     thread::sleep(REJOIN_WAIT);
                 }
                 Err(fault) => {
@@ -186,21 +183,22 @@ impl Place {
     }
 
     fn work(&self) -> Result<(), WorkerFault> {
-        let Self { shared, service, progress, .. } = self;
-        let spec = &service.spec;
+        let Self { shared, service, common, .. } = self;
+        let follower = service.slot.follow(self.number, shared.schemas.clone());
+        let spec = &follower.version.spec;
         let id = format!("{}-{}-{}", spec.component, service.host, self.number);
-        let topics = service.component.manifest().consumes.keys().map(|topic| Topic::from(topic.as_str()));
         let member = shared.log.join(&MemberOptions {
             group: spec.component.to_string(),
-            topics: topics.collect(),
+            topics: follower.version.topics(),
             transactional_id: id.clone(),
             instance_id: Some(id),
             start: Start::Beginning,
             batch_records_max: BATCH_RECORDS_MAX,
         })?;
-        let handler = Box::new(Instance::new(service.component.clone(), shared.schemas.clone()));
-        let tasks = Tasks::new(spec.clone(), shared.log.clone(), service.state.clone(), progress.clone());
-        let clock = Arc::new(SystemClock::default());
-        Worker::new(member, handler, tasks, shared.commit, clock, progress.clone(), self.stop.clone()).run()
+        let handler = Box::new(follower.instance());
+        let topics = follower.version.topics().len();
+        let tasks =
+            Tasks::new(spec.clone(), shared.log.clone(), service.state.clone(), common.progress.clone(), topics);
+        Worker::new(member, handler, tasks, shared.commit, common.clone()).following(follower).run()
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use heddle_core::batch::CommittedBatch;
+use heddle_core::batch::{CommittedBatch, Counts};
+use heddle_core::breaker::BreakerState;
+use heddle_core::delivery::ComponentName;
 
 use crate::lock::lock;
 
@@ -13,22 +15,28 @@ pub struct Progress(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    counts: Snapshot,
+    now: Snapshot,
     assigned: bool,
     last_active: Instant,
+    draining: Option<Draining>,
+}
+
+/// Records that waited get through again.
+#[derive(Debug)]
+struct Draining {
+    since: Instant,
+    again: u64,
 }
 
 /// One moment of [`Progress`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Records taken from the input.
-    pub records: u64,
-    /// Records emitted.
-    pub emitted: u64,
-    /// Records set aside.
-    pub dead_lettered: u64,
-    /// Records skipped because their message was handled already.
-    pub duplicates: u64,
+    /// Records, transaction by transaction: see [`Counts`].
+    pub counts: Counts,
+    /// Records that wait for another attempt in this process: in the state of its tasks, and read from retry topics.
+    pub waiting: u64,
+    /// What the breaker is at.
+    pub breaker: BreakerState,
     /// Records of changelogs read to bring copies of state up to date.
     pub restored: u64,
     /// Offsets of changelogs still to be read before all tasks are ready.
@@ -41,7 +49,8 @@ pub struct Snapshot {
 
 impl Default for Progress {
     fn default() -> Self {
-        Self(Mutex::new(State { counts: Snapshot::default(), assigned: false, last_active: Instant::now() }))
+        let (now, last_active) = (Snapshot::default(), Instant::now());
+        Self(Mutex::new(State { now, assigned: false, last_active, draining: None }))
     }
 }
 
@@ -50,20 +59,49 @@ impl Progress {
     pub(super) fn committed(&self, batch: &CommittedBatch, took: Duration) {
         let batch = batch.counts();
         let mut state = lock(&self.0);
-        state.counts.records += batch.records;
-        state.counts.emitted += batch.emitted;
-        state.counts.dead_lettered += batch.dead_lettered;
-        state.counts.duplicates += batch.duplicates;
-        state.counts.commits += 1;
-        state.counts.last_commit = took;
+        state.now.counts += batch;
+        state.now.commits += 1;
+        state.now.last_commit = took;
         state.last_active = Instant::now();
+        if batch.again > 0 && batch.handled > 0 {
+            state.draining.get_or_insert_with(|| Draining { since: Instant::now(), again: 0 });
+        }
+        if let Some(draining) = &mut state.draining {
+            draining.again += batch.again;
+        }
+    }
+
+    /// Notes that a worker has `now` records that wait where it had `before`.
+    pub(super) fn waiting(&self, before: u64, now: u64, component: &ComponentName) {
+        if before == 0 && now == 0 {
+            return;
+        }
+        let mut state = lock(&self.0);
+        state.now.waiting = (state.now.waiting + now).saturating_sub(before);
+        state.last_active = Instant::now();
+        if state.now.waiting == 0
+            && let Some(Draining { since, again }) = state.draining.take()
+        {
+            let took = since.elapsed();
+            tracing::info!(%component, again, ?took, "no record waits any more, counted from the first that got through");
+        }
+    }
+
+    /// Notes what the breaker is at.
+    pub(super) fn breaker(&self, breaker: BreakerState) {
+        let mut state = lock(&self.0);
+        state.now.breaker = breaker;
+        // What an open breaker holds back is still to be done.
+        if matches!(breaker, BreakerState::Open | BreakerState::HalfOpen) {
+            state.last_active = Instant::now();
+        }
     }
 
     /// Notes that `records` of changelogs were read, and that a worker has `now` offsets of them left where it had `before`.
     pub(super) fn restored(&self, records: u64, before: u64, now: u64) {
         let mut state = lock(&self.0);
-        state.counts.restored += records;
-        state.counts.restoring = (state.counts.restoring + now).saturating_sub(before);
+        state.now.restored += records;
+        state.now.restoring = (state.now.restoring + now).saturating_sub(before);
     }
 
     /// Notes that partitions were assigned.
@@ -88,6 +126,6 @@ impl Progress {
     /// The counts now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        lock(&self.0).counts
+        lock(&self.0).now
     }
 }

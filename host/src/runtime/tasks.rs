@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use heddle_core::batch::CommittedBatch;
-use heddle_core::event::{Partition, TopicPartition};
+use heddle_core::event::{Offset, Partition, Timestamp, TopicPartition};
 use heddle_core::fault::TaskFault;
 use heddle_core::task::{Task, TaskSpec};
 
@@ -27,6 +27,9 @@ pub struct Tasks {
     open: BTreeMap<Partition, Open>,
     restores: Vec<Restore>,
     progress: Arc<Progress>,
+    /// How many topics the worker reads. A task with state is ready only with its partitions of all of them: while hosts do not yet agree on
+    /// the topics, as in the middle of a deployment, the group may give them to different members, and a task has one owner.
+    topics: usize,
     /// How many offsets the others were told are left to restore.
     told: u64,
 }
@@ -37,22 +40,77 @@ struct Open {
     stores: Option<Arc<TaskStores>>,
     /// The partitions that it has been assigned, of all topics.
     sources: BTreeSet<TopicPartition>,
+    /// Where the group goes on in them, as far as it was committed here.
+    positions: BTreeMap<TopicPartition, Offset>,
 }
 
 impl Tasks {
-    /// None yet. `state` keeps their copies on this host.
+    /// None yet. `state` keeps their copies on this host; the worker reads so many `topics`.
     #[must_use]
-    pub fn new(spec: Arc<TaskSpec>, log: Arc<dyn Log>, state: Arc<HostState>, progress: Arc<Progress>) -> Self {
-        Self { spec, log, state, open: BTreeMap::new(), restores: vec![], progress, told: 0 }
+    pub fn new(
+        spec: Arc<TaskSpec>,
+        log: Arc<dyn Log>,
+        state: Arc<HostState>,
+        progress: Arc<Progress>,
+        topics: usize,
+    ) -> Self {
+        Self { spec, log, state, open: BTreeMap::new(), restores: vec![], progress, topics, told: 0 }
     }
 
     pub(super) fn spec(&self) -> &Arc<TaskSpec> {
         &self.spec
     }
 
+    /// The tasks go on by another version's word; their topics and their state are the same.
+    pub(super) fn respec(&mut self, spec: &Arc<TaskSpec>) {
+        self.spec = spec.clone();
+        self.open.values_mut().for_each(|open| open.task.respec(spec));
+    }
+
     /// The task of a partition number.
-    pub(super) fn get(&self, partition: Partition) -> Option<&Task> {
-        self.open.get(&partition).map(|open| &open.task)
+    pub(super) fn get_mut(&mut self, partition: Partition) -> Option<&mut Task> {
+        self.open.get_mut(&partition).map(|open| &mut open.task)
+    }
+
+    /// The tasks that are ready and whose state may have records that wait.
+    pub(super) fn with_queues(&self) -> Vec<Partition> {
+        if self.spec.waiting.is_none() {
+            return vec![];
+        }
+        self.open.keys().copied().filter(|number| self.is_ready(*number)).collect()
+    }
+
+    /// When the next record that waits in the state of a task is due.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        let ready = self.open.iter().filter(|(number, _)| self.is_ready(**number));
+        ready.filter_map(|(_, open)| open.task.next_due()).min()
+    }
+
+    /// How many records wait in the state of tasks.
+    pub(super) fn waiting(&self) -> u64 {
+        self.open.values().map(|open| open.task.waiting() as u64).sum()
+    }
+
+    /// What a batch did that was given up did not happen.
+    pub(super) fn forget(&mut self) {
+        self.open.values_mut().for_each(|open| open.task.forget());
+    }
+
+    /// Where the group goes on in one of a task's partitions.
+    pub(super) fn position(&self, number: Partition) -> Result<Option<(TopicPartition, Offset)>, WorkerFault> {
+        let Some(open) = self.open.get(&number) else { return Ok(None) };
+        if let Some((source, position)) = open.positions.first_key_value() {
+            return Ok(Some((source.clone(), *position)));
+        }
+        let sources = open.sources.iter().cloned().collect::<Vec<_>>();
+        let committed = self.log.committed(&self.spec.component, &sources)?;
+        if let Some(position) = committed.into_iter().next() {
+            return Ok(Some(position));
+        }
+        let Some(source) = sources.into_iter().next() else { return Ok(None) };
+        let watermarks = self.log.watermarks(&source.topic)?;
+        let low = watermarks.iter().find(|mark| mark.partition == number).map(|mark| mark.low);
+        Ok(low.map(|low| (source, low)))
     }
 
     /// Fails if another worker of this host has opened one of these tasks meanwhile. Which of the two the group gave it to last is not known
@@ -67,20 +125,23 @@ impl Tasks {
 
     /// Opens the tasks of these partitions. Returns those that can be read at once.
     pub(super) fn assign(&mut self, partitions: &[TopicPartition]) -> Result<Vec<TopicPartition>, WorkerFault> {
+        let before = self.ready();
         let mut opened = vec![];
         for source in partitions {
             let number = source.partition;
             if !self.open.contains_key(&number) {
                 let (task, stores) = self.open_task(number)?;
                 opened.extend(stores.clone().map(|stores| (number, stores)));
-                self.open.insert(number, Open { task, stores, sources: BTreeSet::new() });
+                let (sources, positions) = (BTreeSet::new(), BTreeMap::new());
+                self.open.insert(number, Open { task, stores, sources, positions });
             }
             if let Some(open) = self.open.get_mut(&number) {
                 open.sources.insert(source.clone());
             }
         }
         self.restores.extend(Restore::begin(self.log.as_ref(), &self.spec.component, &opened)?);
-        Ok(partitions.iter().filter(|source| self.is_ready(source.partition)).cloned().collect())
+        let ready = self.ready();
+        Ok(ready.into_iter().filter(|source| partitions.contains(source) || !before.contains(source)).collect())
     }
 
     fn open_task(&self, number: Partition) -> Result<(Task, Option<Arc<TaskStores>>), WorkerFault> {
@@ -93,7 +154,9 @@ impl Tasks {
     }
 
     fn is_ready(&self, partition: Partition) -> bool {
-        !self.restores.iter().any(|restore| restore.wants(partition))
+        let sources = self.open.get(&partition).map_or(0, |open| open.sources.len());
+        let whole = self.spec.is_stateless() || sources >= self.topics;
+        whole && !self.restores.iter().any(|restore| restore.wants(partition))
     }
 
     /// The partitions of tasks that are ready.
@@ -126,7 +189,12 @@ impl Tasks {
     }
 
     /// What a batch did becomes committed state.
-    pub(super) fn commit(&self, batch: &CommittedBatch) {
+    pub(super) fn commit(&mut self, batch: &CommittedBatch, positions: &[(TopicPartition, Offset)]) {
+        for (source, position) in positions {
+            if let Some(open) = self.open.get_mut(&source.partition) {
+                open.positions.insert(source.clone(), *position);
+            }
+        }
         for (partition, _) in batch.overlays() {
             if let Some(stores) = self.open.get(&partition).and_then(|open| open.stores.as_ref()) {
                 stores.commit(batch);
@@ -140,6 +208,7 @@ impl Tasks {
         for source in partitions {
             let Some(open) = self.open.get_mut(&source.partition) else { continue };
             open.sources.remove(source);
+            open.positions.remove(source);
             if open.sources.is_empty() {
                 self.close(source.partition);
             }

@@ -1,7 +1,7 @@
 //! The loop of one group member: poll, step, commit.
 //!
 //! ```text
-//!           ┌─ records ───> backlog ──> step each ──> send ────┐
+//!           ┌─ records ───> backlog ──> step what is due, send ┐
 //!           ├─ assigned ──> open tasks, restore, then resume   ├──> due? commit (see `commit`)
 //!  poll ────┤                                                  │
 //!           ├─ revoking ──> commit what there is ──> release   │
@@ -10,20 +10,24 @@
 //!
 //! [`Worker::turn`] is one round. Time, log, state and handler come in as arguments, so a simulation runs the same code.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use heddle_core::batch::OpenBatch;
-use heddle_core::event::{Record, TopicPartition};
-use heddle_core::merge::by_time;
-use heddle_core::task::TaskSpec;
+use heddle_core::breaker::Admission;
+use heddle_core::event::{Partition, Record, TopicPartition};
+use heddle_core::failed::Waiting;
+use heddle_core::task::{Next, Step, TaskSpec};
 
+use super::backlog::{Backlog, Due, until};
+use super::breaker::SharedBreaker;
 use super::clock::Clock;
 use super::fault::WorkerFault;
 use super::handler::{Handler, Refusing};
 use super::progress::Progress;
+use super::reload::Follower;
 use super::tasks::Tasks;
 use crate::log::{LogError, Member, Polled};
 
@@ -31,6 +35,8 @@ use crate::log::{LogError, Member, Polled};
 const POLL_WAIT: Duration = Duration::from_millis(200);
 /// How long to wait before a registry that did not answer is asked again.
 const REGISTRY_WAIT: Duration = Duration::from_millis(500);
+/// How long to wait at least before a record looks again for room to wait in.
+const ROOM_WAIT: Duration = Duration::from_millis(10);
 
 /// When a transaction is committed.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +45,19 @@ pub struct CommitPolicy {
     pub interval: Duration,
     /// With this many records.
     pub records_max: u64,
+}
+
+/// What the workers of a component have in common in this process.
+#[derive(Clone)]
+pub struct Common {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// When nothing is consumed for a while.
+    pub breaker: SharedBreaker,
+    /// What they did so far.
+    pub progress: Arc<Progress>,
+    /// Set when they are to stop.
+    pub stop: Arc<AtomicBool>,
 }
 
 /// One member and what it works with.
@@ -54,10 +73,16 @@ pub struct Worker {
     pub(super) batch: OpenBatch,
     /// When the open batch got its first record.
     pub(super) since: Option<Duration>,
-    /// Records that were polled and not stepped yet.
-    backlog: VecDeque<Record>,
-    /// When to look again whether the backlog can go on. Until then nothing more is read.
-    stalled: Option<Duration>,
+    backlog: Backlog,
+    pub(super) breaker: SharedBreaker,
+    /// Partitions of tasks that are ready, and that are not read for now.
+    paused: BTreeSet<TopicPartition>,
+    /// Until when waiting records in the tasks' state are left alone: the registry is asked again then.
+    registry: Option<Duration>,
+    /// How many records the others were told wait here.
+    told: u64,
+    /// Tells of newer versions of the component.
+    pub(super) follower: Option<Follower>,
 }
 
 /// How something ended that concerns the open transaction.
@@ -76,10 +101,9 @@ impl Worker {
         handler: Box<dyn Handler>,
         tasks: Tasks,
         policy: CommitPolicy,
-        clock: Arc<dyn Clock>,
-        progress: Arc<Progress>,
-        stop: Arc<AtomicBool>,
+        common: Common,
     ) -> Self {
+        let Common { clock, breaker, progress, stop } = common;
         Self {
             member,
             spec: tasks.spec().clone(),
@@ -91,17 +115,21 @@ impl Worker {
             stop,
             batch: OpenBatch::default(),
             since: None,
-            backlog: VecDeque::new(),
-            stalled: None,
+            backlog: Backlog::default(),
+            breaker,
+            paused: BTreeSet::new(),
+            registry: None,
+            told: 0,
+            follower: None,
         }
     }
 
-    /// Works until it is told to stop. The last transaction is committed then.
+    /// Works until it is told to stop, or until a newer version of its component needs another worker. The last transaction is committed then.
     ///
     /// # Errors
     /// What ended it before.
     pub fn run(mut self) -> Result<(), WorkerFault> {
-        while !self.stop.load(Ordering::Relaxed) {
+        while !self.stop.load(Ordering::Relaxed) && self.renew()? {
             self.turn()?;
         }
         self.finish()
@@ -125,7 +153,7 @@ impl Worker {
         self.tasks.check()?;
         let worked = match self.member.poll(self.wait())? {
             Polled::Records(records) => {
-                self.backlog.extend(by_time(records));
+                self.backlog.extend(records, &self.spec.retry_topics);
                 Worked::Done
             }
             Polled::Assigned(partitions) => {
@@ -155,6 +183,8 @@ impl Worker {
             Worked::Done if self.due() => self.commit_or_give_up()?,
             Worked::Done => {}
         }
+        self.hold_back()?;
+        self.tell_waiting();
         self.restore()
     }
 
@@ -165,12 +195,21 @@ impl Worker {
         }
         let now = self.clock.now();
         let commit = self.since.map(|since| (since + self.policy.interval).saturating_sub(now));
-        let retry = self.stalled.map(|at| at.saturating_sub(now));
-        [commit, retry].into_iter().flatten().min().unwrap_or(POLL_WAIT).min(POLL_WAIT)
+        let step = match (self.breaker.shut_until(now), self.registry) {
+            (Some(at), _) => Some(at.saturating_sub(now)),
+            (None, Some(at)) => {
+                [Some(at.saturating_sub(now)), self.backlog.next(&*self.clock)].into_iter().flatten().min()
+            }
+            (None, None) => {
+                let waiting = self.tasks.next_due().map(|due| until(due, self.clock.timestamp()));
+                [waiting, self.backlog.next(&*self.clock)].into_iter().flatten().min()
+            }
+        };
+        [commit, step].into_iter().flatten().min().unwrap_or(POLL_WAIT).min(POLL_WAIT)
     }
 
     /// Commits what there is; what cannot be committed is dropped and will be done again.
-    fn commit_or_give_up(&mut self) -> Result<(), WorkerFault> {
+    pub(super) fn commit_or_give_up(&mut self) -> Result<(), WorkerFault> {
         match self.commit()? {
             Worked::Done => Ok(()),
             Worked::GiveUp(why) => self.give_up(&why),
@@ -180,34 +219,27 @@ impl Worker {
     fn due(&self) -> bool {
         let now = self.clock.now();
         self.since.is_some_and(|since| now >= since + self.policy.interval)
-            || self.batch.counts().records >= self.policy.records_max
+            || self.batch.counts().taken() >= self.policy.records_max
     }
 
-    /// Steps through the backlog.
+    /// Steps through what is due: first what waits in the tasks' state, then the backlog.
     fn work(&mut self) -> Result<Worked, WorkerFault> {
-        if self.stalled.is_some_and(|at| self.clock.now() < at) {
-            return Ok(Worked::Done);
+        for task in self.tasks.with_queues() {
+            while self.may_go_on() {
+                match self.step_due(task)? {
+                    Some(Worked::Done) => {}
+                    Some(give_up) => return Ok(give_up),
+                    None => break,
+                }
+            }
         }
-        if self.backlog.is_empty() {
-            // What waited went elsewhere meanwhile, or will be read again.
-            self.go_on()?;
-        }
-        while let Some(record) = self.backlog.pop_front() {
-            if self.stop.load(Ordering::Relaxed) {
+        for task in self.backlog.tasks() {
+            while let Some(due) = self.backlog.take(task, &*self.clock) {
                 // What was not stepped is not in the batch, so its offsets are not committed.
-                return Ok(Worked::Done);
-            }
-            if let Err(why) = self.handler.prepare(&record) {
-                self.stall(record, &why)?;
-                return Ok(Worked::Done);
-            }
-            self.go_on()?;
-            match self.step(&record)? {
-                Worked::Done => {}
-                give_up @ Worked::GiveUp(_) => return Ok(give_up),
-            }
-            if self.due() {
-                match self.commit()? {
+                if self.stop.load(Ordering::Relaxed) {
+                    return Ok(Worked::Done);
+                }
+                match self.step(due)? {
                     Worked::Done => {}
                     give_up @ Worked::GiveUp(_) => return Ok(give_up),
                 }
@@ -216,37 +248,117 @@ impl Worker {
         Ok(Worked::Done)
     }
 
-    /// A registry that is down is no fault of the record: wait, without giving up the place in the group.
-    fn stall(&mut self, record: Record, why: &str) -> Result<(), WorkerFault> {
-        tracing::warn!(component = %self.spec.component, source = %record.source, offset = %record.offset, "waiting: {why}");
-        self.backlog.push_front(record);
-        self.progress.active();
-        if self.stalled.is_none() {
-            self.member.pause(&self.tasks.ready())?;
-        }
-        self.stalled = Some(self.clock.now() + REGISTRY_WAIT);
-        Ok(())
+    fn may_go_on(&mut self) -> bool {
+        let now = self.clock.now();
+        self.registry.take_if(|at| *at <= now);
+        !self.stop.load(Ordering::Relaxed) && self.registry.is_none()
     }
 
-    /// Ends a stall, if there is one.
-    fn go_on(&mut self) -> Result<(), WorkerFault> {
-        if self.stalled.take().is_some() {
-            let ready = self.tasks.ready();
-            self.resume(&ready)?;
+    /// Steps the next record that waits in the state of a task and is due, if there is one and it may be delivered.
+    fn step_due(&mut self, task: Partition) -> Result<Option<Worked>, WorkerFault> {
+        let now = self.clock.timestamp();
+        let Some(open) = self.tasks.get_mut(task) else { return Ok(None) };
+        let Some(record) = open.peek_due(&mut self.batch, now)? else { return Ok(None) };
+        if let Err(why) = self.handler.prepare(&record) {
+            self.tell_waits(&record, &why);
+            self.progress.active();
+            self.registry = Some(self.clock.now() + REGISTRY_WAIT);
+            return Ok(None);
         }
-        Ok(())
-    }
-
-    fn step(&mut self, record: &Record) -> Result<Worked, WorkerFault> {
+        if self.admit().is_some() {
+            return Ok(None);
+        }
         self.since.get_or_insert_with(|| self.clock.now());
-        let Some(task) = self.tasks.get(record.source.partition) else {
+        let Some(open) = self.tasks.get_mut(task) else { return Ok(None) };
+        let Some(step) = open.step_due(&mut self.handler, &mut self.batch, now)? else { return Ok(None) };
+        Ok(Some(self.settle(&record, step)?))
+    }
+
+    /// Steps a record of the backlog, or lets it wait.
+    fn step(&mut self, due: Due) -> Result<Worked, WorkerFault> {
+        let record = &due.record;
+        if let Err(why) = self.prepare(record) {
+            self.tell_waits(record, &why);
+            self.progress.active();
+            self.backlog.hold(due, self.clock.now() + REGISTRY_WAIT);
+            return Ok(Worked::Done);
+        }
+        if let Some(until) = self.admit() {
+            self.backlog.hold(due, until);
+            return Ok(Worked::Done);
+        }
+        self.since.get_or_insert_with(|| self.clock.now());
+        let Some(task) = self.tasks.get_mut(record.source.partition) else {
             return Err(WorkerFault::Stop(format!("{} is not assigned, and a record of it came", record.source)));
         };
-        let step = task.step(record, &mut self.handler, &mut self.batch, self.clock.timestamp())?;
-        if let Some(fault) = &step.fault {
-            tracing::warn!(component = %self.spec.component, source = %record.source, offset = %record.offset, "set aside: {fault}");
+        let step = task.step(record, due.attempt, &mut self.handler, &mut self.batch, self.clock.timestamp())?;
+        match step.next {
+            Next::Again { attempt, after } => {
+                if let Some(fault) = &step.fault {
+                    tracing::debug!(component = %self.spec.component, source = %record.source, offset = %record.offset, attempt, ?after, "tried again: {fault}");
+                }
+                self.backlog.hold(Due { attempt, ..due }, self.clock.now() + after);
+                Ok(Worked::Done)
+            }
+            Next::NoRoom(at) => {
+                let wait = until(at, self.clock.timestamp()).max(ROOM_WAIT);
+                self.backlog.hold(due, self.clock.now() + wait);
+                Ok(Worked::Done)
+            }
+            Next::Done | Next::Skipped | Next::Later(_) => match self.waiting(record) {
+                Some(waiting) => self.settle(&waiting.record, step),
+                None => self.settle(record, step),
+            },
+        }
+    }
+
+    /// Makes sure that what decodes the record is at hand.
+    fn prepare(&mut self, record: &Record) -> Result<(), String> {
+        match self.waiting(record) {
+            Some(waiting) => self.handler.prepare(&waiting.record),
+            None => self.handler.prepare(record),
+        }
+    }
+
+    /// The record that a record of a retry topic stands for.
+    fn waiting(&self, record: &Record) -> Option<Waiting> {
+        Some(record).filter(|record| self.spec.retry_topics.contains(&record.source.topic)).and_then(Waiting::read)
+    }
+
+    /// A registry that is down is no fault of the record: it waits, without giving up the place in the group.
+    fn tell_waits(&self, record: &Record, why: &str) {
+        tracing::warn!(component = %self.spec.component, source = %record.source, offset = %record.offset, "waiting: {why}");
+    }
+
+    /// Asks the breaker for one delivery; if there is to be none, until when.
+    fn admit(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        match self.breaker.admit(now) {
+            Admission::Go => None,
+            Admission::NotBefore(at) => Some(at),
+            Admission::Never => Some(now + POLL_WAIT),
+        }
+    }
+
+    /// Hands what a step wrote to the transaction, and commits if it is time.
+    fn settle(&mut self, record: &Record, step: Step) -> Result<Worked, WorkerFault> {
+        let component = &self.spec.component;
+        match (&step.fault, step.next) {
+            (Some(fault), Next::Later(due)) => {
+                let after = until(due, self.clock.timestamp());
+                tracing::info!(%component, source = %record.source, offset = %record.offset, ?after, "to be tried again: {fault}");
+            }
+            (Some(fault), _) => {
+                tracing::warn!(%component, source = %record.source, offset = %record.offset, "set aside: {fault}");
+            }
+            (None, _) => {}
+        }
+        match (&step.fault, step.next) {
+            (None, Next::Skipped | Next::Later(_)) => self.breaker.pass(),
+            (fault, _) => self.breaker.note(fault.is_some(), self.clock.now(), component),
         }
         for write in step.writes {
+            let topic = write.topic.clone();
             match self.member.send(write) {
                 Ok(()) => {}
                 Err(LogError::Abort(why)) => return Ok(Worked::GiveUp(why)),
@@ -256,23 +368,59 @@ impl Worker {
                     return Ok(Worked::GiveUp(why));
                 }
                 Err(LogError::RecordRefused(why)) => {
+                    let what = if topic == self.spec.policy.dead_letter { "dead-letter" } else { "retry" };
                     return Err(WorkerFault::Stop(format!(
-                        "the dead-letter topic `{}` refuses {}@{}: {why}; raise its max.message.bytes",
-                        self.spec.policy.dead_letter, record.source, record.offset
+                        "the {what} topic `{topic}` refuses {}@{}: {why}; raise its max.message.bytes",
+                        record.source, record.offset
                     )));
                 }
                 Err(other) => return Err(other.into()),
             }
         }
-        Ok(Worked::Done)
+        if self.due() { self.commit() } else { Ok(Worked::Done) }
     }
 
-    /// Reads what is ready; while the backlog is stalled that waits.
+    /// Reads what is ready; what is held back waits.
     fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), WorkerFault> {
-        if self.stalled.is_none() && !partitions.is_empty() {
-            self.member.resume(partitions)?;
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        if self.stands_still() {
+            self.paused.extend(partitions.iter().cloned());
+            return Ok(());
+        }
+        Ok(self.member.resume(partitions)?)
+    }
+
+    fn stands_still(&self) -> bool {
+        self.breaker.shut_until(self.clock.now()).is_some()
+    }
+
+    /// Pauses what could not be stepped anyway, and goes on with what can: nothing is read ahead without bound.
+    fn hold_back(&mut self) -> Result<(), WorkerFault> {
+        let still = self.stands_still();
+        if !still && self.backlog.is_empty() && self.paused.is_empty() {
+            return Ok(());
+        }
+        let ready = self.tasks.ready();
+        let wanted = if still { ready.into_iter().collect() } else { self.backlog.blocked(&ready) };
+        let pause = wanted.difference(&self.paused).cloned().collect::<Vec<_>>();
+        let resume = self.paused.difference(&wanted).cloned().collect::<Vec<_>>();
+        self.paused = wanted;
+        if !pause.is_empty() {
+            self.member.pause(&pause)?;
+        }
+        if !resume.is_empty() {
+            self.member.resume(&resume)?;
         }
         Ok(())
+    }
+
+    /// Tells how many records wait here.
+    fn tell_waiting(&mut self) {
+        let now = self.tasks.waiting() + self.backlog.retries();
+        self.progress.waiting(self.told, now, &self.spec.component);
+        self.told = now;
     }
 
     /// Reads a little of the changelogs of tasks that are not ready yet.
@@ -286,7 +434,8 @@ impl Worker {
     }
 
     fn let_go(&mut self, partitions: &[TopicPartition]) -> Result<(), WorkerFault> {
-        self.backlog.retain(|record| !partitions.contains(&record.source));
+        self.backlog.let_go(partitions);
+        self.paused.retain(|source| !partitions.contains(source));
         self.tasks.let_go(partitions);
         Ok(self.member.release(partitions)?)
     }
@@ -297,6 +446,7 @@ impl Worker {
         self.batch = OpenBatch::default();
         self.since = None;
         self.backlog.clear();
+        self.tasks.forget();
         self.member.abort()?;
         Ok(self.member.rewind()?)
     }

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use heddle::state::TaskStores;
 use heddle_core::dedup::{MessageId, unpack};
 use heddle_core::event::{Offset, Partition, Record, Timestamp, Topic, TopicPartition};
-use heddle_core::policy::header;
+use heddle_core::failed::header;
 use heddle_core::settle::CE_ID;
 use heddle_core::state::{Range, StoreIndex, TaskState as _};
 
@@ -22,14 +22,19 @@ use crate::world::World;
 pub(crate) fn at_end(life: &Life) -> Option<String> {
     let world = &life.world;
     let model = model(world);
+    let left_to_wait = waited(world);
     world.count(|happened| {
+        happened.retried += left_to_wait;
         happened.records += model.records;
         happened.duplicates += model.duplicates;
         happened.dead_letters += model.dead_letters.values().map(|lines| lines.len() as u64).sum::<u64>();
     });
     positions(world)
         .or_else(|| lines(world, &world.plan.output, &model.outputs, output_line))
-        .or_else(|| lines(world, &world.plan.spec.policy.dead_letter, &model.dead_letters, dead_letter_line))
+        .or_else(|| {
+            let line = if world.plan.retries() { retried_dead_letter_line } else { dead_letter_line };
+            lines(world, &world.plan.spec.policy.dead_letter, &model.dead_letters, line)
+        })
         .or_else(|| changelogs(world, &model))
         .or_else(|| live_tasks(life, &model))
         .or_else(|| {
@@ -54,6 +59,23 @@ fn inputs(plan: &Plan) -> Vec<TopicPartition> {
     plan.inputs.iter().flat_map(of_topic).collect()
 }
 
+/// The partitions of all that the component reads, and those in which records wait.
+fn places_to_wait(plan: &Plan) -> (Vec<TopicPartition>, Vec<TopicPartition>) {
+    let of_topic =
+        |topic: &Topic| (0..plan.partitions).map(|n| TopicPartition::new(topic.clone(), n)).collect::<Vec<_>>();
+    let waiting = plan.spec.waiting.and_then(|store| plan.spec.changelogs.get(store.0));
+    (plan.spec.retry_topics.iter().flat_map(of_topic).collect(), waiting.into_iter().flat_map(of_topic).collect())
+}
+
+/// How often a record was left to wait.
+fn waited(world: &World) -> u64 {
+    let broker = world.broker();
+    let (topics, state) = places_to_wait(&world.plan);
+    let of =
+        |source: &TopicPartition| committed(&broker, source).filter(|record| record.value.is_some()).count() as u64;
+    topics.iter().chain(&state).map(of).sum()
+}
+
 /// The records of a partition whose transactions were committed.
 fn committed<'a>(broker: &'a Broker, source: &TopicPartition) -> impl Iterator<Item = &'a Record> + use<'a> {
     let all = broker.partition(source).ok().into_iter().flat_map(|log| log.all());
@@ -63,10 +85,21 @@ fn committed<'a>(broker: &'a Broker, source: &TopicPartition) -> impl Iterator<I
 /// Whether the group has got to the end of its input.
 pub(crate) fn positions(world: &World) -> Option<String> {
     let broker = world.broker();
-    inputs(&world.plan).into_iter().find_map(|source| {
-        let expected = committed(&broker, &source).last().map(|record| record.offset.next());
-        let found = broker.position(&source);
-        differ(&format!("the committed position of {source}"), &found, &expected)
+    let (retries, waiting) = places_to_wait(&world.plan);
+    let left = waiting.into_iter().find_map(|source| {
+        let mut keys = BTreeMap::new();
+        for record in committed(&broker, &source) {
+            keys.insert(&record.key, &record.value);
+        }
+        let left = keys.values().filter(|value| value.is_some()).count();
+        differ(&format!("how many records wait in {source}"), &left, &0)
+    });
+    left.or_else(|| {
+        inputs(&world.plan).into_iter().chain(retries).find_map(|source| {
+            let expected = committed(&broker, &source).last().map(|record| record.offset.next());
+            let found = broker.position(&source);
+            differ(&format!("the committed position of {source}"), &found, &expected)
+        })
     })
 }
 
@@ -83,6 +116,11 @@ fn lines(
             let (source, text) = line(record);
             found.entry((number, source)).or_default().push(text);
         }
+    }
+    let mut expected = expected.clone();
+    if world.plan.retries() {
+        // Keys overtake each other; what is in the lines tells whether the order within a key was kept.
+        found.values_mut().chain(expected.values_mut()).for_each(|lines| lines.sort());
     }
     let places = expected.keys().chain(found.keys());
     places.into_iter().find_map(|place| {
@@ -114,11 +152,20 @@ fn output_line(record: &Record) -> (TopicPartition, String) {
 }
 
 fn dead_letter_line(record: &Record) -> (TopicPartition, String) {
+    aside(record, &format!(" after {}", header(record, header::ATTEMPTS)))
+}
+
+/// How many attempts were made in place depends on whether the record found its key waiting.
+fn retried_dead_letter_line(record: &Record) -> (TopicPartition, String) {
+    aside(record, "")
+}
+
+fn aside(record: &Record, attempts: &str) -> (TopicPartition, String) {
     let (key, value) = key_and_value(record);
     let of = |name| header(record, name);
     let source = TopicPartition::new(of(header::TOPIC), of(header::PARTITION).parse().unwrap_or(-1));
-    let (reason, attempts, offset) = (of(header::KIND), of(header::ATTEMPTS), of(header::OFFSET));
-    (source, format!("{key}: {value} ({reason} after {attempts}, was {offset})"))
+    let (reason, offset) = (of(header::KIND), of(header::OFFSET));
+    (source, format!("{key}: {value} ({reason}{attempts}, was {offset})"))
 }
 
 /// What the committed records of a task's changelogs below these offsets say.
@@ -153,7 +200,7 @@ fn changelogs(world: &World, model: &Model) -> Option<String> {
     (0..world.plan.partitions).find_map(|number| {
         let expected = model.tasks.get(&number).cloned().unwrap_or_default();
         let found = fold(&broker, &world.plan, number, |_| Offset(i64::MAX));
-        (0..2)
+        (0..world.plan.spec.changelogs.len())
             .find_map(|store| {
                 let what = format!("the changelog `{}`/{number}, folded,", world.plan.spec.changelogs[store]);
                 differ(&what, &found.stores[store], &expected.stores[store])
@@ -235,7 +282,7 @@ pub(crate) fn disk(world: &World, host: usize, disk: &SimDisk) -> Option<String>
 
 /// Whether a task's state is this.
 fn holds(what: &str, plan: &Plan, stores: &TaskStores, expected: &TaskModel) -> Option<String> {
-    for (index, expected) in expected.stores.iter().enumerate() {
+    for (index, expected) in expected.stores.iter().enumerate().take(plan.spec.changelogs.len()) {
         let entries = match stores.scan(StoreIndex(index), &Range { prefix: b"", after: None }, usize::MAX) {
             Ok(entries) => entries,
             Err(error) => return Some(format!("{what}: {error}")),

@@ -33,6 +33,8 @@ counts! {
     duplicates = "duplicates skipped",
     /// Records set aside.
     dead_letters = "dead letters",
+    /// Times that a record was left to wait for another attempt.
+    retried = "left to wait",
     /// Processes that ended in the middle of a call.
     crashes = "crashes in a call",
     /// Of these, between the first step of a commit and its answer.

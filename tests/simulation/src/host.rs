@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heddle::log::{Log as _, Member, MemberOptions, Start};
-use heddle::runtime::{Handler, Progress, Remedy, Tasks, Worker, WorkerFault};
+use heddle::runtime::{Common, Handler, Progress, Remedy, SharedBreaker, Tasks, Worker, WorkerFault};
 use heddle::state::{Bounds, HostState};
 
 use crate::check;
@@ -152,7 +152,7 @@ impl Life {
         let log = SimLog(caller.clone());
         let member = log.join(&MemberOptions {
             group: plan.spec.component.to_string(),
-            topics: plan.inputs.clone(),
+            topics: plan.read_topics(),
             transactional_id: id.clone(),
             instance_id: plan.static_members.then_some(id),
             start: Start::Beginning,
@@ -167,9 +167,10 @@ impl Life {
             return Err(WorkerFault::Stop("its process is gone".to_owned()));
         };
         let (member, handler) = self.plant(member, caller, &state);
-        let tasks = Tasks::new(plan.spec.clone(), Arc::new(log), state, progress.clone());
-        let clock = Arc::new(VirtualClock);
-        Ok(Box::new(Worker::new(member, handler, tasks, plan.commit, clock, progress, Arc::default())))
+        let tasks = Tasks::new(plan.spec.clone(), Arc::new(log), state, progress.clone(), plan.read_topics().len());
+        let breaker = SharedBreaker::new(plan.breaker, progress.clone());
+        let common = Common { clock: Arc::new(VirtualClock), breaker, progress, stop: Arc::default() };
+        Ok(Box::new(Worker::new(member, handler, tasks, plan.commit, common)))
     }
 
     /// The member and the handler of a worker, with what is wrong with them on purpose.

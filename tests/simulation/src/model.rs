@@ -17,8 +17,8 @@ pub(crate) type Entries = BTreeMap<String, String>;
 /// All that a task holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TaskModel {
-    /// Both stores.
-    pub(crate) stores: [Entries; 2],
+    /// Both stores, and the one of records that wait: nothing waits for ever.
+    pub(crate) stores: [Entries; 3],
     /// When each message id was handled last, by topic and id.
     pub(crate) seen: BTreeMap<(String, String), Timestamp>,
 }
@@ -59,7 +59,7 @@ impl Model {
                     self.duplicates += 1;
                     return;
                 }
-                let ending = task.handle(record, command);
+                let ending = task.handle(record, command, plan);
                 if window.is_some() && matches!(ending, Ending::Handled(_)) {
                     task.seen.insert(place, record.timestamp);
                 }
@@ -82,7 +82,8 @@ impl Model {
             }
             Ending::SetAside(reason, attempts) => {
                 let value = record.value.as_deref().map_or("null".into(), String::from_utf8_lossy);
-                let line = format!("{input_key}: {value} ({reason} after {attempts}, was {})", record.offset);
+                let attempts = if plan.retries() { String::new() } else { format!(" after {attempts}") };
+                let line = format!("{input_key}: {value} ({reason}{attempts}, was {})", record.offset);
                 self.dead_letters.entry(place(&input_key)).or_default().push(line);
             }
         }
@@ -95,9 +96,13 @@ impl TaskModel {
         self.seen.get(place).is_some_and(|noted| noted.0 > at.0.saturating_sub(window))
     }
 
-    fn handle(&mut self, record: &Record, command: &Command) -> Ending {
-        let flaky =
-            |operation: &Operation| matches!(operation, Operation::Flaky(attempts) if *attempts >= ATTEMPTS_MAX);
+    fn handle(&mut self, record: &Record, command: &Command, plan: &Plan) -> Ending {
+        let flaky = |operation: &Operation| match operation {
+            // What is tried again later gets through after 2, and never after 5: how often in between depends on how it came to wait.
+            Operation::Flaky(attempts) if plan.retries() => *attempts > 2,
+            Operation::Flaky(attempts) => *attempts >= ATTEMPTS_MAX,
+            _ => false,
+        };
         if command.operations.contains(&Operation::Reject) {
             return Ending::SetAside("rejected", 1);
         }
@@ -119,7 +124,7 @@ impl TaskModel {
                 Operation::Put(key, value) => drop(self.stores[1].insert(key.clone(), value.clone())),
                 Operation::Delete(key) => self.stores.iter_mut().for_each(|store| drop(store.remove(key))),
                 Operation::Get(key) => {
-                    for (index, store) in self.stores.iter().enumerate() {
+                    for (index, store) in self.stores.iter().enumerate().take(2) {
                         notes.push_str(&format!(" {index}.{key}={}", store.get(key).map_or("-", String::as_str)));
                     }
                 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use heddle::runtime::CommitPolicy;
+use heddle_core::breaker::{BreakerPolicy, OnOpen};
 use heddle_core::event::{NewRecord, Topic};
-use heddle_core::policy::FailurePolicy;
+use heddle_core::policy::{Backoff, FailurePolicy, Order, Retry, WaitingBounds, WhenFull};
+use heddle_core::state::StoreIndex;
 use heddle_core::task::TaskSpec;
 
 use crate::chance::{Chance, Stream};
@@ -16,6 +18,12 @@ use crate::command::{Command, Operation};
 pub(crate) const RECORD_BYTES_MAX: usize = 10_000;
 /// How often a delivery is tried.
 pub(crate) const ATTEMPTS_MAX: u32 = 3;
+/// The delays of lives in which records are tried again later.
+const DELAYS: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(1_500)];
+/// With these delays a record that fails so often gets through, however it comes to wait.
+const PASSES_AFTER: u64 = 2;
+/// And one that fails so often never does.
+const FAILS_AFTER: u64 = 5;
 
 /// What one life is made of.
 #[derive(Clone, Debug)]
@@ -28,6 +36,8 @@ pub struct Plan {
     pub partitions: i32,
     /// The component.
     pub spec: Arc<TaskSpec>,
+    /// When it stands still.
+    pub breaker: Option<BreakerPolicy>,
     /// How many hosts there are.
     pub hosts: usize,
     /// How many workers each of them has.
@@ -111,12 +121,24 @@ impl Plan {
             _ => Some(Duration::from_secs(3_600)),
         };
         let session = chance.millis(1_000, 4_000);
+        let retries = match chance.below(6) {
+            0 => Retries::Topics,
+            1 => Retries::Key { per_key_max: usize::try_from(chance.between(2, 20)).unwrap_or(2) },
+            _ => Retries::None,
+        };
         // Some lives take all there is at once.
         let (batch, transaction) = if chance.one_in(4) { (100, 100) } else { (8, 12) };
         Self {
             output: "out".into(),
             partitions: i32::try_from(chance.between(1, 4)).unwrap_or(1),
-            spec: Arc::new(spec(&inputs, window)),
+            spec: Arc::new(spec(&inputs, window, retries)),
+            breaker: (retries != Retries::None && chance.one_in(3)).then_some(BreakerPolicy {
+                failures: 2,
+                within: Duration::from_secs(1),
+                percent: None,
+                pause: Duration::from_millis(300),
+                on_open: OnOpen::Pause,
+            }),
             hosts: usize::try_from(chance.between(1, 3)).unwrap_or(1),
             workers: if chance.one_in(3) { 2 } else { 1 },
             commit: CommitPolicy { interval: chance.millis(5, 120), records_max: chance.between(2, transaction) },
@@ -125,7 +147,7 @@ impl Plan {
             session,
             transaction_time_max: session + chance.millis(0, 4_000),
             topic_ids: !chance.one_in(4),
-            records: records(&mut chance, &inputs),
+            records: records(&mut chance, &inputs, retries),
             rates: Rates::new(&mut chance),
             inputs,
         }
@@ -149,18 +171,45 @@ impl Rates {
     }
 }
 
-fn spec(inputs: &[Topic], window: Option<Duration>) -> TaskSpec {
+/// How records of a life are tried again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retries {
+    None,
+    /// In retry topics.
+    Topics,
+    /// In the tasks' state, key by key.
+    Key {
+        per_key_max: usize,
+    },
+}
+
+fn spec(inputs: &[Topic], window: Option<Duration>, retries: Retries) -> TaskSpec {
+    let mut policy = FailurePolicy::in_place(ATTEMPTS_MAX, "dlq");
+    let (mut changelogs, mut waiting) = (vec!["sim.counts".into(), "sim.marks".into()], None);
+    if retries != Retries::None {
+        policy.backoff = Backoff { first: Duration::from_millis(20), max: Duration::from_millis(40) };
+        let retry = |delay: Duration| Retry { delay, topic: format!("sim.retry.{}ms", delay.as_millis()).into() };
+        policy.retries = DELAYS.map(retry).into();
+    }
+    if let Retries::Key { per_key_max } = retries {
+        policy.order = Order::Key(WaitingBounds { per_key_max, per_task_max: 40, when_full: WhenFull::Wait });
+        changelogs.push("sim.waiting".into());
+        waiting = Some(StoreIndex(2));
+    }
+    let topics = policy.retries.iter().filter(|_| retries == Retries::Topics);
     TaskSpec {
         component: "sim.counter".into(),
         digest: None,
-        policy: FailurePolicy { attempts_max: ATTEMPTS_MAX, dead_letter: "dlq".into() },
-        changelogs: vec!["sim.counts".into(), "sim.marks".into()],
+        retry_topics: topics.map(|retry| retry.topic.clone()).collect(),
+        policy,
+        changelogs,
+        waiting,
         seen_changelog: window.map(|_| "sim.seen".into()),
         windows: inputs.iter().filter_map(|topic| Some((topic.clone(), window?))).collect(),
     }
 }
 
-fn records(chance: &mut Chance, inputs: &[Topic]) -> Vec<Input> {
+fn records(chance: &mut Chance, inputs: &[Topic], retries: Retries) -> Vec<Input> {
     let count = chance.between(5, 60);
     let mut records = Vec::<Input>::new();
     for number in 0..count {
@@ -169,14 +218,17 @@ fn records(chance: &mut Chance, inputs: &[Topic]) -> Vec<Input> {
             let recent = &records[records.len().saturating_sub(12)..];
             chance.pick(recent)
         });
-        if let Some(Some(again)) = again {
+        let flaky = |input: &Input| input.value.as_deref().is_some_and(|value| value.windows(5).any(|w| w == b"flaky"));
+        // Which one of two would get through first is chance.
+        let again = again.flatten().filter(|again| retries != Retries::Topics || !flaky(again));
+        if let Some(again) = again {
             records.push(Input { aborted, ..again });
         } else if let Some(topic) = chance.pick(inputs) {
             let key = key(chance, &topic);
             let value = match chance.below(40) {
                 0 => None,
                 1 => Some("no command".into()),
-                _ => Some(command(chance, &topic, number).text().into()),
+                _ => Some(command(chance, &topic, &key, number, retries).text().into()),
             };
             records.push(Input { topic, key: key.into(), value, aborted });
         }
@@ -189,12 +241,27 @@ fn key(chance: &mut Chance, topic: &str) -> String {
     format!("{}{}", &topic[..1], chance.below(8))
 }
 
-fn command(chance: &mut Chance, topic: &str, number: u64) -> Command {
-    let mut operations = (0..chance.between(1, 4)).map(|_| operation(chance, topic, number)).collect::<Vec<_>>();
+fn command(chance: &mut Chance, topic: &str, key: &str, number: u64, retries: Retries) -> Command {
+    let any = |chance: &mut Chance| operation(chance, topic, number);
+    let own = |chance: &mut Chance| own_operation(chance, key, number);
+    let count = chance.between(1, 4);
+    let one = |_| if retries == Retries::None { any(chance) } else { own(chance) };
+    let mut operations = (0..count).map(one).collect::<Vec<_>>();
     match chance.below(30) {
         0 | 1 => operations.push(Operation::Reject),
         2 => operations.push(Operation::Huge),
-        3..=5 => operations.push(Operation::Flaky(u32::try_from(chance.between(1, 3)).unwrap_or(1))),
+        3..=5 if retries == Retries::None => {
+            operations.push(Operation::Flaky(u32::try_from(chance.between(1, 3)).unwrap_or(1)));
+        }
+        3..=8 if retries != Retries::None => {
+            if retries == Retries::Topics {
+                // It is overtaken by later records of its key, so nothing may depend on when it is handled.
+                operations.clear();
+            }
+            let attempts = if chance.one_in(3) { FAILS_AFTER } else { chance.between(1, PASSES_AFTER) };
+            operations.push(Operation::Flaky(u32::try_from(attempts).unwrap_or(1)));
+            operations.push(Operation::Emit(None));
+        }
         _ => operations.push(Operation::Emit(None)),
     }
     Command { id: format!("m{number}"), operations }
@@ -210,5 +277,33 @@ fn operation(chance: &mut Chance, topic: &str, number: u64) -> Operation {
         9 => Operation::Scan(topic[..1].to_owned()),
         10 => Operation::Emit(Some(key)),
         _ => Operation::Emit(None),
+    }
+}
+
+/// One that touches only what belongs to its record's key, so that the order among keys does not matter.
+fn own_operation(chance: &mut Chance, key: &str, number: u64) -> Operation {
+    let own = format!("{key}{}", if chance.one_in(2) { "x" } else { "" });
+    match chance.below(10) {
+        0..=3 => Operation::Add(own, 1 + i64::try_from(number).unwrap_or(0)),
+        4 => Operation::Put(own, format!("v{number}")),
+        5 => Operation::Delete(own),
+        6 => Operation::Get(own),
+        7 => Operation::Scan(key.to_owned()),
+        8 => Operation::Emit(Some(own)),
+        _ => Operation::Emit(None),
+    }
+}
+
+impl Plan {
+    /// Whether records are tried again later.
+    #[must_use]
+    pub fn retries(&self) -> bool {
+        !self.spec.policy.retries.is_empty()
+    }
+
+    /// All topics that the component reads.
+    #[must_use]
+    pub fn read_topics(&self) -> Vec<Topic> {
+        self.inputs.iter().chain(&self.spec.retry_topics).cloned().collect()
     }
 }

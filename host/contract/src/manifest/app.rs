@@ -8,17 +8,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::check::{Field, Report, Section};
+use super::deploy::{self, DeployPolicy};
 use super::error::ManifestErrors;
 use super::names::{fault_of_name, fault_of_topic};
 use super::overrides::{self, Keys};
 use super::text;
 
-const ROOT: &[&str] = &["app", "log", "registry", "topics", "admin", "commit", "workers", "state", "host"];
+const ROOT: &[&str] = &["app", "log", "registry", "topics", "admin", "commit", "workers", "state", "host", "deploy"];
 const APP: &[&str] = &["name", "components", "data", "contracts"];
 const LOG: &[&str] = &["kind", "bootstrap", "options"];
 const REGISTRY: &[&str] = &["url", "username", "password", "timeout", "retries"];
 const TOPIC: &[&str] = &["partitions", "replication", "options"];
-const ADMIN: &[&str] = &["listen", "advertise"];
+const ADMIN: &[&str] = &["listen", "advertise", "token"];
 const COMMIT: &[&str] = &["interval", "records"];
 const WORKERS: &[&str] = &["count"];
 const STATE: &[&str] = &["engine", "cache"];
@@ -34,6 +35,7 @@ const KEYS: Keys = Keys {
         ("workers", WORKERS),
         ("state", STATE),
         ("host", HOST),
+        ("deploy", deploy::KEYS),
     ],
     named: ("topics", TOPIC),
     lists: &[("app", "components")],
@@ -104,6 +106,8 @@ pub struct App {
     pub state: State,
     /// What tells this host from others that run the same app; `None`: a name of its own, kept in the data folder.
     pub host: Option<String>,
+    /// How a newly deployed version is watched, if its own manifest does not say; `None`: not at all.
+    pub deploy: Option<DeployPolicy>,
 }
 
 /// Where records are.
@@ -171,12 +175,24 @@ pub struct Topic {
 }
 
 /// Where the admin API listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Admin {
     /// Address and port; port 0 takes a free one.
     pub listen: SocketAddr,
     /// What other hosts are told to ask at, `<host>:<port>`; `None`: where it listens.
     pub advertise: Option<String>,
+    /// What those have to show who change what runs; `None`: only this machine's own processes may.
+    pub token: Option<String>,
+}
+
+impl fmt::Debug for Admin {
+    /// Leaves the token out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin")
+            .field("listen", &self.listen)
+            .field("advertise", &self.advertise)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Admin {
@@ -260,6 +276,7 @@ impl App {
             commit: commit(&root.section("commit", COMMIT)),
             workers: Workers { count: number(&root.section("workers", WORKERS), "count", 1..=256).unwrap_or(1) },
             state: state(&root.section("state", STATE)),
+            deploy: deploy::policy(&root.section("deploy", deploy::KEYS)),
             host: root.section("host", HOST).field("name").and_then(|field| field.checked("a host", fault_of_name)),
         }
     }
@@ -397,7 +414,8 @@ fn admin(section: &Section<'_>) -> Admin {
         address
     });
     let advertise = section.field("advertise").and_then(|field| brokers(&field));
-    Admin { listen: listen.unwrap_or(default), advertise }
+    let token = section.field("token").and_then(|field| field.text());
+    Admin { listen: listen.unwrap_or(default), advertise, token }
 }
 
 fn commit(section: &Section<'_>) -> Commit {

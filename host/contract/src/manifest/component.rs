@@ -5,21 +5,21 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::check::{Field, Report, Section};
+use super::deploy::{self, DeployPolicy};
 use super::error::ManifestErrors;
+use super::failure::{self, Failure};
 use super::names::{fault_of_name, fault_of_schema, fault_of_topic, is_identifier};
 use super::text;
 use crate::wire::{STORE_KEY, STORE_VALUE, key_subject, value_subject};
 
-const ROOT: &[&str] = &["component", "consumes", "emits", "stores", "limits", "failure"];
+const ROOT: &[&str] = &["component", "consumes", "emits", "stores", "limits", "failure", "deploy"];
 const COMPONENT: &[&str] = &["name", "language", "build"];
 const CONSUMES: &[&str] = &["id", "dedup", "key"];
 const EMITS: &[&str] = &["cloudevents", "key"];
 const STORE: &[&str] = &["value", "key", "changelog"];
-const LIMITS: &[&str] = &["deadline", "memory", "record"];
-const FAILURE: &[&str] = &["attempts", "retry", "dead-letter", "breaker"];
+const LIMITS: &[&str] = &["deadline", "memory", "record", "emits", "output", "store-value", "log-lines"];
 /// The last parts of the names of topics that a component has beside its stores.
-const RESERVED: [&str; 3] = ["dedup", "dlq", "retry"];
-const BREAKER: &[&str] = &["failures", "within", "pause"];
+const RESERVED: [&str; 4] = ["dedup", "dlq", "retry", "waiting"];
 
 const MILLI: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -27,13 +27,10 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const DEADLINE: RangeInclusive<Duration> = MILLI..=Duration::from_secs(30);
 const DEDUP: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY.saturating_mul(366);
 const DEDUP_DEFAULT: Duration = DAY.saturating_mul(7);
-const PAUSE: RangeInclusive<Duration> = MILLI..=DAY.saturating_mul(7);
 /// From one page of Wasm memory to all that 32 bits address.
 const MEMORY: RangeInclusive<u64> = (64 << 10)..=(4 << 30);
 const RECORD: RangeInclusive<u64> = 1..=(1 << 30);
-const ATTEMPTS: RangeInclusive<i64> = 1..=100;
-const FAILURES: RangeInclusive<i64> = 1..=1_000_000;
-const RETRIES_MAX: usize = 16;
+const COUNT: RangeInclusive<i64> = 1..=1_000_000;
 
 /// A checked `component.toml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +49,8 @@ pub struct Manifest {
     pub limits: Limits,
     /// What a delivery that fails leads to.
     pub failure: Failure,
+    /// How a newly deployed version is watched, if the file says; else the app's word holds.
+    pub deploy: Option<DeployPolicy>,
 }
 
 /// How a component's `.wasm` file is made.
@@ -129,42 +128,28 @@ pub struct Limits {
     pub memory_bytes_max: u64,
     /// How large a record's value may be, in bytes.
     pub record_bytes_max: u64,
+    /// How many records it may emit.
+    pub emits_max: u32,
+    /// How large what it emits and writes may be together, in bytes.
+    pub output_bytes_max: u64,
+    /// How large a value of a store may be, together with its key, in bytes; if the file does not say, as large as a record.
+    pub store_value_bytes_max: u64,
+    /// How many lines of its log are kept; of what follows, only the last.
+    pub log_lines_max: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { deadline: Duration::from_millis(200), memory_bytes_max: 64 << 20, record_bytes_max: 1 << 20 }
+        Self {
+            deadline: Duration::from_millis(200),
+            memory_bytes_max: 64 << 20,
+            record_bytes_max: 1 << 20,
+            emits_max: 10_000,
+            output_bytes_max: 16 << 20,
+            store_value_bytes_max: 1 << 20,
+            log_lines_max: 100,
+        }
     }
-}
-
-/// What a delivery that fails leads to: attempts in place, then the retry topics, then the dead-letter topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// How often it is tried in place, at least 1.
-    pub attempts_max: u32,
-    /// The delay of each retry topic, in order; may be empty.
-    pub retry: Vec<Duration>,
-    /// The dead-letter topic, if not the default: see [`Manifest::dead_letter`].
-    pub dead_letter: Option<String>,
-    /// When to stop consuming for a while.
-    pub breaker: Option<Breaker>,
-}
-
-impl Default for Failure {
-    fn default() -> Self {
-        Self { attempts_max: 3, retry: Vec::new(), dead_letter: None, breaker: None }
-    }
-}
-
-/// When to stop consuming for a while: something that every delivery needs is probably down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Breaker {
-    /// How many failed deliveries open it.
-    pub failures: u32,
-    /// The time within which they have to happen.
-    pub within: Duration,
-    /// How long nothing is consumed then.
-    pub pause: Duration,
 }
 
 impl Manifest {
@@ -193,7 +178,8 @@ impl Manifest {
             emits: topics(root, "emits", emits),
             stores: stores(root),
             limits: limits(&root.section("limits", LIMITS)),
-            failure: failure(&root.section("failure", FAILURE), &consumes),
+            failure: failure::check(&root.section("failure", failure::KEYS), &consumes),
+            deploy: deploy::policy(&root.section("deploy", deploy::KEYS)),
             consumes,
         }
     }
@@ -208,6 +194,25 @@ impl Manifest {
     #[must_use]
     pub fn dead_letter(&self, app: &str) -> String {
         self.failure.dead_letter.clone().unwrap_or_else(|| format!("{}.dlq", self.full_name(app)))
+    }
+
+    /// The topic in which records wait for a retry after `delay`: `<app>.<component>.retry.<delay>`.
+    #[must_use]
+    pub fn retry_topic(&self, app: &str, delay: Duration) -> String {
+        let (prefix, ms) = (self.retry_topics(app), delay.as_millis());
+        if ms % 1_000 == 0 { format!("{prefix}{}s", ms / 1_000) } else { format!("{prefix}{ms}ms") }
+    }
+
+    /// What the names of all its retry topics begin with.
+    #[must_use]
+    pub fn retry_topics(&self, app: &str) -> String {
+        format!("{}.retry.", self.full_name(app))
+    }
+
+    /// The topic that holds the truth about records that wait in the tasks' state, `<app>.<component>.waiting`.
+    #[must_use]
+    pub fn waiting_changelog(&self, app: &str) -> String {
+        format!("{}.waiting", self.full_name(app))
     }
 
     /// The topic that holds the ids of handled messages, `<app>.<component>.dedup`; `None` if no consumed topic has dedup.
@@ -351,10 +356,15 @@ fn stores(root: &Section<'_>) -> BTreeMap<String, StoreSpec> {
 fn limits(section: &Section<'_>) -> Limits {
     let default = Limits::default();
     let size = |key, bounds, default| section.field(key).and_then(|field| field.size(bounds)).unwrap_or(default);
+    let record_bytes_max = size("record", RECORD, default.record_bytes_max);
     let limits = Limits {
         deadline: section.field("deadline").and_then(|field| field.duration(DEADLINE)).unwrap_or(default.deadline),
         memory_bytes_max: size("memory", MEMORY, default.memory_bytes_max),
-        record_bytes_max: size("record", RECORD, default.record_bytes_max),
+        record_bytes_max,
+        emits_max: count(section.field("emits"), COUNT).unwrap_or(default.emits_max),
+        output_bytes_max: size("output", RECORD, default.output_bytes_max),
+        store_value_bytes_max: size("store-value", RECORD, record_bytes_max),
+        log_lines_max: count(section.field("log-lines"), COUNT).unwrap_or(default.log_lines_max),
     };
     if limits.record_bytes_max > limits.memory_bytes_max
         && let Some(field) = section.field("record").or_else(|| section.field("memory"))
@@ -364,44 +374,6 @@ fn limits(section: &Section<'_>) -> Limits {
     limits
 }
 
-fn failure(section: &Section<'_>, consumes: &BTreeMap<String, Consumes>) -> Failure {
-    let default = Failure::default();
-    let retry = section.field("retry");
-    let items = retry.as_ref().map(Field::items).unwrap_or_default();
-    if let (Some(field), true) = (&retry, items.len() > RETRIES_MAX) {
-        field.problem(
-            &format!("`retry` has {} delays", items.len()),
-            &format!("each one is a topic of its own: use {RETRIES_MAX} at most"),
-        );
-    }
-    Failure {
-        attempts_max: count(section.field("attempts"), ATTEMPTS).unwrap_or(default.attempts_max),
-        retry: items.iter().filter_map(|field| field.duration(PAUSE)).collect(),
-        dead_letter: section.field("dead-letter").and_then(|field| dead_letter(&field, consumes)),
-        breaker: section.field("breaker").map(|field| breaker(&field.section(BREAKER))),
-    }
-}
-
-fn dead_letter(field: &Field<'_>, consumes: &BTreeMap<String, Consumes>) -> Option<String> {
-    let topic = field.checked("a topic", fault_of_topic)?;
-    if consumes.contains_key(&topic) {
-        // A record that cannot be handled would come back for ever.
-        let what = format!("the dead-letter topic `{topic}` is consumed by the component itself");
-        field.problem(&what, "set failed records aside in a topic of their own, or let another component consume them");
-    }
-    Some(topic)
-}
-
-fn breaker(section: &Section<'_>) -> Breaker {
-    const HINT: &str = "write it like `breaker = { failures = 20, within = \"10s\", pause = \"30s\" }`";
-    let duration = |key| section.required(key, HINT).and_then(|field| field.duration(PAUSE)).unwrap_or_default();
-    Breaker {
-        failures: count(section.required("failures", HINT), FAILURES).unwrap_or_default(),
-        within: duration("within"),
-        pause: duration("pause"),
-    }
-}
-
-fn count(field: Option<Field<'_>>, bounds: RangeInclusive<i64>) -> Option<u32> {
+pub(super) fn count(field: Option<Field<'_>>, bounds: RangeInclusive<i64>) -> Option<u32> {
     field.and_then(|field| field.integer(bounds)).and_then(|number| u32::try_from(number).ok())
 }

@@ -12,11 +12,14 @@
 pub mod app;
 mod check;
 pub mod component;
+mod deploy;
 mod error;
+pub mod failure;
 mod names;
 mod overrides;
 mod text;
 
 pub use app::App;
 pub use component::Manifest;
+pub use deploy::DeployPolicy;
 pub use error::{ManifestErrors, Place, Problem, Source};

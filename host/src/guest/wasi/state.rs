@@ -107,31 +107,31 @@ impl State {
     }
 
     /// Takes written bytes; each line that they end goes to the log. Of a line, no more is kept than the log keeps.
-    pub(in crate::guest) fn write(&mut self, output: Output, bytes: &[u8], lines: &mut Lines) {
+    pub(in crate::guest) fn write(&mut self, output: Output, bytes: &[u8], lines: &mut Lines, lines_max: usize) {
         let begun = &mut self.begun[output as usize];
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let text = piece.strip_suffix(b"\n").unwrap_or(piece);
             let room = LINE_BYTES_MAX.saturating_sub(begun.len());
             begun.extend(&text[..text.len().min(room)]);
             if text.len() < piece.len() {
-                tell(output, begun, lines);
+                tell(output, begun, lines, lines_max);
             }
         }
     }
 
     /// Tells the lines that have begun and not ended.
-    pub(in crate::guest) fn flush(&mut self, lines: &mut Lines) {
+    pub(in crate::guest) fn flush(&mut self, lines: &mut Lines, lines_max: usize) {
         for output in [Output::Stdout, Output::Stderr] {
             if !self.begun[output as usize].is_empty() {
-                tell(output, &mut self.begun[output as usize], lines);
+                tell(output, &mut self.begun[output as usize], lines, lines_max);
             }
         }
     }
 }
 
-fn tell(output: Output, line: &mut Vec<u8>, lines: &mut Lines) {
+fn tell(output: Output, line: &mut Vec<u8>, lines: &mut Lines, lines_max: usize) {
     let level = if output == Output::Stdout { "info" } else { "warn" };
-    lines.add(level, &String::from_utf8_lossy(line));
+    lines.add(level, &String::from_utf8_lossy(line), lines_max);
     line.clear();
 }
 
@@ -170,12 +170,12 @@ mod tests {
     fn bytes_become_lines_however_they_are_cut() {
         let (mut state, mut lines) = (State::default(), Lines::default());
         for bytes in ["a", "b\nc", "\n\nd"] {
-            state.write(Output::Stdout, bytes.as_bytes(), &mut lines);
+            state.write(Output::Stdout, bytes.as_bytes(), &mut lines, 100);
         }
-        state.write(Output::Stderr, "x".repeat(3 * LINE_BYTES_MAX).as_bytes(), &mut lines);
+        state.write(Output::Stderr, "x".repeat(3 * LINE_BYTES_MAX).as_bytes(), &mut lines, 100);
         assert!(state.begun[1].len() == LINE_BYTES_MAX);
-        state.write(Output::Stderr, b"\xff\n", &mut lines);
-        state.flush(&mut lines);
+        state.write(Output::Stderr, b"\xff\n", &mut lines, 100);
+        state.flush(&mut lines, 100);
         let told = lines.told();
         let told = told.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         let told = told.map(|line| (line["level"].to_string(), line["message"].as_str().unwrap().len()));

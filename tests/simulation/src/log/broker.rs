@@ -63,7 +63,12 @@ pub(crate) struct Broker {
 impl Broker {
     pub(crate) fn new(plan: &Plan, chance: Chance) -> Self {
         let own = plan.spec.changelogs.iter().chain(&plan.spec.seen_changelog);
-        let names = plan.inputs.iter().chain([&plan.output, &plan.spec.policy.dead_letter]).chain(own);
+        let names = plan
+            .inputs
+            .iter()
+            .chain(&plan.spec.retry_topics)
+            .chain([&plan.output, &plan.spec.policy.dead_letter])
+            .chain(own);
         let partitions = |topic: &Topic| {
             (0..plan.partitions).map(|n| PartitionLog::new(TopicPartition::new(topic.clone(), n))).collect()
         };

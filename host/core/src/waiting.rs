@@ -1,0 +1,310 @@
+//! Order-keeping retries: the records that wait in a task's state, key by key.
+//!
+//! ```text
+//!  key a:  failed, due at 12:00:10 ──> behind it ──> behind it     only the first of a key is ever tried
+//!  key b:  failed, due at 12:00:03
+//! ```
+//!
+//! The records themselves are entries of a store of the task's own, so they are written in the same transactions as everything else and
+//! restored with it. Here is only the index: which entries there are, whose turn it is, and when.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use bytes::{Buf as _, Bytes};
+
+use crate::event::{Header, Offset, Record, Timestamp, TopicPartition};
+use crate::fault::TaskFault;
+use crate::policy::WaitingBounds;
+use crate::state::{Range, StoreIndex, TaskState};
+
+/// How many entries are read at a time.
+const PAGE: usize = 1_000;
+
+/// The number of an entry: in the order in which records came to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Number(u64);
+
+impl Number {
+    /// The key of its entry in the store; keys are in the order of their numbers.
+    pub(crate) fn entry(self) -> Bytes {
+        Bytes::copy_from_slice(&self.0.to_be_bytes())
+    }
+}
+
+/// A key; records without one wait for nobody, so each is by itself.
+type Key = Result<Bytes, (TopicPartition, Offset)>;
+
+fn key_of(record: &Record) -> Key {
+    record.key.clone().ok_or_else(|| (record.source.clone(), record.offset))
+}
+
+/// Which records of a task wait.
+#[derive(Clone, Debug, Default)]
+pub struct Queues {
+    keys: HashMap<Key, Queue>,
+    /// The first of each key, by when it is due.
+    due: BTreeSet<(Timestamp, Number)>,
+    /// Whose turn an entry is, for those in `due`.
+    owners: BTreeMap<Number, Key>,
+    next: u64,
+    len: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Queue {
+    due: Option<Timestamp>,
+    entries: VecDeque<Number>,
+}
+
+impl Queues {
+    /// Reads which records wait according to what is committed.
+    ///
+    /// # Errors
+    /// If the state cannot be read, or an entry is no record that waits.
+    pub(crate) fn load(state: &dyn TaskState, store: StoreIndex) -> Result<Self, TaskFault> {
+        let mut queues = Self::default();
+        let mut after = None::<Bytes>;
+        loop {
+            let range = Range { prefix: b"", after: after.as_deref() };
+            let entries = state.scan(store, &range, PAGE)?;
+            for (key, value) in &entries {
+                let broken = || TaskFault(format!("the record that waits as {} cannot be read", key.escape_ascii()));
+                let number = key.as_ref().try_into().map(u64::from_be_bytes).map_err(|_| broken())?;
+                let waiting = unpack(value).as_ref().and_then(crate::failed::Waiting::read).ok_or_else(broken)?;
+                queues.next = queues.next.max(number + 1);
+                queues.insert(Number(number), &waiting.record, waiting.due);
+            }
+            if entries.len() < PAGE {
+                return Ok(queues);
+            }
+            after = entries.into_iter().next_back().map(|(key, _)| key);
+        }
+    }
+
+    /// How many wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// When the next one is to be tried.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// When the first record of this one's key is to be tried; `None` if none of its key waits.
+    pub(crate) fn ahead_of(&self, record: &Record) -> Option<Timestamp> {
+        self.keys.get(&key_of(record)).and_then(|queue| queue.due)
+    }
+
+    /// Whether one more record of this one's key may wait.
+    pub(crate) fn has_room(&self, record: &Record, bounds: &WaitingBounds) -> bool {
+        let of_key = self.keys.get(&key_of(record)).map_or(0, |queue| queue.entries.len());
+        of_key < bounds.per_key_max && self.len < bounds.per_task_max
+    }
+
+    /// The one whose turn it is at `now`.
+    pub(crate) fn due(&self, now: Timestamp) -> Option<Number> {
+        self.due.first().filter(|(due, _)| *due <= now).map(|(_, number)| *number)
+    }
+
+    /// Adds a record behind those of its key; returns its number. `due` counts if it is the first one.
+    pub(crate) fn push(&mut self, record: &Record, due: Timestamp) -> Number {
+        let number = Number(self.next);
+        self.next += 1;
+        self.insert(number, record, due);
+        number
+    }
+
+    fn insert(&mut self, number: Number, record: &Record, due: Timestamp) {
+        let key = key_of(record);
+        let queue = self.keys.entry(key.clone()).or_default();
+        queue.entries.push_back(number);
+        self.len += 1;
+        if queue.due.is_none() {
+            queue.due = Some(due);
+            self.due.insert((due, number));
+            self.owners.insert(number, key);
+        }
+    }
+
+    /// The first of a key is tried again at `due`.
+    pub(crate) fn postpone(&mut self, number: Number, due: Timestamp) {
+        let Some(queue) = self.owners.get(&number).and_then(|key| self.keys.get_mut(key)) else { return };
+        if let Some(before) = queue.due.replace(due) {
+            self.due.remove(&(before, number));
+        }
+        self.due.insert((due, number));
+    }
+
+    /// The first of a key is done with: the next one of it may be tried at once.
+    pub(crate) fn pop(&mut self, number: Number) {
+        let Some(key) = self.owners.remove(&number) else { return };
+        let Some(queue) = self.keys.get_mut(&key) else { return };
+        if let Some(due) = queue.due.take() {
+            self.due.remove(&(due, number));
+        }
+        queue.entries.pop_front();
+        self.len -= 1;
+        match queue.entries.front() {
+            Some(next) => {
+                queue.due = Some(Timestamp(0));
+                self.due.insert((Timestamp(0), *next));
+                self.owners.insert(*next, key);
+            }
+            None => drop(self.keys.remove(&key)),
+        }
+    }
+}
+
+/// The only version so far of how a record is kept.
+const VERSION: u8 = 1;
+
+/// A record that waits as its entry's value: a version byte, key, value, the number of headers, and these, name and value each. Lengths
+/// are four bytes, big-endian; what is null has the length `u32::MAX`.
+pub(crate) fn pack(record: &Record, headers: &[Header]) -> Bytes {
+    let mut out = vec![VERSION];
+    put(&mut out, record.key.as_deref());
+    put(&mut out, record.value.as_deref());
+    out.extend(length(headers.len()));
+    for header in headers {
+        put(&mut out, Some(header.name.as_bytes()));
+        put(&mut out, header.value.as_deref());
+    }
+    out.into()
+}
+
+fn length(len: usize) -> [u8; 4] {
+    // Nothing that a log takes in one record is that long.
+    u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes()
+}
+
+fn put(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    out.extend(bytes.map_or([0xff; 4], |bytes| length(bytes.len())));
+    out.extend(bytes.unwrap_or_default());
+}
+
+/// What [`pack`] packed, to be read by [`Waiting::read`](crate::failed::Waiting::read): place and timestamp are in the headers.
+pub(crate) fn unpack(packed: &Bytes) -> Option<Record> {
+    let mut rest = packed.clone();
+    if rest.try_get_u8().ok()? != VERSION {
+        return None;
+    }
+    let (key, value) = (take(&mut rest)?, take(&mut rest)?);
+    let count = rest.try_get_u32().ok()?;
+    let mut headers = vec![];
+    for _ in 0..count {
+        let name = String::from_utf8(take(&mut rest)??.to_vec()).ok()?;
+        headers.push(Header { name, value: take(&mut rest)? });
+    }
+    let nowhere = (TopicPartition::new("", 0), Offset(0), Timestamp(0));
+    let (source, offset, timestamp) = nowhere;
+    rest.is_empty().then_some(Record { source, offset, timestamp, key, value, headers })
+}
+
+fn take(rest: &mut Bytes) -> Option<Option<Bytes>> {
+    match rest.try_get_u32().ok()? {
+        u32::MAX => Some(None),
+        len => {
+            let len = usize::try_from(len).ok()?;
+            (len <= rest.len()).then(|| Some(rest.split_to(len)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::failed::{Waiting, queued};
+
+    fn record(key: Option<&'static str>, offset: i64) -> Record {
+        Record {
+            source: TopicPartition::new("in", 0),
+            offset: Offset(offset),
+            timestamp: Timestamp(5),
+            key: key.map(Bytes::from),
+            value: Some(Bytes::from_static(b"v")),
+            headers: vec![],
+        }
+    }
+
+    #[test]
+    fn only_the_first_of_a_key_gets_its_turn() {
+        let mut queues = Queues::default();
+        let a = queues.push(&record(Some("a"), 0), Timestamp(20));
+        let b = queues.push(&record(Some("b"), 1), Timestamp(10));
+        let a2 = queues.push(&record(Some("a"), 2), Timestamp(0));
+        assert_eq!((queues.len(), queues.next_due(), queues.due(Timestamp(9))), (3, Some(Timestamp(10)), None));
+        assert_eq!(queues.due(Timestamp(30)), Some(b));
+        queues.postpone(b, Timestamp(40));
+        assert_eq!(queues.due(Timestamp(30)), Some(a));
+        queues.pop(a);
+        assert_eq!(queues.due(Timestamp(0)), Some(a2));
+        queues.pop(a2);
+        assert_eq!(queues.ahead_of(&record(Some("a"), 9)), None);
+        queues.pop(b);
+        assert!(queues.is_empty() && queues.next_due().is_none());
+    }
+
+    #[test]
+    fn records_without_a_key_wait_for_nobody() {
+        let mut queues = Queues::default();
+        queues.push(&record(None, 0), Timestamp(20));
+        assert_eq!(queues.ahead_of(&record(None, 1)), None);
+        assert_eq!(queues.ahead_of(&record(None, 0)), Some(Timestamp(20)));
+    }
+
+    #[test]
+    fn there_is_room_up_to_the_bounds() {
+        let bounds =
+            |per_key_max, per_task_max| WaitingBounds { per_key_max, per_task_max, ..WaitingBounds::default() };
+        let mut queues = Queues::default();
+        queues.push(&record(Some("a"), 0), Timestamp(0));
+        queues.push(&record(Some("a"), 1), Timestamp(0));
+        let room = |key, bounds| queues.has_room(&record(Some(key), 2), &bounds);
+        assert!(
+            room("a", bounds(3, 3)) && !room("a", bounds(2, 3)) && room("b", bounds(2, 3)) && !room("b", bounds(2, 2))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_packed_is_read(
+            key in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)),
+            value in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)),
+            headers in proptest::collection::vec((".{0,8}", proptest::option::of(proptest::collection::vec(any::<u8>(), 0..9))), 0..4),
+            offset in 0..i64::MAX,
+            timestamp in any::<i64>(),
+        ) {
+            let headers = headers.into_iter().map(|(name, value)| Header { name, value: value.map(Bytes::from) });
+            let record = Record {
+                source: TopicPartition::new("orders", 3),
+                offset: Offset(offset),
+                timestamp: Timestamp(timestamp),
+                key: key.map(Bytes::from),
+                value: value.map(Bytes::from),
+                headers: headers.collect(),
+            };
+            let packed = pack(&record, &queued(&record));
+            let waiting = unpack(&packed).as_ref().and_then(Waiting::read).unwrap();
+            prop_assert_eq!(waiting.record, record);
+            for cut in 0..packed.len() {
+                prop_assert!(unpack(&packed.slice(..cut)).is_none());
+            }
+        }
+
+        #[test]
+        fn garbage_is_no_record(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _never_panics = unpack(&bytes.into());
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The Rust SDK as `heddle build` writes it beside a component: a component on a machine without a checkout of Heddle, or a release
+//! of the SDK, needs it. Its files are those of this repository; only what they take from the workspace is filled in.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use toml::{Table, Value};
+
+/// Where a component's Cargo.toml names the SDK, if it uses this copy.
+pub(super) const PATH: &str = "heddle/sdk/rust";
+
+const WORKSPACE: &str = include_str!("../../../Cargo.toml");
+const MANIFESTS: [(&str, &str); 2] = [
+    ("sdk/rust/Cargo.toml", include_str!("../../../sdk/rust/Cargo.toml")),
+    ("sdk/rust/macros/Cargo.toml", include_str!("../../../sdk/rust/macros/Cargo.toml")),
+];
+const SOURCES: [(&str, &str); 4] = [
+    ("sdk/rust/src/lib.rs", include_str!("../../../sdk/rust/src/lib.rs")),
+    ("sdk/rust/src/log.rs", include_str!("../../../sdk/rust/src/log.rs")),
+    ("sdk/rust/src/random.rs", include_str!("../../../sdk/rust/src/random.rs")),
+    ("sdk/rust/macros/src/lib.rs", include_str!("../../../sdk/rust/macros/src/lib.rs")),
+];
+
+/// The files of the folder `heddle`, by name; none for a component that takes the SDK from elsewhere.
+pub(super) fn files(folder: &Path) -> BTreeMap<String, String> {
+    let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
+    if manifest.contains(PATH) { all() } else { BTreeMap::new() }
+}
+
+fn all() -> BTreeMap<String, String> {
+    let wit = heddle_contract::wit::RUNTIME.map(|(name, text)| (format!("wit/{name}"), text.to_owned()));
+    let sources = SOURCES.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    let manifests = MANIFESTS.map(|(name, text)| (name.to_owned(), standalone(text)));
+    wit.into_iter().chain(sources).chain(manifests).collect()
+}
+
+/// A manifest without a workspace: what it takes from there stands in it.
+fn standalone(manifest: &str) -> String {
+    let parse = |text: &str| text.parse::<Table>().unwrap_or_default();
+    let (mut manifest, root) = (parse(manifest), parse(WORKSPACE));
+    let shared = |table: &str| root.get("workspace").and_then(|root| root.get(table)).cloned();
+    for (table, from) in [("package", "package"), ("dependencies", "dependencies")] {
+        let Some(entries) = manifest.get_mut(table).and_then(Value::as_table_mut) else { continue };
+        let from = shared(from);
+        for (name, entry) in entries.iter_mut().filter(|(_, entry)| entry.get("workspace").is_some()) {
+            if let Some(value) = from.as_ref().and_then(|from| from.get(name)) {
+                *entry = value.clone();
+            }
+            // The only one by path is the SDK's own, which lies below it.
+            if let Some(path) = entry.get_mut("path") {
+                *path = Value::from("macros");
+            }
+        }
+    }
+    manifest.remove("lints");
+    manifest.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sdk_needs_no_workspace() {
+        let all = all();
+        let manifests = MANIFESTS.map(|(name, _)| all[name].as_str()).join("\n");
+        assert!(!manifests.contains("workspace"), "{manifests}");
+        assert!(manifests.contains("path = \"macros\"") && manifests.contains("wit-bindgen = \""), "{manifests}");
+        assert!(all.contains_key("wit/types.wit"));
+    }
+}

@@ -1,0 +1,122 @@
+//! A new component: its manifest, a handler that is typed by its contract, and a test. What it writes builds and passes at once.
+
+mod go;
+mod javascript;
+mod python;
+mod rust;
+
+use std::collections::BTreeMap;
+
+use heddle_contract::manifest::Manifest;
+
+use super::world::{Definition, Kind, Ty, World};
+use super::{AppContracts, BuildError, read_world, world_files};
+
+/// A language that components are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// Rust.
+    Rust,
+    /// JavaScript.
+    JavaScript,
+    /// Python.
+    Python,
+    /// Go.
+    Go,
+}
+
+impl Language {
+    /// Its name in a manifest.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rust => "rust",
+            Self::JavaScript => "javascript",
+            Self::Python => "python",
+            Self::Go => "go",
+        }
+    }
+
+    /// The command that runs a component's own tests.
+    #[must_use]
+    pub fn test(self) -> &'static str {
+        match self {
+            Self::Rust => "cargo test",
+            Self::JavaScript => "node --test",
+            Self::Python => "python3 -m unittest",
+            Self::Go => "go test",
+        }
+    }
+}
+
+/// The manifest of a new component.
+#[must_use]
+pub fn manifest(name: &str, language: Language, consumes: &str, emits: Option<&str>) -> String {
+    let language = language.name();
+    let emits = emits.map(|topic| format!("\n[emits.{topic:?}]\n")).unwrap_or_default();
+    format!("[component]\nname = {name:?}\nlanguage = {language:?}\n\n[consumes.{consumes:?}]\n{emits}")
+}
+
+/// The files of a new component, by path within its folder.
+///
+/// # Errors
+/// If its contract cannot be.
+pub fn component(
+    language: Language,
+    manifest: &Manifest,
+    text: &str,
+    contracts: &AppContracts,
+) -> Result<BTreeMap<String, String>, BuildError> {
+    let world = read_world(manifest, &world_files(manifest, contracts)?)?;
+    let example = Example { name: &manifest.name, world: &world };
+    let mut files = match language {
+        Language::Rust => rust::files(&example),
+        Language::JavaScript => javascript::files(&example),
+        Language::Python => python::files(&example),
+        Language::Go => go::files(&example),
+    };
+    files.insert("component.toml".to_owned(), text.to_owned());
+    Ok(files)
+}
+
+/// What an example is written from: a component that consumes one topic and emits to one at most.
+struct Example<'a> {
+    name: &'a str,
+    world: &'a World,
+}
+
+impl Example<'_> {
+    /// The interface of the handler, the topic, and the type of its values.
+    fn consumed(&self) -> (&str, &str, &Ty) {
+        self.world.consumes.first().map_or(("", "", &Ty::Bytes), |topic| (&topic.interface, &topic.topic, &topic.value))
+    }
+
+    fn keyed(&self) -> bool {
+        self.world.consumes.first().is_some_and(|topic| topic.key.is_some())
+    }
+
+    /// The interface of the emitter, the topic, and the type of its values.
+    fn emitted(&self) -> Option<(&str, &str, &Ty)> {
+        self.world.emits.first().map(|topic| (topic.interface.as_str(), topic.topic.as_str(), &topic.value))
+    }
+
+    fn definition(&self, name: &str) -> Option<&Definition> {
+        self.world.types.iter().find(|definition| definition.name == name)
+    }
+
+    fn fields(&self, ty: &Ty) -> &[(String, Option<String>, Ty)] {
+        match ty {
+            Ty::Named(name) => match self.definition(name).map(|definition| &definition.kind) {
+                Some(Kind::Record(fields)) => fields,
+                _ => &[],
+            },
+            _ => &[],
+        }
+    }
+
+    /// Whether an emitted field can be taken from the event.
+    fn shared(&self, field: &str, ty: &Ty) -> bool {
+        let (_, _, event) = self.consumed();
+        self.fields(event).iter().any(|(name, _, known)| name == field && known == ty)
+    }
+}

@@ -1,0 +1,125 @@
+//! A new component in Rust.
+
+use std::collections::BTreeMap;
+
+use super::super::rust_sdk;
+use super::super::world::{Kind, Ty, pascal, snake};
+use super::Example;
+
+/// Words that Rust keeps; a field of such a name gets a `_`.
+const KEYWORDS: [&str; 22] = [
+    "as", "do", "type", "match", "move", "ref", "self", "static", "struct", "use", "where", "loop", "impl", "in",
+    "mod", "fn", "for", "if", "let", "box", "final", "async",
+];
+
+pub(super) fn files(example: &Example<'_>) -> BTreeMap<String, String> {
+    let files = [("Cargo.toml", manifest(example.name)), ("src/lib.rs", source(example))];
+    files.map(|(name, text)| (name.to_owned(), text)).into()
+}
+
+fn manifest(name: &str) -> String {
+    let sdk = rust_sdk::PATH;
+    format!(
+        "[package]\nname = {name:?}\nversion = \"0.1.0\"\nedition = \"2024\"\npublish = false\n\n[lib]\ncrate-type = [\"cdylib\"]\n\n\
+         # Written by `heddle build`, as `wit` is.\n[dependencies]\nheddle-sdk = {{ path = {sdk:?} }}\n\n[workspace]\n"
+    )
+}
+
+fn field(name: &str) -> String {
+    let name = snake(name);
+    if KEYWORDS.contains(&name.as_str()) { format!("{name}_") } else { name }
+}
+
+fn ty(of: &Ty) -> String {
+    match of {
+        Ty::Named(name) => format!("contracts::{}", pascal(name)),
+        _ => "Vec<u8>".to_owned(),
+    }
+}
+
+/// The simplest value of a type.
+fn literal(example: &Example<'_>, of: &Ty) -> String {
+    match of {
+        Ty::Bool => "false".to_owned(),
+        Ty::S32 | Ty::S64 => "0".to_owned(),
+        Ty::F32 | Ty::F64 => "0.0".to_owned(),
+        Ty::String => "String::new()".to_owned(),
+        Ty::Bytes | Ty::List(_) => "vec![]".to_owned(),
+        Ty::Option(_) => "None".to_owned(),
+        Ty::Tuple(types) => {
+            format!("({})", types.iter().map(|ty| literal(example, ty)).collect::<Vec<_>>().join(", "))
+        }
+        Ty::Named(name) => {
+            let class = ty(of);
+            match example.definition(name).map(|definition| &definition.kind) {
+                Some(Kind::Alias(of)) => literal(example, of),
+                Some(Kind::Enum(names)) => format!("{class}::{}", pascal(&names[0])),
+                Some(Kind::Variant(cases)) => {
+                    let (case, value) = &cases[0];
+                    let value =
+                        value.as_ref().map(|value| format!("({})", literal(example, value))).unwrap_or_default();
+                    format!("{class}::{}{value}", pascal(case))
+                }
+                Some(Kind::Record(fields)) => {
+                    let fields =
+                        fields.iter().map(|(name, _, ty)| format!("{}: {}", field(name), literal(example, ty)));
+                    format!("{class} {{ {} }}", fields.collect::<Vec<_>>().join(", "))
+                }
+                None => "Default::default()".to_owned(),
+            }
+        }
+    }
+}
+
+/// The value that is emitted: what it shares with the event, and else the simplest.
+fn answer(example: &Example<'_>, emitted: &Ty) -> String {
+    if example.consumed().2 == emitted {
+        return "    event.clone()\n".to_owned();
+    }
+    let fields = example.fields(emitted);
+    if fields.is_empty() {
+        return format!("    {}\n", literal(example, emitted));
+    }
+    let fields = fields.iter().map(|(name, _, ty)| {
+        let value =
+            if example.shared(name, ty) { format!("event.{}.clone()", field(name)) } else { literal(example, ty) };
+        format!("        {}: {value},\n", field(name))
+    });
+    format!("    {} {{\n{}    }}\n", ty(emitted), fields.collect::<String>())
+}
+
+fn source(example: &Example<'_>) -> String {
+    let (handler, topic, event) = example.consumed();
+    let (component, handler, event_type) = (pascal(example.name), snake(handler), ty(event));
+    let key = if example.keyed() { ", _key: Option<_>" } else { "" };
+    let plain = literal(example, event);
+    let (body, function, test) = match example.emitted() {
+        Some((emitter, emits, emitted)) => {
+            let (emitter, answer_type) = (snake(emitter), ty(emitted));
+            let answer = answer(example, emitted);
+            let used = if answer.contains("event.") { "" } else { "_" };
+            (
+                format!("        {emitter}::send(&answer(&event));\n"),
+                format!(
+                    "/// What goes to `{emits}`. A plain function: `cargo test` runs it without a host.\nfn answer({used}event: &{event_type}) -> {answer_type} {{\n{answer}}}\n"
+                ),
+                format!(
+                    "        let event = {plain};\n        assert_eq!(answer(&event), {});\n",
+                    literal(example, emitted)
+                ),
+            )
+        }
+        None => (
+            "        log::info!(\"{}\", line(&event));\n".to_owned(),
+            format!(
+                "/// What is logged. A plain function: `cargo test` runs it without a host.\nfn line(event: &{event_type}) -> String {{\n    format!(\"handled {{event:?}}\")\n}}\n"
+            ),
+            format!("        assert!(line(&{plain}).starts_with(\"handled \"));\n"),
+        ),
+    };
+    format!(
+        "//! Handles the topic `{topic}`.\n\nheddle_sdk::component!({component});\n\nstruct {component};\n\n\
+         impl {handler}::Guest for {component} {{\n    fn handle(event: {event_type}{key}) -> Result<(), Failure> {{\n{body}        Ok(())\n    }}\n}}\n\n\
+         {function}\n#[cfg(test)]\nmod tests {{\n    use super::*;\n\n    #[test]\n    fn an_event_is_handled() {{\n{test}    }}\n}}\n"
+    )
+}

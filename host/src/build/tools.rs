@@ -1,0 +1,139 @@
+//! The tools that turn a language into a component: fetched by package name, pinned, kept in the cache.
+//!
+//! ```text
+//!  <cache>/tools/<name>-<version>/      there: it is whole, and the network is not needed
+//!  <cache>/tools/.<name>-<version>-…/   a fetch under way; renamed when it is done, swept away by the next one if it was killed
+//!  <cache>/tools/<name>-<version>.lock  held by the one build that fetches
+//! ```
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::BuildError;
+
+/// A tool of a package registry, in the one version that this Heddle builds with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tool {
+    /// The package.
+    pub(super) name: &'static str,
+    /// Its version.
+    pub(super) version: &'static str,
+}
+
+/// QuickJS with a component around it; from npm.
+pub(super) const COMPONENTIZE_QJS: Tool = Tool { name: "componentize-qjs", version: "0.4.5" };
+/// Joins a component's files into one, and takes TypeScript's types away; from npm.
+pub(super) const ESBUILD: Tool = Tool { name: "esbuild", version: "0.28.2" };
+/// CPython with a component around it; from PyPI.
+pub(super) const COMPONENTIZE_PY: Tool = Tool { name: "componentize-py", version: "0.25.1" };
+
+impl Tool {
+    /// The tool's folder, `fetch`ed into it if it is not there. However many builds ask at once, one fetches; one that is killed
+    /// leaves nothing that looks whole.
+    pub(super) fn folder(
+        self,
+        cache: &Path,
+        fetch: impl FnOnce(&Path) -> Result<(), BuildError>,
+    ) -> Result<PathBuf, BuildError> {
+        let tools = cache.join("tools");
+        let name = format!("{}-{}", self.name, self.version);
+        let folder = tools.join(&name);
+        if folder.is_dir() {
+            return Ok(folder);
+        }
+        fs::create_dir_all(&tools).map_err(BuildError::file(&tools))?;
+        let lock = tools.join(format!("{name}.lock"));
+        let held = File::create(&lock).map_err(BuildError::file(&lock))?;
+        held.lock().map_err(BuildError::file(&lock))?;
+        // Another build may have fetched it while this one waited.
+        if folder.is_dir() {
+            return Ok(folder);
+        }
+        let partial = tools.join(format!(".{name}-partial"));
+        if partial.exists() {
+            fs::remove_dir_all(&partial).map_err(BuildError::file(&partial))?;
+        }
+        fs::create_dir_all(&partial).map_err(BuildError::file(&partial))?;
+        fetch(&partial)?;
+        fs::rename(&partial, &folder).map_err(BuildError::file(&folder))?;
+        Ok(folder)
+    }
+
+    /// Runs the package manager that fetches this tool; what it says is told only if it fails.
+    pub(super) fn fetched_by(self, command: &mut Command) -> Result<(), BuildError> {
+        eprintln!("fetching {} {}", self.name, self.version);
+        let program = command.get_program().to_string_lossy().into_owned();
+        let out = command.stdin(Stdio::null()).output();
+        let said = match out {
+            Ok(out) if out.status.success() => return Ok(()),
+            Ok(out) => last_words(&out.stderr),
+            Err(cause) => cause.to_string(),
+        };
+        Err(BuildError::NoToolchain(format!(
+            "the tool {} {} cannot be fetched: {said}\n  where: `{program}`, as it is set up here\n  what to do: see to the network or the package registry of `{program}`, and build again; once fetched it is kept",
+            self.name, self.version
+        )))
+    }
+}
+
+/// The line of a package manager's output that says most: the longest that speaks of an error, else the last one.
+fn last_words(said: &[u8]) -> String {
+    let said = String::from_utf8_lossy(said);
+    let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    // npm always ends with where its log is.
+    let of_error = |line: &&str| line.to_ascii_lowercase().contains("error") && !line.contains("complete log");
+    let most = lines.clone().filter(of_error).max_by_key(|line| line.len()).or_else(|| lines.next_back());
+    most.unwrap_or("it says nothing").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOOL: Tool = Tool { name: "shuttle", version: "1.0" };
+
+    #[test]
+    fn one_of_many_builds_fetches() {
+        let cache = tempfile::tempdir().unwrap();
+        let fetches = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let folder = TOOL.folder(cache.path(), |folder| {
+                        fetches.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        fs::write(folder.join("whole"), "").map_err(BuildError::file(folder))
+                    });
+                    assert!(folder.unwrap().join("whole").exists());
+                });
+            }
+        });
+        assert_eq!(fetches.into_inner(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_fetch_left_is_swept_away() {
+        let cache = tempfile::tempdir().unwrap();
+        let half = TOOL.folder(cache.path(), |folder| {
+            fs::write(folder.join("half"), "").unwrap();
+            Err(BuildError::Language("the network is gone".to_owned()))
+        });
+        assert!(half.is_err() && !cache.path().join("tools/shuttle-1.0").exists());
+        let whole =
+            TOOL.folder(cache.path(), |folder| fs::write(folder.join("whole"), "").map_err(BuildError::file(folder)));
+        let whole = whole.unwrap();
+        assert!(whole.join("whole").exists() && !whole.join("half").exists());
+    }
+
+    #[test]
+    fn a_package_manager_that_fails_is_told_in_three_lines() {
+        let npm = |script: &str| {
+            let mut sh = Command::new("sh");
+            sh.args(["-c", script]);
+            TOOL.fetched_by(&mut sh).unwrap_err().to_string()
+        };
+        insta::assert_snapshot!(npm(
+            "echo 'npm error code ENOTFOUND' >&2; echo 'npm error request to https://example.com failed, reason: getaddrinfo' >&2; echo 'npm error A complete log of this run can be found in: /home/user/.npm/_logs/a-very-long-name-of-a-file.log' >&2; exit 1"
+        ));
+    }
+}

@@ -1,0 +1,206 @@
+//! `heddle deploy`, `heddle rollback` and `heddle deployments`: which version all hosts run.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use heddle_contract::manifest::{App, Manifest};
+use heddle_core::event::Timestamp;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::status::admin_address;
+use super::{app, wasm_file};
+use crate::admin::History;
+use crate::deploy::{Outcome, Release, Verdict, short, time};
+use crate::guest::Component;
+
+/// How long a host may take: it waits for all others.
+const TIMEOUT: Duration = Duration::from_secs(150);
+
+/// Make all hosts run a component's file, as it was built, without stopping them.
+#[derive(Debug, Args)]
+pub(super) struct Deploy {
+    /// A .wasm file, or the folder of a component that `heddle build` has built.
+    file: PathBuf,
+
+    /// The component, if the file is to be of this one and no other.
+    #[arg(long)]
+    component: Option<String>,
+
+    #[command(flatten)]
+    host: Host,
+}
+
+/// Make all hosts run the version before again.
+#[derive(Debug, Args)]
+pub(super) struct Rollback {
+    /// The component.
+    component: String,
+
+    /// The version: the first digits of its digest; or `file`, for each host's own file.
+    #[arg(long, value_name = "DIGEST")]
+    to: Option<String>,
+
+    #[command(flatten)]
+    host: Host,
+}
+
+/// Print which versions of a component were deployed, the newest first.
+#[derive(Debug, Args)]
+pub(super) struct Deployments {
+    /// The component.
+    component: String,
+
+    #[command(flatten)]
+    host: Host,
+}
+
+#[derive(Debug, Args)]
+struct Host {
+    /// The admin address of the host to ask, where that is not this folder's own.
+    #[arg(long = "host", value_name = "HOST:PORT")]
+    address: Option<String>,
+
+    /// Print the answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Host {
+    /// Asks the host. The token of [admin] goes along.
+    fn ask(&self, folder: &Path, app: &App, path: &str, body: Option<&[u8]>) -> Result<String> {
+        let address = self.address.clone().unwrap_or_else(|| admin_address(folder, app));
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build().into();
+        let url = format!("http://{address}{path}");
+        let token = app.admin.token.as_ref().map(|token| format!("Bearer {token}")).unwrap_or_default();
+        let answered = match body {
+            Some(body) => agent.post(url).header("Authorization", token).send(body),
+            None => agent.get(url).header("Authorization", token).call(),
+        };
+        let mut response = answered.with_context(|| {
+            format!(
+                "no host of this app answers\n  where: {address}\n  what to do: start one with `heddle run`, or name one with --host"
+            )
+        })?;
+        let text = response.body_mut().read_to_string()?;
+        match response.status().as_u16() {
+            200 => Ok(text),
+            404 if !text.contains('\n') => {
+                bail!("{text}\n  where: {address}\n  what to do: `heddle status` names the components that run")
+            }
+            _ if text.contains('\n') => bail!(text),
+            _ => bail!("{text}\n  where: {address}\n  what to do: look at the log of that host, and try again"),
+        }
+    }
+
+    /// Prints what every host said; an error if one of them refused.
+    fn tell(&self, answer: &str) -> Result<()> {
+        let outcome: Outcome = serde_json::from_str(answer)?;
+        if self.json {
+            println!("{answer}");
+        } else {
+            print(&outcome);
+        }
+        if let Some((host, Verdict::Refused { why })) =
+            outcome.hosts.iter().find(|(_, verdict)| matches!(verdict, Verdict::Refused { .. }))
+        {
+            let runs = outcome.running.as_deref().map_or("its own file", short);
+            bail!("the host `{host}` refused it, so it was taken back, and every host runs {runs}\n{why}");
+        }
+        Ok(())
+    }
+}
+
+fn print(outcome: &Outcome) {
+    let name = &outcome.component;
+    outcome.warnings.iter().for_each(|warning| eprintln!("{name}: {warning}"));
+    let version = outcome.digest.as_deref().map_or("its own file", short);
+    for (host, verdict) in &outcome.hosts {
+        match verdict {
+            Verdict::Runs => println!("{name}: {host} runs {version}"),
+            Verdict::Refused { .. } => println!("{name}: {host} refused {version}"),
+            Verdict::Away => {
+                println!("{name}: {host} does not answer; when it is back it runs {version} before it takes a record");
+            }
+            Verdict::Silent => {
+                println!("{name}: {host} has not gone over to {version} yet; `heddle status` there tells more");
+            }
+        }
+    }
+}
+
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+impl Deploy {
+    pub(super) fn run(&self, folder: &Path) -> Result<()> {
+        let app = app::read(folder)?;
+        let file = self.file()?;
+        let name = file.display().to_string();
+        let wasm = wasm_file::read(&file, || {
+            format!(
+                "there is no file to deploy\n  where: {name}\n  what to do: name a .wasm file, or `heddle build` the component"
+            )
+        })?;
+        let (_, manifest) = Component::contract(&name, &wasm)?;
+        if let Some(component) = self.component.as_ref().filter(|component| **component != manifest.name) {
+            bail!(
+                "the file is of the component `{}`, not of `{component}`\n  where: {name}\n  what to do: name the component that it is of, or another file",
+                manifest.name
+            );
+        }
+        let answer = self.host.ask(folder, &app, &format!("/deploy/{}", encoded(&manifest.name)), Some(&wasm))?;
+        self.host.tell(&answer)
+    }
+
+    /// The file itself, or what was built in a component's folder.
+    fn file(&self) -> Result<PathBuf> {
+        if !self.file.is_dir() {
+            return Ok(self.file.clone());
+        }
+        let path = self.file.join("component.toml");
+        let text = std::fs::read_to_string(&path).with_context(|| {
+            format!("the folder is no component\n  where: {}\n  what to do: name the folder of a component, or a .wasm file", path.display())
+        })?;
+        let manifest = Manifest::parse(&text, &path.display().to_string())?;
+        Ok(app::Source { folder: self.file.clone(), manifest, text }.wasm())
+    }
+}
+
+impl Rollback {
+    pub(super) fn run(&self, folder: &Path) -> Result<()> {
+        let app = app::read(folder)?;
+        let to = self.to.as_ref().map(|to| format!("?to={}", encoded(to))).unwrap_or_default();
+        let answer = self.host.ask(folder, &app, &format!("/rollback/{}{to}", encoded(&self.component)), Some(&[]))?;
+        self.host.tell(&answer)
+    }
+}
+
+impl Deployments {
+    pub(super) fn run(&self, folder: &Path) -> Result<()> {
+        let app = app::read(folder)?;
+        let answer = self.host.ask(folder, &app, &format!("/deployments/{}", encoded(&self.component)), None)?;
+        if self.host.json {
+            println!("{answer}");
+            return Ok(());
+        }
+        let history: History = serde_json::from_str(&answer)?;
+        let Some(deployment) = history.deployment else {
+            println!("{} runs each host's own file, here {}", history.component, short(&history.running));
+            return Ok(());
+        };
+        let line = |what: &str, release: &Release, why: &str| {
+            let (digest, at) = (short(&release.digest), time(Timestamp(release.at)));
+            println!("{digest}  {at}  {what} by {}{why}", release.host);
+        };
+        if let Some(withdrawn) = &deployment.withdrawn {
+            line("taken back, deployed", &withdrawn.release, &format!(": {}", withdrawn.why));
+        }
+        line("runs, deployed", &deployment.release, "");
+        deployment.previous.iter().for_each(|release| line("deployed", release, ""));
+        Ok(())
+    }
+}

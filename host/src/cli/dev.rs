@@ -1,0 +1,226 @@
+//! What `heddle dev` does beside running: whatever is saved is built, checked and swapped in.
+//!
+//! ```text
+//!  saved ──> which components read it? ──> build ──> fits? ──> swap, between two transactions
+//!                                            └── no ──┴──> told; the version that runs goes on
+//! ```
+
+use std::collections::BTreeMap;
+use std::hash::{Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use heddle_contract::manifest::App;
+use notify_debouncer_mini::notify::{RecommendedWatcher, RecursiveMode};
+use notify_debouncer_mini::{DebounceEventResult, Debouncer, new_debouncer};
+
+use super::app::{self, Source};
+use super::build::build_one;
+use super::run::fit_failed;
+use crate::build::{AppContracts, digest};
+use crate::deploy::{File, Fitter, settle, short};
+use crate::runtime::Slot;
+
+/// How long nothing must be saved before a build begins: editors write a file in several steps.
+const QUIET: Duration = Duration::from_millis(40);
+/// How late a stop is noticed.
+const WAIT: Duration = Duration::from_millis(200);
+/// Folders that are made, not written.
+const MADE: [&str; 6] = ["target", "wit", "node_modules", "__pycache__", "dist", "build"];
+
+type Watcher = Debouncer<RecommendedWatcher>;
+
+/// Follows the app's sources until `stop` is set.
+pub(super) fn follow(
+    folder: &Path,
+    app: &App,
+    fitter: Fitter,
+    slots: Vec<(String, Arc<Slot>)>,
+    stop: Arc<AtomicBool>,
+) -> Result<()> {
+    let (tell, heard) = mpsc::channel();
+    let mut watcher = new_debouncer(QUIET, move |events: DebounceEventResult| {
+        // Nobody hears it when the host is ending.
+        let _ = tell.send(events);
+    })
+    .context("files cannot be watched")?;
+    let mut dev = Dev {
+        folder: folder.to_owned(),
+        app: app.clone(),
+        fitter,
+        slots: slots.into_iter().collect(),
+        known: BTreeMap::new(),
+        settings: 0,
+    };
+    dev.watch(&mut watcher)?;
+    dev.known = dev.fingerprints()?;
+    dev.settings = fingerprint([folder.join("heddle.toml")]);
+    std::thread::Builder::new().name("sources".to_owned()).spawn(move || dev.run(watcher, &heard, &stop))?;
+    Ok(())
+}
+
+struct Dev {
+    folder: PathBuf,
+    app: App,
+    fitter: Fitter,
+    slots: BTreeMap<String, Arc<Slot>>,
+    /// What each component was built from last.
+    known: BTreeMap<String, u64>,
+    settings: u64,
+}
+
+impl Dev {
+    fn run(mut self, mut watcher: Watcher, heard: &Receiver<DebounceEventResult>, stop: &AtomicBool) {
+        while !stop.load(Ordering::Relaxed) {
+            match heard.recv_timeout(WAIT) {
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
+                Ok(_) => while heard.try_recv().is_ok() {},
+            }
+            // A folder may be new. What went away cannot be watched, and need not.
+            let saved = self.watch(&mut watcher).and_then(|()| self.saved());
+            if let Err(error) = saved {
+                eprintln!("error: {}", super::told(&error));
+            }
+        }
+    }
+
+    /// Watches every folder that something is written in, and none that is made: those may be huge.
+    fn watch(&self, watcher: &mut Watcher) -> Result<()> {
+        let mut folders = vec![self.folder.clone()];
+        folders.extend(folders_below(&self.folder.join(&self.app.contracts)));
+        for path in app::named(&self.folder, &self.app)? {
+            if path.is_dir() {
+                folders.extend(folders_below(&path));
+            } else {
+                folders.extend(path.parent().map(Path::to_owned));
+            }
+        }
+        for folder in folders.iter().filter(|folder| folder.is_dir()) {
+            watcher
+                .watcher()
+                .watch(folder, RecursiveMode::NonRecursive)
+                .with_context(|| format!("{} cannot be watched", folder.display()))?;
+        }
+        Ok(())
+    }
+
+    /// What each component is made from, by its name.
+    fn fingerprints(&self) -> Result<BTreeMap<String, u64>> {
+        let contracts = files_below(&self.folder.join(&self.app.contracts));
+        let sources = app::sources(&self.folder, &self.app)?.into_iter().map(|source| {
+            let files = files_below(&source.folder).into_iter().chain(contracts.iter().cloned());
+            (source.manifest.name, fingerprint(files))
+        });
+        let files = app::wasm_files(&self.folder, &self.app)?.into_iter();
+        let files = files.map(|path| (path.display().to_string(), fingerprint([path])));
+        Ok(sources.chain(files).collect())
+    }
+
+    fn saved(&mut self) -> Result<()> {
+        let settings = fingerprint([self.folder.join("heddle.toml")]);
+        if std::mem::replace(&mut self.settings, settings) != settings {
+            eprintln!("heddle.toml has changed, which takes a new start of `heddle dev`");
+        }
+        let now = self.fingerprints()?;
+        let changed = |name: &String| self.known.get(name) != now.get(name);
+        let sources = app::sources(&self.folder, &self.app)?;
+        let sources = sources.into_iter().filter(|source| changed(&source.manifest.name)).collect::<Vec<_>>();
+        let files = app::wasm_files(&self.folder, &self.app)?.into_iter();
+        let files = files.filter(|path| changed(&path.display().to_string())).collect::<Vec<_>>();
+        // Before the builds: what is saved meanwhile is another change.
+        self.known = now;
+        for source in &sources {
+            if let Err(error) = self.rebuild(source) {
+                self.refused(&source.manifest.name, &error);
+            }
+        }
+        for path in &files {
+            let file = std::fs::read(path).map_err(anyhow::Error::from);
+            let file = file.map(|wasm| File { name: path.display().to_string(), wasm: wasm.into() });
+            if let Err(error) = file.and_then(|file| self.swap(None, file, Duration::ZERO)) {
+                self.refused(&path.display().to_string(), &error);
+            }
+        }
+        Ok(())
+    }
+
+    fn refused(&self, name: &str, error: &anyhow::Error) {
+        let runs = self.slots.get(name).map(|slot| format!("; {} goes on", short(&slot.current().digest)));
+        eprintln!("error: {}", super::told(error));
+        eprintln!("{name}: not changed{}", runs.unwrap_or_default());
+    }
+
+    fn rebuild(&self, source: &Source) -> Result<()> {
+        let began = Instant::now();
+        let contracts = AppContracts::read(&self.folder.join(&self.app.contracts))?;
+        let Some((path, wasm)) = build_one(&contracts, source, false)? else { return Ok(()) };
+        let file = File { name: path.display().to_string(), wasm: wasm.into() };
+        self.swap(Some(&source.manifest.name), file, began.elapsed())
+    }
+
+    /// Checks a file and swaps it in.
+    fn swap(&self, name: Option<&str>, file: File, built: Duration) -> Result<()> {
+        let began = Instant::now();
+        let name = match name {
+            Some(name) => name.to_owned(),
+            None => crate::guest::Component::contract(&file.name, &file.wasm)?.1.name,
+        };
+        let Some(slot) = self.slots.get(&name) else {
+            eprintln!("{name}: is new, which takes a new start of `heddle dev`");
+            return Ok(());
+        };
+        let built = built.as_secs_f64();
+        let current = slot.current();
+        if *current.digest == *format!("sha256:{}", digest(&file.wasm)) {
+            eprintln!("{name}: built in {built:.1} s, the same as runs");
+            return Ok(());
+        }
+        let fitted = self.fitter.next(file, &current).map_err(fit_failed)?;
+        fitted.warnings.iter().for_each(|warning| eprintln!("{name}: {warning}"));
+        let digest = fitted.version.digest.clone();
+        slot.swap(fitted.version);
+        settle(slot);
+        let took = began.elapsed().as_secs_f64();
+        eprintln!("{name}: built in {built:.1} s, checked, running {} ({took:.2} s)", short(&digest));
+        Ok(())
+    }
+}
+
+/// Whether a file or folder is written by people. Components as they are built lie beside their sources.
+fn is_written(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let is_made = path.is_dir() && MADE.contains(&name.as_str());
+    !is_made && !name.starts_with('.') && !name.ends_with('~') && path.extension().is_none_or(|end| end != "wasm")
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths = entries.map(|entry| entry.path()).filter(|path| is_written(path)).collect::<Vec<_>>();
+    paths.sort();
+    paths
+}
+
+/// The folder and those below it that people write in.
+fn folders_below(folder: &Path) -> Vec<PathBuf> {
+    let below = entries(folder).into_iter().filter(|path| path.is_dir());
+    std::iter::once(folder.to_owned()).chain(below.flat_map(|folder| folders_below(&folder))).collect()
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    folders_below(folder).iter().flat_map(|folder| entries(folder)).filter(|path| path.is_file()).collect()
+}
+
+/// What tells what files hold from what they held.
+fn fingerprint(files: impl IntoIterator<Item = PathBuf>) -> u64 {
+    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+    for path in files {
+        path.hash(&mut hasher);
+        std::fs::read(&path).ok().hash(&mut hasher);
+    }
+    hasher.finish()
+}

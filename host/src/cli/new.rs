@@ -1,0 +1,217 @@
+//! `heddle new`: a component that builds and passes its own test, or an app to put it into. Nothing that is there is overwritten.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum};
+use heddle_contract::manifest::{App, Manifest};
+use heddle_contract::schema::{Node, Schema};
+use heddle_contract::wire::value_subject;
+
+use super::app;
+use crate::build::{self, AppContracts, Language};
+
+/// How many partitions a new topic gets.
+const PARTITIONS: u32 = 4;
+
+/// The app that `heddle new --app DIR` makes: its one topic, and the topic's schema.
+const TOPIC: &str = "orders.placed";
+const SCHEMA: &str = r#"{
+  "type": "record",
+  "name": "OrderPlaced",
+  "namespace": "com.example",
+  "fields": [
+    { "name": "orderId", "type": "string" },
+    { "name": "customer", "type": "string" },
+    { "name": "amount", "type": "double" }
+  ]
+}
+"#;
+const IGNORED: &str = "# written by `heddle build`\n/components/*/wit/\n/components/*/heddle/\n*.wasm\n\n# written by `heddle run`\n/.heddle/\n\ntarget/\nnode_modules/\n__pycache__/\n";
+
+/// Make a new component, or a new app.
+#[derive(Debug, Args)]
+pub(super) struct New {
+    /// The component's name; without one, an app is made in the folder that --app names.
+    #[arg(value_name = "COMPONENT", requires = "lang")]
+    name: Option<String>,
+
+    /// The language of the component.
+    #[arg(long, value_enum, requires = "name")]
+    lang: Option<Lang>,
+
+    /// The topic that it consumes; if nothing is said, the app's first one that no component emits to.
+    #[arg(long, value_name = "TOPIC", requires = "name")]
+    consumes: Option<String>,
+
+    /// A topic that it emits to.
+    #[arg(long, value_name = "TOPIC", requires = "name")]
+    emits: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "lowercase")]
+enum Lang {
+    Rust,
+    JavaScript,
+    Python,
+    Go,
+}
+
+impl New {
+    pub(super) fn run(&self, folder: &Path) -> Result<()> {
+        match (&self.name, self.lang) {
+            (Some(name), Some(lang)) => self.component(folder, name, lang),
+            _ if folder == Path::new(".") => bail!(
+                "there is no name for what is to be made\n  where: heddle new\n  what to do: `heddle new --app <folder>` for an app, `heddle new <component> --lang <language>` for a component"
+            ),
+            _ => new_app(folder),
+        }
+    }
+
+    fn component(&self, folder: &Path, name: &str, lang: Lang) -> Result<()> {
+        let language = match lang {
+            Lang::Rust => Language::Rust,
+            Lang::JavaScript => Language::JavaScript,
+            Lang::Python => Language::Python,
+            Lang::Go => Language::Go,
+        };
+        let app = app::read(folder)?;
+        let sources = app::sources(folder, &app)?;
+        // What components emit is an answer already; a first topic is what comes from outside.
+        let outside = |topic: &&String| sources.iter().all(|source| !source.manifest.emits.contains_key(*topic));
+        let first = app.topics.keys().find(outside).or_else(|| app.topics.keys().next());
+        let consumes = self.consumes.as_ref().or(first).cloned().with_context(|| {
+            format!(
+                "a component consumes a topic, and the app has none\n  where: [topics] in {}\n  what to do: name one: --consumes <topic>",
+                folder.join("heddle.toml").display()
+            )
+        })?;
+        let text = build::new_manifest(name, language, &consumes, self.emits.as_deref());
+        // Names are checked before anything is written.
+        let place = folder.join("components").join(name);
+        let manifest = Manifest::parse(&text, &place.join("component.toml").display().to_string())?;
+        if let Some(other) = sources.iter().find(|source| source.manifest.name == name) {
+            bail!(
+                "there is a component `{name}` already\n  where: {}\n  what to do: choose another name",
+                other.folder.display()
+            );
+        }
+        if std::fs::read_dir(&place).is_ok_and(|mut files| files.next().is_some()) {
+            bail!(
+                "there is a folder of that name already, and something in it\n  where: {}\n  what to do: choose another name, or remove it",
+                shown(&place)
+            );
+        }
+        write(folder, &missing_schemas(folder, &app, &manifest)?)?;
+        add_topics(folder, &app, &manifest)?;
+        let contracts = AppContracts::read(&folder.join(&app.contracts))?;
+        let files = build::new_component(language, &manifest, &text, &contracts)?;
+        write(&place, &files)?;
+        for (path, text) in build::generated(&place, &manifest, &contracts)? {
+            put(&place.join(path), &text)?;
+        }
+        println!(
+            "\n{name} is there: test it with `cd {} && {}`, build it with `heddle build`",
+            place.display(),
+            language.test()
+        );
+        Ok(())
+    }
+}
+
+fn new_app(folder: &Path) -> Result<()> {
+    let name =
+        std::path::absolute(folder)?.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let text = format!(
+        "[app]\nname = {name:?}\n\n# Without [log] this is the embedded log below .heddle. For Apache Kafka:\n# [log]\n# kind = \"kafka\"\n# bootstrap = \"127.0.0.1:9092\"\n{}",
+        topic_table(TOPIC)
+    );
+    // Names are checked before anything is written.
+    App::parse(&text, &folder.join("heddle.toml").display().to_string(), &BTreeMap::new())?;
+    let schema = format!("contracts/{}.avsc", value_subject(TOPIC));
+    let files = [("heddle.toml", text), (schema.as_str(), SCHEMA.to_owned()), (".gitignore", IGNORED.to_owned())];
+    write(folder, &files.map(|(name, text)| (name.to_owned(), text)).into())?;
+    println!(
+        "\n{name} is there: `cd {} && heddle new <component> --lang rust|javascript|python|go` adds a component",
+        folder.display()
+    );
+    Ok(())
+}
+
+fn topic_table(topic: &str) -> String {
+    format!("\n[topics.{topic:?}]\npartitions = {PARTITIONS}\n")
+}
+
+/// The first field of a record, if it is a string: what such a record is mostly known by.
+fn id_field(schema: &Schema) -> Option<String> {
+    match schema.node(schema.root()) {
+        Node::Record(record) => record
+            .fields
+            .first()
+            .filter(|field| matches!(schema.node(field.ty), Node::String { .. }) && field.name != "text")
+            .map(|field| field.name.clone()),
+        _ => None,
+    }
+}
+
+/// A schema for each of the component's topics that has none, by path: what the event is known by and a text, for the user to go on
+/// from.
+fn missing_schemas(folder: &Path, app: &App, manifest: &Manifest) -> Result<BTreeMap<String, String>> {
+    let contracts = AppContracts::read(&folder.join(&app.contracts))?;
+    let topics = manifest.consumes.keys().chain(manifest.emits.keys());
+    let missing = topics.filter(|topic| contracts.get(&value_subject(topic)).is_none());
+    let id = manifest.consumes.keys().find_map(|topic| id_field(contracts.get(&value_subject(topic))?));
+    let id = id.map(|name| format!("{{ \"name\": {name:?}, \"type\": \"string\" }}, ")).unwrap_or_default();
+    let schema = |topic: &String| {
+        let words = topic.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        let name = words.map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect::<String>();
+        let path = Path::new(&app.contracts).join(format!("{}.avsc", value_subject(topic)));
+        let text = format!(
+            "{{\n  \"type\": \"record\",\n  \"name\": {name:?},\n  \"namespace\": \"com.example\",\n  \"fields\": [{id}{{ \"name\": \"text\", \"type\": \"string\" }}]\n}}\n"
+        );
+        (path.display().to_string(), text)
+    };
+    Ok(missing.map(schema).collect())
+}
+
+/// Adds the component's topics that heddle.toml does not have to its end.
+fn add_topics(folder: &Path, app: &App, manifest: &Manifest) -> Result<()> {
+    let topics = manifest.consumes.keys().chain(manifest.emits.keys());
+    let added =
+        topics.filter(|topic| !app.topics.contains_key(*topic)).map(|topic| topic_table(topic)).collect::<String>();
+    if added.is_empty() {
+        return Ok(());
+    }
+    let path = folder.join("heddle.toml");
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    println!("  {} has more topics now", shown(&path));
+    put(&path, &(text + &added))
+}
+
+/// Writes files that must not be there yet; tells each.
+fn write(folder: &Path, files: &BTreeMap<String, String>) -> Result<()> {
+    if let Some(there) = files.keys().map(|name| folder.join(name)).find(|path| path.exists()) {
+        bail!("there is a file already\n  where: {}\n  what to do: choose another name, or remove it", there.display());
+    }
+    for (name, text) in files {
+        let path = folder.join(name);
+        put(&path, text)?;
+        println!("  {}", shown(&path));
+    }
+    Ok(())
+}
+
+/// A path without the `./` of the current folder.
+fn shown(path: &Path) -> String {
+    path.strip_prefix(".").unwrap_or(path).display().to_string()
+}
+
+fn put(path: &Path, text: &str) -> Result<()> {
+    let failed = || format!("cannot write {}", path.display());
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(failed)?;
+    }
+    std::fs::write(path, text).with_context(failed)
+}

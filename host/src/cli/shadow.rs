@@ -1,0 +1,154 @@
+//! `heddle shadow`: what a version would do otherwise, without deploying it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use heddle_contract::manifest::App;
+use heddle_core::event::Timestamp;
+
+use super::run::component_files;
+use super::{app, open, wasm_file};
+use crate::deploy::{Topics, short, time};
+use crate::dlq::point_in_time;
+use crate::guest::{Component, Schemas};
+use crate::log::Log;
+use crate::registry::{Cached, check};
+use crate::shadow::{Extent, Found, From, Report, Side, SideError, compare};
+
+/// Try a version beside the one that runs: the same records on a copy of the state, without committing anything.
+#[derive(Debug, Args)]
+pub(super) struct Shadow {
+    /// The new version's .wasm file.
+    file: PathBuf,
+
+    /// The component, if the file is to be of this one and no other.
+    #[arg(long)]
+    component: Option<String>,
+
+    /// Where the records begin: `beginning`, on no state; an offset of every partition, or a time (2026-03-01T12:00:00Z, or how long ago: 2h),
+    /// on the state of that time.
+    #[arg(long, default_value = "beginning", value_name = "TIME|OFFSET")]
+    from: String,
+
+    /// How many records to take at most.
+    #[arg(long, default_value_t = 10_000)]
+    records: u64,
+
+    /// How many differences to show.
+    #[arg(long, default_value_t = 5)]
+    samples: usize,
+
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Shadow {
+    pub(super) fn run(&self, folder: &Path) -> Result<()> {
+        let app = app::read(folder)?;
+        let extent = Extent { from: self.from()?, records_max: self.records, samples_max: self.samples };
+        let name = self.file.display().to_string();
+        let wasm = wasm_file::read(&self.file, || {
+            format!(
+                "there is no file to try\n  where: {name}\n  what to do: name a .wasm file that `heddle build` has made"
+            )
+        })?;
+        let (contract, manifest) = Component::contract(&name, &wasm)?;
+        if let Some(component) = self.component.as_ref().filter(|component| **component != manifest.name) {
+            bail!(
+                "the file is of the component `{}`, not of `{component}`\n  where: {name}\n  what to do: name the component that it is of, or another file",
+                manifest.name
+            );
+        }
+        let (log, registry) = (open::log(folder, &app)?, open::registry(folder, &app)?);
+        let (old_name, old_wasm) = running(folder, &app, &log, &manifest.name)?;
+        let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
+        let engine = open::engine()?;
+        let side = |name: &str, wasm: &[u8]| {
+            Side::load(&app.name, &engine, name, wasm, registry.as_ref(), schemas.clone()).map_err(failed)
+        };
+        let (mut old, mut new) = (side(&old_name, &old_wasm)?, side(&name, &wasm)?);
+        let mut report = compare(log.as_ref(), &mut old, &mut new, &extent).map_err(failed)?;
+        let misfits = check::misfits(registry.as_ref(), &app.name, &contract, &manifest)?;
+        report.refused.extend(misfits.iter().map(ToString::to_string));
+        if self.json {
+            println!("{}", serde_json::to_string(&report)?);
+        } else {
+            print(&report);
+        }
+        Ok(())
+    }
+
+    fn from(&self) -> Result<From> {
+        if self.from == "beginning" {
+            return Ok(From::Beginning);
+        }
+        if let Ok(offset) = self.from.parse::<i64>() {
+            return Ok(From::Offset(offset));
+        }
+        let time = point_in_time(&self.from).map_err(|what| {
+            anyhow::anyhow!(
+                "`{}` is no place to begin at\n  where: --from\n  what to do: write `beginning`, an offset, or {}",
+                self.from,
+                what.trim_start_matches("write ")
+            )
+        })?;
+        Ok(From::Time(time))
+    }
+}
+
+/// The version that the app's hosts run: what is deployed, or this folder's own file.
+fn running(folder: &Path, app: &App, log: &Arc<dyn Log>, component: &str) -> Result<(String, Vec<u8>)> {
+    if let Some(topics) = Topics::there(log.clone(), &app.name)?
+        && let Some((_, Some(deployment))) = topics.newest()?.0.get(component)
+    {
+        let wasm = topics.get(&deployment.release).map_err(super::run::deploy_failed)?;
+        return Ok((format!("{component} {}", short(&deployment.release.digest)), wasm.to_vec()));
+    }
+    for (file, wasm) in component_files(folder, app, false)? {
+        if Component::contract(&file, &wasm)?.1.name == component {
+            return Ok((file, wasm));
+        }
+    }
+    bail!(
+        "this app has no component `{component}` to compare with\n  where: {}\n  what to do: name a version of one of its components",
+        folder.join("heddle.toml").display()
+    )
+}
+
+fn failed(error: SideError) -> anyhow::Error {
+    match error {
+        SideError::Log(error) => error.into(),
+        SideError::Registry(error) => error.into(),
+        other => other.into(),
+    }
+}
+
+fn print(report: &Report) {
+    let Report { component, old, new, topics, records, failed, outputs, state, .. } = report;
+    println!("{component}: {records} records of {}, old {}, new {}", topics.join(", "), short(old), short(new));
+    if report.stopped {
+        println!("  there are more; --records takes more of them");
+    }
+    match report.state_until {
+        None => println!("  on no state"),
+        Some(until) => println!(
+            "  on the state of {}, as far as the changelogs still have it: of a key that was written again later, the older value may be gone",
+            time(Timestamp(until))
+        ),
+    }
+    println!("  set aside: {} by the old, {} by the new", failed[0], failed[1]);
+    println!("  outputs:   {} by the old, {} by the new; {} records differ", outputs.old, outputs.new, outputs.differ);
+    println!("  state:     {} values by the old, {} by the new; {} differ", state.old, state.new, state.differ);
+    for Found { samples, .. } in [outputs, state] {
+        for sample in samples {
+            println!("  {}\n    old {}\n    new {}", sample.at, sample.old, sample.new);
+        }
+    }
+    if report.is_same() {
+        println!("  nothing differs");
+    }
+    report.refused.iter().for_each(|misfit| println!("deploying it would be refused: {misfit}"));
+}

@@ -1,0 +1,263 @@
+//! From a file to a version that can run: everything that could refuse it is asked here, before a worker hears of it.
+//!
+//! ```text
+//!  file ──> contract ──> changes ──> registry ──> topics ──> compiled, linked ──> started, once for each worker ──> Version
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use heddle_contract::manifest::Manifest;
+use heddle_contract::section::Contract;
+use heddle_core::task::TaskSpec;
+use thiserror::Error;
+
+use super::changes;
+use crate::build::digest;
+use crate::guest::{Component, Engine, Instance, LoadError, Schemas, WriterIds};
+use crate::log::{Log, LogError, TopicSpec};
+use crate::registry::check::{misfits, subjects};
+use crate::registry::{Registry, RegistryError, SchemaId};
+use crate::runtime::{self, Version};
+
+/// Why a file cannot run here.
+#[derive(Debug, Error)]
+pub enum FitError {
+    /// It does not fit what is there; in three lines.
+    #[error("{0}")]
+    Misfit(String),
+    /// It cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The log does not answer, or not as hoped.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The registry does not answer, or not as hoped.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A topic that the component needs for itself cannot be created.
+    #[error("the topic `{topic}` cannot be created: {cause}")]
+    Topic {
+        /// The topic.
+        topic: String,
+        /// What the log says.
+        cause: LogError,
+    },
+}
+
+/// What files have to fit.
+pub struct Fitter {
+    /// The app's name.
+    pub app: String,
+    /// Compiles.
+    pub engine: Engine,
+    /// Where the topics are.
+    pub log: Arc<dyn Log>,
+    /// Whether that is Kafka.
+    pub kafka: bool,
+    /// Where the schemas are.
+    pub registry: Arc<dyn Registry>,
+    /// The same, for instances.
+    pub schemas: Arc<dyn Schemas>,
+    /// How many instances a version needs on this host.
+    pub workers: u32,
+}
+
+/// A component's file.
+#[derive(Clone)]
+pub struct File {
+    /// What messages call it.
+    pub name: String,
+    /// What it holds.
+    pub wasm: Bytes,
+}
+
+/// A file and what it says of itself.
+struct Read {
+    file: File,
+    contract: Contract,
+    manifest: Manifest,
+}
+
+impl Read {
+    fn of(file: File) -> Result<Self, LoadError> {
+        let (contract, manifest) = Component::contract(&file.name, &file.wasm)?;
+        Ok(Self { file, contract, manifest })
+    }
+}
+
+/// A version that fits, and what a person should know about it.
+pub struct Fitted {
+    /// The version.
+    pub version: Version,
+    /// What it leaves behind.
+    pub warnings: Vec<String>,
+}
+
+impl Fitter {
+    /// The versions that an app starts with, by the names of their components within the app, in the order of the files.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn first(&self, files: Vec<File>) -> Result<Vec<(String, Version)>, FitError> {
+        let read = files.into_iter().map(Read::of).collect::<Result<Vec<_>, _>>()?;
+        self.refuse(&read)?;
+        let ids = register(&self.app, &read, self.registry.as_ref())?;
+        let version = |(read, ids): (Read, WriterIds)| Ok((read.manifest.name.clone(), self.version(&read, &ids)?));
+        read.into_iter().zip(ids).map(version).collect()
+    }
+
+    /// A version that can take the place of `current` while it runs.
+    ///
+    /// # Errors
+    /// What does not fit. Nothing has changed for the version that runs.
+    pub fn next(&self, file: File, current: &Version) -> Result<Fitted, FitError> {
+        let read = Read::of(file)?;
+        let old = current.component.manifest();
+        if read.manifest.name != old.name {
+            return Err(FitError::Misfit(format!(
+                "the file is of the component `{}`, not of `{}`\n  where: {}\n  what to do: name the component that it is of, or another file",
+                read.manifest.name, old.name, read.file.name
+            )));
+        }
+        if let Some(refusal) = changes::refusal(&self.app, old, &read.manifest, self.kafka) {
+            return Err(FitError::Misfit(refusal));
+        }
+        let warnings = changes::warnings(&self.app, old, &read.manifest);
+        let read = [read];
+        self.refuse(&read)?;
+        let ids = register(&self.app, &read, self.registry.as_ref())?.pop().unwrap_or_default();
+        let [read] = read;
+        Ok(Fitted { version: self.version(&read, &ids)?, warnings })
+    }
+
+    /// Refuses what does not fit the registry or the topics.
+    fn refuse(&self, files: &[Read]) -> Result<(), FitError> {
+        let mut found = vec![];
+        for Read { contract, manifest, .. } in files {
+            found.extend(
+                misfits(self.registry.as_ref(), &self.app, contract, manifest)?.iter().map(ToString::to_string),
+            );
+        }
+        let topics = self.topics()?;
+        found.extend(files.iter().filter_map(|read| topic_troubles(&read.manifest, &topics).into_iter().next()));
+        if found.is_empty() { Ok(()) } else { Err(FitError::Misfit(found.join("\n"))) }
+    }
+
+    fn topics(&self) -> Result<BTreeMap<String, i32>, LogError> {
+        Ok(self.log.topics()?.into_iter().map(|topic| (topic.name, topic.partitions)).collect())
+    }
+
+    fn version(&self, read: &Read, ids: &WriterIds) -> Result<Version, FitError> {
+        let Read { file, manifest, .. } = read;
+        let topics = self.topics()?;
+        let mut spec = runtime::task_spec(&self.app, manifest, topics.keys().map(String::as_str));
+        let digest: Arc<str> = format!("sha256:{}", digest(&file.wasm)).into();
+        spec.digest = Some(digest.clone());
+        let partitions = partitions_of(manifest, &topics);
+        let missing = missing_topics(&spec, partitions, &topics)?;
+        let component = Arc::new(Component::load(&self.engine, &file.name, &file.wasm, ids)?);
+        let start = |_| Instance::start(component.clone(), self.schemas.clone());
+        let ready = (0..self.workers).map(start).collect::<Result<Vec<_>, _>>().map_err(|fault| {
+            FitError::Misfit(format!(
+                "{}\n  where: {}\n  what to do: correct what it does before its first delivery; it may take [limits] deadline and memory for that",
+                fault.detail, file.name
+            ))
+        })?;
+        for topic in missing {
+            create(self.log.as_ref(), &topic)?;
+        }
+        Ok(Version::new(digest, file.wasm.clone(), component, Arc::new(spec), ready))
+    }
+}
+
+/// How many tasks a component has, over all hosts.
+#[must_use]
+pub fn partitions_of(manifest: &Manifest, topics: &BTreeMap<String, i32>) -> i32 {
+    manifest.consumes.keys().filter_map(|topic| topics.get(topic)).copied().max().unwrap_or(1)
+}
+
+/// The topics that a component needs for itself and that are missing; refuses those that do not fit.
+fn missing_topics(spec: &TaskSpec, partitions: i32, there: &BTreeMap<String, i32>) -> Result<Vec<TopicSpec>, FitError> {
+    let mut missing = vec![];
+    for topic in runtime::own_topics(spec, partitions) {
+        match there.get(&topic.name) {
+            None => missing.push(topic),
+            Some(found) if *found < partitions && topic.name != *spec.policy.dead_letter => {
+                return Err(FitError::Misfit(format!(
+                    "the topic `{}` has {found} partitions, and the component has {partitions} tasks\n  where: {}\n  what to do: add partitions to the topic; what the partitions it has hold stays where it is",
+                    topic.name, spec.component
+                )));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(missing)
+}
+
+/// Creates a topic; another process may have been faster.
+///
+/// # Errors
+/// If the log does not.
+pub fn create(log: &dyn Log, spec: &TopicSpec) -> Result<(), FitError> {
+    match log.create_topic(spec) {
+        Ok(()) => {
+            tracing::info!(topic = %spec.name, partitions = spec.partitions, "created");
+            Ok(())
+        }
+        Err(LogError::TopicExists(_)) => Ok(()),
+        Err(cause) => Err(FitError::Topic { topic: spec.name.clone(), cause }),
+    }
+}
+
+/// Topics that are missing, or do not go together, in three lines each.
+#[must_use]
+pub fn topic_troubles(manifest: &Manifest, topics: &BTreeMap<String, i32>) -> Vec<String> {
+    let name = &manifest.name;
+    let mut found = vec![];
+    for topic in manifest.consumes.keys().chain(manifest.emits.keys()).filter(|topic| !topics.contains_key(*topic)) {
+        found.push(format!(
+            "the topic `{topic}` of the component `{name}` does not exist\n  where: the log\n  what to do: add [topics.\"{topic}\"] with its partitions to heddle.toml, or create it"
+        ));
+    }
+    // A task owns one partition number of all its topics, and the state that goes with it.
+    let counts = manifest.consumes.keys().filter_map(|topic| Some((topic, topics.get(topic)?))).collect::<Vec<_>>();
+    let stateful = !manifest.stores.is_empty() || manifest.consumes.values().any(|consumes| consumes.dedup.is_some());
+    if stateful
+        && let Some((first, rest)) = counts.split_first()
+        && let Some(other) = rest.iter().find(|(_, count)| *count != first.1)
+    {
+        found.push(format!(
+            "the component `{name}` keeps state and consumes topics with different numbers of partitions: records of one key would meet different state\n  where: `{}` has {}, `{}` has {}\n  what to do: give both topics the same number of partitions",
+            first.0, first.1, other.0, other.1
+        ));
+    }
+    found
+}
+
+/// Registers what the components write by; the ids of each are by the names that its own contract has for the schemas. A subject that
+/// is only read belongs to others: it gets a version only if it has none.
+fn register(app: &str, files: &[Read], registry: &dyn Registry) -> Result<Vec<WriterIds>, RegistryError> {
+    let mut ids = BTreeMap::new();
+    for Read { contract, manifest, .. } in files {
+        ids.extend(contract.schemas.iter().map(|(name, s)| ((manifest.registered(app, name), &s.text), SchemaId(0))));
+    }
+    // In the order of the subjects, so that a fresh registry gives the same ids wherever the same app starts.
+    let (reads, writes): (Vec<_>, Vec<_>) = files.iter().map(|read| subjects(&read.manifest)).unzip();
+    let any = |sets: &[BTreeSet<String>], subject: &String| sets.iter().any(|set| set.contains(subject));
+    let mut skipped = BTreeSet::new();
+    for ((subject, text), id) in &mut ids {
+        if any(&reads, subject) && !any(&writes, subject) && registry.latest(subject)?.is_some() {
+            skipped.insert(subject.clone());
+        } else {
+            *id = registry.register(subject, text)?;
+        }
+    }
+    let own = |Read { contract, manifest, .. }: &Read| {
+        let schemas =
+            contract.schemas.iter().map(|(name, s)| (name.clone(), (manifest.registered(app, name), &s.text)));
+        schemas.filter(|(_, place)| !skipped.contains(&place.0)).map(|(name, place)| (name, ids[&place])).collect()
+    };
+    Ok(files.iter().map(own).collect())
+}

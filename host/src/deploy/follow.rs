@@ -1,0 +1,229 @@
+//! A host goes by what the log says of deployments: before it takes a record, and from then on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use heddle_core::event::{Offset, TopicPartition};
+
+use super::topics::{Deployment, Newest, Topics, read, short, time};
+use super::watch::{Looked, Watch};
+use super::{DeployError, Deployer, File, FitError};
+use crate::admin::Runs;
+use crate::log::{LogError, Reader, Start as From};
+use crate::runtime::Slot;
+
+/// How long one poll of the topic waits.
+const POLL_WAIT: Duration = Duration::from_millis(100);
+/// How long to wait after the log or the registry did not answer.
+const RETRY_WAIT: Duration = Duration::from_millis(500);
+/// How long the workers are waited for: one that is in the middle of a join goes over then.
+const SETTLE_WAIT: Duration = Duration::from_secs(10);
+/// How often they are looked at.
+const SETTLE_LOOK: Duration = Duration::from_millis(2);
+
+/// What the log says when a host starts.
+#[derive(Default)]
+pub struct Start {
+    newest: BTreeMap<String, Newest>,
+    next: Option<Offset>,
+}
+
+impl Start {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// If the log does not tell.
+    pub fn read(topics: &Topics) -> Result<Self, DeployError> {
+        let (newest, next) = topics.newest()?;
+        Ok(Self { newest, next: Some(next) })
+    }
+
+    /// The file that a component has to start with, if it is not this host's own, and what to say about that.
+    ///
+    /// # Errors
+    /// If the log does not have it.
+    pub fn file(&self, topics: &Topics, component: &str, own: &File) -> Result<Option<(File, String)>, DeployError> {
+        let Some((_, Some(deployment))) = self.newest.get(component) else { return Ok(None) };
+        let release = &deployment.release;
+        let wasm = topics.get(release)?;
+        if wasm == own.wasm {
+            return Ok(None);
+        }
+        let (digest, at) = (short(&release.digest), time(heddle_core::event::Timestamp(release.at)));
+        let told = format!(
+            "{component}: runs {digest}, deployed {at}, not {}; `heddle rollback {component} --to file` goes back to the file",
+            own.name
+        );
+        Ok(Some((File { name: format!("{component} {digest}, deployed {at}"), wasm }, told)))
+    }
+}
+
+/// Goes by the deployments from `start` on, until `stop` is set.
+///
+/// # Errors
+/// If no thread can be started.
+pub fn follow(deployer: Arc<Deployer>, start: &Start, stop: Arc<AtomicBool>) -> std::io::Result<JoinHandle<()>> {
+    let next = start.next.unwrap_or(Offset(0));
+    let mut follower = Follower { deployer, reader: None, next, said: BTreeMap::new(), watches: BTreeMap::new() };
+    for (name, component) in &follower.deployer.components {
+        let deployment = start.newest.get(name).map_or(-1, |(offset, _)| offset.0);
+        let digest = component.slot.current().digest.to_string();
+        follower.said.insert(name.clone(), Runs { digest, deployment, refused: None });
+    }
+    std::thread::Builder::new().name("deployments".to_owned()).spawn(move || follower.run(&stop))
+}
+
+struct Follower {
+    deployer: Arc<Deployer>,
+    reader: Option<Box<dyn Reader>>,
+    next: Offset,
+    said: BTreeMap<String, Runs>,
+    watches: BTreeMap<String, Watch>,
+}
+
+impl Follower {
+    fn run(mut self, stop: &AtomicBool) {
+        let mut told = self.tell();
+        while !stop.load(Ordering::Relaxed) {
+            told = told.and_then(|()| self.look());
+            if let Err(error) = told {
+                tracing::warn!("deployments cannot be followed now: {error}");
+                // Whatever was not done is read again.
+                self.reader = None;
+                std::thread::sleep(RETRY_WAIT);
+                told = self.tell();
+            } else {
+                self.watch();
+            }
+        }
+        if let Err(error) = self.deployer.hosts.tell_end() {
+            tracing::warn!("other hosts do not hear of this one's end: {error}");
+        }
+    }
+
+    fn tell(&self) -> Result<(), LogError> {
+        self.deployer.hosts.tell_versions(self.said.clone())
+    }
+
+    fn look(&mut self) -> Result<(), LogError> {
+        let topic = self.deployer.topics.name();
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            None => {
+                let from = (TopicPartition::new(topic, 0), From::At(self.next));
+                self.reader.insert(self.deployer.fitter.log.reader(&[from])?)
+            }
+        };
+        for record in reader.poll(POLL_WAIT)? {
+            if let Some((component, deployment)) = read(&record) {
+                self.take(&component, record.offset, deployment.as_ref())?;
+            }
+            self.next = record.offset.next();
+        }
+        Ok(())
+    }
+
+    /// Goes over to what a record says, or says why not. An error: it cannot be told now.
+    fn take(&mut self, component: &str, offset: Offset, deployment: Option<&Deployment>) -> Result<(), LogError> {
+        let deployer = self.deployer.clone();
+        let Some(found) = deployer.components.get(component) else { return Ok(()) };
+        self.watches.remove(component);
+        let refused = match self.go_over(component, deployment) {
+            Ok(()) => None,
+            Err(DeployError::Log(error)) => return Err(error),
+            Err(DeployError::Fit(FitError::Log(error) | FitError::Topic { cause: error, .. })) => return Err(error),
+            Err(DeployError::Fit(FitError::Registry(error))) => return Err(LogError::Unreachable(error.to_string())),
+            Err(error) => Some(error.to_string()),
+        };
+        let wanted = deployment.map_or("its own file", |d| short(&d.release.digest));
+        let note = match (&refused, deployment.and_then(|d| d.withdrawn.as_ref())) {
+            (Some(why), _) => Some(format!("{wanted} was refused: {}", why.lines().next().unwrap_or_default())),
+            (None, Some(back)) => Some(format!("{} was taken back: {}", short(&back.release.digest), back.why)),
+            (None, None) => None,
+        };
+        if let Some(why) = &refused {
+            tracing::error!(%component, "{wanted} is refused, {} goes on: {why}", short(&found.slot.current().digest));
+        }
+        deployer.notes.set(component, note);
+        let digest = found.slot.current().digest.to_string();
+        self.said.insert(component.to_owned(), Runs { digest, deployment: offset.0, refused });
+        self.tell()
+    }
+
+    fn go_over(&mut self, component: &str, deployment: Option<&Deployment>) -> Result<(), DeployError> {
+        let deployer = self.deployer.clone();
+        let Some(found) = deployer.components.get(component) else { return Ok(()) };
+        let current = found.slot.current();
+        let file = match deployment {
+            Some(deployment) if *current.digest == *deployment.release.digest => return Ok(()),
+            Some(deployment) => File {
+                name: format!("{component} {}", short(&deployment.release.digest)),
+                wasm: deployer.topics.get(&deployment.release)?,
+            },
+            None if current.wasm == found.file.wasm => return Ok(()),
+            None => File { name: found.file.name.clone(), wasm: found.file.wasm.clone() },
+        };
+        let version = deployer.fitter.next(file, &current)?.version;
+        tracing::info!(%component, digest = %version.digest, "goes over");
+        let policy = version.component.manifest().deploy.or(deployer.policy);
+        found.slot.swap(version);
+        settle(&found.slot);
+        if let (Some(policy), Some(deployment)) = (policy, deployment)
+            && !deployment.previous.is_empty()
+            && deployment.withdrawn.is_none()
+        {
+            let watch = Watch::begin(&deployment.release.digest, policy, found.progress.snapshot());
+            self.watches.insert(component.to_owned(), watch);
+        }
+        Ok(())
+    }
+
+    /// Takes back what fails more than it may.
+    fn watch(&mut self) {
+        let deployer = self.deployer.clone();
+        let mut over = vec![];
+        for (name, watch) in &self.watches {
+            let Some(found) = deployer.components.get(name) else { continue };
+            match watch.look(&found.progress.snapshot()) {
+                Looked::Open => continue,
+                Looked::Good => {}
+                Looked::Fails(why) => match take_back(&deployer, name, &watch.digest, &why) {
+                    Ok(true) => {
+                        deployer.notes.rolled_back(name);
+                        tracing::error!(component = %name, "{} is taken back: {why}", short(&watch.digest));
+                    }
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::error!(component = %name, "{} fails and cannot be taken back now: {error}", short(&watch.digest));
+                        continue;
+                    }
+                },
+            }
+            over.push(name.clone());
+        }
+        over.iter().for_each(|name| drop(self.watches.remove(name)));
+    }
+}
+
+/// Whether this host was the one that took it back. The record is followed as any other.
+fn take_back(deployer: &Deployer, component: &str, digest: &str, why: &str) -> Result<bool, DeployError> {
+    let mut taken = false;
+    deployer.topics.decide(component, |now| {
+        let back = now.as_ref().filter(|now| now.release.digest == digest && now.withdrawn.is_none());
+        let back = back.and_then(|now| now.taken_back(None, why, &deployer.hosts.me().host));
+        taken = back.is_some();
+        Ok(back.or(now))
+    })?;
+    Ok(taken)
+}
+
+/// Waits until the workers run the version of the slot.
+pub(crate) fn settle(slot: &Slot) {
+    let deadline = Instant::now() + SETTLE_WAIT;
+    while !slot.is_settled() && Instant::now() < deadline {
+        std::thread::sleep(SETTLE_LOOK);
+    }
+}

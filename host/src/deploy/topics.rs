@@ -1,0 +1,356 @@
+//! What the log knows of deployments:
+//!
+//! ```text
+//!  <app>.deployments   compacted; key <component>; value {"digest":…,"at":…,"host":…,"artefact":{…},"previous":[…],"withdrawn":{…}}
+//!  <app>.artefacts     compacted; key <digest>/<n>; value the n-th 512 KiB of the file
+//! ```
+//!
+//! Both have one partition. An artefact is written before the record that names it. No record: the component runs each host's own file.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use heddle_core::event::{NewRecord, Offset, Record, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::DeployError;
+use crate::build::digest;
+use crate::log::{self, Log, LogError, Start, TopicSpec, read_whole};
+
+/// How large a part of an artefact is: with its key less than any broker's default for a record.
+const CHUNK_BYTES: usize = 512 << 10;
+/// How long a record that was written may take until it can be read.
+const SEEN_WAIT: Duration = Duration::from_secs(10);
+/// How often it is looked for.
+const SEEN_LOOK: Duration = Duration::from_millis(20);
+/// How many versions before the one that runs can be gone back to.
+const PREVIOUS_MAX: usize = 10;
+
+/// Where the log has a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artefact {
+    /// The offset of its first chunk.
+    pub offset: i64,
+    /// Its size.
+    pub bytes: u64,
+}
+
+impl Artefact {
+    fn chunks(self) -> usize {
+        usize::try_from(self.bytes).unwrap_or(usize::MAX).div_ceil(CHUNK_BYTES)
+    }
+}
+
+/// A version that all hosts ran, and can run again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// What tells it from others: `sha256:` and the digest of its file.
+    pub digest: String,
+    /// When it was deployed, in milliseconds since 1970.
+    pub at: i64,
+    /// The host that was asked to.
+    pub host: String,
+    /// Where its file is.
+    pub artefact: Artefact,
+}
+
+/// A version that was taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawn {
+    /// The version.
+    #[serde(flatten)]
+    pub release: Release,
+    /// Why.
+    pub why: String,
+}
+
+/// Which version of a component all hosts run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// The version.
+    #[serde(flatten)]
+    pub release: Release,
+    /// Those before it, the newest first.
+    pub previous: Vec<Release>,
+    /// The one that it took the place of, if that was taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn: Option<Withdrawn>,
+}
+
+impl Deployment {
+    /// All versions that can be gone back to, the newest first.
+    pub fn history(&self) -> impl Iterator<Item = &Release> {
+        self.withdrawn.iter().map(|withdrawn| &withdrawn.release).chain(&self.previous)
+    }
+
+    /// The deployment after this one is taken back; to `to`, or to the one before. `None`: there is no such version.
+    #[must_use]
+    pub fn taken_back(&self, to: Option<&str>, why: &str, host: &str) -> Option<Self> {
+        let is_it = |release: &&Release| matches_digest(&release.digest, to.unwrap_or_default());
+        let target = match to {
+            None => self.previous.first(),
+            Some(_) => self.history().find(is_it),
+        }?;
+        let release = Release { at: log::now().0, host: host.to_owned(), ..target.clone() };
+        let Some(place) = self.previous.iter().position(|release| release.digest == target.digest) else {
+            // Forward again, to the one that had been taken back.
+            let previous = std::iter::once(&self.release).chain(&self.previous).cloned().collect();
+            return Some(Self { release, previous, withdrawn: None });
+        };
+        let withdrawn = Some(Withdrawn { release: self.release.clone(), why: why.to_owned() });
+        Some(Self { release, previous: self.previous[place + 1..].to_vec(), withdrawn })
+    }
+}
+
+/// Whether `digest` is what a person wrote: its beginning, with or without what says how it was made.
+#[must_use]
+pub fn matches_digest(digest: &str, written: &str) -> bool {
+    let bare = |text: &str| text.trim_start_matches("sha256:").trim_end_matches('…').to_owned();
+    bare(digest).starts_with(&bare(written))
+}
+
+/// A digest as people read it.
+#[must_use]
+pub fn short(digest: &str) -> &str {
+    let bare = digest.trim_start_matches("sha256:");
+    bare.get(..12).unwrap_or(bare)
+}
+
+/// The two topics.
+pub struct Topics {
+    log: Arc<dyn Log>,
+    deployments: String,
+    artefacts: String,
+}
+
+/// A component's newest record, and where it is; no deployment: it was taken back to each host's own file.
+pub type Newest = (Offset, Option<Deployment>);
+
+impl Topics {
+    /// Those of `app`. Creates them if they are missing.
+    ///
+    /// # Errors
+    /// If they cannot be created.
+    pub fn open(log: Arc<dyn Log>, app: &str) -> Result<Self, DeployError> {
+        let topics = Self { log, deployments: deployments_topic(app), artefacts: artefacts_topic(app) };
+        for name in [&topics.deployments, &topics.artefacts] {
+            let options = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
+            super::create(&*topics.log, &TopicSpec { name: name.clone(), partitions: 1, replication: None, options })?;
+        }
+        Ok(topics)
+    }
+
+    /// Those of `app`, if they are there.
+    ///
+    /// # Errors
+    /// If the log does not tell.
+    pub fn there(log: Arc<dyn Log>, app: &str) -> Result<Option<Self>, LogError> {
+        let topics = Self { log, deployments: deployments_topic(app), artefacts: artefacts_topic(app) };
+        let there = topics.log.topics()?.iter().any(|topic| topic.name == topics.deployments);
+        Ok(there.then_some(topics))
+    }
+
+    /// The newest record of each component, and where the next one will be.
+    ///
+    /// # Errors
+    /// If the topic cannot be read.
+    pub fn newest(&self) -> Result<(BTreeMap<String, Newest>, Offset), LogError> {
+        let mut newest = BTreeMap::new();
+        let end = read_whole(&*self.log, &self.deployments, Start::Beginning, |record| {
+            newest.extend(read(&record).map(|(component, deployment)| (component, (record.offset, deployment))));
+            true
+        })?;
+        Ok((newest, end))
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.deployments
+    }
+
+    /// Writes a file, which a record may name then.
+    pub(super) fn put(&self, digest: &str, wasm: &Bytes) -> Result<Artefact, LogError> {
+        let chunks = wasm.chunks(CHUNK_BYTES).enumerate();
+        let records = chunks.map(|(number, chunk)| self.chunk(digest, number, Some(wasm.slice_ref(chunk))));
+        let places = self.log.append(&records.collect::<Vec<_>>())?;
+        let offset = places.iter().map(|(_, offset)| offset.0).min().unwrap_or(0);
+        Ok(Artefact { offset, bytes: wasm.len() as u64 })
+    }
+
+    fn chunk(&self, digest: &str, number: usize, value: Option<Bytes>) -> NewRecord {
+        NewRecord {
+            topic: self.artefacts.as_str().into(),
+            partition: None,
+            timestamp: None,
+            key: Some(format!("{digest}/{number}").into()),
+            value,
+            headers: vec![],
+        }
+    }
+
+    /// Reads a file, and makes sure that it is the one that was meant.
+    ///
+    /// # Errors
+    /// If the log cannot be read, or does not have it whole.
+    pub fn get(&self, release: &Release) -> Result<Bytes, DeployError> {
+        let Release { digest: wanted, artefact, .. } = release;
+        let mut chunks = vec![None; artefact.chunks()];
+        let mut left = chunks.len();
+        let start = Start::At(Offset(artefact.offset));
+        read_whole(&*self.log, &self.artefacts, start, |record| {
+            let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
+            let number =
+                key.and_then(|key| key.strip_prefix(wanted.as_str())?.strip_prefix('/')?.parse::<usize>().ok());
+            if let (Some(chunk), Some(value)) = (number.and_then(|number| chunks.get_mut(number)), record.value) {
+                left -= usize::from(chunk.replace(value).is_none());
+            }
+            left > 0
+        })?;
+        let mut wasm = BytesMut::with_capacity(usize::try_from(artefact.bytes).unwrap_or(0));
+        chunks.into_iter().flatten().for_each(|chunk| wasm.extend_from_slice(&chunk));
+        let wasm = wasm.freeze();
+        let found = format!("sha256:{}", digest(&wasm));
+        if found != *wanted {
+            return Err(DeployError::Artefact {
+                digest: wanted.clone(),
+                topic: self.artefacts.clone(),
+                what: format!("{left} chunks are missing, and what is there has the digest {found}"),
+            });
+        }
+        Ok(wasm)
+    }
+
+    /// Decides what all hosts are to run: `decide` gets what holds until now. Of several hosts at a time one gets through; what it says is
+    /// returned with its place.
+    pub(super) fn decide(
+        &self,
+        component: &str,
+        decide: impl FnOnce(Option<Deployment>) -> Result<Option<Deployment>, DeployError>,
+    ) -> Result<Newest, DeployError> {
+        let busy = |error| match error {
+            LogError::Fenced(_) => DeployError::Busy { component: component.to_owned() },
+            other => other.into(),
+        };
+        // Whoever had it before is fenced, and what it wrote is decided: what is read now holds.
+        let mut writer = self.log.writer(&self.deployments)?;
+        let (mut before, next) = self.newest()?;
+        let before = before.remove(component).and_then(|(_, deployment)| deployment);
+        let gone = before.as_ref().map(|before| before.history().cloned().collect::<Vec<_>>()).unwrap_or_default();
+        let mut deployment = decide(before)?;
+        if let Some(deployment) = &mut deployment {
+            deployment.previous.truncate(PREVIOUS_MAX);
+        }
+        let value = deployment.as_ref().map(serde_json::to_vec).transpose();
+        let mut records = vec![NewRecord {
+            topic: self.deployments.as_str().into(),
+            partition: None,
+            timestamp: None,
+            key: Some(Bytes::copy_from_slice(component.as_bytes())),
+            value: value.map_err(|e| LogError::Invalid(e.to_string()))?.map(Bytes::from),
+            headers: vec![],
+        }];
+        // What nothing names any more is not kept.
+        if let Some(now) = &deployment {
+            let kept = |release: &Release| {
+                now.release.digest == release.digest || now.history().any(|kept| kept.digest == release.digest)
+            };
+            for release in gone.iter().filter(|release| !kept(release)) {
+                records.extend((0..release.artefact.chunks()).map(|number| self.chunk(&release.digest, number, None)));
+            }
+        }
+        writer.write(&records).map_err(busy)?;
+        drop(writer);
+        self.written(component, next)
+    }
+
+    /// The record that was written at `from` or behind it. A broker says that a transaction is committed before readers see it.
+    fn written(&self, component: &str, from: Offset) -> Result<Newest, DeployError> {
+        let deadline = Instant::now() + SEEN_WAIT;
+        loop {
+            let newest = self.newest()?.0.remove(component);
+            if let Some(newest) = newest.filter(|(offset, _)| *offset >= from) {
+                return Ok(newest);
+            }
+            if Instant::now() > deadline {
+                let why = format!("what was written to `{}` is not to be read", self.deployments);
+                return Err(LogError::Unreachable(why).into());
+            }
+            std::thread::sleep(SEEN_LOOK);
+        }
+    }
+}
+
+/// The name of the topic that says what all hosts run.
+#[must_use]
+pub fn deployments_topic(app: &str) -> String {
+    format!("{app}.deployments")
+}
+
+/// The name of the topic that has the files.
+#[must_use]
+pub fn artefacts_topic(app: &str) -> String {
+    format!("{app}.artefacts")
+}
+
+/// The component that a record is of, and what it says. What is no record of a deployment is passed over.
+pub(super) fn read(record: &Record) -> Option<(String, Option<Deployment>)> {
+    let component = std::str::from_utf8(record.key.as_deref()?).ok()?.to_owned();
+    let Some(value) = &record.value else { return Some((component, None)) };
+    match serde_json::from_slice(value) {
+        Ok(deployment) => Some((component, Some(deployment))),
+        Err(error) => {
+            tracing::error!(%component, offset = %record.offset, "a record of a deployment cannot be read: {error}");
+            None
+        }
+    }
+}
+
+/// When, as people read it.
+#[must_use]
+pub fn time(at: Timestamp) -> String {
+    let since = Duration::from_millis(at.0.max(0).cast_unsigned());
+    humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release(name: &str) -> Release {
+        let artefact = Artefact { offset: 7, bytes: 1 };
+        Release { digest: format!("sha256:{name}"), at: 1, host: "a".into(), artefact }
+    }
+
+    fn names<'r>(releases: impl IntoIterator<Item = &'r Release>) -> String {
+        releases.into_iter().map(|r| r.digest.trim_start_matches("sha256:")).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn going_back_takes_the_version_before_or_any_that_is_known() {
+        let previous = ["c3", "b2", "a1"].map(release).to_vec();
+        let now = Deployment { release: release("d4"), previous, withdrawn: None };
+        let back = now.taken_back(None, "because", "b").unwrap();
+        assert_eq!((names([&back.release]), names(&back.previous)), ("c3".into(), "b2 a1".into()));
+        assert_eq!(
+            back.withdrawn.as_ref().map(|w| (names([&w.release]), w.why.as_str())),
+            Some(("d4".into(), "because"))
+        );
+        let further = now.taken_back(Some("b"), "", "b").unwrap();
+        assert_eq!((names([&further.release]), names(&further.previous)), ("b2".into(), "a1".into()));
+        // What was taken back can be come back to, on purpose only.
+        let forward = back.taken_back(Some("sha256:d4"), "", "b").unwrap();
+        assert_eq!((names([&forward.release]), names(&forward.previous)), ("d4".into(), "c3 b2 a1".into()));
+        assert_eq!(names([&back.taken_back(None, "", "b").unwrap().release]), "b2");
+        assert_eq!(now.taken_back(Some("e"), "", "b"), None);
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let now = Deployment { release: release("d4"), previous: vec![release("a1")], withdrawn: None }
+            .taken_back(None, "why", "b")
+            .unwrap();
+        let text = serde_json::to_string(&now).unwrap();
+        assert_eq!(serde_json::from_str::<Deployment>(&text).unwrap(), now, "{text}");
+    }
+}

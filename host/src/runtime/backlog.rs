@@ -1,0 +1,149 @@
+//! Records that were polled and not stepped yet, a lane for each task.
+//!
+//! ```text
+//!                 held: to be tried again in place, not before its time; the whole lane waits
+//!  lane of task ─ retries: from retry topics, the first of each not before it is due
+//!                 input: in order
+//! ```
+//!
+//! Nobody sleeps for a record that is not due: its partition is paused, and the worker goes on polling.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use heddle_core::event::{Partition, Record, Timestamp, Topic, TopicPartition};
+use heddle_core::failed::Waiting;
+use heddle_core::merge::by_time;
+
+use super::clock::Clock;
+
+/// A record to step.
+pub(super) struct Due {
+    pub(super) record: Record,
+    /// The number of the attempt in place.
+    pub(super) attempt: u32,
+}
+
+#[derive(Default)]
+pub(super) struct Backlog {
+    lanes: BTreeMap<Partition, Lane>,
+}
+
+#[derive(Default)]
+struct Lane {
+    input: VecDeque<Record>,
+    retries: BTreeMap<TopicPartition, VecDeque<(Timestamp, Record)>>,
+    held: Option<(Duration, Due)>,
+}
+
+impl Backlog {
+    /// Adds what a poll found.
+    pub(super) fn extend(&mut self, records: Vec<Record>, retry_topics: &BTreeSet<Topic>) {
+        let is_retry = |record: &Record| retry_topics.contains(&record.source.topic);
+        let (retries, input): (Vec<_>, Vec<_>) = records.into_iter().partition(is_retry);
+        for record in retries {
+            let lane = self.lanes.entry(record.source.partition).or_default();
+            // What is no record that waits is set aside at once.
+            let due = Waiting::read(&record).map_or(Timestamp(0), |waiting| waiting.due);
+            lane.retries.entry(record.source.clone()).or_default().push_back((due, record));
+        }
+        for record in by_time(input) {
+            self.lanes.entry(record.source.partition).or_default().input.push_back(record);
+        }
+    }
+
+    /// The tasks that have something.
+    pub(super) fn tasks(&self) -> Vec<Partition> {
+        self.lanes.keys().copied().collect()
+    }
+
+    /// The next record of a task that may be stepped now.
+    pub(super) fn take(&mut self, task: Partition, clock: &dyn Clock) -> Option<Due> {
+        let lane = self.lanes.get_mut(&task)?;
+        if let Some((until, _)) = &lane.held {
+            return if *until <= clock.now() { lane.held.take().map(|(_, due)| due) } else { None };
+        }
+        if !lane.retries.is_empty() {
+            let now = clock.timestamp();
+            let due = lane.retries.iter_mut().find(|(_, queue)| queue.front().is_some_and(|(due, _)| *due <= now));
+            if let Some((source, queue)) = due {
+                let record = queue.pop_front().map(|(_, record)| record);
+                if queue.is_empty() {
+                    let source = source.clone();
+                    lane.retries.remove(&source);
+                }
+                return record.map(|record| Due { record, attempt: 1 });
+            }
+        }
+        match lane.input.pop_front() {
+            Some(record) => Some(Due { record, attempt: 1 }),
+            None => {
+                if lane.retries.is_empty() {
+                    self.lanes.remove(&task);
+                }
+                None
+            }
+        }
+    }
+
+    /// Lets the lane of a record wait until then; it is the next one of it.
+    pub(super) fn hold(&mut self, due: Due, until: Duration) {
+        let lane = self.lanes.entry(due.record.source.partition).or_default();
+        lane.held = Some((until, due));
+    }
+
+    /// The partitions that are not to be read on: of `sources`, those of lanes that are held, and of retry topics whose first record is
+    /// not due.
+    pub(super) fn blocked(&self, sources: &[TopicPartition]) -> BTreeSet<TopicPartition> {
+        let blocked = |source: &&TopicPartition| {
+            let lane = self.lanes.get(&source.partition);
+            lane.is_some_and(|lane| lane.held.is_some() || lane.retries.contains_key(source))
+        };
+        sources.iter().filter(blocked).cloned().collect()
+    }
+
+    /// Whether there is nothing that waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
+    /// How many records of retry topics are here and not due.
+    pub(super) fn retries(&self) -> u64 {
+        let of_lane = |lane: &Lane| lane.retries.values().map(|queue| queue.len() as u64).sum::<u64>();
+        self.lanes.values().map(of_lane).sum()
+    }
+
+    /// How long until something here may be stepped.
+    pub(super) fn next(&self, clock: &dyn Clock) -> Option<Duration> {
+        if self.lanes.is_empty() {
+            return None;
+        }
+        let (now, time) = (clock.now(), clock.timestamp());
+        let of_lane = |lane: &Lane| match &lane.held {
+            Some((until, _)) => Some(until.saturating_sub(now)),
+            None if !lane.input.is_empty() => Some(Duration::ZERO),
+            None => lane.retries.values().filter_map(|queue| Some(until(queue.front()?.0, time))).min(),
+        };
+        self.lanes.values().filter_map(of_lane).min()
+    }
+
+    /// Drops what there is of these partitions: it goes elsewhere.
+    pub(super) fn let_go(&mut self, partitions: &[TopicPartition]) {
+        for lane in self.lanes.values_mut() {
+            lane.input.retain(|record| !partitions.contains(&record.source));
+            lane.retries.retain(|source, _| !partitions.contains(source));
+            lane.held.take_if(|(_, due)| partitions.contains(&due.record.source));
+        }
+        self.lanes.retain(|_, lane| lane.held.is_some() || !lane.input.is_empty() || !lane.retries.is_empty());
+    }
+
+    /// Drops everything: it will be read again.
+    pub(super) fn clear(&mut self) {
+        self.lanes.clear();
+    }
+}
+
+/// How long until this time of day.
+pub(super) fn until(due: Timestamp, now: Timestamp) -> Duration {
+    Duration::from_millis(u64::try_from(due.0.saturating_sub(now.0)).unwrap_or(0))
+}

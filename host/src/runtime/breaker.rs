@@ -1,0 +1,71 @@
+//! A component's circuit breaker, shared by its workers in this process.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use heddle_core::breaker::{Admission, Breaker, BreakerPolicy, BreakerState};
+use heddle_core::delivery::ComponentName;
+
+use super::progress::Progress;
+use crate::lock::lock;
+
+/// A breaker, or none. All who share it use the same clock.
+#[derive(Clone)]
+pub struct SharedBreaker {
+    breaker: Arc<Mutex<Option<Breaker>>>,
+    progress: Arc<Progress>,
+}
+
+impl SharedBreaker {
+    /// A closed one, which tells `progress` what it is at; `None`: it never opens.
+    #[must_use]
+    pub fn new(policy: Option<BreakerPolicy>, progress: Arc<Progress>) -> Self {
+        Self { breaker: Arc::new(Mutex::new(policy.map(Breaker::new))), progress }
+    }
+
+    /// Another version of the component: it is not to blame for what failed before.
+    pub(super) fn renew(&self, policy: Option<BreakerPolicy>) {
+        *lock(&self.breaker) = policy.map(Breaker::new);
+        self.progress.breaker(BreakerState::Closed);
+    }
+
+    pub(super) fn admit(&self, now: Duration) -> Admission {
+        let mut breaker = lock(&self.breaker);
+        let Some(breaker) = &mut *breaker else { return Admission::Go };
+        let admission = breaker.admit(now);
+        self.progress.breaker(breaker.state());
+        admission
+    }
+
+    /// The delivery that was admitted was none.
+    pub(super) fn pass(&self) {
+        if let Some(breaker) = &mut *lock(&self.breaker) {
+            breaker.pass();
+        }
+    }
+
+    /// Notes how a delivery ended.
+    pub(super) fn note(&self, failed: bool, now: Duration, component: &ComponentName) {
+        let mut breaker = lock(&self.breaker);
+        let Some(breaker) = &mut *breaker else { return };
+        let Some(state) = breaker.note(failed, now) else { return };
+        self.progress.breaker(state);
+        match state {
+            BreakerState::Open => {
+                let pause = breaker.policy().pause;
+                tracing::warn!(target: "heddle::alert", %component, ?pause, "the breaker opens: too many deliveries fail, so none is made for a while; nothing is lost");
+            }
+            BreakerState::Stopped => {
+                tracing::error!(target: "heddle::alert", %component, "the breaker opens: too many deliveries fail, so the component stands still until the host is started again; nothing is lost");
+            }
+            BreakerState::Closed | BreakerState::HalfOpen => {
+                tracing::info!(target: "heddle::alert", %component, "the breaker closes: a delivery succeeded");
+            }
+        }
+    }
+
+    /// Until when nothing is to be read, if it is so.
+    pub(super) fn shut_until(&self, now: Duration) -> Option<Duration> {
+        lock(&self.breaker).as_ref()?.shut_until(now)
+    }
+}

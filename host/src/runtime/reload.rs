@@ -1,0 +1,199 @@
+//! Which version of a component runs, and how a worker goes over to a newer one:
+//!
+//! ```text
+//!  Slot ──newer version──> worker, between two transactions: commit what is open
+//!                            ├─ same topics, stores and dedup: another handler; backlog, positions and state stay
+//!                            └─ others: leave, and join again with the new ones
+//! ```
+//!
+//! A version is compiled, checked and started before it gets here: a worker only changes over.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use heddle_core::event::{Timestamp, Topic};
+use heddle_core::task::TaskSpec;
+
+use super::fault::WorkerFault;
+use super::spec::breaker_policy;
+use super::worker::Worker;
+use crate::guest::{Component, Instance, Schemas};
+use crate::lock::lock;
+use crate::log;
+
+/// One version of a component, ready to run.
+pub struct Version {
+    /// What tells it from others: `sha256:` and the digest of its file.
+    pub digest: Arc<str>,
+    /// Its file.
+    pub wasm: Bytes,
+    /// Its code.
+    pub component: Arc<Component>,
+    /// Its name, failure policy and changelogs.
+    pub spec: Arc<TaskSpec>,
+    /// Instances that have started, one for each worker.
+    ready: Mutex<Vec<Instance>>,
+}
+
+impl Version {
+    /// A version with the instances that were started to see whether it does.
+    #[must_use]
+    pub fn new(
+        digest: Arc<str>,
+        wasm: Bytes,
+        component: Arc<Component>,
+        spec: Arc<TaskSpec>,
+        ready: Vec<Instance>,
+    ) -> Self {
+        Self { digest, wasm, component, spec, ready: Mutex::new(ready) }
+    }
+
+    /// The topics it consumes, and those in which its records wait for another attempt.
+    pub(super) fn topics(&self) -> Vec<Topic> {
+        let consumed = self.component.manifest().consumes.keys().map(|topic| Topic::from(topic.as_str()));
+        consumed.chain(self.spec.retry_topics.iter().cloned()).collect()
+    }
+
+    /// What calls its handlers for one worker.
+    pub(super) fn instance(&self, schemas: &Arc<dyn Schemas>) -> Instance {
+        let ready = lock(&self.ready).pop();
+        ready.unwrap_or_else(|| Instance::new(self.component.clone(), schemas.clone()))
+    }
+
+    /// Whether a worker can go over from `other` to this one without joining again: it reads the same, and keeps its state the same way.
+    fn fits_in_place_of(&self, other: &Self) -> bool {
+        let place = |version: &Self| {
+            let spec = &version.spec;
+            (version.topics(), spec.changelogs.clone(), spec.seen_changelog.clone(), spec.windows.clone())
+        };
+        place(self) == place(other)
+    }
+}
+
+/// The version of one component that this host's workers run, or are about to.
+pub struct Slot {
+    number: AtomicU64,
+    state: Mutex<State>,
+}
+
+struct State {
+    current: Arc<Version>,
+    since: Timestamp,
+    before: Option<Arc<str>>,
+    /// The number of the version that each worker runs.
+    workers: BTreeMap<u32, u64>,
+}
+
+impl Slot {
+    /// A component that starts with this version.
+    #[must_use]
+    pub fn new(version: Version) -> Self {
+        let state = State { current: Arc::new(version), since: log::now(), before: None, workers: BTreeMap::new() };
+        Self { number: AtomicU64::new(1), state: Mutex::new(state) }
+    }
+
+    /// The version that runs.
+    #[must_use]
+    pub fn current(&self) -> Arc<Version> {
+        lock(&self.state).current.clone()
+    }
+
+    /// Since when it does.
+    #[must_use]
+    pub fn since(&self) -> Timestamp {
+        lock(&self.state).since
+    }
+
+    /// The digest of the version that ran before it, if one did.
+    #[must_use]
+    pub fn before(&self) -> Option<Arc<str>> {
+        lock(&self.state).before.clone()
+    }
+
+    /// The workers go over to this version, each after the transaction under way.
+    pub fn swap(&self, version: Version) {
+        let mut state = lock(&self.state);
+        state.before = Some(state.current.digest.clone());
+        state.current = Arc::new(version);
+        state.since = log::now();
+        self.number.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether all workers that there are run the current version.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let state = lock(&self.state);
+        let number = self.number.load(Ordering::Acquire);
+        state.workers.values().all(|runs| *runs == number)
+    }
+
+    /// What `worker` goes by, from the current version on.
+    pub(super) fn follow(self: &Arc<Self>, worker: u32, schemas: Arc<dyn Schemas>) -> Follower {
+        let mut state = lock(&self.state);
+        let number = self.number.load(Ordering::Acquire);
+        state.workers.insert(worker, number);
+        Follower { slot: self.clone(), worker, schemas, number, version: state.current.clone() }
+    }
+}
+
+/// What one worker goes by.
+pub(super) struct Follower {
+    slot: Arc<Slot>,
+    worker: u32,
+    schemas: Arc<dyn Schemas>,
+    number: u64,
+    pub(super) version: Arc<Version>,
+}
+
+impl Follower {
+    /// What calls the handlers of the version that it has.
+    pub(super) fn instance(&self) -> Instance {
+        self.version.instance(&self.schemas)
+    }
+
+    /// A version that is newer than the one it has.
+    fn newer(&self) -> Option<(u64, Arc<Version>)> {
+        // Asked in every turn: without a lock as long as there is none.
+        if self.slot.number.load(Ordering::Acquire) == self.number {
+            return None;
+        }
+        let state = lock(&self.slot.state);
+        Some((self.slot.number.load(Ordering::Acquire), state.current.clone()))
+    }
+
+    fn took(&mut self, number: u64, version: Arc<Version>) {
+        (self.number, self.version) = (number, version);
+        lock(&self.slot.state).workers.insert(self.worker, number);
+    }
+}
+
+impl Worker {
+    /// Follows the versions of a component; without, a worker goes on with what it was made with.
+    pub(super) fn following(mut self, follower: Follower) -> Self {
+        self.follower = Some(follower);
+        self
+    }
+
+    /// Goes over to a newer version, if there is one. False: it needs other topics or stores than this worker has, which has to finish and
+    /// join again.
+    pub(super) fn renew(&mut self) -> Result<bool, WorkerFault> {
+        let Some(follower) = &self.follower else { return Ok(true) };
+        let Some((number, version)) = follower.newer() else { return Ok(true) };
+        if !version.fits_in_place_of(&follower.version) {
+            return Ok(false);
+        }
+        let handler = Box::new(version.instance(&follower.schemas));
+        self.commit_or_give_up()?;
+        tracing::info!(component = %self.spec.component, digest = %version.digest, "goes over to another version");
+        self.handler.replace(handler);
+        self.breaker.renew(breaker_policy(version.component.manifest()));
+        self.spec = version.spec.clone();
+        self.tasks.respec(&version.spec);
+        if let Some(follower) = &mut self.follower {
+            follower.took(number, version);
+        }
+        Ok(true)
+    }
+}

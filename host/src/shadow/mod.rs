@@ -1,0 +1,164 @@
+//! A version tried beside the one that runs: both get the same records on a copy of the same state, and nothing is committed.
+//!
+//! ```text
+//!                     ┌─ Side (old) ─ step ─> outputs, writes ─┐
+//!  input, as it was ──┤                                        ├─ compare ─> Report
+//!                     └─ Side (new) ─ step ─> outputs, writes ─┘
+//! ```
+//!
+//! Handlers are deterministic, so whatever differs comes from the version, and from nothing else.
+
+mod report;
+mod side;
+
+pub use report::{Difference, Report, Result as Found};
+pub use side::{Side, SideError};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use heddle_core::event::{Offset, Partition, Record, Timestamp, TopicPartition};
+use heddle_core::merge::by_time;
+
+use crate::log::{Log, LogError, Start, Watermarks};
+
+/// How long one poll waits.
+const POLL_WAIT: Duration = Duration::from_millis(100);
+/// How long reading may stand still.
+const STANDSTILL_MAX: Duration = Duration::from_secs(30);
+
+/// Where the records begin that both versions get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// With the first that the log still has, on no state at all.
+    Beginning,
+    /// With this offset of every partition.
+    Offset(i64),
+    /// With the first of this time.
+    Time(Timestamp),
+}
+
+/// What to compare.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    /// Where to begin.
+    pub from: From,
+    /// How many records to take at most.
+    pub records_max: u64,
+    /// How many differences to show.
+    pub samples_max: usize,
+}
+
+/// Runs both versions.
+///
+/// # Errors
+/// If the log or the registry does not answer, or state cannot be read.
+pub fn compare(log: &dyn Log, old: &mut Side, new: &mut Side, extent: &Extent) -> Result<Report, SideError> {
+    let topics = old.topics().intersection(&new.topics()).cloned().collect::<Vec<_>>();
+    let mut input = Input::open(log, &topics, extent)?;
+    let first = input.first(log)?;
+    for side in [&mut *old, &mut *new] {
+        side.restore(log, input.partitions.iter().copied(), first)?;
+    }
+    let mut report = Report::new(old, new, topics, first.map(|at| at.0));
+    let mut touched = BTreeSet::new();
+    'all: while let Some(records) = input.next()? {
+        for record in records {
+            if report.records >= extent.records_max {
+                report.stopped = true;
+                break 'all;
+            }
+            let results = [old.step(&record)?, new.step(&record)?];
+            touched.extend(results.iter().flat_map(|result| result.touched.iter().cloned()));
+            report.take(&record, results, extent.samples_max);
+        }
+    }
+    for (partition, store, key) in touched {
+        let values = [old.value(partition, &store, &key)?, new.value(partition, &store, &key)?];
+        report.take_state(&store, &key, values, extent.samples_max);
+    }
+    Ok(report)
+}
+
+/// The records of some topics, up to what there was when it was opened.
+struct Input {
+    reader: Option<Box<dyn crate::log::Reader>>,
+    ends: BTreeMap<TopicPartition, Offset>,
+    partitions: BTreeSet<Partition>,
+    from: From,
+    starts: Vec<(TopicPartition, Start)>,
+}
+
+impl Input {
+    fn open(log: &dyn Log, topics: &[String], extent: &Extent) -> Result<Self, LogError> {
+        let mut ends = BTreeMap::new();
+        let mut starts = vec![];
+        for topic in topics {
+            for Watermarks { partition, low, high, .. } in log.watermarks(topic)? {
+                let place = TopicPartition::new(topic.as_str(), partition.0);
+                let start = match extent.from {
+                    From::Offset(offset) => Offset(offset).clamp(low, high),
+                    From::Beginning | From::Time(_) => low,
+                };
+                if start < high {
+                    starts.push((place.clone(), Start::At(start)));
+                    ends.insert(place.clone(), high);
+                }
+            }
+        }
+        let partitions = ends.keys().map(|place| place.partition).collect();
+        let reader = if starts.is_empty() { None } else { Some(log.reader(&starts)?) };
+        Ok(Self { reader, ends, partitions, from: extent.from, starts })
+    }
+
+    /// The time up to which the copy of the state goes: that of the first record. `None`: it begins empty.
+    fn first(&self, log: &dyn Log) -> Result<Option<Timestamp>, LogError> {
+        match self.from {
+            From::Beginning => Ok(None),
+            From::Time(time) => Ok(Some(time)),
+            From::Offset(_) if self.starts.is_empty() => Ok(None),
+            From::Offset(_) => {
+                let mut ahead = Self {
+                    reader: Some(log.reader(&self.starts)?),
+                    ends: self.ends.clone(),
+                    partitions: BTreeSet::new(),
+                    from: self.from,
+                    starts: vec![],
+                };
+                let mut first = BTreeMap::new();
+                while let Some(records) = ahead.next()? {
+                    for record in records {
+                        first.entry(record.source).or_insert(record.timestamp);
+                    }
+                    if first.len() == self.ends.len() {
+                        break;
+                    }
+                }
+                Ok(first.into_values().min())
+            }
+        }
+    }
+
+    /// Some more records, in the order in which a host would take them; `None` at the end.
+    fn next(&mut self) -> Result<Option<Vec<Record>>, LogError> {
+        let Some(reader) = &mut self.reader else { return Ok(None) };
+        let began = Instant::now();
+        loop {
+            let positions = reader.positions()?;
+            if self.ends.iter().all(|(place, end)| positions.get(place).is_some_and(|position| position >= end)) {
+                return Ok(None);
+            }
+            let mut records = reader.poll(POLL_WAIT)?;
+            records.retain(|record| {
+                let within = self.ends.get(&record.source).is_some_and(|end| record.offset < *end);
+                within && !matches!(self.from, From::Time(time) if record.timestamp < time)
+            });
+            if !records.is_empty() {
+                return Ok(Some(by_time(records)));
+            }
+            if began.elapsed() > STANDSTILL_MAX {
+                return Err(LogError::Unreachable("reading the input stands still before its end".to_owned()));
+            }
+        }
+    }
+}

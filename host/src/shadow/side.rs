@@ -1,0 +1,282 @@
+//! One of the two versions: its code, and a copy of the state that is its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use heddle_contract::manifest::Manifest;
+use heddle_contract::schema::{Schema, json, parse};
+use heddle_contract::section::Contract;
+use heddle_contract::wire::{self, SchemaId};
+use heddle_core::batch::OpenBatch;
+use heddle_core::event::{NewRecord, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
+use heddle_core::fault::TaskFault;
+use heddle_core::state::{Stateless, StoreIndex, TaskState};
+use heddle_core::task::{Task, TaskSpec};
+use serde_json::{Value, json as object};
+use thiserror::Error;
+
+use crate::build::digest;
+use crate::guest::{Component, Engine, Instance, LoadError, Schemas, WriterIds};
+use crate::log::{Log, LogError, Start};
+use crate::registry::{Registry, RegistryError};
+use crate::runtime;
+use crate::state::{Bounds, HostState, MemoryEngine, ReplayError, StateError, TaskStores, Watermark};
+
+/// How long one poll waits.
+const POLL_WAIT: Duration = Duration::from_millis(100);
+/// How long reading may stand still.
+const STANDSTILL_MAX: Duration = Duration::from_secs(30);
+
+/// Why nothing can be compared.
+#[derive(Debug, Error)]
+pub enum SideError {
+    /// A version cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The log does not answer.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The registry does not answer.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// State cannot be read.
+    #[error(transparent)]
+    Task(#[from] TaskFault),
+    /// The copy of the state cannot be made.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A changelog holds what is no record of it.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+}
+
+/// One version and its copy of the state.
+pub struct Side {
+    /// What tells it from the other.
+    pub digest: String,
+    manifest: Manifest,
+    spec: Arc<TaskSpec>,
+    handler: Instance,
+    schemas: Arc<dyn Schemas>,
+    state: HostState,
+    tasks: BTreeMap<Partition, (Task, Option<Arc<TaskStores>>)>,
+}
+
+/// A place in a store: partition, the store's name, the key.
+pub(super) type Place = (Partition, String, Bytes);
+
+/// What one version made of one record.
+#[derive(Debug, PartialEq)]
+pub(super) struct Made {
+    /// Its outputs, readable; of a record that was set aside, why.
+    pub(super) outputs: Vec<Value>,
+    pub(super) failed: bool,
+    pub(super) touched: Vec<Place>,
+}
+
+/// The registry's schemas, and those that it would get if the version were deployed.
+struct WithOwn {
+    registered: Arc<dyn Schemas>,
+    own: BTreeMap<SchemaId, Arc<Schema>>,
+}
+
+impl Schemas for WithOwn {
+    fn writer(&self, id: SchemaId) -> Result<Option<Arc<Schema>>, String> {
+        self.own.get(&id).map_or_else(|| self.registered.writer(id), |own| Ok(Some(own.clone())))
+    }
+}
+
+/// The ids of the schemas that a version writes by. One that is not registered gets an id that no registry gives: trying a version
+/// registers nothing.
+fn ids(
+    app: &str,
+    contract: &Contract,
+    manifest: &Manifest,
+    registry: &dyn Registry,
+) -> Result<(WriterIds, BTreeMap<SchemaId, Arc<Schema>>), RegistryError> {
+    let (mut ids, mut own) = (WriterIds::new(), BTreeMap::new());
+    for (name, schema) in &contract.schemas {
+        let subject = manifest.registered(app, name);
+        let Ok(parsed) = parse(&subject, &schema.text) else { continue };
+        let versions = registry.versions(&subject)?;
+        let same = versions.iter().find(|v| parse(&subject, &v.schema).is_ok_and(|there| there == parsed));
+        let id = match same {
+            Some(version) => version.id,
+            None => {
+                let id = SchemaId(u32::MAX - u32::try_from(own.len()).unwrap_or(0));
+                own.insert(id, Arc::new(parsed));
+                id
+            }
+        };
+        ids.insert(name.clone(), id);
+    }
+    Ok((ids, own))
+}
+
+impl Side {
+    /// A version from its file.
+    ///
+    /// # Errors
+    /// If it cannot be loaded.
+    pub fn load(
+        app: &str,
+        engine: &Engine,
+        name: &str,
+        wasm: &[u8],
+        registry: &dyn Registry,
+        registered: Arc<dyn Schemas>,
+    ) -> Result<Self, SideError> {
+        let (contract, manifest) = Component::contract(name, wasm)?;
+        let (ids, own) = ids(app, &contract, &manifest, registry)?;
+        let component = Arc::new(Component::load(engine, name, wasm, &ids)?);
+        let schemas: Arc<dyn Schemas> = Arc::new(WithOwn { registered, own });
+        let mut spec = runtime::task_spec(app, &manifest, []);
+        // There is no time here that anything could wait for: what would be tried later counts as failed.
+        spec.policy.retries.clear();
+        if let Some(store) = spec.waiting.take() {
+            spec.changelogs.truncate(store.0);
+        }
+        Ok(Self {
+            digest: format!("sha256:{}", digest(wasm)),
+            spec: Arc::new(spec),
+            manifest,
+            handler: Instance::new(component, schemas.clone()),
+            schemas,
+            state: HostState::without_flusher(Arc::new(MemoryEngine::default()), Bounds::default()),
+            tasks: BTreeMap::new(),
+        })
+    }
+
+    /// The component's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.manifest.name
+    }
+
+    pub(super) fn topics(&self) -> BTreeSet<String> {
+        self.manifest.consumes.keys().cloned().collect()
+    }
+
+    /// Opens these tasks with what the changelogs say of the time before `until`; without one, with nothing.
+    pub(super) fn restore(
+        &mut self,
+        log: &dyn Log,
+        partitions: impl Iterator<Item = Partition>,
+        until: Option<Timestamp>,
+    ) -> Result<(), SideError> {
+        for number in partitions {
+            let task = if self.spec.is_stateless() {
+                (Task::new(self.spec.clone(), number, Arc::new(Stateless)), None)
+            } else {
+                let stores = self.state.open(&self.spec, number)?;
+                for (changelog, _) in stores.watermarks() {
+                    stores.reached(&changelog, Watermark { topic_id: None, offset: Offset(0) });
+                }
+                (Task::new(self.spec.clone(), number, stores.clone()), Some(stores))
+            };
+            self.tasks.insert(number, task);
+        }
+        let Some(until) = until else { return Ok(()) };
+        let there = log.topics()?.into_iter().map(|topic| topic.name).collect::<BTreeSet<_>>();
+        let changelogs = self.spec.changelogs.iter().chain(&self.spec.seen_changelog);
+        for changelog in changelogs.filter(|changelog| there.contains(&***changelog)) {
+            self.replay(log, changelog, until)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a changelog up to its first record of `until` or later, in each partition.
+    fn replay(&self, log: &dyn Log, changelog: &Topic, until: Timestamp) -> Result<(), SideError> {
+        let mut ends = BTreeMap::new();
+        for bounds in log.watermarks(changelog)? {
+            if bounds.high > bounds.low && self.tasks.contains_key(&bounds.partition) {
+                ends.insert(TopicPartition { topic: changelog.clone(), partition: bounds.partition }, bounds.high);
+            }
+        }
+        if ends.is_empty() {
+            return Ok(());
+        }
+        let mut reader = log.reader(&ends.keys().map(|place| (place.clone(), Start::Beginning)).collect::<Vec<_>>())?;
+        let mut moved = Instant::now();
+        while !ends.is_empty() {
+            for record in reader.poll(POLL_WAIT)? {
+                moved = Instant::now();
+                if record.timestamp >= until {
+                    ends.remove(&record.source);
+                }
+                if let Some((_, Some(stores))) = self.tasks.get(&record.source.partition)
+                    && ends.get(&record.source).is_some_and(|end| record.offset < *end)
+                {
+                    stores.replay(&record)?;
+                }
+            }
+            let positions = reader.positions()?;
+            ends.retain(|place, end| positions.get(place).is_none_or(|position| position < end));
+            if moved.elapsed() > STANDSTILL_MAX {
+                let why = format!("reading `{changelog}` stands still before its end");
+                return Err(LogError::Unreachable(why).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// What this version makes of a record.
+    pub(super) fn step(&mut self, record: &Record) -> Result<Made, SideError> {
+        let number = record.source.partition;
+        let Some((task, stores)) = self.tasks.get_mut(&number) else {
+            return Err(TaskFault(format!("there is no task {number}")).into());
+        };
+        self.handler.prepare(record).map_err(TaskFault)?;
+        let mut batch = OpenBatch::default();
+        let step = task.step_at_once(record, &mut self.handler, &mut batch, record.timestamp)?;
+        let committed = batch.seal().confirmed(BTreeMap::new());
+        let mut touched = vec![];
+        for (partition, overlay) in committed.overlays() {
+            let name = |store: &StoreIndex| self.manifest.stores.keys().nth(store.0).cloned().unwrap_or_default();
+            touched.extend(overlay.writes().keys().map(|(store, key)| (partition, name(store), key.clone())));
+        }
+        if let Some(stores) = stores {
+            stores.commit(&committed);
+        }
+        Ok(match step.fault {
+            Some(fault) => Made { outputs: vec![object!({ "set aside": fault.to_string() })], failed: true, touched },
+            None => {
+                let outputs = step.writes.iter().map(|write| self.output(write)).collect();
+                Made { outputs, failed: false, touched }
+            }
+        })
+    }
+
+    fn output(&self, write: &NewRecord) -> Value {
+        let text = |bytes: &Bytes| readable(bytes, &*self.schemas);
+        let headers = write.headers.iter().map(|header| object!([header.name, header.value.as_ref().map(text)]));
+        object!({
+            "topic": &*write.topic,
+            "key": write.key.as_ref().map(text),
+            "value": write.value.as_ref().map(text),
+            "headers": headers.collect::<Vec<_>>(),
+        })
+    }
+
+    /// What a store holds in the end.
+    pub(super) fn value(&self, partition: Partition, store: &str, key: &[u8]) -> Result<Option<Value>, SideError> {
+        let Some(place) = self.manifest.stores.keys().position(|name| name == store) else { return Ok(None) };
+        let Some((_, Some(stores))) = self.tasks.get(&partition) else { return Ok(None) };
+        let value = stores.get(StoreIndex(place), key)?;
+        Ok(value.map(|value| readable(&value, &*self.schemas)))
+    }
+}
+
+/// A value as people read it: decoded by its schema, or as text.
+pub(super) fn readable(bytes: &[u8], schemas: &dyn Schemas) -> Value {
+    let decoded = wire::split(bytes).and_then(|(id, payload)| {
+        let schema = schemas.writer(id).ok().flatten()?;
+        json::decode(&schema, payload).ok()
+    });
+    decoded.unwrap_or_else(|| match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => bytes.escape_ascii().to_string().into(),
+    })
+}

@@ -1,0 +1,57 @@
+// A component's side of the host: only in a component, never in a test.
+
+import context from "heddle:runtime/context@0.1.0";
+import log from "heddle:runtime/log@0.1.0";
+import random from "heddle:runtime/random@0.1.0";
+
+import * as sdk from "./sdk.js";
+
+/** Puts the host in place. `interfaces` are the component's emitters and stores, by their names. */
+export function start(interfaces) {
+  sdk.install({
+    context: () => context.current(),
+    log: (level, message) => log.write(level, message),
+    nextU64: () => random.nextU64(),
+    bytes: (length) => random.bytes(length),
+    send: (name, value) => interfaces[name].send(value),
+    sendWith: (name, value, key, headers) => interfaces[name].sendWith(value, key, headers),
+    get: (name, key) => interfaces[name].get(key),
+    put: (name, key, value) => interfaces[name].put(key, value),
+    delete: (name, key) => interfaces[name].delete(key),
+    scan: (name, prefix, after, limit) => interfaces[name].scan(prefix, after, limit),
+  });
+  determine();
+}
+
+/** What JavaScript has of clocks and chance comes from the host, so that a delivery that is handled again ends the same way. */
+function determine() {
+  const now = () => Number(sdk.context.current().timestamp);
+  const Original = Date;
+  globalThis.Date = class Date extends Original {
+    constructor(...parts) {
+      super(...(parts.length === 0 ? [now()] : parts));
+    }
+    static now() {
+      return now();
+    }
+  };
+  Math.random = () => Number(sdk.random.nextU64() >> 11n) / 2 ** 53;
+  globalThis.console = { ...sdk.log, log: sdk.log.info };
+}
+
+/** The interface of a handler. What is thrown and is no failure is a trap, told with its place. */
+export function exported(handler, value, key) {
+  const call = sdk.called(handler, value, key);
+  return {
+    handle(rawValue, rawKey) {
+      try {
+        call(rawValue, rawKey);
+      } catch (error) {
+        if (error instanceof sdk.Failure) throw { tag: error.kind, val: error.message };
+        const place = String(error?.stack ?? "").split("\n")[0].trim();
+        sdk.log.error(`uncaught ${error} ${place}`);
+        throw error;
+      }
+    },
+  };
+}

@@ -1,0 +1,120 @@
+// What every component has, whatever its contract: failures, the context, log, random; and what emitters and stores are made of.
+
+import * as types from "./types.js";
+
+/** What answers: in a component the host, in a test a `TestHost`. */
+let host = null;
+
+/** Puts a host in place; returns the one before. */
+export function install(other) {
+  const before = host;
+  host = other;
+  return before;
+}
+
+function answering(what) {
+  if (host === null) throw new Error(`${what} has no host outside of a handler; a test calls handlers through a TestHost of "#heddle/testing"`);
+  return host;
+}
+
+export class Failure extends Error {
+  constructor(kind, reason) {
+    super(String(reason));
+    this.name = "Failure";
+    this.kind = kind;
+  }
+}
+
+export const rejected = (reason) => new Failure("rejected", reason?.message ?? reason);
+export const failed = (reason) => new Failure("failed", reason?.message ?? reason);
+
+const delivery = types.record({
+  id: types.string,
+  attempt: { lift: (raw) => raw },
+  topic: types.string,
+  partition: types.s32,
+  offset: types.s64,
+  timestamp: types.s64,
+  key: types.option(types.bytes),
+  headers: types.list(types.header),
+});
+
+export const context = {
+  current: () => delivery.lift(answering("context").context()),
+};
+
+const text = (parts) => parts.map((part) => (part instanceof Error ? (part.stack ?? part) : part)).map(String).join(" ");
+const write = (level) => (...parts) => answering("log").log(level, text(parts));
+
+export const log = {
+  trace: write("trace"),
+  debug: write("debug"),
+  info: write("info"),
+  warn: write("warn"),
+  error: write("error"),
+};
+
+const U64_MAX = 2n ** 64n - 1n;
+
+export const random = {
+  nextU64: () => types.u64.lift(answering("random").nextU64()),
+  bytes: (length) => types.bytes.lift(answering("random").bytes(length)),
+  range(start, end) {
+    const [from, to] = [BigInt(start), BigInt(end)];
+    if (from >= to) throw new RangeError("there is no number in an empty range");
+    const size = to - from;
+    // What is left above the last whole multiple would make the first numbers likelier: draw again.
+    const whole = U64_MAX - (U64_MAX % size);
+    for (;;) {
+      const number = random.nextU64();
+      if (number < whole) {
+        const drawn = from + (number % size);
+        return typeof start === "bigint" || typeof end === "bigint" ? drawn : Number(drawn);
+      }
+    }
+  },
+};
+
+export function emitter(name, value, key) {
+  const optional = types.option(key);
+  const headers = types.list(types.header);
+  return {
+    send(event) {
+      const raw = value.lower(event, "the value");
+      answering(name).send(name, raw);
+    },
+    sendWith(event, ownKey, ownHeaders = []) {
+      const raw = [value.lower(event, "the value"), optional.lower(ownKey, "the key"), headers.lower(ownHeaders, "the headers")];
+      answering(name).sendWith(name, ...raw);
+    },
+  };
+}
+
+export function store(name, key, value, scannable) {
+  const one = types.option(value);
+  const found = types.list(types.tuple(key, value));
+  const optional = types.option(key);
+  const functions = {
+    get: (at) => one.lift(answering(name).get(name, key.lower(at, "the key"))),
+    put: (at, to) => answering(name).put(name, key.lower(at, "the key"), value.lower(to, "the value")),
+    delete: (at) => answering(name).delete(name, key.lower(at, "the key")),
+  };
+  if (scannable) {
+    functions.scan = (prefix, after, limit) => {
+      const raw = [key.lower(prefix, "the prefix"), optional.lower(after, "after")];
+      return found.lift(answering(name).scan(name, ...raw, limit));
+    };
+  }
+  return functions;
+}
+
+/** Calls a handler as the host does; its failure is thrown as the host takes it. */
+export function called(handler, value, key) {
+  return (rawValue, rawKey) => {
+    const event = value.lift(rawValue);
+    const answer = key ? handler(event, key.lift(rawKey)) : handler(event);
+    if (typeof answer?.then === "function") {
+      throw new TypeError(`${handler.name} is asynchronous; a handler has nothing to wait for`);
+    }
+  };
+}

@@ -1,0 +1,78 @@
+//! The circuit breaker: nothing is consumed while nearly everything fails, nothing is lost, and others go on.
+
+use std::time::{Duration, Instant};
+
+use crate::app::App;
+use crate::host::{Host, Scripts, ended, outcomes, status, told, until};
+use crate::{LETTERS, NAME, clinic, install};
+
+const POLICY: &str = "attempts = 1\nbreaker = { failures = 5, within = \"10s\", pause = \"1s\" }";
+
+#[test]
+fn an_open_breaker_holds_everything_back_until_a_probe_gets_through() {
+    let app = clinic(App::embedded(), 1, POLICY);
+    // Another component of the same app, on the same topic, without a breaker.
+    install(&app, "neighbour", "attempts = 1");
+    let scripts = Scripts::of(&app);
+    let failing = (0..7).map(|n| scripts.record(0, "k", "needs-open", n));
+    let records = failing
+        .chain([scripts.record(0, "k", "open", 0)])
+        .chain((0..50).map(|n| scripts.record(0, "k", "needs-open", n)));
+    app.log().append(&records.collect::<Vec<_>>()).unwrap();
+    let began = Instant::now();
+    let host = Host::start(&app);
+    until("it opens", || status(&app, NAME)["breaker"] == "open");
+    until("the neighbour goes on", || ended(&status(&app, "clinic.neighbour")) == 58);
+    let metrics = metrics(&app);
+    assert!(metrics.contains("heddle_breaker_open{component=\"clinic.neighbour\"} 0"), "{metrics}");
+    until("it closes", || status(&app, NAME)["breaker"] == "closed" && ended(&status(&app, NAME)) == 58);
+    // Five open it; the sixth and the seventh are probes that fail, a pause before each and before `open`.
+    assert!(began.elapsed() > Duration::from_secs(3), "{:?}", began.elapsed());
+    let last = status(&app, NAME);
+    assert_eq!((last["failed"].as_u64(), last["handled"].as_u64(), last["lag"].as_u64()), (Some(7), Some(51), Some(0)));
+    host.stop();
+    let told = told(&app);
+    assert!(told.contains("the breaker opens") && told.contains("the breaker closes"), "{told}");
+    assert_eq!(outcomes(&app).len(), 2 * 51);
+    assert_eq!(app.records(LETTERS).into_values().flatten().count(), 7);
+}
+
+fn metrics(app: &App) -> String {
+    let address = std::fs::read_to_string(app.data.path().join("admin-address")).unwrap();
+    ureq::get(format!("http://{address}/metrics")).call().unwrap().body_mut().read_to_string().unwrap()
+}
+
+#[test]
+fn a_breaker_may_stop_the_component_until_the_next_start() {
+    let app = clinic(App::embedded(), 1, &POLICY.replace(" }", ", on-open = \"stop\" }"));
+    let scripts = Scripts::of(&app);
+    let records =
+        (0..5).map(|n| scripts.record(0, "k", "failed", n)).chain((0..5).map(|n| scripts.record(0, "k", "count", n)));
+    app.log().append(&records.collect::<Vec<_>>()).unwrap();
+    let mut host = Host::start(&app);
+    until("it has stopped", || status(&app, NAME)["breaker"] == "stopped");
+    until("what it did is committed", || ended(&status(&app, NAME)) == 5);
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert_eq!((ended(&status(&app, NAME)), host.is_running()), (5, true));
+    assert_eq!(status(&app, NAME)["lag"], 5);
+    let text = app.ok(&["status"]);
+    assert!(text.contains("breaker stopped"), "{text}");
+    host.stop();
+    let host = Host::start(&app);
+    until("the rest is through", || ended(&status(&app, NAME)) == 5);
+    host.stop();
+    assert_eq!(outcomes(&app).len(), 5);
+}
+
+/// A share of failures that is too large opens it as well, though some succeed.
+#[test]
+fn a_rate_opens_it_too() {
+    let policy = "attempts = 1\nbreaker = { failures = 20, within = \"60s\", rate = \"50%\", pause = \"60s\" }";
+    let app = clinic(App::embedded(), 1, policy);
+    let scripts = Scripts::of(&app);
+    let records = (0..100).map(|n| scripts.record(0, "k", if n % 3 == 0 { "count" } else { "rejected" }, n));
+    app.log().append(&records.collect::<Vec<_>>()).unwrap();
+    let host = Host::start(&app);
+    until("it opens", || status(&app, NAME)["breaker"] == "open" && ended(&status(&app, NAME)) == 20);
+    host.stop();
+}

@@ -1,0 +1,69 @@
+//! What becomes of records that fail, as users see it: tried again in place and later, kept in order, set aside, held back by a breaker.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[path = "../app/mod.rs"]
+mod app;
+
+mod breaker;
+mod host;
+mod orders;
+mod poison;
+mod retries;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use app::App;
+use heddle_contract::section;
+
+pub(crate) const NAME: &str = "clinic.patient";
+pub(crate) const LETTERS: &str = "clinic.patient.dlq";
+
+/// What the manifest of the component says about failures, unless a test says something else.
+pub(crate) const FAILURE: &str = r#"attempts = 2
+backoff = "10ms"
+retry = ["200ms", "1s"]"#;
+
+/// The file of the component, built once.
+fn patient() -> &'static [u8] {
+    static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let guests = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests");
+        let mut build = Command::new(env!("CARGO_BIN_EXE_heddle"));
+        build.arg("build").arg("--app").arg(&guests).env("HEDDLE_APP_COMPONENTS", "components/patient");
+        let built = build.output().unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        std::fs::read(guests.join("components/patient/patient.wasm")).unwrap()
+    })
+}
+
+/// An app whose one component is called `name` and fails as the `[failure]` section says.
+pub(crate) fn install(app: &App, name: &str, failure: &str) {
+    let mut contract = section::extract(patient()).unwrap();
+    let manifest = &contract.component.manifest;
+    let (rest, own) = manifest.split_once("[failure]\n").unwrap();
+    assert_eq!(own.trim(), FAILURE, "what tests take for granted");
+    contract.component.manifest =
+        format!("{}[failure]\n{failure}\n", rest.replace("name = \"patient\"", &format!("name = \"{name}\"")));
+    contract.component.name = name.to_owned();
+    let file = app.folder.join(format!("{name}.wasm"));
+    std::fs::write(file, section::embed(patient(), &contract).unwrap()).unwrap();
+}
+
+/// An app with this component alone.
+pub(crate) fn clinic(mut app: App, partitions: u32, failure: &str) -> App {
+    app.folder = app.data.path().join("app");
+    std::fs::create_dir_all(app.folder.join("contracts")).unwrap();
+    let contracts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests/contracts");
+    for file in std::fs::read_dir(contracts).unwrap().map(|entry| entry.unwrap().path()) {
+        std::fs::copy(&file, app.folder.join("contracts").join(file.file_name().unwrap())).unwrap();
+    }
+    let manifest = format!(
+        "[app]\nname = \"clinic\"\ncomponents = [\"*.wasm\"]\n[topics.in]\npartitions = {partitions}\n\
+         options = {{ \"max.message.bytes\" = \"1048576\" }}\n[topics.out]\npartitions = {partitions}\n"
+    );
+    std::fs::write(app.folder.join("heddle.toml"), manifest).unwrap();
+    install(&app, "patient", failure);
+    app
+}

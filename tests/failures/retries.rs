@@ -1,0 +1,128 @@
+//! Another attempt: at once, later, and by a policy that has changed meanwhile.
+
+use std::time::Instant;
+
+use heddle::admin::Remote;
+use heddle::log::Log as _;
+use heddle_fixtures::kafka::Kafka;
+
+use crate::app::App;
+use crate::host::{Host, Scripts, ended, header, input, outcomes, status, told, until};
+use crate::{FAILURE, LETTERS, NAME, clinic, install};
+
+/// What fails at first gets through with nobody's help, what others need is not held up, and how long it took is told.
+fn gets_through_when_it_can(app: App) {
+    let app = clinic(app, 2, "attempts = 1\nretry = [\"300ms\", \"300ms\", \"300ms\", \"300ms\", \"60s\", \"60s\"]");
+    let scripts = Scripts::of(&app);
+    let (one, other) = (|what| scripts.record(0, "k", what, 0), |what| scripts.record(1, "k", what, 0));
+    app.log().append(&[one("needs-open"), one("count"), other("count"), other("needs-open")]).unwrap();
+    let host = Host::start(&app);
+    until("others go on", || outcomes(&app).len() == 2);
+    until("both wait", || status(&app, NAME)["waiting"] == 2);
+    append(&app, &scripts, 0, "open");
+    append(&app, &scripts, 1, "open");
+    let fixed = Instant::now();
+    until("they are through", || outcomes(&app).len() == 6);
+    println!("from the fix to drained, with retries every 300 ms: {:?}", fixed.elapsed());
+    until("it is told", || told(&app).contains("no record waits any more"));
+    let last = status(&app, NAME);
+    let count = |name: &str| last[name].as_u64().unwrap();
+    assert_eq!((count("in"), count("handled"), count("failed"), count("waiting")), (6, 6, 0, 0));
+    assert_eq!(count("in") + count("again"), count("handled") + count("retried"));
+    assert!(count("again") >= 2);
+    host.stop();
+    // The sum goes up by one for each: none was counted twice.
+    let mut did = outcomes(&app).into_iter().map(|(_, did)| did).collect::<Vec<_>>();
+    did.sort();
+    assert_eq!(did, ["count 1", "count 1", "needs-open 3", "needs-open 3", "open 2", "open 2"]);
+}
+
+/// Produces while the host runs, which may own the log.
+fn append(app: &App, scripts: &Scripts, partition: i32, what: &str) {
+    let records = [scripts.record(partition, "k", what, 0)];
+    if app.bootstrap.is_some() {
+        app.log().append(&records).unwrap();
+    } else {
+        let address = std::fs::read_to_string(app.data.path().join("admin-address")).unwrap();
+        Remote::find(&address).unwrap().append(&records).unwrap();
+    }
+}
+
+#[test]
+fn what_fails_gets_through_when_it_can_on_the_embedded_log() {
+    gets_through_when_it_can(App::embedded());
+}
+
+#[test]
+fn what_fails_gets_through_when_it_can_on_kafka() {
+    gets_through_when_it_can(App::kafka(&Kafka::start()));
+}
+
+/// The list of delays, the order and the attempts change while records wait: none is stranded.
+fn strands_nothing(app: App) {
+    let app = clinic(app, 1, "attempts = 1\nretry = [\"400ms\", \"1500ms\"]");
+    let scripts = Scripts::of(&app);
+    app.log().append(&[scripts.record(0, "a", "failed", 0), scripts.record(0, "b", "needs-open", 0)]).unwrap();
+    let host = Host::start(&app);
+    until("both wait", || status(&app, NAME)["waiting"] == 2);
+    host.stop();
+    // No retry topics any more: they wait in the state now. What waits in the old ones is still taken.
+    install(&app, "patient", "attempts = 1\nretry = [\"700ms\"]\norder = \"key\"");
+    app.log().append(&[scripts.record(0, "c", "needs-open", 0), scripts.record(0, "c", "count", 0)]).unwrap();
+    let host = Host::start(&app);
+    until("one is set aside", || status(&app, NAME)["failed"].as_u64() > Some(0));
+    host.stop();
+    // And back, with no retries at all: what waits in the state is still taken.
+    install(&app, "patient", "attempts = 1\nretry-on = []");
+    app.log().append(&[scripts.record(0, "o", "open", 0)]).unwrap();
+    app.ok(&["run", "--until-idle"]);
+    let out = outcomes(&app).len();
+    let letters = app.records(LETTERS).into_values().flatten().collect::<Vec<_>>();
+    // Two were counted for sure: `open`, and what stood behind `c`.
+    assert!(out >= 2 && out + letters.len() == 5, "{out} {letters:?}");
+    let first = letters.iter().find(|letter| letter.key.as_deref() == Some(b"a")).unwrap();
+    assert_eq!((header(first, "heddle.topic"), header(first, "heddle.offset")), ("in".into(), "0".into()));
+    assert_eq!(header(first, "heddle.kind"), "failed");
+}
+
+#[test]
+fn a_changed_policy_strands_nothing_on_the_embedded_log() {
+    strands_nothing(App::embedded());
+}
+
+#[test]
+fn a_changed_policy_strands_nothing_on_kafka() {
+    strands_nothing(App::kafka(&Kafka::start()));
+}
+
+/// While one record is tried in place, its partition waits, and no other one.
+#[test]
+fn a_back_off_holds_up_its_partition_alone() {
+    let app = clinic(App::embedded(), 2, "attempts = 4\nbackoff = \"2s\"\nbackoff-max = \"2s\"");
+    let scripts = Scripts::of(&app);
+    let records = [(0, "failed"), (0, "count"), (1, "count"), (1, "count")];
+    let records = records.map(|(partition, what)| scripts.record(partition, "k", what, 0));
+    app.log().append(&records).unwrap();
+    let host = Host::start(&app);
+    until("the other partition is through", || status(&app, NAME)["handled"] == 2);
+    // Three waits of at least a second each.
+    assert_eq!(ended(&status(&app, NAME)), 2);
+    until("all are", || ended(&status(&app, NAME)) == 4);
+    host.stop();
+    let letters = app.records(LETTERS).into_values().flatten().collect::<Vec<_>>();
+    assert_eq!((letters.len(), header(&letters[0], "heddle.attempts")), (1, "4".to_owned()));
+    assert_eq!(outcomes(&app).len(), 3);
+}
+
+/// What lies in a retry topic and did not come from Heddle is set aside, and the rest goes on.
+#[test]
+fn a_strange_record_in_a_retry_topic_is_set_aside() {
+    let app = clinic(App::embedded(), 1, FAILURE);
+    let scripts = Scripts::of(&app);
+    let mut strange = input(0, "k", Some(scripts.value("count", 0)));
+    strange.topic = "clinic.patient.retry.1s".into();
+    app.log().append(&[strange, scripts.record(0, "k", "count", 0)]).unwrap();
+    app.ok(&["run", "--until-idle"]);
+    let letters = app.records(LETTERS).into_values().flatten().collect::<Vec<_>>();
+    assert_eq!((letters.len(), header(&letters[0], "heddle.kind"), outcomes(&app).len()), (1, "decode".into(), 1));
+}

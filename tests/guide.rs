@@ -1,0 +1,122 @@
+//! The pages of the guide for a first component: everything in them is done as it is printed, and what they say comes out does.
+//!
+//! ````text
+//!  ```sh            is run, in the folder that the one before it ended in
+//!  ```text          what the commands before it print; `…` stands for anything
+//!  `a/file`:        at the end of a line: the block that follows is written to that file
+//! ````
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use heddle::build::cache_folder;
+
+/// One fenced block of a page, and the line of text before it.
+struct Block {
+    kind: String,
+    before: String,
+    text: String,
+}
+
+fn blocks(page: &str) -> Vec<Block> {
+    let (mut found, mut open, mut before) = (vec![], None::<Block>, String::new());
+    for line in page.lines() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(kind)) => open = Some(Block { kind: kind.into(), before: before.clone(), text: String::new() }),
+            (Some(_), Some(_)) => {
+                found.extend(open.take());
+                before.clear();
+            }
+            (Some(block), None) => block.text += &format!("{line}\n"),
+            (None, None) if !line.is_empty() => before = line.to_owned(),
+            (None, None) => {}
+        }
+    }
+    found
+}
+
+/// The file that a block is to be written to.
+fn file(block: &Block) -> Option<&str> {
+    block.before.strip_suffix("`:")?.rsplit('`').next()
+}
+
+/// Runs commands as a shell would, and returns what they print on standard output. The folder they end in is kept in `place`.
+fn sh(commands: &str, place: &mut PathBuf) -> String {
+    let heddle = Path::new(env!("CARGO_BIN_EXE_heddle")).parent().unwrap();
+    let path = format!("{}:{}", heddle.display(), std::env::var("PATH").unwrap());
+    let ended = tempfile::NamedTempFile::new().unwrap();
+    let mut sh = Command::new("sh");
+    sh.args(["-euc", &format!("{commands}\npwd > \"$ENDED\"")]).current_dir(&*place);
+    // Tests run beside each other: none may take the default port. What cargo compiles for the tests of components is kept.
+    sh.env("PATH", path).env("ENDED", ended.path()).env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
+    let done = sh.env("CARGO_TARGET_DIR", cache_folder().join("native-target")).output().unwrap();
+    let [out, err] = [done.stdout, done.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert!(done.status.success(), "{commands}\n{out}{err}");
+    *place = PathBuf::from(fs::read_to_string(ended.path()).unwrap().trim());
+    out
+}
+
+/// Whether what was printed is what the page says, where `…` stands for anything within a line.
+fn fits(printed: &str, page: &str) -> bool {
+    let line = |(printed, page): (&str, &str)| {
+        let mut rest = printed;
+        let parts = page.split('…').collect::<Vec<_>>();
+        let found = parts.iter().enumerate().all(|(n, part)| match rest.find(part) {
+            Some(at) if n > 0 || at == 0 => {
+                rest = &rest[at + part.len()..];
+                true
+            }
+            _ => false,
+        });
+        found && (rest.is_empty() || page.ends_with('…'))
+    };
+    printed.lines().count() == page.lines().count() && printed.lines().zip(page.lines()).all(line)
+}
+
+fn follow(page: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/guide").join(page);
+    let folder = tempfile::tempdir().unwrap();
+    let (mut place, mut printed, mut compared) = (folder.path().to_owned(), String::new(), 0);
+    for block in blocks(&fs::read_to_string(path).unwrap()) {
+        match (block.kind.as_str(), file(&block)) {
+            ("sh", _) => printed = sh(&block.text, &mut place),
+            ("text", _) => {
+                assert!(fits(&printed, &block.text), "{page} says\n{}\nand this is printed\n{printed}", block.text);
+                compared += 1;
+            }
+            (_, Some(file)) => fs::write(place.join(file), block.text).unwrap(),
+            (kind, None) => panic!("{page}: what is a block of {kind} after `{}`?", block.before),
+        }
+    }
+    assert!(compared >= 2, "{page} shows what comes out");
+}
+
+#[test]
+fn a_first_component_in_rust() {
+    follow("first-component-rust.md");
+}
+
+#[test]
+fn a_first_component_in_javascript() {
+    follow("first-component-javascript.md");
+}
+
+#[test]
+fn a_first_component_in_python() {
+    follow("first-component-python.md");
+}
+
+#[test]
+fn a_first_component_in_go() {
+    follow("first-component-go.md");
+}
+
+#[test]
+fn what_is_printed_must_fit() {
+    assert!(fits("a 12 b\nc\n", "a … b\nc\n") && fits("ab\n", "a…\n") && fits("", ""));
+    for page in ["a … c\nc\n", "… 12\nc\n", "a 12 b\n", "a 12 b\nc\nd\n", "12 b\nc\n"] {
+        assert!(!fits("a 12 b\nc\n", page), "{page}");
+    }
+}

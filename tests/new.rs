@@ -1,0 +1,160 @@
+//! `heddle new` in every language: what it makes passes its own test; what it refuses; what the tool chains say, as a user sees it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use heddle::build::cache_folder;
+use tempfile::TempDir;
+
+/// An app that `heddle new` made, in a folder of its own.
+struct Made(TempDir);
+
+impl Made {
+    fn new() -> Self {
+        let made = Self(tempfile::tempdir().unwrap());
+        made.ok(&["new", "--app", "shop"]);
+        made
+    }
+
+    fn shop(&self) -> PathBuf {
+        self.0.path().join("shop")
+    }
+
+    fn component(&self, name: &str) -> PathBuf {
+        self.shop().join("components").join(name)
+    }
+
+    fn heddle(&self, arguments: &[&str]) -> Command {
+        let mut heddle = Command::new(env!("CARGO_BIN_EXE_heddle"));
+        heddle.args(arguments).current_dir(self.0.path());
+        heddle
+    }
+
+    fn ok(&self, arguments: &[&str]) -> String {
+        succeeded(&self.heddle(arguments).output().unwrap())
+    }
+
+    /// What is said on standard error of what fails, without this machine's folders.
+    fn fails(&self, heddle: &mut Command) -> String {
+        let output = heddle.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{said}");
+        said.replace(&fs::canonicalize(self.0.path()).unwrap().display().to_string(), "…")
+            .replace(&self.0.path().display().to_string(), "…")
+    }
+}
+
+fn succeeded(output: &Output) -> String {
+    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert!(output.status.success(), "{out}{err}");
+    out + &err
+}
+
+fn run(program: &str, arguments: &[&str], folder: &Path) -> String {
+    let mut command = Command::new(program);
+    // Kept between runs: a component's own tests compile the SDK's macros.
+    command.args(arguments).current_dir(folder).env("CARGO_TARGET_DIR", cache_folder().join("native-target"));
+    succeeded(&command.output().unwrap())
+}
+
+#[test]
+fn a_new_component_passes_its_own_test() {
+    let made = Made::new();
+    for language in ["rust", "javascript", "python", "go"] {
+        // One that emits, to a topic that there is not yet, and one that does not.
+        made.ok(&[
+            "new",
+            &format!("answers-{language}"),
+            "--lang",
+            language,
+            "--emits",
+            "orders.answered",
+            "--app",
+            "shop",
+        ]);
+        made.ok(&["new", &format!("looks-{language}"), "--lang", language, "--app", "shop"]);
+    }
+    for kind in ["answers", "looks"] {
+        let folder = |language| made.component(&format!("{kind}-{language}"));
+        assert!(run("cargo", &["test"], &folder("rust")).contains("1 passed"));
+        assert!(run("node", &["--test"], &folder("javascript")).contains("pass 1"));
+        assert!(run("python3", &["-m", "unittest"], &folder("python")).contains("Ran 1 test"));
+        assert!(run("go", &["test"], &folder("go")).contains("PASS"));
+    }
+    // What consumes nothing in particular takes what comes from outside, not what another component answers.
+    assert!(fs::read_to_string(made.component("looks-rust").join("component.toml")).unwrap().contains("orders.placed"));
+}
+
+#[test]
+fn a_test_host_keeps_its_promises() {
+    let guests = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests");
+    let names = ["conformance-javascript", "conformance-python"];
+    let mut heddle = Command::new(env!("CARGO_BIN_EXE_heddle"));
+    succeeded(&heddle.args(["build", "--wit-only"]).args(names).arg("--app").arg(&guests).output().unwrap());
+    let [javascript, python] = names.map(|name| guests.join("components").join(name));
+    assert!(run("node", &["--test"], &javascript).contains("pass 6"));
+    assert!(run("python3", &["-m", "unittest"], &python).contains("Ran 6 tests"));
+}
+
+#[test]
+fn nothing_is_overwritten_and_names_are_checked() {
+    let made = Made::new();
+    made.ok(&["new", "intake", "--lang", "python", "--app", "shop"]);
+    let before = fs::read(made.component("intake").join("app.py")).unwrap();
+    fs::create_dir_all(made.component("half/src")).unwrap();
+    fs::write(made.component("half/src").join("index.js"), "mine").unwrap();
+    let told = [
+        &["new"][..],
+        &["new", "--app", "shop"],
+        &["new", "--app", "No Name"],
+        &["new", "intake", "--lang", "rust", "--app", "shop"],
+        &["new", "half", "--lang", "javascript", "--app", "shop"],
+        &["new", "In Take", "--lang", "rust", "--app", "shop"],
+        &["new", "out", "--lang", "rust", "--emits", "no topic", "--app", "shop"],
+        &["new", "out", "--lang", "rust", "--app", "elsewhere"],
+    ];
+    let told =
+        told.map(|arguments| format!("$ heddle {}\n{}", arguments.join(" "), made.fails(&mut made.heddle(arguments))));
+    insta::assert_snapshot!(told.join("\n"));
+    assert_eq!(fs::read(made.component("intake").join("app.py")).unwrap(), before);
+    assert!(!made.component("out").exists() && !made.0.path().join("No Name").exists());
+}
+
+#[test]
+fn what_is_wrong_with_the_source_is_told_as_its_compiler_does() {
+    let made = Made::new();
+    for language in ["javascript", "python", "go"] {
+        made.ok(&["new", language, "--lang", language, "--app", "shop"]);
+    }
+    let told = |language: &str, file: &str, text: &str| {
+        fs::write(made.component(language).join(file), text).unwrap();
+        made.fails(&mut made.heddle(&["build", language, "--app", "shop"]))
+    };
+    let told = [
+        told("javascript", "src/index.js", "export function onOrdersPlaced(order) {\n  return order..id;\n}\n"),
+        told("javascript", "src/index.js", "export function onOrders(order) {}\n"),
+        told("javascript", "src/index.js", "export function onOrdersPlaced() {}\nnull.at;\n"),
+        told("python", "app.py", "def on_orders_placed(order)\n    pass\n"),
+        told("python", "app.py", "def on_orders(order):\n    pass\n"),
+        told("python", "app.py", "import missing_module\n"),
+        told("go", "main.go", "package main\n\nfunc main() { nothing() }\n"),
+        told("go", "go.mod", ""),
+    ];
+    // A first build on this machine fetches the tools, and says so.
+    let lines = told.iter().flat_map(|told| told.lines()).filter(|line| !line.starts_with("fetching "));
+    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn a_machine_without_the_tools_is_told_what_to_install() {
+    let made = Made::new();
+    let empty = tempfile::tempdir().unwrap();
+    let told = ["javascript", "python", "go"].map(|language| {
+        made.ok(&["new", language, "--lang", language, "--app", "shop"]);
+        let mut heddle = made.heddle(&["build", language, "--app", "shop"]);
+        made.fails(heddle.env("PATH", empty.path()).env("HEDDLE_CACHE", empty.path()))
+    });
+    insta::assert_snapshot!(told.join("\n"));
+}

@@ -1,0 +1,98 @@
+//! `heddle dev`: what is saved runs; what cannot be built or does not fit is told, and what ran before goes on.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use crate::host::{Host, wait_until};
+use crate::platform::{Orders, Platform, bookings, example};
+
+/// The example in a folder of its own, with its source.
+pub(crate) fn sources(platform: &Platform) {
+    let folder = platform.folder.path();
+    for part in ["contracts", "components"] {
+        assert!(Command::new("cp").arg("-r").arg(example().join(part)).arg(folder).status().unwrap().success());
+    }
+    let settings = std::fs::read_to_string(folder.join("heddle.toml")).unwrap();
+    std::fs::write(folder.join("heddle.toml"), settings.replace("ledger.wasm", "components/*")).unwrap();
+    std::fs::remove_file(folder.join("ledger.wasm")).unwrap();
+    let sdk = example().join("../../sdk/rust").canonicalize().unwrap();
+    edit(&folder.join("components/ledger/Cargo.toml"), "../../../../sdk/rust", &sdk.display().to_string());
+}
+
+pub(crate) fn edit(file: &Path, from: &str, to: &str) {
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.contains(from), "there is no `{from}` in {}", file.display());
+    std::fs::write(file, text.replace(from, to)).unwrap();
+}
+
+#[test]
+fn what_is_saved_runs_and_what_is_broken_is_told() {
+    let platform = Platform::embedded();
+    sources(&platform);
+    let host = Host::start_by(&platform, 0, "dev");
+    let orders = Orders::new(&platform.registry());
+    let book = |n: usize| platform.log().append(&[orders.order(n, true)]).unwrap();
+    book(0);
+    let source = platform.path("components/ledger/src/lib.rs");
+    let first = platform.status(0)["digest"].clone();
+    let runs_another = |than: &serde_json::Value| {
+        let digest = platform.status(0)["digest"].clone();
+        digest.is_string() && digest != *than
+    };
+
+    wait_until("the first order is booked", || bookings(&*platform.log()).len() == 1);
+    let saved = Instant::now();
+    edit(&source, "orders: orders + 1", "orders: orders + 100");
+    wait_until("what was saved runs", || runs_another(&first));
+    let took = saved.elapsed();
+    book(20);
+    wait_until("it books by what was saved", || bookings(&*platform.log()).len() == 2);
+    assert_eq!(bookings(&*platform.log())[1].2, 101);
+    let told = host.told();
+    let line = told.lines().find(|line| line.contains("checked, running")).unwrap();
+    // The last number in the line: from the file that was built to all workers running it.
+    let own = line.rsplit_once('(').unwrap().1.trim_end_matches(" s)").parse::<f64>().unwrap();
+    println!("saved to running {took:?}, of which checking, compiling and going over {own} s: {line}");
+    assert!(own < 2.0, "{line}");
+
+    let second = platform.status(0)["digest"].clone();
+    edit(&source, "struct Ledger;", "struct Ledger; this is no Rust");
+    wait_until("the error is told", || host.told().contains("ledger: not changed"));
+    assert!(host.told().contains("error: expected") || host.told().contains("expected one of"), "{}", host.told());
+    book(40);
+    wait_until("the version before goes on", || bookings(&*platform.log()).len() == 3);
+    assert_eq!(platform.status(0)["digest"], second);
+    edit(&source, "struct Ledger; this is no Rust", "struct Ledger;");
+    wait_until("the correction is built", || host.told().contains("the same as runs"));
+
+    // A contract that state does not fit, and the way back.
+    let account = platform.path("contracts/Account.avsc");
+    let fitting = std::fs::read_to_string(&account).unwrap();
+    edit(
+        &account,
+        r#"{ "name": "orders", "type": "long" }"#,
+        r#"{ "name": "orders", "type": "long" }, { "name": "tier", "type": "int" }"#,
+    );
+    wait_until("the contract is refused", || host.told().matches("ledger: not changed").count() == 2);
+    std::fs::write(&account, fitting).unwrap();
+    wait_until("the contract is good again", || host.told().matches("the same as runs").count() == 2);
+    let refused = platform.refused(&["deploy", &platform.path("components/ledger").display().to_string()]);
+    assert!(refused.contains("this host runs the sources of the app"), "{refused}");
+    host.stop();
+}
+
+#[test]
+fn a_saved_file_that_says_the_same_builds_nothing() {
+    let platform = Platform::embedded();
+    sources(&platform);
+    let host = Host::start_by(&platform, 0, "dev");
+    let source = platform.path("components/ledger/src/lib.rs");
+    let before = host.told().matches("building ledger").count();
+    let text = std::fs::read(&source).unwrap();
+    std::fs::write(&source, &text).unwrap();
+    edit(&source, "struct Ledger;", "struct Ledger; ");
+    wait_until("the second one is built", || host.told().contains("the same as runs"));
+    assert_eq!(host.told().matches("building ledger").count(), before + 1, "{}", host.told());
+    host.stop();
+}

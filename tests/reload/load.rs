@@ -1,0 +1,96 @@
+//! Fifty versions, one after the other, while orders flow.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use heddle::log::{Log, Start};
+use heddle_core::event::TopicPartition;
+use heddle_fixtures::kafka::Kafka;
+
+use crate::host::{Host, wait_until};
+use crate::platform::{OUTPUT, Orders, Platform, bookings, check_bookings, ledger};
+use crate::versions::numbered;
+
+const RELOADS: usize = 50;
+/// How many orders are written at a time, and how often.
+const ORDERS_AT_A_TIME: usize = 20;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Writes orders until it is told to stop; returns how many.
+fn produce(log: &dyn Log, orders: &Orders, stop: &AtomicBool, produced: &AtomicUsize) -> usize {
+    let mut n = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let some = (n..n + ORDERS_AT_A_TIME).map(|n| orders.order(n, true)).collect::<Vec<_>>();
+        log.append(&some).unwrap();
+        n += ORDERS_AT_A_TIME;
+        produced.store(n, Ordering::Relaxed);
+        std::thread::sleep(PAUSE);
+    }
+    n
+}
+
+/// When bookings came out, until it is told to stop: the longest times between two of them, the longest first.
+fn listen(log: &dyn Log, stop: &AtomicBool) -> Vec<Duration> {
+    let mut reader = log.reader(&[(TopicPartition::new(OUTPUT, 0), Start::Beginning)]).unwrap();
+    let mut last = None::<Instant>;
+    let mut pauses = vec![];
+    while !stop.load(Ordering::Relaxed) {
+        if !reader.poll(Duration::from_millis(20)).unwrap().is_empty() {
+            let now = Instant::now();
+            pauses.extend(last.replace(now).map(|last| now - last));
+        }
+    }
+    pauses.sort();
+    pauses.reverse();
+    pauses
+}
+
+fn fifty_versions_under_load(platform: &Platform) {
+    let host = Host::start(platform, 0);
+    let orders = Orders::new(&platform.registry());
+    let (stop, calmed, produced) = (AtomicBool::new(false), AtomicBool::new(false), AtomicUsize::new(0));
+    let logs = [platform.log(), platform.log(), platform.log()];
+    let (total, steady, pauses) = std::thread::scope(|scope| {
+        let producer = scope.spawn(|| produce(&*logs[0], &orders, &stop, &produced));
+        wait_until("orders flow", || platform.status(0)["out"].as_u64() > Some(200));
+        // What the stream does by itself, on this machine and now.
+        let steady = scope.spawn(|| listen(&*logs[1], &calmed));
+        std::thread::sleep(Duration::from_secs(5));
+        calmed.store(true, Ordering::Relaxed);
+        let steady = steady.join().unwrap();
+        let listener = scope.spawn(|| listen(&*logs[2], &stop));
+        for number in 0..RELOADS {
+            let file = platform.version("next.wasm", &numbered(ledger(), number));
+            platform.ok(&["deploy", &file]);
+        }
+        stop.store(true, Ordering::Relaxed);
+        (producer.join().unwrap(), steady, listener.join().unwrap())
+    });
+    println!(
+        "{total} orders, {RELOADS} reloads; longest pauses of the stream without reloads {:?}, with them {:?}",
+        &steady[..3],
+        &pauses[..3]
+    );
+    wait_until("all orders are handled", || platform.status(0)["lag"] == 0);
+    let status = platform.status(0);
+    assert_eq!(status["in"].as_u64().unwrap(), total as u64, "{status}");
+    let version = numbered(ledger(), RELOADS - 1);
+    assert_eq!(status["digest"].as_str().unwrap(), format!("sha256:{}", heddle::build::digest(&version)));
+    check_bookings(&bookings(&*platform.log()), total);
+    // The last version is what the next start runs.
+    host.stop();
+    let host = Host::start(platform, 0);
+    assert_eq!(platform.status(0)["digest"], status["digest"], "{}", host.told());
+    host.stop();
+}
+
+#[test]
+fn fifty_versions_under_load_on_the_embedded_log() {
+    fifty_versions_under_load(&Platform::embedded());
+}
+
+#[test]
+fn fifty_versions_under_load_on_kafka() {
+    let broker = Kafka::start();
+    fifty_versions_under_load(&Platform::kafka(broker.bootstrap()));
+}

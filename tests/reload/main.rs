@@ -1,0 +1,14 @@
+//! Versions of a component that come and go while records flow: on both logs, on several hosts, those that are refused, those that fail,
+//! those that are only tried beside the one that runs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod dev;
+mod host;
+mod hosts;
+mod load;
+mod platform;
+mod refused;
+mod rollback;
+mod shadow;
+mod stores;
+mod versions;

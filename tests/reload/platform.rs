@@ -1,0 +1,221 @@
+//! The order platform in a folder of its own, its component as a file.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use heddle::admin::Remote;
+use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
+use heddle::log::kafka::KafkaLog;
+use heddle::log::{Log, Start, read_whole};
+use heddle::registry::{Client, ClientOptions, Registry};
+use heddle_contract::schema::{Schema, json, parse};
+use heddle_contract::wire;
+use heddle_core::event::{NewRecord, Record};
+use serde_json::{Value, json};
+
+pub(crate) const INPUT: &str = "orders.created";
+pub(crate) const OUTPUT: &str = "orders.status";
+
+pub(crate) fn example() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/order-platform")
+}
+
+/// The component of the order platform, built once.
+pub(crate) fn ledger() -> &'static [u8] {
+    static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let mut build = Command::new(env!("CARGO_BIN_EXE_heddle"));
+        let output = build.args(["build", "--app"]).arg(example()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        std::fs::read(example().join("components/ledger/ledger.wasm")).unwrap()
+    })
+}
+
+/// The app: its folder, and what its hosts share.
+pub(crate) struct Platform {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) bootstrap: Option<String>,
+    pub(crate) registry: Option<String>,
+    /// Further variables of all commands.
+    pub(crate) variables: Vec<(&'static str, String)>,
+}
+
+impl Platform {
+    /// On the embedded log. One partition, so that the order of all records is known.
+    pub(crate) fn embedded() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = r#"
+            [app]
+            name = "shop"
+            components = ["ledger.wasm"]
+            contracts = "contracts"
+            [topics."orders.created"]
+            partitions = 1
+            [topics."orders.status"]
+            partitions = 1
+            [topics."customers.tier"]
+            partitions = 1
+        "#;
+        std::fs::write(folder.path().join("heddle.toml"), settings).unwrap();
+        std::fs::write(folder.path().join("ledger.wasm"), ledger()).unwrap();
+        Self { folder, bootstrap: None, registry: None, variables: vec![] }
+    }
+
+    pub(crate) fn kafka(bootstrap: String) -> Self {
+        Self { bootstrap: Some(bootstrap), ..Self::embedded() }
+    }
+
+    pub(crate) fn with(mut self, variable: &'static str, value: impl Into<String>) -> Self {
+        self.variables.push((variable, value.into()));
+        self
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A command with the data of host `number`.
+    pub(crate) fn command(&self, number: usize, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heddle"));
+        command.args(arguments).arg("--app").arg(self.folder.path()).env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
+        command.env("HEDDLE_APP_DATA", self.data(number));
+        for (variable, value) in &self.variables {
+            command.env(variable, value);
+        }
+        if let Some(bootstrap) = &self.bootstrap {
+            command.env("HEDDLE_LOG_BOOTSTRAP", bootstrap).env("HEDDLE_LOG_OPTIONS_SESSION_TIMEOUT_MS", "6000");
+        }
+        if let Some(registry) = &self.registry {
+            command.env("HEDDLE_REGISTRY_URL", registry);
+        }
+        command
+    }
+
+    pub(crate) fn data(&self, number: usize) -> PathBuf {
+        self.path(&format!("data-{number}"))
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(0, arguments).output().unwrap()
+    }
+
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What a command that must fail says.
+    pub(crate) fn refused(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// Writes a version's file; returns its path.
+    pub(crate) fn version(&self, name: &str, wasm: &[u8]) -> String {
+        let path = self.path(name);
+        std::fs::write(&path, wasm).unwrap();
+        path.display().to_string()
+    }
+
+    /// What the host says of the component.
+    pub(crate) fn status(&self, number: usize) -> Value {
+        let output = self.command(number, &["status", "--json"]).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    }
+
+    /// The log, through the running host or from Kafka; without a host, opened here.
+    pub(crate) fn log(&self) -> Box<dyn Log> {
+        if let Some(bootstrap) = &self.bootstrap {
+            return Box::new(KafkaLog::connect(bootstrap, &BTreeMap::new()).unwrap());
+        }
+        match std::fs::read_to_string(self.data(0).join("admin-address")) {
+            Ok(address) => Box::new(Remote::find(&address).unwrap()),
+            Err(_) => Box::new(EmbeddedLog::open(&self.data(0).join("log"), EmbeddedOptions::default()).unwrap()),
+        }
+    }
+
+    /// The registry, through the running host.
+    pub(crate) fn registry(&self) -> Client {
+        let own =
+            || format!("http://{}/registry", std::fs::read_to_string(self.data(0).join("admin-address")).unwrap());
+        let url = self.registry.clone().unwrap_or_else(own);
+        Client::new(ClientOptions { url, user: None, timeout: std::time::Duration::from_secs(10), retries_max: 0 })
+    }
+}
+
+/// Encodes orders.
+pub(crate) struct Orders {
+    schema: Schema,
+    head: Vec<u8>,
+}
+
+pub(crate) const CUSTOMERS: usize = 20;
+
+impl Orders {
+    pub(crate) fn new(registry: &dyn Registry) -> Self {
+        let text = std::fs::read_to_string(example().join("contracts/orders.created-value.avsc")).unwrap();
+        let id = registry.register("orders.created-value", &text).unwrap();
+        Self { schema: parse("order", &text).unwrap(), head: [[0].as_slice(), &id.0.to_be_bytes()].concat() }
+    }
+
+    /// The `n`th order; one without items is rejected by the ledger.
+    pub(crate) fn order(&self, n: usize, items: bool) -> NewRecord {
+        let customer = format!("C-{:02}", n % CUSTOMERS);
+        let items = if items { json!([{"productId": "P", "quantity": 1, "price": 1.0}]) } else { json!([]) };
+        let order = json!({"orderId": format!("O-{n:06}"), "customerId": customer, "orderDate": 0, "totalAmount": 1.0, "items": items});
+        let mut value = self.head.clone();
+        json::encode(&self.schema, &order, &mut value).unwrap();
+        let key = Some(customer.into());
+        NewRecord {
+            topic: INPUT.into(),
+            partition: None,
+            timestamp: None,
+            key,
+            value: Some(value.into()),
+            headers: vec![],
+        }
+    }
+}
+
+/// The bookings in the order in which they came out, each as order, customer and how many the customer had.
+pub(crate) fn bookings(log: &dyn Log) -> Vec<(String, String, i64)> {
+    let text = std::fs::read_to_string(example().join("contracts/orders.status-value.avsc")).unwrap();
+    let schema = parse("status", &text).unwrap();
+    let mut found = vec![];
+    read_whole(log, OUTPUT, Start::Beginning, |record: Record| {
+        let value = record.value.unwrap();
+        let status = json::decode(&schema, wire::split(&value).unwrap().1).unwrap();
+        let text = |name: &str| status[name].as_str().unwrap().to_owned();
+        found.push((text("orderId"), text("customerId"), status["ordersOfCustomer"].as_i64().unwrap()));
+        true
+    })
+    .unwrap();
+    found
+}
+
+/// Each of the orders came out once, in their order, and every customer's count went on from the one before.
+pub(crate) fn check_bookings(found: &[(String, String, i64)], orders: usize) {
+    let mut counts = BTreeMap::<&str, i64>::new();
+    for (n, (order, customer, count)) in found.iter().enumerate() {
+        assert_eq!(*order, format!("O-{n:06}"), "booking {n} of {orders}");
+        let before = counts.entry(customer).or_default();
+        assert_eq!(*count, *before + 1, "{order} of {customer}");
+        *before = *count;
+    }
+    assert_eq!(found.len(), orders);
+}
+
+/// Digests differ with whatever built the component.
+pub(crate) fn without_digests(text: &str) -> String {
+    let is_digest = |word: &str| word.len() == 12 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let words = text.split_inclusive(|c: char| !c.is_ascii_alphanumeric());
+    let word = |word: &str| {
+        let bare = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        if is_digest(bare) { word.replace(bare, "DIGEST") } else { word.to_owned() }
+    };
+    words.map(word).collect()
+}

@@ -1,0 +1,98 @@
+//! Versions that do not fit: each is refused with what to do, and the one that runs goes on.
+
+use heddle_contract::section;
+use heddle_core::event::NewRecord;
+use serde_json::Value;
+
+use crate::host::{Host, wait_until};
+use crate::platform::{Orders, Platform, bookings, check_bookings, ledger, without_digests};
+use crate::versions::{LOOPS, TRAPS, numbered, starting_with, with_manifest};
+
+/// The ledger with another schema of what it stores.
+fn with_account(wasm: &[u8], change: impl Fn(&mut Value)) -> Vec<u8> {
+    let mut contract = section::extract(wasm).unwrap();
+    let (_, schema) = contract.schemas.iter_mut().find(|(_, schema)| schema.text.contains("\"Account\"")).unwrap();
+    let mut account: Value = serde_json::from_str(&schema.text).unwrap();
+    change(&mut account);
+    schema.text = account.to_string();
+    section::embed(wasm, &contract).unwrap()
+}
+
+/// Without what differs from run to run.
+fn plain(platform: &Platform, told: &str) -> String {
+    without_digests(&told.replace(&platform.folder.path().display().to_string(), "FOLDER"))
+}
+
+#[test]
+fn what_does_not_fit_leaves_the_version_that_runs_as_it_is() {
+    let platform = Platform::embedded();
+    let host = Host::start(&platform, 0);
+    let orders = Orders::new(&platform.registry());
+    let append = |n: usize| platform.log().append(&[orders.order(n, true)] as &[NewRecord]).unwrap();
+    append(0);
+    let before = platform.status(0)["digest"].clone();
+    let number_as_text = with_account(ledger(), |account| account["fields"][0]["type"] = "string".into());
+    let another_field = with_account(ledger(), |account| {
+        account["fields"].as_array_mut().unwrap().push(serde_json::json!({"name": "tier", "type": "int"}));
+    });
+    let refused = [
+        ("traps.wasm", starting_with(ledger(), TRAPS)),
+        ("loops.wasm", starting_with(ledger(), LOOPS)),
+        ("text.wasm", number_as_text),
+        ("field.wasm", another_field),
+        ("keys.wasm", with_manifest(ledger(), "\"Account\"", "\"Account\"\nkey = \"bytes\"")),
+        ("changelog.wasm", with_manifest(ledger(), "\"Account\"", "\"Account\"\nchangelog = \"accounts\"")),
+        (
+            "topic.wasm",
+            with_manifest(ledger(), "[emits.\"orders.status\"]", "[emits.\"orders.status\"]\n[emits.elsewhere]"),
+        ),
+        ("name.wasm", with_manifest(ledger(), "\"ledger\"", "\"other\"")),
+        ("broken.wasm", ledger()[..ledger().len() / 2].to_vec()),
+    ];
+    let mut told = String::new();
+    for (n, (name, wasm)) in refused.iter().enumerate() {
+        let file = platform.version(name, wasm);
+        told += &format!("{name}: {}\n", plain(&platform, &platform.refused(&["deploy", &file])));
+        assert_eq!(platform.status(0)["digest"], before, "{name}");
+        append(n + 1);
+    }
+    insta::assert_snapshot!("refused", told);
+    // Nothing of them is in the log, so nothing of them comes back with the next start.
+    assert!(platform.ok(&["deployments", "ledger"]).contains("own file"));
+    wait_until("all orders are booked", || platform.status(0)["out"] == refused.len() as u64 + 1);
+    check_bookings(&bookings(&*platform.log()), refused.len() + 1);
+    host.stop();
+}
+
+#[test]
+fn a_host_with_a_token_takes_versions_from_those_who_have_it() {
+    let platform = Platform::embedded().with("HEDDLE_ADMIN_TOKEN", "secret");
+    let host = Host::start(&platform, 0);
+    let file = platform.version("next.wasm", &numbered(ledger(), 1));
+    let ask = |token: &str| platform.command(0, &["deploy", &file]).env("HEDDLE_ADMIN_TOKEN", token).output().unwrap();
+    let told = ["", "guessed"].map(|token| {
+        let output = ask(token);
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    });
+    insta::assert_snapshot!("tokens", told.join("\n"));
+    // Nor is there a way around it through the log.
+    let record = NewRecord { topic: "shop.deployments".into(), ..Orders::new(&platform.registry()).order(0, true) };
+    let around = platform.log().append(&[record]).unwrap_err().to_string();
+    assert!(around.contains("is written by `heddle deploy` and `heddle rollback` alone"), "{around}");
+    assert!(ask("secret").status.success());
+    host.stop();
+}
+
+#[test]
+fn a_running_host_that_is_not_there_is_told() {
+    let platform = Platform::embedded().with("HEDDLE_ADMIN_LISTEN", "127.0.0.1:1");
+    let file = platform.version("next.wasm", &numbered(ledger(), 1));
+    let told = [
+        platform.refused(&["deploy", &file]),
+        platform.refused(&["deploy", "nowhere.wasm"]),
+        platform.refused(&["deploy", &file, "--component", "other"]),
+        platform.refused(&["rollback", "ledger"]),
+    ];
+    insta::assert_snapshot!("nobody", plain(&platform, &told.join("\n")));
+}

@@ -1,0 +1,79 @@
+//! Other versions of a component, made of its file: with another manifest, another schema, or another way to start.
+
+use heddle_contract::section;
+
+/// The same code by a manifest that was changed.
+pub(crate) fn with_manifest(wasm: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let mut contract = section::extract(wasm).unwrap();
+    let changed = contract.component.manifest.replace(from, to);
+    assert_ne!(contract.component.manifest, changed, "there is no `{from}`");
+    contract.component.manifest = changed;
+    section::embed(wasm, &contract).unwrap()
+}
+
+/// The same code with a deadline of its own, and so another digest.
+pub(crate) fn numbered(wasm: &[u8], number: usize) -> Vec<u8> {
+    let mut contract = section::extract(wasm).unwrap();
+    contract.component.manifest += &format!("\n[limits]\ndeadline = \"{}ms\"\n", 1_000 + number);
+    section::embed(wasm, &contract).unwrap()
+}
+
+/// A component that does this when it starts: WebAssembly instructions.
+pub(crate) fn starting_with(wasm: &[u8], instructions: &[u8]) -> Vec<u8> {
+    let mut body = vec![0];
+    body.extend_from_slice(instructions);
+    body.push(0x0b);
+    let mut code = vec![1, u8::try_from(body.len()).unwrap()];
+    code.extend(body);
+    let mut module = b"\0asm\x01\0\0\0".to_vec();
+    // One type, one function of it, which is called at the start.
+    for (id, content) in [(1, vec![1, 0x60, 0, 0]), (3, vec![1, 0]), (8, vec![0]), (10, code)] {
+        module.push(id);
+        module.push(u8::try_from(content.len()).unwrap());
+        module.extend(content);
+    }
+    let mut component = wasm.to_vec();
+    component.push(1);
+    component.push(u8::try_from(module.len()).unwrap());
+    component.extend(module);
+    // An instance of that module, the last of those there are, which needs nothing.
+    let place = u8::try_from(core_modules(wasm)).unwrap();
+    component.extend([2, 4, 1, 0, place, 0]);
+    component
+}
+
+/// Ends with a trap.
+pub(crate) const TRAPS: &[u8] = &[0x00];
+/// Never ends.
+pub(crate) const LOOPS: &[u8] = &[0x03, 0x40, 0x0c, 0x00, 0x0b];
+
+/// How many core modules a component has at its top.
+fn core_modules(wasm: &[u8]) -> usize {
+    let (mut at, mut found) = (8, 0);
+    while at < wasm.len() {
+        let id = wasm[at];
+        at += 1;
+        let (mut size, mut shift) = (0usize, 0);
+        loop {
+            let byte = wasm[at];
+            at += 1;
+            size |= usize::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        found += usize::from(id == 1);
+        at += size;
+    }
+    found
+}
+
+/// The same code with one more store, which it does not use yet.
+pub(crate) fn with_store(wasm: &[u8], name: &str, settings: &str) -> Vec<u8> {
+    let mut contract = section::extract(wasm).unwrap();
+    contract.component.manifest += &format!("\n[stores.{name}]\nvalue = \"Account\"\n{settings}\n");
+    let account = contract.schemas["store:accounts"].clone();
+    contract.schemas.insert(format!("store:{name}"), account);
+    section::embed(wasm, &contract).unwrap()
+}
