@@ -109,6 +109,11 @@ fn a_first_component_in_python() {
 }
 
 #[test]
+fn a_first_component_in_go() {
+    follow("first-component-go.md");
+}
+
+#[test]
 fn what_is_printed_must_fit() {
     assert!(fits("a 12 b\nc\n", "a … b\nc\n") && fits("ab\n", "a…\n") && fits("", ""));
     for page in ["a … c\nc\n", "… 12\nc\n", "a 12 b\n", "a 12 b\nc\nd\n", "12 b\nc\n"] {

@@ -26,7 +26,7 @@ use heddle_core::task::{Task, TaskSpec};
 use serde_json::{Value, json};
 
 /// The languages that are compared with Rust.
-const OTHERS: [&str; 2] = ["javascript", "python"];
+const OTHERS: [&str; 3] = ["go", "javascript", "python"];
 
 /// The schemas, by id: what the contract calls them, and the file or type that they are.
 const SCHEMAS: [(&str, &str); 8] = [

@@ -62,7 +62,7 @@ fn run(program: &str, arguments: &[&str], folder: &Path) -> String {
 #[test]
 fn a_new_component_passes_its_own_test() {
     let made = Made::new();
-    for language in ["rust", "javascript", "python"] {
+    for language in ["rust", "javascript", "python", "go"] {
         // One that emits, to a topic that there is not yet, and one that does not.
         made.ok(&[
             "new",
@@ -81,6 +81,7 @@ fn a_new_component_passes_its_own_test() {
         assert!(run("cargo", &["test"], &folder("rust")).contains("1 passed"));
         assert!(run("node", &["--test"], &folder("javascript")).contains("pass 1"));
         assert!(run("python3", &["-m", "unittest"], &folder("python")).contains("Ran 1 test"));
+        assert!(run("go", &["test"], &folder("go")).contains("PASS"));
     }
     // What consumes nothing in particular takes what comes from outside, not what another component answers.
     assert!(fs::read_to_string(made.component("looks-rust").join("component.toml")).unwrap().contains("orders.placed"));
@@ -124,7 +125,7 @@ fn nothing_is_overwritten_and_names_are_checked() {
 #[test]
 fn what_is_wrong_with_the_source_is_told_as_its_compiler_does() {
     let made = Made::new();
-    for language in ["javascript", "python"] {
+    for language in ["javascript", "python", "go"] {
         made.ok(&["new", language, "--lang", language, "--app", "shop"]);
     }
     let told = |language: &str, file: &str, text: &str| {
@@ -138,6 +139,8 @@ fn what_is_wrong_with_the_source_is_told_as_its_compiler_does() {
         told("python", "app.py", "def on_orders_placed(order)\n    pass\n"),
         told("python", "app.py", "def on_orders(order):\n    pass\n"),
         told("python", "app.py", "import missing_module\n"),
+        told("go", "main.go", "package main\n\nfunc main() { nothing() }\n"),
+        told("go", "go.mod", ""),
     ];
     // A first build on this machine fetches the tools, and says so.
     let lines = told.iter().flat_map(|told| told.lines()).filter(|line| !line.starts_with("fetching "));
@@ -148,7 +151,7 @@ fn what_is_wrong_with_the_source_is_told_as_its_compiler_does() {
 fn a_machine_without_the_tools_is_told_what_to_install() {
     let made = Made::new();
     let empty = tempfile::tempdir().unwrap();
-    let told = ["javascript", "python"].map(|language| {
+    let told = ["javascript", "python", "go"].map(|language| {
         made.ok(&["new", language, "--lang", language, "--app", "shop"]);
         let mut heddle = made.heddle(&["build", language, "--app", "shop"]);
         made.fails(heddle.env("PATH", empty.path()).env("HEDDLE_CACHE", empty.path()))

@@ -11,6 +11,8 @@ mod codec;
 mod names;
 mod types;
 
+pub(super) use names::exported;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};

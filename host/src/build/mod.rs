@@ -5,7 +5,7 @@
 //!                                    └───────────────── embedded as a custom section ─────────────────┘
 //! ```
 //!
-//! A language is one file: `cargo`, `javascript`, `python`. Each has a `build`, which is given a [`Place`] and returns a module or a
+//! A language is one file or folder: `cargo`, `javascript`, `python`, `go`. Each has a `build`, which is given a [`Place`] and returns a module or a
 //! component; [`tools`] fetches what it builds with, and [`kept`] spares it what did not change.
 
 mod cargo;
@@ -149,7 +149,7 @@ pub fn generated(
         Build::JavaScript => javascript::bindings(folder, &world()?),
         Build::Python => python::bindings(&world()?),
         Build::Rust => rust_sdk::files(folder),
-        _ => BTreeMap::new(),
+        Build::Command(_) => BTreeMap::new(),
     };
     let within = |folder: &'static str| move |(name, text): (String, String)| (format!("{folder}/{name}"), text);
     Ok(wit.into_iter().map(within("wit")).chain(bindings.into_iter().map(within("heddle"))).collect())

@@ -9,8 +9,8 @@ use heddle_contract::manifest::{App, Manifest};
 use heddle_core::event::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::app;
 use super::status::admin_address;
+use super::{app, wasm_file};
 use crate::admin::History;
 use crate::deploy::{Outcome, Release, Verdict, short, time};
 use crate::guest::Component;
@@ -140,8 +140,10 @@ impl Deploy {
         let app = app::read(folder)?;
         let file = self.file()?;
         let name = file.display().to_string();
-        let wasm = std::fs::read(&file).with_context(|| {
-            format!("there is no file to deploy\n  where: {name}\n  what to do: name a .wasm file, or `heddle build` the component")
+        let wasm = wasm_file::read(&file, || {
+            format!(
+                "there is no file to deploy\n  where: {name}\n  what to do: name a .wasm file, or `heddle build` the component"
+            )
         })?;
         let (_, manifest) = Component::contract(&name, &wasm)?;
         if let Some(component) = self.component.as_ref().filter(|component| **component != manifest.name) {

@@ -56,6 +56,7 @@ enum Lang {
     Rust,
     JavaScript,
     Python,
+    Go,
 }
 
 impl New {
@@ -74,6 +75,7 @@ impl New {
             Lang::Rust => Language::Rust,
             Lang::JavaScript => Language::JavaScript,
             Lang::Python => Language::Python,
+            Lang::Go => Language::Go,
         };
         let app = app::read(folder)?;
         let sources = app::sources(folder, &app)?;
@@ -132,7 +134,7 @@ fn new_app(folder: &Path) -> Result<()> {
     let files = [("heddle.toml", text), (schema.as_str(), SCHEMA.to_owned()), (".gitignore", IGNORED.to_owned())];
     write(folder, &files.map(|(name, text)| (name.to_owned(), text)).into())?;
     println!(
-        "\n{name} is there: `cd {} && heddle new <component> --lang rust|javascript|python` adds a component",
+        "\n{name} is there: `cd {} && heddle new <component> --lang rust|javascript|python|go` adds a component",
         folder.display()
     );
     Ok(())

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use heddle_contract::manifest::App;
 use heddle_core::event::Timestamp;
 
 use super::run::component_files;
-use super::{app, open};
+use super::{app, open, wasm_file};
 use crate::deploy::{Topics, short, time};
 use crate::dlq::point_in_time;
 use crate::guest::{Component, Schemas};
@@ -50,7 +50,7 @@ impl Shadow {
         let app = app::read(folder)?;
         let extent = Extent { from: self.from()?, records_max: self.records, samples_max: self.samples };
         let name = self.file.display().to_string();
-        let wasm = std::fs::read(&self.file).with_context(|| {
+        let wasm = wasm_file::read(&self.file, || {
             format!(
                 "there is no file to try\n  where: {name}\n  what to do: name a .wasm file that `heddle build` has made"
             )

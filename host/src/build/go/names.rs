@@ -6,7 +6,7 @@ const INITIALISMS: [&str; 16] = [
 ];
 
 /// An exported name: `order-id` becomes `OrderID`.
-pub(super) fn exported(name: &str) -> String {
+pub(in crate::build) fn exported(name: &str) -> String {
     let word = |word: &str| {
         if INITIALISMS.contains(&word) {
             return word.to_ascii_uppercase();

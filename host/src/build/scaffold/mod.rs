@@ -1,5 +1,6 @@
 //! A new component: its manifest, a handler that is typed by its contract, and a test. What it writes builds and passes at once.
 
+mod go;
 mod javascript;
 mod python;
 mod rust;
@@ -20,6 +21,8 @@ pub enum Language {
     JavaScript,
     /// Python.
     Python,
+    /// Go.
+    Go,
 }
 
 impl Language {
@@ -30,6 +33,7 @@ impl Language {
             Self::Rust => "rust",
             Self::JavaScript => "javascript",
             Self::Python => "python",
+            Self::Go => "go",
         }
     }
 
@@ -40,6 +44,7 @@ impl Language {
             Self::Rust => "cargo test",
             Self::JavaScript => "node --test",
             Self::Python => "python3 -m unittest",
+            Self::Go => "go test",
         }
     }
 }
@@ -68,6 +73,7 @@ pub fn component(
         Language::Rust => rust::files(&example),
         Language::JavaScript => javascript::files(&example),
         Language::Python => python::files(&example),
+        Language::Go => go::files(&example),
     };
     files.insert("component.toml".to_owned(), text.to_owned());
     Ok(files)
