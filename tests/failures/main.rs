@@ -6,6 +6,7 @@ mod app;
 
 mod breaker;
 mod host;
+mod neighbours;
 mod orders;
 mod poison;
 mod retries;
