@@ -1,28 +1,16 @@
 //! Files that are no component, or one that wants too much: refused with what, where and what to do, within bounds of time and
-//! memory. And a component that traps all the time: nothing is left behind.
+//! memory.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-#[allow(dead_code)] // it uses a part of it
-mod guests;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use guests::{Known, framed, schema, wasm};
-use heddle::guest::Instance;
 use heddle_contract::section::{self, CONTRACT_BYTES_MAX, Contract};
-use heddle_core::batch::OpenBatch;
-use heddle_core::event::{Offset, Partition, Record, Timestamp, TopicPartition};
-use heddle_core::policy::FailurePolicy;
-use heddle_core::state::Stateless;
-use heddle_core::task::{Task, TaskSpec};
-use serde_json::json;
 
 /// How long a refusal may take: that of a start that loops takes two seconds. Machines may be busy.
 const REFUSED_WITHIN: Duration = Duration::from_secs(60);
@@ -55,7 +43,10 @@ fn failed(app: &Path, arguments: &[&str]) -> Option<String> {
         if let Some(status) = running.try_wait().unwrap() {
             break status;
         }
-        peak = kib(&format!("/proc/{}/status", running.id()), "VmHWM:").unwrap_or(peak);
+        // Before it is `heddle`, it is a copy of this process, with its memory.
+        if fs::read_link(format!("/proc/{}/exe", running.id())).is_ok_and(|exe| exe.ends_with("heddle")) {
+            peak = kib(&format!("/proc/{}/status", running.id()), "VmHWM:").unwrap_or(peak);
+        }
         assert!(started.elapsed() < REFUSED_WITHIN, "{arguments:?} takes too long");
         thread::sleep(Duration::from_millis(2));
     };
@@ -173,39 +164,4 @@ fn a_good_one_is_not_refused() {
     let file = app.path().join("good.wasm");
     fs::write(&file, component("")).unwrap();
     assert_eq!(failed(app.path(), &["inspect", file.to_str().unwrap()]), None);
-}
-
-/// How many deliveries trap, and how much memory may be left of what each takes: an instance has more than a mebibyte.
-const TRAPS: i64 = 200_000;
-const GROWTH_KIB_MAX: u64 = 24 << 10;
-
-#[test]
-fn an_instance_that_traps_leaves_nothing_behind() {
-    let ids = [("in-value", 1), ("out-value", 2)];
-    let component = Arc::new(guests::load("scripted.wasm", &wasm("scripted"), ids).unwrap());
-    let policy = FailurePolicy::in_place(1, "dlq");
-    let spec = TaskSpec::stateless("guests.scripted".into(), policy);
-    let mut task = Task::new(Arc::new(spec), Partition(0), Arc::new(Stateless));
-    let mut instance = Instance::new(component, Known::of([(1, schema("in-value")), (2, schema("out-value"))]));
-    let value = framed(1, &schema("in-value"), &json!({ "do": "trap" }));
-    let resident = || kib("/proc/self/status", "VmRSS:").unwrap();
-    let mut first = 0;
-    for offset in 0..TRAPS {
-        let record = Record {
-            source: TopicPartition::new("in", 0),
-            offset: Offset(offset),
-            timestamp: Timestamp(0),
-            key: None,
-            value: Some(value.clone().into()),
-            headers: vec![],
-        };
-        let step = task.step_at_once(&record, &mut instance, &mut OpenBatch::default(), Timestamp(0)).unwrap();
-        assert_eq!(guests::header(&step.writes[0], "heddle.kind"), "trap");
-        if offset == TRAPS / 10 {
-            first = resident();
-        }
-    }
-    let growth = resident().saturating_sub(first);
-    eprintln!("{first} KiB after {} traps, {growth} KiB more after {TRAPS}", TRAPS / 10);
-    assert!(growth < GROWTH_KIB_MAX, "{growth} KiB more than after the first {}", TRAPS / 10);
 }

@@ -6,8 +6,13 @@ use super::super::go::exported;
 use super::super::world::{Kind, Ty};
 use super::Example;
 
+/// The name of its module; by itself, a component's name may be one that Go keeps for its own packages.
+fn module(example: &Example<'_>) -> String {
+    format!("components/{}", example.name)
+}
+
 pub(super) fn files(example: &Example<'_>) -> BTreeMap<String, String> {
-    let module = format!("module {}\n\ngo 1.24\n", example.name);
+    let module = format!("module {}\n\ngo 1.24\n", module(example));
     let files = [("go.mod", module), ("main.go", source(example)), ("main_test.go", test(example))];
     files.map(|(name, text)| (name.to_owned(), text)).into()
 }
@@ -66,9 +71,12 @@ fn literal(example: &Example<'_>, of: &Ty, given: impl Fn(&str, &Ty) -> Option<S
 
 /// The imports of a file whose code is `body`.
 fn imports(example: &Example<'_>, standard: &str, body: &str) -> String {
-    let contracts =
-        if body.contains("contracts.") { format!("\t\"{}/heddle/contracts\"\n", example.name) } else { String::new() };
-    format!("import (\n{standard}\t\"{}/heddle\"\n{contracts})\n", example.name)
+    let contracts = if body.contains("contracts.") {
+        format!("\t\"{}/heddle/contracts\"\n", module(example))
+    } else {
+        String::new()
+    };
+    format!("import (\n{standard}\t\"{}/heddle\"\n{contracts})\n", module(example))
 }
 
 fn source(example: &Example<'_>) -> String {
