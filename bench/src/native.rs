@@ -124,7 +124,9 @@ impl Flow<'_> {
         let mut items = 0;
         reader.blocks(|item| {
             items += 1;
-            (item.string()?, item.int()?, item.double()?);
+            item.string()?;
+            item.int()?;
+            item.double()?;
             Ok(())
         })?;
         reader.finish()?;

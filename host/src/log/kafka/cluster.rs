@@ -323,7 +323,7 @@ fn marks<C: ClientContext>(
     which: RdOffset,
 ) -> Result<Vec<Offset>, LogError> {
     let what = format!("asking for the bounds of {topic}");
-    patiently(|| {
+    let ask = || {
         let mut list = TopicPartitionList::new();
         for partition in 0..partitions {
             list.add_partition_offset(topic, partition, which).map_err(|error| request_error(&error, &what))?;
@@ -333,7 +333,9 @@ fn marks<C: ClientContext>(
         let mark = |partition| found.get(&TopicPartition::new(topic, partition)).copied();
         let all = (0..partitions).map(mark).collect::<Option<Vec<_>>>();
         all.ok_or_else(|| LogError::Unreachable(format!("{what}: not every partition has an answer")))
-    })
+    };
+    // After a leader changed or came back, what the client knows of it is too old to be answered: it looks again.
+    patiently(|| ask().inspect_err(|_| drop(client.fetch_metadata(Some(topic), REQUEST_TIME_MAX))))
 }
 
 /// Asks again while the answer is one that passes: a coordinator or a leader that moves, or has just started.

@@ -109,6 +109,8 @@ pub(super) fn code_error(code: Code, what: &str) -> LogError {
         | Code::NotCoordinator
         | Code::LeaderNotAvailable
         | Code::NotLeaderForPartition
+        | Code::FencedLeaderEpoch
+        | Code::UnknownLeaderEpoch
         | Code::UnknownBroker
         | Code::NotController
         | Code::NotEnoughReplicas
