@@ -19,15 +19,20 @@ pub(super) fn read(path: &Path, unreadable: impl FnOnce() -> String) -> Result<V
         })?,
         _ => FILE_BYTES_MAX,
     };
-    let read = |file: &File| {
-        // Whatever the system says of its length: a device may have none, and no end.
+    let read = |file: &File, length: u64| {
+        // Whatever the system says of its length: a device may have none, and no end. Room for all of it at once, because a buffer that
+        // grows is there twice at times; what is not touched takes no memory.
+        let room = if length > 0 { length } else { bound };
         let mut bytes = vec![];
+        bytes
+            .try_reserve_exact(usize::try_from(room.saturating_add(1)).unwrap_or(usize::MAX))
+            .map_err(std::io::Error::other)?;
         file.take(bound.saturating_add(1)).read_to_end(&mut bytes)?;
         Ok::<_, std::io::Error>(bytes)
     };
     let file = File::open(path);
     let length = file.as_ref().ok().and_then(|file| Some(file.metadata().ok()?.len())).unwrap_or(0);
-    let bytes = if length > bound { Ok(vec![]) } else { file.and_then(|file| read(&file)) };
+    let bytes = if length > bound { Ok(vec![]) } else { file.and_then(|file| read(&file, length)) };
     let bytes = bytes.with_context(unreadable)?;
     if length.max(bytes.len() as u64) > bound {
         bail!(
