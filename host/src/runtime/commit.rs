@@ -45,7 +45,8 @@ impl Worker {
             Ok(ends) => {
                 let committed = sealed.confirmed(ends);
                 self.tasks.commit(&committed, &positions);
-                self.progress.committed(&committed, self.clock.now().saturating_sub(started));
+                let took = self.clock.now().saturating_sub(started);
+                self.progress.committed(&committed, took, &self.spec.component);
                 self.handler.settled();
                 Ok(Worked::Done)
             }

@@ -47,6 +47,18 @@ pub struct Snapshot {
     pub last_commit: Duration,
 }
 
+impl State {
+    /// Tells how long it took once no record waits any more. That may be known before its transaction is committed, or after.
+    fn tell_drained(&mut self, component: &ComponentName) {
+        if self.now.waiting == 0
+            && let Some(Draining { since, again }) = self.draining.take()
+        {
+            let took = since.elapsed();
+            tracing::info!(%component, again, ?took, "no record waits any more, counted from the first that got through");
+        }
+    }
+}
+
 impl Default for Progress {
     fn default() -> Self {
         let (now, last_active) = (Snapshot::default(), Instant::now());
@@ -56,7 +68,7 @@ impl Default for Progress {
 
 impl Progress {
     /// Notes a commit and how long it took.
-    pub(super) fn committed(&self, batch: &CommittedBatch, took: Duration) {
+    pub(super) fn committed(&self, batch: &CommittedBatch, took: Duration, component: &ComponentName) {
         let batch = batch.counts();
         let mut state = lock(&self.0);
         state.now.counts += batch;
@@ -69,6 +81,7 @@ impl Progress {
         if let Some(draining) = &mut state.draining {
             draining.again += batch.again;
         }
+        state.tell_drained(component);
     }
 
     /// Notes that a worker has `now` records that wait where it had `before`.
@@ -79,12 +92,7 @@ impl Progress {
         let mut state = lock(&self.0);
         state.now.waiting = (state.now.waiting + now).saturating_sub(before);
         state.last_active = Instant::now();
-        if state.now.waiting == 0
-            && let Some(Draining { since, again }) = state.draining.take()
-        {
-            let took = since.elapsed();
-            tracing::info!(%component, again, ?took, "no record waits any more, counted from the first that got through");
-        }
+        state.tell_drained(component);
     }
 
     /// Notes what the breaker is at.
