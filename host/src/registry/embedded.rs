@@ -153,7 +153,7 @@ impl Registry for Embedded {
     }
 
     fn routes(&self) -> Option<Router> {
-        Some(http::routes(self.clone(), None))
+        Some(http::routes(self.clone(), None, http::Patience::default()))
     }
 
     fn place(&self) -> String {
