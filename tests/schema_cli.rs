@@ -213,7 +213,8 @@ fn schemas_evolve_while_the_component_runs() {
     let (subject, file) = ("orders.created-value", "orders.created-value.avsc");
     let current: Value = serde_json::from_str(&std::fs::read_to_string(contracts.join(file)).unwrap()).unwrap();
     app.write(file, &current);
-    let _host = Host(app.command(&["run"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());
+    let alerts = std::fs::File::create(folder.join("alerts")).unwrap();
+    let _host = Host(app.command(&["run"]).stderr(alerts).stdout(Stdio::null()).spawn().unwrap());
     // What the host has handled, once it tells.
     let handled = |at_least: u64| {
         for _ in 0..600 {
@@ -258,14 +259,26 @@ fn schemas_evolve_while_the_component_runs() {
     let mut broken = current.clone();
     broken["fields"].as_array_mut().unwrap().retain(|field| field["name"] != "customerId");
     app.write(file, &broken);
-    app.ok(&["schema", "register"]);
+    let broken = serde_json::from_str::<Value>(&app.ok(&["schema", "register", "--json"])).unwrap()["id"].clone();
     let path = folder.join("broken.jsonl");
     std::fs::write(&path, "{\"orderId\":\"O-3\",\"orderDate\":0,\"totalAmount\":2.5,\"items\":[]}\n").unwrap();
     app.ok(&["produce", "orders.created", "--file", path.to_str().unwrap()]);
     assert_eq!(handled(3), (3, 1));
+    app.ok(&["produce", "orders.created", "--file", path.to_str().unwrap()]);
+    assert_eq!(handled(4), (4, 2));
     app.write(file, &with(json!({"name": "discountCode", "type": ["null", "string"], "default": null})));
     produce(json!({"discountCode": "AUTUMN"}));
-    assert_eq!(handled(4), (4, 1));
+    assert_eq!(handled(5), (5, 2));
+    // A person is told once, a monitor how many.
+    let told = std::fs::read_to_string(folder.join("alerts")).unwrap();
+    let alerts = told.lines().filter(|line| line.contains("cannot be decoded")).collect::<Vec<_>>();
+    assert_eq!(alerts.len(), 1, "{told}");
+    assert!(alerts[0].contains("heddle::alert") && alerts[0].contains("customerId"), "{told}");
+    let address = std::fs::read_to_string(folder.join(".heddle/admin-address")).unwrap();
+    let metrics = ureq::get(format!("http://{}/metrics", address.trim())).call().unwrap().body_mut().read_to_string();
+    let line = format!("heddle_undecodable_schemas{{component=\"shop.intake\",schema=\"{broken}\"}} 2");
+    let metrics = metrics.unwrap();
+    assert!(metrics.lines().any(|other| other == line), "{line}\n{metrics}");
 }
 
 /// The schema of the app's folder is not one that the subject takes, so nothing is written by it.
