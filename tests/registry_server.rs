@@ -2,13 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use heddle::registry::http::Patience;
+use heddle::registry::{self, Embedded};
 use serde_json::{Value, json};
 
 /// A registry in a process of its own. Killed when dropped.
@@ -322,4 +325,127 @@ fn only_the_writer_writes() {
     assert_eq!(server.ask("POST", "/subjects/s", Some(&body)).0, 200);
     assert_eq!(server.ask("PUT", "/config", Some(&json!({"compatibility": "NONE"}))).0, 401);
     assert_eq!(server.ask("DELETE", "/subjects/s", None).0, 401);
+}
+
+/// What the server sent until it closed the connection, and how long that took. `then` is sent byte by byte, slowly.
+fn slowly(address: SocketAddr, first: &str, then: &str) -> (String, Duration) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.write_all(first.as_bytes()).unwrap();
+    let began = Instant::now();
+    let mut writer = stream.try_clone().unwrap();
+    let drip = then.to_owned();
+    let dripping = std::thread::spawn(move || {
+        for byte in drip.bytes() {
+            // Until the server does not want to hear more.
+            if writer.write_all(&[byte]).is_err() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let mut answer = vec![];
+    // Whoever is cut off while sending may be told so by a reset: that is an end, too.
+    if let Err(error) = stream.read_to_end(&mut answer) {
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "the connection is still there");
+    }
+    let took = began.elapsed();
+    drop(stream);
+    dripping.join().unwrap();
+    (String::from_utf8(answer).unwrap(), took)
+}
+
+#[test]
+fn a_client_that_takes_its_time_is_cut_off_and_others_are_answered_meanwhile() {
+    let patience = Patience { headers: Duration::from_millis(1_000), body: Duration::from_millis(1_500) };
+    let any = "127.0.0.1:0".parse().unwrap();
+    let server = registry::http::Server::bind(any, Embedded::mock("slow"), None, patience).unwrap();
+    let address = server.address();
+    std::thread::spawn(move || server.run());
+    let post = "POST /subjects/s/versions HTTP/1.1\r\nHost: registry\r\n";
+    // 30 s of bytes each: nobody is waited for as long as they would take.
+    let drip = "a".repeat(600);
+    let clients = [
+        // Headers that never end, and none at all.
+        (post.to_owned() + "X-", drip.clone(), ""),
+        (String::new(), String::new(), ""),
+        // A body that comes slowly, and one that stops.
+        (format!("{post}Content-Length: 600\r\n\r\n"), drip.clone(), "408"),
+        (format!("{post}Transfer-Encoding: chunked\r\n\r\n258\r\n"), drip, "408"),
+        (format!("{post}Content-Length: 600\r\n\r\n{{"), String::new(), "408"),
+    ];
+    let clients =
+        clients.map(|(first, then, status)| std::thread::spawn(move || (slowly(address, &first, &then), status)));
+    let url = format!("http://{address}");
+    let body = json!({"schema": "\"int\""});
+    assert_eq!(ask(&url, "POST", "/subjects/good/versions", Some(&body), &[]).unwrap().0, 200);
+    for client in clients {
+        let ((answer, took), status) = client.join().unwrap();
+        assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(15), "{took:?}: {answer}");
+        if status.is_empty() {
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+        } else {
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+            let json = serde_json::from_str::<Value>(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+            assert_eq!(json["error_code"], 408, "{json}");
+        }
+    }
+    // None of them registered anything.
+    assert_eq!(ask(&url, "GET", "/subjects", None, &[]).unwrap(), (200, json!(["good"])));
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused_however_it_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let address = server.url.trim_start_matches("http://").parse::<SocketAddr>().unwrap();
+    let schema = |bytes: usize| {
+        let around = json!({"schema": "\"int\"", "x": ""}).to_string().len();
+        json!({"schema": "\"int\"", "x": "x".repeat(bytes - around)})
+    };
+    let register = |body: &Value| server.ask("POST", "/subjects/s/versions", Some(body));
+    // The bound itself is taken, one byte more is not.
+    assert_eq!(register(&schema(1 << 20)).0, 200);
+    let (status, answer) = register(&schema((1 << 20) + 1));
+    assert_eq!((status, &answer["error_code"]), (413, &json!(413)));
+    assert_eq!(answer["message"], "The body of the request is larger than 1048576 bytes");
+    // One without a length, and one without an end.
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+    let head = "POST /subjects/s/versions HTTP/1.1\r\nHost: registry\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(format!("{head}{}0\r\n\r\n", chunk.repeat(17)).as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    let cut_off = (0..4_096).find(|_| stream.write_all(chunk.as_bytes()).is_err());
+    assert!(cut_off.is_some(), "256 MiB were taken");
+}
+
+#[test]
+fn what_was_asked_before_the_end_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path(), &[]);
+    let address = server.url.trim_start_matches("http://").parse::<SocketAddr>().unwrap();
+    let idle = TcpStream::connect(address).unwrap();
+    let body = json!({"schema": "\"int\""}).to_string();
+    let mut asked = TcpStream::connect(address).unwrap();
+    let head = format!("POST /subjects/s/versions HTTP/1.1\r\nHost: r\r\nContent-Length: {}\r\n\r\n", body.len());
+    asked.write_all(head.as_bytes()).unwrap();
+    // An answer says that the connections before it were taken.
+    assert_eq!(server.get("/subjects").0, 200);
+    let told = Command::new("kill").arg("-TERM").arg(server.child.id().to_string()).status().unwrap();
+    assert!(told.success());
+    // Nobody new is let in once it has heard.
+    while TcpStream::connect(address).is_ok() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    asked.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    asked.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("{\"id\":1}"), "{answer}");
+    assert!(server.child.wait().unwrap().success());
+    drop(idle);
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{BufRead as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -213,7 +213,8 @@ fn schemas_evolve_while_the_component_runs() {
     let (subject, file) = ("orders.created-value", "orders.created-value.avsc");
     let current: Value = serde_json::from_str(&std::fs::read_to_string(contracts.join(file)).unwrap()).unwrap();
     app.write(file, &current);
-    let _host = Host(app.command(&["run"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());
+    let alerts = std::fs::File::create(folder.join("alerts")).unwrap();
+    let _host = Host(app.command(&["run"]).stderr(alerts).stdout(Stdio::null()).spawn().unwrap());
     // What the host has handled, once it tells.
     let handled = |at_least: u64| {
         for _ in 0..600 {
@@ -258,14 +259,26 @@ fn schemas_evolve_while_the_component_runs() {
     let mut broken = current.clone();
     broken["fields"].as_array_mut().unwrap().retain(|field| field["name"] != "customerId");
     app.write(file, &broken);
-    app.ok(&["schema", "register"]);
+    let broken = serde_json::from_str::<Value>(&app.ok(&["schema", "register", "--json"])).unwrap()["id"].clone();
     let path = folder.join("broken.jsonl");
     std::fs::write(&path, "{\"orderId\":\"O-3\",\"orderDate\":0,\"totalAmount\":2.5,\"items\":[]}\n").unwrap();
     app.ok(&["produce", "orders.created", "--file", path.to_str().unwrap()]);
     assert_eq!(handled(3), (3, 1));
+    app.ok(&["produce", "orders.created", "--file", path.to_str().unwrap()]);
+    assert_eq!(handled(4), (4, 2));
     app.write(file, &with(json!({"name": "discountCode", "type": ["null", "string"], "default": null})));
     produce(json!({"discountCode": "AUTUMN"}));
-    assert_eq!(handled(4), (4, 1));
+    assert_eq!(handled(5), (5, 2));
+    // A person is told once, a monitor how many.
+    let told = std::fs::read_to_string(folder.join("alerts")).unwrap();
+    let alerts = told.lines().filter(|line| line.contains("cannot be decoded")).collect::<Vec<_>>();
+    assert_eq!(alerts.len(), 1, "{told}");
+    assert!(alerts[0].contains("heddle::alert") && alerts[0].contains("customerId"), "{told}");
+    let address = std::fs::read_to_string(folder.join(".heddle/admin-address")).unwrap();
+    let metrics = ureq::get(format!("http://{}/metrics", address.trim())).call().unwrap().body_mut().read_to_string();
+    let line = format!("heddle_undecodable_schemas{{component=\"shop.intake\",schema=\"{broken}\"}} 2");
+    let metrics = metrics.unwrap();
+    assert!(metrics.lines().any(|other| other == line), "{line}\n{metrics}");
 }
 
 /// The schema of the app's folder is not one that the subject takes, so nothing is written by it.
@@ -274,4 +287,117 @@ fn produce_is_refused(app: &App) {
     std::fs::write(&path, "{}\n").unwrap();
     let output = app.run(&["produce", "orders.created", "--file", path.to_str().unwrap()]);
     assert!(!output.status.success());
+}
+
+const ORDER_PROTO: &str = "syntax = \"proto3\";\npackage shop;\nimport \"shop/money.proto\";\nimport \"google/protobuf/timestamp.proto\";\n\nmessage OrderPaid {\n  string order_id = 1;\n  Money total = 2;\n  google.protobuf.Timestamp at = 3;\n}\n";
+const MONEY_PROTO: &str = "syntax = \"proto3\";\npackage shop;\n\nmessage Money {\n  int64 cents = 1;\n}\n";
+
+fn shipped(more: &Value) -> Value {
+    let mut schema = json!({"$schema": "http://json-schema.org/draft-07/schema#", "title": "OrderShipped",
+        "type": "object", "properties": {"orderId": {"type": "string"}}, "required": ["orderId"]});
+    schema["properties"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    schema
+}
+
+/// All that `heddle schema` does with files, also with what they ask for; `place` is the registry's for messages.
+fn other_formats_are_told(app: &App) -> String {
+    let text = |file: &str, text: &str| {
+        let path = app.0.path().join("contracts").join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    text("orders.paid-value.proto", ORDER_PROTO);
+    text("shop/money.proto", MONEY_PROTO);
+    app.write("orders.shipped-value.json", &shipped(&json!({})));
+    // What is neither a subject's file nor asked for by one is nobody's business.
+    app.write("package.json", &json!({"type": "commonjs"}));
+    let mut told = app.told(&["schema", "check"]);
+    told += &app.told(&["schema", "register"]);
+    told += &app.told(&["schema", "register", "--json"]);
+    told += &app.told(&["schema", "list"]);
+    told += &app.told(&["schema", "list", "--json"]);
+    told += &app.told(&["schema", "lint"]);
+    // A field that comes is fine; a type that changes is not, in the file that is asked for either.
+    app.write("orders.shipped-value.json", &shipped(&json!({"orderId": {"type": "integer"}})));
+    text("shop/money.proto", &MONEY_PROTO.replace("int64", "string"));
+    text("orders.paid-value.proto", &ORDER_PROTO.replace("at = 3;", "at = 3;\n  string note = 4;"));
+    told += &app.told(&["schema", "check"]);
+    told += &app.told(&["schema", "check", "orders.shipped-value", "--json"]);
+    told += &app.told(&["schema", "register", "orders.shipped-value"]);
+    text("shop/money.proto", MONEY_PROTO);
+    told += &app.told(&["schema", "check", "orders.paid-value"]);
+    told += &app.told(&["schema", "register", "orders.paid-value"]);
+    told += &app.told(&["schema", "diff", "orders.paid-value", "1", "2"]);
+    told += &app.told(&["schema", "get", "orders.paid-value"]);
+    told
+}
+
+#[test]
+fn json_schema_and_protobuf_are_checked_and_registered_with_what_they_import() {
+    let app = App::new();
+    let told = other_formats_are_told(&app);
+    insta::assert_snapshot!(told);
+    // A registry elsewhere is told the same things, and says the same.
+    let remote = App::new();
+    let mut server = Command::new(env!("CARGO_BIN_EXE_heddle"));
+    server.args(["registry", "--listen", "127.0.0.1:0", "--data"]).arg(remote.0.path().join("server"));
+    let mut server = Host(server.stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = std::io::BufReader::new(server.0.stderr.take().unwrap()).lines();
+    let url = lines.next().unwrap().unwrap().rsplit(' ').next().unwrap().to_owned();
+    let manifest = format!("[app]\nname = \"shop\"\n[registry]\nurl = \"{url}\"\n");
+    std::fs::write(remote.0.path().join("heddle.toml"), manifest).unwrap();
+    assert_eq!(other_formats_are_told(&remote).replace(&url, "APP/.heddle/registry"), told);
+}
+
+#[test]
+fn files_of_other_formats_that_are_wrong_say_where() {
+    let app = App::new();
+    let write = |file: &str, text: &str| std::fs::write(app.0.path().join("contracts").join(file), text).unwrap();
+    let mut told = String::new();
+    let file = "orders.paid-value.proto";
+    for (name, text) in [
+        (file, ORDER_PROTO),
+        (file, "syntax = \"proto3\";\nimport \"../secrets.proto\";\n"),
+        (file, "syntax = \"proto3\";\nmessage Order {\n  string id = 1;\n  string other = 1;\n}\n"),
+        (file, "syntax = \"proto3\";\nimport \"orders.paid-value.proto\";\n"),
+        ("orders.paid-value.json", "{\"type\": \"objekt\"}"),
+        ("orders.paid-value.json", "{\"$ref\": \"https://example.org/other.json\"}"),
+    ] {
+        write(name, text);
+        told += &app.told(&["schema", "check"]);
+        std::fs::remove_file(app.0.path().join("contracts").join(name)).unwrap();
+    }
+    app.write("orders.paid-value.avsc", &order(&[]));
+    write("orders.paid-value.json", "{\"type\": \"object\"}");
+    told += &app.told(&["schema", "register"]);
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn a_component_needs_avro() {
+    let app = App::new();
+    let folder = app.0.path();
+    std::fs::write(folder.join("intake.wasm"), intake()).unwrap();
+    let mut manifest = "[app]\nname = \"shop\"\ncomponents = [\"intake.wasm\", \"own\"]\n".to_owned();
+    for topic in ["created", "accepted", "review", "rejected"] {
+        write!(manifest, "[topics.\"orders.{topic}\"]\npartitions = 1\n").unwrap();
+    }
+    std::fs::write(folder.join("heddle.toml"), manifest.replace(", \"own\"", "")).unwrap();
+    app.write("orders.created-value.json", &shipped(&json!({})));
+    // As it was built it does not fit the files, and then not the registry either.
+    let mut told = app.told(&["check"]);
+    app.ok(&["schema", "register"]);
+    std::fs::remove_file(folder.join("contracts/orders.created-value.json")).unwrap();
+    told += &app.told(&["check"]);
+    std::fs::write(folder.join("order.jsonl"), "{}\n").unwrap();
+    let path = folder.join("order.jsonl");
+    told += &app.told(&["produce", "orders.created", "--file", path.to_str().unwrap()]);
+    // One that is built by them is not built.
+    app.write("orders.created-value.json", &shipped(&json!({})));
+    std::fs::create_dir(folder.join("own")).unwrap();
+    let own = "[component]\nname = \"own\"\nlanguage = \"rust\"\n[consumes.\"orders.created\"]\n";
+    std::fs::write(folder.join("own/component.toml"), own).unwrap();
+    std::fs::write(folder.join("heddle.toml"), manifest).unwrap();
+    told += &app.told(&["build"]);
+    insta::assert_snapshot!(told);
 }

@@ -1,6 +1,9 @@
 //! Schemas and values against the reference implementation (apache-avro), and garbage against the decoder.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::fmt::Write as _;
+
+use heddle_contract::compat::lint::lint;
 use heddle_contract::schema::{Library, Node, Schema, json, parse};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -79,11 +82,53 @@ fn what_is_wrong_says_where() {
         wrong(r#"{"type":"record","name":"Order","fields":[{"name":"n","type":"int","default":"x"}]}"#),
         wrong(r#"{"type":"record","name":"Order","fields":[{"name":"n","type":"int"},{"name":"n","type":"int"}]}"#),
         wrong(r#"{"type":"enum","name":"E","symbols":[]}"#),
-        wrong(r#"{"type":"bytes","logicalType":"decimal","precision":2,"scale":3}"#),
         wrong(r#"{"type":"record","name":"2nd","fields":[]}"#),
         wrong("7"),
     ];
     insta::assert_snapshot!(messages.join("\n"));
+}
+
+#[test]
+fn logical_types_that_make_no_sense_are_ignored_and_told() {
+    let ty = |ty: Value| json!({"name": "x", "type": ty});
+    let fixed = |size: u32, more: Value| {
+        let mut fixed = json!({"type": "fixed", "name": "F", "namespace": "t", "size": size});
+        fixed.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        fixed
+    };
+    let decimal = |precision: Value, scale: Value| json!({"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale});
+    // What the value is taken as, and so encoded as.
+    let cases = [
+        (ty(decimal(json!(2), json!(3))), "bytes"),
+        (ty(decimal(json!(0), json!(0))), "bytes"),
+        (ty(decimal(json!("9"), json!(0))), "bytes"),
+        (ty(decimal(json!(9), json!(-1))), "bytes"),
+        (ty(json!({"type": "bytes", "logicalType": "decimal"})), "bytes"),
+        (ty(fixed(2, json!({"logicalType": "decimal", "precision": 5}))), "t.F"),
+        (ty(fixed(2, json!({"logicalType": "duration"}))), "t.F"),
+        (ty(json!({"type": "int", "logicalType": "uuid"})), "int"),
+        (ty(json!({"type": "string", "logicalType": "date"})), "string"),
+        (ty(json!({"type": "long", "logicalType": "timestamp-weeks"})), "long"),
+        (ty(json!({"type": "long", "logicalType": 7})), "long"),
+        (ty(json!({"type": "array", "items": ["null", {"type": "int", "logicalType": "time-micros"}]})), "array"),
+        (json!({"name": "x", "type": "int", "logicalType": "date"}), "int"),
+    ];
+    let mut told = String::new();
+    for (field, expected) in cases {
+        let record = json!({"type": "record", "name": "R", "namespace": "t", "doc": "R.", "fields": [field]});
+        let schema = parse("r", &record.to_string()).unwrap();
+        let Node::Record(parsed) = schema.node(schema.root()) else { panic!("a record") };
+        assert_eq!(schema.describe(parsed.fields[0].ty), expected, "{field}");
+        let found = lint(&schema);
+        assert_eq!(found.len(), 1, "{field}: {found:?}");
+        writeln!(told, "{}\n  {}", field, found[0]).unwrap();
+    }
+    insta::assert_snapshot!(told);
+    // Those that make sense are not told.
+    let sense = json!({"type": "record", "name": "R", "namespace": "t", "doc": "R.", "fields": [
+        ty(fixed(2, json!({"logicalType": "decimal", "precision": 4, "scale": 4})))]});
+    assert_eq!(lint(&parse("r", &sense.to_string()).unwrap()), []);
+    assert_eq!(lint(&parse("all.avsc", ALL).unwrap()).iter().filter(|p| p.what.contains("logicalType")).count(), 0);
 }
 
 #[test]

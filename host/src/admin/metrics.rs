@@ -69,6 +69,8 @@ fn components(shared: &Shared, registry: &mut Registry) -> Result<(), String> {
     let rollbacks = counts(registry, "rollbacks", "Versions that this host took back because they failed");
     let version = Infos::default();
     registry.register("version", "The version that runs, always 1", version.clone());
+    let undecodable = Infos::default();
+    registry.register("undecodable_schemas", "Dead letters that do not decode, by their schema", undecodable.clone());
     let deployer = shared.deploys.as_ref().and_then(|deploys| deploys.deployer.as_ref());
     for component in &shared.components {
         let labels = [("component", component.name.clone())];
@@ -87,6 +89,10 @@ fn components(shared: &Shared, registry: &mut Registry) -> Result<(), String> {
         let taken_back = deployer.map_or(0, |deployer| deployer.notes().rollbacks(component.bare_name()));
         rollbacks.get_or_create(&labels).inc_by(taken_back);
         version.get_or_create(&[("component", component.name.clone()), ("digest", status.digest)]).set(1);
+        for (schema, count) in component.progress.undecodable_by_schema() {
+            let labels = [("component", component.name.clone()), ("schema", schema.0.to_string())];
+            undecodable.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
         lag.get_or_create(&labels).set(status.lag);
         restoring.get_or_create(&labels).set(i64::try_from(status.restoring).unwrap_or(i64::MAX));
     }

@@ -21,6 +21,7 @@ use crate::lock::lock;
 use crate::log::{
     Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer,
 };
+use crate::registry::format::Entry;
 use crate::registry::{Client, ClientOptions, Registry, RegistryError, SchemaId, Version};
 
 /// How long a call may take beyond what it is asked to wait.
@@ -464,8 +465,8 @@ impl Registry for Remote {
         self.registry().latest(subject)
     }
 
-    fn register(&self, subject: &str, schema: &str) -> Result<SchemaId, RegistryError> {
-        self.registry().register(subject, schema)
+    fn register_entry(&self, subject: &str, entry: &Entry) -> Result<SchemaId, RegistryError> {
+        self.registry().register_entry(subject, entry)
     }
 
     fn subjects(&self) -> Result<Vec<String>, RegistryError> {

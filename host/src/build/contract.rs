@@ -1,7 +1,7 @@
 //! An app's schema files, and what of them is a component's contract.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use heddle_contract::identify::IdPath;
 use heddle_contract::manifest::Manifest;
@@ -11,13 +11,17 @@ use heddle_contract::section::{self, Contract, SchemaFormat};
 use heddle_contract::wire::{key_subject, store_key_subject, store_value_subject, value_subject};
 use heddle_contract::wit::{self, Payload, Store, Topic, World};
 
-use super::BuildError;
+use super::documents::Documents;
+use super::{BuildError, Document, WrongFormat};
+use crate::registry::format::{self, Referred};
 
-/// The schemas of an app's `contracts` folder, by subject: the file's name without `.avsc`.
+/// The schemas of an app's `contracts` folder, by subject: the file's name without its ending.
 #[derive(Debug, Default)]
 pub struct AppContracts {
+    folder: PathBuf,
     subjects: BTreeMap<String, Schema>,
     library: Library,
+    documents: Documents,
 }
 
 impl AppContracts {
@@ -26,7 +30,7 @@ impl AppContracts {
     /// # Errors
     /// If a file cannot be read or is no schema.
     pub fn read(folder: &Path) -> Result<Self, BuildError> {
-        let mut library = Library::default();
+        let (mut library, mut documents) = (Library::default(), Documents::default());
         if folder.is_dir() {
             let mut paths = vec![];
             for entry in std::fs::read_dir(folder).map_err(BuildError::file(folder))? {
@@ -38,6 +42,7 @@ impl AppContracts {
                 let text = std::fs::read_to_string(path).map_err(BuildError::file(path))?;
                 library.add(&path.display().to_string(), &text)?;
             }
+            documents = Documents::read(folder, &paths)?;
         }
         let mut subjects = BTreeMap::new();
         for file in library.files() {
@@ -45,7 +50,23 @@ impl AppContracts {
                 subjects.insert(subject.to_owned(), library.schema(file)?);
             }
         }
-        Ok(Self { subjects, library })
+        if let Some(document) = documents.in_order().into_iter().find(|d| subjects.contains_key(&d.subject)) {
+            let (subject, file) = (document.subject.clone(), document.file.clone());
+            return Err(BuildError::TwoFormats { subject, file });
+        }
+        Ok(Self { folder: folder.to_owned(), subjects, library, documents })
+    }
+
+    /// The files of other formats than Avro, each after those that it asks for.
+    #[must_use]
+    pub fn documents(&self) -> Vec<&Document> {
+        self.documents.in_order()
+    }
+
+    /// All that such a file asks for, also by way of others, the outermost last.
+    #[must_use]
+    pub fn referred(&self, document: &Document) -> Vec<Referred> {
+        self.documents.referred(document)
     }
 
     /// The schema of a subject.
@@ -54,7 +75,7 @@ impl AppContracts {
         self.subjects.get(subject)
     }
 
-    /// All files, by the subject that each is named after.
+    /// All of Avro's files, by the subject that each is named after.
     pub fn subjects(&self) -> impl Iterator<Item = (&str, &Schema)> {
         self.subjects.iter().map(|(subject, schema)| (subject.as_str(), schema))
     }
@@ -68,7 +89,7 @@ impl AppContracts {
 /// What `manifest` is typed by: its text, and the schemas of the topics and stores it names.
 ///
 /// # Errors
-/// If it names a schema that no file has, or a field for a message's id that cannot be one.
+/// If it names a schema that no file has, a topic whose schema is not Avro, or a field for a message's id that cannot be one.
 pub fn contract_of(manifest: &Manifest, text: &str, contracts: &AppContracts) -> Result<Contract, BuildError> {
     let schemas = subjects_of(manifest, contracts)?.into_iter().map(|(subject, schema)| {
         (subject, section::Schema { format: SchemaFormat::Avro, text: schema.json().to_owned() })
@@ -80,11 +101,37 @@ pub fn contract_of(manifest: &Manifest, text: &str, contracts: &AppContracts) ->
     })
 }
 
+/// The topics that `manifest` names whose schemas are of another format than Avro; keys that it says to be text or bytes do not count.
+#[must_use]
+pub fn wrong_formats(manifest: &Manifest, contracts: &AppContracts) -> Vec<WrongFormat> {
+    let consumed = manifest.consumes.iter().map(|(topic, consumes)| (topic, consumes.key.as_ref()));
+    let emitted = manifest.emits.iter().map(|(topic, emits)| (topic, emits.key.as_ref()));
+    let (documents, mut found) = (contracts.documents(), BTreeMap::new());
+    for (topic, key) in consumed.chain(emitted) {
+        let key = key.is_none().then(|| key_subject(topic));
+        for subject in [Some(value_subject(topic)), key].into_iter().flatten() {
+            let Some(document) = documents.iter().find(|document| document.subject == subject) else { continue };
+            let wrong = WrongFormat {
+                component: manifest.name.clone(),
+                topic: topic.clone(),
+                subject: subject.clone(),
+                format: format::title(document.format),
+                file: contracts.folder.join(&document.file).display().to_string(),
+            };
+            found.insert(subject, wrong);
+        }
+    }
+    found.into_values().collect()
+}
+
 /// The schemas of the topics and stores that `manifest` names, by subject. What it says of a topic's keys goes before what the
 /// folder has.
 fn subjects_of(manifest: &Manifest, contracts: &AppContracts) -> Result<BTreeMap<String, Schema>, BuildError> {
     let consumed = manifest.consumes.iter().map(|(topic, consumes)| (topic, consumes.key.as_ref()));
     let emitted = manifest.emits.iter().map(|(topic, emits)| (topic, emits.key.as_ref()));
+    if let Some(wrong) = wrong_formats(manifest, contracts).into_iter().next() {
+        return Err(BuildError::Format(wrong));
+    }
     let mut subjects = BTreeMap::<String, Schema>::new();
     for (topic, key) in consumed.chain(emitted) {
         if let Some(schema) = contracts.get(&value_subject(topic)) {

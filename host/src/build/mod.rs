@@ -10,6 +10,7 @@
 
 mod cargo;
 mod contract;
+mod documents;
 mod go;
 mod javascript;
 mod kept;
@@ -21,7 +22,9 @@ mod scaffold;
 mod tools;
 mod world;
 
-pub use contract::{AppContracts, contract_of, world_files};
+pub use contract::{AppContracts, contract_of, world_files, wrong_formats};
+pub(crate) use documents::is_subject;
+pub use documents::{Document, format_of};
 pub use rust_target::{Toolchain, detect};
 pub use scaffold::{Language, component as new_component, manifest as new_manifest};
 
@@ -50,6 +53,37 @@ pub enum BuildError {
     /// A schema is wrong.
     #[error("{0}")]
     Schema(#[from] heddle_contract::schema::SchemaError),
+    /// A schema of another format than Avro is wrong.
+    #[error("{file}: {what}")]
+    Document {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A schema asks for a file that is not there.
+    #[error(
+        "`{import}` is not there\n  where: imported by {file}\n  what to do: imports are found by their path from the folder of the schemas, and end as the file does; put it there, or correct the import"
+    )]
+    Import {
+        /// The file.
+        file: String,
+        /// What it asks for.
+        import: String,
+    },
+    /// A subject has two files.
+    #[error(
+        "the subject `{subject}` has two schemas\n  where: {file} and {subject}.avsc\n  what to do: keep one of them"
+    )]
+    TwoFormats {
+        /// The subject.
+        subject: String,
+        /// The file that is not Avro's.
+        file: String,
+    },
+    /// A topic's schema is not of the format that components work with.
+    #[error("{0}")]
+    Format(WrongFormat),
     /// A schema has no WIT.
     #[error("{component}: {cause}")]
     Wit {
@@ -113,6 +147,24 @@ pub enum BuildError {
     /// This version cannot build this language.
     #[error("{0}")]
     Language(String),
+}
+
+/// A topic of a component whose schema is of another format than Avro.
+#[derive(Clone, Debug, Error)]
+#[error(
+    "the component `{component}` cannot be typed by the topic `{topic}`: its schema is {format}, and components work with Avro\n  where: {file}\n  what to do: write the schema into {subject}.avsc instead, or take the topic out of the component.toml"
+)]
+pub struct WrongFormat {
+    /// The component.
+    pub component: String,
+    /// The topic.
+    pub topic: String,
+    /// The subject.
+    pub subject: String,
+    /// The name of the schema's format.
+    pub format: &'static str,
+    /// The file.
+    pub file: String,
 }
 
 impl BuildError {

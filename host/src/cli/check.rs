@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::run::component_files;
 use super::{app, open};
+use crate::build::{AppContracts, wrong_formats};
 use crate::deploy::topic_troubles;
 use crate::guest::Component;
 use crate::registry::{Registry, check};
@@ -39,6 +40,9 @@ impl Check {
         // What is there goes before what would be created.
         let topics = declared.chain(there).collect::<BTreeMap<_, _>>();
         found.extend(components.iter().flat_map(|(_, manifest)| topic_troubles(manifest, &topics)));
+        let files = AppContracts::read(&folder.join(&app.contracts))?;
+        let formats = components.iter().flat_map(|(_, manifest)| wrong_formats(manifest, &files));
+        found.extend(formats.map(|wrong| wrong.to_string()));
         for trouble in &found {
             if self.json {
                 println!("{}", json!({ "message": trouble }));

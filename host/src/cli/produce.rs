@@ -7,12 +7,14 @@ use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use clap::Args;
 use heddle_contract::schema::{Schema, json, parse};
+use heddle_contract::section::SchemaFormat;
 use heddle_contract::wire::{SchemaId, prefix, value_subject};
 use heddle_core::event::NewRecord;
 use serde_json::Value;
 
 use super::{app, open};
 use crate::build::AppContracts;
+use crate::registry::format;
 
 /// How many records are written at a time.
 const CHUNK: usize = 1_000;
@@ -85,6 +87,15 @@ impl Produce {
             return Ok(Format(Some((id, schema.clone()))));
         }
         let Some(latest) = registry.latest(&subject)? else { return Ok(Format(None)) };
+        if latest.format != SchemaFormat::Avro {
+            bail!(
+                "the topic `{}` cannot be written by its schema: it is {}, and values are written as Avro\n  where: version {} of the subject `{subject}`, {}\n  what to do: write to a topic with an Avro schema, or with a client of that format",
+                self.topic,
+                format::title(latest.format),
+                latest.version,
+                registry.place()
+            );
+        }
         Ok(Format(Some((latest.id, parse(&subject, &latest.schema)?))))
     }
 

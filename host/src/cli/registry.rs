@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::app;
 use crate::registry::Embedded;
-use crate::registry::http::{Server, Writer};
+use crate::registry::http::{Patience, Server, Writer};
 
 /// Serve a schema registry over HTTP, for clients of Confluent's. It is for one machine: larger sites run one of their own and
 /// name it in [registry] url.
@@ -39,7 +39,7 @@ impl Registry {
             None => folder.join(".heddle").join("registry"),
         };
         let registry = Embedded::open(&data)?;
-        let server = Server::bind(self.listen, registry, self.writer()?)?;
+        let server = Server::bind(self.listen, registry, self.writer()?, Patience::default())?;
         let address = server.address();
         eprintln!("the schema registry listens on http://{address}");
         eprintln!("  data: {}", data.display());

@@ -7,9 +7,10 @@ use heddle_contract::compat::{Level, avro, violations};
 use heddle_contract::manifest::Manifest;
 use heddle_contract::resolve::resolve;
 use heddle_contract::schema::{Schema, parse};
-use heddle_contract::section::Contract;
+use heddle_contract::section::{Contract, SchemaFormat};
 use heddle_contract::wire::{key_subject, value_subject};
 
+use super::format;
 use super::{Registry, RegistryError};
 
 /// Why a contract does not fit.
@@ -84,7 +85,10 @@ fn unreadable(registry: &dyn Registry, subject: &str, own: &Schema) -> Result<Tr
             )
         };
         let Ok(writer) = parse(subject, &version.schema) else {
-            let what = format!("version {number} is no Avro schema");
+            let what = match version.format {
+                SchemaFormat::Avro => format!("version {number} is no Avro schema"),
+                other => format!("version {number} is {}; components work with Avro", format::title(other)),
+            };
             return Ok(Some((what, format!("delete version {number} of the subject, or consume another topic"))));
         };
         if let Some(problem) = avro::problems(own, &writer).into_iter().next() {

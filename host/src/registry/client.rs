@@ -6,9 +6,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use heddle_contract::compat::Level;
 use heddle_contract::schema::Library;
+use heddle_contract::section::SchemaFormat;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
+use super::format::{self, Entry, Named, Referred};
 use super::{Registry, RegistryError, SchemaId, Version};
 
 /// The media type of the API.
@@ -124,32 +126,51 @@ impl Client {
         }
     }
 
-    /// A schema's text with the types it refers to in it; other writers keep those under subjects of their own.
-    fn self_contained(&self, text: &str, body: &Value) -> Result<String, RegistryError> {
+    fn broken(&self, message: String) -> RegistryError {
+        RegistryError::Answered { place: self.options.url.clone(), status: 200, message }
+    }
+
+    /// What the schema of an answer refers to, also by way of others, the outermost last; other writers keep those under subjects
+    /// of their own.
+    fn referred(&self, body: &Value) -> Result<Vec<Referred>, RegistryError> {
         let mut todo = references(body);
-        if todo.is_empty() {
-            return Ok(text.to_owned());
-        }
-        let broken =
-            |what: String| RegistryError::Answered { place: self.options.url.clone(), status: 200, message: what };
-        let mut library = Library::default();
-        let mut seen = BTreeSet::new();
-        while let Some((subject, version)) = todo.pop() {
-            if !seen.insert((subject.clone(), version)) {
+        let (mut seen, mut found) = (BTreeSet::new(), vec![]);
+        while let Some((name, subject, version)) = todo.pop() {
+            if !seen.insert((name.clone(), subject.clone(), version)) {
                 continue;
             }
             let answer = self.request(&format!("/subjects/{}/versions/{version}", encoded(&subject)), None)?;
             let (200, Some(referred)) = (answer.status, answer.body["schema"].as_str()) else {
-                return Err(broken(format!(
+                return Err(self.broken(format!(
                     "a schema refers to version {version} of `{subject}`: {}",
                     message(&answer.body)
                 )));
             };
-            library.add(&format!("{subject} {version}"), referred).map_err(|e| broken(e.to_string()))?;
+            found.push(Referred { name, text: referred.to_owned() });
             todo.extend(references(&answer.body));
         }
-        library.add(SELF, text).map_err(|e| broken(e.to_string()))?;
-        Ok(library.schema(SELF).map_err(|e| broken(e.to_string()))?.json().to_owned())
+        found.reverse();
+        Ok(found)
+    }
+
+    /// The format of an answer's schema, its text, and what it refers to beside it: Avro schemas get that into their text.
+    fn schema(&self, text: &str, body: &Value) -> Result<(SchemaFormat, String, Vec<Referred>), RegistryError> {
+        let format = match body["schemaType"].as_str() {
+            None => SchemaFormat::Avro,
+            Some(name) => {
+                name.parse::<Named>().map_err(|_| self.broken(format!("a schema of the unknown type {name}")))?.0
+            }
+        };
+        let referred = self.referred(body)?;
+        if format != SchemaFormat::Avro || referred.is_empty() {
+            return Ok((format, text.to_owned(), referred));
+        }
+        let mut library = Library::default();
+        for (place, schema) in referred.iter().enumerate() {
+            library.add(&format!("{} ({place})", schema.name), &schema.text).map_err(|e| self.broken(e.to_string()))?;
+        }
+        let schema = library.add(SELF, text).and_then(|()| library.schema(SELF));
+        Ok((format, schema.map_err(|e| self.broken(e.to_string()))?.json().to_owned(), vec![]))
     }
 
     fn version(&self, subject: &str, version: &str) -> Result<Option<Version>, RegistryError> {
@@ -160,7 +181,8 @@ impl Client {
         let number = answer.body["version"].as_u64().and_then(|version| u32::try_from(version).ok());
         match (answer.status, number, id(&answer.body), answer.body["schema"].as_str()) {
             (200, Some(version), Some(id), Some(schema)) => {
-                Ok(Some(Version { version, id, schema: self.self_contained(schema, &answer.body)? }))
+                let (format, schema, referred) = self.schema(schema, &answer.body)?;
+                Ok(Some(Version { version, id, format, schema, referred }))
             }
             _ => Err(self.unexpected(&answer)),
         }
@@ -175,10 +197,13 @@ impl Client {
     }
 }
 
-/// What a schema's answer says it refers to: subjects and versions.
-fn references(body: &Value) -> Vec<(String, u64)> {
+/// What a schema's answer says it refers to: names, subjects and versions.
+fn references(body: &Value) -> Vec<(String, String, u64)> {
     let listed = body["references"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let reference = |r: &Value| Some((r["subject"].as_str()?.to_owned(), r["version"].as_u64()?));
+    let reference = |r: &Value| {
+        let subject = r["subject"].as_str()?.to_owned();
+        Some((r["name"].as_str().unwrap_or(&subject).to_owned(), subject, r["version"].as_u64()?))
+    };
     listed.iter().filter_map(reference).collect()
 }
 
@@ -195,7 +220,7 @@ impl Registry for Client {
     fn by_id(&self, id: SchemaId) -> Result<Option<String>, RegistryError> {
         let answer = self.request(&format!("/schemas/ids/{}", id.0), None)?;
         match (answer.status, answer.body["schema"].as_str()) {
-            (200, Some(schema)) => Ok(Some(self.self_contained(schema, &answer.body)?)),
+            (200, Some(schema)) => Ok(Some(self.schema(schema, &answer.body)?.1)),
             (404, _) => Ok(None),
             _ => Err(self.unexpected(&answer)),
         }
@@ -205,9 +230,15 @@ impl Registry for Client {
         self.version(subject, "latest")
     }
 
-    fn register(&self, subject: &str, schema: &str) -> Result<SchemaId, RegistryError> {
-        let answer =
-            self.request(&format!("/subjects/{}/versions", encoded(subject)), Some(&json!({ "schema": schema })))?;
+    fn register_entry(&self, subject: &str, entry: &Entry) -> Result<SchemaId, RegistryError> {
+        let mut body = json!({ "schema": entry.text });
+        if entry.format != SchemaFormat::Avro {
+            body["schemaType"] = json!(format::name(entry.format));
+        }
+        if !entry.references.is_empty() {
+            body["references"] = json!(entry.references);
+        }
+        let answer = self.request(&format!("/subjects/{}/versions", encoded(subject)), Some(&body))?;
         match (answer.status, id(&answer.body)) {
             (200, Some(id)) => Ok(id),
             (409 | 422, _) => {

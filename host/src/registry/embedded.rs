@@ -88,8 +88,12 @@ impl Embedded {
 
     /// A version with its schema as a text that refers to nothing outside.
     fn whole(&self, state: &State, found: &Found) -> Result<Version, RegistryError> {
-        let schema = self_contained(state, found.id).map_err(|refusal| self.failed(&found.subject, refusal))?;
-        Ok(Version { version: found.version, id: SchemaId(found.id), schema })
+        let failed = |refusal| self.failed(&found.subject, refusal);
+        let format = found.entry.format;
+        let referred =
+            if format == SchemaFormat::Avro { vec![] } else { state.referred(&found.entry).map_err(failed)? };
+        let schema = self_contained(state, found.id).map_err(failed)?;
+        Ok(Version { version: found.version, id: SchemaId(found.id), format, schema, referred })
     }
 }
 
@@ -101,12 +105,6 @@ fn self_contained(state: &State, id: u32) -> Result<String, Refusal> {
     }
     let parsed = state.parsed(id)?;
     Ok(parsed.avro().map_or_else(|| entry.text.clone(), |schema| schema.json().to_owned()))
-}
-
-/// An Avro schema that refers to nothing.
-fn avro(text: &str) -> Result<Entry, Refusal> {
-    let text = format::canonical(SchemaFormat::Avro, text, false).map_err(Refusal::invalid_schema)?;
-    Ok(Entry { format: SchemaFormat::Avro, text, references: vec![], metadata: None, rule_set: None })
 }
 
 impl Registry for Embedded {
@@ -126,9 +124,12 @@ impl Registry for Embedded {
         }
     }
 
-    fn register(&self, subject: &str, schema: &str) -> Result<SchemaId, RegistryError> {
-        let registered =
-            avro(schema).and_then(|entry| self.change(|state| state.register(subject, entry, Given::default())));
+    fn register_entry(&self, subject: &str, entry: &Entry) -> Result<SchemaId, RegistryError> {
+        let text = format::canonical(entry.format, &entry.text, false).map_err(Refusal::invalid_schema);
+        let registered = text.and_then(|text| {
+            let entry = Entry { text, ..entry.clone() };
+            self.change(|state| state.register(subject, entry, Given::default()))
+        });
         registered.map(|(id, _)| SchemaId(id)).map_err(|refusal| self.failed(subject, refusal))
     }
 
@@ -152,7 +153,7 @@ impl Registry for Embedded {
     }
 
     fn routes(&self) -> Option<Router> {
-        Some(http::routes(self.clone(), None))
+        Some(http::routes(self.clone(), None, http::Patience::default()))
     }
 
     fn place(&self) -> String {

@@ -25,8 +25,11 @@ pub use embedded::Embedded;
 
 use axum::Router;
 use heddle_contract::compat::Level;
+use heddle_contract::section::SchemaFormat;
 pub use heddle_contract::wire::SchemaId;
 use thiserror::Error;
+
+use self::format::{Entry, Referred};
 
 /// A version of a subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,11 +38,15 @@ pub struct Version {
     pub version: u32,
     /// The schema's id.
     pub id: SchemaId,
-    /// The schema's text.
+    /// The schema's format.
+    pub format: SchemaFormat,
+    /// The schema's text; of an Avro schema with the types it refers to in it.
     pub schema: String,
+    /// What a schema of another format refers to, also by way of others, the outermost last.
+    pub referred: Vec<Referred>,
 }
 
-/// A schema registry for Avro.
+/// A schema registry. Components work with Avro; the other formats are registered, compared and listed.
 pub trait Registry: Send + Sync {
     /// The text of the schema with this id; `None` if there is none.
     ///
@@ -53,11 +60,19 @@ pub trait Registry: Send + Sync {
     /// If the registry does not answer, or not with a schema.
     fn latest(&self, subject: &str) -> Result<Option<Version>, RegistryError>;
 
-    /// Registers a schema under a subject. The same schema again gives the same id.
+    /// Registers an Avro schema under a subject. The same schema again gives the same id.
     ///
     /// # Errors
     /// If the registry refuses it or does not answer.
-    fn register(&self, subject: &str, schema: &str) -> Result<SchemaId, RegistryError>;
+    fn register(&self, subject: &str, schema: &str) -> Result<SchemaId, RegistryError> {
+        self.register_entry(subject, &Entry::new(SchemaFormat::Avro, schema))
+    }
+
+    /// Registers a schema of any format, as [`register`](Self::register).
+    ///
+    /// # Errors
+    /// As there.
+    fn register_entry(&self, subject: &str, entry: &Entry) -> Result<SchemaId, RegistryError>;
 
     /// All subjects.
     ///

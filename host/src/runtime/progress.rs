@@ -1,8 +1,10 @@
 //! What a component did so far, as the live line and the end of a run tell it.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use heddle_contract::wire::SchemaId;
 use heddle_core::batch::{CommittedBatch, Counts};
 use heddle_core::breaker::BreakerState;
 use heddle_core::delivery::ComponentName;
@@ -19,7 +21,12 @@ struct State {
     assigned: bool,
     last_active: Instant,
     draining: Option<Draining>,
+    /// Records set aside because they do not decode, by the schema that wrote their value.
+    undecodable: BTreeMap<SchemaId, u64>,
 }
+
+/// The most schemas whose records are counted one by one. A stream of garbage names many.
+const UNDECODABLE_MAX: usize = 100;
 
 /// Records that waited get through again.
 #[derive(Debug)]
@@ -62,7 +69,7 @@ impl State {
 impl Default for Progress {
     fn default() -> Self {
         let (now, last_active) = (Snapshot::default(), Instant::now());
-        Self(Mutex::new(State { now, assigned: false, last_active, draining: None }))
+        Self(Mutex::new(State { now, assigned: false, last_active, draining: None, undecodable: BTreeMap::new() }))
     }
 }
 
@@ -93,6 +100,24 @@ impl Progress {
         state.now.waiting = (state.now.waiting + now).saturating_sub(before);
         state.last_active = Instant::now();
         state.tell_drained(component);
+    }
+
+    /// Notes that a record which `schema` wrote was set aside because it does not decode: `why`. A person is told once a schema.
+    pub(super) fn undecodable(&self, schema: SchemaId, component: &ComponentName, why: &str) {
+        let mut state = lock(&self.0);
+        if let Some(count) = state.undecodable.get_mut(&schema) {
+            *count += 1;
+        } else if state.undecodable.len() < UNDECODABLE_MAX {
+            state.undecodable.insert(schema, 1);
+            drop(state);
+            tracing::warn!(target: "heddle::alert", %component, schema = schema.0, "records of this schema cannot be decoded and are set aside as dead letters; the others go on: {why}");
+        }
+    }
+
+    /// How many records were set aside because they do not decode, by the schema that wrote them: of the first schemas that did so.
+    #[must_use]
+    pub fn undecodable_by_schema(&self) -> Vec<(SchemaId, u64)> {
+        lock(&self.0).undecodable.iter().map(|(schema, count)| (*schema, *count)).collect()
     }
 
     /// Notes what the breaker is at.

@@ -15,10 +15,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use heddle_contract::wire::split;
 use heddle_core::batch::OpenBatch;
 use heddle_core::breaker::Admission;
 use heddle_core::event::{Partition, Record, TopicPartition};
 use heddle_core::failed::Waiting;
+use heddle_core::fault::EventFaultKind;
 use heddle_core::task::{Next, Step, TaskSpec};
 
 use super::backlog::{Backlog, Due, until};
@@ -350,6 +352,10 @@ impl Worker {
             }
             (Some(fault), _) => {
                 tracing::warn!(%component, source = %record.source, offset = %record.offset, "set aside: {fault}");
+                let schema = record.value.as_deref().and_then(split).filter(|_| fault.kind == EventFaultKind::Decode);
+                if let Some((schema, _)) = schema {
+                    self.progress.undecodable(schema, component, &fault.detail);
+                }
             }
             (None, _) => {}
         }

@@ -13,9 +13,11 @@ pub mod binary;
 pub mod default;
 pub mod json;
 mod library;
+mod logical;
 mod parse;
 
 pub use library::Library;
+pub(crate) use logical::ignored as ignored_logical;
 pub use parse::{SchemaError, parse};
 
 use std::fmt;

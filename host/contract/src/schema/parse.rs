@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use super::{
-    Decimal, Enum, Field, Fixed, IntLogical, Library, LongLogical, Name, Node, NodeId, Record, Schema, default,
-};
+use super::{Decimal, Enum, Field, Fixed, Library, Name, Node, NodeId, Record, Schema, default, logical};
 
 /// How deep types may be within each other: a bound for the stack of everything that walks them.
 const DEPTH_MAX: usize = 200;
@@ -83,7 +81,7 @@ pub fn parse(file: &str, text: &str) -> Result<Schema, SchemaError> {
 
 impl Name {
     /// The name that `name` stands for where `namespace` is its own attribute and `enclosing` the namespace around it.
-    pub(super) fn resolve(name: &str, namespace: Option<&str>, enclosing: &str) -> Self {
+    pub(crate) fn resolve(name: &str, namespace: Option<&str>, enclosing: &str) -> Self {
         if name.contains('.') {
             return Self { full: name.trim_start_matches('.').to_owned() };
         }
@@ -183,17 +181,20 @@ impl<'a> Parser<'a> {
     }
 
     fn named_or_primitive(&mut self, name: &str, attributes: &Map<String, Value>, namespace: &str) -> Parsed {
-        let logical = attributes.get("logicalType").and_then(Value::as_str);
+        let logical_name = attributes.get("logicalType").and_then(Value::as_str);
         let node = match name {
             "null" => Node::Null,
             "boolean" => Node::Boolean,
-            "int" => Node::Int(int_logical(logical)),
-            "long" => Node::Long(long_logical(logical)),
+            "int" => Node::Int(logical::of_int(logical_name)),
+            "long" => Node::Long(logical::of_long(logical_name)),
             "float" => Node::Float,
             "double" => Node::Double,
-            "bytes" if logical == Some("decimal") => Node::Decimal(self.decimal(attributes, None)?),
-            "bytes" => Node::Bytes,
-            "string" => Node::String { uuid: logical == Some("uuid") },
+            "bytes" => match logical_name.filter(|name| *name == "decimal").map(|_| logical::decimal(attributes, None))
+            {
+                Some(Ok((precision, scale))) => Node::Decimal(Decimal { precision, scale, fixed: None }),
+                _ => Node::Bytes,
+            },
+            "string" => Node::String { uuid: logical_name == Some("uuid") },
             _ => return self.reference(name, namespace),
         };
         let json = if attributes.is_empty() { json!(name) } else { Value::Object(attributes.clone()) };
@@ -360,27 +361,13 @@ impl<'a> Parser<'a> {
         };
         let fixed = Fixed { name, aliases, size };
         let node = match object.get("logicalType").and_then(Value::as_str) {
-            Some("decimal") => Node::Decimal(self.decimal(object, Some(fixed))?),
+            Some("decimal") => match logical::decimal(object, Some(size as u64)) {
+                Ok((precision, scale)) => Node::Decimal(Decimal { precision, scale, fixed: Some(fixed) }),
+                Err(_) => Node::Fixed(fixed),
+            },
             _ => Node::Fixed(fixed),
         };
         Ok((self.push(node)?, Value::Object(object.clone())))
-    }
-
-    fn decimal(&mut self, object: &Map<String, Value>, fixed: Option<Fixed>) -> Result<Decimal, SchemaError> {
-        let number = |key| object.get(key).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok());
-        let precision = number("precision").unwrap_or(0);
-        let scale = number("scale").unwrap_or(0);
-        if precision == 0 || scale > precision || (object.contains_key("scale") && number("scale").is_none()) {
-            return self.wrong("a decimal needs a `precision` of at least 1 and a `scale` of at most the precision");
-        }
-        // The most digits that so many bytes hold: floor(log10(2^(8n-1) - 1)).
-        if fixed
-            .as_ref()
-            .is_some_and(|f| f64::from(precision) > (8.0 * f.size as f64 - 1.0) * std::f64::consts::LOG10_2)
-        {
-            return self.wrong(format!("a precision of {precision} does not fit the size of the fixed type"));
-        }
-        Ok(Decimal { precision, scale, fixed })
     }
 
     fn strings(&self, object: &Map<String, Value>, key: &str) -> Result<Vec<String>, SchemaError> {
@@ -421,25 +408,4 @@ pub(super) fn branch_name(node: &Node) -> String {
         | Node::Record(Record { name, .. }) => name.full(),
     };
     name.to_owned()
-}
-
-fn int_logical(logical: Option<&str>) -> Option<IntLogical> {
-    match logical? {
-        "date" => Some(IntLogical::Date),
-        "time-millis" => Some(IntLogical::TimeMillis),
-        _ => None,
-    }
-}
-
-fn long_logical(logical: Option<&str>) -> Option<LongLogical> {
-    match logical? {
-        "time-micros" => Some(LongLogical::TimeMicros),
-        "timestamp-millis" => Some(LongLogical::TimestampMillis),
-        "timestamp-micros" => Some(LongLogical::TimestampMicros),
-        "timestamp-nanos" => Some(LongLogical::TimestampNanos),
-        "local-timestamp-millis" => Some(LongLogical::LocalTimestampMillis),
-        "local-timestamp-micros" => Some(LongLogical::LocalTimestampMicros),
-        "local-timestamp-nanos" => Some(LongLogical::LocalTimestampNanos),
-        _ => None,
-    }
 }

@@ -76,6 +76,12 @@ fn logical(dice: &mut Dice) -> Value {
         json!({"type": "long", "logicalType": "timestamp-millis"}),
         json!({"type": "string", "logicalType": "uuid"}),
         json!({"type": "long", "logicalType": "what-is-this"}),
+        // Those that make no sense are ignored.
+        json!({"type": "int", "logicalType": "uuid"}),
+        json!({"type": "string", "logicalType": "timestamp-millis"}),
+        json!({"type": "bytes", "logicalType": "decimal"}),
+        json!({"type": "bytes", "logicalType": "decimal", "precision": 2, "scale": 3}),
+        json!({"type": "bytes", "logicalType": "decimal", "precision": 0}),
     ])
     .clone()
 }

@@ -1,16 +1,19 @@
 //! The schema files of an app against the registry.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use heddle_contract::compat::lint::lint as lint_schema;
-use heddle_contract::compat::{Violation, avro, violations};
-use heddle_contract::schema::{Schema, parse};
+use heddle_contract::compat::{Problem, Violation, violations};
+use heddle_contract::schema::parse;
+use heddle_contract::section::SchemaFormat;
 use serde_json::json;
 
-use crate::build::AppContracts;
-use crate::registry::Registry;
+use crate::build::{AppContracts, format_of, is_subject};
+use crate::registry::format::{self, Entry, Parsed, Reference, Referred};
+use crate::registry::{Registry, RegistryError, Version};
 
 /// Which subjects.
 #[derive(Debug, Args)]
@@ -24,17 +27,49 @@ pub(super) struct Subjects {
     json: bool,
 }
 
+/// A file of `contracts/` as it is registered.
+struct Chosen<'a> {
+    subject: &'a str,
+    file: String,
+    entry: Entry,
+    /// The files that it asks for.
+    imports: &'a [String],
+    /// All that it asks for, also by way of others.
+    referred: Vec<Referred>,
+}
+
+impl Chosen<'_> {
+    fn parsed(&self) -> Result<Parsed> {
+        format::parse(&self.entry, &self.referred).map_err(|what| anyhow!("the schema of `{}`: {what}", self.subject))
+    }
+}
+
 impl Subjects {
-    /// The chosen subjects and their schemas.
-    fn chosen<'a>(&self, contracts: &'a AppContracts, folder: &Path) -> Result<Vec<(&'a str, &'a Schema)>> {
-        let is_subject = |name: &str| name.ends_with("-value") || name.ends_with("-key");
-        let mut chosen = vec![];
-        for (name, schema) in contracts.subjects() {
-            if if self.subjects.is_empty() { is_subject(name) } else { self.subjects.iter().any(|s| s == name) } {
-                chosen.push((name, schema));
-            }
-        }
-        if let Some(missing) = self.subjects.iter().find(|subject| chosen.iter().all(|(name, _)| name != subject)) {
+    /// The chosen subjects, each after what it asks for.
+    fn chosen<'a>(&self, contracts: &'a AppContracts, folder: &Path) -> Result<Vec<Chosen<'a>>> {
+        let documents = contracts.documents();
+        let of_avro = contracts.subjects().map(|(subject, schema)| {
+            let entry = Entry::new(SchemaFormat::Avro, schema.json());
+            Chosen { subject, file: format!("{subject}.avsc"), entry, imports: &[], referred: vec![] }
+        });
+        let of_documents = documents.iter().map(|document| Chosen {
+            subject: &document.subject,
+            file: document.file.clone(),
+            entry: Entry::new(document.format, document.text.as_str()),
+            imports: &document.imports,
+            referred: contracts.referred(document),
+        });
+        let named = |name: &str| {
+            if self.subjects.is_empty() { is_subject(name) } else { self.subjects.iter().any(|s| s == name) }
+        };
+        let mut chosen = of_avro.chain(of_documents).collect::<Vec<_>>();
+        // What a chosen file asks for comes along.
+        let along = chosen.iter().filter(|file| named(file.subject)).flat_map(|file| &file.referred);
+        let along = along.map(|referred| referred.name.clone()).collect::<BTreeSet<_>>();
+        let comes_along = |subject: &str| documents.iter().any(|d| d.subject == subject && along.contains(&d.file));
+        chosen.retain(|file| named(file.subject) || comes_along(file.subject));
+        let missing = |subject: &&String| chosen.iter().all(|file| file.subject != subject.as_str());
+        if let Some(missing) = self.subjects.iter().find(missing) {
             bail!(
                 "there is no schema of the subject `{missing}`\n  where: {}\n  what to do: write it into {missing}.avsc",
                 folder.display()
@@ -49,11 +84,30 @@ impl Subjects {
         Ok(chosen)
     }
 
-    /// Registers them, the ones that others refer to included in each.
+    /// Registers them: of Avro, the types of other files included in each; of the other formats, what they ask for first.
     pub(super) fn register(&self, folder: &Path, registry: &dyn Registry) -> Result<()> {
         let contracts = AppContracts::read(folder)?;
-        for (subject, schema) in self.chosen(&contracts, folder)? {
-            let id = registry.register(subject, schema.json())?;
+        let documents = contracts.documents();
+        let mut registered = BTreeMap::new();
+        for Chosen { subject, file, mut entry, imports, .. } in self.chosen(&contracts, folder)? {
+            for name in imports {
+                let asked = documents.iter().find(|document| document.file == *name).map(|d| d.subject.clone());
+                let (asked, version) = asked
+                    .and_then(|asked| registered.get(&asked).map(|version| (asked, *version)))
+                    .with_context(|| format!("`{name}`, which `{subject}` asks for, was not registered"))?;
+                entry.references.push(Reference { name: name.clone(), subject: asked, version });
+            }
+            let id = match registry.register_entry(subject, &entry) {
+                Err(refused @ RegistryError::Refused { .. }) => bail!(
+                    "{refused}\n  where: contracts/{file}\n  what to do: make the change compatible, or change the subject's compatibility level in the registry"
+                ),
+                answered => answered?,
+            };
+            if entry.format != SchemaFormat::Avro {
+                let versions = registry.versions(subject)?;
+                let version = versions.iter().rev().find(|version| version.id == id).map(|version| version.version);
+                registered.insert(subject.to_owned(), version.context("what was registered is not there any more")?);
+            }
             if self.json {
                 println!("{}", json!({"subject": subject, "id": id.0}));
             } else {
@@ -67,9 +121,10 @@ impl Subjects {
     pub(super) fn check(&self, folder: &Path, registry: &dyn Registry) -> Result<()> {
         let contracts = AppContracts::read(folder)?;
         let (mut count, mut refused) = (0, 0);
-        for (subject, schema) in self.chosen(&contracts, folder)? {
+        for file in self.chosen(&contracts, folder)? {
+            let subject = file.subject;
             let level = registry.level(subject)?;
-            let found = would_violate(registry, subject, schema)?;
+            let found = would_violate(registry, &file)?;
             count += 1;
             refused += usize::from(!found.is_empty());
             if self.json {
@@ -97,36 +152,57 @@ impl Subjects {
 }
 
 /// What the subject's level demands and the schema violates; nothing if it is registered already.
-fn would_violate(registry: &dyn Registry, subject: &str, new: &Schema) -> Result<Vec<Violation>> {
+fn would_violate(registry: &dyn Registry, file: &Chosen<'_>) -> Result<Vec<Violation>> {
+    let new = (identity(&file.entry, &file.referred), file.parsed()?);
     let mut old = vec![];
-    for version in registry.versions(subject)? {
-        let name = format!("version {} of {subject}", version.version);
-        old.push((version.version, parse(&name, &version.schema).context("the registry has what is no Avro schema")?));
-    }
-    if old.iter().any(|(_, schema)| schema.json() == new.json()) {
-        return Ok(vec![]);
+    for Version { version, format, schema, referred, .. } in registry.versions(file.subject)? {
+        let entry = Entry::new(format, schema);
+        let parsed = format::parse(&entry, &referred)
+            .map_err(|what| anyhow!("version {version} of `{}` is no schema: {what}", file.subject))?;
+        if identity(&entry, &referred) == new.0 {
+            return Ok(vec![]);
+        }
+        old.push((version, parsed));
     }
     let old = old.iter().map(|(version, schema)| (*version, schema)).collect::<Vec<_>>();
-    Ok(violations(registry.level(subject)?, new, &old, avro::problems))
+    Ok(violations(registry.level(file.subject)?, &new.1, &old, Parsed::problems))
+}
+
+/// What makes two files the same schema, with all that they ask for.
+fn identity(entry: &Entry, referred: &[Referred]) -> Vec<String> {
+    let one = |text: &str| format::identity(&Entry::new(entry.format, text));
+    let others = referred.iter().map(|other| format!("{} {}", other.name, one(&other.text)));
+    let mut all = others.collect::<Vec<_>>();
+    all.sort();
+    all.push(one(&entry.text));
+    all
 }
 
 /// Says what schema files lack.
 pub(super) fn lint(folder: &Path, files: &[PathBuf], as_json: bool) -> Result<()> {
-    let mut schemas = vec![];
+    let mut findings = vec![];
     if files.is_empty() {
         let app = crate::cli::app::read(folder)?;
         let contracts = AppContracts::read(&folder.join(&app.contracts))?;
-        schemas.extend(contracts.subjects().map(|(name, schema)| (format!("{name}.avsc"), schema.clone())));
+        findings.extend(contracts.subjects().map(|(name, schema)| (format!("{name}.avsc"), lint_schema(schema))));
+        for document in contracts.documents() {
+            let entry = Entry::new(document.format, document.text.as_str());
+            findings.push((document.file.clone(), lint_text(&document.file, &entry, &contracts.referred(document))?));
+        }
     }
     for file in files {
         let name = file.display().to_string();
         let text =
             std::fs::read_to_string(file).with_context(|| format!("the schema cannot be read\n  where: {name}"))?;
-        schemas.push((name.clone(), parse(&name, &text)?));
+        let found = match format_of(file) {
+            None | Some(SchemaFormat::Avro) => lint_schema(&parse(&name, &text)?),
+            Some(format) => lint_text(&name, &Entry::new(format, text), &[])?,
+        };
+        findings.push((name, found));
     }
     let mut count = 0;
-    for (file, schema) in &schemas {
-        for problem in lint_schema(schema) {
+    for (file, found) in &findings {
+        for problem in found {
             count += 1;
             if as_json {
                 println!("{}", json!({"file": file, "path": problem.path, "message": problem.what}));
@@ -141,4 +217,9 @@ pub(super) fn lint(folder: &Path, files: &[PathBuf], as_json: bool) -> Result<()
         );
     }
     Ok(())
+}
+
+fn lint_text(file: &str, entry: &Entry, referred: &[Referred]) -> Result<Vec<Problem>> {
+    let parsed = format::parse(entry, referred).map_err(|what| anyhow!("{file}: {what}"))?;
+    Ok(parsed.lint())
 }

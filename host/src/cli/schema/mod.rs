@@ -10,10 +10,11 @@ use clap::{Args, Subcommand};
 use heddle_contract::compat::Level;
 use heddle_contract::compat::diff::differences;
 use heddle_contract::schema::parse;
+use heddle_contract::section::SchemaFormat;
 use serde_json::{Value, json};
 
 use super::{app, open};
-use crate::registry::{Registry, Version};
+use crate::registry::{Registry, Version, format};
 
 /// Register, check, read and compare schemas.
 #[derive(Debug, Args)]
@@ -24,7 +25,8 @@ pub(super) struct Schema {
 
 #[derive(Debug, Subcommand)]
 enum SchemaCommand {
-    /// Register the subjects of `contracts/`: the files named <topic>-value.avsc and <topic>-key.avsc.
+    /// Register the subjects of `contracts/`: the files named <topic>-value and <topic>-key, .avsc (Avro), .json (JSON Schema) or
+    /// .proto (Protobuf), and what those import.
     Register(files::Subjects),
     /// Say what registering them would break, without doing it. Exit code 1 if anything would be refused.
     Check(files::Subjects),
@@ -151,7 +153,10 @@ fn get(registry: &dyn Registry, subject: &str, version: &str, as_json: bool) -> 
     let versions = history(registry, subject)?;
     let found = pick(&versions, subject, number)?;
     if as_json {
-        println!("{}", json!({"subject": subject, "version": found.version, "id": found.id.0, "schema": found.schema}));
+        println!(
+            "{}",
+            json!({"subject": subject, "version": found.version, "id": found.id.0, "schemaType": format::name(found.format), "schema": found.schema})
+        );
     } else {
         // What is no JSON is printed as it is.
         let text = serde_json::from_str::<Value>(&found.schema).and_then(|value| serde_json::to_string_pretty(&value));
@@ -166,14 +171,18 @@ fn list(registry: &dyn Registry, as_json: bool) -> Result<()> {
         let versions = registry.versions(&subject)?;
         let numbers = versions.iter().map(|version| version.version).collect::<Vec<_>>();
         let id = versions.last().map(|version| version.id.0);
+        let format = versions.last().map(|version| version.format);
         if as_json {
             println!(
                 "{}",
-                json!({"subject": subject, "versions": numbers, "latestId": id, "compatibilityLevel": level.as_str()})
+                json!({"subject": subject, "schemaType": format.map(format::name), "versions": numbers, "latestId": id, "compatibilityLevel": level.as_str()})
             );
         } else {
             let numbers = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            println!("{subject:<40} {level:<20} versions {numbers}");
+            // Most are Avro; the others say what they are.
+            let format = format.filter(|format| *format != SchemaFormat::Avro);
+            let format = format.map(|format| format!("  {}", format::title(format))).unwrap_or_default();
+            println!("{subject:<40} {level:<20} versions {numbers}{format}");
         }
     }
     Ok(())
@@ -182,6 +191,15 @@ fn list(registry: &dyn Registry, as_json: bool) -> Result<()> {
 fn diff(registry: &dyn Registry, subject: &str, from: u32, to: Option<u32>, as_json: bool) -> Result<()> {
     let versions = history(registry, subject)?;
     let (old, new) = (pick(&versions, subject, Some(from))?, pick(&versions, subject, to)?);
+    for version in [old, new] {
+        if version.format != SchemaFormat::Avro {
+            let (number, format) = (version.version, format::title(version.format));
+            bail!(
+                "only Avro schemas can be told apart field by field: version {number} of `{subject}` is {format}\n  where: {}\n  what to do: `heddle schema get {subject} --version {number}` prints it",
+                registry.place()
+            );
+        }
+    }
     let schema = |version: &Version| parse(&format!("{subject} version {}", version.version), &version.schema);
     let found = differences(&schema(old)?, &schema(new)?);
     for difference in &found {

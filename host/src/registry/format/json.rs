@@ -1,5 +1,6 @@
 //! JSON Schemas in the registry: whether a text is one, as far as comparing it needs.
 
+use heddle_contract::compat::Problem;
 use serde_json::Value;
 
 use super::Referred;
@@ -105,6 +106,41 @@ fn check_reference(root: &Value, reference: &Value, known: &[&str]) -> Result<()
         }
         (file, _) => Err(format!("`{file}` is not among the schema's references")),
     }
+}
+
+/// The files that `$ref`s lead to; neither places in the document itself nor URLs are files.
+pub(super) fn imports(text: &str) -> Result<Vec<String>, String> {
+    fn collect(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
+            Value::Object(object) => {
+                let target = object.get("$ref").and_then(Value::as_str);
+                let file = target.map(|text| text.split_once('#').map_or(text, |(file, _)| file));
+                if let Some(file) = file
+                    && !file.is_empty()
+                    && !file.contains(':')
+                    && !found.iter().any(|other| other == file)
+                {
+                    found.push(file.to_owned());
+                }
+                object.values().for_each(|inner| collect(inner, found));
+            }
+            _ => {}
+        }
+    }
+    let mut found = vec![];
+    collect(&serde_json::from_str(text).map_err(|error: serde_json::Error| error.to_string())?, &mut found);
+    Ok(found)
+}
+
+/// What is missing: a title and a description.
+pub(super) fn lint(schema: &Value) -> Vec<Problem> {
+    let wanted = [
+        ("title", "there is no `title`: name what it is, others make the names of types of it"),
+        ("description", "there is no `description`: say in a sentence what it is"),
+    ];
+    let missing = wanted.iter().filter(|(key, _)| schema.get(key).is_none());
+    missing.map(|(_, what)| Problem { path: "#".to_owned(), what: (*what).to_owned() }).collect()
 }
 
 pub(super) fn canonical(text: &str) -> Result<String, String> {

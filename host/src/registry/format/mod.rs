@@ -41,6 +41,14 @@ pub struct Entry {
     pub rule_set: Option<Value>,
 }
 
+impl Entry {
+    /// A schema that refers to nothing, with nothing beside it.
+    #[must_use]
+    pub fn new(format: SchemaFormat, text: impl Into<String>) -> Self {
+        Self { format, text: text.into(), references: vec![], metadata: None, rule_set: None }
+    }
+}
+
 /// A version of a subject that a schema refers to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reference {
@@ -53,7 +61,7 @@ pub struct Reference {
 }
 
 /// A schema that is referred to: what it is called, and its text.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Referred {
     /// What the schema that refers to it calls it.
     pub name: String,
@@ -79,6 +87,16 @@ pub fn name(format: SchemaFormat) -> &'static str {
         SchemaFormat::Avro => "AVRO",
         SchemaFormat::Json => "JSON",
         SchemaFormat::Protobuf => "PROTOBUF",
+    }
+}
+
+/// The name of a format, as people write it.
+#[must_use]
+pub fn title(format: SchemaFormat) -> &'static str {
+    match format {
+        SchemaFormat::Avro => "Avro",
+        SchemaFormat::Json => "JSON Schema",
+        SchemaFormat::Protobuf => "Protobuf",
     }
 }
 
@@ -125,6 +143,19 @@ pub fn canonical(format: SchemaFormat, text: &str, normalize: bool) -> Result<St
         SchemaFormat::Avro => avro::canonical(text, normalize),
         SchemaFormat::Json => json::canonical(text),
         SchemaFormat::Protobuf => protobuf::canonical(text),
+    }
+}
+
+/// The files that a schema asks for by their path: what a `.proto` file imports, what a `$ref` leads to. Not those that every
+/// compiler has.
+///
+/// # Errors
+/// Says what is wrong with the schema.
+pub fn imports(format: SchemaFormat, text: &str) -> Result<Vec<String>, String> {
+    match format {
+        SchemaFormat::Avro => Ok(vec![]),
+        SchemaFormat::Json => json::imports(text),
+        SchemaFormat::Protobuf => protobuf::imports(text),
     }
 }
 
@@ -181,6 +212,16 @@ impl Parsed {
             Self::Json(_) => SchemaFormat::Json,
             Self::Protobuf(_) => SchemaFormat::Protobuf,
         })
+    }
+
+    /// What it lacks so that others understand it, and can tell its types from their own.
+    #[must_use]
+    pub fn lint(&self) -> Vec<Problem> {
+        match self {
+            Self::Avro(schema) => compat::lint::lint(schema),
+            Self::Json(schema) => json::lint(schema),
+            Self::Protobuf(schema) => protobuf::lint(schema),
+        }
     }
 
     /// The schema in the form that `format=serialized` asks for, if it has one.

@@ -65,6 +65,14 @@ pub(super) fn canonical(text: &str) -> Result<String, String> {
     }
 }
 
+/// The files it imports, without those of Google that every compiler has.
+pub(super) fn imports(text: &str) -> Result<Vec<String>, String> {
+    let file = File::from_source(SELF, text).map_err(|error| told(&error, SELF))?;
+    let mut names = file.file_descriptor_proto().dependency.clone();
+    names.retain(|name| !name.starts_with("google/protobuf/"));
+    Ok(names)
+}
+
 fn described(text: &str) -> Option<protox::prost_reflect::prost_types::FileDescriptorProto> {
     let bytes = BASE64.decode(text.trim()).ok()?;
     protox::prost_reflect::prost_types::FileDescriptorProto::decode(bytes.as_slice()).ok()
@@ -89,6 +97,21 @@ impl Protobuf {
         descriptor.source_code_info = None;
         Some(BASE64.encode(descriptor.encode_to_vec()))
     }
+}
+
+/// What is missing: a package, a message.
+pub(super) fn lint(schema: &Protobuf) -> Vec<Problem> {
+    let Some(file) = schema.file() else { return vec![] };
+    let mut found = vec![];
+    if file.package_name().is_empty() {
+        let what = "there is no `package`: another team's message of this name could not be told from it";
+        found.push(Problem { path: ".".to_owned(), what: what.to_owned() });
+    }
+    if file.messages().len() == 0 {
+        let what = "there is no message: nothing can be written by it";
+        found.push(Problem { path: ".".to_owned(), what: what.to_owned() });
+    }
+    found
 }
 
 /// Where and why `reader` does not take everything that `writer` writes; empty if it does.

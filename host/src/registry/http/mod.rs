@@ -1,7 +1,7 @@
 //! The registry over HTTP: Confluent's Schema Registry API, for the clients that speak it.
 //!
 //! ```text
-//!  socket ──> here: body within its bounds, writes only by whom may ──> routes: path and query ──> Embedded
+//!  socket ──> serve: headers in time ──> here: body within its bounds, writes only by whom may ──> routes: path and query ──> Embedded
 //! ```
 //!
 //! The API is plain: whatever content type a client sends is taken for JSON, whatever it accepts gets JSON. An unknown path is
@@ -9,9 +9,9 @@
 
 mod request;
 mod routes;
+mod serve;
 
 use std::future::poll_fn;
-use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +23,9 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use serde_json::{Value, json};
-use thiserror::Error;
 
 use self::request::Request;
+pub use self::serve::{ServeError, Server};
 use super::Embedded;
 use super::refusal::Refusal;
 
@@ -35,8 +35,21 @@ const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 const BODY_BYTES_MAX: usize = 1 << 20;
 /// How much of a larger one is taken from the client before it is cut off.
 const BODY_BYTES_TAKEN_MAX: usize = 16 << 20;
-/// How long a client may take to send a body.
-const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long a client may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For the headers of a request, from when one may come: a connection that nothing is asked on is closed, too.
+    pub headers: Duration,
+    /// For a body.
+    pub body: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { headers: Duration::from_secs(30), body: Duration::from_secs(30) }
+    }
+}
 
 /// Who may write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,86 +60,20 @@ pub struct Writer {
     pub password: String,
 }
 
-/// Why the registry does not serve.
-#[derive(Debug, Error)]
-pub enum ServeError {
-    /// The address cannot be had.
-    #[error(
-        "the registry cannot listen: {cause}\n  where: {listen}\n  what to do: stop what uses the port, or set another --listen; port 0 takes a free one"
-    )]
-    Listen {
-        /// The address.
-        listen: SocketAddr,
-        /// What the system says.
-        cause: std::io::Error,
-    },
-    /// The server does not start, or ended.
-    #[error("the registry does not serve: {0}")]
-    Serve(std::io::Error),
-}
-
-/// A registry that listens.
-pub struct Server {
-    listener: TcpListener,
-    address: SocketAddr,
-    routes: Router,
-}
-
-impl Server {
-    /// Takes the address; nobody is answered yet.
-    ///
-    /// # Errors
-    /// If the address is taken or cannot be had.
-    pub fn bind(listen: SocketAddr, registry: Embedded, writer: Option<Writer>) -> Result<Self, ServeError> {
-        let failed = |cause| ServeError::Listen { listen, cause };
-        let listener = TcpListener::bind(listen).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address, routes: routes(registry, writer) })
-    }
-
-    /// Where it listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Answers until the process is told to end by SIGINT or SIGTERM. What was asked before is answered still.
-    ///
-    /// # Errors
-    /// If the server ends by itself.
-    pub fn run(self) -> Result<(), ServeError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        runtime.map_err(ServeError::Serve)?.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(self.listener).map_err(ServeError::Serve)?;
-            let told = async {
-                use tokio::signal::unix::{SignalKind, signal};
-                if let (Ok(mut terminate), Ok(mut interrupt)) =
-                    (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-                {
-                    tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-                } else {
-                    std::future::pending::<()>().await;
-                }
-            };
-            axum::serve(listener, self.routes).with_graceful_shutdown(told).await.map_err(ServeError::Serve)
-        })
-    }
-}
-
 struct Shared {
     registry: Embedded,
+    patience: Patience,
     /// What the header of a request that writes must say.
     authorization: Option<String>,
 }
 
 /// The API as routes that another server can take in.
-pub(super) fn routes(registry: Embedded, writer: Option<Writer>) -> Router {
+pub(super) fn routes(registry: Embedded, writer: Option<Writer>, patience: Patience) -> Router {
     let basic = |writer: Writer| {
         let pair = format!("{}:{}", writer.user, writer.password);
         format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
     };
-    let shared = Shared { registry, authorization: writer.map(basic) };
+    let shared = Shared { registry, patience, authorization: writer.map(basic) };
     Router::new().fallback(answer).with_state(Arc::new(shared))
 }
 
@@ -139,7 +86,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: axum::extract::Reque
 
 async fn try_answer(shared: Arc<Shared>, request: axum::extract::Request) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
-    let body = bounded(body).await?;
+    let body = bounded(body, shared.patience.body).await?;
     let request = Request::read(&parts.method, parts.uri.path(), parts.uri.query().unwrap_or_default(), &body)?;
     if let Some(expected) = &shared.authorization
         && request.writes()
@@ -161,8 +108,8 @@ async fn try_answer(shared: Arc<Shared>, request: axum::extract::Request) -> Res
 }
 
 /// The whole body, if it is not too large and comes in time.
-async fn bounded(body: Body) -> Result<Vec<u8>, Refusal> {
-    let read = tokio::time::timeout(BODY_TIME_MAX, whole(body)).await;
+async fn bounded(body: Body, patience: Duration) -> Result<Vec<u8>, Refusal> {
+    let read = tokio::time::timeout(patience, whole(body)).await;
     read.map_err(|_| Refusal::new(408, "The body of the request did not come in time"))?
 }
 

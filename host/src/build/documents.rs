@@ -1,0 +1,121 @@
+//! The schema files that components are not typed by: JSON Schema and Protobuf. They are checked and registered like Avro's.
+//!
+//! ```text
+//!  <topic>-value.proto ──import "shop/money.proto"──> contracts/shop/money.proto    subject `shop/money.proto`
+//! ```
+//!
+//! Other files are looked at only when a subject's file asks for them, by their path from the folder.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
+
+use heddle_contract::section::SchemaFormat;
+
+use super::BuildError;
+use crate::registry::format::{self, Referred};
+
+/// A schema file of another format than Avro.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// Its path from the folder.
+    pub file: String,
+    /// What it is registered as: a topic's subject, or what other files call it.
+    pub subject: String,
+    /// Its format.
+    pub format: SchemaFormat,
+    /// Its text.
+    pub text: String,
+    /// The files it asks for.
+    pub imports: Vec<String>,
+}
+
+/// The files of subjects and what they ask for, by path.
+#[derive(Debug, Default)]
+pub(super) struct Documents(BTreeMap<String, Document>);
+
+/// The format that a file's ending says.
+#[must_use]
+pub fn format_of(file: &Path) -> Option<SchemaFormat> {
+    match file.extension()?.to_str()? {
+        "avsc" => Some(SchemaFormat::Avro),
+        "json" => Some(SchemaFormat::Json),
+        "proto" => Some(SchemaFormat::Protobuf),
+        _ => None,
+    }
+}
+
+/// Whether a file of this name, without its ending, is that of a topic's subject.
+pub(crate) fn is_subject(stem: &str) -> bool {
+    stem.ends_with("-value") || stem.ends_with("-key")
+}
+
+impl Documents {
+    /// Reads those of `files` that are named after a subject, and all that they ask for.
+    pub(super) fn read(folder: &Path, files: &[impl AsRef<Path>]) -> Result<Self, BuildError> {
+        let mut documents = Self::default();
+        for path in files.iter().map(AsRef::as_ref) {
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            let other = format_of(path).is_some_and(|format| format != SchemaFormat::Avro);
+            if let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|_| other && is_subject(stem)) {
+                documents.add(folder, name, &mut vec![])?;
+            }
+        }
+        Ok(documents)
+    }
+
+    /// Takes a file in, after what it asks for. `way` are the files that led to it.
+    fn add(&mut self, folder: &Path, file: &str, way: &mut Vec<String>) -> Result<(), BuildError> {
+        let path = folder.join(file);
+        let wrong = |what: String| BuildError::Document { file: path.display().to_string(), what };
+        if way.iter().any(|other| other == file) {
+            return Err(wrong(format!("it imports itself, by way of {}", way.join(", "))));
+        }
+        if self.0.contains_key(file) {
+            return Ok(());
+        }
+        let Some(format) = format_of(Path::new(file)) else {
+            return Err(wrong("its ending says no format".to_owned()));
+        };
+        let text = std::fs::read_to_string(&path).map_err(BuildError::file(&path))?;
+        let imports = format::imports(format, &text).map_err(wrong)?;
+        way.push(file.to_owned());
+        for import in &imports {
+            let inside = Path::new(import).components().all(|part| matches!(part, Component::Normal(_)));
+            if !inside || format_of(Path::new(import)) != Some(format) || !folder.join(import).is_file() {
+                let file = path.display().to_string();
+                return Err(BuildError::Import { file, import: import.clone() });
+            }
+            self.add(folder, import, way)?;
+        }
+        way.pop();
+        let stem = Path::new(file).file_stem().and_then(|stem| stem.to_str()).filter(|stem| is_subject(stem));
+        let at_top = stem.filter(|_| !file.contains('/'));
+        let subject = at_top.unwrap_or(file).to_owned();
+        let document = Document { file: file.to_owned(), subject, format, text, imports };
+        let entry = format::Entry::new(format, document.text.as_str());
+        format::parse(&entry, &self.referred(&document)).map_err(|what| wrong(format!("it is no schema: {what}")))?;
+        self.0.insert(file.to_owned(), document);
+        Ok(())
+    }
+
+    /// All files, each after those that it asks for.
+    pub(super) fn in_order(&self) -> Vec<&Document> {
+        let mut ordered = vec![];
+        self.0.values().for_each(|document| self.visit(document, &mut ordered));
+        ordered
+    }
+
+    /// All that a file asks for, also by way of others, the outermost last.
+    pub(super) fn referred(&self, document: &Document) -> Vec<Referred> {
+        let mut ordered = vec![];
+        document.imports.iter().filter_map(|file| self.0.get(file)).for_each(|other| self.visit(other, &mut ordered));
+        ordered.iter().map(|other| Referred { name: other.file.clone(), text: other.text.clone() }).collect()
+    }
+
+    fn visit<'a>(&'a self, document: &'a Document, ordered: &mut Vec<&'a Document>) {
+        if !ordered.contains(&document) {
+            document.imports.iter().filter_map(|file| self.0.get(file)).for_each(|other| self.visit(other, ordered));
+            ordered.push(document);
+        }
+    }
+}
