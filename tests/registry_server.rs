@@ -117,6 +117,18 @@ fn the_clients_of_npm_need_nothing_else() {
     passes(&mut node, &["kafkajs", "confluentinc"]);
 }
 
+#[test]
+fn the_client_of_crates_io_needs_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let mut client = Command::new("cargo");
+    client.args(["run", "--quiet", "--locked", "--manifest-path"]);
+    client.arg(root().join("tests/registry_clients/rust/Cargo.toml"));
+    // Kept between runs, and apart from what the workspace builds.
+    client.arg("--target-dir").arg(root().join("target/registry-client")).args(["--", &server.url]);
+    passes(&mut client, &["subjects", "avro", "refusals"]);
+}
+
 #[allow(clippy::needless_pass_by_value)] // callers write the fields in place
 fn record(name: &str, fields: Value) -> Value {
     json!({"type": "record", "name": name, "fields": fields})
