@@ -79,8 +79,8 @@ pub struct Worker {
     pub(super) breaker: SharedBreaker,
     /// Partitions of tasks that are ready, and that are not read for now.
     paused: BTreeSet<TopicPartition>,
-    /// Until when waiting records in the tasks' state are left alone: the registry is asked again then.
-    registry: Option<Duration>,
+    /// Until when records that wait in the tasks' state are left alone: the registry, or the breaker, is asked again then.
+    rest: Option<Duration>,
     /// How many records the others were told wait here.
     told: u64,
     /// Tells of newer versions of the component.
@@ -120,7 +120,7 @@ impl Worker {
             backlog: Backlog::default(),
             breaker,
             paused: BTreeSet::new(),
-            registry: None,
+            rest: None,
             told: 0,
             follower: None,
         }
@@ -197,7 +197,7 @@ impl Worker {
         }
         let now = self.clock.now();
         let commit = self.since.map(|since| (since + self.policy.interval).saturating_sub(now));
-        let step = match (self.breaker.shut_until(now), self.registry) {
+        let step = match (self.breaker.shut_until(now), self.rest) {
             (Some(at), _) => Some(at.saturating_sub(now)),
             (None, Some(at)) => {
                 [Some(at.saturating_sub(now)), self.backlog.next(&*self.clock)].into_iter().flatten().min()
@@ -252,8 +252,8 @@ impl Worker {
 
     fn may_go_on(&mut self) -> bool {
         let now = self.clock.now();
-        self.registry.take_if(|at| *at <= now);
-        !self.stop.load(Ordering::Relaxed) && self.registry.is_none()
+        self.rest.take_if(|at| *at <= now);
+        !self.stop.load(Ordering::Relaxed) && self.rest.is_none()
     }
 
     /// Steps the next record that waits in the state of a task and is due, if there is one and it may be delivered.
@@ -264,10 +264,11 @@ impl Worker {
         if let Err(why) = self.handler.prepare(&record) {
             self.tell_waits(&record, &why);
             self.progress.active();
-            self.registry = Some(self.clock.now() + REGISTRY_WAIT);
+            self.rest = Some(self.clock.now() + REGISTRY_WAIT);
             return Ok(None);
         }
-        if self.admit().is_some() {
+        if let Some(until) = self.admit() {
+            self.rest = Some(until);
             return Ok(None);
         }
         self.since.get_or_insert_with(|| self.clock.now());
