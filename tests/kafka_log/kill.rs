@@ -111,8 +111,16 @@ fn a_broker_that_is_killed_between_and_inside_transactions_loses_and_doubles_not
     copier.settle();
     // Inside of a transaction: handed out and sent, not committed.
     let open = until("records", || match copier.member.poll(POLL).unwrap() {
-        Polled::Records(records) if !records.is_empty() => Some(records),
-        _ => None,
+        Polled::Records(records) => (!records.is_empty()).then_some(records),
+        // The group may still be about what happened to the broker before.
+        Polled::Assigned(partitions) => {
+            copier.member.resume(&partitions).unwrap();
+            None
+        }
+        Polled::Revoking(partitions) | Polled::Lost(partitions) => {
+            copier.member.release(&partitions).unwrap();
+            None
+        }
     });
     for record in open {
         copier.member.send(super::record("copies", record.source.partition.0, record.value.unwrap())).unwrap();
