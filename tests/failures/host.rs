@@ -39,6 +39,19 @@ impl Host {
         self.0.try_wait().unwrap().is_none()
     }
 
+    /// The CPU that threads whose names begin so have used.
+    pub(crate) fn cpu(&self, threads: &str) -> Duration {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.0.id())).unwrap();
+        let ticks = tasks.filter_map(|task| {
+            let stat = std::fs::read_to_string(task.ok()?.path().join("stat")).ok()?;
+            let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
+            let numbers = rest.split_whitespace().skip(11).take(2).filter_map(|number| number.parse::<u64>().ok());
+            name.starts_with(threads).then(|| numbers.sum::<u64>())
+        });
+        // A tick is ten milliseconds.
+        Duration::from_millis(10 * ticks.sum::<u64>())
+    }
+
     pub(crate) fn stop(mut self) {
         Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().unwrap();
         assert!(self.0.wait().unwrap().success());
