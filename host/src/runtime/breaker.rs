@@ -1,5 +1,6 @@
 //! A component's circuit breaker, shared by its workers in this process.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use crate::lock::lock;
 #[derive(Clone)]
 pub struct SharedBreaker {
     breaker: Arc<Mutex<Option<Breaker>>>,
+    /// Whether there is one: asked for each record, without the lock.
+    present: Arc<AtomicBool>,
     progress: Arc<Progress>,
 }
 
@@ -20,25 +23,40 @@ impl SharedBreaker {
     /// A closed one, which tells `progress` what it is at; `None`: it never opens.
     #[must_use]
     pub fn new(policy: Option<BreakerPolicy>, progress: Arc<Progress>) -> Self {
-        Self { breaker: Arc::new(Mutex::new(policy.map(Breaker::new))), progress }
+        let present = Arc::new(AtomicBool::new(policy.is_some()));
+        Self { breaker: Arc::new(Mutex::new(policy.map(Breaker::new))), present, progress }
     }
 
     /// Another version of the component: it is not to blame for what failed before.
     pub(super) fn renew(&self, policy: Option<BreakerPolicy>) {
         *lock(&self.breaker) = policy.map(Breaker::new);
+        self.present.store(policy.is_some(), Ordering::Release);
         self.progress.breaker(BreakerState::Closed);
     }
 
+    fn is_absent(&self) -> bool {
+        !self.present.load(Ordering::Acquire)
+    }
+
     pub(super) fn admit(&self, now: Duration) -> Admission {
+        if self.is_absent() {
+            return Admission::Go;
+        }
         let mut breaker = lock(&self.breaker);
         let Some(breaker) = &mut *breaker else { return Admission::Go };
+        let before = breaker.state();
         let admission = breaker.admit(now);
-        self.progress.breaker(breaker.state());
+        if breaker.state() != before {
+            self.progress.breaker(breaker.state());
+        }
         admission
     }
 
     /// The delivery that was admitted was none.
     pub(super) fn pass(&self) {
+        if self.is_absent() {
+            return;
+        }
         if let Some(breaker) = &mut *lock(&self.breaker) {
             breaker.pass();
         }
@@ -46,6 +64,9 @@ impl SharedBreaker {
 
     /// Notes how a delivery ended.
     pub(super) fn note(&self, failed: bool, now: Duration, component: &ComponentName) {
+        if self.is_absent() {
+            return;
+        }
         let mut breaker = lock(&self.breaker);
         let Some(breaker) = &mut *breaker else { return };
         let Some(state) = breaker.note(failed, now) else { return };
@@ -66,6 +87,9 @@ impl SharedBreaker {
 
     /// Until when nothing is to be read, if it is so.
     pub(super) fn shut_until(&self, now: Duration) -> Option<Duration> {
+        if self.is_absent() {
+            return None;
+        }
         lock(&self.breaker).as_ref()?.shut_until(now)
     }
 }

@@ -122,12 +122,7 @@ impl Progress {
 
     /// Notes what the breaker is at.
     pub(super) fn breaker(&self, breaker: BreakerState) {
-        let mut state = lock(&self.0);
-        state.now.breaker = breaker;
-        // What an open breaker holds back is still to be done.
-        if matches!(breaker, BreakerState::Open | BreakerState::HalfOpen) {
-            state.last_active = Instant::now();
-        }
+        lock(&self.0).now.breaker = breaker;
     }
 
     /// Notes that `records` of changelogs were read, and that a worker has `now` offsets of them left where it had `before`.
@@ -153,7 +148,9 @@ impl Progress {
     #[must_use]
     pub fn idle_for(&self, time: Duration) -> bool {
         let state = lock(&self.0);
-        state.assigned && state.last_active.elapsed() >= time
+        // What an open breaker holds back is still to be done.
+        let held_back = matches!(state.now.breaker, BreakerState::Open | BreakerState::HalfOpen);
+        state.assigned && !held_back && state.last_active.elapsed() >= time
     }
 
     /// The counts now.
