@@ -122,10 +122,11 @@ impl Bench {
         let step = self.task.step_at_once(&record, &mut self.instance, &mut batch, Timestamp(0)).unwrap();
         for (_, overlay) in batch.seal().confirmed(BTreeMap::new()).overlays() {
             let mut entries = self.state.0.lock().unwrap();
-            for (place, value) in overlay.writes() {
+            for (store, key, value) in overlay.writes() {
+                let place = (store, key.clone());
                 match value {
-                    Some(value) => entries.insert(place.clone(), value.clone()),
-                    None => entries.remove(place),
+                    Some(value) => entries.insert(place, value.clone()),
+                    None => entries.remove(&place),
                 };
             }
         }

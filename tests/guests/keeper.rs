@@ -152,10 +152,11 @@ impl Bench {
         let batch = std::mem::take(&mut self.batch).seal().confirmed(BTreeMap::new());
         let mut committed = self.state.0.lock().unwrap();
         for (_, overlay) in batch.overlays() {
-            for (place, value) in overlay.writes() {
+            for (store, key, value) in overlay.writes() {
+                let place = (store, key.clone());
                 match value {
-                    Some(value) => committed.entries.insert(place.clone(), value.clone()),
-                    None => committed.entries.remove(place),
+                    Some(value) => committed.entries.insert(place, value.clone()),
+                    None => committed.entries.remove(&place),
                 };
             }
             for (topic, ids) in overlay.seen().topics() {

@@ -177,7 +177,7 @@ impl SealedBatch {
                 value,
                 headers: vec![],
             };
-            let writes = overlay.writes().iter().filter_map(|((store, key), value)| {
+            let writes = overlay.writes().filter_map(|(store, key, value)| {
                 let topic = spec.changelogs.get(store.0)?;
                 Some(record(topic, overlay.at(), key.clone(), value.clone()))
             });
@@ -186,7 +186,8 @@ impl SealedBatch {
             for (topic, ids) in overlay.seen().topics() {
                 let key = Bytes::copy_from_slice(topic.as_bytes());
                 // Without a timestamp: this topic is kept by the log's clock, whatever clock the producers have.
-                let segments = segments(ids).into_iter();
+                let sorted = ids.iter().map(|(id, at)| (id.clone(), *at)).collect::<BTreeMap<_, _>>();
+                let segments = segments(&sorted).into_iter();
                 records.extend(segments.map(|segment| record(changelog, None, key.clone(), Some(segment))));
             }
         }

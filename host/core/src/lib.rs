@@ -8,6 +8,7 @@
 //! - [`delivery`]: one record on its way to a handler.
 //! - [`effects`]: what one delivery produced.
 //! - [`state`]: what a handler reads of its stores, layer by layer.
+//! - [`table`]: writes by key.
 //! - [`dedup`]: which messages were handled already.
 //! - [`fault`]: what went wrong, named by its remedy.
 //! - [`policy`]: what a failed delivery leads to.
@@ -34,5 +35,6 @@ pub mod partitioner;
 pub mod policy;
 pub mod settle;
 pub mod state;
+pub mod table;
 pub mod task;
 pub mod waiting;

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use crate::dedup::{Buckets, MessageId, Seen};
 use crate::event::{Timestamp, Topic};
 use crate::fault::TaskFault;
+use crate::table::Table;
 
 /// A store of a component: its place among the manifest's stores, ordered by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,7 +30,7 @@ pub const KEY_BYTES_MAX: usize = 32 << 10;
 /// A key of a store and its value.
 pub type Entry = (Bytes, Bytes);
 
-/// Writes to a task's stores, by store and key; `None` deletes.
+/// What one delivery writes to its task's stores, by store and key; `None` deletes.
 pub type Writes = BTreeMap<(StoreIndex, Bytes), Option<Bytes>>;
 
 /// What is committed of one task's state. Shared with what brings it to disk in the background.
@@ -97,10 +98,13 @@ impl<'a> Range<'a> {
     }
 }
 
+/// What one transaction writes, by store.
+type Tables = BTreeMap<StoreIndex, Table>;
+
 /// What one transaction did so far to one task's state. It lives in the batch: a batch that is not committed takes it along.
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
-    writes: Arc<Writes>,
+    writes: Arc<Tables>,
     seen: Seen,
     /// The newest of the records that wrote.
     at: Option<Timestamp>,
@@ -111,7 +115,10 @@ impl Overlay {
     pub(crate) fn write(&mut self, writes: Writes, at: Timestamp) {
         if !writes.is_empty() {
             // A handler that is done holds no reads any more, so this changes in place.
-            Arc::make_mut(&mut self.writes).extend(writes);
+            let tables = Arc::make_mut(&mut self.writes);
+            for ((store, key), value) in writes {
+                tables.entry(store).or_default().insert(key, value);
+            }
             self.at = self.at.max(Some(at));
         }
     }
@@ -132,10 +139,9 @@ impl Overlay {
         Reads { transaction: self.writes.clone(), committed }
     }
 
-    /// The writes so far.
-    #[must_use]
-    pub fn writes(&self) -> &Writes {
-        &self.writes
+    /// The writes so far: store by store, in the order in which keys were written first.
+    pub fn writes(&self) -> impl Iterator<Item = (StoreIndex, &Bytes, &Option<Bytes>)> {
+        self.writes.iter().flat_map(|(store, table)| table.iter().map(|(key, value)| (*store, key, value)))
     }
 
     /// The messages handled so far.
@@ -154,7 +160,7 @@ impl Overlay {
 /// What one delivery reads, below its own writes. Dropped when the handler is done.
 #[derive(Clone)]
 pub struct Reads {
-    transaction: Arc<Writes>,
+    transaction: Arc<Tables>,
     committed: Arc<dyn TaskState>,
 }
 
@@ -176,8 +182,8 @@ impl Reads {
     /// # Errors
     /// If the copy on disk cannot be read.
     pub fn get(&self, own: &Writes, store: StoreIndex, key: &Bytes) -> Result<Option<Bytes>, TaskFault> {
-        let place = (store, key.clone());
-        match own.get(&place).or_else(|| self.transaction.get(&place)) {
+        let own = if own.is_empty() { None } else { own.get(&(store, key.clone())) };
+        match own.or_else(|| self.transaction.get(&store)?.get(key)) {
             Some(written) => Ok(written.clone()),
             None => self.committed.get(store, key),
         }
@@ -194,7 +200,9 @@ impl Reads {
         range: &Range<'_>,
         limit: usize,
     ) -> Result<Vec<Entry>, TaskFault> {
-        let mut written = within(&self.transaction, store, range).collect::<BTreeMap<_, _>>();
+        let transaction = self.transaction.get(&store);
+        let transaction = transaction.into_iter().flat_map(|table| table.range(range.start(), range.prefix));
+        let mut written = transaction.collect::<BTreeMap<_, _>>();
         written.extend(within(own, store, range));
         // Each write can hide one committed entry.
         let committed = self.committed.scan(store, range, limit.saturating_add(written.len()))?;
@@ -204,8 +212,8 @@ impl Reads {
     }
 }
 
-/// The writes of `store` whose keys are in `range`.
-pub fn within<'w>(
+/// A delivery's writes to `store` whose keys are in `range`.
+fn within<'w>(
     writes: &'w Writes,
     store: StoreIndex,
     range: &'w Range<'_>,

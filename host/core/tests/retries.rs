@@ -53,7 +53,7 @@ struct Memory(Mutex<BTreeMap<Bytes, Bytes>>);
 impl Memory {
     fn commit(&self, batch: OpenBatch) {
         for (_, overlay) in batch.seal().confirmed(BTreeMap::new()).overlays() {
-            for ((_, key), value) in overlay.writes() {
+            for (_, key, value) in overlay.writes() {
                 let mut entries = self.0.lock().unwrap();
                 match value {
                     Some(value) => drop(entries.insert(key.clone(), value.clone())),

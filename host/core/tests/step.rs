@@ -236,7 +236,7 @@ fn a_transaction_reads_its_own_writes_and_writes_each_key_once() {
     let committed = sealed.confirmed(ends);
     assert_eq!(committed.end(&"shop.intake.sums".into(), Partition(2)), Some(Offset(40)));
     let (partition, overlay) = committed.overlays().next().unwrap();
-    assert_eq!((partition, overlay.writes().len()), (Partition(2), 2));
+    assert_eq!((partition, overlay.writes().count()), (Partition(2), 2));
 }
 
 /// Has seen the message `old`.

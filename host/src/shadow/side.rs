@@ -234,8 +234,8 @@ impl Side {
         let committed = batch.seal().confirmed(BTreeMap::new());
         let mut touched = vec![];
         for (partition, overlay) in committed.overlays() {
-            let name = |store: &StoreIndex| self.manifest.stores.keys().nth(store.0).cloned().unwrap_or_default();
-            touched.extend(overlay.writes().keys().map(|(store, key)| (partition, name(store), key.clone())));
+            let name = |store: StoreIndex| self.manifest.stores.keys().nth(store.0).cloned().unwrap_or_default();
+            touched.extend(overlay.writes().map(|(store, key, _)| (partition, name(store), key.clone())));
         }
         if let Some(stores) = stores {
             stores.commit(&committed);

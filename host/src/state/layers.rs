@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use heddle_core::event::Offset;
 use heddle_core::state::{Entry, Range};
+use heddle_core::table::Table;
 
 use super::{StateError, Watermark};
 
@@ -113,20 +114,20 @@ impl<T: Collects> Layers<T> {
     }
 }
 
-/// The writes to one store; `None` deletes.
+/// The writes to one store, and what they take.
 #[derive(Default)]
-pub(super) struct Table {
-    writes: BTreeMap<Bytes, Option<Bytes>>,
+pub(super) struct Memtable {
+    writes: Table,
     bytes: usize,
 }
 
-impl Collects for Table {
+impl Collects for Memtable {
     fn bytes(&self) -> usize {
         self.bytes
     }
 }
 
-impl Table {
+impl Memtable {
     /// Takes a write; of several to a key, the last counts.
     pub(super) fn insert(&mut self, key: Bytes, value: Option<Bytes>) {
         let length = key.len();
@@ -136,15 +137,13 @@ impl Table {
         }
     }
 
-    /// All writes, by key.
-    pub(super) fn writes(&self) -> &BTreeMap<Bytes, Option<Bytes>> {
+    /// All of them.
+    pub(super) fn writes(&self) -> &Table {
         &self.writes
     }
 
     fn within(&self, start: Bound<&[u8]>, prefix: &[u8], limit: usize) -> Vec<(Bytes, Option<Bytes>)> {
-        let from = self.writes.range::<[u8], _>((start, Bound::Unbounded));
-        let within = from.take_while(|(key, _)| key.starts_with(prefix)).take(limit);
-        within.map(|(key, value)| (key.clone(), value.clone())).collect()
+        self.writes.range(start, prefix).take(limit).map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 }
 
@@ -164,14 +163,19 @@ pub(super) trait ScanLayers {
     fn parts(&self, start: Bound<&[u8]>, prefix: &[u8], limit: usize) -> Result<[Part; 3], StateError>;
 }
 
-impl Layers<Table> {
+impl Layers<Memtable> {
     /// The part of the active layer, and the frozen one to read without the lock.
-    pub(super) fn part(&self, start: Bound<&[u8]>, prefix: &[u8], limit: usize) -> (Part, Option<Arc<Frozen<Table>>>) {
+    pub(super) fn part(
+        &self,
+        start: Bound<&[u8]>,
+        prefix: &[u8],
+        limit: usize,
+    ) -> (Part, Option<Arc<Frozen<Memtable>>>) {
         (self.active.within(start, prefix, limit), self.frozen.clone())
     }
 }
 
-impl Frozen<Table> {
+impl Frozen<Memtable> {
     /// The first entries in a range.
     pub(super) fn part(&self, start: Bound<&[u8]>, prefix: &[u8], limit: usize) -> Part {
         self.content.within(start, prefix, limit)

@@ -169,7 +169,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { memtable_bytes: 8 << 20, memtable_age: Duration::from_secs(1), now: wall_clock }
+        Self { memtable_bytes: 8 << 20, memtable_age: Duration::from_secs(3), now: wall_clock }
     }
 }
 

@@ -18,7 +18,7 @@ use heddle_core::state::{Entry, Overlay, Range, StoreIndex, TaskState};
 use heddle_core::task::TaskSpec;
 use thiserror::Error;
 
-use super::layers::{Frozen, Layers, ScanLayers, Table, scan};
+use super::layers::{Frozen, Layers, Memtable, ScanLayers, scan};
 use super::seen::{Ids, SeenStatus, SeenTree};
 use super::tree::{WATERMARK, encode_watermark, open_watermark, tree_name, wipe};
 use super::{Bounds, Changes, StateEngine, StateError, StateStore, Watermark};
@@ -58,7 +58,7 @@ struct Seen {
 
 /// What is not in the trees yet, by the same indices as they.
 struct InMemory {
-    stores: Vec<Layers<Table>>,
+    stores: Vec<Layers<Memtable>>,
     seen: Layers<Ids>,
     /// Since when there is something to write.
     since: Option<Instant>,
@@ -223,7 +223,7 @@ impl TaskStores {
 
     fn take_over(&self, layers: &mut InMemory, batch: &CommittedBatch, overlay: &Overlay) {
         let mut wrote = vec![false; self.stores.len()];
-        for ((store, key), value) in overlay.writes() {
+        for (store, key, value) in overlay.writes() {
             let Some(layers) = layers.stores.get_mut(store.0) else { continue };
             layers.active.insert(key.clone(), value.clone());
             wrote[store.0] = true;
@@ -380,7 +380,7 @@ impl TaskState for TaskStores {
             let layers = lock(&self.layers);
             let Layers { active, frozen, .. } = &layers.stores[store.0];
             let frozen = frozen.as_ref().map(|frozen| frozen.content.writes());
-            if let Some(value) = active.writes().get(key).or_else(|| frozen.and_then(|writes| writes.get(key))) {
+            if let Some(value) = active.writes().get(key).or_else(|| frozen?.get(key)) {
                 return Ok(value.clone());
             }
         }
@@ -433,7 +433,7 @@ fn data_key(key: &[u8]) -> Vec<u8> {
     [&[DATA], key].concat()
 }
 
-fn write_table(tree: &dyn StateStore, frozen: &Frozen<Table>, now: Timestamp) -> Result<usize, StateError> {
+fn write_table(tree: &dyn StateStore, frozen: &Frozen<Memtable>, now: Timestamp) -> Result<usize, StateError> {
     let writes = frozen.content.writes();
     let mut changes = Changes::with_capacity(writes.len() + 1);
     changes.push((Bytes::from_static(WATERMARK), Some(encode_watermark(&frozen.watermark, now))));

@@ -13,6 +13,8 @@ mod tiers;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
 
 pub use self::packed::{NoSegment, SEGMENT_BYTES_MAX, find, pack, segments, unpack};
 pub use self::tiers::{Buckets, SEGMENT_IDS_MAX, SEGMENTS_MAX, merge_plan};
@@ -23,9 +25,12 @@ use crate::event::{Timestamp, Topic};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId(pub Bytes);
 
-/// The ids handled in one transaction by one task, each with its record's timestamp, by topic.
+/// Message ids, each with its record's timestamp. Every record looks for its own here, so one is found by its hash.
+pub type MessageIds = IndexMap<MessageId, Timestamp, RandomState>;
+
+/// The ids handled in one transaction by one task, by topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen(BTreeMap<Topic, BTreeMap<MessageId, Timestamp>>);
+pub struct Seen(BTreeMap<Topic, MessageIds>);
 
 impl Seen {
     /// Notes an id of a message of `topic`.
@@ -42,8 +47,8 @@ impl Seen {
         self.0.get(topic).and_then(|ids| ids.get(id)).copied()
     }
 
-    /// The ids of each topic, sorted.
-    pub fn topics(&self) -> impl Iterator<Item = (&Topic, &BTreeMap<MessageId, Timestamp>)> {
+    /// The ids of each topic, in the order in which they were noted.
+    pub fn topics(&self) -> impl Iterator<Item = (&Topic, &MessageIds)> {
         self.0.iter()
     }
 

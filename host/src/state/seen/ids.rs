@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use heddle_core::dedup::{Buckets, MessageId};
+use heddle_core::dedup::{Buckets, MessageId, MessageIds};
 use heddle_core::event::{Timestamp, Topic};
 use sha2::{Digest as _, Sha256};
 use xxhash_rust::xxh3::xxh3_64;
@@ -18,7 +18,7 @@ const ID_BYTES_MAX: usize = 256;
 /// Ids that are committed and not on disk yet, by topic.
 #[derive(Default)]
 pub(in crate::state) struct Ids {
-    topics: BTreeMap<Topic, BTreeMap<MessageId, Timestamp>>,
+    topics: BTreeMap<Topic, MessageIds>,
     bytes: usize,
 }
 
@@ -48,8 +48,8 @@ impl Ids {
         }
     }
 
-    /// The ids of each topic, sorted.
-    pub(super) fn topics(&self) -> impl Iterator<Item = (&Topic, &BTreeMap<MessageId, Timestamp>)> {
+    /// The ids of each topic.
+    pub(super) fn topics(&self) -> impl Iterator<Item = (&Topic, &MessageIds)> {
         self.topics.iter()
     }
 }

@@ -140,7 +140,8 @@ impl SeenTree {
                 by_bucket.entry(buckets.bucket(at)).or_insert_with(Vec::new).push((id, at));
             }
             newest.extend(ids.values().max().map(|at| (topic.clone(), *at)));
-            for (bucket, ids) in by_bucket {
+            for (bucket, mut ids) in by_bucket {
+                ids.sort_unstable();
                 let mut builder = Builder::new(next, topic.clone(), *buckets, bucket);
                 ids.into_iter().for_each(|(id, at)| builder.push(id.clone(), at));
                 let segment = builder.finish();

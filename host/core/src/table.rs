@@ -1,0 +1,103 @@
+//! The writes to one store that are not in its tree yet: a transaction's, or those of many that are committed.
+//!
+//! Every delivery looks keys up here, so a key is found by its hash. Their order is made when somebody scans, and kept up from then on:
+//! most stores are never scanned.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
+
+/// Writes by key, the last one to a key; `None` deletes.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// In the order in which keys came: the same deliveries give the same changelog.
+    entries: IndexMap<Bytes, Option<Bytes>, RandomState>,
+    order: OnceLock<BTreeSet<Bytes>>,
+}
+
+impl Table {
+    /// Takes a write. Returns the one that it replaces.
+    pub fn insert(&mut self, key: Bytes, value: Option<Bytes>) -> Option<Option<Bytes>> {
+        if let Some(order) = self.order.get_mut()
+            && !order.contains(&key)
+        {
+            order.insert(key.clone());
+        }
+        self.entries.insert(key, value)
+    }
+
+    /// The write to `key`, if there is one.
+    #[must_use]
+    pub fn get(&self, key: &[u8]) -> Option<&Option<Bytes>> {
+        self.entries.get(key)
+    }
+
+    /// All writes, in the order in which their keys came.
+    pub fn iter(&self) -> impl Iterator<Item = (&Bytes, &Option<Bytes>)> {
+        self.entries.iter()
+    }
+
+    /// The writes from `start` on to keys that begin with `prefix`, in the order of the keys' bytes.
+    pub fn range<'t>(
+        &'t self,
+        start: Bound<&[u8]>,
+        prefix: &'t [u8],
+    ) -> impl Iterator<Item = (&'t Bytes, &'t Option<Bytes>)> {
+        let order = self.order.get_or_init(|| self.entries.keys().cloned().collect());
+        let from = order.range::<[u8], _>((start, Bound::Unbounded));
+        from.take_while(move |key| key.starts_with(prefix)).filter_map(|key| self.entries.get_key_value(key))
+    }
+
+    /// How many keys were written.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing was written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(table: &Table, start: Bound<&[u8]>, prefix: &str) -> String {
+        let found = table.range(start, prefix.as_bytes());
+        let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+        let entry = |(key, value): (&Bytes, &Option<Bytes>)| match value {
+            Some(value) => format!("{}={}", text(key), text(value)),
+            None => format!("{}-", text(key)),
+        };
+        found.map(entry).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn keys_are_in_order_whenever_they_came() {
+        let mut table = Table::default();
+        let put = |table: &mut Table, key: &'static str, value: Option<&'static str>| {
+            table.insert(Bytes::from(key), value.map(Bytes::from))
+        };
+        for (key, value) in [("b", Some("1")), ("ab", Some("2")), ("aa", None)] {
+            assert_eq!(put(&mut table, key, value), None);
+        }
+        assert_eq!(scan(&table, Bound::Unbounded, ""), "aa- ab=2 b=1");
+        // The order is there now: it follows.
+        assert_eq!(put(&mut table, "a", Some("3")), None);
+        assert_eq!(put(&mut table, "ab", None), Some(Some(Bytes::from("2"))));
+        assert_eq!(scan(&table, Bound::Unbounded, ""), "a=3 aa- ab- b=1");
+        assert_eq!(scan(&table, Bound::Excluded(b"a"), "a"), "aa- ab-");
+        assert_eq!(scan(&table, Bound::Included(b"ab"), ""), "ab- b=1");
+        assert_eq!(table.get(b"b"), Some(&Some(Bytes::from("1"))));
+        assert_eq!((table.get(b"c"), table.len()), (None, 4));
+        let came = table.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
+        assert_eq!(came, ["b", "ab", "aa", "a"]);
+    }
+}
