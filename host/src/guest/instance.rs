@@ -34,6 +34,9 @@ struct Live {
     handlers: Vec<Func>,
 }
 
+/// The memory of larger values is not kept for the next one.
+const KEPT_BYTES_MAX: usize = 16 << 10;
+
 /// Bytes and what decodes them.
 type Encoded<'r> = (Arc<Decoder>, &'r [u8]);
 
@@ -42,6 +45,8 @@ pub struct Instance {
     component: Arc<Component>,
     schemas: Arc<dyn Schemas>,
     live: Option<Live>,
+    /// For each handler the arguments of its last call: the next ones take their memory over.
+    params: Vec<Vec<Val>>,
     /// By handler and writer: grows with the number of schema versions in use.
     decoders: HashMap<(usize, SchemaId, Part), Arc<Decoder>>,
     /// The same for what is in the stores; lent to the host's side while a handler runs.
@@ -60,7 +65,9 @@ impl Instance {
     /// A handler-calling place for `component`; the instance itself is made with the first delivery.
     #[must_use]
     pub fn new(component: Arc<Component>, schemas: Arc<dyn Schemas>) -> Self {
-        Self { component, schemas, live: None, decoders: HashMap::new(), plans: Plans::new(), unavailable: None }
+        let params = component.handlers.iter().map(|_| vec![]).collect();
+        let (decoders, plans) = (HashMap::new(), Plans::new());
+        Self { component, schemas, live: None, params, decoders, plans, unavailable: None }
     }
 
     /// The same with an instance that has started already.
@@ -129,7 +136,8 @@ impl Instance {
         Ok(Some((decoder, payload)))
     }
 
-    fn event(&mut self, place: usize, record: &Record) -> Result<Vec<Val>, EventFault> {
+    /// Fills the arguments of a handler in.
+    fn event(&mut self, place: usize, record: &Record, params: &mut Vec<Val>) -> Result<(), EventFault> {
         let value = match &record.value {
             None => return Err(EventFault::new(EventFaultKind::NullValue, "the value is null")),
             Some(value) => value,
@@ -139,21 +147,24 @@ impl Instance {
             let detail = format!("the value has {} bytes, more than the limit of {limit}", value.len());
             return Err(EventFault::new(EventFaultKind::TooLarge, detail));
         }
-        let mut params = Vec::with_capacity(2);
-        params.push(match self.typed(place, Part::Value) {
-            None => codec::bytes(value),
-            Some(_) => self.decode(place, Part::Value, record)?.unwrap_or(Val::List(vec![])),
-        });
-        if self.typed(place, Part::Key).is_some() {
-            params.push(Val::Option(self.decode(place, Part::Key, record)?.map(Box::new)));
+        let has_key = self.typed(place, Part::Key).is_some();
+        params.resize(if has_key { 2 } else { 1 }, Val::Bool(false));
+        match self.typed(place, Part::Value) {
+            None => params[0] = codec::bytes(value),
+            Some(_) => self.decode(place, Part::Value, record, &mut params[0])?,
         }
-        Ok(params)
+        if has_key {
+            let mut key = Val::Bool(false);
+            self.decode(place, Part::Key, record, &mut key)?;
+            params[1] = Val::Option(record.key.is_some().then(|| Box::new(key)));
+        }
+        Ok(())
     }
 
-    fn decode(&mut self, place: usize, part: Part, record: &Record) -> Result<Option<Val>, EventFault> {
-        let Some((decoder, payload)) = self.decoder(place, part, record)? else { return Ok(None) };
-        let value = decoder.decode(payload).map_err(|e| EventFault::new(EventFaultKind::Decode, e.to_string()))?;
-        Ok(Some(value))
+    /// Decodes a part of the record, if it has it.
+    fn decode(&mut self, place: usize, part: Part, record: &Record, into: &mut Val) -> Result<(), EventFault> {
+        let Some((decoder, payload)) = self.decoder(place, part, record)? else { return Ok(()) };
+        decoder.decode_into(payload, into).map_err(|e| EventFault::new(EventFaultKind::Decode, e.to_string()))
     }
 
     fn instantiate(component: &Component) -> Result<Live, EventFault> {
@@ -192,11 +203,12 @@ impl Dispatch for Instance {
             let what = "the component has no handler for this topic";
             return Err(EventFault::new(EventFaultKind::Failed, what).into());
         };
-        let params = self.event(place, delivery.record);
+        let mut params = std::mem::take(&mut self.params[place]);
+        let filled = self.event(place, delivery.record, &mut params);
         if let Some(why) = self.unavailable.take() {
             return Err(TaskFault(why).into());
         }
-        let params = params?;
+        filled?;
         let component = self.component.clone();
         let mut live = match self.live.take() {
             Some(live) => live,
@@ -207,6 +219,9 @@ impl Dispatch for Instance {
         live.store.data_mut().begin(delivery, reading);
         let mut results = [Val::Bool(false)];
         let called = live.handlers[place].call(&mut live.store, &params, &mut results);
+        if delivery.record.value.as_ref().is_some_and(|value| value.len() <= KEPT_BYTES_MAX) {
+            self.params[place] = params;
+        }
         let host = live.store.data_mut();
         let lines = host.take_lines();
         let refused = std::mem::take(&mut host.memory_refused);

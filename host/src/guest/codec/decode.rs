@@ -1,5 +1,6 @@
 //! The writer's bytes as a component's value of the reader's type.
 
+use std::mem;
 use std::sync::Arc;
 
 use heddle_contract::decimal;
@@ -36,10 +37,20 @@ impl Decoder {
     /// # Errors
     /// If the bytes are no value of the writer's schema, or the value has no counterpart in the reader's.
     pub fn decode(&self, bytes: &[u8]) -> Result<Val, DecodeError> {
-        let mut reader = Reader::new(bytes);
-        let value = self.value(self.plan.root(), self.shapes.root(), self.reader.root(), &mut reader, 0)?;
-        reader.finish()?;
+        let mut value = NOTHING;
+        self.decode_into(bytes, &mut value)?;
         Ok(value)
+    }
+
+    /// Decodes one whole value in the place of an earlier one, whose names, strings and lists are used again: most of the cost of a value
+    /// is their memory. `place` holds an earlier value of the same reader's, whatever its writer, or one that has no parts.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode); what is in `place` then is good for nothing but the next value.
+    pub fn decode_into(&self, bytes: &[u8], place: &mut Val) -> Result<(), DecodeError> {
+        let mut reader = Reader::new(bytes);
+        self.value(self.plan.root(), self.shapes.root(), self.reader.root(), &mut reader, 0, place)?;
+        reader.finish()
     }
 
     fn value(
@@ -49,41 +60,57 @@ impl Decoder {
         ty: NodeId,
         reader: &mut Reader<'_>,
         depth: usize,
-    ) -> Result<Val, DecodeError> {
+        place: &mut Val,
+    ) -> Result<(), DecodeError> {
         deep_enough(depth, reader)?;
         let depth = depth + 1;
-        Ok(match (self.plan.step(step), self.shapes.get(shape), self.reader.node(ty)) {
+        match (self.plan.step(step), self.shapes.get(shape), self.reader.node(ty)) {
             (Step::Branch(branches), _, _) => {
                 let index = reader.index("union branch", branches.len())?;
-                self.value(branches[index], shape, ty, reader, depth)?
+                self.value(branches[index], shape, ty, reader, depth, place)
             }
             (_, Shape::Json(_), _) => {
                 let value = read::json(&self.plan, step, &self.reader, ty, reader, depth)?;
-                Val::String(value.to_string())
+                *place = Val::String(value.to_string());
+                Ok(())
             }
             (Step::IntoBranch { index, step }, Shape::Option { some, ty: shape, .. }, Node::Union(branches)) => {
-                let ty = branches[*index];
-                if index == some {
-                    Val::Option(Some(Box::new(self.value(*step, *shape, ty, reader, depth)?)))
-                } else {
-                    Val::Option(None)
+                if index != some {
+                    *place = Val::Option(None);
+                    return Ok(());
                 }
+                let mut value = match take(place) {
+                    Val::Option(Some(value)) => value,
+                    _ => Box::new(NOTHING),
+                };
+                self.value(*step, *shape, branches[*index], reader, depth, &mut value)?;
+                *place = Val::Option(Some(value));
+                Ok(())
             }
             (Step::IntoBranch { index, step }, Shape::Variant(cases), Node::Union(branches)) => {
                 let case = &cases[*index];
-                let payload = match case.ty {
-                    None => None,
-                    Some(shape) => Some(Box::new(self.value(*step, shape, branches[*index], reader, depth)?)),
+                let (mut name, payload) = match take(place) {
+                    Val::Variant(name, payload) => (name, payload),
+                    _ => (String::new(), None),
                 };
-                Val::Variant(case.name.clone(), payload)
+                name.clone_from(&case.name);
+                let mut payload = case.ty.map(|_| payload.unwrap_or_else(|| Box::new(NOTHING)));
+                if let (Some(shape), Some(payload)) = (case.ty, &mut payload) {
+                    self.value(*step, shape, branches[*index], reader, depth, payload)?;
+                }
+                *place = Val::Variant(name, payload);
+                Ok(())
             }
             (Step::Record { reads, defaults }, Shape::Record(shapes), Node::Record(record)) => {
-                let mut values: Vec<(String, Val)> = Vec::with_capacity(shapes.len());
-                values.extend(shapes.iter().map(|(name, _)| (name.clone(), Val::Bool(false))));
+                let mut values = match take(place) {
+                    Val::Record(values) if values.len() == shapes.len() => values,
+                    _ => shapes.iter().map(|(name, _)| (name.clone(), NOTHING)).collect(),
+                };
                 for read in reads {
                     match read {
                         FieldStep::Read { to, step } => {
-                            values[*to].1 = self.value(*step, shapes[*to].1, record.fields[*to].ty, reader, depth)?;
+                            let (shape, ty) = (shapes[*to].1, record.fields[*to].ty);
+                            self.value(*step, shape, ty, reader, depth, &mut values[*to].1)?;
                         }
                         FieldStep::Skip(step) => read::skip(&self.plan, *step, reader, depth)?,
                     }
@@ -91,51 +118,105 @@ impl Decoder {
                 for default in defaults {
                     let mut reader = Reader::new(&default.bytes);
                     let (shape, ty) = (shapes[default.to].1, record.fields[default.to].ty);
-                    values[default.to].1 = self.value(default.step, shape, ty, &mut reader, depth)?;
+                    self.value(default.step, shape, ty, &mut reader, depth, &mut values[default.to].1)?;
                 }
-                Val::Record(values)
+                *place = Val::Record(values);
+                Ok(())
             }
-            (Step::Array(item), Shape::List(shape), Node::Array(ty)) => {
-                let mut items = vec![];
+            (Step::Array(step), Shape::List(shape), Node::Array(ty)) => {
+                let (mut items, mut count) = (taken_list(place), 0);
                 reader.blocks(|reader| {
-                    items.push(self.value(*item, *shape, *ty, reader, depth)?);
-                    Ok(())
+                    count += 1;
+                    self.value(*step, *shape, *ty, reader, depth, item(&mut items, count))
                 })?;
-                Val::List(items)
+                items.truncate(count);
+                *place = Val::List(items);
+                Ok(())
             }
             (Step::Map(value), Shape::Map(shape), Node::Map(ty)) => {
-                let mut entries = vec![];
+                let (mut entries, mut count) = (taken_list(place), 0);
                 reader.blocks(|reader| {
-                    let key = Val::String(reader.string()?.to_owned());
-                    entries.push(Val::Tuple(vec![key, self.value(*value, *shape, *ty, reader, depth)?]));
+                    count += 1;
+                    let entry = item(&mut entries, count);
+                    let mut pair = match take(entry) {
+                        Val::Tuple(pair) if pair.len() == 2 => pair,
+                        _ => vec![NOTHING, NOTHING],
+                    };
+                    set_string(&mut pair[0], reader.string()?);
+                    self.value(*value, *shape, *ty, reader, depth, &mut pair[1])?;
+                    *entry = Val::Tuple(pair);
                     Ok(())
                 })?;
-                Val::List(entries)
+                entries.truncate(count);
+                *place = Val::List(entries);
+                Ok(())
             }
             (Step::Enum { to, symbols }, Shape::Enum(names), _) => {
                 let symbol = reader.index("enum symbol", symbols.len())?;
-                Val::Enum(names[to[symbol].ok_or_else(|| no_symbol(&symbols[symbol]))?].clone())
+                let name = &names[to[symbol].ok_or_else(|| no_symbol(&symbols[symbol]))?];
+                let mut there = match take(place) {
+                    Val::Enum(there) => there,
+                    _ => String::new(),
+                };
+                there.clone_from(name);
+                *place = Val::Enum(there);
+                Ok(())
             }
-            (step, _, _) => leaf(step, reader)?,
-        })
+            (step, _, _) => leaf(step, reader, place),
+        }
     }
 }
 
-fn leaf(step: &Step, reader: &mut Reader<'_>) -> Result<Val, DecodeError> {
-    Ok(match step {
+fn leaf(step: &Step, reader: &mut Reader<'_>, place: &mut Val) -> Result<(), DecodeError> {
+    *place = match step {
         Step::Boolean => Val::Bool(reader.boolean()?),
         Step::Int => Val::S32(reader.int()?),
         Step::Long => Val::S64(reader.long()?),
         Step::IntAsLong => Val::S64(reader.int()?.into()),
         Step::Float(kind) => Val::Float32(float(*kind, reader)?),
         Step::Double(kind) => Val::Float64(double(*kind, reader)?),
-        Step::String => Val::String(reader.string()?.to_owned()),
+        Step::String => {
+            set_string(place, reader.string()?);
+            return Ok(());
+        }
         Step::Bytes => bytes(reader.bytes()?),
         Step::Fixed(size) => bytes(reader.take(*size)?),
         Step::Decimal(kind) => Val::String(decimal::read(kind, reader)?),
         Step::Mismatch(what) => return Err(DecodeError::NoCounterpart(what.clone())),
         _ => return Err(DecodeError::NoCounterpart("the plan and the component's types disagree".to_owned())),
-    })
+    };
+    Ok(())
+}
+
+/// The value of a place that none has been written to.
+const NOTHING: Val = Val::Bool(false);
+
+fn take(place: &mut Val) -> Val {
+    mem::replace(place, NOTHING)
+}
+
+fn taken_list(place: &mut Val) -> Vec<Val> {
+    match take(place) {
+        Val::List(items) => items,
+        _ => vec![],
+    }
+}
+
+/// The place of an item, counted from 1: that of an earlier value's, if it had so many.
+fn item(items: &mut Vec<Val>, number: usize) -> &mut Val {
+    if items.len() < number {
+        items.push(NOTHING);
+    }
+    &mut items[number - 1]
+}
+
+fn set_string(place: &mut Val, text: &str) {
+    if let Val::String(there) = place {
+        there.clear();
+        there.push_str(text);
+    } else {
+        *place = Val::String(text.to_owned());
+    }
 }
 
 /// `list<u8>`
