@@ -34,7 +34,8 @@ impl SharedBreaker {
         self.progress.breaker(BreakerState::Closed);
     }
 
-    fn is_absent(&self) -> bool {
+    /// Whether there is none; then nobody needs to know the time for it.
+    pub(super) fn is_absent(&self) -> bool {
         !self.present.load(Ordering::Acquire)
     }
 

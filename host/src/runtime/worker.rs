@@ -335,6 +335,9 @@ impl Worker {
 
     /// Asks the breaker for one delivery; if there is to be none, until when.
     fn admit(&self) -> Option<Duration> {
+        if self.breaker.is_absent() {
+            return None;
+        }
         let now = self.clock.now();
         match self.breaker.admit(now) {
             Admission::Go => None,
@@ -361,6 +364,7 @@ impl Worker {
             (None, _) => {}
         }
         match (&step.fault, step.next) {
+            _ if self.breaker.is_absent() => {}
             (None, Next::Skipped | Next::Later(_)) => self.breaker.pass(),
             (fault, _) => self.breaker.note(fault.is_some(), self.clock.now(), component),
         }

@@ -113,7 +113,7 @@ impl TransactionalProducer {
         let limits = check(&self.cluster, record)?;
         self.batch_bytes_wanted = self.batch_bytes_wanted.min(limits.batch_bytes_max);
         self.open()?;
-        let deadline = Instant::now() + CALL_TIME_MAX;
+        let mut deadline = None;
         let source = record.partition.map(|partition| TopicPartition { topic: record.topic.clone(), partition });
         let fresh = self.tracked.len() + 1;
         let tracked = source.as_ref().map_or(UNTRACKED, |source| self.tracked.get(source).copied().unwrap_or(fresh));
@@ -127,7 +127,8 @@ impl TransactionalProducer {
                     return Ok(());
                 }
                 Err((KafkaError::MessageProduction(Code::QueueFull), refused)) => {
-                    if Instant::now() > deadline {
+                    let now = Instant::now();
+                    if now > *deadline.get_or_insert(now + CALL_TIME_MAX) {
                         return Err(LogError::Abort(
                             "the producer's queue stayed full: the brokers take nothing".to_owned(),
                         ));
