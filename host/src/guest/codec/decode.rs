@@ -223,3 +223,48 @@ fn set_string(place: &mut Val, text: &str) {
 pub(in crate::guest) fn bytes(bytes: &[u8]) -> Val {
     Val::List(bytes.iter().map(|byte| Val::U8(*byte)).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use heddle_contract::schema::{json, parse};
+    use serde_json::json;
+
+    use super::*;
+
+    const SCHEMA: &str = r#"{"type": "record", "name": "Mixed", "fields": [
+        {"name": "text", "type": "string"},
+        {"name": "maybe", "type": ["null", "string"]},
+        {"name": "either", "type": ["null", "string", {"type": "array", "items": "long"}]},
+        {"name": "suit", "type": {"type": "enum", "name": "Suit", "symbols": ["HEARTS", "SPADES"]}},
+        {"name": "parts", "type": {"type": "array", "items": {"type": "record", "name": "Part", "fields": [
+            {"name": "name", "type": "string"}, {"name": "count", "type": "int"}]}}},
+        {"name": "labels", "type": {"type": "map", "values": "string"}},
+        {"name": "raw", "type": "bytes"}
+    ]}"#;
+
+    #[test]
+    fn a_value_does_not_depend_on_the_one_whose_memory_it_takes_over() {
+        let schema = Arc::new(parse("Mixed.avsc", SCHEMA).unwrap());
+        let decoder = Decoder::new(&schema, schema.clone(), Arc::new(Shapes::of(&schema).unwrap()));
+        let part = |name: &str, count: i32| json!({"name": name, "count": count});
+        let values = [
+            json!({"text": "a longer text", "maybe": {"string": "there"}, "either": {"array": [1, 2, 3]}, "suit": "SPADES",
+                "parts": [part("one", 1), part("two", 2)], "labels": {"a": "x", "b": "y"}, "raw": "abc"}),
+            json!({"text": "", "maybe": null, "either": null, "suit": "HEARTS", "parts": [], "labels": {}, "raw": ""}),
+            json!({"text": "t", "maybe": {"string": ""}, "either": {"string": "s"}, "suit": "HEARTS",
+                "parts": [part("three", 3)], "labels": {"c": "z"}, "raw": "a"}),
+        ];
+        let bytes = values.map(|value| {
+            let mut bytes = vec![];
+            json::encode(&schema, &value, &mut bytes).unwrap();
+            bytes
+        });
+        let mut place = NOTHING;
+        for n in [0, 1, 2, 0, 2, 1, 0] {
+            decoder.decode_into(&bytes[n], &mut place).unwrap();
+            assert_eq!(place, decoder.decode(&bytes[n]).unwrap(), "{n}");
+            // One that breaks off leaves a place for the next.
+            assert!(decoder.decode_into(&bytes[0][..9], &mut place).is_err());
+        }
+    }
+}
