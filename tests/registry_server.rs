@@ -407,6 +407,22 @@ fn a_client_that_takes_its_time_is_cut_off_and_others_are_answered_meanwhile() {
 }
 
 #[test]
+fn more_connections_than_are_served_at_once_wait_and_are_answered() {
+    let patience = Patience { headers: Duration::from_millis(1_500), body: Duration::from_millis(1_500) };
+    let any = "127.0.0.1:0".parse().unwrap();
+    let server = registry::http::Server::bind(any, Embedded::mock("crowd"), None, patience).unwrap();
+    let address = server.address();
+    std::thread::spawn(move || server.run());
+    // As many as are served at once, which say nothing until they are cut off.
+    let began = Instant::now();
+    let crowd = (0..512).map(|_| TcpStream::connect(address).unwrap()).collect::<Vec<_>>();
+    let answer = ask(&format!("http://{address}"), "GET", "/subjects", None, &[]).unwrap();
+    assert_eq!(answer, (200, json!([])));
+    assert!(began.elapsed() >= Duration::from_millis(1_400), "it did not wait: {:?}", began.elapsed());
+    drop(crowd);
+}
+
+#[test]
 fn a_body_over_the_limit_is_refused_however_it_comes() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);

@@ -1,9 +1,12 @@
-//! The sockets of a registry that listens: each connection is served by itself, and cut off when its headers do not come.
+//! The sockets of a registry that listens: each connection is served by itself, and cut off when its headers do not come; a
+//! bound on how many there are at once lets the rest wait.
 //!
 //! Not by `axum::serve`: it waits for headers without end.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,11 +15,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use thiserror::Error;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{Patience, Writer, routes};
 use crate::registry::Embedded;
 
+/// The most connections at once: beyond it, new ones wait in the system's queue until one ends.
+const CONNECTIONS_MAX: usize = 512;
 /// How long to wait before the next connection is taken when none could be: there may be no file descriptor left.
 const ACCEPT_AFTER: Duration = Duration::from_millis(100);
 
@@ -81,11 +86,16 @@ impl Server {
             // Every connection holds a receiver: when the last is gone, all is answered.
             let (ending, ends) = watch::channel(false);
             let mut told = pin!(told());
+            let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
             loop {
-                let taken = tokio::select! { () = &mut told => break, taken = listener.accept() => taken };
+                let taken = tokio::select! { () = &mut told => break, taken = next(&listener, &places) => taken };
                 match taken {
-                    Ok((stream, _)) => {
-                        drop(tokio::spawn(connection(stream, self.routes.clone(), self.patience, ends.clone())));
+                    Ok((stream, place)) => {
+                        let served = connection(stream, self.routes.clone(), self.patience, ends.clone());
+                        drop(tokio::spawn(async move {
+                            served.await;
+                            drop(place);
+                        }));
                     }
                     Err(_) => tokio::time::sleep(ACCEPT_AFTER).await,
                 }
@@ -96,6 +106,15 @@ impl Server {
             Ok(())
         })
     }
+}
+
+/// The next connection, when there is a place for it.
+async fn next(
+    listener: &tokio::net::TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+    Ok((listener.accept().await?.0, place))
 }
 
 /// Comes back when the process is told to end.
