@@ -127,13 +127,18 @@ impl Platform {
         serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
 
+    /// What the host is to be shown by those who change something.
+    fn token(&self) -> Option<String> {
+        self.variables.iter().find(|(name, _)| *name == "HEDDLE_ADMIN_TOKEN").map(|(_, token)| token.clone())
+    }
+
     /// The log, through the running host or from Kafka; without a host, opened here.
     pub(crate) fn log(&self) -> Box<dyn Log> {
         if let Some(bootstrap) = &self.bootstrap {
             return Box::new(KafkaLog::connect(bootstrap, &BTreeMap::new()).unwrap());
         }
         match std::fs::read_to_string(self.data(0).join("admin-address")) {
-            Ok(address) => Box::new(Remote::find(&address).unwrap()),
+            Ok(address) => Box::new(Remote::find(&address).unwrap().with_token(self.token())),
             Err(_) => Box::new(EmbeddedLog::open(&self.data(0).join("log"), EmbeddedOptions::default()).unwrap()),
         }
     }
@@ -143,7 +148,8 @@ impl Platform {
         let own =
             || format!("http://{}/registry", std::fs::read_to_string(self.data(0).join("admin-address")).unwrap());
         let url = self.registry.clone().unwrap_or_else(own);
-        Client::new(ClientOptions { url, user: None, timeout: std::time::Duration::from_secs(10), retries_max: 0 })
+        let user = self.token().map(|token| ("anybody".to_owned(), token));
+        Client::new(ClientOptions { url, user, timeout: std::time::Duration::from_secs(10), retries_max: 0 })
     }
 }
 

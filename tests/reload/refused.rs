@@ -2,7 +2,7 @@
 
 use heddle_contract::section;
 use heddle_core::event::NewRecord;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::host::{Host, wait_until};
 use crate::platform::{Orders, Platform, bookings, check_bookings, ledger, without_digests};
@@ -81,6 +81,71 @@ fn a_host_with_a_token_takes_versions_from_those_who_have_it() {
     let around = platform.log().append(&[record]).unwrap_err().to_string();
     assert!(around.contains("is written by `heddle deploy` and `heddle rollback` alone"), "{around}");
     assert!(ask("secret").status.success());
+    host.stop();
+}
+
+#[test]
+fn a_host_with_a_token_answers_everybody_and_changes_nothing_for_those_who_have_none() {
+    let platform = Platform::embedded().with("HEDDLE_ADMIN_TOKEN", "secret");
+    let host = Host::start(&platform, 0);
+    // Without items, so that the ledger sets it aside.
+    platform.log().append(&[Orders::new(&platform.registry()).order(0, false)]).unwrap();
+    wait_until("it is set aside", || platform.ok(&["dlq", "list", "ledger"]).contains("rejected"));
+    let contracts = platform.path("contracts");
+    std::fs::create_dir_all(&contracts).unwrap();
+    std::fs::write(contracts.join("new-value.avsc"), r#""string""#).unwrap();
+    let as_other = |arguments: &[&str]| {
+        let mut command = platform.command(0, arguments);
+        command.env("HEDDLE_ADMIN_TOKEN", "guessed").output().unwrap()
+    };
+    for question in
+        [&["topics", "list"][..], &["schema", "list"], &["consume", "orders.created"], &["dlq", "list", "ledger"]]
+    {
+        let output = as_other(question);
+        assert!(output.status.success(), "{question:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let changes: [&[&str]; 5] = [
+        &["topics", "create", "more"],
+        &["dlq", "replay", "ledger", "--all-open"],
+        &["dlq", "discard", "ledger", "--all-open"],
+        &["schema", "register"],
+        &["rollback", "ledger"],
+    ];
+    for change in changes {
+        let output = as_other(change);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{change:?}");
+        assert!(
+            told.contains("the token is not this host's") || told.contains("refuses the user (401)"),
+            "{change:?}: {told}"
+        );
+    }
+    // The same by HTTP.
+    let address = std::fs::read_to_string(platform.data(0).join("admin-address")).unwrap();
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let post = |path: &str, body: Value| {
+        agent.post(format!("http://{address}{path}")).send_json(body).unwrap().status().as_u16()
+    };
+    let everything = json!({"all_open": true});
+    let record = json!({"topic": "orders.created", "partition": null, "offset": null, "timestamp": null, "key": null, "value": null, "headers": []});
+    let refused = [
+        post("/dlq/ledger/replay", everything.clone()),
+        post("/dlq/ledger/discard", everything),
+        post("/call", json!({"Append": {"records": [record]}})),
+        post("/call", json!({"Delete": {"topic": "orders.created"}})),
+        post("/call", json!({"Create": {"name": "more", "partitions": 1, "options": {}}})),
+        post("/call", json!({"Writer": {"id": "shop.deployments"}})),
+        post("/registry/subjects/new-value/versions", json!({"schema": "\"string\""})),
+    ];
+    assert_eq!(refused, [401; 7]);
+    assert_eq!(post("/call", json!("Topics")), 200);
+    assert!(!platform.ok(&["topics", "list"]).contains("more"));
+    assert!(platform.ok(&["dlq", "list", "ledger"]).contains("rejected"), "it is still open");
+    // Those who have the token may.
+    platform.ok(&["schema", "register"]);
+    platform.ok(&["topics", "create", "more"]);
+    platform.ok(&["dlq", "discard", "ledger", "--all-open"]);
+    assert!(!platform.ok(&["dlq", "list", "ledger"]).contains("rejected"));
     host.stop();
 }
 

@@ -10,11 +10,14 @@
 //!  POST /call    one call of the log or the registry, for the commands of other processes: see `remote`
 //!  /registry/…   the embedded registry, if it is used: the API of `heddle registry`
 //! ```
+//!
+//! Questions are answered to everybody; who may change something is said by `permit`.
 
 mod deploy;
 mod dlq;
 mod hosts;
 mod metrics;
+mod permit;
 mod remote;
 mod state;
 
@@ -27,8 +30,9 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::StatusCode;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use heddle_core::event::TopicPartition;
@@ -202,6 +206,12 @@ pub fn serve(
     let listener = listening.listener;
     let registry_routes = registry.routes();
     let shared = Arc::new(Shared { log, components, stores, deploys, writers: Writers::default() });
+    let guarded = Router::new()
+        .route("/dlq/{component}/replay", post(dlq::replay))
+        .route("/dlq/{component}/discard", post(dlq::discard))
+        .route("/deploy/{component}", post(deploy::deploy))
+        .route("/rollback/{component}", post(deploy::roll_back))
+        .route_layer(from_fn_with_state(shared.clone(), permit::guard));
     let mut router = Router::new()
         .route("/health", get(|| async { "ok" }))
         .route("/status", get(status))
@@ -210,16 +220,13 @@ pub fn serve(
         .route("/state/{component}/{store}/{key}", get(state::get))
         .route("/dlq/{component}", get(dlq::list))
         .route("/dlq/{component}/{partition}/{offset}", get(dlq::show))
-        .route("/dlq/{component}/replay", post(dlq::replay))
-        .route("/dlq/{component}/discard", post(dlq::discard))
-        .route("/deploy/{component}", post(deploy::deploy))
-        .route("/rollback/{component}", post(deploy::roll_back))
         .route("/deployments/{component}", get(deploy::history))
         .route("/call", post(call))
+        .merge(guarded)
         .layer(DefaultBodyLimit::max(CALL_BYTES_MAX))
-        .with_state(shared);
+        .with_state(shared.clone());
     if let Some(routes) = registry_routes {
-        router = router.nest("/registry", routes);
+        router = router.nest("/registry", routes.layer(from_fn_with_state(shared, permit::guard_registry)));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AdminError::Start)?;
     let serve = move || {
@@ -246,7 +253,15 @@ async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<ComponentS
     answered.map(Json).map_err(|e| (StatusCode::SERVICE_UNAVAILABLE, e.to_string()))
 }
 
-async fn call(State(shared): State<Arc<Shared>>, Json(call): Json<Call>) -> Result<Json<Answer>, (StatusCode, String)> {
+async fn call(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    Json(call): Json<Call>,
+) -> Result<Json<Answer>, (StatusCode, String)> {
+    if call.changes() {
+        shared.permit(&headers, address)?;
+    }
     let owned = |topic: &&str| shared.deploys.as_ref().is_some_and(|deploys| deploys.owns(topic));
     if let Some(topic) = call.changed().into_iter().find(owned) {
         return Err((

@@ -180,6 +180,16 @@ fn places<'a>(positions: impl IntoIterator<Item = (&'a TopicPartition, &'a Offse
 }
 
 impl Call {
+    /// Whether it would change anything. Taking over a transactional id does: it fences the one who has it.
+    pub(super) fn changes(&self) -> bool {
+        match self {
+            Self::Create { .. } | Self::Delete { .. } | Self::Append { .. } => true,
+            Self::Writer { .. } | Self::Write { .. } => true,
+            Self::Topics | Self::TopicId { .. } | Self::Watermarks { .. } => false,
+            Self::Committed { .. } | Self::Read { .. } => false,
+        }
+    }
+
     /// The topics that it would change.
     pub(super) fn changed(&self) -> Vec<&str> {
         match self {
@@ -285,6 +295,7 @@ fn answer_of_log(log: &dyn Log, writers: &Writers, call: Call) -> Result<Answer,
 pub struct Remote {
     agent: ureq::Agent,
     address: String,
+    token: Option<String>,
 }
 
 impl Remote {
@@ -292,8 +303,14 @@ impl Remote {
     #[must_use]
     pub fn find(address: &str) -> Option<Self> {
         let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false);
-        let remote = Self { agent: config.build().into(), address: address.to_owned() };
+        let remote = Self { agent: config.build().into(), address: address.to_owned(), token: None };
         remote.call(&Call::Topics).is_ok().then_some(remote)
+    }
+
+    /// Shows the host this token, with which it lets its log and its registry be changed.
+    #[must_use]
+    pub fn with_token(self, token: Option<String>) -> Self {
+        Self { token, ..self }
     }
 
     fn call(&self, call: &Call) -> Result<Answer, LogError> {
@@ -302,10 +319,16 @@ impl Remote {
         let body = serde_json::to_vec(call).map_err(|e| failed(e.to_string()))?;
         let request =
             self.agent.post(format!("http://{}/call", self.address)).header("Content-Type", "application/json");
+        let request = match &self.token {
+            Some(token) => request.header("Authorization", format!("Bearer {token}")),
+            None => request,
+        };
         let mut response = request.send(&body[..]).map_err(|e| failed(e.to_string()))?;
         let text = response.body_mut().with_config().limit(1 << 30).read_to_vec().map_err(|e| failed(e.to_string()))?;
-        if response.status() != 200 {
-            return Err(failed(String::from_utf8_lossy(&text).into_owned()));
+        match response.status().as_u16() {
+            200 => {}
+            401 | 403 => return Err(LogError::Invalid(String::from_utf8_lossy(&text).into_owned())),
+            _ => return Err(failed(String::from_utf8_lossy(&text).into_owned())),
         }
         match serde_json::from_slice(&text).map_err(|e| failed(e.to_string()))? {
             Answer::UnknownTopic(topic) => Err(LogError::UnknownTopic(topic)),
@@ -319,7 +342,8 @@ impl Remote {
 
     fn registry(&self) -> Client {
         let url = format!("http://{}/registry", self.address);
-        Client::new(ClientOptions { url, user: None, timeout: TIMEOUT, retries_max: 0 })
+        let user = self.token.clone().map(|token| ("heddle".to_owned(), token));
+        Client::new(ClientOptions { url, user, timeout: TIMEOUT, retries_max: 0 })
     }
 }
 

@@ -40,9 +40,9 @@ pub(super) fn registry(folder: &Path, app: &App) -> Result<Arc<dyn Registry>> {
     }
 }
 
-/// The app's running host, if there is one.
+/// The app's running host, if there is one. It is shown the token of [admin].
 fn host(folder: &Path, app: &App) -> Option<Remote> {
-    Remote::find(&admin_address(folder, app))
+    Remote::find(&admin_address(folder, app)).map(|host| host.with_token(app.admin.token.clone()))
 }
 
 /// Opens the log in this process.

@@ -77,6 +77,11 @@ pub(super) fn routes(registry: Embedded, writer: Option<Writer>, patience: Patie
     Router::new().fallback(answer).with_state(Arc::new(shared))
 }
 
+/// Whether a request would change something. One that cannot be read would be refused anyhow.
+pub(crate) fn writes(method: &Method, path: &str) -> bool {
+    Request::read(method, path, "", &[]).map_or(true, |request| request.writes())
+}
+
 async fn answer(State(shared): State<Arc<Shared>>, request: axum::extract::Request) -> Response {
     match try_answer(shared, request).await {
         Ok(answer) => answer,
