@@ -1,15 +1,18 @@
-//! The pages of the guide for a first component: everything in them is done as it is printed, and what they say comes out does.
+//! Pages of the guide: everything in them is done as it is printed, and what they say comes out does.
 //!
 //! ````text
 //!  ```sh            is run, in the folder that the one before it ended in
 //!  ```text          what the commands before it print; `…` stands for anything
 //!  `a/file`:        at the end of a line: the block that follows is written to that file
 //! ````
+//!
+//! What a page leaves in the background, such as a host, is ended with the page.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use heddle::build::cache_folder;
 
@@ -42,8 +45,21 @@ fn file(block: &Block) -> Option<&str> {
     block.before.strip_suffix("`:")?.rsplit('`').next()
 }
 
+/// The process groups of the shells that a page started; they are ended when it is dropped.
+#[derive(Default)]
+struct Started(Vec<u32>);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        for group in &self.0 {
+            // Most have ended by themselves.
+            let _ = Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).stderr(Stdio::null()).status();
+        }
+    }
+}
+
 /// Runs commands as a shell would, and returns what they print on standard output. The folder they end in is kept in `place`.
-fn sh(commands: &str, place: &mut PathBuf) -> String {
+fn sh(commands: &str, place: &mut PathBuf, started: &mut Started) -> String {
     let heddle = Path::new(env!("CARGO_BIN_EXE_heddle")).parent().unwrap();
     let path = format!("{}:{}", heddle.display(), std::env::var("PATH").unwrap());
     let ended = tempfile::NamedTempFile::new().unwrap();
@@ -51,7 +67,10 @@ fn sh(commands: &str, place: &mut PathBuf) -> String {
     sh.args(["-euc", &format!("{commands}\npwd > \"$ENDED\"")]).current_dir(&*place);
     // Tests run beside each other: none may take the default port. What cargo compiles for the tests of components is kept.
     sh.env("PATH", path).env("ENDED", ended.path()).env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
-    let done = sh.env("CARGO_TARGET_DIR", cache_folder().join("native-target")).output().unwrap();
+    sh.env("CARGO_TARGET_DIR", cache_folder().join("native-target"));
+    let sh = sh.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    started.0.push(sh.id());
+    let done = sh.wait_with_output().unwrap();
     let [out, err] = [done.stdout, done.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     assert!(done.status.success(), "{commands}\n{out}{err}");
     *place = PathBuf::from(fs::read_to_string(ended.path()).unwrap().trim());
@@ -79,9 +98,10 @@ fn follow(page: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/guide").join(page);
     let folder = tempfile::tempdir().unwrap();
     let (mut place, mut printed, mut compared) = (folder.path().to_owned(), String::new(), 0);
+    let mut started = Started::default();
     for block in blocks(&fs::read_to_string(path).unwrap()) {
         match (block.kind.as_str(), file(&block)) {
-            ("sh", _) => printed = sh(&block.text, &mut place),
+            ("sh", _) => printed = sh(&block.text, &mut place, &mut started),
             ("text", _) => {
                 assert!(fits(&printed, &block.text), "{page} says\n{}\nand this is printed\n{printed}", block.text);
                 compared += 1;
@@ -111,6 +131,11 @@ fn a_first_component_in_python() {
 #[test]
 fn a_first_component_in_go() {
     follow("first-component-go.md");
+}
+
+#[test]
+fn state() {
+    follow("state.md");
 }
 
 #[test]
