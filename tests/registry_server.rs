@@ -367,13 +367,19 @@ fn slowly(address: SocketAddr, first: &str, then: &str) -> (String, Duration) {
     (String::from_utf8(answer).unwrap(), took)
 }
 
+/// A registry in this process, which has only so much patience with its clients.
+fn serve(scope: &str, patience: Patience) -> SocketAddr {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let server = registry::http::Server::bind(any, Embedded::mock(scope), None, patience).unwrap();
+    let address = server.address();
+    std::thread::spawn(move || server.run());
+    address
+}
+
 #[test]
 fn a_client_that_takes_its_time_is_cut_off_and_others_are_answered_meanwhile() {
     let patience = Patience { headers: Duration::from_millis(1_000), body: Duration::from_millis(1_500) };
-    let any = "127.0.0.1:0".parse().unwrap();
-    let server = registry::http::Server::bind(any, Embedded::mock("slow"), None, patience).unwrap();
-    let address = server.address();
-    std::thread::spawn(move || server.run());
+    let address = serve("slow", patience);
     let post = "POST /subjects/s/versions HTTP/1.1\r\nHost: registry\r\n";
     // 30 s of bytes each: nobody is waited for as long as they would take.
     let drip = "a".repeat(600);
@@ -409,10 +415,7 @@ fn a_client_that_takes_its_time_is_cut_off_and_others_are_answered_meanwhile() {
 #[test]
 fn more_connections_than_are_served_at_once_wait_and_are_answered() {
     let patience = Patience { headers: Duration::from_millis(1_500), body: Duration::from_millis(1_500) };
-    let any = "127.0.0.1:0".parse().unwrap();
-    let server = registry::http::Server::bind(any, Embedded::mock("crowd"), None, patience).unwrap();
-    let address = server.address();
-    std::thread::spawn(move || server.run());
+    let address = serve("crowd", patience);
     // As many as are served at once, which say nothing until they are cut off.
     let began = Instant::now();
     let crowd = (0..512).map(|_| TcpStream::connect(address).unwrap()).collect::<Vec<_>>();

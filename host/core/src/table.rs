@@ -22,9 +22,7 @@ pub struct Table {
 impl Table {
     /// Takes a write. Returns the one that it replaces.
     pub fn insert(&mut self, key: Bytes, value: Option<Bytes>) -> Option<Option<Bytes>> {
-        if let Some(order) = self.order.get_mut()
-            && !order.contains(&key)
-        {
+        if let Some(order) = self.order.get_mut() {
             order.insert(key.clone());
         }
         self.entries.insert(key, value)

@@ -1,7 +1,7 @@
 //! A component's circuit breaker, shared by its workers in this process.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use heddle_core::breaker::{Admission, Breaker, BreakerPolicy, BreakerState};
@@ -34,19 +34,16 @@ impl SharedBreaker {
         self.progress.breaker(BreakerState::Closed);
     }
 
-    /// Whether there is none; then nobody needs to know the time for it.
-    pub(super) fn is_absent(&self) -> bool {
-        !self.present.load(Ordering::Acquire)
+    /// The breaker, if there is one. What follows asks for the time only then: without one, it is not read for each record.
+    fn there(&self) -> Option<MutexGuard<'_, Option<Breaker>>> {
+        self.present.load(Ordering::Acquire).then(|| lock(&self.breaker))
     }
 
-    pub(super) fn admit(&self, now: Duration) -> Admission {
-        if self.is_absent() {
-            return Admission::Go;
-        }
-        let mut breaker = lock(&self.breaker);
-        let Some(breaker) = &mut *breaker else { return Admission::Go };
+    pub(super) fn admit(&self, now: impl FnOnce() -> Duration) -> Admission {
+        let mut there = self.there();
+        let Some(breaker) = there.as_mut().and_then(|there| there.as_mut()) else { return Admission::Go };
         let before = breaker.state();
-        let admission = breaker.admit(now);
+        let admission = breaker.admit(now());
         if breaker.state() != before {
             self.progress.breaker(breaker.state());
         }
@@ -55,22 +52,16 @@ impl SharedBreaker {
 
     /// The delivery that was admitted was none.
     pub(super) fn pass(&self) {
-        if self.is_absent() {
-            return;
-        }
-        if let Some(breaker) = &mut *lock(&self.breaker) {
+        if let Some(breaker) = self.there().as_mut().and_then(|there| there.as_mut()) {
             breaker.pass();
         }
     }
 
     /// Notes how a delivery ended.
-    pub(super) fn note(&self, failed: bool, now: Duration, component: &ComponentName) {
-        if self.is_absent() {
-            return;
-        }
-        let mut breaker = lock(&self.breaker);
-        let Some(breaker) = &mut *breaker else { return };
-        let Some(state) = breaker.note(failed, now) else { return };
+    pub(super) fn note(&self, failed: bool, now: impl FnOnce() -> Duration, component: &ComponentName) {
+        let mut there = self.there();
+        let Some(breaker) = there.as_mut().and_then(|there| there.as_mut()) else { return };
+        let Some(state) = breaker.note(failed, now()) else { return };
         self.progress.breaker(state);
         match state {
             BreakerState::Open => {
@@ -87,10 +78,7 @@ impl SharedBreaker {
     }
 
     /// Until when nothing is to be read, if it is so.
-    pub(super) fn shut_until(&self, now: Duration) -> Option<Duration> {
-        if self.is_absent() {
-            return None;
-        }
-        lock(&self.breaker).as_ref()?.shut_until(now)
+    pub(super) fn shut_until(&self, now: impl FnOnce() -> Duration) -> Option<Duration> {
+        self.there()?.as_ref()?.shut_until(now())
     }
 }

@@ -197,7 +197,7 @@ impl Worker {
         }
         let now = self.clock.now();
         let commit = self.since.map(|since| (since + self.policy.interval).saturating_sub(now));
-        let step = match (self.breaker.shut_until(now), self.rest) {
+        let step = match (self.breaker.shut_until(|| now), self.rest) {
             (Some(at), _) => Some(at.saturating_sub(now)),
             (None, Some(at)) => {
                 [Some(at.saturating_sub(now)), self.backlog.next(&*self.clock)].into_iter().flatten().min()
@@ -335,14 +335,10 @@ impl Worker {
 
     /// Asks the breaker for one delivery; if there is to be none, until when.
     fn admit(&self) -> Option<Duration> {
-        if self.breaker.is_absent() {
-            return None;
-        }
-        let now = self.clock.now();
-        match self.breaker.admit(now) {
+        match self.breaker.admit(|| self.clock.now()) {
             Admission::Go => None,
             Admission::NotBefore(at) => Some(at),
-            Admission::Never => Some(now + POLL_WAIT),
+            Admission::Never => Some(self.clock.now() + POLL_WAIT),
         }
     }
 
@@ -364,9 +360,8 @@ impl Worker {
             (None, _) => {}
         }
         match (&step.fault, step.next) {
-            _ if self.breaker.is_absent() => {}
             (None, Next::Skipped | Next::Later(_)) => self.breaker.pass(),
-            (fault, _) => self.breaker.note(fault.is_some(), self.clock.now(), component),
+            (fault, _) => self.breaker.note(fault.is_some(), || self.clock.now(), component),
         }
         for write in step.writes {
             let topic = write.topic.clone();
@@ -404,7 +399,7 @@ impl Worker {
     }
 
     fn stands_still(&self) -> bool {
-        self.breaker.shut_until(self.clock.now()).is_some()
+        self.breaker.shut_until(|| self.clock.now()).is_some()
     }
 
     /// Pauses what could not be stepped anyway, and goes on with what can: nothing is read ahead without bound.
