@@ -7,12 +7,14 @@
 //!  GET /state/…  what its stores hold: see `state`
 //!  /dlq/…        what was set aside: see `dlq`
 //!  POST /deploy, /rollback, GET /deployments    which version runs: see `deploy`
-//!  POST /call    one call of the log or the registry, for the commands of other processes: see `remote`
+//!  POST /call    one call of the log or the registry, for the commands of other processes: see `call`, `answer` and `remote`
 //!  /registry/…   the embedded registry, if it is used: the API of `heddle registry`
 //! ```
 //!
 //! Questions are answered to everybody; who may change something is said by `permit`.
 
+mod answer;
+mod call;
 mod deploy;
 mod dlq;
 mod hosts;
@@ -30,13 +32,14 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use answer::Writers;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use call::{Answer, Call};
 use heddle_core::event::TopicPartition;
-use remote::{Answer, Call, Writers};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -269,7 +272,7 @@ async fn call(
             format!("`{topic}` is written by `heddle deploy` and `heddle rollback` alone"),
         ));
     }
-    let answer = move || remote::answer(&*shared.log, &shared.writers, call);
+    let answer = move || answer::answer(&*shared.log, &shared.writers, call);
     let answered = tokio::task::spawn_blocking(answer).await;
     answered.map(Json).map_err(|e| (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
 }

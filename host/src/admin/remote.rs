@@ -4,291 +4,25 @@
 //!  produce, consume, topics ──Remote──> POST /call {"Append": …} ──> answer() ──> the host's Log and Registry
 //! ```
 //!
-//! One call a request, nothing is kept in between. Only what works without a group is there; bytes travel in base64.
+//! One call a request, nothing is kept in between. Only what works without a group is there.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
 use heddle_contract::compat::Level;
-use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, TopicPartition};
-use serde::{Deserialize, Serialize};
+use heddle_core::event::{NewRecord, Offset, Partition, Record, TopicPartition};
 
-use crate::lock::lock;
+use super::call::{Answer, Call, From, Wire};
 use crate::log::{
     Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer,
 };
 use crate::registry::format::Entry;
 use crate::registry::{Client, ClientOptions, Registry, RegistryError, SchemaId, Version};
 
-/// How long a call may take beyond what it is asked to wait.
+/// How long a call may take: twice what the host lets a read wait.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// How many records go into one call.
 const RECORDS_MAX: usize = 1_000;
-
-/// How many transactional ids other processes may hold.
-const WRITERS_MAX: usize = 1_000;
-
-/// What can be asked.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Call {
-    Topics,
-    Create {
-        name: String,
-        partitions: i32,
-        options: BTreeMap<String, String>,
-    },
-    Delete {
-        topic: String,
-    },
-    TopicId {
-        topic: String,
-    },
-    Watermarks {
-        topic: String,
-    },
-    Committed {
-        group: String,
-        partitions: Vec<(String, i32)>,
-    },
-    Append {
-        records: Vec<Wire>,
-    },
-    Read {
-        from: Vec<(String, i32, From)>,
-        wait_ms: u64,
-    },
-    /// Takes over a transactional id.
-    Writer {
-        id: String,
-    },
-    /// One transaction of the writer that got this number.
-    Write {
-        id: String,
-        number: u64,
-        records: Vec<Wire>,
-    },
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Answer {
-    Topics(Vec<(String, i32)>),
-    Done,
-    TopicId(Option<String>),
-    Watermarks(Vec<(i32, i64, i64, i64)>),
-    Positions(Vec<(String, i32, i64)>),
-    Records { records: Vec<Wire>, positions: Vec<(String, i32, i64)> },
-    Writer(u64),
-    Fenced(String),
-    UnknownTopic(String),
-    TopicExists(String),
-    RecordRefused(String),
-    Refused(String),
-}
-
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) enum From {
-    Beginning,
-    End,
-    At(i64),
-}
-
-/// A record on its way, in either direction.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Wire {
-    topic: String,
-    partition: Option<i32>,
-    offset: Option<i64>,
-    timestamp: Option<i64>,
-    key: Option<String>,
-    value: Option<String>,
-    headers: Vec<(String, Option<String>)>,
-}
-
-fn encode(bytes: &Bytes) -> String {
-    BASE64.encode(bytes)
-}
-
-fn decode(text: Option<String>) -> Result<Option<Bytes>, LogError> {
-    let decoded = text.map(|text| BASE64.decode(text).map(Bytes::from)).transpose();
-    decoded.map_err(|e| LogError::Invalid(format!("bytes that are no base64: {e}")))
-}
-
-fn wire_headers(headers: &[Header]) -> Vec<(String, Option<String>)> {
-    headers.iter().map(|header| (header.name.clone(), header.value.as_ref().map(encode))).collect()
-}
-
-impl Wire {
-    fn of_new(record: &NewRecord) -> Self {
-        Self {
-            topic: record.topic.to_string(),
-            partition: record.partition.map(|partition| partition.0),
-            offset: None,
-            timestamp: record.timestamp.map(|timestamp| timestamp.0),
-            key: record.key.as_ref().map(encode),
-            value: record.value.as_ref().map(encode),
-            headers: wire_headers(&record.headers),
-        }
-    }
-
-    fn of(record: &Record) -> Self {
-        Self {
-            topic: record.source.topic.to_string(),
-            partition: Some(record.source.partition.0),
-            offset: Some(record.offset.0),
-            timestamp: Some(record.timestamp.0),
-            key: record.key.as_ref().map(encode),
-            value: record.value.as_ref().map(encode),
-            headers: wire_headers(&record.headers),
-        }
-    }
-
-    fn into_new(self) -> Result<NewRecord, LogError> {
-        let header = |(name, value)| Ok(Header { name, value: decode(value)? });
-        Ok(NewRecord {
-            topic: self.topic.into(),
-            partition: self.partition.map(Partition),
-            timestamp: self.timestamp.map(Timestamp),
-            key: decode(self.key)?,
-            value: decode(self.value)?,
-            headers: self.headers.into_iter().map(header).collect::<Result<_, LogError>>()?,
-        })
-    }
-
-    fn into_record(self) -> Result<Record, LogError> {
-        let (partition, offset, timestamp) = (self.partition, self.offset, self.timestamp);
-        let new = self.into_new()?;
-        let (Some(partition), Some(offset), Some(timestamp)) = (partition, offset, timestamp) else {
-            return Err(LogError::Invalid("the host answered with a record without its place".to_owned()));
-        };
-        Ok(Record {
-            source: TopicPartition { topic: new.topic, partition: Partition(partition) },
-            offset: Offset(offset),
-            timestamp: Timestamp(timestamp),
-            key: new.key,
-            value: new.value,
-            headers: new.headers,
-        })
-    }
-}
-
-fn places<'a>(positions: impl IntoIterator<Item = (&'a TopicPartition, &'a Offset)>) -> Vec<(String, i32, i64)> {
-    positions.into_iter().map(|(place, offset)| (place.topic.to_string(), place.partition.0, offset.0)).collect()
-}
-
-impl Call {
-    /// Whether it would change anything. Taking over a transactional id does: it fences the one who has it.
-    pub(super) fn changes(&self) -> bool {
-        match self {
-            Self::Create { .. } | Self::Delete { .. } | Self::Append { .. } => true,
-            Self::Writer { .. } | Self::Write { .. } => true,
-            Self::Topics | Self::TopicId { .. } | Self::Watermarks { .. } => false,
-            Self::Committed { .. } | Self::Read { .. } => false,
-        }
-    }
-
-    /// The topics that it would change.
-    pub(super) fn changed(&self) -> Vec<&str> {
-        match self {
-            Self::Create { name: topic, .. } | Self::Delete { topic } => vec![topic],
-            Self::Append { records } | Self::Write { records, .. } => {
-                records.iter().map(|record| record.topic.as_str()).collect()
-            }
-            _ => vec![],
-        }
-    }
-}
-
-/// The writers that other processes have, at the host: the newest of each transactional id.
-#[derive(Default)]
-pub(super) struct Writers(Mutex<Held>);
-
-#[derive(Default)]
-struct Held {
-    ever: u64,
-    by_id: BTreeMap<String, (u64, Box<dyn Writer>)>,
-}
-
-impl Writers {
-    fn take(&self, log: &dyn Log, id: String) -> Result<u64, LogError> {
-        let mut held = lock(&self.0);
-        if held.by_id.len() >= WRITERS_MAX && !held.by_id.contains_key(&id) {
-            return Err(LogError::Invalid(format!("the host holds {WRITERS_MAX} transactional ids already")));
-        }
-        let writer = log.writer(&id)?;
-        held.ever += 1;
-        let number = held.ever;
-        held.by_id.insert(id, (number, writer));
-        Ok(number)
-    }
-
-    fn write(&self, id: &str, number: u64, records: &[NewRecord]) -> Result<(), LogError> {
-        match lock(&self.0).by_id.get_mut(id) {
-            Some((newest, writer)) if *newest == number => writer.write(records),
-            _ => Err(LogError::Fenced(format!("another writer took over the transactional id `{id}`"))),
-        }
-    }
-}
-
-/// Does what was asked, at the host.
-pub(super) fn answer(log: &dyn Log, writers: &Writers, call: Call) -> Answer {
-    answer_of_log(log, writers, call).unwrap_or_else(|error| match error {
-        LogError::Fenced(why) => Answer::Fenced(why),
-        LogError::UnknownTopic(topic) => Answer::UnknownTopic(topic),
-        LogError::TopicExists(topic) => Answer::TopicExists(topic),
-        LogError::RecordRefused(why) => Answer::RecordRefused(why),
-        other => Answer::Refused(other.to_string()),
-    })
-}
-
-fn answer_of_log(log: &dyn Log, writers: &Writers, call: Call) -> Result<Answer, LogError> {
-    Ok(match call {
-        Call::Topics => Answer::Topics(log.topics()?.into_iter().map(|info| (info.name, info.partitions)).collect()),
-        Call::Create { name, partitions, options } => {
-            log.create_topic(&TopicSpec { name, partitions, replication: None, options })?;
-            Answer::Done
-        }
-        Call::Delete { topic } => {
-            log.delete_topic(&topic)?;
-            Answer::Done
-        }
-        Call::TopicId { topic } => Answer::TopicId(log.topic_id(&topic)?.map(|id| id.0)),
-        Call::Watermarks { topic } => {
-            let bounds = log.watermarks(&topic)?.into_iter().map(|b| (b.partition.0, b.low.0, b.high.0, b.end.0));
-            Answer::Watermarks(bounds.collect())
-        }
-        Call::Committed { group, partitions } => {
-            let partitions = partitions.into_iter().map(|(topic, number)| TopicPartition::new(topic, number));
-            Answer::Positions(places(&log.committed(&group, &partitions.collect::<Vec<_>>())?))
-        }
-        Call::Append { records } => {
-            let records = records.into_iter().map(Wire::into_new).collect::<Result<Vec<_>, _>>()?;
-            Answer::Positions(places(log.append(&records)?.iter().map(|(place, offset)| (place, offset))))
-        }
-        Call::Writer { id } => Answer::Writer(writers.take(log, id)?),
-        Call::Write { id, number, records } => {
-            let records = records.into_iter().map(Wire::into_new).collect::<Result<Vec<_>, _>>()?;
-            writers.write(&id, number, &records)?;
-            Answer::Done
-        }
-        Call::Read { from, wait_ms } => {
-            let start = |(topic, number, from): (String, i32, From)| {
-                let start = match from {
-                    From::Beginning => Start::Beginning,
-                    From::End => Start::End,
-                    From::At(offset) => Start::At(Offset(offset)),
-                };
-                (TopicPartition::new(topic, number), start)
-            };
-            let mut reader = log.reader(&from.into_iter().map(start).collect::<Vec<_>>())?;
-            let records = reader.poll(Duration::from_millis(wait_ms).min(TIMEOUT / 2))?;
-            Answer::Records { records: records.iter().map(Wire::of).collect(), positions: places(&reader.positions()?) }
-        }
-    })
-}
 
 /// A running host's log and registry.
 #[derive(Clone)]
@@ -479,7 +213,7 @@ impl Reader for RemoteReader {
     }
 }
 
-/// The host serves its registry to everybody: see [`crate::registry::http`].
+/// The host serves its registry by HTTP: see [`crate::registry::http`].
 impl Registry for Remote {
     fn by_id(&self, id: SchemaId) -> Result<Option<String>, RegistryError> {
         self.registry().by_id(id)
