@@ -204,7 +204,7 @@ fn a_newer_writer_gives_the_same_ids() {
 fn a_message_is_handled_once_by_the_id_in_a_header() {
     let mut bench = Bench::new();
     let mut take = |ids: &[Option<&'static str>]| {
-        let headers = ids.iter().map(|id| Header { name: "ce_id".to_owned(), value: id.map(Bytes::from) }).collect();
+        let headers = ids.iter().map(|id| Header { name: "ce_id".into(), value: id.map(Bytes::from) }).collect();
         let value = framed(IN, &schema("in-value"), &json!({"do":"in"}));
         outcome(&bench.try_step("in", value, headers).unwrap().writes)
     };

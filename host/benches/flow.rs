@@ -299,7 +299,7 @@ fn remember(kind: EngineKind, ids: u64, app: &App) {
     let started = Instant::now();
     let mut offset = 0;
     for from in (0..ids).step_by(5_000) {
-        let part = (from..(from + 5_000).min(ids)).map(|n| (id(n), at)).collect::<BTreeMap<_, _>>();
+        let part = (from..(from + 5_000).min(ids)).map(|n| (id(n), at)).collect();
         for segment in segments(&part) {
             let source = TopicPartition { topic: changelog.clone(), partition: Partition(0) };
             let (key, value) = (Some(Bytes::from_static(INPUT.as_bytes())), Some(segment));

@@ -60,8 +60,10 @@ pub(crate) fn keys_go_where_java_clients_send_them(harness: &dyn Harness) {
 pub(crate) fn nulls_and_headers_are_kept_as_written(harness: &dyn Harness) {
     let log = harness.log();
     let topic = topic(harness, "topic", 1);
-    let header =
-        |name: &str, value: Option<&'static str>| Header { name: name.to_owned(), value: value.map(Bytes::from) };
+    let header = |name: &str, value: Option<&'static str>| Header {
+        name: name.to_owned().into(),
+        value: value.map(Bytes::from),
+    };
     let written: Vec<_> = [
         (None, None, vec![]),
         (None, Some(""), vec![header("twice", Some("1")), header("other", None), header("twice", Some("2"))]),

@@ -64,7 +64,7 @@ fn killed_replays_lose_nothing_and_double_nothing(app: &App) {
         assert_eq!(record.value, Some(Bytes::from(format!("value {number}"))));
         assert_eq!(record.key, letters[usize::try_from(number).unwrap()].key);
         assert!(record.key.is_some() || record.source.partition == Partition(0), "without a key: where it was");
-        let names = record.headers.iter().map(|header| header.name.as_str()).collect::<Vec<_>>();
+        let names = record.headers.iter().map(|header| &*header.name).collect::<Vec<_>>();
         assert_eq!(names, ["number", "heddle.first-failure", "heddle.replays"]);
     }
     assert_eq!((times.len(), replayed.len()), (MANY, MANY), "each of them once");

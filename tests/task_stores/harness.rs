@@ -118,8 +118,8 @@ impl Harness {
 
     /// Commits a transaction to the changelogs and then to the state.
     pub(crate) fn commit(&mut self, writes: Writes, noted: &[Noted]) {
-        let batch = self.commit_to_log(writes, noted);
-        self.stores.commit(&batch);
+        let mut batch = self.commit_to_log(writes, noted);
+        self.stores.commit(&mut batch);
     }
 
     pub(crate) fn commit_to_log(&mut self, writes: Writes, noted: &[Noted]) -> CommittedBatch {

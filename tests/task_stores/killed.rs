@@ -39,7 +39,7 @@ fn transaction(n: i64) -> CommittedBatch {
 
 /// The record of transaction `n` in one of the changelogs.
 fn record(n: i64, changelog: usize) -> Record {
-    let new = sealed(n).changelog(&spec()).swap_remove(changelog);
+    let new = sealed(n).changelog(&spec()).nth(changelog).unwrap();
     let source = TopicPartition { topic: new.topic, partition: PARTITION };
     Record { source, offset: Offset(n), timestamp: NOW, key: new.key, value: new.value, headers: vec![] }
 }
@@ -76,7 +76,7 @@ fn child() {
         reached(end);
     }
     for n in end.. {
-        stores.commit(&transaction(n));
+        stores.commit(&mut transaction(n));
         if n % 100 == 0 {
             println!("committed {n}");
             assert!(stores.wait_for_room(Duration::from_secs(10)));

@@ -109,7 +109,7 @@ fn a_commit_without_a_place_in_the_changelog_does_not_move_the_watermark(kind: E
     // To the changelogs, but nothing says where.
     drop(harness.commit_to_log(writes(STOCK, &[("a", Some("2"))]), &[("orders", Bytes::from("id"), 5)]));
     let batch = crate::harness::open_batch(writes(STOCK, &[("a", Some("2"))]), &[("orders", Bytes::from("id"), 5)]);
-    harness.stores.commit(&batch.seal().confirmed([].into()));
+    harness.stores.commit(&mut batch.seal().confirmed([].into()));
     harness.put(SUMS, "s", "1");
     harness.stores.flush().unwrap();
     assert_eq!(harness.get(STOCK, "a").as_deref(), Some("2"));
@@ -242,11 +242,11 @@ fn foreign_records_are_named() {
 #[test]
 fn a_task_takes_only_its_own_partition() {
     let mut harness = Harness::new(EngineKind::Sled);
-    let batch = harness.commit_to_log(writes(STOCK, &[("a", Some("1"))]), &[("orders", Bytes::from("id"), 5)]);
+    let mut batch = harness.commit_to_log(writes(STOCK, &[("a", Some("1"))]), &[("orders", Bytes::from("id"), 5)]);
     let other = heddle::state::TaskStores::open(&*harness.engine, &spec(), Partition(4), crate::harness::bounds());
     let other = other.unwrap();
-    other.commit(&batch);
+    other.commit(&mut batch);
     assert_eq!(other.pending_bytes(), 0);
-    other.commit(&crate::harness::open_batch(Writes::new(), &[]).seal().confirmed([].into()));
+    other.commit(&mut crate::harness::open_batch(Writes::new(), &[]).seal().confirmed([].into()));
     assert!(!other.freeze());
 }

@@ -165,11 +165,9 @@ impl SealedBatch {
 
     /// What has to be written to the changelogs in the same transaction: one record for each store and key, and one for the
     /// message ids of each topic, each at its task's partition.
-    #[must_use]
-    pub fn changelog(&self, spec: &TaskSpec) -> Vec<NewRecord> {
-        let mut records = vec![];
-        for (partition, overlay) in &self.overlays {
-            let record = |topic: &Topic, timestamp, key, value| NewRecord {
+    pub fn changelog<'s>(&'s self, spec: &'s TaskSpec) -> impl Iterator<Item = NewRecord> + 's {
+        self.overlays.iter().flat_map(move |(partition, overlay)| {
+            let record = move |topic: &Topic, timestamp, key, value| NewRecord {
                 topic: topic.clone(),
                 partition: Some(*partition),
                 timestamp,
@@ -177,21 +175,19 @@ impl SealedBatch {
                 value,
                 headers: vec![],
             };
-            let writes = overlay.writes().filter_map(|(store, key, value)| {
+            let writes = overlay.writes().filter_map(move |(store, key, value)| {
                 let topic = spec.changelogs.get(store.0)?;
                 Some(record(topic, overlay.at(), key.clone(), value.clone()))
             });
-            records.extend(writes);
-            let Some(changelog) = &spec.seen_changelog else { continue };
-            for (topic, ids) in overlay.seen().topics() {
-                let key = Bytes::copy_from_slice(topic.as_bytes());
-                // Without a timestamp: this topic is kept by the log's clock, whatever clock the producers have.
-                let sorted = ids.iter().map(|(id, at)| (id.clone(), *at)).collect::<BTreeMap<_, _>>();
-                let segments = segments(&sorted).into_iter();
-                records.extend(segments.map(|segment| record(changelog, None, key.clone(), Some(segment))));
-            }
-        }
-        records
+            let ids = spec.seen_changelog.iter().flat_map(move |changelog| {
+                overlay.seen().topics().flat_map(move |(topic, ids)| {
+                    let key = Bytes::copy_from_slice(topic.as_bytes());
+                    // Without a timestamp: this topic is kept by the log's clock, whatever clock the producers have.
+                    segments(ids).into_iter().map(move |segment| record(changelog, None, key.clone(), Some(segment)))
+                })
+            });
+            writes.chain(ids)
+        })
     }
 
     /// Call when, and only when, the log confirmed the commit. `ends` says for each partition that the transaction wrote to
@@ -220,6 +216,11 @@ impl CommittedBatch {
     /// What it did to the state of each task.
     pub fn overlays(&self) -> impl Iterator<Item = (Partition, &Overlay)> {
         self.overlays.iter().map(|(partition, overlay)| (*partition, overlay))
+    }
+
+    /// Takes what it did to the state of one task out of it.
+    pub fn take(&mut self, partition: Partition) -> Option<Overlay> {
+        self.overlays.remove(&partition)
     }
 
     /// The offset after its last record in a changelog's partition; `None` if it wrote none there.

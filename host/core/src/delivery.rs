@@ -1,11 +1,15 @@
 //! One record handed to one handler, with its attempt number.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::event::Record;
 
 /// The full name of a component, `<app>.<component>`: also its consumer group.
 pub type ComponentName = Arc<str>;
+
+/// Room for the numbers of an id, its slashes, and what is added to it in a header.
+const NUMBERS_CHARS: usize = 40;
 
 /// One record on its way to a handler.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +26,10 @@ impl Delivery<'_> {
     /// The same for every attempt and every run: `<component>/<topic>/<partition>/<offset>`.
     #[must_use]
     pub fn id(&self) -> String {
-        format!("{}/{}/{}", self.component, self.record.source, self.record.offset)
+        let Record { source, offset, .. } = self.record;
+        let mut id = String::with_capacity(self.component.len() + source.topic.len() + NUMBERS_CHARS);
+        // Writing into a string does not fail.
+        let _ = write!(id, "{}/{source}/{offset}", self.component);
+        id
     }
 }

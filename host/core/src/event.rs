@@ -1,5 +1,6 @@
 //! Records as a log holds them, and where they stand in it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -66,14 +67,14 @@ impl fmt::Display for TopicPartition {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Header {
     /// The header's name.
-    pub name: String,
+    pub name: Cow<'static, str>,
     /// The header's value, or null.
     pub value: Option<Bytes>,
 }
 
 impl Header {
     /// A header with a value.
-    pub fn new(name: impl Into<String>, value: impl Into<Bytes>) -> Self {
+    pub fn new(name: impl Into<Cow<'static, str>>, value: impl Into<Bytes>) -> Self {
         Self { name: name.into(), value: Some(value.into()) }
     }
 }

@@ -156,7 +156,7 @@ impl Waiting {
     }
 }
 
-fn text(name: &str, value: &dyn fmt::Display) -> Header {
+fn text(name: &'static str, value: &dyn fmt::Display) -> Header {
     Header::new(name, Bytes::from(value.to_string()))
 }
 

@@ -22,7 +22,7 @@ pub fn settle(delivery: &Delivery<'_>, emits: Vec<Emit>) -> Vec<NewRecord> {
 fn settle_emit(delivery: &Delivery<'_>, id: &str, position: usize, emit: Emit) -> NewRecord {
     let input = delivery.record;
     let mut headers = emit.headers;
-    headers.push(Header::new(CE_ID, Bytes::from(format!("{id}/{position}"))));
+    headers.push(Header::new(CE_ID, Bytes::from([id, "/", &position.to_string()].concat())));
     if emit.cloudevents {
         headers.push(Header::new("ce_specversion", "1.0"));
         headers.push(Header::new("ce_source", Bytes::from(format!("/heddle/{}", delivery.component))));

@@ -144,6 +144,12 @@ impl Overlay {
         self.writes.iter().flat_map(|(store, table)| table.iter().map(|(key, value)| (*store, key, value)))
     }
 
+    /// The writes and the messages, taken out, and nothing copied: nobody reads from a transaction that is over.
+    #[must_use]
+    pub fn into_parts(self) -> (impl Iterator<Item = (StoreIndex, Table)>, Seen) {
+        (Arc::unwrap_or_clone(self.writes).into_iter(), self.seen)
+    }
+
     /// The messages handled so far.
     #[must_use]
     pub fn seen(&self) -> &Seen {

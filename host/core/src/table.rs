@@ -39,6 +39,11 @@ impl Table {
         self.entries.iter()
     }
 
+    /// All writes, taken out, in the order in which their keys came.
+    pub fn into_writes(self) -> impl ExactSizeIterator<Item = (Bytes, Option<Bytes>)> {
+        self.entries.into_iter()
+    }
+
     /// The writes from `start` on to keys that begin with `prefix`, in the order of the keys' bytes.
     pub fn range<'t>(
         &'t self,

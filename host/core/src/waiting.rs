@@ -202,7 +202,7 @@ pub(crate) fn unpack(packed: &Bytes) -> Option<Record> {
     let mut headers = vec![];
     for _ in 0..count {
         let name = String::from_utf8(take(&mut rest)??.to_vec()).ok()?;
-        headers.push(Header { name, value: take(&mut rest)? });
+        headers.push(Header { name: name.into(), value: take(&mut rest)? });
     }
     let nowhere = (TopicPartition::new("", 0), Offset(0), Timestamp(0));
     let (source, offset, timestamp) = nowhere;
@@ -285,7 +285,7 @@ mod tests {
             offset in 0..i64::MAX,
             timestamp in any::<i64>(),
         ) {
-            let headers = headers.into_iter().map(|(name, value)| Header { name, value: value.map(Bytes::from) });
+            let headers = headers.into_iter().map(|(name, value)| Header { name: name.into(), value: value.map(Bytes::from) });
             let record = Record {
                 source: TopicPartition::new("orders", 3),
                 offset: Offset(offset),

@@ -220,7 +220,8 @@ fn a_transaction_reads_its_own_writes_and_writes_each_key_once() {
         assert_eq!(task.step_at_once(&message(offset, id), &mut Counting, &mut batch, NOW).unwrap(), Step::default());
     }
     let sealed = batch.seal();
-    let written = sealed.changelog(&spec());
+    let spec = spec();
+    let written = sealed.changelog(&spec).collect::<Vec<_>>();
     let entry = |record: &NewRecord| (record.topic.to_string(), record.key.clone().unwrap(), record.value.clone());
     assert_eq!(entry(&written[0]), ("shop.intake.stock".into(), "gone".into(), None));
     assert_eq!(entry(&written[1]), ("shop.intake.sums".into(), "k".into(), Some(vec![3].into())));

@@ -96,7 +96,7 @@ fn decode(text: Option<String>) -> Result<Option<Bytes>, LogError> {
 }
 
 fn wire_headers(headers: &[Header]) -> Vec<(String, Option<String>)> {
-    headers.iter().map(|header| (header.name.clone(), header.value.as_ref().map(encode))).collect()
+    headers.iter().map(|header| (header.name.to_string(), header.value.as_ref().map(encode))).collect()
 }
 
 impl Wire {
@@ -125,7 +125,7 @@ impl Wire {
     }
 
     pub(super) fn into_new(self) -> Result<NewRecord, LogError> {
-        let header = |(name, value)| Ok(Header { name, value: decode(value)? });
+        let header = |(name, value): (String, _)| Ok(Header { name: name.into(), value: decode(value)? });
         Ok(NewRecord {
             topic: self.topic.into(),
             partition: self.partition.map(Partition),

@@ -41,7 +41,7 @@ impl Shown {
     #[must_use]
     pub fn new(letter: &Letter, mark: Option<&Mark>, schemas: &dyn Schemas) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let pair = |header: &Header| (header.name.clone(), header.value.as_deref().map(text));
+        let pair = |header: &Header| (header.name.to_string(), header.value.as_deref().map(text));
         let bytes = letter.record.value.as_deref();
         let value = decoded(letter, schemas).ok();
         let hex = if value.is_none() { bytes.map(hex) } else { None };

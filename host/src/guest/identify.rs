@@ -31,7 +31,8 @@ impl Identify {
 /// The id in a header. The last one of that name counts: what a handler passes on comes before what the host adds.
 pub(super) fn in_header(record: &Record, name: &str) -> Option<MessageId> {
     let header = record.headers.iter().rfind(|header| header.name == name)?;
-    header.value.clone().map(MessageId)
+    // A copy, as of a value: see there.
+    header.value.as_deref().map(|id| MessageId(Bytes::copy_from_slice(id)))
 }
 
 /// The id in the value, which `decoder` is for.

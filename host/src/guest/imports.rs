@@ -60,7 +60,8 @@ impl Framed {
         let mut out = Vec::with_capacity(128);
         out.extend(wire::prefix(self.id));
         self.encoder.encode(value, &mut out).map_err(|e| e.to_string())?;
-        Ok(out.into())
+        // What is put into a store stays in memory for seconds: without room to grow.
+        Ok(Bytes::copy_from_slice(&out))
     }
 }
 
@@ -135,7 +136,7 @@ fn read_headers(value: &Val) -> Vec<Header> {
     let header = |item: &Val| match item {
         Val::Record(fields) => match fields.as_slice() {
             [(_, Val::String(name)), (_, Val::Option(value))] => {
-                Some(Header { name: name.clone(), value: value.as_deref().map(read_bytes) })
+                Some(Header { name: name.clone().into(), value: value.as_deref().map(read_bytes) })
             }
             _ => None,
         },
@@ -172,7 +173,7 @@ fn context(delivery: &heddle_core::delivery::Delivery<'_>) -> Val {
     let record = delivery.record;
     let optional = |bytes: &Option<Bytes>| Val::Option(bytes.as_ref().map(|bytes| Box::new(codec::bytes(bytes))));
     let header = |header: &Header| {
-        let name = ("name".to_owned(), Val::String(header.name.clone()));
+        let name = ("name".to_owned(), Val::String(header.name.to_string()));
         Val::Record(vec![name, ("value".to_owned(), optional(&header.value))])
     };
     let fields = [

@@ -44,9 +44,10 @@ impl Worker {
         match self.member.commit(&positions) {
             Ok(ends) => {
                 let committed = sealed.confirmed(ends);
-                self.tasks.commit(&committed, &positions);
+                let counts = committed.counts();
+                self.tasks.commit(committed, &positions);
                 let took = self.clock.now().saturating_sub(started);
-                self.progress.committed(&committed, took, &self.spec.component);
+                self.progress.committed(counts, took, &self.spec.component);
                 self.handler.settled();
                 Ok(Worked::Done)
             }

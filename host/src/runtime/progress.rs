@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use heddle_contract::wire::SchemaId;
-use heddle_core::batch::{CommittedBatch, Counts};
+use heddle_core::batch::Counts;
 use heddle_core::breaker::BreakerState;
 use heddle_core::delivery::ComponentName;
 
@@ -75,8 +75,7 @@ impl Default for Progress {
 
 impl Progress {
     /// Notes a commit and how long it took.
-    pub(super) fn committed(&self, batch: &CommittedBatch, took: Duration, component: &ComponentName) {
-        let batch = batch.counts();
+    pub(super) fn committed(&self, batch: Counts, took: Duration, component: &ComponentName) {
         let mut state = lock(&self.0);
         state.now.counts += batch;
         state.now.commits += 1;

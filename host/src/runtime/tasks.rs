@@ -189,15 +189,16 @@ impl Tasks {
     }
 
     /// What a batch did becomes committed state.
-    pub(super) fn commit(&mut self, batch: &CommittedBatch, positions: &[(TopicPartition, Offset)]) {
+    pub(super) fn commit(&mut self, mut batch: CommittedBatch, positions: &[(TopicPartition, Offset)]) {
         for (source, position) in positions {
             if let Some(open) = self.open.get_mut(&source.partition) {
                 open.positions.insert(source.clone(), *position);
             }
         }
-        for (partition, _) in batch.overlays() {
+        let touched = batch.overlays().map(|(partition, _)| partition).collect::<Vec<_>>();
+        for partition in touched {
             if let Some(stores) = self.open.get(&partition).and_then(|open| open.stores.as_ref()) {
-                stores.commit(batch);
+                stores.commit(&mut batch);
                 wait_for_room(stores);
             }
         }

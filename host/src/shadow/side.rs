@@ -231,14 +231,14 @@ impl Side {
         self.handler.prepare(record).map_err(TaskFault)?;
         let mut batch = OpenBatch::default();
         let step = task.step_at_once(record, &mut self.handler, &mut batch, record.timestamp)?;
-        let committed = batch.seal().confirmed(BTreeMap::new());
+        let mut committed = batch.seal().confirmed(BTreeMap::new());
         let mut touched = vec![];
         for (partition, overlay) in committed.overlays() {
             let name = |store: StoreIndex| self.manifest.stores.keys().nth(store.0).cloned().unwrap_or_default();
             touched.extend(overlay.writes().map(|(store, key, _)| (partition, name(store), key.clone())));
         }
         if let Some(stores) = stores {
-            stores.commit(&committed);
+            stores.commit(&mut committed);
         }
         Ok(match step.fault {
             Some(fault) => Made { outputs: vec![object!({ "set aside": fault.to_string() })], failed: true, touched },

@@ -137,6 +137,11 @@ impl Memtable {
         }
     }
 
+    /// Takes all writes of a transaction.
+    pub(super) fn take_over(&mut self, table: Table) {
+        table.into_writes().for_each(|(key, value)| self.insert(key, value));
+    }
+
     /// All of them.
     pub(super) fn writes(&self) -> &Table {
         &self.writes

@@ -214,26 +214,24 @@ impl TaskStores {
         });
     }
 
-    /// A batch that the log confirmed becomes committed state. In memory only; see [`wait_for_room`](Self::wait_for_room).
-    pub fn commit(&self, batch: &CommittedBatch) {
-        for (_, overlay) in batch.overlays().filter(|(partition, _)| *partition == self.partition) {
-            self.change(|layers| self.take_over(layers, batch, overlay));
+    /// What a batch that the log confirmed did to this task is taken out of it and becomes committed state. In memory only; see
+    /// [`wait_for_room`](Self::wait_for_room).
+    pub fn commit(&self, batch: &mut CommittedBatch) {
+        if let Some(overlay) = batch.take(self.partition) {
+            self.change(|layers| self.take_over(layers, overlay, batch));
         }
     }
 
-    fn take_over(&self, layers: &mut InMemory, batch: &CommittedBatch, overlay: &Overlay) {
-        let mut wrote = vec![false; self.stores.len()];
-        for (store, key, value) in overlay.writes() {
-            let Some(layers) = layers.stores.get_mut(store.0) else { continue };
-            layers.active.insert(key.clone(), value.clone());
-            wrote[store.0] = true;
+    fn take_over(&self, layers: &mut InMemory, overlay: Overlay, batch: &CommittedBatch) {
+        let (tables, ids) = overlay.into_parts();
+        for (StoreIndex(index), table) in tables {
+            let (Some(store), Some(layers)) = (self.stores.get(index), layers.stores.get_mut(index)) else { continue };
+            layers.active.take_over(table);
+            layers.committed(batch.end(&store.changelog, self.partition));
         }
-        for (index, store) in self.stores.iter().enumerate().filter(|(index, _)| wrote[*index]) {
-            layers.stores[index].committed(batch.end(&store.changelog, self.partition));
-        }
-        if let Some(seen) = self.seen.as_ref().filter(|_| !overlay.seen().is_empty()) {
-            for (topic, ids) in overlay.seen().topics() {
-                layers.seen.active.extend(topic, ids.iter().map(|(id, at)| (id, *at)));
+        if let Some(seen) = self.seen.as_ref().filter(|_| !ids.is_empty()) {
+            for (topic, ids) in ids.into_topics() {
+                layers.seen.active.take_over(&topic, ids);
             }
             layers.seen.committed(batch.end(&seen.changelog, self.partition));
         }

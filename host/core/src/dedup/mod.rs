@@ -57,4 +57,9 @@ impl Seen {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// The ids of each topic.
+    pub fn into_topics(self) -> impl Iterator<Item = (Topic, MessageIds)> {
+        self.0.into_iter()
+    }
 }

@@ -1,11 +1,9 @@
 //! The bytes of a segment: ids in ascending order, each with its timestamp.
 
-use std::collections::BTreeMap;
-
 use bytes::{Buf, BufMut as _, Bytes};
 use thiserror::Error;
 
-use super::MessageId;
+use super::{MessageId, MessageIds};
 use crate::event::Timestamp;
 
 /// The first byte of a packed segment: its format.
@@ -21,22 +19,20 @@ pub const SEGMENT_BYTES_MAX: usize = 256 << 10;
 
 /// Packs ids for the changelog, in as many segments as their size asks for.
 #[must_use]
-pub fn segments(ids: &BTreeMap<MessageId, Timestamp>) -> Vec<Bytes> {
+pub fn segments(ids: &MessageIds) -> Vec<Bytes> {
+    let mut ids = ids.iter().collect::<Vec<_>>();
+    ids.sort_unstable();
     let bytes = |id: &MessageId| id.0.len() + 8;
-    if ids.keys().map(bytes).sum::<usize>() <= SEGMENT_BYTES_MAX {
-        return vec![pack(ids)];
-    }
     let mut segments = vec![];
-    let (mut part, mut size) = (BTreeMap::new(), 0);
-    for (id, at) in ids {
-        if size + bytes(id) > SEGMENT_BYTES_MAX && !part.is_empty() {
-            segments.push(pack(&std::mem::take(&mut part)));
-            size = 0;
+    let (mut from, mut size) = (0, 0);
+    for (place, (id, _)) in ids.iter().enumerate() {
+        if size + bytes(id) > SEGMENT_BYTES_MAX && place > from {
+            segments.push(pack(ids[from..place].iter().copied()));
+            (from, size) = (place, 0);
         }
         size += bytes(id);
-        part.insert(id.clone(), *at);
     }
-    segments.push(pack(&part));
+    segments.push(pack(ids[from..].iter().copied()));
     segments
 }
 
@@ -154,6 +150,8 @@ fn get_varint(bytes: &mut impl Buf) -> Result<u64, NoSegment> {
 #[cfg(test)]
 mod tests {
 
+    use std::collections::BTreeMap;
+
     use proptest::collection::{btree_map, vec};
     use proptest::prelude::*;
 
@@ -189,7 +187,7 @@ mod tests {
     fn many_ids_become_several_segments() {
         let ids = (0..20_000u32).map(|n| (MessageId(format!("{n:036}").into()), Timestamp(n.into())));
         let ids = ids.collect::<BTreeMap<_, _>>();
-        let segments = segments(&ids);
+        let segments = segments(&ids.clone().into_iter().rev().collect());
         assert!(segments.len() > 2 && segments.iter().all(|segment| segment.len() <= SEGMENT_BYTES_MAX));
         let unpacked = segments.into_iter().flat_map(|segment| unpack(segment).unwrap());
         assert_eq!(unpacked.collect::<Vec<_>>(), ids.into_iter().collect::<Vec<_>>());

@@ -193,7 +193,7 @@ impl BatchReader {
             let length = self.varint()?;
             let name = self.take(length)?;
             let name = std::str::from_utf8(&name).map_err(|_| FormatError::Malformed)?.to_owned();
-            headers.push(Header { name, value: self.nullable()? });
+            headers.push(Header { name: name.into(), value: self.nullable()? });
         }
         self.delta = delta;
         self.left -= 1;
@@ -262,7 +262,7 @@ mod tests {
 
     fn records() -> impl Strategy<Value = Vec<StoredRecord>> {
         let blob = || proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from));
-        let header = ("[a-zäß-]{0,8}", blob()).prop_map(|(name, value)| Header { name, value });
+        let header = ("[a-zäß-]{0,8}", blob()).prop_map(|(name, value)| Header { name: name.into(), value });
         let record = (0..3u32, any::<i64>(), blob(), blob(), proptest::collection::vec(header, 0..4));
         proptest::collection::vec(record, 0..20).prop_map(|parts| {
             let mut next = 0;

@@ -26,7 +26,7 @@ use super::errors::{consumer_error, request_error};
 use super::native;
 use super::producer::TransactionalProducer;
 use super::rebalance::{Protocol, Rebalance, Rebalances};
-use super::record::{TopicNames, list_of, positions_list, positions_of, record_of, source_of};
+use super::record::{TopicNames, is_from, list_of, positions_list, positions_of, record_of, source_of};
 use super::report::Report;
 
 /// For how many records of a batch there is room from the beginning.
@@ -50,6 +50,8 @@ pub(super) struct KafkaMember {
     /// Where to go back to after an abort: the last commit of this member, or else the first record that it was handed.
     /// A partition without an entry was not read from yet, so there is nothing to go back from.
     back: BTreeMap<TopicPartition, Offset>,
+    /// Where the last record came from: assigned, and with an entry in `back`. The next one mostly comes from there, too.
+    last: Option<TopicPartition>,
     assigned: BTreeSet<TopicPartition>,
     /// Those of the assigned ones that are not read for now.
     paused: BTreeSet<TopicPartition>,
@@ -88,6 +90,7 @@ impl KafkaMember {
             batch_records_max: options.batch_records_max,
             names: TopicNames::default(),
             back: BTreeMap::new(),
+            last: None,
             assigned: BTreeSet::new(),
             paused: BTreeSet::new(),
             held: BTreeSet::new(),
@@ -173,6 +176,7 @@ impl KafkaMember {
     }
 
     fn hold(&mut self, partitions: &[TopicPartition]) {
+        self.last = None;
         for partition in partitions {
             self.assigned.remove(partition);
             self.paused.remove(partition);
@@ -196,6 +200,9 @@ impl KafkaMember {
             Some(Err(error)) => return Err(consumer_error(&error)),
             Some(Ok(message)) => message,
         };
+        if let Some(last) = self.last.as_ref().filter(|last| is_from(&message, last)) {
+            return Ok(record_of(&message, last.clone()));
+        }
         let source = source_of(&message, &mut self.names);
         // What was fetched before a revocation may still be queued.
         if !self.assigned.contains(&source) {
@@ -203,6 +210,7 @@ impl KafkaMember {
         }
         let record = record_of(&message, source);
         self.back.entry(record.source.clone()).or_insert(record.offset);
+        self.last = Some(record.source.clone());
         Ok(record)
     }
 }

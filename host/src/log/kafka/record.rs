@@ -34,20 +34,32 @@ pub(super) fn source_of(message: &BorrowedMessage<'_>, names: &mut TopicNames) -
     TopicPartition::new(names.shared(message.topic()), message.partition())
 }
 
+/// Whether `message` stands there.
+pub(super) fn is_from(message: &BorrowedMessage<'_>, source: &TopicPartition) -> bool {
+    message.partition() == source.partition.0 && message.topic() == &*source.topic
+}
+
 /// The record in `message`.
 pub(super) fn record_of(message: &BorrowedMessage<'_>, source: TopicPartition) -> Record {
     let headers = message.headers().map_or_else(Vec::new, |headers| {
         headers
             .iter()
-            .map(|header| Header { name: header.key.to_owned(), value: header.value.map(Bytes::copy_from_slice) })
+            .map(|header| Header {
+                name: header.key.to_owned().into(),
+                value: header.value.map(Bytes::copy_from_slice),
+            })
             .collect()
     });
+    let (key, value) = (message.key(), message.payload());
+    // One piece of memory for both.
+    let bytes = Bytes::from([key.unwrap_or_default(), value.unwrap_or_default()].concat());
+    let end_of_key = key.map_or(0, <[u8]>::len);
     Record {
         source,
         offset: Offset(message.offset()),
         timestamp: Timestamp(message.timestamp().to_millis().unwrap_or(-1)),
-        key: message.key().map(Bytes::copy_from_slice),
-        value: message.payload().map(Bytes::copy_from_slice),
+        key: key.map(|_| bytes.slice(..end_of_key)),
+        value: value.map(|_| bytes.slice(end_of_key..)),
         headers,
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use heddle_core::dedup::{Buckets, MessageId, MessageIds};
 use heddle_core::event::{Timestamp, Topic};
+use indexmap::map::Entry;
 use sha2::{Digest as _, Sha256};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -37,20 +38,37 @@ impl Ids {
     ) {
         let known = self.topics.entry(topic.clone()).or_default();
         for (id, at) in ids {
-            let id = short(id);
-            let length = id.0.len();
-            if let Some(noted) = known.get_mut(&id) {
-                *noted = at.max(*noted);
-            } else {
-                known.insert(id, at);
-                self.bytes += ENTRY_BYTES + length;
-            }
+            self.bytes += note(known, short(id), at);
+        }
+    }
+
+    /// Takes the ids of a transaction, which have memory of their own.
+    pub(in crate::state) fn take_over(&mut self, topic: &Topic, ids: MessageIds) {
+        let known = self.topics.entry(topic.clone()).or_default();
+        for (id, at) in ids {
+            let id = if id.0.len() > ID_BYTES_MAX { short(&id) } else { id };
+            self.bytes += note(known, id, at);
         }
     }
 
     /// The ids of each topic.
     pub(super) fn topics(&self) -> impl Iterator<Item = (&Topic, &MessageIds)> {
         self.topics.iter()
+    }
+}
+
+/// Notes an id. Returns what it takes in memory if it is new.
+fn note(known: &mut MessageIds, id: MessageId, at: Timestamp) -> usize {
+    match known.entry(id) {
+        Entry::Occupied(mut noted) => {
+            *noted.get_mut() = at.max(*noted.get());
+            0
+        }
+        Entry::Vacant(place) => {
+            let bytes = ENTRY_BYTES + place.key().0.len();
+            place.insert(at);
+            bytes
+        }
     }
 }
 
