@@ -18,7 +18,7 @@ use heddle_contract::section::SchemaFormat;
 use heddle_fixtures::apicurio::Apicurio;
 
 fn client(url: String) -> Client {
-    Client::new(ClientOptions { url, user: None, timeout: Duration::from_secs(5), retries_max: 1 })
+    Client::new(ClientOptions { url, retries_max: 1, ..ClientOptions::default() })
 }
 
 const ORDER: &str = r#"{"type":"record","name":"Order","fields":[{"name":"id","type":"string"}]}"#;
@@ -114,7 +114,7 @@ fn a_registry_that_is_overloaded_is_asked_again() {
         2 => (StatusCode::TOO_MANY_REQUESTS, String::new()),
         _ => (StatusCode::OK, schema_answer(ORDER)),
     });
-    let client = Client::new(ClientOptions { url, user: None, timeout: Duration::from_secs(5), retries_max: 2 });
+    let client = Client::new(ClientOptions { url, retries_max: 2, ..ClientOptions::default() });
     assert_eq!(client.by_id(SchemaId(1)).unwrap().as_deref(), Some(ORDER));
     assert_eq!(count.load(Ordering::SeqCst), 3);
 }
@@ -133,7 +133,12 @@ fn retries_end_and_what_the_registry_said_is_told() {
 #[test]
 fn a_registry_that_hangs_is_not_waited_for_longer_than_its_timeout() {
     let (url, count) = server(|_, _| (StatusCode::GATEWAY_TIMEOUT, String::new()));
-    let client = Client::new(ClientOptions { url, user: None, timeout: Duration::from_millis(200), retries_max: 1 });
+    let client = Client::new(ClientOptions {
+        url,
+        timeout: Duration::from_millis(200),
+        retries_max: 1,
+        ..ClientOptions::default()
+    });
     let error = client.by_id(SchemaId(1)).unwrap_err();
     assert!(matches!(error, RegistryError::Unreachable { .. }), "{error}");
     assert_eq!(count.load(Ordering::SeqCst), 2);
@@ -146,7 +151,7 @@ fn users_are_told_apart() {
         _ => (StatusCode::UNAUTHORIZED, String::new()),
     });
     let user = Some(("heddle".to_owned(), "secret".to_owned()));
-    let known = Client::new(ClientOptions { url: url.clone(), user, timeout: Duration::from_secs(5), retries_max: 0 });
+    let known = Client::new(ClientOptions { url: url.clone(), user, ..ClientOptions::default() });
     assert!(known.by_id(SchemaId(1)).unwrap().is_some());
     let error = client(url).by_id(SchemaId(1)).unwrap_err();
     assert!(matches!(error, RegistryError::Unauthorized { status: 401, .. }), "{error}");

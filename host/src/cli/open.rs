@@ -18,6 +18,7 @@ use crate::log::kafka::KafkaLog;
 use crate::log::{self, Log, TopicSpec};
 use crate::registry::{Client, ClientOptions, Embedded, Registry};
 use crate::state::{Bounds, EngineKind, HostState, StateError, open_engine};
+use crate::tls::Trusted;
 
 /// The log, for a command that needs no group: where another host owns the embedded one, through that host. Only where none answers, an
 /// owner is waited for.
@@ -75,6 +76,8 @@ pub(super) fn own_registry(folder: &Path, app: &App) -> Result<Arc<dyn Registry>
             user: registry.username.clone().map(|user| (user, registry.password.clone().unwrap_or_default())),
             timeout: registry.timeout,
             retries_max: registry.retries_max,
+            trusted: registry.ca.as_ref().map(|ca| Trusted::read(&folder.join(ca))).transpose()?,
+            ..ClientOptions::default()
         })),
     })
 }
