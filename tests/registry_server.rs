@@ -115,6 +115,18 @@ fn the_clients_of_npm_need_nothing_else() {
     passes(&mut node, &["kafkajs", "confluentinc"]);
 }
 
+/// The client's own classes (7.5.3), in the package that Flink's connector carries them in: see the script.
+#[test]
+fn confluents_java_client_needs_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let jars = fetched("scripts/fetch-confluent-java").join("*");
+    let mut java = Command::new("java");
+    java.args(["-Xmx256m", "-XX:+UseSerialGC", "-cp"]).arg(jars);
+    java.arg(root().join("tests/registry_clients/ConfluentClient.java")).arg(&server.url);
+    passes(&mut java, &["schemas", "evolution", "references", "levels and modes", "deletes"]);
+}
+
 #[test]
 fn the_client_of_crates_io_needs_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
