@@ -10,7 +10,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use heddle::registry::format::{self, Entry};
+use heddle::registry::format::{self, Entry, Parsed, Reference, Referred};
 use heddle::registry::state::{Asked, Given, State};
 use heddle::registry::{Client, ClientOptions, Embedded, Registry, RegistryError, SchemaId};
 use heddle_contract::compat::Level;
@@ -271,6 +271,60 @@ fn json_schemas_are_compared() {
         };
         assert!(format::parse(&entry, &[]).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn json_schemas_are_compared_with_what_they_refer_to() {
+    let order = r#"{"type":"object","properties":{"customer":{"$ref":"shop/customer.json"},"default":{"$ref":"a~b.json#/definitions/Zip"}}}"#;
+    let customer = |more: &str| {
+        format!(
+            r##"{{"type":"object","properties":{{"id":{{"$ref":"#/definitions/Id"}},"friend":{{"$ref":"#"}},"zip":{{"$ref":"a~b.json#/definitions/Zip"}}}},"definitions":{{"Id":{{"type":"string"{more}}}}}}}"##
+        )
+    };
+    let zip = |ty: &str| format!(r#"{{"definitions":{{"Zip":{{"type":"{ty}"}}}}}}"#);
+    let parsed = |text: &str, customer: &str, zip: &str| {
+        let referred = [("a~b.json", zip), ("shop/customer.json", customer)];
+        let referred = referred.map(|(name, text)| Referred { name: name.to_owned(), text: text.to_owned() });
+        format::parse(&Entry::new(SchemaFormat::Json, text), &referred).unwrap()
+    };
+    let unread = |newer: &Parsed, older: &Parsed| {
+        newer.problems(older).iter().map(|problem| problem.path.clone()).collect::<Vec<_>>()
+    };
+    let old = parsed(order, &customer(""), &zip("integer"));
+    assert_eq!(unread(&old, &parsed(order, &customer(""), &zip("integer"))), [""; 0]);
+    assert_eq!(unread(&parsed(order, &customer(""), &zip("number")), &old), [""; 0]);
+    // In what it refers to, in what that refers to, and in a property that is called as a keyword.
+    assert_eq!(unread(&parsed(order, &customer(r#","maxLength":5"#), &zip("integer")), &old), ["customer.id"]);
+    assert_eq!(unread(&parsed(order, &customer(""), &zip("string")), &old), ["customer.zip", "default"]);
+    // The whole of it is another's, and what a value looks like is no reference.
+    let whole = |text: &str| parsed(text, &customer(""), &zip("integer"));
+    assert_eq!(
+        unread(&whole(r#"{"$ref":"shop/customer.json#/definitions/Id"}"#), &whole(r#"{"type":"integer"}"#)),
+        ["."]
+    );
+    assert_eq!(
+        unread(&whole(r#"{"enum":[{"$ref":"a~b.json"}]}"#), &whole(r#"{"const":1,"enum":[{"$ref":"a~b.json"}]}"#)),
+        [""; 0]
+    );
+    assert_eq!(unread(&whole(r#"{"title":"t"}"#), &whole("true")), [""; 0]);
+}
+
+#[test]
+fn a_version_is_compared_with_what_it_referred_to_then() {
+    let registry = Embedded::mock("versions of references");
+    let json = |text: &str, references: Vec<Reference>| Entry { references, ..Entry::new(SchemaFormat::Json, text) };
+    registry.set_level(Some("customer"), Level::None).unwrap();
+    registry.register_entry("customer", &json(r#"{"type":"string"}"#, vec![])).unwrap();
+    registry.register_entry("customer", &json(r#"{"type":"integer"}"#, vec![])).unwrap();
+    let order = |version: u32| {
+        let reference = Reference { name: "customer.json".to_owned(), subject: "customer".to_owned(), version };
+        let text =
+            r#"{"type":"object","properties":{"customer":{"$ref":"customer.json"}},"additionalProperties":false}"#;
+        registry.register_entry("orders-value", &json(text, vec![reference]))
+    };
+    order(1).unwrap();
+    let refused = order(2).unwrap_err().to_string();
+    assert!(refused.contains("`customer`") && refused.contains("the writer has string"), "{refused}");
 }
 
 #[test]
