@@ -14,7 +14,7 @@ use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use heddle::registry::http::{Patience, Server};
 use heddle::registry::{Client, ClientOptions, Embedded, Registry, RegistryError};
 use heddle::tls::{Identity, Trusted};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType, date_time_ymd};
 use serde_json::{Value, json};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -264,6 +264,11 @@ struct Certificates(tempfile::TempDir);
 impl Certificates {
     /// `ca.pem` and `other-ca.pem`; `server.pem` with `server.key` from the first of them, for 127.0.0.1.
     fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// The same, with the server's as `change` says.
+    fn with(change: impl Fn(&mut CertificateParams)) -> Self {
         let made = Self(tempfile::tempdir().unwrap());
         let [authority, other] = ["A", "B"].map(|name| {
             let mut wanted = CertificateParams::new(vec![]).unwrap();
@@ -272,10 +277,11 @@ impl Certificates {
             CertifiedIssuer::self_signed(wanted, KeyPair::generate().unwrap()).unwrap()
         });
         let key = KeyPair::generate().unwrap();
-        let own = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+        let mut wanted = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        change(&mut wanted);
         made.write("ca.pem", &authority.pem());
         made.write("other-ca.pem", &other.pem());
-        made.write("server.pem", &own.pem());
+        made.write("server.pem", &wanted.signed_by(&key, &authority).unwrap().pem());
         made.write("server.key", &key.serialize_pem());
         made
     }
@@ -354,7 +360,6 @@ fn schemas_are_registered_by_tls_with_whom_the_app_trusts_and_nobody_else() {
     for ca in ["other-ca.pem", "server.key", "nothing.pem"] {
         all += &told(&["schema", "list"], Some(&certificates.file(ca)));
     }
-    toml("ca = \"ca.pem\"\n");
     insta::assert_snapshot!(all);
     // What is not TLS is told so.
     let plain = ask(&url.replace("https", "http"), None).unwrap();
@@ -386,6 +391,33 @@ fn a_registry_does_not_start_without_the_certificate_it_was_told_to_show() {
     let pairs = pairs.map(|(certificate, key)| told(&["--tls-certificate", certificate, "--tls-key", key]));
     let alone = [told(&["--tls-certificate", "server.pem"]), told(&["--tls-key", "server.key"])];
     insta::assert_snapshot!([pairs.concat(), alone.concat()].concat());
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_is_told() {
+    let told = |change: &dyn Fn(&mut CertificateParams)| {
+        let certificates = Certificates::with(change);
+        let server = Server::bind(any(), Embedded::mock("wrong"), None, Patience::default()).unwrap();
+        let (url, server) = (format!("https://{}", server.address()), server.with_tls(certificates.identity()));
+        std::thread::spawn(move || server.run());
+        let trusted = Some(Trusted::read(&certificates.file("ca.pem")).unwrap());
+        let client = Client::new(ClientOptions { url: url.clone(), trusted, ..ClientOptions::default() });
+        client.subjects().map_err(|refused| refused.to_string().replace(&url, "URL"))
+    };
+    assert_eq!(told(&|_| {}), Ok(vec![]));
+    let wrong = [
+        told(&|wanted| wanted.subject_alt_names = vec![SanType::DnsName("localhost".try_into().unwrap())]),
+        told(&|wanted| wanted.not_after = date_time_ymd(2020, 1, 1)),
+        told(&|wanted| wanted.not_before = date_time_ymd(4000, 1, 1)),
+        told(&|wanted| wanted.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)),
+    ];
+    let wrong = wrong.map(Result::unwrap_err);
+    insta::assert_snapshot!(wrong.join("\n"), @r"
+    the certificate of the schema registry at URL is not trusted: it is for another name
+    the certificate of the schema registry at URL is not trusted: it has expired
+    the certificate of the schema registry at URL is not trusted: it is not valid yet, by this machine's clock
+    the certificate of the schema registry at URL is not trusted: it is an authority's (CA:TRUE), not a server's
+    ");
 }
 
 #[test]

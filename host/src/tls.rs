@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{self, CertificateError, RootCertStore, ServerConfig};
 use ureq::tls::{Certificate, RootCerts};
 
 /// Why there is no TLS.
@@ -101,6 +101,27 @@ impl Trusted {
         }
         Ok(Self(roots.iter().map(|root| Certificate::from_der(root).to_owned()).into()))
     }
+}
+
+/// What is wrong with the certificate of whom a client asked, if that is why there is no answer; in words for what it is most often.
+pub(crate) fn fault(error: &ureq::Error) -> Option<String> {
+    let error = match error {
+        ureq::Error::Rustls(error) => error,
+        ureq::Error::Io(error) => error.get_ref()?.downcast_ref()?,
+        _ => return None,
+    };
+    let rustls::Error::InvalidCertificate(cause) = error else { return None };
+    let words = match cause {
+        CertificateError::UnknownIssuer => "no authority that is trusted signed it",
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "it is for another name",
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet, by this machine's clock"
+        }
+        other if other.to_string().contains("CaUsedAsEndEntity") => "it is an authority's (CA:TRUE), not a server's",
+        other => return Some(other.to_string()),
+    };
+    Some(words.to_owned())
 }
 
 /// The certificates of a file, one at least.

@@ -190,15 +190,6 @@ fn a_variable_that_could_mean_two_topics_is_refused() {
 }
 
 #[test]
-fn whom_to_trust_is_said_where_tls_is_asked_for() {
-    assert_snapshot!(wrong(PLATFORM, &[("HEDDLE_REGISTRY_CA", "ca.pem")]), @r"
-    `ca` says whom to trust, but `url` does not ask by TLS
-      at environment variable HEDDLE_REGISTRY_CA (registry.ca)
-      help: write `url` with https://, or remove `ca`
-    ");
-}
-
-#[test]
 fn everything_that_is_wrong_is_told_at_once() {
     let text = r#"
 [app]

@@ -9,12 +9,11 @@ use heddle_contract::schema::Library;
 use heddle_contract::section::SchemaFormat;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
-use tokio_rustls::rustls;
 use ureq::tls::{RootCerts, TlsConfig};
 
 use super::format::{self, Entry, Named, Referred};
 use super::{Registry, RegistryError, SchemaId, Version};
-use crate::tls::Trusted;
+use crate::tls::{self, Trusted};
 
 /// The media type of the API.
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
@@ -87,15 +86,7 @@ enum Failed {
 
 impl Failed {
     fn of(error: &ureq::Error) -> Self {
-        let of_tls = match error {
-            ureq::Error::Rustls(error) => Some(error),
-            ureq::Error::Io(error) => error.get_ref().and_then(|inner| inner.downcast_ref()),
-            _ => None,
-        };
-        match of_tls {
-            Some(rustls::Error::InvalidCertificate(cause)) => Self::Untrusted(cause.to_string()),
-            _ => Self::Unreachable(error.to_string()),
-        }
+        tls::fault(error).map_or_else(|| Self::Unreachable(error.to_string()), Self::Untrusted)
     }
 
     /// Whether it may be otherwise the next time.

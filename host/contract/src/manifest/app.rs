@@ -362,21 +362,11 @@ fn registry(section: &Section<'_>) -> Option<Registry> {
         password.problem("there is a password but no user", "add `username = \"...\"`");
     }
     let timeout = section.field("timeout").and_then(|field| field.duration(TIMEOUT));
-    let url = url.and_then(|field| http_address(&field)).unwrap_or_default();
-    let ca = section.field("ca").and_then(|field| {
-        if !url.is_empty() && !url.starts_with("https://") {
-            field.problem(
-                "`ca` says whom to trust, but `url` does not ask by TLS",
-                "write `url` with https://, or remove `ca`",
-            );
-        }
-        Some(field.text()?.into())
-    });
     Some(Registry {
-        url,
+        url: url.and_then(|field| http_address(&field)).unwrap_or_default(),
         username,
         password: password.and_then(|field| field.text()),
-        ca,
+        ca: section.field("ca").and_then(|field| field.text()).map(PathBuf::from),
         timeout: timeout.unwrap_or(Duration::from_secs(5)),
         retries_max: number(section, "retries", 0..=100).unwrap_or(3),
     })
