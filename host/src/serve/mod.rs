@@ -28,6 +28,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::server::TlsStream;
 
 use self::stalled::Stalled;
 use crate::tls::Identity;
@@ -114,27 +115,38 @@ async fn next(
     Ok((stream, peer, place))
 }
 
+/// How a connection began, where TLS is spoken.
+enum Begun {
+    Shaken(Box<TlsStream<Stalled<TcpStream>>>),
+    Plain(Stalled<TcpStream>),
+}
+
 // What goes wrong on a connection is its client's to notice.
 async fn connection(stream: TcpStream, peer: SocketAddr, site: Site, mut ends: watch::Receiver<bool>) {
     let Site { routes, patience, tls } = site;
-    let Some(Identity(acceptor)) = tls else {
+    let Some(identity) = tls else {
         return http(Stalled::after(patience.answer, stream), peer, routes, patience, ends).await;
     };
-    let shaken = async {
-        let mut first = [0];
-        stream.peek(&mut first).await?;
-        let stream = Stalled::after(patience.answer, stream);
-        if first == [TLS_HANDSHAKE] { acceptor.accept(stream).await.map(Ok) } else { Ok(Err(stream)) }
-    };
-    let shaken = tokio::select! {
-        shaken = tokio::time::timeout(patience.headers, shaken) => shaken,
+    let begun = tokio::select! {
+        begun = tokio::time::timeout(patience.headers, begin(stream, &identity, patience)) => begun,
         _ = ends.wait_for(|ends| *ends) => return,
     };
-    match shaken {
-        Ok(Ok(Ok(stream))) => http(stream, peer, routes, patience, ends).await,
-        Ok(Ok(Err(plain))) => http(plain, peer, Router::new().fallback(speaks_tls), patience, ends).await,
+    match begun {
+        Ok(Ok(Begun::Shaken(stream))) => http(stream, peer, routes, patience, ends).await,
+        Ok(Ok(Begun::Plain(stream))) => http(stream, peer, Router::new().fallback(speaks_tls), patience, ends).await,
         Ok(Err(_)) | Err(_) => {}
     }
+}
+
+/// Shakes hands with whoever wants to.
+async fn begin(stream: TcpStream, identity: &Identity, patience: Patience) -> io::Result<Begun> {
+    let mut first = [0];
+    stream.peek(&mut first).await?;
+    let stream = Stalled::after(patience.answer, stream);
+    if first != [TLS_HANDSHAKE] {
+        return Ok(Begun::Plain(stream));
+    }
+    Ok(Begun::Shaken(Box::new(identity.0.accept(stream).await?)))
 }
 
 async fn speaks_tls() -> impl axum::response::IntoResponse {
