@@ -10,7 +10,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use heddle::registry::format::{self, Entry};
+use heddle::registry::format::{self, Entry, Parsed, Reference, Referred};
 use heddle::registry::state::{Asked, Given, State};
 use heddle::registry::{Client, ClientOptions, Embedded, Registry, RegistryError, SchemaId};
 use heddle_contract::compat::Level;
@@ -18,7 +18,7 @@ use heddle_contract::section::SchemaFormat;
 use heddle_fixtures::apicurio::Apicurio;
 
 fn client(url: String) -> Client {
-    Client::new(ClientOptions { url, user: None, timeout: Duration::from_secs(5), retries_max: 1 })
+    Client::new(ClientOptions { url, retries_max: 1, ..ClientOptions::default() })
 }
 
 const ORDER: &str = r#"{"type":"record","name":"Order","fields":[{"name":"id","type":"string"}]}"#;
@@ -114,7 +114,7 @@ fn a_registry_that_is_overloaded_is_asked_again() {
         2 => (StatusCode::TOO_MANY_REQUESTS, String::new()),
         _ => (StatusCode::OK, schema_answer(ORDER)),
     });
-    let client = Client::new(ClientOptions { url, user: None, timeout: Duration::from_secs(5), retries_max: 2 });
+    let client = Client::new(ClientOptions { url, retries_max: 2, ..ClientOptions::default() });
     assert_eq!(client.by_id(SchemaId(1)).unwrap().as_deref(), Some(ORDER));
     assert_eq!(count.load(Ordering::SeqCst), 3);
 }
@@ -133,7 +133,12 @@ fn retries_end_and_what_the_registry_said_is_told() {
 #[test]
 fn a_registry_that_hangs_is_not_waited_for_longer_than_its_timeout() {
     let (url, count) = server(|_, _| (StatusCode::GATEWAY_TIMEOUT, String::new()));
-    let client = Client::new(ClientOptions { url, user: None, timeout: Duration::from_millis(200), retries_max: 1 });
+    let client = Client::new(ClientOptions {
+        url,
+        timeout: Duration::from_millis(200),
+        retries_max: 1,
+        ..ClientOptions::default()
+    });
     let error = client.by_id(SchemaId(1)).unwrap_err();
     assert!(matches!(error, RegistryError::Unreachable { .. }), "{error}");
     assert_eq!(count.load(Ordering::SeqCst), 2);
@@ -146,7 +151,7 @@ fn users_are_told_apart() {
         _ => (StatusCode::UNAUTHORIZED, String::new()),
     });
     let user = Some(("heddle".to_owned(), "secret".to_owned()));
-    let known = Client::new(ClientOptions { url: url.clone(), user, timeout: Duration::from_secs(5), retries_max: 0 });
+    let known = Client::new(ClientOptions { url: url.clone(), user, ..ClientOptions::default() });
     assert!(known.by_id(SchemaId(1)).unwrap().is_some());
     let error = client(url).by_id(SchemaId(1)).unwrap_err();
     assert!(matches!(error, RegistryError::Unauthorized { status: 401, .. }), "{error}");
@@ -266,6 +271,60 @@ fn json_schemas_are_compared() {
         };
         assert!(format::parse(&entry, &[]).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn json_schemas_are_compared_with_what_they_refer_to() {
+    let order = r#"{"type":"object","properties":{"customer":{"$ref":"shop/customer.json"},"default":{"$ref":"a~b.json#/definitions/Zip"}}}"#;
+    let customer = |more: &str| {
+        format!(
+            r##"{{"type":"object","properties":{{"id":{{"$ref":"#/definitions/Id"}},"friend":{{"$ref":"#"}},"zip":{{"$ref":"a~b.json#/definitions/Zip"}}}},"definitions":{{"Id":{{"type":"string"{more}}}}}}}"##
+        )
+    };
+    let zip = |ty: &str| format!(r#"{{"definitions":{{"Zip":{{"type":"{ty}"}}}}}}"#);
+    let parsed = |text: &str, customer: &str, zip: &str| {
+        let referred = [("a~b.json", zip), ("shop/customer.json", customer)];
+        let referred = referred.map(|(name, text)| Referred { name: name.to_owned(), text: text.to_owned() });
+        format::parse(&Entry::new(SchemaFormat::Json, text), &referred).unwrap()
+    };
+    let unread = |newer: &Parsed, older: &Parsed| {
+        newer.problems(older).iter().map(|problem| problem.path.clone()).collect::<Vec<_>>()
+    };
+    let old = parsed(order, &customer(""), &zip("integer"));
+    assert_eq!(unread(&old, &parsed(order, &customer(""), &zip("integer"))), [""; 0]);
+    assert_eq!(unread(&parsed(order, &customer(""), &zip("number")), &old), [""; 0]);
+    // In what it refers to, in what that refers to, and in a property that is called as a keyword.
+    assert_eq!(unread(&parsed(order, &customer(r#","maxLength":5"#), &zip("integer")), &old), ["customer.id"]);
+    assert_eq!(unread(&parsed(order, &customer(""), &zip("string")), &old), ["customer.zip", "default"]);
+    // The whole of it is another's, and what a value looks like is no reference.
+    let whole = |text: &str| parsed(text, &customer(""), &zip("integer"));
+    assert_eq!(
+        unread(&whole(r#"{"$ref":"shop/customer.json#/definitions/Id"}"#), &whole(r#"{"type":"integer"}"#)),
+        ["."]
+    );
+    assert_eq!(
+        unread(&whole(r#"{"enum":[{"$ref":"a~b.json"}]}"#), &whole(r#"{"const":1,"enum":[{"$ref":"a~b.json"}]}"#)),
+        [""; 0]
+    );
+    assert_eq!(unread(&whole(r#"{"title":"t"}"#), &whole("true")), [""; 0]);
+}
+
+#[test]
+fn a_version_is_compared_with_what_it_referred_to_then() {
+    let registry = Embedded::mock("versions of references");
+    let json = |text: &str, references: Vec<Reference>| Entry { references, ..Entry::new(SchemaFormat::Json, text) };
+    registry.set_level(Some("customer"), Level::None).unwrap();
+    registry.register_entry("customer", &json(r#"{"type":"string"}"#, vec![])).unwrap();
+    registry.register_entry("customer", &json(r#"{"type":"integer"}"#, vec![])).unwrap();
+    let order = |version: u32| {
+        let reference = Reference { name: "customer.json".to_owned(), subject: "customer".to_owned(), version };
+        let text =
+            r#"{"type":"object","properties":{"customer":{"$ref":"customer.json"}},"additionalProperties":false}"#;
+        registry.register_entry("orders-value", &json(text, vec![reference]))
+    };
+    order(1).unwrap();
+    let refused = order(2).unwrap_err().to_string();
+    assert!(refused.contains("`customer`") && refused.contains("the writer has string"), "{refused}");
 }
 
 #[test]

@@ -8,10 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use heddle::registry::http::Patience;
-use heddle::registry::{self, Embedded};
 use serde_json::{Value, json};
 
 /// A registry in a process of its own. Killed when dropped.
@@ -79,13 +77,13 @@ fn root() -> PathBuf {
 }
 
 fn clients() -> PathBuf {
-    let fetched =
-        Command::new("bash").arg(root().join("scripts/fetch-registry-clients")).stderr(Stdio::inherit()).output();
+    fetched("scripts/fetch-registry-clients")
+}
+
+fn fetched(script: &str) -> PathBuf {
+    let fetched = Command::new("bash").arg(root().join(script)).stderr(Stdio::inherit()).output();
     let fetched = fetched.expect("running the script");
-    assert!(
-        fetched.status.success(),
-        "this test needs real clients, and scripts/fetch-registry-clients failed (see above)"
-    );
+    assert!(fetched.status.success(), "this test needs real clients, and {script} failed (see above)");
     PathBuf::from(String::from_utf8(fetched.stdout).unwrap().trim())
 }
 
@@ -115,6 +113,18 @@ fn the_clients_of_npm_need_nothing_else() {
     let mut node = Command::new("node");
     node.arg(root().join("tests/registry_clients/client.mjs")).arg(&server.url).arg(modules);
     passes(&mut node, &["kafkajs", "confluentinc"]);
+}
+
+/// The client's own classes (7.5.3), in the package that Flink's connector carries them in: see the script.
+#[test]
+fn confluents_java_client_needs_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let jars = fetched("scripts/fetch-confluent-java").join("*");
+    let mut java = Command::new("java");
+    java.args(["-Xmx256m", "-XX:+UseSerialGC", "-cp"]).arg(jars);
+    java.arg(root().join("tests/registry_clients/ConfluentClient.java")).arg(&server.url);
+    passes(&mut java, &["schemas", "evolution", "references", "levels and modes", "deletes"]);
 }
 
 #[test]
@@ -337,92 +347,17 @@ fn only_the_writer_writes() {
     assert_eq!(server.ask("POST", "/subjects/s", Some(&body)).0, 200);
     assert_eq!(server.ask("PUT", "/config", Some(&json!({"compatibility": "NONE"}))).0, 401);
     assert_eq!(server.ask("DELETE", "/subjects/s", None).0, 401);
-}
-
-/// What the server sent until it closed the connection, and how long that took. `then` is sent byte by byte, slowly.
-fn slowly(address: SocketAddr, first: &str, then: &str) -> (String, Duration) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    stream.write_all(first.as_bytes()).unwrap();
-    let began = Instant::now();
-    let mut writer = stream.try_clone().unwrap();
-    let drip = then.to_owned();
-    let dripping = std::thread::spawn(move || {
-        for byte in drip.bytes() {
-            // Until the server does not want to hear more.
-            if writer.write_all(&[byte]).is_err() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    });
-    let mut answer = vec![];
-    // Whoever is cut off while sending may be told so by a reset: that is an end, too.
-    if let Err(error) = stream.read_to_end(&mut answer) {
-        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "the connection is still there");
-    }
-    let took = began.elapsed();
-    drop(stream);
-    dripping.join().unwrap();
-    (String::from_utf8(answer).unwrap(), took)
-}
-
-/// A registry in this process, which has only so much patience with its clients.
-fn serve(scope: &str, patience: Patience) -> SocketAddr {
-    let any = "127.0.0.1:0".parse().unwrap();
-    let server = registry::http::Server::bind(any, Embedded::mock(scope), None, patience).unwrap();
-    let address = server.address();
-    std::thread::spawn(move || server.run());
-    address
-}
-
-#[test]
-fn a_client_that_takes_its_time_is_cut_off_and_others_are_answered_meanwhile() {
-    let patience = Patience { headers: Duration::from_millis(1_000), body: Duration::from_millis(1_500) };
-    let address = serve("slow", patience);
-    let post = "POST /subjects/s/versions HTTP/1.1\r\nHost: registry\r\n";
-    // 30 s of bytes each: nobody is waited for as long as they would take.
-    let drip = "a".repeat(600);
-    let clients = [
-        // Headers that never end, and none at all.
-        (post.to_owned() + "X-", drip.clone(), ""),
-        (String::new(), String::new(), ""),
-        // A body that comes slowly, and one that stops.
-        (format!("{post}Content-Length: 600\r\n\r\n"), drip.clone(), "408"),
-        (format!("{post}Transfer-Encoding: chunked\r\n\r\n258\r\n"), drip, "408"),
-        (format!("{post}Content-Length: 600\r\n\r\n{{"), String::new(), "408"),
-    ];
-    let clients =
-        clients.map(|(first, then, status)| std::thread::spawn(move || (slowly(address, &first, &then), status)));
-    let url = format!("http://{address}");
-    let body = json!({"schema": "\"int\""});
-    assert_eq!(ask(&url, "POST", "/subjects/good/versions", Some(&body), &[]).unwrap().0, 200);
-    for client in clients {
-        let ((answer, took), status) = client.join().unwrap();
-        assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(15), "{took:?}: {answer}");
-        if status.is_empty() {
-            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
-        } else {
-            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
-            let json = serde_json::from_str::<Value>(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
-            assert_eq!(json["error_code"], 408, "{json}");
-        }
-    }
-    // None of them registered anything.
-    assert_eq!(ask(&url, "GET", "/subjects", None, &[]).unwrap(), (200, json!(["good"])));
-}
-
-#[test]
-fn more_connections_than_are_served_at_once_wait_and_are_answered() {
-    let patience = Patience { headers: Duration::from_millis(1_500), body: Duration::from_millis(1_500) };
-    let address = serve("crowd", patience);
-    // As many as are served at once, which say nothing until they are cut off.
-    let began = Instant::now();
-    let crowd = (0..512).map(|_| TcpStream::connect(address).unwrap()).collect::<Vec<_>>();
-    let answer = ask(&format!("http://{address}"), "GET", "/subjects", None, &[]).unwrap();
-    assert_eq!(answer, (200, json!([])));
-    assert!(began.elapsed() >= Duration::from_millis(1_400), "it did not wait: {:?}", began.elapsed());
-    drop(crowd);
+    // Whoever types a command is told what to correct.
+    std::fs::write(folder.path().join("heddle.toml"), "[app]\nname = \"shop\"\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_heddle"));
+    command.args(["schema", "set-level", "FULL", "--app"]).arg(folder.path()).env("HEDDLE_REGISTRY_URL", &server.url);
+    let output = command.env("HEDDLE_REGISTRY_USERNAME", "guest").output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap().replace(&server.url, "http://REGISTRY");
+    insta::assert_snapshot!(told, @r"
+    error: the schema registry at http://REGISTRY refuses the user (401)
+      where: http://REGISTRY
+      what to do: correct [registry] username and password (HEDDLE_REGISTRY_USERNAME, HEDDLE_REGISTRY_PASSWORD)
+    ");
 }
 
 #[test]

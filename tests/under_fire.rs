@@ -269,7 +269,7 @@ struct Decoder {
 impl Decoder {
     fn new(platform: &Platform) -> Self {
         let url = platform.registry.url();
-        let options = ClientOptions { url, user: None, timeout: Duration::from_secs(10), retries_max: 3 };
+        let options = ClientOptions { url, timeout: Duration::from_secs(10), ..ClientOptions::default() };
         Self { registry: Client::new(options), known: HashMap::new() }
     }
 

@@ -10,6 +10,8 @@ mod lock;
 pub mod log;
 pub mod registry;
 pub mod runtime;
+mod serve;
 pub mod shadow;
 mod sled_folder;
 pub mod state;
+pub mod tls;

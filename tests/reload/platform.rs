@@ -149,7 +149,8 @@ impl Platform {
             || format!("http://{}/registry", std::fs::read_to_string(self.data(0).join("admin-address")).unwrap());
         let url = self.registry.clone().unwrap_or_else(own);
         let user = self.token().map(|token| ("anybody".to_owned(), token));
-        Client::new(ClientOptions { url, user, timeout: std::time::Duration::from_secs(10), retries_max: 0 })
+        let timeout = std::time::Duration::from_secs(10);
+        Client::new(ClientOptions { url, user, timeout, retries_max: 0, ..ClientOptions::default() })
     }
 }
 

@@ -119,6 +119,7 @@ fn a_host_with_a_token_answers_everybody_and_changes_nothing_for_those_who_have_
             told.contains("the token is not this host's") || told.contains("refuses the user (401)"),
             "{change:?}: {told}"
         );
+        assert!(told.contains("what to do: set HEDDLE_ADMIN_TOKEN to "), "{change:?}: {told}");
     }
     // The same by HTTP.
     let address = std::fs::read_to_string(platform.data(0).join("admin-address")).unwrap();

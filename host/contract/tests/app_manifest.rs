@@ -106,6 +106,7 @@ fn a_variable_takes_the_place_of_any_value() {
             ("HEDDLE_REGISTRY_USERNAME", "heddle"),
             ("HEDDLE_REGISTRY_PASSWORD", "hunter2"),
             ("HEDDLE_REGISTRY_TIMEOUT", "1s"),
+            ("HEDDLE_REGISTRY_CA", "tls/ca.pem"),
             ("HEDDLE_ADMIN_LISTEN", "0.0.0.0:80"),
             ("HEDDLE_COMMIT_INTERVAL", "50ms"),
             ("HEDDLE_COMMIT_RECORDS", "500"),
@@ -125,6 +126,7 @@ fn a_variable_takes_the_place_of_any_value() {
     let registry = app.registry.as_ref().unwrap();
     assert_eq!((registry.url.as_str(), registry.username.as_deref()), ("https://registry/api", Some("heddle")));
     assert_eq!((registry.password.as_deref(), registry.timeout), (Some("hunter2"), Duration::from_secs(1)));
+    assert_eq!(registry.ca.as_deref(), Some("tls/ca.pem".as_ref()));
     assert!(!format!("{app:?}").contains("hunter2"));
     assert_eq!(app.admin.listen.to_string(), "0.0.0.0:80");
     assert_eq!((app.commit.interval, app.commit.records_max), (Duration::from_millis(50), 500));

@@ -20,6 +20,7 @@ mod dlq;
 mod hosts;
 mod metrics;
 mod permit;
+mod pieces;
 mod remote;
 mod state;
 
@@ -35,7 +36,7 @@ use std::sync::Arc;
 use answer::Writers;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_request};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use call::{Answer, Call};
@@ -46,6 +47,7 @@ use thiserror::Error;
 use crate::log::{Log, LogError};
 use crate::registry::Registry;
 use crate::runtime::{Progress, Slot};
+use crate::serve::{Patience, Site};
 
 /// The largest call, in bytes.
 const CALL_BYTES_MAX: usize = 256 << 20;
@@ -171,6 +173,7 @@ fn watched<'s>(shared: &'s Shared, component: &str) -> Result<&'s Watched, (Stat
 pub struct Listening {
     listener: TcpListener,
     address: SocketAddr,
+    patience: Patience,
 }
 
 /// Takes the address that the API is to have.
@@ -178,11 +181,8 @@ pub struct Listening {
 /// # Errors
 /// If the address is taken or cannot be had.
 pub fn listen(listen: SocketAddr) -> Result<Listening, AdminError> {
-    let failed = |cause| AdminError::Listen { listen, cause };
-    let listener = TcpListener::bind(listen).map_err(failed)?;
-    listener.set_nonblocking(true).map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok(Listening { listener, address })
+    let (listener, address) = crate::serve::bind(listen).map_err(|cause| AdminError::Listen { listen, cause })?;
+    Ok(Listening { listener, address, patience: Patience::default() })
 }
 
 impl Listening {
@@ -190,6 +190,12 @@ impl Listening {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Waits for clients for so long instead of the default.
+    #[must_use]
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
     }
 }
 
@@ -206,7 +212,7 @@ pub fn serve(
     stores: Option<Stores>,
     deploys: Option<Deploys>,
 ) -> Result<(), AdminError> {
-    let listener = listening.listener;
+    let Listening { listener, patience, .. } = listening;
     let registry_routes = registry.routes();
     let shared = Arc::new(Shared { log, components, stores, deploys, writers: Writers::default() });
     let guarded = Router::new()
@@ -227,21 +233,17 @@ pub fn serve(
         .route("/call", post(call))
         .merge(guarded)
         .layer(DefaultBodyLimit::max(CALL_BYTES_MAX))
+        .layer(map_request(move |request| std::future::ready(pieces::in_time(request, patience.body))))
         .with_state(shared.clone());
     if let Some(routes) = registry_routes {
         router = router.nest("/registry", routes.layer(from_fn_with_state(shared, permit::guard_registry)));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AdminError::Start)?;
     let serve = move || {
-        runtime.block_on(async {
-            let served = match tokio::net::TcpListener::from_std(listener) {
-                Ok(listener) => axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = served {
-                tracing::error!("the admin API ended: {error}");
-            }
-        });
+        let site = Site { routes: router, patience, tls: None };
+        if let Err(error) = runtime.block_on(crate::serve::serve(listener, site, std::future::pending())) {
+            tracing::error!("the admin API ended: {error}");
+        }
     };
     std::thread::Builder::new().name("admin".to_owned()).spawn(serve).map_err(AdminError::Start)?;
     Ok(())

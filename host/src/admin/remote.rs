@@ -77,7 +77,15 @@ impl Remote {
     fn registry(&self) -> Client {
         let url = format!("http://{}/registry", self.address);
         let user = self.token.clone().map(|token| ("heddle".to_owned(), token));
-        Client::new(ClientOptions { url, user, timeout: TIMEOUT, retries_max: 0 })
+        let refused_user = "set HEDDLE_ADMIN_TOKEN to what [admin] token of the host is, and try again";
+        Client::new(ClientOptions {
+            url,
+            user,
+            timeout: TIMEOUT,
+            retries_max: 0,
+            refused_user,
+            ..ClientOptions::default()
+        })
     }
 }
 

@@ -151,9 +151,10 @@ fn advice(error: &anyhow::Error) -> Option<String> {
             RegistryError::Unreachable { place, .. } | RegistryError::Answered { place, .. } => {
                 Some((place.clone(), "start the registry, or correct [registry] url (HEDDLE_REGISTRY_URL)"))
             }
-            RegistryError::Unauthorized { place, .. } => Some((
+            RegistryError::Unauthorized { place, remedy, .. } => Some((place.clone(), *remedy)),
+            RegistryError::Untrusted { place, .. } => Some((
                 place.clone(),
-                "correct [registry] username and password (HEDDLE_REGISTRY_USERNAME, HEDDLE_REGISTRY_PASSWORD)",
+                "name the file of its authority's certificate in [registry] ca (HEDDLE_REGISTRY_CA), and ask by the name that its certificate is for",
             )),
             RegistryError::Refused { subject, .. } => Some((
                 format!("contracts/{subject}.avsc"),

@@ -18,6 +18,7 @@ use crate::log::kafka::KafkaLog;
 use crate::log::{self, Log, TopicSpec};
 use crate::registry::{Client, ClientOptions, Embedded, Registry};
 use crate::state::{Bounds, EngineKind, HostState, StateError, open_engine};
+use crate::tls::Trusted;
 
 /// The log, for a command that needs no group: where another host owns the embedded one, through that host. Only where none answers, an
 /// owner is waited for.
@@ -75,8 +76,16 @@ pub(super) fn own_registry(folder: &Path, app: &App) -> Result<Arc<dyn Registry>
             user: registry.username.clone().map(|user| (user, registry.password.clone().unwrap_or_default())),
             timeout: registry.timeout,
             retries_max: registry.retries_max,
+            trusted: trusted(folder, registry)?,
+            ..ClientOptions::default()
         })),
     })
+}
+
+/// Whom the registry's certificate may be from. An address without TLS, in a variable perhaps, needs nobody.
+fn trusted(folder: &Path, registry: &app::Registry) -> Result<Option<Trusted>> {
+    let ca = registry.ca.as_ref().filter(|_| registry.url.starts_with("https://"));
+    Ok(ca.map(|ca| Trusted::read(&folder.join(ca))).transpose()?)
 }
 
 /// Starts the engine for components; what it compiled before, by whatever command, is taken from the cache.

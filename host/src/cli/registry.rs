@@ -9,6 +9,7 @@ use clap::Args;
 use super::app;
 use crate::registry::Embedded;
 use crate::registry::http::{Patience, Server, Writer};
+use crate::tls::Identity;
 
 /// Serve a schema registry over HTTP, for clients of Confluent's. It is for one machine: larger sites run one of their own and
 /// name it in [registry] url.
@@ -29,6 +30,14 @@ pub(super) struct Registry {
     /// The file that holds that user's password in its first line.
     #[arg(long, value_name = "FILE", requires = "write_user")]
     write_password_file: Option<PathBuf>,
+
+    /// Speak TLS and show the certificates of this file, in PEM: the server's own first, then those between it and its authority.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+
+    /// The file of the certificate's key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
 }
 
 impl Registry {
@@ -38,16 +47,25 @@ impl Registry {
             None if folder.join("heddle.toml").exists() => folder.join(app::read(folder)?.data).join("registry"),
             None => folder.join(".heddle").join("registry"),
         };
-        let registry = Embedded::open(&data)?;
-        let server = Server::bind(self.listen, registry, self.writer()?, Patience::default())?;
+        let (identity, writer) = (self.identity()?, self.writer()?);
+        let mut server = Server::bind(self.listen, Embedded::open(&data)?, writer, Patience::default())?;
         let address = server.address();
-        eprintln!("the schema registry listens on http://{address}");
+        let scheme = if identity.is_some() { "https" } else { "http" };
+        if let Some(identity) = identity {
+            server = server.with_tls(identity);
+        }
+        eprintln!("the schema registry listens on {scheme}://{address}");
         eprintln!("  data: {}", data.display());
         eprintln!("  it is for one machine; a larger site runs a registry of its own and names it in [registry] url");
         if !address.ip().is_loopback() && self.write_user.is_none() {
             eprintln!("  everybody who reaches this address may change it; --write-user lets only one do so");
         }
         Ok(server.run()?)
+    }
+
+    fn identity(&self) -> Result<Option<Identity>> {
+        let (Some(certificate), Some(key)) = (&self.tls_certificate, &self.tls_key) else { return Ok(None) };
+        Ok(Some(Identity::read(certificate, key)?))
     }
 
     fn writer(&self) -> Result<Option<Writer>> {

@@ -9,9 +9,11 @@ use heddle_contract::schema::Library;
 use heddle_contract::section::SchemaFormat;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
+use ureq::tls::{RootCerts, TlsConfig};
 
 use super::format::{self, Entry, Named, Referred};
 use super::{Registry, RegistryError, SchemaId, Version};
+use crate::tls::{self, Trusted};
 
 /// The media type of the API.
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
@@ -34,6 +36,24 @@ pub struct ClientOptions {
     pub timeout: Duration,
     /// How often a request is tried again when the registry does not answer or is overloaded.
     pub retries_max: u32,
+    /// Who may have signed its certificate, instead of the public authorities.
+    pub trusted: Option<Trusted>,
+    /// What is to be corrected where the user is refused.
+    pub refused_user: &'static str,
+}
+
+impl Default for ClientOptions {
+    /// What heddle.toml means by saying nothing. There is no default for the address.
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            user: None,
+            timeout: Duration::from_secs(5),
+            retries_max: 3,
+            trusted: None,
+            refused_user: "correct [registry] username and password (HEDDLE_REGISTRY_USERNAME, HEDDLE_REGISTRY_PASSWORD)",
+        }
+    }
 }
 
 /// A registry over HTTP.
@@ -57,12 +77,34 @@ struct Answer {
     body: Value,
 }
 
+/// Why no answer came back.
+enum Failed {
+    Unreachable(String),
+    /// Whatever answers there, it is not known to be the registry.
+    Untrusted(String),
+}
+
+impl Failed {
+    fn of(error: &ureq::Error) -> Self {
+        tls::fault(error).map_or_else(|| Self::Unreachable(error.to_string()), Self::Untrusted)
+    }
+
+    /// Whether it may be otherwise the next time.
+    fn passes(&self) -> bool {
+        matches!(self, Self::Unreachable(_))
+    }
+}
+
 impl Client {
     /// Makes a client; nothing is asked yet.
     #[must_use]
     pub fn new(mut options: ClientOptions) -> Self {
         options.url = options.url.trim_end_matches('/').to_owned();
-        let config = ureq::Agent::config_builder().timeout_global(Some(options.timeout)).http_status_as_error(false);
+        let roots = options.trusted.clone().map_or(RootCerts::WebPki, |trusted| trusted.0);
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(options.timeout))
+            .http_status_as_error(false)
+            .tls_config(TlsConfig::builder().root_certs(roots).build());
         let basic = |(user, password): &(String, String)| {
             format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
         };
@@ -81,14 +123,15 @@ impl Client {
             let result = self.try_once(method, path);
             let again = match &result {
                 Ok(answer) => answer.status >= 500 || answer.status == 429,
-                Err(_) => true,
+                Err(failed) => failed.passes(),
             };
             if !again || tries_left == 0 {
                 let place = self.options.url.clone();
                 return match result {
-                    Err(cause) => Err(RegistryError::Unreachable { place, cause }),
+                    Err(Failed::Untrusted(cause)) => Err(RegistryError::Untrusted { place, cause }),
+                    Err(Failed::Unreachable(cause)) => Err(RegistryError::Unreachable { place, cause }),
                     Ok(Answer { status: status @ (401 | 403), .. }) => {
-                        Err(RegistryError::Unauthorized { place, status })
+                        Err(RegistryError::Unauthorized { place, status, remedy: self.options.refused_user })
                     }
                     Ok(answer) => Ok(answer),
                 };
@@ -99,7 +142,7 @@ impl Client {
         }
     }
 
-    fn try_once(&self, method: Method<'_>, path: &str) -> Result<Answer, String> {
+    fn try_once(&self, method: Method<'_>, path: &str) -> Result<Answer, Failed> {
         let url = format!("{}{path}", self.options.url);
         let response = match method {
             Method::Get => self.with_headers(self.agent.get(&url)).call(),
@@ -112,9 +155,9 @@ impl Client {
                 request.send(body.to_string().as_bytes())
             }
         };
-        let mut response = response.map_err(|e| e.to_string())?;
+        let mut response = response.map_err(|e| Failed::of(&e))?;
         let status = response.status().as_u16();
-        let text = response.body_mut().read_to_string().map_err(|e| e.to_string())?;
+        let text = response.body_mut().read_to_string().map_err(|e| Failed::of(&e))?;
         Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
     }
 

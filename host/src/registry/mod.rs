@@ -125,6 +125,16 @@ pub enum RegistryError {
         place: String,
         /// 401 or 403.
         status: u16,
+        /// What is to be done.
+        remedy: &'static str,
+    },
+    /// It shows a certificate that the client does not trust.
+    #[error("the certificate of the schema registry at {place} is not trusted: {cause}")]
+    Untrusted {
+        /// Where it is.
+        place: String,
+        /// What is wrong with it.
+        cause: String,
     },
     /// It refuses the schema.
     #[error("the schema registry refuses the schema of `{subject}`: {message}")]

@@ -5,7 +5,7 @@
 //! - A property that is gone is fine where the reader lets other properties be.
 //! - Types, enums and bounds may widen, never narrow. What is required may become optional; the other way only with a default.
 //!
-//! `$ref`s within the document are followed. What is not known here (patterns, `if`, `dependencies`, …) must stay the same or go.
+//! `$ref`s within the document are followed; what others refer to has to be in it. What is not known here (patterns, `if`, `dependencies`, …) must stay the same or go.
 
 use serde_json::Value;
 

@@ -17,7 +17,7 @@ use super::text;
 const ROOT: &[&str] = &["app", "log", "registry", "topics", "admin", "commit", "workers", "state", "host", "deploy"];
 const APP: &[&str] = &["name", "components", "data", "contracts"];
 const LOG: &[&str] = &["kind", "bootstrap", "options"];
-const REGISTRY: &[&str] = &["url", "username", "password", "timeout", "retries"];
+const REGISTRY: &[&str] = &["url", "username", "password", "ca", "timeout", "retries"];
 const TOPIC: &[&str] = &["partitions", "replication", "options"];
 const ADMIN: &[&str] = &["listen", "advertise", "token"];
 const COMMIT: &[&str] = &["interval", "records"];
@@ -145,6 +145,8 @@ pub struct Registry {
     pub username: Option<String>,
     /// The password for basic authentication.
     pub password: Option<String>,
+    /// The file of the authorities that its certificate may come from, instead of the public ones; relative to the app's folder.
+    pub ca: Option<PathBuf>,
     /// How long one request may take.
     pub timeout: Duration,
     /// How often a request is tried again.
@@ -157,6 +159,7 @@ impl fmt::Debug for Registry {
         f.debug_struct("Registry")
             .field("url", &self.url)
             .field("username", &self.username)
+            .field("ca", &self.ca)
             .field("timeout", &self.timeout)
             .field("retries_max", &self.retries_max)
             .finish_non_exhaustive()
@@ -363,6 +366,7 @@ fn registry(section: &Section<'_>) -> Option<Registry> {
         url: url.and_then(|field| http_address(&field)).unwrap_or_default(),
         username,
         password: password.and_then(|field| field.text()),
+        ca: section.field("ca").and_then(|field| field.text()).map(PathBuf::from),
         timeout: timeout.unwrap_or(Duration::from_secs(5)),
         retries_max: number(section, "retries", 0..=100).unwrap_or(3),
     })

@@ -4,6 +4,7 @@ use heddle_contract::compat::Problem;
 use serde_json::Value;
 
 use super::Referred;
+use super::json_bundle::bundle;
 
 /// How deep schemas may be within each other.
 const DEPTH_MAX: usize = 100;
@@ -13,7 +14,7 @@ pub(super) fn parse(text: &str, referred: &[Referred]) -> Result<Value, String> 
     let schema = serde_json::from_str::<Value>(text).map_err(|error| error.to_string())?;
     let known = referred.iter().map(|schema| schema.name.as_str()).collect::<Vec<_>>();
     check(&schema, &schema, &known, "#", 0)?;
-    Ok(schema)
+    Ok(bundle(schema, referred))
 }
 
 /// Checks a schema and those within it.

@@ -9,6 +9,7 @@
 
 mod avro;
 mod json;
+mod json_bundle;
 mod protobuf;
 mod protobuf_text;
 

@@ -1,7 +1,7 @@
 //! The registry over HTTP: Confluent's Schema Registry API, for the clients that speak it.
 //!
 //! ```text
-//!  socket ──> serve: headers in time ──> here: body within its bounds, writes only by whom may ──> routes: path and query ──> Embedded
+//!  crate::serve: the sockets ──> here: body within its bounds, writes only by whom may ──> routes: path and query ──> Embedded
 //! ```
 //!
 //! The API is plain: whatever content type a client sends is taken for JSON, whatever it accepts gets JSON. An unknown path is
@@ -28,6 +28,7 @@ use self::request::Request;
 pub use self::serve::{ServeError, Server};
 use super::Embedded;
 use super::refusal::Refusal;
+pub use crate::serve::Patience;
 
 /// The media type of answers.
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
@@ -35,21 +36,6 @@ const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 const BODY_BYTES_MAX: usize = 1 << 20;
 /// How much of a larger one is taken from the client before it is cut off.
 const BODY_BYTES_TAKEN_MAX: usize = 16 << 20;
-
-/// How long a client may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// For the headers of a request, from when one may come: a connection that nothing is asked on is closed, too.
-    pub headers: Duration,
-    /// For a body.
-    pub body: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { headers: Duration::from_secs(30), body: Duration::from_secs(30) }
-    }
-}
 
 /// Who may write.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,52 @@
+//! Bodies of requests, which may be large but have to come: whoever stops in the middle of one is not waited for. How long the whole
+//! takes is not bounded, because a component may be deployed over a slow line.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::Request;
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use tokio::time::Sleep;
+
+struct Pieces {
+    body: Body,
+    patience: Duration,
+    /// When to give up waiting for the next piece.
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+/// The request, with a body whose every piece comes within `patience` or not at all.
+pub(super) fn in_time(request: Request, patience: Duration) -> Request {
+    request.map(|body| Body::new(Pieces { body, patience, until: None }))
+}
+
+impl HttpBody for Pieces {
+    type Data = Bytes;
+    type Error = axum::BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            self.until = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let patience = self.patience;
+        let until = self.until.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        let late = || io::Error::new(io::ErrorKind::TimedOut, "the body of the request did not come in time");
+        until.as_mut().poll(cx).map(|()| Some(Err(late().into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

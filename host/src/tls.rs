@@ -1,0 +1,145 @@
+//! TLS, from files in PEM: what a server shows of itself, and whom a client trusts.
+//!
+//! ```text
+//!  --tls-certificate, --tls-key ──> Identity ──> serve
+//!  [registry] ca                ──> Trusted  ──> registry::Client
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{self, CertificateError, RootCertStore, ServerConfig};
+use ureq::tls::{Certificate, RootCerts};
+
+/// Why there is no TLS.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error(
+        "the file of the {what} cannot be read: {cause}\n  where: {}\n  what to do: name a file in PEM that Heddle may read", file.display()
+    )]
+    File {
+        /// What it was to hold.
+        what: &'static str,
+        /// Its path.
+        file: PathBuf,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// A file holds something else.
+    #[error(
+        "the file holds no {what}: {cause}\n  where: {}\n  what to do: put it there in PEM, with its `-----BEGIN …-----` and `-----END …-----`", file.display()
+    )]
+    Content {
+        /// What it was to hold.
+        what: &'static str,
+        /// Its path.
+        file: PathBuf,
+        /// What it lacks.
+        cause: String,
+    },
+    /// Nobody can be shown the certificate.
+    #[error(
+        "the certificate cannot be used with the key: {cause}\n  where: {} and {}\n  what to do: name the key that the certificate was made for; the file of the certificate holds the server's own first, then those between it and its authority", certificate.display(), key.display()
+    )]
+    Pair {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What does not fit.
+        cause: rustls::Error,
+    },
+}
+
+/// What a server shows: its certificates, with the key to the first.
+#[derive(Clone)]
+pub struct Identity(pub(crate) TlsAcceptor);
+
+impl Identity {
+    /// Reads it from two files.
+    ///
+    /// # Errors
+    /// If one is missing or broken, or the two do not fit.
+    pub fn read(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+        let chain = certificates(certificate, "certificate")?;
+        let secret = PrivateKeyDer::from_pem_slice(&bytes(key, "key")?).map_err(|cause| match cause {
+            pem::Error::NoItemsFound => lacks("key", key, &"there is no `-----BEGIN PRIVATE KEY-----` in it"),
+            cause => lacks("key", key, &cause),
+        })?;
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .and_then(|config| config.with_no_client_auth().with_single_cert(chain, secret));
+        let config = config.map_err(|cause| match cause {
+            rustls::Error::InvalidCertificate(cause) => lacks("certificate", certificate, &cause),
+            cause => TlsError::Pair { certificate: certificate.to_owned(), key: key.to_owned(), cause },
+        })?;
+        Ok(Self(TlsAcceptor::from(Arc::new(config))))
+    }
+}
+
+/// The authorities that a client trusts, instead of the public ones.
+#[derive(Clone)]
+pub struct Trusted(pub(crate) RootCerts);
+
+impl Trusted {
+    /// Reads them from a file.
+    ///
+    /// # Errors
+    /// If it is missing, or holds no certificate or a broken one.
+    pub fn read(file: &Path) -> Result<Self, TlsError> {
+        const WHAT: &str = "authority's certificate";
+        let roots = certificates(file, WHAT)?;
+        for root in &roots {
+            // The client would leave it out in silence.
+            RootCertStore::empty().add(root.clone()).map_err(|cause| lacks(WHAT, file, &cause))?;
+        }
+        Ok(Self(roots.iter().map(|root| Certificate::from_der(root).to_owned()).into()))
+    }
+}
+
+/// What is wrong with the certificate of whom a client asked, if that is why there is no answer; in words for what it is most often.
+pub(crate) fn fault(error: &ureq::Error) -> Option<String> {
+    let error = match error {
+        ureq::Error::Rustls(error) => error,
+        ureq::Error::Io(error) => error.get_ref()?.downcast_ref()?,
+        _ => return None,
+    };
+    let rustls::Error::InvalidCertificate(cause) = error else { return None };
+    let words = match cause {
+        CertificateError::UnknownIssuer => "no authority that is trusted signed it",
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "it is for another name",
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet, by this machine's clock"
+        }
+        other if other.to_string().contains("CaUsedAsEndEntity") => "it is an authority's (CA:TRUE), not a server's",
+        other => return Some(other.to_string()),
+    };
+    Some(words.to_owned())
+}
+
+/// The certificates of a file, one at least.
+fn certificates(file: &Path, what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bytes = bytes(file, what)?;
+    let found = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
+    let found = found.map_err(|cause| lacks(what, file, &cause))?;
+    if found.is_empty() {
+        Err(lacks(what, file, &"there is no `-----BEGIN CERTIFICATE-----` in it"))
+    } else {
+        Ok(found)
+    }
+}
+
+fn lacks(what: &'static str, file: &Path, cause: &impl ToString) -> TlsError {
+    TlsError::Content { what, file: file.to_owned(), cause: cause.to_string() }
+}
+
+fn bytes(file: &Path, what: &'static str) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(file).map_err(|cause| TlsError::File { what, file: file.to_owned(), cause })
+}

@@ -1,0 +1,454 @@
+//! What listens, under clients that let it wait: headers, bodies and handshakes that do not come, answers that nobody takes. And TLS,
+//! from `heddle registry` to `heddle schema`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use heddle::admin;
+use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
+use heddle::registry::http::{Patience, Server};
+use heddle::registry::{Client, ClientOptions, Embedded, Registry, RegistryError};
+use heddle::tls::{Identity, Trusted};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType, date_time_ymd};
+use serde_json::{Value, json};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+/// As many connections as are served at once.
+const PLACES: usize = 512;
+
+/// Something that listens in this process, with a registry at `registry`.
+struct Listener {
+    address: SocketAddr,
+    registry: &'static str,
+    _folder: tempfile::TempDir,
+}
+
+impl Listener {
+    /// The registry by itself, and the admin API of a host.
+    fn all(scope: &str, patience: Patience) -> [Self; 2] {
+        let own = Server::bind(any(), Embedded::mock(scope), None, patience).unwrap();
+        let address = own.address();
+        std::thread::spawn(move || own.run());
+        let own = Self { address, registry: "", _folder: tempfile::tempdir().unwrap() };
+
+        let folder = tempfile::tempdir().unwrap();
+        let log = Arc::new(EmbeddedLog::open(folder.path(), EmbeddedOptions::default()).unwrap());
+        let listening = admin::listen(any()).unwrap().with_patience(patience);
+        let address = listening.address();
+        admin::serve(listening, log, &Embedded::mock(&format!("{scope} of a host")), vec![], None, None).unwrap();
+        [own, Self { address, registry: "/registry", _folder: folder }]
+    }
+
+    fn ask(&self, path: &str, body: Option<&Value>) -> Result<(u16, Value), String> {
+        ask(&format!("http://{}{}{path}", self.address, self.registry), body)
+    }
+
+    /// Registers a schema of about so many bytes; returns what asks for it.
+    fn large(&self, bytes: usize) -> String {
+        let schema = json!({"type": "record", "name": "R", "doc": "x".repeat(bytes), "fields": []});
+        let body = json!({"schema": schema.to_string()});
+        assert_eq!(self.ask("/subjects/large/versions", Some(&body)), Ok((200, json!({"id": 1}))));
+        format!("GET {}/schemas/ids/1 HTTP/1.1\r\nHost: r\r\n\r\n", self.registry)
+    }
+}
+
+fn any() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+fn ask(url: &str, body: Option<&Value>) -> Result<(u16, Value), String> {
+    let config =
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(20)));
+    let agent: ureq::Agent = config.build().into();
+    let answer = match body {
+        None => agent.get(url).call(),
+        Some(body) => agent.post(url).send(body.to_string()),
+    };
+    let mut answer = answer.map_err(|error| error.to_string())?;
+    let text = answer.body_mut().read_to_string().map_err(|error| error.to_string())?;
+    Ok((answer.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text))))
+}
+
+const SECONDS: Duration = Duration::from_secs(60);
+
+/// What was sent until the other side closed the connection, and how long that took. `then` is sent byte by byte, slowly.
+fn slowly(address: SocketAddr, first: &[u8], then: &str) -> (String, Duration) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(SECONDS)).unwrap();
+    stream.write_all(first).unwrap();
+    let began = Instant::now();
+    let mut writer = stream.try_clone().unwrap();
+    let drip = then.to_owned();
+    let dripping = std::thread::spawn(move || {
+        for byte in drip.bytes() {
+            // Until the server does not want to hear more.
+            if writer.write_all(&[byte]).is_err() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let mut answer = vec![];
+    // Whoever is cut off while sending may be told so by a reset: that is an end, too.
+    if let Err(error) = stream.read_to_end(&mut answer) {
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "the connection is still there");
+    }
+    let took = began.elapsed();
+    drop(stream);
+    dripping.join().unwrap();
+    (String::from_utf8_lossy(&answer).into_owned(), took)
+}
+
+#[test]
+fn a_client_that_takes_its_time_is_cut_off_and_others_are_answered_meanwhile() {
+    let patience =
+        Patience { headers: Duration::from_millis(1_000), body: Duration::from_millis(1_500), answer: SECONDS };
+    let [registry, host] = Listener::all("slow", patience);
+    let post = "POST /subjects/s/versions HTTP/1.1\r\nHost: registry\r\n";
+    let call = "POST /call HTTP/1.1\r\nHost: host\r\nContent-Type: application/json\r\n";
+    // 30 s of bytes each: nobody is waited for as long as they would take.
+    let drip = "a".repeat(600);
+    let mut clients = vec![
+        // A body that comes slowly, and one that stops.
+        (registry.address, format!("{post}Content-Length: 600\r\n\r\n"), drip.clone(), "408"),
+        (registry.address, format!("{post}Transfer-Encoding: chunked\r\n\r\n258\r\n"), drip.clone(), "408"),
+        (registry.address, format!("{post}Content-Length: 600\r\n\r\n{{"), String::new(), "408"),
+        (host.address, format!("{call}Content-Length: 600\r\n\r\n{{"), String::new(), "400"),
+    ];
+    for address in [registry.address, host.address] {
+        // Headers that never end, and none at all.
+        clients.push((address, post.to_owned() + "X-", drip.clone(), ""));
+        clients.push((address, String::new(), String::new(), ""));
+    }
+    let clients = clients.into_iter().map(|(address, first, then, status)| {
+        std::thread::spawn(move || (slowly(address, first.as_bytes(), &then), status))
+    });
+    let clients = clients.collect::<Vec<_>>();
+    let body = json!({"schema": "\"int\""});
+    for listener in [&registry, &host] {
+        assert_eq!(listener.ask("/subjects/good/versions", Some(&body)).unwrap().0, 200);
+    }
+    for client in clients {
+        let ((answer, took), status) = client.join().unwrap();
+        assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(15), "{took:?}: {answer}");
+        if status.is_empty() {
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+        } else {
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        }
+        if status == "408" {
+            let json = serde_json::from_str::<Value>(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+            assert_eq!(json["error_code"], 408, "{json}");
+        }
+    }
+    // None of them registered anything.
+    assert_eq!(registry.ask("/subjects", None), Ok((200, json!(["good"]))));
+}
+
+#[test]
+fn a_body_that_keeps_coming_is_waited_for_by_the_admin_api() {
+    let patience = Patience { headers: SECONDS, body: Duration::from_millis(1_500), answer: SECONDS };
+    let [_, host] = Listener::all("body", patience);
+    let head = "POST /call HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nConnection: close\r\n";
+    // Longer than its patience, with pauses far below it.
+    let body = format!("{}\"Topics\"", " ".repeat(42));
+    let (answer, took) =
+        slowly(host.address, format!("{head}Content-Length: {}\r\n\r\n", body.len()).as_bytes(), &body);
+    assert!(took >= Duration::from_millis(2_000), "{took:?}");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("{\"Topics\":[]}"), "{answer}");
+}
+
+#[test]
+fn more_connections_than_are_served_at_once_wait_and_are_answered() {
+    let patience = Patience { headers: Duration::from_millis(1_500), body: SECONDS, answer: SECONDS };
+    for listener in Listener::all("crowd", patience) {
+        // They say nothing until they are cut off.
+        let began = Instant::now();
+        let crowd = (0..PLACES).map(|_| TcpStream::connect(listener.address).unwrap()).collect::<Vec<_>>();
+        assert_eq!(listener.ask("/subjects", None), Ok((200, json!([]))));
+        assert!(began.elapsed() >= Duration::from_millis(1_400), "it did not wait: {:?}", began.elapsed());
+        drop(crowd);
+    }
+}
+
+/// As many as are served at once ask for a large answer and never read it; `ask` is answered all the same.
+fn deaf<S>(connect: impl Fn() -> S, ask: impl Fn()) -> Vec<S> {
+    let began = Instant::now();
+    let crowd = (0..PLACES).map(|_| connect()).collect::<Vec<_>>();
+    ask();
+    assert!(began.elapsed() >= Duration::from_millis(1_400), "it did not wait: {:?}", began.elapsed());
+    crowd
+}
+
+const SOON: Patience = Patience { headers: SECONDS, body: SECONDS, answer: Duration::from_millis(1_500) };
+
+#[test]
+fn clients_that_never_read_their_answers_lose_their_places() {
+    for listener in Listener::all("deaf", SOON) {
+        let asks = listener.large(600_000);
+        let connect = || {
+            let mut stream = TcpStream::connect(listener.address).unwrap();
+            stream.write_all(asks.as_bytes()).unwrap();
+            stream
+        };
+        let crowd = deaf(connect, || assert_eq!(listener.ask("/subjects", None), Ok((200, json!(["large"])))));
+        let (mut answer, mut first) = (vec![], &crowd[0]);
+        first.set_read_timeout(Some(SECONDS)).unwrap();
+        let _ = first.read_to_end(&mut answer);
+        assert!(answer.len() < 600_000, "the first had all of its answer");
+    }
+}
+
+#[test]
+fn clients_that_never_read_by_tls_lose_their_places_too() {
+    let certificates = Certificates::new();
+    let server = Server::bind(any(), Embedded::mock("deaf by tls"), None, SOON).unwrap();
+    let (address, server) = (server.address(), server.with_tls(certificates.identity()));
+    std::thread::spawn(move || server.run());
+    let options = ClientOptions { url: format!("https://{address}"), ..ClientOptions::default() };
+    let trusted = Some(Trusted::read(&certificates.file("ca.pem")).unwrap());
+    let client = Client::new(ClientOptions { trusted, timeout: Duration::from_secs(20), ..options });
+    let schema = json!({"type": "record", "name": "R", "doc": "x".repeat(600_000), "fields": []}).to_string();
+    client.register("large", &schema).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(certificates.file("ca.pem")).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+    let connect = || {
+        let hands = ClientConnection::new(config.clone(), address.ip().into()).unwrap();
+        let mut stream = StreamOwned::new(hands, TcpStream::connect(address).unwrap());
+        stream.write_all(b"GET /schemas/ids/1 HTTP/1.1\r\nHost: r\r\n\r\n").unwrap();
+        stream
+    };
+    drop(deaf(connect, || assert_eq!(client.subjects().unwrap(), ["large"])));
+}
+
+#[test]
+fn a_client_that_reads_slowly_gets_the_whole_answer() {
+    let patience = Patience { headers: Duration::from_secs(1), body: SECONDS, answer: Duration::from_secs(3) };
+    let readers = Listener::all("leisure", patience).map(|listener| {
+        std::thread::spawn(move || {
+            let asks = listener.large(900_000);
+            let mut stream = TcpStream::connect(listener.address).unwrap();
+            stream.write_all(asks.as_bytes()).unwrap();
+            let (began, mut length, mut piece) = (Instant::now(), 0, vec![0; 64 << 10]);
+            loop {
+                match stream.read(&mut piece).unwrap() {
+                    0 => return (length, began.elapsed()),
+                    read => length += read,
+                }
+                std::thread::sleep(Duration::from_millis(400));
+            }
+        })
+    });
+    for reader in readers {
+        let (length, took) = reader.join().unwrap();
+        assert!(length > 900_000, "{length} bytes came");
+        assert!(took > patience.answer, "it was not slow: {took:?}");
+    }
+}
+
+/// Certificates, made for this run.
+struct Certificates(tempfile::TempDir);
+
+impl Certificates {
+    /// `ca.pem` and `other-ca.pem`; `server.pem` with `server.key` from the first of them, for 127.0.0.1.
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// The same, with the server's as `change` says.
+    fn with(change: impl Fn(&mut CertificateParams)) -> Self {
+        let made = Self(tempfile::tempdir().unwrap());
+        let [authority, other] = ["A", "B"].map(|name| {
+            let mut wanted = CertificateParams::new(vec![]).unwrap();
+            wanted.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            wanted.distinguished_name.push(DnType::CommonName, format!("authority {name}"));
+            CertifiedIssuer::self_signed(wanted, KeyPair::generate().unwrap()).unwrap()
+        });
+        let key = KeyPair::generate().unwrap();
+        let mut wanted = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        change(&mut wanted);
+        made.write("ca.pem", &authority.pem());
+        made.write("other-ca.pem", &other.pem());
+        made.write("server.pem", &wanted.signed_by(&key, &authority).unwrap().pem());
+        made.write("server.key", &key.serialize_pem());
+        made
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.file(name), text).unwrap();
+    }
+
+    fn identity(&self) -> Identity {
+        Identity::read(&self.file("server.pem"), &self.file("server.key")).unwrap()
+    }
+}
+
+/// `heddle registry` in a process of its own. Killed when dropped.
+struct Process(Child, String);
+
+impl Process {
+    fn start(data: &Path, certificates: &Certificates) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heddle"));
+        command.args(["registry", "--listen", "127.0.0.1:0", "--data"]).arg(data);
+        command.arg("--tls-certificate").arg(certificates.file("server.pem"));
+        command.arg("--tls-key").arg(certificates.file("server.key"));
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let first = lines.next().unwrap().unwrap();
+        // Whoever does not read what a process says may stop it.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self(child, first.rsplit(' ').next().unwrap().to_owned())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn schemas_are_registered_by_tls_with_whom_the_app_trusts_and_nobody_else() {
+    let (app, certificates) = (tempfile::tempdir().unwrap(), Certificates::new());
+    let server = Process::start(&app.path().join("data"), &certificates);
+    let url = server.1.as_str();
+    assert!(url.starts_with("https://127.0.0.1:"), "{url}");
+    let ca = certificates.file("ca.pem");
+    std::fs::copy(ca, app.path().join("ca.pem")).unwrap();
+    std::fs::create_dir(app.path().join("contracts")).unwrap();
+    std::fs::write(app.path().join("contracts/orders-value.avsc"), r#"{"type":"enum","name":"E","symbols":["A"]}"#)
+        .unwrap();
+    let toml = |ca: &str| {
+        let text = format!("[app]\nname = \"shop\"\n[registry]\nurl = \"{url}\"\n{ca}");
+        std::fs::write(app.path().join("heddle.toml"), text).unwrap();
+    };
+    let told = |arguments: &[&str], ca: Option<&Path>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heddle"));
+        command.args(arguments).arg("--app").arg(app.path());
+        if let Some(ca) = ca {
+            command.env("HEDDLE_REGISTRY_CA", ca);
+        }
+        let output = command.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (out, errors, code) = (text(&output.stdout), text(&output.stderr), output.status.code().unwrap());
+        let told = format!("$ heddle {}\n{out}{errors}exit {code}\n\n", arguments.join(" "));
+        let told = told.replace(url, "https://REGISTRY").replace(app.path().to_str().unwrap(), "APP");
+        told.replace(certificates.0.path().to_str().unwrap(), "TLS")
+    };
+    toml("");
+    let mut all = told(&["schema", "register"], None);
+    toml("ca = \"ca.pem\"\n");
+    all += &told(&["schema", "register"], None);
+    all += &told(&["schema", "get", "orders-value"], None);
+    for ca in ["other-ca.pem", "server.key", "nothing.pem"] {
+        all += &told(&["schema", "list"], Some(&certificates.file(ca)));
+    }
+    insta::assert_snapshot!(all);
+    // What is not TLS is told so.
+    let plain = ask(&url.replace("https", "http"), None).unwrap();
+    assert_eq!(plain, (400, json!("this address speaks TLS: write https:// instead of http://")));
+}
+
+#[test]
+fn a_registry_does_not_start_without_the_certificate_it_was_told_to_show() {
+    let (data, certificates) = (tempfile::tempdir().unwrap(), Certificates::new());
+    certificates.write("empty.pem", "");
+    certificates.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    certificates.write("other.key", &KeyPair::generate().unwrap().serialize_pem());
+    let told = |options: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heddle"));
+        command.args(["registry", "--listen", "127.0.0.1:0", "--data"]).arg(data.path()).args(options);
+        let output = command.current_dir(certificates.0.path()).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        format!("$ heddle registry {}\n{told}exit {}\n\n", options.join(" "), output.status.code().unwrap())
+    };
+    let pairs = [
+        ("nothing.pem", "server.key"),
+        ("server.pem", "nothing.key"),
+        ("empty.pem", "server.key"),
+        ("server.key", "server.pem"),
+        ("server.pem", "ca.pem"),
+        ("broken.pem", "server.key"),
+        ("server.pem", "other.key"),
+    ];
+    let pairs = pairs.map(|(certificate, key)| told(&["--tls-certificate", certificate, "--tls-key", key]));
+    let alone = [told(&["--tls-certificate", "server.pem"]), told(&["--tls-key", "server.key"])];
+    insta::assert_snapshot!([pairs.concat(), alone.concat()].concat());
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_is_told() {
+    let told = |change: &dyn Fn(&mut CertificateParams)| {
+        let certificates = Certificates::with(change);
+        let server = Server::bind(any(), Embedded::mock("wrong"), None, Patience::default()).unwrap();
+        let (url, server) = (format!("https://{}", server.address()), server.with_tls(certificates.identity()));
+        std::thread::spawn(move || server.run());
+        let trusted = Some(Trusted::read(&certificates.file("ca.pem")).unwrap());
+        let client = Client::new(ClientOptions { url: url.clone(), trusted, ..ClientOptions::default() });
+        client.subjects().map_err(|refused| refused.to_string().replace(&url, "URL"))
+    };
+    assert_eq!(told(&|_| {}), Ok(vec![]));
+    let wrong = [
+        told(&|wanted| wanted.subject_alt_names = vec![SanType::DnsName("localhost".try_into().unwrap())]),
+        told(&|wanted| wanted.not_after = date_time_ymd(2020, 1, 1)),
+        told(&|wanted| wanted.not_before = date_time_ymd(4000, 1, 1)),
+        told(&|wanted| wanted.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)),
+    ];
+    let wrong = wrong.map(Result::unwrap_err);
+    insta::assert_snapshot!(wrong.join("\n"), @r"
+    the certificate of the schema registry at URL is not trusted: it is for another name
+    the certificate of the schema registry at URL is not trusted: it has expired
+    the certificate of the schema registry at URL is not trusted: it is not valid yet, by this machine's clock
+    the certificate of the schema registry at URL is not trusted: it is an authority's (CA:TRUE), not a server's
+    ");
+}
+
+#[test]
+fn whoever_does_not_shake_hands_is_cut_off_and_others_are_answered_meanwhile() {
+    let certificates = Certificates::new();
+    let patience = Patience { headers: Duration::from_millis(1_000), body: SECONDS, answer: SECONDS };
+    let server =
+        Server::bind(any(), Embedded::mock("hands"), None, patience).unwrap().with_tls(certificates.identity());
+    let address = server.address();
+    std::thread::spawn(move || server.run());
+    // Nothing at all, the beginning of a handshake, and one that never ends.
+    let hello = [0x16, 3, 1, 2, 0, 1];
+    let clients = [(&[][..], ""), (&hello[..], ""), (&hello[..], "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")];
+    let clients = clients.map(|(first, then)| {
+        let (first, then) = (first.to_owned(), then.to_owned());
+        std::thread::spawn(move || slowly(address, &first, &then))
+    });
+    let ca = |file: &str| Some(Trusted::read(&certificates.file(file)).unwrap());
+    let url = format!("https://{address}");
+    let client = Client::new(ClientOptions { url: url.clone(), trusted: ca("ca.pem"), ..ClientOptions::default() });
+    let id = client.register("s", "\"int\"").unwrap();
+    assert_eq!(client.by_id(id).unwrap().as_deref(), Some("\"int\""));
+    // One that is not trusted is not asked again.
+    let began = Instant::now();
+    let other = ClientOptions { url, trusted: ca("other-ca.pem"), retries_max: 50, ..ClientOptions::default() };
+    let refused = Client::new(other).by_id(id).unwrap_err();
+    assert!(matches!(refused, RegistryError::Untrusted { .. }), "{refused}");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    for client in clients {
+        let (answer, took) = client.join().unwrap();
+        assert!(answer.is_empty(), "{answer:?}");
+        assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(15), "{took:?}");
+    }
+}
