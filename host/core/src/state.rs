@@ -145,7 +145,6 @@ impl Overlay {
     }
 
     /// The writes and the messages, taken out, and nothing copied: nobody reads from a transaction that is over.
-    #[must_use]
     pub fn into_parts(self) -> (impl Iterator<Item = (StoreIndex, Table)>, Seen) {
         (Arc::unwrap_or_clone(self.writes).into_iter(), self.seen)
     }

@@ -96,18 +96,14 @@ pub(super) fn engine() -> Result<Engine> {
 /// Creates the topics of `heddle.toml` that are missing; what is there is left as it is.
 pub(super) fn create_topics(log: &dyn Log, app: &App) -> Result<()> {
     let there = log.topics()?;
-    for (name, topic) in app.topics.iter().filter(|(name, _)| there.iter().all(|info| info.name != **name)) {
-        create(
-            log,
-            &TopicSpec {
-                name: name.clone(),
-                partitions: topic.partitions,
-                replication: topic.replication,
-                options: topic.options.clone(),
-            },
-        )?;
-    }
-    Ok(())
+    let missing = app.topics.iter().filter(|(name, _)| there.iter().all(|info| info.name != **name));
+    let spec = |(name, topic): (&String, &app::Topic)| TopicSpec {
+        name: name.clone(),
+        partitions: topic.partitions,
+        replication: topic.replication,
+        options: topic.options.clone(),
+    };
+    Ok(create(log, &missing.map(spec).collect::<Vec<_>>())?)
 }
 
 /// The state of tasks on this host. A damaged folder is moved aside, and everything in it is built again from the changelogs.

@@ -5,7 +5,9 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 
 use bytes::Bytes;
 use heddle_contract::manifest::Manifest;
@@ -169,9 +171,7 @@ impl Fitter {
                 fault.detail, file.name
             ))
         })?;
-        for topic in missing {
-            create(self.log.as_ref(), &topic)?;
-        }
+        create(self.log.as_ref(), &missing)?;
         Ok(Version::new(digest, file.wasm.clone(), component, Arc::new(spec), ready))
     }
 }
@@ -200,11 +200,18 @@ fn missing_topics(spec: &TaskSpec, partitions: i32, there: &BTreeMap<String, i32
     Ok(missing)
 }
 
-/// Creates a topic; another process may have been faster.
+/// Creates topics, all at once: a broker takes its time for each. Another process may have been faster.
 ///
 /// # Errors
 /// If the log does not.
-pub fn create(log: &dyn Log, spec: &TopicSpec) -> Result<(), FitError> {
+pub fn create(log: &dyn Log, specs: &[TopicSpec]) -> Result<(), FitError> {
+    thread::scope(|scope| {
+        let created = specs.iter().map(|spec| scope.spawn(|| create_one(log, spec))).collect::<Vec<_>>();
+        created.into_iter().try_for_each(|created| created.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
+}
+
+fn create_one(log: &dyn Log, spec: &TopicSpec) -> Result<(), FitError> {
     match log.create_topic(spec) {
         Ok(()) => {
             tracing::info!(topic = %spec.name, partitions = spec.partitions, "created");

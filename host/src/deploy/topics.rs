@@ -135,10 +135,11 @@ impl Topics {
     /// If they cannot be created.
     pub fn open(log: Arc<dyn Log>, app: &str) -> Result<Self, DeployError> {
         let topics = Self { log, deployments: deployments_topic(app), artefacts: artefacts_topic(app) };
-        for name in [&topics.deployments, &topics.artefacts] {
+        let missing = [&topics.deployments, &topics.artefacts].map(|name| {
             let options = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
-            super::create(&*topics.log, &TopicSpec { name: name.clone(), partitions: 1, replication: None, options })?;
-        }
+            TopicSpec { name: name.clone(), partitions: 1, replication: None, options }
+        });
+        super::create(&*topics.log, &missing)?;
         Ok(topics)
     }
 

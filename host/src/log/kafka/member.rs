@@ -28,6 +28,7 @@ use super::producer::TransactionalProducer;
 use super::rebalance::{Protocol, Rebalance, Rebalances};
 use super::record::{TopicNames, is_from, list_of, positions_list, positions_of, record_of, source_of};
 use super::report::Report;
+use super::whole_millis;
 
 /// For how many records of a batch there is room from the beginning.
 const RECORDS_EXPECTED: usize = 256;
@@ -75,12 +76,13 @@ impl KafkaMember {
         for topic in &options.topics {
             cluster.partitions(topic)?;
         }
-        let producer = TransactionalProducer::new(Arc::clone(&cluster), &options.transactional_id)?;
         let context = Rebalances::new(Report::new(format!("member of {}", options.group)), protocol);
         let consumer: BaseConsumer<Rebalances> =
             config.create_with_context(context).map_err(|error| request_error(&error, &what))?;
         let topics: Vec<&str> = options.topics.iter().map(AsRef::as_ref).collect();
         consumer.subscribe(&topics).map_err(|error| LogError::Invalid(format!("{what}: {error}")))?;
+        // The group answers meanwhile.
+        let producer = TransactionalProducer::new(Arc::clone(&cluster), &options.transactional_id)?;
         Ok(Self {
             cluster,
             consumer,
@@ -195,7 +197,7 @@ impl KafkaMember {
 
     /// The next record that is there or comes until `wait` is over. `Err(None)`: an event was served, or nothing came.
     fn next_record(&mut self, wait: Duration) -> Result<Record, Option<LogError>> {
-        let message = match self.consumer.poll(wait) {
+        let message = match self.consumer.poll(whole_millis(wait)) {
             None => return Err(None),
             Some(Err(error)) => return Err(consumer_error(&error)),
             Some(Ok(message)) => message,

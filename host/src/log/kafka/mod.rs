@@ -30,6 +30,7 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use heddle_core::event::{NewRecord, Offset, TopicPartition};
 
@@ -41,6 +42,13 @@ use self::reader::KafkaReader;
 use self::writer::KafkaWriter;
 use super::{Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer};
 use crate::lock::lock;
+
+/// The same time in whole milliseconds, not less: rdkafka hands librdkafka those alone, and would ask it again and again, without a pause,
+/// until what is left of the last one is over.
+fn whole_millis(wait: Duration) -> Duration {
+    let millis = wait.as_nanos().div_ceil(1_000_000);
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+}
 
 /// The log on a Kafka cluster.
 pub struct KafkaLog {
@@ -108,5 +116,16 @@ impl Log for KafkaLog {
 
     fn join(&self, options: &MemberOptions) -> Result<Box<dyn Member>, LogError> {
         Ok(Box::new(KafkaMember::join(Arc::clone(&self.cluster), options)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_has_no_part_of_a_millisecond_left() {
+        let waits = [0, 1, 999_999, 1_000_000, 1_000_001].map(Duration::from_nanos);
+        assert_eq!(waits.map(whole_millis), [0, 1, 1, 1, 2].map(Duration::from_millis));
     }
 }

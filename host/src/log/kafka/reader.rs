@@ -13,6 +13,7 @@ use super::cluster::Cluster;
 use super::errors::{consumer_error, request_error};
 use super::record::{TopicNames, positions_list, record_of, source_of};
 use super::report::Report;
+use super::whole_millis;
 
 /// librdkafka wants a group's name even where no group is joined and nothing is committed.
 const GROUP: &str = "heddle-reader";
@@ -55,7 +56,7 @@ impl Reader for KafkaReader {
         while records.len() < BATCH_RECORDS_MAX {
             let wait =
                 if records.is_empty() { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
-            match self.consumer.poll(wait) {
+            match self.consumer.poll(whole_millis(wait)) {
                 Some(Ok(message)) => {
                     let source = source_of(&message, &mut self.names);
                     records.push(record_of(&message, source));
