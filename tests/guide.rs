@@ -4,7 +4,10 @@
 //!  ```sh            is run, in the folder that the one before it ended in
 //!  ```text          what the commands before it print; `…` stands for anything
 //!  `a/file`:        at the end of a line: the block that follows is written to that file
+//!  ```ini example   is only shown; no command may be in it
 //! ````
+//!
+//! There is no other kind of block, so no command of a page is not run.
 //!
 //! What a page leaves in the background, such as a host, is ended with the page.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
@@ -38,6 +41,19 @@ fn blocks(page: &str) -> Vec<Block> {
         }
     }
     found
+}
+
+/// Whether a block is only shown: what belongs on other machines, or to a log that is not there.
+///
+/// # Panics
+/// If it shows a command, which would have to be run.
+fn is_example(block: &Block) -> bool {
+    let is_example = block.kind.ends_with(" example");
+    let kind = block.kind.split(' ').next().unwrap();
+    let is_command = |line: &str| line.starts_with("heddle ") || line.starts_with("$ ");
+    let has_commands = ["sh", "bash", "shell", "console"].contains(&kind) || block.text.lines().any(is_command);
+    assert!(!is_example || !has_commands, "this command is not run:\n{}", block.text);
+    is_example
 }
 
 /// The file that a block is to be written to.
@@ -106,6 +122,7 @@ fn follow(page: &str) {
                 assert!(fits(&printed, &block.text), "{page} says\n{}\nand this is printed\n{printed}", block.text);
                 compared += 1;
             }
+            _ if is_example(&block) => {}
             (_, Some(file)) => fs::write(place.join(file), block.text).unwrap(),
             (kind, None) => panic!("{page}: what is a block of {kind} after `{}`?", block.before),
         }
@@ -113,29 +130,50 @@ fn follow(page: &str) {
     assert!(compared >= 2, "{page} shows what comes out");
 }
 
-#[test]
-fn a_first_component_in_rust() {
-    follow("first-component-rust.md");
+/// A test a page, and the names of all of them.
+macro_rules! pages {
+    ($($test:ident: $page:literal,)+) => {
+        const PAGES: &[&str] = &[$($page),+];
+        $(
+            #[test]
+            fn $test() {
+                follow($page);
+            }
+        )+
+    };
+}
+
+pages! {
+    a_first_component_in_rust: "first-component-rust.md",
+    a_first_component_in_javascript: "first-component-javascript.md",
+    a_first_component_in_python: "first-component-python.md",
+    a_first_component_in_go: "first-component-go.md",
+    contracts: "contracts.md",
+    deploying: "deploying.md",
+    failures: "failures.md",
+    reload: "reload.md",
+    state: "state.md",
 }
 
 #[test]
-fn a_first_component_in_javascript() {
-    follow("first-component-javascript.md");
+fn no_page_is_left_out() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/guide");
+    for entry in fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(PAGES.contains(&name.as_str()), "{name} is not followed");
+    }
 }
 
 #[test]
-fn a_first_component_in_python() {
-    follow("first-component-python.md");
-}
-
-#[test]
-fn a_first_component_in_go() {
-    follow("first-component-go.md");
-}
-
-#[test]
-fn state() {
-    follow("state.md");
+fn no_command_is_only_shown() {
+    let of = |kind: &str, text: &str| {
+        let block = Block { kind: kind.into(), before: String::new(), text: text.into() };
+        std::panic::catch_unwind(|| is_example(&block)).ok()
+    };
+    assert_eq!([of("sh", "heddle run\n"), of("toml example", "[deploy]\n")], [Some(false), Some(true)]);
+    for (kind, text) in [("sh example", "ls\n"), ("console example", ""), ("text example", "a\nheddle run\n")] {
+        assert_eq!(of(kind, text), None, "{kind}");
+    }
 }
 
 #[test]
