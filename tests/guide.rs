@@ -1,7 +1,7 @@
 //! Pages of the guide: everything in them is done as it is printed, and what they say comes out does.
 //!
 //! ````text
-//!  ```sh            is run, in the folder that the one before it ended in
+//!  ```sh            is run, in the folder that the one before it ended in, with what that exported
 //!  ```text          what the commands before it print; `…` stands for anything
 //!  `a/file`:        at the end of a line: the block that follows is written to that file
 //!  ```ini example   is only shown; no command may be in it
@@ -74,23 +74,38 @@ impl Drop for Started {
     }
 }
 
-/// Runs commands as a shell would, and returns what they print on standard output. The folder they end in is kept in `place`.
-fn sh(commands: &str, place: &mut PathBuf, started: &mut Started) -> String {
-    let heddle = Path::new(env!("CARGO_BIN_EXE_heddle")).parent().unwrap();
-    let path = format!("{}:{}", heddle.display(), std::env::var("PATH").unwrap());
-    let ended = tempfile::NamedTempFile::new().unwrap();
-    let mut sh = Command::new("sh");
-    sh.args(["-euc", &format!("{commands}\npwd > \"$ENDED\"")]).current_dir(&*place);
-    // Tests run beside each other: none may take the default port. What cargo compiles for the tests of components is kept.
-    sh.env("PATH", path).env("ENDED", ended.path()).env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
-    sh.env("CARGO_TARGET_DIR", cache_folder().join("native-target"));
-    let sh = sh.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    started.0.push(sh.id());
-    let done = sh.wait_with_output().unwrap();
-    let [out, err] = [done.stdout, done.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-    assert!(done.status.success(), "{commands}\n{out}{err}");
-    *place = PathBuf::from(fs::read_to_string(ended.path()).unwrap().trim());
-    out
+/// What one block leaves to the next: the folder it ended in, and the variables it exported.
+struct Shell {
+    place: PathBuf,
+    exported: tempfile::NamedTempFile,
+    started: Started,
+}
+
+impl Shell {
+    fn new(place: &Path) -> Self {
+        let exported = tempfile::NamedTempFile::new().unwrap();
+        Self { place: place.to_owned(), exported, started: Started::default() }
+    }
+
+    /// Runs commands as one shell would that all blocks are typed into, and returns what they print on standard output.
+    fn run(&mut self, commands: &str) -> String {
+        let heddle = Path::new(env!("CARGO_BIN_EXE_heddle")).parent().unwrap();
+        let path = format!("{}:{}", heddle.display(), std::env::var("PATH").unwrap());
+        let ended = tempfile::NamedTempFile::new().unwrap();
+        let mut sh = Command::new("sh");
+        sh.args(["-euc", &format!(". \"$2\"\n{commands}\npwd > \"$1\"\nexport -p > \"$2\""), "sh"]);
+        sh.args([ended.path(), self.exported.path()]).current_dir(&self.place);
+        // Tests run beside each other: none may take the default port. What cargo compiles for the tests of components is kept.
+        sh.env("PATH", path).env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
+        sh.env("CARGO_TARGET_DIR", cache_folder().join("native-target"));
+        let sh = sh.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        self.started.0.push(sh.id());
+        let done = sh.wait_with_output().unwrap();
+        let [out, err] = [done.stdout, done.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        assert!(done.status.success(), "{commands}\n{out}{err}");
+        self.place = PathBuf::from(fs::read_to_string(ended.path()).unwrap().trim());
+        out
+    }
 }
 
 /// Whether what was printed is what the page says, where `…` stands for anything within a line.
@@ -113,17 +128,16 @@ fn fits(printed: &str, page: &str) -> bool {
 fn follow(page: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/guide").join(page);
     let folder = tempfile::tempdir().unwrap();
-    let (mut place, mut printed, mut compared) = (folder.path().to_owned(), String::new(), 0);
-    let mut started = Started::default();
+    let (mut shell, mut printed, mut compared) = (Shell::new(folder.path()), String::new(), 0);
     for block in blocks(&fs::read_to_string(path).unwrap()) {
         match (block.kind.as_str(), file(&block)) {
-            ("sh", _) => printed = sh(&block.text, &mut place, &mut started),
+            ("sh", _) => printed = shell.run(&block.text),
             ("text", _) => {
                 assert!(fits(&printed, &block.text), "{page} says\n{}\nand this is printed\n{printed}", block.text);
                 compared += 1;
             }
             _ if is_example(&block) => {}
-            (_, Some(file)) => fs::write(place.join(file), block.text).unwrap(),
+            (_, Some(file)) => fs::write(shell.place.join(file), block.text).unwrap(),
             (kind, None) => panic!("{page}: what is a block of {kind} after `{}`?", block.before),
         }
     }
