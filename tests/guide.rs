@@ -16,8 +16,12 @@ use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use heddle::build::cache_folder;
+
+/// How long one block may take: the first build of a language fetches its tools.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// One fenced block of a page, and the line of text before it.
 struct Block {
@@ -65,12 +69,34 @@ fn file(block: &Block) -> Option<&str> {
 #[derive(Default)]
 struct Started(Vec<u32>);
 
-impl Drop for Started {
-    fn drop(&mut self) {
+impl Started {
+    fn end(&self) {
         for group in &self.0 {
             // Most have ended by themselves.
             let _ = Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).stderr(Stdio::null()).status();
         }
+    }
+
+    /// What `wait` returns; a page that waits for what never comes is ended.
+    fn in_time<T>(&self, commands: &str, wait: impl FnOnce() -> T) -> T {
+        let (done, heard) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                if heard.recv_timeout(LIMIT) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                    eprintln!("this takes longer than {LIMIT:?}:\n{commands}");
+                    self.end();
+                }
+            });
+            let waited = wait();
+            drop(done);
+            waited
+        })
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -98,9 +124,10 @@ impl Shell {
         // Tests run beside each other: none may take the default port. What cargo compiles for the tests of components is kept.
         sh.env("PATH", path).env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
         sh.env("CARGO_TARGET_DIR", cache_folder().join("native-target"));
-        let sh = sh.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let sh =
+            sh.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         self.started.0.push(sh.id());
-        let done = sh.wait_with_output().unwrap();
+        let done = self.started.in_time(commands, || sh.wait_with_output().unwrap());
         let [out, err] = [done.stdout, done.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
         assert!(done.status.success(), "{commands}\n{out}{err}");
         self.place = PathBuf::from(fs::read_to_string(ended.path()).unwrap().trim());
