@@ -76,10 +76,16 @@ struct Dev {
 impl Dev {
     fn run(mut self, mut watcher: Watcher, heard: &Receiver<DebounceEventResult>, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
-            match heard.recv_timeout(WAIT) {
+            let first = match heard.recv_timeout(WAIT) {
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
-                Ok(_) => while heard.try_recv().is_ok() {},
+                Ok(first) => first,
+            };
+            let reported = std::iter::once(first).chain(heard.try_iter()).flatten().flatten();
+            // An editor empties a file before it writes it, and may take its time in between.
+            if reported.into_iter().any(|event| event.path.metadata().is_ok_and(|file| file.len() == 0)) {
+                std::thread::sleep(WAIT);
+                heard.try_iter().for_each(drop);
             }
             // A folder may be new. What went away cannot be watched, and need not.
             let saved = self.watch(&mut watcher).and_then(|()| self.saved());
