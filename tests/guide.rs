@@ -1,10 +1,13 @@
 //! Pages of the guide: everything in them is done as it is printed, and what they say comes out does.
 //!
 //! ````text
-//!  ```sh            is run, in the folder that the one before it ended in
+//!  ```sh            is run, in the folder that the one before it ended in, with what that exported
 //!  ```text          what the commands before it print; `…` stands for anything
 //!  `a/file`:        at the end of a line: the block that follows is written to that file
+//!  ```ini example   is only shown; no command may be in it
 //! ````
+//!
+//! There is no other kind of block, so no command of a page is not run.
 //!
 //! What a page leaves in the background, such as a host, is ended with the page.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
@@ -13,8 +16,12 @@ use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use heddle::build::cache_folder;
+
+/// How long one block may take: the first build of a language fetches its tools.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// One fenced block of a page, and the line of text before it.
 struct Block {
@@ -40,6 +47,19 @@ fn blocks(page: &str) -> Vec<Block> {
     found
 }
 
+/// Whether a block is only shown: what belongs on other machines, or to a log that is not there.
+///
+/// # Panics
+/// If it shows a command, which would have to be run.
+fn is_example(block: &Block) -> bool {
+    let is_example = block.kind.ends_with(" example");
+    let kind = block.kind.split(' ').next().unwrap();
+    let is_command = |line: &str| line.starts_with("heddle ") || line.starts_with("$ ");
+    let has_commands = ["sh", "bash", "shell", "console"].contains(&kind) || block.text.lines().any(is_command);
+    assert!(!is_example || !has_commands, "this command is not run:\n{}", block.text);
+    is_example
+}
+
 /// The file that a block is to be written to.
 fn file(block: &Block) -> Option<&str> {
     block.before.strip_suffix("`:")?.rsplit('`').next()
@@ -49,32 +69,70 @@ fn file(block: &Block) -> Option<&str> {
 #[derive(Default)]
 struct Started(Vec<u32>);
 
-impl Drop for Started {
-    fn drop(&mut self) {
+impl Started {
+    fn end(&self) {
         for group in &self.0 {
             // Most have ended by themselves.
             let _ = Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).stderr(Stdio::null()).status();
         }
     }
+
+    /// What `wait` returns; a page that waits for what never comes is ended.
+    fn in_time<T>(&self, commands: &str, wait: impl FnOnce() -> T) -> T {
+        let (done, heard) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                if heard.recv_timeout(LIMIT) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                    eprintln!("this takes longer than {LIMIT:?}:\n{commands}");
+                    self.end();
+                }
+            });
+            let waited = wait();
+            drop(done);
+            waited
+        })
+    }
 }
 
-/// Runs commands as a shell would, and returns what they print on standard output. The folder they end in is kept in `place`.
-fn sh(commands: &str, place: &mut PathBuf, started: &mut Started) -> String {
-    let heddle = Path::new(env!("CARGO_BIN_EXE_heddle")).parent().unwrap();
-    let path = format!("{}:{}", heddle.display(), std::env::var("PATH").unwrap());
-    let ended = tempfile::NamedTempFile::new().unwrap();
-    let mut sh = Command::new("sh");
-    sh.args(["-euc", &format!("{commands}\npwd > \"$ENDED\"")]).current_dir(&*place);
-    // Tests run beside each other: none may take the default port. What cargo compiles for the tests of components is kept.
-    sh.env("PATH", path).env("ENDED", ended.path()).env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
-    sh.env("CARGO_TARGET_DIR", cache_folder().join("native-target"));
-    let sh = sh.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    started.0.push(sh.id());
-    let done = sh.wait_with_output().unwrap();
-    let [out, err] = [done.stdout, done.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-    assert!(done.status.success(), "{commands}\n{out}{err}");
-    *place = PathBuf::from(fs::read_to_string(ended.path()).unwrap().trim());
-    out
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What one block leaves to the next: the folder it ended in, and the variables it exported.
+struct Shell {
+    place: PathBuf,
+    exported: tempfile::NamedTempFile,
+    started: Started,
+}
+
+impl Shell {
+    fn new(place: &Path) -> Self {
+        let exported = tempfile::NamedTempFile::new().unwrap();
+        Self { place: place.to_owned(), exported, started: Started::default() }
+    }
+
+    /// Runs commands as one shell would that all blocks are typed into, and returns what they print on standard output.
+    fn run(&mut self, commands: &str) -> String {
+        let heddle = Path::new(env!("CARGO_BIN_EXE_heddle")).parent().unwrap();
+        let path = format!("{}:{}", heddle.display(), std::env::var("PATH").unwrap());
+        let ended = tempfile::NamedTempFile::new().unwrap();
+        let mut sh = Command::new("sh");
+        sh.args(["-euc", &format!(". \"$2\"\n{commands}\npwd > \"$1\"\nexport -p > \"$2\""), "sh"]);
+        sh.args([ended.path(), self.exported.path()]).current_dir(&self.place);
+        // Tests run beside each other: none may take the default port. What cargo compiles for the tests of components is kept.
+        sh.env("PATH", path).env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
+        sh.env("CARGO_TARGET_DIR", cache_folder().join("native-target"));
+        let sh =
+            sh.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        self.started.0.push(sh.id());
+        let done = self.started.in_time(commands, || sh.wait_with_output().unwrap());
+        let [out, err] = [done.stdout, done.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        assert!(done.status.success(), "{commands}\n{out}{err}");
+        self.place = PathBuf::from(fs::read_to_string(ended.path()).unwrap().trim());
+        out
+    }
 }
 
 /// Whether what was printed is what the page says, where `…` stands for anything within a line.
@@ -97,45 +155,66 @@ fn fits(printed: &str, page: &str) -> bool {
 fn follow(page: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/guide").join(page);
     let folder = tempfile::tempdir().unwrap();
-    let (mut place, mut printed, mut compared) = (folder.path().to_owned(), String::new(), 0);
-    let mut started = Started::default();
+    let (mut shell, mut printed, mut compared) = (Shell::new(folder.path()), String::new(), 0);
     for block in blocks(&fs::read_to_string(path).unwrap()) {
         match (block.kind.as_str(), file(&block)) {
-            ("sh", _) => printed = sh(&block.text, &mut place, &mut started),
+            ("sh", _) => printed = shell.run(&block.text),
             ("text", _) => {
                 assert!(fits(&printed, &block.text), "{page} says\n{}\nand this is printed\n{printed}", block.text);
                 compared += 1;
             }
-            (_, Some(file)) => fs::write(place.join(file), block.text).unwrap(),
+            _ if is_example(&block) => {}
+            (_, Some(file)) => fs::write(shell.place.join(file), block.text).unwrap(),
             (kind, None) => panic!("{page}: what is a block of {kind} after `{}`?", block.before),
         }
     }
     assert!(compared >= 2, "{page} shows what comes out");
 }
 
-#[test]
-fn a_first_component_in_rust() {
-    follow("first-component-rust.md");
+/// A test a page, and the names of all of them.
+macro_rules! pages {
+    ($($test:ident: $page:literal,)+) => {
+        const PAGES: &[&str] = &[$($page),+];
+        $(
+            #[test]
+            fn $test() {
+                follow($page);
+            }
+        )+
+    };
+}
+
+pages! {
+    a_first_component_in_rust: "first-component-rust.md",
+    a_first_component_in_javascript: "first-component-javascript.md",
+    a_first_component_in_python: "first-component-python.md",
+    a_first_component_in_go: "first-component-go.md",
+    contracts: "contracts.md",
+    deploying: "deploying.md",
+    failures: "failures.md",
+    reload: "reload.md",
+    state: "state.md",
 }
 
 #[test]
-fn a_first_component_in_javascript() {
-    follow("first-component-javascript.md");
+fn no_page_is_left_out() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/guide");
+    for entry in fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(PAGES.contains(&name.as_str()), "{name} is not followed");
+    }
 }
 
 #[test]
-fn a_first_component_in_python() {
-    follow("first-component-python.md");
-}
-
-#[test]
-fn a_first_component_in_go() {
-    follow("first-component-go.md");
-}
-
-#[test]
-fn state() {
-    follow("state.md");
+fn no_command_is_only_shown() {
+    let of = |kind: &str, text: &str| {
+        let block = Block { kind: kind.into(), before: String::new(), text: text.into() };
+        std::panic::catch_unwind(|| is_example(&block)).ok()
+    };
+    assert_eq!([of("sh", "heddle run\n"), of("toml example", "[deploy]\n")], [Some(false), Some(true)]);
+    for (kind, text) in [("sh example", "ls\n"), ("console example", ""), ("text example", "a\nheddle run\n")] {
+        assert_eq!(of(kind, text), None, "{kind}");
+    }
 }
 
 #[test]

@@ -100,6 +100,32 @@ fn a_saved_file_that_says_the_same_builds_nothing() {
     host.stop();
 }
 
+/// What a watcher reports twice is built once, whether it builds or not; and a file that an editor has emptied is about to be written.
+#[test]
+fn what_is_saved_is_built_once_whether_it_builds_or_not() {
+    let platform = Platform::embedded();
+    sources(&platform);
+    let host = Host::start_by(&platform, 0, "dev");
+    let source = platform.path("components/ledger/src/lib.rs");
+    let said = |what: &str| host.told().matches(what).count();
+    let before = said("building ledger");
+    let good = std::fs::read_to_string(&source).unwrap();
+    let broken = good.replace("struct Ledger;", "struct Ledger; this is no Rust");
+    std::fs::write(&source, &broken).unwrap();
+    wait_until("the error is told", || said("ledger: not changed") == 1);
+    for _ in 0..3 {
+        std::fs::write(&source, &broken).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    // As an editor does whose disk is slow.
+    std::fs::write(&source, "").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    std::fs::write(&source, good + "\n").unwrap();
+    wait_until("the correction is built", || said("the same as runs") == 1);
+    assert_eq!((said("building ledger") - before, said("ledger: not changed")), (2, 1), "{}", host.told());
+    host.stop();
+}
+
 /// Two checkouts of one app are the same to cargo, and the older one's files are older than what it compiled last.
 #[test]
 fn a_component_is_built_from_its_own_folder_whatever_was_built_before() {

@@ -8,15 +8,15 @@ use serde_json::Value;
 
 use crate::host::{Host, wait_until};
 use crate::platform::{Orders, Platform, ledger};
-use crate::versions::{numbered, with_store};
+use crate::versions::{digest, numbered, with_store};
 
 const PARTITIONS: &str = "3";
 
 /// A registry that runs until it is dropped.
-struct Registry(Child, String);
+pub(crate) struct Registry(Child, String);
 
 impl Registry {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         use std::io::{BufRead as _, BufReader};
         let data = tempfile::tempdir().unwrap().keep();
         let mut command = Command::new(env!("CARGO_BIN_EXE_heddle"));
@@ -36,7 +36,7 @@ impl Drop for Registry {
     }
 }
 
-fn platform(broker: &Kafka, registry: &Registry) -> Platform {
+pub(crate) fn platform(broker: &Kafka, registry: &Registry) -> Platform {
     let platform = Platform { registry: Some(registry.1.clone()), ..Platform::kafka(broker.bootstrap()) };
     ["ORDERS_CREATED", "ORDERS_STATUS", "CUSTOMERS_TIER"]
         .into_iter()
@@ -49,10 +49,6 @@ fn topic_variable(topic: &str) -> &'static str {
         "ORDERS_STATUS" => "HEDDLE_TOPICS_ORDERS_STATUS_PARTITIONS",
         _ => "HEDDLE_TOPICS_CUSTOMERS_TIER_PARTITIONS",
     }
-}
-
-fn digest(wasm: &[u8]) -> String {
-    format!("sha256:{}", heddle::build::digest(wasm))
 }
 
 fn verdicts(outcome: &str) -> Vec<String> {

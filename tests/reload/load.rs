@@ -17,7 +17,7 @@ const ORDERS_AT_A_TIME: usize = 20;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Writes orders until it is told to stop; returns how many.
-fn produce(log: &dyn Log, orders: &Orders, stop: &AtomicBool, produced: &AtomicUsize) -> usize {
+pub(crate) fn produce(log: &dyn Log, orders: &Orders, stop: &AtomicBool, produced: &AtomicUsize) -> usize {
     let mut n = 0;
     while !stop.load(Ordering::Relaxed) {
         let some = (n..n + ORDERS_AT_A_TIME).map(|n| orders.order(n, true)).collect::<Vec<_>>();

@@ -5,10 +5,13 @@
 mod dev;
 mod host;
 mod hosts;
+mod javascript;
+mod killed;
 mod load;
 mod platform;
 mod refused;
 mod rollback;
 mod shadow;
 mod stores;
+mod topics;
 mod versions;

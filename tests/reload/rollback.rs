@@ -4,11 +4,7 @@ use serde_json::Value;
 
 use crate::host::{Host, wait_until};
 use crate::platform::{Orders, Platform, bookings, check_bookings, ledger};
-use crate::versions::{numbered, with_manifest};
-
-fn digest(wasm: &[u8]) -> String {
-    format!("sha256:{}", heddle::build::digest(wasm))
-}
+use crate::versions::{digest, numbered, with_manifest};
 
 #[test]
 fn versions_are_gone_back_to_one_by_one_by_name_or_to_the_file() {

@@ -1,30 +1,27 @@
 //! A version beside the one that runs: what differs is found, exactly, and nothing is committed.
 
-use std::process::Command;
-
+use heddle_fixtures::kafka::Kafka;
 use serde_json::Value;
 
 use crate::dev::{edit, sources};
 use crate::host::{Host, wait_until};
 use crate::platform::{Orders, Platform, bookings, ledger, without_digests};
-use crate::versions::numbered;
+use crate::versions::{digest, numbered};
 
 const ORDERS: usize = 60;
 
-#[test]
-fn a_version_that_books_one_order_otherwise_is_found_out() {
-    // Another ledger, which books one order otherwise.
+/// The ledger with one line of its source changed.
+fn changed(to: &str) -> Vec<u8> {
     let other = Platform::embedded();
     sources(&other);
-    let changed = "orders: orders + 1 + i64::from(order.order_id == \"O-000033\")";
-    edit(&other.path("components/ledger/src/lib.rs"), "orders: orders + 1", changed);
-    let build =
-        Command::new(env!("CARGO_BIN_EXE_heddle")).args(["build", "--app"]).arg(other.folder.path()).output().unwrap();
-    assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
-    let other = std::fs::read(other.path("components/ledger/ledger.wasm")).unwrap();
+    edit(&other.path("components/ledger/src/lib.rs"), "orders: orders + 1", to);
+    other.ok(&["build"]);
+    std::fs::read(other.path("components/ledger/ledger.wasm")).unwrap()
+}
 
-    let platform = Platform::embedded();
-    let host = Host::start(&platform, 0);
+fn a_version_that_books_one_order_otherwise_is_found_out(platform: &Platform) {
+    let other = changed("orders: orders + 1 + i64::from(order.order_id == \"O-000033\")");
+    let host = Host::start(platform, 0);
     let orders = Orders::new(&platform.registry());
     let records = (0..ORDERS).map(|n| orders.order(n, n % 30 != 7)).collect::<Vec<_>>();
     platform.log().append(&records).unwrap();
@@ -82,5 +79,34 @@ fn a_version_that_books_one_order_otherwise_is_found_out() {
     let text = platform.ok(&["shadow", &file, "--samples", "1"]);
     let text = without_digests(&text);
     insta::assert_snapshot!("shadow", text);
+    host.stop();
+}
+
+#[test]
+fn a_version_that_books_one_order_otherwise_is_found_out_on_the_embedded_log() {
+    a_version_that_books_one_order_otherwise_is_found_out(&Platform::embedded());
+}
+
+#[test]
+fn a_version_that_books_one_order_otherwise_is_found_out_on_kafka() {
+    let broker = Kafka::start();
+    a_version_that_books_one_order_otherwise_is_found_out(&Platform::kafka(broker.bootstrap()));
+}
+
+/// `heddle build` writes over the file that the host was started with; what the host runs is another one then.
+#[test]
+fn what_was_built_again_is_compared_with_what_runs() {
+    let platform = Platform::embedded();
+    let host = Host::start(&platform, 0);
+    let orders = Orders::new(&platform.registry());
+    platform.log().append(&[orders.order(0, true)]).unwrap();
+    wait_until("the order is booked", || platform.status(0)["out"] == 1);
+    let file = platform.version("ledger.wasm", &changed("orders: orders + 7"));
+    let found: Value = serde_json::from_str(&platform.ok(&["shadow", &file, "--json"])).unwrap();
+    assert_eq!((&found["old"], &found["outputs"]["differ"]), (&digest(ledger()).into(), &1.into()), "{found}");
+    // What is deployed goes before that.
+    platform.ok(&["deploy", &platform.version("next.wasm", &numbered(ledger(), 1))]);
+    let found: Value = serde_json::from_str(&platform.ok(&["shadow", &file, "--json"])).unwrap();
+    assert_eq!(found["old"], digest(&numbered(ledger(), 1)), "{found}");
     host.stop();
 }

@@ -2,6 +2,11 @@
 
 use heddle_contract::section;
 
+/// What a status calls a version.
+pub(crate) fn digest(wasm: &[u8]) -> String {
+    format!("sha256:{}", heddle::build::digest(wasm))
+}
+
 /// The same code by a manifest that was changed.
 pub(crate) fn with_manifest(wasm: &[u8], from: &str, to: &str) -> Vec<u8> {
     let mut contract = section::extract(wasm).unwrap();
@@ -76,4 +81,20 @@ pub(crate) fn with_store(wasm: &[u8], name: &str, settings: &str) -> Vec<u8> {
     let account = contract.schemas["store:accounts"].clone();
     contract.schemas.insert(format!("store:{name}"), account);
     section::embed(wasm, &contract).unwrap()
+}
+
+/// The same code with so many bytes more, which nothing reads.
+pub(crate) fn with_ballast(wasm: &[u8], bytes: usize) -> Vec<u8> {
+    let name = b"ballast";
+    let size = u32::try_from(1 + name.len() + bytes).unwrap();
+    // LEB128, in as many bytes as there may be.
+    let size = [0, 7, 14, 21].map(|shift| (size >> shift & 0x7f) as u8 | 0x80);
+    let mut component = wasm.to_vec();
+    component.push(0);
+    component.extend(size);
+    component.push(0);
+    component.push(u8::try_from(name.len()).unwrap());
+    component.extend(name);
+    component.extend(std::iter::repeat_n(7, bytes));
+    component
 }

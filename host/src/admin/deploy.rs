@@ -4,6 +4,7 @@
 //!  POST /deploy/<component>          the file  -> what every host says
 //!  POST /rollback/<component>?to=              -> what every host says
 //!  GET  /deployments/<component>               -> the version that holds, and those before it
+//!  GET  /deployments/<component>/file          -> the file of the version that this host runs
 //! ```
 //!
 //! Who may change what runs: see `permit`.
@@ -103,4 +104,8 @@ pub(super) async fn history(
         Ok(Json(History { component: watched.name.clone(), running, deployment }))
     })
     .await
+}
+
+pub(super) async fn file(State(shared): State<Arc<Shared>>, Path(component): Path<String>) -> Result<Bytes, Refusal> {
+    Ok(watched(&shared, &component)?.slot.current().wasm.clone())
 }

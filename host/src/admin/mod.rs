@@ -230,6 +230,7 @@ pub fn serve(
         .route("/dlq/{component}", get(dlq::list))
         .route("/dlq/{component}/{partition}/{offset}", get(dlq::show))
         .route("/deployments/{component}", get(deploy::history))
+        .route("/deployments/{component}/file", get(deploy::file))
         .route("/call", post(call))
         .merge(guarded)
         .layer(DefaultBodyLimit::max(CALL_BYTES_MAX))

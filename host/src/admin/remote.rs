@@ -21,6 +21,8 @@ use crate::registry::{Client, ClientOptions, Registry, RegistryError, SchemaId, 
 
 /// How long a call may take: twice what the host lets a read wait.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How much an answer may be.
+const ANSWER_BYTES_MAX: u64 = 1 << 30;
 /// How many records go into one call.
 const RECORDS_MAX: usize = 1_000;
 
@@ -47,6 +49,21 @@ impl Remote {
         Self { token, ..self }
     }
 
+    /// The file of the version of a component that the host runs. `None`: it has no such component.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn running(&self, component: &str) -> Result<Option<Vec<u8>>, LogError> {
+        let url = format!("http://{}/deployments/{component}/file", self.address);
+        let failed =
+            |e: ureq::Error| LogError::Unreachable(format!("the host at {} does not answer: {e}", self.address));
+        let mut response = self.agent.get(url).call().map_err(failed)?;
+        if response.status() != 200 {
+            return Ok(None);
+        }
+        response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec().map(Some).map_err(failed)
+    }
+
     fn call(&self, call: &Call) -> Result<Answer, LogError> {
         let failed =
             |what: String| LogError::Unreachable(format!("the host at {} does not answer: {what}", self.address));
@@ -58,7 +75,12 @@ impl Remote {
             None => request,
         };
         let mut response = request.send(&body[..]).map_err(|e| failed(e.to_string()))?;
-        let text = response.body_mut().with_config().limit(1 << 30).read_to_vec().map_err(|e| failed(e.to_string()))?;
+        let text = response
+            .body_mut()
+            .with_config()
+            .limit(ANSWER_BYTES_MAX)
+            .read_to_vec()
+            .map_err(|e| failed(e.to_string()))?;
         match response.status().as_u16() {
             200 => {}
             401 | 403 => return Err(LogError::Invalid(String::from_utf8_lossy(&text).into_owned())),

@@ -16,6 +16,7 @@ mod javascript;
 mod kept;
 mod owners;
 mod python;
+mod rust_fakes;
 mod rust_sdk;
 mod rust_target;
 mod scaffold;
@@ -200,7 +201,7 @@ pub fn generated(
         Build::Go => go::bindings(folder, &wit)?,
         Build::JavaScript => javascript::bindings(folder, &world()?),
         Build::Python => python::bindings(&world()?),
-        Build::Rust => rust_sdk::files(folder),
+        Build::Rust => rust_sdk::files(folder, &world()?),
         Build::Command(_) => BTreeMap::new(),
     };
     let within = |folder: &'static str| move |(name, text): (String, String)| (format!("{folder}/{name}"), text);

@@ -6,6 +6,9 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
+use super::rust_fakes;
+use super::world::World;
+
 /// Where a component's Cargo.toml names the SDK, if it uses this copy.
 pub(super) const PATH: &str = "heddle/sdk/rust";
 
@@ -14,17 +17,21 @@ const MANIFESTS: [(&str, &str); 2] = [
     ("sdk/rust/Cargo.toml", include_str!("../../../sdk/rust/Cargo.toml")),
     ("sdk/rust/macros/Cargo.toml", include_str!("../../../sdk/rust/macros/Cargo.toml")),
 ];
-const SOURCES: [(&str, &str); 4] = [
+const SOURCES: [(&str, &str); 6] = [
     ("sdk/rust/src/lib.rs", include_str!("../../../sdk/rust/src/lib.rs")),
+    ("sdk/rust/src/context.rs", include_str!("../../../sdk/rust/src/context.rs")),
     ("sdk/rust/src/log.rs", include_str!("../../../sdk/rust/src/log.rs")),
     ("sdk/rust/src/random.rs", include_str!("../../../sdk/rust/src/random.rs")),
+    ("sdk/rust/src/testing.rs", include_str!("../../../sdk/rust/src/testing.rs")),
     ("sdk/rust/macros/src/lib.rs", include_str!("../../../sdk/rust/macros/src/lib.rs")),
 ];
 
-/// The files of the folder `heddle`, by name; none for a component that takes the SDK from elsewhere.
-pub(super) fn files(folder: &Path) -> BTreeMap<String, String> {
+/// The files of the folder `heddle`, by name: the fakes for tests, and the SDK, unless the component takes it from elsewhere.
+pub(super) fn files(folder: &Path, world: &World) -> BTreeMap<String, String> {
     let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
-    if manifest.contains(PATH) { all() } else { BTreeMap::new() }
+    let mut files = if manifest.contains(PATH) { all() } else { BTreeMap::new() };
+    files.insert("fakes.rs".to_owned(), rust_fakes::generate(world));
+    files
 }
 
 fn all() -> BTreeMap<String, String> {

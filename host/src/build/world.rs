@@ -129,6 +129,39 @@ impl World {
     }
 }
 
+impl World {
+    pub(super) fn definition(&self, name: &str) -> Option<&Definition> {
+        self.types.iter().find(|definition| definition.name == name)
+    }
+
+    /// What a type is called, if it is another name for one.
+    pub(super) fn original<'w>(&'w self, ty: &'w Ty) -> &'w Ty {
+        let Ty::Named(name) = ty else { return ty };
+        match self.definition(name).map(|definition| &definition.kind) {
+            Some(Kind::Alias(of)) => self.original(of),
+            _ => ty,
+        }
+    }
+
+    /// Whether values of a type have a list or a text somewhere in them: languages pass these by reference.
+    pub(super) fn has_list(&self, ty: &Ty) -> bool {
+        match ty {
+            Ty::Bool | Ty::S32 | Ty::S64 | Ty::F32 | Ty::F64 => false,
+            Ty::String | Ty::Bytes | Ty::List(_) => true,
+            Ty::Tuple(types) => types.iter().any(|ty| self.has_list(ty)),
+            Ty::Option(some) => self.has_list(some),
+            Ty::Named(name) => match self.definition(name).map(|definition| &definition.kind) {
+                Some(Kind::Alias(of)) => self.has_list(of),
+                Some(Kind::Record(fields)) => fields.iter().any(|(_, _, ty)| self.has_list(ty)),
+                Some(Kind::Variant(cases)) => {
+                    cases.iter().filter_map(|(_, ty)| ty.as_ref()).any(|ty| self.has_list(ty))
+                }
+                Some(Kind::Enum(_)) | None => false,
+            },
+        }
+    }
+}
+
 struct Reader<'a> {
     resolve: &'a Resolve,
 }

@@ -27,6 +27,8 @@ use crate::runtime::Slot;
 
 /// How long nothing must be saved before a build begins: editors write a file in several steps.
 const QUIET: Duration = Duration::from_millis(40);
+/// How long a file that is saved empty is taken for one that is about to be written.
+const EMPTY_MAX: Duration = Duration::from_secs(2);
 /// How late a stop is noticed.
 const WAIT: Duration = Duration::from_millis(200);
 /// Folders that are made, not written.
@@ -76,11 +78,15 @@ struct Dev {
 impl Dev {
     fn run(mut self, mut watcher: Watcher, heard: &Receiver<DebounceEventResult>, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
-            match heard.recv_timeout(WAIT) {
+            let first = match heard.recv_timeout(WAIT) {
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
-                Ok(_) => while heard.try_recv().is_ok() {},
-            }
+                Ok(first) => first,
+            };
+            let reported = std::iter::once(first).chain(heard.try_iter()).flatten().flatten();
+            wait_until_written(&reported.map(|event| event.path).collect::<Vec<_>>());
+            // What came meanwhile is seen now.
+            heard.try_iter().for_each(drop);
             // A folder may be new. What went away cannot be watched, and need not.
             let saved = self.watch(&mut watcher).and_then(|()| self.saved());
             if let Err(error) = saved {
@@ -188,6 +194,15 @@ impl Dev {
         let took = began.elapsed().as_secs_f64();
         eprintln!("{name}: built in {built:.1} s, checked, running {} ({took:.2} s)", short(&digest));
         Ok(())
+    }
+}
+
+/// An editor empties a file before it writes it, and may take its time in between.
+fn wait_until_written(saved: &[PathBuf]) {
+    let is_empty = |path: &PathBuf| path.metadata().is_ok_and(|file| file.is_file() && file.len() == 0);
+    let deadline = Instant::now() + EMPTY_MAX;
+    while saved.iter().any(is_empty) && Instant::now() < deadline {
+        std::thread::sleep(QUIET);
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn registry(folder: &Path, app: &App) -> Result<Arc<dyn Registry>> {
 }
 
 /// The app's running host, if there is one. It is shown the token of [admin].
-fn host(folder: &Path, app: &App) -> Option<Remote> {
+pub(super) fn host(folder: &Path, app: &App) -> Option<Remote> {
     Remote::find(&admin_address(folder, app)).map(|host| host.with_token(app.admin.token.clone()))
 }
 

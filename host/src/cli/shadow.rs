@@ -99,13 +99,19 @@ impl Shadow {
     }
 }
 
-/// The version that the app's hosts run: what is deployed, or this folder's own file.
+/// The version that the app's hosts run: what is deployed; or what this folder's host was started with, which may have been built again
+/// since; without a host, this folder's own file.
 fn running(folder: &Path, app: &App, log: &Arc<dyn Log>, component: &str) -> Result<(String, Vec<u8>)> {
     if let Some(topics) = Topics::there(log.clone(), &app.name)?
         && let Some((_, Some(deployment))) = topics.newest()?.0.get(component)
     {
         let wasm = topics.get(&deployment.release).map_err(super::run::deploy_failed)?;
         return Ok((format!("{component} {}", short(&deployment.release.digest)), wasm.to_vec()));
+    }
+    if let Some(host) = open::host(folder, app)
+        && let Some(wasm) = host.running(&format!("{}.{component}", app.name))?
+    {
+        return Ok((format!("the running {component}"), wasm));
     }
     for (file, wasm) in component_files(folder, app, false)? {
         if Component::contract(&file, &wasm)?.1.name == component {

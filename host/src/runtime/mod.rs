@@ -28,6 +28,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use heddle_core::event::Topic;
+
 use crate::guest::Schemas;
 use crate::log::{Log, MemberOptions, Start};
 use crate::state::HostState;
@@ -187,11 +189,12 @@ impl Place {
         let follower = service.slot.follow(self.number, shared.schemas.clone());
         let spec = &follower.version.spec;
         let id = format!("{}-{}-{}", spec.component, service.host, self.number);
+        let topics = follower.version.topics();
         let member = shared.log.join(&MemberOptions {
             group: spec.component.to_string(),
-            topics: follower.version.topics(),
-            transactional_id: id.clone(),
-            instance_id: Some(id),
+            instance_id: Some(instance_id(&id, &topics)),
+            topics,
+            transactional_id: id,
             start: Start::Beginning,
             batch_records_max: BATCH_RECORDS_MAX,
         })?;
@@ -200,5 +203,26 @@ impl Place {
         let tasks =
             Tasks::new(spec.clone(), shared.log.clone(), service.state.clone(), common.progress.clone(), topics);
         Worker::new(member, handler, tasks, shared.commit, common.clone()).following(follower).run()
+    }
+}
+
+/// The name of a member for as long as it reads these topics. A broker that knows the name hands back the assignment that goes with it,
+/// whatever is read now (KAFKA-12759): topics that a newer version reads too would be nobody's. Under another name the member is a new one,
+/// and the place of the old one is shared out when its session is over.
+fn instance_id(member: &str, topics: &[Topic]) -> String {
+    let mut names = topics.iter().map(AsRef::<str>::as_ref).collect::<Vec<_>>();
+    names.sort_unstable();
+    format!("{member}-{:016x}", xxhash_rust::xxh3::xxh3_64(names.join("\n").as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_keeps_its_name_as_long_as_it_reads_the_same() {
+        let of = |topics: &[&str]| instance_id("m", &topics.iter().map(|name| Topic::from(*name)).collect::<Vec<_>>());
+        assert_eq!(of(&["a", "b"]), of(&["b", "a"]));
+        assert!(of(&["a", "b"]) != of(&["a"]) && of(&["a", "b"]) != of(&["ab"]));
     }
 }

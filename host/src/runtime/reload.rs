@@ -17,6 +17,7 @@ use heddle_core::event::{Timestamp, Topic};
 use heddle_core::task::TaskSpec;
 
 use super::fault::WorkerFault;
+use super::handler::Handler;
 use super::spec::breaker_policy;
 use super::worker::Worker;
 use crate::guest::{Component, Instance, Schemas};
@@ -193,15 +194,24 @@ impl Worker {
             return Ok(false);
         }
         let handler = Box::new(version.instance(&follower.schemas));
-        self.commit_or_give_up()?;
+        self.go_over(handler, version.spec.clone())?;
         tracing::info!(component = %self.spec.component, digest = %version.digest, "goes over to another version");
-        self.handler.replace(handler);
         self.breaker.renew(breaker_policy(version.component.manifest()));
-        self.spec = version.spec.clone();
-        self.tasks.respec(&version.spec);
         if let Some(follower) = &mut self.follower {
             follower.took(number, version);
         }
         Ok(true)
+    }
+
+    /// Another handler takes over between two transactions; it reads the same topics and keeps the same state.
+    ///
+    /// # Errors
+    /// If what is open can be neither committed nor given up.
+    pub fn go_over(&mut self, handler: Box<dyn Handler>, spec: Arc<TaskSpec>) -> Result<(), WorkerFault> {
+        self.commit_or_give_up()?;
+        self.handler.replace(handler);
+        self.tasks.respec(&spec);
+        self.spec = spec;
+        Ok(())
     }
 }

@@ -47,14 +47,15 @@
 //! A handler has no clock and no randomness of its own: the same record on the same state gives the same effects, whenever it is
 //! handled again. A panic is a failure, too: its message and place are told in the dead-letter record.
 //!
-//! Logic that is worth testing goes into plain functions; `cargo test` runs them natively. Emits, stores, `context`, `log` and
-//! `random` have no host there and panic.
+//! `cargo test` runs handlers natively, in a [`testing::TestHost`].
 
+pub mod context;
 pub mod log;
 pub mod random;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
 
 pub use heddle_sdk_macros::component;
-pub use runtime::heddle::runtime::context;
 pub use runtime::heddle::runtime::types::{Failure, Header};
 
 #[doc(hidden)]
@@ -145,8 +146,18 @@ macro_rules! __component {
         }
         #[allow(unused_imports)]
         use heddle_bindings::exports::heddle::component::*;
+        // In tests there is no host to import from: emitters and stores are fakes.
+        #[cfg(not(target_family = "wasm"))]
+        #[allow(missing_docs, unused, unreachable_pub, clippy::all, clippy::pedantic)]
+        mod heddle_fakes {
+            ::core::include!(::core::concat!(::core::env!("CARGO_MANIFEST_DIR"), "/heddle/fakes.rs"));
+        }
+        #[cfg(target_family = "wasm")]
         #[allow(unused_imports)]
         use heddle_bindings::heddle::component::*;
+        #[cfg(not(target_family = "wasm"))]
+        #[allow(unused_imports)]
+        use heddle_fakes::*;
         #[allow(unused_imports)]
         use $crate::{Failure, Header, context, log, random};
     };

@@ -3,10 +3,18 @@
 //! They are told when the handler is done: all of them if it succeeds; if it fails, those of `warn` and `error`, and when it traps,
 //! the last line is the reason if it has the level `error`. The first 100 of a delivery are kept and the last one, of 8 KiB each.
 
-pub use crate::runtime::heddle::runtime::log::{Level, write};
+pub use crate::runtime::heddle::runtime::log::Level;
 pub use crate::{
     __log_debug as debug, __log_error as error, __log_info as info, __log_trace as trace, __log_warn as warn,
 };
+
+/// Logs a line.
+pub fn write(level: Level, message: &str) {
+    #[cfg(target_family = "wasm")]
+    crate::runtime::heddle::runtime::log::write(level, message);
+    #[cfg(not(target_family = "wasm"))]
+    crate::testing::log(level, message);
+}
 
 #[doc(hidden)]
 #[macro_export]

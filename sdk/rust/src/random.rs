@@ -3,7 +3,22 @@
 
 use std::ops::Range;
 
-pub use crate::runtime::heddle::runtime::random::{bytes, next_u64};
+#[cfg(target_family = "wasm")]
+use crate::runtime::heddle::runtime::random as host;
+#[cfg(not(target_family = "wasm"))]
+use crate::testing as host;
+
+/// 64 random bits.
+#[must_use]
+pub fn next_u64() -> u64 {
+    host::next_u64()
+}
+
+/// So many random bytes.
+#[must_use]
+pub fn bytes(len: u32) -> Vec<u8> {
+    host::bytes(len)
+}
 
 /// A number of `range`, each as likely as any other.
 ///

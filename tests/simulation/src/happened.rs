@@ -49,6 +49,8 @@ counts! {
     interleaved = "calls interleaved",
     /// Processes that were cut off from the group while they ran on.
     cut_off = "cut off from the group",
+    /// Workers that went over to another version of the component.
+    swapped = "versions swapped",
     /// Hosts that left and came back.
     leaves = "hosts left",
     /// Sessions that ran out.

@@ -123,11 +123,16 @@ impl Life {
 
     /// A worker takes its turn.
     pub(crate) fn turn(self: &Rc<Self>, place: &Place) {
+        self.act(place, Worker::turn);
+    }
+
+    /// A worker does something, or joins before it can.
+    fn act(self: &Rc<Self>, place: &Place, act: impl FnOnce(&mut Worker) -> Result<(), WorkerFault>) {
         let Some(work) = self.take(place) else { return };
         let process = place.caller.process.clone();
         let done = match work {
             Work::Joining => self.join(place).map(Work::Turning),
-            Work::Turning(mut worker) => worker.turn().map(|()| Work::Turning(worker)),
+            Work::Turning(mut worker) => act(&mut worker).map(|()| Work::Turning(worker)),
             Work::Busy => Ok(Work::Busy),
         };
         match done {
@@ -180,9 +185,13 @@ impl Life {
         caller: &Caller,
         state: &Arc<HostState>,
     ) -> (Box<dyn Member>, Box<dyn Handler>) {
+        planted::apply(self.options.planted, member, Box::new(self.handler(caller)), caller, state)
+    }
+
+    fn handler(&self, caller: &Caller) -> CommandHandler {
         let plan = &self.world.plan;
         let registry = caller.clone();
-        let handler = CommandHandler {
+        CommandHandler {
             output: plan.output.clone(),
             dedup: !plan.spec.windows.is_empty(),
             registry: Box::new(move || {
@@ -192,8 +201,7 @@ impl Life {
                 }
                 Ok(())
             }),
-        };
-        planted::apply(self.options.planted, member, Box::new(handler), caller, state)
+        }
     }
 
     /// Clears away a process that has crashed: its disk keeps what a crash leaves, and must not hold what the log did not commit.
@@ -259,7 +267,28 @@ impl Life {
                     self.world.tell(format!("h{host}"), format_args!("is cut off from the group"));
                 }
             }
+            2 => self.swap(host),
             _ => self.leave(host),
+        }
+    }
+
+    /// A newer version of the component takes over on the workers of a host.
+    fn swap(self: &Rc<Self>, host: usize) {
+        // What was put into the one before is to be found.
+        if self.options.planted.is_some() {
+            return;
+        }
+        let places = self.hosts.borrow().get(host).map(|this| Host::ready((host, this))).unwrap_or_default();
+        for place in places {
+            // Others go on in the middle of the one before, and may end the process.
+            if place.caller.process.is_down() {
+                return;
+            }
+            self.world.tell(format!("h{host}"), format_args!("w{} goes over to another version", place.worker));
+            self.act(&place, |worker| {
+                self.world.count(|happened| happened.swapped += 1);
+                worker.go_over(Box::new(self.handler(&place.caller)), self.world.plan.spec.clone())
+            });
         }
     }
 

@@ -2,6 +2,8 @@
 //! failures are the same.
 
 mod made;
+#[cfg(test)]
+mod tests;
 
 heddle_sdk::component!(Conformance);
 

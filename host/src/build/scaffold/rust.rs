@@ -74,52 +74,48 @@ fn literal(example: &Example<'_>, of: &Ty) -> String {
 /// The value that is emitted: what it shares with the event, and else the simplest.
 fn answer(example: &Example<'_>, emitted: &Ty) -> String {
     if example.consumed().2 == emitted {
-        return "    event.clone()\n".to_owned();
+        return "event".to_owned();
     }
     let fields = example.fields(emitted);
     if fields.is_empty() {
-        return format!("    {}\n", literal(example, emitted));
+        return literal(example, emitted);
     }
     let fields = fields.iter().map(|(name, _, ty)| {
-        let value =
-            if example.shared(name, ty) { format!("event.{}.clone()", field(name)) } else { literal(example, ty) };
-        format!("        {}: {value},\n", field(name))
+        let value = if example.shared(name, ty) { format!("event.{}", field(name)) } else { literal(example, ty) };
+        format!("            {}: {value},\n", field(name))
     });
-    format!("    {} {{\n{}    }}\n", ty(emitted), fields.collect::<String>())
+    format!("{} {{\n{}        }}", ty(emitted), fields.collect::<String>())
 }
 
 fn source(example: &Example<'_>) -> String {
     let (handler, topic, event) = example.consumed();
     let (component, handler, event_type) = (pascal(example.name), snake(handler), ty(event));
-    let key = if example.keyed() { ", _key: Option<_>" } else { "" };
-    let plain = literal(example, event);
-    let (body, function, test) = match example.emitted() {
+    let (parameter, handle) = if example.keyed() {
+        (", _key: Option<_>", format!("|event| <{component} as {handler}::Guest>::handle(event, None)"))
+    } else {
+        ("", format!("<{component} as {handler}::Guest>::handle"))
+    };
+    let (name, body, expected) = match example.emitted() {
         Some((emitter, emits, emitted)) => {
-            let (emitter, answer_type) = (snake(emitter), ty(emitted));
-            let answer = answer(example, emitted);
-            let used = if answer.contains("event.") { "" } else { "_" };
-            (
-                format!("        {emitter}::send(&answer(&event));\n"),
-                format!(
-                    "/// What goes to `{emits}`. A plain function: `cargo test` runs it without a host.\nfn answer({used}event: &{event_type}) -> {answer_type} {{\n{answer}}}\n"
-                ),
-                format!(
-                    "        let event = {plain};\n        assert_eq!(answer(&event), {});\n",
-                    literal(example, emitted)
-                ),
-            )
+            let (emitter, answer) = (snake(emitter), answer(example, emitted));
+            let reference = if example.world.has_list(emitted) { "&" } else { "" };
+            let name = if answer.contains("event") { "event" } else { "_event" };
+            let expected = format!(
+                "        assert_eq!(outcome.emits.iter().map(|emit| emit.topic).collect::<Vec<_>>(), [{emits:?}]);\n"
+            );
+            (name, format!("        {emitter}::send({reference}{answer});\n"), expected)
         }
         None => (
-            "        log::info!(\"{}\", line(&event));\n".to_owned(),
-            format!(
-                "/// What is logged. A plain function: `cargo test` runs it without a host.\nfn line(event: &{event_type}) -> String {{\n    format!(\"handled {{event:?}}\")\n}}\n"
-            ),
-            format!("        assert!(line(&{plain}).starts_with(\"handled \"));\n"),
+            "event",
+            "        log::info!(\"handled {event:?}\");\n".to_owned(),
+            "        assert_eq!(outcome.log.len(), 1);\n".to_owned(),
         ),
     };
+    let event = literal(example, event);
     format!(
         "//! Handles the topic `{topic}`.\n\nheddle_sdk::component!({component});\n\nstruct {component};\n\n\
-         impl {handler}::Guest for {component} {{\n    fn handle(event: {event_type}{key}) -> Result<(), Failure> {{\n{body}        Ok(())\n    }}\n}}\n\n\
-         {function}\n#[cfg(test)]\nmod tests {{\n    use super::*;\n\n    #[test]\n    fn an_event_is_handled() {{\n{test}    }}\n}}\n"
+         impl {handler}::Guest for {component} {{\n    fn handle({name}: {event_type}{parameter}) -> Result<(), Failure> {{\n{body}        Ok(())\n    }}\n}}\n\n\
+         #[cfg(test)]\nmod tests {{\n    use heddle_sdk::testing::TestHost;\n\n    use super::*;\n\n    #[test]\n    fn an_event_is_handled() {{\n        \
+         let event = {event};\n        let outcome = TestHost::new().deliver({handle}, event);\n        assert_eq!(outcome.failure, None);\n{expected}    }}\n}}\n"
     )
 }

@@ -1,4 +1,4 @@
-//! The macro of `heddle-sdk`. It only looks whether the `wit` folder is there, which no `macro_rules` can; the rest is
+//! The macro of `heddle-sdk`. It only looks whether what `heddle build` writes is there, which no `macro_rules` can; the rest is
 //! `heddle_sdk::__component`.
 
 use std::path::Path;
@@ -7,7 +7,7 @@ use proc_macro::{Delimiter, Group, TokenStream, TokenTree};
 
 /// Makes this crate a component whose handlers the given type implements. See the crate's example.
 ///
-/// Use it once, in `lib.rs`. Needs the folder `wit` that `heddle build` writes beside `Cargo.toml`.
+/// Use it once, in `lib.rs`. Needs the folders `wit` and `heddle` that `heddle build` writes beside `Cargo.toml`.
 #[proc_macro]
 pub fn component(name: TokenStream) -> TokenStream {
     let folder = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default();
@@ -19,16 +19,17 @@ pub fn component(name: TokenStream) -> TokenStream {
     expanded
 }
 
+/// What `heddle build` writes and `component!` takes.
+const FILES: [&str; 2] = ["wit/component.wit", "heddle/fakes.rs"];
+
 /// What to tell if the types of the component in `folder` are not there yet.
 fn missing(folder: &Path) -> Option<String> {
-    let file = folder.join("wit").join("component.wit");
-    (!file.exists()).then(|| {
-        format!(
-            "the types of this component are not there yet: {} is missing\nrun `heddle build` in the app's folder \
-             (`heddle build --wit-only` writes the types and compiles nothing)",
-            file.display()
-        )
-    })
+    let file = FILES.map(|file| folder.join(file)).into_iter().find(|file| !file.exists())?;
+    Some(format!(
+        "the types of this component are not there yet: {} is missing\nrun `heddle build` in the app's folder (`heddle build --wit-only` \
+         writes the types and compiles nothing)",
+        file.display()
+    ))
 }
 
 #[cfg(test)]
@@ -38,9 +39,11 @@ mod tests {
     #[test]
     fn a_missing_wit_folder_says_what_to_run() {
         let folder = std::env::temp_dir().join(format!("heddle-sdk-macros-{}", std::process::id()));
-        std::fs::create_dir_all(folder.join("wit")).unwrap();
-        assert!(missing(&folder).unwrap().contains("run `heddle build`"));
-        std::fs::write(folder.join("wit/component.wit"), "").unwrap();
+        for file in super::FILES {
+            assert!(missing(&folder).unwrap().contains("run `heddle build`"));
+            std::fs::create_dir_all(folder.join(file).parent().unwrap()).unwrap();
+            std::fs::write(folder.join(file), "").unwrap();
+        }
         assert_eq!(missing(&folder), None);
         std::fs::remove_dir_all(folder).unwrap();
     }
