@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use heddle::state::{EngineKind, tree_name};
 use heddle_core::dedup::{MessageId, SEGMENTS_MAX};
 use heddle_core::event::Timestamp;
+use heddle_core::policy::Retry;
 use heddle_core::state::{TaskState as _, Writes};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -19,6 +21,7 @@ on_both_engines! {
     an_id_is_seen_within_its_window_wherever_it_is
     ids_are_remembered_as_a_map_would
     what_is_past_its_window_is_gone_from_disk
+    what_waits_in_a_retry_topic_finds_its_id_when_it_comes
     there_are_never_many_segments
     a_merge_that_was_cut_off_leaves_nothing
     ids_are_found_while_segments_are_merged
@@ -193,6 +196,22 @@ fn what_is_past_its_window_is_gone_from_disk(kind: EngineKind) {
     assert_eq!((entries(&harness), blocks(&harness)), (4, 1), "watermark, segment, filter and block");
     harness.restart();
     assert!(harness.seen("orders", "newest", 10_000_000));
+}
+
+fn what_waits_in_a_retry_topic_finds_its_id_when_it_comes(kind: EngineKind) {
+    let mut harness = Harness::new(kind);
+    let delay = Duration::from_secs(100);
+    harness.spec.policy.retries = vec![Retry { delay, topic: "later".into() }];
+    harness.restart();
+    harness.note("orders", "old", 1_000);
+    harness.stores.flush().unwrap();
+    // The window is 160 seconds: in the stream it is over, but not for a record of that time which waited.
+    for (newest, held) in [(200_000, true), (270_000, false)] {
+        harness.note("orders", "newest", newest);
+        harness.stores.flush().unwrap();
+        harness.maintain();
+        assert_eq!(harness.seen("orders", "old", 2_000), held, "{newest}");
+    }
 }
 
 fn there_are_never_many_segments(kind: EngineKind) {

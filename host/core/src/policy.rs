@@ -132,6 +132,12 @@ pub struct Tried {
 }
 
 impl FailurePolicy {
+    /// How long a record waits until its last attempt: all its delays together.
+    #[must_use]
+    pub fn lateness(&self) -> Duration {
+        self.retries.iter().fold(Duration::ZERO, |sum, retry| sum.saturating_add(retry.delay))
+    }
+
     /// Tries a delivery so often in place, without waiting; then it goes to `dead_letter`.
     pub fn in_place(attempts_max: u32, dead_letter: impl Into<Topic>) -> Self {
         Self {

@@ -164,6 +164,20 @@ impl Queues {
     }
 }
 
+/// When the first of the records was produced that wait according to what is committed, in the order in which they began to wait; `None`: none
+/// waits.
+///
+/// # Errors
+/// If the state cannot be read, or the entry is no record that waits.
+pub fn oldest(state: &dyn TaskState, store: StoreIndex) -> Result<Option<Timestamp>, TaskFault> {
+    let first = state.scan(store, &Range { prefix: b"", after: None }, 1)?.pop();
+    let read = |(_, value): (Bytes, Bytes)| {
+        let waiting = unpack(&value).as_ref().and_then(crate::failed::Waiting::read);
+        waiting.ok_or_else(|| TaskFault("the record that waits first cannot be read".to_owned()))
+    };
+    Ok(first.map(read).transpose()?.map(|waiting| waiting.record.timestamp))
+}
+
 /// The only version so far of how a record is kept.
 const VERSION: u8 = 1;
 

@@ -113,7 +113,7 @@ pub fn own_topics(spec: &TaskSpec, partitions: i32) -> Vec<TopicSpec> {
         spec.changelogs.iter().map(|changelog| topic(changelog, vec![("cleanup.policy", "compact".to_owned())])),
     );
     topics.extend(spec.seen_changelog.iter().map(|changelog| {
-        let window = spec.windows.values().max().copied().unwrap_or_default();
+        let window = spec.windows.values().max().copied().unwrap_or_default().saturating_add(spec.policy.lateness());
         topic(changelog, vec![("retention.ms", seen_retention(window).as_millis().to_string())])
     }));
     topics

@@ -16,6 +16,7 @@ use heddle_core::event::{Offset, Partition, Record, Timestamp, Topic, TopicParti
 use heddle_core::fault::TaskFault;
 use heddle_core::state::{Entry, Overlay, Range, StoreIndex, TaskState};
 use heddle_core::task::TaskSpec;
+use heddle_core::waiting::oldest;
 use thiserror::Error;
 
 use super::layers::{Frozen, Layers, Memtable, ScanLayers, scan};
@@ -35,6 +36,8 @@ pub struct TaskStores {
     partition: Partition,
     stores: Vec<Store>,
     seen: Option<Seen>,
+    /// The store of records that wait for another attempt.
+    waiting: Option<StoreIndex>,
     bounds: Bounds,
     layers: Mutex<InMemory>,
     room: Condvar,
@@ -112,11 +115,15 @@ impl TaskStores {
         if let Some(changelog) = &spec.seen_changelog {
             let (tree, watermark, _) = open(changelog)?;
             layers.seen = Layers::new(watermark);
-            seen = Some(Seen { changelog: changelog.clone(), tree: SeenTree::open(tree, &spec.windows, bounds.now)? });
+            seen = Some(Seen {
+                changelog: changelog.clone(),
+                tree: SeenTree::open(tree, &spec.windows, spec.policy.lateness(), bounds.now)?,
+            });
         }
         let (layers, room, writing) = (Mutex::new(layers), Condvar::new(), Mutex::new(()));
         let retired = AtomicBool::new(false);
-        Ok(Arc::new(Self { partition, stores, seen, bounds, layers, room, writing, retired }))
+        let waiting = spec.waiting;
+        Ok(Arc::new(Self { partition, stores, seen, waiting, bounds, layers, room, writing, retired }))
     }
 
     /// The partition whose state this is.
@@ -343,7 +350,12 @@ impl TaskStores {
         if self.is_retired() {
             return Ok(false);
         }
-        self.seen.as_ref().map_or(Ok(false), |seen| seen.tree.maintain())
+        self.seen.as_ref().map_or(Ok(false), |seen| seen.tree.maintain(&|| self.oldest_waiting()))
+    }
+
+    /// When the record that has waited longest was produced. Nothing is younger than one that cannot be read.
+    fn oldest_waiting(&self) -> Option<Timestamp> {
+        self.waiting.and_then(|store| oldest(self, store).unwrap_or(Some(Timestamp(i64::MIN))))
     }
 
     /// What is held of message ids on disk.

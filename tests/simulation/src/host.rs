@@ -249,7 +249,7 @@ impl Life {
     pub(crate) fn upset(self: &Rc<Self>) {
         let (host, what) = {
             let mut faults = self.world.faults();
-            (faults.chance.below(self.world.plan.hosts as u64), faults.chance.below(4))
+            (faults.chance.below(self.world.plan.hosts as u64), faults.chance.below(5))
         };
         let host = usize::try_from(host).unwrap_or(0);
         let process = self.hosts.borrow().get(host).and_then(|host| Some(host.run.as_ref()?.process.clone()));

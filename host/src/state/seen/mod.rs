@@ -59,6 +59,8 @@ pub struct SeenStatus {
 pub(super) struct SeenTree {
     tree: Arc<dyn StateStore>,
     topics: BTreeMap<Topic, Buckets>,
+    /// How much later than the stream a record may be handled that waited.
+    lateness: Duration,
     now: fn() -> Timestamp,
     held: Mutex<Held>,
     /// The merge under way.
@@ -90,6 +92,7 @@ impl SeenTree {
     pub(super) fn open(
         tree: Arc<dyn StateStore>,
         windows: &BTreeMap<Topic, Duration>,
+        lateness: Duration,
         now: fn() -> Timestamp,
     ) -> Result<Self, StateError> {
         let topics = windows.iter().map(|(topic, window)| (topic.clone(), Buckets::new(*window))).collect();
@@ -104,7 +107,7 @@ impl SeenTree {
         }
         let segments = segments.into_iter().map(|(topic, segments)| (topic, newest_first(segments))).collect();
         let held = Mutex::new(Held { segments, newest: BTreeMap::new(), gone, next });
-        Ok(Self { tree, topics, now, held, merge: Mutex::new(None) })
+        Ok(Self { tree, topics, lateness, now, held, merge: Mutex::new(None) })
     }
 
     /// Prepares a lookup; `None` if the topic has no dedup.
@@ -162,9 +165,9 @@ impl SeenTree {
         Ok(bytes)
     }
 
-    /// Does one piece of work; whether it did any.
-    pub(super) fn maintain(&self) -> Result<bool, StateError> {
-        Ok(self.remove_blocks()? || self.merge_on()? || self.expire()? || self.begin_merge())
+    /// Does one piece of work; whether it did any. `oldest_waiting`: when the record was produced that has waited longest for another attempt.
+    pub(super) fn maintain(&self, oldest_waiting: &dyn Fn() -> Option<Timestamp>) -> Result<bool, StateError> {
+        Ok(self.remove_blocks()? || self.merge_on()? || self.expire(oldest_waiting)? || self.begin_merge())
     }
 
     /// Removes some blocks of segments that are gone and that no lookup reads any more.
@@ -184,24 +187,34 @@ impl SeenTree {
     }
 
     /// Drops all segments whose ids are past their window, and those of topics that have no dedup any more.
-    fn expire(&self) -> Result<bool, StateError> {
-        let now = (self.now)();
-        let expired = {
-            let held = lock(&self.held);
-            let past = |segment: &&Arc<Segment>| match self.topics.get(&segment.topic) {
-                None => true,
-                // A record from the future must not make everything else look old.
-                Some(buckets) => {
-                    let newest = held.newest.get(&segment.topic);
-                    newest.is_some_and(|newest| !buckets.remembers(segment.newest, (*newest).min(now)))
-                }
-            };
-            held.segments.values().flat_map(|segments| segments.iter()).filter(past).cloned().collect::<Vec<_>>()
-        };
+    fn expire(&self, oldest_waiting: &dyn Fn() -> Option<Timestamp>) -> Result<bool, StateError> {
+        // A record from the future must not make everything else look old.
+        let mut expired = self.past((self.now)());
+        if !expired.is_empty()
+            && let Some(oldest) = oldest_waiting()
+        {
+            // Its turn comes yet, and those behind it may be the same message again.
+            expired = self.past((self.now)().min(oldest));
+        }
         if !expired.is_empty() {
             self.swap(&expired, None)?;
         }
         Ok(!expired.is_empty())
+    }
+
+    /// The segments that nothing asks for any more, where the stream is at `latest` at most.
+    fn past(&self, latest: Timestamp) -> Vec<Arc<Segment>> {
+        let held = lock(&self.held);
+        let lateness = i64::try_from(self.lateness.as_millis()).unwrap_or(i64::MAX);
+        let past = |segment: &&Arc<Segment>| match (self.topics.get(&segment.topic), held.newest.get(&segment.topic)) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(buckets), Some(newest)) => {
+                let stream = (*newest).min(latest);
+                !buckets.remembers(segment.newest, Timestamp(stream.0.saturating_sub(lateness)))
+            }
+        };
+        held.segments.values().flat_map(|segments| segments.iter()).filter(past).cloned().collect()
     }
 
     /// Begins a merge where there are too many segments.
