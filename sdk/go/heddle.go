@@ -44,7 +44,7 @@
 // global variables and goroutines outlive a delivery: sort the keys of a map before you emit by them, take numbers from [Random], and
 // keep in a store what has to be kept.
 //
-// `go test` runs handlers natively, with fakes in place of the host: see Fake.
+// `go test` runs handlers natively, with fakes in place of the host: see NewTestHost.
 package heddle
 
 import (

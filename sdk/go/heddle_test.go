@@ -56,12 +56,12 @@ func TestFakesDoAsTheHostDoes(t *testing.T) {
 	fakedEmitter(&emitter)
 	fakedOrdered(&store, stringKey)
 	t.Run("one test", func(t *testing.T) {
-		host := Fake(t)
+		host := NewTestHost(t)
 		emitter.Send("a")
 		emitter.SendWith("b", Ptr("key"), Header{Name: "h"})
 		Log.Warnf("%d", 1)
-		if sent := emitter.Sent(); len(sent) != 2 || sent[0].Key != nil || *sent[1].Key != "key" || host.Lines[0] != "warn: 1" {
-			t.Error(sent, host.Lines)
+		if sent := emitter.Sent(); len(sent) != 2 || sent[0].Key != nil || *sent[1].Key != "key" || host.Log[0] != "warn: 1" {
+			t.Error(sent, host.Log)
 		}
 		for n, key := range []string{"b", "ab", "a"} {
 			store.Put(key, n)
@@ -74,7 +74,7 @@ func TestFakesDoAsTheHostDoes(t *testing.T) {
 		}
 	})
 	t.Run("another test", func(t *testing.T) {
-		Fake(t)
+		NewTestHost(t)
 		if _, ok := store.Get("a"); ok || len(emitter.Sent()) != 0 {
 			t.Error("it sees what the one before it left")
 		}

@@ -12,33 +12,33 @@ import (
 	"heddle/pairs"
 )
 
-// Host is what tests have in place of a host. There is one at a time: see [Fake].
-type Host struct {
+// TestHost is what tests have in place of a host. There is one at a time: see [NewTestHost].
+type TestHost struct {
 	// Delivery is what [Current] answers.
 	Delivery Delivery
-	// Lines is what was logged: "info: the message".
-	Lines  []string
+	// Log is what was logged: "info: the message".
+	Log    []string
 	random *rand.ChaCha8
 }
 
 var (
-	host *Host
+	host *TestHost
 	// resets forget what the fakes of emitters and stores hold.
 	resets []func()
 )
 
-// Fake puts a new host, with empty stores, in place of the one before, until the test ends: t is a *testing.T.
+// NewTestHost puts a new host, with empty stores, in place of the one before, until the test ends: t is a *testing.T.
 //
 //	func TestAnEmptyOrderIsRejected(t *testing.T) {
-//		heddle.Fake(t)
+//		heddle.NewTestHost(t)
 //		err := intake{}.OnOrdersCreated(contracts.OrderCreated{OrderID: "1"})
 //		if err == nil || len(heddle.EmitOrdersAccepted.Sent()) != 0 {
 //			t.Error(err)
 //		}
 //	}
-func Fake(t interface{ Cleanup(func()) }) *Host {
+func NewTestHost(t interface{ Cleanup(func()) }) *TestHost {
 	reset()
-	host = &Host{
+	host = &TestHost{
 		Delivery: Delivery{ID: "app.component/topic/0/0", Attempt: 1, Topic: "topic"},
 		random:   rand.NewChaCha8([32]byte{}),
 	}
@@ -55,16 +55,16 @@ func reset() {
 	}
 }
 
-func there() *Host {
+func there() *TestHost {
 	if host == nil {
-		panic("there is no host: begin the test with heddle.Fake(t)")
+		panic("there is no host: begin the test with heddle.NewTestHost(t)")
 	}
 	return host
 }
 
 func hostLog(level int32, message string) {
 	name := [...]string{"trace", "debug", "info", "warn", "error"}[level]
-	there().Lines = append(there().Lines, name+": "+message)
+	there().Log = append(there().Log, name+": "+message)
 }
 
 func hostCurrent() Delivery { return there().Delivery }

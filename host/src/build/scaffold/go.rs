@@ -104,8 +104,8 @@ fn test(example: &Example<'_>) -> String {
     let event = literal(example, event, |_, _| None);
     let key = if example.keyed() { ", nil" } else { "" };
     let (fake, count) = match example.emitted() {
-        Some((emitter, _, _)) => ("heddle.Fake(t)", format!("len(heddle.{}.Sent())", exported(emitter))),
-        None => ("host := heddle.Fake(t)", "len(host.Lines)".to_owned()),
+        Some((emitter, _, _)) => ("heddle.NewTestHost(t)", format!("len(heddle.{}.Sent())", exported(emitter))),
+        None => ("host := heddle.NewTestHost(t)", "len(host.Log)".to_owned()),
     };
     let body = format!(
         "\nfunc TestAnEventIsHandled(t *testing.T) {{\n\t{fake}\n\terr := {}{{}}.{}({event}{key})\n\tif err != nil || {count} != 1 {{\n\t\tt.Error(err, {count})\n\t}}\n}}\n",
