@@ -277,6 +277,20 @@ fn a_host_is_reached_by_other_commands_and_stops_in_order() {
     assert!(String::from_utf8_lossy(&ended.stdout).contains("\"component\":\"quickstart.intake\""));
 }
 
+#[test]
+fn a_reader_that_has_read_enough_ends_a_command_without_a_word() {
+    let app = App::embedded();
+    let mut command =
+        app.command(&["produce", "--help"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(command.stdout.take());
+    let helped = command.wait_with_output().unwrap();
+    app.ok(&["topics", "create", "one", "--partitions", "1"]);
+    let mut command = app.command(&["topics", "list"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(command.stdout.take());
+    let listed = command.wait_with_output().unwrap();
+    assert_eq!([helped, listed].map(|output| String::from_utf8(output.stderr).unwrap()), ["", ""]);
+}
+
 /// The quickstart's component, its manifest without one of the topics it emits to.
 fn intake_without_its_grant(app: &App) -> PathBuf {
     let wasm = std::fs::read(quickstart().join("components/intake/intake.wasm")).unwrap();

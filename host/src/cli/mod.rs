@@ -21,6 +21,7 @@ mod status;
 mod topics;
 mod wasm_file;
 
+use std::panic;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -82,9 +83,24 @@ enum Command {
     Registry(registry::Registry),
 }
 
+/// What a shell says of a process that a closed pipe has ended: 128 and the number of SIGPIPE.
+const CLOSED_PIPE: i32 = 141;
+
+/// Whoever reads the output may have read enough, as in `heddle status | head -1`: std panics then, which is no news to anybody.
+fn end_with_the_reader() {
+    let others = panic::take_hook();
+    panic::set_hook(Box::new(move |what| {
+        if what.payload_as_str().is_some_and(|text| text.starts_with("failed printing to stdout: Broken pipe")) {
+            std::process::exit(CLOSED_PIPE);
+        }
+        others(what);
+    }));
+}
+
 /// Runs the command that this process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
+    end_with_the_reader();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
