@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use heddle::log::kafka::KafkaLog;
 use heddle::log::{Log, LogError, Start, TopicSpec};
 use heddle_core::event::{Offset, Record, TopicPartition};
@@ -30,20 +30,10 @@ pub(crate) fn create(log: &KafkaLog, name: &str, partitions: i32) -> Result<()> 
 
 /// Creates topics anew, with nothing in them.
 pub(crate) fn replace(log: &KafkaLog, names: &[&str], partitions: i32) -> Result<()> {
-    for name in names {
+    names.iter().try_for_each(|name| {
         log.delete_topic(name)?;
-    }
-    let since = Instant::now();
-    for name in names {
-        while log.topic_id(name)?.is_some() {
-            if since.elapsed() > TIMEOUT {
-                bail!("the topic {name} does not go");
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        create(log, name, partitions)?;
-    }
-    Ok(())
+        create(log, name, partitions)
+    })
 }
 
 /// How many records the input has.

@@ -15,7 +15,7 @@ use crate::session::Session;
 /// How often the group's positions are asked for.
 const SAMPLE_EVERY: Duration = Duration::from_millis(10);
 /// How long a program may make no progress.
-const STANDSTILL_MAX: Duration = Duration::from_secs(30);
+const STANDSTILL_MAX: Duration = Duration::from_secs(60);
 /// How long after the last commit the work in the background may take that belongs to it, such as writing state to disk.
 const SETTLE: Duration = Duration::from_millis(1_500);
 /// How long a program may take to end when it is told to.
@@ -120,17 +120,18 @@ pub(crate) fn through(session: &Session, run: &Run) -> Result<(Throughput, Outco
     let before = broker::ends(&session.log, &OUTPUTS)?;
     let groups = [Group::new(&session.bootstrap, &run.group(), PARTITIONS)?];
     let mut process = run.start(session)?;
-    let throughput = watch(session, &mut process, &groups, 0)?;
+    let throughput = watch(session, &mut process, &groups)?;
     process.end()?;
     let outcome = Outcome::read(&session.log, &before, &run.changelog())?;
     Ok((throughput, outcome))
 }
 
-/// Watches a program until each of its groups is through the input. The first `uncounted` orders only bring it to where it counts.
-pub(crate) fn watch(session: &Session, process: &mut Process, groups: &[Group], uncounted: u64) -> Result<Throughput> {
-    let (input, count) = (broker::input(&session.log)?, groups.len() as u64);
-    let all = input * count;
-    let mut positions = vec![0; groups.len()];
+/// Watches a program that was just started until each of its groups is through the input, from where the group is now.
+pub(crate) fn watch(session: &Session, process: &mut Process, groups: &[Group]) -> Result<Throughput> {
+    let mut positions = groups.iter().map(Group::committed).collect::<Result<Vec<_>>>()?;
+    let begun = positions.iter().sum::<u64>();
+    let input = broker::input(&session.log)?;
+    let all = input * groups.len() as u64;
     let sample = |process: &Process, committed| {
         let (at, cpu) = (process.started.elapsed(), process.cpu()?);
         anyhow::Ok(Sample { at, committed, cpu, broker_cpu: cpu_of(session.broker_process)? })
@@ -143,7 +144,7 @@ pub(crate) fn watch(session: &Session, process: &mut Process, groups: &[Group], 
             *position = group.committed()?;
         }
         let committed = positions.iter().sum::<u64>();
-        if committed > samples.last().map_or(0, |last| last.committed) {
+        if committed > samples.last().map_or(begun, |last| last.committed) {
             samples.push(sample(process, committed)?);
             moved = Instant::now();
         }
@@ -156,22 +157,16 @@ pub(crate) fn watch(session: &Session, process: &mut Process, groups: &[Group], 
     process.check()?;
     let settled = sample(process, all)?;
     let (peak_kb, settled_kb) = (process.memory_kb("VmHWM")?, process.memory_kb("VmRSS")?);
-    summary(&samples, settled, uncounted * count, (peak_kb, settled_kb))
+    summary(&samples, begun, settled, (peak_kb, settled_kb))
 }
 
-fn summary(
-    samples: &[Sample],
-    settled: Sample,
-    uncounted: u64,
-    (peak_kb, settled_kb): (u64, u64),
-) -> Result<Throughput> {
-    let (Some(start), Some(last)) = (samples.first(), samples.last()) else { bail!("nothing was committed") };
-    let first = samples.iter().find(|sample| sample.committed >= uncounted).unwrap_or(last);
+fn summary(samples: &[Sample], begun: u64, settled: Sample, (peak_kb, settled_kb): (u64, u64)) -> Result<Throughput> {
+    let (Some(first), Some(last)) = (samples.first(), samples.last()) else { bail!("nothing was committed") };
     // One commit for all: then there is nothing but the whole.
     let from = if first.committed < last.committed {
         *first
     } else {
-        Sample { at: Duration::ZERO, committed: 0, cpu: 0.0, ..*first }
+        Sample { at: Duration::ZERO, committed: begun, cpu: 0.0, ..*first }
     };
     let half = samples
         .iter()
@@ -180,7 +175,7 @@ fn summary(
         .unwrap_or(&from);
     let per_million = |cpu: f64, since: u64| cpu * 1e6 / (last.committed - since) as f64;
     Ok(Throughput {
-        first_commit_ms: start.at.as_secs_f64() * 1e3,
+        first_commit_ms: first.at.as_secs_f64() * 1e3,
         events_per_second: (last.committed - from.committed) as f64 / (last.at - from.at).as_secs_f64(),
         cpu_per_million: per_million(settled.cpu - from.cpu, from.committed),
         cpu_per_million_warm: per_million(settled.cpu - half.cpu, half.committed),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -89,7 +90,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Figures> {
     }
     let orders = Orders::new(&session.bootstrap, session.ids.order, orders::customers(arguments.orders))?;
     say(format!("warming the broker up, then writing {} orders", arguments.orders));
-    session.load(&orders, arguments.orders)?;
+    session.load(&orders, 0..arguments.orders)?;
     session.warm_up(&orders, arguments)?;
     let mut reference: Option<(String, Outcome)> = None;
     for round in 1..=arguments.repeat {
@@ -214,9 +215,9 @@ impl Session {
         command
     }
 
-    /// Writes the first so many orders into the input.
-    pub(crate) fn load(&self, orders: &Orders, count: u64) -> Result<()> {
-        (0..count).try_for_each(|number| orders.send(number, None))?;
+    /// Writes the orders with these numbers into the input.
+    pub(crate) fn load(&self, orders: &Orders, mut numbers: Range<u64>) -> Result<()> {
+        numbers.try_for_each(|number| orders.send(number, None))?;
         orders.flush()
     }
 

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //!  point ──> topics anew ──> orders ──> one process: `components` ledgers, each in a group of its own ──> /proc until all are through
+//!              a full store: orders ──> the same process once before, not counted ──┘
 //! ```
 
 mod report;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -62,7 +64,7 @@ struct Point {
     components: u64,
     customers: u64,
     record_bytes: u64,
-    /// Orders that fill the store before anything counts.
+    /// Orders of a run before, which leaves a full store.
     filling: u64,
     /// Orders that count; every component takes each of them.
     orders: u64,
@@ -74,7 +76,7 @@ struct Measured {
     figures: Throughput,
 }
 
-/// All runs of a sweep of so many deliveries a point.
+/// All runs of a sweep, most of them of so many deliveries.
 fn points(deliveries: u64, keys_max: u64) -> Result<Vec<Point>> {
     let flow = |axis, to| Point {
         axis,
@@ -91,7 +93,8 @@ fn points(deliveries: u64, keys_max: u64) -> Result<Vec<Point>> {
         points.push(Point { partitions: i32::try_from(to)?, ..flow(Axis::Partitions, to) });
     }
     for to in [1, 10, 50] {
-        points.push(Point { components: to, orders: (deliveries / to).max(1), ..flow(Axis::Components, to) });
+        // Fewer for each, but not so few that all are done in a commit or two.
+        points.push(Point { components: to, orders: (deliveries / to.min(10)).max(1), ..flow(Axis::Components, to) });
     }
     for to in [1_000, 100_000, 1_000_000, 10_000_000].into_iter().filter(|keys| *keys <= keys_max) {
         points.push(Point { customers: to, filling: to, ..flow(Axis::Keys, to) });
@@ -145,18 +148,26 @@ impl Point {
     fn measure(&self, session: &Session, name: &str) -> Result<Throughput> {
         broker::replace(&session.log, &[&[INPUT], &OUTPUTS[..]].concat(), self.partitions)?;
         let orders = Orders::new(&session.bootstrap, session.ids.order, self.customers)?;
-        session.load(&orders.padded(self.record_bytes), self.filling + self.orders)?;
+        let orders = orders.padded(self.record_bytes);
         let run = Run { program: Program::Heddle, name: name.to_owned(), interval_ms: INTERVAL_MS };
         let names = (1..=self.components).map(|number| format!("ledger-{number}")).collect::<Vec<_>>();
         let folder = session.folder(&format!("{name}-components"));
         copies(&folder, &names)?;
         let group = |name: &String| Group::new(&session.bootstrap, &run.group_of(name), self.partitions);
         let groups = names.iter().map(group).collect::<Result<Vec<_>>>()?;
-        let mut command = run.command(session)?;
-        command.env("HEDDLE_APP_COMPONENTS", folder.join("*.wasm"));
-        let mut process = run.spawn(session, command)?;
-        let figures = measure::watch(session, &mut process, &groups, self.filling)?;
-        process.end()?;
+        let through = |numbers: Range<u64>| {
+            session.load(&orders, numbers)?;
+            let mut command = run.command(session)?;
+            command.env("HEDDLE_APP_COMPONENTS", folder.join("*.wasm"));
+            let mut process = run.spawn(session, command)?;
+            let figures = measure::watch(session, &mut process, &groups)?;
+            process.end()?;
+            anyhow::Ok(figures)
+        };
+        if self.filling > 0 {
+            through(0..self.filling)?;
+        }
+        let figures = through(self.filling..self.filling + self.orders)?;
         // The next one's state needs the room.
         for folder in [session.folder(name), folder] {
             std::fs::remove_dir_all(folder)?;
@@ -167,7 +178,7 @@ impl Point {
 
 /// The ledger, once under each name.
 fn copies(folder: &Path, names: &[String]) -> Result<()> {
-    let built: PathBuf = program::home().join("app/components/ledger/ledger.wasm");
+    let built = program::home().join("app/components/ledger/ledger.wasm");
     let wasm = std::fs::read(&built).with_context(|| built.display().to_string())?;
     let contract = section::extract(&wasm)?;
     let own = format!("name = {:?}", contract.component.name);

@@ -33,9 +33,14 @@ pub(super) fn json(measured: &[Measured]) -> Value {
 
 /// The table, and what a component takes that has nothing to do.
 pub(super) fn markdown(measured: &[Measured]) -> String {
-    let mut text = "| what grows | to | orders | deliveries | events/s | CPU-s per million | to the first | broker | peak memory |\n\
-                    |---|---|---|---|---|---|---|---|---|\n"
-        .to_owned();
+    let mut text = String::new();
+    if cfg!(debug_assertions) {
+        text.push_str("A build for development: only how figures grow says something.\n\n");
+    }
+    text.push_str(
+        "| what grows | to | orders | deliveries | events/s | CPU-s per million | to the first | broker | start to first commit | peak memory |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n",
+    );
     for of_one in measured.chunk_by(|a, b| a.point.axis == b.point.axis) {
         let (Some(first), busy) = (of_one.first(), of_one.iter().all(|it| it.point.axis != Axis::IdleComponents))
         else {
@@ -57,11 +62,12 @@ pub(super) fn markdown(measured: &[Measured]) -> String {
             // Formatting into a string does not fail.
             let _ = writeln!(
                 text,
-                "| {} | {} | {}{before} | {} | {speed} | {} MB |",
+                "| {} | {} | {}{before} | {} | {speed} | {:.0} ms | {} MB |",
                 point.axis,
                 point.to,
                 point.orders,
                 point.orders * point.components,
+                figures.first_commit_ms,
                 figures.peak_mb
             );
         }
