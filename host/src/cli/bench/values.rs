@@ -148,7 +148,7 @@ mod tests {
     use std::path::Path;
 
     use heddle_contract::schema::Library;
-    use heddle_contract::schema::json::{decode, strict};
+    use heddle_contract::schema::json::{decode, encode};
 
     use super::*;
 
@@ -169,8 +169,7 @@ mod tests {
                 let made = value(&schema, number, None);
                 let read = decode(&schema, &made).unwrap_or_else(|e| panic!("{}: {e}", schema.json()));
                 let mut again = vec![];
-                heddle_contract::schema::json::encode(&schema, &strict(&schema, schema.root(), read), &mut again)
-                    .unwrap();
+                encode(&schema, &read, &mut again).unwrap();
                 assert_eq!(again.len(), made.len(), "{}", schema.json());
                 assert_eq!(value(&schema, number, None), made);
             }
@@ -188,6 +187,7 @@ mod tests {
         let path = ["orderId".to_owned()];
         let different =
             |path| (0..5_000).map(|number| id(number, path)).collect::<std::collections::BTreeSet<_>>().len();
-        assert_eq!((different(Some(&path[..])), different(None)), (5_000, 1_000));
+        assert_eq!(different(Some(&path[..])), 5_000);
+        assert!(different(None) <= 1_000);
     }
 }
