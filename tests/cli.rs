@@ -302,6 +302,43 @@ fn intake_without_its_grant(app: &App) -> PathBuf {
     path
 }
 
+/// Figures of one component, of an app that keeps nothing of it.
+fn measured(app: &App, more: &[&str]) -> Value {
+    let temporary = tempfile::tempdir().unwrap();
+    let arguments = [&["bench", "--records", "2000", "--json"], more].concat();
+    let output = app.command(&arguments).env("TMPDIR", temporary.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0, "nothing is left behind");
+    assert!(!app.data.path().join("log").exists() && !app.data.path().join("state").exists(), "the app is not touched");
+    let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let figure = |name: &str| figures[name].as_f64().unwrap_or_else(|| panic!("no {name} in {figures}"));
+    assert!(figure("events_per_second") > 0.0 && figure("delivery_p50_us") > 0.0, "{figures}");
+    assert!(figure("delivery_p50_us") <= figure("delivery_p99_us"), "{figures}");
+    if cfg!(target_os = "linux") {
+        assert!(figure("cpu_seconds_per_million") >= 0.0 && figure("peak_mb") > 0.0, "{figures}");
+    }
+    assert_eq!(figures["records"], 2_000);
+    figures
+}
+
+#[test]
+fn a_component_is_measured_on_records_made_for_it() {
+    let platform = App::embedded().platform();
+    platform.build();
+    let made = measured(&platform, &["ledger"]);
+    // Each has an id of its own, or all but the first would cost nothing.
+    assert_eq!((&made["component"], &made["duplicates"]), (&"ledger".into(), &0.into()));
+    assert!(made["emitted"].as_u64().unwrap() >= 2_000, "{made}");
+    let orders = platform.data.path().join("orders.jsonl");
+    write_orders(&orders, 100..150);
+    let given = measured(&platform, &["--from", orders.to_str().unwrap(), "--key", "customerId"]);
+    assert_eq!((&given["duplicates"], &given["failures"]), (&1_950.into(), &serde_json::json!({})));
+    let scripted = App::embedded().scripted();
+    scripted.build();
+    // Nothing that is made up is anything it knows how to do.
+    assert_eq!(measured(&scripted, &[])["failures"], serde_json::json!({"rejected": 2_000}));
+}
+
 #[test]
 fn wrong_use_says_what_where_and_what_to_do() {
     let app = App::embedded();
@@ -330,6 +367,9 @@ fn wrong_use_says_what_where_and_what_to_do() {
     tell(app.command(&["topics", "list"]).env("HEDDLE_LOG_BOOTSTRAP", "127.0.0.1:1").output().unwrap());
     tell(app.command(&["run"]).env("HEDDLE_REGISTRY_URL", "http://127.0.0.1:1").output().unwrap());
     tell(app.run(&["status"]));
+    tell(app.run(&["bench", "outtake"]));
+    tell(app.run(&["bench", "--from", "missing.jsonl"]));
+    tell(app.run(&["bench", "--from", bad.to_str().unwrap()]));
     let foreign = App { folder: app.data.path().join("foreign"), ..App::embedded() };
     std::fs::create_dir_all(foreign.folder.join("components/scripted")).unwrap();
     let topics = "[topics.\"orders.created\"]\n[topics.\"orders.accepted\"]\n[topics.\"orders.rejected\"]\n";

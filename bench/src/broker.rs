@@ -11,21 +11,34 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use crate::orders::{INPUT, PARTITIONS};
+use crate::orders::INPUT;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The ends of the partitions of some topics.
 pub(crate) type Ends = BTreeMap<TopicPartition, Offset>;
 
-/// Creates a topic with the flow's partitions, unless it is there. It keeps everything: the orders' timestamps are old.
-pub(crate) fn create(log: &KafkaLog, name: &str) -> Result<()> {
+/// Creates a topic, unless it is there. It keeps everything: the orders' timestamps are old.
+pub(crate) fn create(log: &KafkaLog, name: &str, partitions: i32) -> Result<()> {
     let options = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
-    let spec = TopicSpec { name: name.to_owned(), partitions: PARTITIONS, replication: None, options };
+    let spec = TopicSpec { name: name.to_owned(), partitions, replication: None, options };
     match log.create_topic(&spec) {
         Ok(()) | Err(LogError::TopicExists(_)) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Creates topics anew, with nothing in them.
+pub(crate) fn replace(log: &KafkaLog, names: &[&str], partitions: i32) -> Result<()> {
+    names.iter().try_for_each(|name| {
+        log.delete_topic(name)?;
+        create(log, name, partitions)
+    })
+}
+
+/// How many records the input has.
+pub(crate) fn input(log: &KafkaLog) -> Result<u64> {
+    Ok(ends(log, &[INPUT])?.values().map(|end| end.0.cast_unsigned()).sum())
 }
 
 /// Where these topics end now.
@@ -53,10 +66,14 @@ pub(crate) fn read(log: &KafkaLog, from: &Ends, to: &Ends, mut each: impl FnMut(
 }
 
 /// Asks how far one group is in the input.
-pub(crate) struct Group(BaseConsumer);
+pub(crate) struct Group {
+    consumer: BaseConsumer,
+    input: TopicPartitionList,
+}
 
 impl Group {
-    pub(crate) fn new(bootstrap: &str, name: &str) -> Result<Self> {
+    /// A group by its name, with the partitions of the input.
+    pub(crate) fn new(bootstrap: &str, name: &str, partitions: i32) -> Result<Self> {
         let consumer = ClientConfig::new()
             .set("bootstrap.servers", bootstrap)
             .set("group.id", name)
@@ -64,19 +81,19 @@ impl Group {
             .set("isolation.level", "read_uncommitted")
             .set("enable.auto.commit", "false")
             .create()?;
-        Ok(Self(consumer))
+        let mut input = TopicPartitionList::new();
+        input.add_partition_range(INPUT, 0, partitions - 1);
+        Ok(Self { consumer, input })
     }
 
     /// How many records of the input it has committed, since the beginning of each partition.
     pub(crate) fn committed(&self) -> Result<u64> {
-        let mut list = TopicPartitionList::new();
-        list.add_partition_range(INPUT, 0, PARTITIONS - 1);
-        let mut answer = self.0.committed_offsets(list.clone(), TIMEOUT);
+        let mut answer = self.consumer.committed_offsets(self.input.clone(), TIMEOUT);
         // A group that is new has no coordinator for a moment.
         let since = Instant::now();
         while answer.is_err() && since.elapsed() < TIMEOUT {
             std::thread::sleep(Duration::from_millis(50));
-            answer = self.0.committed_offsets(list.clone(), TIMEOUT);
+            answer = self.consumer.committed_offsets(self.input.clone(), TIMEOUT);
         }
         let answer = answer.context("asking for the group's positions")?;
         let offsets = answer.elements().iter().filter_map(|element| element.offset().to_raw()).collect::<Vec<_>>();

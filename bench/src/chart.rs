@@ -43,7 +43,7 @@ fn panel(svg: &mut String, figures: &Figures, left: f64, title: &str, figure: fn
 
 fn bar(svg: &mut String, row: &Row, left: f64, y: f64, value: f64, scale: f64) {
     let colour = match row.program {
-        Program::Heddle => "#2f6f4f",
+        Program::Heddle | Program::HeddleJavaScript | Program::HeddlePython => "#2f6f4f",
         Program::KafkaStreams => "#b5532a",
         Program::Native | Program::NativePacked => "#8a8f98",
     };

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use heddle::log::{Log as _, Start};
 
 use crate::broker::{self, Group};
-use crate::orders::{INPUT, OUTPUTS, Orders};
+use crate::orders::{OUTPUTS, Orders, PARTITIONS};
 use crate::program::Run;
 use crate::session::Session;
 
@@ -21,6 +21,8 @@ const TICK: Duration = Duration::from_millis(2);
 /// What was measured at a fixed rate.
 #[derive(Clone, Debug)]
 pub(crate) struct Latency {
+    /// Orders a second.
+    pub(crate) rate: u64,
     /// From the start of the process to its first commit, with the state of the run before.
     pub(crate) restart_ms: f64,
     pub(crate) p50_ms: f64,
@@ -37,7 +39,7 @@ pub(crate) fn measure(
     rate: u64,
     seconds: u64,
 ) -> Result<Latency> {
-    let group = Group::new(&session.bootstrap, &run.group())?;
+    let group = Group::new(&session.bootstrap, &run.group(), PARTITIONS)?;
     let begun = group.committed()?;
     let mut send = |count: u64| {
         let at = Some(heddle::log::now());
@@ -57,7 +59,7 @@ pub(crate) fn measure(
     }
     let restart_ms = process.started.elapsed().as_secs_f64() * 1e3;
     // What the programs before it were sent is done first.
-    let all = broker::ends(&session.log, &[INPUT])?.values().map(|end| end.0.cast_unsigned()).sum::<u64>();
+    let all = broker::input(&session.log)?;
     while group.committed()? < all {
         process.check()?;
         std::thread::sleep(TICK);
@@ -87,7 +89,7 @@ pub(crate) fn measure(
     let at = |share: f64| latencies.get(((latencies.len() as f64 * share) as usize).min(latencies.len() - 1));
     match (at(0.5), at(0.99), latencies.last()) {
         (Some(p50), Some(p99), Some(max)) => {
-            Ok(Latency { restart_ms, p50_ms: *p50 as f64, p99_ms: *p99 as f64, max_ms: *max as f64 })
+            Ok(Latency { rate, restart_ms, p50_ms: *p50 as f64, p99_ms: *p99 as f64, max_ms: *max as f64 })
         }
         _ => bail!("no order came out"),
     }

@@ -9,6 +9,8 @@
 //! ```sh
 //! cargo run -p heddle-bench --profile bench -- --quick
 //! cargo run -p heddle-bench --profile bench -- --orders 2000000 --write
+//! cargo run -p heddle-bench --profile bench -- --orders 1000000 --programs heddle,heddle-javascript,heddle-python,kafka-streams
+//! cargo run -p heddle-bench --profile bench -- --sweep --write
 //! ```
 
 mod broker;
@@ -21,6 +23,7 @@ mod outcome;
 mod program;
 mod report;
 mod session;
+mod sweep;
 
 use std::path::PathBuf;
 
@@ -36,6 +39,12 @@ struct Arguments {
     /// A short run: fewer orders, one commit interval, once.
     #[arg(long)]
     quick: bool,
+    /// Heddle alone, as its work grows: partitions, components, keys, sizes of records, and memory that a component takes.
+    #[arg(long, conflicts_with_all = ["quick", "programs", "intervals", "repeat", "rate", "latency"])]
+    sweep: bool,
+    /// How many keys a store has at most in the sweep.
+    #[arg(long, requires = "sweep", default_value_t = 1_000_000)]
+    sweep_keys: u64,
     /// How many orders.
     #[arg(long, default_value_t = 300_000)]
     orders: u64,
@@ -84,6 +93,10 @@ fn main() -> Result<()> {
         arguments.intervals = vec![100];
         arguments.repeat = 1;
         arguments.latency = arguments.latency.min(4);
+    }
+    if arguments.sweep {
+        arguments.programs = vec![Program::Heddle];
+        return sweep::run(&arguments);
     }
     let figures = session::run(&arguments)?;
     if arguments.json {

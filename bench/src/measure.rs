@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use crate::broker::{self, Group};
-use crate::orders::{INPUT, OUTPUTS};
+use crate::orders::{OUTPUTS, PARTITIONS};
 use crate::outcome::Outcome;
 use crate::program::{Ended, Run};
 use crate::session::Session;
@@ -15,7 +15,7 @@ use crate::session::Session;
 /// How often the group's positions are asked for.
 const SAMPLE_EVERY: Duration = Duration::from_millis(10);
 /// How long a program may make no progress.
-const STANDSTILL_MAX: Duration = Duration::from_secs(30);
+const STANDSTILL_MAX: Duration = Duration::from_secs(60);
 /// How long after the last commit the work in the background may take that belongs to it, such as writing state to disk.
 const SETTLE: Duration = Duration::from_millis(1_500);
 /// How long a program may take to end when it is told to.
@@ -42,11 +42,13 @@ impl Process {
         cpu_of(self.child.0.id())
     }
 
-    /// The most memory that it had resident, in mebibytes.
-    fn peak_mb(&self) -> Result<u64> {
+    /// Memory that Linux counts under a name, in kibibytes: `VmRSS` is what is resident now, `VmHWM` the most that ever was.
+    fn memory_kb(&self, name: &str) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.0.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).context("no VmHWM in /proc")?;
-        Ok(line.split_whitespace().nth(1).context("an empty VmHWM")?.parse::<u64>()? >> 10)
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let value =
+            line.and_then(|line| line.split_whitespace().next()).with_context(|| format!("no {name} in /proc"))?;
+        Ok(value.parse()?)
     }
 
     /// Fails with what the program said if it has ended.
@@ -109,14 +111,27 @@ pub(crate) struct Throughput {
     pub(crate) broker_cpu_per_million: f64,
     /// The most memory of the process.
     pub(crate) peak_mb: u64,
+    /// Its memory when everything is done.
+    pub(crate) settled_kb: u64,
 }
 
 /// Lets a program go through the whole input, and reads what it wrote.
 pub(crate) fn through(session: &Session, run: &Run) -> Result<(Throughput, Outcome)> {
     let before = broker::ends(&session.log, &OUTPUTS)?;
-    let all = broker::ends(&session.log, &[INPUT])?.values().map(|end| end.0.cast_unsigned()).sum::<u64>();
-    let group = Group::new(&session.bootstrap, &run.group())?;
+    let groups = [Group::new(&session.bootstrap, &run.group(), PARTITIONS)?];
     let mut process = run.start(session)?;
+    let throughput = watch(session, &mut process, &groups)?;
+    process.end()?;
+    let outcome = Outcome::read(&session.log, &before, &run.changelog())?;
+    Ok((throughput, outcome))
+}
+
+/// Watches a program that was just started until each of its groups is through the input, from where the group is now.
+pub(crate) fn watch(session: &Session, process: &mut Process, groups: &[Group]) -> Result<Throughput> {
+    let mut positions = groups.iter().map(Group::committed).collect::<Result<Vec<_>>>()?;
+    let begun = positions.iter().sum::<u64>();
+    let input = broker::input(&session.log)?;
+    let all = input * groups.len() as u64;
     let sample = |process: &Process, committed| {
         let (at, cpu) = (process.started.elapsed(), process.cpu()?);
         anyhow::Ok(Sample { at, committed, cpu, broker_cpu: cpu_of(session.broker_process)? })
@@ -125,34 +140,39 @@ pub(crate) fn through(session: &Session, run: &Run) -> Result<(Throughput, Outco
     let mut moved = Instant::now();
     while samples.last().is_none_or(|last| last.committed < all) {
         process.check()?;
-        let committed = group.committed()?;
-        if committed > samples.last().map_or(0, |last| last.committed) {
-            samples.push(sample(&process, committed)?);
+        for (group, position) in groups.iter().zip(&mut positions).filter(|(_, position)| **position < input) {
+            *position = group.committed()?;
+        }
+        let committed = positions.iter().sum::<u64>();
+        if committed > samples.last().map_or(begun, |last| last.committed) {
+            samples.push(sample(process, committed)?);
             moved = Instant::now();
         }
         if moved.elapsed() > STANDSTILL_MAX {
-            bail!("{} stands still at {committed} of {all} orders; it said:\n{}", run.program, process.said());
+            bail!("the program stands still at {committed} of {all} orders; it said:\n{}", process.said());
         }
         std::thread::sleep(SAMPLE_EVERY);
     }
     std::thread::sleep(SETTLE);
     process.check()?;
-    let settled = sample(&process, all)?;
-    let peak_mb = process.peak_mb()?;
-    process.end()?;
-    let outcome = Outcome::read(&session.log, &before, &run.changelog())?;
-    Ok((summary(&samples, settled, peak_mb)?, outcome))
+    let settled = sample(process, all)?;
+    let (peak_kb, settled_kb) = (process.memory_kb("VmHWM")?, process.memory_kb("VmRSS")?);
+    summary(&samples, begun, settled, (peak_kb, settled_kb))
 }
 
-fn summary(samples: &[Sample], settled: Sample, peak_mb: u64) -> Result<Throughput> {
+fn summary(samples: &[Sample], begun: u64, settled: Sample, (peak_kb, settled_kb): (u64, u64)) -> Result<Throughput> {
     let (Some(first), Some(last)) = (samples.first(), samples.last()) else { bail!("nothing was committed") };
     // One commit for all: then there is nothing but the whole.
     let from = if first.committed < last.committed {
         *first
     } else {
-        Sample { at: Duration::ZERO, committed: 0, cpu: 0.0, ..*first }
+        Sample { at: Duration::ZERO, committed: begun, cpu: 0.0, ..*first }
     };
-    let half = samples.iter().rev().find(|sample| sample.committed <= last.committed / 2).unwrap_or(&from);
+    let half = samples
+        .iter()
+        .rev()
+        .find(|sample| sample.committed <= from.committed.midpoint(last.committed))
+        .unwrap_or(&from);
     let per_million = |cpu: f64, since: u64| cpu * 1e6 / (last.committed - since) as f64;
     Ok(Throughput {
         first_commit_ms: first.at.as_secs_f64() * 1e3,
@@ -160,6 +180,7 @@ fn summary(samples: &[Sample], settled: Sample, peak_mb: u64) -> Result<Throughp
         cpu_per_million: per_million(settled.cpu - from.cpu, from.committed),
         cpu_per_million_warm: per_million(settled.cpu - half.cpu, half.committed),
         broker_cpu_per_million: per_million(last.broker_cpu - from.broker_cpu, from.committed),
-        peak_mb,
+        peak_mb: peak_kb >> 10,
+        settled_kb,
     })
 }

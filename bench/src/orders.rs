@@ -21,6 +21,10 @@ const DUPLICATE_EVERY: u64 = 50;
 const DUPLICATE_BEHIND: u64 = 40;
 /// Orders a customer has, on average.
 const ORDERS_A_CUSTOMER: u64 = 20;
+/// How long an order is, about, if nothing is added to it.
+pub(crate) const ORDER_BYTES: u64 = 100;
+/// Items of an order.
+const ITEMS: i64 = 3;
 /// When the first order was made, in milliseconds since 1970.
 const FIRST: i64 = 1_767_225_600_000;
 
@@ -29,11 +33,18 @@ pub(crate) struct Orders {
     producer: ThreadedProducer<DefaultProducerContext>,
     prefix: [u8; 5],
     customers: u64,
+    /// What makes a product's id, and so an order, longer.
+    padding: String,
+}
+
+/// How many customers have about twenty of so many orders each.
+pub(crate) fn customers(orders: u64) -> u64 {
+    (orders / ORDERS_A_CUSTOMER).max(1)
 }
 
 impl Orders {
-    /// Orders of so many customers that each has about twenty of `count`, written with the schema `id`.
-    pub(crate) fn new(bootstrap: &str, id: u32, count: u64) -> Result<Self> {
+    /// Orders of so many customers, written with the schema `id`.
+    pub(crate) fn new(bootstrap: &str, id: u32, customers: u64) -> Result<Self> {
         let producer = ClientConfig::new()
             .set("bootstrap.servers", bootstrap)
             .set("enable.idempotence", "true")
@@ -42,14 +53,20 @@ impl Orders {
             .set("linger.ms", "1")
             .create()?;
         let [a, b, c, d] = id.to_be_bytes();
-        Ok(Self { producer, prefix: [0, a, b, c, d], customers: (count / ORDERS_A_CUSTOMER).max(1) })
+        Ok(Self { producer, prefix: [0, a, b, c, d], customers, padding: String::new() })
+    }
+
+    /// The same orders with names of products so long that each order takes about so many bytes.
+    pub(crate) fn padded(self, bytes: u64) -> Self {
+        let more = (bytes as usize).saturating_sub(self.encode(0, &customer(0)).len());
+        Self { padding: "x".repeat(more / ITEMS as usize), ..self }
     }
 
     /// Sends the order with this number: some numbers stand for an earlier order, once more.
     pub(crate) fn send(&self, number: u64, timestamp: Option<Timestamp>) -> Result<()> {
         let again = number % DUPLICATE_EVERY == DUPLICATE_EVERY - 1;
         let order = if again { number - DUPLICATE_BEHIND } else { number };
-        let customer = format!("C-{:08}", order.wrapping_mul(7_919) % self.customers);
+        let customer = customer(order.wrapping_mul(7_919) % self.customers);
         let value = self.encode(order, &customer);
         let timestamp = timestamp.map_or(FIRST + i64::try_from(number)?, |timestamp| timestamp.0);
         let mut record = BaseRecord::to(INPUT).key(&customer).payload(&value).timestamp(timestamp);
@@ -76,20 +93,24 @@ impl Orders {
     }
 
     fn encode(&self, order: u64, customer: &str) -> Vec<u8> {
-        let mut out = Vec::with_capacity(128);
+        let mut out = Vec::with_capacity(128 + 3 * self.padding.len());
         out.extend(self.prefix);
         write_bytes(format!("O-{order:010}").as_bytes(), &mut out);
         write_bytes(customer.as_bytes(), &mut out);
         write_long(FIRST, &mut out);
         // Binary fractions: sums of them are exact, in whatever language.
         write_double((order % 40_000) as f64 / 32.0, &mut out);
-        write_index(3, &mut out);
-        for item in 1..=3 {
-            write_bytes(format!("P-{item:03}").as_bytes(), &mut out);
+        write_index(ITEMS as usize, &mut out);
+        for item in 1..=ITEMS {
+            write_bytes(format!("P-{item:03}{}", self.padding).as_bytes(), &mut out);
             write_long(item, &mut out);
             write_double(10.5, &mut out);
         }
         out.push(0);
         out
     }
+}
+
+fn customer(number: u64) -> String {
+    format!("C-{number:08}")
 }

@@ -10,6 +10,7 @@ use clap::ValueEnum;
 
 use crate::broker;
 use crate::measure::Process;
+use crate::orders::PARTITIONS;
 use crate::session::Session;
 
 /// What runs the flow.
@@ -17,6 +18,11 @@ use crate::session::Session;
 pub(crate) enum Program {
     /// Heddle with a component in Rust, as a user runs it.
     Heddle,
+    /// The same with a component in JavaScript.
+    #[value(name = "heddle-javascript")]
+    HeddleJavaScript,
+    /// The same with a component in Python.
+    HeddlePython,
     /// Kafka Streams, exactly once v2, RocksDB.
     KafkaStreams,
     /// A loop over librdkafka in Rust: no sandbox, state in a hash map, a changelog record for each key and each id.
@@ -29,10 +35,25 @@ impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Heddle => "Heddle",
+            Self::HeddleJavaScript => "Heddle, JavaScript",
+            Self::HeddlePython => "Heddle, Python",
             Self::KafkaStreams => "Kafka Streams",
             Self::Native => "native loop",
             Self::NativePacked => "native loop, ids packed",
         })
+    }
+}
+
+impl Program {
+    /// The folder of its app, for those that Heddle runs.
+    pub(crate) fn app(self) -> Option<PathBuf> {
+        let folder = match self {
+            Self::Heddle => "app",
+            Self::HeddleJavaScript => "app-javascript",
+            Self::HeddlePython => "app-python",
+            Self::KafkaStreams | Self::Native | Self::NativePacked => return None,
+        };
+        Some(home().join(folder))
     }
 }
 
@@ -49,15 +70,20 @@ impl Run {
     /// The consumer group.
     pub(crate) fn group(&self) -> String {
         match self.program {
-            Program::Heddle => format!("{}.ledger", self.name),
-            _ => self.name.clone(),
+            Program::Heddle | Program::HeddleJavaScript | Program::HeddlePython => self.group_of("ledger"),
+            Program::KafkaStreams | Program::Native | Program::NativePacked => self.name.clone(),
         }
+    }
+
+    /// The consumer group of a component.
+    pub(crate) fn group_of(&self, component: &str) -> String {
+        format!("{}.{component}", self.name)
     }
 
     /// The changelog of the accounts.
     pub(crate) fn changelog(&self) -> String {
         match self.program {
-            Program::Heddle => format!("{}.ledger.accounts", self.name),
+            Program::Heddle | Program::HeddleJavaScript | Program::HeddlePython => format!("{}.accounts", self.group()),
             Program::KafkaStreams => format!("{}-accounts-changelog", self.name),
             Program::Native | Program::NativePacked => format!("{}.accounts", self.name),
         }
@@ -65,13 +91,23 @@ impl Run {
 
     /// Starts the process; again, if it ran before: then it finds its state.
     pub(crate) fn start(&self, session: &Session) -> Result<Process> {
+        self.spawn(session, self.command(session)?)
+    }
+
+    /// What starts the program.
+    pub(crate) fn command(&self, session: &Session) -> Result<Command> {
+        let folder = session.folder(&self.name);
+        match (self.program.app(), self.program) {
+            (Some(app), _) => Ok(self.heddle(session, &app, &folder)),
+            (None, Program::KafkaStreams) => Ok(self.kafka_streams(session, &folder)),
+            (None, _) => self.native(session),
+        }
+    }
+
+    /// Starts what [`command`](Run::command) gave, as it is by now.
+    pub(crate) fn spawn(&self, session: &Session, mut command: Command) -> Result<Process> {
         let folder = session.folder(&self.name);
         std::fs::create_dir_all(&folder)?;
-        let mut command = match self.program {
-            Program::Heddle => self.heddle(session, &folder),
-            Program::KafkaStreams => self.kafka_streams(session, &folder),
-            Program::Native | Program::NativePacked => self.native(session)?,
-        };
         let output = folder.join("output.log");
         let file = File::options().create(true).append(true).open(&output)?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
@@ -79,8 +115,8 @@ impl Run {
         Ok(Process::new(child, output))
     }
 
-    fn heddle(&self, session: &Session, folder: &Path) -> Command {
-        let mut command = session.heddle(&["run"]);
+    fn heddle(&self, session: &Session, app: &Path, folder: &Path) -> Command {
+        let mut command = session.heddle(&["run"], app);
         command
             .env("HEDDLE_APP_NAME", &self.name)
             .env("HEDDLE_APP_DATA", folder)
@@ -108,7 +144,7 @@ impl Run {
     fn native(&self, session: &Session) -> Result<Command> {
         let seen = format!("{}.seen", self.name);
         for topic in [&self.changelog(), &seen] {
-            broker::create(&session.log, topic)?;
+            broker::create(&session.log, topic, PARTITIONS)?;
         }
         let mut command = Command::new(std::env::current_exe()?);
         command

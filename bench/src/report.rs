@@ -6,11 +6,8 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::chart;
-use crate::program::{self, Program};
+use crate::program;
 use crate::session::{Figures, Row};
-
-const BEGIN: &str = "<!-- written by heddle-bench: begin -->";
-const END: &str = "<!-- written by heddle-bench: end -->";
 
 /// All figures, every run.
 pub(crate) fn json(figures: &Figures) -> Value {
@@ -28,7 +25,7 @@ pub(crate) fn json(figures: &Figures) -> Value {
         let latency = row
             .latency
             .as_ref()
-            .map(|l| json!({"restart_ms": l.restart_ms, "p50_ms": l.p50_ms, "p99_ms": l.p99_ms, "max_ms": l.max_ms}));
+            .map(|l| json!({"rate": l.rate, "restart_ms": l.restart_ms, "p50_ms": l.p50_ms, "p99_ms": l.p99_ms, "max_ms": l.max_ms}));
         json!({
             "program": row.program.to_string(),
             "commit_interval_ms": row.interval_ms,
@@ -39,7 +36,6 @@ pub(crate) fn json(figures: &Figures) -> Value {
     json!({
         "orders": figures.orders,
         "emitted": figures.emitted,
-        "rates": figures.rates,
         "rows": figures.rows.iter().map(row).collect::<Vec<_>>(),
     })
 }
@@ -72,19 +68,24 @@ pub(crate) fn markdown(figures: &Figures) -> String {
             latency(|l| l.p99_ms),
         );
     }
-    text.push('\n');
-    text.push_str(&ratios(figures));
-    text
+    text + &ratios(figures)
 }
 
-/// What was promised, and what came of it.
+/// What was promised, and what came of it: each component of ours to each of the others.
 fn ratios(figures: &Figures) -> String {
-    let mut text = "| commit every | Heddle to | CPU | CPU, second half | events/s | memory | first start | p99 |\n\
-                    |---|---|---|---|---|---|---|---|\n"
-        .to_owned();
-    for row in figures.rows.iter().filter(|row| row.program != Program::Heddle) {
-        let is_ours = |other: &&Row| other.program == Program::Heddle && other.interval_ms == row.interval_ms;
-        let Some(ours) = figures.rows.iter().find(is_ours) else { continue };
+    let of = |row: &Row| row.program.app().is_some();
+    let pairs = figures.rows.iter().filter(|row| of(row)).flat_map(|ours| {
+        let same = |row: &&Row| !of(row) && row.interval_ms == ours.interval_ms;
+        figures.rows.iter().filter(same).map(move |row| (ours, row))
+    });
+    let mut text = String::new();
+    for (ours, row) in pairs {
+        if text.is_empty() {
+            text.push_str(
+                "\n| commit every | program | to | CPU | CPU, second half | events/s | memory | first start | p99 |\n\
+                 |---|---|---|---|---|---|---|---|---|\n",
+            );
+        }
         let ratio = |figure: fn(&crate::measure::Throughput) -> f64| ours.median(figure) / row.median(figure);
         let p99 = match (&ours.latency, &row.latency) {
             (Some(ours), Some(theirs)) => format!("{:.2}", ours.p99_ms / theirs.p99_ms),
@@ -92,8 +93,9 @@ fn ratios(figures: &Figures) -> String {
         };
         let _ = writeln!(
             text,
-            "| {} ms | {} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {p99} |",
+            "| {} ms | {} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {p99} |",
             row.interval_ms,
+            ours.program,
             row.program,
             ratio(|run| run.cpu_per_million),
             ratio(|run| run.cpu_per_million_warm),
@@ -107,12 +109,17 @@ fn ratios(figures: &Figures) -> String {
 
 /// Puts the table into docs/performance.md, between its marks, and draws the chart beside it.
 pub(crate) fn write(figures: &Figures) -> Result<()> {
-    let docs = program::home().join("../docs");
-    std::fs::write(docs.join("performance.svg"), chart::svg(figures))?;
-    let file = docs.join("performance.md");
-    let text = std::fs::read_to_string(&file)?;
-    let (before, rest) = text.split_once(BEGIN).context("docs/performance.md has no place for the figures")?;
-    let (_, after) = rest.split_once(END).context("docs/performance.md has no end of the place for the figures")?;
-    std::fs::write(&file, format!("{before}{BEGIN}\n{}{END}{after}", markdown(figures)))?;
-    Ok(())
+    std::fs::write(program::home().join("../docs/performance.svg"), chart::svg(figures))?;
+    put("heddle-bench", &markdown(figures))
+}
+
+/// Puts a text between the marks of its writer in docs/performance.md.
+pub(crate) fn put(writer: &str, text: &str) -> Result<()> {
+    let file = program::home().join("../docs/performance.md");
+    let [begin, end] = ["begin", "end"].map(|which| format!("<!-- written by {writer}: {which} -->"));
+    let whole = std::fs::read_to_string(&file)?;
+    let missing = || format!("docs/performance.md has no place for what {writer} writes");
+    let (before, rest) = whole.split_once(&begin).with_context(missing)?;
+    let (_, after) = rest.split_once(&end).with_context(missing)?;
+    Ok(std::fs::write(&file, format!("{before}{begin}\n{text}{end}{after}"))?)
 }

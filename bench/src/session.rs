@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::latency::{self, Latency};
 use crate::measure::{self, Throughput};
-use crate::orders::{INPUT, OUTPUTS, Orders};
+use crate::orders::{self, INPUT, OUTPUTS, Orders, PARTITIONS};
 use crate::outcome::Outcome;
 use crate::program::{self, Ended, Program, Run};
 use crate::{Arguments, broker};
@@ -54,7 +55,6 @@ pub(crate) struct Session {
 pub(crate) struct Figures {
     pub(crate) orders: u64,
     pub(crate) emitted: u64,
-    pub(crate) rates: BTreeMap<u64, u64>,
     pub(crate) rows: Vec<Row>,
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Figures> {
     };
     say("building heddle, its component and the Kafka Streams program, and starting a broker".to_owned());
     let session = Session::start(arguments)?;
-    let mut figures = Figures { orders: arguments.orders, emitted: 0, rates: BTreeMap::new(), rows: vec![] };
+    let mut figures = Figures { orders: arguments.orders, emitted: 0, rows: vec![] };
     for interval_ms in &arguments.intervals {
         figures.rows.extend(arguments.programs.iter().map(|program| Row {
             program: *program,
@@ -88,9 +88,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Figures> {
             latency: None,
         }));
     }
-    let orders = Orders::new(&session.bootstrap, session.ids.order, arguments.orders)?;
+    let orders = Orders::new(&session.bootstrap, session.ids.order, orders::customers(arguments.orders))?;
     say(format!("warming the broker up, then writing {} orders", arguments.orders));
-    session.load(&orders, arguments.orders)?;
+    session.load(&orders, 0..arguments.orders)?;
     session.warm_up(&orders, arguments)?;
     let mut reference: Option<(String, Outcome)> = None;
     for round in 1..=arguments.repeat {
@@ -108,9 +108,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Figures> {
     figures.emitted = reference.map_or(0, |(_, outcome)| outcome.emitted());
     if arguments.latency > 0 {
         let mut next = arguments.orders;
-        figures.rates = arguments.intervals.iter().map(|i| (*i, figures.half_load(arguments, *i))).collect();
-        for row in &mut figures.rows {
-            let rate = figures.rates[&row.interval_ms];
+        let rates = figures.rows.iter().map(|row| figures.half_load(arguments, row)).collect::<Vec<_>>();
+        for (row, rate) in figures.rows.iter_mut().zip(rates) {
             let run = row.run(arguments.repeat);
             say(format!("latency of {} at {rate} orders a second", run.name));
             let latency = latency::measure(&session, &run, &orders, &mut next, rate, arguments.latency);
@@ -127,6 +126,8 @@ impl Row {
     fn run(&self, round: usize) -> Run {
         let name = match self.program {
             Program::Heddle => "heddle",
+            Program::HeddleJavaScript => "javascript",
+            Program::HeddlePython => "python",
             Program::KafkaStreams => "streams",
             Program::Native => "native",
             Program::NativePacked => "packed",
@@ -137,14 +138,14 @@ impl Row {
 }
 
 impl Figures {
-    /// Half of what Kafka Streams reached (or, without it, of the slowest) at a commit interval.
-    fn half_load(&self, arguments: &Arguments, interval_ms: u64) -> u64 {
-        let reached = |row: &&Row| row.median(|run| run.events_per_second);
-        let rows = || self.rows.iter().filter(|row| row.interval_ms == interval_ms);
-        let peer = rows().find(|row| row.program == Program::KafkaStreams);
-        let slowest = || rows().min_by(|a, b| reached(a).total_cmp(&reached(b)));
-        let half = peer.or_else(slowest).map_or(1_000.0, |row| reached(&row) / 2.0);
-        arguments.rate.unwrap_or(half as u64).max(100)
+    /// Half of what Kafka Streams reached (or, without it, the slowest) at the same commit interval, or of what the program
+    /// reached itself, if that is less: one that does not keep up has a queue instead of a latency.
+    fn half_load(&self, arguments: &Arguments, own: &Row) -> u64 {
+        let reached = |row: &Row| row.median(|run| run.events_per_second);
+        let rows = || self.rows.iter().filter(|row| row.interval_ms == own.interval_ms);
+        let peer = rows().find(|row| row.program == Program::KafkaStreams).map(reached);
+        let peer = peer.unwrap_or_else(|| rows().map(reached).fold(f64::INFINITY, f64::min));
+        arguments.rate.unwrap_or((peer.min(reached(own)) / 2.0) as u64).max(100)
     }
 }
 
@@ -158,20 +159,23 @@ impl Row {
 }
 
 impl Session {
-    fn start(arguments: &Arguments) -> Result<Self> {
+    /// Builds what will run, and starts a broker and a registry.
+    pub(crate) fn start(arguments: &Arguments) -> Result<Self> {
         let heddle = match &arguments.heddle {
             Some(heddle) => heddle.clone(),
             None => program::build_heddle()?,
         };
-        let app = program::home().join("app");
-        program::done(Command::new(&heddle).args(["build", "--app"]).arg(&app), "building the component")?;
+        // The one in Rust warms the broker up, whoever else runs.
+        for app in [Program::Heddle].iter().chain(&arguments.programs).filter_map(|program| program.app()) {
+            program::done(Command::new(&heddle).args(["build", "--app"]).arg(&app), "building the component")?;
+        }
         let streams = arguments.programs.contains(&Program::KafkaStreams);
         let classpath = if streams { program::build_kafka_streams()? } else { String::new() };
         let broker = Kafka::start_for_measuring();
         let work = tempfile::tempdir()?;
         let (process, registry) = start_registry(&heddle, work.path())?;
         let log = KafkaLog::connect(&broker.bootstrap(), &BTreeMap::new())?;
-        [INPUT].iter().chain(&OUTPUTS).try_for_each(|topic| broker::create(&log, topic))?;
+        [INPUT].iter().chain(&OUTPUTS).try_for_each(|topic| broker::create(&log, topic, PARTITIONS))?;
         let id = |subject: &str, file: &str| register(&registry, subject, file);
         let ids = Ids {
             order: id("orders.created-value", "orders.created-value")?,
@@ -198,21 +202,22 @@ impl Session {
         self.work.path().join(name)
     }
 
-    /// A command of `heddle` on this session's broker and registry.
-    pub(crate) fn heddle(&self, arguments: &[&str]) -> Command {
+    /// A command of `heddle` for an app on this session's broker and registry.
+    pub(crate) fn heddle(&self, arguments: &[&str], app: &Path) -> Command {
         let mut command = Command::new(&self.heddle);
         command
             .args(arguments)
             .arg("--app")
-            .arg(program::home().join("app"))
+            .arg(app)
             .env("HEDDLE_LOG_BOOTSTRAP", &self.bootstrap)
             .env("HEDDLE_REGISTRY_URL", &self.registry)
             .env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
         command
     }
 
-    fn load(&self, orders: &Orders, count: u64) -> Result<()> {
-        (0..count).try_for_each(|number| orders.send(number, None))?;
+    /// Writes the orders with these numbers into the input.
+    pub(crate) fn load(&self, orders: &Orders, mut numbers: Range<u64>) -> Result<()> {
+        numbers.try_for_each(|number| orders.send(number, None))?;
         orders.flush()
     }
 

@@ -1,4 +1,5 @@
-//! The benchmark itself, with few orders: every program runs, and all of them write the same. Nothing is asserted of how fast.
+//! The benchmark itself, with few orders: every program runs, and all of them write the same; every point of a sweep is gone through.
+//! Nothing is asserted of how fast.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::process::Command;
@@ -7,12 +8,7 @@ const ORDERS: u64 = 4_000;
 
 #[test]
 fn every_program_goes_through_the_orders_and_writes_the_same() {
-    let output = Command::new(env!("CARGO_BIN_EXE_heddle-bench"))
-        .args(["--orders", &ORDERS.to_string(), "--intervals", "100", "--repeat", "1", "--latency", "0", "--json"])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let figures = serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
+    let figures = bench(&["--orders", &ORDERS.to_string(), "--intervals", "100", "--repeat", "1", "--latency", "0"]);
     let programs = figures["rows"].as_array().unwrap().iter().map(|row| row["program"].as_str().unwrap());
     assert_eq!(programs.collect::<Vec<_>>(), ["Heddle", "Kafka Streams", "native loop", "native loop, ids packed"]);
     for row in figures["rows"].as_array().unwrap() {
@@ -22,4 +18,30 @@ fn every_program_goes_through_the_orders_and_writes_the_same() {
     let different = ORDERS - ORDERS / 50;
     assert!(figures["emitted"].as_u64().unwrap() >= different, "{figures}");
     assert!(figures["emitted"].as_u64().unwrap() < 2 * different, "{figures}");
+}
+
+#[test]
+fn a_sweep_goes_through_all_that_grows() {
+    let figures = bench(&["--sweep", "--orders", &ORDERS.to_string(), "--sweep-keys", "1000"]);
+    let points = figures["points"].as_array().unwrap();
+    let grown = |what: &str| {
+        let points = points.iter().filter(|point| point["grows"] == what);
+        points.map(|point| point["to"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(grown("partitions"), [1, 4, 16, 64]);
+    assert_eq!(grown("components"), [1, 10, 50]);
+    assert_eq!(grown("keys in the store"), [1_000]);
+    assert_eq!(grown("bytes of a record"), [100, 1_000, 10_000, 100_000]);
+    for point in points {
+        assert!(point["events_per_second"].as_f64().unwrap() > 0.0, "{point}");
+    }
+    // Fifty more of them are in memory in the last than in the one before it.
+    assert!(figures["component_mb"].as_f64().unwrap() > 0.0, "{figures}");
+}
+
+/// What the benchmark prints.
+fn bench(arguments: &[&str]) -> serde_json::Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_heddle-bench")).args(arguments).arg("--json").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
 }

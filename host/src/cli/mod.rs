@@ -2,6 +2,7 @@
 //! was used wrongly.
 
 mod app;
+mod bench;
 mod build;
 mod check;
 mod consume;
@@ -75,6 +76,8 @@ enum Command {
     Status(status::Status),
     /// List, create and describe topics.
     Topics(topics::Topics),
+    /// Measure the components as they were built, on records made from their schemas.
+    Bench(bench::Bench),
     /// Check the components as they were built against the registry and the topics, without running them.
     Check(check::Check),
     /// Register, check, read and compare schemas.
@@ -129,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::State(state) => state.run(&arguments.app),
         Command::Status(status) => status.run(&arguments.app),
         Command::Topics(topics) => topics.run(&arguments.app),
+        Command::Bench(bench) => bench.run(&arguments.app),
         Command::Check(check) => check.run(&arguments.app),
         Command::Schema(schema) => schema.run(&arguments.app),
         Command::Registry(registry) => registry.run(&arguments.app),

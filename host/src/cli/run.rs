@@ -173,7 +173,12 @@ fn live_line(status: &ComponentStatus) -> String {
 }
 
 /// What files have to fit to run in this app.
-fn fitter(app: &App, log: Arc<dyn Log>, registry: Arc<dyn Registry>, schemas: Arc<dyn Schemas>) -> Result<Fitter> {
+pub(super) fn fitter(
+    app: &App,
+    log: Arc<dyn Log>,
+    registry: Arc<dyn Registry>,
+    schemas: Arc<dyn Schemas>,
+) -> Result<Fitter> {
     Ok(Fitter {
         app: app.name.clone(),
         engine: open::engine()?,
@@ -257,7 +262,7 @@ impl Starting {
 }
 
 /// The files by the components that they are of.
-fn named(files: Vec<(String, Vec<u8>)>) -> Result<Vec<(String, File)>> {
+pub(super) fn named(files: Vec<(String, Vec<u8>)>) -> Result<Vec<(String, File)>> {
     let named = |(name, wasm): (String, Vec<u8>)| {
         let (_, manifest) = Component::contract(&name, &wasm)?;
         Ok((manifest.name, File { name, wasm: wasm.into() }))
@@ -265,7 +270,7 @@ fn named(files: Vec<(String, Vec<u8>)>) -> Result<Vec<(String, File)>> {
     files.into_iter().map(named).collect()
 }
 
-fn slots(fitter: &Fitter, files: Vec<File>) -> Result<Vec<(String, Arc<Slot>)>> {
+pub(super) fn slots(fitter: &Fitter, files: Vec<File>) -> Result<Vec<(String, Arc<Slot>)>> {
     let versions = fitter.first(files).map_err(fit_failed)?;
     Ok(versions.into_iter().map(|(name, version)| (name, Arc::new(Slot::new(version)))).collect())
 }
@@ -325,7 +330,7 @@ pub(super) fn component_files(folder: &Path, app: &App, build: bool) -> Result<V
 }
 
 /// Set by SIGINT and SIGTERM. A second one ends the process at once: the log takes care of what was open.
-fn stop_signal() -> Result<Arc<AtomicBool>> {
+pub(super) fn stop_signal() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let set = stop.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

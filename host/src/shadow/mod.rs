@@ -80,6 +80,30 @@ pub fn compare(log: &dyn Log, old: &mut Side, new: &mut Side, extent: &Extent) -
     Ok(report)
 }
 
+/// How long one version took for each of the first records that there are, on no state: decoding, the handler, encoding, and keeping what it
+/// wrote in memory.
+///
+/// # Errors
+/// If the log does not answer, or state cannot be read.
+pub fn times(log: &dyn Log, side: &mut Side, records_max: u64) -> Result<Vec<Duration>, SideError> {
+    let topics = side.topics().into_iter().collect::<Vec<_>>();
+    let extent = Extent { from: From::Beginning, records_max, samples_max: 0 };
+    let mut input = Input::open(log, &topics, &extent)?;
+    side.restore(log, input.partitions.iter().copied(), None)?;
+    let mut times = vec![];
+    while let Some(records) = input.next()? {
+        for record in records {
+            if times.len() as u64 >= records_max {
+                return Ok(times);
+            }
+            let began = Instant::now();
+            side.step(&record)?;
+            times.push(began.elapsed());
+        }
+    }
+    Ok(times)
+}
+
 /// The records of some topics, up to what there was when it was opened.
 struct Input {
     reader: Option<Box<dyn crate::log::Reader>>,

@@ -1,0 +1,299 @@
+//! `heddle bench`: what the app's components cost on this machine, one after the other, each with nothing beside it.
+//!
+//! ```text
+//!  schema ── values ──┬──> records ──> embedded log, temporary ──┬──> run, in transactions ──> events/s, CPU, memory, failures
+//!  lines of --from ───┘                                          └──> one by one ──> how long a delivery takes
+//! ```
+
+mod input;
+mod usage;
+mod values;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
+use heddle_contract::manifest::{App, Manifest, app::Log as AppLog};
+use heddle_core::batch::Counts;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::run::{component_files, fitter, named, slots, stop_signal};
+use super::{app, open};
+use crate::deploy::File;
+use crate::dlq::{DlqError, Filter, Queue};
+use crate::guest::{Component, Schemas};
+use crate::log::{Log, TopicSpec};
+use crate::registry::{Cached, Registry};
+use crate::runtime::{self, CommitPolicy, Progress, Service};
+use crate::shadow::{Side, times};
+use input::Lines;
+
+/// How often the counts are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How many deliveries are timed one by one, at most.
+const TIMED_MAX: u64 = 10_000;
+
+/// Measure the components as they were built: on records made from their topics' schemas, in an embedded log of their own.
+#[derive(Debug, Args)]
+pub(super) struct Bench {
+    /// The component; all of them, one after the other, if none is given.
+    component: Option<String>,
+
+    /// How many records each takes.
+    #[arg(long, default_value_t = 100_000, value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    records: u64,
+
+    /// How long each runs at most.
+    #[arg(long, default_value_t = 60, value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    seconds: u64,
+
+    /// A file of one JSON value a line, taken again and again, instead of records that are made.
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+
+    /// The field of those values that becomes the record's key; without it records have none.
+    #[arg(long, value_name = "FIELD", requires = "from")]
+    key: Option<String>,
+
+    /// Print the figures as JSON, one object a component.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a component came to.
+#[derive(Debug, Serialize)]
+struct Figures {
+    component: String,
+    records: u64,
+    emitted: u64,
+    duplicates: u64,
+    waiting: u64,
+    failures: BTreeMap<String, u64>,
+    /// Of those failures, one in words.
+    example: Option<String>,
+    events_per_second: f64,
+    cpu_seconds_per_million: Option<f64>,
+    delivery_p50_us: f64,
+    delivery_p99_us: f64,
+    peak_mb: Option<u64>,
+}
+
+/// An app of its own in a temporary folder, which goes with it.
+struct Bed {
+    app: App,
+    log: Arc<dyn Log>,
+    registry: Arc<dyn Registry>,
+    folder: tempfile::TempDir,
+}
+
+/// How far it is at one moment.
+#[derive(Clone, Copy)]
+struct Sample {
+    at: Instant,
+    records: u64,
+    cpu: Option<f64>,
+}
+
+impl Bench {
+    pub(super) fn run(&self, folder: &Path) -> Result<()> {
+        let app = app::read(folder)?;
+        let mut files = named(component_files(folder, &app, false)?)?;
+        if let Some(component) = &self.component {
+            let known = files.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+            files.retain(|(name, _)| name == component);
+            if files.is_empty() {
+                bail!(
+                    "the app has no component `{component}`\n  where: {}\n  what to do: name one of those it has: {known}",
+                    folder.join("heddle.toml").display()
+                );
+            }
+        }
+        let lines = self.from.as_ref().map(|path| Lines::read(path, self.key.as_deref())).transpose()?;
+        let stop = stop_signal()?;
+        for (_, file) in files {
+            let figures = self.measure(&app, &file, lines.as_ref(), &stop)?;
+            if self.json {
+                println!("{}", serde_json::to_string(&figures)?);
+            } else {
+                figures.print();
+            }
+        }
+        Ok(())
+    }
+
+    fn measure(&self, app: &App, file: &File, lines: Option<&Lines>, stop: &AtomicBool) -> Result<Figures> {
+        let (contract, manifest) = Component::contract(&file.name, &file.wasm)?;
+        let bed = Bed::make(app, &manifest)?;
+        let style = ProgressStyle::with_template("{prefix} {msg} {bar:40} {pos}/{len}")?;
+        let bar = ProgressBar::new(self.records).with_style(style).with_prefix(manifest.name.clone());
+        bar.set_message("writing records");
+        let inputs = input::of(bed.registry.as_ref(), &contract, &manifest, lines)?;
+        let each = self.records.div_ceil(inputs.len().max(1) as u64);
+        for input in &inputs {
+            input.write(bed.log.as_ref(), each, |more| {
+                bar.inc(more);
+                go_on(stop)
+            })?;
+        }
+        let all = each * inputs.len() as u64;
+        bar.set_length(all);
+        bar.set_message("running");
+        let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(bed.registry.clone()));
+        let (progress, from, to) = self.through(&bed, file, all, schemas.clone(), &bar, stop)?;
+        let peak_mb = usage::peak_mb();
+        bar.set_message("timing deliveries");
+        let engine = open::engine()?;
+        let side = Side::load(&bed.app.name, &engine, &file.name, &file.wasm, bed.registry.as_ref(), schemas);
+        let mut times = times(bed.log.as_ref(), &mut side?, all.min(TIMED_MAX))?;
+        bar.finish_and_clear();
+        times.sort_unstable();
+        let at = |hundredths: usize| {
+            let place = (times.len() * hundredths / 100).min(times.len().saturating_sub(1));
+            times.get(place).map_or(f64::NAN, |time| time.as_secs_f64() * 1e6)
+        };
+        let (failures, example) = bed.failures(&manifest)?;
+        let Counts { records, emitted, duplicates, .. } = progress.snapshot().counts;
+        let done = (to.records - from.records) as f64;
+        let cpu = from.cpu.zip(to.cpu).map(|(from, to)| (to - from) * 1e6 / done);
+        Ok(Figures {
+            component: manifest.name.clone(),
+            records,
+            emitted,
+            duplicates,
+            waiting: progress.snapshot().waiting,
+            failures,
+            example,
+            events_per_second: done / (to.at - from.at).as_secs_f64(),
+            cpu_seconds_per_million: cpu,
+            delivery_p50_us: at(50),
+            delivery_p99_us: at(99),
+            peak_mb,
+        })
+    }
+
+    /// Runs the component until it has taken `all` records, or its time is over: what it did, and from where to where it counts.
+    fn through(
+        &self,
+        bed: &Bed,
+        file: &File,
+        all: u64,
+        schemas: Arc<dyn Schemas>,
+        bar: &ProgressBar,
+        stop: &AtomicBool,
+    ) -> Result<(Arc<Progress>, Sample, Sample)> {
+        let fitter = fitter(&bed.app, bed.log.clone(), bed.registry.clone(), schemas.clone())?;
+        let state = open::state(bed.folder.path(), &bed.app)?;
+        let slots = slots(&fitter, vec![file.clone()])?;
+        let host = open::host_name(bed.folder.path(), &bed.app)?;
+        let workers = bed.app.workers.count;
+        let service = |(_, slot)| Service { slot, state: state.clone(), workers, host: host.clone() };
+        let commit = CommitPolicy { interval: bed.app.commit.interval, records_max: bed.app.commit.records_max.into() };
+        usage::forget_peak();
+        let sample = |records| Sample { at: Instant::now(), records, cpu: usage::cpu_seconds() };
+        let begun = sample(0);
+        let shared = runtime::Shared { log: bed.log.clone(), schemas, commit };
+        let running = runtime::start(&shared, slots.into_iter().map(service).collect())?;
+        let Some((_, progress)) = running.progress.first().cloned() else { bail!("no component runs") };
+        let (mut first, mut last) = (begun, begun);
+        let over = || stop.load(Ordering::Relaxed) || begun.at.elapsed() >= Duration::from_secs(self.seconds);
+        while last.records < all && !over() && !running.ended() {
+            std::thread::sleep(LOOK_EVERY);
+            let records = progress.snapshot().counts.records;
+            if records > last.records {
+                last = sample(records);
+                bar.set_position(records);
+                if first.records == 0 {
+                    first = last;
+                }
+            }
+        }
+        running.stop()?;
+        go_on(stop)?;
+        if last.records == 0 {
+            bail!(
+                "nothing was handled within {} s\n  where: {}\n  what to do: give it more time with --seconds",
+                self.seconds,
+                file.name
+            );
+        }
+        // One commit for all: then there is nothing but the whole.
+        Ok((progress, if first.records < last.records { first } else { begun }, last))
+    }
+}
+
+/// Half a measurement is none.
+fn go_on(stop: &AtomicBool) -> Result<()> {
+    if stop.load(Ordering::Relaxed) {
+        bail!("stopped before it was measured");
+    }
+    Ok(())
+}
+
+impl Bed {
+    fn make(app: &App, manifest: &Manifest) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("heddle-bench-").tempdir()?;
+        let data = folder.path().to_owned();
+        let app = App { log: AppLog::Embedded, registry: None, data, ..app.clone() };
+        let log = open::own_log(folder.path(), &app)?;
+        let registry = open::own_registry(folder.path(), &app)?;
+        open::create_topics(log.as_ref(), &app)?;
+        for topic in
+            manifest.consumes.keys().chain(manifest.emits.keys()).filter(|topic| !app.topics.contains_key(*topic))
+        {
+            if log.topics()?.iter().all(|info| info.name != *topic) {
+                let options = BTreeMap::new();
+                log.create_topic(&TopicSpec { name: topic.clone(), partitions: 1, replication: None, options })?;
+            }
+        }
+        Ok(Self { app, log, registry, folder })
+    }
+
+    /// What was set aside, by kind, and one of them in words.
+    fn failures(&self, manifest: &Manifest) -> Result<(BTreeMap<String, u64>, Option<String>)> {
+        let topic = manifest.dead_letter(&self.app.name);
+        let letters = match Queue::open(self.log.clone(), &manifest.full_name(&self.app.name), &topic) {
+            Ok(queue) => queue.list(&Filter::default())?,
+            Err(DlqError::NoTopic { .. }) => vec![],
+            Err(error) => return Err(error.into()),
+        };
+        let mut kinds = BTreeMap::new();
+        for letter in &letters {
+            *kinds.entry(letter.kind.clone()).or_default() += 1;
+        }
+        Ok((kinds, letters.into_iter().next().map(|letter| letter.reason)))
+    }
+}
+
+impl Figures {
+    fn print(&self) {
+        let Self { component, records, emitted, duplicates, waiting, .. } = self;
+        println!("{component}: {records} records in, {emitted} out");
+        println!("  {:.0} events/s", self.events_per_second);
+        if let Some(cpu) = self.cpu_seconds_per_million {
+            println!("  {cpu:.1} CPU-seconds per million events, the log's own work included");
+        }
+        println!("  a delivery takes {:.1} µs (p50), {:.1} µs (p99)", self.delivery_p50_us, self.delivery_p99_us);
+        if let Some(peak) = self.peak_mb {
+            println!("  {peak} MB of memory at most");
+        }
+        if *duplicates > 0 {
+            println!("  {duplicates} of them were duplicates");
+        }
+        if *waiting > 0 {
+            println!("  {waiting} of them wait for another attempt");
+        }
+        for (kind, count) in &self.failures {
+            println!("  {count} of them failed: {kind}");
+        }
+        if let Some(example) = &self.example {
+            println!("    one of them: {example}");
+            println!("    records of your own: --from FILE");
+        }
+    }
+}
