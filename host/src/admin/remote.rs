@@ -7,6 +7,7 @@
 //! One call a request, nothing is kept in between. Only what works without a group is there.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use heddle_contract::compat::Level;
@@ -55,38 +56,40 @@ impl Remote {
     /// If it does not answer.
     pub fn running(&self, component: &str) -> Result<Option<Vec<u8>>, LogError> {
         let url = format!("http://{}/deployments/{component}/file", self.address);
-        let failed =
-            |e: ureq::Error| LogError::Unreachable(format!("the host at {} does not answer: {e}", self.address));
-        let mut response = self.agent.get(url).call().map_err(failed)?;
-        if response.status() != 200 {
-            return Ok(None);
+        let mut response = self.agent.get(url).call().map_err(|e| self.silent(&e))?;
+        let bytes = self.body(&mut response)?;
+        match response.status().as_u16() {
+            200 => Ok(Some(bytes)),
+            404 => Ok(None),
+            _ => Err(self.silent(&String::from_utf8_lossy(&bytes))),
         }
-        response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec().map(Some).map_err(failed)
+    }
+
+    fn silent(&self, why: &dyn fmt::Display) -> LogError {
+        LogError::Unreachable(format!("the host at {} does not answer: {why}", self.address))
+    }
+
+    fn body(&self, response: &mut ureq::http::Response<ureq::Body>) -> Result<Vec<u8>, LogError> {
+        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        body.map_err(|e| self.silent(&e))
     }
 
     fn call(&self, call: &Call) -> Result<Answer, LogError> {
-        let failed =
-            |what: String| LogError::Unreachable(format!("the host at {} does not answer: {what}", self.address));
-        let body = serde_json::to_vec(call).map_err(|e| failed(e.to_string()))?;
+        let body = serde_json::to_vec(call).map_err(|e| self.silent(&e))?;
         let request =
             self.agent.post(format!("http://{}/call", self.address)).header("Content-Type", "application/json");
         let request = match &self.token {
             Some(token) => request.header("Authorization", format!("Bearer {token}")),
             None => request,
         };
-        let mut response = request.send(&body[..]).map_err(|e| failed(e.to_string()))?;
-        let text = response
-            .body_mut()
-            .with_config()
-            .limit(ANSWER_BYTES_MAX)
-            .read_to_vec()
-            .map_err(|e| failed(e.to_string()))?;
+        let mut response = request.send(&body[..]).map_err(|e| self.silent(&e))?;
+        let text = self.body(&mut response)?;
         match response.status().as_u16() {
             200 => {}
             401 | 403 => return Err(LogError::Invalid(String::from_utf8_lossy(&text).into_owned())),
-            _ => return Err(failed(String::from_utf8_lossy(&text).into_owned())),
+            _ => return Err(self.silent(&String::from_utf8_lossy(&text))),
         }
-        match serde_json::from_slice(&text).map_err(|e| failed(e.to_string()))? {
+        match serde_json::from_slice(&text).map_err(|e| self.silent(&e))? {
             Answer::UnknownTopic(topic) => Err(LogError::UnknownTopic(topic)),
             Answer::TopicExists(topic) => Err(LogError::TopicExists(topic)),
             Answer::Fenced(why) => Err(LogError::Fenced(why)),
