@@ -6,6 +6,7 @@ use std::io::{BufRead as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use heddle_fixtures::Ended;
 use serde_json::{Value, json};
 
 /// An app with nothing but schemas.
@@ -189,16 +190,6 @@ fn a_component_that_does_not_fit_is_refused_before_it_takes_a_record() {
     insta::assert_snapshot!(told);
 }
 
-/// Ends the host when the test ends.
-struct Host(std::process::Child);
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn schemas_evolve_while_the_component_runs() {
     let app = App::new();
@@ -214,7 +205,7 @@ fn schemas_evolve_while_the_component_runs() {
     let current: Value = serde_json::from_str(&std::fs::read_to_string(contracts.join(file)).unwrap()).unwrap();
     app.write(file, &current);
     let alerts = std::fs::File::create(folder.join("alerts")).unwrap();
-    let _host = Host(app.command(&["run"]).stderr(alerts).stdout(Stdio::null()).spawn().unwrap());
+    let _host = Ended(app.command(&["run"]).stderr(alerts).stdout(Stdio::null()).spawn().unwrap());
     // What the host has handled, once it tells.
     let handled = |at_least: u64| {
         for _ in 0..600 {
@@ -341,7 +332,7 @@ fn json_schema_and_protobuf_are_checked_and_registered_with_what_they_import() {
     let remote = App::new();
     let mut server = Command::new(env!("CARGO_BIN_EXE_heddle"));
     server.args(["registry", "--listen", "127.0.0.1:0", "--data"]).arg(remote.0.path().join("server"));
-    let mut server = Host(server.stderr(Stdio::piped()).spawn().unwrap());
+    let mut server = Ended(server.stderr(Stdio::piped()).spawn().unwrap());
     let mut lines = std::io::BufReader::new(server.0.stderr.take().unwrap()).lines();
     let url = lines.next().unwrap().unwrap().rsplit(' ').next().unwrap().to_owned();
     let manifest = format!("[app]\nname = \"shop\"\n[registry]\nurl = \"{url}\"\n");

@@ -5,7 +5,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use heddle::registry::http::{Patience, Server};
 use heddle::registry::{Client, ClientOptions, Embedded, Registry, RegistryError};
 use heddle::tls::{Identity, Trusted};
+use heddle_fixtures::Ended;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType, date_time_ymd};
 use serde_json::{Value, json};
 use tokio_rustls::rustls::crypto::ring;
@@ -299,8 +300,11 @@ impl Certificates {
     }
 }
 
-/// `heddle registry` in a process of its own. Killed when dropped.
-struct Process(Child, String);
+/// `heddle registry` in a process of its own.
+struct Process {
+    _process: Ended,
+    url: String,
+}
 
 impl Process {
     fn start(data: &Path, certificates: &Certificates) -> Self {
@@ -313,14 +317,7 @@ impl Process {
         let first = lines.next().unwrap().unwrap();
         // Whoever does not read what a process says may stop it.
         std::thread::spawn(move || lines.for_each(drop));
-        Self(child, first.rsplit(' ').next().unwrap().to_owned())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        Self { _process: Ended(child), url: first.rsplit(' ').next().unwrap().to_owned() }
     }
 }
 
@@ -328,7 +325,7 @@ impl Drop for Process {
 fn schemas_are_registered_by_tls_with_whom_the_app_trusts_and_nobody_else() {
     let (app, certificates) = (tempfile::tempdir().unwrap(), Certificates::new());
     let server = Process::start(&app.path().join("data"), &certificates);
-    let url = server.1.as_str();
+    let url = server.url.as_str();
     assert!(url.starts_with("https://127.0.0.1:"), "{url}");
     let ca = certificates.file("ca.pem");
     std::fs::copy(ca, app.path().join("ca.pem")).unwrap();

@@ -1,22 +1,13 @@
 //! Through a host that runs: the commands and the admin API.
 
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use heddle_fixtures::Ended;
 use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::kinds::{encoder, input};
-
-/// A host that runs until it is dropped.
-struct Host(Child);
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 #[test]
 fn letters_are_reached_through_a_running_host() {
@@ -29,7 +20,7 @@ fn letters_are_reached_through_a_running_host() {
         input(&format!("k{n}"), Some(encode(&json!({"do": "emit-then-reject", "times": n, "everything": null}))))
     };
     app.log().append(&[reject(1), reject(2), reject(3)]).unwrap();
-    let host = Host(app.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let host = Ended(app.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     let open = || app.run(&["dlq", "list", "scripted", "--json"]);
     let wait = |what: &str, is_so: &dyn Fn() -> bool| {
         let deadline = Instant::now() + Duration::from_secs(60);

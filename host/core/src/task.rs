@@ -27,7 +27,7 @@ use crate::fault::{EventFault, EventFaultKind, Fault, TaskFault};
 use crate::policy::{Disposition, FailurePolicy, Order, Retry, Tried, WhenFull};
 use crate::settle::settle;
 use crate::state::{Reads, StoreIndex, TaskState, Writes};
-use crate::waiting::{Number, Queues, pack, unpack};
+use crate::waiting::{self, Number, Queues, pack};
 
 /// Hands a delivery to a component's handler.
 pub trait Dispatch {
@@ -394,7 +394,7 @@ impl Task {
         let Some(number) = self.queues()?.and_then(|queues| queues.due(now)) else { return Ok(None) };
         let reads = batch.overlay(self.partition).reads(self.state.clone());
         let packed = reads.get(&Writes::new(), store, &number.entry())?;
-        match packed.as_ref().and_then(unpack).as_ref().and_then(Waiting::read) {
+        match packed.as_ref().and_then(waiting::read) {
             Some(waiting) => Ok(Some((number, waiting))),
             None => Err(TaskFault(format!("the record that waits as {number:?} is not there"))),
         }

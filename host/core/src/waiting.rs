@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use bytes::{Buf as _, Bytes};
 
 use crate::event::{Header, Offset, Record, Timestamp, TopicPartition};
+use crate::failed::Waiting;
 use crate::fault::TaskFault;
 use crate::policy::WaitingBounds;
 use crate::state::{Range, StoreIndex, TaskState};
@@ -70,7 +71,7 @@ impl Queues {
             for (key, value) in &entries {
                 let broken = || TaskFault(format!("the record that waits as {} cannot be read", key.escape_ascii()));
                 let number = key.as_ref().try_into().map(u64::from_be_bytes).map_err(|_| broken())?;
-                let waiting = unpack(value).as_ref().and_then(crate::failed::Waiting::read).ok_or_else(broken)?;
+                let waiting = read(value).ok_or_else(broken)?;
                 queues.next = queues.next.max(number + 1);
                 queues.insert(Number(number), &waiting.record, waiting.due);
             }
@@ -171,11 +172,8 @@ impl Queues {
 /// If the state cannot be read, or the entry is no record that waits.
 pub fn oldest(state: &dyn TaskState, store: StoreIndex) -> Result<Option<Timestamp>, TaskFault> {
     let first = state.scan(store, &Range { prefix: b"", after: None }, 1)?.pop();
-    let read = |(_, value): (Bytes, Bytes)| {
-        let waiting = unpack(&value).as_ref().and_then(crate::failed::Waiting::read);
-        waiting.ok_or_else(|| TaskFault("the record that waits first cannot be read".to_owned()))
-    };
-    Ok(first.map(read).transpose()?.map(|waiting| waiting.record.timestamp))
+    let broken = || TaskFault("the record that waits first cannot be read".to_owned());
+    first.map(|(_, value)| Ok(read(&value).ok_or_else(broken)?.record.timestamp)).transpose()
 }
 
 /// The only version so far of how a record is kept.
@@ -205,8 +203,13 @@ fn put(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     out.extend(bytes.unwrap_or_default());
 }
 
-/// What [`pack`] packed, to be read by [`Waiting::read`](crate::failed::Waiting::read): place and timestamp are in the headers.
-pub(crate) fn unpack(packed: &Bytes) -> Option<Record> {
+/// The record that an entry stands for.
+pub(crate) fn read(entry: &Bytes) -> Option<Waiting> {
+    unpack(entry).as_ref().and_then(Waiting::read)
+}
+
+/// What [`pack`] packed: place and timestamp are in the headers.
+fn unpack(packed: &Bytes) -> Option<Record> {
     let mut rest = packed.clone();
     if rest.try_get_u8().ok()? != VERSION {
         return None;
@@ -238,7 +241,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::failed::{Waiting, queued};
+    use crate::failed::queued;
 
     fn record(key: Option<&'static str>, offset: i64) -> Record {
         Record {
@@ -309,7 +312,7 @@ mod tests {
                 headers: headers.collect(),
             };
             let packed = pack(&record, &queued(&record));
-            let waiting = unpack(&packed).as_ref().and_then(Waiting::read).unwrap();
+            let waiting = read(&packed).unwrap();
             prop_assert_eq!(waiting.record, record);
             for cut in 0..packed.len() {
                 prop_assert!(unpack(&packed.slice(..cut)).is_none());

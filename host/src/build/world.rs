@@ -127,9 +127,7 @@ impl World {
             consumes: consumes.collect::<Result<_, String>>()?,
         })
     }
-}
 
-impl World {
     pub(super) fn definition(&self, name: &str) -> Option<&Definition> {
         self.types.iter().find(|definition| definition.name == name)
     }

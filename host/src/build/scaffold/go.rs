@@ -28,7 +28,7 @@ fn ty(of: &Ty) -> String {
 fn needed(example: &Example<'_>, of: &Ty) -> Option<String> {
     let Ty::Named(name) = of else { return None };
     let go = ty(of);
-    match &example.definition(name)?.kind {
+    match &example.world.definition(name)?.kind {
         Kind::Alias(of) => needed(example, of),
         Kind::Enum(_) => None,
         Kind::Variant(cases) => {
@@ -39,7 +39,7 @@ fn needed(example: &Example<'_>, of: &Ty) -> Option<String> {
                 Some(Ty::Bool) => format!("{case}(false)"),
                 Some(Ty::S32 | Ty::S64 | Ty::F32 | Ty::F64) => format!("{case}(0)"),
                 Some(Ty::String) => format!("{case}(\"\")"),
-                Some(Ty::Named(name)) => match example.definition(name).map(|definition| &definition.kind) {
+                Some(Ty::Named(name)) => match example.world.definition(name).map(|definition| &definition.kind) {
                     Some(Kind::Enum(_)) => format!("{case}(0)"),
                     _ => format!("{case}{{}}"),
                 },

@@ -33,7 +33,7 @@ fn literal(example: &Example<'_>, of: &Ty) -> String {
         Ty::Tuple(types) => {
             format!("[{}]", types.iter().map(|ty| literal(example, ty)).collect::<Vec<_>>().join(", "))
         }
-        Ty::Named(name) => match example.definition(name).map(|definition| &definition.kind) {
+        Ty::Named(name) => match example.world.definition(name).map(|definition| &definition.kind) {
             Some(Kind::Alias(of)) => literal(example, of),
             Some(Kind::Enum(names)) => format!("{:?}", names[0]),
             Some(Kind::Variant(cases)) => match &cases[0] {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use heddle_contract::manifest::Manifest;
 
-use super::world::{Definition, Kind, Ty, World};
+use super::world::{Kind, Ty, World};
 use super::{AppContracts, BuildError, read_world, world_files};
 
 /// A language that components are written in.
@@ -100,13 +100,9 @@ impl Example<'_> {
         self.world.emits.first().map(|topic| (topic.interface.as_str(), topic.topic.as_str(), &topic.value))
     }
 
-    fn definition(&self, name: &str) -> Option<&Definition> {
-        self.world.types.iter().find(|definition| definition.name == name)
-    }
-
     fn fields(&self, ty: &Ty) -> &[(String, Option<String>, Ty)] {
         match ty {
-            Ty::Named(name) => match self.definition(name).map(|definition| &definition.kind) {
+            Ty::Named(name) => match self.world.definition(name).map(|definition| &definition.kind) {
                 Some(Kind::Record(fields)) => fields,
                 _ => &[],
             },

@@ -32,7 +32,7 @@ fn literal(example: &Example<'_>, of: &Ty) -> String {
         }
         Ty::Named(kebab) => {
             let class = ty(of);
-            match example.definition(kebab).map(|definition| &definition.kind) {
+            match example.world.definition(kebab).map(|definition| &definition.kind) {
                 Some(Kind::Alias(of)) => literal(example, of),
                 Some(Kind::Enum(names)) => format!("{class}.{}", snake(&names[0]).to_ascii_uppercase()),
                 Some(Kind::Variant(cases)) => {

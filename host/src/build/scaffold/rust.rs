@@ -51,7 +51,7 @@ fn literal(example: &Example<'_>, of: &Ty) -> String {
         }
         Ty::Named(name) => {
             let class = ty(of);
-            match example.definition(name).map(|definition| &definition.kind) {
+            match example.world.definition(name).map(|definition| &definition.kind) {
                 Some(Kind::Alias(of)) => literal(example, of),
                 Some(Kind::Enum(names)) => format!("{class}::{}", pascal(&names[0])),
                 Some(Kind::Variant(cases)) => {

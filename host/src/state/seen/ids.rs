@@ -38,7 +38,9 @@ impl Ids {
     ) {
         let known = self.topics.entry(topic.clone()).or_default();
         for (id, at) in ids {
-            self.bytes += note(known, short(id), at);
+            // In memory of its own: what it came with may be part of a large buffer.
+            let id = MessageId(Bytes::copy_from_slice(&kept(id.clone()).0));
+            self.bytes += note(known, id, at);
         }
     }
 
@@ -46,8 +48,7 @@ impl Ids {
     pub(in crate::state) fn take_over(&mut self, topic: &Topic, ids: MessageIds) {
         let known = self.topics.entry(topic.clone()).or_default();
         for (id, at) in ids {
-            let id = if id.0.len() > ID_BYTES_MAX { short(&id) } else { id };
-            self.bytes += note(known, id, at);
+            self.bytes += note(known, kept(id), at);
         }
     }
 
@@ -83,7 +84,7 @@ pub(in crate::state) struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     pub(super) fn new(topic: &'a Topic, id: &MessageId, at: Timestamp, buckets: Buckets) -> Self {
-        let id = if id.0.len() > ID_BYTES_MAX { short(id) } else { id.clone() };
+        let id = kept(id.clone());
         Self { topic, hash: hash(&id), id, at, buckets }
     }
 
@@ -104,10 +105,10 @@ pub(super) fn hash(id: &MessageId) -> u64 {
     xxh3_64(&id.0)
 }
 
-/// The id as it is kept, in memory of its own: what it came with may be part of a large buffer.
-fn short(id: &MessageId) -> MessageId {
-    MessageId(match id.0.len() {
-        0..=ID_BYTES_MAX => Bytes::copy_from_slice(&id.0),
-        _ => [b"sha256:", &Sha256::digest(&id.0)[..]].concat().into(),
-    })
+/// The id as it is kept.
+fn kept(id: MessageId) -> MessageId {
+    match id.0.len() {
+        0..=ID_BYTES_MAX => id,
+        _ => MessageId([b"sha256:", &Sha256::digest(&id.0)[..]].concat().into()),
+    }
 }

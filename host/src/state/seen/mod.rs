@@ -189,12 +189,13 @@ impl SeenTree {
     /// Drops all segments whose ids are past their window, and those of topics that have no dedup any more.
     fn expire(&self, oldest_waiting: &dyn Fn() -> Option<Timestamp>) -> Result<bool, StateError> {
         // A record from the future must not make everything else look old.
-        let mut expired = self.past((self.now)());
+        let now = (self.now)();
+        let mut expired = self.past(now);
         if !expired.is_empty()
             && let Some(oldest) = oldest_waiting()
         {
             // Its turn comes yet, and those behind it may be the same message again.
-            expired = self.past((self.now)().min(oldest));
+            expired = self.past(now.min(oldest));
         }
         if !expired.is_empty() {
             self.swap(&expired, None)?;
