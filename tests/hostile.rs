@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use heddle::usage::memory_kb;
 use heddle_contract::section::{self, CONTRACT_BYTES_MAX, Contract};
 
 /// How long a refusal may take: that of a start that loops takes two seconds. Machines may be busy.
@@ -45,7 +46,7 @@ fn failed(app: &Path, arguments: &[&str]) -> Option<String> {
         }
         // Before it is `heddle`, it is a copy of this process, with its memory.
         if fs::read_link(format!("/proc/{}/exe", running.id())).is_ok_and(|exe| exe.ends_with("heddle")) {
-            peak = kib(&format!("/proc/{}/status", running.id()), "VmHWM:").unwrap_or(peak);
+            peak = memory_kb(running.id(), "VmHWM").unwrap_or(peak);
         }
         assert!(started.elapsed() < REFUSED_WITHIN, "{arguments:?} takes too long");
         thread::sleep(Duration::from_millis(2));
@@ -54,12 +55,6 @@ fn failed(app: &Path, arguments: &[&str]) -> Option<String> {
     running.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(peak < PEAK_KIB_MAX, "{arguments:?} took {peak} KiB: {said}");
     (!status.success()).then_some(said)
-}
-
-/// A figure of a process's status.
-fn kib(file: &str, name: &str) -> Option<u64> {
-    let status = fs::read_to_string(file).ok()?;
-    status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 
 /// A component with a handler of bytes, and `inside` its module.

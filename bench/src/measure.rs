@@ -1,15 +1,17 @@
 //! One program at work: what Linux counts of its process while a group goes through the input.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
+use heddle::usage::{cpu_seconds, memory_kb};
+use heddle_fixtures::Ended;
 
 use crate::broker::{self, Group};
 use crate::orders::{OUTPUTS, PARTITIONS};
 use crate::outcome::Outcome;
-use crate::program::{Ended, Run};
+use crate::program::Run;
 use crate::session::Session;
 
 /// How often the group's positions are asked for.
@@ -22,8 +24,6 @@ const SETTLE: Duration = Duration::from_millis(1_500);
 const END_TIME_MAX: Duration = Duration::from_secs(30);
 /// How much of what a program said a failure shows, in lines.
 const SAID_LINES: usize = 30;
-/// Clock ticks of /proc in a second.
-const TICKS: f64 = 100.0;
 
 /// A program's process.
 pub(crate) struct Process {
@@ -37,18 +37,8 @@ impl Process {
         Self { child: Ended(child), output, started: Instant::now() }
     }
 
-    /// User and system time so far, in seconds.
-    fn cpu(&self) -> Result<f64> {
-        cpu_of(self.child.0.id())
-    }
-
-    /// Memory that Linux counts under a name, in kibibytes: `VmRSS` is what is resident now, `VmHWM` the most that ever was.
-    fn memory_kb(&self, name: &str) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.0.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        let value =
-            line.and_then(|line| line.split_whitespace().next()).with_context(|| format!("no {name} in /proc"))?;
-        Ok(value.parse()?)
+    fn number(&self) -> u32 {
+        self.child.0.id()
     }
 
     /// Fails with what the program said if it has ended.
@@ -75,16 +65,6 @@ impl Process {
         }
         Ok(())
     }
-}
-
-/// User and system time of a process so far, in seconds: fields 14 and 15 of its `stat`.
-fn cpu_of(process: u32) -> Result<f64> {
-    let stat = std::fs::read_to_string(Path::new("/proc").join(process.to_string()).join("stat"))?;
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect::<Vec<_>>();
-    let [Some(user), Some(system)] = [fields.get(11), fields.get(12)] else {
-        bail!("/proc does not tell of {process}")
-    };
-    Ok((user.parse::<f64>()? + system.parse::<f64>()?) / TICKS)
 }
 
 /// How far everything is at one moment.
@@ -133,8 +113,8 @@ pub(crate) fn watch(session: &Session, process: &mut Process, groups: &[Group]) 
     let input = broker::input(&session.log)?;
     let all = input * groups.len() as u64;
     let sample = |process: &Process, committed| {
-        let (at, cpu) = (process.started.elapsed(), process.cpu()?);
-        anyhow::Ok(Sample { at, committed, cpu, broker_cpu: cpu_of(session.broker_process)? })
+        let (at, cpu) = (process.started.elapsed(), cpu_seconds(process.number())?);
+        anyhow::Ok(Sample { at, committed, cpu, broker_cpu: cpu_seconds(session.broker_process)? })
     };
     let mut samples: Vec<Sample> = vec![];
     let mut moved = Instant::now();
@@ -156,7 +136,7 @@ pub(crate) fn watch(session: &Session, process: &mut Process, groups: &[Group]) 
     std::thread::sleep(SETTLE);
     process.check()?;
     let settled = sample(process, all)?;
-    let (peak_kb, settled_kb) = (process.memory_kb("VmHWM")?, process.memory_kb("VmRSS")?);
+    let (peak_kb, settled_kb) = (memory_kb(process.number(), "VmHWM")?, memory_kb(process.number(), "VmRSS")?);
     summary(&samples, begun, settled, (peak_kb, settled_kb))
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
@@ -199,14 +199,4 @@ pub(crate) fn done(command: &mut Command, what: &str) -> Result<()> {
         bail!("{what} failed:\n{}", String::from_utf8_lossy(&said));
     }
     Ok(())
-}
-
-/// A process that ends with the benchmark.
-pub(crate) struct Ended(pub(crate) Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _gone = self.0.wait();
-    }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use heddle::log::kafka::KafkaLog;
+use heddle_fixtures::Ended;
 use heddle_fixtures::kafka::Kafka;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -16,7 +17,7 @@ use crate::latency::{self, Latency};
 use crate::measure::{self, Throughput};
 use crate::orders::{self, INPUT, OUTPUTS, Orders, PARTITIONS};
 use crate::outcome::Outcome;
-use crate::program::{self, Ended, Program, Run};
+use crate::program::{self, Program, Run};
 use crate::{Arguments, broker};
 
 /// Orders that warm the broker up before anything is measured.

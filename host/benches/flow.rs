@@ -26,6 +26,7 @@ use heddle::runtime::{
     Clock, CommitPolicy, Common, Progress, SharedBreaker, SystemClock, Tasks, Worker, own_topics, task_spec,
 };
 use heddle::state::{Bounds, CACHE_BYTES, EngineKind, HostState, open_engine};
+use heddle::usage;
 use heddle_contract::schema::{Schema, json, parse};
 use heddle_contract::wire;
 use heddle_core::event::{NewRecord, Timestamp};
@@ -331,15 +332,10 @@ fn remember(kind: EngineKind, ids: u64, app: &App) {
     );
 }
 
-/// User and system time of this process, from /proc (fields 14 and 15 of `stat`, in hundredths of a second).
 fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields = stat.rsplit(')').next().unwrap().split_whitespace().collect::<Vec<_>>();
-    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+    usage::cpu_seconds(std::process::id()).unwrap()
 }
 
 fn memory_peak_mb() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() >> 10
+    usage::memory_kb(std::process::id(), "VmHWM").unwrap() >> 10
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use heddle::state::{Bounds, CACHE_BYTES, EngineKind, StateEngine, StateStore, TaskStores, Watermark, open_engine};
+use heddle::usage;
 use heddle_core::dedup::{MessageId, pack};
 use heddle_core::event::{Offset, Partition, Record, Timestamp, Topic, TopicPartition};
 use heddle_core::policy::FailurePolicy;
@@ -44,7 +45,7 @@ fn run(kind: EngineKind) {
         let folder = tempfile::tempdir().unwrap();
         let engine = open_engine(kind, folder.path(), CACHE_BYTES).unwrap();
         part(&Bench { engine, folder: folder.path() });
-        println!("  at most {} MiB of memory so far", status("VmHWM:") >> 10);
+        println!("  at most {} MiB of memory so far", memory_mb("VmHWM"));
     }
 }
 
@@ -56,32 +57,26 @@ struct Bench<'a> {
 impl Bench<'_> {
     /// Runs `part` and tells what it cost for each of `count`.
     fn measure(&self, name: &str, count: u64, part: impl FnOnce()) {
-        let (cpu, time) = (cpu_ticks(), Instant::now());
+        let (cpu, time) = (cpu_seconds(), Instant::now());
         part();
-        let (cpu, time) = (cpu_ticks() - cpu, time.elapsed());
+        let (cpu, time) = (cpu_seconds() - cpu, time.elapsed());
         let each = |micros: f64| micros / count as f64;
         println!(
             "  {name:<44} {:>8.2} us, {:>8.2} us of CPU each; {:>6} MiB on disk, {:>5} MiB resident",
             each(time.as_secs_f64() * 1e6),
-            each(cpu as f64 * 1e4),
+            each(cpu * 1e6),
             disk_bytes(self.folder) >> 20,
-            status("VmRSS:") >> 10,
+            memory_mb("VmRSS"),
         );
     }
 }
 
-/// CPU time of all threads of this process, in hundredths of a second.
-fn cpu_ticks() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields = stat.rsplit_once(") ").unwrap().1.split(' ').collect::<Vec<_>>();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+fn cpu_seconds() -> f64 {
+    usage::cpu_seconds(std::process::id()).unwrap()
 }
 
-/// A line of this process's status, in KiB.
-fn status(name: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+fn memory_mb(name: &str) -> u64 {
+    usage::memory_kb(std::process::id(), name).unwrap() >> 10
 }
 
 fn disk_bytes(folder: &Path) -> u64 {

@@ -15,3 +15,4 @@ pub mod shadow;
 mod sled_folder;
 pub mod state;
 pub mod tls;
+pub mod usage;

@@ -6,7 +6,6 @@
 //! ```
 
 mod input;
-mod usage;
 mod values;
 
 use std::collections::BTreeMap;
@@ -32,6 +31,7 @@ use crate::log::{Log, TopicSpec};
 use crate::registry::{Cached, Registry};
 use crate::runtime::{self, CommitPolicy, Progress, Service};
 use crate::shadow::{Side, times};
+use crate::usage::{cpu_seconds, memory_kb};
 use input::Lines;
 
 /// How often the counts are looked at.
@@ -146,7 +146,7 @@ impl Bench {
         bar.set_message("running");
         let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(bed.registry.clone()));
         let (progress, from, to) = self.through(&bed, file, all, schemas.clone(), &bar, stop)?;
-        let peak_mb = usage::peak_mb();
+        let peak_mb = memory_kb(std::process::id(), "VmHWM").ok().map(|kb| kb >> 10);
         bar.set_message("timing deliveries");
         let engine = open::engine()?;
         let side = Side::load(&bed.app.name, &engine, &file.name, &file.wasm, bed.registry.as_ref(), schemas);
@@ -194,8 +194,9 @@ impl Bench {
         let workers = bed.app.workers.count;
         let service = |(_, slot)| Service { slot, state: state.clone(), workers, host: host.clone() };
         let commit = CommitPolicy { interval: bed.app.commit.interval, records_max: bed.app.commit.records_max.into() };
-        usage::forget_peak();
-        let sample = |records| Sample { at: Instant::now(), records, cpu: usage::cpu_seconds() };
+        // Lets the peak begin with what is resident now. Where that cannot be, it is that of the whole process.
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
+        let sample = |records| Sample { at: Instant::now(), records, cpu: cpu_seconds(std::process::id()).ok() };
         let begun = sample(0);
         let shared = runtime::Shared { log: bed.log.clone(), schemas, commit };
         let running = runtime::start(&shared, slots.into_iter().map(service).collect())?;

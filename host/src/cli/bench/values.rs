@@ -4,6 +4,8 @@
 
 use heddle_contract::schema::binary::{write_boolean, write_bytes, write_double, write_float, write_index, write_long};
 use heddle_contract::schema::{IntLogical, LongLogical, Node, NodeId, Schema};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 
 /// How many different texts there are.
 const TEXTS: u64 = 1_000;
@@ -17,17 +19,17 @@ const DAY: i64 = 1_767_225_600_000;
 const DAY_MS: u64 = 86_400_000;
 
 /// Makes one value.
-pub(super) struct Maker<'a> {
+struct Maker<'a> {
     schema: &'a Schema,
     /// Which value it is.
     number: u64,
-    dice: u64,
+    dice: ChaCha8Rng,
 }
 
 /// The value with this number in Avro's binary form. `id` leads through the fields to what tells values apart.
 pub(super) fn value(schema: &Schema, number: u64, id: Option<&[String]>) -> Vec<u8> {
     let mut out = vec![];
-    Maker { schema, number, dice: number }.write(schema.root(), 0, id, &mut out);
+    Maker { schema, number, dice: ChaCha8Rng::seed_from_u64(number) }.write(schema.root(), 0, id, &mut out);
     out
 }
 
@@ -37,13 +39,8 @@ pub(super) fn text(number: u64) -> String {
 }
 
 impl Maker<'_> {
-    /// SplitMix64, as its authors give it.
     fn below(&mut self, bound: u64) -> u64 {
-        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.dice;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
+        self.dice.next_u64() % bound
     }
 
     fn small(&mut self) -> i64 {
