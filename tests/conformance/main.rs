@@ -38,6 +38,7 @@ macro_rules! conformance {
                 a_record_that_cannot_be_taken_is_refused;
             topics:
                 topics_are_listed_and_not_made_twice
+                of_many_topics_those_are_made_that_can_be
                 what_is_not_there_is_named
                 reading_starts_where_it_is_told
                 a_waiting_poll_ends_when_records_come

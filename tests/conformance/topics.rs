@@ -21,6 +21,27 @@ pub(crate) fn topics_are_listed_and_not_made_twice(harness: &dyn Harness) {
     assert!(listed.is_sorted_by(|one, next| one.name < next.name));
 }
 
+pub(crate) fn of_many_topics_those_are_made_that_can_be(harness: &dyn Harness) {
+    let log = harness.log();
+    let there = topic(harness, "there", 2);
+    let names = ["many-a", "many-b", "many-c"].map(|base| harness.fresh_name(base));
+    let [first, none, last] = &names;
+    let outcomes = log.create_topics(&[spec(first, 3), spec(&there, 2), spec(none, 0), spec(last, 1)]);
+    let [Ok(()), Err(LogError::TopicExists(again)), Err(LogError::Invalid(refused)), Ok(())] = &outcomes[..] else {
+        panic!("{outcomes:?}")
+    };
+    assert_eq!(*again, there);
+    assert!(refused.contains(none), "{refused}");
+    // They can be written to at once.
+    for name in [first, last] {
+        log.append(&[record(name, "key", "value")]).unwrap();
+    }
+    let listed = log.topics().unwrap();
+    let partitions = |name: &String| listed.iter().find(|info| info.name == *name).map(|info| info.partitions);
+    assert_eq!([&there, first, none, last].map(partitions), [Some(2), Some(3), None, Some(1)]);
+    assert!(log.create_topics(&[]).is_empty());
+}
+
 pub(crate) fn what_is_not_there_is_named(harness: &dyn Harness) {
     let log = harness.log();
     let (here, name) = (topic(harness, "here", 1), harness.fresh_name("nowhere"));

@@ -56,6 +56,11 @@ pub struct Runs {
     pub refused: Option<String>,
 }
 
+/// The topic in which an app's hosts tell of themselves.
+fn hosts_topic(app: &str) -> String {
+    format!("{app}.hosts")
+}
+
 /// The hosts of an app.
 pub struct Hosts {
     log: Arc<dyn Log>,
@@ -64,17 +69,16 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// This host among those of `app`. Creates the topic if it is missing.
-    ///
-    /// # Errors
-    /// If the topic cannot be created.
-    pub fn new(log: Arc<dyn Log>, app: &str, me: Owner) -> Result<Self, LogError> {
-        let topic = format!("{app}.hosts");
-        let options = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
-        match log.create_topic(&TopicSpec { name: topic.clone(), partitions: 1, replication: None, options }) {
-            Ok(()) | Err(LogError::TopicExists(_)) => Ok(Self { log, topic, me }),
-            Err(error) => Err(error),
-        }
+    /// What their topic is created as.
+    #[must_use]
+    pub fn spec(app: &str) -> TopicSpec {
+        TopicSpec::compacted(hosts_topic(app))
+    }
+
+    /// This host among those of `app`, whose topic is there.
+    #[must_use]
+    pub fn new(log: Arc<dyn Log>, app: &str, me: Owner) -> Self {
+        Self { log, topic: hosts_topic(app), me }
     }
 
     /// This host.

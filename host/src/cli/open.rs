@@ -93,17 +93,18 @@ pub(super) fn engine() -> Result<Engine> {
     Ok(Engine::start(Some(&cache_folder().join("compiled")))?)
 }
 
-/// Creates the topics of `heddle.toml` that are missing; what is there is left as it is.
-pub(super) fn create_topics(log: &dyn Log, app: &App) -> Result<()> {
+/// Creates the topics of `heddle.toml`, and `more`, where they are missing; what is there is left as it is.
+pub(super) fn create_topics(log: &dyn Log, app: &App, more: impl IntoIterator<Item = TopicSpec>) -> Result<()> {
     let there = log.topics()?;
-    let missing = app.topics.iter().filter(|(name, _)| there.iter().all(|info| info.name != **name));
     let spec = |(name, topic): (&String, &app::Topic)| TopicSpec {
         name: name.clone(),
         partitions: topic.partitions,
         replication: topic.replication,
         options: topic.options.clone(),
     };
-    Ok(create(log, &missing.map(spec).collect::<Vec<_>>())?)
+    let wanted = app.topics.iter().map(spec).chain(more);
+    let missing = wanted.filter(|spec| there.iter().all(|info| info.name != spec.name));
+    Ok(create(log, &missing.collect::<Vec<_>>())?)
 }
 
 /// The state of tasks on this host. A damaged folder is moved aside, and everything in it is built again from the changelogs.

@@ -41,7 +41,7 @@ impl Produce {
     pub(super) fn run(&self, folder: &Path) -> Result<()> {
         let app = app::read(folder)?;
         let log = open::log(folder, &app)?;
-        open::create_topics(log.as_ref(), &app)?;
+        open::create_topics(log.as_ref(), &app, [])?;
         if log.topics()?.iter().all(|info| info.name != self.topic) {
             bail!(
                 "there is no topic `{}`\n  where: {}\n  what to do: `heddle topics list` shows those there are; `heddle topics create` makes one",

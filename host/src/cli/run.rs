@@ -49,7 +49,10 @@ impl Run {
         let files = component_files(folder, &app, build)?;
         let log = open::own_log(folder, &app)?;
         let registry = open::own_registry(folder, &app)?;
-        open::create_topics(log.as_ref(), &app)?;
+        // All at once: a broker takes its time for each. Hosts that follow their sources take no part in deployments.
+        let deployed = (!build).then(|| Topics::specs(&app.name));
+        let own = [Hosts::spec(&app.name)].into_iter().chain(deployed.into_iter().flatten());
+        open::create_topics(log.as_ref(), &app, own)?;
         let state = open::state(folder, &app)?;
         let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
         let fitter = fitter(&app, log.clone(), registry.clone(), schemas.clone())?;
@@ -68,7 +71,7 @@ impl Run {
         let listening = admin::listen(app.admin.listen)?;
         let address = listening.address();
         let me = Owner { host, admin: app.admin.advertised(address) };
-        let hosts = Arc::new(admin::Hosts::new(log.clone(), &app.name, me)?);
+        let hosts = Arc::new(Hosts::new(log.clone(), &app.name, me));
         let started = Instant::now();
         let running =
             runtime::start(&runtime::Shared { log: log.clone(), schemas: schemas.clone(), commit }, services)?;
@@ -221,7 +224,7 @@ impl Starting {
     /// What is deployed, and the files of this host where nothing is.
     fn deployed(fitter: &Fitter, files: Vec<(String, Vec<u8>)>) -> Result<Self> {
         let files = named(files)?;
-        let topics = Topics::open(fitter.log.clone(), &fitter.app).map_err(deploy_failed)?;
+        let topics = Topics::of(fitter.log.clone(), &fitter.app);
         let start = deploy::Start::read(&topics).map_err(deploy_failed)?;
         let mut run = vec![];
         for (component, own) in &files {

@@ -5,9 +5,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::thread;
 
 use bytes::Bytes;
 use heddle_contract::manifest::Manifest;
@@ -106,8 +104,13 @@ impl Fitter {
         let read = files.into_iter().map(Read::of).collect::<Result<Vec<_>, _>>()?;
         self.refuse(&read)?;
         let ids = register(&self.app, &read, self.registry.as_ref())?;
-        let version = |(read, ids): (Read, WriterIds)| Ok((read.manifest.name.clone(), self.version(&read, &ids)?));
-        read.into_iter().zip(ids).map(version).collect()
+        let topics = self.topics()?;
+        let version = |(read, ids): (Read, WriterIds)| self.version(&read, &ids, &topics);
+        let versions = read.into_iter().zip(ids).map(version).collect::<Result<Vec<_>, _>>()?;
+        let (versions, missing): (Vec<_>, Vec<_>) = versions.into_iter().unzip();
+        create(self.log.as_ref(), &missing.concat())?;
+        let named = |version: Version| (version.component.manifest().name.clone(), version);
+        Ok(versions.into_iter().map(named).collect())
     }
 
     /// A version that can take the place of `current` while it runs.
@@ -135,7 +138,9 @@ impl Fitter {
         self.refuse(&read)?;
         let ids = register(&self.app, &read, self.registry.as_ref())?.pop().unwrap_or_default();
         let [read] = read;
-        Ok(Fitted { version: self.version(&read, &ids)?, warnings })
+        let (version, missing) = self.version(&read, &ids, &self.topics()?)?;
+        create(self.log.as_ref(), &missing)?;
+        Ok(Fitted { version, warnings })
     }
 
     /// Refuses what does not fit the registry or the topics.
@@ -155,14 +160,19 @@ impl Fitter {
         Ok(self.log.topics()?.into_iter().map(|topic| (topic.name, topic.partitions)).collect())
     }
 
-    fn version(&self, read: &Read, ids: &WriterIds) -> Result<Version, FitError> {
+    /// A version that can run as soon as the topics are there that it misses.
+    fn version(
+        &self,
+        read: &Read,
+        ids: &WriterIds,
+        topics: &BTreeMap<String, i32>,
+    ) -> Result<(Version, Vec<TopicSpec>), FitError> {
         let Read { file, manifest, .. } = read;
-        let topics = self.topics()?;
         let mut spec = runtime::task_spec(&self.app, manifest, topics.keys().map(String::as_str));
         let digest: Arc<str> = format!("sha256:{}", digest(&file.wasm)).into();
         spec.digest = Some(digest.clone());
-        let partitions = partitions_of(manifest, &topics);
-        let missing = missing_topics(&spec, partitions, &topics)?;
+        let partitions = partitions_of(manifest, topics);
+        let missing = missing_topics(&spec, partitions, topics)?;
         let component = Arc::new(Component::load(&self.engine, &file.name, &file.wasm, ids)?);
         let start = |_| Instance::start(component.clone(), self.schemas.clone());
         let ready = (0..self.workers).map(start).collect::<Result<Vec<_>, _>>().map_err(|fault| {
@@ -171,8 +181,7 @@ impl Fitter {
                 fault.detail, file.name
             ))
         })?;
-        create(self.log.as_ref(), &missing)?;
-        Ok(Version::new(digest, file.wasm.clone(), component, Arc::new(spec), ready))
+        Ok((Version::new(digest, file.wasm.clone(), component, Arc::new(spec), ready), missing))
     }
 }
 
@@ -200,26 +209,20 @@ fn missing_topics(spec: &TaskSpec, partitions: i32, there: &BTreeMap<String, i32
     Ok(missing)
 }
 
-/// Creates topics, all at once: a broker takes its time for each. Another process may have been faster.
+/// Creates topics. Another process may have been faster.
 ///
 /// # Errors
-/// If the log does not.
+/// The first that the log does not create; the others are there all the same.
 pub fn create(log: &dyn Log, specs: &[TopicSpec]) -> Result<(), FitError> {
-    thread::scope(|scope| {
-        let created = specs.iter().map(|spec| scope.spawn(|| create_one(log, spec))).collect::<Vec<_>>();
-        created.into_iter().try_for_each(|created| created.join().unwrap_or_else(|panic| resume_unwind(panic)))
-    })
-}
-
-fn create_one(log: &dyn Log, spec: &TopicSpec) -> Result<(), FitError> {
-    match log.create_topic(spec) {
+    let outcomes = if specs.is_empty() { vec![] } else { log.create_topics(specs) };
+    specs.iter().zip(outcomes).try_for_each(|(spec, outcome)| match outcome {
         Ok(()) => {
             tracing::info!(topic = %spec.name, partitions = spec.partitions, "created");
             Ok(())
         }
         Err(LogError::TopicExists(_)) => Ok(()),
         Err(cause) => Err(FitError::Topic { topic: spec.name.clone(), cause }),
-    }
+    })
 }
 
 /// Topics that are missing, or do not go together, in three lines each.

@@ -129,18 +129,16 @@ pub struct Topics {
 pub type Newest = (Offset, Option<Deployment>);
 
 impl Topics {
-    /// Those of `app`. Creates them if they are missing.
-    ///
-    /// # Errors
-    /// If they cannot be created.
-    pub fn open(log: Arc<dyn Log>, app: &str) -> Result<Self, DeployError> {
-        let topics = Self { log, deployments: deployments_topic(app), artefacts: artefacts_topic(app) };
-        let missing = [&topics.deployments, &topics.artefacts].map(|name| {
-            let options = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
-            TopicSpec { name: name.clone(), partitions: 1, replication: None, options }
-        });
-        super::create(&*topics.log, &missing)?;
-        Ok(topics)
+    /// What they are created as.
+    #[must_use]
+    pub fn specs(app: &str) -> [TopicSpec; 2] {
+        [deployments_topic(app), artefacts_topic(app)].map(TopicSpec::compacted)
+    }
+
+    /// Those of `app`, which are there.
+    #[must_use]
+    pub fn of(log: Arc<dyn Log>, app: &str) -> Self {
+        Self { log, deployments: deployments_topic(app), artefacts: artefacts_topic(app) }
     }
 
     /// Those of `app`, if they are there.
@@ -148,7 +146,7 @@ impl Topics {
     /// # Errors
     /// If the log does not tell.
     pub fn there(log: Arc<dyn Log>, app: &str) -> Result<Option<Self>, LogError> {
-        let topics = Self { log, deployments: deployments_topic(app), artefacts: artefacts_topic(app) };
+        let topics = Self::of(log, app);
         let there = topics.log.topics()?.iter().any(|topic| topic.name == topics.deployments);
         Ok(there.then_some(topics))
     }

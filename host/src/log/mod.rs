@@ -19,7 +19,7 @@ pub use whole::read_whole;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use heddle_core::event::{NewRecord, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
+use heddle_core::event::{NewRecord, NewRecordRef, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
 use thiserror::Error;
 
 /// A log. Cheap to share; every method may be called from any thread.
@@ -29,6 +29,12 @@ pub trait Log: Send + Sync {
 
     /// Creates a topic. Fails with [`LogError::TopicExists`] if it is there already.
     fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError>;
+
+    /// Creates topics, all at once where the log can. How it ended for each of them, in their order, as
+    /// [`create_topic`](Log::create_topic) would tell.
+    fn create_topics(&self, specs: &[TopicSpec]) -> Vec<Result<(), LogError>> {
+        specs.iter().map(|spec| self.create_topic(spec)).collect()
+    }
 
     /// Removes a topic with all that it holds, and the positions of groups in it; it is gone when this returns. The embedded log refuses it
     /// while a member consumes the topic.
@@ -81,6 +87,11 @@ pub trait Member: Send {
 
     /// Adds a record to the open transaction. Does not wait for the log; a failure may surface at commit.
     fn send(&mut self, record: NewRecord) -> Result<(), LogError>;
+
+    /// As [`send`](Member::send), for a record that the caller keeps.
+    fn send_copy(&mut self, record: NewRecordRef<'_>) -> Result<(), LogError> {
+        self.send(record.copied())
+    }
 
     /// Commits what was sent together with the positions at which the group goes on. After `Ok` both are durable and visible.
     ///
@@ -188,6 +199,15 @@ pub struct TopicSpec {
     pub options: BTreeMap<String, String>,
 }
 
+impl TopicSpec {
+    /// A topic of one partition, of which the newest record of each key is kept.
+    #[must_use]
+    pub fn compacted(name: String) -> Self {
+        let options = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
+        Self { name, partitions: 1, replication: None, options }
+    }
+}
+
 /// A topic that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicInfo {
@@ -218,7 +238,7 @@ pub struct Watermarks {
 }
 
 /// What a log can fail with, named by remedy.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 pub enum LogError {
     /// The transaction cannot be committed; abort it, rewind and do the work again.
     #[error("the transaction must be aborted: {0}")]

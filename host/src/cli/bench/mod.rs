@@ -243,7 +243,7 @@ impl Bed {
         let app = App { log: AppLog::Embedded, registry: None, data, ..app.clone() };
         let log = open::own_log(folder.path(), &app)?;
         let registry = open::own_registry(folder.path(), &app)?;
-        open::create_topics(log.as_ref(), &app)?;
+        open::create_topics(log.as_ref(), &app, [])?;
         for topic in
             manifest.consumes.keys().chain(manifest.emits.keys()).filter(|topic| !app.topics.contains_key(*topic))
         {

@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use futures_executor::block_on;
 use heddle_core::event::{Offset, Partition, Topic, TopicPartition};
 use rdkafka::Offset as RdOffset;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult};
 use rdkafka::client::{Client, ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -55,7 +56,8 @@ pub(super) struct Cluster {
     asking: BaseConsumer<Report>,
     /// Sees all that is written.
     admin: AdminClient<DefaultClientContext>,
-    limits: Mutex<HashMap<Topic, TopicLimits>>,
+    /// Asked for with every record that is sent.
+    limits: Mutex<HashMap<Topic, TopicLimits, RandomState>>,
     ids: Mutex<HashMap<String, (Instant, Option<TopicId>)>>,
 }
 
@@ -102,30 +104,23 @@ impl Cluster {
 
     /// How many partitions `topic` has.
     pub(super) fn partitions(&self, topic: &str) -> Result<i32, LogError> {
-        self.describe(topic).map(|(partitions, _)| partitions)
+        self.describe(topic)
     }
 
-    /// Creates a topic and waits until it can be written to.
-    pub(super) fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
-        if spec.partitions < 1 {
-            return Err(LogError::Invalid(format!("topic `{}` needs at least one partition", spec.name)));
+    /// Creates topics with one request, and waits until they can be written to.
+    pub(super) fn create_topics(&self, specs: &[TopicSpec]) -> Vec<Result<(), LogError>> {
+        let asked = specs.iter().filter(|spec| spec.partitions > 0).map(new_topic).collect::<Vec<_>>();
+        let answers = match asked.is_empty() {
+            true => Ok(vec![]),
+            false => block_on(self.admin.create_topics(&asked, &request_options())),
+        };
+        let answers = answers.map(|answers| answers.into_iter().map(by_name).collect());
+        let mut outcomes = specs.iter().map(|spec| created(spec, &answers)).collect::<Vec<_>>();
+        let created = specs.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
+        if let Err(error) = self.wait_until_writable(&created.map(|(spec, _)| spec).collect::<Vec<_>>()) {
+            outcomes.iter_mut().filter(|outcome| outcome.is_ok()).for_each(|outcome| *outcome = Err(error.clone()));
         }
-        let replication = TopicReplication::Fixed(spec.replication.map_or(-1, i32::from));
-        let topic = spec
-            .options
-            .iter()
-            .fold(NewTopic::new(&spec.name, spec.partitions, replication), |topic, (key, value)| topic.set(key, value));
-        let what = format!("creating topic `{}`", spec.name);
-        let results = block_on(self.admin.create_topics([&topic], &request_options()))
-            .map_err(|error| request_error(&error, &what))?;
-        for result in results {
-            match result {
-                Ok(_) => {}
-                Err((_, Code::TopicAlreadyExists)) => return Err(LogError::TopicExists(spec.name.clone())),
-                Err((_, code)) => return Err(code_error(code, &what)),
-            }
-        }
-        self.wait_until_writable(&spec.name, spec.partitions)
+        outcomes
     }
 
     /// Deletes a topic and waits until it is gone.
@@ -215,8 +210,7 @@ impl Cluster {
         if let Some(limits) = lock(&self.limits).get(topic) {
             return Ok(*limits);
         }
-        let (partitions, _) = self.describe(topic)?;
-        let limits = TopicLimits { partitions, batch_bytes_max: self.batch_bytes_max(topic)? };
+        let limits = TopicLimits { partitions: self.describe(topic)?, batch_bytes_max: self.batch_bytes_max(topic)? };
         lock(&self.limits).insert(topic.clone(), limits);
         Ok(limits)
     }
@@ -244,8 +238,8 @@ impl Cluster {
         Ok(BATCH_BYTES_DEFAULT)
     }
 
-    /// The partitions of `topic`, and whether each of them has a leader.
-    fn describe(&self, topic: &str) -> Result<(i32, bool), LogError> {
+    /// How many partitions `topic` has, as the brokers say now.
+    fn describe(&self, topic: &str) -> Result<i32, LogError> {
         self.serve_events();
         let what = format!("asking for topic `{topic}`");
         let metadata = self.asking.fetch_metadata(Some(topic), REQUEST_TIME_MAX).map_err(|error| match error {
@@ -258,27 +252,40 @@ impl Cluster {
             return Err(LogError::UnknownTopic(topic.to_owned()));
         };
         match found.error().map(Code::from) {
-            None | Some(Code::LeaderNotAvailable) => {
-                let led = found.partitions().iter().all(|partition| partition.leader() >= 0);
-                Ok((count(found), led))
-            }
+            None | Some(Code::LeaderNotAvailable) => Ok(count(found)),
             Some(Code::UnknownTopicOrPartition | Code::InvalidTopic) => Err(LogError::UnknownTopic(topic.to_owned())),
             Some(code) => Err(code_error(code, &what)),
         }
     }
 
-    fn wait_until_writable(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
+    /// Waits until each of these topics has its partitions, and each partition a leader.
+    fn wait_until_writable(&self, specs: &[&TopicSpec]) -> Result<(), LogError> {
+        let only = match specs {
+            [] => return Ok(()),
+            [one] => Some(&*one.name),
+            _ => None,
+        };
         let deadline = Instant::now() + REQUEST_TIME_MAX;
         loop {
-            match self.describe(topic) {
-                Ok((found, true)) if found == partitions => return Ok(()),
-                Ok(_) | Err(LogError::UnknownTopic(_)) if Instant::now() < deadline => {
-                    std::thread::sleep(LOOK_INTERVAL);
+            self.serve_events();
+            let metadata = match self.asking.fetch_metadata(only, REQUEST_TIME_MAX) {
+                Ok(metadata) => Some(metadata),
+                Err(KafkaError::MetadataFetch(Code::UnknownTopic | Code::UnknownTopicOrPartition)) => None,
+                Err(error) => return Err(request_error(&error, "looking for topics that were created")),
+            };
+            let topics = metadata.as_ref().map_or(&[][..], |metadata| metadata.topics());
+            let led = |topic: &MetadataTopic| topic.partitions().iter().all(|partition| partition.leader() >= 0);
+            let writable = |spec: &&&TopicSpec| {
+                let found = topics.iter().find(|topic| topic.name() == spec.name);
+                found.is_some_and(|found| count(found) == spec.partitions && led(found))
+            };
+            match specs.iter().find(|spec| !writable(spec)) {
+                None => return Ok(()),
+                Some(_) if Instant::now() < deadline => std::thread::sleep(LOOK_INTERVAL),
+                Some(spec) => {
+                    let name = &spec.name;
+                    return Err(LogError::Unreachable(format!("topic `{name}` was created but has no leader yet")));
                 }
-                Ok(_) | Err(LogError::UnknownTopic(_)) => {
-                    return Err(LogError::Unreachable(format!("topic `{topic}` was created but has no leader yet")));
-                }
-                Err(error) => return Err(error),
             }
         }
     }
@@ -346,6 +353,38 @@ fn patiently<T>(ask: impl Fn() -> Result<T, LogError>) -> Result<T, LogError> {
             Err(LogError::Unreachable(_)) if Instant::now() < deadline => std::thread::sleep(AGAIN_INTERVAL),
             answer => return answer,
         }
+    }
+}
+
+/// What a topic is created as.
+fn new_topic(spec: &TopicSpec) -> NewTopic<'_> {
+    let replication = TopicReplication::Fixed(spec.replication.map_or(-1, i32::from));
+    let topic = NewTopic::new(&spec.name, spec.partitions, replication);
+    spec.options.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
+}
+
+/// What a broker says to the topics of one request, by their names: nothing, or why not.
+type Answers = Result<HashMap<String, Option<Code>>, KafkaError>;
+
+fn by_name(answer: TopicResult) -> (String, Option<Code>) {
+    match answer {
+        Ok(name) => (name, None),
+        Err((name, code)) => (name, Some(code)),
+    }
+}
+
+/// How the creation of `spec` ended.
+fn created(spec: &TopicSpec, answers: &Answers) -> Result<(), LogError> {
+    let name = &spec.name;
+    if spec.partitions < 1 {
+        return Err(LogError::Invalid(format!("topic `{name}` needs at least one partition")));
+    }
+    let what = format!("creating topic `{name}`");
+    match answers.as_ref().map_err(|error| request_error(error, &what))?.get(name) {
+        Some(None) => Ok(()),
+        Some(Some(Code::TopicAlreadyExists)) => Err(LogError::TopicExists(name.clone())),
+        Some(Some(code)) => Err(code_error(*code, &what)),
+        None => Err(LogError::Unreachable(format!("{what}: the brokers did not say how it ended"))),
     }
 }
 

@@ -74,7 +74,11 @@ impl Log for KafkaLog {
     }
 
     fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
-        self.cluster.create_topic(spec)
+        self.cluster.create_topics(std::slice::from_ref(spec)).pop().unwrap_or(Ok(()))
+    }
+
+    fn create_topics(&self, specs: &[TopicSpec]) -> Vec<Result<(), LogError>> {
+        self.cluster.create_topics(specs)
     }
 
     fn delete_topic(&self, topic: &str) -> Result<(), LogError> {
