@@ -125,7 +125,7 @@ impl Harness {
     pub(crate) fn commit_to_log(&mut self, writes: Writes, noted: &[Noted]) -> CommittedBatch {
         let sealed = open_batch(writes, noted).seal();
         let mut ends = BTreeMap::new();
-        for new in sealed.changelog(&spec()) {
+        for new in sealed.changelog(&spec()).map(|record| record.record().copied()) {
             assert_eq!(new.partition, Some(PARTITION));
             let source = TopicPartition { topic: new.topic.clone(), partition: PARTITION };
             let first = if ends.contains_key(&source) { 1 } else { 2 };

@@ -39,7 +39,7 @@ fn transaction(n: i64) -> CommittedBatch {
 
 /// The record of transaction `n` in one of the changelogs.
 fn record(n: i64, changelog: usize) -> Record {
-    let new = sealed(n).changelog(&spec()).nth(changelog).unwrap();
+    let new = sealed(n).changelog(&spec()).nth(changelog).unwrap().record().copied();
     let source = TopicPartition { topic: new.topic, partition: PARTITION };
     Record { source, offset: Offset(n), timestamp: NOW, key: new.key, value: new.value, headers: vec![] }
 }

@@ -8,12 +8,13 @@
 //!
 //! The overlays of the tasks live in the batch. A batch that is given up takes them along, so nothing of it can stay behind.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
 use crate::dedup::segments;
-use crate::event::{NewRecord, Offset, Partition, Record, Topic, TopicPartition};
+use crate::event::{NewRecordRef, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
 use crate::state::Overlay;
 use crate::task::TaskSpec;
 
@@ -78,12 +79,21 @@ pub struct OpenBatch {
     /// The tasks that took records from their state.
     unread: BTreeSet<Partition>,
     counts: Counts,
+    /// How many records each task is expected to handle.
+    expected: usize,
 }
 
 impl OpenBatch {
+    /// The batch that follows this one: it is expected to become as large.
+    #[must_use]
+    pub fn next(&self) -> Self {
+        let each = self.counts.taken() / (self.overlays.len() as u64).max(1);
+        Self { expected: usize::try_from(each).unwrap_or(0), ..Self::default() }
+    }
+
     /// What this transaction did so far to the state of a task.
     pub(crate) fn overlay(&mut self, partition: Partition) -> &mut Overlay {
-        self.overlays.entry(partition).or_default()
+        self.overlays.entry(partition).or_insert_with(|| Overlay::with_room(self.expected))
     }
 
     /// Notes that `record`, read from the input or from a retry topic, is done with.
@@ -165,25 +175,24 @@ impl SealedBatch {
 
     /// What has to be written to the changelogs in the same transaction: one record for each store and key, and one for the
     /// message ids of each topic, each at its task's partition.
-    pub fn changelog<'s>(&'s self, spec: &'s TaskSpec) -> impl Iterator<Item = NewRecord> + 's {
+    pub fn changelog<'s>(&'s self, spec: &'s TaskSpec) -> impl Iterator<Item = ChangelogRecord<'s>> + 's {
         self.overlays.iter().flat_map(move |(partition, overlay)| {
-            let record = move |topic: &Topic, timestamp, key, value| NewRecord {
-                topic: topic.clone(),
-                partition: Some(*partition),
-                timestamp,
-                key: Some(key),
-                value,
-                headers: vec![],
-            };
+            let partition = *partition;
             let writes = overlay.writes().filter_map(move |(store, key, value)| {
-                let topic = spec.changelogs.get(store.0)?;
-                Some(record(topic, overlay.at(), key.clone(), value.clone()))
+                let (topic, value) = (spec.changelogs.get(store.0)?, value.as_ref().map(Cow::Borrowed));
+                Some(ChangelogRecord { topic, partition, timestamp: overlay.at(), key, value })
             });
             let ids = spec.seen_changelog.iter().flat_map(move |changelog| {
                 overlay.seen().topics().flat_map(move |(topic, ids)| {
-                    let key = Bytes::copy_from_slice(topic.as_bytes());
                     // Without a timestamp: this topic is kept by the log's clock, whatever clock the producers have.
-                    segments(ids).into_iter().map(move |segment| record(changelog, None, key.clone(), Some(segment)))
+                    let record = move |segment| ChangelogRecord {
+                        topic: changelog,
+                        partition,
+                        timestamp: None,
+                        key: topic.as_bytes(),
+                        value: Some(Cow::Owned(segment)),
+                    };
+                    segments(ids).into_iter().map(record)
                 })
             });
             writes.chain(ids)
@@ -194,6 +203,31 @@ impl SealedBatch {
     /// by its number, and so for the changelogs, which offset follows its last record there.
     pub fn confirmed(self, ends: BTreeMap<TopicPartition, Offset>) -> CommittedBatch {
         CommittedBatch { overlays: self.overlays, ends, counts: self.counts }
+    }
+}
+
+/// A record of a changelog. What a batch wrote stays in it: that becomes state once the log has confirmed.
+#[derive(Clone, Debug)]
+pub struct ChangelogRecord<'s> {
+    topic: &'s Topic,
+    partition: Partition,
+    timestamp: Option<Timestamp>,
+    key: &'s [u8],
+    value: Option<Cow<'s, Bytes>>,
+}
+
+impl ChangelogRecord<'_> {
+    /// As it is written.
+    #[must_use]
+    pub fn record(&self) -> NewRecordRef<'_> {
+        NewRecordRef {
+            topic: self.topic,
+            partition: Some(self.partition),
+            timestamp: self.timestamp,
+            key: Some(self.key),
+            value: self.value.as_deref().map(AsRef::as_ref),
+            headers: &[],
+        }
     }
 }
 

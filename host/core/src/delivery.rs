@@ -1,6 +1,5 @@
 //! One record handed to one handler, with its attempt number.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::event::Record;
@@ -28,8 +27,11 @@ impl Delivery<'_> {
     pub fn id(&self) -> String {
         let Record { source, offset, .. } = self.record;
         let mut id = String::with_capacity(self.component.len() + source.topic.len() + NUMBERS_CHARS);
-        // Writing into a string does not fail.
-        let _ = write!(id, "{}/{source}/{offset}", self.component);
+        let mut digits = itoa::Buffer::new();
+        for part in [self.component, "/", &source.topic, "/", digits.format(source.partition.0), "/"] {
+            id.push_str(part);
+        }
+        id.push_str(digits.format(offset.0));
         id
     }
 }

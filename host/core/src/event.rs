@@ -112,3 +112,45 @@ pub struct NewRecord {
     /// Its headers, in order.
     pub headers: Vec<Header>,
 }
+
+/// A record to be written whose bytes stay where they are.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRecordRef<'a> {
+    /// The topic to write to.
+    pub topic: &'a Topic,
+    /// The partition, or none to let the partitioner choose.
+    pub partition: Option<Partition>,
+    /// When it was produced, or none for the log's clock.
+    pub timestamp: Option<Timestamp>,
+    /// Its key, or null.
+    pub key: Option<&'a [u8]>,
+    /// Its value, or null.
+    pub value: Option<&'a [u8]>,
+    /// Its headers, in order.
+    pub headers: &'a [Header],
+}
+
+impl NewRecord {
+    /// The same, borrowed.
+    #[must_use]
+    pub fn borrowed(&self) -> NewRecordRef<'_> {
+        let Self { topic, partition, timestamp, key, value, headers } = self;
+        let (key, value) = (key.as_deref(), value.as_deref());
+        NewRecordRef { topic, partition: *partition, timestamp: *timestamp, key, value, headers }
+    }
+}
+
+impl NewRecordRef<'_> {
+    /// The same with bytes of its own.
+    #[must_use]
+    pub fn copied(&self) -> NewRecord {
+        NewRecord {
+            topic: self.topic.clone(),
+            partition: self.partition,
+            timestamp: self.timestamp,
+            key: self.key.map(Bytes::copy_from_slice),
+            value: self.value.map(Bytes::copy_from_slice),
+            headers: self.headers.to_vec(),
+        }
+    }
+}

@@ -14,6 +14,9 @@ pub const TRACEPARENT: &str = "traceparent";
 /// The records that `emits` stand for. The same delivery and emits always give the same records, byte for byte.
 #[must_use]
 pub fn settle(delivery: &Delivery<'_>, emits: Vec<Emit>) -> Vec<NewRecord> {
+    if emits.is_empty() {
+        return vec![];
+    }
     let id = delivery.id();
     let settled = |(position, emit)| settle_emit(delivery, &id, position, emit);
     emits.into_iter().enumerate().map(settled).collect()
@@ -22,7 +25,8 @@ pub fn settle(delivery: &Delivery<'_>, emits: Vec<Emit>) -> Vec<NewRecord> {
 fn settle_emit(delivery: &Delivery<'_>, id: &str, position: usize, emit: Emit) -> NewRecord {
     let input = delivery.record;
     let mut headers = emit.headers;
-    headers.push(Header::new(CE_ID, Bytes::from([id, "/", &position.to_string()].concat())));
+    let mut digits = itoa::Buffer::new();
+    headers.push(Header::new(CE_ID, Bytes::from([id, "/", digits.format(position)].concat())));
     if emit.cloudevents {
         headers.push(Header::new("ce_specversion", "1.0"));
         headers.push(Header::new("ce_source", Bytes::from(format!("/heddle/{}", delivery.component))));

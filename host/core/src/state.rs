@@ -108,16 +108,23 @@ pub struct Overlay {
     seen: Seen,
     /// The newest of the records that wrote.
     at: Option<Timestamp>,
+    /// For how many keys each table has room from the beginning.
+    room: usize,
 }
 
 impl Overlay {
+    /// Of a transaction that is expected to handle so many records.
+    pub(crate) fn with_room(room: usize) -> Self {
+        Self { writes: Arc::default(), seen: Seen::with_room(room), at: None, room }
+    }
+
     /// Takes over what a delivery that succeeded wrote.
     pub(crate) fn write(&mut self, writes: Writes, at: Timestamp) {
         if !writes.is_empty() {
             // A handler that is done holds no reads any more, so this changes in place.
             let tables = Arc::make_mut(&mut self.writes);
             for ((store, key), value) in writes {
-                tables.entry(store).or_default().insert(key, value);
+                tables.entry(store).or_insert_with(|| Table::with_room(self.room)).insert(key, value);
             }
             self.at = self.at.max(Some(at));
         }

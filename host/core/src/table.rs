@@ -20,6 +20,13 @@ pub struct Table {
 }
 
 impl Table {
+    /// Without writes; for as many keys as `room` it does not have to grow.
+    #[must_use]
+    pub fn with_room(room: usize) -> Self {
+        let entries = IndexMap::with_capacity_and_hasher(room, RandomState::default());
+        Self { entries, order: OnceLock::new() }
+    }
+
     /// Takes a write. Returns the one that it replaces.
     pub fn insert(&mut self, key: Bytes, value: Option<Bytes>) -> Option<Option<Bytes>> {
         if let Some(order) = self.order.get_mut() {

@@ -221,7 +221,7 @@ fn a_transaction_reads_its_own_writes_and_writes_each_key_once() {
     }
     let sealed = batch.seal();
     let spec = spec();
-    let written = sealed.changelog(&spec).collect::<Vec<_>>();
+    let written = sealed.changelog(&spec).map(|record| record.record().copied()).collect::<Vec<_>>();
     let entry = |record: &NewRecord| (record.topic.to_string(), record.key.clone().unwrap(), record.value.clone());
     assert_eq!(entry(&written[0]), ("shop.intake.stock".into(), "gone".into(), None));
     assert_eq!(entry(&written[1]), ("shop.intake.sums".into(), "k".into(), Some(vec![3].into())));

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use heddle_contract::wire::{self, SchemaId};
 use heddle_core::dedup::MessageId;
 use heddle_core::delivery::Delivery;
@@ -48,7 +49,7 @@ pub struct Instance {
     /// For each handler the arguments of its last call: the next ones take their memory over.
     params: Vec<Vec<Val>>,
     /// By handler and writer: grows with the number of schema versions in use.
-    decoders: HashMap<(usize, SchemaId, Part), Arc<Decoder>>,
+    decoders: HashMap<(usize, SchemaId, Part), Arc<Decoder>, RandomState>,
     /// The same for what is in the stores; lent to the host's side while a handler runs.
     plans: Plans,
     /// Set when a schema could not be fetched: the worker has to wait and try again, the record is not at fault.
@@ -66,7 +67,7 @@ impl Instance {
     #[must_use]
     pub fn new(component: Arc<Component>, schemas: Arc<dyn Schemas>) -> Self {
         let params = component.handlers.iter().map(|_| vec![]).collect();
-        let (decoders, plans) = (HashMap::new(), Plans::new());
+        let (decoders, plans) = (HashMap::default(), Plans::default());
         Self { component, schemas, live: None, params, decoders, plans, unavailable: None }
     }
 

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use heddle_contract::wire::{self, SchemaId};
 use heddle_core::fault::TaskFault;
 use heddle_core::state::{KEY_BYTES_MAX, Range, Reads, StoreIndex};
@@ -51,7 +52,7 @@ pub(super) struct StoreAccess {
 pub(super) struct StateRefused(String);
 
 /// The decoders of stored values, by store and by the schema that wrote them: grows with the number of schema versions in use.
-pub(super) type Plans = HashMap<(StoreIndex, SchemaId), Arc<Decoder>>;
+pub(super) type Plans = HashMap<(StoreIndex, SchemaId), Arc<Decoder>, RandomState>;
 
 /// What one delivery reads its stores by.
 pub(super) struct Reading {

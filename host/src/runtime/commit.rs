@@ -26,15 +26,17 @@ impl Worker {
             }
         }
         let started = self.clock.now();
-        let sealed = std::mem::take(&mut self.batch).seal();
+        let next = self.batch.next();
+        let sealed = std::mem::replace(&mut self.batch, next).seal();
         for record in sealed.changelog(&self.spec) {
-            let topic = record.topic.clone();
-            match self.member.send(record) {
+            let record = record.record();
+            match self.member.send_copy(record) {
                 Ok(()) => {}
                 Err(LogError::Abort(why)) => return Ok(Worked::GiveUp(why)),
                 Err(LogError::RecordRefused(why)) => {
                     return Err(WorkerFault::Stop(format!(
-                        "the changelog `{topic}` refuses a record: {why}; raise its max.message.bytes"
+                        "the changelog `{}` refuses a record: {why}; raise its max.message.bytes",
+                        record.topic
                     )));
                 }
                 Err(other) => return Err(other.into()),

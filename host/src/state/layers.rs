@@ -26,6 +26,9 @@ const SCAN_CHUNK: (usize, usize) = (32, 4096);
 pub(super) trait Collects: Default {
     /// About what it takes in memory.
     fn bytes(&self) -> usize;
+
+    /// Nothing yet, with room for as much as is collected here.
+    fn next(&self) -> Self;
 }
 
 /// Both layers of one changelog, and how far it has been read.
@@ -102,7 +105,8 @@ impl<T: Collects> Layers<T> {
     pub(super) fn freeze(&mut self) {
         debug_assert!(self.frozen.is_none(), "one at a time is written");
         if let Some(watermark) = self.progress.reached.clone().filter(|_| self.ready()) {
-            let content = std::mem::take(&mut self.active);
+            let next = self.active.next();
+            let content = std::mem::replace(&mut self.active, next);
             self.frozen = Some(Arc::new(Frozen { content, watermark }));
             self.progress.moved = false;
         }
@@ -124,6 +128,10 @@ pub(super) struct Memtable {
 impl Collects for Memtable {
     fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    fn next(&self) -> Self {
+        Self { writes: Table::with_room(self.writes.len()), bytes: 0 }
     }
 }
 

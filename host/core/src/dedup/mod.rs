@@ -29,37 +29,49 @@ pub struct MessageId(pub Bytes);
 pub type MessageIds = IndexMap<MessageId, Timestamp, RandomState>;
 
 /// The ids handled in one transaction by one task, by topic.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen(BTreeMap<Topic, MessageIds>);
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    topics: BTreeMap<Topic, MessageIds>,
+    room: usize,
+}
 
 impl Seen {
+    /// None yet; for as many as `room` of a topic nothing has to grow.
+    #[must_use]
+    pub fn with_room(room: usize) -> Self {
+        Self { topics: BTreeMap::new(), room }
+    }
+
     /// Notes an id of a message of `topic`.
     pub fn insert(&mut self, topic: &Topic, id: MessageId, at: Timestamp) {
-        match self.0.get_mut(topic) {
+        match self.topics.get_mut(topic) {
             Some(ids) => ids.insert(id, at),
-            None => self.0.entry(topic.clone()).or_default().insert(id, at),
+            None => {
+                let ids = MessageIds::with_capacity_and_hasher(self.room, RandomState::default());
+                self.topics.entry(topic.clone()).or_insert(ids).insert(id, at)
+            }
         };
     }
 
     /// When it was noted.
     #[must_use]
     pub fn noted(&self, topic: &Topic, id: &MessageId) -> Option<Timestamp> {
-        self.0.get(topic).and_then(|ids| ids.get(id)).copied()
+        self.topics.get(topic).and_then(|ids| ids.get(id)).copied()
     }
 
     /// The ids of each topic, in the order in which they were noted.
     pub fn topics(&self) -> impl Iterator<Item = (&Topic, &MessageIds)> {
-        self.0.iter()
+        self.topics.iter()
     }
 
     /// Whether nothing was noted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.topics.is_empty()
     }
 
     /// The ids of each topic.
     pub fn into_topics(self) -> impl Iterator<Item = (Topic, MessageIds)> {
-        self.0.into_iter()
+        self.topics.into_iter()
     }
 }

@@ -79,7 +79,7 @@ impl Appender {
     ) -> Result<Vec<(TopicPartition, Offset)>, LogError> {
         let mut limits = Vec::with_capacity(records.len());
         for record in records {
-            limits.push(check(cluster, record)?);
+            limits.push(check(cluster, record.borrowed())?);
         }
         let first = self.next_number;
         // A number is never used twice: the report of an earlier call that gave up may still come.
@@ -89,10 +89,10 @@ impl Appender {
         let mut batch_size = 0;
         for (number, (record, limits)) in (first..).zip(records.iter().zip(limits)) {
             // librdkafka does not split a batch that a topic finds too large: where topics take little, wait in between.
-            batch_size += batch_bytes(record);
+            batch_size += batch_bytes(record.borrowed());
             if batch_size > limits.batch_bytes_max && limits.batch_bytes_max < cluster.options().batch_bytes_max() {
                 self.wait(first, number, deadline)?;
-                batch_size = batch_bytes(record);
+                batch_size = batch_bytes(record.borrowed());
             }
             self.send(record, number, deadline)?;
         }
@@ -105,7 +105,7 @@ impl Appender {
     }
 
     fn send(&self, record: &NewRecord, number: usize, deadline: Instant) -> Result<(), LogError> {
-        let mut message = to_send(record, number);
+        let mut message = to_send(record.borrowed(), number);
         loop {
             match self.producer.send(message) {
                 Ok(()) => return Ok(()),

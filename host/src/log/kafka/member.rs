@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use heddle_core::event::{NewRecord, Offset, Record, TopicPartition};
+use heddle_core::event::{NewRecord, NewRecordRef, Offset, Record, TopicPartition};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -256,7 +256,11 @@ impl Member for KafkaMember {
 
     // The trait takes the record so that a log in this process can keep it; librdkafka makes its own copy.
     fn send(&mut self, record: NewRecord) -> Result<(), LogError> {
-        self.producer.send(&record)
+        self.producer.send(record.borrowed())
+    }
+
+    fn send_copy(&mut self, record: NewRecordRef<'_>) -> Result<(), LogError> {
+        self.producer.send(record)
     }
 
     fn commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<Ends, LogError> {

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use heddle_core::event::{NewRecord, Offset, TopicPartition};
+use heddle_core::event::{NewRecordRef, Offset, TopicPartition};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::BaseConsumer;
@@ -109,7 +109,7 @@ impl TransactionalProducer {
     }
 
     /// Adds `record` to the transaction, opening one if there is none.
-    pub(super) fn send(&mut self, record: &NewRecord) -> Result<(), LogError> {
+    pub(super) fn send(&mut self, record: NewRecordRef<'_>) -> Result<(), LogError> {
         let limits = check(&self.cluster, record)?;
         self.batch_bytes_wanted = self.batch_bytes_wanted.min(limits.batch_bytes_max);
         self.open()?;
@@ -232,7 +232,7 @@ impl TransactionalProducer {
         }
     }
 
-    fn refused(&self, error: KafkaError, record: &NewRecord) -> LogError {
+    fn refused(&self, error: KafkaError, record: NewRecordRef<'_>) -> LogError {
         if let KafkaError::MessageProduction(code) = error
             && matches!(code, Code::MessageSizeTooLarge | Code::UnknownPartition | Code::InvalidTimestamp)
         {
@@ -259,13 +259,13 @@ impl TransactionalProducer {
 }
 
 /// What the topic of `record` accepts, if it accepts this record.
-pub(super) fn check(cluster: &Cluster, record: &NewRecord) -> Result<TopicLimits, LogError> {
-    let mut limits = cluster.limits(&record.topic)?;
+pub(super) fn check(cluster: &Cluster, record: NewRecordRef<'_>) -> Result<TopicLimits, LogError> {
+    let mut limits = cluster.limits(record.topic)?;
     if let Some(partition) = record.partition {
         if partition.0 >= limits.partitions {
             // Partitions may have been added.
-            cluster.forget_limits(&record.topic);
-            limits = cluster.limits(&record.topic)?;
+            cluster.forget_limits(record.topic);
+            limits = cluster.limits(record.topic)?;
         }
         if !(0..limits.partitions).contains(&partition.0) {
             return Err(LogError::RecordRefused(format!(

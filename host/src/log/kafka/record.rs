@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use heddle_core::event::{Header, NewRecord, Offset, Record, Timestamp, Topic, TopicPartition};
+use heddle_core::event::{Header, NewRecordRef, Offset, Record, Timestamp, Topic, TopicPartition};
 use rdkafka::Offset as RdOffset;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Header as RdHeader, Headers, Message, OwnedHeaders};
@@ -65,12 +65,12 @@ pub(super) fn record_of(message: &BorrowedMessage<'_>, source: TopicPartition) -
 }
 
 /// `record` as rdkafka sends it; its delivery report carries `opaque`.
-pub(super) fn to_send<D: IntoOpaque>(record: &NewRecord, opaque: D) -> BaseRecord<'_, [u8], [u8], D> {
-    let mut message = BaseRecord::with_opaque_to(&record.topic, opaque);
+pub(super) fn to_send<D: IntoOpaque>(record: NewRecordRef<'_>, opaque: D) -> BaseRecord<'_, [u8], [u8], D> {
+    let mut message = BaseRecord::with_opaque_to(record.topic, opaque);
     message.partition = record.partition.map(|partition| partition.0);
     message.timestamp = record.timestamp.map(|timestamp| timestamp.0);
-    message.key = record.key.as_deref();
-    message.payload = record.value.as_deref();
+    message.key = record.key;
+    message.payload = record.value;
     if !record.headers.is_empty() {
         message.headers = Some(
             record.headers.iter().fold(OwnedHeaders::new_with_capacity(record.headers.len()), |headers, header| {
@@ -82,16 +82,15 @@ pub(super) fn to_send<D: IntoOpaque>(record: &NewRecord, opaque: D) -> BaseRecor
 }
 
 /// The bytes of a batch that holds `record` alone and uncompressed: what a broker compares with `max.message.bytes`.
-pub(super) fn batch_bytes(record: &NewRecord) -> usize {
-    let field = |bytes: Option<&Bytes>| bytes.map_or(1, |bytes| varint_bytes(bytes.len()) + bytes.len());
+pub(super) fn batch_bytes(record: NewRecordRef<'_>) -> usize {
+    let field = |bytes: Option<&[u8]>| bytes.map_or(1, |bytes| varint_bytes(bytes.len()) + bytes.len());
     let headers: usize = record
         .headers
         .iter()
-        .map(|header| varint_bytes(header.name.len()) + header.name.len() + field(header.value.as_ref()))
+        .map(|header| varint_bytes(header.name.len()) + header.name.len() + field(header.value.as_deref()))
         .sum();
     // Attributes, timestamp delta and offset delta take one byte each: the deltas of a first record are zero.
-    let body =
-        3 + field(record.key.as_ref()) + field(record.value.as_ref()) + varint_bytes(record.headers.len()) + headers;
+    let body = 3 + field(record.key) + field(record.value) + varint_bytes(record.headers.len()) + headers;
     BATCH_HEADER_BYTES + varint_bytes(body) + body
 }
 
@@ -146,6 +145,8 @@ pub(super) fn positions_list<'a>(
 
 #[cfg(test)]
 mod tests {
+    use heddle_core::event::NewRecord;
+
     use super::*;
 
     fn record(value: usize) -> NewRecord {
@@ -168,6 +169,6 @@ mod tests {
     #[test]
     fn a_batch_of_one_record_is_counted_to_the_byte() {
         // length 1 + three single bytes + key 2 + value 1 + 10 + header count 1 + "h": 2 + 2, "n": 2 + 1
-        assert_eq!(batch_bytes(&record(10)), 61 + 1 + 3 + 2 + 11 + 1 + 4 + 3);
+        assert_eq!(batch_bytes(record(10).borrowed()), 61 + 1 + 3 + 2 + 11 + 1 + 4 + 3);
     }
 }

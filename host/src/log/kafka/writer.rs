@@ -29,10 +29,12 @@ impl Writer for KafkaWriter {
     fn write(&mut self, records: &[NewRecord]) -> Result<(), LogError> {
         // Before the transaction begins: an abort right behind an earlier commit can reach the coordinator before the transaction that it is to
         // end, which breaks the producer for good.
-        records.iter().try_for_each(|record| check(&self.cluster, record).map(|_| ()))?;
+        records.iter().try_for_each(|record| check(&self.cluster, record.borrowed()).map(|_| ()))?;
         let producer = &mut self.producer;
-        let written =
-            records.iter().try_for_each(|record| producer.send(record)).and_then(|()| producer.commit_alone());
+        let written = records
+            .iter()
+            .try_for_each(|record| producer.send(record.borrowed()))
+            .and_then(|()| producer.commit_alone());
         match written {
             Err(LogError::CommitUnknown(why)) => Err(LogError::CommitUnknown(why)),
             Err(error) => {

@@ -1,8 +1,10 @@
 //! Ids in memory, and what a lookup of one carries along.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use heddle_core::dedup::{Buckets, MessageId, MessageIds};
 use heddle_core::event::{Timestamp, Topic};
 use indexmap::map::Entry;
@@ -27,6 +29,11 @@ impl Collects for Ids {
     fn bytes(&self) -> usize {
         self.bytes
     }
+
+    fn next(&self) -> Self {
+        let room = |ids: &MessageIds| MessageIds::with_capacity_and_hasher(ids.len(), RandomState::default());
+        Self { topics: self.topics.iter().map(|(topic, ids)| (topic.clone(), room(ids))).collect(), bytes: 0 }
+    }
 }
 
 impl Ids {
@@ -39,7 +46,7 @@ impl Ids {
         let known = self.topics.entry(topic.clone()).or_default();
         for (id, at) in ids {
             // In memory of its own: what it came with may be part of a large buffer.
-            let id = MessageId(Bytes::copy_from_slice(&kept(id.clone()).0));
+            let id = digest(id).unwrap_or_else(|| MessageId(Bytes::copy_from_slice(&id.0)));
             self.bytes += note(known, id, at);
         }
     }
@@ -48,7 +55,7 @@ impl Ids {
     pub(in crate::state) fn take_over(&mut self, topic: &Topic, ids: MessageIds) {
         let known = self.topics.entry(topic.clone()).or_default();
         for (id, at) in ids {
-            self.bytes += note(known, kept(id), at);
+            self.bytes += note(known, digest(&id).unwrap_or(id), at);
         }
     }
 
@@ -76,21 +83,21 @@ fn note(known: &mut MessageIds, id: MessageId, at: Timestamp) -> usize {
 /// One id that is looked for.
 pub(in crate::state) struct Wanted<'a> {
     pub(super) topic: &'a Topic,
-    pub(super) id: MessageId,
+    pub(super) id: Cow<'a, MessageId>,
     pub(super) hash: u64,
     at: Timestamp,
     buckets: Buckets,
 }
 
 impl<'a> Wanted<'a> {
-    pub(super) fn new(topic: &'a Topic, id: &MessageId, at: Timestamp, buckets: Buckets) -> Self {
-        let id = kept(id.clone());
+    pub(super) fn new(topic: &'a Topic, id: &'a MessageId, at: Timestamp, buckets: Buckets) -> Self {
+        let id = digest(id).map_or(Cow::Borrowed(id), Cow::Owned);
         Self { topic, hash: hash(&id), id, at, buckets }
     }
 
     /// Whether it is in there, noted within the window.
     pub(in crate::state) fn is_in(&self, ids: &Ids) -> bool {
-        let noted = ids.topics.get(self.topic).and_then(|ids| ids.get(&self.id));
+        let noted = ids.topics.get(self.topic).and_then(|ids| ids.get(&*self.id));
         noted.is_some_and(|noted| self.remembers(*noted))
     }
 
@@ -105,10 +112,8 @@ pub(super) fn hash(id: &MessageId) -> u64 {
     xxh3_64(&id.0)
 }
 
-/// The id as it is kept.
-fn kept(id: MessageId) -> MessageId {
-    match id.0.len() {
-        0..=ID_BYTES_MAX => id,
-        _ => MessageId([b"sha256:", &Sha256::digest(&id.0)[..]].concat().into()),
-    }
+/// What is kept in the place of a long id.
+fn digest(id: &MessageId) -> Option<MessageId> {
+    let long = id.0.len() > ID_BYTES_MAX;
+    long.then(|| MessageId([b"sha256:", &Sha256::digest(&id.0)[..]].concat().into()))
 }

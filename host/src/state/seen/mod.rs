@@ -111,7 +111,7 @@ impl SeenTree {
     }
 
     /// Prepares a lookup; `None` if the topic has no dedup.
-    pub(super) fn wanted<'a>(&self, topic: &'a Topic, id: &MessageId, at: Timestamp) -> Option<Wanted<'a>> {
+    pub(super) fn wanted<'a>(&self, topic: &'a Topic, id: &'a MessageId, at: Timestamp) -> Option<Wanted<'a>> {
         self.topics.get(topic).map(|buckets| Wanted::new(topic, id, at, *buckets))
     }
 
