@@ -7,10 +7,10 @@
 //! ```
 //!
 //! ```sh
-//! cargo run -p heddle-bench --profile bench -- --quick
-//! cargo run -p heddle-bench --profile bench -- --orders 2000000 --write
-//! cargo run -p heddle-bench --profile bench -- --orders 1000000 --programs heddle,heddle-javascript,heddle-python,kafka-streams
-//! cargo run -p heddle-bench --profile bench -- --sweep --write
+//! cargo run -p heddle-bench --release -- --quick
+//! cargo run -p heddle-bench --release -- --orders 2000000 --write
+//! cargo run -p heddle-bench --release -- --orders 1000000 --programs heddle,heddle-javascript,heddle-python,kafka-streams
+//! cargo run -p heddle-bench --release -- --sweep --write
 //! ```
 
 mod broker;
@@ -54,6 +54,9 @@ struct Arguments {
     /// The programs.
     #[arg(long, value_delimiter = ',', default_value = "heddle,kafka-streams,native,native-packed")]
     programs: Vec<Program>,
+    /// Threads of Heddle (`[workers] count`) and of Kafka Streams (`num.stream.threads`); the native loop has one.
+    #[arg(long, default_value_t = 1)]
+    threads: u32,
     /// How often each is run; the median counts.
     #[arg(long, default_value_t = 3)]
     repeat: usize,

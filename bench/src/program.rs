@@ -123,6 +123,7 @@ impl Run {
             .env("HEDDLE_COMMIT_INTERVAL", format!("{}ms", self.interval_ms))
             // Only the interval decides, as with the others.
             .env("HEDDLE_COMMIT_RECORDS", "1000000")
+            .env("HEDDLE_WORKERS_COUNT", session.threads.to_string())
             .env("HEDDLE_TRACE", "warn");
         command
     }
@@ -135,7 +136,7 @@ impl Run {
             .arg("heddle.bench.Flow")
             .args([&session.bootstrap, &self.name])
             .arg(folder)
-            .args([&self.interval_ms.to_string(), "1"])
+            .args([self.interval_ms.to_string(), session.threads.to_string()])
             .arg(contracts())
             .args(session.ids.list().map(|id| id.to_string()));
         command
@@ -174,7 +175,7 @@ pub(crate) fn build_heddle() -> Result<PathBuf> {
     let folder = here.parent().context("a program is in a folder")?;
     // Tests are in a folder below.
     let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
-    let profile = if folder.ends_with("debug") { "dev" } else { "bench" };
+    let profile = if folder.ends_with("debug") { "dev" } else { "release" };
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = Command::new(cargo);
     command.args(["build", "--quiet", "--package", "heddle", "--bin", "heddle", "--profile", profile]);

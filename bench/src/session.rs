@@ -45,6 +45,8 @@ pub(crate) struct Session {
     pub(crate) log: KafkaLog,
     pub(crate) ids: Ids,
     pub(crate) classpath: String,
+    /// How many each program has.
+    pub(crate) threads: u32,
     registry: String,
     heddle: PathBuf,
     work: tempfile::TempDir,
@@ -190,6 +192,7 @@ impl Session {
             log,
             ids,
             classpath,
+            threads: arguments.threads,
             registry,
             heddle,
             work,
