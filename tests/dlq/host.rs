@@ -23,7 +23,7 @@ fn letters_are_reached_through_a_running_host() {
     let host = Ended(app.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     let open = || app.run(&["dlq", "list", "scripted", "--json"]);
     let wait = |what: &str, is_so: &dyn Fn() -> bool| {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(180);
         while !is_so() {
             assert!(Instant::now() < deadline, "waited in vain until {what}");
             std::thread::sleep(Duration::from_millis(50));

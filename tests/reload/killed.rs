@@ -30,7 +30,7 @@ fn deploy(platform: &Platform, file: &str) -> Child {
 
 /// Waits until some chunks more than `before` are in the log.
 fn some_chunks(log: &dyn Log, before: i64) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(180);
     while chunks(log) <= before {
         assert!(Instant::now() < deadline, "no chunk was written");
     }
