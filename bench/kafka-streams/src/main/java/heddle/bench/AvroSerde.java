@@ -49,8 +49,10 @@ final class AvroSerde implements Serde<GenericRecord> {
     public Serializer<GenericRecord> serializer() {
         return new Serializer<>() {
             private final GenericDatumWriter<GenericRecord> writer = new GenericDatumWriter<>(schema);
-            private final ByteArrayOutputStream out = new ByteArrayOutputStream(256);
-            private BinaryEncoder encoder;
+            /** Stream threads share a serializer. */
+            private final ThreadLocal<ByteArrayOutputStream> outs =
+                    ThreadLocal.withInitial(() -> new ByteArrayOutputStream(256));
+            private final ThreadLocal<BinaryEncoder> encoders = new ThreadLocal<>();
 
             @Override
             public byte[] serialize(String topic, GenericRecord value) {
@@ -58,10 +60,12 @@ final class AvroSerde implements Serde<GenericRecord> {
                     return null;
                 }
                 try {
+                    ByteArrayOutputStream out = outs.get();
                     out.reset();
                     out.write(0);
                     out.writeBytes(ByteBuffer.allocate(4).putInt(id).array());
-                    encoder = EncoderFactory.get().directBinaryEncoder(out, encoder);
+                    BinaryEncoder encoder = EncoderFactory.get().directBinaryEncoder(out, encoders.get());
+                    encoders.set(encoder);
                     writer.write(value, encoder);
                     return out.toByteArray();
                 } catch (IOException e) {
@@ -75,7 +79,7 @@ final class AvroSerde implements Serde<GenericRecord> {
     public Deserializer<GenericRecord> deserializer() {
         return new Deserializer<>() {
             private final GenericDatumReader<GenericRecord> reader = new GenericDatumReader<>(schema);
-            private BinaryDecoder decoder;
+            private final ThreadLocal<BinaryDecoder> decoders = new ThreadLocal<>();
 
             @Override
             public GenericRecord deserialize(String topic, byte[] bytes) {
@@ -83,7 +87,9 @@ final class AvroSerde implements Serde<GenericRecord> {
                     return null;
                 }
                 try {
-                    decoder = DecoderFactory.get().binaryDecoder(bytes, 5, bytes.length - 5, decoder);
+                    BinaryDecoder decoder =
+                            DecoderFactory.get().binaryDecoder(bytes, 5, bytes.length - 5, decoders.get());
+                    decoders.set(decoder);
                     return reader.read(null, decoder);
                 } catch (IOException e) {
                     throw new SerializationException(e);
