@@ -102,9 +102,9 @@ impl Fitter {
     /// What does not fit.
     pub fn first(&self, files: Vec<File>) -> Result<Vec<(String, Version)>, FitError> {
         let read = files.into_iter().map(Read::of).collect::<Result<Vec<_>, _>>()?;
-        self.refuse(&read)?;
-        let ids = register(&self.app, &read, self.registry.as_ref())?;
         let topics = self.topics()?;
+        self.refuse(&read, &topics)?;
+        let ids = register(&self.app, &read, self.registry.as_ref())?;
         let version = |(read, ids): (Read, WriterIds)| self.version(&read, &ids, &topics);
         let versions = read.into_iter().zip(ids).map(version).collect::<Result<Vec<_>, _>>()?;
         let (versions, missing): (Vec<_>, Vec<_>) = versions.into_iter().unzip();
@@ -135,24 +135,23 @@ impl Fitter {
         }
         let warnings = changes::warnings(&self.app, old, &read.manifest);
         let read = [read];
-        self.refuse(&read)?;
+        self.refuse(&read, &there)?;
         let ids = register(&self.app, &read, self.registry.as_ref())?.pop().unwrap_or_default();
         let [read] = read;
-        let (version, missing) = self.version(&read, &ids, &self.topics()?)?;
+        let (version, missing) = self.version(&read, &ids, &there)?;
         create(self.log.as_ref(), &missing)?;
         Ok(Fitted { version, warnings })
     }
 
     /// Refuses what does not fit the registry or the topics.
-    fn refuse(&self, files: &[Read]) -> Result<(), FitError> {
+    fn refuse(&self, files: &[Read], topics: &BTreeMap<String, i32>) -> Result<(), FitError> {
         let mut found = vec![];
         for Read { contract, manifest, .. } in files {
             found.extend(
                 misfits(self.registry.as_ref(), &self.app, contract, manifest)?.iter().map(ToString::to_string),
             );
         }
-        let topics = self.topics()?;
-        found.extend(files.iter().filter_map(|read| topic_troubles(&read.manifest, &topics).into_iter().next()));
+        found.extend(files.iter().filter_map(|read| topic_troubles(&read.manifest, topics).into_iter().next()));
         if found.is_empty() { Ok(()) } else { Err(FitError::Misfit(found.join("\n"))) }
     }
 
@@ -214,8 +213,7 @@ fn missing_topics(spec: &TaskSpec, partitions: i32, there: &BTreeMap<String, i32
 /// # Errors
 /// The first that the log does not create; the others are there all the same.
 pub fn create(log: &dyn Log, specs: &[TopicSpec]) -> Result<(), FitError> {
-    let outcomes = if specs.is_empty() { vec![] } else { log.create_topics(specs) };
-    specs.iter().zip(outcomes).try_for_each(|(spec, outcome)| match outcome {
+    specs.iter().zip(log.create_topics(specs)).try_for_each(|(spec, outcome)| match outcome {
         Ok(()) => {
             tracing::info!(topic = %spec.name, partitions = spec.partitions, "created");
             Ok(())

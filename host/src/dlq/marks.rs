@@ -1,6 +1,6 @@
 //! What became of letters.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 
 use heddle_core::date::rfc3339;
@@ -97,8 +97,7 @@ impl Marks {
         if self.partitions.is_some() {
             return Ok(());
         }
-        let options = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
-        match log.create_topic(&TopicSpec { name: self.topic.clone(), partitions, replication: None, options }) {
+        match log.create_topic(&TopicSpec { partitions, ..TopicSpec::compacted(self.topic.clone()) }) {
             Ok(()) | Err(LogError::TopicExists(_)) => {}
             Err(error) => return Err(error),
         }

@@ -37,8 +37,7 @@ pub struct Seen {
 
 impl Seen {
     /// None yet; for as many as `room` of a topic nothing has to grow.
-    #[must_use]
-    pub fn with_room(room: usize) -> Self {
+    pub(crate) fn with_room(room: usize) -> Self {
         Self { topics: BTreeMap::new(), room }
     }
 

@@ -102,11 +102,6 @@ impl Cluster {
         Ok(topics)
     }
 
-    /// How many partitions `topic` has.
-    pub(super) fn partitions(&self, topic: &str) -> Result<i32, LogError> {
-        self.describe(topic)
-    }
-
     /// Creates topics with one request, and waits until they can be written to.
     pub(super) fn create_topics(&self, specs: &[TopicSpec]) -> Vec<Result<(), LogError>> {
         let asked = specs.iter().filter(|spec| spec.partitions > 0).map(new_topic).collect::<Vec<_>>();
@@ -141,7 +136,7 @@ impl Cluster {
         lock(&self.ids).remove(topic);
         let deadline = Instant::now() + REQUEST_TIME_MAX;
         loop {
-            match self.describe(topic) {
+            match self.partitions(topic) {
                 Err(LogError::UnknownTopic(_)) => return Ok(()),
                 Ok(_) if Instant::now() < deadline => std::thread::sleep(LOOK_INTERVAL),
                 Ok(_) => return Err(LogError::Unreachable(format!("topic `{topic}` was deleted but is still there"))),
@@ -210,7 +205,7 @@ impl Cluster {
         if let Some(limits) = lock(&self.limits).get(topic) {
             return Ok(*limits);
         }
-        let limits = TopicLimits { partitions: self.describe(topic)?, batch_bytes_max: self.batch_bytes_max(topic)? };
+        let limits = TopicLimits { partitions: self.partitions(topic)?, batch_bytes_max: self.batch_bytes_max(topic)? };
         lock(&self.limits).insert(topic.clone(), limits);
         Ok(limits)
     }
@@ -239,7 +234,7 @@ impl Cluster {
     }
 
     /// How many partitions `topic` has, as the brokers say now.
-    fn describe(&self, topic: &str) -> Result<i32, LogError> {
+    pub(super) fn partitions(&self, topic: &str) -> Result<i32, LogError> {
         self.serve_events();
         let what = format!("asking for topic `{topic}`");
         let metadata = self.asking.fetch_metadata(Some(topic), REQUEST_TIME_MAX).map_err(|error| match error {
