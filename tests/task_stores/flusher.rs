@@ -139,7 +139,7 @@ fn bounds(memtable_bytes: usize, memtable_age: Duration) -> Bounds {
 fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let since = Instant::now();
     while !is_so() {
-        assert!(since.elapsed() < Duration::from_secs(20), "{what}");
+        assert!(since.elapsed() < Duration::from_secs(120), "{what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -238,7 +238,7 @@ fn a_worker_waits_only_for_a_slow_disk_and_a_full_memtable() {
     assert_eq!(harness.get(STOCK, "a").map(|value| value.len()), Some(15_000));
     assert_eq!(harness.get(STOCK, "c").as_deref(), Some("1"));
     let stores = harness.stores.clone();
-    let waiting = std::thread::spawn(move || stores.wait_for_room(Duration::from_secs(20)));
+    let waiting = std::thread::spawn(move || stores.wait_for_room(Duration::from_secs(120)));
     control.stick(false);
     assert!(waiting.join().unwrap());
     assert!(write.join().unwrap());

@@ -79,7 +79,7 @@ fn child() {
         stores.commit(&mut transaction(n));
         if n % 100 == 0 {
             println!("committed {n}");
-            assert!(stores.wait_for_room(Duration::from_secs(10)));
+            assert!(stores.wait_for_room(Duration::from_secs(120)));
         }
     }
 }
