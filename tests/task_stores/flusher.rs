@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use heddle::state::{Bounds, Changes, EngineKind, Flusher, StateEngine, StateError, StateStore, TaskStores, tree_name};
 use heddle_core::dedup::MessageId;
-use heddle_core::event::Timestamp;
+use heddle_core::event::{Offset, Timestamp};
 use heddle_core::state::TaskState as _;
 
 use crate::harness::{Harness, NOW, PARTITION, STOCK, spec, writes};
@@ -35,6 +35,8 @@ struct Wayward {
 
 struct Control {
     disk: AtomicU8,
+    /// How many writes a disk that fails takes before it does.
+    writes_left: AtomicU8,
     /// How many lookups of message ids have got to the disk.
     looking: AtomicU8,
     stuck: Mutex<bool>,
@@ -45,6 +47,15 @@ struct Control {
 impl Control {
     fn set(&self, disk: Disk) {
         self.disk.store(disk as u8, Ordering::SeqCst);
+    }
+
+    fn fail_after(&self, writes: u8) {
+        self.writes_left.store(writes, Ordering::SeqCst);
+        self.set(Disk::Fails);
+    }
+
+    fn takes_a_write(&self) -> bool {
+        self.writes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
     }
 
     fn stick(&self, stuck: bool) {
@@ -103,7 +114,7 @@ impl StateStore for WaywardTree {
     fn apply(&self, batch: Changes) -> Result<(), StateError> {
         drop(self.control.changed.wait_while(self.control.stuck.lock().unwrap(), |stuck| *stuck).unwrap());
         match self.control.disk.load(Ordering::SeqCst) {
-            disk if disk == Disk::Fails as u8 => {
+            disk if disk == Disk::Fails as u8 && !self.control.takes_a_write() => {
                 Err(StateError::Unusable { folder: "/state".into(), why: "No space left on device".to_owned() })
             }
             disk if disk == Disk::Panics as u8 => panic!("the engine's own mistake"),
@@ -121,6 +132,7 @@ fn wayward(bounds: Bounds) -> (Harness, Arc<Control>) {
     let mut harness = Harness::new(EngineKind::Sled);
     let control = Arc::new(Control {
         disk: AtomicU8::new(0),
+        writes_left: AtomicU8::new(0),
         looking: AtomicU8::new(0),
         stuck: Mutex::new(false),
         stuck_lookups: Mutex::new(false),
@@ -133,7 +145,7 @@ fn wayward(bounds: Bounds) -> (Harness, Arc<Control>) {
 }
 
 fn bounds(memtable_bytes: usize, memtable_age: Duration) -> Bounds {
-    Bounds { memtable_bytes, memtable_age, now: || NOW }
+    Bounds { memtable_bytes, memtable_age, changes_at_once: 2, now: || NOW }
 }
 
 fn eventually(what: &str, is_so: impl Fn() -> bool) {
@@ -161,6 +173,37 @@ fn what_is_committed_gets_to_disk_by_itself(kind: EngineKind) {
     }
     eventually("merged", || harness.stores.seen_status().ids == 500 && harness.stores.seen_status().segments <= 3);
     assert_eq!(flusher.failure(), None);
+}
+
+#[test]
+fn a_write_that_is_cut_off_between_two_parts_is_made_good() {
+    let (mut harness, control) = wayward(bounds(1_000, Duration::ZERO));
+    let changelog = STOCK_CHANGELOG.into();
+    harness.commit(writes(STOCK, &["a", "b", "c", "d", "e"].map(|key| (key, Some("0")))), &[]);
+    harness.stores.flush().unwrap();
+    // Five keys are three parts.
+    for parts in 0..3 {
+        let before = harness.watermark_on_disk(STOCK_CHANGELOG);
+        let value = parts.to_string();
+        let value = Some(value.as_str());
+        let delete = [("a", None), ("b", value), ("d", value), ("e", None), ("f", value)];
+        harness.commit(writes(STOCK, &delete), &[]);
+        let end = harness.end(&changelog).0 - 1;
+        control.fail_after(parts);
+        assert!(harness.stores.flush().is_err());
+        control.set(Disk::Works);
+        let early = (parts > 0).then_some(end);
+        let on_disk = (harness.watermark_on_disk(STOCK_CHANGELOG), harness.early_on_disk(STOCK_CHANGELOG));
+        assert_eq!(on_disk, (before, early), "{parts}");
+        // Somebody else takes over, without what was in memory.
+        harness.reopen();
+        assert_eq!(harness.stores.end_found(&changelog), Some(Offset(early.or(before).unwrap())));
+        assert_eq!(harness.scan(STOCK, "", None, 9), format!("b={parts} c=0 d={parts} f={parts}"));
+        harness.put(STOCK, "a", "again");
+        harness.stores.flush().unwrap();
+        harness.check_trees();
+        assert_eq!(harness.early_on_disk(STOCK_CHANGELOG), None);
+    }
 }
 
 fn nothing_is_written_of_a_task_that_was_unregistered(kind: EngineKind) {

@@ -159,10 +159,11 @@ fn check(
     let Some(known) = watermark else { return Ok(None) };
     let other = matches!((&known.topic_id, topic_id), (Some(known), Some(now)) if known != now);
     let old = known.offset < end && stores.age(&source.topic) > COPY_AGE_MAX;
+    let held = stores.end_found(&source.topic).unwrap_or(known.offset);
     let why = if other {
         "the topic was created anew".to_owned()
-    } else if known.offset > end {
-        format!("the topic ends at {end}, before the copy's {}", known.offset)
+    } else if held > end {
+        format!("the topic ends at {end}, before the copy's {held}")
     } else if old {
         "it is so old that records of deletes may be gone from the topic".to_owned()
     } else {

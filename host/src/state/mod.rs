@@ -10,12 +10,15 @@
 //! - `task`: all state of one task; what the worker reads and commits to.
 //! - `layers`: what of it is not in the trees yet.
 //! - `seen`: the message ids of one task, as segments of sorted blocks with filters.
+//! - `store_tree`: how a memtable gets into its tree.
 //! - `flusher`: the one thread that brings it to disk.
 //! - `sled`, `fjall`: engines, behind [`StateEngine`].
 //!
-//! **The invariant.** A tree is exactly the fold of its changelog's partition below its watermark. Data and watermark go into one atomic
-//! [`StateStore::apply`], and data that no watermark covers is not written. So a host that is killed loses nothing but the tail that
-//! the log still has, and a tree never holds what the log did not commit.
+//! **The invariant.** A tree is the fold of its changelog's partition below its watermark. While a memtable is written it is that in some
+//! keys, and in the others the fold below the memtable's end: a large memtable goes in as several atomic [`StateStore::apply`], the
+//! watermark with the last of them; the first one notes that end. Data that no commit covers is not written. So a host that is
+//! killed loses nothing but the tail that the log still has, reading that tail makes the tree exact again, and a tree never holds what
+//! the log did not commit.
 
 mod fjall;
 mod flusher;
@@ -24,6 +27,7 @@ mod layers;
 mod memory;
 mod seen;
 mod sled;
+mod store_tree;
 mod task;
 mod tree;
 
@@ -163,13 +167,15 @@ pub struct Bounds {
     pub memtable_bytes: usize,
     /// A memtable of this age is written, however small.
     pub memtable_age: Duration,
+    /// So many keys of a memtable become one atomic batch of the engine.
+    pub changes_at_once: usize,
     /// The clock: message ids from the future are kept no longer than ids of now.
     pub now: fn() -> Timestamp,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { memtable_bytes: 8 << 20, memtable_age: Duration::from_secs(3), now: wall_clock }
+        Self { memtable_bytes: 8 << 20, memtable_age: Duration::from_secs(3), changes_at_once: 500, now: wall_clock }
     }
 }
 

@@ -19,14 +19,12 @@ use heddle_core::task::TaskSpec;
 use heddle_core::waiting::oldest;
 use thiserror::Error;
 
-use super::layers::{Frozen, Layers, Memtable, ScanLayers, scan};
+use super::layers::{Layers, Memtable, ScanLayers, scan};
 use super::seen::{Ids, SeenStatus, SeenTree};
-use super::tree::{WATERMARK, encode_watermark, open_watermark, tree_name, wipe};
-use super::{Bounds, Changes, StateEngine, StateError, StateStore, Watermark};
+use super::store_tree::{data_key, write_memtable};
+use super::tree::{Found, open_watermark, tree_name, wipe};
+use super::{Bounds, StateEngine, StateError, StateStore, Watermark};
 use crate::lock::lock;
-
-/// The first byte of every key of a store, so that none equals the watermark's.
-const DATA: u8 = 1;
 
 /// All state of one task on this host: shared by its worker (reads, commits), the flusher and queries.
 ///
@@ -50,8 +48,8 @@ pub struct TaskStores {
 struct Store {
     changelog: Topic,
     tree: Arc<dyn StateStore>,
-    /// When the copy that was found was written.
-    written: Option<Timestamp>,
+    /// The copy that was found.
+    found: Option<Found>,
 }
 
 struct Seen {
@@ -101,20 +99,20 @@ impl TaskStores {
     ) -> Result<Arc<Self>, StateError> {
         let open = |changelog: &Topic| {
             let tree = engine.open(&tree_name(&spec.component, changelog, partition))?;
-            let (watermark, written) = open_watermark(&*tree, changelog)?.unzip();
-            Ok::<_, StateError>((tree, watermark, written))
+            let found = open_watermark(&*tree, changelog)?;
+            Ok::<_, StateError>((tree, found))
         };
         let mut stores = vec![];
         let mut layers = InMemory { stores: vec![], seen: Layers::new(None), since: None };
         for changelog in &spec.changelogs {
-            let (tree, watermark, written) = open(changelog)?;
-            stores.push(Store { changelog: changelog.clone(), tree, written });
-            layers.stores.push(Layers::new(watermark));
+            let (tree, found) = open(changelog)?;
+            layers.stores.push(Layers::new(found.as_ref().map(|found| found.watermark.clone())));
+            stores.push(Store { changelog: changelog.clone(), tree, found });
         }
         let mut seen = None;
         if let Some(changelog) = &spec.seen_changelog {
-            let (tree, watermark, _) = open(changelog)?;
-            layers.seen = Layers::new(watermark);
+            let (tree, found) = open(changelog)?;
+            layers.seen = Layers::new(found.map(|found| found.watermark));
             seen = Some(Seen {
                 changelog: changelog.clone(),
                 tree: SeenTree::open(tree, &spec.windows, spec.policy.lateness(), bounds.now)?,
@@ -145,10 +143,19 @@ impl TaskStores {
     /// How long ago the copy of a store that was found on disk had been written last; zero if there was none, or for message ids.
     #[must_use]
     pub fn age(&self, changelog: &Topic) -> Duration {
-        let store = self.stores.iter().find(|store| store.changelog == *changelog);
-        let age =
-            store.and_then(|store| store.written).map_or(0, |written| (self.bounds.now)().0.saturating_sub(written.0));
+        let age = self.found(changelog).map_or(0, |found| (self.bounds.now)().0.saturating_sub(found.written.0));
         Duration::from_millis(age.max(0).cast_unsigned())
+    }
+
+    /// Where what the copy of a store holds ends that was found on disk: its watermark, or beyond it if the host was killed while it
+    /// wrote. `None` if there was none, or for message ids.
+    #[must_use]
+    pub fn end_found(&self, changelog: &Topic) -> Option<Offset> {
+        self.found(changelog).map(|found| found.end)
+    }
+
+    fn found(&self, changelog: &Topic) -> Option<&Found> {
+        self.stores.iter().find(|store| store.changelog == *changelog)?.found.as_ref()
     }
 
     /// Forgets the copy of one changelog, in memory and on disk: the log does not know its watermark.
@@ -288,8 +295,8 @@ impl TaskStores {
         true
     }
 
-    /// Writes what [`freeze`](Self::freeze) moved aside: each changelog's part as one atomic batch together with its watermark. Returns
-    /// about how many bytes it wrote.
+    /// Writes what [`freeze`](Self::freeze) moved aside: each changelog's part in atomic batches, its watermark with the last of them.
+    /// Returns about how many bytes it wrote.
     ///
     /// # Errors
     /// If the engine fails. What is not written stays, is read as before, and is written by the next call.
@@ -301,7 +308,7 @@ impl TaskStores {
         let mut written = 0;
         for (index, store) in self.stores.iter().enumerate() {
             let Some(frozen) = lock(&self.layers).stores[index].frozen.clone() else { continue };
-            written += write_table(&*store.tree, &frozen, (self.bounds.now)())?;
+            written += write_memtable(&*store.tree, &frozen, (self.bounds.now)(), self.bounds.changes_at_once)?;
             lock(&self.layers).stores[index].frozen = None;
         }
         if let Some(seen) = &self.seen {
@@ -437,18 +444,4 @@ impl ScanLayers for OneStore<'_> {
         let stored = stored.into_iter().map(|(key, value)| (key.slice(1..), Some(value))).collect();
         Ok([active, frozen, stored])
     }
-}
-
-fn data_key(key: &[u8]) -> Vec<u8> {
-    [&[DATA], key].concat()
-}
-
-fn write_table(tree: &dyn StateStore, frozen: &Frozen<Memtable>, now: Timestamp) -> Result<usize, StateError> {
-    let writes = frozen.content.writes();
-    let mut changes = Changes::with_capacity(writes.len() + 1);
-    changes.push((Bytes::from_static(WATERMARK), Some(encode_watermark(&frozen.watermark, now))));
-    changes.extend(writes.iter().map(|(key, value)| (data_key(key).into(), value.clone())));
-    let bytes = changes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
-    tree.apply(changes)?;
-    Ok(bytes)
 }

@@ -35,35 +35,58 @@ pub fn tree_name(component: &str, changelog: &str, partition: Partition) -> Stri
     short
 }
 
+/// The watermark as it is stored.
 #[derive(Serialize, Deserialize)]
-struct StoredWatermark {
+pub(super) struct StoredWatermark {
     layout: u32,
     topic_id: Option<String>,
-    offset: i64,
+    /// Everything of the changelog below is in the tree.
+    pub(super) offset: i64,
     /// When it was written, in milliseconds since 1970.
     #[serde(default)]
     written: i64,
+    /// Some of what the changelog has from there up to here is in the tree already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) early: Option<i64>,
 }
 
-/// The watermark as it is stored, at `now`.
-pub(super) fn encode_watermark(watermark: &Watermark, now: Timestamp) -> Bytes {
-    let Watermark { topic_id, offset } = watermark;
-    let stored = StoredWatermark { layout: LAYOUT, topic_id: topic_id.clone(), offset: offset.0, written: now.0 };
-    // Numbers and strings always become JSON.
-    serde_json::to_vec(&stored).unwrap_or_default().into()
-}
-
-/// The watermark of a tree, and when it was written. A tree without one, or of another layout, is emptied: nothing says what is in it.
-pub(super) fn open_watermark(
-    tree: &dyn StateStore,
-    changelog: &Topic,
-) -> Result<Option<(Watermark, Timestamp)>, StateError> {
-    let stored = tree.get(WATERMARK)?;
-    let known = stored.as_ref().and_then(|stored| serde_json::from_slice::<StoredWatermark>(stored).ok());
-    if let Some(StoredWatermark { topic_id, offset, written, .. }) = known.filter(|stored| stored.layout == LAYOUT) {
-        return Ok(Some((Watermark { topic_id, offset: Offset(offset) }, Timestamp(written))));
+impl StoredWatermark {
+    /// Of a tree in which exactly what is below the watermark is at `now`.
+    pub(super) fn of(watermark: &Watermark, now: Timestamp) -> Self {
+        let Watermark { topic_id, offset } = watermark.clone();
+        Self { layout: LAYOUT, topic_id, offset: offset.0, written: now.0, early: None }
     }
-    if stored.is_some() {
+
+    pub(super) fn encode(&self) -> Bytes {
+        // Numbers and strings always become JSON.
+        serde_json::to_vec(self).unwrap_or_default().into()
+    }
+}
+
+/// What a tree says of itself when it is opened.
+pub(super) struct Found {
+    pub(super) watermark: Watermark,
+    /// When the watermark was written.
+    pub(super) written: Timestamp,
+    /// Where what is in the tree ends; the watermark, or beyond it if a host was killed while it wrote.
+    pub(super) end: Offset,
+}
+
+/// The watermark of a tree, if there is one of this layout.
+pub(super) fn read_watermark(tree: &dyn StateStore) -> Result<Option<StoredWatermark>, StateError> {
+    let stored = tree.get(WATERMARK)?;
+    let known = stored.and_then(|stored| serde_json::from_slice::<StoredWatermark>(&stored).ok());
+    Ok(known.filter(|stored| stored.layout == LAYOUT))
+}
+
+/// What a tree says of itself. One without a watermark, or of another layout, is emptied: nothing says what is in it.
+pub(super) fn open_watermark(tree: &dyn StateStore, changelog: &Topic) -> Result<Option<Found>, StateError> {
+    if let Some(StoredWatermark { topic_id, offset, written, early, .. }) = read_watermark(tree)? {
+        let end = Offset(early.map_or(offset, |early| early.max(offset)));
+        let watermark = Watermark { topic_id, offset: Offset(offset) };
+        return Ok(Some(Found { watermark, written: Timestamp(written), end }));
+    }
+    if tree.get(WATERMARK)?.is_some() {
         tracing::warn!(%changelog, "the copy of this changelog is of another version and is made anew");
     }
     wipe(tree)?;

@@ -95,4 +95,6 @@ counts! {
     corrupt = "disks damaged",
     /// Copies on disk compared with their changelog.
     trees = "copies compared",
+    /// Copies among them that a crash left written in part.
+    written_in_part = "copies written in part",
 }

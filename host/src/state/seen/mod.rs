@@ -35,7 +35,7 @@ pub(super) use self::ids::{Ids, Wanted};
 use self::merge::Merge;
 use self::segment::{Builder, Segment};
 use super::layers::Frozen;
-use super::tree::{self, WATERMARK, encode_watermark};
+use super::tree::{self, StoredWatermark, WATERMARK};
 use super::{Changes, StateError, StateStore};
 use crate::lock::lock;
 
@@ -131,8 +131,8 @@ impl SeenTree {
 
     /// Writes ids as new segments, together with the watermark. Returns how many bytes it wrote.
     pub(super) fn write(&self, frozen: &Frozen<Ids>) -> Result<usize, StateError> {
-        let mut changes: Changes =
-            vec![(Bytes::from_static(WATERMARK), Some(encode_watermark(&frozen.watermark, (self.now)())))];
+        let watermark = StoredWatermark::of(&frozen.watermark, (self.now)()).encode();
+        let mut changes: Changes = vec![(Bytes::from_static(WATERMARK), Some(watermark))];
         let (now, mut next) = ((self.now)(), lock(&self.held).next);
         let (mut new, mut newest) = (vec![], vec![]);
         for (topic, ids) in frozen.content.topics() {
