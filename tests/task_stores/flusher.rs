@@ -1,22 +1,27 @@
 //! The flusher, and what it does when the disk is slow or fails.
 
 use std::ops::Bound;
+use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use heddle::state::{Bounds, Changes, EngineKind, Flusher, StateEngine, StateError, StateStore, TaskStores, tree_name};
+use heddle::state::{
+    Bounds, CACHE_BYTES, Changes, EngineKind, Flusher, HostState, StateEngine, StateError, StateStore, TaskStores,
+    Watermark, open_engine, tree_name,
+};
 use heddle_core::dedup::MessageId;
 use heddle_core::event::{Offset, Timestamp};
 use heddle_core::state::TaskState as _;
 
-use crate::harness::{Harness, NOW, PARTITION, STOCK, spec, writes};
+use crate::harness::{Harness, NOW, PARTITION, STOCK, changelogs, spec, writes};
 
 on_both_engines! {
     what_is_committed_gets_to_disk_by_itself
     nothing_is_written_of_a_task_that_was_unregistered
     stopping_writes_everything
+    what_a_host_wrote_that_ends_is_on_disk_whoever_still_holds_it
 }
 
 /// What the disk does.
@@ -234,6 +239,26 @@ fn stopping_writes_everything(kind: EngineKind) {
     flusher.stop().unwrap();
     harness.log.values_mut().for_each(Vec::clear);
     assert_eq!(harness.on_disk(STOCK).len(), 2);
+}
+
+/// The process may be gone before the last thread that answers queries lets go of a task.
+fn what_a_host_wrote_that_ends_is_on_disk_whoever_still_holds_it(kind: EngineKind) {
+    let harness = Harness::new(kind);
+    let state = HostState::start(harness.engine.clone(), harness.bounds).unwrap();
+    let stores = state.open(&harness.spec, PARTITION).unwrap();
+    let watermark = Watermark { topic_id: None, offset: Offset(7) };
+    changelogs().iter().for_each(|changelog| stores.reached(changelog, watermark.clone()));
+    state.close(&stores);
+    state.flush().unwrap();
+    // What a process finds that starts now.
+    let copy = tempfile::tempdir().unwrap();
+    let copied =
+        Command::new("cp").arg("-r").arg(harness.folder.path()).arg(copy.path().join("state")).status().unwrap();
+    assert!(copied.success());
+    let engine = open_engine(kind, &copy.path().join("state"), CACHE_BYTES).unwrap();
+    let found = TaskStores::open(&*engine, &harness.spec, PARTITION, harness.bounds).unwrap().watermarks();
+    assert!(found.iter().all(|(_, found)| found.as_ref() == Some(&watermark)), "{found:?}");
+    drop(stores);
 }
 
 #[test]

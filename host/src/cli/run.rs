@@ -85,7 +85,7 @@ impl Run {
         let stores = Stores { state: state.clone(), log: log.clone(), hosts: hosts.clone(), schemas };
         let address_file = address_file(folder, &app);
         let told = || -> Result<Option<JoinHandle<()>>> {
-            admin::announce(hosts.clone(), state, running.stopping())?;
+            admin::announce(hosts.clone(), state.clone(), running.stopping())?;
             let (deployer, following) = starting.follow(fitter, &watched, hosts, &app, folder, running.stopping())?;
             let deploys = Deploys { deployer, token: app.admin.token.clone(), app: app.name.clone() };
             admin::serve(listening, log.clone(), registry.as_ref(), watched.clone(), Some(stores), Some(deploys))?;
@@ -104,6 +104,9 @@ impl Run {
         self.watch(&running, log.as_ref(), &watched, &stop);
         let progress = running.progress.clone();
         let ended = running.stop();
+        if let Err(error) = state.flush() {
+            tracing::warn!("state stays in the changelogs alone: {error}");
+        }
         // It has nothing to say; a panic in it was printed.
         let _ = following.map(JoinHandle::join);
         // It may be gone already; the next host writes its own.

@@ -64,6 +64,18 @@ impl HostState {
         self.abandon(stores);
     }
 
+    /// Writes everything that is committed, and has the engine write out what it holds in memory: for a host that ends. The engine does that
+    /// by itself only when nothing holds its trees any more, and threads that answer queries may do so until the process is gone.
+    ///
+    /// # Errors
+    /// The first failure. What is not written is in the changelogs.
+    pub fn flush(&self) -> Result<(), StateError> {
+        match &self.flusher {
+            Some(flusher) => flusher.flush_now(),
+            None => self.engine.flush(),
+        }
+    }
+
     /// Forgets the task. When this returns nothing of it is written any more.
     pub fn abandon(&self, stores: &Arc<TaskStores>) {
         if let Some(flusher) = &self.flusher {
