@@ -30,7 +30,7 @@ export const failed = (reason) => new Failure("failed", reason?.message ?? reaso
 
 const delivery = types.record({
   id: types.string,
-  attempt: { lift: (raw) => raw },
+  attempt: types.s32,
   topic: types.string,
   partition: types.s32,
   offset: types.s64,
@@ -80,12 +80,13 @@ export function emitter(name, value, key) {
   const headers = types.list(types.header);
   return {
     send(event) {
-      const raw = value.lower(event, "the value");
+      const raw = types.lowered(value, event, "the value");
       answering(name).send(name, raw);
     },
     sendWith(event, ownKey, ownHeaders = []) {
-      const raw = [value.lower(event, "the value"), optional.lower(ownKey, "the key"), headers.lower(ownHeaders, "the headers")];
-      answering(name).sendWith(name, ...raw);
+      const raw = types.lowered(value, event, "the value");
+      const rawKey = types.lowered(optional, ownKey, "the key");
+      answering(name).sendWith(name, raw, rawKey, types.lowered(headers, ownHeaders, "the headers"));
     },
   };
 }
@@ -95,14 +96,14 @@ export function store(name, key, value, scannable) {
   const found = types.list(types.tuple(key, value));
   const optional = types.option(key);
   const functions = {
-    get: (at) => one.lift(answering(name).get(name, key.lower(at, "the key"))),
-    put: (at, to) => answering(name).put(name, key.lower(at, "the key"), value.lower(to, "the value")),
-    delete: (at) => answering(name).delete(name, key.lower(at, "the key")),
+    get: (at) => one.lift(answering(name).get(name, types.lowered(key, at, "the key"))),
+    put: (at, to) => answering(name).put(name, types.lowered(key, at, "the key"), types.lowered(value, to, "the value")),
+    delete: (at) => answering(name).delete(name, types.lowered(key, at, "the key")),
   };
   if (scannable) {
     functions.scan = (prefix, after, limit) => {
-      const raw = [key.lower(prefix, "the prefix"), optional.lower(after, "after")];
-      return found.lift(answering(name).scan(name, ...raw, limit));
+      const [from, behind] = [types.lowered(key, prefix, "the prefix"), types.lowered(optional, after, "after")];
+      return found.lift(answering(name).scan(name, from, behind, limit));
     };
   }
   return functions;

@@ -1,7 +1,7 @@
 // A host for unit tests: runs handlers natively, with emits, stores, log and random numbers in memory.
 
 import { Failure, called, install } from "./sdk.js";
-import { digits } from "./types.js";
+import { digits, lowered } from "./types.js";
 import { world } from "./world.js";
 
 /** Bytes in an order, as keys of a Map. */
@@ -23,6 +23,9 @@ const begins = (key, prefix) => {
   return first.every((byte, at) => all[at] === byte);
 };
 
+/** Values are lifted in place: what is kept is handed out as a copy, as a host does. */
+const copy = structuredClone;
+
 /** A state of one store: its committed entries and what the delivery under way wrote. */
 class Entries {
   committed = new Map();
@@ -30,7 +33,7 @@ class Entries {
 
   get(key) {
     const entry = this.written.get(hex(key)) ?? this.committed.get(hex(key));
-    return entry?.value ?? null;
+    return copy(entry?.value ?? null);
   }
 
   put(key, value) {
@@ -49,7 +52,7 @@ class Entries {
   scan(prefix, after, limit) {
     const found = this.all().filter(({ key }) => begins(key, prefix) && (after === null || compare(key, after) > 0));
     found.sort((left, right) => compare(left.key, right.key));
-    return found.slice(0, limit).map(({ key, value }) => [key, value]);
+    return found.slice(0, limit).map(({ key, value }) => copy([key, value]));
   }
 
   settle(keep) {
@@ -82,8 +85,8 @@ export class TestHost {
     const known = world.handlers[handler.name];
     if (!known) throw new Error(`${handler.name} is no handler of this component: those are ${Object.keys(world.handlers).join(", ")}`);
     this.#begin(known, options);
-    const rawKey = known.key && options.typedKey !== undefined ? known.key.lower(options.typedKey, "the key") : null;
-    const raw = known.value.lower(value, "the value");
+    const rawKey = known.key && options.typedKey !== undefined ? lowered(known.key, options.typedKey, "the key") : null;
+    const raw = lowered(known.value, value, "the value");
     const before = install(this.#host());
     let failure = null;
     try {
@@ -103,7 +106,7 @@ export class TestHost {
 
   store(name) {
     const { key, value } = world.stores[name];
-    return this.#of(name).all().map((entry) => [key.lift(entry.key), value.lift(entry.value)]);
+    return this.#of(name).all().map((entry) => [key.lift(copy(entry.key)), value.lift(copy(entry.value))]);
   }
 
   #begin(known, options) {
@@ -142,7 +145,7 @@ export class TestHost {
   #host() {
     const store = (name) => this.#of(name.replace(/^store-/, ""));
     return {
-      context: () => this.#delivery,
+      context: () => copy(this.#delivery),
       log: (level, message) => this.#log.push({ level, message }),
       nextU64: () => digits(this.#drawn.next().value),
       bytes: (length) => Uint8Array.from({ length }, () => Number(this.#drawn.next().value & 0xffn)),

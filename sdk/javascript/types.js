@@ -1,123 +1,204 @@
 // Types of the schemas at work: what a handler is given, and what it hands over, checked with the place told.
 //
-//   lift   what QuickJS and the host hand over  ->  what a handler works with
+//   lift   what QuickJS and the host hand over  ->  what a handler works with; in place where it can
 //   lower  the other way; throws a TypeError that says where a value does not fit
 //
 // Longs are BigInts for a handler. The host's side has their 64 bits as 16 hexadecimal digits.
+//
+// All of it is interpreted, several times a delivery: so no iterators and no destructuring where a loop does, no place is written down
+// before something does not fit, and what is the same on both sides is not touched.
 
-function refuse(path, expected, value) {
-  const found = value === null ? "null" : Array.isArray(value) ? "an array" : typeof value;
-  throw new TypeError(`at ${path}: ${expected} is expected, not ${found}`);
+/** Something that does not fit, and where in the value. */
+class Misfit {
+  constructor(problem) {
+    this.problem = problem;
+    this.place = "";
+  }
 }
 
+/** What is thrown on where something did not fit in a part of the value. */
+function within(error, part) {
+  if (error instanceof Misfit) error.place = part + error.place;
+  return error;
+}
+
+function refuse(expected, value) {
+  const found = value === null ? "null" : Array.isArray(value) ? "an array" : typeof value;
+  throw new Misfit(`${expected} is expected, not ${found}`);
+}
+
+/** Lowers a value that somebody handed over as `what`. */
+export function lowered(type, value, what) {
+  try {
+    return type.lower(value);
+  } catch (error) {
+    if (!(error instanceof Misfit)) throw error;
+    throw new TypeError(`at ${what}${error.place}: ${error.problem}`);
+  }
+}
+
+/** What a lift leaves as it is. */
 const same = (value) => value;
 
-function plain(expected, fits) {
-  return {
-    lift: same,
-    lower(value, path) {
-      return fits(value) ? value : refuse(path, expected, value);
-    },
-  };
+/** A type that is the same on both sides. `primitive`: values of this `typeof`, all of them, fit. */
+const plain = (lower, primitive) => ({ lift: same, lower, primitive });
+
+export const bool = plain((value) => (typeof value === "boolean" ? value : refuse("a boolean", value)), "boolean");
+export const s32 = plain((value) =>
+  typeof value === "number" && (value | 0) === value ? value : refuse("a whole number of 32 bits", value),
+);
+export const f32 = plain((value) => (typeof value === "number" ? value : refuse("a number", value)), "number");
+export const f64 = f32;
+export const string = plain((value) => (typeof value === "string" ? value : refuse("a string", value)), "string");
+
+const ZEROS = "0000000000000000";
+const SAFE = Number.MAX_SAFE_INTEGER;
+
+function padded(text) {
+  return ZEROS.slice(text.length) + text;
 }
 
-export const bool = plain("a boolean", (value) => typeof value === "boolean");
-export const s32 = plain("a whole number of 32 bits", (value) => typeof value === "number" && (value | 0) === value);
-export const f32 = plain("a number", (value) => typeof value === "number");
-export const f64 = f32;
-export const string = plain("a string", (value) => typeof value === "string");
+/** The 64 bits of a BigInt that is not negative. */
+export function digits(bits) {
+  return padded(bits.toString(16));
+}
 
-const digits = (value) => value.toString(16).padStart(16, "0");
+/** From here on a number has more bits than fit into a JavaScript number; negative ones do, too. */
+const LARGE = "0020000000000000";
+
+const bigint = (raw) => (raw < LARGE ? BigInt(parseInt(raw, 16)) : BigInt("0x" + raw));
 
 export const s64 = {
-  lift: (raw) => BigInt.asIntN(64, BigInt("0x" + raw)),
-  lower(value, path) {
-    const expected = "a bigint of 64 bits, or a safe integer,";
-    if (typeof value !== "bigint") {
-      if (!Number.isSafeInteger(value)) refuse(path, expected, value);
-      value = BigInt(value);
-    }
-    const bits = BigInt.asUintN(64, value);
-    if (BigInt.asIntN(64, bits) !== value) throw new TypeError(`at ${path}: ${value} does not fit into 64 bits`);
+  lift: (raw) => (raw < LARGE ? bigint(raw) : BigInt.asIntN(64, bigint(raw))),
+  lower(value) {
+    const isBigInt = typeof value === "bigint";
+    if (!isBigInt && !Number.isSafeInteger(value)) refuse("a bigint of 64 bits, or a safe integer,", value);
+    // Nearly all are small, and numbers are several times as fast as BigInts.
+    const number = isBigInt ? Number(value) : value;
+    if (number >= 0 && number <= SAFE) return padded(number.toString(16));
+    const bits = BigInt.asUintN(64, BigInt(value));
+    if (BigInt.asIntN(64, bits) !== BigInt(value)) throw new Misfit(`${value} does not fit into 64 bits`);
     return digits(bits);
   },
 };
 
-export const u64 = { lift: (raw) => BigInt("0x" + raw) };
+export const u64 = { lift: bigint };
 
 export const bytes = {
   lift: (raw) => (raw instanceof Uint8Array ? raw : Uint8Array.from(raw)),
-  lower: (value, path) => (value instanceof Uint8Array ? value : refuse(path, "a Uint8Array", value)),
+  lower: (value) => (value instanceof Uint8Array ? value : refuse("a Uint8Array", value)),
 };
+
+/** Lifts every item in its place. */
+function liftAll(type, items) {
+  if (type.lift !== same) {
+    for (let at = 0; at < items.length; at++) items[at] = type.lift(items[at]);
+  }
+  return items;
+}
 
 export function list(item) {
   return {
-    lift: (raw) => Array.from(raw, (value) => item.lift(value)),
-    lower(value, path) {
+    // Of some numbers QuickJS makes a typed array.
+    lift: (raw) => liftAll(item, Array.isArray(raw) ? raw : Array.from(raw)),
+    lower(value) {
       // A Map is a list of pairs.
       if (value instanceof Map) value = [...value];
-      if (!Array.isArray(value)) refuse(path, "an array", value);
-      return value.map((value, index) => item.lower(value, `${path}[${index}]`));
+      if (!Array.isArray(value)) refuse("an array", value);
+      const raw = new Array(value.length);
+      let at = 0;
+      try {
+        for (; at < raw.length; at++) raw[at] = item.lower(value[at]);
+      } catch (error) {
+        throw within(error, `[${at}]`);
+      }
+      return raw;
     },
   };
 }
 
 export function tuple(...types) {
+  const size = types.length;
   return {
-    lift: (raw) => types.map((type, index) => type.lift(raw[index])),
-    lower(value, path) {
-      if (!Array.isArray(value) || value.length !== types.length) refuse(path, `an array of ${types.length}`, value);
-      return types.map((type, index) => type.lower(value[index], `${path}[${index}]`));
+    lift(raw) {
+      const value = new Array(size);
+      for (let at = 0; at < size; at++) value[at] = types[at].lift(raw[at]);
+      return value;
+    },
+    lower(value) {
+      if (!Array.isArray(value) || value.length !== size) refuse(`an array of ${size}`, value);
+      const raw = new Array(size);
+      let at = 0;
+      try {
+        for (; at < size; at++) raw[at] = types[at].lower(value[at]);
+      } catch (error) {
+        throw within(error, `[${at}]`);
+      }
+      return raw;
     },
   };
 }
 
 export function option(some) {
-  const none = (value) => value === null || value === undefined;
   return {
-    lift: (raw) => (none(raw) ? null : some.lift(raw)),
-    lower: (value, path) => (none(value) ? null : some.lower(value, path)),
+    lift: (raw) => (raw === null || raw === undefined ? null : some.lift(raw)),
+    lower: (value) => (value === null || value === undefined ? null : some.lower(value)),
   };
 }
 
 export function record(fields) {
-  const all = Object.entries(fields);
+  const names = Object.keys(fields);
+  const types = Object.values(fields);
+  const primitives = types.map((type) => type.primitive);
+  const lifted = names.filter((name) => fields[name].lift !== same);
+  const lifts = lifted.map((name) => fields[name].lift);
+  function lift(raw) {
+    for (let at = 0; at < lifted.length; at++) raw[lifted[at]] = lifts[at](raw[lifted[at]]);
+    return raw;
+  }
   return {
-    lift(raw) {
-      const value = {};
-      for (const [name, type] of all) value[name] = type.lift(raw[name]);
-      return value;
-    },
-    lower(value, path) {
-      if (typeof value !== "object" || value === null) refuse(path, "an object", value);
+    lift: lifted.length === 0 ? same : lift,
+    lower(value) {
+      if (typeof value !== "object" || value === null) refuse("an object", value);
       const raw = {};
-      for (const [name, type] of all) raw[name] = type.lower(value[name], `${path}.${name}`);
+      let at = 0;
+      try {
+        for (; at < names.length; at++) {
+          const field = value[names[at]];
+          raw[names[at]] = typeof field === primitives[at] ? field : types[at].lower(field);
+        }
+      } catch (error) {
+        throw within(error, `.${names[at]}`);
+      }
       return raw;
     },
   };
 }
 
 export function enumeration(...names) {
-  return plain(`one of ${names.map((name) => `"${name}"`).join(", ")}`, (value) => names.includes(value));
+  const expected = `one of ${names.map((name) => `"${name}"`).join(", ")}`;
+  return plain((value) => (names.includes(value) ? value : refuse(expected, value)));
 }
 
 export function variant(cases) {
+  const expected = `an object whose tag is one of ${Object.keys(cases).map((name) => `"${name}"`).join(", ")}`;
   return {
     lift(raw) {
       const type = cases[raw.tag];
       return type ? { tag: raw.tag, val: type.lift(raw.val) } : { tag: raw.tag };
     },
-    lower(value, path) {
-      if (typeof value !== "object" || value === null || !Object.hasOwn(cases, value.tag)) {
-        refuse(path, `an object whose tag is one of ${Object.keys(cases).map((name) => `"${name}"`).join(", ")}`, value);
-      }
+    lower(value) {
+      if (typeof value !== "object" || value === null || !Object.hasOwn(cases, value.tag)) refuse(expected, value);
       const type = cases[value.tag];
-      return type ? { tag: value.tag, val: type.lower(value.val, `${path}.${value.tag}`) } : { tag: value.tag };
+      if (!type) return { tag: value.tag };
+      try {
+        return { tag: value.tag, val: type.lower(value.val) };
+      } catch (error) {
+        throw within(error, `.${value.tag}`);
+      }
     },
   };
 }
 
 /** A header of a record: names may repeat, values may be null. */
 export const header = record({ name: string, value: option(bytes) });
-
-export { digits };
