@@ -5,7 +5,7 @@
 //!                                            └── no ──┴──> told; the version that runs goes on
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,12 +55,12 @@ pub(super) fn follow(
         app: app.clone(),
         fitter,
         slots: slots.into_iter().collect(),
-        known: BTreeMap::new(),
-        settings: 0,
+        known: Looked::default(),
+        settings: None,
     };
     dev.watch(&mut watcher)?;
-    dev.known = dev.fingerprints()?;
-    dev.settings = fingerprint([folder.join("heddle.toml")]);
+    dev.known = dev.look()?;
+    dev.settings = std::fs::read(folder.join("heddle.toml")).ok();
     std::thread::Builder::new().name("sources".to_owned()).spawn(move || dev.run(watcher, &heard, &stop))?;
     Ok(())
 }
@@ -71,22 +71,28 @@ struct Dev {
     fitter: Fitter,
     slots: BTreeMap<String, Arc<Slot>>,
     /// What each component was built from last.
-    known: BTreeMap<String, u64>,
-    settings: u64,
+    known: Looked,
+    settings: Option<Vec<u8>>,
+}
+
+/// What the files hold that components are made from.
+#[derive(Default)]
+struct Looked {
+    /// By the component's name, or the path of a `.wasm` file.
+    fingerprints: BTreeMap<String, u64>,
+    /// Those that hold nothing.
+    empty: BTreeSet<PathBuf>,
 }
 
 impl Dev {
     fn run(mut self, mut watcher: Watcher, heard: &Receiver<DebounceEventResult>, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
-            let first = match heard.recv_timeout(WAIT) {
+            match heard.recv_timeout(WAIT) {
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
-                Ok(first) => first,
-            };
-            let reported = std::iter::once(first).chain(heard.try_iter()).flatten().flatten();
-            wait_until_written(&reported.map(|event| event.path).collect::<Vec<_>>());
-            // What came meanwhile is seen now.
-            heard.try_iter().for_each(drop);
+                // What came meanwhile is seen now.
+                Ok(_) => heard.try_iter().for_each(drop),
+            }
             // A folder may be new. What went away cannot be watched, and need not.
             let saved = self.watch(&mut watcher).and_then(|()| self.saved());
             if let Err(error) = saved {
@@ -115,25 +121,40 @@ impl Dev {
         Ok(())
     }
 
-    /// What each component is made from, by its name.
-    fn fingerprints(&self) -> Result<BTreeMap<String, u64>> {
+    /// What each component is made from. An editor empties a file before it writes it, and may take its time in between: it is waited for.
+    fn look_when_written(&self) -> Result<Looked> {
+        let deadline = Instant::now() + EMPTY_MAX;
+        loop {
+            let now = self.look()?;
+            if now.empty.is_subset(&self.known.empty) || Instant::now() >= deadline {
+                return Ok(now);
+            }
+            std::thread::sleep(QUIET);
+        }
+    }
+
+    /// What each component is made from.
+    fn look(&self) -> Result<Looked> {
+        let mut looked = Looked::default();
         let contracts = files_below(&self.folder.join(&self.app.contracts));
-        let sources = app::sources(&self.folder, &self.app)?.into_iter().map(|source| {
+        for source in app::sources(&self.folder, &self.app)? {
             let files = files_below(&source.folder).into_iter().chain(contracts.iter().cloned());
-            (source.manifest.name, fingerprint(files))
-        });
-        let files = app::wasm_files(&self.folder, &self.app)?.into_iter();
-        let files = files.map(|path| (path.display().to_string(), fingerprint([path])));
-        Ok(sources.chain(files).collect())
+            looked.add(source.manifest.name, files);
+        }
+        for path in app::wasm_files(&self.folder, &self.app)? {
+            looked.add(path.display().to_string(), [path]);
+        }
+        Ok(looked)
     }
 
     fn saved(&mut self) -> Result<()> {
-        let settings = fingerprint([self.folder.join("heddle.toml")]);
-        if std::mem::replace(&mut self.settings, settings) != settings {
+        let settings = std::fs::read(self.folder.join("heddle.toml")).ok();
+        if self.settings != settings {
+            self.settings = settings;
             eprintln!("heddle.toml has changed, which takes a new start of `heddle dev`");
         }
-        let now = self.fingerprints()?;
-        let changed = |name: &String| self.known.get(name) != now.get(name);
+        let now = self.look_when_written()?;
+        let changed = |name: &String| self.known.fingerprints.get(name) != now.fingerprints.get(name);
         let sources = app::sources(&self.folder, &self.app)?;
         let sources = sources.into_iter().filter(|source| changed(&source.manifest.name)).collect::<Vec<_>>();
         let files = app::wasm_files(&self.folder, &self.app)?.into_iter();
@@ -197,15 +218,6 @@ impl Dev {
     }
 }
 
-/// An editor empties a file before it writes it, and may take its time in between.
-fn wait_until_written(saved: &[PathBuf]) {
-    let is_empty = |path: &PathBuf| path.metadata().is_ok_and(|file| file.is_file() && file.len() == 0);
-    let deadline = Instant::now() + EMPTY_MAX;
-    while saved.iter().any(is_empty) && Instant::now() < deadline {
-        std::thread::sleep(QUIET);
-    }
-}
-
 /// Whether a file or folder is written by people. Components as they are built lie beside their sources.
 fn is_written(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -230,12 +242,18 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
     folders_below(folder).iter().flat_map(|folder| entries(folder)).filter(|path| path.is_file()).collect()
 }
 
-/// What tells what files hold from what they held.
-fn fingerprint(files: impl IntoIterator<Item = PathBuf>) -> u64 {
-    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
-    for path in files {
-        path.hash(&mut hasher);
-        std::fs::read(&path).ok().hash(&mut hasher);
+impl Looked {
+    /// Takes the files that something is made from.
+    fn add(&mut self, name: String, files: impl IntoIterator<Item = PathBuf>) {
+        let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+        for path in files {
+            let content = std::fs::read(&path).ok();
+            path.hash(&mut hasher);
+            content.hash(&mut hasher);
+            if content.is_some_and(|content| content.is_empty()) {
+                self.empty.insert(path);
+            }
+        }
+        self.fingerprints.insert(name, hasher.finish());
     }
-    hasher.finish()
 }
