@@ -49,10 +49,6 @@ final class AvroSerde implements Serde<GenericRecord> {
     public Serializer<GenericRecord> serializer() {
         return new Serializer<>() {
             private final GenericDatumWriter<GenericRecord> writer = new GenericDatumWriter<>(schema);
-            /** Stream threads share a serializer. */
-            private final ThreadLocal<ByteArrayOutputStream> outs =
-                    ThreadLocal.withInitial(() -> new ByteArrayOutputStream(256));
-            private final ThreadLocal<BinaryEncoder> encoders = new ThreadLocal<>();
 
             @Override
             public byte[] serialize(String topic, GenericRecord value) {
@@ -60,12 +56,11 @@ final class AvroSerde implements Serde<GenericRecord> {
                     return null;
                 }
                 try {
-                    ByteArrayOutputStream out = outs.get();
-                    out.reset();
+                    // Of its own for each value: stream threads share a serializer, and short-lived objects cost next to nothing.
+                    ByteArrayOutputStream out = new ByteArrayOutputStream(256);
                     out.write(0);
                     out.writeBytes(ByteBuffer.allocate(4).putInt(id).array());
-                    BinaryEncoder encoder = EncoderFactory.get().directBinaryEncoder(out, encoders.get());
-                    encoders.set(encoder);
+                    BinaryEncoder encoder = EncoderFactory.get().directBinaryEncoder(out, null);
                     writer.write(value, encoder);
                     return out.toByteArray();
                 } catch (IOException e) {
@@ -79,7 +74,6 @@ final class AvroSerde implements Serde<GenericRecord> {
     public Deserializer<GenericRecord> deserializer() {
         return new Deserializer<>() {
             private final GenericDatumReader<GenericRecord> reader = new GenericDatumReader<>(schema);
-            private final ThreadLocal<BinaryDecoder> decoders = new ThreadLocal<>();
 
             @Override
             public GenericRecord deserialize(String topic, byte[] bytes) {
@@ -87,9 +81,7 @@ final class AvroSerde implements Serde<GenericRecord> {
                     return null;
                 }
                 try {
-                    BinaryDecoder decoder =
-                            DecoderFactory.get().binaryDecoder(bytes, 5, bytes.length - 5, decoders.get());
-                    decoders.set(decoder);
+                    BinaryDecoder decoder = DecoderFactory.get().binaryDecoder(bytes, 5, bytes.length - 5, null);
                     return reader.read(null, decoder);
                 } catch (IOException e) {
                     throw new SerializationException(e);
