@@ -196,8 +196,8 @@ fn a_write_that_is_cut_off_between_two_parts_is_made_good() {
         let before = harness.watermark_on_disk(STOCK_CHANGELOG);
         let value = parts.to_string();
         let value = Some(value.as_str());
-        let delete = [("a", None), ("b", value), ("d", value), ("e", None), ("f", value)];
-        harness.commit(writes(STOCK, &delete), &[]);
+        let changes = [("a", None), ("b", value), ("d", value), ("e", None), ("f", value)];
+        harness.commit(writes(STOCK, &changes), &[]);
         let end = harness.end(&changelog).0 - 1;
         control.fail_after(parts);
         assert!(harness.stores.flush().is_err());

@@ -72,6 +72,7 @@ struct Dev {
     slots: BTreeMap<String, Arc<Slot>>,
     /// What each component was built from last.
     known: Looked,
+    /// What heddle.toml held then.
     settings: Option<Vec<u8>>,
 }
 
