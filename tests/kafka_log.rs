@@ -5,6 +5,8 @@
 mod assignment;
 #[path = "kafka_log/kill.rs"]
 mod kill;
+#[path = "kafka_log/leaving.rs"]
+mod leaving;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;

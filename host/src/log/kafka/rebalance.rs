@@ -10,6 +10,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use heddle_core::event::{Topic, TopicPartition};
 use rdkafka::ClientContext;
@@ -22,6 +24,11 @@ use rdkafka::types::RDKafkaRespErr;
 use super::record::partitions_of;
 use super::report::Report;
 use crate::lock::lock;
+
+/// How long a consumer that is closed may take after an answer before another one is given.
+const CLOSED_WITHIN: Duration = Duration::from_secs(5);
+/// How often it is asked whether it is closed.
+const CLOSED_ASKED_EVERY: Duration = Duration::from_millis(5);
 
 /// How a group changes its assignment. All members of a group have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,11 +95,13 @@ pub(super) struct Rebalances {
     protocol: Protocol,
     waiting: Mutex<VecDeque<Rebalance>>,
     closing: AtomicBool,
+    /// When a change was agreed to last while the consumer was being closed.
+    agreed: Mutex<Option<Instant>>,
 }
 
 impl Rebalances {
     pub(super) fn new(report: Report, protocol: Protocol) -> Self {
-        Self { report, protocol, waiting: Mutex::new(VecDeque::new()), closing: AtomicBool::new(false) }
+        Self { report, protocol, waiting: Mutex::default(), closing: AtomicBool::new(false), agreed: Mutex::default() }
     }
 
     /// The next change to answer.
@@ -108,6 +117,27 @@ impl Rebalances {
     /// From now on every change is agreed to at once: the consumer is about to be closed, which waits for its last revocation.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
+    }
+
+    /// Agrees to whatever librdkafka announces to a consumer that is being closed.
+    ///
+    /// One answer closes it, for librdkafka takes each as giving up everything. But an assignment that nobody had looked at is announced to be
+    /// revoked as well: two changes. An answer to the second waits for ever if the consumer is closed by then (librdkafka's issue 4884).
+    fn agree(&self, consumer: &BaseConsumer<Self>, assigns: bool, partitions: &TopicPartitionList) {
+        let mut agreed = lock(&self.agreed);
+        while agreed.is_some_and(|at| at.elapsed() < CLOSED_WITHIN) {
+            if consumer.closed() {
+                return;
+            }
+            thread::sleep(CLOSED_ASKED_EVERY);
+        }
+        // Nothing to be done about an error: the consumer is going away, and librdkafka logs what matters.
+        let _closing = if assigns {
+            self.protocol.assign(consumer, partitions)
+        } else {
+            self.protocol.unassign(consumer, partitions)
+        };
+        *agreed = Some(Instant::now());
     }
 }
 
@@ -125,13 +155,7 @@ impl ConsumerContext for Rebalances {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, change: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         let assigns = matches!(change, RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS);
         if self.closing.load(Ordering::Acquire) {
-            // Nothing to be done about an error: the consumer is going away, and librdkafka logs what matters.
-            let _closing = if assigns {
-                self.protocol.assign(consumer, partitions)
-            } else {
-                self.protocol.unassign(consumer, partitions)
-            };
-            return;
+            return self.agree(consumer, assigns, partitions);
         }
         let list = partitions_of(partitions);
         lock(&self.waiting).push_back(if assigns {

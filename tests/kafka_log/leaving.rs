@@ -1,0 +1,34 @@
+//! Members that leave at inconvenient moments.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use heddle::log::{Log, MemberOptions};
+use heddle_fixtures::kafka;
+
+use super::{PATIENCE, connect, create, member_options};
+
+/// How often it is tried: librdkafka got lost in one try of four.
+const TRIES: usize = 20;
+/// Until the group has assigned its partition.
+const ASSIGNED_AFTER: Duration = Duration::from_millis(200);
+
+#[test]
+fn a_member_that_leaves_before_it_looked_at_its_assignment_is_gone() {
+    let log = connect(kafka::shared());
+    for (name, topics) in [("leaving-one", &["leaving-a"][..]), ("leaving-two", &["leaving-b", "leaving-c"][..])] {
+        topics.iter().for_each(|topic| create(&log, topic, 1, &[]));
+        for number in 0..TRIES {
+            let mut options: MemberOptions = member_options(name, topics[0]);
+            options.topics = topics.iter().map(|topic| (*topic).into()).collect();
+            options.instance_id = Some(format!("{name}-0"));
+            let member = log.join(&options).unwrap();
+            thread::sleep(ASSIGNED_AFTER);
+            let (gone, is_gone) = mpsc::channel();
+            drop(thread::spawn(move || gone.send(member.leave())));
+            let left = is_gone.recv_timeout(PATIENCE);
+            assert!(matches!(left, Ok(Ok(()))), "{name}, try {number}: {left:?}");
+        }
+    }
+}
