@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions, Maintained};
 use heddle::log::{Log, LogError, Start, TopicSpec, now};
 use heddle_core::event::{NewRecord, Offset, Partition, Record, Timestamp, TopicPartition};
+use heddle_fixtures::SetAtEnd;
 
 const DAY: i64 = 24 * 3_600 * 1_000;
 
@@ -180,18 +182,18 @@ fn upkeep_runs_beside_commits() {
     const RECORDS: i64 = 1_500;
     let folder = tempfile::tempdir().unwrap();
     let log = open(folder.path(), &[("cleanup.policy", "compact")]);
-    let running = std::sync::atomic::AtomicBool::new(true);
+    let written = AtomicBool::new(false);
     let removed = std::thread::scope(|scope| {
         scope.spawn(|| {
+            let _writing = SetAtEnd(&written);
             for number in 0..RECORDS {
                 let place =
                     log.append(&[record(&(number % 50).to_string(), Some(&number.to_string()), number)]).unwrap();
                 assert_eq!(place[0].1, Offset(number));
             }
-            running.store(false, std::sync::atomic::Ordering::SeqCst);
         });
         let mut removed = 0;
-        while running.load(std::sync::atomic::Ordering::SeqCst) {
+        while !written.load(Ordering::Relaxed) {
             removed += log.maintain(Timestamp(0)).unwrap().records_removed;
         }
         removed

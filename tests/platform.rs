@@ -67,8 +67,7 @@ impl Host {
     }
 
     fn stop(mut self) {
-        std::process::Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().unwrap();
-        assert!(self.0.wait().unwrap().success());
+        assert!(heddle_fixtures::terminate(&mut self.0).success());
     }
 }
 

@@ -24,6 +24,7 @@ use heddle_core::task::TaskSpec;
 use heddle_fixtures::apicurio::Apicurio;
 use heddle_fixtures::copies::allowed;
 use heddle_fixtures::kafka::Kafka;
+use heddle_fixtures::{SetAtEnd, terminate};
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use serde_json::{Value, json};
@@ -185,7 +186,7 @@ fn strike(platform: &Platform, hosts: &mut [Child], number: usize, kind: u64) ->
             "stopped and continued"
         }
         _ => {
-            signal("-TERM");
+            terminate(&mut hosts[number]);
             restart(hosts);
             "ended in order"
         }
@@ -206,6 +207,7 @@ fn nothing_is_lost_doubled_or_half_visible_under_fire() {
     let (stop, produced) = (AtomicBool::new(false), AtomicUsize::new(0));
     let mut strikes = BTreeMap::<&str, usize>::new();
     std::thread::scope(|scope| {
+        let _producer = SetAtEnd(&stop);
         scope.spawn(|| produce(&platform, seed, &stop, &produced));
         let mut chance = Chance::new(seed ^ 1);
         let started = Instant::now();
@@ -220,15 +222,13 @@ fn nothing_is_lost_doubled_or_half_visible_under_fire() {
             let number = chance.below(HOSTS as u64) as usize;
             *strikes.entry(strike(&platform, &mut hosts, number, chance.below(8))).or_default() += 1;
         }
-        stop.store(true, Ordering::Relaxed);
     });
     for (number, host) in hosts.iter_mut().enumerate() {
         assert_eq!(host.try_wait().unwrap(), None, "host {number} ended by itself: {}", told(&platform, number));
     }
     wait_until_handled(&platform);
     for host in &mut hosts {
-        Command::new("kill").args(["-TERM", &host.id().to_string()]).status().unwrap();
-        assert!(host.wait().unwrap().success());
+        assert!(terminate(host).success());
     }
     println!("{} orders sent; {strikes:?}", produced.load(Ordering::Relaxed));
     compare(&platform);

@@ -1,6 +1,6 @@
 //! A host, and what it tells of itself.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -53,8 +53,7 @@ impl Host {
     }
 
     pub(crate) fn stop(mut self) {
-        Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().unwrap();
-        assert!(self.0.wait().unwrap().success());
+        assert!(heddle_fixtures::terminate(&mut self.0).success());
     }
 }
 

@@ -43,8 +43,7 @@ impl Host {
     }
 
     pub(crate) fn stop(mut self) {
-        std::process::Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status().unwrap();
-        assert!(self.process.wait().unwrap().success(), "{}", self.told());
+        assert!(heddle_fixtures::terminate(&mut self.process).success(), "{}", self.told());
     }
 }
 

@@ -1,9 +1,10 @@
 //! The ledger once more, in JavaScript: a file of several chunks in the log, and another language that takes over a component's state.
 
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
+use heddle_fixtures::SetAtEnd;
 use heddle_fixtures::kafka::Kafka;
 
 use crate::host::{Host, wait_until};
@@ -74,6 +75,7 @@ fn another_language_takes_over_under_load(platform: &Platform) {
     let (log, stop, produced) = (platform.log(), AtomicBool::new(false), AtomicUsize::new(0));
     let version = |n: usize| numbered(if n.is_multiple_of(2) { &javascript } else { ledger() }, n);
     let total = std::thread::scope(|scope| {
+        let producing = SetAtEnd(&stop);
         let producer = scope.spawn(|| produce(&*log, &orders, &stop, &produced));
         for n in 0..RELOADS {
             let before = platform.status(0)["out"].as_u64();
@@ -85,7 +87,7 @@ fn another_language_takes_over_under_load(platform: &Platform) {
         // Ends with the one in JavaScript, which is several chunks.
         platform.ok(&["deploy", &platform.version("next.wasm", &version(RELOADS))]);
         std::thread::sleep(Duration::from_millis(200));
-        stop.store(true, Ordering::Relaxed);
+        drop(producing);
         producer.join().unwrap()
     });
     wait_until("all orders are handled", || platform.status(0)["lag"] == 0);

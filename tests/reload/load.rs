@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use heddle::log::{Log, Start};
 use heddle_core::event::TopicPartition;
+use heddle_fixtures::SetAtEnd;
 use heddle_fixtures::kafka::Kafka;
 
 use crate::host::{Host, wait_until};
@@ -51,19 +52,20 @@ fn fifty_versions_under_load(platform: &Platform) {
     let (stop, calmed, produced) = (AtomicBool::new(false), AtomicBool::new(false), AtomicUsize::new(0));
     let logs = [platform.log(), platform.log(), platform.log()];
     let (total, steady, pauses) = std::thread::scope(|scope| {
+        let (producing, calming) = (SetAtEnd(&stop), SetAtEnd(&calmed));
         let producer = scope.spawn(|| produce(&*logs[0], &orders, &stop, &produced));
         wait_until("orders flow", || platform.status(0)["out"].as_u64() > Some(200));
         // What the stream does by itself, on this machine and now.
         let steady = scope.spawn(|| listen(&*logs[1], &calmed));
         std::thread::sleep(Duration::from_secs(5));
-        calmed.store(true, Ordering::Relaxed);
+        drop(calming);
         let steady = steady.join().unwrap();
         let listener = scope.spawn(|| listen(&*logs[2], &stop));
         for number in 0..RELOADS {
             let file = platform.version("next.wasm", &numbered(ledger(), number));
             platform.ok(&["deploy", &file]);
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(producing);
         (producer.join().unwrap(), steady, listener.join().unwrap())
     });
     println!(

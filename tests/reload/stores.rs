@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use heddle_fixtures::SetAtEnd;
+
 use crate::host::{Host, wait_until};
 use crate::platform::{Orders, Platform, bookings, check_bookings, ledger};
 use crate::versions::{with_manifest, with_store};
@@ -15,6 +17,7 @@ fn stores_and_dedup_change_under_load() {
     let log = platform.log();
     let stop = AtomicBool::new(false);
     let total = std::thread::scope(|scope| {
+        let producing = SetAtEnd(&stop);
         let producer = scope.spawn(|| {
             let mut n = 0;
             while !stop.load(Ordering::Relaxed) {
@@ -40,7 +43,7 @@ fn stores_and_dedup_change_under_load() {
             assert_eq!(told.contains("what it held stays in"), [1, 3].contains(&n), "{told}");
             wait_until("the version books", || platform.status(0)["out"].as_u64() > Some(before + 100));
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(producing);
         producer.join().unwrap()
     });
     wait_until("all orders are handled", || platform.status(0)["lag"] == 0);

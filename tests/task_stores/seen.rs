@@ -11,6 +11,7 @@ use heddle_core::dedup::{MessageId, SEGMENTS_MAX};
 use heddle_core::event::Timestamp;
 use heddle_core::policy::Retry;
 use heddle_core::state::{TaskState as _, Writes};
+use heddle_fixtures::SetAtEnd;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -298,6 +299,7 @@ fn ids_are_found_while_segments_are_merged(kind: EngineKind) {
     }
     let stores = harness.stores.clone();
     std::thread::scope(|scope| {
+        let merging = SetAtEnd(&done);
         let lookups = scope.spawn(|| {
             let mut count = 0;
             while !done.load(Ordering::Relaxed) {
@@ -316,7 +318,7 @@ fn ids_are_found_while_segments_are_merged(kind: EngineKind) {
             }
             harness.maintain();
         }
-        done.store(true, Ordering::Relaxed);
+        drop(merging);
         assert!(lookups.join().unwrap() > 0);
     });
     harness.maintain();
