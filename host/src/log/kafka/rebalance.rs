@@ -25,7 +25,7 @@ use super::record::partitions_of;
 use super::report::Report;
 use crate::lock::lock;
 
-/// How long a consumer that is closed may take after an answer before another one is given.
+/// How long a consumer that is being closed may take until it is, where it should not need an answer.
 const CLOSED_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is asked whether it is closed.
 const CLOSED_ASKED_EVERY: Duration = Duration::from_millis(5);
@@ -95,13 +95,19 @@ pub(super) struct Rebalances {
     protocol: Protocol,
     waiting: Mutex<VecDeque<Rebalance>>,
     closing: AtomicBool,
-    /// When a change was agreed to last while the consumer was being closed.
-    agreed: Mutex<Option<Instant>>,
+    /// Whether a change was agreed to while the consumer was being closed.
+    agreed: AtomicBool,
 }
 
 impl Rebalances {
     pub(super) fn new(report: Report, protocol: Protocol) -> Self {
-        Self { report, protocol, waiting: Mutex::default(), closing: AtomicBool::new(false), agreed: Mutex::default() }
+        Self {
+            report,
+            protocol,
+            waiting: Mutex::default(),
+            closing: AtomicBool::new(false),
+            agreed: AtomicBool::new(false),
+        }
     }
 
     /// The next change to answer.
@@ -121,15 +127,13 @@ impl Rebalances {
 
     /// Agrees to whatever librdkafka announces to a consumer that is being closed.
     ///
-    /// One answer closes it, for librdkafka takes each as giving up everything. But an assignment that nobody had looked at is announced to be
-    /// revoked as well: two changes. An answer to the second waits for ever if the consumer is closed by then (librdkafka's issue 4884).
+    /// An answer waits for ever if the consumer is closed by then (librdkafka's issue 4884), which an assignment that nobody had looked at
+    /// leads to. Cooperative, it is announced to be revoked as well: two changes, and one answer closes the consumer, for librdkafka takes
+    /// each as giving up everything. Eager, librdkafka forgets that it has announced it, and closes without an answer.
     fn agree(&self, consumer: &BaseConsumer<Self>, assigns: bool, partitions: &TopicPartitionList) {
-        let mut agreed = lock(&self.agreed);
-        while agreed.is_some_and(|at| at.elapsed() < CLOSED_WITHIN) {
-            if consumer.closed() {
-                return;
-            }
-            thread::sleep(CLOSED_ASKED_EVERY);
+        let forgotten = assigns && self.protocol == Protocol::Eager;
+        if (forgotten || self.agreed.load(Ordering::Acquire)) && closes(consumer) {
+            return;
         }
         // Nothing to be done about an error: the consumer is going away, and librdkafka logs what matters.
         let _closing = if assigns {
@@ -137,8 +141,20 @@ impl Rebalances {
         } else {
             self.protocol.unassign(consumer, partitions)
         };
-        *agreed = Some(Instant::now());
+        self.agreed.store(true, Ordering::Release);
     }
+}
+
+/// Whether the consumer is closed by itself.
+fn closes<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> bool {
+    let deadline = Instant::now() + CLOSED_WITHIN;
+    while !consumer.closed() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(CLOSED_ASKED_EVERY);
+    }
+    true
 }
 
 impl ClientContext for Rebalances {
