@@ -6,10 +6,12 @@
 //!                      its positions committed    may become committed state
 //! ```
 //!
-//! The overlays of the tasks live in the batch. A batch that is given up takes them along, so nothing of it can stay behind.
+//! The overlays of the tasks live in the batch. A batch that is given up takes them along, so nothing of it can stay behind. While a batch is
+//! being committed the next one is open, on top of it: if the commit fails, both are given up.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -153,7 +155,8 @@ impl OpenBatch {
 
     /// Closes the batch for its commit.
     pub fn seal(self) -> SealedBatch {
-        SealedBatch { positions: self.positions.into_iter().collect(), overlays: self.overlays, counts: self.counts }
+        let overlays = self.overlays.into_iter().map(|(partition, overlay)| (partition, Arc::new(overlay))).collect();
+        SealedBatch { positions: self.positions.into_iter().collect(), overlays, counts: self.counts }
     }
 }
 
@@ -162,7 +165,7 @@ impl OpenBatch {
 #[must_use = "a sealed batch is either committed or given up"]
 pub struct SealedBatch {
     positions: Vec<(TopicPartition, Offset)>,
-    overlays: BTreeMap<Partition, Overlay>,
+    overlays: BTreeMap<Partition, Arc<Overlay>>,
     counts: Counts,
 }
 
@@ -171,6 +174,11 @@ impl SealedBatch {
     #[must_use]
     pub fn positions(&self) -> &[(TopicPartition, Offset)] {
         &self.positions
+    }
+
+    /// What it does to the state of each task: the batch after it reads that already, and is given up with it.
+    pub fn overlays(&self) -> impl Iterator<Item = (Partition, &Arc<Overlay>)> {
+        self.overlays.iter().map(|(partition, overlay)| (*partition, overlay))
     }
 
     /// What has to be written to the changelogs in the same transaction: one record for each store and key, and one for the
@@ -235,7 +243,7 @@ impl ChangelogRecord<'_> {
 #[derive(Debug)]
 #[must_use = "what was committed becomes state, and is to be told"]
 pub struct CommittedBatch {
-    overlays: BTreeMap<Partition, Overlay>,
+    overlays: BTreeMap<Partition, Arc<Overlay>>,
     ends: BTreeMap<TopicPartition, Offset>,
     counts: Counts,
 }
@@ -249,12 +257,12 @@ impl CommittedBatch {
 
     /// What it did to the state of each task.
     pub fn overlays(&self) -> impl Iterator<Item = (Partition, &Overlay)> {
-        self.overlays.iter().map(|(partition, overlay)| (*partition, overlay))
+        self.overlays.iter().map(|(partition, overlay)| (*partition, &**overlay))
     }
 
-    /// Takes what it did to the state of one task out of it.
+    /// Takes what it did to the state of one task out of it. Nothing is copied if the task has [settled](crate::task::Task::settled).
     pub fn take(&mut self, partition: Partition) -> Option<Overlay> {
-        self.overlays.remove(&partition)
+        self.overlays.remove(&partition).map(Arc::unwrap_or_clone)
     }
 
     /// The offset after its last record in a changelog's partition; `None` if it wrote none there.

@@ -1,8 +1,9 @@
-//! The state that a handler sees. Reads go down three layers, and the first that knows a key answers:
+//! The state that a handler sees. Reads go down these layers, and the first that knows a key answers:
 //!
 //! ```text
 //!  this delivery's writes      kept only if the handler succeeds     Effects::writes
 //!  this transaction's writes   kept only if the log commits          Overlay
+//!  the one's before it         while its commit is under way         Committing
 //!  committed                   memtable, then the copy on disk       TaskState
 //! ```
 //!
@@ -169,6 +170,42 @@ impl Overlay {
     }
 }
 
+/// What is committed of one task's state, under what a transaction did whose commit is under way: what the next transaction builds on.
+pub(crate) struct Committing {
+    overlay: Arc<Overlay>,
+    windows: BTreeMap<Topic, Duration>,
+    committed: Arc<dyn TaskState>,
+}
+
+impl Committing {
+    /// `windows` says how long the message ids of each topic are remembered.
+    pub(crate) fn new(
+        overlay: Arc<Overlay>,
+        windows: BTreeMap<Topic, Duration>,
+        committed: Arc<dyn TaskState>,
+    ) -> Self {
+        Self { overlay, windows, committed }
+    }
+}
+
+impl TaskState for Committing {
+    fn get(&self, store: StoreIndex, key: &[u8]) -> Result<Option<Bytes>, TaskFault> {
+        match self.overlay.writes.get(&store).and_then(|table| table.get(key)) {
+            Some(written) => Ok(written.clone()),
+            None => self.committed.get(store, key),
+        }
+    }
+
+    fn scan(&self, store: StoreIndex, range: &Range<'_>, limit: usize) -> Result<Vec<Entry>, TaskFault> {
+        self.overlay.reads(self.committed.clone()).scan(&Writes::new(), store, range, limit)
+    }
+
+    fn seen(&self, topic: &Topic, id: &MessageId, at: Timestamp) -> Result<bool, TaskFault> {
+        let now = self.windows.get(topic).is_some_and(|window| self.overlay.has_seen(topic, id, at, *window));
+        Ok(now || self.committed.seen(topic, id, at)?)
+    }
+}
+
 /// What one delivery reads, below its own writes. Dropped when the handler is done.
 #[derive(Clone)]
 pub struct Reads {
@@ -296,5 +333,27 @@ mod tests {
         assert_eq!(scan(&reads, &own, "a", Some("a2"), 1), "a5=old");
         assert_eq!(reads.get(&own, StoreIndex(0), &Bytes::from("a5")).unwrap(), None);
         assert_eq!(overlay.at(), Some(Timestamp(7)));
+    }
+
+    #[test]
+    fn what_is_being_committed_lies_between_the_transaction_and_what_is_committed() {
+        let (topic, window) = (Topic::from("orders"), Duration::from_millis(100));
+        let id = |text: &'static str| MessageId(Bytes::from(text));
+        let mut before = Overlay::default();
+        before.write(writes(&[("a1", Some("before")), ("a2", None), ("a3", Some("before"))]), Timestamp(7));
+        before.mark(&topic, id("one"), Timestamp(50));
+        let windows = BTreeMap::from([(topic.clone(), window)]);
+        let state: Arc<dyn TaskState> = Arc::new(Committing::new(Arc::new(before), windows, Arc::new(Five)));
+        let mut overlay = Overlay::default();
+        overlay.write(writes(&[("a3", Some("txn")), ("a4", None)]), Timestamp(8));
+        let reads = overlay.reads(state.clone());
+        assert_eq!(scan(&reads, &Writes::new(), "", None, 10), "a1=before a3=txn a5=old");
+        assert_eq!(scan(&reads, &Writes::new(), "a", Some("a1"), 2), "a3=txn a5=old");
+        let get = |key: &'static str| reads.get(&Writes::new(), STORE, &Bytes::from(key)).unwrap();
+        assert_eq!((get("a1"), get("a2")), (Some(Bytes::from("before")), None));
+        assert_eq!((get("a4"), get("a5")), (None, Some(Bytes::from("old"))));
+        let seen = |name: &'static str, at| state.seen(&topic, &id(name), Timestamp(at)).unwrap();
+        assert!(seen("one", 50) && seen("one", 149), "it remembers as long as what is committed would");
+        assert!(!seen("one", 150) && !seen("two", 50));
     }
 }

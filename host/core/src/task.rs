@@ -26,7 +26,7 @@ use crate::failed::{Failure, Waiting, dead_letter, queued, retry};
 use crate::fault::{EventFault, EventFaultKind, Fault, TaskFault};
 use crate::policy::{Disposition, FailurePolicy, Order, Retry, Tried, WhenFull};
 use crate::settle::settle;
-use crate::state::{Reads, StoreIndex, TaskState, Writes};
+use crate::state::{Committing, Overlay, Reads, StoreIndex, TaskState, Writes};
 use crate::waiting::{self, Number, Queues, pack};
 
 /// Hands a delivery to a component's handler.
@@ -126,6 +126,8 @@ impl TaskSpec {
 pub struct Task {
     spec: Arc<TaskSpec>,
     partition: Partition,
+    committed: Arc<dyn TaskState>,
+    /// What a batch builds on: what is committed, and what is being committed.
     state: Arc<dyn TaskState>,
     /// Which records wait in the state, once that was read.
     queues: Option<Queues>,
@@ -150,8 +152,19 @@ enum Ended {
 impl Task {
     /// The task of `partition`, on top of what is committed of its state.
     #[must_use]
-    pub fn new(spec: Arc<TaskSpec>, partition: Partition, state: Arc<dyn TaskState>) -> Self {
-        Self { spec, partition, state, queues: None }
+    pub fn new(spec: Arc<TaskSpec>, partition: Partition, committed: Arc<dyn TaskState>) -> Self {
+        Self { spec, partition, state: committed.clone(), committed, queues: None }
+    }
+
+    /// A batch that did this to the task is being committed; the next one builds on it.
+    pub fn committing(&mut self, overlay: &Arc<Overlay>) {
+        let (windows, committed) = (self.spec.windows.clone(), self.committed.clone());
+        self.state = Arc::new(Committing::new(overlay.clone(), windows, committed));
+    }
+
+    /// That commit is over, and what the batch did becomes committed state now.
+    pub fn settled(&mut self) {
+        self.state = self.committed.clone();
     }
 
     /// Goes on by another version's word, which has the same stores and dedup.
@@ -298,6 +311,7 @@ impl Task {
 
     /// What a batch did that was given up did not happen: which records wait is read again.
     pub fn forget(&mut self) {
+        self.settled();
         self.queues = None;
     }
 
