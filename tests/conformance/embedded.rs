@@ -42,6 +42,10 @@ impl Harness for Embedded {
         false
     }
 
+    fn commits_take_a_while(&self) -> bool {
+        false
+    }
+
     fn fresh_name(&self, base: &str) -> String {
         base.to_owned()
     }

@@ -26,6 +26,9 @@ pub(crate) trait Harness {
     /// Whether what a transaction writes is in the log before it is committed.
     fn writes_early(&self) -> bool;
 
+    /// Whether a commit goes on after it was begun.
+    fn commits_take_a_while(&self) -> bool;
+
     /// A name for a topic, a group or a transactional id that no other case uses.
     fn fresh_name(&self, base: &str) -> String;
 }

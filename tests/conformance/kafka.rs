@@ -42,6 +42,10 @@ impl Harness for Kafka {
         true
     }
 
+    fn commits_take_a_while(&self) -> bool {
+        true
+    }
+
     fn fresh_name(&self, base: &str) -> String {
         format!("{base}-{}", self.case)
     }

@@ -25,6 +25,9 @@ macro_rules! conformance {
                 aborted_records_are_never_seen
                 a_zombie_cannot_commit
                 positions_and_outputs_commit_together
+                records_come_while_a_commit_is_under_way
+                until_a_commit_was_told_of_nothing_is_sent_or_ended
+                a_member_that_is_dropped_while_it_commits_commits_whole_or_not_at_all
                 a_member_that_vanished_leaves_no_trace
                 a_writer_writes_all_or_nothing
                 a_newer_writer_fences_the_older

@@ -1,10 +1,12 @@
 //! Atomicity: whole transactions, fencing, and positions that go with the outputs.
 
-use heddle::log::{LogError, Start};
+use std::time::{Duration, Instant};
+
+use heddle::log::{LogError, MemberOptions, Start};
 use heddle_core::event::{Offset, TopicPartition};
 
 use crate::harness::{
-    Client, GLANCE, Harness, after, contents, copy, options, partitions, record, record_at, text, texts, topic,
+    Client, GLANCE, Harness, WAIT, after, contents, copy, options, partitions, record, record_at, text, texts, topic,
 };
 
 pub(crate) fn a_transaction_is_seen_whole_and_not_before_its_commit(harness: &dyn Harness) {
@@ -106,6 +108,89 @@ pub(crate) fn positions_and_outputs_commit_together(harness: &dyn Harness) {
     let mut client = Client::join(&*log, &options);
     assert_eq!(texts(&client.take(5)), ["5", "6", "7", "8", "9"]);
     assert_eq!(texts(&contents(&*log, &output)), ["0", "1", "2", "3", "4"]);
+}
+
+pub(crate) fn records_come_while_a_commit_is_under_way(harness: &dyn Harness) {
+    let log = harness.log();
+    let (input, output) = (topic(harness, "input", 1), topic(harness, "output", 1));
+    let options = options(&harness.fresh_name("group"), &[&input], &harness.fresh_name("worker"));
+    let options = MemberOptions { batch_records_max: 1, ..options };
+    let expected: Vec<_> = (0..50).map(|number| format!("{number:02}")).collect();
+    let inputs: Vec<_> = expected.iter().map(|value| record(&input, "key", value)).collect();
+    log.append(&inputs).unwrap();
+    let mut client = Client::join(&*log, &options);
+    let mut read = client.take(1);
+    let mut overtaken = 0;
+    for (number, value) in expected.iter().enumerate() {
+        assert_eq!(texts(&read), [value.as_str()]);
+        client.member.send(record(&output, "key", value)).unwrap();
+        client.member.begin_commit(&after(&read)).unwrap();
+        // The next one, whether or not the commit is through.
+        read = if number + 1 < expected.len() { client.take(1) } else { vec![] };
+        let mut ends = client.member.committed(Duration::ZERO).unwrap();
+        overtaken += usize::from(ends.is_none());
+        let until = Instant::now() + WAIT;
+        while ends.is_none() {
+            assert!(Instant::now() < until, "the commit of {value} does not end");
+            ends = client.member.committed(GLANCE).unwrap();
+        }
+    }
+    assert_eq!(overtaken > 0, harness.commits_take_a_while(), "{overtaken} came before the commit was through");
+    assert_eq!(texts(&contents(&*log, &output)), expected);
+    let source = TopicPartition::new(input, 0);
+    let position = log.committed(&options.group, std::slice::from_ref(&source)).unwrap()[&source];
+    assert_eq!(position, Offset(expected.len() as i64));
+}
+
+pub(crate) fn until_a_commit_was_told_of_nothing_is_sent_or_ended(harness: &dyn Harness) {
+    let log = harness.log();
+    let (input, output) = (topic(harness, "input", 1), topic(harness, "output", 1));
+    let options = options(&harness.fresh_name("group"), &[&input], &harness.fresh_name("worker"));
+    log.append(&[record(&input, "key", "in")]).unwrap();
+    let mut client = Client::join(&*log, &options);
+    let read = client.take(1);
+    let member = &mut client.member;
+    member.send(record(&output, "key", "out")).unwrap();
+    member.begin_commit(&after(&read)).unwrap();
+    let refused = [
+        member.send(record(&output, "key", "too early")),
+        member.begin_commit(&after(&read)),
+        member.abort(),
+        member.rewind(),
+        member.release(&partitions(&*log, &input)),
+    ];
+    for (number, refused) in refused.into_iter().enumerate() {
+        assert!(matches!(refused, Err(LogError::Invalid(_))), "{number}: {refused:?}");
+    }
+    while member.committed(GLANCE).unwrap().is_none() {}
+    member.send(record(&output, "key", "the next")).unwrap();
+    member.commit(&[]).unwrap();
+    assert_eq!(texts(&contents(&*log, &output)), ["out", "the next"]);
+}
+
+pub(crate) fn a_member_that_is_dropped_while_it_commits_commits_whole_or_not_at_all(harness: &dyn Harness) {
+    let log = harness.log();
+    let (input, output) = (topic(harness, "input", 1), topic(harness, "output", 1));
+    let mut options = options(&harness.fresh_name("group"), &[&input], &harness.fresh_name("worker"));
+    options.instance_id = Some(options.transactional_id.clone());
+    log.append(&[record(&input, "key", "in")]).unwrap();
+    let mut client = Client::join(&*log, &options);
+    let read = client.take(1);
+    client.member.send(record(&output, "key", "out")).unwrap();
+    client.member.begin_commit(&after(&read)).unwrap();
+    drop(client);
+    // Whoever takes the place over decides what is open.
+    let mut client = Client::join(&*log, &options);
+    let positions = log.committed(&options.group, &partitions(&*log, &input)).unwrap();
+    match positions.values().next() {
+        Some(position) => assert_eq!(*position, Offset(1)),
+        None => {
+            let read = client.take(1);
+            client.member.send(record(&output, "key", "out")).unwrap();
+            client.member.commit(&after(&read)).unwrap();
+        }
+    }
+    assert_eq!(texts(&contents(&*log, &output)), ["out"]);
 }
 
 pub(crate) fn a_member_that_vanished_leaves_no_trace(harness: &dyn Harness) {

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Two implementations pass one conformance suite: the embedded log and Apache Kafka.
-//! All calls block; callers are plain threads.
+//! Calls block, but for [`Member::begin_commit`]; callers are plain threads.
 
 pub mod embedded;
 pub mod kafka;
@@ -73,10 +73,13 @@ pub trait Log: Send + Sync {
     fn join(&self, options: &MemberOptions) -> Result<Box<dyn Member>, LogError>;
 }
 
+/// How long one wait for the end of a commit takes, where there is nothing else to do.
+pub(crate) const COMMIT_WAIT: Duration = Duration::from_secs(1);
+
 /// One member of a consumer group together with its transactional producer ("exactly once v2": the group's metadata
 /// travels with the offsets, so a member that was replaced cannot commit).
 ///
-/// A transaction begins with the first [`send`](Member::send) or [`commit`](Member::commit) after the last one ended.
+/// A transaction begins with the first [`send`](Member::send) or [`begin_commit`](Member::begin_commit) after the last one ended.
 pub trait Member: Send {
     /// Waits up to `timeout` for something to happen. An empty answer means that nothing did.
     ///
@@ -93,10 +96,26 @@ pub trait Member: Send {
         self.send(record.copied())
     }
 
-    /// Commits what was sent together with the positions at which the group goes on. After `Ok` both are durable and visible.
+    /// Begins to commit what was sent together with the positions at which the group goes on. [`committed`](Member::committed) tells how it
+    /// ends; until it has told, records are read as usual, and to send, abort, rewind or release is [`LogError::Invalid`]. A member that is
+    /// dropped meanwhile waits for the end.
+    fn begin_commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError>;
+
+    /// How the commit that was begun has ended, waiting up to `timeout` for it. After `Some` what was sent and the positions are durable
+    /// and visible; an error is its end, too. `None`: it is under way, or none was begun.
     ///
     /// Tells where the transaction ends in each partition that it named itself: see [`Ends`].
-    fn commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<Ends, LogError>;
+    fn committed(&mut self, timeout: Duration) -> Result<Option<Ends>, LogError>;
+
+    /// Commits, and waits until that has ended.
+    fn commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<Ends, LogError> {
+        self.begin_commit(positions)?;
+        loop {
+            if let Some(ends) = self.committed(COMMIT_WAIT)? {
+                return Ok(ends);
+            }
+        }
+    }
 
     /// Drops what was sent since the last commit. The member's read position is not moved: see [`rewind`](Member::rewind).
     fn abort(&mut self) -> Result<(), LogError>;
@@ -117,6 +136,11 @@ pub trait Member: Send {
 
     /// Leaves the group at once, without committing. Open work is aborted.
     fn leave(self: Box<Self>) -> Result<(), LogError>;
+}
+
+/// The answer to what has to wait for the end of a commit.
+fn under_way() -> LogError {
+    LogError::Invalid("a commit is under way: nothing is sent, aborted or released until it has ended".to_owned())
 }
 
 /// Writes transactions without a group.

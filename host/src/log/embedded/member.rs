@@ -14,7 +14,7 @@ use super::shared::{Seated, Shared};
 use super::store::PartitionId;
 use super::topic::TopicMeta;
 use crate::lock::lock;
-use crate::log::{Ends, LogError, Member, MemberOptions, Polled};
+use crate::log::{Ends, LogError, Member, MemberOptions, Polled, under_way};
 
 /// A member of a group of an embedded log. Dropped, it leaves the group, and its open transaction never was.
 pub(super) struct EmbeddedMember {
@@ -29,6 +29,8 @@ pub(super) struct EmbeddedMember {
     numbered: HashMap<PartitionId, (TopicPartition, i64)>,
     /// Topics never change, so each is looked up once. One that was deleted is noticed at the commit, and forgotten at the abort.
     topics: HashMap<Topic, Arc<TopicMeta>>,
+    /// Where the commit that was begun has ended, until somebody asks.
+    ends: Option<Ends>,
 }
 
 impl EmbeddedMember {
@@ -78,6 +80,7 @@ impl EmbeddedMember {
             cursors: Cursors::default(),
             outgoing: Outgoing::default(),
             numbered: HashMap::new(),
+            ends: None,
             topics: HashMap::new(),
         })
     }
@@ -86,7 +89,7 @@ impl EmbeddedMember {
     fn begin(&mut self, sources: &[TopicPartition]) -> Result<(), LogError> {
         for source in sources {
             let partition = self.shared.partition(source)?;
-            let position = match self.committed(partition)? {
+            let position = match self.position(partition)? {
                 Some(position) => position,
                 None => resolve(&self.shared, partition, self.options.start),
             };
@@ -95,48 +98,17 @@ impl EmbeddedMember {
         Ok(())
     }
 
-    fn committed(&self, partition: PartitionId) -> Result<Option<Offset>, LogError> {
+    fn position(&self, partition: PartitionId) -> Result<Option<Offset>, LogError> {
         self.shared.store.position(&self.options.group, partition)
     }
-}
 
-impl Member for EmbeddedMember {
-    fn poll(&mut self, timeout: Duration) -> Result<Polled, LogError> {
-        let (id, group, fenced) = (self.id, &self.options.group, &self.fenced);
-        let found = self.cursors.poll(&self.shared, timeout, self.options.batch_records_max, |state| {
-            alive(fenced, &self.options)?;
-            Ok(state.groups.get_mut(group).and_then(|group| group.next_change(id)))
-        })?;
-        match found {
-            Found::Records(records) => Ok(Polled::Records(records)),
-            Found::Event(Change::Assigned(sources)) => {
-                self.begin(&sources)?;
-                Ok(Polled::Assigned(sources))
-            }
-            Found::Event(Change::Revoking(sources)) => {
-                self.cursors.remove(&sources);
-                Ok(Polled::Revoking(sources))
-            }
-        }
+    /// Its end was not told yet: what a log may refuse that takes longer is refused here, too.
+    fn not_committing(&self) -> Result<(), LogError> {
+        if self.ends.is_some() { Err(under_way()) } else { Ok(()) }
     }
 
-    fn send(&mut self, record: NewRecord) -> Result<(), LogError> {
-        alive(&self.fenced, &self.options)?;
-        if !self.topics.contains_key(&record.topic) {
-            self.topics.insert(record.topic.clone(), self.shared.topic(&record.topic)?);
-        }
-        let Some(topic) = self.topics.get(&record.topic) else {
-            return Err(LogError::UnknownTopic(record.topic.to_string()));
-        };
-        let (partition, place) = self.outgoing.add(topic, &record)?;
-        if record.partition.is_some() {
-            let source = || TopicPartition::new(topic.name.clone(), partition.partition);
-            self.numbered.entry(partition).or_insert_with(|| (source(), 0)).1 = place + 1;
-        }
-        Ok(())
-    }
-
-    fn commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<Ends, LogError> {
+    /// One piece of work here, so a commit has ended when it has begun.
+    fn write(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<Ends, LogError> {
         let (outgoing, numbered) = (std::mem::take(&mut self.outgoing), std::mem::take(&mut self.numbered));
         if outgoing.is_empty() && positions.is_empty() {
             return alive(&self.fenced, &self.options).map(|()| Ends::new());
@@ -162,8 +134,57 @@ impl Member for EmbeddedMember {
         };
         Ok(numbered.into_iter().filter_map(end).collect())
     }
+}
+
+impl Member for EmbeddedMember {
+    fn poll(&mut self, timeout: Duration) -> Result<Polled, LogError> {
+        let (id, group, fenced) = (self.id, &self.options.group, &self.fenced);
+        let found = self.cursors.poll(&self.shared, timeout, self.options.batch_records_max, |state| {
+            alive(fenced, &self.options)?;
+            Ok(state.groups.get_mut(group).and_then(|group| group.next_change(id)))
+        })?;
+        match found {
+            Found::Records(records) => Ok(Polled::Records(records)),
+            Found::Event(Change::Assigned(sources)) => {
+                self.begin(&sources)?;
+                Ok(Polled::Assigned(sources))
+            }
+            Found::Event(Change::Revoking(sources)) => {
+                self.cursors.remove(&sources);
+                Ok(Polled::Revoking(sources))
+            }
+        }
+    }
+
+    fn send(&mut self, record: NewRecord) -> Result<(), LogError> {
+        self.not_committing()?;
+        alive(&self.fenced, &self.options)?;
+        if !self.topics.contains_key(&record.topic) {
+            self.topics.insert(record.topic.clone(), self.shared.topic(&record.topic)?);
+        }
+        let Some(topic) = self.topics.get(&record.topic) else {
+            return Err(LogError::UnknownTopic(record.topic.to_string()));
+        };
+        let (partition, place) = self.outgoing.add(topic, &record)?;
+        if record.partition.is_some() {
+            let source = || TopicPartition::new(topic.name.clone(), partition.partition);
+            self.numbered.entry(partition).or_insert_with(|| (source(), 0)).1 = place + 1;
+        }
+        Ok(())
+    }
+
+    fn begin_commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        self.not_committing()?;
+        self.ends = Some(self.write(positions)?);
+        Ok(())
+    }
+
+    fn committed(&mut self, _timeout: Duration) -> Result<Option<Ends>, LogError> {
+        Ok(self.ends.take())
+    }
 
     fn abort(&mut self) -> Result<(), LogError> {
+        self.not_committing()?;
         self.outgoing = Outgoing::default();
         self.numbered.clear();
         self.topics.clear();
@@ -171,6 +192,7 @@ impl Member for EmbeddedMember {
     }
 
     fn rewind(&mut self) -> Result<(), LogError> {
+        self.not_committing()?;
         alive(&self.fenced, &self.options)?;
         for cursor in self.cursors.iter_mut() {
             let committed = self.shared.store.position(&self.options.group, cursor.partition())?;
@@ -191,6 +213,7 @@ impl Member for EmbeddedMember {
     }
 
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        self.not_committing()?;
         alive(&self.fenced, &self.options)?;
         let mut state = lock(&self.shared.state);
         if let Some(group) = state.groups.get_mut(&self.options.group) {

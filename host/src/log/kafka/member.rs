@@ -20,8 +20,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::super::{Ends, LogError, Member, MemberOptions, Polled, Start};
+use super::super::{Ends, LogError, Member, MemberOptions, Polled, Start, under_way};
 use super::cluster::Cluster;
+use super::committer::{Committer, Ended};
 use super::errors::{consumer_error, request_error};
 use super::native;
 use super::producer::TransactionalProducer;
@@ -42,8 +43,10 @@ const SEEK_TIME_MAX: Duration = Duration::from_secs(10);
 /// A member of a group on Kafka. Leaves the group when dropped (a static member keeps its place until the session times out).
 pub(super) struct KafkaMember {
     cluster: Arc<Cluster>,
-    consumer: BaseConsumer<Rebalances>,
-    producer: TransactionalProducer,
+    consumer: Arc<BaseConsumer<Rebalances>>,
+    /// Absent while its transaction is being committed.
+    producer: Option<TransactionalProducer>,
+    committer: Committer,
     protocol: Protocol,
     start: Start,
     batch_records_max: usize,
@@ -83,10 +86,13 @@ impl KafkaMember {
         consumer.subscribe(&topics).map_err(|error| LogError::Invalid(format!("{what}: {error}")))?;
         // The group answers meanwhile.
         let producer = TransactionalProducer::new(Arc::clone(&cluster), &options.transactional_id)?;
+        let consumer = Arc::new(consumer);
+        let committer = Committer::start(consumer.clone())?;
         Ok(Self {
             cluster,
             consumer,
-            producer,
+            producer: Some(producer),
+            committer,
             protocol,
             start: options.start,
             batch_records_max: options.batch_records_max,
@@ -98,6 +104,14 @@ impl KafkaMember {
             held: BTreeSet::new(),
             released: BTreeSet::new(),
         })
+    }
+
+    fn producer(&mut self) -> Result<&mut TransactionalProducer, LogError> {
+        self.producer.as_mut().ok_or_else(under_way)
+    }
+
+    fn not_committing(&self) -> Result<(), LogError> {
+        if self.producer.is_none() { Err(under_way()) } else { Ok(()) }
     }
 
     /// Answers the next change of the assignment, or hands it on. `None`: there is none, or none that concerns the caller.
@@ -256,34 +270,42 @@ impl Member for KafkaMember {
 
     // The trait takes the record so that a log in this process can keep it; librdkafka makes its own copy.
     fn send(&mut self, record: NewRecord) -> Result<(), LogError> {
-        self.producer.send(record.borrowed())
+        self.producer()?.send(record.borrowed())
     }
 
     fn send_copy(&mut self, record: NewRecordRef<'_>) -> Result<(), LogError> {
-        self.producer.send(record)
+        self.producer()?.send(record)
     }
 
-    fn commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<Ends, LogError> {
+    fn begin_commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
         // The broker checks who commits, not for which partitions.
         if let Some((stranger, _)) = positions.iter().find(|(partition, _)| !self.holds(partition)) {
             return Err(LogError::Abort(format!("{stranger} is not assigned to this member")));
         }
-        let ends = self.producer.commit(positions, &self.consumer)?;
+        let producer = self.producer.take().ok_or_else(under_way)?;
+        self.committer.begin(producer, positions.to_vec())
+    }
+
+    fn committed(&mut self, timeout: Duration) -> Result<Option<Ends>, LogError> {
+        let Some(Ended { producer, positions, outcome }) = self.committer.ended(timeout)? else { return Ok(None) };
+        self.producer = Some(producer);
+        let ends = outcome?;
         for (partition, offset) in positions {
-            if self.assigned.contains(partition) {
-                self.back.insert(partition.clone(), *offset);
+            if self.assigned.contains(&partition) {
+                self.back.insert(partition, offset);
             }
         }
-        Ok(ends)
+        Ok(Some(ends))
     }
 
     fn abort(&mut self) -> Result<(), LogError> {
-        self.producer.abort()
+        self.producer()?.abort()
     }
 
     /// Needs no broker: what was committed is known here, because nobody else commits for a partition that this member holds.
     /// Where nothing was committed, reading goes on at the first record that came, which is where `start` led.
     fn rewind(&mut self) -> Result<(), LogError> {
+        self.not_committing()?;
         if self.back.is_empty() {
             return Ok(());
         }
@@ -323,6 +345,7 @@ impl Member for KafkaMember {
     }
 
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        self.not_committing()?;
         if let Some(stranger) = partitions.iter().find(|partition| !self.held.contains(partition)) {
             return Err(LogError::Invalid(format!("{stranger} is not being revoked, so it cannot be released")));
         }
@@ -338,12 +361,14 @@ impl Member for KafkaMember {
     }
 
     fn leave(mut self: Box<Self>) -> Result<(), LogError> {
-        self.producer.abort()
+        self.abort()
     }
 }
 
 impl Drop for KafkaMember {
     fn drop(&mut self) {
+        // It has the consumer, too, and what it commits is this member's.
+        self.committer.finish();
         // Closing the consumer waits until every rebalance is answered.
         self.consumer.context().close();
         let waiting: Vec<TopicPartition> = self.held.iter().chain(&self.released).cloned().collect();

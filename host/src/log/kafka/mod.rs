@@ -3,7 +3,7 @@
 //! ```text
 //!  KafkaLog ── Cluster    questions and topics, two clients shared by all
 //!           ── Appender   plain writes, one idempotent producer shared by all
-//!           ── join   ──> KafkaMember   a consumer and a transactional producer of its own
+//!           ── join   ──> KafkaMember   a consumer and a transactional producer of its own, and a thread that commits
 //!           ── reader ──> KafkaReader   a consumer of its own
 //!           ── writer ──> KafkaWriter   a transactional producer of its own
 //! ```
@@ -17,6 +17,7 @@
 
 mod append;
 mod cluster;
+mod committer;
 mod errors;
 mod member;
 mod native;

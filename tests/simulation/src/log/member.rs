@@ -1,6 +1,6 @@
 //! A member of the group with its transactional producer.
 //!
-//! A commit takes three steps, and between any two of them this process may end, and others may go on:
+//! A commit takes three steps, and between any two of them this process may end, and others may go on, the member itself by polling too:
 //!
 //! ```text
 //!  flush: records that still wait here ──> positions: the group agrees to the member ──> decide: all of it, or nothing
@@ -43,7 +43,24 @@ pub(crate) struct SimMember {
     /// Records that were sent and are not with the broker yet.
     waiting: Vec<NewRecord>,
     ends: Ends,
+    /// The commit that is under way.
+    committing: Option<Committing>,
     left: bool,
+}
+
+/// A commit that was begun.
+struct Committing {
+    positions: Vec<(TopicPartition, Offset)>,
+    next: Next,
+}
+
+/// What comes next of it.
+enum Next {
+    Flush,
+    Positions,
+    Decide,
+    /// All was done, and its caller has not heard.
+    Tell,
 }
 
 impl SimMember {
@@ -68,6 +85,7 @@ impl SimMember {
             txn: None,
             waiting: vec![],
             ends: Ends::new(),
+            committing: None,
             left: false,
         })
     }
@@ -182,21 +200,32 @@ impl SimMember {
         Ok(())
     }
 
-    /// The three steps. `unknown`: the outcome is kept from the caller.
-    fn commit_steps(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+    /// The next of the three steps.
+    fn commit_step(&mut self, committing: &Committing) -> Result<Next, LogError> {
         let caller = self.caller.clone();
-        caller.pass(Call::Flush, || {
-            self.abort_now_and_then()?;
-            self.flush()?;
-            self.txn().map(|_| ())
-        })?;
-        caller.pass(Call::Positions, || {
-            unreachable(&caller)?;
-            let txn = self.txn()?;
-            let added = caller.world().broker().add_positions(txn, self.seat, positions);
-            added.map_err(|error| self.note(error))
-        })?;
-        caller.pass(Call::Decide, || self.decide())
+        match committing.next {
+            Next::Flush => caller.pass(Call::Flush, || {
+                self.abort_now_and_then()?;
+                self.flush()?;
+                self.txn().map(|_| Next::Positions)
+            }),
+            Next::Positions => caller.pass(Call::Positions, || {
+                unreachable(&caller)?;
+                let txn = self.txn()?;
+                let added = caller.world().broker().add_positions(txn, self.seat, &committing.positions);
+                added.map(|()| Next::Decide).map_err(|error| self.note(error))
+            }),
+            Next::Decide => caller.pass(Call::Decide, || self.decide().map(|()| Next::Tell)),
+            Next::Tell => Ok(Next::Tell),
+        }
+    }
+
+    /// What its member does while it is under way, which is little.
+    fn not_committing(&self, what: &str) -> Result<(), LogError> {
+        match self.committing {
+            Some(_) => Err(LogError::Invalid(format!("{what} while a commit is under way"))),
+            None => Ok(()),
+        }
     }
 
     fn decide(&mut self) -> Result<(), LogError> {
@@ -283,6 +312,7 @@ impl Member for SimMember {
 
     fn send(&mut self, record: NewRecord) -> Result<(), LogError> {
         let caller = self.caller.clone();
+        self.not_committing("sends")?;
         caller.pass(Call::Send, || {
             let placed = caller.world().broker().place(&record);
             placed.map_err(|error| self.note(error))?;
@@ -293,25 +323,43 @@ impl Member for SimMember {
         })
     }
 
-    fn commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<Ends, LogError> {
+    fn begin_commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        self.not_committing("commits")?;
         let mine = |place: &TopicPartition| self.cursors.contains_key(place) || self.held.contains(place);
         if let Some((stranger, _)) = positions.iter().find(|(place, _)| !mine(place)) {
             return Err(self.note(LogError::Abort(format!("{stranger} is not assigned to this member"))));
         }
-        let records = self.waiting.len();
-        self.commit_steps(positions)?;
-        for (place, offset) in positions {
+        self.caller.tell(format_args!("begins to commit, {} left to send", self.waiting.len()));
+        self.committing = Some(Committing { positions: positions.to_vec(), next: Next::Flush });
+        Ok(())
+    }
+
+    /// One who only looks sees a commit go on by a step, or not at all; one who waits sees its end.
+    fn committed(&mut self, timeout: Duration) -> Result<Option<Ends>, LogError> {
+        let Some(mut committing) = self.committing.take() else { return Ok(None) };
+        loop {
+            if timeout.is_zero() && self.caller.world().faults().chance.one_in(2) {
+                self.committing = Some(committing);
+                return Ok(None);
+            }
+            if let Next::Tell = committing.next {
+                break;
+            }
+            committing.next = self.commit_step(&committing)?;
+        }
+        for (place, offset) in &committing.positions {
             if let Some(cursor) = self.cursors.get_mut(place) {
                 cursor.committed = *offset;
             }
         }
         let ends = std::mem::take(&mut self.ends);
-        self.caller.tell(format_args!("committed, {records} sent at last: {}", Shown(positions)));
-        Ok(ends)
+        self.caller.tell(format_args!("committed: {}", Shown(&committing.positions)));
+        Ok(Some(ends))
     }
 
     fn abort(&mut self) -> Result<(), LogError> {
         let caller = self.caller.clone();
+        self.not_committing("aborts")?;
         caller.pass(Call::Abort, || {
             unreachable(&caller)?;
             self.waiting.clear();
@@ -326,6 +374,7 @@ impl Member for SimMember {
     }
 
     fn rewind(&mut self) -> Result<(), LogError> {
+        self.not_committing("rewinds")?;
         self.manage(|this| {
             this.cursors.values_mut().for_each(|cursor| cursor.position = cursor.committed);
             Ok(())
@@ -341,6 +390,7 @@ impl Member for SimMember {
     }
 
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        self.not_committing("releases")?;
         self.manage(|this| {
             if let Some(stranger) = partitions.iter().find(|place| !this.held.contains(*place)) {
                 return Err(LogError::Invalid(format!("{stranger} is not being revoked")));
@@ -385,8 +435,17 @@ impl SimMember {
 }
 
 impl Drop for SimMember {
-    /// A process that crashed says nothing to anybody.
+    /// A process that crashed says nothing to anybody. One that runs lets a commit that is under way come to its end.
     fn drop(&mut self) {
+        let committing = self.committing.take();
+        if let Some(mut committing) = committing.filter(|_| !self.left && !self.caller.process.is_down()) {
+            while let Ok(next) = self.commit_step(&committing) {
+                committing.next = next;
+                if let Next::Tell = committing.next {
+                    break;
+                }
+            }
+        }
         if !self.left && !self.caller.process.is_down() {
             self.go();
         }

@@ -84,12 +84,20 @@ macro_rules! hand_on {
             self.member.send(record)
         }
     };
-    (@one commit) => {
-        fn commit(
+    (@one begin_commit) => {
+        fn begin_commit(
             &mut self,
             positions: &[(heddle_core::event::TopicPartition, heddle_core::event::Offset)],
-        ) -> Result<heddle::log::Ends, heddle::log::LogError> {
-            self.member.commit(positions)
+        ) -> Result<(), heddle::log::LogError> {
+            self.member.begin_commit(positions)
+        }
+    };
+    (@one committed) => {
+        fn committed(
+            &mut self,
+            timeout: std::time::Duration,
+        ) -> Result<Option<heddle::log::Ends>, heddle::log::LogError> {
+            self.member.committed(timeout)
         }
     };
     (@one abort) => { hand_on!(@plain abort); };

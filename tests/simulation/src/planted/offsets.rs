@@ -1,6 +1,6 @@
 //! Positions outside of the transaction: stored before its records are committed. What fails in between is lost.
 
-use heddle::log::{Ends, LogError, Member};
+use heddle::log::{LogError, Member};
 use heddle_core::event::{Offset, TopicPartition};
 
 use super::hand_on;
@@ -25,10 +25,10 @@ impl Apart {
 }
 
 impl Member for Apart {
-    fn commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<Ends, LogError> {
+    fn begin_commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
         self.store(positions)?;
-        self.member.commit(positions)
+        self.member.begin_commit(positions)
     }
 
-    hand_on!(poll, send, abort, rewind, pause, resume, release);
+    hand_on!(poll, send, committed, abort, rewind, pause, resume, release);
 }

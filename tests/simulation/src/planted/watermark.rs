@@ -44,5 +44,5 @@ impl Member for Hasty {
         self.member.send(record)
     }
 
-    hand_on!(poll, commit, abort, rewind, pause, resume, release);
+    hand_on!(poll, begin_commit, committed, abort, rewind, pause, resume, release);
 }
