@@ -7,6 +7,7 @@ mod commit;
 mod fault;
 mod handler;
 mod progress;
+mod refusals;
 mod reload;
 mod restore;
 mod spec;

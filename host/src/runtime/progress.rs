@@ -50,7 +50,7 @@ pub struct Snapshot {
     pub restoring: u64,
     /// Transactions.
     pub commits: u64,
-    /// How long the last commit took.
+    /// How long the last commit took, until its worker saw that it was through.
     pub last_commit: Duration,
 }
 

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use heddle_core::batch::CommittedBatch;
+use heddle_core::batch::{CommittedBatch, SealedBatch};
 use heddle_core::event::{Offset, Partition, Timestamp, TopicPartition};
 use heddle_core::fault::TaskFault;
 use heddle_core::task::{Task, TaskSpec};
@@ -188,6 +188,15 @@ impl Tasks {
         self.told = left;
     }
 
+    /// This batch is being committed: the next one builds on what it did.
+    pub(super) fn committing(&mut self, batch: &SealedBatch) {
+        for (partition, overlay) in batch.overlays() {
+            if let Some(open) = self.open.get_mut(&partition) {
+                open.task.committing(overlay);
+            }
+        }
+    }
+
     /// What a batch did becomes committed state.
     pub(super) fn commit(&mut self, mut batch: CommittedBatch, positions: &[(TopicPartition, Offset)]) {
         for (source, position) in positions {
@@ -197,7 +206,9 @@ impl Tasks {
         }
         let touched = batch.overlays().map(|(partition, _)| partition).collect::<Vec<_>>();
         for partition in touched {
-            if let Some(stores) = self.open.get(&partition).and_then(|open| open.stores.as_ref()) {
+            let Some(open) = self.open.get_mut(&partition) else { continue };
+            open.task.settled();
+            if let Some(stores) = &open.stores {
                 stores.commit(&mut batch);
                 wait_for_room(stores);
             }

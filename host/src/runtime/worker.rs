@@ -8,7 +8,8 @@
 //!           └─ lost ──────> give up ──> release <──────────────┴──── abort: nothing of the batch counts
 //! ```
 //!
-//! [`Worker::turn`] is one round. Time, log, state and handler come in as arguments, so a simulation runs the same code.
+//! [`Worker::turn`] is one round; rounds go on while a commit is under way. Time, log, state and handler come in as arguments, so a
+//! simulation runs the same code.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,15 +27,18 @@ use heddle_core::task::{Next, Step, TaskSpec};
 use super::backlog::{Backlog, Due, until};
 use super::breaker::SharedBreaker;
 use super::clock::Clock;
+use super::commit::UnderWay;
 use super::fault::WorkerFault;
 use super::handler::{Handler, Refusing};
 use super::progress::Progress;
 use super::reload::Follower;
 use super::tasks::Tasks;
-use crate::log::{LogError, Member, Polled};
+use crate::log::{Member, Polled};
 
 /// How long a poll waits when there is nothing else to do: how late a stop is noticed.
 const POLL_WAIT: Duration = Duration::from_millis(200);
+/// The same while a commit is under way: how late its end is noticed.
+const COMMIT_POLL_WAIT: Duration = Duration::from_millis(5);
 /// How long to wait before a registry that did not answer is asked again.
 const REGISTRY_WAIT: Duration = Duration::from_millis(500);
 /// How long to wait at least before a record looks again for room to wait in.
@@ -75,6 +79,8 @@ pub struct Worker {
     pub(super) batch: OpenBatch,
     /// When the open batch got its first record.
     pub(super) since: Option<Duration>,
+    /// The batch before it, until its commit is through.
+    pub(super) under_way: Option<UnderWay>,
     backlog: Backlog,
     pub(super) breaker: SharedBreaker,
     /// Partitions of tasks that are ready, and that are not read for now.
@@ -117,6 +123,7 @@ impl Worker {
             stop,
             batch: OpenBatch::default(),
             since: None,
+            under_way: None,
             backlog: Backlog::default(),
             breaker,
             paused: BTreeSet::new(),
@@ -142,7 +149,7 @@ impl Worker {
     /// # Errors
     /// As [`turn`](Worker::turn).
     pub fn finish(mut self) -> Result<(), WorkerFault> {
-        self.commit_or_give_up()?;
+        self.commit_now()?;
         self.tasks.close_all();
         Ok(self.member.leave()?)
     }
@@ -166,7 +173,7 @@ impl Worker {
                 Worked::Done
             }
             Polled::Revoking(partitions) => {
-                self.commit_or_give_up()?;
+                self.commit_now()?;
                 self.let_go(&partitions)?;
                 Worked::Done
             }
@@ -180,11 +187,11 @@ impl Worker {
             Worked::Done => self.work()?,
             give_up @ Worked::GiveUp(_) => give_up,
         };
-        match worked {
-            Worked::GiveUp(why) => self.give_up(&why)?,
-            Worked::Done if self.due() => self.commit_or_give_up()?,
-            Worked::Done => {}
-        }
+        let worked = match worked {
+            Worked::Done if self.due() => self.commit()?,
+            worked => worked,
+        };
+        self.or_give_up(worked)?;
         self.hold_back()?;
         self.tell_waiting();
         self.restore()
@@ -207,12 +214,13 @@ impl Worker {
                 [waiting, self.backlog.next(&*self.clock)].into_iter().flatten().min()
             }
         };
-        [commit, step].into_iter().flatten().min().unwrap_or(POLL_WAIT).min(POLL_WAIT)
+        let under_way = self.under_way.is_some().then_some(COMMIT_POLL_WAIT);
+        [commit, step, under_way].into_iter().flatten().min().unwrap_or(POLL_WAIT).min(POLL_WAIT)
     }
 
-    /// Commits what there is; what cannot be committed is dropped and will be done again.
-    pub(super) fn commit_or_give_up(&mut self) -> Result<(), WorkerFault> {
-        match self.commit()? {
+    /// What cannot be committed is dropped and will be done again.
+    pub(super) fn or_give_up(&mut self, worked: Worked) -> Result<(), WorkerFault> {
+        match worked {
             Worked::Done => Ok(()),
             Worked::GiveUp(why) => self.give_up(&why),
         }
@@ -226,6 +234,9 @@ impl Worker {
 
     /// Steps through what is due: first what waits in the tasks' state, then the backlog.
     fn work(&mut self) -> Result<Worked, WorkerFault> {
+        if let give_up @ Worked::GiveUp(_) = self.look_at_commit(Duration::ZERO)? {
+            return Ok(give_up);
+        }
         for task in self.tasks.with_queues() {
             while self.may_go_on() {
                 match self.step_due(task)? {
@@ -363,27 +374,11 @@ impl Worker {
             (None, Next::Skipped | Next::Later(_)) => self.breaker.pass(),
             (fault, _) => self.breaker.note(fault.is_some(), || self.clock.now(), component),
         }
-        for write in step.writes {
-            let topic = write.topic.clone();
-            match self.member.send(write) {
-                Ok(()) => {}
-                Err(LogError::Abort(why)) => return Ok(Worked::GiveUp(why)),
-                Err(LogError::RecordRefused(why)) if step.fault.is_none() => {
-                    // The effects sent before it cannot be taken back alone.
-                    self.handler.refuse(record, &why);
-                    return Ok(Worked::GiveUp(why));
-                }
-                Err(LogError::RecordRefused(why)) => {
-                    let what = if topic == self.spec.policy.dead_letter { "dead-letter" } else { "retry" };
-                    return Err(WorkerFault::Stop(format!(
-                        "the {what} topic `{topic}` refuses {}@{}: {why}; raise its max.message.bytes",
-                        record.source, record.offset
-                    )));
-                }
-                Err(other) => return Err(other.into()),
-            }
+        self.handler.refusals.stepped(record);
+        match self.send_or_hold(record, step)? {
+            Worked::Done if self.due() => self.commit(),
+            worked => Ok(worked),
         }
-        if self.due() { self.commit() } else { Ok(Worked::Done) }
     }
 
     /// Reads what is ready; what is held back waits.
@@ -442,17 +437,22 @@ impl Worker {
     fn let_go(&mut self, partitions: &[TopicPartition]) -> Result<(), WorkerFault> {
         self.backlog.let_go(partitions);
         self.paused.retain(|source| !partitions.contains(source));
+        self.handler.refusals.let_go(partitions);
         self.tasks.let_go(partitions);
         Ok(self.member.release(partitions)?)
     }
 
-    /// Drops everything since the last commit and goes back to it.
+    /// Drops everything since the last commit and goes back to it. Which one that is has to be known first.
     fn give_up(&mut self, why: &str) -> Result<(), WorkerFault> {
         tracing::warn!(component = %self.spec.component, "the transaction is aborted and done again: {why}");
+        if let Worked::GiveUp(why) = self.await_commit_alone()? {
+            tracing::warn!(component = %self.spec.component, "so is the transaction before it: {why}");
+        }
         self.batch = OpenBatch::default();
         self.since = None;
         self.backlog.clear();
         self.tasks.forget();
+        self.handler.refusals.given_up();
         self.member.abort()?;
         Ok(self.member.rewind()?)
     }

@@ -29,6 +29,8 @@ counts! {
     records = "records read",
     /// Transactions that the log was asked to commit, and did.
     commits = "commits",
+    /// Records that were read while a commit was under way.
+    overlapped = "read during a commit",
     /// Records skipped because of their message id.
     duplicates = "duplicates skipped",
     /// Records set aside.

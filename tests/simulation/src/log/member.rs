@@ -301,13 +301,17 @@ fn names(places: &[TopicPartition]) -> String {
 impl Member for SimMember {
     fn poll(&mut self, timeout: Duration) -> Result<Polled, LogError> {
         let caller = self.caller.clone();
-        caller.pass(Call::Poll, || {
+        let polled = caller.pass(Call::Poll, || {
             unreachable(&caller)?;
             match self.change()? {
                 Some(change) => Ok(change),
                 None => self.records(timeout),
             }
-        })
+        });
+        if let (Ok(Polled::Records(records)), true) = (&polled, self.committing.is_some()) {
+            caller.world().count(|happened| happened.overlapped += records.len() as u64);
+        }
+        polled
     }
 
     fn send(&mut self, record: NewRecord) -> Result<(), LogError> {
