@@ -168,6 +168,45 @@ fn a_body_that_keeps_coming_is_waited_for_by_the_admin_api() {
 }
 
 #[test]
+fn a_client_that_is_refused_before_it_sent_everything_is_told_so() {
+    let patience = Patience { headers: SECONDS, body: Duration::from_millis(1_500), answer: SECONDS };
+    let [registry, host] = Listener::all("refused early", patience);
+    let nowhere = "POST /nowhere HTTP/1.1\r\nHost: h\r\n";
+    for (listener, status) in [(&registry, "413"), (&host, "404")] {
+        let mut stream = TcpStream::connect(listener.address).unwrap();
+        stream.set_read_timeout(Some(SECONDS)).unwrap();
+        // More than the system keeps of it; it is sent when the answer was.
+        let body = vec![b'a'; 16 << 20];
+        stream.write_all(format!("{nowhere}Content-Length: {}\r\n\r\n", body.len()).as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        stream.write_all(&body).unwrap();
+        // What was not asked for is out of the way: the connection can be used again.
+        stream.write_all(format!("GET {}/subjects HTTP/1.1\r\nHost: h\r\n\r\n", listener.registry).as_bytes()).unwrap();
+        let mut answers = String::new();
+        let mut reader = BufReader::new(&stream);
+        while !answers.ends_with("[]") {
+            assert_ne!(reader.read_line(&mut answers).unwrap(), 0, "{answers}");
+            if answers.ends_with("\r\n\r\n") && answers.contains("HTTP/1.1 200") {
+                let mut list = [0; 2];
+                reader.read_exact(&mut list).unwrap();
+                answers.push_str(std::str::from_utf8(&list).unwrap());
+            }
+        }
+        assert!(answers.starts_with(&format!("HTTP/1.1 {status}")), "{answers}");
+    }
+    // Whoever waits to be asked for the body is answered, and not asked.
+    let asks = format!("{nowhere}Expect: 100-continue\r\nContent-Length: 600\r\n\r\n");
+    let (answer, took) = slowly(host.address, asks.as_bytes(), "");
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    assert!(took < Duration::from_secs(45), "{took:?}");
+    // Whoever does not stop is not listened to for ever.
+    let first = format!("{nowhere}Content-Length: 600\r\n\r\n");
+    let (answer, took) = slowly(host.address, first.as_bytes(), &"a".repeat(600));
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    assert!(took >= Duration::from_millis(1_400) && took < Duration::from_secs(25), "{took:?}");
+}
+
+#[test]
 fn more_connections_than_are_served_at_once_wait_and_are_answered() {
     let patience = Patience { headers: Duration::from_millis(1_500), body: SECONDS, answer: SECONDS };
     for listener in Listener::all("crowd", patience) {

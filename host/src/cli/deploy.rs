@@ -76,6 +76,10 @@ impl Host {
         let url = format!("http://{address}{path}");
         let token = app.admin.token.as_ref().map(|token| format!("Bearer {token}")).unwrap_or_default();
         let answered = match body {
+            // A large file is not on its way before it is known whether it will be taken.
+            Some(body) if !body.is_empty() => {
+                agent.post(url).header("Authorization", token).header("Expect", "100-continue").send(body)
+            }
             Some(body) => agent.post(url).header("Authorization", token).send(body),
             None => agent.get(url).header("Authorization", token).call(),
         };

@@ -2,11 +2,12 @@
 //! wait is cut off; a bound on how many there are at once lets the rest wait.
 //!
 //! ```text
-//!  accept, with a place for it ──> writes are taken (stalled) ──> TLS, if there is any ──> headers in time ──> routes
+//!  accept, with a place for it ──> writes are taken (stalled) ──> TLS, if there is any ──> headers in time ──> routes ──> what was not read (rest)
 //! ```
 //!
 //! Not by `axum::serve`: it waits for headers without end.
 
+mod rest;
 mod stalled;
 
 use std::future::Future;
@@ -49,7 +50,8 @@ pub struct Patience {
     /// For the headers of a request, from when one may come: a connection that nothing is asked on is closed, too. With TLS, also for
     /// its handshake.
     pub headers: Duration,
-    /// For a body: the whole of it at the registry, the next piece of it at the admin API.
+    /// For a body: the whole of it at the registry, the next piece of it at the admin API. For what is left of one that was answered,
+    /// as well.
     pub body: Duration,
     /// For taking the next piece of an answer.
     pub answer: Duration,
@@ -164,7 +166,7 @@ async fn http(
     let routes = TowerToHyperService::new(routes);
     let service = service_fn(|mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        routes.call(request)
+        routes.call(rest::taken(request, patience.body))
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(patience.headers);

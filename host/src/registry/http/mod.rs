@@ -34,8 +34,6 @@ pub use crate::serve::Patience;
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 /// The largest body of a request, in bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
-/// How much of a larger one is taken from the client before it is cut off.
-const BODY_BYTES_TAKEN_MAX: usize = 16 << 20;
 
 /// Who may write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,21 +102,18 @@ async fn bounded(body: Body, patience: Duration) -> Result<Vec<u8>, Refusal> {
     read.map_err(|_| Refusal::new(408, "The body of the request did not come in time"))?
 }
 
-/// What is too large is still taken from the client, up to a bound: one that is cut off does not hear why.
 async fn whole(mut body: Body) -> Result<Vec<u8>, Refusal> {
-    let too_large = || Refusal::new(413, format!("The body of the request is larger than {BODY_BYTES_MAX} bytes"));
-    let (mut bytes, mut length) = (vec![], 0);
+    let mut bytes = vec![];
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let frame = frame.map_err(|error| Refusal::new(400, format!("The body of the request broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
-        length += data.len();
-        if length <= BODY_BYTES_MAX {
-            bytes.extend_from_slice(&data);
-        } else if length > BODY_BYTES_TAKEN_MAX {
-            return Err(too_large());
+        if bytes.len() + data.len() > BODY_BYTES_MAX {
+            let told = format!("The body of the request is larger than {BODY_BYTES_MAX} bytes");
+            return Err(Refusal::new(413, told));
         }
+        bytes.extend_from_slice(&data);
     }
-    if length > BODY_BYTES_MAX { Err(too_large()) } else { Ok(bytes) }
+    Ok(bytes)
 }
 
 /// Compares without telling by its time how much is the same.
