@@ -10,7 +10,7 @@ use heddle_contract::section::Contract;
 use serde_json::json;
 
 use super::run::component_files;
-use super::{app, open};
+use super::{app, counted, open};
 use crate::build::{AppContracts, wrong_formats};
 use crate::deploy::topic_troubles;
 use crate::guest::Component;
@@ -52,10 +52,15 @@ impl Check {
         }
         match found.len() {
             0 => {
-                eprintln!("{} components fit the registry and the topics", components.len());
+                let (who, fits) =
+                    (counted(components.len() as u64, "component"), if components.len() == 1 { "fits" } else { "fit" });
+                eprintln!("{who} {fits} the registry and the topics");
                 Ok(())
             }
-            count => bail!("the components do not fit: {count} findings\n  what to do: what the lines above say"),
+            count => bail!(
+                "the components do not fit: {}\n  what to do: what the lines above say",
+                counted(count as u64, "finding")
+            ),
         }
     }
 }

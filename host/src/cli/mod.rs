@@ -156,6 +156,11 @@ fn told(error: &anyhow::Error) -> String {
     format!("{what}{causes}{rest}")
 }
 
+/// So many of what is called `one` when there is one of it.
+fn counted(count: u64, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Where, and what to do, for errors that any command can meet and that do not know the app.
 fn advice(error: &anyhow::Error) -> Option<String> {
     let (place, remedy) = error.chain().find_map(|cause| {

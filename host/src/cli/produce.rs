@@ -12,7 +12,7 @@ use heddle_contract::wire::{SchemaId, prefix, value_subject};
 use heddle_core::event::NewRecord;
 use serde_json::Value;
 
-use super::{app, open};
+use super::{app, counted, open};
 use crate::build::AppContracts;
 use crate::registry::format;
 
@@ -74,7 +74,7 @@ impl Produce {
         for chunk in records.chunks(CHUNK) {
             log.append(chunk)?;
         }
-        eprintln!("{} records written to {}", records.len(), self.topic);
+        eprintln!("{} written to {}", counted(records.len() as u64, "record"), self.topic);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use heddle_contract::manifest::App;
 use heddle_core::event::Timestamp;
 
 use super::run::component_files;
-use super::{app, open, wasm_file};
+use super::{app, counted, open, wasm_file};
 use crate::deploy::{Topics, short, time};
 use crate::dlq::point_in_time;
 use crate::guest::{Component, Schemas};
@@ -134,7 +134,13 @@ fn failed(error: SideError) -> anyhow::Error {
 
 fn print(report: &Report) {
     let Report { component, old, new, topics, records, failed, outputs, state, .. } = report;
-    println!("{component}: {records} records of {}, old {}, new {}", topics.join(", "), short(old), short(new));
+    println!(
+        "{component}: {} of {}, old {}, new {}",
+        counted(*records, "record"),
+        topics.join(", "),
+        short(old),
+        short(new)
+    );
     if report.stopped {
         println!("  there are more; --records takes more of them");
     }
@@ -146,7 +152,7 @@ fn print(report: &Report) {
         ),
     }
     println!("  set aside: {} by the old, {} by the new", failed[0], failed[1]);
-    println!("  outputs:   {} by the old, {} by the new; {} records differ", outputs.old, outputs.new, outputs.differ);
+    println!("  outputs:   {} by the old, {} by the new; {} differ", outputs.old, outputs.new, outputs.differ);
     println!("  state:     {} values by the old, {} by the new; {} differ", state.old, state.new, state.differ);
     for Found { samples, .. } in [outputs, state] {
         for sample in samples {

@@ -12,7 +12,7 @@ use heddle_contract::manifest::App;
 use heddle_core::event::Timestamp;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{app, open, wasm_file};
+use super::{app, counted, open, wasm_file};
 use crate::dlq::{Filter, Place, Queue, Selection, Shown, Went, grouped, point_in_time};
 use crate::guest::Component;
 use crate::log::Log;
@@ -145,7 +145,7 @@ impl Dlq {
             }
             What::Replay { which, dry_run: true, .. } => {
                 let entries = queue(&which.component)?.meant(&which.selection())?;
-                eprintln!("{} would be replayed", letters(entries.len() as u64));
+                eprintln!("{} would be replayed", counted(entries.len() as u64, "dead letter"));
                 print::entries(&entries, false)
             }
             What::Replay { which, edit: true, .. } => {
@@ -190,10 +190,6 @@ fn find(folder: &Path, app: &App, component: &str) -> Result<(String, String)> {
     )
 }
 
-fn letters(count: u64) -> String {
-    if count == 1 { "1 dead letter".to_owned() } else { format!("{count} dead letters") }
-}
-
 /// Tells how far it went: a bar on a terminal, lines elsewhere.
 struct Progress {
     bar: ProgressBar,
@@ -210,14 +206,14 @@ impl Progress {
     fn went(&self, Went { done, passed, all }: Went) {
         self.bar.set_length(all);
         self.bar.set_position(passed);
-        self.bar.set_message(format!("{} {}", letters(done), self.did));
+        self.bar.set_message(format!("{} {}", counted(done, "dead letter"), self.did));
         if self.bar.is_hidden() && done % TOLD_EVERY == 0 {
-            eprintln!("{} {} so far", letters(done), self.did);
+            eprintln!("{} {} so far", counted(done, "dead letter"), self.did);
         }
     }
 
     fn end(&self, done: u64) {
         self.bar.finish_and_clear();
-        eprintln!("{} {}", letters(done), self.did);
+        eprintln!("{} {}", counted(done, "dead letter"), self.did);
     }
 }

@@ -12,6 +12,7 @@ use heddle_contract::section::SchemaFormat;
 use serde_json::json;
 
 use crate::build::{AppContracts, format_of, is_subject};
+use crate::cli::counted;
 use crate::registry::format::{self, Entry, Parsed, Reference, Referred};
 use crate::registry::{Registry, RegistryError, Version};
 
@@ -213,7 +214,8 @@ pub(super) fn lint(folder: &Path, files: &[PathBuf], as_json: bool) -> Result<()
     }
     if count > 0 {
         bail!(
-            "the schema files are not as they should be: {count} findings\n  what to do: add what the lines above ask for"
+            "the schema files are not as they should be: {}\n  what to do: add what the lines above ask for",
+            counted(count, "finding")
         );
     }
     Ok(())
