@@ -199,6 +199,21 @@ fn a_client_that_is_refused_before_it_sent_everything_is_told_so() {
     let (answer, took) = slowly(host.address, asks.as_bytes(), "");
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
     assert!(took < Duration::from_secs(45), "{took:?}");
+    // Who was asked for it is told, too, when it turns out to be too much.
+    let mut stream = BufReader::new(TcpStream::connect(registry.address).unwrap());
+    stream.get_ref().set_read_timeout(Some(SECONDS)).unwrap();
+    let body = vec![b'a'; 16 << 20];
+    let asks = format!("{nowhere}Connection: close\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.get_mut().write_all(asks.as_bytes()).unwrap();
+    let mut asked = String::new();
+    stream.read_line(&mut asked).unwrap();
+    assert_eq!(asked, "HTTP/1.1 100 Continue\r\n");
+    stream.get_mut().write_all(&body[..2 << 20]).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    stream.get_mut().write_all(&body[2 << 20..]).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("HTTP/1.1 413"), "{answer}");
     // Whoever does not stop is not listened to for ever.
     let first = format!("{nowhere}Content-Length: 600\r\n\r\n");
     let (answer, took) = slowly(host.address, first.as_bytes(), &"a".repeat(600));

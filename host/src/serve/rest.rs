@@ -11,22 +11,22 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::runtime::Handle;
 
-/// How much is taken that nobody reads, in bytes: more than components have.
+/// How much is taken that nobody reads, in bytes: twice the code that a component may have.
 const REST_BYTES_MAX: usize = 64 << 20;
 
 /// A body whose rest is taken when it is dropped before its end.
 pub(super) struct Taken {
-    /// None when there is nothing to take: it ended, or is not sent.
+    /// None when it ended.
     body: Option<Incoming>,
     patience: Duration,
-    /// Whether its client sends it without being asked to.
-    unasked: bool,
+    /// Whether its client sends it: without being asked to, or because it was.
+    sent: bool,
 }
 
 /// The request, with a body whose rest is taken within `patience`.
 pub(super) fn taken(request: Request<Incoming>, patience: Duration) -> Request<Taken> {
-    let unasked = !request.headers().contains_key(header::EXPECT);
-    request.map(|body| Taken { body: Some(body), patience, unasked })
+    let sent = !request.headers().contains_key(header::EXPECT);
+    request.map(|body| Taken { body: Some(body), patience, sent })
 }
 
 impl Body for Taken {
@@ -34,6 +34,8 @@ impl Body for Taken {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        // The first look at a body asks for it.
+        self.sent = true;
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(body).poll_frame(cx));
         if !matches!(frame, Some(Ok(_))) {
@@ -53,7 +55,7 @@ impl Body for Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        if self.is_end_stream() || !self.unasked {
+        if self.is_end_stream() || !self.sent {
             return;
         }
         // Without a runtime there is no connection to save.
