@@ -52,9 +52,8 @@ impl Check {
         }
         match found.len() {
             0 => {
-                let (who, fits) =
-                    (counted(components.len() as u64, "component"), if components.len() == 1 { "fits" } else { "fit" });
-                eprintln!("{who} {fits} the registry and the topics");
+                let fit = if components.len() == 1 { "fits" } else { "fit" };
+                eprintln!("{} {fit} the registry and the topics", counted(components.len() as u64, "component"));
                 Ok(())
             }
             count => bail!(

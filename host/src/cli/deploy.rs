@@ -76,11 +76,11 @@ impl Host {
         let url = format!("http://{address}{path}");
         let token = app.admin.token.as_ref().map(|token| format!("Bearer {token}")).unwrap_or_default();
         let answered = match body {
-            // A large file is not on its way before it is known whether it will be taken.
-            Some(body) if !body.is_empty() => {
-                agent.post(url).header("Authorization", token).header("Expect", "100-continue").send(body)
+            Some(body) => {
+                let post = agent.post(url).header("Authorization", token);
+                // A large file is not on its way before it is known whether it will be taken.
+                if body.is_empty() { post.send_empty() } else { post.header("Expect", "100-continue").send(body) }
             }
-            Some(body) => agent.post(url).header("Authorization", token).send(body),
             None => agent.get(url).header("Authorization", token).call(),
         };
         let mut response = answered.with_context(|| {

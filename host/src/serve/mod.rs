@@ -2,7 +2,8 @@
 //! wait is cut off; a bound on how many there are at once lets the rest wait.
 //!
 //! ```text
-//!  accept, with a place for it ──> writes are taken (stalled) ──> TLS, if there is any ──> headers in time ──> routes ──> what was not read (rest)
+//!  accept, with a place for it ──> writes are taken (stalled) ──> TLS, if there is any ──> headers in time ──> routes
+//!                                                                     what they did not read is taken (rest) <────┘
 //! ```
 //!
 //! Not by `axum::serve`: it waits for headers without end.

@@ -11,7 +11,8 @@
 //!
 //! A message that was set aside or waits is not noted as seen: when it comes again, it is handled again.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod spec;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,15 +20,17 @@ use bytes::Bytes;
 
 use crate::batch::{Ending, OpenBatch};
 use crate::dedup::MessageId;
-use crate::delivery::{ComponentName, Delivery};
+use crate::delivery::Delivery;
 use crate::effects::Effects;
 use crate::event::{NewRecord, Partition, Record, Timestamp, Topic};
 use crate::failed::{Failure, Waiting, dead_letter, queued, retry};
 use crate::fault::{EventFault, EventFaultKind, Fault, TaskFault};
-use crate::policy::{Disposition, FailurePolicy, Order, Retry, Tried, WhenFull};
+use crate::policy::{Disposition, Order, Retry, Tried, WhenFull};
 use crate::settle::settle;
-use crate::state::{Committing, Overlay, Reads, StoreIndex, TaskState, Writes};
+use crate::state::{Committing, Overlay, Reads, TaskState, Writes};
 use crate::waiting::{self, Number, Queues, pack};
+
+pub use spec::TaskSpec;
 
 /// Hands a delivery to a component's handler.
 pub trait Dispatch {
@@ -75,50 +78,6 @@ pub enum Next {
     },
     /// Nothing is noted yet: no room to wait behind the records of its key. At this time the first of them is tried.
     NoRoom(Timestamp),
-}
-
-/// What all tasks of one component share.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TaskSpec {
-    /// The component.
-    pub component: ComponentName,
-    /// The digest of its file, told with what it could not handle.
-    pub digest: Option<Arc<str>>,
-    /// What a failed delivery leads to.
-    pub policy: FailurePolicy,
-    /// The topics in which records wait for another attempt: those of the policy, and those of an earlier one.
-    pub retry_topics: BTreeSet<Topic>,
-    /// The changelog of each store, by its [`StoreIndex`]: the component's own, and then the one of records that wait.
-    pub changelogs: Vec<Topic>,
-    /// The store of records that wait for another attempt, if there is one.
-    pub waiting: Option<StoreIndex>,
-    /// The changelog of message ids; `None` if no consumed topic has dedup.
-    pub seen_changelog: Option<Topic>,
-    /// How long the message ids of a topic are remembered, for each consumed topic that has dedup.
-    pub windows: BTreeMap<Topic, Duration>,
-}
-
-impl TaskSpec {
-    /// Whether it has neither stores nor dedup.
-    #[must_use]
-    pub fn is_stateless(&self) -> bool {
-        self.changelogs.is_empty() && self.seen_changelog.is_none()
-    }
-
-    /// A component without stores and without dedup.
-    #[must_use]
-    pub fn stateless(component: ComponentName, policy: FailurePolicy) -> Self {
-        Self {
-            component,
-            digest: None,
-            policy,
-            retry_topics: BTreeSet::new(),
-            changelogs: vec![],
-            waiting: None,
-            seen_changelog: None,
-            windows: BTreeMap::new(),
-        }
-    }
 }
 
 /// One component × one partition number.
