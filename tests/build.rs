@@ -1,6 +1,4 @@
 //! `heddle build`: the same source gives the same file wherever it is, and commands of one's own.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -52,6 +50,13 @@ fn workspace(root: &Path) -> PathBuf {
     let members = ["sdk/rust", "sdk/rust/macros", "guests/components/*"].map(toml::Value::from).to_vec();
     settings.insert("members".into(), members.into());
     settings.remove("exclude");
+    // One workspace has one root: this one.
+    for name in ["sdk/rust/Cargo.toml", "sdk/rust/macros/Cargo.toml"] {
+        let mut sdk: toml::Table = fs::read_to_string(root.join(name)).unwrap().parse().unwrap();
+        sdk.remove("workspace");
+        sdk.remove("lints");
+        fs::write(root.join(name), sdk.to_string()).unwrap();
+    }
     fs::write(root.join("Cargo.toml"), manifest.to_string()).unwrap();
     fs::rename(root.join("guests/Cargo.lock"), root.join("Cargo.lock")).unwrap();
     fs::remove_file(root.join("guests/Cargo.toml")).unwrap();

@@ -1,8 +1,4 @@
 //! The command line, as a user types it: the quickstart on both logs, hosts that are killed, and wrong use.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-#[path = "app/mod.rs"]
-mod app;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -11,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use app::{App, quickstart};
+use crate::support::app::{App, quickstart};
 use bytes::Bytes;
 use heddle::registry::{Embedded, Registry};
 use heddle_contract::schema::{json, parse};

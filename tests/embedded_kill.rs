@@ -1,8 +1,6 @@
 //! The embedded log under `kill -9`: a process of its own commits transactions until it is killed, again and again,
 //! and after every kill the log holds whole transactions only, with their positions, and all that were acknowledged.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -96,7 +94,7 @@ fn read(log: &EmbeddedLog, source: TopicPartition) -> Vec<String> {
 /// acknowledged.
 fn run_and_kill(folder: &Path, acknowledged_min: u64, moment: Duration) -> u64 {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "child", "--nocapture"])
+        .args(["--ignored", "--exact", "embedded_kill::child", "--nocapture"])
         .env(FOLDER, folder)
         .stdout(Stdio::piped())
         .spawn()

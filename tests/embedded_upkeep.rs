@@ -1,7 +1,5 @@
 //! Retention and compaction of the embedded log: what goes, what stays, and that it stays so.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,12 +1,9 @@
 //! Components, built as a user builds them, called through the step: what becomes of each way to succeed and to fail.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value, missing_docs)]
-
-mod guests;
 
 use std::sync::Arc;
 
+use crate::support::guests::{self, Known, framed, header, refused, schema, wasm};
 use bytes::Bytes;
-use guests::{Known, framed, header, refused, schema, wasm};
 use heddle::guest::{Component, Instance, LoadError};
 use heddle_contract::schema::{Schema, json, parse};
 use heddle_contract::section;

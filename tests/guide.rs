@@ -10,8 +10,6 @@
 //! There is no other kind of block, so no command of a page is not run.
 //!
 //! What a page leaves in the background, such as a host, is ended with the page.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};

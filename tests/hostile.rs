@@ -1,7 +1,5 @@
 //! Files that are no component, or one that wants too much: refused with what, where and what to do, within bounds of time and
 //! memory.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read as _;

@@ -1,11 +1,6 @@
 //! What is particular to the log on Kafka, on a real broker. What every log promises is in `tests/conformance`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-#[path = "kafka_log/assignment.rs"]
 mod assignment;
-#[path = "kafka_log/kill.rs"]
 mod kill;
-#[path = "kafka_log/leaving.rs"]
 mod leaving;
 
 use std::collections::BTreeMap;

@@ -1,17 +1,12 @@
 //! The conformance guests: the same inputs go through the same component in every language, and what comes out is the same to the
 //! byte: outputs, dead letters, state, log lines.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value, missing_docs)]
 
-#[allow(dead_code)] // it uses a part of it
-mod guests;
-
+use crate::support::build;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use crate::support::guests::{Known, framed, schema};
 use bytes::Bytes;
-use guests::{Known, framed, schema};
 use heddle::build::cache_folder;
 use heddle::guest::{Component, Engine, Instance};
 use heddle::registry::SchemaId;
@@ -44,16 +39,9 @@ fn id(name: &str) -> u32 {
     1 + u32::try_from(SCHEMAS.iter().position(|(known, _)| *known == name).unwrap()).unwrap()
 }
 
-/// The component of a language, built as a user builds it; one at a time, because tests share its folder.
+/// The component of a language, built as a user builds it.
 fn built(language: &str) -> Vec<u8> {
-    static BUILDING: Mutex<()> = Mutex::new(());
-    let _one_at_a_time = BUILDING.lock().unwrap();
-    let app = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests");
-    let name = format!("conformance-{language}");
-    let mut heddle = Command::new(env!("CARGO_BIN_EXE_heddle"));
-    let built = heddle.args(["build", &name, "--app"]).arg(&app).output().unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    std::fs::read(app.join(format!("components/{name}/{name}.wasm"))).unwrap()
+    build::component("guests", &format!("conformance-{language}"))
 }
 
 /// What is committed of a task's state, in memory.

@@ -1,6 +1,4 @@
 //! `heddle new` in every language: what it makes passes its own test; what it refuses; what the tool chains say, as a user sees it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

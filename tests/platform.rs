@@ -1,16 +1,12 @@
 //! The order platform, a component with state and dedup, as a user runs it: on both logs, over restarts, with copies of its state
 //! that are lost, damaged or of something else.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-#[path = "app/mod.rs"]
-mod app;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use app::{App, quickstart};
+use crate::support::app::{App, quickstart};
 use bytes::Bytes;
 use heddle::log::TopicSpec;
 use heddle::state::{CACHE_BYTES, EngineKind, open_engine, tree_name};

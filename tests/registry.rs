@@ -1,6 +1,4 @@
 //! What every registry does, tried on the embedded one and, through the client, on a real one over HTTP.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,6 +1,4 @@
 //! `heddle registry` as other processes meet it: real clients, `kill -9` in the middle of writes, Confluent's codes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -1,6 +1,5 @@
 //! `heddle schema` and `heddle check`, as a user and a CI job type them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
+use crate::support::build;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, Write as _};
 use std::path::Path;
@@ -147,10 +146,7 @@ fn two_questions_are_answered_for_people_and_for_programs() {
 
 /// The quickstart's component, built once for all tests.
 fn intake() -> Vec<u8> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart");
-    let built = Command::new(env!("CARGO_BIN_EXE_heddle")).args(["build", "--app"]).arg(&folder).output().unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    std::fs::read(folder.join("components/intake/intake.wasm")).unwrap()
+    build::component("examples/quickstart", "intake")
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! What listens, under clients that let it wait: headers, bodies and handshakes that do not come, answers that nobody takes. And TLS,
 //! from `heddle registry` to `heddle schema`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};

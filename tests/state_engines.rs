@@ -2,8 +2,6 @@
 //!
 //! A case is a function over an [`EngineKind`] and an empty folder; every engine runs every case.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::ops::Bound;
@@ -335,7 +333,7 @@ fn child() {
 /// Runs the child until it has flushed so often and a moment more; returns the last batch that it flushed.
 fn run_and_kill(kind: EngineKind, folder: &Path, flushes: u64, moment: Duration) -> u64 {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "child", "--nocapture"])
+        .args(["--ignored", "--exact", "state_engines::child", "--nocapture"])
         .env(FOLDER, folder)
         .env(ENGINE, format!("{kind:?}"))
         .stdout(Stdio::piped())

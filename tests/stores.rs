@@ -1,17 +1,15 @@
 //! A component's stores, message ids, random numbers and log lines, from its manifest to its handler and back: a real component,
 //! called through the step.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value, missing_docs)]
-
-mod guests;
-#[path = "guests/keeper.rs"]
-mod keeper;
 
 use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use crate::support::guests::{self, Known, framed, header, refused, schema, wasm};
+use crate::support::keeper::{
+    Bench, COUNT, COUNT_BEFORE, COUNTS, DOWN, IN, JOBS, KEY, RAW, TYPED, UNKNOWN, before, ids, outcome,
+};
 use bytes::Bytes;
-use guests::{Known, framed, header, refused, schema, wasm};
 use heddle::build::{AppContracts, contract_of};
 use heddle::guest::Instance;
 use heddle_contract::manifest::Manifest;
@@ -20,7 +18,6 @@ use heddle_contract::section::{self, Contract};
 use heddle_core::batch::OpenBatch;
 use heddle_core::event::Header;
 use heddle_core::task::{Next, Step};
-use keeper::{Bench, COUNT, COUNT_BEFORE, COUNTS, DOWN, IN, JOBS, KEY, RAW, TYPED, UNKNOWN, before, ids, outcome};
 use serde_json::{Value, json};
 
 #[test]

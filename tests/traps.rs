@@ -1,13 +1,15 @@
 //! A component that traps on every record: a new instance each time, and nothing is left behind. Alone in its process, whose memory it measures.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-#[allow(dead_code)] // it uses a part of it
-mod guests;
+#[allow(dead_code)] // it uses a part of them
+mod support {
+    pub(crate) mod build;
+    pub(crate) mod guests;
+}
 
 use std::fs;
 use std::sync::Arc;
 
-use guests::{Known, framed, schema, wasm};
 use heddle::guest::Instance;
 use heddle_core::batch::OpenBatch;
 use heddle_core::event::{Offset, Partition, Record, Timestamp, TopicPartition};
@@ -15,6 +17,7 @@ use heddle_core::policy::FailurePolicy;
 use heddle_core::state::Stateless;
 use heddle_core::task::{Task, TaskSpec};
 use serde_json::json;
+use support::guests::{self, Known, framed, schema, wasm};
 
 /// How many deliveries trap, and how much memory may be left of what each takes: an instance has more than a mebibyte.
 const TRAPS: i64 = 200_000;

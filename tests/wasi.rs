@@ -1,15 +1,10 @@
 //! A component in Go asks for all that a program has from its system: what it gets is the same for the same record, whatever was
 //! before, and nothing of the machine.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-#[allow(dead_code)] // it uses a part of it
-mod guests;
-
-use std::path::PathBuf;
-use std::process::Command;
+use crate::support::build;
 use std::sync::{Arc, OnceLock};
 
-use guests::{Known, framed, header, schema};
+use crate::support::guests::{self, Known, framed, header, schema};
 use heddle::guest::{Component, Instance};
 use heddle_contract::schema::json;
 use heddle_core::batch::OpenBatch;
@@ -25,11 +20,7 @@ const TIME: i64 = 1_234_567_890_123;
 fn component() -> Arc<Component> {
     static COMPONENT: OnceLock<Arc<Component>> = OnceLock::new();
     let component = COMPONENT.get_or_init(|| {
-        let app = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests");
-        let mut heddle = Command::new(env!("CARGO_BIN_EXE_heddle"));
-        let built = heddle.args(["build", "ambient", "--app"]).arg(&app).output().unwrap();
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        let wasm = std::fs::read(app.join("components/ambient/ambient.wasm")).unwrap();
+        let wasm = build::component("guests", "ambient");
         Arc::new(guests::load("ambient.wasm", &wasm, [("in-value", 1), ("out-value", 2)]).unwrap())
     });
     component.clone()

@@ -178,8 +178,9 @@ pub(crate) fn build_heddle() -> Result<PathBuf> {
     let profile = if folder.ends_with("debug") { "dev" } else { "release" };
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--package", "heddle", "--bin", "heddle", "--profile", profile]);
-    done(command.current_dir(home()), "building heddle")?;
+    // From the workspace's root, so that third-party crates keep the features that they were compiled with.
+    command.args(["build", "--quiet", "--bin", "heddle", "--profile", profile]);
+    done(command.current_dir(home().join("..")), "building heddle")?;
     Ok(folder.join("heddle"))
 }
 

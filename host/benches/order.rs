@@ -53,16 +53,6 @@ fn decode_by_plan(bencher: Bencher<'_, '_>) {
     bencher.bench(|| decoder.decode(black_box(&bytes)).unwrap());
 }
 
-#[divan::bench]
-fn decode_by_apache_avro(bencher: Bencher<'_, '_>) {
-    let schema = schema();
-    let bytes = order(&schema);
-    let reference = apache_avro::Schema::parse_str(schema.json()).unwrap();
-    bencher.bench(|| {
-        apache_avro::from_avro_datum(&reference, &mut black_box(bytes.as_slice()), Some(&reference)).unwrap()
-    });
-}
-
 struct Known(BTreeMap<SchemaId, Arc<Schema>>);
 
 impl Schemas for Known {

@@ -6,7 +6,7 @@ use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use heddle::log::{Log, LogError};
 use tempfile::TempDir;
 
-use crate::harness::{Harness, contents, options, record, spec, texts};
+use crate::conformance::harness::{Harness, contents, options, record, spec, texts};
 
 struct Embedded {
     log: Mutex<Option<Arc<EmbeddedLog>>>,
@@ -51,7 +51,7 @@ impl Harness for Embedded {
     }
 }
 
-crate::conformance!(Embedded::new());
+crate::conformance::conformance!(Embedded::new());
 
 #[test]
 fn a_folder_has_one_owner() {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use heddle::log::{Log, LogError, MemberOptions, Polled, Start};
 use heddle_core::event::{Record, TopicPartition};
 
-use crate::harness::{
+use crate::conformance::harness::{
     Client, Harness, WAIT, after, contents, options, partitions, record, record_at, text, texts, topic,
 };
 
@@ -30,7 +30,7 @@ pub(crate) fn a_new_group_starts_where_it_is_told(harness: &dyn Harness) {
 /// Writes each record's value to `output` and commits it with its position. Whether it is committed.
 fn process(client: &mut Client, records: &[Record], output: &str) -> bool {
     for record in records {
-        client.member.send(crate::harness::record(output, "key", &text(record))).unwrap();
+        client.member.send(crate::conformance::harness::record(output, "key", &text(record))).unwrap();
     }
     commit(client, records)
 }

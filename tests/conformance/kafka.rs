@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use heddle::log::Log;
 use heddle::log::kafka::KafkaLog;
 
-use crate::harness::Harness;
+use crate::conformance::harness::Harness;
 
 /// The number of the next case.
 static CASES: AtomicUsize = AtomicUsize::new(0);
@@ -51,4 +51,4 @@ impl Harness for Kafka {
     }
 }
 
-crate::conformance!(Kafka::new());
+crate::conformance::conformance!(Kafka::new());

@@ -5,7 +5,7 @@ use heddle::log::{LogError, now};
 use heddle_core::event::{Header, NewRecord, Partition, Timestamp};
 use heddle_core::partitioner::partition_of;
 
-use crate::harness::{Harness, contents, options, partitions, record, record_at, text, topic};
+use crate::conformance::harness::{Harness, contents, options, partitions, record, record_at, text, topic};
 
 pub(crate) fn order_is_kept_in_each_partition(harness: &dyn Harness) {
     let log = harness.log();

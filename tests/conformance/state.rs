@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use heddle::log::{Ends, MemberOptions, Polled, Start};
 use heddle_core::event::{Offset, Record, TopicPartition};
 
-use crate::harness::{
+use crate::conformance::harness::{
     Client, GLANCE, Harness, WAIT, after, contents, copy, options, partitions, reached, record, record_at, text, texts,
     topic,
 };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use heddle::log::{LogError, Polled, Start};
 use heddle_core::event::{Offset, TopicPartition};
 
-use crate::harness::{
+use crate::conformance::harness::{
     Client, GLANCE, Harness, WAIT, after, contents, options, partitions, record, record_at, spec, text, texts, topic,
 };
 
@@ -141,7 +141,7 @@ pub(crate) fn everything_is_there_after_a_restart(harness: &dyn Harness) {
     let mut client = Client::join(&*log, &options);
     let mut done = client.take(60);
     for record in &done {
-        client.member.send(crate::harness::record(&output, "key", &text(record))).unwrap();
+        client.member.send(crate::conformance::harness::record(&output, "key", &text(record))).unwrap();
     }
     client.member.commit(&after(&done)).unwrap();
     client.member.send(record(&output, "key", "open when the process ended")).unwrap();
@@ -154,7 +154,7 @@ pub(crate) fn everything_is_there_after_a_restart(harness: &dyn Harness) {
     let mut client = Client::join(&*log, &options);
     let more = client.take(40);
     for record in &more {
-        client.member.send(crate::harness::record(&output, "key", &text(record))).unwrap();
+        client.member.send(crate::conformance::harness::record(&output, "key", &text(record))).unwrap();
     }
     client.member.commit(&after(&more)).unwrap();
     done.extend(more);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use heddle::log::{LogError, MemberOptions, Start};
 use heddle_core::event::{Offset, TopicPartition};
 
-use crate::harness::{
+use crate::conformance::harness::{
     Client, GLANCE, Harness, WAIT, after, contents, copy, options, partitions, record, record_at, text, texts, topic,
 };
 
@@ -90,14 +90,14 @@ pub(crate) fn positions_and_outputs_commit_together(harness: &dyn Harness) {
     let mut client = Client::join(&*log, &options);
     let first = client.take(5);
     for record in &first {
-        client.member.send(crate::harness::record(&output, "key", &text(record))).unwrap();
+        client.member.send(crate::conformance::harness::record(&output, "key", &text(record))).unwrap();
     }
     client.member.abort().unwrap();
     client.member.rewind().unwrap();
     let again = client.take(5);
     assert_eq!(first, again);
     for record in &again {
-        client.member.send(crate::harness::record(&output, "key", &text(record))).unwrap();
+        client.member.send(crate::conformance::harness::record(&output, "key", &text(record))).unwrap();
     }
     client.member.commit(&after(&again)).unwrap();
     client.member.rewind().unwrap();

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use heddle_fixtures::Ended;
 use serde_json::{Value, json};
 
-use crate::app::App;
-use crate::kinds::{encoder, input};
+use crate::dlq::kinds::{encoder, input};
+use crate::support::app::App;
 
 #[test]
 fn letters_are_reached_through_a_running_host() {

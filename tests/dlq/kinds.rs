@@ -9,8 +9,8 @@ use heddle_core::event::{Header, NewRecord, Partition, Timestamp};
 use heddle_fixtures::kafka::Kafka;
 use serde_json::{Value, json};
 
-use crate::app::App;
-use crate::{LETTERS, all, header, run};
+use crate::dlq::{LETTERS, all, header, run};
+use crate::support::app::App;
 
 /// Turns scripts into values of the topic `in`.
 pub(crate) fn encoder(app: &App) -> impl Fn(&Value) -> Vec<u8> + use<> {

@@ -5,11 +5,11 @@ use heddle_core::date::rfc3339;
 use heddle_core::event::NewRecord;
 use serde_json::Value;
 
-use crate::app::App;
-use crate::kinds::{input, prepared};
-use crate::replay::letter;
-use crate::told::Told;
-use crate::{LETTERS, all, run};
+use crate::dlq::kinds::{input, prepared};
+use crate::dlq::replay::letter;
+use crate::dlq::told::Told;
+use crate::dlq::{LETTERS, all, run};
+use crate::support::app::App;
 
 #[test]
 fn letters_are_listed_shown_and_discarded() {

@@ -8,9 +8,9 @@ use heddle_core::event::{NewRecord, Record};
 use heddle_fixtures::kafka::Kafka;
 use serde_json::Value;
 
-use crate::app::{App, quickstart};
-use crate::told::Told;
-use crate::{all, header, run};
+use crate::dlq::told::Told;
+use crate::dlq::{all, header, run};
+use crate::support::app::{App, quickstart};
 
 /// An editor that does this to the file.
 fn editor(app: &App, script: &str) -> String {

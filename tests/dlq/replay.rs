@@ -12,8 +12,8 @@ use heddle_core::failed::{Failure, dead_letter};
 use heddle_core::fault::{EventFault, EventFaultKind};
 use heddle_fixtures::kafka::Kafka;
 
-use crate::app::App;
-use crate::{LETTERS, all, header};
+use crate::dlq::{LETTERS, all, header};
+use crate::support::app::App;
 
 /// A letter as the runtime writes it.
 pub(crate) fn letter(number: i64, topic: &str) -> NewRecord {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::process::Output;
 
-use crate::app::App;
+use crate::support::app::App;
 
 /// Collects what a person sees, without what differs from run to run.
 pub(crate) struct Told<'a>(pub(crate) &'a App, pub(crate) String);

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::app::App;
-use crate::host::{Host, Scripts, ended, outcomes, status, told, until};
-use crate::{LETTERS, NAME, clinic, install};
+use crate::failures::host::{Host, Scripts, ended, outcomes, status, told, until};
+use crate::failures::{LETTERS, NAME, clinic, install};
+use crate::support::app::App;
 
 const POLICY: &str = "attempts = 1\nbreaker = { failures = 5, within = \"10s\", pause = \"1s\" }";
 

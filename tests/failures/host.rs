@@ -9,7 +9,7 @@ use heddle_contract::schema::{Schema, json, parse};
 use heddle_core::event::{Header, NewRecord, Partition, Record, Timestamp};
 use serde_json::{Value, json};
 
-use crate::app::App;
+use crate::support::app::App;
 
 /// A host that runs until it is killed or stopped.
 pub(crate) struct Host(Child);

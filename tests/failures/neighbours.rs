@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::app::App;
-use crate::host::{Host, Scripts, ended, status, until};
-use crate::{NAME, clinic, install};
+use crate::failures::host::{Host, Scripts, ended, status, until};
+use crate::failures::{NAME, clinic, install};
+use crate::support::app::App;
 
 const RECORDS: i64 = 100_000;
 const NEIGHBOURS: [&str; 3] = ["looper", "eater", "trapper"];

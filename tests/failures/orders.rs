@@ -2,9 +2,9 @@
 
 use heddle_fixtures::kafka::Kafka;
 
-use crate::app::App;
-use crate::host::{Host, Scripts, ended, header, outcomes, status, until};
-use crate::{LETTERS, NAME, clinic};
+use crate::failures::host::{Host, Scripts, ended, header, outcomes, status, until};
+use crate::failures::{LETTERS, NAME, clinic};
+use crate::support::app::App;
 
 const KEYS: usize = 40;
 /// Hosts that run one after another; all but the last are killed.

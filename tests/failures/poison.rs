@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use heddle_core::event::{NewRecord, Record};
 use heddle_fixtures::kafka::Kafka;
 
-use crate::app::App;
-use crate::host::{Host, Scripts, ended, header, input, status, until};
-use crate::{LETTERS, NAME, clinic};
+use crate::failures::host::{Host, Scripts, ended, header, input, status, until};
+use crate::failures::{LETTERS, NAME, clinic};
+use crate::support::app::App;
 
 const RECORDS: usize = 10_000;
 const PARTITIONS: usize = 4;

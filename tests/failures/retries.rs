@@ -6,9 +6,9 @@ use heddle::admin::Remote;
 use heddle::log::Log as _;
 use heddle_fixtures::kafka::Kafka;
 
-use crate::app::App;
-use crate::host::{Host, Scripts, ended, header, input, outcomes, status, told, until};
-use crate::{FAILURE, LETTERS, NAME, clinic, install};
+use crate::failures::host::{Host, Scripts, ended, header, input, outcomes, status, told, until};
+use crate::failures::{FAILURE, LETTERS, NAME, clinic, install};
+use crate::support::app::App;
 
 /// What fails at first gets through with nobody's help, what others need is not held up, and how long it took is told.
 fn gets_through_when_it_can(app: App) {

@@ -60,6 +60,18 @@ public class AvroOracle {
           values.add(HexFormat.of().formatHex(bytes.toByteArray()));
         }
       }
+      case "rewrite" -> {
+        Schema schema = schema(question, "schema");
+        byte[] bytes = HexFormat.of().parseHex(question.get("hex").asText());
+        BinaryDecoder decoder = DecoderFactory.get().binaryDecoder(bytes, null);
+        Object value = new GenericDatumReader<>(schema).read(null, decoder);
+        answer.put("end", decoder.isEnd());
+        var again = new ByteArrayOutputStream();
+        BinaryEncoder encoder = EncoderFactory.get().binaryEncoder(again, null);
+        new GenericDatumWriter<>(schema).write(value, encoder);
+        encoder.flush();
+        answer.put("hex", HexFormat.of().formatHex(again.toByteArray()));
+      }
       case "resolve" -> {
         Schema reader = schema(question, "reader");
         byte[] bytes = HexFormat.of().parseHex(question.get("hex").asText());

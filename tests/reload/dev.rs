@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::host::{Host, wait_until};
-use crate::platform::{Orders, Platform, bookings, example};
+use crate::reload::host::{Host, wait_until};
+use crate::reload::platform::{Orders, Platform, bookings, example};
 
 /// The example in a folder of its own, with its source.
 pub(crate) fn sources(platform: &Platform) {

@@ -3,7 +3,7 @@
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::platform::Platform;
+use crate::reload::platform::Platform;
 
 /// A host that runs until it is dropped.
 pub(crate) struct Host {

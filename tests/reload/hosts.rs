@@ -6,9 +6,9 @@ use heddle_core::event::NewRecord;
 use heddle_fixtures::kafka::Kafka;
 use serde_json::Value;
 
-use crate::host::{Host, wait_until};
-use crate::platform::{Orders, Platform, ledger};
-use crate::versions::{digest, numbered, with_store};
+use crate::reload::host::{Host, wait_until};
+use crate::reload::platform::{Orders, Platform, ledger};
+use crate::reload::versions::{digest, numbered, with_store};
 
 const PARTITIONS: &str = "3";
 

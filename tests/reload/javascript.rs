@@ -7,10 +7,10 @@ use std::time::Duration;
 use heddle_fixtures::SetAtEnd;
 use heddle_fixtures::kafka::Kafka;
 
-use crate::host::{Host, wait_until};
-use crate::load::produce;
-use crate::platform::{Orders, Platform, bookings, check_bookings, example, ledger};
-use crate::versions::{digest, numbered};
+use crate::reload::host::{Host, wait_until};
+use crate::reload::load::produce;
+use crate::reload::platform::{Orders, Platform, bookings, check_bookings, example, ledger};
+use crate::reload::versions::{digest, numbered};
 
 /// How large a part of a file is in the log.
 const CHUNK_BYTES: usize = 512 << 10;

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use heddle::log::Log;
 use heddle_fixtures::kafka::Kafka;
 
-use crate::host::{Host, wait_until};
-use crate::hosts::{Registry, platform};
-use crate::platform::{Orders, Platform, bookings, check_bookings, ledger};
-use crate::versions::{digest, numbered, with_ballast};
+use crate::reload::host::{Host, wait_until};
+use crate::reload::hosts::{Registry, platform};
+use crate::reload::platform::{Orders, Platform, bookings, check_bookings, ledger};
+use crate::reload::versions::{digest, numbered, with_ballast};
 
 /// Makes a file of so many chunks that there is time to kill something between the first and the last.
 const BALLAST_BYTES: usize = 40 << 20;

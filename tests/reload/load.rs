@@ -8,9 +8,9 @@ use heddle_core::event::TopicPartition;
 use heddle_fixtures::SetAtEnd;
 use heddle_fixtures::kafka::Kafka;
 
-use crate::host::{Host, wait_until};
-use crate::platform::{OUTPUT, Orders, Platform, bookings, check_bookings, ledger};
-use crate::versions::numbered;
+use crate::reload::host::{Host, wait_until};
+use crate::reload::platform::{OUTPUT, Orders, Platform, bookings, check_bookings, ledger};
+use crate::reload::versions::numbered;
 
 const RELOADS: usize = 50;
 /// How many orders are written at a time, and how often.

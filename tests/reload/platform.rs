@@ -1,5 +1,6 @@
 //! The order platform in a folder of its own, its component as a file.
 
+use crate::support::build;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -25,12 +26,7 @@ pub(crate) fn example() -> PathBuf {
 /// The component of the order platform, built once.
 pub(crate) fn ledger() -> &'static [u8] {
     static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let mut build = Command::new(env!("CARGO_BIN_EXE_heddle"));
-        let output = build.args(["build", "--app"]).arg(example()).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        std::fs::read(example().join("components/ledger/ledger.wasm")).unwrap()
-    })
+    BUILT.get_or_init(|| build::component("examples/order-platform", "ledger"))
 }
 
 /// The app: its folder, and what its hosts share.

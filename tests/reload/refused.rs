@@ -4,9 +4,9 @@ use heddle_contract::section;
 use heddle_core::event::NewRecord;
 use serde_json::{Value, json};
 
-use crate::host::{Host, wait_until};
-use crate::platform::{Orders, Platform, bookings, check_bookings, ledger, without_digests};
-use crate::versions::{LOOPS, TRAPS, numbered, starting_with, with_manifest};
+use crate::reload::host::{Host, wait_until};
+use crate::reload::platform::{Orders, Platform, bookings, check_bookings, ledger, without_digests};
+use crate::reload::versions::{LOOPS, TRAPS, numbered, starting_with, with_manifest};
 
 /// The ledger with another schema of what it stores.
 fn with_account(wasm: &[u8], change: impl Fn(&mut Value)) -> Vec<u8> {

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use crate::host::{Host, wait_until};
-use crate::platform::{Orders, Platform, bookings, check_bookings, ledger};
-use crate::versions::{digest, numbered, with_manifest};
+use crate::reload::host::{Host, wait_until};
+use crate::reload::platform::{Orders, Platform, bookings, check_bookings, ledger};
+use crate::reload::versions::{digest, numbered, with_manifest};
 
 #[test]
 fn versions_are_gone_back_to_one_by_one_by_name_or_to_the_file() {

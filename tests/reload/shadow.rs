@@ -3,10 +3,10 @@
 use heddle_fixtures::kafka::Kafka;
 use serde_json::Value;
 
-use crate::dev::{edit, sources};
-use crate::host::{Host, wait_until};
-use crate::platform::{Orders, Platform, bookings, ledger, without_digests};
-use crate::versions::{digest, numbered};
+use crate::reload::dev::{edit, sources};
+use crate::reload::host::{Host, wait_until};
+use crate::reload::platform::{Orders, Platform, bookings, ledger, without_digests};
+use crate::reload::versions::{digest, numbered};
 
 const ORDERS: usize = 60;
 

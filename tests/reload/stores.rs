@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use heddle_fixtures::SetAtEnd;
 
-use crate::host::{Host, wait_until};
-use crate::platform::{Orders, Platform, bookings, check_bookings, ledger};
-use crate::versions::{with_manifest, with_store};
+use crate::reload::host::{Host, wait_until};
+use crate::reload::platform::{Orders, Platform, bookings, check_bookings, ledger};
+use crate::reload::versions::{with_manifest, with_store};
 
 #[test]
 fn stores_and_dedup_change_under_load() {

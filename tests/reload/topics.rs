@@ -3,10 +3,10 @@
 use heddle_core::event::{NewRecord, Topic};
 use heddle_fixtures::kafka::Kafka;
 
-use crate::host::{Host, wait_until};
-use crate::javascript::javascript_ledger;
-use crate::platform::{INPUT, Orders, Platform, bookings, check_bookings};
-use crate::versions::digest;
+use crate::reload::host::{Host, wait_until};
+use crate::reload::javascript::javascript_ledger;
+use crate::reload::platform::{INPUT, Orders, Platform, bookings, check_bookings};
+use crate::reload::versions::digest;
 
 const RETURNED: &str = "orders.returned";
 const IMPORTED: &str = "orders.imported";

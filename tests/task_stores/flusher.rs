@@ -15,7 +15,7 @@ use heddle_core::dedup::{MessageId, SEGMENTS_MAX};
 use heddle_core::event::{Offset, Timestamp};
 use heddle_core::state::TaskState as _;
 
-use crate::harness::{Harness, NOW, PARTITION, STOCK, changelogs, spec, writes};
+use crate::task_stores::harness::{Harness, NOW, PARTITION, STOCK, changelogs, spec, writes};
 
 on_both_engines! {
     what_is_committed_gets_to_disk_by_itself

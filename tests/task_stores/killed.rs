@@ -15,7 +15,7 @@ use heddle_core::event::{Offset, Record, Timestamp, TopicPartition};
 use heddle_core::state::{Range, TaskState as _, Writes};
 use heddle_fixtures::copies::allowed;
 
-use crate::harness::{NOW, PARTITION, STOCK, SUMS, changelogs, open_batch, spec};
+use crate::task_stores::harness::{NOW, PARTITION, STOCK, SUMS, changelogs, open_batch, spec};
 
 on_both_engines! { a_killed_host_has_what_its_watermarks_say }
 
@@ -88,7 +88,7 @@ fn child() {
 
 fn run_and_kill(kind: EngineKind, folder: &Path, lines: usize, moment: Duration) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "killed::child", "--nocapture"])
+        .args(["--ignored", "--exact", "task_stores::killed::child", "--nocapture"])
         .env(FOLDER, folder)
         .env(ENGINE, format!("{kind:?}"))
         .stdout(Stdio::piped())

@@ -9,7 +9,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::harness::Harness;
+use crate::task_stores::harness::Harness;
 
 on_both_engines! { stores_hold_what_was_committed_whatever_happens }
 

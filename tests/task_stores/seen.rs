@@ -16,7 +16,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::harness::{Harness, NOW, Noted, PARTITION, WINDOW};
+use crate::task_stores::harness::{Harness, NOW, Noted, PARTITION, WINDOW};
 
 on_both_engines! {
     an_id_is_seen_within_its_window_wherever_it_is

@@ -5,7 +5,7 @@ use heddle::state::{EngineKind, Watermark, tree_name};
 use heddle_core::event::{Offset, Partition, Record, Timestamp, Topic, TopicPartition};
 use heddle_core::state::{StoreIndex, Writes};
 
-use crate::harness::{Harness, PARTITION, STOCK, SUMS, changelogs, spec, writes};
+use crate::task_stores::harness::{Harness, PARTITION, STOCK, SUMS, changelogs, spec, writes};
 
 on_both_engines! {
     reads_go_down_the_layers
@@ -108,7 +108,10 @@ fn a_commit_without_a_place_in_the_changelog_does_not_move_the_watermark(kind: E
     let before = harness.watermark_on_disk("shop.intake.stock");
     // To the changelogs, but nothing says where.
     drop(harness.commit_to_log(writes(STOCK, &[("a", Some("2"))]), &[("orders", Bytes::from("id"), 5)]));
-    let batch = crate::harness::open_batch(writes(STOCK, &[("a", Some("2"))]), &[("orders", Bytes::from("id"), 5)]);
+    let batch = crate::task_stores::harness::open_batch(
+        writes(STOCK, &[("a", Some("2"))]),
+        &[("orders", Bytes::from("id"), 5)],
+    );
     harness.stores.commit(&mut batch.seal().confirmed([].into()));
     harness.put(SUMS, "s", "1");
     harness.stores.flush().unwrap();
@@ -243,10 +246,11 @@ fn foreign_records_are_named() {
 fn a_task_takes_only_its_own_partition() {
     let mut harness = Harness::new(EngineKind::Sled);
     let mut batch = harness.commit_to_log(writes(STOCK, &[("a", Some("1"))]), &[("orders", Bytes::from("id"), 5)]);
-    let other = heddle::state::TaskStores::open(&*harness.engine, &spec(), Partition(4), crate::harness::bounds());
+    let other =
+        heddle::state::TaskStores::open(&*harness.engine, &spec(), Partition(4), crate::task_stores::harness::bounds());
     let other = other.unwrap();
     other.commit(&mut batch);
     assert_eq!(other.pending_bytes(), 0);
-    other.commit(&mut crate::harness::open_batch(Writes::new(), &[]).seal().confirmed([].into()));
+    other.commit(&mut crate::task_stores::harness::open_batch(Writes::new(), &[]).seal().confirmed([].into()));
     assert!(!other.freeze());
 }

@@ -203,3 +203,42 @@ fn values_are_read_as_java_reads_them() {
     );
     assert!(read_alike > 1_000 && refused_alike > 1_000, "{read_alike} {refused_alike}");
 }
+
+/// Every type of Avro in one record, and a record of types that other files define, as it is registered.
+const WHOLE: [(&str, &str); 2] = [
+    (
+        r#"{"type":"record","name":"All","namespace":"t","fields":[
+          {"name":"flag","type":"boolean"},{"name":"i","type":"int"},
+          {"name":"l","type":{"type":"long","logicalType":"timestamp-millis"}},
+          {"name":"f","type":"float"},{"name":"d","type":"double"},{"name":"s","type":"string"},{"name":"b","type":"bytes"},
+          {"name":"fx","type":{"type":"fixed","name":"Four","size":4}},
+          {"name":"e","type":{"type":"enum","name":"Colour","symbols":["RED","GREEN"]}},
+          {"name":"a","type":{"type":"array","items":"long"}},{"name":"m","type":{"type":"map","values":["null","Colour"]}},
+          {"name":"u","type":["null","string","long",{"type":"record","name":"Inner","fields":[{"name":"x","type":"int"}]}]},
+          {"name":"dec","type":{"type":"bytes","logicalType":"decimal","precision":20,"scale":2}},
+          {"name":"next","type":["null","All"],"default":null}]}"#,
+        r#"{"flag":true,"i":-7,"l":1700000000000,"f":1.5,"d":-0.1,"s":"\u00e4","b":"\u00ff\u0000","fx":"abcd","e":"GREEN",
+          "a":[1,-1,9223372036854775807],"m":{"k":"RED"},"u":{"t.Inner":{"x":5}},"dec":"-12345678901234567.89","next":null}"#,
+    ),
+    (
+        r#"{"type":"record","name":"Order","namespace":"a","fields":[
+          {"name":"items","type":{"type":"array","items":{"type":"record","name":"Item","namespace":"b","fields":[
+            {"name":"unit","type":{"type":"enum","name":"Unit","symbols":["KG","PIECE"]}}]}}},{"name":"first","type":"b.Item"}]}"#,
+        r#"{"items":[{"unit":"KG"}],"first":{"unit":"PIECE"}}"#,
+    ),
+];
+
+#[test]
+fn java_reads_what_we_write_and_writes_what_we_read() {
+    let mut java = Java::start();
+    for (text, value) in WHOLE {
+        let (schema, value) = (parse("whole", text).unwrap(), value.parse::<Value>().unwrap());
+        let mut bytes = vec![];
+        json::encode(&schema, &value, &mut bytes).unwrap();
+        let registered = schema.json().parse::<Value>().unwrap();
+        let answers = java.ask(&[json!({"ask": "rewrite", "schema": registered, "hex": hex(&bytes)})]);
+        assert_eq!(answers[0]["end"], true, "{answers:?}");
+        let again = unhex(answers[0]["hex"].as_str().unwrap());
+        assert_eq!(json::decode(&schema, &again).unwrap(), value);
+    }
+}

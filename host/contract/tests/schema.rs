@@ -1,4 +1,4 @@
-//! Schemas and values against the reference implementation (apache-avro), and garbage against the decoder.
+//! Schemas and values there and back, and garbage against the decoder.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fmt::Write as _;
@@ -33,16 +33,11 @@ fn encoded(schema: &Schema, value: &Value) -> Vec<u8> {
 }
 
 #[test]
-fn the_reference_implementation_reads_what_we_write_and_writes_what_we_read() {
+fn a_value_of_every_type_comes_back_as_it_was() {
     let schema = parse("all.avsc", ALL).unwrap();
-    let reference = apache_avro::Schema::parse_str(schema.json()).unwrap();
     let mut value = sample();
     value["next"] = sample();
-    let bytes = encoded(&schema, &value);
-    let theirs = apache_avro::from_avro_datum(&reference, &mut bytes.as_slice(), None).unwrap();
-    let again = apache_avro::to_avro_datum(&reference, theirs).unwrap();
-    assert_eq!(json::decode(&schema, &again).unwrap(), value);
-    assert_eq!(json::decode(&schema, &bytes).unwrap(), value);
+    assert_eq!(json::decode(&schema, &encoded(&schema, &value)).unwrap(), value);
 }
 
 #[test]
@@ -55,10 +50,8 @@ fn types_of_other_files_come_along() {
     library.add("Unit.avsc", r#"{"type":"enum","name":"b.Unit","symbols":["KG","PIECE"]}"#).unwrap();
     let schema = library.schema("orders-value.avsc").unwrap();
     // Registered alone, it is understood.
-    let reference = apache_avro::Schema::parse_str(schema.json()).unwrap();
     let value = json!({"items":[{"unit":"KG"}],"first":{"unit":"PIECE"}});
     let bytes = encoded(&schema, &value);
-    apache_avro::from_avro_datum(&reference, &mut bytes.as_slice(), None).unwrap();
     assert_eq!(parse("alone", schema.json()).unwrap(), schema);
     assert_eq!(json::decode(&schema, &bytes).unwrap(), value);
 }

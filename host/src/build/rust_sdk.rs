@@ -1,10 +1,10 @@
 //! The Rust SDK as `heddle build` writes it beside a component: a component on a machine without a checkout of Heddle, or a release
-//! of the SDK, needs it. Its files are those of this repository; only what they take from the workspace is filled in.
+//! of the SDK, needs it. Its files are those of this repository, without what makes them a workspace.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use toml::{Table, Value};
+use toml::Table;
 
 use super::rust_fakes;
 use super::world::World;
@@ -12,7 +12,6 @@ use super::world::World;
 /// Where a component's Cargo.toml names the SDK, if it uses this copy.
 pub(super) const PATH: &str = "heddle/sdk/rust";
 
-const WORKSPACE: &str = include_str!("../../../Cargo.toml");
 const MANIFESTS: [(&str, &str); 2] = [
     ("sdk/rust/Cargo.toml", include_str!("../../../sdk/rust/Cargo.toml")),
     ("sdk/rust/macros/Cargo.toml", include_str!("../../../sdk/rust/macros/Cargo.toml")),
@@ -37,29 +36,16 @@ pub(super) fn files(folder: &Path, world: &World) -> BTreeMap<String, String> {
 fn all() -> BTreeMap<String, String> {
     let wit = heddle_contract::wit::RUNTIME.map(|(name, text)| (format!("wit/{name}"), text.to_owned()));
     let sources = SOURCES.map(|(name, text)| (name.to_owned(), text.to_owned()));
-    let manifests = MANIFESTS.map(|(name, text)| (name.to_owned(), standalone(text)));
+    let manifests = MANIFESTS.map(|(name, text)| (name.to_owned(), dependency(text)));
     wit.into_iter().chain(sources).chain(manifests).collect()
 }
 
-/// A manifest without a workspace: what it takes from there stands in it.
-fn standalone(manifest: &str) -> String {
-    let parse = |text: &str| text.parse::<Table>().unwrap_or_default();
-    let (mut manifest, root) = (parse(manifest), parse(WORKSPACE));
-    let shared = |table: &str| root.get("workspace").and_then(|root| root.get(table)).cloned();
-    for (table, from) in [("package", "package"), ("dependencies", "dependencies")] {
-        let Some(entries) = manifest.get_mut(table).and_then(Value::as_table_mut) else { continue };
-        let from = shared(from);
-        for (name, entry) in entries.iter_mut().filter(|(_, entry)| entry.get("workspace").is_some()) {
-            if let Some(value) = from.as_ref().and_then(|from| from.get(name)) {
-                *entry = value.clone();
-            }
-            // The only one by path is the SDK's own, which lies below it.
-            if let Some(path) = entry.get_mut("path") {
-                *path = Value::from("macros");
-            }
-        }
+/// The manifest as a dependency that lies within a component's folder: a member of the component's workspace, not the root of another.
+fn dependency(manifest: &str) -> String {
+    let mut manifest = manifest.parse::<Table>().unwrap_or_default();
+    for of_a_workspace in ["workspace", "lints"] {
+        manifest.remove(of_a_workspace);
     }
-    manifest.remove("lints");
     manifest.to_string()
 }
 

@@ -1,7 +1,5 @@
 //! All state of a task, on both engines: what is committed is read, on disk is what the changelogs say, and nothing is lost by a crash.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 /// Makes two tests of each case, one an engine.
 macro_rules! on_both_engines {
     ($($case:ident)*) => {

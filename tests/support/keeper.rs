@@ -16,7 +16,7 @@ use heddle_core::state::{Entry, Range, StoreIndex, TaskState};
 use heddle_core::task::{Step, Task, TaskSpec};
 use serde_json::{Value, json};
 
-use crate::guests::{self, Known, framed, header, schema, wasm};
+use crate::support::guests::{self, Known, framed, header, schema, wasm};
 
 pub(crate) const JOBS: u32 = 1;
 pub(crate) const IN: u32 = 2;

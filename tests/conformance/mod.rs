@@ -1,16 +1,14 @@
 //! One suite for every implementation of the log: what the runtime relies on, whichever log it stands on.
 //!
 //! A case is a function over a [`Harness`]. An implementation takes part with one file: a harness and the line
-//! `crate::conformance!(its_harness());`, which makes one test of every case, named `<file>::<case>`.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! `crate::conformance::conformance!(its_harness());`, which makes one test of every case, named `<file>::<case>`.
 
 macro_rules! suite {
     ($harness:expr; $($theme:ident: $($case:ident)*;)*) => {
         $($(
             #[test]
             fn $case() {
-                crate::$theme::$case(&$harness);
+                crate::conformance::$theme::$case(&$harness);
             }
         )*)*
     };

@@ -1,8 +1,4 @@
 //! Dead letters, as those who look after them meet them: what is set aside, looking at it, sending it again, letting it be.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-#[path = "../app/mod.rs"]
-mod app;
 
 mod host;
 mod kinds;
@@ -13,7 +9,7 @@ mod told;
 
 use std::time::{Duration, Instant};
 
-use app::App;
+use crate::support::app::App;
 use heddle_core::event::{Header, Record};
 use serde_json::Value;
 

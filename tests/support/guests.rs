@@ -1,8 +1,8 @@
 //! The components in `guests/`, built as a user builds them, and what tests need around them.
 
+use crate::support::build;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use heddle::guest::{Component, Engine, LoadError, Schemas};
@@ -21,13 +21,8 @@ const RUST: [&str; 4] = ["keeper", "keyed", "scripted", "wrong-import"];
 
 /// The file of a component. All of these are built once, by the command that users type.
 pub(crate) fn wasm(name: &str) -> Vec<u8> {
-    static BUILT: OnceLock<()> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let mut heddle = Command::new(env!("CARGO_BIN_EXE_heddle"));
-        let built = heddle.arg("build").args(RUST).arg("--app").arg(folder()).output().unwrap();
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    });
-    std::fs::read(folder().join(format!("components/{name}/{name}.wasm"))).unwrap()
+    build::built("guests", &RUST);
+    build::component("guests", name)
 }
 
 /// The schema of a subject or a named type.

@@ -1,7 +1,5 @@
 //! Versions of a component that come and go while records flow: on both logs, on several hosts, those that are refused, those that fail,
 //! those that are only tried beside the one that runs.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
 mod dev;
 mod host;
 mod hosts;

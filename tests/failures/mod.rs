@@ -1,8 +1,4 @@
 //! What becomes of records that fail, as users see it: tried again in place and later, kept in order, set aside, held back by a breaker.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-#[path = "../app/mod.rs"]
-mod app;
 
 mod breaker;
 mod host;
@@ -11,11 +7,11 @@ mod orders;
 mod poison;
 mod retries;
 
+use crate::support::build;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::OnceLock;
 
-use app::App;
+use crate::support::app::App;
 use heddle_contract::section;
 
 pub(crate) const NAME: &str = "clinic.patient";
@@ -29,14 +25,7 @@ retry = ["200ms", "1s"]"#;
 /// The file of the component, built once.
 fn patient() -> &'static [u8] {
     static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let guests = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests");
-        let mut build = Command::new(env!("CARGO_BIN_EXE_heddle"));
-        build.arg("build").arg("--app").arg(&guests).env("HEDDLE_APP_COMPONENTS", "components/patient");
-        let built = build.output().unwrap();
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        std::fs::read(guests.join("components/patient/patient.wasm")).unwrap()
-    })
+    BUILT.get_or_init(|| build::component("guests", "patient"))
 }
 
 /// An app whose one component is called `name` and fails as the `[failure]` section says.

@@ -1,0 +1,30 @@
+//! Every integration test of the host, in one binary: one link, and waiting overlaps.
+//!
+//! What several modules share is in `support`. A test that measures its own process has a binary of its own (`traps`).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value, missing_docs)]
+
+mod build;
+mod cli;
+mod conformance;
+mod dlq;
+mod embedded_kill;
+mod embedded_upkeep;
+mod failures;
+mod guest;
+mod guide;
+mod hostile;
+mod kafka_log;
+mod languages;
+mod new;
+mod platform;
+mod registry;
+mod registry_server;
+mod reload;
+mod schema_cli;
+mod sockets;
+mod state_engines;
+mod stores;
+mod support;
+mod task_stores;
+mod under_fire;
+mod wasi;

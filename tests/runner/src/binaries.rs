@@ -1,0 +1,58 @@
+//! The test binaries of the workspace, as cargo builds them.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+
+/// A binary of tests.
+pub(crate) struct Binary {
+    /// The target's name, such as `all`; of a library's own tests the package's.
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    /// The package's folder: cargo runs tests there, too.
+    pub(crate) folder: PathBuf,
+}
+
+/// Builds all tests and returns their binaries.
+///
+/// # Errors
+/// If cargo cannot be run, or something does not compile: cargo has said what.
+pub(crate) fn build() -> anyhow::Result<Vec<Binary>> {
+    let mut binaries = build_workspace(&[])?;
+    // The SDK is a workspace of its own: its dependencies would change the features of the host's.
+    binaries.extend(build_workspace(&["--manifest-path", "sdk/rust/Cargo.toml", "--target-dir", "target/sdk"])?);
+    ensure!(!binaries.is_empty(), "there are no tests");
+    Ok(binaries)
+}
+
+fn build_workspace(more: &[&str]) -> anyhow::Result<Vec<Binary>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["test", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"])
+        .args(more)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("running cargo")?;
+    ensure!(output.status.success(), "the tests do not compile");
+    let mut binaries = vec![];
+    for line in output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let message: Value = serde_json::from_slice(line).context("reading a message of cargo")?;
+        binaries.extend(binary(&message));
+    }
+    Ok(binaries)
+}
+
+fn binary(message: &Value) -> Option<Binary> {
+    if message["reason"] != "compiler-artifact" || message["profile"]["test"] != true {
+        return None;
+    }
+    let folder = PathBuf::from(message["manifest_path"].as_str()?).parent()?.to_owned();
+    let target = message["target"]["name"].as_str()?;
+    // A package's tests in one file are named by the package: several have a file `tests/seeds.rs`.
+    let of_library = message["target"]["kind"].as_array()?.iter().any(|kind| kind == "lib");
+    let name = if of_library { target.replace('_', "-") } else { target.to_owned() };
+    Some(Binary { name, path: message["executable"].as_str()?.into(), folder })
+}

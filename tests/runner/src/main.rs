@@ -1,0 +1,98 @@
+//! Runs every test of the workspace: `scripts/test` and CI call this.
+//!
+//! ```text
+//!  cargo test --no-run ──> test binaries ──> together: most tests wait, so more run than there are cores
+//!                                       └──> alone: those that saturate the machine or measure it
+//! ```
+//!
+//! Each test has a time limit. One that exceeds it is killed with its binary and reported; the others of the binary run again
+//! without it. At the end stand the slowest steps and tests, and the counts.
+#![allow(clippy::print_stdout)]
+
+mod binaries;
+mod limits;
+mod report;
+mod suite;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Parser;
+
+use crate::report::Report;
+use crate::suite::Selection;
+
+/// Runs Heddle's tests.
+#[derive(Parser)]
+struct Arguments {
+    /// Run only tests whose name contains one of these.
+    filters: Vec<String>,
+    /// Test at the scale of a release: more kills, seeds, reloads and minutes (`HEDDLE_TEST_SCALE=10`).
+    #[arg(long)]
+    full: bool,
+    /// Run two busy loops beside the tests, as a machine does that others use.
+    #[arg(long)]
+    stress: bool,
+    /// How many tests of the host run at a time.
+    #[arg(long, env = "HEDDLE_TEST_THREADS", default_value_t = threads_default())]
+    threads: usize,
+    /// Run only this test binary, such as `all` or `heddle-core`.
+    #[arg(long)]
+    binary: Option<String>,
+}
+
+/// Most tests of the host wait for processes and sockets.
+fn threads_default() -> usize {
+    2 * std::thread::available_parallelism().map_or(2, usize::from)
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut report = Report::start();
+    let finished = run(&arguments, &mut report);
+    report.print();
+    if let Err(error) = &finished {
+        eprintln!("{error:#}");
+    }
+    if finished.is_ok() && report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
+    let mut binaries = report.step("building the tests", binaries::build)?;
+    if let Some(only) = &arguments.binary {
+        binaries.retain(|binary| binary.name == *only);
+        anyhow::ensure!(!binaries.is_empty(), "there is no test binary `{only}`");
+    }
+    let _busy = arguments.stress.then(BusyLoops::start);
+    let scale = if arguments.full { Some("10") } else { None };
+    for alone in [false, true] {
+        for binary in &binaries {
+            let threads = if alone { 1 } else { limits::threads(&binary.name, arguments.threads) };
+            let selection = Selection { filters: &arguments.filters, alone, threads, scale };
+            let name = format!("{}{}", binary.name, if alone { ", alone" } else { "" });
+            report.timed(&name, |report| suite::run(binary, &selection, report))?;
+        }
+    }
+    Ok(())
+}
+
+/// Two threads that do nothing and stop for nobody, until this is dropped.
+struct BusyLoops(Arc<AtomicBool>);
+
+impl BusyLoops {
+    fn start() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        for _ in 0..2 {
+            let stop = stop.clone();
+            std::thread::spawn(move || while !stop.load(Ordering::Relaxed) {});
+        }
+        Self(stop)
+    }
+}
+
+impl Drop for BusyLoops {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

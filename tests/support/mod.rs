@@ -1,0 +1,6 @@
+//! What several test modules share: apps, guests and the fixtures around them.
+
+pub(crate) mod app;
+pub(crate) mod build;
+pub(crate) mod guests;
+pub(crate) mod keeper;
