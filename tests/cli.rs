@@ -15,6 +15,7 @@ use heddle_contract::section;
 use heddle_core::event::{NewRecord, Partition, Record};
 use heddle_fixtures::apicurio::Apicurio;
 use heddle_fixtures::kafka::Kafka;
+use heddle_fixtures::scaled_count;
 use serde_json::Value;
 
 const OUTPUTS: [&str; 3] = ["orders.accepted", "orders.review", "orders.rejected"];
@@ -66,8 +67,8 @@ fn write_orders(path: &Path, numbers: Range<usize>) {
     std::fs::write(path, lines).unwrap();
 }
 
-const ORDERS: usize = 100_000;
-const KILLS: usize = 20;
+/// Orders of each life of a host.
+const ORDERS_A_KILL: usize = 5_000;
 
 /// Kills the host again and again while orders flow; each must come out exactly once.
 fn kill_again_and_again(app: &App) {
@@ -76,9 +77,10 @@ fn kill_again_and_again(app: &App) {
     let running = app.data.path().join("admin-address");
     let count = |topic: &str| app.records(topic).values().map(Vec::len).sum::<usize>();
     let (mut killed_at_work, mut handled_before) = (0, 0);
-    for kill in 0..KILLS {
-        let produced = (kill + 1) * ORDERS / KILLS;
-        write_orders(&orders, kill * ORDERS / KILLS..produced);
+    let kills = scaled_count(6, 20);
+    for kill in 0..kills {
+        let produced = (kill + 1) * ORDERS_A_KILL;
+        write_orders(&orders, kill * ORDERS_A_KILL..produced);
         app.ok(&["produce", "orders.created", "--key", "orderId", "--file", orders.to_str().unwrap()]);
         let mut host = app.command(&["run"]);
         // Small transactions: more commits to be killed in.
@@ -91,7 +93,7 @@ fn kill_again_and_again(app: &App) {
             std::thread::sleep(Duration::from_millis(1));
         }
         // Which step of a transaction is hit differs from machine to machine, the outcome must not.
-        std::thread::sleep(Duration::from_millis((kill * 7 % KILLS * 3) as u64));
+        std::thread::sleep(Duration::from_millis((kill * 7 % 20 * 3) as u64));
         host.kill().unwrap();
         host.wait().unwrap();
         std::fs::remove_file(&running).unwrap();
@@ -101,11 +103,12 @@ fn kill_again_and_again(app: &App) {
     }
     app.ok(&["run", "--until-idle"]);
     // How many depends on the machine; that there are some says that the kills hit what they are for.
-    println!("{killed_at_work} of {KILLS} kills hit a host at work");
+    println!("{killed_at_work} of {kills} kills hit a host at work");
     assert!(killed_at_work > 0);
     let (accepted, rejected) = (app.order_ids("orders.accepted"), app.order_ids("orders.rejected"));
     let all = accepted.iter().chain(&rejected).collect::<BTreeSet<_>>();
-    assert_eq!((all.len(), accepted.len(), rejected.len()), (ORDERS, ORDERS - ORDERS / 1_000, ORDERS / 1_000));
+    let sent = kills * ORDERS_A_KILL;
+    assert_eq!((all.len(), accepted.len(), rejected.len()), (sent, sent - sent / 1_000, sent / 1_000));
 }
 
 #[test]

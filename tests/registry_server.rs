@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use heddle::build::cache_folder;
 use serde_json::{Value, json};
 
 /// A registry in a process of its own. Killed when dropped.
@@ -79,6 +80,9 @@ fn clients() -> PathBuf {
 }
 
 fn fetched(script: &str) -> PathBuf {
+    // One at a time: two tests may want the same clients.
+    static FETCHING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = FETCHING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let fetched = Command::new("bash").arg(root().join(script)).stderr(Stdio::inherit()).output();
     let fetched = fetched.expect("running the script");
     assert!(fetched.status.success(), "this test needs real clients, and {script} failed (see above)");
@@ -132,8 +136,8 @@ fn the_client_of_crates_io_needs_nothing_else() {
     let mut client = Command::new("cargo");
     client.args(["run", "--quiet", "--locked", "--manifest-path"]);
     client.arg(root().join("tests/registry_clients/rust/Cargo.toml"));
-    // Kept between runs, and apart from what the workspace builds.
-    client.arg("--target-dir").arg(root().join("target/registry-client")).args(["--", &server.url]);
+    // Kept between runs, outside of the source tree.
+    client.arg("--target-dir").arg(cache_folder().join("registry-client")).args(["--", &server.url]);
     passes(&mut client, &["subjects", "avro", "refusals"]);
 }
 

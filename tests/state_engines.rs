@@ -2,6 +2,7 @@
 //!
 //! A case is a function over an [`EngineKind`] and an empty folder; every engine runs every case.
 
+use heddle_fixtures::scaled;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::ops::Bound;
@@ -389,8 +390,12 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
 }
 
 fn random_operations_do_what_a_map_does(kind: EngineKind, folder: &Path) {
-    let mut runner =
-        TestRunner::new(Config { cases: 20, max_shrink_time: 60_000, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases: u32::try_from(scaled(8, 20)).unwrap(),
+        max_shrink_time: 60_000,
+        failure_persistence: None,
+        ..Config::default()
+    });
     let number = std::cell::Cell::new(0);
     let result = runner.run(&operations(), |operations| {
         number.set(number.get() + 1);

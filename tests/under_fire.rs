@@ -1,7 +1,7 @@
 //! Three hosts on a real Kafka, under load, for minutes: killed, stopped for longer than their session, ended in order, and the
 //! broker restarted once. Then every output, every changelog and every copy on disk is compared with what must be there.
 //!
-//! `HEDDLE_TEST_FIRE_SECONDS` says for how long (default 180), `HEDDLE_TEST_FIRE_SEED` repeats a schedule.
+//! `HEDDLE_TEST_FIRE_SECONDS` says for how long (60 at scale 1, 180 at scale 10), `HEDDLE_TEST_FIRE_SEED` repeats a schedule.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use heddle_core::task::TaskSpec;
 use heddle_fixtures::apicurio::Apicurio;
 use heddle_fixtures::copies::allowed;
 use heddle_fixtures::kafka::Kafka;
-use heddle_fixtures::{SetAtEnd, terminate};
+use heddle_fixtures::{SetAtEnd, scaled, terminate};
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use serde_json::{Value, json};
@@ -193,7 +193,7 @@ fn strike(platform: &Platform, hosts: &mut [Child], number: usize, kind: u64) ->
 
 #[test]
 fn nothing_is_lost_doubled_or_half_visible_under_fire() {
-    let seconds = std::env::var("HEDDLE_TEST_FIRE_SECONDS").map_or(180, |s| s.parse().unwrap());
+    let seconds = std::env::var("HEDDLE_TEST_FIRE_SECONDS").map_or_else(|_| scaled(60, 180), |s| s.parse().unwrap());
     let seed =
         std::env::var("HEDDLE_TEST_FIRE_SEED").map_or_else(|_| u64::from(std::process::id()), |s| s.parse().unwrap());
     println!("schedule: HEDDLE_TEST_FIRE_SEED={seed}");
@@ -209,7 +209,7 @@ fn nothing_is_lost_doubled_or_half_visible_under_fire() {
         scope.spawn(|| produce(&platform, seed, &stop, &produced));
         let mut chance = Chance::new(seed ^ 1);
         let started = Instant::now();
-        let mut restarted = false;
+        let (mut restarted, mut first) = (false, [0, 4, 6].into_iter());
         while started.elapsed() < Duration::from_secs(seconds) {
             std::thread::sleep(Duration::from_millis(500 + chance.below(4_000)));
             if !restarted && started.elapsed() > Duration::from_secs(seconds / 2) {
@@ -218,7 +218,9 @@ fn nothing_is_lost_doubled_or_half_visible_under_fire() {
                 *strikes.entry("broker restarted").or_default() += 1;
             }
             let number = chance.below(HOSTS as u64) as usize;
-            *strikes.entry(strike(&platform, &mut hosts, number, chance.below(8))).or_default() += 1;
+            // Each kind once first, so that a short run has all of them.
+            let kind = first.next().unwrap_or_else(|| chance.below(8));
+            *strikes.entry(strike(&platform, &mut hosts, number, kind)).or_default() += 1;
         }
     });
     for (number, host) in hosts.iter_mut().enumerate() {
@@ -229,6 +231,8 @@ fn nothing_is_lost_doubled_or_half_visible_under_fire() {
         assert!(terminate(host).success());
     }
     println!("{} orders sent; {strikes:?}", produced.load(Ordering::Relaxed));
+    let kinds = strikes.keys().copied().collect::<Vec<_>>();
+    assert_eq!(kinds, ["broker restarted", "ended in order", "killed", "stopped and continued"]);
     compare(&platform);
 }
 

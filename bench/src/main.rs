@@ -45,6 +45,9 @@ struct Arguments {
     /// How many keys a store has at most in the sweep.
     #[arg(long, requires = "sweep", default_value_t = 1_000_000)]
     sweep_keys: u64,
+    /// How many points of each thing that grows: the smallest ones.
+    #[arg(long, requires = "sweep", default_value_t = usize::MAX, hide_default_value = true)]
+    sweep_points: usize,
     /// How many orders.
     #[arg(long, default_value_t = 300_000)]
     orders: u64,

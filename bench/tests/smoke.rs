@@ -4,7 +4,11 @@
 
 use std::process::Command;
 
+use heddle_fixtures::scaled_count;
+
 const ORDERS: u64 = 4_000;
+/// How many points of each thing that grows.
+const ALL_POINTS: usize = 4;
 
 #[test]
 fn every_program_goes_through_the_orders_and_writes_the_same() {
@@ -22,16 +26,22 @@ fn every_program_goes_through_the_orders_and_writes_the_same() {
 
 #[test]
 fn a_sweep_goes_through_all_that_grows() {
-    let figures = bench(&["--sweep", "--orders", &ORDERS.to_string(), "--sweep-keys", "1000"]);
+    let of_each = scaled_count(1, ALL_POINTS);
+    let (orders, of_each_text) = (ORDERS.to_string(), of_each.to_string());
+    let figures = bench(&["--sweep", "--orders", &orders, "--sweep-keys", "1000", "--sweep-points", &of_each_text]);
     let points = figures["points"].as_array().unwrap();
     let grown = |what: &str| {
         let points = points.iter().filter(|point| point["grows"] == what);
         points.map(|point| point["to"].as_u64().unwrap()).collect::<Vec<_>>()
     };
-    assert_eq!(grown("partitions"), [1, 4, 16, 64]);
-    assert_eq!(grown("components"), [1, 10, 50]);
-    assert_eq!(grown("keys in the store"), [1_000]);
-    assert_eq!(grown("bytes of a record"), [100, 1_000, 10_000, 100_000]);
+    for (what, all) in [
+        ("partitions", &[1, 4, 16, 64][..]),
+        ("components", &[1, 10, 50]),
+        ("keys in the store", &[1_000]),
+        ("bytes of a record", &[100, 1_000, 10_000, 100_000]),
+    ] {
+        assert_eq!(grown(what), all[..of_each.min(all.len())], "{what}");
+    }
     for point in points {
         assert!(point["events_per_second"].as_f64().unwrap() > 0.0, "{point}");
     }

@@ -1,5 +1,6 @@
 //! A host, and what it tells of itself.
 
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,55 +13,51 @@ use serde_json::{Value, json};
 use crate::support::app::App;
 
 /// A host that runs until it is killed or stopped.
-pub(crate) struct Host(Child);
+pub(crate) struct Host {
+    process: Child,
+    /// Where it writes what it tells.
+    told: PathBuf,
+}
 
 impl Host {
     pub(crate) fn start(app: &App) -> Self {
         let file = app.data.path().join("admin-address");
         let _ = std::fs::remove_file(&file);
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(app.data.path().join("told")).unwrap();
+        let told_file = app.data.path().join("told");
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&told_file).unwrap();
         let mut run = app.command(&["run"]);
         // Small transactions, so that kills and failures meet many of them.
         run.env("HEDDLE_COMMIT_INTERVAL", "20ms").env("HEDDLE_TRACE", "heddle=info,error");
-        let mut host = Self(run.stdout(Stdio::null()).stderr(Stdio::from(log)).spawn().unwrap());
+        let process = run.stdout(Stdio::null()).stderr(Stdio::from(log)).spawn().unwrap();
+        let mut host = Self { process, told: told_file };
         until("the host listens", || {
-            assert_eq!(host.0.try_wait().unwrap(), None, "{}", told(app));
+            assert_eq!(host.process.try_wait().unwrap(), None, "{}", told(app));
             file.exists()
         });
         host
     }
 
     pub(crate) fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_none()
-    }
-
-    /// The CPU that threads whose names begin so have used.
-    pub(crate) fn cpu(&self, threads: &str) -> Duration {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.0.id())).unwrap();
-        let ticks = tasks.filter_map(|task| {
-            let stat = std::fs::read_to_string(task.ok()?.path().join("stat")).ok()?;
-            let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
-            let numbers = rest.split_whitespace().skip(11).take(2).filter_map(|number| number.parse::<u64>().ok());
-            name.starts_with(threads).then(|| numbers.sum::<u64>())
-        });
-        // A tick is ten milliseconds.
-        Duration::from_millis(10 * ticks.sum::<u64>())
+        self.process.try_wait().unwrap().is_none()
     }
 
     pub(crate) fn stop(mut self) {
-        assert!(heddle_fixtures::terminate(&mut self.0).success());
+        assert!(heddle_fixtures::terminate(&mut self.process).success());
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        if std::thread::panicking() {
+            eprintln!("the host told:\n{}", std::fs::read_to_string(&self.told).unwrap_or_default());
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -70,7 +67,7 @@ pub(crate) fn told(app: &App) -> String {
 }
 
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(240);
+    let deadline = Instant::now() + Duration::from_secs(180);
     while !is_so() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(20));

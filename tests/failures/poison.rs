@@ -5,15 +5,22 @@ use std::collections::BTreeMap;
 
 use heddle_core::event::{NewRecord, Record};
 use heddle_fixtures::kafka::Kafka;
+use heddle_fixtures::scaled_count;
 
 use crate::failures::host::{Host, Scripts, ended, header, input, status, until};
 use crate::failures::{LETTERS, NAME, clinic};
 use crate::support::app::App;
 
-const RECORDS: usize = 10_000;
 const PARTITIONS: usize = 4;
 const KEYS: usize = 100;
-const KILLS: usize = 5;
+/// A whole number of hundreds for each kill, so that each kind of poison comes equally often.
+fn records_of_all() -> usize {
+    scaled_count(3_000, 10_000) / (100 * kills()) * 100 * kills()
+}
+
+fn kills() -> usize {
+    scaled_count(3, 5)
+}
 
 /// What is wrong with a record, and the kind that it is set aside for. One percent each.
 const POISON: [(&str, &str); 13] = [
@@ -59,10 +66,10 @@ fn reconciles(app: App, failure: &str) {
     let app = clinic(app, PARTITIONS as u32, failure);
     let ordered = failure.contains("order");
     let scripts = Scripts::of(&app);
-    let records = (0..RECORDS).map(|n| record(&scripts, n)).collect::<Vec<_>>();
+    let records = (0..records_of_all()).map(|n| record(&scripts, n)).collect::<Vec<_>>();
     let mut at_work = 0;
-    for kill in 0..KILLS {
-        let part = RECORDS / KILLS;
+    for kill in 0..kills() {
+        let part = records_of_all() / kills();
         app.log().append(&records[kill * part..(kill + 1) * part]).unwrap();
         let host = Host::start(&app);
         let mut last = 0;
@@ -74,7 +81,7 @@ fn reconciles(app: App, failure: &str) {
         host.kill();
     }
     // How many depends on the machine; that there are some says that the kills hit what they are for.
-    println!("{at_work} of {KILLS} kills hit a host at work");
+    println!("{at_work} of {} kills hit a host at work", kills());
     assert!(at_work > 0);
     let host = Host::start(&app);
     until("nothing is left", || {
@@ -103,10 +110,10 @@ fn check_letters(app: &App, records: &[NewRecord]) {
     }
     let inputs = app.records("in");
     let places = inputs.values().flatten().map(|r| (r.key.clone(), r.value.clone(), r)).collect::<Vec<_>>();
-    let bad = (0..RECORDS).filter_map(poison).count();
+    let bad = (0..records_of_all()).filter_map(poison).count();
     let mut kinds = BTreeMap::<String, usize>::new();
     letters.iter().for_each(|letter| *kinds.entry(header(letter, "heddle.kind")).or_default() += 1);
-    assert_eq!((letters.len(), places.len(), records.len()), (bad, RECORDS, RECORDS), "{kinds:?}");
+    assert_eq!((letters.len(), places.len(), records.len()), (bad, records_of_all(), records_of_all()), "{kinds:?}");
     // A partition has its records in the order in which they were produced.
     let mut next = BTreeMap::<i32, std::slice::Iter<'_, Record>>::new();
     for (n, record) in records.iter().enumerate() {
@@ -135,8 +142,10 @@ fn check_outputs(app: &App, ordered: bool) {
         found.entry(key).or_default().push((value["did"].as_str().unwrap().to_owned(), value["n"].as_i64().unwrap()));
     }
     for key in 0..KEYS {
-        let good =
-            (0..RECORDS).filter(|n| n % KEYS == key && poison(*n).is_none()).map(|n| n as i64).collect::<Vec<_>>();
+        let good = (0..records_of_all())
+            .filter(|n| n % KEYS == key && poison(*n).is_none())
+            .map(|n| n as i64)
+            .collect::<Vec<_>>();
         let found = found.remove(&format!("k{key}")).unwrap();
         let sums = found.iter().map(|(did, _)| did.rsplit_once(' ').unwrap().1.parse::<usize>().unwrap());
         assert_eq!(sums.collect::<Vec<_>>(), (1..=good.len()).collect::<Vec<_>>(), "k{key}");

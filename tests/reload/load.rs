@@ -1,18 +1,17 @@
-//! Fifty versions, one after the other, while orders flow.
+//! Many versions, one after the other, while orders flow.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use heddle::log::{Log, Start};
 use heddle_core::event::TopicPartition;
-use heddle_fixtures::SetAtEnd;
 use heddle_fixtures::kafka::Kafka;
+use heddle_fixtures::{SetAtEnd, scaled_count};
 
 use crate::reload::host::{Host, wait_until};
 use crate::reload::platform::{OUTPUT, Orders, Platform, bookings, check_bookings, ledger};
 use crate::reload::versions::numbered;
 
-const RELOADS: usize = 50;
 /// How many orders are written at a time, and how often.
 const ORDERS_AT_A_TIME: usize = 20;
 const PAUSE: Duration = Duration::from_millis(10);
@@ -46,7 +45,8 @@ fn listen(log: &dyn Log, stop: &AtomicBool) -> Vec<Duration> {
     pauses
 }
 
-fn fifty_versions_under_load(platform: &Platform) {
+fn many_versions_under_load(platform: &Platform) {
+    let reloads = scaled_count(12, 50);
     let host = Host::start(platform, 0);
     let orders = Orders::new(&platform.registry());
     let (stop, calmed, produced) = (AtomicBool::new(false), AtomicBool::new(false), AtomicUsize::new(0));
@@ -61,7 +61,7 @@ fn fifty_versions_under_load(platform: &Platform) {
         drop(calming);
         let steady = steady.join().unwrap();
         let listener = scope.spawn(|| listen(&*logs[2], &stop));
-        for number in 0..RELOADS {
+        for number in 0..reloads {
             let file = platform.version("next.wasm", &numbered(ledger(), number));
             platform.ok(&["deploy", &file]);
         }
@@ -69,14 +69,14 @@ fn fifty_versions_under_load(platform: &Platform) {
         (producer.join().unwrap(), steady, listener.join().unwrap())
     });
     println!(
-        "{total} orders, {RELOADS} reloads; longest pauses of the stream without reloads {:?}, with them {:?}",
+        "{total} orders, {reloads} reloads; longest pauses of the stream without reloads {:?}, with them {:?}",
         &steady[..3],
         &pauses[..3]
     );
     wait_until("all orders are handled", || platform.status(0)["lag"] == 0);
     let status = platform.status(0);
     assert_eq!(status["in"].as_u64().unwrap(), total as u64, "{status}");
-    let version = numbered(ledger(), RELOADS - 1);
+    let version = numbered(ledger(), reloads - 1);
     assert_eq!(status["digest"].as_str().unwrap(), format!("sha256:{}", heddle::build::digest(&version)));
     check_bookings(&bookings(&*platform.log()), total);
     // The last version is what the next start runs.
@@ -87,12 +87,12 @@ fn fifty_versions_under_load(platform: &Platform) {
 }
 
 #[test]
-fn fifty_versions_under_load_on_the_embedded_log() {
-    fifty_versions_under_load(&Platform::embedded());
+fn many_versions_under_load_on_the_embedded_log() {
+    many_versions_under_load(&Platform::embedded());
 }
 
 #[test]
-fn fifty_versions_under_load_on_kafka() {
+fn many_versions_under_load_on_kafka() {
     let broker = Kafka::start();
-    fifty_versions_under_load(&Platform::kafka(broker.bootstrap()));
+    many_versions_under_load(&Platform::kafka(broker.bootstrap()));
 }

@@ -1,5 +1,6 @@
 //! Random commits, writes and crashes, against maps.
 
+use heddle_fixtures::scaled;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -45,8 +46,12 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 }
 
 fn stores_hold_what_was_committed_whatever_happens(kind: EngineKind) {
-    let mut runner =
-        TestRunner::new(Config { cases: 25, max_shrink_time: 60_000, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases: u32::try_from(scaled(10, 25)).unwrap(),
+        max_shrink_time: 60_000,
+        failure_persistence: None,
+        ..Config::default()
+    });
     if let Err(error) = runner.run(&events(), |events| check(kind, events)) {
         panic!("{error}");
     }

@@ -76,8 +76,9 @@ struct Measured {
     figures: Throughput,
 }
 
-/// All runs of a sweep, most of them of so many deliveries.
-fn points(deliveries: u64, keys_max: u64) -> Result<Vec<Point>> {
+/// All runs of a sweep, most of them of so many deliveries; `of_each` thing that grows at most so many. The idle components are
+/// always two: their difference is what one costs.
+fn points(deliveries: u64, keys_max: u64, of_each: usize) -> Result<Vec<Point>> {
     let flow = |axis, to| Point {
         axis,
         to,
@@ -89,17 +90,17 @@ fn points(deliveries: u64, keys_max: u64) -> Result<Vec<Point>> {
         orders: deliveries,
     };
     let mut points = vec![];
-    for to in [1, 4, 16, 64] {
+    for to in [1, 4, 16, 64].into_iter().take(of_each) {
         points.push(Point { partitions: i32::try_from(to)?, ..flow(Axis::Partitions, to) });
     }
-    for to in [1, 10, 50] {
+    for to in [1, 10, 50].into_iter().take(of_each) {
         // Fewer for each, but not so few that all are done in a commit or two.
         points.push(Point { components: to, orders: (deliveries / to.min(10)).max(1), ..flow(Axis::Components, to) });
     }
-    for to in [1_000, 100_000, 1_000_000, 10_000_000].into_iter().filter(|keys| *keys <= keys_max) {
+    for to in [1_000, 100_000, 1_000_000, 10_000_000].into_iter().filter(|keys| *keys <= keys_max).take(of_each) {
         points.push(Point { customers: to, filling: to, ..flow(Axis::Keys, to) });
     }
-    for to in [ORDER_BYTES, 1_000, 10_000, 100_000] {
+    for to in [ORDER_BYTES, 1_000, 10_000, 100_000].into_iter().take(of_each) {
         let orders = deliveries.min(INPUT_BYTES_MAX / to);
         points.push(Point { record_bytes: to, orders, ..flow(Axis::RecordBytes, to) });
     }
@@ -111,7 +112,7 @@ fn points(deliveries: u64, keys_max: u64) -> Result<Vec<Point>> {
 
 /// Runs every point, and tells what came of it.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let points = points(arguments.orders, arguments.sweep_keys)?;
+    let points = points(arguments.orders, arguments.sweep_keys, arguments.sweep_points)?;
     let style = ProgressStyle::with_template("{spinner} {pos}/{len} {msg}")?;
     let progress = ProgressBar::new(points.len() as u64).with_style(style);
     progress.enable_steady_tick(Duration::from_millis(200));

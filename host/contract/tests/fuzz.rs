@@ -51,7 +51,7 @@ fn parsed(schema: &Value) -> Option<Schema> {
 fn any_bytes_give_a_value_of_their_size_or_an_error() {
     let (mut values, mut errors, mut pairs) = (0u64, 0u64, 0u64);
     let first = asked("HEDDLE_TEST_SEED", 0);
-    for seed in first..first + asked("HEDDLE_TEST_CASES", 200_000) / INPUTS {
+    for seed in first..first + asked("HEDDLE_TEST_CASES", heddle_fixtures::scaled(50_000, 200_000)) / INPUTS {
         let mut dice = Dice::new(seed ^ 0x5eed_0000);
         let one = schema(&mut dice);
         let other = changed(&mut dice, &one);

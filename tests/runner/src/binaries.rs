@@ -27,9 +27,13 @@ pub(crate) fn build() -> anyhow::Result<Vec<Binary>> {
     Ok(binaries)
 }
 
+/// The cargo that runs this, or the one on the path.
+pub(crate) fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
 fn build_workspace(more: &[&str]) -> anyhow::Result<Vec<Binary>> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let output = cargo()
         .args(["test", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"])
         .args(more)
         .stdin(Stdio::null())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The time limit of a test that is not named below. Tests beside each other take longer than alone.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// Tests that take longer on purpose, by the beginning of their name.
 const LONGER: [(&str, Duration); 1] = [("under_fire::", Duration::from_secs(600))];

@@ -11,6 +11,7 @@
 
 mod binaries;
 mod limits;
+mod once;
 mod report;
 mod suite;
 
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyhow::{Context as _, ensure};
 use clap::Parser;
 
 use crate::report::Report;
@@ -26,6 +28,9 @@ use crate::suite::Selection;
 /// Runs Heddle's tests.
 #[derive(Parser)]
 struct Arguments {
+    /// Check formatting and lints first, as CI does.
+    #[arg(long)]
+    lints: bool,
     /// Run only tests whose name contains one of these.
     filters: Vec<String>,
     /// Test at the scale of a release: more kills, seeds, reloads and minutes (`HEDDLE_TEST_SCALE=10`).
@@ -59,10 +64,18 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
+    if arguments.lints {
+        report.step("formatting", || cargo("fmt", &["--all", "--check"]))?;
+        report
+            .step("lints", || cargo("clippy", &["--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
+    }
     let mut binaries = report.step("building the tests", binaries::build)?;
+    if arguments.lints {
+        report.step("comparing features", once::check)?;
+    }
     if let Some(only) = &arguments.binary {
         binaries.retain(|binary| binary.name == *only);
-        anyhow::ensure!(!binaries.is_empty(), "there is no test binary `{only}`");
+        ensure!(!binaries.is_empty(), "there is no test binary `{only}`");
     }
     let _busy = arguments.stress.then(BusyLoops::start);
     let scale = if arguments.full { Some("10") } else { None };
@@ -74,6 +87,13 @@ fn run(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
             report.timed(&name, |report| suite::run(binary, &selection, report))?;
         }
     }
+    Ok(())
+}
+
+/// Runs a command of cargo, which says itself what is wrong.
+fn cargo(command: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    let status = binaries::cargo().arg(command).args(arguments).status().context("running cargo")?;
+    ensure!(status.success(), "cargo {command} {}: failed", arguments.join(" "));
     Ok(())
 }
 
