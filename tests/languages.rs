@@ -1,163 +1,17 @@
 //! The conformance guests: the same inputs go through the same component in every language, and what comes out is the same to the
 //! byte: outputs, dead letters, state, log lines.
-
-use crate::support::build;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock};
-
-use crate::support::guests::{Known, framed, schema};
-use bytes::Bytes;
-use heddle::build::cache_folder;
-use heddle::guest::{Component, Engine, Instance};
-use heddle::registry::SchemaId;
 use heddle_contract::schema::json;
-use heddle_core::batch::OpenBatch;
-use heddle_core::dedup::MessageId;
-use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
-use heddle_core::fault::TaskFault;
-use heddle_core::policy::FailurePolicy;
-use heddle_core::state::{Entry, Range, StoreIndex, TaskState};
-use heddle_core::task::{Task, TaskSpec};
-use serde_json::{Value, json};
+use heddle_core::event::NewRecord;
+use serde_json::json;
+
+use crate::support::conformance::{Bench, Entries, Input, constructs, keyed, probe, raw};
+use crate::support::guests::schema;
 
 /// The languages that are compared with Rust.
 const OTHERS: [&str; 3] = ["go", "javascript", "python"];
 
-/// The schemas, by id: what the contract calls them, and the file or type that they are.
-const SCHEMAS: [(&str, &str); 8] = [
-    ("probe.values-value", "probe.values-value"),
-    ("probe.values-out-value", "probe.values-out-value"),
-    ("probe.keyed-key", "Point"),
-    ("probe.keyed-out-key", "Point"),
-    ("store:things", "Constructs"),
-    ("store:raw", "Point"),
-    ("store:typed", "Point"),
-    ("store-key:typed", "Point"),
-];
-
-fn id(name: &str) -> u32 {
-    1 + u32::try_from(SCHEMAS.iter().position(|(known, _)| *known == name).unwrap()).unwrap()
-}
-
-/// The component of a language, built as a user builds it.
-fn built(language: &str) -> Vec<u8> {
-    build::component("guests", &format!("conformance-{language}"))
-}
-
-/// What is committed of a task's state, in memory.
-#[derive(Default)]
-struct Memory(Mutex<BTreeMap<(StoreIndex, Bytes), Bytes>>);
-
-impl TaskState for Memory {
-    fn get(&self, store: StoreIndex, key: &[u8]) -> Result<Option<Bytes>, TaskFault> {
-        Ok(self.0.lock().unwrap().get(&(store, Bytes::copy_from_slice(key))).cloned())
-    }
-
-    fn scan(&self, store: StoreIndex, range: &Range<'_>, limit: usize) -> Result<Vec<Entry>, TaskFault> {
-        let entries = self.0.lock().unwrap();
-        let within = entries.iter().filter(|((place, key), _)| *place == store && range.contains(key));
-        Ok(within.map(|((_, key), value)| (key.clone(), value.clone())).take(limit).collect())
-    }
-
-    fn seen(&self, _: &Topic, _: &MessageId, _: Timestamp) -> Result<bool, TaskFault> {
-        Ok(false)
-    }
-}
-
-/// One task of a language's component.
-struct Bench {
-    task: Task,
-    instance: Instance,
-    state: Arc<Memory>,
-    offset: i64,
-}
-
-impl Bench {
-    fn new(language: &str) -> Self {
-        static ENGINE: OnceLock<Engine> = OnceLock::new();
-        // Python is 18 MB to compile: what was compiled once is kept.
-        let engine = ENGINE.get_or_init(|| Engine::start(Some(&cache_folder().join("compiled"))).unwrap());
-        let ids = SCHEMAS.map(|(name, _)| (name.to_owned(), SchemaId(id(name)))).into();
-        let component =
-            Component::load(engine, &format!("conformance-{language}.wasm"), &built(language), &ids).unwrap();
-        let policy = FailurePolicy::in_place(2, "dlq");
-        let state = Arc::new(Memory::default());
-        // All have the same name here: it is part of ids and of the seed of random numbers.
-        let spec = TaskSpec::stateless("guests.conformance".into(), policy);
-        Self {
-            task: Task::new(Arc::new(spec), Partition(0), state.clone()),
-            instance: Instance::new(
-                Arc::new(component),
-                Known::of(SCHEMAS.map(|(name, file)| (id(name), schema(file)))),
-            ),
-            state,
-            offset: 0,
-        }
-    }
-
-    /// Hands a record to the component; returns what it wrote. Its state is committed.
-    fn step(&mut self, input: &Input) -> Vec<NewRecord> {
-        self.offset += 1;
-        let record = Record {
-            source: TopicPartition::new(input.topic, 0),
-            offset: Offset(self.offset),
-            timestamp: Timestamp(1_700_000_000_000 + self.offset),
-            key: input.key.clone().map(Bytes::from),
-            value: Some(input.value.clone().into()),
-            headers: vec![Header::new("traceparent", "00-a-b-01"), Header { name: "null".into(), value: None }],
-        };
-        let mut batch = OpenBatch::default();
-        let step = self.task.step_at_once(&record, &mut self.instance, &mut batch, Timestamp(0)).unwrap();
-        for (_, overlay) in batch.seal().confirmed(BTreeMap::new()).overlays() {
-            let mut entries = self.state.0.lock().unwrap();
-            for (store, key, value) in overlay.writes() {
-                let place = (store, key.clone());
-                match value {
-                    Some(value) => entries.insert(place, value.clone()),
-                    None => entries.remove(&place),
-                };
-            }
-        }
-        step.writes
-    }
-}
-
-/// A record to be handled.
-struct Input {
-    name: String,
-    topic: &'static str,
-    key: Option<Vec<u8>>,
-    value: Vec<u8>,
-}
-
-/// A probe: what is to be done.
-fn probe(value: Value) -> Input {
-    Input {
-        name: format!("{} {}", value["do"].as_str().unwrap(), value["text"].as_str().unwrap_or_default()),
-        topic: "probe.values",
-        key: Some(b"the key".to_vec()),
-        value: framed(id("probe.values-value"), &schema("probe.values-value"), &value),
-    }
-}
-
 fn doing(what: &str) -> Input {
     probe(json!({ "do": what }))
-}
-
-/// A value with all constructs, in a language's hands; `change`d where a case differs.
-fn constructs(change: impl FnOnce(&mut Value)) -> Value {
-    let point = json!({"x": 7, "y": {"double": -0.25}});
-    let mut value = json!({
-        "flag": false, "int": i32::MAX, "long": i64::MIN, "float": 1.5, "double": 1e-300, "string": "a\u{0}ß", "uuid": "u",
-        "bytes": "\u{0}\u{ff}", "four": "\u{1}\u{80}\u{ff}\u{0}", "day": -1, "timeMillis": 0, "timeMicros": 1, "atMillis": 1_700_000_000_000i64,
-        "atMicros": -5, "localMillis": i64::MAX, "price": "0.10", "rate": "-1.500000", "class": "", "type": "default",
-        "point": {"x": 1, "y": null}, "longs": [i64::MAX, 9_007_199_254_740_993i64], "points": [], "rows": [[null, "x"], []],
-        "map": {"k": 0.5}, "kinds": {"k": null, "l": "RED_2"}, "maybe": null, "perhaps": null, "flags": [true],
-        "choice": null, "next": null,
-    });
-    value["points"] = json!([point]);
-    change(&mut value);
-    value
 }
 
 fn echoes() -> Vec<Input> {
@@ -187,11 +41,6 @@ fn echoes() -> Vec<Input> {
     ]);
     let all = all.into_iter().enumerate();
     all.map(|(n, value)| probe(json!({"do": "echo", "text": n.to_string(), "constructs": value}))).collect()
-}
-
-fn keyed(key: Option<Value>) -> Input {
-    let key = key.map(|key| framed(id("probe.keyed-key"), &schema("Point"), &key));
-    Input { name: format!("keyed {key:?}"), topic: "probe.keyed", key, value: vec![1, 0, 255] }
 }
 
 fn inputs() -> Vec<Input> {
@@ -224,8 +73,8 @@ fn inputs() -> Vec<Input> {
         keyed(Some(json!({"x": 41, "y": {"double": 1.5}}))),
         keyed(Some(json!({"x": -2, "y": null}))),
         keyed(None),
-        Input { name: "raw".into(), topic: "probe.raw", key: None, value: (0..=255).collect() },
-        Input { name: "raw, empty".into(), topic: "probe.raw", key: Some(vec![0xff]), value: vec![] },
+        raw(None, (0..=255).collect::<Vec<u8>>()),
+        raw(Some(&[0xff]), vec![]),
     ]);
     inputs
 }
@@ -259,9 +108,9 @@ fn shown(record: &NewRecord) -> String {
 type Written = (String, Vec<NewRecord>);
 
 /// What a language does with all inputs, and its state at the end.
-fn outcome(language: &str) -> (Vec<Written>, BTreeMap<(StoreIndex, Bytes), Bytes>) {
+fn outcome(language: &str) -> (Vec<Written>, Entries) {
     let mut bench = Bench::new(language);
-    let steps = inputs().into_iter().map(|input| (input.name.clone(), bench.step(&input))).collect();
+    let steps = inputs().into_iter().map(|input| (input.name.clone(), bench.step(&input).writes)).collect();
     let state = bench.state.0.lock().unwrap().clone();
     (steps, state)
 }

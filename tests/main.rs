@@ -10,6 +10,7 @@ mod dlq;
 mod embedded_kill;
 mod embedded_upkeep;
 mod failures;
+mod good_records;
 mod guest;
 mod guide;
 mod hostile;

@@ -38,14 +38,16 @@ func hostLog(level int32, message string) {
 func hostNextU64() uint64 { return importNextU64() }
 
 func hostBytes(n uint32) []byte {
-	defer release(len(held))
+	enter()
+	defer leave()
 	result := allocate(8)
 	importBytes(n, result)
 	return loadBytes(result)
 }
 
 func hostCurrent() Delivery {
-	defer release(len(held))
+	enter()
+	defer leave()
 	result := allocate(64)
 	importCurrent(result)
 	delivery := Delivery{
@@ -92,9 +94,9 @@ var (
 	told string
 )
 
-// handled calls a handler, when its arguments are Go's own. A panic is told before it ends the component.
+// handled calls a handler whose arguments were lifted. A panic is told before it ends the component.
 func handled(handle func() error) unsafe.Pointer {
-	release(0)
+	leave()
 	defer func() {
 		if cause := recover(); cause != nil {
 			Log.Errorf("panicked at %s: %v", panickedAt(), cause)
@@ -119,51 +121,6 @@ func panickedAt() string {
 	}
 }
 
-// held keeps alive what the host or the canonical ABI knows only as a number. Go's heap does not move; stacks do, but what is held
-// is none of theirs.
-var held []unsafe.Pointer
-
-func hold(pointer unsafe.Pointer) unsafe.Pointer {
-	held = append(held, pointer)
-	return pointer
-}
-
-// release lets go of all that was held beyond mark: what came in is Go's own by now, what went out was read.
-func release(mark int) {
-	clear(held[mark:])
-	held = held[:mark]
-}
-
-func address(pointer unsafe.Pointer) uint32 { return uint32(uintptr(pointer)) }
-
-// allocate makes room that is held, aligned for every type.
-func allocate(size uintptr) unsafe.Pointer {
-	if size == 0 {
-		size = 1
-	}
-	return hold(unsafe.Pointer(unsafe.SliceData(make([]uint64, (size+7)/8))))
-}
-
-// The adapter of WASI asks for memory before Go's runtime has started.
-var started = false
-
-func init() { started = true }
-
-//go:linkname sbrk runtime.sbrk
-func sbrk(n uintptr) unsafe.Pointer
-
-//go:wasmexport cabi_realloc
-func cabiRealloc(old unsafe.Pointer, oldSize, align, size uintptr) unsafe.Pointer {
-	if old != nil || oldSize != 0 {
-		panic("the host does not make what it gave larger")
-	}
-	if started {
-		return allocate(size)
-	}
-	block := sbrk(size + align - 1)
-	return unsafe.Pointer((uintptr(block) + align - 1) &^ (align - 1))
-}
-
 // present makes a pointer of a list that may be none.
 func present[K, T any](get func(K) []T) func(K) *[]T {
 	return func(key K) *[]T {
@@ -181,17 +138,13 @@ func poke[T any](at unsafe.Pointer, value T) { *(*T)(at) = value }
 func pointer(number uint32) unsafe.Pointer { return unsafe.Pointer(uintptr(number)) }
 
 func liftString(at, length uint32) string {
-	if length == 0 {
-		return ""
-	}
-	return unsafe.String((*byte)(pointer(at)), length)
+	return strings.Clone(unsafe.String((*byte)(pointer(at)), length))
 }
 
 func liftBytes(at, length uint32) []byte {
-	if length == 0 {
-		return []byte{}
-	}
-	return unsafe.Slice((*byte)(pointer(at)), length)
+	lifted := make([]byte, length)
+	copy(lifted, unsafe.Slice((*byte)(pointer(at)), length))
+	return lifted
 }
 
 func liftList[T any](at, length uint32, size uintptr, load func(unsafe.Pointer) T) []T {

@@ -2,5 +2,6 @@
 
 pub(crate) mod app;
 pub(crate) mod build;
+pub(crate) mod conformance;
 pub(crate) mod guests;
 pub(crate) mod keeper;

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"conformance/heddle"
 	"conformance/heddle/contracts"
@@ -104,7 +105,38 @@ func stores(probe contracts.Probe) bool {
 	return true
 }
 
-var kept [][]byte
+var (
+	kept       [][]byte
+	remembered []string
+)
+
+// lasting does what only Go's memory could get wrong; false if it is something else.
+func lasting(probe contracts.Probe) bool {
+	switch probe.Do {
+	case "remember":
+		// A string that came in stays what it is, however many records come after it.
+		remembered = append(remembered, probe.Text)
+		emit("remember", int64(len(remembered)), strings.Join(remembered, " "))
+	case "goroutines":
+		// Goroutines take turns within the calls of one another: whenever the collector starts.
+		found := make([]string, probe.N)
+		var all sync.WaitGroup
+		for place := range found {
+			all.Add(1)
+			go func() {
+				defer all.Done()
+				constructs, _ := heddle.StoreThings.Get(probe.Text)
+				found[place] = constructs.String + heddle.Current().ID
+			}()
+		}
+		all.Wait()
+		slices.Sort(found)
+		emit("goroutines", int64(len(found)), strings.Join(slices.Compact(found), " "))
+	default:
+		return false
+	}
+	return true
+}
 
 // failures does what fails; false if it is something else.
 func failures(probe contracts.Probe) (bool, error) {
@@ -147,7 +179,7 @@ func failures(probe contracts.Probe) (bool, error) {
 }
 
 func (conformance) OnProbeValues(probe contracts.Probe) error {
-	if stores(probe) {
+	if stores(probe) || lasting(probe) {
 		return nil
 	}
 	if done, err := failures(probe); done {

@@ -132,7 +132,7 @@ impl Bindings<'_> {
         let interface = interface.name.as_deref().unwrap_or_default();
         let _ = write!(
             self.wasm,
-            "\n//go:wasmexport heddle:component/{interface}#handle\nfunc handle{name}({}) unsafe.Pointer {{\n{body}return handled(func() error {{ return exported().{name}({arguments}) }})\n}}\n",
+            "\n//go:wasmexport heddle:component/{interface}#handle\nfunc handle{name}({}) unsafe.Pointer {{\nenter()\n{body}return handled(func() error {{ return exported().{name}({arguments}) }})\n}}\n",
             declared(&slots)
         );
     }
@@ -223,7 +223,7 @@ impl Bindings<'_> {
         let interface = interface.name.as_deref().unwrap_or_default();
         let _ = write!(
             self.wasm,
-            "\n//go:wasmimport heddle:component/{interface} {}\nfunc import{name}({})\n\nfunc call{name}({params}) {result} {{\ndefer release(len(held))\n{body}}}\n",
+            "\n//go:wasmimport heddle:component/{interface} {}\nfunc import{name}({})\n\nfunc call{name}({params}) {result} {{\nenter()\ndefer leave()\n{body}}}\n",
             function.name,
             declared(&slots)
         );
