@@ -29,3 +29,4 @@ mod support;
 mod task_stores;
 mod under_fire;
 mod wasi;
+mod worn_out;

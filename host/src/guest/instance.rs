@@ -33,6 +33,16 @@ struct Live {
     store: Store<Host>,
     /// In the order of the component's handlers.
     handlers: Vec<Func>,
+    /// Deliveries before this one may have left something in its memory.
+    used: bool,
+}
+
+/// How one call of a handler ended.
+struct Called {
+    outcome: Result<Effects, Fault>,
+    lines: Lines,
+    /// The instance was refused memory, and earlier deliveries may have taken what was missing: a fresh one may have enough.
+    worn_out: bool,
 }
 
 /// The memory of larger values is not kept for the next one.
@@ -54,6 +64,8 @@ pub struct Instance {
     plans: Plans,
     /// Set when a schema could not be fetched: the worker has to wait and try again, the record is not at fault.
     unavailable: Option<String>,
+    /// How many deliveries were retried in a fresh instance.
+    retried: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,7 +80,7 @@ impl Instance {
     pub fn new(component: Arc<Component>, schemas: Arc<dyn Schemas>) -> Self {
         let params = component.handlers.iter().map(|_| vec![]).collect();
         let (decoders, plans) = (HashMap::default(), Plans::default());
-        Self { component, schemas, live: None, params, decoders, plans, unavailable: None }
+        Self { component, schemas, live: None, params, decoders, plans, unavailable: None, retried: 0 }
     }
 
     /// The same with an instance that has started already.
@@ -177,7 +189,60 @@ impl Instance {
         };
         let handlers = component.handlers.iter().map(handler).collect::<Option<Vec<_>>>();
         let handlers = handlers.ok_or_else(|| EventFault::new(EventFaultKind::Trap, "a handler is not exported"))?;
-        Ok(Live { store, handlers })
+        Ok(Live { store, handlers, used: false })
+    }
+
+    /// Calls a handler once, in the instance at hand or in a new one. A fault leaves nothing of the call behind.
+    fn call(
+        &mut self,
+        place: usize,
+        params: &[Val],
+        delivery: &Delivery<'_>,
+        reads: Reads,
+    ) -> Result<Called, EventFault> {
+        let component = self.component.clone();
+        let mut live = match self.live.take() {
+            Some(live) => live,
+            None => Self::instantiate(&component)?,
+        };
+        live.store.set_epoch_deadline(ticks(component.deadline));
+        let reading = Reading::new(reads, self.schemas.clone(), std::mem::take(&mut self.plans));
+        live.store.data_mut().begin(delivery, reading);
+        let mut results = [Val::Bool(false)];
+        let called = live.handlers[place].call(&mut live.store, params, &mut results);
+        let host = live.store.data_mut();
+        let lines = host.take_lines();
+        let refused = std::mem::take(&mut host.memory_refused);
+        let mut effects = Effects::default();
+        if let Some(current) = host.end() {
+            effects = current.effects;
+            self.plans = current.reading.into_plans();
+        }
+        let used = std::mem::replace(&mut live.used, true);
+        let outcome = called.map_err(|error| fault_of(&error, refused, &component, &lines)).and_then(|()| {
+            // Only an instance whose call came back in order is used again.
+            self.live = Some(live);
+            Ok(verdict(&results[0])?)
+        });
+        let worn_out = used && refused && matches!(outcome, Err(Fault::Event(_)));
+        Ok(Called { outcome: outcome.map(|()| effects), lines, worn_out })
+    }
+
+    /// Reports that a delivery is retried in a fresh instance: the 1st, 2nd, 4th, 8th time and so on, because a component that
+    /// leaks does it again and again.
+    fn report_retry(&mut self, delivery: &Delivery<'_>) {
+        self.retried += 1;
+        if self.retried.is_power_of_two() {
+            tracing::warn!(
+                component = %delivery.component,
+                topic = %delivery.record.source.topic,
+                partition = delivery.record.source.partition.0,
+                offset = delivery.record.offset.0,
+                memory_bytes_max = self.component.limits.memory_bytes_max,
+                retried = self.retried,
+                "an instance used up its memory over several deliveries, retrying the delivery in a fresh instance"
+            );
+        }
     }
 }
 
@@ -210,38 +275,22 @@ impl Dispatch for Instance {
             return Err(TaskFault(why).into());
         }
         filled?;
-        let component = self.component.clone();
-        let mut live = match self.live.take() {
-            Some(live) => live,
-            None => Self::instantiate(&component)?,
-        };
-        live.store.set_epoch_deadline(ticks(component.deadline));
-        let reading = Reading::new(reads, self.schemas.clone(), std::mem::take(&mut self.plans));
-        live.store.data_mut().begin(delivery, reading);
-        let mut results = [Val::Bool(false)];
-        let called = live.handlers[place].call(&mut live.store, &params, &mut results);
+        let mut called = self.call(place, &params, delivery, reads.clone())?;
+        if called.worn_out {
+            self.report_retry(delivery);
+            self.live = None;
+            called = self.call(place, &params, delivery, reads)?;
+        }
         if delivery.record.value.as_ref().is_some_and(|value| value.len() <= KEPT_BYTES_MAX) {
             self.params[place] = params;
         }
-        let host = live.store.data_mut();
-        let lines = host.take_lines();
-        let refused = std::mem::take(&mut host.memory_refused);
-        let mut effects = Effects::default();
-        if let Some(current) = host.end() {
-            effects = current.effects;
-            self.plans = current.reading.into_plans();
-        }
-        let outcome = called.map_err(|error| fault_of(&error, refused, &component, &lines)).and_then(|()| {
-            // Only an instance whose call came back in order is used again.
-            self.live = Some(live);
-            Ok(verdict(&results[0])?)
-        });
+        let Called { outcome, lines, .. } = called;
         let outcome = outcome.map_err(|fault| match fault {
             Fault::Event(fault) => Fault::Event(EventFault { log: lines.told(), ..fault }),
             task => task,
         });
         lines.tell(delivery, if outcome.is_ok() { Level::TRACE } else { Level::WARN });
-        outcome.map(|()| effects)
+        outcome
     }
 }
 

@@ -10,6 +10,10 @@ fn emit(script: &Script, n: i32, everything: Option<contracts::Everything>) {
     emit_out::send(&Outcome { did: script.do_.clone(), n, everything });
 }
 
+fn kibibytes(script: &Script) -> usize {
+    usize::try_from(script.times).unwrap_or_default() << 10
+}
+
 impl on_in::Guest for Scripted {
     fn handle(script: Script) -> Result<(), Failure> {
         match script.do_.as_str() {
@@ -39,6 +43,18 @@ impl on_in::Guest for Scripted {
                     kept.push(vec![1u8; 1 << 20]);
                     std::hint::black_box(&kept);
                 }
+            }
+            "leak" => {
+                emit(&script, 0, None);
+                std::mem::forget(std::hint::black_box(vec![1u8; kibibytes(&script)]));
+            }
+            "leak-or-fail" => {
+                emit(&script, 0, None);
+                let mut kept = Vec::<u8>::new();
+                if kept.try_reserve_exact(kibibytes(&script)).is_err() {
+                    return Err(Failure::failed("no memory left"));
+                }
+                std::mem::forget(std::hint::black_box(kept));
             }
             "emit-wrong" => {
                 let mut everything = script.everything.clone();
