@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use heddle_core::fault::{EventFault, EventFaultKind};
-use wasmtime::component::Instance;
+use wasmtime::component::{Instance, Val};
 use wasmtime::{Store, Trap};
 
 use super::LoadError;
@@ -13,6 +13,18 @@ use super::host::Host;
 
 /// How long a component may take to start. A language's runtime does in milliseconds what it does then; a machine may be busy.
 const START_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How much memory of this process the arguments of one call of an import may take, at least.
+const ARGUMENT_BYTES_MIN: usize = 128 << 20;
+/// How much larger than a record the arguments of one call may be: by a key and headers.
+const ARGUMENT_SLACK_BYTES: usize = 1 << 20;
+
+/// Bounds what the arguments of one call of an import may take here: whatever comes in may also go out. Each byte of a list is a
+/// [`Val`] for a moment.
+fn argument_bytes_max(record_bytes_max: usize) -> usize {
+    let largest = record_bytes_max.saturating_add(ARGUMENT_SLACK_BYTES).saturating_mul(size_of::<Val>());
+    largest.max(ARGUMENT_BYTES_MIN)
+}
 
 /// Why a component does not start.
 pub(super) struct StartFault {
@@ -54,6 +66,7 @@ impl From<StartFault> for EventFault {
 pub(super) fn start(component: &Component) -> Result<(Store<Host>, Instance), StartFault> {
     let mut store = Store::new(&component.engine.wasmtime, Host::new(component.limits));
     store.limiter(|host| host);
+    store.set_hostcall_fuel(argument_bytes_max(component.record_bytes_max));
     store.set_epoch_deadline(ticks(START_DEADLINE));
     match component.pre.instantiate(&mut store) {
         Ok(instance) => Ok((store, instance)),
