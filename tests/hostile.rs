@@ -133,11 +133,10 @@ fn what_is_too_large_is_refused_before_it_is_compiled() {
 
 #[test]
 fn what_asks_for_too_much_or_does_not_start_is_refused() {
-    let sockets = r#"(component (import "wasi:sockets/tcp-create-socket@0.2.0" (instance (export "create" (func)))))"#;
-    let types =
-        r#"(component (import "wasi:sockets/network@0.2.0" (instance (export "network" (type (sub resource))))))"#;
+    let http = r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance (export "handle" (func)))))"#;
+    let types = r#"(component (import "wasi:http/types@0.2.0" (instance (export "fields" (type (sub resource))))))"#;
     let messages = [
-        refused_bytes(&with_contract(&wat::parse_str(sockets).unwrap())),
+        refused_bytes(&with_contract(&wat::parse_str(http).unwrap())),
         refused_bytes(&with_contract(&wat::parse_str(types).unwrap())),
         refused_bytes(&component("(func $start (loop $again (br $again))) (start $start)")),
         refused_bytes(&component("(func $start unreachable) (start $start)")),

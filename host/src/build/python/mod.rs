@@ -1,6 +1,7 @@
 //! Python: componentize-py puts CPython around the component's modules.
 
 mod bindings;
+mod checks;
 
 pub(super) use bindings::name;
 
@@ -72,7 +73,7 @@ fn componentize(place: &Place<'_>, own: &Path, tool: &Path) -> Result<Vec<u8>, B
         .arg(tool.join("bin").join(COMPONENTIZE_PY.name))
         .arg("--wit-path")
         .arg(place.world)
-        .args(["--world", "component", "componentize", "--stub-wasi"]);
+        .args(["--world", "component", "componentize"]);
     command.arg("--python-path").arg(own).arg("--python-path").arg(place.folder);
     command.arg(bindings::ENTRY).arg("--output").arg(&out);
     let done =

@@ -9,11 +9,13 @@
 //!  clocks/wall-clock            the record's timestamp; 1970 while the component starts
 //!  clocks/monotonic-clock       counts how often it is asked; who waits for an instant is there at once
 //!  random                       the numbers of `heddle:runtime/random`; the same ones at every start
+//!  sockets                      no socket can be created and no name resolved: access denied
 //! ```
 //!
-//! What is not in [`INTERFACES`] (sockets, http) is not linked: a component that imports it is refused.
+//! What is not in [`INTERFACES`] (http) is not linked: a component that imports it is refused.
 
 mod clocks;
+mod sockets;
 mod state;
 mod streams;
 
@@ -25,11 +27,12 @@ use wasmtime::{Engine, StoreContextMut};
 
 use super::host::Host;
 use super::random::BYTES_MAX;
+use sockets::Network;
 use state::Pollable;
 use streams::{InputStream, IoError, OutputStream};
 
 /// The interfaces that there are, in any 0.2 version.
-const INTERFACES: [&str; 19] = [
+const INTERFACES: [&str; 26] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
     "wasi:cli/stderr",
@@ -49,6 +52,13 @@ const INTERFACES: [&str; 19] = [
     "wasi:io/streams",
     "wasi:random/insecure",
     "wasi:random/random",
+    "wasi:sockets/instance-network",
+    "wasi:sockets/ip-name-lookup",
+    "wasi:sockets/network",
+    "wasi:sockets/tcp",
+    "wasi:sockets/tcp-create-socket",
+    "wasi:sockets/udp",
+    "wasi:sockets/udp-create-socket",
 ];
 
 /// The handler, or its language's runtime, ended the instance.
@@ -56,7 +66,7 @@ const INTERFACES: [&str; 19] = [
 #[error("the component exited with code {0}")]
 pub(super) struct Exited(u8);
 
-/// Types of which no component ever gets a value: files, and terminals.
+/// Types of which no component ever gets a value: files, terminals and sockets.
 enum Absent {}
 
 type Called = wasmtime::Result<()>;
@@ -93,6 +103,7 @@ fn link_resource(instance: &mut LinkerInstance<'_, Host>, name: &str) -> Called 
         "error" => instance.resource(name, ResourceType::host::<IoError>(), |_, _| Ok(())),
         "input-stream" => instance.resource(name, ResourceType::host::<InputStream>(), released),
         "output-stream" => instance.resource(name, ResourceType::host::<OutputStream>(), released),
+        "network" => instance.resource(name, ResourceType::host::<Network>(), released),
         "pollable" => instance.resource(name, ResourceType::host::<Pollable>(), |mut caller, rep| {
             caller.data_mut().wasi.forget(rep);
             Ok(())
@@ -110,6 +121,10 @@ fn link_function(instance: &mut LinkerInstance<'_, Host>, interface: &'static st
             clocks::link(instance, interface, name)
         }
         "wasi:random/insecure" | "wasi:random/random" => random(instance, name),
+        "wasi:sockets/instance-network"
+        | "wasi:sockets/ip-name-lookup"
+        | "wasi:sockets/tcp-create-socket"
+        | "wasi:sockets/udp-create-socket" => sockets::link(instance, name),
         _ => absent(instance, interface, name),
     }
 }
@@ -190,7 +205,7 @@ mod tests {
         for other in ["wasi:cli/stdout", "wasi:cli/stdout@0.3.0", "wasi:cli/stdout@0.2.0-rc-1", "wasi:cli/run@0.2.0"] {
             assert_eq!(interface(other), None, "{other}");
         }
-        for refused in ["wasi:sockets/tcp@0.2.0", "wasi:http/outgoing-handler@0.2.0"] {
+        for refused in ["wasi:sockets/tls@0.2.0", "wasi:http/outgoing-handler@0.2.0"] {
             assert_eq!(interface(refused), None, "{refused}");
         }
     }

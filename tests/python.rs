@@ -1,0 +1,163 @@
+//! Python: what is raised and not caught is reported with type, message and line; what a program has from its system comes from the
+//! record or raises an exception that says what to do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[allow(dead_code)] // it uses a part of it
+mod guests;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+
+use guests::{Known, framed, header, schema};
+use heddle::build::cache_folder;
+use heddle::guest::{Component, Engine, Instance};
+use heddle::registry::SchemaId;
+use heddle_contract::schema::json;
+use heddle_core::batch::OpenBatch;
+use heddle_core::event::{NewRecord, Offset, Partition, Record, Timestamp, TopicPartition};
+use heddle_core::policy::FailurePolicy;
+use heddle_core::state::Stateless;
+use heddle_core::task::{Task, TaskSpec};
+use serde_json::{Value, json};
+
+/// A time that no machine's clock shows.
+const TIME: i64 = 1_234_567_890_123;
+
+fn component() -> Arc<Component> {
+    static COMPONENT: OnceLock<Arc<Component>> = OnceLock::new();
+    let component = COMPONENT.get_or_init(|| {
+        let app = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests");
+        let mut heddle = Command::new(env!("CARGO_BIN_EXE_heddle"));
+        let built = heddle.args(["build", "python-ambient", "--app"]).arg(&app).output().unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        let wasm = std::fs::read(app.join("components/python-ambient/python-ambient.wasm")).unwrap();
+        // Python takes long to compile: what was compiled once is kept.
+        let engine = Engine::start(Some(&cache_folder().join("compiled"))).unwrap();
+        let ids = [("in-value", 1), ("out-value", 2)].map(|(name, id)| (name.to_owned(), SchemaId(id))).into();
+        Arc::new(Component::load(&engine, "python-ambient.wasm", &wasm, &ids).unwrap())
+    });
+    component.clone()
+}
+
+struct Bench {
+    task: Task,
+    instance: Instance,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let spec = TaskSpec::stateless("guests.python-ambient".into(), FailurePolicy::in_place(1, "dlq"));
+        let known = Known::of([(1, schema("in-value")), (2, schema("out-value"))]);
+        Self {
+            task: Task::new(Arc::new(spec), Partition(0), Arc::new(Stateless)),
+            instance: Instance::new(component(), known),
+        }
+    }
+
+    /// Hands over a record at an offset; returns the record that this led to.
+    fn step(&mut self, what: &str, offset: i64) -> NewRecord {
+        let record = Record {
+            source: TopicPartition::new("in", 0),
+            offset: Offset(offset),
+            timestamp: Timestamp(TIME),
+            key: None,
+            value: Some(framed(1, &schema("in-value"), &json!({ "do": what })).into()),
+            headers: vec![],
+        };
+        let step =
+            self.task.step_at_once(&record, &mut self.instance, &mut OpenBatch::default(), Timestamp(0)).unwrap();
+        let [written] = step.writes.as_slice() else { panic!("{what} writes one record") };
+        written.clone()
+    }
+
+    /// The answer of a handler that succeeds.
+    fn answer(&mut self, what: &str) -> String {
+        let written = self.step(what, 7);
+        assert_eq!(&*written.topic, "out", "{what}: {}", header(&written, "heddle.reason"));
+        let value: Value = json::decode(&schema("out-value"), &written.value.unwrap()[5..]).unwrap();
+        value["did"].as_str().unwrap().to_owned()
+    }
+
+    /// Kind and reason of a handler that fails.
+    fn failure(&mut self, what: &str) -> String {
+        let letter = self.step(what, 7);
+        format!("{what}: {}: {}", header(&letter, "heddle.kind"), header(&letter, "heddle.reason"))
+    }
+}
+
+#[test]
+fn an_uncaught_exception_is_reported_with_type_message_and_line() {
+    let mut bench = Bench::new();
+    let raised = [
+        "boom",
+        "nested",
+        "lines",
+        "empty",
+        "speechless",
+        "rejected, badly",
+        "refused, badly",
+        "failure",
+        "exit",
+        "hard exit",
+        "interrupt",
+        "recursion",
+        "nested values",
+        "cause",
+        "context",
+        "group",
+        "library",
+        "assert",
+    ];
+    let reasons = raised.map(|what| bench.failure(what));
+    insta::assert_snapshot!(reasons.join("\n"));
+    // The message is cut, not the place.
+    let long = bench.failure("long");
+    assert!(long.starts_with("long: trap: uncaught ValueError: long long "), "{long}");
+    assert!(long.contains("… (5000000 characters) at inner.py:37"), "{long}");
+}
+
+#[test]
+fn a_value_that_does_not_fit_its_type_is_reported_with_its_place() {
+    let mut bench = Bench::new();
+    let unfit = ["none", "no text", "range", "surrogate", "below", "key", "header"];
+    insta::assert_snapshot!(unfit.map(|what| bench.failure(what)).join("\n"));
+}
+
+#[test]
+fn the_dead_letter_carries_the_traceback() {
+    let letter = Bench::new().step("cause", 7);
+    insta::assert_snapshot!(header(&letter, "heddle.log"));
+}
+
+#[test]
+fn what_a_component_cannot_do_raises_an_exception_that_says_what_to_do() {
+    let mut bench = Bench::new();
+    insta::assert_snapshot!(bench.answer("without"));
+    let attempts = ["read", "stat", "connect", "sleep", "thread", "import", "codec"];
+    insta::assert_snapshot!(attempts.map(|what| bench.failure(what)).join("\n"));
+}
+
+#[test]
+fn clocks_show_the_records_time_and_the_machine_is_empty() {
+    let mut bench = Bench::new();
+    let answers = ["clocks", "machine", "library"].map(|what| format!("{what}: {}", bench.answer(what)));
+    insta::assert_snapshot!(answers.join("\n"));
+}
+
+#[test]
+fn the_same_record_gives_the_same_answer_whatever_was_before() {
+    let asked = ["clocks", "numbers", "machine", "library", "printed", "without"];
+    let mut fresh = Bench::new();
+    let first = asked.map(|what| fresh.step(what, 7));
+    let mut used = Bench::new();
+    for offset in 100..120 {
+        used.step("numbers", offset);
+        used.step("clocks", offset);
+    }
+    assert_eq!(asked.map(|what| used.step(what, 7)), first);
+    used.step("boom", 200);
+    used.step("recursion", 201);
+    assert_eq!(asked.map(|what| used.step(what, 7)), first);
+    assert_ne!(used.step("numbers", 8).value, first[1].value);
+}
