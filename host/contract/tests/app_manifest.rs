@@ -180,6 +180,24 @@ fn variables_that_are_wrong_are_named() {
 }
 
 #[test]
+fn variables_that_kubernetes_sets_for_a_service_are_ignored() {
+    let service = [
+        ("HEDDLE_SERVICE_HOST", "10.96.0.12"),
+        ("HEDDLE_SERVICE_PORT", "7870"),
+        ("HEDDLE_PORT", "tcp://10.96.0.12:7870"),
+        ("HEDDLE_PORT_7870_TCP", "tcp://10.96.0.12:7870"),
+        ("HEDDLE_PORT_7870_TCP_PROTO", "tcp"),
+        ("HEDDLE_PORT_7870_TCP_PORT", "7870"),
+        ("HEDDLE_PORT_7870_TCP_ADDR", "10.96.0.12"),
+        ("HEDDLE_REGISTRY_SERVICE_HOST", "10.96.0.13"),
+        ("HEDDLE_REGISTRY_SERVICE_PORT", "8081"),
+        ("HEDDLE_REGISTRY_PORT", "tcp://10.96.0.13:8081"),
+        ("HEDDLE_LOG_OPTIONS_PORT", "tcp://10.96.0.14:80"),
+    ];
+    assert_eq!(app(PLATFORM, &service), app(PLATFORM, &[]));
+}
+
+#[test]
 fn a_variable_that_could_mean_two_topics_is_refused() {
     let text = "app.name = \"first\"\n[topics]\n\"orders.created\" = {}\norders-created = {}\n";
     assert_snapshot!(wrong(text, &[("HEDDLE_TOPICS_ORDERS_CREATED_PARTITIONS", "3")]), @r#"

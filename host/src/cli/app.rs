@@ -34,8 +34,20 @@ pub(super) fn read(folder: &Path) -> Result<App> {
             path.display()
         )
     })?;
-    let variables = std::env::vars().filter(|(name, _)| name.starts_with("HEDDLE_")).collect::<BTreeMap<_, _>>();
-    Ok(App::parse(&text, &path.display().to_string(), &variables)?)
+    Ok(App::parse(&text, &path.display().to_string(), &variables()?)?)
+}
+
+/// The variables of the environment that begin with `HEDDLE_`. Others may hold anything, also what is not Unicode.
+fn variables() -> Result<BTreeMap<String, String>> {
+    let ours = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let ours = ours.filter(|(name, _)| name.starts_with("HEDDLE_"));
+    let text = |(name, value): (String, std::ffi::OsString)| match value.into_string() {
+        Ok(value) => Ok((name, value)),
+        Err(_) => bail!(
+            "the value of `{name}` is not valid Unicode\n  where: environment variable {name}\n  what to do: set it to text in UTF-8, or unset it"
+        ),
+    };
+    ours.map(text).collect()
 }
 
 /// What the app's `components` name: folders and files.

@@ -15,6 +15,7 @@ pub mod component;
 mod deploy;
 mod error;
 pub mod failure;
+mod kubernetes;
 mod names;
 mod overrides;
 mod text;

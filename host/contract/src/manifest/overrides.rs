@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use super::check::Report;
 use super::error::Source;
+use super::kubernetes;
 use super::names::nearest;
 use super::text::{self, Entries, Node, Value};
 
@@ -40,7 +41,7 @@ pub(super) struct Keys {
 
 /// Puts the values of `variables` into `entries`. A variable that is empty counts as not set.
 pub(super) fn apply(keys: &Keys, variables: &BTreeMap<String, String>, entries: &mut Entries, report: &Report<'_>) {
-    for (variable, value) in variables.iter().filter(|(name, value)| !is_foreign(name) && !value.is_empty()) {
+    for (variable, value) in variables.iter().filter(|(name, value)| !is_foreign(name, value) && !value.is_empty()) {
         let mut paths = keys.paths(variable, entries);
         match (paths.pop(), paths.pop()) {
             (Some(path), None) => put(entries, &path, &keys.node(variable, value, &path)),
@@ -53,8 +54,11 @@ pub(super) fn apply(keys: &Keys, variables: &BTreeMap<String, String>, entries: 
     }
 }
 
-fn is_foreign(variable: &str) -> bool {
-    !variable.starts_with(PREFIX) || variable.starts_with(RESERVED_PREFIX) || RESERVED.contains(&variable)
+fn is_foreign(variable: &str, value: &str) -> bool {
+    !variable.starts_with(PREFIX)
+        || variable.starts_with(RESERVED_PREFIX)
+        || RESERVED.contains(&variable)
+        || kubernetes::sets(variable, value)
 }
 
 impl Keys {
