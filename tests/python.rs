@@ -1,15 +1,10 @@
 //! Python: what is raised and not caught is reported with type, message and line; what a program has from its system comes from the
 //! record or raises an exception that says what to do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-#[allow(dead_code)] // it uses a part of it
-mod guests;
-
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
-use guests::{Known, framed, header, schema};
+use crate::support::build;
+use crate::support::guests::{Known, framed, header, schema};
 use heddle::build::cache_folder;
 use heddle::guest::{Component, Engine, Instance};
 use heddle::registry::SchemaId;
@@ -27,11 +22,7 @@ const TIME: i64 = 1_234_567_890_123;
 fn component() -> Arc<Component> {
     static COMPONENT: OnceLock<Arc<Component>> = OnceLock::new();
     let component = COMPONENT.get_or_init(|| {
-        let app = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests");
-        let mut heddle = Command::new(env!("CARGO_BIN_EXE_heddle"));
-        let built = heddle.args(["build", "python-ambient", "--app"]).arg(&app).output().unwrap();
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        let wasm = std::fs::read(app.join("components/python-ambient/python-ambient.wasm")).unwrap();
+        let wasm = build::component("guests", "python-ambient");
         // Python takes long to compile: what was compiled once is kept.
         let engine = Engine::start(Some(&cache_folder().join("compiled"))).unwrap();
         let ids = [("in-value", 1), ("out-value", 2)].map(|(name, id)| (name.to_owned(), SchemaId(id))).into();

@@ -1,5 +1,9 @@
 //! Heddle as a library: what the binary `heddle` is made of.
 
+// First, because it holds the macros by which all others print.
+#[macro_use]
+mod output;
+
 pub mod admin;
 pub mod build;
 pub mod cli;
@@ -8,6 +12,7 @@ pub mod dlq;
 pub mod guest;
 mod lock;
 pub mod log;
+pub mod printable;
 pub mod registry;
 pub mod runtime;
 mod serve;

@@ -46,6 +46,14 @@ fn edited_orders_get_through_once(app: &App) {
     edits_that_do_not_fit(app, &edited, &edit);
     assert_eq!(all(app, "orders.created").len(), before, "nothing was sent");
 
+    let kept = edit(r#"sed -i s/orderId/orderNo/ "$1""#);
+    let kept = String::from_utf8(kept.stderr).unwrap();
+    let kept = kept.lines().find_map(|line| line.strip_prefix("kept the edited value in ")).unwrap();
+    assert!(std::fs::read_to_string(kept).unwrap().contains("orderNo"));
+    let refused = app.run(&["dlq", "replay", "ledger", &edited, "--value", kept]);
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("does not fit its schema"));
+    std::fs::remove_file(kept).unwrap();
+
     let items = r#"sed -i 's/"items": \[\]/"items": [{"productId":"P-1","quantity":1,"price":2.5}]/' "$1""#;
     let output = edit(items);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -82,6 +90,15 @@ fn edits_that_do_not_fit(app: &App, edited: &str, edit: &dyn Fn(&str) -> Output)
     told.output("dlq replay --edit (no JSON)", &edit(r#"echo '{' > "$1""#));
     told.output("dlq replay --edit (an editor that fails)", &edit("exit 3"));
     let told = told.1.replace(edited, "<place>").replace(app.data.path().to_str().unwrap(), "DATA");
+    let without_files = told.split_inclusive('\n').map(|line| {
+        let file = line.find(std::env::temp_dir().to_str().unwrap());
+        let file = file.map(|at| (at, line[at..].trim_end().to_owned()));
+        file.map_or(line.to_owned(), |(at, file)| {
+            let _ = std::fs::remove_file(&file);
+            format!("{}<file>\n", &line[..at])
+        })
+    });
+    let told = without_files.collect::<String>();
     insta::assert_snapshot!("edits_that_are_refused", told);
 }
 

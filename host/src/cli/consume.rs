@@ -1,6 +1,5 @@
 //! `heddle consume`: records as decoded JSON lines.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +11,10 @@ use heddle_contract::wire;
 use heddle_core::event::{Record, TopicPartition};
 use serde_json::{Map, Value};
 
-use super::{app, open};
+use super::{Raw, app, open};
 use crate::guest::Schemas;
 use crate::log::Start;
+use crate::output::print;
 use crate::registry::Cached;
 
 /// How long a poll waits.
@@ -41,6 +41,9 @@ pub(super) struct Consume {
     /// Print partition, offset, timestamp, key and headers, too.
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    output: Raw,
 }
 
 fn start(text: &str) -> Result<Start, String> {
@@ -69,7 +72,6 @@ impl Consume {
         let partitions = (0..topic.partitions).map(|partition| TopicPartition::new(self.topic.as_str(), partition));
         let ends = log.watermarks(&self.topic)?;
         let mut reader = log.reader(&partitions.map(|partition| (partition, self.from)).collect::<Vec<_>>())?;
-        let mut out = std::io::stdout().lock();
         let mut left = self.max.unwrap_or(usize::MAX);
         while left > 0 {
             let records = reader.poll(POLL_WAIT)?;
@@ -84,7 +86,7 @@ impl Consume {
             }
             for record in records.into_iter().take(left) {
                 left -= 1;
-                writeln!(out, "{}", self.line(&record, &schemas))?;
+                print(format_args!("{}", self.line(&record, &schemas)), self.output.raw);
             }
         }
         Ok(())

@@ -14,6 +14,7 @@ use super::{app, wasm_file};
 use crate::admin::History;
 use crate::deploy::{Outcome, Release, Verdict, short, time};
 use crate::guest::Component;
+use crate::printable::line;
 
 /// How long a host may take: it waits for all others.
 const TIMEOUT: Duration = Duration::from_secs(150);
@@ -119,9 +120,10 @@ impl Host {
 
 fn print(outcome: &Outcome) {
     let name = &outcome.component;
-    outcome.warnings.iter().for_each(|warning| eprintln!("{name}: {warning}"));
+    outcome.warnings.iter().for_each(|warning| eprintln!("{name}: {}", line(warning)));
     let version = outcome.digest.as_deref().map_or("its own file", short);
     for (host, verdict) in &outcome.hosts {
+        let host = line(host);
         match verdict {
             Verdict::Runs => println!("{name}: {host} runs {version}"),
             Verdict::Refused { .. } => println!("{name}: {host} refused {version}"),
@@ -196,15 +198,15 @@ impl Deployments {
             println!("{} runs each host's own file, here {}", history.component, short(&history.running));
             return Ok(());
         };
-        let line = |what: &str, release: &Release, why: &str| {
+        let released = |what: &str, release: &Release, why: &str| {
             let (digest, at) = (short(&release.digest), time(Timestamp(release.at)));
-            println!("{digest}  {at}  {what} by {}{why}", release.host);
+            println!("{digest}  {at}  {what} by {}{}", line(&release.host), line(why));
         };
         if let Some(withdrawn) = &deployment.withdrawn {
-            line("taken back, deployed", &withdrawn.release, &format!(": {}", withdrawn.why));
+            released("taken back, deployed", &withdrawn.release, &format!(": {}", withdrawn.why));
         }
-        line("runs, deployed", &deployment.release, "");
-        deployment.previous.iter().for_each(|release| line("deployed", release, ""));
+        released("runs, deployed", &deployment.release, "");
+        deployment.previous.iter().for_each(|release| released("deployed", release, ""));
         Ok(())
     }
 }

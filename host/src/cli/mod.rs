@@ -22,15 +22,15 @@ mod status;
 mod topics;
 mod wasm_file;
 
-use std::panic;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::dlq::DlqError;
 use crate::log::LogError;
 use crate::registry::RegistryError;
+use crate::{output, printable};
 
 /// Runs event-driven services: Kafka partitions through sandboxed, typed components, exactly once.
 #[derive(Debug, Parser)]
@@ -86,24 +86,9 @@ enum Command {
     Registry(registry::Registry),
 }
 
-/// What a shell says of a process that a closed pipe has ended: 128 and the number of SIGPIPE.
-const CLOSED_PIPE: i32 = 141;
-
-/// Whoever reads the output may have read enough, as in `heddle status | head -1`: std panics then, which is no news to anybody.
-fn end_with_the_reader() {
-    let others = panic::take_hook();
-    panic::set_hook(Box::new(move |what| {
-        if what.payload_as_str().is_some_and(|text| text.starts_with("failed printing to stdout: Broken pipe")) {
-            std::process::exit(CLOSED_PIPE);
-        }
-        others(what);
-    }));
-}
-
 /// Runs the command that this process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    end_with_the_reader();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -115,7 +100,12 @@ pub fn main() -> ExitCode {
     // `HEDDLE_TRACE=info` shows what the workers do; without it only what a person must know.
     let filter = tracing_subscriber::EnvFilter::try_from_env("HEDDLE_TRACE");
     let filter = filter.unwrap_or_else(|_| "error,heddle::alert=info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(output::has_colours())
+        .fmt_fields(output::Fields)
+        .init();
     let done = match &arguments.command {
         Command::New(new) => new.run(&arguments.app),
         Command::Build(build) => build.run(&arguments.app),
@@ -151,9 +141,22 @@ fn told(error: &anyhow::Error) -> String {
     let text = error.to_string();
     let (what, rest) =
         text.split_once('\n').map_or((text.as_str(), String::new()), |(what, rest)| (what, format!("\n{rest}")));
-    let causes = error.chain().skip(1).map(|cause| format!(": {cause}")).collect::<String>();
+    // Causes quote records, brokers and registries. A line of theirs is not to look like one of ours, which are indented.
+    let causes = error.chain().skip(1).map(|cause| {
+        let text = cause.to_string();
+        format!(": {}", text.split("\n  ").map(printable::line).collect::<Vec<_>>().join("\n  "))
+    });
+    let causes = causes.collect::<String>();
     let rest = if rest.is_empty() { advice(error).unwrap_or_default() } else { rest };
     format!("{what}{causes}{rest}")
+}
+
+/// How a command prints values.
+#[derive(Clone, Copy, Debug, Default, Args)]
+struct Raw {
+    /// Print control characters and marks of direction as they are, for a pipe, instead of escaped.
+    #[arg(long)]
+    raw: bool,
 }
 
 /// So many of what is called `one` when there is one of it.

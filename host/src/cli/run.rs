@@ -21,6 +21,7 @@ use crate::build::AppContracts;
 use crate::deploy::{self, DeployError, Deployer, File, FitError, Fitter, Topics};
 use crate::guest::{Component, Schemas};
 use crate::log::Log;
+use crate::printable::line;
 use crate::registry::{Cached, Registry};
 use crate::runtime::{self, CommitPolicy, Progress, Running, Service, Slot, Snapshot};
 
@@ -153,7 +154,7 @@ impl Run {
             for (component, bar) in watched.iter().zip(&bars).filter(|_| drawn) {
                 match admin::status_of(log, component) {
                     Ok(status) => bar.set_message(live_line(&status)),
-                    Err(error) => bar.set_message(error.to_string()),
+                    Err(error) => bar.set_message(line(&error.to_string()).into_owned()),
                 }
                 bar.tick();
             }
@@ -235,7 +236,7 @@ impl Starting {
             run.push(deployed.map_or_else(
                 || own.clone(),
                 |(file, told)| {
-                    eprintln!("{told}");
+                    eprintln!("{}", line(&told));
                     file
                 },
             ));

@@ -14,6 +14,7 @@ use crate::deploy::{Topics, short, time};
 use crate::dlq::point_in_time;
 use crate::guest::{Component, Schemas};
 use crate::log::Log;
+use crate::printable::line;
 use crate::registry::{Cached, check};
 use crate::shadow::{Extent, Found, From, Report, Side, SideError, compare};
 
@@ -156,7 +157,7 @@ fn print(report: &Report) {
     println!("  state:     {} values by the old, {} by the new; {} differ", state.old, state.new, state.differ);
     for Found { samples, .. } in [outputs, state] {
         for sample in samples {
-            println!("  {}\n    old {}\n    new {}", sample.at, sample.old, sample.new);
+            println!("  {}\n    old {}\n    new {}", line(&sample.at), sample.old, sample.new);
         }
     }
     if report.is_same() {

@@ -8,9 +8,11 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::app;
 use super::status::admin_address;
+use super::{Raw, app};
 use crate::admin::{Owner, StateEntries, StateEntry};
+use crate::output;
+use crate::printable::line;
 
 /// How long a host may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,6 +37,8 @@ enum What {
         /// Print partition and key, too.
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        raw: Raw,
     },
     /// Print entries, one a line, in the order of their keys within each partition.
     List {
@@ -54,6 +58,8 @@ enum What {
         /// One JSON object a line, with partition, key and value.
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        raw: Raw,
     },
 }
 
@@ -85,16 +91,17 @@ impl State {
         let app = app::read(folder)?;
         let address = admin_address(folder, &app);
         match &self.what {
-            What::Get { component, store, key, json } => {
+            What::Get { component, store, key, json, raw } => {
                 let path = format!("/state/{}/{}/{}", encoded(component), encoded(store), encoded(key));
                 let entry = get(&address, &path)?;
-                println!("{}", if *json { serde_json::to_string(&entry)? } else { entry.value.to_string() });
+                let text = if *json { serde_json::to_string(&entry)? } else { entry.value.to_string() };
+                output::print(format_args!("{text}"), raw.raw);
             }
-            What::List { component, store, prefix, after, limit, json } => {
+            What::List { component, store, prefix, after, limit, json, raw } => {
                 let after = after.as_ref().map(|after| format!("&after={}", encoded(after))).unwrap_or_default();
                 let (component, store, prefix) = (encoded(component), encoded(store), encoded(prefix));
                 let path = format!("/state/{component}/{store}?prefix={prefix}&limit={limit}{after}");
-                list(&address, &path, *json)?;
+                list(&address, &path, *json, *raw)?;
             }
         }
         Ok(())
@@ -120,13 +127,14 @@ fn get(address: &str, path: &str) -> Result<StateEntry> {
 }
 
 /// Prints the entries of this host and of those that it names.
-fn list(address: &str, path: &str, json: bool) -> Result<()> {
-    let others = print(address, path, json)?.elsewhere.into_values().map(|owner| owner.admin).collect::<BTreeSet<_>>();
-    others.iter().try_for_each(|other| print(other, path, json).map(|_| ()))
+fn list(address: &str, path: &str, json: bool, raw: Raw) -> Result<()> {
+    let others =
+        print(address, path, json, raw)?.elsewhere.into_values().map(|owner| owner.admin).collect::<BTreeSet<_>>();
+    others.iter().try_for_each(|other| print(other, path, json, raw).map(|_| ()))
 }
 
 /// Prints the entries of one host, and returns what it answered.
-fn print(address: &str, path: &str, json: bool) -> Result<StateEntries> {
+fn print(address: &str, path: &str, json: bool, raw: Raw) -> Result<StateEntries> {
     let answered = ask(address, path)?;
     if answered.0 != 200 {
         return Err(refused(address, &answered));
@@ -134,9 +142,11 @@ fn print(address: &str, path: &str, json: bool) -> Result<StateEntries> {
     let found: StateEntries = serde_json::from_str(&answered.1)?;
     for entry in &found.entries {
         if json {
-            println!("{}", serde_json::to_string(entry)?);
+            output::print(format_args!("{}", serde_json::to_string(entry)?), raw.raw);
+        } else if raw.raw {
+            output::print(format_args!("{}\t{}", entry.key, entry.value), true);
         } else {
-            println!("{}\t{}", entry.key, entry.value);
+            println!("{}\t{}", line(&entry.key), entry.value);
         }
     }
     Ok(found)

@@ -11,6 +11,7 @@ use heddle_core::event::Timestamp;
 use super::app;
 use crate::admin::ComponentStatus;
 use crate::deploy::{short, time};
+use crate::printable::line;
 
 /// How long a host may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -79,7 +80,7 @@ impl Status {
                     println!("  before: {}", short(before));
                 }
                 if let Some(note) = &c.note {
-                    println!("  {note}");
+                    println!("  {}", line(note));
                 }
             }
         }

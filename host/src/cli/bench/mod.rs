@@ -28,6 +28,7 @@ use crate::deploy::File;
 use crate::dlq::{DlqError, Filter, Queue};
 use crate::guest::{Component, Schemas};
 use crate::log::{Log, TopicSpec};
+use crate::printable::line;
 use crate::registry::{Cached, Registry};
 use crate::runtime::{self, CommitPolicy, Progress, Service};
 use crate::shadow::{Side, times};
@@ -293,7 +294,7 @@ impl Figures {
             println!("  {count} of them failed: {kind}");
         }
         if let Some(example) = &self.example {
-            println!("    one of them: {example}");
+            println!("    one of them: {}", line(example));
             println!("    records of your own: --from FILE");
         }
     }

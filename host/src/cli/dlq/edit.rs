@@ -1,15 +1,23 @@
 //! Replaying a letter with a value that a person changed.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use tempfile::NamedTempFile;
 
 use crate::dlq::{Letter, Place, Queue, Selection, decoded, encode};
 use crate::guest::Schemas;
+use crate::printable;
 
-/// Opens the letter that is meant in an editor and sends what was saved.
-pub(super) fn replay(queue: &Queue, selection: &Selection, schemas: &dyn Schemas, component: &str) -> Result<Place> {
+/// Sends the letter that is meant with the value in a file of the person's, or as it was saved in an editor.
+pub(super) fn replay(
+    queue: &Queue,
+    selection: &Selection,
+    schemas: &dyn Schemas,
+    component: &str,
+    given: Option<&Path>,
+) -> Result<Place> {
     let meant = queue.meant(selection)?;
     let [entry] = meant.as_slice() else {
         bail!(
@@ -19,6 +27,11 @@ pub(super) fn replay(queue: &Queue, selection: &Selection, schemas: &dyn Schemas
         );
     };
     let (letter, _) = queue.letter(entry.place)?;
+    if let Some(path) = given {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        send(queue, &letter, &text, schemas)?;
+        return Ok(entry.place);
+    }
     let value = decoded(&letter, schemas).map_err(|why| {
         anyhow!(
             "the value cannot be edited: {why}\n  where: the dead letter {}\n  what to do: `heddle dlq show {component} {}` shows its bytes; produce a value of your own and discard this one",
@@ -26,38 +39,49 @@ pub(super) fn replay(queue: &Queue, selection: &Selection, schemas: &dyn Schemas
             entry.place
         )
     })?;
-    let bytes = edited(&letter, &serde_json::to_string_pretty(&value)?, schemas)?;
-    // Taken only now: an editor may be open for long.
-    queue.take()?.replay_as(&letter, bytes.into())?;
-    Ok(entry.place)
+    let draft = Draft::new(entry.place, &serde_json::to_string_pretty(&value)?)?;
+    let sent = draft.edit().and_then(|text| send(queue, &letter, &text, schemas));
+    if sent.is_err() && draft.is_changed() {
+        // What a person wrote is never thrown away before it was sent.
+        let path = draft.file.into_temp_path().keep()?;
+        eprintln!("kept the edited value in {}", path.display());
+        eprintln!("to send it: heddle dlq replay {component} {} --value {}", entry.place, path.display());
+    }
+    sent.map(|()| entry.place)
 }
 
-/// What a person makes of the value, by its schema.
-fn edited(letter: &Letter, text: &str, schemas: &dyn Schemas) -> Result<Vec<u8>> {
-    let file = File::new(letter.place, text)?;
-    let text = file.edit()?;
-    let value = serde_json::from_str(&text).map_err(|e| e.to_string());
-    value.and_then(|value| encode(letter, &value, schemas)).map_err(|why| {
+/// Sends the letter with the value that `text` is by its schema.
+fn send(queue: &Queue, letter: &Letter, text: &str, schemas: &dyn Schemas) -> Result<()> {
+    let value = serde_json::from_str(text).map_err(|e| e.to_string());
+    let bytes = value.and_then(|value| encode(letter, &value, schemas)).map_err(|why| {
         anyhow!(
             "the edited value does not fit its schema, nothing was sent: {why}\n  where: the dead letter {}\n  what to do: edit it again; values are written as `heddle dlq show` prints them",
             letter.place
         )
-    })
+    })?;
+    // Taken only now: an editor may be open for long.
+    Ok(queue.take()?.replay_as(letter, bytes.into())?)
 }
 
-/// A file that is there while it is edited.
-struct File(PathBuf);
+/// A file that is there while it is edited, for its owner's eyes only.
+struct Draft {
+    file: NamedTempFile,
+    text: String,
+}
 
-impl File {
+impl Draft {
     fn new(place: Place, text: &str) -> Result<Self> {
-        let name = format!("heddle-{}-{}-{}.json", std::process::id(), place.partition, place.offset);
-        let path = std::env::temp_dir().join(name);
-        let mut options = std::fs::OpenOptions::new();
-        std::os::unix::fs::OpenOptionsExt::mode(options.write(true).create_new(true), 0o600);
-        let mut file = options.open(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        let file_there = Self(path);
-        std::io::Write::write_all(&mut file, format!("{text}\n").as_bytes())?;
-        Ok(file_there)
+        let name = format!("heddle-{}-{}-", place.partition, place.offset);
+        let file = tempfile::Builder::new().prefix(&name).suffix(".json").tempfile();
+        let file = file.with_context(|| format!("cannot write to {}", std::env::temp_dir().display()))?;
+        let text = format!("{}\n", printable::text(text));
+        std::fs::write(file.path(), &text).with_context(|| format!("cannot write {}", file.path().display()))?;
+        Ok(Self { file, text })
+    }
+
+    /// Returns true if the file holds something else than at first. One that cannot be read might.
+    fn is_changed(&self) -> bool {
+        std::fs::read(self.file.path()).map_or(self.file.path().exists(), |bytes| bytes != self.text.as_bytes())
     }
 
     /// Opens the person's editor, and returns what the file holds after it.
@@ -70,18 +94,13 @@ impl File {
             );
         };
         // An editor may come with options, as git takes it.
-        let opened = Command::new("sh").arg("-c").arg(format!("{editor} \"$1\"")).arg("sh").arg(&self.0).status()?;
+        let opened =
+            Command::new("sh").arg("-c").arg(format!("{editor} \"$1\"")).arg("sh").arg(self.file.path()).status()?;
         if !opened.success() {
             bail!(
                 "the editor ended with {opened}, nothing was sent\n  where: {editor}\n  what to do: save the value and leave the editor in order, or set EDITOR to another one"
             );
         }
-        std::fs::read_to_string(&self.0).with_context(|| format!("cannot read {}", self.0.display()))
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        std::fs::read_to_string(self.file.path()).with_context(|| format!("cannot read {}", self.file.path().display()))
     }
 }

@@ -3,7 +3,7 @@
 mod edit;
 mod print;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -12,7 +12,7 @@ use heddle_contract::manifest::App;
 use heddle_core::event::Timestamp;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{app, counted, open, wasm_file};
+use super::{Raw, app, counted, open, wasm_file};
 use crate::dlq::{Filter, Place, Queue, Selection, Shown, Went, grouped, point_in_time};
 use crate::guest::Component;
 use crate::log::Log;
@@ -45,6 +45,8 @@ enum What {
         /// One JSON object a line.
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        raw: Raw,
     },
     /// Print one letter: value, key, headers, and what the handler logged.
     Show {
@@ -55,6 +57,8 @@ enum What {
         /// As one JSON object.
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        raw: Raw,
     },
     /// Send letters to where they came from.
     Replay {
@@ -66,6 +70,9 @@ enum What {
         /// Open the value in $VISUAL or $EDITOR as JSON, and send what is saved. For one letter.
         #[arg(long, conflicts_with = "dry_run")]
         edit: bool,
+        /// Send the JSON value in this file, such as one that `--edit` kept. For one letter.
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "edit"])]
+        value: Option<PathBuf>,
     },
     /// Mark letters as done without sending them.
     Discard {
@@ -131,26 +138,30 @@ impl Dlq {
         };
         let schemas = || -> Result<Cached> { Ok(Cached::new(open::registry(folder, &app)?)) };
         match &self.what {
-            What::List { component, filters, all, group, json } => {
+            What::List { component, filters, all, group, json, raw } => {
                 let entries = queue(component)?.list(&filters.filter(*all))?;
                 if entries.is_empty() {
                     let open = if *all { "" } else { "open " };
                     eprintln!("`{component}` has no {open}dead letters like that");
                 }
-                if *group { print::groups(&grouped(&entries), *json) } else { print::entries(&entries, *json) }
+                if *group {
+                    print::groups(&grouped(&entries), *json, *raw)
+                } else {
+                    print::entries(&entries, *json, *raw)
+                }
             }
-            What::Show { component, place, json } => {
+            What::Show { component, place, json, raw } => {
                 let (letter, mark) = queue(component)?.letter(*place)?;
-                print::shown(&Shown::new(&letter, mark.as_ref(), &schemas()?), mark.as_ref(), *json)
+                print::shown(&Shown::new(&letter, mark.as_ref(), &schemas()?), mark.as_ref(), *json, *raw)
             }
             What::Replay { which, dry_run: true, .. } => {
                 let entries = queue(&which.component)?.meant(&which.selection())?;
                 eprintln!("{} would be replayed", counted(entries.len() as u64, "dead letter"));
-                print::entries(&entries, false)
+                print::entries(&entries, false, Raw::default())
             }
-            What::Replay { which, edit: true, .. } => {
-                let queue = queue(&which.component)?;
-                let place = edit::replay(&queue, &which.selection(), &schemas()?, &which.component)?;
+            What::Replay { which, edit, value, .. } if *edit || value.is_some() => {
+                let (component, queue) = (&which.component, queue(&which.component)?);
+                let place = edit::replay(&queue, &which.selection(), &schemas()?, component, value.as_deref())?;
                 eprintln!("{place} replayed with another value");
                 Ok(())
             }

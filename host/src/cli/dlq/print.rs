@@ -1,81 +1,82 @@
 //! Letters on the terminal.
 
-use std::io::Write as _;
-
 use anyhow::Result;
 
+use crate::cli::Raw;
 use crate::dlq::{Entry, Group, Mark, Shown};
+use crate::output;
+use crate::printable::line;
 
 /// One letter a line, in columns; what became of it behind it.
-pub(super) fn entries(entries: &[Entry], json: bool) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+pub(super) fn entries(entries: &[Entry], json: bool, Raw { raw }: Raw) -> Result<()> {
     let places = entries.iter().map(|entry| entry.place.to_string()).collect::<Vec<_>>();
     let place = places.iter().map(String::len).max().unwrap_or(0);
     let kind = entries.iter().map(|entry| entry.kind.len()).max().unwrap_or(0);
     for (entry, at) in entries.iter().zip(&places) {
         if json {
-            writeln!(out, "{}", serde_json::to_string(entry)?)?;
+            output::print(format_args!("{}", serde_json::to_string(entry)?), raw);
             continue;
         }
         let did = entry.did.map(|did| format!("  ({did})")).unwrap_or_default();
-        let (time, reason) = (&entry.last_failure, one_line(&entry.reason));
-        writeln!(out, "{at:<place$}  {time}  {:<kind$}  {reason}{did}", entry.kind)?;
+        let time = &entry.last_failure;
+        let [kind_of, reason] = [&entry.kind, &entry.reason].map(|text| value(text, raw));
+        output::print(format_args!("{at:<place$}  {time}  {kind_of:<kind$}  {reason}{did}"), raw);
     }
     Ok(())
 }
 
 /// Counts, the largest first.
-pub(super) fn groups(groups: &[Group], json: bool) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+pub(super) fn groups(groups: &[Group], json: bool, Raw { raw }: Raw) -> Result<()> {
     let count = groups.iter().map(|group| group.count.to_string().len()).max().unwrap_or(0);
     let kind = groups.iter().map(|group| group.kind.len()).max().unwrap_or(0);
     for group in groups {
         if json {
-            writeln!(out, "{}", serde_json::to_string(group)?)?;
+            output::print(format_args!("{}", serde_json::to_string(group)?), raw);
         } else {
-            writeln!(out, "{:>count$}  {:<kind$}  {}", group.count, group.kind, one_line(&group.reason))?;
+            let [kind_of, reason] = [&group.kind, &group.reason].map(|text| value(text, raw));
+            output::print(format_args!("{:>count$}  {kind_of:<kind$}  {reason}", group.count), raw);
         }
     }
     Ok(())
 }
 
 /// One letter with all that is known of it.
-pub(super) fn shown(shown: &Shown, mark: Option<&Mark>, json: bool) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+pub(super) fn shown(shown: &Shown, mark: Option<&Mark>, json: bool, Raw { raw }: Raw) -> Result<()> {
     if json {
-        writeln!(out, "{}", serde_json::to_string(shown)?)?;
+        output::print(format_args!("{}", serde_json::to_string(shown)?), raw);
         return Ok(());
     }
     let Entry { place, kind, reason, origin, attempts, replays, last_failure, first_failure, schema_id, .. } =
         &shown.entry;
-    let mut line = |name: &str, value: &str| writeln!(out, "{name:<13}  {value}");
-    line("place", &place.to_string())?;
-    line("kind", kind)?;
-    line("reason", reason)?;
-    line("from", &format!("{}/{}@{}", origin.topic, origin.partition, origin.offset))?;
-    line("component", &shown.component)?;
-    shown.digest.iter().try_for_each(|digest| line("digest", digest))?;
-    attempts.iter().try_for_each(|attempts| line("attempts", &attempts.to_string()))?;
-    first_failure.iter().try_for_each(|first| line("first failure", first))?;
-    line("last failure", last_failure)?;
-    line("replays", &replays.to_string())?;
-    mark.iter().try_for_each(|mark| line(&mark.did.to_string(), &mark.at))?;
-    schema_id.iter().try_for_each(|id| line("schema", &id.to_string()))?;
-    line("key", shown.key.as_deref().unwrap_or("null"))?;
+    let told = |name: &str, text: &str| output::print(format_args!("{name:<13}  {}", value(text, raw)), raw);
+    told("place", &place.to_string());
+    told("kind", kind);
+    told("reason", reason);
+    told("from", &format!("{}/{}@{}", origin.topic, origin.partition, origin.offset));
+    told("component", &shown.component);
+    shown.digest.iter().for_each(|digest| told("digest", digest));
+    attempts.iter().for_each(|attempts| told("attempts", &attempts.to_string()));
+    first_failure.iter().for_each(|first| told("first failure", first));
+    told("last failure", last_failure);
+    told("replays", &replays.to_string());
+    mark.iter().for_each(|mark| told(&mark.did.to_string(), &mark.at));
+    schema_id.iter().for_each(|id| told("schema", &id.to_string()));
+    told("key", shown.key.as_deref().unwrap_or("null"));
     for (name, value) in &shown.headers {
-        line("header", &format!("{name}: {}", value.as_deref().unwrap_or("null")))?;
+        told("header", &format!("{name}: {}", value.as_deref().unwrap_or("null")));
     }
-    for told in &shown.log {
-        let of = |name: &str| told.get(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
-        line("log", &format!("{}: {}", of("level"), of("message")))?;
+    for logged in &shown.log {
+        let of = |name: &str| logged.get(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+        told("log", &format!("{}: {}", of("level"), of("message")));
     }
     match &shown.hex {
-        Some(hex) => line("bytes", hex)?,
-        None => writeln!(out, "{}", serde_json::to_string_pretty(&shown.value)?)?,
+        Some(hex) => told("bytes", hex),
+        None => output::print(format_args!("{}", serde_json::to_string_pretty(&shown.value)?), raw),
     }
     Ok(())
 }
 
-fn one_line(text: &str) -> String {
-    text.replace(['\n', '\r', '\t'], " ")
+/// Text from elsewhere, as it stands in a line.
+fn value(text: &str, raw: bool) -> std::borrow::Cow<'_, str> {
+    if raw { text.into() } else { line(text) }
 }

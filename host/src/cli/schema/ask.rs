@@ -1,6 +1,6 @@
 //! Two questions that people ask of Avro: does one schema read what another wrote, and what does it make of these bytes.
 
-use std::io::{BufRead as _, Write as _};
+use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -11,6 +11,8 @@ use heddle_contract::resolve::resolve;
 use heddle_contract::schema::binary::Reader;
 use heddle_contract::schema::{Schema, json, parse};
 use serde_json::{Value, json};
+
+use crate::printable::line;
 
 /// Two schemas.
 #[derive(Debug, Args)]
@@ -71,7 +73,7 @@ impl Compat {
         if self.json {
             println!("{verdict}");
         } else if verdict["compatible"] == true {
-            println!("compatible: {}", verdict["message"].as_str().unwrap_or_default());
+            println!("compatible: {}", line(verdict["message"].as_str().unwrap_or_default()));
         }
         if verdict["compatible"] != true {
             bail!("incompatible: {}", verdict["message"].as_str().unwrap_or_default());
@@ -121,7 +123,6 @@ impl Pair {
 
 /// Answers standard input line by line; what is no question gets an error for its answer.
 fn lines(answer: impl Fn(&Value) -> Value) -> Result<()> {
-    let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         if line.trim().is_empty() {
@@ -131,8 +132,7 @@ fn lines(answer: impl Fn(&Value) -> Value) -> Result<()> {
             Ok(question) => answer(&question),
             Err(error) => json!({ "error": format!("the line is not JSON: {error}") }),
         };
-        writeln!(out, "{answered}")?;
-        out.flush()?;
+        println!("{answered}");
     }
     Ok(())
 }

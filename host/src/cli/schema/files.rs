@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::build::{AppContracts, format_of, is_subject};
 use crate::cli::counted;
+use crate::printable::line;
 use crate::registry::format::{self, Entry, Parsed, Reference, Referred};
 use crate::registry::{Registry, RegistryError, Version};
 
@@ -139,7 +140,7 @@ impl Subjects {
                 println!("{subject:<40} ok");
             } else {
                 println!("{subject:<40} refused ({level})");
-                found.iter().for_each(|violation| println!("  {violation}"));
+                found.iter().for_each(|violation| println!("  {}", line(&violation.to_string())));
             }
         }
         if refused > 0 {
@@ -208,7 +209,7 @@ pub(super) fn lint(folder: &Path, files: &[PathBuf], as_json: bool) -> Result<()
             if as_json {
                 println!("{}", json!({"file": file, "path": problem.path, "message": problem.what}));
             } else {
-                println!("{file}, {problem}");
+                println!("{file}, {}", line(&problem.to_string()));
             }
         }
     }

@@ -14,6 +14,7 @@ use heddle_contract::section::SchemaFormat;
 use serde_json::{Value, json};
 
 use super::{app, open};
+use crate::printable::line;
 use crate::registry::{Registry, Version, format};
 
 /// Register, check, read and compare schemas.
@@ -182,7 +183,7 @@ fn list(registry: &dyn Registry, as_json: bool) -> Result<()> {
             // Most are Avro; the others say what they are.
             let format = format.filter(|format| *format != SchemaFormat::Avro);
             let format = format.map(|format| format!("  {}", format::title(format))).unwrap_or_default();
-            println!("{subject:<40} {level:<20} versions {numbers}{format}");
+            println!("{:<40} {level:<20} versions {numbers}{format}", line(&subject));
         }
     }
     Ok(())
@@ -209,7 +210,7 @@ fn diff(registry: &dyn Registry, subject: &str, from: u32, to: Option<u32>, as_j
                 json!({"change": difference.sign.to_string(), "path": difference.path, "what": difference.what})
             );
         } else {
-            println!("{difference}");
+            println!("{}", line(&difference.to_string()));
         }
     }
     if found.is_empty() {
