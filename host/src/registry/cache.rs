@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use heddle_contract::schema::{Schema, parse};
+use heddle_contract::schema::{Schema, parse_writer};
 
 use super::{Registry, SchemaId};
 use crate::guest::Schemas;
@@ -45,7 +45,7 @@ impl Schemas for Cached {
         }
         // What is registered but is no Avro schema cannot be decoded by: as if it were not there.
         let text = self.registry.by_id(id).map_err(|e| e.to_string())?;
-        let schema = text.and_then(|text| parse(&format!("schema {}", id.0), &text).ok()).map(Arc::new);
+        let schema = text.and_then(|text| parse_writer(&format!("schema {}", id.0), &text).ok()).map(Arc::new);
         let answer = schema.clone().map_or_else(|| Answer::UnknownSince(Instant::now()), Answer::Schema);
         let mut known = lock(&self.known);
         if known.len() >= IDS_MAX {

@@ -54,6 +54,15 @@ impl Library {
         Parser::new(file, self).finish(json)
     }
 
+    /// As [`schema`](Self::schema), for the schema of a writer: a default that does not fit its type is left out.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn schema_of_writer(&self, file: &str) -> Result<Schema, SchemaError> {
+        let json = self.files.get(file).ok_or_else(|| SchemaError::NoFile { file: file.to_owned() })?;
+        Parser::new(file, self).of_writer().finish(json)
+    }
+
     /// The schema of a named type of any file, by its full name, or without its namespace where that says which one.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ mod parse;
 
 pub use library::Library;
 pub(crate) use logical::ignored as ignored_logical;
-pub use parse::{SchemaError, parse};
+pub use parse::{SchemaError, parse, parse_writer};
 
 use std::fmt;
 

@@ -79,6 +79,16 @@ pub fn parse(file: &str, text: &str) -> Result<Schema, SchemaError> {
     library.schema(file)
 }
 
+/// As [`parse`], for the schema of a writer: a default that does not fit its type is left out, because only readers use defaults.
+///
+/// # Errors
+/// As there.
+pub fn parse_writer(file: &str, text: &str) -> Result<Schema, SchemaError> {
+    let mut library = Library::default();
+    library.add(file, text)?;
+    library.schema_of_writer(file)
+}
+
 impl Name {
     /// The name that `name` stands for where `namespace` is its own attribute and `enclosing` the namespace around it.
     pub(crate) fn resolve(name: &str, namespace: Option<&str>, enclosing: &str) -> Self {
@@ -88,6 +98,16 @@ impl Name {
         match namespace.unwrap_or(enclosing) {
             "" => Self { full: name.to_owned() },
             namespace => Self { full: format!("{namespace}.{name}") },
+        }
+    }
+}
+
+/// Removes a default that does not fit from the fields of its type.
+fn leave_out(schema: &mut Schema, ty: NodeId, value: &Value) {
+    for node in &mut schema.nodes {
+        let Node::Record(record) = node else { continue };
+        for field in record.fields.iter_mut().filter(|field| field.ty == ty) {
+            field.default.take_if(|default| default == value);
         }
     }
 }
@@ -104,6 +124,8 @@ pub(super) struct Parser<'a> {
     depth: usize,
     /// Defaults are checked at the end, when every type is complete.
     defaults: Vec<(String, NodeId, Value)>,
+    /// Set for the schema of a writer: defaults that do not fit are left out.
+    is_writer: bool,
 }
 
 type Parsed = Result<(NodeId, Value), SchemaError>;
@@ -119,14 +141,23 @@ impl<'a> Parser<'a> {
             path: vec![],
             depth: 0,
             defaults: vec![],
+            is_writer: false,
         }
+    }
+
+    pub(super) fn of_writer(self) -> Self {
+        Self { is_writer: true, ..self }
     }
 
     pub(super) fn finish(mut self, json: &Value) -> Result<Schema, SchemaError> {
         let (root, json) = self.ty(json, "")?;
-        let schema = Schema { nodes: std::mem::take(&mut self.nodes), root, json: json.to_string() };
+        let mut schema = Schema { nodes: std::mem::take(&mut self.nodes), root, json: json.to_string() };
         for (path, ty, value) in std::mem::take(&mut self.defaults) {
             if let Err(what) = default::encode(&schema, ty, &value, &mut Vec::new()) {
+                if self.is_writer {
+                    leave_out(&mut schema, ty, &value);
+                    continue;
+                }
                 let what = format!("the default {value} does not fit the type {}: {what}", schema.describe(ty));
                 return Err(SchemaError::Wrong { file: self.file.to_owned(), path, what });
             }
@@ -346,6 +377,7 @@ impl<'a> Parser<'a> {
             }
         }
         let default = object.get("default").and_then(Value::as_str).map(str::to_owned);
+        let default = default.filter(|default| !self.is_writer || symbols.contains(default));
         if default.as_ref().is_some_and(|default| !symbols.contains(default)) {
             return self.wrong("the default is none of the symbols");
         }

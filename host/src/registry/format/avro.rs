@@ -12,12 +12,21 @@ const ORDER: [&str; 11] =
     ["name", "type", "doc", "fields", "symbols", "items", "values", "size", "default", "order", "aliases"];
 
 pub(super) fn parse(text: &str, referred: &[Referred]) -> Result<Schema, String> {
+    library(text, referred)?.schema(SELF).map_err(|e| e.to_string())
+}
+
+/// As [`parse`], without the defaults that do not fit.
+pub(super) fn parse_kept(text: &str, referred: &[Referred]) -> Result<Schema, String> {
+    library(text, referred)?.schema_of_writer(SELF).map_err(|e| e.to_string())
+}
+
+fn library(text: &str, referred: &[Referred]) -> Result<Library, String> {
     let mut library = Library::default();
     for (place, schema) in referred.iter().enumerate() {
         library.add(&format!("{} ({place})", schema.name), &schema.text).map_err(|e| e.to_string())?;
     }
     library.add(SELF, text).map_err(|e| e.to_string())?;
-    library.schema(SELF).map_err(|e| e.to_string())
+    Ok(library)
 }
 
 pub(super) fn canonical(text: &str, normalize: bool) -> Result<String, String> {

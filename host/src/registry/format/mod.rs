@@ -135,6 +135,18 @@ pub fn parse(entry: &Entry, referred: &[Referred]) -> Result<Parsed, String> {
     }
 }
 
+/// As [`parse`], for a schema that is registered already or comes from elsewhere: old registries took defaults that do not fit, and
+/// records were written by such schemas.
+///
+/// # Errors
+/// As there.
+pub fn parse_kept(entry: &Entry, referred: &[Referred]) -> Result<Parsed, String> {
+    match entry.format {
+        SchemaFormat::Avro => avro::parse_kept(&entry.text, referred).map(Parsed::Avro),
+        _ => parse(entry, referred),
+    }
+}
+
 /// The text that is stored: without blanks that mean nothing; with `normalize`, also the same for all ways to write the same.
 ///
 /// # Errors
