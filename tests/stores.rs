@@ -12,6 +12,7 @@ use crate::support::keeper::{
 use bytes::Bytes;
 use heddle::build::{AppContracts, contract_of};
 use heddle::guest::Instance;
+use heddle::runtime::Handler;
 use heddle_contract::manifest::Manifest;
 use heddle_contract::schema::parse;
 use heddle_contract::section::{self, Contract};
@@ -139,6 +140,14 @@ fn state_that_cannot_be_read_is_no_fault_of_the_record() {
     bench.job(json!({"do":"count","key":"a"}));
     let mut faults =
         ["down", "unknown", "short", "foreign"].map(|key| bench.try_job(json!({"do":"get","key":key})).unwrap_err());
+    // An outage is waited for, before another attempt is made; other faults are not.
+    let outage = "the registry does not answer".to_owned();
+    bench.try_job(json!({"do":"get","key":"down"})).unwrap_err();
+    assert_eq!(Handler::take_unavailable(&mut bench.instance), Some(outage.clone()));
+    let next = bench.record("jobs", framed(JOBS, &schema("jobs-value"), &json!({"do":"get","key":"a"})), vec![]);
+    assert_eq!(bench.instance.prepare(&next), Err(outage));
+    bench.try_job(json!({"do":"get","key":"short"})).unwrap_err();
+    assert_eq!(Handler::take_unavailable(&mut bench.instance), None);
     // Nothing is left of those deliveries, and what follows is handled.
     assert_eq!(bench.job(json!({"do":"count","key":"a"})), "a=2");
     assert_eq!(bench.try_job(json!({"do":"scan","key":"sh"})).unwrap_err(), faults[2]);

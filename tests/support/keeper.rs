@@ -111,16 +111,20 @@ impl Bench {
         }
     }
 
-    pub(crate) fn try_step(&mut self, topic: &str, value: Vec<u8>, headers: Vec<Header>) -> Result<Step, TaskFault> {
+    pub(crate) fn record(&mut self, topic: &str, value: Vec<u8>, headers: Vec<Header>) -> Record {
         self.offset += 1;
-        let record = Record {
+        Record {
             source: TopicPartition::new(topic, 0),
             offset: Offset(self.offset),
             timestamp: Timestamp(1_000),
             key: Some(Bytes::from_static(b"key")),
             value: Some(value.into()),
             headers,
-        };
+        }
+    }
+
+    pub(crate) fn try_step(&mut self, topic: &str, value: Vec<u8>, headers: Vec<Header>) -> Result<Step, TaskFault> {
+        let record = self.record(topic, value, headers);
         self.task.step_at_once(&record, &mut self.instance, &mut self.batch, Timestamp(0))
     }
 

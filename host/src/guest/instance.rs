@@ -66,6 +66,10 @@ pub struct Instance {
     unavailable: Option<String>,
     /// How many deliveries were retried in a fresh instance.
     retried: u64,
+    /// The schema of a stored value that could not be fetched in the last delivery.
+    missing: Option<SchemaId>,
+    /// Why the last delivery could not be made now.
+    waits: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,7 +84,18 @@ impl Instance {
     pub fn new(component: Arc<Component>, schemas: Arc<dyn Schemas>) -> Self {
         let params = component.handlers.iter().map(|_| vec![]).collect();
         let (decoders, plans) = (HashMap::default(), Plans::default());
-        Self { component, schemas, live: None, params, decoders, plans, unavailable: None, retried: 0 }
+        Self {
+            component,
+            schemas,
+            live: None,
+            params,
+            decoders,
+            plans,
+            unavailable: None,
+            missing: None,
+            waits: None,
+            retried: 0,
+        }
     }
 
     /// The same with an instance that has started already.
@@ -98,6 +113,10 @@ impl Instance {
     /// # Errors
     /// Why the registry cannot tell; try again later.
     pub fn prepare(&mut self, record: &Record) -> Result<(), String> {
+        if let Some(id) = self.missing {
+            self.schemas.writer(id)?;
+            self.missing = None;
+        }
         let Some(place) = self.place(record) else { return Ok(()) };
         for part in [Part::Value, Part::Key] {
             if self.typed(place, part).is_some() {
@@ -109,6 +128,11 @@ impl Instance {
             }
         }
         Ok(())
+    }
+
+    /// Takes the reason why the last delivery could not be made now, if that was the registry's outage.
+    pub(crate) fn take_unavailable(&mut self) -> Option<String> {
+        self.waits.take()
     }
 
     fn place(&self, record: &Record) -> Option<usize> {
@@ -216,7 +240,9 @@ impl Instance {
         let mut effects = Effects::default();
         if let Some(current) = host.end() {
             effects = current.effects;
-            self.plans = current.reading.into_plans();
+            let (plans, unavailable) = current.reading.end();
+            self.plans = plans;
+            (self.missing, self.waits) = unavailable.unzip();
         }
         let used = std::mem::replace(&mut live.used, true);
         let outcome = called.map_err(|error| fault_of(&error, refused, &component, &lines)).and_then(|()| {
@@ -271,8 +297,9 @@ impl Dispatch for Instance {
         };
         let mut params = std::mem::take(&mut self.params[place]);
         let filled = self.event(place, delivery.record, &mut params);
-        if let Some(why) = self.unavailable.take() {
-            return Err(TaskFault(why).into());
+        self.waits = self.unavailable.take();
+        if let Some(why) = &self.waits {
+            return Err(TaskFault(why.clone()).into());
         }
         filled?;
         let mut called = self.call(place, &params, delivery, reads.clone())?;

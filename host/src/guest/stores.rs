@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
+use heddle_contract::schema::Schema;
 use heddle_contract::wire::{self, SchemaId};
 use heddle_core::fault::TaskFault;
 use heddle_core::state::{KEY_BYTES_MAX, Range, Reads, StoreIndex};
@@ -59,16 +60,18 @@ pub(super) struct Reading {
     reads: Reads,
     schemas: Arc<dyn Schemas>,
     plans: Plans,
+    /// The schema that the registry could not be asked for, and why.
+    unavailable: Option<(SchemaId, String)>,
 }
 
 impl Reading {
     pub(super) fn new(reads: Reads, schemas: Arc<dyn Schemas>, plans: Plans) -> Self {
-        Self { reads, schemas, plans }
+        Self { reads, schemas, plans, unavailable: None }
     }
 
-    /// Drops the reads and gives the decoders back.
-    pub(super) fn into_plans(self) -> Plans {
-        self.plans
+    /// Drops the reads; gives the decoders back, and the schema that could not be asked for, with the reason.
+    pub(super) fn end(self) -> (Plans, Option<(SchemaId, String)>) {
+        (self.plans, self.unavailable)
     }
 
     fn decode(&mut self, store: &StoreAccess, key: &[u8], stored: &[u8]) -> Result<Val, TaskFault> {
@@ -85,9 +88,14 @@ impl Reading {
         decoder.decode(payload).map_err(|e| e.to_string())
     }
 
+    fn writer(&mut self, id: SchemaId) -> Result<Option<Arc<Schema>>, String> {
+        let asked = self.schemas.writer(id);
+        asked.inspect_err(|why| self.unavailable = Some((id, why.clone())))
+    }
+
     fn compile(&mut self, store: &StoreAccess, id: SchemaId) -> Result<Arc<Decoder>, String> {
         let own = || store.typed.schema.clone();
-        let writer = if store.value.id() == id { Some(own()) } else { self.schemas.writer(id)? };
+        let writer = if store.value.id() == id { Some(own()) } else { self.writer(id)? };
         let writer = writer.ok_or_else(|| format!("the registry has no schema with its id {}", id.0))?;
         let decoder = Arc::new(Decoder::new(&writer, own(), store.typed.shapes.clone()));
         self.plans.insert((store.index, id), decoder.clone());

@@ -18,11 +18,21 @@ pub trait Handler: Dispatch {
     /// # Errors
     /// Why that cannot be told now; it is tried again later.
     fn prepare(&mut self, record: &Record) -> Result<(), String>;
+
+    /// Takes the reason why the last delivery could not be made now, if there is one: it ended with a task fault, had no effect, and
+    /// is tried again later.
+    fn take_unavailable(&mut self) -> Option<String> {
+        None
+    }
 }
 
 impl Handler for Instance {
     fn prepare(&mut self, record: &Record) -> Result<(), String> {
         Self::prepare(self, record)
+    }
+
+    fn take_unavailable(&mut self) -> Option<String> {
+        Self::take_unavailable(self)
     }
 }
 
@@ -39,6 +49,10 @@ impl Refusing {
 
     pub(super) fn prepare(&mut self, record: &Record) -> Result<(), String> {
         self.handler.prepare(record)
+    }
+
+    pub(super) fn take_unavailable(&mut self) -> Option<String> {
+        self.handler.take_unavailable()
     }
 
     /// Another handler from now on. What the log refused of the one before is decided first.

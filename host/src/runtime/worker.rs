@@ -41,6 +41,8 @@ const POLL_WAIT: Duration = Duration::from_millis(200);
 const COMMIT_POLL_WAIT: Duration = Duration::from_millis(5);
 /// How long to wait before a registry that did not answer is asked again.
 const REGISTRY_WAIT: Duration = Duration::from_millis(500);
+/// How often the operator is told that records wait for the registry.
+const OUTAGE_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// How long to wait at least before a record looks again for room to wait in.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
 
@@ -87,6 +89,8 @@ pub struct Worker {
     paused: BTreeSet<TopicPartition>,
     /// Until when records that wait in the tasks' state are left alone: the registry, or the breaker, is asked again then.
     rest: Option<Duration>,
+    /// When the operator was last told that records wait for the registry.
+    outage_told: Option<Duration>,
     /// How many records the others were told wait here.
     told: u64,
     /// Tells of newer versions of the component.
@@ -128,6 +132,7 @@ impl Worker {
             breaker,
             paused: BTreeSet::new(),
             rest: None,
+            outage_told: None,
             told: 0,
             follower: None,
         }
@@ -284,8 +289,17 @@ impl Worker {
         }
         self.since.get_or_insert_with(|| self.clock.now());
         let Some(open) = self.tasks.get_mut(task) else { return Ok(None) };
-        let Some(step) = open.step_due(&mut self.handler, &mut self.batch, now)? else { return Ok(None) };
-        Ok(Some(self.settle(&record, step)?))
+        match open.step_due(&mut self.handler, &mut self.batch, now) {
+            Ok(None) => Ok(None),
+            Ok(Some(step)) => Ok(Some(self.settle(&record, step)?)),
+            Err(fault) => {
+                let Some(why) = self.handler.take_unavailable() else { return Err(fault.into()) };
+                self.tell_waits(&record, &why);
+                self.progress.active();
+                self.rest = Some(self.clock.now() + REGISTRY_WAIT);
+                Ok(None)
+            }
+        }
     }
 
     /// Steps a record of the backlog, or lets it wait.
@@ -305,7 +319,16 @@ impl Worker {
         let Some(task) = self.tasks.get_mut(record.source.partition) else {
             return Err(WorkerFault::Stop(format!("{} is not assigned, and a record of it came", record.source)));
         };
-        let step = task.step(record, due.attempt, &mut self.handler, &mut self.batch, self.clock.timestamp())?;
+        let step = match task.step(record, due.attempt, &mut self.handler, &mut self.batch, self.clock.timestamp()) {
+            Ok(step) => step,
+            Err(fault) => {
+                let Some(why) = self.handler.take_unavailable() else { return Err(fault.into()) };
+                self.tell_waits(record, &why);
+                self.progress.active();
+                self.backlog.hold(due, self.clock.now() + REGISTRY_WAIT);
+                return Ok(Worked::Done);
+            }
+        };
         match step.next {
             Next::Again { attempt, after } => {
                 if let Some(fault) = &step.fault {
@@ -339,9 +362,16 @@ impl Worker {
         Some(record).filter(|record| self.spec.retry_topics.contains(&record.source.topic)).and_then(Waiting::read)
     }
 
-    /// A registry that is down is no fault of the record: it waits, without giving up the place in the group.
-    fn tell_waits(&self, record: &Record, why: &str) {
-        tracing::warn!(component = %self.spec.component, source = %record.source, offset = %record.offset, "waiting: {why}");
+    /// A registry outage is not the record's fault: hold it back and stay in the group. The operator hears of it once a minute.
+    fn tell_waits(&mut self, record: &Record, why: &str) {
+        let now = self.clock.now();
+        let (component, source, offset) = (&self.spec.component, &record.source, record.offset);
+        if self.outage_told.is_none_or(|told| now.saturating_sub(told) >= OUTAGE_TOLD_EVERY) {
+            self.outage_told = Some(now);
+            tracing::warn!(target: "heddle::alert", %component, %source, %offset, "records wait for the schema registry: {why}");
+        } else {
+            tracing::warn!(%component, %source, %offset, "waiting: {why}");
+        }
     }
 
     /// Asks the breaker for one delivery; if there is to be none, until when.

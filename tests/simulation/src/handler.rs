@@ -27,11 +27,27 @@ pub(crate) struct CommandHandler {
     pub(crate) dedup: bool,
     /// Asked before each record whether what decodes it is at hand.
     pub(crate) registry: Box<dyn FnMut() -> Result<(), String>>,
+    /// Why the schema of a stored value could not be told in the last delivery.
+    pub(crate) unavailable: Option<String>,
+}
+
+impl CommandHandler {
+    /// Asks the registry by which schema a stored value was written.
+    fn stored(&mut self) -> Result<(), TaskFault> {
+        (self.registry)().map_err(|why| {
+            self.unavailable = Some(why.clone());
+            TaskFault(why)
+        })
+    }
 }
 
 impl Handler for CommandHandler {
     fn prepare(&mut self, _: &Record) -> Result<(), String> {
         (self.registry)()
+    }
+
+    fn take_unavailable(&mut self) -> Option<String> {
+        self.unavailable.take()
     }
 }
 
@@ -49,6 +65,9 @@ impl Dispatch for CommandHandler {
         let mut call =
             Call { reads, effects: Effects::default(), notes: format!("{}@{}", record.source, record.offset) };
         for operation in command.operations {
+            if matches!(operation, Operation::Get(_) | Operation::Scan(_)) {
+                self.stored()?;
+            }
             match operation {
                 Operation::Reject => return Err(EventFault::new(EventFaultKind::Rejected, "as asked").into()),
                 Operation::Flaky(attempts) if delivery.attempt <= attempts => {

@@ -201,6 +201,7 @@ impl Life {
                 }
                 Ok(())
             }),
+            unavailable: None,
         }
     }
 

@@ -24,6 +24,10 @@ impl Handler for Remembering {
     fn prepare(&mut self, record: &Record) -> Result<(), String> {
         self.handler.prepare(record)
     }
+
+    fn take_unavailable(&mut self) -> Option<String> {
+        self.handler.take_unavailable()
+    }
 }
 
 impl Dispatch for Remembering {
