@@ -57,6 +57,12 @@ impl AppContracts {
         Ok(Self { folder: folder.to_owned(), subjects, library, documents })
     }
 
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The files of other formats than Avro, each after those that it asks for.
     #[must_use]
     pub fn documents(&self) -> Vec<&Document> {

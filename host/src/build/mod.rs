@@ -21,6 +21,7 @@ mod rust_sdk;
 mod rust_target;
 mod scaffold;
 mod tools;
+mod unmatched;
 mod world;
 
 pub use contract::{AppContracts, contract_of, world_files, wrong_formats};
@@ -28,6 +29,7 @@ pub(crate) use documents::is_subject;
 pub use documents::{Document, format_of};
 pub use rust_target::{Toolchain, detect};
 pub use scaffold::{Language, component as new_component, manifest as new_manifest};
+pub use unmatched::{Unmatched, unmatched};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

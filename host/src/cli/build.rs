@@ -46,6 +46,10 @@ impl Build {
             );
         }
         let contracts = AppContracts::read(&folder.join(&app.contracts))?;
+        let manifests = sources.iter().map(|source| (&source.manifest, None));
+        for warning in build::unmatched(&contracts, app.topics.keys(), manifests) {
+            eprintln!("warning: {warning}\n  where: {}", contracts.folder().display());
+        }
         let engine = open::engine()?;
         for source in
             sources.iter().filter(|s| self.components.is_empty() || self.components.contains(&s.manifest.name))

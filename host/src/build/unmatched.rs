@@ -1,0 +1,92 @@
+//! Schema files that belong to no topic, and topics without a schema: a misspelt file name silently turns a typed topic into bytes.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use heddle_contract::manifest::Manifest;
+use heddle_contract::section::Contract;
+use heddle_contract::wire::{key_subject, value_subject};
+
+use super::AppContracts;
+
+/// A name that matches nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unmatched {
+    /// A schema file belongs to no topic.
+    File {
+        /// The subject that the file is named after.
+        subject: String,
+        /// The subject of a topic that has no schema and may be meant.
+        meant: Option<String>,
+    },
+    /// A topic of a component has no schema.
+    Topic {
+        /// The topic.
+        topic: String,
+        /// The component.
+        component: String,
+    },
+}
+
+impl fmt::Display for Unmatched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { subject, meant } => {
+                write!(f, "the schema file `{subject}` belongs to no topic of the app")?;
+                meant.as_ref().map_or(Ok(()), |meant| write!(f, "; did you mean `{meant}`?"))
+            }
+            Self::Topic { topic, component } => write!(
+                f,
+                "the topic `{topic}` of the component `{component}` has no schema `{}`: its values are bytes",
+                value_subject(topic)
+            ),
+        }
+    }
+}
+
+/// The schema files without a topic, then the topics without a schema. `declared` are the topics of heddle.toml; a component that was
+/// built is typed by its contract, another one by the files.
+#[must_use]
+pub fn unmatched<'m>(
+    contracts: &AppContracts,
+    declared: impl IntoIterator<Item = &'m String>,
+    components: impl IntoIterator<Item = (&'m Manifest, Option<&'m Contract>)>,
+) -> Vec<Unmatched> {
+    let documents = contracts.documents();
+    let files = contracts.subjects().map(|(subject, _)| subject);
+    let files = files.chain(documents.iter().map(|document| document.subject.as_str())).collect::<BTreeSet<_>>();
+    let (mut topics, mut untyped) = (declared.into_iter().collect::<BTreeSet<_>>(), vec![]);
+    for (manifest, contract) in components {
+        for topic in manifest.consumes.keys().chain(manifest.emits.keys()) {
+            topics.insert(topic);
+            let subject = value_subject(topic);
+            let is_typed = match contract {
+                Some(contract) => contract.schemas.contains_key(&subject),
+                None => files.contains(subject.as_str()),
+            };
+            if !is_typed && untyped.iter().all(|(other, _)| *other != topic) {
+                untyped.push((topic, &manifest.name));
+            }
+        }
+    }
+    let known = topics.iter().flat_map(|topic| [value_subject(topic), key_subject(topic)]).collect::<BTreeSet<_>>();
+    let missing = untyped.iter().map(|(topic, _)| value_subject(topic)).collect::<Vec<_>>();
+    let strays = files.into_iter().filter(|file| !known.contains(*file)).filter_map(|file| {
+        let meant = missing.iter().find(|subject| is_near(file, subject)).cloned();
+        // Other files define types that several schemas use.
+        let is_subject = file.ends_with("-value") || file.ends_with("-key");
+        (is_subject || meant.is_some()).then(|| Unmatched::File { subject: file.to_owned(), meant })
+    });
+    let mut found = strays.collect::<Vec<_>>();
+    found.extend(
+        untyped
+            .into_iter()
+            .map(|(topic, component)| Unmatched::Topic { topic: topic.clone(), component: component.clone() }),
+    );
+    found
+}
+
+/// Returns true if a file that is named so may be meant for `subject`: a letter or two differ, or the ending is missing.
+fn is_near(file: &str, subject: &str) -> bool {
+    subject.strip_suffix("-value") == Some(file) || strsim::osa_distance(file, subject) <= 2
+}
