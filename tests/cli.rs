@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::support::app::{App, quickstart};
 use bytes::Bytes;
-use heddle::registry::{Embedded, Registry};
+use heddle::registry::Registry;
 use heddle_contract::schema::{json, parse};
 use heddle_contract::section;
 use heddle_core::event::{NewRecord, Partition, Record};
@@ -148,7 +148,7 @@ fn newer_order(registry: &dyn Registry) -> Vec<u8> {
 fn garbage_does_not_stop_the_partition(app: &App) {
     app.build();
     app.ok(&["topics", "create", "orders.created", "--partitions", "4", "--option", "max.message.bytes=8388608"]);
-    let registry = Embedded::open(&app.data.path().join("registry")).unwrap();
+    let registry = app.own_registry();
     let newer = newer_order(&registry);
     drop(registry);
     let cut = newer[..newer.len() - 3].to_vec();

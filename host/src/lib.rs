@@ -14,6 +14,7 @@ mod lock;
 pub mod log;
 pub mod printable;
 pub mod registry;
+pub mod registry_topic;
 pub mod runtime;
 mod serve;
 pub mod shadow;

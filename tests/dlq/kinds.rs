@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use heddle::log::now;
-use heddle::registry::{Embedded, Registry};
+use heddle::registry::Registry;
 use heddle_contract::schema::{json, parse};
 use heddle_core::date::rfc3339;
 use heddle_core::event::{Header, NewRecord, Partition, Timestamp};
@@ -17,7 +17,7 @@ pub(crate) fn encoder(app: &App) -> impl Fn(&Value) -> Vec<u8> + use<> {
     let file = app.data.path().join("echo.jsonl");
     std::fs::write(&file, r#"{"do":"echo"}"#).unwrap();
     app.ok(&["produce", "in", "--file", file.to_str().unwrap()]);
-    let registry = Embedded::open(&app.data.path().join("registry")).unwrap();
+    let registry = app.own_registry();
     let latest = registry.latest("in-value").unwrap().unwrap();
     let schema = parse("in", &latest.schema).unwrap();
     move |script| {

@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use heddle::registry::{Embedded, Registry as _};
+use heddle::registry::Registry as _;
 use heddle_contract::schema::{Schema, json, parse};
 use heddle_core::event::{Header, NewRecord, Partition, Record, Timestamp};
 use serde_json::{Value, json};
@@ -97,7 +97,7 @@ impl Scripts {
     /// Registers what the app reads, by running it once; topics are created then, too.
     pub(crate) fn of(app: &App) -> Self {
         app.ok(&["run", "--until-idle"]);
-        let registry = Embedded::open(&app.data.path().join("registry")).unwrap();
+        let registry = app.own_registry();
         let latest = registry.latest("in-value").unwrap().unwrap();
         Self { schema: parse("in", &latest.schema).unwrap(), id: latest.id.0 }
     }

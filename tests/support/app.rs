@@ -8,6 +8,8 @@ use std::time::Duration;
 use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use heddle::log::kafka::KafkaLog;
 use heddle::log::{Log, Start};
+use heddle::registry::Embedded;
+use heddle::registry_topic::{self, Place};
 use heddle_core::event::{Record, TopicPartition};
 use heddle_fixtures::kafka::Kafka;
 use serde_json::Value;
@@ -86,6 +88,17 @@ impl App {
         match &self.bootstrap {
             Some(bootstrap) => Box::new(KafkaLog::connect(bootstrap, &BTreeMap::new()).unwrap()),
             None => Box::new(EmbeddedLog::open(&self.data.path().join("log"), EmbeddedOptions::default()).unwrap()),
+        }
+    }
+
+    /// The app's own registry, while no host runs.
+    pub(crate) fn own_registry(&self) -> Embedded {
+        match self.bootstrap {
+            None => Embedded::open(&self.data.path().join("registry")).unwrap(),
+            Some(_) => {
+                let topic = "heddle.registry".to_owned();
+                registry_topic::open(self.log().into(), Place { topic, copies: None, before: None }).unwrap()
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use heddle_contract::manifest::App;
-use heddle_contract::manifest::app::{Kafka, Log};
+use heddle_contract::manifest::app::{Kafka, Log, Register};
 use insta::assert_snapshot;
 
 const PLATFORM: &str = r#"
@@ -68,6 +68,7 @@ fn what_is_not_said_has_its_default() {
     assert_eq!(app.components, ["components/*"]);
     assert_eq!((app.data.to_str(), app.contracts.to_str()), (Some(".heddle"), Some("contracts")));
     assert_eq!((&app.log, &app.registry), (&Log::Embedded, &None));
+    assert_eq!((app.registry_topic.as_str(), app.register), ("heddle.registry", Register::Auto));
     assert_eq!((app.topics["orders"].partitions, app.topics["orders"].replication), (1, None));
     assert_eq!(app.admin.listen.to_string(), "127.0.0.1:7870");
     assert_eq!((app.commit.interval, app.commit.records_max), (Duration::from_millis(100), 10_000));
@@ -317,4 +318,18 @@ fn how_a_version_is_watched_and_who_may_deploy() {
     let secret = app("[app]\nname = \"first\"\n", &[("HEDDLE_ADMIN_TOKEN", "secret")]);
     assert_eq!(secret.admin.token.as_deref(), Some("secret"));
     assert!(!format!("{secret:?}").contains("secret"));
+}
+
+#[test]
+fn the_embedded_registry_has_a_topic_and_no_address() {
+    let text = "[app]\nname = \"first\"\n[registry]\ntopic = \"first.registry\"\nregister = \"never\"\n";
+    let own = app(text, &[]);
+    assert_eq!((&own.registry, own.registry_topic.as_str(), own.register), (&None, "first.registry", Register::Never));
+    let text = "[app]\nname = \"first\"\n[registry]\ntopic = \"a b\"\nregister = \"no\"\nusername = \"x\"\n";
+    let told = wrong(text, &[]);
+    for part in
+        ["`a b` cannot name a topic", "`no` is not a known register", "the embedded registry has no address", "6:12"]
+    {
+        assert!(told.contains(part), "{told}");
+    }
 }

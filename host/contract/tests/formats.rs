@@ -33,6 +33,7 @@ fn the_variables_shown_are_taken() {
         "HEDDLE_LOG_KIND" => "kafka",
         "HEDDLE_LOG_BOOTSTRAP" => "kafka:9092",
         "HEDDLE_REGISTRY_URL" => "http://registry",
+        "HEDDLE_REGISTRY_REGISTER" => "never",
         "HEDDLE_ADMIN_LISTEN" => "[::1]:0",
         "HEDDLE_STATE_ENGINE" => "fjall",
         "HEDDLE_STATE_CACHE" => "1GiB",

@@ -256,6 +256,10 @@ impl Registry for Remote {
         self.registry().latest(subject)
     }
 
+    fn lookup(&self, subject: &str, entry: &Entry) -> Result<Option<SchemaId>, RegistryError> {
+        self.registry().lookup(subject, entry)
+    }
+
     fn register_entry(&self, subject: &str, entry: &Entry) -> Result<SchemaId, RegistryError> {
         self.registry().register_entry(subject, entry)
     }

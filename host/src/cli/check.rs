@@ -6,13 +6,14 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use clap::Args;
 use heddle_contract::manifest::Manifest;
+use heddle_contract::manifest::app::Register;
 use heddle_contract::section::Contract;
 use serde_json::json;
 
-use super::run::component_files;
+use super::run::{component_files, fit_failed};
 use super::{app, counted, open};
-use crate::build::{AppContracts, wrong_formats};
-use crate::deploy::topic_troubles;
+use crate::build::{AppContracts, unmatched, wrong_formats};
+use crate::deploy::{contradictions, topic_troubles};
 use crate::guest::Component;
 use crate::registry::{Registry, check};
 
@@ -32,15 +33,30 @@ impl Check {
             Component::check(&engine, &file, &wasm)?;
             components.push(Component::contract(&file, &wasm)?);
         }
-        let (log, registry) = (open::log(folder, &app)?, open::registry(folder, &app)?);
+        let log = open::log(folder, &app)?;
+        let registry = open::registry(folder, &app, Some(&log))?;
         let contracts = components.iter().map(|(contract, manifest)| (contract, manifest));
         let mut found = misfits(&app.name, contracts, registry.as_ref())?;
+        if app.register == Register::Never {
+            for (contract, manifest) in &components {
+                let missing = check::unregistered(registry.as_ref(), &app.name, contract, manifest)?;
+                found.extend(missing.iter().map(ToString::to_string));
+            }
+        }
         let there = log.topics()?.into_iter().map(|topic| (topic.name, topic.partitions));
+        let there = there.collect::<BTreeMap<_, _>>();
+        let contracts = components.iter().map(|(contract, manifest)| (contract, manifest));
+        found
+            .extend(contradictions(log.as_ref(), registry.as_ref(), &app.name, contracts, &there).map_err(fit_failed)?);
         let declared = app.topics.iter().map(|(name, topic)| (name.clone(), topic.partitions));
         // What is there goes before what would be created.
         let topics = declared.chain(there).collect::<BTreeMap<_, _>>();
         found.extend(components.iter().flat_map(|(_, manifest)| topic_troubles(manifest, &topics)));
         let files = AppContracts::read(&folder.join(&app.contracts))?;
+        let manifests = components.iter().map(|(contract, manifest)| (manifest, Some(contract)));
+        for warning in unmatched(&files, app.topics.keys(), manifests) {
+            eprintln!("warning: {warning}\n  where: {}", files.folder().display());
+        }
         let formats = components.iter().flat_map(|(_, manifest)| wrong_formats(manifest, &files));
         found.extend(formats.map(|wrong| wrong.to_string()));
         for trouble in &found {

@@ -68,7 +68,7 @@ impl Consume {
                 folder.join("heddle.toml").display()
             );
         };
-        let schemas = Cached::new(open::registry(folder, &app)?);
+        let schemas = Cached::new(open::registry(folder, &app, Some(&log))?);
         let partitions = (0..topic.partitions).map(|partition| TopicPartition::new(self.topic.as_str(), partition));
         let ends = log.watermarks(&self.topic)?;
         let mut reader = log.reader(&partitions.map(|partition| (partition, self.from)).collect::<Vec<_>>())?;

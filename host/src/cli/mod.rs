@@ -180,6 +180,10 @@ fn advice(error: &anyhow::Error) -> Option<String> {
                 Some((place.clone(), "start the registry, or correct [registry] url (HEDDLE_REGISTRY_URL)"))
             }
             RegistryError::Unauthorized { place, remedy, .. } => Some((place.clone(), *remedy)),
+            RegistryError::MayNotRegister { place, subject } => Some((
+                format!("the subject `{subject}` at {place}"),
+                "let somebody who may register it (`heddle schema register`), or grant this user the right to write the subject (Confluent: DeveloperWrite)",
+            )),
             RegistryError::Untrusted { place, .. } => Some((
                 place.clone(),
                 "name the file of its authority's certificate in [registry] ca (HEDDLE_REGISTRY_CA), and ask by the name that its certificate is for",
@@ -188,6 +192,13 @@ fn advice(error: &anyhow::Error) -> Option<String> {
                 format!("contracts/{subject}.avsc"),
                 "make the change compatible, or change the subject's compatibility level in the registry",
             )),
+            RegistryError::Log { topic, .. } => Some((
+                format!("the topic `{topic}` of [log] in heddle.toml"),
+                "see to the broker; the app needs the rights to create, read, write and describe that topic, and to use the transactional id of the same name",
+            )),
+            RegistryError::Topic { topic, remedy, .. } => {
+                Some((format!("the topic `{topic}` of [log] in heddle.toml"), remedy.as_str()))
+            }
             RegistryError::Store { place, .. } => Some((
                 place.clone(),
                 "stop the other `heddle` that uses it, or wait until it has ended; if there is none, see to the folder's disk and permissions",

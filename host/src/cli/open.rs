@@ -1,6 +1,6 @@
 //! The app's log and registry, opened as `heddle.toml` says.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use crate::log::kafka::KafkaLog;
 use crate::log::{self, Log, TopicSpec};
 use crate::registry::{Client, ClientOptions, Embedded, Registry};
+use crate::registry_topic::{self, Place};
 use crate::state::{Bounds, EngineKind, HostState, StateError, open_engine};
 use crate::tls::Trusted;
 
@@ -33,9 +34,12 @@ pub(super) fn log(folder: &Path, app: &App) -> Result<Arc<dyn Log>> {
     }
 }
 
-/// The registry, as [`log`].
-pub(super) fn registry(folder: &Path, app: &App) -> Result<Arc<dyn Registry>> {
-    match (own_registry(folder, app), &app.registry) {
+/// The registry, as [`log`]; `log` is the app's own, if the command has opened it.
+pub(super) fn registry(folder: &Path, app: &App, log: Option<&Arc<dyn Log>>) -> Result<Arc<dyn Registry>> {
+    if let (None, app::Log::Kafka(_)) = (&app.registry, &app.log) {
+        return own_registry(folder, app, log);
+    }
+    match (own_registry(folder, app, log), &app.registry) {
         (Err(error), None) => host(folder, app).map_or(Err(error), |host| Ok(Arc::new(host))),
         (opened, _) => opened,
     }
@@ -64,13 +68,14 @@ fn embedded(folder: &Path, app: &App, options: EmbeddedOptions) -> Result<Arc<dy
     })?))
 }
 
-/// Opens the registry in this process.
-pub(super) fn own_registry(folder: &Path, app: &App) -> Result<Arc<dyn Registry>> {
+/// Opens the registry in this process; `log` is the app's own, if it is open already.
+pub(super) fn own_registry(folder: &Path, app: &App, log: Option<&Arc<dyn Log>>) -> Result<Arc<dyn Registry>> {
     Ok(match &app.registry {
         Some(registry) if registry.url.starts_with("mock://") => {
             Arc::new(Embedded::mock(registry.url.trim_start_matches("mock://")))
         }
-        None => Arc::new(Embedded::open(&folder.join(&app.data).join("registry"))?),
+        None if matches!(app.log, app::Log::Kafka(_)) => Arc::new(registry_in_topic(folder, app, log)?),
+        None => Arc::new(registry_in_folder(folder, app)?),
         Some(registry) => Arc::new(Client::new(ClientOptions {
             url: registry.url.clone(),
             user: registry.username.clone().map(|user| (user, registry.password.clone().unwrap_or_default())),
@@ -80,6 +85,36 @@ pub(super) fn own_registry(folder: &Path, app: &App) -> Result<Arc<dyn Registry>
             ..ClientOptions::default()
         })),
     })
+}
+
+/// The folder of the registry that belongs to the embedded log. Earlier versions of Heddle kept the registry there for every log.
+fn registry_folder(folder: &Path, app: &App) -> PathBuf {
+    folder.join(&app.data).join("registry")
+}
+
+/// Tells that no record on a Kafka log was written by the ids of a registry's folder.
+const OF_EMBEDDED_LOG: &str = "of-the-embedded-log";
+
+fn registry_in_folder(folder: &Path, app: &App) -> Result<Embedded> {
+    let data = registry_folder(folder, app);
+    let is_new = !data.exists();
+    let registry = Embedded::open(&data)?;
+    if is_new {
+        let mark = data.join(OF_EMBEDDED_LOG);
+        std::fs::write(&mark, "").with_context(|| format!("cannot write {}", mark.display()))?;
+    }
+    Ok(registry)
+}
+
+/// Opens the registry in a topic of the app's log, which is Kafka.
+pub(super) fn registry_in_topic(folder: &Path, app: &App, log: Option<&Arc<dyn Log>>) -> Result<Embedded> {
+    let log = log.map_or_else(|| own_log(folder, app), |log| Ok(log.clone()))?;
+    let cluster = log.cluster_id()?.unwrap_or_else(|| "unknown".to_owned());
+    let copies = folder.join(&app.data).join("registry-copies").join(cluster);
+    let before = registry_folder(folder, app);
+    let before = (!before.join(OF_EMBEDDED_LOG).exists()).then_some(before);
+    let place = Place { topic: app.registry_topic.clone(), copies: Some(copies), before };
+    Ok(registry_topic::open(log, place)?)
 }
 
 /// Whom the registry's certificate may be from. An address without TLS, in a variable perhaps, needs nobody.

@@ -2,11 +2,13 @@
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use clap::Args;
-use heddle_contract::schema::{Schema, json, parse};
+use heddle_contract::manifest::app::Register;
+use heddle_contract::schema::{Schema, json, parse_writer};
 use heddle_contract::section::SchemaFormat;
 use heddle_contract::wire::{SchemaId, prefix, value_subject};
 use heddle_core::event::NewRecord;
@@ -14,7 +16,8 @@ use serde_json::Value;
 
 use super::{app, counted, open};
 use crate::build::AppContracts;
-use crate::registry::format;
+use crate::log::Log;
+use crate::registry::format::{self, Entry};
 
 /// How many records are written at a time.
 const CHUNK: usize = 1_000;
@@ -49,7 +52,7 @@ impl Produce {
                 folder.join("heddle.toml").display()
             );
         }
-        let format = self.format(folder, &app)?;
+        let format = self.format(folder, &app, &log)?;
         let input: Box<dyn Read> = match &self.file {
             None => Box::new(std::io::stdin()),
             Some(path) => Box::new(std::fs::File::open(path).with_context(|| {
@@ -79,11 +82,16 @@ impl Produce {
     }
 
     /// By the app's own schema if it has one, registered now, else by the newest one that the registry knows.
-    fn format(&self, folder: &Path, app: &heddle_contract::manifest::App) -> Result<Format> {
-        let registry = open::registry(folder, app)?;
+    fn format(&self, folder: &Path, app: &heddle_contract::manifest::App, log: &Arc<dyn Log>) -> Result<Format> {
+        let registry = open::registry(folder, app, Some(log))?;
         let subject = value_subject(&self.topic);
         if let Some(schema) = AppContracts::read(&folder.join(&app.contracts))?.get(&subject) {
-            let id = registry.register(&subject, schema.json())?;
+            let id = match app.register {
+                Register::Auto => registry.register(&subject, schema.json())?,
+                Register::Never => registry.lookup(&subject, &Entry::new(SchemaFormat::Avro, schema.json()))?.with_context(|| {
+                    format!("the schema of `{subject}` is not registered, and [registry] register = \"never\"\n  where: {}\n  what to do: register it before, with `heddle schema register`", registry.place())
+                })?,
+            };
             return Ok(Format(Some((id, schema.clone()))));
         }
         let Some(latest) = registry.latest(&subject)? else { return Ok(Format(None)) };
@@ -96,7 +104,7 @@ impl Produce {
                 registry.place()
             );
         }
-        Ok(Format(Some((latest.id, parse(&subject, &latest.schema)?))))
+        Ok(Format(Some((latest.id, parse_writer(&subject, &latest.schema)?))))
     }
 
     fn record(&self, format: &Format, value: &Value) -> Result<NewRecord> {

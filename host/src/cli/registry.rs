@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use heddle_contract::manifest::App;
+use heddle_contract::manifest::app::Log;
 
-use super::app;
-use crate::registry::Embedded;
+use super::{app, open};
 use crate::registry::http::{Patience, Server, Writer};
+use crate::registry::{Embedded, Registry as _};
 use crate::tls::Identity;
 
 /// Serve a schema registry over HTTP, for clients of Confluent's. It is for one machine: larger sites run one of their own and
@@ -19,7 +21,8 @@ pub(super) struct Registry {
     #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDRESS")]
     listen: SocketAddr,
 
-    /// The folder for its data; by default `registry` in the app's data folder, which the app's own embedded registry uses, too.
+    /// The folder for its data. By default it serves what the app's own embedded registry holds: a topic where the log is Kafka, else
+    /// the folder `registry` in the app's data folder.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
@@ -42,25 +45,44 @@ pub(super) struct Registry {
 
 impl Registry {
     pub(super) fn run(&self, folder: &Path) -> Result<()> {
-        let data = match &self.data {
-            Some(data) => data.clone(),
-            None if folder.join("heddle.toml").exists() => folder.join(app::read(folder)?.data).join("registry"),
-            None => folder.join(".heddle").join("registry"),
-        };
+        let app = if folder.join("heddle.toml").exists() { Some(app::read(folder)?) } else { None };
         let (identity, writer) = (self.identity()?, self.writer()?);
-        let mut server = Server::bind(self.listen, Embedded::open(&data)?, writer, Patience::default())?;
+        let (registry, advice) = self.registry(folder, app.as_ref())?;
+        let place = registry.place();
+        let mut server = Server::bind(self.listen, registry, writer, Patience::default())?;
         let address = server.address();
         let scheme = if identity.is_some() { "https" } else { "http" };
         if let Some(identity) = identity {
             server = server.with_tls(identity);
         }
         eprintln!("the schema registry listens on {scheme}://{address}");
-        eprintln!("  data: {}", data.display());
-        eprintln!("  it is for one machine; a larger site runs a registry of its own and names it in [registry] url");
+        eprintln!("  data: {place}");
+        eprintln!("  {advice}");
         if !address.ip().is_loopback() && self.write_user.is_none() {
             eprintln!("  everybody who reaches this address may change it; --write-user lets only one do so");
         }
         Ok(server.run()?)
+    }
+
+    /// The registry, and a line about who else may serve it.
+    fn registry(&self, folder: &Path, app: Option<&App>) -> Result<(Embedded, &'static str)> {
+        if let (None, Some(app)) = (&self.data, app)
+            && matches!(app.log, Log::Kafka(_))
+        {
+            let registry = open::registry_in_topic(folder, app, None)?;
+            registry.settle()?;
+            return Ok((
+                registry,
+                "several of these may run; the hosts of apps without [registry] url use the same topic",
+            ));
+        }
+        let data = match (&self.data, app) {
+            (Some(data), _) => data.clone(),
+            (None, Some(app)) => folder.join(&app.data).join("registry"),
+            (None, None) => folder.join(".heddle").join("registry"),
+        };
+        let advice = "it is for one machine; a larger site runs a registry of its own and names it in [registry] url";
+        Ok((Embedded::open(&data)?, advice))
     }
 
     fn identity(&self) -> Result<Option<Identity>> {

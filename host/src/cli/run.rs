@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use heddle_contract::manifest::App;
+use heddle_contract::manifest::app::Register;
 use heddle_core::batch::Counts;
 use heddle_core::breaker::BreakerState;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -49,7 +50,10 @@ impl Run {
         let app = app::read(folder)?;
         let files = component_files(folder, &app, build)?;
         let log = open::own_log(folder, &app)?;
-        let registry = open::own_registry(folder, &app)?;
+        let registry = open::own_registry(folder, &app, Some(&log))?;
+        if app.register == Register::Auto {
+            registry.settle()?;
+        }
         // All at once: a broker takes its time for each. Hosts that follow their sources take no part in deployments.
         let deployed = (!build).then(|| Topics::specs(&app.name));
         let own = [Hosts::spec(&app.name)].into_iter().chain(deployed.into_iter().flatten());
@@ -193,6 +197,7 @@ pub(super) fn fitter(
         kafka: matches!(app.log, heddle_contract::manifest::app::Log::Kafka(_)),
         registry,
         schemas,
+        register: app.register,
         workers: app.workers.count,
     })
 }

@@ -63,7 +63,8 @@ impl Shadow {
                 manifest.name
             );
         }
-        let (log, registry) = (open::log(folder, &app)?, open::registry(folder, &app)?);
+        let log = open::log(folder, &app)?;
+        let registry = open::registry(folder, &app, Some(&log))?;
         let (old_name, old_wasm) = running(folder, &app, &log, &manifest.name)?;
         let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
         let engine = open::engine()?;

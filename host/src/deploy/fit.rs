@@ -9,15 +9,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heddle_contract::manifest::Manifest;
-use heddle_contract::section::Contract;
+use heddle_contract::manifest::app::Register;
+use heddle_contract::section::{Contract, SchemaFormat};
 use heddle_core::task::TaskSpec;
 use thiserror::Error;
 
 use super::changes;
+use super::evidence::contradictions;
 use crate::build::digest;
 use crate::guest::{Component, Engine, Instance, LoadError, Schemas, WriterIds};
 use crate::log::{Log, LogError, TopicSpec};
-use crate::registry::check::{misfits, subjects};
+use crate::registry::check::{misfits, subjects, unregistered};
+use crate::registry::format::Entry;
 use crate::registry::{Registry, RegistryError, SchemaId};
 use crate::runtime::{self, Version};
 
@@ -60,6 +63,8 @@ pub struct Fitter {
     pub registry: Arc<dyn Registry>,
     /// The same, for instances.
     pub schemas: Arc<dyn Schemas>,
+    /// Whether schemas that the registry does not have are registered.
+    pub register: Register,
     /// How many instances a version needs on this host.
     pub workers: u32,
 }
@@ -104,7 +109,7 @@ impl Fitter {
         let read = files.into_iter().map(Read::of).collect::<Result<Vec<_>, _>>()?;
         let topics = self.topics()?;
         self.refuse(&read, &topics)?;
-        let ids = register(&self.app, &read, self.registry.as_ref())?;
+        let ids = self.register(&read)?;
         let version = |(read, ids): (Read, WriterIds)| self.version(&read, &ids, &topics);
         let versions = read.into_iter().zip(ids).map(version).collect::<Result<Vec<_>, _>>()?;
         let (versions, missing): (Vec<_>, Vec<_>) = versions.into_iter().unzip();
@@ -136,7 +141,7 @@ impl Fitter {
         let warnings = changes::warnings(&self.app, old, &read.manifest);
         let read = [read];
         self.refuse(&read, &there)?;
-        let ids = register(&self.app, &read, self.registry.as_ref())?.pop().unwrap_or_default();
+        let ids = self.register(&read)?.pop().unwrap_or_default();
         let [read] = read;
         let (version, missing) = self.version(&read, &ids, &there)?;
         create(self.log.as_ref(), &missing)?;
@@ -150,9 +155,59 @@ impl Fitter {
             found.extend(
                 misfits(self.registry.as_ref(), &self.app, contract, manifest)?.iter().map(ToString::to_string),
             );
+            if self.register == Register::Never {
+                let missing = unregistered(self.registry.as_ref(), &self.app, contract, manifest)?;
+                found.extend(missing.iter().map(ToString::to_string));
+            }
         }
         found.extend(files.iter().filter_map(|read| topic_troubles(&read.manifest, topics).into_iter().next()));
+        if found.is_empty() {
+            let components = files.iter().map(|read| (&read.contract, &read.manifest));
+            found = contradictions(self.log.as_ref(), self.registry.as_ref(), &self.app, components, topics)?;
+        }
         if found.is_empty() { Ok(()) } else { Err(FitError::Misfit(found.join("\n"))) }
+    }
+
+    /// Registers what the components write by; the ids of each are by the names that its own contract has for the schemas. A subject that
+    /// is only read belongs to others: it gets a version only if it has none.
+    fn register(&self, files: &[Read]) -> Result<Vec<WriterIds>, RegistryError> {
+        let (app, registry) = (self.app.as_str(), self.registry.as_ref());
+        let mut ids = BTreeMap::new();
+        for Read { contract, manifest, .. } in files {
+            ids.extend(
+                contract.schemas.iter().map(|(name, s)| ((manifest.registered(app, name), &s.text), SchemaId(0))),
+            );
+        }
+        // In the order of the subjects, so that a fresh registry gives the same ids wherever the same app starts.
+        let (reads, writes): (Vec<_>, Vec<_>) = files.iter().map(|read| subjects(&read.manifest)).unzip();
+        let any = |sets: &[BTreeSet<String>], subject: &String| sets.iter().any(|set| set.contains(subject));
+        let mut skipped = BTreeSet::new();
+        for ((subject, text), id) in &mut ids {
+            let only_read = any(&reads, subject) && !any(&writes, subject);
+            match self.register {
+                Register::Auto if !only_read || registry.latest(subject)?.is_none() => {
+                    *id = registry.register(subject, text)?
+                }
+                Register::Never if !only_read => {
+                    match registry.lookup(subject, &Entry::new(SchemaFormat::Avro, *text))? {
+                        Some(found) => *id = found,
+                        None => {
+                            let message = "it is not registered".to_owned();
+                            return Err(RegistryError::Refused { subject: subject.clone(), message });
+                        }
+                    }
+                }
+                Register::Auto | Register::Never => {
+                    skipped.insert(subject.clone());
+                }
+            }
+        }
+        let own = |Read { contract, manifest, .. }: &Read| {
+            let schemas =
+                contract.schemas.iter().map(|(name, s)| (name.clone(), (manifest.registered(app, name), &s.text)));
+            schemas.filter(|(_, place)| !skipped.contains(&place.0)).map(|(name, place)| (name, ids[&place])).collect()
+        };
+        Ok(files.iter().map(own).collect())
     }
 
     fn topics(&self) -> Result<BTreeMap<String, i32>, LogError> {
@@ -246,30 +301,4 @@ pub fn topic_troubles(manifest: &Manifest, topics: &BTreeMap<String, i32>) -> Ve
         ));
     }
     found
-}
-
-/// Registers what the components write by; the ids of each are by the names that its own contract has for the schemas. A subject that
-/// is only read belongs to others: it gets a version only if it has none.
-fn register(app: &str, files: &[Read], registry: &dyn Registry) -> Result<Vec<WriterIds>, RegistryError> {
-    let mut ids = BTreeMap::new();
-    for Read { contract, manifest, .. } in files {
-        ids.extend(contract.schemas.iter().map(|(name, s)| ((manifest.registered(app, name), &s.text), SchemaId(0))));
-    }
-    // In the order of the subjects, so that a fresh registry gives the same ids wherever the same app starts.
-    let (reads, writes): (Vec<_>, Vec<_>) = files.iter().map(|read| subjects(&read.manifest)).unzip();
-    let any = |sets: &[BTreeSet<String>], subject: &String| sets.iter().any(|set| set.contains(subject));
-    let mut skipped = BTreeSet::new();
-    for ((subject, text), id) in &mut ids {
-        if any(&reads, subject) && !any(&writes, subject) && registry.latest(subject)?.is_some() {
-            skipped.insert(subject.clone());
-        } else {
-            *id = registry.register(subject, text)?;
-        }
-    }
-    let own = |Read { contract, manifest, .. }: &Read| {
-        let schemas =
-            contract.schemas.iter().map(|(name, s)| (name.clone(), (manifest.registered(app, name), &s.text)));
-        schemas.filter(|(_, place)| !skipped.contains(&place.0)).map(|(name, place)| (name, ids[&place])).collect()
-    };
-    Ok(files.iter().map(own).collect())
 }

@@ -10,12 +10,14 @@
 
 mod changes;
 mod deployer;
+mod evidence;
 mod fit;
 mod follow;
 mod topics;
 mod watch;
 
 pub use deployer::{Component, Deployer, Outcome, Verdict};
+pub use evidence::contradictions;
 pub use fit::{File, FitError, Fitted, Fitter, create, partitions_of, topic_troubles};
 pub(crate) use follow::settle;
 pub use follow::{Start, follow};

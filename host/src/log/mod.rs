@@ -14,7 +14,7 @@ pub mod embedded;
 pub mod kafka;
 mod whole;
 
-pub use whole::read_whole;
+pub use whole::{read_until, read_whole};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -42,6 +42,16 @@ pub trait Log: Send + Sync {
 
     /// Tells a topic from another one of the same name that was deleted before or comes after. `None`: the log cannot tell.
     fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, LogError>;
+
+    /// The value of one of Kafka's topic options that holds for `topic`. `None`: the log does not tell, or has no such option.
+    fn topic_option(&self, _topic: &str, _option: &str) -> Result<Option<String>, LogError> {
+        Ok(None)
+    }
+
+    /// The identity of the log's cluster. `None`: the log has none.
+    fn cluster_id(&self) -> Result<Option<String>, LogError> {
+        Ok(None)
+    }
 
     /// The bounds of every partition of `topic`, as of now.
     fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError>;

@@ -20,13 +20,27 @@ pub fn read_whole(
     log: &dyn Log,
     topic: &str,
     start: Start,
+    visit: impl FnMut(Record) -> bool,
+) -> Result<Offset, LogError> {
+    let end = log.watermarks(topic)?.first().map_or(Offset(0), |bounds| bounds.high);
+    read_until(log, topic, start, end, visit)
+}
+
+/// As [`read_whole`], to `end`, below which everything must be decided.
+///
+/// # Errors
+/// If the log cannot be read to that end.
+pub fn read_until(
+    log: &dyn Log,
+    topic: &str,
+    start: Start,
+    end: Offset,
     mut visit: impl FnMut(Record) -> bool,
 ) -> Result<Offset, LogError> {
-    let source = TopicPartition::new(topic, 0);
-    let end = log.watermarks(topic)?.first().map_or(Offset(0), |bounds| bounds.high);
     if end == Offset(0) {
         return Ok(end);
     }
+    let source = TopicPartition::new(topic, 0);
     let mut reader = log.reader(&[(source.clone(), start)])?;
     let mut moved = Instant::now();
     loop {

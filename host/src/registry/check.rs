@@ -6,11 +6,11 @@ use std::fmt;
 use heddle_contract::compat::{Level, avro, violations};
 use heddle_contract::manifest::Manifest;
 use heddle_contract::resolve::resolve;
-use heddle_contract::schema::{Schema, parse};
+use heddle_contract::schema::{Schema, parse, parse_writer};
 use heddle_contract::section::{Contract, SchemaFormat};
 use heddle_contract::wire::{key_subject, value_subject};
 
-use super::format;
+use super::format::{self, Entry};
 use super::{Registry, RegistryError};
 
 /// Why a contract does not fit.
@@ -73,6 +73,33 @@ pub fn misfits(
     Ok(found)
 }
 
+/// The schemas that a component writes by and that the registry does not have, where hosts must not register them.
+///
+/// # Errors
+/// If the registry does not answer.
+pub fn unregistered(
+    registry: &dyn Registry,
+    app: &str,
+    contract: &Contract,
+    manifest: &Manifest,
+) -> Result<Vec<Misfit>, RegistryError> {
+    let (_, writes) = subjects(manifest);
+    let mut found = vec![];
+    for (name, schema) in &contract.schemas {
+        let subject = manifest.registered(app, name);
+        let is_written = subject != *name || writes.contains(&subject);
+        if is_written && registry.lookup(&subject, &Entry::new(SchemaFormat::Avro, schema.text.as_str()))?.is_none() {
+            found.push(Misfit {
+                component: manifest.name.clone(),
+                subject,
+                what: "its schema is not registered, and [registry] register = \"never\"".to_owned(),
+                remedy: "register it before (`heddle schema register` for the schemas of topics), or set register = \"auto\"".to_owned(),
+            });
+        }
+    }
+    Ok(found)
+}
+
 type Trouble = Option<(String, String)>;
 
 /// The newest version that `own` cannot read.
@@ -84,7 +111,7 @@ fn unreadable(registry: &dyn Registry, subject: &str, own: &Schema) -> Result<Tr
                 "change the schema so that it reads that version too (a default at `{path}`, an alias, a wider type) and build again; or, if none of its records is left, delete version {number} of the subject"
             )
         };
-        let Ok(writer) = parse(subject, &version.schema) else {
+        let Ok(writer) = parse_writer(subject, &version.schema) else {
             let what = match version.format {
                 SchemaFormat::Avro => format!("version {number} is no Avro schema"),
                 other => format!("version {number} is {}; components work with Avro", format::title(other)),
@@ -108,7 +135,8 @@ fn unreadable(registry: &dyn Registry, subject: &str, own: &Schema) -> Result<Tr
 fn unwritable(registry: &dyn Registry, subject: &str, own: &Schema) -> Result<Trouble, RegistryError> {
     let versions = registry.versions(subject)?;
     let level = registry.level(subject)?;
-    let parsed = versions.iter().filter_map(|v| Some((v.version, parse(subject, &v.schema).ok()?))).collect::<Vec<_>>();
+    let parsed =
+        versions.iter().filter_map(|v| Some((v.version, parse_writer(subject, &v.schema).ok()?))).collect::<Vec<_>>();
     if level == Level::None || parsed.iter().any(|(_, schema)| schema == own) {
         return Ok(None);
     }

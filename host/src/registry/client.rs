@@ -77,6 +77,18 @@ struct Answer {
     body: Value,
 }
 
+impl Answer {
+    fn error_code(&self) -> Option<u64> {
+        self.body["error_code"].as_u64()
+    }
+
+    /// Returns true if the registry itself says that there is no such subject, version or schema. A proxy in front of it may
+    /// answer 404, too, and knows nothing.
+    fn says_missing(&self) -> bool {
+        self.status == 404 && matches!(self.error_code(), Some(40401..=40403))
+    }
+}
+
 /// Why no answer came back.
 enum Failed {
     Unreachable(String),
@@ -182,7 +194,9 @@ impl Client {
             if !seen.insert((name.clone(), subject.clone(), version)) {
                 continue;
             }
-            let answer = self.request(&format!("/subjects/{}/versions/{version}", encoded(&subject)), None)?;
+            // A schema that was deleted since is still what records were written by.
+            let path = format!("/subjects/{}/versions/{version}?deleted=true", encoded(&subject));
+            let answer = self.request(&path, None)?;
             let (200, Some(referred)) = (answer.status, answer.body["schema"].as_str()) else {
                 return Err(self.broken(format!(
                     "a schema refers to version {version} of `{subject}`: {}",
@@ -212,13 +226,13 @@ impl Client {
         for (place, schema) in referred.iter().enumerate() {
             library.add(&format!("{} ({place})", schema.name), &schema.text).map_err(|e| self.broken(e.to_string()))?;
         }
-        let schema = library.add(SELF, text).and_then(|()| library.schema(SELF));
+        let schema = library.add(SELF, text).and_then(|()| library.schema_of_writer(SELF));
         Ok((format, schema.map_err(|e| self.broken(e.to_string()))?.json().to_owned(), vec![]))
     }
 
     fn version(&self, subject: &str, version: &str) -> Result<Option<Version>, RegistryError> {
         let answer = self.request(&format!("/subjects/{}/versions/{version}", encoded(subject)), None)?;
-        if answer.status == 404 {
+        if answer.says_missing() {
             return Ok(None);
         }
         let number = answer.body["version"].as_u64().and_then(|version| u32::try_from(version).ok());
@@ -250,9 +264,22 @@ fn references(body: &Value) -> Vec<(String, String, u64)> {
     listed.iter().filter_map(reference).collect()
 }
 
+/// A schema as requests have it.
+fn entry_body(entry: &Entry) -> Value {
+    let mut body = json!({ "schema": entry.text });
+    if entry.format != SchemaFormat::Avro {
+        body["schemaType"] = json!(format::name(entry.format));
+    }
+    if !entry.references.is_empty() {
+        body["references"] = json!(entry.references);
+    }
+    body
+}
+
 fn message(body: &Value) -> String {
-    let said = body["message"].as_str().map_or_else(|| body.to_string(), str::to_owned);
-    said.chars().take(300).collect()
+    let said = body["message"].as_str().or(body.as_str()).map_or_else(|| body.to_string(), str::to_owned);
+    let line = said.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    line.collect::<Vec<_>>().join(" ").chars().take(300).collect()
 }
 
 fn id(body: &Value) -> Option<SchemaId> {
@@ -264,7 +291,9 @@ impl Registry for Client {
         let answer = self.request(&format!("/schemas/ids/{}", id.0), None)?;
         match (answer.status, answer.body["schema"].as_str()) {
             (200, Some(schema)) => Ok(Some(self.schema(schema, &answer.body)?.1)),
-            (404, _) => Ok(None),
+            // Some registries find that an id beyond their range is no valid question.
+            (400 | 422, _) if answer.error_code().is_some() => Ok(None),
+            _ if answer.says_missing() => Ok(None),
             _ => Err(self.unexpected(&answer)),
         }
     }
@@ -273,15 +302,29 @@ impl Registry for Client {
         self.version(subject, "latest")
     }
 
+    fn lookup(&self, subject: &str, entry: &Entry) -> Result<Option<SchemaId>, RegistryError> {
+        let answer = self.request(&format!("/subjects/{}", encoded(subject)), Some(&entry_body(entry)))?;
+        match (answer.status, id(&answer.body)) {
+            (200, Some(id)) => Ok(Some(id)),
+            _ if answer.says_missing() => Ok(None),
+            (409 | 422, _) => {
+                Err(RegistryError::Refused { subject: subject.to_owned(), message: message(&answer.body) })
+            }
+            _ => Err(self.unexpected(&answer)),
+        }
+    }
+
     fn register_entry(&self, subject: &str, entry: &Entry) -> Result<SchemaId, RegistryError> {
-        let mut body = json!({ "schema": entry.text });
-        if entry.format != SchemaFormat::Avro {
-            body["schemaType"] = json!(format::name(entry.format));
+        if let Some(id) = self.lookup(subject, entry)? {
+            return Ok(id);
         }
-        if !entry.references.is_empty() {
-            body["references"] = json!(entry.references);
-        }
-        let answer = self.request(&format!("/subjects/{}/versions", encoded(subject)), Some(&body))?;
+        let path = format!("/subjects/{}/versions", encoded(subject));
+        let answer = self.request(&path, Some(&entry_body(entry))).map_err(|error| match error {
+            RegistryError::Unauthorized { place, status: 403, .. } => {
+                RegistryError::MayNotRegister { place, subject: subject.to_owned() }
+            }
+            other => other,
+        })?;
         match (answer.status, id(&answer.body)) {
             (200, Some(id)) => Ok(id),
             (409 | 422, _) => {
@@ -304,7 +347,7 @@ impl Registry for Client {
         let answer = self.request(&format!("/subjects/{}/versions", encoded(subject)), None)?;
         let numbers = |list: &Vec<Value>| list.iter().map(Value::as_u64).collect::<Option<Vec<_>>>();
         let mut numbers = match (answer.status, answer.body.as_array().and_then(numbers)) {
-            (404, _) => return Ok(vec![]),
+            _ if answer.says_missing() => return Ok(vec![]),
             (200, Some(numbers)) => numbers,
             _ => return Err(self.unexpected(&answer)),
         };

@@ -1,15 +1,16 @@
-//! A registry in this process: kept in sled below the app's data folder, or in memory for tests.
+//! A registry in this process. Its storage is a sled folder, a topic of the log, or memory (for tests).
 //!
 //! ```text
-//!  request ──> read lock: questions
-//!         └──> write lock: decide (State) ─> make durable (Store) ─> apply ─> answer
+//!  request ──> questions:  Storage::refresh ─> State
+//!         └──> changes:    Storage::change: newest State ─> decide ─> make durable ─> apply ─> answer
 //! ```
 //!
-//! Nobody sees what is not durable yet. It is for one machine: one process owns the folder.
+//! Nobody sees what is not durable yet.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use axum::Router;
 use heddle_contract::compat::Level;
@@ -18,9 +19,13 @@ use heddle_contract::section::SchemaFormat;
 use super::format::{self, Entry};
 use super::refusal::Refusal;
 use super::state::{Asked, Change, Found, GLOBAL, Given, State};
+use super::storage::{ChangeError, Memory, Storage};
 use super::store::Store;
 use super::{Registry, RegistryError, SchemaId, Version, http};
 use crate::lock::lock;
+
+/// How old the answers to questions about subjects may be. An id that is not known is always looked for.
+const AGE_MAX: Duration = Duration::from_millis(100);
 
 /// The embedded registry. Clones are the same registry.
 #[derive(Clone)]
@@ -30,65 +35,80 @@ pub struct Embedded {
 
 struct Shared {
     state: RwLock<State>,
-    /// Absent: in memory only.
-    store: Option<Store>,
-    place: String,
+    storage: Box<dyn Storage>,
 }
 
 impl Embedded {
-    /// Opens the registry in `folder`, which is made if it is not there.
+    /// Opens the registry in `folder`, which is made if it is not there. The folder is for one process.
     ///
     /// # Errors
     /// If the folder cannot be used, or another process owns it.
     pub fn open(folder: &Path) -> Result<Self, RegistryError> {
         let store = Store::open(folder)?;
-        let state = store.load()?;
-        let place = store.place();
-        Ok(Self { shared: Arc::new(Shared { state: RwLock::new(state), store: Some(store), place }) })
+        Ok(Self::with(store.load()?, Box::new(store)))
+    }
+
+    /// A registry that holds `state` and keeps its changes in `storage`.
+    #[must_use]
+    pub fn with(state: State, storage: Box<dyn Storage>) -> Self {
+        Self { shared: Arc::new(Shared { state: RwLock::new(state), storage }) }
     }
 
     /// A registry in memory, shared by all of this process who name the same `scope`, as `mock://<scope>` does for other clients.
     #[must_use]
     pub fn mock(scope: &str) -> Self {
         static SCOPES: Mutex<BTreeMap<String, Embedded>> = Mutex::new(BTreeMap::new());
-        let new = || {
-            let (state, place) = (RwLock::default(), format!("mock://{scope}"));
-            Self { shared: Arc::new(Shared { state, store: None, place }) }
-        };
+        let new = || Self::with(State::default(), Box::new(Memory { place: format!("mock://{scope}") }));
         lock(&SCOPES).entry(scope.to_owned()).or_insert_with(new).clone()
     }
 
-    /// What it holds, for questions.
-    pub(super) fn state(&self) -> RwLockReadGuard<'_, State> {
+    fn state(&self) -> RwLockReadGuard<'_, State> {
         self.shared.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state for questions about subjects.
+    pub(super) fn fresh(&self) -> Result<RwLockReadGuard<'_, State>, RegistryError> {
+        self.shared.storage.refresh(&self.shared.state, AGE_MAX)?;
+        Ok(self.state())
+    }
+
+    /// The state for questions about an id. Ids never change their meaning, so one that is known needs no storage.
+    pub(super) fn knowing(&self, id: u32) -> Result<RwLockReadGuard<'_, State>, RegistryError> {
+        if self.state().schema(id).is_none() {
+            self.shared.storage.refresh(&self.shared.state, Duration::ZERO)?;
+        }
+        Ok(self.state())
     }
 
     /// Decides a request, and makes what it changes durable before it is answered.
     pub(super) fn change<T>(
         &self,
-        decide: impl FnOnce(&State) -> Result<(T, Vec<Change>), Refusal>,
-    ) -> Result<T, Refusal> {
-        let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
-        let (answer, changes) = decide(&state)?;
-        if !changes.is_empty() {
-            if let Some(store) = &self.shared.store {
-                store.write(&changes).map_err(Refusal::store)?;
-            }
-            changes.into_iter().for_each(|change| state.apply(change));
-        }
-        Ok(answer)
+        decide: impl Fn(&State) -> Result<(T, Vec<Change>), Refusal>,
+    ) -> Result<T, ChangeError> {
+        let mut answer = None;
+        self.shared.storage.change(&self.shared.state, &mut |state| {
+            let (decided, changes) = decide(state)?;
+            answer = Some(decided);
+            Ok(changes)
+        })?;
+        answer.ok_or_else(|| Refusal::store("the request was not decided").into())
     }
 
-    fn failed(&self, subject: &str, refusal: Refusal) -> RegistryError {
-        if refusal.code >= 50_000 {
-            return RegistryError::Store { place: self.shared.place.clone(), cause: refusal.message };
+    fn failed(&self, subject: &str, error: ChangeError) -> RegistryError {
+        match error {
+            ChangeError::Failed(error) => error,
+            ChangeError::Refused(refusal) if refusal.code >= 50_000 => {
+                RegistryError::Store { place: self.place(), cause: refusal.message }
+            }
+            ChangeError::Refused(refusal) => {
+                RegistryError::Refused { subject: subject.to_owned(), message: refusal.message }
+            }
         }
-        RegistryError::Refused { subject: subject.to_owned(), message: refusal.message }
     }
 
     /// A version with its schema as a text that refers to nothing outside.
     fn whole(&self, state: &State, found: &Found) -> Result<Version, RegistryError> {
-        let failed = |refusal| self.failed(&found.subject, refusal);
+        let failed = |refusal: Refusal| self.failed(&found.subject, refusal.into());
         let format = found.entry.format;
         let referred =
             if format == SchemaFormat::Avro { vec![] } else { state.referred(&found.entry).map_err(failed)? };
@@ -109,47 +129,59 @@ fn self_contained(state: &State, id: u32) -> Result<String, Refusal> {
 
 impl Registry for Embedded {
     fn by_id(&self, id: SchemaId) -> Result<Option<String>, RegistryError> {
-        let state = self.state();
+        let state = self.knowing(id.0)?;
         if state.schema(id.0).is_none() {
             return Ok(None);
         }
-        self_contained(&state, id.0).map(Some).map_err(|refusal| self.failed("", refusal))
+        self_contained(&state, id.0).map(Some).map_err(|refusal| self.failed("", refusal.into()))
     }
 
     fn latest(&self, subject: &str) -> Result<Option<Version>, RegistryError> {
-        let state = self.state();
+        let state = self.fresh()?;
         match state.version(subject, Asked::Latest, false) {
             Ok(found) => self.whole(&state, &found).map(Some),
             Err(_) => Ok(None),
         }
     }
 
+    fn lookup(&self, subject: &str, entry: &Entry) -> Result<Option<SchemaId>, RegistryError> {
+        let text = format::canonical(entry.format, &entry.text, false).map_err(Refusal::invalid_schema);
+        let text = text.map_err(|refusal| self.failed(subject, refusal.into()))?;
+        let found = self.fresh()?.lookup(subject, &Entry { text, ..entry.clone() }, false);
+        // The one thing that it is refused for is that it is not there.
+        Ok(found.ok().map(|found| SchemaId(found.id)))
+    }
+
     fn register_entry(&self, subject: &str, entry: &Entry) -> Result<SchemaId, RegistryError> {
         let text = format::canonical(entry.format, &entry.text, false).map_err(Refusal::invalid_schema);
-        let registered = text.and_then(|text| {
+        let registered = text.map_err(ChangeError::from).and_then(|text| {
             let entry = Entry { text, ..entry.clone() };
-            self.change(|state| state.register(subject, entry, Given::default()))
+            self.change(|state| state.register(subject, entry.clone(), Given::default()))
         });
-        registered.map(|(id, _)| SchemaId(id)).map_err(|refusal| self.failed(subject, refusal))
+        registered.map(|(id, _)| SchemaId(id)).map_err(|error| self.failed(subject, error))
     }
 
     fn subjects(&self) -> Result<Vec<String>, RegistryError> {
-        Ok(self.state().subjects(false).map(str::to_owned).collect())
+        Ok(self.fresh()?.subjects(false).map(str::to_owned).collect())
     }
 
     fn versions(&self, subject: &str) -> Result<Vec<Version>, RegistryError> {
-        let state = self.state();
+        let state = self.fresh()?;
         state.versions(subject, false).iter().map(|found| self.whole(&state, found)).collect()
     }
 
     fn level(&self, subject: &str) -> Result<Level, RegistryError> {
-        Ok(self.state().level(subject))
+        Ok(self.fresh()?.level(subject))
     }
 
     fn set_level(&self, subject: Option<&str>, level: Level) -> Result<(), RegistryError> {
         let subject = subject.unwrap_or(GLOBAL);
         let set = self.change(|state| Ok(state.set_level(subject, Some(level))));
-        set.map(drop).map_err(|refusal| self.failed(subject, refusal))
+        set.map(drop).map_err(|error| self.failed(subject, error))
+    }
+
+    fn settle(&self) -> Result<(), RegistryError> {
+        self.change(|_| Ok(((), vec![]))).map_err(|error| self.failed("", error))
     }
 
     fn routes(&self) -> Option<Router> {
@@ -157,6 +189,6 @@ impl Registry for Embedded {
     }
 
     fn place(&self) -> String {
-        self.shared.place.clone()
+        self.shared.storage.place()
     }
 }

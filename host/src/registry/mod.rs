@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  Registry ─┬─ Client     Confluent's HTTP API
-//!            └─ Embedded   in this process: State (the rules, pure) + Store (sled); http serves it to others
+//!            └─ Embedded   in this process: State (the rules, pure) + Storage; http serves it to others
+//!                            │                                        └─ Store (sled), or a topic: crate::registry_topic
 //!                            └─ format   what a schema is: Avro, JSON Schema, Protobuf; pure, too
 //!  Cached    remembers what any of them said about an id: ids never change their meaning
 //! ```
@@ -17,11 +18,14 @@ pub mod format;
 pub mod http;
 pub mod refusal;
 pub mod state;
+pub mod storage;
 mod store;
 
 pub use cache::Cached;
 pub use client::{Client, ClientOptions};
 pub use embedded::Embedded;
+
+use std::path::Path;
 
 use axum::Router;
 use heddle_contract::compat::Level;
@@ -30,6 +34,19 @@ pub use heddle_contract::wire::SchemaId;
 use thiserror::Error;
 
 use self::format::{Entry, Referred};
+use self::state::State;
+use self::store::Store;
+
+/// Reads the state of an embedded registry's folder. `None`: there is none.
+///
+/// # Errors
+/// If the folder cannot be read, or another process owns it.
+pub fn read_folder(folder: &Path) -> Result<Option<State>, RegistryError> {
+    if !folder.join("db").exists() {
+        return Ok(None);
+    }
+    Store::open(folder)?.load().map(Some)
+}
 
 /// A version of a subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +76,12 @@ pub trait Registry: Send + Sync {
     /// # Errors
     /// If the registry does not answer, or not with a schema.
     fn latest(&self, subject: &str) -> Result<Option<Version>, RegistryError>;
+
+    /// The id of a schema that is registered under a subject; `None`: it is not.
+    ///
+    /// # Errors
+    /// If the registry does not answer, or finds the schema invalid.
+    fn lookup(&self, subject: &str, entry: &Entry) -> Result<Option<SchemaId>, RegistryError>;
 
     /// Registers an Avro schema under a subject. The same schema again gives the same id.
     ///
@@ -98,6 +121,14 @@ pub trait Registry: Send + Sync {
     /// If the registry refuses it or does not answer.
     fn set_level(&self, subject: Option<&str>, level: Level) -> Result<(), RegistryError>;
 
+    /// Makes durable what is known and not durable yet: a copy whose original was lost, or data from before the original existed.
+    ///
+    /// # Errors
+    /// If the storage fails.
+    fn settle(&self) -> Result<(), RegistryError> {
+        Ok(())
+    }
+
     /// What serves this registry to others over HTTP, if it is in this process.
     fn routes(&self) -> Option<Router> {
         None
@@ -108,7 +139,7 @@ pub trait Registry: Send + Sync {
 }
 
 /// Why a registry did not do what it was asked for.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum RegistryError {
     /// It cannot be reached, now.
     #[error("the schema registry at {place} cannot be reached: {cause}")]
@@ -127,6 +158,16 @@ pub enum RegistryError {
         status: u16,
         /// What is to be done.
         remedy: &'static str,
+    },
+    /// It does not let this user register schemas.
+    #[error(
+        "the schema of `{subject}` is not registered, and the schema registry at {place} does not let this user register it (403)"
+    )]
+    MayNotRegister {
+        /// Where it is.
+        place: String,
+        /// The subject.
+        subject: String,
     },
     /// It shows a certificate that the client does not trust.
     #[error("the certificate of the schema registry at {place} is not trusted: {cause}")]
@@ -153,6 +194,24 @@ pub enum RegistryError {
         status: u16,
         /// What it said.
         message: String,
+    },
+    /// The log that holds the embedded registry's topic failed.
+    #[error("the registry's topic `{topic}` cannot be used: {cause}")]
+    Log {
+        /// The topic.
+        topic: String,
+        /// What the log says.
+        cause: String,
+    },
+    /// The embedded registry's topic holds or is set to something that it must not.
+    #[error("the registry's topic `{topic}` {what}")]
+    Topic {
+        /// The topic.
+        topic: String,
+        /// What is wrong with it.
+        what: String,
+        /// What is to be done.
+        remedy: String,
     },
     /// The embedded registry's store failed.
     #[error("the embedded registry at {place}: {cause}")]

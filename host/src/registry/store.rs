@@ -13,11 +13,14 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 
 use heddle_contract::compat::Level;
 
 use super::RegistryError;
+use super::refusal::Refusal;
 use super::state::{Change, State};
+use super::storage::{ChangeError, Decide, Storage};
 
 /// The version of the layout of keys and values.
 const LAYOUT_VERSION: u32 = 1;
@@ -56,10 +59,6 @@ impl Store {
         Ok(store)
     }
 
-    pub(super) fn place(&self) -> String {
-        self.folder.display().to_string()
-    }
-
     /// All there is.
     pub(super) fn load(&self) -> Result<State, RegistryError> {
         let failed = |cause: String| RegistryError::Store { place: self.place(), cause };
@@ -74,7 +73,7 @@ impl Store {
     }
 
     /// Makes changes durable, all or none.
-    pub(super) fn write(&self, changes: &[Change]) -> Result<(), String> {
+    fn write(&self, changes: &[Change]) -> Result<(), String> {
         let mut batch = sled::Batch::default();
         for change in changes {
             match write(change)? {
@@ -104,6 +103,22 @@ impl Store {
             self.file.sync_data()
         };
         sync().map_err(|error: std::io::Error| error.to_string())
+    }
+}
+
+impl Storage for Store {
+    fn change(&self, state: &RwLock<State>, decide: &mut Decide<'_>) -> Result<(), ChangeError> {
+        let mut state = state.write().unwrap_or_else(PoisonError::into_inner);
+        let changes = decide(&state)?;
+        if !changes.is_empty() {
+            self.write(&changes).map_err(Refusal::store)?;
+        }
+        changes.into_iter().for_each(|change| state.apply(change));
+        Ok(())
+    }
+
+    fn place(&self) -> String {
+        self.folder.display().to_string()
     }
 }
 

@@ -17,7 +17,11 @@ use super::text;
 const ROOT: &[&str] = &["app", "log", "registry", "topics", "admin", "commit", "workers", "state", "host", "deploy"];
 const APP: &[&str] = &["name", "components", "data", "contracts"];
 const LOG: &[&str] = &["kind", "bootstrap", "options"];
-const REGISTRY: &[&str] = &["url", "username", "password", "ca", "timeout", "retries"];
+const REGISTRY: &[&str] = &["url", "username", "password", "ca", "timeout", "retries", "topic", "register"];
+/// What only a registry with an address needs.
+const REGISTRY_CLIENT: [&str; 5] = ["username", "password", "ca", "timeout", "retries"];
+/// The topic in which the apps of a Kafka cluster keep their schemas together.
+const REGISTRY_TOPIC: &str = "heddle.registry";
 const TOPIC: &[&str] = &["partitions", "replication", "options"];
 const ADMIN: &[&str] = &["listen", "advertise", "token"];
 const COMMIT: &[&str] = &["interval", "records"];
@@ -94,6 +98,10 @@ pub struct App {
     pub log: Log,
     /// The schema registry; `None`: the embedded one.
     pub registry: Option<Registry>,
+    /// The topic that holds the embedded registry, where the log is Kafka.
+    pub registry_topic: String,
+    /// Whether the components' schemas are registered when they start.
+    pub register: Register,
     /// Topics to create when they are missing, by name.
     pub topics: BTreeMap<String, Topic>,
     /// Where the admin API listens.
@@ -151,6 +159,16 @@ pub struct Registry {
     pub timeout: Duration,
     /// How often a request is tried again.
     pub retries_max: u32,
+}
+
+/// Whether hosts register the schemas of their components.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Register {
+    /// Those that the registry does not have.
+    #[default]
+    Auto,
+    /// None: they must be there.
+    Never,
 }
 
 impl fmt::Debug for Registry {
@@ -264,6 +282,7 @@ impl App {
             app.field(key).and_then(|field| field.text()).map_or_else(|| PathBuf::from(default), PathBuf::from)
         };
         let components = app.field("components").map(|field| field.items());
+        let schemas = root.section("registry", REGISTRY);
         Self {
             name: name.and_then(|field| field.checked("an app", fault_of_name)).unwrap_or_default(),
             components: match components {
@@ -273,7 +292,9 @@ impl App {
             data: folder("data", ".heddle"),
             contracts: folder("contracts", "contracts"),
             log: log(&root.section("log", LOG)),
-            registry: registry(&root.section("registry", REGISTRY)),
+            registry: registry(&schemas),
+            registry_topic: registry_topic(&schemas),
+            register: register(&schemas),
             topics: root.named("topics").iter().map(|(name, field)| (name.clone(), topic(name, field))).collect(),
             admin: admin(&root.section("admin", ADMIN)),
             commit: commit(&root.section("commit", COMMIT)),
@@ -354,6 +375,17 @@ fn registry(section: &Section<'_>) -> Option<Registry> {
     if !section.exists() {
         return None;
     }
+    if section.field("url").is_none() && (section.field("topic").is_some() || section.field("register").is_some()) {
+        for key in REGISTRY_CLIENT {
+            if let Some(stray) = section.field(key) {
+                stray.problem(
+                    "the embedded registry has no address",
+                    "add `url = \"http://<host>:<port>\"`, or leave this one out",
+                );
+            }
+        }
+        return None;
+    }
     let url =
         section.required("url", "add `url = \"http://<host>:<port>\"`, or remove the section for the embedded one");
     let username = section.field("username").and_then(|field| field.text());
@@ -370,6 +402,16 @@ fn registry(section: &Section<'_>) -> Option<Registry> {
         timeout: timeout.unwrap_or(Duration::from_secs(5)),
         retries_max: number(section, "retries", 0..=100).unwrap_or(3),
     })
+}
+
+fn registry_topic(section: &Section<'_>) -> String {
+    let topic = section.field("topic").and_then(|field| field.checked("a topic", fault_of_topic));
+    topic.unwrap_or_else(|| REGISTRY_TOPIC.to_owned())
+}
+
+fn register(section: &Section<'_>) -> Register {
+    let words = [("auto", Register::Auto), ("never", Register::Never)];
+    section.field("register").and_then(|field| field.word(&words)).unwrap_or_default()
 }
 
 fn http_address(field: &Field<'_>) -> Option<String> {

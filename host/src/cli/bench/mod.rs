@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use heddle_contract::manifest::{App, Manifest, app::Log as AppLog};
+use heddle_contract::manifest::app::{Log as AppLog, Register};
+use heddle_contract::manifest::{App, Manifest};
 use heddle_core::batch::Counts;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -241,9 +242,10 @@ impl Bed {
     fn make(app: &App, manifest: &Manifest) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("heddle-bench-").tempdir()?;
         let data = folder.path().to_owned();
-        let app = App { log: AppLog::Embedded, registry: None, data, ..app.clone() };
+        let register = Register::Auto;
+        let app = App { log: AppLog::Embedded, registry: None, register, data, ..app.clone() };
         let log = open::own_log(folder.path(), &app)?;
-        let registry = open::own_registry(folder.path(), &app)?;
+        let registry = open::own_registry(folder.path(), &app, Some(&log))?;
         open::create_topics(log.as_ref(), &app, [])?;
         for topic in
             manifest.consumes.keys().chain(manifest.emits.keys()).filter(|topic| !app.topics.contains_key(*topic))

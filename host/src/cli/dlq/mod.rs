@@ -136,7 +136,7 @@ impl Dlq {
             let log: Arc<dyn Log> = open::log(folder, &app)?;
             Ok(Queue::open(log, &name, &topic)?)
         };
-        let schemas = || -> Result<Cached> { Ok(Cached::new(open::registry(folder, &app)?)) };
+        let schemas = || -> Result<Cached> { Ok(Cached::new(open::registry(folder, &app, None)?)) };
         match &self.what {
             What::List { component, filters, all, group, json, raw } => {
                 let entries = queue(component)?.list(&filters.filter(*all))?;

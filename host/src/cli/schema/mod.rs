@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use heddle_contract::compat::Level;
 use heddle_contract::compat::diff::differences;
-use heddle_contract::schema::parse;
+use heddle_contract::schema::parse_writer;
 use heddle_contract::section::SchemaFormat;
 use serde_json::{Value, json};
 
@@ -99,7 +99,7 @@ impl Schema {
             _ => {}
         }
         let app = app::read(folder)?;
-        let registry = open::registry(folder, &app)?;
+        let registry = open::registry(folder, &app, None)?;
         let registry = registry.as_ref();
         match &self.command {
             SchemaCommand::Register(subjects) => subjects.register(&folder.join(&app.contracts), registry),
@@ -201,7 +201,7 @@ fn diff(registry: &dyn Registry, subject: &str, from: u32, to: Option<u32>, as_j
             );
         }
     }
-    let schema = |version: &Version| parse(&format!("{subject} version {}", version.version), &version.schema);
+    let schema = |version: &Version| parse_writer(&format!("{subject} version {}", version.version), &version.schema);
     let found = differences(&schema(old)?, &schema(new)?);
     for difference in &found {
         if as_json {

@@ -216,21 +216,29 @@ impl Cluster {
     }
 
     fn batch_bytes_max(&self, topic: &str) -> Result<usize, LogError> {
+        let value = self.topic_option(topic, "max.message.bytes")?;
+        Ok(value.and_then(|value| value.parse().ok()).unwrap_or(BATCH_BYTES_DEFAULT))
+    }
+
+    /// The value of an option of `topic`. `None`: it has no such option, or this client may not read it.
+    pub(super) fn topic_option(&self, topic: &str, option: &str) -> Result<Option<String>, LogError> {
         let what = format!("asking for the options of topic `{topic}`");
         let answers = block_on(self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &request_options()))
             .map_err(|error| request_error(&error, &what))?;
         for answer in answers {
             match answer {
-                Ok(resource) => {
-                    let value = resource.get("max.message.bytes").and_then(|entry| entry.value.as_ref()?.parse().ok());
-                    return Ok(value.unwrap_or(BATCH_BYTES_DEFAULT));
-                }
+                Ok(resource) => return Ok(resource.get(option).and_then(|entry| entry.value.clone())),
                 // Writing to a topic does not imply the right to read its options.
                 Err(Code::TopicAuthorizationFailed) => {}
                 Err(code) => return Err(code_error(code, &what)),
             }
         }
-        Ok(BATCH_BYTES_DEFAULT)
+        Ok(None)
+    }
+
+    /// The identity of the cluster, if its brokers give one.
+    pub(super) fn cluster_id(&self) -> Option<String> {
+        self.asking.client().fetch_cluster_id(REQUEST_TIME_MAX)
     }
 
     /// How many partitions `topic` has, as the brokers say now.

@@ -90,6 +90,14 @@ impl Log for KafkaLog {
         self.cluster.topic_id(topic)
     }
 
+    fn topic_option(&self, topic: &str, option: &str) -> Result<Option<String>, LogError> {
+        self.cluster.topic_option(topic, option)
+    }
+
+    fn cluster_id(&self) -> Result<Option<String>, LogError> {
+        Ok(self.cluster.cluster_id())
+    }
+
     fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError> {
         self.cluster.watermarks(topic)
     }

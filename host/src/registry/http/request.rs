@@ -77,12 +77,10 @@ impl Request {
 
     /// The part of a listing that is asked for: after `offset`, at most `limit`; a limit below zero is none.
     pub(super) fn page<T>(&self, all: impl IntoIterator<Item = T>) -> Result<Vec<T>, Refusal> {
-        let number = |key: &str| match self.text(key) {
-            None => Ok(None),
-            Some(text) => {
-                let number = text.parse::<i64>().map_err(|_| Refusal::new(400, format!("`{key}` is no number")))?;
-                Ok(usize::try_from(number).ok())
-            }
+        let number = |key: &str| -> Result<Option<usize>, Refusal> {
+            let Some(text) = self.text(key) else { return Ok(None) };
+            let number = text.parse::<i64>().map_err(|_| Refusal::new(400, format!("`{key}` is no number")))?;
+            Ok(usize::try_from(number).ok())
         };
         let (offset, limit) = (number("offset")?.unwrap_or(0), number("limit")?.unwrap_or(usize::MAX));
         Ok(all.into_iter().skip(offset).take(limit).collect())
@@ -116,7 +114,7 @@ impl Request {
         };
         let references = match self.field("references") {
             None => vec![],
-            Some(Value::Array(list)) => list.iter().map(|r| reference(state, r)).collect::<Result<_, _>>()?,
+            Some(Value::Array(list)) => list.iter().map(|r| reference(state, r)).collect::<Result<_, Refusal>>()?,
             Some(_) => return Err(Refusal::new(422, "`references` is no list")),
         };
         let text = format::canonical(format, text, self.flag("normalize")).map_err(Refusal::invalid_schema)?;

@@ -47,7 +47,11 @@ fn schemas(registry: &Embedded, request: &Request, path: &[&str]) -> Answer {
     if request.method != "GET" {
         return if matches!(path, [] | ["types"] | ["ids", ..]) { not_allowed() } else { not_found() };
     }
-    let state = registry.state();
+    let state = match path {
+        ["types"] => return Ok(json!(["JSON", "PROTOBUF", "AVRO"])),
+        ["ids", text, ..] => registry.knowing(text.parse().unwrap_or(0))?,
+        _ => registry.fresh()?,
+    };
     let deleted = request.flag("deleted");
     let id = |text: &str| text.parse::<u32>().map_err(|_| Refusal::new(404, "HTTP 404 Not Found"));
     let of = |text: &str| {
@@ -56,7 +60,6 @@ fn schemas(registry: &Embedded, request: &Request, path: &[&str]) -> Answer {
     };
     match path {
         [] => all_schemas(&state, request),
-        ["types"] => Ok(json!(["JSON", "PROTOBUF", "AVRO"])),
         ["ids", text] => {
             let mut answer = entry_json(&state, id(text)?, of(text)?, request)?;
             if request.flag("fetchMaxId") {
@@ -99,7 +102,7 @@ fn subjects(registry: &Embedded, request: &Request, path: &[&str]) -> Answer {
     let (deleted, permanent) = (request.flag("deleted"), request.flag("permanent"));
     match (request.method, path) {
         ("GET", []) => {
-            let state = registry.state();
+            let state = registry.fresh()?;
             let prefix = request.text("subjectPrefix").unwrap_or_default();
             let only = request.flag("deletedOnly");
             let gone = |subject: &str| state.versions(subject, false).is_empty();
@@ -107,7 +110,7 @@ fn subjects(registry: &Embedded, request: &Request, path: &[&str]) -> Answer {
             Ok(json!(request.page(state.subjects(deleted || only).filter(shown))?))
         }
         ("POST", [subject]) => {
-            let state = registry.state();
+            let state = registry.fresh()?;
             let entry = request.entry(&state)?;
             let found = match state.lookup(subject, &entry, deleted) {
                 Err(refusal) if refusal.code == 40403 && request.flag("normalize") => {
@@ -118,13 +121,16 @@ fn subjects(registry: &Embedded, request: &Request, path: &[&str]) -> Answer {
             found_json(&state, &found, request)
         }
         ("DELETE", [subject]) => Ok(json!(registry.change(|state| state.delete_subject(subject, permanent))?)),
-        ("GET", [subject, "versions"]) => versions(&registry.state(), request, subject),
+        ("GET", [subject, "versions"]) => {
+            let state = registry.fresh()?;
+            versions(&state, request, subject)
+        }
         ("POST", [subject, "versions"]) => {
             let (id, _) = registry.change(|state| state.register(subject, request.entry(state)?, request.given()))?;
             Ok(json!({"id": id}))
         }
         ("GET", [subject, "versions", version]) => {
-            let state = registry.state();
+            let state = registry.fresh()?;
             found_json(&state, &state.version(subject, asked(version)?, deleted)?, request)
         }
         ("DELETE", [subject, "versions", version]) => {
@@ -132,10 +138,10 @@ fn subjects(registry: &Embedded, request: &Request, path: &[&str]) -> Answer {
             Ok(json!(registry.change(|state| state.delete_version(subject, asked, permanent))?))
         }
         ("GET", [subject, "versions", version, "schema"]) => {
-            raw(&registry.state().version(subject, asked(version)?, deleted)?.entry)
+            raw(&registry.fresh()?.version(subject, asked(version)?, deleted)?.entry)
         }
         ("GET", [subject, "versions", version, "referencedby"]) => {
-            let state = registry.state();
+            let state = registry.fresh()?;
             let found = state.version(subject, asked(version)?, true)?;
             let alive = |id: &u32| deleted || state.uses(*id, false).is_ok_and(|uses| !uses.is_empty());
             Ok(json!(request.page(state.referrers(subject, found.version).into_iter().filter(alive))?))
@@ -176,7 +182,7 @@ fn config(registry: &Embedded, request: &Request, path: &[&str]) -> Answer {
     let level_json = |level: Level| json!({"compatibilityLevel": level.as_str()});
     match request.method {
         "GET" => {
-            let state = registry.state();
+            let state = registry.fresh()?;
             match state.own_level(subject) {
                 Some(level) => Ok(level_json(level)),
                 None if is_global || request.flag("defaultToGlobal") => Ok(level_json(state.level(subject))),
@@ -209,7 +215,7 @@ fn mode(registry: &Embedded, request: &Request, path: &[&str]) -> Answer {
     let mode_json = |mode: Mode| json!({"mode": mode.as_str()});
     match request.method {
         "GET" => {
-            let state = registry.state();
+            let state = registry.fresh()?;
             match state.own_mode(subject) {
                 Some(mode) => Ok(mode_json(mode)),
                 None if is_global || request.flag("defaultToGlobal") => Ok(mode_json(state.mode(subject))),
@@ -235,7 +241,7 @@ fn compatibility(registry: &Embedded, request: &Request, subject: &str, path: &[
     if request.method != "POST" {
         return not_allowed();
     }
-    let state = registry.state();
+    let state = registry.fresh()?;
     let entry = request.entry(&state)?;
     let against = match path {
         [] => state.versions(subject, false),

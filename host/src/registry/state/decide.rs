@@ -34,7 +34,7 @@ impl State {
             return Ok(((found.id, found.version), vec![]));
         }
         if mode == Mode::Import {
-            self.parse(&entry)?;
+            self.parse_kept(&entry)?;
         } else {
             let level = self.level(subject);
             let violations = self.violations(level, &entry, &there)?;

@@ -11,6 +11,9 @@
 //! A schema has one id, whatever the subjects it is registered under. Ids are never given twice, also not after a delete.
 
 mod decide;
+mod reconcile;
+
+pub use reconcile::{Contradiction, missing};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -302,7 +305,7 @@ impl State {
     /// If it is not there, or not understood.
     pub fn parsed(&self, id: u32) -> Result<Arc<Parsed>, Refusal> {
         let held = self.schemas.get(&id).ok_or_else(|| Refusal::no_schema_id(id))?;
-        let parse = || self.parse(&held.entry).map(Arc::new).map_err(|refusal| refusal.message);
+        let parse = || self.parse_kept(&held.entry).map(Arc::new).map_err(|refusal| refusal.message);
         held.parsed.get_or_init(parse).clone().map_err(|message| Refusal::new(42201, message))
     }
 
@@ -313,6 +316,15 @@ impl State {
     pub fn parse(&self, entry: &Entry) -> Result<Parsed, Refusal> {
         let referred = self.referred(entry)?;
         format::parse(entry, &referred).map_err(Refusal::invalid_schema)
+    }
+
+    /// As [`parse`](Self::parse), for a schema that was registered already, here or elsewhere.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn parse_kept(&self, entry: &Entry) -> Result<Parsed, Refusal> {
+        let referred = self.referred(entry)?;
+        format::parse_kept(entry, &referred).map_err(Refusal::invalid_schema)
     }
 
     /// All schemas that one refers to, also by way of others.

@@ -1,0 +1,147 @@
+//! Compares the registry with the changelogs: their newest records show what an id meant when they were written.
+//!
+//! ```text
+//!  the last records of each changelog ──> ids ──> is there such a schema, can the store read it, does the record match it?
+//! ```
+//!
+//! A registry that gives its ids anew would let every stored value be read by another schema.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use heddle_contract::compat::avro;
+use heddle_contract::manifest::Manifest;
+use heddle_contract::schema::{Schema, json, parse, parse_writer};
+use heddle_contract::section::Contract;
+use heddle_contract::wire::{self, store_value_subject};
+use heddle_core::event::{Offset, Record, TopicPartition};
+
+use super::FitError;
+use crate::log::{Log, LogError, Start};
+use crate::registry::{Registry, RegistryError, SchemaId};
+
+/// How many partitions of a changelog are looked at: all were written by the same ids.
+const PARTITIONS_MAX: usize = 4;
+/// How many offsets at the end of a partition are looked at; the ends of transactions take some.
+const OFFSETS_MAX: i64 = 16;
+/// How long reading may take.
+const READ_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long one poll waits.
+const POLL_WAIT: Duration = Duration::from_millis(100);
+/// How much of a schema a message shows.
+const SCHEMA_CHARS_SHOWN: usize = 120;
+
+/// A changelog that exists, and the schema that its store reads values by.
+struct Changelog {
+    topic: String,
+    store: String,
+    component: String,
+    own: Schema,
+}
+
+/// What contradicts the registry in the changelogs of these components, in three lines each. `topics` are those of the log.
+///
+/// # Errors
+/// If the log or the registry does not answer.
+pub fn contradictions<'c>(
+    log: &dyn Log,
+    registry: &dyn Registry,
+    app: &str,
+    components: impl IntoIterator<Item = (&'c Contract, &'c Manifest)>,
+    topics: &BTreeMap<String, i32>,
+) -> Result<Vec<String>, FitError> {
+    let changelogs =
+        components.into_iter().flat_map(|(contract, manifest)| changelogs(app, contract, manifest, topics));
+    let changelogs = changelogs.map(|changelog| (changelog.topic.clone(), changelog)).collect::<BTreeMap<_, _>>();
+    let mut samples = BTreeMap::new();
+    for record in newest(log, changelogs.keys())? {
+        let id = record.value.as_deref().and_then(wire::split).map(|(id, _)| id);
+        samples.extend(id.map(|id| ((record.source.topic.clone(), id), record)));
+    }
+    let mut found = vec![];
+    for ((topic, id), record) in samples {
+        let Some(changelog) = changelogs.get(&*topic) else { continue };
+        if let Some(what) = contradiction(registry, changelog, id, &record)? {
+            let (place, offset) = (&record.source, record.offset);
+            found.push(format!(
+                "the registry contradicts the changelog `{topic}`: {what}\n  where: {place} at offset {offset}; {}\n  what to do: let `{}` start with the registry that gave this id: restore its data, or correct [registry] in heddle.toml",
+                registry.place(),
+                changelog.component
+            ));
+        }
+    }
+    Ok(found)
+}
+
+fn changelogs(app: &str, contract: &Contract, manifest: &Manifest, topics: &BTreeMap<String, i32>) -> Vec<Changelog> {
+    let changelog = |store: &String| {
+        let topic = manifest.changelog(app, store);
+        let schema = contract.schemas.get(&store_value_subject(store)).filter(|_| topics.contains_key(&topic))?;
+        // A schema that is not valid is refused when the component is loaded.
+        let own = parse(&topic, &schema.text).ok()?;
+        Some(Changelog { topic, store: store.clone(), component: manifest.name.clone(), own })
+    };
+    manifest.stores.keys().filter_map(changelog).collect()
+}
+
+/// The newest records of these topics, in order within each partition.
+fn newest<'t>(log: &dyn Log, topics: impl Iterator<Item = &'t String>) -> Result<Vec<Record>, LogError> {
+    let (mut from, mut ends) = (vec![], BTreeMap::new());
+    for topic in topics {
+        let bounds = log.watermarks(topic)?;
+        for bounds in bounds.iter().filter(|bounds| bounds.high > bounds.low).take(PARTITIONS_MAX) {
+            let place = TopicPartition { topic: topic.as_str().into(), partition: bounds.partition };
+            let start = bounds.low.max(Offset(bounds.high.0 - OFFSETS_MAX));
+            from.push((place.clone(), Start::At(start)));
+            ends.insert(place, bounds.high);
+        }
+    }
+    let mut records = vec![];
+    if from.is_empty() {
+        return Ok(records);
+    }
+    let mut reader = log.reader(&from)?;
+    let deadline = Instant::now() + READ_TIME_MAX;
+    loop {
+        let positions = reader.positions()?;
+        let is_read = |(place, end): (&TopicPartition, &Offset)| positions.get(place).is_some_and(|at| at >= end);
+        if ends.iter().all(is_read) {
+            return Ok(records);
+        }
+        if Instant::now() > deadline {
+            return Err(LogError::Unreachable("the newest records of the changelogs cannot be read".to_owned()));
+        }
+        records.extend(reader.poll(POLL_WAIT)?);
+    }
+}
+
+/// How the registry contradicts a record of a changelog.
+fn contradiction(
+    registry: &dyn Registry,
+    changelog: &Changelog,
+    id: SchemaId,
+    record: &Record,
+) -> Result<Option<String>, RegistryError> {
+    let (Changelog { store, own, .. }, id_text) = (changelog, id.0);
+    let Some(text) = registry.by_id(id)? else {
+        return Ok(Some(format!("its records have the schema id {id_text}, which the registry does not know")));
+    };
+    let of_id = || format!("its records have the schema id {id_text}, which is `{}` in the registry", shown(&text));
+    let Ok(writer) = parse_writer("the registry's schema", &text) else {
+        return Ok(Some(format!("{}: that is not an Avro schema", of_id())));
+    };
+    if let Some(problem) = avro::problems(own, &writer).into_iter().next() {
+        let own = shown(own.json());
+        return Ok(Some(format!("{}; the store `{store}` holds `{own}`, which does not read it: {problem}", of_id())));
+    }
+    let payload = record.value.as_deref().and_then(wire::split).map_or(&[][..], |(_, payload)| payload);
+    let decoded = json::decode(&writer, payload);
+    Ok(decoded.err().map(|error| format!("{}, and its newest record does not match that: {error}", of_id())))
+}
+
+/// The beginning of a schema, on one line.
+fn shown(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let shown = line.chars().take(SCHEMA_CHARS_SHOWN).collect::<String>();
+    if shown.len() < line.len() { format!("{shown}…") } else { shown }
+}
