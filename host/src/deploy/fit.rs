@@ -186,7 +186,7 @@ impl Fitter {
             let only_read = any(&reads, subject) && !any(&writes, subject);
             match self.register {
                 Register::Auto if !only_read || registry.latest(subject)?.is_none() => {
-                    *id = registry.register(subject, text)?
+                    *id = registry.register(subject, text)?;
                 }
                 Register::Never if !only_read => {
                     match registry.lookup(subject, &Entry::new(SchemaFormat::Avro, *text))? {
