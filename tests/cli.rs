@@ -234,7 +234,7 @@ fn failing_handlers_do_not_stop_the_partition_of_kafka() {
 }
 
 #[test]
-fn a_host_that_cannot_go_on_stops_and_says_why() {
+fn a_task_that_cannot_go_on_stands_still_and_says_why() {
     let app = App::embedded();
     app.build();
     app.ok(&["topics", "create", "orders.created", "--partitions", "4"]);
@@ -242,11 +242,11 @@ fn a_host_that_cannot_go_on_stops_and_says_why() {
     app.ok(&["topics", "create", "quickstart.intake.dlq", "--partitions", "4", "--option", "max.message.bytes=100"]);
     app.log().append(&[record(Some("k"), Some(vec![1; 1_000]))]).unwrap();
     for _ in 0..2 {
-        let output = app.run(&["run"]);
+        let output = app.run(&["run", "--until-idle"]);
         let told = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{told}");
-        assert!(told.contains("the dead-letter topic `quickstart.intake.dlq` refuses orders.created/0@0"), "{told}");
-        assert!(told.contains("max.message.bytes"), "{told}");
+        assert!(told.contains("a task stands still\n  where: orders.created/0@0"), "{told}");
+        assert!(told.contains("topic `quickstart.intake.dlq` takes at most 100 bytes (max.message.bytes)"), "{told}");
     }
 }
 

@@ -19,6 +19,7 @@ mod languages;
 mod new;
 mod platform;
 mod python;
+mod refused;
 mod registry;
 mod registry_answers;
 mod registry_server;

@@ -1,7 +1,7 @@
 //! What becomes of records that fail, as users see it: tried again in place and later, kept in order, set aside, held back by a breaker.
 
 mod breaker;
-mod host;
+pub(crate) mod host;
 mod neighbours;
 mod orders;
 mod poison;

@@ -16,7 +16,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::dedup::segments;
-use crate::event::{NewRecordRef, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
+use crate::event::{Header, NewRecordRef, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
+use crate::failed::header;
 use crate::state::Overlay;
 use crate::task::TaskSpec;
 
@@ -176,6 +177,12 @@ impl SealedBatch {
         &self.positions
     }
 
+    /// How many records it holds.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
     /// What it does to the state of each task: the batch after it reads that already, and is given up with it.
     pub fn overlays(&self) -> impl Iterator<Item = (Partition, &Arc<Overlay>)> {
         self.overlays.iter().map(|(partition, overlay)| (*partition, overlay))
@@ -188,7 +195,7 @@ impl SealedBatch {
             let partition = *partition;
             let writes = overlay.writes().filter_map(move |(store, key, value)| {
                 let (topic, value) = (spec.changelogs.get(store.0)?, value.as_ref().map(Cow::Borrowed));
-                Some(ChangelogRecord { topic, partition, timestamp: overlay.at(), key, value })
+                Some(ChangelogRecord { topic, partition, timestamp: overlay.at(), key, value, headers: vec![] })
             });
             let ids = spec.seen_changelog.iter().flat_map(move |changelog| {
                 overlay.seen().topics().flat_map(move |(topic, ids)| {
@@ -199,6 +206,7 @@ impl SealedBatch {
                         timestamp: None,
                         key: topic.as_bytes(),
                         value: Some(Cow::Owned(segment)),
+                        headers: vec![],
                     };
                     segments(ids).into_iter().map(record)
                 })
@@ -222,9 +230,17 @@ pub struct ChangelogRecord<'s> {
     timestamp: Option<Timestamp>,
     key: &'s [u8],
     value: Option<Cow<'s, Bytes>>,
+    headers: Vec<Header>,
 }
 
 impl ChangelogRecord<'_> {
+    /// Gives it the time `now`, because its topic refuses the one it has, which goes into a header.
+    pub fn at_other_time(&mut self, now: Timestamp) {
+        let before = self.timestamp.replace(now);
+        let header = |before: Timestamp| Header::new(header::TIMESTAMP, before.0.to_string());
+        self.headers.extend(before.map(header));
+    }
+
     /// As it is written.
     #[must_use]
     pub fn record(&self) -> NewRecordRef<'_> {
@@ -234,7 +250,7 @@ impl ChangelogRecord<'_> {
             timestamp: self.timestamp,
             key: Some(self.key),
             value: self.value.as_deref().map(AsRef::as_ref),
-            headers: &[],
+            headers: &self.headers,
         }
     }
 }

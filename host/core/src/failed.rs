@@ -4,11 +4,15 @@
 use std::fmt;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 
 use crate::date::rfc3339;
 use crate::delivery::Delivery;
 use crate::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
-use crate::fault::EventFault;
+use crate::fault::{EventFault, bounded};
+
+/// How much a reduced dead letter has of its record's key, of its value and of each text, in bytes.
+pub const REDUCED_PART_BYTES_MAX: usize = 1 << 10;
 
 /// Names of the headers that a record which failed carries behind its original ones.
 ///
@@ -40,8 +44,21 @@ pub mod header {
     pub const REPLAYS: &str = "heddle.replays";
     /// What the handler logged in the last attempt: JSON lines.
     pub const LOG: &str = "heddle.log";
-    /// Of a record that waits: the timestamp it had, in milliseconds since 1970.
+    /// The timestamp that the record had or would have, in milliseconds since 1970: of a record that waits, that is set aside reduced, or
+    /// whose topic refuses the timestamp.
     pub const TIMESTAMP: &str = "heddle.timestamp";
+    /// Of a dead letter that was reduced: why its topic did not take it as it was.
+    pub const REDUCED: &str = "heddle.reduced";
+    /// Of a dead letter that was reduced: how many bytes the key had, if there was one.
+    pub const KEY_BYTES: &str = "heddle.key-bytes";
+    /// The SHA-256 of that key, in hexadecimal digits.
+    pub const KEY_SHA256: &str = "heddle.key-sha256";
+    /// Of a dead letter that was reduced: how many bytes the value had, if there was one.
+    pub const VALUE_BYTES: &str = "heddle.value-bytes";
+    /// The SHA-256 of that value, in hexadecimal digits.
+    pub const VALUE_SHA256: &str = "heddle.value-sha256";
+    /// Of a dead letter that was reduced: how many headers the record brought along.
+    pub const HEADERS: &str = "heddle.headers";
     /// Of a record that waits: how many delays it will have waited for.
     pub const ROUND: &str = "heddle.round";
     /// Of a record that waits: when it is tried again, in milliseconds since 1970.
@@ -93,6 +110,61 @@ pub fn dead_letter(delivery: &Delivery<'_>, failure: &Failure<'_>, topic: &Topic
         value: record.value.clone(),
         headers,
     }
+}
+
+/// What is left of a dead letter that its topic does not take: `why`. It tells where the record is and what it looks like, and is so small
+/// and plain that hardly a topic refuses it: a few KiB, with a key, at the time of the failure.
+#[must_use]
+pub fn reduced_dead_letter(delivery: &Delivery<'_>, failure: &Failure<'_>, topic: &Topic, why: &str) -> NewRecord {
+    let record = delivery.record;
+    let begins = |bytes: &Bytes| bytes.slice(..bytes.len().min(REDUCED_PART_BYTES_MAX));
+    let mut headers = told(delivery, failure);
+    headers.retain(|header| header.name != header::LOG);
+    for header in &mut headers {
+        header.value = header
+            .value
+            .as_deref()
+            .map(|value| Bytes::from(bounded(String::from_utf8_lossy(value).into_owned(), REDUCED_PART_BYTES_MAX)));
+    }
+    headers.push(text(header::REDUCED, &bounded(why.to_owned(), REDUCED_PART_BYTES_MAX)));
+    let parts = [
+        (&record.key, header::KEY_BYTES, header::KEY_SHA256),
+        (&record.value, header::VALUE_BYTES, header::VALUE_SHA256),
+    ];
+    for (bytes, size, digest) in parts {
+        if let Some(bytes) = bytes {
+            headers.extend([text(size, &bytes.len()), text(digest, &sha256(bytes))]);
+        }
+    }
+    let own = without_history(&record.headers);
+    headers.extend([text(header::HEADERS, &own), text(header::TIMESTAMP, &record.timestamp.0)]);
+    NewRecord {
+        topic: topic.clone(),
+        partition: None,
+        timestamp: Some(failure.at),
+        key: Some(record.key.as_ref().map_or_else(|| format!("{}@{}", record.source, record.offset).into(), begins)),
+        value: record.value.as_ref().map(begins),
+        headers,
+    }
+}
+
+/// Whether a dead letter with these headers was reduced.
+#[must_use]
+pub fn is_reduced(headers: &[Header]) -> bool {
+    let told = own_headers(headers).map_or(&[][..], |own| &headers[own..]);
+    told.iter().any(|header| header.name == header::REDUCED)
+}
+
+/// The SHA-256 of `bytes`, in hexadecimal digits.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}
+
+/// Gives a record the time `now`, because its topic refuses the one it has, which goes into a header.
+pub(crate) fn at_other_time(record: &mut NewRecord, now: Timestamp) {
+    let before = record.timestamp.replace(now);
+    record.headers.extend(before.map(|before| text(header::TIMESTAMP, &before.0)));
 }
 
 /// The record that waits in a retry topic, at its task's partition. Its timestamp is that of the failure, because topics are kept by time and
@@ -211,6 +283,12 @@ pub fn own_headers(failed: &[Header]) -> Option<usize> {
 #[must_use]
 pub fn history(first_failure: Bytes, replays: u64) -> [Header; 2] {
     [Header::new(header::FIRST_FAILURE, first_failure), Header::new(header::REPLAYS, replays.to_string())]
+}
+
+/// How many headers a replay put behind those of this record: its [`history`].
+#[must_use]
+pub fn history_of(headers: &[Header]) -> usize {
+    headers.len() - without_history(headers)
 }
 
 /// How many of a record's headers stand before its [`history`].

@@ -5,13 +5,16 @@ use std::fmt;
 
 use thiserror::Error;
 
+/// How much a fault says of what happened, in bytes: a guest may say megabytes, and what it says goes into headers, log lines and answers.
+pub const REASON_BYTES_MAX: usize = 4 << 10;
+
 /// Why one delivery failed. All effects of that delivery are dropped and the failure policy decides.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{kind}: {detail}")]
 pub struct EventFault {
     /// What kind of failure it was.
     pub kind: EventFaultKind,
-    /// What happened, for a person: one line.
+    /// What happened, for a person: one line of at most [`REASON_BYTES_MAX`] bytes.
     pub detail: String,
     /// What the handler logged before: JSON lines, bounded. Empty if it logged nothing or was not called.
     pub log: String,
@@ -20,8 +23,21 @@ pub struct EventFault {
 impl EventFault {
     /// A fault of `kind` that tells `detail`.
     pub fn new(kind: EventFaultKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), log: String::new() }
+        Self { kind, detail: bounded(detail.into(), REASON_BYTES_MAX), log: String::new() }
     }
+}
+
+/// The beginning of a text that has more than `bytes_max` bytes, and how many it had.
+#[must_use]
+pub fn bounded(mut text: String, bytes_max: usize) -> String {
+    let bytes = text.len();
+    if bytes > bytes_max {
+        let rest = format!("… ({bytes} bytes)");
+        text.truncate(text.floor_char_boundary(bytes_max.saturating_sub(rest.len())));
+        text.shrink_to_fit();
+        text.push_str(&rest);
+    }
+    text
 }
 
 /// Why a task cannot go on: what it has of its state cannot be read. No record is at fault, so nothing may be decided about
@@ -121,5 +137,18 @@ impl EventFaultKind {
 impl fmt::Display for EventFaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_without_end_is_cut_between_characters() {
+        let fault = EventFault::new(EventFaultKind::Rejected, "ü".repeat(9 << 20));
+        assert!(fault.detail.len() <= REASON_BYTES_MAX && fault.detail.len() > REASON_BYTES_MAX - 4);
+        assert!(fault.detail.starts_with("üü") && fault.detail.ends_with("ü… (18874368 bytes)"));
+        assert_eq!(EventFault::new(EventFaultKind::Rejected, "no").detail, "no");
     }
 }

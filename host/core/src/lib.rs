@@ -13,6 +13,7 @@
 //! - [`fault`]: what went wrong, named by its remedy.
 //! - [`policy`]: what a failed delivery leads to.
 //! - [`failed`]: records that failed, as they are written.
+//! - [`limits`]: what a topic takes.
 //! - [`waiting`]: which records wait for another attempt, key by key.
 //! - [`breaker`]: when a component stands still for a while.
 //! - [`settle`]: from effects to the records of a transaction.
@@ -30,6 +31,7 @@ pub mod effects;
 pub mod event;
 pub mod failed;
 pub mod fault;
+pub mod limits;
 pub mod merge;
 pub mod partitioner;
 pub mod policy;

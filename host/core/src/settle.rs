@@ -10,6 +10,8 @@ use crate::event::{Header, NewRecord};
 pub const CE_ID: &str = "ce_id";
 /// W3C trace context, passed on from the input.
 pub const TRACEPARENT: &str = "traceparent";
+/// The largest trace context that is passed on, in bytes. W3C's has 55; whatever is far beyond is none, and would be copied into every emit.
+pub const TRACEPARENT_BYTES_MAX: usize = 512;
 
 /// The records that `emits` stand for. The same delivery and emits always give the same records, byte for byte.
 #[must_use]
@@ -33,7 +35,8 @@ fn settle_emit(delivery: &Delivery<'_>, id: &str, position: usize, emit: Emit) -
         headers.push(Header::new("ce_type", Bytes::copy_from_slice(emit.topic.as_bytes())));
     }
     if !headers.iter().any(|header| header.name == TRACEPARENT) {
-        headers.extend(input.headers.iter().find(|header| header.name == TRACEPARENT).cloned());
+        let small = |header: &&Header| header.value.as_ref().is_none_or(|value| value.len() <= TRACEPARENT_BYTES_MAX);
+        headers.extend(input.headers.iter().find(|header| header.name == TRACEPARENT).filter(small).cloned());
     }
     NewRecord {
         topic: emit.topic,

@@ -42,9 +42,11 @@ fn refusal(error: &DlqError) -> Refusal {
         DlqError::NoTopic { .. } | DlqError::NoLetter { .. } => StatusCode::NOT_FOUND,
         DlqError::Log(LogError::RecordRefused(_) | LogError::Invalid(_)) => StatusCode::BAD_REQUEST,
         DlqError::Log(_) | DlqError::Unknown { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        DlqError::Nothing { .. } | DlqError::Done { .. } | DlqError::NoOrigin { .. } | DlqError::TakenOver { .. } => {
-            StatusCode::CONFLICT
-        }
+        DlqError::Nothing { .. }
+        | DlqError::Done { .. }
+        | DlqError::NoOrigin { .. }
+        | DlqError::OriginalGone { .. }
+        | DlqError::TakenOver { .. } => StatusCode::CONFLICT,
     };
     let text = error.to_string();
     (status, text.lines().next().unwrap_or_default().to_owned())

@@ -59,6 +59,9 @@ fn components(shared: &Shared, registry: &mut Registry) -> Result<(), String> {
     let retried = counts(registry, "retried_records", "Records left to wait for another attempt");
     let again = counts(registry, "again_records", "Records that waited and were taken again");
     let commits = counts(registry, "commits", "Transactions committed");
+    let aborts = counts(registry, "aborts", "Transactions that were aborted and done again");
+    let stuck = Levels::default();
+    registry.register("stuck_tasks", "Tasks that stand still: the log takes not even a dead letter", stuck.clone());
     let (waiting, breaker) = (Levels::default(), Levels::default());
     registry.register("waiting_records", "Records that wait for another attempt", waiting.clone());
     registry.register("breaker_open", "1 while the circuit breaker holds records back", breaker.clone());
@@ -85,6 +88,8 @@ fn components(shared: &Shared, registry: &mut Registry) -> Result<(), String> {
         waiting.get_or_create(&labels).set(i64::try_from(status.waiting).unwrap_or(i64::MAX));
         breaker.get_or_create(&labels).set(i64::from(status.breaker != BreakerState::Closed.name()));
         commits.get_or_create(&labels).inc_by(status.commits);
+        aborts.get_or_create(&labels).inc_by(status.aborts);
+        stuck.get_or_create(&labels).set(i64::try_from(status.stuck.len()).unwrap_or(i64::MAX));
         commit.get_or_create(&labels).set(status.commit_ms / 1_000.0);
         let taken_back = deployer.map_or(0, |deployer| deployer.notes().rollbacks(component.bare_name()));
         rollbacks.get_or_create(&labels).inc_by(taken_back);

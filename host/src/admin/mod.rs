@@ -46,7 +46,7 @@ use thiserror::Error;
 
 use crate::log::{Log, LogError};
 use crate::registry::Registry;
-use crate::runtime::{Progress, Slot};
+use crate::runtime::{Progress, Slot, Stall};
 use crate::serve::{Patience, Site};
 
 /// The largest call, in bytes.
@@ -136,6 +136,12 @@ pub struct ComponentStatus {
     pub restoring: u64,
     /// Transactions committed.
     pub commits: u64,
+    /// Transactions that were aborted and done again.
+    #[serde(default)]
+    pub aborts: u64,
+    /// Tasks that stand still, because the log takes nothing that their next record could lead to.
+    #[serde(default)]
+    pub stuck: Vec<StuckTask>,
     /// How long the last commit took, in milliseconds.
     pub commit_ms: f64,
     /// Offsets between the group's committed positions and the ends of its partitions.
@@ -150,6 +156,31 @@ pub struct ComponentStatus {
     /// What became of a version that did not stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+/// A task that stands still.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StuckTask {
+    /// The record's topic.
+    pub topic: String,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Since when it stands still there, in milliseconds since 1970.
+    pub since: i64,
+    /// How often the record was tried.
+    pub tries: u32,
+    /// What the record failed with, and what the log says.
+    pub why: String,
+}
+
+impl StuckTask {
+    fn of(stall: Stall) -> Self {
+        let Stall { source, offset, since, tries, why } = stall;
+        let (topic, partition) = (source.topic.to_string(), source.partition.0);
+        Self { topic, partition, offset: offset.0, since: since.0, tries, why }
+    }
 }
 
 struct Shared {
@@ -316,6 +347,8 @@ pub fn status_of(log: &dyn Log, component: &Watched) -> Result<ComponentStatus, 
         breaker: now.breaker.name().to_owned(),
         restoring: now.restoring,
         commits: now.commits,
+        aborts: now.aborts,
+        stuck: component.progress.stalls().into_iter().map(StuckTask::of).collect(),
         commit_ms: now.last_commit.as_secs_f64() * 1_000.0,
         lag: behind.sum(),
         digest: component.slot.running().to_string(),

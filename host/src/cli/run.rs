@@ -24,7 +24,7 @@ use crate::guest::{Component, Schemas};
 use crate::log::Log;
 use crate::printable::line;
 use crate::registry::{Cached, Registry};
-use crate::runtime::{self, CommitPolicy, Progress, Running, Service, Slot, Snapshot};
+use crate::runtime::{self, CommitPolicy, Progress, Running, Service, Slot, Snapshot, Stall};
 
 /// How often the live lines are drawn.
 const REFRESH: Duration = Duration::from_millis(500);
@@ -108,6 +108,7 @@ impl Run {
         };
         self.watch(&running, log.as_ref(), &watched, &stop);
         let progress = running.progress.clone();
+        let stuck = progress.iter().flat_map(|(_, progress)| progress.stalls()).next();
         let ended = running.stop();
         if let Err(error) = state.flush() {
             tracing::warn!("state stays in the changelogs alone: {error}");
@@ -117,7 +118,13 @@ impl Run {
         // It may be gone already; the next host writes its own.
         let _ = std::fs::remove_file(&address_file);
         self.sum_up(&progress, started);
-        Ok(ended?)
+        ended?;
+        match stuck.filter(|_| self.until_idle) {
+            Some(Stall { source, offset, why, .. }) => bail!(
+                "records are left: a task stands still\n  where: {source}@{offset}\n  what to do: {why}: change what the topic takes, create it, or grant the right to write to it, and run again"
+            ),
+            None => Ok(()),
+        }
     }
 
     /// Prints what each component did.

@@ -9,7 +9,7 @@ use heddle_contract::manifest::App;
 use heddle_core::event::Timestamp;
 
 use super::app;
-use crate::admin::ComponentStatus;
+use crate::admin::{ComponentStatus, StuckTask};
 use crate::deploy::{short, time};
 use crate::printable::line;
 
@@ -76,6 +76,12 @@ impl Status {
                     c.commits,
                     c.commit_ms
                 );
+                for StuckTask { topic, partition, offset, since, tries, why } in &c.stuck {
+                    let since = time(Timestamp(*since));
+                    println!(
+                        "  stands still at {topic}/{partition}@{offset} since {since}, tried {tries} times: {why}"
+                    );
+                }
                 if let Some(before) = &c.before {
                     println!("  before: {}", short(before));
                 }

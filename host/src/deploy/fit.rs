@@ -14,8 +14,8 @@ use heddle_contract::section::{Contract, SchemaFormat};
 use heddle_core::task::TaskSpec;
 use thiserror::Error;
 
-use super::changes;
 use super::evidence::contradictions;
+use super::{changes, limits};
 use crate::build::digest;
 use crate::guest::{Component, Engine, Instance, LoadError, Schemas, WriterIds};
 use crate::log::{Log, LogError, TopicSpec};
@@ -114,6 +114,11 @@ impl Fitter {
         let versions = read.into_iter().zip(ids).map(version).collect::<Result<Vec<_>, _>>()?;
         let (versions, missing): (Vec<_>, Vec<_>) = versions.into_iter().unzip();
         create(self.log.as_ref(), &missing.concat())?;
+        for version in &versions {
+            for trouble in self.limits(version) {
+                tracing::warn!(target: "heddle::alert", component = %version.spec.component, "{trouble}");
+            }
+        }
         let named = |version: Version| (version.component.manifest().name.clone(), version);
         Ok(versions.into_iter().map(named).collect())
     }
@@ -138,14 +143,20 @@ impl Fitter {
         if let Some(refusal) = changes::refusal(&self.app, old, &read.manifest, group) {
             return Err(FitError::Misfit(refusal));
         }
-        let warnings = changes::warnings(&self.app, old, &read.manifest);
+        let mut warnings = changes::warnings(&self.app, old, &read.manifest);
         let read = [read];
         self.refuse(&read, &there)?;
         let ids = self.register(&read)?.pop().unwrap_or_default();
         let [read] = read;
         let (version, missing) = self.version(&read, &ids, &there)?;
         create(self.log.as_ref(), &missing)?;
+        warnings.extend(self.limits(&version));
         Ok(Fitted { version, warnings })
+    }
+
+    /// What does not go together among the bounds of a component, its topics and the client. What the log does not tell is no trouble.
+    fn limits(&self, version: &Version) -> Vec<String> {
+        limits::troubles(version.component.manifest(), &version.spec, |topic| self.log.limits(topic).ok())
     }
 
     /// Refuses what does not fit the registry or the topics.
@@ -274,8 +285,35 @@ pub fn create(log: &dyn Log, specs: &[TopicSpec]) -> Result<(), FitError> {
             Ok(())
         }
         Err(LogError::TopicExists(_)) => Ok(()),
+        Err(LogError::Invalid(why)) if spec.options.contains_key(SIZE) => create_smaller(log, spec, why),
         Err(cause) => Err(FitError::Topic { topic: spec.name.clone(), cause }),
     })
+}
+
+/// The option that a cluster's policy often bounds.
+const SIZE: &str = "max.message.bytes";
+
+/// Creates a topic with the records that the cluster allows by itself: its policy may not allow larger ones.
+fn create_smaller(log: &dyn Log, spec: &TopicSpec, why: String) -> Result<(), FitError> {
+    let mut smaller = spec.clone();
+    let size = smaller.options.remove(SIZE).unwrap_or_default();
+    match log.create_topic(&smaller) {
+        Ok(()) => {
+            tracing::warn!(target: "heddle::alert", topic = %spec.name, "created with the cluster's own max.message.bytes, because it does not allow {size} ({why})");
+            Ok(())
+        }
+        Err(LogError::TopicExists(_)) => Ok(()),
+        // The size is not what it is about.
+        Err(_) => {
+            let options = spec.options.iter().map(|(name, value)| format!("{name} = {value}"));
+            let options = options.collect::<Vec<_>>().join(", ");
+            let why = format!(
+                "{why}; it was to have {} partitions and {options}: create it by hand with what the cluster allows",
+                spec.partitions
+            );
+            Err(FitError::Topic { topic: spec.name.clone(), cause: LogError::Invalid(why) })
+        }
+    }
 }
 
 /// Topics that are missing, or do not go together, in three lines each.
@@ -301,4 +339,85 @@ pub fn topic_troubles(manifest: &Manifest, topics: &BTreeMap<String, i32>) -> Ve
         ));
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use heddle_core::event::{NewRecord, Offset, TopicPartition};
+
+    use super::*;
+    use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
+    use crate::log::{Member, MemberOptions, Reader, Start, TopicId, TopicInfo, Watermarks, Writer};
+
+    /// A cluster whose policy bounds the size of records.
+    struct Policy(EmbeddedLog);
+
+    impl Log for Policy {
+        fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
+            let bytes = spec.options.get(SIZE).and_then(|bytes| bytes.parse::<u32>().ok());
+            match bytes.filter(|bytes| *bytes > 8 << 20) {
+                Some(_) => Err(LogError::Invalid("Policy violation".to_owned())),
+                None => self.0.create_topic(spec),
+            }
+        }
+
+        fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {
+            self.0.topics()
+        }
+
+        fn delete_topic(&self, topic: &str) -> Result<(), LogError> {
+            self.0.delete_topic(topic)
+        }
+
+        fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, LogError> {
+            self.0.topic_id(topic)
+        }
+
+        fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError> {
+            self.0.watermarks(topic)
+        }
+
+        fn committed(
+            &self,
+            group: &str,
+            partitions: &[TopicPartition],
+        ) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
+            self.0.committed(group, partitions)
+        }
+
+        fn append(&self, records: &[NewRecord]) -> Result<Vec<(TopicPartition, Offset)>, LogError> {
+            self.0.append(records)
+        }
+
+        fn reader(&self, from: &[(TopicPartition, Start)]) -> Result<Box<dyn Reader>, LogError> {
+            self.0.reader(from)
+        }
+
+        fn writer(&self, transactional_id: &str) -> Result<Box<dyn Writer>, LogError> {
+            self.0.writer(transactional_id)
+        }
+
+        fn join(&self, options: &MemberOptions) -> Result<Box<dyn Member>, LogError> {
+            self.0.join(options)
+        }
+    }
+
+    #[test]
+    fn a_topic_is_created_as_large_as_a_policy_allows() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Policy(EmbeddedLog::open(folder.path(), EmbeddedOptions::default()).unwrap());
+        let spec = |name: &str, options: &[(&str, &str)]| TopicSpec {
+            name: name.to_owned(),
+            partitions: 1,
+            replication: None,
+            options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        };
+        create(&log, &[spec("letters", &[(SIZE, "16777216"), ("retention.ms", "-1")])]).unwrap();
+        let limits = log.0.limits("letters").unwrap();
+        assert_eq!(limits.batch_bytes_max, Some(1_048_588));
+        // What it is about otherwise is told with what was asked for.
+        let refused = create(&log, &[spec("odd", &[(SIZE, "16777216"), ("cleanup.policy", "odd")])]).unwrap_err();
+        let told = refused.to_string();
+        assert!(told.contains("`odd`") && told.contains("Policy violation") && told.contains("cleanup.policy = odd"));
+    }
 }

@@ -13,6 +13,7 @@ mod deployer;
 mod evidence;
 mod fit;
 mod follow;
+mod limits;
 mod topics;
 mod watch;
 

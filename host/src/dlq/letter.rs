@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 use bytes::Bytes;
 use heddle_core::date::rfc3339;
 use heddle_core::event::{Header, NewRecord, Partition, Record, Timestamp};
-use heddle_core::failed::{header, history, own_headers};
+use heddle_core::failed::{header, history, history_of, own_headers, sha256};
 use serde::{Deserialize, Serialize};
 
 use super::marks::{Mark, What};
@@ -121,6 +121,35 @@ impl Letter {
         })
     }
 
+    /// Why its topic did not take it whole, if it was reduced: then its key and value are no more than their beginnings.
+    #[must_use]
+    pub fn reduced(&self) -> Option<Reduced> {
+        let size = |name| self.told(name).and_then(|bytes| bytes.parse().ok());
+        Some(Reduced {
+            why: self.told(header::REDUCED)?,
+            key_bytes: size(header::KEY_BYTES),
+            key_sha256: self.told(header::KEY_SHA256),
+            value_bytes: size(header::VALUE_BYTES),
+            value_sha256: self.told(header::VALUE_SHA256),
+            headers: size(header::HEADERS),
+        })
+    }
+
+    /// The letter as it would be if it had not been reduced; `None`: `original` is another record than the one that failed.
+    #[must_use]
+    pub fn with_original(&self, original: Record) -> Option<Self> {
+        let reduced = self.reduced()?;
+        let same = |bytes: &Option<Bytes>, digest: &Option<String>| bytes.as_deref().map(sha256) == *digest;
+        if !same(&original.key, &reduced.key_sha256) || !same(&original.value, &reduced.value_sha256) {
+            return None;
+        }
+        let own = original.headers.len() - history_of(&original.headers);
+        let mut headers = original.headers[..own].to_vec();
+        headers.extend_from_slice(&self.record.headers[self.own..]);
+        let record = Record { key: original.key, value: original.value, headers, ..self.record.clone() };
+        Some(Self { record, own, ..self.clone() })
+    }
+
     /// One of the headers that Heddle added, as text.
     #[must_use]
     pub fn told(&self, name: &str) -> Option<String> {
@@ -169,6 +198,23 @@ impl Letter {
             did: mark.map(|mark| mark.did),
         }
     }
+}
+
+/// What a letter that was reduced tells of its record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reduced {
+    /// Why the dead-letter topic did not take the record whole.
+    pub why: String,
+    /// How many bytes its key had, if it had one.
+    pub key_bytes: Option<u64>,
+    /// The key's SHA-256.
+    pub key_sha256: Option<String>,
+    /// How many bytes its value had, if it was not null.
+    pub value_bytes: Option<u64>,
+    /// The value's SHA-256.
+    pub value_sha256: Option<String>,
+    /// How many headers it brought along.
+    pub headers: Option<u64>,
 }
 
 /// A letter as lists tell of it.

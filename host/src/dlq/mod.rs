@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use filter::{Filter, Selection, point_in_time};
-pub use letter::{Entry, Letter, Origin, Place};
+pub use letter::{Entry, Letter, Origin, Place, Reduced};
 pub use marks::{Mark, What};
 pub use show::{Shown, decoded, encode};
 pub use take::{Taken, Went};
@@ -96,6 +96,20 @@ pub enum DlqError {
         origin: String,
         /// The dead-letter topic.
         topic: String,
+    },
+    /// A letter that was reduced, and its record is not where it was.
+    #[error(
+        "the dead letter {place} holds only the beginning of its record, and the record is not at {origin} any more\n  where: {topic}\n  what to do: produce it again from where it came from, then `heddle dlq discard {component} {place}`; or leave this letter out"
+    )]
+    OriginalGone {
+        /// The letter.
+        place: Place,
+        /// Where the record was.
+        origin: String,
+        /// The dead-letter topic.
+        topic: String,
+        /// The component.
+        component: String,
     },
     /// The log took over.
     #[error(

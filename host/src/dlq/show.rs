@@ -7,7 +7,7 @@ use heddle_core::failed::header;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::letter::{Entry, Letter};
+use super::letter::{Entry, Letter, Reduced};
 use super::marks::Mark;
 use crate::guest::Schemas;
 
@@ -34,6 +34,9 @@ pub struct Shown {
     pub hex: Option<String>,
     /// What the handler logged in the last attempt.
     pub log: Vec<Value>,
+    /// What is missing, if the dead-letter topic did not take the record whole: `key` and `hex` are the beginnings then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reduced: Option<Reduced>,
 }
 
 impl Shown {
@@ -43,7 +46,7 @@ impl Shown {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let pair = |header: &Header| (header.name.to_string(), header.value.as_deref().map(text));
         let bytes = letter.record.value.as_deref();
-        let value = decoded(letter, schemas).ok();
+        let value = decoded(letter, schemas).ok().filter(|_| letter.reduced().is_none());
         let hex = if value.is_none() { bytes.map(hex) } else { None };
         let log = letter.told(header::LOG).unwrap_or_default();
         let line = |line: &str| serde_json::from_str(line).unwrap_or_else(|_| Value::String(line.to_owned()));
@@ -57,6 +60,7 @@ impl Shown {
             value: value.unwrap_or(Value::Null),
             hex,
             log: log.lines().map(line).collect(),
+            reduced: letter.reduced(),
         }
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use heddle_core::event::{NewRecord, Offset};
+use heddle_core::event::{NewRecord, Offset, Partition, Record};
 
 use super::filter::Selection;
-use super::letter::Letter;
+use super::letter::{Letter, Origin};
 use super::marks::{Marks, Until, What};
-use super::scan::Span;
+use super::scan::{Span, scan};
 use super::{DlqError, Queue};
 use crate::log::{LogError, Writer};
 
@@ -179,7 +179,39 @@ impl Queue {
             let (place, origin, topic) = (letter.place, letter.origin.topic.clone(), self.topic.clone());
             return Err(DlqError::NoOrigin { place, origin, topic });
         };
-        Ok(letter.original(*partitions))
+        Ok(self.whole(letter.clone())?.original(*partitions))
+    }
+
+    /// The letter with its whole record, if it was reduced: that is fetched from where it was.
+    ///
+    /// # Errors
+    /// If it is not there any more.
+    pub fn whole(&self, letter: Letter) -> Result<Letter, DlqError> {
+        if letter.reduced().is_none() {
+            return Ok(letter);
+        }
+        self.record_of(&letter)?.and_then(|record| letter.with_original(record)).ok_or_else(|| DlqError::OriginalGone {
+            place: letter.place,
+            origin: format!("{}/{}@{}", letter.origin.topic, letter.origin.partition, letter.origin.offset),
+            topic: self.topic.clone(),
+            component: self.component.clone(),
+        })
+    }
+
+    /// The record that a letter is about, from its place, if it is still there.
+    fn record_of(&self, letter: &Letter) -> Result<Option<Record>, DlqError> {
+        let Origin { topic, partition, offset } = &letter.origin;
+        let bounds = self.log.watermarks(topic)?.into_iter().find(|bounds| bounds.partition.0 == *partition);
+        if !bounds.is_some_and(|bounds| (bounds.low.0..bounds.high.0).contains(offset)) {
+            return Ok(None);
+        }
+        let (span, mut found) =
+            (Span { partition: Partition(*partition), from: Offset(*offset), until: Offset(offset + 1) }, None);
+        scan(&*self.log, topic, &[span], |record| {
+            found = Some(record).filter(|record| record.offset.0 == *offset);
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// What an error of the log means to a replay.

@@ -17,9 +17,11 @@ mod whole;
 pub use whole::{read_until, read_whole};
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use heddle_core::event::{NewRecord, NewRecordRef, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
+use heddle_core::limits::Limits;
 use thiserror::Error;
 
 /// A log. Cheap to share; every method may be called from any thread.
@@ -51,6 +53,17 @@ pub trait Log: Send + Sync {
     /// The identity of the log's cluster. `None`: the log has none.
     fn cluster_id(&self) -> Result<Option<String>, LogError> {
         Ok(None)
+    }
+
+    /// What `topic` takes, as far as the log tells. The answer may be one that was given before.
+    fn limits(&self, topic: &str) -> Result<Limits, LogError> {
+        let found = self.topics()?.into_iter().find(|info| info.name == topic);
+        found.map(|info| Limits::unknown(info.partitions)).ok_or_else(|| LogError::UnknownTopic(topic.to_owned()))
+    }
+
+    /// The same, asked for now.
+    fn limits_now(&self, topic: &str) -> Result<Limits, LogError> {
+        self.limits(topic)
     }
 
     /// The bounds of every partition of `topic`, as of now.
@@ -98,7 +111,8 @@ pub trait Member: Send {
     /// alive meanwhile.
     fn poll(&mut self, timeout: Duration) -> Result<Polled, LogError>;
 
-    /// Adds a record to the open transaction. Does not wait for the log; a failure may surface at commit.
+    /// Adds a record to the open transaction. Does not wait for the log; a failure may surface at commit, as [`LogError::Refused`] if it is
+    /// about the record.
     fn send(&mut self, record: NewRecord) -> Result<(), LogError>;
 
     /// As [`send`](Member::send), for a record that the caller keeps.
@@ -298,9 +312,43 @@ pub enum LogError {
     /// This one record cannot be taken (too large, a partition that does not exist): the event's failure policy decides.
     #[error("record refused: {0}")]
     RecordRefused(String),
+    /// Records that were sent and are refused now: the transaction must be aborted, as for [`Abort`](LogError::Abort).
+    #[error("the transaction must be aborted: {0}")]
+    Refused(OnArrival),
     /// An option, name or number that the log cannot take.
     #[error("{0}")]
     Invalid(String),
+}
+
+/// Records of a transaction that the log refused after it had taken them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnArrival {
+    /// One at least.
+    pub records: Vec<RefusedRecord>,
+}
+
+/// A record that the log refused on arrival.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedRecord {
+    /// Its number among all that the member sent in this transaction, from 0. `None`: one of them, and the log does not say which.
+    pub number: Option<usize>,
+    /// Its topic, if that is known.
+    pub topic: Option<Topic>,
+    /// What the log says.
+    pub why: String,
+    /// Whether it is the timestamp alone that the log refuses.
+    pub timestamp: bool,
+}
+
+impl fmt::Display for OnArrival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(first) = self.records.first() else { return f.write_str("records were refused on arrival") };
+        f.write_str(&first.why)?;
+        match self.records.len() - 1 {
+            0 => Ok(()),
+            more => write!(f, " (and {more} more)"),
+        }
+    }
 }
 
 /// The time now, as records carry it.

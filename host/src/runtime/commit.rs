@@ -17,12 +17,16 @@
 use std::time::Duration;
 
 use heddle_core::batch::SealedBatch;
-use heddle_core::event::{NewRecord, Offset, Record, TopicPartition};
-use heddle_core::task::Step;
+use heddle_core::event::{NewRecord, Offset, Record, Topic, TopicPartition};
+use heddle_core::failed::is_reduced;
+use heddle_core::task::{Form, Step};
 
+use super::aborts::Abort;
 use super::fault::WorkerFault;
+use super::refusals::Refusal;
+use super::sent::Sent;
 use super::worker::{Worked, Worker};
-use crate::log::{COMMIT_WAIT, LogError};
+use crate::log::{COMMIT_WAIT, LogError, OnArrival, RefusedRecord};
 
 /// The most bytes that are held back while a commit is under way; with more the worker waits for it.
 const HELD_BYTES_MAX: usize = 16 << 20;
@@ -31,6 +35,8 @@ const HELD_BYTES_MAX: usize = 16 << 20;
 pub(super) struct UnderWay {
     sealed: SealedBatch,
     positions: Vec<(TopicPartition, Offset)>,
+    /// Who sent what in it.
+    sent: Sent,
     started: Duration,
     /// What was stepped since, in this order.
     held: Vec<Held>,
@@ -63,30 +69,34 @@ impl Worker {
         let started = self.clock.now();
         let next = self.batch.next();
         let sealed = std::mem::replace(&mut self.batch, next).seal();
-        for record in sealed.changelog(&self.spec) {
-            let record = record.record();
-            match self.member.send_copy(record) {
-                Ok(()) => {}
-                Err(LogError::Abort(why)) => return Ok(Worked::GiveUp(why)),
-                Err(LogError::RecordRefused(why)) => {
-                    return Err(WorkerFault::Stop(format!(
-                        "the changelog `{}` refuses a record: {why}; raise its max.message.bytes",
-                        record.topic
-                    )));
-                }
-                Err(other) => return Err(other.into()),
-            }
-        }
         let positions = sealed.positions().to_vec();
-        match self.member.begin_commit(&positions) {
-            Ok(()) => {}
-            Err(LogError::Abort(why)) => return Ok(Worked::GiveUp(why)),
-            Err(other) => return Err(other.into()),
+        if let Err(error) = self.send_changelog(&sealed).and_then(|()| self.member.begin_commit(&positions)) {
+            let sent = std::mem::take(&mut self.sent);
+            return self.aborted(error, &sent, sealed.counts().taken());
         }
+        let sent = std::mem::take(&mut self.sent);
         self.tasks.committing(&sealed);
         self.handler.refusals.committing();
-        self.under_way = Some(UnderWay { sealed, positions, started, held: vec![], held_bytes: 0 });
+        self.under_way = Some(UnderWay { sealed, positions, sent, started, held: vec![], held_bytes: 0 });
         self.look_at_commit(Duration::ZERO)
+    }
+
+    fn send_changelog(&mut self, sealed: &SealedBatch) -> Result<(), LogError> {
+        let now = self.clock.timestamp();
+        for mut record in sealed.changelog(&self.spec) {
+            self.handler.in_time(&mut record, now);
+            let record = record.record();
+            match self.member.send_copy(record) {
+                Ok(()) => self.sent.add_changelog(),
+                Err(LogError::RecordRefused(why)) => {
+                    let topic = record.topic.clone();
+                    let record = RefusedRecord { number: None, topic: Some(topic), why, timestamp: false };
+                    return Err(LogError::Refused(OnArrival { records: vec![record] }));
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(())
     }
 
     /// Commits the open batch, and waits until nothing is under way; what cannot be committed is dropped and will be done again.
@@ -125,16 +135,16 @@ impl Worker {
                 self.under_way = Some(under_way);
                 return Ok(Worked::Done);
             }
-            Err(LogError::Abort(why)) => return Ok(Worked::GiveUp(why)),
-            Err(other) => return Err(other.into()),
+            Err(error) => return self.aborted(error, &under_way.sent, under_way.sealed.counts().taken()),
         };
-        let UnderWay { sealed, positions, started, held, held_bytes: _ } = under_way;
+        let UnderWay { sealed, positions, sent: _, started, held, held_bytes: _ } = under_way;
         let committed = sealed.confirmed(ends);
         let counts = committed.counts();
         self.tasks.commit(committed, &positions);
         let took = self.clock.now().saturating_sub(started);
         self.progress.committed(counts, took, &self.spec.component);
         self.handler.refusals.settled();
+        self.aborts.committed();
         for Held { source, offset, step } in held {
             if let give_up @ Worked::GiveUp(_) = self.send(&source, offset, step)? {
                 return Ok(give_up);
@@ -159,24 +169,74 @@ impl Worker {
     fn send(&mut self, source: &TopicPartition, offset: Offset, step: Step) -> Result<Worked, WorkerFault> {
         for write in step.writes {
             let topic = write.topic.clone();
-            match self.member.send(write) {
-                Ok(()) => {}
-                Err(LogError::Abort(why)) => return Ok(Worked::GiveUp(why)),
-                Err(LogError::RecordRefused(why)) if step.fault.is_none() => {
-                    // The effects sent before it cannot be taken back alone.
-                    self.handler.refusals.refuse(source, offset, &why);
-                    return Ok(Worked::GiveUp(why));
+            let form = match &step.fault {
+                None => Form::Emit,
+                Some(_) if topic != self.spec.policy.dead_letter => Form::Retry,
+                Some(_) if is_reduced(&write.headers) => Form::ReducedLetter,
+                Some(_) => Form::Letter,
+            };
+            let why = match self.member.send(write) {
+                Ok(()) => {
+                    self.sent.add(source, offset, form);
+                    continue;
                 }
-                Err(LogError::RecordRefused(why)) => {
-                    let what = if topic == self.spec.policy.dead_letter { "dead-letter" } else { "retry" };
-                    return Err(WorkerFault::Stop(format!(
-                        "the {what} topic `{topic}` refuses {source}@{offset}: {why}; raise its max.message.bytes"
-                    )));
+                Err(LogError::RecordRefused(why)) => why,
+                Err(LogError::UnknownTopic(topic)) => LogError::UnknownTopic(topic).to_string(),
+                Err(error) => {
+                    // It may be this very record.
+                    self.sent.add(source, offset, form);
+                    let sent = std::mem::take(&mut self.sent);
+                    return self.aborted(error, &sent, self.batch.counts().taken());
                 }
-                Err(other) => return Err(other.into()),
-            }
+            };
+            // What was sent before it cannot be taken back alone.
+            let refusal = Refusal { topic: Some(topic), form, why, timestamp: false };
+            return Ok(self.refused(source, offset, refusal, self.batch.counts().taken()));
         }
         Ok(Worked::Done)
+    }
+
+    /// What follows when the transaction cannot be committed in which this was `sent`, by so many deliveries.
+    fn aborted(&mut self, error: LogError, sent: &Sent, deliveries: u64) -> Result<Worked, WorkerFault> {
+        match error {
+            LogError::Abort(cause) => Ok(Worked::GiveUp(Abort { cause, deliveries, splits: true })),
+            LogError::Refused(on_arrival) => Ok(self.refused_on_arrival(on_arrival, sent, deliveries)),
+            other => Err(other.into()),
+        }
+    }
+
+    /// The log refused records after it had taken them. Whose they are is known, or found out by splitting the transaction.
+    fn refused_on_arrival(&mut self, on_arrival: OnArrival, sent: &Sent, deliveries: u64) -> Worked {
+        let cause = on_arrival.to_string();
+        let mut found = false;
+        for record in on_arrival.records {
+            record.topic.iter().for_each(|topic| self.handler.limits.forget(topic));
+            let changelog = |topic: &Topic| {
+                self.spec.changelogs.contains(topic) || self.spec.seen_changelog.as_ref() == Some(topic)
+            };
+            if let Some(topic) = record.topic.as_ref().filter(|topic| record.timestamp && changelog(topic)) {
+                // Its time is that of the newest record of many.
+                self.handler.without_time(topic.clone());
+                found = true;
+                continue;
+            }
+            let RefusedRecord { number, topic, why, timestamp } = record;
+            let whose = number.and_then(|number| sent.of(number)).map(|whose| (whose, whose.form));
+            let alone = || sent.last().filter(|_| deliveries == 1);
+            let whose = whose.or_else(|| alone().map(|last| (last, Some(last.form_for(topic.as_ref(), changelog)))));
+            if let Some((whose, Some(form))) = whose {
+                let refusal = Refusal { topic, form, why, timestamp };
+                found |= self.handler.refusals.refuse(&whose.source, whose.offset, refusal);
+            }
+        }
+        Worked::GiveUp(Abort { cause, deliveries, splits: !found })
+    }
+
+    fn refused(&mut self, source: &TopicPartition, offset: Offset, refusal: Refusal, deliveries: u64) -> Worked {
+        let cause = refusal.why.clone();
+        refusal.topic.iter().for_each(|topic| self.handler.limits.forget(topic));
+        let found = self.handler.refusals.refuse(source, offset, refusal);
+        Worked::GiveUp(Abort { cause, deliveries, splits: !found })
     }
 }
 

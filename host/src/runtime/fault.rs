@@ -43,7 +43,11 @@ impl WorkerFault {
             Self::Task(_)
             | Self::State(_)
             | Self::Log(
-                LogError::Fenced(_) | LogError::CommitUnknown(_) | LogError::Unreachable(_) | LogError::Abort(_),
+                LogError::Fenced(_)
+                | LogError::CommitUnknown(_)
+                | LogError::Unreachable(_)
+                | LogError::Abort(_)
+                | LogError::Refused(_),
             ) => Remedy::Rejoin,
             Self::Replay(ReplayError::State(_)) => Remedy::Rejoin,
             Self::Log(_) | Self::Replay(_) | Self::Stop(_) => Remedy::Stop,

@@ -1,16 +1,20 @@
 //! Running components: their workers, from start to stop.
 
+mod aborts;
 mod backlog;
 mod breaker;
 mod clock;
 mod commit;
 mod fault;
 mod handler;
+mod known_limits;
 mod progress;
 mod refusals;
 mod reload;
 mod restore;
+mod sent;
 mod spec;
+mod stuck;
 mod tasks;
 mod worker;
 
@@ -18,7 +22,7 @@ pub use breaker::SharedBreaker;
 pub use clock::{Clock, SystemClock};
 pub use fault::{Remedy, WorkerFault};
 pub use handler::Handler;
-pub use progress::{Progress, Snapshot};
+pub use progress::{Progress, Snapshot, Stall};
 pub use reload::{Slot, Version};
 pub use spec::{breaker_policy, own_topics, task_spec};
 pub use tasks::Tasks;

@@ -8,6 +8,7 @@ use heddle_contract::wire::SchemaId;
 use heddle_core::batch::Counts;
 use heddle_core::breaker::BreakerState;
 use heddle_core::delivery::ComponentName;
+use heddle_core::event::{Offset, Timestamp, TopicPartition};
 
 use crate::lock::lock;
 
@@ -23,6 +24,23 @@ struct State {
     draining: Option<Draining>,
     /// Records set aside because they do not decode, by the schema that wrote their value.
     undecodable: BTreeMap<SchemaId, u64>,
+    /// The tasks that stand still, by the partition of the record that they stand at.
+    stalls: BTreeMap<TopicPartition, Stall>,
+}
+
+/// A task that stands still: the log takes nothing that its next record could lead to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// Where the record is.
+    pub source: TopicPartition,
+    /// Its offset there.
+    pub offset: Offset,
+    /// Since when.
+    pub since: Timestamp,
+    /// How often it was tried.
+    pub tries: u32,
+    /// What the record failed with, and what the log says.
+    pub why: String,
 }
 
 /// The most schemas whose records are counted one by one. A stream of garbage names many.
@@ -50,6 +68,8 @@ pub struct Snapshot {
     pub restoring: u64,
     /// Transactions.
     pub commits: u64,
+    /// Transactions that were aborted and done again.
+    pub aborts: u64,
     /// How long the last commit took, until its worker saw that it was through.
     pub last_commit: Duration,
 }
@@ -69,7 +89,8 @@ impl State {
 impl Default for Progress {
     fn default() -> Self {
         let (now, last_active) = (Snapshot::default(), Instant::now());
-        Self(Mutex::new(State { now, assigned: false, last_active, draining: None, undecodable: BTreeMap::new() }))
+        let (undecodable, stalls) = (BTreeMap::new(), BTreeMap::new());
+        Self(Mutex::new(State { now, assigned: false, last_active, draining: None, undecodable, stalls }))
     }
 }
 
@@ -117,6 +138,27 @@ impl Progress {
     #[must_use]
     pub fn undecodable_by_schema(&self) -> Vec<(SchemaId, u64)> {
         lock(&self.0).undecodable.iter().map(|(schema, count)| (*schema, *count)).collect()
+    }
+
+    /// Notes that a transaction was aborted.
+    pub(super) fn aborted(&self) {
+        lock(&self.0).now.aborts += 1;
+    }
+
+    /// Notes that a task stands still.
+    pub(super) fn stalled(&self, stall: &Stall) {
+        lock(&self.0).stalls.insert(stall.source.clone(), stall.clone());
+    }
+
+    /// Notes that it does not any more, or not here.
+    pub(super) fn goes_on(&self, source: &TopicPartition) {
+        lock(&self.0).stalls.remove(source);
+    }
+
+    /// The tasks that stand still.
+    #[must_use]
+    pub fn stalls(&self) -> Vec<Stall> {
+        lock(&self.0).stalls.values().cloned().collect()
     }
 
     /// Notes what the breaker is at.

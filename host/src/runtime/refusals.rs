@@ -1,4 +1,5 @@
-//! Records whose effects the log refused, with the reasons: they fail, until that is committed.
+//! What the log refused of records on their way through a worker: their deliveries go by it when they are made again, until what they lead
+//! to is committed.
 //!
 //! ```text
 //!  refused ──> ahead ──stepped──> open ──committing──> being committed ──settled──> forgotten
@@ -10,20 +11,45 @@
 
 use std::collections::BTreeMap;
 
-use heddle_core::event::{Offset, Record, TopicPartition};
+use heddle_core::event::{Offset, Record, Topic, TopicPartition};
+use heddle_core::task::{Form, Verdict};
 
 /// What the log refused of one worker.
 #[derive(Default)]
 pub(super) struct Refusals {
-    by_source: BTreeMap<TopicPartition, BTreeMap<Offset, Refusal>>,
+    by_source: BTreeMap<TopicPartition, BTreeMap<Offset, Refused>>,
 }
 
-struct Refusal {
-    why: String,
+/// One record that the log refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// The topic it was for; `None`: which one is not known, so any.
+    pub(super) topic: Option<Topic>,
+    pub(super) form: Form,
+    pub(super) why: String,
+    /// Whether it is the timestamp alone that is refused.
+    pub(super) timestamp: bool,
+}
+
+/// All that was refused of one delivery.
+struct Refused {
+    refusals: Vec<Known>,
     stage: Stage,
 }
 
-/// Where the failure is that a refusal leads to.
+struct Known {
+    refusal: Refusal,
+    /// Whether another timestamp was tried.
+    tried: bool,
+}
+
+impl Known {
+    fn is_about(&self, topic: &Topic, form: Form) -> bool {
+        self.refusal.form == form && self.refusal.topic.as_ref().is_none_or(|refused| refused == topic)
+    }
+}
+
+/// Where the outcome is that a refusal leads to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// In no batch: the record was not stepped again, or waits for another attempt.
@@ -33,45 +59,91 @@ enum Stage {
 }
 
 impl Refusals {
-    /// Why the effects of this record were refused, if they were.
-    pub(super) fn of(&self, record: &Record) -> Option<&str> {
-        Some(&self.by_source.get(&record.source)?.get(&record.offset)?.why)
+    /// What is known of such a record that the delivery of `of` leads to.
+    pub(super) fn verdict(&self, of: &Record, topic: &Topic, form: Form) -> Option<Verdict> {
+        let Known { refusal, .. } = self.of(of)?.refusals.iter().find(|known| known.is_about(topic, form))?;
+        Some(if refusal.timestamp { Verdict::OtherTime } else { Verdict::Refuses(refusal.why.clone()) })
     }
 
-    /// The log does not take what the handler emits for this record.
-    pub(super) fn refuse(&mut self, source: &TopicPartition, offset: Offset, why: &str) {
-        let refusal = Refusal { why: why.to_owned(), stage: Stage::Ahead };
-        self.by_source.entry(source.clone()).or_default().insert(offset, refusal);
+    /// The topic does not take the record's timestamp, as it turns out: that may be all that was refused. A broker that refuses several
+    /// records of a batch does not say what is wrong with each. False: another timestamp was tried, and did not help.
+    pub(super) fn may_be_time(&mut self, of: &Record, topic: &Topic, form: Form) -> bool {
+        let refused = self.by_source.get_mut(&of.source).and_then(|refused| refused.get_mut(&of.offset));
+        let known = refused.and_then(|refused| refused.refusals.iter_mut().find(|known| known.is_about(topic, form)));
+        let Some(known) = known.filter(|known| !known.tried) else { return false };
+        known.refusal.timestamp = true;
+        true
+    }
+
+    /// Why the delivery's changes of state were refused, if they were.
+    pub(super) fn state(&self, of: &Record) -> Option<&str> {
+        let about = |refusal: &&Refusal| refusal.form == Form::Changelog && !refusal.timestamp;
+        Some(&self.of(of)?.refusals.iter().map(|known| &known.refusal).find(about)?.why)
+    }
+
+    fn of(&self, record: &Record) -> Option<&Refused> {
+        // Asked for every record: mostly there are none.
+        if self.by_source.is_empty() {
+            return None;
+        }
+        self.by_source.get(&record.source)?.get(&record.offset)
+    }
+
+    /// Notes that the log refused a record that this delivery led to. False: that was known.
+    pub(super) fn refuse(&mut self, source: &TopicPartition, offset: Offset, refusal: Refusal) -> bool {
+        let of_source = self.by_source.entry(source.clone()).or_default();
+        let refused = of_source.entry(offset).or_insert_with(|| Refused { refusals: vec![], stage: Stage::Ahead });
+        refused.stage = Stage::Ahead;
+        let same = |known: &&mut Known| (known.refusal.form, &known.refusal.topic) == (refusal.form, &refusal.topic);
+        match refused.refusals.iter_mut().find(same) {
+            // Another timestamp has been tried: it does not help.
+            Some(known) if known.refusal.timestamp => {
+                *known = Known { refusal: Refusal { timestamp: false, ..refusal }, tried: true };
+                true
+            }
+            Some(_) => false,
+            None => {
+                refused.refusals.push(Known { refusal, tried: false });
+                true
+            }
+        }
+    }
+
+    /// Everything may be tried again.
+    pub(super) fn forget(&mut self, record: &Record) {
+        if let Some(refused) = self.by_source.get_mut(&record.source) {
+            refused.remove(&record.offset);
+        }
     }
 
     /// What became of this record is in the open batch.
     pub(super) fn stepped(&mut self, record: &Record) {
-        let refusals = self.by_source.get_mut(&record.source);
-        if let Some(refusal) = refusals.and_then(|refusals| refusals.get_mut(&record.offset)) {
-            refusal.stage = Stage::Open;
+        let refused = self.by_source.get_mut(&record.source);
+        if let Some(refused) = refused.and_then(|refused| refused.get_mut(&record.offset)) {
+            refused.stage = Stage::Open;
         }
     }
 
     /// The open batch is being committed.
     pub(super) fn committing(&mut self) {
-        self.each(|refusal| {
-            if refusal.stage == Stage::Open {
-                refusal.stage = Stage::Committing;
+        self.each(|refused| {
+            if refused.stage == Stage::Open {
+                refused.stage = Stage::Committing;
             }
         });
     }
 
     /// That commit is through: what is in it has been dealt with.
     pub(super) fn settled(&mut self) {
-        self.by_source.retain(|_, refusals| {
-            refusals.retain(|_, refusal| refusal.stage != Stage::Committing);
-            !refusals.is_empty()
+        self.by_source.retain(|_, refused| {
+            refused.retain(|_, refused| refused.stage != Stage::Committing);
+            !refused.is_empty()
         });
     }
 
     /// What is not committed was given up, and is stepped again.
     pub(super) fn given_up(&mut self) {
-        self.each(|refusal| refusal.stage = Stage::Ahead);
+        self.each(|refused| refused.stage = Stage::Ahead);
     }
 
     /// Somebody else steps the records of these partitions, and finds out by himself.
@@ -79,7 +151,7 @@ impl Refusals {
         self.by_source.retain(|source, _| !partitions.contains(source));
     }
 
-    fn each(&mut self, change: impl FnMut(&mut Refusal)) {
+    fn each(&mut self, change: impl FnMut(&mut Refused)) {
         self.by_source.values_mut().flat_map(BTreeMap::values_mut).for_each(change);
     }
 }
@@ -95,8 +167,16 @@ mod tests {
         Record { source, offset: Offset(offset), timestamp: Timestamp(0), key: None, value: None, headers: vec![] }
     }
 
-    fn refuse(refusals: &mut Refusals, record: &Record) {
-        refusals.refuse(&record.source, record.offset, "too large");
+    fn refusal(form: Form, timestamp: bool) -> Refusal {
+        Refusal { topic: Some("out".into()), form, why: "too large".to_owned(), timestamp }
+    }
+
+    fn refuse(refusals: &mut Refusals, record: &Record) -> bool {
+        refusals.refuse(&record.source, record.offset, refusal(Form::Emit, false))
+    }
+
+    fn is_refused(refusals: &Refusals, record: &Record) -> bool {
+        refusals.verdict(record, &"out".into(), Form::Emit).is_some()
     }
 
     #[test]
@@ -104,18 +184,18 @@ mod tests {
         let (one, other) = (record(0, 5), record(0, 6));
         let mut refusals = Refusals::default();
         refuse(&mut refusals, &one);
-        assert_eq!((refusals.of(&one), refusals.of(&other)), (Some("too large"), None));
+        assert!(is_refused(&refusals, &one) && !is_refused(&refusals, &other));
         // The commit of a batch in which it is not: before it was stepped, and while it is in the next one.
         refusals.committing();
         refusals.settled();
         refusals.committing();
         refusals.stepped(&one);
         refusals.settled();
-        assert_eq!(refusals.of(&one), Some("too large"));
+        assert!(is_refused(&refusals, &one));
         refuse(&mut refusals, &other);
         refusals.committing();
         refusals.settled();
-        assert_eq!((refusals.of(&one), refusals.of(&other)), (None, Some("too large")));
+        assert!(!is_refused(&refusals, &one) && is_refused(&refusals, &other));
     }
 
     #[test]
@@ -128,7 +208,7 @@ mod tests {
         refusals.given_up();
         refusals.committing();
         refusals.settled();
-        assert_eq!(refusals.of(&one), Some("too large"));
+        assert!(is_refused(&refusals, &one));
     }
 
     #[test]
@@ -138,6 +218,26 @@ mod tests {
         refuse(&mut refusals, &here);
         refuse(&mut refusals, &there);
         refusals.let_go(std::slice::from_ref(&there.source));
-        assert_eq!((refusals.of(&here), refusals.of(&there)), (Some("too large"), None));
+        assert!(is_refused(&refusals, &here) && !is_refused(&refusals, &there));
+    }
+
+    #[test]
+    fn another_timestamp_is_tried_once() {
+        let one = record(0, 5);
+        let mut refusals = Refusals::default();
+        let refuse = |refusals: &mut Refusals| refusals.refuse(&one.source, one.offset, refusal(Form::Letter, true));
+        let verdict = |refusals: &Refusals, form| refusals.verdict(&one, &"out".into(), form);
+        assert!(refuse(&mut refusals));
+        assert_eq!(verdict(&refusals, Form::Letter), Some(Verdict::OtherTime));
+        assert_eq!((verdict(&refusals, Form::Emit), refusals.state(&one)), (None, None));
+        assert!(refuse(&mut refusals));
+        assert_eq!(verdict(&refusals, Form::Letter), Some(Verdict::Refuses("too large".to_owned())));
+        assert!(!refuse(&mut refusals), "it is known");
+        assert!(!refusals.may_be_time(&one, &"out".into(), Form::Letter), "it was tried");
+        refusals.refuse(&one.source, one.offset, refusal(Form::Emit, false));
+        assert!(refusals.may_be_time(&one, &"out".into(), Form::Emit));
+        assert_eq!(verdict(&refusals, Form::Emit), Some(Verdict::OtherTime));
+        refusals.forget(&one);
+        assert_eq!(verdict(&refusals, Form::Letter), None);
     }
 }

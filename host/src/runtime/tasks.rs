@@ -61,6 +61,14 @@ impl Tasks {
         &self.spec
     }
 
+    pub(super) fn log(&self) -> &Arc<dyn Log> {
+        &self.log
+    }
+
+    pub(super) fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
     /// The tasks go on by another version's word; their topics and their state are the same.
     pub(super) fn respec(&mut self, spec: &Arc<TaskSpec>) {
         self.spec = spec.clone();
@@ -80,9 +88,9 @@ impl Tasks {
         self.open.keys().copied().filter(|number| self.is_ready(*number)).collect()
     }
 
-    /// When the next record that waits in the state of a task is due.
-    pub(super) fn next_due(&self) -> Option<Timestamp> {
-        let ready = self.open.iter().filter(|(number, _)| self.is_ready(**number));
+    /// When the next record that waits in the state of a task is due, of tasks that are not `held`.
+    pub(super) fn next_due(&self, held: impl Fn(Partition) -> bool) -> Option<Timestamp> {
+        let ready = self.open.iter().filter(|(number, _)| self.is_ready(**number) && !held(**number));
         ready.filter_map(|(_, open)| open.task.next_due()).min()
     }
 

@@ -24,14 +24,18 @@ use heddle_core::failed::Waiting;
 use heddle_core::fault::EventFaultKind;
 use heddle_core::task::{Next, Step, TaskSpec};
 
+use super::aborts::{Abort, Aborts};
 use super::backlog::{Backlog, Due, until};
 use super::breaker::SharedBreaker;
 use super::clock::Clock;
 use super::commit::UnderWay;
 use super::fault::WorkerFault;
 use super::handler::{Handler, Refusing};
+use super::known_limits::KnownLimits;
 use super::progress::Progress;
 use super::reload::Follower;
+use super::sent::Sent;
+use super::stuck::{Stuck, Turn};
 use super::tasks::Tasks;
 use crate::log::{Member, Polled};
 
@@ -83,7 +87,12 @@ pub struct Worker {
     pub(super) since: Option<Duration>,
     /// The batch before it, until its commit is through.
     pub(super) under_way: Option<UnderWay>,
-    backlog: Backlog,
+    /// Who sent what in the open transaction.
+    pub(super) sent: Sent,
+    pub(super) aborts: Aborts,
+    /// Tasks that stand still.
+    stuck: Stuck,
+    pub(super) backlog: Backlog,
     pub(super) breaker: SharedBreaker,
     /// Partitions of tasks that are ready, and that are not read for now.
     paused: BTreeSet<TopicPartition>,
@@ -102,7 +111,7 @@ pub struct Worker {
 pub(super) enum Worked {
     Done,
     /// The transaction cannot be committed: everything since the last commit is done again.
-    GiveUp(String),
+    GiveUp(Abort),
 }
 
 impl Worker {
@@ -116,10 +125,14 @@ impl Worker {
         common: Common,
     ) -> Self {
         let Common { clock, breaker, progress, stop } = common;
+        let limits = KnownLimits::new(tasks.log().clone(), clock.clone());
         Self {
             member,
             spec: tasks.spec().clone(),
-            handler: Refusing::new(handler),
+            handler: Refusing::new(handler, limits, clock.clone()),
+            sent: Sent::default(),
+            aborts: Aborts::default(),
+            stuck: Stuck::new(tasks.spec().component.clone(), tasks.progress().clone()),
             tasks,
             policy,
             clock,
@@ -183,7 +196,7 @@ impl Worker {
                 Worked::Done
             }
             Polled::Lost(partitions) => {
-                self.give_up("partitions were lost")?;
+                self.give_up(None, "partitions were lost")?;
                 self.let_go(&partitions)?;
                 Worked::Done
             }
@@ -209,32 +222,32 @@ impl Worker {
         }
         let now = self.clock.now();
         let commit = self.since.map(|since| (since + self.policy.interval).saturating_sub(now));
-        let step = match (self.breaker.shut_until(|| now), self.rest) {
+        let step = match (self.shut_until(), self.rest) {
             (Some(at), _) => Some(at.saturating_sub(now)),
             (None, Some(at)) => {
                 [Some(at.saturating_sub(now)), self.backlog.next(&*self.clock)].into_iter().flatten().min()
             }
             (None, None) => {
-                let waiting = self.tasks.next_due().map(|due| until(due, self.clock.timestamp()));
-                [waiting, self.backlog.next(&*self.clock)].into_iter().flatten().min()
+                let held = |task| self.stuck.is_held(task, now);
+                let waiting = self.tasks.next_due(held).map(|due| until(due, self.clock.timestamp()));
+                let stuck = self.stuck.next().map(|at| at.saturating_sub(now));
+                [waiting, stuck, self.backlog.next(&*self.clock)].into_iter().flatten().min()
             }
         };
         let under_way = self.under_way.is_some().then_some(COMMIT_POLL_WAIT);
         [commit, step, under_way].into_iter().flatten().min().unwrap_or(POLL_WAIT).min(POLL_WAIT)
     }
 
-    /// What cannot be committed is dropped and will be done again.
-    pub(super) fn or_give_up(&mut self, worked: Worked) -> Result<(), WorkerFault> {
-        match worked {
-            Worked::Done => Ok(()),
-            Worked::GiveUp(why) => self.give_up(&why),
-        }
-    }
-
     fn due(&self) -> bool {
         let now = self.clock.now();
         self.since.is_some_and(|since| now >= since + self.policy.interval)
-            || self.batch.counts().taken() >= self.policy.records_max
+            || self.batch.counts().taken() >= self.aborts.deliveries_max(self.policy.records_max)
+    }
+
+    /// Until when nothing is stepped: because the breaker is open, or after aborts.
+    fn shut_until(&self) -> Option<Duration> {
+        let breaker = self.breaker.shut_until(|| self.clock.now());
+        breaker.max(self.aborts.pauses_until(self.clock.now()))
     }
 
     /// Steps through what is due: first what waits in the tasks' state, then the backlog.
@@ -242,8 +255,11 @@ impl Worker {
         if let give_up @ Worked::GiveUp(_) = self.look_at_commit(Duration::ZERO)? {
             return Ok(give_up);
         }
+        if self.aborts.pauses_until(self.clock.now()).is_some() {
+            return Ok(Worked::Done);
+        }
         for task in self.tasks.with_queues() {
-            while self.may_go_on() {
+            while self.may_go_on() && !self.stuck.is_held(task, self.clock.now()) {
                 match self.step_due(task)? {
                     Some(Worked::Done) => {}
                     Some(give_up) => return Ok(give_up),
@@ -287,10 +303,19 @@ impl Worker {
             self.rest = Some(until);
             return Ok(None);
         }
+        match self.stuck.turn(&record, || self.clock.now()) {
+            Turn::Go => {}
+            Turn::Anew => self.handler.refusals.forget(&record),
+            Turn::Wait(_) => return Ok(None),
+        }
         self.since.get_or_insert_with(|| self.clock.now());
         let Some(open) = self.tasks.get_mut(task) else { return Ok(None) };
         match open.step_due(&mut self.handler, &mut self.batch, now) {
             Ok(None) => Ok(None),
+            Ok(Some(step)) if step.next == Next::Stuck => {
+                self.hold_stuck(&record, &step);
+                Ok(None)
+            }
             Ok(Some(step)) => Ok(Some(self.settle(&record, step)?)),
             Err(fault) => {
                 let Some(why) = self.handler.take_unavailable() else { return Err(fault.into()) };
@@ -300,6 +325,13 @@ impl Worker {
                 Ok(None)
             }
         }
+    }
+
+    /// A record that the log takes nothing of holds its task up. Returns until when.
+    fn hold_stuck(&mut self, record: &Record, step: &Step) -> Duration {
+        let now = self.clock.now();
+        let Some(fault) = &step.fault else { return now };
+        self.stuck.hold(record, fault, now, self.clock.timestamp())
     }
 
     /// Steps a record of the backlog, or lets it wait.
@@ -314,6 +346,16 @@ impl Worker {
         if let Some(until) = self.admit() {
             self.backlog.hold(due, until);
             return Ok(Worked::Done);
+        }
+        let waiting = self.waiting(record);
+        let original = waiting.as_ref().map_or(record, |waiting| &waiting.record);
+        match self.stuck.turn(original, || self.clock.now()) {
+            Turn::Go => {}
+            Turn::Anew => self.handler.refusals.forget(original),
+            Turn::Wait(until) => {
+                self.backlog.hold(due, until);
+                return Ok(Worked::Done);
+            }
         }
         self.since.get_or_insert_with(|| self.clock.now());
         let Some(task) = self.tasks.get_mut(record.source.partition) else {
@@ -342,10 +384,12 @@ impl Worker {
                 self.backlog.hold(due, self.clock.now() + wait);
                 Ok(Worked::Done)
             }
-            Next::Done | Next::Skipped | Next::Later(_) => match self.waiting(record) {
-                Some(waiting) => self.settle(&waiting.record, step),
-                None => self.settle(record, step),
-            },
+            Next::Stuck => {
+                let until = self.hold_stuck(original, &step);
+                self.backlog.hold(due, until);
+                Ok(Worked::Done)
+            }
+            Next::Done | Next::Skipped | Next::Later(_) => self.settle(original, step),
         }
     }
 
@@ -405,6 +449,8 @@ impl Worker {
             (fault, _) => self.breaker.note(fault.is_some(), || self.clock.now(), component),
         }
         self.handler.refusals.stepped(record);
+        self.stuck.stepped(record);
+        self.sent.stepped(&record.source, record.offset);
         match self.send_or_hold(record, step)? {
             Worked::Done if self.due() => self.commit(),
             worked => Ok(worked),
@@ -424,7 +470,7 @@ impl Worker {
     }
 
     fn stands_still(&self) -> bool {
-        self.breaker.shut_until(|| self.clock.now()).is_some()
+        self.shut_until().is_some()
     }
 
     /// Pauses what could not be stepped anyway, and goes on with what can: nothing is read ahead without bound.
@@ -468,22 +514,8 @@ impl Worker {
         self.backlog.let_go(partitions);
         self.paused.retain(|source| !partitions.contains(source));
         self.handler.refusals.let_go(partitions);
+        self.stuck.let_go(partitions);
         self.tasks.let_go(partitions);
         Ok(self.member.release(partitions)?)
-    }
-
-    /// Drops everything since the last commit and goes back to it. Which one that is has to be known first.
-    fn give_up(&mut self, why: &str) -> Result<(), WorkerFault> {
-        tracing::warn!(component = %self.spec.component, "the transaction is aborted and done again: {why}");
-        if let Worked::GiveUp(why) = self.await_commit_alone()? {
-            tracing::warn!(component = %self.spec.component, "so is the transaction before it: {why}");
-        }
-        self.batch = OpenBatch::default();
-        self.since = None;
-        self.backlog.clear();
-        self.tasks.forget();
-        self.handler.refusals.given_up();
-        self.member.abort()?;
-        Ok(self.member.rewind()?)
     }
 }

@@ -31,6 +31,8 @@ pub(crate) enum Operation {
     Emit(Option<String>),
     /// Emits more than the log takes in one record.
     Huge,
+    /// Sets the key in the second store to more than the log takes in one record.
+    Hoard(String),
     /// Fails for good.
     Reject,
     /// Fails at the first so many attempts.
@@ -64,6 +66,7 @@ impl Operation {
             ("scan", Some(prefix), None) => Self::Scan(prefix.to_owned()),
             ("emit", key, None) => Self::Emit(key.map(str::to_owned)),
             ("huge", None, None) => Self::Huge,
+            ("hoard", Some(key), None) => Self::Hoard(key.to_owned()),
             ("reject", None, None) => Self::Reject,
             ("flaky", Some(attempts), None) => Self::Flaky(attempts.parse().ok()?),
             _ => return None,
@@ -80,6 +83,7 @@ impl Operation {
             Self::Emit(None) => "emit".to_owned(),
             Self::Emit(Some(key)) => format!("emit:{key}"),
             Self::Huge => "huge".to_owned(),
+            Self::Hoard(key) => format!("hoard:{key}"),
             Self::Reject => "reject".to_owned(),
             Self::Flaky(attempts) => format!("flaky:{attempts}"),
         }
@@ -92,9 +96,9 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let text = "17|add:k3:5 put:a:b del:x get:k1 scan: emit flaky:1 emit:k2 huge reject";
+        let text = "17|add:k3:5 put:a:b del:x get:k1 scan: emit flaky:1 emit:k2 huge reject hoard:k4";
         let command = Command::parse(text.as_bytes()).unwrap();
-        assert_eq!((command.operations.len(), command.text()), (10, text.to_owned()));
+        assert_eq!((command.operations.len(), command.text()), (11, text.to_owned()));
         for odd in ["", "17", "17|what", "17|add:k", "17|add:k:x", "17|emit:a:b"] {
             assert_eq!(Command::parse(odd.as_bytes()), None, "{odd}");
         }

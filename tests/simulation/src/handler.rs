@@ -76,6 +76,7 @@ impl Dispatch for CommandHandler {
                 Operation::Flaky(_) => {}
                 Operation::Emit(key) => call.emit(&self.output, key, call.notes.clone()),
                 Operation::Huge => call.emit(&self.output, None, "x".repeat(RECORD_BYTES_MAX + 1)),
+                Operation::Hoard(key) => call.write(MARKS, key.into(), Some("x".repeat(RECORD_BYTES_MAX + 1).into())),
                 Operation::Add(key, by) => call.add(key.into(), by)?,
                 Operation::Put(key, value) => call.write(MARKS, key.into(), Some(value.into())),
                 Operation::Delete(key) => {

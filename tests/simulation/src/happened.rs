@@ -79,6 +79,10 @@ counts! {
     unreachable = "log unreachable",
     /// Records that the log refused.
     refused = "records refused",
+    /// Records that the log refused when they arrived, and named.
+    refused_by_number = "refused on arrival",
+    /// Records that the log refused when they arrived, and did not name.
+    refused_unnamed = "refused, not known which",
     /// Times that a registry did not answer.
     stalled = "registry down",
     /// Changelog partitions read from a copy's watermark.

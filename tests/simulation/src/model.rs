@@ -112,6 +112,9 @@ impl TaskModel {
         if command.operations.contains(&Operation::Huge) {
             return Ending::SetAside("emit", 1);
         }
+        if command.operations.iter().any(|operation| matches!(operation, Operation::Hoard(_))) {
+            return Ending::SetAside("state", 1);
+        }
         let (mut emits, mut notes) = (vec![], format!("{}@{}", record.source, record.offset));
         for operation in &command.operations {
             match operation {
@@ -135,7 +138,7 @@ impl TaskModel {
                     }
                 }
                 Operation::Emit(key) => emits.push((key.clone(), notes.clone())),
-                Operation::Huge | Operation::Reject | Operation::Flaky(_) => {}
+                Operation::Huge | Operation::Hoard(_) | Operation::Reject | Operation::Flaky(_) => {}
             }
         }
         Ending::Handled(emits)

@@ -54,10 +54,23 @@ pub struct Plan {
     pub transaction_time_max: Duration,
     /// Whether the log can tell a topic from an earlier one of the same name.
     pub topic_ids: bool,
+    /// When the log refuses a record that is too large, and what it says then.
+    pub refuses: Refuses,
     /// What is produced, in this order.
     pub records: Vec<Input>,
     /// How often what goes wrong.
     pub rates: Rates,
+}
+
+/// When the log refuses a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refuses {
+    /// When it is sent.
+    AtOnce,
+    /// When it arrives, and says which one it was.
+    ByNumber,
+    /// When it arrives, and says only that one of them was.
+    One,
 }
 
 /// One record to produce.
@@ -149,6 +162,7 @@ impl Plan {
             topic_ids: !chance.one_in(4),
             records: records(&mut chance, &inputs, retries),
             rates: Rates::new(&mut chance),
+            refuses: chance.pick(&[Refuses::AtOnce, Refuses::ByNumber, Refuses::One]).unwrap_or(Refuses::AtOnce),
             inputs,
         }
     }
@@ -249,7 +263,8 @@ fn command(chance: &mut Chance, topic: &str, key: &str, number: u64, retries: Re
     let mut operations = (0..count).map(one).collect::<Vec<_>>();
     match chance.below(30) {
         0 | 1 => operations.push(Operation::Reject),
-        2 => operations.push(Operation::Huge),
+        2 if chance.one_in(2) => operations.push(Operation::Huge),
+        2 => operations.push(Operation::Hoard(key.to_owned())),
         3..=5 if retries == Retries::None => {
             operations.push(Operation::Flaky(u32::try_from(chance.between(1, 3)).unwrap_or(1)));
         }

@@ -72,6 +72,15 @@ impl on_in::Guest for Patient {
                 }
                 emit_out::send(&Outcome { did, n: 0, everything });
             }
+            // As large as the script says, for topics that do not take it.
+            "emit-bytes" => {
+                emit_out::send(&Outcome { did: "x".repeat(script.times as usize), n: 0, everything: None });
+            }
+            "state-bytes" => {
+                let note = Some("x".repeat(script.times as usize));
+                store_counts::put(&key, &Count { n: 1, weight: "0".into(), note });
+            }
+            "reason-bytes" => return Err(Failure::rejected("r".repeat(script.times as usize))),
             "talk" => {
                 (0..100).for_each(|n| log::info!("line {n}"));
                 return Err(Failure::rejected("said too much"));

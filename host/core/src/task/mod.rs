@@ -11,6 +11,7 @@
 //!
 //! A message that was set aside or waits is not noted as seen: when it comes again, it is handled again.
 
+mod fit;
 mod spec;
 
 use std::sync::Arc;
@@ -22,14 +23,14 @@ use crate::batch::{Ending, OpenBatch};
 use crate::dedup::MessageId;
 use crate::delivery::Delivery;
 use crate::effects::Effects;
-use crate::event::{NewRecord, Partition, Record, Timestamp, Topic};
-use crate::failed::{Failure, Waiting, dead_letter, queued, retry};
+use crate::event::{NewRecord, NewRecordRef, Partition, Record, Timestamp, Topic};
+use crate::failed::{Failure, Waiting, queued, retry};
 use crate::fault::{EventFault, EventFaultKind, Fault, TaskFault};
 use crate::policy::{Disposition, Order, Retry, Tried, WhenFull};
-use crate::settle::settle;
 use crate::state::{Committing, Overlay, Reads, TaskState, Writes};
 use crate::waiting::{self, Number, Queues, pack};
 
+pub use fit::{Form, Verdict};
 pub use spec::TaskSpec;
 
 /// Hands a delivery to a component's handler.
@@ -46,6 +47,11 @@ pub trait Dispatch {
     /// # Errors
     /// What the delivery failed with.
     fn dispatch(&mut self, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault>;
+
+    /// Whether the log takes a record that the delivery of `of` leads to. Asked before anything of the delivery is kept; `now` is the time.
+    fn judge(&mut self, _of: &Record, _record: NewRecordRef<'_>, _form: Form, _now: Timestamp) -> Verdict {
+        Verdict::Takes
+    }
 }
 
 /// What a step says to do.
@@ -78,6 +84,8 @@ pub enum Next {
     },
     /// Nothing is noted yet: no room to wait behind the records of its key. At this time the first of them is tried.
     NoRoom(Timestamp),
+    /// Nothing is noted: the record failed, and the log takes nothing that would tell so. The fault says both.
+    Stuck,
 }
 
 /// One component × one partition number.
@@ -104,8 +112,15 @@ struct Arrival<'a> {
 /// How an arrival ended; nothing is noted yet.
 enum Ended {
     Duplicate,
-    Handled(Effects, Option<MessageId>),
+    Handled(Handled),
     Failed(EventFault),
+}
+
+/// What a delivery that succeeded leads to; the log takes all of it.
+struct Handled {
+    emits: Vec<NewRecord>,
+    writes: Writes,
+    id: Option<MessageId>,
 }
 
 impl Task {
@@ -162,43 +177,42 @@ impl Task {
         } else {
             match self.identify(&arrival, handler, batch)? {
                 Ok(None) => Ended::Duplicate,
-                Ok(Some(id)) => match self.wait_behind(record, &arrival, batch)? {
+                Ok(Some(id)) => match self.wait_behind(record, &arrival, handler, batch, now)? {
                     Some(Next::Done) => {
-                        let what = "too many records wait: those of its key, or of its task";
+                        let what =
+                            "it cannot wait behind those of its key: too many wait, or the changelog does not take it";
                         Ended::Failed(EventFault::new(EventFaultKind::Crowded, what))
                     }
                     Some(next) => return Ok(Step { next, ..Step::default() }),
-                    None => self.deliver(&arrival, id, handler, batch)?,
+                    None => self.deliver(&arrival, id, handler, batch, now)?,
                 },
                 Err(fault) => Ended::Failed(fault),
             }
         };
         let finish = |batch: &mut OpenBatch, ending| batch.finish(record, again, ending);
-        match ended {
-            Ended::Failed(fault) => match self.decide(&arrival, &fault) {
-                Disposition::Again(after) => {
-                    let next = Next::Again { attempt: attempt + 1, after };
-                    Ok(Step { fault: Some(fault), next, ..Step::default() })
-                }
-                Disposition::Later(delay) => {
-                    let (waits, due) = self.postponed(&arrival, &fault, now, delay);
-                    let mut writes = vec![];
-                    if let Order::Key(_) = self.spec.policy.order {
-                        self.keep(&waits, arrival.record, due, batch)?;
-                    } else {
-                        writes.push(waits);
-                    }
+        let fault = match ended {
+            Ended::Failed(fault) => fault,
+            done => return Ok(self.done(&arrival, done, batch, finish)),
+        };
+        match self.decide(&arrival, &fault) {
+            Disposition::Again(after) => {
+                let next = Next::Again { attempt: attempt + 1, after };
+                return Ok(Step { fault: Some(fault), next, ..Step::default() });
+            }
+            Disposition::Later(delay) => {
+                let (waits, due) = self.postponed(&arrival, &fault, now, delay);
+                if let Some(writes) = self.let_wait(&arrival, waits, due, handler, batch, now)? {
                     finish(batch, Ending::Retried);
-                    Ok(Step { writes, fault: Some(fault), next: Next::Later(due) })
+                    return Ok(Step { writes, fault: Some(fault), next: Next::Later(due) });
                 }
-                Disposition::DeadLetter => {
-                    let writes = vec![self.set_aside(&arrival, &fault, now)];
-                    finish(batch, Ending::DeadLettered);
-                    Ok(Step { writes, fault: Some(fault), next: Next::Done })
-                }
-            },
-            done => Ok(self.done(&arrival, done, batch, finish)),
+            }
+            Disposition::DeadLetter => {}
         }
+        let step = self.set_aside(&arrival, fault, handler, now);
+        if step.next == Next::Done {
+            finish(batch, Ending::DeadLettered);
+        }
+        Ok(step)
     }
 
     /// As [`step`](Self::step), with all attempts in place one right after the other: for whoever has no clock to wait by.
@@ -235,23 +249,28 @@ impl Task {
         let arrival = Arrival::waited(&waited);
         let ended = match self.identify(&arrival, handler, batch)? {
             Ok(None) => Ended::Duplicate,
-            Ok(Some(id)) => self.deliver(&arrival, id, handler, batch)?,
+            Ok(Some(id)) => self.deliver(&arrival, id, handler, batch, now)?,
             Err(fault) => Ended::Failed(fault),
         };
         let partition = self.partition;
         let finish = |batch: &mut OpenBatch, ending| batch.finish_waiting(partition, ending);
         let step = match ended {
             Ended::Failed(fault) => {
-                if let Disposition::Later(delay) = self.decide(&arrival, &fault) {
-                    let (waits, due) = self.postponed(&arrival, &fault, now, delay);
+                if let Disposition::Later(delay) = self.decide(&arrival, &fault)
+                    && let (waits, due) = self.postponed(&arrival, &fault, now, delay)
+                    && self.may_wait(&arrival, &waits, true, handler, now)
+                {
                     self.write(number, Some(pack(arrival.record, &waits.headers)), arrival.record.timestamp, batch);
                     self.queues.get_or_insert_default().postpone(number, due);
                     finish(batch, Ending::Retried);
                     return Ok(Some(Step { writes: vec![], fault: Some(fault), next: Next::Later(due) }));
                 }
-                let writes = vec![self.set_aside(&arrival, &fault, now)];
+                let step = self.set_aside(&arrival, fault, handler, now);
+                if step.next == Next::Stuck {
+                    return Ok(Some(step));
+                }
                 finish(batch, Ending::DeadLettered);
-                Step { writes, fault: Some(fault), next: Next::Done }
+                step
             }
             done => self.done(&arrival, done, batch, finish),
         };
@@ -326,7 +345,9 @@ impl Task {
         &mut self,
         record: &Record,
         arrival: &Arrival<'_>,
+        handler: &mut dyn Dispatch,
         batch: &mut OpenBatch,
+        now: Timestamp,
     ) -> Result<Option<Next>, TaskFault> {
         let order = self.spec.policy.order;
         let Some(queues) = self.queues()? else { return Ok(None) };
@@ -339,27 +360,15 @@ impl Task {
                 WhenFull::DeadLetter => Next::Done,
             }));
         }
-        let number = queues.push(arrival.record, Timestamp(0));
         let packed = pack(arrival.record, &queued(arrival.record));
+        if !self.takes_waiting(arrival, &packed, handler, now) {
+            return Ok(Some(Next::Done));
+        }
+        let Some(queues) = self.queues()? else { return Ok(None) };
+        let number = queues.push(arrival.record, Timestamp(0));
         self.write(number, Some(packed), arrival.record.timestamp, batch);
         batch.finish(record, self.spec.retry_topics.contains(&record.source.topic), Ending::Retried);
         Ok(Some(Next::Later(ahead)))
-    }
-
-    /// Lets a record that failed wait in the task's state.
-    fn keep(
-        &mut self,
-        waits: &NewRecord,
-        record: &Record,
-        due: Timestamp,
-        batch: &mut OpenBatch,
-    ) -> Result<(), TaskFault> {
-        let Some(queues) = self.queues()? else {
-            return Err(TaskFault("records of a key wait for each other, and there is no store for them".to_owned()));
-        };
-        let number = queues.push(record, due);
-        self.write(number, Some(pack(record, &waits.headers)), record.timestamp, batch);
-        Ok(())
     }
 
     fn due(&mut self, batch: &mut OpenBatch, now: Timestamp) -> Result<Option<(Number, Waiting)>, TaskFault> {
@@ -385,10 +394,11 @@ impl Task {
         id: Option<MessageId>,
         handler: &mut dyn Dispatch,
         batch: &mut OpenBatch,
+        now: Timestamp,
     ) -> Result<Ended, TaskFault> {
         let reads = batch.overlay(self.partition).reads(self.state.clone());
         match handler.dispatch(&self.delivery(arrival), reads) {
-            Ok(effects) => Ok(Ended::Handled(effects, id)),
+            Ok(effects) => Ok(self.fit(arrival, effects, id, handler, now).map_or_else(Ended::Failed, Ended::Handled)),
             Err(Fault::Task(fault)) => Err(fault),
             Err(Fault::Event(fault)) => Ok(Ended::Failed(fault)),
         }
@@ -402,27 +412,22 @@ impl Task {
         batch: &mut OpenBatch,
         finish: impl FnOnce(&mut OpenBatch, Ending),
     ) -> Step {
-        let Ended::Handled(effects, id) = ended else {
+        let Ended::Handled(Handled { emits, writes, id }) = ended else {
             finish(batch, Ending::Duplicate);
             return Step { next: Next::Skipped, ..Step::default() };
         };
         let record = arrival.record;
         let overlay = batch.overlay(self.partition);
-        overlay.write(effects.writes, record.timestamp);
+        overlay.write(writes, record.timestamp);
         if let Some(id) = id {
             overlay.mark(&record.source.topic, id, record.timestamp);
         }
-        let writes = settle(&self.delivery(arrival), effects.emits);
-        finish(batch, Ending::Handled { emitted: writes.len() as u64 });
-        Step { writes, ..Step::default() }
+        finish(batch, Ending::Handled { emitted: emits.len() as u64 });
+        Step { writes: emits, ..Step::default() }
     }
 
     fn decide(&self, arrival: &Arrival<'_>, fault: &EventFault) -> Disposition<'_> {
         self.spec.policy.decide(&self.delivery(arrival).id(), arrival.tried, fault)
-    }
-
-    fn set_aside(&self, arrival: &Arrival<'_>, fault: &EventFault, at: Timestamp) -> NewRecord {
-        dead_letter(&self.delivery(arrival), &self.failure(arrival, fault, at), &self.spec.policy.dead_letter)
     }
 
     /// The record that waits for a delay, and when that has passed.

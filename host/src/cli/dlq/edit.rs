@@ -26,7 +26,7 @@ pub(super) fn replay(
             meant[0].place
         );
     };
-    let (letter, _) = queue.letter(entry.place)?;
+    let letter = queue.whole(queue.letter(entry.place)?.0)?;
     if let Some(path) = given {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         send(queue, &letter, &text, schemas)?;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::cli::Raw;
-use crate::dlq::{Entry, Group, Mark, Shown};
+use crate::dlq::{Entry, Group, Mark, Reduced, Shown};
 use crate::output;
 use crate::printable::line;
 
@@ -61,6 +61,16 @@ pub(super) fn shown(shown: &Shown, mark: Option<&Mark>, json: bool, Raw { raw }:
     told("replays", &replays.to_string());
     mark.iter().for_each(|mark| told(&mark.did.to_string(), &mark.at));
     schema_id.iter().for_each(|id| told("schema", &id.to_string()));
+    if let Some(Reduced { why, key_bytes, key_sha256, value_bytes, value_sha256, headers }) = &shown.reduced {
+        told("reduced", why);
+        let part = |bytes: &Option<u64>, digest: &Option<String>| match (bytes, digest) {
+            (Some(bytes), Some(digest)) => format!("{bytes} bytes, sha256 {digest}"),
+            _ => "null".to_owned(),
+        };
+        told("whole key", &part(key_bytes, key_sha256));
+        told("whole value", &part(value_bytes, value_sha256));
+        headers.iter().for_each(|count| told("its headers", &count.to_string()));
+    }
     told("key", shown.key.as_deref().unwrap_or("null"));
     for (name, value) in &shown.headers {
         told("header", &format!("{name}: {}", value.as_deref().unwrap_or("null")));

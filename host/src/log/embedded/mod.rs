@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heddle_core::event::{NewRecord, Offset, Timestamp, Topic, TopicPartition};
+use heddle_core::limits::Limits;
 
 pub use self::maintain::Maintained;
 use self::member::EmbeddedMember;
@@ -108,6 +109,10 @@ impl Log for EmbeddedLog {
         let done = self.maintain(now)?;
         tracing::debug!(batches = done.batches_dropped, records = done.records_removed, "upkeep of the embedded log");
         Ok(())
+    }
+
+    fn limits(&self, topic: &str) -> Result<Limits, LogError> {
+        Ok(self.0.topic(topic)?.limits())
     }
 
     fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError> {

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use heddle_core::event::{NewRecord, Partition, Topic, TopicPartition};
+use heddle_core::limits::Limits;
 use heddle_core::partitioner::partition_of;
 
 use super::store::{PartitionId, StoredTopic};
-use crate::log::{LogError, TopicSpec};
+use crate::log::{LogError, TopicSpec, now};
 
 /// The most partitions that a topic may have.
 const PARTITIONS_MAX: i32 = 10_000;
@@ -19,6 +21,9 @@ const MESSAGE_BYTES_MAX: usize = 1_048_588;
 /// Kafka's default for `retention.ms`: seven days.
 const RETENTION_MS: i64 = 7 * 24 * 3_600 * 1_000;
 
+/// Kafka's default for `message.timestamp.after.max.ms`: an hour.
+const AFTER_MAX: Duration = Duration::from_secs(3_600);
+
 /// How long the records of a topic are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Policy {
@@ -28,8 +33,12 @@ pub(super) struct Policy {
     pub(super) retention_ms: Option<i64>,
     /// The oldest batches go while the partition without them is still this large, in bytes.
     pub(super) retention_bytes: Option<u64>,
-    /// The largest record taken: key, value and headers, in bytes.
+    /// The largest record taken, in bytes: as large as a batch that holds it alone.
     pub(super) message_bytes_max: usize,
+    /// How far timestamps may lie behind this log's clock.
+    pub(super) before_max: Option<Duration>,
+    /// How far they may lie ahead of it.
+    pub(super) after_max: Option<Duration>,
 }
 
 impl Policy {
@@ -38,6 +47,7 @@ impl Policy {
         let (mut delete, mut compact) = (true, false);
         let (mut retention_ms, mut retention_bytes) = (Some(RETENTION_MS), None);
         let mut message_bytes_max = MESSAGE_BYTES_MAX;
+        let (mut before_max, mut after_max) = (None, Some(AFTER_MAX));
         for (name, value) in options {
             let invalid = |wanted: &str| LogError::Invalid(format!("topic option {name} = {value}: must be {wanted}"));
             let limit = || match value.parse::<i64>() {
@@ -45,6 +55,7 @@ impl Policy {
                 Ok(limit @ 0..) => Ok(Some(limit)),
                 _ => Err(invalid("a number, or -1 for no limit")),
             };
+            let distance = || value.parse().map(Duration::from_millis).map_err(|_| invalid("a number of milliseconds"));
             match name.as_str() {
                 "cleanup.policy" => {
                     let words: Vec<&str> = value.split(',').map(str::trim).collect();
@@ -58,10 +69,12 @@ impl Policy {
                 "max.message.bytes" => {
                     message_bytes_max = value.parse().map_err(|_| invalid("a number of bytes"))?;
                 }
+                "message.timestamp.before.max.ms" => before_max = Some(distance()?),
+                "message.timestamp.after.max.ms" => after_max = Some(distance()?),
                 _ => {
                     return Err(LogError::Invalid(format!(
-                        "topic option {name}: the embedded log honours cleanup.policy, retention.ms, retention.bytes and \
-                         max.message.bytes only"
+                        "topic option {name}: the embedded log honours cleanup.policy, retention.ms, retention.bytes, \
+                         max.message.bytes and message.timestamp.{{before,after}}.max.ms only"
                     )));
                 }
             }
@@ -69,7 +82,7 @@ impl Policy {
         if !delete {
             (retention_ms, retention_bytes) = (None, None);
         }
-        Ok(Self { compact, retention_ms, retention_bytes, message_bytes_max })
+        Ok(Self { compact, retention_ms, retention_bytes, message_bytes_max, before_max, after_max })
     }
 }
 
@@ -109,30 +122,24 @@ impl TopicMeta {
             .map(|number| (TopicPartition::new(self.name.clone(), number), self.partition(Partition(number))))
     }
 
+    /// What it takes.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            partitions: self.partitions,
+            batch_bytes_max: Some(self.policy.message_bytes_max),
+            client_bytes_max: None,
+            keyed: self.policy.compact,
+            before_max: self.policy.before_max,
+            after_max: self.policy.after_max,
+        }
+    }
+
     /// Where `record` goes, or why it cannot be taken.
     pub(super) fn place(&self, record: &NewRecord) -> Result<PartitionId, LogError> {
-        let size = size_of(record);
-        if size > self.policy.message_bytes_max {
-            let max = self.policy.message_bytes_max;
-            return Err(LogError::RecordRefused(format!(
-                "{size} bytes are too large for topic `{}`, whose max.message.bytes is {max}",
-                self.name
-            )));
-        }
-        if self.policy.compact && record.key.is_none() {
-            return Err(LogError::RecordRefused(format!(
-                "topic `{}` is compacted and takes no record without a key",
-                self.name
-            )));
-        }
+        let misfit = |misfit| LogError::RecordRefused(format!("topic `{}` {misfit}", self.name));
+        self.limits().check(record.borrowed(), now()).map_err(misfit)?;
         let partition = match (record.partition, &record.key) {
-            (Some(partition), _) if (0..self.partitions).contains(&partition.0) => partition,
-            (Some(partition), _) => {
-                return Err(LogError::RecordRefused(format!(
-                    "topic `{}` has {} partitions, there is no partition {partition}",
-                    self.name, self.partitions
-                )));
-            }
+            (Some(partition), _) => partition,
             (None, Some(key)) => partition_of(key, self.partitions),
             (None, None) => {
                 let turn =
@@ -142,13 +149,6 @@ impl TopicMeta {
         };
         Ok(self.partition(partition))
     }
-}
-
-/// The bytes that `max.message.bytes` counts.
-fn size_of(record: &NewRecord) -> usize {
-    let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
-    let headers: usize = record.headers.iter().map(|header| header.name.len() + length(&header.value)).sum();
-    length(&record.key) + length(&record.value) + headers
 }
 
 /// Checks what does not depend on the log: name, partitions, options.

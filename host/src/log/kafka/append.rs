@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use heddle_core::event::{NewRecord, Offset, TopicPartition};
+use heddle_core::limits::batch_bytes;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -15,7 +16,7 @@ use super::super::LogError;
 use super::cluster::Cluster;
 use super::errors::{code_error, request_error};
 use super::producer::check;
-use super::record::{batch_bytes, to_send};
+use super::record::to_send;
 use super::report::Report;
 use crate::lock::lock;
 
@@ -79,7 +80,7 @@ impl Appender {
     ) -> Result<Vec<(TopicPartition, Offset)>, LogError> {
         let mut limits = Vec::with_capacity(records.len());
         for record in records {
-            limits.push(check(cluster, record.borrowed())?);
+            limits.push(check(cluster, record.borrowed(), crate::log::now())?);
         }
         let first = self.next_number;
         // A number is never used twice: the report of an earlier call that gave up may still come.

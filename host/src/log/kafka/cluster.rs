@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 use futures_executor::block_on;
 use heddle_core::event::{Offset, Partition, Topic, TopicPartition};
+use heddle_core::limits::Limits;
 use rdkafka::Offset as RdOffset;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigEntry, NewTopic, ResourceSpecifier, TopicReplication, TopicResult,
+};
 use rdkafka::client::{Client, ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -43,9 +46,9 @@ const BATCH_BYTES_DEFAULT: usize = 1_048_588;
 /// What a topic accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TopicLimits {
-    /// How many partitions it has.
-    pub(super) partitions: i32,
-    /// The largest batch of records, in bytes (`max.message.bytes`).
+    /// What each record must be like.
+    pub(super) each: Limits,
+    /// The largest batch of records, in bytes (`max.message.bytes`), compressed or not.
     pub(super) batch_bytes_max: usize,
 }
 
@@ -201,39 +204,59 @@ impl Cluster {
     }
 
     /// What `topic` accepts, asked for once.
-    pub(super) fn limits(&self, topic: &Topic) -> Result<TopicLimits, LogError> {
+    pub(super) fn limits(&self, topic: &str) -> Result<TopicLimits, LogError> {
         if let Some(limits) = lock(&self.limits).get(topic) {
             return Ok(*limits);
         }
-        let limits = TopicLimits { partitions: self.partitions(topic)?, batch_bytes_max: self.batch_bytes_max(topic)? };
-        lock(&self.limits).insert(topic.clone(), limits);
+        let partitions = self.partitions(topic)?;
+        let options = self.topic_options(topic)?;
+        let option = |name: &str| options.get(name).map(String::as_str);
+        let number = |name: &str| option(name).and_then(|value| value.parse::<u64>().ok());
+        // A topic that takes its own time takes any.
+        let created = option("message.timestamp.type") != Some("LogAppendTime");
+        let bound = |name: &str| number(name).filter(|_| created).map(Duration::from_millis);
+        let bytes = number("max.message.bytes").and_then(|bytes| usize::try_from(bytes).ok());
+        let batch_bytes_max = bytes.unwrap_or(BATCH_BYTES_DEFAULT);
+        let each = Limits {
+            partitions,
+            batch_bytes_max: (!self.options.compresses()).then_some(batch_bytes_max),
+            client_bytes_max: Some(self.options.record_bytes_max()),
+            keyed: option("cleanup.policy").is_some_and(|policy| policy.contains("compact")),
+            before_max: bound("message.timestamp.before.max.ms"),
+            after_max: bound("message.timestamp.after.max.ms"),
+        };
+        let limits = TopicLimits { each, batch_bytes_max };
+        lock(&self.limits).insert(topic.into(), limits);
         Ok(limits)
     }
 
-    /// Forgets what `topic` accepts: the broker just said something else.
+    /// Forgets what `topic` accepts: the broker just said something else, or may say so.
     pub(super) fn forget_limits(&self, topic: &str) {
         lock(&self.limits).remove(topic);
     }
 
-    fn batch_bytes_max(&self, topic: &str) -> Result<usize, LogError> {
-        let value = self.topic_option(topic, "max.message.bytes")?;
-        Ok(value.and_then(|value| value.parse().ok()).unwrap_or(BATCH_BYTES_DEFAULT))
-    }
-
     /// The value of an option of `topic`. `None`: it has no such option, or this client may not read it.
     pub(super) fn topic_option(&self, topic: &str, option: &str) -> Result<Option<String>, LogError> {
+        Ok(self.topic_options(topic)?.remove(option))
+    }
+
+    /// The options of a topic, as far as the broker tells.
+    fn topic_options(&self, topic: &str) -> Result<HashMap<String, String>, LogError> {
         let what = format!("asking for the options of topic `{topic}`");
         let answers = block_on(self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &request_options()))
             .map_err(|error| request_error(&error, &what))?;
         for answer in answers {
             match answer {
-                Ok(resource) => return Ok(resource.get(option).and_then(|entry| entry.value.clone())),
+                Ok(resource) => {
+                    let named = |entry: ConfigEntry| Some((entry.name, entry.value?));
+                    return Ok(resource.entries.into_iter().filter_map(named).collect());
+                }
                 // Writing to a topic does not imply the right to read its options.
                 Err(Code::TopicAuthorizationFailed) => {}
                 Err(code) => return Err(code_error(code, &what)),
             }
         }
-        Ok(None)
+        Ok(HashMap::new())
     }
 
     /// The identity of the cluster, if its brokers give one.
@@ -257,6 +280,9 @@ impl Cluster {
         match found.error().map(Code::from) {
             None | Some(Code::LeaderNotAvailable) => Ok(count(found)),
             Some(Code::UnknownTopicOrPartition | Code::InvalidTopic) => Err(LogError::UnknownTopic(topic.to_owned())),
+            Some(code @ Code::TopicAuthorizationFailed) => {
+                Err(LogError::RecordRefused(format!("topic `{topic}`: {code}")))
+            }
             Some(code) => Err(code_error(code, &what)),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  retriable ─────────────> the same call again, for a bounded time
-//!  requires abort ────────> Abort
+//!  requires abort ────────> Abort         (a topic that may not be written to: Refused)
 //!  another took over ─────> Fenced        (also: the broker forgot this producer; joining again makes a new one)
 //!  commit not answered ───> CommitUnknown
 //!  not allowed, broken ───> Fatal
@@ -10,7 +10,7 @@
 
 use rdkafka::error::{KafkaError, RDKafkaError, RDKafkaErrorCode as Code};
 
-use super::super::LogError;
+use super::super::{LogError, OnArrival, RefusedRecord};
 
 /// A failed transactional call, as librdkafka describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,11 @@ impl Failure {
     /// What the caller has to do, if calling again does not help. `None`: librdkafka does not say.
     pub(super) fn remedy(&self) -> Option<LogError> {
         let text = self.text.clone();
-        if not_allowed(self.code) {
+        if self.code == Code::TopicAuthorizationFailed && self.requires_abort && !self.fatal {
+            // One of the topics that the transaction writes to; the broker does not say which.
+            let record = RefusedRecord { number: None, topic: None, why: text, timestamp: false };
+            Some(LogError::Refused(OnArrival { records: vec![record] }))
+        } else if not_allowed(self.code) {
             Some(LogError::Fatal(text))
         } else if taken_over(self.code) || (self.fatal && forgotten(self.code)) {
             Some(LogError::Fenced(text))
@@ -191,6 +195,7 @@ mod tests {
         assert!(matches!(remedy(Code::InvalidProducerIdMapping, true, false), Some(LogError::Fenced(_))));
         assert!(matches!(remedy(Code::IllegalGeneration, false, true), Some(LogError::Abort(_))));
         assert!(matches!(remedy(Code::Inconsistent, false, true), Some(LogError::Abort(_))));
+        assert!(matches!(remedy(Code::TopicAuthorizationFailed, false, true), Some(LogError::Refused(_))));
         assert!(matches!(remedy(Code::GroupAuthorizationFailed, false, true), Some(LogError::Fatal(_))));
         assert!(matches!(remedy(Code::UnsupportedFeature, true, false), Some(LogError::Fatal(_))));
         assert_eq!(failure(Code::OperationTimedOut, false, false).remedy().map(|e| e.to_string()), None);

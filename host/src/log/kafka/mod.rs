@@ -16,6 +16,7 @@
 //! [`Log::watermarks`] and readers see the transaction as open until then.
 
 mod append;
+mod arrival;
 mod cluster;
 mod committer;
 mod errors;
@@ -34,6 +35,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use heddle_core::event::{NewRecord, Offset, TopicPartition};
+use heddle_core::limits::Limits;
 
 use self::append::Appender;
 use self::cluster::Cluster;
@@ -96,6 +98,15 @@ impl Log for KafkaLog {
 
     fn cluster_id(&self) -> Result<Option<String>, LogError> {
         Ok(self.cluster.cluster_id())
+    }
+
+    fn limits(&self, topic: &str) -> Result<Limits, LogError> {
+        Ok(self.cluster.limits(topic)?.each)
+    }
+
+    fn limits_now(&self, topic: &str) -> Result<Limits, LogError> {
+        self.cluster.forget_limits(topic);
+        self.limits(topic)
     }
 
     fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError> {

@@ -14,7 +14,7 @@ use super::super::{LogError, Start};
 use super::rebalance::Protocol;
 
 /// The largest record that the client takes, in bytes; the topic's own limit is usually smaller.
-const RECORD_BYTES_MAX: &str = "16777216";
+const RECORD_BYTES_MAX: usize = 16 << 20;
 /// The session timeout of a member unless the options say otherwise, in milliseconds.
 const SESSION_TIMEOUT_MS: u64 = 10_000;
 /// The longest time between two heartbeats of a member, in milliseconds.
@@ -119,9 +119,10 @@ impl Options {
 
     /// An idempotent producer that places keys where the Java clients do.
     pub(super) fn producer(&self) -> ClientConfig {
+        let record_bytes_max = RECORD_BYTES_MAX.to_string();
         let defaults = [
             ("linger.ms", "5"),
-            ("message.max.bytes", RECORD_BYTES_MAX),
+            ("message.max.bytes", &*record_bytes_max),
             // A transaction that follows at once has to wait for the markers of the one before: asking again
             // after librdkafka's 100 ms would make that the time of a commit. The pause doubles with every try.
             ("retry.backoff.ms", "5"),
@@ -147,6 +148,17 @@ impl Options {
     /// The most bytes in a batch of records: what the options say, or librdkafka's default.
     pub(super) fn batch_bytes_max(&self) -> usize {
         self.given.get("batch.size").and_then(|given| given.parse().ok()).unwrap_or(1_000_000)
+    }
+
+    /// The most bytes of a record: what the options say, or Heddle's default.
+    pub(super) fn record_bytes_max(&self) -> usize {
+        self.given.get("message.max.bytes").and_then(|given| given.parse().ok()).unwrap_or(RECORD_BYTES_MAX)
+    }
+
+    /// Whether the client compresses what it sends, so that only the broker knows how large it is there.
+    pub(super) fn compresses(&self) -> bool {
+        let codec = ["compression.type", "compression.codec"].into_iter().find_map(|name| self.given.get(name));
+        codec.is_some_and(|codec| codec != "none")
     }
 
     fn client(&self, defaults: &[(&str, &str)]) -> ClientConfig {

@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use heddle_core::event::{NewRecordRef, Offset, TopicPartition};
+use heddle_core::event::{NewRecordRef, Offset, Timestamp, TopicPartition};
+use heddle_core::limits::Misfit;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::BaseConsumer;
@@ -23,11 +24,12 @@ use rdkafka::message::Message;
 use rdkafka::producer::{DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
 use super::super::{Ends, LogError};
+use super::arrival::{FAILED_MAX, Failed, refused, tells};
 use super::cluster::{Cluster, TopicLimits};
 use super::errors::{Failure, code_error, request_error};
 use super::native::{commit_transaction, send_positions};
 use super::rebalance::Rebalances;
-use super::record::{batch_bytes, positions_list, to_send};
+use super::record::{positions_list, to_send};
 use super::report::Report;
 use crate::lock::lock;
 
@@ -37,7 +39,7 @@ const CALL_TIME_MAX: Duration = Duration::from_secs(30);
 const CALL_PAUSE: Duration = Duration::from_millis(20);
 /// How long one wait for room in the producer's queue takes.
 const QUEUE_PAUSE: Duration = Duration::from_millis(5);
-/// What the delivery report of a record carries whose place nobody asks for.
+/// The number of the partition of a record whose place nobody asks for.
 const UNTRACKED: usize = 0;
 
 /// A member's producer.
@@ -48,6 +50,8 @@ pub(super) struct TransactionalProducer {
     open: bool,
     /// The number of each partition that the open transaction sent records to by number, from 1.
     tracked: BTreeMap<TopicPartition, usize>,
+    /// How many records were sent in the open transaction.
+    sent: usize,
     /// The most bytes that the producer puts into one batch.
     batch_bytes_max: usize,
     /// The most bytes that every topic seen so far accepts in one batch; below the former: the producer must be made anew.
@@ -57,9 +61,22 @@ pub(super) struct TransactionalProducer {
 /// Hears of deliveries.
 struct Deliveries {
     report: Report,
-    failed: Mutex<Option<(Code, String)>>,
+    /// The first records that were not delivered.
+    failed: Mutex<Vec<Failed>>,
     /// The offset after the last record delivered, by the number of the tracked partition. `None`: the broker did not tell.
     ends: Mutex<BTreeMap<usize, Option<Offset>>>,
+}
+
+/// How many bits of what a delivery report brings back are the record's number among those sent; the rest is that of its partition among
+/// those tracked.
+const NUMBER_BITS: u32 = usize::BITS / 2;
+
+fn ticket(number: usize, tracked: usize) -> usize {
+    (tracked << NUMBER_BITS) | number_of(number)
+}
+
+fn number_of(ticket: usize) -> usize {
+    ticket & ((1 << NUMBER_BITS) - 1)
 }
 
 impl ClientContext for Deliveries {
@@ -75,7 +92,8 @@ impl ClientContext for Deliveries {
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, tracked: usize) {
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: usize) {
+        let tracked = ticket >> NUMBER_BITS;
         match result {
             Ok(_) if tracked == UNTRACKED => {}
             // The records of a partition are delivered in order, so the last one to be heard of is the last.
@@ -84,9 +102,12 @@ impl ProducerContext for Deliveries {
                 lock(&self.ends).insert(tracked, end);
             }
             Err((error, message)) => {
-                // The first failure is the cause; those purged after it only follow.
-                let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
-                lock(&self.failed).get_or_insert_with(|| (code, message.topic().to_owned()));
+                let mut failed = lock(&self.failed);
+                if failed.len() < FAILED_MAX {
+                    let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
+                    let place = TopicPartition::new(message.topic(), message.partition());
+                    failed.push(Failed { number: number_of(ticket), place, code });
+                }
             }
         }
     }
@@ -103,6 +124,7 @@ impl TransactionalProducer {
             producer,
             open: false,
             tracked: BTreeMap::new(),
+            sent: 0,
             batch_bytes_max,
             batch_bytes_wanted: batch_bytes_max,
         })
@@ -110,17 +132,19 @@ impl TransactionalProducer {
 
     /// Adds `record` to the transaction, opening one if there is none.
     pub(super) fn send(&mut self, record: NewRecordRef<'_>) -> Result<(), LogError> {
-        let limits = check(&self.cluster, record)?;
+        // Its time was looked at before; what is near a bound is for the broker to say.
+        let limits = check(&self.cluster, record, record.timestamp.unwrap_or(Timestamp(0)))?;
         self.batch_bytes_wanted = self.batch_bytes_wanted.min(limits.batch_bytes_max);
         self.open()?;
         let mut deadline = None;
         let source = record.partition.map(|partition| TopicPartition { topic: record.topic.clone(), partition });
         let fresh = self.tracked.len() + 1;
         let tracked = source.as_ref().map_or(UNTRACKED, |source| self.tracked.get(source).copied().unwrap_or(fresh));
-        let mut message = to_send(record, tracked);
+        let mut message = to_send(record, ticket(self.sent, tracked));
         loop {
             match self.producer.send(message) {
                 Ok(()) => {
+                    self.sent += 1;
                     if tracked == fresh {
                         self.tracked.extend(source.map(|source| (source, tracked)));
                     }
@@ -155,7 +179,7 @@ impl TransactionalProducer {
             let list = positions_list(positions.iter().map(|(partition, offset)| (partition, *offset)));
             let sent = self.repeat(|producer| send_positions(producer, &list, member, CALL_TIME_MAX));
             // Not committed for certain: what ends a transaction was not asked for yet.
-            sent.map_err(|failure| failure.remedy().unwrap_or(LogError::Abort(failure.text)))?;
+            sent.map_err(|failure| self.refusal(failure.remedy().unwrap_or(LogError::Abort(failure.text))))?;
         }
         self.end()?;
         self.ends()
@@ -196,7 +220,7 @@ impl TransactionalProducer {
                 .map_err(|failure| failure.remedy().unwrap_or(LogError::Unreachable(failure.text)))?;
             self.open = false;
         }
-        lock(&self.producer.context().failed).take();
+        lock(&self.producer.context().failed).clear();
         Ok(())
     }
 
@@ -210,6 +234,7 @@ impl TransactionalProducer {
             self.batch_bytes_max = self.batch_bytes_wanted;
         }
         self.tracked.clear();
+        self.sent = 0;
         lock(&self.producer.context().ends).clear();
         self.producer.begin_transaction().map_err(|error| {
             let failure = Failure::from(error);
@@ -239,49 +264,46 @@ impl TransactionalProducer {
             return LogError::RecordRefused(format!("topic `{}`: {code}", record.topic));
         }
         let failure = self.underlying(Failure::from(error));
-        failure.remedy().unwrap_or(LogError::Abort(failure.text))
+        self.refusal(failure.remedy().unwrap_or(LogError::Abort(failure.text)))
+    }
+
+    /// Why the transaction cannot go on: the records that the brokers refused, if that is the cause, and not what followed from it.
+    fn refusal(&self, error: LogError) -> LogError {
+        if !matches!(error, LogError::Abort(_)) {
+            return error;
+        }
+        let failed = std::mem::take(&mut *lock(&self.producer.context().failed));
+        failed
+            .iter()
+            .filter(|failed| tells(failed.code))
+            .for_each(|failed| self.cluster.forget_limits(&failed.place.topic));
+        match (refused(&failed), failed.first()) {
+            (Some(on_arrival), _) => LogError::Refused(on_arrival),
+            (None, Some(Failed { place, code, .. })) => {
+                LogError::Abort(format!("a record to topic `{}` was not delivered: {code}", place.topic))
+            }
+            (None, None) => error,
+        }
     }
 
     fn not_committed(&self, failure: Failure) -> LogError {
-        let delivery = lock(&self.producer.context().failed).take();
-        let remedy = failure.remedy();
-        match (delivery, remedy) {
-            (Some((code, topic)), Some(LogError::Abort(_))) => {
-                if code == Code::MessageSizeTooLarge {
-                    self.cluster.forget_limits(&topic);
-                }
-                LogError::Abort(format!("a record to topic `{topic}` was not delivered: {code}"))
-            }
-            (_, Some(remedy)) => remedy,
-            (_, None) => LogError::CommitUnknown(failure.text),
+        match failure.remedy() {
+            Some(remedy) => self.refusal(remedy),
+            None => LogError::CommitUnknown(failure.text),
         }
     }
 }
 
-/// What the topic of `record` accepts, if it accepts this record.
-pub(super) fn check(cluster: &Cluster, record: NewRecordRef<'_>) -> Result<TopicLimits, LogError> {
+/// What the topic of `record` accepts, if it accepts this record at `now`.
+pub(super) fn check(cluster: &Cluster, record: NewRecordRef<'_>, now: Timestamp) -> Result<TopicLimits, LogError> {
     let mut limits = cluster.limits(record.topic)?;
-    if let Some(partition) = record.partition {
-        if partition.0 >= limits.partitions {
-            // Partitions may have been added.
-            cluster.forget_limits(record.topic);
-            limits = cluster.limits(record.topic)?;
-        }
-        if !(0..limits.partitions).contains(&partition.0) {
-            return Err(LogError::RecordRefused(format!(
-                "topic `{}` has {} partitions, there is no partition {partition}",
-                record.topic, limits.partitions
-            )));
-        }
+    if let Err(Misfit::Partition { .. }) = limits.each.check(record, now) {
+        // Partitions may have been added.
+        cluster.forget_limits(record.topic);
+        limits = cluster.limits(record.topic)?;
     }
-    let bytes = batch_bytes(record);
-    if bytes > limits.batch_bytes_max {
-        return Err(LogError::RecordRefused(format!(
-            "{bytes} bytes are more than topic `{}` takes (max.message.bytes = {})",
-            record.topic, limits.batch_bytes_max
-        )));
-    }
-    Ok(limits)
+    let misfit = |misfit| LogError::RecordRefused(format!("topic `{}` {misfit}", record.topic));
+    limits.each.check(record, now).map(|()| limits).map_err(misfit)
 }
 
 fn create(cluster: &Cluster, id: &str, batch_bytes_max: usize) -> Result<ThreadedProducer<Deliveries>, LogError> {

@@ -11,9 +11,6 @@ use rdkafka::producer::BaseRecord;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::util::IntoOpaque;
 
-/// The bytes of a batch of records (message format 2) before its first record.
-const BATCH_HEADER_BYTES: usize = 61;
-
 /// Names of topics, shared by the records of one consumer.
 #[derive(Debug, Default)]
 pub(super) struct TopicNames(HashMap<String, Topic>);
@@ -81,25 +78,6 @@ pub(super) fn to_send<D: IntoOpaque>(record: NewRecordRef<'_>, opaque: D) -> Bas
     message
 }
 
-/// The bytes of a batch that holds `record` alone and uncompressed: what a broker compares with `max.message.bytes`.
-pub(super) fn batch_bytes(record: NewRecordRef<'_>) -> usize {
-    let field = |bytes: Option<&[u8]>| bytes.map_or(1, |bytes| varint_bytes(bytes.len()) + bytes.len());
-    let headers: usize = record
-        .headers
-        .iter()
-        .map(|header| varint_bytes(header.name.len()) + header.name.len() + field(header.value.as_deref()))
-        .sum();
-    // Attributes, timestamp delta and offset delta take one byte each: the deltas of a first record are zero.
-    let body = 3 + field(record.key) + field(record.value) + varint_bytes(record.headers.len()) + headers;
-    BATCH_HEADER_BYTES + varint_bytes(body) + body
-}
-
-/// The bytes of `number` as a zigzag varint.
-fn varint_bytes(number: usize) -> usize {
-    let bits = (usize::BITS - number.leading_zeros() + 1).max(1);
-    bits.div_ceil(7) as usize
-}
-
 /// The partitions in a list of librdkafka's.
 pub(super) fn partitions_of(list: &TopicPartitionList) -> Vec<TopicPartition> {
     list.elements().iter().map(|element| TopicPartition::new(element.topic(), element.partition())).collect()
@@ -141,34 +119,4 @@ pub(super) fn positions_list<'a>(
         let _always_representable = element.set_offset(RdOffset::Offset(offset.0.max(0)));
     }
     list
-}
-
-#[cfg(test)]
-mod tests {
-    use heddle_core::event::NewRecord;
-
-    use super::*;
-
-    fn record(value: usize) -> NewRecord {
-        NewRecord {
-            topic: "t".into(),
-            partition: None,
-            timestamp: None,
-            key: Some(Bytes::from_static(b"k")),
-            value: Some(vec![0; value].into()),
-            headers: vec![Header::new("h", &b"v"[..]), Header { name: "n".into(), value: None }],
-        }
-    }
-
-    #[test]
-    fn varints_are_zigzag() {
-        let lengths = [0, 63, 64, 8_191, 8_192, 1_048_575, 1_048_576].map(varint_bytes);
-        assert_eq!(lengths, [1, 1, 2, 2, 3, 3, 4]);
-    }
-
-    #[test]
-    fn a_batch_of_one_record_is_counted_to_the_byte() {
-        // length 1 + three single bytes + key 2 + value 1 + 10 + header count 1 + "h": 2 + 2, "n": 2 + 1
-        assert_eq!(batch_bytes(record(10).borrowed()), 61 + 1 + 3 + 2 + 11 + 1 + 4 + 3);
-    }
 }

@@ -29,7 +29,8 @@ impl Writer for KafkaWriter {
     fn write(&mut self, records: &[NewRecord]) -> Result<(), LogError> {
         // Before the transaction begins: an abort right behind an earlier commit can reach the coordinator before the transaction that it is to
         // end, which breaks the producer for good.
-        records.iter().try_for_each(|record| check(&self.cluster, record.borrowed()).map(|_| ()))?;
+        let now = crate::log::now();
+        records.iter().try_for_each(|record| check(&self.cluster, record.borrowed(), now).map(|_| ()))?;
         let producer = &mut self.producer;
         let written = records
             .iter()
@@ -40,7 +41,10 @@ impl Writer for KafkaWriter {
             Err(error) => {
                 // What it failed with is told; a producer that cannot even abort says so at the next write.
                 let _ = self.producer.abort();
-                Err(error)
+                Err(match error {
+                    LogError::Refused(on_arrival) => LogError::RecordRefused(on_arrival.to_string()),
+                    other => other,
+                })
             }
             Ok(()) => Ok(()),
         }

@@ -175,13 +175,15 @@ impl Broker {
         Ok(&mut self.txns[id])
     }
 
-    /// Where a record goes; an error if it cannot be taken.
+    /// Whether the log takes no record like this one.
+    pub(crate) fn refuses(record: &NewRecord) -> bool {
+        record.value.as_ref().is_some_and(|value| value.len() > RECORD_BYTES_MAX)
+    }
+
+    /// Where a record goes; an error if there is no such place.
     pub(crate) fn place(&self, record: &NewRecord) -> Result<TopicPartition, LogError> {
         let partitions =
             self.topics.get(&record.topic).ok_or_else(|| LogError::UnknownTopic(record.topic.to_string()))?;
-        if record.value.as_ref().is_some_and(|value| value.len() > RECORD_BYTES_MAX) {
-            return Err(LogError::RecordRefused("it is too large".to_owned()));
-        }
         let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
         let chosen = record.key.as_ref().map_or(Partition(0), |key| partition_of(key, count));
         Ok(TopicPartition { topic: record.topic.clone(), partition: record.partition.unwrap_or(chosen) })

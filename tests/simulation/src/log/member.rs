@@ -9,14 +9,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use heddle::log::{Ends, LogError, Member, MemberOptions, Polled};
+use heddle::log::{Ends, LogError, Member, MemberOptions, OnArrival, Polled, RefusedRecord};
 use heddle_core::event::{NewRecord, Offset, Topic, TopicPartition};
 
-use super::broker::NotBegun;
+use super::broker::{Broker, NotBegun};
 use super::group::{Change, SeatId, Standing};
 use super::partition::TxnId;
 use super::unreachable;
 use crate::gate::{Call, Caller, Gone as _};
+use crate::plan::Refuses;
 use crate::time;
 
 /// A partition that the member reads.
@@ -42,6 +43,8 @@ pub(crate) struct SimMember {
     txn: Option<TxnId>,
     /// Records that were sent and are not with the broker yet.
     waiting: Vec<NewRecord>,
+    /// How many records of the transaction are with the broker.
+    arrived: usize,
     ends: Ends,
     /// The commit that is under way.
     committing: Option<Committing>,
@@ -84,6 +87,7 @@ impl SimMember {
             held: BTreeSet::new(),
             txn: None,
             waiting: vec![],
+            arrived: 0,
             ends: Ends::new(),
             committing: None,
             left: false,
@@ -189,7 +193,9 @@ impl SimMember {
             return Ok(());
         }
         let txn = self.txn()?;
+        self.refuse_on_arrival()?;
         for record in std::mem::take(&mut self.waiting) {
+            self.arrived += 1;
             let by_number = record.partition.is_some();
             let sent = self.caller.world().broker().append(txn, record);
             let (place, offset) = sent.map_err(|error| self.note(error))?;
@@ -198,6 +204,27 @@ impl SimMember {
             }
         }
         Ok(())
+    }
+
+    /// What the broker refuses of the records that wait: with one of them it takes none.
+    fn refuse_on_arrival(&self) -> Result<(), LogError> {
+        let named = self.caller.world().plan.refuses == Refuses::ByNumber;
+        let refused = self.waiting.iter().enumerate().filter(|(_, record)| Broker::refuses(record));
+        let refused = refused.map(|(place, record)| RefusedRecord {
+            number: named.then_some(self.arrived + place),
+            topic: Some(record.topic.clone()),
+            why: format!("`{}` takes no such record", record.topic),
+            timestamp: false,
+        });
+        let records = refused.collect::<Vec<_>>();
+        if records.is_empty() {
+            return Ok(());
+        }
+        let count = records.len() as u64;
+        self.caller.world().count(|happened| {
+            *(if named { &mut happened.refused_by_number } else { &mut happened.refused_unnamed }) += count;
+        });
+        Err(self.note(LogError::Refused(OnArrival { records })))
     }
 
     /// The next of the three steps.
@@ -320,6 +347,9 @@ impl Member for SimMember {
         caller.pass(Call::Send, || {
             let placed = caller.world().broker().place(&record);
             placed.map_err(|error| self.note(error))?;
+            if caller.world().plan.refuses == Refuses::AtOnce && Broker::refuses(&record) {
+                return Err(self.note(LogError::RecordRefused("it is too large".to_owned())));
+            }
             self.waiting.push(record);
             // Records leave in batches, at a time of the producer's choosing.
             let leaves = caller.world().faults().chance.one_in(3);
@@ -357,6 +387,7 @@ impl Member for SimMember {
             }
         }
         let ends = std::mem::take(&mut self.ends);
+        self.arrived = 0;
         self.caller.tell(format_args!("committed: {}", Shown(&committing.positions)));
         Ok(Some(ends))
     }
@@ -367,6 +398,7 @@ impl Member for SimMember {
         caller.pass(Call::Abort, || {
             unreachable(&caller)?;
             self.waiting.clear();
+            self.arrived = 0;
             self.ends.clear();
             let Some(txn) = self.txn else { return Ok(()) };
             let decided = caller.world().broker().decide(txn, false);

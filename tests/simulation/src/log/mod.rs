@@ -15,6 +15,7 @@ use heddle::log::{
     Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer,
 };
 use heddle_core::event::{NewRecord, Offset, Partition, TopicPartition};
+use heddle_core::limits::Limits;
 
 pub(crate) use self::broker::Broker;
 pub(crate) use self::member::SimMember;
@@ -71,6 +72,11 @@ impl Log for SimLog {
     fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, LogError> {
         let known = self.0.world().plan.topic_ids;
         self.ask(|_| Ok(known.then(|| TopicId(format!("id of {topic}")))))
+    }
+
+    /// Lives are about what is not known before.
+    fn limits(&self, _: &str) -> Result<Limits, LogError> {
+        Ok(Limits::unknown(self.0.world().plan.partitions))
     }
 
     fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError> {

@@ -1,5 +1,6 @@
 //! Bugs that are put in on purpose, to see that lives find them. Each sits at a seam of the product, in front of or behind its own code.
 
+mod blame;
 mod dedup;
 mod offsets;
 mod watermark;
@@ -23,11 +24,13 @@ pub enum Planted {
     Offsets,
     /// A message id is remembered although its transaction was aborted.
     Dedup,
+    /// The record before the one that the log refused is blamed.
+    Blame,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Watermark, Self::Offsets, Self::Dedup];
+    pub const ALL: [Self; 4] = [Self::Watermark, Self::Offsets, Self::Dedup, Self::Blame];
 }
 
 impl fmt::Display for Planted {
@@ -36,6 +39,7 @@ impl fmt::Display for Planted {
             Self::Watermark => "watermark",
             Self::Offsets => "offsets",
             Self::Dedup => "dedup",
+            Self::Blame => "blame",
         })
     }
 }
@@ -45,7 +49,7 @@ impl FromStr for Planted {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|planted| planted.to_string() == text);
-        known.ok_or_else(|| format!("there are `watermark`, `offsets` and `dedup`, and no `{text}`"))
+        known.ok_or_else(|| format!("there are `watermark`, `offsets`, `dedup` and `blame`, and no `{text}`"))
     }
 }
 
@@ -62,6 +66,7 @@ pub(crate) fn apply(
         Some(Planted::Watermark) => (watermark::plant(member, caller.clone(), state.clone()), handler),
         Some(Planted::Offsets) => (offsets::plant(member, caller.clone()), handler),
         Some(Planted::Dedup) => (member, dedup::plant(handler)),
+        Some(Planted::Blame) => (blame::plant(member), handler),
     }
 }
 

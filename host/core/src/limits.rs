@@ -1,0 +1,220 @@
+//! What a topic takes: whatever a log refuses and can be known before a record is sent. Both logs go by it.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::event::{NewRecordRef, Partition, Timestamp};
+
+/// The bytes of a batch of records (message format 2) before its first record.
+const BATCH_HEADER_BYTES: usize = 61;
+/// The most bytes that a record has in a batch beside its key, its value and its headers, as librdkafka counts them.
+const RECORD_OVERHEAD_BYTES_MAX: usize = 36;
+
+/// What a topic takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// The largest batch of records, in bytes (`max.message.bytes`). `None`: what a record takes there is not known before, because the
+    /// client compresses it.
+    pub batch_bytes_max: Option<usize>,
+    /// The largest record that the client sends, in bytes (`message.max.bytes`).
+    pub client_bytes_max: Option<usize>,
+    /// Whether each record needs a key, because the topic is compacted.
+    pub keyed: bool,
+    /// How far a record's timestamp may lie behind the log's clock.
+    pub before_max: Option<Duration>,
+    /// How far it may lie ahead of it.
+    pub after_max: Option<Duration>,
+}
+
+/// Why a topic does not take a record. The text goes behind the topic's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Misfit {
+    /// There is no such partition.
+    #[error("has {partitions} partitions, there is no partition {partition}")]
+    Partition {
+        /// The partition that the record is for.
+        partition: Partition,
+        /// How many there are.
+        partitions: i32,
+    },
+    /// The topic takes smaller records only.
+    #[error("takes at most {max} bytes (max.message.bytes), the record has {bytes}")]
+    TopicBytes {
+        /// The record's size.
+        bytes: usize,
+        /// The topic's limit.
+        max: usize,
+    },
+    /// The client sends smaller records only.
+    #[error("is sent at most {max} bytes by this host (message.max.bytes), the record has {bytes}")]
+    ClientBytes {
+        /// The record's size.
+        bytes: usize,
+        /// The client's limit.
+        max: usize,
+    },
+    /// The topic is compacted, and the record has no key.
+    #[error("is compacted and takes no record without a key")]
+    NoKey,
+    /// The record's timestamp is too far from the log's clock.
+    #[error("takes no timestamp {} ms {side} the log's clock ({option} = {})", distance.as_millis(), max.as_millis())]
+    Timestamp {
+        /// How far it is.
+        distance: Duration,
+        /// On which side.
+        side: &'static str,
+        /// The option that bounds it.
+        option: &'static str,
+        /// The bound.
+        max: Duration,
+    },
+}
+
+impl Limits {
+    /// Of a topic of which nothing is known but its partitions.
+    #[must_use]
+    pub const fn unknown(partitions: i32) -> Self {
+        Self {
+            partitions,
+            batch_bytes_max: None,
+            client_bytes_max: None,
+            keyed: false,
+            before_max: None,
+            after_max: None,
+        }
+    }
+
+    /// The most bytes of a record, by whatever bounds them.
+    #[must_use]
+    pub fn record_bytes_max(&self) -> Option<usize> {
+        [self.batch_bytes_max, self.client_bytes_max].into_iter().flatten().min()
+    }
+
+    /// Whether the topic takes `record` at `now`.
+    ///
+    /// # Errors
+    /// Why it does not. The timestamp is looked at last: it alone can be given up.
+    pub fn check(&self, record: NewRecordRef<'_>, now: Timestamp) -> Result<(), Misfit> {
+        let partitions = self.partitions;
+        if let Some(partition) = record.partition.filter(|partition| !(0..partitions).contains(&partition.0)) {
+            return Err(Misfit::Partition { partition, partitions });
+        }
+        if self.keyed && record.key.is_none() {
+            return Err(Misfit::NoKey);
+        }
+        if let Some(max) = self.batch_bytes_max {
+            let bytes = batch_bytes(record);
+            if bytes > max {
+                return Err(Misfit::TopicBytes { bytes, max });
+            }
+        }
+        if let Some(max) = self.client_bytes_max {
+            let bytes = client_bytes(record);
+            if bytes > max {
+                return Err(Misfit::ClientBytes { bytes, max });
+            }
+        }
+        // Before 1970 there is no time for a log: it puts its own in place of it.
+        let ahead = record.timestamp.filter(|at| at.0 >= 0).map_or(0, |at| at.0.saturating_sub(now.0));
+        let (bound, side, option) = if ahead < 0 {
+            (self.before_max, "behind", "message.timestamp.before.max.ms")
+        } else {
+            (self.after_max, "ahead of", "message.timestamp.after.max.ms")
+        };
+        let distance = Duration::from_millis(ahead.unsigned_abs());
+        match bound {
+            Some(max) if distance > max => Err(Misfit::Timestamp { distance, side, option, max }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The bytes of a batch that holds `record` alone and uncompressed: what a broker compares with `max.message.bytes`.
+#[must_use]
+pub fn batch_bytes(record: NewRecordRef<'_>) -> usize {
+    let field = |bytes: Option<&[u8]>| bytes.map_or(1, |bytes| varint_bytes(bytes.len()) + bytes.len());
+    // Attributes, timestamp delta and offset delta take one byte each: the deltas of a first record are zero.
+    let body = 3 + field(record.key) + field(record.value) + varint_bytes(record.headers.len()) + headers_bytes(record);
+    BATCH_HEADER_BYTES + varint_bytes(body) + body
+}
+
+/// The bytes that librdkafka compares with `message.max.bytes`.
+fn client_bytes(record: NewRecordRef<'_>) -> usize {
+    let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+    RECORD_OVERHEAD_BYTES_MAX + length(record.key) + length(record.value) + headers_bytes(record)
+}
+
+fn headers_bytes(record: NewRecordRef<'_>) -> usize {
+    let field = |bytes: Option<&[u8]>| bytes.map_or(1, |bytes| varint_bytes(bytes.len()) + bytes.len());
+    let headers = record.headers.iter();
+    headers.map(|header| varint_bytes(header.name.len()) + header.name.len() + field(header.value.as_deref())).sum()
+}
+
+/// The bytes of `number` as a zigzag varint.
+fn varint_bytes(number: usize) -> usize {
+    let bits = (usize::BITS - number.leading_zeros() + 1).max(1);
+    bits.div_ceil(7) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::event::{Header, NewRecord};
+
+    const NOW: Timestamp = Timestamp(1_767_225_600_000);
+
+    fn record(value: usize) -> NewRecord {
+        NewRecord {
+            topic: "t".into(),
+            partition: None,
+            timestamp: None,
+            key: Some(Bytes::from_static(b"k")),
+            value: Some(vec![0; value].into()),
+            headers: vec![Header::new("h", &b"v"[..]), Header { name: "n".into(), value: None }],
+        }
+    }
+
+    #[test]
+    fn varints_are_zigzag() {
+        let lengths = [0, 63, 64, 8_191, 8_192, 1_048_575, 1_048_576].map(varint_bytes);
+        assert_eq!(lengths, [1, 1, 2, 2, 3, 3, 4]);
+    }
+
+    #[test]
+    fn a_batch_of_one_record_is_counted_to_the_byte() {
+        // length 1 + three single bytes + key 2 + value 1 + 10 + header count 1 + "h": 2 + 2, "n": 2 + 1
+        assert_eq!(batch_bytes(record(10).borrowed()), 61 + 1 + 3 + 2 + 11 + 1 + 4 + 3);
+    }
+
+    #[test]
+    fn each_bound_is_told_by_its_name() {
+        let hour = Duration::from_secs(3_600);
+        let limits = Limits {
+            batch_bytes_max: Some(200),
+            client_bytes_max: Some(400),
+            keyed: true,
+            before_max: Some(hour),
+            after_max: Some(hour),
+            ..Limits::unknown(2)
+        };
+        let told = |limits: &Limits, record: NewRecord| {
+            limits.check(record.borrowed(), NOW).err().map_or("fits".to_owned(), |misfit| misfit.to_string())
+        };
+        let at = |ms: i64| NewRecord { timestamp: Some(Timestamp(NOW.0 + ms)), ..record(1) };
+        assert_eq!(told(&limits, at(3_600_000)), "fits");
+        assert_eq!(told(&limits, at(-3_600_000)), "fits");
+        assert_eq!(told(&limits, NewRecord { timestamp: Some(Timestamp(-1)), ..record(1) }), "fits");
+        assert!(told(&limits, at(3_600_001)).contains("message.timestamp.after.max.ms = 3600000"));
+        assert!(told(&limits, at(-3_600_001)).contains("message.timestamp.before.max.ms = 3600000"));
+        assert!(told(&limits, NewRecord { key: None, ..record(1) }).contains("without a key"));
+        assert!(told(&limits, record(300)).contains("max.message.bytes"));
+        assert!(told(&Limits { batch_bytes_max: None, ..limits }, record(400)).contains("message.max.bytes"));
+        let elsewhere = NewRecord { partition: Some(Partition(2)), ..record(1) };
+        assert!(told(&limits, elsewhere).contains("there is no partition 2"));
+    }
+}

@@ -1,0 +1,224 @@
+//! Whether the log takes what a delivery leads to, asked before anything of it is kept.
+//!
+//! ```text
+//!  emits, state ──refused──> the delivery fails: `emit`, `state` ──> policy
+//!  retry record ──refused──> dead letter ──refused──> reduced dead letter ──refused──> stuck: the task stands still
+//! ```
+//!
+//! A timestamp is no reason to refuse anything: a record gets another one, and the one it had in a header.
+
+use crate::batch::OpenBatch;
+use crate::dedup::MessageId;
+use crate::delivery::Delivery;
+use crate::effects::Effects;
+use crate::event::{NewRecord, NewRecordRef, Record, Timestamp};
+use crate::failed::{at_other_time, dead_letter, reduced_dead_letter};
+use crate::fault::{EventFault, EventFaultKind, TaskFault, bounded};
+use crate::policy::Order;
+use crate::settle::settle;
+use crate::state::Writes;
+use crate::waiting::pack;
+
+use super::{Arrival, Dispatch, Handled, Next, Step, Task};
+
+/// A message id up to here fits into any changelog, in bytes: it is not asked for.
+const ID_BYTES_SMALL: usize = 512;
+/// How much a fault says of what the handler did, if it goes on to say why that cannot be told, in bytes.
+const STUCK_REASON_BYTES_MAX: usize = 1 << 10;
+
+/// What a record is to the delivery that leads to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Form {
+    /// The handler emits it.
+    Emit,
+    /// It is a change of the task's state, in a changelog.
+    Changelog,
+    /// It waits for another attempt, in a retry topic.
+    Retry,
+    /// It sets the delivery's record aside.
+    Letter,
+    /// The same, reduced.
+    ReducedLetter,
+}
+
+/// What the log says to a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It takes it, as far as is known.
+    Takes,
+    /// It would take it with another timestamp.
+    OtherTime,
+    /// It does not take it: why.
+    Refuses(String),
+}
+
+impl Task {
+    /// What a handler's effects lead to, if the log takes all of it.
+    pub(super) fn fit(
+        &self,
+        arrival: &Arrival<'_>,
+        effects: Effects,
+        id: Option<MessageId>,
+        handler: &mut dyn Dispatch,
+        now: Timestamp,
+    ) -> Result<Handled, EventFault> {
+        let record = arrival.record;
+        let refused = |why| EventFault::new(EventFaultKind::Emit, why);
+        let mut emits = settle(&self.delivery(arrival), effects.emits);
+        emits.iter_mut().try_for_each(|emit| taken(record, emit, Form::Emit, handler, now)).map_err(refused)?;
+        self.fit_state(record, &effects.writes, id.as_ref(), handler, now)
+            .map_err(|why| EventFault::new(EventFaultKind::State, why))?;
+        Ok(Handled { emits, writes: effects.writes, id })
+    }
+
+    fn fit_state(
+        &self,
+        record: &Record,
+        writes: &Writes,
+        id: Option<&MessageId>,
+        handler: &mut dyn Dispatch,
+        now: Timestamp,
+    ) -> Result<(), String> {
+        let partition = Some(self.partition);
+        for ((store, key), value) in writes {
+            let Some(topic) = self.spec.changelogs.get(store.0) else { continue };
+            let (timestamp, value) = (Some(record.timestamp), value.as_deref());
+            let written = NewRecordRef { topic, partition, timestamp, key: Some(key), value, headers: &[] };
+            not_refused(handler.judge(record, written, Form::Changelog, now))?;
+        }
+        if let (Some(topic), Some(id)) = (&self.spec.seen_changelog, id.filter(|id| id.0.len() > ID_BYTES_SMALL)) {
+            let (key, value) = (Some(record.source.topic.as_bytes()), Some(&*id.0));
+            let noted = NewRecordRef { topic, partition, timestamp: None, key, value, headers: &[] };
+            not_refused(handler.judge(record, noted, Form::Changelog, now))
+                .map_err(|why| format!("its message id is too large: {why}"))?;
+        }
+        Ok(())
+    }
+
+    /// Lets a record that failed wait, in a retry topic or in the task's state. Returns what is to be written; `None`: it may not wait.
+    pub(super) fn let_wait(
+        &mut self,
+        arrival: &Arrival<'_>,
+        waits: NewRecord,
+        due: Timestamp,
+        handler: &mut dyn Dispatch,
+        batch: &mut OpenBatch,
+        now: Timestamp,
+    ) -> Result<Option<Vec<NewRecord>>, TaskFault> {
+        let in_state = matches!(self.spec.policy.order, Order::Key(_));
+        if !self.may_wait(arrival, &waits, in_state, handler, now) {
+            return Ok(None);
+        }
+        if !in_state {
+            return Ok(Some(vec![waits]));
+        }
+        self.keep(&waits, arrival.record, due, batch)?;
+        Ok(Some(vec![]))
+    }
+
+    /// Lets a record that failed wait in the task's state.
+    fn keep(
+        &mut self,
+        waits: &NewRecord,
+        record: &Record,
+        due: Timestamp,
+        batch: &mut OpenBatch,
+    ) -> Result<(), TaskFault> {
+        let Some(queues) = self.queues()? else {
+            return Err(TaskFault("records of a key wait for each other, and there is no store for them".to_owned()));
+        };
+        let number = queues.push(record, due);
+        self.write(number, Some(pack(record, &waits.headers)), record.timestamp, batch);
+        Ok(())
+    }
+
+    /// Whether a record that failed may wait: in a retry topic, or in the task's state.
+    pub(super) fn may_wait(
+        &self,
+        arrival: &Arrival<'_>,
+        waits: &NewRecord,
+        in_state: bool,
+        handler: &mut dyn Dispatch,
+        now: Timestamp,
+    ) -> bool {
+        if in_state {
+            return self.takes_waiting(arrival, &pack(arrival.record, &waits.headers), handler, now);
+        }
+        // Its time is the host's already.
+        handler.judge(arrival.record, waits.borrowed(), Form::Retry, now) == Verdict::Takes
+    }
+
+    /// Whether the changelog of records that wait takes this one.
+    pub(super) fn takes_waiting(
+        &self,
+        arrival: &Arrival<'_>,
+        packed: &[u8],
+        handler: &mut dyn Dispatch,
+        now: Timestamp,
+    ) -> bool {
+        let Some(topic) = self.spec.waiting.and_then(|store| self.spec.changelogs.get(store.0)) else { return true };
+        let record = NewRecordRef {
+            topic,
+            partition: Some(self.partition),
+            timestamp: Some(arrival.record.timestamp),
+            // As long as any number of an entry.
+            key: Some(&[0; 8]),
+            value: Some(packed),
+            headers: &[],
+        };
+        !matches!(handler.judge(arrival.record, record, Form::Changelog, now), Verdict::Refuses(_))
+    }
+
+    /// Sets a record aside that failed with `fault`: as it is, or else reduced. [`Next::Stuck`]: the log takes neither.
+    pub(super) fn set_aside(
+        &self,
+        arrival: &Arrival<'_>,
+        fault: EventFault,
+        handler: &mut dyn Dispatch,
+        now: Timestamp,
+    ) -> Step {
+        let (record, topic) = (arrival.record, &self.spec.policy.dead_letter);
+        let delivery: Delivery<'_> = self.delivery(arrival);
+        let failure = self.failure(arrival, &fault, now);
+        let mut letter = dead_letter(&delivery, &failure, topic);
+        let stuck = match taken(record, &mut letter, Form::Letter, handler, now) {
+            Ok(()) => None,
+            Err(why) => {
+                letter = reduced_dead_letter(&delivery, &failure, topic, &why);
+                taken(record, &mut letter, Form::ReducedLetter, handler, now).err()
+            }
+        };
+        let Some(why) = stuck else {
+            return Step { writes: vec![letter], fault: Some(fault), next: Next::Done };
+        };
+        let failed = bounded(fault.detail, STUCK_REASON_BYTES_MAX);
+        let detail = format!("{failed}; and no dead letter tells so: {why}");
+        Step { writes: vec![], fault: Some(EventFault::new(fault.kind, detail)), next: Next::Stuck }
+    }
+}
+
+/// Makes sure that the log takes a record, at another time if need be.
+fn taken(
+    of: &Record,
+    record: &mut NewRecord,
+    form: Form,
+    handler: &mut dyn Dispatch,
+    now: Timestamp,
+) -> Result<(), String> {
+    match handler.judge(of, record.borrowed(), form, now) {
+        Verdict::Takes => Ok(()),
+        Verdict::Refuses(why) => Err(why),
+        Verdict::OtherTime => {
+            at_other_time(record, now);
+            // The header may be what makes it too large.
+            not_refused(handler.judge(of, record.borrowed(), form, now))
+        }
+    }
+}
+
+fn not_refused(verdict: Verdict) -> Result<(), String> {
+    match verdict {
+        Verdict::Takes | Verdict::OtherTime => Ok(()),
+        Verdict::Refuses(why) => Err(why),
+    }
+}

@@ -1,0 +1,102 @@
+//! Which records of a transaction the brokers refused, as far as their answers tell.
+//!
+//! ```text
+//!  the topic takes none of them ────────────────> these
+//!  one batch, and others in it were all right ──> these (KIP-467)
+//!  a batch of one ──────────────────────────────> this one
+//!  a batch of several ──────────────────────────> one of them
+//! ```
+
+use std::collections::BTreeMap;
+
+use heddle_core::event::TopicPartition;
+use rdkafka::error::RDKafkaErrorCode as Code;
+
+use super::super::{OnArrival, RefusedRecord};
+
+/// The most failed deliveries that a transaction remembers: what is not among them comes up when it is done again.
+pub(super) const FAILED_MAX: usize = 1_000;
+
+/// A record that was not delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failed {
+    /// Its number among those sent in the transaction.
+    pub(super) number: usize,
+    pub(super) place: TopicPartition,
+    pub(super) code: Code,
+}
+
+/// Whether a broker refuses records with this answer, for what they are or for where they go.
+pub(super) fn tells(code: Code) -> bool {
+    whole_topic(code)
+        || matches!(
+            code,
+            Code::MessageSizeTooLarge | Code::InvalidRecord | Code::InvalidTimestamp | Code::PolicyViolation
+        )
+}
+
+/// Whether a broker refuses every record of the topic with this answer.
+fn whole_topic(code: Code) -> bool {
+    matches!(
+        code,
+        Code::TopicAuthorizationFailed
+            | Code::InvalidTopic
+            | Code::UnknownTopic
+            | Code::UnknownTopicOrPartition
+            | Code::UnknownPartition
+            | Code::UnsupportedForMessageFormat
+            | Code::UnsupportedCompressionType
+    )
+}
+
+/// The records that were refused among those that failed; `None`: none was, all of them failed for something that passes.
+pub(super) fn refused(failed: &[Failed]) -> Option<OnArrival> {
+    let mut by_place = BTreeMap::<&TopicPartition, Vec<&Failed>>::new();
+    for one in failed {
+        by_place.entry(&one.place).or_default().push(one);
+    }
+    let mut records = vec![];
+    for (place, failed) in by_place {
+        let others = failed.iter().any(|one| one.code == Code::InvalidDifferentRecord);
+        let refused = failed.into_iter().filter(|one| tells(one.code)).collect::<Vec<_>>();
+        let known = others || refused.len() == 1;
+        let record = |one: &&Failed, number| RefusedRecord {
+            number,
+            topic: Some(place.topic.clone()),
+            why: format!("topic `{}` refuses a record on arrival: {}", place.topic, one.code),
+            timestamp: one.code == Code::InvalidTimestamp,
+        };
+        match refused.first() {
+            Some(first) if !known && !whole_topic(first.code) => records.push(record(first, None)),
+            _ => records.extend(refused.iter().map(|one| record(one, Some(one.number)))),
+        }
+    }
+    (!records.is_empty()).then_some(OnArrival { records })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(failed: &[(usize, i32, Code)]) -> Option<Vec<Option<usize>>> {
+        let one = |(number, partition, code): &(usize, i32, Code)| Failed {
+            number: *number,
+            place: TopicPartition::new("out", *partition),
+            code: *code,
+        };
+        let refused = refused(&failed.iter().map(one).collect::<Vec<_>>())?;
+        Some(refused.records.into_iter().map(|record| record.number).collect())
+    }
+
+    #[test]
+    fn the_brokers_answers_tell_which_record_it_is_or_not() {
+        let different = Code::InvalidDifferentRecord;
+        assert_eq!(found(&[(3, 0, different), (4, 0, Code::InvalidRecord), (5, 0, different)]), Some(vec![Some(4)]));
+        assert_eq!(found(&[(3, 0, Code::MessageSizeTooLarge), (9, 0, Code::PurgeQueue)]), Some(vec![Some(3)]));
+        assert_eq!(found(&[(3, 0, Code::MessageSizeTooLarge), (4, 0, Code::MessageSizeTooLarge)]), Some(vec![None]));
+        let topic = Code::TopicAuthorizationFailed;
+        assert_eq!(found(&[(0, 0, topic), (1, 0, topic), (2, 1, topic)]), Some(vec![Some(0), Some(1), Some(2)]));
+        assert_eq!(found(&[(0, 0, Code::MessageTimedOut), (1, 0, Code::PurgeQueue)]), None);
+        assert_eq!(found(&[]), None);
+    }
+}

@@ -1,0 +1,169 @@
+//! Aborts in a row: they are counted, and a transaction that aborts twice for the same cause is split until it is known whose record it is.
+//!
+//! ```text
+//!  abort ──same cause──> half as many deliveries ──> … ──> one delivery: it is the one
+//!                          └── commit: twice as many again, until as many as before
+//! ```
+//!
+//! Each abort either halves what is tried, or is followed by a pause that grows.
+
+use std::time::Duration;
+
+use heddle_core::batch::OpenBatch;
+
+use super::fault::WorkerFault;
+use super::sent::Sent;
+use super::worker::{Worked, Worker};
+
+/// The pause after aborts that splitting does not help against: then twice as long each time.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// After how many aborts in a row a person is told, and then now and then: more than it takes to find a record among many.
+const TELL_ABORTS: u32 = 16;
+
+/// A transaction that was aborted.
+pub(super) struct Abort {
+    pub(super) cause: String,
+    /// How many deliveries were in it.
+    pub(super) deliveries: u64,
+    /// Whether a part of them might get through: not if it is known what was wrong, and is put right.
+    pub(super) splits: bool,
+}
+
+/// The aborts since the last commit.
+#[derive(Default)]
+pub(super) struct Aborts {
+    in_row: u32,
+    cause: String,
+    /// The most deliveries of a transaction for now.
+    deliveries_max: Option<u64>,
+    /// How many there were before it was split.
+    whole: u64,
+    pauses: u32,
+    until: Option<Duration>,
+}
+
+impl Aborts {
+    /// Notes an abort; returns how many there were in a row.
+    pub(super) fn note(&mut self, abort: &Abort, now: Duration) -> u32 {
+        self.in_row = self.in_row.saturating_add(1);
+        if !abort.splits {
+            return self.in_row;
+        }
+        let cause = abort.cause.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+        if self.cause != cause {
+            self.cause = cause;
+            return self.in_row;
+        }
+        if abort.deliveries > 1 {
+            self.whole = self.whole.max(abort.deliveries);
+            self.deliveries_max = Some(abort.deliveries / 2);
+        } else {
+            let pause = PAUSE_FIRST.saturating_mul(1 << self.pauses.min(10)).min(PAUSE_MAX);
+            self.pauses += 1;
+            self.until = Some(now + pause);
+        }
+        self.in_row
+    }
+
+    /// Notes a commit.
+    pub(super) fn committed(&mut self) {
+        // Asked after every commit: mostly there is nothing to do.
+        if self.in_row == 0 && self.deliveries_max.is_none() {
+            return;
+        }
+        (self.in_row, self.pauses, self.until) = (0, 0, None);
+        self.cause.clear();
+        self.deliveries_max = self.deliveries_max.map(|max| max * 2).filter(|max| *max < self.whole);
+        if self.deliveries_max.is_none() {
+            self.whole = 0;
+        }
+    }
+
+    /// The most deliveries that a transaction may have, of `most`.
+    pub(super) fn deliveries_max(&self, most: u64) -> u64 {
+        self.deliveries_max.map_or(most, |max| max.min(most))
+    }
+
+    /// Until when nothing is tried.
+    pub(super) fn pauses_until(&self, now: Duration) -> Option<Duration> {
+        self.until.filter(|until| *until > now)
+    }
+}
+
+impl Worker {
+    /// What cannot be committed is dropped and will be done again.
+    pub(super) fn or_give_up(&mut self, worked: Worked) -> Result<(), WorkerFault> {
+        match worked {
+            Worked::Done => Ok(()),
+            Worked::GiveUp(abort) => self.give_up(Some(&abort), &abort.cause),
+        }
+    }
+
+    /// Drops everything since the last commit and goes back to it. Which one that is has to be known first.
+    pub(super) fn give_up(&mut self, abort: Option<&Abort>, why: &str) -> Result<(), WorkerFault> {
+        let component = &self.spec.component;
+        let in_row = abort.map_or(0, |abort| self.aborts.note(abort, self.clock.now()));
+        self.progress.aborted();
+        tracing::warn!(%component, in_row, "the transaction is aborted and done again: {why}");
+        if in_row >= TELL_ABORTS && in_row.is_power_of_two() {
+            tracing::warn!(target: "heddle::alert", %component, in_row, "transactions are aborted again and again: {why}");
+        }
+        if let Worked::GiveUp(abort) = self.await_commit_alone()? {
+            let why = abort.cause;
+            tracing::warn!(component = %self.spec.component, "so is the transaction before it: {why}");
+        }
+        self.batch = OpenBatch::default();
+        self.since = None;
+        self.sent = Sent::default();
+        self.backlog.clear();
+        self.tasks.forget();
+        self.handler.refusals.given_up();
+        self.member.abort()?;
+        Ok(self.member.rewind()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(1);
+
+    fn abort(cause: &str, deliveries: u64) -> Abort {
+        Abort { cause: cause.to_owned(), deliveries, splits: true }
+    }
+
+    #[test]
+    fn the_second_abort_for_a_cause_splits_until_one_is_left() {
+        let mut aborts = Aborts::default();
+        assert_eq!(aborts.note(&abort("topic `a`, after 5 ms", 100), NOW), 1);
+        assert_eq!(aborts.deliveries_max(500), 500);
+        let mut sizes = vec![];
+        while aborts.deliveries_max(100) > 1 {
+            aborts.note(&abort("topic `a`, after 7 ms", aborts.deliveries_max(100)), NOW);
+            sizes.push(aborts.deliveries_max(500));
+        }
+        assert_eq!(sizes, [50, 25, 12, 6, 3, 1]);
+        assert_eq!(aborts.pauses_until(NOW), None);
+        let grown = std::iter::from_fn(|| {
+            aborts.committed();
+            Some(aborts.deliveries_max(500))
+        });
+        assert_eq!(grown.take(8).collect::<Vec<_>>(), [2, 4, 8, 16, 32, 64, 500, 500]);
+    }
+
+    #[test]
+    fn what_cannot_be_split_is_tried_after_a_pause_that_grows() {
+        let mut aborts = Aborts::default();
+        let mut pause = |splits| {
+            aborts.note(&Abort { splits, ..abort("no answer", 1) }, NOW);
+            aborts.pauses_until(NOW).map(|until| (until - NOW).as_millis())
+        };
+        assert_eq!([false, true, true, true].map(&mut pause), [None, None, Some(100), Some(200)]);
+        let last = (0..20).map(|_| pause(true)).last().flatten();
+        assert_eq!(last, Some(PAUSE_MAX.as_millis()));
+    }
+}

@@ -1,0 +1,87 @@
+//! What the topics take that a worker writes to, as far as the log told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use heddle_core::event::{NewRecordRef, Timestamp, Topic};
+use heddle_core::limits::{Limits, Misfit};
+use heddle_core::task::Verdict;
+
+use super::clock::Clock;
+use crate::log::{Log, LogError};
+
+/// How old an answer may be by which a record is refused: somebody may have changed the topic since.
+const LIMITS_AGE_MAX: Duration = Duration::from_secs(10);
+
+/// The topics asked for so far: as many as a component writes to.
+pub(super) struct KnownLimits {
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+    topics: Vec<Known>,
+}
+
+struct Known {
+    topic: Topic,
+    /// Why nothing can be written there, if that is so.
+    limits: Result<Limits, String>,
+    asked: Duration,
+}
+
+impl KnownLimits {
+    pub(super) fn new(log: Arc<dyn Log>, clock: Arc<dyn Clock>) -> Self {
+        Self { log, clock, topics: vec![] }
+    }
+
+    /// Whether the record's topic takes it, as far as is known.
+    pub(super) fn verdict(&mut self, record: NewRecordRef<'_>, now: Timestamp) -> Verdict {
+        let verdict = match self.find(record.topic) {
+            Some(place) => judge(&self.topics[place].limits, record, now),
+            None => match self.ask(record.topic, false) {
+                Some(place) => judge(&self.topics[place].limits, record, now),
+                None => return Verdict::Takes,
+            },
+        };
+        if verdict == Verdict::Takes || !self.is_old(record.topic) {
+            return verdict;
+        }
+        self.forget(record.topic);
+        self.ask(record.topic, true).map_or(verdict, |place| judge(&self.topics[place].limits, record, now))
+    }
+
+    /// Asks again at the next record: the log just said something else.
+    pub(super) fn forget(&mut self, topic: &Topic) {
+        self.topics.retain(|known| known.topic != *topic);
+    }
+
+    fn find(&self, topic: &Topic) -> Option<usize> {
+        // Records of a topic mostly come with one and the same name.
+        let same = |known: &Known| Arc::ptr_eq(&known.topic, topic) || known.topic == *topic;
+        self.topics.iter().position(same)
+    }
+
+    fn is_old(&self, topic: &Topic) -> bool {
+        let asked = self.find(topic).map(|place| self.topics[place].asked);
+        asked.is_some_and(|asked| self.clock.now() >= asked + LIMITS_AGE_MAX)
+    }
+
+    /// `None`: the log does not say for now, and whatever is wrong comes up when the record is sent.
+    fn ask(&mut self, topic: &Topic, anew: bool) -> Option<usize> {
+        let answer = if anew { self.log.limits_now(topic) } else { self.log.limits(topic) };
+        let limits = match answer {
+            Ok(limits) => Ok(limits),
+            Err(error @ (LogError::UnknownTopic(_) | LogError::RecordRefused(_))) => Err(error.to_string()),
+            Err(_) => return None,
+        };
+        self.topics.push(Known { topic: topic.clone(), limits, asked: self.clock.now() });
+        Some(self.topics.len() - 1)
+    }
+}
+
+fn judge(limits: &Result<Limits, String>, record: NewRecordRef<'_>, now: Timestamp) -> Verdict {
+    match limits.as_ref().map(|limits| limits.check(record, now)) {
+        Ok(Ok(())) => Verdict::Takes,
+        Ok(Err(Misfit::Timestamp { .. })) => Verdict::OtherTime,
+        Ok(Err(misfit)) => Verdict::Refuses(format!("topic `{}` {misfit}", record.topic)),
+        Err(why) => Verdict::Refuses(why.clone()),
+    }
+}

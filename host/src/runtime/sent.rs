@@ -1,0 +1,98 @@
+//! Which delivery sent which record of a transaction: the log tells them by their numbers if it refuses them on arrival.
+
+use heddle_core::event::{Offset, Topic, TopicPartition};
+use heddle_core::task::Form;
+
+/// The records of one transaction, counted in the order in which they were sent.
+#[derive(Default)]
+pub(super) struct Sent {
+    deliveries: Vec<Delivered>,
+    records: usize,
+    /// The delivery that was stepped last, whatever it sent.
+    last: Option<Delivered>,
+}
+
+/// A delivery that sent something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Delivered {
+    pub(super) source: TopicPartition,
+    pub(super) offset: Offset,
+    /// The number after its last record's.
+    upto: usize,
+    /// What its first record is; a delivery sends records of one form alone.
+    pub(super) form: Option<Form>,
+}
+
+impl Sent {
+    /// A delivery was stepped. What it sends may come later.
+    pub(super) fn stepped(&mut self, source: &TopicPartition, offset: Offset) {
+        match &mut self.last {
+            Some(last) if last.source == *source => (last.offset, last.form) = (offset, None),
+            last => *last = Some(Delivered { source: source.clone(), offset, upto: 0, form: None }),
+        }
+    }
+
+    /// A record was sent.
+    pub(super) fn add(&mut self, source: &TopicPartition, offset: Offset, form: Form) {
+        self.records += 1;
+        let upto = self.records;
+        if let Some(last) = self.last.as_mut().filter(|last| last.source == *source && last.offset == offset) {
+            last.form = Some(form);
+        }
+        match self.deliveries.last_mut() {
+            Some(last) if last.source == *source && last.offset == offset => last.upto = upto,
+            _ => self.deliveries.push(Delivered { source: source.clone(), offset, upto, form: Some(form) }),
+        }
+    }
+
+    /// A record of a changelog was sent: after those of all deliveries.
+    pub(super) fn add_changelog(&mut self) {
+        self.records += 1;
+    }
+
+    /// Whose record has this number; `None`: it is a changelog's, which may be of several.
+    pub(super) fn of(&self, number: usize) -> Option<&Delivered> {
+        let place = self.deliveries.partition_point(|delivered| delivered.upto <= number);
+        self.deliveries.get(place)
+    }
+
+    /// The delivery that was stepped last.
+    pub(super) fn last(&self) -> Option<&Delivered> {
+        self.last.as_ref()
+    }
+}
+
+impl Delivered {
+    /// What a record of it was, if one for `topic` was refused and its number is not known.
+    pub(super) fn form_for(&self, topic: Option<&Topic>, changelogs: impl Fn(&Topic) -> bool) -> Form {
+        match self.form {
+            Some(form) if !topic.is_some_and(changelogs) => form,
+            _ => Form::Changelog,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_told_by_their_numbers() {
+        let (a, b) = (TopicPartition::new("in", 0), TopicPartition::new("in", 1));
+        let mut sent = Sent::default();
+        for (source, offset, count, form) in [(&a, 1, 2, Form::Emit), (&b, 1, 0, Form::Emit), (&b, 2, 1, Form::Letter)]
+        {
+            sent.stepped(source, Offset(offset));
+            (0..count).for_each(|_| sent.add(source, Offset(offset), form));
+        }
+        sent.add_changelog();
+        let of = |number| sent.of(number).map(|found| (found.source.partition.0, found.offset.0, found.form));
+        let [emit, letter] = [Some((0, 1, Some(Form::Emit))), Some((1, 2, Some(Form::Letter)))];
+        assert_eq!([0, 1, 2, 3].map(of), [emit, emit, letter, None]);
+        let last = sent.last().unwrap();
+        assert_eq!((last.offset, last.form_for(None, |_| false)), (Offset(2), Form::Letter));
+        assert_eq!(last.form_for(Some(&"log".into()), |_| true), Form::Changelog);
+        sent.stepped(&a, Offset(9));
+        assert_eq!(sent.last().unwrap().form_for(None, |_| false), Form::Changelog);
+    }
+}

@@ -1,0 +1,137 @@
+//! Tasks that stand still because the log takes nothing that their next record could lead to, not even a dead letter.
+//!
+//! ```text
+//!  stuck ──> told, held ──pause over──> tried as if for the first time ──still──> held for longer
+//!                                             └──settled──> goes on
+//! ```
+//!
+//! The other tasks go on. An operator changes the topic, or grants a right; nobody has to start anything.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use heddle_core::delivery::ComponentName;
+use heddle_core::event::{Partition, Record, Timestamp, TopicPartition};
+use heddle_core::fault::EventFault;
+
+use super::progress::{Progress, Stall};
+
+/// How long a record is held that is stuck: then twice as long each time.
+const HOLD_FIRST: Duration = Duration::from_secs(1);
+/// How long at most.
+const HOLD_MAX: Duration = Duration::from_secs(60);
+
+/// The tasks of a worker that stand still.
+pub(super) struct Stuck {
+    component: ComponentName,
+    progress: Arc<Progress>,
+    tasks: BTreeMap<Partition, Held>,
+}
+
+struct Held {
+    stall: Stall,
+    until: Duration,
+    /// Whether it is being tried again.
+    trying: bool,
+}
+
+/// What to do with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Step it.
+    Go,
+    /// Step it, and forget what was refused of it before.
+    Anew,
+    /// Wait until then.
+    Wait(Duration),
+}
+
+impl Stuck {
+    pub(super) fn new(component: ComponentName, progress: Arc<Progress>) -> Self {
+        Self { component, progress, tasks: BTreeMap::new() }
+    }
+
+    /// Whether it is this record's turn.
+    pub(super) fn turn(&mut self, record: &Record, now: impl FnOnce() -> Duration) -> Turn {
+        // Asked for every record: mostly no task stands still.
+        if self.tasks.is_empty() {
+            return Turn::Go;
+        }
+        match self.tasks.get_mut(&record.source.partition).filter(|held| held.is(record)) {
+            None => Turn::Go,
+            Some(held) if held.trying => Turn::Go,
+            Some(held) if held.until > now() => Turn::Wait(held.until),
+            Some(held) => {
+                held.trying = true;
+                Turn::Anew
+            }
+        }
+    }
+
+    /// The log takes nothing that this record leads to. Returns until when it is held.
+    pub(super) fn hold(&mut self, record: &Record, fault: &EventFault, now: Duration, at: Timestamp) -> Duration {
+        let before = self.tasks.remove(&record.source.partition).filter(|held| held.is(record));
+        let (since, tries) = before.map_or((at, 0), |held| (held.stall.since, held.stall.tries));
+        let pause = HOLD_FIRST.saturating_mul(1 << tries.min(10)).min(HOLD_MAX);
+        let stall = Stall {
+            source: record.source.clone(),
+            offset: record.offset,
+            since,
+            tries: tries + 1,
+            why: fault.to_string(),
+        };
+        // At once, then now and then.
+        if stall.tries.is_power_of_two() {
+            tracing::error!(target: "heddle::alert", component = %self.component, source = %stall.source, offset = %stall.offset, tries = stall.tries, again_in = ?pause, "the task stands still, the others go on: {}. Nothing is lost: change what the topic takes, create it, or grant the right to write to it, and the task goes on by itself", stall.why);
+        }
+        self.progress.stalled(&stall);
+        self.tasks.insert(record.source.partition, Held { stall, until: now + pause, trying: false });
+        now + pause
+    }
+
+    /// What became of a record is in the open batch.
+    pub(super) fn stepped(&mut self, record: &Record) {
+        if self.tasks.is_empty() {
+            return;
+        }
+        if let Some(held) = self.tasks.remove(&record.source.partition).filter(|held| held.is(record)) {
+            let tries = held.stall.tries;
+            tracing::info!(target: "heddle::alert", component = %self.component, source = %record.source, offset = %record.offset, tries, "the task goes on");
+            self.progress.goes_on(&held.stall.source);
+        }
+    }
+
+    /// Whether a task is held now.
+    pub(super) fn is_held(&self, task: Partition, now: Duration) -> bool {
+        self.tasks.get(&task).is_some_and(|held| !held.trying && held.until > now)
+    }
+
+    /// When the next one is tried.
+    pub(super) fn next(&self) -> Option<Duration> {
+        self.tasks.values().filter(|held| !held.trying).map(|held| held.until).min()
+    }
+
+    /// These partitions go elsewhere.
+    pub(super) fn let_go(&mut self, partitions: &[TopicPartition]) {
+        self.tasks.retain(|_, held| {
+            let stays = !partitions.contains(&held.stall.source);
+            if !stays {
+                self.progress.goes_on(&held.stall.source);
+            }
+            stays
+        });
+    }
+}
+
+impl Held {
+    fn is(&self, record: &Record) -> bool {
+        self.stall.source == record.source && self.stall.offset == record.offset
+    }
+}
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        self.tasks.values().for_each(|held| self.progress.goes_on(&held.stall.source));
+    }
+}

@@ -1,0 +1,77 @@
+//! Records that the log refuses, before they are sent or when they arrive: the delivery that leads to one fails, its neighbours come out, and
+//! whatever is set aside is written somehow. One host and one broker for all of them.
+
+mod cases;
+mod kafka;
+
+use std::path::PathBuf;
+
+use heddle_contract::section;
+
+use crate::support::app::App;
+use crate::support::build;
+
+/// The component whose records are refused, and what it sets aside.
+pub(crate) const NAME: &str = "ward.patient";
+pub(crate) const LETTERS: &str = "ward.patient.dlq";
+/// One whose dead-letter topic takes next to nothing.
+pub(crate) const MUTE: &str = "ward.mute";
+pub(crate) const MUTE_LETTERS: &str = "ward.mute.dlq";
+
+/// The most bytes of a dead letter, and of an emit.
+pub(crate) const LETTER_BYTES_MAX: usize = 8_000;
+pub(crate) const EMIT_BYTES_MAX: usize = 1_000_000;
+
+/// Room for what the log refuses and the component's own bounds do not.
+const LIMITS: &str = r#"deadline = "20s"
+memory = "256MiB"
+output = "64MiB"
+record = "16KiB"
+store-value = "32MiB""#;
+
+/// Adds the component to an app under this name.
+pub(crate) fn install(app: &App, name: &str) {
+    let patient = build::component("guests", "patient");
+    let mut contract = section::extract(&patient).unwrap();
+    let manifest = &contract.component.manifest;
+    let (rest, _) = manifest.split_once("[limits]\n").unwrap();
+    contract.component.manifest = format!(
+        "{}[limits]\n{LIMITS}\n[failure]\nattempts = 1\n",
+        rest.replace("name = \"patient\"", &format!("name = \"{name}\""))
+    );
+    contract.component.name = name.to_owned();
+    std::fs::write(app.folder.join(format!("{name}.wasm")), section::embed(&patient, &contract).unwrap()).unwrap();
+}
+
+/// An app with this component alone. `out` are the options of the topic that it emits to.
+pub(crate) fn ward(mut app: App, out: &str) -> App {
+    app.folder = app.data.path().join("app");
+    std::fs::create_dir_all(app.folder.join("contracts")).unwrap();
+    let contracts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests/contracts");
+    for file in std::fs::read_dir(contracts).unwrap().map(|entry| entry.unwrap().path()) {
+        std::fs::copy(&file, app.folder.join("contracts").join(file.file_name().unwrap())).unwrap();
+    }
+    let manifest = format!(
+        r#"[app]
+name = "ward"
+components = ["*.wasm"]
+
+[topics.in]
+partitions = 2
+options = {{ "message.timestamp.after.max.ms" = "9223372036854775807" }}
+
+[topics.out]
+partitions = 2
+options = {{ {out} }}
+
+[topics."{LETTERS}"]
+options = {{ "max.message.bytes" = "{LETTER_BYTES_MAX}" }}
+
+[topics."{MUTE_LETTERS}"]
+options = {{ "max.message.bytes" = "200" }}
+"#
+    );
+    std::fs::write(app.folder.join("heddle.toml"), manifest).unwrap();
+    install(&app, "patient");
+    app
+}
