@@ -36,7 +36,7 @@ fn records(language: &str) -> usize {
 /// Gives slow machines time, and huge values room.
 fn patient(contract: &mut Contract) {
     let manifest = &mut contract.component.manifest;
-    *manifest = manifest.replace("deadline = \"500ms\"", "deadline = \"30s\"\nrecord = \"16MiB\"");
+    *manifest = manifest.replace("deadline = \"500ms\"", "deadline = \"30s\"\nrecord = \"16MiB\"\noutput = \"64MiB\"");
     assert!(manifest.contains("16MiB"), "{manifest}");
 }
 

@@ -14,16 +14,16 @@ use super::host::Host;
 /// How long a component may take to start. A language's runtime does in milliseconds what it does then; a machine may be busy.
 const START_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How much memory of this process the arguments of one call of an import may take, at least.
-const ARGUMENT_BYTES_MIN: usize = 128 << 20;
+/// How many bytes the arguments of one call of an import may have, at least: a component may emit more than it takes.
+const ARGUMENT_BYTES_MIN: usize = 4 << 20;
 /// How much larger than a record the arguments of one call may be: by a key and headers.
 const ARGUMENT_SLACK_BYTES: usize = 1 << 20;
 
-/// Bounds what the arguments of one call of an import may take here: whatever comes in may also go out. Each byte of a list is a
+/// How much memory of this process the arguments of one call may take: what may come in may also go out. Each byte of a list is a
 /// [`Val`] for a moment.
-fn argument_bytes_max(record_bytes_max: usize) -> usize {
-    let largest = record_bytes_max.saturating_add(ARGUMENT_SLACK_BYTES).saturating_mul(size_of::<Val>());
-    largest.max(ARGUMENT_BYTES_MIN)
+fn argument_memory_max(record_bytes_max: usize) -> usize {
+    let bytes = record_bytes_max.saturating_add(ARGUMENT_SLACK_BYTES).max(ARGUMENT_BYTES_MIN);
+    bytes.saturating_mul(size_of::<Val>())
 }
 
 /// Why a component does not start.
@@ -66,7 +66,7 @@ impl From<StartFault> for EventFault {
 pub(super) fn start(component: &Component) -> Result<(Store<Host>, Instance), StartFault> {
     let mut store = Store::new(&component.engine.wasmtime, Host::new(component.limits));
     store.limiter(|host| host);
-    store.set_hostcall_fuel(argument_bytes_max(component.record_bytes_max));
+    store.set_hostcall_fuel(argument_memory_max(component.record_bytes_max));
     store.set_epoch_deadline(ticks(START_DEADLINE));
     match component.pre.instantiate(&mut store) {
         Ok(instance) => Ok((store, instance)),
