@@ -178,7 +178,7 @@ fn emitted(record: &NewRecord) -> Value {
 fn huge_values_go_through_rust_and_go() {
     for language in ["rust", "go"] {
         let mut bench = Bench::with(language, patient);
-        for n in 0..5 * scale().min(10) {
+        for n in 0..3 * scale().min(10) {
             // Their size changes, so that memory of one does not fit the next.
             let value = vec![n as u8; HUGE - (n % 8) * (1 << 20)];
             let step = handle(&mut bench, &raw(None, value.clone())).unwrap();
