@@ -67,7 +67,7 @@ impl TopicCopy {
         for line in lines {
             let Line { key, value } = serde_json::from_str(line).map_err(broken)?;
             if let Said::Change(change) = records::decode(&key, &value)? {
-                state.apply(change);
+                state.apply(*change);
             }
         }
         Ok(Some((origin, state)))

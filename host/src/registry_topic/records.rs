@@ -27,7 +27,7 @@ const LAST_ID_KEY: &str = "id";
 #[derive(Debug, PartialEq)]
 pub(super) enum Said {
     /// A change.
-    Change(Change),
+    Change(Box<Change>),
     /// The format, which is known.
     Format,
     /// Nothing that is known.
@@ -78,7 +78,7 @@ pub(super) fn decode(key: &str, value: &Value) -> Result<Said, String> {
         }
         _ => return Ok(Said::Foreign),
     };
-    Ok(Said::Change(change))
+    Ok(Said::Change(Box::new(change)))
 }
 
 /// Reads a record of the topic.
@@ -136,7 +136,7 @@ mod tests {
         ];
         for change in changes {
             let (key, value) = encode(&change);
-            assert_eq!(decode(&key, &value), Ok(Said::Change(change)), "{key}");
+            assert_eq!(decode(&key, &value), Ok(Said::Change(Box::new(change))), "{key}");
         }
     }
 

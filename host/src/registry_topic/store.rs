@@ -260,7 +260,7 @@ impl TopicStore {
         let mut damage = None;
         let position = read_until(&*self.log, &self.topic, start, end, |record: Record| {
             match records::read(&record) {
-                Ok(Said::Change(change)) => visit(change),
+                Ok(Said::Change(change)) => visit(*change),
                 Ok(Said::Format) => {}
                 Ok(Said::Foreign) => {
                     tracing::warn!(topic = %self.topic, offset = %record.offset, "skipped a record that is not the registry's");
