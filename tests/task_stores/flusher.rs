@@ -150,7 +150,7 @@ fn wayward(bounds: Bounds) -> (Harness, Arc<Control>) {
 }
 
 fn bounds(memtable_bytes: usize, memtable_age: Duration) -> Bounds {
-    Bounds { memtable_bytes, memtable_age, changes_at_once: 2, now: || NOW }
+    Bounds { memtable_bytes, memtable_age, changes_at_once: 2, now: || NOW, ..Bounds::default() }
 }
 
 fn eventually(what: &str, is_so: impl Fn() -> bool) {

@@ -2,6 +2,7 @@
 //!
 //! Batches come about as in the worker: through the step, sealed, "written" to changelogs in memory, confirmed.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -26,8 +27,13 @@ pub(crate) const STOCK: StoreIndex = StoreIndex(0);
 pub(crate) const SUMS: StoreIndex = StoreIndex(1);
 /// The window of every topic with dedup.
 pub(crate) const WINDOW: Duration = Duration::from_secs(160);
-/// What the clock says: far beyond all timestamps of the tests, unless they say otherwise.
+/// What the clock says at first: far beyond all timestamps of the tests, unless they say otherwise.
 pub(crate) const NOW: Timestamp = Timestamp(1_000_000_000_000);
+
+thread_local! {
+    /// What the clock says: each test has a thread of its own.
+    static CLOCK: Cell<Timestamp> = const { Cell::new(NOW) };
+}
 
 pub(crate) fn spec() -> TaskSpec {
     TaskSpec {
@@ -44,7 +50,7 @@ pub(crate) fn spec() -> TaskSpec {
 
 /// Everything that is there is due.
 pub(crate) fn bounds() -> Bounds {
-    Bounds { memtable_age: Duration::ZERO, changes_at_once: 2, now: || NOW, ..Bounds::default() }
+    Bounds { memtable_age: Duration::ZERO, changes_at_once: 2, now: || CLOCK.get(), ..Bounds::default() }
 }
 
 /// An id to note.
@@ -64,6 +70,7 @@ pub(crate) struct Harness {
 
 impl Harness {
     pub(crate) fn new(kind: EngineKind) -> Self {
+        CLOCK.set(NOW);
         let folder = tempfile::tempdir().unwrap();
         let engine = open_engine(kind, folder.path(), CACHE_BYTES).unwrap();
         let (spec, bounds) = (spec(), bounds());
@@ -162,6 +169,11 @@ impl Harness {
     pub(crate) fn seen(&self, topic: &str, id: &str, at: i64) -> bool {
         let id = MessageId(Bytes::copy_from_slice(id.as_bytes()));
         self.stores.seen(&topic.into(), &id, Timestamp(at)).unwrap()
+    }
+
+    /// Moves the clock on.
+    pub(crate) fn pass(&self, time: Duration) {
+        CLOCK.set(Timestamp(CLOCK.get().0 + i64::try_from(time.as_millis()).unwrap()));
     }
 
     /// Merges and expires until there is nothing more to do.

@@ -27,8 +27,13 @@ const KILLS: u64 = 6;
 fn open(kind: EngineKind, folder: &Path) -> (Arc<dyn heddle::state::StateEngine>, Arc<TaskStores>) {
     let engine = open_engine(kind, folder, CACHE_BYTES).unwrap();
     // Small, so that there is always something being written.
-    let bounds =
-        Bounds { memtable_bytes: 50_000, memtable_age: Duration::from_millis(1), changes_at_once: 2, now: || NOW };
+    let bounds = Bounds {
+        memtable_bytes: 50_000,
+        memtable_age: Duration::from_millis(1),
+        changes_at_once: 2,
+        now: || NOW,
+        ..Bounds::default()
+    };
     let stores = TaskStores::open(&*engine, &spec(), PARTITION, bounds).unwrap();
     (engine, stores)
 }

@@ -16,6 +16,7 @@ mod harness;
 
 mod flusher;
 mod killed;
+mod late;
 mod model;
 mod seen;
 mod stores;

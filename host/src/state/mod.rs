@@ -169,13 +169,22 @@ pub struct Bounds {
     pub memtable_age: Duration,
     /// So many keys of a memtable become one atomic batch of the engine.
     pub changes_at_once: usize,
+    /// So many message ids of a topic, and at most one segment more, are kept on disk that are past their window in the stream and were
+    /// handled lately.
+    pub late_ids_max: u64,
     /// The clock: message ids from the future are kept no longer than ids of now.
     pub now: fn() -> Timestamp,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { memtable_bytes: 8 << 20, memtable_age: Duration::from_secs(3), changes_at_once: 500, now: wall_clock }
+        Self {
+            memtable_bytes: 8 << 20,
+            memtable_age: Duration::from_secs(3),
+            changes_at_once: 500,
+            late_ids_max: 1 << 20,
+            now: wall_clock,
+        }
     }
 }
 

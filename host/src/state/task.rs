@@ -115,7 +115,7 @@ impl TaskStores {
             layers.seen = Layers::new(found.map(|found| found.watermark));
             seen = Some(Seen {
                 changelog: changelog.clone(),
-                tree: SeenTree::open(tree, &spec.windows, spec.policy.lateness(), bounds.now)?,
+                tree: SeenTree::open(tree, &spec.windows, spec.policy.lateness(), bounds)?,
             });
         }
         let (layers, room, writing) = (Mutex::new(layers), Condvar::new(), Mutex::new(()));

@@ -20,6 +20,8 @@ pub(crate) enum Stream {
     Faults,
     /// How long the log takes for what it does by itself.
     Broker,
+    /// Which records are older than what comes beside them.
+    Lateness,
 }
 
 impl Chance {

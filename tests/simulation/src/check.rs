@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::time::Duration;
 
 use heddle::state::TaskStores;
-use heddle_core::dedup::{MessageId, unpack};
+use heddle_core::dedup::{LINGER_MILLIS_MAX, MessageId, unpack};
 use heddle_core::event::{Offset, Partition, Record, Timestamp, Topic, TopicPartition};
 use heddle_core::failed::header;
 use heddle_core::fault::TaskFault;
@@ -18,6 +19,7 @@ use crate::life::Life;
 use crate::log::Broker;
 use crate::model::{Lines, Model, TaskModel};
 use crate::plan::Plan;
+use crate::time;
 use crate::world::World;
 
 /// Everything, once nothing is left to be done.
@@ -29,6 +31,7 @@ pub(crate) fn at_end(life: &Life) -> Option<String> {
         happened.retried += left_to_wait;
         happened.records += model.records;
         happened.duplicates += model.duplicates;
+        happened.late_duplicates += model.late_duplicates;
         happened.dead_letters += model.dead_letters.values().map(|lines| lines.len() as u64).sum::<u64>();
     });
     positions(world)
@@ -330,11 +333,12 @@ fn holds(what: &str, plan: &Plan, stores: &TaskStores, expected: &TaskModel) -> 
         let of_topic = |((of, id), at): (&(String, String), &Timestamp)| (**topic == **of).then(|| (id.clone(), *at));
         let noted = expected.seen.iter().filter_map(of_topic).collect::<BTreeMap<_, _>>();
         let newest = noted.values().max()?.0;
+        let lingering = time::now() < (*window).min(Duration::from_millis(LINGER_MILLIS_MAX.unsigned_abs()));
         let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
         ids(plan).find_map(|id| {
             let at = noted.get(&id).copied();
-            if at.is_some_and(|at| at.0 <= newest - window) {
-                // Past its window: it may be gone or not.
+            if !lingering && at.is_some_and(|at| at.0 <= newest - window) {
+                // Past its window, and perhaps not handled lately: it may be gone or not.
                 return None;
             }
             let seen = stores.seen(topic, &MessageId(id.clone().into()), at.unwrap_or(Timestamp(newest)));

@@ -33,6 +33,8 @@ counts! {
     overlapped = "read during a commit",
     /// Records skipped because of their message id.
     duplicates = "duplicates skipped",
+    /// Duplicates among them that were past the window of what had come before.
+    late_duplicates = "late duplicates skipped",
     /// Records set aside.
     dead_letters = "dead letters",
     /// Times that a record was left to wait for another attempt.

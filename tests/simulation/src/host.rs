@@ -69,7 +69,13 @@ impl std::fmt::Debug for Caller {
 
 /// Bounds that make every memtable ready to be written at any time, and never so large that a worker waits.
 pub(crate) fn bounds() -> Bounds {
-    Bounds { memtable_bytes: 64 << 20, memtable_age: Duration::ZERO, changes_at_once: 3, now: time::timestamp }
+    Bounds {
+        memtable_bytes: 64 << 20,
+        memtable_age: Duration::ZERO,
+        changes_at_once: 3,
+        now: time::timestamp,
+        ..Bounds::default()
+    }
 }
 
 impl Host {

@@ -31,6 +31,9 @@ pub(crate) struct Model {
     pub(crate) tasks: BTreeMap<i32, TaskModel>,
     pub(crate) positions: BTreeMap<TopicPartition, Offset>,
     pub(crate) duplicates: u64,
+    /// Those of them that are past the window of what came before.
+    pub(crate) late_duplicates: u64,
+    newest: BTreeMap<TopicPartition, Timestamp>,
     pub(crate) records: u64,
 }
 
@@ -47,6 +50,8 @@ impl Model {
     pub(crate) fn take(&mut self, plan: &Plan, record: &Record) {
         self.records += 1;
         self.positions.insert(record.source.clone(), record.offset.next());
+        let newest = self.newest.entry(record.source.clone()).or_insert(record.timestamp);
+        *newest = record.timestamp.max(*newest);
         let task = self.tasks.entry(record.source.partition.0).or_default();
         let command = record.value.as_deref().map(Command::parse);
         let ending = match &command {
@@ -57,6 +62,8 @@ impl Model {
                 let place = (record.source.topic.to_string(), command.id.clone());
                 if window.is_some_and(|window| task.has_seen(&place, record.timestamp, window)) {
                     self.duplicates += 1;
+                    self.late_duplicates +=
+                        u64::from(window.is_some_and(|window| is_past(record.timestamp, *newest, window)));
                     return;
                 }
                 let ending = task.handle(record, command, plan);
@@ -90,10 +97,14 @@ impl Model {
     }
 }
 
+/// Whether something of `noted` is past its window at `at`.
+fn is_past(noted: Timestamp, at: Timestamp, window: Duration) -> bool {
+    noted.0 <= at.0.saturating_sub(i64::try_from(window.as_millis()).unwrap_or(i64::MAX))
+}
+
 impl TaskModel {
     fn has_seen(&self, place: &(String, String), at: Timestamp, window: Duration) -> bool {
-        let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
-        self.seen.get(place).is_some_and(|noted| noted.0 > at.0.saturating_sub(window))
+        self.seen.get(place).is_some_and(|noted| !is_past(*noted, at, window))
     }
 
     fn handle(&mut self, record: &Record, command: &Command, plan: &Plan) -> Ending {

@@ -1,11 +1,13 @@
 //! What a life is made of: how many hosts, what they read, and how often what goes wrong. All drawn from the seed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use heddle::runtime::CommitPolicy;
 use heddle_core::breaker::{BreakerPolicy, OnOpen};
+use heddle_core::dedup::LINGER_MILLIS_MAX;
 use heddle_core::event::{NewRecord, Topic};
 use heddle_core::policy::{Backoff, FailurePolicy, Order, Retry, WaitingBounds, WhenFull};
 use heddle_core::state::StoreIndex;
@@ -13,6 +15,7 @@ use heddle_core::task::TaskSpec;
 
 use crate::chance::{Chance, Stream};
 use crate::command::{Command, Operation};
+use crate::time;
 
 /// The most bytes that the log takes in the value of one record.
 pub(crate) const RECORD_BYTES_MAX: usize = 10_000;
@@ -84,6 +87,8 @@ pub struct Input {
     pub value: Option<Bytes>,
     /// Whether it is produced in a transaction that is aborted, so that nobody may see it.
     pub aborted: bool,
+    /// How long before the life it happened, if it is late: part of a backfill.
+    pub age: Option<Duration>,
 }
 
 /// How often something goes wrong: once in so many chances; 0 is never.
@@ -114,7 +119,7 @@ impl Input {
         NewRecord {
             topic: self.topic.clone(),
             partition: None,
-            timestamp: None,
+            timestamp: self.age.map(time::before),
             key: Some(self.key.clone()),
             value: self.value.clone(),
             headers: vec![],
@@ -160,7 +165,7 @@ impl Plan {
             session,
             transaction_time_max: session + chance.millis(0, 4_000),
             topic_ids: !chance.one_in(4),
-            records: records(&mut chance, &inputs, retries),
+            records: late(seed, window, records(&mut chance, &inputs, retries)),
             rates: Rates::new(&mut chance),
             refuses: chance.pick(&[Refuses::AtOnce, Refuses::ByNumber, Refuses::One]).unwrap_or(Refuses::AtOnce),
             inputs,
@@ -244,7 +249,23 @@ fn records(chance: &mut Chance, inputs: &[Topic], retries: Retries) -> Vec<Input
                 1 => Some("no command".into()),
                 _ => Some(command(chance, &topic, &key, number, retries).text().into()),
             };
-            records.push(Input { topic, key: key.into(), value, aborted });
+            records.push(Input { topic, key: key.into(), value, aborted, age: None });
+        }
+    }
+    records
+}
+
+/// In some lives a backfill is mixed into what comes. Copies of a message are equally old. Where the window is short, late ids may be
+/// forgotten within the life, which the model does not know.
+fn late(seed: u64, window: Option<Duration>, mut records: Vec<Input>) -> Vec<Input> {
+    let mut chance = Chance::new(seed, Stream::Lateness);
+    if chance.one_in(3) && window.is_none_or(|window| window >= Duration::from_millis(LINGER_MILLIS_MAX.unsigned_abs()))
+    {
+        let mut ages = BTreeMap::new();
+        for record in &mut records {
+            let message = (record.topic.clone(), record.value.clone());
+            let draw = || chance.one_in(3).then(|| Duration::from_secs(3_600 * chance.between(1, 2_000)));
+            record.age = *ages.entry(message).or_insert_with(draw);
         }
     }
     records

@@ -23,6 +23,11 @@ pub(crate) fn timestamp() -> Timestamp {
     Timestamp(EPOCH_MS + i64::try_from(now().as_millis()).unwrap_or(i64::MAX))
 }
 
+/// So long before the life began.
+pub(crate) fn before(age: Duration) -> Timestamp {
+    Timestamp(EPOCH_MS - i64::try_from(age.as_millis()).unwrap_or(0))
+}
+
 pub(crate) fn set(time: Duration) {
     NOW.set(time);
 }

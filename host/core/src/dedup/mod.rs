@@ -17,7 +17,7 @@ use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
 pub use self::packed::{NoSegment, SEGMENT_BYTES_MAX, find, pack, segments, unpack};
-pub use self::tiers::{Buckets, SEGMENT_IDS_MAX, SEGMENTS_MAX, merge_plan};
+pub use self::tiers::{Buckets, LINGER_MILLIS_MAX, SEGMENT_IDS_MAX, SEGMENTS_MAX, merge_plan};
 
 use crate::event::{Timestamp, Topic};
 

@@ -11,6 +11,10 @@ pub const SEGMENT_IDS_MAX: u64 = 1 << 20;
 const BUCKETS: i64 = 16;
 /// No bucket is shorter, in milliseconds: every write to disk makes a segment for each bucket it touches.
 const BUCKET_MILLIS_MIN: i64 = 1000;
+/// How long an id is kept after it was handled, by the host's clock, however old its record is; no longer than its window.
+pub const LINGER_MILLIS_MAX: i64 = 10 * 60 * 1000;
+/// How many stretches of time late ids are kept in.
+const LINGER_BUCKETS: i64 = 10;
 /// So many segments of one bucket may stay, beside those that are too large to be merged.
 pub const SEGMENTS_MAX: usize = 8;
 
@@ -45,6 +49,25 @@ impl Buckets {
     #[must_use]
     pub const fn remembers(self, noted: Timestamp, at: Timestamp) -> bool {
         noted.0 > at.0.saturating_sub(self.window)
+    }
+
+    /// How long an id is kept after it was handled, by the host's clock, in milliseconds. A late duplicate mostly follows its original
+    /// within seconds, while the stream beside it is far ahead of both.
+    #[must_use]
+    pub fn linger_millis(self) -> i64 {
+        self.window.min(LINGER_MILLIS_MAX)
+    }
+
+    /// The number of the stretch of time that late ids belong to which were written to disk at `written`.
+    #[must_use]
+    pub fn late_bucket(self, written: Timestamp) -> i64 {
+        written.0.div_euclid((self.linger_millis() / LINGER_BUCKETS).max(1))
+    }
+
+    /// Whether ids that were written to disk at `written` are still kept at `now` because they were handled lately.
+    #[must_use]
+    pub fn lingers(self, written: Timestamp, now: Timestamp) -> bool {
+        written.0 > now.0.saturating_sub(self.linger_millis())
     }
 
     /// The timestamp to keep for an id noted at `at`: a clock that is far ahead must not make an id stay for years.
@@ -136,6 +159,11 @@ mod tests {
         assert_eq!(buckets.bucket(Timestamp(-1)), -1);
         assert_eq!(buckets.bucket(Timestamp(10_000)), 1);
         assert_eq!(buckets.bounded(Timestamp(i64::MAX), Timestamp(5)), Timestamp(160_005));
+        assert!(
+            buckets.lingers(Timestamp(1), Timestamp(160_000)) && !buckets.lingers(Timestamp(0), Timestamp(160_000))
+        );
+        assert_eq!(Buckets::new(Duration::MAX).linger_millis(), LINGER_MILLIS_MAX);
+        assert_eq!(Buckets::new(Duration::ZERO).late_bucket(Timestamp(-1)), -1);
         let extremes = [Timestamp(i64::MIN), Timestamp(i64::MAX)];
         assert!(buckets.remembers(extremes[1], extremes[0]) && !buckets.remembers(extremes[0], extremes[1]));
     }

@@ -1,6 +1,6 @@
 //! Makes one segment of several, a piece at a time: memtables of all tasks are written by the same thread and must not wait for it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,22 +18,48 @@ const BLOCKS_AT_ONCE: usize = 256;
 /// How many blocks of a segment are read at once.
 const BLOCKS_AHEAD: usize = 16;
 
-/// The first merge that is worth doing: the segments, and how their topic's ids are kept together.
+/// Which segments may become one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Together {
+    /// Past their window, and kept only because a record waits for another attempt that may be as old.
+    Overdue,
+    /// Past their window and written in the same stretch of time: they go when that is long ago, whatever their ids' timestamps. A
+    /// backfill brings ids of very many buckets, which must not become as many segments.
+    Late(i64),
+    /// Of one bucket.
+    Bucket(i64),
+}
+
+impl Together {
+    fn of(segment: &Segment, buckets: Buckets, past: &BTreeSet<u64>, now: Timestamp) -> Option<Self> {
+        if !past.contains(&segment.number) {
+            return (segment.width == buckets.width_millis()).then_some(Self::Bucket(segment.bucket));
+        }
+        let late = buckets.lingers(segment.written, now);
+        Some(if late { Self::Late(buckets.late_bucket(segment.written)) } else { Self::Overdue })
+    }
+}
+
+/// The first merge that is worth doing: the segments, and how their topic's ids are kept together. `past`: the numbers of those that are
+/// past their window.
 pub(super) fn plan(
     topics: &BTreeMap<Topic, Buckets>,
     segments: &BTreeMap<Topic, Segments>,
+    past: &BTreeSet<u64>,
+    now: Timestamp,
 ) -> Option<(Buckets, Vec<Arc<Segment>>)> {
     topics.iter().find_map(|(topic, buckets)| {
-        let of_topic = segments.get(topic)?.iter();
-        let mut by_bucket = BTreeMap::<i64, Vec<_>>::new();
-        let small = |segment: &&Arc<Segment>| segment.count <= MERGED_IDS_MAX;
-        for segment in of_topic.filter(|segment| segment.width == buckets.width_millis()).filter(small) {
-            by_bucket.entry(segment.bucket).or_default().push(segment);
+        let mut groups = BTreeMap::<Together, Vec<_>>::new();
+        for segment in segments.get(topic)?.iter().filter(|segment| segment.count <= MERGED_IDS_MAX) {
+            if let Some(together) = Together::of(segment, *buckets, past, now) {
+                groups.entry(together).or_default().push(segment);
+            }
         }
-        let newest = *by_bucket.last_key_value()?.0;
-        by_bucket.into_iter().find_map(|(bucket, segments)| {
+        let newest = *groups.last_key_value()?.0;
+        let latest = Together::Late(buckets.late_bucket(now));
+        groups.into_iter().find_map(|(together, segments)| {
             let sizes = segments.iter().map(|segment| segment.count).collect::<Vec<_>>();
-            let plan = merge_plan(&sizes, bucket == newest)?;
+            let plan = merge_plan(&sizes, together == newest || together == latest)?;
             Some((*buckets, plan.into_iter().map(|index| segments[index].clone()).collect()))
         })
     })
@@ -48,10 +74,10 @@ pub(super) struct Merge {
 }
 
 impl Merge {
-    /// Of segments of one topic and bucket, into the one with this number.
+    /// Of segments of one topic, into the one with this number.
     pub(super) fn new(number: u64, buckets: Buckets, inputs: Vec<Arc<Segment>>) -> Self {
-        let first = inputs.first();
-        let output = first.map(|first| Builder::new(number, first.topic.clone(), buckets, first.bucket));
+        let latest = inputs.iter().max_by_key(|input| input.written);
+        let output = latest.map(|latest| Builder::new(number, latest.topic.clone(), buckets, latest.written));
         let cursors = inputs.iter().map(|input| Cursor::new(input.number)).collect();
         Self { number, inputs, cursors, output }
     }

@@ -2,16 +2,21 @@
 //!
 //! ```text
 //!  a write to disk ──> one segment for each topic and bucket of time ──merge──> fewer, larger ones ──> expired, all at once
+//!                      and one of what is late                       ──merge──> one a minute       ──> expired minutes later
 //!
 //!  segment:  filter, in memory     is the id perhaps in it?            nearly always: no
 //!            blocks, on disk       sorted, about 4 KiB; one is read    the exact answer
 //! ```
 //!
+//! An id expires when the stream is past its window: nothing that comes asks for it. But in a topic in which old records come beside
+//! new ones, a backfill say, that is so for the old ones at once. So what was handled lately stays ([`Buckets::lingers`]), up to
+//! [`Bounds::late_ids_max`]: the same message twice within minutes is found to be one, however old it is.
+//!
 //! Keys of the tree (numbers big endian):
 //!
 //! ```text
 //!  00 "watermark"                     how far the changelog has been read
-//!  s <number u64>                     a segment, JSON: topic, bucket, oldest, newest, count
+//!  s <number u64>                     a segment, JSON: topic, bucket, newest, written, count
 //!  f <number u64>                     its filter
 //!  b <number u64> <first id in it>    a block of it, packed as in the changelog
 //! ```
@@ -36,7 +41,7 @@ use self::merge::Merge;
 use self::segment::{Builder, Segment};
 use super::layers::Frozen;
 use super::tree::{self, StoredWatermark, WATERMARK};
-use super::{Changes, StateError, StateStore};
+use super::{Bounds, Changes, StateError, StateStore};
 use crate::lock::lock;
 
 /// How many blocks are removed at once.
@@ -61,7 +66,7 @@ pub(super) struct SeenTree {
     topics: BTreeMap<Topic, Buckets>,
     /// How much later than the stream a record may be handled that waited.
     lateness: Duration,
-    now: fn() -> Timestamp,
+    bounds: Bounds,
     held: Mutex<Held>,
     /// The merge under way.
     merge: Mutex<Option<Merge>>,
@@ -93,7 +98,7 @@ impl SeenTree {
         tree: Arc<dyn StateStore>,
         windows: &BTreeMap<Topic, Duration>,
         lateness: Duration,
-        now: fn() -> Timestamp,
+        bounds: Bounds,
     ) -> Result<Self, StateError> {
         let topics = windows.iter().map(|(topic, window)| (topic.clone(), Buckets::new(*window))).collect();
         let (all, mut gone) = (segment::load(&*tree)?, vec![]);
@@ -107,7 +112,7 @@ impl SeenTree {
         }
         let segments = segments.into_iter().map(|(topic, segments)| (topic, newest_first(segments))).collect();
         let held = Mutex::new(Held { segments, newest: BTreeMap::new(), gone, next });
-        Ok(Self { tree, topics, lateness, now, held, merge: Mutex::new(None) })
+        Ok(Self { tree, topics, lateness, bounds, held, merge: Mutex::new(None) })
     }
 
     /// Prepares a lookup; `None` if the topic has no dedup.
@@ -131,21 +136,25 @@ impl SeenTree {
 
     /// Writes ids as new segments, together with the watermark. Returns how many bytes it wrote.
     pub(super) fn write(&self, frozen: &Frozen<Ids>) -> Result<usize, StateError> {
-        let watermark = StoredWatermark::of(&frozen.watermark, (self.now)()).encode();
+        let now = self.now();
+        let watermark = StoredWatermark::of(&frozen.watermark, now).encode();
         let mut changes: Changes = vec![(Bytes::from_static(WATERMARK), Some(watermark))];
-        let (now, mut next) = ((self.now)(), lock(&self.held).next);
+        let mut next = lock(&self.held).next;
         let (mut new, mut newest) = (vec![], vec![]);
         for (topic, ids) in frozen.content.topics() {
             let Some(buckets) = self.topics.get(topic) else { continue };
+            let Some(stream) = ids.values().max() else { continue };
+            newest.push((topic.clone(), *stream));
             let mut by_bucket = BTreeMap::new();
             for (id, at) in ids {
                 let at = buckets.bounded(*at, now);
-                by_bucket.entry(buckets.bucket(at)).or_insert_with(Vec::new).push((id, at));
+                // Those that are late already are kept together, of whatever bucket they are.
+                let bucket = (!self.is_past(*buckets, at, (*stream).min(now))).then(|| buckets.bucket(at));
+                by_bucket.entry(bucket).or_insert_with(Vec::new).push((id, at));
             }
-            newest.extend(ids.values().max().map(|at| (topic.clone(), *at)));
-            for (bucket, mut ids) in by_bucket {
+            for mut ids in by_bucket.into_values() {
                 ids.sort_unstable();
-                let mut builder = Builder::new(next, topic.clone(), *buckets, bucket);
+                let mut builder = Builder::new(next, topic.clone(), *buckets, now);
                 ids.into_iter().for_each(|(id, at)| builder.push(id.clone(), at));
                 let segment = builder.finish();
                 changes.extend(builder.take_blocks());
@@ -186,16 +195,20 @@ impl SeenTree {
         Ok(true)
     }
 
-    /// Drops all segments whose ids are past their window, and those of topics that have no dedup any more.
+    fn now(&self) -> Timestamp {
+        (self.bounds.now)()
+    }
+
+    /// Drops all segments whose ids are past their window and were not handled lately, and those of topics that have no dedup any more.
     fn expire(&self, oldest_waiting: &dyn Fn() -> Option<Timestamp>) -> Result<bool, StateError> {
         // A record from the future must not make everything else look old.
-        let now = (self.now)();
-        let mut expired = self.past(now);
+        let now = self.now();
+        let mut expired = self.not_lingering(self.past(now), now);
         if !expired.is_empty()
             && let Some(oldest) = oldest_waiting()
         {
             // Its turn comes yet, and those behind it may be the same message again.
-            expired = self.past(now.min(oldest));
+            expired = self.not_lingering(self.past(now.min(oldest)), now);
         }
         if !expired.is_empty() {
             self.swap(&expired, None)?;
@@ -203,25 +216,43 @@ impl SeenTree {
         Ok(!expired.is_empty())
     }
 
-    /// The segments that nothing asks for any more, where the stream is at `latest` at most.
+    /// Those of `past` that may go: they were not written lately, or newer ones hold as many ids as may stay.
+    fn not_lingering(&self, mut past: Vec<Arc<Segment>>, now: Timestamp) -> Vec<Arc<Segment>> {
+        past.sort_unstable_by_key(|segment| std::cmp::Reverse((segment.written, segment.number)));
+        let mut late = BTreeMap::<Topic, u64>::new();
+        past.retain(|segment| {
+            let lately = self.topics.get(&segment.topic).is_some_and(|buckets| buckets.lingers(segment.written, now));
+            let newer = late.entry(segment.topic.clone()).or_default();
+            let room = *newer < self.bounds.late_ids_max;
+            *newer += segment.count;
+            !lately || !room
+        });
+        past
+    }
+
+    /// Whether nothing asks any more for an id noted at `noted`, where the stream is at `stream`.
+    fn is_past(&self, buckets: Buckets, noted: Timestamp, stream: Timestamp) -> bool {
+        let lateness = i64::try_from(self.lateness.as_millis()).unwrap_or(i64::MAX);
+        !buckets.remembers(noted, Timestamp(stream.0.saturating_sub(lateness)))
+    }
+
+    /// The segments that are past their window, where the stream is at `latest` at most.
     fn past(&self, latest: Timestamp) -> Vec<Arc<Segment>> {
         let held = lock(&self.held);
-        let lateness = i64::try_from(self.lateness.as_millis()).unwrap_or(i64::MAX);
         let past = |segment: &&Arc<Segment>| match (self.topics.get(&segment.topic), held.newest.get(&segment.topic)) {
             (None, _) => true,
             (Some(_), None) => false,
-            (Some(buckets), Some(newest)) => {
-                let stream = (*newest).min(latest);
-                !buckets.remembers(segment.newest, Timestamp(stream.0.saturating_sub(lateness)))
-            }
+            (Some(buckets), Some(newest)) => self.is_past(*buckets, segment.newest, (*newest).min(latest)),
         };
         held.segments.values().flat_map(|segments| segments.iter()).filter(past).cloned().collect()
     }
 
     /// Begins a merge where there are too many segments.
     fn begin_merge(&self) -> bool {
+        let now = self.now();
+        let past = self.past(now).iter().map(|segment| segment.number).collect();
         let mut held = lock(&self.held);
-        let Some((buckets, inputs)) = merge::plan(&self.topics, &held.segments) else { return false };
+        let Some((buckets, inputs)) = merge::plan(&self.topics, &held.segments, &past, now) else { return false };
         let number = held.next;
         held.next += 1;
         *lock(&self.merge) = Some(Merge::new(number, buckets, inputs));

@@ -26,6 +26,8 @@ pub(super) struct Segment {
     pub(super) width: i64,
     pub(super) bucket: i64,
     pub(super) newest: Timestamp,
+    /// When the host wrote it, or the newest of those it was merged of. Long ago where an earlier version wrote it, which did not say.
+    pub(super) written: Timestamp,
     pub(super) count: u64,
     pub(super) bytes: u64,
     /// `None` if there is none to be had: then every lookup reads a block.
@@ -38,6 +40,8 @@ struct Stored {
     width: i64,
     bucket: i64,
     newest: i64,
+    #[serde(default)]
+    written: i64,
     count: u64,
     bytes: u64,
 }
@@ -69,6 +73,7 @@ impl Segment {
             width: self.width,
             bucket: self.bucket,
             newest: self.newest.0,
+            written: self.written.0,
             count: self.count,
             bytes: self.bytes,
         };
@@ -89,7 +94,7 @@ pub(super) struct Builder {
     number: u64,
     topic: Topic,
     buckets: Buckets,
-    bucket: i64,
+    written: Timestamp,
     block: Vec<(MessageId, Timestamp)>,
     block_bytes: usize,
     blocks: Changes,
@@ -100,13 +105,13 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Of the segment with this number.
-    pub(super) fn new(number: u64, topic: Topic, buckets: Buckets, bucket: i64) -> Self {
+    /// Of the segment with this number, of ids that the host wrote at `written` at the latest.
+    pub(super) fn new(number: u64, topic: Topic, buckets: Buckets, written: Timestamp) -> Self {
         Self {
             number,
             topic,
             buckets,
-            bucket,
+            written,
             block: vec![],
             block_bytes: 0,
             blocks: vec![],
@@ -150,7 +155,7 @@ impl Builder {
         mem::take(&mut self.blocks)
     }
 
-    /// The segment, once all ids were pushed. Its last blocks are to be written before it.
+    /// The segment, once all ids were pushed, of the bucket of the newest of them. Its last blocks are to be written before it.
     pub(super) fn finish(&mut self) -> Segment {
         self.close_block();
         let mut hashes = mem::take(&mut self.hashes);
@@ -160,8 +165,9 @@ impl Builder {
             number: self.number,
             topic: self.topic.clone(),
             width: self.buckets.width_millis(),
-            bucket: self.bucket,
+            bucket: self.buckets.bucket(self.newest),
             newest: self.newest,
+            written: self.written,
             count: self.count,
             bytes: self.bytes,
             filter: BinaryFuse8::try_from(hashes).ok(),
@@ -192,6 +198,7 @@ fn load_one(tree: &dyn StateStore, number: u64, about: &[u8]) -> Result<Segment,
         width: stored.width,
         bucket: stored.bucket,
         newest: Timestamp(stored.newest),
+        written: Timestamp(stored.written),
         count: stored.count,
         bytes: stored.bytes,
         filter: filter.as_deref().and_then(decode_filter),
