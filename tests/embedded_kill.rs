@@ -40,6 +40,7 @@ fn child() {
         transactional_id: "child".to_owned(),
         instance_id: None,
         start: Start::Beginning,
+        starts: Default::default(),
         batch_records_max: 1,
     };
     let mut member = log.join(&options).unwrap();

@@ -48,6 +48,7 @@ fn member_options(name: &str, topic: &str) -> MemberOptions {
         transactional_id: format!("{name}-producer"),
         instance_id: None,
         start: Start::Beginning,
+        starts: Default::default(),
         batch_records_max: 50,
     }
 }

@@ -17,6 +17,7 @@ mod hostile;
 mod kafka_log;
 mod languages;
 mod new;
+mod offsets;
 mod platform;
 mod python;
 mod refused;

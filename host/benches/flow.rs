@@ -249,6 +249,7 @@ impl App {
             transactional_id: "flow".to_owned(),
             instance_id: Some("flow".to_owned()),
             start: Start::Beginning,
+            starts: Default::default(),
             batch_records_max: 1_000,
         });
         let progress = Arc::new(Progress::default());

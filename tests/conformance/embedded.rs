@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use heddle::log::{Log, LogError};
+use heddle_core::event::{Offset, Timestamp, TopicPartition};
 use tempfile::TempDir;
 
-use crate::conformance::harness::{Harness, contents, options, record, spec, texts};
+use crate::conformance::harness::{Harness, RETENTION_MILLIS, contents, options, record, spec, texts};
 
 struct Embedded {
     log: Mutex<Option<Arc<EmbeddedLog>>>,
@@ -44,6 +45,12 @@ impl Harness for Embedded {
 
     fn commits_take_a_while(&self) -> bool {
         false
+    }
+
+    fn trim(&self, source: &TopicPartition, before: Offset) {
+        let log = self.log.lock().unwrap().clone().unwrap();
+        log.maintain(Timestamp(RETENTION_MILLIS + before.0 * 1_000 + 500)).unwrap();
+        assert_eq!(log.watermarks(&source.topic).unwrap()[0].low, before);
     }
 
     fn fresh_name(&self, base: &str) -> String {

@@ -14,6 +14,9 @@ pub(crate) const WAIT: Duration = Duration::from_secs(180);
 /// How long a case looks for something that must not happen. Too short cannot fail a log that is right.
 pub(crate) const GLANCE: Duration = Duration::from_millis(200);
 
+/// A hundred years: what was written in 1970 has not expired yet.
+pub(crate) const RETENTION_MILLIS: i64 = 100 * 365 * 24 * 3_600 * 1_000;
+
 /// A log under test.
 pub(crate) trait Harness {
     /// The log.
@@ -28,6 +31,10 @@ pub(crate) trait Harness {
 
     /// Whether a commit goes on after it was begun.
     fn commits_take_a_while(&self) -> bool;
+
+    /// Deletes the records of a partition below `before`, whose timestamps are the seconds of 1970 from 1 on, each in a batch of its own, in a topic that keeps
+    /// records for [`RETENTION_MILLIS`].
+    fn trim(&self, source: &TopicPartition, before: Offset);
 
     /// A name for a topic, a group or a transactional id that no other case uses.
     fn fresh_name(&self, base: &str) -> String;
@@ -53,6 +60,7 @@ pub(crate) fn options(group: &str, topics: &[&str], transactional_id: &str) -> M
         transactional_id: transactional_id.to_owned(),
         instance_id: None,
         start: Start::Beginning,
+        starts: Default::default(),
         batch_records_max: 100,
     }
 }

@@ -4,8 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_executor::block_on;
 use heddle::log::Log;
 use heddle::log::kafka::KafkaLog;
+use heddle_core::event::{Offset, TopicPartition};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::{ClientConfig, Offset as RdOffset, TopicPartitionList};
 
 use crate::conformance::harness::Harness;
 
@@ -44,6 +49,16 @@ impl Harness for Kafka {
 
     fn commits_take_a_while(&self) -> bool {
         true
+    }
+
+    fn trim(&self, source: &TopicPartition, before: Offset) {
+        let bootstrap = heddle_fixtures::kafka::shared().bootstrap();
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&source.topic, source.partition.0, RdOffset::Offset(before.0)).unwrap();
+        let deleted = block_on(admin.delete_records(&list, &AdminOptions::new())).unwrap();
+        deleted.elements()[0].error().unwrap();
     }
 
     fn fresh_name(&self, base: &str) -> String {

@@ -53,6 +53,11 @@ macro_rules! conformance {
                 a_leaving_group_resumes_at_its_positions
                 members_on_threads_lose_nothing_and_double_nothing
                 a_member_has_the_same_numbers_of_all_topics;
+            starts:
+                a_position_that_is_gone_is_told_to_the_next_member
+                records_deleted_under_a_member_are_told_once
+                a_group_keeps_the_start_that_it_was_told
+                positions_are_set_while_nobody_is_in_the_group;
             state:
                 a_commit_tells_where_it_ends
                 a_transaction_ends_before_what_others_wrote
@@ -71,6 +76,7 @@ pub(crate) use conformance;
 mod groups;
 mod harness;
 mod records;
+mod starts;
 mod state;
 mod topics;
 mod transactions;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use heddle_contract::manifest::Manifest;
-use heddle_contract::manifest::component::{Build, IdSource, KeyType, Limits};
+use heddle_contract::manifest::component::{Build, IdSource, KeyType, Limits, OnLoss, StartAt};
 use heddle_contract::manifest::failure::{Breaker, Failure, Order, Waiting};
 use insta::assert_snapshot;
 use proptest::prelude::*;
@@ -66,6 +66,26 @@ fn the_full_example_says_what_it_says() {
 
 fn component(rest: &str) -> String {
     format!("component = {{ name = \"a\", language = \"rust\" }}\n[consumes.orders]\n{rest}")
+}
+
+#[test]
+fn a_group_starts_where_the_manifest_says() {
+    let of = |lines: &str| {
+        let text = format!("component = {{ name = \"a\", language = \"rust\" }}\n[consumes.orders]\n{lines}");
+        Manifest::parse(&text, "component.toml").map(|manifest| manifest.consumes["orders"].clone())
+    };
+    let plain = of("").unwrap();
+    assert_eq!((plain.start, plain.on_loss), (StartAt::Beginning, OnLoss::Continue));
+    let said = of("start = \"end\"\non-loss = \"stop\"").unwrap();
+    assert_eq!((said.start, said.on_loss), (StartAt::End, OnLoss::Stop));
+    assert_eq!(of("start = \"1970-01-01T00:01:00.250Z\"").unwrap().start, StartAt::Time(60_250));
+    for start in ["latest", "1969-12-31T23:59:59Z", "2026-13-01T00:00:00Z", "2h"] {
+        let error = of(&format!("start = \"{start}\"")).unwrap_err().to_string();
+        assert!(error.contains(&format!("`{start}` does not say where to start")), "{error}");
+    }
+    let text = "component = { name = \"a\", language = \"rust\", group = \"spring\" }\n[consumes.orders]";
+    let manifest = Manifest::parse(text, "component.toml").unwrap();
+    assert_eq!((manifest.group("shop"), manifest.full_name("shop")), ("spring".to_owned(), "shop.a".to_owned()));
 }
 
 #[test]

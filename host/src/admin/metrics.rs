@@ -24,6 +24,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 type Labels = [(&'static str, String); 1];
 type Counts = Family<Labels, Counter<u64, AtomicU64>>;
 type Levels = Family<Labels, Gauge<i64, AtomicI64>>;
+type Losses = Family<[(&'static str, String); 3], Counter<u64, AtomicU64>>;
 type Infos = Family<[(&'static str, String); 2], Gauge<i64, AtomicI64>>;
 type Seconds = Family<Labels, Gauge<f64, AtomicU64>>;
 
@@ -74,6 +75,8 @@ fn components(shared: &Shared, registry: &mut Registry) -> Result<(), String> {
     registry.register("version", "The version that runs, always 1", version.clone());
     let undecodable = Infos::default();
     registry.register("undecodable_schemas", "Dead letters that do not decode, by their schema", undecodable.clone());
+    let lost = Losses::default();
+    registry.register("lost_offsets", "Offsets that were deleted before they were consumed", lost.clone());
     let deployer = shared.deploys.as_ref().and_then(|deploys| deploys.deployer.as_ref());
     for component in &shared.components {
         let labels = [("component", component.name.clone())];
@@ -97,6 +100,14 @@ fn components(shared: &Shared, registry: &mut Registry) -> Result<(), String> {
         for (schema, count) in component.progress.undecodable_by_schema() {
             let labels = [("component", component.name.clone()), ("schema", schema.0.to_string())];
             undecodable.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        for (place, offsets) in component.progress.lost_by_partition() {
+            let labels = [
+                ("component", component.name.clone()),
+                ("topic", place.topic.to_string()),
+                ("partition", place.partition.to_string()),
+            ];
+            lost.get_or_create(&labels).inc_by(offsets);
         }
         lag.get_or_create(&labels).set(status.lag);
         restoring.get_or_create(&labels).set(i64::try_from(status.restoring).unwrap_or(i64::MAX));

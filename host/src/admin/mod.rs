@@ -73,7 +73,7 @@ pub enum AdminError {
 /// A component, as the API tells of it.
 #[derive(Clone)]
 pub struct Watched {
-    /// Its full name: its consumer group.
+    /// Its full name.
     pub name: String,
     /// The version that runs.
     pub slot: Arc<Slot>,
@@ -144,6 +144,9 @@ pub struct ComponentStatus {
     pub stuck: Vec<StuckTask>,
     /// How long the last commit took, in milliseconds.
     pub commit_ms: f64,
+    /// Offsets that were deleted before they were consumed, by partition: since the host started.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lost: BTreeMap<String, u64>,
     /// Offsets between the group's committed positions and the ends of its partitions.
     pub lag: i64,
     /// The version that runs: `sha256:` and the digest of its file.
@@ -328,7 +331,7 @@ pub fn status_of(log: &dyn Log, component: &Watched) -> Result<ComponentStatus, 
             ends.insert(TopicPartition::new(topic.as_str(), bounds.partition.0), bounds);
         }
     }
-    let positions = log.committed(&component.name, &ends.keys().cloned().collect::<Vec<_>>())?;
+    let positions = log.committed(&component.slot.current().group(), &ends.keys().cloned().collect::<Vec<_>>())?;
     let behind = ends.iter().map(|(partition, bounds)| {
         let position = positions.get(partition).map_or(bounds.low.0, |position| position.0.max(bounds.low.0));
         (bounds.high.0 - position).max(0)
@@ -351,6 +354,12 @@ pub fn status_of(log: &dyn Log, component: &Watched) -> Result<ComponentStatus, 
         stuck: component.progress.stalls().into_iter().map(StuckTask::of).collect(),
         commit_ms: now.last_commit.as_secs_f64() * 1_000.0,
         lag: behind.sum(),
+        lost: component
+            .progress
+            .lost_by_partition()
+            .into_iter()
+            .map(|(place, offsets)| (place.to_string(), offsets))
+            .collect(),
         digest: component.slot.running().to_string(),
         since: component.slot.since().0,
         before: component.slot.before().map(|digest| digest.to_string()),

@@ -183,10 +183,14 @@ impl Log for Remote {
                 Start::Beginning => From::Beginning,
                 Start::End => From::End,
                 Start::At(offset) => From::At(offset.0),
+                Start::Time(_) => {
+                    return Err(LogError::Invalid("a running host's log is not read from a time on".to_owned()));
+                }
             };
-            (place.topic.to_string(), place.partition.0, from)
+            Ok((place.topic.to_string(), place.partition.0, from))
         };
-        Ok(Box::new(RemoteReader { remote: self.clone(), from: from.iter().map(start).collect() }))
+        let from = from.iter().map(start).collect::<Result<_, _>>()?;
+        Ok(Box::new(RemoteReader { remote: self.clone(), from }))
     }
 
     fn writer(&self, transactional_id: &str) -> Result<Box<dyn Writer>, LogError> {

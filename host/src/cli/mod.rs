@@ -11,6 +11,7 @@ mod dev;
 mod dlq;
 mod inspect;
 mod new;
+mod offsets;
 mod open;
 mod produce;
 mod registry;
@@ -74,6 +75,8 @@ enum Command {
     State(state::State),
     /// Print what the running host's components did so far, and how far behind they are.
     Status(status::Status),
+    /// Print and change where a component goes on in the topics that it consumes.
+    Offsets(offsets::Offsets),
     /// List, create and describe topics.
     Topics(topics::Topics),
     /// Measure the components as they were built, on records made from their schemas.
@@ -121,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Dlq(dlq) => dlq.run(&arguments.app),
         Command::State(state) => state.run(&arguments.app),
         Command::Status(status) => status.run(&arguments.app),
+        Command::Offsets(offsets) => offsets.run(&arguments.app),
         Command::Topics(topics) => topics.run(&arguments.app),
         Command::Bench(bench) => bench.run(&arguments.app),
         Command::Check(check) => check.run(&arguments.app),

@@ -82,6 +82,9 @@ impl Status {
                         "  stands still at {topic}/{partition}@{offset} since {since}, tried {tries} times: {why}"
                     );
                 }
+                for (partition, offsets) in &c.lost {
+                    println!("  lost: {offsets} offsets of {partition}, deleted before they were consumed");
+                }
                 if let Some(before) = &c.before {
                     println!("  before: {}", short(before));
                 }

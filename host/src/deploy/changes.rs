@@ -22,6 +22,12 @@ pub(super) fn refusal(app: &str, old: &Manifest, new: &Manifest, kafka: Option<(
             ));
         }
     }
+    let (was, is) = (old.group(app), new.group(app));
+    if was != is {
+        return Some(format!(
+            "the consumer group was `{was}` and would be `{is}`: until all hosts have changed over, both would consume the same records\n  where: [component] group of the component `{name}`\n  what to do: keep the group, or stop all hosts and put the new file in place of the old one on each"
+        ));
+    }
     if let Some((was, is)) = kafka
         && (was == 1) != (is == 1)
     {
@@ -81,6 +87,13 @@ mod tests {
             changed("\"Account\"", "\"Account\"\nkey = \"string\"\nchangelog = \"shop.ledger.accounts\"", Some((1, 1))),
             ""
         );
+    }
+
+    #[test]
+    fn another_group_is_refused() {
+        let refused = changed("name = \"ledger\"", "name = \"ledger\"\ngroup = \"listener\"", None);
+        assert!(refused.starts_with("the consumer group was `shop.ledger` and would be `listener`"), "{refused}");
+        assert_eq!(changed("name = \"ledger\"", "name = \"ledger\"\ngroup = \"shop.ledger\"", None), "");
     }
 
     #[test]

@@ -285,7 +285,7 @@ pub fn create(log: &dyn Log, specs: &[TopicSpec]) -> Result<(), FitError> {
             Ok(())
         }
         Err(LogError::TopicExists(_)) => Ok(()),
-        Err(LogError::Invalid(why)) if spec.options.contains_key(SIZE) => create_smaller(log, spec, why),
+        Err(LogError::Invalid(why)) if spec.options.contains_key(SIZE) => create_smaller(log, spec, &why),
         Err(cause) => Err(FitError::Topic { topic: spec.name.clone(), cause }),
     })
 }
@@ -294,7 +294,7 @@ pub fn create(log: &dyn Log, specs: &[TopicSpec]) -> Result<(), FitError> {
 const SIZE: &str = "max.message.bytes";
 
 /// Creates a topic with the records that the cluster allows by itself: its policy may not allow larger ones.
-fn create_smaller(log: &dyn Log, spec: &TopicSpec, why: String) -> Result<(), FitError> {
+fn create_smaller(log: &dyn Log, spec: &TopicSpec, why: &str) -> Result<(), FitError> {
     let mut smaller = spec.clone();
     let size = smaller.options.remove(SIZE).unwrap_or_default();
     match log.create_topic(&smaller) {

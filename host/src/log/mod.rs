@@ -76,6 +76,16 @@ pub trait Log: Send + Sync {
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, Offset>, LogError>;
 
+    /// For each partition of `topic` the offset of the first committed record that is as new as `time`, or the end where there is none.
+    fn offsets_at(&self, _topic: &str, _time: Timestamp) -> Result<BTreeMap<Partition, Offset>, LogError> {
+        Err(owner_only())
+    }
+
+    /// Sets the positions of `group`, which no member may be in: [`LogError::GroupActive`].
+    fn set_committed(&self, _group: &str, _positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        Err(owner_only())
+    }
+
     /// Writes records outside of any group, durable when this returns. Returns where each one went, in order.
     fn append(&self, records: &[NewRecord]) -> Result<Vec<(TopicPartition, Offset)>, LogError>;
 
@@ -94,6 +104,11 @@ pub trait Log: Send + Sync {
 
     /// Joins a consumer group with a transactional producer of its own.
     fn join(&self, options: &MemberOptions) -> Result<Box<dyn Member>, LogError>;
+}
+
+/// The answer of a log that belongs to another process.
+fn owner_only() -> LogError {
+    LogError::Invalid("a running host owns this log: stop the host first".to_owned())
 }
 
 /// How long one wait for the end of a commit takes, where there is nothing else to do.
@@ -155,6 +170,18 @@ pub trait Member: Send {
     /// Hands out the records of these partitions (again), from where reading stopped. Partitions that are not assigned are passed over.
     fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError>;
 
+    /// Hands out what was lost, once: records of assigned partitions that were deleted before this member read them. To be asked after each
+    /// [`poll`](Member::poll), before its records are handled: those behind a gap come with it or later.
+    fn take_losses(&mut self) -> Vec<Loss> {
+        vec![]
+    }
+
+    /// Commits that the group goes on behind what was lost, so that it is told once. Only for partitions that were just assigned: what was read
+    /// before a gap and is not committed yet would be skipped.
+    fn skip(&mut self, _losses: &[Loss]) -> Result<(), LogError> {
+        Ok(())
+    }
+
     /// Ends a revocation that [`poll`](Member::poll) announced; call after committing or aborting what those partitions contributed.
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError>;
 
@@ -195,6 +222,25 @@ pub enum Polled {
     Lost(Vec<TopicPartition>),
 }
 
+/// A position that a partition does not have any more, or not yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// The partition.
+    pub source: TopicPartition,
+    /// Where the group would have gone on.
+    pub position: Offset,
+    /// The first offset that the partition has: where it goes on.
+    pub first: Offset,
+}
+
+impl Loss {
+    /// How many offsets are gone. None if the partition ends below the position: it was made anew, or its leader lost records.
+    #[must_use]
+    pub fn offsets(&self) -> u64 {
+        u64::try_from(self.first.0.saturating_sub(self.position.0)).unwrap_or(0)
+    }
+}
+
 /// How to join a group.
 #[derive(Debug, Clone)]
 pub struct MemberOptions {
@@ -209,8 +255,19 @@ pub struct MemberOptions {
     pub instance_id: Option<String>,
     /// Where to start in a partition the group has no committed position for.
     pub start: Start,
+    /// The same for single topics. Where that is not the beginning, the position is committed at once, so that records that come while no
+    /// member is there are not skipped.
+    pub starts: BTreeMap<Topic, Start>,
     /// The most records one poll hands out.
     pub batch_records_max: usize,
+}
+
+impl MemberOptions {
+    /// Where to start in a partition of `topic` that the group has no committed position for.
+    #[must_use]
+    pub fn start_of(&self, topic: &Topic) -> Start {
+        self.starts.get(topic).copied().unwrap_or(self.start)
+    }
 }
 
 /// Where reading starts.
@@ -222,6 +279,8 @@ pub enum Start {
     End,
     /// This offset.
     At(Offset),
+    /// The first record that is as new as this, or the end.
+    Time(Timestamp),
 }
 
 /// Reads partitions without a group.
@@ -315,6 +374,14 @@ pub enum LogError {
     /// Records that were sent and are refused now: the transaction must be aborted, as for [`Abort`](LogError::Abort).
     #[error("the transaction must be aborted: {0}")]
     Refused(OnArrival),
+    /// The group has members: its positions are theirs.
+    #[error("the group `{group}` is active: it has {members} members")]
+    GroupActive {
+        /// The group.
+        group: String,
+        /// How many members it has.
+        members: usize,
+    },
     /// An option, name or number that the log cannot take.
     #[error("{0}")]
     Invalid(String),

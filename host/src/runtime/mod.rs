@@ -196,17 +196,19 @@ impl Place {
         let id = format!("{}-{}-{}", spec.component, service.host, self.number);
         let topics = follower.version.topics();
         let member = shared.log.join(&MemberOptions {
-            group: spec.component.to_string(),
+            group: follower.version.group(),
             instance_id: Some(instance_id(&id, &topics)),
             topics,
             transactional_id: id,
             start: Start::Beginning,
+            starts: follower.version.starts(),
             batch_records_max: BATCH_RECORDS_MAX,
         })?;
         let handler = Box::new(follower.instance());
         let topics = follower.version.topics().len();
         let tasks =
             Tasks::new(spec.clone(), shared.log.clone(), service.state.clone(), common.progress.clone(), topics);
+        let tasks = tasks.in_group(follower.version.group());
         Worker::new(member, handler, tasks, shared.commit, common.clone()).following(follower).run()
     }
 }

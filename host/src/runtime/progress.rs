@@ -26,6 +26,8 @@ struct State {
     undecodable: BTreeMap<SchemaId, u64>,
     /// The tasks that stand still, by the partition of the record that they stand at.
     stalls: BTreeMap<TopicPartition, Stall>,
+    /// Offsets that were deleted before they were read.
+    lost: BTreeMap<TopicPartition, u64>,
 }
 
 /// A task that stands still: the log takes nothing that its next record could lead to.
@@ -89,8 +91,15 @@ impl State {
 impl Default for Progress {
     fn default() -> Self {
         let (now, last_active) = (Snapshot::default(), Instant::now());
-        let (undecodable, stalls) = (BTreeMap::new(), BTreeMap::new());
-        Self(Mutex::new(State { now, assigned: false, last_active, draining: None, undecodable, stalls }))
+        Self(Mutex::new(State {
+            now,
+            assigned: false,
+            last_active,
+            draining: None,
+            undecodable: BTreeMap::new(),
+            stalls: BTreeMap::new(),
+            lost: BTreeMap::new(),
+        }))
     }
 }
 
@@ -159,6 +168,17 @@ impl Progress {
     #[must_use]
     pub fn stalls(&self) -> Vec<Stall> {
         lock(&self.0).stalls.values().cloned().collect()
+    }
+
+    /// Notes that so many offsets of a partition were deleted before they were read.
+    pub(super) fn lost(&self, source: &TopicPartition, offsets: u64) {
+        *lock(&self.0).lost.entry(source.clone()).or_default() += offsets;
+    }
+
+    /// How many offsets were deleted before they were read, by partition: of those where it happened since this process started.
+    #[must_use]
+    pub fn lost_by_partition(&self) -> BTreeMap<TopicPartition, u64> {
+        lock(&self.0).lost.clone()
     }
 
     /// Notes what the breaker is at.

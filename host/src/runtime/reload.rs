@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use heddle_core::event::{Timestamp, Topic};
+use heddle_contract::manifest::component::{Consumes, OnLoss, StartAt};
+use heddle_core::event::{Timestamp, Topic, TopicPartition};
 use heddle_core::task::TaskSpec;
 
 use super::fault::WorkerFault;
@@ -22,7 +23,7 @@ use super::spec::breaker_policy;
 use super::worker::Worker;
 use crate::guest::{Component, Instance, Schemas};
 use crate::lock::lock;
-use crate::log;
+use crate::log::{self, Start};
 
 /// One version of a component, ready to run.
 pub struct Version {
@@ -57,6 +58,31 @@ impl Version {
         consumed.chain(self.spec.retry_topics.iter().cloned()).collect()
     }
 
+    /// Its consumer group.
+    #[must_use]
+    pub fn group(&self) -> String {
+        self.component.manifest().group.clone().unwrap_or_else(|| self.spec.component.to_string())
+    }
+
+    /// Where its group begins in topics in which it has no position, unless that is the beginning.
+    pub(super) fn starts(&self) -> BTreeMap<Topic, Start> {
+        let start = |(topic, consumes): (&String, &Consumes)| {
+            let start = match consumes.start {
+                StartAt::Beginning => return None,
+                StartAt::End => Start::End,
+                StartAt::Time(time) => Start::Time(Timestamp(time)),
+            };
+            Some((topic.as_str().into(), start))
+        };
+        self.component.manifest().consumes.iter().filter_map(start).collect()
+    }
+
+    /// Whether the host is to stop when records of this partition were deleted before they were consumed.
+    pub(super) fn stops_on_loss(&self, source: &TopicPartition) -> bool {
+        let consumes = self.component.manifest().consumes.get(&*source.topic);
+        consumes.is_some_and(|consumes| consumes.on_loss == OnLoss::Stop)
+    }
+
     /// What calls its handlers for one worker.
     pub(super) fn instance(&self, schemas: &Arc<dyn Schemas>) -> Instance {
         let ready = lock(&self.ready).pop();
@@ -67,7 +93,8 @@ impl Version {
     fn fits_in_place_of(&self, other: &Self) -> bool {
         let place = |version: &Self| {
             let spec = &version.spec;
-            (version.topics(), spec.changelogs.clone(), spec.seen_changelog.clone(), spec.windows.clone())
+            let group = version.group();
+            (group, version.topics(), spec.changelogs.clone(), spec.seen_changelog.clone(), spec.windows.clone())
         };
         place(self) == place(other)
     }

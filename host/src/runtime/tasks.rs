@@ -22,6 +22,8 @@ use crate::state::{HostState, TaskStores};
 /// The tasks that a worker has.
 pub struct Tasks {
     spec: Arc<TaskSpec>,
+    /// The consumer group.
+    group: String,
     log: Arc<dyn Log>,
     state: Arc<HostState>,
     open: BTreeMap<Partition, Open>,
@@ -54,7 +56,15 @@ impl Tasks {
         progress: Arc<Progress>,
         topics: usize,
     ) -> Self {
-        Self { spec, log, state, open: BTreeMap::new(), restores: vec![], progress, topics, told: 0 }
+        let group = spec.component.to_string();
+        Self { spec, group, log, state, open: BTreeMap::new(), restores: vec![], progress, topics, told: 0 }
+    }
+
+    /// Those of a consumer group that is not named after the component.
+    #[must_use]
+    pub fn in_group(mut self, group: String) -> Self {
+        self.group = group;
+        self
     }
 
     pub(super) fn spec(&self) -> &Arc<TaskSpec> {
@@ -111,7 +121,7 @@ impl Tasks {
             return Ok(Some((source.clone(), *position)));
         }
         let sources = open.sources.iter().cloned().collect::<Vec<_>>();
-        let committed = self.log.committed(&self.spec.component, &sources)?;
+        let committed = self.log.committed(&self.group, &sources)?;
         if let Some(position) = committed.into_iter().next() {
             return Ok(Some(position));
         }

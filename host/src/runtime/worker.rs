@@ -37,7 +37,7 @@ use super::reload::Follower;
 use super::sent::Sent;
 use super::stuck::{Stuck, Turn};
 use super::tasks::Tasks;
-use crate::log::{Member, Polled};
+use crate::log::{Loss, Member, Polled};
 
 /// How long a poll waits when there is nothing else to do: how late a stop is noticed.
 const POLL_WAIT: Duration = Duration::from_millis(200);
@@ -178,13 +178,17 @@ impl Worker {
     /// If this member cannot go on. What it did not commit will be done again.
     pub fn turn(&mut self) -> Result<(), WorkerFault> {
         self.tasks.check()?;
-        let worked = match self.member.poll(self.wait())? {
+        let polled = self.member.poll(self.wait())?;
+        let losses = self.report_losses()?;
+        let worked = match polled {
             Polled::Records(records) => {
                 self.backlog.extend(records, &self.spec.retry_topics);
                 Worked::Done
             }
             Polled::Assigned(partitions) => {
                 tracing::info!(component = %self.spec.component, ?partitions, "assigned");
+                let new = losses.into_iter().filter(|loss| partitions.contains(&loss.source));
+                self.member.skip(&new.collect::<Vec<_>>())?;
                 let ready = self.tasks.assign(&partitions)?;
                 self.resume(&ready)?;
                 self.progress.assigned();
@@ -213,6 +217,32 @@ impl Worker {
         self.hold_back()?;
         self.tell_waiting();
         self.restore()
+    }
+
+    /// Reports what was deleted before it was read.
+    ///
+    /// # Errors
+    /// If the component's manifest says that it is to stop then. Nothing behind the gap was handled.
+    fn report_losses(&mut self) -> Result<Vec<Loss>, WorkerFault> {
+        let losses = self.member.take_losses();
+        for loss in &losses {
+            let Loss { source, position, first } = loss;
+            let (component, offsets) = (&self.spec.component, loss.offsets());
+            tracing::warn!(target: "heddle::alert", %component, %source, %position, %first, offsets, "records were deleted before they were consumed");
+            self.progress.lost(source, offsets);
+        }
+        let stops =
+            |loss: &&Loss| self.follower.as_ref().is_some_and(|follower| follower.version.stops_on_loss(&loss.source));
+        if let Some(Loss { source, position, first }) = losses.iter().find(stops) {
+            return Err(WorkerFault::Stop(format!(
+                "records were deleted before `{component}` consumed them\n  where: {source}, from offset {position}, the first one that exists is {first}\n  \
+                 what to do: go on there with `heddle offsets set {component} {topic} --partition {number} --to beginning`, or set on-loss = \"continue\"",
+                component = self.spec.component,
+                topic = source.topic,
+                number = source.partition,
+            )));
+        }
+        Ok(losses)
     }
 
     /// How long a poll may wait.

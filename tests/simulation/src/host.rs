@@ -167,6 +167,7 @@ impl Life {
             transactional_id: id.clone(),
             instance_id: plan.static_members.then_some(id),
             start: Start::Beginning,
+            starts: Default::default(),
             batch_records_max: plan.batch_records_max,
         })?;
         let own = {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::check::{Field, Report, Section};
 use super::deploy::{self, DeployPolicy};
@@ -13,13 +13,15 @@ use super::text;
 use crate::wire::{STORE_KEY, STORE_VALUE, key_subject, value_subject};
 
 const ROOT: &[&str] = &["component", "consumes", "emits", "stores", "limits", "failure", "deploy"];
-const COMPONENT: &[&str] = &["name", "language", "build"];
-const CONSUMES: &[&str] = &["id", "dedup", "key"];
+const COMPONENT: &[&str] = &["name", "language", "build", "group"];
+const CONSUMES: &[&str] = &["id", "dedup", "key", "start", "on-loss"];
 const EMITS: &[&str] = &["cloudevents", "key"];
 const STORE: &[&str] = &["value", "key", "changelog"];
 const LIMITS: &[&str] = &["deadline", "memory", "record", "emits", "output", "store-value", "log-lines"];
 /// The last parts of the names of topics that a component has beside its stores.
 const RESERVED: [&str; 4] = ["dedup", "dlq", "retry", "waiting"];
+
+const ON_LOSS: [(&str, OnLoss); 2] = [("continue", OnLoss::Continue), ("stop", OnLoss::Stop)];
 
 const MILLI: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -37,6 +39,8 @@ const COUNT: RangeInclusive<i64> = 1..=1_000_000;
 pub struct Manifest {
     /// The component's name within its app.
     pub name: String,
+    /// The consumer group, if not the default: see [`Manifest::group`].
+    pub group: Option<String>,
     /// How its `.wasm` file is made.
     pub build: Build,
     /// What it consumes, by topic; at least one.
@@ -77,6 +81,32 @@ pub struct Consumes {
     pub dedup: Option<Duration>,
     /// What the keys are; `None`: as the `-key` subject says, or else strings.
     pub key: Option<KeyType>,
+    /// Where a group begins that has no position in a partition yet.
+    pub start: StartAt,
+    /// What follows when records were deleted before they were read.
+    pub on_loss: OnLoss,
+}
+
+/// Where a group begins that has no position in a partition yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartAt {
+    /// At the first record that is still there.
+    #[default]
+    Beginning,
+    /// Behind the last record: only what comes from then on is consumed.
+    End,
+    /// At the first record with this timestamp or a later one, in milliseconds since 1970.
+    Time(i64),
+}
+
+/// What follows when records were deleted before they were read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLoss {
+    /// The loss is reported and counted, and the next record that exists is consumed.
+    #[default]
+    Continue,
+    /// The host stops.
+    Stop,
 }
 
 /// Where a message's id is.
@@ -172,7 +202,9 @@ impl Manifest {
             false => None,
         };
         let consumes = consumes(root);
+        let group = component.field("group").and_then(|field| field.text());
         Self {
+            group,
             name: name.and_then(|name| name.checked("a component", fault_of_name)).unwrap_or_default(),
             build: build(&component),
             emits: topics(root, "emits", emits),
@@ -184,10 +216,16 @@ impl Manifest {
         }
     }
 
-    /// The component's full name, `<app>.<component>`: also its consumer group.
+    /// The component's full name, `<app>.<component>`.
     #[must_use]
     pub fn full_name(&self, app: &str) -> String {
         format!("{app}.{}", self.name)
+    }
+
+    /// The consumer group: the manifest's, or else the full name.
+    #[must_use]
+    pub fn group(&self, app: &str) -> String {
+        self.group.clone().unwrap_or_else(|| self.full_name(app))
     }
 
     /// The dead-letter topic: the manifest's, or else `<app>.<component>.dlq`.
@@ -272,7 +310,13 @@ fn consumes(root: &Section<'_>) -> BTreeMap<String, Consumes> {
         }
         let window = dedup.and_then(|field| field.duration(DEDUP)).unwrap_or(DEDUP_DEFAULT);
         let id = id.and_then(|field| id_source(&field));
-        Consumes { dedup: id.is_some().then_some(window), id, key: key_type(&section) }
+        Consumes {
+            dedup: id.is_some().then_some(window),
+            id,
+            key: key_type(&section),
+            start: section.field("start").and_then(|field| start_at(&field)).unwrap_or_default(),
+            on_loss: section.field("on-loss").and_then(|field| field.word(&ON_LOSS)).unwrap_or_default(),
+        }
     });
     match root.required("consumes", HINT) {
         Some(field) if consumes.is_empty() && field.is_empty_table() => {
@@ -281,6 +325,24 @@ fn consumes(root: &Section<'_>) -> BTreeMap<String, Consumes> {
         _ => {}
     }
     consumes
+}
+
+fn start_at(field: &Field<'_>) -> Option<StartAt> {
+    let text = field.text()?;
+    match text.as_str() {
+        "beginning" => return Some(StartAt::Beginning),
+        "end" => return Some(StartAt::End),
+        _ => {}
+    }
+    let time = humantime::parse_rfc3339(&text).ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let start = time.and_then(|time| i64::try_from(time.as_millis()).ok()).map(StartAt::Time);
+    if start.is_none() {
+        field.problem(
+            &format!("`{text}` does not say where to start"),
+            "write \"beginning\", \"end\" or a time such as \"2026-03-01T12:00:00Z\"",
+        );
+    }
+    start
 }
 
 fn id_source(field: &Field<'_>) -> Option<IdSource> {

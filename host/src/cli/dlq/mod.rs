@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use clap::{ArgGroup, Args, Subcommand};
-use heddle_contract::manifest::App;
+use heddle_contract::manifest::{App, Manifest};
 use heddle_core::event::Timestamp;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -185,14 +185,20 @@ impl Dlq {
 
 /// The full name of a component of the app, and its dead-letter topic.
 fn find(folder: &Path, app: &App, component: &str) -> Result<(String, String)> {
+    let found = manifest(folder, app, component)?;
+    Ok((found.full_name(&app.name), found.dead_letter(&app.name)))
+}
+
+/// The manifest of a component of the app, by its name or its full name.
+pub(super) fn manifest(folder: &Path, app: &App, component: &str) -> Result<Manifest> {
     let mut manifests = app::sources(folder, app)?.into_iter().map(|source| source.manifest).collect::<Vec<_>>();
     for path in app::wasm_files(folder, app)? {
         let wasm = wasm_file::read(&path, || format!("cannot read {}", path.display()))?;
         manifests.push(Component::contract(&path.display().to_string(), &wasm)?.1);
     }
     let is_it = |name: &str, full: &str| component == name || component == full;
-    if let Some(found) = manifests.iter().find(|manifest| is_it(&manifest.name, &manifest.full_name(&app.name))) {
-        return Ok((found.full_name(&app.name), found.dead_letter(&app.name)));
+    if let Some(found) = manifests.iter().position(|manifest| is_it(&manifest.name, &manifest.full_name(&app.name))) {
+        return Ok(manifests.swap_remove(found));
     }
     let known = manifests.iter().map(|manifest| manifest.name.as_str()).collect::<Vec<_>>().join(", ");
     bail!(

@@ -14,7 +14,7 @@ use super::shared::{Seated, Shared};
 use super::store::PartitionId;
 use super::topic::TopicMeta;
 use crate::lock::lock;
-use crate::log::{Ends, LogError, Member, MemberOptions, Polled, under_way};
+use crate::log::{Ends, LogError, Loss, Member, MemberOptions, Polled, Start, under_way};
 
 /// A member of a group of an embedded log. Dropped, it leaves the group, and its open transaction never was.
 pub(super) struct EmbeddedMember {
@@ -87,15 +87,33 @@ impl EmbeddedMember {
 
     /// Begins to read what was assigned, where the group goes on.
     fn begin(&mut self, sources: &[TopicPartition]) -> Result<(), LogError> {
+        let mut chosen = vec![];
         for source in sources {
             let partition = self.shared.partition(source)?;
+            let start = self.options.start_of(&source.topic);
             let position = match self.position(partition)? {
                 Some(position) => position,
-                None => resolve(&self.shared, partition, self.options.start),
+                None => resolve(&self.shared, partition, start)?,
             };
-            self.cursors.add([Cursor::new(source.clone(), partition, position).paused()]);
+            if start != Start::Beginning && self.position(partition)?.is_none() {
+                chosen.push((partition, position));
+            }
+            let first = self.shared.bounds(partition).low;
+            if position < first {
+                self.cursors.losses.push(Loss { source: source.clone(), position, first });
+            }
+            self.cursors.add([Cursor::new(source.clone(), partition, position.max(first)).paused()]);
         }
-        Ok(())
+        self.commit_positions(chosen)
+    }
+
+    /// Commits positions that no transaction leads to.
+    fn commit_positions(&self, positions: Vec<(PartitionId, Offset)>) -> Result<(), LogError> {
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let guard = || alive(&self.fenced, &self.options);
+        self.shared.write(Outgoing::default(), Some((&self.options.group, positions)), guard).map(|_| ())
     }
 
     fn position(&self, partition: PartitionId) -> Result<Option<Offset>, LogError> {
@@ -210,6 +228,15 @@ impl Member for EmbeddedMember {
     fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
         self.cursors.pause(partitions, false);
         alive(&self.fenced, &self.options)
+    }
+
+    fn take_losses(&mut self) -> Vec<Loss> {
+        std::mem::take(&mut self.cursors.losses)
+    }
+
+    fn skip(&mut self, losses: &[Loss]) -> Result<(), LogError> {
+        let place = |loss: &Loss| Ok((self.shared.partition(&loss.source)?, loss.first));
+        self.commit_positions(losses.iter().map(place).collect::<Result<_, LogError>>()?)
     }
 
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {

@@ -30,13 +30,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heddle_core::event::{NewRecord, Offset, Timestamp, Topic, TopicPartition};
+use heddle_core::event::{NewRecord, Offset, Partition, Timestamp, Topic, TopicPartition};
 use heddle_core::limits::Limits;
 
 pub use self::maintain::Maintained;
 use self::member::EmbeddedMember;
 use self::outgoing::Outgoing;
-use self::reader::EmbeddedReader;
+use self::reader::{EmbeddedReader, first_at};
 use self::shared::Shared;
 use self::topic::TopicMeta;
 use self::writer::EmbeddedWriter;
@@ -134,6 +134,25 @@ impl Log for EmbeddedLog {
         // What was just read may be in memory only: nothing is told before it is durable.
         self.0.settle()?;
         Ok(positions)
+    }
+
+    fn offsets_at(&self, topic: &str, time: Timestamp) -> Result<BTreeMap<Partition, Offset>, LogError> {
+        let topic = self.0.topic(topic)?;
+        let mut found = BTreeMap::new();
+        for (source, partition) in topic.all() {
+            found.insert(source.partition, first_at(&self.0, partition, time)?);
+        }
+        Ok(found)
+    }
+
+    fn set_committed(&self, group: &str, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        let places = positions.iter().map(|(source, offset)| Ok((self.0.partition(source)?, *offset)));
+        let places = places.collect::<Result<Vec<_>, LogError>>()?;
+        let nobody = || match lock(&self.0.state).members.values().filter(|member| member.group == group).count() {
+            0 => Ok(()),
+            members => Err(LogError::GroupActive { group: group.to_owned(), members }),
+        };
+        self.0.write(Outgoing::default(), Some((group, places)), nobody).map(|_| ())
     }
 
     fn append(&self, records: &[NewRecord]) -> Result<Vec<(TopicPartition, Offset)>, LogError> {

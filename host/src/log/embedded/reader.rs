@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use heddle_core::event::{Offset, Record, TopicPartition};
+use heddle_core::event::{Offset, Record, Timestamp, TopicPartition};
 
 use super::batch_format::BatchReader;
 use super::shared::{Shared, State};
 use super::store::{PartitionId, Store, unreadable};
 use crate::lock::lock;
-use crate::log::{LogError, Reader, Start};
+use crate::log::{LogError, Loss, Reader, Start};
 
 /// The most records that a reader hands out at once.
 const READER_RECORDS_MAX: usize = 1_000;
@@ -35,6 +35,8 @@ pub(super) struct Cursors {
     cursors: Vec<Cursor>,
     /// Which one is served first next time.
     turn: usize,
+    /// What was deleted before it was read, until somebody asks.
+    pub(super) losses: Vec<Loss>,
 }
 
 /// Where one partition is read.
@@ -48,12 +50,14 @@ pub(super) struct Cursor {
     open: Option<(Offset, BatchReader)>,
     /// Nothing is read for now.
     paused: bool,
+    /// Below this offset everything that was lost has been told of.
+    told: Offset,
 }
 
 impl Cursor {
     /// Reads `source` from `position`.
     pub(super) fn new(source: TopicPartition, partition: PartitionId, position: Offset) -> Self {
-        Self { partition, source, position, began: position, open: None, paused: false }
+        Self { partition, source, position, began: position, open: None, paused: false, told: Offset(0) }
     }
 
     /// The same, but nothing is read before it is told to.
@@ -190,6 +194,11 @@ impl Cursors {
             }
             let Some(bounds) = state.bounds.get(&cursor.partition) else { continue };
             if cursor.position < bounds.low {
+                let position = cursor.position.max(cursor.told);
+                if position < bounds.low {
+                    self.losses.push(Loss { source: cursor.source.clone(), position, first: bounds.low });
+                    cursor.told = bounds.low;
+                }
                 cursor.seek(bounds.low);
             }
             if cursor.position < bounds.high {
@@ -228,7 +237,7 @@ impl EmbeddedReader {
         let mut cursors: BTreeMap<TopicPartition, Cursor> = BTreeMap::new();
         for (source, start) in from {
             let partition = shared.partition(source)?;
-            let position = resolve(&shared, partition, *start);
+            let position = resolve(&shared, partition, *start)?;
             cursors.insert(source.clone(), Cursor::new(source.clone(), partition, position));
         }
         let mut reader = Self { shared, cursors: Cursors::default() };
@@ -240,7 +249,10 @@ impl EmbeddedReader {
 impl Reader for EmbeddedReader {
     fn poll(&mut self, timeout: Duration) -> Result<Vec<Record>, LogError> {
         let no_event = |_: &mut State| Ok(None::<std::convert::Infallible>);
-        match self.cursors.poll(&self.shared, timeout, READER_RECORDS_MAX, no_event)? {
+        let found = self.cursors.poll(&self.shared, timeout, READER_RECORDS_MAX, no_event)?;
+        // Whoever reads without a group goes on at what there is.
+        self.cursors.losses.clear();
+        match found {
             Found::Records(records) => Ok(records),
             Found::Event(never) => match never {},
         }
@@ -252,11 +264,30 @@ impl Reader for EmbeddedReader {
 }
 
 /// The offset that `start` means in a partition, now.
-pub(super) fn resolve(shared: &Shared, partition: PartitionId, start: Start) -> Offset {
+pub(super) fn resolve(shared: &Shared, partition: PartitionId, start: Start) -> Result<Offset, LogError> {
     let bounds = shared.bounds(partition);
-    match start {
+    Ok(match start {
         Start::Beginning => bounds.low,
         Start::End => bounds.high,
         Start::At(offset) => offset.max(bounds.low),
+        Start::Time(time) => first_at(shared, partition, time)?,
+    })
+}
+
+/// The offset of the first record that is as new as `time`, or the end.
+pub(super) fn first_at(shared: &Shared, partition: PartitionId, time: Timestamp) -> Result<Offset, LogError> {
+    let bounds = shared.bounds(partition);
+    for batch in shared.store.batches(partition, bounds.low, bounds.high) {
+        let (base, bytes) = batch?;
+        let mut batch = BatchReader::open(bytes).map_err(|error| unreadable(partition, base, &error))?;
+        if batch.header().max_timestamp < time.0 {
+            continue;
+        }
+        while let Some(record) = batch.next_record().map_err(|error| unreadable(partition, base, &error))? {
+            if record.timestamp >= time {
+                return Ok(Offset(base.0 + i64::from(record.delta)));
+            }
+        }
     }
+    Ok(bounds.high)
 }

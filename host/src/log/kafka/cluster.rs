@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use futures_executor::block_on;
-use heddle_core::event::{Offset, Partition, Topic, TopicPartition};
+use heddle_core::event::{Offset, Partition, Timestamp, Topic, TopicPartition};
 use heddle_core::limits::Limits;
 use rdkafka::Offset as RdOffset;
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigEntry, NewTopic, ResourceSpecifier, TopicReplication, TopicResult,
 };
 use rdkafka::client::{Client, ClientContext, DefaultClientContext};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -24,7 +24,7 @@ use super::super::{LogError, TopicId, TopicInfo, TopicSpec, Watermarks};
 use super::errors::{code_error, request_error};
 use super::native;
 use super::options::Options;
-use super::record::{list_of, positions_of};
+use super::record::{list_of, positions_list, positions_of};
 use super::report::Report;
 use crate::lock::lock;
 
@@ -176,6 +176,69 @@ impl Cluster {
         let end = marks(self.admin.inner(), topic, partitions, RdOffset::End)?;
         let bounds = (0..partitions).map(Partition).zip(low.into_iter().zip(high).zip(end));
         Ok(bounds.map(|(partition, ((low, high), end))| Watermarks { partition, low, high, end }).collect())
+    }
+
+    /// The first offset that each partition of `topic` holds, and the one after the last, decided or not.
+    pub(super) fn extent(&self, topic: &str) -> Result<Vec<(Partition, Offset, Offset)>, LogError> {
+        let partitions = self.partitions(topic)?;
+        let low = marks(self.asking.client(), topic, partitions, RdOffset::Beginning)?;
+        let end = marks(self.admin.inner(), topic, partitions, RdOffset::End)?;
+        Ok((0..partitions)
+            .map(Partition)
+            .zip(low)
+            .zip(end)
+            .map(|((partition, low), end)| (partition, low, end))
+            .collect())
+    }
+
+    /// The offset of the first record of each partition that is as new as `time`, or the last stable offset.
+    pub(super) fn offsets_at(&self, topic: &str, time: Timestamp) -> Result<BTreeMap<Partition, Offset>, LogError> {
+        let what = format!("looking for a time in {topic}");
+        let partitions = self.partitions(topic)?;
+        let high = marks(self.asking.client(), topic, partitions, RdOffset::End)?;
+        patiently(|| {
+            let mut list = TopicPartitionList::new();
+            for partition in 0..partitions {
+                // What is below zero asks for a bound, and no record is that old.
+                let time = RdOffset::Offset(time.0.max(0));
+                list.add_partition_offset(topic, partition, time).map_err(|error| request_error(&error, &what))?;
+            }
+            native::offsets(self.asking.client(), &list, REQUEST_TIME_MAX).map_err(|code| code_error(code, &what))?;
+            let found = positions_of(&list).map_err(|error| request_error(&error, &what))?;
+            let all = (0..partitions).zip(&high).map(|(partition, high)| {
+                let at = found.get(&TopicPartition::new(topic, partition)).copied();
+                (Partition(partition), at.unwrap_or(*high))
+            });
+            Ok(all.collect())
+        })
+    }
+
+    /// Sets positions of `group`. The brokers refuse it while the group has members.
+    pub(super) fn set_committed(&self, group: &str, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        let what = format!("setting the positions of group `{group}`");
+        let failed = |error: KafkaError| request_error(&error, &what);
+        let members = self.members(group)?;
+        let active = |members: usize| LogError::GroupActive { group: group.to_owned(), members };
+        if members > 0 {
+            return Err(active(members));
+        }
+        let consumer: BaseConsumer<Report> =
+            self.options.consumer(group).create_with_context(Report::new("positions")).map_err(failed)?;
+        let list = positions_list(positions.iter().map(|(source, offset)| (source, *offset)));
+        patiently(|| match consumer.commit(&list, CommitMode::Sync) {
+            Err(KafkaError::ConsumerCommit(
+                Code::UnknownMemberId | Code::IllegalGeneration | Code::RebalanceInProgress,
+            )) => Err(active(self.members(group)?)),
+            done => done.map_err(failed),
+        })
+    }
+
+    /// How many members `group` has.
+    fn members(&self, group: &str) -> Result<usize, LogError> {
+        let what = format!("asking for the members of group `{group}`");
+        let ask = || self.asking.client().fetch_group_list(Some(group), REQUEST_TIME_MAX);
+        let groups = patiently(|| ask().map_err(|error| request_error(&error, &what)))?;
+        Ok(groups.groups().iter().filter(|found| found.name() == group).map(|found| found.members().len()).sum())
     }
 
     /// The bounds of what is decided in one partition.

@@ -15,16 +15,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use heddle_core::event::{NewRecord, NewRecordRef, Offset, Record, TopicPartition};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use heddle_core::event::{NewRecord, NewRecordRef, Offset, Record, Topic, TopicPartition};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::super::{Ends, LogError, Member, MemberOptions, Polled, Start, under_way};
+use super::super::{Ends, LogError, Loss, Member, MemberOptions, Polled, Start, under_way};
 use super::cluster::Cluster;
 use super::committer::{Committer, Ended};
 use super::errors::{consumer_error, request_error};
 use super::native;
+use super::positions::{Read, lost};
 use super::producer::TransactionalProducer;
 use super::rebalance::{Protocol, Rebalance, Rebalances};
 use super::record::{TopicNames, is_from, list_of, positions_list, positions_of, record_of, source_of};
@@ -48,14 +49,17 @@ pub(super) struct KafkaMember {
     producer: Option<TransactionalProducer>,
     committer: Committer,
     protocol: Protocol,
-    start: Start,
-    batch_records_max: usize,
+    options: MemberOptions,
     names: TopicNames,
     /// Where to go back to after an abort: the last commit of this member, or else the first record that it was handed.
     /// A partition without an entry was not read from yet, so there is nothing to go back from.
     back: BTreeMap<TopicPartition, Offset>,
-    /// Where the last record came from: assigned, and with an entry in `back`. The next one mostly comes from there, too.
-    last: Option<TopicPartition>,
+    /// Where reading goes on. Where the last record came from is assigned, and has an entry in `back`.
+    read: Read,
+    /// What was deleted before it was read, until somebody asks.
+    losses: Vec<Loss>,
+    /// Why what was lost cannot be told: nothing is read any more.
+    failed: Option<LogError>,
     assigned: BTreeSet<TopicPartition>,
     /// Those of the assigned ones that are not read for now.
     paused: BTreeSet<TopicPartition>,
@@ -94,11 +98,12 @@ impl KafkaMember {
             producer: Some(producer),
             committer,
             protocol,
-            start: options.start,
-            batch_records_max: options.batch_records_max,
+            options: options.clone(),
             names: TopicNames::default(),
             back: BTreeMap::new(),
-            last: None,
+            read: Read::default(),
+            losses: vec![],
+            failed: None,
             assigned: BTreeSet::new(),
             paused: BTreeSet::new(),
             held: BTreeSet::new(),
@@ -154,31 +159,98 @@ impl KafkaMember {
         Ok(None)
     }
 
-    /// The partitions with the positions to start at: the committed ones, or else where `start` says.
+    /// The partitions with the positions to start at: the committed ones, or else where the options say. Committed ones that their partition
+    /// has no more are replaced by the first that it has, and noted as losses. A start elsewhere than at the beginning is committed here: it
+    /// would be another one after a restart.
     ///
     /// Asked for here, and not left to librdkafka, which would do it some time after the assignment. The caller reads a copy of the state from its
     /// changelog next, and the positions have to be fixed *before*: an earlier owner that lost the partition without noticing may have sent its
     /// positions already, and can still commit them. If it does so after its changelog was read and before the positions were, the new owner goes
     /// on behind records whose effects its state lacks. So the question is for stable positions (`isolation.level=read_committed` makes librdkafka
     /// ask so): the brokers answer when such a transaction is decided. Later ones of an earlier owner fail, by the group's generation.
-    fn starts(&self, partitions: &[TopicPartition]) -> Result<TopicPartitionList, LogError> {
+    fn starts(&mut self, partitions: &[TopicPartition]) -> Result<TopicPartitionList, LogError> {
         if partitions.is_empty() {
             return Ok(TopicPartitionList::new());
         }
         let failed = |error: KafkaError| request_error(&error, "asking for the committed positions");
         let answer = self.consumer.committed_offsets(list_of(partitions), POSITIONS_TIME_MAX).map_err(failed)?;
         let committed = positions_of(&answer).map_err(failed)?;
-        let mut starts = Vec::with_capacity(partitions.len());
+        let extents = self.extents(committed.keys().map(|partition| partition.topic.clone()).collect())?;
+        let (mut starts, mut chosen, mut losses) = (Vec::with_capacity(partitions.len()), vec![], vec![]);
         for partition in partitions {
-            let start = match (committed.get(partition), self.start) {
-                (Some(position), _) => *position,
+            let start = match (committed.get(partition), self.options.start_of(&partition.topic)) {
+                (Some(position), _) => {
+                    let first = extents.get(partition).map_or(*position, |(first, _)| *first);
+                    losses.extend(lost(partition, *position, first, None));
+                    first.max(*position)
+                }
                 (None, Start::Beginning) => self.cluster.stable(&partition.topic, partition.partition)?.low,
                 (None, Start::End) => self.cluster.stable(&partition.topic, partition.partition)?.high,
                 (None, Start::At(offset)) => offset,
+                (None, Start::Time(time)) => {
+                    let found = self.cluster.offsets_at(&partition.topic, time)?;
+                    found.get(&partition.partition).copied().unwrap_or(Offset(0))
+                }
             };
+            if !committed.contains_key(partition) && self.options.start_of(&partition.topic) != Start::Beginning {
+                chosen.push((partition, start));
+            }
             starts.push((partition, start));
         }
+        if !chosen.is_empty() {
+            self.commit_positions(&positions_list(chosen))?;
+        }
+        for (partition, start) in &starts {
+            self.read.seek(partition, *start);
+        }
+        self.losses.extend(losses);
         Ok(positions_list(starts))
+    }
+
+    /// Commits positions that no transaction leads to. Whatever fails, the positions are asked for again.
+    fn commit_positions(&self, positions: &TopicPartitionList) -> Result<(), LogError> {
+        let failed = |error| LogError::Unreachable(format!("committing where to go on: {error}"));
+        self.consumer.commit(positions, CommitMode::Sync).map_err(failed)
+    }
+
+    /// The first offset of the partitions of these topics, and the one after the last. Topics that are gone have none.
+    fn extents(&self, topics: BTreeSet<Topic>) -> Result<BTreeMap<TopicPartition, (Offset, Offset)>, LogError> {
+        let mut extents = BTreeMap::new();
+        for topic in topics {
+            match self.cluster.extent(&topic) {
+                Ok(found) => {
+                    extents.extend(found.into_iter().map(|(partition, first, end)| {
+                        (TopicPartition { topic: topic.clone(), partition }, (first, end))
+                    }));
+                }
+                Err(LogError::UnknownTopic(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(extents)
+    }
+
+    /// Finds out what was lost where librdkafka went on elsewhere. If it fails, this member reads nothing more. A partition that was not read from yet was looked at when it was assigned.
+    fn look_for_losses(&mut self) -> Result<(), LogError> {
+        if !self.consumer.context().take_reset() {
+            return Ok(());
+        }
+        let topics = self.assigned.iter().map(|partition| partition.topic.clone()).collect();
+        let extents = self.extents(topics).inspect_err(|error| self.failed = Some(error.clone()))?;
+        for partition in &self.assigned {
+            let (Some(position), Some((first, end))) = (self.read.position(partition), extents.get(partition)) else {
+                continue;
+            };
+            if let Some(loss) = lost(partition, position, *first, Some(*end)) {
+                // What is done again after an abort is read from here on: a loss is told once.
+                self.read.seek(partition, loss.first);
+                if let Some(back) = self.back.get_mut(partition) {
+                    *back = loss.first;
+                }
+                self.losses.push(loss);
+            }
+        }
+        Ok(())
     }
 
     /// Takes over `partitions`, with their positions in `list`, and reads nothing of them yet.
@@ -192,7 +264,7 @@ impl KafkaMember {
     }
 
     fn hold(&mut self, partitions: &[TopicPartition]) {
-        self.last = None;
+        self.read.forget(partitions);
         for partition in partitions {
             self.assigned.remove(partition);
             self.paused.remove(partition);
@@ -212,27 +284,36 @@ impl KafkaMember {
     /// The next record that is there or comes until `wait` is over. `Err(None)`: an event was served, or nothing came.
     fn next_record(&mut self, wait: Duration) -> Result<Record, Option<LogError>> {
         let message = match self.consumer.poll(whole_millis(wait)) {
-            None => return Err(None),
+            None => return Err(self.look_for_losses().err()),
             Some(Err(error)) => return Err(consumer_error(&error)),
             Some(Ok(message)) => message,
         };
-        if let Some(last) = self.last.as_ref().filter(|last| is_from(&message, last)) {
-            return Ok(record_of(&message, last.clone()));
-        }
-        let source = source_of(&message, &mut self.names);
+        let last = self.read.last().filter(|last| is_from(&message, last)).cloned();
+        let known = last.is_some();
+        let source = last.unwrap_or_else(|| source_of(&message, &mut self.names));
         // What was fetched before a revocation may still be queued.
-        if !self.assigned.contains(&source) {
+        if !known && !self.assigned.contains(&source) {
             return Err(None);
         }
         let record = record_of(&message, source);
-        self.back.entry(record.source.clone()).or_insert(record.offset);
-        self.last = Some(record.source.clone());
+        drop(message);
+        // It may lie behind a gap that librdkafka spoke of meanwhile.
+        self.look_for_losses()?;
+        if known && self.read.last().is_some() {
+            self.read.advance(record.offset);
+        } else {
+            self.back.entry(record.source.clone()).or_insert(record.offset);
+            self.read.took(&record);
+        }
         Ok(record)
     }
 }
 
 impl Member for KafkaMember {
     fn poll(&mut self, timeout: Duration) -> Result<Polled, LogError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
         let deadline = Instant::now() + timeout;
         let mut records = Vec::new();
         loop {
@@ -247,7 +328,7 @@ impl Member for KafkaMember {
                 Ok(record) => {
                     if records.is_empty() {
                         // Mostly there are many at once, or one.
-                        records.reserve(self.batch_records_max.min(RECORDS_EXPECTED));
+                        records.reserve(self.options.batch_records_max.min(RECORDS_EXPECTED));
                     }
                     records.push(record);
                 }
@@ -261,7 +342,7 @@ impl Member for KafkaMember {
                 }
                 Err(None) => {}
             }
-            if records.len() >= self.batch_records_max {
+            if records.len() >= self.options.batch_records_max {
                 break;
             }
         }
@@ -316,6 +397,9 @@ impl Member for KafkaMember {
         for element in sought.elements() {
             element.error().map_err(|error| failed(format!("{}/{}: {error}", element.topic(), element.partition())))?;
         }
+        for (partition, offset) in &self.back {
+            self.read.seek(partition, *offset);
+        }
         Ok(())
     }
 
@@ -328,6 +412,17 @@ impl Member for KafkaMember {
             self.paused.extend(read);
         }
         Ok(())
+    }
+
+    fn take_losses(&mut self) -> Vec<Loss> {
+        std::mem::take(&mut self.losses)
+    }
+
+    fn skip(&mut self, losses: &[Loss]) -> Result<(), LogError> {
+        if losses.is_empty() {
+            return Ok(());
+        }
+        self.commit_positions(&positions_list(losses.iter().map(|loss| (&loss.source, loss.first))))
     }
 
     /// librdkafka goes on where reading stopped: at the pause it remembered the position after the last record that was handed out.

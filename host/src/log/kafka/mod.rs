@@ -23,6 +23,7 @@ mod errors;
 mod member;
 mod native;
 mod options;
+mod positions;
 mod producer;
 mod reader;
 mod rebalance;
@@ -34,7 +35,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use heddle_core::event::{NewRecord, Offset, TopicPartition};
+use heddle_core::event::{NewRecord, Offset, Partition, Timestamp, TopicPartition};
 use heddle_core::limits::Limits;
 
 use self::append::Appender;
@@ -119,6 +120,14 @@ impl Log for KafkaLog {
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
         self.cluster.committed(group, partitions)
+    }
+
+    fn offsets_at(&self, topic: &str, time: Timestamp) -> Result<BTreeMap<Partition, Offset>, LogError> {
+        self.cluster.offsets_at(topic, time)
+    }
+
+    fn set_committed(&self, group: &str, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        self.cluster.set_committed(group, positions)
     }
 
     fn append(&self, records: &[NewRecord]) -> Result<Vec<(TopicPartition, Offset)>, LogError> {

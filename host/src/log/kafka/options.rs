@@ -90,7 +90,7 @@ impl Options {
         let reset = match start {
             Start::Beginning => "earliest",
             Start::End => "latest",
-            Start::At(_) => {
+            Start::At(_) | Start::Time(_) => {
                 return Err(LogError::Invalid(
                     "a group starts at the beginning or at the end, not at an offset".to_owned(),
                 ));

@@ -96,6 +96,10 @@ fn resolve(cluster: &Cluster, partition: &TopicPartition, start: Start) -> Resul
         Start::Beginning => bounds.low,
         Start::End => bounds.high,
         Start::At(offset) => offset.max(bounds.low),
+        Start::Time(time) => {
+            let found = cluster.offsets_at(&partition.topic, time)?;
+            found.get(&partition.partition).copied().unwrap_or(bounds.high)
+        }
     })
 }
 

@@ -97,6 +97,8 @@ pub(super) struct Rebalances {
     closing: AtomicBool,
     /// Whether a change was agreed to while the consumer was being closed.
     agreed: AtomicBool,
+    /// Whether librdkafka said that it goes on elsewhere because a partition does not have the offset that was to be read.
+    reset: AtomicBool,
 }
 
 impl Rebalances {
@@ -107,6 +109,7 @@ impl Rebalances {
             waiting: Mutex::default(),
             closing: AtomicBool::new(false),
             agreed: AtomicBool::new(false),
+            reset: AtomicBool::new(false),
         }
     }
 
@@ -118,6 +121,11 @@ impl Rebalances {
     /// Takes back a change that could not be answered: it is the next one again.
     pub(super) fn put_back(&self, change: Rebalance) {
         lock(&self.waiting).push_front(change);
+    }
+
+    /// Whether a partition did not have the offset that was to be read, since this was asked last.
+    pub(super) fn take_reset(&self) -> bool {
+        self.reset.load(Ordering::Acquire) && self.reset.swap(false, Ordering::AcqRel)
     }
 
     /// From now on every change is agreed to at once: the consumer is about to be closed, which waits for its last revocation.
@@ -159,6 +167,10 @@ fn closes<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> bool {
 
 impl ClientContext for Rebalances {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        // librdkafka has no other way to tell: it queues this line before the records that it reads from elsewhere.
+        if facility == "OFFSET" {
+            self.reset.store(true, Ordering::Release);
+        }
         self.report.log(level, facility, line);
     }
 

@@ -23,6 +23,7 @@ impl SimReader {
                 Start::Beginning => Offset(0),
                 Start::End => log.stable(),
                 Start::At(offset) => *offset,
+                Start::Time(_) => return Err(LogError::Invalid("no life reads from a time on".to_owned())),
             };
             caller.tell(format_args!("reads {place} from {position}, the end is {}", log.end()));
             caller.world().count(|happened| match start {

@@ -1,0 +1,239 @@
+//! `heddle offsets`: where a component's consumer group goes on.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow, bail};
+use clap::{Args, Subcommand};
+use heddle_contract::manifest::Manifest;
+use heddle_core::event::{Offset, Partition, Timestamp, TopicPartition};
+use serde_json::json;
+
+use super::{app, dlq, open};
+use crate::dlq::point_in_time;
+use crate::log::{Log, LogError, Watermarks};
+
+/// Print and change where a component goes on in the topics that it consumes.
+#[derive(Debug, Args)]
+pub(super) struct Offsets {
+    #[command(subcommand)]
+    command: OffsetsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum OffsetsCommand {
+    /// The committed position in each partition, and how far it is from the end.
+    Show {
+        /// The component.
+        component: String,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set positions. No host may run the component meanwhile.
+    Set {
+        /// The component.
+        component: String,
+        /// The topic; without, all that it consumes.
+        topic: Option<String>,
+        /// The partition; without, all of them.
+        #[arg(long)]
+        partition: Option<i32>,
+        /// `beginning`, `end`, an offset, a time (2026-03-01T12:00:00Z), a day (2026-03-01) or how long ago (2h).
+        #[arg(long)]
+        to: String,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take over the positions of another group. No host may run the component meanwhile.
+    Copy {
+        /// The component.
+        component: String,
+        /// The group to take them from.
+        #[arg(long, value_name = "GROUP")]
+        from_group: String,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// A position that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum To {
+    Beginning,
+    End,
+    At(Offset),
+    Time(Timestamp),
+}
+
+impl To {
+    fn parse(text: &str) -> Result<Self> {
+        Ok(match (text, text.parse()) {
+            ("beginning", _) => Self::Beginning,
+            ("end", _) => Self::End,
+            (_, Ok(offset)) => Self::At(Offset(offset)),
+            _ => Self::Time(point_in_time(text).map_err(|wrong| {
+                anyhow!(
+                    "`{text}` is not a position\n  where: --to\n  what to do: {wrong}, an offset, `beginning` or `end`"
+                )
+            })?),
+        })
+    }
+}
+
+impl Offsets {
+    pub(super) fn run(&self, folder: &Path) -> Result<()> {
+        let app = app::read(folder)?;
+        let group = |component: &str| -> Result<Group> {
+            let manifest = dlq::manifest(folder, &app, component)?;
+            let log = open::log(folder, &app)?;
+            Ok(Group { name: manifest.group(&app.name), manifest, log })
+        };
+        match &self.command {
+            OffsetsCommand::Show { component, json } => group(component)?.print(*json),
+            OffsetsCommand::Set { component, topic, partition, to, json } => {
+                let group = group(component)?;
+                let positions = group.positions(topic.as_deref(), partition.map(Partition), To::parse(to)?)?;
+                group.set(&positions)?;
+                group.print(*json)
+            }
+            OffsetsCommand::Copy { component, from_group, json } => {
+                let group = group(component)?;
+                group.set(&group.of_other(from_group)?)?;
+                group.print(*json)
+            }
+        }
+    }
+}
+
+/// A component's consumer group.
+struct Group {
+    name: String,
+    manifest: Manifest,
+    log: Arc<dyn Log>,
+}
+
+impl Group {
+    /// The bounds of all partitions that the component consumes, by topic.
+    fn consumed(&self) -> Result<Vec<(&str, Vec<Watermarks>)>> {
+        let topics = self.manifest.consumes.keys().map(String::as_str);
+        topics.map(|topic| Ok((topic, self.log.watermarks(topic)?))).collect()
+    }
+
+    fn print(&self, as_json: bool) -> Result<()> {
+        let consumed = self.consumed()?;
+        let all = consumed
+            .iter()
+            .flat_map(|(topic, bounds)| bounds.iter().map(|b| TopicPartition::new(*topic, b.partition.0)));
+        let committed = self.log.committed(&self.name, &all.collect::<Vec<_>>())?;
+        for (topic, bounds) in consumed {
+            for Watermarks { partition, low, high, .. } in bounds {
+                let position = committed.get(&TopicPartition::new(topic, partition.0)).copied();
+                let lag = (high.0 - position.unwrap_or(low).max(low).0).max(0);
+                if as_json {
+                    let position = position.map(|position| position.0);
+                    println!(
+                        "{}",
+                        json!({"group": self.name, "topic": topic, "partition": partition.0, "position": position, "low": low.0, "high": high.0, "lag": lag})
+                    );
+                } else {
+                    let position = position.map_or("-".to_owned(), |position| position.to_string());
+                    println!("{topic}/{partition:<4} position {position:>10}  from {low:>10} to {high:>10}  lag {lag}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the positions are to be.
+    fn positions(
+        &self,
+        topic: Option<&str>,
+        partition: Option<Partition>,
+        to: To,
+    ) -> Result<Vec<(TopicPartition, Offset)>> {
+        if let Some(topic) = topic.filter(|topic| !self.manifest.consumes.contains_key(*topic)) {
+            let known = self.manifest.consumes.keys().cloned().collect::<Vec<_>>().join(", ");
+            bail!(
+                "`{}` does not consume the topic `{topic}`\n  what to do: name one of those it consumes: {known}",
+                self.manifest.name
+            );
+        }
+        let mut positions = vec![];
+        for (name, bounds) in self.consumed()?.into_iter().filter(|(name, _)| topic.is_none_or(|topic| topic == *name))
+        {
+            let times = match to {
+                To::Time(time) => self.log.offsets_at(name, time)?,
+                _ => BTreeMap::new(),
+            };
+            for bounds in bounds.iter().filter(|bounds| partition.is_none_or(|only| only == bounds.partition)) {
+                let offset = match to {
+                    To::Beginning => bounds.low,
+                    To::End => bounds.high,
+                    To::Time(_) => times.get(&bounds.partition).copied().unwrap_or(bounds.high),
+                    To::At(offset) if (bounds.low..=bounds.end).contains(&offset) => offset,
+                    To::At(offset) => bail!(
+                        "{name}/{} does not have the offset {offset}\n  what to do: choose one from {} to {}",
+                        bounds.partition,
+                        bounds.low,
+                        bounds.high
+                    ),
+                };
+                positions.push((TopicPartition::new(name, bounds.partition.0), offset));
+            }
+        }
+        if positions.is_empty() {
+            bail!(
+                "there is no such partition\n  where: --partition\n  what to do: `heddle offsets show {}` shows those there are",
+                self.manifest.name
+            );
+        }
+        Ok(positions)
+    }
+
+    /// The positions of another group in what the component consumes.
+    fn of_other(&self, group: &str) -> Result<Vec<(TopicPartition, Offset)>> {
+        let consumed = self.consumed()?;
+        let all = consumed
+            .iter()
+            .flat_map(|(topic, bounds)| bounds.iter().map(|b| TopicPartition::new(*topic, b.partition.0)));
+        let committed = self.log.committed(group, &all.collect::<Vec<_>>())?;
+        if committed.is_empty() {
+            let topics = self.manifest.consumes.keys().cloned().collect::<Vec<_>>().join(", ");
+            bail!(
+                "the group `{group}` has no position in what `{}` consumes\n  where: {topics}\n  what to do: check the name of the group",
+                self.manifest.name
+            );
+        }
+        Ok(committed.into_iter().collect())
+    }
+
+    fn set(&self, positions: &[(TopicPartition, Offset)]) -> Result<()> {
+        self.log.set_committed(&self.name, positions).map_err(|error| match error {
+            LogError::GroupActive { .. } => anyhow!(
+                "{error}\n  where: the positions of `{}`\n  what to do: stop all hosts that run the component; one that has stopped counts until its session.timeout.ms (10 s) is over",
+                self.manifest.name
+            ),
+            other => other.into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_written_in_four_ways() {
+        let of = |text: &str| To::parse(text).ok();
+        assert_eq!(of("beginning"), Some(To::Beginning));
+        assert_eq!(of("end"), Some(To::End));
+        assert_eq!(of("17"), Some(To::At(Offset(17))));
+        assert_eq!(of("1970-01-01T00:00:01Z"), Some(To::Time(Timestamp(1_000))));
+        assert!(matches!(of("2h"), Some(To::Time(_))));
+        assert_eq!(of("latest"), None);
+    }
+}

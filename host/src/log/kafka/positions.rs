@@ -1,0 +1,105 @@
+//! Where a member reads on in each of its partitions, and what is lost when a partition does not have that offset any more.
+
+use std::collections::BTreeMap;
+
+use heddle_core::event::{Offset, Record, TopicPartition};
+
+use super::super::Loss;
+
+/// Where reading goes on, partition by partition.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    positions: BTreeMap<TopicPartition, Offset>,
+    /// Where the last record came from, and the offset after it: the next one mostly comes from there, too, and needs no look-up.
+    last: Option<(TopicPartition, Offset)>,
+}
+
+impl Read {
+    /// Where the last record came from.
+    pub(super) fn last(&self) -> Option<&TopicPartition> {
+        self.last.as_ref().map(|(partition, _)| partition)
+    }
+
+    /// Takes note of a record that is handed out.
+    pub(super) fn took(&mut self, record: &Record) {
+        self.settle();
+        self.last = Some((record.source.clone(), record.offset.next()));
+    }
+
+    /// The same for one that comes from where the last one came from.
+    pub(super) fn advance(&mut self, offset: Offset) {
+        if let Some((_, position)) = &mut self.last {
+            *position = offset.next();
+        }
+    }
+
+    /// Reading goes on at `position`.
+    pub(super) fn seek(&mut self, partition: &TopicPartition, position: Offset) {
+        self.settle();
+        self.positions.insert(partition.clone(), position);
+    }
+
+    /// Where reading goes on in a partition.
+    pub(super) fn position(&self, partition: &TopicPartition) -> Option<Offset> {
+        match &self.last {
+            Some((last, position)) if last == partition => Some(*position),
+            _ => self.positions.get(partition).copied(),
+        }
+    }
+
+    /// These partitions are not read any more.
+    pub(super) fn forget(&mut self, partitions: &[TopicPartition]) {
+        self.settle();
+        for partition in partitions {
+            self.positions.remove(partition);
+        }
+    }
+
+    fn settle(&mut self) {
+        self.positions.extend(self.last.take());
+    }
+}
+
+/// What is lost where a partition begins at `first` and, if that is known, ends at `end`.
+pub(super) fn lost(source: &TopicPartition, position: Offset, first: Offset, end: Option<Offset>) -> Option<Loss> {
+    let beyond = end.is_some_and(|end| position > end);
+    (position < first || beyond).then(|| Loss { source: source.clone(), position, first })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(partition: i32, offset: i64) -> Record {
+        let source = TopicPartition::new("t", partition);
+        let timestamp = heddle_core::event::Timestamp(0);
+        Record { source, offset: Offset(offset), timestamp, key: None, value: None, headers: vec![] }
+    }
+
+    #[test]
+    fn positions_follow_what_is_read() {
+        let (mut read, [a, b]) = (Read::default(), [0, 1].map(|number| TopicPartition::new("t", number)));
+        read.seek(&a, Offset(3));
+        assert_eq!((read.position(&a), read.position(&b)), (Some(Offset(3)), None));
+        read.took(&record(0, 3));
+        read.advance(Offset(7));
+        assert_eq!(read.position(&a), Some(Offset(8)));
+        read.took(&record(1, 5));
+        assert_eq!((read.position(&a), read.position(&b)), (Some(Offset(8)), Some(Offset(6))));
+        read.seek(&b, Offset(2));
+        assert_eq!((read.last(), read.position(&b)), (None, Some(Offset(2))));
+        read.forget(std::slice::from_ref(&b));
+        assert_eq!((read.position(&a), read.position(&b)), (Some(Offset(8)), None));
+    }
+
+    #[test]
+    fn what_a_partition_has_is_not_lost() {
+        let source = TopicPartition::new("t", 0);
+        let of = |position, first, end| lost(&source, Offset(position), Offset(first), Some(Offset(end)));
+        assert_eq!(of(8, 8, 12), None);
+        assert_eq!(of(12, 8, 12), None);
+        assert_eq!(of(2, 8, 12).map(|loss| loss.offsets()), Some(6));
+        assert_eq!(of(13, 8, 12).map(|loss| loss.offsets()), Some(0));
+        assert_eq!(lost(&source, Offset(13), Offset(8), None), None);
+    }
+}
