@@ -14,7 +14,7 @@ use crate::gate::{Caller, Process};
 use crate::handler::CommandHandler;
 use crate::life::Life;
 use crate::log::SimLog;
-use crate::planted;
+use crate::planted::{self, Planted};
 use crate::time::{self, VirtualClock};
 
 /// How long a worker waits before it joins again.
@@ -118,7 +118,11 @@ impl Life {
             let Some(host) = hosts.get_mut(index).filter(|host| due(host)) else { continue };
             let process = self.next_process(index);
             let caller = |name: &str| Caller::new(process.clone(), format!("h{index}.{name}"));
-            let state = HostState::without_flusher(host.disk.engine(Some(caller("disk"))), bounds());
+            let mut bounds = bounds();
+            if self.options.planted == Some(Planted::Late) {
+                bounds.late_ids_max = 0;
+            }
+            let state = HostState::without_flusher(host.disk.engine(Some(caller("disk"))), bounds);
             let slot =
                 |worker| Slot { caller: caller(&format!("w{worker}")), progress: Arc::default(), work: Work::Joining };
             let workers = (0..self.world.plan.workers).map(slot).collect();

@@ -26,11 +26,13 @@ pub enum Planted {
     Dedup,
     /// The record before the one that the log refused is blamed.
     Blame,
+    /// A message id is forgotten as soon as the stream is past its window, however short ago it was handled.
+    Late,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Watermark, Self::Offsets, Self::Dedup, Self::Blame];
+    pub const ALL: [Self; 5] = [Self::Watermark, Self::Offsets, Self::Dedup, Self::Blame, Self::Late];
 }
 
 impl fmt::Display for Planted {
@@ -40,6 +42,7 @@ impl fmt::Display for Planted {
             Self::Offsets => "offsets",
             Self::Dedup => "dedup",
             Self::Blame => "blame",
+            Self::Late => "late",
         })
     }
 }
@@ -49,7 +52,7 @@ impl FromStr for Planted {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|planted| planted.to_string() == text);
-        known.ok_or_else(|| format!("there are `watermark`, `offsets`, `dedup` and `blame`, and no `{text}`"))
+        known.ok_or_else(|| format!("there are `watermark`, `offsets`, `dedup`, `blame` and `late`, and no `{text}`"))
     }
 }
 
@@ -62,7 +65,8 @@ pub(crate) fn apply(
     state: &Arc<HostState>,
 ) -> (Box<dyn Member>, Box<dyn Handler>) {
     match planted {
-        None => (member, handler),
+        // The last one is in the bounds of the state.
+        None | Some(Planted::Late) => (member, handler),
         Some(Planted::Watermark) => (watermark::plant(member, caller.clone(), state.clone()), handler),
         Some(Planted::Offsets) => (offsets::plant(member, caller.clone()), handler),
         Some(Planted::Dedup) => (member, dedup::plant(handler)),
