@@ -20,7 +20,10 @@ pub(crate) struct Binary {
 /// # Errors
 /// If cargo cannot be run, or something does not compile: cargo has said what.
 pub(crate) fn build() -> anyhow::Result<Vec<Binary>> {
-    let mut binaries = build_workspace(&[])?;
+    // As scripts/doctor reads it: nothing is not set.
+    let vendored = std::env::var_os("VENDORED_OPENSSL").is_some_and(|value| !value.is_empty());
+    let features: &[&str] = if vendored { &["--features", "heddle/vendored-openssl"] } else { &[] };
+    let mut binaries = build_workspace(features)?;
     // The SDK is a workspace of its own: its dependencies would change the features of the host's.
     binaries.extend(build_workspace(&["--manifest-path", "sdk/rust/Cargo.toml", "--target-dir", "target/sdk"])?);
     ensure!(!binaries.is_empty(), "there are no tests");
