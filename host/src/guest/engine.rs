@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use wasmtime::{Cache, CacheConfig, Config};
 
-use super::LoadError;
+use super::{LoadError, code_cache};
 
 /// How often deadlines are looked at: a handler is stopped at most this much late.
 pub const TICK: Duration = Duration::from_millis(5);
@@ -34,10 +34,10 @@ pub(super) const STACK_BYTES_MAX: usize = 512 << 10;
 
 impl Engine {
     /// Starts an engine. Compiled code is kept in `cache` by the digest of what it was compiled from (and by the
-    /// compiler's version and settings); without one it is compiled anew.
+    /// compiler's version and settings). Without one, or with one that cannot be used, it is compiled at every start.
     ///
     /// # Errors
-    /// If the folder cannot be used, or no thread can be started.
+    /// If the engine does not take its settings, or no thread can be started.
     pub fn start(cache: Option<&Path>) -> Result<Self, LoadError> {
         let failed = |e: wasmtime::Error| LoadError::Engine(format!("{e:#}"));
         let mut config = Config::new();
@@ -46,9 +46,15 @@ impl Engine {
         // What differs between processors or runs must not reach a handler.
         config.cranelift_nan_canonicalization(true).relaxed_simd_deterministic(true);
         if let Some(folder) = cache {
-            let mut cache = CacheConfig::new();
-            cache.with_directory(folder);
-            config.cache(Some(Cache::new(cache).map_err(failed)?));
+            match open_cache(folder) {
+                Ok(cache) => {
+                    config.cache(Some(cache));
+                }
+                Err(why) => tracing::warn!(
+                    target: "heddle::alert", folder = %folder.display(), %why,
+                    "compiled code is not kept, so starts take longer; name another folder in HEDDLE_CACHE"
+                ),
+            }
         }
         let wasmtime = wasmtime::Engine::new(&config).map_err(failed)?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -64,6 +70,13 @@ impl Engine {
             .map_err(|e| LoadError::Engine(e.to_string()))?;
         Ok(Self { wasmtime, _ticker: Arc::new(Ticker(stop)) })
     }
+}
+
+fn open_cache(folder: &Path) -> Result<Cache, String> {
+    let folder = code_cache::prepare(folder).map_err(|fault| fault.to_string())?;
+    let mut cache = CacheConfig::new();
+    cache.with_directory(folder);
+    Cache::new(cache).map_err(|error| format!("{error:#}"))
 }
 
 /// How many ticks a deadline is: rounded up, and one for the tick that is under way.

@@ -11,6 +11,7 @@
 
 mod bounds;
 mod check;
+mod code_cache;
 pub mod codec;
 mod component;
 mod engine;
