@@ -330,25 +330,27 @@ fn requests_are_answered_with_the_codes_that_confluent_documents() {
 }
 
 #[test]
-fn only_the_writer_writes() {
+fn only_its_user_is_answered() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("password");
     std::fs::write(&secret, "s3cret\n").unwrap();
-    let server = Server::start(
-        &folder.path().join("data"),
-        &["--write-user", "ci", "--write-password-file", secret.to_str().unwrap()],
-    );
+    let server =
+        Server::start(&folder.path().join("data"), &["--user", "ci", "--password-file", secret.to_str().unwrap()]);
     let body = json!({"schema": "\"int\""});
-    assert_eq!(server.ask("POST", "/subjects/s/versions", Some(&body)).0, 401);
-    let register = |authorization: &str| {
-        ask(&server.url, "POST", "/subjects/s/versions", Some(&body), &[("Authorization", authorization)]).unwrap().0
+    let as_user = |method: &str, path: &str, body: Option<&Value>, authorization: &str| {
+        ask(&server.url, method, path, body, &[("Authorization", authorization)]).unwrap()
     };
-    assert_eq!(register("Basic Y2k6d3Jvbmc="), 401);
-    assert_eq!(register("Basic Y2k6czNjcmV0"), 200);
-    assert_eq!(server.get("/subjects"), (200, json!(["s"])));
-    assert_eq!(server.ask("POST", "/subjects/s", Some(&body)).0, 200);
+    let path = "/subjects/s/versions";
+    assert_eq!(server.ask("POST", path, Some(&body)).0, 401);
+    assert_eq!(as_user("POST", path, Some(&body), "Basic Y2k6d3Jvbmc=").0, 401);
+    assert_eq!(as_user("POST", path, Some(&body), "Basic Y2k6czNjcmV0").0, 200);
+    assert_eq!(as_user("GET", "/subjects", None, "Basic Y2k6czNjcmV0"), (200, json!(["s"])));
+    // Reads are guarded as well, health is not.
+    assert_eq!(server.get("/subjects").0, 401);
+    assert_eq!(server.ask("POST", "/subjects/s", Some(&body)).0, 401);
     assert_eq!(server.ask("PUT", "/config", Some(&json!({"compatibility": "NONE"}))).0, 401);
     assert_eq!(server.ask("DELETE", "/subjects/s", None).0, 401);
+    assert_eq!(server.get("/health").0, 200);
     // Whoever types a command is told what to correct.
     std::fs::write(folder.path().join("heddle.toml"), "[app]\nname = \"shop\"\n").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_heddle"));
@@ -379,7 +381,7 @@ fn a_body_over_the_limit_is_refused_however_it_comes() {
     assert_eq!(answer["message"], "The body of the request is larger than 1048576 bytes");
     // One without a length, and one without an end.
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
-    let head = "POST /subjects/s/versions HTTP/1.1\r\nHost: registry\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head = "POST /subjects/s/versions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(format!("{head}{}0\r\n\r\n", chunk.repeat(17)).as_bytes()).unwrap();
     let mut answer = [0; 12];
@@ -400,7 +402,8 @@ fn what_was_asked_before_the_end_is_answered() {
     let idle = TcpStream::connect(address).unwrap();
     let body = json!({"schema": "\"int\""}).to_string();
     let mut asked = TcpStream::connect(address).unwrap();
-    let head = format!("POST /subjects/s/versions HTTP/1.1\r\nHost: r\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head =
+        format!("POST /subjects/s/versions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
     asked.write_all(head.as_bytes()).unwrap();
     // An answer says that the connections before it were taken.
     assert_eq!(server.get("/subjects").0, 200);

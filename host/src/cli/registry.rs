@@ -9,7 +9,7 @@ use heddle_contract::manifest::App;
 use heddle_contract::manifest::app::Log;
 
 use super::{app, open};
-use crate::registry::http::{Patience, Server, Writer};
+use crate::registry::http::{Names, Patience, Server, User};
 use crate::registry::{Embedded, Registry as _};
 use crate::tls::Identity;
 
@@ -26,13 +26,17 @@ pub(super) struct Registry {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
-    /// Let only this user change anything, with basic authentication; everybody may read.
-    #[arg(long, value_name = "USER", requires = "write_password_file")]
-    write_user: Option<String>,
+    /// Answer only this user, with basic authentication. Needed where other machines reach the address.
+    #[arg(long, value_name = "USER", requires = "password_file")]
+    user: Option<String>,
 
     /// The file that holds that user's password in its first line.
-    #[arg(long, value_name = "FILE", requires = "write_user")]
-    write_password_file: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", requires = "user")]
+    password_file: Option<PathBuf>,
+
+    /// A name by which clients ask, as in http://<NAME>:8081; may be given several times. IP addresses and localhost need none.
+    #[arg(long = "name", value_name = "NAME")]
+    names: Vec<String>,
 
     /// Speak TLS and show the certificates of this file, in PEM: the server's own first, then those between it and its authority.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -46,10 +50,11 @@ pub(super) struct Registry {
 impl Registry {
     pub(super) fn run(&self, folder: &Path) -> Result<()> {
         let app = if folder.join("heddle.toml").exists() { Some(app::read(folder)?) } else { None };
-        let (identity, writer) = (self.identity()?, self.writer()?);
+        let (identity, user) = (self.identity()?, self.user()?);
         let (registry, advice) = self.registry(folder, app.as_ref())?;
         let place = registry.place();
-        let mut server = Server::bind(self.listen, registry, writer, Patience::default())?;
+        let mut server = Server::bind(self.listen, registry, user, Patience::default())?;
+        server = server.with_names(Names::new(&self.names));
         let address = server.address();
         let scheme = if identity.is_some() { "https" } else { "http" };
         if let Some(identity) = identity {
@@ -58,9 +63,6 @@ impl Registry {
         eprintln!("the schema registry listens on {scheme}://{address}");
         eprintln!("  data: {place}");
         eprintln!("  {advice}");
-        if !address.ip().is_loopback() && self.write_user.is_none() {
-            eprintln!("  everybody who reaches this address may change it; --write-user lets only one do so");
-        }
         Ok(server.run()?)
     }
 
@@ -90,8 +92,8 @@ impl Registry {
         Ok(Some(Identity::read(certificate, key)?))
     }
 
-    fn writer(&self) -> Result<Option<Writer>> {
-        let (Some(user), Some(file)) = (&self.write_user, &self.write_password_file) else { return Ok(None) };
+    fn user(&self) -> Result<Option<User>> {
+        let (Some(user), Some(file)) = (&self.user, &self.password_file) else { return Ok(None) };
         let text = std::fs::read_to_string(file).with_context(|| {
             format!("the password cannot be read\n  where: {}\n  what to do: write it into that file", file.display())
         })?;
@@ -102,6 +104,6 @@ impl Registry {
                 file.display()
             );
         }
-        Ok(Some(Writer { user: user.clone(), password }))
+        Ok(Some(User { name: user.clone(), password }))
     }
 }

@@ -334,6 +334,15 @@ impl Registry for Client {
         }
     }
 
+    fn ping(&self) -> Result<(), RegistryError> {
+        match self.request("/config", None) {
+            Ok(answer) if answer.status >= 500 => Err(self.unexpected(&answer)),
+            // One that refuses this question answers others.
+            Ok(_) | Err(RegistryError::Unauthorized { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     fn subjects(&self) -> Result<Vec<String>, RegistryError> {
         let answer = self.request("/subjects", None)?;
         let names = |list: &Vec<Value>| list.iter().map(|name| name.as_str().map(str::to_owned)).collect();

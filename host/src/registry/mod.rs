@@ -97,6 +97,14 @@ pub trait Registry: Send + Sync {
     /// As there.
     fn register_entry(&self, subject: &str, entry: &Entry) -> Result<SchemaId, RegistryError>;
 
+    /// Asks whether the registry answers.
+    ///
+    /// # Errors
+    /// If it does not.
+    fn ping(&self) -> Result<(), RegistryError> {
+        Ok(())
+    }
+
     /// All subjects.
     ///
     /// # Errors

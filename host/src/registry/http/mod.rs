@@ -1,7 +1,7 @@
 //! The registry over HTTP: Confluent's Schema Registry API, for the clients that speak it.
 //!
 //! ```text
-//!  crate::serve: the sockets ──> here: body within its bounds, writes only by whom may ──> routes: path and query ──> Embedded
+//!  crate::serve: the sockets ──> here: its user only, body within its bounds ──> routes: path and query ──> Embedded
 //! ```
 //!
 //! The API is plain: whatever content type a client sends is taken for JSON, whatever it accepts gets JSON. An unknown path is
@@ -28,18 +28,18 @@ use self::request::Request;
 pub use self::serve::{ServeError, Server};
 use super::Embedded;
 use super::refusal::Refusal;
-pub use crate::serve::Patience;
+pub use crate::serve::{Names, Patience};
 
 /// The media type of answers.
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 /// The largest body of a request, in bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
-/// Who may write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Writer {
-    /// The user.
-    pub user: String,
+/// Who may ask.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    /// The name.
+    pub name: String,
     /// The password.
     pub password: String,
 }
@@ -47,23 +47,18 @@ pub struct Writer {
 struct Shared {
     registry: Embedded,
     patience: Patience,
-    /// What the header of a request that writes must say.
+    /// What the header of every request must say.
     authorization: Option<String>,
 }
 
 /// The API as routes that another server can take in.
-pub(super) fn routes(registry: Embedded, writer: Option<Writer>, patience: Patience) -> Router {
-    let basic = |writer: Writer| {
-        let pair = format!("{}:{}", writer.user, writer.password);
+pub(super) fn routes(registry: Embedded, user: Option<User>, patience: Patience) -> Router {
+    let basic = |user: User| {
+        let pair = format!("{}:{}", user.name, user.password);
         format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
     };
-    let shared = Shared { registry, patience, authorization: writer.map(basic) };
+    let shared = Shared { registry, patience, authorization: user.map(basic) };
     Router::new().fallback(answer).with_state(Arc::new(shared))
-}
-
-/// Whether a request would change something. One that cannot be read would be refused anyhow.
-pub(crate) fn writes(method: &Method, path: &str) -> bool {
-    Request::read(method, path, "", &[]).map_or(true, |request| request.writes())
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: axum::extract::Request) -> Response {
@@ -75,20 +70,19 @@ async fn answer(State(shared): State<Arc<Shared>>, request: axum::extract::Reque
 
 async fn try_answer(shared: Arc<Shared>, request: axum::extract::Request) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
-    let body = bounded(body, shared.patience.body).await?;
-    let request = Request::read(&parts.method, parts.uri.path(), parts.uri.query().unwrap_or_default(), &body)?;
-    if let Some(expected) = &shared.authorization
-        && request.writes()
-    {
+    // Before the body is read: a stranger's takes no memory.
+    if let Some(expected) = &shared.authorization {
         let given = parts.headers.get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes).unwrap_or_default();
         if !same_secret(given, expected.as_bytes()) {
-            let refusal = Refusal::new(401, "Only the registry's writer may change it: basic authentication is needed");
+            let refusal = Refusal::new(401, "Only the registry's user may ask it: basic authentication is needed");
             let mut response = refused(&refusal);
             let realm = header::HeaderValue::from_static("Basic realm=\"heddle registry\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, realm);
             return Ok(response);
         }
     }
+    let body = bounded(body, shared.patience.body).await?;
+    let request = Request::read(&parts.method, parts.uri.path(), parts.uri.query().unwrap_or_default(), &body)?;
     let head = parts.method == Method::HEAD;
     // Locks, and the disk.
     let answered = tokio::task::spawn_blocking(move || routes::answer(&shared.registry, &request)).await;
@@ -119,6 +113,11 @@ async fn whole(mut body: Body) -> Result<Vec<u8>, Refusal> {
 /// Compares without telling by its time how much is the same.
 fn same_secret(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+}
+
+/// The answer to those who are refused before their path is looked at.
+fn answer_refused(status: StatusCode, told: &str) -> Response {
+    refused(&Refusal::new(status.as_u16().into(), told))
 }
 
 fn refused(refusal: &Refusal) -> Response {

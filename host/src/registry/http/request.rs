@@ -56,16 +56,6 @@ impl Request {
         self.path.iter().map(String::as_str).collect()
     }
 
-    /// Whether it would change something.
-    pub(super) fn writes(&self) -> bool {
-        match (self.method, self.parts().as_slice()) {
-            ("GET", _) => false,
-            // Looking a schema up and asking whether one would fit are questions, too.
-            ("POST", ["subjects", _] | ["compatibility", ..]) => false,
-            _ => true,
-        }
-    }
-
     /// A parameter that is on or off. Clients write `true`, `True` and the like.
     pub(super) fn flag(&self, key: &str) -> bool {
         self.query.get(key).is_some_and(|value| value.eq_ignore_ascii_case("true"))

@@ -1,12 +1,16 @@
 //! A registry that listens by itself: its address, and its end.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{Writer, routes};
+use axum::Router;
+use axum::routing::get;
+
+use super::{User, answer_refused, routes};
 use crate::registry::Embedded;
-use crate::serve::{self, Patience, Site};
+use crate::serve::{self, HEALTH, Names, Patience, Site};
 use crate::tls::Identity;
 
 /// Why the registry does not serve.
@@ -21,6 +25,14 @@ pub enum ServeError {
         listen: SocketAddr,
         /// What the system says.
         cause: std::io::Error,
+    },
+    /// Other machines reach the address, and nobody is asked who they are.
+    #[error(
+        "the registry does not start: other machines reach its address, and it has no user\n  where: {listen}\n  what to do: name one with --user and --password-file, or listen on 127.0.0.1"
+    )]
+    Open {
+        /// The address.
+        listen: SocketAddr,
     },
     /// The server does not start, or ended.
     #[error("the registry does not serve: {0}")]
@@ -38,16 +50,26 @@ impl Server {
     /// Takes the address; nobody is answered yet.
     ///
     /// # Errors
-    /// If the address is taken or cannot be had.
+    /// If the address is taken or cannot be had, or if others than this machine reach it and there is no `user`.
     pub fn bind(
         listen: SocketAddr,
         registry: Embedded,
-        writer: Option<Writer>,
+        user: Option<User>,
         patience: Patience,
     ) -> Result<Self, ServeError> {
+        if user.is_none() && !listen.ip().is_loopback() {
+            return Err(ServeError::Open { listen });
+        }
         let (listener, address) = serve::bind(listen).map_err(|cause| ServeError::Listen { listen, cause })?;
-        let site = Site { routes: routes(registry, writer, patience), patience, tls: None };
+        let routes = Router::new().route(HEALTH, get(|| async { "ok" })).merge(routes(registry, user, patience));
+        let site = Site { routes, patience, tls: None, names: Arc::default(), refuse: answer_refused };
         Ok(Self { listener, address, site })
+    }
+
+    /// Lets itself be asked by these names, too.
+    #[must_use]
+    pub fn with_names(self, names: Names) -> Self {
+        Self { site: Site { names: Arc::new(names), ..self.site }, ..self }
     }
 
     /// Speaks TLS, and shows this.
