@@ -98,6 +98,11 @@ pub trait Log: Send + Sync {
         Ok(())
     }
 
+    /// Whether the log lives in this process, so that others can use it only through it.
+    fn is_here(&self) -> bool {
+        false
+    }
+
     /// Takes over a transactional id, for transactions without a group: fences whoever has it, and waits until what that one began is
     /// decided. So all that it ever committed lies below every [`Watermarks::end`] that is asked for from now on, and nothing is added to it.
     fn writer(&self, transactional_id: &str) -> Result<Box<dyn Writer>, LogError>;

@@ -8,6 +8,7 @@ mod commit;
 mod fault;
 mod handler;
 mod known_limits;
+mod lines;
 mod progress;
 mod refusals;
 mod reload;
@@ -177,7 +178,7 @@ impl Place {
                 Ok(()) => self.common.progress.active(),
                 Err(fault) if fault.remedy() == Remedy::Rejoin => {
                     tracing::warn!(%component, worker = self.number, "joining again: {fault}");
-                    self.common.progress.active();
+                    self.common.progress.rejoining();
                     thread::sleep(REJOIN_WAIT);
                 }
                 Err(fault) => {

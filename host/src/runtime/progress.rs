@@ -200,6 +200,19 @@ impl Progress {
         state.last_active = Instant::now();
     }
 
+    /// Notes that a worker gave its partitions up and joins again.
+    pub(super) fn rejoining(&self) {
+        let mut state = lock(&self.0);
+        state.assigned = false;
+        state.last_active = Instant::now();
+    }
+
+    /// Whether the group has assigned partitions to every worker that asked for some, be it none.
+    #[must_use]
+    pub fn is_assigned(&self) -> bool {
+        lock(&self.0).assigned
+    }
+
     /// Notes that something is going on.
     pub(super) fn active(&self) {
         lock(&self.0).last_active = Instant::now();

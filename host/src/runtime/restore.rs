@@ -93,7 +93,7 @@ impl Restore {
         self.wanted.retain(|source, wanted| {
             let done = wanted.at >= wanted.end;
             if done {
-                tracing::info!(component = %self.component, changelog = %source, offset = %wanted.at, "restored");
+                tracing::debug!(component = %self.component, changelog = %source, offset = %wanted.at, "restored");
             }
             !done
         });

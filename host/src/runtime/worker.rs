@@ -32,6 +32,7 @@ use super::commit::UnderWay;
 use super::fault::WorkerFault;
 use super::handler::{Handler, Refusing};
 use super::known_limits::KnownLimits;
+use super::lines::Lines;
 use super::progress::Progress;
 use super::reload::Follower;
 use super::sent::Sent;
@@ -81,6 +82,7 @@ pub struct Worker {
     pub(super) policy: CommitPolicy,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) progress: Arc<Progress>,
+    letter_lines: Lines,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) batch: OpenBatch,
     /// When the open batch got its first record.
@@ -137,6 +139,7 @@ impl Worker {
             policy,
             clock,
             progress,
+            letter_lines: Lines::default(),
             stop,
             batch: OpenBatch::default(),
             since: None,
@@ -463,10 +466,12 @@ impl Worker {
         match (&step.fault, step.next) {
             (Some(fault), Next::Later(due)) => {
                 let after = until(due, self.clock.timestamp());
-                tracing::info!(%component, source = %record.source, offset = %record.offset, ?after, "to be tried again: {fault}");
+                tracing::debug!(%component, source = %record.source, offset = %record.offset, ?after, %fault, "parked");
             }
             (Some(fault), _) => {
-                tracing::warn!(%component, source = %record.source, offset = %record.offset, "set aside: {fault}");
+                if let Some(left_out) = self.letter_lines.pass(self.clock.now()) {
+                    tracing::warn!(%component, source = %record.source, offset = %record.offset, %fault, left_out, "dead-lettered");
+                }
                 let schema = record.value.as_deref().and_then(split).filter(|_| fault.kind == EventFaultKind::Decode);
                 if let Some((schema, _)) = schema {
                     self.progress.undecodable(schema, component, &fault.detail);

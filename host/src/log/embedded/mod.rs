@@ -84,6 +84,10 @@ impl EmbeddedLog {
 }
 
 impl Log for EmbeddedLog {
+    fn is_here(&self) -> bool {
+        true
+    }
+
     fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {
         let state = lock(&self.0.state);
         let info = |(name, topic): (&Topic, &Arc<TopicMeta>)| TopicInfo {

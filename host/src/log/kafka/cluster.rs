@@ -3,7 +3,7 @@
 //! Owns two clients that only ask, shared by all callers, and remembers what a topic accepts.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
@@ -61,6 +61,8 @@ pub(super) struct Cluster {
     admin: AdminClient<DefaultClientContext>,
     /// Asked for with every record that is sent.
     limits: Mutex<HashMap<Topic, TopicLimits, RandomState>>,
+    /// Ask for the positions of groups, by group. They are not members.
+    positions: Mutex<HashMap<String, Arc<BaseConsumer<Report>>>>,
     ids: Mutex<HashMap<String, (Instant, Option<TopicId>)>>,
 }
 
@@ -79,7 +81,8 @@ impl Cluster {
         let invalid = |error: KafkaError| request_error(&error, "connecting");
         let asking = options.requests().create_with_context(Report::new("requests")).map_err(invalid)?;
         let admin = options.requests_uncommitted().create().map_err(invalid)?;
-        let cluster = Self { options, asking, admin, limits: Mutex::default(), ids: Mutex::default() };
+        let (limits, positions, ids) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let cluster = Self { options, asking, admin, limits, positions, ids };
         match cluster.asking.fetch_metadata(None, CONNECT_TIME_MAX) {
             Ok(_) => Ok(cluster),
             Err(error) => Err(cluster.no_answer(&error)),
@@ -258,12 +261,25 @@ impl Cluster {
         }
         let what = format!("asking for the positions of group `{group}`");
         let failed = |error: KafkaError| request_error(&error, &what);
-        let consumer: BaseConsumer<Report> =
-            self.options.consumer(group).create_with_context(Report::new("positions")).map_err(failed)?;
+        let consumer = self.positions_of(group).map_err(failed)?;
+        serve_events(&consumer);
         patiently(|| {
             let answer = consumer.committed_offsets(list_of(partitions), REQUEST_TIME_MAX).map_err(failed)?;
             positions_of(&answer).map_err(failed)
         })
+    }
+
+    /// The client that asks for the positions of `group`, made once: they are asked for again and again.
+    fn positions_of(&self, group: &str) -> Result<Arc<BaseConsumer<Report>>, KafkaError> {
+        let mut clients = lock(&self.positions);
+        if let Some(client) = clients.get(group) {
+            return Ok(client.clone());
+        }
+        let client: BaseConsumer<Report> =
+            self.options.consumer(group).create_with_context(Report::new("positions"))?;
+        let client = Arc::new(client);
+        clients.insert(group.to_owned(), client.clone());
+        Ok(client)
     }
 
     /// What `topic` accepts, asked for once.
@@ -382,12 +398,8 @@ impl Cluster {
         }
     }
 
-    /// Takes what the asking client queued: nobody polls it otherwise.
     fn serve_events(&self) {
-        for _ in 0..EVENTS_MAX {
-            // `None` does not mean that there are no more: a log line gives it too.
-            let _seen_by_the_report = self.asking.poll(Duration::ZERO);
-        }
+        serve_events(&self.asking);
     }
 
     fn no_answer(&self, error: &KafkaError) -> LogError {
@@ -399,6 +411,14 @@ impl Cluster {
             self.options.bootstrap(),
             CONNECT_TIME_MAX.as_secs(),
         ))
+    }
+}
+
+/// Takes what an asking client queued: nobody polls it otherwise.
+fn serve_events(client: &BaseConsumer<Report>) {
+    for _ in 0..EVENTS_MAX {
+        // `None` does not mean that there are no more: a log line gives it too.
+        let _seen_by_the_report = client.poll(Duration::ZERO);
     }
 }
 
