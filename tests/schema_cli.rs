@@ -26,6 +26,7 @@ impl App {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_heddle"));
         command.args(arguments).arg("--app").arg(self.0.path()).env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
+        command.env("HEDDLE_TRACE", "error,heddle::alert=info");
         command
     }
 

@@ -40,7 +40,7 @@ impl Listener {
 
         let folder = tempfile::tempdir().unwrap();
         let log = Arc::new(EmbeddedLog::open(folder.path(), EmbeddedOptions::default()).unwrap());
-        let listening = admin::listen(any()).unwrap().with_patience(patience);
+        let listening = admin::listen(any(), admin::Access::default()).unwrap().with_patience(patience);
         let address = listening.address();
         admin::serve(listening, log, &Embedded::mock(&format!("{scope} of a host")), vec![], None, None).unwrap();
         [own, Self { address, registry: "/registry", _folder: folder }]
@@ -55,7 +55,7 @@ impl Listener {
         let schema = json!({"type": "record", "name": "R", "doc": "x".repeat(bytes), "fields": []});
         let body = json!({"schema": schema.to_string()});
         assert_eq!(self.ask("/subjects/large/versions", Some(&body)), Ok((200, json!({"id": 1}))));
-        format!("GET {}/schemas/ids/1 HTTP/1.1\r\nHost: r\r\n\r\n", self.registry)
+        format!("GET {}/schemas/ids/1 HTTP/1.1\r\nHost: localhost\r\n\r\n", self.registry)
     }
 }
 
@@ -111,8 +111,8 @@ fn a_client_that_takes_its_time_is_cut_off_and_others_are_answered_meanwhile() {
     let patience =
         Patience { headers: Duration::from_millis(1_000), body: Duration::from_millis(1_500), answer: SECONDS };
     let [registry, host] = Listener::all("slow", patience);
-    let post = "POST /subjects/s/versions HTTP/1.1\r\nHost: registry\r\n";
-    let call = "POST /call HTTP/1.1\r\nHost: host\r\nContent-Type: application/json\r\n";
+    let post = "POST /subjects/s/versions HTTP/1.1\r\nHost: localhost\r\n";
+    let call = "POST /call HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     // 30 s of bytes each: nobody is waited for as long as they would take.
     let drip = "a".repeat(600);
     let mut clients = vec![
@@ -156,7 +156,7 @@ fn a_client_that_takes_its_time_is_cut_off_and_others_are_answered_meanwhile() {
 fn a_body_that_keeps_coming_is_waited_for_by_the_admin_api() {
     let patience = Patience { headers: SECONDS, body: Duration::from_millis(1_500), answer: SECONDS };
     let [_, host] = Listener::all("body", patience);
-    let head = "POST /call HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nConnection: close\r\n";
+    let head = "POST /call HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n";
     // Longer than its patience, with pauses far below it.
     let body = format!("{}\"Topics\"", " ".repeat(42));
     let (answer, took) =
@@ -169,7 +169,7 @@ fn a_body_that_keeps_coming_is_waited_for_by_the_admin_api() {
 fn a_client_that_is_refused_before_it_sent_everything_is_told_so() {
     let patience = Patience { headers: SECONDS, body: Duration::from_millis(1_500), answer: SECONDS };
     let [registry, host] = Listener::all("refused early", patience);
-    let nowhere = "POST /nowhere HTTP/1.1\r\nHost: h\r\n";
+    let nowhere = "POST /nowhere HTTP/1.1\r\nHost: localhost\r\n";
     for (listener, status) in [(&registry, "413"), (&host, "404")] {
         let mut stream = TcpStream::connect(listener.address).unwrap();
         stream.set_read_timeout(Some(SECONDS)).unwrap();
@@ -179,7 +179,9 @@ fn a_client_that_is_refused_before_it_sent_everything_is_told_so() {
         std::thread::sleep(Duration::from_millis(300));
         stream.write_all(&body).unwrap();
         // What was not asked for is out of the way: the connection can be used again.
-        stream.write_all(format!("GET {}/subjects HTTP/1.1\r\nHost: h\r\n\r\n", listener.registry).as_bytes()).unwrap();
+        stream
+            .write_all(format!("GET {}/subjects HTTP/1.1\r\nHost: localhost\r\n\r\n", listener.registry).as_bytes())
+            .unwrap();
         let mut answers = String::new();
         let mut reader = BufReader::new(&stream);
         while !answers.ends_with("[]") {
@@ -280,7 +282,7 @@ fn clients_that_never_read_by_tls_lose_their_places_too() {
     let connect = || {
         let hands = ClientConnection::new(config.clone(), address.ip().into()).unwrap();
         let mut stream = StreamOwned::new(hands, TcpStream::connect(address).unwrap());
-        stream.write_all(b"GET /schemas/ids/1 HTTP/1.1\r\nHost: r\r\n\r\n").unwrap();
+        stream.write_all(b"GET /schemas/ids/1 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         stream
     };
     drop(deaf(connect, || assert_eq!(client.subjects().unwrap(), ["large"])));

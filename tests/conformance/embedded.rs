@@ -117,7 +117,7 @@ fn a_remote_log_tells_the_same() {
     log.create_topic(&spec("t", 2)).unwrap();
     log.append(&[record("t", "key", "value")]).unwrap();
     let registry = heddle::registry::Embedded::open(&harness.folder.path().join("registry")).unwrap();
-    let listening = heddle::admin::listen(([127, 0, 0, 1], 0).into()).unwrap();
+    let listening = heddle::admin::listen(([127, 0, 0, 1], 0).into(), heddle::admin::Access::default()).unwrap();
     let address = listening.address();
     heddle::admin::serve(listening, log.clone(), &registry, vec![], None, None).unwrap();
     let remote = heddle::admin::Remote::find(&address.to_string()).unwrap();

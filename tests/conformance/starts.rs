@@ -59,7 +59,7 @@ pub(crate) fn a_position_that_is_gone_is_told_to_the_next_member(harness: &dyn H
     harness.trim(&source, Offset(8));
     let mut client = Client::join(&*log, &options);
     let (losses, records) = next(&mut client);
-    assert_eq!(losses, [Loss { source: source.clone(), position: Offset(2), first: Offset(8) }]);
+    assert_eq!(losses, [Loss { source, position: Offset(2), first: Offset(8) }]);
     assert_eq!(losses[0].offsets(), 6);
     assert_eq!(records[0].offset, Offset(8));
     assert_eq!(client.member.take_losses(), []);
@@ -74,7 +74,7 @@ pub(crate) fn records_deleted_under_a_member_are_told_once(harness: &dyn Harness
     harness.trim(&source, Offset(8));
     client.member.resume(std::slice::from_ref(&source)).unwrap();
     let (losses, records) = next(&mut client);
-    assert_eq!(losses, [Loss { source: source.clone(), position: Offset(2), first: Offset(8) }]);
+    assert_eq!(losses, [Loss { source, position: Offset(2), first: Offset(8) }]);
     assert_eq!(records[0].offset, Offset(8));
     // What is done again is not lost again.
     client.member.abort().unwrap();

@@ -55,6 +55,8 @@ impl App {
         }
         // Tests run beside each other: none may take the default port.
         command.env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
+        // What a command says is compared; lines of a log have times in them.
+        command.env("HEDDLE_TRACE", "error,heddle::alert=info");
         if let Some(bootstrap) = &self.bootstrap {
             command.env("HEDDLE_LOG_BOOTSTRAP", bootstrap);
         }

@@ -333,3 +333,20 @@ fn the_embedded_registry_has_a_topic_and_no_address() {
         assert!(told.contains(part), "{told}");
     }
 }
+
+#[test]
+fn how_the_admin_api_is_reached() {
+    let admin = |variables: &[(&str, &str)]| app("[app]\nname = \"first\"\n", variables).admin;
+    let plain = admin(&[("HEDDLE_ADMIN_NAMES", "shop-1, shop.example.com")]);
+    assert_eq!(plain.names, ["shop-1", "shop.example.com"]);
+    assert_eq!((plain.tls, plain.ca), (None, None));
+    let tls = admin(&[
+        ("HEDDLE_ADMIN_TLS_CERTIFICATE", "server.pem"),
+        ("HEDDLE_ADMIN_TLS_KEY", "server.key"),
+        ("HEDDLE_ADMIN_CA", "ca.pem"),
+    ]);
+    assert_eq!(tls.tls.unwrap().certificate.to_str(), Some("server.pem"));
+    assert_eq!(tls.ca.unwrap().to_str(), Some("ca.pem"));
+    let alone = wrong("[app]\nname = \"first\"\n[admin]\ntls-key = \"server.key\"\n", &[]);
+    assert!(alone.contains("a certificate and its key belong together"), "{alone}");
+}

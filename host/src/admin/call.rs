@@ -161,16 +161,6 @@ pub(super) fn places<'a>(
 }
 
 impl Call {
-    /// Whether it would change anything. Taking over a transactional id does: it fences the one who has it.
-    pub(super) fn changes(&self) -> bool {
-        match self {
-            Self::Create { .. } | Self::Delete { .. } | Self::Append { .. } => true,
-            Self::Writer { .. } | Self::Write { .. } => true,
-            Self::Topics | Self::TopicId { .. } | Self::Watermarks { .. } => false,
-            Self::Committed { .. } | Self::Read { .. } => false,
-        }
-    }
-
     /// The topics that it would change.
     pub(super) fn changed(&self) -> Vec<&str> {
         match self {

@@ -23,12 +23,10 @@ use crate::deploy::{DeployError, Deployer, Deployment, FitError, Outcome, artefa
 
 type Refusal = (StatusCode, String);
 
-/// What deploys, and who may.
+/// What deploys.
 pub struct Deploys {
     /// What deploys; none where sources are followed.
     pub deployer: Option<Arc<Deployer>>,
-    /// What those have to show who change something.
-    pub token: Option<String>,
     /// The app.
     pub app: String,
 }

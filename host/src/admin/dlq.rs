@@ -1,7 +1,7 @@
 //! Dead letters, for those who look after them.
 //!
 //! ```text
-//!  GET  /dlq/<component>?kind=&schema=&since=&until=&topic=&all=    letters, the oldest failure first
+//!  GET  /dlq/<component>?kind=&schema=&since=&until=&topic=&all=    letters, the oldest failures, in bounded memory
 //!  GET  /dlq/<component>/<partition>/<offset>                       one of them, decoded
 //!  POST /dlq/<component>/replay, …/discard                          {"places": ["0/12"], "kind": …, "all_open": …} -> {"done": 1}
 //! ```
@@ -10,13 +10,22 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use super::state::blocking;
-use super::{Shared, watched};
-use crate::dlq::{DlqError, Entry, Filter, Place, Queue, Selection, Shown};
+use super::{Shared, stream, watched};
+use crate::dlq::{DlqError, Filter, Place, Queue, Selection, Shown};
 use crate::log::LogError;
+
+/// The most letters of one answer.
+const LETTERS_MAX: usize = 10_000;
+/// The most bytes of one answer, about.
+const ANSWER_BYTES_MAX: usize = 8 << 20;
+/// The header that says how many letters an answer leaves out.
+const LEFT_OUT: &str = "heddle-left-out";
 
 type Refusal = (StatusCode, String);
 
@@ -61,8 +70,31 @@ pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     Path(component): Path<String>,
     Query(filter): Query<Filter>,
-) -> Result<Json<Vec<Entry>>, Refusal> {
-    blocking(move || queue(&shared, &component)?.list(&filter).map(Json).map_err(|error| refusal(&error))).await
+) -> Result<Response, Refusal> {
+    // Held until the answer is sent: so many are in memory at once.
+    let turn = shared.lists.clone().acquire_owned().await;
+    let (begun, begins) = oneshot::channel();
+    let made = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        let found = queue(&shared, &component)
+            .and_then(|queue| queue.oldest(&filter, LETTERS_MAX, ANSWER_BYTES_MAX).map_err(|error| refusal(&error)));
+        let (entries, left_out) = match found {
+            Ok(found) => found,
+            Err(refusal) => return drop(begun.send(Err(refusal))),
+        };
+        let (body, mut sink) = stream::body();
+        let mut taken = begun.send(Ok((body, left_out))).is_ok() && sink.write(b"[");
+        for (number, entry) in entries.iter().enumerate() {
+            let comma = if number == 0 { "" } else { "," };
+            let text = serde_json::to_string(entry).unwrap_or_default();
+            taken = taken && sink.write(comma.as_bytes()) && sink.write(text.as_bytes());
+        }
+        let _whole = taken && sink.write(b"]") && sink.flush();
+    });
+    drop(made);
+    let (body, left_out) = begins.await.map_err(|e| (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))??;
+    let headers = [(header::CONTENT_TYPE.as_str(), "application/json".to_owned()), (LEFT_OUT, left_out.to_string())];
+    Ok((headers, body).into_response())
 }
 
 pub(super) async fn show(

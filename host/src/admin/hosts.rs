@@ -17,9 +17,12 @@ use std::time::Duration;
 use heddle_core::event::{NewRecord, Partition};
 use serde::{Deserialize, Serialize};
 
+use super::client::{HostClient, Reach};
 use crate::log::{Log, LogError, Start, TopicSpec, read_whole};
 use crate::state::HostState;
 
+/// How long another host may take to say that it is there.
+const ALIVE_WAIT: Duration = Duration::from_secs(2);
 /// How often a host looks whether it has tasks that it has not told of.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What the keys of records about a host itself begin with; no component's full name does.
@@ -64,8 +67,10 @@ fn hosts_topic(app: &str) -> String {
 /// The hosts of an app.
 pub struct Hosts {
     log: Arc<dyn Log>,
+    app: String,
     topic: String,
     me: Owner,
+    reach: Reach,
 }
 
 impl Hosts {
@@ -78,7 +83,13 @@ impl Hosts {
     /// This host among those of `app`, whose topic is there.
     #[must_use]
     pub fn new(log: Arc<dyn Log>, app: &str, me: Owner) -> Self {
-        Self { log, topic: hosts_topic(app), me }
+        Self { log, app: app.to_owned(), topic: hosts_topic(app), me, reach: Reach::default() }
+    }
+
+    /// The others are reached as this says.
+    #[must_use]
+    pub fn reached_by(self, reach: Reach) -> Self {
+        Self { reach, ..self }
     }
 
     /// This host.
@@ -138,6 +149,25 @@ impl Hosts {
             true
         })?;
         Ok(hosts.into_values().flatten().collect())
+    }
+
+    /// Whether a host's process answers.
+    #[must_use]
+    pub fn is_alive(&self, host: &Owner) -> bool {
+        host.host == self.me.host || HostClient::new(&host.admin, &self.reach, ALIVE_WAIT).is_alive()
+    }
+
+    /// Another host that runs under this one's name: each would take the other's place in the group, again and again.
+    ///
+    /// # Errors
+    /// If the topic cannot be read.
+    pub fn namesake(&self) -> Result<Option<Owner>, LogError> {
+        let hosts = self.all()?.into_iter().map(|host| host.owner);
+        let mut others = hosts.filter(|owner| owner.host == self.me.host && owner.admin != self.me.admin);
+        Ok(others.find(|owner| {
+            let identity = HostClient::new(&owner.admin, &self.reach, ALIVE_WAIT).identity("");
+            identity.is_ok_and(|it| it.app.as_ref() == Some(&self.app) && it.host.as_ref() == Some(&owner.host))
+        }))
     }
 
     /// The host of each task of a component that has told of itself.

@@ -1,9 +1,10 @@
 //! `GET /metrics`: what `/status` tells and how large the copies of state are, as Prometheus and OpenMetrics read it.
 //!
-//! Taken anew at each scrape: the counts live in [`Progress`](crate::runtime::Progress), so none is kept twice.
+//! Taken anew at each scrape, without asking the log: the counts live in [`Progress`](crate::runtime::Progress), so none is kept twice.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -29,7 +30,7 @@ type Infos = Family<[(&'static str, String); 2], Gauge<i64, AtomicI64>>;
 type Seconds = Family<Labels, Gauge<f64, AtomicU64>>;
 
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    // The log's and the disk's calls block.
+    // The disk's calls block.
     let taken = tokio::task::spawn_blocking(move || take(&shared)).await;
     match taken.map_err(|e| e.to_string()).flatten() {
         Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
@@ -39,14 +40,14 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 
 fn take(shared: &Shared) -> Result<String, String> {
     let mut registry = Registry::with_prefix("heddle");
-    components(shared, &mut registry)?;
+    components(shared, &mut registry);
     state(shared, &mut registry)?;
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|e| e.to_string())?;
     Ok(text)
 }
 
-fn components(shared: &Shared, registry: &mut Registry) -> Result<(), String> {
+fn components(shared: &Shared, registry: &mut Registry) {
     let counts = |registry: &mut Registry, name: &str, help: &str| {
         let counts = Counts::default();
         registry.register(name, help, counts.clone());
@@ -69,6 +70,10 @@ fn components(shared: &Shared, registry: &mut Registry) -> Result<(), String> {
     let (commit, lag, restoring) = (Seconds::default(), Levels::default(), Levels::default());
     registry.register_with_unit("last_commit", "How long the last commit took", Unit::Seconds, commit.clone());
     registry.register("lag_records", "Offsets between committed positions and ends", lag.clone());
+    let (lag_age, ready) = (Seconds::default(), Gauge::<i64, AtomicI64>::default());
+    registry.register_with_unit("lag_age", "How long ago the log told the lag", Unit::Seconds, lag_age.clone());
+    registry.register("ready", "1 if /health/ready answers ok", ready.clone());
+    ready.set(i64::from(shared.monitor.as_ref().is_none_or(|monitor| monitor.faults().is_empty())));
     registry.register("restoring_records", "Offsets of changelogs to read before tasks are ready", restoring.clone());
     let rollbacks = counts(registry, "rollbacks", "Versions that this host took back because they failed");
     let version = Infos::default();
@@ -80,7 +85,7 @@ fn components(shared: &Shared, registry: &mut Registry) -> Result<(), String> {
     let deployer = shared.deploys.as_ref().and_then(|deploys| deploys.deployer.as_ref());
     for component in &shared.components {
         let labels = [("component", component.name.clone())];
-        let status = status_of(&*shared.log, component).map_err(|e| e.to_string())?;
+        let status = status_of(shared.monitor.as_deref(), component);
         records.get_or_create(&labels).inc_by(status.records);
         emitted.get_or_create(&labels).inc_by(status.emitted);
         failed.get_or_create(&labels).inc_by(status.failed);
@@ -109,10 +114,12 @@ fn components(shared: &Shared, registry: &mut Registry) -> Result<(), String> {
             ];
             lost.get_or_create(&labels).inc_by(offsets);
         }
-        lag.get_or_create(&labels).set(status.lag);
+        if let (Some(offsets), Some(age)) = (status.lag, status.lag_age_ms) {
+            lag.get_or_create(&labels).set(offsets);
+            lag_age.get_or_create(&labels).set(Duration::from_millis(age).as_secs_f64());
+        }
         restoring.get_or_create(&labels).set(i64::try_from(status.restoring).unwrap_or(i64::MAX));
     }
-    Ok(())
 }
 
 fn state(shared: &Shared, registry: &mut Registry) -> Result<(), String> {

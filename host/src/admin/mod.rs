@@ -1,7 +1,7 @@
 //! The HTTP API of a running host: what it is doing.
 //!
 //! ```text
-//!  GET /health   200 while it runs
+//!  GET /health   200 while it runs; /health/ready, /health/identity: see `health`
 //!  GET /status   what each component did so far, and how far behind it is
 //!  GET /metrics  the same and the sizes of state, for Prometheus
 //!  GET /state/…  what its stores hold: see `state`
@@ -11,46 +11,68 @@
 //!  /registry/…   the embedded registry, if it is used: the API of `heddle registry`
 //! ```
 //!
-//! Questions are answered to everybody; who may change something is said by `permit`.
+//! `permit` says who may ask, `client` asks. What is known of the log is remembered by `monitor`.
 
 mod answer;
 mod call;
+mod client;
 mod deploy;
 mod dlq;
+mod health;
 mod hosts;
+mod lag;
 mod metrics;
+mod monitor;
 mod permit;
 mod pieces;
+mod proof;
 mod remote;
 mod state;
+mod stream;
 
+pub use client::{HostAnswer, HostClient, HostError, Identity, Reach};
 pub use deploy::{Deploys, History};
 pub use hosts::{HostRecord, Hosts, Owner, Runs, announce};
+pub use lag::{Lag, Left};
+pub use monitor::Monitor;
+pub use permit::Access;
 pub use remote::Remote;
-pub use state::{StateEntries, StateEntry, Stores};
+pub use state::{Cursor, StateEntries, StateEntry, Stores};
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use answer::Writers;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::StatusCode;
 use axum::middleware::{from_fn_with_state, map_request};
-use axum::routing::{get, post};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use call::{Answer, Call};
-use heddle_core::event::TopicPartition;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
-use crate::log::{Log, LogError};
+use crate::log::Log;
 use crate::registry::Registry;
 use crate::runtime::{Progress, Slot, Stall};
-use crate::serve::{Patience, Site};
+use crate::serve::{HEALTH, Patience, Site};
 
-/// The largest call, in bytes.
-const CALL_BYTES_MAX: usize = 256 << 20;
+/// The largest call, in bytes: a transaction of dead letters that is replayed has up to 4 MiB, or one large record.
+const CALL_BYTES_MAX: usize = 64 << 20;
+/// How many calls are read and done at once.
+const CALLS_MAX: usize = 4;
+/// How many lists of dead letters are made and sent at once.
+const LISTS_MAX: usize = 8;
+/// The largest file that is deployed, in bytes.
+const DEPLOY_BYTES_MAX: usize = 256 << 20;
+/// The largest other body, in bytes.
+const BODY_BYTES_MAX: usize = 1 << 20;
+/// How long one who wants fresh figures is kept waiting for them.
+const FRESH_WAIT: Duration = Duration::from_secs(2);
 
 /// Why the API does not run.
 #[derive(Debug, Error)]
@@ -64,6 +86,14 @@ pub enum AdminError {
         listen: SocketAddr,
         /// What the system says.
         cause: std::io::Error,
+    },
+    /// Other machines reach the address, and nobody is asked who they are.
+    #[error(
+        "the admin API does not start: other machines reach its address, and it has no token\n  where: [admin] listen = \"{listen}\"\n  what to do: set HEDDLE_ADMIN_TOKEN (or [admin] token) to a long secret, on the hosts and where commands are typed; or listen on 127.0.0.1"
+    )]
+    Open {
+        /// The address.
+        listen: SocketAddr,
     },
     /// The server does not start.
     #[error("the admin API does not start: {0}")]
@@ -147,8 +177,14 @@ pub struct ComponentStatus {
     /// Offsets that were deleted before they were consumed, by partition: since the host started.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub lost: BTreeMap<String, u64>,
-    /// Offsets between the group's committed positions and the ends of its partitions.
-    pub lag: i64,
+    /// Offsets between the group's committed positions and the ends of its partitions; none before the log was asked.
+    pub lag: Option<i64>,
+    /// How old that is, in milliseconds.
+    #[serde(default)]
+    pub lag_age_ms: Option<u64>,
+    /// Why it is not newer, if the log does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_error: Option<String>,
     /// The version that runs: `sha256:` and the digest of its file.
     pub digest: String,
     /// Since when, in milliseconds since 1970.
@@ -192,6 +228,13 @@ struct Shared {
     stores: Option<Stores>,
     deploys: Option<Deploys>,
     writers: Writers,
+    address: SocketAddr,
+    access: Access,
+    monitor: Option<Arc<Monitor>>,
+    /// Calls that are read and done.
+    calls: Semaphore,
+    /// Lists of dead letters that are made and sent.
+    lists: Arc<Semaphore>,
 }
 
 /// A component by its name, full or within the app.
@@ -208,15 +251,20 @@ pub struct Listening {
     listener: TcpListener,
     address: SocketAddr,
     patience: Patience,
+    access: Access,
+    monitor: Option<Arc<Monitor>>,
 }
 
-/// Takes the address that the API is to have.
+/// Takes the address that the API is to have, for those whom `access` lets in.
 ///
 /// # Errors
-/// If the address is taken or cannot be had.
-pub fn listen(listen: SocketAddr) -> Result<Listening, AdminError> {
+/// If the address is taken or cannot be had, or if other machines reach it and there is no token.
+pub fn listen(listen: SocketAddr, access: Access) -> Result<Listening, AdminError> {
+    if !access.suffices_for(listen) {
+        return Err(AdminError::Open { listen });
+    }
     let (listener, address) = crate::serve::bind(listen).map_err(|cause| AdminError::Listen { listen, cause })?;
-    Ok(Listening { listener, address, patience: Patience::default() })
+    Ok(Listening { listener, address, patience: Patience::default(), access, monitor: None })
 }
 
 impl Listening {
@@ -230,6 +278,12 @@ impl Listening {
     #[must_use]
     pub fn with_patience(self, patience: Patience) -> Self {
         Self { patience, ..self }
+    }
+
+    /// Answers what this knows of the log and the registry.
+    #[must_use]
+    pub fn with_monitor(self, monitor: Arc<Monitor>) -> Self {
+        Self { monitor: Some(monitor), ..self }
     }
 }
 
@@ -246,62 +300,106 @@ pub fn serve(
     stores: Option<Stores>,
     deploys: Option<Deploys>,
 ) -> Result<(), AdminError> {
-    let Listening { listener, patience, .. } = listening;
-    let registry_routes = registry.routes();
-    let shared = Arc::new(Shared { log, components, stores, deploys, writers: Writers::default() });
-    let guarded = Router::new()
-        .route("/dlq/{component}/replay", post(dlq::replay))
-        .route("/dlq/{component}/discard", post(dlq::discard))
-        .route("/deploy/{component}", post(deploy::deploy))
-        .route("/rollback/{component}", post(deploy::roll_back))
-        .route_layer(from_fn_with_state(shared.clone(), permit::guard));
-    let mut router = Router::new()
-        .route("/health", get(|| async { "ok" }))
-        .route("/status", get(status))
-        .route("/metrics", get(metrics::metrics))
-        .route("/state/{component}/{store}", get(state::list))
-        .route("/state/{component}/{store}/{key}", get(state::get))
-        .route("/dlq/{component}", get(dlq::list))
-        .route("/dlq/{component}/{partition}/{offset}", get(dlq::show))
-        .route("/deployments/{component}", get(deploy::history))
-        .route("/deployments/{component}/file", get(deploy::file))
-        .route("/call", post(call))
-        .merge(guarded)
-        .layer(DefaultBodyLimit::max(CALL_BYTES_MAX))
-        .layer(map_request(move |request| std::future::ready(pieces::in_time(request, patience.body))))
-        .with_state(shared.clone());
-    if let Some(routes) = registry_routes {
-        router = router.nest("/registry", routes.layer(from_fn_with_state(shared, permit::guard_registry)));
-    }
+    let Listening { listener, address, patience, access, monitor } = listening;
+    let (tls, names) = (access.identity.clone(), access.names.clone());
+    let (writers, calls, lists) = (Writers::default(), Semaphore::new(CALLS_MAX), Arc::new(Semaphore::new(LISTS_MAX)));
+    let shared = Shared { log, components, stores, deploys, writers, address, access, monitor, calls, lists };
+    let routes = routes(&Arc::new(shared), registry.routes(), patience);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AdminError::Start)?;
     let serve = move || {
-        let site = Site { routes: router, patience, tls: None };
+        let refuse = |status: StatusCode, told: &str| (status, refused(status, told)).into_response();
+        let site = Site { routes, patience, tls, names, refuse };
         if let Err(error) = runtime.block_on(crate::serve::serve(listener, site, std::future::pending())) {
-            tracing::error!("the admin API ended: {error}");
+            tracing::error!(%error, "the admin API ended");
         }
     };
     std::thread::Builder::new().name("admin".to_owned()).spawn(serve).map_err(AdminError::Start)?;
     Ok(())
 }
 
-async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Vec<ComponentStatus>>, (StatusCode, String)> {
-    // The log's calls block.
-    let asked =
-        tokio::task::spawn_blocking(move || shared.components.iter().map(|c| status_with_note(&shared, c)).collect());
-    let answered: Result<Vec<_>, LogError> =
-        asked.await.map_err(|e| (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
-    answered.map(Json).map_err(|e| (StatusCode::SERVICE_UNAVAILABLE, e.to_string()))
+/// What those are told who are refused before their path is looked at.
+fn refused(status: StatusCode, told: &str) -> String {
+    let remedy = match status {
+        StatusCode::FORBIDDEN => {
+            "ask by an IP address, by localhost or by a name in [admin] names of the host, and from no web page"
+        }
+        _ => "ask again in a second, over fewer connections",
+    };
+    format!("{told}\n  where: the admin API of this host\n  what to do: {remedy}")
+}
+
+fn routes(shared: &Arc<Shared>, registry: Option<Router>, patience: Patience) -> Router {
+    let mut guarded = Router::new()
+        .route("/status", get(status))
+        .route("/metrics", get(metrics::metrics))
+        .route("/state/{component}/{store}", get(state::list))
+        .route("/state/{component}/{store}/{key}", get(state::get))
+        .route("/dlq/{component}", get(dlq::list))
+        .route("/dlq/{component}/{partition}/{offset}", get(dlq::show))
+        .route("/dlq/{component}/replay", post(dlq::replay))
+        .route("/dlq/{component}/discard", post(dlq::discard))
+        .route("/deployments/{component}", get(deploy::history))
+        .route("/deployments/{component}/file", get(deploy::file))
+        .route("/deploy/{component}", bounded(post(deploy::deploy), DEPLOY_BYTES_MAX))
+        .route("/rollback/{component}", post(deploy::roll_back));
+    if shared.log.is_here() {
+        guarded = guarded.route("/call", bounded(post(call), CALL_BYTES_MAX));
+    }
+    let guard = || from_fn_with_state(shared.clone(), permit::guard);
+    let router = Router::new()
+        .route(HEALTH, get(|| async { "ok" }))
+        .route("/health/ready", get(health::ready))
+        .route("/health/identity", get(health::identity))
+        .merge(guarded.route_layer(guard()))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(map_request(move |request| std::future::ready(pieces::in_time(request, patience.body))))
+        .with_state(shared.clone());
+    match registry {
+        Some(routes) => router.nest("/registry", routes.layer(guard())),
+        None => router,
+    }
+}
+
+/// A route that takes bodies of up to so many bytes.
+fn bounded(route: MethodRouter<Arc<Shared>>, max: usize) -> MethodRouter<Arc<Shared>> {
+    route.layer(DefaultBodyLimit::max(max)).layer(from_fn_with_state(max, pieces::declared))
+}
+
+/// How figures are asked for.
+#[derive(Deserialize)]
+struct Figures {
+    /// Newer than the question, if the log answers at once.
+    #[serde(default)]
+    fresh: bool,
+}
+
+async fn status(State(shared): State<Arc<Shared>>, Query(figures): Query<Figures>) -> Response {
+    let asked = tokio::task::spawn_blocking(move || {
+        if let Some(monitor) = shared.monitor.as_ref().filter(|_| figures.fresh) {
+            monitor.refresh(FRESH_WAIT);
+        }
+        let status = |component: &Watched| ComponentStatus {
+            note: note(&shared, component),
+            ..status_of(shared.monitor.as_deref(), component)
+        };
+        shared.components.iter().map(status).collect::<Vec<_>>()
+    });
+    match asked.await {
+        Ok(status) => Json(status).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
 }
 
 async fn call(
     State(shared): State<Arc<Shared>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    Json(call): Json<Call>,
+    request: axum::extract::Request,
 ) -> Result<Json<Answer>, (StatusCode, String)> {
-    if call.changes() {
-        shared.permit(&headers, address)?;
-    }
+    let failed = |e: &dyn std::fmt::Display| (StatusCode::INTERNAL_SERVER_ERROR, e.to_string());
+    // Before the body is read, so that all together have a bound.
+    let _turn = shared.calls.acquire().await.map_err(|e| failed(&e))?;
+    let Json(call) = <Json<Call> as axum::extract::FromRequest<_>>::from_request(request, &())
+        .await
+        .map_err(|e| (e.status(), e.body_text()))?;
     let owned = |topic: &&str| shared.deploys.as_ref().is_some_and(|deploys| deploys.owns(topic));
     if let Some(topic) = call.changed().into_iter().find(owned) {
         return Err((
@@ -309,35 +407,22 @@ async fn call(
             format!("`{topic}` is written by `heddle deploy` and `heddle rollback` alone"),
         ));
     }
-    let answer = move || answer::answer(&*shared.log, &shared.writers, call);
-    let answered = tokio::task::spawn_blocking(answer).await;
-    answered.map(Json).map_err(|e| (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
+    let asked = shared.clone();
+    let answer = move || answer::answer(&*asked.log, &asked.writers, call);
+    tokio::task::spawn_blocking(answer).await.map(Json).map_err(|e| failed(&e))
 }
 
-fn status_with_note(shared: &Shared, component: &Watched) -> Result<ComponentStatus, LogError> {
+fn note(shared: &Shared, component: &Watched) -> Option<String> {
     let notes = shared.deploys.as_ref().and_then(|deploys| deploys.deployer.as_ref()).map(|deployer| deployer.notes());
-    let note = notes.and_then(|notes| notes.text(component.bare_name()));
-    Ok(ComponentStatus { note, ..status_of(&*shared.log, component)? })
+    notes.and_then(|notes| notes.text(component.bare_name()))
 }
 
-/// What one component did so far, and how far behind it is.
-///
-/// # Errors
-/// If the log cannot tell its positions.
-pub fn status_of(log: &dyn Log, component: &Watched) -> Result<ComponentStatus, LogError> {
-    let mut ends = BTreeMap::new();
-    for topic in component.topics() {
-        for bounds in log.watermarks(&topic)? {
-            ends.insert(TopicPartition::new(topic.as_str(), bounds.partition.0), bounds);
-        }
-    }
-    let positions = log.committed(&component.slot.current().group(), &ends.keys().cloned().collect::<Vec<_>>())?;
-    let behind = ends.iter().map(|(partition, bounds)| {
-        let position = positions.get(partition).map_or(bounds.low.0, |position| position.0.max(bounds.low.0));
-        (bounds.high.0 - position).max(0)
-    });
+/// What one component did so far, and how far behind it was when the log answered last.
+#[must_use]
+pub fn status_of(monitor: Option<&Monitor>, component: &Watched) -> ComponentStatus {
+    let lag = monitor.and_then(|monitor| monitor.lag(&component.name));
     let now = component.progress.snapshot();
-    Ok(ComponentStatus {
+    ComponentStatus {
         component: component.name.clone(),
         records: now.counts.records,
         emitted: now.counts.emitted,
@@ -353,16 +438,18 @@ pub fn status_of(log: &dyn Log, component: &Watched) -> Result<ComponentStatus, 
         aborts: now.aborts,
         stuck: component.progress.stalls().into_iter().map(StuckTask::of).collect(),
         commit_ms: now.last_commit.as_secs_f64() * 1_000.0,
-        lag: behind.sum(),
         lost: component
             .progress
             .lost_by_partition()
             .into_iter()
             .map(|(place, offsets)| (place.to_string(), offsets))
             .collect(),
+        lag: lag.as_ref().map(Lag::offsets),
+        lag_age_ms: lag.map(|lag| u64::try_from(lag.at.elapsed().as_millis()).unwrap_or(u64::MAX)),
+        lag_error: monitor.and_then(Monitor::log_fault),
         digest: component.slot.running().to_string(),
         since: component.slot.since().0,
         before: component.slot.before().map(|digest| digest.to_string()),
         note: None,
-    })
+    }
 }

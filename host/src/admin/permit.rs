@@ -1,15 +1,14 @@
-//! Who may change something through the API. Questions are answered to everybody.
+//! Who may ask. Every request passes `crate::serve` first, which refuses pages of other sites.
 //!
 //! ```text
-//!  POST /deploy, /rollback, /dlq/…/replay, /dlq/…/discard ──> guard ──────────> the handler
-//!  POST /call                                             ──> call, if it changes something
-//!  /registry/…  that writes                               ──> guard_registry ──> the registry
+//!  /health, /health/ready, /health/identity ──────────> the handler
+//!  everything else, /registry included ──> guard ─────> the handler, which reads the body
 //! ```
 //!
 //! With `[admin] token` it takes the token, as `Authorization: Bearer …`, or as the password of whatever user, for clients of
-//! registries. Without one, only processes of this machine may; the registry is open to all then, as one behind `heddle registry` is.
+//! registries. Without one, only processes of this machine may ask, and the API does not listen on other addresses.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
@@ -21,11 +20,90 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest as _, Sha256};
 
 use super::Shared;
-use crate::registry::http;
+use super::proof::Key;
+use crate::serve::Names;
+use crate::tls::Identity;
 
 type Refusal = (StatusCode, String);
 
-/// What is shown of a token, if anything is.
+/// Who may ask, and under which names.
+#[derive(Default)]
+pub struct Access {
+    token: Option<(String, Key)>,
+    pub(super) names: Arc<Names>,
+    advertise: Option<String>,
+    pub(super) identity: Option<Identity>,
+}
+
+impl Access {
+    /// For those who have `token`; for this machine's own processes if there is none.
+    #[must_use]
+    pub fn new(token: Option<String>) -> Self {
+        let with_key = |token: String| {
+            let key = Key::of(&token);
+            (token, key)
+        };
+        Self { token: token.map(with_key), ..Self::default() }
+    }
+
+    /// Known to others as `advertise`, and under further names.
+    #[must_use]
+    pub fn known_as(self, advertise: Option<String>, names: &[String]) -> Self {
+        Self { names: Arc::new(Names::new(names.iter().chain(&advertise))), advertise, ..self }
+    }
+
+    /// By TLS, showing this.
+    #[must_use]
+    pub fn with_tls(self, identity: Option<Identity>) -> Self {
+        Self { identity, ..self }
+    }
+
+    /// Whether others than this machine may reach `listen`. Without a token they may not.
+    pub(super) fn suffices_for(&self, listen: SocketAddr) -> bool {
+        self.token.is_some() || listen.ip().is_loopback()
+    }
+
+    /// Proves to have the token to one who asked `nonce` at `address`, if that is an address of this host.
+    pub(super) fn prove(&self, listen: SocketAddr, nonce: &str, address: &str) -> Option<String> {
+        let (_, key) = self.token.as_ref()?;
+        self.is_own(listen, address).then(|| key.prove(nonce, address))
+    }
+
+    fn is_own(&self, listen: SocketAddr, address: &str) -> bool {
+        if self.advertise.as_deref() == Some(address) {
+            return true;
+        }
+        let Some((host, port)) = address.rsplit_once(':') else { return false };
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let is_host = match bare.parse::<IpAddr>() {
+            Ok(ip) => ip == listen.ip() || listen.ip().is_unspecified(),
+            Err(_) => self.names.is_own(host),
+        };
+        is_host && port.parse() == Ok(listen.port())
+    }
+
+    /// Refuses those who may not ask.
+    fn permit(&self, headers: &HeaderMap, from: SocketAddr) -> Result<(), Refusal> {
+        match (&self.token, shown(headers)) {
+            // Digests, so that the time it takes says nothing about the token.
+            (Some((token, _)), Some(shown)) if Sha256::digest(token) == Sha256::digest(&shown) => Ok(()),
+            (Some(_), shown) => {
+                let what = if shown.is_some() { "the token is not this host's" } else { "this host wants a token" };
+                let told = format!(
+                    "{what}\n  where: [admin] token in the heddle.toml of the host\n  what to do: set HEDDLE_ADMIN_TOKEN to it, and try again"
+                );
+                Err((StatusCode::UNAUTHORIZED, told))
+            }
+            (None, _) if from.ip().to_canonical().is_loopback() => Ok(()),
+            (None, _) => {
+                let told = "this host does not answer other machines: it has no token to know them by\n  where: [admin] token in the heddle.toml of the host\n  what to do: set one there (or HEDDLE_ADMIN_TOKEN) and start the host again, or ask from its own machine";
+                Err((StatusCode::FORBIDDEN, told.to_owned()))
+            }
+        }
+    }
+}
+
+/// The token that a client shows, if any.
 fn shown(headers: &HeaderMap) -> Option<String> {
     let header = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     if let Some(token) = header.strip_prefix("Bearer ") {
@@ -35,57 +113,14 @@ fn shown(headers: &HeaderMap) -> Option<String> {
     pair.split_once(':').map(|(_, password)| password.to_owned())
 }
 
-/// Whether one who asks from `address` with these headers may change something.
-fn permit(token: Option<&str>, headers: &HeaderMap, address: SocketAddr) -> Result<(), Refusal> {
-    match (token, shown(headers)) {
-        // Digests, so that the time it takes tells nothing about the token.
-        (Some(token), Some(shown)) if Sha256::digest(token) == Sha256::digest(&shown) => Ok(()),
-        (Some(_), shown) => {
-            let what = if shown.is_some() { "the token is not this host's" } else { "this host wants a token" };
-            let told = format!(
-                "{what}\n  where: [admin] token in the heddle.toml of the host\n  what to do: set HEDDLE_ADMIN_TOKEN to it, and try again"
-            );
-            Err((StatusCode::UNAUTHORIZED, told))
-        }
-        (None, _) if address.ip().is_loopback() => Ok(()),
-        (None, _) => {
-            let told = "this host changes nothing for other machines: it has no token to know them by\n  where: [admin] token in the heddle.toml of the host\n  what to do: set one there (or HEDDLE_ADMIN_TOKEN) and start the host again, or ask from its own machine";
-            Err((StatusCode::FORBIDDEN, told.to_owned()))
-        }
-    }
-}
-
-impl Shared {
-    pub(super) fn permit(&self, headers: &HeaderMap, address: SocketAddr) -> Result<(), Refusal> {
-        permit(self.token(), headers, address)
-    }
-
-    fn token(&self) -> Option<&str> {
-        self.deploys.as_ref().and_then(|deploys| deploys.token.as_deref())
-    }
-}
-
-/// Lets only those through who may change something.
+/// Lets only those through who may ask.
 pub(super) async fn guard(
     State(shared): State<Arc<Shared>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
     request: Request,
     next: Next,
 ) -> Result<Response, Refusal> {
-    shared.permit(request.headers(), address)?;
-    Ok(next.run(request).await)
-}
-
-/// The same for what changes the registry.
-pub(super) async fn guard_registry(
-    State(shared): State<Arc<Shared>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Refusal> {
-    if shared.token().is_some() && http::writes(request.method(), request.uri().path()) {
-        shared.permit(request.headers(), address)?;
-    }
+    shared.access.permit(request.headers(), from)?;
     Ok(next.run(request).await)
 }
 
@@ -93,14 +128,18 @@ pub(super) async fn guard_registry(
 mod tests {
     use super::*;
 
+    fn access(token: Option<&str>) -> Access {
+        Access::new(token.map(str::to_owned))
+    }
+
     #[test]
-    fn who_may_change_what_runs() {
-        let ask = |token: Option<&str>, shown: Option<&str>, address: &str| {
+    fn only_those_who_have_the_token_may_ask() {
+        let ask = |token: Option<&str>, shown: Option<&str>, from: &str| {
             let mut headers = HeaderMap::new();
             if let Some(shown) = shown {
                 headers.insert(header::AUTHORIZATION, shown.parse().unwrap());
             }
-            permit(token, &headers, format!("{address}:7").parse().unwrap())
+            access(token).permit(&headers, format!("{from}:7").parse().unwrap())
         };
         let basic = |pair: &str| format!("Basic {}", BASE64.encode(pair));
         let (here, there) = ("127.0.0.1", "10.0.0.7");
@@ -116,5 +155,28 @@ mod tests {
         ];
         let refused = refused.map(|refused| refused.map_err(|(status, text)| format!("{status} {text}")).unwrap_err());
         insta::assert_snapshot!(refused.join("\n"));
+    }
+
+    #[test]
+    fn other_machines_are_answered_only_with_a_token() {
+        let at = |address: &str| address.parse::<SocketAddr>().unwrap();
+        assert!(access(None).suffices_for(at("127.0.0.1:1")) && access(None).suffices_for(at("[::1]:1")));
+        assert!(!access(None).suffices_for(at("0.0.0.0:1")) && !access(None).suffices_for(at("[::]:1")));
+        assert!(access(Some("t")).suffices_for(at("10.0.0.7:1")));
+    }
+
+    #[test]
+    fn a_host_proves_its_token_at_its_own_addresses_alone() {
+        let host = access(Some("t")).known_as(Some("shop-1.example.com:80".to_owned()), &["shop".to_owned()]);
+        let proves = |listen: &str, address: &str| host.prove(listen.parse().unwrap(), "n", address).is_some();
+        let local = "127.0.0.1:7870";
+        for own in [local, "localhost:7870", "shop:7870", "shop-1.example.com:80", "shop-1.example.com:7870"] {
+            assert!(proves(local, own), "{own}");
+        }
+        for foreign in ["127.0.0.1:7871", "10.0.0.7:7870", "other:7870", "shop", "", "127.0.0.1"] {
+            assert!(!proves(local, foreign), "{foreign}");
+        }
+        assert!(proves("0.0.0.0:7870", "10.0.0.7:7870") && proves("[::]:7870", "[::1]:7870"));
+        assert!(access(None).prove(local.parse().unwrap(), "n", local).is_none());
     }
 }

@@ -7,7 +7,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use axum::extract::Request;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::Sleep;
@@ -22,6 +25,14 @@ struct Pieces {
 /// The request, with a body whose every piece comes within `patience` or not at all.
 pub(super) fn in_time(request: Request, patience: Duration) -> Request {
     request.map(|body| Body::new(Pieces { body, patience, until: None }))
+}
+
+/// Refuses a body that says itself that it is larger than `max` bytes, before it is asked for.
+pub(super) async fn declared(State(max): State<usize>, request: Request, next: Next) -> Result<Response, StatusCode> {
+    if request.body().size_hint().lower() > u64::try_from(max).unwrap_or(u64::MAX) {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    Ok(next.run(request).await)
 }
 
 impl HttpBody for Pieces {

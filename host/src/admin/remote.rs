@@ -8,12 +8,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use heddle_contract::compat::Level;
 use heddle_core::event::{NewRecord, Offset, Partition, Record, TopicPartition};
 
 use super::call::{Answer, Call, From, Wire};
+use super::client::{HostClient, HostError, Reach};
 use crate::log::{
     Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer,
 };
@@ -22,32 +24,41 @@ use crate::registry::{Client, ClientOptions, Registry, RegistryError, SchemaId, 
 
 /// How long a call may take: twice what the host lets a read wait.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How much an answer may be.
-const ANSWER_BYTES_MAX: u64 = 1 << 30;
 /// How many records go into one call.
 const RECORDS_MAX: usize = 1_000;
+/// How many bytes of keys and values, if it is more than one record.
+const RECORD_BYTES_MAX: usize = 4 << 20;
+/// The media type of calls.
+const JSON: &str = "application/json";
 
 /// A running host's log and registry.
 #[derive(Clone)]
 pub struct Remote {
-    agent: ureq::Agent,
+    client: Arc<HostClient>,
     address: String,
-    token: Option<String>,
+    reach: Reach,
 }
 
 impl Remote {
     /// The host at `address`, if one answers there.
     #[must_use]
     pub fn find(address: &str) -> Option<Self> {
-        let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false);
-        let remote = Self { agent: config.build().into(), address: address.to_owned(), token: None };
-        remote.call(&Call::Topics).is_ok().then_some(remote)
+        Self::find_by(address, Reach::default())
     }
 
-    /// Shows the host this token, with which it lets its log and its registry be changed.
+    /// The same, reached as `reach` says.
+    #[must_use]
+    pub fn find_by(address: &str, reach: Reach) -> Option<Self> {
+        let client = HostClient::new(address, &reach, TIMEOUT);
+        client.identity("").ok()?;
+        Some(Self { client: Arc::new(client), address: address.to_owned(), reach })
+    }
+
+    /// Shows the host this token, once it has proven to have it.
     #[must_use]
     pub fn with_token(self, token: Option<String>) -> Self {
-        Self { token, ..self }
+        let client = HostClient::new(&self.address, &self.reach, TIMEOUT).with_token(token);
+        Self { client: Arc::new(client), ..self }
     }
 
     /// The file of the version of a component that the host runs. `None`: it has no such component.
@@ -55,13 +66,12 @@ impl Remote {
     /// # Errors
     /// If it does not answer.
     pub fn running(&self, component: &str) -> Result<Option<Vec<u8>>, LogError> {
-        let url = format!("http://{}/deployments/{component}/file", self.address);
-        let mut response = self.agent.get(url).call().map_err(|e| self.silent(&e))?;
-        let bytes = self.body(&mut response)?;
-        match response.status().as_u16() {
-            200 => Ok(Some(bytes)),
+        let answer = self.client.get(&format!("/deployments/{component}/file")).map_err(|e| self.unanswered(&e))?;
+        match answer.status {
+            200 => Ok(Some(answer.body)),
             404 => Ok(None),
-            _ => Err(self.silent(&String::from_utf8_lossy(&bytes))),
+            401 | 403 => Err(LogError::Invalid(answer.text())),
+            _ => Err(self.silent(&answer.text())),
         }
     }
 
@@ -69,27 +79,22 @@ impl Remote {
         LogError::Unreachable(format!("the host at {} does not answer: {why}", self.address))
     }
 
-    fn body(&self, response: &mut ureq::http::Response<ureq::Body>) -> Result<Vec<u8>, LogError> {
-        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
-        body.map_err(|e| self.silent(&e))
+    fn unanswered(&self, error: &HostError) -> LogError {
+        match error {
+            HostError::Unreachable(why) => self.silent(why),
+            HostError::Unproven { .. } => LogError::Invalid(error.to_string()),
+        }
     }
 
     fn call(&self, call: &Call) -> Result<Answer, LogError> {
         let body = serde_json::to_vec(call).map_err(|e| self.silent(&e))?;
-        let request =
-            self.agent.post(format!("http://{}/call", self.address)).header("Content-Type", "application/json");
-        let request = match &self.token {
-            Some(token) => request.header("Authorization", format!("Bearer {token}")),
-            None => request,
-        };
-        let mut response = request.send(&body[..]).map_err(|e| self.silent(&e))?;
-        let text = self.body(&mut response)?;
-        match response.status().as_u16() {
+        let answer = self.client.post("/call", &body, JSON).map_err(|e| self.unanswered(&e))?;
+        match answer.status {
             200 => {}
-            401 | 403 => return Err(LogError::Invalid(String::from_utf8_lossy(&text).into_owned())),
-            _ => return Err(self.silent(&String::from_utf8_lossy(&text))),
+            401 | 403 | 413 => return Err(LogError::Invalid(answer.text())),
+            _ => return Err(self.silent(&answer.text())),
         }
-        match serde_json::from_slice(&text).map_err(|e| self.silent(&e))? {
+        match serde_json::from_slice(&answer.body).map_err(|e| self.silent(&e))? {
             Answer::UnknownTopic(topic) => Err(LogError::UnknownTopic(topic)),
             Answer::TopicExists(topic) => Err(LogError::TopicExists(topic)),
             Answer::Fenced(why) => Err(LogError::Fenced(why)),
@@ -99,19 +104,40 @@ impl Remote {
         }
     }
 
-    fn registry(&self) -> Client {
-        let url = format!("http://{}/registry", self.address);
-        let user = self.token.clone().map(|token| ("heddle".to_owned(), token));
-        let refused_user = "set HEDDLE_ADMIN_TOKEN to what [admin] token of the host is, and try again";
-        Client::new(ClientOptions {
-            url,
+    fn registry(&self) -> Result<Client, RegistryError> {
+        const REMEDY: &str = "set HEDDLE_ADMIN_TOKEN to what [admin] token of the host is, and try again";
+        let place = self.address.clone();
+        let token = self.client.token().map_err(|error| match error {
+            HostError::Unreachable(cause) => RegistryError::Unreachable { place, cause },
+            HostError::Unproven { .. } => RegistryError::Unauthorized { place, status: 401, remedy: REMEDY },
+        });
+        let user = token?.map(|token| ("heddle".to_owned(), token.to_owned()));
+        Ok(Client::new(ClientOptions {
+            url: self.client.url("/registry"),
             user,
             timeout: TIMEOUT,
             retries_max: 0,
-            refused_user,
-            ..ClientOptions::default()
-        })
+            refused_user: REMEDY,
+            trusted: self.reach.trusted.clone(),
+        }))
     }
+}
+
+/// As many records as go into one call.
+fn chunks(mut records: &[NewRecord]) -> impl Iterator<Item = &[NewRecord]> {
+    let size =
+        |record: &NewRecord| [&record.key, &record.value].into_iter().flatten().map(|bytes| bytes.len()).sum::<usize>();
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |record: &&NewRecord| {
+            bytes += size(record);
+            bytes <= RECORD_BYTES_MAX
+        };
+        let count = records.iter().take(RECORDS_MAX).take_while(fits).count().max(1).min(records.len());
+        let (chunk, rest) = records.split_at(count);
+        records = rest;
+        (!chunk.is_empty()).then_some(chunk)
+    })
 }
 
 fn odd<T>() -> Result<T, LogError> {
@@ -169,7 +195,7 @@ impl Log for Remote {
 
     fn append(&self, records: &[NewRecord]) -> Result<Vec<(TopicPartition, Offset)>, LogError> {
         let mut written = Vec::with_capacity(records.len());
-        for chunk in records.chunks(RECORDS_MAX) {
+        for chunk in chunks(records) {
             let records = chunk.iter().map(Wire::of_new).collect();
             let Answer::Positions(places) = self.call(&Call::Append { records })? else { return odd() };
             written.extend(positions(places));
@@ -253,38 +279,60 @@ impl Reader for RemoteReader {
 /// The host serves its registry by HTTP: see [`crate::registry::http`].
 impl Registry for Remote {
     fn by_id(&self, id: SchemaId) -> Result<Option<String>, RegistryError> {
-        self.registry().by_id(id)
+        self.registry()?.by_id(id)
     }
 
     fn latest(&self, subject: &str) -> Result<Option<Version>, RegistryError> {
-        self.registry().latest(subject)
+        self.registry()?.latest(subject)
     }
 
     fn lookup(&self, subject: &str, entry: &Entry) -> Result<Option<SchemaId>, RegistryError> {
-        self.registry().lookup(subject, entry)
+        self.registry()?.lookup(subject, entry)
     }
 
     fn register_entry(&self, subject: &str, entry: &Entry) -> Result<SchemaId, RegistryError> {
-        self.registry().register_entry(subject, entry)
+        self.registry()?.register_entry(subject, entry)
     }
 
     fn subjects(&self) -> Result<Vec<String>, RegistryError> {
-        self.registry().subjects()
+        self.registry()?.subjects()
     }
 
     fn versions(&self, subject: &str) -> Result<Vec<Version>, RegistryError> {
-        self.registry().versions(subject)
+        self.registry()?.versions(subject)
     }
 
     fn level(&self, subject: &str) -> Result<Level, RegistryError> {
-        self.registry().level(subject)
+        self.registry()?.level(subject)
     }
 
     fn set_level(&self, subject: Option<&str>, level: Level) -> Result<(), RegistryError> {
-        self.registry().set_level(subject, level)
+        self.registry()?.set_level(subject, level)
     }
 
     fn place(&self) -> String {
         self.address.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_go_in_calls_of_bounded_size() {
+        let record = |bytes: usize| NewRecord {
+            topic: "t".into(),
+            partition: None,
+            timestamp: None,
+            key: None,
+            value: Some(vec![0; bytes].into()),
+            headers: vec![],
+        };
+        let sizes = |records: &[NewRecord]| chunks(records).map(<[NewRecord]>::len).collect::<Vec<_>>();
+        assert_eq!(sizes(&[]), [0; 0]);
+        assert_eq!(sizes(&vec![record(1); 2_001]), [1_000, 1_000, 1]);
+        let (large, half) = (record(RECORD_BYTES_MAX + 1), record(RECORD_BYTES_MAX / 2));
+        assert_eq!(sizes(&[half.clone(), large, half.clone(), half.clone(), half]), [1, 1, 2, 1]);
     }
 }

@@ -2,15 +2,17 @@
 //!
 //! ```text
 //!  GET /state/<component>/<store>/<key>        the value; 404: nobody has it; 421: another host has the key's partition
-//!  GET /state/<component>/<store>?prefix=&after=&limit=    entries of this host's partitions, and who has the others
+//!  GET /state/<component>/<store>?prefix=&after=&limit=&next=    entries of this host's partitions, and who has the others
 //! ```
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex};
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use heddle_contract::schema::json;
@@ -20,18 +22,27 @@ use heddle_core::partitioner::partition_of;
 use heddle_core::state::{Range, StoreIndex, TaskState as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json as object};
+use tokio::sync::oneshot;
 
 use super::hosts::{Hosts, Owner};
+use super::stream::{self, Sink};
 use super::{Shared, Watched};
 use crate::deploy::partitions_of;
 use crate::guest::Schemas;
+use crate::lock::lock;
 use crate::log::Log;
-use crate::state::HostState;
+use crate::state::{HostState, TaskStores};
 
 /// The most entries of one answer, unless it is asked for more.
 const LIMIT: usize = 100;
 /// The most entries of one answer.
 const LIMIT_MAX: usize = 10_000;
+/// The most bytes of the entries of one answer; the first one is always sent.
+const ANSWER_BYTES_MAX: usize = 8 << 20;
+/// How many entries are read at once.
+const SCAN_ENTRIES: usize = 32;
+/// How many bytes of them are kept until they are sent; one entry at least.
+const SCAN_BYTES: usize = 256 << 10;
 
 /// What answers questions about state.
 pub struct Stores {
@@ -43,6 +54,16 @@ pub struct Stores {
     pub hosts: Arc<Hosts>,
     /// What values were written by.
     pub schemas: Arc<dyn Schemas>,
+    /// Held by the one who reads entries.
+    reading: Mutex<()>,
+}
+
+impl Stores {
+    /// Answers from these.
+    #[must_use]
+    pub fn new(state: Arc<HostState>, log: Arc<dyn Log>, hosts: Arc<Hosts>, schemas: Arc<dyn Schemas>) -> Self {
+        Self { state, log, hosts, schemas, reading: Mutex::default() }
+    }
 }
 
 /// An entry of a store.
@@ -63,6 +84,50 @@ pub struct StateEntries {
     pub entries: Vec<StateEntry>,
     /// Who has the partitions that this host does not have.
     pub elsewhere: BTreeMap<i32, Owner>,
+    /// Where to go on, if that was not all.
+    #[serde(default)]
+    pub next: Option<Cursor>,
+}
+
+/// A place in a store: behind a key of a partition. Written as `<partition>/<key in hexadecimal digits>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    partition: i32,
+    after: Vec<u8>,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/", self.partition)?;
+        self.after.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = || {
+            let (partition, key) = text.split_once('/')?;
+            let digits = key.as_bytes().chunks(2);
+            let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+            let after = digits.map(|pair| byte(pair).filter(|_| pair.len() == 2)).collect::<Option<Vec<_>>>()?;
+            Some(Self { partition: partition.parse().ok()?, after })
+        };
+        read().ok_or_else(|| format!("`{text}` is not a place in a store"))
+    }
+}
+
+impl Serialize for Cursor {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cursor {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 #[derive(Deserialize)]
@@ -71,6 +136,8 @@ pub(super) struct Asked {
     prefix: String,
     after: Option<String>,
     limit: Option<usize>,
+    /// Where an earlier answer ended.
+    next: Option<Cursor>,
 }
 
 type Refusal = (StatusCode, String);
@@ -95,7 +162,7 @@ fn find<'s>(shared: &'s Shared, component: &str, store: &str) -> Result<Found<'s
 }
 
 impl Found<'_> {
-    fn here(&self) -> impl Iterator<Item = (Partition, Arc<crate::state::TaskStores>)> {
+    fn here(&self) -> impl Iterator<Item = (Partition, Arc<TaskStores>)> {
         let name = self.component.name.as_str();
         self.stores
             .state
@@ -146,19 +213,115 @@ impl Found<'_> {
             None => Err((StatusCode::NOT_FOUND, format!("there is no key `{key}`"))),
         }
     }
+}
 
-    fn list(&self, asked: &Asked) -> Result<StateEntries, Refusal> {
-        let limit = asked.limit.unwrap_or(LIMIT).min(LIMIT_MAX);
-        let range = Range { prefix: asked.prefix.as_bytes(), after: asked.after.as_deref().map(str::as_bytes) };
-        let mut entries = vec![];
-        for (partition, stores) in self.here() {
-            let found = stores.scan(self.store, &range, limit - entries.len());
-            for (key, value) in found.map_err(|e| (StatusCode::SERVICE_UNAVAILABLE, e.to_string()))? {
-                entries.push(self.entry(partition, &key, &value)?);
+/// The entries of one answer, some at a time.
+struct Listing<'s> {
+    found: &'s Found<'s>,
+    asked: &'s Asked,
+    /// The partitions still to be read.
+    tasks: VecDeque<(Partition, Arc<TaskStores>)>,
+    /// The last key of the first of them.
+    after: Option<Vec<u8>>,
+    entries_left: usize,
+    bytes_left: usize,
+}
+
+impl<'s> Listing<'s> {
+    fn new(found: &'s Found<'s>, asked: &'s Asked) -> Self {
+        let first = asked.next.as_ref().map_or(i32::MIN, |next| next.partition);
+        let mut tasks = found.here().filter(|(partition, _)| partition.0 >= first).collect::<VecDeque<_>>();
+        tasks.make_contiguous().sort_by_key(|(partition, _)| *partition);
+        let goes_on = asked.next.as_ref().filter(|_| tasks.front().is_some_and(|(partition, _)| partition.0 == first));
+        Self {
+            found,
+            asked,
+            tasks,
+            after: goes_on.map(|next| next.after.clone()).filter(|after| !after.is_empty()),
+            entries_left: asked.limit.unwrap_or(LIMIT).min(LIMIT_MAX),
+            bytes_left: ANSWER_BYTES_MAX,
+        }
+    }
+
+    /// The next entries as JSON. Empty at the end of the answer.
+    fn piece(&mut self) -> Result<Vec<String>, Refusal> {
+        while self.entries_left > 0 && self.bytes_left > 0 {
+            let Some((partition, stores)) = self.tasks.front().cloned() else { break };
+            let after = self.after.as_deref().max(self.asked.after.as_deref().map(str::as_bytes));
+            let range = Range { prefix: self.asked.prefix.as_bytes(), after };
+            let kept = self.scan(&stores, &range)?;
+            let mut piece = vec![];
+            for (key, value) in &kept {
+                let entry = self.found.entry(partition, key, value)?;
+                let text = serde_json::to_string(&entry).map_err(|e| unavailable(&e))?;
+                if !self.take(text.len()) {
+                    break;
+                }
+                self.after = Some(key.to_vec());
+                piece.push(text);
+            }
+            if kept.is_empty() {
+                self.tasks.pop_front();
+                self.after = None;
+            } else {
+                return Ok(piece);
             }
         }
-        Ok(StateEntries { entries, elsewhere: self.elsewhere()? })
+        Ok(vec![])
     }
+
+    /// Counts an entry. Returns false if the answer has no room for it.
+    fn take(&mut self, bytes: usize) -> bool {
+        let is_first = self.bytes_left == ANSWER_BYTES_MAX;
+        if bytes > self.bytes_left && !is_first {
+            self.bytes_left = 0;
+            return false;
+        }
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
+        self.entries_left -= 1;
+        true
+    }
+
+    /// Reads the next entries, one reader at a time: how large they are is known only then.
+    fn scan(&self, stores: &TaskStores, range: &Range<'_>) -> Result<Vec<(Bytes, Bytes)>, Refusal> {
+        let _one_reader = lock(&self.found.stores.reading);
+        let entries = stores.scan(self.found.store, range, SCAN_ENTRIES.min(self.entries_left));
+        let (mut kept, mut bytes) = (vec![], 0);
+        for (key, value) in entries.map_err(|e| unavailable(&e))? {
+            bytes += key.len() + value.len();
+            if bytes > SCAN_BYTES && !kept.is_empty() {
+                break;
+            }
+            kept.push((key, value));
+        }
+        Ok(kept)
+    }
+
+    /// Where to go on, if there may be more.
+    fn next(&self) -> Option<Cursor> {
+        let (partition, _) = self.tasks.front()?;
+        Some(Cursor { partition: partition.0, after: self.after.clone().unwrap_or_default() })
+    }
+
+    /// Sends the answer, of which `first` is ready. Returns false if nobody takes it any more.
+    fn send(&mut self, first: Vec<String>, elsewhere: &BTreeMap<i32, Owner>, sink: &mut Sink) -> Result<bool, Refusal> {
+        let (mut piece, mut comma) = (first, "");
+        let mut taken = sink.write(b"{\"entries\":[");
+        while taken && !piece.is_empty() {
+            for entry in &piece {
+                taken = taken && sink.write(comma.as_bytes()) && sink.write(entry.as_bytes());
+                comma = ",";
+            }
+            piece = self.piece()?;
+        }
+        let rest = object!({ "elsewhere": elsewhere, "next": self.next() }).to_string();
+        // The rest is an object: its first brace goes.
+        Ok(taken && sink.write(b"],") && sink.write(&rest.as_bytes()[1..]) && sink.flush())
+    }
+}
+
+fn unavailable(why: &dyn fmt::Display) -> Refusal {
+    (StatusCode::SERVICE_UNAVAILABLE, why.to_string())
 }
 
 pub(super) async fn get(
@@ -172,8 +335,30 @@ pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     Path((component, store)): Path<(String, String)>,
     Query(asked): Query<Asked>,
-) -> Result<Json<StateEntries>, Refusal> {
-    blocking(move || find(&shared, &component, &store)?.list(&asked).map(Json)).await
+) -> Result<Response, Refusal> {
+    let (begun, begins) = oneshot::channel();
+    // The rest is made while it is sent.
+    let rest = tokio::task::spawn_blocking(move || {
+        let found = match find(&shared, &component, &store) {
+            Ok(found) => found,
+            Err(refusal) => return drop(begun.send(Err(refusal))),
+        };
+        let mut listing = Listing::new(&found, &asked);
+        let first = found.elsewhere().and_then(|elsewhere| Ok((listing.piece()?, elsewhere)));
+        let (first, elsewhere) = match first {
+            Ok(first) => first,
+            Err(refusal) => return drop(begun.send(Err(refusal))),
+        };
+        let (body, mut sink) = stream::body();
+        if begun.send(Ok(body)).is_ok()
+            && let Err((_, why)) = listing.send(first, &elsewhere, &mut sink)
+        {
+            sink.fail(why);
+        }
+    });
+    drop(rest);
+    let body = begins.await.map_err(|e| (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))??;
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 /// The log's, the registry's and the disk's calls block.
@@ -181,4 +366,20 @@ pub(super) async fn blocking<T: Send + 'static>(
     ask: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(ask).await.map_err(|e| (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_as_it_is_written() {
+        for cursor in [Cursor { partition: 0, after: vec![] }, Cursor { partition: 12, after: vec![0, 0xff, b'/'] }] {
+            assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        }
+        assert_eq!(Cursor { partition: 3, after: vec![0xab, 1] }.to_string(), "3/ab01");
+        for wrong in ["", "3", "3/a", "x/ab", "3/zz", "3/é"] {
+            assert!(wrong.parse::<Cursor>().is_err(), "{wrong}");
+        }
+    }
 }

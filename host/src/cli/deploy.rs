@@ -9,7 +9,7 @@ use heddle_contract::manifest::{App, Manifest};
 use heddle_core::event::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::status::admin_address;
+use super::status::{admin_address, client, unanswered};
 use super::{app, wasm_file};
 use crate::admin::History;
 use crate::deploy::{Outcome, Release, Verdict, short, time};
@@ -69,28 +69,18 @@ struct Host {
 }
 
 impl Host {
-    /// Asks the host. The token of [admin] goes along.
+    /// Asks the host, with the token of [admin].
     fn ask(&self, folder: &Path, app: &App, path: &str, body: Option<&[u8]>) -> Result<String> {
         let address = self.address.clone().unwrap_or_else(|| admin_address(folder, app));
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build().into();
-        let url = format!("http://{address}{path}");
-        let token = app.admin.token.as_ref().map(|token| format!("Bearer {token}")).unwrap_or_default();
-        let answered = match body {
-            Some(body) => {
-                let post = agent.post(url).header("Authorization", token);
-                // A large file is not on its way before it is known whether it will be taken.
-                if body.is_empty() { post.send_empty() } else { post.header("Expect", "100-continue").send(body) }
-            }
-            None => agent.get(url).header("Authorization", token).call(),
+        let client = client(folder, app, &address, TIMEOUT)?;
+        let answer = match body {
+            Some(body) => client.post(path, body, "application/wasm"),
+            None => client.get(path),
         };
-        let mut response = answered.with_context(|| {
-            format!(
-                "no host of this app answers\n  where: {address}\n  what to do: start one with `heddle run`, or name one with --host"
-            )
-        })?;
-        let text = response.body_mut().read_to_string()?;
-        match response.status().as_u16() {
+        let answer =
+            answer.map_err(|e| unanswered(e, &address, "start one with `heddle run`, or name one with --host"))?;
+        let text = answer.text();
+        match answer.status {
             200 => Ok(text),
             404 if !text.contains('\n') => {
                 bail!("{text}\n  where: {address}\n  what to do: `heddle status` names the components that run")

@@ -15,6 +15,7 @@ mod offsets;
 mod open;
 mod produce;
 mod registry;
+mod report;
 mod run;
 mod schema;
 mod shadow;
@@ -30,8 +31,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::dlq::DlqError;
 use crate::log::LogError;
+use crate::printable;
 use crate::registry::RegistryError;
-use crate::{output, printable};
 
 /// Runs event-driven services: Kafka partitions through sandboxed, typed components, exactly once.
 #[derive(Debug, Parser)]
@@ -100,15 +101,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    // `HEDDLE_TRACE=info` shows what the workers do; without it only what a person must know.
-    let filter = tracing_subscriber::EnvFilter::try_from_env("HEDDLE_TRACE");
-    let filter = filter.unwrap_or_else(|_| "error,heddle::alert=info".into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(output::has_colours())
-        .fmt_fields(output::Fields)
-        .init();
+    report::init(matches!(arguments.command, Command::Run(_) | Command::Dev(_)));
     let done = match &arguments.command {
         Command::New(new) => new.run(&arguments.app),
         Command::Build(build) => build.run(&arguments.app),

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use heddle_contract::manifest::App;
 use heddle_contract::manifest::app;
 
-use super::status::admin_address;
+use super::status::{admin_address, reach};
 use crate::admin::Remote;
 use crate::build::cache_folder;
 use crate::deploy::create;
@@ -47,7 +47,8 @@ pub(super) fn registry(folder: &Path, app: &App, log: Option<&Arc<dyn Log>>) -> 
 
 /// The app's running host, if there is one. It is shown the token of [admin].
 pub(super) fn host(folder: &Path, app: &App) -> Option<Remote> {
-    Remote::find(&admin_address(folder, app)).map(|host| host.with_token(app.admin.token.clone()))
+    let reach = reach(folder, app).ok()?;
+    Remote::find_by(&admin_address(folder, app), reach).map(|host| host.with_token(app.admin.token.clone()))
 }
 
 /// Opens the log in this process.

@@ -6,18 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use heddle_contract::manifest::App;
 use heddle_contract::manifest::app::Register;
 use heddle_core::batch::Counts;
 use heddle_core::breaker::BreakerState;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::build::build_one;
-use super::status::address_file;
-use super::{app, open, wasm_file};
-use crate::admin::{self, ComponentStatus, Deploys, Hosts, Owner, Stores, Watched};
+use super::status::{lag, leave_address, reach, remove_address};
+use super::{app, counted, open, report, wasm_file};
+use crate::admin::{self, Access, ComponentStatus, Deploys, Hosts, Left, Monitor, Owner, Stores, Watched};
 use crate::build::AppContracts;
 use crate::deploy::{self, DeployError, Deployer, File, FitError, Fitter, Topics};
 use crate::guest::{Component, Schemas};
@@ -25,18 +25,21 @@ use crate::log::Log;
 use crate::printable::line;
 use crate::registry::{Cached, Registry};
 use crate::runtime::{self, CommitPolicy, Progress, Running, Service, Slot, Snapshot, Stall};
+use crate::tls::Identity;
 
 /// How often the live lines are drawn.
 const REFRESH: Duration = Duration::from_millis(500);
 /// With `--until-idle`, how long nothing must happen where nothing is left to do.
 const IDLE: Duration = Duration::from_secs(1);
-/// The same where something seems to be left: the ends of transactions take offsets, too, which no record has.
-const IDLE_WITH_LAG: Duration = Duration::from_secs(8);
+/// The same where something is left.
+const IDLE_WITH_REST: Duration = Duration::from_secs(8);
+/// How long the log may take to say how much is left.
+const FRESH_WAIT: Duration = Duration::from_secs(2);
 
 /// Options of `run` and `dev`.
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    /// Stop when every component has handled all there is, and print the counts.
+    /// Stop when every component has handled all there is, and print the counts. Fails if something is left.
     #[arg(long)]
     until_idle: bool,
 
@@ -48,6 +51,8 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn run(&self, folder: &Path, build: bool) -> Result<()> {
         let app = app::read(folder)?;
+        // Before anything is opened: a port that is taken, or that must not be open, costs nothing then.
+        let listening = admin::listen(app.admin.listen, access(folder, &app)?)?;
         let files = component_files(folder, &app, build)?;
         let log = open::own_log(folder, &app)?;
         let registry = open::own_registry(folder, &app, Some(&log))?;
@@ -72,41 +77,35 @@ impl Run {
             host: host.clone(),
         };
         let services = starting.slots.iter().map(service).collect::<Vec<_>>();
-        // Before anything runs: a port that is taken costs nothing then.
-        let listening = admin::listen(app.admin.listen)?;
-        let address = listening.address();
-        let me = Owner { host, admin: app.admin.advertised(address) };
-        let hosts = Arc::new(Hosts::new(log.clone(), &app.name, me));
+        let advertised = app.admin.advertised(listening.address());
+        let hosts = Hosts::new(log.clone(), &app.name, Owner { host, admin: advertised.clone() });
+        let hosts = Arc::new(hosts.reached_by(reach(folder, &app)?));
+        refuse_namesake(&hosts)?;
+        report::started(folder, &app, registry.as_ref(), &listening, hosts.me(), &starting.slots);
         let started = Instant::now();
         let running =
             runtime::start(&runtime::Shared { log: log.clone(), schemas: schemas.clone(), commit }, services)?;
-        let watched = running.progress.iter().zip(&starting.slots);
-        let watched = watched.map(|((name, progress), (_, slot))| Watched {
-            name: name.clone(),
-            slot: slot.clone(),
-            progress: progress.clone(),
-        });
-        let watched = watched.collect::<Vec<_>>();
-        let stores = Stores { state: state.clone(), log: log.clone(), hosts: hosts.clone(), schemas };
-        let address_file = address_file(folder, &app);
-        let told = || -> Result<Option<JoinHandle<()>>> {
+        let watched = watched(&running, &starting.slots);
+        let stores = Stores::new(state.clone(), log.clone(), hosts.clone(), schemas);
+        let told = || -> Result<(Arc<Monitor>, Option<JoinHandle<()>>)> {
+            let monitor = Monitor::start(log.clone(), registry.clone(), watched.clone(), running.stopping())?;
             admin::announce(hosts.clone(), state.clone(), running.stopping())?;
             let (deployer, following) = starting.follow(fitter, &watched, hosts, &app, folder, running.stopping())?;
-            let deploys = Deploys { deployer, token: app.admin.token.clone(), app: app.name.clone() };
+            let deploys = Deploys { deployer, app: app.name.clone() };
+            let address = if app.admin.tls.is_some() { advertised } else { listening.address().to_string() };
+            let listening = listening.with_monitor(monitor.clone());
             admin::serve(listening, log.clone(), registry.as_ref(), watched.clone(), Some(stores), Some(deploys))?;
-            std::fs::create_dir_all(folder.join(&app.data))?;
-            std::fs::write(&address_file, address.to_string())
-                .with_context(|| format!("cannot write {}", address_file.display()))?;
-            Ok(following)
+            leave_address(folder, &app, &address)?;
+            Ok((monitor, following))
         };
-        let following = match told() {
-            Ok(following) => following,
+        let (monitor, following) = match told() {
+            Ok(told) => told,
             Err(error) => {
                 running.stop()?;
                 return Err(error);
             }
         };
-        self.watch(&running, log.as_ref(), &watched, &stop);
+        let left = self.watch(&running, &monitor, &watched, &stop);
         let progress = running.progress.clone();
         let stuck = progress.iter().flat_map(|(_, progress)| progress.stalls()).next();
         let ended = running.stop();
@@ -115,15 +114,14 @@ impl Run {
         }
         // It has nothing to say; a panic in it was printed.
         let _ = following.map(JoinHandle::join);
-        // It may be gone already; the next host writes its own.
-        let _ = std::fs::remove_file(&address_file);
+        remove_address(folder, &app);
         self.sum_up(&progress, started);
         ended?;
         match stuck.filter(|_| self.until_idle) {
             Some(Stall { source, offset, why, .. }) => bail!(
                 "records are left: a task stands still\n  where: {source}@{offset}\n  what to do: {why}: change what the topic takes, create it, or grant the right to write to it, and run again"
             ),
-            None => Ok(()),
+            None => refuse_rest(&left),
         }
     }
 
@@ -147,38 +145,106 @@ impl Run {
         }
     }
 
-    fn watch(&self, running: &Running, log: &dyn Log, watched: &[Watched], stop: &AtomicBool) {
-        let lines = MultiProgress::new();
+    /// Draws the live lines until the host is to end. Returns what is left then, if there was to be nothing.
+    fn watch(&self, running: &Running, monitor: &Monitor, watched: &[Watched], stop: &AtomicBool) -> Vec<String> {
         let style = ProgressStyle::with_template("{spinner} {prefix}  {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
         let bar = |watched: &Watched| {
-            lines.add(ProgressBar::new_spinner().with_style(style.clone()).with_prefix(watched.name.clone()))
+            let bar = ProgressBar::new_spinner().with_style(style.clone()).with_prefix(watched.name.clone());
+            report::LINES.add(bar)
         };
         let bars = watched.iter().map(bar).collect::<Vec<_>>();
-        let nothing_left =
-            || watched.iter().all(|component| admin::status_of(log, component).is_ok_and(|status| status.lag == 0));
-        let idle = || running.idle_for(IDLE) && (running.idle_for(IDLE_WITH_LAG) || nothing_left());
-        let done = || stop.load(Ordering::Relaxed) || running.ended() || (self.until_idle && idle());
-        // Without a terminal nobody sees the lines, and the log need not be asked.
-        let drawn = !lines.is_hidden();
-        while !done() {
-            for (component, bar) in watched.iter().zip(&bars).filter(|_| drawn) {
-                match admin::status_of(log, component) {
-                    Ok(status) => bar.set_message(live_line(&status)),
-                    Err(error) => bar.set_message(line(&error.to_string()).into_owned()),
+        let mut ready = report::Ready::default();
+        let mut left = vec![];
+        while !stop.load(Ordering::Relaxed) && !running.ended() {
+            ready.look(watched);
+            if self.until_idle && running.idle_for(IDLE) {
+                // What was committed last is to be in it.
+                monitor.refresh(FRESH_WAIT);
+                left = watched.iter().flat_map(|component| what_is_left(monitor, component)).collect();
+                if running.idle_for(if left.is_empty() { IDLE } else { IDLE_WITH_REST }) {
+                    break;
                 }
+            }
+            for (component, bar) in watched.iter().zip(&bars) {
+                bar.set_message(live_line(&admin::status_of(Some(monitor), component)));
                 bar.tick();
             }
             std::thread::sleep(REFRESH);
         }
         bars.iter().for_each(ProgressBar::finish_and_clear);
+        // Whoever stops it knows that it did not come to its end.
+        if stop.load(Ordering::Relaxed) { vec![] } else { left }
     }
+}
+
+/// The components, as the admin API and the monitor see them.
+fn watched(running: &Running, slots: &[(String, Arc<Slot>)]) -> Vec<Watched> {
+    let components = running.progress.iter().zip(slots);
+    let watched = components.map(|((name, progress), (_, slot))| Watched {
+        name: name.clone(),
+        slot: slot.clone(),
+        progress: progress.clone(),
+    });
+    watched.collect()
+}
+
+/// Two hosts of one name fence each other for ever.
+fn refuse_namesake(hosts: &Hosts) -> Result<()> {
+    if let Some(other) = hosts.namesake()? {
+        bail!(
+            "another host runs under the name `{}`: each would take the other's place in the group\n  where: {}\n  what to do: stop one of them, or give it another [host] name (HEDDLE_HOST_NAME) and another data folder",
+            other.host,
+            other.admin
+        );
+    }
+    Ok(())
+}
+
+/// Fails if something is left that was to be handled.
+fn refuse_rest(left: &[String]) -> Result<()> {
+    if left.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "something is left: {}\n  where: the input of these components\n  what to do: run it again; `heddle status` says more while it runs, and another producer's open transaction ends by itself, or with that producer",
+        left.join("; ")
+    );
+}
+
+/// What a component has not handled.
+fn what_is_left(monitor: &Monitor, component: &Watched) -> Vec<String> {
+    let name = &component.name;
+    let mut left = match monitor.lag(name) {
+        None => vec![format!("{name}: the log has not said how much")],
+        Some(lag) => lag.left.iter().map(|left| of_partition(name, left)).collect(),
+    };
+    left.extend(monitor.log_fault().map(|fault| format!("{name}: {fault}")));
+    let waiting = component.progress.snapshot().waiting;
+    if waiting > 0 {
+        left.push(format!("{name}: {} for another attempt", counted(waiting, "waiting record")));
+    }
+    left
+}
+
+fn of_partition(component: &str, left: &Left) -> String {
+    let offsets = counted(left.offsets.unsigned_abs(), "offset");
+    let open = if left.undecided > 0 { " (in or behind a transaction that is open)" } else { "" };
+    format!("{component}: {offsets} of {}{open}", left.source)
+}
+
+/// Who may ask the admin API.
+fn access(folder: &Path, app: &App) -> Result<Access> {
+    let tls = &app.admin.tls;
+    let identity = tls.as_ref().map(|tls| Identity::read(&folder.join(&tls.certificate), &folder.join(&tls.key)));
+    let access = Access::new(app.admin.token.clone()).known_as(app.admin.advertise.clone(), &app.admin.names);
+    Ok(access.with_tls(identity.transpose()?))
 }
 
 /// What the live line of a component says.
 fn live_line(status: &ComponentStatus) -> String {
-    let ComponentStatus { records, emitted, failed, duplicates, waiting, breaker, restoring, lag, commit_ms, .. } =
-        status;
+    let ComponentStatus { records, emitted, failed, duplicates, waiting, breaker, restoring, commit_ms, .. } = status;
+    let lag = lag(status);
     if *restoring > 0 {
         return format!("reading its state: {restoring} records of changelogs left  lag {lag}");
     }

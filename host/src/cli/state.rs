@@ -2,20 +2,25 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
+use heddle_contract::manifest::App;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::status::admin_address;
+use super::status::{admin_address, client, unanswered};
 use super::{Raw, app};
-use crate::admin::{Owner, StateEntries, StateEntry};
+use crate::admin::{HostAnswer, Owner, StateEntries, StateEntry};
 use crate::output;
 use crate::printable::line;
 
 /// How long a host may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a task may be nobody's while it moves from one host to another.
+const MOVE_WAIT: Duration = Duration::from_secs(15);
+/// How often the hosts are asked again meanwhile.
+const MOVE_LOOK: Duration = Duration::from_millis(200);
 
 /// Print what stores hold.
 #[derive(Debug, Args)]
@@ -63,18 +68,17 @@ enum What {
     },
 }
 
-/// What a host answered: status and body.
-struct Answered(u16, String);
+/// Asks hosts of the app.
+struct Asker<'a> {
+    folder: &'a Path,
+    app: &'a App,
+}
 
-fn ask(address: &str, path: &str) -> Result<Answered> {
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build().into();
-    let mut response = agent.get(format!("http://{address}{path}")).call().with_context(|| {
-        format!(
-            "no host of this app answers\n  where: {address}\n  what to do: start one with `heddle run` or `heddle dev`"
-        )
-    })?;
-    Ok(Answered(response.status().as_u16(), response.body_mut().read_to_string()?))
+impl Asker<'_> {
+    fn ask(&self, address: &str, path: &str) -> Result<HostAnswer> {
+        let answer = client(self.folder, self.app, address, TIMEOUT)?.get(path);
+        answer.map_err(|e| unanswered(e, address, "start one with `heddle run` or `heddle dev`"))
+    }
 }
 
 fn encoded(text: &str) -> String {
@@ -82,7 +86,11 @@ fn encoded(text: &str) -> String {
 }
 
 /// What the host said instead of an answer.
-fn refused(address: &str, Answered(_, said): &Answered) -> anyhow::Error {
+fn refused(address: &str, answer: &HostAnswer) -> anyhow::Error {
+    let said = answer.text();
+    if said.contains('\n') {
+        return anyhow::anyhow!(said);
+    }
     anyhow::anyhow!("{said}\n  where: {address}\n  what to do: `heddle status` names the components that run")
 }
 
@@ -90,64 +98,78 @@ impl State {
     pub(super) fn run(&self, folder: &Path) -> Result<()> {
         let app = app::read(folder)?;
         let address = admin_address(folder, &app);
+        let asker = Asker { folder, app: &app };
         match &self.what {
             What::Get { component, store, key, json, raw } => {
                 let path = format!("/state/{}/{}/{}", encoded(component), encoded(store), encoded(key));
-                let entry = get(&address, &path)?;
+                let entry = asker.get(&address, &path)?;
                 let text = if *json { serde_json::to_string(&entry)? } else { entry.value.to_string() };
                 output::print(format_args!("{text}"), raw.raw);
             }
             What::List { component, store, prefix, after, limit, json, raw } => {
                 let after = after.as_ref().map(|after| format!("&after={}", encoded(after))).unwrap_or_default();
                 let (component, store, prefix) = (encoded(component), encoded(store), encoded(prefix));
-                let path = format!("/state/{component}/{store}?prefix={prefix}&limit={limit}{after}");
-                list(&address, &path, *json, *raw)?;
+                let path = format!("/state/{component}/{store}?prefix={prefix}{after}");
+                asker.list(&address, &path, *limit, *json, *raw)?;
             }
         }
         Ok(())
     }
 }
 
-/// The entry, from this host or the one that it names.
-fn get(address: &str, path: &str) -> Result<StateEntry> {
-    let answered = ask(address, path)?;
-    match answered.0 {
-        200 => Ok(serde_json::from_str(&answered.1)?),
-        421 => {
-            let owner: Owner = serde_json::from_str(&answered.1)?;
-            let elsewhere = ask(&owner.admin, path)
-                .with_context(|| format!("the host `{}` has the partition of this key", owner.host))?;
-            if elsewhere.0 != 200 {
-                return Err(refused(&owner.admin, &elsewhere));
+impl Asker<'_> {
+    /// The entry, from this host or the one that it names. While a task moves, none of them may have it for a moment.
+    fn get(&self, address: &str, path: &str) -> Result<StateEntry> {
+        let deadline = Instant::now() + MOVE_WAIT;
+        loop {
+            let answer = self.ask(address, path)?;
+            let (asked, answer) = match answer.status {
+                421 => {
+                    let owner: Owner = serde_json::from_slice(&answer.body)?;
+                    let elsewhere = self
+                        .ask(&owner.admin, path)
+                        .with_context(|| format!("the host `{}` has the partition of this key", owner.host))?;
+                    (owner.admin, elsewhere)
+                }
+                _ => (address.to_owned(), answer),
+            };
+            match answer.status {
+                200 => return Ok(serde_json::from_slice(&answer.body)?),
+                421 if Instant::now() < deadline => std::thread::sleep(MOVE_LOOK),
+                _ => return Err(refused(&asked, &answer)),
             }
-            Ok(serde_json::from_str(&elsewhere.1)?)
-        }
-        _ => Err(refused(address, &answered)),
-    }
-}
-
-/// Prints the entries of this host and of those that it names.
-fn list(address: &str, path: &str, json: bool, raw: Raw) -> Result<()> {
-    let others =
-        print(address, path, json, raw)?.elsewhere.into_values().map(|owner| owner.admin).collect::<BTreeSet<_>>();
-    others.iter().try_for_each(|other| print(other, path, json, raw).map(|_| ()))
-}
-
-/// Prints the entries of one host, and returns what it answered.
-fn print(address: &str, path: &str, json: bool, raw: Raw) -> Result<StateEntries> {
-    let answered = ask(address, path)?;
-    if answered.0 != 200 {
-        return Err(refused(address, &answered));
-    }
-    let found: StateEntries = serde_json::from_str(&answered.1)?;
-    for entry in &found.entries {
-        if json {
-            output::print(format_args!("{}", serde_json::to_string(entry)?), raw.raw);
-        } else if raw.raw {
-            output::print(format_args!("{}\t{}", entry.key, entry.value), true);
-        } else {
-            println!("{}\t{}", line(&entry.key), entry.value);
         }
     }
-    Ok(found)
+
+    /// Prints the entries of this host and of those that it names.
+    fn list(&self, address: &str, path: &str, limit: usize, json: bool, raw: Raw) -> Result<()> {
+        let others = self.print(address, path, limit, json, raw)?;
+        others.iter().try_for_each(|other| self.print(other, path, limit, json, raw).map(drop))
+    }
+
+    /// Prints the entries of one host, one answer after the other. Returns the hosts that it names.
+    fn print(&self, address: &str, path: &str, limit: usize, json: bool, raw: Raw) -> Result<BTreeSet<String>> {
+        let (mut left, mut place) = (limit, String::new());
+        loop {
+            let answer = self.ask(address, &format!("{path}&limit={left}{place}"))?;
+            if answer.status != 200 {
+                return Err(refused(address, &answer));
+            }
+            let found: StateEntries = serde_json::from_slice(&answer.body)?;
+            for entry in &found.entries {
+                if json {
+                    output::print(format_args!("{}", serde_json::to_string(entry)?), raw.raw);
+                } else if raw.raw {
+                    output::print(format_args!("{}\t{}", entry.key, entry.value), true);
+                } else {
+                    println!("{}\t{}", line(&entry.key), entry.value);
+                }
+            }
+            left = left.saturating_sub(found.entries.len());
+            match found.next.filter(|_| left > 0) {
+                Some(next) => place = format!("&next={}", encoded(&next.to_string())),
+                None => return Ok(found.elsewhere.into_values().map(|owner| owner.admin).collect()),
+            }
+        }
+    }
 }

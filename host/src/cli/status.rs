@@ -1,20 +1,24 @@
 //! `heddle status`: what the app's running host does.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use heddle_contract::manifest::App;
 use heddle_core::event::Timestamp;
 
 use super::app;
-use crate::admin::{ComponentStatus, StuckTask};
+use crate::admin::{ComponentStatus, HostClient, HostError, Reach, StuckTask};
 use crate::deploy::{short, time};
 use crate::printable::line;
+use crate::tls::Trusted;
 
 /// How long a host may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// From when on it matters how old the lag is, in milliseconds.
+const STALE_MS: u64 = 10_000;
 
 /// Print what the running host's components did so far, and how far behind they are.
 #[derive(Debug, Args)]
@@ -25,30 +29,68 @@ pub(super) struct Status {
 }
 
 /// Where a host leaves the address that it got.
-pub(super) fn address_file(folder: &Path, app: &App) -> PathBuf {
+fn address_file(folder: &Path, app: &App) -> PathBuf {
     folder.join(&app.data).join("admin-address")
 }
 
-/// Where the app's host is to be asked: a host says which port it got; the file of one that was killed may be left.
+/// Says where the host is asked. The file is there whole or not at all; nobody but this user reads it.
+pub(super) fn leave_address(folder: &Path, app: &App, address: &str) -> Result<()> {
+    let data = folder.join(&app.data);
+    let leave = || -> std::io::Result<()> {
+        std::fs::create_dir_all(&data)?;
+        let mut file = tempfile::NamedTempFile::new_in(&data)?;
+        file.write_all(address.as_bytes())?;
+        file.persist(address_file(folder, app))?;
+        Ok(())
+    };
+    leave().with_context(|| format!("cannot write {}", address_file(folder, app).display()))
+}
+
+/// Says that no host is asked there any more.
+pub(super) fn remove_address(folder: &Path, app: &App) {
+    // It may be gone already; the next host writes its own.
+    let _ = std::fs::remove_file(address_file(folder, app));
+}
+
+/// Where the app's host is to be asked: a host says which port it got. The file of one that was killed may be left, so what answers
+/// there has to prove who it is.
 pub(super) fn admin_address(folder: &Path, app: &App) -> String {
-    let left = std::fs::read_to_string(address_file(folder, app)).ok();
-    left.unwrap_or_else(|| app.admin.listen.to_string())
+    let left = std::fs::read_to_string(address_file(folder, app)).ok().map(|left| left.trim().to_owned());
+    left.filter(|left| !left.is_empty()).unwrap_or_else(|| app.admin.listen.to_string())
+}
+
+/// How the app's hosts are reached.
+pub(super) fn reach(folder: &Path, app: &App) -> Result<Reach> {
+    let trusted = app.admin.ca.as_ref().map(|ca| Trusted::read(&folder.join(ca))).transpose()?;
+    Ok(Reach { tls: app.admin.tls.is_some() || trusted.is_some(), trusted })
+}
+
+/// The host at `address`, with the token of the app's settings.
+pub(super) fn client(folder: &Path, app: &App, address: &str, timeout: Duration) -> Result<HostClient> {
+    Ok(HostClient::new(address, &reach(folder, app)?, timeout).with_token(app.admin.token.clone()))
+}
+
+/// What is told where no host answers, with what to do about it.
+pub(super) fn unanswered(error: HostError, address: &str, remedy: &str) -> anyhow::Error {
+    match error {
+        HostError::Unreachable(why) => {
+            anyhow!(why).context(format!("no host of this app answers\n  where: {address}\n  what to do: {remedy}"))
+        }
+        unproven @ HostError::Unproven { .. } => unproven.into(),
+    }
 }
 
 impl Status {
     pub(super) fn run(&self, folder: &Path) -> Result<()> {
         let app = app::read(folder)?;
         let address = admin_address(folder, &app);
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build().into();
-        let mut response = agent.get(format!("http://{address}/status")).call().with_context(|| {
-            format!("no host of this app answers\n  where: {address}\n  what to do: start one with `heddle run` or `heddle dev`")
-        })?;
-        let text = response.body_mut().read_to_string()?;
-        if response.status() != 200 {
-            bail!(
-                "the host cannot tell its status: {text}\n  where: {address}\n  what to do: look whether its log can be reached"
-            );
+        let answer = client(folder, &app, &address, TIMEOUT)?.get("/status?fresh=true");
+        let answer = answer.map_err(|e| unanswered(e, &address, "start one with `heddle run` or `heddle dev`"))?;
+        let text = answer.text();
+        match answer.status {
+            200 => {}
+            _ if text.contains('\n') => bail!(text),
+            _ => bail!("the host cannot tell its status: {text}\n  where: {address}\n  what to do: look at its log"),
         }
         let components: Vec<ComponentStatus> = serde_json::from_str(&text).with_context(|| {
             format!("what answers is no host of Heddle\n  where: {address}\n  what to do: check [admin] listen")
@@ -63,8 +105,9 @@ impl Status {
                     open => format!("  breaker {open}"),
                 };
                 let restoring = if c.restoring > 0 { format!("  restoring {}", c.restoring) } else { String::new() };
+                let lag = lag(&c);
                 println!(
-                    "{}: {} since {}  in {}  out {}  failed {}  duplicates {}  lag {}  commits {} (last {:.1} ms){waiting}{breaker}{restoring}",
+                    "{}: {} since {}  in {}  out {}  failed {}  duplicates {}  lag {lag}  commits {} (last {:.1} ms){waiting}{breaker}{restoring}",
                     c.component,
                     short(&c.digest),
                     time(Timestamp(c.since)),
@@ -72,7 +115,6 @@ impl Status {
                     c.emitted,
                     c.failed,
                     c.duplicates,
-                    c.lag,
                     c.commits,
                     c.commit_ms
                 );
@@ -95,4 +137,17 @@ impl Status {
         }
         Ok(())
     }
+}
+
+/// The lag in words; how old it is, where that is more than a moment, and why.
+pub(super) fn lag(status: &ComponentStatus) -> String {
+    let (Some(lag), Some(age)) = (status.lag, status.lag_age_ms) else {
+        let why = status.lag_error.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+        return format!("unknown{why}");
+    };
+    if age < STALE_MS {
+        return lag.to_string();
+    }
+    let why = status.lag_error.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{lag} ({} s ago{why})", age / 1_000)
 }

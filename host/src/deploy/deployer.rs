@@ -21,8 +21,6 @@ use crate::runtime::{Progress, Slot};
 const HOSTS_WAIT: Duration = Duration::from_secs(60);
 /// How often what they say is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How long a host may take to show that it is there.
-const ALIVE_WAIT: Duration = Duration::from_secs(2);
 
 /// A component of this host, as deployments see it.
 pub struct Component {
@@ -240,11 +238,7 @@ impl Deployer {
 
     /// The hosts that answer.
     fn there(&self, hosts: &[HostRecord]) -> Vec<String> {
-        let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(ALIVE_WAIT)).build().into();
-        let me = self.hosts.me();
-        let answers = |host: &&HostRecord| {
-            host.owner.host == me.host || agent.get(format!("http://{}/health", host.owner.admin)).call().is_ok()
-        };
+        let answers = |host: &&HostRecord| self.hosts.is_alive(&host.owner);
         hosts.iter().filter(answers).map(|host| host.owner.host.clone()).collect()
     }
 }

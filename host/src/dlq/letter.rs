@@ -245,6 +245,16 @@ pub struct Entry {
     pub did: Option<What>,
 }
 
+/// What an entry takes beside its words, about.
+const ENTRY_BYTES: usize = 400;
+
+impl Entry {
+    /// How many bytes it takes, about.
+    pub(super) fn bytes(&self) -> usize {
+        ENTRY_BYTES + self.kind.len() + self.reason.len() + self.origin.topic.len()
+    }
+}
+
 fn text(headers: &[Header], name: &str) -> Option<String> {
     let header = headers.iter().find(|header| header.name == name)?;
     Some(String::from_utf8_lossy(header.value.as_deref()?).into_owned())

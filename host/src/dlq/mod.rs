@@ -186,6 +186,30 @@ impl Queue {
         Ok(entries)
     }
 
+    /// The same in bounded memory: the oldest failures, and how many letters were left out. `bytes_max` bounds what they say.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn oldest(&self, filter: &Filter, letters_max: usize, bytes_max: usize) -> Result<(Vec<Entry>, u64), DlqError> {
+        let marks = Marks::read(&*self.log, &self.topic, marks::Until::Visible)?;
+        let mut kept = BTreeMap::new();
+        let (mut bytes, mut left_out) = (0, 0);
+        self.visit(&self.everything()?, |letter, _| {
+            let mark = marks.of(letter.place);
+            if filter.matches(&letter) && (filter.all || mark.is_none()) {
+                let entry = letter.entry(mark);
+                bytes += entry.bytes();
+                kept.insert((entry.time, entry.place), entry);
+            }
+            while (kept.len() > letters_max || bytes > bytes_max) && kept.len() > 1 {
+                bytes -= kept.pop_last().map_or(0, |(_, newest)| newest.bytes());
+                left_out += 1;
+            }
+            Ok(())
+        })?;
+        Ok((kept.into_values().collect(), left_out))
+    }
+
     /// One letter, and what became of it.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ const REGISTRY_CLIENT: [&str; 5] = ["username", "password", "ca", "timeout", "re
 /// The topic in which the apps of a Kafka cluster keep their schemas together.
 const REGISTRY_TOPIC: &str = "heddle.registry";
 const TOPIC: &[&str] = &["partitions", "replication", "options"];
-const ADMIN: &[&str] = &["listen", "advertise", "token"];
+const ADMIN: &[&str] = &["listen", "advertise", "names", "token", "tls-certificate", "tls-key", "ca"];
 const COMMIT: &[&str] = &["interval", "records"];
 const WORKERS: &[&str] = &["count"];
 const STATE: &[&str] = &["engine", "cache"];
@@ -42,7 +42,7 @@ const KEYS: Keys = Keys {
         ("deploy", deploy::KEYS),
     ],
     named: ("topics", TOPIC),
-    lists: &[("app", "components")],
+    lists: &[("app", "components"), ("admin", "names")],
 };
 
 /// Options of librdkafka that Heddle sets itself, because its guarantees rest on them, or that say what it says itself. Sorted.
@@ -202,8 +202,23 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// What other hosts are told to ask at, `<host>:<port>`; `None`: where it listens.
     pub advertise: Option<String>,
-    /// What those have to show who change what runs; `None`: only this machine's own processes may.
+    /// Further names by which it may be asked: a host behind `http://<name>`.
+    pub names: Vec<String>,
+    /// What everybody has to show who asks for more than its health; `None`: only this machine's own processes may ask.
     pub token: Option<String>,
+    /// The files of the certificate that it shows and of its key, relative to the app's folder; `None`: it speaks no TLS.
+    pub tls: Option<AdminTls>,
+    /// The file of the authorities that the hosts' certificates may come from, instead of the public ones; relative to the app's folder.
+    pub ca: Option<PathBuf>,
+}
+
+/// What the admin API shows by TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminTls {
+    /// The file of the certificate.
+    pub certificate: PathBuf,
+    /// The file of its key.
+    pub key: PathBuf,
 }
 
 impl fmt::Debug for Admin {
@@ -212,6 +227,9 @@ impl fmt::Debug for Admin {
         f.debug_struct("Admin")
             .field("listen", &self.listen)
             .field("advertise", &self.advertise)
+            .field("names", &self.names)
+            .field("tls", &self.tls)
+            .field("ca", &self.ca)
             .finish_non_exhaustive()
     }
 }
@@ -460,8 +478,26 @@ fn admin(section: &Section<'_>) -> Admin {
         address
     });
     let advertise = section.field("advertise").and_then(|field| brokers(&field));
-    let token = section.field("token").and_then(|field| field.text());
-    Admin { listen: listen.unwrap_or(default), advertise, token }
+    let names = section.field("names").map(|field| field.items()).unwrap_or_default();
+    let text = |key: &str| section.field(key).and_then(|field| field.text());
+    Admin {
+        listen: listen.unwrap_or(default),
+        advertise,
+        names: names.iter().filter_map(Field::text).collect(),
+        token: text("token"),
+        tls: admin_tls(section),
+        ca: text("ca").map(PathBuf::from),
+    }
+}
+
+fn admin_tls(section: &Section<'_>) -> Option<AdminTls> {
+    let (certificate, key) = (section.field("tls-certificate"), section.field("tls-key"));
+    if let (Some(alone), None) | (None, Some(alone)) = (&certificate, &key) {
+        alone.problem("a certificate and its key belong together", "set both `tls-certificate` and `tls-key`");
+        return None;
+    }
+    let path = |field: Option<Field<'_>>| field.and_then(|field| field.text()).map(PathBuf::from);
+    Some(AdminTls { certificate: path(certificate)?, key: path(key)? })
 }
 
 fn commit(section: &Section<'_>) -> Commit {

@@ -1,0 +1,67 @@
+//! How a host proves that it has the token before it is shown it: whoever took the port of a host that was killed cannot.
+//!
+//! ```text
+//!  client ── nonce and <address>, in a request to <address> ──> host
+//!  client <── HMAC(key of the token, nonce and address) ── host, if <address> is its own
+//!  client: the same? ── the token ──> host
+//! ```
+//!
+//! The address is part of it, so a process elsewhere cannot pass the question on to the host. The key takes long to compute, so an
+//! answer helps little to guess a weak token.
+
+use std::num::NonZeroU32;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::{hmac, pbkdf2};
+
+/// What is proven, and by whom.
+const PURPOSE: &str = "heddle admin api";
+/// How often the key's derivation hashes: some hundredths of a second.
+const ROUNDS: NonZeroU32 = match NonZeroU32::new(50_000) {
+    Some(rounds) => rounds,
+    None => NonZeroU32::MIN,
+};
+
+/// The key that belongs to a token.
+pub(super) struct Key(hmac::Key);
+
+impl Key {
+    /// Derives it. Takes a moment, so once a process.
+    pub(super) fn of(token: &str) -> Self {
+        let mut key = [0; 32];
+        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, PURPOSE.as_bytes(), token.as_bytes(), &mut key);
+        Self(hmac::Key::new(hmac::HMAC_SHA256, &key))
+    }
+
+    /// Answers `nonce`, asked at `address`.
+    pub(super) fn prove(&self, nonce: &str, address: &str) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, text(nonce, address).as_bytes()))
+    }
+
+    /// Whether `proof` is the answer of one who has the token.
+    pub(super) fn verify(&self, nonce: &str, address: &str, proof: &str) -> bool {
+        let proof = URL_SAFE_NO_PAD.decode(proof).unwrap_or_default();
+        hmac::verify(&self.0, text(nonce, address).as_bytes(), &proof).is_ok()
+    }
+}
+
+fn text(nonce: &str, address: &str) -> String {
+    [PURPOSE, nonce, &address.to_ascii_lowercase()].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_holds_for_its_token_nonce_and_address_alone() {
+        let key = Key::of("secret");
+        let proof = key.prove("n", "localhost:7870");
+        assert!(key.verify("n", "LOCALHOST:7870", &proof));
+        assert!(!key.verify("m", "localhost:7870", &proof));
+        assert!(!key.verify("n", "localhost:7871", &proof));
+        assert!(!key.verify("n", "localhost:7870", ""));
+        assert!(!Key::of("other").verify("n", "localhost:7870", &proof));
+    }
+}
