@@ -117,6 +117,7 @@ impl Shell {
         let path = format!("{}:{}", heddle.display(), std::env::var("PATH").unwrap());
         let ended = tempfile::NamedTempFile::new().unwrap();
         let mut sh = Command::new("sh");
+        sh.env_remove("RUSTC_BOOTSTRAP");
         sh.args(["-euc", &format!(". \"$2\"\n{commands}\npwd > \"$1\"\nexport -p > \"$2\""), "sh"]);
         sh.args([ended.path(), self.exported.path()]).current_dir(&self.place);
         // Tests run beside each other: none may take the default port. What cargo compiles for the tests of components is kept.

@@ -73,6 +73,7 @@ impl Bench {
     /// Kind and reason of a handler that fails.
     fn failure(&mut self, what: &str) -> String {
         let letter = self.step(what, 7);
+        assert_eq!(&*letter.topic, "dlq", "{what} is expected to fail");
         format!("{what}: {}: {}", header(&letter, "heddle.kind"), header(&letter, "heddle.reason"))
     }
 }
@@ -97,7 +98,7 @@ fn an_uncaught_exception_is_reported_with_type_message_and_line() {
         "cause",
         "context",
         "group",
-        "library",
+        "in a library",
         "assert",
     ];
     let reasons = raised.map(|what| bench.failure(what));

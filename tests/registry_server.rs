@@ -134,6 +134,7 @@ fn the_client_of_crates_io_needs_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
     let mut client = Command::new("cargo");
+    client.env_remove("RUSTC_BOOTSTRAP");
     client.args(["run", "--quiet", "--locked", "--manifest-path"]);
     client.arg(root().join("tests/registry_clients/rust/Cargo.toml"));
     // Kept between runs, outside of the source tree.

@@ -26,6 +26,7 @@ fn harmless(what: &str, output: &Output) -> String {
 fn with_a_letter() -> App {
     let app = App::embedded().scripted();
     app.build();
+    app.ok(&["topics", "create", "in"]);
     let file = app.data.path().join("in.jsonl");
     fs::write(&file, json!({ "do": HOSTILE }).to_string()).unwrap();
     app.ok(&["produce", "in", "--key", "do", "--file", file.to_str().unwrap()]);
@@ -84,6 +85,7 @@ fn what_records_say_does_nothing_to_a_terminal() {
 #[test]
 fn what_an_error_quotes_does_nothing_to_a_terminal() {
     let app = App::embedded().scripted();
+    app.ok(&["topics", "create", "in"]);
     let file = app.data.path().join("in.jsonl");
     for value in
         [json!({ "do": "x", HOSTILE: 1 }), json!({ "do": { HOSTILE: 1 } }), json!({ "do": "x", "times": HOSTILE })]
@@ -99,6 +101,7 @@ fn what_an_error_quotes_does_nothing_to_a_terminal() {
 #[test]
 fn a_reader_that_has_read_enough_is_no_error() {
     let app = App::embedded().scripted();
+    app.ok(&["topics", "create", "in"]);
     let file = app.data.path().join("in.jsonl");
     fs::write(&file, "{\"do\":\"x\"}\n".repeat(20_000)).unwrap();
     app.ok(&["produce", "in", "--file", file.to_str().unwrap()]);

@@ -178,6 +178,8 @@ pub(crate) fn build_heddle() -> Result<PathBuf> {
     let profile = if folder.ends_with("debug") { "dev" } else { "release" };
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = Command::new(cargo);
+    // A runner of tests may have set it; build scripts that look there would run again.
+    command.env_remove("RUSTC_BOOTSTRAP");
     // From the workspace's root, so that third-party crates keep the features that they were compiled with.
     command.args(["build", "--quiet", "--bin", "heddle", "--profile", profile]);
     done(command.current_dir(home().join("..")), "building heddle")?;

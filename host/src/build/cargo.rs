@@ -21,7 +21,11 @@ pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
     }
     let toolchain = detect(folder)?;
     let mut cargo = match &toolchain {
-        Toolchain::Installed => Command::new("cargo"),
+        Toolchain::Installed => {
+            let mut cargo = Command::new("cargo");
+            cargo.env_remove("RUSTC_BOOTSTRAP");
+            cargo
+        }
         Toolchain::Debian { linker } => {
             let mut cargo = Command::new("/usr/bin/cargo");
             cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", toolchain.rustc());

@@ -15,6 +15,7 @@ use super::{Raw, app, open};
 use crate::guest::Schemas;
 use crate::log::Start;
 use crate::output::print;
+use crate::printable;
 use crate::registry::Cached;
 
 /// How long a poll waits.
@@ -64,7 +65,7 @@ impl Consume {
         let Some(topic) = log.topics()?.into_iter().find(|info| info.name == self.topic) else {
             bail!(
                 "there is no topic `{}`\n  where: {}\n  what to do: `heddle topics list` shows those there are",
-                self.topic,
+                printable::line(&self.topic),
                 folder.join("heddle.toml").display()
             );
         };

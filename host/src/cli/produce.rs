@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::{app, counted, open};
 use crate::build::AppContracts;
 use crate::log::Log;
+use crate::printable;
 use crate::registry::format::{self, Entry};
 
 /// How many records are written at a time.
@@ -48,7 +49,7 @@ impl Produce {
         if log.topics()?.iter().all(|info| info.name != self.topic) {
             bail!(
                 "there is no topic `{}`\n  where: {}\n  what to do: `heddle topics list` shows those there are; `heddle topics create` makes one",
-                self.topic,
+                printable::line(&self.topic),
                 folder.join("heddle.toml").display()
             );
         }

@@ -87,7 +87,10 @@ fn list(log: &dyn Log, as_json: bool) -> Result<()> {
 fn describe(log: &dyn Log, name: &str, as_json: bool) -> Result<()> {
     let watermarks = log.watermarks(name).map_err(|error| match error {
         LogError::UnknownTopic(_) => {
-            anyhow::anyhow!("there is no topic `{name}`\n  what to do: `heddle topics list` shows those there are")
+            anyhow::anyhow!(
+                "there is no topic `{}`\n  what to do: `heddle topics list` shows those there are",
+                crate::printable::line(name)
+            )
         }
         other => other.into(),
     })?;
