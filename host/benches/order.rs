@@ -86,7 +86,7 @@ fn dispatch_of_one_order(bencher: Bencher<'_, '_>) {
     let (mut instance, record) = instance();
     let component = "quickstart.intake".into();
     bencher.bench_local(|| {
-        let delivery = Delivery { component: &component, record: &record, attempt: 1 };
+        let delivery = Delivery { component: &component, record: &record, attempt: 1, epoch: None };
         instance.dispatch(&delivery, Reads::none()).unwrap()
     });
 }

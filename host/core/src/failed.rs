@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use crate::date::rfc3339;
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Epoch};
 use crate::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
 use crate::fault::{EventFault, bounded};
 
@@ -63,6 +63,8 @@ pub mod header {
     pub const ROUND: &str = "heddle.round";
     /// Of a record that waits: when it is tried again, in milliseconds since 1970.
     pub const DUE: &str = "heddle.due";
+    /// Of a record that waits: which topic of its name it comes from, see [`Epoch`](crate::delivery::Epoch).
+    pub const EPOCH: &str = "heddle.epoch";
 }
 
 /// What made a delivery fail, and when.
@@ -91,6 +93,8 @@ pub struct Waiting {
     pub due: Timestamp,
     /// When it failed for the first time.
     pub first_failure: Option<Bytes>,
+    /// Which topic of its name it comes from.
+    pub epoch: Option<Epoch>,
 }
 
 /// The record that sets `delivery` aside: key, value, timestamp and headers as they were, the reason in further headers.
@@ -180,7 +184,7 @@ pub fn retry(
     let record = delivery.record;
     let mut headers = record.headers.clone();
     headers.extend(told(delivery, failure));
-    headers.extend(waits(record, round, due));
+    headers.extend(waits(record, round, due, delivery.epoch));
     NewRecord {
         topic: topic.clone(),
         partition: Some(partition),
@@ -193,11 +197,11 @@ pub fn retry(
 
 /// The headers of a record that waits though it has not failed: another one of its key does.
 #[must_use]
-pub fn queued(record: &Record) -> Vec<Header> {
+pub fn queued(record: &Record, epoch: Option<&Epoch>) -> Vec<Header> {
     let mut headers = record.headers.clone();
     headers.extend(place(record));
     headers.push(text(header::ATTEMPTS, &0));
-    headers.extend(waits(record, 0, Timestamp(0)));
+    headers.extend(waits(record, 0, Timestamp(0), epoch));
     headers
 }
 
@@ -216,6 +220,7 @@ impl Waiting {
             round: usize::try_from(number(header::ROUND)?).ok()?,
             due: Timestamp(number(header::DUE)?),
             first_failure: header(header::FIRST_FAILURE),
+            epoch: header(header::EPOCH).and_then(|epoch| Some(std::str::from_utf8(&epoch).ok()?.into())),
             record: Record {
                 source: TopicPartition::new(topic, i32::try_from(number(header::PARTITION)?).ok()?),
                 offset: Offset(number(header::OFFSET)?),
@@ -240,8 +245,9 @@ fn place(record: &Record) -> [Header; 3] {
     ]
 }
 
-fn waits(record: &Record, round: usize, due: Timestamp) -> [Header; 3] {
-    [text(header::TIMESTAMP, &record.timestamp.0), text(header::ROUND, &round), text(header::DUE, &due.0)]
+fn waits(record: &Record, round: usize, due: Timestamp, epoch: Option<&Epoch>) -> impl Iterator<Item = Header> {
+    let waits = [text(header::TIMESTAMP, &record.timestamp.0), text(header::ROUND, &round), text(header::DUE, &due.0)];
+    waits.into_iter().chain(epoch.map(|epoch| text(header::EPOCH, epoch)))
 }
 
 /// What went wrong, in headers.

@@ -311,7 +311,7 @@ mod tests {
                 value: value.map(Bytes::from),
                 headers: headers.collect(),
             };
-            let packed = pack(&record, &queued(&record));
+            let packed = pack(&record, &queued(&record, None));
             let waiting = read(&packed).unwrap();
             prop_assert_eq!(waiting.record, record);
             for cut in 0..packed.len() {

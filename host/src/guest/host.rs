@@ -1,6 +1,6 @@
 //! What belongs to one instance on the host's side: the delivery under way and what it did so far.
 
-use heddle_core::delivery::{ComponentName, Delivery};
+use heddle_core::delivery::{ComponentName, Delivery, Epoch};
 use heddle_core::effects::{Effects, Emit};
 use heddle_core::event::Record;
 use heddle_core::event::Timestamp;
@@ -46,6 +46,7 @@ pub(super) struct Current {
     component: ComponentName,
     record: Record,
     attempt: u32,
+    epoch: Option<Epoch>,
     random: Option<ChaCha8Rng>,
     pub(super) effects: Effects,
     /// How large what it emits and writes is so far.
@@ -60,6 +61,7 @@ impl Current {
             component: delivery.component.clone(),
             record: delivery.record.clone(),
             attempt: delivery.attempt,
+            epoch: delivery.epoch.cloned(),
             random: None,
             effects: Effects::default(),
             output_bytes: 0,
@@ -94,12 +96,14 @@ impl Current {
     }
 
     pub(super) fn delivery(&self) -> Delivery<'_> {
-        Delivery { component: &self.component, record: &self.record, attempt: self.attempt }
+        let Self { component, record, attempt, epoch, .. } = self;
+        Delivery { component, record, attempt: *attempt, epoch: epoch.as_ref() }
     }
 
     pub(super) fn random(&mut self) -> &mut ChaCha8Rng {
-        let Self { component, record, attempt, random, .. } = self;
-        random.get_or_insert_with(|| random::generator(&Delivery { component, record, attempt: *attempt }))
+        let Self { component, record, attempt, epoch, random, .. } = self;
+        let delivery = Delivery { component, record, attempt: *attempt, epoch: epoch.as_ref() };
+        random.get_or_insert_with(|| random::generator(&delivery))
     }
 }
 

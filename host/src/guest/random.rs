@@ -66,7 +66,7 @@ mod tests {
             headers: vec![],
         };
         let component = "shop.intake".into();
-        let mut random = generator(&Delivery { component: &component, record: &record, attempt: 1 });
+        let mut random = generator(&Delivery { component: &component, record: &record, attempt: 1, epoch: None });
         let mut five = [0; 5];
         let first = random.next_u64();
         random.fill_bytes(&mut five);
@@ -74,9 +74,12 @@ mod tests {
         // Computed by another implementation.
         let expected = (12_905_941_478_688_268_057, [87, 28, 118, 102, 24], 2_770_354_936_631_173_004);
         assert_eq!((first, five, third), expected);
-        let mut again = generator(&Delivery { component: &component, record: &record, attempt: 2 });
+        let mut again = generator(&Delivery { component: &component, record: &record, attempt: 2, epoch: None });
         assert_eq!(again.next_u64(), first);
         let next = Record { offset: Offset(42), ..record };
-        assert_ne!(generator(&Delivery { component: &component, record: &next, attempt: 1 }).next_u64(), first);
+        assert_ne!(
+            generator(&Delivery { component: &component, record: &next, attempt: 1, epoch: None }).next_u64(),
+            first
+        );
     }
 }

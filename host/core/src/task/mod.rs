@@ -14,6 +14,7 @@
 mod fit;
 mod spec;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use bytes::Bytes;
 
 use crate::batch::{Ending, OpenBatch};
 use crate::dedup::MessageId;
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Epoch};
 use crate::effects::Effects;
 use crate::event::{NewRecord, NewRecordRef, Partition, Record, Timestamp, Topic};
 use crate::failed::{Failure, Waiting, queued, retry};
@@ -98,6 +99,8 @@ pub struct Task {
     state: Arc<dyn TaskState>,
     /// Which records wait in the state, once that was read.
     queues: Option<Queues>,
+    /// Of the topics that were made anew since the component knew them first.
+    epochs: BTreeMap<Topic, Epoch>,
 }
 
 /// A record on its way, and what came before.
@@ -107,6 +110,7 @@ struct Arrival<'a> {
     attempts: u32,
     tried: Tried,
     first_failure: Option<Bytes>,
+    epoch: Option<Epoch>,
 }
 
 /// How an arrival ended; nothing is noted yet.
@@ -127,7 +131,7 @@ impl Task {
     /// The task of `partition`, on top of what is committed of its state.
     #[must_use]
     pub fn new(spec: Arc<TaskSpec>, partition: Partition, committed: Arc<dyn TaskState>) -> Self {
-        Self { spec, partition, state: committed.clone(), committed, queues: None }
+        Self { spec, partition, state: committed.clone(), committed, queues: None, epochs: BTreeMap::new() }
     }
 
     /// A batch that did this to the task is being committed; the next one builds on it.
@@ -139,6 +143,14 @@ impl Task {
     /// That commit is over, and what the batch did becomes committed state now.
     pub fn settled(&mut self) {
         self.state = self.committed.clone();
+    }
+
+    /// Names which topic of its name the records of `topic` come from.
+    pub fn set_epoch(&mut self, topic: &Topic, epoch: Option<Epoch>) {
+        match epoch {
+            Some(epoch) => self.epochs.insert(topic.clone(), epoch),
+            None => self.epochs.remove(topic),
+        };
     }
 
     /// Goes on by another version's word, which has the same stores and dedup.
@@ -166,7 +178,8 @@ impl Task {
             Some(waited) => Arrival::waited(waited),
             None => {
                 let tried = Tried { in_place: Some(attempt), round: 0 };
-                Arrival { record, attempts: attempt - 1, tried, first_failure: None }
+                let epoch = self.epochs.get(&record.source.topic).cloned();
+                Arrival { record, attempts: attempt - 1, tried, first_failure: None, epoch }
             }
         };
         let ended = if again && waited.is_none() {
@@ -360,7 +373,7 @@ impl Task {
                 WhenFull::DeadLetter => Next::Done,
             }));
         }
-        let packed = pack(arrival.record, &queued(arrival.record));
+        let packed = pack(arrival.record, &queued(arrival.record, arrival.epoch.as_ref()));
         if !self.takes_waiting(arrival, &packed, handler, now) {
             return Ok(Some(Next::Done));
         }
@@ -447,8 +460,9 @@ impl Task {
         Failure { fault, at, digest: self.spec.digest.as_deref(), first: arrival.first_failure.clone() }
     }
 
-    fn delivery<'a>(&'a self, arrival: &Arrival<'a>) -> Delivery<'a> {
-        Delivery { component: &self.spec.component, record: arrival.record, attempt: arrival.attempts + 1 }
+    fn delivery<'a>(&'a self, arrival: &'a Arrival<'_>) -> Delivery<'a> {
+        let epoch = arrival.epoch.as_ref();
+        Delivery { component: &self.spec.component, record: arrival.record, attempt: arrival.attempts + 1, epoch }
     }
 }
 
@@ -459,6 +473,7 @@ impl<'a> Arrival<'a> {
             attempts: waited.attempts,
             tried: Tried { in_place: None, round: waited.round },
             first_failure: waited.first_failure.clone(),
+            epoch: waited.epoch.clone(),
         }
     }
 }
