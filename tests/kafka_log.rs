@@ -1,4 +1,5 @@
 //! What is particular to the log on Kafka, on a real broker. What every log promises is in `tests/conformance`.
+mod added;
 mod assignment;
 mod kill;
 mod leaving;

@@ -36,6 +36,7 @@ mod stores;
 mod support;
 mod task_stores;
 mod terminal;
+mod topic_changes;
 mod under_fire;
 mod wasi;
 mod worn_out;

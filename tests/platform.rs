@@ -206,6 +206,12 @@ fn a_changelog_that_was_made_anew_is_noticed() {
     let options = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
     log.create_topic(&TopicSpec { name: CHANGELOG.to_owned(), partitions, replication: None, options }).unwrap();
     drop(log);
+    // Its state is gone, and nobody said that it may be.
+    let refused = app.run(&["run", "--until-idle"]);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(told.contains("was deleted") && told.contains("heddle topics accept ledger"), "{told}");
+    app.ok(&["topics", "accept", "ledger", "--yes"]);
     let (_, told) = run_telling(&app);
     assert!(told.contains("the topic was created anew"), "{told}");
     let host = Host::start(&app);

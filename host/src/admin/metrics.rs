@@ -75,6 +75,12 @@ fn components(shared: &Shared, registry: &mut Registry) {
     registry.register("ready", "1 if /health/ready answers ok", ready.clone());
     ready.set(i64::from(shared.monitor.as_ref().is_none_or(|monitor| monitor.faults().is_empty())));
     registry.register("restoring_records", "Offsets of changelogs to read before tasks are ready", restoring.clone());
+    let stopped = Levels::default();
+    registry.register(
+        "component_stopped",
+        "1 while the component does not run because its topics do not fit",
+        stopped.clone(),
+    );
     let rollbacks = counts(registry, "rollbacks", "Versions that this host took back because they failed");
     let version = Infos::default();
     registry.register("version", "The version that runs, always 1", version.clone());
@@ -114,6 +120,7 @@ fn components(shared: &Shared, registry: &mut Registry) {
             ];
             lost.get_or_create(&labels).inc_by(offsets);
         }
+        stopped.get_or_create(&labels).set(i64::from(status.stopped.is_some()));
         if let (Some(offsets), Some(age)) = (status.lag, status.lag_age_ms) {
             lag.get_or_create(&labels).set(offsets);
             lag_age.get_or_create(&labels).set(Duration::from_millis(age).as_secs_f64());

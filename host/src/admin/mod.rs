@@ -164,6 +164,9 @@ pub struct ComponentStatus {
     pub breaker: String,
     /// Offsets of changelogs still to be read before all tasks of this host are ready.
     pub restoring: u64,
+    /// Why the component does not run, where somebody has to do something about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
     /// Transactions committed.
     pub commits: u64,
     /// Transactions that were aborted and done again.
@@ -434,6 +437,7 @@ pub fn status_of(monitor: Option<&Monitor>, component: &Watched) -> ComponentSta
         waiting: now.waiting,
         breaker: now.breaker.name().to_owned(),
         restoring: now.restoring,
+        stopped: component.progress.stopped(),
         commits: now.commits,
         aborts: now.aborts,
         stuck: component.progress.stalls().into_iter().map(StuckTask::of).collect(),

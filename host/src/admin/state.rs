@@ -27,10 +27,10 @@ use tokio::sync::oneshot;
 use super::hosts::{Hosts, Owner};
 use super::stream::{self, Sink};
 use super::{Shared, Watched};
-use crate::deploy::partitions_of;
 use crate::guest::Schemas;
 use crate::lock::lock;
 use crate::log::Log;
+use crate::runtime::{partition_counts, task_count};
 use crate::state::{HostState, TaskStores};
 
 /// The most entries of one answer, unless it is asked for more.
@@ -190,8 +190,7 @@ impl Found<'_> {
     /// How many tasks the component has, over all hosts.
     fn partitions(&self) -> Result<i32, Refusal> {
         let topics = self.stores.log.topics().map_err(|e| (StatusCode::SERVICE_UNAVAILABLE, e.to_string()))?;
-        let topics = topics.into_iter().map(|topic| (topic.name, topic.partitions)).collect();
-        Ok(partitions_of(self.component.slot.current().component.manifest(), &topics))
+        Ok(task_count(self.component.slot.current().component.manifest(), &partition_counts(topics)))
     }
 
     fn get(&self, key: &str) -> Result<Response, Refusal> {

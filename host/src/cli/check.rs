@@ -51,7 +51,7 @@ impl Check {
         let declared = app.topics.iter().map(|(name, topic)| (name.clone(), topic.partitions));
         // What is there goes before what would be created.
         let topics = declared.chain(there).collect::<BTreeMap<_, _>>();
-        found.extend(components.iter().flat_map(|(_, manifest)| topic_troubles(manifest, &topics)));
+        found.extend(components.iter().flat_map(|(_, manifest)| topic_troubles(&app.name, manifest, &topics)));
         let files = AppContracts::read(&folder.join(&app.contracts))?;
         let manifests = components.iter().map(|(contract, manifest)| (manifest, Some(contract)));
         for warning in unmatched(&files, app.topics.keys(), manifests) {

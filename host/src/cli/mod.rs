@@ -1,6 +1,7 @@
 //! The command line: one file a command. The only place that prints errors and chooses exit codes: 0 done, 1 it failed, 2 it
 //! was used wrongly.
 
+mod accept;
 mod app;
 mod bench;
 mod build;

@@ -24,7 +24,7 @@ use crate::guest::{Component, Schemas};
 use crate::log::Log;
 use crate::printable::line;
 use crate::registry::{Cached, Registry};
-use crate::runtime::{self, CommitPolicy, Progress, Running, Service, Slot, Snapshot, Stall};
+use crate::runtime::{self, CommitPolicy, KnownTopics, Progress, Running, Service, Slot, Snapshot, Stall};
 use crate::tls::Identity;
 
 /// How often the live lines are drawn.
@@ -61,7 +61,8 @@ impl Run {
         }
         // All at once: a broker takes its time for each. Hosts that follow their sources take no part in deployments.
         let deployed = (!build).then(|| Topics::specs(&app.name));
-        let own = [Hosts::spec(&app.name)].into_iter().chain(deployed.into_iter().flatten());
+        let own =
+            [Hosts::spec(&app.name), KnownTopics::spec(&app.name)].into_iter().chain(deployed.into_iter().flatten());
         open::create_topics(log.as_ref(), &app, own)?;
         let state = open::state(folder, &app)?;
         let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
@@ -83,8 +84,9 @@ impl Run {
         refuse_namesake(&hosts)?;
         report::started(folder, &app, registry.as_ref(), &listening, hosts.me(), &starting.slots);
         let started = Instant::now();
-        let running =
-            runtime::start(&runtime::Shared { log: log.clone(), schemas: schemas.clone(), commit }, services)?;
+        let known = Arc::new(KnownTopics::of(log.clone(), &app.name));
+        let shared = runtime::Shared { log: log.clone(), schemas: schemas.clone(), commit, known };
+        let running = runtime::start(&shared, services)?;
         let watched = watched(&running, &starting.slots);
         let stores = Stores::new(state.clone(), log.clone(), hosts.clone(), schemas);
         let told = || -> Result<(Arc<Monitor>, Option<JoinHandle<()>>)> {
@@ -108,6 +110,7 @@ impl Run {
         let left = self.watch(&running, &monitor, &watched, &stop);
         let progress = running.progress.clone();
         let stuck = progress.iter().flat_map(|(_, progress)| progress.stalls()).next();
+        let stopped = progress.iter().find_map(|(_, progress)| progress.stopped());
         let ended = running.stop();
         if let Err(error) = state.flush() {
             tracing::warn!("state stays in the changelogs alone: {error}");
@@ -117,6 +120,9 @@ impl Run {
         remove_address(folder, &app);
         self.sum_up(&progress, started);
         ended?;
+        if let Some(why) = stopped.filter(|_| self.until_idle) {
+            bail!(why);
+        }
         match stuck.filter(|_| self.until_idle) {
             Some(Stall { source, offset, why, .. }) => bail!(
                 "records are left: a task stands still\n  where: {source}@{offset}\n  what to do: {why}: change what the topic takes, create it, or grant the right to write to it, and run again"
@@ -245,6 +251,9 @@ fn access(folder: &Path, app: &App) -> Result<Access> {
 fn live_line(status: &ComponentStatus) -> String {
     let ComponentStatus { records, emitted, failed, duplicates, waiting, breaker, restoring, commit_ms, .. } = status;
     let lag = lag(status);
+    if let Some(why) = status.stopped.as_ref().and_then(|why| why.lines().next()) {
+        return format!("stopped: {why}");
+    }
     if *restoring > 0 {
         return format!("reading its state: {restoring} records of changelogs left  lag {lag}");
     }

@@ -127,6 +127,9 @@ impl Status {
                 for (partition, offsets) in &c.lost {
                     println!("  lost: {offsets} offsets of {partition}, deleted before they were consumed");
                 }
+                if let Some(why) = &c.stopped {
+                    println!("  stopped: {why}");
+                }
                 if let Some(before) = &c.before {
                     println!("  before: {}", short(before));
                 }

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::accept::accept;
 use super::{app, open};
 use crate::log::{Log, LogError, TopicSpec};
 
@@ -35,6 +36,14 @@ enum TopicsCommand {
         /// A topic option, such as cleanup.policy=compact; may be given several times.
         #[arg(long = "option", value_name = "KEY=VALUE")]
         options: Vec<String>,
+    },
+    /// Let a component with state go on after partitions were added to its input, or after topics with its state were deleted.
+    Accept {
+        /// The component.
+        component: String,
+        /// Do it; otherwise only what would happen is printed.
+        #[arg(long)]
+        yes: bool,
     },
     /// The bounds of each of a topic's partitions.
     Describe {
@@ -67,6 +76,7 @@ impl Topics {
                 eprintln!("created {name} with {partitions} partitions");
                 Ok(())
             }
+            TopicsCommand::Accept { component, yes } => accept(folder, &log, component, *yes),
             TopicsCommand::Describe { name, json } => describe(log.as_ref(), name, *json),
         }
     }

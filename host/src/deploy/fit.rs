@@ -144,6 +144,9 @@ impl Fitter {
             return Err(FitError::Misfit(refusal));
         }
         let mut warnings = changes::warnings(&self.app, old, &read.manifest);
+        if let Some(refusal) = runtime::refusal(&spec, &read.manifest, &there) {
+            return Err(FitError::Misfit(refusal));
+        }
         let read = [read];
         self.refuse(&read, &there)?;
         let ids = self.register(&read)?.pop().unwrap_or_default();
@@ -171,7 +174,7 @@ impl Fitter {
                 found.extend(missing.iter().map(ToString::to_string));
             }
         }
-        found.extend(files.iter().filter_map(|read| topic_troubles(&read.manifest, topics).into_iter().next()));
+        found.extend(files.iter().filter_map(|read| missing_inputs(&read.manifest, topics).into_iter().next()));
         if found.is_empty() {
             let components = files.iter().map(|read| (&read.contract, &read.manifest));
             found = contradictions(self.log.as_ref(), self.registry.as_ref(), &self.app, components, topics)?;
@@ -222,7 +225,7 @@ impl Fitter {
     }
 
     fn topics(&self) -> Result<BTreeMap<String, i32>, LogError> {
-        Ok(self.log.topics()?.into_iter().map(|topic| (topic.name, topic.partitions)).collect())
+        Ok(runtime::partition_counts(self.log.topics()?))
     }
 
     /// A version that can run as soon as the topics are there that it misses.
@@ -236,8 +239,7 @@ impl Fitter {
         let mut spec = runtime::task_spec(&self.app, manifest, topics.keys().map(String::as_str));
         let digest: Arc<str> = format!("sha256:{}", digest(&file.wasm)).into();
         spec.digest = Some(digest.clone());
-        let partitions = partitions_of(manifest, topics);
-        let missing = missing_topics(&spec, partitions, topics)?;
+        let missing = missing_topics(&spec, runtime::task_count(manifest, topics), topics);
         let component = Arc::new(Component::load(&self.engine, &file.name, &file.wasm, ids)?);
         let start = |_| Instance::start(component.clone(), self.schemas.clone());
         let ready = (0..self.workers).map(start).collect::<Result<Vec<_>, _>>().map_err(|fault| {
@@ -250,28 +252,10 @@ impl Fitter {
     }
 }
 
-/// How many tasks a component has, over all hosts.
-#[must_use]
-pub fn partitions_of(manifest: &Manifest, topics: &BTreeMap<String, i32>) -> i32 {
-    manifest.consumes.keys().filter_map(|topic| topics.get(topic)).copied().max().unwrap_or(1)
-}
-
-/// The topics that a component needs for itself and that are missing; refuses those that do not fit.
-fn missing_topics(spec: &TaskSpec, partitions: i32, there: &BTreeMap<String, i32>) -> Result<Vec<TopicSpec>, FitError> {
-    let mut missing = vec![];
-    for topic in runtime::own_topics(spec, partitions) {
-        match there.get(&topic.name) {
-            None => missing.push(topic),
-            Some(found) if *found < partitions && topic.name != *spec.policy.dead_letter => {
-                return Err(FitError::Misfit(format!(
-                    "the topic `{}` has {found} partitions, and the component has {partitions} tasks\n  where: {}\n  what to do: add partitions to the topic; what the partitions it has hold stays where it is",
-                    topic.name, spec.component
-                )));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(missing)
+/// The topics that a component needs for itself and that are missing. Whether those that are there fit is asked before the component joins its
+/// group: one that does not fit stops, and the others run.
+fn missing_topics(spec: &TaskSpec, tasks: i32, there: &BTreeMap<String, i32>) -> Vec<TopicSpec> {
+    runtime::own_topics(spec, tasks).into_iter().filter(|topic| !there.contains_key(&topic.name)).collect()
 }
 
 /// Creates topics. Another process may have been faster.
@@ -316,29 +300,22 @@ fn create_smaller(log: &dyn Log, spec: &TopicSpec, why: &str) -> Result<(), FitE
     }
 }
 
-/// Topics that are missing, or do not go together, in three lines each.
+/// Topics that are missing, or do not go together or with the component's state, in three lines each.
 #[must_use]
-pub fn topic_troubles(manifest: &Manifest, topics: &BTreeMap<String, i32>) -> Vec<String> {
+pub fn topic_troubles(app: &str, manifest: &Manifest, topics: &BTreeMap<String, i32>) -> Vec<String> {
+    let spec = runtime::task_spec(app, manifest, topics.keys().map(String::as_str));
+    missing_inputs(manifest, topics).into_iter().chain(runtime::refusal(&spec, manifest, topics)).collect()
+}
+
+fn missing_inputs(manifest: &Manifest, topics: &BTreeMap<String, i32>) -> Vec<String> {
+    let missing = manifest.consumes.keys().chain(manifest.emits.keys()).filter(|topic| !topics.contains_key(*topic));
     let name = &manifest.name;
-    let mut found = vec![];
-    for topic in manifest.consumes.keys().chain(manifest.emits.keys()).filter(|topic| !topics.contains_key(*topic)) {
-        found.push(format!(
+    let trouble = |topic: &String| {
+        format!(
             "the topic `{topic}` of the component `{name}` does not exist\n  where: the log\n  what to do: add [topics.\"{topic}\"] with its partitions to heddle.toml, or create it"
-        ));
-    }
-    // A task owns one partition number of all its topics, and the state that goes with it.
-    let counts = manifest.consumes.keys().filter_map(|topic| Some((topic, topics.get(topic)?))).collect::<Vec<_>>();
-    let stateful = !manifest.stores.is_empty() || manifest.consumes.values().any(|consumes| consumes.dedup.is_some());
-    if stateful
-        && let Some((first, rest)) = counts.split_first()
-        && let Some(other) = rest.iter().find(|(_, count)| *count != first.1)
-    {
-        found.push(format!(
-            "the component `{name}` keeps state and consumes topics with different numbers of partitions: records of one key would meet different state\n  where: `{}` has {}, `{}` has {}\n  what to do: give both topics the same number of partitions",
-            first.0, first.1, other.0, other.1
-        ));
-    }
-    found
+        )
+    };
+    missing.map(trouble).collect()
 }
 
 #[cfg(test)]

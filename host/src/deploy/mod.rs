@@ -19,7 +19,7 @@ mod watch;
 
 pub use deployer::{Component, Deployer, Outcome, Verdict};
 pub use evidence::contradictions;
-pub use fit::{File, FitError, Fitted, Fitter, create, partitions_of, topic_troubles};
+pub use fit::{File, FitError, Fitted, Fitter, create, topic_troubles};
 pub(crate) use follow::settle;
 pub use follow::{Start, follow};
 pub use topics::{Artefact, Deployment, Newest, Release, Topics, Withdrawn, artefacts_topic, deployments_topic};

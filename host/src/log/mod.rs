@@ -42,6 +42,18 @@ pub trait Log: Send + Sync {
     /// while a member consumes the topic.
     fn delete_topic(&self, topic: &str) -> Result<(), LogError>;
 
+    /// Adds partitions to a topic until it has `partitions` of them. What it holds stays where it is.
+    fn add_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
+        Err(LogError::Invalid(format!("topic `{topic}` cannot get {partitions} partitions: this log adds none")))
+    }
+
+    /// Partitions of these topics that no member of `group` has although the group is at rest. `None`: there are none.
+    ///
+    /// A broker hands a static member that returns the assignment it had, so partitions that were added meanwhile can stay without a reader.
+    fn unassigned(&self, _group: &str, _topics: &[TopicInfo]) -> Result<Option<Unassigned>, LogError> {
+        Ok(None)
+    }
+
     /// Tells a topic from another one of the same name that was deleted before or comes after. `None`: the log cannot tell.
     fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, LogError>;
 
@@ -131,6 +143,11 @@ pub trait Member: Send {
     /// alive meanwhile.
     fn poll(&mut self, timeout: Duration) -> Result<Polled, LogError>;
 
+    /// As [`poll`](Member::poll), and hands out no more than so many records: for a worker that has enough to do and only has to be seen.
+    fn poll_at_most(&mut self, _records_max: usize, timeout: Duration) -> Result<Polled, LogError> {
+        self.poll(timeout)
+    }
+
     /// Adds a record to the open transaction. Does not wait for the log; a failure may surface at commit, as [`LogError::Refused`] if it is
     /// about the record.
     fn send(&mut self, record: NewRecord) -> Result<(), LogError>;
@@ -189,6 +206,12 @@ pub trait Member: Send {
 
     /// Ends a revocation that [`poll`](Member::poll) announced; call after committing or aborting what those partitions contributed.
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError>;
+
+    /// Leaves the group, also as a static member, and joins it again, so that all partitions are shared out anew. [`poll`](Member::poll)
+    /// announces what follows: a revocation, then an assignment. A log whose groups share out added partitions by themselves does nothing.
+    fn rejoin(&mut self) -> Result<(), LogError> {
+        Ok(())
+    }
 
     /// Leaves the group at once, without committing. Open work is aborted.
     fn leave(self: Box<Self>) -> Result<(), LogError>;
@@ -327,6 +350,16 @@ pub struct TopicInfo {
     pub name: String,
     /// How many partitions it has.
     pub partitions: i32,
+}
+
+/// Partitions that no member of a group reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unassigned {
+    /// The partitions.
+    pub partitions: Vec<TopicPartition>,
+    /// The member that should [join again](Member::rejoin), by the name the log has for it: all who ask get the same one. The name of a
+    /// static member begins with its `instance_id`.
+    pub member: String,
 }
 
 /// What tells a topic from others of the same name, in the log's own spelling.

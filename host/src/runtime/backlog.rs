@@ -52,9 +52,12 @@ impl Backlog {
         }
     }
 
-    /// The tasks that have something.
-    pub(super) fn tasks(&self) -> Vec<Partition> {
-        self.lanes.keys().copied().collect()
+    /// The tasks that have something, from the one after `last` on and around: each gets its turn.
+    pub(super) fn tasks_after(&self, last: Option<Partition>) -> Vec<Partition> {
+        let mut tasks = self.lanes.keys().copied().collect::<Vec<_>>();
+        let at = tasks.partition_point(|task| last.is_some_and(|last| *task <= last));
+        tasks.rotate_left(at);
+        tasks
     }
 
     /// The next record of a task that may be stepped now.
@@ -146,4 +149,21 @@ impl Backlog {
 /// How long until this time of day.
 pub(super) fn until(due: Timestamp, now: Timestamp) -> Duration {
     Duration::from_millis(u64::try_from(due.0.saturating_sub(now.0)).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_task_after_the_last_one_is_next() {
+        let lanes = [0, 2, 5].map(|number| (Partition(number), Lane::default())).into();
+        let backlog = Backlog { lanes };
+        let after =
+            |last: Option<i32>| backlog.tasks_after(last.map(Partition)).iter().map(|p| p.0).collect::<Vec<_>>();
+        assert_eq!(after(None), [0, 2, 5]);
+        assert_eq!(after(Some(0)), [2, 5, 0]);
+        assert_eq!(after(Some(3)), [5, 0, 2]);
+        assert_eq!(after(Some(5)), [0, 2, 5]);
+    }
 }

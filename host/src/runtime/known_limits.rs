@@ -41,7 +41,7 @@ impl KnownLimits {
                 None => return Verdict::Takes,
             },
         };
-        if verdict == Verdict::Takes || !self.is_old(record.topic) {
+        if verdict == Verdict::Takes || !(self.is_old(record.topic) || self.lacks_partition(record, now)) {
             return verdict;
         }
         self.forget(record.topic);
@@ -62,6 +62,12 @@ impl KnownLimits {
     fn is_old(&self, topic: &Topic) -> bool {
         let asked = self.find(topic).map(|place| self.topics[place].asked);
         asked.is_some_and(|asked| self.clock.now() >= asked + LIMITS_AGE_MAX)
+    }
+
+    /// Partitions are added while a component runs, and a new task needs its own from the first record on.
+    fn lacks_partition(&self, record: NewRecordRef<'_>, now: Timestamp) -> bool {
+        let limits = self.find(record.topic).and_then(|place| self.topics[place].limits.as_ref().ok());
+        limits.is_some_and(|limits| matches!(limits.check(record, now), Err(Misfit::Partition { .. })))
     }
 
     /// `None`: the log does not say for now, and whatever is wrong comes up when the record is sent.

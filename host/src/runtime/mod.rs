@@ -7,6 +7,7 @@ mod clock;
 mod commit;
 mod fault;
 mod handler;
+mod known;
 mod known_limits;
 mod lines;
 mod progress;
@@ -17,16 +18,19 @@ mod sent;
 mod spec;
 mod stuck;
 mod tasks;
+mod topics;
 mod worker;
 
 pub use breaker::SharedBreaker;
 pub use clock::{Clock, SystemClock};
 pub use fault::{Remedy, WorkerFault};
 pub use handler::Handler;
+pub use known::KnownTopics;
 pub use progress::{Progress, Snapshot, Stall};
 pub use reload::{Slot, Version};
 pub use spec::{breaker_policy, own_topics, task_spec};
 pub use tasks::Tasks;
+pub use topics::{PartitionCounts, partition_counts, refusal, short_changelogs, task_count};
 pub use worker::{CommitPolicy, Common, Worker};
 
 use std::sync::Arc;
@@ -35,6 +39,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use heddle_core::event::Topic;
+use topics::{NoticeReader, Notices, TopicWatch};
 
 use crate::guest::Schemas;
 use crate::log::{Log, MemberOptions, Start};
@@ -69,13 +74,16 @@ pub struct Shared {
     pub schemas: Arc<dyn Schemas>,
     /// When transactions are committed.
     pub commit: CommitPolicy,
+    /// Which topics the components know.
+    pub known: Arc<KnownTopics>,
 }
 
 /// Running workers. Dropping it does not stop them; [`Running::stop`] does.
 pub struct Running {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<Result<(), WorkerFault>>>,
-    upkeep: Option<JoinHandle<()>>,
+    /// Threads that look after things, asleep for most of the time.
+    helpers: Vec<JoinHandle<()>>,
     /// Each component's progress, by its full name.
     pub progress: Vec<(String, Arc<Progress>)>,
 }
@@ -86,26 +94,43 @@ pub struct Running {
 /// If a thread cannot be started.
 pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerFault> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let mut running = Running { stop: Arc::default(), threads: vec![], upkeep: None, progress: vec![] };
+    let mut running = Running { stop: Arc::default(), threads: vec![], helpers: vec![], progress: vec![] };
+    let mut watched = vec![];
     for service in services {
         let progress = Arc::new(Progress::default());
         let version = service.slot.current();
         let name = version.spec.component.clone();
         running.progress.push((name.to_string(), progress.clone()));
         let breaker = SharedBreaker::new(breaker_policy(version.component.manifest()), progress.clone());
+        let notices = Arc::new(Notices::default());
+        let watch = |slot: &Arc<Slot>| TopicWatch {
+            slot: slot.clone(),
+            progress: progress.clone(),
+            notices: notices.clone(),
+            known: shared.known.clone(),
+        };
+        watched.push(watch(&service.slot));
+        let topics = Arc::new(watch(&service.slot));
         let common = Common { clock: clock.clone(), breaker, progress, stop: running.stop.clone() };
         let service = Arc::new(service);
         for number in 0..service.workers {
-            let place = Place { shared: shared.clone(), service: service.clone(), number, common: common.clone() };
+            let (shared, service, topics) = (shared.clone(), service.clone(), topics.clone());
+            let place = Place { shared, service, number, common: common.clone(), topics };
             let thread = thread::Builder::new().name(format!("{name}-{number}"));
             let spawned = thread.spawn(move || place.run());
             running.threads.push(spawned.map_err(|e| WorkerFault::Stop(format!("cannot start a worker: {e}")))?);
         }
     }
     let (log, stop) = (shared.log.clone(), running.stop.clone());
-    let upkeep = thread::Builder::new().name("upkeep".to_owned()).spawn(move || upkeep(log.as_ref(), &stop));
-    running.upkeep = Some(upkeep.map_err(|e| WorkerFault::Stop(format!("cannot start a thread: {e}")))?);
+    running.helpers.push(helper("upkeep", move || upkeep(log.as_ref(), &stop))?);
+    let (log, stop) = (shared.log.clone(), running.stop.clone());
+    running.helpers.push(helper("topics", move || topics::watch(log.as_ref(), &watched, &stop))?);
     Ok(running)
+}
+
+fn helper(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, WorkerFault> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread.map_err(|e| WorkerFault::Stop(format!("cannot start a thread: {e}")))
 }
 
 /// Lets the log drop what it need not keep, until the host stops. A failure is told and tried again.
@@ -147,10 +172,10 @@ impl Running {
     /// The first error for which a worker could not go on.
     pub fn stop(self) -> Result<(), WorkerFault> {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(upkeep) = self.upkeep {
-            upkeep.thread().unpark();
+        for helper in self.helpers {
+            helper.thread().unpark();
             // It has nothing to say; a panic in it was printed.
-            let _ = upkeep.join();
+            let _ = helper.join();
         }
         let mut first = Ok(());
         for thread in self.threads {
@@ -167,6 +192,7 @@ struct Place {
     service: Arc<Service>,
     number: u32,
     common: Common,
+    topics: Arc<TopicWatch>,
 }
 
 impl Place {
@@ -174,7 +200,7 @@ impl Place {
         let component = self.service.slot.current().spec.component.clone();
         while !self.common.stop.load(Ordering::Relaxed) {
             match self.work() {
-                // Told to stop, or a newer version wants other topics or stores.
+                // Told to stop, a newer version wants other topics or stores, or the topics do not fit.
                 Ok(()) => self.common.progress.active(),
                 Err(fault) if fault.remedy() == Remedy::Rejoin => {
                     tracing::warn!(%component, worker = self.number, "joining again: {fault}");
@@ -192,13 +218,20 @@ impl Place {
 
     fn work(&self) -> Result<(), WorkerFault> {
         let Self { shared, service, common, .. } = self;
+        if !self.topics.admit(shared.log.as_ref(), &partition_counts(shared.log.topics()?))? {
+            thread::sleep(topics::LOOK_EVERY);
+            return Ok(());
+        }
         let follower = service.slot.follow(self.number, shared.schemas.clone());
         let spec = &follower.version.spec;
         let id = format!("{}-{}-{}", spec.component, service.host, self.number);
         let topics = follower.version.topics();
+        let instance_id = instance_id(&id, &topics);
+        // From before it joins: what is noticed from then on is for it.
+        let notices = NoticeReader::new(self.topics.notices.clone(), instance_id.clone());
         let member = shared.log.join(&MemberOptions {
             group: follower.version.group(),
-            instance_id: Some(instance_id(&id, &topics)),
+            instance_id: Some(instance_id),
             topics,
             transactional_id: id,
             start: Start::Beginning,
@@ -209,8 +242,8 @@ impl Place {
         let topics = follower.version.topics().len();
         let tasks =
             Tasks::new(spec.clone(), shared.log.clone(), service.state.clone(), common.progress.clone(), topics);
-        let tasks = tasks.in_group(follower.version.group());
-        Worker::new(member, handler, tasks, shared.commit, common.clone()).following(follower).run()
+        let tasks = tasks.in_group(follower.version.group()).knowing(shared.known.clone());
+        Worker::new(member, handler, tasks, shared.commit, common.clone()).following(follower).reading(notices).run()
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Progress(Mutex<State>);
 struct State {
     now: Snapshot,
     assigned: bool,
+    /// Why no worker runs.
+    stopped: Option<String>,
     last_active: Instant,
     draining: Option<Draining>,
     /// Records set aside because they do not decode, by the schema that wrote their value.
@@ -94,6 +96,7 @@ impl Default for Progress {
         Self(Mutex::new(State {
             now,
             assigned: false,
+            stopped: None,
             last_active,
             draining: None,
             undecodable: BTreeMap::new(),
@@ -213,18 +216,29 @@ impl Progress {
         lock(&self.0).assigned
     }
 
+    /// Notes why no worker of the component runs; `None`: they may.
+    pub(super) fn stop(&self, why: Option<String>) {
+        lock(&self.0).stopped = why;
+    }
+
+    /// Why no worker of the component runs: somebody has to do something about it.
+    #[must_use]
+    pub fn stopped(&self) -> Option<String> {
+        lock(&self.0).stopped.clone()
+    }
+
     /// Notes that something is going on.
     pub(super) fn active(&self) {
         lock(&self.0).last_active = Instant::now();
     }
 
-    /// Whether the component has partitions, and nothing went on for as long as this.
+    /// Whether the component has partitions, and nothing went on for as long as this. One that is stopped has nothing to do.
     #[must_use]
     pub fn idle_for(&self, time: Duration) -> bool {
         let state = lock(&self.0);
         // What an open breaker holds back is still to be done.
         let held_back = matches!(state.now.breaker, BreakerState::Open | BreakerState::HalfOpen);
-        state.assigned && !held_back && state.last_active.elapsed() >= time
+        state.stopped.is_some() || (state.assigned && !held_back && state.last_active.elapsed() >= time)
     }
 
     /// The counts now.

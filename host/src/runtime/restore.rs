@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heddle_core::event::{Offset, Partition, Topic, TopicPartition};
+use heddle_core::fault::TaskFault;
 
 use super::fault::WorkerFault;
 use crate::log::{Log, Reader, Start, Watermarks};
@@ -139,11 +140,10 @@ fn end_of(log: &dyn Log, source: &TopicPartition, ends: &mut Ends) -> Result<Off
     }
     let mut all = ends.get(&source.topic).into_iter().flatten();
     all.find(|bounds| bounds.partition == source.partition).map(|bounds| bounds.end).ok_or_else(|| {
-        WorkerFault::Stop(format!(
-            "the changelog has no partition {source}, and the task of that number needs it: create `{}` with as many \
-             partitions as the topics that the component consumes",
-            source.topic
-        ))
+        // Partitions were added a moment ago. Whether the component may run is asked before it joins again.
+        WorkerFault::Task(TaskFault(format!(
+            "the changelog has no partition {source}, and the task of that number needs it"
+        )))
     })
 }
 

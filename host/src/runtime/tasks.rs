@@ -9,14 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use heddle_core::batch::{CommittedBatch, SealedBatch};
-use heddle_core::event::{Offset, Partition, Timestamp, TopicPartition};
+use heddle_core::delivery::Epoch;
+use heddle_core::event::{Offset, Partition, Timestamp, Topic, TopicPartition};
 use heddle_core::fault::TaskFault;
 use heddle_core::task::{Task, TaskSpec};
 
 use super::fault::WorkerFault;
+use super::known::KnownTopics;
 use super::progress::Progress;
 use super::restore::{Restore, wait_for_room};
-use crate::log::Log;
+use super::topics::{grow_retry_topics, partition_counts};
+use crate::log::{Log, LogError, TopicId};
 use crate::state::{HostState, TaskStores};
 
 /// The tasks that a worker has.
@@ -29,6 +32,9 @@ pub struct Tasks {
     open: BTreeMap<Partition, Open>,
     restores: Vec<Restore>,
     progress: Arc<Progress>,
+    known: Option<Arc<KnownTopics>>,
+    /// Which topics of their names the tasks read.
+    ids: BTreeMap<Topic, TopicId>,
     /// How many topics the worker reads. A task with state is ready only with its partitions of all of them: while hosts do not yet agree on
     /// the topics, as in the middle of a deployment, the group may give them to different members, and a task has one owner.
     topics: usize,
@@ -57,7 +63,8 @@ impl Tasks {
         topics: usize,
     ) -> Self {
         let group = spec.component.to_string();
-        Self { spec, group, log, state, open: BTreeMap::new(), restores: vec![], progress, topics, told: 0 }
+        let (open, ids) = (BTreeMap::new(), BTreeMap::new());
+        Self { spec, group, log, state, open, restores: vec![], progress, known: None, ids, topics, told: 0 }
     }
 
     /// Those of a consumer group that is not named after the component.
@@ -65,6 +72,19 @@ impl Tasks {
     pub fn in_group(mut self, group: String) -> Self {
         self.group = group;
         self
+    }
+
+    /// Tells topics that were made anew from those that the component knew first.
+    #[must_use]
+    pub(super) fn knowing(mut self, known: Arc<KnownTopics>) -> Self {
+        self.known = Some(known);
+        self
+    }
+
+    /// A topic that the tasks read and that is not what has its name now.
+    pub(super) fn another_topic(&self, now: &BTreeMap<Topic, TopicId>) -> Option<Topic> {
+        let other = |(topic, id): &(&Topic, &TopicId)| now.get(*topic).is_some_and(|now| now != *id);
+        self.ids.iter().find(other).map(|(topic, _)| topic.clone())
     }
 
     pub(super) fn spec(&self) -> &Arc<TaskSpec> {
@@ -143,6 +163,7 @@ impl Tasks {
 
     /// Opens the tasks of these partitions. Returns those that can be read at once.
     pub(super) fn assign(&mut self, partitions: &[TopicPartition]) -> Result<Vec<TopicPartition>, WorkerFault> {
+        self.grow_retry_topics(partitions)?;
         let before = self.ready();
         let mut opened = vec![];
         for source in partitions {
@@ -153,13 +174,46 @@ impl Tasks {
                 let (sources, positions) = (BTreeSet::new(), BTreeMap::new());
                 self.open.insert(number, Open { task, stores, sources, positions });
             }
+            let epoch = self.epoch(&source.topic)?;
             if let Some(open) = self.open.get_mut(&number) {
+                open.task.set_epoch(&source.topic, epoch);
                 open.sources.insert(source.clone());
             }
         }
         self.restores.extend(Restore::begin(self.log.as_ref(), &self.spec.component, &opened)?);
         let ready = self.ready();
         Ok(ready.into_iter().filter(|source| partitions.contains(source) || !before.contains(source)).collect())
+    }
+
+    /// Which topic of its name this is, if it is not the one that was known first.
+    fn epoch(&mut self, topic: &Topic) -> Result<Option<Epoch>, WorkerFault> {
+        let Some(known) = self.known.clone().filter(|_| !self.spec.retry_topics.contains(topic)) else {
+            return Ok(None);
+        };
+        let id = match self.log.topic_id(topic) {
+            Ok(Some(id)) => id,
+            Ok(None) => return Ok(None),
+            Err(LogError::UnknownTopic(name)) => {
+                return Err(LogError::Unreachable(format!("topic `{name}` was deleted")).into());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.ids.insert(topic.clone(), id.clone());
+        Ok(known.epoch(&self.spec.component, topic, &id)?)
+    }
+
+    /// A record of these partitions may have to wait: its retry topic needs a partition of that number before it is read.
+    fn grow_retry_topics(&self, partitions: &[TopicPartition]) -> Result<(), WorkerFault> {
+        let Some(last) = partitions.iter().map(|source| source.partition).max() else { return Ok(()) };
+        if self.spec.retry_topics.is_empty() {
+            return Ok(());
+        }
+        let topics = partition_counts(self.log.topics()?);
+        grow_retry_topics(self.log.as_ref(), &self.spec, last.0 + 1, &topics).map_err(|error| match error {
+            LogError::Unreachable(_) => error.into(),
+            // Before it joins again the component is stopped, with the reason.
+            refused => TaskFault(refused.to_string()).into(),
+        })
     }
 
     fn open_task(&self, number: Partition) -> Result<(Task, Option<Arc<TaskStores>>), WorkerFault> {

@@ -38,12 +38,18 @@ use super::reload::Follower;
 use super::sent::Sent;
 use super::stuck::{Stuck, Turn};
 use super::tasks::Tasks;
+use super::topics::NoticeReader;
 use crate::log::{Loss, Member, Polled};
 
 /// How long a poll waits when there is nothing else to do: how late a stop is noticed.
 const POLL_WAIT: Duration = Duration::from_millis(200);
 /// The same while a commit is under way: how late its end is noticed.
 const COMMIT_POLL_WAIT: Duration = Duration::from_millis(5);
+/// How long records are stepped before the log is polled again: it has to see that the member is alive, and rebalances are answered there.
+/// One delivery, for as long as its deadline allows, comes on top.
+const WORK_SLICE: Duration = Duration::from_millis(250);
+/// How many records a poll takes while others wait to be stepped: at least as many are stepped between two polls, so the backlog does not grow.
+const WORKING_RECORDS_MAX: usize = 1;
 /// How long to wait before a registry that did not answer is asked again.
 const REGISTRY_WAIT: Duration = Duration::from_millis(500);
 /// How often the operator is told that records wait for the registry.
@@ -95,6 +101,8 @@ pub struct Worker {
     /// Tasks that stand still.
     stuck: Stuck,
     pub(super) backlog: Backlog,
+    /// The task whose records were stepped last when the time to poll came; there are records left to step.
+    cut_at: Option<Partition>,
     pub(super) breaker: SharedBreaker,
     /// Partitions of tasks that are ready, and that are not read for now.
     paused: BTreeSet<TopicPartition>,
@@ -106,6 +114,8 @@ pub struct Worker {
     told: u64,
     /// Tells of newer versions of the component.
     pub(super) follower: Option<Follower>,
+    /// Tells of topics that changed.
+    pub(super) notices: Option<NoticeReader>,
 }
 
 /// How something ended that concerns the open transaction.
@@ -145,12 +155,14 @@ impl Worker {
             since: None,
             under_way: None,
             backlog: Backlog::default(),
+            cut_at: None,
             breaker,
             paused: BTreeSet::new(),
             rest: None,
             outage_told: None,
             told: 0,
             follower: None,
+            notices: None,
         }
     }
 
@@ -159,7 +171,7 @@ impl Worker {
     /// # Errors
     /// What ended it before.
     pub fn run(mut self) -> Result<(), WorkerFault> {
-        while !self.stop.load(Ordering::Relaxed) && self.renew()? {
+        while !self.stop.load(Ordering::Relaxed) && self.renew()? && self.heed_notices()? {
             self.turn()?;
         }
         self.finish()
@@ -181,7 +193,10 @@ impl Worker {
     /// If this member cannot go on. What it did not commit will be done again.
     pub fn turn(&mut self) -> Result<(), WorkerFault> {
         self.tasks.check()?;
-        let polled = self.member.poll(self.wait())?;
+        let polled = match self.cut_at {
+            Some(_) => self.member.poll_at_most(WORKING_RECORDS_MAX, Duration::ZERO)?,
+            None => self.member.poll(self.wait())?,
+        };
         let losses = self.report_losses()?;
         let worked = match polled {
             Polled::Records(records) => {
@@ -283,16 +298,22 @@ impl Worker {
         breaker.max(self.aborts.pauses_until(self.clock.now()))
     }
 
-    /// Steps through what is due: first what waits in the tasks' state, then the backlog.
+    /// Steps through what is due, until it is time to poll again: first what waits in the tasks' state, then the backlog.
     fn work(&mut self) -> Result<Worked, WorkerFault> {
+        let cut_at = self.cut_at.take();
         if let give_up @ Worked::GiveUp(_) = self.look_at_commit(Duration::ZERO)? {
             return Ok(give_up);
         }
         if self.aborts.pauses_until(self.clock.now()).is_some() {
             return Ok(Worked::Done);
         }
+        let until = self.clock.now() + WORK_SLICE;
         for task in self.tasks.with_queues() {
             while self.may_go_on() && !self.stuck.is_held(task, self.clock.now()) {
+                if self.clock.now() >= until {
+                    self.cut_at = cut_at.or(Some(task));
+                    return Ok(Worked::Done);
+                }
                 match self.step_due(task)? {
                     Some(Worked::Done) => {}
                     Some(give_up) => return Ok(give_up),
@@ -300,7 +321,7 @@ impl Worker {
                 }
             }
         }
-        for task in self.backlog.tasks() {
+        for task in self.backlog.tasks_after(cut_at) {
             while let Some(due) = self.backlog.take(task, &*self.clock) {
                 // What was not stepped is not in the batch, so its offsets are not committed.
                 if self.stop.load(Ordering::Relaxed) {
@@ -309,6 +330,10 @@ impl Worker {
                 match self.step(due)? {
                     Worked::Done => {}
                     give_up @ Worked::GiveUp(_) => return Ok(give_up),
+                }
+                if self.clock.now() >= until {
+                    self.cut_at = Some(task);
+                    return Ok(Worked::Done);
                 }
             }
         }

@@ -200,7 +200,8 @@ impl Bench {
         let _ = std::fs::write("/proc/self/clear_refs", "5");
         let sample = |records| Sample { at: Instant::now(), records, cpu: cpu_seconds(std::process::id()).ok() };
         let begun = sample(0);
-        let shared = runtime::Shared { log: bed.log.clone(), schemas, commit };
+        let known = Arc::new(runtime::KnownTopics::of(bed.log.clone(), &bed.app.name));
+        let shared = runtime::Shared { log: bed.log.clone(), schemas, commit, known };
         let running = runtime::start(&shared, slots.into_iter().map(service).collect())?;
         let Some((_, progress)) = running.progress.first().cloned() else { bail!("no component runs") };
         let (mut first, mut last) = (begun, begun);

@@ -156,8 +156,12 @@ impl EmbeddedMember {
 
 impl Member for EmbeddedMember {
     fn poll(&mut self, timeout: Duration) -> Result<Polled, LogError> {
+        self.poll_at_most(self.options.batch_records_max, timeout)
+    }
+
+    fn poll_at_most(&mut self, records_max: usize, timeout: Duration) -> Result<Polled, LogError> {
         let (id, group, fenced) = (self.id, &self.options.group, &self.fenced);
-        let found = self.cursors.poll(&self.shared, timeout, self.options.batch_records_max, |state| {
+        let found = self.cursors.poll(&self.shared, timeout, records_max, |state| {
             alive(fenced, &self.options)?;
             Ok(state.groups.get_mut(group).and_then(|group| group.next_change(id)))
         })?;

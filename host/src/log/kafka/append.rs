@@ -15,7 +15,7 @@ use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext}
 use super::super::LogError;
 use super::cluster::Cluster;
 use super::errors::{code_error, request_error};
-use super::producer::check;
+use super::producer::{check, look_again};
 use super::record::to_send;
 use super::report::Report;
 use crate::lock::lock;
@@ -113,6 +113,10 @@ impl Appender {
                 Err((KafkaError::MessageProduction(Code::QueueFull), refused)) if Instant::now() < deadline => {
                     message = refused;
                     self.producer.poll(DELIVERY_SLICE);
+                }
+                Err((KafkaError::MessageProduction(Code::UnknownPartition), refused)) if Instant::now() < deadline => {
+                    message = refused;
+                    look_again(self.producer.client(), &record.topic);
                 }
                 Err((error, _)) => return Err(request_error(&error, &format!("appending to `{}`", record.topic))),
             }

@@ -31,9 +31,9 @@ use crate::lock::lock;
 /// How long the first answer of a broker may take.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long any later answer may take.
-const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
+pub(super) const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 /// How often a topic that was just created or deleted is looked for.
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// How long the identity of a topic is remembered: while the partitions of one assignment ask for it, not until somebody makes it anew.
 const TOPIC_ID_AGE_MAX: Duration = Duration::from_secs(1);
 /// The pause before a question that could not be answered just now is asked again.
@@ -56,9 +56,9 @@ pub(super) struct TopicLimits {
 pub(super) struct Cluster {
     options: Options,
     /// Sees what is committed.
-    asking: BaseConsumer<Report>,
+    pub(super) asking: BaseConsumer<Report>,
     /// Sees all that is written.
-    admin: AdminClient<DefaultClientContext>,
+    pub(super) admin: AdminClient<DefaultClientContext>,
     /// Asked for with every record that is sent.
     limits: Mutex<HashMap<Topic, TopicLimits, RandomState>>,
     /// Ask for the positions of groups, by group. They are not members.
@@ -430,7 +430,17 @@ fn bounds<C: ClientContext>(
 ) -> Result<(Offset, Offset), LogError> {
     let what = format!("asking for the bounds of {topic}/{partition}");
     let ask = || client.fetch_watermarks(topic, partition.0, REQUEST_TIME_MAX);
-    let (low, high) = patiently(|| ask().map_err(|error| request_error(&error, &what)))?;
+    let asked = || {
+        ask().map_err(|error| match error {
+            // It may have been added a moment ago: the client looks again.
+            KafkaError::MetadataFetch(Code::UnknownPartition) => {
+                drop(client.fetch_metadata(Some(topic), REQUEST_TIME_MAX));
+                LogError::Unreachable(format!("{what}: {error}"))
+            }
+            other => request_error(&other, &what),
+        })
+    };
+    let (low, high) = patiently(asked)?;
     Ok((Offset(low), Offset(high)))
 }
 
@@ -500,7 +510,7 @@ fn created(spec: &TopicSpec, answers: &Answers) -> Result<(), LogError> {
     }
 }
 
-fn request_options() -> AdminOptions {
+pub(super) fn request_options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(REQUEST_TIME_MAX)).operation_timeout(Some(REQUEST_TIME_MAX))
 }
 

@@ -10,15 +10,16 @@
 //! The producer goes along, so nothing can be sent before its transaction has ended. The group's metadata is taken by the thread, from the
 //! consumer that the member goes on polling: partitions that it is to give up are only released when the commit has ended.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use heddle_core::event::{Offset, TopicPartition};
+use heddle_core::event::{Offset, Topic, TopicPartition};
 use rdkafka::consumer::BaseConsumer;
 
-use super::super::{Ends, LogError};
+use super::super::{Ends, LogError, TopicId};
 use super::producer::TransactionalProducer;
 use super::rebalance::Rebalances;
 
@@ -26,7 +27,11 @@ use super::rebalance::Rebalances;
 struct Begun {
     producer: TransactionalProducer,
     positions: Vec<(TopicPartition, Offset)>,
+    ids: TopicIds,
 }
+
+/// Which topics of their names the positions are in.
+pub(super) type TopicIds = Arc<BTreeMap<Topic, TopicId>>;
 
 /// How it ended.
 pub(super) struct Ended {
@@ -49,8 +54,8 @@ impl Committer {
         let (begin, begun) = channel::<Begun>();
         let (end, ended) = channel();
         let work = move || {
-            for Begun { mut producer, positions } in begun {
-                let outcome = producer.commit(&positions, &consumer);
+            for Begun { mut producer, positions, ids } in begun {
+                let outcome = producer.commit(&positions, &ids, &consumer);
                 if end.send(Ended { producer, positions, outcome }).is_err() {
                     return;
                 }
@@ -66,8 +71,9 @@ impl Committer {
         &self,
         producer: TransactionalProducer,
         positions: Vec<(TopicPartition, Offset)>,
+        ids: TopicIds,
     ) -> Result<(), LogError> {
-        let begun = Begun { producer, positions };
+        let begun = Begun { producer, positions, ids };
         self.begin.as_ref().and_then(|begin| begin.send(begun).ok()).ok_or_else(gone)
     }
 

@@ -11,24 +11,26 @@
 //!
 //! While partitions are held the rebalance is not answered, so the group cannot give them to anybody else.
 
+mod starts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use heddle_core::event::{NewRecord, NewRecordRef, Offset, Record, Topic, TopicPartition};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::super::{Ends, LogError, Loss, Member, MemberOptions, Polled, Start, under_way};
+use super::super::{Ends, LogError, Loss, Member, MemberOptions, Polled, under_way};
 use super::cluster::Cluster;
-use super::committer::{Committer, Ended};
+use super::committer::{Committer, Ended, TopicIds};
 use super::errors::{consumer_error, request_error};
 use super::native;
-use super::positions::{Read, lost};
+use super::positions::Read;
 use super::producer::TransactionalProducer;
 use super::rebalance::{Protocol, Rebalance, Rebalances};
-use super::record::{TopicNames, is_from, list_of, positions_list, positions_of, record_of, source_of};
+use super::record::{TopicNames, is_from, list_of, positions_list, record_of, source_of};
 use super::report::Report;
 use super::whole_millis;
 
@@ -56,6 +58,8 @@ pub(super) struct KafkaMember {
     back: BTreeMap<TopicPartition, Offset>,
     /// Where reading goes on. Where the last record came from is assigned, and has an entry in `back`.
     read: Read,
+    /// Which topics of their names the assigned partitions belong to.
+    ids: TopicIds,
     /// What was deleted before it was read, until somebody asks.
     losses: Vec<Loss>,
     /// Why what was lost cannot be told: nothing is read any more.
@@ -86,8 +90,7 @@ impl KafkaMember {
         let context = Rebalances::new(Report::new(format!("member of {}", options.group)), protocol);
         let consumer: BaseConsumer<Rebalances> =
             config.create_with_context(context).map_err(|error| request_error(&error, &what))?;
-        let topics: Vec<&str> = options.topics.iter().map(AsRef::as_ref).collect();
-        consumer.subscribe(&topics).map_err(|error| LogError::Invalid(format!("{what}: {error}")))?;
+        subscribe(&consumer, &options.topics).map_err(|error| LogError::Invalid(format!("{what}: {error}")))?;
         // The group answers meanwhile.
         let producer = TransactionalProducer::new(Arc::clone(&cluster), &options.transactional_id)?;
         let consumer = Arc::new(consumer);
@@ -102,6 +105,7 @@ impl KafkaMember {
             names: TopicNames::default(),
             back: BTreeMap::new(),
             read: Read::default(),
+            ids: TopicIds::default(),
             losses: vec![],
             failed: None,
             assigned: BTreeSet::new(),
@@ -157,100 +161,6 @@ impl KafkaMember {
             }
         }
         Ok(None)
-    }
-
-    /// The partitions with the positions to start at: the committed ones, or else where the options say. Committed ones that their partition
-    /// has no more are replaced by the first that it has, and noted as losses. A start elsewhere than at the beginning is committed here: it
-    /// would be another one after a restart.
-    ///
-    /// Asked for here, and not left to librdkafka, which would do it some time after the assignment. The caller reads a copy of the state from its
-    /// changelog next, and the positions have to be fixed *before*: an earlier owner that lost the partition without noticing may have sent its
-    /// positions already, and can still commit them. If it does so after its changelog was read and before the positions were, the new owner goes
-    /// on behind records whose effects its state lacks. So the question is for stable positions (`isolation.level=read_committed` makes librdkafka
-    /// ask so): the brokers answer when such a transaction is decided. Later ones of an earlier owner fail, by the group's generation.
-    fn starts(&mut self, partitions: &[TopicPartition]) -> Result<TopicPartitionList, LogError> {
-        if partitions.is_empty() {
-            return Ok(TopicPartitionList::new());
-        }
-        let failed = |error: KafkaError| request_error(&error, "asking for the committed positions");
-        let answer = self.consumer.committed_offsets(list_of(partitions), POSITIONS_TIME_MAX).map_err(failed)?;
-        let committed = positions_of(&answer).map_err(failed)?;
-        let extents = self.extents(committed.keys().map(|partition| partition.topic.clone()).collect())?;
-        let (mut starts, mut chosen, mut losses) = (Vec::with_capacity(partitions.len()), vec![], vec![]);
-        for partition in partitions {
-            let start = match (committed.get(partition), self.options.start_of(&partition.topic)) {
-                (Some(position), _) => {
-                    let first = extents.get(partition).map_or(*position, |(first, _)| *first);
-                    losses.extend(lost(partition, *position, first, None));
-                    first.max(*position)
-                }
-                (None, Start::Beginning) => self.cluster.stable(&partition.topic, partition.partition)?.low,
-                (None, Start::End) => self.cluster.stable(&partition.topic, partition.partition)?.high,
-                (None, Start::At(offset)) => offset,
-                (None, Start::Time(time)) => {
-                    let found = self.cluster.offsets_at(&partition.topic, time)?;
-                    found.get(&partition.partition).copied().unwrap_or(Offset(0))
-                }
-            };
-            if !committed.contains_key(partition) && self.options.start_of(&partition.topic) != Start::Beginning {
-                chosen.push((partition, start));
-            }
-            starts.push((partition, start));
-        }
-        if !chosen.is_empty() {
-            self.commit_positions(&positions_list(chosen))?;
-        }
-        for (partition, start) in &starts {
-            self.read.seek(partition, *start);
-        }
-        self.losses.extend(losses);
-        Ok(positions_list(starts))
-    }
-
-    /// Commits positions that no transaction leads to. Whatever fails, the positions are asked for again.
-    fn commit_positions(&self, positions: &TopicPartitionList) -> Result<(), LogError> {
-        let failed = |error| LogError::Unreachable(format!("committing where to go on: {error}"));
-        self.consumer.commit(positions, CommitMode::Sync).map_err(failed)
-    }
-
-    /// The first offset of the partitions of these topics, and the one after the last. Topics that are gone have none.
-    fn extents(&self, topics: BTreeSet<Topic>) -> Result<BTreeMap<TopicPartition, (Offset, Offset)>, LogError> {
-        let mut extents = BTreeMap::new();
-        for topic in topics {
-            match self.cluster.extent(&topic) {
-                Ok(found) => {
-                    extents.extend(found.into_iter().map(|(partition, first, end)| {
-                        (TopicPartition { topic: topic.clone(), partition }, (first, end))
-                    }));
-                }
-                Err(LogError::UnknownTopic(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(extents)
-    }
-
-    /// Finds out what was lost where librdkafka went on elsewhere. If it fails, this member reads nothing more. A partition that was not read from yet was looked at when it was assigned.
-    fn look_for_losses(&mut self) -> Result<(), LogError> {
-        if !self.consumer.context().take_reset() {
-            return Ok(());
-        }
-        let topics = self.assigned.iter().map(|partition| partition.topic.clone()).collect();
-        let extents = self.extents(topics).inspect_err(|error| self.failed = Some(error.clone()))?;
-        for partition in &self.assigned {
-            let (Some(position), Some((first, end))) = (self.read.position(partition), extents.get(partition)) else {
-                continue;
-            };
-            if let Some(loss) = lost(partition, position, *first, Some(*end)) {
-                // What is done again after an abort is read from here on: a loss is told once.
-                self.read.seek(partition, loss.first);
-                if let Some(back) = self.back.get_mut(partition) {
-                    *back = loss.first;
-                }
-                self.losses.push(loss);
-            }
-        }
-        Ok(())
     }
 
     /// Takes over `partitions`, with their positions in `list`, and reads nothing of them yet.
@@ -311,6 +221,10 @@ impl KafkaMember {
 
 impl Member for KafkaMember {
     fn poll(&mut self, timeout: Duration) -> Result<Polled, LogError> {
+        self.poll_at_most(self.options.batch_records_max, timeout)
+    }
+
+    fn poll_at_most(&mut self, records_max: usize, timeout: Duration) -> Result<Polled, LogError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
@@ -328,7 +242,7 @@ impl Member for KafkaMember {
                 Ok(record) => {
                     if records.is_empty() {
                         // Mostly there are many at once, or one.
-                        records.reserve(self.options.batch_records_max.min(RECORDS_EXPECTED));
+                        records.reserve(records_max.min(RECORDS_EXPECTED));
                     }
                     records.push(record);
                 }
@@ -342,7 +256,7 @@ impl Member for KafkaMember {
                 }
                 Err(None) => {}
             }
-            if records.len() >= self.options.batch_records_max {
+            if records.len() >= records_max {
                 break;
             }
         }
@@ -364,7 +278,7 @@ impl Member for KafkaMember {
             return Err(LogError::Abort(format!("{stranger} is not assigned to this member")));
         }
         let producer = self.producer.take().ok_or_else(under_way)?;
-        self.committer.begin(producer, positions.to_vec())
+        self.committer.begin(producer, positions.to_vec(), self.ids.clone())
     }
 
     fn committed(&mut self, timeout: Duration) -> Result<Option<Ends>, LogError> {
@@ -422,7 +336,7 @@ impl Member for KafkaMember {
         if losses.is_empty() {
             return Ok(());
         }
-        self.commit_positions(&positions_list(losses.iter().map(|loss| (&loss.source, loss.first))))
+        self.commit_positions(positions_list(losses.iter().map(|loss| (&loss.source, loss.first))))
     }
 
     /// librdkafka goes on where reading stopped: at the pause it remembered the position after the last record that was handed out.
@@ -453,6 +367,13 @@ impl Member for KafkaMember {
             self.give_up(&released)?;
         }
         Ok(())
+    }
+
+    /// librdkafka lets a static member go when it unsubscribes, and only then. While it waits for the revocation to be answered it keeps the
+    /// subscription that follows.
+    fn rejoin(&mut self) -> Result<(), LogError> {
+        self.consumer.unsubscribe();
+        subscribe(&self.consumer, &self.options.topics).map_err(|error| assignment_failed(&error))
     }
 
     fn leave(mut self: Box<Self>) -> Result<(), LogError> {
@@ -489,6 +410,10 @@ fn wake(consumer: &BaseConsumer<Rebalances>, partitions: &[&TopicPartition]) {
         let _known = question.add_partition_offset(&partition.topic, partition.partition.0, rdkafka::Offset::End);
     }
     let _answer = native::offsets(consumer.client(), &question, WAKE_TIME_MAX);
+}
+
+fn subscribe(consumer: &BaseConsumer<Rebalances>, topics: &[Topic]) -> KafkaResult<()> {
+    consumer.subscribe(&topics.iter().map(AsRef::as_ref).collect::<Vec<_>>())
 }
 
 fn assignment_failed(error: &KafkaError) -> LogError {

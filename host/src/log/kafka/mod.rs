@@ -1,7 +1,7 @@
 //! The log on Apache Kafka, through librdkafka.
 //!
 //! ```text
-//!  KafkaLog ── Cluster    questions and topics, two clients shared by all
+//!  KafkaLog ── Cluster    questions and topics, two clients shared by all; `growth`: partitions that were added
 //!           ── Appender   plain writes, one idempotent producer shared by all
 //!           ── join   ──> KafkaMember   a consumer and a transactional producer of its own, and a thread that commits
 //!           ── reader ──> KafkaReader   a consumer of its own
@@ -20,6 +20,7 @@ mod arrival;
 mod cluster;
 mod committer;
 mod errors;
+mod growth;
 mod member;
 mod native;
 mod options;
@@ -44,7 +45,9 @@ use self::member::KafkaMember;
 use self::options::Options;
 use self::reader::KafkaReader;
 use self::writer::KafkaWriter;
-use super::{Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer};
+use super::{
+    Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Unassigned, Watermarks, Writer,
+};
 use crate::lock::lock;
 
 /// The same time in whole milliseconds, not less: rdkafka hands librdkafka those alone, and would ask it again and again, without a pause,
@@ -87,6 +90,14 @@ impl Log for KafkaLog {
 
     fn delete_topic(&self, topic: &str) -> Result<(), LogError> {
         self.cluster.delete_topic(topic)
+    }
+
+    fn add_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
+        self.cluster.add_partitions(topic, partitions)
+    }
+
+    fn unassigned(&self, group: &str, topics: &[TopicInfo]) -> Result<Option<Unassigned>, LogError> {
+        self.cluster.unassigned(group, topics)
     }
 
     fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, LogError> {

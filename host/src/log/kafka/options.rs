@@ -17,6 +17,8 @@ use super::rebalance::Protocol;
 const RECORD_BYTES_MAX: usize = 16 << 20;
 /// The session timeout of a member unless the options say otherwise, in milliseconds.
 const SESSION_TIMEOUT_MS: u64 = 10_000;
+/// How often a member looks whether its topics have more partitions, in milliseconds: librdkafka's 5 minutes are too long to leave records unread.
+const TOPICS_LOOK_INTERVAL_MS: &str = "3000";
 /// The longest time between two heartbeats of a member, in milliseconds.
 const HEARTBEAT_INTERVAL_MS_MAX: u64 = 3_000;
 
@@ -101,6 +103,9 @@ impl Options {
         // librdkafka's pause of 100 ms would make each such change that much longer. The pause doubles with every try.
         if !self.given.contains_key("retry.backoff.ms") {
             config.set("retry.backoff.ms", "10");
+        }
+        if !self.given.contains_key("topic.metadata.refresh.interval.ms") {
+            config.set("topic.metadata.refresh.interval.ms", TOPICS_LOOK_INTERVAL_MS);
         }
         let session_ms =
             self.given.get("session.timeout.ms").and_then(|given| given.parse().ok()).unwrap_or(SESSION_TIMEOUT_MS);

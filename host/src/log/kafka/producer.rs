@@ -14,22 +14,23 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use heddle_core::event::{NewRecordRef, Offset, Timestamp, TopicPartition};
+use heddle_core::event::{NewRecordRef, Offset, Timestamp, Topic, TopicPartition};
 use heddle_core::limits::Misfit;
 use rdkafka::ClientContext;
+use rdkafka::client::Client;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::Message;
 use rdkafka::producer::{DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
-use super::super::{Ends, LogError};
+use super::super::{Ends, LogError, TopicId};
 use super::arrival::{FAILED_MAX, Failed, refused, tells};
 use super::cluster::{Cluster, TopicLimits};
 use super::errors::{Failure, code_error, request_error};
 use super::native::{commit_transaction, send_positions};
 use super::rebalance::Rebalances;
-use super::record::{positions_list, to_send};
+use super::record::{positions_list, say_topics, to_send};
 use super::report::Report;
 use crate::lock::lock;
 
@@ -160,15 +161,22 @@ impl TransactionalProducer {
                     message = refused;
                     std::thread::sleep(QUEUE_PAUSE);
                 }
+                Err((KafkaError::MessageProduction(Code::UnknownPartition), refused))
+                    if Instant::now() < *deadline.get_or_insert_with(|| Instant::now() + CALL_TIME_MAX) =>
+                {
+                    message = refused;
+                    look_again(self.producer.client(), record.topic);
+                }
                 Err((error, _)) => return Err(self.refused(error, record)),
             }
         }
     }
 
-    /// Commits what was sent and `positions`, on behalf of the group's member `member`.
+    /// Commits what was sent and `positions` in topics with these `ids`, on behalf of the group's member `member`.
     pub(super) fn commit(
         &mut self,
         positions: &[(TopicPartition, Offset)],
+        ids: &BTreeMap<Topic, TopicId>,
         member: &BaseConsumer<Rebalances>,
     ) -> Result<Ends, LogError> {
         if !self.open && positions.is_empty() {
@@ -176,7 +184,8 @@ impl TransactionalProducer {
         }
         self.open()?;
         if !positions.is_empty() {
-            let list = positions_list(positions.iter().map(|(partition, offset)| (partition, *offset)));
+            let mut list = positions_list(positions.iter().map(|(partition, offset)| (partition, *offset)));
+            say_topics(&mut list, ids);
             let sent = self.repeat(|producer| send_positions(producer, &list, member, CALL_TIME_MAX));
             // Not committed for certain: what ends a transaction was not asked for yet.
             sent.map_err(|failure| self.refusal(failure.remedy().unwrap_or(LogError::Abort(failure.text))))?;
@@ -292,6 +301,13 @@ impl TransactionalProducer {
             None => LogError::CommitUnknown(failure.text),
         }
     }
+}
+
+/// Lets a client that does not know a partition look at the topic again: the brokers have it, so it was added a moment ago.
+pub(super) fn look_again<C: ClientContext>(client: &Client<C>, topic: &str) {
+    // Fails where the next try to send does.
+    let _known = client.fetch_metadata(Some(topic), CALL_TIME_MAX);
+    std::thread::sleep(CALL_PAUSE);
 }
 
 /// What the topic of `record` accepts, if it accepts this record at `now`.

@@ -11,6 +11,8 @@ use rdkafka::producer::BaseRecord;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::util::IntoOpaque;
 
+use super::super::TopicId;
+
 /// Names of topics, shared by the records of one consumer.
 #[derive(Debug, Default)]
 pub(super) struct TopicNames(HashMap<String, Topic>);
@@ -119,4 +121,25 @@ pub(super) fn positions_list<'a>(
         let _always_representable = element.set_offset(RdOffset::Offset(offset.0.max(0)));
     }
     list
+}
+
+/// What a committed position says of the topic that it is in, in front of the topic's identity.
+const TOPIC_ID: &str = "heddle:topic=";
+
+/// The positions in `list` say which topic they are in. A topic that is made anew under its name has another identity.
+pub(super) fn say_topics(list: &mut TopicPartitionList, ids: &BTreeMap<Topic, TopicId>) {
+    for mut element in list.elements() {
+        if let Some(TopicId(id)) = ids.get(element.topic()) {
+            element.set_metadata(format!("{TOPIC_ID}{id}"));
+        }
+    }
+}
+
+/// The topics that committed positions say they are in.
+pub(super) fn said_topics(list: &TopicPartitionList) -> BTreeMap<TopicPartition, TopicId> {
+    let said = list.elements().into_iter().filter_map(|element| {
+        let id = element.metadata().strip_prefix(TOPIC_ID)?.to_owned();
+        Some((TopicPartition::new(element.topic(), element.partition()), TopicId(id)))
+    });
+    said.collect()
 }

@@ -1,0 +1,65 @@
+//! `heddle topics accept`: a component with state goes on with topics that have changed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+
+use super::app;
+use super::run::component_files;
+use crate::deploy::create;
+use crate::guest::Component;
+use crate::log::Log;
+use crate::runtime::{KnownTopics, own_topics, partition_counts, short_changelogs, task_count, task_spec};
+
+/// What more partitions mean for state.
+const MOVED: &str = "State stays where it is. A key whose records come in another partition from now on begins there with nothing: the values that its old \
+     partition holds for it are not read or changed any more, and a message that was handled there is handled again if it is sent again. \
+     Keys that stay in their partition keep their state.";
+/// What another topic means for state.
+const ANEW: &str = "what such a topic held is gone, copies of it on the disks of hosts are dropped, and the component goes on with what the topic holds now.";
+
+/// Adds partitions to the topics with the component's state until it has one for each task, and takes those that were made
+/// anew for what they are. Without `yes` only tells what would happen.
+pub(super) fn accept(folder: &Path, log: &Arc<dyn Log>, component: &str, yes: bool) -> Result<()> {
+    let app = app::read(folder)?;
+    let files = component_files(folder, &app, false)?;
+    let manifests = files.iter().map(|(file, wasm)| Component::contract(file, wasm).map(|(_, manifest)| manifest));
+    let manifests = manifests.collect::<Result<Vec<_>, _>>()?;
+    let is_it = |manifest: &&heddle_contract::manifest::Manifest| {
+        manifest.name == component || *manifest.full_name(&app.name) == *component
+    };
+    let Some(manifest) = manifests.iter().find(is_it) else {
+        let known = manifests.iter().map(|manifest| manifest.name.as_str()).collect::<Vec<_>>().join(", ");
+        bail!(
+            "this app has no component `{component}`; it has {known}\n  where: [app] components in heddle.toml\n  what to do: name one of these"
+        );
+    };
+    let topics = partition_counts(log.topics()?);
+    let spec = task_spec(&app.name, manifest, topics.keys().map(String::as_str));
+    let tasks = task_count(manifest, &topics);
+    let short = short_changelogs(&spec, tasks, &topics);
+    for topic in &short {
+        println!("{}: from {} to {tasks} partitions", topic.name, topic.partitions);
+    }
+    if !short.is_empty() {
+        println!("{MOVED}");
+    }
+    println!("Topics with state that were deleted or made anew are taken as they are: {ANEW}");
+    if !yes {
+        bail!("nothing was changed\n  what to do: give --yes to accept this");
+    }
+    let missing = own_topics(&spec, tasks).into_iter().filter(|topic| !topics.contains_key(&topic.name));
+    create(log.as_ref(), &missing.collect::<Vec<_>>())?;
+    for topic in &short {
+        log.add_partitions(&topic.name, tasks)?;
+    }
+    let known = KnownTopics::of(log.clone(), &app.name);
+    for changelog in spec.changelogs.iter().chain(&spec.seen_changelog) {
+        if let Some(id) = log.topic_id(changelog)? {
+            known.accept(&spec.component, changelog, &id)?;
+        }
+    }
+    eprintln!("accepted: running hosts go on with {component} within seconds");
+    Ok(())
+}

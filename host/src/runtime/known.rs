@@ -1,0 +1,123 @@
+//! Which topics a component has read from and kept its state in: one that is deleted and made anew has its name and is another.
+//!
+//! ```text
+//!  <app>.topics   compacted, one partition; key <component>/<topic>; value {"first":<id>,"now":<id>}
+//! ```
+//!
+//! A component's emits have ids made of offsets, which begin at zero again in such a topic. So those of any topic but the first one that was
+//! known carry an epoch. It is made of the topic's id, so that all hosts have the same.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use heddle_core::delivery::Epoch;
+use heddle_core::event::NewRecord;
+use serde::{Deserialize, Serialize};
+
+use crate::lock::lock;
+use crate::log::{Log, LogError, Start, TopicId, TopicSpec, read_whole};
+
+/// The topics of an app's components, as their hosts knew them.
+pub struct KnownTopics {
+    log: Arc<dyn Log>,
+    topic: String,
+    known: Mutex<BTreeMap<String, Known>>,
+}
+
+/// A topic as one component knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    /// The one that was known first.
+    first: String,
+    /// The one that was known or accepted last.
+    now: String,
+}
+
+impl KnownTopics {
+    /// What their own topic is created as.
+    #[must_use]
+    pub fn spec(app: &str) -> TopicSpec {
+        TopicSpec::compacted(format!("{app}.topics"))
+    }
+
+    /// Those of `app`, whose topic is there.
+    #[must_use]
+    pub fn of(log: Arc<dyn Log>, app: &str) -> Self {
+        Self { log, topic: format!("{app}.topics"), known: Mutex::default() }
+    }
+
+    /// The epoch of a component's input, if it is not the topic that the component knew first.
+    pub(super) fn epoch(&self, component: &str, topic: &str, id: &TopicId) -> Result<Option<Epoch>, LogError> {
+        let known = self.known(component, topic, id)?;
+        Ok((known.first != id.0).then(|| format!("{:016x}", xxhash_rust::xxh3::xxh3_64(id.0.as_bytes())).into()))
+    }
+
+    /// Whether this is not the topic that was known or accepted last.
+    pub(super) fn is_other(&self, component: &str, topic: &str, id: &TopicId) -> Result<bool, LogError> {
+        if self.known(component, topic, id)?.now == id.0 {
+            return Ok(false);
+        }
+        // Somebody may have accepted it.
+        self.read()?;
+        Ok(self.known(component, topic, id)?.now != id.0)
+    }
+
+    /// From now on this is the topic that the component knows.
+    ///
+    /// # Errors
+    /// If the log does not take it.
+    pub fn accept(&self, component: &str, topic: &str, id: &TopicId) -> Result<(), LogError> {
+        let first = self.known(component, topic, id)?.first;
+        self.write(format!("{component}/{topic}"), Known { first, now: id.0.clone() })
+    }
+
+    /// What is known; what is not is known from now on.
+    fn known(&self, component: &str, topic: &str, id: &TopicId) -> Result<Known, LogError> {
+        let key = format!("{component}/{topic}");
+        let known = || lock(&self.known).get(&key).cloned();
+        if let Some(known) = known() {
+            return Ok(known);
+        }
+        self.read()?;
+        if let Some(known) = known() {
+            return Ok(known);
+        }
+        let known = Known { first: id.0.clone(), now: id.0.clone() };
+        self.write(key, known.clone())?;
+        Ok(known)
+    }
+
+    fn read(&self) -> Result<(), LogError> {
+        let mut read = BTreeMap::new();
+        let done = read_whole(&*self.log, &self.topic, Start::Beginning, |record| {
+            let key = record.key.and_then(|key| String::from_utf8(key.to_vec()).ok());
+            let known = record.value.and_then(|value| serde_json::from_slice::<Known>(&value).ok());
+            read.extend(key.zip(known));
+            true
+        });
+        match done {
+            Ok(_) => lock(&self.known).extend(read),
+            Err(LogError::UnknownTopic(_)) => match self.log.create_topic(&TopicSpec::compacted(self.topic.clone())) {
+                Ok(()) | Err(LogError::TopicExists(_)) => {}
+                Err(error) => return Err(error),
+            },
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn write(&self, key: String, known: Known) -> Result<(), LogError> {
+        let value = serde_json::to_vec(&known).map_err(|error| LogError::Invalid(error.to_string()))?;
+        let record = NewRecord {
+            topic: self.topic.as_str().into(),
+            partition: None,
+            timestamp: None,
+            key: Some(key.clone().into()),
+            value: Some(value.into()),
+            headers: vec![],
+        };
+        self.log.append(&[record])?;
+        lock(&self.known).insert(key, known);
+        Ok(())
+    }
+}

@@ -1,0 +1,329 @@
+//! Topics that change under a running component: who notices, and what its workers do then.
+//!
+//! ```text
+//!              ┌─ more partitions, no state ──> retry topics get them, too; one member joins again if nobody reads them
+//!  every 2 s ──┼─ more partitions, state ─────> workers commit and leave; the component waits until somebody accepts it
+//!              ├─ made anew, input ───────────> workers abort and join again, at the beginning of the new topic
+//!              ├─ made anew, state ───────────> as if partitions were added: what was in it is gone
+//!              └─ as the state needs them ────> workers join (again)
+//! ```
+//!
+//! A component with state is refused rather than run: a record whose key moved to another partition would meet a task without its state. Only
+//! this component stops; the host and its other components go on.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use heddle_contract::manifest::Manifest;
+use heddle_core::event::Topic;
+use heddle_core::task::TaskSpec;
+
+use super::known::KnownTopics;
+use super::progress::Progress;
+use super::reload::Slot;
+use super::{Worker, WorkerFault};
+use crate::lock::lock;
+use crate::log::{Log, LogError, TopicId, TopicInfo};
+
+/// How often the topics of running components are looked at, and whether a component that was refused may run.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How many looks in a row have to find partitions without a reader: a group that is about to notice by itself is left alone.
+const UNASSIGNED_LOOKS: u32 = 2;
+
+/// How many partitions each topic has.
+pub type PartitionCounts = BTreeMap<String, i32>;
+
+/// The counts in what a log lists.
+#[must_use]
+pub fn partition_counts(topics: Vec<TopicInfo>) -> PartitionCounts {
+    topics.into_iter().map(|topic| (topic.name, topic.partitions)).collect()
+}
+
+/// How many tasks a component has, over all hosts.
+#[must_use]
+pub fn task_count(manifest: &Manifest, topics: &PartitionCounts) -> i32 {
+    manifest.consumes.keys().filter_map(|topic| topics.get(topic)).copied().max().unwrap_or(1)
+}
+
+/// The topics with a component's state that have fewer partitions than the component has tasks.
+#[must_use]
+pub fn short_changelogs(spec: &TaskSpec, tasks: i32, topics: &PartitionCounts) -> Vec<TopicInfo> {
+    let all = spec.changelogs.iter().chain(&spec.seen_changelog);
+    let found = all.filter_map(|name| Some(TopicInfo { name: name.to_string(), partitions: *topics.get(&**name)? }));
+    found.filter(|topic| topic.partitions < tasks).collect()
+}
+
+/// Why a component must not run with these topics: its state would be split. In three lines.
+#[must_use]
+pub fn refusal(spec: &TaskSpec, manifest: &Manifest, topics: &PartitionCounts) -> Option<String> {
+    if spec.is_stateless() {
+        return None;
+    }
+    let name = &manifest.name;
+    let counts = manifest.consumes.keys().filter_map(|topic| Some((topic, *topics.get(topic)?))).collect::<Vec<_>>();
+    let (first, most) = (counts.first()?, counts.iter().max_by_key(|(_, count)| *count)?);
+    // A task owns one partition number of all its topics, and the state that goes with it.
+    if let Some(other) = counts.iter().find(|(_, count)| *count != first.1) {
+        return Some(format!(
+            "the component `{name}` keeps state and consumes topics with different numbers of partitions: records of one key would meet different state\n  where: `{}` has {}, `{}` has {}\n  what to do: give both topics the same number of partitions",
+            first.0, first.1, other.0, other.1
+        ));
+    }
+    let short = short_changelogs(spec, most.1, topics).into_iter().next()?;
+    Some(format!(
+        "`{}` has {} partitions, and the state of the component `{name}` has {}: records of a key may come in a partition whose task does not have its state\n  where: the topic `{}`\n  what to do: `heddle topics accept {name}` tells what that means for the state, and accepts it; the component then goes on by itself",
+        most.0, most.1, short.partitions, short.name
+    ))
+}
+
+/// What the workers of one component in this process are told of its topics.
+#[derive(Debug, Default)]
+pub(super) struct Notices {
+    /// Goes up with every notice.
+    number: AtomicU64,
+    notice: Mutex<Notice>,
+}
+
+#[derive(Debug, Default)]
+struct Notice {
+    /// Which topics have the names of the inputs.
+    ids: BTreeMap<Topic, TopicId>,
+    /// Why the component must not run.
+    refused: Option<String>,
+    /// The member of the group that is to join again.
+    rejoin: Option<String>,
+}
+
+impl Notices {
+    /// Tells whether the component may run; returns true if it may.
+    fn refuse(&self, why: Option<String>, component: &str, progress: &Progress) -> bool {
+        let mut notice = lock(&self.notice);
+        if notice.refused != why {
+            match &why {
+                Some(why) => tracing::error!(target: "heddle::alert", component, "stopped: {why}"),
+                None => tracing::warn!(target: "heddle::alert", component, "no longer stopped"),
+            }
+            progress.stop(why.clone());
+            notice.refused = why;
+            self.number.fetch_add(1, Ordering::Release);
+        }
+        notice.refused.is_none()
+    }
+
+    fn identify(&self, ids: BTreeMap<Topic, TopicId>) {
+        let mut notice = lock(&self.notice);
+        if notice.ids != ids {
+            notice.ids = ids;
+            self.number.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    fn rejoin(&self, member: String) {
+        lock(&self.notice).rejoin = Some(member);
+        self.number.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// The notices as one worker reads them.
+pub(super) struct NoticeReader {
+    notices: Arc<Notices>,
+    /// The name of its member.
+    instance_id: String,
+    /// The last notice that it has read.
+    number: u64,
+}
+
+impl NoticeReader {
+    /// Reads what comes from now on.
+    pub(super) fn new(notices: Arc<Notices>, instance_id: String) -> Self {
+        let number = notices.number.load(Ordering::Acquire);
+        Self { notices, instance_id, number }
+    }
+}
+
+impl Worker {
+    /// Reads notices of the component's topics.
+    pub(super) fn reading(mut self, notices: NoticeReader) -> Self {
+        self.notices = Some(notices);
+        self
+    }
+
+    /// Does what a new notice asks for. False: the component must not run any more.
+    pub(super) fn heed_notices(&mut self) -> Result<bool, WorkerFault> {
+        let Some(reader) = &mut self.notices else { return Ok(true) };
+        // Asked in every turn: without a lock as long as there is none.
+        let number = reader.notices.number.load(Ordering::Acquire);
+        if number == reader.number {
+            return Ok(true);
+        }
+        reader.number = number;
+        let notice = lock(&reader.notices.notice);
+        if notice.refused.is_some() {
+            return Ok(false);
+        }
+        // A broker puts a dash and what it drew behind the name of a static member.
+        let named =
+            |member: &String| member.strip_prefix(&reader.instance_id).is_some_and(|rest| rest.starts_with('-'));
+        let is_it = notice.rejoin.as_ref().is_some_and(named);
+        let other = self.tasks.another_topic(&notice.ids);
+        drop(notice);
+        if let Some(topic) = other {
+            tracing::error!(target: "heddle::alert", component = %self.spec.component, %topic, "the topic was made anew: it is read from its beginning, and what was read of it before this was noticed is handled again");
+            self.give_up(None, "its topic was made anew")?;
+            return Ok(false);
+        }
+        if is_it {
+            tracing::info!(component = %self.spec.component, "joining again: nobody reads partitions that were added");
+            self.member.rejoin()?;
+        }
+        Ok(true)
+    }
+}
+
+/// One component in this process, and its topics.
+pub(super) struct TopicWatch {
+    pub(super) slot: Arc<Slot>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) notices: Arc<Notices>,
+    pub(super) known: Arc<KnownTopics>,
+}
+
+impl TopicWatch {
+    /// Whether the component may run with these topics. If it may, its retry topics have a partition for each task afterwards.
+    pub(super) fn admit(&self, log: &dyn Log, topics: &PartitionCounts) -> Result<bool, LogError> {
+        let version = self.slot.current();
+        let (spec, manifest) = (&version.spec, version.component.manifest());
+        let refused = match refusal(spec, manifest, topics) {
+            None => self.refused_topic(log, topics)?,
+            refused => refused,
+        };
+        let why = match refused {
+            None => match grow_retry_topics(log, spec, task_count(manifest, topics), topics) {
+                Ok(()) => None,
+                Err(LogError::Unreachable(why)) => return Err(LogError::Unreachable(why)),
+                Err(error) => Some(format!(
+                    "the retry topics of the component `{}` need a partition for each of its tasks: {error}\n  where: {}\n  what to do: allow the host to alter these topics, or add the partitions",
+                    manifest.name,
+                    spec.retry_topics.iter().map(|topic| format!("`{topic}`")).collect::<Vec<_>>().join(", ")
+                )),
+            },
+            refused => refused,
+        };
+        Ok(self.notices.refuse(why, &spec.component, &self.progress))
+    }
+
+    /// A topic that is not the one it was, or does not keep what the component needs. In three lines.
+    fn refused_topic(&self, log: &dyn Log, topics: &PartitionCounts) -> Result<Option<String>, LogError> {
+        let version = self.slot.current();
+        let (spec, name) = (&version.spec, &version.component.manifest().name);
+        let mut ids = BTreeMap::new();
+        for topic in version.component.manifest().consumes.keys() {
+            match log.topic_id(topic) {
+                Ok(id) => ids.extend(id.map(|id| (Topic::from(topic.as_str()), id))),
+                Err(LogError::UnknownTopic(_)) if !topics.contains_key(topic) => {
+                    return Ok(Some(format!(
+                        "the topic `{topic}` of the component `{name}` was deleted\n  where: the log\n  what to do: create it again; the component reads it from its beginning then"
+                    )));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        for changelog in spec.changelogs.iter().chain(&spec.seen_changelog) {
+            let gone = match log.topic_id(changelog) {
+                Ok(Some(id)) => self.known.is_other(&spec.component, changelog, &id)?,
+                Ok(None) => false,
+                Err(LogError::UnknownTopic(_)) => !topics.contains_key(&**changelog),
+                Err(error) => return Err(error),
+            };
+            if gone {
+                return Ok(Some(format!(
+                    "the topic `{changelog}`, which had state of the component `{name}`, was deleted\n  where: the log\n  what to do: restore it, or let the component begin with nothing there: `heddle topics accept {name}`"
+                )));
+            }
+        }
+        for changelog in &spec.changelogs {
+            let policy = log.topic_option(changelog, "cleanup.policy")?;
+            if let Some(policy) = policy.filter(|policy| policy.split(',').any(|part| part.trim() == "delete")) {
+                return Ok(Some(format!(
+                    "the topic `{changelog}` has cleanup.policy={policy}: the state of the component `{name}` would be gone with its retention\n  where: the log\n  what to do: set cleanup.policy=compact on it: kafka-configs.sh --alter --entity-type topics --entity-name {changelog} --add-config cleanup.policy=compact"
+                )));
+            }
+        }
+        self.report_dead_letters(log)?;
+        self.notices.identify(ids);
+        Ok(None)
+    }
+
+    /// Somebody deleted the dead letters, or a client created their topic by looking at it: nothing has to stop, and a person should know.
+    fn report_dead_letters(&self, log: &dyn Log) -> Result<(), LogError> {
+        let spec = self.slot.current().spec.clone();
+        let topic = &spec.policy.dead_letter;
+        let id = match log.topic_id(topic) {
+            Ok(Some(id)) => id,
+            Ok(None) | Err(LogError::UnknownTopic(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if self.known.is_other(&spec.component, topic, &id)? {
+            tracing::error!(target: "heddle::alert", component = %spec.component, %topic, "the dead-letter topic was made anew: earlier letters are gone, and its options are those of whoever created it");
+            self.known.accept(&spec.component, topic, &id)?;
+        }
+        Ok(())
+    }
+
+    /// Partitions that nobody reads, and the member that is to change that.
+    fn unassigned(&self, log: &dyn Log, topics: &PartitionCounts) -> Result<Option<String>, LogError> {
+        let version = self.slot.current();
+        let info = |topic: &Topic| Some(TopicInfo { name: topic.to_string(), partitions: *topics.get(&**topic)? });
+        let consumed = version.topics().iter().filter_map(info).collect::<Vec<_>>();
+        let found = log.unassigned(&version.group(), &consumed)?;
+        Ok(found.map(|found| found.member))
+    }
+}
+
+/// Gives the retry topics of a component a partition for each of its tasks.
+pub(super) fn grow_retry_topics(
+    log: &dyn Log,
+    spec: &TaskSpec,
+    tasks: i32,
+    topics: &PartitionCounts,
+) -> Result<(), LogError> {
+    for topic in &spec.retry_topics {
+        if topics.get(&**topic).is_some_and(|count| *count < tasks) {
+            log.add_partitions(topic, tasks)?;
+            tracing::info!(component = %spec.component, %topic, partitions = tasks, "added partitions");
+        }
+    }
+    Ok(())
+}
+
+/// Looks at the topics of these components until the host stops.
+pub(super) fn watch(log: &dyn Log, components: &[TopicWatch], stop: &AtomicBool) {
+    let mut unassigned = vec![0; components.len()];
+    while !stop.load(Ordering::Relaxed) {
+        thread::park_timeout(LOOK_EVERY);
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let looked = log.topics().map(partition_counts).and_then(|topics| {
+            components.iter().zip(&mut unassigned).try_for_each(|(component, looks)| {
+                if !component.admit(log, &topics)? {
+                    return Ok(());
+                }
+                let member = component.unassigned(log, &topics)?;
+                *looks = if member.is_some() { *looks + 1 } else { 0 };
+                if let Some(member) = member.filter(|_| *looks >= UNASSIGNED_LOOKS) {
+                    *looks = 0;
+                    component.notices.rejoin(member);
+                }
+                Ok(())
+            })
+        });
+        // Workers report a log that does not answer.
+        if let Err(error) = looked {
+            tracing::debug!("the topics cannot be looked at: {error}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Partitions are added to the input.
+
+use heddle::log::{Log, TopicInfo};
+use heddle_fixtures::kafka::Kafka;
+
+use super::{STATELESS, add_stateless, stateless, with_state};
+use crate::failures::NAME;
+use crate::failures::host::{Host, Scripts, status, told, until};
+
+/// Longer than any test: no member leaves its group because it is away.
+const LONG_SESSION: &str = "\"session.timeout.ms\" = \"120000\"";
+
+fn partitions(log: &dyn Log, topic: &str) -> i32 {
+    let is_it = |info: &TopicInfo| info.name == topic;
+    log.topics().unwrap().into_iter().find(is_it).map_or(0, |info| info.partitions)
+}
+
+#[test]
+fn a_component_without_state_reads_added_partitions_also_after_a_quick_restart() {
+    let broker = Kafka::start();
+    let app = stateless(&broker, 2, LONG_SESSION, "1s", "attempts = 1\nretry = [\"200ms\"]");
+    let scripts = Scripts::of(&app);
+    let log = app.log();
+    let handled = || status(&app, STATELESS)["handled"].as_u64().unwrap_or(0);
+    let host = Host::start(&app);
+    log.append(&[scripts.record(1, "k", "emit-many", 1)]).unwrap();
+    until("the host is at work", || handled() == 1);
+    // Fails at first, so it waits in the retry topic, at the partition of its number.
+    log.add_partitions("in", 3).unwrap();
+    log.append(&[scripts.record(2, "k", "fail-once", 1)]).unwrap();
+    until("the added partition is read", || handled() == 2);
+    // The broker gives the host that comes back what it had, which is not all there is.
+    host.stop();
+    log.add_partitions("in", 5).unwrap();
+    log.append(&[scripts.record(4, "k", "fail-once", 1), scripts.record(0, "k", "emit-many", 1)]).unwrap();
+    let host = Host::start(&app);
+    until("what was added meanwhile is read", || handled() == 2);
+    assert!(told(&app).contains("nobody reads partitions that were added"), "{}", told(&app));
+    let retry = log.topics().unwrap().into_iter().find(|topic| topic.name.contains(".retry.")).unwrap();
+    assert_eq!(retry.partitions, 5);
+    assert_eq!(status(&app, STATELESS)["failed"], 0);
+    host.stop();
+}
+
+#[test]
+fn a_component_with_state_stops_before_its_state_is_split_and_goes_on_when_accepted() {
+    let broker = Kafka::start();
+    let app = with_state(&broker, 2, LONG_SESSION);
+    add_stateless(&app, "1s", "attempts = 1\nretry-on = []");
+    let scripts = Scripts::of(&app);
+    let log = app.log();
+    let (changelog, ids) = ("clinic.patient.counts", "clinic.patient.dedup");
+    let mut host = Host::start(&app);
+    log.append(&[scripts.record(0, "k", "count", 0)]).unwrap();
+    until("the host is at work", || status(&app, NAME)["handled"] == 1);
+    log.add_partitions("in", 3).unwrap();
+    let why = || status(&app, NAME)["stopped"].as_str().unwrap_or_default().to_owned();
+    until("the component stops", || !why().is_empty());
+    assert!(why().contains("`in` has 3 partitions") && why().contains("heddle topics accept patient"), "{}", why());
+    // The other one goes on, with the new partition.
+    until("the other one is at work, too", || status(&app, STATELESS)["failed"] == 1);
+    log.append(&[scripts.record(2, "k", "count", 0)]).unwrap();
+    until("the other one reads it", || status(&app, STATELESS)["failed"] == 2);
+    assert!(host.is_running());
+    host.stop();
+    // Neither does a start split anything, and who waits for the end hears that it is none.
+    let ended = app.run(&["run", "--until-idle"]);
+    let text = String::from_utf8(ended.stderr).unwrap();
+    assert!(!ended.status.success() && text.contains("heddle topics accept patient"), "{text}");
+    assert_eq!((partitions(&*log, changelog), partitions(&*log, ids)), (2, 2));
+    let host = Host::start(&app);
+    until("it is stopped again", || !why().is_empty());
+    let asked = app.run(&["topics", "accept", "patient"]);
+    let text = String::from_utf8(asked.stdout).unwrap();
+    assert!(!asked.status.success() && text.contains("begins there with nothing"), "{text}");
+    assert_eq!((partitions(&*log, changelog), why().is_empty()), (2, false));
+    app.ok(&["topics", "accept", "patient", "--yes"]);
+    until("it goes on", || status(&app, NAME)["handled"] == 1);
+    assert_eq!((partitions(&*log, changelog), partitions(&*log, ids), why()), (3, 3, String::new()));
+    host.stop();
+}
