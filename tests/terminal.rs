@@ -27,6 +27,7 @@ fn with_a_letter() -> App {
     let app = App::embedded().scripted();
     app.build();
     app.ok(&["topics", "create", "in"]);
+    app.ok(&["topics", "create", "out"]);
     let file = app.data.path().join("in.jsonl");
     fs::write(&file, json!({ "do": HOSTILE }).to_string()).unwrap();
     app.ok(&["produce", "in", "--key", "do", "--file", file.to_str().unwrap()]);
@@ -42,7 +43,7 @@ fn with_a_letter() -> App {
         }])
         .unwrap();
     let ran = app.command(&["run", "--until-idle"]).env("HEDDLE_TRACE", "trace").output().unwrap();
-    assert!(ran.status.success());
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     harmless("run", &ran);
     app
 }
