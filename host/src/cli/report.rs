@@ -77,13 +77,12 @@ pub(super) struct Ready {
     reported: bool,
 }
 
-impl Default for Ready {
-    fn default() -> Self {
-        Self { since: Instant::now(), reported: false }
-    }
-}
-
 impl Ready {
+    /// Of a host that started then.
+    pub(super) fn since(since: Instant) -> Self {
+        Self { since, reported: false }
+    }
+
     /// Looks whether it is so now.
     pub(super) fn look(&mut self, components: &[Watched]) {
         let has_tasks =

@@ -107,7 +107,7 @@ impl Run {
                 return Err(error);
             }
         };
-        let left = self.watch(&running, &monitor, &watched, &stop);
+        let left = self.watch(&running, &monitor, &watched, &stop, report::Ready::since(started));
         let progress = running.progress.clone();
         let stuck = progress.iter().flat_map(|(_, progress)| progress.stalls()).next();
         let stopped = progress.iter().find_map(|(_, progress)| progress.stopped());
@@ -152,7 +152,14 @@ impl Run {
     }
 
     /// Draws the live lines until the host is to end. Returns what is left then, if there was to be nothing.
-    fn watch(&self, running: &Running, monitor: &Monitor, watched: &[Watched], stop: &AtomicBool) -> Vec<String> {
+    fn watch(
+        &self,
+        running: &Running,
+        monitor: &Monitor,
+        watched: &[Watched],
+        stop: &AtomicBool,
+        mut ready: report::Ready,
+    ) -> Vec<String> {
         let style = ProgressStyle::with_template("{spinner} {prefix}  {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
         let bar = |watched: &Watched| {
@@ -160,7 +167,6 @@ impl Run {
             report::LINES.add(bar)
         };
         let bars = watched.iter().map(bar).collect::<Vec<_>>();
-        let mut ready = report::Ready::default();
         let mut left = vec![];
         while !stop.load(Ordering::Relaxed) && !running.ended() {
             ready.look(watched);

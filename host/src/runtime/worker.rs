@@ -204,7 +204,8 @@ impl Worker {
                 Worked::Done
             }
             Polled::Assigned(partitions) => {
-                tracing::info!(component = %self.spec.component, ?partitions, "assigned");
+                let named = partitions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                tracing::info!(component = %self.spec.component, partitions = named, "assigned");
                 let new = losses.into_iter().filter(|loss| partitions.contains(&loss.source));
                 self.member.skip(&new.collect::<Vec<_>>())?;
                 let ready = self.tasks.assign(&partitions)?;
