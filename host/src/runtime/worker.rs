@@ -353,9 +353,7 @@ impl Worker {
         let Some(open) = self.tasks.get_mut(task) else { return Ok(None) };
         let Some(record) = open.peek_due(&mut self.batch, now)? else { return Ok(None) };
         if let Err(why) = self.handler.prepare(&record) {
-            self.tell_waits(&record, &why);
-            self.progress.active();
-            self.rest = Some(self.clock.now() + REGISTRY_WAIT);
+            self.rest = Some(self.wait_for_registry(&record, &why));
             return Ok(None);
         }
         if let Some(until) = self.admit() {
@@ -378,9 +376,7 @@ impl Worker {
             Ok(Some(step)) => Ok(Some(self.settle(&record, step)?)),
             Err(fault) => {
                 let Some(why) = self.handler.take_unavailable() else { return Err(fault.into()) };
-                self.tell_waits(&record, &why);
-                self.progress.active();
-                self.rest = Some(self.clock.now() + REGISTRY_WAIT);
+                self.rest = Some(self.wait_for_registry(&record, &why));
                 Ok(None)
             }
         }
@@ -397,9 +393,8 @@ impl Worker {
     fn step(&mut self, due: Due) -> Result<Worked, WorkerFault> {
         let record = &due.record;
         if let Err(why) = self.prepare(record) {
-            self.tell_waits(record, &why);
-            self.progress.active();
-            self.backlog.hold(due, self.clock.now() + REGISTRY_WAIT);
+            let until = self.wait_for_registry(record, &why);
+            self.backlog.hold(due, until);
             return Ok(Worked::Done);
         }
         if let Some(until) = self.admit() {
@@ -424,9 +419,8 @@ impl Worker {
             Ok(step) => step,
             Err(fault) => {
                 let Some(why) = self.handler.take_unavailable() else { return Err(fault.into()) };
-                self.tell_waits(record, &why);
-                self.progress.active();
-                self.backlog.hold(due, self.clock.now() + REGISTRY_WAIT);
+                let until = self.wait_for_registry(record, &why);
+                self.backlog.hold(due, until);
                 return Ok(Worked::Done);
             }
         };
@@ -465,8 +459,9 @@ impl Worker {
         Some(record).filter(|record| self.spec.retry_topics.contains(&record.source.topic)).and_then(Waiting::read)
     }
 
-    /// A registry outage is not the record's fault: hold it back and stay in the group. The operator hears of it once a minute.
-    fn tell_waits(&mut self, record: &Record, why: &str) {
+    /// A registry outage is not the record's fault: hold it back and stay in the group. Returns until when. The operator
+    /// hears of it once a minute.
+    fn wait_for_registry(&mut self, record: &Record, why: &str) -> Duration {
         let now = self.clock.now();
         let (component, source, offset) = (&self.spec.component, &record.source, record.offset);
         if self.outage_told.is_none_or(|told| now.saturating_sub(told) >= OUTAGE_TOLD_EVERY) {
@@ -475,6 +470,8 @@ impl Worker {
         } else {
             tracing::warn!(%component, %source, %offset, "waiting: {why}");
         }
+        self.progress.active();
+        self.clock.now() + REGISTRY_WAIT
     }
 
     /// Asks the breaker for one delivery; if there is to be none, until when.
