@@ -3,21 +3,12 @@
 
 use std::sync::{Arc, OnceLock};
 
+use crate::support::asked::Asked;
 use crate::support::build;
-use crate::support::guests::{Known, framed, header, schema};
+use crate::support::guests::header;
 use heddle::build::cache_folder;
-use heddle::guest::{Component, Engine, Instance};
+use heddle::guest::{Component, Engine};
 use heddle::registry::SchemaId;
-use heddle_contract::schema::json;
-use heddle_core::batch::OpenBatch;
-use heddle_core::event::{NewRecord, Offset, Partition, Record, Timestamp, TopicPartition};
-use heddle_core::policy::FailurePolicy;
-use heddle_core::state::Stateless;
-use heddle_core::task::{Task, TaskSpec};
-use serde_json::{Value, json};
-
-/// A time that no machine's clock shows.
-const TIME: i64 = 1_234_567_890_123;
 
 fn component() -> Arc<Component> {
     static COMPONENT: OnceLock<Arc<Component>> = OnceLock::new();
@@ -31,56 +22,13 @@ fn component() -> Arc<Component> {
     component.clone()
 }
 
-struct Bench {
-    task: Task,
-    instance: Instance,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let spec = TaskSpec::stateless("guests.python-ambient".into(), FailurePolicy::in_place(1, "dlq"));
-        let known = Known::of([(1, schema("in-value")), (2, schema("out-value"))]);
-        Self {
-            task: Task::new(Arc::new(spec), Partition(0), Arc::new(Stateless)),
-            instance: Instance::new(component(), known),
-        }
-    }
-
-    /// Hands over a record at an offset; returns the record that this led to.
-    fn step(&mut self, what: &str, offset: i64) -> NewRecord {
-        let record = Record {
-            source: TopicPartition::new("in", 0),
-            offset: Offset(offset),
-            timestamp: Timestamp(TIME),
-            key: None,
-            value: Some(framed(1, &schema("in-value"), &json!({ "do": what })).into()),
-            headers: vec![],
-        };
-        let step =
-            self.task.step_at_once(&record, &mut self.instance, &mut OpenBatch::default(), Timestamp(0)).unwrap();
-        let [written] = step.writes.as_slice() else { panic!("{what} writes one record") };
-        written.clone()
-    }
-
-    /// The answer of a handler that succeeds.
-    fn answer(&mut self, what: &str) -> String {
-        let written = self.step(what, 7);
-        assert_eq!(&*written.topic, "out", "{what}: {}", header(&written, "heddle.reason"));
-        let value: Value = json::decode(&schema("out-value"), &written.value.unwrap()[5..]).unwrap();
-        value["did"].as_str().unwrap().to_owned()
-    }
-
-    /// Kind and reason of a handler that fails.
-    fn failure(&mut self, what: &str) -> String {
-        let letter = self.step(what, 7);
-        assert_eq!(&*letter.topic, "dlq", "{what} is expected to fail");
-        format!("{what}: {}: {}", header(&letter, "heddle.kind"), header(&letter, "heddle.reason"))
-    }
+fn bench() -> Asked {
+    Asked::new("guests.python-ambient", component())
 }
 
 #[test]
 fn an_uncaught_exception_is_reported_with_type_message_and_line() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     let raised = [
         "boom",
         "nested",
@@ -111,20 +59,20 @@ fn an_uncaught_exception_is_reported_with_type_message_and_line() {
 
 #[test]
 fn a_value_that_does_not_fit_its_type_is_reported_with_its_place() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     let unfit = ["none", "no text", "range", "surrogate", "below", "key", "header"];
     insta::assert_snapshot!(unfit.map(|what| bench.failure(what)).join("\n"));
 }
 
 #[test]
 fn the_dead_letter_carries_the_traceback() {
-    let letter = Bench::new().step("cause", 7);
+    let letter = bench().step("cause", 7);
     insta::assert_snapshot!(header(&letter, "heddle.log"));
 }
 
 #[test]
 fn what_a_component_cannot_do_raises_an_exception_that_says_what_to_do() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     insta::assert_snapshot!(bench.answer("without"));
     let attempts = ["read", "stat", "connect", "sleep", "thread", "import", "codec"];
     insta::assert_snapshot!(attempts.map(|what| bench.failure(what)).join("\n"));
@@ -132,7 +80,7 @@ fn what_a_component_cannot_do_raises_an_exception_that_says_what_to_do() {
 
 #[test]
 fn clocks_show_the_records_time_and_the_machine_is_empty() {
-    let mut bench = Bench::new();
+    let mut bench = bench();
     let answers = ["clocks", "machine", "library"].map(|what| format!("{what}: {}", bench.answer(what)));
     insta::assert_snapshot!(answers.join("\n"));
 }
@@ -140,9 +88,9 @@ fn clocks_show_the_records_time_and_the_machine_is_empty() {
 #[test]
 fn the_same_record_gives_the_same_answer_whatever_was_before() {
     let asked = ["clocks", "numbers", "machine", "library", "printed", "without"];
-    let mut fresh = Bench::new();
+    let mut fresh = bench();
     let first = asked.map(|what| fresh.step(what, 7));
-    let mut used = Bench::new();
+    let mut used = bench();
     for offset in 100..120 {
         used.step("numbers", offset);
         used.step("clocks", offset);

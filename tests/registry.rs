@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::support::server::serve;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -79,25 +80,16 @@ fn server(
 ) -> (String, Arc<AtomicU32>) {
     let count = Arc::new(AtomicU32::new(0));
     let counted = count.clone();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let answer = move |request: Request| {
-                let (status, body) = answer(counted.fetch_add(1, Ordering::SeqCst) + 1, &request);
-                async move {
-                    if status == StatusCode::GATEWAY_TIMEOUT {
-                        tokio::time::sleep(Duration::from_secs(60)).await;
-                    }
-                    (status, body).into_response()
-                }
-            };
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            axum::serve(listener, Router::new().fallback(answer)).await.unwrap();
-        });
-    });
+    let answer = move |request: Request| {
+        let (status, body) = answer(counted.fetch_add(1, Ordering::SeqCst) + 1, &request);
+        async move {
+            if status == StatusCode::GATEWAY_TIMEOUT {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+            }
+            (status, body).into_response()
+        }
+    };
+    let url = serve(Router::new().fallback(answer));
     (url, count)
 }
 

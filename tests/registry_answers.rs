@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 
+use crate::support::server::serve;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
@@ -28,22 +29,13 @@ impl Played {
     fn start(answer: impl Fn(&Method, &str) -> Answer + Clone + Send + Sync + 'static) -> Self {
         let asked = Arc::new(Mutex::new(vec![]));
         let noted = asked.clone();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let answer = move |request: Request| {
-                    let path = request.uri().to_string();
-                    noted.lock().unwrap().push(format!("{} {path}", request.method()));
-                    let (status, body) = answer(request.method(), &path);
-                    async move { (StatusCode::from_u16(status).unwrap(), body) }
-                };
-                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                axum::serve(listener, Router::new().fallback(answer)).await.unwrap();
-            });
-        });
+        let answer = move |request: Request| {
+            let path = request.uri().to_string();
+            noted.lock().unwrap().push(format!("{} {path}", request.method()));
+            let (status, body) = answer(request.method(), &path);
+            async move { (StatusCode::from_u16(status).unwrap(), body) }
+        };
+        let url = serve(Router::new().fallback(answer));
         Self { url, asked }
     }
 

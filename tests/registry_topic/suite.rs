@@ -8,6 +8,8 @@ use heddle::registry::{Embedded, Registry, RegistryError, SchemaId};
 use heddle_contract::compat::Level;
 use serde_json::{Value, json};
 
+use crate::support::server::serve;
+
 use super::{in_topic, kafka_log, record, schema};
 
 /// The registry's API over HTTP.
@@ -19,16 +21,7 @@ struct Api {
 impl Api {
     fn serve(registry: &Embedded) -> Self {
         let routes = registry.routes().unwrap();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                axum::serve(listener, routes).await.unwrap();
-            });
-        });
+        let url = serve(routes);
         let config = ureq::Agent::config_builder().http_status_as_error(false).build();
         Self { url, agent: config.into() }
     }

@@ -1,7 +1,9 @@
 //! What several test modules share: apps, guests and the fixtures around them.
 
 pub(crate) mod app;
+pub(crate) mod asked;
 pub(crate) mod build;
 pub(crate) mod conformance;
 pub(crate) mod guests;
 pub(crate) mod keeper;
+pub(crate) mod server;
