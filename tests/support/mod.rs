@@ -6,4 +6,5 @@ pub(crate) mod build;
 pub(crate) mod conformance;
 pub(crate) mod guests;
 pub(crate) mod keeper;
+pub(crate) mod measured;
 pub(crate) mod server;
