@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use heddle_core::task::TaskSpec;
 use heddle_fixtures::apicurio::Apicurio;
 use heddle_fixtures::copies::allowed;
 use heddle_fixtures::kafka::Kafka;
-use heddle_fixtures::{SetAtEnd, scaled, terminate};
+use heddle_fixtures::{Ended, SetAtEnd, scaled, terminate};
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use serde_json::{Value, json};
@@ -80,11 +80,11 @@ impl Platform {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn host(&self, number: usize) -> Child {
+    fn host(&self, number: usize) -> Ended {
         let log = std::fs::File::options().create(true).append(true).open(self.folder(number).with_extension("log"));
         let mut command = self.command(number, &["run"]);
         command.env("HEDDLE_TRACE", "warn").stdout(Stdio::null()).stderr(log.unwrap());
-        command.spawn().unwrap()
+        Ended(command.spawn().unwrap())
     }
 
     fn log(&self) -> KafkaLog {
@@ -164,11 +164,11 @@ fn produce(platform: &Platform, seed: u64, stop: &AtomicBool, produced: &AtomicU
 }
 
 /// What happens to a host.
-fn strike(platform: &Platform, hosts: &mut [Child], number: usize, kind: u64) -> &'static str {
-    let pid = hosts[number].id().to_string();
+fn strike(platform: &Platform, hosts: &mut [Ended], number: usize, kind: u64) -> &'static str {
+    let pid = hosts[number].0.id().to_string();
     let signal = |name: &str| assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
-    let restart = |hosts: &mut [Child]| {
-        hosts[number].wait().unwrap();
+    let restart = |hosts: &mut [Ended]| {
+        hosts[number].0.wait().unwrap();
         hosts[number] = platform.host(number);
     };
     match kind {
@@ -184,7 +184,7 @@ fn strike(platform: &Platform, hosts: &mut [Child], number: usize, kind: u64) ->
             "stopped and continued"
         }
         _ => {
-            terminate(&mut hosts[number]);
+            terminate(&mut hosts[number].0);
             restart(hosts);
             "ended in order"
         }
@@ -224,11 +224,11 @@ fn nothing_is_lost_doubled_or_half_visible_under_fire() {
         }
     });
     for (number, host) in hosts.iter_mut().enumerate() {
-        assert_eq!(host.try_wait().unwrap(), None, "host {number} ended by itself: {}", told(&platform, number));
+        assert_eq!(host.0.try_wait().unwrap(), None, "host {number} ended by itself: {}", told(&platform, number));
     }
     wait_until_handled(&platform);
     for host in &mut hosts {
-        assert!(terminate(host).success());
+        assert!(terminate(&mut host.0).success());
     }
     println!("{} orders sent; {strikes:?}", produced.load(Ordering::Relaxed));
     let kinds = strikes.keys().copied().collect::<Vec<_>>();

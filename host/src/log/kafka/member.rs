@@ -49,7 +49,7 @@ pub(super) struct KafkaMember {
     consumer: Arc<BaseConsumer<Rebalances>>,
     /// Absent while its transaction is being committed.
     producer: Option<TransactionalProducer>,
-    committer: Committer,
+    committer: Committer<TransactionalProducer>,
     protocol: Protocol,
     options: MemberOptions,
     names: TopicNames,
@@ -94,7 +94,10 @@ impl KafkaMember {
         // The group answers meanwhile.
         let producer = TransactionalProducer::new(Arc::clone(&cluster), &options.transactional_id)?;
         let consumer = Arc::new(consumer);
-        let committer = Committer::start(consumer.clone())?;
+        let committing = Arc::clone(&consumer);
+        let committer = Committer::start(move |producer: &mut TransactionalProducer, positions, ids| {
+            producer.commit(positions, ids, &committing)
+        })?;
         Ok(Self {
             cluster,
             consumer,
@@ -278,7 +281,8 @@ impl Member for KafkaMember {
             return Err(LogError::Abort(format!("{stranger} is not assigned to this member")));
         }
         let producer = self.producer.take().ok_or_else(under_way)?;
-        self.committer.begin(producer, positions.to_vec(), self.ids.clone())
+        let deadline = producer.deadline();
+        self.committer.begin(producer, deadline, positions.to_vec(), self.ids.clone())
     }
 
     fn committed(&mut self, timeout: Duration) -> Result<Option<Ends>, LogError> {

@@ -27,6 +27,7 @@ use rdkafka::producer::{DeliveryResult, Producer, ProducerContext, ThreadedProdu
 use super::super::{Ends, LogError, TopicId};
 use super::arrival::{FAILED_MAX, Failed, refused, tells};
 use super::cluster::{Cluster, TopicLimits};
+use super::committer::CallDeadline;
 use super::errors::{Failure, code_error, request_error};
 use super::native::{commit_transaction, send_positions};
 use super::rebalance::Rebalances;
@@ -36,6 +37,8 @@ use crate::lock::lock;
 
 /// How long a transactional call may take, and is repeated while its failure is one that passes.
 const CALL_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long it may take until a new producer can begin: a connection and its transactional id.
+const CREATE_TIME_MAX: Duration = Duration::from_secs(60);
 /// The pause before a call that failed at once is repeated.
 const CALL_PAUSE: Duration = Duration::from_millis(20);
 /// How long one wait for room in the producer's queue takes.
@@ -48,6 +51,8 @@ pub(super) struct TransactionalProducer {
     cluster: Arc<Cluster>,
     id: String,
     producer: ThreadedProducer<Deliveries>,
+    /// That of the transactional call that it is in.
+    deadline: CallDeadline,
     open: bool,
     /// The number of each partition that the open transaction sent records to by number, from 1.
     tracked: BTreeMap<TopicPartition, usize>,
@@ -123,6 +128,7 @@ impl TransactionalProducer {
             cluster,
             id: id.to_owned(),
             producer,
+            deadline: CallDeadline::new(CALL_TIME_MAX),
             open: false,
             tracked: BTreeMap::new(),
             sent: 0,
@@ -172,6 +178,12 @@ impl TransactionalProducer {
         }
     }
 
+    /// By when its calls have to return, from now on.
+    pub(super) fn deadline(&self) -> CallDeadline {
+        self.deadline.renew(CALL_TIME_MAX);
+        self.deadline.clone()
+    }
+
     /// Commits what was sent and `positions` in topics with these `ids`, on behalf of the group's member `member`.
     pub(super) fn commit(
         &mut self,
@@ -186,7 +198,7 @@ impl TransactionalProducer {
         if !positions.is_empty() {
             let mut list = positions_list(positions.iter().map(|(partition, offset)| (partition, *offset)));
             say_topics(&mut list, ids);
-            let sent = self.repeat(|producer| send_positions(producer, &list, member, CALL_TIME_MAX));
+            let sent = self.repeat(|producer, time_max| send_positions(producer, &list, member, time_max));
             // Not committed for certain: what ends a transaction was not asked for yet.
             sent.map_err(|failure| self.refusal(failure.remedy().unwrap_or(LogError::Abort(failure.text))))?;
         }
@@ -200,7 +212,7 @@ impl TransactionalProducer {
     }
 
     fn end(&mut self) -> Result<(), LogError> {
-        match self.repeat(|producer| commit_transaction(producer, CALL_TIME_MAX)) {
+        match self.repeat(commit_transaction) {
             Ok(()) => {
                 self.open = false;
                 Ok(())
@@ -225,7 +237,7 @@ impl TransactionalProducer {
     /// Drops what was sent since the last commit.
     pub(super) fn abort(&mut self) -> Result<(), LogError> {
         if self.open {
-            self.repeat(|producer| producer.abort_transaction(CALL_TIME_MAX).map_err(Failure::from))
+            self.repeat(|producer, time_max| producer.abort_transaction(time_max).map_err(Failure::from))
                 .map_err(|failure| failure.remedy().unwrap_or(LogError::Unreachable(failure.text)))?;
             self.open = false;
         }
@@ -239,6 +251,7 @@ impl TransactionalProducer {
         }
         if self.batch_bytes_wanted < self.batch_bytes_max {
             // librdkafka does not split a batch that a topic finds too large, so there must be none.
+            self.deadline.renew(CREATE_TIME_MAX);
             self.producer = create(&self.cluster, &self.id, self.batch_bytes_wanted)?;
             self.batch_bytes_max = self.batch_bytes_wanted;
         }
@@ -254,8 +267,11 @@ impl TransactionalProducer {
     }
 
     /// Calls until it succeeds, fails for good, or failed for too long.
-    fn repeat(&self, call: impl Fn(&ThreadedProducer<Deliveries>) -> Result<(), Failure>) -> Result<(), Failure> {
-        repeat(&self.producer, call).map_err(|failure| self.underlying(failure))
+    fn repeat(
+        &self,
+        call: impl Fn(&ThreadedProducer<Deliveries>, Duration) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        repeat(&self.producer, self.deadline.renew(CALL_TIME_MAX), call).map_err(|failure| self.underlying(failure))
     }
 
     /// Once a producer is broken for good, librdkafka answers every call with "fatal": the reason is kept apart.
@@ -333,15 +349,20 @@ fn create(cluster: &Cluster, id: &str, batch_bytes_max: usize) -> Result<Threade
         .map_err(|error| request_error(&error, &what))?;
     // Asked for before there is a connection, the transaction's coordinator is looked for again only after half a second.
     let _connected = producer.client().fetch_cluster_id(CALL_TIME_MAX);
-    repeat(&producer, |producer| producer.init_transactions(CALL_TIME_MAX).map_err(Failure::from))
+    let begin = |producer: &ThreadedProducer<_>, time_max| producer.init_transactions(time_max).map_err(Failure::from);
+    repeat(&producer, Instant::now() + CALL_TIME_MAX, begin)
         .map_err(|failure| failure.remedy().unwrap_or_else(|| code_error(failure.code, &what)))?;
     Ok(producer)
 }
 
-fn repeat<P>(producer: &P, call: impl Fn(&P) -> Result<(), Failure>) -> Result<(), Failure> {
-    let deadline = Instant::now() + CALL_TIME_MAX;
+/// Calls with the time that is left until `deadline`, until it succeeds or fails for good.
+fn repeat<P>(
+    producer: &P,
+    deadline: Instant,
+    call: impl Fn(&P, Duration) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     loop {
-        match call(producer) {
+        match call(producer, deadline.saturating_duration_since(Instant::now()).max(CALL_PAUSE)) {
             Err(failure) if failure.retriable && !failure.fatal && Instant::now() < deadline => {
                 std::thread::sleep(CALL_PAUSE);
             }
