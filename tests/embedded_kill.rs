@@ -41,6 +41,7 @@ fn child() {
         instance_id: None,
         start: Start::Beginning,
         starts: Default::default(),
+        transaction_time: heddle::runtime::TRANSACTION_TIME,
         batch_records_max: 1,
     };
     let mut member = log.join(&options).unwrap();

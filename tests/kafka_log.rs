@@ -50,6 +50,7 @@ fn member_options(name: &str, topic: &str) -> MemberOptions {
         instance_id: None,
         start: Start::Beginning,
         starts: Default::default(),
+        transaction_time: heddle::runtime::TRANSACTION_TIME,
         batch_records_max: 50,
     }
 }

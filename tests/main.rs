@@ -29,6 +29,7 @@ mod registry_answers;
 mod registry_server;
 mod registry_topic;
 mod reload;
+mod rights;
 mod schema_cli;
 mod sockets;
 mod state_engines;

@@ -250,6 +250,7 @@ impl App {
             instance_id: Some("flow".to_owned()),
             start: Start::Beginning,
             starts: Default::default(),
+            transaction_time: heddle::runtime::TRANSACTION_TIME,
             batch_records_max: 1_000,
         });
         let progress = Arc::new(Progress::default());

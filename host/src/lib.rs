@@ -8,6 +8,8 @@ pub mod admin;
 pub mod build;
 pub mod cli;
 pub mod deploy;
+mod descriptors;
+mod disk;
 pub mod dlq;
 pub mod guest;
 mod lock;

@@ -61,6 +61,7 @@ pub(crate) fn options(group: &str, topics: &[&str], transactional_id: &str) -> M
         instance_id: None,
         start: Start::Beginning,
         starts: Default::default(),
+        transaction_time: heddle::runtime::TRANSACTION_TIME,
         batch_records_max: 100,
     }
 }

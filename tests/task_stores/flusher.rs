@@ -221,7 +221,7 @@ fn nothing_is_written_of_a_task_that_was_unregistered(kind: EngineKind) {
     let flusher = Flusher::start(harness.engine.clone()).unwrap();
     flusher.register(&harness.stores);
     harness.put(STOCK, "a", "1");
-    flusher.unregister(&harness.stores);
+    assert!(flusher.unregister(&harness.stores, Duration::from_secs(120)));
     let before = harness.watermark_on_disk(STOCK_CHANGELOG);
     harness.put(STOCK, "a", "2");
     flusher.flush_now().unwrap();

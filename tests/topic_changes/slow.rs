@@ -30,6 +30,7 @@ fn slow_handlers_neither_lose_the_group_nor_hold_up_others() {
             instance_id: None,
             start: Start::Beginning,
             starts: Default::default(),
+            transaction_time: heddle::runtime::TRANSACTION_TIME,
             batch_records_max: 1,
         })
         .unwrap();

@@ -1,7 +1,7 @@
 //! Whether the host is well, and who it is. Everybody may ask.
 //!
 //! ```text
-//!  GET /health                              200 while the process runs
+//!  GET /health                              200 while the process works; 503 if its log is dead, and it is about to end
 //!  GET /health/ready                        200, or 503 with one cause a line
 //!  GET /health/identity?nonce=&address=     who it is, with a proof that it has the token: see `proof`
 //! ```
@@ -24,6 +24,13 @@ pub(super) struct Asked {
     nonce: String,
     #[serde(default)]
     address: String,
+}
+
+pub(super) async fn alive(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
+    match shared.monitor.as_ref().and_then(|monitor| monitor.dead()) {
+        None => (StatusCode::OK, "ok".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+    }
 }
 
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {

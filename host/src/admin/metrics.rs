@@ -16,7 +16,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{Shared, status_of};
+use super::{Machine, Shared, status_of};
+use crate::descriptors;
 use crate::state::SeenStatus;
 
 /// The content type of the text format.
@@ -41,7 +42,8 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 fn take(shared: &Shared) -> Result<String, String> {
     let mut registry = Registry::with_prefix("heddle");
     components(shared, &mut registry);
-    state(shared, &mut registry)?;
+    machine(shared, &mut registry);
+    state(shared, &mut registry);
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|e| e.to_string())?;
     Ok(text)
@@ -81,6 +83,8 @@ fn components(shared: &Shared, registry: &mut Registry) {
         "1 while the component does not run because its topics do not fit",
         stopped.clone(),
     );
+    let hindered = Levels::default();
+    registry.register("component_hindered", "1 while something keeps the component from its work", hindered.clone());
     let rollbacks = counts(registry, "rollbacks", "Versions that this host took back because they failed");
     let version = Infos::default();
     registry.register("version", "The version that runs, always 1", version.clone());
@@ -121,6 +125,7 @@ fn components(shared: &Shared, registry: &mut Registry) {
             lost.get_or_create(&labels).inc_by(offsets);
         }
         stopped.get_or_create(&labels).set(i64::from(status.stopped.is_some()));
+        hindered.get_or_create(&labels).set(i64::from(status.hindrance.is_some()));
         if let (Some(offsets), Some(age)) = (status.lag, status.lag_age_ms) {
             lag.get_or_create(&labels).set(offsets);
             lag_age.get_or_create(&labels).set(Duration::from_millis(age).as_secs_f64());
@@ -129,15 +134,28 @@ fn components(shared: &Shared, registry: &mut Registry) {
     }
 }
 
-fn state(shared: &Shared, registry: &mut Registry) -> Result<(), String> {
-    let Some(stores) = &shared.stores else { return Ok(()) };
+fn machine(shared: &Shared, registry: &mut Registry) {
+    let (lacking, open) = (Levels::default(), Gauge::<i64, AtomicI64>::default());
+    registry.register("machine_lacks", "1 while a disk is full, slow or broken, or descriptors run out", lacking.clone());
+    registry.register("open_descriptors", "Files and sockets that this process has open", open.clone());
+    let faults = shared.monitor.as_ref().map(|monitor| monitor.machine_faults()).unwrap_or_default();
+    for what in Machine::ALL {
+        let lacks = faults.iter().any(|(other, _)| *other == what);
+        lacking.get_or_create(&[("what", what.name().to_owned())]).set(i64::from(lacks));
+    }
+    open.set(descriptors::open().and_then(|open| i64::try_from(open).ok()).unwrap_or(-1));
+}
+
+fn state(shared: &Shared, registry: &mut Registry) {
+    let Some(stores) = &shared.stores else { return };
     let (disk, pending, ids, filters) =
         (Gauge::<i64, AtomicI64>::default(), Levels::default(), Levels::default(), Levels::default());
     registry.register_with_unit("state_disk", "What the copies of state take on disk", Unit::Bytes, disk.clone());
     registry.register_with_unit("state_pending", "Committed state not on disk yet", Unit::Bytes, pending.clone());
     registry.register("seen_ids", "Message ids remembered on disk", ids.clone());
     registry.register_with_unit("seen_filters", "Memory of the filters of message ids", Unit::Bytes, filters.clone());
-    disk.set(i64::try_from(stores.state.size_bytes().map_err(|e| e.to_string())?).unwrap_or(i64::MAX));
+    // An engine that is being opened again does not say.
+    disk.set(stores.state.size_bytes().ok().and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(-1));
     for (component, _, task) in stores.state.tasks() {
         let labels = [("component", component.to_string())];
         let SeenStatus { ids: count, filter_bytes, .. } = task.seen_status();
@@ -145,5 +163,4 @@ fn state(shared: &Shared, registry: &mut Registry) -> Result<(), String> {
         ids.get_or_create(&labels).inc_by(i64::try_from(count).unwrap_or(i64::MAX));
         filters.get_or_create(&labels).inc_by(i64::try_from(filter_bytes).unwrap_or(i64::MAX));
     }
-    Ok(())
 }

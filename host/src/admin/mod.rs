@@ -1,7 +1,7 @@
 //! The HTTP API of a running host: what it is doing.
 //!
 //! ```text
-//!  GET /health   200 while it runs; /health/ready, /health/identity: see `health`
+//!  GET /health   200 while it works; /health/ready, /health/identity: see `health`
 //!  GET /status   what each component did so far, and how far behind it is
 //!  GET /metrics  the same and the sizes of state, for Prometheus
 //!  GET /state/…  what its stores hold: see `state`
@@ -34,7 +34,7 @@ pub use client::{HostAnswer, HostClient, HostError, Identity, Reach};
 pub use deploy::{Deploys, History};
 pub use hosts::{HostRecord, Hosts, Owner, Runs, announce};
 pub use lag::{Lag, Left};
-pub use monitor::Monitor;
+pub use monitor::{Machine, Monitor};
 pub use permit::Access;
 pub use remote::Remote;
 pub use state::{Cursor, StateEntries, StateEntry, Stores};
@@ -164,6 +164,15 @@ pub struct ComponentStatus {
     pub breaker: String,
     /// Offsets of changelogs still to be read before all tasks of this host are ready.
     pub restoring: u64,
+    /// What keeps it from its work; it goes on by itself once somebody has seen to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hindrance: Option<String>,
+    /// Since when, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hindered_since: Option<i64>,
+    /// What this machine lacks: room on a disk, descriptors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub machine: Vec<String>,
     /// Why the component does not run, where somebody has to do something about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
@@ -350,7 +359,7 @@ fn routes(shared: &Arc<Shared>, registry: Option<Router>, patience: Patience) ->
     }
     let guard = || from_fn_with_state(shared.clone(), permit::guard);
     let router = Router::new()
-        .route(HEALTH, get(|| async { "ok" }))
+        .route(HEALTH, get(health::alive))
         .route("/health/ready", get(health::ready))
         .route("/health/identity", get(health::identity))
         .merge(guarded.route_layer(guard()))
@@ -425,6 +434,8 @@ fn note(shared: &Shared, component: &Watched) -> Option<String> {
 pub fn status_of(monitor: Option<&Monitor>, component: &Watched) -> ComponentStatus {
     let lag = monitor.and_then(|monitor| monitor.lag(&component.name));
     let now = component.progress.snapshot();
+    let hindrance = component.progress.hindrance();
+    let machine = monitor.map(Monitor::machine_faults).unwrap_or_default();
     ComponentStatus {
         component: component.name.clone(),
         records: now.counts.records,
@@ -437,6 +448,9 @@ pub fn status_of(monitor: Option<&Monitor>, component: &Watched) -> ComponentSta
         waiting: now.waiting,
         breaker: now.breaker.name().to_owned(),
         restoring: now.restoring,
+        hindered_since: hindrance.as_ref().map(|hindrance| hindrance.since.0),
+        hindrance: hindrance.map(|hindrance| hindrance.why),
+        machine: machine.into_iter().map(|(_, why)| why).collect(),
         stopped: component.progress.stopped(),
         commits: now.commits,
         aborts: now.aborts,

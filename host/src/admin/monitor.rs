@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  watch-log       every 2 s (Kafka) or 500 ms: how far each component is behind ──┐
-//!  watch-registry  every 5 s: whether it answers ──────────────────────────────────┴──> Monitor ──> status, metrics, ready
+//!  watch-registry  every 5 s: whether it answers ──────────────────────────────────┼──> Monitor ──> status, metrics, ready
+//!  watch-machine   every second: disks, descriptors ───────────────────────────────┘
 //! ```
 
 use std::collections::BTreeMap;
@@ -12,9 +13,11 @@ use std::time::{Duration, Instant};
 
 use super::Watched;
 use super::lag::{Gauge, Lag};
+use crate::descriptors;
 use crate::lock::lock;
-use crate::log::{Log, LogError};
+use crate::log::{Log, LogError, LogHealth};
 use crate::registry::Registry;
+use crate::state::HostState;
 
 /// How often a log in this process is asked.
 const LOOK_EVERY_HERE: Duration = Duration::from_millis(500);
@@ -22,12 +25,18 @@ const LOOK_EVERY_HERE: Duration = Duration::from_millis(500);
 const LOOK_EVERY_ELSEWHERE: Duration = Duration::from_secs(2);
 /// How often the registry is asked.
 const REGISTRY_EVERY: Duration = Duration::from_secs(5);
+/// How often the disks and the descriptors of this machine are looked at.
+const MACHINE_EVERY: Duration = Duration::from_secs(1);
+/// How often the operator is told of what lasts.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// How long an answer may take before whoever owes it counts as silent.
 const SILENT_AFTER: Duration = Duration::from_secs(15);
 
 /// What is known of the log, the registry and the components.
 pub struct Monitor {
     components: Vec<Watched>,
+    log: Arc<dyn Log>,
+    state: Option<Arc<HostState>>,
     every: Duration,
     seen: Mutex<Seen>,
     /// Notified at the end of each round, and when one is wanted.
@@ -42,6 +51,32 @@ struct Seen {
     done: u64,
     /// The next round is not to wait.
     wanted: bool,
+}
+
+/// What of this machine a host needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Machine {
+    /// The disk of the embedded log.
+    Log,
+    /// The disk of the copies of state.
+    State,
+    /// Open files and sockets.
+    Descriptors,
+}
+
+impl Machine {
+    /// What metrics and log lines call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Log => "log disk",
+            Self::State => "state disk",
+            Self::Descriptors => "descriptors",
+        }
+    }
+
+    /// All of it.
+    pub const ALL: [Self; 3] = [Self::Log, Self::State, Self::Descriptors];
 }
 
 /// Whether somebody answers.
@@ -102,6 +137,7 @@ impl Monitor {
         log: Arc<dyn Log>,
         registry: Arc<dyn Registry>,
         components: Vec<Watched>,
+        state: Option<Arc<HostState>>,
         stop: Arc<AtomicBool>,
     ) -> std::io::Result<Arc<Self>> {
         let every = if log.is_here() { LOOK_EVERY_HERE } else { LOOK_EVERY_ELSEWHERE };
@@ -113,7 +149,11 @@ impl Monitor {
             done: 0,
             wanted: false,
         };
-        let monitor = Arc::new(Self { components, every, seen: Mutex::new(seen), changed: Condvar::new() });
+        let (seen, changed) = (Mutex::new(seen), Condvar::new());
+        let monitor = Arc::new(Self { components, log: log.clone(), state, every, seen, changed });
+        let (watching, stopped) = (monitor.clone(), stop.clone());
+        let watch_machine = move || watching.watch_machine(&stopped);
+        std::thread::Builder::new().name("watch-machine".to_owned()).spawn(watch_machine)?;
         let (watching, stopped) = (monitor.clone(), stop.clone());
         let watch_log = move || watching.watch_log(&*log, &stopped);
         std::thread::Builder::new().name("watch-log".to_owned()).spawn(watch_log)?;
@@ -162,6 +202,56 @@ impl Monitor {
         }
     }
 
+    /// Looks at the disks and the descriptors, and wakes what a failed disk left asleep.
+    fn watch_machine(&self, stop: &AtomicBool) {
+        let mut told = BTreeMap::new();
+        while !stop.load(Ordering::Relaxed) {
+            let faults = self.machine_faults();
+            // Of the state, whoever writes it tells.
+            for (what, why) in faults.iter().filter(|(what, _)| *what != Machine::State) {
+                let due = told.get(what).is_none_or(|at: &Instant| at.elapsed() >= TOLD_EVERY);
+                if due {
+                    told.insert(*what, Instant::now());
+                    tracing::error!(target: "heddle::alert", what = what.name(), "{why}");
+                }
+            }
+            told.retain(|what, at| {
+                let lasts = faults.iter().any(|(other, _)| other == what);
+                if !lasts {
+                    tracing::info!(target: "heddle::alert", what = what.name(), last_told = ?at.elapsed(), "good again");
+                }
+                lasts
+            });
+            // These may take as long as the disk does.
+            self.log.wake();
+            if let Some(state) = &self.state {
+                state.mend();
+            }
+            std::thread::park_timeout(MACHINE_EVERY);
+        }
+    }
+
+    /// What this machine lacks.
+    #[must_use]
+    pub fn machine_faults(&self) -> Vec<(Machine, String)> {
+        let log = match self.log.health() {
+            LogHealth::Good => None,
+            LogHealth::Hindered(why) | LogHealth::Dead(why) => Some((Machine::Log, why)),
+        };
+        let state = self.state.as_ref().and_then(|state| state.fault()).map(|why| (Machine::State, why));
+        let descriptors = descriptors::fault().map(|why| (Machine::Descriptors, why));
+        [log, state, descriptors].into_iter().flatten().collect()
+    }
+
+    /// Why the log cannot go on in this process, if it cannot.
+    #[must_use]
+    pub fn dead(&self) -> Option<String> {
+        match self.log.health() {
+            LogHealth::Dead(why) => Some(why),
+            LogHealth::Good | LogHealth::Hindered(_) => None,
+        }
+    }
+
     /// Waits until what is known is newer than this call, for `wait` at most.
     pub fn refresh(&self, wait: Duration) {
         let mut seen = lock(&self.seen);
@@ -191,10 +281,13 @@ impl Monitor {
             let seen = lock(&self.seen);
             [seen.log.fault(), seen.registry.fault()].into_iter().flatten().collect::<Vec<_>>()
         };
+        faults.extend(self.machine_faults().into_iter().map(|(_, why)| why));
         for component in &self.components {
             let name = &component.name;
             let restoring = component.progress.snapshot().restoring;
-            if !component.progress.is_assigned() {
+            if let Some(hindrance) = component.progress.hindrance() {
+                faults.push(format!("{name}: {}", hindrance.why));
+            } else if !component.progress.is_assigned() {
                 faults.push(format!("{name}: no tasks are assigned yet"));
             } else if restoring > 0 {
                 faults.push(format!("{name}: {restoring} records of changelogs are still to be read"));

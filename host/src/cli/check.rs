@@ -5,17 +5,20 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::app::Register;
+use heddle_contract::manifest::{App, Manifest};
 use heddle_contract::section::Contract;
 use serde_json::json;
 
 use super::run::{component_files, fit_failed};
 use super::{app, counted, open};
+use crate::admin::Hosts;
 use crate::build::{AppContracts, unmatched, wrong_formats};
-use crate::deploy::{contradictions, topic_troubles};
+use crate::deploy::{Topics, contradictions, topic_troubles};
 use crate::guest::Component;
+use crate::log::{Log, Operation, Resource, Right};
 use crate::registry::{Registry, check};
+use crate::runtime::{KnownTopics, OWN_TOPIC, rights, task_spec};
 
 /// Check the components as they were built against the registry and the topics, without running them.
 #[derive(Debug, Args)]
@@ -34,6 +37,11 @@ impl Check {
             components.push(Component::contract(&file, &wasm)?);
         }
         let log = open::log(folder, &app)?;
+        let lacking = missing_rights(&app, &components, log.as_ref())?;
+        if !lacking.is_empty() {
+            // Nothing else can be asked for certain.
+            return self.tell(&lacking);
+        }
         let registry = open::registry(folder, &app, Some(&log))?;
         let contracts = components.iter().map(|(contract, manifest)| (contract, manifest));
         let mut found = misfits(&app.name, contracts, registry.as_ref())?;
@@ -59,7 +67,15 @@ impl Check {
         }
         let formats = components.iter().flat_map(|(_, manifest)| wrong_formats(manifest, &files));
         found.extend(formats.map(|wrong| wrong.to_string()));
-        for trouble in &found {
+        self.tell(&found)?;
+        let fit = if components.len() == 1 { "fits" } else { "fit" };
+        eprintln!("{} {fit} the registry and the topics", counted(components.len() as u64, "component"));
+        Ok(())
+    }
+
+    /// Prints what was found, and fails if it is anything.
+    fn tell(&self, found: &[String]) -> Result<()> {
+        for trouble in found {
             if self.json {
                 println!("{}", json!({ "message": trouble }));
             } else {
@@ -67,17 +83,37 @@ impl Check {
             }
         }
         match found.len() {
-            0 => {
-                let fit = if components.len() == 1 { "fits" } else { "fit" };
-                eprintln!("{} {fit} the registry and the topics", counted(components.len() as u64, "component"));
-                Ok(())
-            }
+            0 => Ok(()),
             count => bail!(
                 "the components do not fit: {}\n  what to do: what the lines above say",
                 counted(count as u64, "finding")
             ),
         }
     }
+}
+
+/// The rights that the brokers have not granted to this user, in three lines each.
+fn missing_rights(app: &App, components: &[(Contract, Manifest)], log: &dyn Log) -> Result<Vec<String>> {
+    let own = [Hosts::spec(&app.name), KnownTopics::spec(&app.name)].into_iter().chain(Topics::specs(&app.name));
+    let mut topics = own.map(|spec| spec.name).collect::<Vec<_>>();
+    let mut wanted = vec![];
+    if app.registry.is_none() {
+        topics.push(app.registry_topic.clone());
+        let ids = Resource::TransactionalIds(app.registry_topic.clone());
+        wanted.push(Right { resource: ids, operation: Operation::Write });
+    }
+    wanted.extend(topics.iter().flat_map(|topic| Right::on_topic(topic, OWN_TOPIC)));
+    wanted.extend(app.topics.keys().flat_map(|topic| Right::on_topic(topic, &[Operation::Create])));
+    for (_, manifest) in components {
+        wanted.extend(rights(&app.name, manifest, &task_spec(&app.name, manifest, [])));
+    }
+    let told = |right: Right| {
+        let (operation, resource, grant) = (right.operation.name(), &right.resource, right.grant());
+        format!(
+            "this user may not {operation}\n  where: {resource}\n  what to do: kafka-acls.sh --add --allow-principal User:… {grant}"
+        )
+    };
+    Ok(log.missing_rights(&wanted)?.into_iter().map(told).collect())
 }
 
 /// What does not fit, in three lines each.

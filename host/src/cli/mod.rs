@@ -20,8 +20,10 @@ mod report;
 mod run;
 mod schema;
 mod shadow;
+mod starting;
 mod state;
 mod status;
+mod stop;
 mod topics;
 mod wasm_file;
 

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use heddle_contract::manifest::App;
 use heddle_contract::manifest::app;
 
+use super::starting;
 use super::status::{admin_address, reach};
 use crate::admin::Remote;
 use crate::build::cache_folder;
@@ -18,7 +19,7 @@ use crate::log::kafka::KafkaLog;
 use crate::log::{self, Log, TopicSpec};
 use crate::registry::{Client, ClientOptions, Embedded, Registry};
 use crate::registry_topic::{self, Place};
-use crate::state::{Bounds, EngineKind, HostState, StateError, open_engine};
+use crate::state::{Bounds, EngineKind, HostState, StateEngine, StateError, open_engine};
 use crate::tls::Trusted;
 
 /// The log, for a command that needs no group: where another host owns the embedded one, through that host. Only where none answers, an
@@ -27,6 +28,8 @@ pub(super) fn log(folder: &Path, app: &App) -> Result<Arc<dyn Log>> {
     if !matches!(app.log, app::Log::Embedded) {
         return own_log(folder, app);
     }
+    // It is about to own the log.
+    starting::wait(folder, app);
     let at_once = EmbeddedOptions { wait: Duration::ZERO, ..EmbeddedOptions::default() };
     match embedded(folder, app, at_once) {
         Ok(log) => Ok(log),
@@ -151,20 +154,24 @@ pub(super) fn state(folder: &Path, app: &App) -> Result<Arc<HostState>> {
         app::Engine::Memory => EngineKind::Memory,
     };
     let data = folder.join(&app.data).join("state");
-    let engine = match open_engine(kind, &data, app.state.cache_bytes) {
-        Err(StateError::Corrupt { why, .. }) => {
-            let aside = data.with_extension(format!("damaged-{}", log::now().0));
-            std::fs::rename(&data, &aside).with_context(|| format!("cannot move {} away", data.display()))?;
-            eprintln!(
-                "the state in {} is damaged ({why}); it was moved to {} and is built again from the changelogs",
-                data.display(),
-                aside.display()
-            );
-            open_engine(kind, &data, app.state.cache_bytes)?
-        }
-        opened => opened?,
+    let cache_bytes = app.state.cache_bytes;
+    let open = move || open_or_move_aside(kind, &data, cache_bytes);
+    Ok(Arc::new(HostState::start(open()?, Bounds::default())?.reopened_by(open)))
+}
+
+fn open_or_move_aside(kind: EngineKind, data: &Path, cache_bytes: u64) -> Result<Arc<dyn StateEngine>, StateError> {
+    let why = match open_engine(kind, data, cache_bytes) {
+        Err(StateError::Corrupt { why, .. }) => why,
+        opened => return opened,
     };
-    Ok(Arc::new(HostState::start(engine, Bounds::default())?))
+    let aside = data.with_extension(format!("damaged-{}", log::now().0));
+    std::fs::rename(data, &aside).map_err(|error| StateError::Unusable {
+        folder: data.to_owned(),
+        why: format!("it is damaged ({why}), and cannot be moved to {}: {error}", aside.display()),
+    })?;
+    let (from, aside) = (data.display(), aside.display());
+    tracing::warn!(target: "heddle::alert", %from, %aside, %why, "the state is damaged: moved aside, and built again from the changelogs");
+    open_engine(kind, data, cache_bytes)
 }
 
 /// What tells this host from others that run the same app: the file's word, or else a name that is made once and kept beside the

@@ -1,5 +1,6 @@
 //! `heddle run` and `heddle dev`: run the app's components, the first as they were built, the second after building them.
 
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,9 +17,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::build::build_one;
 use super::status::{lag, leave_address, reach, remove_address};
-use super::{app, counted, open, report, wasm_file};
+use super::stop::stop_signal;
+use super::{app, counted, open, report, starting, wasm_file};
 use crate::admin::{self, Access, ComponentStatus, Deploys, Hosts, Left, Monitor, Owner, Stores, Watched};
 use crate::build::AppContracts;
+use crate::descriptors;
 use crate::deploy::{self, DeployError, Deployer, File, FitError, Fitter, Topics};
 use crate::guest::{Component, Schemas};
 use crate::log::Log;
@@ -51,8 +54,10 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn run(&self, folder: &Path, build: bool) -> Result<()> {
         let app = app::read(folder)?;
+        descriptors::raise_limit();
         // Before anything is opened: a port that is taken, or that must not be open, costs nothing then.
         let listening = admin::listen(app.admin.listen, access(folder, &app)?)?;
+        let begun = starting::begin(folder, &app, listening.address())?;
         let files = component_files(folder, &app, build)?;
         let log = open::own_log(folder, &app)?;
         let registry = open::own_registry(folder, &app, Some(&log))?;
@@ -65,10 +70,11 @@ impl Run {
             [Hosts::spec(&app.name), KnownTopics::spec(&app.name)].into_iter().chain(deployed.into_iter().flatten());
         open::create_topics(log.as_ref(), &app, own)?;
         let state = open::state(folder, &app)?;
+        // Closing an engine writes, and a disk that has failed never answers: what has to be on disk when the process ends is flushed below.
+        let _never_closed = ManuallyDrop::new((log.clone(), registry.clone(), state.clone()));
         let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
         let fitter = fitter(&app, log.clone(), registry.clone(), schemas.clone())?;
         let starting = if build { Starting::sources(&fitter, files)? } else { Starting::deployed(&fitter, files)? };
-        let stop = stop_signal()?;
         let commit = CommitPolicy { interval: app.commit.interval, records_max: app.commit.records_max.into() };
         let host = open::host_name(folder, &app)?;
         let service = |(_, slot): &(String, Arc<Slot>)| Service {
@@ -83,14 +89,15 @@ impl Run {
         let hosts = Arc::new(hosts.reached_by(reach(folder, &app)?));
         refuse_namesake(&hosts)?;
         report::started(folder, &app, registry.as_ref(), &listening, hosts.me(), &starting.slots);
-        let started = Instant::now();
+        let (started, stop) = (Instant::now(), stop_signal()?);
         let known = Arc::new(KnownTopics::of(log.clone(), &app.name));
         let shared = runtime::Shared { log: log.clone(), schemas: schemas.clone(), commit, known };
         let running = runtime::start(&shared, services)?;
         let watched = watched(&running, &starting.slots);
         let stores = Stores::new(state.clone(), log.clone(), hosts.clone(), schemas);
         let told = || -> Result<(Arc<Monitor>, Option<JoinHandle<()>>)> {
-            let monitor = Monitor::start(log.clone(), registry.clone(), watched.clone(), running.stopping())?;
+            let kept = Some(state.clone());
+            let monitor = Monitor::start(log.clone(), registry.clone(), watched.clone(), kept, running.stopping())?;
             admin::announce(hosts.clone(), state.clone(), running.stopping())?;
             let (deployer, following) = starting.follow(fitter, &watched, hosts, &app, folder, running.stopping())?;
             let deploys = Deploys { deployer, app: app.name.clone() };
@@ -98,6 +105,7 @@ impl Run {
             let listening = listening.with_monitor(monitor.clone());
             admin::serve(listening, log.clone(), registry.as_ref(), watched.clone(), Some(stores), Some(deploys))?;
             leave_address(folder, &app, &address)?;
+            drop(begun);
             Ok((monitor, following))
         };
         let (monitor, following) = match told() {
@@ -115,11 +123,14 @@ impl Run {
         if let Err(error) = state.flush() {
             tracing::warn!("state stays in the changelogs alone: {error}");
         }
-        // It has nothing to say; a panic in it was printed.
-        let _ = following.map(JoinHandle::join);
+        // It has nothing to say; a panic in it was printed. One that waits for the log is left behind.
+        let _ = following.filter(runtime::has_ended).map(JoinHandle::join);
         remove_address(folder, &app);
         self.sum_up(&progress, started);
         ended?;
+        if let Some(why) = monitor.dead() {
+            bail!(why);
+        }
         if let Some(why) = stopped.filter(|_| self.until_idle) {
             bail!(why);
         }
@@ -168,7 +179,7 @@ impl Run {
         };
         let bars = watched.iter().map(bar).collect::<Vec<_>>();
         let mut left = vec![];
-        while !stop.load(Ordering::Relaxed) && !running.ended() {
+        while !stop.load(Ordering::Relaxed) && !running.ended() && monitor.dead().is_none() {
             ready.look(watched);
             if self.until_idle && running.idle_for(IDLE) {
                 // What was committed last is to be in it.
@@ -427,29 +438,4 @@ pub(super) fn component_files(folder: &Path, app: &App, build: bool) -> Result<V
         );
     }
     Ok(files)
-}
-
-/// Set by SIGINT and SIGTERM. A second one ends the process at once: the log takes care of what was open.
-pub(super) fn stop_signal() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let set = stop.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            use tokio::signal::unix::{SignalKind, signal};
-            let (Ok(mut terminate), Ok(mut interrupt)) =
-                (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-            else {
-                tracing::warn!("signals cannot be listened to: this process stops at once when it is told to");
-                return;
-            };
-            loop {
-                tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-                if set.swap(true, Ordering::Relaxed) {
-                    std::process::exit(130);
-                }
-            }
-        });
-    })?;
-    Ok(stop)
 }

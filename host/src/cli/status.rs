@@ -9,7 +9,7 @@ use clap::Args;
 use heddle_contract::manifest::App;
 use heddle_core::event::Timestamp;
 
-use super::app;
+use super::{app, starting};
 use crate::admin::{ComponentStatus, HostClient, HostError, Reach, StuckTask};
 use crate::deploy::{short, time};
 use crate::printable::line;
@@ -55,6 +55,7 @@ pub(super) fn remove_address(folder: &Path, app: &App) {
 /// Where the app's host is to be asked: a host says which port it got. The file of one that was killed may be left, so what answers
 /// there has to prove who it is.
 pub(super) fn admin_address(folder: &Path, app: &App) -> String {
+    starting::wait(folder, app);
     let left = std::fs::read_to_string(address_file(folder, app)).ok().map(|left| left.trim().to_owned());
     left.filter(|left| !left.is_empty()).unwrap_or_else(|| app.admin.listen.to_string())
 }
@@ -95,6 +96,9 @@ impl Status {
         let components: Vec<ComponentStatus> = serde_json::from_str(&text).with_context(|| {
             format!("what answers is no host of Heddle\n  where: {address}\n  what to do: check [admin] listen")
         })?;
+        for why in components.first().filter(|_| !self.json).iter().flat_map(|first| &first.machine) {
+            println!("this machine: {why}");
+        }
         for c in components {
             if self.json {
                 println!("{}", serde_json::to_string(&c)?);
@@ -126,6 +130,10 @@ impl Status {
                 }
                 for (partition, offsets) in &c.lost {
                     println!("  lost: {offsets} offsets of {partition}, deleted before they were consumed");
+                }
+                if let Some(why) = &c.hindrance {
+                    let since = c.hindered_since.map(|since| format!(" since {}", time(Timestamp(since))));
+                    println!("  does not go on{}: {why}", since.unwrap_or_default());
                 }
                 if let Some(why) = &c.stopped {
                     println!("  stopped: {why}");

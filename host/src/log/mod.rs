@@ -12,8 +12,10 @@
 
 pub mod embedded;
 pub mod kafka;
+mod rights;
 mod whole;
 
+pub use rights::{Operation, Resource, Right};
 pub use whole::{read_until, read_whole};
 
 use std::collections::BTreeMap;
@@ -53,6 +55,29 @@ pub trait Log: Send + Sync {
     fn unassigned(&self, _group: &str, _topics: &[TopicInfo]) -> Result<Option<Unassigned>, LogError> {
         Ok(None)
     }
+
+    /// The names that the log has for the members of `group` now. The name of a static member begins with its `instance_id`.
+    fn members(&self, _group: &str) -> Result<Vec<String>, LogError> {
+        Ok(vec![])
+    }
+
+    /// Why nobody can join `group`, in three lines. `None`: nothing is known to keep anybody.
+    fn join_fault(&self, _group: &str) -> Option<String> {
+        None
+    }
+
+    /// Those of the `wanted` rights that this client does not have. A log that everybody may use grants all.
+    fn missing_rights(&self, _wanted: &[Right]) -> Result<Vec<Right>, LogError> {
+        Ok(vec![])
+    }
+
+    /// How a log in this process is. Brokers are asked elsewhere.
+    fn health(&self) -> LogHealth {
+        LogHealth::Good
+    }
+
+    /// Wakes calls that a failed disk left asleep, of a log in this process.
+    fn wake(&self) {}
 
     /// Tells a topic from another one of the same name that was deleted before or comes after. `None`: the log cannot tell.
     fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, LogError>;
@@ -279,6 +304,8 @@ pub struct MemberOptions {
     pub topics: Vec<Topic>,
     /// Identifies the producer across restarts: a second one with the same id fences the first.
     pub transactional_id: String,
+    /// How long a transaction may be open before the log aborts it. The embedded log keeps none open.
+    pub transaction_time: Duration,
     /// Static membership: a member that comes back under this id within the session timeout gets its partitions back without a rebalance.
     pub instance_id: Option<String>,
     /// Where to start in a partition the group has no committed position for.
@@ -319,6 +346,17 @@ pub trait Reader: Send {
     /// The position after the last record handed out, per partition: where reading would go on. [`poll`](Reader::poll) moves it past aborted
     /// records and the marks that end transactions too, so it reaches the end of a partition in which nothing is undecided.
     fn positions(&self) -> Result<BTreeMap<TopicPartition, Offset>, LogError>;
+}
+
+/// How a log in this process is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogHealth {
+    /// It works.
+    Good,
+    /// It does not work now, and goes on by itself once somebody has seen to the cause.
+    Hindered(String),
+    /// It cannot go on in this process.
+    Dead(String),
 }
 
 /// A topic to create.
@@ -397,6 +435,9 @@ pub enum LogError {
     /// The log cannot go on in this process; stop the host.
     #[error("{0}")]
     Fatal(String),
+    /// The log does not do it before somebody grants, sets or repairs something: report it, and try again now and then.
+    #[error("{0}")]
+    Hindered(String),
     /// The log cannot be reached, now.
     #[error("the log cannot be reached: {0}")]
     Unreachable(String),

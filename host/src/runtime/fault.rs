@@ -46,6 +46,7 @@ impl WorkerFault {
                 LogError::Fenced(_)
                 | LogError::CommitUnknown(_)
                 | LogError::Unreachable(_)
+                | LogError::Hindered(_)
                 | LogError::Abort(_)
                 | LogError::Refused(_),
             ) => Remedy::Rejoin,

@@ -1,12 +1,14 @@
 //! Running components: their workers, from start to stop.
 
 mod aborts;
+mod attempts;
 mod backlog;
 mod breaker;
 mod clock;
 mod commit;
 mod fault;
 mod handler;
+mod joining;
 mod known;
 mod known_limits;
 mod lines;
@@ -14,9 +16,11 @@ mod progress;
 mod refusals;
 mod reload;
 mod restore;
+mod rights;
 mod sent;
 mod spec;
 mod stuck;
+mod succession;
 mod tasks;
 mod topics;
 mod worker;
@@ -26,8 +30,9 @@ pub use clock::{Clock, SystemClock};
 pub use fault::{Remedy, WorkerFault};
 pub use handler::Handler;
 pub use known::KnownTopics;
-pub use progress::{Progress, Snapshot, Stall};
+pub use progress::{Hindrance, Progress, Snapshot, Stall};
 pub use reload::{Slot, Version};
+pub use rights::{OWN_TOPIC, rights};
 pub use spec::{breaker_policy, own_topics, task_spec};
 pub use tasks::Tasks;
 pub use topics::{PartitionCounts, partition_counts, refusal, short_changelogs, task_count};
@@ -35,21 +40,30 @@ pub use worker::{CommitPolicy, Common, Worker};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use attempts::{Attempts, Next};
 use heddle_core::event::Topic;
+use succession::{Kin, Succession};
 use topics::{NoticeReader, Notices, TopicWatch};
 
 use crate::guest::Schemas;
-use crate::log::{Log, MemberOptions, Start};
+use crate::log::{Log, LogError, Member, MemberOptions, Start};
 use crate::state::HostState;
 
-/// How long to wait before a group that cannot be joined is joined again.
-const REJOIN_WAIT: Duration = Duration::from_millis(500);
 /// The most records of one poll.
 const BATCH_RECORDS_MAX: usize = 1_000;
 
+/// How often a thread is looked at that is to end.
+const END_LOOK: Duration = Duration::from_millis(5);
+/// How often a thread that waits looks whether the host is to stop.
+const STOP_LOOK: Duration = Duration::from_millis(100);
+/// How long threads without a transaction may take to end when the host stops: they may wait for a broker that does not answer.
+const LEAVE_WAIT: Duration = Duration::from_secs(2);
+/// How long a transaction may be open, beside its commit interval and its slowest handlers, before the brokers abort it.
+pub const TRANSACTION_TIME: Duration = Duration::from_secs(10);
 /// How often the log is asked to drop what it need not keep any more.
 const UPKEEP_EVERY: Duration = Duration::from_secs(60);
 
@@ -81,11 +95,18 @@ pub struct Shared {
 /// Running workers. Dropping it does not stop them; [`Running::stop`] does.
 pub struct Running {
     stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Result<(), WorkerFault>>>,
+    threads: Vec<WorkerThread>,
     /// Threads that look after things, asleep for most of the time.
     helpers: Vec<JoinHandle<()>>,
     /// Each component's progress, by its full name.
     pub progress: Vec<(String, Arc<Progress>)>,
+}
+
+/// The thread of one worker.
+struct WorkerThread {
+    thread: JoinHandle<Result<(), WorkerFault>>,
+    /// Whether it is a member of its group: its transaction is to end in order.
+    works: Arc<AtomicBool>,
 }
 
 /// Starts the workers of all services.
@@ -95,7 +116,7 @@ pub struct Running {
 pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerFault> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let mut running = Running { stop: Arc::default(), threads: vec![], helpers: vec![], progress: vec![] };
-    let mut watched = vec![];
+    let (mut watched, mut successions) = (vec![], vec![]);
     for service in services {
         let progress = Arc::new(Progress::default());
         let version = service.slot.current();
@@ -111,20 +132,27 @@ pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerF
         };
         watched.push(watch(&service.slot));
         let topics = Arc::new(watch(&service.slot));
+        let succession = Arc::new(Succession::of(&name, &service.host));
+        successions.push(Kin { slot: service.slot.clone(), succession: succession.clone() });
         let common = Common { clock: clock.clone(), breaker, progress, stop: running.stop.clone() };
         let service = Arc::new(service);
         for number in 0..service.workers {
             let (shared, service, topics) = (shared.clone(), service.clone(), topics.clone());
-            let place = Place { shared, service, number, common: common.clone(), topics };
+            let works = Arc::new(AtomicBool::new(false));
+            let (common, succession) = (common.clone(), succession.clone());
+            let place = Place { shared, service, number, common, topics, succession, works: works.clone() };
             let thread = thread::Builder::new().name(format!("{name}-{number}"));
             let spawned = thread.spawn(move || place.run());
-            running.threads.push(spawned.map_err(|e| WorkerFault::Stop(format!("cannot start a worker: {e}")))?);
+            let thread = spawned.map_err(|e| WorkerFault::Stop(format!("cannot start a worker: {e}")))?;
+            running.threads.push(WorkerThread { thread, works });
         }
     }
     let (log, stop) = (shared.log.clone(), running.stop.clone());
     running.helpers.push(helper("upkeep", move || upkeep(log.as_ref(), &stop))?);
     let (log, stop) = (shared.log.clone(), running.stop.clone());
     running.helpers.push(helper("topics", move || topics::watch(log.as_ref(), &watched, &stop))?);
+    let (log, stop) = (shared.log.clone(), running.stop.clone());
+    running.helpers.push(helper("succession", move || succession::watch(log.as_ref(), &successions, &stop))?);
     Ok(running)
 }
 
@@ -157,7 +185,7 @@ impl Running {
     /// Whether a worker has ended by itself, which it does only when it cannot go on.
     #[must_use]
     pub fn ended(&self) -> bool {
-        self.threads.iter().any(JoinHandle::is_finished)
+        self.threads.iter().any(|worker| worker.thread.is_finished())
     }
 
     /// Whether every component has its partitions and had nothing to do for as long as this.
@@ -166,24 +194,46 @@ impl Running {
         self.progress.iter().all(|(_, progress)| progress.idle_for(time))
     }
 
-    /// Stops all workers after the transactions under way.
+    /// Stops all workers after the transactions under way. Threads that have none and wait for the log are left behind after a while: the
+    /// process is about to end.
     ///
     /// # Errors
     /// The first error for which a worker could not go on.
     pub fn stop(self) -> Result<(), WorkerFault> {
         self.stop.store(true, Ordering::Relaxed);
+        let leave_by = Instant::now() + LEAVE_WAIT;
         for helper in self.helpers {
             helper.thread().unpark();
-            // It has nothing to say; a panic in it was printed.
-            let _ = helper.join();
+            if ends(&helper, || Instant::now() < leave_by) {
+                // It has nothing to say; a panic in it was printed.
+                let _ = helper.join();
+            }
         }
         let mut first = Ok(());
-        for thread in self.threads {
+        for WorkerThread { thread, works } in self.threads {
+            if !ends(&thread, || works.load(Ordering::Acquire) || Instant::now() < leave_by) {
+                continue;
+            }
             let ended = thread.join().unwrap_or_else(|_| Err(WorkerFault::Stop("a worker panicked".to_owned())));
             first = first.and(ended);
         }
         first
     }
+}
+
+/// Waits a little for the end of a thread of a host that has stopped. Returns true if it has ended; one that waits for the log may not.
+#[must_use]
+pub fn has_ended<T>(thread: &JoinHandle<T>) -> bool {
+    let leave_by = Instant::now() + LEAVE_WAIT;
+    ends(thread, || Instant::now() < leave_by)
+}
+
+/// Waits for the end of a thread while it is to be waited for. Returns true if it has ended.
+fn ends<T>(thread: &JoinHandle<T>, wait: impl Fn() -> bool) -> bool {
+    while !thread.is_finished() && wait() {
+        thread::sleep(END_LOOK);
+    }
+    thread.is_finished()
 }
 
 /// One worker's place: it joins, works, and joins again when it was fenced.
@@ -193,19 +243,31 @@ struct Place {
     number: u32,
     common: Common,
     topics: Arc<TopicWatch>,
+    succession: Arc<Succession>,
+    works: Arc<AtomicBool>,
 }
 
 impl Place {
     fn run(self) -> Result<(), WorkerFault> {
         let component = self.service.slot.current().spec.component.clone();
-        while !self.common.stop.load(Ordering::Relaxed) {
-            match self.work() {
+        let (progress, mut attempts) = (&self.common.progress, Attempts::default());
+        while !self.stops() {
+            let worked = self.work();
+            self.works.store(false, Ordering::Release);
+            match worked {
                 // Told to stop, a newer version wants other topics or stores, or the topics do not fit.
-                Ok(()) => self.common.progress.active(),
+                Ok(()) => progress.active(),
                 Err(fault) if fault.remedy() == Remedy::Rejoin => {
-                    tracing::warn!(%component, worker = self.number, "joining again: {fault}");
-                    self.common.progress.rejoining();
-                    thread::sleep(REJOIN_WAIT);
+                    let Next { wait, tell, help } = attempts.failed(&fault, Instant::now());
+                    match (tell, help) {
+                        (true, true) => {
+                            tracing::error!(target: "heddle::alert", %component, worker = self.number, again_in = ?wait, "joining again: {fault}");
+                        }
+                        (true, false) => tracing::warn!(%component, worker = self.number, "joining again: {fault}"),
+                        (false, _) => tracing::debug!(%component, worker = self.number, "joining again: {fault}"),
+                    }
+                    progress.rejoining(fault.to_string());
+                    self.pause(wait);
                 }
                 Err(fault) => {
                     tracing::error!(%component, worker = self.number, "{fault}");
@@ -216,34 +278,72 @@ impl Place {
         Ok(())
     }
 
+    fn stops(&self) -> bool {
+        self.common.stop.load(Ordering::Relaxed)
+    }
+
+    /// Waits, and no longer than until the host is to stop.
+    fn pause(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        while !self.stops() && Instant::now() < until {
+            thread::sleep(STOP_LOOK.min(until.saturating_duration_since(Instant::now())));
+        }
+    }
+
     fn work(&self) -> Result<(), WorkerFault> {
         let Self { shared, service, common, .. } = self;
         if !self.topics.admit(shared.log.as_ref(), &partition_counts(shared.log.topics()?))? {
-            thread::sleep(topics::LOOK_EVERY);
+            self.pause(topics::LOOK_EVERY);
             return Ok(());
         }
         let follower = service.slot.follow(self.number, shared.schemas.clone());
         let spec = &follower.version.spec;
-        let id = format!("{}-{}-{}", spec.component, service.host, self.number);
+        let id = succession::transactional_id(&spec.component, &service.host, self.number);
         let topics = follower.version.topics();
         let instance_id = instance_id(&id, &topics);
         // From before it joins: what is noticed from then on is for it.
         let notices = NoticeReader::new(self.topics.notices.clone(), instance_id.clone());
-        let member = shared.log.join(&MemberOptions {
+        let joined = self.join(MemberOptions {
             group: follower.version.group(),
             instance_id: Some(instance_id),
             topics,
             transactional_id: id,
+            transaction_time: follower.version.transaction_time(shared.commit.interval),
             start: Start::Beginning,
             starts: follower.version.starts(),
             batch_records_max: BATCH_RECORDS_MAX,
-        })?;
+        });
+        let Some(member) = joined? else { return Ok(()) };
+        self.works.store(true, Ordering::Release);
         let handler = Box::new(follower.instance());
         let topics = follower.version.topics().len();
         let tasks =
             Tasks::new(spec.clone(), shared.log.clone(), service.state.clone(), common.progress.clone(), topics);
         let tasks = tasks.in_group(follower.version.group()).knowing(shared.known.clone());
-        Worker::new(member, handler, tasks, shared.commit, common.clone()).following(follower).reading(notices).run()
+        let worker = Worker::new(member, handler, tasks, shared.commit, common.clone());
+        worker.following(follower).reading(notices).succeeding(self.succession.clone()).run()
+    }
+
+    /// Joins the group, which takes as long as the brokers do: on a thread of its own, so that the host can stop meanwhile. `None`: it stops.
+    fn join(&self, options: MemberOptions) -> Result<Option<Box<dyn Member>>, WorkerFault> {
+        let log = self.shared.log.clone();
+        let (send, joined) = channel();
+        let join = move || {
+            // Nobody waits for it any more if the host stops.
+            let _ = send.send(log.join(&options));
+        };
+        let thread = thread::Builder::new().name("join".to_owned()).spawn(join);
+        thread.map_err(|error| LogError::Unreachable(format!("cannot start a thread: {error}")))?;
+        loop {
+            match joined.recv_timeout(STOP_LOOK) {
+                Ok(member) => return Ok(Some(member?)),
+                Err(RecvTimeoutError::Timeout) if self.stops() => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(WorkerFault::Stop("joining the group panicked".to_owned()));
+                }
+            }
+        }
     }
 }
 

@@ -20,6 +20,10 @@ pub struct Progress(Mutex<State>);
 struct State {
     now: Snapshot,
     assigned: bool,
+    /// Since when there are no tasks.
+    unassigned: Instant,
+    /// Why there are none, or why they do not go on.
+    hindrance: Option<Hindrance>,
     /// Why no worker runs.
     stopped: Option<String>,
     last_active: Instant,
@@ -44,6 +48,15 @@ pub struct Stall {
     /// How often it was tried.
     pub tries: u32,
     /// What the record failed with, and what the log says.
+    pub why: String,
+}
+
+/// What keeps a component from its work, and goes on by itself once somebody has seen to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hindrance {
+    /// Since when.
+    pub since: Timestamp,
+    /// What it is.
     pub why: String,
 }
 
@@ -79,6 +92,11 @@ pub struct Snapshot {
 }
 
 impl State {
+    fn hinder(&mut self, why: String) {
+        let since = self.hindrance.take().map_or_else(crate::log::now, |before| before.since);
+        self.hindrance = Some(Hindrance { since, why });
+    }
+
     /// Tells how long it took once no record waits any more. That may be known before its transaction is committed, or after.
     fn tell_drained(&mut self, component: &ComponentName) {
         if self.now.waiting == 0
@@ -96,6 +114,8 @@ impl Default for Progress {
         Self(Mutex::new(State {
             now,
             assigned: false,
+            unassigned: last_active,
+            hindrance: None,
             stopped: None,
             last_active,
             draining: None,
@@ -200,14 +220,43 @@ impl Progress {
     pub(super) fn assigned(&self) {
         let mut state = lock(&self.0);
         state.assigned = true;
+        state.hindrance = None;
         state.last_active = Instant::now();
     }
 
-    /// Notes that a worker gave its partitions up and joins again.
-    pub(super) fn rejoining(&self) {
+    /// Notes that a worker gave its partitions up, why, and joins again.
+    pub(super) fn rejoining(&self, why: String) {
         let mut state = lock(&self.0);
+        if state.assigned {
+            state.unassigned = Instant::now();
+        }
         state.assigned = false;
         state.last_active = Instant::now();
+        state.hinder(why);
+    }
+
+    /// Notes what keeps the component from its work.
+    pub(super) fn hindered(&self, why: String) {
+        lock(&self.0).hinder(why);
+    }
+
+    /// Notes that nothing keeps the component from its work any more.
+    pub(super) fn eased(&self) {
+        let mut state = lock(&self.0);
+        state.hindrance = None;
+        state.last_active = Instant::now();
+    }
+
+    /// What keeps the component from its work, if something does.
+    #[must_use]
+    pub fn hindrance(&self) -> Option<Hindrance> {
+        lock(&self.0).hindrance.clone()
+    }
+
+    /// For how long the component has had no tasks, if it has none.
+    pub(super) fn unassigned_for(&self) -> Option<Duration> {
+        let state = lock(&self.0);
+        (!state.assigned).then(|| state.unassigned.elapsed())
     }
 
     /// Whether the group has assigned partitions to every worker that asked for some, be it none.
@@ -238,6 +287,7 @@ impl Progress {
         let state = lock(&self.0);
         // What an open breaker holds back is still to be done.
         let held_back = matches!(state.now.breaker, BreakerState::Open | BreakerState::HalfOpen);
+        let held_back = held_back || state.hindrance.is_some();
         state.stopped.is_some() || (state.assigned && !held_back && state.last_active.elapsed() >= time)
     }
 

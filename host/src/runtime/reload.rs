@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use heddle_contract::manifest::component::{Consumes, OnLoss, StartAt};
@@ -19,6 +20,7 @@ use heddle_core::task::TaskSpec;
 
 use super::fault::WorkerFault;
 use super::handler::Handler;
+use super::TRANSACTION_TIME;
 use super::spec::breaker_policy;
 use super::worker::Worker;
 use crate::guest::{Component, Instance, Schemas};
@@ -77,6 +79,15 @@ impl Version {
         self.component.manifest().consumes.iter().filter_map(start).collect()
     }
 
+    /// How long a transaction may be open: begun by one record, committed after the interval, and a slow handler or two in between.
+    pub(super) fn transaction_time(&self, commit_interval: Duration) -> Duration {
+        TRANSACTION_TIME + commit_interval + 2 * self.deadline()
+    }
+
+    fn deadline(&self) -> Duration {
+        self.component.manifest().limits.deadline
+    }
+
     /// Whether the host is to stop when records of this partition were deleted before they were consumed.
     pub(super) fn stops_on_loss(&self, source: &TopicPartition) -> bool {
         let consumes = self.component.manifest().consumes.get(&*source.topic);
@@ -96,7 +107,8 @@ impl Version {
             let group = version.group();
             (group, version.topics(), spec.changelogs.clone(), spec.seen_changelog.clone(), spec.windows.clone())
         };
-        place(self) == place(other)
+        // Its member's transactions may be open for as long as that one's handlers took.
+        place(self) == place(other) && self.deadline() <= other.deadline()
     }
 }
 

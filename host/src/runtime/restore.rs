@@ -22,8 +22,8 @@ use crate::state::{TaskStores, Watermark};
 
 /// How long one look at the changelogs may take: the worker has its membership to look after.
 const SLICE: Duration = Duration::from_millis(50);
-/// How long a worker waits for the disk before it goes on all the same: memory is bounded by the speed of the log then.
-const ROOM_WAIT: Duration = Duration::from_secs(5);
+/// How long a worker waits for the disk at a time: the group has to see that it is alive.
+const ROOM_WAIT: Duration = Duration::from_secs(1);
 /// Logs keep the record of a delete for a day (Kafka's default of `delete.retention.ms`). A copy that is older, and has something to
 /// read, may miss deletes that are gone by now: half of that is on the safe side.
 const COPY_AGE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
@@ -75,6 +75,9 @@ impl Restore {
 
     /// Reads for a while. Returns how many records it took.
     pub(super) fn advance(&mut self) -> Result<u64, WorkerFault> {
+        if self.wanted.values().any(|wanted| wanted.stores.is_full()) {
+            return Ok(0);
+        }
         let records = self.reader.poll(SLICE)?;
         let mut taken = 0;
         for record in &records {
@@ -123,10 +126,10 @@ impl Restore {
     }
 }
 
-/// Waits until the copies on disk have caught up with what is in memory; see [`ROOM_WAIT`].
+/// Waits until the copies on disk have caught up with what is in memory, for [`ROOM_WAIT`] at most. A worker pauses before there is too much.
 pub(super) fn wait_for_room(stores: &TaskStores) {
     if !stores.wait_for_room(ROOM_WAIT) {
-        tracing::warn!("the disk is slower than the changelog: state waits in memory to be written");
+        tracing::debug!("the disk is slower than the changelog: state waits in memory to be written");
     }
 }
 

@@ -237,6 +237,11 @@ impl Tasks {
         ready.flat_map(|(_, open)| open.sources.iter().cloned()).collect()
     }
 
+    /// Whether the disk has to take some of the state of a task before there may be more.
+    pub(super) fn is_full(&self) -> bool {
+        self.open.values().any(|open| open.stores.as_ref().is_some_and(|stores| stores.is_full()))
+    }
+
     /// Whether a task is not ready yet.
     pub(super) fn restoring(&self) -> bool {
         !self.restores.is_empty()

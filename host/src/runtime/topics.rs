@@ -24,7 +24,7 @@ use heddle_core::task::TaskSpec;
 use super::known::KnownTopics;
 use super::progress::Progress;
 use super::reload::Slot;
-use super::{Worker, WorkerFault};
+use super::{Worker, WorkerFault, joining};
 use crate::lock::lock;
 use crate::log::{Log, LogError, TopicId, TopicInfo};
 
@@ -309,6 +309,7 @@ pub(super) fn watch(log: &dyn Log, components: &[TopicWatch], stop: &AtomicBool)
         }
         let looked = log.topics().map(partition_counts).and_then(|topics| {
             components.iter().zip(&mut unassigned).try_for_each(|(component, looks)| {
+                joining::look(log, &component.slot, &component.progress);
                 if !component.admit(log, &topics)? {
                     return Ok(());
                 }

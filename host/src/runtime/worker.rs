@@ -37,6 +37,7 @@ use super::progress::Progress;
 use super::reload::Follower;
 use super::sent::Sent;
 use super::stuck::{Stuck, Turn};
+use super::succession::Succession;
 use super::tasks::Tasks;
 use super::topics::NoticeReader;
 use crate::log::{Loss, Member, Polled};
@@ -54,6 +55,8 @@ const WORKING_RECORDS_MAX: usize = 1;
 const REGISTRY_WAIT: Duration = Duration::from_millis(500);
 /// How often the operator is told that records wait for the registry.
 const OUTAGE_TOLD_EVERY: Duration = Duration::from_secs(60);
+/// How often a worker whose state fills the memory looks whether the disk has taken some.
+const FULL_WAIT: Duration = Duration::from_millis(100);
 /// How long to wait at least before a record looks again for room to wait in.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
 
@@ -110,12 +113,16 @@ pub struct Worker {
     rest: Option<Duration>,
     /// When the operator was last told that records wait for the registry.
     outage_told: Option<Duration>,
+    /// Whether no more state may be committed until the disk has taken some.
+    full: bool,
     /// How many records the others were told wait here.
     told: u64,
     /// Tells of newer versions of the component.
     pub(super) follower: Option<Follower>,
     /// Tells of topics that changed.
     pub(super) notices: Option<NoticeReader>,
+    /// Ends the transactions of those whose tasks it gets.
+    pub(super) succession: Option<Arc<Succession>>,
 }
 
 /// How something ended that concerns the open transaction.
@@ -160,9 +167,11 @@ impl Worker {
             paused: BTreeSet::new(),
             rest: None,
             outage_told: None,
+            full: false,
             told: 0,
             follower: None,
             notices: None,
+            succession: None,
         }
     }
 
@@ -206,6 +215,7 @@ impl Worker {
             Polled::Assigned(partitions) => {
                 let named = partitions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 tracing::info!(component = %self.spec.component, partitions = named, "assigned");
+                self.succeed();
                 let new = losses.into_iter().filter(|loss| partitions.contains(&loss.source));
                 self.member.skip(&new.collect::<Vec<_>>())?;
                 let ready = self.tasks.assign(&partitions)?;
@@ -233,6 +243,7 @@ impl Worker {
             worked => worked,
         };
         self.or_give_up(worked)?;
+        self.look_for_room();
         self.hold_back()?;
         self.tell_waiting();
         self.restore()
@@ -266,7 +277,7 @@ impl Worker {
 
     /// How long a poll may wait.
     fn wait(&self) -> Duration {
-        if self.tasks.restoring() {
+        if self.tasks.restoring() && !self.full {
             return Duration::ZERO;
         }
         let now = self.clock.now();
@@ -293,10 +304,29 @@ impl Worker {
             || self.batch.counts().taken() >= self.aborts.deliveries_max(self.policy.records_max)
     }
 
-    /// Until when nothing is stepped: because the breaker is open, or after aborts.
+    /// Until when nothing is stepped: because the breaker is open, after aborts, or because the disk takes no state.
     fn shut_until(&self) -> Option<Duration> {
         let breaker = self.breaker.shut_until(|| self.clock.now());
-        breaker.max(self.aborts.pauses_until(self.clock.now()))
+        let full = self.full.then(|| self.clock.now() + FULL_WAIT);
+        breaker.max(self.aborts.pauses_until(self.clock.now())).max(full)
+    }
+
+    /// Pauses while so much committed state waits for the disk that no more may, and goes on when there is room again.
+    fn look_for_room(&mut self) {
+        let full = self.tasks.is_full();
+        if full == self.full {
+            return;
+        }
+        self.full = full;
+        let component = &self.spec.component;
+        if full {
+            let why = "the disk does not take its state: paused until it does";
+            tracing::error!(target: "heddle::alert", %component, "{why}");
+            self.progress.hindered(why.to_owned());
+        } else {
+            tracing::info!(target: "heddle::alert", %component, "the disk takes state again: going on");
+            self.progress.eased();
+        }
     }
 
     /// Steps through what is due, until it is time to poll again: first what waits in the tasks' state, then the backlog.
@@ -305,7 +335,7 @@ impl Worker {
         if let give_up @ Worked::GiveUp(_) = self.look_at_commit(Duration::ZERO)? {
             return Ok(give_up);
         }
-        if self.aborts.pauses_until(self.clock.now()).is_some() {
+        if self.full || self.aborts.pauses_until(self.clock.now()).is_some() {
             return Ok(Worked::Done);
         }
         let until = self.clock.now() + WORK_SLICE;

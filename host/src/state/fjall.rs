@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Changes, StateEngine, StateError, StateStore};
+use super::{Changes, StateEngine, StateError, StateStore, no_room, size};
+use crate::disk::Room;
 
 /// The most that fjall keeps of one tree before it makes a file of it. Batches of a task come in this size.
 const TREE_BUFFER_BYTES: u64 = 8 << 20;
@@ -23,6 +24,7 @@ const JOURNAL_BYTES: u64 = 128 << 20;
 pub struct FjallEngine {
     db: fjall::Database,
     folder: Arc<PathBuf>,
+    room: Room,
 }
 
 impl FjallEngine {
@@ -37,7 +39,7 @@ impl FjallEngine {
             .worker_threads(1);
         // Of some damage fjall tells by a panic.
         match catch_unwind(AssertUnwindSafe(|| builder.open())) {
-            Ok(Ok(db)) => Ok(Self { db, folder: Arc::new(folder.to_owned()) }),
+            Ok(Ok(db)) => Ok(Self { db, folder: Arc::new(folder.to_owned()), room: Room::below(folder) }),
             Ok(Err(error)) => Err(failed(folder, &error)),
             Err(_) => Err(StateError::Corrupt { folder: folder.to_owned(), why: "fjall cannot read it".to_owned() }),
         }
@@ -56,7 +58,8 @@ impl FjallEngine {
 impl StateEngine for FjallEngine {
     fn open(&self, tree: &str) -> Result<Arc<dyn StateStore>, StateError> {
         let tree = self.keyspace(tree)?;
-        Ok(Arc::new(FjallTree { db: self.db.clone(), tree, folder: self.folder.clone() }))
+        let (db, folder, room) = (self.db.clone(), self.folder.clone(), self.room.clone());
+        Ok(Arc::new(FjallTree { db, tree, folder, room }))
     }
 
     fn remove(&self, tree: &str) -> Result<(), StateError> {
@@ -83,6 +86,7 @@ impl StateEngine for FjallEngine {
         if self.db.write_buffer_size() <= BUFFER_BYTES {
             return Ok(());
         }
+        self.room.check(0).map_err(|full| no_room(&self.folder, &full))?;
         for name in self.db.list_keyspace_names() {
             let tree = self.keyspace(&String::from_utf8_lossy(name.as_bytes()))?;
             tree.rotate_memtable().map_err(|error| failed(&self.folder, &error))?;
@@ -95,6 +99,7 @@ struct FjallTree {
     db: fjall::Database,
     tree: fjall::Keyspace,
     folder: Arc<PathBuf>,
+    room: Room,
 }
 
 impl FjallTree {
@@ -126,6 +131,7 @@ impl StateStore for FjallTree {
 
     fn apply(&self, batch: Changes) -> Result<(), StateError> {
         super::check_keys(&batch)?;
+        self.room.check(size(&batch)).map_err(|full| no_room(&self.folder, &full))?;
         let mut changes = self.db.batch();
         for (key, value) in batch {
             match value {

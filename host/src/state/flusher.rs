@@ -14,12 +14,14 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::{StateEngine, StateError, TaskStores};
-use crate::lock::lock;
+use crate::lock::{lock, lock_within};
 
 /// How often memtables are looked at.
 const TICK: Duration = Duration::from_millis(50);
 /// How long after a failure the next try is made.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often the operator is told that nothing can be written.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// After so much has been written, the engine is flushed.
 const FLUSH_BYTES: usize = 32 << 20;
 /// After this time the engine is flushed, if anything was written.
@@ -37,13 +39,23 @@ struct Shared {
     wake: Condvar,
     /// Held while a task is worked on, so that a task can be waited for.
     work: Mutex<()>,
+    /// Since when the thread has waited for the engine.
+    busy: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
 struct State {
     tasks: Vec<Arc<TaskStores>>,
     stopped: bool,
-    failure: Option<StateError>,
+    failure: Option<Failure>,
+}
+
+/// Why nothing can be written, and since when.
+#[derive(Clone, Debug)]
+struct Failure {
+    error: StateError,
+    since: Instant,
+    told: Instant,
 }
 
 impl Flusher {
@@ -53,7 +65,7 @@ impl Flusher {
     /// If the system gives no thread.
     pub fn start(engine: Arc<dyn StateEngine>) -> std::io::Result<Self> {
         let (state, wake, work) = (Mutex::default(), Condvar::new(), Mutex::default());
-        let shared = Arc::new(Shared { engine, state, wake, work });
+        let shared = Arc::new(Shared { engine, state, wake, work, busy: Mutex::default() });
         let thread = thread::Builder::new().name("state".to_owned()).spawn({
             let shared = shared.clone();
             move || shared.run()
@@ -68,9 +80,12 @@ impl Flusher {
 
     /// Forgets the task: when this returns, nothing of it is written any more. What it has in memory stays unwritten; call
     /// [`TaskStores::flush`] to have the next owner on this host read less of the changelog.
-    pub fn unregister(&self, task: &Arc<TaskStores>) {
+    ///
+    /// Waits for `wait` at most. Returns false if the engine has not ended a write then.
+    #[must_use]
+    pub fn unregister(&self, task: &Arc<TaskStores>, wait: Duration) -> bool {
         lock(&self.shared.state).tasks.retain(|other| !Arc::ptr_eq(other, task));
-        drop(lock(&self.shared.work));
+        lock_within(&self.shared.work, wait).is_some()
     }
 
     /// Writes everything that is committed, of all tasks, and flushes the engine.
@@ -87,7 +102,19 @@ impl Flusher {
     /// Why the last round could not write, if it could not.
     #[must_use]
     pub fn failure(&self) -> Option<StateError> {
-        lock(&self.shared.state).failure.clone()
+        lock(&self.shared.state).failure.as_ref().map(|failure| failure.error.clone())
+    }
+
+    /// For how long it has not been able to write.
+    #[must_use]
+    pub fn failing_for(&self) -> Duration {
+        lock(&self.shared.state).failure.as_ref().map_or(Duration::ZERO, |failure| failure.since.elapsed())
+    }
+
+    /// For how long the engine has not answered.
+    #[must_use]
+    pub fn busy_for(&self) -> Duration {
+        lock(&self.shared.busy).map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Writes everything and ends the thread.
@@ -125,6 +152,7 @@ impl Shared {
                 (false, false) => TICK,
             };
             let Some(tasks) = self.wait(pause) else { return };
+            *lock(&self.busy) = Some(Instant::now());
             let round = self.round(&tasks, &mut written);
             busy = *round.as_ref().unwrap_or(&false);
             let due = written >= FLUSH_BYTES || (written > 0 && flushed.elapsed() >= FLUSH_AGE);
@@ -132,6 +160,7 @@ impl Shared {
             if due && flush.is_ok() {
                 (written, flushed) = (0, Instant::now());
             }
+            *lock(&self.busy) = None;
             self.note(round.and(flush.map(|()| false)).err());
         }
     }
@@ -150,6 +179,8 @@ impl Shared {
             if lock(&self.state).stopped {
                 break;
             }
+            // One task after the other: each has its time.
+            *lock(&self.busy) = Some(Instant::now());
             let done = self.work_on(task, |task| {
                 task.freeze();
                 *written += task.write_frozen()?;
@@ -180,11 +211,19 @@ impl Shared {
 
     fn note(&self, failure: Option<StateError>) {
         let mut state = lock(&self.state);
-        match (&state.failure, &failure) {
-            (before, Some(error)) if before.as_ref() != Some(error) => tracing::warn!("{error}"),
-            (Some(_), None) => tracing::info!("state can be written again"),
-            _ => {}
-        }
-        state.failure = failure;
+        let now = Instant::now();
+        state.failure = match (state.failure.take(), failure) {
+            (None, None) => None,
+            (Some(before), None) => {
+                tracing::info!(target: "heddle::alert", after = ?before.since.elapsed(), "state can be written again");
+                None
+            }
+            (Some(before), Some(error)) if before.told.elapsed() < TOLD_EVERY => Some(Failure { error, ..before }),
+            (before, Some(error)) => {
+                let since = before.map_or(now, |before| before.since);
+                tracing::error!(target: "heddle::alert", failing_for = ?since.elapsed(), "state stays in memory and in the changelogs: {error}");
+                Some(Failure { error, since, told: now })
+            }
+        };
     }
 }

@@ -41,6 +41,8 @@ use heddle_core::event::{Offset, Timestamp};
 use heddle_core::fault::TaskFault;
 use thiserror::Error;
 
+use crate::disk::NoRoom;
+
 pub use self::fjall::FjallEngine;
 pub use self::flusher::Flusher;
 pub use self::host::HostState;
@@ -82,6 +84,9 @@ pub trait StateEngine: Send + Sync {
     /// # Errors
     /// If the engine fails.
     fn flush(&self) -> Result<(), StateError>;
+
+    /// Wakes calls that a failed disk left asleep. To be called while one takes long, by a thread that may wait as long.
+    fn wake(&self) {}
 }
 
 /// Puts and deletes (`None`) of a tree, by key.
@@ -141,6 +146,15 @@ fn check_keys(batch: &Changes) -> Result<(), StateError> {
             )))
         }
     }
+}
+
+/// The bytes of keys and values in changes.
+fn size(batch: &Changes) -> usize {
+    batch.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum()
+}
+
+fn no_room(folder: &Path, full: &NoRoom) -> StateError {
+    StateError::Full { folder: folder.to_owned(), why: full.to_string() }
 }
 
 /// Where a scan of `prefix` begins: keys with a prefix are one range, so what lies before it need not be looked at.
@@ -246,6 +260,14 @@ pub enum StateError {
         /// The engine's folder.
         folder: PathBuf,
         /// What does not fit.
+        why: String,
+    },
+    /// There is no room on the disk: nothing was written, and the engine is as it was. Goes on once there is room.
+    #[error("the state of this host cannot be kept\n  at {}: {why}\n  make room on the disk: it goes on by itself then", .folder.display())]
+    Full {
+        /// The engine's folder.
+        folder: PathBuf,
+        /// How much is free.
         why: String,
     },
     /// A tree holds what Heddle did not write there: wipe that changelog's copy and restore it.

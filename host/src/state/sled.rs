@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Changes, StateEngine, StateError, StateStore};
+use super::{Changes, StateEngine, StateError, StateStore, no_room, size};
+use crate::disk::Room;
 use crate::sled_folder::{self, CLOSING};
 
 /// sled writes a page larger than a quarter of this as a file of its own; a page holds up to 17 values.
@@ -24,6 +25,7 @@ const DEFAULT_TREE: &[u8] = b"__sled__default";
 pub struct SledEngine {
     db: sled::Db,
     folder: Arc<PathBuf>,
+    room: Room,
 }
 
 impl SledEngine {
@@ -40,7 +42,7 @@ impl SledEngine {
             .mode(sled::Mode::HighThroughput);
         // Of some damage sled tells by a panic.
         match catch_unwind(AssertUnwindSafe(|| sled_folder::open(&config, CLOSING))) {
-            Ok(Ok(db)) => Ok(Self { db, folder: Arc::new(folder.to_owned()) }),
+            Ok(Ok(db)) => Ok(Self { db, folder: Arc::new(folder.to_owned()), room: Room::below(folder) }),
             Ok(Err(error)) => Err(failed(folder, &error)),
             Err(_) => Err(StateError::Corrupt { folder: folder.to_owned(), why: "sled cannot read it".to_owned() }),
         }
@@ -54,7 +56,7 @@ impl SledEngine {
 impl StateEngine for SledEngine {
     fn open(&self, tree: &str) -> Result<Arc<dyn StateStore>, StateError> {
         let tree = self.db.open_tree(tree).map_err(|error| self.failed(&error))?;
-        Ok(Arc::new(SledTree { tree, folder: self.folder.clone() }))
+        Ok(Arc::new(SledTree { tree, folder: self.folder.clone(), room: self.room.clone() }))
     }
 
     fn remove(&self, tree: &str) -> Result<(), StateError> {
@@ -73,14 +75,20 @@ impl StateEngine for SledEngine {
     }
 
     fn flush(&self) -> Result<(), StateError> {
+        self.room.check(0).map_err(|full| no_room(&self.folder, &full))?;
         // Pages that were changed since the last flush are not counted by the cache's bound and stay in memory.
         self.db.flush().map(|_| ()).map_err(|error| self.failed(&error))
+    }
+
+    fn wake(&self) {
+        sled_folder::wake(&self.db);
     }
 }
 
 struct SledTree {
     tree: sled::Tree,
     folder: Arc<PathBuf>,
+    room: Room,
 }
 
 impl SledTree {
@@ -112,6 +120,7 @@ impl StateStore for SledTree {
 
     fn apply(&self, batch: Changes) -> Result<(), StateError> {
         super::check_keys(&batch)?;
+        self.room.check(size(&batch)).map_err(|full| no_room(&self.folder, &full))?;
         let count = batch.len();
         let mut changes = sled::Batch::default();
         for (key, value) in batch {

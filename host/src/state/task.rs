@@ -24,7 +24,10 @@ use super::seen::{Ids, SeenStatus, SeenTree};
 use super::store_tree::{data_key, write_memtable};
 use super::tree::{Found, open_watermark, tree_name, wipe};
 use super::{Bounds, StateEngine, StateError, StateStore, Watermark};
-use crate::lock::lock;
+use crate::lock::{lock, lock_within};
+
+/// So many times the bound of a memtable may be pending in a task.
+const FULL: usize = 4;
 
 /// All state of one task on this host: shared by its worker (reads, commits), the flusher and queries.
 ///
@@ -270,10 +273,17 @@ impl TaskStores {
         let full = |layers: &mut InMemory| {
             let (bytes, bound) = (layers.bytes(), self.bounds.memtable_bytes);
             // Far beyond the bound also if the flusher has not come to this task yet.
-            bytes > 2 * bound && (layers.writing() || (layers.ready() && bytes > 4 * bound))
+            bytes > 2 * bound && (layers.writing() || (layers.ready() && bytes > FULL * bound))
         };
         let waited = self.room.wait_timeout_while(lock(&self.layers), timeout, full);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// Whether so much is pending that nothing more may be: the disk is very slow, full or broken.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let layers = lock(&self.layers);
+        (layers.writing() || layers.ready()) && layers.bytes() > FULL * self.bounds.memtable_bytes
     }
 
     /// Moves the memtable aside if it is old or large enough and nothing is being written. Whether it did.
@@ -336,9 +346,13 @@ impl TaskStores {
 
     /// Nothing of it is written any more once this returns; a write under way is waited for. The trees belong to the next owner: what is
     /// older than its own writes must not come after them.
-    pub(super) fn retire(&self) {
-        let _writing = lock(&self.writing);
+    ///
+    /// Waits for `wait` at most. Returns false if the write is still under way then.
+    #[must_use]
+    pub(super) fn retire(&self, wait: Duration) -> bool {
+        let Some(_writing) = lock_within(&self.writing, wait) else { return false };
         self.retired.store(true, Ordering::Release);
+        true
     }
 
     /// Whether another worker of this host has opened the task since: then whoever holds this must open it again, or let it go.

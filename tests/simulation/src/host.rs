@@ -172,6 +172,7 @@ impl Life {
             instance_id: plan.static_members.then_some(id),
             start: Start::Beginning,
             starts: Default::default(),
+            transaction_time: heddle::runtime::TRANSACTION_TIME,
             batch_records_max: plan.batch_records_max,
         })?;
         let own = {

@@ -23,7 +23,8 @@ use heddle_core::batch::Counts;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::run::{component_files, fitter, named, slots, stop_signal};
+use super::run::{component_files, fitter, named, slots};
+use super::stop::stop_signal;
 use super::{app, open};
 use crate::deploy::File;
 use crate::dlq::{DlqError, Filter, Queue};

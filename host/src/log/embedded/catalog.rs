@@ -19,6 +19,7 @@ impl Shared {
     pub(super) fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
         topic::check(spec)?;
         self.healthy()?;
+        self.store.room_for(0)?;
         let mut order = self.hold_commits();
         let id = {
             let mut state = lock(&self.state);

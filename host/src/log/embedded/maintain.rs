@@ -87,7 +87,8 @@ impl Shared {
             if topic.policy.retention_ms.is_some() || topic.policy.retention_bytes.is_some() {
                 done.batches_dropped += self.retain(partition, &topic.policy, now, upkeep)?;
             }
-            if topic.policy.compact {
+            // It writes what it keeps anew.
+            if topic.policy.compact && self.store.room_for(0).is_ok() {
                 done.records_removed += self.compact(partition, now, upkeep)?;
             }
         }

@@ -42,7 +42,7 @@ use self::topic::TopicMeta;
 use self::writer::EmbeddedWriter;
 use crate::lock::lock;
 use crate::log::{
-    Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer,
+    Log, LogError, LogHealth, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer,
 };
 use crate::sled_folder::CLOSING;
 
@@ -86,6 +86,14 @@ impl EmbeddedLog {
 impl Log for EmbeddedLog {
     fn is_here(&self) -> bool {
         true
+    }
+
+    fn health(&self) -> LogHealth {
+        self.0.health()
+    }
+
+    fn wake(&self) {
+        self.0.wake();
     }
 
     fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {

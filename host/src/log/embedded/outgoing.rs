@@ -40,6 +40,15 @@ impl Outgoing {
         self.partitions.is_empty()
     }
 
+    /// About what it takes on disk.
+    pub(super) fn bytes(&self) -> usize {
+        let batches = self.partitions.values();
+        let bytes = |batches: &Batches| {
+            batches.open.len_bytes() + batches.sealed.iter().map(|batch| batch.bytes.len()).sum::<usize>()
+        };
+        batches.map(bytes).sum()
+    }
+
     /// Adds a record; returns its partition and its place among what the transaction writes there.
     pub(super) fn add(&mut self, topic: &TopicMeta, record: &NewRecord) -> Result<(PartitionId, i64), LogError> {
         let partition = topic.place(record)?;

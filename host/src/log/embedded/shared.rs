@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use heddle_core::event::{Offset, Topic, TopicPartition};
 
@@ -25,7 +26,10 @@ use super::outgoing::Outgoing;
 use super::store::{PartitionId, Store, Write, unreadable};
 use super::topic::TopicMeta;
 use crate::lock::lock;
-use crate::log::{LogError, Watermarks};
+use crate::log::{LogError, LogHealth, Watermarks};
+
+/// From when on a flush is slow.
+const SLOW: Duration = Duration::from_secs(5);
 
 /// One open embedded log.
 pub(super) struct Shared {
@@ -55,8 +59,8 @@ pub(super) struct Order {
 struct Durable {
     /// The writes up to this one are durable and visible.
     up_to: u64,
-    /// A thread is flushing.
-    flushing: bool,
+    /// A thread is flushing, and since when.
+    flushing: Option<Instant>,
 }
 
 /// What polls look at.
@@ -173,6 +177,8 @@ impl Shared {
         guard: impl FnOnce() -> Result<(), LogError>,
     ) -> Result<HashMap<PartitionId, Offset>, LogError> {
         self.healthy()?;
+        // Before anything is written: a store that meets a full disk is broken for good.
+        self.store.room_for(outgoing.bytes())?;
         let mut write = Write::default();
         let (mut bases, mut ends) = (HashMap::new(), Vec::new());
         let applied = {
@@ -220,11 +226,11 @@ impl Shared {
                 return Ok(());
             }
             self.healthy()?;
-            if durable.flushing {
+            if durable.flushing.is_some() {
                 durable = self.flushed.wait(durable).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            durable.flushing = true;
+            durable.flushing = Some(Instant::now());
             drop(durable);
             let applied = lock(&self.order).applied;
             let flushed = self.or_fail(self.store.flush());
@@ -232,7 +238,7 @@ impl Shared {
                 self.publish(applied);
             }
             durable = lock(&self.durable);
-            durable.flushing = false;
+            durable.flushing = None;
             if flushed.is_ok() {
                 durable.up_to = applied;
             }
@@ -272,6 +278,29 @@ impl Shared {
             let _ = self.failed.set(error.to_string());
         }
         result
+    }
+
+    /// How the store is.
+    pub(super) fn health(&self) -> LogHealth {
+        if let Some(reason) = self.failed.get() {
+            return LogHealth::Dead(reason.clone());
+        }
+        let flushing = self.flushing_for();
+        if flushing >= SLOW {
+            return LogHealth::Hindered(format!("the disk is slow: the embedded log has waited for {} s", flushing.as_secs()));
+        }
+        self.store.room_for(0).map_or_else(|full| LogHealth::Hindered(full.to_string()), |()| LogHealth::Good)
+    }
+
+    /// Wakes whoever waits for a disk that has failed.
+    pub(super) fn wake(&self) {
+        if self.flushing_for() >= SLOW {
+            self.store.wake();
+        }
+    }
+
+    fn flushing_for(&self) -> Duration {
+        lock(&self.durable).flushing.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     pub(super) fn healthy(&self) -> Result<(), LogError> {

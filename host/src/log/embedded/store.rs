@@ -21,6 +21,7 @@ use heddle_core::event::Offset;
 use serde::{Deserialize, Serialize};
 
 use super::EmbeddedOptions;
+use crate::disk::Room;
 use crate::lock::lock;
 use crate::log::LogError;
 use crate::sled_folder;
@@ -58,6 +59,7 @@ pub(super) struct Store {
     file: File,
     blobs: PathBuf,
     blobs_synced: Mutex<i64>,
+    room: Room,
 }
 
 impl Store {
@@ -73,7 +75,7 @@ impl Store {
         let tree = sled_folder::open(&config, wait).map_err(|error| refused(folder, &error))?;
         let file = File::open(folder.join("db"))
             .map_err(|error| LogError::Unreachable(format!("{}: {error}", folder.display())))?;
-        let store = Self { tree, file, blobs: folder.join("blobs"), blobs_synced: Mutex::new(i64::MIN) };
+        let store = Self { tree, file, blobs: folder.join("blobs"), blobs_synced: Mutex::new(i64::MIN), room: Room::below(folder) };
         match store.tree.get(b"f").map_err(|error| damaged(&error))? {
             None => {
                 store.tree.insert(b"f", &LAYOUT_VERSION.to_be_bytes()).map_err(|error| damaged(&error))?;
@@ -167,6 +169,21 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Whether there is room on the disk for so many bytes.
+    pub(super) fn room_for(&self, bytes: usize) -> Result<(), LogError> {
+        self.room.check(bytes).map_err(|full| {
+            LogError::Hindered(format!(
+                "the embedded log takes nothing: {full}\n  where: {}\n  what to do: make room on the disk: it goes on by itself then",
+                self.blobs.parent().unwrap_or(&self.blobs).display()
+            ))
+        })
+    }
+
+    /// Wakes calls that a failed disk left asleep.
+    pub(super) fn wake(&self) {
+        sled_folder::wake(&self.tree);
     }
 
     /// Makes all changes of `write` at once, in memory; [`Store::flush`] makes them durable.

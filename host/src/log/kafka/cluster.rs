@@ -220,7 +220,7 @@ impl Cluster {
     pub(super) fn set_committed(&self, group: &str, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
         let what = format!("setting the positions of group `{group}`");
         let failed = |error: KafkaError| request_error(&error, &what);
-        let members = self.members(group)?;
+        let members = self.members(group)?.len();
         let active = |members: usize| LogError::GroupActive { group: group.to_owned(), members };
         if members > 0 {
             return Err(active(members));
@@ -231,17 +231,18 @@ impl Cluster {
         patiently(|| match consumer.commit(&list, CommitMode::Sync) {
             Err(KafkaError::ConsumerCommit(
                 Code::UnknownMemberId | Code::IllegalGeneration | Code::RebalanceInProgress,
-            )) => Err(active(self.members(group)?)),
+            )) => Err(active(self.members(group)?.len())),
             done => done.map_err(failed),
         })
     }
 
-    /// How many members `group` has.
-    fn members(&self, group: &str) -> Result<usize, LogError> {
+    /// The names of the members of `group`.
+    pub(super) fn members(&self, group: &str) -> Result<Vec<String>, LogError> {
         let what = format!("asking for the members of group `{group}`");
         let ask = || self.asking.client().fetch_group_list(Some(group), REQUEST_TIME_MAX);
         let groups = patiently(|| ask().map_err(|error| request_error(&error, &what)))?;
-        Ok(groups.groups().iter().filter(|found| found.name() == group).map(|found| found.members().len()).sum())
+        let found = groups.groups().iter().filter(|found| found.name() == group);
+        Ok(found.flat_map(|found| found.members().iter().map(|member| member.id().to_owned())).collect())
     }
 
     /// The bounds of what is decided in one partition.

@@ -5,7 +5,8 @@
 //!  requires abort ────────> Abort         (a topic that may not be written to: Refused)
 //!  another took over ─────> Fenced        (also: the broker forgot this producer; joining again makes a new one)
 //!  commit not answered ───> CommitUnknown
-//!  not allowed, broken ───> Fatal
+//!  not allowed ───────────> Hindered    (somebody has to grant or set something)
+//!  broken ────────────────> Fatal
 //! ```
 
 use rdkafka::error::{KafkaError, RDKafkaError, RDKafkaErrorCode as Code};
@@ -31,7 +32,7 @@ impl Failure {
             let record = RefusedRecord { number: None, topic: None, why: text, timestamp: false };
             Some(LogError::Refused(OnArrival { records: vec![record] }))
         } else if not_allowed(self.code) {
-            Some(LogError::Fatal(text))
+            Some(LogError::Hindered(text))
         } else if taken_over(self.code) || (self.fatal && forgotten(self.code)) {
             Some(LogError::Fenced(text))
         } else if self.fatal {
@@ -77,8 +78,10 @@ pub(super) fn consumer_error(error: &KafkaError) -> Option<LogError> {
     if taken_over(code) {
         return Some(LogError::Fenced(error.to_string()));
     }
+    if not_allowed(code) {
+        return Some(LogError::Hindered(error.to_string()));
+    }
     let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_))
-        || not_allowed(code)
         || matches!(code, Code::InconsistentGroupProtocol | Code::GroupMaxSizeReached | Code::InvalidSessionTimeout);
     fatal.then(|| LogError::Fatal(error.to_string()))
 }
@@ -99,6 +102,7 @@ pub(super) fn request_error(error: &KafkaError, what: &str) -> LogError {
 pub(super) fn code_error(code: Code, what: &str) -> LogError {
     let text = format!("{what}: {code}");
     match code {
+        _ if not_allowed(code) => LogError::Hindered(text),
         Code::BrokerTransportFailure
         | Code::AllBrokersDown
         | Code::OperationTimedOut
@@ -129,7 +133,6 @@ pub(super) fn code_error(code: Code, what: &str) -> LogError {
         | Code::InvalidConfig
         | Code::InvalidRequest
         | Code::PolicyViolation
-        | Code::InvalidTransactionTimeout
         | Code::InvalidGroupId
         | Code::InvalidArgument => LogError::Invalid(text),
         _ => LogError::Fatal(text),
@@ -144,14 +147,15 @@ fn code_of(error: &KafkaError) -> Option<Code> {
     }
 }
 
-/// No permission, and none to be expected.
-fn not_allowed(code: Code) -> bool {
+/// No permission, or a bound of the brokers, until somebody changes it.
+pub(super) fn not_allowed(code: Code) -> bool {
     matches!(
         code,
         Code::TopicAuthorizationFailed
             | Code::GroupAuthorizationFailed
             | Code::ClusterAuthorizationFailed
             | Code::TransactionalIdAuthorizationFailed
+            | Code::InvalidTransactionTimeout
             | Code::SaslAuthenticationFailed
             | Code::Authentication
     )
@@ -196,7 +200,8 @@ mod tests {
         assert!(matches!(remedy(Code::IllegalGeneration, false, true), Some(LogError::Abort(_))));
         assert!(matches!(remedy(Code::Inconsistent, false, true), Some(LogError::Abort(_))));
         assert!(matches!(remedy(Code::TopicAuthorizationFailed, false, true), Some(LogError::Refused(_))));
-        assert!(matches!(remedy(Code::GroupAuthorizationFailed, false, true), Some(LogError::Fatal(_))));
+        assert!(matches!(remedy(Code::GroupAuthorizationFailed, false, true), Some(LogError::Hindered(_))));
+        assert!(matches!(remedy(Code::InvalidTransactionTimeout, true, false), Some(LogError::Hindered(_))));
         assert!(matches!(remedy(Code::UnsupportedFeature, true, false), Some(LogError::Fatal(_))));
         assert_eq!(failure(Code::OperationTimedOut, false, false).remedy().map(|e| e.to_string()), None);
     }
@@ -215,6 +220,6 @@ mod tests {
         let of = |code| request_error(&KafkaError::AdminOp(code), "topic `t`");
         assert!(matches!(of(Code::OperationTimedOut), LogError::Unreachable(_)));
         assert!(matches!(of(Code::InvalidConfig), LogError::Invalid(_)));
-        assert!(matches!(of(Code::ClusterAuthorizationFailed), LogError::Fatal(_)));
+        assert!(matches!(of(Code::ClusterAuthorizationFailed), LogError::Hindered(_)));
     }
 }

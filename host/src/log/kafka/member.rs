@@ -26,6 +26,7 @@ use super::super::{Ends, LogError, Loss, Member, MemberOptions, Polled, under_wa
 use super::cluster::Cluster;
 use super::committer::{Committer, Ended, TopicIds};
 use super::errors::{consumer_error, request_error};
+use super::joining::not_joined;
 use super::native;
 use super::positions::Read;
 use super::producer::TransactionalProducer;
@@ -92,12 +93,18 @@ impl KafkaMember {
             config.create_with_context(context).map_err(|error| request_error(&error, &what))?;
         subscribe(&consumer, &options.topics).map_err(|error| LogError::Invalid(format!("{what}: {error}")))?;
         // The group answers meanwhile.
-        let producer = TransactionalProducer::new(Arc::clone(&cluster), &options.transactional_id)?;
+        let begun =
+            TransactionalProducer::new(Arc::clone(&cluster), &options.transactional_id, options.transaction_time);
         let consumer = Arc::new(consumer);
         let committing = Arc::clone(&consumer);
-        let committer = Committer::start(move |producer: &mut TransactionalProducer, positions, ids| {
-            producer.commit(positions, ids, &committing)
-        })?;
+        let begun = begun.and_then(|producer| {
+            let committer = Committer::start(move |producer: &mut TransactionalProducer, positions, ids| {
+                producer.commit(positions, ids, &committing)
+            })?;
+            Ok((producer, committer))
+        });
+        // Dropped, the consumer waits for an answer to whatever the group announced meanwhile.
+        let (producer, committer) = begun.inspect_err(|_| close(&consumer, protocol))?;
         Ok(Self {
             cluster,
             consumer,
@@ -116,6 +123,14 @@ impl KafkaMember {
             held: BTreeSet::new(),
             released: BTreeSet::new(),
         })
+    }
+
+    /// What the brokers do not let this member do, with what to do about it.
+    fn refused(&self, error: LogError) -> LogError {
+        match error {
+            LogError::Hindered(why) => not_joined(&self.options, &why),
+            other => other,
+        }
     }
 
     fn producer(&mut self) -> Result<&mut TransactionalProducer, LogError> {
@@ -198,7 +213,7 @@ impl KafkaMember {
     fn next_record(&mut self, wait: Duration) -> Result<Record, Option<LogError>> {
         let message = match self.consumer.poll(whole_millis(wait)) {
             None => return Err(self.look_for_losses().err()),
-            Some(Err(error)) => return Err(consumer_error(&error)),
+            Some(Err(error)) => return Err(consumer_error(&error).map(|error| self.refused(error))),
             Some(Ok(message)) => message,
         };
         let last = self.read.last().filter(|last| is_from(&message, last)).cloned();
@@ -389,20 +404,25 @@ impl Drop for KafkaMember {
     fn drop(&mut self) {
         // It has the consumer, too, and what it commits is this member's.
         self.committer.finish();
-        // Closing the consumer waits until every rebalance is answered.
         self.consumer.context().close();
         let waiting: Vec<TopicPartition> = self.held.iter().chain(&self.released).cloned().collect();
         if !waiting.is_empty() {
             let _closing = self.give_up(&waiting);
         }
-        while let Some(change) = self.consumer.context().take() {
-            let _closing = match change {
-                Rebalance::Assign(partitions) => self.protocol.assign(&self.consumer, &list_of(&partitions)),
-                Rebalance::Revoke(partitions) | Rebalance::Lost(partitions) => {
-                    self.protocol.unassign(&self.consumer, &list_of(&partitions))
-                }
-            };
-        }
+        close(&self.consumer, self.protocol);
+    }
+}
+
+/// Answers what was announced to a consumer that goes away, and whatever is from now on: closing it waits for the answers.
+fn close(consumer: &BaseConsumer<Rebalances>, protocol: Protocol) {
+    consumer.context().close();
+    while let Some(change) = consumer.context().take() {
+        let _closing = match change {
+            Rebalance::Assign(partitions) => protocol.assign(consumer, &list_of(&partitions)),
+            Rebalance::Revoke(partitions) | Rebalance::Lost(partitions) => {
+                protocol.unassign(consumer, &list_of(&partitions))
+            }
+        };
     }
 }
 

@@ -1,7 +1,8 @@
 //! The log on Apache Kafka, through librdkafka.
 //!
 //! ```text
-//!  KafkaLog ── Cluster    questions and topics, two clients shared by all; `growth`: partitions that were added
+//!  KafkaLog ── Cluster    questions and topics, two clients shared by all; `growth`: partitions that were added;
+//!           │             `joining`: why a group or a transaction cannot be had; `rights`: what this client may do
 //!           ── Appender   plain writes, one idempotent producer shared by all
 //!           ── join   ──> KafkaMember   a consumer and a transactional producer of its own, and a thread that commits
 //!           ── reader ──> KafkaReader   a consumer of its own
@@ -21,6 +22,7 @@ mod cluster;
 mod committer;
 mod errors;
 mod growth;
+mod joining;
 mod member;
 mod native;
 mod options;
@@ -30,6 +32,7 @@ mod reader;
 mod rebalance;
 mod record;
 mod report;
+mod rights;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -46,7 +49,7 @@ use self::options::Options;
 use self::reader::KafkaReader;
 use self::writer::KafkaWriter;
 use super::{
-    Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Unassigned, Watermarks, Writer,
+    Log, LogError, Member, MemberOptions, Reader, Right, Start, TopicId, TopicInfo, TopicSpec, Unassigned, Watermarks, Writer,
 };
 use crate::lock::lock;
 
@@ -98,6 +101,18 @@ impl Log for KafkaLog {
 
     fn unassigned(&self, group: &str, topics: &[TopicInfo]) -> Result<Option<Unassigned>, LogError> {
         self.cluster.unassigned(group, topics)
+    }
+
+    fn members(&self, group: &str) -> Result<Vec<String>, LogError> {
+        self.cluster.members(group)
+    }
+
+    fn missing_rights(&self, wanted: &[Right]) -> Result<Vec<Right>, LogError> {
+        rights::missing(&self.cluster, wanted)
+    }
+
+    fn join_fault(&self, group: &str) -> Option<String> {
+        Some(self.cluster.group_fault(group))
     }
 
     fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, LogError> {

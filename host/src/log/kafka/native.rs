@@ -1,5 +1,5 @@
-//! The four calls that go past rdkafka to librdkafka: to add a group's positions to a transaction, to commit it, to ask for a topic's
-//! identity, and for the bounds of many partitions at once.
+//! The calls that go past rdkafka to librdkafka: to add a group's positions to a transaction, to commit it, to ask for a topic's
+//! identity, for the bounds of many partitions at once, and for what this client may do to a topic or a group.
 //!
 //! rdkafka's `commit_transaction` flushes first, polling in slices of 100 ms that always last their whole length: a commit takes
 //! 105 ms. librdkafka flushes by itself, and returns as soon as the broker has answered. Its flush waits until the reports of all deliveries
@@ -9,7 +9,7 @@
 //! neither member id nor generation until it joined again, and a broker takes positions without both from anybody: what fences a
 //! zombie would be missing. So both are looked at here, in the metadata that is sent.
 //!
-//! rdkafka does not have the request that tells topics of the same name apart.
+//! rdkafka does not have the request that tells topics of the same name apart, nor those that tell what a client may do.
 #![allow(unsafe_code)] // rdkafka has no commit without its own flush, no look into the metadata, no identities, and one partition a question
 
 use std::ffi::{CStr, CString};
@@ -23,6 +23,7 @@ use rdkafka::producer::{Producer, ProducerContext};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka_sys as native;
 
+use super::super::Operation;
 use super::errors::Failure;
 
 /// How much later than librdkafka, which gives up on a request after its time, the caller stops waiting for the answer.
@@ -158,6 +159,158 @@ unsafe fn described_id(event: *mut native::rd_kafka_event_t) -> Result<Option<St
         let text = native::rd_kafka_Uuid_base64str(id);
         Ok((!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned()))
     }
+}
+
+/// What a client may do to something. `None`: the brokers do not tell.
+pub(super) type Allowed = Option<Vec<Operation>>;
+
+/// What this client may do to `topic`, waiting about `timeout` at most.
+pub(super) fn topic_operations<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    timeout: Duration,
+) -> Result<Allowed, Code> {
+    let name = CString::new(topic).map_err(|_| Code::InvalidTopic)?;
+    let mut names = [name.as_ptr()];
+    let kind = native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+    // SAFETY: librdkafka copies the names, and the collection is destroyed once. The event is live in the second part, which only reads.
+    unsafe {
+        let topics = native::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
+        let answer = ask(
+            client,
+            kind,
+            timeout,
+            |handle, options, queue| native::rd_kafka_DescribeTopics(handle, topics, options, queue),
+            |event| {
+                let result = native::rd_kafka_event_DescribeTopics_result(event);
+                let mut count = 0;
+                let found = native::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+                let topic = first(found, count).ok_or(Code::UnknownTopicOrPartition)?;
+                succeeded(native::rd_kafka_TopicDescription_error(topic))?;
+                let mut count = 0;
+                let may = native::rd_kafka_TopicDescription_authorized_operations(topic, &raw mut count);
+                Ok(operations(may, count))
+            },
+        );
+        native::rd_kafka_TopicCollection_destroy(topics);
+        answer
+    }
+}
+
+/// What this client may do to `group`, waiting about `timeout` at most.
+pub(super) fn group_operations<C: ClientContext>(
+    client: &Client<C>,
+    group: &str,
+    timeout: Duration,
+) -> Result<Allowed, Code> {
+    let name = CString::new(group).map_err(|_| Code::InvalidGroupId)?;
+    let mut names = [name.as_ptr()];
+    let kind = native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS;
+    // SAFETY: librdkafka copies the names. The event is live in the second part, which only reads.
+    unsafe {
+        ask(
+            client,
+            kind,
+            timeout,
+            |handle, options, queue| {
+                native::rd_kafka_DescribeConsumerGroups(handle, names.as_mut_ptr(), names.len(), options, queue);
+            },
+            |event| {
+                let result = native::rd_kafka_event_DescribeConsumerGroups_result(event);
+                let mut count = 0;
+                let found = native::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
+                let group = first(found, count).ok_or(Code::GroupIdNotFound)?;
+                succeeded(native::rd_kafka_ConsumerGroupDescription_error(group))?;
+                let mut count = 0;
+                let may = native::rd_kafka_ConsumerGroupDescription_authorized_operations(group, &raw mut count);
+                Ok(operations(may, count))
+            },
+        )
+    }
+}
+
+/// Sends a request for something with its operations, and reads the answer.
+///
+/// # Safety
+/// `send` gives the handle, the options and the queue to librdkafka and keeps none; `read` uses the event only while it runs.
+unsafe fn ask<C: ClientContext, T>(
+    client: &Client<C>,
+    kind: native::rd_kafka_admin_op_t,
+    timeout: Duration,
+    send: impl FnOnce(*mut native::rd_kafka_t, *mut native::rd_kafka_AdminOptions_t, *mut native::rd_kafka_queue_t),
+    read: impl FnOnce(*mut native::rd_kafka_event_t) -> Result<T, Code>,
+) -> Result<T, Code> {
+    // SAFETY: the client lives as long as it is borrowed here. What is made here is destroyed here, once, after its last use; librdkafka copies
+    // the options, and keeps the queue by itself as long as an answer may come that nobody waits for any more.
+    unsafe {
+        let handle = client.native_ptr();
+        let options = native::rd_kafka_AdminOptions_new(handle, kind);
+        // Refused, the default holds, of a minute.
+        let _default =
+            native::rd_kafka_AdminOptions_set_request_timeout(options, milliseconds(timeout), ptr::null_mut(), 0);
+        let refused = native::rd_kafka_AdminOptions_set_include_authorized_operations(options, 1);
+        if !refused.is_null() {
+            native::rd_kafka_error_destroy(refused);
+        }
+        let queue = native::rd_kafka_queue_new(handle);
+        send(handle, options, queue);
+        let event = native::rd_kafka_queue_poll(queue, milliseconds(timeout + ANSWER_SLACK));
+        let answer = if event.is_null() {
+            Err(Code::OperationTimedOut)
+        } else {
+            match Code::from(native::rd_kafka_event_error(event)) {
+                Code::NoError => read(event),
+                code => Err(code),
+            }
+        };
+        native::rd_kafka_event_destroy(event);
+        native::rd_kafka_queue_destroy(queue);
+        native::rd_kafka_AdminOptions_destroy(options);
+        answer
+    }
+}
+
+/// The first of `count` things that librdkafka lists.
+///
+/// # Safety
+/// `list` is null or an array of so many.
+unsafe fn first<T>(list: *mut *const T, count: usize) -> Option<*const T> {
+    // SAFETY: it is not null, and has an element.
+    (!list.is_null() && count > 0).then(|| unsafe { *list })
+}
+
+/// Whether an answer about one thing is none.
+///
+/// # Safety
+/// `error` is null or a live error.
+unsafe fn succeeded(error: *const native::rd_kafka_error_t) -> Result<(), Code> {
+    // SAFETY: librdkafka takes a null for no error.
+    match Code::from(unsafe { native::rd_kafka_error_code(error) }) {
+        Code::NoError => Ok(()),
+        code => Err(code),
+    }
+}
+
+/// The operations that librdkafka lists, as far as they matter here.
+///
+/// # Safety
+/// `list` is null or an array of `count` operations.
+unsafe fn operations(list: *const native::rd_kafka_AclOperation_t, count: usize) -> Allowed {
+    use native::rd_kafka_AclOperation_t as Native;
+    if list.is_null() {
+        return None;
+    }
+    // SAFETY: it is not null, has so many elements, and is only read here.
+    let list = unsafe { std::slice::from_raw_parts(list, count) };
+    let ours = |operation: &Native| match operation {
+        Native::RD_KAFKA_ACL_OPERATION_READ => Some(Operation::Read),
+        Native::RD_KAFKA_ACL_OPERATION_WRITE => Some(Operation::Write),
+        Native::RD_KAFKA_ACL_OPERATION_CREATE => Some(Operation::Create),
+        Native::RD_KAFKA_ACL_OPERATION_ALTER => Some(Operation::Alter),
+        Native::RD_KAFKA_ACL_OPERATION_DESCRIBE_CONFIGS => Some(Operation::DescribeConfigs),
+        _ => None,
+    };
+    Some(list.iter().filter_map(ours).collect())
 }
 
 /// Reads the outcome of a call and destroys it.

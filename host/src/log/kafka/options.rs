@@ -5,6 +5,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use heddle_contract::manifest::app::OPTIONS_OWNED;
 use rdkafka::ClientConfig;
@@ -19,8 +20,8 @@ const RECORD_BYTES_MAX: usize = 16 << 20;
 const SESSION_TIMEOUT_MS: u64 = 10_000;
 /// How often a member looks whether its topics have more partitions, in milliseconds: librdkafka's 5 minutes are too long to leave records unread.
 const TOPICS_LOOK_INTERVAL_MS: &str = "3000";
-/// The longest time between two heartbeats of a member, in milliseconds.
-const HEARTBEAT_INTERVAL_MS_MAX: u64 = 3_000;
+/// The longest time between two heartbeats of a member, in milliseconds: the answer to one tells that the tasks of another member are free.
+const HEARTBEAT_INTERVAL_MS_MAX: u64 = 1_000;
 
 /// Checked options, from which clients are configured.
 #[derive(Debug, Clone)]
@@ -137,17 +138,21 @@ impl Options {
         config
     }
 
-    /// A producer whose batches stay within `batch_bytes_max`, and that writes in transactions.
-    pub(super) fn transactional(&self, id: &str, batch_bytes_max: usize) -> ClientConfig {
+    /// A producer whose batches stay within `batch_bytes_max`, and that writes in transactions, each open for `time` at most.
+    pub(super) fn transactional(&self, id: &str, batch_bytes_max: usize, time: Duration) -> ClientConfig {
         let mut config = self.producer();
-        if !self.given.contains_key("transaction.timeout.ms") {
-            config.set("transaction.timeout.ms", "60000");
-        }
         config
+            .set("transaction.timeout.ms", self.transaction_time(time).as_millis().to_string())
             .set("transactional.id", id)
             .set("batch.size", batch_bytes_max.to_string())
             .set("delivery.report.only.error", "false");
         config
+    }
+
+    /// How long a transaction may be open: what the options say, or else `time`.
+    pub(super) fn transaction_time(&self, time: Duration) -> Duration {
+        let given = self.given.get("transaction.timeout.ms").and_then(|given| given.parse().ok());
+        given.map_or(time, Duration::from_millis)
     }
 
     /// The most bytes in a batch of records: what the options say, or librdkafka's default.

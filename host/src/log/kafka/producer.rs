@@ -35,10 +35,14 @@ use super::record::{positions_list, say_topics, to_send};
 use super::report::Report;
 use crate::lock::lock;
 
+/// How long a transactional id may take to be had: the operator hears of it within a minute.
+const INIT_TIME_MAX: Duration = Duration::from_secs(20);
+/// How long the first connection may take.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long a transactional call may take, and is repeated while its failure is one that passes.
 const CALL_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long it may take until a new producer can begin: a connection and its transactional id.
-const CREATE_TIME_MAX: Duration = Duration::from_secs(60);
+const CREATE_TIME_MAX: Duration = CONNECT_TIME_MAX.saturating_add(INIT_TIME_MAX);
 /// The pause before a call that failed at once is repeated.
 const CALL_PAUSE: Duration = Duration::from_millis(20);
 /// How long one wait for room in the producer's queue takes.
@@ -50,6 +54,8 @@ const UNTRACKED: usize = 0;
 pub(super) struct TransactionalProducer {
     cluster: Arc<Cluster>,
     id: String,
+    /// How long a transaction may be open.
+    time: Duration,
     producer: ThreadedProducer<Deliveries>,
     /// That of the transactional call that it is in.
     deadline: CallDeadline,
@@ -120,13 +126,14 @@ impl ProducerContext for Deliveries {
 }
 
 impl TransactionalProducer {
-    /// A producer for `id`. Fences every earlier one with this id and ends what it left open.
-    pub(super) fn new(cluster: Arc<Cluster>, id: &str) -> Result<Self, LogError> {
+    /// A producer for `id`, whose transactions are open for `time` at most. Fences every earlier one with this id and ends what it left open.
+    pub(super) fn new(cluster: Arc<Cluster>, id: &str, time: Duration) -> Result<Self, LogError> {
         let batch_bytes_max = cluster.options().batch_bytes_max();
-        let producer = create(&cluster, id, batch_bytes_max)?;
+        let producer = create(&cluster, id, batch_bytes_max, time)?;
         Ok(Self {
             cluster,
             id: id.to_owned(),
+            time,
             producer,
             deadline: CallDeadline::new(CALL_TIME_MAX),
             open: false,
@@ -252,7 +259,7 @@ impl TransactionalProducer {
         if self.batch_bytes_wanted < self.batch_bytes_max {
             // librdkafka does not split a batch that a topic finds too large, so there must be none.
             self.deadline.renew(CREATE_TIME_MAX);
-            self.producer = create(&self.cluster, &self.id, self.batch_bytes_wanted)?;
+            self.producer = create(&self.cluster, &self.id, self.batch_bytes_wanted, self.time)?;
             self.batch_bytes_max = self.batch_bytes_wanted;
         }
         self.tracked.clear();
@@ -274,12 +281,8 @@ impl TransactionalProducer {
         repeat(&self.producer, self.deadline.renew(CALL_TIME_MAX), call).map_err(|failure| self.underlying(failure))
     }
 
-    /// Once a producer is broken for good, librdkafka answers every call with "fatal": the reason is kept apart.
     fn underlying(&self, failure: Failure) -> Failure {
-        match self.producer.client().fatal_error() {
-            Some((code, text)) => Failure { code, text, fatal: true, ..failure },
-            None => failure,
-        }
+        underlying(&self.producer, failure)
     }
 
     fn refused(&self, error: KafkaError, record: NewRecordRef<'_>) -> LogError {
@@ -338,21 +341,37 @@ pub(super) fn check(cluster: &Cluster, record: NewRecordRef<'_>, now: Timestamp)
     limits.each.check(record, now).map(|()| limits).map_err(misfit)
 }
 
-fn create(cluster: &Cluster, id: &str, batch_bytes_max: usize) -> Result<ThreadedProducer<Deliveries>, LogError> {
+fn create(
+    cluster: &Cluster,
+    id: &str,
+    batch_bytes_max: usize,
+    time: Duration,
+) -> Result<ThreadedProducer<Deliveries>, LogError> {
     let what = format!("transactional id `{id}`");
     let report = Report::new(format!("producer {id}"));
     let context = Deliveries { report, failed: Mutex::default(), ends: Mutex::default() };
     let producer: ThreadedProducer<Deliveries> = cluster
         .options()
-        .transactional(id, batch_bytes_max)
+        .transactional(id, batch_bytes_max, time)
         .create_with_context(context)
         .map_err(|error| request_error(&error, &what))?;
     // Asked for before there is a connection, the transaction's coordinator is looked for again only after half a second.
-    let _connected = producer.client().fetch_cluster_id(CALL_TIME_MAX);
-    let begin = |producer: &ThreadedProducer<_>, time_max| producer.init_transactions(time_max).map_err(Failure::from);
-    repeat(&producer, Instant::now() + CALL_TIME_MAX, begin)
-        .map_err(|failure| failure.remedy().unwrap_or_else(|| code_error(failure.code, &what)))?;
+    let _connected = producer.client().fetch_cluster_id(CONNECT_TIME_MAX);
+    let begin = |producer: &ThreadedProducer<_>, left| producer.init_transactions(left).map_err(Failure::from);
+    repeat(&producer, Instant::now() + INIT_TIME_MAX, begin).map_err(|failure| {
+        let failure = underlying(&producer, failure);
+        let error = failure.remedy().unwrap_or_else(|| code_error(failure.code, &what));
+        cluster.not_begun(id, cluster.options().transaction_time(time), failure.code, error)
+    })?;
     Ok(producer)
+}
+
+/// Once a producer is broken for good, librdkafka answers every call with "fatal": the reason is kept apart.
+fn underlying(producer: &ThreadedProducer<Deliveries>, failure: Failure) -> Failure {
+    match producer.client().fatal_error() {
+        Some((code, text)) => Failure { code, text, fatal: true, ..failure },
+        None => failure,
+    }
 }
 
 /// Calls with the time that is left until `deadline`, until it succeeds or fails for good.

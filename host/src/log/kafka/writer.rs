@@ -1,12 +1,17 @@
 //! Transactions without a group.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use heddle_core::event::NewRecord;
 
 use super::super::{LogError, Writer};
 use super::cluster::Cluster;
 use super::producer::{TransactionalProducer, check};
+
+/// How long a transaction may be open: one that deploys a large file over a slow line takes its time. Whoever comes next takes the same id, and
+/// does not wait for that.
+const TRANSACTION_TIME: Duration = Duration::from_secs(60);
 
 /// A transactional producer that is in no group.
 pub(super) struct KafkaWriter {
@@ -20,7 +25,7 @@ impl KafkaWriter {
         if transactional_id.is_empty() {
             return Err(LogError::Invalid("a transactional id must not be empty".to_owned()));
         }
-        let producer = TransactionalProducer::new(Arc::clone(cluster), transactional_id)?;
+        let producer = TransactionalProducer::new(Arc::clone(cluster), transactional_id, TRANSACTION_TIME)?;
         Ok(Self { cluster: Arc::clone(cluster), producer })
     }
 }

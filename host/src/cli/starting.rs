@@ -1,0 +1,110 @@
+//! Commands that are issued while the host starts wait for it.
+//!
+//! ```text
+//!  host     begin: listens, leaves `starting` ──────> serves, leaves `admin-address`, takes `starting` away
+//!  command          finds `starting`, connects, waits ──────────────────────────────^
+//! ```
+//!
+//! The host has its port from the beginning and does not answer there yet, so an open connection tells that its process is there. The file of
+//! one that was killed leads to a port that nobody has.
+
+use std::io::{ErrorKind, Read as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use heddle_contract::manifest::App;
+
+/// How long a command waits for a host.
+const WAIT: Duration = Duration::from_secs(60);
+/// How long a connection to this machine may take.
+const CONNECT_WAIT: Duration = Duration::from_secs(1);
+/// How often a command looks whether the host has started.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+fn file(folder: &Path, app: &App) -> PathBuf {
+    folder.join(&app.data).join("starting")
+}
+
+/// Takes the file away when the host has started, or failed to.
+pub(super) struct Begun(PathBuf);
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        // Left behind it leads nowhere.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Says that a host starts, which will listen there.
+pub(super) fn begin(folder: &Path, app: &App, address: SocketAddr) -> Result<Begun> {
+    let file = file(folder, app);
+    let cannot = || {
+        format!(
+            "the data folder cannot be written to\n  where: {}\n  what to do: make it writable, or set another [app] data (HEDDLE_APP_DATA)",
+            folder.join(&app.data).display()
+        )
+    };
+    std::fs::create_dir_all(folder.join(&app.data)).with_context(cannot)?;
+    std::fs::write(&file, address.to_string()).with_context(cannot)?;
+    Ok(Begun(file))
+}
+
+/// Waits for a host of this app that starts, once in the life of a command.
+pub(super) fn wait(folder: &Path, app: &App) {
+    static WAITED: Once = Once::new();
+    WAITED.call_once(|| wait_for(&file(folder, app)));
+}
+
+fn wait_for(file: &Path) {
+    let connect = |address: SocketAddr| TcpStream::connect_timeout(&address, CONNECT_WAIT).ok();
+    let address = std::fs::read_to_string(file).ok().and_then(|address| address.trim().parse().ok());
+    let Some(mut host) = address.and_then(connect) else { return };
+    eprintln!("the host is starting: waiting for it");
+    let deadline = Instant::now() + WAIT;
+    while file.exists() && is_there(&mut host) && Instant::now() < deadline {}
+}
+
+/// Whether the process at the other end is there, looked at for [`LOOK_EVERY`].
+fn is_there(host: &mut TcpStream) -> bool {
+    let mut nothing = [0];
+    if host.set_read_timeout(Some(LOOK_EVERY)).is_err() {
+        return false;
+    }
+    match host.read(&mut nothing) {
+        Ok(_) => false,
+        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_command_waits_for_a_host_that_starts_and_for_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("starting");
+        wait_for(&file);
+        let host = TcpListener::bind("127.0.0.1:0").unwrap();
+        std::fs::write(&file, host.local_addr().unwrap().to_string()).unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| wait_for(&file));
+            // It is connected once it waits.
+            drop(host.accept().map(|(connection, _)| {
+                assert!(!waiting.is_finished(), "the host has not started yet");
+                std::fs::remove_file(&file).unwrap();
+                connection
+            }));
+            waiting.join().unwrap();
+        });
+        // One that was killed.
+        std::fs::write(&file, host.local_addr().unwrap().to_string()).unwrap();
+        drop(host);
+        wait_for(&file);
+    }
+}

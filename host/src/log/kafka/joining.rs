@@ -1,0 +1,116 @@
+//! Why a member cannot have its group or its transactions, in words for an operator.
+//!
+//! A broker that lacks a right or a bound says so. A coordinator whose internal topic cannot be created says nothing: what the cluster is like
+//! is looked at then.
+
+use std::time::Duration;
+
+use futures_executor::block_on;
+use rdkafka::admin::{AdminOptions, ResourceSpecifier};
+use rdkafka::consumer::Consumer;
+use rdkafka::error::RDKafkaErrorCode as Code;
+
+use super::super::{LogError, MemberOptions};
+use super::cluster::Cluster;
+
+/// How long one question may take: the answer only explains what has failed already.
+const QUESTION_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Who coordinates, and where that one keeps its state.
+struct Coordinator {
+    topic: &'static str,
+    replication: &'static str,
+}
+
+const TRANSACTIONS: Coordinator =
+    Coordinator { topic: "__transaction_state", replication: "transaction.state.log.replication.factor" };
+const GROUPS: Coordinator =
+    Coordinator { topic: "__consumer_offsets", replication: "offsets.topic.replication.factor" };
+
+impl Cluster {
+    /// Why a transactional id could not be had, in three lines.
+    pub(super) fn not_begun(&self, id: &str, time: Duration, code: Code, error: LogError) -> LogError {
+        let place = format!("the transactional id `{id}`");
+        match error {
+            LogError::Hindered(why) => {
+                let remedy = match code {
+                    Code::InvalidTransactionTimeout => format!(
+                        "set transaction.max.timeout.ms on the brokers to at least {ms}, or `\"transaction.timeout.ms\" = …` in [log.options] to at most that of the brokers (a transaction is open for up to {ms} ms here)",
+                        ms = time.as_millis()
+                    ),
+                    _ => "grant this user Write and Describe on that transactional id (see the guide's page on rights)"
+                        .to_owned(),
+                };
+                LogError::Hindered(lines("no transaction can begin", &why, &place, &remedy))
+            }
+            LogError::Unreachable(why) => {
+                let remedy = self.remedy(&TRANSACTIONS);
+                LogError::Unreachable(lines("no transaction can begin", &why, &place, &remedy))
+            }
+            other => other,
+        }
+    }
+
+    /// Why nobody becomes a member of `group`, in three lines.
+    pub(super) fn group_fault(&self, group: &str) -> String {
+        let place = format!("the consumer group `{group}`");
+        let answer = self.asking.fetch_group_list(Some(group), QUESTION_TIME_MAX);
+        match answer {
+            Ok(groups) => {
+                let found = groups.groups().iter().find(|found| found.name() == group);
+                let state = found.map_or("unknown", |found| found.state());
+                let members = found.map_or(0, |found| found.members().len());
+                lines(
+                    "the group has not shared out its partitions yet",
+                    &format!("it is {state}, with {members} members"),
+                    &place,
+                    "wait for members that are slow to answer; the brokers drop one after its max.poll.interval.ms",
+                )
+            }
+            Err(error) => {
+                lines("the group's coordinator does not answer", &error.to_string(), &place, &self.remedy(&GROUPS))
+            }
+        }
+    }
+
+    fn remedy(&self, coordinator: &Coordinator) -> String {
+        let Coordinator { topic, replication } = coordinator;
+        let metadata = self.asking.fetch_metadata(None, QUESTION_TIME_MAX);
+        let Ok(metadata) = metadata else {
+            return "see to the brokers: they do not answer".to_owned();
+        };
+        let brokers = metadata.brokers().len();
+        let wanted = metadata.brokers().first().and_then(|broker| self.broker_option(broker.id(), replication));
+        match wanted.and_then(|wanted| wanted.parse::<usize>().ok()) {
+            Some(wanted) if wanted > brokers => format!(
+                "the cluster has {brokers} brokers, and its brokers create `{topic}` with {wanted} copies: add brokers, or set {replication} on the brokers to at most {brokers}"
+            ),
+            _ => format!(
+                "see to the brokers: `{topic}` needs a leader for each of its partitions, and is not created while there are fewer brokers than {replication} ({brokers} now)"
+            ),
+        }
+    }
+
+    /// An option of a broker, if this client may read it.
+    fn broker_option(&self, broker: i32, option: &str) -> Option<String> {
+        let options = AdminOptions::new().request_timeout(Some(QUESTION_TIME_MAX));
+        let answers = block_on(self.admin.describe_configs([&ResourceSpecifier::Broker(broker)], &options)).ok()?;
+        let resource = answers.into_iter().find_map(Result::ok)?;
+        resource.entries.into_iter().find(|entry| entry.name == option).and_then(|entry| entry.value)
+    }
+}
+
+/// Why a member does not get into its group, in three lines.
+pub(super) fn not_joined(options: &MemberOptions, why: &str) -> LogError {
+    let topics = options.topics.iter().map(|topic| format!("`{topic}`")).collect::<Vec<_>>().join(", ");
+    LogError::Hindered(lines(
+        "the group cannot be joined",
+        why,
+        &format!("the consumer group `{}`, which reads {topics}", options.group),
+        "grant this user Read on that group, and Read and Describe on these topics (see the guide's page on rights)",
+    ))
+}
+
+fn lines(what: &str, why: &str, place: &str, remedy: &str) -> String {
+    format!("{what}: {why}\n  where: {place}\n  what to do: {remedy}")
+}

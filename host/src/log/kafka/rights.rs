@@ -1,0 +1,108 @@
+//! Which rights this client lacks, found out without changing anything that others see.
+//!
+//! ```text
+//!  topics that are there   asked for with the operations that this client may do
+//!  topics that are not     created, to be validated only
+//!  groups                  asked for with the operations
+//!  transactional ids       one with that beginning is taken: brokers tell of those in no other way
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_executor::block_on;
+use rdkafka::admin::{NewTopic, TopicReplication};
+use rdkafka::error::RDKafkaErrorCode as Code;
+
+use super::super::{LogError, Operation, Resource, Right};
+use super::cluster::{Cluster, REQUEST_TIME_MAX, request_options};
+use super::errors::{code_error, request_error};
+use super::native::{self, Allowed};
+use super::producer::TransactionalProducer;
+
+/// The end of the transactional ids that are taken to see whether they can be: no worker's is like it.
+const TRIAL: &str = "check";
+/// How long a transaction of such a one could be open, if one began.
+const TRIAL_TIME: Duration = Duration::from_secs(1);
+
+/// Those of the wanted rights that this client does not have.
+pub(super) fn missing(cluster: &Arc<Cluster>, wanted: &[Right]) -> Result<Vec<Right>, LogError> {
+    let (mut topics, mut groups, mut ids) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+    for Right { resource, operation } in wanted {
+        match resource {
+            Resource::Topic(topic) => topics.entry(topic.as_str()).or_insert_with(BTreeSet::new).insert(*operation),
+            Resource::Group(group) => groups.entry(group.as_str()).or_insert_with(BTreeSet::new).insert(*operation),
+            Resource::TransactionalIds(prefix) => ids.insert(prefix.as_str()),
+        };
+    }
+    let mut missing = of_topics(cluster, &topics)?;
+    for (group, operations) in groups {
+        let may = native::group_operations(cluster.admin.inner(), group, REQUEST_TIME_MAX);
+        let may = allowed(may, &format!("asking for the rights on group `{group}`"))?;
+        let resource = || Resource::Group(group.to_owned());
+        missing.extend(lacks(may.as_ref(), &operations).map(|operation| Right { resource: resource(), operation }));
+    }
+    for prefix in ids {
+        match TransactionalProducer::new(cluster.clone(), &format!("{prefix}{TRIAL}"), TRIAL_TIME) {
+            Ok(_taken) => {}
+            Err(LogError::Hindered(_)) => missing.push(Right {
+                resource: Resource::TransactionalIds(prefix.to_owned()),
+                operation: Operation::Write,
+            }),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(missing)
+}
+
+type Wanted<'w> = BTreeMap<&'w str, BTreeSet<Operation>>;
+
+fn of_topics(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<Vec<Right>, LogError> {
+    let (mut missing, mut absent) = (vec![], vec![]);
+    for (topic, operations) in wanted {
+        let may = native::topic_operations(cluster.admin.inner(), topic, REQUEST_TIME_MAX);
+        if let Err(Code::UnknownTopic | Code::UnknownTopicOrPartition) = may {
+            absent.push(*topic);
+            continue;
+        }
+        let may = allowed(may, &format!("asking for the rights on topic `{topic}`"))?;
+        // Brokers do not tell whoever may not see it whether a topic is there.
+        let operations = match &may {
+            Some(may) if may.is_empty() => operations.clone(),
+            _ => operations.iter().copied().filter(|operation| *operation != Operation::Create).collect(),
+        };
+        let resource = || Resource::Topic((*topic).to_owned());
+        missing.extend(lacks(may.as_ref(), &operations).map(|operation| Right { resource: resource(), operation }));
+    }
+    absent.retain(|topic| wanted.get(topic).is_some_and(|operations| operations.contains(&Operation::Create)));
+    missing.extend(not_created(cluster, &absent)?);
+    Ok(missing)
+}
+
+/// Those of topics that are not there which this client may not create.
+fn not_created(cluster: &Cluster, topics: &[&str]) -> Result<Vec<Right>, LogError> {
+    if topics.is_empty() {
+        return Ok(vec![]);
+    }
+    let new = topics.iter().map(|topic| NewTopic::new(topic, 1, TopicReplication::Fixed(-1))).collect::<Vec<_>>();
+    let answers = block_on(cluster.admin.create_topics(&new, &request_options().validate_only(true)));
+    let answers = answers.map_err(|error| request_error(&error, "asking whether topics may be created"))?;
+    let refused = answers.into_iter().filter_map(|answer| match answer {
+        Err((topic, Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)) => Some(topic),
+        _ => None,
+    });
+    Ok(refused.map(|topic| Right { resource: Resource::Topic(topic), operation: Operation::Create }).collect())
+}
+
+/// What this client may do. `None`: the brokers do not tell.
+fn allowed(answer: Result<Allowed, Code>, what: &str) -> Result<Allowed, LogError> {
+    match answer {
+        Err(Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed) => Ok(Some(vec![])),
+        other => other.map_err(|code| code_error(code, what)),
+    }
+}
+
+fn lacks(may: Option<&Vec<Operation>>, wanted: &BTreeSet<Operation>) -> impl Iterator<Item = Operation> {
+    wanted.iter().copied().filter(move |operation| may.is_some_and(|may| !may.contains(operation)))
+}

@@ -1,0 +1,96 @@
+//! How a worker that cannot go on comes back: when it joins again, and what the operator is told meanwhile.
+//!
+//! ```text
+//!  a fault that passes (fenced, no answer) ──> again after 500 ms
+//!  one that somebody has to see to ──────────> 1 s, 2 s, 4 s, ... 30 s
+//! ```
+
+use std::time::{Duration, Instant};
+
+use super::fault::WorkerFault;
+use crate::log::LogError;
+use crate::state::{ReplayError, StateError};
+
+/// How long to wait before a group that cannot be joined is joined again.
+const REJOIN_WAIT: Duration = Duration::from_millis(500);
+/// The same where nothing changes before somebody does something: then twice as long each time.
+const HELP_WAIT: Duration = Duration::from_secs(1);
+/// How long at most.
+const HELP_WAIT_MAX: Duration = Duration::from_secs(30);
+/// A worker that was gone for as long as this had worked: its next fault is a new one.
+const WORKED: Duration = Duration::from_secs(60);
+/// A fault that lasts is logged again after this time.
+const LOGGED_EVERY: Duration = Duration::from_secs(60);
+
+/// The faults in a row of one worker.
+#[derive(Default)]
+pub(super) struct Attempts {
+    /// What failed last, how often in a row, and when.
+    last: Option<(String, u32, Instant)>,
+    logged: Option<Instant>,
+}
+
+/// What follows from a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Next {
+    /// When to join again.
+    pub(super) wait: Duration,
+    /// Whether the operator is told now.
+    pub(super) tell: bool,
+    /// Whether somebody has to do something.
+    pub(super) help: bool,
+}
+
+impl Attempts {
+    /// Takes note of a fault.
+    pub(super) fn failed(&mut self, fault: &WorkerFault, now: Instant) -> Next {
+        let text = fault.to_string();
+        let in_a_row = |(last, count, at): (String, u32, Instant)| {
+            (last == text && now.saturating_duration_since(at) < WORKED).then_some(count)
+        };
+        let before = self.last.take().and_then(in_a_row).unwrap_or(0);
+        self.last = Some((text, before.saturating_add(1), now));
+        let help = needs_help(fault);
+        let wait = if help { HELP_WAIT.saturating_mul(1 << before.min(10)).min(HELP_WAIT_MAX) } else { REJOIN_WAIT };
+        let long_ago = self.logged.is_none_or(|at| now.saturating_duration_since(at) >= LOGGED_EVERY);
+        let tell = before == 0 || long_ago;
+        if tell {
+            self.logged = Some(now);
+        }
+        Next { wait, tell, help }
+    }
+}
+
+/// Whether it passes only when somebody grants, sets or repairs something.
+fn needs_help(fault: &WorkerFault) -> bool {
+    let state = |error: &StateError| matches!(error, StateError::Unusable { .. } | StateError::Full { .. });
+    match fault {
+        WorkerFault::Log(LogError::Hindered(_)) => true,
+        WorkerFault::State(error) | WorkerFault::Replay(ReplayError::State(error)) => state(error),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_tried_again_soon_and_what_needs_help_less_and_less_often() {
+        let (mut attempts, start) = (Attempts::default(), Instant::now());
+        let fenced = WorkerFault::Log(LogError::Fenced("by another".to_owned()));
+        let denied = WorkerFault::Log(LogError::Hindered("no right".to_owned()));
+        let soon = attempts.failed(&fenced, start);
+        assert_eq!(soon, Next { wait: REJOIN_WAIT, tell: true, help: false });
+        assert_eq!(attempts.failed(&fenced, start), Next { tell: false, ..soon });
+        let waits = (0..7).map(|_| attempts.failed(&denied, start).wait.as_secs()).collect::<Vec<_>>();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+        // It lasts: the operator hears of it now and then.
+        let later = attempts.failed(&denied, start + LOGGED_EVERY / 2);
+        assert!(!later.tell && later.help);
+        assert!(attempts.failed(&denied, start + LOGGED_EVERY).tell);
+        // It worked for a while.
+        let anew = attempts.failed(&denied, start + LOGGED_EVERY + WORKED);
+        assert_eq!((anew.wait, anew.tell), (HELP_WAIT, true));
+    }
+}

@@ -1,0 +1,203 @@
+//! Clusters that do not let a host do everything: it says what is missing, goes on when it is granted, and ends when it is told to. And with
+//! what the guide's page on rights lists, and nothing else, it runs.
+//!
+//! One broker for all of it, because each costs seconds: first it has fewer copies than it wants, then it guards its doors.
+
+mod guarded;
+
+use std::fs::File;
+use std::process::{Command, Stdio};
+
+use heddle::admin::{HostClient, Reach};
+use heddle::log::TopicSpec;
+use heddle_fixtures::{Ended, terminate};
+use serde_json::Value;
+
+use self::guarded::{Granted, Guarded};
+use crate::failures::clinic;
+use crate::failures::host::{Scripts, until};
+use crate::support::app::App;
+
+const TRANSACTIONS: &str = "transaction.state.log.replication.factor";
+const OFFSETS: &str = "offsets.topic.replication.factor";
+
+/// A host whose log lines are kept, and that is ended with the test.
+struct Host {
+    process: Ended,
+    log: std::path::PathBuf,
+    address: std::path::PathBuf,
+}
+
+impl Host {
+    fn start(app: &App, change: impl FnOnce(&mut Command)) -> Self {
+        let (log, address) = (app.data.path().join("host.log"), app.data.path().join("admin-address"));
+        let _ = std::fs::remove_file(&address);
+        let mut run = app.command(&["run"]);
+        run.env_remove("HEDDLE_TRACE").stdout(Stdio::null()).stderr(File::create(&log).unwrap());
+        change(&mut run);
+        Self { process: Ended(run.spawn().unwrap()), log, address }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    fn ask(&self, path: &str) -> String {
+        let Ok(address) = std::fs::read_to_string(&self.address) else { return String::new() };
+        let answer = HostClient::new(&address, &Reach::default(), std::time::Duration::from_secs(10)).get(path);
+        answer.map(|answer| answer.text()).unwrap_or_default()
+    }
+
+    /// It says so in its log, to whoever asks whether it is ready, and in its status.
+    fn says(&self, parts: &[&str]) {
+        let has_all = |text: &str| parts.iter().all(|part| text.contains(part));
+        until(&format!("the host logs {parts:?}: {}", self.log()), || has_all(&self.log()));
+        until(&format!("it is not ready for {parts:?}"), || has_all(&self.ask("/health/ready")));
+        let status = serde_json::from_str::<Value>(&self.ask("/status")).unwrap();
+        assert!(has_all(status[0]["hindrance"].as_str().unwrap()), "{status}");
+        assert!(self.ask("/metrics").contains("heddle_component_hindered{component=\"clinic.patient\"} 1"));
+    }
+
+    fn is_ready(&self) {
+        until(&format!("the host is ready: {}", self.log()), || self.ask("/health/ready") == "ok");
+    }
+
+    /// It ends in order, whatever it waits for.
+    fn stop(mut self) {
+        let ended = terminate(&mut self.process.0);
+        assert!(ended.success(), "{ended}: {}", self.log());
+    }
+}
+
+#[test]
+fn a_host_says_what_a_cluster_does_not_let_it_do_and_needs_the_rights_of_the_guide() {
+    let guarded = Guarded::start(&format!("{TRANSACTIONS}=3\n{OFFSETS}=3\n"));
+    let app = clinic(App::kafka(&guarded.broker), 2, "attempts = 1\nretry = [\"200ms\"]");
+    too_few_brokers(&guarded, &app);
+    let granted = rights_of_the_guide();
+    the_rights_of_the_guide_are_enough(&guarded, &app, &granted);
+    each_right_that_is_missing_is_named(&guarded, &app, &granted);
+    workers_wait_for_rights(&guarded, &app, &granted);
+}
+
+/// Internal topics that cannot be created: nobody says no.
+fn too_few_brokers(guarded: &Guarded, app: &App) {
+    // Its own registry would need a transaction before the host runs.
+    let without_registry = |run: &mut Command| drop(run.env("HEDDLE_REGISTRY_URL", "mock://few"));
+    let host = Host::start(app, without_registry);
+    host.says(&["no transaction can begin", "clinic.patient-", "has 1 brokers", TRANSACTIONS]);
+    host.stop();
+    guarded.broker.restart_with(&format!("{TRANSACTIONS}=1"));
+    let host = Host::start(app, without_registry);
+    host.says(&["the group's coordinator does not answer", "`clinic.patient`", "has 1 brokers", OFFSETS]);
+    host.stop();
+    guarded.broker.restart_with(&format!("{OFFSETS}=1"));
+}
+
+/// The table of the page, for this app.
+fn rights_of_the_guide() -> Vec<Granted> {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide/rights.md")).unwrap();
+    let rows = page.lines().skip_while(|line| !line.starts_with("|---")).skip(1).take_while(|line| line.starts_with('|'));
+    let mut all = vec![];
+    for row in rows {
+        let cells = row.split('|').map(str::trim).collect::<Vec<_>>();
+        let name = match cells[2] {
+            "each that a component consumes" => "in".to_owned(),
+            "each that a component emits to" => "out".to_owned(),
+            name => name.trim_matches('`').replace("<app>", "clinic"),
+        };
+        let (name, is_prefix) = match name.strip_suffix('*') {
+            Some(prefix) => (prefix.to_owned(), true),
+            None => (name, false),
+        };
+        all.extend(cells[3].split(", ").map(|operation| Granted {
+            kind: cells[1].to_owned(),
+            name: name.clone(),
+            is_prefix,
+            operation: operation.to_owned(),
+        }));
+    }
+    assert_eq!(all.len(), 15, "{all:?}");
+    all
+}
+
+fn the_rights_of_the_guide_are_enough(guarded: &Guarded, app: &App, granted: &[Granted]) {
+    let log = app.log();
+    let there = log.topics().unwrap();
+    for name in ["in", "out"].into_iter().filter(|name| there.iter().all(|topic| topic.name != *name)) {
+        let spec = TopicSpec { name: name.into(), partitions: 2, replication: None, options: Default::default() };
+        log.create_topic(&spec).unwrap();
+    }
+    // The host without a registry has made topics of its own.
+    for topic in there.iter().filter(|topic| topic.name.starts_with("clinic.")) {
+        log.delete_topic(&topic.name).unwrap();
+    }
+    granted.iter().for_each(|right| guarded.grant(right));
+    for right in granted.iter().filter(|right| right.operation == "Create") {
+        is_missed(guarded, app, right);
+    }
+    let run = || {
+        let mut run = app.command(&["run", "--until-idle", "--json"]);
+        let output = guarded.as_user(&mut run).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    assert_eq!(run()["in"], 0);
+    let scripts = Scripts::of(app);
+    log.append(&[scripts.record(0, "k", "emit", 1), scripts.record(1, "k", "emit", 1)]).unwrap();
+    assert_eq!(run()["in"], 2);
+}
+
+fn check(guarded: &Guarded, app: &App) -> (bool, String) {
+    let output = guarded.as_user(&mut app.command(&["check"])).output().unwrap();
+    (output.status.success(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// Without the right, `heddle check` names it. It is granted again afterwards.
+fn is_missed(guarded: &Guarded, app: &App, right: &Granted) {
+    guarded.revoke(right);
+    let Granted { kind, name, operation, .. } = right;
+    let option = match kind.as_str() {
+        "Topic" => format!("--operation {operation} --topic {name}"),
+        "Group" => format!("--operation {operation} --group {name}"),
+        _ => format!("--operation {operation} --transactional-id {name}"),
+    };
+    let mut told = String::new();
+    // A broker hears of it a moment later.
+    until(&format!("{right:?} is missed"), || {
+        let (succeeded, stderr) = check(guarded, app);
+        told = stderr;
+        !succeeded
+    });
+    assert!(told.contains(&option) && told.contains(&format!("this user may not {operation}")), "{right:?}: {told}");
+    guarded.grant(right);
+}
+
+fn each_right_that_is_missing_is_named(guarded: &Guarded, app: &App, granted: &[Granted]) {
+    until("nothing is missing", || check(guarded, app).0);
+    // What is there is not created.
+    granted.iter().filter(|right| right.operation != "Create").for_each(|right| is_missed(guarded, app, right));
+    until("nothing is missing", || check(guarded, app).0);
+}
+
+/// While the host starts, and for ever after.
+fn workers_wait_for_rights(guarded: &Guarded, app: &App, granted: &[Granted]) {
+    let right = |kind: &str, name: &str| granted.iter().find(|right| right.kind == kind && right.name == name).unwrap();
+    let as_user = |run: &mut Command| drop(guarded.as_user(run));
+    let (ids, group) = (right("TransactionalId", "clinic."), right("Group", "clinic."));
+    guarded.revoke(ids);
+    guarded.revoke(group);
+    let host = Host::start(app, as_user);
+    host.says(&["no transaction can begin", "Transactional Id authorization failed", "`clinic.patient-", "grant"]);
+    guarded.grant(ids);
+    host.says(&["the group cannot be joined", "Group authorization failed", "`clinic.patient`", "grant"]);
+    guarded.grant(group);
+    host.is_ready();
+    host.stop();
+    let host = Host::start(app, |run| {
+        as_user(run);
+        run.env("HEDDLE_LOG_OPTIONS_TRANSACTION_TIMEOUT_MS", "900001");
+    });
+    host.says(&["no transaction can begin", "transaction.max.timeout.ms", "900001"]);
+    host.stop();
+}
