@@ -5,6 +5,7 @@
 
 mod build;
 mod cli;
+mod clusters;
 mod conformance;
 mod dlq;
 mod doctor;
@@ -18,6 +19,7 @@ mod guide;
 mod hostile;
 mod kafka_log;
 mod languages;
+mod machine;
 mod new;
 mod offsets;
 mod operator;
@@ -29,7 +31,6 @@ mod registry_answers;
 mod registry_server;
 mod registry_topic;
 mod reload;
-mod rights;
 mod schema_cli;
 mod sockets;
 mod state_engines;

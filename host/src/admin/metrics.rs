@@ -136,7 +136,11 @@ fn components(shared: &Shared, registry: &mut Registry) {
 
 fn machine(shared: &Shared, registry: &mut Registry) {
     let (lacking, open) = (Levels::default(), Gauge::<i64, AtomicI64>::default());
-    registry.register("machine_lacks", "1 while a disk is full, slow or broken, or descriptors run out", lacking.clone());
+    registry.register(
+        "machine_lacks",
+        "1 while a disk is full, slow or broken, or descriptors run out",
+        lacking.clone(),
+    );
     registry.register("open_descriptors", "Files and sockets that this process has open", open.clone());
     let faults = shared.monitor.as_ref().map(|monitor| monitor.machine_faults()).unwrap_or_default();
     for what in Machine::ALL {

@@ -18,9 +18,9 @@ use heddle_contract::manifest::component::{Consumes, OnLoss, StartAt};
 use heddle_core::event::{Timestamp, Topic, TopicPartition};
 use heddle_core::task::TaskSpec;
 
+use super::TRANSACTION_TIME;
 use super::fault::WorkerFault;
 use super::handler::Handler;
-use super::TRANSACTION_TIME;
 use super::spec::breaker_policy;
 use super::worker::Worker;
 use crate::guest::{Component, Instance, Schemas};

@@ -82,7 +82,14 @@ impl HostState {
 
     fn with(engine: Running, bounds: Bounds) -> Self {
         let engine = RwLock::new(engine);
-        Self { engine, bounds, reopen: None, mending: Mutex::default(), open: Mutex::default(), opening: Mutex::default() }
+        Self {
+            engine,
+            bounds,
+            reopen: None,
+            mending: Mutex::default(),
+            open: Mutex::default(),
+            opening: Mutex::default(),
+        }
     }
 
     /// An engine that fails for good is opened again like this: see [`mend`](Self::mend).
@@ -101,7 +108,10 @@ impl HostState {
     fn engine(&self) -> Result<Arc<dyn StateEngine>, StateError> {
         let why = || lock(&self.mending).failure.clone();
         self.running().engine.ok_or_else(|| {
-            why().unwrap_or_else(|| StateError::Unusable { folder: "state".into(), why: "it is being opened again".to_owned() })
+            why().unwrap_or_else(|| StateError::Unusable {
+                folder: "state".into(),
+                why: "it is being opened again".to_owned(),
+            })
         })
     }
 
@@ -244,7 +254,8 @@ impl HostState {
     fn open_again(&self, reopen: &Reopen) {
         let started = reopen().and_then(|engine| {
             let flusher = Flusher::start(engine.clone());
-            let flusher = flusher.map_err(|error| StateError::Unusable { folder: "state".into(), why: error.to_string() })?;
+            let flusher =
+                flusher.map_err(|error| StateError::Unusable { folder: "state".into(), why: error.to_string() })?;
             Ok(Running { engine: Some(engine), flusher: Some(Arc::new(flusher)) })
         });
         let mut mending = lock(&self.mending);
@@ -262,10 +273,7 @@ impl HostState {
 }
 
 /// Does `work` on a thread of its own, and waits for so long: a disk may never answer.
-fn within(
-    wait: Duration,
-    work: impl FnOnce() -> Result<(), StateError> + Send + 'static,
-) -> Result<(), StateError> {
+fn within(wait: Duration, work: impl FnOnce() -> Result<(), StateError> + Send + 'static) -> Result<(), StateError> {
     let failed = |why: String| StateError::Unusable { folder: "state".into(), why };
     let (send, done) = channel();
     let work = move || {

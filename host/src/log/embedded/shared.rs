@@ -287,7 +287,10 @@ impl Shared {
         }
         let flushing = self.flushing_for();
         if flushing >= SLOW {
-            return LogHealth::Hindered(format!("the disk is slow: the embedded log has waited for {} s", flushing.as_secs()));
+            return LogHealth::Hindered(format!(
+                "the disk is slow: the embedded log has waited for {} s",
+                flushing.as_secs()
+            ));
         }
         self.store.room_for(0).map_or_else(|full| LogHealth::Hindered(full.to_string()), |()| LogHealth::Good)
     }

@@ -75,7 +75,13 @@ impl Store {
         let tree = sled_folder::open(&config, wait).map_err(|error| refused(folder, &error))?;
         let file = File::open(folder.join("db"))
             .map_err(|error| LogError::Unreachable(format!("{}: {error}", folder.display())))?;
-        let store = Self { tree, file, blobs: folder.join("blobs"), blobs_synced: Mutex::new(i64::MIN), room: Room::below(folder) };
+        let store = Self {
+            tree,
+            file,
+            blobs: folder.join("blobs"),
+            blobs_synced: Mutex::new(i64::MIN),
+            room: Room::below(folder),
+        };
         match store.tree.get(b"f").map_err(|error| damaged(&error))? {
             None => {
                 store.tree.insert(b"f", &LAYOUT_VERSION.to_be_bytes()).map_err(|error| damaged(&error))?;

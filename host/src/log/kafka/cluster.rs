@@ -469,7 +469,7 @@ fn marks<C: ClientContext>(
 }
 
 /// Asks again while the answer is one that passes: a coordinator or a leader that moves, or has just started.
-fn patiently<T>(ask: impl Fn() -> Result<T, LogError>) -> Result<T, LogError> {
+pub(super) fn patiently<T>(ask: impl Fn() -> Result<T, LogError>) -> Result<T, LogError> {
     let deadline = Instant::now() + REQUEST_TIME_MAX;
     loop {
         match ask() {

@@ -54,23 +54,20 @@ impl Cluster {
     /// Why nobody becomes a member of `group`, in three lines.
     pub(super) fn group_fault(&self, group: &str) -> String {
         let place = format!("the consumer group `{group}`");
-        let answer = self.asking.fetch_group_list(Some(group), QUESTION_TIME_MAX);
-        match answer {
-            Ok(groups) => {
-                let found = groups.groups().iter().find(|found| found.name() == group);
-                let state = found.map_or("unknown", |found| found.state());
-                let members = found.map_or(0, |found| found.members().len());
-                lines(
-                    "the group has not shared out its partitions yet",
-                    &format!("it is {state}, with {members} members"),
-                    &place,
-                    "wait for members that are slow to answer; the brokers drop one after its max.poll.interval.ms",
-                )
-            }
-            Err(error) => {
-                lines("the group's coordinator does not answer", &error.to_string(), &place, &self.remedy(&GROUPS))
-            }
-        }
+        let silent = |why: &str| lines("the group's coordinator does not answer", why, &place, &self.remedy(&GROUPS));
+        let groups = match self.asking.fetch_group_list(Some(group), QUESTION_TIME_MAX) {
+            Ok(groups) => groups,
+            Err(error) => return silent(&error.to_string()),
+        };
+        let found = groups.groups().iter().find(|found| found.name() == group && !found.members().is_empty());
+        // Whoever waits has asked to become a member.
+        let Some(found) = found else { return silent("it knows no member of the group") };
+        lines(
+            "the group has not shared out its partitions yet",
+            &format!("it is {}, with {} members", found.state(), found.members().len()),
+            &place,
+            "wait for members that are slow to answer; the brokers drop one after its max.poll.interval.ms",
+        )
     }
 
     fn remedy(&self, coordinator: &Coordinator) -> String {

@@ -49,7 +49,8 @@ use self::options::Options;
 use self::reader::KafkaReader;
 use self::writer::KafkaWriter;
 use super::{
-    Log, LogError, Member, MemberOptions, Reader, Right, Start, TopicId, TopicInfo, TopicSpec, Unassigned, Watermarks, Writer,
+    Log, LogError, Member, MemberOptions, Reader, Right, Start, TopicId, TopicInfo, TopicSpec, Unassigned, Watermarks,
+    Writer,
 };
 use crate::lock::lock;
 

@@ -16,7 +16,7 @@ use rdkafka::admin::{NewTopic, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::super::{LogError, Operation, Resource, Right};
-use super::cluster::{Cluster, REQUEST_TIME_MAX, request_options};
+use super::cluster::{Cluster, REQUEST_TIME_MAX, patiently, request_options};
 use super::errors::{code_error, request_error};
 use super::native::{self, Allowed};
 use super::producer::TransactionalProducer;
@@ -38,18 +38,16 @@ pub(super) fn missing(cluster: &Arc<Cluster>, wanted: &[Right]) -> Result<Vec<Ri
     }
     let mut missing = of_topics(cluster, &topics)?;
     for (group, operations) in groups {
-        let may = native::group_operations(cluster.admin.inner(), group, REQUEST_TIME_MAX);
-        let may = allowed(may, &format!("asking for the rights on group `{group}`"))?;
+        let ask = || native::group_operations(cluster.admin.inner(), group, REQUEST_TIME_MAX);
+        let may = patiently(|| allowed(ask(), &format!("asking for the rights on group `{group}`")))?;
         let resource = || Resource::Group(group.to_owned());
         missing.extend(lacks(may.as_ref(), &operations).map(|operation| Right { resource: resource(), operation }));
     }
     for prefix in ids {
         match TransactionalProducer::new(cluster.clone(), &format!("{prefix}{TRIAL}"), TRIAL_TIME) {
             Ok(_taken) => {}
-            Err(LogError::Hindered(_)) => missing.push(Right {
-                resource: Resource::TransactionalIds(prefix.to_owned()),
-                operation: Operation::Write,
-            }),
+            Err(LogError::Hindered(_)) => missing
+                .push(Right { resource: Resource::TransactionalIds(prefix.to_owned()), operation: Operation::Write }),
             Err(error) => return Err(error),
         }
     }

@@ -1,9 +1,10 @@
 //! Clusters that do not let a host do everything: it says what is missing, goes on when it is granted, and ends when it is told to. And with
-//! what the guide's page on rights lists, and nothing else, it runs.
+//! what the guide's page on rights lists, and nothing else, it runs; what it leaves when it is killed, its heirs end.
 //!
 //! One broker for all of it, because each costs seconds: first it has fewer copies than it wants, then it guards its doors.
 
 mod guarded;
+mod takeover;
 
 use std::fs::File;
 use std::process::{Command, Stdio};
@@ -51,7 +52,7 @@ impl Host {
     /// It says so in its log, to whoever asks whether it is ready, and in its status.
     fn says(&self, parts: &[&str]) {
         let has_all = |text: &str| parts.iter().all(|part| text.contains(part));
-        until(&format!("the host logs {parts:?}: {}", self.log()), || has_all(&self.log()));
+        until(&format!("the host logs {parts:?}"), || has_all(&self.log()));
         until(&format!("it is not ready for {parts:?}"), || has_all(&self.ask("/health/ready")));
         let status = serde_json::from_str::<Value>(&self.ask("/status")).unwrap();
         assert!(has_all(status[0]["hindrance"].as_str().unwrap()), "{status}");
@@ -59,7 +60,7 @@ impl Host {
     }
 
     fn is_ready(&self) {
-        until(&format!("the host is ready: {}", self.log()), || self.ask("/health/ready") == "ok");
+        until("the host is ready", || self.ask("/health/ready") == "ok");
     }
 
     /// It ends in order, whatever it waits for.
@@ -69,8 +70,17 @@ impl Host {
     }
 }
 
+impl Drop for Host {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the host told:\n{}", self.log());
+        }
+    }
+}
+
+/// In this order, because each part leaves the broker as the next one needs it.
 #[test]
-fn a_host_says_what_a_cluster_does_not_let_it_do_and_needs_the_rights_of_the_guide() {
+fn a_host_copes_with_clusters_that_others_keep() {
     let guarded = Guarded::start(&format!("{TRANSACTIONS}=3\n{OFFSETS}=3\n"));
     let app = clinic(App::kafka(&guarded.broker), 2, "attempts = 1\nretry = [\"200ms\"]");
     too_few_brokers(&guarded, &app);
@@ -78,12 +88,15 @@ fn a_host_says_what_a_cluster_does_not_let_it_do_and_needs_the_rights_of_the_gui
     the_rights_of_the_guide_are_enough(&guarded, &app, &granted);
     each_right_that_is_missing_is_named(&guarded, &app, &granted);
     workers_wait_for_rights(&guarded, &app, &granted);
+    takeover::an_open_transaction_of_a_killed_host_does_not_block_its_heirs(&app);
 }
 
 /// Internal topics that cannot be created: nobody says no.
 fn too_few_brokers(guarded: &Guarded, app: &App) {
     // Its own registry would need a transaction before the host runs.
-    let without_registry = |run: &mut Command| drop(run.env("HEDDLE_REGISTRY_URL", "mock://few"));
+    let without_registry = |run: &mut Command| {
+        run.env("HEDDLE_REGISTRY_URL", "mock://few");
+    };
     let host = Host::start(app, without_registry);
     host.says(&["no transaction can begin", "clinic.patient-", "has 1 brokers", TRANSACTIONS]);
     host.stop();
@@ -97,7 +110,8 @@ fn too_few_brokers(guarded: &Guarded, app: &App) {
 /// The table of the page, for this app.
 fn rights_of_the_guide() -> Vec<Granted> {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide/rights.md")).unwrap();
-    let rows = page.lines().skip_while(|line| !line.starts_with("|---")).skip(1).take_while(|line| line.starts_with('|'));
+    let rows =
+        page.lines().skip_while(|line| !line.starts_with("|---")).skip(1).take_while(|line| line.starts_with('|'));
     let mut all = vec![];
     for row in rows {
         let cells = row.split('|').map(str::trim).collect::<Vec<_>>();
@@ -183,7 +197,9 @@ fn each_right_that_is_missing_is_named(guarded: &Guarded, app: &App, granted: &[
 /// While the host starts, and for ever after.
 fn workers_wait_for_rights(guarded: &Guarded, app: &App, granted: &[Granted]) {
     let right = |kind: &str, name: &str| granted.iter().find(|right| right.kind == kind && right.name == name).unwrap();
-    let as_user = |run: &mut Command| drop(guarded.as_user(run));
+    let as_user = |run: &mut Command| {
+        guarded.as_user(run);
+    };
     let (ids, group) = (right("TransactionalId", "clinic."), right("Group", "clinic."));
     guarded.revoke(ids);
     guarded.revoke(group);
