@@ -10,11 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use heddle::admin::{HostClient, Reach};
-use heddle_fixtures::terminate;
-
 use crate::failures::host::until;
 use crate::support::app::{App, quickstart};
+use heddle::admin::{HostClient, Reach};
 
 const INPUT: &str = "orders.created";
 /// Within this a host ends that is told to, whatever it waits for; there is some more for a machine that is busy.
@@ -36,14 +34,15 @@ fn after(preparation: &str, command: &Command) -> Command {
     shell
 }
 
-struct Host {
+/// A host in a process that was prepared.
+pub(crate) struct Host {
     process: Child,
     log: PathBuf,
     address: PathBuf,
 }
 
 impl Host {
-    fn start(app: &App, preparation: &str) -> Self {
+    pub(crate) fn start(app: &App, preparation: &str) -> Self {
         let (log, address) = (app.data.path().join("host.log"), app.data.path().join("admin-address"));
         let _ = std::fs::remove_file(&address);
         let mut run = app.command(&["run"]);
@@ -53,14 +52,36 @@ impl Host {
         Self { process, log, address }
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
-    fn ask(&self, path: &str) -> Option<(u16, String)> {
+    pub(crate) fn ask(&self, path: &str) -> Option<(u16, String)> {
         let address = std::fs::read_to_string(&self.address).ok()?;
         let answer = HostClient::new(&address, &Reach::default(), Duration::from_secs(10)).get(path).ok()?;
         Some((answer.status, answer.text()))
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Its data is to be found there.
+    pub(crate) fn found_in(&mut self, data: &Path) {
+        self.address = data.join("admin-address");
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_some()
+    }
+
+    /// Tells it to end, and waits until it has; the code that it ends with.
+    pub(crate) fn stop(&mut self) -> Option<i32> {
+        if !self.has_ended() {
+            let told = Command::new("kill").args(["-TERM", &self.id().to_string()]).status();
+            assert!(told.is_ok_and(|status| status.success()) || self.has_ended());
+        }
+        self.ends()
     }
 
     fn ends(&mut self) -> Option<i32> {
@@ -156,7 +177,7 @@ fn the_host_of_an_embedded_log_ends_when_its_disk_breaks() {
 }
 
 /// Mounts a small disk below the data folder, visible to this process alone. `None`: this user may not.
-fn small_disk() -> Option<String> {
+pub(crate) fn small_disk() -> Option<String> {
     let may = |how: &str| Command::new("unshare").args([how, "true"]).stderr(Stdio::null()).status();
     let how = ["-rm", "-m"].into_iter().find(|how| may(how).is_ok_and(|status| status.success()))?;
     // Within the new namespaces, in which the command goes on with its process id.
@@ -166,7 +187,7 @@ fn small_disk() -> Option<String> {
 }
 
 /// Leaves nothing of the disk.
-fn fill(data: &Path) -> PathBuf {
+pub(crate) fn fill(data: &Path) -> PathBuf {
     let path = data.join("filler");
     let mut file = File::create(&path).unwrap();
     let block = vec![1; 64 << 10];
@@ -184,8 +205,8 @@ fn a_full_disk_holds_up_the_embedded_log_until_there_is_room() {
     app.build();
     let mut host = Host::start(&app, &small_disk);
     // The data folder as the host sees it.
-    let data = PathBuf::from(format!("/proc/{}/root{}", host.process.id(), app.data.path().display()));
-    host.address = data.join("admin-address");
+    let data = PathBuf::from(format!("/proc/{}/root{}", host.id(), app.data.path().display()));
+    host.found_in(&data);
     until("it listens", || host.address.exists());
     assert_eq!(produce(&app, &data, &orders(10)), written(10));
     let handled = |count: u64| {
@@ -205,5 +226,5 @@ fn a_full_disk_holds_up_the_embedded_log_until_there_is_room() {
     until("it is ready again", || ready() == (200, "ok".to_owned()));
     assert_eq!(produce(&app, &data, &orders(10)), written(10));
     until("these orders are handled, too", || handled(20));
-    assert!(terminate(&mut host.process).success(), "{}", host.log());
+    assert_eq!(host.stop(), Some(0), "{}", host.log());
 }

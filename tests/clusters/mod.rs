@@ -4,6 +4,7 @@
 //! One broker for all of it, because each costs seconds: first it has fewer copies than it wants, then it guards its doors.
 
 mod guarded;
+mod machine;
 mod takeover;
 
 use std::fs::File;
@@ -89,6 +90,9 @@ fn a_host_copes_with_clusters_that_others_keep() {
     each_right_that_is_missing_is_named(&guarded, &app, &granted);
     workers_wait_for_rights(&guarded, &app, &granted);
     takeover::an_open_transaction_of_a_killed_host_does_not_block_its_heirs(&app);
+    machine::a_full_disk_keeps_state_in_memory_and_in_the_changelogs(&app);
+    machine::few_descriptors_neither_hang_the_host_nor_are_kept_quiet(&app);
+    machine::a_host_ends_although_its_broker_does_not_answer(&app, &guarded.broker);
 }
 
 /// Internal topics that cannot be created: nobody says no.

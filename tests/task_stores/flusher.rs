@@ -26,7 +26,7 @@ on_both_engines! {
 
 /// What the disk does.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Disk {
+pub(crate) enum Disk {
     Works,
     Fails,
     Panics,
@@ -38,7 +38,7 @@ struct Wayward {
     control: Arc<Control>,
 }
 
-struct Control {
+pub(crate) struct Control {
     disk: AtomicU8,
     /// How many writes a disk that fails takes before it does.
     writes_left: AtomicU8,
@@ -50,7 +50,7 @@ struct Control {
 }
 
 impl Control {
-    fn set(&self, disk: Disk) {
+    pub(crate) fn set(&self, disk: Disk) {
         self.disk.store(disk as u8, Ordering::SeqCst);
     }
 
@@ -63,7 +63,7 @@ impl Control {
         self.writes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
     }
 
-    fn stick(&self, stuck: bool) {
+    pub(crate) fn stick(&self, stuck: bool) {
         *self.stuck.lock().unwrap() = stuck;
         self.changed.notify_all();
     }
@@ -133,7 +133,7 @@ impl StateStore for WaywardTree {
 }
 
 /// A harness on a disk that obeys.
-fn wayward(bounds: Bounds) -> (Harness, Arc<Control>) {
+pub(crate) fn wayward(bounds: Bounds) -> (Harness, Arc<Control>) {
     let mut harness = Harness::new(EngineKind::Sled);
     let control = Arc::new(Control {
         disk: AtomicU8::new(0),
@@ -149,11 +149,11 @@ fn wayward(bounds: Bounds) -> (Harness, Arc<Control>) {
     (harness, control)
 }
 
-fn bounds(memtable_bytes: usize, memtable_age: Duration) -> Bounds {
+pub(crate) fn bounds(memtable_bytes: usize, memtable_age: Duration) -> Bounds {
     Bounds { memtable_bytes, memtable_age, changes_at_once: 2, now: || NOW, ..Bounds::default() }
 }
 
-fn eventually(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let since = Instant::now();
     while !is_so() {
         assert!(since.elapsed() < Duration::from_secs(120), "{what}");

@@ -14,6 +14,7 @@ macro_rules! on_both_engines {
 
 mod harness;
 
+mod disk;
 mod flusher;
 mod killed;
 mod late;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  works ──a write fails──> fails: memory and changelogs have everything ──room again──> works
-//!                             └──10 s, and not for want of room──> tasks are retired, the engine is opened again ──> works
+//!                             └──5 s, and not for want of room──> tasks are retired, the engine is opened again ──> works
 //! ```
 //!
 //! An engine that a disk has failed stays broken, whatever the disk does later: it is closed and opened again. Tasks of before know that they
@@ -22,13 +22,13 @@ use super::{Bounds, Flusher, StateEngine, StateError, TaskStores};
 use crate::lock::lock;
 
 /// How long whoever lets a task go waits for its last write.
-const LAST_WRITE_WAIT: Duration = Duration::from_secs(5);
+const LAST_WRITE_WAIT: Duration = Duration::from_secs(2);
 /// How long a host that ends waits until everything is written.
 const LAST_FLUSH_WAIT: Duration = Duration::from_secs(10);
 /// From when on a call of the engine is slow.
 const SLOW: Duration = Duration::from_secs(5);
 /// How long an engine fails before it is opened again; then twice as long each time.
-const MEND_AFTER: Duration = Duration::from_secs(10);
+const MEND_AFTER: Duration = Duration::from_secs(5);
 /// How long at most.
 const MEND_AFTER_MAX: Duration = Duration::from_secs(300);
 
