@@ -458,7 +458,11 @@ fn marks<C: ClientContext>(
         for partition in 0..partitions {
             list.add_partition_offset(topic, partition, which).map_err(|error| request_error(&error, &what))?;
         }
-        native::offsets(client, &list, REQUEST_TIME_MAX).map_err(|code| code_error(code, &what))?;
+        native::offsets(client, &list, REQUEST_TIME_MAX).map_err(|code| match code {
+            // It is there: a broker of several has not heard of it yet.
+            Code::UnknownPartition | Code::UnknownTopicOrPartition => LogError::Unreachable(format!("{what}: {code}")),
+            other => code_error(other, &what),
+        })?;
         let found = positions_of(&list).map_err(|error| request_error(&error, &what))?;
         let mark = |partition| found.get(&TopicPartition::new(topic, partition)).copied();
         let all = (0..partitions).map(mark).collect::<Option<Vec<_>>>();
