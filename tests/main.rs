@@ -33,6 +33,7 @@ mod registry_topic;
 mod reload;
 mod schema_cli;
 mod sockets;
+mod stalls;
 mod state_engines;
 mod stores;
 mod support;

@@ -184,9 +184,20 @@ fn lag_counts_records_and_open_transactions_and_no_marks() {
 
     let host = Host::start(&app);
     wait_until("the open transaction counts", || host.status()["lag"] == 1);
+    // It has a cause and a duration wherever an operator looks.
+    let stall = || host.status()["stalls"][0].clone();
+    wait_until("it is a stall", || stall()["cause"] == "open-transaction");
+    assert_eq!(stall()["topic"], INPUT);
+    wait_until("the host is not ready", || {
+        host.ask("/health/ready").is_some_and(|(status, why)| status == 503 && why.contains("by open-transaction for "))
+    });
+    let metrics = host.ask("/metrics").unwrap().1;
+    let stalls = "heddle_stalls{component=\"quickstart.intake\",cause=\"open-transaction\"} 1";
+    assert!(metrics.contains(stalls), "{metrics}");
     hanging.commit_transaction(WAIT).unwrap();
     wait_until("the record is handled", || host.status()["in"] == 1);
     wait_until("its mark does not count", || host.status()["lag"] == 0);
+    assert_eq!(host.status()["stalls"], serde_json::json!([]));
     wait_until("it is ready", || host.ask("/health/ready") == Some((200, "ok".to_owned())));
 
     // A second host of this name would take its place in the group, and lose it again.

@@ -56,8 +56,9 @@ impl Host {
         until(&format!("the host logs {parts:?}"), || has_all(&self.log()));
         until(&format!("it is not ready for {parts:?}"), || has_all(&self.ask("/health/ready")));
         let status = serde_json::from_str::<Value>(&self.ask("/status")).unwrap();
-        assert!(has_all(status[0]["hindrance"].as_str().unwrap()), "{status}");
-        assert!(self.ask("/metrics").contains("heddle_component_hindered{component=\"clinic.patient\"} 1"));
+        assert!(has_all(status[0]["stalls"][0]["why"].as_str().unwrap()), "{status}");
+        let stalls = "heddle_stalls{component=\"clinic.patient\",cause=\"coordinator\"} 1";
+        assert!(self.ask("/metrics").contains(stalls), "{stalls}");
     }
 
     fn is_ready(&self) {

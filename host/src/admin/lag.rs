@@ -1,45 +1,63 @@
 //! How far a component is behind its input: offsets from the committed position to the end of each partition.
 //!
 //! Offsets that no record has are not counted: the marks that end transactions, and records of transactions that were aborted. They are
-//! told from records by reading them, once, where a position stands still before the end. Records of an open transaction are counted.
+//! told from records by reading them, once, where a position stands still before the end. Records of an open transaction are counted, and those
+//! that wait in retry topics.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use heddle_core::event::{Offset, TopicPartition};
+use heddle_core::event::{Offset, Timestamp, TopicPartition};
 
-use crate::log::{Log, LogError, Start, Watermarks};
+use crate::log::{self, Log, LogError, Start, Watermarks};
 
 /// How long reading what lies before an end may take, each time.
 const LOOK_MAX: Duration = Duration::from_secs(2);
 /// How long one poll waits.
 const POLL_WAIT: Duration = Duration::from_millis(50);
 
-/// What a component has not committed yet.
+/// How far a component has got.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lag {
-    /// The partitions with something left.
-    pub left: Vec<Left>,
+    /// All partitions of the topics that it reads.
+    pub partitions: Vec<PartitionLag>,
     /// When it was asked for.
     pub at: Instant,
 }
 
-/// What is left of one partition.
+/// How far a component has got in one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Left {
+pub struct PartitionLag {
     /// The partition.
     pub source: TopicPartition,
-    /// Offsets behind the committed position.
+    /// Where the group goes on.
+    pub position: Offset,
+    /// The offset after the last record, decided or not.
+    pub end: Offset,
+    /// Offsets behind the position.
     pub offsets: i64,
     /// How many of them belong to transactions that are not decided, or lie behind one.
     pub undecided: i64,
+    /// Since when nothing but an open transaction is left, at this position.
+    pub open_since: Option<Timestamp>,
 }
 
 impl Lag {
     /// The offsets of all partitions.
     #[must_use]
     pub fn offsets(&self) -> i64 {
-        self.left.iter().map(|left| left.offsets).sum()
+        self.partitions.iter().map(|partition| partition.offsets).sum()
+    }
+
+    /// The partitions with something left.
+    pub fn left(&self) -> impl Iterator<Item = &PartitionLag> {
+        self.partitions.iter().filter(|partition| partition.offsets > 0)
+    }
+
+    /// How far it has got in this one.
+    #[must_use]
+    pub fn of(&self, source: &TopicPartition) -> Option<&PartitionLag> {
+        self.partitions.iter().find(|partition| partition.source == *source)
     }
 }
 
@@ -58,6 +76,8 @@ struct Known {
     empty_until: Option<Offset>,
     /// A record lies behind that position.
     has_record: bool,
+    /// Since when nothing is left there but an open transaction.
+    open_since: Option<Timestamp>,
 }
 
 impl Known {
@@ -66,7 +86,7 @@ impl Known {
         if let Some(before) = self.position.filter(|before| *before != position) {
             // Offsets behind the old position that hold no record hold none behind a later one.
             self.empty_until = self.empty_until.filter(|until| before < position && position < *until);
-            self.has_record = false;
+            (self.has_record, self.open_since) = (false, None);
         }
         self.position = Some(position);
     }
@@ -97,11 +117,15 @@ impl Gauge {
             positions.insert(partition, position);
         }
         self.look(log, &doubtful)?;
-        let left = positions.into_iter().filter_map(|(partition, position)| {
-            let empty_until = self.partitions.get(partition).and_then(|known| known.empty_until);
-            left_of(partition, position, empty_until, bounds.get(partition)?)
+        let now = log::now();
+        let partitions = positions.into_iter().filter_map(|(partition, position)| {
+            let known = self.partitions.get_mut(partition)?;
+            let found = lag_of(partition, position, known.empty_until, bounds.get(partition)?);
+            let is_open = found.undecided > 0 && found.undecided == found.offsets;
+            known.open_since = is_open.then(|| known.open_since.unwrap_or(now));
+            Some(PartitionLag { open_since: known.open_since, ..found })
         });
-        Ok(Lag { left: left.collect(), at })
+        Ok(Lag { partitions: partitions.collect(), at })
     }
 
     /// Reads from these positions on until there is a record, or the end.
@@ -134,20 +158,14 @@ impl Gauge {
     }
 }
 
-/// What is left of a partition, if anything is.
-fn left_of(
-    source: &TopicPartition,
-    position: Offset,
-    empty_until: Option<Offset>,
-    bounds: &Watermarks,
-) -> Option<Left> {
+/// How far a position is behind the end.
+fn lag_of(source: &TopicPartition, position: Offset, empty_until: Option<Offset>, bounds: &Watermarks) -> PartitionLag {
     // The position from which on there may be records.
-    let position = empty_until.map_or(position, |until| position.max(until.min(bounds.high)));
-    let undecided = bounds.end.0 - bounds.high.0.max(position.0);
-    let decided = bounds.high.0 - position.0;
-    let (undecided, decided) = (undecided.max(0), decided.max(0));
-    let left = Left { source: source.clone(), offsets: decided + undecided, undecided };
-    Some(left).filter(|left| left.offsets > 0)
+    let from = empty_until.map_or(position, |until| position.max(until.min(bounds.high)));
+    let undecided = (bounds.end.0 - bounds.high.0.max(from.0)).max(0);
+    let decided = (bounds.high.0 - from.0).max(0);
+    let (source, end, open_since) = (source.clone(), bounds.end, None);
+    PartitionLag { source, position, end, offsets: decided + undecided, undecided, open_since }
 }
 
 #[cfg(test)]
@@ -155,34 +173,35 @@ mod tests {
     use super::*;
     use heddle_core::event::Partition;
 
-    fn left(position: i64, empty_until: Option<i64>, high: i64, end: i64) -> Option<(i64, i64)> {
+    fn left(position: i64, empty_until: Option<i64>, high: i64, end: i64) -> (i64, i64) {
         let bounds = Watermarks { partition: Partition(0), low: Offset(0), high: Offset(high), end: Offset(end) };
-        let left = left_of(&TopicPartition::new("t", 0), Offset(position), empty_until.map(Offset), &bounds);
-        left.map(|left| (left.offsets, left.undecided))
+        let lag = lag_of(&TopicPartition::new("t", 0), Offset(position), empty_until.map(Offset), &bounds);
+        (lag.offsets, lag.undecided)
     }
 
     #[test]
     fn lag_counts_up_to_the_real_end_and_no_marks() {
-        assert_eq!(left(5, None, 5, 5), None);
-        assert_eq!(left(3, None, 5, 5), Some((2, 0)));
+        assert_eq!(left(5, None, 5, 5), (0, 0));
+        assert_eq!(left(3, None, 5, 5), (2, 0));
         // A mark lies at the end.
-        assert_eq!(left(5, Some(6), 6, 6), None);
+        assert_eq!(left(5, Some(6), 6, 6), (0, 0));
         // More came behind it.
-        assert_eq!(left(5, Some(6), 9, 9), Some((3, 0)));
+        assert_eq!(left(5, Some(6), 9, 9), (3, 0));
         // A transaction is open.
-        assert_eq!(left(5, None, 5, 8), Some((3, 3)));
-        assert_eq!(left(5, Some(6), 6, 8), Some((2, 2)));
+        assert_eq!(left(5, None, 5, 8), (3, 3));
+        assert_eq!(left(5, Some(6), 6, 8), (2, 2));
         // The position was set beyond the stable end.
-        assert_eq!(left(7, None, 5, 8), Some((1, 1)));
+        assert_eq!(left(7, None, 5, 8), (1, 1));
     }
 
     #[test]
     fn what_was_found_out_about_a_position_holds_for_it_alone() {
-        let mut known = Known { position: Some(Offset(5)), empty_until: Some(Offset(7)), has_record: true };
+        let mut known = Known { position: Some(Offset(5)), empty_until: Some(Offset(7)), ..Known::default() };
+        (known.has_record, known.open_since) = (true, Some(Timestamp(1)));
         known.at(Offset(5));
-        assert!(known.has_record);
+        assert!(known.has_record && known.open_since.is_some());
         known.at(Offset(6));
-        assert_eq!((known.has_record, known.empty_until), (false, Some(Offset(7))));
+        assert_eq!((known.has_record, known.open_since, known.empty_until), (false, None, Some(Offset(7))));
         known.at(Offset(9));
         assert_eq!(known.empty_until, None);
         // Set back, by a person.

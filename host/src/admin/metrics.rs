@@ -18,6 +18,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{Machine, Shared, status_of};
 use crate::descriptors;
+use crate::runtime::Cause;
 use crate::state::SeenStatus;
 
 /// The content type of the text format.
@@ -28,6 +29,7 @@ type Counts = Family<Labels, Counter<u64, AtomicU64>>;
 type Levels = Family<Labels, Gauge<i64, AtomicI64>>;
 type Losses = Family<[(&'static str, String); 3], Counter<u64, AtomicU64>>;
 type Infos = Family<[(&'static str, String); 2], Gauge<i64, AtomicI64>>;
+type Waits = Family<[(&'static str, String); 2], Gauge<f64, AtomicU64>>;
 type Seconds = Family<Labels, Gauge<f64, AtomicU64>>;
 
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
@@ -43,6 +45,7 @@ fn take(shared: &Shared) -> Result<String, String> {
     let mut registry = Registry::with_prefix("heddle");
     components(shared, &mut registry);
     machine(shared, &mut registry);
+    stalls(shared, &mut registry);
     state(shared, &mut registry);
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|e| e.to_string())?;
@@ -83,8 +86,6 @@ fn components(shared: &Shared, registry: &mut Registry) {
         "1 while the component does not run because its topics do not fit",
         stopped.clone(),
     );
-    let hindered = Levels::default();
-    registry.register("component_hindered", "1 while something keeps the component from its work", hindered.clone());
     let rollbacks = counts(registry, "rollbacks", "Versions that this host took back because they failed");
     let version = Infos::default();
     registry.register("version", "The version that runs, always 1", version.clone());
@@ -125,7 +126,6 @@ fn components(shared: &Shared, registry: &mut Registry) {
             lost.get_or_create(&labels).inc_by(offsets);
         }
         stopped.get_or_create(&labels).set(i64::from(status.stopped.is_some()));
-        hindered.get_or_create(&labels).set(i64::from(status.hindrance.is_some()));
         if let (Some(offsets), Some(age)) = (status.lag, status.lag_age_ms) {
             lag.get_or_create(&labels).set(offsets);
             lag_age.get_or_create(&labels).set(Duration::from_millis(age).as_secs_f64());
@@ -148,6 +148,24 @@ fn machine(shared: &Shared, registry: &mut Registry) {
         lacking.get_or_create(&[("what", what.name().to_owned())]).set(i64::from(lacks));
     }
     open.set(descriptors::open().and_then(|open| i64::try_from(open).ok()).unwrap_or(-1));
+}
+
+/// Every cause has a value, so that an alert sees the end of a stall, too.
+fn stalls(shared: &Shared, registry: &mut Registry) {
+    let (tasks, seconds) = (Infos::default(), Waits::default());
+    registry.register("stalls", "What tasks wait for: how many wait for the cause", tasks.clone());
+    let help = "How long the longest wait for the cause has lasted";
+    registry.register_with_unit("stalled", help, Unit::Seconds, seconds.clone());
+    for component in &shared.components {
+        let found = status_of(shared.monitor.as_deref(), component).stalls;
+        for cause in Cause::ALL.map(Cause::name) {
+            let labels = [("component", component.name.clone()), ("cause", cause.to_owned())];
+            let of_cause = found.iter().filter(|stall| stall.cause == cause);
+            tasks.get_or_create(&labels).set(i64::try_from(of_cause.clone().count()).unwrap_or(i64::MAX));
+            let longest = of_cause.map(|stall| stall.ms).max().unwrap_or(0);
+            seconds.get_or_create(&labels).set(Duration::from_millis(longest).as_secs_f64());
+        }
+    }
 }
 
 fn state(shared: &Shared, registry: &mut Registry) {

@@ -23,6 +23,7 @@ mod hosts;
 mod lag;
 mod metrics;
 mod monitor;
+mod partitions;
 mod permit;
 mod pieces;
 mod proof;
@@ -33,8 +34,9 @@ mod stream;
 pub use client::{HostAnswer, HostClient, HostError, Identity, Reach};
 pub use deploy::{Deploys, History};
 pub use hosts::{HostRecord, Hosts, Owner, Runs, announce};
-pub use lag::{Lag, Left};
+pub use lag::{Lag, PartitionLag};
 pub use monitor::{Machine, Monitor};
+pub use partitions::{ErrorStatus, PartitionStatus, RecordStatus, StallStatus};
 pub use permit::Access;
 pub use remote::Remote;
 pub use state::{Cursor, StateEntries, StateEntry, Stores};
@@ -58,7 +60,7 @@ use tokio::sync::Semaphore;
 
 use crate::log::Log;
 use crate::registry::Registry;
-use crate::runtime::{Progress, Slot, Stall};
+use crate::runtime::{Cause, Progress, Slot};
 use crate::serve::{HEALTH, Patience, Site};
 
 /// The largest call, in bytes: a transaction of dead letters that is replayed has up to 4 MiB, or one large record.
@@ -124,10 +126,10 @@ impl Watched {
         self.slot.current().spec.policy.dead_letter.to_string()
     }
 
-    /// The topics it consumes.
+    /// The topics it reads, its retry topics among them.
     #[must_use]
     pub fn topics(&self) -> Vec<String> {
-        self.slot.current().component.manifest().consumes.keys().cloned().collect()
+        self.slot.current().topics().iter().map(ToString::to_string).collect()
     }
 
     /// Its stores, sorted by name.
@@ -164,12 +166,6 @@ pub struct ComponentStatus {
     pub breaker: String,
     /// Offsets of changelogs still to be read before all tasks of this host are ready.
     pub restoring: u64,
-    /// What keeps it from its work; it goes on by itself once somebody has seen to it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hindrance: Option<String>,
-    /// Since when, in milliseconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hindered_since: Option<i64>,
     /// What this machine lacks: room on a disk, descriptors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub machine: Vec<String>,
@@ -181,9 +177,15 @@ pub struct ComponentStatus {
     /// Transactions that were aborted and done again.
     #[serde(default)]
     pub aborts: u64,
+    /// What tasks wait for, the longest wait first.
+    #[serde(default)]
+    pub stalls: Vec<StallStatus>,
     /// Tasks that stand still, because the log takes nothing that their next record could lead to.
     #[serde(default)]
     pub stuck: Vec<StuckTask>,
+    /// The partitions of this host's tasks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<PartitionStatus>,
     /// How long the last commit took, in milliseconds.
     pub commit_ms: f64,
     /// Offsets that were deleted before they were consumed, by partition: since the host started.
@@ -227,10 +229,10 @@ pub struct StuckTask {
 }
 
 impl StuckTask {
-    fn of(stall: Stall) -> Self {
-        let Stall { source, offset, since, tries, why } = stall;
-        let (topic, partition) = (source.topic.to_string(), source.partition.0);
-        Self { topic, partition, offset: offset.0, since: since.0, tries, why }
+    fn of(stall: &StallStatus) -> Option<Self> {
+        let StallStatus { topic, partition, offset, since, tries, why, .. } = stall.clone();
+        let (topic, partition, offset) = (topic?, partition?, offset?);
+        (stall.cause == Cause::Refused.name()).then_some(Self { topic, partition, offset, since, tries, why })
     }
 }
 
@@ -434,7 +436,7 @@ fn note(shared: &Shared, component: &Watched) -> Option<String> {
 pub fn status_of(monitor: Option<&Monitor>, component: &Watched) -> ComponentStatus {
     let lag = monitor.and_then(|monitor| monitor.lag(&component.name));
     let now = component.progress.snapshot();
-    let hindrance = component.progress.hindrance();
+    let stalls = partitions::stalls(component, lag.as_ref());
     let machine = monitor.map(Monitor::machine_faults).unwrap_or_default();
     ComponentStatus {
         component: component.name.clone(),
@@ -448,13 +450,13 @@ pub fn status_of(monitor: Option<&Monitor>, component: &Watched) -> ComponentSta
         waiting: now.waiting,
         breaker: now.breaker.name().to_owned(),
         restoring: now.restoring,
-        hindered_since: hindrance.as_ref().map(|hindrance| hindrance.since.0),
-        hindrance: hindrance.map(|hindrance| hindrance.why),
         machine: machine.into_iter().map(|(_, why)| why).collect(),
         stopped: component.progress.stopped(),
         commits: now.commits,
         aborts: now.aborts,
-        stuck: component.progress.stalls().into_iter().map(StuckTask::of).collect(),
+        stuck: stalls.iter().filter_map(StuckTask::of).collect(),
+        partitions: partitions::partitions(component, lag.as_ref(), &stalls),
+        stalls,
         commit_ms: now.last_commit.as_secs_f64() * 1_000.0,
         lost: component
             .progress

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::Watched;
 use super::lag::{Gauge, Lag};
+use super::partitions::{self, StallStatus};
 use crate::descriptors;
 use crate::lock::lock;
 use crate::log::{Log, LogError, LogHealth};
@@ -31,6 +32,8 @@ const MACHINE_EVERY: Duration = Duration::from_secs(1);
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// How long an answer may take before whoever owes it counts as silent.
 const SILENT_AFTER: Duration = Duration::from_secs(15);
+/// How long a task may wait for something before its host is not ready.
+const STALL_READY_MAX: Duration = Duration::from_secs(5);
 
 /// What is known of the log, the registry and the components.
 pub struct Monitor {
@@ -111,7 +114,7 @@ impl Outlook {
         let silent = self.answered.elapsed();
         let who = self.who;
         match &self.cause {
-            Some(cause) => Some(format!("the {who} does not answer: {cause}")),
+            Some(cause) => Some(format!("the {who} has not answered for {} s: {cause}", silent.as_secs())),
             None if silent > SILENT_AFTER => Some(format!("the {who} has not answered for {} s", silent.as_secs())),
             None => None,
         }
@@ -285,13 +288,15 @@ impl Monitor {
         for component in &self.components {
             let name = &component.name;
             let restoring = component.progress.snapshot().restoring;
-            if let Some(hindrance) = component.progress.hindrance() {
-                faults.push(format!("{name}: {}", hindrance.why));
-            } else if !component.progress.is_assigned() {
+            let stalls = partitions::stalls(component, self.lag(name).as_ref());
+            let of_component = stalls.iter().any(|stall| stall.topic.is_none());
+            if !component.progress.is_assigned() && !of_component {
                 faults.push(format!("{name}: no tasks are assigned yet"));
             } else if restoring > 0 {
                 faults.push(format!("{name}: {restoring} records of changelogs are still to be read"));
             }
+            let lasts = |stall: &&StallStatus| Duration::from_millis(stall.ms) >= STALL_READY_MAX;
+            faults.extend(stalls.iter().filter(lasts).map(|stall| format!("{name}: {stall}")));
         }
         faults
     }

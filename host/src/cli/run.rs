@@ -19,7 +19,7 @@ use super::build::build_one;
 use super::status::{lag, leave_address, reach, remove_address};
 use super::stop::stop_signal;
 use super::{app, counted, open, report, starting, wasm_file};
-use crate::admin::{self, Access, ComponentStatus, Deploys, Hosts, Left, Monitor, Owner, Stores, Watched};
+use crate::admin::{self, Access, ComponentStatus, Deploys, Hosts, Monitor, Owner, PartitionLag, Stores, Watched};
 use crate::build::AppContracts;
 use crate::deploy::{self, DeployError, Deployer, File, FitError, Fitter, Topics};
 use crate::descriptors;
@@ -27,7 +27,7 @@ use crate::guest::{Component, Schemas};
 use crate::log::Log;
 use crate::printable::line;
 use crate::registry::{Cached, Registry};
-use crate::runtime::{self, CommitPolicy, KnownTopics, Progress, Running, Service, Slot, Snapshot, Stall};
+use crate::runtime::{self, Cause, CommitPolicy, KnownTopics, Progress, Running, Service, Slot, Snapshot};
 use crate::tls::Identity;
 
 /// How often the live lines are drawn.
@@ -117,7 +117,8 @@ impl Run {
         };
         let left = self.watch(&running, &monitor, &watched, &stop, report::Ready::since(started));
         let progress = running.progress.clone();
-        let stuck = progress.iter().flat_map(|(_, progress)| progress.stalls()).next();
+        let stalls = progress.iter().flat_map(|(_, progress)| progress.stalls());
+        let stuck = stalls.filter(|stall| stall.cause == Cause::Refused).find_map(|stall| Some((stall.at?, stall.why)));
         let stopped = progress.iter().find_map(|(_, progress)| progress.stopped());
         let ended = running.stop();
         if let Err(error) = state.flush() {
@@ -135,7 +136,7 @@ impl Run {
             bail!(why);
         }
         match stuck.filter(|_| self.until_idle) {
-            Some(Stall { source, offset, why, .. }) => bail!(
+            Some(((source, offset), why)) => bail!(
                 "records are left: a task stands still\n  where: {source}@{offset}\n  what to do: {why}: change what the topic takes, create it, or grant the right to write to it, and run again"
             ),
             None => refuse_rest(&left),
@@ -240,7 +241,7 @@ fn what_is_left(monitor: &Monitor, component: &Watched) -> Vec<String> {
     let name = &component.name;
     let mut left = match monitor.lag(name) {
         None => vec![format!("{name}: the log has not said how much")],
-        Some(lag) => lag.left.iter().map(|left| of_partition(name, left)).collect(),
+        Some(lag) => lag.left().map(|left| of_partition(name, left)).collect(),
     };
     left.extend(monitor.log_fault().map(|fault| format!("{name}: {fault}")));
     let waiting = component.progress.snapshot().waiting;
@@ -250,7 +251,7 @@ fn what_is_left(monitor: &Monitor, component: &Watched) -> Vec<String> {
     left
 }
 
-fn of_partition(component: &str, left: &Left) -> String {
+fn of_partition(component: &str, left: &PartitionLag) -> String {
     let offsets = counted(left.offsets.unsigned_abs(), "offset");
     let open = if left.undecided > 0 { " (in or behind a transaction that is open)" } else { "" };
     format!("{component}: {offsets} of {}{open}", left.source)

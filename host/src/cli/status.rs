@@ -10,9 +10,12 @@ use heddle_contract::manifest::App;
 use heddle_core::event::Timestamp;
 
 use super::{app, starting};
-use crate::admin::{ComponentStatus, HostClient, HostError, Reach, StuckTask};
+use crate::admin::{
+    ComponentStatus, ErrorStatus, HostClient, HostError, PartitionStatus, Reach, RecordStatus, StallStatus, StuckTask,
+};
 use crate::deploy::{short, time};
 use crate::printable::line;
+use crate::runtime::Cause;
 use crate::tls::Trusted;
 
 /// How long a host may take to answer.
@@ -26,6 +29,9 @@ pub(super) struct Status {
     /// One JSON object a line.
     #[arg(long)]
     json: bool,
+    /// Also each partition of each task: position, end, current record, last error, next try and what it waits for.
+    #[arg(long)]
+    partitions: bool,
 }
 
 /// Where a host leaves the address that it got.
@@ -93,61 +99,88 @@ impl Status {
             _ if text.contains('\n') => bail!(text),
             _ => bail!("the host cannot tell its status: {text}\n  where: {address}\n  what to do: look at its log"),
         }
-        let components: Vec<ComponentStatus> = serde_json::from_str(&text).with_context(|| {
+        let mut components: Vec<ComponentStatus> = serde_json::from_str(&text).with_context(|| {
             format!("what answers is no host of Heddle\n  where: {address}\n  what to do: check [admin] listen")
         })?;
         for why in components.first().filter(|_| !self.json).iter().flat_map(|first| &first.machine) {
             println!("this machine: {why}");
         }
-        for c in components {
+        for component in &mut components {
+            if !self.partitions {
+                component.partitions.clear();
+            }
             if self.json {
-                println!("{}", serde_json::to_string(&c)?);
+                println!("{}", serde_json::to_string(component)?);
             } else {
-                let waiting = if c.waiting > 0 { format!("  waiting {}", c.waiting) } else { String::new() };
-                let breaker = match c.breaker.as_str() {
-                    "closed" => String::new(),
-                    open => format!("  breaker {open}"),
-                };
-                let restoring = if c.restoring > 0 { format!("  restoring {}", c.restoring) } else { String::new() };
-                let lag = lag(&c);
-                println!(
-                    "{}: {} since {}  in {}  out {}  failed {}  duplicates {}  lag {lag}  commits {} (last {:.1} ms){waiting}{breaker}{restoring}",
-                    c.component,
-                    short(&c.digest),
-                    time(Timestamp(c.since)),
-                    c.records,
-                    c.emitted,
-                    c.failed,
-                    c.duplicates,
-                    c.commits,
-                    c.commit_ms
-                );
-                for StuckTask { topic, partition, offset, since, tries, why } in &c.stuck {
-                    let since = time(Timestamp(*since));
-                    println!(
-                        "  stands still at {topic}/{partition}@{offset} since {since}, tried {tries} times: {why}"
-                    );
-                }
-                for (partition, offsets) in &c.lost {
-                    println!("  lost: {offsets} offsets of {partition}, deleted before they were consumed");
-                }
-                if let Some(why) = &c.hindrance {
-                    let since = c.hindered_since.map(|since| format!(" since {}", time(Timestamp(since))));
-                    println!("  does not go on{}: {why}", since.unwrap_or_default());
-                }
-                if let Some(why) = &c.stopped {
-                    println!("  stopped: {why}");
-                }
-                if let Some(before) = &c.before {
-                    println!("  before: {}", short(before));
-                }
-                if let Some(note) = &c.note {
-                    println!("  {}", line(note));
-                }
+                lines(component).iter().for_each(|text| println!("{text}"));
             }
         }
         Ok(())
     }
+}
+
+/// What is printed of a component.
+fn lines(c: &ComponentStatus) -> Vec<String> {
+    let waiting = if c.waiting > 0 { format!("  waiting {}", c.waiting) } else { String::new() };
+    let breaker = match c.breaker.as_str() {
+        "closed" => String::new(),
+        open => format!("  breaker {open}"),
+    };
+    let restoring = if c.restoring > 0 { format!("  restoring {}", c.restoring) } else { String::new() };
+    let mut lines = vec![format!(
+        "{}: {} since {}  in {}  out {}  failed {}  duplicates {}  lag {}  commits {} (last {:.1} ms){waiting}{breaker}{restoring}",
+        c.component,
+        short(&c.digest),
+        time(Timestamp(c.since)),
+        c.records,
+        c.emitted,
+        c.failed,
+        c.duplicates,
+        lag(c),
+        c.commits,
+        c.commit_ms
+    )];
+    for StuckTask { topic, partition, offset, since, tries, why } in &c.stuck {
+        let since = time(Timestamp(*since));
+        lines.push(format!(
+            "  stands still at {topic}/{partition}@{offset} since {since}, tried {tries} times: {}",
+            line(why)
+        ));
+    }
+    let told = [Cause::Refused, Cause::Topics].map(Cause::name);
+    lines.extend(
+        c.stalls
+            .iter()
+            .filter(|stall| !told.contains(&&*stall.cause))
+            .map(|stall| format!("  {}", line(&stall.to_string()))),
+    );
+    for (partition, offsets) in &c.lost {
+        lines.push(format!("  lost: {offsets} offsets of {partition}, deleted before they were consumed"));
+    }
+    lines.extend(c.stopped.iter().map(|why| format!("  stopped: {why}")));
+    lines.extend(c.before.iter().map(|before| format!("  before: {}", short(before))));
+    lines.extend(c.note.iter().map(|note| format!("  {}", line(note))));
+    lines.extend(c.partitions.iter().map(partition_line));
+    lines
+}
+
+fn partition_line(partition: &PartitionStatus) -> String {
+    let PartitionStatus { topic, partition, position, end, lag, record, next_try, error, stall } = partition;
+    let known = |number: &Option<i64>| number.map_or_else(|| "unknown".to_owned(), |number| number.to_string());
+    let mut parts =
+        vec![format!("  {topic}/{partition}  position {}  end {}  lag {}", known(position), known(end), known(lag))];
+    if let Some(RecordStatus { offset, ms, attempt, .. }) = record {
+        let seconds = Duration::from_millis(*ms).as_secs_f64();
+        parts.push(format!("record {offset} for {seconds:.1} s, attempt {attempt}"));
+    }
+    parts.extend(next_try.map(|at| format!("next try {}", time(Timestamp(at)))));
+    if let Some(StallStatus { cause, ms, .. }) = stall {
+        parts.push(format!("stalled by {cause} for {:.1} s", Duration::from_millis(*ms).as_secs_f64()));
+    }
+    if let Some(ErrorStatus { kind, detail, offset, at }) = error {
+        parts.push(format!("last error at {offset}, {}: {kind}: {}", time(Timestamp(*at)), line(detail)));
+    }
+    parts.join("  ")
 }
 
 /// The lag in words; how old it is, where that is more than a moment, and why.

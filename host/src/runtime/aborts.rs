@@ -119,6 +119,7 @@ impl Worker {
         self.since = None;
         self.sent = Sent::default();
         self.backlog.clear();
+        self.reporter.given_up();
         self.tasks.forget();
         self.handler.refusals.given_up();
         self.member.abort()?;

@@ -116,6 +116,12 @@ impl Backlog {
         self.lanes.values().map(of_lane).sum()
     }
 
+    /// When the first record of each partition of a retry topic is due.
+    pub(super) fn next_retries(&self) -> impl Iterator<Item = (TopicPartition, Timestamp)> {
+        let queues = self.lanes.values().flat_map(|lane| &lane.retries);
+        queues.filter_map(|(source, queue)| Some((source.clone(), queue.front()?.0)))
+    }
+
     /// How long until something here may be stepped.
     pub(super) fn next(&self, clock: &dyn Clock) -> Option<Duration> {
         if self.lanes.is_empty() {

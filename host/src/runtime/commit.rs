@@ -17,7 +17,7 @@
 use std::time::Duration;
 
 use heddle_core::batch::SealedBatch;
-use heddle_core::event::{NewRecord, Offset, Record, Topic, TopicPartition};
+use heddle_core::event::{NewRecord, Offset, Record, Timestamp, Topic, TopicPartition};
 use heddle_core::failed::is_reduced;
 use heddle_core::task::{Form, Step};
 
@@ -30,6 +30,9 @@ use crate::log::{COMMIT_WAIT, LogError, OnArrival, RefusedRecord};
 
 /// The most bytes that are held back while a commit is under way; with more the worker waits for it.
 const HELD_BYTES_MAX: usize = 16 << 20;
+
+/// How long a commit may take before the operator is shown that it does.
+const COMMIT_LONG: Duration = Duration::from_secs(2);
 
 /// A batch whose commit is under way.
 pub(super) struct UnderWay {
@@ -114,6 +117,7 @@ impl Worker {
             if let give_up @ Worked::GiveUp(_) = self.look_at_commit(COMMIT_WAIT)? {
                 return Ok(give_up);
             }
+            self.report_commit();
         }
         Ok(Worked::Done)
     }
@@ -124,6 +128,18 @@ impl Worker {
             under_way.held.clear();
         }
         self.await_commit()
+    }
+
+    /// Reports whether a commit takes long.
+    pub(super) fn report_commit(&mut self) {
+        let Some(under_way) = &self.under_way else { return self.reporter.commit_ended() };
+        let takes = self.clock.now().saturating_sub(under_way.started);
+        if takes < COMMIT_LONG {
+            return self.reporter.commit_ended();
+        }
+        let millis = i64::try_from(takes.as_millis()).unwrap_or(i64::MAX);
+        let since = Timestamp(self.clock.timestamp().0.saturating_sub(millis));
+        self.reporter.commit_takes_long(&under_way.positions, since);
     }
 
     /// Goes on from the commit that is under way, if there is one and it is through, or is within `wait`.

@@ -48,7 +48,9 @@ impl WorkerFault {
                 | LogError::Unreachable(_)
                 | LogError::Hindered(_)
                 | LogError::Abort(_)
-                | LogError::Refused(_),
+                | LogError::Refused(_)
+                // It was deleted a moment ago: before a worker joins again, its component is stopped, with the reason.
+                | LogError::UnknownTopic(_),
             ) => Remedy::Rejoin,
             Self::Replay(ReplayError::State(_)) => Remedy::Rejoin,
             Self::Log(_) | Self::Replay(_) | Self::Stop(_) => Remedy::Stop,

@@ -6,6 +6,7 @@ mod backlog;
 mod breaker;
 mod clock;
 mod commit;
+mod deliver;
 mod fault;
 mod handler;
 mod joining;
@@ -15,10 +16,12 @@ mod lines;
 mod progress;
 mod refusals;
 mod reload;
+mod reporter;
 mod restore;
 mod rights;
 mod sent;
 mod spec;
+mod stall;
 mod stuck;
 mod succession;
 mod tasks;
@@ -30,12 +33,16 @@ pub use clock::{Clock, SystemClock};
 pub use fault::{Remedy, WorkerFault};
 pub use handler::Handler;
 pub use known::KnownTopics;
-pub use progress::{Hindrance, Progress, Snapshot, Stall};
+pub use progress::{Progress, Snapshot};
 pub use reload::{Slot, Version};
 pub use rights::{OWN_TOPIC, rights};
 pub use spec::{breaker_policy, own_topics, task_spec};
+pub use stall::{Cause, CurrentRecord, LastFault, Stall};
 pub use tasks::Tasks;
-pub use topics::{PartitionCounts, partition_counts, refusal, short_changelogs, task_count};
+pub use topics::{
+    LOOK_EVERY, Needs, NoticeReader, PartitionCounts, TopicWatch, partition_counts, refusal, short_changelogs,
+    task_count,
+};
 pub use worker::{CommitPolicy, Common, Worker};
 
 use std::sync::Arc;
@@ -47,7 +54,6 @@ use std::time::{Duration, Instant};
 use attempts::{Attempts, Next};
 use heddle_core::event::Topic;
 use succession::{Kin, Succession};
-use topics::{NoticeReader, Notices, TopicWatch};
 
 use crate::guest::Schemas;
 use crate::log::{Log, LogError, Member, MemberOptions, Start};
@@ -123,15 +129,9 @@ pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerF
         let name = version.spec.component.clone();
         running.progress.push((name.to_string(), progress.clone()));
         let breaker = SharedBreaker::new(breaker_policy(version.component.manifest()), progress.clone());
-        let notices = Arc::new(Notices::default());
-        let watch = |slot: &Arc<Slot>| TopicWatch {
-            slot: slot.clone(),
-            progress: progress.clone(),
-            notices: notices.clone(),
-            known: shared.known.clone(),
-        };
-        watched.push(watch(&service.slot));
-        let topics = Arc::new(watch(&service.slot));
+        let slot = service.slot.clone();
+        let topics = Arc::new(TopicWatch::new(move || slot.current(), progress.clone(), shared.known.clone()));
+        watched.push(topics.clone());
         let succession = Arc::new(Succession::of(&name, &service.host));
         successions.push(Kin { slot: service.slot.clone(), succession: succession.clone() });
         let common = Common { clock: clock.clone(), breaker, progress, stop: running.stop.clone() };
@@ -302,7 +302,7 @@ impl Place {
         let topics = follower.version.topics();
         let instance_id = instance_id(&id, &topics);
         // From before it joins: what is noticed from then on is for it.
-        let notices = NoticeReader::new(self.topics.notices.clone(), instance_id.clone());
+        let notices = self.topics.reader(instance_id.clone());
         let joined = self.join(MemberOptions {
             group: follower.version.group(),
             instance_id: Some(instance_id),

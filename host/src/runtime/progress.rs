@@ -1,7 +1,7 @@
 //! What a component did so far, as the live line and the end of a run tell it.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use heddle_contract::wire::SchemaId;
@@ -10,7 +10,13 @@ use heddle_core::breaker::BreakerState;
 use heddle_core::delivery::ComponentName;
 use heddle_core::event::{Offset, Timestamp, TopicPartition};
 
+use super::reporter::InHand;
+use super::stall::{Cause, CurrentRecord, LastFault, Stall};
 use crate::lock::lock;
+use crate::log;
+
+/// How long a component may be without tasks, as at a start or while the group shares out anew, before that is a stall.
+const UNASSIGNED_MAX: Duration = Duration::from_secs(5);
 
 /// Counts of one component in this process, over all its workers. Only what was committed counts.
 #[derive(Debug)]
@@ -20,36 +26,32 @@ pub struct Progress(Mutex<State>);
 struct State {
     now: Snapshot,
     assigned: bool,
-    /// Since when there are no tasks.
-    unassigned: Instant,
-    /// Why there are none, or why they do not go on.
-    hindrance: Option<Hindrance>,
-    /// Why no worker runs.
-    stopped: Option<String>,
+    /// Since when no partitions are assigned, and why: why a worker gave up those it had, or what the brokers say.
+    unassigned: (Timestamp, Option<String>),
+    /// Why no worker runs, and since when.
+    stopped: Option<(String, Timestamp)>,
+    /// Since when the breaker is at what it is.
+    breaker_since: Timestamp,
     last_active: Instant,
     draining: Option<Draining>,
     /// Records set aside because they do not decode, by the schema that wrote their value.
     undecodable: BTreeMap<SchemaId, u64>,
-    /// The tasks that stand still, by the partition of the record that they stand at.
-    stalls: BTreeMap<TopicPartition, Stall>,
+    /// What tasks wait for.
+    stalls: BTreeMap<StallKey, Stall>,
+    /// The partitions of the tasks that workers of this process have.
+    partitions: BTreeSet<TopicPartition>,
+    /// The records that workers have in hand.
+    in_hand: Vec<Arc<InHand>>,
+    /// The last failure in each of the partitions.
+    faults: BTreeMap<TopicPartition, LastFault>,
+    /// When the next record that waits in each of them is due.
+    next_tries: BTreeMap<TopicPartition, Timestamp>,
     /// Offsets that were deleted before they were read.
     lost: BTreeMap<TopicPartition, u64>,
 }
 
-/// A task that stands still: the log takes nothing that its next record could lead to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stall {
-    /// Where the record is.
-    pub source: TopicPartition,
-    /// Its offset there.
-    pub offset: Offset,
-    /// Since when.
-    pub since: Timestamp,
-    /// How often it was tried.
-    pub tries: u32,
-    /// What the record failed with, and what the log says.
-    pub why: String,
-}
+/// Tells stalls apart: a record may wait for one thing after the other.
+type StallKey = (Option<(TopicPartition, Offset)>, Cause);
 
 /// What keeps a component from its work, and goes on by itself once somebody has seen to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,10 +93,25 @@ pub struct Snapshot {
     pub last_commit: Duration,
 }
 
+fn since(moment: Timestamp) -> Duration {
+    Duration::from_millis(u64::try_from(log::now().0 - moment.0).unwrap_or(0))
+}
+
 impl State {
-    fn hinder(&mut self, why: String) {
-        let since = self.hindrance.take().map_or_else(crate::log::now, |before| before.since);
-        self.hindrance = Some(Hindrance { since, why });
+    /// What the component as a whole waits for.
+    fn of_component(&self) -> Option<Stall> {
+        let stall =
+            |cause, since, why: &str| Stall { cause, at: None, since, tries: 0, next_try: None, why: why.to_owned() };
+        if let Some((why, since)) = &self.stopped {
+            return Some(stall(Cause::Topics, *since, why));
+        }
+        if matches!(self.now.breaker, BreakerState::Open | BreakerState::Stopped) {
+            return Some(stall(Cause::Breaker, self.breaker_since, "too many deliveries fail"));
+        }
+        let (began, why) = &self.unassigned;
+        let lasts = why.is_some() || since(*began) >= UNASSIGNED_MAX;
+        let why = why.as_deref().unwrap_or("the group has assigned no tasks yet");
+        (!self.assigned && lasts).then(|| stall(Cause::Coordinator, *began, why))
     }
 
     /// Tells how long it took once no record waits any more. That may be known before its transaction is committed, or after.
@@ -114,13 +131,17 @@ impl Default for Progress {
         Self(Mutex::new(State {
             now,
             assigned: false,
-            unassigned: last_active,
-            hindrance: None,
+            unassigned: (log::now(), None),
             stopped: None,
+            breaker_since: log::now(),
             last_active,
             draining: None,
             undecodable: BTreeMap::new(),
             stalls: BTreeMap::new(),
+            partitions: BTreeSet::new(),
+            in_hand: vec![],
+            faults: BTreeMap::new(),
+            next_tries: BTreeMap::new(),
             lost: BTreeMap::new(),
         }))
     }
@@ -177,20 +198,88 @@ impl Progress {
         lock(&self.0).now.aborts += 1;
     }
 
-    /// Notes that a task stands still.
-    pub(super) fn stalled(&self, stall: &Stall) {
-        lock(&self.0).stalls.insert(stall.source.clone(), stall.clone());
+    /// Notes that a task waits for something.
+    pub fn stalled(&self, stall: Stall) {
+        lock(&self.0).stalls.insert((stall.at.clone(), stall.cause), stall);
     }
 
     /// Notes that it does not any more, or not here.
-    pub(super) fn goes_on(&self, source: &TopicPartition) {
-        lock(&self.0).stalls.remove(source);
+    pub fn goes_on(&self, stall: &Stall) {
+        lock(&self.0).stalls.remove(&(stall.at.clone(), stall.cause));
     }
 
-    /// The tasks that stand still.
+    /// What tasks, or the component as a whole, wait for: the one that waits for longest first.
     #[must_use]
     pub fn stalls(&self) -> Vec<Stall> {
-        lock(&self.0).stalls.values().cloned().collect()
+        let state = lock(&self.0);
+        let mut stalls = state.stalls.values().cloned().chain(state.of_component()).collect::<Vec<_>>();
+        stalls.sort_by_key(|stall| stall.since);
+        stalls
+    }
+
+    /// Notes whose record in hand is asked for.
+    pub(super) fn enter(&self, hand: Arc<InHand>) {
+        lock(&self.0).in_hand.push(hand);
+    }
+
+    /// Notes that it is not any more.
+    pub(super) fn leave(&self, hand: &Arc<InHand>) {
+        lock(&self.0).in_hand.retain(|other| !Arc::ptr_eq(other, hand));
+    }
+
+    /// Notes that a worker of this process has these partitions.
+    pub(super) fn owns(&self, partitions: &[TopicPartition]) {
+        lock(&self.0).partitions.extend(partitions.iter().cloned());
+    }
+
+    /// Notes that it has not any more.
+    pub(super) fn disowns(&self, partitions: &[TopicPartition]) {
+        let mut state = lock(&self.0);
+        for source in partitions {
+            state.partitions.remove(source);
+            state.faults.remove(source);
+        }
+    }
+
+    /// The partitions of the tasks that this process has.
+    #[must_use]
+    pub fn partitions(&self) -> Vec<TopicPartition> {
+        lock(&self.0).partitions.iter().cloned().collect()
+    }
+
+    /// Notes a delivery that failed.
+    pub(super) fn failed(&self, source: &TopicPartition, fault: LastFault) {
+        lock(&self.0).faults.insert(source.clone(), fault);
+    }
+
+    /// The last failure in a partition since it came to this process.
+    #[must_use]
+    pub fn last_fault(&self, source: &TopicPartition) -> Option<LastFault> {
+        lock(&self.0).faults.get(source).cloned()
+    }
+
+    /// Notes when the records that wait with a worker are due, and were.
+    pub(super) fn next_tries(
+        &self,
+        before: &BTreeMap<TopicPartition, Timestamp>,
+        now: &BTreeMap<TopicPartition, Timestamp>,
+    ) {
+        let mut state = lock(&self.0);
+        state.next_tries.retain(|source, _| !before.contains_key(source));
+        state.next_tries.extend(now.iter().map(|(source, at)| (source.clone(), *at)));
+    }
+
+    /// When the next record that waits in a partition is due.
+    #[must_use]
+    pub fn next_try(&self, source: &TopicPartition) -> Option<Timestamp> {
+        lock(&self.0).next_tries.get(source).copied()
+    }
+
+    /// The record of a partition that is handled at this moment.
+    #[must_use]
+    pub fn in_hand(&self, source: &TopicPartition) -> Option<CurrentRecord> {
+        let hands = lock(&self.0).in_hand.clone();
+        hands.iter().find_map(|hand| hand.of(source))
     }
 
     /// Notes that so many offsets of a partition were deleted before they were read.
@@ -206,7 +295,11 @@ impl Progress {
 
     /// Notes what the breaker is at.
     pub(super) fn breaker(&self, breaker: BreakerState) {
-        lock(&self.0).now.breaker = breaker;
+        let mut state = lock(&self.0);
+        if state.now.breaker != breaker {
+            state.breaker_since = log::now();
+        }
+        state.now.breaker = breaker;
     }
 
     /// Notes that `records` of changelogs were read, and that a worker has `now` offsets of them left where it had `before`.
@@ -220,43 +313,30 @@ impl Progress {
     pub(super) fn assigned(&self) {
         let mut state = lock(&self.0);
         state.assigned = true;
-        state.hindrance = None;
+        state.unassigned.1 = None;
         state.last_active = Instant::now();
     }
 
-    /// Notes that a worker gave its partitions up, why, and joins again.
+    /// Notes that a worker gave its partitions up and joins again: `why`.
     pub(super) fn rejoining(&self, why: String) {
         let mut state = lock(&self.0);
-        if state.assigned {
-            state.unassigned = Instant::now();
+        if std::mem::take(&mut state.assigned) {
+            state.unassigned.0 = log::now();
         }
-        state.assigned = false;
-        state.last_active = Instant::now();
-        state.hinder(why);
-    }
-
-    /// Notes what keeps the component from its work.
-    pub(super) fn hindered(&self, why: String) {
-        lock(&self.0).hinder(why);
-    }
-
-    /// Notes that nothing keeps the component from its work any more.
-    pub(super) fn eased(&self) {
-        let mut state = lock(&self.0);
-        state.hindrance = None;
+        state.unassigned.1 = Some(why);
         state.last_active = Instant::now();
     }
 
-    /// What keeps the component from its work, if something does.
-    #[must_use]
-    pub fn hindrance(&self) -> Option<Hindrance> {
-        lock(&self.0).hindrance.clone()
+    /// Notes why no tasks are assigned, unless that is known.
+    pub(super) fn unassigned_because(&self, why: String) {
+        lock(&self.0).unassigned.1.get_or_insert(why);
     }
 
-    /// For how long the component has had no tasks, if it has none.
-    pub(super) fn unassigned_for(&self) -> Option<Duration> {
+    /// For how long the component has had no tasks, if nobody knows why.
+    pub(super) fn unassigned_for_no_reason(&self) -> Option<Duration> {
         let state = lock(&self.0);
-        (!state.assigned).then(|| state.unassigned.elapsed())
+        let unassigned = !state.assigned && state.stopped.is_none() && state.unassigned.1.is_none();
+        unassigned.then(|| since(state.unassigned.0))
     }
 
     /// Whether the group has assigned partitions to every worker that asked for some, be it none.
@@ -267,13 +347,13 @@ impl Progress {
 
     /// Notes why no worker of the component runs; `None`: they may.
     pub(super) fn stop(&self, why: Option<String>) {
-        lock(&self.0).stopped = why;
+        lock(&self.0).stopped = why.map(|why| (why, log::now()));
     }
 
     /// Why no worker of the component runs: somebody has to do something about it.
     #[must_use]
     pub fn stopped(&self) -> Option<String> {
-        lock(&self.0).stopped.clone()
+        lock(&self.0).stopped.as_ref().map(|(why, _)| why.clone())
     }
 
     /// Notes that something is going on.
@@ -287,7 +367,7 @@ impl Progress {
         let state = lock(&self.0);
         // What an open breaker holds back is still to be done.
         let held_back = matches!(state.now.breaker, BreakerState::Open | BreakerState::HalfOpen);
-        let held_back = held_back || state.hindrance.is_some();
+        let held_back = held_back || state.stalls.keys().any(|(_, cause)| *cause == Cause::Disk);
         state.stopped.is_some() || (state.assigned && !held_back && state.last_active.elapsed() >= time)
     }
 

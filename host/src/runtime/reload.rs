@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::{Consumes, OnLoss, StartAt};
 use heddle_core::event::{Timestamp, Topic, TopicPartition};
 use heddle_core::task::TaskSpec;
@@ -22,6 +23,7 @@ use super::TRANSACTION_TIME;
 use super::fault::WorkerFault;
 use super::handler::Handler;
 use super::spec::breaker_policy;
+use super::topics::Needs;
 use super::worker::Worker;
 use crate::guest::{Component, Instance, Schemas};
 use crate::lock::lock;
@@ -55,7 +57,8 @@ impl Version {
     }
 
     /// The topics it consumes, and those in which its records wait for another attempt.
-    pub(super) fn topics(&self) -> Vec<Topic> {
+    #[must_use]
+    pub fn topics(&self) -> Vec<Topic> {
         let consumed = self.component.manifest().consumes.keys().map(|topic| Topic::from(topic.as_str()));
         consumed.chain(self.spec.retry_topics.iter().cloned()).collect()
     }
@@ -109,6 +112,24 @@ impl Version {
         };
         // Its member's transactions may be open for as long as that one's handlers took.
         place(self) == place(other) && self.deadline() <= other.deadline()
+    }
+}
+
+impl Needs for Version {
+    fn spec(&self) -> &Arc<TaskSpec> {
+        &self.spec
+    }
+
+    fn manifest(&self) -> &Manifest {
+        self.component.manifest()
+    }
+
+    fn group(&self) -> String {
+        Self::group(self)
+    }
+
+    fn topics(&self) -> Vec<Topic> {
+        Self::topics(self)
     }
 }
 

@@ -15,7 +15,8 @@ use heddle_core::delivery::ComponentName;
 use heddle_core::event::{Partition, Record, Timestamp, TopicPartition};
 use heddle_core::fault::EventFault;
 
-use super::progress::{Progress, Stall};
+use super::progress::Progress;
+use super::stall::{Cause, Stall, after};
 
 /// How long a record is held that is stuck: then twice as long each time.
 const HOLD_FIRST: Duration = Duration::from_secs(1);
@@ -75,17 +76,18 @@ impl Stuck {
         let (since, tries) = before.map_or((at, 0), |held| (held.stall.since, held.stall.tries));
         let pause = HOLD_FIRST.saturating_mul(1 << tries.min(10)).min(HOLD_MAX);
         let stall = Stall {
-            source: record.source.clone(),
-            offset: record.offset,
+            cause: Cause::Refused,
+            at: Some((record.source.clone(), record.offset)),
             since,
             tries: tries + 1,
+            next_try: Some(after(at, pause)),
             why: fault.to_string(),
         };
         // At once, then now and then.
         if stall.tries.is_power_of_two() {
-            tracing::error!(target: "heddle::alert", component = %self.component, source = %stall.source, offset = %stall.offset, tries = stall.tries, again_in = ?pause, "the task stands still, the others go on: {}. Nothing is lost: change what the topic takes, create it, or grant the right to write to it, and the task goes on by itself", stall.why);
+            tracing::error!(target: "heddle::alert", component = %self.component, source = %record.source, offset = %record.offset, tries = stall.tries, again_in = ?pause, "the task stands still, the others go on: {}. Nothing is lost: change what the topic takes, create it, or grant the right to write to it, and the task goes on by itself", stall.why);
         }
-        self.progress.stalled(&stall);
+        self.progress.stalled(stall.clone());
         self.tasks.insert(record.source.partition, Held { stall, until: now + pause, trying: false });
         now + pause
     }
@@ -98,7 +100,7 @@ impl Stuck {
         if let Some(held) = self.tasks.remove(&record.source.partition).filter(|held| held.is(record)) {
             let tries = held.stall.tries;
             tracing::info!(target: "heddle::alert", component = %self.component, source = %record.source, offset = %record.offset, tries, "the task goes on");
-            self.progress.goes_on(&held.stall.source);
+            self.progress.goes_on(&held.stall);
         }
     }
 
@@ -115,9 +117,9 @@ impl Stuck {
     /// These partitions go elsewhere.
     pub(super) fn let_go(&mut self, partitions: &[TopicPartition]) {
         self.tasks.retain(|_, held| {
-            let stays = !partitions.contains(&held.stall.source);
+            let stays = !partitions.iter().any(|source| held.is_of(source));
             if !stays {
-                self.progress.goes_on(&held.stall.source);
+                self.progress.goes_on(&held.stall);
             }
             stays
         });
@@ -126,12 +128,16 @@ impl Stuck {
 
 impl Held {
     fn is(&self, record: &Record) -> bool {
-        self.stall.source == record.source && self.stall.offset == record.offset
+        self.stall.at.as_ref().is_some_and(|(source, offset)| *source == record.source && *offset == record.offset)
+    }
+
+    fn is_of(&self, partition: &TopicPartition) -> bool {
+        self.stall.at.as_ref().is_some_and(|(source, _)| source == partition)
     }
 }
 
 impl Drop for Stuck {
     fn drop(&mut self) {
-        self.tasks.values().for_each(|held| self.progress.goes_on(&held.stall.source));
+        self.tasks.values().for_each(|held| self.progress.goes_on(&held.stall));
     }
 }

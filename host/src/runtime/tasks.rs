@@ -76,7 +76,7 @@ impl Tasks {
 
     /// Tells topics that were made anew from those that the component knew first.
     #[must_use]
-    pub(super) fn knowing(mut self, known: Arc<KnownTopics>) -> Self {
+    pub fn knowing(mut self, known: Arc<KnownTopics>) -> Self {
         self.known = Some(known);
         self
     }
@@ -122,6 +122,11 @@ impl Tasks {
     pub(super) fn next_due(&self, held: impl Fn(Partition) -> bool) -> Option<Timestamp> {
         let ready = self.open.iter().filter(|(number, _)| self.is_ready(**number) && !held(**number));
         ready.filter_map(|(_, open)| open.task.next_due()).min()
+    }
+
+    /// When the next record that waits in the state of each task is due, by the first partition that the task reads.
+    pub(super) fn next_tries(&self) -> impl Iterator<Item = (TopicPartition, Timestamp)> {
+        self.open.values().filter_map(|open| Some((open.sources.first()?.clone(), open.task.next_due()?)))
     }
 
     /// How many records wait in the state of tasks.
@@ -198,6 +203,11 @@ impl Tasks {
             }
             Err(error) => return Err(error.into()),
         };
+        let mut others = self.open.values().flat_map(|open| &open.sources);
+        if self.ids.get(topic).is_some_and(|before| *before != id) && others.any(|source| source.topic == *topic) {
+            // What it has is of the topic before: joining again, it begins with all partitions of this one.
+            return Err(LogError::Unreachable(format!("topic `{topic}` was made anew")).into());
+        }
         self.ids.insert(topic.clone(), id.clone());
         Ok(known.epoch(&self.spec.component, topic, &id)?)
     }

@@ -12,7 +12,7 @@
 //! this component stops; the host and its other components go on.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -23,13 +23,12 @@ use heddle_core::task::TaskSpec;
 
 use super::known::KnownTopics;
 use super::progress::Progress;
-use super::reload::Slot;
 use super::{Worker, WorkerFault, joining};
 use crate::lock::lock;
 use crate::log::{Log, LogError, TopicId, TopicInfo};
 
 /// How often the topics of running components are looked at, and whether a component that was refused may run.
-pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
+pub const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How many looks in a row have to find partitions without a reader: a group that is about to notice by itself is left alone.
 const UNASSIGNED_LOOKS: u32 = 2;
 
@@ -128,7 +127,7 @@ impl Notices {
 }
 
 /// The notices as one worker reads them.
-pub(super) struct NoticeReader {
+pub struct NoticeReader {
     notices: Arc<Notices>,
     /// The name of its member.
     instance_id: String,
@@ -136,23 +135,19 @@ pub(super) struct NoticeReader {
     number: u64,
 }
 
-impl NoticeReader {
-    /// Reads what comes from now on.
-    pub(super) fn new(notices: Arc<Notices>, instance_id: String) -> Self {
-        let number = notices.number.load(Ordering::Acquire);
-        Self { notices, instance_id, number }
-    }
-}
-
 impl Worker {
     /// Reads notices of the component's topics.
-    pub(super) fn reading(mut self, notices: NoticeReader) -> Self {
+    #[must_use]
+    pub fn reading(mut self, notices: NoticeReader) -> Self {
         self.notices = Some(notices);
         self
     }
 
-    /// Does what a new notice asks for. False: the component must not run any more.
-    pub(super) fn heed_notices(&mut self) -> Result<bool, WorkerFault> {
+    /// Does what a new notice asks for. False: the component must not run any more, or has to join again.
+    ///
+    /// # Errors
+    /// If what is open can be neither committed nor given up.
+    pub fn heed_notices(&mut self) -> Result<bool, WorkerFault> {
         let Some(reader) = &mut self.notices else { return Ok(true) };
         // Asked in every turn: without a lock as long as there is none.
         let number = reader.notices.number.load(Ordering::Acquire);
@@ -183,19 +178,52 @@ impl Worker {
     }
 }
 
+/// A version of a component, as far as topics matter.
+pub trait Needs: Send + Sync {
+    /// Its topics and its state.
+    fn spec(&self) -> &Arc<TaskSpec>;
+    /// Its manifest.
+    fn manifest(&self) -> &Manifest;
+    /// Its consumer group.
+    fn group(&self) -> String;
+    /// All topics that it reads.
+    fn topics(&self) -> Vec<Topic>;
+}
+
 /// One component in this process, and its topics.
-pub(super) struct TopicWatch {
-    pub(super) slot: Arc<Slot>,
-    pub(super) progress: Arc<Progress>,
-    pub(super) notices: Arc<Notices>,
-    pub(super) known: Arc<KnownTopics>,
+pub struct TopicWatch {
+    current: Box<dyn Fn() -> Arc<dyn Needs> + Send + Sync>,
+    progress: Arc<Progress>,
+    notices: Arc<Notices>,
+    known: Arc<KnownTopics>,
+    /// How many looks in a row found partitions without a reader.
+    unassigned: AtomicU32,
 }
 
 impl TopicWatch {
+    /// Watches the topics of what `current` says that runs.
+    pub fn new(
+        current: impl Fn() -> Arc<dyn Needs> + Send + Sync + 'static,
+        progress: Arc<Progress>,
+        known: Arc<KnownTopics>,
+    ) -> Self {
+        let (notices, unassigned) = (Arc::default(), AtomicU32::new(0));
+        Self { current: Box::new(current), progress, notices, known, unassigned }
+    }
+
+    /// The notices from now on, for the worker whose member has this name.
+    pub fn reader(&self, instance_id: String) -> NoticeReader {
+        let number = self.notices.number.load(Ordering::Acquire);
+        NoticeReader { notices: self.notices.clone(), instance_id, number }
+    }
+
     /// Whether the component may run with these topics. If it may, its retry topics have a partition for each task afterwards.
-    pub(super) fn admit(&self, log: &dyn Log, topics: &PartitionCounts) -> Result<bool, LogError> {
-        let version = self.slot.current();
-        let (spec, manifest) = (&version.spec, version.component.manifest());
+    ///
+    /// # Errors
+    /// If the log does not answer.
+    pub fn admit(&self, log: &dyn Log, topics: &PartitionCounts) -> Result<bool, LogError> {
+        let version = (self.current)();
+        let (spec, manifest) = (version.spec(), version.manifest());
         let refused = match refusal(spec, manifest, topics) {
             None => self.refused_topic(log, topics)?,
             refused => refused,
@@ -217,10 +245,10 @@ impl TopicWatch {
 
     /// A topic that is not the one it was, or does not keep what the component needs. In three lines.
     fn refused_topic(&self, log: &dyn Log, topics: &PartitionCounts) -> Result<Option<String>, LogError> {
-        let version = self.slot.current();
-        let (spec, name) = (&version.spec, &version.component.manifest().name);
+        let version = (self.current)();
+        let (spec, name) = (version.spec(), &version.manifest().name);
         let mut ids = BTreeMap::new();
-        for topic in version.component.manifest().consumes.keys() {
+        for topic in version.manifest().consumes.keys() {
             match log.topic_id(topic) {
                 Ok(id) => ids.extend(id.map(|id| (Topic::from(topic.as_str()), id))),
                 Err(LogError::UnknownTopic(_)) if !topics.contains_key(topic) => {
@@ -259,7 +287,7 @@ impl TopicWatch {
 
     /// Somebody deleted the dead letters, or a client created their topic by looking at it: nothing has to stop, and a person should know.
     fn report_dead_letters(&self, log: &dyn Log) -> Result<(), LogError> {
-        let spec = self.slot.current().spec.clone();
+        let spec = (self.current)().spec().clone();
         let topic = &spec.policy.dead_letter;
         let id = match log.topic_id(topic) {
             Ok(Some(id)) => id,
@@ -273,13 +301,27 @@ impl TopicWatch {
         Ok(())
     }
 
-    /// Partitions that nobody reads, and the member that is to change that.
-    fn unassigned(&self, log: &dyn Log, topics: &PartitionCounts) -> Result<Option<String>, LogError> {
-        let version = self.slot.current();
+    /// Looks at the topics once: tells workers whether they may go on, and one member to join again if partitions stay without a reader.
+    ///
+    /// # Errors
+    /// If the log does not answer.
+    pub fn look(&self, log: &dyn Log, topics: &PartitionCounts) -> Result<(), LogError> {
+        let version = (self.current)();
+        joining::look(log, &version.group(), &version.spec().component, &self.progress);
+        if !self.admit(log, topics)? {
+            return Ok(());
+        }
         let info = |topic: &Topic| Some(TopicInfo { name: topic.to_string(), partitions: *topics.get(&**topic)? });
         let consumed = version.topics().iter().filter_map(info).collect::<Vec<_>>();
-        let found = log.unassigned(&version.group(), &consumed)?;
-        Ok(found.map(|found| found.member))
+        let Some(found) = log.unassigned(&version.group(), &consumed)? else {
+            self.unassigned.store(0, Ordering::Relaxed);
+            return Ok(());
+        };
+        if self.unassigned.fetch_add(1, Ordering::Relaxed) + 1 >= UNASSIGNED_LOOKS {
+            self.unassigned.store(0, Ordering::Relaxed);
+            self.notices.rejoin(found.member);
+        }
+        Ok(())
     }
 }
 
@@ -300,30 +342,15 @@ pub(super) fn grow_retry_topics(
 }
 
 /// Looks at the topics of these components until the host stops.
-pub(super) fn watch(log: &dyn Log, components: &[TopicWatch], stop: &AtomicBool) {
-    let mut unassigned = vec![0; components.len()];
+pub(super) fn watch(log: &dyn Log, components: &[Arc<TopicWatch>], stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         thread::park_timeout(LOOK_EVERY);
         if stop.load(Ordering::Relaxed) {
             return;
         }
-        let looked = log.topics().map(partition_counts).and_then(|topics| {
-            components.iter().zip(&mut unassigned).try_for_each(|(component, looks)| {
-                joining::look(log, &component.slot, &component.progress);
-                if !component.admit(log, &topics)? {
-                    return Ok(());
-                }
-                let member = component.unassigned(log, &topics)?;
-                *looks = if member.is_some() { *looks + 1 } else { 0 };
-                if let Some(member) = member.filter(|_| *looks >= UNASSIGNED_LOOKS) {
-                    *looks = 0;
-                    component.notices.rejoin(member);
-                }
-                Ok(())
-            })
-        });
+        let look = |topics| components.iter().try_for_each(|component| component.look(log, &topics));
         // Workers report a log that does not answer.
-        if let Err(error) = looked {
+        if let Err(error) = log.topics().map(partition_counts).and_then(look) {
             tracing::debug!("the topics cannot be looked at: {error}");
         }
     }

@@ -16,16 +16,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use heddle_contract::wire::split;
 use heddle_core::batch::OpenBatch;
-use heddle_core::breaker::Admission;
-use heddle_core::event::{Partition, Record, TopicPartition};
-use heddle_core::failed::Waiting;
-use heddle_core::fault::EventFaultKind;
-use heddle_core::task::{Next, Step, TaskSpec};
+use heddle_core::event::{Partition, TopicPartition};
+use heddle_core::task::TaskSpec;
 
 use super::aborts::{Abort, Aborts};
-use super::backlog::{Backlog, Due, until};
+use super::backlog::{Backlog, until};
 use super::breaker::SharedBreaker;
 use super::clock::Clock;
 use super::commit::UnderWay;
@@ -35,15 +31,17 @@ use super::known_limits::KnownLimits;
 use super::lines::Lines;
 use super::progress::Progress;
 use super::reload::Follower;
+use super::reporter::Reporter;
 use super::sent::Sent;
-use super::stuck::{Stuck, Turn};
+use super::stall::{Cause, Stall};
+use super::stuck::Stuck;
 use super::succession::Succession;
 use super::tasks::Tasks;
 use super::topics::NoticeReader;
 use crate::log::{Loss, Member, Polled};
 
 /// How long a poll waits when there is nothing else to do: how late a stop is noticed.
-const POLL_WAIT: Duration = Duration::from_millis(200);
+pub(super) const POLL_WAIT: Duration = Duration::from_millis(200);
 /// The same while a commit is under way: how late its end is noticed.
 const COMMIT_POLL_WAIT: Duration = Duration::from_millis(5);
 /// How long records are stepped before the log is polled again: it has to see that the member is alive, and rebalances are answered there.
@@ -51,14 +49,8 @@ const COMMIT_POLL_WAIT: Duration = Duration::from_millis(5);
 const WORK_SLICE: Duration = Duration::from_millis(250);
 /// How many records a poll takes while others wait to be stepped: at least as many are stepped between two polls, so the backlog does not grow.
 const WORKING_RECORDS_MAX: usize = 1;
-/// How long to wait before a registry that did not answer is asked again.
-const REGISTRY_WAIT: Duration = Duration::from_millis(500);
-/// How often the operator is told that records wait for the registry.
-const OUTAGE_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// How often a worker whose state fills the memory looks whether the disk has taken some.
 const FULL_WAIT: Duration = Duration::from_millis(100);
-/// How long to wait at least before a record looks again for room to wait in.
-const ROOM_WAIT: Duration = Duration::from_millis(10);
 
 /// When a transaction is committed.
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +83,7 @@ pub struct Worker {
     pub(super) policy: CommitPolicy,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) progress: Arc<Progress>,
-    letter_lines: Lines,
+    pub(super) letter_lines: Lines,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) batch: OpenBatch,
     /// When the open batch got its first record.
@@ -102,7 +94,9 @@ pub struct Worker {
     pub(super) sent: Sent,
     pub(super) aborts: Aborts,
     /// Tasks that stand still.
-    stuck: Stuck,
+    pub(super) stuck: Stuck,
+    /// Tells what an operator is shown of its partitions.
+    pub(super) reporter: Reporter,
     pub(super) backlog: Backlog,
     /// The task whose records were stepped last when the time to poll came; there are records left to step.
     cut_at: Option<Partition>,
@@ -110,11 +104,11 @@ pub struct Worker {
     /// Partitions of tasks that are ready, and that are not read for now.
     paused: BTreeSet<TopicPartition>,
     /// Until when records that wait in the tasks' state are left alone: the registry, or the breaker, is asked again then.
-    rest: Option<Duration>,
+    pub(super) rest: Option<Duration>,
     /// When the operator was last told that records wait for the registry.
-    outage_told: Option<Duration>,
-    /// Whether no more state may be committed until the disk has taken some.
-    full: bool,
+    pub(super) outage_told: Option<Duration>,
+    /// Since when no more state may be committed until the disk has taken some.
+    full: Option<Stall>,
     /// How many records the others were told wait here.
     told: u64,
     /// Tells of newer versions of the component.
@@ -152,6 +146,7 @@ impl Worker {
             sent: Sent::default(),
             aborts: Aborts::default(),
             stuck: Stuck::new(tasks.spec().component.clone(), tasks.progress().clone()),
+            reporter: Reporter::new(progress.clone()),
             tasks,
             policy,
             clock,
@@ -167,7 +162,7 @@ impl Worker {
             paused: BTreeSet::new(),
             rest: None,
             outage_told: None,
-            full: false,
+            full: None,
             told: 0,
             follower: None,
             notices: None,
@@ -218,6 +213,7 @@ impl Worker {
                 self.succeed();
                 let new = losses.into_iter().filter(|loss| partitions.contains(&loss.source));
                 self.member.skip(&new.collect::<Vec<_>>())?;
+                self.reporter.assigned(&partitions);
                 let ready = self.tasks.assign(&partitions)?;
                 self.resume(&ready)?;
                 self.progress.assigned();
@@ -244,6 +240,8 @@ impl Worker {
         };
         self.or_give_up(worked)?;
         self.look_for_room();
+        self.reporter.rest();
+        self.report_commit();
         self.hold_back()?;
         self.tell_waiting();
         self.restore()
@@ -277,7 +275,7 @@ impl Worker {
 
     /// How long a poll may wait.
     fn wait(&self) -> Duration {
-        if self.tasks.restoring() && !self.full {
+        if self.tasks.restoring() && self.full.is_none() {
             return Duration::ZERO;
         }
         let now = self.clock.now();
@@ -298,7 +296,7 @@ impl Worker {
         [commit, step, under_way].into_iter().flatten().min().unwrap_or(POLL_WAIT).min(POLL_WAIT)
     }
 
-    fn due(&self) -> bool {
+    pub(super) fn due(&self) -> bool {
         let now = self.clock.now();
         self.since.is_some_and(|since| now >= since + self.policy.interval)
             || self.batch.counts().taken() >= self.aborts.deliveries_max(self.policy.records_max)
@@ -307,25 +305,27 @@ impl Worker {
     /// Until when nothing is stepped: because the breaker is open, after aborts, or because the disk takes no state.
     fn shut_until(&self) -> Option<Duration> {
         let breaker = self.breaker.shut_until(|| self.clock.now());
-        let full = self.full.then(|| self.clock.now() + FULL_WAIT);
+        let full = self.full.as_ref().map(|_| self.clock.now() + FULL_WAIT);
         breaker.max(self.aborts.pauses_until(self.clock.now())).max(full)
     }
 
     /// Pauses while so much committed state waits for the disk that no more may, and goes on when there is room again.
     fn look_for_room(&mut self) {
-        let full = self.tasks.is_full();
-        if full == self.full {
-            return;
-        }
-        self.full = full;
         let component = &self.spec.component;
-        if full {
-            let why = "the disk does not take its state: paused until it does";
-            tracing::error!(target: "heddle::alert", %component, "{why}");
-            self.progress.hindered(why.to_owned());
-        } else {
-            tracing::info!(target: "heddle::alert", %component, "the disk takes state again: going on");
-            self.progress.eased();
+        match (self.tasks.is_full(), self.full.take()) {
+            (true, None) => {
+                let why = "the disk does not take its state: paused until it does";
+                tracing::error!(target: "heddle::alert", %component, "{why}");
+                let (cause, since) = (Cause::Disk, self.clock.timestamp());
+                let stall = Stall { cause, at: None, since, tries: 0, next_try: None, why: why.to_owned() };
+                self.progress.stalled(stall.clone());
+                self.full = Some(stall);
+            }
+            (false, Some(stall)) => {
+                tracing::info!(target: "heddle::alert", %component, "the disk takes state again: going on");
+                self.progress.goes_on(&stall);
+            }
+            (_, before) => self.full = before,
         }
     }
 
@@ -335,7 +335,7 @@ impl Worker {
         if let give_up @ Worked::GiveUp(_) = self.look_at_commit(Duration::ZERO)? {
             return Ok(give_up);
         }
-        if self.full || self.aborts.pauses_until(self.clock.now()).is_some() {
+        if self.full.is_some() || self.aborts.pauses_until(self.clock.now()).is_some() {
             return Ok(Worked::Done);
         }
         let until = self.clock.now() + WORK_SLICE;
@@ -375,174 +375,6 @@ impl Worker {
         let now = self.clock.now();
         self.rest.take_if(|at| *at <= now);
         !self.stop.load(Ordering::Relaxed) && self.rest.is_none()
-    }
-
-    /// Steps the next record that waits in the state of a task and is due, if there is one and it may be delivered.
-    fn step_due(&mut self, task: Partition) -> Result<Option<Worked>, WorkerFault> {
-        let now = self.clock.timestamp();
-        let Some(open) = self.tasks.get_mut(task) else { return Ok(None) };
-        let Some(record) = open.peek_due(&mut self.batch, now)? else { return Ok(None) };
-        if let Err(why) = self.handler.prepare(&record) {
-            self.rest = Some(self.wait_for_registry(&record, &why));
-            return Ok(None);
-        }
-        if let Some(until) = self.admit() {
-            self.rest = Some(until);
-            return Ok(None);
-        }
-        match self.stuck.turn(&record, || self.clock.now()) {
-            Turn::Go => {}
-            Turn::Anew => self.handler.refusals.forget(&record),
-            Turn::Wait(_) => return Ok(None),
-        }
-        self.since.get_or_insert_with(|| self.clock.now());
-        let Some(open) = self.tasks.get_mut(task) else { return Ok(None) };
-        match open.step_due(&mut self.handler, &mut self.batch, now) {
-            Ok(None) => Ok(None),
-            Ok(Some(step)) if step.next == Next::Stuck => {
-                self.hold_stuck(&record, &step);
-                Ok(None)
-            }
-            Ok(Some(step)) => Ok(Some(self.settle(&record, step)?)),
-            Err(fault) => {
-                let Some(why) = self.handler.take_unavailable() else { return Err(fault.into()) };
-                self.rest = Some(self.wait_for_registry(&record, &why));
-                Ok(None)
-            }
-        }
-    }
-
-    /// A record that the log takes nothing of holds its task up. Returns until when.
-    fn hold_stuck(&mut self, record: &Record, step: &Step) -> Duration {
-        let now = self.clock.now();
-        let Some(fault) = &step.fault else { return now };
-        self.stuck.hold(record, fault, now, self.clock.timestamp())
-    }
-
-    /// Steps a record of the backlog, or lets it wait.
-    fn step(&mut self, due: Due) -> Result<Worked, WorkerFault> {
-        let record = &due.record;
-        if let Err(why) = self.prepare(record) {
-            let until = self.wait_for_registry(record, &why);
-            self.backlog.hold(due, until);
-            return Ok(Worked::Done);
-        }
-        if let Some(until) = self.admit() {
-            self.backlog.hold(due, until);
-            return Ok(Worked::Done);
-        }
-        let waiting = self.waiting(record);
-        let original = waiting.as_ref().map_or(record, |waiting| &waiting.record);
-        match self.stuck.turn(original, || self.clock.now()) {
-            Turn::Go => {}
-            Turn::Anew => self.handler.refusals.forget(original),
-            Turn::Wait(until) => {
-                self.backlog.hold(due, until);
-                return Ok(Worked::Done);
-            }
-        }
-        self.since.get_or_insert_with(|| self.clock.now());
-        let Some(task) = self.tasks.get_mut(record.source.partition) else {
-            return Err(WorkerFault::Stop(format!("{} is not assigned, and a record of it came", record.source)));
-        };
-        let step = match task.step(record, due.attempt, &mut self.handler, &mut self.batch, self.clock.timestamp()) {
-            Ok(step) => step,
-            Err(fault) => {
-                let Some(why) = self.handler.take_unavailable() else { return Err(fault.into()) };
-                let until = self.wait_for_registry(record, &why);
-                self.backlog.hold(due, until);
-                return Ok(Worked::Done);
-            }
-        };
-        match step.next {
-            Next::Again { attempt, after } => {
-                if let Some(fault) = &step.fault {
-                    tracing::debug!(component = %self.spec.component, source = %record.source, offset = %record.offset, attempt, ?after, "tried again: {fault}");
-                }
-                self.backlog.hold(Due { attempt, ..due }, self.clock.now() + after);
-                Ok(Worked::Done)
-            }
-            Next::NoRoom(at) => {
-                let wait = until(at, self.clock.timestamp()).max(ROOM_WAIT);
-                self.backlog.hold(due, self.clock.now() + wait);
-                Ok(Worked::Done)
-            }
-            Next::Stuck => {
-                let until = self.hold_stuck(original, &step);
-                self.backlog.hold(due, until);
-                Ok(Worked::Done)
-            }
-            Next::Done | Next::Skipped | Next::Later(_) => self.settle(original, step),
-        }
-    }
-
-    /// Makes sure that what decodes the record is at hand.
-    fn prepare(&mut self, record: &Record) -> Result<(), String> {
-        match self.waiting(record) {
-            Some(waiting) => self.handler.prepare(&waiting.record),
-            None => self.handler.prepare(record),
-        }
-    }
-
-    /// The record that a record of a retry topic stands for.
-    fn waiting(&self, record: &Record) -> Option<Waiting> {
-        Some(record).filter(|record| self.spec.retry_topics.contains(&record.source.topic)).and_then(Waiting::read)
-    }
-
-    /// A registry outage is not the record's fault: hold it back and stay in the group. Returns until when. The operator
-    /// hears of it once a minute.
-    fn wait_for_registry(&mut self, record: &Record, why: &str) -> Duration {
-        let now = self.clock.now();
-        let (component, source, offset) = (&self.spec.component, &record.source, record.offset);
-        if self.outage_told.is_none_or(|told| now.saturating_sub(told) >= OUTAGE_TOLD_EVERY) {
-            self.outage_told = Some(now);
-            tracing::warn!(target: "heddle::alert", %component, %source, %offset, "records wait for the schema registry: {why}");
-        } else {
-            tracing::warn!(%component, %source, %offset, "waiting: {why}");
-        }
-        self.progress.active();
-        self.clock.now() + REGISTRY_WAIT
-    }
-
-    /// Asks the breaker for one delivery; if there is to be none, until when.
-    fn admit(&self) -> Option<Duration> {
-        match self.breaker.admit(|| self.clock.now()) {
-            Admission::Go => None,
-            Admission::NotBefore(at) => Some(at),
-            Admission::Never => Some(self.clock.now() + POLL_WAIT),
-        }
-    }
-
-    /// Hands what a step wrote to the transaction, and commits if it is time.
-    fn settle(&mut self, record: &Record, step: Step) -> Result<Worked, WorkerFault> {
-        let component = &self.spec.component;
-        match (&step.fault, step.next) {
-            (Some(fault), Next::Later(due)) => {
-                let after = until(due, self.clock.timestamp());
-                tracing::debug!(%component, source = %record.source, offset = %record.offset, ?after, %fault, "parked");
-            }
-            (Some(fault), _) => {
-                if let Some(left_out) = self.letter_lines.pass(self.clock.now()) {
-                    tracing::warn!(%component, source = %record.source, offset = %record.offset, %fault, left_out, "dead-lettered");
-                }
-                let schema = record.value.as_deref().and_then(split).filter(|_| fault.kind == EventFaultKind::Decode);
-                if let Some((schema, _)) = schema {
-                    self.progress.undecodable(schema, component, &fault.detail);
-                }
-            }
-            (None, _) => {}
-        }
-        match (&step.fault, step.next) {
-            (None, Next::Skipped | Next::Later(_)) => self.breaker.pass(),
-            (fault, _) => self.breaker.note(fault.is_some(), || self.clock.now(), component),
-        }
-        self.handler.refusals.stepped(record);
-        self.stuck.stepped(record);
-        self.sent.stepped(&record.source, record.offset);
-        match self.send_or_hold(record, step)? {
-            Worked::Done if self.due() => self.commit(),
-            worked => Ok(worked),
-        }
     }
 
     /// Reads what is ready; what is held back waits.
@@ -585,6 +417,9 @@ impl Worker {
     fn tell_waiting(&mut self) {
         let now = self.tasks.waiting() + self.backlog.retries();
         self.progress.waiting(self.told, now, &self.spec.component);
+        if now > 0 || self.told > 0 {
+            self.reporter.next_tries(self.backlog.next_retries().chain(self.tasks.next_tries()).collect());
+        }
         self.told = now;
     }
 
@@ -603,6 +438,7 @@ impl Worker {
         self.paused.retain(|source| !partitions.contains(source));
         self.handler.refusals.let_go(partitions);
         self.stuck.let_go(partitions);
+        self.reporter.let_go(partitions);
         self.tasks.let_go(partitions);
         Ok(self.member.release(partitions)?)
     }
