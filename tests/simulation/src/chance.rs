@@ -22,6 +22,10 @@ pub(crate) enum Stream {
     Broker,
     /// Which records are older than what comes beside them.
     Lateness,
+    /// How the surroundings change: topics and disks.
+    Changes,
+    /// Which records are part of other programs' transactions, and how large they are.
+    Dress,
 }
 
 impl Chance {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use heddle::state::TaskStores;
 use heddle_core::dedup::{LINGER_MILLIS_MAX, MessageId, unpack};
 use heddle_core::event::{Offset, Partition, Record, Timestamp, Topic, TopicPartition};
-use heddle_core::failed::header;
+use heddle_core::failed::{header, is_reduced};
 use heddle_core::fault::TaskFault;
 use heddle_core::settle::CE_ID;
 use heddle_core::state::{Range, StoreIndex, TaskState as _};
@@ -16,8 +16,8 @@ use heddle_fixtures::copies::allowed;
 use crate::disk::SimDisk;
 use crate::host::bounds;
 use crate::life::Life;
-use crate::log::Broker;
-use crate::model::{Lines, Model, TaskModel};
+use crate::log::{Broker, KNOWN_TOPICS, TxnId, topic_id};
+use crate::model::{Lines, Model, REDUCED, TaskModel};
 use crate::plan::Plan;
 use crate::time;
 use crate::world::World;
@@ -32,6 +32,8 @@ pub(crate) fn at_end(life: &Life) -> Option<String> {
         happened.records += model.records;
         happened.duplicates += model.duplicates;
         happened.late_duplicates += model.late_duplicates;
+        let letters = model.dead_letters.values().flatten();
+        happened.reduced += letters.filter(|line| line.contains(": reduced (")).count() as u64;
         happened.dead_letters += model.dead_letters.values().map(|lines| lines.len() as u64).sum::<u64>();
     });
     positions(world)
@@ -40,6 +42,7 @@ pub(crate) fn at_end(life: &Life) -> Option<String> {
             let line = if world.plan.retries() { retried_dead_letter_line } else { dead_letter_line };
             lines(world, &world.plan.spec.policy.dead_letter, &model.dead_letters, line)
         })
+        .or_else(|| losses(life))
         .or_else(|| changelogs(world, &model))
         .or_else(|| live_tasks(life, &model))
         .or_else(|| {
@@ -50,24 +53,63 @@ pub(crate) fn at_end(life: &Life) -> Option<String> {
 
 fn model(world: &World) -> Model {
     let (mut model, broker) = (Model::default(), world.broker());
-    for source in inputs(&world.plan) {
-        for record in committed(&broker, &source) {
-            model.take(&world.plan, record);
+    for topic in &world.plan.inputs {
+        let first = known_first(&broker, &world.plan, topic);
+        for log in broker.incarnations(topic) {
+            let is_other = first.as_ref().is_some_and(|first| *first != topic_id(topic, log.incarnation).0);
+            for partition in &log.partitions {
+                let records = partition.all().filter(|(_, txn)| is_committed(&broker, *txn));
+                for (record, _) in
+                    records.filter(|(record, _)| broker.counts(&record.source, log.incarnation, record.offset))
+                {
+                    model.take(&world.plan, record, is_other);
+                }
+            }
         }
     }
     model
 }
 
-fn inputs(plan: &Plan) -> Vec<TopicPartition> {
-    let of_topic =
-        |topic: &Topic| (0..plan.partitions).map(|n| TopicPartition::new(topic.clone(), n)).collect::<Vec<_>>();
-    plan.inputs.iter().flat_map(of_topic).collect()
+/// The id of the topic of this name that the component knew first, if it knew one.
+fn known_first(broker: &Broker, plan: &Plan, topic: &Topic) -> Option<String> {
+    let key = format!("{}/{topic}", plan.spec.component);
+    let known = TopicPartition::new(KNOWN_TOPICS, 0);
+    let noted = committed(broker, &known).find(|record| record.key.as_deref() == Some(key.as_bytes()))?;
+    let value = text(noted.value.as_deref()?);
+    let (_, rest) = value.split_once("\"first\":\"")?;
+    rest.split_once('"').map(|(first, _)| first.to_owned())
+}
+
+/// All losses of which the group had to hear were told.
+fn losses(life: &Life) -> Option<String> {
+    let world = &life.world;
+    life.hosts.borrow().iter().filter_map(|host| host.run.as_ref()).for_each(|run| run.tell_losses(world));
+    let (told, broker) = (world.told_losses(), world.broker());
+    let mut lost = BTreeMap::<&TopicPartition, u64>::new();
+    for gap in broker.lost().iter().filter(|gap| gap.is_told) {
+        *lost.entry(&gap.source).or_default() += u64::try_from(gap.to.0 - gap.from.0).unwrap_or(0);
+    }
+    world.count(|happened| happened.lost_offsets += lost.values().sum::<u64>());
+    lost.into_iter().find_map(|(source, offsets)| {
+        let told = told.get(source).copied().unwrap_or(0);
+        let what = format!("how many offsets of {source} were told to be lost, at least");
+        (told < offsets).then(|| differ(&what, &told, &offsets)).flatten()
+    })
+}
+
+fn partitions(broker: &Broker, topic: &Topic) -> Vec<TopicPartition> {
+    let count = broker.topic(topic).map_or(0, <[_]>::len);
+    (0..count).map(|n| TopicPartition::new(topic.clone(), i32::try_from(n).unwrap_or(i32::MAX))).collect()
+}
+
+/// How many tasks the component has.
+fn tasks(world: &World) -> i32 {
+    world.broker().group.numbers()
 }
 
 /// The partitions of all that the component reads, and those in which records wait.
-fn places_to_wait(plan: &Plan) -> (Vec<TopicPartition>, Vec<TopicPartition>) {
-    let of_topic =
-        |topic: &Topic| (0..plan.partitions).map(|n| TopicPartition::new(topic.clone(), n)).collect::<Vec<_>>();
+fn places_to_wait(broker: &Broker, plan: &Plan) -> (Vec<TopicPartition>, Vec<TopicPartition>) {
+    let of_topic = |topic: &Topic| partitions(broker, topic);
     let waiting = plan.spec.waiting.and_then(|store| plan.spec.changelogs.get(store.0));
     (plan.spec.retry_topics.iter().flat_map(of_topic).collect(), waiting.into_iter().flat_map(of_topic).collect())
 }
@@ -75,7 +117,7 @@ fn places_to_wait(plan: &Plan) -> (Vec<TopicPartition>, Vec<TopicPartition>) {
 /// How often a record was left to wait.
 fn waited(world: &World) -> u64 {
     let broker = world.broker();
-    let (topics, state) = places_to_wait(&world.plan);
+    let (topics, state) = places_to_wait(&broker, &world.plan);
     let of =
         |source: &TopicPartition| committed(&broker, source).filter(|record| record.value.is_some()).count() as u64;
     topics.iter().chain(&state).map(of).sum()
@@ -84,13 +126,17 @@ fn waited(world: &World) -> u64 {
 /// The records of a partition whose transactions were committed.
 fn committed<'a>(broker: &'a Broker, source: &TopicPartition) -> impl Iterator<Item = &'a Record> + use<'a> {
     let all = broker.partition(source).ok().into_iter().flat_map(|log| log.all());
-    all.filter(|(_, txn)| txn.is_none_or(|txn| broker.decision(txn) == Some(true))).map(|(record, _)| record)
+    all.filter(|(_, txn)| is_committed(broker, *txn)).map(|(record, _)| record)
+}
+
+fn is_committed(broker: &Broker, txn: Option<TxnId>) -> bool {
+    txn.is_none_or(|txn| broker.decision(txn) == Some(true))
 }
 
 /// Whether the group has got to the end of its input.
 pub(crate) fn positions(world: &World) -> Option<String> {
     let broker = world.broker();
-    let (retries, waiting) = places_to_wait(&world.plan);
+    let (retries, waiting) = places_to_wait(&broker, &world.plan);
     let left = waiting.into_iter().find_map(|source| {
         let mut keys = BTreeMap::new();
         for record in committed(&broker, &source) {
@@ -100,9 +146,14 @@ pub(crate) fn positions(world: &World) -> Option<String> {
         differ(&format!("how many records wait in {source}"), &left, &0)
     });
     left.or_else(|| {
-        inputs(&world.plan).into_iter().chain(retries).find_map(|source| {
-            let expected = committed(&broker, &source).last().map(|record| record.offset.next());
+        let inputs = world.plan.inputs.iter().flat_map(|topic| partitions(&broker, topic));
+        inputs.chain(retries).find_map(|source| {
+            let low = broker.partition(&source).map_or(Offset(0), |log| log.low());
+            let last = committed(&broker, &source).last().filter(|record| record.offset >= low);
+            let expected = last.map(|record| record.offset.next());
             let found = broker.position(&source);
+            // Where all was deleted nothing has to be committed.
+            let found = found.filter(|_| expected.is_some() || low == Offset(0));
             differ(&format!("the committed position of {source}"), &found, &expected)
         })
     })
@@ -153,7 +204,12 @@ fn output_line(record: &Record) -> (TopicPartition, String) {
     // <component>/<topic>/<partition>/<offset>/<number>
     let mut parts = id.split('/').skip(1);
     let (topic, partition) = (parts.next().unwrap_or("?"), parts.next().and_then(|n| n.parse().ok()));
-    (TopicPartition::new(topic, partition.unwrap_or(-1)), format!("{key}: {value} ({id})"))
+    // <topic>@<epoch>, if it is not the topic that was known first; there is one epoch in a life.
+    let Some((name, epoch)) = topic.split_once('@') else {
+        return (TopicPartition::new(topic, partition.unwrap_or(-1)), format!("{key}: {value} ({id})"));
+    };
+    let id = id.replace(epoch, "");
+    (TopicPartition::new(name, partition.unwrap_or(-1)), format!("{key}: {value} ({id})"))
 }
 
 fn dead_letter_line(record: &Record) -> (TopicPartition, String) {
@@ -167,6 +223,7 @@ fn retried_dead_letter_line(record: &Record) -> (TopicPartition, String) {
 
 fn aside(record: &Record, attempts: &str) -> (TopicPartition, String) {
     let (key, value) = key_and_value(record);
+    let value = if is_reduced(&record.headers) { REDUCED.to_owned() } else { value };
     let of = |name| header(record, name);
     let source = TopicPartition::new(of(header::TOPIC), of(header::PARTITION).parse().unwrap_or(-1));
     let (reason, offset) = (of(header::KIND), of(header::OFFSET));
@@ -200,8 +257,8 @@ fn fold(broker: &Broker, plan: &Plan, number: i32, below: impl Fn(&Topic) -> Off
 }
 
 fn changelogs(world: &World, model: &Model) -> Option<String> {
-    let broker = world.broker();
-    (0..world.plan.partitions).find_map(|number| {
+    let (tasks, broker) = (tasks(world), world.broker());
+    (0..tasks).find_map(|number| {
         let expected = model.tasks.get(&number).cloned().unwrap_or_default();
         let found = fold(&broker, &world.plan, number, |_| Offset(i64::MAX));
         (0..world.plan.spec.changelogs.len())
@@ -235,7 +292,7 @@ fn live_tasks(life: &Life, model: &Model) -> Option<String> {
             }
         }
     }
-    (0..life.world.plan.partitions).find_map(|number| {
+    (0..tasks(&life.world)).find_map(|number| {
         differ(&format!("how many hosts have task {number}"), &owners.get(&number).copied().unwrap_or(0), &1)
     })
 }
@@ -269,7 +326,7 @@ fn open(
 /// write off (G3).
 pub(crate) fn disk(world: &World, host: usize, disk: &SimDisk) -> Option<String> {
     let copy = disk.copy();
-    (0..world.plan.partitions).find_map(|number| {
+    (0..tasks(world)).find_map(|number| {
         let stores = match open(&world.plan, &copy, Partition(number)) {
             Ok(stores) => stores,
             Err(error) => return Some(format!("the disk of host {host} cannot be read: {error}")),

@@ -14,6 +14,7 @@ use heddle::state::{Changes, StateEngine, StateError, StateStore};
 
 use crate::chance::Chance;
 use crate::gate::{Call, Caller};
+use crate::planted::Planted;
 use crate::world::lock;
 
 type Tree = BTreeMap<Bytes, Bytes>;
@@ -26,6 +27,8 @@ pub(crate) struct Content {
     trees: Trees,
     kept: Trees,
     journal: Vec<Write>,
+    /// It takes no more.
+    full: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -96,7 +99,17 @@ impl SimDisk {
 
     /// It is lost, with all that was on it.
     pub(crate) fn wipe(&self) {
-        *lock(&self.0) = Content::default();
+        let mut content = lock(&self.0);
+        *content = Content { full: content.full, ..Content::default() };
+    }
+
+    /// It takes no more, or has room again.
+    pub(crate) fn fill(&self, full: bool) {
+        lock(&self.0).full = full;
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        lock(&self.0).full
     }
 
     /// A copy to look at, which changes no more.
@@ -159,9 +172,20 @@ impl Store {
         self.pass(Call::DiskRead, || Ok(look(lock(&self.disk.0).trees.entry(self.tree.clone()).or_default())))
     }
 
+    /// An engine that says that all is well, as if an error had been dropped.
+    fn hides_that_it_is_full(&self) -> bool {
+        let planted = self.caller.as_ref().is_some_and(|caller| caller.world().planted == Some(Planted::Full));
+        planted && self.disk.is_full()
+    }
+
     fn fails(&self) -> Result<(), StateError> {
         let Some(caller) = &self.caller else { return Ok(()) };
         caller.world().count(|happened| happened.applies += 1);
+        if self.disk.is_full() {
+            caller.world().count(|happened| happened.no_room += 1);
+            caller.tell(format_args!("no room for a write to `{}`", self.tree));
+            return Err(StateError::Unusable { folder: "disk".into(), why: "no space left".to_owned() });
+        }
         if caller.world().faults().slight(|rates| rates.disk) {
             caller.world().count(|happened| happened.failed_applies += 1);
             caller.tell(format_args!("a write to `{}` fails", self.tree));
@@ -194,7 +218,10 @@ impl StateStore for Store {
 
     fn apply(&self, batch: Changes) -> Result<(), StateError> {
         self.pass(Call::DiskWrite, || {
-            self.fails()?;
+            match self.fails() {
+                Err(_) if self.hides_that_it_is_full() => return Ok(()),
+                failed => failed?,
+            }
             lock(&self.disk.0).write(Write::Apply(self.tree.clone(), batch));
             Ok(())
         })

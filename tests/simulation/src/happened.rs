@@ -101,6 +101,26 @@ counts! {
     wiped = "disks lost",
     /// Disks that were found damaged and made anew.
     corrupt = "disks damaged",
+    /// Times that the oldest records of a partition were deleted.
+    trimmed = "partitions trimmed",
+    /// Offsets among them that the group had not read.
+    lost_offsets = "offsets lost, and told",
+    /// Inputs that got partitions.
+    grown = "inputs grown",
+    /// Times that a worker did not join because the topics did not fit.
+    not_admitted = "not admitted",
+    /// Members that joined again because nobody read added partitions.
+    rejoined = "joined again for them",
+    /// Inputs that were deleted and made anew.
+    anew = "inputs made anew",
+    /// Transactions of other programs.
+    foreign = "others' transactions",
+    /// Disks that were full for a while or for ever.
+    full_disks = "disks full",
+    /// Writes that a full disk did not take.
+    no_room = "writes without room",
+    /// Dead letters that were too large to be kept whole.
+    reduced = "letters reduced",
     /// Copies on disk compared with their changelog.
     trees = "copies compared",
     /// Copies among them that a crash left written in part.

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heddle::log::{Log as _, Member, MemberOptions, Start};
-use heddle::runtime::{Common, Handler, Progress, Remedy, SharedBreaker, Tasks, Worker, WorkerFault};
+use heddle::runtime::{
+    Common, Handler, KnownTopics, LOOK_EVERY, Needs, Progress, Remedy, SharedBreaker, Tasks, TopicWatch, Worker,
+    WorkerFault, partition_counts,
+};
 use heddle::state::{Bounds, HostState};
 
 use crate::check;
@@ -16,6 +19,7 @@ use crate::life::Life;
 use crate::log::SimLog;
 use crate::planted::{self, Planted};
 use crate::time::{self, VirtualClock};
+use crate::world::World;
 
 /// How long a worker waits before it joins again.
 const REJOIN_WAIT: Duration = Duration::from_millis(500);
@@ -34,6 +38,13 @@ pub(crate) struct Run {
     pub(crate) process: Arc<Process>,
     pub(crate) state: Arc<HostState>,
     pub(crate) workers: Vec<Slot>,
+    /// Watches the component's topics.
+    pub(crate) topics: Arc<TopicWatch>,
+    /// What asks the log for it.
+    pub(crate) watcher: Caller,
+    /// When it looks again.
+    pub(crate) look_at: Duration,
+    known: Arc<KnownTopics>,
 }
 
 /// A worker's place in its process.
@@ -75,6 +86,13 @@ pub(crate) fn bounds() -> Bounds {
         changes_at_once: 3,
         now: time::timestamp,
         ..Bounds::default()
+    }
+}
+
+impl Run {
+    /// Notes what its workers told of losses.
+    pub(crate) fn tell_losses(&self, world: &World) {
+        self.workers.iter().for_each(|slot| world.tell_losses(&slot.progress));
     }
 }
 
@@ -126,7 +144,12 @@ impl Life {
             let slot =
                 |worker| Slot { caller: caller(&format!("w{worker}")), progress: Arc::default(), work: Work::Joining };
             let workers = (0..self.world.plan.workers).map(slot).collect();
-            host.run = Some(Run { process: process.clone(), state: Arc::new(state), workers });
+            let watcher = caller("topics");
+            let known = Arc::new(KnownTopics::of(Arc::new(SimLog(watcher.clone())), "sim"));
+            let needs: Arc<dyn Needs> = Arc::new(self.world.plan.clone());
+            let topics = Arc::new(TopicWatch::new(move || needs.clone(), Arc::default(), known.clone()));
+            let (process, state, look_at) = (process.clone(), Arc::new(state), time::now() + LOOK_EVERY);
+            host.run = Some(Run { process, state, workers, topics, watcher, look_at, known });
             self.world.tell(format!("h{index}"), format_args!("starts"));
         }
     }
@@ -141,8 +164,12 @@ impl Life {
         let Some(work) = self.take(place) else { return };
         let process = place.caller.process.clone();
         let done = match work {
-            Work::Joining => self.join(place).map(Work::Turning),
-            Work::Turning(mut worker) => act(&mut worker).map(|()| Work::Turning(worker)),
+            Work::Joining => self.join(place),
+            Work::Turning(mut worker) => match worker.heed_notices() {
+                Ok(true) => act(&mut worker).map(|()| Work::Turning(worker)),
+                Ok(false) => worker.finish().map(|()| Work::Joining),
+                Err(fault) => Err(fault),
+            },
             Work::Busy => Ok(Work::Busy),
         };
         match done {
@@ -161,10 +188,28 @@ impl Life {
         self.bury(&process);
     }
 
-    fn join(self: &Rc<Self>, place: &Place) -> Result<Box<Worker>, WorkerFault> {
+    /// Joins the group, if the component's topics fit.
+    fn join(self: &Rc<Self>, place: &Place) -> Result<Work, WorkerFault> {
         let (plan, caller) = (&self.world.plan, &place.caller);
         let id = format!("{}-{}-{}", plan.spec.component, place.host, place.worker);
         let log = SimLog(caller.clone());
+        let own = {
+            let hosts = self.hosts.borrow();
+            let run = hosts.get(place.host).and_then(|host| host.run.as_ref());
+            run.and_then(|run| {
+                let progress = run.workers.get(place.worker)?.progress.clone();
+                Some((run.state.clone(), progress, run.topics.clone(), run.known.clone()))
+            })
+        };
+        let Some((state, progress, topics, known)) = own.filter(|_| !caller.process.is_down()) else {
+            return Err(WorkerFault::Stop("its process is gone".to_owned()));
+        };
+        if !topics.admit(&log, &partition_counts(log.topics()?))? {
+            self.world.count(|happened| happened.not_admitted += 1);
+            caller.sleep(LOOK_EVERY);
+            return Ok(Work::Joining);
+        }
+        let notices = topics.reader(id.clone());
         let member = log.join(&MemberOptions {
             group: plan.spec.component.to_string(),
             topics: plan.read_topics(),
@@ -175,19 +220,13 @@ impl Life {
             transaction_time: heddle::runtime::TRANSACTION_TIME,
             batch_records_max: plan.batch_records_max,
         })?;
-        let own = {
-            let hosts = self.hosts.borrow();
-            let run = hosts.get(place.host).and_then(|host| host.run.as_ref());
-            run.and_then(|run| Some((run.state.clone(), run.workers.get(place.worker)?.progress.clone())))
-        };
-        let Some((state, progress)) = own.filter(|_| !caller.process.is_down()) else {
-            return Err(WorkerFault::Stop("its process is gone".to_owned()));
-        };
         let (member, handler) = self.plant(member, caller, &state);
         let tasks = Tasks::new(plan.spec.clone(), Arc::new(log), state, progress.clone(), plan.read_topics().len());
+        let tasks = tasks.knowing(known);
         let breaker = SharedBreaker::new(plan.breaker, progress.clone());
         let common = Common { clock: Arc::new(VirtualClock), breaker, progress, stop: Arc::default() };
-        Ok(Box::new(Worker::new(member, handler, tasks, plan.commit, common)))
+        let worker = Worker::new(member, handler, tasks, plan.commit, common).reading(notices);
+        Ok(Work::Turning(Box::new(worker)))
     }
 
     /// The member and the handler of a worker, with what is wrong with them on purpose.
@@ -232,6 +271,7 @@ impl Life {
             host.boots_at = time::now() + faults.chance.millis(5, 6_000);
             (host.run.take(), host.disk.clone(), host.disk.crash(&mut faults.chance))
         };
+        run.iter().for_each(|run| run.tell_losses(&self.world));
         // A call of it may be in the middle, with locks that its other parts would wait for when they are dropped.
         self.dead.borrow_mut().extend(run);
         self.world.count(|happened| happened.undone_applies += undone);
@@ -320,6 +360,7 @@ impl Life {
         let Some(run) = run else { return };
         self.world.count(|happened| happened.leaves += 1);
         self.world.tell(format!("h{host}"), format_args!("leaves"));
+        run.tell_losses(&self.world);
         let process = run.process.clone();
         for slot in run.workers {
             if let Work::Turning(worker) = slot.work

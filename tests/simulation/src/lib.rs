@@ -10,11 +10,13 @@
 //! - [`plan`](Plan): what a life is made of; [`Happened`]: what went wrong in it.
 //! - `life`, `host`: the scheduler, and what it moves. One thread; the same seed is the same life, event by event.
 //! - `gate`: where calls into log and disk are cut off, held up, or let others go first.
+//! - `changes`, `operator`: topics that change under the hosts, other producers, full disks, and the person who looks after them.
 //! - `log`, `disk`: the simulated surroundings; the traits are those that Kafka and the real engines implement.
 //! - `model`, `check`: what must come out, and whether it did.
 //! - `planted`: bugs put in on purpose, which lives must find.
 
 mod chance;
+mod changes;
 mod check;
 mod command;
 mod disk;
@@ -25,6 +27,7 @@ mod host;
 mod life;
 mod log;
 mod model;
+mod operator;
 mod plan;
 mod planted;
 mod time;
@@ -32,6 +35,7 @@ mod world;
 
 use std::fmt;
 
+pub use changes::{Anew, Changes, Foreign, Full, Grows};
 pub use happened::Happened;
 pub use plan::{Input, Plan, Rates};
 pub use planted::Planted;

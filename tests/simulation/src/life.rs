@@ -16,11 +16,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use heddle_core::event::{Offset, TopicPartition};
+
 use crate::chance::{Chance, Stream};
+use crate::changes::Foreign;
 use crate::check;
 use crate::gate::Process;
 use crate::host::{Host, Place, Run, Work};
-use crate::plan::Plan;
+use crate::log::TxnId;
+use crate::operator::Action;
+use crate::plan::{Input, Plan};
 use crate::time;
 use crate::world::World;
 use crate::{Options, Outcome};
@@ -50,6 +55,10 @@ pub(crate) struct Life {
     pub(crate) dead: RefCell<Vec<Run>>,
     processes: Cell<u64>,
     produced: Cell<usize>,
+    /// What is to happen to topics and disks later.
+    pub(crate) due: RefCell<Vec<(Duration, Action)>>,
+    /// Another program's transaction.
+    foreign: Cell<Option<TxnId>>,
     depth: Cell<usize>,
     steps: Cell<u64>,
     failure: RefCell<Option<String>>,
@@ -72,13 +81,15 @@ pub(crate) fn live(seed: u64, options: &Options) -> Outcome {
     let plan = Plan::new(seed);
     let hosts = (0..plan.hosts).map(|_| Host::default()).collect();
     let life = Rc::new(Life {
-        world: Arc::new(World::new(seed, plan, options.traced)),
+        world: Arc::new(World::new(seed, plan, options)),
         options: options.clone(),
         hosts: RefCell::new(hosts),
         schedule: RefCell::new(Chance::new(seed, Stream::Schedule)),
         dead: RefCell::default(),
         processes: Cell::new(0),
         produced: Cell::new(0),
+        due: RefCell::default(),
+        foreign: Cell::new(None),
         depth: Cell::new(0),
         steps: Cell::new(0),
         failure: RefCell::new(None),
@@ -137,13 +148,20 @@ impl Life {
         if !self.all_produced() {
             return Some("not everything was produced".to_owned());
         }
+        if !self.due.borrow().is_empty() {
+            return Some("topics or disks are still to change".to_owned());
+        }
         {
             let broker = self.world.broker();
             if !broker.is_quiet() {
                 return Some("a transaction is still open".to_owned());
             }
             if !broker.group.is_settled() {
-                return Some(format!("the group has not settled: {:?}", broker.group));
+                let numbers = broker.group.numbers();
+                return Some(format!(
+                    "the group\n  found    {:?}\n  expected a reader for each of {numbers} numbers",
+                    broker.group
+                ));
             }
         }
         check::positions(&self.world).or_else(|| self.hosts.borrow().iter().find_map(Host::unfinished))
@@ -178,6 +196,8 @@ impl Life {
             happened.expired += expired as u64;
         });
         self.boot_due();
+        self.act_due();
+        self.look_due();
         let draw = self.schedule.borrow_mut().below(8);
         let outside = self.world.faults().slight(|rates| rates.outside);
         if outside {
@@ -215,14 +235,32 @@ impl Life {
     }
 
     fn produce(&self) {
-        let Some(input) = self.world.plan.records.get(self.produced.get()) else { return };
-        self.produced.set(self.produced.get() + 1);
-        let placed = self.world.broker().append_alone(input.record(), input.aborted);
+        let number = self.produced.get();
+        let Some(input) = self.world.plan.records.get(number) else { return };
+        if self.world.broker().incarnation(&input.topic).is_none() {
+            // It was deleted, and will be made anew.
+            return;
+        }
+        self.produced.set(number + 1);
+        self.change(number);
+        let placed = self.append(input);
         if let Some((place, offset)) = placed {
             let value = input.value.as_deref().map_or("null".into(), String::from_utf8_lossy);
             let aborted = if input.aborted { ", aborted" } else { "" };
             self.world.tell("producer", format_args!("{place}@{offset}: {value}{aborted}"));
         }
+    }
+
+    fn append(&self, input: &Input) -> Option<(TopicPartition, Offset)> {
+        let mut broker = self.world.broker();
+        if let Some(Foreign { open, commits }) = input.foreign {
+            self.world.count(|happened| happened.foreign += 1);
+            self.foreign.set(Some(broker.begin_foreign(open, commits)));
+        }
+        // What comes next is part of it, now and then.
+        let txn = self.foreign.get().filter(|_| input.foreign.is_some() || self.schedule.borrow_mut().one_in(2));
+        let placed = txn.filter(|_| !input.aborted).and_then(|txn| broker.append_foreign(txn, input.record()));
+        placed.or_else(|| broker.append_alone(input.record(), input.aborted))
     }
 
     /// The number of a process that begins.

@@ -22,7 +22,7 @@ struct Arguments {
     /// Print what happens, line by line.
     #[arg(long, requires = "seed")]
     trace: bool,
-    /// Put a bug in first: watermark, offsets, dedup or blame.
+    /// Put a bug in first. A wrong name lists them.
     #[arg(long)]
     planted: Option<Planted>,
 }

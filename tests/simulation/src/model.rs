@@ -7,7 +7,10 @@ use heddle_core::event::{Offset, Record, Timestamp, TopicPartition};
 use heddle_core::partitioner::partition_of;
 
 use crate::command::{Command, Operation};
-use crate::plan::{ATTEMPTS_MAX, Plan};
+use crate::plan::{ATTEMPTS_MAX, Plan, RECORD_BYTES_MAX};
+
+/// Stands for the value of a dead letter that is too large to be kept whole.
+pub(crate) const REDUCED: &str = "reduced";
 
 /// Records that come from one partition of the input and are in one partition of the output, each as text.
 pub(crate) type Lines = BTreeMap<(i32, TopicPartition), Vec<String>>;
@@ -46,8 +49,8 @@ enum Ending {
 }
 
 impl Model {
-    /// Takes the next record of a partition of the input.
-    pub(crate) fn take(&mut self, plan: &Plan, record: &Record) {
+    /// Takes the next record of a partition of the input. `is_other`: its topic is not the one of its name that was known first.
+    pub(crate) fn take(&mut self, plan: &Plan, record: &Record, is_other: bool) {
         self.records += 1;
         self.positions.insert(record.source.clone(), record.offset.next());
         let newest = self.newest.entry(record.source.clone()).or_insert(record.timestamp);
@@ -73,22 +76,27 @@ impl Model {
                 ending
             }
         };
-        self.write(plan, record, ending);
+        self.write(plan, record, is_other, ending);
     }
 
-    fn write(&mut self, plan: &Plan, record: &Record, ending: Ending) {
+    fn write(&mut self, plan: &Plan, record: &Record, is_other: bool, ending: Ending) {
         let input_key = record.key.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
         let place = |key: &str| (partition_of(key.as_bytes(), plan.partitions).0, record.source.clone());
         match ending {
             Ending::Handled(emits) => {
                 for (number, (key, value)) in emits.into_iter().enumerate() {
                     let key = key.unwrap_or_else(|| input_key.to_string());
-                    let id = format!("{}/{}/{}/{number}", plan.spec.component, record.source, record.offset);
+                    let TopicPartition { topic, partition } = &record.source;
+                    let (component, epoch) = (&plan.spec.component, if is_other { "@" } else { "" });
+                    let id = format!("{component}/{topic}{epoch}/{partition}/{}/{number}", record.offset);
                     self.outputs.entry(place(&key)).or_default().push(format!("{key}: {value} ({id})"));
                 }
             }
             Ending::SetAside(reason, attempts) => {
-                let value = record.value.as_deref().map_or("null".into(), String::from_utf8_lossy);
+                let value = match record.value.as_deref() {
+                    Some(value) if value.len() > RECORD_BYTES_MAX => REDUCED.into(),
+                    value => value.map_or("null".into(), String::from_utf8_lossy),
+                };
                 let attempts = if plan.retries() { String::new() } else { format!(" after {attempts}") };
                 let line = format!("{input_key}: {value} ({reason}{attempts}, was {})", record.offset);
                 self.dead_letters.entry(place(&input_key)).or_default().push(line);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use heddle::runtime::CommitPolicy;
+use heddle::runtime::{CommitPolicy, Needs};
+use heddle_contract::manifest::Manifest;
 use heddle_core::breaker::{BreakerPolicy, OnOpen};
 use heddle_core::dedup::LINGER_MILLIS_MAX;
 use heddle_core::event::{NewRecord, Topic};
@@ -14,6 +15,7 @@ use heddle_core::state::StoreIndex;
 use heddle_core::task::TaskSpec;
 
 use crate::chance::{Chance, Stream};
+use crate::changes::{Changes, Foreign, dress};
 use crate::command::{Command, Operation};
 use crate::time;
 
@@ -39,6 +41,8 @@ pub struct Plan {
     pub partitions: i32,
     /// The component.
     pub spec: Arc<TaskSpec>,
+    /// What its manifest says of its topics.
+    pub manifest: Arc<Manifest>,
     /// When it stands still.
     pub breaker: Option<BreakerPolicy>,
     /// How many hosts there are.
@@ -61,6 +65,8 @@ pub struct Plan {
     pub refuses: Refuses,
     /// What is produced, in this order.
     pub records: Vec<Input>,
+    /// What changes meanwhile.
+    pub changes: Changes,
     /// How often what goes wrong.
     pub rates: Rates,
 }
@@ -89,6 +95,8 @@ pub struct Input {
     pub aborted: bool,
     /// How long before the life it happened, if it is late: part of a backfill.
     pub age: Option<Duration>,
+    /// The transaction of another program that it begins.
+    pub foreign: Option<Foreign>,
 }
 
 /// How often something goes wrong: once in so many chances; 0 is never.
@@ -146,10 +154,11 @@ impl Plan {
         };
         // Some lives take all there is at once.
         let (batch, transaction) = if chance.one_in(4) { (100, 100) } else { (8, 12) };
-        Self {
+        let mut plan = Self {
             output: "out".into(),
             partitions: i32::try_from(chance.between(1, 4)).unwrap_or(1),
             spec: Arc::new(spec(&inputs, window, retries)),
+            manifest: Arc::new(manifest(&inputs)),
             breaker: (retries != Retries::None && chance.one_in(3)).then_some(BreakerPolicy {
                 failures: 2,
                 within: Duration::from_secs(1),
@@ -169,7 +178,12 @@ impl Plan {
             rates: Rates::new(&mut chance),
             refuses: chance.pick(&[Refuses::AtOnce, Refuses::ByNumber, Refuses::One]).unwrap_or(Refuses::AtOnce),
             inputs,
-        }
+            changes: Changes::default(),
+        };
+        plan.records = dress(seed, plan.retries(), plan.records);
+        let mut chance = Chance::new(seed, Stream::Changes);
+        plan.changes = Changes::new(&mut chance, &plan.inputs, plan.topic_ids, plan.hosts, plan.records.len());
+        plan
     }
 }
 
@@ -228,6 +242,13 @@ fn spec(inputs: &[Topic], window: Option<Duration>, retries: Retries) -> TaskSpe
     }
 }
 
+/// A manifest that names the inputs.
+fn manifest(inputs: &[Topic]) -> Manifest {
+    let consumes = inputs.iter().map(|topic| format!("[consumes.\"{topic}\"]\n")).collect::<String>();
+    let text = format!("[component]\nname = \"counter\"\nlanguage = \"rust\"\n{consumes}");
+    Manifest::parse(&text, "component.toml").unwrap_or_else(|errors| unreachable!("{errors}"))
+}
+
 fn records(chance: &mut Chance, inputs: &[Topic], retries: Retries) -> Vec<Input> {
     let count = chance.between(5, 60);
     let mut records = Vec::<Input>::new();
@@ -249,7 +270,7 @@ fn records(chance: &mut Chance, inputs: &[Topic], retries: Retries) -> Vec<Input
                 1 => Some("no command".into()),
                 _ => Some(command(chance, &topic, &key, number, retries).text().into()),
             };
-            records.push(Input { topic, key: key.into(), value, aborted, age: None });
+            records.push(Input { topic, key: key.into(), value, aborted, age: None, foreign: None });
         }
     }
     records
@@ -328,6 +349,25 @@ fn own_operation(chance: &mut Chance, key: &str, number: u64) -> Operation {
         7 => Operation::Scan(key.to_owned()),
         8 => Operation::Emit(Some(own)),
         _ => Operation::Emit(None),
+    }
+}
+
+/// The component, as the product watches its topics.
+impl Needs for Plan {
+    fn spec(&self) -> &Arc<TaskSpec> {
+        &self.spec
+    }
+
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn group(&self) -> String {
+        self.spec.component.to_string()
+    }
+
+    fn topics(&self) -> Vec<Topic> {
+        self.read_topics()
     }
 }
 

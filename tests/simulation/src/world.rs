@@ -1,13 +1,19 @@
 //! What all parts of a life share: the brokers, chance, the trace and the counts.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use heddle::runtime::Progress;
+use heddle_core::event::TopicPartition;
+
+use crate::Options;
 use crate::chance::{Chance, Stream};
 use crate::happened::Happened;
 use crate::log::Broker;
 use crate::plan::{Plan, Rates};
+use crate::planted::Planted;
 use crate::time;
 
 /// The world of one life. The traits of log and state ask for what may be shared among threads; a life uses one.
@@ -18,6 +24,10 @@ pub(crate) struct World {
     happened: Mutex<Happened>,
     trace: Option<Mutex<Vec<String>>>,
     healed: AtomicBool,
+    /// The bug that was put in, for what is wrong in the log or on a disk.
+    pub(crate) planted: Option<Planted>,
+    /// How many offsets the hosts said were deleted before they were read.
+    told: Mutex<BTreeMap<TopicPartition, u64>>,
 }
 
 /// Draws what goes wrong.
@@ -43,15 +53,17 @@ impl Faults {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, plan: Plan, traced: bool) -> Self {
+    pub(crate) fn new(seed: u64, plan: Plan, options: &Options) -> Self {
         let mut chance = Chance::new(seed, Stream::Faults);
         let budget = u32::try_from(chance.between(2, 14)).unwrap_or(2);
         Self {
             broker: Mutex::new(Broker::new(&plan, Chance::new(seed, Stream::Broker))),
             faults: Mutex::new(Faults { chance, rates: plan.rates, budget }),
             happened: Mutex::default(),
-            trace: traced.then(Mutex::default),
+            trace: options.traced.then(Mutex::default),
             healed: AtomicBool::new(false),
+            planted: options.planted,
+            told: Mutex::default(),
             plan,
         }
     }
@@ -81,6 +93,19 @@ impl World {
 
     pub(crate) fn happened(&self) -> Happened {
         *lock(&self.happened)
+    }
+
+    /// Notes what a process told of losses before it ended.
+    pub(crate) fn tell_losses(&self, progress: &Progress) {
+        let mut told = lock(&self.told);
+        for (source, offsets) in progress.lost_by_partition() {
+            *told.entry(source).or_default() += offsets;
+        }
+    }
+
+    /// How many offsets of each partition were told to be lost.
+    pub(crate) fn told_losses(&self) -> BTreeMap<TopicPartition, u64> {
+        lock(&self.told).clone()
     }
 
     /// Writes a line of the trace, if there is one.

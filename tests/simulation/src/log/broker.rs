@@ -18,6 +18,7 @@ use heddle_core::partitioner::partition_of;
 
 use super::group::{Group, SeatId};
 use super::partition::{PartitionLog, TxnId};
+use super::topic::{Incarnation, KNOWN_TOPICS, Lost, TopicLog};
 use crate::chance::Chance;
 use crate::plan::{Plan, RECORD_BYTES_MAX};
 use crate::time;
@@ -27,11 +28,28 @@ struct Txn {
     producer: String,
     epoch: u32,
     since: Duration,
-    partitions: BTreeSet<TopicPartition>,
-    positions: BTreeMap<TopicPartition, Offset>,
+    partitions: BTreeSet<Place>,
+    positions: BTreeMap<Place, Offset>,
+    /// When it ends by itself, and how, if it is another program's.
+    ends: Option<(Duration, bool)>,
     decided: Option<bool>,
     /// When its mark is written, and where it is missing; `None` is the place of the group's positions.
-    marks: BTreeMap<Option<TopicPartition>, Duration>,
+    marks: BTreeMap<Option<Place>, Duration>,
+}
+
+impl Txn {
+    fn of(producer: &str) -> Self {
+        Self {
+            producer: producer.to_owned(),
+            epoch: 0,
+            since: time::now(),
+            partitions: BTreeSet::new(),
+            positions: BTreeMap::new(),
+            ends: None,
+            decided: None,
+            marks: BTreeMap::new(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -48,15 +66,22 @@ pub(crate) enum NotBegun {
     Fenced(LogError),
 }
 
+/// A partition of one of the topics that had a name, one after the other.
+pub(super) type Place = (TopicPartition, Incarnation);
+
 /// The log's servers, all of them.
 #[derive(Debug)]
 pub(crate) struct Broker {
-    topics: BTreeMap<Topic, Vec<PartitionLog>>,
+    pub(super) topics: BTreeMap<Topic, TopicLog>,
+    /// Topics that were deleted.
+    pub(super) deleted: Vec<(Topic, TopicLog)>,
+    /// What was deleted before the group had read it.
+    pub(super) lost: Vec<Lost>,
     producers: BTreeMap<String, Producer>,
     txns: Vec<Txn>,
-    positions: BTreeMap<TopicPartition, Offset>,
+    pub(super) positions: BTreeMap<Place, Offset>,
     pub(crate) group: Group,
-    chance: Chance,
+    pub(super) chance: Chance,
     transaction_time_max: Duration,
 }
 
@@ -69,11 +94,13 @@ impl Broker {
             .chain(&plan.spec.retry_topics)
             .chain([&plan.output, &plan.spec.policy.dead_letter])
             .chain(own);
-        let partitions = |topic: &Topic| {
-            (0..plan.partitions).map(|n| PartitionLog::new(TopicPartition::new(topic.clone(), n))).collect()
-        };
+        let topic = |topic: &Topic| (topic.clone(), TopicLog::new(topic, plan.partitions, 0));
+        let known = Topic::from(KNOWN_TOPICS);
+        let topics = names.map(topic).chain([(known.clone(), TopicLog::new(&known, 1, 0))]);
         Self {
-            topics: names.map(|topic| (topic.clone(), partitions(topic))).collect(),
+            topics: topics.collect(),
+            deleted: vec![],
+            lost: vec![],
             producers: BTreeMap::new(),
             txns: vec![],
             positions: BTreeMap::new(),
@@ -94,6 +121,12 @@ impl Broker {
             }
             self.decide_now(*id, false);
         }
+        for id in 0..self.txns.len() {
+            let txn = &self.txns[id];
+            if let Some((_, commit)) = txn.ends.filter(|(at, _)| txn.decided.is_none() && *at <= now) {
+                self.decide_now(id, commit);
+            }
+        }
         self.write_marks(now);
         (old.len(), self.group.tick(now))
     }
@@ -109,8 +142,9 @@ impl Broker {
                 match place {
                     None if committed => self.positions.extend(txn.positions.clone()),
                     None => {}
-                    Some(place) => {
-                        if let Some(log) = partition_mut(&mut self.topics, &place) {
+                    Some((source, incarnation)) => {
+                        let log = partition_mut(&mut self.topics, &source, Some(incarnation));
+                        if let Some(log) = log {
                             log.mark(id, committed);
                         }
                     }
@@ -121,10 +155,15 @@ impl Broker {
 
     /// When something happens by itself next.
     pub(crate) fn next_event(&self) -> Option<Duration> {
-        let open =
-            self.txns.iter().filter(|txn| txn.decided.is_none()).map(|txn| txn.since + self.transaction_time_max);
+        let open = self.txns.iter().filter(|txn| txn.decided.is_none()).map(|txn| self.over_at(txn));
         let marks = self.txns.iter().flat_map(|txn| txn.marks.values().copied());
         open.chain(marks).chain(self.group.next_event()).filter(|at| *at > time::now()).min()
+    }
+
+    /// When an open transaction is over in any case.
+    fn over_at(&self, txn: &Txn) -> Duration {
+        let latest = txn.since + self.transaction_time_max;
+        txn.ends.map_or(latest, |(at, _)| at.min(latest))
     }
 
     /// A producer appears. Others with its id are fenced; their open transaction is aborted. Returns its epoch and when all that is ended.
@@ -142,7 +181,7 @@ impl Broker {
         self.txns[id].marks.values().copied().max().unwrap_or(Duration::ZERO)
     }
 
-    fn is_current(&self, producer: &str, epoch: u32) -> Result<(), LogError> {
+    pub(super) fn is_current(&self, producer: &str, epoch: u32) -> Result<(), LogError> {
         if self.producers.get(producer).is_some_and(|known| known.epoch == epoch) {
             return Ok(());
         }
@@ -157,15 +196,7 @@ impl Broker {
             return Err(NotBegun::Busy(until));
         }
         let id = self.txns.len();
-        self.txns.push(Txn {
-            producer: producer.to_owned(),
-            epoch,
-            since: time::now(),
-            partitions: BTreeSet::new(),
-            positions: BTreeMap::new(),
-            decided: None,
-            marks: BTreeMap::new(),
-        });
+        self.txns.push(Txn { epoch, ..Txn::of(producer) });
         self.producers.entry(producer.to_owned()).or_default().last = Some(id);
         Ok(id)
     }
@@ -182,9 +213,8 @@ impl Broker {
 
     /// Where a record goes; an error if there is no such place.
     pub(crate) fn place(&self, record: &NewRecord) -> Result<TopicPartition, LogError> {
-        let partitions =
-            self.topics.get(&record.topic).ok_or_else(|| LogError::UnknownTopic(record.topic.to_string()))?;
-        let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
+        let topic = self.topics.get(&record.topic).ok_or_else(|| LogError::UnknownTopic(record.topic.to_string()))?;
+        let count = topic.count();
         let chosen = record.key.as_ref().map_or(Partition(0), |key| partition_of(key, count));
         Ok(TopicPartition { topic: record.topic.clone(), partition: record.partition.unwrap_or(chosen) })
     }
@@ -192,25 +222,41 @@ impl Broker {
     /// Adds a record to a transaction.
     pub(crate) fn append(&mut self, id: TxnId, record: NewRecord) -> Result<(TopicPartition, Offset), LogError> {
         let place = self.place(&record)?;
-        self.open(id)?.partitions.insert(place.clone());
-        let log = partition_mut(&mut self.topics, &place).ok_or_else(|| LogError::UnknownTopic(place.to_string()))?;
-        Ok((place, log.append(record, Some(id), time::timestamp())))
+        let unknown = || LogError::UnknownTopic(place.to_string());
+        let incarnation = self.incarnation(&place.topic).ok_or_else(unknown)?;
+        self.open(id)?.partitions.insert((place.clone(), incarnation));
+        let log = partition_mut(&mut self.topics, &place, None).ok_or_else(unknown)?;
+        let offset = log.append(record, Some(id), time::timestamp());
+        Ok((place, offset))
     }
 
     /// Adds a record outside of any transaction, or in one that is aborted at once.
     pub(crate) fn append_alone(&mut self, record: NewRecord, aborted: bool) -> Option<(TopicPartition, Offset)> {
         let place = self.place(&record).ok()?;
+        let incarnation = self.incarnation(&place.topic)?;
         let txn = aborted.then(|| {
-            let (producer, since) = ("input".to_owned(), time::now());
-            let (partitions, positions, marks) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
-            self.txns.push(Txn { producer, epoch: 0, since, partitions, positions, decided: Some(false), marks });
+            let at = time::now() + self.chance.millis(0, 300);
+            let marks = BTreeMap::from([(Some((place.clone(), incarnation)), at)]);
+            self.txns.push(Txn { decided: Some(false), marks, ..Txn::of("input") });
             self.txns.len() - 1
         });
-        if let Some(txn) = txn {
-            let at = time::now() + self.chance.millis(0, 300);
-            self.txns[txn].marks.insert(Some(place.clone()), at);
-        }
-        let offset = partition_mut(&mut self.topics, &place)?.append(record, txn, time::timestamp());
+        let offset = partition_mut(&mut self.topics, &place, None)?.append(record, txn, time::timestamp());
+        Some((place, offset))
+    }
+
+    /// Another program begins a transaction, and ends it after a while.
+    pub(crate) fn begin_foreign(&mut self, open: Duration, commits: bool) -> TxnId {
+        self.txns.push(Txn { ends: Some((time::now() + open, commits)), ..Txn::of("another") });
+        self.txns.len() - 1
+    }
+
+    /// Adds a record to another program's transaction, if that is still open.
+    pub(crate) fn append_foreign(&mut self, id: TxnId, record: NewRecord) -> Option<(TopicPartition, Offset)> {
+        let place = self.place(&record).ok()?;
+        let incarnation = self.incarnation(&place.topic)?;
+        let txn = self.txns.get_mut(id).filter(|txn| txn.decided.is_none())?;
+        txn.partitions.insert((place.clone(), incarnation));
+        let offset = partition_mut(&mut self.topics, &place, None)?.append(record, Some(id), time::timestamp());
         Some((place, offset))
     }
 
@@ -219,9 +265,9 @@ impl Broker {
         &mut self,
         id: TxnId,
         seat: SeatId,
-        positions: &[(TopicPartition, Offset)],
+        positions: &[(Place, Offset)],
     ) -> Result<(), LogError> {
-        if let Some((stranger, _)) = positions.iter().find(|(place, _)| !self.group.owns(seat, place.partition.0)) {
+        if let Some(((stranger, _), _)) = positions.iter().find(|((p, _), _)| !self.group.owns(seat, p.partition.0)) {
             return Err(LogError::Abort(format!("{stranger} does not belong to this member of the group")));
         }
         self.open(id)?.positions.extend(positions.iter().cloned());
@@ -248,26 +294,32 @@ impl Broker {
 
     /// Stores positions outside of any transaction. Only what is wrong on purpose does so.
     pub(crate) fn store_positions(&mut self, positions: &[(TopicPartition, Offset)]) {
-        self.positions.extend(positions.iter().cloned());
+        for (source, offset) in positions {
+            let incarnation = self.incarnation(&source.topic).unwrap_or_default();
+            self.positions.insert((source.clone(), incarnation), *offset);
+        }
     }
 
     /// Whether no transaction under way may still move the positions of these partitions.
     pub(crate) fn is_stable(&self, number: i32) -> bool {
         let waits = |txn: &&Txn| txn.decided.is_none() || txn.marks.contains_key(&None);
-        let touches = |txn: &Txn| txn.positions.keys().any(|place| place.partition.0 == number);
+        let touches = |txn: &Txn| txn.positions.keys().any(|(place, _)| place.partition.0 == number);
         !self.txns.iter().filter(waits).any(touches)
     }
 
+    /// Where the group goes on in what has this name now.
     pub(crate) fn position(&self, place: &TopicPartition) -> Option<Offset> {
-        self.positions.get(place).copied()
+        let incarnation = self.incarnation(&place.topic)?;
+        self.positions.get(&(place.clone(), incarnation)).copied()
     }
 
     pub(crate) fn topic(&self, topic: &str) -> Result<&[PartitionLog], LogError> {
-        self.topics.get(topic).map(Vec::as_slice).ok_or_else(|| LogError::UnknownTopic(topic.to_owned()))
+        let found = self.topics.get(topic).map(|topic| &topic.partitions[..]);
+        found.ok_or_else(|| LogError::UnknownTopic(topic.to_owned()))
     }
 
     pub(crate) fn topics(&self) -> impl Iterator<Item = (&Topic, usize)> {
-        self.topics.iter().map(|(topic, partitions)| (topic, partitions.len()))
+        self.topics.iter().map(|(topic, log)| (topic, log.partitions.len()))
     }
 
     pub(crate) fn partition(&self, place: &TopicPartition) -> Result<&PartitionLog, LogError> {
@@ -287,9 +339,15 @@ impl Broker {
     }
 }
 
-fn partition_mut<'a>(
-    topics: &'a mut BTreeMap<Topic, Vec<PartitionLog>>,
+/// A partition of what has this name now, unless it is another than the one that is meant.
+pub(super) fn partition_mut<'a>(
+    topics: &'a mut BTreeMap<Topic, TopicLog>,
     place: &TopicPartition,
+    incarnation: Option<Incarnation>,
 ) -> Option<&'a mut PartitionLog> {
-    topics.get_mut(&place.topic)?.get_mut(usize::try_from(place.partition.0).ok()?)
+    let topic = topics.get_mut(&place.topic)?;
+    if incarnation.is_some_and(|incarnation| topic.incarnation != incarnation) {
+        return None;
+    }
+    topic.partitions.get_mut(usize::try_from(place.partition.0).ok()?)
 }

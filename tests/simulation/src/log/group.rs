@@ -100,6 +100,39 @@ impl Group {
         id
     }
 
+    /// Partitions were added, up to so many numbers. Members that are there notice then, if at all; one that is away and static gets back what
+    /// it had, and nobody notices.
+    pub(crate) fn grow(&mut self, numbers: i32, noticed: Option<Duration>) {
+        self.numbers = numbers.max(self.numbers);
+        let is_there = |seat: &Seat| !seat.left && !self.silent.contains_key(&seat.process);
+        if noticed.is_some() && self.seats.values().any(is_there) {
+            self.settle_at = self.settle_at.max(noticed);
+        }
+    }
+
+    /// How many numbers there are.
+    pub(crate) fn numbers(&self) -> i32 {
+        self.numbers
+    }
+
+    /// The member that is to join again because numbers are nobody's although the group is at rest.
+    pub(crate) fn unassigned(&self) -> Option<(Vec<i32>, &str)> {
+        let (_, first) = self.seats.iter().find(|(_, seat)| seat.instance.is_some())?;
+        let has = |number: &i32| self.seats.values().any(|seat| seat.target.contains(number));
+        let free = (0..self.numbers).filter(|number| !has(number)).collect::<Vec<_>>();
+        (self.settle_at.is_none() && !free.is_empty()).then_some((free, first.instance.as_deref()?))
+    }
+
+    /// A member leaves and joins again: all numbers are shared out anew.
+    pub(crate) fn rejoin(&mut self, now: Duration) {
+        self.settle_at = Some(now);
+    }
+
+    /// The numbers that a member has.
+    pub(crate) fn owned(&self, id: SeatId) -> BTreeSet<i32> {
+        self.seats.get(&id).map(|seat| seat.owned.difference(&seat.revoking).copied().collect()).unwrap_or_default()
+    }
+
     /// Gives a seat up; what it had is free at once.
     pub(crate) fn leave(&mut self, id: SeatId, now: Duration) {
         if self.seats.remove(&id).is_some() {

@@ -9,61 +9,43 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use heddle::log::{Ends, LogError, Member, MemberOptions, OnArrival, Polled, RefusedRecord};
+use heddle::log::{Ends, LogError, Loss, Member, MemberOptions, Polled};
 use heddle_core::event::{NewRecord, Offset, Topic, TopicPartition};
 
 use super::broker::{Broker, NotBegun};
+use super::commit::{Committing, Next};
+use super::cursor::Cursor;
 use super::group::{Change, SeatId, Standing};
 use super::partition::TxnId;
 use super::unreachable;
 use crate::gate::{Call, Caller, Gone as _};
 use crate::plan::Refuses;
+use crate::planted::Planted;
 use crate::time;
-
-/// A partition that the member reads.
-struct Cursor {
-    position: Offset,
-    /// Where to go back to: the last commit, or where reading began.
-    committed: Offset,
-    paused: bool,
-}
 
 /// A member, as a worker has it.
 pub(crate) struct SimMember {
-    caller: Caller,
-    instance: Option<String>,
-    topics: Vec<Topic>,
-    batch_records_max: usize,
-    seat: SeatId,
-    producer: String,
-    epoch: u32,
-    cursors: BTreeMap<TopicPartition, Cursor>,
+    pub(super) caller: Caller,
+    pub(super) instance: Option<String>,
+    pub(super) topics: Vec<Topic>,
+    pub(super) batch_records_max: usize,
+    pub(super) seat: SeatId,
+    pub(super) producer: String,
+    pub(super) epoch: u32,
+    pub(super) cursors: BTreeMap<TopicPartition, Cursor>,
     /// Revoked or lost, and not released yet.
-    held: BTreeSet<TopicPartition>,
-    txn: Option<TxnId>,
+    pub(super) held: BTreeMap<TopicPartition, Cursor>,
+    /// What the worker is to hear of what was deleted.
+    pub(super) losses: Vec<Loss>,
+    pub(super) txn: Option<TxnId>,
     /// Records that were sent and are not with the broker yet.
-    waiting: Vec<NewRecord>,
+    pub(super) waiting: Vec<NewRecord>,
     /// How many records of the transaction are with the broker.
-    arrived: usize,
-    ends: Ends,
+    pub(super) arrived: usize,
+    pub(super) ends: Ends,
     /// The commit that is under way.
-    committing: Option<Committing>,
-    left: bool,
-}
-
-/// A commit that was begun.
-struct Committing {
-    positions: Vec<(TopicPartition, Offset)>,
-    next: Next,
-}
-
-/// What comes next of it.
-enum Next {
-    Flush,
-    Positions,
-    Decide,
-    /// All was done, and its caller has not heard.
-    Tell,
+    pub(super) committing: Option<Committing>,
+    pub(super) left: bool,
 }
 
 impl SimMember {
@@ -84,7 +66,8 @@ impl SimMember {
             producer: options.transactional_id.clone(),
             epoch,
             cursors: BTreeMap::new(),
-            held: BTreeSet::new(),
+            held: BTreeMap::new(),
+            losses: vec![],
             txn: None,
             waiting: vec![],
             arrived: 0,
@@ -101,8 +84,8 @@ impl SimMember {
             Standing::Replaced => return Err(self.fenced("its instance id was taken over")),
             Standing::Expired if !self.cursors.is_empty() => {
                 drop(broker);
-                let lost = std::mem::take(&mut self.cursors).into_keys().collect::<Vec<_>>();
-                self.held.extend(lost.iter().cloned());
+                let lost = self.cursors.keys().cloned().collect::<Vec<_>>();
+                self.held.append(&mut self.cursors);
                 self.caller.world().count(|happened| happened.lost += lost.len() as u64);
                 self.caller.tell(format_args!("lost {}", names(&lost)));
                 return Ok(Some(Polled::Lost(lost)));
@@ -116,35 +99,48 @@ impl SimMember {
             }
             Standing::Member => {}
         }
-        let stable = (0..self.caller.world().plan.partitions).filter(|number| broker.is_stable(*number));
+        let stable = (0..broker.group.numbers()).filter(|number| broker.is_stable(*number));
         let stable = stable.collect::<BTreeSet<_>>();
         let change = broker.group.next_change(self.seat, |number| stable.contains(&number));
-        let places = |numbers: BTreeSet<i32>| {
-            let of_topic =
-                |topic: &Topic| numbers.iter().map(|n| TopicPartition::new(topic.clone(), *n)).collect::<Vec<_>>();
-            self.topics.iter().flat_map(of_topic).collect::<Vec<_>>()
-        };
+        let owned = broker.group.owned(self.seat);
+        drop(broker);
         Ok(match change {
-            None => None,
-            Some(Change::Assigned(numbers)) => {
-                let places = places(numbers);
-                for place in &places {
-                    let position = broker.position(place).unwrap_or(Offset(0));
-                    self.caller.tell(format_args!("gets {place} at {position}"));
-                    self.cursors.insert(place.clone(), Cursor { position, committed: position, paused: true });
-                }
-                self.caller.world().count(|happened| happened.assigned += places.len() as u64);
-                Some(Polled::Assigned(places))
-            }
+            // Partitions of a topic that got them later than the others.
+            None => self.assign(&owned),
+            Some(Change::Assigned(numbers)) => self.assign(&numbers),
             Some(Change::Revoking(numbers)) => {
-                let places = places(numbers);
-                self.cursors.retain(|place, _| !places.contains(place));
-                self.held.extend(places.iter().cloned());
+                let gone = self.cursors.keys().filter(|place| numbers.contains(&place.partition.0));
+                let places = gone.cloned().collect::<Vec<_>>();
+                let cursors = places.iter().filter_map(|place| self.cursors.remove_entry(place)).collect::<Vec<_>>();
+                self.held.extend(cursors);
                 self.caller.world().count(|happened| happened.revoked += places.len() as u64);
                 self.caller.tell(format_args!("must release {}", names(&places)));
                 Some(Polled::Revoking(places))
             }
         })
+    }
+
+    /// Takes the partitions of these numbers that it does not have yet.
+    fn assign(&mut self, numbers: &BTreeSet<i32>) -> Option<Polled> {
+        let broker = self.caller.world().broker();
+        let of_topic =
+            |topic: &Topic| numbers.iter().map(|n| TopicPartition::new(topic.clone(), *n)).collect::<Vec<_>>();
+        let mut places = self.topics.iter().flat_map(of_topic).collect::<Vec<_>>();
+        places.retain(|place| !self.cursors.contains_key(place) && broker.partition(place).is_ok());
+        for place in &places {
+            let (Some(incarnation), Ok(log)) = (broker.incarnation(&place.topic), broker.partition(place)) else {
+                continue;
+            };
+            let committed = broker.position(place);
+            let position = committed.unwrap_or(Offset(0));
+            self.caller.tell(format_args!("gets {place} at {position}"));
+            let mut cursor = Cursor { position, committed: position, paused: true, incarnation, gaps: vec![] };
+            self.losses.extend(cursor.jump(place, log.low(), committed.is_some()));
+            self.cursors.insert(place.clone(), cursor);
+        }
+        drop(broker);
+        self.caller.world().count(|happened| happened.assigned += places.len() as u64);
+        (!places.is_empty()).then_some(Polled::Assigned(places))
     }
 
     /// Records of some of the partitions.
@@ -162,11 +158,17 @@ impl SimMember {
         let mut cursors = self.cursors.iter_mut().map(Some).collect::<Vec<_>>();
         for index in order {
             let Some((place, cursor)) = cursors.get_mut(index).and_then(Option::take) else { continue };
-            if !cursor.paused && records.len() < most {
-                let (read, next) = broker.partition(place)?.read(cursor.position, most - records.len());
-                records.extend(read);
-                cursor.position = next;
+            if cursor.paused || records.len() >= most || broker.incarnation(&place.topic) != Some(cursor.incarnation) {
+                continue;
             }
+            let log = broker.partition(place)?;
+            self.losses.extend(cursor.jump(place, log.low(), true));
+            let (read, next) = match self.caller.world().planted {
+                Some(Planted::Undecided) => log.read_undecided(cursor.position, most - records.len()),
+                _ => log.read(cursor.position, most - records.len()),
+            };
+            records.extend(read);
+            cursor.position = next;
         }
         if records.is_empty() {
             self.caller.sleep(timeout);
@@ -175,7 +177,7 @@ impl SimMember {
     }
 
     /// The open transaction; begins one if there is none.
-    fn txn(&mut self) -> Result<TxnId, LogError> {
+    pub(super) fn txn(&mut self) -> Result<TxnId, LogError> {
         while self.txn.is_none() {
             let begun = self.caller.world().broker().begin(&self.producer, self.epoch);
             match begun {
@@ -187,66 +189,6 @@ impl SimMember {
         self.txn.ok_or_else(LogError::gone)
     }
 
-    /// Brings the records that wait to the broker.
-    fn flush(&mut self) -> Result<(), LogError> {
-        if self.waiting.is_empty() {
-            return Ok(());
-        }
-        let txn = self.txn()?;
-        self.refuse_on_arrival()?;
-        for record in std::mem::take(&mut self.waiting) {
-            self.arrived += 1;
-            let by_number = record.partition.is_some();
-            let sent = self.caller.world().broker().append(txn, record);
-            let (place, offset) = sent.map_err(|error| self.note(error))?;
-            if by_number {
-                self.ends.insert(place, offset.next());
-            }
-        }
-        Ok(())
-    }
-
-    /// What the broker refuses of the records that wait: with one of them it takes none.
-    fn refuse_on_arrival(&self) -> Result<(), LogError> {
-        let named = self.caller.world().plan.refuses == Refuses::ByNumber;
-        let refused = self.waiting.iter().enumerate().filter(|(_, record)| Broker::refuses(record));
-        let refused = refused.map(|(place, record)| RefusedRecord {
-            number: named.then_some(self.arrived + place),
-            topic: Some(record.topic.clone()),
-            why: format!("`{}` takes no such record", record.topic),
-            timestamp: false,
-        });
-        let records = refused.collect::<Vec<_>>();
-        if records.is_empty() {
-            return Ok(());
-        }
-        let count = records.len() as u64;
-        self.caller.world().count(|happened| {
-            *(if named { &mut happened.refused_by_number } else { &mut happened.refused_unnamed }) += count;
-        });
-        Err(self.note(LogError::Refused(OnArrival { records })))
-    }
-
-    /// The next of the three steps.
-    fn commit_step(&mut self, committing: &Committing) -> Result<Next, LogError> {
-        let caller = self.caller.clone();
-        match committing.next {
-            Next::Flush => caller.pass(Call::Flush, || {
-                self.abort_now_and_then()?;
-                self.flush()?;
-                self.txn().map(|_| Next::Positions)
-            }),
-            Next::Positions => caller.pass(Call::Positions, || {
-                unreachable(&caller)?;
-                let txn = self.txn()?;
-                let added = caller.world().broker().add_positions(txn, self.seat, &committing.positions);
-                added.map(|()| Next::Decide).map_err(|error| self.note(error))
-            }),
-            Next::Decide => caller.pass(Call::Decide, || self.decide().map(|()| Next::Tell)),
-            Next::Tell => Ok(Next::Tell),
-        }
-    }
-
     /// What its member does while it is under way, which is little.
     fn not_committing(&self, what: &str) -> Result<(), LogError> {
         match self.committing {
@@ -255,51 +197,12 @@ impl SimMember {
         }
     }
 
-    fn decide(&mut self) -> Result<(), LogError> {
-        let caller = self.caller.clone();
-        let world = caller.world();
-        let (unknown, reaches, late) = {
-            let mut faults = world.faults();
-            let unknown = faults.slight(|rates| rates.commit * 3);
-            let late = faults.slight(|rates| rates.commit).then(|| faults.chance.millis(20, 3_000));
-            (unknown, faults.chance.one_in(2), late)
-        };
-        if unknown && !reaches {
-            world.count(|happened| happened.unknown_lost += 1);
-            self.caller.tell(format_args!("commit: not known, and not done"));
-            return Err(LogError::CommitUnknown("no answer".to_owned()));
-        }
-        if let Some(time) = late {
-            world.count(|happened| happened.late += 1);
-            self.caller.tell(format_args!("the commit takes {time:?}"));
-            self.caller.wait::<LogError>(time::now() + time)?;
-        }
-        let txn = self.txn()?;
-        let decided = world.broker().decide(txn, true);
-        decided.map_err(|error| self.note(error))?;
-        self.txn = None;
-        world.count(|happened| happened.commits += 1);
-        if unknown {
-            world.count(|happened| happened.unknown_committed += 1);
-            self.caller.tell(format_args!("commit: not known, but done"));
-            return Err(LogError::CommitUnknown("no answer".to_owned()));
-        }
-        Ok(())
-    }
-
-    fn abort_now_and_then(&self) -> Result<(), LogError> {
-        if self.caller.world().faults().slight(|rates| rates.commit) {
-            return Err(self.note(LogError::Abort("the broker says so".to_owned())));
-        }
-        Ok(())
-    }
-
     fn fenced(&self, why: &str) -> LogError {
         self.note(LogError::Fenced(why.to_owned()))
     }
 
     /// Counts an error on its way to the caller.
-    fn note(&self, error: LogError) -> LogError {
+    pub(super) fn note(&self, error: LogError) -> LogError {
         self.caller.world().count(|happened| match error {
             LogError::Fenced(_) => happened.fenced += 1,
             LogError::Abort(_) => happened.aborted += 1,
@@ -359,7 +262,7 @@ impl Member for SimMember {
 
     fn begin_commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
         self.not_committing("commits")?;
-        let mine = |place: &TopicPartition| self.cursors.contains_key(place) || self.held.contains(place);
+        let mine = |place: &TopicPartition| self.cursors.contains_key(place) || self.held.contains_key(place);
         if let Some((stranger, _)) = positions.iter().find(|(place, _)| !mine(place)) {
             return Err(self.note(LogError::Abort(format!("{stranger} is not assigned to this member"))));
         }
@@ -412,7 +315,11 @@ impl Member for SimMember {
     fn rewind(&mut self) -> Result<(), LogError> {
         self.not_committing("rewinds")?;
         self.manage(|this| {
-            this.cursors.values_mut().for_each(|cursor| cursor.position = cursor.committed);
+            for cursor in this.cursors.values_mut() {
+                cursor.position = cursor.committed;
+                cursor.gaps.clear();
+            }
+            this.losses.clear();
             Ok(())
         })
     }
@@ -425,13 +332,44 @@ impl Member for SimMember {
         self.hold(partitions, false)
     }
 
+    fn take_losses(&mut self) -> Vec<Loss> {
+        std::mem::take(&mut self.losses)
+    }
+
+    fn skip(&mut self, losses: &[Loss]) -> Result<(), LogError> {
+        self.manage(|this| {
+            let caller = this.caller.clone();
+            unreachable(&caller)?;
+            let mut broker = caller.world().broker();
+            broker.is_current(&this.producer, this.epoch)?;
+            for Loss { source, first, .. } in losses {
+                let Some(cursor) = this.cursors.get_mut(source) else { continue };
+                if !broker.group.owns(this.seat, source.partition.0) {
+                    return Err(LogError::Abort(format!("{source} does not belong to this member of the group")));
+                }
+                broker.positions.insert((source.clone(), cursor.incarnation), *first);
+                cursor.committed = *first;
+                cursor.gaps.drain(..).for_each(|gap| broker.lose(gap));
+            }
+            Ok(())
+        })
+    }
+
+    fn rejoin(&mut self) -> Result<(), LogError> {
+        self.manage(|this| {
+            this.caller.world().count(|happened| happened.rejoined += 1);
+            this.caller.world().broker().group.rejoin(time::now());
+            Ok(())
+        })
+    }
+
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
         self.not_committing("releases")?;
         self.manage(|this| {
-            if let Some(stranger) = partitions.iter().find(|place| !this.held.contains(*place)) {
+            if let Some(stranger) = partitions.iter().find(|place| !this.held.contains_key(*place)) {
                 return Err(LogError::Invalid(format!("{stranger} is not being revoked")));
             }
-            this.held.retain(|place| !partitions.contains(place));
+            this.held.retain(|place, _| !partitions.contains(place));
             let numbers = partitions.iter().map(|place| place.partition.0).collect();
             this.caller.world().broker().group.release(this.seat, &numbers);
             Ok(())

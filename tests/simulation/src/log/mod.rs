@@ -4,23 +4,29 @@
 //! - [`SimLog`], [`SimMember`], [`SimReader`]: what a worker has in its hands; every call goes through its gate.
 
 mod broker;
+mod commit;
+mod cursor;
 mod group;
 mod member;
 mod partition;
 mod reader;
+mod topic;
 
 use std::collections::BTreeMap;
 
 use heddle::log::{
-    Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer,
+    Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Unassigned, Watermarks, Writer,
 };
 use heddle_core::event::{NewRecord, Offset, Partition, TopicPartition};
 use heddle_core::limits::Limits;
 
 pub(crate) use self::broker::Broker;
 pub(crate) use self::member::SimMember;
+pub(crate) use self::partition::TxnId;
 use self::reader::SimReader;
+pub(crate) use self::topic::{Incarnation, KNOWN_TOPICS};
 use crate::gate::{Call, Caller};
+use crate::planted::Planted;
 
 /// The log, as one worker calls it.
 #[derive(Clone)]
@@ -34,6 +40,11 @@ impl SimLog {
             work(&mut self.0.world().broker())
         })
     }
+}
+
+/// What tells a topic from the one before.
+pub(crate) fn topic_id(topic: &str, incarnation: Incarnation) -> TopicId {
+    TopicId(format!("id of {topic}, {incarnation}"))
 }
 
 /// Fails now and then.
@@ -69,21 +80,42 @@ impl Log for SimLog {
         Err(LogError::Invalid(format!("`{topic}` stays: this log deletes nothing")))
     }
 
+    fn add_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
+        self.ask(|broker| {
+            broker.grow(&topic.into(), partitions);
+            Ok(())
+        })
+    }
+
+    fn unassigned(&self, _: &str, _: &[TopicInfo]) -> Result<Option<Unassigned>, LogError> {
+        let planted = self.0.world().planted == Some(Planted::Unread);
+        self.ask(|broker| {
+            let found = broker.group.unassigned().filter(|_| !planted);
+            // A broker puts something of its own behind the name.
+            Ok(found.map(|(_, member)| Unassigned { partitions: vec![], member: format!("{member}-1") }))
+        })
+    }
+
     fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, LogError> {
         let known = self.0.world().plan.topic_ids;
-        self.ask(|_| Ok(known.then(|| TopicId(format!("id of {topic}")))))
+        let planted = self.0.world().planted == Some(Planted::SameTopic);
+        self.ask(|broker| {
+            let incarnation = broker.incarnation(&topic.into()).filter(|_| !planted).unwrap_or_default();
+            broker.topic(topic)?;
+            Ok(known.then(|| topic_id(topic, incarnation)))
+        })
     }
 
     /// Lives are about what is not known before.
-    fn limits(&self, _: &str) -> Result<Limits, LogError> {
-        Ok(Limits::unknown(self.0.world().plan.partitions))
+    fn limits(&self, topic: &str) -> Result<Limits, LogError> {
+        Ok(Limits::unknown(number(self.0.world().broker().topic(topic)?.len())))
     }
 
     fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError> {
         self.ask(|broker| {
             let bounds = |(index, log): (usize, &partition::PartitionLog)| Watermarks {
                 partition: Partition(number(index)),
-                low: Offset(0),
+                low: log.low(),
                 high: log.stable(),
                 end: log.end(),
             };

@@ -27,6 +27,8 @@ enum Entry {
 #[derive(Debug)]
 pub(crate) struct PartitionLog {
     source: TopicPartition,
+    /// The offset of the first entry that is still held.
+    low: Offset,
     entries: Vec<Entry>,
     /// Transactions without a mark here, and where they began.
     open: BTreeMap<TxnId, usize>,
@@ -36,7 +38,7 @@ pub(crate) struct PartitionLog {
 
 impl PartitionLog {
     pub(crate) fn new(source: TopicPartition) -> Self {
-        Self { source, entries: vec![], open: BTreeMap::new(), committed: BTreeMap::new() }
+        Self { source, low: Offset(0), entries: vec![], open: BTreeMap::new(), committed: BTreeMap::new() }
     }
 
     /// Adds a record; `None`: outside of any transaction.
@@ -59,6 +61,16 @@ impl PartitionLog {
         self.entries.push(Entry::Mark);
     }
 
+    /// Deletes what lies below.
+    pub(crate) fn trim(&mut self, low: Offset) {
+        self.low = low.max(self.low);
+    }
+
+    /// The first offset that is still held.
+    pub(crate) fn low(&self) -> Offset {
+        self.low
+    }
+
     /// The offset after the last entry.
     pub(crate) fn end(&self) -> Offset {
         offset(self.entries.len())
@@ -71,13 +83,22 @@ impl PartitionLog {
 
     /// Committed records from a position on, at most so many, and the position after them.
     pub(crate) fn read(&self, from: Offset, max: usize) -> (Vec<Record>, Offset) {
-        let (mut records, mut position, stable) = (vec![], from, self.stable());
+        self.read_below(self.stable(), from, max)
+    }
+
+    /// As one reads who takes what is not decided for committed. Only what is wrong on purpose does so.
+    pub(crate) fn read_undecided(&self, from: Offset, max: usize) -> (Vec<Record>, Offset) {
+        self.read_below(self.end(), from, max)
+    }
+
+    fn read_below(&self, stable: Offset, from: Offset, max: usize) -> (Vec<Record>, Offset) {
+        let (mut records, mut position) = (vec![], from);
         for entry in self.entries.iter().skip(index(from)).take(index(stable).saturating_sub(index(from))) {
             if records.len() >= max {
                 break;
             }
             if let Entry::Record { record, txn } = entry
-                && txn.is_none_or(|txn| self.committed.get(&txn) == Some(&true))
+                && txn.is_none_or(|txn| self.committed.get(&txn).copied().unwrap_or(true))
             {
                 records.push(record.clone());
             }
@@ -86,7 +107,7 @@ impl PartitionLog {
         (records, position)
     }
 
-    /// All records, with the transactions they are part of, decided or not.
+    /// All records, those that were deleted too, with the transactions they are part of, decided or not.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&Record, Option<TxnId>)> {
         self.entries.iter().filter_map(|entry| match entry {
             Entry::Record { record, txn } => Some((record, *txn)),

@@ -32,5 +32,5 @@ impl Member for Misled {
         self.member.committed(timeout).map_err(mislead)
     }
 
-    hand_on!(poll, begin_commit, abort, rewind, pause, resume, release);
+    hand_on!(poll, begin_commit, abort, rewind, pause, resume, release, take_losses);
 }

@@ -3,6 +3,7 @@
 mod blame;
 mod dedup;
 mod offsets;
+mod silent;
 mod watermark;
 
 use std::fmt;
@@ -28,11 +29,32 @@ pub enum Planted {
     Blame,
     /// A message id is forgotten as soon as the stream is past its window, however short ago it was handled.
     Late,
+    /// Nobody hears of records that were deleted before they were read.
+    Silent,
+    /// A topic that was made anew is taken for the one before.
+    SameTopic,
+    /// Partitions that were added while their reader was away stay without one.
+    Unread,
+    /// Records of transactions that are still open are taken for committed.
+    Undecided,
+    /// A full disk is said to have taken what it did not take.
+    Full,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Watermark, Self::Offsets, Self::Dedup, Self::Blame, Self::Late];
+    pub const ALL: [Self; 10] = [
+        Self::Watermark,
+        Self::Offsets,
+        Self::Dedup,
+        Self::Blame,
+        Self::Late,
+        Self::Silent,
+        Self::SameTopic,
+        Self::Unread,
+        Self::Undecided,
+        Self::Full,
+    ];
 }
 
 impl fmt::Display for Planted {
@@ -43,6 +65,11 @@ impl fmt::Display for Planted {
             Self::Dedup => "dedup",
             Self::Blame => "blame",
             Self::Late => "late",
+            Self::Silent => "silent",
+            Self::SameTopic => "same-topic",
+            Self::Unread => "unread",
+            Self::Undecided => "undecided",
+            Self::Full => "full",
         })
     }
 }
@@ -52,7 +79,8 @@ impl FromStr for Planted {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|planted| planted.to_string() == text);
-        known.ok_or_else(|| format!("there are `watermark`, `offsets`, `dedup`, `blame` and `late`, and no `{text}`"))
+        let all = || Self::ALL.map(|planted| format!("`{planted}`")).join(", ");
+        known.ok_or_else(|| format!("there are {}, and no `{text}`", all()))
     }
 }
 
@@ -65,8 +93,11 @@ pub(crate) fn apply(
     state: &Arc<HostState>,
 ) -> (Box<dyn Member>, Box<dyn Handler>) {
     match planted {
-        // The last one is in the bounds of the state.
-        None | Some(Planted::Late) => (member, handler),
+        // One is in the bounds of the state, the others are in the log and on the disk.
+        None | Some(Planted::Late | Planted::SameTopic | Planted::Unread | Planted::Undecided | Planted::Full) => {
+            (member, handler)
+        }
+        Some(Planted::Silent) => (silent::plant(member), handler),
         Some(Planted::Watermark) => (watermark::plant(member, caller.clone(), state.clone()), handler),
         Some(Planted::Offsets) => (offsets::plant(member, caller.clone()), handler),
         Some(Planted::Dedup) => (member, dedup::plant(handler)),
@@ -78,6 +109,14 @@ pub(crate) fn apply(
 macro_rules! hand_on {
     ($($name:ident),+) => {
         $(hand_on!(@one $name);)+
+
+        fn skip(&mut self, losses: &[heddle::log::Loss]) -> Result<(), heddle::log::LogError> {
+            self.member.skip(losses)
+        }
+
+        fn rejoin(&mut self) -> Result<(), heddle::log::LogError> {
+            self.member.rejoin()
+        }
 
         fn leave(self: Box<Self>) -> Result<(), heddle::log::LogError> {
             self.member.leave()
@@ -107,6 +146,11 @@ macro_rules! hand_on {
             timeout: std::time::Duration,
         ) -> Result<Option<heddle::log::Ends>, heddle::log::LogError> {
             self.member.committed(timeout)
+        }
+    };
+    (@one take_losses) => {
+        fn take_losses(&mut self) -> Vec<heddle::log::Loss> {
+            self.member.take_losses()
         }
     };
     (@one abort) => { hand_on!(@plain abort); };

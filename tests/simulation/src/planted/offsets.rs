@@ -30,5 +30,5 @@ impl Member for Apart {
         self.member.begin_commit(positions)
     }
 
-    hand_on!(poll, send, committed, abort, rewind, pause, resume, release);
+    hand_on!(poll, send, committed, abort, rewind, pause, resume, release, take_losses);
 }

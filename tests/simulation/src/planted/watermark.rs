@@ -32,7 +32,7 @@ impl Hasty {
         let (key, value) = (record.key.clone(), record.value.clone());
         let taken = stores.replay(&Record { source, offset, timestamp, key, value, headers });
         if taken.is_ok() {
-            let topic_id = plan.topic_ids.then(|| format!("id of {}", record.topic));
+            let topic_id = plan.topic_ids.then(|| crate::log::topic_id(&record.topic, 0).0);
             stores.reached(&record.topic, Watermark { topic_id, offset: offset.next() });
         }
     }
@@ -44,5 +44,5 @@ impl Member for Hasty {
         self.member.send(record)
     }
 
-    hand_on!(poll, begin_commit, committed, abort, rewind, pause, resume, release);
+    hand_on!(poll, begin_commit, committed, abort, rewind, pause, resume, release, take_losses);
 }

@@ -1,0 +1,193 @@
+//! What happens to topics and disks while the hosts run, and the person who looks after them.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use heddle::log::TopicInfo;
+use heddle::runtime::{LOOK_EVERY, partition_counts, short_changelogs, task_count};
+use heddle_core::event::{Topic, TopicPartition};
+
+use crate::changes::{Anew, Full, Grows};
+use crate::life::Life;
+use crate::time;
+
+/// Something that happens at a time of its own.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    /// An input gets partitions until it has so many.
+    Grow(Topic, i32),
+    /// A person gives the component's state as many partitions as its inputs have: `heddle topics accept`.
+    Accept,
+    /// A topic that was deleted is made anew.
+    MakeAnew(Topic),
+    /// A disk has room again.
+    Empty(usize),
+    /// A disk that stayed full is replaced by a new one, and its host is started again: when nothing goes wrong any more.
+    Replace(usize),
+}
+
+impl Life {
+    /// Does what is to happen when so many records were produced.
+    pub(crate) fn change(&self, produced: usize) {
+        let changes = &self.world.plan.changes;
+        let later = |after: Duration, action| self.due.borrow_mut().push((time::now() + after, action));
+        if let Some(Grows { at, by, apart, accepted_after }) = changes.grows
+            && at == produced
+        {
+            let many = self.world.plan.partitions + by;
+            for (number, topic) in self.world.plan.inputs.iter().enumerate() {
+                let after = apart * u32::try_from(number).unwrap_or(0);
+                later(after, Action::Grow(topic.clone(), many));
+            }
+            let last = apart * u32::try_from(self.world.plan.inputs.len().saturating_sub(1)).unwrap_or(0);
+            later(last + accepted_after, Action::Accept);
+        }
+        if let Some(Anew { at, topic, gap }) = &changes.anew
+            && *at == produced
+        {
+            self.world.count(|happened| happened.anew += 1);
+            self.world.tell("operator", format_args!("deletes {topic}"));
+            self.world.broker().delete(topic);
+            later(*gap, Action::MakeAnew(topic.clone()));
+        }
+        changes.trims.iter().filter(|at| **at == produced).for_each(|_| self.trim());
+        if let Some(Full { at, host, lasts }) = changes.full
+            && at == produced
+        {
+            self.world.count(|happened| happened.full_disks += 1);
+            self.world.tell(format!("h{host}"), format_args!("its disk is full"));
+            self.fill(host, true);
+            match lasts {
+                Some(lasts) => later(lasts, Action::Empty(host)),
+                None => self.due.borrow_mut().push((Duration::MAX, Action::Replace(host))),
+            }
+        }
+    }
+
+    fn trim(&self) {
+        let topic = self.schedule.borrow_mut().pick(&self.world.plan.inputs);
+        let mut broker = self.world.broker();
+        let Some(count) = topic.as_ref().and_then(|topic| Some(broker.topic(topic).ok()?.len())) else { return };
+        let partition = i32::try_from(self.schedule.borrow_mut().below(count as u64)).unwrap_or(0);
+        let Some(source) = topic.map(|topic| TopicPartition::new(topic, partition)) else { return };
+        if let Some(low) = broker.trim(&source) {
+            self.world.count(|happened| happened.trimmed += 1);
+            self.world.tell("broker", format_args!("deletes what {source} has before {low}"));
+        }
+    }
+
+    /// Does what is due; if nothing goes wrong any more, all that is left.
+    pub(crate) fn act_due(self: &Rc<Self>) {
+        loop {
+            let (now, healed) = (time::now(), self.world.is_healed());
+            let due = {
+                let mut actions = self.due.borrow_mut();
+                let found = actions.iter().position(|(at, _)| healed || *at <= now);
+                found.map(|index| actions.remove(index).1)
+            };
+            let Some(action) = due else { return };
+            self.world.tell("operator", format_args!("{action:?}"));
+            match action {
+                // Not while an input is deleted.
+                action @ (Action::Grow(..) | Action::Accept) if self.lacks_an_input() => self.later(action),
+                Action::Accept if self.is_to_grow() => self.later(Action::Accept),
+                Action::Grow(topic, many) => self.grow(&topic, many),
+                Action::Accept => self.accept(),
+                Action::MakeAnew(topic) => self.world.broker().make_anew(&topic),
+                Action::Empty(host) => self.fill(host, false),
+                Action::Replace(host) => self.replace(host),
+            }
+        }
+    }
+
+    fn lacks_an_input(&self) -> bool {
+        let broker = self.world.broker();
+        self.world.plan.inputs.iter().any(|topic| broker.incarnation(topic).is_none())
+    }
+
+    fn is_to_grow(&self) -> bool {
+        self.due.borrow().iter().any(|(_, action)| matches!(action, Action::Grow(..)))
+    }
+
+    fn later(&self, action: Action) {
+        self.due.borrow_mut().push((time::now() + Duration::from_millis(100), action));
+    }
+
+    fn grow(&self, topic: &Topic, many: i32) {
+        self.world.count(|happened| happened.grown += 1);
+        let noticed = {
+            let mut schedule = self.schedule.borrow_mut();
+            // Members ask for the topics every few minutes: longer than most lives.
+            let are_late = self.world.plan.static_members && schedule.one_in(2);
+            let after = schedule.millis(0, 3_000);
+            (!are_late).then(|| time::now() + after)
+        };
+        let mut broker = self.world.broker();
+        broker.grow(topic, many);
+        broker.group.grow(many, noticed);
+    }
+
+    /// As `heddle topics accept` does.
+    fn accept(&self) {
+        let plan = &self.world.plan;
+        let mut broker = self.world.broker();
+        let info = |(topic, count): (&Topic, usize)| TopicInfo {
+            name: topic.to_string(),
+            partitions: i32::try_from(count).unwrap_or(i32::MAX),
+        };
+        let topics = partition_counts(broker.topics().map(info).collect());
+        let tasks = task_count(&plan.manifest, &topics);
+        for topic in short_changelogs(&plan.spec, tasks, &topics) {
+            broker.grow(&topic.name.into(), tasks);
+        }
+    }
+
+    fn fill(&self, host: usize, full: bool) {
+        if let Some(host) = self.hosts.borrow().get(host) {
+            host.disk.fill(full);
+        }
+    }
+
+    fn replace(self: &Rc<Self>, host: usize) {
+        let found = {
+            let hosts = self.hosts.borrow();
+            let host = hosts.get(host);
+            host.map(|host| (host.disk.clone(), host.run.as_ref().map(|run| run.process.clone())))
+        };
+        let Some((disk, process)) = found else { return };
+        if let Some(process) = process {
+            process.crash();
+            self.bury(&process);
+        }
+        disk.fill(false);
+        disk.wipe();
+    }
+
+    /// Hosts look at the topics of their component every two seconds.
+    pub(crate) fn look_due(self: &Rc<Self>) {
+        for index in 0..self.world.plan.hosts {
+            let found = {
+                let mut hosts = self.hosts.borrow_mut();
+                let run = hosts.get_mut(index).and_then(|host| host.run.as_mut());
+                let run = run.filter(|run| run.look_at <= time::now() && !run.process.stands_still());
+                run.map(|run| {
+                    // Not again while this look is in the middle of a call.
+                    run.look_at = Duration::MAX;
+                    (run.process.clone(), run.topics.clone(), run.watcher.clone())
+                })
+            };
+            let Some((process, topics, watcher)) = found else { continue };
+            let log = crate::log::SimLog(watcher);
+            let looked = heddle::log::Log::topics(&log).map(partition_counts);
+            // As in the product, a log that does not answer is asked again.
+            let _again = looked.and_then(|counts| topics.look(&log, &counts));
+            let mut hosts = self.hosts.borrow_mut();
+            let run = hosts.get_mut(index).and_then(|host| host.run.as_mut());
+            if let Some(run) = run.filter(|run| run.process.number == process.number) {
+                run.look_at = time::now() + LOOK_EVERY;
+            }
+            drop(hosts);
+            self.bury(&process);
+        }
+    }
+}
