@@ -16,6 +16,8 @@ use super::rebalance::Protocol;
 
 /// The largest record that the client takes, in bytes; the topic's own limit is usually smaller.
 const RECORD_BYTES_MAX: usize = 16 << 20;
+/// How long a connection of a transactional producer stays without use, in milliseconds.
+const IDLE_MS_MAX: &str = "10000";
 /// The session timeout of a member unless the options say otherwise, in milliseconds.
 const SESSION_TIMEOUT_MS: u64 = 10_000;
 /// How often a member looks whether its topics have more partitions, in milliseconds: librdkafka's 5 minutes are too long to leave records unread.
@@ -141,6 +143,11 @@ impl Options {
     /// A producer whose batches stay within `batch_bytes_max`, and that writes in transactions, each open for `time` at most.
     pub(super) fn transactional(&self, id: &str, batch_bytes_max: usize, time: Duration) -> ClientConfig {
         let mut config = self.producer();
+        // A group's coordinator that is gone from the cluster is asked for anew only when the connection to another broker goes up or down
+        // (librdkafka issue 5511): until then the positions of a transaction wait. So idle connections do not stay.
+        if !self.given.contains_key("connections.max.idle.ms") {
+            config.set("connections.max.idle.ms", IDLE_MS_MAX);
+        }
         config
             .set("transaction.timeout.ms", self.transaction_time(time).as_millis().to_string())
             .set("transactional.id", id)
