@@ -82,17 +82,29 @@ impl KnownTopics {
         if let Some(known) = known() {
             return Ok(known);
         }
-        let known = Known { first: id.0.clone(), now: id.0.clone() };
-        self.write(key, known.clone())?;
-        Ok(known)
+        let noted = Known { first: id.0.clone(), now: id.0.clone() };
+        self.write(key.clone(), noted.clone())?;
+        // Another host may have noted another one since this one looked: the first note holds, and compaction must not take it.
+        self.read()?;
+        match known().filter(|found| found.first != noted.first) {
+            None => Ok(noted),
+            Some(Known { first, .. }) => {
+                let known = Known { now: first.clone(), first };
+                self.write(key, known.clone())?;
+                Ok(known)
+            }
+        }
     }
 
     fn read(&self) -> Result<(), LogError> {
-        let mut read = BTreeMap::new();
+        let mut read = BTreeMap::<String, Known>::new();
         let done = read_whole(&*self.log, &self.topic, Start::Beginning, |record| {
             let key = record.key.and_then(|key| String::from_utf8(key.to_vec()).ok());
             let known = record.value.and_then(|value| serde_json::from_slice::<Known>(&value).ok());
-            read.extend(key.zip(known));
+            if let Some((key, known)) = key.zip(known) {
+                let first = read.remove(&key).map_or(known.first, |before| before.first);
+                read.insert(key, Known { first, now: known.now });
+            }
             true
         });
         match done {
