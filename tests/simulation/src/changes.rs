@@ -77,11 +77,12 @@ impl Changes {
         let at = |chance: &mut Chance| usize::try_from(chance.below(records as u64)).unwrap_or(0);
         // In half of the lives late, so that no other change makes the group share out anew.
         let late = chance.one_in(2);
-        let grows = chance.one_in(4).then(|| Grows {
+        let grows = chance.one_in(3).then(|| Grows {
             at: if late { records.saturating_sub(1) } else { at(chance) },
             by: i32::try_from(chance.between(1, 2)).unwrap_or(1),
-            apart: chance.millis(0, 4_000),
-            accepted_after: chance.millis(0, 6_000),
+            apart: chance.millis(0, if late { 100 } else { 4_000 }),
+            // At once: before a host has noticed, so that its members stay.
+            accepted_after: chance.millis(0, if late { 300 } else { 6_000 }),
         });
         // A log without ids of topics cannot tell.
         let anew = (chance.one_in(4) && topic_ids).then(|| Anew {

@@ -118,7 +118,7 @@ impl Life {
         let noticed = {
             let mut schedule = self.schedule.borrow_mut();
             // Members ask for the topics every few minutes: longer than most lives.
-            let are_late = self.world.plan.static_members && schedule.one_in(2);
+            let are_late = self.world.plan.static_members && !schedule.one_in(4);
             let after = schedule.millis(0, 3_000);
             (!are_late).then(|| time::now() + after)
         };
