@@ -3,6 +3,7 @@
 //! What several modules share is in `support`. A test that measures its own process has a binary of its own (`traps`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value, missing_docs)]
 
+mod brokers_killed;
 mod build;
 mod cli;
 mod clusters;

@@ -9,7 +9,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 const LONGER: [(&str, Duration); 1] = [("under_fire::", Duration::from_secs(600))];
 
 /// Tests that saturate the machine or assert what a busy one does not give, by the beginning of their name.
-const ALONE: [&str; 1] = ["under_fire::"];
+const ALONE: [&str; 2] = ["brokers_killed::", "under_fire::"];
 
 /// How long the test may take at this scale.
 pub(crate) fn limit(test: &str, scale: u32) -> Duration {
