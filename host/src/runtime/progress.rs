@@ -53,15 +53,6 @@ struct State {
 /// Tells stalls apart: a record may wait for one thing after the other.
 type StallKey = (Option<(TopicPartition, Offset)>, Cause);
 
-/// What keeps a component from its work, and goes on by itself once somebody has seen to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hindrance {
-    /// Since when.
-    pub since: Timestamp,
-    /// What it is.
-    pub why: String,
-}
-
 /// The most schemas whose records are counted one by one. A stream of garbage names many.
 const UNDECODABLE_MAX: usize = 100;
 
