@@ -32,6 +32,7 @@ mod registry_answers;
 mod registry_server;
 mod registry_topic;
 mod reload;
+mod round_trips;
 mod schema_cli;
 mod sockets;
 mod stalls;

@@ -22,5 +22,7 @@ mod serve;
 pub mod shadow;
 mod sled_folder;
 pub mod state;
+mod times;
 pub mod tls;
 pub mod usage;
+pub mod values;

@@ -75,7 +75,7 @@ fn large_values_come_in_answers_of_bounded_size() {
         assert!(answer.status == 200 && answer.body.len() < 10 << 20, "{} bytes", answer.body.len());
         let entries: StateEntries = serde_json::from_slice(&answer.body).unwrap();
         for entry in entries.entries {
-            assert!(found.insert(entry.key, entry.value).is_none(), "an entry came twice");
+            assert!(found.insert(entry.key.as_str().unwrap().to_owned(), entry.value).is_none(), "an entry came twice");
         }
         answers += 1;
         match entries.next {

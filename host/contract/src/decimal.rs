@@ -5,6 +5,9 @@ use thiserror::Error;
 use crate::schema::Decimal;
 use crate::schema::binary::{DecodeError, Reader, write_bytes};
 
+/// How far an exponent may move the point: a bound for the zeros that it stands for.
+const EXPONENT_MAX: usize = 10_000;
+
 /// Why a text is no decimal of its type.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum DecimalError {
@@ -92,13 +95,9 @@ fn unscaled(kind: &Decimal, text: &str) -> Result<Vec<u8>, DecimalError> {
         [b'+', ..] => (false, &text[1..]),
         _ => (false, text),
     };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let digits_only = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    if (whole.is_empty() && fraction.is_empty()) || !digits_only(whole) || !digits_only(fraction) {
-        return Err(not_plain());
-    }
+    let (whole, fraction) = without_exponent(number).ok_or_else(not_plain)?;
     let scale = kind.scale as usize;
-    let fraction = fraction.trim_end_matches('0');
+    let fraction = fraction.trim_end_matches('0').to_owned();
     if fraction.len() > scale {
         return Err(DecimalError::Scale { text: text.to_owned(), scale: kind.scale });
     }
@@ -127,6 +126,28 @@ fn unscaled(kind: &Decimal, text: &str) -> Result<Vec<u8>, DecimalError> {
         negate(&mut magnitude);
     }
     Ok(strip_sign(&magnitude).to_vec())
+}
+
+/// The digits before and after the point of a number that may have an exponent, as `1.5e-7` has.
+fn without_exponent(number: &str) -> Option<(String, String)> {
+    let (number, exponent) = match number.split_once(['e', 'E']) {
+        Some((number, exponent)) => (number, exponent.parse::<i32>().ok()?),
+        None => (number, 0),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits_only = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if (whole.is_empty() && fraction.is_empty()) || !digits_only(whole) || !digits_only(fraction) {
+        return None;
+    }
+    let shift = usize::try_from(exponent.unsigned_abs()).ok().filter(|shift| *shift <= EXPONENT_MAX)?;
+    if exponent < 0 {
+        let zeros = "0".repeat(shift.saturating_sub(whole.len()));
+        let (whole, moved) = whole.split_at(whole.len().saturating_sub(shift));
+        return Some((whole.to_owned(), format!("{zeros}{moved}{fraction}")));
+    }
+    let (moved, fraction) = fraction.split_at(shift.min(fraction.len()));
+    let zeros = "0".repeat(shift - moved.len());
+    Some((format!("{whole}{moved}{zeros}"), fraction.to_owned()))
 }
 
 fn plain(bytes: &[u8], scale: usize) -> String {

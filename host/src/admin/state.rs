@@ -32,6 +32,7 @@ use crate::lock::lock;
 use crate::log::Log;
 use crate::runtime::{partition_counts, task_count};
 use crate::state::{HostState, TaskStores};
+use crate::values::{Plain, Target, say};
 
 /// The most entries of one answer, unless it is asked for more.
 const LIMIT: usize = 100;
@@ -71,8 +72,8 @@ impl Stores {
 pub struct StateEntry {
     /// The task that has it.
     pub partition: i32,
-    /// Its key.
-    pub key: String,
+    /// Its key, as `heddle consume --json` prints it.
+    pub key: Value,
     /// Its value.
     pub value: Value,
 }
@@ -177,7 +178,8 @@ impl Found<'_> {
         let schema = self.stores.schemas.writer(id).map_err(failed)?;
         let schema = schema.ok_or_else(|| failed(format!("the registry has no schema with the id {}", id.0)))?;
         let value = json::decode(&schema, payload).map_err(|e| failed(e.to_string()))?;
-        Ok(StateEntry { partition: partition.0, key: String::from_utf8_lossy(key).into_owned(), value })
+        let key = say(key, Plain::Text, false, &*self.stores.schemas).map_err(failed)?.json;
+        Ok(StateEntry { partition: partition.0, key, value })
     }
 
     fn elsewhere(&self) -> Result<BTreeMap<i32, Owner>, Refusal> {
@@ -194,15 +196,18 @@ impl Found<'_> {
     }
 
     fn get(&self, key: &str) -> Result<Response, Refusal> {
+        let schema = self.component.slot.current().component.key_schema(self.store);
+        let bytes = Target { plain: Plain::Text, schema: Ok(schema) }.typed_in(key);
+        let bytes = bytes.map_err(|why| (StatusCode::BAD_REQUEST, format!("`{key}` is not a key: {why}")))?;
         for (partition, stores) in self.here() {
-            let value = stores.get(self.store, key.as_bytes());
+            let value = stores.get(self.store, &bytes);
             let value = value.map_err(|e| (StatusCode::SERVICE_UNAVAILABLE, e.to_string()))?;
             if let Some(value) = value {
-                return Ok(Json(self.entry(partition, key.as_bytes(), &value)?).into_response());
+                return Ok(Json(self.entry(partition, &bytes, &value)?).into_response());
             }
         }
         // A store is partitioned as its component's input: where its keys are the input's, this is the key's task.
-        let partition = partition_of(key.as_bytes(), self.partitions()?);
+        let partition = partition_of(&bytes, self.partitions()?);
         let mut elsewhere = self.elsewhere()?;
         match elsewhere.remove(&partition.0) {
             Some(owner) => {

@@ -87,7 +87,10 @@ impl AppContracts {
     }
 
     /// The schema of a named type.
-    fn named(&self, name: &str) -> Result<Schema, BuildError> {
+    ///
+    /// # Errors
+    /// If no file defines it.
+    pub fn named(&self, name: &str) -> Result<Schema, BuildError> {
         Ok(self.library.named(name)?)
     }
 }

@@ -1,22 +1,24 @@
 //! `heddle consume`: records as decoded JSON lines.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
-use heddle_contract::schema::json;
-use heddle_contract::wire;
-use heddle_core::event::{Record, TopicPartition};
-use serde_json::{Map, Value};
+use heddle_contract::manifest::App;
+use heddle_contract::wire::{key_subject, value_subject};
+use heddle_core::event::{Header, Offset, Partition, Record, Timestamp, TopicPartition};
+use serde_json::Value;
 
+use super::produce::header;
 use super::{Raw, app, open};
-use crate::guest::Schemas;
-use crate::log::Start;
+use crate::build::AppContracts;
+use crate::log::{Log, Start, TopicInfo, Watermarks};
 use crate::output::print;
 use crate::printable;
-use crate::registry::Cached;
+use crate::registry::{Cached, Registry};
+use crate::values::{Lines, parse_timestamp};
 
 /// How long a poll waits.
 const POLL_WAIT: Duration = Duration::from_millis(200);
@@ -39,12 +41,39 @@ pub(super) struct Consume {
     #[arg(long)]
     follow: bool,
 
-    /// Print partition, offset, timestamp, key and headers, too.
+    /// Print whole records, as `heddle produce --json` reads them: partition, offset, timestamp, key and headers, too.
     #[arg(long)]
     json: bool,
 
     #[command(flatten)]
+    filter: Filter,
+
+    #[command(flatten)]
     output: Raw,
+}
+
+/// Which records are printed.
+#[derive(Debug, Args)]
+struct Filter {
+    /// Only records with this key: text, or JSON where keys have a schema.
+    #[arg(long)]
+    key: Option<String>,
+
+    /// Only this partition; may be repeated.
+    #[arg(long = "partition", value_name = "NUMBER")]
+    partitions: Vec<i32>,
+
+    /// Only records of that time or later: a time, a day, how long ago (2h), or milliseconds since 1970.
+    #[arg(long, value_name = "TIME", value_parser = parse_timestamp)]
+    since: Option<Timestamp>,
+
+    /// Only records before that time.
+    #[arg(long, value_name = "TIME", value_parser = parse_timestamp)]
+    until: Option<Timestamp>,
+
+    /// Only records that have this header, with this value if one is given; may be repeated.
+    #[arg(long = "header", value_name = "NAME[=VALUE]", value_parser = header)]
+    headers: Vec<Header>,
 }
 
 fn start(text: &str) -> Result<Start, String> {
@@ -52,9 +81,28 @@ fn start(text: &str) -> Result<Start, String> {
         "beginning" => Ok(Start::Beginning),
         "end" => Ok(Start::End),
         offset => match offset.parse() {
-            Ok(offset) if offset >= 0 => Ok(Start::At(heddle_core::event::Offset(offset))),
+            Ok(offset) if offset >= 0 => Ok(Start::At(Offset(offset))),
             _ => Err("write beginning, end or an offset".to_owned()),
         },
+    }
+}
+
+impl Filter {
+    fn matches(&self, record: &Record, lines: &Lines<'_>) -> Result<bool, String> {
+        let has = |wanted: &Header| {
+            let is_it = |header: &Header| {
+                header.name == wanted.name && (wanted.value.is_none() || header.value == wanted.value)
+            };
+            record.headers.iter().any(is_it)
+        };
+        let in_time = self.since.is_none_or(|since| record.timestamp >= since)
+            && self.until.is_none_or(|until| record.timestamp < until);
+        if !in_time || !self.headers.iter().all(has) {
+            return Ok(false);
+        }
+        let Some(wanted) = &self.key else { return Ok(true) };
+        let key = lines.key(record)?;
+        Ok(key == wanted.as_str() || serde_json::from_str::<Value>(wanted).is_ok_and(|wanted| wanted == key))
     }
 }
 
@@ -69,61 +117,67 @@ impl Consume {
                 folder.join("heddle.toml").display()
             );
         };
-        let schemas = Cached::new(open::registry(folder, &app, Some(&log))?);
-        let partitions = (0..topic.partitions).map(|partition| TopicPartition::new(self.topic.as_str(), partition));
+        let registry = open::registry(folder, &app, Some(&log))?;
+        let (has_typed_keys, has_typed_values) = self.typed(folder, &app, &*registry)?;
+        let schemas = Cached::new(registry);
+        let lines = Lines { schemas: &schemas, has_typed_keys, has_typed_values };
+        let from = self.from(&*log, &topic)?;
         let ends = log.watermarks(&self.topic)?;
-        let mut reader = log.reader(&partitions.map(|partition| (partition, self.from)).collect::<Vec<_>>())?;
+        let mut reader = log.reader(&from)?;
         let mut left = self.max.unwrap_or(usize::MAX);
         while left > 0 {
             let records = reader.poll(POLL_WAIT)?;
-            if records.is_empty() && !self.follow {
-                let positions = reader.positions()?;
-                let done = |(partition, position): (&TopicPartition, &heddle_core::event::Offset)| {
-                    ends.iter().any(|end| end.partition == partition.partition && *position >= end.high)
-                };
-                if positions.iter().all(done) {
+            if records.is_empty() && !self.follow && is_at_end(&reader.positions()?, &ends) {
+                break;
+            }
+            for record in records {
+                if left == 0 {
                     break;
                 }
-            }
-            for record in records.into_iter().take(left) {
-                left -= 1;
-                print(format_args!("{}", self.line(&record, &schemas)), self.output.raw);
+                if self.filter.matches(&record, &lines).map_err(|why| anyhow!(why))? {
+                    left -= 1;
+                    let line = if self.json { lines.line(&record) } else { lines.value(&record) };
+                    print(format_args!("{}", line.map_err(|why| anyhow!(why))?), self.output.raw);
+                }
             }
         }
         Ok(())
     }
 
-    fn line(&self, record: &Record, schemas: &Cached) -> Value {
-        let value = record.value.as_deref().map_or(Value::Null, |value| decode(value, schemas));
-        if !self.json {
-            return value;
-        }
-        let text = |bytes: &[u8]| Value::String(String::from_utf8_lossy(bytes).into_owned());
-        let header = |header: &heddle_core::event::Header| {
-            let value = header.value.as_deref().map_or(Value::Null, text);
-            Value::Array(vec![header.name.clone().into(), value])
+    /// Whether the topic's keys and its values have a schema, in the registry or in the app's own files.
+    fn typed(&self, folder: &Path, app: &App, registry: &dyn Registry) -> Result<(bool, bool)> {
+        // A file that cannot be read is told of where it is built.
+        let contracts = AppContracts::read(&folder.join(&app.contracts)).unwrap_or_default();
+        let is_typed = |subject: &str| -> Result<bool> {
+            Ok(contracts.get(subject).is_some() || registry.latest(subject)?.is_some())
         };
-        let entries = [
-            ("partition", record.source.partition.0.into()),
-            ("offset", record.offset.0.into()),
-            ("timestamp", record.timestamp.0.into()),
-            ("key", record.key.as_deref().map_or(Value::Null, text)),
-            ("headers", record.headers.iter().map(header).collect()),
-            ("value", value),
-        ];
-        Value::Object(entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())
+        Ok((is_typed(&key_subject(&self.topic))?, is_typed(&value_subject(&self.topic))?))
+    }
+
+    /// Where each partition that is asked for begins.
+    fn from(&self, log: &dyn Log, topic: &TopicInfo) -> Result<Vec<(TopicPartition, Start)>> {
+        let wanted = &self.filter.partitions;
+        if let Some(unknown) = wanted.iter().find(|number| !(0..topic.partitions).contains(*number)) {
+            bail!(
+                "the topic `{}` has no partition {unknown}\n  where: --partition\n  what to do: name one below {}",
+                self.topic,
+                topic.partitions
+            );
+        }
+        // Whatever lies before the first record of that time is older. A host that owns the log does not tell where that is.
+        let times = self.filter.since.filter(|_| matches!(self.from, Start::Beginning));
+        let times = times.and_then(|since| log.offsets_at(&self.topic, since).ok()).unwrap_or_default();
+        let numbers = (0..topic.partitions).filter(|number| wanted.is_empty() || wanted.contains(number));
+        let start = |number| {
+            let start = times.get(&Partition(number)).map_or(self.from, |offset| Start::At(*offset));
+            (TopicPartition::new(self.topic.as_str(), number), start)
+        };
+        Ok(numbers.map(start).collect())
     }
 }
 
-/// What the bytes say: by their schema, as JSON, as text, or else their length.
-fn decode(bytes: &[u8], schemas: &Cached) -> Value {
-    if let Some((id, payload)) = wire::split(bytes) {
-        let schema: Option<Arc<_>> = schemas.writer(id).ok().flatten();
-        if let Some(value) = schema.and_then(|schema| json::decode(&schema, payload).ok()) {
-            return value;
-        }
-    }
-    let text = || std::str::from_utf8(bytes).ok().map(|text| Value::String(text.to_owned()));
-    let bytes_only = || Value::Object(Map::from_iter([("bytes".to_owned(), bytes.len().into())]));
-    serde_json::from_slice(bytes).ok().or_else(text).unwrap_or_else(bytes_only)
+fn is_at_end(positions: &BTreeMap<TopicPartition, Offset>, ends: &[Watermarks]) -> bool {
+    positions
+        .iter()
+        .all(|(place, position)| ends.iter().any(|end| end.partition == place.partition && *position >= end.high))
 }

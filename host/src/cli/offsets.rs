@@ -11,8 +11,8 @@ use heddle_core::event::{Offset, Partition, Timestamp, TopicPartition};
 use serde_json::json;
 
 use super::{app, dlq, open};
-use crate::dlq::point_in_time;
 use crate::log::{Log, LogError, Watermarks};
+use crate::times::point_in_time;
 
 /// Print and change where a component goes on in the topics that it consumes.
 #[derive(Debug, Args)]

@@ -1,29 +1,37 @@
 //! `heddle produce`: JSON lines in, records out.
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::Bytes;
 use clap::Args;
+use heddle_contract::manifest::App;
 use heddle_contract::manifest::app::Register;
-use heddle_contract::schema::{Schema, json, parse_writer};
+use heddle_contract::manifest::component::KeyType;
+use heddle_contract::schema::Schema;
 use heddle_contract::section::SchemaFormat;
-use heddle_contract::wire::{SchemaId, prefix, value_subject};
-use heddle_core::event::NewRecord;
+use heddle_contract::wire::{key_subject, value_subject};
+use heddle_core::event::{Header, NewRecord, Partition, Timestamp};
 use serde_json::Value;
 
 use super::{app, counted, open};
 use crate::build::AppContracts;
+use crate::guest::Schemas;
 use crate::log::Log;
 use crate::printable;
-use crate::registry::format::{self, Entry};
+use crate::registry::format::Entry;
+use crate::registry::{Cached, Registry};
+use crate::values::{Plain, Records, Target, parse_timestamp, target};
 
 /// How many records are written at a time.
 const CHUNK: usize = 1_000;
 
 /// Write records: one JSON value a line, encoded by the topic's schema.
+///
+/// A line `null` is a tombstone. With --json a line is a whole record, as `heddle consume --json` prints it:
+/// {"key": …, "headers": [["name", "text"], …], "timestamp": …, "partition": …, "value": …}.
 #[derive(Debug, Args)]
 pub(super) struct Produce {
     /// The topic.
@@ -33,17 +41,52 @@ pub(super) struct Produce {
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 
-    /// The field of the value that becomes the record's key; without it records have none.
-    #[arg(long, value_name = "FIELD")]
-    key: Option<String>,
+    /// Lines are whole records, not values alone.
+    #[arg(long)]
+    json: bool,
+
+    /// The field of the value that becomes the record's key, or that field of the key where keys are records; may be repeated.
+    #[arg(long, value_name = "FIELD", conflicts_with = "json", value_delimiter = ',')]
+    key: Vec<String>,
+
+    /// The key of every record: text, or JSON where keys have a schema.
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["json", "key"])]
+    fixed_key: Option<String>,
+
+    /// A header of every record, behind those of its line; without a value it is null. May be repeated.
+    #[arg(long = "header", value_name = "NAME[=VALUE]", value_parser = header)]
+    headers: Vec<Header>,
+
+    /// The time of every record that has none: in milliseconds since 1970, as RFC 3339, a day, or how long ago (2h).
+    #[arg(long, value_name = "TIME", value_parser = parse_timestamp, allow_hyphen_values = true)]
+    timestamp: Option<Timestamp>,
+
+    /// The partition of every record that names none.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(0..))]
+    partition: Option<i32>,
+
+    /// Write records that were read from a topic (those with an `offset`) to the partitions that they were in.
+    #[arg(long, requires = "json")]
+    keep_partitions: bool,
 }
 
-/// How values become bytes: by a schema and its id, or as the JSON they are.
-struct Format(Option<(SchemaId, Schema)>);
+/// Reads a header of the command line.
+pub(super) fn header(text: &str) -> Result<Header, String> {
+    let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+    let value = value.map(|value| value.to_owned().into());
+    if name.is_empty() {
+        Err("a header needs a name".to_owned())
+    } else {
+        Ok(Header { name: name.to_owned().into(), value })
+    }
+}
 
 impl Produce {
     pub(super) fn run(&self, folder: &Path) -> Result<()> {
         let app = app::read(folder)?;
+        // Read before the log is opened: an embedded log belongs to one process, and the lines may come from one that reads it.
+        let is_typed_in = self.file.is_none() && std::io::stdin().is_terminal();
+        let lines = if is_typed_in { None } else { Some(self.lines()?) };
         let log = open::log(folder, &app)?;
         open::create_topics(log.as_ref(), &app, [])?;
         if log.topics()?.iter().all(|info| info.name != self.topic) {
@@ -53,7 +96,24 @@ impl Produce {
                 folder.join("heddle.toml").display()
             );
         }
-        let format = self.format(folder, &app, &log)?;
+        let mut records = self.target(folder, &app, &log)?;
+        let lines = lines.map_or_else(|| self.lines(), Ok)?;
+        // All lines are looked at before the first is written: a bad line writes nothing.
+        let mut made = vec![];
+        for (number, line) in lines {
+            let place = || format!("line {number} is no value for the topic `{}`; nothing was written", self.topic);
+            let line = serde_json::from_str(&line).with_context(place)?;
+            made.push(self.record(&mut records, &line).map_err(|why| anyhow!(why)).with_context(place)?);
+        }
+        for chunk in made.chunks(CHUNK) {
+            log.append(chunk)?;
+        }
+        eprintln!("{} written to {}", counted(made.len() as u64, "record"), self.topic);
+        Ok(())
+    }
+
+    /// The lines that are not empty, with their numbers.
+    fn lines(&self) -> Result<Vec<(usize, String)>> {
         let input: Box<dyn Read> = match &self.file {
             None => Box::new(std::io::stdin()),
             Some(path) => Box::new(std::fs::File::open(path).with_context(|| {
@@ -63,76 +123,90 @@ impl Produce {
                 )
             })?),
         };
-        // All lines are looked at before the first is written: a bad line writes nothing.
-        let mut records = vec![];
-        for (number, line) in BufReader::new(input).lines().enumerate() {
+        let mut lines = vec![];
+        for (number, line) in (1..).zip(BufReader::new(input).lines()) {
             let line = line.context("cannot read the next line")?;
-            if line.trim().is_empty() {
-                continue;
+            if !line.trim().is_empty() {
+                lines.push((number, line));
             }
-            let place =
-                || format!("line {} is no value for the topic `{}`; nothing was written", number + 1, self.topic);
-            let value = serde_json::from_str(&line).with_context(place)?;
-            records.push(self.record(&format, &value).with_context(place)?);
         }
-        for chunk in records.chunks(CHUNK) {
-            log.append(chunk)?;
-        }
-        eprintln!("{} written to {}", counted(records.len() as u64, "record"), self.topic);
-        Ok(())
+        Ok(lines)
     }
 
-    /// By the app's own schema if it has one, registered now, else by the newest one that the registry knows.
-    fn format(&self, folder: &Path, app: &heddle_contract::manifest::App, log: &Arc<dyn Log>) -> Result<Format> {
+    /// What makes records of the topic.
+    fn target(&self, folder: &Path, app: &App, log: &Arc<dyn Log>) -> Result<Records> {
         let registry = open::registry(folder, app, Some(log))?;
+        let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
+        let contracts = AppContracts::read(&folder.join(&app.contracts))?;
+        let subjects = Subjects { app, registry: &*registry, schemas: &*schemas };
         let subject = value_subject(&self.topic);
-        if let Some(schema) = AppContracts::read(&folder.join(&app.contracts))?.get(&subject) {
-            let id = match app.register {
-                Register::Auto => registry.register(&subject, schema.json())?,
-                Register::Never => registry.lookup(&subject, &Entry::new(SchemaFormat::Avro, schema.json()))?.with_context(|| {
-                    format!("the schema of `{subject}` is not registered, and [registry] register = \"never\"\n  where: {}\n  what to do: register it before, with `heddle schema register`", registry.place())
-                })?,
-            };
-            return Ok(Format(Some((id, schema.clone()))));
-        }
-        let Some(latest) = registry.latest(&subject)? else { return Ok(Format(None)) };
-        if latest.format != SchemaFormat::Avro {
-            bail!(
-                "the topic `{}` cannot be written by its schema: it is {}, and values are written as Avro\n  where: version {} of the subject `{subject}`, {}\n  what to do: write to a topic with an Avro schema, or with a client of that format",
-                self.topic,
-                format::title(latest.format),
-                latest.version,
-                registry.place()
-            );
-        }
-        Ok(Format(Some((latest.id, parse_writer(&subject, &latest.schema)?))))
+        let value = subjects.target(&subject, contracts.get(&subject), Plain::Json)?;
+        let has_keys = self.json || self.fixed_key.is_some() || !self.key.is_empty();
+        let subject = key_subject(&self.topic);
+        let key = match declared_key(folder, app, &self.topic).filter(|_| has_keys) {
+            Some(KeyType::Schema(name)) => subjects.target(&subject, Some(&contracts.named(&name)?), Plain::Text)?,
+            None if has_keys => subjects.target(&subject, contracts.get(&subject), Plain::Text)?,
+            _ => Target { plain: Plain::Text, schema: Ok(None) },
+        };
+        Ok(Records::new(&self.topic, (key, value), registry, schemas))
     }
 
-    fn record(&self, format: &Format, value: &Value) -> Result<NewRecord> {
-        let key = match &self.key {
-            None => None,
-            Some(field) => match value.get(field) {
-                Some(Value::String(key)) => Some(Bytes::from(key.clone())),
-                Some(Value::Null) | None => bail!("the value has no field `{field}` to take the key from"),
-                Some(other) => Some(Bytes::from(other.to_string())),
-            },
+    fn record(&self, records: &mut Records, line: &Value) -> Result<NewRecord, String> {
+        let mut record = if self.json {
+            records.record(line, self.keep_partitions)?
+        } else {
+            NewRecord { key: self.key(records.keys(), line)?, ..records.of_value(line)? }
         };
-        let mut bytes = vec![];
-        match &format.0 {
-            None => bytes.extend(value.to_string().into_bytes()),
-            Some((id, schema)) => {
-                bytes.extend(prefix(*id));
-                json::encode(schema, value, &mut bytes)?;
-            }
+        record.timestamp = record.timestamp.or(self.timestamp);
+        record.partition = record.partition.or(self.partition.map(Partition));
+        record.headers.extend_from_slice(&self.headers);
+        Ok(record)
+    }
+
+    fn key(&self, keys: &Target, value: &Value) -> Result<Option<Bytes>, String> {
+        match (&self.fixed_key, self.key.as_slice()) {
+            (Some(text), _) => keys.typed_in(text).map(Some),
+            (None, []) => Ok(None),
+            (None, fields) => keys.of_fields(value, fields).map(Some),
         }
-        let value = Some(bytes.into());
-        Ok(NewRecord {
-            topic: self.topic.as_str().into(),
-            partition: None,
-            timestamp: None,
-            key,
-            value,
-            headers: vec![],
-        })
+    }
+}
+
+/// What the app's components say that the keys of a topic are.
+fn declared_key(folder: &Path, app: &App, topic: &str) -> Option<KeyType> {
+    // A component that cannot be read is told of where it is built.
+    let sources = app::sources(folder, app).unwrap_or_default();
+    sources.iter().find_map(|source| {
+        let consumed = source.manifest.consumes.get(topic).and_then(|consumes| consumes.key.clone());
+        consumed.or_else(|| source.manifest.emits.get(topic).and_then(|emits| emits.key.clone()))
+    })
+}
+
+/// Where the schemas of a topic are.
+struct Subjects<'a> {
+    app: &'a App,
+    registry: &'a dyn Registry,
+    schemas: &'a dyn Schemas,
+}
+
+impl Subjects<'_> {
+    /// What writes by the app's own schema of a subject if it has one, registered now, else by the newest one that the registry knows.
+    fn target(&self, subject: &str, own: Option<&Schema>, plain: Plain) -> Result<Target> {
+        let registry = self.registry;
+        let Some(schema) = own else {
+            return target(plain, registry, subject, self.schemas);
+        };
+        let id = match self.app.register {
+            Register::Auto => registry.register(subject, schema.json())?,
+            Register::Never => {
+                registry.lookup(subject, &Entry::new(SchemaFormat::Avro, schema.json()))?.with_context(|| {
+                    format!(
+                        "the schema of `{subject}` is not registered, and [registry] register = \"never\"\n  where: {}\n  what to do: register it before, with `heddle schema register`",
+                        registry.place()
+                    )
+                })?
+            }
+        };
+        Ok(Target { plain, schema: Ok(Some((id, Arc::new(schema.clone())))) })
     }
 }

@@ -11,12 +11,12 @@ use heddle_core::event::Timestamp;
 use super::run::component_files;
 use super::{app, counted, open, wasm_file};
 use crate::deploy::{Topics, short, time};
-use crate::dlq::point_in_time;
 use crate::guest::{Component, Schemas};
 use crate::log::Log;
 use crate::printable::line;
 use crate::registry::{Cached, check};
 use crate::shadow::{Extent, Found, From, Report, Side, SideError, compare};
+use crate::times::point_in_time;
 
 /// Try a version beside the one that runs: the same records on a copy of the state, without committing anything.
 #[derive(Debug, Args)]

@@ -37,7 +37,7 @@ enum What {
         component: String,
         /// The store.
         store: String,
-        /// The key.
+        /// The key: text, or JSON where keys have a schema.
         key: String,
         /// Print partition and key, too.
         #[arg(long)]
@@ -159,10 +159,10 @@ impl Asker<'_> {
             for entry in &found.entries {
                 if json {
                     output::print(format_args!("{}", serde_json::to_string(entry)?), raw.raw);
-                } else if raw.raw {
-                    output::print(format_args!("{}\t{}", entry.key, entry.value), true);
                 } else {
-                    println!("{}\t{}", line(&entry.key), entry.value);
+                    let key = entry.key.as_str().map_or_else(|| entry.key.to_string(), str::to_owned);
+                    let key = if raw.raw { key.into() } else { line(&key) };
+                    output::print(format_args!("{key}\t{}", entry.value), raw.raw);
                 }
             }
             left = left.saturating_sub(found.entries.len());

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use heddle_core::event::Timestamp;
 use serde::Deserialize;
 
-use super::letter::{Letter, Place, parse};
-use crate::log;
+use super::letter::{Letter, Place};
+use crate::times::point_in_time;
 
 /// What letters must be like. What is not said does not matter.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -57,20 +57,6 @@ pub struct Selection {
     pub places: BTreeSet<Place>,
     /// And what they must be like.
     pub filter: Filter,
-}
-
-/// A point in time, as a person says it: RFC 3339 (`2026-03-01T12:00:00Z`, also without `T` and `Z`), a day (`2026-03-01`), or how long ago (`2h`).
-///
-/// # Errors
-/// If it is none of these.
-pub fn point_in_time(text: &str) -> Result<Timestamp, String> {
-    let day = || parse(&format!("{text}T00:00:00Z"));
-    let ago = || {
-        let ago = humantime::parse_duration(text).ok()?;
-        Some(Timestamp(log::now().0 - i64::try_from(ago.as_millis()).ok()?))
-    };
-    let wrong = || "write a time (2026-03-01T12:00:00Z), a day (2026-03-01) or how long ago (2h)".to_owned();
-    parse(text).or_else(day).or_else(ago).ok_or_else(wrong)
 }
 
 fn time<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use heddle_core::date::rfc3339;
@@ -11,6 +10,7 @@ use heddle_core::failed::{header, history, history_of, own_headers, sha256};
 use serde::{Deserialize, Serialize};
 
 use super::marks::{Mark, What};
+use crate::times::parse;
 
 /// Where a letter is in the dead-letter topic: `<partition>/<offset>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -258,11 +258,4 @@ impl Entry {
 fn text(headers: &[Header], name: &str) -> Option<String> {
     let header = headers.iter().find(|header| header.name == name)?;
     Some(String::from_utf8_lossy(header.value.as_deref()?).into_owned())
-}
-
-/// A time in RFC 3339.
-pub(super) fn parse(text: &str) -> Option<Timestamp> {
-    let time = humantime::parse_rfc3339_weak(text).ok()?;
-    let ms = time.duration_since(UNIX_EPOCH).ok()?.as_millis();
-    i64::try_from(ms).ok().map(Timestamp)
 }

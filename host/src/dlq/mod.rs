@@ -23,7 +23,7 @@ mod take;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use filter::{Filter, Selection, point_in_time};
+pub use filter::{Filter, Selection};
 pub use letter::{Entry, Letter, Origin, Place, Reduced};
 pub use marks::{Mark, What};
 pub use show::{Shown, decoded, encode};

@@ -1,5 +1,6 @@
 //! One letter, decoded.
 
+use bytes::Bytes;
 use heddle_contract::schema::json;
 use heddle_contract::wire::{self, SchemaId};
 use heddle_core::event::Header;
@@ -10,6 +11,7 @@ use serde_json::Value;
 use super::letter::{Entry, Letter, Reduced};
 use super::marks::Mark;
 use crate::guest::Schemas;
+use crate::values::{Plain, Target, escaped, say, text_or_bytes};
 
 /// A letter as it is shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,10 +25,10 @@ pub struct Shown {
     pub digest: Option<String>,
     /// When it was produced, in milliseconds since 1970.
     pub timestamp: i64,
-    /// The key, as text.
-    pub key: Option<String>,
-    /// The headers that it brought along.
-    pub headers: Vec<(String, Option<String>)>,
+    /// The key, as `heddle consume --json` prints it.
+    pub key: Value,
+    /// The headers that it brought along, in the same way.
+    pub headers: Vec<(String, Value)>,
     /// The value, decoded by the schema that it was written by.
     pub value: Value,
     /// The value's bytes in hexadecimal digits, if it does not decode.
@@ -43,8 +45,7 @@ impl Shown {
     /// Shows a letter.
     #[must_use]
     pub fn new(letter: &Letter, mark: Option<&Mark>, schemas: &dyn Schemas) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let pair = |header: &Header| (header.name.to_string(), header.value.as_deref().map(text));
+        let pair = |header: &Header| (header.name.to_string(), text_or_bytes(header.value.as_deref()));
         let bytes = letter.record.value.as_deref();
         let value = decoded(letter, schemas).ok().filter(|_| letter.reduced().is_none());
         let hex = if value.is_none() { bytes.map(hex) } else { None };
@@ -55,7 +56,7 @@ impl Shown {
             component: letter.component.clone(),
             digest: letter.told(header::DIGEST),
             timestamp: letter.record.timestamp.0,
-            key: letter.record.key.as_deref().map(text),
+            key: key(letter, schemas),
             headers: letter.own_headers().iter().map(pair).collect(),
             value: value.unwrap_or(Value::Null),
             hex,
@@ -63,6 +64,14 @@ impl Shown {
             reduced: letter.reduced(),
         }
     }
+}
+
+/// A letter's key. The beginning of one, which is all that a letter that was reduced has, is text or bytes.
+fn key(letter: &Letter, schemas: &dyn Schemas) -> Value {
+    let bytes = letter.record.key.as_deref();
+    let whole = bytes.filter(|_| letter.reduced().is_none());
+    let said = whole.and_then(|bytes| say(bytes, Plain::Text, false, schemas).ok());
+    said.map_or_else(|| text_or_bytes(bytes), |said| said.json)
 }
 
 /// The value of a letter as JSON, by the schema that it says it was written by.
@@ -73,20 +82,21 @@ pub fn decoded(letter: &Letter, schemas: &dyn Schemas) -> Result<Value, String> 
     let Some(bytes) = letter.record.value.as_deref() else { return Ok(Value::Null) };
     let (id, payload) = wire::split(bytes).ok_or("it does not begin with a zero byte and the id of a schema")?;
     let schema = schemas.writer(id)?.ok_or_else(|| unknown(id))?;
-    json::decode(&schema, payload).map_err(|e| e.to_string())
+    json::decode(&schema, payload).map(escaped).map_err(|e| e.to_string())
 }
 
-/// The bytes of `value`, by the schema that the letter's value says it was written by.
+/// The bytes of `value`, by the schema that the letter's value says it was written by; null is a tombstone.
 ///
 /// # Errors
 /// Why it is no value of that schema.
-pub fn encode(letter: &Letter, value: &Value, schemas: &dyn Schemas) -> Result<Vec<u8>, String> {
+pub fn encode(letter: &Letter, value: &Value, schemas: &dyn Schemas) -> Result<Option<Bytes>, String> {
+    if value.is_null() {
+        return Ok(None);
+    }
     let id = letter.record.value.as_deref().and_then(wire::split).map(|(id, _)| id);
     let id = id.ok_or("the letter's value does not begin with the id of a schema")?;
     let schema = schemas.writer(id)?.ok_or_else(|| unknown(id))?;
-    let mut bytes = wire::prefix(id).to_vec();
-    json::encode(&schema, value, &mut bytes).map_err(|e| e.to_string())?;
-    Ok(bytes)
+    Target { plain: Plain::Json, schema: Ok(Some((id, schema))) }.bytes(value)
 }
 
 fn unknown(id: SchemaId) -> String {

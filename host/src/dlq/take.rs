@@ -139,16 +139,16 @@ impl Taken<'_> {
         self.each(selection, What::Discarded, told)
     }
 
-    /// Sends one letter with another value.
+    /// Sends one letter with another value; without one as a tombstone.
     ///
     /// # Errors
     /// If it was dealt with meanwhile, or cannot be sent.
-    pub fn replay_as(&mut self, letter: &Letter, value: Bytes) -> Result<(), DlqError> {
+    pub fn replay_as(&mut self, letter: &Letter, value: Option<Bytes>) -> Result<(), DlqError> {
         if let Some(mark) = self.marks.of(letter.place) {
             let (place, topic) = (letter.place, self.queue.topic.clone());
             return Err(DlqError::Done { place, did: mark.did, at: mark.at.clone(), topic });
         }
-        let original = NewRecord { value: Some(value), ..self.queue.original(letter, &self.topics)? };
+        let original = NewRecord { value, ..self.queue.original(letter, &self.topics)? };
         self.outbox.add(Some(original), self.marks.record(letter.place, What::Replayed)?);
         self.outbox.write().map_err(|error| self.queue.told(error))
     }

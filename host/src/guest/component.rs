@@ -10,6 +10,7 @@ use heddle_contract::section::{self, Contract};
 use heddle_contract::wire::SchemaId;
 use heddle_contract::wit::Shapes;
 use heddle_core::event::Topic;
+use heddle_core::state::StoreIndex;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{InstancePre, Linker};
 
@@ -19,7 +20,7 @@ use super::identify::Identify;
 use super::imports::{link_emitter, link_runtime};
 use super::loader::Loader;
 use super::start::start;
-use super::stores::link_store;
+use super::stores::{StoreAccess, link_store};
 use super::{LoadError, bounds, wasi};
 
 /// A subject's schema, ready for the codec.
@@ -50,6 +51,7 @@ pub struct Component {
     pub(super) limits: HostLimits,
     pub(super) record_bytes_max: usize,
     pub(super) pre: InstancePre<Host>,
+    stores: Vec<Arc<StoreAccess>>,
     manifest: Manifest,
 }
 
@@ -102,6 +104,7 @@ impl Component {
             },
             record_bytes_max: usize::try_from(manifest.limits.record_bytes_max).unwrap_or(usize::MAX),
             pre,
+            stores,
             manifest,
         };
         // One that does not start is not in order: no record shall have to find out.
@@ -117,6 +120,12 @@ impl Component {
         let (contract, _) = Self::contract(name, wasm)?;
         let ids = contract.schemas.into_keys().map(|name| (name, SchemaId(0))).collect();
         Self::load(engine, name, wasm, &ids).map(drop)
+    }
+
+    /// The schema that the keys of a store are written by, if they are.
+    #[must_use]
+    pub fn key_schema(&self, store: StoreIndex) -> Option<(SchemaId, Arc<Schema>)> {
+        self.stores.get(store.0)?.key.schema()
     }
 
     /// Its manifest.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use heddle_contract::schema::Schema;
 use heddle_contract::wire::{self, SchemaId};
 use heddle_contract::wit::Shapes;
 use heddle_core::effects::Emit;
@@ -39,12 +40,14 @@ pub(super) struct Emitter {
 #[derive(Clone)]
 pub(super) struct Framed {
     encoder: Encoder,
+    schema: Arc<Schema>,
     id: SchemaId,
 }
 
 impl Framed {
     pub(super) fn new(typed: &Typed, id: SchemaId) -> Self {
-        Self { encoder: Encoder::new(typed.schema.clone(), typed.shapes.clone()), id }
+        let schema = typed.schema.clone();
+        Self { encoder: Encoder::new(schema.clone(), typed.shapes.clone()), schema, id }
     }
 
     pub(super) fn id(&self) -> SchemaId {
@@ -77,6 +80,11 @@ pub(super) enum KeyCodec {
 }
 
 impl KeyCodec {
+    /// The schema that writes keys, if one does.
+    pub(super) fn schema(&self) -> Option<(SchemaId, Arc<Schema>)> {
+        if let Self::Schema(framed) = self { Some((framed.id, framed.schema.clone())) } else { None }
+    }
+
     /// The key's bytes, or why its schema cannot hold it.
     pub(super) fn encode(&self, key: &Val) -> Result<Bytes, String> {
         match (self, key) {

@@ -3,6 +3,10 @@
 //! It is Avro's own JSON encoding with two liberties: a value of `["null", T]` needs no `{"T": …}` around it, and a
 //! decimal is written plainly (`"12.34"`). Bytes are strings of the code points 0-255, as there. Numbers that JSON does
 //! not have are the strings `"NaN"`, `"Infinity"` and `"-Infinity"`.
+//!
+//! An object with one key that is a branch's name (`{"map": …}` for a map or null) can be read in two ways. Avro's own comes
+//! first; the value stands for itself only if it does not fit so. A value that looks like that is written with its branch,
+//! so whatever [`decode`] gives is read back as the same value.
 
 use serde_json::{Map, Number, Value};
 use thiserror::Error;
@@ -13,6 +17,12 @@ use super::binary::{
 use super::default::latin1;
 use super::{Node, NodeId, OptionBranches, Record, Schema};
 use crate::decimal;
+
+/// How many values may be read in a second way within one value: a bound for values that look ambiguous at every level.
+const RETRIES_MAX: u32 = 1_000;
+
+/// How many digits a JSON number keeps, whatever they are. More of them have to be written as a string.
+const NUMBER_DIGITS_MAX: usize = 15;
 
 /// Why a JSON value is no value of the schema.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -37,7 +47,7 @@ pub fn encode(schema: &Schema, value: &Value, out: &mut Vec<u8>) -> Result<(), E
 /// # Errors
 /// As [`encode`].
 pub fn encode_as(schema: &Schema, ty: NodeId, value: &Value, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    let mut encoder = Encoder { schema, path: vec![], out };
+    let mut encoder = Encoder { schema, path: vec![], out, retries_left: RETRIES_MAX };
     encoder.value(ty, value).map_err(|what| EncodeError { path: show_path(&encoder.path), what })
 }
 
@@ -80,7 +90,9 @@ pub fn strict(schema: &Schema, ty: NodeId, value: Value) -> Value {
             object.into()
         }
         (Node::Union(branches), value) if !value.is_null() => {
-            if let Some(OptionBranches { ty, .. }) = schema.as_option(branches) {
+            if let Some(OptionBranches { ty, .. }) = schema.as_option(branches)
+                && named(schema, branches, &value).is_none()
+            {
                 return Value::Object(Map::from_iter([(schema.describe(ty), strict(schema, ty, value))]));
             }
             let Value::Object(named) = value else { return value };
@@ -103,6 +115,7 @@ struct Encoder<'a> {
     schema: &'a Schema,
     path: Vec<String>,
     out: &'a mut Vec<u8>,
+    retries_left: u32,
 }
 
 impl Encoder<'_> {
@@ -117,7 +130,7 @@ impl Encoder<'_> {
                 write_long(number.ok_or_else(misfit)?.into(), self.out);
             }
             Node::Long(_) => write_long(value.as_i64().ok_or_else(misfit)?, self.out),
-            Node::Float => write_float(float(value).ok_or_else(misfit)? as f32, self.out),
+            Node::Float => write_float(single(float(value).ok_or_else(misfit)?).ok_or_else(misfit)?, self.out),
             Node::Double => write_double(float(value).ok_or_else(misfit)?, self.out),
             Node::String { .. } => write_bytes(value.as_str().ok_or_else(misfit)?.as_bytes(), self.out),
             Node::Bytes => write_bytes(&latin1(value).ok_or_else(misfit)?, self.out),
@@ -128,7 +141,9 @@ impl Encoder<'_> {
             Node::Decimal(kind) => {
                 let text = match value {
                     Value::String(text) => text.clone(),
-                    Value::Number(number) => number.to_string(),
+                    Value::Number(number) => decimal_digits(number).ok_or_else(|| {
+                        format!("the number {number} may have lost digits; write the decimal as a string")
+                    })?,
                     _ => return Err(misfit()),
                 };
                 decimal::write(kind, &text, self.out).map_err(|e| e.to_string())?;
@@ -185,28 +200,28 @@ impl Encoder<'_> {
     }
 
     fn union(&mut self, branches: &[NodeId], value: &Value) -> Result<(), Option<String>> {
-        // `{"branch": value}` names its branch, unless it is an object that only looks so.
-        if let Value::Object(object) = value
-            && object.len() == 1
-            && let Some((name, inner)) = object.iter().next()
-            && let Some(index) = branches.iter().position(|branch| self.schema.describe(*branch) == *name)
-        {
-            write_index(index, self.out);
-            return self.value(branches[index], inner).map_err(Some);
-        }
-        if value.is_null()
-            && let Some(index) = branches.iter().position(|branch| *self.schema.node(*branch) == Node::Null)
-        {
-            write_index(index, self.out);
-            return Ok(());
-        }
-        match self.schema.as_option(branches) {
-            Some(OptionBranches { some, ty, .. }) => {
-                write_index(some, self.out);
-                self.value(ty, value).map_err(Some)
-            }
-            None => Err(None),
-        }
+        let plain = plain(self.schema, branches, value);
+        let Some((index, inner)) = named(self.schema, branches, value) else {
+            let index = plain.ok_or(None)?;
+            return self.branch(branches, index, value).map_err(Some);
+        };
+        let (start, depth) = (self.out.len(), self.path.len());
+        let Err(why) = self.branch(branches, index, inner) else { return Ok(()) };
+        let Some(plain) = plain.filter(|_| self.retries_left > 0) else { return Err(Some(why)) };
+        // An object that only looks as if it named its branch.
+        self.retries_left -= 1;
+        self.out.truncate(start);
+        let path = self.path.clone();
+        self.path.truncate(depth);
+        self.branch(branches, plain, value).map_err(|_| {
+            self.path = path;
+            Some(why)
+        })
+    }
+
+    fn branch(&mut self, branches: &[NodeId], index: usize, value: &Value) -> Result<(), String> {
+        write_index(index, self.out);
+        self.value(branches[index], value)
     }
 
     fn at(&mut self, step: String, ty: NodeId, value: &Value) -> Result<(), String> {
@@ -230,6 +245,19 @@ fn float(value: &Value) -> Option<f64> {
         Some(_) => None,
         None => value.as_f64(),
     }
+}
+
+/// The nearest float. `None`: the value is beyond all of them.
+fn single(value: f64) -> Option<f32> {
+    let single = value as f32;
+    (single.is_finite() || !value.is_finite()).then_some(single)
+}
+
+/// The digits of a number, if it has no more than a JSON number keeps.
+fn decimal_digits(number: &Number) -> Option<String> {
+    let text = number.to_string();
+    let digits = text.split(['e', 'E']).next()?.bytes().filter(u8::is_ascii_digit).count();
+    (number.is_i64() || number.is_u64() || digits <= NUMBER_DIGITS_MAX).then_some(text)
 }
 
 fn decode_value(schema: &Schema, ty: NodeId, reader: &mut Reader<'_>, depth: usize) -> Result<Value, DecodeError> {
@@ -281,13 +309,27 @@ fn decode_value(schema: &Schema, ty: NodeId, reader: &mut Reader<'_>, depth: usi
     })
 }
 
-/// A union's value: by itself if it is null or the only other branch, else within an object that names the branch.
+/// A union's value: by itself if it is null or the only other branch and cannot be read otherwise, else within an object that
+/// names the branch.
 pub(crate) fn branch(schema: &Schema, branches: &[NodeId], branch: NodeId, value: Value) -> Value {
-    if *schema.node(branch) == Node::Null || schema.as_option(branches).is_some() {
-        value
-    } else {
-        Value::Object(Map::from_iter([(schema.describe(branch), value)]))
-    }
+    let is_plain = *schema.node(branch) == Node::Null
+        || (schema.as_option(branches).is_some() && named(schema, branches, &value).is_none());
+    if is_plain { value } else { Value::Object(Map::from_iter([(schema.describe(branch), value)])) }
+}
+
+/// The branch that `value` names, as Avro's own JSON does, and the value within.
+fn named<'v>(schema: &Schema, branches: &[NodeId], value: &'v Value) -> Option<(usize, &'v Value)> {
+    let object = value.as_object().filter(|object| object.len() == 1)?;
+    let (name, inner) = object.iter().next()?;
+    let index = branches.iter().position(|branch| schema.describe(*branch) == *name)?;
+    Some((index, inner))
+}
+
+/// The branch of a value that names none: null, or the only other one.
+fn plain(schema: &Schema, branches: &[NodeId], value: &Value) -> Option<usize> {
+    let null = || branches.iter().position(|branch| *schema.node(*branch) == Node::Null);
+    let null = if value.is_null() { null() } else { None };
+    null.or_else(|| Some(schema.as_option(branches)?.some))
 }
 
 pub(crate) fn show_bytes(bytes: &[u8]) -> Value {

@@ -2,12 +2,13 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::Bytes;
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::{Consumes, IdSource, KeyType};
-use heddle_contract::schema::{Schema, json, parse};
+use heddle_contract::schema::{Schema, parse};
 use heddle_contract::section::Contract;
 use heddle_contract::wire::{SchemaId, key_subject, prefix, value_subject};
 use heddle_core::event::{Header, NewRecord};
@@ -16,6 +17,7 @@ use serde_json::Value;
 use super::values;
 use crate::log::Log;
 use crate::registry::Registry;
+use crate::values::{Plain, Target};
 
 /// How many records are written at a time.
 const CHUNK: u64 = 1_000;
@@ -51,8 +53,8 @@ impl Lines {
 pub(super) struct Input<'a> {
     topic: &'a str,
     consumes: &'a Consumes,
-    value: Option<(SchemaId, Schema)>,
-    key: Option<(SchemaId, Schema)>,
+    value: Option<(SchemaId, Arc<Schema>)>,
+    key: Option<(SchemaId, Arc<Schema>)>,
     lines: Option<&'a Lines>,
 }
 
@@ -71,9 +73,9 @@ pub(super) fn of<'a>(
             lines.file
         );
     }
-    let schema = |subject: String| -> Result<Option<(SchemaId, Schema)>> {
+    let schema = |subject: String| -> Result<Option<(SchemaId, Arc<Schema>)>> {
         let Some(schema) = contract.schemas.get(&subject) else { return Ok(None) };
-        Ok(Some((registry.register(&subject, &schema.text)?, parse(&subject, &schema.text)?)))
+        Ok(Some((registry.register(&subject, &schema.text)?, Arc::new(parse(&subject, &schema.text)?))))
     };
     let input = |(topic, consumes): (&'a String, &'a Consumes)| {
         let (value, key) = (schema(value_subject(topic))?, schema(key_subject(topic))?);
@@ -107,34 +109,45 @@ impl Input<'_> {
         }
         let line = self.lines.and_then(|lines| Some((lines, lines.of(number)?)));
         let value = match (&self.value, line) {
-            (None, None) => number.to_be_bytes().to_vec(),
-            (None, Some((_, line))) => line.to_string().into_bytes(),
-            (Some((id_of_schema, schema)), None) => framed(*id_of_schema, &values::value(schema, number, id)),
-            (Some((id_of_schema, schema)), Some((lines, line))) => {
-                let mut bytes = vec![];
-                json::encode(schema, line, &mut bytes).with_context(|| {
-                    format!(
-                        "a line is no value for the topic `{}`\n  where: {}\n  what to do: write values as `heddle produce` takes them",
-                        self.topic, lines.file
-                    )
-                })?;
-                framed(*id_of_schema, &bytes)
+            (None, None) => Some(number.to_be_bytes().to_vec().into()),
+            (Some((id_of_schema, schema)), None) => {
+                Some(framed(*id_of_schema, &values::value(schema, number, id)).into())
+            }
+            (schema, Some((lines, line))) => {
+                let target = Target { plain: Plain::Json, schema: Ok(schema.clone()) };
+                target.bytes(line).map_err(|why| self.misfit(lines, &why))?
             }
         };
-        let (topic, value) = (self.topic.into(), Some(value.into()));
-        Ok(NewRecord { topic, partition: None, timestamp: None, key: self.key(number, line), value, headers })
+        Ok(NewRecord {
+            topic: self.topic.into(),
+            partition: None,
+            timestamp: None,
+            key: self.key(number, line)?,
+            value,
+            headers,
+        })
     }
 
-    fn key(&self, number: u64, line: Option<(&Lines, &Value)>) -> Option<Bytes> {
+    fn misfit(&self, lines: &Lines, why: &str) -> anyhow::Error {
+        anyhow!(
+            "a line is no value for the topic `{}`: {why}\n  where: {}\n  what to do: write values as `heddle produce` takes them",
+            self.topic,
+            lines.file
+        )
+    }
+
+    fn key(&self, number: u64, line: Option<(&Lines, &Value)>) -> Result<Option<Bytes>> {
         if let Some((lines, line)) = line {
-            let found = line.get(lines.key.as_ref()?)?;
-            return Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned).into());
+            let Some(field) = lines.key.as_ref().filter(|field| line.get(*field).is_some()) else { return Ok(None) };
+            let target = Target { plain: Plain::Text, schema: Ok(self.key.clone()) };
+            let key = target.of_fields(line, std::slice::from_ref(field));
+            return key.map(Some).map_err(|why| self.misfit(lines, &why));
         }
-        match (&self.key, &self.consumes.key) {
-            (Some((id, schema)), _) => Some(framed(*id, &values::value(schema, number, None)).into()),
-            (None, Some(KeyType::Bytes)) => Some(number.to_be_bytes().to_vec().into()),
-            (None, _) => Some(values::text(number).into()),
-        }
+        Ok(Some(match (&self.key, &self.consumes.key) {
+            (Some((id, schema)), _) => framed(*id, &values::value(schema, number, None)).into(),
+            (None, Some(KeyType::Bytes)) => number.to_be_bytes().to_vec().into(),
+            (None, _) => values::text(number).into(),
+        }))
     }
 }
 

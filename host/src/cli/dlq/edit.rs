@@ -60,7 +60,7 @@ fn send(queue: &Queue, letter: &Letter, text: &str, schemas: &dyn Schemas) -> Re
         )
     })?;
     // Taken only now: an editor may be open for long.
-    Ok(queue.take()?.replay_as(letter, bytes.into())?)
+    Ok(queue.take()?.replay_as(letter, bytes)?)
 }
 
 /// A file that is there while it is edited, for its owner's eyes only.

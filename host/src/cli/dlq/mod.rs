@@ -13,10 +13,11 @@ use heddle_core::event::Timestamp;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Raw, app, counted, open, wasm_file};
-use crate::dlq::{Filter, Place, Queue, Selection, Shown, Went, grouped, point_in_time};
+use crate::dlq::{Filter, Place, Queue, Selection, Shown, Went, grouped};
 use crate::guest::Component;
 use crate::log::Log;
 use crate::registry::Cached;
+use crate::times::point_in_time;
 
 /// Without a terminal, how many letters lie between two lines that tell how far it went.
 const TOLD_EVERY: u64 = 1_000;

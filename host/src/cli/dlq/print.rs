@@ -1,6 +1,9 @@
 //! Letters on the terminal.
 
+use std::borrow::Cow;
+
 use anyhow::Result;
+use serde_json::Value;
 
 use crate::cli::Raw;
 use crate::dlq::{Entry, Group, Mark, Reduced, Shown};
@@ -71,9 +74,9 @@ pub(super) fn shown(shown: &Shown, mark: Option<&Mark>, json: bool, Raw { raw }:
         told("whole value", &part(value_bytes, value_sha256));
         headers.iter().for_each(|count| told("its headers", &count.to_string()));
     }
-    told("key", shown.key.as_deref().unwrap_or("null"));
+    told("key", &plainly(&shown.key));
     for (name, value) in &shown.headers {
-        told("header", &format!("{name}: {}", value.as_deref().unwrap_or("null")));
+        told("header", &format!("{name}: {}", plainly(value)));
     }
     for logged in &shown.log {
         let of = |name: &str| logged.get(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
@@ -86,7 +89,12 @@ pub(super) fn shown(shown: &Shown, mark: Option<&Mark>, json: bool, Raw { raw }:
     Ok(())
 }
 
+/// A text as it is, anything else as JSON.
+fn plainly(json: &Value) -> Cow<'_, str> {
+    json.as_str().map_or_else(|| json.to_string().into(), Cow::Borrowed)
+}
+
 /// Text from elsewhere, as it stands in a line.
-fn value(text: &str, raw: bool) -> std::borrow::Cow<'_, str> {
+fn value(text: &str, raw: bool) -> Cow<'_, str> {
     if raw { text.into() } else { line(text) }
 }

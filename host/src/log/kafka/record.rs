@@ -63,11 +63,14 @@ pub(super) fn record_of(message: &BorrowedMessage<'_>, source: TopicPartition) -
     }
 }
 
+/// What is written for the time 0: librdkafka takes that for no time, and would write the time of its clock.
+const EARLIEST_MS: i64 = 1;
+
 /// `record` as rdkafka sends it; its delivery report carries `opaque`.
 pub(super) fn to_send<D: IntoOpaque>(record: NewRecordRef<'_>, opaque: D) -> BaseRecord<'_, [u8], [u8], D> {
     let mut message = BaseRecord::with_opaque_to(record.topic, opaque);
     message.partition = record.partition.map(|partition| partition.0);
-    message.timestamp = record.timestamp.map(|timestamp| timestamp.0);
+    message.timestamp = record.timestamp.map(|timestamp| if timestamp.0 == 0 { EARLIEST_MS } else { timestamp.0 });
     message.key = record.key;
     message.payload = record.value;
     if !record.headers.is_empty() {

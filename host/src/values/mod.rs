@@ -1,0 +1,243 @@
+//! Keys and values as JSON, and back to the same bytes: the one place, for every command and for the admin API.
+//!
+//! ```text
+//!  bytes ──say──> Said { json, schema, exact }          Target ──bytes──> bytes
+//!  Record ──Lines::line──> one JSON object a record ──Records::record──> NewRecord
+//! ```
+//!
+//! JSON stands for itself where a [`Target`] would make the same of it. What would be taken otherwise is an object with one
+//! key, and an object that only looks so is put into `$value`:
+//!
+//! | JSON | bytes |
+//! |---|---|
+//! | `{"$bytes": "<base64>"}` | these, as they are |
+//! | `{"$text": "<text>"}` | the text in UTF-8, without a schema |
+//! | `{"$value": <JSON>}` | the JSON taken as a value, whatever it looks like: also null, which alone is no value at all |
+
+mod records;
+
+pub use records::{Lines, Records, parse_timestamp, target};
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use heddle_contract::schema::{Node, Schema, json};
+use heddle_contract::wire::{self, SchemaId};
+use heddle_core::failed::sha256;
+use serde_json::{Map, Value};
+
+use crate::guest::Schemas;
+
+const BYTES: &str = "$bytes";
+const TEXT: &str = "$text";
+const VALUE: &str = "$value";
+
+/// How many hexadecimal digits of a schema's digest tell it from others.
+const DIGEST_DIGITS: usize = 16;
+
+/// What bytes without the id of a schema are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plain {
+    /// Text, as keys are.
+    Text,
+    /// JSON, as values are.
+    Json,
+}
+
+/// Bytes as JSON.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Said {
+    /// What they say.
+    pub json: Value,
+    /// The schema that they were written by: see [`tag`].
+    pub schema: Option<String>,
+    /// The bytes behind the schema's id in base64, if the JSON would be written otherwise.
+    pub exact: Option<String>,
+}
+
+/// Shows bytes as JSON. `is_typed` tells whether their topic has a schema: what is not written by one is marked then.
+///
+/// # Errors
+/// If the schema cannot be asked for now.
+pub fn say(bytes: &[u8], plain: Plain, is_typed: bool, schemas: &dyn Schemas) -> Result<Said, String> {
+    if let Some((id, payload)) = wire::split(bytes)
+        && let Some(schema) = schemas.writer(id)?
+        && let Ok(value) = json::decode(&schema, payload)
+    {
+        let mut again = vec![];
+        let is_same = json::encode(&schema, &value, &mut again).is_ok() && again == payload;
+        let exact = (!is_same).then(|| BASE64.encode(payload));
+        return Ok(Said { json: escaped(value), schema: Some(tag(id, &schema)), exact });
+    }
+    let json = unframed(bytes, plain, is_typed);
+    let is_same = written_plainly(&json, plain).is_some_and(|again| again == bytes);
+    let exact = (!is_same).then(|| BASE64.encode(bytes));
+    Ok(Said { json, schema: None, exact })
+}
+
+/// Bytes as JSON, if they are text or nothing.
+#[must_use]
+pub fn text_or_bytes(bytes: Option<&[u8]>) -> Value {
+    match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
+        None => Value::Null,
+        Some((_, Ok(text))) => text.into(),
+        Some((bytes, Err(_))) => marked(BYTES, BASE64.encode(bytes).into()),
+    }
+}
+
+/// The bytes that [`text_or_bytes`] shows so.
+///
+/// # Errors
+/// If it is something else.
+pub fn from_text_or_bytes(json: &Value) -> Result<Option<Bytes>, String> {
+    match (json, marker(json)) {
+        (Value::Null, _) => Ok(None),
+        (Value::String(text), _) => Ok(Some(text.clone().into())),
+        (_, Some((BYTES, encoded))) => from_base64(encoded).map(Some),
+        _ => Err(format!("write text, null or {{\"{BYTES}\": \"<base64>\"}}")),
+    }
+}
+
+/// How lines name a schema: its id, and the beginning of its text's SHA-256, because other registries have other ids.
+#[must_use]
+pub fn tag(id: SchemaId, schema: &Schema) -> String {
+    format!("{}/{}", id.0, digest(schema))
+}
+
+fn digest(schema: &Schema) -> String {
+    let mut digest = sha256(schema.json().as_bytes());
+    digest.truncate(DIGEST_DIGITS);
+    digest
+}
+
+fn marked(name: &str, value: Value) -> Value {
+    Value::Object(Map::from_iter([(name.to_owned(), value)]))
+}
+
+/// What an object with one key marks.
+fn marker(json: &Value) -> Option<(&str, &Value)> {
+    let object = json.as_object().filter(|object| object.len() == 1)?;
+    let (name, value) = object.iter().next()?;
+    [BYTES, TEXT, VALUE].contains(&name.as_str()).then_some((name.as_str(), value))
+}
+
+/// A value that is not taken for something else.
+#[must_use]
+pub fn escaped(value: Value) -> Value {
+    if value.is_null() || marker(&value).is_some() { marked(VALUE, value) } else { value }
+}
+
+fn unframed(bytes: &[u8], plain: Plain, is_typed: bool) -> Value {
+    let Ok(text) = std::str::from_utf8(bytes) else { return marked(BYTES, BASE64.encode(bytes).into()) };
+    match (plain, serde_json::from_str::<Value>(text)) {
+        (Plain::Text, _) if !is_typed => text.into(),
+        (Plain::Json, Ok(value)) if !is_typed => escaped(value),
+        _ => marked(TEXT, text.into()),
+    }
+}
+
+/// The bytes of what [`unframed`] says, as a [`Target`] without a schema writes them.
+fn written_plainly(json: &Value, plain: Plain) -> Option<Bytes> {
+    Target { plain, schema: Ok(None) }.bytes(json).ok().flatten()
+}
+
+fn from_base64(encoded: &Value) -> Result<Bytes, String> {
+    let text = encoded.as_str().ok_or_else(|| format!("{encoded} is not base64"))?;
+    BASE64.decode(text).map(Bytes::from).map_err(|e| format!("{encoded} is not base64: {e}"))
+}
+
+/// What writes keys or values of one topic.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// What they are without a schema.
+    pub plain: Plain,
+    /// The schema that they are written by, if they are; or why they cannot be written by the one that they have.
+    pub schema: Result<Option<(SchemaId, Arc<Schema>)>, String>,
+}
+
+impl Target {
+    /// The bytes that `json` stands for; `None` for null.
+    ///
+    /// # Errors
+    /// If it does not fit the schema.
+    pub fn bytes(&self, json: &Value) -> Result<Option<Bytes>, String> {
+        match marker(json) {
+            _ if json.is_null() => Ok(None),
+            Some((BYTES, encoded)) => from_base64(encoded).map(Some),
+            Some((TEXT, Value::String(text))) => Ok(Some(text.clone().into())),
+            Some((TEXT, other)) => Err(format!("{other} is not a text")),
+            Some((_, value)) => self.value(value).map(Some),
+            None => self.value(json).map(Some),
+        }
+    }
+
+    /// The bytes of a value: null is one, too.
+    ///
+    /// # Errors
+    /// If it does not fit the schema.
+    pub fn value(&self, value: &Value) -> Result<Bytes, String> {
+        match (self.schema.as_ref()?, value, self.plain) {
+            (Some((id, schema)), ..) => {
+                let mut bytes = wire::prefix(*id).to_vec();
+                json::encode(schema, value, &mut bytes).map_err(|e| e.to_string())?;
+                Ok(bytes.into())
+            }
+            (None, Value::String(text), Plain::Text) => Ok(text.clone().into()),
+            (None, value, _) => Ok(value.to_string().into()),
+        }
+    }
+
+    /// The bytes of what a person typed: JSON if there is a schema, else text. A text that does not fit as JSON is a string.
+    ///
+    /// # Errors
+    /// If it does not fit the schema.
+    pub fn typed_in(&self, text: &str) -> Result<Bytes, String> {
+        let json = serde_json::from_str::<Value>(text).ok();
+        let string = || self.value(&text.into());
+        match json.filter(|json| marker(json).is_some() || !matches!(self.schema, Ok(None))) {
+            None => string(),
+            Some(json) if json.is_null() => self.value(&json).or_else(|_| string()),
+            Some(json) => match self.bytes(&json) {
+                Ok(bytes) => bytes.ok_or_else(|| "null is not a key".to_owned()),
+                Err(why) => string().map_err(|_| why),
+            },
+        }
+    }
+
+    /// The bytes of a key that is made of fields of a value: of one field, or of the fields that a key of a record has.
+    ///
+    /// # Errors
+    /// If the value does not have the fields, or they do not fit the schema.
+    pub fn of_fields(&self, value: &Value, names: &[String]) -> Result<Bytes, String> {
+        let field = |name: &String| match value.get(name) {
+            Some(Value::Null) | None => Err(format!("the value has no field `{name}` to take the key from")),
+            Some(field) => Ok((name.clone(), field.clone())),
+        };
+        let fields = names.iter().map(field).collect::<Result<Map<_, _>, _>>()?;
+        let whole = match fields.values().collect::<Vec<_>>().as_slice() {
+            [one] => self.value(one),
+            _ => Err("a key without a schema is made of one field".to_owned()),
+        };
+        match self.schema.as_ref()? {
+            Some((_, schema)) if matches!(schema.node(schema.root()), Node::Record(_)) => {
+                whole.or_else(|_| self.value(&fields.into()))
+            }
+            _ => whole,
+        }
+    }
+
+    /// The bytes of `exact`, as long as they say the same as `json`.
+    fn exactly(&self, json: &Value, exact: &Value) -> Result<Option<Bytes>, String> {
+        let payload = from_base64(exact)?;
+        let (says, bytes) = match self.schema.as_ref()? {
+            None => (unframed(&payload, self.plain, false), payload),
+            Some((id, schema)) => {
+                let Ok(value) = json::decode(schema, &payload) else { return Ok(None) };
+                (escaped(value), [&wire::prefix(*id)[..], &payload].concat().into())
+            }
+        };
+        Ok((says == *json).then_some(bytes))
+    }
+}

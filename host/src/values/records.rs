@@ -1,0 +1,289 @@
+//! Whole records as JSON objects, one a line: what `heddle consume --json` prints, and `heddle produce --json` reads.
+//!
+//! ```text
+//!  {"partition":0,"offset":7,"timestamp":1700000000000,"key":…,"headers":[["name","text"]],"value":…,
+//!   "schemas":{"key":"1/…","value":"2/…"},"exact":{"value":"…"}}
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use heddle_contract::schema::Schema;
+use heddle_contract::section::SchemaFormat;
+use heddle_contract::wire::{SchemaId, key_subject, value_subject};
+use heddle_core::event::{Header, NewRecord, Partition, Record, Timestamp, Topic};
+use serde_json::{Map, Value};
+
+use super::{Plain, Target, digest, from_text_or_bytes, say, text_or_bytes};
+use crate::guest::Schemas;
+use crate::registry::{Registry, format};
+use crate::times::point_in_time;
+
+/// The fields of a line.
+const FIELDS: [&str; 9] = ["topic", "partition", "offset", "timestamp", "key", "headers", "value", "schemas", "exact"];
+
+/// Prints records of one topic.
+pub struct Lines<'s> {
+    /// What they were written by.
+    pub schemas: &'s dyn Schemas,
+    /// Whether the topic's keys have a schema.
+    pub has_typed_keys: bool,
+    /// Whether its values have one.
+    pub has_typed_values: bool,
+}
+
+impl Lines<'_> {
+    /// The value of a record.
+    ///
+    /// # Errors
+    /// If the schema cannot be asked for now.
+    pub fn value(&self, record: &Record) -> Result<Value, String> {
+        let Some(bytes) = record.value.as_deref() else { return Ok(Value::Null) };
+        Ok(say(bytes, Plain::Json, self.has_typed_values, self.schemas)?.json)
+    }
+
+    /// The key of a record.
+    ///
+    /// # Errors
+    /// If the schema cannot be asked for now.
+    pub fn key(&self, record: &Record) -> Result<Value, String> {
+        let Some(bytes) = record.key.as_deref() else { return Ok(Value::Null) };
+        Ok(say(bytes, Plain::Text, self.has_typed_keys, self.schemas)?.json)
+    }
+
+    /// All of a record.
+    ///
+    /// # Errors
+    /// If a schema cannot be asked for now.
+    pub fn line(&self, record: &Record) -> Result<Value, String> {
+        let parts = [
+            ("key", &record.key, Plain::Text, self.has_typed_keys),
+            ("value", &record.value, Plain::Json, self.has_typed_values),
+        ];
+        let (mut said, mut schemas, mut exact) = (vec![], Map::new(), Map::new());
+        for (name, bytes, plain, is_typed) in parts {
+            let part = bytes.as_deref().map(|bytes| say(bytes, plain, is_typed, self.schemas)).transpose()?;
+            let Some(part) = part else {
+                said.push(Value::Null);
+                continue;
+            };
+            schemas.extend(part.schema.map(|tag| (name.to_owned(), tag.into())));
+            exact.extend(part.exact.map(|bytes| (name.to_owned(), bytes.into())));
+            said.push(part.json);
+        }
+        let (value, key) = (said.pop().unwrap_or_default(), said.pop().unwrap_or_default());
+        let header =
+            |header: &Header| Value::Array(vec![header.name.clone().into(), text_or_bytes(header.value.as_deref())]);
+        let mut line = Map::from_iter([
+            ("partition".to_owned(), record.source.partition.0.into()),
+            ("offset".to_owned(), record.offset.0.into()),
+            ("timestamp".to_owned(), record.timestamp.0.into()),
+            ("key".to_owned(), key),
+            ("headers".to_owned(), record.headers.iter().map(header).collect()),
+            ("value".to_owned(), value),
+        ]);
+        line.extend((!schemas.is_empty()).then(|| ("schemas".to_owned(), schemas.into())));
+        line.extend((!exact.is_empty()).then(|| ("exact".to_owned(), exact.into())));
+        Ok(line.into())
+    }
+}
+
+/// Makes records of one topic from lines.
+pub struct Records {
+    topic: Topic,
+    key: Target,
+    value: Target,
+    registry: Arc<dyn Registry>,
+    schemas: Arc<dyn Schemas>,
+    /// The targets that lines named by a schema.
+    named: BTreeMap<(Part, String), Target>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Key,
+    Value,
+}
+
+impl Part {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Value => "value",
+        }
+    }
+}
+
+impl Records {
+    /// Of `topic`, whose keys and values are written so unless a line says otherwise.
+    #[must_use]
+    pub fn new(
+        topic: &str,
+        (key, value): (Target, Target),
+        registry: Arc<dyn Registry>,
+        schemas: Arc<dyn Schemas>,
+    ) -> Self {
+        Self { topic: topic.into(), key, value, registry, schemas, named: BTreeMap::new() }
+    }
+
+    /// What keys are written by.
+    #[must_use]
+    pub fn keys(&self) -> &Target {
+        &self.key
+    }
+
+    /// A record with this value and nothing else.
+    ///
+    /// # Errors
+    /// If it does not fit the topic's schema.
+    pub fn of_value(&self, value: &Value) -> Result<NewRecord, String> {
+        let value = self.value.bytes(value)?;
+        let (topic, headers) = (self.topic.clone(), vec![]);
+        Ok(NewRecord { topic, partition: None, timestamp: None, key: None, value, headers })
+    }
+
+    /// The record that a line is. The partition of a record that was read from a log, so that it has an `offset`, is taken only on request.
+    ///
+    /// # Errors
+    /// If the line is not a record, or does not fit the topic's schemas.
+    pub fn record(&mut self, line: &Value, keeps_partitions: bool) -> Result<NewRecord, String> {
+        let Some(object) = line.as_object() else { return Err("a record is written as a JSON object".to_owned()) };
+        if let Some(unknown) = object.keys().find(|name| !FIELDS.contains(&name.as_str())) {
+            return Err(format!("a record has no field `{unknown}`; it has {}", FIELDS.join(", ")));
+        }
+        if !object.contains_key("value") {
+            return Err("the record has no field `value`; a tombstone has `\"value\": null`".to_owned());
+        }
+        let field = |name: &str| object.get(name).unwrap_or(&Value::Null);
+        let partition = match field("partition") {
+            Value::Null => None,
+            number => Some(Partition(whole(number, "partition")?)),
+        };
+        Ok(NewRecord {
+            topic: self.topic.clone(),
+            partition: partition.filter(|_| keeps_partitions || field("offset").is_null()),
+            timestamp: timestamp(field("timestamp"))?,
+            key: self.part(Part::Key, object)?,
+            value: self.part(Part::Value, object)?,
+            headers: headers(field("headers"))?,
+        })
+    }
+
+    fn part(&mut self, part: Part, line: &Map<String, Value>) -> Result<Option<Bytes>, String> {
+        let name = part.name();
+        let of = |field: &str| line.get(field).and_then(|object| object.get(name));
+        let json = line.get(name).unwrap_or(&Value::Null);
+        if json.is_null() {
+            return Ok(None);
+        }
+        let in_part = |why: String| format!("{name}: {why}");
+        let target = self.target(part, of("schemas")).map_err(in_part)?;
+        if let Some(exact) = of("exact") {
+            // Only bytes of another value do not count: who changes a value need not know of them.
+            if let Some(bytes) = target.exactly(json, exact).map_err(in_part)? {
+                return Ok(Some(bytes));
+            }
+        }
+        target.bytes(json).map_err(in_part)
+    }
+
+    /// What writes a part by the schema that the line names.
+    fn target(&mut self, part: Part, tag: Option<&Value>) -> Result<Target, String> {
+        let own = if part == Part::Key { &self.key } else { &self.value };
+        let Some(tag) = tag else { return Ok(own.clone()) };
+        let tag = tag.as_str().ok_or_else(|| format!("{tag} does not name a schema"))?;
+        if let Some(known) = self.named.get(&(part, tag.to_owned())) {
+            return Ok(known.clone());
+        }
+        let target = Target { plain: own.plain, schema: Ok(self.find(part, tag)?.or(own.schema.clone()?)) };
+        if target.schema == Ok(None) {
+            return Err(format!("the registry has no schema {tag}; register it, or remove `schemas` from the line"));
+        }
+        self.named.insert((part, tag.to_owned()), target.clone());
+        Ok(target)
+    }
+
+    /// The schema of a tag: by its id where this registry has the same one, else among the versions of the topic's subject.
+    fn find(&self, part: Part, tag: &str) -> Result<Option<(SchemaId, Arc<Schema>)>, String> {
+        let wrong = || format!("`{tag}` does not name a schema; write <id>/<digest>, as `heddle consume --json` does");
+        let (id, expected) = tag.split_once('/').ok_or_else(wrong)?;
+        let id = SchemaId(id.parse().map_err(|_| wrong())?);
+        let is_it = |schema: &Schema| digest(schema) == expected;
+        if let Some(schema) = self.schemas.writer(id)?.filter(|schema| is_it(schema)) {
+            return Ok(Some((id, schema)));
+        }
+        let subject = if part == Part::Key { key_subject(&self.topic) } else { value_subject(&self.topic) };
+        for version in self.registry.versions(&subject).map_err(|e| e.to_string())? {
+            if let Some(schema) = self.schemas.writer(version.id)?.filter(|schema| is_it(schema)) {
+                return Ok(Some((version.id, schema)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What writes by the newest schema of a subject.
+///
+/// # Errors
+/// If the schema cannot be asked for now.
+pub fn target(plain: Plain, registry: &dyn Registry, subject: &str, schemas: &dyn Schemas) -> anyhow::Result<Target> {
+    let schema = match registry.latest(subject)? {
+        None => Ok(None),
+        Some(version) if version.format == SchemaFormat::Avro => {
+            let schema = schemas.writer(version.id).map_err(|why| anyhow::anyhow!(why))?;
+            Ok(schema.map(|schema| (version.id, schema)))
+        }
+        Some(version) => Err(format!(
+            "the topic's schema is {}, and records are written as Avro\n  where: version {} of the subject `{subject}`, {}\n  what to do: use a client of that format, or write {{\"$bytes\": \"<base64>\"}}",
+            format::title(version.format),
+            version.version,
+            registry.place()
+        )),
+    };
+    Ok(Target { plain, schema })
+}
+
+fn whole(number: &Value, what: &str) -> Result<i32, String> {
+    let whole = number.as_i64().and_then(|number| i32::try_from(number).ok()).filter(|number| *number >= 0);
+    whole.ok_or_else(|| format!("{what}: {number} is not the number of a partition"))
+}
+
+fn timestamp(json: &Value) -> Result<Option<Timestamp>, String> {
+    match json {
+        Value::Null => Ok(None),
+        Value::String(text) => parse_timestamp(text).map(Some),
+        number => {
+            let ms = number.as_i64().ok_or_else(|| format!("timestamp: {number} is not a number of milliseconds"))?;
+            Ok(Some(Timestamp(ms)))
+        }
+    }
+}
+
+/// A record's time: milliseconds since 1970, or a point in time as people write it.
+///
+/// # Errors
+/// If it is neither.
+pub fn parse_timestamp(text: &str) -> Result<Timestamp, String> {
+    text.parse().map(Timestamp).or_else(|_| point_in_time(text))
+}
+
+fn headers(json: &Value) -> Result<Vec<Header>, String> {
+    let header = |name: &str, value: &Value| {
+        let value = from_text_or_bytes(value).map_err(|why| format!("header `{name}`: {why}"))?;
+        Ok(Header { name: name.to_owned().into(), value })
+    };
+    let wrong = || "headers: write [[\"<name>\", \"<value>\"], …] or {\"<name>\": \"<value>\", …}".to_owned();
+    match json {
+        Value::Null => Ok(vec![]),
+        Value::Object(object) => object.iter().map(|(name, value)| header(name, value)).collect(),
+        Value::Array(list) => {
+            let pair = |pair: &Value| match pair.as_array().map(Vec::as_slice) {
+                Some([Value::String(name), value]) => header(name, value),
+                _ => Err(wrong()),
+            };
+            list.iter().map(pair).collect()
+        }
+        _ => Err(wrong()),
+    }
+}
