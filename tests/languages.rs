@@ -4,7 +4,7 @@ use heddle_contract::schema::json;
 use heddle_core::event::NewRecord;
 use serde_json::json;
 
-use crate::support::conformance::{Bench, Entries, Input, constructs, keyed, probe, raw};
+use crate::support::conformance::{Bench, Entries, Input, constructs, keyed, probe, raw, tombstone};
 use crate::support::guests::schema;
 
 /// The languages that are compared with Rust.
@@ -73,6 +73,8 @@ fn inputs() -> Vec<Input> {
         keyed(Some(json!({"x": 41, "y": {"double": 1.5}}))),
         keyed(Some(json!({"x": -2, "y": null}))),
         keyed(None),
+        tombstone(Some(json!({"x": 41, "y": {"double": 1.5}}))),
+        tombstone(None),
         raw(None, (0..=255).collect::<Vec<u8>>()),
         raw(Some(&[0xff]), vec![]),
     ]);
@@ -128,6 +130,11 @@ fn rust_does_what_its_input_says() {
     let counts = ["make", "choices", "many", "fail-once", "scan "].map(|name| written(name).len());
     assert_eq!(counts, [1, 10, 100, 1, 3]);
     assert_eq!(state.len(), 3 + 2 + 1);
+    let deleted = written("tombstone keyed Some").iter().map(|record| (&*record.topic, record.value.clone()));
+    let topics = ["probe.keyed-out", "probe.values-out", "probe.raw-out"];
+    assert_eq!(deleted.collect::<Vec<_>>(), topics.map(|topic| (topic, None)));
+    assert!(written("tombstone keyed Some").iter().all(|record| record.headers.iter().any(|h| h.name == "ce_id")));
+    assert_eq!(text(&written("tombstone keyed None")[0], "heddle.kind"), "rejected");
 }
 
 #[test]

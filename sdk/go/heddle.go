@@ -108,18 +108,22 @@ type Delivery struct {
 // Ptr is a pointer to a value: what may be null is one.
 func Ptr[T any](value T) *T { return &value }
 
-// Emitter emits to one topic. V is the type of its values; K that of its keys, where nil is none.
-type Emitter[V, K any] struct {
+// Emitter emits to one topic. V is the type of its values; K that of its keys, and O that of keys where nil is none.
+type Emitter[V, K, O any] struct {
 	send     func(value V)
-	sendWith func(value V, key K, headers []Header)
-	fake     fakeEmitter[V, K]
+	sendWith func(value V, key O, headers []Header)
+	delete   func(key K)
+	fake     fakeEmitter[V, O]
 }
 
 // Send emits a value under the key of the record that is being handled.
-func (e *Emitter[V, K]) Send(value V) { e.send(value) }
+func (e *Emitter[V, K, O]) Send(value V) { e.send(value) }
 
 // SendWith emits a value under a key of its own, if it is not nil, and with headers.
-func (e *Emitter[V, K]) SendWith(value V, key K, headers ...Header) { e.sendWith(value, key, headers) }
+func (e *Emitter[V, K, O]) SendWith(value V, key O, headers ...Header) { e.sendWith(value, key, headers) }
+
+// Delete emits a tombstone: a key without a value. In a compacted topic it deletes the key.
+func (e *Emitter[V, K, O]) Delete(key K) { e.delete(key) }
 
 // Log takes lines for the host's log. They are told when the handler is done: all of them if it succeeds; if it fails, those of
 // Warnf and Errorf. The first 100 of a delivery are kept and the last one, of 8 KiB each. What is written to stdout and stderr goes

@@ -51,7 +51,7 @@ func TestPairsOfAMapComeInOneOrder(t *testing.T) {
 }
 
 func TestFakesDoAsTheHostDoes(t *testing.T) {
-	var emitter Emitter[string, *string]
+	var emitter Emitter[string, string, *string]
 	var store OrderedStore[string, *string, int]
 	fakedEmitter(&emitter)
 	fakedOrdered(&store, stringKey)
@@ -59,8 +59,9 @@ func TestFakesDoAsTheHostDoes(t *testing.T) {
 		host := NewTestHost(t)
 		emitter.Send("a")
 		emitter.SendWith("b", Ptr("key"), Header{Name: "h"})
+		emitter.Delete("gone")
 		Log.Warnf("%d", 1)
-		if sent := emitter.Sent(); len(sent) != 2 || sent[0].Key != nil || *sent[1].Key != "key" || host.Log[0] != "warn: 1" {
+		if sent := emitter.Sent(); len(sent) != 3 || sent[0].Key != nil || *sent[1].Key != "key" || *sent[2].Key != "gone" || !sent[2].Deleted || host.Log[0] != "warn: 1" {
 			t.Error(sent, host.Log)
 		}
 		for n, key := range []string{"b", "ab", "a"} {

@@ -78,27 +78,45 @@ func hostBytes(n uint32) []byte {
 }
 
 // Sent is what a handler emitted in a test.
-type Sent[V, K any] struct {
+type Sent[V, O any] struct {
 	Value   V
-	Key     K
+	Key     O
 	Headers []Header
+	// Deleted says that it is a tombstone, which has no value.
+	Deleted bool
 }
 
-type fakeEmitter[V, K any] struct{ sent []Sent[V, K] }
+type fakeEmitter[V, O any] struct{ sent []Sent[V, O] }
 
 // Sent is what was emitted since the test began. It is there in tests only.
-func (e *Emitter[V, K]) Sent() []Sent[V, K] { return e.fake.sent }
+func (e *Emitter[V, K, O]) Sent() []Sent[V, O] { return e.fake.sent }
 
-func fakedEmitter[V, K any](e *Emitter[V, K]) {
-	e.sendWith = func(value V, key K, headers []Header) {
+func fakedEmitter[V, K, O any](e *Emitter[V, K, O]) {
+	e.sendWith = func(value V, key O, headers []Header) {
 		there()
-		e.fake.sent = append(e.fake.sent, Sent[V, K]{Value: value, Key: key, Headers: headers})
+		e.fake.sent = append(e.fake.sent, Sent[V, O]{Value: value, Key: key, Headers: headers})
 	}
 	e.send = func(value V) {
-		var none K
+		var none O
 		e.sendWith(value, none, nil)
 	}
+	e.delete = func(key K) {
+		there()
+		e.fake.sent = append(e.fake.sent, Sent[V, O]{Key: optional[K, O](key), Deleted: true})
+	}
 	resets = append(resets, func() { e.fake.sent = nil })
+}
+
+// optional is a key that is there: a list itself, or a pointer to anything else.
+func optional[K, O any](key K) O {
+	var some O
+	switch some := any(&some).(type) {
+	case *K:
+		*some = key
+	case **K:
+		*some = &key
+	}
+	return some
 }
 
 type fakeStore[K, V any] struct {

@@ -13,7 +13,7 @@ import (
 
 // The host behind the functions of this package, by the component model's canonical ABI.
 
-type fakeEmitter[V, K any] struct{}
+type fakeEmitter[V, O any] struct{}
 
 type fakeStore[K, V any] struct{}
 

@@ -15,6 +15,7 @@ export function start(interfaces) {
     bytes: (length) => random.bytes(length),
     send: (name, value) => interfaces[name].send(value),
     sendWith: (name, value, key, headers) => interfaces[name].sendWith(value, key, headers),
+    sendTombstone: (name, key) => interfaces[name].delete(key),
     get: (name, key) => interfaces[name].get(key),
     put: (name, key, value) => interfaces[name].put(key, value),
     delete: (name, key) => interfaces[name].delete(key),

@@ -64,6 +64,8 @@ export interface Emitter<Value, Key> {
   send(value: Value): void;
   /** Emits a value under a key of its own, if one is given, and with headers. */
   sendWith(value: Value, key?: Key | null, headers?: Header[]): void;
+  /** Emits a tombstone: a key without a value. In a compacted topic it deletes the key. */
+  delete(key: Key): void;
 }
 
 /** A store of the component. A handler sees what it wrote; it is kept only if the handler succeeds. */

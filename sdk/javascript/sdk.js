@@ -88,6 +88,9 @@ export function emitter(name, value, key) {
       const rawKey = types.lowered(optional, ownKey, "the key");
       answering(name).sendWith(name, raw, rawKey, types.lowered(headers, ownHeaders, "the headers"));
     },
+    delete(ownKey) {
+      answering(name).sendTombstone(name, types.lowered(key, ownKey, "the key"));
+    },
   };
 }
 

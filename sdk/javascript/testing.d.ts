@@ -17,7 +17,7 @@ export interface DeliveryOptions {
 }
 
 export interface Outcome {
-  /** What was emitted, in order; nothing if the handler failed. */
+  /** What was emitted, in order; nothing if the handler failed. The value of a tombstone is null. */
   emits: Array<{ topic: string; value: any; key: any; headers: Header[] }>;
   /** Why the handler failed, if it did. */
   failure: { kind: "rejected" | "failed"; reason: string } | null;

@@ -139,7 +139,8 @@ export class TestHost {
 
   #emit(name, value, key, headers) {
     const emitter = world.emitters[name];
-    this.#emits.push({ topic: emitter.topic, value: emitter.value.lift(value), key: key === null ? null : emitter.key.lift(key), headers });
+    const part = (type, raw) => (raw === null ? null : type.lift(raw));
+    this.#emits.push({ topic: emitter.topic, value: part(emitter.value, value), key: part(emitter.key, key), headers });
   }
 
   #host() {
@@ -151,6 +152,7 @@ export class TestHost {
       bytes: (length) => Uint8Array.from({ length }, () => Number(this.#drawn.next().value & 0xffn)),
       send: (name, value) => this.#emit(name, value, null, []),
       sendWith: (name, value, key, headers) => this.#emit(name, value, key, headers),
+      sendTombstone: (name, key) => this.#emit(name, null, key, []),
       get: (name, key) => store(name).get(key),
       put: (name, key, value) => store(name).put(key, value),
       delete: (name, key) => store(name).delete(key),

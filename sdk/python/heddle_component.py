@@ -48,6 +48,10 @@ class Host:
         checked(heddle_values.headers, headers, "the headers")
         self._interfaces[name].send_with(value, key, headers)
 
+    def send_tombstone(self, name, key):
+        checked(self._values[name][1], key, "the key")
+        self._interfaces[name].delete(key)
+
     def get(self, name, key):
         checked(self._values[name][1], key, "the key")
         return self._interfaces[name].get(key)

@@ -109,7 +109,7 @@ impl Bench {
             offset: Offset(self.offset),
             timestamp: Timestamp(1_700_000_000_000 + self.offset),
             key: input.key.clone(),
-            value: Some(input.value.clone()),
+            value: input.value.clone(),
             headers: vec![Header::new("traceparent", "00-a-b-01"), Header { name: "null".into(), value: None }],
         };
         let mut batch = OpenBatch::default();
@@ -134,7 +134,7 @@ pub(crate) struct Input {
     pub(crate) name: String,
     pub(crate) topic: &'static str,
     pub(crate) key: Option<Bytes>,
-    pub(crate) value: Bytes,
+    pub(crate) value: Option<Bytes>,
 }
 
 /// A probe: what is to be done.
@@ -144,7 +144,7 @@ pub(crate) fn probe(value: Value) -> Input {
         name: format!("{} {}", value["do"].as_str().unwrap(), value["text"].as_str().unwrap_or_default()),
         topic: "probe.values",
         key: Some(Bytes::from_static(b"the key")),
-        value: framed(id("probe.values-value"), &SCHEMA, &value).into(),
+        value: Some(framed(id("probe.values-value"), &SCHEMA, &value).into()),
     }
 }
 
@@ -167,10 +167,16 @@ pub(crate) fn constructs(change: impl FnOnce(&mut Value)) -> Value {
 /// A record under a typed key.
 pub(crate) fn keyed(key: Option<Value>) -> Input {
     let key = key.map(|key| Bytes::from(framed(id("probe.keyed-key"), &schema("Point"), &key)));
-    Input { name: format!("keyed {key:?}"), topic: "probe.keyed", key, value: Bytes::from_static(&[1, 0, 255]) }
+    Input { name: format!("keyed {key:?}"), topic: "probe.keyed", key, value: Some(Bytes::from_static(&[1, 0, 255])) }
+}
+
+/// A tombstone under a typed key.
+pub(crate) fn tombstone(key: Option<Value>) -> Input {
+    let Input { name, topic, key, .. } = keyed(key);
+    Input { name: format!("tombstone {name}"), topic, key, value: None }
 }
 
 /// A record of bytes.
 pub(crate) fn raw(key: Option<&'static [u8]>, value: impl Into<Bytes>) -> Input {
-    Input { name: "raw".to_owned(), topic: "probe.raw", key: key.map(Bytes::from_static), value: value.into() }
+    Input { name: "raw".to_owned(), topic: "probe.raw", key: key.map(Bytes::from_static), value: Some(value.into()) }
 }

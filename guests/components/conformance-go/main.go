@@ -228,6 +228,12 @@ func (conformance) OnProbeKeyed(event []byte, key *contracts.Point) error {
 	if key == nil {
 		return heddle.Rejected("there is no key")
 	}
+	if event == nil {
+		heddle.EmitProbeKeyedOut.Delete(*key)
+		heddle.EmitProbeValuesOut.Delete("own kéy")
+		heddle.EmitProbeRawOut.Delete([]byte{0, 255})
+		return nil
+	}
 	next := contracts.Point{X: key.X + 1}
 	if key.Y != nil {
 		next.Y = heddle.Ptr(*key.Y * 2)

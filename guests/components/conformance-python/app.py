@@ -151,9 +151,14 @@ def on_probe_values(probe: Probe) -> None:
         raise Rejected(f"there is nothing to do for {probe.do}")
 
 
-def on_probe_keyed(event: bytes, key: Optional[Point]) -> None:
+def on_probe_keyed(event: Optional[bytes], key: Optional[Point]) -> None:
     if key is None:
         raise Rejected("there is no key")
+    if event is None:
+        emit_probe_keyed_out.delete(key)
+        emit_probe_values_out.delete("own kéy")
+        emit_probe_raw_out.delete(b"\0\xff")
+        return
     emit_probe_keyed_out.send(event)
     emit_probe_keyed_out.send_with(event, Point(key.x + 1, None if key.y is None else key.y * 2))
 

@@ -12,7 +12,7 @@ fn schema(text: &Value) -> Schema {
 }
 
 fn topic<'a>(name: &'a str, subject: &'a str, schema: &'a Schema) -> Topic<'a> {
-    Topic { name, value: Payload::Schema { subject, schema }, key: Payload::String }
+    Topic { name, value: Payload::Schema { subject, schema }, key: Payload::String, tombstones: false }
 }
 
 fn store<'a>(name: &'a str, schema: &'a Schema) -> Store<'a> {
@@ -74,7 +74,7 @@ fn every_type_there_is() {
     let key = schema(&json!({"type":"record","name":"Key","fields":[{"name":"id","type":"long"}]}));
     let mut consumed = topic("all", "all-value", &all);
     consumed.key = Payload::Schema { subject: "all-key", schema: &key };
-    let raw = Topic { name: "raw.bytes", value: Payload::Bytes, key: Payload::Bytes };
+    let raw = Topic { name: "raw.bytes", value: Payload::Bytes, key: Payload::Bytes, tombstones: false };
     let world = World { consumes: vec![consumed], emits: vec![topic("all", "all-value", &all), raw], stores: vec![] };
     resolve(&world).unwrap();
     insta::assert_snapshot!(generate(&world).unwrap());

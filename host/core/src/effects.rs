@@ -21,8 +21,8 @@ pub struct Emit {
     pub topic: Topic,
     /// The key the handler gave; absent, the input's key is used.
     pub key: Option<Bytes>,
-    /// The encoded value.
-    pub value: Bytes,
+    /// The encoded value; absent in a tombstone.
+    pub value: Option<Bytes>,
     /// The headers the handler gave. `ce_id` and `traceparent` are added when the effects are settled.
     pub headers: Vec<Header>,
     /// Whether the topic's manifest entry asks for full CloudEvents headers.

@@ -43,7 +43,7 @@ fn settle_emit(delivery: &Delivery<'_>, id: &str, position: usize, emit: Emit) -
         partition: None,
         timestamp: Some(input.timestamp),
         key: emit.key.or_else(|| input.key.clone()),
-        value: Some(emit.value),
+        value: emit.value,
         headers,
     }
 }

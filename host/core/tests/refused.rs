@@ -36,7 +36,8 @@ impl Dispatch for Refused {
         if let Some(kind) = self.fails {
             return Err(EventFault::new(kind, "because").into());
         }
-        let emit = Emit { topic: "out".into(), key: None, value: "v".into(), headers: vec![], cloudevents: false };
+        let emit =
+            Emit { topic: "out".into(), key: None, value: Some("v".into()), headers: vec![], cloudevents: false };
         let writes = [((StoreIndex(0), Bytes::from_static(b"k")), Some(Bytes::from_static(b"v")))];
         Ok(Effects { emits: vec![emit], writes: writes.into() })
     }

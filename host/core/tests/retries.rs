@@ -41,7 +41,8 @@ impl Dispatch for Handler {
             return Err(EventFault::new(EventFaultKind::Rejected, "never").into());
         }
         self.handled.push(format!("{value}#{}", delivery.attempt));
-        let emit = Emit { topic: "out".into(), key: None, value: value.into(), headers: vec![], cloudevents: false };
+        let emit =
+            Emit { topic: "out".into(), key: None, value: Some(value.into()), headers: vec![], cloudevents: false };
         Ok(Effects { emits: vec![emit], ..Effects::default() })
     }
 }

@@ -68,7 +68,7 @@ fn emit(key: Option<&'static str>, cloudevents: bool) -> Emit {
     Emit {
         topic: "orders.accepted".into(),
         key: key.map(Bytes::from),
-        value: Bytes::from_static(b"v"),
+        value: Some(Bytes::from_static(b"v")),
         headers: Vec::new(),
         cloudevents,
     }

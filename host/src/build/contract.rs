@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use heddle_contract::identify::IdPath;
 use heddle_contract::manifest::Manifest;
-use heddle_contract::manifest::component::{IdSource, KeyType};
+use heddle_contract::manifest::component::{IdSource, KeyType, Tombstones};
 use heddle_contract::schema::{Library, Schema};
 use heddle_contract::section::{self, Contract, SchemaFormat};
 use heddle_contract::wire::{key_subject, store_key_subject, store_value_subject, value_subject};
@@ -196,11 +196,11 @@ pub fn world_files(manifest: &Manifest, contracts: &AppContracts) -> Result<BTre
     };
     let consumes = manifest.consumes.iter().map(|(name, consumes)| {
         let (value, key) = payloads(name, consumes.key.as_ref());
-        Topic { name, value, key }
+        Topic { name, value, key, tombstones: consumes.tombstones == Tombstones::Handle }
     });
     let emits = manifest.emits.iter().map(|(name, emits)| {
         let (value, key) = payloads(name, emits.key.as_ref());
-        Topic { name, value, key }
+        Topic { name, value, key, tombstones: false }
     });
     let stores = manifest.stores.iter().map(|(name, store)| {
         let value = by_schema(store_value_subject(name)).unwrap_or(Payload::Bytes);

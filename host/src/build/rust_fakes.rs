@@ -37,6 +37,10 @@ impl Fakes<'_> {
     pub fn send_with(value: {value_taken}, key: Option<{key_taken}>, headers: &[::heddle_sdk::Header]) {{
         ::heddle_sdk::testing::send({topic:?}, {value_owned}, key.map(|key| {key_owned}), headers);
     }}
+
+    pub fn delete(key: {key_taken}) {{
+        ::heddle_sdk::testing::send_tombstone({topic:?}, {key_owned});
+    }}
 }}
 ",
             snake(interface)

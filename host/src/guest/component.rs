@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heddle_contract::manifest::Manifest;
+use heddle_contract::manifest::component::Tombstones;
 use heddle_contract::schema::Schema;
 use heddle_contract::section::{self, Contract};
 use heddle_contract::wire::SchemaId;
@@ -41,6 +42,8 @@ pub(super) struct Handler {
     pub(super) key: Option<Typed>,
     /// Where the message's id is, for a topic with dedup.
     pub(super) id: Option<Identify>,
+    /// What happens to records without a value.
+    pub(super) tombstones: Tombstones,
 }
 
 /// A component that was loaded and found in order. Shared by all workers.

@@ -67,8 +67,12 @@ impl Loader<'_> {
 
     fn check_emitter(&self, emitter: &Emitter, functions: &Functions) -> Result<(), LoadError> {
         let shapes = emitter.value.as_ref().map(|framed| framed.shapes());
-        for function in functions.values() {
+        for (name, function) in functions {
             let params = function.params().map(|(_, ty)| ty).collect::<Vec<_>>();
+            if let ("delete", [key]) = (name.as_str(), params.as_slice()) {
+                same_key(&emitter.key, key).map_err(|what| self.other_contract(&emitter.topic, &what))?;
+                continue;
+            }
             if let Some(value) = params.first() {
                 self.compare(shapes, value, &emitter.topic)?;
             }

@@ -78,7 +78,8 @@ impl Current {
             return Err(OutputRefused(what));
         }
         let headers = emit.headers.iter().map(|h| h.name.len() + h.value.as_ref().map_or(0, bytes::Bytes::len));
-        self.grow(emit.value.len() + emit.key.as_ref().map_or(0, bytes::Bytes::len) + headers.sum::<usize>())?;
+        let bytes = |part: &Option<bytes::Bytes>| part.as_ref().map_or(0, bytes::Bytes::len);
+        self.grow(bytes(&emit.value) + bytes(&emit.key) + headers.sum::<usize>())?;
         self.effects.emits.push(emit);
         Ok(())
     }

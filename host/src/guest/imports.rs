@@ -109,7 +109,7 @@ type Called = wasmtime::Result<()>;
 pub(super) fn link_emitter(linker: &mut Linker<Host>, emitter: &Emitter) -> Called {
     let mut instance = linker.instance(&emitter.interface)?;
     let to = Arc::new(emitter.clone());
-    let plain = to.clone();
+    let (plain, with) = (to.clone(), to.clone());
     instance.func_new("send", move |mut store: StoreContextMut<'_, Host>, _, values, _| {
         let [value] = values else { return Err(wasmtime::Error::msg("send takes one value")) };
         let emit = encode(&plain, value, None, vec![])?;
@@ -119,7 +119,12 @@ pub(super) fn link_emitter(linker: &mut Linker<Host>, emitter: &Emitter) -> Call
         let [value, Val::Option(key), headers] = values else {
             return Err(wasmtime::Error::msg("send-with takes a value, an optional key and headers"));
         };
-        let emit = encode(&to, value, key.as_deref(), read_headers(headers))?;
+        let emit = encode(&with, value, key.as_deref(), read_headers(headers))?;
+        Ok(store.data_mut().current()?.emit(emit)?)
+    })?;
+    instance.func_new("delete", move |mut store: StoreContextMut<'_, Host>, _, values, _| {
+        let [key] = values else { return Err(wasmtime::Error::msg("delete takes one key")) };
+        let emit = tombstone(&to, key)?;
         Ok(store.data_mut().current()?.emit(emit)?)
     })
 }
@@ -130,8 +135,19 @@ fn encode(emitter: &Emitter, value: &Val, key: Option<&Val>, headers: Vec<Header
         Some(framed) => framed.encode(value).map_err(refused)?,
         None => read_bytes(value),
     };
-    let key = key.map(|key| emitter.key.encode(key).map_err(|e| refused(format!("key: {e}")))).transpose()?;
-    Ok(Emit { topic: emitter.topic.clone(), key, value, headers, cloudevents: emitter.cloudevents })
+    let key = key.map(|key| encode_key(emitter, key)).transpose()?;
+    let (topic, cloudevents) = (emitter.topic.clone(), emitter.cloudevents);
+    Ok(Emit { topic, key, value: Some(value), headers, cloudevents })
+}
+
+fn encode_key(emitter: &Emitter, key: &Val) -> wasmtime::Result<Bytes> {
+    let refused = |what| EmitRefused { topic: emitter.topic.clone(), what: format!("key: {what}") };
+    Ok(emitter.key.encode(key).map_err(refused)?)
+}
+
+fn tombstone(emitter: &Emitter, key: &Val) -> wasmtime::Result<Emit> {
+    let (topic, key) = (emitter.topic.clone(), Some(encode_key(emitter, key)?));
+    Ok(Emit { topic, key, value: None, headers: vec![], cloudevents: emitter.cloudevents })
 }
 
 fn read_bytes(value: &Val) -> Bytes {

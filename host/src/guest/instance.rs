@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use heddle_contract::manifest::component::Tombstones;
 use heddle_contract::wire::{self, SchemaId};
 use heddle_core::dedup::MessageId;
 use heddle_core::delivery::Delivery;
@@ -175,26 +176,40 @@ impl Instance {
 
     /// Fills the arguments of a handler in.
     fn event(&mut self, place: usize, record: &Record, params: &mut Vec<Val>) -> Result<(), EventFault> {
-        let value = match &record.value {
-            None => return Err(EventFault::new(EventFaultKind::NullValue, "the value is null")),
-            Some(value) => value,
+        let has_key = self.typed(place, Part::Key).is_some();
+        params.resize(if has_key { 2 } else { 1 }, Val::Bool(false));
+        self.value(place, record, &mut params[0])?;
+        if has_key {
+            let mut key = Val::Bool(false);
+            self.decode(place, Part::Key, record, &mut key)?;
+            params[1] = Val::Option(record.key.is_some().then(|| Box::new(key)));
+        }
+        Ok(())
+    }
+
+    /// Fills the value in.
+    fn value(&mut self, place: usize, record: &Record, into: &mut Val) -> Result<(), EventFault> {
+        let takes_tombstones = self.component.handlers[place].tombstones == Tombstones::Handle;
+        let Some(value) = &record.value else {
+            *into = Val::Option(None);
+            let null = EventFault::new(EventFaultKind::NullValue, "the value is null");
+            return if takes_tombstones { Ok(()) } else { Err(null) };
         };
         let limit = self.component.record_bytes_max;
         if value.len() > limit {
             let detail = format!("the value has {} bytes, more than the limit of {limit}", value.len());
             return Err(EventFault::new(EventFaultKind::TooLarge, detail));
         }
-        let has_key = self.typed(place, Part::Key).is_some();
-        params.resize(if has_key { 2 } else { 1 }, Val::Bool(false));
+        // The memory of the last value is taken over.
+        let mut val = match std::mem::replace(into, Val::Bool(false)) {
+            Val::Option(Some(last)) if takes_tombstones => *last,
+            last => last,
+        };
         match self.typed(place, Part::Value) {
-            None => params[0] = codec::bytes(value),
-            Some(_) => self.decode(place, Part::Value, record, &mut params[0])?,
+            None => val = codec::bytes(value),
+            Some(_) => self.decode(place, Part::Value, record, &mut val)?,
         }
-        if has_key {
-            let mut key = Val::Bool(false);
-            self.decode(place, Part::Key, record, &mut key)?;
-            params[1] = Val::Option(record.key.is_some().then(|| Box::new(key)));
-        }
+        *into = if takes_tombstones { Val::Option(Some(Box::new(val))) } else { val };
         Ok(())
     }
 
@@ -295,6 +310,9 @@ impl Dispatch for Instance {
             let what = "the component has no handler for this topic";
             return Err(EventFault::new(EventFaultKind::Failed, what).into());
         };
+        if delivery.record.value.is_none() && self.component.handlers[place].tombstones == Tombstones::Skip {
+            return Ok(Effects::default());
+        }
         let mut params = std::mem::take(&mut self.params[place]);
         let filled = self.event(place, delivery.record, &mut params);
         self.waits = self.unavailable.take();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use heddle_contract::manifest::Manifest;
-use heddle_contract::manifest::component::{Consumes, Emits, KeyType, StoreSpec};
+use heddle_contract::manifest::component::{Consumes, Emits, KeyType, StoreSpec, Tombstones};
 use heddle_contract::schema::parse;
 use heddle_contract::section::Contract;
 use heddle_contract::wire::{key_subject, store_key_subject, store_value_subject, value_subject};
@@ -104,7 +104,15 @@ impl Loader<'_> {
         let params = self.export(&interface).ok_or_else(missing)?.params().map(|(_, ty)| ty).collect::<Vec<_>>();
         let value = self.typed(&value_subject(topic))?;
         let Some(first) = params.first() else { return Err(missing()) };
-        self.compare(value.as_ref().map(|typed| &*typed.shapes), first, topic)?;
+        let shapes = value.as_ref().map(|typed| &*typed.shapes);
+        match (consumes.tombstones, first) {
+            (Tombstones::Handle, Type::Option(some)) => self.compare(shapes, &some.ty(), topic)?,
+            (Tombstones::Handle, _) => {
+                let what = "its handler takes tombstones, so the value is an option";
+                return Err(self.other_contract(topic, what));
+            }
+            _ => self.compare(shapes, first, topic)?,
+        }
         let key = match &consumes.key {
             Some(KeyType::Bytes | KeyType::String) => None,
             _ => self.typed(&key_subject(topic))?,
@@ -122,7 +130,7 @@ impl Loader<'_> {
         let schema = value.as_ref().map(|typed| &*typed.schema);
         let id = consumes.id.as_ref().map(|id| Identify::of(topic, schema, id)).transpose();
         let id = id.map_err(|e| self.broken(e.to_string()))?;
-        Ok(Handler { topic: topic.into(), interface, value, key, id })
+        Ok(Handler { topic: topic.into(), interface, value, key, id, tombstones: consumes.tombstones })
     }
 
     /// The function `handle` of an interface that the component exports.

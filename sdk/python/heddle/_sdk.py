@@ -156,6 +156,10 @@ class Emitter(Generic[Value, Key]):
         """Emits a value under a key of its own, if one is given, and with headers."""
         _answering(self._name).send_with(self._name, value, key, list(headers))
 
+    def delete(self, key: Key) -> None:
+        """Emits a tombstone: a key without a value. In a compacted topic it deletes the key."""
+        _answering(self._name).send_tombstone(self._name, key)
+
 
 class Store(Generic[Key, Value]):
     """A store of the component. A handler sees what it wrote; it is kept only if the handler succeeds."""

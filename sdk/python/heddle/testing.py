@@ -17,6 +17,7 @@ class Emit:
 
     topic: str
     value: Any
+    """``None`` in a tombstone."""
     key: Any = None
     headers: List[Header] = field(default_factory=list)
 
@@ -182,6 +183,11 @@ class TestHost:
         _check(value, value_type, "the value")
         _check(key, Optional[key_type], "the key")
         self._emits.append(Emit(topic, copy.deepcopy(value), copy.deepcopy(key), list(headers)))
+
+    def send_tombstone(self, name: str, key: Any) -> None:
+        topic, _, key_type = _world.EMITTERS[name]
+        _check(key, key_type, "the key")
+        self._emits.append(Emit(topic, None, copy.deepcopy(key)))
 
     def _entries(self, name: str) -> Dict[Any, Tuple[Any, Any]]:
         entries = {**self._committed.get(name, {}), **self._written.get(name, {})}

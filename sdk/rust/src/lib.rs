@@ -27,7 +27,8 @@
 //!
 //! - `contracts`: the types of the schemas.
 //! - `on_<topic>::Guest`: the handler of a topic that the manifest consumes; the compiler asks for each of them.
-//! - `emit_<topic>::send(&value)`, `emit_<topic>::send_with(&value, key, &headers)`: for each topic that the manifest emits.
+//! - `emit_<topic>::send(&value)`, `emit_<topic>::send_with(&value, key, &headers)`: for each topic that the manifest emits;
+//!   `emit_<topic>::delete(key)` emits a tombstone.
 //! - [`context`]`::current()`: the delivery: its id, attempt, topic, partition, offset, timestamp, key and headers.
 //! - `store_<name>::{get, put, delete, scan}`: for each store of the manifest, typed by its schemas:
 //!

@@ -52,7 +52,7 @@ pub struct Emit {
     pub topic: &'static str,
     /// Its headers.
     pub headers: Vec<Header>,
-    value: Box<dyn Any>,
+    value: Option<Box<dyn Any>>,
     key: Option<Box<dyn Any>>,
 }
 
@@ -69,10 +69,19 @@ impl Emit {
     /// Its value, in the type of the topic's schema.
     ///
     /// # Panics
-    /// If it is of another type.
+    /// If it is of another type, or a tombstone.
     #[must_use]
     pub fn value<T: 'static>(&self) -> &T {
-        typed(&*self.value, self.topic, "value")
+        match &self.value {
+            Some(value) => typed(&**value, self.topic, "value"),
+            None => panic!("a tombstone was emitted to `{}`, which has no value", self.topic),
+        }
+    }
+
+    /// Whether it is a tombstone: a key without a value.
+    #[must_use]
+    pub fn is_tombstone(&self) -> bool {
+        self.value.is_none()
     }
 
     /// Its key: a `String`, a `Vec<u8>`, or in the type of the keys' schema. `None`: that of the delivery's record.
@@ -204,7 +213,13 @@ pub(crate) fn bytes(len: u32) -> Vec<u8> {
 #[doc(hidden)]
 pub fn send<V: 'static, K: 'static>(topic: &'static str, value: V, key: Option<K>, headers: &[Header]) {
     let key = key.map(|key| Box::new(key) as Box<dyn Any>);
-    let emit = Emit { topic, headers: headers.to_vec(), value: Box::new(value), key };
+    let emit = Emit { topic, headers: headers.to_vec(), value: Some(Box::new(value)), key };
+    running(|running| running.emits.push(emit));
+}
+
+#[doc(hidden)]
+pub fn send_tombstone<K: 'static>(topic: &'static str, key: K) {
+    let emit = Emit { topic, headers: vec![], value: None, key: Some(Box::new(key)) };
     running(|running| running.emits.push(emit));
 }
 

@@ -120,7 +120,7 @@ impl Call {
 
     fn emit(&mut self, topic: &Topic, key: Option<String>, value: String) {
         let (topic, key) = (topic.clone(), key.map(Bytes::from));
-        self.effects.emits.push(Emit { topic, key, value: value.into(), headers: vec![], cloudevents: false });
+        self.effects.emits.push(Emit { topic, key, value: Some(value.into()), headers: vec![], cloudevents: false });
     }
 
     fn add(&mut self, key: Bytes, by: i64) -> Result<(), TaskFault> {

@@ -134,6 +134,12 @@ export function onProbeValues(probe) {
 /** @type {import("#heddle").OnProbeKeyed} */
 export function onProbeKeyed(event, key) {
   if (key === null) throw rejected("there is no key");
+  if (event === null) {
+    emitProbeKeyedOut.delete(key);
+    emitProbeValuesOut.delete("own kéy");
+    emitProbeRawOut.delete(Uint8Array.of(0, 255));
+    return;
+  }
   emitProbeKeyedOut.send(event);
   emitProbeKeyedOut.sendWith(event, { x: key.x + 1, y: key.y === null ? null : key.y * 2 });
 }

@@ -166,8 +166,14 @@ impl on_probe_values::Guest for Conformance {
 }
 
 impl on_probe_keyed::Guest for Conformance {
-    fn handle(event: Vec<u8>, key: Option<Point>) -> Result<(), Failure> {
+    fn handle(event: Option<Vec<u8>>, key: Option<Point>) -> Result<(), Failure> {
         let key = key.ok_or_else(|| Failure::rejected("there is no key"))?;
+        let Some(event) = event else {
+            emit_probe_keyed_out::delete(key);
+            emit_probe_values_out::delete("own kéy");
+            emit_probe_raw_out::delete(&[0, 255]);
+            return Ok(());
+        };
         let next = Point { x: key.x + 1, y: key.y.map(|y| y * 2.0) };
         emit_probe_keyed_out::send(&event);
         emit_probe_keyed_out::send_with(&event, Some(next), &[]);

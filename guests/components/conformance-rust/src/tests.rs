@@ -78,9 +78,13 @@ fn the_context_keys_and_random_numbers_are_those_that_the_test_gives() {
     assert_eq!(random(7), random(7));
     assert_ne!(random(7), random(8));
     let key = Some(Point { x: 1, y: Some(2.0) });
-    let outcome = host.deliver(|event| <Conformance as on_probe_keyed::Guest>::handle(event, key), vec![1]);
+    let outcome = host.deliver(|event| <Conformance as on_probe_keyed::Guest>::handle(event, key), Some(vec![1]));
     let keys = outcome.emits.iter().map(|emit| emit.key::<Point>().copied()).collect::<Vec<_>>();
     assert_eq!(keys, [None, Some(Point { x: 2, y: Some(4.0) })]);
+    let outcome = host.deliver(|event| <Conformance as on_probe_keyed::Guest>::handle(event, key), None);
+    assert!(outcome.emits.iter().all(heddle_sdk::testing::Emit::is_tombstone));
+    assert_eq!(outcome.emits[0].key::<Point>(), key.as_ref());
+    assert_eq!(outcome.emits[1].key::<String>().map(String::as_str), Some("own kéy"));
     let outcome = host.deliver(<Conformance as on_probe_raw::Guest>::handle, vec![1, 2]);
     assert_eq!(outcome.emits[1].key::<Vec<u8>>(), Some(&vec![0, 255]));
     assert_eq!(outcome.emits[1].value::<Vec<u8>>(), &[2, 1]);

@@ -14,7 +14,7 @@ use crate::wire::{STORE_KEY, STORE_VALUE, key_subject, value_subject};
 
 const ROOT: &[&str] = &["component", "consumes", "emits", "stores", "limits", "failure", "deploy"];
 const COMPONENT: &[&str] = &["name", "language", "build", "group"];
-const CONSUMES: &[&str] = &["id", "dedup", "key", "start", "on-loss"];
+const CONSUMES: &[&str] = &["id", "dedup", "key", "start", "on-loss", "tombstones"];
 const EMITS: &[&str] = &["cloudevents", "key"];
 const STORE: &[&str] = &["value", "key", "changelog"];
 const LIMITS: &[&str] = &["deadline", "memory", "record", "emits", "output", "store-value", "log-lines"];
@@ -22,6 +22,9 @@ const LIMITS: &[&str] = &["deadline", "memory", "record", "emits", "output", "st
 const RESERVED: [&str; 4] = ["dedup", "dlq", "retry", "waiting"];
 
 const ON_LOSS: [(&str, OnLoss); 2] = [("continue", OnLoss::Continue), ("stop", OnLoss::Stop)];
+
+const TOMBSTONES: [(&str, Tombstones); 3] =
+    [("handle", Tombstones::Handle), ("skip", Tombstones::Skip), ("dead-letter", Tombstones::DeadLetter)];
 
 const MILLI: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -85,6 +88,8 @@ pub struct Consumes {
     pub start: StartAt,
     /// What follows when records were deleted before they were read.
     pub on_loss: OnLoss,
+    /// What happens to records without a value.
+    pub tombstones: Tombstones,
 }
 
 /// Where a group begins that has no position in a partition yet.
@@ -107,6 +112,18 @@ pub enum OnLoss {
     Continue,
     /// The host stops.
     Stop,
+}
+
+/// What happens to records without a value: tombstones, which delete their key in a compacted topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tombstones {
+    /// The handler takes them: its value is an option.
+    Handle,
+    /// They are handled without the handler, and have no effects.
+    Skip,
+    /// They are dead-lettered.
+    #[default]
+    DeadLetter,
 }
 
 /// Where a message's id is.
@@ -316,6 +333,7 @@ fn consumes(root: &Section<'_>) -> BTreeMap<String, Consumes> {
             key: key_type(&section),
             start: section.field("start").and_then(|field| start_at(&field)).unwrap_or_default(),
             on_loss: section.field("on-loss").and_then(|field| field.word(&ON_LOSS)).unwrap_or_default(),
+            tombstones: section.field("tombstones").and_then(|field| field.word(&TOMBSTONES)).unwrap_or_default(),
         }
     });
     match root.required("consumes", HINT) {

@@ -35,6 +35,8 @@ pub struct Topic<'a> {
     pub value: Payload<'a>,
     /// What its keys are. A handler takes a key only if it is typed by a schema.
     pub key: Payload<'a>,
+    /// Whether its handler takes tombstones, as values that are not there.
+    pub tombstones: bool,
 }
 
 /// A store of a component.
@@ -124,9 +126,11 @@ fn emitter(topic: &Topic<'_>, contracts: &mut Contracts, out: &mut String) -> Re
     let _ = writeln!(out, "    /// Emits a value under a key of its own, if one is given, and with headers.");
     let _ = writeln!(
         out,
-        "    send-with: func(value: {}, key: option<{}>, headers: list<header>);\n}}",
+        "    send-with: func(value: {}, key: option<{}>, headers: list<header>);\n",
         value.text, key.text
     );
+    let _ = writeln!(out, "    /// Emits a tombstone: a key without a value. In a compacted topic it deletes the key.");
+    let _ = writeln!(out, "    delete: func(key: {});\n}}", key.text);
     Ok(())
 }
 
@@ -170,7 +174,8 @@ fn handler(topic: &Topic<'_>, contracts: &mut Contracts, out: &mut String) -> Re
     uses(out, std::iter::once(&value).chain(&key));
     let _ = writeln!(out, "    use heddle:runtime/types@{RUNTIME_VERSION}.{{failure}};\n");
     let key = key.map(|key| format!(", key: option<{}>", key.text)).unwrap_or_default();
-    let _ = writeln!(out, "    handle: func(event: {}{key}) -> result<_, failure>;\n}}", value.text);
+    let value = if topic.tombstones { format!("option<{}>", value.text) } else { value.text };
+    let _ = writeln!(out, "    handle: func(event: {value}{key}) -> result<_, failure>;\n}}");
     Ok(())
 }
 

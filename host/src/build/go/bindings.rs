@@ -140,10 +140,17 @@ impl Bindings<'_> {
     fn emitter(&mut self, interface: &Interface) {
         let name = exported(interface.name.as_deref().unwrap_or_default());
         let Some(send) = interface.functions.get("send-with") else { return };
-        let [value, key, _] = send.params.as_slice() else { return };
+        let [value, optional, _] = send.params.as_slice() else { return };
+        let Some([key]) = interface.functions.get("delete").map(|delete| delete.params.as_slice()) else { return };
         let docs = comment("", Some(&format!("{name} emits{}", topic(interface))));
-        let _ = write!(self.api, "\n{docs}var {name} Emitter[{}, {}]\n", self.go(value.ty), self.go(key.ty));
-        self.link(interface, &name, &[("send", "send"), ("send-with", "sendWith")]);
+        let _ = write!(
+            self.api,
+            "\n{docs}var {name} Emitter[{}, {}, {}]\n",
+            self.go(value.ty),
+            self.go(key.ty),
+            self.go(optional.ty)
+        );
+        self.link(interface, &name, &[("send", "send"), ("send-with", "sendWith"), ("delete", "delete")]);
         let _ = writeln!(self.fake, "\tfakedEmitter(&{name})");
     }
 
