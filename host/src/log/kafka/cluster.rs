@@ -1,4 +1,4 @@
-//! Questions to the brokers and changes of topics: everything that is neither consuming nor producing.
+//! Questions to the brokers: everything that is neither consuming nor producing, nor `creation` or `growth` of topics.
 //!
 //! Owns two clients that only ask, shared by all callers, and remembers what a topic accepts.
 
@@ -11,16 +11,14 @@ use futures_executor::block_on;
 use heddle_core::event::{Offset, Partition, Timestamp, Topic, TopicPartition};
 use heddle_core::limits::Limits;
 use rdkafka::Offset as RdOffset;
-use rdkafka::admin::{
-    AdminClient, AdminOptions, ConfigEntry, NewTopic, ResourceSpecifier, TopicReplication, TopicResult,
-};
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigEntry, ResourceSpecifier};
 use rdkafka::client::{Client, ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::super::{LogError, TopicId, TopicInfo, TopicSpec, Watermarks};
+use super::super::{LogError, TopicId, TopicInfo, Watermarks};
 use super::errors::{code_error, request_error};
 use super::native;
 use super::options::Options;
@@ -63,7 +61,7 @@ pub(super) struct Cluster {
     limits: Mutex<HashMap<Topic, TopicLimits, RandomState>>,
     /// Ask for the positions of groups, by group. They are not members.
     positions: Mutex<HashMap<String, Arc<BaseConsumer<Report>>>>,
-    ids: Mutex<HashMap<String, (Instant, Option<TopicId>)>>,
+    pub(super) ids: Mutex<HashMap<String, (Instant, Option<TopicId>)>>,
 }
 
 /// The bounds of one partition, as a `read_committed` client sees them.
@@ -106,49 +104,6 @@ impl Cluster {
             .collect();
         topics.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(topics)
-    }
-
-    /// Creates topics with one request, and waits until they can be written to.
-    pub(super) fn create_topics(&self, specs: &[TopicSpec]) -> Vec<Result<(), LogError>> {
-        let asked = specs.iter().filter(|spec| spec.partitions > 0).map(new_topic).collect::<Vec<_>>();
-        let answers = match asked.is_empty() {
-            true => Ok(vec![]),
-            false => block_on(self.admin.create_topics(&asked, &request_options())),
-        };
-        let answers = answers.map(|answers| answers.into_iter().map(by_name).collect());
-        let mut outcomes = specs.iter().map(|spec| created(spec, &answers)).collect::<Vec<_>>();
-        let created = specs.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
-        if let Err(error) = self.wait_until_writable(&created.map(|(spec, _)| spec).collect::<Vec<_>>()) {
-            outcomes.iter_mut().filter(|outcome| outcome.is_ok()).for_each(|outcome| *outcome = Err(error.clone()));
-        }
-        outcomes
-    }
-
-    /// Deletes a topic and waits until it is gone.
-    pub(super) fn delete_topic(&self, topic: &str) -> Result<(), LogError> {
-        let what = format!("deleting topic `{topic}`");
-        let results = block_on(self.admin.delete_topics(&[topic], &request_options()))
-            .map_err(|error| request_error(&error, &what))?;
-        for result in results {
-            match result {
-                Ok(_) => {}
-                Err((_, Code::UnknownTopic | Code::UnknownTopicOrPartition)) => {
-                    return Err(LogError::UnknownTopic(topic.to_owned()));
-                }
-                Err((_, code)) => return Err(code_error(code, &what)),
-            }
-        }
-        self.forget_limits(topic);
-        lock(&self.ids).remove(topic);
-        let deadline = Instant::now() + REQUEST_TIME_MAX;
-        loop {
-            match self.partitions(topic) {
-                Err(LogError::UnknownTopic(_)) => return Ok(()),
-                Ok(_) if Instant::now() < deadline => std::thread::sleep(LOOK_INTERVAL),
-                Ok(_) => return Err(LogError::Unreachable(format!("topic `{topic}` was deleted but is still there"))),
-                Err(error) => return Err(error),
-            }
-        }
     }
 
     /// The identity of `topic`. `None`: its brokers give none.
@@ -367,39 +322,7 @@ impl Cluster {
         }
     }
 
-    /// Waits until each of these topics has its partitions, and each partition a leader.
-    fn wait_until_writable(&self, specs: &[&TopicSpec]) -> Result<(), LogError> {
-        let only = match specs {
-            [] => return Ok(()),
-            [one] => Some(&*one.name),
-            _ => None,
-        };
-        let deadline = Instant::now() + REQUEST_TIME_MAX;
-        loop {
-            self.serve_events();
-            let metadata = match self.asking.fetch_metadata(only, REQUEST_TIME_MAX) {
-                Ok(metadata) => Some(metadata),
-                Err(KafkaError::MetadataFetch(Code::UnknownTopic | Code::UnknownTopicOrPartition)) => None,
-                Err(error) => return Err(request_error(&error, "looking for topics that were created")),
-            };
-            let topics = metadata.as_ref().map_or(&[][..], |metadata| metadata.topics());
-            let led = |topic: &MetadataTopic| topic.partitions().iter().all(|partition| partition.leader() >= 0);
-            let writable = |spec: &&&TopicSpec| {
-                let found = topics.iter().find(|topic| topic.name() == spec.name);
-                found.is_some_and(|found| count(found) == spec.partitions && led(found))
-            };
-            match specs.iter().find(|spec| !writable(spec)) {
-                None => return Ok(()),
-                Some(_) if Instant::now() < deadline => std::thread::sleep(LOOK_INTERVAL),
-                Some(spec) => {
-                    let name = &spec.name;
-                    return Err(LogError::Unreachable(format!("topic `{name}` was created but has no leader yet")));
-                }
-            }
-        }
-    }
-
-    fn serve_events(&self) {
+    pub(super) fn serve_events(&self) {
         serve_events(&self.asking);
     }
 
@@ -483,38 +406,6 @@ pub(super) fn patiently<T>(ask: impl Fn() -> Result<T, LogError>) -> Result<T, L
     }
 }
 
-/// What a topic is created as.
-fn new_topic(spec: &TopicSpec) -> NewTopic<'_> {
-    let replication = TopicReplication::Fixed(spec.replication.map_or(-1, i32::from));
-    let topic = NewTopic::new(&spec.name, spec.partitions, replication);
-    spec.options.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
-}
-
-/// What a broker says to the topics of one request, by their names: nothing, or why not.
-type Answers = Result<HashMap<String, Option<Code>>, KafkaError>;
-
-fn by_name(answer: TopicResult) -> (String, Option<Code>) {
-    match answer {
-        Ok(name) => (name, None),
-        Err((name, code)) => (name, Some(code)),
-    }
-}
-
-/// How the creation of `spec` ended.
-fn created(spec: &TopicSpec, answers: &Answers) -> Result<(), LogError> {
-    let name = &spec.name;
-    if spec.partitions < 1 {
-        return Err(LogError::Invalid(format!("topic `{name}` needs at least one partition")));
-    }
-    let what = format!("creating topic `{name}`");
-    match answers.as_ref().map_err(|error| request_error(error, &what))?.get(name) {
-        Some(None) => Ok(()),
-        Some(Some(Code::TopicAlreadyExists)) => Err(LogError::TopicExists(name.clone())),
-        Some(Some(code)) => Err(code_error(*code, &what)),
-        None => Err(LogError::Unreachable(format!("{what}: the brokers did not say how it ended"))),
-    }
-}
-
 pub(super) fn request_options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(REQUEST_TIME_MAX)).operation_timeout(Some(REQUEST_TIME_MAX))
 }
@@ -523,6 +414,6 @@ fn is_internal(topic: &str) -> bool {
     matches!(topic, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
 }
 
-fn count(topic: &MetadataTopic) -> i32 {
+pub(super) fn count(topic: &MetadataTopic) -> i32 {
     i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX)
 }

@@ -20,6 +20,7 @@ mod append;
 mod arrival;
 mod cluster;
 mod committer;
+mod creation;
 mod errors;
 mod growth;
 mod joining;
