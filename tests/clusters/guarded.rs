@@ -10,7 +10,7 @@ use heddle_fixtures::kafka::Kafka;
 const USER: &str = "shop";
 const PASSWORD: &str = "a-secret";
 
-/// A right, as the guide's page writes it.
+/// A right, as docs/rights.md writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Granted {
     /// `Topic`, `Group` or `TransactionalId`.

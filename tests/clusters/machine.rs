@@ -17,8 +17,10 @@ pub(crate) fn a_full_disk_keeps_state_in_memory_and_in_the_changelogs(app: &App)
         return;
     };
     let (scripts, log) = (Scripts::of(app), app.log());
-    let mut host = Host::start(app, &small_disk);
-    let data = PathBuf::from(format!("/proc/{}/root{}", host.id(), app.data.path().display()));
+    let small = app.data.path().join("small");
+    std::fs::create_dir(&small).unwrap();
+    let mut host = Host::start(app, &format!("export HEDDLE_APP_DATA={}\n{small_disk}", small.display()));
+    let data = PathBuf::from(format!("/proc/{}/root{}", host.id(), small.display()));
     host.found_in(&data);
     until("it is ready", || host.log().contains(" ready "));
     let handled = |host: &Host| {

@@ -1,5 +1,5 @@
 //! Clusters that do not let a host do everything: it says what is missing, goes on when it is granted, and ends when it is told to. And with
-//! what the guide's page on rights lists, and nothing else, it runs; what it leaves when it is killed, its heirs end.
+//! what docs/rights.md lists, and nothing else, it runs; what it leaves when it is killed, its heirs end.
 //!
 //! One broker for all of it, because each costs seconds: first it has fewer copies than it wants, then it guards its doors.
 
@@ -86,8 +86,8 @@ fn a_host_copes_with_clusters_that_others_keep() {
     let guarded = Guarded::start(&format!("{TRANSACTIONS}=3\n{OFFSETS}=3\n"));
     let app = clinic(App::kafka(&guarded.broker), 2, "attempts = 1\nretry = [\"200ms\"]");
     too_few_brokers(&guarded, &app);
-    let granted = rights_of_the_guide();
-    the_rights_of_the_guide_are_enough(&guarded, &app, &granted);
+    let granted = rights_of_the_page();
+    the_rights_of_the_page_are_enough(&guarded, &app, &granted);
     each_right_that_is_missing_is_named(&guarded, &app, &granted);
     workers_wait_for_rights(&guarded, &app, &granted);
     takeover::an_open_transaction_of_a_killed_host_does_not_block_its_heirs(&app);
@@ -113,8 +113,8 @@ fn too_few_brokers(guarded: &Guarded, app: &App) {
 }
 
 /// The table of the page, for this app.
-fn rights_of_the_guide() -> Vec<Granted> {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide/rights.md")).unwrap();
+fn rights_of_the_page() -> Vec<Granted> {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/rights.md")).unwrap();
     let rows =
         page.lines().skip_while(|line| !line.starts_with("|---")).skip(1).take_while(|line| line.starts_with('|'));
     let mut all = vec![];
@@ -140,7 +140,7 @@ fn rights_of_the_guide() -> Vec<Granted> {
     all
 }
 
-fn the_rights_of_the_guide_are_enough(guarded: &Guarded, app: &App, granted: &[Granted]) {
+fn the_rights_of_the_page_are_enough(guarded: &Guarded, app: &App, granted: &[Granted]) {
     let log = app.log();
     let there = log.topics().unwrap();
     for name in ["in", "out"].into_iter().filter(|name| there.iter().all(|topic| topic.name != *name)) {

@@ -129,6 +129,8 @@ impl Shop {
 #[test]
 fn a_worker_pauses_while_the_disk_takes_no_state_and_goes_on_when_it_does() {
     let mut shop = Shop::open();
+    // A copy that cannot even be opened is another case: the worker joins again.
+    shop.turn_until("it has its task", |shop| shop.progress.is_assigned());
     shop.control.set(Disk::Fails);
     shop.turn_until("it pauses", |shop| shop.stalled());
     let (handled, pending) = (shop.handled(), shop.pending());

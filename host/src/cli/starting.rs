@@ -8,7 +8,7 @@
 //! The host has its port from the beginning and does not answer there yet, so an open connection tells that its process is there. The file of
 //! one that was killed leads to a port that nobody has.
 
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -61,19 +61,19 @@ pub(super) fn wait(folder: &Path, app: &App) {
 fn wait_for(file: &Path) {
     let connect = |address: SocketAddr| TcpStream::connect_timeout(&address, CONNECT_WAIT).ok();
     let address = std::fs::read_to_string(file).ok().and_then(|address| address.trim().parse().ok());
-    let Some(mut host) = address.and_then(connect) else { return };
+    let Some(host) = address.and_then(connect) else { return };
     eprintln!("the host is starting: waiting for it");
     let deadline = Instant::now() + WAIT;
-    while file.exists() && is_there(&mut host) && Instant::now() < deadline {}
+    while file.exists() && is_there(&host) && Instant::now() < deadline {}
 }
 
 /// Whether the process at the other end is there, looked at for [`LOOK_EVERY`].
-fn is_there(host: &mut TcpStream) -> bool {
+fn is_there(host: &TcpStream) -> bool {
     let mut nothing = [0];
     if host.set_read_timeout(Some(LOOK_EVERY)).is_err() {
         return false;
     }
-    match host.read(&mut nothing) {
+    match host.peek(&mut nothing) {
         Ok(_) => false,
         Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted),
     }

@@ -170,7 +170,7 @@ mod tests {
         let succession = Succession::of("shop.intake", "a");
         let [mine, theirs] = ["a", "b"].map(|host| member(&transactional_id("shop.intake", host, 0)));
         let stranger = format!("console-consumer-{DRAWN_ID}");
-        assert_eq!(succession.gone(&[mine.clone(), theirs.clone(), stranger]), [""; 0]);
+        assert_eq!(succession.gone(&[mine.clone(), theirs, stranger]), [""; 0]);
         // It does not say who is gone while it is not in the group.
         assert_eq!(succession.gone(&[]), [""; 0]);
         // The same worker with other topics is no one else.

@@ -38,7 +38,7 @@ impl Cluster {
                         "set transaction.max.timeout.ms on the brokers to at least {ms}, or `\"transaction.timeout.ms\" = …` in [log.options] to at most that of the brokers (a transaction is open for up to {ms} ms here)",
                         ms = time.as_millis()
                     ),
-                    _ => "grant this user Write and Describe on that transactional id (see the guide's page on rights)"
+                    _ => "grant this user Write and Describe on that transactional id (see docs/rights.md)"
                         .to_owned(),
                 };
                 LogError::Hindered(lines("no transaction can begin", &why, &place, &remedy))
@@ -104,7 +104,7 @@ pub(super) fn not_joined(options: &MemberOptions, why: &str) -> LogError {
         "the group cannot be joined",
         why,
         &format!("the consumer group `{}`, which reads {topics}", options.group),
-        "grant this user Read on that group, and Read and Describe on these topics (see the guide's page on rights)",
+        "grant this user Read on that group, and Read and Describe on these topics (see docs/rights.md)",
     ))
 }
 
