@@ -61,6 +61,7 @@ fn with_contract(wasm: &[u8]) -> Vec<u8> {
     let contract = Contract {
         component: section::Component { name: "hostile".to_owned(), manifest: manifest.to_owned() },
         schemas: BTreeMap::new(),
+        names: heddle_contract::wit::Names::default(),
         built_with: "a stranger".to_owned(),
     };
     section::embed(wasm, &contract).unwrap()

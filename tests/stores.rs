@@ -16,6 +16,7 @@ use heddle::runtime::Handler;
 use heddle_contract::manifest::Manifest;
 use heddle_contract::schema::parse;
 use heddle_contract::section::{self, Contract};
+use heddle_contract::wit::Names;
 use heddle_core::batch::OpenBatch;
 use heddle_core::event::Header;
 use heddle_core::task::{Next, Step};
@@ -363,7 +364,7 @@ fn a_build_takes_the_schemas_of_stores_and_looks_at_ids() {
     let contracts = AppContracts::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/contracts")).unwrap();
     let contract = |change: [&str; 2]| {
         let text = include_str!("../guests/components/keeper/component.toml").replace(change[0], change[1]);
-        contract_of(&Manifest::parse(&text, "component.toml").unwrap(), &text, &contracts)
+        contract_of(&Manifest::parse(&text, "component.toml").unwrap(), &text, &contracts, &Names::default())
     };
     let built = contract(["", ""]).unwrap();
     let names = ["in-value", "jobs-value", "out-value", "store-key:typed", "store:counts", "store:raw", "store:typed"];

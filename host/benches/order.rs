@@ -47,7 +47,7 @@ fn order(schema: &Schema) -> Vec<u8> {
 #[divan::bench]
 fn decode_by_plan(bencher: Bencher<'_, '_>) {
     let schema = schema();
-    let shapes = Arc::new(Shapes::of(&schema).unwrap());
+    let shapes = Arc::new(Shapes::of(&schema));
     let bytes = order(&schema);
     let decoder = Decoder::new(&schema, Arc::new(schema.clone()), shapes);
     bencher.bench(|| decoder.decode(black_box(&bytes)).unwrap());

@@ -15,6 +15,8 @@ use thiserror::Error;
 use wasm_encoder::{CustomSection, Section};
 use wasmparser::{BinaryReader, CustomSectionReader, Parser};
 
+use crate::wit::Names;
+
 /// The section's name.
 pub const NAME: &str = "heddle:contract";
 /// The version of the format that [`embed`] writes and [`extract`] reads.
@@ -33,6 +35,9 @@ pub struct Contract {
     pub component: Component,
     /// The schemas that the component was built with, by subject.
     pub schemas: BTreeMap<String, Schema>,
+    /// What the component's types are called where that is not the plain name.
+    #[serde(default, skip_serializing_if = "Names::is_empty")]
+    pub names: Names,
     /// What made the file, `heddle <version>`.
     pub built_with: String,
 }

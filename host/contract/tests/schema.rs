@@ -74,7 +74,7 @@ fn what_is_wrong_says_where() {
         wrong(r#"{"type":"record","name":"Order","fields":[{"name":"n","type":["null","int","int"]}]}"#),
         wrong(r#"{"type":"record","name":"Order","fields":[{"name":"n","type":"int","default":"x"}]}"#),
         wrong(r#"{"type":"record","name":"Order","fields":[{"name":"n","type":"int"},{"name":"n","type":"int"}]}"#),
-        wrong(r#"{"type":"enum","name":"E","symbols":[]}"#),
+        wrong(r#"{"type":"enum","name":"E"}"#),
         wrong(r#"{"type":"record","name":"2nd","fields":[]}"#),
         wrong("7"),
     ];

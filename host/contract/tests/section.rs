@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use heddle_contract::section::{Component, Contract, NAME, Schema, SchemaFormat, SectionError, embed, extract};
+use heddle_contract::wit::Names;
 use proptest::prelude::*;
 use wasm_encoder::{
     Component as WasmComponent, CustomSection, EntityType, ImportSection, MemorySection, MemoryType, Module,
@@ -41,6 +42,7 @@ fn contract(name: &str) -> Contract {
             "orders.created-value".to_owned(),
             Schema { format: SchemaFormat::Avro, text: "\"string\"".to_owned() },
         )]),
+        names: Names::default(),
         built_with: "heddle 0.1.0".to_owned(),
     }
 }
@@ -56,7 +58,7 @@ fn contracts() -> impl Strategy<Value = Contract> {
     let schema = (format, any::<String>()).prop_map(|(format, text)| Schema { format, text });
     let schemas = prop::collection::btree_map(any::<String>(), schema, 0..4);
     (any::<String>(), any::<String>(), schemas, any::<String>()).prop_map(|(name, manifest, schemas, built_with)| {
-        Contract { component: Component { name, manifest }, schemas, built_with }
+        Contract { component: Component { name, manifest }, schemas, names: Names::default(), built_with }
     })
 }
 

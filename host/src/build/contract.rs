@@ -9,7 +9,7 @@ use heddle_contract::manifest::component::{IdSource, KeyType, Tombstones};
 use heddle_contract::schema::{Library, Schema};
 use heddle_contract::section::{self, Contract, SchemaFormat};
 use heddle_contract::wire::{key_subject, store_key_subject, store_value_subject, value_subject};
-use heddle_contract::wit::{self, Payload, Store, Topic, World};
+use heddle_contract::wit::{self, Names, Payload, Store, Topic, World};
 
 use super::documents::Documents;
 use super::{BuildError, Document, WrongFormat};
@@ -95,17 +95,25 @@ impl AppContracts {
     }
 }
 
-/// What `manifest` is typed by: its text, and the schemas of the topics and stores it names.
+/// What `manifest` is typed by: its text, the schemas of the topics and stores it names, and the names that a host has to know.
 ///
 /// # Errors
 /// If it names a schema that no file has, a topic whose schema is not Avro, or a field for a message's id that cannot be one.
-pub fn contract_of(manifest: &Manifest, text: &str, contracts: &AppContracts) -> Result<Contract, BuildError> {
-    let schemas = subjects_of(manifest, contracts)?.into_iter().map(|(subject, schema)| {
+pub fn contract_of(
+    manifest: &Manifest,
+    text: &str,
+    contracts: &AppContracts,
+    locked: &Names,
+) -> Result<Contract, BuildError> {
+    let typed = Typed::of(manifest, contracts)?;
+    let names = typed.names(manifest, locked)?.for_host();
+    let schemas = typed.schemas.into_iter().map(|(subject, schema)| {
         (subject, section::Schema { format: SchemaFormat::Avro, text: schema.json().to_owned() })
     });
     Ok(Contract {
         component: section::Component { name: manifest.name.clone(), manifest: text.to_owned() },
         schemas: schemas.collect(),
+        names,
         built_with: concat!("heddle ", env!("CARGO_PKG_VERSION")).to_owned(),
     })
 }
@@ -175,41 +183,65 @@ fn subjects_of(manifest: &Manifest, contracts: &AppContracts) -> Result<BTreeMap
     Ok(subjects)
 }
 
-/// The files of the component's `wit` folder, by path.
+/// The files of the component's `wit` folder, by path, and what everything in them is called.
 ///
 /// # Errors
-/// If it names a schema that no file has, or a field for a message's id that cannot be one, or WIT cannot hold a schema.
-pub fn world_files(manifest: &Manifest, contracts: &AppContracts) -> Result<BTreeMap<String, String>, BuildError> {
-    let schemas = subjects_of(manifest, contracts)?;
-    let by_schema = |subject: String| {
-        let (subject, schema) = schemas.get_key_value(&subject)?;
-        Some(Payload::Schema { subject, schema })
-    };
-    let payloads = |name: &str, key: Option<&KeyType>| {
-        let value = by_schema(value_subject(name)).unwrap_or(Payload::Bytes);
-        let key = match key {
-            Some(KeyType::Bytes) => Payload::Bytes,
-            Some(KeyType::String) => Payload::String,
-            _ => by_schema(key_subject(name)).unwrap_or(Payload::String),
+/// If it names a schema that no file has, a field for a message's id that cannot be one, or a `[rename]` that cannot be.
+pub fn world_files(
+    manifest: &Manifest,
+    contracts: &AppContracts,
+    locked: &Names,
+) -> Result<(BTreeMap<String, String>, Names), BuildError> {
+    let typed = Typed::of(manifest, contracts)?;
+    let names = typed.names(manifest, locked)?;
+    Ok((wit::files(&typed.world(manifest), &names), names))
+}
+
+/// A component's schemas, by subject.
+struct Typed {
+    schemas: BTreeMap<String, Schema>,
+}
+
+impl Typed {
+    fn of(manifest: &Manifest, contracts: &AppContracts) -> Result<Self, BuildError> {
+        Ok(Self { schemas: subjects_of(manifest, contracts)? })
+    }
+
+    fn names(&self, manifest: &Manifest, locked: &Names) -> Result<Names, BuildError> {
+        Names::allot(&self.world(manifest), &manifest.rename, locked)
+            .map_err(|cause| BuildError::Wit { component: manifest.name.clone(), cause })
+    }
+
+    fn world<'a>(&'a self, manifest: &'a Manifest) -> World<'a> {
+        let by_schema = |subject: String| {
+            let (subject, schema) = self.schemas.get_key_value(&subject)?;
+            Some(Payload::Schema { subject, schema })
         };
-        (value, key)
-    };
-    let consumes = manifest.consumes.iter().map(|(name, consumes)| {
-        let (value, key) = payloads(name, consumes.key.as_ref());
-        Topic { name, value, key, tombstones: consumes.tombstones == Tombstones::Handle }
-    });
-    let emits = manifest.emits.iter().map(|(name, emits)| {
-        let (value, key) = payloads(name, emits.key.as_ref());
-        Topic { name, value, key, tombstones: false }
-    });
-    let stores = manifest.stores.iter().map(|(name, store)| {
-        let value = by_schema(store_value_subject(name)).unwrap_or(Payload::Bytes);
-        let key = match store.key {
-            Some(KeyType::Bytes) => Payload::Bytes,
-            _ => by_schema(store_key_subject(name)).unwrap_or(Payload::String),
+        let payloads = |name: &str, key: Option<&KeyType>| {
+            let value = by_schema(value_subject(name)).unwrap_or(Payload::Bytes);
+            let key = match key {
+                Some(KeyType::Bytes) => Payload::Bytes,
+                Some(KeyType::String) => Payload::String,
+                _ => by_schema(key_subject(name)).unwrap_or(Payload::String),
+            };
+            (value, key)
         };
-        Store { name, value, key }
-    });
-    let world = World { consumes: consumes.collect(), emits: emits.collect(), stores: stores.collect() };
-    wit::files(&world).map_err(|cause| BuildError::Wit { component: manifest.name.clone(), cause })
+        let consumes = manifest.consumes.iter().map(|(name, consumes)| {
+            let (value, key) = payloads(name, consumes.key.as_ref());
+            Topic { name, value, key, tombstones: consumes.tombstones == Tombstones::Handle }
+        });
+        let emits = manifest.emits.iter().map(|(name, emits)| {
+            let (value, key) = payloads(name, emits.key.as_ref());
+            Topic { name, value, key, tombstones: false }
+        });
+        let stores = manifest.stores.iter().map(|(name, store)| {
+            let value = by_schema(store_value_subject(name)).unwrap_or(Payload::Bytes);
+            let key = match store.key {
+                Some(KeyType::Bytes) => Payload::Bytes,
+                _ => by_schema(store_key_subject(name)).unwrap_or(Payload::String),
+            };
+            Store { name, value, key }
+        });
+        World { consumes: consumes.collect(), emits: emits.collect(), stores: stores.collect() }
+    }
 }

@@ -11,7 +11,7 @@ mod codec;
 mod names;
 mod types;
 
-pub(super) use names::exported;
+pub(super) use names::{exported, exported_case};
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,8 +43,13 @@ const GO_MIN: (u32, u32) = (1, 24);
 
 /// The package that the component in `folder` imports, by path within its folder `heddle`: the SDK, and what is made of the
 /// component's WIT, whose files these are.
-pub(super) fn bindings(folder: &Path, wit: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, BuildError> {
-    let module = module(folder)?;
+pub(super) fn bindings(
+    folder: &Path,
+    name: &str,
+    wit: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, BuildError> {
+    // That the component is no module is told when it is compiled.
+    let module = module(folder).unwrap_or_else(|_| default_module(name));
     let (resolve, component) = resolved(folder, wit)?;
     let path = format!("{module}/{PACKAGE}");
     let mut files = bindings::generate(&resolve, component, &path);
@@ -57,6 +62,7 @@ pub(super) fn bindings(folder: &Path, wit: &BTreeMap<String, String>) -> Result<
 pub(super) fn build(place: &Place<'_>, wit: &BTreeMap<String, String>) -> Result<Vec<u8>, BuildError> {
     let folder = place.folder;
     see_to_go(folder)?;
+    module(folder)?;
     let (resolve, component) = resolved(folder, wit)?;
     let own = folder.join("target").join("heddle");
     std::fs::create_dir_all(&own).map_err(BuildError::file(&own))?;
@@ -64,6 +70,11 @@ pub(super) fn build(place: &Place<'_>, wit: &BTreeMap<String, String>) -> Result
     compile(folder, &out)?;
     adapted(&resolve, component, read(&out)?)
         .map_err(|e| BuildError::Componentize { component: folder.display().to_string(), what: format!("{e:#}") })
+}
+
+/// What `heddle new` calls the module of a component; by itself, a component's name may be one that Go keeps for its own packages.
+pub(super) fn default_module(name: &str) -> String {
+    format!("components/{name}")
 }
 
 /// The path of the component's module, of its go.mod.

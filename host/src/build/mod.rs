@@ -38,9 +38,13 @@ use std::process::{Command, Stdio};
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::Build;
 use heddle_contract::section::{self, Contract};
+use heddle_contract::wit::Names;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use world::World;
+
+/// The file beside a component's manifest that has the names of its types.
+pub(crate) const NAMES: &str = "names.lock";
 
 /// Why a component cannot be built.
 #[derive(Debug, Error)]
@@ -87,13 +91,23 @@ pub enum BuildError {
     /// A topic's schema is not of the format that components work with.
     #[error("{0}")]
     Format(WrongFormat),
-    /// A schema has no WIT.
+    /// A `[rename]` cannot be.
     #[error("{component}: {cause}")]
     Wit {
         /// The component.
         component: String,
-        /// What WIT cannot hold.
+        /// Why.
         cause: heddle_contract::wit::WitError,
+    },
+    /// The record of names is broken.
+    #[error(
+        "{path} is not a record of names: {what}\n  hint: restore it from version control, or remove it and choose names anew"
+    )]
+    Names {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        what: String,
     },
     /// There is nothing to compile with.
     #[error("{0}")]
@@ -187,31 +201,46 @@ struct Place<'a> {
     cache: &'a Path,
 }
 
-/// What is written beside a component's source so that compilers, editors and tests know its types: the WIT, and for some languages
-/// an SDK with bindings in `heddle`. Files by path within `folder`.
+/// The names that were given to the types of the component in `folder` before; none if it was never built.
 ///
 /// # Errors
-/// If the manifest names a schema that no file has, or WIT cannot hold one.
+/// If the file that has them is broken.
+pub fn locked_names(folder: &Path) -> Result<Names, BuildError> {
+    let path = folder.join(NAMES);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Names::of_lock(&text).map_err(|what| BuildError::Names { path: path.display().to_string(), what }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Names::default()),
+        Err(cause) => Err(BuildError::File { path: path.display().to_string(), cause }),
+    }
+}
+
+/// What is written beside a component's source so that compilers, editors and tests know its types: the WIT, the names in it, and for
+/// some languages an SDK with bindings in `heddle`. Files by path within `folder`.
+///
+/// # Errors
+/// If the manifest names a schema that no file has, or a `[rename]` cannot be.
 pub fn generated(
     folder: &Path,
     manifest: &Manifest,
     contracts: &AppContracts,
 ) -> Result<BTreeMap<String, String>, BuildError> {
-    let wit = world_files(manifest, contracts)?;
-    let world = || read_world(manifest, &wit);
+    let (wit, names) = world_files(manifest, contracts, &locked_names(folder)?)?;
+    let world = || read_world(manifest, &wit, &names);
     let bindings = match &manifest.build {
-        Build::Go => go::bindings(folder, &wit)?,
+        Build::Go => go::bindings(folder, &manifest.name, &wit)?,
         Build::JavaScript => javascript::bindings(folder, &world()?),
         Build::Python => python::bindings(&world()?),
         Build::Rust => rust_sdk::files(folder, &world()?),
         Build::Command(_) => BTreeMap::new(),
     };
     let within = |folder: &'static str| move |(name, text): (String, String)| (format!("{folder}/{name}"), text);
-    Ok(wit.into_iter().map(within("wit")).chain(bindings.into_iter().map(within("heddle"))).collect())
+    let names = (NAMES.to_owned(), names.lock());
+    let bindings = bindings.into_iter().map(within("heddle"));
+    Ok(wit.into_iter().map(within("wit")).chain(bindings).chain([names]).collect())
 }
 
-fn read_world(manifest: &Manifest, wit: &BTreeMap<String, String>) -> Result<World, BuildError> {
-    World::read(manifest, wit)
+fn read_world(manifest: &Manifest, wit: &BTreeMap<String, String>, names: &Names) -> Result<World, BuildError> {
+    World::read(manifest, wit, names)
         .map_err(|what| BuildError::Componentize { component: manifest.name.clone(), what: format!("its WIT: {what}") })
 }
 
@@ -238,7 +267,7 @@ pub fn build(folder: &Path, manifest: &Manifest, contract: &Contract, cache: &Pa
     let built = match &manifest.build {
         Build::Rust => cargo::build(&place)?,
         Build::JavaScript => javascript::build(&place)?,
-        Build::Python => python::build(&place, &read_world(manifest, &wit_of(place.world)?)?)?,
+        Build::Python => python::build(&place, &read_world(manifest, &wit_of(place.world)?, &contract.names)?)?,
         Build::Command(command) => run(folder, &manifest.name, command)?,
         Build::Go => go::build(&place, &wit_of(place.world)?)?,
     };

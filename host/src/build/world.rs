@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use heddle_contract::manifest::Manifest;
-use heddle_contract::wit::{emit_interface, on_interface, store_interface};
+use heddle_contract::wit::Names;
 use wit_parser::{Function, InterfaceId, Resolve, SourceMap, Type, TypeDefKind, TypeId};
 
 /// A type where it is used.
@@ -79,11 +79,11 @@ pub(super) struct World {
 }
 
 impl World {
-    /// The world of `manifest`, whose WIT these files are.
+    /// The world of `manifest`, whose WIT these files are, with these names.
     ///
     /// # Errors
     /// If they are no WIT, or of another component.
-    pub(super) fn read(manifest: &Manifest, files: &BTreeMap<String, String>) -> Result<Self, String> {
+    pub(super) fn read(manifest: &Manifest, files: &BTreeMap<String, String>, names: &Names) -> Result<Self, String> {
         let mut resolve = Resolve::default();
         let (mut runtime, mut own) = (SourceMap::default(), SourceMap::default());
         for (path, text) in files {
@@ -102,19 +102,19 @@ impl World {
         };
         let types = interfaces.get("contracts").map(|id| reader.definitions(*id)).transpose()?.unwrap_or_default();
         let emits = manifest.emits.keys().map(|topic| {
-            let (interface, id) = find(emit_interface(topic))?;
+            let (interface, id) = find(names.emit_interface(topic))?;
             let (value, key) = reader.pair(id, "send-with")?;
             let key = if let Ty::Option(key) = key { *key } else { key };
             Ok(Topic { topic: topic.clone(), interface, value, key: Some(key) })
         });
         let stores = manifest.stores.keys().map(|name| {
-            let (interface, id) = find(store_interface(name))?;
+            let (interface, id) = find(names.store_interface(name))?;
             let (key, value) = reader.pair(id, "put")?;
             let scan = resolve.interfaces[id].functions.contains_key("scan");
             Ok(Store { name: name.clone(), interface, key, value, scan })
         });
         let consumes = manifest.consumes.keys().map(|topic| {
-            let (interface, id) = find(on_interface(topic))?;
+            let (interface, id) = find(names.on_interface(topic))?;
             let mut parameters = reader.parameters(id, "handle")?.into_iter();
             let value = parameters.next().ok_or("handle takes a value")?;
             let key = parameters.next().map(|key| if let Ty::Option(key) = key { *key } else { key });

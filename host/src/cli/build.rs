@@ -82,7 +82,8 @@ pub(super) fn build_one(
         return Ok(None);
     }
     eprintln!("building {name}");
-    let contract = build::contract_of(&source.manifest, &source.text, contracts)?;
+    let names = build::locked_names(&source.folder)?;
+    let contract = build::contract_of(&source.manifest, &source.text, contracts, &names)?;
     let wasm = build::build(&source.folder, &source.manifest, &contract, &build::cache_folder())?;
     let path = source.wasm();
     write_if_changed(&path, &wasm)?;

@@ -223,6 +223,7 @@ impl Dev {
 fn is_written(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let is_made = path.is_dir() && MADE.contains(&name.as_str());
+    let is_made = is_made || name == crate::build::NAMES;
     !is_made && !name.starts_with('.') && !name.ends_with('~') && path.extension().is_none_or(|end| end != "wasm")
 }
 

@@ -1,7 +1,7 @@
 //! Whether the types that a component was built with are those of its contract.
 
-use heddle_contract::wit::{Shape, ShapeId, Shapes};
-use wasmtime::component::Type;
+use heddle_contract::wit::{EMPTY_CASE, NEVER_CASE, NULL_CASE, Shape, ShapeId, Shapes};
+use wasmtime::component::{Type, types};
 
 /// Compares a component's type with the shape it should have.
 ///
@@ -45,12 +45,18 @@ fn compare(shapes: &Shapes, shape: ShapeId, ty: &Type, path: &mut Vec<String>) -
                 _ => differ(path, &format!("the case `{}` differs", case.name)),
             })
         }
-        (Shape::Enum(symbols), Type::Enum(e)) => {
-            let theirs = e.names().map(str::to_owned).collect::<Vec<_>>();
-            names(path, "symbols", &symbols.iter().map(String::as_str).collect::<Vec<_>>(), &theirs)
+        (Shape::Enum(ours), Type::Enum(e)) => {
+            names(path, "symbols", &ours.iter().map(String::as_str).collect::<Vec<_>>(), &symbols(e))
         }
+        (Shape::Null, Type::Enum(e)) => names(path, "symbols", &[NULL_CASE], &symbols(e)),
+        (Shape::Empty, Type::Enum(e)) => names(path, "symbols", &[EMPTY_CASE], &symbols(e)),
+        (Shape::Never, Type::Enum(e)) => names(path, "symbols", &[NEVER_CASE], &symbols(e)),
         (shape, _) => differ(path, &format!("the schema has {}", kind(shape))),
     }
+}
+
+fn symbols(e: &types::Enum) -> Vec<String> {
+    e.names().map(str::to_owned).collect()
 }
 
 fn step(
@@ -94,5 +100,8 @@ fn kind(shape: &Shape) -> &'static str {
         Shape::Variant(_) => "a union",
         Shape::Record(_) => "a record",
         Shape::Enum(_) => "an enum",
+        Shape::Null => "nothing but null (an enum in WIT)",
+        Shape::Empty => "a record without fields (an enum in WIT)",
+        Shape::Never => "a type without values (an enum in WIT)",
     }
 }

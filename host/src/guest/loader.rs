@@ -7,7 +7,7 @@ use heddle_contract::manifest::component::{Consumes, Emits, KeyType, StoreSpec, 
 use heddle_contract::schema::parse;
 use heddle_contract::section::Contract;
 use heddle_contract::wire::{key_subject, store_key_subject, store_value_subject, value_subject};
-use heddle_contract::wit::{Shapes, emit_interface, on_interface, store_interface};
+use heddle_contract::wit::Shapes;
 use heddle_core::state::StoreIndex;
 use wasmtime::component::Type;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
@@ -35,7 +35,7 @@ impl Loader<'_> {
     fn typed(&self, subject: &str) -> Result<Option<Typed>, LoadError> {
         let Some(schema) = self.contract.schemas.get(subject) else { return Ok(None) };
         let schema = parse(subject, &schema.text).map_err(|e| self.broken(e.to_string()))?;
-        let shapes = Shapes::of(&schema).map_err(|e| self.broken(e.to_string()))?;
+        let shapes = Shapes::named(&schema, subject, &self.contract.names);
         Ok(Some(Typed { schema: Arc::new(schema), shapes: Arc::new(shapes) }))
     }
 
@@ -57,7 +57,7 @@ impl Loader<'_> {
             };
             Ok(Emitter {
                 topic: topic.as_str().into(),
-                interface: format!("heddle:component/{}", emit_interface(topic)),
+                interface: format!("heddle:component/{}", self.contract.names.emit_interface(topic)),
                 value: self.framed(&value_subject(topic), ids)?,
                 key,
                 cloudevents: emits.cloudevents,
@@ -76,7 +76,7 @@ impl Loader<'_> {
             Ok(Arc::new(StoreAccess {
                 index: StoreIndex(place),
                 name: name.clone(),
-                interface: format!("heddle:component/{}", store_interface(name)),
+                interface: format!("heddle:component/{}", self.contract.names.store_interface(name)),
                 key: match spec.key {
                     None | Some(KeyType::String) => KeyCodec::String,
                     Some(KeyType::Bytes) => KeyCodec::Bytes,
@@ -95,7 +95,7 @@ impl Loader<'_> {
     }
 
     fn handler(&self, topic: &str, consumes: &Consumes) -> Result<Handler, LoadError> {
-        let interface = format!("heddle:component/{}", on_interface(topic));
+        let interface = format!("heddle:component/{}", self.contract.names.on_interface(topic));
         let missing = || LoadError::NoHandler {
             component: self.name.to_owned(),
             export: interface.clone(),

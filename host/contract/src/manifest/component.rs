@@ -8,11 +8,11 @@ use super::check::{Field, Report, Section};
 use super::deploy::{self, DeployPolicy};
 use super::error::ManifestErrors;
 use super::failure::{self, Failure};
-use super::names::{fault_of_name, fault_of_schema, fault_of_topic, is_identifier};
+use super::names::{fault_of_name, fault_of_schema, fault_of_topic, fault_of_wit_name, is_identifier};
 use super::text;
 use crate::wire::{STORE_KEY, STORE_VALUE, key_subject, value_subject};
 
-const ROOT: &[&str] = &["component", "consumes", "emits", "stores", "limits", "failure", "deploy"];
+const ROOT: &[&str] = &["component", "consumes", "emits", "stores", "limits", "failure", "deploy", "rename"];
 const COMPONENT: &[&str] = &["name", "language", "build", "group"];
 const CONSUMES: &[&str] = &["id", "dedup", "key", "start", "on-loss", "tombstones"];
 const EMITS: &[&str] = &["cloudevents", "key"];
@@ -58,6 +58,8 @@ pub struct Manifest {
     pub failure: Failure,
     /// How a newly deployed version is watched, if the file says; else the app's word holds.
     pub deploy: Option<DeployPolicy>,
+    /// What types, fields and topics are called in the component's code, by their keys: see [`Names`](crate::wit::Names).
+    pub rename: BTreeMap<String, String>,
 }
 
 /// How a component's `.wasm` file is made.
@@ -229,6 +231,7 @@ impl Manifest {
             limits: limits(&root.section("limits", LIMITS)),
             failure: failure::check(&root.section("failure", failure::KEYS), &consumes),
             deploy: deploy::policy(&root.section("deploy", deploy::KEYS)),
+            rename: rename(root),
             consumes,
         }
     }
@@ -431,6 +434,11 @@ fn stores(root: &Section<'_>) -> BTreeMap<String, StoreSpec> {
         stores.insert(name, StoreSpec { value, key: key_type(&section), changelog: topic });
     }
     stores
+}
+
+fn rename(root: &Section<'_>) -> BTreeMap<String, String> {
+    let name = |(key, field): (String, Field<'_>)| Some((key, field.checked("a type or field", fault_of_wit_name)?));
+    root.named("rename").into_iter().filter_map(name).collect()
 }
 
 fn limits(section: &Section<'_>) -> Limits {

@@ -1,5 +1,7 @@
 //! What names may look like, and which known name a misspelt one is nearest to.
 
+use crate::wit::is_kebab;
+
 /// Longest name of an app, component or store, so that `<app>.<component>.<store>` always fits into a topic's name.
 const NAME_CHARS_MAX: usize = 63;
 /// Longest name of a topic, by Kafka's rule.
@@ -30,13 +32,22 @@ pub(super) fn fault_of_topic(topic: &str) -> Option<&'static str> {
 /// Why `schema` cannot name a schema.
 pub(super) fn fault_of_schema(schema: &str) -> Option<&'static str> {
     const HINT: &str = "name a type of a file in contracts/, such as `StockLevel` or `shop.orders.StockLevel`";
-    (!schema.split('.').all(is_identifier)).then_some(HINT)
+    let (namespace, name) = schema.rsplit_once('.').unwrap_or(("", schema));
+    // Namespaces may hold anything, as in Avro for Java.
+    let is_good = is_identifier(name) && !namespace.chars().any(|c| c.is_whitespace() || c.is_control());
+    (!is_good).then_some(HINT)
+}
+
+/// Why `name` cannot name a type or a member of one in WIT.
+pub(super) fn fault_of_wit_name(name: &str) -> Option<&'static str> {
+    const HINT: &str =
+        "use words of lower-case letters and digits with single dashes between, a letter first in each: `order-line`";
+    (!is_kebab(name)).then_some(HINT)
 }
 
 /// Whether `text` could name a type or a field in Avro.
 pub(super) fn is_identifier(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    text.starts_with(|c: char| c.is_alphabetic() || c == '_') && text.chars().all(|c| c.is_alphanumeric() || c == '_')
 }
 
 /// The known name that `unknown` was probably meant to be.

@@ -1,21 +1,24 @@
 //! The schema files of an app, so that one may refer to the named types of another.
+//!
+//! Each file is a world of its own: a name means what the file itself defines. Only a name that the file does not define is looked
+//! for in the others, so two files may define one name differently, as long as neither refers to the other.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use super::parse::{Parser, SchemaError};
-use super::{Name, Schema};
+use super::{Name, Schema, text};
 
 /// All schema files of a `contracts/` folder, by file name. Reading them is the caller's business.
 #[derive(Clone, Debug, Default)]
 pub struct Library {
     files: BTreeMap<String, Value>,
-    /// Where each named type is defined: its definition and the namespace around it.
-    definitions: BTreeMap<String, Definition>,
+    /// Where each named type is defined: in each file that defines it.
+    definitions: BTreeMap<String, Vec<Definition>>,
 }
 
-/// Where a named type is defined.
+/// Where a named type is defined: its definition and the namespace around it.
 #[derive(Clone, Debug)]
 pub(super) struct Definition {
     pub(super) file: String,
@@ -23,19 +26,36 @@ pub(super) struct Definition {
     pub(super) namespace: String,
 }
 
+impl Definition {
+    /// Returns true if both say the same.
+    pub(super) fn agrees(&self, other: &Self) -> bool {
+        self.json == other.json && self.namespace == other.namespace
+    }
+}
+
+/// The definition that a name stands for where it is used.
+pub(super) enum Meant<'l> {
+    /// No file defines the name.
+    Nothing,
+    /// This definition.
+    One(&'l Definition),
+    /// Several files define the name differently.
+    Several(Vec<&'l Definition>),
+}
+
 impl Library {
     /// Takes one file in. `file` is its name for messages and for [`schema`](Self::schema).
     ///
     /// # Errors
-    /// If the text is not JSON, or defines a type that another file defines differently.
+    /// If the text is not JSON; comments and a byte order mark are accepted.
     pub fn add(&mut self, file: &str, text: &str) -> Result<(), SchemaError> {
-        let json: Value = serde_json::from_str(text).map_err(|e| SchemaError::NotJson {
+        let json = text::json(text).map_err(|e| SchemaError::NotJson {
             file: file.to_owned(),
             line: e.line(),
             column: e.column(),
             what: e.to_string(),
         })?;
-        self.collect(file, &json, "")?;
+        self.collect(file, &json, "");
         self.files.insert(file.to_owned(), json);
         Ok(())
     }
@@ -69,10 +89,10 @@ impl Library {
     /// If there is no such type, or more than one, or what the file holds is not a schema.
     pub fn named(&self, name: &str) -> Result<Schema, SchemaError> {
         let short = |full: &str| full.rsplit('.').next() == Some(name);
-        let mut candidates = self.definitions.iter().filter(|(full, _)| *full == name || short(full));
+        let mut candidates = self.definitions.keys().filter(|full| *full == name || short(full));
         let list = |names: Vec<&String>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        let exact = self.definitions.get_key_value(name).or_else(|| candidates.next());
-        let Some((full, definition)) = exact else {
+        let exact = self.definitions.get_key_value(name).map(|(full, _)| full).or_else(|| candidates.next());
+        let Some(full) = exact else {
             let known = list(self.definitions.keys().collect());
             return Err(SchemaError::NoType { name: name.to_owned(), known });
         };
@@ -80,16 +100,38 @@ impl Library {
             let candidates = list(self.definitions.keys().filter(|full| short(full)).collect());
             return Err(SchemaError::Ambiguous { name: name.to_owned(), candidates });
         }
-        Parser::new(&definition.file, self).finish(&Value::String(full.clone()))
+        match self.definition(full, "") {
+            Meant::One(definition) => Parser::new(&definition.file, self).finish(&Value::String(full.clone())),
+            Meant::Several(all) => Err(SchemaError::DefinedTwice {
+                file: all[0].file.clone(),
+                name: full.clone(),
+                other: all[1].file.clone(),
+            }),
+            Meant::Nothing => Err(SchemaError::NoType { name: name.to_owned(), known: String::new() }),
+        }
     }
 
-    pub(super) fn definition(&self, full: &str) -> Option<&Definition> {
-        self.definitions.get(full)
+    /// The definition of a full name that is used in `file`: that file's own; else that of the files of shared types, which are not
+    /// named after a subject; else that of any other file.
+    pub(super) fn definition(&self, full: &str, file: &str) -> Meant<'_> {
+        let Some(all) = self.definitions.get(full) else { return Meant::Nothing };
+        if let Some(own) = all.iter().find(|definition| definition.file == file) {
+            return Meant::One(own);
+        }
+        let shared = all.iter().filter(|definition| !is_subject(&definition.file)).collect::<Vec<_>>();
+        let mut candidates = if shared.is_empty() { all.iter().collect() } else { shared };
+        let first = candidates[0];
+        candidates.retain(|definition| !definition.agrees(first));
+        if candidates.is_empty() {
+            return Meant::One(first);
+        }
+        candidates.insert(0, first);
+        Meant::Several(candidates)
     }
 
-    fn collect(&mut self, file: &str, json: &Value, namespace: &str) -> Result<(), SchemaError> {
+    fn collect(&mut self, file: &str, json: &Value, namespace: &str) {
         match json {
-            Value::Array(branches) => branches.iter().try_for_each(|branch| self.collect(file, branch, namespace)),
+            Value::Array(branches) => branches.iter().for_each(|branch| self.collect(file, branch, namespace)),
             Value::Object(object) => {
                 let text = |key: &str| object.get(key).and_then(Value::as_str);
                 let mut namespace = namespace.to_owned();
@@ -97,29 +139,23 @@ impl Library {
                     let name = Name::resolve(name, text("namespace"), &namespace);
                     let definition = Definition { file: file.to_owned(), json: json.clone(), namespace };
                     namespace = name.namespace().to_owned();
-                    if let Some(other) = self.definitions.get(name.full())
-                        && (other.json != definition.json || other.namespace != definition.namespace)
-                    {
-                        return Err(SchemaError::DefinedTwice {
-                            file: file.to_owned(),
-                            name: name.full().to_owned(),
-                            other: other.file.clone(),
-                        });
-                    }
-                    self.definitions.insert(name.full().to_owned(), definition);
+                    self.definitions.entry(name.full().to_owned()).or_default().push(definition);
                 }
                 for key in ["type", "items", "values"] {
                     if let Some(inner @ (Value::Object(_) | Value::Array(_))) = object.get(key) {
-                        self.collect(file, inner, &namespace)?;
+                        self.collect(file, inner, &namespace);
                     }
                 }
                 let fields = object.get("fields").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-                fields
-                    .iter()
-                    .filter_map(|field| field.get("type"))
-                    .try_for_each(|ty| self.collect(file, ty, &namespace))
+                fields.iter().filter_map(|field| field.get("type")).for_each(|ty| self.collect(file, ty, &namespace));
             }
-            _ => Ok(()),
+            _ => {}
         }
     }
+}
+
+/// Returns true if a file is named after a topic's subject: its types are those of one topic.
+fn is_subject(file: &str) -> bool {
+    let stem = file.strip_suffix(".avsc").unwrap_or(file);
+    stem.ends_with("-value") || stem.ends_with("-key")
 }

@@ -15,6 +15,7 @@ pub mod json;
 mod library;
 mod logical;
 mod parse;
+pub mod text;
 
 pub use library::Library;
 pub(crate) use logical::ignored as ignored_logical;

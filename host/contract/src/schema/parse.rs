@@ -1,10 +1,11 @@
 //! From the JSON of a schema to its types, by the Avro 1.12 specification ("Schema Declaration", "Names", "Aliases").
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
+use super::library::{Definition, Meant};
 use super::{Decimal, Enum, Field, Fixed, Library, Name, Node, NodeId, Record, Schema, default, logical};
 
 /// How deep types may be within each other: a bound for the stack of everything that walks them.
@@ -47,8 +48,10 @@ pub enum SchemaError {
         /// What the JSON parser says.
         what: String,
     },
-    /// Two files define the same name differently.
-    #[error("{file} defines `{name}`, which {other} defines differently; keep one definition and refer to it by name")]
+    /// Two files define the same name differently, and one schema needs both.
+    #[error(
+        "{file} defines `{name}`, which {other} defines differently; one schema needs both, so keep one definition and refer to it by name"
+    )]
     DefinedTwice {
         /// The file read last.
         file: String,
@@ -79,7 +82,8 @@ pub fn parse(file: &str, text: &str) -> Result<Schema, SchemaError> {
     library.schema(file)
 }
 
-/// As [`parse`], for the schema of a writer: a default that does not fit its type is left out, because only readers use defaults.
+/// As [`parse`], for the schema of a writer: any name is accepted, and a default that does not fit its type is left out, because
+/// only readers use defaults.
 ///
 /// # Errors
 /// As there.
@@ -118,8 +122,10 @@ pub(super) struct Parser<'a> {
     library: &'a Library,
     nodes: Vec<Node>,
     names: BTreeMap<String, NodeId>,
-    /// Types that were used before the place where they are defined.
-    pulled: BTreeSet<String>,
+    /// The definitions of other files, and of types that were used before the place where they are defined.
+    pulled: BTreeMap<String, &'a Definition>,
+    /// The file in which each known name is defined.
+    sources: BTreeMap<String, &'a str>,
     path: Vec<String>,
     depth: usize,
     /// Defaults are checked at the end, when every type is complete.
@@ -137,7 +143,8 @@ impl<'a> Parser<'a> {
             library,
             nodes: vec![],
             names: BTreeMap::new(),
-            pulled: BTreeSet::new(),
+            pulled: BTreeMap::new(),
+            sources: BTreeMap::new(),
             path: vec![],
             depth: 0,
             defaults: vec![],
@@ -195,7 +202,7 @@ impl<'a> Parser<'a> {
         match object.get("type") {
             None => self.wrong("an object without `type`"),
             Some(Value::String(ty)) => match ty.as_str() {
-                "record" | "error" | "enum" | "fixed" if self.was_pulled(object, namespace) => {
+                "record" | "error" | "enum" | "fixed" if self.was_pulled(object, namespace)? => {
                     let name = object.get("name").and_then(Value::as_str).unwrap_or_default();
                     let name = Name::resolve(name, object.get("namespace").and_then(Value::as_str), namespace);
                     self.reference(name.full(), "")
@@ -233,37 +240,70 @@ impl<'a> Parser<'a> {
     }
 
     /// Whether this is the definition of a type that was used before it, and so is known already.
-    fn was_pulled(&mut self, object: &Map<String, Value>, namespace: &str) -> bool {
+    fn was_pulled(&self, object: &Map<String, Value>, namespace: &str) -> Result<bool, SchemaError> {
         let text = |key: &str| object.get(key).and_then(Value::as_str);
-        text("name").is_some_and(|name| self.pulled.remove(Name::resolve(name, text("namespace"), namespace).full()))
+        let Some(name) = text("name").map(|name| Name::resolve(name, text("namespace"), namespace)) else {
+            return Ok(false);
+        };
+        match self.pulled.get(name.full()) {
+            // A schema that is being pulled: this is the definition itself.
+            Some(_) if !self.names.contains_key(name.full()) => Ok(false),
+            Some(pulled) if pulled.json.as_object() == Some(object) => Ok(true),
+            Some(pulled) if pulled.file != self.file => Err(self.defined_twice(name.full(), &pulled.file)),
+            _ => Ok(false),
+        }
+    }
+
+    fn defined_twice(&self, name: &str, other: &str) -> SchemaError {
+        SchemaError::DefinedTwice { file: self.file.to_owned(), name: name.to_owned(), other: other.to_owned() }
     }
 
     /// A named type: known already, of another file, or defined further down.
     fn reference(&mut self, name: &str, namespace: &str) -> Parsed {
         let near = Name::resolve(name, None, namespace);
+        let library = self.library;
         for full in [near.full(), name] {
             if let Some(id) = self.names.get(full) {
+                let source = self.sources.get(full).copied().unwrap_or(self.file);
+                // Within a file that was referred to, the name may mean something else.
+                if let (Meant::One(meant), Meant::One(known)) =
+                    (library.definition(full, self.file), library.definition(full, source))
+                    && !meant.agrees(known)
+                {
+                    return Err(self.defined_twice(full, source));
+                }
                 return Ok((*id, json!(full)));
             }
         }
         for full in [near.full(), name] {
-            let library = self.library;
-            if let Some(definition) = library.definition(full) {
-                let (id, mut json) = self.ty(&definition.json, &definition.namespace)?;
-                if let Some(object) = json.as_object_mut() {
-                    let name = Name::resolve(full, None, "");
-                    object.insert("name".to_owned(), json!(name.short()));
-                    object.insert("namespace".to_owned(), json!(name.namespace()));
+            match library.definition(full, self.file) {
+                Meant::Nothing => {}
+                Meant::One(definition) => return self.pull(full, definition),
+                Meant::Several(all) => {
+                    let files = all.iter().map(|definition| definition.file.as_str()).collect::<Vec<_>>().join(", ");
+                    return self.wrong(format!(
+                        "`{full}` could be any of several definitions, in {files}; define it in a file that is named after no topic"
+                    ));
                 }
-                if definition.file == self.file {
-                    self.pulled.insert(full.to_owned());
-                }
-                return Ok((id, json));
             }
         }
         self.wrong(format!(
             "there is no type `{name}`; it is neither one of Avro's nor defined in this file or another one of the folder"
         ))
+    }
+
+    /// Takes a definition in from where it stands.
+    fn pull(&mut self, full: &str, definition: &'a Definition) -> Parsed {
+        self.pulled.insert(full.to_owned(), definition);
+        let here = std::mem::replace(&mut self.file, &definition.file);
+        let (id, mut json) = self.ty(&definition.json, &definition.namespace)?;
+        self.file = here;
+        if let Some(object) = json.as_object_mut() {
+            let name = Name::resolve(full, None, "");
+            object.insert("name".to_owned(), json!(name.short()));
+            object.insert("namespace".to_owned(), json!(name.namespace()));
+        }
+        Ok((id, json))
     }
 
     fn union(&mut self, branches: &[Value], namespace: &str) -> Parsed {
@@ -280,9 +320,6 @@ impl<'a> Parser<'a> {
             kinds.push(kind);
             ids.push(id);
             jsons.push(json);
-        }
-        if ids.is_empty() {
-            return self.wrong("a union without branches");
         }
         Ok((self.push(Node::Union(ids))?, Value::Array(jsons)))
     }
@@ -306,13 +343,14 @@ impl<'a> Parser<'a> {
             return self.wrong(format!("{} without a `name`", object["type"]));
         };
         let name = Name::resolve(name, object.get("namespace").and_then(Value::as_str), namespace);
-        if !name.full().split('.').all(is_name) {
+        if !self.may_name(name.short()) {
             return self.wrong(format!("`{name}` is no name; names are letters, digits and `_`, not a digit first"));
         }
         let next = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
         if self.names.insert(name.full().to_owned(), next).is_some() {
             return self.wrong(format!("`{name}` is defined twice; refer to it by its name the second time"));
         }
+        self.sources.insert(name.full().to_owned(), self.file);
         let aliases = self.strings(object, "aliases")?;
         let aliases = aliases.iter().map(|alias| Name::resolve(alias, None, name.namespace()).full).collect();
         Ok((name, aliases))
@@ -348,7 +386,7 @@ impl<'a> Parser<'a> {
             return self.wrong("a field without a `name`");
         };
         self.path.push(name.to_owned());
-        if !is_name(name) {
+        if !self.may_name(name) {
             return self.wrong("no name for a field; names are letters, digits and `_`, not a digit first");
         }
         let Some(ty) = object.get("type") else { return self.wrong("a field without a `type`") };
@@ -368,11 +406,11 @@ impl<'a> Parser<'a> {
         let (name, aliases) = self.define(object, namespace)?;
         self.path.push(name.short().to_owned());
         let symbols = self.strings(object, "symbols")?;
-        if symbols.is_empty() {
+        if !object.contains_key("symbols") {
             return self.wrong("an enum without `symbols`");
         }
         for (place, symbol) in symbols.iter().enumerate() {
-            if !is_name(symbol) || symbols[..place].contains(symbol) {
+            if !self.may_name(symbol) || symbols[..place].contains(symbol) {
                 return self.wrong(format!("`{symbol}` is no symbol, or is there twice"));
             }
         }
@@ -402,6 +440,11 @@ impl<'a> Parser<'a> {
         Ok((self.push(node)?, Value::Object(object.clone())))
     }
 
+    /// Whether a type, field or symbol may be called so. Writers may use any name: other registries took them.
+    fn may_name(&self, name: &str) -> bool {
+        is_name(name) || (self.is_writer && !name.is_empty())
+    }
+
     fn strings(&self, object: &Map<String, Value>, key: &str) -> Result<Vec<String>, SchemaError> {
         let Some(value) = object.get(key) else { return Ok(vec![]) };
         let strings = value
@@ -415,9 +458,9 @@ fn doc(object: &Map<String, Value>) -> Option<String> {
     object.get("doc").and_then(Value::as_str).map(str::to_owned)
 }
 
+/// What Avro for Java takes as a name: letters and digits of all scripts. It does not look at namespaces.
 fn is_name(name: &str) -> bool {
-    name.chars().enumerate().all(|(i, c)| c == '_' || c.is_ascii_alphabetic() || (i > 0 && c.is_ascii_digit()))
-        && !name.is_empty()
+    name.starts_with(|c: char| c == '_' || c.is_alphabetic()) && name.chars().all(|c| c == '_' || c.is_alphanumeric())
 }
 
 /// What a branch of a union is called in JSON: unnamed types by their kind, named ones by their full name.

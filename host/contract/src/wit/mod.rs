@@ -5,15 +5,19 @@
 //!                                  └── the host's codec
 //! ```
 //!
-//! The table of types is in the guide; names become kebab-case, and what WIT cannot hold is refused with both sides named.
+//! The table of types is in the guide. Names become kebab-case; [`Names`] keeps them apart.
 
+mod docs;
 mod generate;
 mod names;
+mod naming;
+mod reserved;
 mod shape;
 
 pub use generate::{Payload, Store, Topic, World, files, generate};
-pub use names::{emit_interface, kebab, on_interface, store_interface};
-pub use shape::{Case, Shape, ShapeId, Shapes};
+pub use names::{is_kebab, kebab};
+pub use naming::Names;
+pub use shape::{Case, EMPTY_CASE, NEVER_CASE, NULL_CASE, Shape, ShapeId, Shapes};
 
 use thiserror::Error;
 
@@ -25,47 +29,30 @@ pub const RUNTIME: [(&str, &str); 4] = [
     ("random.wit", include_str!("../../../../wit/random.wit")),
 ];
 
-/// Why a schema has no WIT.
+/// Why a `[rename]` cannot be.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum WitError {
-    /// A name that WIT cannot hold.
+    /// Its key is that of nothing.
     #[error(
-        "the {what} `{name}` has no name in WIT: it must begin with a letter; rename it, or give it an alias that does"
+        "[rename] of `{0}`: there is no such thing in the component's schemas; write a type as `shop.Order`, a field or symbol as `shop.Order:created_at`, a topic as `topic:a.b`"
     )]
-    NoName {
-        /// What it is the name of.
-        what: String,
+    RenamesNothing(String),
+    /// Two things would have one name.
+    #[error("[rename] gives both `{first}` and `{second}` the name `{name}`; choose another one for one of them")]
+    RenamedAlike {
+        /// The key of the first.
+        first: String,
+        /// The key of the second.
+        second: String,
         /// The name.
         name: String,
     },
-    /// Two names that become the same.
-    #[error("the {what} `{first}` and `{second}` both become `{name}` in WIT; rename one of them")]
-    Clash {
-        /// What they are the names of.
-        what: String,
-        /// The first one.
-        first: String,
-        /// The second one.
-        second: String,
-        /// What both become.
+    /// Something else has the name.
+    #[error("[rename] gives `{key}` the name `{name}`, which something else has; choose another one")]
+    RenameTaken {
+        /// The key.
+        key: String,
+        /// The name.
         name: String,
     },
-    /// The same type, defined differently in two subjects.
-    #[error(
-        "`{name}` is defined in `{first}` and differently in `{second}`; give both the same definition, or one another name"
-    )]
-    Differs {
-        /// The type's full name.
-        name: String,
-        /// The first subject.
-        first: String,
-        /// The second subject.
-        second: String,
-    },
-    /// A record without fields.
-    #[error("the record `{0}` has no fields, which WIT cannot hold; give it one")]
-    EmptyRecord(String),
-    /// Null where it is the only choice.
-    #[error("{0} can only be null, which WIT cannot hold; write `[\"null\", T]`")]
-    OnlyNull(String),
 }

@@ -1,7 +1,5 @@
 //! Names in WIT: kebab-case, every word beginning with a letter.
 
-use super::WitError;
-
 /// WIT's keywords: a name that is one of them is written with `%` in front.
 const KEYWORDS: [&str; 46] = [
     "as",
@@ -52,19 +50,23 @@ const KEYWORDS: [&str; 46] = [
     "_",
 ];
 
+/// What a name of nothing but `_` becomes.
+const NOTHING_LEFT: &str = "underscore";
+/// What goes in front of a name that begins with a digit.
+const BEFORE_DIGIT: char = 'n';
+
 /// The name as it stands in WIT text.
 pub(super) fn written(name: &str) -> String {
     if KEYWORDS.contains(&name) { format!("%{name}") } else { name.to_owned() }
 }
 
 /// The kebab-case of an Avro name or a topic: `orderId`, `order_id` and `order.id` become `order-id`, `HTTPStatus` becomes
-/// `http-status`. A word that begins with a digit joins the one before it: `line_2` becomes `line2`.
-///
-/// # Errors
-/// If nothing is left, or it begins with a digit; `what` says in the message what the name is of.
-pub fn kebab(what: &str, name: &str) -> Result<String, WitError> {
+/// `http-status`, `größe` becomes `grosse`. A word that begins with a digit joins the one before it (`line_2` becomes `line2`), or gets
+/// an `n` if there is none (`2024-orders` becomes `n2024-orders`).
+#[must_use]
+pub fn kebab(name: &str) -> String {
+    let chars = ascii(name);
     let mut out = String::with_capacity(name.len() + 4);
-    let chars = name.chars().collect::<Vec<_>>();
     let mut new_word = false;
     for (place, c) in chars.iter().enumerate() {
         if !c.is_ascii_alphanumeric() {
@@ -83,54 +85,64 @@ pub fn kebab(what: &str, name: &str) -> Result<String, WitError> {
             out.push('-');
         }
         new_word = false;
+        if out.is_empty() && c.is_ascii_digit() {
+            out.push(BEFORE_DIGIT);
+        }
         out.push(c.to_ascii_lowercase());
     }
-    if out.starts_with(|c: char| c.is_ascii_lowercase()) {
-        Ok(out)
-    } else {
-        Err(WitError::NoName { what: what.to_owned(), name: name.to_owned() })
-    }
+    if out.is_empty() { NOTHING_LEFT.to_owned() } else { out }
 }
 
-/// The kebab-case names of things that stand beside each other: fields, symbols, branches.
-///
-/// # Errors
-/// If two of them become the same.
-pub(super) fn siblings<'a>(
-    what: &str,
-    within: &str,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Result<Vec<String>, WitError> {
-    let mut out: Vec<(String, &str)> = vec![];
-    for name in names {
-        let kebab = kebab(&format!("{what} of {within}"), name)?;
-        if let Some((_, other)) = out.iter().find(|(known, _)| *known == kebab) {
-            return Err(WitError::Clash {
-                what: format!("{what}{} of {within}", if what.ends_with("ch") { "es" } else { "s" }),
-                first: (*other).to_owned(),
-                second: name.to_owned(),
-                name: kebab,
-            });
+/// The letters of other scripts in Latin ones; what has none there, by its number.
+fn ascii(name: &str) -> Vec<char> {
+    let mut out = Vec::with_capacity(name.len());
+    for c in name.chars() {
+        match deunicode::deunicode_char(c) {
+            _ if c.is_ascii() => out.push(c),
+            Some(latin) if latin.chars().any(|c| c.is_ascii_alphanumeric()) => out.extend(latin.chars()),
+            _ => out.extend(format!("_u{:x}_", u32::from(c)).chars()),
         }
-        out.push((kebab, name));
     }
-    Ok(out.into_iter().map(|(kebab, _)| kebab).collect())
+    out
 }
 
-/// The interface by which a component emits to `topic`: `emit-orders-created`.
+/// Returns true if WIT takes `name` as it is: words of lower-case letters and digits, a letter first, with single dashes between.
 #[must_use]
-pub fn emit_interface(topic: &str) -> String {
-    format!("emit-{}", kebab("topic", topic).unwrap_or_else(|_| topic.to_owned()))
+pub fn is_kebab(name: &str) -> bool {
+    name.split('-').all(|word| {
+        word.starts_with(|c: char| c.is_ascii_lowercase())
+            && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+    })
 }
 
-/// The interface of a component's handler for `topic`: `on-orders-created`.
-#[must_use]
-pub fn on_interface(topic: &str) -> String {
-    format!("on-{}", kebab("topic", topic).unwrap_or_else(|_| topic.to_owned()))
-}
+#[cfg(test)]
+mod tests {
+    use super::{is_kebab, kebab};
 
-/// The interface of a component's store: `store-stock`.
-#[must_use]
-pub fn store_interface(name: &str) -> String {
-    format!("store-{}", kebab("store", name).unwrap_or_else(|_| name.to_owned()))
+    #[test]
+    fn every_name_becomes_kebab_case() {
+        let names = [
+            ("orderId", "order-id"),
+            ("order_id", "order-id"),
+            ("ORDER_ID", "order-id"),
+            ("HTTPStatus", "http-status"),
+            ("line_2", "line2"),
+            ("inv.public.orders", "inv-public-orders"),
+            ("2024-orders", "n2024-orders"),
+            ("_id", "id"),
+            ("__", "underscore"),
+            ("größe", "grosse"),
+            ("prénom", "prenom"),
+            ("中国", "zhong-guo"),
+            ("a$b", "a-b"),
+            ("\u{e000}", "ue000"),
+        ];
+        for (name, expected) in names {
+            assert_eq!(kebab(name), expected, "{name}");
+            assert!(is_kebab(expected));
+        }
+        for wrong in ["", "a--b", "A", "a-", "1a", "a-1", "a_b"] {
+            assert!(!is_kebab(wrong), "{wrong}");
+        }
+    }
 }

@@ -3,8 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::WitError;
-use super::names::siblings;
+use super::naming::{Names, item_place, member_key, root_place, type_key, union_key, value_place};
 use crate::schema::{Decimal, Node, NodeId, Record, Schema};
 
 /// The shapes of one schema.
@@ -22,6 +21,8 @@ pub struct ShapeId(pub(super) u32);
 /// come in the same order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
+    /// `null` where it is the only choice, as an `enum` of one case
+    Null,
     /// `boolean` as `bool`
     Bool,
     /// `int` as `s32`
@@ -57,8 +58,12 @@ pub enum Shape {
     Variant(Vec<Case>),
     /// `record` as `record`: the fields' names in WIT, and their shapes
     Record(Vec<(String, ShapeId)>),
+    /// A `record` without fields, which WIT does not have, as an `enum` of one case
+    Empty,
     /// `enum` as `enum`: the symbols' names in WIT
     Enum(Vec<String>),
+    /// A `union` without branches or an `enum` without symbols: an `enum` of one case that no value has
+    Never,
     /// A reference to a type that contains the place it is referred from: a `string` of JSON
     Json(NodeId),
 }
@@ -72,15 +77,26 @@ pub struct Case {
     pub ty: Option<ShapeId>,
 }
 
+/// The case of a type that has one value only.
+pub const NULL_CASE: &str = "nothing";
+/// The case of a record without fields.
+pub const EMPTY_CASE: &str = "empty";
+/// The case of a type that has no values.
+pub const NEVER_CASE: &str = "never";
+
 impl Shapes {
-    /// The shapes of `schema`.
-    ///
-    /// # Errors
-    /// If WIT cannot hold one of its types or names.
-    pub fn of(schema: &Schema) -> Result<Self, WitError> {
-        let mut shaper = Shaper { schema, shapes: vec![], known: BTreeMap::new() };
-        let root = shaper.shape(schema.root(), None, "the value")?;
-        Ok(Self { shapes: shaper.shapes, root })
+    /// The shapes of a schema that stands alone.
+    #[must_use]
+    pub fn of(schema: &Schema) -> Self {
+        Self::named(schema, "", &Names::of_schema(schema))
+    }
+
+    /// The shapes of the schema of `subject`, with the names that were given.
+    #[must_use]
+    pub fn named(schema: &Schema, subject: &str, names: &Names) -> Self {
+        let mut shaper = Shaper { schema, subject, names, shapes: vec![], known: BTreeMap::new() };
+        let root = shaper.shape(schema.root(), None, &root_place(subject));
+        Self { shapes: shaper.shapes, root }
     }
 
     /// The shape of a whole value.
@@ -101,6 +117,8 @@ impl Shapes {
 
 struct Shaper<'a> {
     schema: &'a Schema,
+    subject: &'a str,
+    names: &'a Names,
     shapes: Vec<Shape>,
     known: BTreeMap<NodeId, ShapeId>,
 }
@@ -112,18 +130,18 @@ impl Shaper<'_> {
         ShapeId((self.shapes.len() - 1) as u32)
     }
 
-    /// The shape of `id`, which stands within the record `owner`; `place` is for messages.
-    fn shape(&mut self, id: NodeId, owner: Option<NodeId>, place: &str) -> Result<ShapeId, WitError> {
+    /// The shape of `id`, which stands at `place` within the record `owner`.
+    fn shape(&mut self, id: NodeId, owner: Option<NodeId>, place: &str) -> ShapeId {
         if let (Some(owner), Node::Record(_)) = (owner, self.schema.node(id))
             && contains(self.schema, id, owner)
         {
-            return Ok(self.push(Shape::Json(id)));
+            return self.push(Shape::Json(id));
         }
         if let Some(known) = self.known.get(&id) {
-            return Ok(*known);
+            return *known;
         }
         let shape = match self.schema.node(id) {
-            Node::Null => return Err(WitError::OnlyNull(place.to_owned())),
+            Node::Null => Shape::Null,
             Node::Boolean => Shape::Bool,
             Node::Int(_) => Shape::S32,
             Node::Long(_) => Shape::S64,
@@ -133,51 +151,49 @@ impl Shaper<'_> {
             Node::Bytes => Shape::Bytes,
             Node::Fixed(fixed) => Shape::Fixed(fixed.size),
             Node::Decimal(decimal) => Shape::Decimal(decimal.clone()),
+            Node::Enum(e) if e.symbols.is_empty() => Shape::Never,
             Node::Enum(e) => {
-                let symbols = e.symbols.iter().map(String::as_str);
-                Shape::Enum(siblings("symbol", e.name.full(), symbols)?)
+                let owner = type_key(self.subject, e.name.full());
+                Shape::Enum(e.symbols.iter().map(|symbol| self.names.of(&member_key(&owner, symbol))).collect())
             }
-            Node::Array(item) => Shape::List(self.shape(*item, owner, place)?),
-            Node::Map(value) => Shape::Map(self.shape(*value, owner, place)?),
-            Node::Union(branches) => self.union(branches, owner, place)?,
-            Node::Record(record) => self.record(id, record)?,
+            Node::Array(item) => Shape::List(self.shape(*item, owner, &item_place(place))),
+            Node::Map(value) => Shape::Map(self.shape(*value, owner, &value_place(place))),
+            Node::Union(branches) => self.union(branches, owner, place),
+            Node::Record(record) if record.fields.is_empty() => Shape::Empty,
+            Node::Record(record) => self.record(id, record),
         };
         let shape = self.push(shape);
         self.known.insert(id, shape);
-        Ok(shape)
+        shape
     }
 
-    fn record(&mut self, id: NodeId, record: &Record) -> Result<Shape, WitError> {
-        if record.fields.is_empty() {
-            return Err(WitError::EmptyRecord(record.name.full().to_owned()));
+    fn record(&mut self, id: NodeId, record: &Record) -> Shape {
+        let owner = type_key(self.subject, record.name.full());
+        let mut fields = Vec::with_capacity(record.fields.len());
+        for field in &record.fields {
+            let key = member_key(&owner, &field.name);
+            fields.push((self.names.of(&key), self.shape(field.ty, Some(id), &key)));
         }
-        let names = siblings("field", record.name.full(), record.fields.iter().map(|field| field.name.as_str()))?;
-        let mut fields = Vec::with_capacity(names.len());
-        for (name, field) in names.into_iter().zip(&record.fields) {
-            let place = format!("the field `{}` of {}", field.name, record.name);
-            fields.push((name, self.shape(field.ty, Some(id), &place)?));
-        }
-        Ok(Shape::Record(fields))
+        Shape::Record(fields)
     }
 
-    fn union(&mut self, branches: &[NodeId], owner: Option<NodeId>, place: &str) -> Result<Shape, WitError> {
+    fn union(&mut self, branches: &[NodeId], owner: Option<NodeId>, place: &str) -> Shape {
         if let Some(option) = self.schema.as_option(branches) {
-            let ty = self.shape(option.ty, owner, place)?;
-            return Ok(Shape::Option { null: option.null, some: option.some, ty });
+            let ty = self.shape(option.ty, owner, place);
+            return Shape::Option { null: option.null, some: option.some, ty };
         }
-        if branches.iter().all(|branch| *self.schema.node(*branch) == Node::Null) {
-            return Err(WitError::OnlyNull(place.to_owned()));
+        if branches.is_empty() {
+            return Shape::Never;
         }
-        let described = branches.iter().map(|branch| self.schema.describe(*branch)).collect::<Vec<_>>();
-        let short = described.iter().map(|name| name.rsplit('.').next().unwrap_or(name));
-        let names = siblings("branch", place, short)?;
-        let mut cases = Vec::with_capacity(names.len());
-        for (name, branch) in names.into_iter().zip(branches) {
+        let union = union_key(place);
+        let mut cases = Vec::with_capacity(branches.len());
+        for branch in branches {
+            let key = format!("{union}{}", self.schema.describe(*branch));
             let null = *self.schema.node(*branch) == Node::Null;
-            let ty = if null { None } else { Some(self.shape(*branch, owner, place)?) };
-            cases.push(Case { name, ty });
+            let ty = if null { None } else { Some(self.shape(*branch, owner, &key)) };
+            cases.push(Case { name: self.names.of(&key), ty });
         }
-        Ok(Shape::Variant(cases))
+        Shape::Variant(cases)
     }
 }
 

@@ -14,7 +14,7 @@ use wit_parser::abi::AbiVariant;
 use wit_parser::{Function, Interface, Resolve, Type, WorldId, WorldItem, WorldKey};
 
 use super::codec::{Codec, Slot, slot_type};
-use super::names::{comment, exported};
+use super::names::{comment, exported, uses};
 use super::types::{Package, Types};
 
 /// What every file begins with; Go's tools know by it that nobody edits the file.
@@ -73,7 +73,7 @@ impl Bindings<'_> {
                 .into_iter()
                 .map(|(path, name)| (path.to_owned(), name))
                 .chain(["contracts", "pairs"].map(|name| (format!("{module}/{name}"), format!("{name}."))));
-            let used = packages.filter(|(_, name)| body.contains(name.as_str()));
+            let used = packages.filter(|(_, name)| uses(&body, name));
             let imports = used.map(|(path, _)| format!("\t{path:?}\n")).collect::<String>();
             let imports = if imports.is_empty() { imports } else { format!("import (\n{imports})\n") };
             format!("{GENERATED}{tag}package heddle\n\n{imports}{body}")

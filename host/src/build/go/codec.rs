@@ -41,7 +41,8 @@ impl<'a> Codec<'a> {
 
     /// The type as part of a function's name.
     fn word(&self, ty: Type) -> String {
-        let Ok(definition) = self.types.definition(ty) else { return exported(&self.go(ty)) };
+        // In lower case, as no type of a schema is.
+        let Ok(definition) = self.types.definition(ty) else { return self.go(ty) };
         match &definition.kind {
             TypeDefKind::List(item) => format!("List_{}", self.word(*item)),
             TypeDefKind::Option(some) => format!("Option_{}", self.word(*some)),
@@ -60,7 +61,7 @@ impl<'a> Codec<'a> {
             Ok(_) if self.types.is_bytes(ty) => return "loadBytes".to_owned(),
             Ok(definition) => definition,
         };
-        let function = format!("load{}", self.word(ty));
+        let function = format!("load_{}", self.word(ty));
         if self.known.insert(function.clone()) {
             let body = self.load_body(ty, definition);
             let go = self.go(ty);
@@ -103,7 +104,7 @@ impl<'a> Codec<'a> {
                 let at = self.payload(definition);
                 let _ = writeln!(body, "\tswitch peek[{}](at) {{", tag(variant.cases.len()));
                 for (place, case) in variant.cases.iter().enumerate() {
-                    let name = format!("{go}{}", exported(&case.name));
+                    let name = Types::case(definition, case);
                     let value = match case.ty {
                         Some(ty) => format!("{name}({}({at}))", self.load(ty)),
                         None => format!("{name}{{}}"),
@@ -128,7 +129,7 @@ impl<'a> Codec<'a> {
             Ok(_) if self.types.is_bytes(ty) => return "storeBytes".to_owned(),
             Ok(definition) => definition,
         };
-        let function = format!("store{}", self.word(ty));
+        let function = format!("store_{}", self.word(ty));
         if self.known.insert(function.clone()) {
             let body = self.store_body(ty, definition);
             let go = self.go(ty);
@@ -168,7 +169,7 @@ impl<'a> Codec<'a> {
                 let tag = tag(variant.cases.len());
                 body.push_str("\tswitch value := value.(type) {\n");
                 for (place, case) in variant.cases.iter().enumerate() {
-                    let _ = writeln!(body, "\tcase {go}{}:\n\t\tpoke[{tag}](at, {place})", exported(&case.name));
+                    let _ = writeln!(body, "\tcase {}:\n\t\tpoke[{tag}](at, {place})", Types::case(definition, case));
                     if let Some(ty) = case.ty {
                         let _ = writeln!(body, "\t\t{}({at}, {}(value))", self.store(ty), self.go(ty));
                     }
@@ -244,7 +245,7 @@ impl<'a> Codec<'a> {
                 let case_value = self.variable();
                 let _ = writeln!(body, "switch {case_value} := {value}.(type) {{");
                 for (place, case) in variant.cases.iter().enumerate() {
-                    let _ = writeln!(body, "case {go}{}:\n{} = {place}", exported(&case.name), slots[0].name);
+                    let _ = writeln!(body, "case {}:\n{} = {place}", Types::case(definition, case), slots[0].name);
                     if let Some(ty) = case.ty {
                         let own = &slots[1..1 + self.flat(ty).len()];
                         self.lower(body, ty, &format!("{}({case_value})", self.go(ty)), own);
@@ -308,7 +309,7 @@ impl<'a> Codec<'a> {
                 let _ = writeln!(body, "var {result} {go}\nswitch {} {{", slots[0].name);
                 for (place, case) in variant.cases.iter().enumerate() {
                     let _ = writeln!(body, "case {place}:");
-                    let name = format!("{go}{}", exported(&case.name));
+                    let name = Types::case(definition, case);
                     let value = match case.ty {
                         Some(ty) => format!("{name}({})", self.lift(body, ty, &slots[1..1 + self.flat(ty).len()])),
                         None => format!("{name}{{}}"),

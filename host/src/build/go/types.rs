@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use wit_parser::{Case, Field, Resolve, SizeAlign, Type, TypeDef, TypeDefKind, TypeId, TypeOwner};
 
-use super::names::{comment, exported};
+use super::names::{comment, exported, exported_case, uses};
 
 /// Which package a type is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl<'a> Types<'a> {
             self.definition_text(&self.resolve.types[*id], &mut types);
         }
         let mut out = "// Package contracts has the types of the schemas.\npackage contracts\n".to_owned();
-        if types.contains("pairs.") {
+        if uses(&types, "pairs.") {
             let _ = write!(out, "\nimport \"{module}/pairs\"\n");
         }
         out + &types
@@ -133,7 +133,7 @@ impl<'a> Types<'a> {
                 let _ = writeln!(out, "type {name} {}\n\nconst (", tag(all.cases.len()));
                 for (place, case) in all.cases.iter().enumerate() {
                     let of = if place == 0 { format!(" {name} = iota") } else { String::new() };
-                    let _ = writeln!(out, "\t{name}{}{of}", exported(&case.name));
+                    let _ = writeln!(out, "\t{}{of}", exported_case(self::name(definition), &case.name));
                 }
                 let names = all.cases.iter().map(|case| format!("{:?}", case.name)).collect::<Vec<_>>().join(", ");
                 let _ = writeln!(out, ")\n\n// String is the symbol's name.");
@@ -141,7 +141,7 @@ impl<'a> Types<'a> {
             }
             TypeDefKind::Variant(variant) => {
                 let _ = writeln!(out, "type {name} interface{{ is{name}() }}");
-                variant.cases.iter().for_each(|case| self.case(&name, case, out));
+                variant.cases.iter().for_each(|case| self.case_text(definition, case, out));
             }
             _ => {}
         }
@@ -152,10 +152,15 @@ impl<'a> Types<'a> {
         let _ = writeln!(out, "\t{} {}", exported(&field.name), self.go(field.ty, Package::Contracts));
     }
 
-    fn case(&self, variant: &str, case: &Case, out: &mut String) {
-        let name = format!("{variant}{}", exported(&case.name));
+    fn case_text(&self, definition: &TypeDef, case: &Case, out: &mut String) {
+        let (variant, name) = (exported(name(definition)), exported_case(name(definition), &case.name));
         let ty = case.ty.map_or_else(|| "struct{}".to_owned(), |ty| self.go(ty, Package::Contracts));
         let _ = writeln!(out, "\n// {name} is a {variant}.\ntype {name} {ty}\n\nfunc ({name}) is{variant}() {{}}");
+    }
+
+    /// The type of a case, as the package `heddle` names it.
+    pub(super) fn case(definition: &TypeDef, case: &Case) -> String {
+        format!("contracts.{}", exported_case(name(definition), &case.name))
     }
 }
 

@@ -72,7 +72,8 @@ fn ty(of: &Ty) -> String {
 }
 
 fn doc(indent: &str, doc: Option<&str>) -> String {
-    let text = doc.map(|doc| doc.replace('\\', "\\\\").replace("\"\"\"", "'''"));
+    // The WIT's own comments have no quotation marks that would end this one.
+    let text = doc.map(|doc| doc.replace('\\', "\\\\"));
     text.map(|doc| format!("{indent}\"\"\"{}\"\"\"\n", doc.replace('\n', &format!("\n{indent}")))).unwrap_or_default()
 }
 

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::super::go::exported;
+use super::super::go::{default_module, exported, exported_case};
 use super::super::world::{Kind, Ty};
 use super::Example;
 
-/// The name of its module; by itself, a component's name may be one that Go keeps for its own packages.
 fn module(example: &Example<'_>) -> String {
-    format!("components/{}", example.name)
+    default_module(example.name)
 }
 
 pub(super) fn files(example: &Example<'_>) -> BTreeMap<String, String> {
@@ -33,7 +32,7 @@ fn needed(example: &Example<'_>, of: &Ty) -> Option<String> {
         Kind::Enum(_) => None,
         Kind::Variant(cases) => {
             let (case, value) = cases.first()?;
-            let case = format!("{go}{}", exported(case));
+            let case = format!("contracts.{}", exported_case(name, case));
             Some(match value {
                 None => format!("{case}{{}}"),
                 Some(Ty::Bool) => format!("{case}(false)"),

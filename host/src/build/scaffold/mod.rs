@@ -8,6 +8,7 @@ mod rust;
 use std::collections::BTreeMap;
 
 use heddle_contract::manifest::Manifest;
+use heddle_contract::wit::Names;
 
 use super::world::{Kind, Ty, World};
 use super::{AppContracts, BuildError, read_world, world_files};
@@ -67,7 +68,8 @@ pub fn component(
     text: &str,
     contracts: &AppContracts,
 ) -> Result<BTreeMap<String, String>, BuildError> {
-    let world = read_world(manifest, &world_files(manifest, contracts)?)?;
+    let (wit, names) = world_files(manifest, contracts, &Names::default())?;
+    let world = read_world(manifest, &wit, &names)?;
     let example = Example { name: &manifest.name, world: &world };
     let mut files = match language {
         Language::Rust => rust::files(&example),

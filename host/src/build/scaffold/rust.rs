@@ -6,10 +6,12 @@ use super::super::rust_sdk;
 use super::super::world::{Kind, Ty, pascal, snake};
 use super::Example;
 
-/// Words that Rust keeps; a field of such a name gets a `_`.
-const KEYWORDS: [&str; 22] = [
-    "as", "do", "type", "match", "move", "ref", "self", "static", "struct", "use", "where", "loop", "impl", "in",
-    "mod", "fn", "for", "if", "let", "box", "final", "async",
+/// Words that Rust keeps; the tool that makes the bindings gives a field of such a name a `_`.
+const KEYWORDS: [&str; 50] = [
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
+    "enum", "extern", "false", "final", "fn", "for", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
+    "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super", "trait", "true",
+    "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
 pub(super) fn files(example: &Example<'_>) -> BTreeMap<String, String> {

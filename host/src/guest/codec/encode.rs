@@ -112,6 +112,10 @@ impl Encoder {
                     self.step(|| name.clone(), *shape, value, out)?;
                 }
             }
+            (Shape::Null | Shape::Empty, Val::Enum(_)) => {}
+            (Shape::Never, Val::Enum(_)) => {
+                return Err("the schema has no value there: its union or enum is empty".to_owned().into());
+            }
             (Shape::Enum(names), Val::Enum(name)) => {
                 let index = names.iter().position(|other| other == name);
                 write_index(index.ok_or_else(|| format!("there is no symbol `{name}`"))?, out);

@@ -1,6 +1,6 @@
 //! Avro schemas in the registry.
 
-use heddle_contract::schema::{Library, Schema};
+use heddle_contract::schema::{Library, Schema, text};
 use serde_json::{Map, Value, json};
 
 use super::Referred;
@@ -30,7 +30,7 @@ fn library(text: &str, referred: &[Referred]) -> Result<Library, String> {
 }
 
 pub(super) fn canonical(text: &str, normalize: bool) -> Result<String, String> {
-    let value = match serde_json::from_str::<Value>(text) {
+    let value = match text::json(text) {
         Ok(value) => value,
         // `string` without quotes is how some clients name a primitive type.
         Err(_)

@@ -1,0 +1,179 @@
+//! The things of a world that need a name, in the order in which they stand in its schemas.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::definition::definition;
+use super::{item_place, member_key, plain_member, type_key, union_key, value_place};
+use crate::schema::{Name, Node, NodeId, Schema};
+use crate::wit::names::kebab;
+use crate::wit::{Payload, World};
+
+/// A type that WIT defines.
+#[derive(Debug)]
+pub(super) struct Thing {
+    /// The subjects in whose schemas it is. A type that is defined alike in several is one.
+    pub(super) subjects: Vec<String>,
+    /// Its key, without the subject.
+    pub(super) local: String,
+    pub(super) base: Base,
+    pub(super) kind: Kind,
+    /// Its fields, symbols or branches, as Avro calls them.
+    pub(super) members: Vec<String>,
+}
+
+/// What a type's name is made from.
+#[derive(Debug)]
+pub(super) enum Base {
+    /// A named type's.
+    Named(Name),
+    /// A union's: the name of the type that it is in, and its place there.
+    Within { owner: usize, path: Vec<String> },
+    /// The name of the subject whose whole value has the union, and its place there.
+    Subject(Vec<String>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Record,
+    Enum,
+    Union,
+}
+
+impl Thing {
+    /// Its keys, one for each subject.
+    pub(super) fn keys(&self) -> impl Iterator<Item = String> {
+        self.subjects.iter().map(|subject| type_key(subject, &self.local))
+    }
+
+    /// The key of a member, without the subject.
+    pub(super) fn member(&self, member: &str) -> String {
+        match self.kind {
+            Kind::Union => format!("{}{member}", self.local),
+            Kind::Record | Kind::Enum => member_key(&self.local, member),
+        }
+    }
+}
+
+/// All types of `world`.
+pub(super) fn of_world(world: &World<'_>) -> Vec<Thing> {
+    let mut walk = Walk::default();
+    let topics = world.emits.iter().map(|topic| [topic.value, topic.key]);
+    let stores = world.stores.iter().map(|store| [store.value, store.key]);
+    let consumed = world.consumes.iter().map(|topic| [topic.value, topic.key]);
+    for payload in topics.chain(stores).chain(consumed).flatten() {
+        if let Payload::Schema { subject, schema } = payload {
+            walk.schema(subject, schema);
+        }
+    }
+    walk.things
+}
+
+/// All types of a schema that stands alone.
+pub(super) fn of_schema(subject: &str, schema: &Schema) -> Vec<Thing> {
+    let mut walk = Walk::default();
+    walk.schema(subject, schema);
+    walk.things
+}
+
+/// Where the walk is.
+#[derive(Clone)]
+struct Place {
+    /// Its key, without the subject.
+    local: String,
+    /// The named type around it.
+    owner: Option<usize>,
+    /// The plain names of the steps from there.
+    path: Vec<String>,
+}
+
+impl Place {
+    fn below(&self, local: String, step: String) -> Self {
+        let path = self.path.iter().cloned().chain([step]).collect();
+        Self { local, owner: self.owner, path }
+    }
+}
+
+#[derive(Default)]
+struct Walk {
+    things: Vec<Thing>,
+    /// By key without subject, and what tells those of one key apart.
+    known: BTreeMap<(String, String), usize>,
+    seen: BTreeSet<(usize, String)>,
+}
+
+impl Walk {
+    fn schema(&mut self, subject: &str, schema: &Schema) {
+        self.ty(subject, schema, schema.root(), &Place { local: String::new(), owner: None, path: vec![] });
+    }
+
+    fn ty(&mut self, subject: &str, schema: &Schema, id: NodeId, place: &Place) {
+        match schema.node(id) {
+            Node::Array(item) => {
+                self.ty(subject, schema, *item, &place.below(item_place(&place.local), "item".to_owned()));
+            }
+            Node::Map(value) => {
+                self.ty(subject, schema, *value, &place.below(value_place(&place.local), "value".to_owned()));
+            }
+            Node::Union(branches) => match schema.as_option(branches) {
+                Some(option) => self.ty(subject, schema, option.ty, place),
+                None => self.union(subject, schema, branches, place),
+            },
+            Node::Record(record) => {
+                let members = record.fields.iter().map(|field| field.name.clone()).collect();
+                let Some(owner) = self.named(subject, schema, id, &record.name, Kind::Record, members) else { return };
+                for field in &record.fields {
+                    let local = member_key(record.name.full(), &field.name);
+                    let place = Place { local, owner: Some(owner), path: vec![kebab(&field.name)] };
+                    self.ty(subject, schema, field.ty, &place);
+                }
+            }
+            Node::Enum(e) => {
+                self.named(subject, schema, id, &e.name, Kind::Enum, e.symbols.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes a named type in; its place among the things, unless it was seen in this subject before.
+    fn named(
+        &mut self,
+        subject: &str,
+        schema: &Schema,
+        id: NodeId,
+        name: &Name,
+        kind: Kind,
+        members: Vec<String>,
+    ) -> Option<usize> {
+        let key = (name.full().to_owned(), definition(schema, id));
+        let base = Base::Named(name.clone());
+        self.add(subject, key, Thing { subjects: vec![], local: name.full().to_owned(), base, kind, members })
+    }
+
+    fn union(&mut self, subject: &str, schema: &Schema, branches: &[NodeId], place: &Place) {
+        let members = branches.iter().map(|branch| schema.describe(*branch)).collect::<Vec<_>>();
+        let local = union_key(&place.local);
+        let (base, told_by) = match place.owner {
+            Some(owner) => (Base::Within { owner, path: place.path.clone() }, owner.to_string()),
+            None => (Base::Subject(place.path.clone()), subject.to_owned()),
+        };
+        let thing = Thing { subjects: vec![], local: local.clone(), base, kind: Kind::Union, members: members.clone() };
+        if self.add(subject, (local.clone(), told_by), thing).is_none() {
+            return;
+        }
+        for (branch, name) in branches.iter().zip(&members) {
+            self.ty(subject, schema, *branch, &place.below(format!("{local}{name}"), plain_member(name)));
+        }
+    }
+
+    fn add(&mut self, subject: &str, key: (String, String), thing: Thing) -> Option<usize> {
+        let place = *self.known.entry(key).or_insert_with(|| {
+            self.things.push(thing);
+            self.things.len() - 1
+        });
+        if !self.seen.insert((place, subject.to_owned())) {
+            return None;
+        }
+        self.things[place].subjects.push(subject.to_owned());
+        Some(place)
+    }
+}
