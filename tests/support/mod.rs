@@ -8,3 +8,4 @@ pub(crate) mod guests;
 pub(crate) mod keeper;
 pub(crate) mod measured;
 pub(crate) mod server;
+pub(crate) mod values;

@@ -10,7 +10,7 @@ use wit_parser::abi::{FlatTypes, WasmType};
 use wit_parser::{Int, Type, TypeDef, TypeDefKind};
 
 use super::names::exported;
-use super::types::{Package, Types, name, tag};
+use super::types::{Package, Types, name, primitive, tag};
 
 /// More slots than any value that is passed flat has.
 const SLOTS_MAX: usize = 64;
@@ -42,7 +42,10 @@ impl<'a> Codec<'a> {
     /// The type as part of a function's name.
     fn word(&self, ty: Type) -> String {
         // In lower case, as no type of a schema is.
-        let Ok(definition) = self.types.definition(ty) else { return self.go(ty) };
+        let definition = match self.types.definition(ty) {
+            Err(plain) => return primitive(plain).to_owned(),
+            Ok(definition) => definition,
+        };
         match &definition.kind {
             TypeDefKind::List(item) => format!("List_{}", self.word(*item)),
             TypeDefKind::Option(some) => format!("Option_{}", self.word(*some)),
@@ -167,7 +170,9 @@ impl<'a> Codec<'a> {
             TypeDefKind::Variant(variant) => {
                 let at = self.payload(definition);
                 let tag = tag(variant.cases.len());
-                body.push_str("\tswitch value := value.(type) {\n");
+                // Go refuses a variable that nothing reads.
+                let bound = if variant.cases.iter().any(|case| case.ty.is_some()) { "value := " } else { "" };
+                let _ = writeln!(body, "\tswitch {bound}value.(type) {{");
                 for (place, case) in variant.cases.iter().enumerate() {
                     let _ = writeln!(body, "\tcase {}:\n\t\tpoke[{tag}](at, {place})", Types::case(definition, case));
                     if let Some(ty) = case.ty {
@@ -243,7 +248,9 @@ impl<'a> Codec<'a> {
             TypeDefKind::Variant(variant) => {
                 let go = self.go(ty);
                 let case_value = self.variable();
-                let _ = writeln!(body, "switch {case_value} := {value}.(type) {{");
+                let is_read = variant.cases.iter().any(|case| case.ty.is_some());
+                let bound = if is_read { format!("{case_value} := ") } else { String::new() };
+                let _ = writeln!(body, "switch {bound}{value}.(type) {{");
                 for (place, case) in variant.cases.iter().enumerate() {
                     let _ = writeln!(body, "case {}:\n{} = {place}", Types::case(definition, case), slots[0].name);
                     if let Some(ty) = case.ty {

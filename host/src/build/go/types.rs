@@ -178,7 +178,8 @@ pub(super) fn tag(cases: usize) -> &'static str {
     if cases <= 256 { "uint8" } else { "uint16" }
 }
 
-fn primitive(ty: Type) -> &'static str {
+/// The Go type of a primitive one.
+pub(super) fn primitive(ty: Type) -> &'static str {
     match ty {
         Type::Bool => "bool",
         Type::U8 => "uint8",
