@@ -15,7 +15,7 @@ type Topics = BTreeMap<String, Schema>;
 fn world<'a>(topics: &'a Topics, subjects: &'a BTreeMap<String, String>) -> World<'a> {
     let topic = |(name, schema): (&'a String, &'a Schema)| {
         let value = Payload::Schema { subject: &subjects[name], schema };
-        Topic { name, value, key: Payload::String }
+        Topic { name, value, key: Payload::String, tombstones: false }
     };
     World { consumes: topics.iter().map(topic).collect(), ..World::default() }
 }
