@@ -40,6 +40,7 @@ mod sockets;
 mod stalls;
 mod state_engines;
 mod stores;
+mod subjects;
 mod support;
 mod task_stores;
 mod terminal;

@@ -383,7 +383,7 @@ fn the_registry_knows_a_stores_schemas_by_its_changelog() {
     let text = include_str!("../guests/components/keeper/component.toml");
     let manifest =
         Manifest::parse(&text.replace("[stores.raw]", "[stores.raw]\nchangelog = \"own\""), "keeper").unwrap();
-    let subject = |name: &str| manifest.registered("guests", name);
+    let subject = |name: &str| manifest.registered("guests", name).unwrap();
     assert_eq!(subject("store:counts"), "guests.keeper.counts-value");
     assert_eq!(subject("store-key:typed"), "guests.keeper.typed-key");
     assert_eq!(subject("store:raw"), "own-value");

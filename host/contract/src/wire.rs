@@ -6,6 +6,8 @@
 //!
 //! The format of Confluent's serializers ("wire format" in the Schema Registry's documentation).
 
+use crate::schema::binary::Reader;
+
 /// The id that a registry gave a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SchemaId(pub u32);
@@ -27,13 +29,13 @@ pub fn split(bytes: &[u8]) -> Option<(SchemaId, &[u8])> {
 /// The subject of a topic's values.
 #[must_use]
 pub fn value_subject(topic: &str) -> String {
-    format!("{topic}-value")
+    format!("{topic}{VALUE}")
 }
 
 /// The subject of a topic's keys.
 #[must_use]
 pub fn key_subject(topic: &str) -> String {
-    format!("{topic}-key")
+    format!("{topic}{KEY}")
 }
 
 /// What a contract calls the schema of a store's values: the topic that holds them is named by the app, which a `.wasm` file does
@@ -48,6 +50,31 @@ pub fn store_value_subject(store: &str) -> String {
 pub fn store_key_subject(store: &str) -> String {
     format!("{STORE_KEY}{store}")
 }
+
+/// What a contract calls the schema of one of the record types of a topic, where each of them has a subject.
+#[must_use]
+pub fn record_subject(topic: &str, full_name: &str) -> String {
+    format!("{RECORD}{topic}:{full_name}")
+}
+
+/// The topic and the record's full name of what [`record_subject`] gave.
+#[must_use]
+pub fn record_of(name: &str) -> Option<(&str, &str)> {
+    name.strip_prefix(RECORD)?.split_once(':')
+}
+
+/// A value of a union as a value of its branch, framed by the id of the branch's own schema. `None`: `value` is not a value of a union of as
+/// many branches as there are ids.
+#[must_use]
+pub fn by_branch(ids: &[SchemaId], value: &[u8]) -> Option<Vec<u8>> {
+    let mut reader = Reader::new(value);
+    let branch = reader.index("union branch", ids.len()).ok()?;
+    Some([&prefix(ids[branch])[..], &value[reader.at()..]].concat())
+}
+
+pub(crate) const VALUE: &str = "-value";
+pub(crate) const KEY: &str = "-key";
+const RECORD: &str = "record:";
 
 // No topic's name holds a colon, so no subject of one begins like these.
 pub(crate) const STORE_VALUE: &str = "store:";

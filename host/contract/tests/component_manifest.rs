@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use heddle_contract::manifest::Manifest;
-use heddle_contract::manifest::component::{Build, IdSource, KeyType, Limits, OnLoss, StartAt};
+use heddle_contract::manifest::component::{
+    Build, IdSource, KeyType, Limits, OnLoss, StartAt, SubjectNames, Tombstones, UnknownType,
+};
 use heddle_contract::manifest::failure::{Breaker, Failure, Order, Waiting};
 use insta::assert_snapshot;
 use proptest::prelude::*;
@@ -338,6 +340,31 @@ fn syntax_errors_are_placed_too() {
       at component.toml:4:1
       help: keep one of the two
     "#);
+}
+
+#[test]
+fn topics_say_what_their_values_are() {
+    let text = "[component]\nname = \"a\"\nlanguage = \"go\"\n[consumes.in]\ntombstones = \"handle\"\nsubject = \"record\"\ntypes = [\"x.A\", \"B\"]\nunknown-type = \"skip\"\n[emits.out]\nsubject = \"topic-record\"\n";
+    let manifest = Manifest::parse(text, "component.toml").unwrap();
+    let consumes = &manifest.consumes["in"];
+    assert_eq!((consumes.tombstones, consumes.unknown_type), (Tombstones::Handle, Some(UnknownType::Skip)));
+    assert_eq!(
+        (consumes.subject, consumes.types.as_slice()),
+        (SubjectNames::Record, &["x.A".to_owned(), "B".to_owned()][..])
+    );
+    let registered = |name: &str| manifest.registered("app", name);
+    assert_eq!(registered("in-value"), None);
+    assert_eq!(registered("in-key").as_deref(), Some("in-key"));
+    assert_eq!(registered("record:in:x.A").as_deref(), Some("x.A"));
+    assert_eq!(registered("record:out:x.A").as_deref(), Some("out-x.A"));
+    assert_eq!((manifest.uses("record:in:x.A"), manifest.uses("out-key")), ((true, false), (false, true)));
+    assert_snapshot!(wrong(&format!("{text}[emits.in]\n")), @r#"
+    `in` is consumed and emitted to with another `subject` or other `types`
+      at component.toml:11:8 (emits.in)
+      help: write the same `subject` and `types` into both sections
+    "#);
+    let misspelt = wrong(&text.replace("\"skip\"", "\"drop\"").replace("\"x.A\"", "\"x A\""));
+    assert!(misspelt.contains("(consumes.in.unknown-type)") && misspelt.contains("`x A`"), "{misspelt}");
 }
 
 #[test]

@@ -197,7 +197,7 @@ impl Found<'_> {
 
     fn get(&self, key: &str) -> Result<Response, Refusal> {
         let schema = self.component.slot.current().component.key_schema(self.store);
-        let bytes = Target { plain: Plain::Text, schema: Ok(schema) }.typed_in(key);
+        let bytes = Target::new(Plain::Text, schema).typed_in(key);
         let bytes = bytes.map_err(|why| (StatusCode::BAD_REQUEST, format!("`{key}` is not a key: {why}")))?;
         for (partition, stores) in self.here() {
             let value = stores.get(self.store, &bytes);

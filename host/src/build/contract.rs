@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use heddle_contract::identify::IdPath;
 use heddle_contract::manifest::Manifest;
-use heddle_contract::manifest::component::{IdSource, KeyType, Tombstones};
+use heddle_contract::manifest::component::{IdSource, KeyType, SubjectNames, Tombstones};
 use heddle_contract::schema::{Library, Schema};
 use heddle_contract::section::{self, Contract, SchemaFormat};
-use heddle_contract::wire::{key_subject, store_key_subject, store_value_subject, value_subject};
+use heddle_contract::wire::{key_subject, record_subject, store_key_subject, store_value_subject, value_subject};
 use heddle_contract::wit::{self, Names, Payload, Store, Topic, World};
 
 use super::documents::Documents;
@@ -86,6 +86,25 @@ impl AppContracts {
         self.subjects.iter().map(|(subject, schema)| (subject.as_str(), schema))
     }
 
+    /// The schema of the values of a topic: a union of these types, or the one that its file has.
+    ///
+    /// # Errors
+    /// If no file defines one of the types.
+    pub fn values(&self, topic: &str, types: &[String]) -> Result<Option<Schema>, BuildError> {
+        let subject = value_subject(topic);
+        if types.is_empty() {
+            return Ok(self.get(&subject).cloned());
+        }
+        let mut names = vec![];
+        for name in types {
+            let schema = self.named(name)?;
+            names.push(schema.describe(schema.root()));
+        }
+        let mut library = self.library.clone();
+        library.add(&subject, &serde_json::json!(names).to_string())?;
+        Ok(Some(library.schema(&subject)?))
+    }
+
     /// The schema of a named type.
     ///
     /// # Errors
@@ -144,15 +163,16 @@ pub fn wrong_formats(manifest: &Manifest, contracts: &AppContracts) -> Vec<Wrong
 /// The schemas of the topics and stores that `manifest` names, by subject. What it says of a topic's keys goes before what the
 /// folder has.
 fn subjects_of(manifest: &Manifest, contracts: &AppContracts) -> Result<BTreeMap<String, Schema>, BuildError> {
-    let consumed = manifest.consumes.iter().map(|(topic, consumes)| (topic, consumes.key.as_ref()));
-    let emitted = manifest.emits.iter().map(|(topic, emits)| (topic, emits.key.as_ref()));
+    let consumed = manifest.consumes.iter().map(|(topic, consumes)| (topic, consumes.key.as_ref(), &consumes.types));
+    let emitted = manifest.emits.iter().map(|(topic, emits)| (topic, emits.key.as_ref(), &emits.types));
     if let Some(wrong) = wrong_formats(manifest, contracts).into_iter().next() {
         return Err(BuildError::Format(wrong));
     }
     let mut subjects = BTreeMap::<String, Schema>::new();
-    for (topic, key) in consumed.chain(emitted) {
-        if let Some(schema) = contracts.get(&value_subject(topic)) {
-            subjects.insert(value_subject(topic), schema.clone());
+    for (topic, key, types) in consumed.chain(emitted) {
+        if let Some(schema) = contracts.values(topic, types)? {
+            subjects.extend(records_of(manifest, topic, &schema)?);
+            subjects.insert(value_subject(topic), schema);
         }
         let subject = key_subject(topic);
         let schema = match key {
@@ -181,6 +201,19 @@ fn subjects_of(manifest: &Manifest, contracts: &AppContracts) -> Result<BTreeMap
         }
     }
     Ok(subjects)
+}
+
+/// The record types of a topic whose subjects are named after them, by what the contract calls them.
+fn records_of(manifest: &Manifest, topic: &str, schema: &Schema) -> Result<Vec<(String, Schema)>, BuildError> {
+    if manifest.subject_names(topic) == SubjectNames::Topic {
+        return Ok(vec![]);
+    }
+    let records = schema.records()?.ok_or_else(|| BuildError::NoRecords {
+        component: manifest.name.clone(),
+        topic: topic.to_owned(),
+        schema: schema.describe(schema.root()),
+    })?;
+    Ok(records.into_iter().map(|(name, schema)| (record_subject(topic, &name), schema)).collect())
 }
 
 /// The files of the component's `wit` folder, by path, and what everything in them is called.

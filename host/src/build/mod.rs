@@ -161,6 +161,18 @@ pub enum BuildError {
         /// Both types.
         types: String,
     },
+    /// Subjects named after records, of a topic whose values are something else.
+    #[error(
+        "the subjects of the topic `{topic}` are to be named after its records, and its values are `{schema}`\n  where: `subject` of the topic in component.toml of `{component}`\n  what to do: give the topic a record, or a union of records, or remove `subject`"
+    )]
+    NoRecords {
+        /// The component.
+        component: String,
+        /// The topic.
+        topic: String,
+        /// What its values are.
+        schema: String,
+    },
     /// This version cannot build this language.
     #[error("{0}")]
     Language(String),

@@ -62,7 +62,7 @@ pub fn unmatched<'m>(
             let subject = value_subject(topic);
             let is_typed = match contract {
                 Some(contract) => contract.schemas.contains_key(&subject),
-                None => files.contains(subject.as_str()),
+                None => files.contains(subject.as_str()) || names_types(manifest, topic),
             };
             if !is_typed && untyped.iter().all(|(other, _)| *other != topic) {
                 untyped.push((topic, &manifest.name));
@@ -84,6 +84,12 @@ pub fn unmatched<'m>(
             .map(|(topic, component)| Unmatched::Topic { topic: topic.clone(), component: component.clone() }),
     );
     found
+}
+
+/// Returns true if the component names the types of a topic's values itself.
+fn names_types(manifest: &Manifest, topic: &String) -> bool {
+    let consumed = manifest.consumes.get(topic).map(|consumes| &consumes.types);
+    consumed.into_iter().chain(manifest.emits.get(topic).map(|emits| &emits.types)).any(|types| !types.is_empty())
 }
 
 /// Returns true if a file that is named so may be meant for `subject`: a letter or two differ, or the ending is missing.

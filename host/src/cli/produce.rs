@@ -9,7 +9,7 @@ use bytes::Bytes;
 use clap::Args;
 use heddle_contract::manifest::App;
 use heddle_contract::manifest::app::Register;
-use heddle_contract::manifest::component::KeyType;
+use heddle_contract::manifest::component::{KeyType, SubjectNames};
 use heddle_contract::schema::Schema;
 use heddle_contract::section::SchemaFormat;
 use heddle_contract::wire::{key_subject, value_subject};
@@ -139,14 +139,18 @@ impl Produce {
         let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
         let contracts = AppContracts::read(&folder.join(&app.contracts))?;
         let subjects = Subjects { app, registry: &*registry, schemas: &*schemas };
-        let subject = value_subject(&self.topic);
-        let value = subjects.target(&subject, contracts.get(&subject), Plain::Json)?;
+        let declared = Declared::of(folder, app, &self.topic);
+        let own = contracts.values(&self.topic, &declared.types)?;
+        let value = match declared.subject {
+            SubjectNames::Topic => subjects.target(&value_subject(&self.topic), own.as_ref(), Plain::Json)?,
+            names => subjects.records(&self.topic, names, own.as_ref())?,
+        };
         let has_keys = self.json || self.fixed_key.is_some() || !self.key.is_empty();
         let subject = key_subject(&self.topic);
-        let key = match declared_key(folder, app, &self.topic).filter(|_| has_keys) {
+        let key = match declared.key.filter(|_| has_keys) {
             Some(KeyType::Schema(name)) => subjects.target(&subject, Some(&contracts.named(&name)?), Plain::Text)?,
             None if has_keys => subjects.target(&subject, contracts.get(&subject), Plain::Text)?,
-            _ => Target { plain: Plain::Text, schema: Ok(None) },
+            _ => Target::new(Plain::Text, None),
         };
         Ok(Records::new(&self.topic, (key, value), registry, schemas))
     }
@@ -172,14 +176,34 @@ impl Produce {
     }
 }
 
-/// What the app's components say that the keys of a topic are.
-fn declared_key(folder: &Path, app: &App, topic: &str) -> Option<KeyType> {
-    // A component that cannot be read is told of where it is built.
-    let sources = app::sources(folder, app).unwrap_or_default();
-    sources.iter().find_map(|source| {
-        let consumed = source.manifest.consumes.get(topic).and_then(|consumes| consumes.key.clone());
-        consumed.or_else(|| source.manifest.emits.get(topic).and_then(|emits| emits.key.clone()))
-    })
+/// What the app's components say of a topic.
+#[derive(Default)]
+struct Declared {
+    key: Option<KeyType>,
+    subject: SubjectNames,
+    types: Vec<String>,
+}
+
+impl Declared {
+    fn of(folder: &Path, app: &App, topic: &str) -> Self {
+        let mut found = Self::default();
+        // A component that cannot be read is told of where it is built.
+        for source in app::sources(folder, app).unwrap_or_default() {
+            let consumed = source.manifest.consumes.get(topic).map(|it| (&it.key, it.subject, &it.types));
+            let emitted = source.manifest.emits.get(topic).map(|it| (&it.key, it.subject, &it.types));
+            for (key, subject, types) in consumed.into_iter().chain(emitted) {
+                found.key = found.key.or_else(|| key.clone());
+                if subject != SubjectNames::Topic {
+                    found.subject = subject;
+                }
+                // One component may name fewer types than another.
+                found
+                    .types
+                    .extend(types.iter().filter(|name| !found.types.contains(name)).cloned().collect::<Vec<_>>());
+            }
+        }
+        found
+    }
 }
 
 /// Where the schemas of a topic are.
@@ -207,6 +231,24 @@ impl Subjects<'_> {
                 })?
             }
         };
-        Ok(Target { plain, schema: Ok(Some((id, Arc::new(schema.clone())))) })
+        Ok(Target::new(plain, Some((id, Arc::new(schema.clone())))))
+    }
+
+    /// What writes each record of a topic by the subject that is named after it.
+    fn records(&self, topic: &str, names: SubjectNames, own: Option<&Schema>) -> Result<Target> {
+        let Some(own) = own else { return Ok(Target::new(Plain::Json, None)) };
+        let mut ids = vec![];
+        for (name, schema) in own.records()?.unwrap_or_default() {
+            let subject = names.of_record(topic, &name).unwrap_or_default();
+            let target = self.target(&subject, Some(&schema), Plain::Json)?;
+            ids.extend(target.schema.ok().flatten().map(|(id, _)| id));
+        }
+        let Some(first) = ids.first().copied() else {
+            bail!(
+                "the values of `{topic}` are not records, and its subjects are named after records\n  where: contracts/{topic}-value.avsc\n  what to do: give the topic a record, or a union of records"
+            );
+        };
+        let records = if own.is_union() { ids } else { vec![] };
+        Ok(Target { records, ..Target::new(Plain::Json, Some((first, Arc::new(own.clone())))) })
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::app::Register;
+use heddle_contract::schema::parse;
 use heddle_contract::section::{Contract, SchemaFormat};
 use heddle_core::task::TaskSpec;
 use thiserror::Error;
@@ -19,7 +20,7 @@ use super::{changes, limits};
 use crate::build::digest;
 use crate::guest::{Component, Engine, Instance, LoadError, Schemas, WriterIds};
 use crate::log::{Log, LogError, TopicSpec};
-use crate::registry::check::{misfits, subjects, unregistered};
+use crate::registry::check::{misfits, unregistered};
 use crate::registry::format::Entry;
 use crate::registry::{Registry, RegistryError, SchemaId};
 use crate::runtime::{self, Version};
@@ -187,19 +188,22 @@ impl Fitter {
     fn register(&self, files: &[Read]) -> Result<Vec<WriterIds>, RegistryError> {
         let (app, registry) = (self.app.as_str(), self.registry.as_ref());
         let mut ids = BTreeMap::new();
+        let mut written = BTreeSet::new();
         for Read { contract, manifest, .. } in files {
-            ids.extend(
-                contract.schemas.iter().map(|(name, s)| ((manifest.registered(app, name), &s.text), SchemaId(0))),
-            );
+            for (name, schema) in &contract.schemas {
+                let Some(subject) = manifest.registered(app, name) else { continue };
+                if manifest.uses(name).1 {
+                    written.insert(subject.clone());
+                }
+                ids.insert((subject, &schema.text), SchemaId(0));
+            }
         }
         // In the order of the subjects, so that a fresh registry gives the same ids wherever the same app starts.
-        let (reads, writes): (Vec<_>, Vec<_>) = files.iter().map(|read| subjects(&read.manifest)).unzip();
-        let any = |sets: &[BTreeSet<String>], subject: &String| sets.iter().any(|set| set.contains(subject));
         let mut skipped = BTreeSet::new();
         for ((subject, text), id) in &mut ids {
-            let only_read = any(&reads, subject) && !any(&writes, subject);
+            let only_read = !written.contains(subject);
             match self.register {
-                Register::Auto if !only_read || registry.latest(subject)?.is_none() => {
+                Register::Auto if !only_read || is_missing(registry, subject, text)? => {
                     *id = registry.register(subject, text)?;
                 }
                 Register::Never if !only_read => {
@@ -217,8 +221,9 @@ impl Fitter {
             }
         }
         let own = |Read { contract, manifest, .. }: &Read| {
+            let schemas = contract.schemas.iter();
             let schemas =
-                contract.schemas.iter().map(|(name, s)| (name.clone(), (manifest.registered(app, name), &s.text)));
+                schemas.filter_map(|(name, s)| Some((name.clone(), (manifest.registered(app, name)?, &s.text))));
             schemas.filter(|(_, place)| !skipped.contains(&place.0)).map(|(name, place)| (name, ids[&place])).collect()
         };
         Ok(files.iter().map(own).collect())
@@ -250,6 +255,13 @@ impl Fitter {
         })?;
         Ok((Version::new(digest, file.wasm.clone(), component, Arc::new(spec), ready), missing))
     }
+}
+
+/// Whether a subject that is only read has no version and is to get one. A union of records is no evidence for its subject: whoever writes them may
+/// name subjects after the records.
+fn is_missing(registry: &dyn Registry, subject: &str, text: &str) -> Result<bool, RegistryError> {
+    let is_union = parse(subject, text).is_ok_and(|schema| schema.is_union());
+    Ok(!is_union && registry.latest(subject)?.is_none())
 }
 
 /// The topics that a component needs for itself and that are missing. Whether those that are there fit is asked before the component joins its

@@ -96,7 +96,7 @@ pub fn encode(letter: &Letter, value: &Value, schemas: &dyn Schemas) -> Result<O
     let id = letter.record.value.as_deref().and_then(wire::split).map(|(id, _)| id);
     let id = id.ok_or("the letter's value does not begin with the id of a schema")?;
     let schema = schemas.writer(id)?.ok_or_else(|| unknown(id))?;
-    Target { plain: Plain::Json, schema: Ok(Some((id, schema))) }.bytes(value)
+    Target::new(Plain::Json, Some((id, schema))).bytes(value)
 }
 
 fn unknown(id: SchemaId) -> String {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heddle_contract::manifest::Manifest;
-use heddle_contract::manifest::component::Tombstones;
+use heddle_contract::manifest::component::{Tombstones, UnknownType};
 use heddle_contract::schema::Schema;
 use heddle_contract::section::{self, Contract};
 use heddle_contract::wire::SchemaId;
@@ -44,6 +44,8 @@ pub(super) struct Handler {
     pub(super) id: Option<Identify>,
     /// What happens to records without a value.
     pub(super) tombstones: Tombstones,
+    /// What happens to values of types that the component does not name.
+    pub(super) unknown_type: Option<UnknownType>,
 }
 
 /// A component that was loaded and found in order. Shared by all workers.

@@ -42,12 +42,19 @@ pub(super) struct Framed {
     encoder: Encoder,
     schema: Arc<Schema>,
     id: SchemaId,
+    /// The ids of the branches' own schemas, where each is written by its own.
+    branches: Option<Arc<[SchemaId]>>,
 }
 
 impl Framed {
     pub(super) fn new(typed: &Typed, id: SchemaId) -> Self {
         let schema = typed.schema.clone();
-        Self { encoder: Encoder::new(schema.clone(), typed.shapes.clone()), schema, id }
+        Self { encoder: Encoder::new(schema.clone(), typed.shapes.clone()), schema, id, branches: None }
+    }
+
+    /// The same for a union whose values are written by the schemas of its branches.
+    pub(super) fn by_branches(self, ids: Vec<SchemaId>) -> Self {
+        Self { branches: Some(ids.into()), ..self }
     }
 
     pub(super) fn id(&self) -> SchemaId {
@@ -63,6 +70,10 @@ impl Framed {
         let mut out = Vec::with_capacity(128);
         out.extend(wire::prefix(self.id));
         self.encoder.encode(value, &mut out).map_err(|e| e.to_string())?;
+        if let Some(ids) = &self.branches {
+            let value = &out[wire::prefix(self.id).len()..];
+            return wire::by_branch(ids, value).map(Bytes::from).ok_or_else(|| "it has no branch".to_owned());
+        }
         // What is put into a store stays in memory for seconds: without room to grow.
         Ok(Bytes::copy_from_slice(&out))
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use heddle_contract::manifest::component::Tombstones;
+use heddle_contract::manifest::component::{Tombstones, UnknownType};
 use heddle_contract::wire::{self, SchemaId};
 use heddle_core::dedup::MessageId;
 use heddle_core::delivery::Delivery;
@@ -174,6 +174,19 @@ impl Instance {
         Ok(Some((decoder, payload)))
     }
 
+    /// Whether the record is handled without its handler, because the manifest says so.
+    fn is_skipped(&mut self, place: usize, record: &Record) -> bool {
+        let handler = &self.component.handlers[place];
+        if record.value.is_none() {
+            return handler.tombstones == Tombstones::Skip;
+        }
+        // What is wrong with the value otherwise comes up where it is decoded.
+        handler.unknown_type == Some(UnknownType::Skip)
+            && self
+                .decoder(place, Part::Value, record)
+                .is_ok_and(|decoder| decoder.is_some_and(|(decoder, payload)| decoder.is_of_unknown_type(payload)))
+    }
+
     /// Fills the arguments of a handler in.
     fn event(&mut self, place: usize, record: &Record, params: &mut Vec<Val>) -> Result<(), EventFault> {
         let has_key = self.typed(place, Part::Key).is_some();
@@ -291,6 +304,9 @@ impl Dispatch for Instance {
     fn identify(&mut self, record: &Record) -> Result<Option<MessageId>, EventFault> {
         let component = self.component.clone();
         let Some(place) = self.place(record) else { return Ok(None) };
+        if self.is_skipped(place, record) {
+            return Ok(None);
+        }
         match (&component.handlers[place].id, &record.value) {
             (Some(Identify::Header(name)), _) => Ok(in_header(record, name)),
             // What is wrong with a value as a whole comes up, and is told, in its dispatch.
@@ -310,7 +326,7 @@ impl Dispatch for Instance {
             let what = "the component has no handler for this topic";
             return Err(EventFault::new(EventFaultKind::Failed, what).into());
         };
-        if delivery.record.value.is_none() && self.component.handlers[place].tombstones == Tombstones::Skip {
+        if self.is_skipped(place, delivery.record) {
             return Ok(Effects::default());
         }
         let mut params = std::mem::take(&mut self.params[place]);

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use heddle_contract::manifest::Manifest;
-use heddle_contract::manifest::component::{Consumes, Emits, KeyType, StoreSpec, Tombstones};
-use heddle_contract::schema::parse;
+use heddle_contract::manifest::component::{Consumes, Emits, KeyType, StoreSpec, SubjectNames, Tombstones};
+use heddle_contract::schema::{Node, NodeId, parse};
 use heddle_contract::section::Contract;
-use heddle_contract::wire::{key_subject, store_key_subject, store_value_subject, value_subject};
+use heddle_contract::wire::{
+    SchemaId, key_subject, record_subject, store_key_subject, store_value_subject, value_subject,
+};
 use heddle_contract::wit::Shapes;
 use heddle_core::state::StoreIndex;
 use wasmtime::component::Type;
@@ -47,6 +49,26 @@ impl Loader<'_> {
         Ok(Some(Framed::new(&typed, *id)))
     }
 
+    /// What writes a topic's values.
+    fn framed_value(&self, topic: &str, emits: &Emits, ids: &WriterIds) -> Result<Option<Framed>, LoadError> {
+        let subject = value_subject(topic);
+        if emits.subject == SubjectNames::Topic {
+            return self.framed(&subject, ids);
+        }
+        let Some(typed) = self.typed(&subject)? else { return Ok(None) };
+        let (schema, own) = (&typed.schema, [typed.schema.root()]);
+        let types = if let Node::Union(branches) = schema.node(schema.root()) { branches.as_slice() } else { &own };
+        let id = |ty: &NodeId| {
+            let name = record_subject(topic, &schema.describe(*ty));
+            let missing = || self.broken(format!("the schema of the subject `{name}` is not registered"));
+            ids.get(&name).copied().ok_or_else(missing)
+        };
+        let ids = types.iter().map(id).collect::<Result<Vec<_>, _>>()?;
+        let first = ids.first().copied().unwrap_or(SchemaId(0));
+        let framed = Framed::new(&typed, first);
+        Ok(Some(if schema.is_union() { framed.by_branches(ids) } else { framed }))
+    }
+
     pub(super) fn emitters(&self, manifest: &Manifest, ids: &WriterIds) -> Result<Vec<Emitter>, LoadError> {
         let emitter = |(topic, emits): (&String, &Emits)| {
             let key = match (&emits.key, self.framed(&key_subject(topic), ids)?) {
@@ -58,7 +80,7 @@ impl Loader<'_> {
             Ok(Emitter {
                 topic: topic.as_str().into(),
                 interface: format!("heddle:component/{}", self.contract.names.emit_interface(topic)),
-                value: self.framed(&value_subject(topic), ids)?,
+                value: self.framed_value(topic, emits, ids)?,
                 key,
                 cloudevents: emits.cloudevents,
             })
@@ -130,7 +152,15 @@ impl Loader<'_> {
         let schema = value.as_ref().map(|typed| &*typed.schema);
         let id = consumes.id.as_ref().map(|id| Identify::of(topic, schema, id)).transpose();
         let id = id.map_err(|e| self.broken(e.to_string()))?;
-        Ok(Handler { topic: topic.into(), interface, value, key, id, tombstones: consumes.tombstones })
+        Ok(Handler {
+            topic: topic.into(),
+            interface,
+            value,
+            key,
+            id,
+            tombstones: consumes.tombstones,
+            unknown_type: consumes.unknown_type,
+        })
     }
 
     /// The function `handle` of an interface that the component exports.

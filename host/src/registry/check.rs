@@ -1,6 +1,5 @@
 //! Whether a component's contract fits what the registry holds: asked before the component takes a record.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use heddle_contract::compat::{Level, avro, violations};
@@ -8,7 +7,7 @@ use heddle_contract::manifest::Manifest;
 use heddle_contract::resolve::resolve;
 use heddle_contract::schema::{Schema, parse, parse_writer};
 use heddle_contract::section::{Contract, SchemaFormat};
-use heddle_contract::wire::{key_subject, value_subject};
+use heddle_contract::wire::value_subject;
 
 use super::format::{self, Entry};
 use super::{Registry, RegistryError};
@@ -36,13 +35,6 @@ impl fmt::Display for Misfit {
     }
 }
 
-/// The subjects that a component reads, and those it writes.
-#[must_use]
-pub fn subjects(manifest: &Manifest) -> (BTreeSet<String>, BTreeSet<String>) {
-    let of = |topic: &String| [value_subject(topic), key_subject(topic)];
-    (manifest.consumes.keys().flat_map(of).collect(), manifest.emits.keys().flat_map(of).collect())
-}
-
 /// Everything that does not fit: a version of a consumed subject that the component's reader cannot read, and a writer's schema
 /// that is neither registered nor registrable. What a store holds is both read and written.
 ///
@@ -54,19 +46,20 @@ pub fn misfits(
     contract: &Contract,
     manifest: &Manifest,
 ) -> Result<Vec<Misfit>, RegistryError> {
-    let (reads, writes) = subjects(manifest);
     let component = &manifest.name;
     let mut found = vec![];
     for (name, schema) in &contract.schemas {
-        let subject = manifest.registered(app, name);
-        let of_store = subject != *name;
+        let Some(subject) = manifest.registered(app, name) else { continue };
+        let (reads, writes) = manifest.uses(name);
         // What is no schema is refused when the component is loaded.
         let Ok(own) = parse(&subject, &schema.text) else { continue };
         let misfit = |(what, remedy)| Misfit { component: component.clone(), subject: subject.clone(), what, remedy };
-        if of_store || reads.contains(&subject) {
-            found.extend(unreadable(registry, &subject, &own)?.map(misfit));
+        if reads {
+            let topic = manifest.consumes.iter().find(|(topic, _)| value_subject(topic) == *name);
+            let reads_some = topic.is_some_and(|(_, consumes)| consumes.unknown_type.is_some());
+            found.extend(unreadable(registry, &subject, &own, reads_some)?.map(misfit));
         }
-        if of_store || writes.contains(&subject) {
+        if writes {
             found.extend(unwritable(registry, &subject, &own)?.map(misfit));
         }
     }
@@ -83,12 +76,12 @@ pub fn unregistered(
     contract: &Contract,
     manifest: &Manifest,
 ) -> Result<Vec<Misfit>, RegistryError> {
-    let (_, writes) = subjects(manifest);
     let mut found = vec![];
     for (name, schema) in &contract.schemas {
-        let subject = manifest.registered(app, name);
-        let is_written = subject != *name || writes.contains(&subject);
-        if is_written && registry.lookup(&subject, &Entry::new(SchemaFormat::Avro, schema.text.as_str()))?.is_none() {
+        let Some(subject) = manifest.registered(app, name) else { continue };
+        if manifest.uses(name).1
+            && registry.lookup(&subject, &Entry::new(SchemaFormat::Avro, schema.text.as_str()))?.is_none()
+        {
             found.push(Misfit {
                 component: manifest.name.clone(),
                 subject,
@@ -102,8 +95,20 @@ pub fn unregistered(
 
 type Trouble = Option<(String, String)>;
 
-/// The newest version that `own` cannot read.
-fn unreadable(registry: &dyn Registry, subject: &str, own: &Schema) -> Result<Trouble, RegistryError> {
+/// The types of `writer` that `own` names, if it need not name all.
+fn named(own: &Schema, writer: Schema) -> Vec<Schema> {
+    let (Ok(Some(known)), Ok(Some(written))) = (own.records(), writer.records()) else { return vec![writer] };
+    let is_known = |name: &String| known.iter().any(|(known, _)| known == name);
+    written.into_iter().filter(|(name, _)| is_known(name)).map(|(_, schema)| schema).collect()
+}
+
+/// The newest version that `own` cannot read; of its types only those that `own` names, if `reads_some`.
+fn unreadable(
+    registry: &dyn Registry,
+    subject: &str,
+    own: &Schema,
+    reads_some: bool,
+) -> Result<Trouble, RegistryError> {
     for version in registry.versions(subject)?.iter().rev() {
         let number = version.version;
         let remedy = |path: &str| {
@@ -118,14 +123,17 @@ fn unreadable(registry: &dyn Registry, subject: &str, own: &Schema) -> Result<Tr
             };
             return Ok(Some((what, format!("delete version {number} of the subject, or consume another topic"))));
         };
-        if let Some(problem) = avro::problems(own, &writer).into_iter().next() {
-            let what = format!("it cannot read what version {number} wrote, {problem}");
-            return Ok(Some((what, remedy(&problem.path))));
-        }
-        // Stricter than the registry: digits of decimals must not change their place.
-        if let Some(mismatch) = resolve(&writer, own).mismatches().first() {
-            let what = format!("it cannot read what version {number} wrote, at `{}`: {}", mismatch.path, mismatch.what);
-            return Ok(Some((what, remedy(&mismatch.path))));
+        for writer in if reads_some { named(own, writer) } else { vec![writer] } {
+            if let Some(problem) = avro::problems(own, &writer).into_iter().next() {
+                let what = format!("it cannot read what version {number} wrote, {problem}");
+                return Ok(Some((what, remedy(&problem.path))));
+            }
+            // Stricter than the registry: digits of decimals must not change their place.
+            if let Some(mismatch) = resolve(&writer, own).mismatches().first() {
+                let place = format!("at `{}`: {}", mismatch.path, mismatch.what);
+                let what = format!("it cannot read what version {number} wrote, {place}");
+                return Ok(Some((what, remedy(&mismatch.path))));
+            }
         }
     }
     Ok(None)

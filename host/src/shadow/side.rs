@@ -98,7 +98,7 @@ fn ids(
 ) -> Result<(WriterIds, BTreeMap<SchemaId, Arc<Schema>>), RegistryError> {
     let (mut ids, mut own) = (WriterIds::new(), BTreeMap::new());
     for (name, schema) in &contract.schemas {
-        let subject = manifest.registered(app, name);
+        let Some(subject) = manifest.registered(app, name) else { continue };
         let Ok(parsed) = parse(&subject, &schema.text) else { continue };
         let versions = registry.versions(&subject)?;
         let same = versions.iter().find(|v| parse(&subject, &v.schema).is_ok_and(|there| there == parsed));

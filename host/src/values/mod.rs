@@ -140,7 +140,7 @@ fn unframed(bytes: &[u8], plain: Plain, is_typed: bool) -> Value {
 
 /// The bytes of what [`unframed`] says, as a [`Target`] without a schema writes them.
 fn written_plainly(json: &Value, plain: Plain) -> Option<Bytes> {
-    Target { plain, schema: Ok(None) }.bytes(json).ok().flatten()
+    Target::new(plain, None).bytes(json).ok().flatten()
 }
 
 fn from_base64(encoded: &Value) -> Result<Bytes, String> {
@@ -155,9 +155,17 @@ pub struct Target {
     pub plain: Plain,
     /// The schema that they are written by, if they are; or why they cannot be written by the one that they have.
     pub schema: Result<Option<(SchemaId, Arc<Schema>)>, String>,
+    /// Where that is a union whose records are written by schemas of their own: their ids, in the order of its branches.
+    pub records: Vec<SchemaId>,
 }
 
 impl Target {
+    /// What writes by a schema, if there is one.
+    #[must_use]
+    pub fn new(plain: Plain, schema: Option<(SchemaId, Arc<Schema>)>) -> Self {
+        Self { plain, schema: Ok(schema), records: vec![] }
+    }
+
     /// The bytes that `json` stands for; `None` for null.
     ///
     /// # Errors
@@ -180,9 +188,12 @@ impl Target {
     pub fn value(&self, value: &Value) -> Result<Bytes, String> {
         match (self.schema.as_ref()?, value, self.plain) {
             (Some((id, schema)), ..) => {
-                let mut bytes = wire::prefix(*id).to_vec();
+                let mut bytes = vec![];
                 json::encode(schema, value, &mut bytes).map_err(|e| e.to_string())?;
-                Ok(bytes.into())
+                if self.records.is_empty() {
+                    return Ok([&wire::prefix(*id)[..], &bytes].concat().into());
+                }
+                wire::by_branch(&self.records, &bytes).map(Bytes::from).ok_or_else(|| "it has no branch".to_owned())
             }
             (None, Value::String(text), Plain::Text) => Ok(text.clone().into()),
             (None, value, _) => Ok(value.to_string().into()),

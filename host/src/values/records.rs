@@ -196,7 +196,10 @@ impl Records {
         if let Some(known) = self.named.get(&(part, tag.to_owned())) {
             return Ok(known.clone());
         }
-        let target = Target { plain: own.plain, schema: Ok(self.find(part, tag)?.or(own.schema.clone()?)) };
+        let target = match self.find(part, tag)? {
+            Some(found) => Target::new(own.plain, Some(found)),
+            None => own.clone(),
+        };
         if target.schema == Ok(None) {
             return Err(format!("the registry has no schema {tag}; register it, or remove `schemas` from the line"));
         }
@@ -241,7 +244,7 @@ pub fn target(plain: Plain, registry: &dyn Registry, subject: &str, schemas: &dy
             registry.place()
         )),
     };
-    Ok(Target { plain, schema })
+    Ok(Target { plain, schema, records: vec![] })
 }
 
 fn whole(number: &Value, what: &str) -> Result<i32, String> {

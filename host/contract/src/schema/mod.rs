@@ -15,6 +15,7 @@ pub mod json;
 mod library;
 mod logical;
 mod parse;
+mod records;
 pub mod text;
 
 pub use library::Library;

@@ -114,7 +114,7 @@ impl Input<'_> {
                 Some(framed(*id_of_schema, &values::value(schema, number, id)).into())
             }
             (schema, Some((lines, line))) => {
-                let target = Target { plain: Plain::Json, schema: Ok(schema.clone()) };
+                let target = Target::new(Plain::Json, schema.clone());
                 target.bytes(line).map_err(|why| self.misfit(lines, &why))?
             }
         };
@@ -139,7 +139,7 @@ impl Input<'_> {
     fn key(&self, number: u64, line: Option<(&Lines, &Value)>) -> Result<Option<Bytes>> {
         if let Some((lines, line)) = line {
             let Some(field) = lines.key.as_ref().filter(|field| line.get(*field).is_some()) else { return Ok(None) };
-            let target = Target { plain: Plain::Text, schema: Ok(self.key.clone()) };
+            let target = Target::new(Plain::Text, self.key.clone());
             let key = target.of_fields(line, std::slice::from_ref(field));
             return key.map(Some).map_err(|why| self.misfit(lines, &why));
         }

@@ -32,6 +32,19 @@ impl Decoder {
         &self.plan
     }
 
+    /// Whether the value as a whole is of a type that the reader does not have.
+    #[must_use]
+    pub fn is_of_unknown_type(&self, bytes: &[u8]) -> bool {
+        let is_unknown = |step: StepId| matches!(self.plan.step(step), Step::Mismatch(_));
+        match self.plan.step(self.plan.root()) {
+            Step::Branch(branches) => {
+                let index = Reader::new(bytes).index("union branch", branches.len());
+                index.is_ok_and(|index| is_unknown(branches[index]))
+            }
+            _ => is_unknown(self.plan.root()),
+        }
+    }
+
     /// Decodes one whole value.
     ///
     /// # Errors
