@@ -21,7 +21,7 @@ pub(crate) enum Operation {
     Add(String, i64),
     /// Sets the key in the second store.
     Put(String, String),
-    /// Deletes the key in both stores.
+    /// Deletes the key in both stores, and emits a tombstone.
     Delete(String),
     /// Notes what both stores have for the key.
     Get(String),

@@ -83,6 +83,7 @@ impl Dispatch for CommandHandler {
                     for store in [COUNTS, MARKS] {
                         call.write(store, Bytes::from(key.clone()), None);
                     }
+                    call.emit_record(&self.output, Some(key), None);
                 }
                 Operation::Get(key) => call.get(&key.into())?,
                 Operation::Scan(prefix) => call.scan(&prefix)?,
@@ -119,8 +120,12 @@ impl Call {
     }
 
     fn emit(&mut self, topic: &Topic, key: Option<String>, value: String) {
+        self.emit_record(topic, key, Some(value.into()));
+    }
+
+    fn emit_record(&mut self, topic: &Topic, key: Option<String>, value: Option<Bytes>) {
         let (topic, key) = (topic.clone(), key.map(Bytes::from));
-        self.effects.emits.push(Emit { topic, key, value: Some(value.into()), headers: vec![], cloudevents: false });
+        self.effects.emits.push(Emit { topic, key, value, headers: vec![], cloudevents: false });
     }
 
     fn add(&mut self, key: Bytes, by: i64) -> Result<(), TaskFault> {

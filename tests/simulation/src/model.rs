@@ -144,7 +144,10 @@ impl TaskModel {
                     self.stores[0].insert(key.clone(), sum);
                 }
                 Operation::Put(key, value) => drop(self.stores[1].insert(key.clone(), value.clone())),
-                Operation::Delete(key) => self.stores.iter_mut().for_each(|store| drop(store.remove(key))),
+                Operation::Delete(key) => {
+                    self.stores.iter_mut().for_each(|store| drop(store.remove(key)));
+                    emits.push((Some(key.clone()), "null".to_owned()));
+                }
                 Operation::Get(key) => {
                     for (index, store) in self.stores.iter().enumerate().take(2) {
                         notes.push_str(&format!(" {index}.{key}={}", store.get(key).map_or("-", String::as_str)));
