@@ -3,9 +3,9 @@
 import type { Header } from "./sdk.js";
 
 export interface DeliveryOptions {
-  /** The record's key. */
-  key?: string | Uint8Array;
-  /** The key as the handler takes it, where the contract types keys. */
+  /** The record's key: text or bytes, or a value of the keys' type where the contract types them. */
+  key?: unknown;
+  /** The key as the handler takes it, where the contract types keys and `key` is what `context` shows. */
   typedKey?: unknown;
   headers?: Header[];
   /** Milliseconds since 1970-01-01T00:00:00Z; 0 if nothing is said. */

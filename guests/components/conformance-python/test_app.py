@@ -65,7 +65,7 @@ class Host(unittest.TestCase):
         self.assertNotEqual(random(7), random(8))
         outcome = host.deliver(on_probe_keyed, b"\1", typed_key=Point(1, 2.0))
         self.assertEqual([emit.key for emit in outcome.emits], [None, Point(2, 4.0)])
-        outcome = host.deliver(on_probe_keyed, None, typed_key=Point(1, 2.0))
+        outcome = host.deliver(on_probe_keyed, None, key=Point(1, 2.0))
         self.assertEqual([emit.key for emit in outcome.emits], [Point(1, 2.0), "own kéy", b"\0\xff"])
         self.assertEqual([emit.value for emit in outcome.emits], [None, None, None])
 

@@ -110,7 +110,7 @@ class TestHost:
         handler: Callable[..., None],
         value: Any,
         *,
-        key: Union[str, bytes, None] = None,
+        key: Any = None,
         typed_key: Any = None,
         headers: Optional[List[Header]] = None,
         timestamp: int = 0,
@@ -119,7 +119,8 @@ class TestHost:
     ) -> Outcome:
         """Calls a handler as the host does. What it raises and is no ``Failure`` is raised on: in a component it is a trap.
 
-        ``key`` is the record's key; ``typed_key`` is what a handler takes where the contract types keys.
+        ``key`` is the record's key: text or bytes, or a value of the keys' type where the contract types them. ``typed_key`` is what a
+        handler takes there if ``key`` is what ``context`` shows.
         """
         known = _world.HANDLERS.get(handler.__name__)
         if known is None:
@@ -128,7 +129,11 @@ class TestHost:
         topic, value_type, key_type = known
         _check(value, value_type, "the value")
         self._offset = self._offset + 1 if offset is None else offset
-        raw_key = key.encode() if isinstance(key, str) else key
+        if key_type is not None:
+            typed_key = key if typed_key is None else typed_key
+            _check(typed_key, Optional[key_type], "the key")
+        # What a typed key is in the log depends on the registry's id of its schema.
+        raw_key = key.encode() if isinstance(key, str) else key if isinstance(key, bytes) else None
         place = f"test.component/{topic}/0/{self._offset}"
         self._delivery = Delivery(place, attempt, topic, 0, self._offset, timestamp, raw_key, headers or [])
         self._drawn = _bits(self._offset)

@@ -56,6 +56,6 @@ test("the context, keys and random numbers are those that the test gives", () =>
   assert.notEqual(random(7), random(8));
   const { emits } = host.deliver(onProbeKeyed, Uint8Array.of(1), { typedKey: { x: 1, y: 2 } });
   assert.deepEqual(emits.map(({ key }) => key), [null, { x: 2, y: 4 }]);
-  const { emits: deleted } = host.deliver(onProbeKeyed, null, { typedKey: { x: 1, y: 2 } });
+  const { emits: deleted } = host.deliver(onProbeKeyed, null, { key: { x: 1, y: 2 } });
   assert.deepEqual(deleted.map(({ key, value }) => [key, value]), [[{ x: 1, y: 2 }, null], ["own kéy", null], [Uint8Array.of(0, 255), null]]);
 });
