@@ -191,22 +191,23 @@ impl Worker {
                 Some(_) if is_reduced(&write.headers) => Form::ReducedLetter,
                 Some(_) => Form::Letter,
             };
+            let bytes = bytes(&write);
             let why = match self.member.send(write) {
                 Ok(()) => {
-                    self.sent.add(source, offset, form);
+                    self.sent.add(source, offset, form, bytes);
                     continue;
                 }
                 Err(LogError::RecordRefused(why)) => why,
                 Err(LogError::UnknownTopic(topic)) => LogError::UnknownTopic(topic).to_string(),
                 Err(error) => {
                     // It may be this very record.
-                    self.sent.add(source, offset, form);
+                    self.sent.add(source, offset, form, bytes);
                     let sent = std::mem::take(&mut self.sent);
                     return self.aborted(error, &sent, self.batch.counts().taken());
                 }
             };
             // What was sent before it cannot be taken back alone.
-            let refusal = Refusal { topic: Some(topic), form, why, timestamp: false };
+            let refusal = Refusal { topic: Some(topic), form, why, bytes: Some(bytes), timestamp: false };
             return Ok(self.refused(source, offset, refusal, self.batch.counts().taken()));
         }
         Ok(Worked::Done)
@@ -237,11 +238,12 @@ impl Worker {
                 continue;
             }
             let RefusedRecord { number, topic, why, timestamp } = record;
+            let bytes = number.and_then(|number| sent.bytes(number));
             let whose = number.and_then(|number| sent.of(number)).map(|whose| (whose, whose.form));
             let alone = || sent.last().filter(|_| deliveries == 1);
             let whose = whose.or_else(|| alone().map(|last| (last, Some(last.form_for(topic.as_ref(), changelog)))));
             if let Some((whose, Some(form))) = whose {
-                let refusal = Refusal { topic, form, why, timestamp };
+                let refusal = Refusal { topic, form, why, bytes, timestamp };
                 found |= self.handler.refusals.refuse(&whose.source, whose.offset, refusal);
             }
         }

@@ -118,7 +118,8 @@ impl Dispatch for Refusing {
     }
 
     fn judge(&mut self, of: &Record, record: NewRecordRef<'_>, form: Form, now: Timestamp) -> Verdict {
-        let verdict = match self.refusals.verdict(of, record.topic, form) {
+        let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+        let verdict = match self.refusals.verdict(of, record.topic, form, bytes) {
             None => self.limits.verdict(record, now),
             Some(refused @ Verdict::Refuses(_)) => match self.limits.verdict(record, now) {
                 Verdict::OtherTime if self.refusals.may_be_time(of, record.topic, form) => Verdict::OtherTime,

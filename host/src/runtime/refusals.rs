@@ -7,7 +7,8 @@
 //!                └───── given up ───┴────────────────────────┘
 //! ```
 //!
-//! All of them: with the last one alone, two in one transaction would take turns in being refused, for ever.
+//! All of them: with the last one alone, two in one transaction would take turns in being refused, for ever. Each is held against records of as
+//! many bytes or more: a delivery that read what another one wrote, whose state is refused, emits something smaller when that one has failed.
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,8 @@ pub(super) struct Refusal {
     pub(super) topic: Option<Topic>,
     pub(super) form: Form,
     pub(super) why: String,
+    /// How many bytes its key and value have; `None`: that is not known, so any number.
+    pub(super) bytes: Option<usize>,
     /// Whether it is the timestamp alone that is refused.
     pub(super) timestamp: bool,
 }
@@ -59,9 +62,12 @@ enum Stage {
 }
 
 impl Refusals {
-    /// What is known of such a record that the delivery of `of` leads to.
-    pub(super) fn verdict(&self, of: &Record, topic: &Topic, form: Form) -> Option<Verdict> {
+    /// What is known of such a record, of so many bytes, that the delivery of `of` leads to.
+    pub(super) fn verdict(&self, of: &Record, topic: &Topic, form: Form, bytes: usize) -> Option<Verdict> {
         let Known { refusal, .. } = self.of(of)?.refusals.iter().find(|known| known.is_about(topic, form))?;
+        if !refusal.timestamp && refusal.bytes.is_some_and(|refused| bytes < refused) {
+            return None;
+        }
         Some(if refusal.timestamp { Verdict::OtherTime } else { Verdict::Refuses(refusal.why.clone()) })
     }
 
@@ -99,6 +105,11 @@ impl Refusals {
             // Another timestamp has been tried: it does not help.
             Some(known) if known.refusal.timestamp => {
                 *known = Known { refusal: Refusal { timestamp: false, ..refusal }, tried: true };
+                true
+            }
+            // So is a smaller one.
+            Some(Known { refusal: known, .. }) if refusal.bytes.is_some() && refusal.bytes < known.bytes => {
+                *known = refusal;
                 true
             }
             Some(_) => false,
@@ -168,7 +179,7 @@ mod tests {
     }
 
     fn refusal(form: Form, timestamp: bool) -> Refusal {
-        Refusal { topic: Some("out".into()), form, why: "too large".to_owned(), timestamp }
+        Refusal { topic: Some("out".into()), form, why: "too large".to_owned(), bytes: None, timestamp }
     }
 
     fn refuse(refusals: &mut Refusals, record: &Record) -> bool {
@@ -176,7 +187,7 @@ mod tests {
     }
 
     fn is_refused(refusals: &Refusals, record: &Record) -> bool {
-        refusals.verdict(record, &"out".into(), Form::Emit).is_some()
+        refusals.verdict(record, &"out".into(), Form::Emit, 10).is_some()
     }
 
     #[test]
@@ -226,7 +237,7 @@ mod tests {
         let one = record(0, 5);
         let mut refusals = Refusals::default();
         let refuse = |refusals: &mut Refusals| refusals.refuse(&one.source, one.offset, refusal(Form::Letter, true));
-        let verdict = |refusals: &Refusals, form| refusals.verdict(&one, &"out".into(), form);
+        let verdict = |refusals: &Refusals, form| refusals.verdict(&one, &"out".into(), form, 10);
         assert!(refuse(&mut refusals));
         assert_eq!(verdict(&refusals, Form::Letter), Some(Verdict::OtherTime));
         assert_eq!((verdict(&refusals, Form::Emit), refusals.state(&one)), (None, None));
@@ -239,5 +250,20 @@ mod tests {
         assert_eq!(verdict(&refusals, Form::Emit), Some(Verdict::OtherTime));
         refusals.forget(&one);
         assert_eq!(verdict(&refusals, Form::Letter), None);
+    }
+
+    #[test]
+    fn a_record_that_has_become_smaller_may_be_taken() {
+        let one = record(0, 5);
+        let mut refusals = Refusals::default();
+        let refusal = |bytes| Refusal { bytes: Some(bytes), ..refusal(Form::Emit, false) };
+        let refuse = |refusals: &mut Refusals, bytes| refusals.refuse(&one.source, one.offset, refusal(bytes));
+        let is_refused =
+            |refusals: &Refusals, bytes| refusals.verdict(&one, &"out".into(), Form::Emit, bytes).is_some();
+        assert!(refuse(&mut refusals, 100));
+        assert_eq!([99, 100, 101].map(|bytes| is_refused(&refusals, bytes)), [false, true, true]);
+        assert!(refuse(&mut refusals, 50), "that is new");
+        assert!(!refuse(&mut refusals, 50) && !refuse(&mut refusals, 60), "it is known");
+        assert_eq!([49, 50].map(|bytes| is_refused(&refusals, bytes)), [false, true]);
     }
 }

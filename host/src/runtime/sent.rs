@@ -7,7 +7,8 @@ use heddle_core::task::Form;
 #[derive(Default)]
 pub(super) struct Sent {
     deliveries: Vec<Delivered>,
-    records: usize,
+    /// The bytes of key and value of each record.
+    bytes: Vec<u32>,
     /// The delivery that was stepped last, whatever it sent.
     last: Option<Delivered>,
 }
@@ -32,10 +33,10 @@ impl Sent {
         }
     }
 
-    /// A record was sent.
-    pub(super) fn add(&mut self, source: &TopicPartition, offset: Offset, form: Form) {
-        self.records += 1;
-        let upto = self.records;
+    /// A record of so many bytes was sent.
+    pub(super) fn add(&mut self, source: &TopicPartition, offset: Offset, form: Form, bytes: usize) {
+        self.bytes.push(u32::try_from(bytes).unwrap_or(u32::MAX));
+        let upto = self.bytes.len();
         if let Some(last) = self.last.as_mut().filter(|last| last.source == *source && last.offset == offset) {
             last.form = Some(form);
         }
@@ -47,7 +48,12 @@ impl Sent {
 
     /// A record of a changelog was sent: after those of all deliveries.
     pub(super) fn add_changelog(&mut self) {
-        self.records += 1;
+        self.bytes.push(0);
+    }
+
+    /// How many bytes the record with this number has.
+    pub(super) fn bytes(&self, number: usize) -> Option<usize> {
+        self.bytes.get(number).and_then(|bytes| usize::try_from(*bytes).ok())
     }
 
     /// Whose record has this number; `None`: it is a changelog's, which may be of several.
@@ -83,12 +89,13 @@ mod tests {
         for (source, offset, count, form) in [(&a, 1, 2, Form::Emit), (&b, 1, 0, Form::Emit), (&b, 2, 1, Form::Letter)]
         {
             sent.stepped(source, Offset(offset));
-            (0..count).for_each(|_| sent.add(source, Offset(offset), form));
+            (0..count).for_each(|_| sent.add(source, Offset(offset), form, 7));
         }
         sent.add_changelog();
         let of = |number| sent.of(number).map(|found| (found.source.partition.0, found.offset.0, found.form));
         let [emit, letter] = [Some((0, 1, Some(Form::Emit))), Some((1, 2, Some(Form::Letter)))];
         assert_eq!([0, 1, 2, 3].map(of), [emit, emit, letter, None]);
+        assert_eq!([0, 2, 3, 4].map(|number| sent.bytes(number)), [Some(7), Some(7), Some(0), None]);
         let last = sent.last().unwrap();
         assert_eq!((last.offset, last.form_for(None, |_| false)), (Offset(2), Form::Letter));
         assert_eq!(last.form_for(Some(&"log".into()), |_| true), Form::Changelog);

@@ -19,7 +19,7 @@ use super::known::KnownTopics;
 use super::progress::Progress;
 use super::restore::{Restore, wait_for_room};
 use super::topics::{grow_retry_topics, partition_counts};
-use crate::log::{Log, LogError, TopicId};
+use crate::log::{Log, LogError};
 use crate::state::{HostState, TaskStores};
 
 /// The tasks that a worker has.
@@ -33,8 +33,6 @@ pub struct Tasks {
     restores: Vec<Restore>,
     progress: Arc<Progress>,
     known: Option<Arc<KnownTopics>>,
-    /// Which topics of their names the tasks read.
-    ids: BTreeMap<Topic, TopicId>,
     /// How many topics the worker reads. A task with state is ready only with its partitions of all of them: while hosts do not yet agree on
     /// the topics, as in the middle of a deployment, the group may give them to different members, and a task has one owner.
     topics: usize,
@@ -63,8 +61,8 @@ impl Tasks {
         topics: usize,
     ) -> Self {
         let group = spec.component.to_string();
-        let (open, ids) = (BTreeMap::new(), BTreeMap::new());
-        Self { spec, group, log, state, open, restores: vec![], progress, known: None, ids, topics, told: 0 }
+        let open = BTreeMap::new();
+        Self { spec, group, log, state, open, restores: vec![], progress, known: None, topics, told: 0 }
     }
 
     /// Those of a consumer group that is not named after the component.
@@ -79,12 +77,6 @@ impl Tasks {
     pub fn knowing(mut self, known: Arc<KnownTopics>) -> Self {
         self.known = Some(known);
         self
-    }
-
-    /// A topic that the tasks read and that is not what has its name now.
-    pub(super) fn another_topic(&self, now: &BTreeMap<Topic, TopicId>) -> Option<Topic> {
-        let other = |(topic, id): &(&Topic, &TopicId)| now.get(*topic).is_some_and(|now| now != *id);
-        self.ids.iter().find(other).map(|(topic, _)| topic.clone())
     }
 
     pub(super) fn spec(&self) -> &Arc<TaskSpec> {
@@ -191,7 +183,7 @@ impl Tasks {
     }
 
     /// Which topic of its name this is, if it is not the one that was known first.
-    fn epoch(&mut self, topic: &Topic) -> Result<Option<Epoch>, WorkerFault> {
+    fn epoch(&self, topic: &Topic) -> Result<Option<Epoch>, WorkerFault> {
         let Some(known) = self.known.clone().filter(|_| !self.spec.retry_topics.contains(topic)) else {
             return Ok(None);
         };
@@ -203,12 +195,6 @@ impl Tasks {
             }
             Err(error) => return Err(error.into()),
         };
-        let mut others = self.open.values().flat_map(|open| &open.sources);
-        if self.ids.get(topic).is_some_and(|before| *before != id) && others.any(|source| source.topic == *topic) {
-            // What it has is of the topic before: joining again, it begins with all partitions of this one.
-            return Err(LogError::Unreachable(format!("topic `{topic}` was made anew")).into());
-        }
-        self.ids.insert(topic.clone(), id.clone());
         Ok(known.epoch(&self.spec.component, topic, &id)?)
     }
 

@@ -133,6 +133,8 @@ pub struct NoticeReader {
     instance_id: String,
     /// The last notice that it has read.
     number: u64,
+    /// Which topics had the names of the inputs before its member joined. What the member reads may be of these.
+    ids: BTreeMap<Topic, TopicId>,
 }
 
 impl Worker {
@@ -163,7 +165,8 @@ impl Worker {
         let named =
             |member: &String| member.strip_prefix(&reader.instance_id).is_some_and(|rest| rest.starts_with('-'));
         let is_it = notice.rejoin.as_ref().is_some_and(named);
-        let other = self.tasks.another_topic(&notice.ids);
+        let is_other = |(topic, id): &(&Topic, &TopicId)| notice.ids.get(*topic).is_some_and(|now| now != *id);
+        let other = reader.ids.iter().find(is_other).map(|(topic, _)| topic.clone());
         drop(notice);
         if let Some(topic) = other {
             tracing::error!(target: "heddle::alert", component = %self.spec.component, %topic, "the topic was made anew: it is read from its beginning, and what was read of it before this was noticed is handled again");
@@ -213,8 +216,10 @@ impl TopicWatch {
 
     /// The notices from now on, for the worker whose member has this name.
     pub fn reader(&self, instance_id: String) -> NoticeReader {
-        let number = self.notices.number.load(Ordering::Acquire);
-        NoticeReader { notices: self.notices.clone(), instance_id, number }
+        let notice = lock(&self.notices.notice);
+        let (ids, number) = (notice.ids.clone(), self.notices.number.load(Ordering::Acquire));
+        drop(notice);
+        NoticeReader { notices: self.notices.clone(), instance_id, number, ids }
     }
 
     /// Whether the component may run with these topics. If it may, its retry topics have a partition for each task afterwards.

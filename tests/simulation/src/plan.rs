@@ -306,8 +306,9 @@ fn command(chance: &mut Chance, topic: &str, key: &str, number: u64, retries: Re
     match chance.below(30) {
         0 | 1 => operations.push(Operation::Reject),
         2 if chance.one_in(2) => operations.push(Operation::Huge),
-        // Under a key that nobody else writes or reads: what is overwritten in one transaction never gets to the log.
-        2 => operations.push(Operation::Hoard(format!("~{number}"))),
+        // Under a key that nobody else writes: what is overwritten in one transaction never gets to the log. Those who scan read it, as long
+        // as nobody knows that the log does not take it.
+        2 => operations.push(Operation::Hoard(format!("{key}~{number}"))),
         3..=5 if retries == Retries::None => {
             operations.push(Operation::Flaky(u32::try_from(chance.between(1, 3)).unwrap_or(1)));
         }
