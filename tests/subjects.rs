@@ -1,5 +1,5 @@
-//! Subjects named after records: several types on one topic without a union, types that a component does not name, and tombstones that
-//! it skips, as a user runs it, on both logs.
+//! Subjects named after records: several types on one topic without a union, types that a component does not name, and
+//! tombstones that it skips, as a user runs it, on both logs.
 
 use std::process::Output;
 

@@ -257,8 +257,8 @@ impl Fitter {
     }
 }
 
-/// Whether a subject that is only read has no version and is to get one. A union of records is no evidence for its subject: whoever writes them may
-/// name subjects after the records.
+/// Whether a subject that is only read has no version and is to get one. A union gets none: whoever writes its records may name
+/// subjects after them.
 fn is_missing(registry: &dyn Registry, subject: &str, text: &str) -> Result<bool, RegistryError> {
     let is_union = parse(subject, text).is_ok_and(|schema| schema.is_union());
     Ok(!is_union && registry.latest(subject)?.is_none())

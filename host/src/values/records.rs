@@ -143,7 +143,8 @@ impl Records {
         Ok(NewRecord { topic, partition: None, timestamp: None, key: None, value, headers })
     }
 
-    /// The record that a line is. The partition of a record that was read from a log, so that it has an `offset`, is taken only on request.
+    /// The record that a line is. The partition of a record that was read from a log, so that it has an `offset`, is taken only
+    /// on request.
     ///
     /// # Errors
     /// If the line is not a record, or does not fit the topic's schemas.

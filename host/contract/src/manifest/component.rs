@@ -9,8 +9,9 @@ use super::deploy::{self, DeployPolicy};
 use super::error::ManifestErrors;
 use super::failure::{self, Failure};
 use super::names::{fault_of_name, fault_of_schema, fault_of_topic, fault_of_wit_name, is_identifier};
+use super::subjects::{SUBJECTS, UNKNOWN_TYPES, same_types, types};
+pub use super::subjects::{SubjectNames, UnknownType};
 use super::text;
-use crate::wire::{KEY, STORE_KEY, STORE_VALUE, VALUE, key_subject, record_of, value_subject};
 
 const ROOT: &[&str] = &["component", "consumes", "emits", "stores", "limits", "failure", "deploy", "rename"];
 const COMPONENT: &[&str] = &["name", "language", "build", "group"];
@@ -25,11 +26,6 @@ const ON_LOSS: [(&str, OnLoss); 2] = [("continue", OnLoss::Continue), ("stop", O
 
 const TOMBSTONES: [(&str, Tombstones); 3] =
     [("handle", Tombstones::Handle), ("skip", Tombstones::Skip), ("dead-letter", Tombstones::DeadLetter)];
-
-const SUBJECTS: [(&str, SubjectNames); 3] =
-    [("topic", SubjectNames::Topic), ("record", SubjectNames::Record), ("topic-record", SubjectNames::TopicRecord)];
-
-const UNKNOWN_TYPES: [(&str, UnknownType); 2] = [("skip", UnknownType::Skip), ("dead-letter", UnknownType::DeadLetter)];
 
 const MILLI: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -101,8 +97,8 @@ pub struct Consumes {
     pub subject: SubjectNames,
     /// The schemas of its values, by the names of their types; none: the one that the topic's file has.
     pub types: Vec<String>,
-    /// What happens to values of a type that the component does not name; `None`: as by default, and a registered type that it does not name
-    /// keeps it from starting.
+    /// What happens to values of a type that the component does not name. `None`: as by default, and a registered type that the
+    /// component does not name keeps it from starting.
     pub unknown_type: Option<UnknownType>,
 }
 
@@ -137,39 +133,6 @@ pub enum Tombstones {
     Skip,
     /// They are dead-lettered.
     #[default]
-    DeadLetter,
-}
-
-/// How the registry's subjects for the values of a topic are named, as Confluent's serializers call it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SubjectNames {
-    /// `<topic>-value`: `TopicNameStrategy`.
-    #[default]
-    Topic,
-    /// `<full name of the record>`: `RecordNameStrategy`.
-    Record,
-    /// `<topic>-<full name of the record>`: `TopicRecordNameStrategy`.
-    TopicRecord,
-}
-
-impl SubjectNames {
-    /// The subject of a record's schema; `None` where all types of the topic have one subject.
-    #[must_use]
-    pub fn of_record(self, topic: &str, full_name: &str) -> Option<String> {
-        match self {
-            Self::Topic => None,
-            Self::Record => Some(full_name.to_owned()),
-            Self::TopicRecord => Some(format!("{topic}-{full_name}")),
-        }
-    }
-}
-
-/// What happens to a value of a type that the component does not name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnknownType {
-    /// It is handled without the handler, and has no effects.
-    Skip,
-    /// It is dead-lettered.
     DeadLetter,
 }
 
@@ -337,41 +300,6 @@ impl Manifest {
         let named = self.stores.get(store).and_then(|spec| spec.changelog.clone());
         named.unwrap_or_else(|| format!("{}.{store}", self.full_name(app)))
     }
-
-    /// The subject under which the registry has a schema that the contract calls `name`: the same, for a store that of its changelog, for a
-    /// record that of its topic's `subject`. `None`: the component is typed by it, and nothing is written by it.
-    #[must_use]
-    pub fn registered(&self, app: &str, name: &str) -> Option<String> {
-        if let Some(store) = name.strip_prefix(STORE_VALUE) {
-            return Some(value_subject(&self.changelog(app, store)));
-        }
-        if let Some(store) = name.strip_prefix(STORE_KEY) {
-            return Some(key_subject(&self.changelog(app, store)));
-        }
-        if let Some((topic, full_name)) = record_of(name) {
-            return self.subject_names(topic).of_record(topic, full_name);
-        }
-        let topic = name.strip_suffix(VALUE).unwrap_or_default();
-        (self.subject_names(topic) == SubjectNames::Topic).then(|| name.to_owned())
-    }
-
-    /// How the subjects of a topic's values are named.
-    #[must_use]
-    pub fn subject_names(&self, topic: &str) -> SubjectNames {
-        let consumed = self.consumes.get(topic).map(|consumes| consumes.subject);
-        consumed.or_else(|| Some(self.emits.get(topic)?.subject)).unwrap_or_default()
-    }
-
-    /// Whether the component reads by the schema that the contract calls `name`, and whether it writes by it.
-    #[must_use]
-    pub fn uses(&self, name: &str) -> (bool, bool) {
-        if name.starts_with(STORE_VALUE) || name.starts_with(STORE_KEY) {
-            return (true, true);
-        }
-        let of_topic = || name.strip_suffix(VALUE).or_else(|| name.strip_suffix(KEY));
-        let topic = record_of(name).map(|(topic, _)| topic).or_else(of_topic).unwrap_or_default();
-        (self.consumes.contains_key(topic), self.emits.contains_key(topic))
-    }
 }
 
 fn build(component: &Section<'_>) -> Build {
@@ -476,22 +404,6 @@ fn emits(field: &Field<'_>) -> Emits {
     let cloudevents = section.field("cloudevents").and_then(|field| field.boolean()).unwrap_or_default();
     let subject = section.field("subject").and_then(|field| field.word(&SUBJECTS)).unwrap_or_default();
     Emits { cloudevents, key: key_type(&section), subject, types: types(&section) }
-}
-
-fn types(section: &Section<'_>) -> Vec<String> {
-    let items = section.field("types").map(|field| field.items()).unwrap_or_default();
-    items.iter().filter_map(|item| item.checked("a schema", fault_of_schema)).collect()
-}
-
-/// A topic that is consumed and emitted to has one name for its subjects, and one list of types.
-fn same_types(root: &Section<'_>, consumes: &BTreeMap<String, Consumes>, emits: &BTreeMap<String, Emits>) {
-    for (topic, field) in root.named("emits") {
-        let (Some(read), Some(written)) = (consumes.get(&topic), emits.get(&topic)) else { continue };
-        if read.subject != written.subject || read.types != written.types {
-            let what = format!("`{topic}` is consumed and emitted to with another `subject` or other `types`");
-            field.key_problem(&what, "write the same `subject` and `types` into both sections");
-        }
-    }
 }
 
 fn topics<T>(root: &Section<'_>, key: &str, check: impl Fn(&Field<'_>) -> T) -> BTreeMap<String, T> {

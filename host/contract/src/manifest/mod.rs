@@ -18,6 +18,7 @@ pub mod failure;
 mod kubernetes;
 mod names;
 mod overrides;
+mod subjects;
 mod text;
 
 pub use app::App;

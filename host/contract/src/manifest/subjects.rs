@@ -1,0 +1,100 @@
+//! How the subjects of a topic's values are named, and what its types are.
+
+use std::collections::BTreeMap;
+
+use super::check::Section;
+use super::component::{Consumes, Emits, Manifest};
+use super::names::fault_of_schema;
+use crate::wire::{KEY, STORE_KEY, STORE_VALUE, VALUE, key_subject, record_of, value_subject};
+
+pub(super) const SUBJECTS: [(&str, SubjectNames); 3] =
+    [("topic", SubjectNames::Topic), ("record", SubjectNames::Record), ("topic-record", SubjectNames::TopicRecord)];
+
+pub(super) const UNKNOWN_TYPES: [(&str, UnknownType); 2] =
+    [("skip", UnknownType::Skip), ("dead-letter", UnknownType::DeadLetter)];
+
+/// How the registry's subjects for the values of a topic are named, as Confluent's serializers call it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SubjectNames {
+    /// `<topic>-value`: `TopicNameStrategy`.
+    #[default]
+    Topic,
+    /// `<full name of the record>`: `RecordNameStrategy`.
+    Record,
+    /// `<topic>-<full name of the record>`: `TopicRecordNameStrategy`.
+    TopicRecord,
+}
+
+impl SubjectNames {
+    /// The subject of a record's schema; `None` where all types of the topic have one subject.
+    #[must_use]
+    pub fn of_record(self, topic: &str, full_name: &str) -> Option<String> {
+        match self {
+            Self::Topic => None,
+            Self::Record => Some(full_name.to_owned()),
+            Self::TopicRecord => Some(format!("{topic}-{full_name}")),
+        }
+    }
+}
+
+/// What happens to a value of a type that the component does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownType {
+    /// It is handled without the handler, and has no effects.
+    Skip,
+    /// It is dead-lettered.
+    DeadLetter,
+}
+
+impl Manifest {
+    /// The subject under which the registry has a schema that the contract calls `name`: the same, for a store that of its
+    /// changelog, for a record that of its topic's `subject`. `None`: the component is typed by the schema, and nothing is written by it.
+    #[must_use]
+    pub fn registered(&self, app: &str, name: &str) -> Option<String> {
+        if let Some(store) = name.strip_prefix(STORE_VALUE) {
+            return Some(value_subject(&self.changelog(app, store)));
+        }
+        if let Some(store) = name.strip_prefix(STORE_KEY) {
+            return Some(key_subject(&self.changelog(app, store)));
+        }
+        if let Some((topic, full_name)) = record_of(name) {
+            return self.subject_names(topic).of_record(topic, full_name);
+        }
+        let topic = name.strip_suffix(VALUE).unwrap_or_default();
+        (self.subject_names(topic) == SubjectNames::Topic).then(|| name.to_owned())
+    }
+
+    /// How the subjects of a topic's values are named.
+    #[must_use]
+    pub fn subject_names(&self, topic: &str) -> SubjectNames {
+        let consumed = self.consumes.get(topic).map(|consumes| consumes.subject);
+        consumed.or_else(|| Some(self.emits.get(topic)?.subject)).unwrap_or_default()
+    }
+
+    /// Whether the component reads by the schema that the contract calls `name`, and whether it writes by it.
+    #[must_use]
+    pub fn uses(&self, name: &str) -> (bool, bool) {
+        if name.starts_with(STORE_VALUE) || name.starts_with(STORE_KEY) {
+            return (true, true);
+        }
+        let of_topic = || name.strip_suffix(VALUE).or_else(|| name.strip_suffix(KEY));
+        let topic = record_of(name).map(|(topic, _)| topic).or_else(of_topic).unwrap_or_default();
+        (self.consumes.contains_key(topic), self.emits.contains_key(topic))
+    }
+}
+
+pub(super) fn types(section: &Section<'_>) -> Vec<String> {
+    let items = section.field("types").map(|field| field.items()).unwrap_or_default();
+    items.iter().filter_map(|item| item.checked("a schema", fault_of_schema)).collect()
+}
+
+/// A topic that is consumed and emitted to has one name for its subjects, and one list of types.
+pub(super) fn same_types(root: &Section<'_>, consumes: &BTreeMap<String, Consumes>, emits: &BTreeMap<String, Emits>) {
+    for (topic, field) in root.named("emits") {
+        let (Some(read), Some(written)) = (consumes.get(&topic), emits.get(&topic)) else { continue };
+        if read.subject != written.subject || read.types != written.types {
+            let what = format!("`{topic}` is consumed and emitted to with another `subject` or other `types`");
+            field.key_problem(&what, "write the same `subject` and `types` into both sections");
+        }
+    }
+}
