@@ -11,7 +11,7 @@ use heddle::log::{Log, MemberOptions, Start, TopicSpec};
 use heddle::runtime::{
     Cause, CommitPolicy, Common, Handler, Progress, SharedBreaker, SystemClock, TRANSACTION_TIME, Tasks, Worker,
 };
-use heddle::state::{HostState, StateEngine, StateError};
+use heddle::state::{Bounds, HostState, StateEngine, StateError};
 use heddle_core::dedup::MessageId;
 use heddle_core::delivery::Delivery;
 use heddle_core::effects::Effects;
@@ -28,6 +28,11 @@ use crate::task_stores::harness::{Harness, STOCK, spec};
 const RECORDS: u64 = 200;
 /// So much state is written for each record.
 const VALUE_BYTES: usize = 200;
+
+/// A memtable of a kilobyte.
+fn small() -> Bounds {
+    bounds(1_000, Duration::ZERO)
+}
 
 /// Keeps the value of each record under its key.
 struct Keeper;
@@ -61,8 +66,8 @@ struct Shop {
 
 impl Shop {
     fn open() -> Self {
-        let (harness, control) = wayward(bounds(1_000, Duration::ZERO));
-        let state = Arc::new(HostState::start(harness.engine.clone(), harness.bounds).unwrap());
+        let (harness, control) = wayward(small());
+        let state = Arc::new(HostState::start(harness.engine.clone(), small()).unwrap());
         let folder = tempfile::tempdir().unwrap();
         let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(folder.path(), EmbeddedOptions::default()).unwrap());
         for name in ["in", "store"] {
@@ -111,7 +116,9 @@ impl Shop {
     fn turn_until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
         let deadline = std::time::Instant::now() + Duration::from_secs(120);
         while !is_so(self) {
-            assert!(std::time::Instant::now() < deadline, "{what}");
+            let (handled, pending, fault) = (self.handled(), self.pending(), self.state.fault());
+            let late = std::time::Instant::now() >= deadline;
+            assert!(!late, "{what}: {handled} handled, {pending} bytes pending, {fault:?}");
             self.worker.turn().unwrap();
         }
     }
@@ -151,8 +158,8 @@ fn a_worker_pauses_while_the_disk_takes_no_state_and_goes_on_when_it_does() {
 
 #[test]
 fn a_host_does_not_wait_for_ever_for_a_disk_that_does_not_answer() {
-    let (mut harness, control) = wayward(bounds(1_000, Duration::ZERO));
-    let state = HostState::start(harness.engine.clone(), harness.bounds).unwrap();
+    let (mut harness, control) = wayward(small());
+    let state = HostState::start(harness.engine.clone(), small()).unwrap();
     harness.stores = state.open(&spec(), Partition(3)).unwrap();
     harness.restore();
     control.stick(true);
@@ -171,7 +178,7 @@ fn a_host_does_not_wait_for_ever_for_a_disk_that_does_not_answer() {
 
 #[test]
 fn an_engine_that_stays_broken_is_opened_again() {
-    let (mut harness, control) = wayward(bounds(1_000, Duration::ZERO));
+    let (mut harness, control) = wayward(small());
     let broken = harness.engine.clone();
     let good: Arc<dyn StateEngine> = harness.engine.clone();
     let opened = control.clone();
@@ -179,7 +186,7 @@ fn an_engine_that_stays_broken_is_opened_again() {
         opened.set(Disk::Works);
         Ok(good.clone())
     };
-    let state = HostState::start(broken, harness.bounds).unwrap().reopened_by(reopen);
+    let state = HostState::start(broken, small()).unwrap().reopened_by(reopen);
     harness.stores = state.open(&spec(), Partition(3)).unwrap();
     harness.restore();
     harness.put(STOCK, "a", "1");

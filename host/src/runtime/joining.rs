@@ -8,7 +8,7 @@ use super::progress::Progress;
 use crate::log::Log;
 
 /// How long a component may take to get its tasks before the brokers are asked why.
-const SILENT: Duration = Duration::from_secs(20);
+const SILENT: Duration = Duration::from_secs(10);
 
 /// Reports what keeps the component from its tasks, if they are late.
 pub(super) fn look(log: &dyn Log, group: &str, component: &ComponentName, progress: &Progress) {
