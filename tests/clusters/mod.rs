@@ -1,7 +1,7 @@
 //! Clusters that do not let a host do everything: it says what is missing, goes on when it is granted, and ends when it is told to. And with
 //! what docs/rights.md lists, and nothing else, it runs; what it leaves when it is killed, its heirs end.
 //!
-//! One broker for all of it, because each costs seconds: first it has fewer copies than it wants, then it guards its doors.
+//! One broker for the first part, because each costs seconds: first it has fewer copies than it wants, then it guards its doors.
 
 mod guarded;
 mod machine;
@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 
 use heddle::admin::{HostClient, Reach};
 use heddle::log::TopicSpec;
+use heddle_fixtures::kafka::shared;
 use heddle_fixtures::{Ended, terminate};
 use serde_json::Value;
 
@@ -90,10 +91,16 @@ fn a_host_copes_with_clusters_that_others_keep() {
     the_rights_of_the_page_are_enough(&guarded, &app, &granted);
     each_right_that_is_missing_is_named(&guarded, &app, &granted);
     workers_wait_for_rights(&guarded, &app, &granted);
+    machine::a_host_ends_although_its_broker_does_not_answer(&app, &guarded.broker);
+}
+
+/// One after the other, because they are hosts of one app.
+#[test]
+fn a_host_copes_with_the_end_of_another_and_with_a_machine_that_runs_short() {
+    let app = clinic(App::kafka(shared()), 2, "attempts = 1\nretry = [\"200ms\"]");
     takeover::an_open_transaction_of_a_killed_host_does_not_block_its_heirs(&app);
     machine::a_full_disk_keeps_state_in_memory_and_in_the_changelogs(&app);
     machine::few_descriptors_neither_hang_the_host_nor_are_kept_quiet(&app);
-    machine::a_host_ends_although_its_broker_does_not_answer(&app, &guarded.broker);
 }
 
 /// Internal topics that cannot be created: nobody says no.

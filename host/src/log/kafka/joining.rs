@@ -38,8 +38,7 @@ impl Cluster {
                         "set transaction.max.timeout.ms on the brokers to at least {ms}, or `\"transaction.timeout.ms\" = …` in [log.options] to at most that of the brokers (a transaction is open for up to {ms} ms here)",
                         ms = time.as_millis()
                     ),
-                    _ => "grant this user Write and Describe on that transactional id (see docs/rights.md)"
-                        .to_owned(),
+                    _ => "grant this user Write and Describe on that transactional id (see docs/rights.md)".to_owned(),
                 };
                 LogError::Hindered(lines("no transaction can begin", &why, &place, &remedy))
             }
