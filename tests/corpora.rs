@@ -95,7 +95,8 @@ fn real_schemas_are_registered_built_and_round_trip() {
             let (_, names) = world_files(&manifest("rust", &topics), &contracts, &Names::default()).unwrap();
             for language in LANGUAGES {
                 let manifest = manifest(language, &topics);
-                generated(app.path(), &manifest, &contracts).unwrap_or_else(|e| panic!("{}, {language}: {e}", folder.display()));
+                generated(app.path(), &manifest, &contracts)
+                    .unwrap_or_else(|e| panic!("{}, {language}: {e}", folder.display()));
             }
             assert_round_trips(&contracts, &names);
         }

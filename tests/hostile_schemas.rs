@@ -76,7 +76,9 @@ impl App {
         for language in LANGUAGES {
             let component = folder.join("components").join(language);
             let _ = fs::remove_file(component.join("names.lock"));
-            let manifest = format!("[component]\nname = \"{language}\"\nlanguage = \"{language}\"\n{sections}[limits]\ndeadline = \"30s\"\nmemory = \"256MiB\"\n");
+            let manifest = format!(
+                "[component]\nname = \"{language}\"\nlanguage = \"{language}\"\n{sections}[limits]\ndeadline = \"30s\"\nmemory = \"256MiB\"\n"
+            );
             write(&component.join("component.toml"), &manifest);
         }
         let app = Self { folder, schemas, _lock: lock };
@@ -102,12 +104,8 @@ impl App {
     }
 
     fn heddle(&self, arguments: &[&str]) {
-        let output = Command::new(env!("CARGO_BIN_EXE_heddle"))
-            .args(arguments)
-            .arg("--app")
-            .arg(&self.folder)
-            .output()
-            .unwrap();
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_heddle")).args(arguments).arg("--app").arg(&self.folder).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
@@ -126,10 +124,17 @@ impl App {
             let upper = topic.to_uppercase();
             let taken = behind(&fakes, &format!("pub mod emit_{topic}_out {{"), "pub fn send(value: ", ")");
             let (owned, reference) = (taken.trim_start_matches('&'), if taken.starts_with('&') { "&" } else { "" });
-            let _ = writeln!(rust, "\nimpl on_{topic}::Guest for Echo {{\n    fn handle(event: {owned}) -> Result<(), Failure> {{\n        emit_{topic}_out::send({reference}event);\n        Ok(())\n    }}\n}}");
+            let _ = writeln!(
+                rust,
+                "\nimpl on_{topic}::Guest for Echo {{\n    fn handle(event: {owned}) -> Result<(), Failure> {{\n        emit_{topic}_out::send({reference}event);\n        Ok(())\n    }}\n}}"
+            );
             let ty = behind(&api, "type Component interface", &format!("\tOn{upper}(event "), ")");
-            let _ = writeln!(go, "\nfunc (Echo) On{upper}(event {ty}) error {{\n\theddle.Emit{upper}Out.Send(event)\n\treturn nil\n}}");
-            let _ = writeln!(javascript, "export function on{upper}(event) {{\n  heddle.emit{upper}Out.send(event);\n}}");
+            let _ = writeln!(
+                go,
+                "\nfunc (Echo) On{upper}(event {ty}) error {{\n\theddle.Emit{upper}Out.Send(event)\n\treturn nil\n}}"
+            );
+            let _ =
+                writeln!(javascript, "export function on{upper}(event) {{\n  heddle.emit{upper}Out.send(event);\n}}");
             let _ = writeln!(python, "\n\ndef on_{topic}(event):\n    heddle.emit_{topic}_out.send(event)");
         }
         write(&self.component("rust").join("src/lib.rs"), &rust);
@@ -165,7 +170,12 @@ impl App {
                 let step = task.step_at_once(&record, &mut instance, &mut OpenBatch::default(), Timestamp(0)).unwrap();
                 let [out] = step.writes.as_slice() else { panic!("{language}, {topic}: one record: {step:?}") };
                 assert_eq!(&*out.topic, format!("{topic}-out"), "{language}, value {seed}: {:?}", out.headers);
-                assert_eq!(out.value.as_deref(), Some(framed.as_slice()), "{language}, {topic}, value {seed}\n{}", schema.json());
+                assert_eq!(
+                    out.value.as_deref(),
+                    Some(framed.as_slice()),
+                    "{language}, {topic}, value {seed}\n{}",
+                    schema.json()
+                );
             }
         }
     }

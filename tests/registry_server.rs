@@ -143,6 +143,11 @@ fn the_client_of_crates_io_needs_nothing_else() {
 }
 
 #[allow(clippy::needless_pass_by_value)] // callers write the fields in place
+/// The status of an answer, and the error code in it.
+fn code(answer: (u16, Value)) -> (u16, u64) {
+    (answer.0, answer.1["error_code"].as_u64().unwrap_or(0))
+}
+
 fn record(name: &str, fields: Value) -> Value {
     json!({"type": "record", "name": name, "fields": fields})
 }
@@ -214,7 +219,6 @@ fn what_was_answered_survives_kill_9_and_no_id_stands_for_two_schemas() {
 fn requests_are_answered_with_the_codes_that_confluent_documents() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
-    let code = |answer: (u16, Value)| (answer.0, answer.1["error_code"].as_u64().unwrap_or(0));
     let first = record("Order", json!([{"name": "id", "type": "string"}]));
     let second = record("Order", json!([{"name": "id", "type": "string"}, {"name": "n", "type": "int", "default": 0}]));
     let broken = record("Order", json!([{"name": "id", "type": "string"}, {"name": "price", "type": "double"}]));
@@ -420,4 +424,40 @@ fn what_was_asked_before_the_end_is_answered() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("{\"id\":1}"), "{answer}");
     assert!(server.child.wait().unwrap().success());
     drop(idle);
+}
+
+/// What other registries hold: names that Avro forbids, defaults that do not fit, comments.
+#[test]
+fn import_mode_takes_what_other_registries_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let field = |name: &str, default: Value| json!({"name": name, "type": "long", "default": default});
+    let strange = [
+        record("bank-audit.Entry$", json!([field("a-b", json!(0)), field("2nd", json!(0))])),
+        record("bank.Card", json!([field("limit", json!("0")), field("since", Value::Null)])),
+        json!({"type": "enum", "name": "Kind", "symbols": ["IN-OUT", "1"], "default": "gone"}),
+    ];
+    for schema in &strange {
+        assert_eq!(code(server.register("kept", schema)), (422, 42201), "{schema}");
+    }
+    // Avro for Java looks at no namespace.
+    assert_eq!(server.register("journal", &record("bank.audit-team.Journal$.Entry", json!([]))).0, 200);
+    assert_eq!(server.ask("PUT", "/mode/kept", Some(&json!({"mode": "IMPORT"}))).0, 200);
+    for (id, schema) in (700..).zip(&strange) {
+        let body = json!({"schema": schema.to_string(), "id": id, "version": id});
+        assert_eq!(server.ask("POST", "/subjects/kept/versions", Some(&body)), (200, json!({"id": id})), "{schema}");
+    }
+    // They are looked up, and stand beside what comes later.
+    assert_eq!(
+        server.ask("POST", "/subjects/kept", Some(&json!({"schema": strange[0].to_string()}))).1["version"],
+        700
+    );
+    assert_eq!(server.ask("PUT", "/mode/kept", Some(&json!({"mode": "READWRITE"}))).0, 200);
+    assert_eq!(server.ask("PUT", "/config/kept", Some(&json!({"compatibility": "NONE"}))).0, 200);
+    let commented = "\u{feff}/* a licence */ {\"type\": \"record\", \"name\": \"Later\", // now\n \"fields\": []}";
+    let id = server.ask("POST", "/subjects/kept/versions", Some(&json!({"schema": commented}))).1["id"].clone();
+    assert_eq!(
+        server.get(&format!("/schemas/ids/{id}")).1["schema"],
+        r#"{"type":"record","name":"Later","fields":[]}"#
+    );
 }

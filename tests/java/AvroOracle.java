@@ -49,6 +49,7 @@ public class AvroOracle {
         var pair = SchemaCompatibility.checkReaderWriterCompatibility(schema(question, "reader"), schema(question, "writer"));
         answer.put("compatible", pair.getType() == SchemaCompatibility.SchemaCompatibilityType.COMPATIBLE);
       }
+      case "parse" -> answer.put("name", schema(question, "schema").getName());
       case "random" -> {
         Schema schema = schema(question, "schema");
         ArrayNode values = answer.putArray("hex");

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use heddle::build::cache_folder;
 use heddle::guest::{Component, Engine, LoadError, Schemas};
 use heddle::registry::SchemaId;
 use heddle_contract::schema::{Library, Schema, json};
@@ -59,7 +60,12 @@ pub(crate) fn load<'a>(
 ) -> Result<Component, LoadError> {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     let ids = ids.into_iter().map(|(name, id)| (name.to_owned(), SchemaId(id))).collect();
-    Component::load(ENGINE.get_or_init(|| Engine::start(None).unwrap()), name, wasm, &ids)
+    Component::load(
+        ENGINE.get_or_init(|| Engine::start(Some(&cache_folder().join("compiled"))).unwrap()),
+        name,
+        wasm,
+        &ids,
+    )
 }
 
 /// What is said of a component that does not load.

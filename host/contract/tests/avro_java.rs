@@ -71,6 +71,62 @@ fn verdicts_are_those_of_java() {
     assert!(yes > no / 10 && no > yes / 10 && neither < (yes + no) / 2, "{told:?}");
 }
 
+/// Odd pieces, each within a record: what Java takes, Heddle takes; what Java refuses, it may take.
+fn odd_schemas() -> Vec<Value> {
+    let enumeration = |name: &str, symbols: Value| json!({"type": "enum", "name": name, "symbols": symbols});
+    let record = |name: &str, fields: Value| json!({"type": "record", "name": name, "fields": fields});
+    let fixed = |size: u32| json!({"type": "fixed", "name": "a.F", "size": size});
+    let point = record("a.Point", json!([{"name": "x", "type": ["null", {"type": "array", "items": "int"}]}]));
+    let mut types = vec![
+        json!("null"),
+        json!([]),
+        json!(["null"]),
+        json!(["string"]),
+        enumeration("E", json!([])),
+        record("R", json!([])),
+    ];
+    for name in
+        ["größe", "2nd", "a-b", "a$b", "中国", "_", "a.2.b", "a.b-c.d", "x.$.y", "String", "a b", "e\u{301}", "x²"]
+    {
+        types.push(record(name, json!([])));
+        types.push(enumeration("Symbols", json!([name])));
+        types.push(record("Fields", json!([{"name": name, "type": "int"}])));
+        types.push(json!({"type": "fixed", "name": "F", "namespace": name, "size": 1}));
+    }
+    let pairs = [
+        [point.clone(), point.clone()],
+        [point, record("a.Point", json!([{"name": "y", "type": "int"}]))],
+        [enumeration("K", json!(["A"])), enumeration("K", json!(["A"]))],
+        [enumeration("K", json!(["A"])), enumeration("K", json!(["B"]))],
+        [fixed(2), fixed(2)],
+        [fixed(2), fixed(3)],
+        [json!({"type": "int", "logicalType": "decimal"}), json!({"type": "string", "logicalType": 7})],
+    ];
+    let within = |types: &[Value]| {
+        let field = |(place, ty): (usize, &Value)| json!({"name": format!("f{place}"), "type": ty});
+        record("Root", types.iter().enumerate().map(field).collect())
+    };
+    let odd = types.iter().map(|ty| within(std::slice::from_ref(ty)));
+    odd.chain(pairs.iter().map(|pair| within(pair))).collect()
+}
+
+#[test]
+fn every_schema_that_java_reads_is_read() {
+    let mut java = Java::start();
+    let hostile = (0..scaled(300, 5_000)).map(heddle_fixtures::hostile::schema);
+    let schemas = odd_schemas().into_iter().chain(hostile).collect::<Vec<_>>();
+    let answers = java.ask(&schemas.iter().map(|schema| json!({"ask": "parse", "schema": schema})).collect::<Vec<_>>());
+    let mut read = 0;
+    for (schema, answer) in schemas.iter().zip(answers) {
+        let ours = parse("schema", &schema.to_string());
+        if answer["error"].is_null() {
+            read += 1;
+            assert!(ours.is_ok(), "{}\n{schema}", ours.unwrap_err());
+        }
+    }
+    assert!(read > 250, "Java reads only {read} of {}", schemas.len());
+}
+
 /// What Heddle makes of the writer's bytes, as Avro JSON.
 fn resolved(reader: &Schema, writer: &Schema, bytes: &[u8]) -> Result<Value, String> {
     let plan = resolve(writer, reader);

@@ -1,5 +1,5 @@
 //! What things are called in WIT: no two alike, and nothing is renamed by what is added.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -226,8 +226,8 @@ pub fn locked_names(folder: &Path) -> Result<Names, BuildError> {
     }
 }
 
-/// What is written beside a component's source so that compilers, editors and tests know its types: the WIT, the names in it, and for
-/// some languages an SDK with bindings in `heddle`. Files by path within `folder`.
+/// What is written beside a component's source so that compilers, editors and tests know its types: the WIT, the
+/// names in it, and for some languages an SDK with bindings in `heddle`. Files by path within `folder`.
 ///
 /// # Errors
 /// If the manifest names a schema that no file has, or a `[rename]` cannot be.

@@ -1,7 +1,8 @@
 //! The schema files of an app, so that one may refer to the named types of another.
 //!
-//! Each file is a world of its own: a name means what the file itself defines. Only a name that the file does not define is looked
-//! for in the others, so two files may define one name differently, as long as neither refers to the other.
+//! Each file is a world of its own: a name means what the file itself defines. Only a name that the file does not
+//! define is looked for in the others, so two files may define one name differently, as long as neither refers to
+//! the other.
 
 use std::collections::BTreeMap;
 
@@ -111,8 +112,8 @@ impl Library {
         }
     }
 
-    /// The definition of a full name that is used in `file`: that file's own; else that of the files of shared types, which are not
-    /// named after a subject; else that of any other file.
+    /// The definition of a full name that is used in `file`: that file's own; else that of the files of shared
+    /// types, which are not named after a subject; else that of any other file.
     pub(super) fn definition(&self, full: &str, file: &str) -> Meant<'_> {
         let Some(all) = self.definitions.get(full) else { return Meant::Nothing };
         if let Some(own) = all.iter().find(|definition| definition.file == file) {

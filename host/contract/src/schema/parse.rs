@@ -1,12 +1,14 @@
 //! From the JSON of a schema to its types, by the Avro 1.12 specification ("Schema Declaration", "Names", "Aliases").
 
+mod named;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::library::{Definition, Meant};
-use super::{Decimal, Enum, Field, Fixed, Library, Name, Node, NodeId, Record, Schema, default, logical};
+use super::{Decimal, Enum, Fixed, Library, Name, Node, NodeId, Record, Schema, default, logical};
 
 /// How deep types may be within each other: a bound for the stack of everything that walks them.
 const DEPTH_MAX: usize = 200;
@@ -82,8 +84,8 @@ pub fn parse(file: &str, text: &str) -> Result<Schema, SchemaError> {
     library.schema(file)
 }
 
-/// As [`parse`], for the schema of a writer: any name is accepted, and a default that does not fit its type is left out, because
-/// only readers use defaults.
+/// As [`parse`], for the schema of a writer: any name is accepted, and a default that does not fit its type is left
+/// out, because only readers use defaults.
 ///
 /// # Errors
 /// As there.
@@ -335,109 +337,6 @@ impl<'a> Parser<'a> {
         out.insert(key.to_owned(), json);
         let node = if key == "items" { Node::Array(ty) } else { Node::Map(ty) };
         Ok((self.push(node)?, Value::Object(out)))
-    }
-
-    /// The name and the aliases of a definition, noted as known under the id that the next node gets.
-    fn define(&mut self, object: &Map<String, Value>, namespace: &str) -> Result<(Name, Vec<String>), SchemaError> {
-        let Some(name) = object.get("name").and_then(Value::as_str) else {
-            return self.wrong(format!("{} without a `name`", object["type"]));
-        };
-        let name = Name::resolve(name, object.get("namespace").and_then(Value::as_str), namespace);
-        if !self.may_name(name.short()) {
-            return self.wrong(format!("`{name}` is no name; names are letters, digits and `_`, not a digit first"));
-        }
-        let next = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
-        if self.names.insert(name.full().to_owned(), next).is_some() {
-            return self.wrong(format!("`{name}` is defined twice; refer to it by its name the second time"));
-        }
-        self.sources.insert(name.full().to_owned(), self.file);
-        let aliases = self.strings(object, "aliases")?;
-        let aliases = aliases.iter().map(|alias| Name::resolve(alias, None, name.namespace()).full).collect();
-        Ok((name, aliases))
-    }
-
-    fn record(&mut self, object: &Map<String, Value>, namespace: &str) -> Parsed {
-        let (name, aliases) = self.define(object, namespace)?;
-        // The place is taken before the fields are read, so that they can refer to it.
-        let id = self.push(Node::Record(Record { name: name.clone(), aliases: vec![], doc: None, fields: vec![] }))?;
-        self.path.push(name.short().to_owned());
-        let Some(list) = object.get("fields").and_then(Value::as_array) else {
-            return self.wrong("a record without a list `fields`");
-        };
-        let (mut fields, mut jsons) = (Vec::<Field>::new(), vec![]);
-        for json in list {
-            let (field, json) = self.field(json, name.namespace())?;
-            if fields.iter().any(|other| other.name == field.name) {
-                return self.wrong(format!("two fields `{}`", field.name));
-            }
-            fields.push(field);
-            jsons.push(json);
-        }
-        self.path.pop();
-        let mut out = object.clone();
-        out.insert("fields".to_owned(), Value::Array(jsons));
-        self.nodes[id.index()] = Node::Record(Record { name, aliases, doc: doc(object), fields });
-        Ok((id, Value::Object(out)))
-    }
-
-    fn field(&mut self, json: &Value, namespace: &str) -> Result<(Field, Value), SchemaError> {
-        let Some(object) = json.as_object() else { return self.wrong(format!("{json} is no field")) };
-        let Some(name) = object.get("name").and_then(Value::as_str) else {
-            return self.wrong("a field without a `name`");
-        };
-        self.path.push(name.to_owned());
-        if !self.may_name(name) {
-            return self.wrong("no name for a field; names are letters, digits and `_`, not a digit first");
-        }
-        let Some(ty) = object.get("type") else { return self.wrong("a field without a `type`") };
-        let (ty, ty_json) = self.ty(ty, namespace)?;
-        let default = object.get("default").cloned();
-        if let Some(default) = &default {
-            self.defaults.push((self.path.join(".").replace(".[]", "[]"), ty, default.clone()));
-        }
-        let aliases = self.strings(object, "aliases")?;
-        self.path.pop();
-        let mut out = object.clone();
-        out.insert("type".to_owned(), ty_json);
-        Ok((Field { name: name.to_owned(), aliases, doc: doc(object), ty, default }, Value::Object(out)))
-    }
-
-    fn enumeration(&mut self, object: &Map<String, Value>, namespace: &str) -> Parsed {
-        let (name, aliases) = self.define(object, namespace)?;
-        self.path.push(name.short().to_owned());
-        let symbols = self.strings(object, "symbols")?;
-        if !object.contains_key("symbols") {
-            return self.wrong("an enum without `symbols`");
-        }
-        for (place, symbol) in symbols.iter().enumerate() {
-            if !self.may_name(symbol) || symbols[..place].contains(symbol) {
-                return self.wrong(format!("`{symbol}` is no symbol, or is there twice"));
-            }
-        }
-        let default = object.get("default").and_then(Value::as_str).map(str::to_owned);
-        let default = default.filter(|default| !self.is_writer || symbols.contains(default));
-        if default.as_ref().is_some_and(|default| !symbols.contains(default)) {
-            return self.wrong("the default is none of the symbols");
-        }
-        self.path.pop();
-        let node = Node::Enum(Enum { name, aliases, doc: doc(object), symbols, default });
-        Ok((self.push(node)?, Value::Object(object.clone())))
-    }
-
-    fn fixed(&mut self, object: &Map<String, Value>, namespace: &str) -> Parsed {
-        let (name, aliases) = self.define(object, namespace)?;
-        let Some(size) = object.get("size").and_then(Value::as_u64).and_then(|size| usize::try_from(size).ok()) else {
-            return self.wrong(format!("the fixed `{name}` without a `size` in bytes"));
-        };
-        let fixed = Fixed { name, aliases, size };
-        let node = match object.get("logicalType").and_then(Value::as_str) {
-            Some("decimal") => match logical::decimal(object, Some(size as u64)) {
-                Ok((precision, scale)) => Node::Decimal(Decimal { precision, scale, fixed: Some(fixed) }),
-                Err(_) => Node::Fixed(fixed),
-            },
-            _ => Node::Fixed(fixed),
-        };
-        Ok((self.push(node)?, Value::Object(object.clone())))
     }
 
     /// Whether a type, field or symbol may be called so. Writers may use any name: other registries took them.

@@ -1,7 +1,7 @@
 //! What schemas say about themselves, as comments that end nothing and hide nothing, whatever is in them.
 //!
-//! The WIT's comments become comments of every language, by tools that copy them as they are. So what would end a comment, or mean
-//! something in one, is taken out here, once for all of them.
+//! The WIT's comments become comments of every language, by tools that copy them as they are. So what would end a
+//! comment, or mean something in one, is taken out here, once for all of them.
 
 use std::fmt::Write as _;
 
@@ -39,7 +39,8 @@ fn is_line_break(c: char) -> bool {
     matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// Control characters, those that turn the direction of text, and those that WIT, Go or Unicode itself advise against.
+/// Control characters, those that turn the direction of text, and those that WIT, Go or Unicode itself advise
+/// against.
 fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')

@@ -61,8 +61,8 @@ pub(super) fn written(name: &str) -> String {
 }
 
 /// The kebab-case of an Avro name or a topic: `orderId`, `order_id` and `order.id` become `order-id`, `HTTPStatus` becomes
-/// `http-status`, `größe` becomes `grosse`. A word that begins with a digit joins the one before it (`line_2` becomes `line2`), or gets
-/// an `n` if there is none (`2024-orders` becomes `n2024-orders`).
+/// `http-status`, `größe` becomes `grosse`. A word that begins with a digit joins the one before it (`line_2`
+/// becomes `line2`), or gets an `n` if there is none (`2024-orders` becomes `n2024-orders`).
 #[must_use]
 pub fn kebab(name: &str) -> String {
     let chars = ascii(name);
@@ -106,7 +106,8 @@ fn ascii(name: &str) -> Vec<char> {
     out
 }
 
-/// Returns true if WIT takes `name` as it is: words of lower-case letters and digits, a letter first, with single dashes between.
+/// Returns true if WIT takes `name` as it is: words of lower-case letters and digits, a letter first, with single
+/// dashes between.
 #[must_use]
 pub fn is_kebab(name: &str) -> bool {
     name.split('-').all(|word| {

@@ -1,5 +1,5 @@
-//! Names that no type or member gets, because WIT, the SDKs or a language have them for something else. They are never given, also
-//! where nothing would clash today: what is used tomorrow must not rename what is there.
+//! Names that no type or member gets, because WIT, the SDKs or a language have them for something else. They are
+//! never given, also where nothing would clash today: what is used tomorrow must not rename what is there.
 
 /// Types that stand in `contracts` beside those of the schemas.
 const OWN_TYPES: [&str; 10] = [
@@ -15,8 +15,8 @@ const OWN_TYPES: [&str; 10] = [
     "nothing",
 ];
 
-/// Functions and types of the interfaces that use types of `contracts`, and what their signatures are written with: there a type of
-/// such a name has `-type` behind it.
+/// Functions and types of the interfaces that use types of `contracts`, and what their signatures are written with:
+/// there a type of such a name has `-type` behind it.
 const IN_INTERFACES: [&str; 10] =
     ["send", "send-with", "handle", "header", "failure", "get", "put", "delete", "scan", "result"];
 

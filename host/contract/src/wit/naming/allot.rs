@@ -101,8 +101,8 @@ fn fulfil_some(
     Ok(())
 }
 
-/// What a named type may be called: by its own name; where that is told apart, by its namespace, or by the subject where several
-/// subjects define the name differently.
+/// What a named type may be called: by its own name; where that is told apart, by its namespace, or by the subject
+/// where several subjects define the name differently.
 fn named_candidates(thing: &Thing, things: &[Thing]) -> Vec<String> {
     let Base::Named(name) = &thing.base else { return vec![] };
     let (plain, full) = (kebab(name.short()), kebab(name.full()));

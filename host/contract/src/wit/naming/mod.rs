@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  World + [rename] + names.lock ──allot──> Names ──┬── all of them: the generated WIT, the next names.lock
-//!                                                   └── for_host: those that are not plain, in the component's contract
+//!                                                   └── for_host: those that are not plain, in the component's
+//! contract
 //! ```
 //!
 //! A name belongs to a thing, and a thing is known by a key that no other thing can change:
@@ -15,8 +16,8 @@
 //! | `orders.created-value/shop.Order:lines[]\|` | a union there: `[]` in an array, `{}` in a map |
 //! | `orders.created-value/shop.Order:lines[]\|shop.Line` | a branch of the union |
 //!
-//! Two things that want the same name cannot both have it, and which of them came first is in no schema. So the names that were
-//! given are recorded (`names.lock`), and who has a name keeps it.
+//! Two things that want the same name cannot both have it, and which of them came first is in no schema. So the
+//! names that were given are recorded (`names.lock`), and who has a name keeps it.
 
 mod allot;
 mod definition;
@@ -41,7 +42,8 @@ const LOCK_HEAD: &str = "# Names that `heddle build` gave, so that they stay whe
 pub struct Names(BTreeMap<String, String>);
 
 impl Names {
-    /// Gives everything in `world` a name: what `renames` say, else the name it had `before`, else the plain one if that is free.
+    /// Gives everything in `world` a name: what `renames` say, else the name it had `before`, else the plain one if
+    /// that is free.
     ///
     /// # Errors
     /// If a rename names nothing, or a name that is taken.
