@@ -1,4 +1,5 @@
-//! A cluster of three brokers under load, each killed in turn at its work: what comes out is there exactly once, in order.
+//! A cluster of three brokers under load, each killed in turn at its work: what comes out is there exactly once, in
+//! order.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +24,8 @@ fn handled(app: &App) -> u64 {
     ended(&status(app, NAME))
 }
 
-/// Appends numbered records until it is told to stop. What a dying broker took of them is in the topic, and what is compared is that.
+/// Appends numbered records until it is told to stop. What a dying broker took of them is in the topic, and what is
+/// compared is that.
 fn produce(app: &App, scripts: &Scripts, stop: &AtomicBool) {
     let log = app.log();
     let mut number = 0;

@@ -1,4 +1,5 @@
-//! What an operator is shown of each partition and of what tasks wait for: by `heddle status --partitions`, `/health/ready` and `/metrics`.
+//! What an operator is shown of each partition and of what tasks wait for: by `heddle status --partitions`,
+//! `/health/ready` and `/metrics`.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;

@@ -1,5 +1,5 @@
-//! What an operator is shown of each partition of a task, and of what tasks wait for. All of it is in memory: the workers report what they
-//! do, and [`Monitor`](super::Monitor) remembers positions and ends.
+//! What an operator is shown of each partition of a task, and of what tasks wait for. All of it is in memory: the
+//! workers report what they do, and [`Monitor`](super::Monitor) remembers positions and ends.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! One record through a worker: whether it may be delivered now, what its delivery led to, and until when it is held if it was not done with.
+//! One record through a worker: whether it may be delivered now, what its delivery led to, and until when it is held if
+//! it was not done with.
 //!
 //! ```text
 //!  backlog ──────┐          ┌─ no registry, no admission, stuck, no room, to be tried again ──> held
@@ -168,8 +169,8 @@ impl Worker {
         Some(record).filter(|record| self.spec.retry_topics.contains(&record.source.topic)).and_then(Waiting::read)
     }
 
-    /// A registry outage is not the record's fault: hold it back and stay in the group. Returns until when. The operator
-    /// hears of it once a minute.
+    /// A registry outage is not the record's fault: hold it back and stay in the group. Returns until when. The
+    /// operator hears of it once a minute.
     fn wait_for_registry(&mut self, record: &Record, why: &str) -> Duration {
         let now = self.clock.now();
         let (component, source, offset) = (&self.spec.component, &record.source, record.offset);

@@ -1,4 +1,5 @@
-//! What one worker reports of its partitions. The way of a record that is handled costs one lock that nobody else wants.
+//! What one worker reports of its partitions. The way of a record that is handled costs one lock that nobody else
+//! wants.
 //!
 //! ```text
 //!  record taken ──> in hand ────────────────────┐

@@ -1,4 +1,5 @@
-//! Stalls: what a task waits for, where, since when, and when it tries again. A worker reports them, an operator reads them from memory.
+//! Stalls: what a task waits for, where, since when, and when it tries again. A worker reports them, an operator reads
+//! them from memory.
 
 use std::time::Duration;
 

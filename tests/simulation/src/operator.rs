@@ -22,7 +22,8 @@ pub(crate) enum Action {
     MakeAnew(Topic),
     /// A disk has room again.
     Empty(usize),
-    /// A disk that stayed full is replaced by a new one, and its host is started again: when nothing goes wrong any more.
+    /// A disk that stayed full is replaced by a new one, and its host is started again: when nothing goes wrong any
+    /// more.
     Replace(usize),
 }
 

@@ -5,8 +5,8 @@
 //!             trimmed ┘             made anew: incarnation 1 begins at offset 0, and the group has no position there
 //! ```
 //!
-//! A position belongs to one incarnation, as on Kafka, where Heddle notes the topic's id with it. A member that reads on in a topic that was
-//! deleted finds nothing there.
+//! A position belongs to one incarnation, as on Kafka, where Heddle notes the topic's id with it. A member that reads
+//! on in a topic that was deleted finds nothing there.
 
 use heddle_core::event::{Offset, Topic, TopicPartition};
 
@@ -33,7 +33,8 @@ pub(crate) struct Lost {
     pub(crate) incarnation: Incarnation,
     pub(crate) from: Offset,
     pub(crate) to: Offset,
-    /// Whether the group had a position there: without one it begins at the first record that there is, and knows of no loss.
+    /// Whether the group had a position there: without one it begins at the first record that there is, and knows of no
+    /// loss.
     pub(crate) is_told: bool,
 }
 
