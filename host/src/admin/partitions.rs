@@ -126,7 +126,8 @@ impl fmt::Display for StallStatus {
         if let (Some(topic), Some(partition), Some(offset)) = (&self.topic, self.partition, self.offset) {
             write!(f, " at {topic}/{partition}@{offset}")?;
         }
-        write!(f, ": {}", why.lines().next().unwrap_or_default())
+        // One line: the cause, where, and what to do.
+        write!(f, ": {}", why.lines().map(str::trim).collect::<Vec<_>>().join("; "))
     }
 }
 
