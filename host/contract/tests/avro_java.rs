@@ -71,7 +71,7 @@ fn verdicts_are_those_of_java() {
     assert!(yes > no / 10 && no > yes / 10 && neither < (yes + no) / 2, "{told:?}");
 }
 
-/// Odd pieces, each within a record: what Java takes, Heddle takes; what Java refuses, it may take.
+/// Odd pieces, each within a record: what Java takes, Heddle takes; what Java refuses (namespaces of odd characters, since 1.12), it may take.
 fn odd_schemas() -> Vec<Value> {
     let enumeration = |name: &str, symbols: Value| json!({"type": "enum", "name": name, "symbols": symbols});
     let record = |name: &str, fields: Value| json!({"type": "record", "name": name, "fields": fields});
@@ -124,7 +124,7 @@ fn every_schema_that_java_reads_is_read() {
             assert!(ours.is_ok(), "{}\n{schema}", ours.unwrap_err());
         }
     }
-    assert!(read > 250, "Java reads only {read} of {}", schemas.len());
+    assert!(read > 100, "Java reads only {read} of {}", schemas.len());
 }
 
 /// What Heddle makes of the writer's bytes, as Avro JSON.

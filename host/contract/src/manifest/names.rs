@@ -33,7 +33,7 @@ pub(super) fn fault_of_topic(topic: &str) -> Option<&'static str> {
 pub(super) fn fault_of_schema(schema: &str) -> Option<&'static str> {
     const HINT: &str = "name a type of a file in contracts/, such as `StockLevel` or `shop.orders.StockLevel`";
     let (namespace, name) = schema.rsplit_once('.').unwrap_or(("", schema));
-    // Namespaces may hold anything, as in Avro for Java.
+    // Namespaces may hold anything: Avro for Java did not look at them before 1.12.
     let is_good = is_identifier(name) && !namespace.chars().any(|c| c.is_whitespace() || c.is_control());
     (!is_good).then_some(HINT)
 }

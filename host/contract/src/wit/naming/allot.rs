@@ -111,7 +111,7 @@ fn named_candidates(thing: &Thing, things: &[Thing]) -> Vec<String> {
     let by_subject = format!("{}-{plain}", kebab(subject));
     let by_namespace = if name.namespace().is_empty() { format!("{plain}-type") } else { full };
     let topic = subject.strip_suffix("-key").unwrap_or(subject);
-    if !name.namespace().is_empty() && name.namespace() == topic {
+    if !name.namespace().is_empty() && kebab(name.namespace()) == kebab(topic) {
         // Made for this topic: other topics have types of the same short name.
         return vec![by_namespace, by_subject];
     }
