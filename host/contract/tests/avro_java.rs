@@ -71,7 +71,8 @@ fn verdicts_are_those_of_java() {
     assert!(yes > no / 10 && no > yes / 10 && neither < (yes + no) / 2, "{told:?}");
 }
 
-/// Odd pieces, each within a record: what Java takes, Heddle takes; what Java refuses (namespaces of odd characters, since 1.12), it may take.
+/// Odd pieces, each within a record: what Java takes, Heddle takes. What Java refuses, Heddle may take: namespaces of odd characters,
+/// since 1.12.
 fn odd_schemas() -> Vec<Value> {
     let enumeration = |name: &str, symbols: Value| json!({"type": "enum", "name": name, "symbols": symbols});
     let record = |name: &str, fields: Value| json!({"type": "record", "name": name, "fields": fields});
