@@ -53,46 +53,31 @@ fn take(shared: &Shared) -> Result<String, String> {
 }
 
 fn components(shared: &Shared, registry: &mut Registry) {
-    let counts = |registry: &mut Registry, name: &str, help: &str| {
+    counters(shared, registry);
+    levels(shared, registry);
+    labelled(shared, registry);
+    let ready = Gauge::<i64, AtomicI64>::default();
+    registry.register("ready", "1 if /health/ready answers ok", ready.clone());
+    ready.set(i64::from(shared.monitor.as_ref().is_none_or(|monitor| monitor.faults().is_empty())));
+}
+
+/// What only grows.
+fn counters(shared: &Shared, registry: &mut Registry) {
+    let mut counts = |name: &str, help: &str| {
         let counts = Counts::default();
         registry.register(name, help, counts.clone());
         counts
     };
-    let records = counts(registry, "records", "Records taken from the input");
-    let emitted = counts(registry, "emitted_records", "Records emitted");
-    let failed = counts(registry, "dead_letters", "Records set aside in the dead-letter topic");
-    let duplicates = counts(registry, "duplicates", "Records skipped because their message was handled before");
-    let handled = counts(registry, "handled_records", "Records whose handler succeeded");
-    let retried = counts(registry, "retried_records", "Records left to wait for another attempt");
-    let again = counts(registry, "again_records", "Records that waited and were taken again");
-    let commits = counts(registry, "commits", "Transactions committed");
-    let aborts = counts(registry, "aborts", "Transactions that were aborted and done again");
-    let stuck = Levels::default();
-    registry.register("stuck_tasks", "Tasks that stand still: the log takes not even a dead letter", stuck.clone());
-    let (waiting, breaker) = (Levels::default(), Levels::default());
-    registry.register("waiting_records", "Records that wait for another attempt", waiting.clone());
-    registry.register("breaker_open", "1 while the circuit breaker holds records back", breaker.clone());
-    let (commit, lag, restoring) = (Seconds::default(), Levels::default(), Levels::default());
-    registry.register_with_unit("last_commit", "How long the last commit took", Unit::Seconds, commit.clone());
-    registry.register("lag_records", "Offsets between committed positions and ends", lag.clone());
-    let (lag_age, ready) = (Seconds::default(), Gauge::<i64, AtomicI64>::default());
-    registry.register_with_unit("lag_age", "How long ago the log told the lag", Unit::Seconds, lag_age.clone());
-    registry.register("ready", "1 if /health/ready answers ok", ready.clone());
-    ready.set(i64::from(shared.monitor.as_ref().is_none_or(|monitor| monitor.faults().is_empty())));
-    registry.register("restoring_records", "Offsets of changelogs to read before tasks are ready", restoring.clone());
-    let stopped = Levels::default();
-    registry.register(
-        "component_stopped",
-        "1 while the component does not run because its topics do not fit",
-        stopped.clone(),
-    );
-    let rollbacks = counts(registry, "rollbacks", "Versions that this host took back because they failed");
-    let version = Infos::default();
-    registry.register("version", "The version that runs, always 1", version.clone());
-    let undecodable = Infos::default();
-    registry.register("undecodable_schemas", "Dead letters that do not decode, by their schema", undecodable.clone());
-    let lost = Losses::default();
-    registry.register("lost_offsets", "Offsets that were deleted before they were consumed", lost.clone());
+    let records = counts("records", "Records taken from the input");
+    let emitted = counts("emitted_records", "Records emitted");
+    let failed = counts("dead_letters", "Records set aside in the dead-letter topic");
+    let duplicates = counts("duplicates", "Records skipped because their message was handled before");
+    let handled = counts("handled_records", "Records whose handler succeeded");
+    let retried = counts("retried_records", "Records left to wait for another attempt");
+    let again = counts("again_records", "Records that waited and were taken again");
+    let commits = counts("commits", "Transactions committed");
+    let aborts = counts("aborts", "Transactions that were aborted and done again");
+    let rollbacks = counts("rollbacks", "Versions that this host took back because they failed");
     let deployer = shared.deploys.as_ref().and_then(|deploys| deploys.deployer.as_ref());
     for component in &shared.components {
         let labels = [("component", component.name.clone())];
@@ -104,33 +89,63 @@ fn components(shared: &Shared, registry: &mut Registry) {
         handled.get_or_create(&labels).inc_by(status.handled);
         retried.get_or_create(&labels).inc_by(status.retried);
         again.get_or_create(&labels).inc_by(status.again);
-        waiting.get_or_create(&labels).set(i64::try_from(status.waiting).unwrap_or(i64::MAX));
-        breaker.get_or_create(&labels).set(i64::from(status.breaker != BreakerState::Closed.name()));
         commits.get_or_create(&labels).inc_by(status.commits);
         aborts.get_or_create(&labels).inc_by(status.aborts);
-        stuck.get_or_create(&labels).set(i64::try_from(status.stuck.len()).unwrap_or(i64::MAX));
-        commit.get_or_create(&labels).set(status.commit_ms / 1_000.0);
         let taken_back = deployer.map_or(0, |deployer| deployer.notes().rollbacks(component.bare_name()));
         rollbacks.get_or_create(&labels).inc_by(taken_back);
-        version.get_or_create(&[("component", component.name.clone()), ("digest", status.digest)]).set(1);
-        for (schema, count) in component.progress.undecodable_by_schema() {
-            let labels = [("component", component.name.clone()), ("schema", schema.0.to_string())];
-            undecodable.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
-        }
-        for (place, offsets) in component.progress.lost_by_partition() {
-            let labels = [
-                ("component", component.name.clone()),
-                ("topic", place.topic.to_string()),
-                ("partition", place.partition.to_string()),
-            ];
-            lost.get_or_create(&labels).inc_by(offsets);
-        }
+    }
+}
+
+/// What goes up and down.
+fn levels(shared: &Shared, registry: &mut Registry) {
+    let (commit, lag_age) = (Seconds::default(), Seconds::default());
+    registry.register_with_unit("last_commit", "How long the last commit took", Unit::Seconds, commit.clone());
+    registry.register_with_unit("lag_age", "How long ago the log told the lag", Unit::Seconds, lag_age.clone());
+    let mut levels = |name: &str, help: &str| {
+        let levels = Levels::default();
+        registry.register(name, help, levels.clone());
+        levels
+    };
+    let stuck = levels("stuck_tasks", "Tasks that stand still: the log takes not even a dead letter");
+    let waiting = levels("waiting_records", "Records that wait for another attempt");
+    let breaker = levels("breaker_open", "1 while the circuit breaker holds records back");
+    let lag = levels("lag_records", "Offsets between committed positions and ends");
+    let restoring = levels("restoring_records", "Offsets of changelogs to read before tasks are ready");
+    let stopped = levels("component_stopped", "1 while the component does not run because its topics do not fit");
+    for component in &shared.components {
+        let labels = [("component", component.name.clone())];
+        let status = status_of(shared.monitor.as_deref(), component);
+        waiting.get_or_create(&labels).set(i64::try_from(status.waiting).unwrap_or(i64::MAX));
+        breaker.get_or_create(&labels).set(i64::from(status.breaker != BreakerState::Closed.name()));
+        stuck.get_or_create(&labels).set(i64::try_from(status.stuck.len()).unwrap_or(i64::MAX));
+        commit.get_or_create(&labels).set(status.commit_ms / 1_000.0);
         stopped.get_or_create(&labels).set(i64::from(status.stopped.is_some()));
         if let (Some(offsets), Some(age)) = (status.lag, status.lag_age_ms) {
             lag.get_or_create(&labels).set(offsets);
             lag_age.get_or_create(&labels).set(Duration::from_millis(age).as_secs_f64());
         }
         restoring.get_or_create(&labels).set(i64::try_from(status.restoring).unwrap_or(i64::MAX));
+    }
+}
+
+/// What has more labels than the component.
+fn labelled(shared: &Shared, registry: &mut Registry) {
+    let (version, undecodable, lost) = (Infos::default(), Infos::default(), Losses::default());
+    registry.register("version", "The version that runs, always 1", version.clone());
+    registry.register("undecodable_schemas", "Dead letters that do not decode, by their schema", undecodable.clone());
+    registry.register("lost_offsets", "Offsets that were deleted before they were consumed", lost.clone());
+    for component in &shared.components {
+        let of_component = || ("component", component.name.clone());
+        let status = status_of(shared.monitor.as_deref(), component);
+        version.get_or_create(&[of_component(), ("digest", status.digest)]).set(1);
+        for (schema, count) in component.progress.undecodable_by_schema() {
+            let labels = [of_component(), ("schema", schema.0.to_string())];
+            undecodable.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        for (place, offsets) in component.progress.lost_by_partition() {
+            let partition = ("partition", place.partition.to_string());
+            lost.get_or_create(&[of_component(), ("topic", place.topic.to_string()), partition]).inc_by(offsets);
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use heddle_contract::manifest::App;
 use heddle_contract::manifest::app::Register;
 use heddle_core::batch::Counts;
 use heddle_core::breaker::BreakerState;
+use heddle_core::event::{Offset, TopicPartition};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::build::build_one;
@@ -28,6 +29,7 @@ use crate::log::Log;
 use crate::printable::line;
 use crate::registry::{Cached, Registry};
 use crate::runtime::{self, Cause, CommitPolicy, KnownTopics, Progress, Running, Service, Slot, Snapshot};
+use crate::state::HostState;
 use crate::tls::Identity;
 
 /// How often the live lines are drawn.
@@ -64,11 +66,7 @@ impl Run {
         if app.register == Register::Auto {
             registry.settle()?;
         }
-        // All at once: a broker takes its time for each. Hosts that follow their sources take no part in deployments.
-        let deployed = (!build).then(|| Topics::specs(&app.name));
-        let own =
-            [Hosts::spec(&app.name), KnownTopics::spec(&app.name)].into_iter().chain(deployed.into_iter().flatten());
-        open::create_topics(log.as_ref(), &app, own)?;
+        create_own_topics(log.as_ref(), &app, build)?;
         let state = open::state(folder, &app)?;
         // Closing an engine writes, and a disk that has failed never answers: what has to be on disk when the process ends is flushed below.
         let _never_closed = ManuallyDrop::new((log.clone(), registry.clone(), state.clone()));
@@ -77,13 +75,7 @@ impl Run {
         let starting = if build { Starting::sources(&fitter, files)? } else { Starting::deployed(&fitter, files)? };
         let commit = CommitPolicy { interval: app.commit.interval, records_max: app.commit.records_max.into() };
         let host = open::host_name(folder, &app)?;
-        let service = |(_, slot): &(String, Arc<Slot>)| Service {
-            slot: slot.clone(),
-            state: state.clone(),
-            workers: app.workers.count,
-            host: host.clone(),
-        };
-        let services = starting.slots.iter().map(service).collect::<Vec<_>>();
+        let services = services(&starting.slots, &state, &app, &host);
         let advertised = app.admin.advertised(listening.address());
         let hosts = Hosts::new(log.clone(), &app.name, Owner { host, admin: advertised.clone() });
         let hosts = Arc::new(hosts.reached_by(reach(folder, &app)?));
@@ -117,9 +109,8 @@ impl Run {
         };
         let left = self.watch(&running, &monitor, &watched, &stop, report::Ready::since(started));
         let progress = running.progress.clone();
-        let stalls = progress.iter().flat_map(|(_, progress)| progress.stalls());
-        let stuck = stalls.filter(|stall| stall.cause == Cause::Refused).find_map(|stall| Some((stall.at?, stall.why)));
-        let stopped = progress.iter().find_map(|(_, progress)| progress.stopped());
+        let (stuck, stopped) =
+            (refused_record(&progress), progress.iter().find_map(|(_, progress)| progress.stopped()));
         let ended = running.stop();
         if let Err(error) = state.flush() {
             tracing::warn!("state stays in the changelogs alone: {error}");
@@ -129,18 +120,15 @@ impl Run {
         remove_address(folder, &app);
         self.sum_up(&progress, started);
         ended?;
-        if let Some(why) = monitor.dead() {
+        if let Some(why) = monitor.dead().or(stopped.filter(|_| self.until_idle)) {
             bail!(why);
         }
-        if let Some(why) = stopped.filter(|_| self.until_idle) {
-            bail!(why);
-        }
-        match stuck.filter(|_| self.until_idle) {
-            Some(((source, offset), why)) => bail!(
+        if let Some(((source, offset), why)) = stuck.filter(|_| self.until_idle) {
+            bail!(
                 "records are left: a task stands still\n  where: {source}@{offset}\n  what to do: {why}: change what the topic takes, create it, or grant the right to write to it, and run again"
-            ),
-            None => refuse_rest(&left),
+            );
         }
+        refuse_rest(&left)
     }
 
     /// Prints what each component did.
@@ -211,6 +199,31 @@ fn watched(running: &Running, slots: &[(String, Arc<Slot>)]) -> Vec<Watched> {
         progress: progress.clone(),
     });
     watched.collect()
+}
+
+/// The place of a record that a task stands still at, because the log takes nothing that it leads to, and why.
+fn refused_record(progress: &[(String, Arc<Progress>)]) -> Option<((TopicPartition, Offset), String)> {
+    let stalls = progress.iter().flat_map(|(_, progress)| progress.stalls());
+    stalls.filter(|stall| stall.cause == Cause::Refused).find_map(|stall| Some((stall.at?, stall.why)))
+}
+
+/// Creates the topics of the app and of the host itself that are missing: all at once, because a broker takes its time for each. Hosts that
+/// follow their sources take no part in deployments.
+fn create_own_topics(log: &dyn Log, app: &App, follows_sources: bool) -> Result<()> {
+    let deployed = (!follows_sources).then(|| Topics::specs(&app.name));
+    let own = [Hosts::spec(&app.name), KnownTopics::spec(&app.name)];
+    open::create_topics(log, app, own.into_iter().chain(deployed.into_iter().flatten()))
+}
+
+/// What runs each component.
+fn services(slots: &[(String, Arc<Slot>)], state: &Arc<HostState>, app: &App, host: &str) -> Vec<Service> {
+    let service = |(_, slot): &(String, Arc<Slot>)| Service {
+        slot: slot.clone(),
+        state: state.clone(),
+        workers: app.workers.count,
+        host: host.to_owned(),
+    };
+    slots.iter().map(service).collect()
 }
 
 /// Two hosts of one name fence each other for ever.
