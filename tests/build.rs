@@ -39,8 +39,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The guests and the SDK in one workspace below `root`. Cargo names a crate by its place in the workspace, or in a registry; one
-/// outside is named by its whole path, and in such names the compiler sorts functions.
+/// The guests and the SDK in one workspace below `root`. Cargo names a crate by its place in the workspace, or in a
+/// registry; one outside is named by its whole path, and in such names the compiler sorts functions.
 fn workspace(root: &Path) -> PathBuf {
     for folder in ["guests", "sdk", "wit"] {
         copy(&repository().join(folder), &root.join(folder));
@@ -102,7 +102,8 @@ fn a_command_leaves_the_file() {
     let first = fs::read(&left).unwrap();
     assert_eq!(section::extract(&first).unwrap().component.name, "own-way");
 
-    // What the build itself left last time is newer than the file of a command that finds nothing to do; it is not taken.
+    // What the build itself left last time is newer than the file of a command that finds nothing to do; it is not
+    // taken.
     let manifest = app.path().join("components/own-way/component.toml");
     let text = fs::read_to_string(&manifest).unwrap();
     let output = app.path().join("components/own-way/target/release/own_way.wasm");

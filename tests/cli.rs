@@ -86,7 +86,8 @@ fn kill_again_and_again(app: &App) {
         // Small transactions: more commits to be killed in.
         let host = host.env("HEDDLE_COMMIT_RECORDS", "100").stdout(Stdio::null()).stderr(Stdio::null());
         let mut host = host.spawn().unwrap();
-        // Every fifth is killed before it has committed anything: on its way into the group, or in its first transaction.
+        // Every fifth is killed before it has committed anything: on its way into the group, or in its first
+        // transaction.
         let at_work = || if kill % 5 == 0 { running.exists() } else { app.committed_records() > 0 };
         while !at_work() {
             assert_eq!(host.try_wait().unwrap(), None, "the host runs until it is killed");

@@ -1,4 +1,5 @@
-//! Real schemas of other people: they are registered, built to WIT and to the code of every language, and values come back as they were.
+//! Real schemas of other people: they are registered, built to WIT and to the code of every language, and values come
+//! back as they were.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

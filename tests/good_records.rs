@@ -1,5 +1,6 @@
-//! Good records, many of them, go through a component in every language: none traps, none is dead-lettered, and every language writes
-//! what Rust writes. Stores, typed keys, headers and large values take turns, so that a language's collector starts at any moment.
+//! Good records, many of them, go through a component in every language: none traps, none is dead-lettered, and every
+//! language writes what Rust writes. Stores, typed keys, headers and large values take turns, so that a language's
+//! collector starts at any moment.
 //!
 //! `HEDDLE_TEST_SCALE` multiplies the number of records: at 250 it is a million for Rust and Go.
 

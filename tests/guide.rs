@@ -120,7 +120,8 @@ impl Shell {
         sh.env_remove("RUSTC_BOOTSTRAP");
         sh.args(["-euc", &format!(". \"$2\"\n{commands}\npwd > \"$1\"\nexport -p > \"$2\""), "sh"]);
         sh.args([ended.path(), self.exported.path()]).current_dir(&self.place);
-        // Tests run beside each other: none may take the default port. What cargo compiles for the tests of components is kept.
+        // Tests run beside each other: none may take the default port. What cargo compiles for the tests of components
+        // is kept.
         sh.env("PATH", path).env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
         sh.env("CARGO_TARGET_DIR", cache_folder().join("native-target"));
         let sh =

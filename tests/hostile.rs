@@ -1,4 +1,5 @@
-//! Files that are not a component, or one that wants too much: refused with what, where and what to do, in bounded memory.
+//! Files that are not a component, or one that wants too much: refused with what, where and what to do, in bounded
+//! memory.
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
@@ -25,7 +26,8 @@ fn refused_bytes(bytes: &[u8]) -> String {
     refused(|file| fs::write(file, bytes).unwrap())
 }
 
-/// What a command reports that fails, within the bound of memory. One that never ends is killed with this test, at its limit.
+/// What a command reports that fails, within the bound of memory. One that never ends is killed with this test, at its
+/// limit.
 fn failed(app: &Path, arguments: &[&str]) -> Option<String> {
     let arguments = [arguments, &["--app", app.to_str().unwrap()]].concat();
     let ended = measured::run(env!("CARGO_BIN_EXE_heddle"), &arguments, &[("HEDDLE_CACHE", &app.join("cache"))]);

@@ -1,5 +1,5 @@
-//! Schemas whose names and texts are as awkward as Avro allows: their code compiles in every language, and values go through it and
-//! come out as they were.
+//! Schemas whose names and texts are as awkward as Avro allows: their code compiles in every language, and values go
+//! through it and come out as they were.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -28,8 +28,8 @@ const SCHEMAS: u64 = 12;
 /// How many values of each schema go through a component.
 const VALUES: u64 = 20;
 
-/// An app in the cache with a component of each language that emits what it is given. It stays there, so that tools that keep what
-/// they made need not make it again.
+/// An app in the cache with a component of each language that emits what it is given. It stays there, so that tools
+/// that keep what they made need not make it again.
 struct App {
     folder: PathBuf,
     schemas: BTreeMap<String, Schema>,

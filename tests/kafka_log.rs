@@ -190,8 +190,9 @@ fn a_small_commit_does_not_wait_for_a_polling_slice() {
     let mut member = log.join(&member_options("quick", "quick")).unwrap();
     let partitions = assigned(&mut *member);
     let mut offset = 0;
-    // Through rdkafka's own commit, or with librdkafka's pause before it asks again, none takes less than 100 ms. So one that does
-    // is proof enough. The broker's first transactions are slow, and how many are fast depends on what else the machine does.
+    // Through rdkafka's own commit, or with librdkafka's pause before it asks again, none takes less than 100 ms. So
+    // one that does is proof enough. The broker's first transactions are slow, and how many are fast depends on what
+    // else the machine does.
     until("a commit within less than a slice", || {
         let started = Instant::now();
         member.send(record("quick", 0, "value")).unwrap();

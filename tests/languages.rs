@@ -1,5 +1,5 @@
-//! The conformance guests: the same inputs go through the same component in every language, and what comes out is the same to the
-//! byte: outputs, dead letters, state, log lines.
+//! The conformance guests: the same inputs go through the same component in every language, and what comes out is the
+//! same to the byte: outputs, dead letters, state, log lines.
 use heddle_contract::schema::json;
 use heddle_core::event::NewRecord;
 use serde_json::json;
@@ -86,8 +86,8 @@ fn text(record: &NewRecord, header: &str) -> String {
     String::from_utf8(header.unwrap_or_default().to_vec()).unwrap()
 }
 
-/// A record as it is compared, for people to see by what two languages differ. A trap is told in a language's own words, and those
-/// are the last that it logs; a language may also notice that there is no more memory.
+/// A record as it is compared, for people to see by what two languages differ. A trap is told in a language's own
+/// words, and those are the last that it logs; a language may also notice that there is no more memory.
 fn shown(record: &NewRecord) -> String {
     let value = match (&*record.topic, &record.value) {
         ("probe.values-out", Some(value)) => {

@@ -1,9 +1,10 @@
-//! Machines that run short: disks that are full, broken, slow or read-only, few descriptors, nothing that answers. A host reports it, loses
-//! nothing, goes on when it can, and always ends when it is told to.
+//! Machines that run short: disks that are full, broken, slow or read-only, few descriptors, nothing that answers. A
+//! host reports it, loses nothing, goes on when it can, and always ends when it is told to.
 //!
-//! How a shortage is made, without privileges: a limit on the size of files (`ulimit -f`) breaks a disk for good, one on descriptors (`ulimit -n`)
-//! is what it is, and a path below a file is a folder that cannot be written to. A disk that is full and has room again needs a file system of its
-//! own: where this user may not mount one, that test says so and does nothing.
+//! How a shortage is made, without privileges: a limit on the size of files (`ulimit -f`) breaks a disk for good, one
+//! on descriptors (`ulimit -n`) is what it is, and a path below a file is a folder that cannot be written to. A disk
+//! that is full and has room again needs a file system of its own: where this user may not mount one, that test says so
+//! and does nothing.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

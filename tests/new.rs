@@ -1,4 +1,5 @@
-//! `heddle new` in every language: what it makes passes its own test; what it refuses; what the tool chains say, as a user sees it.
+//! `heddle new` in every language: what it makes passes its own test; what it refuses; what the tool chains say, as a
+//! user sees it.
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

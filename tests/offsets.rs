@@ -1,4 +1,5 @@
-//! Where a component's group goes on: its start, positions that are shown, set and taken over, and records that are gone before it comes.
+//! Where a component's group goes on: its start, positions that are shown, set and taken over, and records that are
+//! gone before it comes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,4 +1,5 @@
-//! What an operator sees of a host: what it logs at start, how far behind it is, and whether it is ready, also while its broker is down.
+//! What an operator sees of a host: what it logs at start, how far behind it is, and whether it is ready, also while
+//! its broker is down.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};

@@ -1,5 +1,5 @@
-//! The order platform, a component with state and dedup, as a user runs it: on both logs, over restarts, with copies of its state
-//! that are lost, damaged or of something else.
+//! The order platform, a component with state and dedup, as a user runs it: on both logs, over restarts, with copies of
+//! its state that are lost, damaged or of something else.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -1,5 +1,5 @@
-//! Python: what is raised and not caught is reported with type, message and line; what a program has from its system comes from the
-//! record or raises an exception that says what to do.
+//! Python: what is raised and not caught is reported with type, message and line; what a program has from its system
+//! comes from the record or raises an exception that says what to do.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,4 +1,5 @@
-//! Answers of other registries, and of what stands in front of them: which mean "not found", and which have to be waited for.
+//! Answers of other registries, and of what stands in front of them: which mean "not found", and which have to be
+//! waited for.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

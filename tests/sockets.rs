@@ -1,5 +1,5 @@
-//! What listens, under clients that let it wait: headers, bodies and handshakes that do not come, answers that nobody takes. And TLS,
-//! from `heddle registry` to `heddle schema`.
+//! What listens, under clients that let it wait: headers, bodies and handshakes that do not come, answers that nobody
+//! takes. And TLS, from `heddle registry` to `heddle schema`.
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -78,7 +78,8 @@ fn ask(url: &str, body: Option<&Value>) -> Result<(u16, Value), String> {
 
 const SECONDS: Duration = Duration::from_secs(60);
 
-/// What was sent until the other side closed the connection, and how long that took. `then` is sent byte by byte, slowly.
+/// What was sent until the other side closed the connection, and how long that took. `then` is sent byte by byte,
+/// slowly.
 fn slowly(address: SocketAddr, first: &[u8], then: &str) -> (String, Duration) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(SECONDS)).unwrap();

@@ -1,5 +1,5 @@
-//! A component's stores, message ids, random numbers and log lines, from its manifest to its handler and back: a real component,
-//! called through the step.
+//! A component's stores, message ids, random numbers and log lines, from its manifest to its handler and back: a real
+//! component, called through the step.
 
 use std::io::Write;
 use std::path::Path;
@@ -100,7 +100,8 @@ fn a_failed_delivery_leaves_no_trace_in_the_stores() {
     assert_eq!(bench.get("a"), "0.50 None=1");
     assert!(bench.fails(json!({"do":"put-then-trap","key":"a"}), "trap").contains("as asked"));
     assert_eq!(bench.get("a"), "0.50 None=1");
-    // Nobody reads on after a delivery: only this test holds the state, and its task, as what is committed and as what a batch builds on.
+    // Nobody reads on after a delivery: only this test holds the state, and its task, as what is committed and as what
+    // a batch builds on.
     assert_eq!(Arc::strong_count(&bench.state), 3);
     // The first attempt counted, too, but not for the second.
     assert_eq!(bench.job(json!({"do":"put-then-fail-once","key":"a"})), "a=2");

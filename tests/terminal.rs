@@ -1,5 +1,5 @@
-//! Text from records, as an operator sees it: it moves no cursor, sets no colour, turns no direction and forges no line. What a pipe
-//! reads is the same JSON, or with `--raw` the same bytes.
+//! Text from records, as an operator sees it: it moves no cursor, sets no colour, turns no direction and forges no
+//! line. What a pipe reads is the same JSON, or with `--raw` the same bytes.
 
 use std::fs;
 use std::process::{Command, Output};

@@ -1,4 +1,5 @@
-//! A component that traps on every record: a new instance each time, and nothing is left behind. Alone in its process, whose memory it measures.
+//! A component that traps on every record: a new instance each time, and nothing is left behind. Alone in its process,
+//! whose memory it measures.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 #[allow(dead_code)] // it uses a part of them

@@ -1,7 +1,9 @@
-//! Three hosts on a real Kafka, under load, for minutes: killed, stopped for longer than their session, ended in order, and the
-//! broker restarted once. Then every output, every changelog and every copy on disk is compared with what must be there.
+//! Three hosts on a real Kafka, under load, for minutes: killed, stopped for longer than their session, ended in order,
+//! and the broker restarted once. Then every output, every changelog and every copy on disk is compared with what must
+//! be there.
 //!
-//! `HEDDLE_TEST_FIRE_SECONDS` says for how long (60 at scale 1, 180 at scale 10), `HEDDLE_TEST_FIRE_SEED` repeats a schedule.
+//! `HEDDLE_TEST_FIRE_SECONDS` says for how long (60 at scale 1, 180 at scale 10), `HEDDLE_TEST_FIRE_SEED` repeats a
+//! schedule.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! A component in Go asks for all that a program has from its system: what it gets is the same for the same record, whatever was
-//! before, and nothing of the machine.
+//! A component in Go asks for all that a program has from its system: what it gets is the same for the same record,
+//! whatever was before, and nothing of the machine.
 
 use crate::support::build;
 use std::sync::{Arc, OnceLock};

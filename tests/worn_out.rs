@@ -1,5 +1,5 @@
-//! A component that keeps more memory with every delivery: the delivery that its instance has no memory left for is retried once
-//! in a fresh instance. Only a delivery that fails there, too, counts as failed.
+//! A component that keeps more memory with every delivery: the delivery that its instance has no memory left for is
+//! retried once in a fresh instance. Only a delivery that fails there, too, counts as failed.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Latency at a fixed rate: from the moment an order was made until a reader of committed records has what became of it.
+//! Latency at a fixed rate: from the moment an order was made until a reader of committed records has what became of
+//! it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

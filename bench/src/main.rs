@@ -1,4 +1,5 @@
-//! The order flow, run by Heddle, by Kafka Streams and by a hand-written loop: on one broker, with the same orders, in turns.
+//! The order flow, run by Heddle, by Kafka Streams and by a hand-written loop: on one broker, with the same orders, in
+//! turns.
 //!
 //! ```text
 //!  orders (made once) ──> orders.created ──> program, one at a time ──> orders.status, customers.tier, changelog
@@ -39,7 +40,8 @@ struct Arguments {
     /// A short run: fewer orders, one commit interval, once.
     #[arg(long)]
     quick: bool,
-    /// Heddle alone, as its work grows: partitions, components, keys, sizes of records, and memory that a component takes.
+    /// Heddle alone, as its work grows: partitions, components, keys, sizes of records, and memory that a component
+    /// takes.
     #[arg(long, conflicts_with_all = ["quick", "programs", "intervals", "repeat", "rate", "latency"])]
     sweep: bool,
     /// How many keys a store has at most in the sweep.
@@ -63,7 +65,8 @@ struct Arguments {
     /// How often each is run; the median counts.
     #[arg(long, default_value_t = 3)]
     repeat: usize,
-    /// Orders a second while latency is measured; by default half of what Kafka Streams reached, at the same commit interval.
+    /// Orders a second while latency is measured; by default half of what Kafka Streams reached, at the same commit
+    /// interval.
     #[arg(long)]
     rate: Option<u64>,
     /// How long latency is measured, in seconds; 0: not at all.

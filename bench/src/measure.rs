@@ -18,7 +18,8 @@ use crate::session::Session;
 const SAMPLE_EVERY: Duration = Duration::from_millis(10);
 /// How long a program may make no progress.
 const STANDSTILL_MAX: Duration = Duration::from_secs(60);
-/// How long after the last commit the work in the background may take that belongs to it, such as writing state to disk.
+/// How long after the last commit the work in the background may take that belongs to it, such as writing state to
+/// disk.
 const SETTLE: Duration = Duration::from_millis(1_500);
 /// How long a program may take to end when it is told to.
 const END_TIME_MAX: Duration = Duration::from_secs(30);

@@ -1,5 +1,5 @@
-//! The hand-written loop: what the flow costs with no sandbox and no durable state. Its state is in hash maps and gone when it ends; the
-//! changelogs are written all the same, because somebody would have to restore from them.
+//! The hand-written loop: what the flow costs with no sandbox and no durable state. Its state is in hash maps and gone
+//! when it ends; the changelogs are written all the same, because somebody would have to restore from them.
 #![allow(unsafe_code)] // see `commit`
 
 use std::collections::{HashMap, HashSet};
@@ -220,7 +220,8 @@ where
 
 /// Commits by librdkafka itself: rdkafka's own call waits in slices of 100 ms first.
 fn commit(producer: &ThreadedProducer<DefaultProducerContext>) -> Result<()> {
-    // SAFETY: the producer owns a live client for as long as it is borrowed here; the error is null or ours, and destroyed once.
+    // SAFETY: the producer owns a live client for as long as it is borrowed here; the error is null or ours, and
+    // destroyed once.
     unsafe {
         let error = sys::rd_kafka_commit_transaction(producer.client().native_ptr(), 30_000);
         if !error.is_null() {

@@ -1,4 +1,5 @@
-//! What a program left in the log, so that programs can be compared: digests of its outputs, and the last value of each account.
+//! What a program left in the log, so that programs can be compared: digests of its outputs, and the last value of each
+//! account.
 
 use std::collections::BTreeMap;
 

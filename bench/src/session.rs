@@ -141,8 +141,8 @@ impl Row {
 }
 
 impl Figures {
-    /// Half of what Kafka Streams reached (or, without it, the slowest) at the same commit interval, or of what the program
-    /// reached itself, if that is less: one that does not keep up has a queue instead of a latency.
+    /// Half of what Kafka Streams reached (or, without it, the slowest) at the same commit interval, or of what the
+    /// program reached itself, if that is less: one that does not keep up has a queue instead of a latency.
     fn half_load(&self, arguments: &Arguments, own: &Row) -> u64 {
         let reached = |row: &Row| row.median(|run| run.events_per_second);
         let rows = || self.rows.iter().filter(|row| row.interval_ms == own.interval_ms);

@@ -1,5 +1,5 @@
-//! The benchmark itself, with few orders: every program runs, and all of them write the same; every point of a sweep is gone through.
-//! Nothing is asserted of how fast.
+//! The benchmark itself, with few orders: every program runs, and all of them write the same; every point of a sweep is
+//! gone through. Nothing is asserted of how fast.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::process::Command;

@@ -1,12 +1,13 @@
-//! What state costs: the order platform's `ledger` (decode, dedup, aggregate, one or two outputs) over the embedded log, by engine,
-//! and how long a host that was killed takes until it commits again.
+//! What state costs: the order platform's `ledger` (decode, dedup, aggregate, one or two outputs) over the embedded
+//! log, by engine, and how long a host that was killed takes until it commits again.
 //!
 //! ```sh
 //! cargo run -- --app examples/order-platform build
 //! cargo bench --bench flow -- [flow|restart|ids] [--orders N] [--keys N] [--ids N]
 //! ```
 //!
-//! Each measurement runs in a process of its own, so that memory is that of one engine. CPU and memory are what Linux counts.
+//! Each measurement runs in a process of its own, so that memory is that of one engine. CPU and memory are what Linux
+//! counts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Room on the disks of a host.
 //!
-//! An engine that meets a full disk is broken for the rest of its life, so it never gets there: what would take the last of the room is
-//! refused before the engine is asked, and taken once there is room again.
+//! An engine that meets a full disk is broken for the rest of its life, so it never gets there: what would take the
+//! last of the room is refused before the engine is asked, and taken once there is room again.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,8 @@ use thiserror::Error;
 
 /// What stays free: an engine keeps some buffers of its own, and files them when it likes.
 pub(crate) const KEPT_FREE_BYTES: u64 = 16 << 20;
-/// How many bytes an engine may write for each one that it is given: pages as a whole, and the same again when it cleans up.
+/// How many bytes an engine may write for each one that it is given: pages as a whole, and the same again when it
+/// cleans up.
 const WRITTEN_FOR_EACH: u64 = 2;
 
 /// There is no room.

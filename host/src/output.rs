@@ -1,7 +1,9 @@
-//! Standard output and standard error. All that the process prints passes through here and is escaped as [`printable`] says.
+//! Standard output and standard error. All that the process prints passes through here and is escaped as [`printable`]
+//! says.
 //!
-//! `println!` and `eprintln!` are shadowed for the whole crate, so that no command can forget it. They escape whole texts, whose line
-//! breaks are meant; a value from elsewhere that stands in a line goes through [`printable::line`] before.
+//! `println!` and `eprintln!` are shadowed for the whole crate, so that no command can forget it. They escape whole
+//! texts, whose line breaks are meant; a value from elsewhere that stands in a line goes through [`printable::line`]
+//! before.
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, IsTerminal as _, Write};
@@ -49,7 +51,8 @@ pub(crate) fn complain(text: Arguments<'_>) {
     let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
 
-/// Returns true if the log may use colours: standard error is a terminal, and nobody asked for none (<https://no-color.org>).
+/// Returns true if the log may use colours: standard error is a terminal, and nobody asked for none
+/// (<https://no-color.org>).
 pub(crate) fn has_colours() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -1,5 +1,5 @@
-//! Text that is safe on a terminal and in a log. Whatever came from a record, a guest, a broker or a registry can move no cursor, set
-//! no colour, turn no direction of writing, and begin no line.
+//! Text that is safe on a terminal and in a log. Whatever came from a record, a guest, a broker or a registry can move
+//! no cursor, set no colour, turn no direction of writing, and begin no line.
 //!
 //! Escapes are those of JSON (`\u001b`, `\n`), so JSON that passes through here is the same JSON.
 
@@ -37,7 +37,8 @@ fn escape(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Control characters (C0, DEL, C1), Unicode's line and paragraph separators, and the marks that change the direction of writing.
+/// Control characters (C0, DEL, C1), Unicode's line and paragraph separators, and the marks that change the direction
+/// of writing.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(

@@ -26,8 +26,8 @@ pub(crate) fn is_owned(error: &sled::Error) -> bool {
     matches!(error, sled::Error::Io(io) if io.to_string().contains("could not acquire lock"))
 }
 
-/// Wakes calls that sleep until a write has ended that failed: sled remembers the failure, but does not always tell those who wait. Whoever
-/// writes next hears of it, and wakes the others.
+/// Wakes calls that sleep until a write has ended that failed: sled remembers the failure, but does not always tell
+/// those who wait. Whoever writes next hears of it, and wakes the others.
 pub(crate) fn wake(db: &sled::Db) {
     // What it says is what the others hear, too. Without a failure it is one small write more.
     let _heard = db.insert(WAKE, &[]);

@@ -6,7 +6,8 @@ use heddle_core::event::Timestamp;
 
 use crate::log;
 
-/// A point in time, as a person says it: RFC 3339 (`2026-03-01T12:00:00Z`, also without `T` and `Z`), a day (`2026-03-01`), or how long ago (`2h`).
+/// A point in time, as a person says it: RFC 3339 (`2026-03-01T12:00:00Z`, also without `T` and `Z`), a day
+/// (`2026-03-01`), or how long ago (`2h`).
 ///
 /// # Errors
 /// If it is none of these.

@@ -103,7 +103,8 @@ impl Trusted {
     }
 }
 
-/// What is wrong with the certificate of whom a client asked, if that is why there is no answer; in words for what it is most often.
+/// What is wrong with the certificate of whom a client asked, if that is why there is no answer; in words for what it
+/// is most often.
 pub(crate) fn fault(error: &ureq::Error) -> Option<String> {
     let error = match error {
         ureq::Error::Rustls(error) => error,

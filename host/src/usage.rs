@@ -5,7 +5,8 @@ use std::io::{self, ErrorKind};
 /// Clock ticks of `/proc` in a second.
 const TICKS: f64 = 100.0;
 
-/// The CPU that all threads of a process have used so far, in seconds: fields 14 and 15 of its `stat`, user and system time (proc(5)).
+/// The CPU that all threads of a process have used so far, in seconds: fields 14 and 15 of its `stat`, user and system
+/// time (proc(5)).
 ///
 /// # Errors
 /// If there is no such process, or the system does not tell.
@@ -19,7 +20,8 @@ pub fn cpu_seconds(process: u32) -> io::Result<f64> {
     }
 }
 
-/// Memory of a process by its name in its `status`, in kibibytes: `VmRSS` is what is resident now, `VmHWM` the most that ever was.
+/// Memory of a process by its name in its `status`, in kibibytes: `VmRSS` is what is resident now, `VmHWM` the most
+/// that ever was.
 ///
 /// # Errors
 /// As [`cpu_seconds`].

@@ -20,7 +20,8 @@ pub(crate) struct Granted {
     pub(crate) operation: String,
 }
 
-/// The broker: everybody may do everything at [`Kafka::bootstrap`], and the user what it was granted at [`Guarded::users`].
+/// The broker: everybody may do everything at [`Kafka::bootstrap`], and the user what it was granted at
+/// [`Guarded::users`].
 pub(crate) struct Guarded {
     pub(crate) broker: Kafka,
     users: u16,

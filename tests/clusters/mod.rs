@@ -1,7 +1,9 @@
-//! Clusters that do not let a host do everything: it says what is missing, goes on when it is granted, and ends when it is told to. And with
-//! what docs/rights.md lists, and nothing else, it runs; what it leaves when it is killed, its heirs end.
+//! Clusters that do not let a host do everything: it says what is missing, goes on when it is granted, and ends when it
+//! is told to. And with what docs/rights.md lists, and nothing else, it runs; what it leaves when it is killed, its
+//! heirs end.
 //!
-//! One broker for the first part, because each costs seconds: first it has fewer copies than it wants, then it guards its doors.
+//! One broker for the first part, because each costs seconds: first it has fewer copies than it wants, then it guards
+//! its doors.
 
 mod guarded;
 mod machine;

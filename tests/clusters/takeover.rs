@@ -1,4 +1,5 @@
-//! What a host leaves that is killed in the middle of a transaction: its heirs end it, and do not wait until the brokers do.
+//! What a host leaves that is killed in the middle of a transaction: its heirs end it, and do not wait until the
+//! brokers do.
 
 use std::fs::File;
 use std::path::Path;

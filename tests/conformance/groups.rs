@@ -35,7 +35,8 @@ fn process(client: &mut Client, records: &[Record], output: &str) -> bool {
     commit(client, records)
 }
 
-/// Commits what these records did. Whether it is: a group that takes somebody in at this moment may refuse it, and they come again.
+/// Commits what these records did. Whether it is: a group that takes somebody in at this moment may refuse it, and they
+/// come again.
 fn commit(client: &mut Client, records: &[Record]) -> bool {
     match client.member.commit(&after(records)) {
         Ok(_) => true,

@@ -32,8 +32,8 @@ pub(crate) trait Harness {
     /// Whether a commit goes on after it was begun.
     fn commits_take_a_while(&self) -> bool;
 
-    /// Deletes the records of a partition below `before`, whose timestamps are the seconds of 1970 from 1 on, each in a batch of its own, in a topic that keeps
-    /// records for [`RETENTION_MILLIS`].
+    /// Deletes the records of a partition below `before`, whose timestamps are the seconds of 1970 from 1 on, each in a
+    /// batch of its own, in a topic that keeps records for [`RETENTION_MILLIS`].
     fn trim(&self, source: &TopicPartition, before: Offset);
 
     /// A name for a topic, a group or a transactional id that no other case uses.

@@ -1,4 +1,5 @@
-//! What tasks with state need: where a commit ends, partitions that wait until the state is there, and how far a copy has to be read.
+//! What tasks with state need: where a commit ends, partitions that wait until the state is there, and how far a copy
+//! has to be read.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! Dead letters, as those who look after them meet them: what is set aside, looking at it, sending it again, letting it be.
+//! Dead letters, as those who look after them meet them: what is set aside, looking at it, sending it again, letting it
+//! be.
 
 mod host;
 mod kinds;
@@ -24,8 +25,8 @@ pub(crate) fn all(app: &App, topic: &str) -> Vec<Record> {
     app.records(topic).into_values().flatten().collect()
 }
 
-/// Runs the app until it has handled so many records; returns how many it set aside, and how many it skipped. A broker that is busy can look
-/// as if there were nothing to do, so that takes as many runs as it takes.
+/// Runs the app until it has handled so many records; returns how many it set aside, and how many it skipped. A broker
+/// that is busy can look as if there were nothing to do, so that takes as many runs as it takes.
 pub(crate) fn run(app: &App, records: u64) -> (u64, u64) {
     let (mut handled, mut failed, mut duplicates) = (0, 0, 0);
     let deadline = Instant::now() + Duration::from_secs(120);

@@ -1,4 +1,5 @@
-//! What becomes of records that fail, as users see it: tried again in place and later, kept in order, set aside, held back by a breaker.
+//! What becomes of records that fail, as users see it: tried again in place and later, kept in order, set aside, held
+//! back by a breaker.
 
 mod breaker;
 pub(crate) mod host;

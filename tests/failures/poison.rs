@@ -1,5 +1,5 @@
-//! Poison of every kind among good records: all good ones come out once, all bad ones are where the policy says, byte for byte, and the
-//! counts add up; under `kill -9` as well.
+//! Poison of every kind among good records: all good ones come out once, all bad ones are where the policy says, byte
+//! for byte, and the counts add up; under `kill -9` as well.
 
 use std::collections::BTreeMap;
 
@@ -133,7 +133,8 @@ fn check_letters(app: &App, records: &[NewRecord]) {
     }
 }
 
-/// Every good record comes out once; the sums of a key go up by one, and its records are in order where that is promised.
+/// Every good record comes out once; the sums of a key go up by one, and its records are in order where that is
+/// promised.
 fn check_outputs(app: &App, ordered: bool) {
     let mut found = BTreeMap::<String, Vec<(String, i64)>>::new();
     for line in app.ok(&["consume", "out", "--json"]).lines() {

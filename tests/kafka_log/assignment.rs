@@ -13,8 +13,8 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::{POLL, assigned, connect, create, member_options, record, until, values};
 
-/// A transaction that has sent a record to `output` and the position 2 of `input`/0 on behalf of a member of `group`, and then lost that place:
-/// what a worker leaves that hangs before its commit.
+/// A transaction that has sent a record to `output` and the position 2 of `input`/0 on behalf of a member of `group`,
+/// and then lost that place: what a worker leaves that hangs before its commit.
 fn pending(group: &str, input: &str, output: &str) -> BaseProducer {
     let bootstrap = kafka::shared().bootstrap();
     let client = |key: &str, value: &str| {

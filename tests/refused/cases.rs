@@ -170,7 +170,8 @@ fn what_the_embedded_log_refuses_fails_alone() {
         &app,
         cases.iter().find(|case| matches!(case.becomes, Becomes::Letter { reduced: true, .. })).unwrap(),
     );
-    // One whose dead letters go nowhere: its task stands still, the other one and the other component go on, and the end of the run says so.
+    // One whose dead letters go nowhere: its task stands still, the other one and the other component go on, and the
+    // end of the run says so.
     install(&app, "mute");
     app.log().append(&[scripts.record(1, "elsewhere", "count", 1)]).unwrap();
     let output = app.run(&["run", "--until-idle", "--json"]);

@@ -1,5 +1,5 @@
-//! Records that the log refuses, before they are sent or when they arrive: the delivery that leads to one fails, its neighbours come out, and
-//! whatever is set aside is written somehow. One host and one broker for all of them.
+//! Records that the log refuses, before they are sent or when they arrive: the delivery that leads to one fails, its
+//! neighbours come out, and whatever is set aside is written somehow. One host and one broker for all of them.
 
 mod cases;
 mod kafka;

@@ -1,5 +1,5 @@
-//! The embedded registry wherever it is stored: one suite for a folder and for a topic, several hosts at once, `kill -9`, and
-//! data that is lost.
+//! The embedded registry wherever it is stored: one suite for a folder and for a topic, several hosts at once, `kill
+//! -9`, and data that is lost.
 
 mod evidence;
 mod hosts;

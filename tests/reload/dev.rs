@@ -100,7 +100,8 @@ fn a_saved_file_that_says_the_same_builds_nothing() {
     host.stop();
 }
 
-/// What a watcher reports twice is built once, whether it builds or not; and a file that an editor has emptied is about to be written.
+/// What a watcher reports twice is built once, whether it builds or not; and a file that an editor has emptied is about
+/// to be written.
 #[test]
 fn what_is_saved_is_built_once_whether_it_builds_or_not() {
     let platform = Platform::embedded();

@@ -1,4 +1,5 @@
-//! The ledger once more, in JavaScript: a file of several chunks in the log, and another language that takes over a component's state.
+//! The ledger once more, in JavaScript: a file of several chunks in the log, and another language that takes over a
+//! component's state.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize};

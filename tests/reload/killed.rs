@@ -78,7 +78,8 @@ fn a_host_that_is_killed_between_two_chunks_leaves_the_version_before() {
     [first, second, third].into_iter().for_each(Host::stop);
 }
 
-/// Wherever it is killed: it comes back with the version before or with the new one, as the log says, and nothing is lost.
+/// Wherever it is killed: it comes back with the version before or with the new one, as the log says, and nothing is
+/// lost.
 #[test]
 fn a_host_that_is_killed_anywhere_in_a_deployment_comes_back_with_one_version() {
     let platform = Platform::embedded();

@@ -1,5 +1,5 @@
-//! Versions of a component that come and go while records flow: on both logs, on several hosts, those that are refused, those that fail,
-//! those that are only tried beside the one that runs.
+//! Versions of a component that come and go while records flow: on both logs, on several hosts, those that are refused,
+//! those that fail, those that are only tried beside the one that runs.
 mod dev;
 mod host;
 mod hosts;

@@ -46,8 +46,8 @@ impl Booked<'_> {
     }
 }
 
-/// `one` consumes `first`; `two` a topic more, after it. What the topic holds before that is taken, too; what comes after it was
-/// removed waits until a version consumes it again.
+/// `one` consumes `first`; `two` a topic more, after it. What the topic holds before that is taken, too; what comes
+/// after it was removed waits until a version consumes it again.
 fn a_topic_comes_goes_and_comes_back(platform: &Platform, one: &[u8], two: &[u8], added: &str) {
     let host = Host::start(platform, 0);
     let orders = Orders::new(&platform.registry());

@@ -1,5 +1,5 @@
-//! What `heddle consume --json` prints goes back in through `heddle produce --json` as the same record: key, value, headers and time,
-//! whatever they hold, on both logs, as a user types it.
+//! What `heddle consume --json` prints goes back in through `heddle produce --json` as the same record: key, value,
+//! headers and time, whatever they hold, on both logs, as a user types it.
 
 mod keys;
 mod lines;

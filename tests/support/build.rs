@@ -13,10 +13,11 @@ pub(crate) fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The components of `app` (a folder below the root) with these names, in files that stay as they are while this process runs.
+/// The components of `app` (a folder below the root) with these names, in files that stay as they are while this
+/// process runs.
 ///
-/// Another test process may use the same folder: a lock file in the cache keeps their builds apart, and a component whose sources did
-/// not change is not written again.
+/// Another test process may use the same folder: a lock file in the cache keeps their builds apart, and a component
+/// whose sources did not change is not written again.
 pub(crate) fn built(app: &str, names: &[&str]) -> Vec<Vec<u8>> {
     static BUILT: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
     let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -17,7 +17,8 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests")
 }
 
-/// The components that most tests use. The conformance guests of other languages need their tools: only their own test builds them.
+/// The components that most tests use. The conformance guests of other languages need their tools: only their own test
+/// builds them.
 const RUST: [&str; 4] = ["keeper", "keyed", "scripted", "wrong-import"];
 
 /// The file of a component. All of these are built once, by the command that users type.

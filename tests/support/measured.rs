@@ -1,7 +1,7 @@
 //! A command whose peak of memory is measured by the system, with `wait4(2)`.
 //!
-//! A process inherits the peak of whoever starts it until it runs its own program, and the test binary is large. So a second, small
-//! process of the test binary starts the command:
+//! A process inherits the peak of whoever starts it until it runs its own program, and the test binary is large. So a
+//! second, small process of the test binary starts the command:
 //!
 //! ```text
 //!  test ──> test binary, one test: `support::measured::child` ──> the command

@@ -1,5 +1,5 @@
-//! What a host does while its disk takes no state, for a while or for ever. The faults are injected into the engine: what a file system does is in
-//! `tests/machine.rs`.
+//! What a host does while its disk takes no state, for a while or for ever. The faults are injected into the engine:
+//! what a file system does is in `tests/machine.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -205,7 +205,8 @@ impl Harness {
         entries.into_iter().map(|(key, value)| (key.slice(1..), value)).collect()
     }
 
-    /// The invariant: a tree is the fold of its changelog below its watermark, and in some keys further if a write was cut off.
+    /// The invariant: a tree is the fold of its changelog below its watermark, and in some keys further if a write was
+    /// cut off.
     pub(crate) fn check_trees(&self) {
         for store in [STOCK, SUMS] {
             let changelog = &spec().changelogs[store.0];

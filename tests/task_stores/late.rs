@@ -1,4 +1,5 @@
-//! Late messages: their timestamps are older than the window when they are handled. Twice within seconds they are one event all the same.
+//! Late messages: their timestamps are older than the window when they are handled. Twice within seconds they are one
+//! event all the same.
 
 use std::time::Duration;
 

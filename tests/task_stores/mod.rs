@@ -1,4 +1,5 @@
-//! All state of a task, on both engines: what is committed is read, on disk is what the changelogs say, and nothing is lost by a crash.
+//! All state of a task, on both engines: what is committed is read, on disk is what the changelogs say, and nothing is
+//! lost by a crash.
 
 /// Makes two tests of each case, one an engine.
 macro_rules! on_both_engines {

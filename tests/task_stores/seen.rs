@@ -174,7 +174,8 @@ fn check(kind: EngineKind, events: Vec<Event>) -> Result<(), TestCaseError> {
                 for at in [clock - 100_000, clock, clock + 100_000] {
                     let within = noted.is_some_and(|noted| noted > at - WINDOW_MILLIS);
                     let seen = harness.seen(topic, &id, at);
-                    // Also what is past the window of something newer: the clock stands still, so all of it was handled just now.
+                    // Also what is past the window of something newer: the clock stands still, so all of it was handled
+                    // just now.
                     prop_assert_eq!(seen, within, "{} {} at {}: {:?}", topic, id, at, noted);
                 }
             }

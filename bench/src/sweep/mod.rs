@@ -1,4 +1,5 @@
-//! What Heddle costs as its work grows: one thing at a time becomes more, and everything else stays as it is in the order flow.
+//! What Heddle costs as its work grows: one thing at a time becomes more, and everything else stays as it is in the
+//! order flow.
 //!
 //! ```text
 //!  point ──> topics anew ──> orders ──> one process: `components` ledgers, each in a group of its own ──> /proc until all are through
@@ -76,8 +77,8 @@ struct Measured {
     figures: Throughput,
 }
 
-/// All runs of a sweep, most of them of so many deliveries; `of_each` thing that grows at most so many. The idle components are
-/// always two: their difference is what one costs.
+/// All runs of a sweep, most of them of so many deliveries; `of_each` thing that grows at most so many. The idle
+/// components are always two: their difference is what one costs.
 fn points(deliveries: u64, keys_max: u64, of_each: usize) -> Result<Vec<Point>> {
     let flow = |axis, to| Point {
         axis,

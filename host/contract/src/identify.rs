@@ -4,8 +4,9 @@
 //!  "order.id" ──IdPath::of, by the reader's schema──> positions of fields ──find, along a plan──> the id's bytes
 //! ```
 //!
-//! The path names the reader's fields, aliases and all; the [`Plan`] knows where the writer has them. The same id has the same
-//! bytes whatever schema it was written by: text for strings and symbols, decimal digits for numbers, bytes for bytes.
+//! The path names the reader's fields, aliases and all; the [`Plan`] knows where the writer has them. The same id has
+//! the same bytes whatever schema it was written by: text for strings and symbols, decimal digits for numbers, bytes
+//! for bytes.
 
 use std::borrow::Cow;
 
@@ -63,11 +64,12 @@ impl IdPath {
         )))
     }
 
-    /// The id in `bytes`, which the plan's writer wrote. `None` if it is null, or the writer does not have the field: the reader's
-    /// default would be the same for all its messages. Nothing after the field is looked at.
+    /// The id in `bytes`, which the plan's writer wrote. `None` if it is null, or the writer does not have the field:
+    /// the reader's default would be the same for all its messages. Nothing after the field is looked at.
     ///
     /// # Errors
-    /// If the bytes up to the field are no value of the writer's schema, or the field has no counterpart in the reader's.
+    /// If the bytes up to the field are no value of the writer's schema, or the field has no counterpart in the
+    /// reader's.
     pub fn find<'b>(&self, plan: &Plan, bytes: &'b [u8]) -> Result<Option<Cow<'b, [u8]>>, DecodeError> {
         find(plan, plan.root(), &self.0, &mut Reader::new(bytes), 0)
     }

@@ -317,8 +317,8 @@ impl<'a> Resolver<'a> {
         Step::Record { reads, defaults }
     }
 
-    /// The branch of the reader's union that takes the value: the one of the same type, else the first that can. One that takes
-    /// every value goes before one that takes some.
+    /// The branch of the reader's union that takes the value: the one of the same type, else the first that can. One
+    /// that takes every value goes before one that takes some.
     fn choose_branch(&mut self, from: From, branches: &'a [NodeId]) -> Step {
         let node = self.from(from);
         let schema = self.to(from.0);

@@ -4,8 +4,8 @@
 //!  header │ section │ section │ ... │ custom section "heddle:contract": {"version":1, "component":…, "schemas":…}
 //! ```
 //!
-//! Works on core modules and on components; only the file's own sections count, never those of what is nested in it. Every
-//! other byte of the file stays as it is.
+//! Works on core modules and on components; only the file's own sections count, never those of what is nested in it.
+//! Every other byte of the file stays as it is.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -38,8 +38,8 @@ pub fn key_subject(topic: &str) -> String {
     format!("{topic}{KEY}")
 }
 
-/// What a contract calls the schema of a store's values: the topic that holds them is named by the app, which a `.wasm` file does
-/// not know. [`Manifest::registered`](crate::manifest::Manifest::registered) names the subject.
+/// What a contract calls the schema of a store's values: the topic that holds them is named by the app, which a `.wasm`
+/// file does not know. [`Manifest::registered`](crate::manifest::Manifest::registered) names the subject.
 #[must_use]
 pub fn store_value_subject(store: &str) -> String {
     format!("{STORE_VALUE}{store}")
@@ -63,8 +63,8 @@ pub fn record_of(name: &str) -> Option<(&str, &str)> {
     name.strip_prefix(RECORD)?.split_once(':')
 }
 
-/// A value of a union as a value of its branch, framed by the id of the branch's own schema. `None`: `value` is not a value of a union of as
-/// many branches as there are ids.
+/// A value of a union as a value of its branch, framed by the id of the branch's own schema. `None`: `value` is not a
+/// value of a union of as many branches as there are ids.
 #[must_use]
 pub fn by_branch(ids: &[SchemaId], value: &[u8]) -> Option<Vec<u8>> {
     let mut reader = Reader::new(value);

@@ -71,8 +71,8 @@ fn verdicts_are_those_of_java() {
     assert!(yes > no / 10 && no > yes / 10 && neither < (yes + no) / 2, "{told:?}");
 }
 
-/// Odd pieces, each within a record: what Java takes, Heddle takes. What Java refuses, Heddle may take: namespaces of odd characters,
-/// since 1.12.
+/// Odd pieces, each within a record: what Java takes, Heddle takes. What Java refuses, Heddle may take: namespaces of
+/// odd characters, since 1.12.
 fn odd_schemas() -> Vec<Value> {
     let enumeration = |name: &str, symbols: Value| json!({"type": "enum", "name": name, "symbols": symbols});
     let record = |name: &str, fields: Value| json!({"type": "record", "name": name, "fields": fields});
@@ -247,7 +247,8 @@ fn values_are_read_as_java_reads_them() {
                     (Ok(_), None) if answer["error"].as_str().unwrap().contains("Invalid default for field") => {
                         java_alone_refuses += 1;
                     }
-                    // Within a union Java finds enums and fixed types by their full names only, though it calls the pair compatible.
+                    // Within a union Java finds enums and fixed types by their full names only, though it calls the
+                    // pair compatible.
                     (Ok(_), None) if answer["error"].as_str().unwrap().contains("AvroTypeException: Found") => {
                         java_alone_refuses += 1;
                     }

@@ -1,5 +1,5 @@
-//! Bytes of all kinds through the plans of generated schemas: an error or a value, never a panic, and never a value out of
-//! proportion to its bytes. `HEDDLE_TEST_CASES` asks for more, `HEDDLE_TEST_SEED` for others.
+//! Bytes of all kinds through the plans of generated schemas: an error or a value, never a panic, and never a value out
+//! of proportion to its bytes. `HEDDLE_TEST_CASES` asks for more, `HEDDLE_TEST_SEED` for others.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[allow(dead_code)]

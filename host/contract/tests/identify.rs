@@ -157,7 +157,8 @@ proptest! {
         wider in any::<bool>(),
         cut in any::<proptest::sample::Index>(),
     ) {
-        // The writer has the id among others; the reader by another name, wider, in another order and with less around it.
+        // The writer has the id among others; the reader by another name, wider, in another order and with less around
+        // it.
         let named = |prefix: &str, list: &[(Value, Value)]| list.iter().enumerate()
             .map(|(n, (ty, value))| (format!("{prefix}{n}"), ty.clone(), value.clone())).collect::<Vec<_>>();
         let mut all = named("b", &before);

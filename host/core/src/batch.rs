@@ -1,4 +1,5 @@
-//! What one transaction takes along. The type changes as the batch gets safer, so a commit's order cannot be written wrong:
+//! What one transaction takes along. The type changes as the batch gets safer, so a commit's order cannot be written
+//! wrong:
 //!
 //! ```text
 //!  OpenBatch ──seal──> SealedBatch ──confirmed──> CommittedBatch
@@ -6,8 +7,8 @@
 //!                      its positions committed    may become committed state
 //! ```
 //!
-//! The overlays of the tasks live in the batch. A batch that is given up takes them along, so nothing of it can stay behind. While a batch is
-//! being committed the next one is open, on top of it: if the commit fails, both are given up.
+//! The overlays of the tasks live in the batch. A batch that is given up takes them along, so nothing of it can stay
+//! behind. While a batch is being committed the next one is open, on top of it: if the commit fails, both are given up.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,8 +137,8 @@ impl OpenBatch {
         self.counts.taken() == 0
     }
 
-    /// Tasks that took records from their state without reading on, and so have no position in this batch. The group has to see one of theirs, or else it
-    /// could not refuse the commit of a member that has lost them.
+    /// Tasks that took records from their state without reading on, and so have no position in this batch. The group
+    /// has to see one of theirs, or else it could not refuse the commit of a member that has lost them.
     pub fn unanchored(&self) -> impl Iterator<Item = Partition> {
         let anchored = |number: &Partition| self.positions.keys().any(|source| source.partition == *number);
         self.unread.iter().copied().filter(move |number| !anchored(number))
@@ -188,8 +189,8 @@ impl SealedBatch {
         self.overlays.iter().map(|(partition, overlay)| (*partition, overlay))
     }
 
-    /// What has to be written to the changelogs in the same transaction: one record for each store and key, and one for the
-    /// message ids of each topic, each at its task's partition.
+    /// What has to be written to the changelogs in the same transaction: one record for each store and key, and one for
+    /// the message ids of each topic, each at its task's partition.
     pub fn changelog<'s>(&'s self, spec: &'s TaskSpec) -> impl Iterator<Item = ChangelogRecord<'s>> + 's {
         self.overlays.iter().flat_map(move |(partition, overlay)| {
             let partition = *partition;
@@ -215,8 +216,8 @@ impl SealedBatch {
         })
     }
 
-    /// Call when, and only when, the log confirmed the commit. `ends` says for each partition that the transaction wrote to
-    /// by its number, and so for the changelogs, which offset follows its last record there.
+    /// Call when, and only when, the log confirmed the commit. `ends` says for each partition that the transaction
+    /// wrote to by its number, and so for the changelogs, which offset follows its last record there.
     pub fn confirmed(self, ends: BTreeMap<TopicPartition, Offset>) -> CommittedBatch {
         CommittedBatch { overlays: self.overlays, ends, counts: self.counts }
     }
@@ -276,7 +277,8 @@ impl CommittedBatch {
         self.overlays.iter().map(|(partition, overlay)| (*partition, &**overlay))
     }
 
-    /// Takes what it did to the state of one task out of it. Nothing is copied if the task has [settled](crate::task::Task::settled).
+    /// Takes what it did to the state of one task out of it. Nothing is copied if the task has
+    /// [settled](crate::task::Task::settled).
     pub fn take(&mut self, partition: Partition) -> Option<Overlay> {
         self.overlays.remove(&partition).map(Arc::unwrap_or_clone)
     }

@@ -1,5 +1,5 @@
-//! The circuit breaker of a component: when nearly everything fails, something that every delivery needs is probably down, and it is
-//! better to stop consuming than to set record after record aside.
+//! The circuit breaker of a component: when nearly everything fails, something that every delivery needs is probably
+//! down, and it is better to stop consuming than to set record after record aside.
 //!
 //! ```text
 //!          too many failures              `pause` has passed

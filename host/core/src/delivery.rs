@@ -7,8 +7,8 @@ use crate::event::Record;
 /// The full name of a component, `<app>.<component>`: also its consumer group.
 pub type ComponentName = Arc<str>;
 
-/// Tells records of a topic that was deleted and made anew from those that had the same offsets before. The topic that a component knew first
-/// has none.
+/// Tells records of a topic that was deleted and made anew from those that had the same offsets before. The topic that
+/// a component knew first has none.
 pub type Epoch = Arc<str>;
 
 /// Room for the numbers of an id, its slashes, and what is added to it in a header.
@@ -28,7 +28,8 @@ pub struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    /// The same for every attempt and every run: `<component>/<topic>/<partition>/<offset>`, with `@<epoch>` behind the topic if there is one.
+    /// The same for every attempt and every run: `<component>/<topic>/<partition>/<offset>`, with `@<epoch>` behind the
+    /// topic if there is one.
     #[must_use]
     pub fn id(&self) -> String {
         let Record { source, offset, .. } = self.record;

@@ -1,5 +1,5 @@
-//! Records that failed, as they are written: to the dead-letter topic, to a retry topic, or to the task's state. All carry what they
-//! were in their own headers, and behind these what went wrong, under `heddle.`.
+//! Records that failed, as they are written: to the dead-letter topic, to a retry topic, or to the task's state. All
+//! carry what they were in their own headers, and behind these what went wrong, under `heddle.`.
 
 use std::fmt;
 
@@ -44,8 +44,8 @@ pub mod header {
     pub const REPLAYS: &str = "heddle.replays";
     /// What the handler logged in the last attempt: JSON lines.
     pub const LOG: &str = "heddle.log";
-    /// The timestamp that the record had or would have, in milliseconds since 1970: of a record that waits, that is set aside reduced, or
-    /// whose topic refuses the timestamp.
+    /// The timestamp that the record had or would have, in milliseconds since 1970: of a record that waits, that is set
+    /// aside reduced, or whose topic refuses the timestamp.
     pub const TIMESTAMP: &str = "heddle.timestamp";
     /// Of a dead letter that was reduced: why its topic did not take it as it was.
     pub const REDUCED: &str = "heddle.reduced";
@@ -97,7 +97,8 @@ pub struct Waiting {
     pub epoch: Option<Epoch>,
 }
 
-/// The record that sets `delivery` aside: key, value, timestamp and headers as they were, the reason in further headers.
+/// The record that sets `delivery` aside: key, value, timestamp and headers as they were, the reason in further
+/// headers.
 ///
 /// What a replay put behind the headers to tell of earlier failures is taken over, so it is there once.
 #[must_use]
@@ -116,8 +117,8 @@ pub fn dead_letter(delivery: &Delivery<'_>, failure: &Failure<'_>, topic: &Topic
     }
 }
 
-/// What is left of a dead letter that its topic does not take: `why`. It tells where the record is and what it looks like, and is so small
-/// and plain that hardly a topic refuses it: a few KiB, with a key, at the time of the failure.
+/// What is left of a dead letter that its topic does not take: `why`. It tells where the record is and what it looks
+/// like, and is so small and plain that hardly a topic refuses it: a few KiB, with a key, at the time of the failure.
 #[must_use]
 pub fn reduced_dead_letter(delivery: &Delivery<'_>, failure: &Failure<'_>, topic: &Topic, why: &str) -> NewRecord {
     let record = delivery.record;
@@ -171,8 +172,8 @@ pub(crate) fn at_other_time(record: &mut NewRecord, now: Timestamp) {
     record.headers.extend(before.map(|before| text(header::TIMESTAMP, &before.0)));
 }
 
-/// The record that waits in a retry topic, at its task's partition. Its timestamp is that of the failure, because topics are kept by time and
-/// the record's own may be old.
+/// The record that waits in a retry topic, at its task's partition. Its timestamp is that of the failure, because
+/// topics are kept by time and the record's own may be old.
 #[must_use]
 pub fn retry(
     delivery: &Delivery<'_>,
@@ -279,7 +280,8 @@ fn told(delivery: &Delivery<'_>, failure: &Failure<'_>) -> Vec<Header> {
     headers
 }
 
-/// How many headers a record that failed brought along, before Heddle put its own behind them. `None`: it is no such record.
+/// How many headers a record that failed brought along, before Heddle put its own behind them. `None`: it is no such
+/// record.
 #[must_use]
 pub fn own_headers(failed: &[Header]) -> Option<usize> {
     failed.iter().rposition(|header| header.name == header::TOPIC)

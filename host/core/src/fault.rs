@@ -5,7 +5,8 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// How much a fault says of what happened, in bytes: a guest may say megabytes, and what it says goes into headers, log lines and answers.
+/// How much a fault says of what happened, in bytes: a guest may say megabytes, and what it says goes into headers, log
+/// lines and answers.
 pub const REASON_BYTES_MAX: usize = 4 << 10;
 
 /// Why one delivery failed. All effects of that delivery are dropped and the failure policy decides.
@@ -40,8 +41,8 @@ pub fn bounded(mut text: String, bytes_max: usize) -> String {
     text
 }
 
-/// Why a task cannot go on: what it has of its state cannot be read. No record is at fault, so nothing may be decided about
-/// one: the worker gives everything up and starts again from what is committed.
+/// Why a task cannot go on: what it has of its state cannot be read. No record is at fault, so nothing may be decided
+/// about one: the worker gives everything up and starts again from what is committed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("the state of the task cannot be read: {0}")]
 pub struct TaskFault(pub String);
@@ -82,7 +83,8 @@ pub enum EventFaultKind {
     Emit,
     /// The handler emitted or wrote more than one delivery may.
     Output,
-    /// The handler wrote to a store what its schema cannot hold or what is too large, or read more of it at once than it may.
+    /// The handler wrote to a store what its schema cannot hold or what is too large, or read more of it at once than
+    /// it may.
     State,
     /// Too many records wait for their key's turn already.
     Crowded,
@@ -109,8 +111,9 @@ impl EventFaultKind {
         }
     }
 
-    /// Whether the same delivery, tried again, may end otherwise, if the component's policy does not say so itself. Handlers are
-    /// deterministic, so a trap is not cured by trying again; a deadline may have been missed because the machine was busy.
+    /// Whether the same delivery, tried again, may end otherwise, if the component's policy does not say so itself.
+    /// Handlers are deterministic, so a trap is not cured by trying again; a deadline may have been missed because the
+    /// machine was busy.
     #[must_use]
     pub const fn may_pass(self) -> bool {
         matches!(self, Self::Failed | Self::Deadline)

@@ -16,8 +16,8 @@ const RECORD_OVERHEAD_BYTES_MAX: usize = 36;
 pub struct Limits {
     /// How many partitions it has.
     pub partitions: i32,
-    /// The largest batch of records, in bytes (`max.message.bytes`). `None`: what a record takes there is not known before, because the
-    /// client compresses it.
+    /// The largest batch of records, in bytes (`max.message.bytes`). `None`: what a record takes there is not known
+    /// before, because the client compresses it.
     pub batch_bytes_max: Option<usize>,
     /// The largest record that the client sends, in bytes (`message.max.bytes`).
     pub client_bytes_max: Option<usize>,

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::event::{Partition, Record, TopicPartition};
 
-/// Orders a poll's records: within a partition nothing changes; among the topics of one partition number the record with the
-/// lowest timestamp goes first, and of equal ones that of the topic first by name. Records of one topic stay as they came.
+/// Orders a poll's records: within a partition nothing changes; among the topics of one partition number the record
+/// with the lowest timestamp goes first, and of equal ones that of the topic first by name. Records of one topic stay
+/// as they came.
 #[must_use]
 pub fn by_time(records: Vec<Record>) -> Vec<Record> {
     if records.iter().zip(records.iter().skip(1)).all(|(one, next)| one.source.topic == next.source.topic) {

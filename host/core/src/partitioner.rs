@@ -1,7 +1,7 @@
 //! Which partition a key goes to, when the writer does not say.
 //!
-//! The same function as the Java clients' default for keyed records (Kafka's `Utils.murmur2`, seed `0x9747b28c`), so that
-//! records written by Heddle and by Java services with the same key meet in the same partition.
+//! The same function as the Java clients' default for keyed records (Kafka's `Utils.murmur2`, seed `0x9747b28c`), so
+//! that records written by Heddle and by Java services with the same key meet in the same partition.
 
 use crate::event::Partition;
 

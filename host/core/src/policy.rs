@@ -94,8 +94,8 @@ impl Backoff {
     /// None at all.
     pub const NONE: Self = Self { first: Duration::ZERO, max: Duration::ZERO };
 
-    /// How long to wait after `attempt` of the delivery with this id: between half of the full time and all of it. The same
-    /// delivery always waits as long, and deliveries that failed together do not come back together.
+    /// How long to wait after `attempt` of the delivery with this id: between half of the full time and all of it. The
+    /// same delivery always waits as long, and deliveries that failed together do not come back together.
     #[must_use]
     pub fn after(&self, id: &str, attempt: u32) -> Duration {
         let doubled = self.first.saturating_mul(1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));

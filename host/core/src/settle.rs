@@ -10,7 +10,8 @@ use crate::event::{Header, NewRecord};
 pub const CE_ID: &str = "ce_id";
 /// W3C trace context, passed on from the input.
 pub const TRACEPARENT: &str = "traceparent";
-/// The largest trace context that is passed on, in bytes. W3C's has 55; whatever is far beyond is none, and would be copied into every emit.
+/// The largest trace context that is passed on, in bytes. W3C's has 55; whatever is far beyond is none, and would be
+/// copied into every emit.
 pub const TRACEPARENT_BYTES_MAX: usize = 512;
 
 /// The records that `emits` stand for. The same delivery and emits always give the same records, byte for byte.

@@ -42,7 +42,8 @@ pub trait TaskState: Send + Sync {
     /// If the copy on disk cannot be read.
     fn get(&self, store: StoreIndex, key: &[u8]) -> Result<Option<Bytes>, TaskFault>;
 
-    /// The entries whose keys begin with `prefix` and are greater than `after`, in the order of their bytes, at most `limit`.
+    /// The entries whose keys begin with `prefix` and are greater than `after`, in the order of their bytes, at most
+    /// `limit`.
     ///
     /// # Errors
     /// If the copy on disk cannot be read.
@@ -102,7 +103,8 @@ impl<'a> Range<'a> {
 /// What one transaction writes, by store.
 type Tables = BTreeMap<StoreIndex, Table>;
 
-/// What one transaction did so far to one task's state. It lives in the batch: a batch that is not committed takes it along.
+/// What one transaction did so far to one task's state. It lives in the batch: a batch that is not committed takes it
+/// along.
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
     writes: Arc<Tables>,
@@ -136,8 +138,8 @@ impl Overlay {
         self.seen.insert(topic, id, at);
     }
 
-    /// Whether this transaction handled the message within the topic's window before `at`: the same question as to what is committed,
-    /// so that the answer does not depend on when a transaction ends.
+    /// Whether this transaction handled the message within the topic's window before `at`: the same question as to what
+    /// is committed, so that the answer does not depend on when a transaction ends.
     pub(crate) fn has_seen(&self, topic: &Topic, id: &MessageId, at: Timestamp, window: Duration) -> bool {
         self.seen.noted(topic, id).is_some_and(|noted| Buckets::new(window).remembers(noted, at))
     }
@@ -170,7 +172,8 @@ impl Overlay {
     }
 }
 
-/// What is committed of one task's state, under what a transaction did whose commit is under way: what the next transaction builds on.
+/// What is committed of one task's state, under what a transaction did whose commit is under way: what the next
+/// transaction builds on.
 pub(crate) struct Committing {
     overlay: Arc<Overlay>,
     windows: BTreeMap<Topic, Duration>,
@@ -238,7 +241,8 @@ impl Reads {
         }
     }
 
-    /// The entries of a range in the order of their keys, at most `limit`, as a delivery sees them that wrote `own` so far.
+    /// The entries of a range in the order of their keys, at most `limit`, as a delivery sees them that wrote `own` so
+    /// far.
     ///
     /// # Errors
     /// If the copy on disk cannot be read.

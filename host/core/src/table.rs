@@ -1,7 +1,7 @@
 //! The writes to one store that are not in its tree yet: a transaction's, or those of many that are committed.
 //!
-//! Every delivery looks keys up here, so a key is found by its hash. Their order is made when somebody scans, and kept up from then on:
-//! most stores are never scanned.
+//! Every delivery looks keys up here, so a key is found by its hash. Their order is made when somebody scans, and kept
+//! up from then on: most stores are never scanned.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;

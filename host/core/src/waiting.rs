@@ -5,8 +5,8 @@
 //!  key b:  failed, due at 12:00:03
 //! ```
 //!
-//! The records themselves are entries of a store of the task's own, so they are written in the same transactions as everything else and
-//! restored with it. Here is only the index: which entries there are, whose turn it is, and when.
+//! The records themselves are entries of a store of the task's own, so they are written in the same transactions as
+//! everything else and restored with it. Here is only the index: which entries there are, whose turn it is, and when.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -165,8 +165,8 @@ impl Queues {
     }
 }
 
-/// When the first of the records was produced that wait according to what is committed, in the order in which they began to wait; `None`: none
-/// waits.
+/// When the first of the records was produced that wait according to what is committed, in the order in which they
+/// began to wait; `None`: none waits.
 ///
 /// # Errors
 /// If the state cannot be read, or the entry is no record that waits.
@@ -179,8 +179,8 @@ pub fn oldest(state: &dyn TaskState, store: StoreIndex) -> Result<Option<Timesta
 /// The only version so far of how a record is kept.
 const VERSION: u8 = 1;
 
-/// A record that waits as its entry's value: a version byte, key, value, the number of headers, and these, name and value each. Lengths
-/// are four bytes, big-endian; what is null has the length `u32::MAX`.
+/// A record that waits as its entry's value: a version byte, key, value, the number of headers, and these, name and
+/// value each. Lengths are four bytes, big-endian; what is null has the length `u32::MAX`.
 pub(crate) fn pack(record: &Record, headers: &[Header]) -> Bytes {
     let mut out = vec![VERSION];
     put(&mut out, record.key.as_deref());

@@ -1,4 +1,5 @@
-//! What the log does not take of what a delivery leads to: the delivery fails, and its record is set aside somehow, or holds its task up.
+//! What the log does not take of what a delivery leads to: the delivery fails, and its record is set aside somehow, or
+//! holds its task up.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;

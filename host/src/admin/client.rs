@@ -84,7 +84,8 @@ pub struct HostClient {
 }
 
 impl HostClient {
-    /// The host at `<host>:<port>`; `https://` in front asks it by TLS anyhow. Nothing is asked yet. One request may take `timeout`.
+    /// The host at `<host>:<port>`; `https://` in front asks it by TLS anyhow. Nothing is asked yet. One request may
+    /// take `timeout`.
     #[must_use]
     pub fn new(address: &str, reach: &Reach, timeout: Duration) -> Self {
         let (bare, https) = match (address.strip_prefix("https://"), address.strip_prefix("http://")) {

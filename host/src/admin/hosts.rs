@@ -1,4 +1,5 @@
-//! Which host has which task, told through a compacted topic of the log, `<app>.hosts`, so that any host can say where to ask:
+//! Which host has which task, told through a compacted topic of the log, `<app>.hosts`, so that any host can say where
+//! to ask:
 //!
 //! ```text
 //!  key    <app>.<component>/<partition>

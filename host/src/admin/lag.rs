@@ -1,8 +1,8 @@
 //! How far a component is behind its input: offsets from the committed position to the end of each partition.
 //!
-//! Offsets that no record has are not counted: the marks that end transactions, and records of transactions that were aborted. They are
-//! told from records by reading them, once, where a position stands still before the end. Records of an open transaction are counted, and those
-//! that wait in retry topics.
+//! Offsets that no record has are not counted: the marks that end transactions, and records of transactions that were
+//! aborted. They are told from records by reading them, once, where a position stands still before the end. Records of
+//! an open transaction are counted, and those that wait in retry topics.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,6 +1,7 @@
 //! `GET /metrics`: what `/status` tells and how large the copies of state are, as Prometheus and OpenMetrics read it.
 //!
-//! Taken anew at each scrape, without asking the log: the counts live in [`Progress`](crate::runtime::Progress), so none is kept twice.
+//! Taken anew at each scrape, without asking the log: the counts live in [`Progress`](crate::runtime::Progress), so
+//! none is kept twice.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};

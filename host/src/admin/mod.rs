@@ -301,8 +301,8 @@ impl Listening {
     }
 }
 
-/// Serves the API from a thread of its own until the process ends. Without `stores` it answers no question about state, without
-/// `deploys` it deploys nothing.
+/// Serves the API from a thread of its own until the process ends. Without `stores` it answers no question about state,
+/// without `deploys` it deploys nothing.
 ///
 /// # Errors
 /// If no thread can be started.

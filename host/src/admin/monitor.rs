@@ -1,4 +1,5 @@
-//! Asks the log and the registry how things are, from threads of its own, and remembers it: nobody who asks the host waits for a broker.
+//! Asks the log and the registry how things are, from threads of its own, and remembers it: nobody who asks the host
+//! waits for a broker.
 //!
 //! ```text
 //!  watch-log       every 2 s (Kafka) or 500 ms: how far each component is behind ──┐

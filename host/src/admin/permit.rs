@@ -5,8 +5,9 @@
 //!  everything else, /registry included ──> guard ─────> the handler, which reads the body
 //! ```
 //!
-//! With `[admin] token` it takes the token, as `Authorization: Bearer …`, or as the password of whatever user, for clients of
-//! registries. Without one, only processes of this machine may ask, and the API does not listen on other addresses.
+//! With `[admin] token` it takes the token, as `Authorization: Bearer …`, or as the password of whatever user, for
+//! clients of registries. Without one, only processes of this machine may ask, and the API does not listen on other
+//! addresses.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Bodies of requests, which may be large but have to come: whoever stops in the middle of one is not waited for. How long the whole
-//! takes is not bounded, because a component may be deployed over a slow line.
+//! Bodies of requests, which may be large but have to come: whoever stops in the middle of one is not waited for. How
+//! long the whole takes is not bounded, because a component may be deployed over a slow line.
 
 use std::io;
 use std::pin::Pin;

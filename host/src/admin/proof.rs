@@ -1,4 +1,5 @@
-//! How a host proves that it has the token before it is shown it: whoever took the port of a host that was killed cannot.
+//! How a host proves that it has the token before it is shown it: whoever took the port of a host that was killed
+//! cannot.
 //!
 //! ```text
 //!  client ── nonce and <address>, in a request to <address> ──> host
@@ -6,8 +7,8 @@
 //!  client: the same? ── the token ──> host
 //! ```
 //!
-//! The address is part of it, so a process elsewhere cannot pass the question on to the host. The key takes long to compute, so an
-//! answer helps little to guess a weak token.
+//! The address is part of it, so a process elsewhere cannot pass the question on to the host. The key takes long to
+//! compute, so an answer helps little to guess a weak token.
 
 use std::num::NonZeroU32;
 

@@ -1,4 +1,5 @@
-//! The log and the registry of a running host, for the commands of other processes: embedded ones belong to one process.
+//! The log and the registry of a running host, for the commands of other processes: embedded ones belong to one
+//! process.
 //!
 //! ```text
 //!  produce, consume, topics ──Remote──> POST /call {"Append": …} ──> answer() ──> the host's Log and Registry

@@ -9,8 +9,8 @@ use super::owners::Owners;
 use super::rust_target::{TARGET, Toolchain, detect, output};
 use super::{BuildError, Place, read};
 
-/// Compiles the crate in `folder` and returns its module. All components share one target folder, so that what they have
-/// in common is compiled once.
+/// Compiles the crate in `folder` and returns its module. All components share one target folder, so that what they
+/// have in common is compiled once.
 pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
     let folder = place.folder;
     if !folder.join("Cargo.toml").exists() {
@@ -66,10 +66,11 @@ pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
     read(&path)
 }
 
-/// What makes the same source give the same bytes on every machine, as long as no path dependency leaves the workspace (cargo
-/// names such a crate by its whole path, and the compiler sorts functions by names). No path of this machine gets into the
-/// file: the crate's own files are named relatively by cargo. How code is divided among several codegen units depends on
-/// names, too, so there is one. The flags are the same for all components, so that the standard library is compiled once.
+/// What makes the same source give the same bytes on every machine, as long as no path dependency leaves the workspace
+/// (cargo names such a crate by its whole path, and the compiler sorts functions by names). No path of this machine
+/// gets into the file: the crate's own files are named relatively by cargo. How code is divided among several codegen
+/// units depends on names, too, so there is one. The flags are the same for all components, so that the standard
+/// library is compiled once.
 fn flags(toolchain: &Toolchain, folder: &Path) -> String {
     let mut flags = ["-Cstrip=symbols", "-Ccodegen-units=1"].map(str::to_owned).to_vec();
     let home = directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(".cargo"));

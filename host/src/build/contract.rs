@@ -114,10 +114,12 @@ impl AppContracts {
     }
 }
 
-/// What `manifest` is typed by: its text, the schemas of the topics and stores it names, and the names that a host has to know.
+/// What `manifest` is typed by: its text, the schemas of the topics and stores it names, and the names that a host has
+/// to know.
 ///
 /// # Errors
-/// If it names a schema that no file has, a topic whose schema is not Avro, or a field for a message's id that cannot be one.
+/// If it names a schema that no file has, a topic whose schema is not Avro, or a field for a message's id that cannot
+/// be one.
 pub fn contract_of(
     manifest: &Manifest,
     text: &str,
@@ -137,7 +139,8 @@ pub fn contract_of(
     })
 }
 
-/// The topics that `manifest` names whose schemas are of another format than Avro; keys that it says to be text or bytes do not count.
+/// The topics that `manifest` names whose schemas are of another format than Avro; keys that it says to be text or
+/// bytes do not count.
 #[must_use]
 pub fn wrong_formats(manifest: &Manifest, contracts: &AppContracts) -> Vec<WrongFormat> {
     let consumed = manifest.consumes.iter().map(|(topic, consumes)| (topic, consumes.key.as_ref()));
@@ -160,8 +163,8 @@ pub fn wrong_formats(manifest: &Manifest, contracts: &AppContracts) -> Vec<Wrong
     found.into_values().collect()
 }
 
-/// The schemas of the topics and stores that `manifest` names, by subject. What it says of a topic's keys goes before what the
-/// folder has.
+/// The schemas of the topics and stores that `manifest` names, by subject. What it says of a topic's keys goes before
+/// what the folder has.
 fn subjects_of(manifest: &Manifest, contracts: &AppContracts) -> Result<BTreeMap<String, Schema>, BuildError> {
     let consumed = manifest.consumes.iter().map(|(topic, consumes)| (topic, consumes.key.as_ref(), &consumes.types));
     let emitted = manifest.emits.iter().map(|(topic, emits)| (topic, emits.key.as_ref(), &emits.types));
@@ -219,7 +222,8 @@ fn records_of(manifest: &Manifest, topic: &str, schema: &Schema) -> Result<Vec<(
 /// The files of the component's `wit` folder, by path, and what everything in them is called.
 ///
 /// # Errors
-/// If it names a schema that no file has, a field for a message's id that cannot be one, or a `[rename]` that cannot be.
+/// If it names a schema that no file has, a field for a message's id that cannot be one, or a `[rename]` that cannot
+/// be.
 pub fn world_files(
     manifest: &Manifest,
     contracts: &AppContracts,

@@ -1,4 +1,5 @@
-//! The schema files that components are not typed by: JSON Schema and Protobuf. They are checked and registered like Avro's.
+//! The schema files that components are not typed by: JSON Schema and Protobuf. They are checked and registered like
+//! Avro's.
 //!
 //! ```text
 //!  <topic>-value.proto ──import "shop/money.proto"──> contracts/shop/money.proto    subject `shop/money.proto`

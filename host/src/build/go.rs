@@ -41,8 +41,8 @@ const SDK: [(&str, &str); 6] = [
 /// The oldest Go that this builds with.
 const GO_MIN: (u32, u32) = (1, 24);
 
-/// The package that the component in `folder` imports, by path within its folder `heddle`: the SDK, and what is made of the
-/// component's WIT, whose files these are.
+/// The package that the component in `folder` imports, by path within its folder `heddle`: the SDK, and what is made of
+/// the component's WIT, whose files these are.
 pub(super) fn bindings(
     folder: &Path,
     name: &str,
@@ -72,7 +72,8 @@ pub(super) fn build(place: &Place<'_>, wit: &BTreeMap<String, String>) -> Result
         .map_err(|e| BuildError::Componentize { component: folder.display().to_string(), what: format!("{e:#}") })
 }
 
-/// What `heddle new` calls the module of a component; by itself, a component's name may be one that Go keeps for its own packages.
+/// What `heddle new` calls the module of a component; by itself, a component's name may be one that Go keeps for its
+/// own packages.
 pub(super) fn default_module(name: &str) -> String {
     format!("components/{name}")
 }

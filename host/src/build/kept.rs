@@ -1,4 +1,5 @@
-//! What the last build of a component made, kept below its `target/heddle`, so that nothing is made again from the same inputs.
+//! What the last build of a component made, kept below its `target/heddle`, so that nothing is made again from the same
+//! inputs.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -5,8 +5,9 @@
 //!                                    └───────────────── embedded as a custom section ─────────────────┘
 //! ```
 //!
-//! A language is one file or folder: `cargo`, `javascript`, `python`, `go`. Each has a `build`, which is given a [`Place`] and returns a module or a
-//! component; [`tools`] fetches what it builds with, and [`kept`] spares it what did not change.
+//! A language is one file or folder: `cargo`, `javascript`, `python`, `go`. Each has a `build`, which is given a
+//! [`Place`] and returns a module or a component; [`tools`] fetches what it builds with, and [`kept`] spares it what
+//! did not change.
 
 mod cargo;
 mod contract;
@@ -294,9 +295,9 @@ pub fn digest(wasm: &[u8]) -> String {
     Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Runs the manifest's own command in the component's folder, and takes the newest of what may be its output: `<name>.wasm`
-/// beside the manifest, or at any depth below `target` (there with `_` for `-`, too, as Rust names files). What Heddle itself
-/// left below `target/heddle` does not count.
+/// Runs the manifest's own command in the component's folder, and takes the newest of what may be its output:
+/// `<name>.wasm` beside the manifest, or at any depth below `target` (there with `_` for `-`, too, as Rust names
+/// files). What Heddle itself left below `target/heddle` does not count.
 fn run(folder: &Path, name: &str, command: &str) -> Result<Vec<u8>, BuildError> {
     let status = Command::new("sh")
         .args(["-c", command])

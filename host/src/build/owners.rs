@@ -1,8 +1,9 @@
 //! Whose the compiled crates are in the folder that all components share.
 //!
-//! Cargo tells the crates of a workspace apart by their place in it, not by where the workspace is, and by the times of files. So two
-//! checkouts of one app are the same to it, and the older one would get what the newer one was compiled to. Here it is noted from which
-//! folder each file came; one that came from another folder is removed, and compiled from the right one.
+//! Cargo tells the crates of a workspace apart by their place in it, not by where the workspace is, and by the times of
+//! files. So two checkouts of one app are the same to it, and the older one would get what the newer one was compiled
+//! to. Here it is noted from which folder each file came; one that came from another folder is removed, and compiled
+//! from the right one.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -37,7 +38,8 @@ impl Owners {
         Ok(Self { notes: target.join("heddle-owners.json"), _lock: lock })
     }
 
-    /// Removes what was taken for fresh and came from another folder. Whether there was any: then it has to be compiled again.
+    /// Removes what was taken for fresh and came from another folder. Whether there was any: then it has to be compiled
+    /// again.
     pub(super) fn remove_foreign(&self, messages: &[u8]) -> bool {
         let owners = self.read();
         let mut removed = false;

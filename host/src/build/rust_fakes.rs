@@ -1,5 +1,5 @@
-//! A Rust component's emitters and stores as its tests have them: functions of the same signatures as those of `wit-bindgen`, which act on the
-//! SDK's `TestHost`.
+//! A Rust component's emitters and stores as its tests have them: functions of the same signatures as those of
+//! `wit-bindgen`, which act on the SDK's `TestHost`.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
-//! The Rust SDK as `heddle build` writes it beside a component: a component on a machine without a checkout of Heddle, or a release
-//! of the SDK, needs it. Its files are those of this repository, without what makes them a workspace.
+//! The Rust SDK as `heddle build` writes it beside a component: a component on a machine without a checkout of Heddle,
+//! or a release of the SDK, needs it. Its files are those of this repository, without what makes them a workspace.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,7 +25,8 @@ const SOURCES: [(&str, &str); 6] = [
     ("sdk/rust/macros/src/lib.rs", include_str!("../../../sdk/rust/macros/src/lib.rs")),
 ];
 
-/// The files of the folder `heddle`, by name: the fakes for tests, and the SDK, unless the component takes it from elsewhere.
+/// The files of the folder `heddle`, by name: the fakes for tests, and the SDK, unless the component takes it from
+/// elsewhere.
 pub(super) fn files(folder: &Path, world: &World) -> BTreeMap<String, String> {
     let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
     let mut files = if manifest.contains(PATH) { all() } else { BTreeMap::new() };
@@ -40,7 +41,8 @@ fn all() -> BTreeMap<String, String> {
     wit.into_iter().chain(sources).chain(manifests).collect()
 }
 
-/// The manifest as a dependency that lies within a component's folder: a member of the component's workspace, not the root of another.
+/// The manifest as a dependency that lies within a component's folder: a member of the component's workspace, not the
+/// root of another.
 fn dependency(manifest: &str) -> String {
     let mut manifest = manifest.parse::<Table>().unwrap_or_default();
     for of_a_workspace in ["workspace", "lints"] {

@@ -36,8 +36,8 @@ impl Toolchain {
     }
 }
 
-/// Finds a way to compile what is in `folder` (which may choose its tool chain by a `rust-toolchain.toml`), installing what
-/// is missing where that is possible.
+/// Finds a way to compile what is in `folder` (which may choose its tool chain by a `rust-toolchain.toml`), installing
+/// what is missing where that is possible.
 ///
 /// # Errors
 /// If there is none; says what was tried.

@@ -29,8 +29,8 @@ pub(super) const ESBUILD: Tool = Tool { name: "esbuild", version: "0.28.2" };
 pub(super) const COMPONENTIZE_PY: Tool = Tool { name: "componentize-py", version: "0.25.1" };
 
 impl Tool {
-    /// The tool's folder, `fetch`ed into it if it is not there. However many builds ask at once, one fetches; one that is killed
-    /// leaves nothing that looks whole.
+    /// The tool's folder, `fetch`ed into it if it is not there. However many builds ask at once, one fetches; one that
+    /// is killed leaves nothing that looks whole.
     pub(super) fn folder(
         self,
         cache: &Path,

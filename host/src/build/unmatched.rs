@@ -1,4 +1,5 @@
-//! Schema files that belong to no topic, and topics without a schema: a misspelt file name silently turns a typed topic into bytes.
+//! Schema files that belong to no topic, and topics without a schema: a misspelt file name silently turns a typed topic
+//! into bytes.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -44,8 +45,8 @@ impl fmt::Display for Unmatched {
     }
 }
 
-/// The schema files without a topic, then the topics without a schema. `declared` are the topics of heddle.toml; a component that was
-/// built is typed by its contract, another one by the files.
+/// The schema files without a topic, then the topics without a schema. `declared` are the topics of heddle.toml; a
+/// component that was built is typed by its contract, another one by the files.
 #[must_use]
 pub fn unmatched<'m>(
     contracts: &AppContracts,
@@ -92,7 +93,8 @@ fn names_types(manifest: &Manifest, topic: &String) -> bool {
     consumed.into_iter().chain(manifest.emits.get(topic).map(|emits| &emits.types)).any(|types| !types.is_empty())
 }
 
-/// Returns true if a file that is named so may be meant for `subject`: a letter or two differ, or the ending is missing.
+/// Returns true if a file that is named so may be meant for `subject`: a letter or two differ, or the ending is
+/// missing.
 fn is_near(file: &str, subject: &str) -> bool {
     subject.strip_suffix("-value") == Some(file) || strsim::osa_distance(file, subject) <= 2
 }

@@ -1,5 +1,5 @@
-//! A component's world as the bindings of a language are generated from it: its types, emitters, stores and handlers. Read back
-//! from the WIT, so that no binding can say anything else.
+//! A component's world as the bindings of a language are generated from it: its types, emitters, stores and handlers.
+//! Read back from the WIT, so that no binding can say anything else.
 
 use std::collections::BTreeMap;
 

@@ -19,8 +19,8 @@ const MOVED: &str = "State stays where it is. A key whose records come in anothe
 /// What another topic means for state.
 const ANEW: &str = "what such a topic held is gone, copies of it on the disks of hosts are dropped, and the component goes on with what the topic holds now.";
 
-/// Adds partitions to the topics with the component's state until it has one for each task, and takes those that were made
-/// anew for what they are. Without `yes` only tells what would happen.
+/// Adds partitions to the topics with the component's state until it has one for each task, and takes those that were
+/// made anew for what they are. Without `yes` only tells what would happen.
 pub(super) fn accept(folder: &Path, log: &Arc<dyn Log>, component: &str, yes: bool) -> Result<()> {
     let app = app::read(folder)?;
     let files = component_files(folder, &app, false)?;

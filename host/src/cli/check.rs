@@ -1,4 +1,5 @@
-//! `heddle check`: whether the components fit the registry and the topics, without running them. `run` and `dev` ask the same.
+//! `heddle check`: whether the components fit the registry and the topics, without running them. `run` and `dev` ask
+//! the same.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -164,7 +164,8 @@ impl Consume {
                 topic.partitions
             );
         }
-        // Whatever lies before the first record of that time is older. A host that owns the log does not tell where that is.
+        // Whatever lies before the first record of that time is older. A host that owns the log does not tell where
+        // that is.
         let times = self.filter.since.filter(|_| matches!(self.from, Start::Beginning));
         let times = times.and_then(|since| log.offsets_at(&self.topic, since).ok()).unwrap_or_default();
         let numbers = (0..topic.partitions).filter(|number| wanted.is_empty() || wanted.contains(number));

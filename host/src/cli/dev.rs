@@ -122,7 +122,8 @@ impl Dev {
         Ok(())
     }
 
-    /// What each component is made from. An editor empties a file before it writes it, and may take its time in between: it is waited for.
+    /// What each component is made from. An editor empties a file before it writes it, and may take its time in
+    /// between: it is waited for.
     fn look_when_written(&self) -> Result<Looked> {
         let deadline = Instant::now() + EMPTY_MAX;
         loop {

@@ -1,5 +1,5 @@
-//! The command line: one file a command. The only place that prints errors and chooses exit codes: 0 done, 1 it failed, 2 it
-//! was used wrongly.
+//! The command line: one file a command. The only place that prints errors and chooses exit codes: 0 done, 1 it failed,
+//! 2 it was used wrongly.
 
 mod accept;
 mod app;
@@ -141,7 +141,8 @@ fn told(error: &anyhow::Error) -> String {
     let text = error.to_string();
     let (what, rest) =
         text.split_once('\n').map_or((text.as_str(), String::new()), |(what, rest)| (what, format!("\n{rest}")));
-    // Causes quote records, brokers and registries. A line of theirs is not to look like one of ours, which are indented.
+    // Causes quote records, brokers and registries. A line of theirs is not to look like one of ours, which are
+    // indented.
     let causes = error.chain().skip(1).map(|cause| {
         let text = cause.to_string();
         format!(": {}", text.split("\n  ").map(printable::line).collect::<Vec<_>>().join("\n  "))

@@ -1,4 +1,5 @@
-//! `heddle new`: a component that builds and passes its own test, or an app to put it into. Nothing that is there is overwritten.
+//! `heddle new`: a component that builds and passes its own test, or an app to put it into. Nothing that is there is
+//! overwritten.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -156,8 +157,8 @@ fn id_field(schema: &Schema) -> Option<String> {
     }
 }
 
-/// A schema for each of the component's topics that has none, by path: what the event is known by and a text, for the user to go on
-/// from.
+/// A schema for each of the component's topics that has none, by path: what the event is known by and a text, for the
+/// user to go on from.
 fn missing_schemas(folder: &Path, app: &App, manifest: &Manifest) -> Result<BTreeMap<String, String>> {
     let contracts = AppContracts::read(&folder.join(&app.contracts))?;
     let topics = manifest.consumes.keys().chain(manifest.emits.keys());

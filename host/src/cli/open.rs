@@ -22,8 +22,8 @@ use crate::registry_topic::{self, Place};
 use crate::state::{Bounds, EngineKind, HostState, StateEngine, StateError, open_engine};
 use crate::tls::Trusted;
 
-/// The log, for a command that needs no group: where another host owns the embedded one, through that host. Only where none answers, an
-/// owner is waited for.
+/// The log, for a command that needs no group: where another host owns the embedded one, through that host. Only where
+/// none answers, an owner is waited for.
 pub(super) fn log(folder: &Path, app: &App) -> Result<Arc<dyn Log>> {
     if !matches!(app.log, app::Log::Embedded) {
         return own_log(folder, app);
@@ -91,7 +91,8 @@ pub(super) fn own_registry(folder: &Path, app: &App, log: Option<&Arc<dyn Log>>)
     })
 }
 
-/// The folder of the registry that belongs to the embedded log. Earlier versions of Heddle kept the registry there for every log.
+/// The folder of the registry that belongs to the embedded log. Earlier versions of Heddle kept the registry there for
+/// every log.
 fn registry_folder(folder: &Path, app: &App) -> PathBuf {
     folder.join(&app.data).join("registry")
 }
@@ -146,7 +147,8 @@ pub(super) fn create_topics(log: &dyn Log, app: &App, more: impl IntoIterator<It
     Ok(create(log, &missing.collect::<Vec<_>>())?)
 }
 
-/// The state of tasks on this host. A damaged folder is moved aside, and everything in it is built again from the changelogs.
+/// The state of tasks on this host. A damaged folder is moved aside, and everything in it is built again from the
+/// changelogs.
 pub(super) fn state(folder: &Path, app: &App) -> Result<Arc<HostState>> {
     let kind = match app.state.engine {
         app::Engine::Sled => EngineKind::Sled,
@@ -174,8 +176,8 @@ fn open_or_move_aside(kind: EngineKind, data: &Path, cache_bytes: u64) -> Result
     open_engine(kind, data, cache_bytes)
 }
 
-/// What tells this host from others that run the same app: the file's word, or else a name that is made once and kept beside the
-/// state, because group membership and copies of state belong together.
+/// What tells this host from others that run the same app: the file's word, or else a name that is made once and kept
+/// beside the state, because group membership and copies of state belong together.
 pub(super) fn host_name(folder: &Path, app: &App) -> Result<String> {
     if let Some(name) = &app.host {
         return Ok(name.clone());

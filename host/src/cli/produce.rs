@@ -45,7 +45,8 @@ pub(super) struct Produce {
     #[arg(long)]
     json: bool,
 
-    /// The field of the value that becomes the record's key, or that field of the key where keys are records; may be repeated.
+    /// The field of the value that becomes the record's key, or that field of the key where keys are records; may be
+    /// repeated.
     #[arg(long, value_name = "FIELD", conflicts_with = "json", value_delimiter = ',')]
     key: Vec<String>,
 
@@ -84,7 +85,8 @@ pub(super) fn header(text: &str) -> Result<Header, String> {
 impl Produce {
     pub(super) fn run(&self, folder: &Path) -> Result<()> {
         let app = app::read(folder)?;
-        // Read before the log is opened: an embedded log belongs to one process, and the lines may come from one that reads it.
+        // Read before the log is opened: an embedded log belongs to one process, and the lines may come from one that
+        // reads it.
         let is_typed_in = self.file.is_none() && std::io::stdin().is_terminal();
         let lines = if is_typed_in { None } else { Some(self.lines()?) };
         let log = open::log(folder, &app)?;
@@ -214,7 +216,8 @@ struct Subjects<'a> {
 }
 
 impl Subjects<'_> {
-    /// What writes by the app's own schema of a subject if it has one, registered now, else by the newest one that the registry knows.
+    /// What writes by the app's own schema of a subject if it has one, registered now, else by the newest one that the
+    /// registry knows.
     fn target(&self, subject: &str, own: Option<&Schema>, plain: Plain) -> Result<Target> {
         let registry = self.registry;
         let Some(schema) = own else {

@@ -13,16 +13,16 @@ use crate::registry::http::{Names, Patience, Server, User};
 use crate::registry::{Embedded, Registry as _};
 use crate::tls::Identity;
 
-/// Serve a schema registry over HTTP, for clients of Confluent's. It is for one machine: larger sites run one of their own and
-/// name it in [registry] url.
+/// Serve a schema registry over HTTP, for clients of Confluent's. It is for one machine: larger sites run one of their
+/// own and name it in [registry] url.
 #[derive(Debug, Args)]
 pub(super) struct Registry {
     /// The address and port to listen on; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDRESS")]
     listen: SocketAddr,
 
-    /// The folder for its data. By default it serves what the app's own embedded registry holds: a topic where the log is Kafka, else
-    /// the folder `registry` in the app's data folder.
+    /// The folder for its data. By default it serves what the app's own embedded registry holds: a topic where the log
+    /// is Kafka, else the folder `registry` in the app's data folder.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
@@ -34,11 +34,13 @@ pub(super) struct Registry {
     #[arg(long, value_name = "FILE", requires = "user")]
     password_file: Option<PathBuf>,
 
-    /// A name by which clients ask, as in http://<NAME>:8081; may be given several times. IP addresses and localhost need none.
+    /// A name by which clients ask, as in http://<NAME>:8081; may be given several times. IP addresses and localhost
+    /// need none.
     #[arg(long = "name", value_name = "NAME")]
     names: Vec<String>,
 
-    /// Speak TLS and show the certificates of this file, in PEM: the server's own first, then those between it and its authority.
+    /// Speak TLS and show the certificates of this file, in PEM: the server's own first, then those between it and its
+    /// authority.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_certificate: Option<PathBuf>,
 

@@ -1,4 +1,5 @@
-//! `heddle run` and `heddle dev`: run the app's components, the first as they were built, the second after building them.
+//! `heddle run` and `heddle dev`: run the app's components, the first as they were built, the second after building
+//! them.
 
 use std::mem::ManuallyDrop;
 use std::path::Path;
@@ -68,7 +69,8 @@ impl Run {
         }
         create_own_topics(log.as_ref(), &app, build)?;
         let state = open::state(folder, &app)?;
-        // Closing an engine writes, and a disk that has failed never answers: what has to be on disk when the process ends is flushed below.
+        // Closing an engine writes, and a disk that has failed never answers: what has to be on disk when the process
+        // ends is flushed below.
         let _never_closed = ManuallyDrop::new((log.clone(), registry.clone(), state.clone()));
         let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
         let fitter = fitter(&app, log.clone(), registry.clone(), schemas.clone())?;
@@ -207,8 +209,8 @@ fn refused_record(progress: &[(String, Arc<Progress>)]) -> Option<((TopicPartiti
     stalls.filter(|stall| stall.cause == Cause::Refused).find_map(|stall| Some((stall.at?, stall.why)))
 }
 
-/// Creates the topics of the app and of the host itself that are missing: all at once, because a broker takes its time for each. Hosts that
-/// follow their sources take no part in deployments.
+/// Creates the topics of the app and of the host itself that are missing: all at once, because a broker takes its time
+/// for each. Hosts that follow their sources take no part in deployments.
 fn create_own_topics(log: &dyn Log, app: &App, follows_sources: bool) -> Result<()> {
     let deployed = (!follows_sources).then(|| Topics::specs(&app.name));
     let own = [Hosts::spec(&app.name), KnownTopics::spec(&app.name)];

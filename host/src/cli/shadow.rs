@@ -28,8 +28,8 @@ pub(super) struct Shadow {
     #[arg(long)]
     component: Option<String>,
 
-    /// Where the records begin: `beginning`, on no state; an offset of every partition, or a time (2026-03-01T12:00:00Z, or how long ago: 2h),
-    /// on the state of that time.
+    /// Where the records begin: `beginning`, on no state; an offset of every partition, or a time
+    /// (2026-03-01T12:00:00Z, or how long ago: 2h), on the state of that time.
     #[arg(long, default_value = "beginning", value_name = "TIME|OFFSET")]
     from: String,
 
@@ -101,8 +101,8 @@ impl Shadow {
     }
 }
 
-/// The version that the app's hosts run: what is deployed; or what this folder's host was started with, which may have been built again
-/// since; without a host, this folder's own file.
+/// The version that the app's hosts run: what is deployed; or what this folder's host was started with, which may have
+/// been built again since; without a host, this folder's own file.
 fn running(folder: &Path, app: &App, log: &Arc<dyn Log>, component: &str) -> Result<(String, Vec<u8>)> {
     if let Some(topics) = Topics::there(log.clone(), &app.name)?
         && let Some((_, Some(deployment))) = topics.newest()?.0.get(component)

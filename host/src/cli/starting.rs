@@ -5,8 +5,8 @@
 //!  command          finds `starting`, connects, waits ──────────────────────────────^
 //! ```
 //!
-//! The host has its port from the beginning and does not answer there yet, so an open connection tells that its process is there. The file of
-//! one that was killed leads to a port that nobody has.
+//! The host has its port from the beginning and does not answer there yet, so an open connection tells that its process
+//! is there. The file of one that was killed leads to a port that nobody has.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};

@@ -58,8 +58,8 @@ pub(super) fn remove_address(folder: &Path, app: &App) {
     let _ = std::fs::remove_file(address_file(folder, app));
 }
 
-/// Where the app's host is to be asked: a host says which port it got. The file of one that was killed may be left, so what answers
-/// there has to prove who it is.
+/// Where the app's host is to be asked: a host says which port it got. The file of one that was killed may be left, so
+/// what answers there has to prove who it is.
 pub(super) fn admin_address(folder: &Path, app: &App) -> String {
     starting::wait(folder, app);
     let left = std::fs::read_to_string(address_file(folder, app)).ok().map(|left| left.trim().to_owned());

@@ -6,8 +6,8 @@
 //!                        └─ after 25 s ────────> a line that says so, 1
 //! ```
 //!
-//! A disk or a broker that does not answer may hold up any thread for ever. Nothing is lost when the process ends all the same: what is not
-//! committed is done again, and what is not on disk is in the changelogs.
+//! A disk or a broker that does not answer may hold up any thread for ever. Nothing is lost when the process ends all
+//! the same: what is not committed is done again, and what is not on disk is in the changelogs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -37,7 +37,8 @@ enum TopicsCommand {
         #[arg(long = "option", value_name = "KEY=VALUE")]
         options: Vec<String>,
     },
-    /// Let a component with state go on after partitions were added to its input, or after topics with its state were deleted.
+    /// Let a component with state go on after partitions were added to its input, or after topics with its state were
+    /// deleted.
     Accept {
         /// The component.
         component: String,

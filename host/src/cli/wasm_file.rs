@@ -20,8 +20,8 @@ pub(super) fn read(path: &Path, unreadable: impl FnOnce() -> String) -> Result<V
         _ => FILE_BYTES_MAX,
     };
     let read = |file: &File, length: u64| {
-        // Whatever the system says of its length: a device may have none, and no end. Room for all of it at once, because a buffer that
-        // grows is there twice at times; what is not touched takes no memory.
+        // Whatever the system says of its length: a device may have none, and no end. Room for all of it at once,
+        // because a buffer that grows is there twice at times; what is not touched takes no memory.
         let room = if length > 0 { length } else { bound };
         let mut bytes = vec![];
         bytes

@@ -3,8 +3,8 @@
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::KeyType;
 
-/// Why `new` cannot take the place of `old`, in three lines; `None` if it can. What a schema changed is asked of the registry. `kafka` says how
-/// many topics the group has and would have, retry topics included, where that matters.
+/// Why `new` cannot take the place of `old`, in three lines; `None` if it can. What a schema changed is asked of the
+/// registry. `kafka` says how many topics the group has and would have, retry topics included, where that matters.
 pub(super) fn refusal(app: &str, old: &Manifest, new: &Manifest, kafka: Option<(usize, usize)>) -> Option<String> {
     let name = &new.name;
     for (store, now) in &new.stores {

@@ -39,7 +39,8 @@ struct Changelog {
     own: Schema,
 }
 
-/// What contradicts the registry in the changelogs of these components, in three lines each. `topics` are those of the log.
+/// What contradicts the registry in the changelogs of these components, in three lines each. `topics` are those of the
+/// log.
 ///
 /// # Errors
 /// If the log or the registry does not answer.

@@ -102,7 +102,8 @@ pub struct Fitted {
 }
 
 impl Fitter {
-    /// The versions that an app starts with, by the names of their components within the app, in the order of the files.
+    /// The versions that an app starts with, by the names of their components within the app, in the order of the
+    /// files.
     ///
     /// # Errors
     /// What does not fit.
@@ -158,7 +159,8 @@ impl Fitter {
         Ok(Fitted { version, warnings })
     }
 
-    /// What does not go together among the bounds of a component, its topics and the client. What the log does not tell is no trouble.
+    /// What does not go together among the bounds of a component, its topics and the client. What the log does not tell
+    /// is no trouble.
     fn limits(&self, version: &Version) -> Vec<String> {
         limits::troubles(version.component.manifest(), &version.spec, |topic| self.log.limits(topic).ok())
     }
@@ -183,8 +185,8 @@ impl Fitter {
         if found.is_empty() { Ok(()) } else { Err(FitError::Misfit(found.join("\n"))) }
     }
 
-    /// Registers what the components write by; the ids of each are by the names that its own contract has for the schemas. A subject that
-    /// is only read belongs to others: it gets a version only if it has none.
+    /// Registers what the components write by; the ids of each are by the names that its own contract has for the
+    /// schemas. A subject that is only read belongs to others: it gets a version only if it has none.
     fn register(&self, files: &[Read]) -> Result<Vec<WriterIds>, RegistryError> {
         let (app, registry) = (self.app.as_str(), self.registry.as_ref());
         let mut ids = BTreeMap::new();
@@ -257,15 +259,15 @@ impl Fitter {
     }
 }
 
-/// Whether a subject that is only read has no version and is to get one. A union gets none: whoever writes its records may name
-/// subjects after them.
+/// Whether a subject that is only read has no version and is to get one. A union gets none: whoever writes its records
+/// may name subjects after them.
 fn is_missing(registry: &dyn Registry, subject: &str, text: &str) -> Result<bool, RegistryError> {
     let is_union = parse(subject, text).is_ok_and(|schema| schema.is_union());
     Ok(!is_union && registry.latest(subject)?.is_none())
 }
 
-/// The topics that a component needs for itself and that are missing. Whether those that are there fit is asked before the component joins its
-/// group: one that does not fit stops, and the others run.
+/// The topics that a component needs for itself and that are missing. Whether those that are there fit is asked before
+/// the component joins its group: one that does not fit stops, and the others run.
 fn missing_topics(spec: &TaskSpec, tasks: i32, there: &BTreeMap<String, i32>) -> Vec<TopicSpec> {
     runtime::own_topics(spec, tasks).into_iter().filter(|topic| !there.contains_key(&topic.name)).collect()
 }

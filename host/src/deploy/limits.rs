@@ -1,4 +1,5 @@
-//! Whether the bounds of a component, of its topics and of the client go together: said at the start, not when a record meets them.
+//! Whether the bounds of a component, of its topics and of the client go together: said at the start, not when a record
+//! meets them.
 
 use heddle_contract::manifest::Manifest;
 use heddle_core::limits::Limits;

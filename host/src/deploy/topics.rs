@@ -5,7 +5,8 @@
 //!  <app>.artefacts     compacted; key <digest>/<n>; value the n-th 512 KiB of the file
 //! ```
 //!
-//! Both have one partition. An artefact is written before the record that names it. No record: the component runs each host's own file.
+//! Both have one partition. An artefact is written before the record that names it. No record: the component runs each
+//! host's own file.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -220,8 +221,8 @@ impl Topics {
         Ok(wasm)
     }
 
-    /// Decides what all hosts are to run: `decide` gets what holds until now. Of several hosts at a time one gets through; what it says is
-    /// returned with its place.
+    /// Decides what all hosts are to run: `decide` gets what holds until now. Of several hosts at a time one gets
+    /// through; what it says is returned with its place.
     pub(super) fn decide(
         &self,
         component: &str,
@@ -263,7 +264,8 @@ impl Topics {
         self.written(component, next)
     }
 
-    /// The record that was written at `from` or behind it. A broker says that a transaction is committed before readers see it.
+    /// The record that was written at `from` or behind it. A broker says that a transaction is committed before readers
+    /// see it.
     fn written(&self, component: &str, from: Offset) -> Result<Newest, DeployError> {
         let deadline = Instant::now() + SEEN_WAIT;
         loop {

@@ -121,7 +121,8 @@ impl Letter {
         })
     }
 
-    /// Why its topic did not take it whole, if it was reduced: then its key and value are no more than their beginnings.
+    /// Why its topic did not take it whole, if it was reduced: then its key and value are no more than their
+    /// beginnings.
     #[must_use]
     pub fn reduced(&self) -> Option<Reduced> {
         let size = |name| self.told(name).and_then(|bytes| bytes.parse().ok());
@@ -135,7 +136,8 @@ impl Letter {
         })
     }
 
-    /// The letter as it would be if it had not been reduced; `None`: `original` is another record than the one that failed.
+    /// The letter as it would be if it had not been reduced; `None`: `original` is another record than the one that
+    /// failed.
     #[must_use]
     pub fn with_original(&self, original: Record) -> Option<Self> {
         let reduced = self.reduced()?;
@@ -162,9 +164,9 @@ impl Letter {
         &self.record.headers[..self.own]
     }
 
-    /// The record that goes back to where this one came from. With a key its partition is found as for any other record; without one it is
-    /// the one it was in, if that (one of `partitions`) still exists. Its time is that of the replay, so that retention does not take it
-    /// for old.
+    /// The record that goes back to where this one came from. With a key its partition is found as for any other
+    /// record; without one it is the one it was in, if that (one of `partitions`) still exists. Its time is that of the
+    /// replay, so that retention does not take it for old.
     #[must_use]
     pub fn original(&self, partitions: i32) -> NewRecord {
         let same = self.record.key.is_none() && self.origin.partition < partitions;

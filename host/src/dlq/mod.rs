@@ -10,8 +10,9 @@
 //!                          ── discard ─> marks alone
 //! ```
 //!
-//! A letter that is open has no mark. Whoever replays takes over the component's transactional id first, which fences any other replay
-//! of it, and reads the marks then: so a replay that was killed can be run again, and two at once cannot send a letter twice.
+//! A letter that is open has no mark. Whoever replays takes over the component's transactional id first, which fences
+//! any other replay of it, and reads the marks then: so a replay that was killed can be run again, and two at once
+//! cannot send a letter twice.
 
 mod filter;
 mod letter;
@@ -186,7 +187,8 @@ impl Queue {
         Ok(entries)
     }
 
-    /// The same in bounded memory: the oldest failures, and how many letters were left out. `bytes_max` bounds what they say.
+    /// The same in bounded memory: the oldest failures, and how many letters were left out. `bytes_max` bounds what
+    /// they say.
     ///
     /// # Errors
     /// If the log cannot be read.

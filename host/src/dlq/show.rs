@@ -36,7 +36,8 @@ pub struct Shown {
     pub hex: Option<String>,
     /// What the handler logged in the last attempt.
     pub log: Vec<Value>,
-    /// What is missing, if the dead-letter topic did not take the record whole: `key` and `hex` are the beginnings then.
+    /// What is missing, if the dead-letter topic did not take the record whole: `key` and `hex` are the beginnings
+    /// then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reduced: Option<Reduced>,
 }

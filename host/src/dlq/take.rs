@@ -46,7 +46,8 @@ struct Outbox {
 }
 
 impl Queue {
-    /// Takes the letters over. The marks are read after that: all that an earlier one did is among them, and nothing is added.
+    /// Takes the letters over. The marks are read after that: all that an earlier one did is among them, and nothing is
+    /// added.
     ///
     /// # Errors
     /// If the log cannot be reached.
@@ -94,7 +95,8 @@ impl Queue {
         missing.first().map_or(Ok(()), |place| Err(self.no_letter(*place)))
     }
 
-    /// The parts of the topic to look at: nothing that comes later, so that letters that fail again do not go round and round.
+    /// The parts of the topic to look at: nothing that comes later, so that letters that fail again do not go round and
+    /// round.
     fn spans(&self, selection: &Selection) -> Result<Vec<Span>, DlqError> {
         let mut spans = self.everything()?;
         if selection.places.is_empty() {

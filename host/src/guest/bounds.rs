@@ -1,5 +1,5 @@
-//! What a file may ask of the compiler: looked at before anything is compiled, so that no file takes more time and memory to be
-//! refused than a good one takes to be loaded.
+//! What a file may ask of the compiler: looked at before anything is compiled, so that no file takes more time and
+//! memory to be refused than a good one takes to be loaded.
 
 use wasmparser::{Parser, Payload};
 

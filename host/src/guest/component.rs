@@ -60,7 +60,8 @@ pub struct Component {
     manifest: Manifest,
 }
 
-/// The ids under which the registry has the schemas that a component writes by, each by the name that the contract has for it.
+/// The ids under which the registry has the schemas that a component writes by, each by the name that the contract has
+/// for it.
 pub type WriterIds = BTreeMap<String, SchemaId>;
 
 impl Component {
@@ -80,8 +81,8 @@ impl Component {
     /// `name` is what messages call it; `ids` are those of the schemas it writes by.
     ///
     /// # Errors
-    /// If it is no component, carries no contract or one that contradicts itself, or its imports or types are not those of its
-    /// contract.
+    /// If it is no component, carries no contract or one that contradicts itself, or its imports or types are not those
+    /// of its contract.
     pub fn load(engine: &Engine, name: &str, wasm: &[u8], ids: &WriterIds) -> Result<Self, LoadError> {
         let (contract, manifest) = Self::contract(name, wasm)?;
         let compiled = compile(engine, name, wasm)?;

@@ -162,14 +162,15 @@ impl Host {
         self.current.take()
     }
 
-    /// The delivery under way. A component has no effects and sees nothing while it starts: how often that happens is chance.
+    /// The delivery under way. A component has no effects and sees nothing while it starts: how often that happens is
+    /// chance.
     pub(super) fn current(&mut self) -> wasmtime::Result<&mut Current> {
         self.current.as_mut().ok_or_else(|| wasmtime::Error::msg("there is no delivery outside of a handler"))
     }
 }
 
-/// How many memories, tables and core instances a component may have: each takes address space, whatever is in it. JavaScript's has
-/// three memories, Python's 40 instances.
+/// How many memories, tables and core instances a component may have: each takes address space, whatever is in it.
+/// JavaScript's has three memories, Python's 40 instances.
 const MEMORIES_MAX: usize = 64;
 const TABLES_MAX: usize = 256;
 const INSTANCES_MAX: usize = 1024;

@@ -42,7 +42,8 @@ struct Live {
 struct Called {
     outcome: Result<Effects, Fault>,
     lines: Lines,
-    /// The instance was refused memory, and earlier deliveries may have taken what was missing: a fresh one may have enough.
+    /// The instance was refused memory, and earlier deliveries may have taken what was missing: a fresh one may have
+    /// enough.
     worn_out: bool,
 }
 
@@ -108,8 +109,8 @@ impl Instance {
         Ok(Self { live: Some(live), ..Self::new(component, schemas) })
     }
 
-    /// Makes sure that the schema `record` was written by is at hand. Call it before the record's step: the registry may be down,
-    /// which is no fault of the record.
+    /// Makes sure that the schema `record` was written by is at hand. Call it before the record's step: the registry
+    /// may be down, which is no fault of the record.
     ///
     /// # Errors
     /// Why the registry cannot tell; try again later.
@@ -282,8 +283,8 @@ impl Instance {
         Ok(Called { outcome: outcome.map(|()| effects), lines, worn_out })
     }
 
-    /// Reports that a delivery is retried in a fresh instance: the 1st, 2nd, 4th, 8th time and so on, because a component that
-    /// leaks does it again and again.
+    /// Reports that a delivery is retried in a fresh instance: the 1st, 2nd, 4th, 8th time and so on, because a
+    /// component that leaks does it again and again.
     fn report_retry(&mut self, delivery: &Delivery<'_>) {
         self.retried += 1;
         if self.retried.is_power_of_two() {

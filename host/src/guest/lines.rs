@@ -17,7 +17,8 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Keeps a line; `level` is a case of `log.level` in the WIT. Of what comes after `lines_max` lines, only the last is kept.
+    /// Keeps a line; `level` is a case of `log.level` in the WIT. Of what comes after `lines_max` lines, only the last
+    /// is kept.
     pub(super) fn add(&mut self, level: &str, message: &str, lines_max: usize) {
         let level = match level {
             "trace" => Level::TRACE,
@@ -38,7 +39,8 @@ impl Lines {
         self.lines.last().filter(|(level, _)| *level == Level::ERROR).map(|(_, message)| message.as_str())
     }
 
-    /// The last lines as JSON, one object a line, as many as fit into [`TOLD_BYTES_MAX`]: a record that is set aside carries them.
+    /// The last lines as JSON, one object a line, as many as fit into [`TOLD_BYTES_MAX`]: a record that is set aside
+    /// carries them.
     pub(super) fn told(&self) -> String {
         let (mut lines, mut left) = (vec![], TOLD_BYTES_MAX);
         for (level, message) in self.lines.iter().rev() {

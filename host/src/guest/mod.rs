@@ -6,8 +6,8 @@
 //!  Instance   one a worker: memory of its own, effects of the delivery under way             Dispatch
 //! ```
 //!
-//! The only place that configures wasmtime. A component gets no ambient authority: what its contract does not name is not
-//! linked, and a component that asks for it is refused before it runs.
+//! The only place that configures wasmtime. A component gets no ambient authority: what its contract does not name is
+//! not linked, and a component that asks for it is refused before it runs.
 
 mod bounds;
 mod check;

@@ -1,8 +1,8 @@
 //! `heddle:runtime/random`: numbers that are the same whenever the same record is handled.
 //!
-//! The generator is ChaCha with 8 rounds (the words of its key stream in order: 64 bits are two of them, the lower first; bytes
-//! take whole words and drop the rest of the last), keyed by the SHA-256 of the delivery's id. Changing any of this changes what
-//! handlers do with records they have handled before.
+//! The generator is ChaCha with 8 rounds (the words of its key stream in order: 64 bits are two of them, the lower
+//! first; bytes take whole words and drop the rest of the last), keyed by the SHA-256 of the delivery's id. Changing
+//! any of this changes what handlers do with records they have handled before.
 
 use heddle_core::delivery::Delivery;
 use rand_chacha::ChaCha8Rng;

@@ -10,7 +10,7 @@ pub trait Schemas: Send + Sync {
     /// The schema of that id.
     ///
     /// # Errors
-    /// `Ok(None)`: there is no such schema, so the record is at fault. `Err`: it cannot be told now (the registry does not
-    /// answer): nothing may be decided about the record.
+    /// `Ok(None)`: there is no such schema, so the record is at fault. `Err`: it cannot be told now (the registry does
+    /// not answer): nothing may be decided about the record.
     fn writer(&self, id: SchemaId) -> Result<Option<Arc<Schema>>, String>;
 }

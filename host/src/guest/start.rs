@@ -11,7 +11,8 @@ use super::component::Component;
 use super::engine::ticks;
 use super::host::Host;
 
-/// How long a component may take to start. A language's runtime does in milliseconds what it does then; a machine may be busy.
+/// How long a component may take to start. A language's runtime does in milliseconds what it does then; a machine may
+/// be busy.
 const START_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How many bytes the arguments of one call of an import may have, at least: a component may emit more than it takes.
@@ -19,8 +20,8 @@ const ARGUMENT_BYTES_MIN: usize = 4 << 20;
 /// How much larger than a record the arguments of one call may be: by a key and headers.
 const ARGUMENT_SLACK_BYTES: usize = 1 << 20;
 
-/// How much memory of this process the arguments of one call may take: what may come in may also go out. Each byte of a list is a
-/// [`Val`] for a moment.
+/// How much memory of this process the arguments of one call may take: what may come in may also go out. Each byte of a
+/// list is a [`Val`] for a moment.
 fn argument_memory_max(record_bytes_max: usize) -> usize {
     let bytes = record_bytes_max.saturating_add(ARGUMENT_SLACK_BYTES).max(ARGUMENT_BYTES_MIN);
     bytes.saturating_mul(size_of::<Val>())

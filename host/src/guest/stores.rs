@@ -5,8 +5,8 @@
 //!  put, delete: value ──Encoder──> zero byte, schema id, Avro ──> this delivery's writes
 //! ```
 //!
-//! Stored bytes are those of the changelog. A value that cannot be read is no fault of the record: nothing is guessed, the task
-//! gives up.
+//! Stored bytes are those of the changelog. A value that cannot be read is no fault of the record: nothing is guessed,
+//! the task gives up.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -52,7 +52,8 @@ pub(super) struct StoreAccess {
 #[error("{0}")]
 pub(super) struct StateRefused(String);
 
-/// The decoders of stored values, by store and by the schema that wrote them: grows with the number of schema versions in use.
+/// The decoders of stored values, by store and by the schema that wrote them: grows with the number of schema versions
+/// in use.
 pub(super) type Plans = HashMap<(StoreIndex, SchemaId), Arc<Decoder>, RandomState>;
 
 /// What one delivery reads its stores by.

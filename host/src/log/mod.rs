@@ -11,20 +11,20 @@
 //! Calls block, but for [`Member::begin_commit`]; callers are plain threads.
 
 pub mod embedded;
+mod error;
 pub mod kafka;
 mod rights;
 mod whole;
 
+pub use error::{LogError, OnArrival, RefusedRecord};
 pub use rights::{Operation, Resource, Right};
 pub use whole::{read_until, read_whole};
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use heddle_core::event::{NewRecord, NewRecordRef, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
 use heddle_core::limits::Limits;
-use thiserror::Error;
 
 /// A log. Cheap to share; every method may be called from any thread.
 pub trait Log: Send + Sync {
@@ -40,8 +40,8 @@ pub trait Log: Send + Sync {
         specs.iter().map(|spec| self.create_topic(spec)).collect()
     }
 
-    /// Removes a topic with all that it holds, and the positions of groups in it; it is gone when this returns. The embedded log refuses it
-    /// while a member consumes the topic.
+    /// Removes a topic with all that it holds, and the positions of groups in it; it is gone when this returns. The
+    /// embedded log refuses it while a member consumes the topic.
     fn delete_topic(&self, topic: &str) -> Result<(), LogError>;
 
     /// Adds partitions to a topic until it has `partitions` of them. What it holds stays where it is.
@@ -51,12 +51,14 @@ pub trait Log: Send + Sync {
 
     /// Partitions of these topics that no member of `group` has although the group is at rest. `None`: there are none.
     ///
-    /// A broker hands a static member that returns the assignment it had, so partitions that were added meanwhile can stay without a reader.
+    /// A broker hands a static member that returns the assignment it had, so partitions that were added meanwhile can
+    /// stay without a reader.
     fn unassigned(&self, _group: &str, _topics: &[TopicInfo]) -> Result<Option<Unassigned>, LogError> {
         Ok(None)
     }
 
-    /// The names that the log has for the members of `group` now. The name of a static member begins with its `instance_id`.
+    /// The names that the log has for the members of `group` now. The name of a static member begins with its
+    /// `instance_id`.
     fn members(&self, _group: &str) -> Result<Vec<String>, LogError> {
         Ok(vec![])
     }
@@ -79,10 +81,12 @@ pub trait Log: Send + Sync {
     /// Wakes calls that a failed disk left asleep, of a log in this process.
     fn wake(&self) {}
 
-    /// Tells a topic from another one of the same name that was deleted before or comes after. `None`: the log cannot tell.
+    /// Tells a topic from another one of the same name that was deleted before or comes after. `None`: the log cannot
+    /// tell.
     fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, LogError>;
 
-    /// The value of one of Kafka's topic options that holds for `topic`. `None`: the log does not tell, or has no such option.
+    /// The value of one of Kafka's topic options that holds for `topic`. `None`: the log does not tell, or has no such
+    /// option.
     fn topic_option(&self, _topic: &str, _option: &str) -> Result<Option<String>, LogError> {
         Ok(None)
     }
@@ -113,7 +117,8 @@ pub trait Log: Send + Sync {
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, Offset>, LogError>;
 
-    /// For each partition of `topic` the offset of the first committed record that is as new as `time`, or the end where there is none.
+    /// For each partition of `topic` the offset of the first committed record that is as new as `time`, or the end
+    /// where there is none.
     fn offsets_at(&self, _topic: &str, _time: Timestamp) -> Result<BTreeMap<Partition, Offset>, LogError> {
         Err(owner_only())
     }
@@ -129,8 +134,8 @@ pub trait Log: Send + Sync {
     /// Reads partitions from given positions, without a group. Only committed records are seen.
     fn reader(&self, from: &[(TopicPartition, Start)]) -> Result<Box<dyn Reader>, LogError>;
 
-    /// Drops what retention and compaction no longer keep, as of `now`. The runtime calls it every minute. Brokers do this by themselves, so
-    /// it does nothing unless the log lives in this process.
+    /// Drops what retention and compaction no longer keep, as of `now`. The runtime calls it every minute. Brokers do
+    /// this by themselves, so it does nothing unless the log lives in this process.
     fn upkeep(&self, _now: Timestamp) -> Result<(), LogError> {
         Ok(())
     }
@@ -140,8 +145,9 @@ pub trait Log: Send + Sync {
         false
     }
 
-    /// Takes over a transactional id, for transactions without a group: fences whoever has it, and waits until what that one began is
-    /// decided. So all that it ever committed lies below every [`Watermarks::end`] that is asked for from now on, and nothing is added to it.
+    /// Takes over a transactional id, for transactions without a group: fences whoever has it, and waits until what
+    /// that one began is decided. So all that it ever committed lies below every [`Watermarks::end`] that is asked for
+    /// from now on, and nothing is added to it.
     fn writer(&self, transactional_id: &str) -> Result<Box<dyn Writer>, LogError>;
 
     /// Joins a consumer group with a transactional producer of its own.
@@ -159,22 +165,24 @@ pub(crate) const COMMIT_WAIT: Duration = Duration::from_secs(1);
 /// One member of a consumer group together with its transactional producer ("exactly once v2": the group's metadata
 /// travels with the offsets, so a member that was replaced cannot commit).
 ///
-/// A transaction begins with the first [`send`](Member::send) or [`begin_commit`](Member::begin_commit) after the last one ended.
+/// A transaction begins with the first [`send`](Member::send) or [`begin_commit`](Member::begin_commit) after the last
+/// one ended.
 pub trait Member: Send {
     /// Waits up to `timeout` for something to happen. An empty answer means that nothing did.
     ///
-    /// Never hands out a rebalance in the middle: after [`Polled::Revoking`] no record of those partitions comes any more, and the
-    /// group waits until [`release`](Member::release) is called. Hands out nothing of partitions that are paused, and keeps the membership
-    /// alive meanwhile.
+    /// Never hands out a rebalance in the middle: after [`Polled::Revoking`] no record of those partitions comes any
+    /// more, and the group waits until [`release`](Member::release) is called. Hands out nothing of partitions that are
+    /// paused, and keeps the membership alive meanwhile.
     fn poll(&mut self, timeout: Duration) -> Result<Polled, LogError>;
 
-    /// As [`poll`](Member::poll), and hands out no more than so many records: for a worker that has enough to do and only has to be seen.
+    /// As [`poll`](Member::poll), and hands out no more than so many records: for a worker that has enough to do and
+    /// only has to be seen.
     fn poll_at_most(&mut self, _records_max: usize, timeout: Duration) -> Result<Polled, LogError> {
         self.poll(timeout)
     }
 
-    /// Adds a record to the open transaction. Does not wait for the log; a failure may surface at commit, as [`LogError::Refused`] if it is
-    /// about the record.
+    /// Adds a record to the open transaction. Does not wait for the log; a failure may surface at commit, as
+    /// [`LogError::Refused`] if it is about the record.
     fn send(&mut self, record: NewRecord) -> Result<(), LogError>;
 
     /// As [`send`](Member::send), for a record that the caller keeps.
@@ -182,13 +190,13 @@ pub trait Member: Send {
         self.send(record.copied())
     }
 
-    /// Begins to commit what was sent together with the positions at which the group goes on. [`committed`](Member::committed) tells how it
-    /// ends; until it has told, records are read as usual, and to send, abort, rewind or release is [`LogError::Invalid`]. A member that is
-    /// dropped meanwhile waits for the end.
+    /// Begins to commit what was sent together with the positions at which the group goes on.
+    /// [`committed`](Member::committed) tells how it ends; until it has told, records are read as usual, and to send,
+    /// abort, rewind or release is [`LogError::Invalid`]. A member that is dropped meanwhile waits for the end.
     fn begin_commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError>;
 
-    /// How the commit that was begun has ended, waiting up to `timeout` for it. After `Some` what was sent and the positions are durable
-    /// and visible; an error is its end, too. `None`: it is under way, or none was begun.
+    /// How the commit that was begun has ended, waiting up to `timeout` for it. After `Some` what was sent and the
+    /// positions are durable and visible; an error is its end, too. `None`: it is under way, or none was begun.
     ///
     /// Tells where the transaction ends in each partition that it named itself: see [`Ends`].
     fn committed(&mut self, timeout: Duration) -> Result<Option<Ends>, LogError>;
@@ -203,37 +211,43 @@ pub trait Member: Send {
         }
     }
 
-    /// Drops what was sent since the last commit. The member's read position is not moved: see [`rewind`](Member::rewind).
+    /// Drops what was sent since the last commit. The member's read position is not moved: see
+    /// [`rewind`](Member::rewind).
     fn abort(&mut self) -> Result<(), LogError>;
 
-    /// Goes back to the committed positions of the assigned partitions (or where `start` says, if nothing is committed): used after an abort.
-    /// Those that are paused stay paused.
+    /// Goes back to the committed positions of the assigned partitions (or where `start` says, if nothing is
+    /// committed): used after an abort. Those that are paused stay paused.
     fn rewind(&mut self) -> Result<(), LogError>;
 
-    /// Holds back the records of these partitions, also those that are fetched already, until [`resume`](Member::resume). Nothing is lost.
-    /// Partitions that are not assigned (any more) are passed over: they were just revoked.
+    /// Holds back the records of these partitions, also those that are fetched already, until
+    /// [`resume`](Member::resume). Nothing is lost. Partitions that are not assigned (any more) are passed over: they
+    /// were just revoked.
     fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError>;
 
-    /// Hands out the records of these partitions (again), from where reading stopped. Partitions that are not assigned are passed over.
+    /// Hands out the records of these partitions (again), from where reading stopped. Partitions that are not assigned
+    /// are passed over.
     fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError>;
 
-    /// Hands out what was lost, once: records of assigned partitions that were deleted before this member read them. To be asked after each
-    /// [`poll`](Member::poll), before its records are handled: those behind a gap come with it or later.
+    /// Hands out what was lost, once: records of assigned partitions that were deleted before this member read them. To
+    /// be asked after each [`poll`](Member::poll), before its records are handled: those behind a gap come with it or
+    /// later.
     fn take_losses(&mut self) -> Vec<Loss> {
         vec![]
     }
 
-    /// Commits that the group goes on behind what was lost, so that it is told once. Only for partitions that were just assigned: what was read
-    /// before a gap and is not committed yet would be skipped.
+    /// Commits that the group goes on behind what was lost, so that it is told once. Only for partitions that were just
+    /// assigned: what was read before a gap and is not committed yet would be skipped.
     fn skip(&mut self, _losses: &[Loss]) -> Result<(), LogError> {
         Ok(())
     }
 
-    /// Ends a revocation that [`poll`](Member::poll) announced; call after committing or aborting what those partitions contributed.
+    /// Ends a revocation that [`poll`](Member::poll) announced; call after committing or aborting what those partitions
+    /// contributed.
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError>;
 
-    /// Leaves the group, also as a static member, and joins it again, so that all partitions are shared out anew. [`poll`](Member::poll)
-    /// announces what follows: a revocation, then an assignment. A log whose groups share out added partitions by themselves does nothing.
+    /// Leaves the group, also as a static member, and joins it again, so that all partitions are shared out anew.
+    /// [`poll`](Member::poll) announces what follows: a revocation, then an assignment. A log whose groups share out
+    /// added partitions by themselves does nothing.
     fn rejoin(&mut self) -> Result<(), LogError> {
         Ok(())
     }
@@ -249,14 +263,14 @@ fn under_way() -> LogError {
 
 /// Writes transactions without a group.
 pub trait Writer: Send {
-    /// Writes these records as one transaction. After `Ok` they are durable, and readers see all of them; after [`LogError::CommitUnknown`] all or
-    /// none, and after every other error none.
+    /// Writes these records as one transaction. After `Ok` they are durable, and readers see all of them; after
+    /// [`LogError::CommitUnknown`] all or none, and after every other error none.
     fn write(&mut self, records: &[NewRecord]) -> Result<(), LogError>;
 }
 
-/// Where a transaction ends: for every partition to which it sent records by number (`NewRecord.partition`), the offset after the last of
-/// them. A copy of the partition that has these records too is complete up to there, so it is exact: never beyond the transaction's own
-/// records, never before the last one.
+/// Where a transaction ends: for every partition to which it sent records by number (`NewRecord.partition`), the offset
+/// after the last of them. A copy of the partition that has these records too is complete up to there, so it is exact:
+/// never beyond the transaction's own records, never before the last one.
 pub type Ends = BTreeMap<TopicPartition, Offset>;
 
 /// What [`Member::poll`] found.
@@ -266,8 +280,8 @@ pub enum Polled {
     Records(Vec<Record>),
     /// These partitions were added, paused: [`resume`](Member::resume) begins to read at the committed position.
     ///
-    /// The positions were fixed before this is returned, and nobody else can move them any more: what the earlier owner committed together with
-    /// them is in the log, below every [`Watermarks::end`] that is asked for from now on.
+    /// The positions were fixed before this is returned, and nobody else can move them any more: what the earlier owner
+    /// committed together with them is in the log, below every [`Watermarks::end`] that is asked for from now on.
     Assigned(Vec<TopicPartition>),
     /// These partitions are about to go to another member: finish their work, then [`Member::release`].
     Revoking(Vec<TopicPartition>),
@@ -287,7 +301,8 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// How many offsets are gone. None if the partition ends below the position: it was made anew, or its leader lost records.
+    /// How many offsets are gone. None if the partition ends below the position: it was made anew, or its leader lost
+    /// records.
     #[must_use]
     pub fn offsets(&self) -> u64 {
         u64::try_from(self.first.0.saturating_sub(self.position.0)).unwrap_or(0)
@@ -299,19 +314,20 @@ impl Loss {
 pub struct MemberOptions {
     /// The consumer group.
     pub group: String,
-    /// The topics consumed. All of them must exist. A member has the same partition numbers of all of them, if they have equally many
-    /// partitions and all members of the group consume the same.
+    /// The topics consumed. All of them must exist. A member has the same partition numbers of all of them, if they
+    /// have equally many partitions and all members of the group consume the same.
     pub topics: Vec<Topic>,
     /// Identifies the producer across restarts: a second one with the same id fences the first.
     pub transactional_id: String,
     /// How long a transaction may be open before the log aborts it. The embedded log keeps none open.
     pub transaction_time: Duration,
-    /// Static membership: a member that comes back under this id within the session timeout gets its partitions back without a rebalance.
+    /// Static membership: a member that comes back under this id within the session timeout gets its partitions back
+    /// without a rebalance.
     pub instance_id: Option<String>,
     /// Where to start in a partition the group has no committed position for.
     pub start: Start,
-    /// The same for single topics. Where that is not the beginning, the position is committed at once, so that records that come while no
-    /// member is there are not skipped.
+    /// The same for single topics. Where that is not the beginning, the position is committed at once, so that records
+    /// that come while no member is there are not skipped.
     pub starts: BTreeMap<Topic, Start>,
     /// The most records one poll hands out.
     pub batch_records_max: usize,
@@ -343,8 +359,9 @@ pub trait Reader: Send {
     /// Waits up to `timeout` for committed records. An empty answer means that there are none now.
     fn poll(&mut self, timeout: Duration) -> Result<Vec<Record>, LogError>;
 
-    /// The position after the last record handed out, per partition: where reading would go on. [`poll`](Reader::poll) moves it past aborted
-    /// records and the marks that end transactions too, so it reaches the end of a partition in which nothing is undecided.
+    /// The position after the last record handed out, per partition: where reading would go on. [`poll`](Reader::poll)
+    /// moves it past aborted records and the marks that end transactions too, so it reaches the end of a partition in
+    /// which nothing is undecided.
     fn positions(&self) -> Result<BTreeMap<TopicPartition, Offset>, LogError>;
 }
 
@@ -368,7 +385,8 @@ pub struct TopicSpec {
     pub partitions: i32,
     /// How many copies; ignored by the embedded log. `None`: the broker's default.
     pub replication: Option<i16>,
-    /// Kafka's topic options; the embedded log honours `cleanup.policy`, `retention.ms`, `retention.bytes`, `max.message.bytes` and refuses others.
+    /// Kafka's topic options; the embedded log honours `cleanup.policy`, `retention.ms`, `retention.bytes`,
+    /// `max.message.bytes` and refuses others.
     pub options: BTreeMap<String, String>,
 }
 
@@ -395,8 +413,8 @@ pub struct TopicInfo {
 pub struct Unassigned {
     /// The partitions.
     pub partitions: Vec<TopicPartition>,
-    /// The member that should [join again](Member::rejoin), by the name the log has for it: all who ask get the same one. The name of a
-    /// static member begins with its `instance_id`.
+    /// The member that should [join again](Member::rejoin), by the name the log has for it: all who ask get the same
+    /// one. The name of a static member begins with its `instance_id`.
     pub member: String,
 }
 
@@ -406,8 +424,8 @@ pub struct TopicId(pub String);
 
 /// The bounds of one partition: `low <= high <= end`.
 ///
-/// To read all that was written so far, committed records only: ask for `end`, then read until the position has reached it. It does so
-/// when every transaction that wrote below is decided.
+/// To read all that was written so far, committed records only: ask for `end`, then read until the position has reached
+/// it. It does so when every transaction that wrote below is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watermarks {
     /// The partition.
@@ -418,83 +436,6 @@ pub struct Watermarks {
     pub high: Offset,
     /// The offset after the last record written, decided or not.
     pub end: Offset,
-}
-
-/// What a log can fail with, named by remedy.
-#[derive(Debug, Clone, Error)]
-pub enum LogError {
-    /// The transaction cannot be committed; abort it, rewind and do the work again.
-    #[error("the transaction must be aborted: {0}")]
-    Abort(String),
-    /// Another member took over (same transactional id, or a newer generation): give everything up and join again.
-    #[error("fenced by a newer member: {0}")]
-    Fenced(String),
-    /// Whether the commit took effect is not known: join again (which fences the old transaction) and read the positions.
-    #[error("the outcome of the commit is not known: {0}")]
-    CommitUnknown(String),
-    /// The log cannot go on in this process; stop the host.
-    #[error("{0}")]
-    Fatal(String),
-    /// The log does not do it before somebody grants, sets or repairs something: report it, and try again now and then.
-    #[error("{0}")]
-    Hindered(String),
-    /// The log cannot be reached, now.
-    #[error("the log cannot be reached: {0}")]
-    Unreachable(String),
-    /// There is no such topic.
-    #[error("there is no topic `{0}`")]
-    UnknownTopic(String),
-    /// The topic is there already.
-    #[error("topic `{0}` exists already")]
-    TopicExists(String),
-    /// This one record cannot be taken (too large, a partition that does not exist): the event's failure policy decides.
-    #[error("record refused: {0}")]
-    RecordRefused(String),
-    /// Records that were sent and are refused now: the transaction must be aborted, as for [`Abort`](LogError::Abort).
-    #[error("the transaction must be aborted: {0}")]
-    Refused(OnArrival),
-    /// The group has members: its positions are theirs.
-    #[error("the group `{group}` is active: it has {members} members")]
-    GroupActive {
-        /// The group.
-        group: String,
-        /// How many members it has.
-        members: usize,
-    },
-    /// An option, name or number that the log cannot take.
-    #[error("{0}")]
-    Invalid(String),
-}
-
-/// Records of a transaction that the log refused after it had taken them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OnArrival {
-    /// One at least.
-    pub records: Vec<RefusedRecord>,
-}
-
-/// A record that the log refused on arrival.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefusedRecord {
-    /// Its number among all that the member sent in this transaction, from 0. `None`: one of them, and the log does not say which.
-    pub number: Option<usize>,
-    /// Its topic, if that is known.
-    pub topic: Option<Topic>,
-    /// What the log says.
-    pub why: String,
-    /// Whether it is the timestamp alone that the log refuses.
-    pub timestamp: bool,
-}
-
-impl fmt::Display for OnArrival {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(first) = self.records.first() else { return f.write_str("records were refused on arrival") };
-        f.write_str(&first.why)?;
-        match self.records.len() - 1 {
-            0 => Ok(()),
-            more => write!(f, " (and {more} more)"),
-        }
-    }
 }
 
 /// The time now, as records carry it.

@@ -11,8 +11,8 @@ const POLL_WAIT: Duration = Duration::from_millis(100);
 /// How long reading may stand still.
 const STANDSTILL_MAX: Duration = Duration::from_secs(10);
 
-/// Hands out the committed records of `topic`'s only partition from `start` to its end as of now, until `visit` says that it has enough
-/// (false). Returns the offset after the last one.
+/// Hands out the committed records of `topic`'s only partition from `start` to its end as of now, until `visit` says
+/// that it has enough (false). Returns the offset after the last one.
 ///
 /// # Errors
 /// If the log cannot be read to that end.

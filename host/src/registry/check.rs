@@ -35,8 +35,8 @@ impl fmt::Display for Misfit {
     }
 }
 
-/// Everything that does not fit: a version of a consumed subject that the component's reader cannot read, and a writer's schema
-/// that is neither registered nor registrable. What a store holds is both read and written.
+/// Everything that does not fit: a version of a consumed subject that the component's reader cannot read, and a
+/// writer's schema that is neither registered nor registrable. What a store holds is both read and written.
 ///
 /// # Errors
 /// If the registry does not answer.

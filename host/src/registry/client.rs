@@ -82,8 +82,8 @@ impl Answer {
         self.body["error_code"].as_u64()
     }
 
-    /// Returns true if the registry itself says that there is no such subject, version or schema. A proxy in front of it may
-    /// answer 404, too, and knows nothing.
+    /// Returns true if the registry itself says that there is no such subject, version or schema. A proxy in front of
+    /// it may answer 404, too, and knows nothing.
     fn says_missing(&self) -> bool {
         self.status == 404 && matches!(self.error_code(), Some(40401..=40403))
     }
@@ -185,8 +185,8 @@ impl Client {
         RegistryError::Answered { place: self.options.url.clone(), status: 200, message }
     }
 
-    /// What the schema of an answer refers to, also by way of others, the outermost last; other writers keep those under subjects
-    /// of their own.
+    /// What the schema of an answer refers to, also by way of others, the outermost last; other writers keep those
+    /// under subjects of their own.
     fn referred(&self, body: &Value) -> Result<Vec<Referred>, RegistryError> {
         let mut todo = references(body);
         let (mut seen, mut found) = (BTreeSet::new(), vec![]);
@@ -210,7 +210,8 @@ impl Client {
         Ok(found)
     }
 
-    /// The format of an answer's schema, its text, and what it refers to beside it: Avro schemas get that into their text.
+    /// The format of an answer's schema, its text, and what it refers to beside it: Avro schemas get that into their
+    /// text.
     fn schema(&self, text: &str, body: &Value) -> Result<(SchemaFormat, String, Vec<Referred>), RegistryError> {
         let format = match body["schemaType"].as_str() {
             None => SchemaFormat::Avro,

@@ -54,7 +54,8 @@ impl Embedded {
         Self { shared: Arc::new(Shared { state: RwLock::new(state), storage }) }
     }
 
-    /// A registry in memory, shared by all of this process who name the same `scope`, as `mock://<scope>` does for other clients.
+    /// A registry in memory, shared by all of this process who name the same `scope`, as `mock://<scope>` does for
+    /// other clients.
     #[must_use]
     pub fn mock(scope: &str) -> Self {
         static SCOPES: Mutex<BTreeMap<String, Embedded>> = Mutex::new(BTreeMap::new());

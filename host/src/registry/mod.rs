@@ -129,7 +129,8 @@ pub trait Registry: Send + Sync {
     /// If the registry refuses it or does not answer.
     fn set_level(&self, subject: Option<&str>, level: Level) -> Result<(), RegistryError>;
 
-    /// Makes durable what is known and not durable yet: a copy whose original was lost, or data from before the original existed.
+    /// Makes durable what is known and not durable yet: a copy whose original was lost, or data from before the
+    /// original existed.
     ///
     /// # Errors
     /// If the storage fails.

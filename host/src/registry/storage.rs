@@ -13,7 +13,8 @@ use super::RegistryError;
 use super::refusal::Refusal;
 use super::state::{Change, State};
 
-/// Decides a request on the newest state: the changes that must be durable before the answer. May be asked several times.
+/// Decides a request on the newest state: the changes that must be durable before the answer. May be asked several
+/// times.
 pub type Decide<'d> = dyn FnMut(&State) -> Result<Vec<Change>, Refusal> + 'd;
 
 /// The durable side of an embedded registry. The state in memory changes through it alone.
@@ -26,8 +27,8 @@ pub trait Storage: Send + Sync {
         Ok(())
     }
 
-    /// Makes the changes that `decide` asks for durable, all or none, and then applies them to `state`. Nobody else changes the storage
-    /// between the decision and that.
+    /// Makes the changes that `decide` asks for durable, all or none, and then applies them to `state`. Nobody else
+    /// changes the storage between the decision and that.
     ///
     /// # Errors
     /// The refusal of `decide`, or the storage's failure.

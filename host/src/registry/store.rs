@@ -8,8 +8,8 @@
 //!  l <subject>, m <subject>       -> level, mode; those of all have no subject
 //! ```
 //!
-//! Everything is in one tree, because a sled batch is atomic within a tree: what one request changes is all there after a
-//! crash or not at all. sled's own flush leaves the file in the system's hands, so it is synced after it.
+//! Everything is in one tree, because a sled batch is atomic within a tree: what one request changes is all there after
+//! a crash or not at all. sled's own flush leaves the file in the system's hands, so it is synced after it.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

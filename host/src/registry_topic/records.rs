@@ -1,4 +1,5 @@
-//! The registry's records in its topic: one key for each thing that can change, so that compaction keeps all that counts.
+//! The registry's records in its topic: one key for each thing that can change, so that compaction keeps all that
+//! counts.
 //!
 //! ```text
 //!  format                       1
@@ -8,8 +9,8 @@
 //!  level/<subject>, mode/<subject>    "BACKWARD", "READONLY"; without a subject those of all
 //! ```
 //!
-//! What goes is written as `null`, never as a tombstone: a broker drops tombstones after a day, and a host that was away for longer would
-//! not hear of them.
+//! What goes is written as `null`, never as a tombstone: a broker drops tombstones after a day, and a host that was
+//! away for longer would not hear of them.
 
 use bytes::Bytes;
 use heddle_contract::compat::Level;

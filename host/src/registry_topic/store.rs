@@ -223,7 +223,8 @@ impl TopicStore {
         }
     }
 
-    /// Reads the whole topic, because it is another one than before or was not read yet, and compares it with what is known.
+    /// Reads the whole topic, because it is another one than before or was not read yet, and compares it with what is
+    /// known.
     fn read_again(
         &self,
         link: &mut Link,

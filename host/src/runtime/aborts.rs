@@ -1,4 +1,5 @@
-//! Aborts in a row: they are counted, and a transaction that aborts twice for the same cause is split until it is known whose record it is.
+//! Aborts in a row: they are counted, and a transaction that aborts twice for the same cause is split until it is known
+//! whose record it is.
 //!
 //! ```text
 //!  abort ──same cause──> half as many deliveries ──> … ──> one delivery: it is the one
@@ -20,7 +21,8 @@ const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// After how many aborts in a row a person is told, and then now and then: more than it takes to find a record among many.
+/// After how many aborts in a row a person is told, and then now and then: more than it takes to find a record among
+/// many.
 const TELL_ABORTS: u32 = 16;
 
 /// A transaction that was aborted.

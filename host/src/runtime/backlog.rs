@@ -95,8 +95,8 @@ impl Backlog {
         lane.held = Some((until, due));
     }
 
-    /// The partitions that are not to be read on: of `sources`, those of lanes that are held, and of retry topics whose first record is
-    /// not due.
+    /// The partitions that are not to be read on: of `sources`, those of lanes that are held, and of retry topics whose
+    /// first record is not due.
     pub(super) fn blocked(&self, sources: &[TopicPartition]) -> BTreeSet<TopicPartition> {
         let blocked = |source: &&TopicPartition| {
             let lane = self.lanes.get(&source.partition);

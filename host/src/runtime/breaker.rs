@@ -34,7 +34,8 @@ impl SharedBreaker {
         self.progress.breaker(BreakerState::Closed);
     }
 
-    /// The breaker, if there is one. What follows asks for the time only then: without one, it is not read for each record.
+    /// The breaker, if there is one. What follows asks for the time only then: without one, it is not read for each
+    /// record.
     fn there(&self) -> Option<MutexGuard<'_, Option<Breaker>>> {
         self.present.load(Ordering::Acquire).then(|| lock(&self.breaker))
     }

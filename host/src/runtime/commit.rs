@@ -7,12 +7,12 @@
 //!    └───────────────┴──── crash or abort here ─┴─> the overlays are dropped with the batch; state is as it was
 //! ```
 //!
-//! While the log commits, records are taken on: into the next batch, which sees what this one did. What they write is held back until the
-//! commit is through, for a member has one transaction. If it fails, both batches are given up. Whatever ends a worker, or what it has,
-//! first waits for the commit that is under way.
+//! While the log commits, records are taken on: into the next batch, which sees what this one did. What they write is
+//! held back until the commit is through, for a member has one transaction. If it fails, both batches are given up.
+//! Whatever ends a worker, or what it has, first waits for the commit that is under way.
 //!
-//! After the log confirmed, the writes go to the memtables of their tasks; the copy on disk follows in the background, each
-//! time together with the watermark that it has reached. A crash in between loses nothing: the changelog has it.
+//! After the log confirmed, the writes go to the memtables of their tasks; the copy on disk follows in the background,
+//! each time together with the watermark that it has reached. A crash in between loses nothing: the changelog has it.
 
 use std::time::Duration;
 
@@ -102,7 +102,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Commits the open batch, and waits until nothing is under way; what cannot be committed is dropped and will be done again.
+    /// Commits the open batch, and waits until nothing is under way; what cannot be committed is dropped and will be
+    /// done again.
     pub(super) fn commit_now(&mut self) -> Result<(), WorkerFault> {
         let committed = match self.commit()? {
             Worked::Done => self.await_commit()?,
@@ -222,7 +223,8 @@ impl Worker {
         }
     }
 
-    /// The log refused records after it had taken them. Whose they are is known, or found out by splitting the transaction.
+    /// The log refused records after it had taken them. Whose they are is known, or found out by splitting the
+    /// transaction.
     fn refused_on_arrival(&mut self, on_arrival: OnArrival, sent: &Sent, deliveries: u64) -> Worked {
         let cause = on_arrival.to_string();
         let mut found = false;

@@ -27,8 +27,8 @@ pub trait Handler: Dispatch {
     /// Why that cannot be told now; it is tried again later.
     fn prepare(&mut self, record: &Record) -> Result<(), String>;
 
-    /// Takes the reason why the last delivery could not be made now, if there is one: it ended with a task fault, had no effect, and
-    /// is tried again later.
+    /// Takes the reason why the last delivery could not be made now, if there is one: it ended with a task fault, had
+    /// no effect, and is tried again later.
     fn take_unavailable(&mut self) -> Option<String> {
         None
     }

@@ -1,4 +1,5 @@
-//! Looks why a component has no tasks although nothing failed: its group, or a transaction's coordinator, does not answer.
+//! Looks why a component has no tasks although nothing failed: its group, or a transaction's coordinator, does not
+//! answer.
 
 use std::time::Duration;
 

@@ -1,11 +1,12 @@
-//! Which topics a component has read from and kept its state in: one that is deleted and made anew has its name and is another.
+//! Which topics a component has read from and kept its state in: one that is deleted and made anew has its name and is
+//! another.
 //!
 //! ```text
 //!  <app>.topics   compacted, one partition; key <component>/<topic>; value {"first":<id>,"now":<id>}
 //! ```
 //!
-//! A component's emits have ids made of offsets, which begin at zero again in such a topic. So those of any topic but the first one that was
-//! known carry an epoch. It is made of the topic's id, so that all hosts have the same.
+//! A component's emits have ids made of offsets, which begin at zero again in such a topic. So those of any topic but
+//! the first one that was known carry an epoch. It is made of the topic's id, so that all hosts have the same.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -84,7 +85,8 @@ impl KnownTopics {
         }
         let noted = Known { first: id.0.clone(), now: id.0.clone() };
         self.write(key.clone(), noted.clone())?;
-        // Another host may have noted another one since this one looked: the first note holds, and compaction must not take it.
+        // Another host may have noted another one since this one looked: the first note holds, and compaction must not
+        // take it.
         self.read()?;
         match known().filter(|found| found.first != noted.first) {
             None => Ok(noted),

@@ -66,9 +66,11 @@ const BATCH_RECORDS_MAX: usize = 1_000;
 const END_LOOK: Duration = Duration::from_millis(5);
 /// How often a thread that waits looks whether the host is to stop.
 const STOP_LOOK: Duration = Duration::from_millis(100);
-/// How long threads without a transaction may take to end when the host stops: they may wait for a broker that does not answer.
+/// How long threads without a transaction may take to end when the host stops: they may wait for a broker that does not
+/// answer.
 const LEAVE_WAIT: Duration = Duration::from_secs(2);
-/// How long a transaction may be open, beside its commit interval and its slowest handlers, before the brokers abort it.
+/// How long a transaction may be open, beside its commit interval and its slowest handlers, before the brokers abort
+/// it.
 pub const TRANSACTION_TIME: Duration = Duration::from_secs(10);
 /// How often the log is asked to drop what it need not keep any more.
 const UPKEEP_EVERY: Duration = Duration::from_secs(60);
@@ -194,8 +196,8 @@ impl Running {
         self.progress.iter().all(|(_, progress)| progress.idle_for(time))
     }
 
-    /// Stops all workers after the transactions under way. Threads that have none and wait for the log are left behind after a while: the
-    /// process is about to end.
+    /// Stops all workers after the transactions under way. Threads that have none and wait for the log are left behind
+    /// after a while: the process is about to end.
     ///
     /// # Errors
     /// The first error for which a worker could not go on.
@@ -221,7 +223,8 @@ impl Running {
     }
 }
 
-/// Waits a little for the end of a thread of a host that has stopped. Returns true if it has ended; one that waits for the log may not.
+/// Waits a little for the end of a thread of a host that has stopped. Returns true if it has ended; one that waits for
+/// the log may not.
 #[must_use]
 pub fn has_ended<T>(thread: &JoinHandle<T>) -> bool {
     let leave_by = Instant::now() + LEAVE_WAIT;
@@ -324,7 +327,8 @@ impl Place {
         worker.following(follower).reading(notices).succeeding(self.succession.clone()).run()
     }
 
-    /// Joins the group, which takes as long as the brokers do: on a thread of its own, so that the host can stop meanwhile. `None`: it stops.
+    /// Joins the group, which takes as long as the brokers do: on a thread of its own, so that the host can stop
+    /// meanwhile. `None`: it stops.
     fn join(&self, options: MemberOptions) -> Result<Option<Box<dyn Member>>, WorkerFault> {
         let log = self.shared.log.clone();
         let (send, joined) = channel();
@@ -347,9 +351,9 @@ impl Place {
     }
 }
 
-/// The name of a member for as long as it reads these topics. A broker that knows the name hands back the assignment that goes with it,
-/// whatever is read now (KAFKA-12759): topics that a newer version reads too would be nobody's. Under another name the member is a new one,
-/// and the place of the old one is shared out when its session is over.
+/// The name of a member for as long as it reads these topics. A broker that knows the name hands back the assignment
+/// that goes with it, whatever is read now (KAFKA-12759): topics that a newer version reads too would be nobody's.
+/// Under another name the member is a new one, and the place of the old one is shared out when its session is over.
 fn instance_id(member: &str, topics: &[Topic]) -> String {
     let mut names = topics.iter().map(AsRef::<str>::as_ref).collect::<Vec<_>>();
     names.sort_unstable();

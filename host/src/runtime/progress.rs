@@ -105,7 +105,8 @@ impl State {
         (!self.assigned && lasts).then(|| stall(Cause::Coordinator, *began, why))
     }
 
-    /// Tells how long it took once no record waits any more. That may be known before its transaction is committed, or after.
+    /// Tells how long it took once no record waits any more. That may be known before its transaction is committed, or
+    /// after.
     fn tell_drained(&mut self, component: &ComponentName) {
         if self.now.waiting == 0
             && let Some(Draining { since, again }) = self.draining.take()
@@ -166,7 +167,8 @@ impl Progress {
         state.tell_drained(component);
     }
 
-    /// Notes that a record which `schema` wrote was set aside because it does not decode: `why`. A person is told once a schema.
+    /// Notes that a record which `schema` wrote was set aside because it does not decode: `why`. A person is told once
+    /// a schema.
     pub(super) fn undecodable(&self, schema: SchemaId, component: &ComponentName, why: &str) {
         let mut state = lock(&self.0);
         if let Some(count) = state.undecodable.get_mut(&schema) {
@@ -178,7 +180,8 @@ impl Progress {
         }
     }
 
-    /// How many records were set aside because they do not decode, by the schema that wrote them: of the first schemas that did so.
+    /// How many records were set aside because they do not decode, by the schema that wrote them: of the first schemas
+    /// that did so.
     #[must_use]
     pub fn undecodable_by_schema(&self) -> Vec<(SchemaId, u64)> {
         lock(&self.0).undecodable.iter().map(|(schema, count)| (*schema, *count)).collect()
@@ -278,7 +281,8 @@ impl Progress {
         *lock(&self.0).lost.entry(source.clone()).or_default() += offsets;
     }
 
-    /// How many offsets were deleted before they were read, by partition: of those where it happened since this process started.
+    /// How many offsets were deleted before they were read, by partition: of those where it happened since this process
+    /// started.
     #[must_use]
     pub fn lost_by_partition(&self) -> BTreeMap<TopicPartition, u64> {
         lock(&self.0).lost.clone()
@@ -293,7 +297,8 @@ impl Progress {
         state.now.breaker = breaker;
     }
 
-    /// Notes that `records` of changelogs were read, and that a worker has `now` offsets of them left where it had `before`.
+    /// Notes that `records` of changelogs were read, and that a worker has `now` offsets of them left where it had
+    /// `before`.
     pub(super) fn restored(&self, records: u64, before: u64, now: u64) {
         let mut state = lock(&self.0);
         state.now.restored += records;
@@ -352,7 +357,8 @@ impl Progress {
         lock(&self.0).last_active = Instant::now();
     }
 
-    /// Whether the component has partitions, and nothing went on for as long as this. One that is stopped has nothing to do.
+    /// Whether the component has partitions, and nothing went on for as long as this. One that is stopped has nothing
+    /// to do.
     #[must_use]
     pub fn idle_for(&self, time: Duration) -> bool {
         let state = lock(&self.0);

@@ -1,5 +1,5 @@
-//! What the log refused of records on their way through a worker: their deliveries go by it when they are made again, until what they lead
-//! to is committed.
+//! What the log refused of records on their way through a worker: their deliveries go by it when they are made again,
+//! until what they lead to is committed.
 //!
 //! ```text
 //!  refused ──> ahead ──stepped──> open ──committing──> being committed ──settled──> forgotten
@@ -7,8 +7,9 @@
 //!                └───── given up ───┴────────────────────────┘
 //! ```
 //!
-//! All of them: with the last one alone, two in one transaction would take turns in being refused, for ever. Each is held against records of as
-//! many bytes or more: a delivery that read what another one wrote, whose state is refused, emits something smaller when that one has failed.
+//! All of them: with the last one alone, two in one transaction would take turns in being refused, for ever. Each is
+//! held against records of as many bytes or more: a delivery that read what another one wrote, whose state is refused,
+//! emits something smaller when that one has failed.
 
 use std::collections::BTreeMap;
 
@@ -71,8 +72,9 @@ impl Refusals {
         Some(if refusal.timestamp { Verdict::OtherTime } else { Verdict::Refuses(refusal.why.clone()) })
     }
 
-    /// The topic does not take the record's timestamp, as it turns out: that may be all that was refused. A broker that refuses several
-    /// records of a batch does not say what is wrong with each. False: another timestamp was tried, and did not help.
+    /// The topic does not take the record's timestamp, as it turns out: that may be all that was refused. A broker that
+    /// refuses several records of a batch does not say what is wrong with each. False: another timestamp was tried, and
+    /// did not help.
     pub(super) fn may_be_time(&mut self, of: &Record, topic: &Topic, form: Form) -> bool {
         let refused = self.by_source.get_mut(&of.source).and_then(|refused| refused.get_mut(&of.offset));
         let known = refused.and_then(|refused| refused.refusals.iter_mut().find(|known| known.is_about(topic, form)));

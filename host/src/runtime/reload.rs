@@ -82,7 +82,8 @@ impl Version {
         self.component.manifest().consumes.iter().filter_map(start).collect()
     }
 
-    /// How long a transaction may be open: begun by one record, committed after the interval, and a slow handler or two in between.
+    /// How long a transaction may be open: begun by one record, committed after the interval, and a slow handler or two
+    /// in between.
     pub(super) fn transaction_time(&self, commit_interval: Duration) -> Duration {
         TRANSACTION_TIME + commit_interval + 2 * self.deadline()
     }
@@ -103,7 +104,8 @@ impl Version {
         ready.unwrap_or_else(|| Instance::new(self.component.clone(), schemas.clone()))
     }
 
-    /// Whether a worker can go over from `other` to this one without joining again: it reads the same, and keeps its state the same way.
+    /// Whether a worker can go over from `other` to this one without joining again: it reads the same, and keeps its
+    /// state the same way.
     fn fits_in_place_of(&self, other: &Self) -> bool {
         let place = |version: &Self| {
             let spec = &version.spec;
@@ -245,8 +247,8 @@ impl Worker {
         self
     }
 
-    /// Goes over to a newer version, if there is one. False: it needs other topics or stores than this worker has, which has to finish and
-    /// join again.
+    /// Goes over to a newer version, if there is one. False: it needs other topics or stores than this worker has,
+    /// which has to finish and join again.
     pub(super) fn renew(&mut self) -> Result<bool, WorkerFault> {
         let Some(follower) = &self.follower else { return Ok(true) };
         let Some((number, version)) = follower.newer() else { return Ok(true) };

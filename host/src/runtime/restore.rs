@@ -1,13 +1,13 @@
-//! Brings the copies of tasks up to their changelogs: reads from each copy's watermark to the end that the changelog had when
-//! the task was assigned.
+//! Brings the copies of tasks up to their changelogs: reads from each copy's watermark to the end that the changelog
+//! had when the task was assigned.
 //!
 //! ```text
 //!  changelog  ······│▓▓▓▓▓▓▓▓▓▓│            committed positions were fixed before `end` was asked for, so
 //!             watermark       end           whatever they stand for is below it
 //! ```
 //!
-//! Reads committed records only, up to an end that counts undecided ones too: the position passes it when every transaction
-//! below is decided. A former owner that is still in the middle of a commit is waited for that way.
+//! Reads committed records only, up to an end that counts undecided ones too: the position passes it when every
+//! transaction below is decided. A former owner that is still in the middle of a commit is waited for that way.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,8 +24,8 @@ use crate::state::{TaskStores, Watermark};
 const SLICE: Duration = Duration::from_millis(50);
 /// How long a worker waits for the disk at a time: the group has to see that it is alive.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
-/// Logs keep the record of a delete for a day (Kafka's default of `delete.retention.ms`). A copy that is older, and has something to
-/// read, may miss deletes that are gone by now: half of that is on the safe side.
+/// Logs keep the record of a delete for a day (Kafka's default of `delete.retention.ms`). A copy that is older, and has
+/// something to read, may miss deletes that are gone by now: half of that is on the safe side.
 const COPY_AGE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// The copies of one assignment on their way.
@@ -126,14 +126,16 @@ impl Restore {
     }
 }
 
-/// Waits until the copies on disk have caught up with what is in memory, for [`ROOM_WAIT`] at most. A worker pauses before there is too much.
+/// Waits until the copies on disk have caught up with what is in memory, for [`ROOM_WAIT`] at most. A worker pauses
+/// before there is too much.
 pub(super) fn wait_for_room(stores: &TaskStores) {
     if !stores.wait_for_room(ROOM_WAIT) {
         tracing::debug!("the disk is slower than the changelog: state waits in memory to be written");
     }
 }
 
-/// The bounds of the changelogs that one assignment asks for: each is asked for once, not once for each of its partitions.
+/// The bounds of the changelogs that one assignment asks for: each is asked for once, not once for each of its
+/// partitions.
 type Ends = BTreeMap<Topic, Vec<Watermarks>>;
 
 /// The offset after the last record of a changelog's partition, decided or not.
@@ -150,7 +152,8 @@ fn end_of(log: &dyn Log, source: &TopicPartition, ends: &mut Ends) -> Result<Off
     })
 }
 
-/// The watermark of a copy, if the log knows it. A copy of something else is forgotten, which costs a rebuild and nothing more.
+/// The watermark of a copy, if the log knows it. A copy of something else is forgotten, which costs a rebuild and
+/// nothing more.
 fn check(
     component: &Arc<str>,
     source: &TopicPartition,

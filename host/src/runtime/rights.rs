@@ -1,4 +1,5 @@
-//! The rights that a host needs for a component: docs/rights.md lists them, and `heddle check` asks the brokers for them.
+//! The rights that a host needs for a component: docs/rights.md lists them, and `heddle check` asks the brokers for
+//! them.
 
 use heddle_contract::manifest::Manifest;
 use heddle_core::task::TaskSpec;

@@ -1,4 +1,5 @@
-//! Which delivery sent which record of a transaction: the log tells them by their numbers if it refuses them on arrival.
+//! Which delivery sent which record of a transaction: the log tells them by their numbers if it refuses them on
+//! arrival.
 
 use heddle_core::event::{Offset, Topic, TopicPartition};
 use heddle_core::task::Form;

@@ -17,11 +17,12 @@ use crate::log::TopicSpec;
 /// topics take larger records than others.
 const RECORD_BYTES_MAX: u32 = 16 << 20;
 
-/// How long a retry topic keeps its records: a component that stands still for longer than this has to be looked after anyway.
+/// How long a retry topic keeps its records: a component that stands still for longer than this has to be looked after
+/// anyway.
 const RETRY_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// What the tasks of a component share, by its manifest and the topics that `there` are: where records may wait by an earlier version's
-/// policy, they are still read.
+/// What the tasks of a component share, by its manifest and the topics that `there` are: where records may wait by an
+/// earlier version's policy, they are still read.
 #[must_use]
 pub fn task_spec<'t>(app: &str, manifest: &Manifest, there: impl IntoIterator<Item = &'t str>) -> TaskSpec {
     let window = |consumes: &heddle_contract::manifest::component::Consumes| consumes.dedup;
@@ -119,8 +120,8 @@ pub fn own_topics(spec: &TaskSpec, partitions: i32) -> Vec<TopicSpec> {
     topics
 }
 
-/// How long the log keeps message ids. It goes by its own clock and the window by the records', which may lag behind: after a host
-/// was down for a while, say. So it keeps them twice as long.
+/// How long the log keeps message ids. It goes by its own clock and the window by the records', which may lag behind:
+/// after a host was down for a while, say. So it keeps them twice as long.
 fn seen_retention(window: Duration) -> Duration {
     window.saturating_mul(2)
 }

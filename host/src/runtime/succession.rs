@@ -4,11 +4,12 @@
 //!  kill -9 ──session is over──> the group drops the member ──> a host that knew it takes its transactional id: aborted
 //! ```
 //!
-//! A transaction that nobody ends holds up what is written behind it: changelogs that the heir restores from, and every reader of the outputs.
-//! The brokers abort it when `transaction.timeout.ms` is over and they look, up to ten seconds later. Taking the id aborts it at once.
+//! A transaction that nobody ends holds up what is written behind it: changelogs that the heir restores from, and every
+//! reader of the outputs. The brokers abort it when `transaction.timeout.ms` is over and they look, up to ten seconds
+//! later. Taking the id aborts it at once.
 //!
-//! Only the ids of members that the group has dropped are taken, and only by a host that is in the group itself. Such a member cannot commit any
-//! more, so nothing is lost if it still runs: it joins again.
+//! Only the ids of members that the group has dropped are taken, and only by a host that is in the group itself. Such a
+//! member cannot commit any more, so nothing is lost if it still runs: it joins again.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};

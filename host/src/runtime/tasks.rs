@@ -33,8 +33,9 @@ pub struct Tasks {
     restores: Vec<Restore>,
     progress: Arc<Progress>,
     known: Option<Arc<KnownTopics>>,
-    /// How many topics the worker reads. A task with state is ready only with its partitions of all of them: while hosts do not yet agree on
-    /// the topics, as in the middle of a deployment, the group may give them to different members, and a task has one owner.
+    /// How many topics the worker reads. A task with state is ready only with its partitions of all of them: while
+    /// hosts do not yet agree on the topics, as in the middle of a deployment, the group may give them to different
+    /// members, and a task has one owner.
     topics: usize,
     /// How many offsets the others were told are left to restore.
     told: u64,
@@ -148,8 +149,9 @@ impl Tasks {
         Ok(low.map(|low| (source, low)))
     }
 
-    /// Fails if another worker of this host has opened one of these tasks meanwhile. Which of the two the group gave it to last is not known
-    /// here, so both find out by joining: the one that hung loses it, the other one opens it again.
+    /// Fails if another worker of this host has opened one of these tasks meanwhile. Which of the two the group gave it
+    /// to last is not known here, so both find out by joining: the one that hung loses it, the other one opens it
+    /// again.
     pub(super) fn check(&self) -> Result<(), TaskFault> {
         let taken = |open: &Open| open.stores.as_ref().is_some_and(|stores| stores.is_retired());
         match self.open.iter().find(|(_, open)| taken(open)) {
@@ -198,7 +200,8 @@ impl Tasks {
         Ok(known.epoch(&self.spec.component, topic, &id)?)
     }
 
-    /// A record of these partitions may have to wait: its retry topic needs a partition of that number before it is read.
+    /// A record of these partitions may have to wait: its retry topic needs a partition of that number before it is
+    /// read.
     fn grow_retry_topics(&self, partitions: &[TopicPartition]) -> Result<(), WorkerFault> {
         let Some(last) = partitions.iter().map(|source| source.partition).max() else { return Ok(()) };
         if self.spec.retry_topics.is_empty() {
@@ -320,7 +323,8 @@ impl Tasks {
 }
 
 impl Drop for Tasks {
-    /// A worker that ended by a fault writes nothing more: the next one on this host may be about to open the same copies.
+    /// A worker that ended by a fault writes nothing more: the next one on this host may be about to open the same
+    /// copies.
     fn drop(&mut self) {
         self.restores.clear();
         self.tell(0);

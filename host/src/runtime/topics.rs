@@ -8,8 +8,8 @@
 //!              └─ as the state needs them ────> workers join (again)
 //! ```
 //!
-//! A component with state is refused rather than run: a record whose key moved to another partition would meet a task without its state. Only
-//! this component stops; the host and its other components go on.
+//! A component with state is refused rather than run: a record whose key moved to another partition would meet a task
+//! without its state. Only this component stops; the host and its other components go on.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -29,7 +29,8 @@ use crate::log::{Log, LogError, TopicId, TopicInfo};
 
 /// How often the topics of running components are looked at, and whether a component that was refused may run.
 pub const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How many looks in a row have to find partitions without a reader: a group that is about to notice by itself is left alone.
+/// How many looks in a row have to find partitions without a reader: a group that is about to notice by itself is left
+/// alone.
 const UNASSIGNED_LOOKS: u32 = 2;
 
 /// How many partitions each topic has.
@@ -222,7 +223,8 @@ impl TopicWatch {
         NoticeReader { notices: self.notices.clone(), instance_id, number, ids }
     }
 
-    /// Whether the component may run with these topics. If it may, its retry topics have a partition for each task afterwards.
+    /// Whether the component may run with these topics. If it may, its retry topics have a partition for each task
+    /// afterwards.
     ///
     /// # Errors
     /// If the log does not answer.
@@ -290,7 +292,8 @@ impl TopicWatch {
         Ok(None)
     }
 
-    /// Somebody deleted the dead letters, or a client created their topic by looking at it: nothing has to stop, and a person should know.
+    /// Somebody deleted the dead letters, or a client created their topic by looking at it: nothing has to stop, and a
+    /// person should know.
     fn report_dead_letters(&self, log: &dyn Log) -> Result<(), LogError> {
         let spec = (self.current)().spec().clone();
         let topic = &spec.policy.dead_letter;
@@ -306,7 +309,8 @@ impl TopicWatch {
         Ok(())
     }
 
-    /// Looks at the topics once: tells workers whether they may go on, and one member to join again if partitions stay without a reader.
+    /// Looks at the topics once: tells workers whether they may go on, and one member to join again if partitions stay
+    /// without a reader.
     ///
     /// # Errors
     /// If the log does not answer.

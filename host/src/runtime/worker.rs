@@ -8,8 +8,8 @@
 //!           └─ lost ──────> give up ──> release <──────────────┴──── abort: nothing of the batch counts
 //! ```
 //!
-//! [`Worker::turn`] is one round; rounds go on while a commit is under way. Time, log, state and handler come in as arguments, so a
-//! simulation runs the same code.
+//! [`Worker::turn`] is one round; rounds go on while a commit is under way. Time, log, state and handler come in as
+//! arguments, so a simulation runs the same code.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -44,10 +44,11 @@ use crate::log::{Loss, Member, Polled};
 pub(super) const POLL_WAIT: Duration = Duration::from_millis(200);
 /// The same while a commit is under way: how late its end is noticed.
 const COMMIT_POLL_WAIT: Duration = Duration::from_millis(5);
-/// How long records are stepped before the log is polled again: it has to see that the member is alive, and rebalances are answered there.
-/// One delivery, for as long as its deadline allows, comes on top.
+/// How long records are stepped before the log is polled again: it has to see that the member is alive, and rebalances
+/// are answered there. One delivery, for as long as its deadline allows, comes on top.
 const WORK_SLICE: Duration = Duration::from_millis(250);
-/// How many records a poll takes while others wait to be stepped: at least as many are stepped between two polls, so the backlog does not grow.
+/// How many records a poll takes while others wait to be stepped: at least as many are stepped between two polls, so
+/// the backlog does not grow.
 const WORKING_RECORDS_MAX: usize = 1;
 /// How often a worker whose state fills the memory looks whether the disk has taken some.
 const FULL_WAIT: Duration = Duration::from_millis(100);
@@ -103,7 +104,8 @@ pub struct Worker {
     pub(super) breaker: SharedBreaker,
     /// Partitions of tasks that are ready, and that are not read for now.
     paused: BTreeSet<TopicPartition>,
-    /// Until when records that wait in the tasks' state are left alone: the registry, or the breaker, is asked again then.
+    /// Until when records that wait in the tasks' state are left alone: the registry, or the breaker, is asked again
+    /// then.
     pub(super) rest: Option<Duration>,
     /// When the operator was last told that records wait for the registry.
     pub(super) outage_told: Option<Duration>,
@@ -170,7 +172,8 @@ impl Worker {
         }
     }
 
-    /// Works until it is told to stop, or until a newer version of its component needs another worker. The last transaction is committed then.
+    /// Works until it is told to stop, or until a newer version of its component needs another worker. The last
+    /// transaction is committed then.
     ///
     /// # Errors
     /// What ended it before.
@@ -329,7 +332,8 @@ impl Worker {
         }
     }
 
-    /// Steps through what is due, until it is time to poll again: first what waits in the tasks' state, then the backlog.
+    /// Steps through what is due, until it is time to poll again: first what waits in the tasks' state, then the
+    /// backlog.
     fn work(&mut self) -> Result<Worked, WorkerFault> {
         let cut_at = self.cut_at.take();
         if let give_up @ Worked::GiveUp(_) = self.look_at_commit(Duration::ZERO)? {

@@ -1,5 +1,6 @@
-//! Refuses requests that a page of another site makes a browser send: with a foreign name for this address (DNS rebinding), a foreign
-//! `Origin`, or a `Sec-Fetch-Site` that says so. Programs that are not browsers send neither of the last two.
+//! Refuses requests that a page of another site makes a browser send: with a foreign name for this address (DNS
+//! rebinding), a foreign `Origin`, or a `Sec-Fetch-Site` that says so. Programs that are not browsers send neither of
+//! the last two.
 //!
 //! Applies to every request, before its path is looked at and before its body is read.
 

@@ -1,5 +1,5 @@
-//! The sockets of what is asked over HTTP, the registry and the admin API: each connection is served by itself, and whoever lets it
-//! wait is cut off; a bound on how many there are at once lets the rest wait.
+//! The sockets of what is asked over HTTP, the registry and the admin API: each connection is served by itself, and
+//! whoever lets it wait is cut off; a bound on how many there are at once lets the rest wait.
 //!
 //! ```text
 //!  accept, with a place for it (places) ──> writes are taken (stalled) ──> TLS, if there is any ──> headers in time ──┐
@@ -49,8 +49,8 @@ const RESERVED_PATIENCE: Duration = Duration::from_secs(2);
 const RETRY_AFTER: &str = "1";
 /// How long to wait before the next connection is taken when none could be: there may be no file descriptor left.
 const ACCEPT_AFTER: Duration = Duration::from_millis(100);
-/// How much of an answer the system may keep for a client, in bytes. It tells of progress in steps of a part of this: with much more,
-/// one who reads slowly would look like one who does not read.
+/// How much of an answer the system may keep for a client, in bytes. It tells of progress in steps of a part of this:
+/// with much more, one who reads slowly would look like one who does not read.
 const SEND_BYTES_MAX: usize = 128 << 10;
 /// The first byte of whoever speaks TLS.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -58,11 +58,11 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// How long a client may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// For the headers of a request, from when one may come: a connection that nothing is asked on is closed, too. With TLS, also for
-    /// its handshake.
+    /// For the headers of a request, from when one may come: a connection that nothing is asked on is closed, too. With
+    /// TLS, also for its handshake.
     pub headers: Duration,
-    /// For a body: the whole of it at the registry, the next piece of it at the admin API. For what is left of one that was answered,
-    /// as well.
+    /// For a body: the whole of it at the registry, the next piece of it at the admin API. For what is left of one that
+    /// was answered, as well.
     pub body: Duration,
     /// For taking the next piece of an answer.
     pub answer: Duration,

@@ -1,4 +1,5 @@
-//! How many connections are served at once. Some are kept for health checks, so that a host that is busy does not look dead.
+//! How many connections are served at once. Some are kept for health checks, so that a host that is busy does not look
+//! dead.
 //!
 //! ```text
 //!  an ordinary place is free ──> served

@@ -1,5 +1,5 @@
-//! Bodies of requests that are answered before they were read to their end. The rest is taken from the client, up to a bound: one that
-//! is cut off while it sends does not hear why.
+//! Bodies of requests that are answered before they were read to their end. The rest is taken from the client, up to a
+//! bound: one that is cut off while it sends does not hear why.
 
 use std::future::poll_fn;
 use std::pin::Pin;

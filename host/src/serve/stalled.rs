@@ -1,5 +1,5 @@
-//! A stream whose writes fail when the other side takes nothing for too long: an answer that nobody reads holds no place for ever,
-//! and one that is read slowly is written to its end.
+//! A stream whose writes fail when the other side takes nothing for too long: an answer that nobody reads holds no
+//! place for ever, and one that is read slowly is written to its end.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

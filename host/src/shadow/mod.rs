@@ -1,4 +1,5 @@
-//! A version tried beside the one that runs: both get the same records on a copy of the same state, and nothing is committed.
+//! A version tried beside the one that runs: both get the same records on a copy of the same state, and nothing is
+//! committed.
 //!
 //! ```text
 //!                     ┌─ Side (old) ─ step ─> outputs, writes ─┐
@@ -80,8 +81,8 @@ pub fn compare(log: &dyn Log, old: &mut Side, new: &mut Side, extent: &Extent) -
     Ok(report)
 }
 
-/// How long one version took for each of the first records that there are, on no state: decoding, the handler, encoding, and keeping what it
-/// wrote in memory.
+/// How long one version took for each of the first records that there are, on no state: decoding, the handler,
+/// encoding, and keeping what it wrote in memory.
 ///
 /// # Errors
 /// If the log does not answer, or state cannot be read.

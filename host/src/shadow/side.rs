@@ -88,8 +88,8 @@ impl Schemas for WithOwn {
     }
 }
 
-/// The ids of the schemas that a version writes by. One that is not registered gets an id that no registry gives: trying a version
-/// registers nothing.
+/// The ids of the schemas that a version writes by. One that is not registered gets an id that no registry gives:
+/// trying a version registers nothing.
 fn ids(
     app: &str,
     contract: &Contract,

@@ -1,7 +1,7 @@
 //! State on fjall: one database, one keyspace a tree.
 //!
-//! Its journal goes to the operating system at every batch but is never synced: what a crash of the machine takes away is read from
-//! the changelogs again. The journal is recovered batch by batch, each with its checksum.
+//! Its journal goes to the operating system at every batch but is never synced: what a crash of the machine takes away
+//! is read from the changelogs again. The journal is recovered batch by batch, each with its checksum.
 
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};

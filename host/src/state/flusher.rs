@@ -5,8 +5,8 @@
 //!  now and then:               flush the engine, which bounds its memory
 //! ```
 //!
-//! A task whose tree cannot be written is tried again every second; meanwhile it keeps what it has in memory, and the worker notices by
-//! [`TaskStores::wait_for_room`].
+//! A task whose tree cannot be written is tried again every second; meanwhile it keeps what it has in memory, and the
+//! worker notices by [`TaskStores::wait_for_room`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -78,8 +78,8 @@ impl Flusher {
         lock(&self.shared.state).tasks.push(task.clone());
     }
 
-    /// Forgets the task: when this returns, nothing of it is written any more. What it has in memory stays unwritten; call
-    /// [`TaskStores::flush`] to have the next owner on this host read less of the changelog.
+    /// Forgets the task: when this returns, nothing of it is written any more. What it has in memory stays unwritten;
+    /// call [`TaskStores::flush`] to have the next owner on this host read less of the changelog.
     ///
     /// Waits for `wait` at most. Returns false if the engine has not ended a write then.
     #[must_use]
@@ -172,7 +172,8 @@ impl Shared {
         (!state.stopped).then(|| state.tasks.clone())
     }
 
-    /// Goes through all tasks once. Whether one of them has more to do; the first failure, but only after all had their turn.
+    /// Goes through all tasks once. Whether one of them has more to do; the first failure, but only after all had their
+    /// turn.
     fn round(&self, tasks: &[Arc<TaskStores>], written: &mut usize) -> Result<bool, StateError> {
         let mut result = Ok(false);
         for task in tasks {

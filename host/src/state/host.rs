@@ -5,8 +5,9 @@
 //!                             └──5 s, and not for want of room──> tasks are retired, the engine is opened again ──> works
 //! ```
 //!
-//! An engine that a disk has failed stays broken, whatever the disk does later: it is closed and opened again. Tasks of before know that they
-//! are retired, and their workers open them again, which reads what is missing from the changelogs.
+//! An engine that a disk has failed stays broken, whatever the disk does later: it is closed and opened again. Tasks of
+//! before know that they are retired, and their workers open them again, which reads what is missing from the
+//! changelogs.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::channel;
@@ -115,8 +116,8 @@ impl HostState {
         })
     }
 
-    /// Opens the state of a task. Another worker of this host may still have it open: one that hangs does not know yet that the group gave
-    /// the task away. From now on nothing that it holds is written any more.
+    /// Opens the state of a task. Another worker of this host may still have it open: one that hangs does not know yet
+    /// that the group gave the task away. From now on nothing that it holds is written any more.
     ///
     /// # Errors
     /// If the copies cannot be opened, or a write of the former owner does not end.
@@ -136,8 +137,8 @@ impl HostState {
         Ok(stores)
     }
 
-    /// Writes what is committed to disk and forgets the task, so that its next owner on this host has little to read. What cannot be
-    /// written, or not in time, is read from the changelog by the next owner.
+    /// Writes what is committed to disk and forgets the task, so that its next owner on this host has little to read.
+    /// What cannot be written, or not in time, is read from the changelog by the next owner.
     pub fn close(&self, stores: &Arc<TaskStores>) {
         let written = if self.running().flusher.is_some() {
             let stores = stores.clone();
@@ -151,8 +152,9 @@ impl HostState {
         self.abandon(stores);
     }
 
-    /// Writes everything that is committed, and has the engine write out what it holds in memory: for a host that ends. The engine does that
-    /// by itself only when nothing holds its trees any more, and threads that answer queries may do so until the process is gone.
+    /// Writes everything that is committed, and has the engine write out what it holds in memory: for a host that ends.
+    /// The engine does that by itself only when nothing holds its trees any more, and threads that answer queries may
+    /// do so until the process is gone.
     ///
     /// # Errors
     /// The first failure, also if it takes too long. What is not written is in the changelogs.
@@ -165,8 +167,8 @@ impl HostState {
         }
     }
 
-    /// Forgets the task. When this returns true nothing of it is written any more; false: a write to disk has not ended, and whoever opens the
-    /// task on this host has to wait for it.
+    /// Forgets the task. When this returns true nothing of it is written any more; false: a write to disk has not
+    /// ended, and whoever opens the task on this host has to wait for it.
     pub fn abandon(&self, stores: &Arc<TaskStores>) -> bool {
         let flusher = self.running().flusher;
         let unregistered = flusher.is_none_or(|flusher| flusher.unregister(stores, LAST_WRITE_WAIT));
@@ -215,7 +217,8 @@ impl HostState {
         failure.or_else(closed).map(|failure| failure.to_string())
     }
 
-    /// Wakes what a failed disk left asleep, and opens an engine again that has failed for a while. To be called every second or so.
+    /// Wakes what a failed disk left asleep, and opens an engine again that has failed for a while. To be called every
+    /// second or so.
     pub fn mend(&self) {
         let Running { engine, flusher } = self.running();
         if let (Some(engine), Some(flusher)) = (&engine, &flusher)

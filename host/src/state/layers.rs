@@ -76,8 +76,8 @@ impl<T: Collects> Layers<T> {
         self.progress.beyond = self.progress.beyond.max(Some(offset));
     }
 
-    /// A transaction was taken over; `end` follows its last record. Without an end there is no saying where it is in the changelog,
-    /// and it is written only together with a later one.
+    /// A transaction was taken over; `end` follows its last record. Without an end there is no saying where it is in
+    /// the changelog, and it is written only together with a later one.
     pub(super) fn committed(&mut self, end: Option<Offset>) {
         let reached = self.progress.reached.as_ref();
         match (reached, end) {

@@ -1,5 +1,5 @@
-//! State in memory alone: nothing is on disk, so every start reads the changelogs whole. For measuring what the disk costs, and
-//! for hosts that have none.
+//! State in memory alone: nothing is on disk, so every start reads the changelogs whole. For measuring what the disk
+//! costs, and for hosts that have none.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

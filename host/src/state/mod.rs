@@ -14,11 +14,11 @@
 //! - `flusher`: the one thread that brings it to disk.
 //! - `sled`, `fjall`: engines, behind [`StateEngine`].
 //!
-//! **The invariant.** A tree is the fold of its changelog's partition below its watermark. While a memtable is written it is that in some
-//! keys, and in the others the fold below the memtable's end: a large memtable goes in as several atomic [`StateStore::apply`], the
-//! watermark with the last of them; the first one notes that end. Data that no commit covers is not written. So a host that is
-//! killed loses nothing but the tail that the log still has, reading that tail makes the tree exact again, and a tree never holds what
-//! the log did not commit.
+//! **The invariant.** A tree is the fold of its changelog's partition below its watermark. While a memtable is written
+//! it is that in some keys, and in the others the fold below the memtable's end: a large memtable goes in as several
+//! atomic [`StateStore::apply`], the watermark with the last of them; the first one notes that end. Data that no commit
+//! covers is not written. So a host that is killed loses nothing but the tail that the log still has, reading that tail
+//! makes the tree exact again, and a tree never holds what the log did not commit.
 
 mod fjall;
 mod flusher;
@@ -78,14 +78,15 @@ pub trait StateEngine: Send + Sync {
     /// If the folder cannot be read.
     fn size_bytes(&self) -> Result<u64, StateError>;
 
-    /// Writes out what the engine still holds in memory of what was applied. Not for safety (the changelog is the truth) but to bound
-    /// that memory; the flusher calls it now and then.
+    /// Writes out what the engine still holds in memory of what was applied. Not for safety (the changelog is the
+    /// truth) but to bound that memory; the flusher calls it now and then.
     ///
     /// # Errors
     /// If the engine fails.
     fn flush(&self) -> Result<(), StateError>;
 
-    /// Wakes calls that a failed disk left asleep. To be called while one takes long, by a thread that may wait as long.
+    /// Wakes calls that a failed disk left asleep. To be called while one takes long, by a thread that may wait as
+    /// long.
     fn wake(&self) {}
 }
 
@@ -112,8 +113,8 @@ pub trait StateStore: Send + Sync {
     /// If the engine fails.
     fn last_at_or_before(&self, key: &[u8]) -> Result<Option<(Bytes, Bytes)>, StateError>;
 
-    /// All or nothing, also when the process is killed meanwhile; and what was applied earlier is never lost alone. Keys ascend and
-    /// occur once.
+    /// All or nothing, also when the process is killed meanwhile; and what was applied earlier is never lost alone.
+    /// Keys ascend and occur once.
     ///
     /// # Errors
     /// If the engine fails.
@@ -183,8 +184,8 @@ pub struct Bounds {
     pub memtable_age: Duration,
     /// So many keys of a memtable become one atomic batch of the engine.
     pub changes_at_once: usize,
-    /// So many message ids of a topic, and at most one segment more, are kept on disk that are past their window in the stream and were
-    /// handled lately.
+    /// So many message ids of a topic, and at most one segment more, are kept on disk that are past their window in the
+    /// stream and were handled lately.
     pub late_ids_max: u64,
     /// The clock: message ids from the future are kept no longer than ids of now.
     pub now: fn() -> Timestamp,
@@ -221,8 +222,8 @@ pub enum EngineKind {
 /// The default size of an engine's cache.
 pub const CACHE_BYTES: u64 = 64 << 20;
 
-/// Opens the engine's folder, or makes it. [`StateError::Corrupt`] says that the folder may be moved aside (or removed) and everything in
-/// it be restored from the changelogs; that is for the caller to decide.
+/// Opens the engine's folder, or makes it. [`StateError::Corrupt`] says that the folder may be moved aside (or removed)
+/// and everything in it be restored from the changelogs; that is for the caller to decide.
 ///
 /// # Errors
 /// If another process owns the folder, it cannot be used, or is damaged.

@@ -1,7 +1,7 @@
 //! State on sled: one database, one sled tree a tree.
 //!
-//! Never synced on purpose: what a crash of the machine takes away is read from the changelogs again. sled's log is recovered up to
-//! the first thing that does not fit, batch by batch, so what is left is a state that was.
+//! Never synced on purpose: what a crash of the machine takes away is read from the changelogs again. sled's log is
+//! recovered up to the first thing that does not fit, batch by batch, so what is left is a state that was.
 
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -141,8 +141,9 @@ impl StateStore for SledTree {
 
 /// Frees what a batch of so many changes left over.
 ///
-/// sled leaves every page that was replaced or paged out to crossbeam's collector, which frees a few of them when somebody enters it, and
-/// a batch enters once. So the copies of all its pages would stay: gigabytes, where the cache was to have 64 MiB.
+/// sled leaves every page that was replaced or paged out to crossbeam's collector, which frees a few of them when
+/// somebody enters it, and a batch enters once. So the copies of all its pages would stay: gigabytes, where the cache
+/// was to have 64 MiB.
 fn free_garbage(changes: usize) {
     for _ in 0..=changes / CHANGES_PER_COLLECTION {
         crossbeam_epoch::pin().flush();

@@ -7,8 +7,9 @@
 //!  last part  ──apply──> tree          below 9,000 all
 //! ```
 //!
-//! In parts, because an engine takes a batch as a whole: it is in memory a second time meanwhile, and lookups wait for it. A host that is
-//! killed between two parts reads the changelog again from the watermark on, and every key that was early gets its value again.
+//! In parts, because an engine takes a batch as a whole: it is in memory a second time meanwhile, and lookups wait for
+//! it. A host that is killed between two parts reads the changelog again from the watermark on, and every key that was
+//! early gets its value again.
 
 use bytes::Bytes;
 use heddle_core::event::Timestamp;
@@ -25,8 +26,8 @@ pub(super) fn data_key(key: &[u8]) -> Vec<u8> {
     [&[DATA], key].concat()
 }
 
-/// Writes a memtable, at most `at_once` keys in one atomic batch, in the order of the keys: neighbours are on the same page. The
-/// watermark comes with the last of them. Returns about how many bytes it wrote.
+/// Writes a memtable, at most `at_once` keys in one atomic batch, in the order of the keys: neighbours are on the same
+/// page. The watermark comes with the last of them. Returns about how many bytes it wrote.
 pub(super) fn write_memtable(
     tree: &dyn StateStore,
     frozen: &Frozen<Memtable>,

@@ -1,8 +1,8 @@
 //! All state of one task on this host.
 //!
-//! Two locks, never held together with each other's work: `layers` for moments (a lookup, taking over a batch), `writing` by whoever
-//! writes to the trees. A read goes down the layers, and what is written appears in the lower layer before it leaves the upper one, so
-//! no read falls between them.
+//! Two locks, never held together with each other's work: `layers` for moments (a lookup, taking over a batch),
+//! `writing` by whoever writes to the trees. A read goes down the layers, and what is written appears in the lower
+//! layer before it leaves the upper one, so no read falls between them.
 
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,8 +31,8 @@ const FULL: usize = 4;
 
 /// All state of one task on this host: shared by its worker (reads, commits), the flusher and queries.
 ///
-/// Before the first commit each changelog's watermark has to be told by [`reached`](Self::reached), also if there was nothing to
-/// restore. Dropped, what is not written is forgotten: the changelogs have it.
+/// Before the first commit each changelog's watermark has to be told by [`reached`](Self::reached), also if there was
+/// nothing to restore. Dropped, what is not written is forgotten: the changelogs have it.
 pub struct TaskStores {
     partition: Partition,
     stores: Vec<Store>,
@@ -133,7 +133,8 @@ impl TaskStores {
         self.partition
     }
 
-    /// Each changelog (the stores', then the message ids') with how far it has been read; `None` if there is no copy of it.
+    /// Each changelog (the stores', then the message ids') with how far it has been read; `None` if there is no copy of
+    /// it.
     #[must_use]
     pub fn watermarks(&self) -> Vec<(Topic, Option<Watermark>)> {
         let layers = lock(&self.layers);
@@ -143,15 +144,16 @@ impl TaskStores {
         stores.chain(seen).collect()
     }
 
-    /// How long ago the copy of a store that was found on disk had been written last; zero if there was none, or for message ids.
+    /// How long ago the copy of a store that was found on disk had been written last; zero if there was none, or for
+    /// message ids.
     #[must_use]
     pub fn age(&self, changelog: &Topic) -> Duration {
         let age = self.found(changelog).map_or(0, |found| (self.bounds.now)().0.saturating_sub(found.written.0));
         Duration::from_millis(age.max(0).cast_unsigned())
     }
 
-    /// Where what the copy of a store holds ends that was found on disk: its watermark, or beyond it if the host was killed while it
-    /// wrote. `None` if there was none, or for message ids.
+    /// Where what the copy of a store holds ends that was found on disk: its watermark, or beyond it if the host was
+    /// killed while it wrote. `None` if there was none, or for message ids.
     #[must_use]
     pub fn end_found(&self, changelog: &Topic) -> Option<Offset> {
         self.found(changelog).map(|found| found.end)
@@ -182,8 +184,8 @@ impl TaskStores {
         Ok(())
     }
 
-    /// Takes one record of a changelog while restoring, in the changelog's order from its watermark on. It is written to disk only
-    /// once [`reached`](Self::reached) covers it.
+    /// Takes one record of a changelog while restoring, in the changelog's order from its watermark on. It is written
+    /// to disk only once [`reached`](Self::reached) covers it.
     ///
     /// # Errors
     /// If the record is none that Heddle wrote.
@@ -219,8 +221,8 @@ impl TaskStores {
         Ok(())
     }
 
-    /// Says that everything of `changelog` below the watermark is in: call before the first record is replayed, to tell which topic it
-    /// is, and after every batch of records.
+    /// Says that everything of `changelog` below the watermark is in: call before the first record is replayed, to tell
+    /// which topic it is, and after every batch of records.
     pub fn reached(&self, changelog: &Topic, watermark: Watermark) {
         self.change(|layers| {
             if let Some(index) = self.stores.iter().position(|store| store.changelog == *changelog) {
@@ -231,8 +233,8 @@ impl TaskStores {
         });
     }
 
-    /// What a batch that the log confirmed did to this task is taken out of it and becomes committed state. In memory only; see
-    /// [`wait_for_room`](Self::wait_for_room).
+    /// What a batch that the log confirmed did to this task is taken out of it and becomes committed state. In memory
+    /// only; see [`wait_for_room`](Self::wait_for_room).
     pub fn commit(&self, batch: &mut CommittedBatch) {
         if let Some(overlay) = batch.take(self.partition) {
             self.change(|layers| self.take_over(layers, overlay, batch));
@@ -266,8 +268,8 @@ impl TaskStores {
         lock(&self.layers).bytes()
     }
 
-    /// Waits while more than twice the bound is pending and a write is under way, at most `timeout`. Whether there is room; if not, the
-    /// disk is slow or the flusher has failed.
+    /// Waits while more than twice the bound is pending and a write is under way, at most `timeout`. Whether there is
+    /// room; if not, the disk is slow or the flusher has failed.
     #[must_use]
     pub fn wait_for_room(&self, timeout: Duration) -> bool {
         let full = |layers: &mut InMemory| {
@@ -305,8 +307,8 @@ impl TaskStores {
         true
     }
 
-    /// Writes what [`freeze`](Self::freeze) moved aside: each changelog's part in atomic batches, its watermark with the last of them.
-    /// Returns about how many bytes it wrote.
+    /// Writes what [`freeze`](Self::freeze) moved aside: each changelog's part in atomic batches, its watermark with
+    /// the last of them. Returns about how many bytes it wrote.
     ///
     /// # Errors
     /// If the engine fails. What is not written stays, is read as before, and is written by the next call.
@@ -344,8 +346,8 @@ impl TaskStores {
         Ok(written)
     }
 
-    /// Nothing of it is written any more once this returns; a write under way is waited for. The trees belong to the next owner: what is
-    /// older than its own writes must not come after them.
+    /// Nothing of it is written any more once this returns; a write under way is waited for. The trees belong to the
+    /// next owner: what is older than its own writes must not come after them.
     ///
     /// Waits for `wait` at most. Returns false if the write is still under way then.
     #[must_use]
@@ -355,14 +357,15 @@ impl TaskStores {
         true
     }
 
-    /// Whether another worker of this host has opened the task since: then whoever holds this must open it again, or let it go.
+    /// Whether another worker of this host has opened the task since: then whoever holds this must open it again, or
+    /// let it go.
     #[must_use]
     pub fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Acquire)
     }
 
-    /// Merges segments of message ids, drops those that are past their window: one piece of work, about a mebibyte. Whether there may
-    /// be more to do.
+    /// Merges segments of message ids, drops those that are past their window: one piece of work, about a mebibyte.
+    /// Whether there may be more to do.
     ///
     /// # Errors
     /// If the engine fails. It can be called again.

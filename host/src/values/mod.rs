@@ -5,8 +5,8 @@
 //!  Record ──Lines::line──> one JSON object a record ──Records::record──> NewRecord
 //! ```
 //!
-//! JSON stands for itself where a [`Target`] would make the same of it. What would be taken otherwise is an object with one
-//! key, and an object that only looks so is put into `$value`:
+//! JSON stands for itself where a [`Target`] would make the same of it. What would be taken otherwise is an object with
+//! one key, and an object that only looks so is put into `$value`:
 //!
 //! | JSON | bytes |
 //! |---|---|
@@ -155,7 +155,8 @@ pub struct Target {
     pub plain: Plain,
     /// The schema that they are written by, if they are; or why they cannot be written by the one that they have.
     pub schema: Result<Option<(SchemaId, Arc<Schema>)>, String>,
-    /// Where that is a union whose records are written by schemas of their own: their ids, in the order of its branches.
+    /// Where that is a union whose records are written by schemas of their own: their ids, in the order of its
+    /// branches.
     pub records: Vec<SchemaId>,
 }
 
@@ -200,7 +201,8 @@ impl Target {
         }
     }
 
-    /// The bytes of what a person typed: JSON if there is a schema, else text. A text that does not fit as JSON is a string.
+    /// The bytes of what a person typed: JSON if there is a schema, else text. A text that does not fit as JSON is a
+    /// string.
     ///
     /// # Errors
     /// If it does not fit the schema.

@@ -143,8 +143,8 @@ impl Records {
         Ok(NewRecord { topic, partition: None, timestamp: None, key: None, value, headers })
     }
 
-    /// The record that a line is. The partition of a record that was read from a log, so that it has an `offset`, is taken only
-    /// on request.
+    /// The record that a line is. The partition of a record that was read from a log, so that it has an `offset`, is
+    /// taken only on request.
     ///
     /// # Errors
     /// If the line is not a record, or does not fit the topic's schemas.
@@ -208,7 +208,8 @@ impl Records {
         Ok(target)
     }
 
-    /// The schema of a tag: by its id where this registry has the same one, else among the versions of the topic's subject.
+    /// The schema of a tag: by its id where this registry has the same one, else among the versions of the topic's
+    /// subject.
     fn find(&self, part: Part, tag: &str) -> Result<Option<(SchemaId, Arc<Schema>)>, String> {
         let wrong = || format!("`{tag}` does not name a schema; write <id>/<digest>, as `heddle consume --json` does");
         let (id, expected) = tag.split_once('/').ok_or_else(wrong)?;

@@ -45,8 +45,8 @@
 //! - [`random`]: numbers that are the same whenever the same record is handled.
 //! - [`Failure`] and [`Header`].
 //!
-//! A handler has no clock and no randomness of its own: the same record on the same state gives the same effects, whenever it is
-//! handled again. A panic is a failure, too: its message and place are told in the dead-letter record.
+//! A handler has no clock and no randomness of its own: the same record on the same state gives the same effects,
+//! whenever it is handled again. A panic is a failure, too: its message and place are told in the dead-letter record.
 //!
 //! `cargo test` runs handlers natively, in a [`testing::TestHost`].
 

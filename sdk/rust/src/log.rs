@@ -1,7 +1,8 @@
 //! Lines for the host's log: `log::info!("{n} items")`, and the same for `trace`, `debug`, `warn` and `error`.
 //!
-//! They are told when the handler is done: all of them if it succeeds; if it fails, those of `warn` and `error`, and when it traps,
-//! the last line is the reason if it has the level `error`. The first 100 of a delivery are kept and the last one, of 8 KiB each.
+//! They are told when the handler is done: all of them if it succeeds; if it fails, those of `warn` and `error`, and
+//! when it traps, the last line is the reason if it has the level `error`. The first 100 of a delivery are kept and the
+//! last one, of 8 KiB each.
 
 pub use crate::runtime::heddle::runtime::log::Level;
 pub use crate::{

@@ -1,5 +1,5 @@
-//! Random numbers that are the same whenever the same record is handled: seeded by component, topic, partition and offset, not by
-//! the attempt. Not for secrets.
+//! Random numbers that are the same whenever the same record is handled: seeded by component, topic, partition and
+//! offset, not by the attempt. Not for secrets.
 
 use std::ops::Range;
 

@@ -1,5 +1,5 @@
-//! A host for unit tests: runs handlers natively, with emits, stores, log and random numbers in memory. `cargo test` has it; a component does
-//! not.
+//! A host for unit tests: runs handlers natively, with emits, stores, log and random numbers in memory. `cargo test`
+//! has it; a component does not.
 //!
 //! ```ignore
 //! use heddle_sdk::testing::TestHost;
@@ -28,9 +28,11 @@ use crate::{Failure, Header};
 /// The entries of one store: key and value, by what keys are ordered by.
 type Entries = BTreeMap<Vec<u8>, Rc<dyn Any>>;
 
-/// One partition of the component, on its own. What handlers write to stores is there for the next delivery, if they succeed.
+/// One partition of the component, on its own. What handlers write to stores is there for the next delivery, if they
+/// succeed.
 pub struct TestHost {
-    /// What [`context::current`](crate::context::current) answers at the next delivery. Its offset is one more after each.
+    /// What [`context::current`](crate::context::current) answers at the next delivery. Its offset is one more after
+    /// each.
     pub delivery: Delivery,
     stores: BTreeMap<&'static str, Entries>,
 }
@@ -142,8 +144,8 @@ impl TestHost {
         Self { delivery, stores: BTreeMap::new() }
     }
 
-    /// Calls a handler as the host does: `<Component as on_<topic>::Guest>::handle`, or a closure that calls one whose keys are typed. A panic
-    /// goes on: in a component it is a trap.
+    /// Calls a handler as the host does: `<Component as on_<topic>::Guest>::handle`, or a closure that calls one whose
+    /// keys are typed. A panic goes on: in a component it is a trap.
     pub fn deliver<V>(&mut self, handler: impl FnOnce(V) -> Result<(), Failure>, value: V) -> Outcome {
         let mut delivery = self.delivery.clone();
         if delivery.id.is_empty() {

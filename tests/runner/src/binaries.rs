@@ -33,7 +33,8 @@ pub(crate) fn build() -> anyhow::Result<Vec<Binary>> {
 /// The cargo that runs this, or the one on the path.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // `cargo run` describes this package to this program. Build scripts that look there would run again, and all that depends on them.
+    // `cargo run` describes this package to this program. Build scripts that look there would run again, and all that
+    // depends on them.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|of_the_package| name.starts_with(of_the_package)) {

@@ -5,8 +5,8 @@
 //!                                       └──> alone: those that saturate the machine or measure it
 //! ```
 //!
-//! Each test has a time limit. One that exceeds it is killed with its binary and reported; the others of the binary run again
-//! without it. At the end stand the slowest steps and tests, and the counts.
+//! Each test has a time limit. One that exceeds it is killed with its binary and reported; the others of the binary run
+//! again without it. At the end stand the slowest steps and tests, and the counts.
 #![allow(clippy::print_stdout)]
 
 mod binaries;

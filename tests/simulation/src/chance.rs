@@ -5,7 +5,8 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 
-/// One stream of draws. Streams of a seed are independent, so that one more draw in one of them does not change the others.
+/// One stream of draws. Streams of a seed are independent, so that one more draw in one of them does not change the
+/// others.
 #[derive(Debug)]
 pub(crate) struct Chance(ChaCha8Rng);
 
@@ -36,7 +37,8 @@ impl Chance {
         Self(generator)
     }
 
-    /// A number below `bound`, which is at least 1. The bounds are small: that the smaller numbers are a trace more likely is no matter.
+    /// A number below `bound`, which is at least 1. The bounds are small: that the smaller numbers are a trace more
+    /// likely is no matter.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0.next_u64() % bound.max(1)
     }

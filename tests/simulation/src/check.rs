@@ -270,7 +270,8 @@ fn changelogs(world: &World, model: &Model) -> Option<String> {
     })
 }
 
-/// Whether every task that is open holds what the model says, in memory and on disk together; then that it can be written.
+/// Whether every task that is open holds what the model says, in memory and on disk together; then that it can be
+/// written.
 fn live_tasks(life: &Life, model: &Model) -> Option<String> {
     let mut owners = BTreeMap::<i32, usize>::new();
     for (index, host) in life.hosts.borrow().iter().enumerate() {
@@ -322,8 +323,8 @@ fn open(
     TaskStores::open(&*disk.engine(None), &plan.spec, partition, bounds())
 }
 
-/// Whether every copy on a disk is the fold of its changelog below its watermark, and further in some keys where a crash cut a
-/// write off (G3).
+/// Whether every copy on a disk is the fold of its changelog below its watermark, and further in some keys where a
+/// crash cut a write off (G3).
 pub(crate) fn disk(world: &World, host: usize, disk: &SimDisk) -> Option<String> {
     let copy = disk.copy();
     (0..tasks(world)).find_map(|number| {

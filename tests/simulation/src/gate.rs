@@ -1,4 +1,5 @@
-//! The gate that every call of a host into log or disk goes through. Here it may crash, stand still, or let others go first.
+//! The gate that every call of a host into log or disk goes through. Here it may crash, stand still, or let others go
+//! first.
 //!
 //! ```text
 //!          ┌ crash: the call was not made        ┌ crash: it was made, and nobody knows
@@ -6,8 +7,8 @@
 //!          └ others go on for a while            └ others go on
 //! ```
 //!
-//! A crash is an answer with an error and a flag: from then on nothing of this process gets through any more, whatever its code tries on
-//! the way out. The scheduler then drops it.
+//! A crash is an answer with an error and a flag: from then on nothing of this process gets through any more, whatever
+//! its code tries on the way out. The scheduler then drops it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -174,7 +175,8 @@ impl Caller {
         if self.process.is_down() { Err(E::gone()) } else { Ok(()) }
     }
 
-    /// This one thread does not move for `time`. Heartbeats go on, but one that does not poll is expelled from the group.
+    /// This one thread does not move for `time`. Heartbeats go on, but one that does not poll is expelled from the
+    /// group.
     fn stand_still(&self, time: Duration) {
         self.world().count(|happened| happened.hung += 1);
         let in_group = self.world().plan.session / 2;
@@ -194,7 +196,8 @@ impl Caller {
             let crash = faults.grave(|rates| rates.crash * rarity);
             let pause = (!crash && faults.grave(|rates| rates.pause * rarity))
                 .then(|| world.plan.session + faults.chance.millis(1, 5_000));
-            // Who is at the disk may hold a lock that the others of this host wait for, so none of them comes in between.
+            // Who is at the disk may hold a lock that the others of this host wait for, so none of them comes in
+            // between.
             let open = !matches!(call, Call::DiskRead | Call::DiskWrite);
             let alone = open && pause.is_some() && faults.chance.one_in(2);
             let mayhap = open && faults.slight(|rates| rates.interleave * rarity);

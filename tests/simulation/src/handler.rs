@@ -1,5 +1,5 @@
-//! The handler of the simulated component: deterministic, as every handler. What it emits contains what it read, so that a state
-//! that is wrong shows in the output.
+//! The handler of the simulated component: deterministic, as every handler. What it emits contains what it read, so
+//! that a state that is wrong shows in the output.
 
 use bytes::Bytes;
 use heddle::runtime::Handler;

@@ -1,4 +1,5 @@
-//! A host of a life: its disk, and the process that runs on it with its workers, as [`heddle::runtime::start`] runs them.
+//! A host of a life: its disk, and the process that runs on it with its workers, as [`heddle::runtime::start`] runs
+//! them.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -256,7 +257,8 @@ impl Life {
         }
     }
 
-    /// Clears away a process that has crashed: its disk keeps what a crash leaves, and must not hold what the log did not commit.
+    /// Clears away a process that has crashed: its disk keeps what a crash leaves, and must not hold what the log did
+    /// not commit.
     pub(crate) fn bury(self: &Rc<Self>, process: &Arc<Process>) {
         if !process.is_down() {
             return;

@@ -1,5 +1,5 @@
-//! Heddle's runtime, lived through thousands of times: the worker, the step, the restore and the state as they are, on a log and disks in
-//! memory, in virtual time, with everything going wrong that a seed says.
+//! Heddle's runtime, lived through thousands of times: the worker, the step, the restore and the state as they are, on
+//! a log and disks in memory, in virtual time, with everything going wrong that a seed says.
 //!
 //! ```text
 //!  seed ──> plan ──> life ──────────────────────────────────────────────> check

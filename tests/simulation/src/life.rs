@@ -8,8 +8,8 @@
 //!  ... until all is read; then nothing goes wrong any more, all hosts come up, and the rest is worked off ──> check
 //! ```
 //!
-//! Everything runs in one thread. A worker that stands still in the middle of a call is a call that has not returned yet: the steps of
-//! the others are made from within it.
+//! Everything runs in one thread. A worker that stands still in the middle of a call is a call that has not returned
+//! yet: the steps of the others are made from within it.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

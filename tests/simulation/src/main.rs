@@ -6,7 +6,8 @@ use clap::Parser;
 use heddle_simulation::{Happened, Options, Planted, live};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Runs Heddle's runtime through simulated lives with crashes, lost answers and rebalances, and compares what comes out with a model.
+/// Runs Heddle's runtime through simulated lives with crashes, lost answers and rebalances, and compares what comes out
+/// with a model.
 #[derive(Parser)]
 #[command(name = "simulate")]
 struct Arguments {

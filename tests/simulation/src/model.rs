@@ -49,7 +49,8 @@ enum Ending {
 }
 
 impl Model {
-    /// Takes the next record of a partition of the input. `is_other`: its topic is not the one of its name that was known first.
+    /// Takes the next record of a partition of the input. `is_other`: its topic is not the one of its name that was
+    /// known first.
     pub(crate) fn take(&mut self, plan: &Plan, record: &Record, is_other: bool) {
         self.records += 1;
         self.positions.insert(record.source.clone(), record.offset.next());
@@ -117,7 +118,8 @@ impl TaskModel {
 
     fn handle(&mut self, record: &Record, command: &Command, plan: &Plan) -> Ending {
         let flaky = |operation: &Operation| match operation {
-            // What is tried again later gets through after 2, and never after 5: how often in between depends on how it came to wait.
+            // What is tried again later gets through after 2, and never after 5: how often in between depends on how it
+            // came to wait.
             Operation::Flaky(attempts) if plan.retries() => *attempts > 2,
             Operation::Flaky(attempts) => *attempts >= ATTEMPTS_MAX,
             _ => false,

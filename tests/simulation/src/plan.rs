@@ -116,7 +116,8 @@ pub struct Rates {
     pub disk: u64,
     /// The registry does not answer.
     pub registry: u64,
-    /// Something happens to a host from outside, of all steps: killed, cut off from the group, told to leave, its disk lost.
+    /// Something happens to a host from outside, of all steps: killed, cut off from the group, told to leave, its disk
+    /// lost.
     pub outside: u64,
 }
 
@@ -276,8 +277,8 @@ fn records(chance: &mut Chance, inputs: &[Topic], retries: Retries) -> Vec<Input
     records
 }
 
-/// In some lives a backfill is mixed into what comes. Copies of a message are equally old. Where the window is short, late ids may be
-/// forgotten within the life, which the model does not know.
+/// In some lives a backfill is mixed into what comes. Copies of a message are equally old. Where the window is short,
+/// late ids may be forgotten within the life, which the model does not know.
 fn late(seed: u64, window: Option<Duration>, mut records: Vec<Input>) -> Vec<Input> {
     let mut chance = Chance::new(seed, Stream::Lateness);
     if chance.one_in(3) && window.is_none_or(|window| window >= Duration::from_millis(LINGER_MILLIS_MAX.unsigned_abs()))
@@ -306,8 +307,8 @@ fn command(chance: &mut Chance, topic: &str, key: &str, number: u64, retries: Re
     match chance.below(30) {
         0 | 1 => operations.push(Operation::Reject),
         2 if chance.one_in(2) => operations.push(Operation::Huge),
-        // Under a key that nobody else writes: what is overwritten in one transaction never gets to the log. Those who scan read it, as long
-        // as nobody knows that the log does not take it.
+        // Under a key that nobody else writes: what is overwritten in one transaction never gets to the log. Those who
+        // scan read it, as long as nobody knows that the log does not take it.
         2 => operations.push(Operation::Hoard(format!("{key}~{number}"))),
         3..=5 if retries == Retries::None => {
             operations.push(Operation::Flaky(u32::try_from(chance.between(1, 3)).unwrap_or(1)));

@@ -1,4 +1,5 @@
-//! Virtual time. A life runs in one thread, so the thread has the time: code that can be given no more than a function finds it too.
+//! Virtual time. A life runs in one thread, so the thread has the time: code that can be given no more than a function
+//! finds it too.
 
 use std::cell::Cell;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Bugs that are put in on purpose are found, within the short set, and the message says what differs and how to see it again.
+//! Bugs that are put in on purpose are found, within the short set, and the message says what differs and how to see it
+//! again.
 
 use heddle_simulation::{Options, Planted, live};
 

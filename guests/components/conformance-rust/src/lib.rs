@@ -1,5 +1,5 @@
-//! Does what its input says, with all that a component can do. Its siblings do the same in the other languages: outputs, state and
-//! failures are the same.
+//! Does what its input says, with all that a component can do. Its siblings do the same in the other languages:
+//! outputs, state and failures are the same.
 
 mod made;
 #[cfg(test)]

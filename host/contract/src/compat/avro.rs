@@ -1,7 +1,7 @@
 //! Whether one Avro schema reads what another wrote.
 //!
-//! The verdicts are those of Apache Avro's `SchemaCompatibility` for Java, on which registries and their users rely, also where the
-//! specification says less; a test compares them over generated pairs. As there:
+//! The verdicts are those of Apache Avro's `SchemaCompatibility` for Java, on which registries and their users rely,
+//! also where the specification says less; a test compares them over generated pairs. As there:
 //!
 //! - Names are compared without their namespace, or by an alias of the reader. Fields go by name or alias.
 //! - A writer's union needs a reader for each branch; a reader's union takes what any of its branches takes.
@@ -224,7 +224,8 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Whether it is worth looking at a branch of a reader's union: unions of thousands of named types are compared in no time.
+/// Whether it is worth looking at a branch of a reader's union: unions of thousands of named types are compared in no
+/// time.
 pub(crate) fn may_take(reader: &Node, writer: &Node) -> bool {
     match (kind(reader), kind(writer)) {
         (Kind::Plain(ours), Kind::Plain(theirs)) => accepted(ours).contains(&theirs),

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::Problem;
 use crate::schema::{Name, Node, Schema, ignored_logical};
 
-/// What is missing: a namespace and a doc of named types, a default of optional fields. And what is said in vain: logical types that
-/// readers ignore.
+/// What is missing: a namespace and a doc of named types, a default of optional fields. And what is said in vain:
+/// logical types that readers ignore.
 #[must_use]
 pub fn lint(schema: &Schema) -> Vec<Problem> {
     let mut found = vec![];

@@ -140,8 +140,8 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What `level` demands of `new` and does not hold. `versions` are the subject's, in ascending order; `reads(reader, writer)` tells
-/// the problems of one pair.
+/// What `level` demands of `new` and does not hold. `versions` are the subject's, in ascending order; `reads(reader,
+/// writer)` tells the problems of one pair.
 pub fn violations<'a, S: ?Sized>(
     level: Level,
     new: &'a S,

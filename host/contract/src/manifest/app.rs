@@ -11,6 +11,7 @@ use super::check::{Field, Report, Section};
 use super::deploy::{self, DeployPolicy};
 use super::error::ManifestErrors;
 use super::names::{fault_of_name, fault_of_topic};
+use super::options::{client_options, options};
 use super::overrides::{self, Keys};
 use super::text;
 
@@ -44,36 +45,6 @@ const KEYS: Keys = Keys {
     named: ("topics", TOPIC),
     lists: &[("app", "components"), ("admin", "names")],
 };
-
-/// Options of librdkafka that Heddle sets itself, because its guarantees rest on them, or that say what it says itself. Sorted.
-pub const OPTIONS_OWNED: [&str; 26] = [
-    "acks",
-    "allow.auto.create.topics",
-    "auto.commit.enable",
-    "auto.offset.reset",
-    "bootstrap.servers",
-    "delivery.report.only.error",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "enable.idempotence",
-    "enable.partition.eof",
-    "group.id",
-    "group.instance.id",
-    "group.protocol",
-    "group.protocol.type",
-    "group.remote.assignor",
-    "isolation.level",
-    "log.queue",
-    "max.in.flight",
-    "max.in.flight.requests.per.connection",
-    "message.send.max.retries",
-    "metadata.broker.list",
-    "partition.assignment.strategy",
-    "partitioner",
-    "request.required.acks",
-    "retries",
-    "transactional.id",
-];
 
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(300);
 /// A transaction that stays open longer is given up by the broker.
@@ -153,7 +124,8 @@ pub struct Registry {
     pub username: Option<String>,
     /// The password for basic authentication.
     pub password: Option<String>,
-    /// The file of the authorities that its certificate may come from, instead of the public ones; relative to the app's folder.
+    /// The file of the authorities that its certificate may come from, instead of the public ones; relative to the
+    /// app's folder.
     pub ca: Option<PathBuf>,
     /// How long one request may take.
     pub timeout: Duration,
@@ -206,9 +178,11 @@ pub struct Admin {
     pub names: Vec<String>,
     /// What everybody has to show who asks for more than its health; `None`: only this machine's own processes may ask.
     pub token: Option<String>,
-    /// The files of the certificate that it shows and of its key, relative to the app's folder; `None`: it speaks no TLS.
+    /// The files of the certificate that it shows and of its key, relative to the app's folder; `None`: it speaks no
+    /// TLS.
     pub tls: Option<AdminTls>,
-    /// The file of the authorities that the hosts' certificates may come from, instead of the public ones; relative to the app's folder.
+    /// The file of the authorities that the hosts' certificates may come from, instead of the public ones; relative to
+    /// the app's folder.
     pub ca: Option<PathBuf>,
 }
 
@@ -279,8 +253,8 @@ pub enum Engine {
 }
 
 impl App {
-    /// Checks the text of a `heddle.toml`; `file` is its name in messages, `overrides` the variables of the environment that
-    /// begin with `HEDDLE_`. A variable takes the place of the file's value; an empty one counts as not set.
+    /// Checks the text of a `heddle.toml`; `file` is its name in messages, `overrides` the variables of the environment
+    /// that begin with `HEDDLE_`. A variable takes the place of the file's value; an empty one counts as not set.
     ///
     /// # Errors
     /// Everything that is wrong with the file and the variables.
@@ -373,20 +347,6 @@ fn brokers(field: &Field<'_>) -> Option<String> {
         return None;
     }
     Some(brokers.join(","))
-}
-
-fn client_options(field: &Field<'_>) -> BTreeMap<String, String> {
-    for (option, value) in field.named() {
-        if OPTIONS_OWNED.contains(&option.as_str()) {
-            let what = format!("`{option}` is set by Heddle: its guarantees rest on it");
-            value.key_problem(&what, "remove it");
-        }
-    }
-    options(field)
-}
-
-fn options(field: &Field<'_>) -> BTreeMap<String, String> {
-    field.named().into_iter().filter_map(|(option, value)| Some((option, value.plain()?))).collect()
 }
 
 fn registry(section: &Section<'_>) -> Option<Registry> {

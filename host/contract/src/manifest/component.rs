@@ -59,7 +59,8 @@ pub struct Manifest {
     pub failure: Failure,
     /// How a newly deployed version is watched, if the file says; else the app's word holds.
     pub deploy: Option<DeployPolicy>,
-    /// What types, fields and topics are called in the component's code, by their keys: see [`Names`](crate::wit::Names).
+    /// What types, fields and topics are called in the component's code, by their keys: see
+    /// [`Names`](crate::wit::Names).
     pub rename: BTreeMap<String, String>,
 }
 
@@ -97,8 +98,8 @@ pub struct Consumes {
     pub subject: SubjectNames,
     /// The schemas of its values, by the names of their types; none: the one that the topic's file has.
     pub types: Vec<String>,
-    /// What happens to values of a type that the component does not name. `None`: as by default, and a registered type that the
-    /// component does not name keeps it from starting.
+    /// What happens to values of a type that the component does not name. `None`: as by default, and a registered type
+    /// that the component does not name keeps it from starting.
     pub unknown_type: Option<UnknownType>,
 }
 
@@ -193,7 +194,8 @@ pub struct Limits {
     pub emits_max: u32,
     /// How large what it emits and writes may be together, in bytes.
     pub output_bytes_max: u64,
-    /// How large a value of a store may be, together with its key, in bytes; if the file does not say, as large as a record.
+    /// How large a value of a store may be, together with its key, in bytes; if the file does not say, as large as a
+    /// record.
     pub store_value_bytes_max: u64,
     /// How many lines of its log are kept; of what follows, only the last.
     pub log_lines_max: u32,
@@ -287,7 +289,8 @@ impl Manifest {
         format!("{}.waiting", self.full_name(app))
     }
 
-    /// The topic that holds the ids of handled messages, `<app>.<component>.dedup`; `None` if no consumed topic has dedup.
+    /// The topic that holds the ids of handled messages, `<app>.<component>.dedup`; `None` if no consumed topic has
+    /// dedup.
     #[must_use]
     pub fn dedup_changelog(&self, app: &str) -> Option<String> {
         let dedups = self.consumes.values().any(|consumes| consumes.dedup.is_some());

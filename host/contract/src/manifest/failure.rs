@@ -92,7 +92,8 @@ impl Default for Waiting {
 /// When to stop consuming for a while: something that every delivery needs is probably down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Breaker {
-    /// How many failed deliveries in a row open it; with `rate_percent`, also how many deliveries a rate needs to count.
+    /// How many failed deliveries in a row open it; with `rate_percent`, also how many deliveries a rate needs to
+    /// count.
     pub failures: u32,
     /// The time within which they have to happen.
     pub within: Duration,

@@ -1,5 +1,5 @@
-//! The variables that Kubernetes sets in every pod of a namespace, for each Service: not ours, though a Service called `heddle` or
-//! `heddle-registry` makes them begin like ours.
+//! The variables that Kubernetes sets in every pod of a namespace, for each Service: not ours, though a Service called
+//! `heddle` or `heddle-registry` makes them begin like ours.
 //!
 //! ```text
 //!  HEDDLE_SERVICE_HOST=10.96.0.12              HEDDLE_SERVICE_PORT=7870      HEDDLE_SERVICE_PORT_ADMIN=7870

@@ -6,8 +6,8 @@
 //!                                                    check collects every Problem on the way
 //! ```
 //!
-//! Owns the keys, their defaults, units and bounds, and the words in which a wrong file is explained. Never reads a file or
-//! the environment: callers hand in the text and the variables.
+//! Owns the keys, their defaults, units and bounds, and the words in which a wrong file is explained. Never reads a
+//! file or the environment: callers hand in the text and the variables.
 
 pub mod app;
 mod check;
@@ -17,6 +17,7 @@ mod error;
 pub mod failure;
 mod kubernetes;
 mod names;
+mod options;
 mod overrides;
 mod subjects;
 mod text;
@@ -25,3 +26,4 @@ pub use app::App;
 pub use component::Manifest;
 pub use deploy::DeployPolicy;
 pub use error::{ManifestErrors, Place, Problem, Source};
+pub use options::OPTIONS_OWNED;

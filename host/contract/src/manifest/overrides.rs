@@ -8,8 +8,8 @@
 //!  topics."orders.created".partitions HEDDLE_TOPICS_ORDERS_CREATED_PARTITIONS
 //! ```
 //!
-//! Backwards it is not unique, so a variable can name a topic only if the file has it, and an option that the file does not
-//! have is taken as lower case with dots, as Kafka writes its options.
+//! Backwards it is not unique, so a variable can name a topic only if the file has it, and an option that the file does
+//! not have is taken as lower case with dots, as Kafka writes its options.
 
 use std::collections::BTreeMap;
 
@@ -21,8 +21,8 @@ use super::text::{self, Entries, Node, Value};
 
 /// What every variable of Heddle begins with.
 const PREFIX: &str = "HEDDLE_";
-/// Variables that belong to something else: the cache folder of tools and compiled code, the log level of the host, and how large a
-/// `.wasm` file may be.
+/// Variables that belong to something else: the cache folder of tools and compiled code, the log level of the host, and
+/// how large a `.wasm` file may be.
 const RESERVED: [&str; 3] = ["HEDDLE_CACHE", "HEDDLE_TRACE", "HEDDLE_WASM_BYTES_MAX"];
 /// What the variables begin with that only the project's own tests read.
 const RESERVED_PREFIX: &str = "HEDDLE_TEST_";

@@ -47,8 +47,9 @@ pub enum UnknownType {
 }
 
 impl Manifest {
-    /// The subject under which the registry has a schema that the contract calls `name`: the same, for a store that of its
-    /// changelog, for a record that of its topic's `subject`. `None`: the component is typed by the schema, and nothing is written by it.
+    /// The subject under which the registry has a schema that the contract calls `name`: the same, for a store that of
+    /// its changelog, for a record that of its topic's `subject`. `None`: the component is typed by the schema, and
+    /// nothing is written by it.
     #[must_use]
     pub fn registered(&self, app: &str, name: &str) -> Option<String> {
         if let Some(store) = name.strip_prefix(STORE_VALUE) {

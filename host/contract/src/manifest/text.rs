@@ -1,5 +1,5 @@
-//! TOML text as a tree in which every value knows where it came from, so that a variable of the environment can take the
-//! place of a value and is checked, and blamed, like one.
+//! TOML text as a tree in which every value knows where it came from, so that a variable of the environment can take
+//! the place of a value and is checked, and blamed, like one.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,4 +1,5 @@
-//! Avro's binary encoding of primitive values ("Binary Encoding" in the specification). Everything else is made of these.
+//! Avro's binary encoding of primitive values ("Binary Encoding" in the specification). Everything else is made of
+//! these.
 
 use thiserror::Error;
 
@@ -64,7 +65,8 @@ pub enum DecodeError {
 /// How deep a value may be nested: a bound for the stack. Recursive schemas make values of any depth.
 pub const DEPTH_MAX: usize = 64;
 
-/// How many items of lists may take no bytes, as `null` and an empty record do: all others are bounded by the value's size.
+/// How many items of lists may take no bytes, as `null` and an empty record do: all others are bounded by the value's
+/// size.
 pub const FREE_ITEMS_MAX: usize = 1 << 16;
 
 /// Reads primitive values from bytes.
@@ -173,7 +175,8 @@ impl<'a> Reader<'a> {
         known.ok_or(DecodeError::Index { what, at, index, count })
     }
 
-    /// The number of items in the next block of an array or a map, and its size in bytes where it is told; no items end it.
+    /// The number of items in the next block of an array or a map, and its size in bytes where it is told; no items end
+    /// it.
     fn block(&mut self) -> Read<(usize, Option<i64>)> {
         let at = self.at;
         let count = self.long()?;

@@ -4,9 +4,9 @@
 //! decimal is written plainly (`"12.34"`). Bytes are strings of the code points 0-255, as there. Numbers that JSON does
 //! not have are the strings `"NaN"`, `"Infinity"` and `"-Infinity"`.
 //!
-//! An object with one key that is a branch's name (`{"map": …}` for a map or null) can be read in two ways. Avro's own comes
-//! first; the value stands for itself only if it does not fit so. A value that looks like that is written with its branch,
-//! so whatever [`decode`] gives is read back as the same value.
+//! An object with one key that is a branch's name (`{"map": …}` for a map or null) can be read in two ways. Avro's own
+//! comes first; the value stands for itself only if it does not fit so. A value that looks like that is written with
+//! its branch, so whatever [`decode`] gives is read back as the same value.
 
 use serde_json::{Map, Number, Value};
 use thiserror::Error;
@@ -34,7 +34,8 @@ pub struct EncodeError {
     pub what: String,
 }
 
-/// Writes `value` as Avro binary. A field that is missing takes its default; one that the schema does not have is refused.
+/// Writes `value` as Avro binary. A field that is missing takes its default; one that the schema does not have is
+/// refused.
 ///
 /// # Errors
 /// If the value does not fit the schema; says where.
@@ -62,8 +63,8 @@ pub fn decode(schema: &Schema, bytes: &[u8]) -> Result<Value, DecodeError> {
     Ok(value)
 }
 
-/// A value as Avro's own JSON encoding writes it, without this module's liberties: within `["null", T]` too the branch is
-/// named, and a decimal is its bytes. `value` is of the type `ty`, as [`decode`] gives it.
+/// A value as Avro's own JSON encoding writes it, without this module's liberties: within `["null", T]` too the branch
+/// is named, and a decimal is its bytes. `value` is of the type `ty`, as [`decode`] gives it.
 #[must_use]
 pub fn strict(schema: &Schema, ty: NodeId, value: Value) -> Value {
     match (schema.node(ty), value) {
@@ -309,8 +310,8 @@ fn decode_value(schema: &Schema, ty: NodeId, reader: &mut Reader<'_>, depth: usi
     })
 }
 
-/// A union's value: by itself if it is null or the only other branch and cannot be read otherwise, else within an object that
-/// names the branch.
+/// A union's value: by itself if it is null or the only other branch and cannot be read otherwise, else within an
+/// object that names the branch.
 pub(crate) fn branch(schema: &Schema, branches: &[NodeId], branch: NodeId, value: Value) -> Value {
     let is_plain = *schema.node(branch) == Node::Null
         || (schema.as_option(branches).is_some() && named(schema, branches, &value).is_none());

@@ -1,5 +1,5 @@
-//! Logical types: what an annotated type means. One that makes no sense is ignored, as the specification demands of readers: the
-//! value is that of the type below. `heddle schema lint` tells of it.
+//! Logical types: what an annotated type means. One that makes no sense is ignored, as the specification demands of
+//! readers: the value is that of the type below. `heddle schema lint` tells of it.
 
 use serde_json::{Map, Value};
 

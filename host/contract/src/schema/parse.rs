@@ -357,8 +357,8 @@ fn doc(object: &Map<String, Value>) -> Option<String> {
     object.get("doc").and_then(Value::as_str).map(str::to_owned)
 }
 
-/// What Avro for Java takes as a name: letters and digits of all scripts. Before 1.12 it did not look at namespaces, so they may
-/// hold anything.
+/// What Avro for Java takes as a name: letters and digits of all scripts. Before 1.12 it did not look at namespaces, so
+/// they may hold anything.
 fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c == '_' || c.is_alphabetic()) && name.chars().all(|c| c == '_' || c.is_alphanumeric())
 }

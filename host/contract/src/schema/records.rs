@@ -3,8 +3,8 @@
 use super::{Library, Node, Schema, SchemaError};
 
 impl Schema {
-    /// The records that values are of, by their full names, each as a schema of its own: the branches of a union, or the schema itself.
-    /// `None`: there is something else than records among them.
+    /// The records that values are of, by their full names, each as a schema of its own: the branches of a union, or
+    /// the schema itself. `None`: there is something else than records among them.
     ///
     /// # Errors
     /// If a branch is not a schema by itself.

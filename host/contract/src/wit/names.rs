@@ -60,8 +60,8 @@ pub(super) fn written(name: &str) -> String {
     if KEYWORDS.contains(&name) { format!("%{name}") } else { name.to_owned() }
 }
 
-/// The kebab-case of an Avro name or a topic: `orderId`, `order_id` and `order.id` become `order-id`, `HTTPStatus` becomes
-/// `http-status`, `größe` becomes `grosse`. A word that begins with a digit joins the one before it (`line_2`
+/// The kebab-case of an Avro name or a topic: `orderId`, `order_id` and `order.id` become `order-id`, `HTTPStatus`
+/// becomes `http-status`, `größe` becomes `grosse`. A word that begins with a digit joins the one before it (`line_2`
 /// becomes `line2`), or gets an `n` if there is none (`2024-orders` becomes `n2024-orders`).
 #[must_use]
 pub fn kebab(name: &str) -> String {

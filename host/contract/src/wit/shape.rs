@@ -197,8 +197,8 @@ impl Shaper<'_> {
     }
 }
 
-/// Whether a value of the record `outer` can contain one of the record `inner`. Every reference among types that contain each
-/// other is cut, whichever of them is looked at first, so a type has the same WIT wherever it is used.
+/// Whether a value of the record `outer` can contain one of the record `inner`. Every reference among types that
+/// contain each other is cut, whichever of them is looked at first, so a type has the same WIT wherever it is used.
 fn contains(schema: &Schema, outer: NodeId, inner: NodeId) -> bool {
     let (mut seen, mut todo) = (BTreeSet::new(), vec![outer]);
     while let Some(id) = todo.pop() {

@@ -142,8 +142,8 @@ fn fixed(dice: &mut Dice, names: &mut Names) -> Value {
     object.into()
 }
 
-/// What no two branches of a union share here. Avro lets them have the same name in two namespaces; which of the two a value is
-/// read as, Java decides otherwise than its own check of compatibility.
+/// What no two branches of a union share here. Avro lets them have the same name in two namespaces; which of the two a
+/// value is read as, Java decides otherwise than its own check of compatibility.
 fn branch_kind(ty: &Value) -> String {
     match ty {
         Value::String(name) => name.rsplit('.').next().unwrap().to_owned(),

@@ -1,7 +1,8 @@
 //! Which messages were handled already, by their ids.
 //!
-//! A set with a window, not a key-value store: ids are noted in the batch ([`Seen`]), travel to the changelog as one packed,
-//! sorted record a transaction, task and topic ([`pack`]), and are kept as such segments until the window has passed.
+//! A set with a window, not a key-value store: ids are noted in the batch ([`Seen`]), travel to the changelog as one
+//! packed, sorted record a transaction, task and topic ([`pack`]), and are kept as such segments until the window has
+//! passed.
 //!
 //! - [`pack`]: the bytes of a segment.
 //! - [`Buckets`]: which ids are kept together, so that they expire together.

@@ -1,17 +1,19 @@
-//! Which ids are kept in one segment: those of one stretch of time, so that a whole segment expires at once. And which segments
-//! become one, so that a lookup has few filters to ask.
+//! Which ids are kept in one segment: those of one stretch of time, so that a whole segment expires at once. And which
+//! segments become one, so that a lookup has few filters to ask.
 
 use std::time::Duration;
 
 use crate::event::Timestamp;
 
-/// The most ids that a merge makes one segment of: what a merge needs in memory grows with it. Segments of half that size are left alone.
+/// The most ids that a merge makes one segment of: what a merge needs in memory grows with it. Segments of half that
+/// size are left alone.
 pub const SEGMENT_IDS_MAX: u64 = 1 << 20;
 /// How many buckets a window has.
 const BUCKETS: i64 = 16;
 /// No bucket is shorter, in milliseconds: every write to disk makes a segment for each bucket it touches.
 const BUCKET_MILLIS_MIN: i64 = 1000;
-/// How long an id is kept after it was handled, by the host's clock, however old its record is; no longer than its window.
+/// How long an id is kept after it was handled, by the host's clock, however old its record is; no longer than its
+/// window.
 pub const LINGER_MILLIS_MAX: i64 = 10 * 60 * 1000;
 /// How many stretches of time late ids are kept in.
 const LINGER_BUCKETS: i64 = 10;
@@ -45,14 +47,15 @@ impl Buckets {
         at.0.div_euclid(self.width)
     }
 
-    /// Whether an id noted at `noted` is remembered at `at`. Also if it was noted later than that: order is not a matter of clocks.
+    /// Whether an id noted at `noted` is remembered at `at`. Also if it was noted later than that: order is not a
+    /// matter of clocks.
     #[must_use]
     pub const fn remembers(self, noted: Timestamp, at: Timestamp) -> bool {
         noted.0 > at.0.saturating_sub(self.window)
     }
 
-    /// How long an id is kept after it was handled, by the host's clock, in milliseconds. A late duplicate mostly follows its original
-    /// within seconds, while the stream beside it is far ahead of both.
+    /// How long an id is kept after it was handled, by the host's clock, in milliseconds. A late duplicate mostly
+    /// follows its original within seconds, while the stream beside it is far ahead of both.
     #[must_use]
     pub fn linger_millis(self) -> i64 {
         self.window.min(LINGER_MILLIS_MAX)
@@ -79,8 +82,8 @@ impl Buckets {
 
 /// Which segments of one bucket to merge, given how many ids each of them has; `None` if they are few enough.
 ///
-/// The smallest ones, as long as the next is not much larger than all before it together: so every id is written again only as often
-/// as its segment doubles. `open` says that the bucket still grows: then it waits for several.
+/// The smallest ones, as long as the next is not much larger than all before it together: so every id is written again
+/// only as often as its segment doubles. `open` says that the bucket still grows: then it waits for several.
 #[must_use]
 pub fn merge_plan(sizes: &[u64], open: bool) -> Option<Vec<usize>> {
     let mut order = (0..sizes.len()).filter(|&index| sizes[index] < SEGMENT_IDS_MAX / 2).collect::<Vec<_>>();
@@ -110,7 +113,8 @@ mod tests {
 
     use super::*;
 
-    /// Writes segments of these sizes one after the other, merging as planned. Returns what is left, and the ids written by merges.
+    /// Writes segments of these sizes one after the other, merging as planned. Returns what is left, and the ids
+    /// written by merges.
     fn settle(written: &[u64], open: bool) -> (Vec<u64>, u64) {
         let (mut sizes, mut merged) = (vec![], 0);
         for size in written {

@@ -95,7 +95,8 @@ impl Task {
         Ok(())
     }
 
-    /// Lets a record that failed wait, in a retry topic or in the task's state. Returns what is to be written; `None`: it may not wait.
+    /// Lets a record that failed wait, in a retry topic or in the task's state. Returns what is to be written; `None`:
+    /// it may not wait.
     pub(super) fn let_wait(
         &mut self,
         arrival: &Arrival<'_>,

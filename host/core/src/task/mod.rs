@@ -42,14 +42,15 @@ pub trait Dispatch {
     /// If the value it should be in does not decode.
     fn identify(&mut self, record: &Record) -> Result<Option<MessageId>, EventFault>;
 
-    /// Runs the handler. On a fault nothing of the delivery may be kept, here or in the component. `reads` is dropped before
-    /// this returns.
+    /// Runs the handler. On a fault nothing of the delivery may be kept, here or in the component. `reads` is dropped
+    /// before this returns.
     ///
     /// # Errors
     /// What the delivery failed with.
     fn dispatch(&mut self, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault>;
 
-    /// Whether the log takes a record that the delivery of `of` leads to. Asked before anything of the delivery is kept; `now` is the time.
+    /// Whether the log takes a record that the delivery of `of` leads to. Asked before anything of the delivery is
+    /// kept; `now` is the time.
     fn judge(&mut self, _of: &Record, _record: NewRecordRef<'_>, _form: Form, _now: Timestamp) -> Verdict {
         Verdict::Takes
     }
@@ -158,9 +159,10 @@ impl Task {
         self.spec = spec.clone();
     }
 
-    /// Takes one record of the input or of a retry topic through its delivery, and notes in `batch` that it is done with, unless it is to be
-    /// tried again in place: then the next call says which `attempt` it is, counted from 1. `now` is when a failure is said to have happened,
-    /// and what the time of the next attempt is counted from; nothing else depends on it.
+    /// Takes one record of the input or of a retry topic through its delivery, and notes in `batch` that it is done
+    /// with, unless it is to be tried again in place: then the next call says which `attempt` it is, counted from 1.
+    /// `now` is when a failure is said to have happened, and what the time of the next attempt is counted from; nothing
+    /// else depends on it.
     ///
     /// # Errors
     /// If the state cannot be read; `batch` must then be given up.
@@ -228,7 +230,8 @@ impl Task {
         Ok(step)
     }
 
-    /// As [`step`](Self::step), with all attempts in place one right after the other: for whoever has no clock to wait by.
+    /// As [`step`](Self::step), with all attempts in place one right after the other: for whoever has no clock to wait
+    /// by.
     ///
     /// # Errors
     /// As `step`.
@@ -353,7 +356,8 @@ impl Task {
         Ok(now || self.state.seen(topic, id, at)?)
     }
 
-    /// Lets a record wait behind those of its key that wait: then that is what becomes of it. [`Next::Done`]: it may not wait and is set aside.
+    /// Lets a record wait behind those of its key that wait: then that is what becomes of it. [`Next::Done`]: it may
+    /// not wait and is set aside.
     fn wait_behind(
         &mut self,
         record: &Record,

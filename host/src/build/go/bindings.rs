@@ -1,4 +1,5 @@
-//! What a component's contract makes of the package `heddle`: its handlers, emitters and stores, for Wasm and for tests.
+//! What a component's contract makes of the package `heddle`: its handlers, emitters and stores, for Wasm and for
+//! tests.
 //!
 //! ```text
 //!  contracts/contracts.go   the types of the schemas

@@ -1,7 +1,8 @@
 //! Values in Go's hands and in the canonical ABI: in memory, and flat, as a core function takes them.
 //!
-//! For each type there is a function of Go that loads it from memory and one that stores it, written when it is first asked for.
-//! Flat values stand in slots; a slot that several cases of a variant share has a type that holds all of theirs.
+//! For each type there is a function of Go that loads it from memory and one that stores it, written when it is first
+//! asked for. Flat values stand in slots; a slot that several cases of a variant share has a type that holds all of
+//! theirs.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -5,8 +5,8 @@ const INITIALISMS: [&str; 16] = [
     "api", "cpu", "html", "http", "https", "id", "ip", "json", "sku", "sql", "tcp", "ttl", "uri", "url", "uuid", "xml",
 ];
 
-/// An exported name: `order-id` becomes `OrderID`. Where capitals would run into each other so that two names became one, a `_` is
-/// between them: `i-d` becomes `I_D`.
+/// An exported name: `order-id` becomes `OrderID`. Where capitals would run into each other so that two names became
+/// one, a `_` is between them: `i-d` becomes `I_D`.
 pub(in crate::build) fn exported(name: &str) -> String {
     let (mut out, mut before) = (String::new(), "");
     for word in name.split('-') {
@@ -36,7 +36,8 @@ pub(super) fn uses(code: &str, word: &str) -> bool {
     code.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(word))
 }
 
-/// What WIT says of an item, as a comment of Go. Where Go asks for a comment to begin with the item's name, `name` does.
+/// What WIT says of an item, as a comment of Go. Where Go asks for a comment to begin with the item's name, `name`
+/// does.
 pub(super) fn comment(indent: &str, docs: Option<&str>) -> String {
     docs.map(|docs| docs.lines().map(|line| format!("{}\n", format!("{indent}// {line}").trim_end())).collect())
         .unwrap_or_default()

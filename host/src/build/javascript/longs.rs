@@ -1,8 +1,8 @@
 //! 64-bit integers in components of QuickJS, exactly.
 //!
-//! The tool hands them to JavaScript as numbers, which are exact up to 2^53 only: a larger one would be changed without a word. So in
-//! the finished component the runtime's four functions for them are replaced by ones that hand over the 16 hexadecimal digits
-//! as a string instead; the SDK makes a `BigInt` of it, and the digits again.
+//! The tool hands them to JavaScript as numbers, which are exact up to 2^53 only: a larger one would be changed without
+//! a word. So in the finished component the runtime's four functions for them are replaced by ones that hand over the
+//! 16 hexadecimal digits as a string instead; the SDK makes a `BigInt` of it, and the digits again.
 //!
 //! ```text
 //!  push_s64(cx, value)   ──>  push_string(cx, digits of value, 16)

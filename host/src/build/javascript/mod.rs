@@ -42,8 +42,8 @@ pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
     kept::or_made(place.folder, inputs, || componentize(place, &bundle))
 }
 
-/// One file of all that the component imports, of its own files and of its packages. It says errors as esbuild does: file, line,
-/// and the line itself.
+/// One file of all that the component imports, of its own files and of its packages. It says errors as esbuild does:
+/// file, line, and the line itself.
 fn bundle(place: &Place<'_>) -> Result<PathBuf, BuildError> {
     let esbuild = program(place.cache, ESBUILD)?;
     let bundle = place.folder.join("target").join("heddle").join("bundle.js");
@@ -71,7 +71,8 @@ fn componentize(place: &Place<'_>, bundle: &Path) -> Result<Vec<u8>, BuildError>
     let done =
         command.current_dir(place.folder).stdin(Stdio::null()).output().map_err(BuildError::file(place.folder))?;
     if !done.status.success() {
-        // What a module throws while it is loaded is all that can be wrong by now; that it was QuickJS that loaded it is no news.
+        // What a module throws while it is loaded is all that can be wrong by now; that it was QuickJS that loaded it
+        // is no news.
         let said = String::from_utf8_lossy(&done.stderr);
         eprintln!("{}", said.rsplit("JavaScript module evaluation: ").next().unwrap_or(&said).trim_end());
         return Err(BuildError::Failed {

@@ -1,5 +1,5 @@
-//! What `heddle build` writes beside a component in Python: the SDK, and the types of its contract; and what takes their place inside
-//! the component.
+//! What `heddle build` writes beside a component in Python: the SDK, and the types of its contract; and what takes
+//! their place inside the component.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -36,8 +36,8 @@ pub(super) fn files(world: &World) -> BTreeMap<String, String> {
 /// The module that a component begins with, and what goes with it.
 pub(super) const ENTRY: &str = "heddle_entry";
 
-/// What a component is made of beside its own modules: `files`, with the types that the tool generates in the place of ours, and the
-/// entry, by path.
+/// What a component is made of beside its own modules: `files`, with the types that the tool generates in the place of
+/// ours, and the entry, by path.
 pub(super) fn component_files(world: &World, module: &str) -> BTreeMap<String, String> {
     let mut files =
         files(world).into_iter().map(|(name, text)| (format!("heddle/{name}"), text)).collect::<BTreeMap<_, _>>();

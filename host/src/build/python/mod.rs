@@ -85,8 +85,8 @@ fn componentize(place: &Place<'_>, own: &Path, tool: &Path) -> Result<Vec<u8>, B
     Err(BuildError::Failed { command: "componentize-py".to_owned(), folder: place.folder.display().to_string() })
 }
 
-/// What Python itself says of the component's modules: its traceback, without the tool's frames and ours; with files by the names
-/// that they have in the component's folder, which is the second one that the tool sees.
+/// What Python itself says of the component's modules: its traceback, without the tool's frames and ours; with files by
+/// the names that they have in the component's folder, which is the second one that the tool sees.
 fn own_words(said: &str) -> String {
     const BEGINNING: &str = "Traceback (most recent call last):";
     let said = said.split("\nStack backtrace:").next().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! A new component: its manifest, a handler that is typed by its contract, and a test. What it writes builds and passes at once.
+//! A new component: its manifest, a handler that is typed by its contract, and a test. What it writes builds and passes
+//! at once.
 
 mod go;
 mod javascript;

@@ -42,7 +42,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How many deliveries are timed one by one, at most.
 const TIMED_MAX: u64 = 10_000;
 
-/// Measure the components as they were built: on records made from their topics' schemas, in an embedded log of their own.
+/// Measure the components as they were built: on records made from their topics' schemas, in an embedded log of their
+/// own.
 #[derive(Debug, Args)]
 pub(super) struct Bench {
     /// The component; all of them, one after the other, if none is given.
@@ -180,7 +181,8 @@ impl Bench {
         })
     }
 
-    /// Runs the component until it has taken `all` records, or its time is over: what it did, and from where to where it counts.
+    /// Runs the component until it has taken `all` records, or its time is over: what it did, and from where to where
+    /// it counts.
     fn through(
         &self,
         bed: &Bed,

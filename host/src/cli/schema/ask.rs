@@ -1,4 +1,5 @@
-//! Two questions that people ask of Avro: does one schema read what another wrote, and what does it make of these bytes.
+//! Two questions that people ask of Avro: does one schema read what another wrote, and what does it make of these
+//! bytes.
 
 use std::io::BufRead as _;
 use std::path::{Path, PathBuf};

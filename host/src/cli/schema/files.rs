@@ -86,7 +86,8 @@ impl Subjects {
         Ok(chosen)
     }
 
-    /// Registers them: of Avro, the types of other files included in each; of the other formats, what they ask for first.
+    /// Registers them: of Avro, the types of other files included in each; of the other formats, what they ask for
+    /// first.
     pub(super) fn register(&self, folder: &Path, registry: &dyn Registry) -> Result<()> {
         let contracts = AppContracts::read(folder)?;
         let documents = contracts.documents();

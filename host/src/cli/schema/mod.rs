@@ -26,12 +26,13 @@ pub(super) struct Schema {
 
 #[derive(Debug, Subcommand)]
 enum SchemaCommand {
-    /// Register the subjects of `contracts/`: the files named <topic>-value and <topic>-key, .avsc (Avro), .json (JSON Schema) or
-    /// .proto (Protobuf), and what those import.
+    /// Register the subjects of `contracts/`: the files named <topic>-value and <topic>-key, .avsc (Avro), .json (JSON
+    /// Schema) or .proto (Protobuf), and what those import.
     Register(files::Subjects),
     /// Say what registering them would break, without doing it. Exit code 1 if anything would be refused.
     Check(files::Subjects),
-    /// Say what the schema files lack: namespaces, docs, defaults of optional fields. Exit code 1 if anything is missing.
+    /// Say what the schema files lack: namespaces, docs, defaults of optional fields. Exit code 1 if anything is
+    /// missing.
     Lint {
         /// The files; all of `contracts/` if none is named.
         #[arg(value_name = "FILE")]
@@ -81,7 +82,8 @@ enum SchemaCommand {
     },
     /// Say whether one schema reads all that another wrote, and if not, where and why. Exit code 1 if not.
     Compat(ask::Compat),
-    /// Print what a component built on the reader's schema sees of a value that the writer's schema wrote, as Avro JSON.
+    /// Print what a component built on the reader's schema sees of a value that the writer's schema wrote, as Avro
+    /// JSON.
     Resolve(ask::Resolve),
 }
 

@@ -55,8 +55,9 @@ impl Decoder {
         Ok(value)
     }
 
-    /// Decodes one whole value in the place of an earlier one, whose names, strings and lists are used again: most of the cost of a value
-    /// is their memory. `place` holds an earlier value of the same reader's, whatever its writer, or one that has no parts.
+    /// Decodes one whole value in the place of an earlier one, whose names, strings and lists are used again: most of
+    /// the cost of a value is their memory. `place` holds an earlier value of the same reader's, whatever its writer,
+    /// or one that has no parts.
     ///
     /// # Errors
     /// As [`decode`](Self::decode); what is in `place` then is good for nothing but the next value.

@@ -19,7 +19,8 @@ pub struct Misfit {
     pub what: String,
 }
 
-/// What is wrong, and the steps to it, the innermost first: collected on the way out, so that a value that fits costs nothing.
+/// What is wrong, and the steps to it, the innermost first: collected on the way out, so that a value that fits costs
+/// nothing.
 struct Misplaced {
     path: Vec<String>,
     what: String,

@@ -6,8 +6,8 @@ use crate::guest::lines::{LINE_BYTES_MAX, Lines};
 const HANDLES_MAX: usize = 4096;
 /// How far the monotonic clock goes on each time it is asked.
 const STEP_NS: u64 = 1_000;
-/// Where the monotonic clock stands when a delivery begins; while the component starts it counts from 0. Always the same place, so
-/// that it does not tell what was handled before.
+/// Where the monotonic clock stands when a delivery begins; while the component starts it counts from 0. Always the
+/// same place, so that it does not tell what was handled before.
 const DELIVERY_NS: u64 = 1_000_000_000;
 /// The pollable that is always ready.
 const READY: u32 = 0;
@@ -98,7 +98,8 @@ impl State {
         self.instant(pollable) <= self.clock_ns
     }
 
-    /// Which of them are ready; if none is, the clock goes to the first instant at which one will be. Nothing really waits.
+    /// Which of them are ready; if none is, the clock goes to the first instant at which one will be. Nothing really
+    /// waits.
     pub(super) fn wait(&mut self, pollables: &[u32]) -> Vec<u32> {
         let instants = pollables.iter().map(|pollable| self.instant(*pollable)).collect::<Vec<_>>();
         self.clock_ns = self.clock_ns.max(instants.iter().copied().min().unwrap_or(0));

@@ -1,7 +1,7 @@
 //! Topics come and go.
 //!
-//! A topic's *number* names its partitions in the store and in memory, and is short; its *identity* is random and tells it from others of
-//! the same name, before and after it.
+//! A topic's *number* names its partitions in the store and in memory, and is short; its *identity* is random and tells
+//! it from others of the same name, before and after it.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;

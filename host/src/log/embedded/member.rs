@@ -25,9 +25,11 @@ pub(super) struct EmbeddedMember {
     fenced: Arc<AtomicBool>,
     cursors: Cursors,
     outgoing: Outgoing,
-    /// The partitions that `outgoing` has records for by number, and how many of its records go there up to the last of them.
+    /// The partitions that `outgoing` has records for by number, and how many of its records go there up to the last of
+    /// them.
     numbered: HashMap<PartitionId, (TopicPartition, i64)>,
-    /// Topics never change, so each is looked up once. One that was deleted is noticed at the commit, and forgotten at the abort.
+    /// Topics never change, so each is looked up once. One that was deleted is noticed at the commit, and forgotten at
+    /// the abort.
     topics: HashMap<Topic, Arc<TopicMeta>>,
     /// Where the commit that was begun has ended, until somebody asks.
     ends: Option<Ends>,

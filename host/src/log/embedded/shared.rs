@@ -67,7 +67,8 @@ struct Durable {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) topics: BTreeMap<Topic, Arc<TopicMeta>>,
-    /// The number of the next topic. Not that of one that was deleted: who still holds its number must not meet another topic.
+    /// The number of the next topic. Not that of one that was deleted: who still holds its number must not meet another
+    /// topic.
     pub(super) topics_ever: u32,
     pub(super) bounds: HashMap<PartitionId, Bounds>,
     pub(super) groups: HashMap<String, Group>,
@@ -155,8 +156,8 @@ impl Shared {
         lock(&self.state).bounds.get(&partition).copied().unwrap_or(unknown)
     }
 
-    /// The bounds of all partitions of a topic. What was applied counts as written, though nobody can read it before it is durable: positions
-    /// that were committed together with it can be seen already.
+    /// The bounds of all partitions of a topic. What was applied counts as written, though nobody can read it before it
+    /// is durable: positions that were committed together with it can be seen already.
     pub(super) fn watermarks(&self, topic: &TopicMeta) -> Vec<Watermarks> {
         let order = self.hold_commits();
         let marks = topic.all().map(|(source, partition)| {

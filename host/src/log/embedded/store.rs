@@ -45,7 +45,8 @@ pub(super) struct PartitionId {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StoredTopic {
     pub(super) id: u32,
-    /// Random, so that a topic made anew under the same name is another one. Topics from before there was one get it when the log is opened.
+    /// Random, so that a topic made anew under the same name is another one. Topics from before there was one get it
+    /// when the log is opened.
     #[serde(default)]
     pub(super) identity: String,
     pub(super) partitions: i32,
@@ -159,7 +160,8 @@ impl Store {
         value.map(|value| offset_in(&value)).transpose()
     }
 
-    /// Adds to `write` the removal of all that belongs to a topic, but for the topic itself: batches, low watermarks, positions.
+    /// Adds to `write` the removal of all that belongs to a topic, but for the topic itself: batches, low watermarks,
+    /// positions.
     pub(super) fn clear(&self, topic: u32, write: &mut Write) -> Result<(), LogError> {
         let number = topic.to_be_bytes();
         for kind in [b'b', b'l'] {

@@ -89,7 +89,8 @@ impl Appender {
         let deadline = Instant::now() + DELIVERY_TIME_MAX;
         let mut batch_size = 0;
         for (number, (record, limits)) in (first..).zip(records.iter().zip(limits)) {
-            // librdkafka does not split a batch that a topic finds too large: where topics take little, wait in between.
+            // librdkafka does not split a batch that a topic finds too large: where topics take little, wait in
+            // between.
             batch_size += batch_bytes(record.borrowed());
             if batch_size > limits.batch_bytes_max && limits.batch_bytes_max < cluster.options().batch_bytes_max() {
                 self.wait(first, number, deadline)?;

@@ -49,7 +49,8 @@ fn whole_topic(code: Code) -> bool {
     )
 }
 
-/// The records that were refused among those that failed; `None`: none was, all of them failed for something that passes.
+/// The records that were refused among those that failed; `None`: none was, all of them failed for something that
+/// passes.
 pub(super) fn refused(failed: &[Failed]) -> Option<OnArrival> {
     let mut by_place = BTreeMap::<&TopicPartition, Vec<&Failed>>::new();
     for one in failed {

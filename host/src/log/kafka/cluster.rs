@@ -32,7 +32,8 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 pub(super) const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 /// How often a topic that was just created or deleted is looked for.
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(10);
-/// How long the identity of a topic is remembered: while the partitions of one assignment ask for it, not until somebody makes it anew.
+/// How long the identity of a topic is remembered: while the partitions of one assignment ask for it, not until
+/// somebody makes it anew.
 const TOPIC_ID_AGE_MAX: Duration = Duration::from_secs(1);
 /// The pause before a question that could not be answered just now is asked again.
 const AGAIN_INTERVAL: Duration = Duration::from_millis(50);

@@ -7,12 +7,14 @@
 //!             ended: the producer, the outcome
 //! ```
 //!
-//! The producer goes along, so nothing can be sent before its transaction has ended. The group's metadata is taken by the thread, from the
-//! consumer that the member goes on polling: partitions that it is to give up are only released when the commit has ended.
+//! The producer goes along, so nothing can be sent before its transaction has ended. The group's metadata is taken by
+//! the thread, from the consumer that the member goes on polling: partitions that it is to give up are only released
+//! when the commit has ended.
 //!
-//! librdkafka may never return from the call that sends the group's positions: it does not look at the call's time while it waits for a
-//! coordinator that has left the cluster's metadata, as a broker does that restarts (its issues 5456 and 5511). So the thread is waited for
-//! only as long as its call may take. Then the producer is lost with the thread; the next one of its transactional id fences it.
+//! librdkafka may never return from the call that sends the group's positions: it does not look at the call's time
+//! while it waits for a coordinator that has left the cluster's metadata, as a broker does that restarts (its issues
+//! 5456 and 5511). So the thread is waited for only as long as its call may take. Then the producer is lost with the
+//! thread; the next one of its transactional id fences it.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
@@ -132,8 +134,8 @@ impl<P: Send + 'static> Committer<P> {
         }
     }
 
-    /// Waits for the commit in flight and for the end of the thread, as long as its calls may take: a broker that does not answer makes it
-    /// take 30 s each.
+    /// Waits for the commit in flight and for the end of the thread, as long as its calls may take: a broker that does
+    /// not answer makes it take 30 s each.
     pub(super) fn finish(&mut self) {
         drop(self.begin.take());
         while self.thread.is_some() {

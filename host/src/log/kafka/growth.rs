@@ -70,8 +70,8 @@ impl Cluster {
     }
 }
 
-/// The partitions in a member's assignment, as Kafka's clients write it: version, topics with their partitions, user data. `None`: it is
-/// cut off. A member without an assignment has no bytes.
+/// The partitions in a member's assignment, as Kafka's clients write it: version, topics with their partitions, user
+/// data. `None`: it is cut off. A member without an assignment has no bytes.
 fn assignment(bytes: &[u8]) -> Option<Vec<TopicPartition>> {
     if bytes.is_empty() {
         return Some(vec![]);

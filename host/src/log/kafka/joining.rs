@@ -1,7 +1,7 @@
 //! Why a member cannot have its group or its transactions, in words for an operator.
 //!
-//! A broker that lacks a right or a bound says so. A coordinator whose internal topic cannot be created says nothing: what the cluster is like
-//! is looked at then.
+//! A broker that lacks a right or a bound says so. A coordinator whose internal topic cannot be created says nothing:
+//! what the cluster is like is looked at then.
 
 use std::time::Duration;
 

@@ -44,7 +44,8 @@ const WAKE_TIME_MAX: Duration = Duration::from_millis(500);
 /// How long a seek may take.
 const SEEK_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// A member of a group on Kafka. Leaves the group when dropped (a static member keeps its place until the session times out).
+/// A member of a group on Kafka. Leaves the group when dropped (a static member keeps its place until the session times
+/// out).
 pub(super) struct KafkaMember {
     cluster: Arc<Cluster>,
     consumer: Arc<BaseConsumer<Rebalances>>,
@@ -141,7 +142,8 @@ impl KafkaMember {
         if self.producer.is_none() { Err(under_way()) } else { Ok(()) }
     }
 
-    /// Answers the next change of the assignment, or hands it on. `None`: there is none, or none that concerns the caller.
+    /// Answers the next change of the assignment, or hands it on. `None`: there is none, or none that concerns the
+    /// caller.
     fn rebalance(&mut self) -> Result<Option<Polled>, LogError> {
         while let Some(change) = self.consumer.context().take() {
             match change {
@@ -316,8 +318,8 @@ impl Member for KafkaMember {
         self.producer()?.abort()
     }
 
-    /// Needs no broker: what was committed is known here, because nobody else commits for a partition that this member holds.
-    /// Where nothing was committed, reading goes on at the first record that came, which is where `start` led.
+    /// Needs no broker: what was committed is known here, because nobody else commits for a partition that this member
+    /// holds. Where nothing was committed, reading goes on at the first record that came, which is where `start` led.
     fn rewind(&mut self) -> Result<(), LogError> {
         self.not_committing()?;
         if self.back.is_empty() {
@@ -358,7 +360,8 @@ impl Member for KafkaMember {
         self.commit_positions(positions_list(losses.iter().map(|loss| (&loss.source, loss.first))))
     }
 
-    /// librdkafka goes on where reading stopped: at the pause it remembered the position after the last record that was handed out.
+    /// librdkafka goes on where reading stopped: at the pause it remembered the position after the last record that was
+    /// handed out.
     fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
         let paused: Vec<_> = partitions.iter().filter(|partition| self.paused.contains(*partition)).collect();
         if !paused.is_empty() {
@@ -388,8 +391,8 @@ impl Member for KafkaMember {
         Ok(())
     }
 
-    /// librdkafka lets a static member go when it unsubscribes, and only then. While it waits for the revocation to be answered it keeps the
-    /// subscription that follows.
+    /// librdkafka lets a static member go when it unsubscribes, and only then. While it waits for the revocation to be
+    /// answered it keeps the subscription that follows.
     fn rejoin(&mut self) -> Result<(), LogError> {
         self.consumer.unsubscribe();
         subscribe(&self.consumer, &self.options.topics).map_err(|error| assignment_failed(&error))
@@ -413,7 +416,8 @@ impl Drop for KafkaMember {
     }
 }
 
-/// Answers what was announced to a consumer that goes away, and whatever is from now on: closing it waits for the answers.
+/// Answers what was announced to a consumer that goes away, and whatever is from now on: closing it waits for the
+/// answers.
 fn close(consumer: &BaseConsumer<Rebalances>, protocol: Protocol) {
     consumer.context().close();
     while let Some(change) = consumer.context().take() {
@@ -426,8 +430,8 @@ fn close(consumer: &BaseConsumer<Rebalances>, protocol: Protocol) {
     }
 }
 
-/// Asks the leaders of `partitions` something. The threads of librdkafka that would fetch from them sleep for up to a second after a resume,
-/// and an answer wakes them; what it says does not matter.
+/// Asks the leaders of `partitions` something. The threads of librdkafka that would fetch from them sleep for up to a
+/// second after a resume, and an answer wakes them; what it says does not matter.
 fn wake(consumer: &BaseConsumer<Rebalances>, partitions: &[&TopicPartition]) {
     let mut question = TopicPartitionList::new();
     for partition in partitions {

@@ -9,11 +9,11 @@
 //!           ── writer ──> KafkaWriter   a transactional producer of its own
 //! ```
 //!
-//! Exactly once as Kafka has it: what a member sends and the positions of its group are one transaction, and the group's metadata
-//! travels with the positions, so a member that was replaced cannot commit.
+//! Exactly once as Kafka has it: what a member sends and the positions of its group are one transaction, and the
+//! group's metadata travels with the positions, so a member that was replaced cannot commit.
 //!
-//! Kafka ends a transaction in two steps: when a commit returns it is decided and durable, and the markers that make it visible are
-//! written a few milliseconds later. [`Log::committed`] and a group's next member wait for them;
+//! Kafka ends a transaction in two steps: when a commit returns it is decided and durable, and the markers that make it
+//! visible are written a few milliseconds later. [`Log::committed`] and a group's next member wait for them;
 //! [`Log::watermarks`] and readers see the transaction as open until then.
 
 mod append;
@@ -55,8 +55,8 @@ use super::{
 };
 use crate::lock::lock;
 
-/// The same time in whole milliseconds, not less: rdkafka hands librdkafka those alone, and would ask it again and again, without a pause,
-/// until what is left of the last one is over.
+/// The same time in whole milliseconds, not less: rdkafka hands librdkafka those alone, and would ask it again and
+/// again, without a pause, until what is left of the last one is over.
 fn whole_millis(wait: Duration) -> Duration {
     let millis = wait.as_nanos().div_ceil(1_000_000);
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
@@ -69,7 +69,8 @@ pub struct KafkaLog {
 }
 
 impl KafkaLog {
-    /// Connects to the brokers at `bootstrap` (`host:port`, several separated by commas), passing `options` on to librdkafka.
+    /// Connects to the brokers at `bootstrap` (`host:port`, several separated by commas), passing `options` on to
+    /// librdkafka.
     ///
     /// # Errors
     /// [`LogError::Invalid`] for an option that librdkafka does not know or that the guarantees forbid, naming it;

@@ -1,15 +1,17 @@
-//! The calls that go past rdkafka to librdkafka: to add a group's positions to a transaction, to commit it, to ask for a topic's
-//! identity, for the bounds of many partitions at once, and for what this client may do to a topic or a group.
+//! The calls that go past rdkafka to librdkafka: to add a group's positions to a transaction, to commit it, to ask for
+//! a topic's identity, for the bounds of many partitions at once, and for what this client may do to a topic or a
+//! group.
 //!
-//! rdkafka's `commit_transaction` flushes first, polling in slices of 100 ms that always last their whole length: a commit takes
-//! 105 ms. librdkafka flushes by itself, and returns as soon as the broker has answered. Its flush waits until the reports of all deliveries
-//! were served, which the thread of a `ThreadedProducer` does.
+//! rdkafka's `commit_transaction` flushes first, polling in slices of 100 ms that always last their whole length: a
+//! commit takes 105 ms. librdkafka flushes by itself, and returns as soon as the broker has answered. Its flush waits
+//! until the reports of all deliveries were served, which the thread of a `ThreadedProducer` does.
 //!
 //! rdkafka hands out a group's metadata but does not show what is in it. A consumer that was away for too long has
-//! neither member id nor generation until it joined again, and a broker takes positions without both from anybody: what fences a
-//! zombie would be missing. So both are looked at here, in the metadata that is sent.
+//! neither member id nor generation until it joined again, and a broker takes positions without both from anybody: what
+//! fences a zombie would be missing. So both are looked at here, in the metadata that is sent.
 //!
-//! rdkafka does not have the request that tells topics of the same name apart, nor those that tell what a client may do.
+//! rdkafka does not have the request that tells topics of the same name apart, nor those that tell what a client may
+//! do.
 #![allow(unsafe_code)] // rdkafka has no commit without its own flush, no look into the metadata, no identities, and one partition a question
 
 use std::ffi::{CStr, CString};
@@ -38,9 +40,9 @@ pub(super) fn send_positions<P: ProducerContext, C: ConsumerContext>(
     member: &BaseConsumer<C>,
     timeout: Duration,
 ) -> Result<(), Failure> {
-    // SAFETY: both clients and the list live as long as they are borrowed here, and librdkafka's clients may be used from any
-    // thread. The metadata is null or ours: it and its member id, which belongs to it, are only read while it lives, and it
-    // is destroyed once.
+    // SAFETY: both clients and the list live as long as they are borrowed here, and librdkafka's clients may be used
+    // from any thread. The metadata is null or ours: it and its member id, which belongs to it, are only read while it
+    // lives, and it is destroyed once.
     unsafe {
         let metadata = native::rd_kafka_consumer_group_metadata(member.client().native_ptr());
         if metadata.is_null() {
@@ -65,25 +67,27 @@ pub(super) fn send_positions<P: ProducerContext, C: ConsumerContext>(
     }
 }
 
-/// Flushes and commits the open transaction, waiting at most `timeout`. A retriable failure is resumed by calling again.
+/// Flushes and commits the open transaction, waiting at most `timeout`. A retriable failure is resumed by calling
+/// again.
 pub(super) fn commit_transaction<P: ProducerContext>(
     producer: &impl Producer<P>,
     timeout: Duration,
 ) -> Result<(), Failure> {
-    // SAFETY: the producer owns a live client for as long as it is borrowed here, and librdkafka's clients may be used from
-    // any thread.
+    // SAFETY: the producer owns a live client for as long as it is borrowed here, and librdkafka's clients may be used
+    // from any thread.
     unsafe { take(native::rd_kafka_commit_transaction(producer.client().native_ptr(), milliseconds(timeout))) }
 }
 
-/// Replaces the positions in `list` by what the brokers answer: the beginning and the end are asked for as such, any other number is taken as a
-/// time. One question to each broker, where rdkafka asks for one partition at a time. Every element has an error of its own.
+/// Replaces the positions in `list` by what the brokers answer: the beginning and the end are asked for as such, any
+/// other number is taken as a time. One question to each broker, where rdkafka asks for one partition at a time. Every
+/// element has an error of its own.
 pub(super) fn offsets<C: ClientContext>(
     client: &Client<C>,
     list: &TopicPartitionList,
     timeout: Duration,
 ) -> Result<(), Code> {
-    // SAFETY: the client and the list live as long as they are borrowed here, and nobody else has the list; librdkafka's clients may be used
-    // from any thread.
+    // SAFETY: the client and the list live as long as they are borrowed here, and nobody else has the list;
+    // librdkafka's clients may be used from any thread.
     let code = unsafe { native::rd_kafka_offsets_for_times(client.native_ptr(), list.ptr(), milliseconds(timeout)) };
     match Code::from(code) {
         Code::NoError => Ok(()),
@@ -99,9 +103,9 @@ pub(super) fn topic_id<C: ClientContext>(
 ) -> Result<Option<String>, Code> {
     let name = CString::new(topic).map_err(|_| Code::InvalidTopic)?;
     let mut names = [name.as_ptr()];
-    // SAFETY: the client lives as long as it is borrowed here. What is made here is destroyed here, once, after its last use: librdkafka copies
-    // the names and the options, and keeps the queue by itself as long as a request that nobody waits for any more may answer to it. The event
-    // is null or ours.
+    // SAFETY: the client lives as long as it is borrowed here. What is made here is destroyed here, once, after its
+    // last use: librdkafka copies the names and the options, and keeps the queue by itself as long as a request that
+    // nobody waits for any more may answer to it. The event is null or ours.
     unsafe {
         let handle = client.native_ptr();
         let options =
@@ -127,8 +131,8 @@ pub(super) fn topic_id<C: ClientContext>(
 /// # Safety
 /// `event` is a live event that nobody else uses.
 unsafe fn described_id(event: *mut native::rd_kafka_event_t) -> Result<Option<String>, Code> {
-    // SAFETY: what is read here, and only read, belongs to the event; the text is copied. The array of topics has as many elements as
-    // librdkafka says.
+    // SAFETY: what is read here, and only read, belongs to the event; the text is copied. The array of topics has as
+    // many elements as librdkafka says.
     unsafe {
         let code = Code::from(native::rd_kafka_event_error(event));
         if code != Code::NoError {
@@ -173,7 +177,8 @@ pub(super) fn topic_operations<C: ClientContext>(
     let name = CString::new(topic).map_err(|_| Code::InvalidTopic)?;
     let mut names = [name.as_ptr()];
     let kind = native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
-    // SAFETY: librdkafka copies the names, and the collection is destroyed once. The event is live in the second part, which only reads.
+    // SAFETY: librdkafka copies the names, and the collection is destroyed once. The event is live in the second part,
+    // which only reads.
     unsafe {
         let topics = native::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
         let answer = ask(
@@ -232,7 +237,8 @@ pub(super) fn group_operations<C: ClientContext>(
 /// Sends a request for something with its operations, and reads the answer.
 ///
 /// # Safety
-/// `send` gives the handle, the options and the queue to librdkafka and keeps none; `read` uses the event only while it runs.
+/// `send` gives the handle, the options and the queue to librdkafka and keeps none; `read` uses the event only while it
+/// runs.
 unsafe fn ask<C: ClientContext, T>(
     client: &Client<C>,
     kind: native::rd_kafka_admin_op_t,
@@ -240,8 +246,9 @@ unsafe fn ask<C: ClientContext, T>(
     send: impl FnOnce(*mut native::rd_kafka_t, *mut native::rd_kafka_AdminOptions_t, *mut native::rd_kafka_queue_t),
     read: impl FnOnce(*mut native::rd_kafka_event_t) -> Result<T, Code>,
 ) -> Result<T, Code> {
-    // SAFETY: the client lives as long as it is borrowed here. What is made here is destroyed here, once, after its last use; librdkafka copies
-    // the options, and keeps the queue by itself as long as an answer may come that nobody waits for any more.
+    // SAFETY: the client lives as long as it is borrowed here. What is made here is destroyed here, once, after its
+    // last use; librdkafka copies the options, and keeps the queue by itself as long as an answer may come that nobody
+    // waits for any more.
     unsafe {
         let handle = client.native_ptr();
         let options = native::rd_kafka_AdminOptions_new(handle, kind);

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use heddle_contract::manifest::app::OPTIONS_OWNED;
+use heddle_contract::manifest::OPTIONS_OWNED;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
@@ -20,9 +20,11 @@ const RECORD_BYTES_MAX: usize = 16 << 20;
 const IDLE_MS_MAX: &str = "10000";
 /// The session timeout of a member unless the options say otherwise, in milliseconds.
 const SESSION_TIMEOUT_MS: u64 = 10_000;
-/// How often a member looks whether its topics have more partitions, in milliseconds: librdkafka's 5 minutes are too long to leave records unread.
+/// How often a member looks whether its topics have more partitions, in milliseconds: librdkafka's 5 minutes are too
+/// long to leave records unread.
 const TOPICS_LOOK_INTERVAL_MS: &str = "3000";
-/// The longest time between two heartbeats of a member, in milliseconds: the answer to one tells that the tasks of another member are free.
+/// The longest time between two heartbeats of a member, in milliseconds: the answer to one tells that the tasks of
+/// another member are free.
 const HEARTBEAT_INTERVAL_MS_MAX: u64 = 1_000;
 
 /// Checked options, from which clients are configured.
@@ -64,8 +66,8 @@ impl Options {
     pub(super) fn consumer(&self, group: &str) -> ClientConfig {
         let mut config = self.client(&[
             ("fetch.queue.backoff.ms", "10"),
-            // librdkafka would hold 100,000 records of each partition and 64 MiB ready: memory that buys no speed, a worker takes
-            // what lies here in a tenth of a second, and the next fetch is back sooner.
+            // librdkafka would hold 100,000 records of each partition and 64 MiB ready: memory that buys no speed, a
+            // worker takes what lies here in a tenth of a second, and the next fetch is back sooner.
             ("queued.min.messages", "10000"),
             ("queued.max.messages.kbytes", "16384"),
         ]);
@@ -102,8 +104,9 @@ impl Options {
             }
         };
         let mut config = self.consumer(group);
-        // A partition that changes hands right after a commit has its positions undecided for some milliseconds: they are asked for again, and
-        // librdkafka's pause of 100 ms would make each such change that much longer. The pause doubles with every try.
+        // A partition that changes hands right after a commit has its positions undecided for some milliseconds: they
+        // are asked for again, and librdkafka's pause of 100 ms would make each such change that much longer. The pause
+        // doubles with every try.
         if !self.given.contains_key("retry.backoff.ms") {
             config.set("retry.backoff.ms", "10");
         }
@@ -140,11 +143,13 @@ impl Options {
         config
     }
 
-    /// A producer whose batches stay within `batch_bytes_max`, and that writes in transactions, each open for `time` at most.
+    /// A producer whose batches stay within `batch_bytes_max`, and that writes in transactions, each open for `time` at
+    /// most.
     pub(super) fn transactional(&self, id: &str, batch_bytes_max: usize, time: Duration) -> ClientConfig {
         let mut config = self.producer();
-        // A group's coordinator that is gone from the cluster is asked for anew only when the connection to another broker goes up or down
-        // (librdkafka issue 5511): until then the positions of a transaction wait. So idle connections do not stay.
+        // A group's coordinator that is gone from the cluster is asked for anew only when the connection to another
+        // broker goes up or down (librdkafka issue 5511): until then the positions of a transaction wait. So idle
+        // connections do not stay.
         if !self.given.contains_key("connections.max.idle.ms") {
             config.set("connections.max.idle.ms", IDLE_MS_MAX);
         }

@@ -1,4 +1,5 @@
-//! Where a member reads on in each of its partitions, and what is lost when a partition does not have that offset any more.
+//! Where a member reads on in each of its partitions, and what is lost when a partition does not have that offset any
+//! more.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,8 @@ use super::super::Loss;
 #[derive(Debug, Default)]
 pub(super) struct Read {
     positions: BTreeMap<TopicPartition, Offset>,
-    /// Where the last record came from, and the offset after it: the next one mostly comes from there, too, and needs no look-up.
+    /// Where the last record came from, and the offset after it: the next one mostly comes from there, too, and needs
+    /// no look-up.
     last: Option<(TopicPartition, Offset)>,
 }
 

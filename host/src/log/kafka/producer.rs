@@ -7,8 +7,9 @@
 //!     └──────── abort ───────┘
 //! ```
 //!
-//! The reports of deliveries are served by a thread of the producer's own: librdkafka's flush, inside of a commit, waits until they are, and goes
-//! on the moment that they are. They tell where the transaction ends in the partitions that it named itself.
+//! The reports of deliveries are served by a thread of the producer's own: librdkafka's flush, inside of a commit,
+//! waits until they are, and goes on the moment that they are. They tell where the transaction ends in the partitions
+//! that it named itself.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -66,7 +67,8 @@ pub(super) struct TransactionalProducer {
     sent: usize,
     /// The most bytes that the producer puts into one batch.
     batch_bytes_max: usize,
-    /// The most bytes that every topic seen so far accepts in one batch; below the former: the producer must be made anew.
+    /// The most bytes that every topic seen so far accepts in one batch; below the former: the producer must be made
+    /// anew.
     batch_bytes_wanted: usize,
 }
 
@@ -75,12 +77,13 @@ struct Deliveries {
     report: Report,
     /// The first records that were not delivered.
     failed: Mutex<Vec<Failed>>,
-    /// The offset after the last record delivered, by the number of the tracked partition. `None`: the broker did not tell.
+    /// The offset after the last record delivered, by the number of the tracked partition. `None`: the broker did not
+    /// tell.
     ends: Mutex<BTreeMap<usize, Option<Offset>>>,
 }
 
-/// How many bits of what a delivery report brings back are the record's number among those sent; the rest is that of its partition among
-/// those tracked.
+/// How many bits of what a delivery report brings back are the record's number among those sent; the rest is that of
+/// its partition among those tracked.
 const NUMBER_BITS: u32 = usize::BITS / 2;
 
 fn ticket(number: usize, tracked: usize) -> usize {
@@ -126,7 +129,8 @@ impl ProducerContext for Deliveries {
 }
 
 impl TransactionalProducer {
-    /// A producer for `id`, whose transactions are open for `time` at most. Fences every earlier one with this id and ends what it left open.
+    /// A producer for `id`, whose transactions are open for `time` at most. Fences every earlier one with this id and
+    /// ends what it left open.
     pub(super) fn new(cluster: Arc<Cluster>, id: &str, time: Duration) -> Result<Self, LogError> {
         let batch_bytes_max = cluster.options().batch_bytes_max();
         let producer = create(&cluster, id, batch_bytes_max, time)?;
@@ -230,8 +234,8 @@ impl TransactionalProducer {
 
     /// Where the transaction that was just committed ends. All its deliveries were heard of.
     ///
-    /// A broker that got a batch twice may no longer know where the first one went. That is rare, and the caller can do what it does when the
-    /// outcome is not known: begin anew from what is in the log.
+    /// A broker that got a batch twice may no longer know where the first one went. That is rare, and the caller can do
+    /// what it does when the outcome is not known: begin anew from what is in the log.
     fn ends(&self) -> Result<Ends, LogError> {
         let known = lock(&self.producer.context().ends);
         let end = |(source, number): (&TopicPartition, &usize)| match known.get(number) {
@@ -295,7 +299,8 @@ impl TransactionalProducer {
         self.refusal(failure.remedy().unwrap_or(LogError::Abort(failure.text)))
     }
 
-    /// Why the transaction cannot go on: the records that the brokers refused, if that is the cause, and not what followed from it.
+    /// Why the transaction cannot go on: the records that the brokers refused, if that is the cause, and not what
+    /// followed from it.
     fn refusal(&self, error: LogError) -> LogError {
         if !matches!(error, LogError::Abort(_)) {
             return error;
@@ -322,7 +327,8 @@ impl TransactionalProducer {
     }
 }
 
-/// Lets a client that does not know a partition look at the topic again: the brokers have it, so it was added a moment ago.
+/// Lets a client that does not know a partition look at the topic again: the brokers have it, so it was added a moment
+/// ago.
 pub(super) fn look_again<C: ClientContext>(client: &Client<C>, topic: &str) {
     // Fails where the next try to send does.
     let _known = client.fetch_metadata(Some(topic), CALL_TIME_MAX);
@@ -355,7 +361,8 @@ fn create(
         .transactional(id, batch_bytes_max, time)
         .create_with_context(context)
         .map_err(|error| request_error(&error, &what))?;
-    // Asked for before there is a connection, the transaction's coordinator is looked for again only after half a second.
+    // Asked for before there is a connection, the transaction's coordinator is looked for again only after half a
+    // second.
     let _connected = producer.client().fetch_cluster_id(CONNECT_TIME_MAX);
     let begin = |producer: &ThreadedProducer<_>, left| producer.init_transactions(left).map_err(Failure::from);
     repeat(&producer, Instant::now() + INIT_TIME_MAX, begin).map_err(|failure| {

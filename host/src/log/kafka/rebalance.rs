@@ -1,11 +1,12 @@
 //! A consumer's rebalances, held back until the member asks for them.
 //!
-//! librdkafka announces a change of the assignment while the consumer is polled, and waits for the answer. rdkafka answers at once;
-//! here the announcement is only kept, and the member answers: to an assignment at once, to a revocation when the
-//! work on those partitions is finished.
+//! librdkafka announces a change of the assignment while the consumer is polled, and waits for the answer. rdkafka
+//! answers at once; here the announcement is only kept, and the member answers: to an assignment at once, to a
+//! revocation when the work on those partitions is finished.
 //!
-//! A task has a partition number of all topics that its component consumes, so a group that consumes several must give equal numbers to one
-//! member. Of librdkafka's strategies `range` does; `cooperative-sticky` moves less, and is taken where there is one topic only.
+//! A task has a partition number of all topics that its component consumes, so a group that consumes several must give
+//! equal numbers to one member. Of librdkafka's strategies `range` does; `cooperative-sticky` moves less, and is taken
+//! where there is one topic only.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Mutex;
@@ -97,7 +98,8 @@ pub(super) struct Rebalances {
     closing: AtomicBool,
     /// Whether a change was agreed to while the consumer was being closed.
     agreed: AtomicBool,
-    /// Whether librdkafka said that it goes on elsewhere because a partition does not have the offset that was to be read.
+    /// Whether librdkafka said that it goes on elsewhere because a partition does not have the offset that was to be
+    /// read.
     reset: AtomicBool,
 }
 
@@ -128,16 +130,18 @@ impl Rebalances {
         self.reset.load(Ordering::Acquire) && self.reset.swap(false, Ordering::AcqRel)
     }
 
-    /// From now on every change is agreed to at once: the consumer is about to be closed, which waits for its last revocation.
+    /// From now on every change is agreed to at once: the consumer is about to be closed, which waits for its last
+    /// revocation.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
     }
 
     /// Agrees to whatever librdkafka announces to a consumer that is being closed.
     ///
-    /// An answer waits for ever if the consumer is closed by then (librdkafka's issue 4884), which an assignment that nobody had looked at
-    /// leads to. Cooperative, it is announced to be revoked as well: two changes, and one answer closes the consumer, for librdkafka takes
-    /// each as giving up everything. Eager, librdkafka forgets that it has announced it, and closes without an answer.
+    /// An answer waits for ever if the consumer is closed by then (librdkafka's issue 4884), which an assignment that
+    /// nobody had looked at leads to. Cooperative, it is announced to be revoked as well: two changes, and one answer
+    /// closes the consumer, for librdkafka takes each as giving up everything. Eager, librdkafka forgets that it has
+    /// announced it, and closes without an answer.
     fn agree(&self, consumer: &BaseConsumer<Self>, assigns: bool, partitions: &TopicPartitionList) {
         let forgotten = assigns && self.protocol == Protocol::Eager;
         if (forgotten || self.agreed.load(Ordering::Acquire)) && closes(consumer) {

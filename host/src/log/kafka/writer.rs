@@ -9,8 +9,8 @@ use super::super::{LogError, Writer};
 use super::cluster::Cluster;
 use super::producer::{TransactionalProducer, check};
 
-/// How long a transaction may be open: one that deploys a large file over a slow line takes its time. Whoever comes next takes the same id, and
-/// does not wait for that.
+/// How long a transaction may be open: one that deploys a large file over a slow line takes its time. Whoever comes
+/// next takes the same id, and does not wait for that.
 const TRANSACTION_TIME: Duration = Duration::from_secs(60);
 
 /// A transactional producer that is in no group.
@@ -32,8 +32,8 @@ impl KafkaWriter {
 
 impl Writer for KafkaWriter {
     fn write(&mut self, records: &[NewRecord]) -> Result<(), LogError> {
-        // Before the transaction begins: an abort right behind an earlier commit can reach the coordinator before the transaction that it is to
-        // end, which breaks the producer for good.
+        // Before the transaction begins: an abort right behind an earlier commit can reach the coordinator before the
+        // transaction that it is to end, which breaks the producer for good.
         let now = crate::log::now();
         records.iter().try_for_each(|record| check(&self.cluster, record.borrowed(), now).map(|_| ()))?;
         let producer = &mut self.producer;

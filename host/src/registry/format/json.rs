@@ -82,7 +82,8 @@ fn check(root: &Value, schema: &Value, known: &[&str], path: &str, depth: usize)
     }
 }
 
-/// A reference leads to a place in the document, to a schema that the entry refers to, or to a URL that nobody fetches here.
+/// A reference leads to a place in the document, to a schema that the entry refers to, or to a URL that nobody fetches
+/// here.
 fn check_reference(root: &Value, reference: &Value, known: &[&str]) -> Result<(), String> {
     let Some(text) = reference.as_str() else { return Err("it must be a text".to_owned()) };
     match text.split_once('#').unwrap_or((text, "")) {

@@ -36,7 +36,8 @@ fn place(name: &str) -> String {
     format!("/{OTHERS}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
-/// Lets the references of a schema, which is at `here` in the bundle, lead to their places in it. Whether there were any to others.
+/// Lets the references of a schema, which is at `here` in the bundle, lead to their places in it. Whether there were
+/// any to others.
 fn redirect(schema: &mut Value, here: &str, names: &[String]) -> bool {
     let count = match schema {
         Value::Array(items) => items.iter_mut().map(|item| redirect(item, here, names)).filter(|found| *found).count(),

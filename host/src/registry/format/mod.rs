@@ -135,8 +135,8 @@ pub fn parse(entry: &Entry, referred: &[Referred]) -> Result<Parsed, String> {
     }
 }
 
-/// As [`parse`], for a schema that is registered already or comes from elsewhere: old registries took defaults that do not fit, and
-/// records were written by such schemas.
+/// As [`parse`], for a schema that is registered already or comes from elsewhere: old registries took defaults that do
+/// not fit, and records were written by such schemas.
 ///
 /// # Errors
 /// As there.
@@ -147,7 +147,8 @@ pub fn parse_kept(entry: &Entry, referred: &[Referred]) -> Result<Parsed, String
     }
 }
 
-/// The text that is stored: without blanks that mean nothing; with `normalize`, also the same for all ways to write the same.
+/// The text that is stored: without blanks that mean nothing; with `normalize`, also the same for all ways to write the
+/// same.
 ///
 /// # Errors
 /// Says what is wrong with it.
@@ -159,8 +160,8 @@ pub fn canonical(format: SchemaFormat, text: &str, normalize: bool) -> Result<St
     }
 }
 
-/// The files that a schema asks for by their path: what a `.proto` file imports, what a `$ref` leads to. Not those that every
-/// compiler has.
+/// The files that a schema asks for by their path: what a `.proto` file imports, what a `$ref` leads to. Not those that
+/// every compiler has.
 ///
 /// # Errors
 /// Says what is wrong with the schema.

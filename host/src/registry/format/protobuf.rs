@@ -1,7 +1,8 @@
-//! Protobuf schemas in the registry: parsed and resolved, and compared by the rules that Confluent's registry documents.
+//! Protobuf schemas in the registry: parsed and resolved, and compared by the rules that Confluent's registry
+//! documents.
 //!
-//! Messages are paired by their full name, fields by number. Adding and removing optional fields is fine in either way; what a
-//! number stands for on the wire must not change.
+//! Messages are paired by their full name, fields by number. Adding and removing optional fields is fine in either way;
+//! what a number stands for on the wire must not change.
 
 use std::collections::BTreeMap;
 

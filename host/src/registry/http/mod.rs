@@ -4,8 +4,8 @@
 //!  crate::serve: the sockets ──> here: its user only, body within its bounds ──> routes: path and query ──> Embedded
 //! ```
 //!
-//! The API is plain: whatever content type a client sends is taken for JSON, whatever it accepts gets JSON. An unknown path is
-//! answered with a plain 404, because clients try newer ones first.
+//! The API is plain: whatever content type a client sends is taken for JSON, whatever it accepts gets JSON. An unknown
+//! path is answered with a plain 404, because clients try newer ones first.
 
 mod request;
 mod routes;

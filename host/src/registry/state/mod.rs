@@ -8,7 +8,8 @@
 //!  State::apply(change) <───────────────────────────────┘           now it has
 //! ```
 //!
-//! A schema has one id, whatever the subjects it is registered under. Ids are never given twice, also not after a delete.
+//! A schema has one id, whatever the subjects it is registered under. Ids are never given twice, also not after a
+//! delete.
 
 mod decide;
 mod reconcile;

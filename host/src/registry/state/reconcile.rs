@@ -95,8 +95,8 @@ impl State {
     }
 }
 
-/// The changes that `truth` lacks to hold everything that is `known`. Where both say something, `truth` is right, unless an id or a
-/// version would change its meaning.
+/// The changes that `truth` lacks to hold everything that is `known`. Where both say something, `truth` is right,
+/// unless an id or a version would change its meaning.
 ///
 /// # Errors
 /// The first contradiction.

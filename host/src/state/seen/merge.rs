@@ -1,4 +1,5 @@
-//! Makes one segment of several, a piece at a time: memtables of all tasks are written by the same thread and must not wait for it.
+//! Makes one segment of several, a piece at a time: memtables of all tasks are written by the same thread and must not
+//! wait for it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -23,8 +24,8 @@ const BLOCKS_AHEAD: usize = 16;
 enum Together {
     /// Past their window, and kept only because a record waits for another attempt that may be as old.
     Overdue,
-    /// Past their window and written in the same stretch of time: they go when that is long ago, whatever their ids' timestamps. A
-    /// backfill brings ids of very many buckets, which must not become as many segments.
+    /// Past their window and written in the same stretch of time: they go when that is long ago, whatever their ids'
+    /// timestamps. A backfill brings ids of very many buckets, which must not become as many segments.
     Late(i64),
     /// Of one bucket.
     Bucket(i64),
@@ -40,8 +41,8 @@ impl Together {
     }
 }
 
-/// The first merge that is worth doing: the segments, and how their topic's ids are kept together. `past`: the numbers of those that are
-/// past their window.
+/// The first merge that is worth doing: the segments, and how their topic's ids are kept together. `past`: the numbers
+/// of those that are past their window.
 pub(super) fn plan(
     topics: &BTreeMap<Topic, Buckets>,
     segments: &BTreeMap<Topic, Segments>,

@@ -8,9 +8,10 @@
 //!            blocks, on disk       sorted, about 4 KiB; one is read    the exact answer
 //! ```
 //!
-//! An id expires when the stream is past its window: nothing that comes asks for it. But in a topic in which old records come beside
-//! new ones, a backfill say, that is so for the old ones at once. So what was handled lately stays ([`Buckets::lingers`]), up to
-//! [`Bounds::late_ids_max`]: the same message twice within minutes is found to be one, however old it is.
+//! An id expires when the stream is past its window: nothing that comes asks for it. But in a topic in which old
+//! records come beside new ones, a backfill say, that is so for the old ones at once. So what was handled lately stays
+//! ([`Buckets::lingers`]), up to [`Bounds::late_ids_max`]: the same message twice within minutes is found to be one,
+//! however old it is.
 //!
 //! Keys of the tree (numbers big endian):
 //!
@@ -21,7 +22,8 @@
 //!  b <number u64> <first id in it>    a block of it, packed as in the changelog
 //! ```
 //!
-//! Blocks whose segment has no `s` are left over from a merge or an expiry that was cut off; they are removed after opening.
+//! Blocks whose segment has no `s` are left over from a merge or an expiry that was cut off; they are removed after
+//! opening.
 
 mod ids;
 mod merge;
@@ -78,8 +80,8 @@ type Segments = Arc<Vec<Arc<Segment>>>;
 #[derive(Default)]
 struct Held {
     segments: BTreeMap<Topic, Segments>,
-    /// The newest id that the last write brought, by topic: where the stream is now. Not the newest ever, so that a topic that is
-    /// read again from its beginning is remembered as well.
+    /// The newest id that the last write brought, by topic: where the stream is now. Not the newest ever, so that a
+    /// topic that is read again from its beginning is remembered as well.
     newest: BTreeMap<Topic, Timestamp>,
     /// Segments that are none any more, whose blocks are still there.
     gone: Vec<Gone>,
@@ -174,7 +176,8 @@ impl SeenTree {
         Ok(bytes)
     }
 
-    /// Does one piece of work; whether it did any. `oldest_waiting`: when the record was produced that has waited longest for another attempt.
+    /// Does one piece of work; whether it did any. `oldest_waiting`: when the record was produced that has waited
+    /// longest for another attempt.
     pub(super) fn maintain(&self, oldest_waiting: &dyn Fn() -> Option<Timestamp>) -> Result<bool, StateError> {
         Ok(self.remove_blocks()? || self.merge_on()? || self.expire(oldest_waiting)? || self.begin_merge())
     }
@@ -199,7 +202,8 @@ impl SeenTree {
         (self.bounds.now)()
     }
 
-    /// Drops all segments whose ids are past their window and were not handled lately, and those of topics that have no dedup any more.
+    /// Drops all segments whose ids are past their window and were not handled lately, and those of topics that have no
+    /// dedup any more.
     fn expire(&self, oldest_waiting: &dyn Fn() -> Option<Timestamp>) -> Result<bool, StateError> {
         // A record from the future must not make everything else look old.
         let now = self.now();
@@ -269,7 +273,8 @@ impl SeenTree {
         }
         let Some(Merge { inputs, number, .. }) = mem::take(&mut *merge) else { return Ok(false) };
         let merged = merged.inspect_err(|_| lock(&self.held).gone.push(Gone { number, segment: None }))?;
-        // Whether a swap that failed took place is not known: what is left over is removed when the tree is opened again.
+        // Whether a swap that failed took place is not known: what is left over is removed when the tree is opened
+        // again.
         self.swap(&inputs, merged.map(Arc::new).as_ref())?;
         Ok(true)
     }

@@ -26,7 +26,8 @@ pub(super) struct Segment {
     pub(super) width: i64,
     pub(super) bucket: i64,
     pub(super) newest: Timestamp,
-    /// When the host wrote it, or the newest of those it was merged of. Long ago where an earlier version wrote it, which did not say.
+    /// When the host wrote it, or the newest of those it was merged of. Long ago where an earlier version wrote it,
+    /// which did not say.
     pub(super) written: Timestamp,
     pub(super) count: u64,
     pub(super) bytes: u64,
@@ -155,7 +156,8 @@ impl Builder {
         mem::take(&mut self.blocks)
     }
 
-    /// The segment, once all ids were pushed, of the bucket of the newest of them. Its last blocks are to be written before it.
+    /// The segment, once all ids were pushed, of the bucket of the newest of them. Its last blocks are to be written
+    /// before it.
     pub(super) fn finish(&mut self) -> Segment {
         self.close_block();
         let mut hashes = mem::take(&mut self.hashes);

@@ -1,5 +1,5 @@
-//! The macro of `heddle-sdk`. It only looks whether what `heddle build` writes is there, which no `macro_rules` can; the rest is
-//! `heddle_sdk::__component`.
+//! The macro of `heddle-sdk`. It only looks whether what `heddle build` writes is there, which no `macro_rules` can;
+//! the rest is `heddle_sdk::__component`.
 
 use std::path::Path;
 

@@ -6,8 +6,8 @@
 //!                                     └─ too old, or a newer producer of the same id: decided to abort
 //! ```
 //!
-//! A decision is one moment: records and positions together. That it was made shows in a partition, or in the group's positions, only
-//! with the mark. So an acknowledged commit may not be visible yet, as with Kafka.
+//! A decision is one moment: records and positions together. That it was made shows in a partition, or in the group's
+//! positions, only with the mark. So an acknowledged commit may not be visible yet, as with Kafka.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -166,7 +166,8 @@ impl Broker {
         txn.ends.map_or(latest, |(at, _)| at.min(latest))
     }
 
-    /// A producer appears. Others with its id are fenced; their open transaction is aborted. Returns its epoch and when all that is ended.
+    /// A producer appears. Others with its id are fenced; their open transaction is aborted. Returns its epoch and when
+    /// all that is ended.
     pub(crate) fn init_producer(&mut self, id: &str) -> (u32, Duration) {
         let producer = self.producers.entry(id.to_owned()).or_default();
         producer.epoch += 1;

@@ -7,7 +7,8 @@
 //!                                                      └── A is silent for longer than its session: gone, lost
 //! ```
 //!
-//! A partition has one owner at a time, as far as the group knows. A member that was expired learns it at its next poll.
+//! A partition has one owner at a time, as far as the group knows. A member that was expired learns it at its next
+//! poll.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -75,7 +76,8 @@ impl Group {
         }
     }
 
-    /// Takes a seat. One that has the same instance id hands its place over at once; else the group settles after `delay`.
+    /// Takes a seat. One that has the same instance id hands its place over at once; else the group settles after
+    /// `delay`.
     pub(crate) fn join(
         &mut self,
         (process, name): (u64, Arc<str>),
@@ -100,8 +102,8 @@ impl Group {
         id
     }
 
-    /// Partitions were added, up to so many numbers. Members that are there notice then, if at all; one that is away and static gets back what
-    /// it had, and nobody notices.
+    /// Partitions were added, up to so many numbers. Members that are there notice then, if at all; one that is away
+    /// and static gets back what it had, and nobody notices.
     pub(crate) fn grow(&mut self, numbers: i32, noticed: Option<Duration>) {
         self.numbers = numbers.max(self.numbers);
         let is_there = |seat: &Seat| !seat.left && !self.silent.contains_key(&seat.process);
@@ -241,7 +243,8 @@ impl Group {
         }
     }
 
-    /// What the member has to be told next; taken as told. A number is added only when `stable` says that nobody can move its positions.
+    /// What the member has to be told next; taken as told. A number is added only when `stable` says that nobody can
+    /// move its positions.
     pub(crate) fn next_change(&mut self, id: SeatId, stable: impl Fn(i32) -> bool) -> Option<Change> {
         let taken = |number: &i32| self.seats.values().any(|other| other.owned.contains(number));
         let seat = self.seats.get(&id)?;

@@ -1,6 +1,7 @@
 //! A member of the group with its transactional producer.
 //!
-//! A commit takes three steps, and between any two of them this process may end, and others may go on, the member itself by polling too:
+//! A commit takes three steps, and between any two of them this process may end, and others may go on, the member
+//! itself by polling too:
 //!
 //! ```text
 //!  flush: records that still wait here ──> positions: the group agrees to the member ──> decide: all of it, or nothing
@@ -148,7 +149,8 @@ impl SimMember {
         let mut faults = self.caller.world().faults();
         let first = usize::try_from(faults.chance.below(self.cursors.len().max(1) as u64)).unwrap_or(0);
         let some = usize::try_from(faults.chance.between(1, self.batch_records_max as u64)).unwrap_or(1);
-        // A healthy log hands out all there is, time after time: who needs luck with the batches does not come to an end.
+        // A healthy log hands out all there is, time after time: who needs luck with the batches does not come to an
+        // end.
         let most = if self.caller.world().is_healed() { self.batch_records_max } else { some };
         drop(faults);
         let mut records = vec![];

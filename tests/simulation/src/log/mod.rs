@@ -1,4 +1,5 @@
-//! The log of a life: in memory, in virtual time, as close to Kafka as matters to those who must not lose or repeat anything.
+//! The log of a life: in memory, in virtual time, as close to Kafka as matters to those who must not lose or repeat
+//! anything.
 //!
 //! - [`Broker`]: partitions, transactions, positions; what the servers know.
 //! - [`SimLog`], [`SimMember`], [`SimReader`]: what a worker has in its hands; every call goes through its gate.

@@ -1,4 +1,5 @@
-//! Bugs that are put in on purpose, to see that lives find them. Each sits at a seam of the product, in front of or behind its own code.
+//! Bugs that are put in on purpose, to see that lives find them. Each sits at a seam of the product, in front of or
+//! behind its own code.
 
 mod blame;
 mod dedup;

@@ -3,7 +3,8 @@
 /// Orders above this amount are looked at by a person.
 pub const REVIEW_ABOVE: f64 = 1_000.0;
 
-/// Checks an order's lines, each a quantity and a price, against its total. Returns how many items it has, or what is wrong.
+/// Checks an order's lines, each a quantity and a price, against its total. Returns how many items it has, or what is
+/// wrong.
 pub fn check(lines: impl Iterator<Item = (i32, f64)>, total: f64) -> Result<i32, String> {
     let (mut items, mut sum) = (0i32, 0.0);
     for (quantity, price) in lines {

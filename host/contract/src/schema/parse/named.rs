@@ -13,8 +13,8 @@ struct Defined {
 }
 
 impl Parser<'_> {
-    /// The name and the aliases of a definition, noted as known under the id that the next node gets; and the type that has the name
-    /// already.
+    /// The name and the aliases of a definition, noted as known under the id that the next node gets; and the type that
+    /// has the name already.
     fn define(&mut self, object: &Map<String, Value>, namespace: &str) -> Result<Defined, SchemaError> {
         let Some(name) = object.get("name").and_then(Value::as_str) else {
             return self.wrong(format!("{} without a `name`", object["type"]));

@@ -15,17 +15,20 @@ use super::super::record::{list_of, positions_list, positions_of, said_topics, s
 use super::{KafkaMember, POSITIONS_TIME_MAX};
 
 impl KafkaMember {
-    /// The partitions with the positions to start at: the committed ones, or else where the options say. Committed ones that their partition
-    /// has no more are replaced by the first that it has, and noted as losses. A start elsewhere than at the beginning is committed here: it
-    /// would be another one after a restart.
+    /// The partitions with the positions to start at: the committed ones, or else where the options say. Committed ones
+    /// that their partition has no more are replaced by the first that it has, and noted as losses. A start elsewhere
+    /// than at the beginning is committed here: it would be another one after a restart.
     ///
-    /// Asked for here, and not left to librdkafka, which would do it some time after the assignment. The caller reads a copy of the state from its
-    /// changelog next, and the positions have to be fixed *before*: an earlier owner that lost the partition without noticing may have sent its
-    /// positions already, and can still commit them. If it does so after its changelog was read and before the positions were, the new owner goes
-    /// on behind records whose effects its state lacks. So the question is for stable positions (`isolation.level=read_committed` makes librdkafka
-    /// ask so): the brokers answer when such a transaction is decided. Later ones of an earlier owner fail, by the group's generation.
+    /// Asked for here, and not left to librdkafka, which would do it some time after the assignment. The caller reads a
+    /// copy of the state from its changelog next, and the positions have to be fixed *before*: an earlier owner that
+    /// lost the partition without noticing may have sent its positions already, and can still commit them. If it does
+    /// so after its changelog was read and before the positions were, the new owner goes on behind records whose
+    /// effects its state lacks. So the question is for stable positions (`isolation.level=read_committed` makes
+    /// librdkafka ask so): the brokers answer when such a transaction is decided. Later ones of an earlier owner fail,
+    /// by the group's generation.
     ///
-    /// A position in a topic that was deleted since is none in the topic that has its name now: that one is read from its beginning.
+    /// A position in a topic that was deleted since is none in the topic that has its name now: that one is read from
+    /// its beginning.
     pub(super) fn starts(&mut self, partitions: &[TopicPartition]) -> Result<TopicPartitionList, LogError> {
         if partitions.is_empty() {
             return Ok(TopicPartitionList::new());
@@ -108,7 +111,8 @@ impl KafkaMember {
         Ok(extents)
     }
 
-    /// Finds out what was lost where librdkafka went on elsewhere. If it fails, this member reads nothing more. A partition that was not read from yet was looked at when it was assigned.
+    /// Finds out what was lost where librdkafka went on elsewhere. If it fails, this member reads nothing more. A
+    /// partition that was not read from yet was looked at when it was assigned.
     pub(super) fn look_for_losses(&mut self) -> Result<(), LogError> {
         if !self.consumer.context().take_reset() {
             return Ok(());

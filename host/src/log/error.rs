@@ -1,0 +1,86 @@
+//! What a log fails with, by remedy.
+
+use std::fmt;
+
+use heddle_core::event::Topic;
+use thiserror::Error;
+
+/// What a log can fail with, named by remedy.
+#[derive(Debug, Clone, Error)]
+pub enum LogError {
+    /// The transaction cannot be committed; abort it, rewind and do the work again.
+    #[error("the transaction must be aborted: {0}")]
+    Abort(String),
+    /// Another member took over (same transactional id, or a newer generation): give everything up and join again.
+    #[error("fenced by a newer member: {0}")]
+    Fenced(String),
+    /// Whether the commit took effect is not known: join again (which fences the old transaction) and read the
+    /// positions.
+    #[error("the outcome of the commit is not known: {0}")]
+    CommitUnknown(String),
+    /// The log cannot go on in this process; stop the host.
+    #[error("{0}")]
+    Fatal(String),
+    /// The log does not do it before somebody grants, sets or repairs something: report it, and try again now and then.
+    #[error("{0}")]
+    Hindered(String),
+    /// The log cannot be reached, now.
+    #[error("the log cannot be reached: {0}")]
+    Unreachable(String),
+    /// There is no such topic.
+    #[error("there is no topic `{0}`")]
+    UnknownTopic(String),
+    /// The topic is there already.
+    #[error("topic `{0}` exists already")]
+    TopicExists(String),
+    /// This one record cannot be taken (too large, a partition that does not exist): the event's failure policy
+    /// decides.
+    #[error("record refused: {0}")]
+    RecordRefused(String),
+    /// Records that were sent and are refused now: the transaction must be aborted, as for [`Abort`](LogError::Abort).
+    #[error("the transaction must be aborted: {0}")]
+    Refused(OnArrival),
+    /// The group has members: its positions are theirs.
+    #[error("the group `{group}` is active: it has {members} members")]
+    GroupActive {
+        /// The group.
+        group: String,
+        /// How many members it has.
+        members: usize,
+    },
+    /// An option, name or number that the log cannot take.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// Records of a transaction that the log refused after it had taken them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnArrival {
+    /// One at least.
+    pub records: Vec<RefusedRecord>,
+}
+
+/// A record that the log refused on arrival.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedRecord {
+    /// Its number among all that the member sent in this transaction, from 0. `None`: one of them, and the log does not
+    /// say which.
+    pub number: Option<usize>,
+    /// Its topic, if that is known.
+    pub topic: Option<Topic>,
+    /// What the log says.
+    pub why: String,
+    /// Whether it is the timestamp alone that the log refuses.
+    pub timestamp: bool,
+}
+
+impl fmt::Display for OnArrival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(first) = self.records.first() else { return f.write_str("records were refused on arrival") };
+        f.write_str(&first.why)?;
+        match self.records.len() - 1 {
+            0 => Ok(()),
+            more => write!(f, " (and {more} more)"),
+        }
+    }
+}
