@@ -21,7 +21,7 @@ use notify_debouncer_mini::{DebounceEventResult, Debouncer, new_debouncer};
 use super::app::{self, Source};
 use super::build::build_one;
 use super::run::fit_failed;
-use crate::build::{AppContracts, digest};
+use crate::build::{AppContracts, NAMES, digest};
 use crate::deploy::{File, Fitter, settle, short};
 use crate::runtime::Slot;
 
@@ -140,8 +140,9 @@ impl Dev {
         let mut looked = Looked::default();
         let contracts = files_below(&self.folder.join(&self.app.contracts));
         for source in app::sources(&self.folder, &self.app)? {
-            let files = files_below(&source.folder).into_iter().chain(contracts.iter().cloned());
-            looked.add(source.manifest.name, files);
+            // The build writes the names of types: a change of them follows from another one.
+            let own = files_below(&source.folder).into_iter().filter(|path| !path.ends_with(NAMES));
+            looked.add(source.manifest.name, own.chain(contracts.iter().cloned()));
         }
         for path in app::wasm_files(&self.folder, &self.app)? {
             looked.add(path.display().to_string(), [path]);
