@@ -17,7 +17,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{Machine, Shared, status_of};
+use super::{ComponentStatus, Machine, Shared, Watched, status_of};
 use crate::descriptors;
 use crate::runtime::Cause;
 use crate::state::SeenStatus;
@@ -44,26 +44,32 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 
 fn take(shared: &Shared) -> Result<String, String> {
     let mut registry = Registry::with_prefix("heddle");
-    components(shared, &mut registry);
+    // Each component is asked once, so that the figures of one scrape fit together.
+    let status = |component| (component, status_of(shared.monitor.as_deref(), component));
+    let statuses = shared.components.iter().map(status).collect::<Vec<_>>();
+    components(shared, &statuses, &mut registry);
     machine(shared, &mut registry);
-    stalls(shared, &mut registry);
+    stalls(&statuses, &mut registry);
     state(shared, &mut registry);
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|e| e.to_string())?;
     Ok(text)
 }
 
-fn components(shared: &Shared, registry: &mut Registry) {
-    counters(shared, registry);
-    levels(shared, registry);
-    labelled(shared, registry);
+/// Components, and what they did so far.
+type Statuses<'s> = [(&'s Watched, ComponentStatus)];
+
+fn components(shared: &Shared, statuses: &Statuses<'_>, registry: &mut Registry) {
+    counters(shared, statuses, registry);
+    levels(statuses, registry);
+    labelled(statuses, registry);
     let ready = Gauge::<i64, AtomicI64>::default();
     registry.register("ready", "1 if /health/ready answers ok", ready.clone());
     ready.set(i64::from(shared.monitor.as_ref().is_none_or(|monitor| monitor.faults().is_empty())));
 }
 
 /// What only grows.
-fn counters(shared: &Shared, registry: &mut Registry) {
+fn counters(shared: &Shared, statuses: &Statuses<'_>, registry: &mut Registry) {
     let mut counts = |name: &str, help: &str| {
         let counts = Counts::default();
         registry.register(name, help, counts.clone());
@@ -80,9 +86,8 @@ fn counters(shared: &Shared, registry: &mut Registry) {
     let aborts = counts("aborts", "Transactions that were aborted and done again");
     let rollbacks = counts("rollbacks", "Versions that this host took back because they failed");
     let deployer = shared.deploys.as_ref().and_then(|deploys| deploys.deployer.as_ref());
-    for component in &shared.components {
+    for (component, status) in statuses {
         let labels = [("component", component.name.clone())];
-        let status = status_of(shared.monitor.as_deref(), component);
         records.get_or_create(&labels).inc_by(status.records);
         emitted.get_or_create(&labels).inc_by(status.emitted);
         failed.get_or_create(&labels).inc_by(status.failed);
@@ -98,7 +103,7 @@ fn counters(shared: &Shared, registry: &mut Registry) {
 }
 
 /// What goes up and down.
-fn levels(shared: &Shared, registry: &mut Registry) {
+fn levels(statuses: &Statuses<'_>, registry: &mut Registry) {
     let (commit, lag_age) = (Seconds::default(), Seconds::default());
     registry.register_with_unit("last_commit", "How long the last commit took", Unit::Seconds, commit.clone());
     registry.register_with_unit("lag_age", "How long ago the log told the lag", Unit::Seconds, lag_age.clone());
@@ -113,9 +118,8 @@ fn levels(shared: &Shared, registry: &mut Registry) {
     let lag = levels("lag_records", "Offsets between committed positions and ends");
     let restoring = levels("restoring_records", "Offsets of changelogs to read before tasks are ready");
     let stopped = levels("component_stopped", "1 while the component does not run because its topics do not fit");
-    for component in &shared.components {
+    for (component, status) in statuses {
         let labels = [("component", component.name.clone())];
-        let status = status_of(shared.monitor.as_deref(), component);
         waiting.get_or_create(&labels).set(i64::try_from(status.waiting).unwrap_or(i64::MAX));
         breaker.get_or_create(&labels).set(i64::from(status.breaker != BreakerState::Closed.name()));
         stuck.get_or_create(&labels).set(i64::try_from(status.stuck.len()).unwrap_or(i64::MAX));
@@ -130,15 +134,14 @@ fn levels(shared: &Shared, registry: &mut Registry) {
 }
 
 /// What has more labels than the component.
-fn labelled(shared: &Shared, registry: &mut Registry) {
+fn labelled(statuses: &Statuses<'_>, registry: &mut Registry) {
     let (version, undecodable, lost) = (Infos::default(), Infos::default(), Losses::default());
     registry.register("version", "The version that runs, always 1", version.clone());
     registry.register("undecodable_schemas", "Dead letters that do not decode, by their schema", undecodable.clone());
     registry.register("lost_offsets", "Offsets that were deleted before they were consumed", lost.clone());
-    for component in &shared.components {
+    for (component, status) in statuses {
         let of_component = || ("component", component.name.clone());
-        let status = status_of(shared.monitor.as_deref(), component);
-        version.get_or_create(&[of_component(), ("digest", status.digest)]).set(1);
+        version.get_or_create(&[of_component(), ("digest", status.digest.clone())]).set(1);
         for (schema, count) in component.progress.undecodable_by_schema() {
             let labels = [of_component(), ("schema", schema.0.to_string())];
             undecodable.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -167,16 +170,15 @@ fn machine(shared: &Shared, registry: &mut Registry) {
 }
 
 /// Every cause has a value, so that an alert sees the end of a stall, too.
-fn stalls(shared: &Shared, registry: &mut Registry) {
+fn stalls(statuses: &Statuses<'_>, registry: &mut Registry) {
     let (tasks, seconds) = (Infos::default(), Waits::default());
     registry.register("stalls", "What tasks wait for: how many wait for the cause", tasks.clone());
     let help = "How long the longest wait for the cause has lasted";
     registry.register_with_unit("stalled", help, Unit::Seconds, seconds.clone());
-    for component in &shared.components {
-        let found = status_of(shared.monitor.as_deref(), component).stalls;
+    for (component, status) in statuses {
         for cause in Cause::ALL.map(Cause::name) {
             let labels = [("component", component.name.clone()), ("cause", cause.to_owned())];
-            let of_cause = found.iter().filter(|stall| stall.cause == cause);
+            let of_cause = status.stalls.iter().filter(|stall| stall.cause == cause);
             tasks.get_or_create(&labels).set(i64::try_from(of_cause.clone().count()).unwrap_or(i64::MAX));
             let longest = of_cause.map(|stall| stall.ms).max().unwrap_or(0);
             seconds.get_or_create(&labels).set(Duration::from_millis(longest).as_secs_f64());
