@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::failures::host::until;
 use crate::support::app::{App, quickstart};
-use heddle::admin::{HostClient, Reach};
+use heddle::cluster::{HostClient, Reach};
 
 const INPUT: &str = "orders.created";
 /// Within this a host ends that is told to, whatever it waits for; there is some more for a machine that is busy.

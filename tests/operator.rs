@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use heddle::admin::{HostClient, Reach};
+use heddle::cluster::{HostClient, Reach};
 use heddle::log::Log as _;
 use heddle::log::kafka::KafkaLog;
 use heddle_core::event::NewRecord;

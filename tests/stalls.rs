@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::time::Duration;
 
-use heddle::admin::{HostClient, Reach};
+use heddle::cluster::{HostClient, Reach};
 use serde_json::Value;
 
 use crate::failures::host::{Host, Scripts, until};

@@ -12,7 +12,7 @@ mod takeover;
 use std::fs::File;
 use std::process::{Command, Stdio};
 
-use heddle::admin::{HostClient, Reach};
+use heddle::cluster::{HostClient, Reach};
 use heddle::log::TopicSpec;
 use heddle_fixtures::kafka::shared;
 use heddle_fixtures::{Ended, terminate};

@@ -93,6 +93,6 @@ fn whoever_took_an_old_address_gets_no_token() {
         assert!(!loot.contains(TOKEN) && !loot.to_lowercase().contains("authorization"), "{loot}");
     }
     // The host itself is shown the token.
-    let client = heddle::admin::HostClient::new(&real.to_string(), &heddle::admin::Reach::default(), WAIT);
+    let client = heddle::cluster::HostClient::new(&real.to_string(), &heddle::cluster::Reach::default(), WAIT);
     assert_eq!(client.with_token(Some(TOKEN.to_owned())).get("/status").unwrap().status, 200);
 }

@@ -6,7 +6,8 @@ use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use heddle::admin::{Access, HostClient, Reach, StateEntries};
+use heddle::admin::{Access, StateEntries};
+use heddle::cluster::{HostClient, Reach};
 use heddle_fixtures::Ended;
 use serde_json::{Value, json};
 

@@ -8,7 +8,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use heddle::admin::{self, Access, HostClient, HostError, Reach, Remote};
+use heddle::admin::{self, Access, Remote};
+use heddle::cluster::{HostClient, HostError, Reach};
 use heddle::log::Log;
 use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use heddle::registry::Embedded;

@@ -3,7 +3,7 @@
 //! ```text
 //!  GET /health                              200 while the process works; 503 if its log is dead, and it is about to end
 //!  GET /health/ready                        200, or 503 with one cause a line
-//!  GET /health/identity?nonce=&address=     who it is, with a proof that it has the token: see `proof`
+//!  GET /health/identity?nonce=&address=     who it is, with a proof that it has the token: see `cluster::proof`
 //! ```
 
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 
-use super::{Identity, Shared};
+use super::Shared;
+use crate::cluster::Identity;
 
 /// The most bytes of a nonce or an address.
 const TEXT_BYTES_MAX: usize = 256;

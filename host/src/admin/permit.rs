@@ -21,7 +21,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest as _, Sha256};
 
 use super::Shared;
-use super::proof::Key;
+use crate::cluster::Key;
 use crate::serve::Names;
 use crate::tls::Identity;
 

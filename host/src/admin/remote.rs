@@ -16,7 +16,7 @@ use heddle_contract::compat::Level;
 use heddle_core::event::{NewRecord, Offset, Partition, Record, TopicPartition};
 
 use super::call::{Answer, Call, From, Wire};
-use super::client::{HostClient, HostError, Reach};
+use crate::cluster::{HostClient, HostError, Reach};
 use crate::log::{
     Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer,
 };

@@ -10,7 +10,8 @@ use heddle_contract::manifest::app::Log;
 use indicatif::MultiProgress;
 use tracing_subscriber::EnvFilter;
 
-use crate::admin::{Listening, Owner, Watched};
+use crate::admin::{Listening, Watched};
+use crate::cluster::Owner;
 use crate::output;
 use crate::registry::Registry;
 use crate::runtime::Slot;

@@ -10,9 +10,8 @@ use heddle_contract::manifest::App;
 use heddle_core::event::Timestamp;
 
 use super::{app, starting};
-use crate::admin::{
-    ComponentStatus, ErrorStatus, HostClient, HostError, PartitionStatus, Reach, RecordStatus, StallStatus, StuckTask,
-};
+use crate::admin::{ComponentStatus, ErrorStatus, PartitionStatus, RecordStatus, StallStatus, StuckTask};
+use crate::cluster::{HostClient, HostError, Reach};
 use crate::deploy::{short, time};
 use crate::printable::line;
 use crate::runtime::Cause;

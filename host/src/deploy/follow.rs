@@ -11,7 +11,7 @@ use heddle_core::event::{Offset, TopicPartition};
 use super::topics::{Deployment, Newest, Topics, read, short, time};
 use super::watch::{Looked, Watch};
 use super::{DeployError, Deployer, File, FitError};
-use crate::admin::Runs;
+use crate::cluster::Runs;
 use crate::log::{LogError, Reader, Start as From};
 use crate::runtime::Slot;
 
@@ -99,13 +99,13 @@ impl Follower {
                 self.watch();
             }
         }
-        if let Err(error) = self.deployer.hosts.tell_end() {
+        if let Err(error) = self.deployer.hosts.withdraw() {
             tracing::warn!("other hosts do not hear of this one's end: {error}");
         }
     }
 
     fn tell(&self) -> Result<(), LogError> {
-        self.deployer.hosts.tell_versions(self.said.clone())
+        self.deployer.hosts.publish_versions(self.said.clone())
     }
 
     fn look(&mut self) -> Result<(), LogError> {

@@ -1,5 +1,5 @@
-//! Which host has which task, told through a compacted topic of the log, `<app>.hosts`, so that any host can say where
-//! to ask:
+//! The hosts of an app, with their tasks and versions, published in the compacted topic `<app>.hosts`. Any host can say
+//! which other host to ask:
 //!
 //! ```text
 //!  key    <app>.<component>/<partition>
@@ -8,7 +8,7 @@
 //!  value  {"host":"…","admin":"…","components":{"<component>":{"digest":"…","deployment":7,"refused":{…}}}}
 //! ```
 //!
-//! The newest record of a key counts. A host that was killed stays named until another one takes its tasks over.
+//! The newest record of a key counts. A killed host stays the owner of its tasks until another host publishes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,11 +22,11 @@ use super::client::{HostClient, Reach};
 use crate::log::{Log, LogError, Start, TopicSpec, read_whole};
 use crate::state::HostState;
 
-/// How long another host may take to say that it is there.
+/// Time limit for another host to answer that it is alive.
 const ALIVE_WAIT: Duration = Duration::from_secs(2);
-/// How often a host looks whether it has tasks that it has not told of.
+/// Interval at which a host looks for tasks that it has not published.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// What the keys of records about a host itself begin with; no component's full name does.
+/// Prefix of the keys of records about a host itself. No component's full name begins with it.
 const HOST: &str = "host/";
 
 /// A host, as others reach it.
@@ -38,29 +38,29 @@ pub struct Owner {
     pub admin: String,
 }
 
-/// What a host says of itself.
+/// The record that a host publishes about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostRecord {
-    /// How others reach it.
+    /// Its name and address.
     #[serde(flatten)]
     pub owner: Owner,
-    /// Which version of each component it runs, by the component's name within the app.
+    /// The version of each component that it runs, by the component's name within the app.
     pub components: BTreeMap<String, Runs>,
 }
 
-/// Which version of a component a host runs.
+/// The version of a component that a host runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runs {
     /// The version.
     pub digest: String,
-    /// The offset of the deployment that it heard of last; -1 for none.
+    /// Offset of the newest deployment that the host has read; -1 for none.
     pub deployment: i64,
-    /// Why it does not run what that one says.
+    /// Why the host does not run that deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
 }
 
-/// The topic in which an app's hosts tell of themselves.
+/// The topic in which the hosts of an app publish themselves.
 fn hosts_topic(app: &str) -> String {
     format!("{app}.hosts")
 }
@@ -75,19 +75,19 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// What their topic is created as.
+    /// Returns the settings with which the topic of hosts is created.
     #[must_use]
     pub fn spec(app: &str) -> TopicSpec {
         TopicSpec::compacted(hosts_topic(app))
     }
 
-    /// This host among those of `app`, whose topic is there.
+    /// Returns the hosts of `app`, of which this process is `me`. The topic has to exist.
     #[must_use]
     pub fn new(log: Arc<dyn Log>, app: &str, me: Owner) -> Self {
         Self { log, app: app.to_owned(), topic: hosts_topic(app), me, reach: Reach::default() }
     }
 
-    /// The others are reached as this says.
+    /// Sets how other hosts are reached.
     #[must_use]
     pub fn reached_by(self, reach: Reach) -> Self {
         Self { reach, ..self }
@@ -110,8 +110,8 @@ impl Hosts {
         }
     }
 
-    /// Tells that this host has these tasks.
-    fn tell(&self, tasks: &[(String, Partition)]) -> Result<(), LogError> {
+    /// Publishes this host as the owner of these tasks.
+    fn publish_tasks(&self, tasks: &[(String, Partition)]) -> Result<(), LogError> {
         let value = serde_json::to_vec(&self.me).map_err(|e| LogError::Invalid(e.to_string()))?;
         let record = |(component, partition): &(String, Partition)| {
             self.record(format!("{component}/{partition}"), Some(value.clone()))
@@ -119,25 +119,25 @@ impl Hosts {
         self.log.append(&tasks.iter().map(record).collect::<Vec<_>>()).map(|_| ())
     }
 
-    /// Tells which versions this host runs.
+    /// Publishes the versions that this host runs.
     ///
     /// # Errors
     /// If the log does not take it.
-    pub fn tell_versions(&self, components: BTreeMap<String, Runs>) -> Result<(), LogError> {
+    pub fn publish_versions(&self, components: BTreeMap<String, Runs>) -> Result<(), LogError> {
         let value = serde_json::to_vec(&HostRecord { owner: self.me.clone(), components });
         let value = value.map_err(|e| LogError::Invalid(e.to_string()))?;
         self.log.append(&[self.record(format!("{HOST}{}", self.me.host), Some(value))]).map(|_| ())
     }
 
-    /// Tells that this host has ended in order.
+    /// Removes this host from the topic, at an orderly end.
     ///
     /// # Errors
     /// If the log does not take it.
-    pub fn tell_end(&self) -> Result<(), LogError> {
+    pub fn withdraw(&self) -> Result<(), LogError> {
         self.log.append(&[self.record(format!("{HOST}{}", self.me.host), None)]).map(|_| ())
     }
 
-    /// What the hosts that did not end in order say of themselves.
+    /// Returns the newest record of each host, except of hosts that ended in order.
     ///
     /// # Errors
     /// If the topic cannot be read.
@@ -152,13 +152,13 @@ impl Hosts {
         Ok(hosts.into_values().flatten().collect())
     }
 
-    /// Whether a host's process answers.
+    /// Returns true if the host's process answers.
     #[must_use]
     pub fn is_alive(&self, host: &Owner) -> bool {
         host.host == self.me.host || HostClient::new(&host.admin, &self.reach, ALIVE_WAIT).is_alive()
     }
 
-    /// Another host that runs under this one's name: each would take the other's place in the group, again and again.
+    /// Finds another running host with this host's name. Two such hosts would fence each other for ever.
     ///
     /// # Errors
     /// If the topic cannot be read.
@@ -171,7 +171,7 @@ impl Hosts {
         }))
     }
 
-    /// The host of each task of a component that has told of itself.
+    /// Returns the owner of each task of a component, as far as one is published.
     ///
     /// # Errors
     /// If the topic cannot be read.
@@ -190,19 +190,19 @@ impl Hosts {
     }
 }
 
-/// Tells of the tasks that this host has and gets, until `stop` is set.
+/// Starts a thread that publishes the tasks of this host as they come, until `stop` is set.
 ///
 /// # Errors
 /// If no thread can be started.
 pub fn announce(hosts: Arc<Hosts>, state: Arc<HostState>, stop: Arc<AtomicBool>) -> std::io::Result<()> {
     let announce = move || {
-        let mut told = BTreeSet::new();
+        let mut published = BTreeSet::new();
         while !stop.load(Ordering::Relaxed) {
             let tasks = state.tasks().into_iter().map(|(component, partition, _)| (component.to_string(), partition));
             let tasks = tasks.collect::<BTreeSet<_>>();
-            let fresh = tasks.difference(&told).cloned().collect::<Vec<_>>();
-            match if fresh.is_empty() { Ok(()) } else { hosts.tell(&fresh) } {
-                Ok(()) => told = tasks,
+            let fresh = tasks.difference(&published).cloned().collect::<Vec<_>>();
+            match if fresh.is_empty() { Ok(()) } else { hosts.publish_tasks(&fresh) } {
+                Ok(()) => published = tasks,
                 Err(error) => tracing::warn!("other hosts do not hear of this one's tasks: {error}"),
             }
             std::thread::park_timeout(LOOK_EVERY);
