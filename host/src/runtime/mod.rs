@@ -36,7 +36,7 @@ pub use known::KnownTopics;
 pub use progress::{Progress, Snapshot};
 pub use reload::{Slot, Version};
 pub use rights::{OWN_TOPIC, rights};
-pub use spec::{breaker_policy, own_topics, task_spec};
+pub use spec::{own_topics, task_spec};
 pub use stall::{Cause, CurrentRecord, LastFault, Stall};
 pub use tasks::Tasks;
 pub use topics::{
@@ -130,7 +130,7 @@ pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerF
         let version = service.slot.current();
         let name = version.spec.component.clone();
         running.progress.push((name.to_string(), progress.clone()));
-        let breaker = SharedBreaker::new(breaker_policy(version.component.manifest()), progress.clone());
+        let breaker = SharedBreaker::new(version.component.manifest().failure.breaker, progress.clone());
         let slot = service.slot.clone();
         let topics = Arc::new(TopicWatch::new(move || slot.current(), progress.clone(), shared.known.clone()));
         watched.push(topics.clone());
