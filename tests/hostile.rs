@@ -98,13 +98,16 @@ fn what_is_no_component_is_refused() {
 
 #[test]
 fn what_is_too_large_is_refused_before_it_is_compiled() {
-    let nops = |count: usize| format!("(func {})", "nop ".repeat(count));
+    // Nineteen bytes of code each: little text for much code.
+    let function = |mebibytes: usize| {
+        format!("(func {})", "(drop (v128.const i64x2 0 0)) ".repeat((mebibytes << 20).div_ceil(19)))
+    };
     let messages = [
         refused(|file| File::create(file).unwrap().set_len(200 << 20).unwrap()),
         refused(|file| std::os::unix::fs::symlink("/dev/zero", file).unwrap()),
         refused_bytes(&component(&"(func)".repeat(100_000))),
-        refused_bytes(&component(&nops(3 << 20))),
-        refused_bytes(&component(&nops(1 << 20).repeat(40))),
+        refused_bytes(&component(&function(3))),
+        refused_bytes(&component(&function(1).repeat(40))),
         refused_bytes(&with_contract(
             &wat::parse_str(format!("(component {})", "(core module)".repeat(2_000))).unwrap(),
         )),

@@ -391,7 +391,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
 
 fn random_operations_do_what_a_map_does(kind: EngineKind, folder: &Path) {
     let mut runner = TestRunner::new(Config {
-        cases: u32::try_from(scaled(8, 20)).unwrap(),
+        cases: u32::try_from(scaled(3, 20)).unwrap(),
         max_shrink_time: 60_000,
         failure_persistence: None,
         ..Config::default()
