@@ -44,6 +44,7 @@ mod subjects;
 mod support;
 mod task_stores;
 mod terminal;
+mod tidy;
 mod topic_changes;
 mod under_fire;
 mod wasi;
