@@ -1,8 +1,8 @@
 //! The message ids of one task on disk, for every consumed topic with dedup.
 //!
 //! ```text
-//!  a write to disk ──> one segment for each topic and bucket of time ──merge──> fewer, larger ones ──> expired, all at once
-//!                      and one for late ids                          ──merge──> one a minute       ──> expired minutes later
+//!  disk write ──> one segment for each topic and bucket of time ──merge──> fewer, larger ones ──> expired, all at once
+//!                and one for late ids                          ──merge──> one a minute       ──> expired minutes later
 //!
 //!  segment:  filter, in memory     is the id perhaps in it?            nearly always: no
 //!            blocks, on disk       sorted, about 4 KiB; one is read    the exact answer
