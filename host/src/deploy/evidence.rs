@@ -1,7 +1,7 @@
 //! Compares the registry with the changelogs. The newest records show what a schema id meant when they were written.
 //!
 //! ```text
-//!  the last records of each changelog ──> ids ──> is there such a schema, can the store read it, does the record match it?
+//!  the last records of each changelog ──> ids ──> does the schema exist, can the store read it, does the record match?
 //! ```
 //!
 //! If a registry assigned its ids anew, every stored value would be read with a wrong schema.

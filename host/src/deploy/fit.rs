@@ -2,7 +2,7 @@
 //! it.
 //!
 //! ```text
-//!  file ──> contract ──> changes ──> registry ──> topics ──> compiled, linked ──> started, once for each worker ──> Version
+//!  file ──> contract ──> changes ──> registry ──> topics ──> compiled, linked ──> started once a worker ──> Version
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,8 @@
 //! The topics of deployments:
 //!
 //! ```text
-//!  <app>.deployments   compacted; key <component>; value {"digest":…,"at":…,"host":…,"artefact":{…},"previous":[…],"withdrawn":{…}}
+//!  <app>.deployments   compacted; key <component>; value {"digest":…,"at":…,"host":…,"artefact":{…},
+//!                                                         "previous":[…],"withdrawn":{…}}
 //!  <app>.artefacts     compacted; key <digest>/<n>; value the n-th 512 KiB of the file
 //! ```
 //!

@@ -3,7 +3,7 @@
 //! ```text
 //!  Registry ─┬─ Client     Confluent's HTTP API
 //!            └─ Embedded   in this process: State (the rules, pure) + Storage; http serves it to others
-//!                            │                                        └─ Store (sled), or a topic: crate::registry_topic
+//!                            │                                    └─ Store (sled), or a topic: crate::registry_topic
 //!                            └─ format   schemas of Avro, JSON Schema and Protobuf; pure, too
 //!  Cached    remembers answers about ids, which never change their meaning
 //! ```

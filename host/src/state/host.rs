@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  works ──a write fails──> fails: memory and changelogs have everything ──room again──> works
-//!                             └──5 s, and not for want of room──> tasks are retired, the engine is opened again ──> works
+//!                             └──5 s, and the disk is not full──> tasks retired, engine opened again ──> works
 //! ```
 //!
 //! After a disk error an engine stays broken, even if the disk recovers, so it is closed and opened again. Earlier
