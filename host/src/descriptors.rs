@@ -1,24 +1,24 @@
-//! How many files and sockets this process has open, and how many it may have.
+//! The number of files and sockets that this process has open, and its limit.
 
-/// A host needs about this many at least: sockets to every broker for each client, files of the engines, callers.
+/// The approximate minimum that a host needs: sockets to every broker for each client, files of the engines, callers.
 const WANTED: u64 = 512;
-/// From this share of the limit on there are too few left, in percent.
+/// The share of the limit, in percent, from which on too few descriptors are left.
 const FULL_PERCENT: u64 = 90;
 
-/// Raises the limit as far as this process may: shells and service managers often begin with a low one.
+/// Raises the limit as far as the process may, because shells and service managers often begin with a low one.
 pub(crate) fn raise_limit() {
-    // What cannot be raised is reported when it matters.
+    // A failure is reported later, when the limit matters.
     let _raised = rlimit::increase_nofile_limit(u64::MAX);
 }
 
-/// How many are open now. `None`: the system does not say, or there is none left to ask with.
+/// The number of open descriptors. `None` if the system does not report it, or if no descriptor is left to read it.
 pub(crate) fn open() -> Option<u64> {
-    // The listing itself has one open.
+    // The listing itself uses one.
     let listed = std::fs::read_dir("/proc/self/fd").ok()?.count();
     Some(u64::try_from(listed).unwrap_or(u64::MAX).saturating_sub(1))
 }
 
-/// What is wrong with them, if something is.
+/// Returns a message if too few descriptors are left.
 pub(crate) fn fault() -> Option<String> {
     let (limit, _) = rlimit::Resource::NOFILE.get().ok()?;
     judge(limit, open(), std::path::Path::new("/proc/self").exists())
@@ -27,7 +27,7 @@ pub(crate) fn fault() -> Option<String> {
 fn judge(limit: u64, open: Option<u64>, told: bool) -> Option<String> {
     let used = match open {
         Some(open) => open,
-        // Where the system tells, no answer means that none is left.
+        // On a system with `/proc`, no answer means that no descriptor is left.
         None if told => limit,
         None => 0,
     };

@@ -1,39 +1,39 @@
-//! Room on the disks of a host.
+//! Free space on the disks of a host.
 //!
-//! An engine that meets a full disk is broken for the rest of its life, so it never gets there: what would take the
-//! last of the room is refused before the engine is asked, and taken once there is room again.
+//! An engine that meets a full disk stays broken for the rest of its life, so it must not meet one. A write that would
+//! use the last of the space is refused before it reaches the engine, and accepted once there is space again.
 
 use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
 use thiserror::Error;
 
-/// What stays free: an engine keeps some buffers of its own, and files them when it likes.
+/// The space that stays free, because an engine keeps some buffers and writes them at any time.
 pub(crate) const KEPT_FREE_BYTES: u64 = 16 << 20;
-/// How many bytes an engine may write for each one that it is given: pages as a whole, and the same again when it
-/// cleans up.
+/// The bytes that an engine may write for each byte that it receives: whole pages, and the same again during its
+/// cleanup.
 const WRITTEN_FOR_EACH: u64 = 2;
 
-/// There is no room.
+/// The disk is full.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("the disk is full: {} are free, and {} stay free", ByteSize(*.free), ByteSize(KEPT_FREE_BYTES))]
 pub(crate) struct NoRoom {
     free: u64,
 }
 
-/// The disk below one folder.
+/// The disk of one folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Room {
     folder: PathBuf,
 }
 
 impl Room {
-    /// Of the disk that this folder is on.
+    /// The disk that holds this folder.
     pub(crate) fn below(folder: &Path) -> Self {
         Self { folder: folder.to_owned() }
     }
 
-    /// Whether there is room for so many bytes. A disk that does not say how full it is has room.
+    /// Checks that there is space for `bytes` more bytes. A disk that does not report its free space passes.
     pub(crate) fn check(&self, bytes: usize) -> Result<(), NoRoom> {
         match free_bytes(&self.folder) {
             Some(free) if free < needed(bytes) => Err(NoRoom { free }),
@@ -46,10 +46,10 @@ fn needed(bytes: usize) -> u64 {
     KEPT_FREE_BYTES.saturating_add((bytes as u64).saturating_mul(WRITTEN_FOR_EACH))
 }
 
-/// What a user without privileges may still write.
+/// The space that is available to users without privileges.
 fn free_bytes(folder: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(folder).ok()?;
-    // Some file systems have no blocks to count: they say nothing.
+    // Some file systems report no blocks.
     (disk.f_blocks > 0).then(|| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 

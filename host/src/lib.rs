@@ -1,6 +1,6 @@
-//! Heddle as a library: what the binary `heddle` is made of.
+//! The library behind the binary `heddle`.
 
-// First, because it holds the macros by which all others print.
+// First, because it defines the macros for output.
 #[macro_use]
 mod output;
 

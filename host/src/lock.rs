@@ -1,18 +1,18 @@
-//! Locks that a panic elsewhere does not take away: no code here leaves shared data half changed.
+//! Locks that ignore poisoning by a panic, because no code here leaves shared data half changed.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a lock is tried that somebody may hold for ever.
+/// The interval between attempts on a lock that may be held forever.
 const TRY_EVERY: Duration = Duration::from_millis(2);
 
-/// Locks, also after another thread panicked while it held the lock.
+/// Locks, even after another thread panicked while it held the lock.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The same, within `wait`. `None`: whoever holds it may wait for a disk.
+/// Locks, with a time limit. Returns `None` after `wait`: the holder may be blocked on a disk.
 pub(crate) fn lock_within<T>(mutex: &Mutex<T>, wait: Duration) -> Option<MutexGuard<'_, T>> {
     let deadline = Instant::now() + wait;
     loop {

@@ -1,9 +1,7 @@
-//! Standard output and standard error. All that the process prints passes through here and is escaped as [`printable`]
-//! says.
+//! Standard output and standard error. All output of the process passes through here and is escaped by [`printable`].
 //!
-//! `println!` and `eprintln!` are shadowed for the whole crate, so that no command can forget it. They escape whole
-//! texts, whose line breaks are meant; a value from elsewhere that stands in a line goes through [`printable::line`]
-//! before.
+//! `println!` and `eprintln!` are shadowed for the whole crate, so that no command can bypass it. They escape whole
+//! texts and keep their line breaks. A foreign value within a line must go through [`printable::line`] first.
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, IsTerminal as _, Write};
@@ -15,7 +13,7 @@ use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 
 use crate::printable;
 
-/// What the process ends with when whoever reads its output has read enough, as a shell tells it of SIGPIPE.
+/// The exit code after the reader has closed the pipe: the code that a shell reports for SIGPIPE.
 const CLOSED_PIPE: i32 = 141;
 
 /// Prints a line to standard output.
@@ -28,7 +26,7 @@ macro_rules! eprintln {
     ($($text:tt)*) => { $crate::output::complain(format_args!($($text)*)) };
 }
 
-/// Prints a line to standard output; `raw` as it is, otherwise escaped. Ends the process if nobody can read it.
+/// Prints a line to standard output, unescaped if `raw` is set. Ends the process if the output cannot be written.
 pub(crate) fn print(text: Arguments<'_>, raw: bool) {
     let mut line = text.to_string();
     if !raw {
@@ -37,7 +35,7 @@ pub(crate) fn print(text: Arguments<'_>, raw: bool) {
     line.push('\n');
     if let Err(error) = std::io::stdout().lock().write_all(line.as_bytes()) {
         if error.kind() == ErrorKind::BrokenPipe {
-            // As in `heddle status | head -1`: no news to anybody.
+            // The reader has closed the pipe, as in `heddle status | head -1`. That is not an error.
             exit(CLOSED_PIPE);
         }
         complain(format_args!("error: cannot write to standard output: {error}"));
@@ -45,19 +43,19 @@ pub(crate) fn print(text: Arguments<'_>, raw: bool) {
     }
 }
 
-/// Prints a line to standard error. If that fails, there is nobody to tell.
+/// Prints a line to standard error. A failure cannot be reported anywhere.
 pub(crate) fn complain(text: Arguments<'_>) {
     let line = format!("{}\n", printable::text(&text.to_string()));
     let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
 
-/// Returns true if the log may use colours: standard error is a terminal, and nobody asked for none
+/// Returns true if the log may use colours: standard error is a terminal, and `NO_COLOR` is not set
 /// (<https://no-color.org>).
 pub(crate) fn has_colours() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Writes the fields of a log line, escaped, in one line.
+/// Writes the fields of a log line, escaped, on one line.
 pub(crate) struct Fields;
 
 impl<'w> FormatFields<'w> for Fields {

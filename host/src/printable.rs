@@ -1,18 +1,18 @@
-//! Text that is safe on a terminal and in a log. Whatever came from a record, a guest, a broker or a registry can move
-//! no cursor, set no colour, turn no direction of writing, and begin no line.
+//! Makes text safe for terminals and logs. Text from a record, a guest, a broker or a registry cannot move the cursor,
+//! set colours, change the writing direction, or begin a line.
 //!
-//! Escapes are those of JSON (`\u001b`, `\n`), so JSON that passes through here is the same JSON.
+//! Escapes are those of JSON (`\u001b`, `\n`), so JSON stays the same JSON.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Escapes text that may have several lines: our own messages, source code, JSON over several lines.
+/// Escapes text that may have several lines: own messages, source code, JSON over several lines.
 #[must_use]
 pub fn text(text: &str) -> Cow<'_, str> {
     escape(text, |c| is_unsafe(c) && !matches!(c, '\n' | '\t'))
 }
 
-/// Escapes a value that stands in a line: a key, a header, a reason, a line of a guest's log.
+/// Escapes a value within a line: a key, a header, a reason, a line of a guest's log.
 #[must_use]
 pub fn line(text: &str) -> Cow<'_, str> {
     escape(text, is_unsafe)
@@ -28,7 +28,7 @@ fn escape(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            // All of them are below U+10000, so that four digits do.
+            // All of them are below U+10000, so four digits suffice.
             c => {
                 let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
@@ -37,8 +37,8 @@ fn escape(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Control characters (C0, DEL, C1), Unicode's line and paragraph separators, and the marks that change the direction
-/// of writing.
+/// Returns true for control characters (C0, DEL, C1), Unicode's line and paragraph separators, and marks that change
+/// the writing direction.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -54,7 +54,7 @@ mod tests {
 
     use super::*;
 
-    /// Text in which what matters is frequent.
+    /// Text with many dangerous characters.
     fn any_text() -> impl Strategy<Value = String> {
         let dangerous = prop_oneof![
             prop::char::range('\0', '\u{9f}'),

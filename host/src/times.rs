@@ -1,4 +1,4 @@
-//! Times as people write them.
+//! Parses times that users write.
 
 use std::time::UNIX_EPOCH;
 
@@ -6,8 +6,8 @@ use heddle_core::event::Timestamp;
 
 use crate::log;
 
-/// A point in time, as a person says it: RFC 3339 (`2026-03-01T12:00:00Z`, also without `T` and `Z`), a day
-/// (`2026-03-01`), or how long ago (`2h`).
+/// Parses a point in time: RFC 3339 (`2026-03-01T12:00:00Z`, also without `T` and `Z`), a day (`2026-03-01`), or a
+/// duration before now (`2h`).
 ///
 /// # Errors
 /// If it is none of these.
@@ -21,7 +21,7 @@ pub(crate) fn point_in_time(text: &str) -> Result<Timestamp, String> {
     parse(text).or_else(day).or_else(ago).ok_or_else(wrong)
 }
 
-/// A time in RFC 3339.
+/// Parses a time in RFC 3339.
 pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     let time = humantime::parse_rfc3339_weak(text).ok()?;
     let ms = time.duration_since(UNIX_EPOCH).ok()?.as_millis();

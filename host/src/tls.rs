@@ -1,4 +1,4 @@
-//! TLS, from files in PEM: what a server shows of itself, and whom a client trusts.
+//! TLS from files in PEM: the identity of a server, and the authorities that a client trusts.
 //!
 //! ```text
 //!  --tls-certificate, --tls-key ──> Identity ──> serve
@@ -16,7 +16,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, CertificateError, RootCertStore, ServerConfig};
 use ureq::tls::{Certificate, RootCerts};
 
-/// Why there is no TLS.
+/// The reason why TLS cannot be used.
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// A file cannot be read.
@@ -24,26 +24,26 @@ pub enum TlsError {
         "the file of the {what} cannot be read: {cause}\n  where: {}\n  what to do: name a file in PEM that Heddle may read", file.display()
     )]
     File {
-        /// What it was to hold.
+        /// The expected content.
         what: &'static str,
         /// Its path.
         file: PathBuf,
-        /// What the system says.
+        /// The system's error.
         cause: std::io::Error,
     },
-    /// A file holds something else.
+    /// A file does not hold the expected content.
     #[error(
         "the file holds no {what}: {cause}\n  where: {}\n  what to do: put it there in PEM, with its `-----BEGIN …-----` and `-----END …-----`", file.display()
     )]
     Content {
-        /// What it was to hold.
+        /// The expected content.
         what: &'static str,
         /// Its path.
         file: PathBuf,
-        /// What it lacks.
+        /// The fault.
         cause: String,
     },
-    /// Nobody can be shown the certificate.
+    /// The certificate and the key cannot be used together.
     #[error(
         "the certificate cannot be used with the key: {cause}\n  where: {} and {}\n  what to do: name the key that the certificate was made for; the file of the certificate holds the server's own first, then those between it and its authority", certificate.display(), key.display()
     )]
@@ -52,20 +52,20 @@ pub enum TlsError {
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// What does not fit.
+        /// The mismatch.
         cause: rustls::Error,
     },
 }
 
-/// What a server shows: its certificates, with the key to the first.
+/// A server's certificates, with the key of the first one.
 #[derive(Clone)]
 pub struct Identity(pub(crate) TlsAcceptor);
 
 impl Identity {
-    /// Reads it from two files.
+    /// Reads the certificates and the key from two files.
     ///
     /// # Errors
-    /// If one is missing or broken, or the two do not fit.
+    /// If a file is missing or broken, or the two do not match.
     pub fn read(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
         let chain = certificates(certificate, "certificate")?;
         let secret = PrivateKeyDer::from_pem_slice(&bytes(key, "key")?).map_err(|cause| match cause {
@@ -88,23 +88,23 @@ impl Identity {
 pub struct Trusted(pub(crate) RootCerts);
 
 impl Trusted {
-    /// Reads them from a file.
+    /// Reads the authorities from a file.
     ///
     /// # Errors
-    /// If it is missing, or holds no certificate or a broken one.
+    /// If the file is missing, or holds no valid certificate.
     pub fn read(file: &Path) -> Result<Self, TlsError> {
         const WHAT: &str = "authority's certificate";
         let roots = certificates(file, WHAT)?;
         for root in &roots {
-            // The client would leave it out in silence.
+            // The client would drop this certificate silently.
             RootCertStore::empty().add(root.clone()).map_err(|cause| lacks(WHAT, file, &cause))?;
         }
         Ok(Self(roots.iter().map(|root| Certificate::from_der(root).to_owned()).into()))
     }
 }
 
-/// What is wrong with the certificate of whom a client asked, if that is why there is no answer; in words for what it
-/// is most often.
+/// Returns the fault in a server's certificate, if that is the reason for the error. The most frequent faults have
+/// their own texts.
 pub(crate) fn fault(error: &ureq::Error) -> Option<String> {
     let error = match error {
         ureq::Error::Rustls(error) => error,
@@ -125,7 +125,7 @@ pub(crate) fn fault(error: &ureq::Error) -> Option<String> {
     Some(words.to_owned())
 }
 
-/// The certificates of a file, one at least.
+/// The certificates in a file, at least one.
 fn certificates(file: &Path, what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = bytes(file, what)?;
     let found = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();

@@ -1,15 +1,15 @@
-//! What Linux counts of a process, for whoever measures. Elsewhere there is no `/proc`, and every question fails.
+//! Linux's statistics of a process, for measurements. Systems without `/proc` return errors.
 
 use std::io::{self, ErrorKind};
 
-/// Clock ticks of `/proc` in a second.
+/// Clock ticks of `/proc` per second.
 const TICKS: f64 = 100.0;
 
-/// The CPU that all threads of a process have used so far, in seconds: fields 14 and 15 of its `stat`, user and system
-/// time (proc(5)).
+/// The CPU time of all threads of a process so far, in seconds: fields 14 and 15 of its `stat`, user and system time
+/// (proc(5)).
 ///
 /// # Errors
-/// If there is no such process, or the system does not tell.
+/// If there is no such process, or the system does not report it.
 pub fn cpu_seconds(process: u32) -> io::Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
     let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11);
@@ -20,11 +20,11 @@ pub fn cpu_seconds(process: u32) -> io::Result<f64> {
     }
 }
 
-/// Memory of a process by its name in its `status`, in kibibytes: `VmRSS` is what is resident now, `VmHWM` the most
-/// that ever was.
+/// A memory figure of a process, by its name in `status`, in kibibytes: `VmRSS` is the current resident memory, `VmHWM`
+/// its peak.
 ///
 /// # Errors
-/// As [`cpu_seconds`].
+/// As for [`cpu_seconds`].
 pub fn memory_kb(process: u32, name: &str) -> io::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));

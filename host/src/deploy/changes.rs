@@ -1,10 +1,11 @@
-//! What a newer version of a component may change while it runs, and what not. Pure.
+//! Checks the changes between two versions of a component that a running component may make. Pure.
 
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::KeyType;
 
-/// Why `new` cannot take the place of `old`, in three lines; `None` if it can. What a schema changed is asked of the
-/// registry. `kafka` says how many topics the group has and would have, retry topics included, where that matters.
+/// Returns the reason why `new` cannot replace `old`, in three lines, or `None` if it can. Schema changes are checked
+/// against the registry, not here. `kafka` has the number of the group's topics before and after, with retry topics, if
+/// the log is Kafka.
 pub(super) fn refusal(app: &str, old: &Manifest, new: &Manifest, kafka: Option<(usize, usize)>) -> Option<String> {
     let name = &new.name;
     for (store, now) in &new.stores {
@@ -38,7 +39,7 @@ pub(super) fn refusal(app: &str, old: &Manifest, new: &Manifest, kafka: Option<(
     None
 }
 
-/// What `new` leaves behind, for a person to know.
+/// Returns warnings about what `new` leaves behind.
 pub(super) fn warnings(app: &str, old: &Manifest, new: &Manifest) -> Vec<String> {
     let gone = old.stores.keys().filter(|store| !new.stores.contains_key(*store));
     let told = gone.map(|store| {

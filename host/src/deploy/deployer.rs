@@ -1,4 +1,4 @@
-//! Deploying and taking back, on the host that was asked to.
+//! Deployments and rollbacks, on the host that receives the request.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -17,70 +17,70 @@ use crate::lock::lock;
 use crate::log::{self, LogError};
 use crate::runtime::{Progress, Slot};
 
-/// How long other hosts are waited for.
+/// The longest wait for other hosts.
 const HOSTS_WAIT: Duration = Duration::from_secs(60);
-/// How often what they say is looked at.
+/// The interval at which their records are read.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A component of this host, as deployments see it.
 pub struct Component {
-    /// What its workers run.
+    /// The slot that holds the version its workers run.
     pub slot: Arc<Slot>,
-    /// What it did so far.
+    /// Its progress.
     pub progress: Arc<Progress>,
     /// Its file on this host.
     pub file: File,
 }
 
-/// Deploys, takes back, and knows what came of it.
+/// Deploys versions, rolls them back, and reports the outcome.
 pub struct Deployer {
     pub(super) fitter: Fitter,
     pub(super) topics: Topics,
     pub(super) hosts: Arc<Hosts>,
-    /// By the names of the components within the app.
+    /// By the components' names within the app.
     pub(super) components: BTreeMap<String, Component>,
-    /// How a version is watched whose own manifest does not say.
+    /// The policy for watching versions whose manifest has none.
     pub(super) policy: Option<DeployPolicy>,
-    /// What a person who asks for the status should know.
+    /// Notes for the status of this host.
     pub(super) notes: Notes,
-    /// One at a time.
+    /// Held during a deployment or rollback: one at a time.
     deploying: Mutex<()>,
 }
 
-/// What a host says to a deployment.
+/// A host's response to a deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum Verdict {
     /// It runs the version.
     Runs,
-    /// It does not, and runs what it ran before.
+    /// It refused, and still runs the former version.
     Refused {
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// It is not there: it takes the deployment before it takes a record, when it is back.
+    /// It is away: when it is back, it applies the deployment before it takes a record.
     Away,
-    /// It is there, and has not said anything yet.
+    /// It is alive and has not responded yet.
     Silent,
 }
 
-/// What came of a deployment.
+/// The outcome of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The component.
     pub component: String,
-    /// The version that was asked for; none for each host's own file.
+    /// The requested version; none for each host's own file.
     pub digest: Option<String>,
-    /// The version that runs after all: another one if a host refused.
+    /// The version that runs afterwards. It differs from `digest` if a host refused.
     pub running: Option<String>,
-    /// What each host says.
+    /// Each host's response.
     pub hosts: BTreeMap<String, Verdict>,
-    /// What the version leaves behind.
+    /// Warnings about what the version leaves behind.
     pub warnings: Vec<String>,
 }
 
 impl Outcome {
-    /// Whether a host refused, so that all are back at what they ran before.
+    /// Returns true if a host refused, so that all hosts run the former version again.
     #[must_use]
     pub fn is_withdrawn(&self) -> bool {
         self.hosts.values().any(|verdict| matches!(verdict, Verdict::Refused { .. }))
@@ -88,7 +88,7 @@ impl Outcome {
 }
 
 impl Deployer {
-    /// What decides about the components of a host.
+    /// Creates a deployer for the components of a host.
     #[must_use]
     pub fn new(
         fitter: Fitter,
@@ -100,7 +100,7 @@ impl Deployer {
         Self { fitter, topics, hosts, components, policy, notes: Notes::default(), deploying: Mutex::default() }
     }
 
-    /// The component of that name, full or within the app.
+    /// The component with this name, which may be the full name or the name within the app.
     fn find(&self, component: &str) -> Result<(&str, &Component), DeployError> {
         let bare =
             component.strip_prefix(&self.fitter.app).and_then(|rest| rest.strip_prefix('.')).unwrap_or(component);
@@ -111,25 +111,25 @@ impl Deployer {
         })
     }
 
-    /// What a person should know about a component's versions.
+    /// Notes about the components' versions, for the operator.
     #[must_use]
     pub fn notes(&self) -> &Notes {
         &self.notes
     }
 
-    /// The deployment that holds for a component, if there is one.
+    /// The current deployment of a component, if it has one.
     ///
     /// # Errors
-    /// If the log does not tell.
+    /// If the component does not exist or the log cannot be read.
     pub fn deployment(&self, component: &str) -> Result<Option<Deployment>, DeployError> {
         let (name, _) = self.find(component)?;
         Ok(self.topics.newest()?.0.remove(name).and_then(|(_, deployment)| deployment))
     }
 
-    /// Makes all hosts run this file. One that refuses brings all back to what they ran before.
+    /// Makes all hosts run this file. If one refuses, all hosts return to the former version.
     ///
     /// # Errors
-    /// If it does not fit here: then no other host hears of it.
+    /// If the file does not fit on this host. Then the other hosts are not affected.
     pub fn deploy(&self, component: &str, file: &str, wasm: &Bytes) -> Result<Outcome, DeployError> {
         let _one_at_a_time = lock(&self.deploying);
         let (name, found) = self.find(component)?;
@@ -140,11 +140,11 @@ impl Deployer {
         let release = self.release(&digest, artefact);
         let newest = self.topics.decide(name, |before| {
             let previous = match before {
-                // The same again changes nothing for the versions before it.
+                // Deploying the same file again does not change the list of former versions.
                 Some(before) if before.release.digest == digest => before.previous,
                 Some(before) => std::iter::once(before.release).chain(before.previous).collect(),
                 None if *current.digest == *digest => vec![],
-                // The file that ran until now, so that all hosts can go back to it.
+                // The file that ran until now, so that all hosts can roll back to it.
                 None => vec![self.release(&current.digest, self.topics.put(&current.digest, &current.wasm)?)],
             };
             let previous: Vec<Release> = previous;
@@ -170,7 +170,7 @@ impl Deployer {
         Release { digest: digest.to_owned(), at: log::now().0, host: self.hosts.me().host.clone(), artefact }
     }
 
-    /// A host refused: what was written is taken back, unless something newer holds by now.
+    /// Rolls back after a host refused, unless a newer deployment exists by now.
     fn withdraw(&self, name: &str, newest: &Newest, outcome: &Outcome) -> Result<Newest, DeployError> {
         let refused = |(host, verdict): (&String, &Verdict)| match verdict {
             Verdict::Refused { why } => Some(format!("{host} refused it: {}", why.lines().next().unwrap_or_default())),
@@ -181,14 +181,14 @@ impl Deployer {
             if now != newest.1 {
                 return Ok(now);
             }
-            // Without a version before it, each host's own file.
+            // Without a former version, each host runs its own file.
             Ok(now.and_then(|now| now.taken_back(None, &why, &self.hosts.me().host)))
         })?;
         self.wait(name, &back)?;
         Ok(back)
     }
 
-    /// Makes all hosts run the version before, or the one that `to` names, or each its own file (`file`).
+    /// Rolls all hosts back: to the version before, to the version `to`, or to each host's own file (`file`).
     ///
     /// # Errors
     /// If there is no such version.
@@ -208,7 +208,7 @@ impl Deployer {
         Ok(Outcome { component: name.to_owned(), running: digest.clone(), digest, hosts, warnings: vec![] })
     }
 
-    /// What every host says to a decision: those that are there are waited for.
+    /// Collects every host's response to a decision. It waits for hosts that are alive.
     fn wait(&self, component: &str, (offset, _): &Newest) -> Result<BTreeMap<String, Verdict>, LogError> {
         let deadline = Instant::now() + HOSTS_WAIT;
         let mut there = None;
@@ -217,7 +217,7 @@ impl Deployer {
             let there = there.get_or_insert_with(|| self.there(&hosts));
             let said = hosts.iter().map(|host| {
                 let verdict = match host.components.get(component) {
-                    // It has no such component.
+                    // This host does not have the component.
                     None => Verdict::Runs,
                     Some(runs) if runs.deployment >= offset.0 => match &runs.refused {
                         Some(why) => Verdict::Refused { why: why.clone() },
@@ -236,7 +236,7 @@ impl Deployer {
         }
     }
 
-    /// The hosts that answer.
+    /// The hosts that are alive.
     fn there(&self, hosts: &[HostRecord]) -> Vec<String> {
         let answers = |host: &&HostRecord| self.hosts.is_alive(&host.owner);
         hosts.iter().filter(answers).map(|host| host.owner.host.clone()).collect()

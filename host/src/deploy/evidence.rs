@@ -1,10 +1,10 @@
-//! Compares the registry with the changelogs: their newest records show what an id meant when they were written.
+//! Compares the registry with the changelogs. The newest records show what a schema id meant when they were written.
 //!
 //! ```text
-//!  the last records of each changelog ──> ids ──> is there such a schema, can the store read it, does the record match it?
+//!  the last records of each changelog ──> ids ──> does the schema exist, can the store read it, does the record match?
 //! ```
 //!
-//! A registry that gives its ids anew would let every stored value be read by another schema.
+//! If a registry assigned its ids anew, every stored value would be read with a wrong schema.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -20,18 +20,18 @@ use super::FitError;
 use crate::log::{Log, LogError, Start};
 use crate::registry::{Registry, RegistryError, SchemaId};
 
-/// How many partitions of a changelog are looked at: all were written by the same ids.
+/// The number of partitions that are checked in a changelog. All partitions were written with the same ids.
 const PARTITIONS_MAX: usize = 4;
-/// How many offsets at the end of a partition are looked at; the ends of transactions take some.
+/// The number of offsets that are read at the end of a partition. Markers of transactions use some of them.
 const OFFSETS_MAX: i64 = 16;
-/// How long reading may take.
+/// The longest time for reading.
 const READ_TIME_MAX: Duration = Duration::from_secs(10);
-/// How long one poll waits.
+/// The longest wait of one poll.
 const POLL_WAIT: Duration = Duration::from_millis(100);
-/// How much of a schema a message shows.
+/// The number of a schema's characters that a message shows.
 const SCHEMA_CHARS_SHOWN: usize = 120;
 
-/// A changelog that exists, and the schema that its store reads values by.
+/// An existing changelog, and the schema with which its store reads values.
 struct Changelog {
     topic: String,
     store: String,
@@ -39,8 +39,8 @@ struct Changelog {
     own: Schema,
 }
 
-/// What contradicts the registry in the changelogs of these components, in three lines each. `topics` are those of the
-/// log.
+/// Returns contradictions between the registry and the changelogs of these components, in three lines each. `topics`
+/// has the log's topics.
 ///
 /// # Errors
 /// If the log or the registry does not answer.
@@ -116,7 +116,7 @@ fn newest<'t>(log: &dyn Log, topics: impl Iterator<Item = &'t String>) -> Result
     }
 }
 
-/// How the registry contradicts a record of a changelog.
+/// Returns the contradiction between the registry and a record of a changelog, if there is one.
 fn contradiction(
     registry: &dyn Registry,
     changelog: &Changelog,

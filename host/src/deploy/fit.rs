@@ -1,7 +1,8 @@
-//! From a file to a version that can run: everything that could refuse it is asked here, before a worker hears of it.
+//! Turns a file into a version that can run. All checks that may refuse the file happen here, before a worker receives
+//! it.
 //!
 //! ```text
-//!  file ──> contract ──> changes ──> registry ──> topics ──> compiled, linked ──> started, once for each worker ──> Version
+//!  file ──> contract ──> changes ──> registry ──> topics ──> compiled, linked ──> started once a worker ──> Version
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,61 +26,61 @@ use crate::registry::format::Entry;
 use crate::registry::{Registry, RegistryError, SchemaId};
 use crate::runtime::{self, Version};
 
-/// Why a file cannot run here.
+/// The reason why a file cannot run here.
 #[derive(Debug, Error)]
 pub enum FitError {
-    /// It does not fit what is there; in three lines.
+    /// The file does not fit; a message in three lines.
     #[error("{0}")]
     Misfit(String),
-    /// It cannot be loaded.
+    /// The file cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The log does not answer, or not as hoped.
+    /// The log failed.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The registry does not answer, or not as hoped.
+    /// The registry failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// A topic that the component needs for itself cannot be created.
+    /// An internal topic of the component cannot be created.
     #[error("the topic `{topic}` cannot be created: {cause}")]
     Topic {
         /// The topic.
         topic: String,
-        /// What the log says.
+        /// The log's error.
         cause: LogError,
     },
 }
 
-/// What files have to fit.
+/// The environment that files have to fit.
 pub struct Fitter {
     /// The app's name.
     pub app: String,
-    /// Compiles.
+    /// Compiles components.
     pub engine: Engine,
-    /// Where the topics are.
+    /// The log with the topics.
     pub log: Arc<dyn Log>,
-    /// Whether that is Kafka.
+    /// True if the log is Kafka.
     pub kafka: bool,
-    /// Where the schemas are.
+    /// The registry with the schemas.
     pub registry: Arc<dyn Registry>,
-    /// The same, for instances.
+    /// The same schemas, for instances.
     pub schemas: Arc<dyn Schemas>,
-    /// Whether schemas that the registry does not have are registered.
+    /// The policy for schemas that are not registered.
     pub register: Register,
-    /// How many instances a version needs on this host.
+    /// The number of instances that a version needs on this host.
     pub workers: u32,
 }
 
 /// A component's file.
 #[derive(Clone)]
 pub struct File {
-    /// What messages call it.
+    /// The file's name in messages.
     pub name: String,
-    /// What it holds.
+    /// The file's content.
     pub wasm: Bytes,
 }
 
-/// A file and what it says of itself.
+/// A file with its contract and manifest.
 struct Read {
     file: File,
     contract: Contract,
@@ -93,20 +94,20 @@ impl Read {
     }
 }
 
-/// A version that fits, and what a person should know about it.
+/// A version that fits, with its warnings.
 pub struct Fitted {
     /// The version.
     pub version: Version,
-    /// What it leaves behind.
+    /// Warnings about what the version leaves behind.
     pub warnings: Vec<String>,
 }
 
 impl Fitter {
-    /// The versions that an app starts with, by the names of their components within the app, in the order of the
-    /// files.
+    /// Returns the versions with which an app starts, in the order of the files, with the components' names within the
+    /// app.
     ///
     /// # Errors
-    /// What does not fit.
+    /// If a file does not fit.
     pub fn first(&self, files: Vec<File>) -> Result<Vec<(String, Version)>, FitError> {
         let read = files.into_iter().map(Read::of).collect::<Result<Vec<_>, _>>()?;
         let topics = self.topics()?;
@@ -125,10 +126,10 @@ impl Fitter {
         Ok(versions.into_iter().map(named).collect())
     }
 
-    /// A version that can take the place of `current` while it runs.
+    /// Returns a version that can replace `current` while it runs.
     ///
     /// # Errors
-    /// What does not fit. Nothing has changed for the version that runs.
+    /// If the file does not fit. The running version is not affected.
     pub fn next(&self, file: File, current: &Version) -> Result<Fitted, FitError> {
         let read = Read::of(file)?;
         let old = current.component.manifest();
@@ -159,13 +160,13 @@ impl Fitter {
         Ok(Fitted { version, warnings })
     }
 
-    /// What does not go together among the bounds of a component, its topics and the client. What the log does not tell
-    /// is no trouble.
+    /// Returns conflicts between the bounds of a component, its topics and the client. Bounds that the log does not
+    /// report are ignored.
     fn limits(&self, version: &Version) -> Vec<String> {
         limits::troubles(version.component.manifest(), &version.spec, |topic| self.log.limits(topic).ok())
     }
 
-    /// Refuses what does not fit the registry or the topics.
+    /// Refuses files that do not fit the registry or the topics.
     fn refuse(&self, files: &[Read], topics: &BTreeMap<String, i32>) -> Result<(), FitError> {
         let mut found = vec![];
         for Read { contract, manifest, .. } in files {
@@ -185,8 +186,8 @@ impl Fitter {
         if found.is_empty() { Ok(()) } else { Err(FitError::Misfit(found.join("\n"))) }
     }
 
-    /// Registers what the components write by; the ids of each are by the names that its own contract has for the
-    /// schemas. A subject that is only read belongs to others: it gets a version only if it has none.
+    /// Registers the schemas that the components write with. Returns each component's ids by the names of schemas in
+    /// its contract. A subject that is only read belongs to another app, so it gets a version only if it has none.
     fn register(&self, files: &[Read]) -> Result<Vec<WriterIds>, RegistryError> {
         let (app, registry) = (self.app.as_str(), self.registry.as_ref());
         let mut ids = BTreeMap::new();
@@ -200,7 +201,7 @@ impl Fitter {
                 ids.insert((subject, &schema.text), SchemaId(0));
             }
         }
-        // In the order of the subjects, so that a fresh registry gives the same ids wherever the same app starts.
+        // In the order of the subjects, so that the same app gets the same ids in every new registry.
         let mut skipped = BTreeSet::new();
         for ((subject, text), id) in &mut ids {
             let only_read = !written.contains(subject);
@@ -235,7 +236,7 @@ impl Fitter {
         Ok(runtime::partition_counts(self.log.topics()?))
     }
 
-    /// A version that can run as soon as the topics are there that it misses.
+    /// Returns a version, and the missing topics that it needs before it can run.
     fn version(
         &self,
         read: &Read,
@@ -259,23 +260,23 @@ impl Fitter {
     }
 }
 
-/// Whether a subject that is only read has no version and is to get one. A union gets none: whoever writes its records
-/// may name subjects after them.
+/// Returns true if a subject that is only read has no version and needs one. A union needs none, because producers may
+/// register its records under other subjects.
 fn is_missing(registry: &dyn Registry, subject: &str, text: &str) -> Result<bool, RegistryError> {
     let is_union = parse(subject, text).is_ok_and(|schema| schema.is_union());
     Ok(!is_union && registry.latest(subject)?.is_none())
 }
 
-/// The topics that a component needs for itself and that are missing. Whether those that are there fit is asked before
-/// the component joins its group: one that does not fit stops, and the others run.
+/// The missing internal topics of a component. Existing topics are checked before the component joins its group, so
+/// that a mismatch stops only that component.
 fn missing_topics(spec: &TaskSpec, tasks: i32, there: &BTreeMap<String, i32>) -> Vec<TopicSpec> {
     runtime::own_topics(spec, tasks).into_iter().filter(|topic| !there.contains_key(&topic.name)).collect()
 }
 
-/// Creates topics. Another process may have been faster.
+/// Creates topics. A topic that another process has created meanwhile is not an error.
 ///
 /// # Errors
-/// The first that the log does not create; the others are there all the same.
+/// The first topic that the log does not create. The others are created nevertheless.
 pub fn create(log: &dyn Log, specs: &[TopicSpec]) -> Result<(), FitError> {
     specs.iter().zip(log.create_topics(specs)).try_for_each(|(spec, outcome)| match outcome {
         Ok(()) => {
@@ -291,7 +292,7 @@ pub fn create(log: &dyn Log, specs: &[TopicSpec]) -> Result<(), FitError> {
 /// The option that a cluster's policy often bounds.
 const SIZE: &str = "max.message.bytes";
 
-/// Creates a topic with the records that the cluster allows by itself: its policy may not allow larger ones.
+/// Creates a topic with the cluster's default record size, because the cluster's policy may not allow a larger one.
 fn create_smaller(log: &dyn Log, spec: &TopicSpec, why: &str) -> Result<(), FitError> {
     let mut smaller = spec.clone();
     let size = smaller.options.remove(SIZE).unwrap_or_default();
@@ -301,7 +302,7 @@ fn create_smaller(log: &dyn Log, spec: &TopicSpec, why: &str) -> Result<(), FitE
             Ok(())
         }
         Err(LogError::TopicExists(_)) => Ok(()),
-        // The size is not what it is about.
+        // The size is not the reason for the refusal.
         Err(_) => {
             let options = spec.options.iter().map(|(name, value)| format!("{name} = {value}"));
             let options = options.collect::<Vec<_>>().join(", ");
@@ -314,7 +315,7 @@ fn create_smaller(log: &dyn Log, spec: &TopicSpec, why: &str) -> Result<(), FitE
     }
 }
 
-/// Topics that are missing, or do not go together or with the component's state, in three lines each.
+/// Returns missing topics, and topics that conflict with each other or with the component's state, in three lines each.
 #[must_use]
 pub fn topic_troubles(app: &str, manifest: &Manifest, topics: &BTreeMap<String, i32>) -> Vec<String> {
     let spec = runtime::task_spec(app, manifest, topics.keys().map(String::as_str));
@@ -406,7 +407,7 @@ mod tests {
         create(&log, &[spec("letters", &[(SIZE, "16777216"), ("retention.ms", "-1")])]).unwrap();
         let limits = log.0.limits("letters").unwrap();
         assert_eq!(limits.batch_bytes_max, Some(1_048_588));
-        // What it is about otherwise is told with what was asked for.
+        // Otherwise the message names the requested options.
         let refused = create(&log, &[spec("odd", &[(SIZE, "16777216"), ("cleanup.policy", "odd")])]).unwrap_err();
         let told = refused.to_string();
         assert!(told.contains("`odd`") && told.contains("Policy violation") && told.contains("cleanup.policy = odd"));

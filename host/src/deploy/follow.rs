@@ -1,4 +1,4 @@
-//! A host goes by what the log says of deployments: before it takes a record, and from then on.
+//! Applies the deployments in the log on a host: before it takes its first record, and from then on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use crate::cluster::Runs;
 use crate::log::{LogError, Reader, Start as From};
 use crate::runtime::Slot;
 
-/// How long one poll of the topic waits.
+/// The longest wait of one poll of the topic.
 const POLL_WAIT: Duration = Duration::from_millis(100);
-/// How long to wait after the log or the registry did not answer.
+/// The pause after the log or the registry did not answer.
 const RETRY_WAIT: Duration = Duration::from_millis(500);
-/// How long the workers are waited for: one that is in the middle of a join goes over then.
+/// The longest wait for the workers to switch version. A worker that is joining its group switches after that.
 const SETTLE_WAIT: Duration = Duration::from_secs(10);
-/// How often they are looked at.
+/// The interval at which the workers are checked.
 const SETTLE_LOOK: Duration = Duration::from_millis(2);
 
-/// What the log says when a host starts.
+/// The deployments in the log when a host starts.
 #[derive(Default)]
 pub struct Start {
     newest: BTreeMap<String, Newest>,
@@ -32,19 +32,19 @@ pub struct Start {
 }
 
 impl Start {
-    /// Reads it.
+    /// Reads them.
     ///
     /// # Errors
-    /// If the log does not tell.
+    /// If the log cannot be read.
     pub fn read(topics: &Topics) -> Result<Self, DeployError> {
         let (newest, next) = topics.newest()?;
         Ok(Self { newest, next: Some(next) })
     }
 
-    /// The file that a component has to start with, if it is not this host's own, and what to say about that.
+    /// Returns the file with which a component must start, with a message, or `None` if that is this host's own file.
     ///
     /// # Errors
-    /// If the log does not have it.
+    /// If the log does not have the file.
     pub fn file(&self, topics: &Topics, component: &str, own: &File) -> Result<Option<(File, String)>, DeployError> {
         let Some((_, Some(deployment))) = self.newest.get(component) else { return Ok(None) };
         let release = &deployment.release;
@@ -61,7 +61,7 @@ impl Start {
     }
 }
 
-/// Goes by the deployments from `start` on, until `stop` is set.
+/// Starts a thread that applies all deployments from `start` on, until `stop` is set.
 ///
 /// # Errors
 /// If no thread can be started.
@@ -91,7 +91,7 @@ impl Follower {
             told = told.and_then(|()| self.look());
             if let Err(error) = told {
                 tracing::warn!("deployments cannot be followed now: {error}");
-                // Whatever was not done is read again.
+                // Deployments that were not applied are read again.
                 self.reader = None;
                 std::thread::sleep(RETRY_WAIT);
                 told = self.tell();
@@ -126,7 +126,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Goes over to what a record says, or says why not. An error: it cannot be told now.
+    /// Applies a deployment record, or records the reason for a refusal. An error means that the outcome is not known
+    /// yet.
     fn take(&mut self, component: &str, offset: Offset, deployment: Option<&Deployment>) -> Result<(), LogError> {
         let deployer = self.deployer.clone();
         let Some(found) = deployer.components.get(component) else { return Ok(()) };
@@ -181,7 +182,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Takes back what fails more than it may.
+    /// Rolls back watched versions that fail too often.
     fn watch(&mut self) {
         let deployer = self.deployer.clone();
         let mut over = vec![];
@@ -208,7 +209,8 @@ impl Follower {
     }
 }
 
-/// Whether this host was the one that took it back. The record is followed as any other.
+/// Rolls a version back. Returns true if this host wrote the rollback, and not another one. The follower applies that
+/// record like any other.
 fn take_back(deployer: &Deployer, component: &str, digest: &str, why: &str) -> Result<bool, DeployError> {
     let mut taken = false;
     deployer.topics.decide(component, |now| {

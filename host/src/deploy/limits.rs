@@ -1,20 +1,20 @@
-//! Whether the bounds of a component, of its topics and of the client go together: said at the start, not when a record
-//! meets them.
+//! Checks the bounds of a component, its topics and the client against each other at the start, not when a record
+//! exceeds them.
 
 use heddle_contract::manifest::Manifest;
 use heddle_core::limits::Limits;
 use heddle_core::task::TaskSpec;
 
-/// What a record that is set aside, or waits, has beside the original: reason, log, and the rest of the headers.
+/// The additional bytes of a dead-lettered or parked record: reason, log, and the other additional headers.
 const FAILURE_BYTES: u64 = 16 << 10;
-/// What an entry of a changelog has beside its key and value.
+/// The bytes of a changelog entry beside its key and value.
 const ENTRY_BYTES: u64 = 256;
 
-/// What does not go together, a line each. `limits` tells what a topic takes, if that is known.
+/// Returns the conflicts, one line each. `limits` returns the bounds of a topic, if they are known.
 pub(super) fn troubles(manifest: &Manifest, spec: &TaskSpec, limits: impl Fn(&str) -> Option<Limits>) -> Vec<String> {
     let mut found = vec![];
     let input = manifest.consumes.keys().filter_map(|topic| limits(topic)?.batch_bytes_max).max();
-    // A record of the input may be larger than its topic says, if it was compressed; most are not.
+    // A compressed record may be larger than its topic's bound; most are not.
     let record = manifest.limits.record_bytes_max.max(input.unwrap_or(0) as u64);
     let failed = std::iter::once(&spec.policy.dead_letter).chain(&spec.retry_topics);
     for topic in failed {

@@ -1,12 +1,12 @@
-//! Versions of components: how a file becomes one, which one all hosts run, and what becomes of one that fails.
+//! Versions of components: deployment to all hosts, and rollback of versions that fail.
 //!
 //! ```text
 //!  heddle deploy ──POST──> Deployer ──> artefact, then record ──> <app>.deployments ──> every host's follower
 //!                             │                                                            │ fetch, verify, fit
-//!                             └── waits for what every host says <── <app>.hosts <─────────┴ swap, or refuse
+//!                             └── waits for every host's response <──── <app>.hosts <──────┴ swap, or refuse
 //! ```
 //!
-//! The record is the truth: a host that starts reads it first, and one that refuses leaves what it runs as it is.
+//! The record is the truth. A host reads it first when it starts, and a host that refuses it keeps its running version.
 
 mod changes;
 mod deployer;
@@ -30,13 +30,13 @@ use thiserror::Error;
 
 use crate::log::LogError;
 
-/// Why a version was not deployed, or not taken back.
+/// The reason why a version was not deployed or not rolled back.
 #[derive(Debug, Error)]
 pub enum DeployError {
-    /// It does not fit.
+    /// The version does not fit.
     #[error(transparent)]
     Fit(#[from] FitError),
-    /// The log does not answer, or not as hoped.
+    /// The log failed.
     #[error(transparent)]
     Log(#[from] LogError),
     /// This host has no such component.
@@ -44,9 +44,9 @@ pub enum DeployError {
         "this app has no component `{component}`; it has {known}\n  where: [app] components in heddle.toml\n  what to do: name one of these; a new component comes with a start of the hosts"
     )]
     NoComponent {
-        /// What was asked for.
+        /// The requested component.
         component: String,
-        /// What there is.
+        /// The existing components.
         known: String,
     },
     /// The log does not have the file that a deployment names.
@@ -58,10 +58,10 @@ pub enum DeployError {
         digest: String,
         /// The topic.
         topic: String,
-        /// What is there instead.
+        /// The fault.
         what: String,
     },
-    /// Another host decides at the same time.
+    /// Another host is deploying at the same time.
     #[error(
         "another version of `{component}` is being deployed\n  where: another host of this app\n  what to do: look at `heddle status`, and try again"
     )]
@@ -69,17 +69,17 @@ pub enum DeployError {
         /// The component.
         component: String,
     },
-    /// There is nothing to go back to.
+    /// There is no version to roll back to.
     #[error("{what}\n  where: `heddle deployments {component}`\n  what to do: {remedy}")]
     NoVersion {
         /// The component.
         component: String,
-        /// What was asked for.
+        /// The request.
         what: String,
-        /// What to do instead.
+        /// The remedy.
         remedy: String,
     },
-    /// The host follows its sources, not deployments.
+    /// The host runs the app's sources, without deployments.
     #[error(
         "this host runs the sources of the app, as they are saved, and no deployments\n  where: `heddle dev`\n  what to do: deploy to a host that was started by `heddle run`"
     )]

@@ -1,12 +1,13 @@
-//! What the log knows of deployments:
+//! The topics of deployments:
 //!
 //! ```text
-//!  <app>.deployments   compacted; key <component>; value {"digest":…,"at":…,"host":…,"artefact":{…},"previous":[…],"withdrawn":{…}}
+//!  <app>.deployments   compacted; key <component>; value {"digest":…,"at":…,"host":…,"artefact":{…},
+//!                                                         "previous":[…],"withdrawn":{…}}
 //!  <app>.artefacts     compacted; key <digest>/<n>; value the n-th 512 KiB of the file
 //! ```
 //!
-//! Both have one partition. An artefact is written before the record that names it. No record: the component runs each
-//! host's own file.
+//! Both have one partition. An artefact is written before the record that names it. If a component has no record, each
+//! host runs its own file.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,16 +21,16 @@ use super::DeployError;
 use crate::build::digest;
 use crate::log::{self, Log, LogError, Start, TopicSpec, read_whole};
 
-/// How large a part of an artefact is: with its key less than any broker's default for a record.
+/// The size of a chunk of an artefact. With its key it is smaller than the default record bound of any broker.
 const CHUNK_BYTES: usize = 512 << 10;
-/// How long a record that was written may take until it can be read.
+/// The longest time between the write of a record and its visibility.
 const SEEN_WAIT: Duration = Duration::from_secs(10);
-/// How often it is looked for.
+/// The interval at which the record is looked for.
 const SEEN_LOOK: Duration = Duration::from_millis(20);
-/// How many versions before the one that runs can be gone back to.
+/// The number of former versions that are kept for rollbacks.
 const PREVIOUS_MAX: usize = 10;
 
-/// Where the log has a file.
+/// The place of a file in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artefact {
     /// The offset of its first chunk.
@@ -47,46 +48,47 @@ impl Artefact {
 /// A version that all hosts ran, and can run again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
-    /// What tells it from others: `sha256:` and the digest of its file.
+    /// The identity of the version: `sha256:` and the digest of its file.
     pub digest: String,
-    /// When it was deployed, in milliseconds since 1970.
+    /// The time of its deployment, in milliseconds since 1970.
     pub at: i64,
-    /// The host that was asked to.
+    /// The host that received the request.
     pub host: String,
-    /// Where its file is.
+    /// The place of its file.
     pub artefact: Artefact,
 }
 
-/// A version that was taken back.
+/// A version that was rolled back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Withdrawn {
     /// The version.
     #[serde(flatten)]
     pub release: Release,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
-/// Which version of a component all hosts run.
+/// The version of a component that all hosts run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deployment {
     /// The version.
     #[serde(flatten)]
     pub release: Release,
-    /// Those before it, the newest first.
+    /// The versions before it, the newest first.
     pub previous: Vec<Release>,
-    /// The one that it took the place of, if that was taken back.
+    /// The version that it replaced, if that one was rolled back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawn: Option<Withdrawn>,
 }
 
 impl Deployment {
-    /// All versions that can be gone back to, the newest first.
+    /// All versions available for a rollback, the newest first.
     pub fn history(&self) -> impl Iterator<Item = &Release> {
         self.withdrawn.iter().map(|withdrawn| &withdrawn.release).chain(&self.previous)
     }
 
-    /// The deployment after this one is taken back; to `to`, or to the one before. `None`: there is no such version.
+    /// Returns the deployment after a rollback of this one, to `to` or to the version before. Returns `None` if there
+    /// is no such version.
     #[must_use]
     pub fn taken_back(&self, to: Option<&str>, why: &str, host: &str) -> Option<Self> {
         let is_it = |release: &&Release| matches_digest(&release.digest, to.unwrap_or_default());
@@ -96,7 +98,7 @@ impl Deployment {
         }?;
         let release = Release { at: log::now().0, host: host.to_owned(), ..target.clone() };
         let Some(place) = self.previous.iter().position(|release| release.digest == target.digest) else {
-            // Forward again, to the one that had been taken back.
+            // Returns forward to the version that had been rolled back.
             let previous = std::iter::once(&self.release).chain(&self.previous).cloned().collect();
             return Some(Self { release, previous, withdrawn: None });
         };
@@ -105,14 +107,14 @@ impl Deployment {
     }
 }
 
-/// Whether `digest` is what a person wrote: its beginning, with or without what says how it was made.
+/// Returns true if `written` is a prefix of `digest`, with or without `sha256:`.
 #[must_use]
 pub fn matches_digest(digest: &str, written: &str) -> bool {
     let bare = |text: &str| text.trim_start_matches("sha256:").trim_end_matches('…').to_owned();
     bare(digest).starts_with(&bare(written))
 }
 
-/// A digest as people read it.
+/// The short form of a digest for users.
 #[must_use]
 pub fn short(digest: &str) -> &str {
     let bare = digest.trim_start_matches("sha256:");
@@ -126,33 +128,33 @@ pub struct Topics {
     artefacts: String,
 }
 
-/// A component's newest record, and where it is; no deployment: it was taken back to each host's own file.
+/// A component's newest record and its offset. Without a deployment, each host runs its own file.
 pub type Newest = (Offset, Option<Deployment>);
 
 impl Topics {
-    /// What they are created as.
+    /// The specifications of the topics.
     #[must_use]
     pub fn specs(app: &str) -> [TopicSpec; 2] {
         [deployments_topic(app), artefacts_topic(app)].map(TopicSpec::compacted)
     }
 
-    /// Those of `app`, which are there.
+    /// The topics of `app`, which must exist.
     #[must_use]
     pub fn of(log: Arc<dyn Log>, app: &str) -> Self {
         Self { log, deployments: deployments_topic(app), artefacts: artefacts_topic(app) }
     }
 
-    /// Those of `app`, if they are there.
+    /// The topics of `app`, if they exist.
     ///
     /// # Errors
-    /// If the log does not tell.
+    /// If the log cannot be read.
     pub fn there(log: Arc<dyn Log>, app: &str) -> Result<Option<Self>, LogError> {
         let topics = Self::of(log, app);
         let there = topics.log.topics()?.iter().any(|topic| topic.name == topics.deployments);
         Ok(there.then_some(topics))
     }
 
-    /// The newest record of each component, and where the next one will be.
+    /// The newest record of each component, and the offset of the next record.
     ///
     /// # Errors
     /// If the topic cannot be read.
@@ -169,7 +171,7 @@ impl Topics {
         &self.deployments
     }
 
-    /// Writes a file, which a record may name then.
+    /// Writes a file, so that a record may name it afterwards.
     pub(super) fn put(&self, digest: &str, wasm: &Bytes) -> Result<Artefact, LogError> {
         let chunks = wasm.chunks(CHUNK_BYTES).enumerate();
         let records = chunks.map(|(number, chunk)| self.chunk(digest, number, Some(wasm.slice_ref(chunk))));
@@ -189,10 +191,10 @@ impl Topics {
         }
     }
 
-    /// Reads a file, and makes sure that it is the one that was meant.
+    /// Reads a file and verifies its digest.
     ///
     /// # Errors
-    /// If the log cannot be read, or does not have it whole.
+    /// If the log cannot be read, or does not have the whole file.
     pub fn get(&self, release: &Release) -> Result<Bytes, DeployError> {
         let Release { digest: wanted, artefact, .. } = release;
         let mut chunks = vec![None; artefact.chunks()];
@@ -221,8 +223,8 @@ impl Topics {
         Ok(wasm)
     }
 
-    /// Decides what all hosts are to run: `decide` gets what holds until now. Of several hosts at a time one gets
-    /// through; what it says is returned with its place.
+    /// Decides the version that all hosts run: `decide` receives the current deployment. If several hosts decide at the
+    /// same time, one succeeds. Returns the new record and its offset.
     pub(super) fn decide(
         &self,
         component: &str,
@@ -232,7 +234,7 @@ impl Topics {
             LogError::Fenced(_) => DeployError::Busy { component: component.to_owned() },
             other => other.into(),
         };
-        // Whoever had it before is fenced, and what it wrote is decided: what is read now holds.
+        // The former writer is fenced and its transactions are decided, so the state read now is final.
         let mut writer = self.log.writer(&self.deployments)?;
         let (mut before, next) = self.newest()?;
         let before = before.remove(component).and_then(|(_, deployment)| deployment);
@@ -250,7 +252,7 @@ impl Topics {
             value: value.map_err(|e| LogError::Invalid(e.to_string()))?.map(Bytes::from),
             headers: vec![],
         }];
-        // What nothing names any more is not kept.
+        // Files that no record names any more are deleted.
         if let Some(now) = &deployment {
             let kept = |release: &Release| {
                 now.release.digest == release.digest || now.history().any(|kept| kept.digest == release.digest)
@@ -264,8 +266,8 @@ impl Topics {
         self.written(component, next)
     }
 
-    /// The record that was written at `from` or behind it. A broker says that a transaction is committed before readers
-    /// see it.
+    /// Waits for the record that was written at `from` or after it. A broker confirms a commit before readers can see
+    /// the transaction.
     fn written(&self, component: &str, from: Offset) -> Result<Newest, DeployError> {
         let deadline = Instant::now() + SEEN_WAIT;
         loop {
@@ -282,19 +284,19 @@ impl Topics {
     }
 }
 
-/// The name of the topic that says what all hosts run.
+/// The name of the topic that holds the deployments.
 #[must_use]
 pub fn deployments_topic(app: &str) -> String {
     format!("{app}.deployments")
 }
 
-/// The name of the topic that has the files.
+/// The name of the topic that holds the files.
 #[must_use]
 pub fn artefacts_topic(app: &str) -> String {
     format!("{app}.artefacts")
 }
 
-/// The component that a record is of, and what it says. What is no record of a deployment is passed over.
+/// The component and the deployment in a record. Records that are not valid are skipped.
 pub(super) fn read(record: &Record) -> Option<(String, Option<Deployment>)> {
     let component = std::str::from_utf8(record.key.as_deref()?).ok()?.to_owned();
     let Some(value) = &record.value else { return Some((component, None)) };
@@ -307,7 +309,7 @@ pub(super) fn read(record: &Record) -> Option<(String, Option<Deployment>)> {
     }
 }
 
-/// When, as people read it.
+/// The time in a form for users.
 #[must_use]
 pub fn time(at: Timestamp) -> String {
     let since = Duration::from_millis(at.0.max(0).cast_unsigned());
@@ -339,7 +341,7 @@ mod tests {
         );
         let further = now.taken_back(Some("b"), "", "b").unwrap();
         assert_eq!((names([&further.release]), names(&further.previous)), ("b2".into(), "a1".into()));
-        // What was taken back can be come back to, on purpose only.
+        // A rolled-back version runs again only if the rollback names it.
         let forward = back.taken_back(Some("sha256:d4"), "", "b").unwrap();
         assert_eq!((names([&forward.release]), names(&forward.previous)), ("d4".into(), "c3 b2 a1".into()));
         assert_eq!(names([&back.taken_back(None, "", "b").unwrap().release]), "b2");

@@ -1,4 +1,4 @@
-//! A version that has just been deployed is watched: one that fails more than it may is taken back.
+//! Watches a version after its deployment, and rolls it back if it fails too often.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -9,10 +9,10 @@ use heddle_contract::manifest::DeployPolicy;
 use crate::lock::lock;
 use crate::runtime::Snapshot;
 
-/// How many records must have been handled before anything is said: of two, one is no half.
+/// The fewest records for a verdict. With very few records, the failure rate says little.
 const RECORDS_MIN: u64 = 20;
 
-/// One version, while it is watched.
+/// A version under watch.
 pub(super) struct Watch {
     pub(super) digest: String,
     policy: DeployPolicy,
@@ -20,14 +20,14 @@ pub(super) struct Watch {
     before: Snapshot,
 }
 
-/// What a look at it says.
+/// The verdict on a watched version.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Looked {
-    /// Nothing yet.
+    /// Undecided.
     Open,
     /// It was watched long enough.
     Good,
-    /// It fails more than it may; how much.
+    /// It fails too often; the text has the numbers.
     Fails(String),
 }
 
@@ -52,12 +52,12 @@ fn judge(policy: &DeployPolicy, before: &Snapshot, now: &Snapshot, passed: Durat
     if passed >= policy.watch { Looked::Good } else { Looked::Open }
 }
 
-/// Records that were set aside, or left to wait for another attempt.
+/// The number of records that were dead-lettered or parked.
 fn failures(now: &Snapshot) -> u64 {
     now.counts.dead_lettered + now.counts.retried
 }
 
-/// What a person who asks for the status should know about versions that did not stay.
+/// Notes about versions that were refused or rolled back, for the operator.
 #[derive(Debug, Default)]
 pub struct Notes(Mutex<BTreeMap<String, Note>>);
 
@@ -68,23 +68,23 @@ struct Note {
 }
 
 impl Notes {
-    /// What there is to say about a component now.
+    /// Sets or removes the current note on a component.
     pub(super) fn set(&self, component: &str, text: Option<String>) {
         lock(&self.0).entry(component.to_owned()).or_default().text = text;
     }
 
-    /// This host has taken a version back by itself.
+    /// Counts an automatic rollback by this host.
     pub(super) fn rolled_back(&self, component: &str) {
         lock(&self.0).entry(component.to_owned()).or_default().rollbacks += 1;
     }
 
-    /// What there is to say about a component.
+    /// The current note on a component.
     #[must_use]
     pub fn text(&self, component: &str) -> Option<String> {
         lock(&self.0).get(component)?.text.clone()
     }
 
-    /// How often this host has taken a version of the component back by itself.
+    /// The number of this host's automatic rollbacks of the component.
     #[must_use]
     pub fn rollbacks(&self, component: &str) -> u64 {
         lock(&self.0).get(component).map_or(0, |note| note.rollbacks)

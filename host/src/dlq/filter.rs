@@ -1,4 +1,4 @@
-//! Which letters are meant.
+//! Selection of dead letters.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::letter::{Letter, Place};
 use crate::times::point_in_time;
 
-/// What letters must be like. What is not said does not matter.
+/// Conditions on letters. An absent condition accepts every letter.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Filter {
@@ -16,20 +16,20 @@ pub struct Filter {
     pub kind: Option<String>,
     /// The id of the schema.
     pub schema: Option<u32>,
-    /// Failed then or later.
+    /// The earliest time of the failure.
     #[serde(deserialize_with = "time")]
     pub since: Option<Timestamp>,
-    /// Failed before.
+    /// The time before which it failed.
     #[serde(deserialize_with = "time")]
     pub until: Option<Timestamp>,
-    /// The topic it came from.
+    /// The topic of the original record.
     pub topic: Option<String>,
-    /// Those that were replayed or discarded, too. Only for looking at them.
+    /// Includes letters that were replayed or discarded. Only for lists.
     pub all: bool,
 }
 
 impl Filter {
-    /// Whether it lets everything through.
+    /// Returns true if the filter has no condition on letters.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.kind.is_none()
@@ -39,7 +39,7 @@ impl Filter {
             && self.topic.is_none()
     }
 
-    /// Whether a letter is like that. What became of it is not looked at.
+    /// Returns true if a letter meets the conditions. Its mark is not considered.
     #[must_use]
     pub fn matches(&self, letter: &Letter) -> bool {
         self.kind.as_ref().is_none_or(|kind| *kind == letter.kind)
@@ -50,12 +50,12 @@ impl Filter {
     }
 }
 
-/// Letters to do something with.
+/// The letters to replay or discard.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// These and no others; empty for all.
+    /// The places of the letters; empty for all.
     pub places: BTreeSet<Place>,
-    /// And what they must be like.
+    /// The conditions that they must also meet.
     pub filter: Filter,
 }
 

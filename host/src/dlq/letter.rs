@@ -1,4 +1,4 @@
-//! A dead letter: what was set aside, and what its headers tell.
+//! A dead letter: its record, and the content of its headers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::marks::{Mark, What};
 use crate::times::parse;
 
-/// Where a letter is in the dead-letter topic: `<partition>/<offset>`.
+/// The position of a letter in the dead-letter topic: `<partition>/<offset>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Place {
@@ -60,7 +60,7 @@ impl From<Place> for String {
     }
 }
 
-/// Where a record was when it failed.
+/// The position of a record at its failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The topic.
@@ -71,33 +71,33 @@ pub struct Origin {
     pub offset: i64,
 }
 
-/// A record of a dead-letter topic.
+/// A record in a dead-letter topic.
 #[derive(Clone, Debug)]
 pub struct Letter {
-    /// Where it is.
+    /// Its position.
     pub place: Place,
-    /// The component that could not handle it.
+    /// The component that failed to process it.
     pub component: String,
-    /// Where it came from.
+    /// The position of the original record.
     pub origin: Origin,
     /// The kind of the fault.
     pub kind: String,
-    /// The fault in words.
+    /// The fault as text.
     pub reason: String,
-    /// The id of the schema its value was written by.
+    /// The id of the schema with which its value was written.
     pub schema_id: Option<u32>,
-    /// When it failed.
+    /// The time of the failure.
     pub time: Timestamp,
-    /// How often it was replayed before.
+    /// The number of earlier replays.
     pub replays: u64,
-    /// The record as it is there.
+    /// The record in the dead-letter topic.
     pub record: Record,
-    /// How many of its headers it brought along.
+    /// The number of headers that the original record had.
     own: usize,
 }
 
 impl Letter {
-    /// What a record of a dead-letter topic says; `None` if Heddle did not put it there.
+    /// Parses a record of a dead-letter topic. Returns `None` if Heddle did not write it.
     #[must_use]
     pub fn of(record: Record) -> Option<Self> {
         let own = own_headers(&record.headers)?;
@@ -121,8 +121,8 @@ impl Letter {
         })
     }
 
-    /// Why its topic did not take it whole, if it was reduced: then its key and value are no more than their
-    /// beginnings.
+    /// The reason why the dead-letter topic refused the whole record, if the letter was reduced. The key and value of a
+    /// reduced letter are truncated.
     #[must_use]
     pub fn reduced(&self) -> Option<Reduced> {
         let size = |name| self.told(name).and_then(|bytes| bytes.parse().ok());
@@ -136,8 +136,8 @@ impl Letter {
         })
     }
 
-    /// The letter as it would be if it had not been reduced; `None`: `original` is another record than the one that
-    /// failed.
+    /// Returns the letter with the key, value and headers of `original`. Returns `None` if `original` is not the record
+    /// that failed.
     #[must_use]
     pub fn with_original(&self, original: Record) -> Option<Self> {
         let reduced = self.reduced()?;
@@ -158,15 +158,15 @@ impl Letter {
         text(&self.record.headers[self.own..], name)
     }
 
-    /// The headers that the record brought along.
+    /// The headers of the original record.
     #[must_use]
     pub fn own_headers(&self) -> &[Header] {
         &self.record.headers[..self.own]
     }
 
-    /// The record that goes back to where this one came from. With a key its partition is found as for any other
-    /// record; without one it is the one it was in, if that (one of `partitions`) still exists. Its time is that of the
-    /// replay, so that retention does not take it for old.
+    /// Returns the record for a replay to the original topic. With a key, its partition is chosen as for any other
+    /// record. Without a key it is the original one, if that still exists (there are `partitions`). Its timestamp is
+    /// that of the replay, so that retention does not delete it as old.
     #[must_use]
     pub fn original(&self, partitions: i32) -> NewRecord {
         let same = self.record.key.is_none() && self.origin.partition < partitions;
@@ -183,7 +183,7 @@ impl Letter {
         }
     }
 
-    /// The line of a list.
+    /// The letter as a list entry.
     #[must_use]
     pub fn entry(&self, mark: Option<&Mark>) -> Entry {
         Entry {
@@ -202,56 +202,56 @@ impl Letter {
     }
 }
 
-/// What a letter that was reduced tells of its record.
+/// The information that a reduced letter has about its original record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reduced {
-    /// Why the dead-letter topic did not take the record whole.
+    /// The reason why the dead-letter topic refused the whole record.
     pub why: String,
-    /// How many bytes its key had, if it had one.
+    /// The size of the key in bytes, if there was one.
     pub key_bytes: Option<u64>,
     /// The key's SHA-256.
     pub key_sha256: Option<String>,
-    /// How many bytes its value had, if it was not null.
+    /// The size of the value in bytes, if it was not null.
     pub value_bytes: Option<u64>,
     /// The value's SHA-256.
     pub value_sha256: Option<String>,
-    /// How many headers it brought along.
+    /// The number of headers of the original record.
     pub headers: Option<u64>,
 }
 
-/// A letter as lists tell of it.
+/// A letter in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Where it is.
+    /// Its position.
     pub place: Place,
-    /// When it failed, in milliseconds since 1970.
+    /// The time of the failure, in milliseconds since 1970.
     #[serde(skip, default)]
     pub time: i64,
-    /// When it failed last.
+    /// The time of the last failure.
     pub last_failure: String,
-    /// When it failed first.
+    /// The time of the first failure.
     pub first_failure: Option<String>,
     /// The kind of the fault.
     pub kind: String,
-    /// The fault in words.
+    /// The fault as text.
     pub reason: String,
-    /// Where it came from.
+    /// The position of the original record.
     pub origin: Origin,
-    /// How many attempts were made.
+    /// The number of attempts.
     pub attempts: Option<u32>,
-    /// How often it was replayed before it failed this time.
+    /// The number of replays before this failure.
     pub replays: u64,
-    /// The id of the schema its value was written by.
+    /// The id of the schema with which its value was written.
     pub schema_id: Option<u32>,
-    /// What became of it; nothing while it is open.
+    /// The action that was taken, unless the letter is open.
     pub did: Option<What>,
 }
 
-/// What an entry takes beside its words, about.
+/// The approximate size of an entry without its texts.
 const ENTRY_BYTES: usize = 400;
 
 impl Entry {
-    /// How many bytes it takes, about.
+    /// The approximate size in bytes.
     pub(super) fn bytes(&self) -> usize {
         ENTRY_BYTES + self.kind.len() + self.reason.len() + self.origin.topic.len()
     }

@@ -1,4 +1,4 @@
-//! What became of letters.
+//! Marks on dead letters that were replayed or discarded.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,13 +12,13 @@ use super::letter::Place;
 use super::scan::{Span, scan};
 use crate::log::{self, Log, LogError, TopicSpec};
 
-/// What was done with a letter.
+/// The action that was taken on a letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum What {
-    /// It was sent to where it came from.
+    /// It was sent to its original topic.
     Replayed,
-    /// Somebody decided that nothing is to be done.
+    /// The operator decided that nothing has to be done.
     Discarded,
 }
 
@@ -31,38 +31,39 @@ impl fmt::Display for What {
     }
 }
 
-/// The value of a record of the topic of marks.
+/// The value of a record in the topic of marks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
-    /// What was done.
+    /// The action.
     pub did: What,
-    /// When, in RFC 3339.
+    /// The time, in RFC 3339.
     pub at: String,
-    /// The id of the dead-letter topic: one that is made anew under the same name has other letters at the same places.
+    /// The id of the dead-letter topic. A topic that is created anew under the same name has other letters in the same
+    /// places.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
 }
 
-/// Up to where marks are read.
+/// The end of reading marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Until {
-    /// What can be read now: somebody only looks.
+    /// The committed end, for requests that only show letters.
     Visible,
-    /// All that was written: something is decided by it, so transactions that are open are waited for.
+    /// The end with open transactions, which are waited for, because a decision depends on the marks.
     Written,
 }
 
 /// The marks of one dead-letter topic.
 pub(super) struct Marks {
     topic: String,
-    /// How many partitions the topic of marks has; none if it does not exist.
+    /// The number of partitions of the topic of marks, if the topic exists.
     partitions: Option<i32>,
     of: Option<String>,
     by_place: HashMap<Place, Mark>,
 }
 
 impl Marks {
-    /// Reads the marks of the letters in `letters`.
+    /// Reads the marks on the letters of the topic `letters`.
     pub(super) fn read(log: &dyn Log, letters: &str, until: Until) -> Result<Self, DlqError> {
         let of = log.topic_id(letters)?.map(|id| id.0);
         let topic = format!("{letters}.marks");
@@ -87,12 +88,12 @@ impl Marks {
         Ok(marks)
     }
 
-    /// What became of the letter there.
+    /// The mark on the letter at `place`.
     pub(super) fn of(&self, place: Place) -> Option<&Mark> {
         self.by_place.get(&place)
     }
 
-    /// Makes sure that there is a topic for them.
+    /// Creates the topic of marks if it does not exist.
     pub(super) fn create_topic(&mut self, log: &dyn Log, partitions: i32) -> Result<(), LogError> {
         if self.partitions.is_some() {
             return Ok(());

@@ -1,18 +1,18 @@
-//! Dead letters as a work queue: looking at them, replaying and discarding them.
+//! Dead letters as a work queue: listing, replaying and discarding them.
 //!
 //! ```text
-//!  <dead-letter topic>         letters, written with the offset of what failed: never changed
+//!  <dead-letter topic>         letters, written with the offset of the failed record: never changed
 //!  <dead-letter topic>.marks   compacted: <partition>/<offset> -> replayed or discarded
 //!
-//!  Queue ── list, show ──> reads both                                   letter   what a record of the topic says
-//!        ── take ──> Taken ── replay ──> one transaction a batch:       filter   which letters are meant
-//!                                        originals + their marks        marks    what became of them
+//!  Queue ── list, show ──> reads both                                   letter   a record of the topic, parsed
+//!        ── take ──> Taken ── replay ──> one transaction a batch:       filter   selection of letters
+//!                                        originals + their marks        marks    the actions taken on them
 //!                          ── discard ─> marks alone
 //! ```
 //!
-//! A letter that is open has no mark. Whoever replays takes over the component's transactional id first, which fences
-//! any other replay of it, and reads the marks then: so a replay that was killed can be run again, and two at once
-//! cannot send a letter twice.
+//! An open letter has no mark. A replay first takes the component's transactional id, which fences any other replay of
+//! it, and then reads the marks. So a replay that was killed can be run again, and two replays at a time cannot send a
+//! letter twice.
 
 mod filter;
 mod letter;
@@ -37,10 +37,10 @@ use thiserror::Error;
 
 use crate::log::{Log, LogError};
 
-/// Why something cannot be done with dead letters.
+/// The reason why an action on dead letters failed.
 #[derive(Debug, Error)]
 pub enum DlqError {
-    /// Nothing was ever set aside.
+    /// The dead-letter topic does not exist.
     #[error(
         "there is no dead-letter topic `{topic}`\n  where: the component `{component}`\n  what to do: run the app; the topic is created when the component starts"
     )]
@@ -50,19 +50,19 @@ pub enum DlqError {
         /// The component.
         component: String,
     },
-    /// Nobody is there.
+    /// There is no such letter.
     #[error(
         "there is no dead letter {place}\n  where: {topic}\n  what to do: `heddle dlq list {component} --all` shows those there are"
     )]
     NoLetter {
-        /// What was asked for.
+        /// The requested letter.
         place: Place,
         /// The dead-letter topic.
         topic: String,
         /// The component.
         component: String,
     },
-    /// None is meant.
+    /// The selection has no open letter.
     #[error(
         "there is nothing to do: no open dead letter is meant\n  where: {topic}\n  what to do: `heddle dlq list {component}` shows those that are open, `--all` the others too"
     )]
@@ -72,67 +72,67 @@ pub enum DlqError {
         /// The component.
         component: String,
     },
-    /// It was dealt with before.
+    /// The letter was already replayed or discarded.
     #[error(
         "the dead letter {place} was {did} at {at}\n  where: {topic}\n  what to do: nothing; `heddle dlq list` shows those that are open"
     )]
     Done {
         /// The letter.
         place: Place,
-        /// What became of it.
+        /// The action that was taken.
         did: What,
-        /// When.
+        /// The time of that action.
         at: String,
         /// The dead-letter topic.
         topic: String,
     },
-    /// It came from a topic that is gone.
+    /// The original topic does not exist any more.
     #[error(
         "the topic `{origin}`, from which the dead letter {place} came, does not exist\n  where: {topic}\n  what to do: create it, or discard its letters with --topic {origin}"
     )]
     NoOrigin {
         /// The letter.
         place: Place,
-        /// The topic it came from.
+        /// The original topic.
         origin: String,
         /// The dead-letter topic.
         topic: String,
     },
-    /// A letter that was reduced, and its record is not where it was.
+    /// The letter was reduced, and its original record does not exist any more.
     #[error(
         "the dead letter {place} holds only the beginning of its record, and the record is not at {origin} any more\n  where: {topic}\n  what to do: produce it again from where it came from, then `heddle dlq discard {component} {place}`; or leave this letter out"
     )]
     OriginalGone {
         /// The letter.
         place: Place,
-        /// Where the record was.
+        /// The position of the original record.
         origin: String,
         /// The dead-letter topic.
         topic: String,
         /// The component.
         component: String,
     },
-    /// The log took over.
+    /// Another replay has fenced this one.
     #[error(
         "another replay of these dead letters took over: {why}\n  where: {topic}\n  what to do: let it end; run this one again for what it leaves"
     )]
     TakenOver {
-        /// What the log says.
+        /// The log's error.
         why: String,
         /// The dead-letter topic.
         topic: String,
     },
-    /// The last batch may be sent or not.
+    /// It is not known if the last batch was committed.
     #[error(
         "it is not known whether the last letters were sent: {why}\n  where: {topic}\n  what to do: run it again; what was sent is marked and is not sent twice"
     )]
     Unknown {
-        /// What the log says.
+        /// The log's error.
         why: String,
         /// The dead-letter topic.
         topic: String,
     },
-    /// The log fails otherwise.
+    /// The log failed otherwise.
     #[error(transparent)]
     Log(#[from] LogError),
 }
@@ -145,19 +145,20 @@ pub struct Queue {
     partitions: i32,
 }
 
-/// How many letters failed alike.
+/// The number of letters with the same fault.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Group {
     /// The kind of the fault.
     pub kind: String,
-    /// The fault in words.
+    /// The fault as text.
     pub reason: String,
-    /// How many.
+    /// The number of letters.
     pub count: u64,
 }
 
 impl Queue {
-    /// The letters that `component` (its full name) has in `topic`. Those of others in the same topic are passed over.
+    /// Opens the dead letters of `component` (its full name) in `topic`. Letters of other components in the same topic
+    /// are skipped.
     ///
     /// # Errors
     /// If there is no such topic.
@@ -169,7 +170,7 @@ impl Queue {
         Ok(Self { log, component, topic, partitions: info.partitions })
     }
 
-    /// The letters that are meant, the oldest failure first.
+    /// The selected letters, the oldest failure first.
     ///
     /// # Errors
     /// If the log cannot be read.
@@ -187,8 +188,8 @@ impl Queue {
         Ok(entries)
     }
 
-    /// The same in bounded memory: the oldest failures, and how many letters were left out. `bytes_max` bounds what
-    /// they say.
+    /// Like [`list`](Self::list), with bounded memory: returns the oldest failures, and the number of letters left out.
+    /// `bytes_max` bounds the entries' approximate size.
     ///
     /// # Errors
     /// If the log cannot be read.
@@ -212,7 +213,7 @@ impl Queue {
         Ok((kept.into_values().collect(), left_out))
     }
 
-    /// One letter, and what became of it.
+    /// One letter, with its mark.
     ///
     /// # Errors
     /// If there is none, or the log cannot be read.
@@ -235,13 +236,13 @@ impl Queue {
         Ok((letter, mark))
     }
 
-    /// All that is held now.
+    /// The spans of all records currently in the topic.
     fn everything(&self) -> Result<Vec<Span>, DlqError> {
         let bounds = self.log.watermarks(&self.topic)?.into_iter();
         Ok(bounds.map(|b| Span { partition: b.partition, from: b.low, until: b.high }).collect())
     }
 
-    /// Hands out the letters of these spans, with how many offsets have been passed.
+    /// Passes the letters of these spans to `visit`, each with the number of records read so far.
     fn visit(
         &self,
         spans: &[Span],

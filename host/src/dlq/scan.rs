@@ -1,4 +1,4 @@
-//! Reading partitions from here to there.
+//! Reads spans of partitions.
 
 use std::time::{Duration, Instant};
 
@@ -7,12 +7,12 @@ use heddle_core::event::{Offset, Partition, Record, TopicPartition};
 use super::DlqError;
 use crate::log::{Log, LogError, Start};
 
-/// How long one poll waits.
+/// The longest wait of one poll.
 const POLL_WAIT: Duration = Duration::from_millis(100);
-/// How long reading may stand still: longer than a transaction can stay open.
+/// The longest time without progress: longer than a transaction can stay open.
 const STANDSTILL_MAX: Duration = Duration::from_secs(90);
 
-/// A part of a partition.
+/// A range of offsets in a partition.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     pub(super) partition: Partition,
@@ -20,7 +20,7 @@ pub(super) struct Span {
     pub(super) until: Offset,
 }
 
-/// Hands out the committed records of these parts of `topic`, in order within each.
+/// Passes the committed records of these spans of `topic` to `visit`, in order within each span.
 pub(super) fn scan(
     log: &dyn Log,
     topic: &str,

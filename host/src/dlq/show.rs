@@ -1,4 +1,4 @@
-//! One letter, decoded.
+//! Decodes a single letter.
 
 use bytes::Bytes;
 use heddle_contract::schema::json;
@@ -13,37 +13,36 @@ use super::marks::Mark;
 use crate::guest::Schemas;
 use crate::values::{Plain, Target, escaped, say, text_or_bytes};
 
-/// A letter as it is shown.
+/// A letter for display.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shown {
-    /// What lists tell.
+    /// The list entry.
     #[serde(flatten)]
     pub entry: Entry,
-    /// The component that could not handle it.
+    /// The component that failed to process it.
     pub component: String,
-    /// The digest of its file.
+    /// The digest of the component's file.
     pub digest: Option<String>,
-    /// When it was produced, in milliseconds since 1970.
+    /// The time of its production, in milliseconds since 1970.
     pub timestamp: i64,
-    /// The key, as `heddle consume --json` prints it.
+    /// The key, in the form of `heddle consume --json`.
     pub key: Value,
-    /// The headers that it brought along, in the same way.
+    /// The headers of the original record, in the same form.
     pub headers: Vec<(String, Value)>,
-    /// The value, decoded by the schema that it was written by.
+    /// The value, decoded with the schema with which it was written.
     pub value: Value,
-    /// The value's bytes in hexadecimal digits, if it does not decode.
+    /// The value's bytes in hexadecimal digits, if it cannot be decoded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hex: Option<String>,
-    /// What the handler logged in the last attempt.
+    /// The log lines of the handler in the last attempt.
     pub log: Vec<Value>,
-    /// What is missing, if the dead-letter topic did not take the record whole: `key` and `hex` are the beginnings
-    /// then.
+    /// What is missing, if the dead-letter topic refused the whole record. Then `key` and `hex` are truncated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reduced: Option<Reduced>,
 }
 
 impl Shown {
-    /// Shows a letter.
+    /// Decodes a letter for display.
     #[must_use]
     pub fn new(letter: &Letter, mark: Option<&Mark>, schemas: &dyn Schemas) -> Self {
         let pair = |header: &Header| (header.name.to_string(), text_or_bytes(header.value.as_deref()));
@@ -67,7 +66,7 @@ impl Shown {
     }
 }
 
-/// A letter's key. The beginning of one, which is all that a letter that was reduced has, is text or bytes.
+/// A letter's key. The truncated key of a reduced letter is shown as text or bytes.
 fn key(letter: &Letter, schemas: &dyn Schemas) -> Value {
     let bytes = letter.record.key.as_deref();
     let whole = bytes.filter(|_| letter.reduced().is_none());
@@ -75,10 +74,10 @@ fn key(letter: &Letter, schemas: &dyn Schemas) -> Value {
     said.map_or_else(|| text_or_bytes(bytes), |said| said.json)
 }
 
-/// The value of a letter as JSON, by the schema that it says it was written by.
+/// Decodes the value of a letter to JSON, with the schema that its prefix names.
 ///
 /// # Errors
-/// Why it does not decode.
+/// The reason why it cannot be decoded.
 pub fn decoded(letter: &Letter, schemas: &dyn Schemas) -> Result<Value, String> {
     let Some(bytes) = letter.record.value.as_deref() else { return Ok(Value::Null) };
     let (id, payload) = wire::split(bytes).ok_or("it does not begin with a zero byte and the id of a schema")?;
@@ -86,10 +85,10 @@ pub fn decoded(letter: &Letter, schemas: &dyn Schemas) -> Result<Value, String> 
     json::decode(&schema, payload).map(escaped).map_err(|e| e.to_string())
 }
 
-/// The bytes of `value`, by the schema that the letter's value says it was written by; null is a tombstone.
+/// Encodes `value` with the schema that the prefix of the letter's value names. Null is a tombstone.
 ///
 /// # Errors
-/// Why it is no value of that schema.
+/// The reason why `value` does not match that schema.
 pub fn encode(letter: &Letter, value: &Value, schemas: &dyn Schemas) -> Result<Option<Bytes>, String> {
     if value.is_null() {
         return Ok(None);

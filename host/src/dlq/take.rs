@@ -1,4 +1,4 @@
-//! Doing something with letters, by whoever has the component's transactional id.
+//! Replays and discards letters, under the component's transactional id.
 
 use std::collections::BTreeMap;
 
@@ -12,27 +12,27 @@ use super::scan::{Span, scan};
 use super::{DlqError, Queue};
 use crate::log::{LogError, Writer};
 
-/// How many letters go into one transaction.
+/// The most letters in one transaction.
 const LETTERS_MAX: usize = 100;
-/// How many bytes of them.
+/// The most bytes of letters in one transaction.
 const BYTES_MAX: usize = 4 << 20;
 
-/// How far it went.
+/// The progress of a replay or discard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Went {
-    /// Letters done, durably.
+    /// Letters that were durably replayed or discarded.
     pub done: u64,
-    /// Records of the topic that were looked at.
+    /// Records of the topic that were read.
     pub passed: u64,
-    /// Records of the topic to look at.
+    /// Records of the topic to read.
     pub all: u64,
 }
 
-/// The letters of a component, taken: another one who takes them fences this one.
+/// The letters of a component, taken for an action. Another caller that takes them fences this one.
 pub struct Taken<'q> {
     queue: &'q Queue,
     marks: Marks,
-    /// How many partitions each topic has.
+    /// The number of partitions of each topic.
     topics: BTreeMap<String, i32>,
     outbox: Outbox,
 }
@@ -46,8 +46,8 @@ struct Outbox {
 }
 
 impl Queue {
-    /// Takes the letters over. The marks are read after that: all that an earlier one did is among them, and nothing is
-    /// added.
+    /// Takes the letters for an action. The marks are read after that, so they include all actions of earlier callers,
+    /// and no other marks are added.
     ///
     /// # Errors
     /// If the log cannot be reached.
@@ -61,10 +61,10 @@ impl Queue {
         Ok(Taken { queue: self, marks, topics, outbox })
     }
 
-    /// Which letters a replay would send, without sending any.
+    /// The letters that a replay would send. It sends nothing.
     ///
     /// # Errors
-    /// As a replay.
+    /// As for a replay.
     pub fn meant(&self, selection: &Selection) -> Result<Vec<super::Entry>, DlqError> {
         let marks = Marks::read(&*self.log, &self.topic, Until::Visible)?;
         let mut entries = vec![];
@@ -75,7 +75,7 @@ impl Queue {
         if entries.is_empty() { Err(self.nothing()) } else { Ok(entries) }
     }
 
-    /// Hands out the open letters that are meant, with how many records were passed and how many there are to pass.
+    /// Passes the selected open letters to `visit`, with the number of records read and the number of records to read.
     fn select(
         &self,
         selection: &Selection,
@@ -95,8 +95,7 @@ impl Queue {
         missing.first().map_or(Ok(()), |place| Err(self.no_letter(*place)))
     }
 
-    /// The parts of the topic to look at: nothing that comes later, so that letters that fail again do not go round and
-    /// round.
+    /// The spans to read. They end at the current end, so that letters that fail again are not replayed in a loop.
     fn spans(&self, selection: &Selection) -> Result<Vec<Span>, DlqError> {
         let mut spans = self.everything()?;
         if selection.places.is_empty() {
@@ -125,26 +124,26 @@ impl Queue {
 }
 
 impl Taken<'_> {
-    /// Sends the open letters that are meant to where they came from, and marks them, some in each transaction.
+    /// Sends the selected open letters to their original topics and marks them, a batch in each transaction.
     ///
     /// # Errors
-    /// If none is meant or one cannot be sent. What was done before that is done.
+    /// If no letter is selected or one cannot be sent. Earlier batches stay committed.
     pub fn replay(&mut self, selection: &Selection, told: &mut dyn FnMut(Went)) -> Result<u64, DlqError> {
         self.each(selection, What::Replayed, told)
     }
 
-    /// Marks the open letters that are meant.
+    /// Marks the selected open letters as discarded.
     ///
     /// # Errors
-    /// As [`replay`](Taken::replay).
+    /// As for [`replay`](Taken::replay).
     pub fn discard(&mut self, selection: &Selection, told: &mut dyn FnMut(Went)) -> Result<u64, DlqError> {
         self.each(selection, What::Discarded, told)
     }
 
-    /// Sends one letter with another value; without one as a tombstone.
+    /// Sends one letter with another value, or as a tombstone if `value` is absent.
     ///
     /// # Errors
-    /// If it was dealt with meanwhile, or cannot be sent.
+    /// If the letter was already replayed or discarded, or cannot be sent.
     pub fn replay_as(&mut self, letter: &Letter, value: Option<Bytes>) -> Result<(), DlqError> {
         if let Some(mark) = self.marks.of(letter.place) {
             let (place, topic) = (letter.place, self.queue.topic.clone());
@@ -184,10 +183,10 @@ impl Queue {
         Ok(self.whole(letter.clone())?.original(*partitions))
     }
 
-    /// The letter with its whole record, if it was reduced: that is fetched from where it was.
+    /// The letter with its whole record. If it was reduced, the record is fetched from its original position.
     ///
     /// # Errors
-    /// If it is not there any more.
+    /// If the original record does not exist any more.
     pub fn whole(&self, letter: Letter) -> Result<Letter, DlqError> {
         if letter.reduced().is_none() {
             return Ok(letter);
@@ -200,7 +199,7 @@ impl Queue {
         })
     }
 
-    /// The record that a letter is about, from its place, if it is still there.
+    /// The original record of a letter, if it still exists.
     fn record_of(&self, letter: &Letter) -> Result<Option<Record>, DlqError> {
         let Origin { topic, partition, offset } = &letter.origin;
         let bounds = self.log.watermarks(topic)?.into_iter().find(|bounds| bounds.partition.0 == *partition);
@@ -216,7 +215,7 @@ impl Queue {
         Ok(found)
     }
 
-    /// What an error of the log means to a replay.
+    /// Converts an error of the log into an error of a replay.
     fn told(&self, error: LogError) -> DlqError {
         let topic = self.topic.clone();
         match error {

@@ -1,4 +1,4 @@
-//! Remembers schemas by their id.
+//! A cache of schemas by their id.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -10,12 +10,12 @@ use super::{Registry, SchemaId};
 use crate::guest::Schemas;
 use crate::lock::lock;
 
-/// The most ids that are remembered. A stream of garbage names many ids that do not exist.
+/// The most ids in the cache. A stream of garbage names many ids that do not exist.
 const IDS_MAX: usize = 10_000;
-/// How long an unknown id is taken for unknown without asking again.
+/// The time for which an unknown id is not looked up again.
 const UNKNOWN_FOR: Duration = Duration::from_secs(10);
 
-/// A registry and what it said so far.
+/// A registry with a cache of its answers.
 pub struct Cached {
     registry: Arc<dyn Registry>,
     known: Mutex<HashMap<SchemaId, Answer>>,
@@ -28,7 +28,7 @@ enum Answer {
 }
 
 impl Cached {
-    /// Remembers what `registry` says.
+    /// Creates an empty cache in front of `registry`.
     #[must_use]
     pub fn new(registry: Arc<dyn Registry>) -> Self {
         Self { registry, known: Mutex::default() }
@@ -43,7 +43,7 @@ impl Schemas for Cached {
             Some(Answer::UnknownSince(then)) if then.elapsed() < UNKNOWN_FOR => return Ok(None),
             _ => {}
         }
-        // What is registered but is no Avro schema cannot be decoded by: as if it were not there.
+        // A schema that is not an Avro schema cannot decode anything, so it counts as unknown.
         let text = self.registry.by_id(id).map_err(|e| e.to_string())?;
         let schema = text.and_then(|text| parse_writer(&format!("schema {}", id.0), &text).ok()).map(Arc::new);
         let answer = schema.clone().map_or_else(|| Answer::UnknownSince(Instant::now()), Answer::Schema);

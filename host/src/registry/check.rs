@@ -1,4 +1,4 @@
-//! Whether a component's contract fits what the registry holds: asked before the component takes a record.
+//! Checks a component's contract against the registry, before the component takes a record.
 
 use std::fmt;
 
@@ -12,16 +12,16 @@ use heddle_contract::wire::value_subject;
 use super::format::{self, Entry};
 use super::{Registry, RegistryError};
 
-/// Why a contract does not fit.
+/// A mismatch between a contract and the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misfit {
     /// The component.
     pub component: String,
     /// The subject.
     pub subject: String,
-    /// What does not fit: which version, where in it, and why.
+    /// The mismatch: which version, where in it, and why.
     pub what: String,
-    /// What would cure it.
+    /// The change that would fix it.
     pub remedy: String,
 }
 
@@ -35,11 +35,8 @@ impl fmt::Display for Misfit {
     }
 }
 
-/// Everything that does not fit: a version of a consumed subject that the component's reader cannot read, and a
-/// writer's schema that is neither registered nor registrable. What a store holds is both read and written.
-///
-/// # Errors
-/// If the registry does not answer.
+/// Returns all mismatches: versions of consumed subjects that the component's reader cannot read, and writers' schemas
+/// that are neither registered nor registrable. A store's schema is both read and written.
 pub fn misfits(
     registry: &dyn Registry,
     app: &str,
@@ -51,7 +48,7 @@ pub fn misfits(
     for (name, schema) in &contract.schemas {
         let Some(subject) = manifest.registered(app, name) else { continue };
         let (reads, writes) = manifest.uses(name);
-        // What is no schema is refused when the component is loaded.
+        // A schema that is not valid is refused when the component is loaded.
         let Ok(own) = parse(&subject, &schema.text) else { continue };
         let misfit = |(what, remedy)| Misfit { component: component.clone(), subject: subject.clone(), what, remedy };
         if reads {
@@ -66,10 +63,8 @@ pub fn misfits(
     Ok(found)
 }
 
-/// The schemas that a component writes by and that the registry does not have, where hosts must not register them.
-///
-/// # Errors
-/// If the registry does not answer.
+/// Returns the schemas that a component writes with and that the registry lacks, for apps whose hosts must not register
+/// schemas.
 pub fn unregistered(
     registry: &dyn Registry,
     app: &str,
@@ -102,7 +97,7 @@ fn named(own: &Schema, writer: Schema) -> Vec<Schema> {
     written.into_iter().filter(|(name, _)| is_known(name)).map(|(_, schema)| schema).collect()
 }
 
-/// The newest version that `own` cannot read; of its types only those that `own` names, if `reads_some`.
+/// Returns the newest version that `own` cannot read. With `reads_some`, only types that `own` names count.
 fn unreadable(
     registry: &dyn Registry,
     subject: &str,
@@ -128,7 +123,7 @@ fn unreadable(
                 let what = format!("it cannot read what version {number} wrote, {problem}");
                 return Ok(Some((what, remedy(&problem.path))));
             }
-            // Stricter than the registry: digits of decimals must not change their place.
+            // Stricter than the registry: a decimal's precision and scale must not change.
             if let Some(mismatch) = resolve(&writer, own).mismatches().first() {
                 let place = format!("at `{}`: {}", mismatch.path, mismatch.what);
                 let what = format!("it cannot read what version {number} wrote, {place}");
@@ -139,7 +134,7 @@ fn unreadable(
     Ok(None)
 }
 
-/// Why `own` is neither registered nor registrable.
+/// Returns the reason why `own` is neither registered nor registrable, if there is one.
 fn unwritable(registry: &dyn Registry, subject: &str, own: &Schema) -> Result<Trouble, RegistryError> {
     let versions = registry.versions(subject)?;
     let level = registry.level(subject)?;

@@ -1,4 +1,4 @@
-//! A client for the Confluent Schema Registry's HTTP API, which other registries speak, too.
+//! A client for the HTTP API of the Confluent Schema Registry, which other registries also offer.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,33 +17,33 @@ use crate::tls::{self, Trusted};
 
 /// The media type of the API.
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
-/// The wait before the first retry; each further one waits twice as long.
+/// The pause before the first retry. It doubles with every retry.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
-/// The longest wait before a retry.
+/// The longest pause before a retry.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(2);
 
-/// What a schema that was asked for is called among those it refers to.
+/// The name of the requested schema in messages about the schemas that it refers to.
 const SELF: &str = "the schema";
 
-/// How to reach a registry.
+/// Options for the connection to a registry.
 #[derive(Clone)]
 pub struct ClientOptions {
-    /// Its address; a path in it goes in front of the API's.
+    /// The registry's address. A path in it precedes the API's paths.
     pub url: String,
     /// The user and the password, for basic authentication.
     pub user: Option<(String, String)>,
-    /// How long one request may take.
+    /// The longest time that one request may take.
     pub timeout: Duration,
-    /// How often a request is tried again when the registry does not answer or is overloaded.
+    /// The number of retries if the registry does not answer or is overloaded.
     pub retries_max: u32,
-    /// Who may have signed its certificate, instead of the public authorities.
+    /// The authorities that may have signed the registry's certificate, instead of the public ones.
     pub trusted: Option<Trusted>,
-    /// What is to be corrected where the user is refused.
+    /// The remedy in the message if the registry refuses the user.
     pub refused_user: &'static str,
 }
 
 impl Default for ClientOptions {
-    /// What heddle.toml means by saying nothing. There is no default for the address.
+    /// The defaults of heddle.toml. The address has no default.
     fn default() -> Self {
         Self {
             url: String::new(),
@@ -63,7 +63,7 @@ pub struct Client {
     authorization: Option<String>,
 }
 
-/// What is asked, with its body.
+/// The method of a request, with its body.
 #[derive(Clone, Copy)]
 enum Method<'a> {
     Get,
@@ -71,7 +71,7 @@ enum Method<'a> {
     Put(&'a Value),
 }
 
-/// An answer that came back, whatever it says.
+/// An answer of any status.
 struct Answer {
     status: u16,
     body: Value,
@@ -82,17 +82,17 @@ impl Answer {
         self.body["error_code"].as_u64()
     }
 
-    /// Returns true if the registry itself says that there is no such subject, version or schema. A proxy in front of
-    /// it may answer 404, too, and knows nothing.
+    /// Returns true if the registry itself says that the subject, version or schema does not exist. A proxy in front of
+    /// the registry may also answer 404, without knowing.
     fn says_missing(&self) -> bool {
         self.status == 404 && matches!(self.error_code(), Some(40401..=40403))
     }
 }
 
-/// Why no answer came back.
+/// The reason why no answer came back.
 enum Failed {
     Unreachable(String),
-    /// Whatever answers there, it is not known to be the registry.
+    /// The server is not known to be the registry.
     Untrusted(String),
 }
 
@@ -101,14 +101,14 @@ impl Failed {
         tls::fault(error).map_or_else(|| Self::Unreachable(error.to_string()), Self::Untrusted)
     }
 
-    /// Whether it may be otherwise the next time.
+    /// Returns true if a retry may succeed.
     fn passes(&self) -> bool {
         matches!(self, Self::Unreachable(_))
     }
 }
 
 impl Client {
-    /// Makes a client; nothing is asked yet.
+    /// Creates a client. It sends nothing yet.
     #[must_use]
     pub fn new(mut options: ClientOptions) -> Self {
         options.url = options.url.trim_end_matches('/').to_owned();
@@ -185,8 +185,8 @@ impl Client {
         RegistryError::Answered { place: self.options.url.clone(), status: 200, message }
     }
 
-    /// What the schema of an answer refers to, also by way of others, the outermost last; other writers keep those
-    /// under subjects of their own.
+    /// Returns the schemas to which the schema of an answer refers, directly or indirectly, the outermost last. Other
+    /// writers register those under separate subjects.
     fn referred(&self, body: &Value) -> Result<Vec<Referred>, RegistryError> {
         let mut todo = references(body);
         let (mut seen, mut found) = (BTreeSet::new(), vec![]);
@@ -194,7 +194,7 @@ impl Client {
             if !seen.insert((name.clone(), subject.clone(), version)) {
                 continue;
             }
-            // A schema that was deleted since is still what records were written by.
+            // Records may still be encoded with a schema that was deleted since.
             let path = format!("/subjects/{}/versions/{version}?deleted=true", encoded(&subject));
             let answer = self.request(&path, None)?;
             let (200, Some(referred)) = (answer.status, answer.body["schema"].as_str()) else {
@@ -210,8 +210,8 @@ impl Client {
         Ok(found)
     }
 
-    /// The format of an answer's schema, its text, and what it refers to beside it: Avro schemas get that into their
-    /// text.
+    /// Returns the format of an answer's schema, its text, and its references. An Avro schema's text includes the
+    /// schemas to which it refers.
     fn schema(&self, text: &str, body: &Value) -> Result<(SchemaFormat, String, Vec<Referred>), RegistryError> {
         let format = match body["schemaType"].as_str() {
             None => SchemaFormat::Avro,
@@ -255,7 +255,7 @@ impl Client {
     }
 }
 
-/// What a schema's answer says it refers to: names, subjects and versions.
+/// The references in an answer: names, subjects and versions.
 fn references(body: &Value) -> Vec<(String, String, u64)> {
     let listed = body["references"].as_array().map(Vec::as_slice).unwrap_or_default();
     let reference = |r: &Value| {
@@ -265,7 +265,7 @@ fn references(body: &Value) -> Vec<(String, String, u64)> {
     listed.iter().filter_map(reference).collect()
 }
 
-/// A schema as requests have it.
+/// A schema in the form of requests.
 fn entry_body(entry: &Entry) -> Value {
     let mut body = json!({ "schema": entry.text });
     if entry.format != SchemaFormat::Avro {
@@ -292,7 +292,7 @@ impl Registry for Client {
         let answer = self.request(&format!("/schemas/ids/{}", id.0), None)?;
         match (answer.status, answer.body["schema"].as_str()) {
             (200, Some(schema)) => Ok(Some(self.schema(schema, &answer.body)?.1)),
-            // Some registries find that an id beyond their range is no valid question.
+            // Some registries refuse an id beyond their range as invalid.
             (400 | 422, _) if answer.error_code().is_some() => Ok(None),
             _ if answer.says_missing() => Ok(None),
             _ => Err(self.unexpected(&answer)),
@@ -338,7 +338,7 @@ impl Registry for Client {
     fn ping(&self) -> Result<(), RegistryError> {
         match self.request("/config", None) {
             Ok(answer) if answer.status >= 500 => Err(self.unexpected(&answer)),
-            // One that refuses this question answers others.
+            // A registry that refuses this request still answers others.
             Ok(_) | Err(RegistryError::Unauthorized { .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -362,7 +362,7 @@ impl Registry for Client {
             _ => return Err(self.unexpected(&answer)),
         };
         numbers.sort_unstable();
-        // One that was deleted meanwhile is not there any more.
+        // A version may have been deleted meanwhile.
         numbers.iter().filter_map(|number| self.version(subject, &number.to_string()).transpose()).collect()
     }
 

@@ -5,7 +5,7 @@
 //!         └──> changes:    Storage::change: newest State ─> decide ─> make durable ─> apply ─> answer
 //! ```
 //!
-//! Nobody sees what is not durable yet.
+//! Answers never contain changes that are not durable yet.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,10 +24,10 @@ use super::store::Store;
 use super::{Registry, RegistryError, SchemaId, Version, http};
 use crate::lock::lock;
 
-/// How old the answers to questions about subjects may be. An id that is not known is always looked for.
+/// The maximum age of answers about subjects. An unknown id is always looked up.
 const AGE_MAX: Duration = Duration::from_millis(100);
 
-/// The embedded registry. Clones are the same registry.
+/// The embedded registry. Clones share it.
 #[derive(Clone)]
 pub struct Embedded {
     shared: Arc<Shared>,
@@ -39,23 +39,20 @@ struct Shared {
 }
 
 impl Embedded {
-    /// Opens the registry in `folder`, which is made if it is not there. The folder is for one process.
-    ///
-    /// # Errors
-    /// If the folder cannot be used, or another process owns it.
+    /// Opens the registry in `folder`, which is created if it does not exist. Only one process may use the folder.
     pub fn open(folder: &Path) -> Result<Self, RegistryError> {
         let store = Store::open(folder)?;
         Ok(Self::with(store.load()?, Box::new(store)))
     }
 
-    /// A registry that holds `state` and keeps its changes in `storage`.
+    /// Creates a registry with `state`, which keeps its changes in `storage`.
     #[must_use]
     pub fn with(state: State, storage: Box<dyn Storage>) -> Self {
         Self { shared: Arc::new(Shared { state: RwLock::new(state), storage }) }
     }
 
-    /// A registry in memory, shared by all of this process who name the same `scope`, as `mock://<scope>` does for
-    /// other clients.
+    /// Returns an in-memory registry. All callers in this process with the same `scope` share it, as with
+    /// `mock://<scope>` in other clients.
     #[must_use]
     pub fn mock(scope: &str) -> Self {
         static SCOPES: Mutex<BTreeMap<String, Embedded>> = Mutex::new(BTreeMap::new());
@@ -73,7 +70,7 @@ impl Embedded {
         Ok(self.state())
     }
 
-    /// The state for questions about an id. Ids never change their meaning, so one that is known needs no storage.
+    /// The state for questions about an id. Ids never change their meaning, so a known id needs no refresh.
     pub(super) fn knowing(&self, id: u32) -> Result<RwLockReadGuard<'_, State>, RegistryError> {
         if self.state().schema(id).is_none() {
             self.shared.storage.refresh(&self.shared.state, Duration::ZERO)?;
@@ -81,7 +78,7 @@ impl Embedded {
         Ok(self.state())
     }
 
-    /// Decides a request, and makes what it changes durable before it is answered.
+    /// Decides a request, and makes its changes durable before the answer.
     pub(super) fn change<T>(
         &self,
         decide: impl Fn(&State) -> Result<(T, Vec<Change>), Refusal>,
@@ -107,7 +104,7 @@ impl Embedded {
         }
     }
 
-    /// A version with its schema as a text that refers to nothing outside.
+    /// A version whose schema's text includes everything it refers to.
     fn whole(&self, state: &State, found: &Found) -> Result<Version, RegistryError> {
         let failed = |refusal: Refusal| self.failed(&found.subject, refusal.into());
         let format = found.entry.format;
@@ -118,7 +115,7 @@ impl Embedded {
     }
 }
 
-/// A schema's text with the types it refers to in it, where it refers to any.
+/// A schema's text, including the types to which it refers.
 fn self_contained(state: &State, id: u32) -> Result<String, Refusal> {
     let entry = state.schema(id).ok_or_else(|| Refusal::no_schema_id(id))?;
     if entry.references.is_empty() || entry.format != SchemaFormat::Avro {
@@ -149,7 +146,7 @@ impl Registry for Embedded {
         let text = format::canonical(entry.format, &entry.text, false).map_err(Refusal::invalid_schema);
         let text = text.map_err(|refusal| self.failed(subject, refusal.into()))?;
         let found = self.fresh()?.lookup(subject, &Entry { text, ..entry.clone() }, false);
-        // The one thing that it is refused for is that it is not there.
+        // The lookup fails only if the schema is not registered.
         Ok(found.ok().map(|found| SchemaId(found.id)))
     }
 

@@ -1,11 +1,11 @@
-//! The schema registry: the shared truth about which schema an id stands for.
+//! The schema registry: the shared truth about the meaning of schema ids.
 //!
 //! ```text
 //!  Registry ─┬─ Client     Confluent's HTTP API
 //!            └─ Embedded   in this process: State (the rules, pure) + Storage; http serves it to others
-//!                            │                                        └─ Store (sled), or a topic: crate::registry_topic
-//!                            └─ format   what a schema is: Avro, JSON Schema, Protobuf; pure, too
-//!  Cached    remembers what any of them said about an id: ids never change their meaning
+//!                            │                                    └─ Store (sled), or a topic: crate::registry_topic
+//!                            └─ format   schemas of Avro, JSON Schema and Protobuf; pure, too
+//!  Cached    remembers answers about ids, which never change their meaning
 //! ```
 //!
 //! All calls block; callers are plain threads.
@@ -37,10 +37,7 @@ use self::format::{Entry, Referred};
 use self::state::State;
 use self::store::Store;
 
-/// Reads the state of an embedded registry's folder. `None`: there is none.
-///
-/// # Errors
-/// If the folder cannot be read, or another process owns it.
+/// Reads the state in an embedded registry's folder. Returns `None` if the folder holds no registry.
 pub fn read_folder(folder: &Path) -> Result<Option<State>, RegistryError> {
     if !folder.join("db").exists() {
         return Ok(None);
@@ -57,33 +54,33 @@ pub struct Version {
     pub id: SchemaId,
     /// The schema's format.
     pub format: SchemaFormat,
-    /// The schema's text; of an Avro schema with the types it refers to in it.
+    /// The schema's text. The text of an Avro schema includes the types to which it refers.
     pub schema: String,
-    /// What a schema of another format refers to, also by way of others, the outermost last.
+    /// For other formats, the schemas to which it refers, directly or indirectly, the outermost last.
     pub referred: Vec<Referred>,
 }
 
-/// A schema registry. Components work with Avro; the other formats are registered, compared and listed.
+/// A schema registry. Components work with Avro only; other formats are registered, compared and listed.
 pub trait Registry: Send + Sync {
-    /// The text of the schema with this id; `None` if there is none.
+    /// The text of the schema with this id, or `None` if the id is unknown.
     ///
     /// # Errors
-    /// If the registry does not answer, or not with a schema.
+    /// If the registry does not answer with a schema.
     fn by_id(&self, id: SchemaId) -> Result<Option<String>, RegistryError>;
 
-    /// The newest version of a subject; `None` if there is no such subject.
+    /// The newest version of a subject, or `None` if the subject does not exist.
     ///
     /// # Errors
-    /// If the registry does not answer, or not with a schema.
+    /// If the registry does not answer with a schema.
     fn latest(&self, subject: &str) -> Result<Option<Version>, RegistryError>;
 
-    /// The id of a schema that is registered under a subject; `None`: it is not.
+    /// The id of a schema under a subject, or `None` if it is not registered there.
     ///
     /// # Errors
-    /// If the registry does not answer, or finds the schema invalid.
+    /// If the registry does not answer, or refuses the schema as invalid.
     fn lookup(&self, subject: &str, entry: &Entry) -> Result<Option<SchemaId>, RegistryError>;
 
-    /// Registers an Avro schema under a subject. The same schema again gives the same id.
+    /// Registers an Avro schema under a subject. The same schema gets the same id again.
     ///
     /// # Errors
     /// If the registry refuses it or does not answer.
@@ -91,16 +88,16 @@ pub trait Registry: Send + Sync {
         self.register_entry(subject, &Entry::new(SchemaFormat::Avro, schema))
     }
 
-    /// Registers a schema of any format, as [`register`](Self::register).
+    /// Registers a schema of any format, like [`register`](Self::register).
     ///
     /// # Errors
-    /// As there.
+    /// As for [`register`](Self::register).
     fn register_entry(&self, subject: &str, entry: &Entry) -> Result<SchemaId, RegistryError>;
 
-    /// Asks whether the registry answers.
+    /// Checks that the registry answers.
     ///
     /// # Errors
-    /// If it does not.
+    /// If it does not answer.
     fn ping(&self) -> Result<(), RegistryError> {
         Ok(())
     }
@@ -111,97 +108,91 @@ pub trait Registry: Send + Sync {
     /// If the registry does not answer.
     fn subjects(&self) -> Result<Vec<String>, RegistryError>;
 
-    /// The whole history of a subject, the oldest version first; empty if there is no such subject.
+    /// The whole history of a subject, the oldest version first; empty if the subject does not exist.
     ///
     /// # Errors
-    /// If the registry does not answer, or not with schemas.
+    /// If the registry does not answer with schemas.
     fn versions(&self, subject: &str) -> Result<Vec<Version>, RegistryError>;
 
-    /// The compatibility level that holds for a subject.
+    /// The compatibility level that applies to a subject.
     ///
     /// # Errors
-    /// If the registry does not answer, or not with a level.
+    /// If the registry does not answer with a level.
     fn level(&self, subject: &str) -> Result<Level, RegistryError>;
 
-    /// Sets the level of a subject, or of all that have none of their own.
-    ///
-    /// # Errors
-    /// If the registry refuses it or does not answer.
+    /// Sets the level of a subject, or the level of all subjects without their own.
     fn set_level(&self, subject: Option<&str>, level: Level) -> Result<(), RegistryError>;
 
-    /// Makes durable what is known and not durable yet: a copy whose original was lost, or data from before the
-    /// original existed.
-    ///
-    /// # Errors
-    /// If the storage fails.
+    /// Makes known schemas durable that are not durable yet: a copy whose original was lost, or data that is older than
+    /// the original.
     fn settle(&self) -> Result<(), RegistryError> {
         Ok(())
     }
 
-    /// What serves this registry to others over HTTP, if it is in this process.
+    /// The HTTP routes that serve this registry to others, if it is embedded.
     fn routes(&self) -> Option<Router> {
         None
     }
 
-    /// Where it is, for messages.
+    /// Its location, for messages.
     fn place(&self) -> String;
 }
 
-/// Why a registry did not do what it was asked for.
+/// The reason why a registry did not do what was requested.
 #[derive(Clone, Debug, Error)]
 pub enum RegistryError {
-    /// It cannot be reached, now.
+    /// The registry is currently unreachable.
     #[error("the schema registry at {place} cannot be reached: {cause}")]
     Unreachable {
-        /// Where it is.
+        /// Its location.
         place: String,
-        /// What went wrong.
+        /// The cause.
         cause: String,
     },
-    /// It does not know who asks, or does not let them.
+    /// The registry does not know the user, or denies access.
     #[error("the schema registry at {place} refuses the user ({status})")]
     Unauthorized {
-        /// Where it is.
+        /// Its location.
         place: String,
         /// 401 or 403.
         status: u16,
-        /// What is to be done.
+        /// The remedy.
         remedy: &'static str,
     },
-    /// It does not let this user register schemas.
+    /// The registry does not let this user register schemas.
     #[error(
         "the schema of `{subject}` is not registered, and the schema registry at {place} does not let this user register it (403)"
     )]
     MayNotRegister {
-        /// Where it is.
+        /// Its location.
         place: String,
         /// The subject.
         subject: String,
     },
-    /// It shows a certificate that the client does not trust.
+    /// The registry's certificate is not trusted.
     #[error("the certificate of the schema registry at {place} is not trusted: {cause}")]
     Untrusted {
-        /// Where it is.
+        /// Its location.
         place: String,
-        /// What is wrong with it.
+        /// The reason.
         cause: String,
     },
-    /// It refuses the schema.
+    /// The registry refuses the schema.
     #[error("the schema registry refuses the schema of `{subject}`: {message}")]
     Refused {
         /// The subject.
         subject: String,
-        /// What the registry says.
+        /// The registry's message.
         message: String,
     },
-    /// It answered something else than expected.
+    /// The registry's answer was unexpected.
     #[error("the schema registry at {place} answered {status}: {message}")]
     Answered {
-        /// Where it is.
+        /// Its location.
         place: String,
         /// The HTTP status.
         status: u16,
-        /// What it said.
+        /// The message of the answer.
         message: String,
     },
     /// The log that holds the embedded registry's topic failed.
@@ -209,17 +200,17 @@ pub enum RegistryError {
     Log {
         /// The topic.
         topic: String,
-        /// What the log says.
+        /// The log's error.
         cause: String,
     },
-    /// The embedded registry's topic holds or is set to something that it must not.
+    /// The embedded registry's topic has wrong content or wrong settings.
     #[error("the registry's topic `{topic}` {what}")]
     Topic {
         /// The topic.
         topic: String,
-        /// What is wrong with it.
+        /// The fault.
         what: String,
-        /// What is to be done.
+        /// The remedy.
         remedy: String,
     },
     /// The embedded registry's store failed.
@@ -227,7 +218,7 @@ pub enum RegistryError {
     Store {
         /// Its folder.
         place: String,
-        /// What went wrong.
+        /// The cause.
         cause: String,
     },
 }

@@ -1,18 +1,18 @@
-//! Why the registry refuses a request, with the codes that clients of Confluent's registry know.
+//! Refusals of requests, with the error codes of Confluent's registry.
 
 use std::fmt;
 
-/// A request that is refused.
+/// The refusal of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The error code: the HTTP status, or the status with two digits more.
+    /// The error code: the HTTP status, or the status followed by two digits.
     pub code: u32,
-    /// What is told.
+    /// The message to the client.
     pub message: String,
 }
 
 impl Refusal {
-    /// With a code of its own.
+    /// Creates a refusal with this code.
     #[must_use]
     pub fn new(code: u32, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }

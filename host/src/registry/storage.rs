@@ -1,4 +1,4 @@
-//! Where an embedded registry keeps what it must not forget.
+//! The durable storage of an embedded registry.
 //!
 //! ```text
 //!  Embedded ──decide──> Storage ─┬─ memory           nothing outlives the process
@@ -13,32 +13,26 @@ use super::RegistryError;
 use super::refusal::Refusal;
 use super::state::{Change, State};
 
-/// Decides a request on the newest state: the changes that must be durable before the answer. May be asked several
-/// times.
+/// Decides a request on the newest state. Returns the changes that must be durable before the answer. It may be called
+/// several times.
 pub type Decide<'d> = dyn FnMut(&State) -> Result<Vec<Change>, Refusal> + 'd;
 
-/// The durable side of an embedded registry. The state in memory changes through it alone.
+/// The durable side of an embedded registry. Only the storage changes the in-memory state.
 pub trait Storage: Send + Sync {
-    /// Applies to `state` what others have made durable; does nothing if that was done less than `age_max` ago.
-    ///
-    /// # Errors
-    /// If the storage cannot be read.
+    /// Applies others' durable changes to `state`, unless the last refresh is less than `age_max` ago.
     fn refresh(&self, _state: &RwLock<State>, _age_max: Duration) -> Result<(), RegistryError> {
         Ok(())
     }
 
-    /// Makes the changes that `decide` asks for durable, all or none, and then applies them to `state`. Nobody else
-    /// changes the storage between the decision and that.
-    ///
-    /// # Errors
-    /// The refusal of `decide`, or the storage's failure.
+    /// Makes the changes that `decide` returns durable, all or none, and then applies them to `state`. No other change
+    /// can come between the decision and the write.
     fn change(&self, state: &RwLock<State>, decide: &mut Decide<'_>) -> Result<(), ChangeError>;
 
-    /// Names the storage in messages.
+    /// The storage's name in messages.
     fn place(&self) -> String;
 }
 
-/// Why a change did not take place.
+/// The reason why a change failed.
 #[derive(Debug)]
 pub enum ChangeError {
     /// The registry's rules do not allow it.

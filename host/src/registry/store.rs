@@ -1,15 +1,15 @@
-//! The one place of the registry that touches sled: keys, atomic writes, durability.
+//! The registry's only user of sled: keys, atomic writes, durability.
 //!
 //! ```text
 //!  f                              -> u32: version of this layout
-//!  i                              -> u32: the highest id ever given
+//!  i                              -> u32: the highest id ever assigned
 //!  s <id u32>                     -> schema, JSON: format, text, references
-//!  v <subject> 0 <version u32>    -> JSON: id, whether it is deleted
-//!  l <subject>, m <subject>       -> level, mode; those of all have no subject
+//!  v <subject> 0 <version u32>    -> JSON: id, deleted
+//!  l <subject>, m <subject>       -> level, mode; the defaults for all have no subject
 //! ```
 //!
-//! Everything is in one tree, because a sled batch is atomic within a tree: what one request changes is all there after
-//! a crash or not at all. sled's own flush leaves the file in the system's hands, so it is synced after it.
+//! Everything is in one tree, because a sled batch is atomic within a tree: after a crash, the changes of a request are
+//! all present or all absent. sled's own flush leaves the file in the system's cache, so the file is synced after it.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -24,9 +24,9 @@ use super::storage::{ChangeError, Decide, Storage};
 
 /// The version of the layout of keys and values.
 const LAYOUT_VERSION: u32 = 1;
-/// sled's page cache: all is read once, into memory.
+/// sled's page cache. It is small because everything is read once, into memory.
 const CACHE_BYTES: u64 = 4 << 20;
-/// sled puts pages larger than a quarter of this into files of their own.
+/// sled writes pages larger than a quarter of this to separate files.
 const SEGMENT_BYTES: usize = 4 << 20;
 
 /// A registry's folder.
@@ -37,7 +37,7 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens or makes the folder.
+    /// Opens the folder, or creates it.
     pub(super) fn open(folder: &Path) -> Result<Self, RegistryError> {
         let failed = |cause: String| RegistryError::Store { place: folder.display().to_string(), cause };
         let config = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES);
@@ -50,7 +50,7 @@ impl Store {
             None => {
                 store.tree.insert(b"f", &version).map_err(|error| failed(told(&error)))?;
                 store.sync().map_err(failed)?;
-                // The folder's own entries, which were just made.
+                // Syncs the folder's own entries, which are new.
                 File::open(folder).and_then(|made| made.sync_all()).map_err(|error| failed(error.to_string()))?;
             }
             Some(found) if *found == version => {}
@@ -59,7 +59,7 @@ impl Store {
         Ok(store)
     }
 
-    /// All there is.
+    /// Reads the whole content.
     pub(super) fn load(&self) -> Result<State, RegistryError> {
         let failed = |cause: String| RegistryError::Store { place: self.place(), cause };
         let mut state = State::default();
@@ -93,7 +93,7 @@ impl Store {
                 for entry in std::fs::read_dir(&blobs)? {
                     match File::open(entry?.path()) {
                         Ok(blob) => blob.sync_data()?,
-                        // Replaced meanwhile.
+                        // The blob was replaced meanwhile.
                         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                         Err(error) => return Err(error),
                     }
@@ -122,7 +122,7 @@ impl Storage for Store {
     }
 }
 
-/// sled's words for a folder in use do not name the cause.
+/// sled's message for a folder in use does not name the cause.
 fn told(error: &sled::Error) -> String {
     match error {
         sled::Error::Io(io) if io.to_string().contains("could not acquire lock") => {

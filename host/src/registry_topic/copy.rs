@@ -1,11 +1,11 @@
-//! A copy of the registry's topic on this host's disk: what is restored if somebody deletes the topic.
+//! A copy of the registry's topic on this host's disk. It restores the topic if the topic is deleted.
 //!
 //! ```text
-//!  {"topic":"<identity>","offset":7}            the topic, and how far it was read
+//!  {"topic":"<identity>","offset":7}            the topic, and the offset up to which it was read
 //!  {"key":"schema/1","value":{…}}               as in the topic
 //! ```
 //!
-//! A file is written whole and then takes the place of the one before.
+//! A new file is written completely and then replaces the former one.
 
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use super::records::{self, Said};
 use crate::log::TopicId;
 use crate::registry::state::State;
 
-/// The first line: which topic was copied, and up to where.
+/// The first line: the copied topic, and the offset up to which it was copied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Origin {
     topic: Option<String>,
@@ -53,7 +53,7 @@ impl TopicCopy {
         Self { file: folder.join(format!("{topic}.jsonl")) }
     }
 
-    /// What was copied; `None`: nothing yet.
+    /// Reads the copy. Returns `None` if there is none yet.
     pub(super) fn read(&self) -> Result<Option<(Origin, State)>, String> {
         let text = match std::fs::read_to_string(&self.file) {
             Ok(text) => text,
@@ -73,7 +73,7 @@ impl TopicCopy {
         Ok(Some((origin, state)))
     }
 
-    /// Replaces what was copied.
+    /// Replaces the copy.
     pub(super) fn write(&self, origin: &Origin, state: &State) -> io::Result<()> {
         let folder = self.file.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder)?;

@@ -1,16 +1,16 @@
-//! The registry's records in its topic: one key for each thing that can change, so that compaction keeps all that
-//! counts.
+//! The registry's records in its topic. Each item that can change has its own key, so compaction keeps all current
+//! values.
 //!
 //! ```text
 //!  format                       1
-//!  id                           the highest id ever given
+//!  id                           the highest id ever assigned
 //!  schema/<id>                  {"format":…,"text":…,"references":…}
 //!  version/<number>/<subject>   {"id":…,"deleted":…}
-//!  level/<subject>, mode/<subject>    "BACKWARD", "READONLY"; without a subject those of all
+//!  level/<subject>, mode/<subject>    "BACKWARD", "READONLY"; the defaults for all have no subject
 //! ```
 //!
-//! What goes is written as `null`, never as a tombstone: a broker drops tombstones after a day, and a host that was
-//! away for longer would not hear of them.
+//! A removal is written as `null`, never as a tombstone: a broker drops tombstones after a day, and a host that was
+//! away for longer would miss it.
 
 use bytes::Bytes;
 use heddle_contract::compat::Level;
@@ -24,18 +24,18 @@ const FORMAT: u64 = 1;
 const FORMAT_KEY: &str = "format";
 const LAST_ID_KEY: &str = "id";
 
-/// What a record says.
+/// The content of a record.
 #[derive(Debug, PartialEq)]
 pub(super) enum Said {
     /// A change.
     Change(Box<Change>),
     /// The format, which is known.
     Format,
-    /// Nothing that is known.
+    /// Unknown content.
     Foreign,
 }
 
-/// A key and its value.
+/// Returns the key and the value of a change.
 pub(super) fn encode(change: &Change) -> (String, Value) {
     match change {
         Change::LastId(id) => (LAST_ID_KEY.to_owned(), json!(id)),
@@ -46,7 +46,7 @@ pub(super) fn encode(change: &Change) -> (String, Value) {
     }
 }
 
-/// Reads a key and its value.
+/// Decodes a key and its value.
 pub(super) fn decode(key: &str, value: &Value) -> Result<Said, String> {
     let broken = |error: serde_json::Error| format!("the value of `{key}` is not valid: {error}");
     let number = |text: &str| text.parse::<u32>().map_err(|error| format!("the key `{key}` is not valid: {error}"));
@@ -82,7 +82,7 @@ pub(super) fn decode(key: &str, value: &Value) -> Result<Said, String> {
     Ok(Said::Change(Box::new(change)))
 }
 
-/// Reads a record of the topic.
+/// Decodes a record of the topic.
 pub(super) fn read(record: &Record) -> Result<Said, String> {
     let Some(key) = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()) else {
         return Ok(Said::Foreign);
@@ -97,7 +97,7 @@ pub(super) fn read(record: &Record) -> Result<Said, String> {
     decode(key, &value)
 }
 
-/// The records of changes; the first ones of a topic say its format.
+/// The records of changes. The first records of a topic also set its format.
 pub(super) fn of(topic: &str, changes: &[Change], first: bool) -> Vec<NewRecord> {
     let format = first.then(|| (FORMAT_KEY.to_owned(), json!(FORMAT)));
     let entries = format.into_iter().chain(changes.iter().map(encode));

@@ -1,4 +1,4 @@
-//! The storage: catching up with the topic, and changing it, one host at a time.
+//! Reading and changing the registry's topic, one host at a time.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -15,13 +15,13 @@ use crate::registry::state::{Change, Contradiction, State, missing};
 use crate::registry::storage::{ChangeError, Decide, Storage};
 use crate::registry::{RegistryError, read_folder, refusal::Refusal};
 
-/// How long a change may take while other hosts change the registry, too.
+/// The longest time for a change while other hosts also change the registry.
 const CHANGE_TIME_MAX: Duration = Duration::from_secs(60);
-/// How long what another host began may stay undecided, and what was written may stay invisible.
+/// The longest time that another host's transaction may stay open, and that a written record may stay invisible.
 const DECIDED_TIME_MAX: Duration = Duration::from_secs(10);
-/// The pause before the topic is looked at again.
+/// The pause before the topic is checked again.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
-/// The longest pause after the first time that another host was faster; it doubles each time, up to 32 of them.
+/// The longest pause after the first lost race against another host. It doubles each time, up to 32 times this.
 const BACKOFF: Duration = Duration::from_millis(50);
 
 /// A registry's topic.
@@ -32,27 +32,27 @@ pub struct TopicStore {
     link: Mutex<Link>,
 }
 
-/// How far the state in memory is.
+/// The position of the state in memory.
 struct Link {
-    /// The identity of the topic that was read. `None`: there is no topic, or its log gives no identities.
+    /// The identity of the topic that was read. `None` if the topic does not exist, or the log has no identities.
     id: Option<TopicId>,
     exists: bool,
-    /// Where reading goes on.
+    /// The offset of the next read.
     position: Offset,
-    /// Present while this host is the last that took the topic's transactional id, as far as it knows.
+    /// Present while this host, as far as it knows, was the last to take the topic's transactional id.
     writer: Option<Box<dyn Writer>>,
-    /// Changes that the state has and the topic lacks.
+    /// Changes in the state that the topic lacks.
     pending: Vec<Change>,
-    /// Where the pending changes come from.
+    /// The source of the pending changes.
     source: Source,
-    /// The start of the last successful look.
+    /// The start of the last successful refresh.
     refreshed: Option<Instant>,
-    /// The end and the outcome of the last look that failed.
+    /// The end and the error of the last failed refresh.
     failed: Option<(Instant, RegistryError)>,
     copied: Option<Origin>,
 }
 
-/// Where changes come from that the topic lacks.
+/// The source of changes that the topic lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Source {
     /// The folder of an earlier version.
@@ -64,7 +64,7 @@ enum Source {
 }
 
 impl TopicStore {
-    /// Reads the topic, and what this host knows of it.
+    /// Reads the topic, and this host's data about it.
     pub(super) fn open(log: Arc<dyn Log>, place: Place) -> Result<(Self, State), RegistryError> {
         let Place { topic, copies, before } = place;
         let copy = copies.map(|folder| TopicCopy::new(&folder, &topic));
@@ -92,7 +92,7 @@ impl TopicStore {
         Ok((store, state.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
 
-    /// What this host knows and the topic may not hold.
+    /// This host's data that the topic may lack.
     fn known(&self, link: &mut Link, before: Option<PathBuf>) -> Result<Option<(Source, State)>, RegistryError> {
         let bounds = self.bounds()?;
         if let Some(copy) = &self.copy {
@@ -135,7 +135,7 @@ impl TopicStore {
         RegistryError::Topic { topic: self.topic.clone(), what: what.into(), remedy: remedy.into() }
     }
 
-    /// The bounds of the topic's partition; `None`: there is no topic.
+    /// The bounds of the topic's partition. `None` if the topic does not exist.
     fn bounds(&self) -> Result<Option<Watermarks>, RegistryError> {
         match self.log.watermarks(&self.topic) {
             Err(LogError::UnknownTopic(_)) => Ok(None),
@@ -157,7 +157,7 @@ impl TopicStore {
         }
     }
 
-    /// Refuses a topic that would forget schemas.
+    /// Refuses a topic whose settings would delete schemas.
     fn check_settings(&self) -> Result<(), RegistryError> {
         let policy = self.log.topic_option(&self.topic, "cleanup.policy").map_err(|error| self.failed(&error))?;
         match policy {
@@ -172,7 +172,7 @@ impl TopicStore {
         }
     }
 
-    /// Creates the topic; another host may have been faster.
+    /// Creates the topic, unless another host has already created it.
     fn create(&self) -> Result<(), RegistryError> {
         match self.log.create_topic(&TopicSpec::compacted(self.topic.clone())) {
             Ok(()) | Err(LogError::TopicExists(_)) => Ok(()),
@@ -180,7 +180,7 @@ impl TopicStore {
         }
     }
 
-    /// Brings the state up to the topic. With `decided`, waits until what other hosts began is decided.
+    /// Brings the state up to the topic's end. With `decided`, first waits for other hosts' open transactions.
     fn catch_up(&self, link: &mut Link, state: &RwLock<State>, decided: bool) -> Result<(), RegistryError> {
         let begun = Instant::now();
         let bounds = if decided { self.decided_bounds()? } else { self.bounds()? };
@@ -206,7 +206,7 @@ impl TopicStore {
         Ok(())
     }
 
-    /// The bounds of the topic when nothing in it is undecided.
+    /// The bounds of the topic once no transaction is open.
     fn decided_bounds(&self) -> Result<Option<Watermarks>, RegistryError> {
         let deadline = Instant::now() + DECIDED_TIME_MAX;
         loop {
@@ -223,8 +223,7 @@ impl TopicStore {
         }
     }
 
-    /// Reads the whole topic, because it is another one than before or was not read yet, and compares it with what is
-    /// known.
+    /// Reads the whole topic, because it is a different one or was never read, and compares it with the known state.
     fn read_again(
         &self,
         link: &mut Link,
@@ -247,7 +246,7 @@ impl TopicStore {
             tracing::error!(target: "heddle::alert", topic = %self.topic, changes = pending.len(), "the registry's topic was deleted or lost records; they are restored with the next registration or start");
         }
         if link.id != id {
-            // Its producer counts the records of the topic that is gone.
+            // The writer's sequence numbers belong to the deleted topic.
             link.writer = None;
         }
         *state = truth;
@@ -256,7 +255,7 @@ impl TopicStore {
         Ok(())
     }
 
-    /// Hands out the changes from `start` to `end`, and says where reading goes on.
+    /// Passes the changes from `start` to `end` to `visit`. Returns the offset of the next read.
     fn read(&self, start: Start, end: Offset, mut visit: impl FnMut(Change)) -> Result<Offset, RegistryError> {
         let mut damage = None;
         let position = read_until(&*self.log, &self.topic, start, end, |record: Record| {
@@ -304,7 +303,7 @@ impl TopicStore {
         self.wrong(format!("contradicts {place}: {what}"), remedy)
     }
 
-    /// Copies the state, if this host keeps a copy and the topic has all of it.
+    /// Writes the copy, if this host keeps one and the topic has the whole state.
     fn keep_copy(&self, link: &mut Link, state: &RwLock<State>) {
         let Some(copy) = self.copy.as_ref().filter(|_| link.exists && link.pending.is_empty()) else { return };
         let origin = Origin::new(link.id.as_ref(), link.position);
@@ -320,7 +319,7 @@ impl TopicStore {
         }
     }
 
-    /// Waits until what was written can be read, by every host.
+    /// Waits until every host can read the written changes.
     fn read_back(&self, link: &mut Link, state: &RwLock<State>, written: &[Change]) -> Result<(), RegistryError> {
         let end = self.bounds()?.map_or(Offset(0), |bounds| bounds.end);
         let deadline = Instant::now() + DECIDED_TIME_MAX;
@@ -341,7 +340,7 @@ impl TopicStore {
         }
     }
 
-    /// Reports what was moved into the topic.
+    /// Logs what was moved into the topic.
     fn report_settled(&self, source: &Source, changes: &[Change]) {
         let schemas = changes.iter().filter(|change| matches!(change, Change::Schema(..))).count();
         let topic = &self.topic;
@@ -364,7 +363,7 @@ impl TopicStore {
         Refusal::new(42201, format!("Invalid schema: the topic `{}` does not take it: {why}", self.topic))
     }
 
-    /// One attempt at a change, with the link held. `None`: another attempt is needed.
+    /// Makes one attempt at a change while `link` is locked. Returns `None` if another attempt is needed.
     fn attempt(
         &self,
         link: &mut Link,
@@ -415,7 +414,7 @@ impl Storage for TopicStore {
     fn refresh(&self, state: &RwLock<State>, age_max: Duration) -> Result<(), RegistryError> {
         let asked = Instant::now();
         let mut link = lock(&self.link);
-        // Others may have looked while this one waited for them.
+        // Another thread may have refreshed while this one waited for the lock.
         if link.refreshed.is_some_and(|begun| begun >= asked || begun.elapsed() < age_max) {
             return Ok(());
         }
@@ -454,7 +453,7 @@ impl Storage for TopicStore {
     }
 }
 
-/// Lets the host that was faster finish: exponential back-off with jitter.
+/// Lets the faster host finish: exponential back-off with jitter.
 fn back_off(lost: u32) {
     let most = u64::try_from(BACKOFF.as_millis()).unwrap_or(50) << lost.min(5);
     let part = u64::from(uuid::Uuid::new_v4().as_fields().0) % most.max(1);

@@ -1,8 +1,8 @@
-//! Refuses requests that a page of another site makes a browser send: with a foreign name for this address (DNS
-//! rebinding), a foreign `Origin`, or a `Sec-Fetch-Site` that says so. Programs that are not browsers send neither of
-//! the last two.
+//! Refuses requests that a page of another site makes a browser send. These have a foreign name for this address (DNS
+//! rebinding), a foreign `Origin`, or a `Sec-Fetch-Site` that reveals the other site. Programs other than browsers send
+//! neither of the last two.
 //!
-//! Applies to every request, before its path is looked at and before its body is read.
+//! The check applies to every request, before routing and before its body is read.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,21 +10,21 @@ use std::net::IpAddr;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri, header};
 
-/// The header in which a browser says where a request comes from.
+/// The header in which a browser states the relation between a request and the page that sends it.
 const FETCH_SITE: &str = "sec-fetch-site";
 
-/// The names by which a server lets itself be asked.
+/// The names for which a server accepts requests.
 ///
-/// An IP address always is one of them, and so is `localhost`: no DNS server can point these elsewhere.
+/// Every IP address and `localhost` are always accepted, because no DNS server can point them elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names(Vec<String>);
 
-/// Why a request is refused.
+/// The reason why a request is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Foreign {
-    /// It asks for a name that is not the server's.
+    /// The request's host is not a name of the server.
     Host(String),
-    /// It comes from a page of another site.
+    /// The request comes from a page of another site.
     Page(String),
 }
 
@@ -38,12 +38,12 @@ impl fmt::Display for Foreign {
 }
 
 impl Names {
-    /// These names, each with or without a port. The port does not count.
+    /// Creates the list from names with or without a port. The port is ignored.
     pub fn new(names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         Self(names.into_iter().map(|name| host_of(name.as_ref()).unwrap_or_default()).collect())
     }
 
-    /// Refuses a request that a browser was made to send.
+    /// Refuses a request that a page of another site made a browser send.
     pub(crate) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Foreign> {
         let asked = headers.get_all(header::HOST).iter().map(|host| host.to_str().unwrap_or_default());
         let asked = asked.chain(uri.authority().map(Authority::as_str)).collect::<Vec<_>>();
@@ -68,7 +68,7 @@ impl Names {
         Ok(())
     }
 
-    /// Whether this is a name of the server, with or without a port.
+    /// Returns true if this is a name of the server, with or without a port.
     pub(crate) fn is_own(&self, authority: &str) -> bool {
         let Some(host) = host_of(authority) else { return false };
         host.parse::<IpAddr>().is_ok() || host == "localhost" || host.ends_with(".localhost") || self.0.contains(&host)

@@ -1,12 +1,12 @@
-//! The sockets of what is asked over HTTP, the registry and the admin API: each connection is served by itself, and
-//! whoever lets it wait is cut off; a bound on how many there are at once lets the rest wait.
+//! The sockets of the HTTP servers, for the registry and the admin API. Each connection is served on its own, and
+//! closed if its client is too slow. The number of connections at a time is bounded; further ones wait.
 //!
 //! ```text
-//!  accept, with a place for it (places) ──> writes are taken (stalled) ──> TLS, if there is any ──> headers in time ──┐
-//!              what they did not read is taken (rest) <──── routes <──── not for pages of other sites (door) <────────┘
+//!  accept, with a place for it (places) ──> writes progress (stalled) ──> TLS, if there is any ──> headers in time ──┐
+//!              unread bodies are drained (rest) <──── routes <──── not for pages of other sites (door) <─────────────┘
 //! ```
 //!
-//! Not by `axum::serve`: it waits for headers without end.
+//! `axum::serve` is not used, because it waits for headers without limit.
 
 mod door;
 mod places;
@@ -41,30 +41,30 @@ use self::places::{Place, Places};
 use self::stalled::Stalled;
 use crate::tls::Identity;
 
-/// What health checks ask for.
+/// The path of health checks.
 pub(crate) const HEALTH: &str = "/health";
-/// How long a connection on a place that is kept for health checks may take to ask.
+/// The longest wait for the headers on a connection in a reserved place.
 const RESERVED_PATIENCE: Duration = Duration::from_secs(2);
-/// What those who are sent away are told to wait, in seconds.
+/// The `Retry-After` of refused requests, in seconds.
 const RETRY_AFTER: &str = "1";
-/// How long to wait before the next connection is taken when none could be: there may be no file descriptor left.
+/// The pause after a failed accept. There may be no file descriptor left.
 const ACCEPT_AFTER: Duration = Duration::from_millis(100);
-/// How much of an answer the system may keep for a client, in bytes. It tells of progress in steps of a part of this:
-/// with much more, one who reads slowly would look like one who does not read.
+/// The most bytes of an answer that the system may buffer for a client. The system reports progress in steps of a part
+/// of this: with a much larger buffer, a slow reader would look like one that does not read.
 const SEND_BYTES_MAX: usize = 128 << 10;
-/// The first byte of whoever speaks TLS.
+/// The first byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// How long a client may take.
+/// The longest times that a client may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// For the headers of a request, from when one may come: a connection that nothing is asked on is closed, too. With
-    /// TLS, also for its handshake.
+    /// For the headers of a request, counted from when one may come, so idle connections are closed too. With TLS, also
+    /// for the handshake.
     pub headers: Duration,
-    /// For a body: the whole of it at the registry, the next piece of it at the admin API. For what is left of one that
-    /// was answered, as well.
+    /// For a body: the whole body at the registry, the next piece at the admin API. Also for the rest of a body after
+    /// its request was answered.
     pub body: Duration,
-    /// For taking the next piece of an answer.
+    /// For accepting the next piece of an answer.
     pub answer: Duration,
 }
 
@@ -74,32 +74,32 @@ impl Default for Patience {
     }
 }
 
-/// Takes an address; nobody is answered yet.
+/// Binds an address. It does not accept connections yet.
 pub(crate) fn bind(listen: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(listen)?;
     listener.set_nonblocking(true)?;
-    // Connections have it from the socket that they come by.
+    // Accepted connections inherit this from the listening socket.
     SockRef::from(&listener).set_send_buffer_size(SEND_BYTES_MAX)?;
     let address = listener.local_addr()?;
     Ok((listener, address))
 }
 
-/// What is answered on a socket, and how.
+/// The routes and settings of a server.
 #[derive(Clone)]
 pub(crate) struct Site {
     pub(crate) routes: Router,
     pub(crate) patience: Patience,
     pub(crate) tls: Option<Identity>,
-    /// The names by which it may be asked.
+    /// The names for which it accepts requests.
     pub(crate) names: Arc<Names>,
-    /// The answer to those who are refused before their path is looked at.
+    /// The answer to requests that are refused before routing.
     pub(crate) refuse: fn(StatusCode, &str) -> Response,
 }
 
-/// Answers until `end`. What was asked before is answered still.
+/// Serves until `end`. Requests under way are still answered.
 pub(crate) async fn serve(listener: TcpListener, site: Site, end: impl Future<Output = ()>) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    // Every connection holds a receiver: when the last is gone, all is answered.
+    // Every connection holds a receiver. Once the last one is dropped, all requests are answered.
     let (ending, ends) = watch::channel(false);
     let mut end = pin!(end);
     let places = Places::default();
@@ -118,22 +118,22 @@ pub(crate) async fn serve(listener: TcpListener, site: Site, end: impl Future<Ou
     Ok(())
 }
 
-/// The next connection, when there is a place for it.
+/// Accepts the next connection once there is a place for it.
 async fn next(listener: &tokio::net::TcpListener, places: &Places) -> io::Result<(TcpStream, SocketAddr, Place)> {
     let place = places.take().await.ok_or(io::ErrorKind::BrokenPipe)?;
     let (stream, peer) = listener.accept().await?;
-    // One may have become free meanwhile.
+    // An ordinary place may have become free meanwhile.
     place.try_upgrade();
     Ok((stream, peer, place))
 }
 
-/// How a connection began, where TLS is spoken.
+/// The start of a connection to a server with TLS.
 enum Begun {
     Shaken(Box<TlsStream<Stalled<TcpStream>>>),
     Plain(Stalled<TcpStream>),
 }
 
-// What goes wrong on a connection is its client's to notice.
+// Errors on a connection are left to its client to notice.
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
@@ -161,7 +161,7 @@ async fn connection(
     }
 }
 
-/// Shakes hands with whoever wants to.
+/// Does the TLS handshake, if the client starts one.
 async fn begin(stream: TcpStream, identity: &Identity, patience: Patience) -> io::Result<Begun> {
     let mut first = [0];
     stream.peek(&mut first).await?;
@@ -199,7 +199,7 @@ async fn http(
     let _ = served.await;
 }
 
-/// Answers one request. One that is refused here was not read beyond its headers.
+/// Answers one request. A refused request was not read beyond its headers.
 async fn answer(request: hyper::Request<rest::Taken>, place: &Place, site: &Site) -> Result<Response, Infallible> {
     if let Err(foreign) = site.names.check(request.uri(), request.headers()) {
         return Ok((site.refuse)(StatusCode::FORBIDDEN, &foreign.to_string()));

@@ -1,10 +1,10 @@
-//! How many connections are served at once. Some are kept for health checks, so that a host that is busy does not look
-//! dead.
+//! Limits the number of connections at a time. Some places are reserved for health checks, so that a busy host does not
+//! look dead.
 //!
 //! ```text
 //!  an ordinary place is free ──> served
 //!  none is free ──> a reserved place, for a short time ──> asks for /health ──> answered
-//!                                                     └──> asks for more ──> waits for an ordinary place, or is told to come back
+//!                                                     └──> asks for more ──> waits for an ordinary one, or is refused
 //! ```
 
 use std::sync::{Arc, Mutex};
@@ -13,11 +13,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::lock::lock;
 
-/// The most connections at once that may ask for anything.
+/// The most connections at a time with ordinary places.
 const ORDINARY: usize = 512;
-/// How many more are served for health checks.
+/// The number of additional places for health checks.
 const RESERVED: usize = 64;
-/// How many connections on a reserved place may wait for an ordinary one. The others stay free for health checks.
+/// The most connections in reserved places that may wait for an ordinary one. The other places stay free for health
+/// checks.
 const WAITING_MAX: usize = 32;
 
 /// The places of one server.
@@ -28,7 +29,7 @@ pub(super) struct Places {
     waiting: Arc<Semaphore>,
 }
 
-/// The place of one connection, given back when this is dropped.
+/// The place of one connection. Dropping it frees the place.
 pub(super) struct Place {
     places: Places,
     held: Mutex<Held>,
@@ -47,7 +48,7 @@ impl Default for Places {
 }
 
 impl Places {
-    /// Waits for a place of either kind. `None`: there will be none any more.
+    /// Waits for a place of either kind. Returns `None` if there will be no more.
     pub(super) async fn take(&self) -> Option<Place> {
         let held = tokio::select! {
             biased;
@@ -59,12 +60,12 @@ impl Places {
 }
 
 impl Place {
-    /// Whether it is for health checks only.
+    /// Returns true if the place is for health checks only.
     pub(super) fn is_reserved(&self) -> bool {
         matches!(&*lock(&self.held), Held::Reserved { .. })
     }
 
-    /// Takes an ordinary place instead of a reserved one, if one is free.
+    /// Exchanges a reserved place for an ordinary one, if one is free.
     pub(super) fn try_upgrade(&self) {
         if self.is_reserved()
             && let Ok(permit) = self.places.ordinary.clone().try_acquire_owned()
@@ -73,7 +74,7 @@ impl Place {
         }
     }
 
-    /// Waits for an ordinary place. Returns false if too many wait already.
+    /// Waits for an ordinary place. Returns false if too many connections already wait.
     pub(super) async fn upgrade(&self) -> bool {
         self.try_upgrade();
         if !self.is_reserved() {

@@ -1,5 +1,5 @@
-//! Bodies of requests that are answered before they were read to their end. The rest is taken from the client, up to a
-//! bound: one that is cut off while it sends does not hear why.
+//! Bodies of requests that are answered before they were read to the end. The rest is read up to a bound: a client that
+//! is cut off while it sends does not receive the answer.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -11,19 +11,19 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::runtime::Handle;
 
-/// How much is taken that nobody reads, in bytes: twice the code that a component may have.
+/// The most bytes that are read and discarded: twice the largest code of a component.
 const REST_BYTES_MAX: usize = 64 << 20;
 
-/// A body whose rest is taken when it is dropped before its end.
+/// A body whose rest is read when it is dropped before its end.
 pub(super) struct Taken {
-    /// None when it ended.
+    /// `None` after the body's end.
     body: Option<Incoming>,
     patience: Duration,
-    /// Whether its client sends it: without being asked to, or because it was.
+    /// True if the client sends the body: because it does not wait for `100-continue`, or because it has received it.
     sent: bool,
 }
 
-/// The request, with a body whose rest is taken within `patience`.
+/// Wraps the request's body, so that its rest is read within `patience`.
 pub(super) fn taken(request: Request<Incoming>, patience: Duration) -> Request<Taken> {
     let sent = !request.headers().contains_key(header::EXPECT);
     request.map(|body| Taken { body: Some(body), patience, sent })
@@ -34,7 +34,7 @@ impl Body for Taken {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        // The first look at a body asks for it.
+        // The first poll of a body asks the client for it.
         self.sent = true;
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(body).poll_frame(cx));
@@ -65,7 +65,7 @@ impl Drop for Taken {
     }
 }
 
-/// Whoever sends more than may be, or too slowly, loses the connection with the body.
+/// Reads the rest of a body. A client that sends too much or too slowly loses the connection.
 async fn take(mut body: Incoming) {
     let mut length = 0;
     while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {

@@ -1,5 +1,5 @@
-//! A stream whose writes fail when the other side takes nothing for too long: an answer that nobody reads holds no
-//! place for ever, and one that is read slowly is written to its end.
+//! A stream whose writes fail if the peer accepts nothing for too long. So a client that does not read cannot hold a
+//! place forever, and a slow reader still gets the whole answer.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,12 +12,12 @@ use tokio::time::Sleep;
 pub(super) struct Stalled<S> {
     stream: S,
     patience: Duration,
-    /// When to give up. Only while nothing is taken.
+    /// The deadline, while the peer accepts nothing.
     until: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Stalled<S> {
-    /// A write may take nothing for so long.
+    /// Wraps a stream whose writes fail after `patience` without progress.
     pub(super) fn after(patience: Duration, stream: S) -> Self {
         Self { stream, patience, until: None }
     }
@@ -58,7 +58,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalled<S> {
         self.stream.is_write_vectored()
     }
 
-    // A socket has nothing to wait for in these two.
+    // A socket never blocks in these two methods.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }

@@ -1,13 +1,13 @@
-//! A version tried beside the one that runs: both get the same records on a copy of the same state, and nothing is
+//! Compares a version with the running one: both process the same records on copies of the same state, and nothing is
 //! committed.
 //!
 //! ```text
 //!                     ┌─ Side (old) ─ step ─> outputs, writes ─┐
-//!  input, as it was ──┤                                        ├─ compare ─> Report
+//!  original input   ──┤                                        ├─ compare ─> Report
 //!                     └─ Side (new) ─ step ─> outputs, writes ─┘
 //! ```
 //!
-//! Handlers are deterministic, so whatever differs comes from the version, and from nothing else.
+//! Handlers are deterministic, so every difference comes from the version and from nothing else.
 
 mod report;
 mod side;
@@ -23,34 +23,34 @@ use heddle_core::merge::by_time;
 
 use crate::log::{Log, LogError, Start, Watermarks};
 
-/// How long one poll waits.
+/// The longest wait of one poll.
 const POLL_WAIT: Duration = Duration::from_millis(100);
-/// How long reading may stand still.
+/// The longest time without progress.
 const STANDSTILL_MAX: Duration = Duration::from_secs(30);
 
-/// Where the records begin that both versions get.
+/// The first record that both versions process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum From {
-    /// With the first that the log still has, on no state at all.
+    /// The first record that the log still has, with empty state.
     Beginning,
-    /// With this offset of every partition.
+    /// The record with this offset in every partition.
     Offset(i64),
-    /// With the first of this time.
+    /// The first record with this timestamp or a later one.
     Time(Timestamp),
 }
 
-/// What to compare.
+/// The extent of a comparison.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
-    /// Where to begin.
+    /// The first record.
     pub from: From,
-    /// How many records to take at most.
+    /// The most records.
     pub records_max: u64,
-    /// How many differences to show.
+    /// The most differences in the report.
     pub samples_max: usize,
 }
 
-/// Runs both versions.
+/// Runs both versions and compares them.
 ///
 /// # Errors
 /// If the log or the registry does not answer, or state cannot be read.
@@ -81,8 +81,8 @@ pub fn compare(log: &dyn Log, old: &mut Side, new: &mut Side, extent: &Extent) -
     Ok(report)
 }
 
-/// How long one version took for each of the first records that there are, on no state: decoding, the handler,
-/// encoding, and keeping what it wrote in memory.
+/// Measures the time that one version takes for each of the first records in the log, with empty state: decoding, the
+/// handler, encoding, and writing to memory.
 ///
 /// # Errors
 /// If the log does not answer, or state cannot be read.
@@ -105,7 +105,7 @@ pub fn times(log: &dyn Log, side: &mut Side, records_max: u64) -> Result<Vec<Dur
     Ok(times)
 }
 
-/// The records of some topics, up to what there was when it was opened.
+/// The records of some topics, up to their ends when the input was opened.
 struct Input {
     reader: Option<Box<dyn crate::log::Reader>>,
     ends: BTreeMap<TopicPartition, Offset>,
@@ -136,7 +136,7 @@ impl Input {
         Ok(Self { reader, ends, partitions, from: extent.from, starts })
     }
 
-    /// The time up to which the copy of the state goes: that of the first record. `None`: it begins empty.
+    /// The time of the first record, up to which the state is restored. `None` if the state begins empty.
     fn first(&self, log: &dyn Log) -> Result<Option<Timestamp>, LogError> {
         match self.from {
             From::Beginning => Ok(None),
@@ -164,7 +164,7 @@ impl Input {
         }
     }
 
-    /// Some more records, in the order in which a host would take them; `None` at the end.
+    /// The next records, in the order in which a host would process them; `None` at the end.
     fn next(&mut self) -> Result<Option<Vec<Record>>, LogError> {
         let Some(reader) = &mut self.reader else { return Ok(None) };
         let began = Instant::now();

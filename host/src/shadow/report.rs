@@ -1,4 +1,4 @@
-//! What differs between two versions.
+//! The differences between two versions.
 
 use heddle_core::event::{Offset, Record};
 use serde::Serialize;
@@ -9,51 +9,52 @@ use super::side::{Made, Side};
 /// One difference, side by side.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Difference {
-    /// The record, or the place in a store.
+    /// The record, or the key in a store.
     pub at: String,
-    /// What the version that runs made of it.
+    /// The result of the running version.
     pub old: Value,
-    /// What the new one made of it.
+    /// The result of the new version.
     pub new: Value,
 }
 
-/// How much of something differs.
+/// The number of differences in one kind of result.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Result {
-    /// How many there are by the version that runs.
+    /// The count of the running version.
     pub old: u64,
-    /// How many by the new one.
+    /// The count of the new version.
     pub new: u64,
-    /// How many of the records, or of the keys, differ in it.
+    /// The number of records, or of keys, that differ.
     pub differ: u64,
-    /// The first of them.
+    /// The first differences.
     pub samples: Vec<Difference>,
 }
 
-/// What two versions make of the same records.
+/// The results of two versions for the same records.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
     /// The component.
     pub component: String,
-    /// The version that runs.
+    /// The running version.
     pub old: String,
-    /// The new one.
+    /// The new version.
     pub new: String,
-    /// Where the records came from.
+    /// The topics of the records.
     pub topics: Vec<String>,
-    /// Up to when the changelogs were read for the copy of the state, in milliseconds since 1970; none: it began empty.
+    /// The time up to which the state was restored from the changelogs, in milliseconds since 1970. `None` if the state
+    /// began empty.
     pub state_until: Option<i64>,
-    /// How many records both got.
+    /// The number of records that both processed.
     pub records: u64,
-    /// Whether there were more.
+    /// True if there were more records.
     pub stopped: bool,
-    /// How many each set aside.
+    /// The number of records that each dead-lettered.
     pub failed: [u64; 2],
-    /// What they emitted.
+    /// The emitted records.
     pub outputs: Result,
-    /// What their stores hold in the end, of the keys that one of them wrote.
+    /// The final content of the stores, for keys that either version wrote.
     pub state: Result,
-    /// What would refuse the new version as it is; in three lines each.
+    /// Reasons why the new version would be refused, in three lines each.
     pub refused: Vec<String>,
 }
 
@@ -74,7 +75,7 @@ impl Report {
         }
     }
 
-    /// Whether nothing differs.
+    /// Returns true if nothing differs.
     #[must_use]
     pub fn is_same(&self) -> bool {
         self.outputs.differ == 0 && self.state.differ == 0

@@ -1,4 +1,4 @@
-//! One of the two versions: its code, and a copy of the state that is its own.
+//! One of the two versions: its code, and its own copy of the state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,37 +24,37 @@ use crate::registry::{Registry, RegistryError};
 use crate::runtime;
 use crate::state::{Bounds, HostState, MemoryEngine, ReplayError, StateError, TaskStores, Watermark};
 
-/// How long one poll waits.
+/// The longest wait of one poll.
 const POLL_WAIT: Duration = Duration::from_millis(100);
-/// How long reading may stand still.
+/// The longest time without progress.
 const STANDSTILL_MAX: Duration = Duration::from_secs(30);
 
-/// Why nothing can be compared.
+/// The reason why a comparison failed.
 #[derive(Debug, Error)]
 pub enum SideError {
     /// A version cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The log does not answer.
+    /// The log failed.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The registry does not answer.
+    /// The registry failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// State cannot be read.
     #[error(transparent)]
     Task(#[from] TaskFault),
-    /// The copy of the state cannot be made.
+    /// The copy of the state cannot be created.
     #[error(transparent)]
     State(#[from] StateError),
-    /// A changelog holds what is no record of it.
+    /// A changelog holds a foreign record.
     #[error(transparent)]
     Replay(#[from] ReplayError),
 }
 
-/// One version and its copy of the state.
+/// One version, with its copy of the state.
 pub struct Side {
-    /// What tells it from the other.
+    /// The identity of the version.
     pub digest: String,
     manifest: Manifest,
     spec: Arc<TaskSpec>,
@@ -64,19 +64,19 @@ pub struct Side {
     tasks: BTreeMap<Partition, (Task, Option<Arc<TaskStores>>)>,
 }
 
-/// A place in a store: partition, the store's name, the key.
+/// A key in a store: partition, the store's name, the key.
 pub(super) type Place = (Partition, String, Bytes);
 
-/// What one version made of one record.
+/// The results of one version for one record.
 #[derive(Debug, PartialEq)]
 pub(super) struct Made {
-    /// Its outputs, readable; of a record that was set aside, why.
+    /// The outputs in readable form. For a dead-lettered record, the reason.
     pub(super) outputs: Vec<Value>,
     pub(super) failed: bool,
     pub(super) touched: Vec<Place>,
 }
 
-/// The registry's schemas, and those that it would get if the version were deployed.
+/// The registry's schemas, and those that a deployment of the version would add.
 struct WithOwn {
     registered: Arc<dyn Schemas>,
     own: BTreeMap<SchemaId, Arc<Schema>>,
@@ -88,8 +88,8 @@ impl Schemas for WithOwn {
     }
 }
 
-/// The ids of the schemas that a version writes by. One that is not registered gets an id that no registry gives:
-/// trying a version registers nothing.
+/// The ids of the schemas that a version writes with. An unregistered schema gets an id that no registry assigns,
+/// because a comparison registers nothing.
 fn ids(
     app: &str,
     contract: &Contract,
@@ -116,7 +116,7 @@ fn ids(
 }
 
 impl Side {
-    /// A version from its file.
+    /// Loads a version from its file.
     ///
     /// # Errors
     /// If it cannot be loaded.
@@ -133,7 +133,7 @@ impl Side {
         let component = Arc::new(Component::load(engine, name, wasm, &ids)?);
         let schemas: Arc<dyn Schemas> = Arc::new(WithOwn { registered, own });
         let mut spec = runtime::task_spec(app, &manifest, []);
-        // There is no time here that anything could wait for: what would be tried later counts as failed.
+        // No time passes here, so a record that would be parked counts as failed.
         spec.policy.retries.clear();
         if let Some(store) = spec.waiting.take() {
             spec.changelogs.truncate(store.0);
@@ -159,7 +159,7 @@ impl Side {
         self.manifest.consumes.keys().cloned().collect()
     }
 
-    /// Opens these tasks with what the changelogs say of the time before `until`; without one, with nothing.
+    /// Opens the tasks with the state that the changelogs had at `until`, or with empty state if it is absent.
     pub(super) fn restore(
         &mut self,
         log: &dyn Log,
@@ -187,7 +187,7 @@ impl Side {
         Ok(())
     }
 
-    /// Reads a changelog up to its first record of `until` or later, in each partition.
+    /// Reads a changelog up to its first record with the timestamp `until` or later, in each partition.
     fn replay(&self, log: &dyn Log, changelog: &Topic, until: Timestamp) -> Result<(), SideError> {
         let mut ends = BTreeMap::new();
         for bounds in log.watermarks(changelog)? {
@@ -222,7 +222,7 @@ impl Side {
         Ok(())
     }
 
-    /// What this version makes of a record.
+    /// Processes a record with this version.
     pub(super) fn step(&mut self, record: &Record) -> Result<Made, SideError> {
         let number = record.source.partition;
         let Some((task, stores)) = self.tasks.get_mut(&number) else {
@@ -260,7 +260,7 @@ impl Side {
         })
     }
 
-    /// What a store holds in the end.
+    /// The final value of a key in a store.
     pub(super) fn value(&self, partition: Partition, store: &str, key: &[u8]) -> Result<Option<Value>, SideError> {
         let Some(place) = self.manifest.stores.keys().position(|name| name == store) else { return Ok(None) };
         let Some((_, Some(stores))) = self.tasks.get(&partition) else { return Ok(None) };
@@ -269,7 +269,7 @@ impl Side {
     }
 }
 
-/// A value as people read it: decoded by its schema, or as text.
+/// A value in readable form: decoded with its schema, or as text.
 pub(super) fn readable(bytes: &[u8], schemas: &dyn Schemas) -> Value {
     let decoded = wire::split(bytes).and_then(|(id, payload)| {
         let schema = schemas.writer(id).ok().flatten()?;

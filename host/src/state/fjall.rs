@@ -1,7 +1,7 @@
-//! State on fjall: one database, one keyspace a tree.
+//! State on fjall: one database, one keyspace for each tree.
 //!
-//! Its journal goes to the operating system at every batch but is never synced: what a crash of the machine takes away
-//! is read from the changelogs again. The journal is recovered batch by batch, each with its checksum.
+//! Its journal is written to the operating system at every batch but is never synced: what a crash of the machine
+//! destroys is read from the changelogs again. fjall recovers the journal batch by batch, each with its checksum.
 
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,11 +13,11 @@ use bytes::Bytes;
 use super::{Changes, StateEngine, StateError, StateStore, no_room, size};
 use crate::disk::Room;
 
-/// The most that fjall keeps of one tree before it makes a file of it. Batches of a task come in this size.
+/// The most that fjall keeps in memory of one tree before it writes a file. Batches of a task have this size.
 const TREE_BUFFER_BYTES: u64 = 8 << 20;
-/// The most that it keeps of all trees together, seen at every [`StateEngine::flush`].
+/// The most that fjall keeps in memory of all trees together. Checked at every [`StateEngine::flush`].
 const BUFFER_BYTES: u64 = 64 << 20;
-/// The most that its journals take on disk before it makes files of them.
+/// The most that the journals use on disk before fjall writes their content to files.
 const JOURNAL_BYTES: u64 = 128 << 20;
 
 /// Trees in one folder.
@@ -28,16 +28,16 @@ pub struct FjallEngine {
 }
 
 impl FjallEngine {
-    /// Opens the folder, or makes it.
+    /// Opens the folder, or creates it.
     ///
     /// # Errors
-    /// If another process owns it, it cannot be used, or is damaged.
+    /// If another process owns the folder, or the folder is unusable or damaged.
     pub fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StateError> {
         let builder = fjall::Database::builder(folder)
             .cache_size(cache_bytes)
             .max_journaling_size(JOURNAL_BYTES)
             .worker_threads(1);
-        // Of some damage fjall tells by a panic.
+        // fjall reports some damage by a panic.
         match catch_unwind(AssertUnwindSafe(|| builder.open())) {
             Ok(Ok(db)) => Ok(Self { db, folder: Arc::new(folder.to_owned()), room: Room::below(folder) }),
             Ok(Err(error)) => Err(failed(folder, &error)),
@@ -147,7 +147,7 @@ impl StateStore for FjallTree {
     }
 }
 
-/// Copied: fjall's values are parts of larger blocks, which they would keep in memory.
+/// Copies, because fjall's values are parts of larger blocks, which they would keep in memory.
 fn bytes(value: &[u8]) -> Bytes {
     Bytes::copy_from_slice(value)
 }
@@ -166,7 +166,7 @@ fn failed(folder: &Path, error: &fjall::Error) -> StateError {
     }
 }
 
-/// Whether an error tells of the disk or its permissions, not of what is in the files.
+/// Returns true if the error is about the disk or its permissions, not about the content of the files.
 fn disk(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
     !matches!(error.kind(), InvalidData | NotFound | UnexpectedEof)

@@ -1,12 +1,12 @@
-//! The one thread that brings the state of all tasks of this host to disk.
+//! The one thread that writes the state of all tasks of this host to disk.
 //!
 //! ```text
 //!  every 50 ms, task by task:  freeze what is old or large ──> write it ──> one piece of merging or expiry
-//!  now and then:               flush the engine, which bounds its memory
+//!  at intervals:               flush the engine, which bounds its memory
 //! ```
 //!
-//! A task whose tree cannot be written is tried again every second; meanwhile it keeps what it has in memory, and the
-//! worker notices by [`TaskStores::wait_for_room`].
+//! If a tree cannot be written, the thread tries again every second. Meanwhile the task keeps its data in memory, and
+//! [`TaskStores::wait_for_room`] shows this to the worker.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,18 +16,18 @@ use std::time::{Duration, Instant};
 use super::{StateEngine, StateError, TaskStores};
 use crate::lock::{lock, lock_within};
 
-/// How often memtables are looked at.
+/// The interval at which memtables are checked.
 const TICK: Duration = Duration::from_millis(50);
-/// How long after a failure the next try is made.
+/// The time between a failure and the next attempt.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often the operator is told that nothing can be written.
+/// The interval at which a lasting failure is logged.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
-/// After so much has been written, the engine is flushed.
+/// The engine is flushed after this many bytes were written.
 const FLUSH_BYTES: usize = 32 << 20;
-/// After this time the engine is flushed, if anything was written.
+/// The engine is flushed after this time, if anything was written.
 const FLUSH_AGE: Duration = Duration::from_secs(5);
 
-/// A handle on the thread. Dropped, it ends the thread without writing: the changelogs have everything.
+/// A handle on the thread. A drop ends the thread without writing, because the changelogs have everything.
 pub struct Flusher {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -37,9 +37,9 @@ struct Shared {
     engine: Arc<dyn StateEngine>,
     state: Mutex<State>,
     wake: Condvar,
-    /// Held while a task is worked on, so that a task can be waited for.
+    /// Held while a task is worked on, so that others can wait for the end of that work.
     work: Mutex<()>,
-    /// Since when the thread has waited for the engine.
+    /// The time since which the thread has waited for the engine.
     busy: Mutex<Option<Instant>>,
 }
 
@@ -50,7 +50,7 @@ struct State {
     failure: Option<Failure>,
 }
 
-/// Why nothing can be written, and since when.
+/// The reason why nothing can be written, and its times.
 #[derive(Clone, Debug)]
 struct Failure {
     error: StateError,
@@ -62,7 +62,7 @@ impl Flusher {
     /// Starts the thread.
     ///
     /// # Errors
-    /// If the system gives no thread.
+    /// If the system cannot start a thread.
     pub fn start(engine: Arc<dyn StateEngine>) -> std::io::Result<Self> {
         let (state, wake, work) = (Mutex::default(), Condvar::new(), Mutex::default());
         let shared = Arc::new(Shared { engine, state, wake, work, busy: Mutex::default() });
@@ -73,25 +73,25 @@ impl Flusher {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// From now on what the task commits is written.
+    /// Adds a task, whose commits are written from now on.
     pub fn register(&self, task: &Arc<TaskStores>) {
         lock(&self.shared.state).tasks.push(task.clone());
     }
 
-    /// Forgets the task: when this returns, nothing of it is written any more. What it has in memory stays unwritten;
-    /// call [`TaskStores::flush`] to have the next owner on this host read less of the changelog.
+    /// Forgets the task. After it returns true, nothing of the task is written any more. What is in memory stays
+    /// unwritten; call [`TaskStores::flush`] so that the next owner on this host reads less of the changelog.
     ///
-    /// Waits for `wait` at most. Returns false if the engine has not ended a write then.
+    /// Waits for `wait` at most. Returns false if the engine has not ended a write by then.
     #[must_use]
     pub fn unregister(&self, task: &Arc<TaskStores>, wait: Duration) -> bool {
         lock(&self.shared.state).tasks.retain(|other| !Arc::ptr_eq(other, task));
         lock_within(&self.shared.work, wait).is_some()
     }
 
-    /// Writes everything that is committed, of all tasks, and flushes the engine.
+    /// Writes the committed state of all tasks, and flushes the engine.
     ///
     /// # Errors
-    /// The first failure; the other tasks are written all the same.
+    /// The first failure; the other tasks are written nevertheless.
     pub fn flush_now(&self) -> Result<(), StateError> {
         let tasks = lock(&self.shared.state).tasks.clone();
         let written = tasks.iter().map(|task| self.shared.work_on(task, |task| task.flush().map(|_| ())));
@@ -99,19 +99,19 @@ impl Flusher {
         failures.into_iter().next().map_or_else(|| self.shared.engine.flush(), Err)
     }
 
-    /// Why the last round could not write, if it could not.
+    /// The reason why the last round could not write.
     #[must_use]
     pub fn failure(&self) -> Option<StateError> {
         lock(&self.shared.state).failure.as_ref().map(|failure| failure.error.clone())
     }
 
-    /// For how long it has not been able to write.
+    /// The time for which writes have failed.
     #[must_use]
     pub fn failing_for(&self) -> Duration {
         lock(&self.shared.state).failure.as_ref().map_or(Duration::ZERO, |failure| failure.since.elapsed())
     }
 
-    /// For how long the engine has not answered.
+    /// The time for which the engine has not answered.
     #[must_use]
     pub fn busy_for(&self) -> Duration {
         lock(&self.shared.busy).map_or(Duration::ZERO, |since| since.elapsed())
@@ -130,7 +130,7 @@ impl Flusher {
         lock(&self.shared.state).stopped = true;
         self.shared.wake.notify_all();
         if let Some(thread) = self.thread.take() {
-            // It does not panic; if it did, there would be nothing to do about it here.
+            // The thread does not panic; if it did, nothing could be done about it here.
             let _ = thread.join();
         }
     }
@@ -165,22 +165,22 @@ impl Shared {
         }
     }
 
-    /// Waits; the tasks as they are then, `None` if it is time to stop.
+    /// Waits. Returns the tasks afterwards, or `None` if the thread has to stop.
     fn wait(&self, pause: Duration) -> Option<Vec<Arc<TaskStores>>> {
         let waited = self.wake.wait_timeout_while(lock(&self.state), pause, |state| !state.stopped);
         let state: MutexGuard<'_, State> = waited.unwrap_or_else(PoisonError::into_inner).0;
         (!state.stopped).then(|| state.tasks.clone())
     }
 
-    /// Goes through all tasks once. Whether one of them has more to do; the first failure, but only after all had their
-    /// turn.
+    /// Works on every task once. Returns true if one of them has more to do. The first failure is returned after all
+    /// tasks had their turn.
     fn round(&self, tasks: &[Arc<TaskStores>], written: &mut usize) -> Result<bool, StateError> {
         let mut result = Ok(false);
         for task in tasks {
             if lock(&self.state).stopped {
                 break;
             }
-            // One task after the other: each has its time.
+            // The time is measured for each task.
             *lock(&self.busy) = Some(Instant::now());
             let done = self.work_on(task, |task| {
                 task.freeze();

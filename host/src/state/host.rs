@@ -1,13 +1,12 @@
-//! The state of all tasks that this host has: which are open, and who writes them to disk.
+//! The state of all tasks on this host: the open ones, the engine and the flusher.
 //!
 //! ```text
 //!  works ──a write fails──> fails: memory and changelogs have everything ──room again──> works
-//!                             └──5 s, and not for want of room──> tasks are retired, the engine is opened again ──> works
+//!                             └──5 s, and the disk is not full──> tasks retired, engine opened again ──> works
 //! ```
 //!
-//! An engine that a disk has failed stays broken, whatever the disk does later: it is closed and opened again. Tasks of
-//! before know that they are retired, and their workers open them again, which reads what is missing from the
-//! changelogs.
+//! After a disk error an engine stays broken, even if the disk recovers, so it is closed and opened again. Earlier
+//! tasks are then retired. Their workers open them again, and read what is missing from the changelogs.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::channel;
@@ -22,60 +21,61 @@ use heddle_core::task::TaskSpec;
 use super::{Bounds, Flusher, StateEngine, StateError, TaskStores};
 use crate::lock::lock;
 
-/// How long whoever lets a task go waits for its last write.
+/// The longest wait for a task's last write when the task is closed.
 const LAST_WRITE_WAIT: Duration = Duration::from_secs(2);
-/// How long a host that ends waits until everything is written.
+/// The longest wait for the last flush when the host ends.
 const LAST_FLUSH_WAIT: Duration = Duration::from_secs(10);
-/// From when on a call of the engine is slow.
+/// A call of the engine that takes longer than this is slow.
 const SLOW: Duration = Duration::from_secs(5);
-/// How long an engine fails before it is opened again; then twice as long each time.
+/// The time that an engine fails before it is opened again. It doubles each time.
 const MEND_AFTER: Duration = Duration::from_secs(5);
-/// How long at most.
+/// The upper bound of that time.
 const MEND_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// Opens the engine again.
 type Reopen = Box<dyn Fn() -> Result<Arc<dyn StateEngine>, StateError> + Send + Sync>;
 
-/// The state on this host. One a process: an engine's folder has one owner.
+/// The state on this host. A process has one, because an engine's folder has one owner.
 pub struct HostState {
     engine: RwLock<Running>,
     bounds: Bounds,
     reopen: Option<Reopen>,
     mending: Mutex<Mending>,
     open: Mutex<BTreeMap<(ComponentName, Partition), Weak<TaskStores>>>,
-    /// Held while a task is opened: of two workers that open the same one, the second finds what the first has opened.
+    /// Held while a task is opened. If two workers open the same task, the second one finds and retires the first one's
+    /// stores.
     opening: Mutex<()>,
 }
 
-/// The engine, and who writes to it.
+/// The engine, and the thread that writes to it.
 #[derive(Clone, Default)]
 struct Running {
-    /// Absent while it is opened again.
+    /// Absent while the engine is opened again.
     engine: Option<Arc<dyn StateEngine>>,
-    /// Absent in a simulation, which writes when its schedule says so, and while the engine is opened again.
+    /// Absent while the engine is opened again, and in a simulation, which writes when its schedule says so.
     flusher: Option<Arc<Flusher>>,
 }
 
-/// How often the engine was opened again, and when last.
+/// The number of times that the engine was opened again, and the latest time.
 #[derive(Default)]
 struct Mending {
     times: u32,
     last: Option<Instant>,
-    /// Why it is not open.
+    /// The reason why the engine is not open.
     failure: Option<StateError>,
 }
 
 impl HostState {
-    /// State in `engine`, written to disk by a thread of its own.
+    /// Creates state in `engine`, which a separate thread writes to disk.
     ///
     /// # Errors
-    /// If the system gives no thread.
+    /// If the system cannot start a thread.
     pub fn start(engine: Arc<dyn StateEngine>, bounds: Bounds) -> std::io::Result<Self> {
         let flusher = Some(Arc::new(Flusher::start(engine.clone())?));
         Ok(Self::with(Running { engine: Some(engine), flusher }, bounds))
     }
 
-    /// State in `engine` that its owner writes to disk: see [`TaskStores::freeze`].
+    /// Creates state in `engine` that the caller writes to disk: see [`TaskStores::freeze`].
     #[must_use]
     pub fn without_flusher(engine: Arc<dyn StateEngine>, bounds: Bounds) -> Self {
         Self::with(Running { engine: Some(engine), flusher: None }, bounds)
@@ -93,7 +93,7 @@ impl HostState {
         }
     }
 
-    /// An engine that fails for good is opened again like this: see [`mend`](Self::mend).
+    /// Sets the function that opens a broken engine again: see [`mend`](Self::mend).
     #[must_use]
     pub fn reopened_by(
         self,
@@ -116,8 +116,8 @@ impl HostState {
         })
     }
 
-    /// Opens the state of a task. Another worker of this host may still have it open: one that hangs does not know yet
-    /// that the group gave the task away. From now on nothing that it holds is written any more.
+    /// Opens the state of a task. A worker of this host that hangs may still have it open, because it does not know yet
+    /// that the task was revoked. Nothing that this worker holds is written from now on.
     ///
     /// # Errors
     /// If the copies cannot be opened, or a write of the former owner does not end.
@@ -137,8 +137,8 @@ impl HostState {
         Ok(stores)
     }
 
-    /// Writes what is committed to disk and forgets the task, so that its next owner on this host has little to read.
-    /// What cannot be written, or not in time, is read from the changelog by the next owner.
+    /// Writes the task's committed state to disk and forgets the task, so that its next owner on this host has little
+    /// to read. The next owner reads from the changelog what could not be written in time.
     pub fn close(&self, stores: &Arc<TaskStores>) {
         let written = if self.running().flusher.is_some() {
             let stores = stores.clone();
@@ -152,12 +152,11 @@ impl HostState {
         self.abandon(stores);
     }
 
-    /// Writes everything that is committed, and has the engine write out what it holds in memory: for a host that ends.
-    /// The engine does that by itself only when nothing holds its trees any more, and threads that answer queries may
-    /// do so until the process is gone.
+    /// Writes all committed state and flushes the engine, before the host ends. The engine flushes by itself only after
+    /// all its trees are dropped, and threads that answer queries may hold them until the process ends.
     ///
     /// # Errors
-    /// The first failure, also if it takes too long. What is not written is in the changelogs.
+    /// The first failure, or a timeout. The changelogs have what is not written.
     pub fn flush(&self) -> Result<(), StateError> {
         let Running { engine, flusher } = self.running();
         match (flusher, engine) {
@@ -167,8 +166,8 @@ impl HostState {
         }
     }
 
-    /// Forgets the task. When this returns true nothing of it is written any more; false: a write to disk has not
-    /// ended, and whoever opens the task on this host has to wait for it.
+    /// Forgets the task. Returns true if nothing of it will be written any more. Returns false if a write to disk has
+    /// not ended: the task cannot be opened on this host before that.
     pub fn abandon(&self, stores: &Arc<TaskStores>) -> bool {
         let flusher = self.running().flusher;
         let unregistered = flusher.is_none_or(|flusher| flusher.unregister(stores, LAST_WRITE_WAIT));
@@ -180,13 +179,13 @@ impl HostState {
         true
     }
 
-    /// The state of a task that this host has, for queries.
+    /// The state of an open task, for queries.
     #[must_use]
     pub fn find(&self, component: &ComponentName, partition: Partition) -> Option<Arc<TaskStores>> {
         lock(&self.open).get(&(component.clone(), partition)).and_then(Weak::upgrade)
     }
 
-    /// All tasks that this host has open.
+    /// All open tasks of this host.
     #[must_use]
     pub fn tasks(&self) -> Vec<(ComponentName, Partition, Arc<TaskStores>)> {
         let open = lock(&self.open);
@@ -196,15 +195,12 @@ impl HostState {
         open.iter().filter_map(|(place, stores)| task(place, stores)).collect()
     }
 
-    /// What the copies take on disk, in bytes.
-    ///
-    /// # Errors
-    /// If the folder cannot be read.
+    /// The bytes that the copies use on disk.
     pub fn size_bytes(&self) -> Result<u64, StateError> {
         self.engine()?.size_bytes()
     }
 
-    /// Why state stays in memory and in the changelogs now, if it does.
+    /// The reason why state currently stays in memory and in the changelogs only.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
         let Running { engine, flusher } = self.running();
@@ -217,8 +213,8 @@ impl HostState {
         failure.or_else(closed).map(|failure| failure.to_string())
     }
 
-    /// Wakes what a failed disk left asleep, and opens an engine again that has failed for a while. To be called every
-    /// second or so.
+    /// Wakes calls that sleep after a disk error, and reopens an engine that has failed for a while. Call it about
+    /// every second.
     pub fn mend(&self) {
         let Running { engine, flusher } = self.running();
         if let (Some(engine), Some(flusher)) = (&engine, &flusher)
@@ -233,7 +229,7 @@ impl HostState {
         } else if let Some(flusher) = flusher
             && self.is_to_mend(&flusher)
         {
-            // Nobody opens a task from here on.
+            // The lock keeps workers from opening tasks from here on.
             let _opening = lock(&self.opening);
             if self.tasks().iter().all(|(.., stores)| self.abandon(stores)) {
                 tracing::warn!(target: "heddle::alert", "the engine of the state failed: it is opened again, and what is missing is read from the changelogs");
@@ -253,7 +249,7 @@ impl HostState {
         broken && wait.is_zero() && flusher.failing_for() >= MEND_AFTER
     }
 
-    /// Opens the engine, once nobody has the one of before any more.
+    /// Opens the engine, once the former one is dropped.
     fn open_again(&self, reopen: &Reopen) {
         let started = reopen().and_then(|engine| {
             let flusher = Flusher::start(engine.clone());
@@ -268,19 +264,19 @@ impl HostState {
                 *self.engine.write().unwrap_or_else(PoisonError::into_inner) = running;
                 tracing::info!(target: "heddle::alert", "the engine of the state is open again");
             }
-            // Whoever still holds a task of before lets go of it soon.
+            // A former task is still held somewhere and will be dropped soon.
             Err(StateError::Owned(_)) => {}
             Err(error) => mending.failure = Some(error),
         }
     }
 }
 
-/// Does `work` on a thread of its own, and waits for so long: a disk may never answer.
+/// Runs `work` on a separate thread and waits for at most `wait`, because a disk may never answer.
 fn within(wait: Duration, work: impl FnOnce() -> Result<(), StateError> + Send + 'static) -> Result<(), StateError> {
     let failed = |why: String| StateError::Unusable { folder: "state".into(), why };
     let (send, done) = channel();
     let work = move || {
-        // Nobody waits for it any more if it took too long.
+        // After a timeout the receiver is gone.
         let _ = send.send(work());
     };
     thread::Builder::new().name("state-last".to_owned()).spawn(work).map_err(|error| failed(error.to_string()))?;

@@ -1,4 +1,5 @@
-//! What is committed of one changelog and not yet in its tree: the memtable, and one before it that is being written.
+//! Committed entries of one changelog that are not in its tree yet: the active memtable, and a frozen one that is being
+//! written.
 //!
 //! ```text
 //!            commit, replay                freeze                   written
@@ -17,67 +18,67 @@ use heddle_core::table::Table;
 
 use super::{StateError, Watermark};
 
-/// What an entry takes in memory beside its key and value.
+/// The memory that an entry uses beside its key and value.
 const ENTRY_BYTES: usize = 96;
-/// How many entries a scan takes from a layer at a time, at least and at most.
+/// The fewest and the most entries that a scan takes from a layer at a time.
 const SCAN_CHUNK: (usize, usize) = (32, 4096);
 
-/// Something that collects in memory.
+/// Entries that collect in memory.
 pub(super) trait Collects: Default {
-    /// About what it takes in memory.
+    /// The approximate size in memory.
     fn bytes(&self) -> usize;
 
-    /// Nothing yet, with room for as much as is collected here.
+    /// An empty collection with as much capacity as this one uses.
     fn next(&self) -> Self;
 }
 
-/// Both layers of one changelog, and how far it has been read.
+/// Both layers of one changelog, and the position up to which it has been read.
 pub(super) struct Layers<T> {
     pub(super) active: T,
     pub(super) frozen: Option<Arc<Frozen<T>>>,
     progress: Progress,
 }
 
-/// What is being written: content, and the watermark that it makes true.
+/// A layer that is being written: its content, and the watermark that holds once it is written.
 pub(super) struct Frozen<T> {
     pub(super) content: T,
     pub(super) watermark: Watermark,
 }
 
-/// How far a changelog has been read into memory.
+/// The position up to which a changelog has been read into memory.
 struct Progress {
     reached: Option<Watermark>,
-    /// Whether the tree does not know yet.
+    /// True if the tree has an older watermark than `reached`.
     moved: bool,
-    /// What was taken beyond the watermark ends here: until it gets there, nothing may be written.
+    /// The end of what was taken beyond the watermark. Nothing may be written until the watermark reaches it.
     beyond: Option<Offset>,
 }
 
 impl<T: Collects> Layers<T> {
-    /// Of a changelog whose tree is at `reached`.
+    /// Creates the layers of a changelog whose tree has the watermark `reached`.
     pub(super) fn new(reached: Option<Watermark>) -> Self {
         Self { active: T::default(), frozen: None, progress: Progress { reached, moved: false, beyond: None } }
     }
 
-    /// How far it has been read.
+    /// The position up to which the changelog has been read.
     pub(super) fn watermark(&self) -> Option<&Watermark> {
         self.progress.reached.as_ref()
     }
 
-    /// Everything below `watermark` was taken.
+    /// Records that everything below `watermark` was taken.
     pub(super) fn reached(&mut self, watermark: Watermark) {
         self.progress.beyond = self.progress.beyond.filter(|beyond| *beyond > watermark.offset);
         self.progress.moved |= self.progress.reached.as_ref() != Some(&watermark);
         self.progress.reached = Some(watermark);
     }
 
-    /// Something was taken that ends before `offset`, but not everything below is known to have been.
+    /// Records that something was taken that ends before `offset`, while some of what lies below may be missing.
     pub(super) fn took(&mut self, offset: Offset) {
         self.progress.beyond = self.progress.beyond.max(Some(offset));
     }
 
-    /// A transaction was taken over; `end` follows its last record. Without an end there is no saying where it is in
-    /// the changelog, and it is written only together with a later one.
+    /// Records that a transaction was taken; `end` follows its last record. Without an end, its place in the changelog
+    /// is not known, so it is written only together with a later transaction.
     pub(super) fn committed(&mut self, end: Option<Offset>) {
         let reached = self.progress.reached.as_ref();
         match (reached, end) {
@@ -91,17 +92,17 @@ impl<T: Collects> Layers<T> {
         }
     }
 
-    /// Whether there is something to write that may be written.
+    /// Returns true if there is something to write and the watermark covers it.
     pub(super) fn ready(&self) -> bool {
         self.progress.moved && self.progress.beyond.is_none()
     }
 
-    /// Whether there is something to write, now or once the watermark covers it.
+    /// Returns true if there is something to write, now or once the watermark covers it.
     pub(super) fn waiting(&self) -> bool {
         self.progress.moved || self.progress.beyond.is_some()
     }
 
-    /// Moves the active layer aside, if it may be written. Nothing may be frozen already.
+    /// Freezes the active layer if it may be written. No other layer may be frozen.
     pub(super) fn freeze(&mut self) {
         debug_assert!(self.frozen.is_none(), "one at a time is written");
         if let Some(watermark) = self.progress.reached.clone().filter(|_| self.ready()) {
@@ -112,13 +113,13 @@ impl<T: Collects> Layers<T> {
         }
     }
 
-    /// What both layers take in memory.
+    /// The size of both layers in memory.
     pub(super) fn bytes(&self) -> usize {
         self.active.bytes() + self.frozen.as_ref().map_or(0, |frozen| frozen.content.bytes())
     }
 }
 
-/// The writes to one store, and what they take.
+/// The writes to one store, and their size in memory.
 #[derive(Default)]
 pub(super) struct Memtable {
     writes: Table,
@@ -136,7 +137,7 @@ impl Collects for Memtable {
 }
 
 impl Memtable {
-    /// Takes a write; of several to a key, the last counts.
+    /// Takes a write. The last write to a key counts.
     pub(super) fn insert(&mut self, key: Bytes, value: Option<Bytes>) {
         let length = key.len();
         self.bytes += size(length, value.as_ref());
@@ -150,7 +151,7 @@ impl Memtable {
         table.into_writes().for_each(|(key, value)| self.insert(key, value));
     }
 
-    /// All of them.
+    /// All writes.
     pub(super) fn writes(&self) -> &Table {
         &self.writes
     }
@@ -164,7 +165,7 @@ fn size(key: usize, value: Option<&Bytes>) -> usize {
     ENTRY_BYTES + key + value.map_or(0, Bytes::len)
 }
 
-/// Part of a layer's entries in a range, in order: the first so many.
+/// The first entries of a layer in a range, in order.
 type Part = Vec<(Bytes, Option<Bytes>)>;
 
 /// The layers of a store that a scan reads, from the upper to the lower one.
@@ -177,7 +178,7 @@ pub(super) trait ScanLayers {
 }
 
 impl Layers<Memtable> {
-    /// The part of the active layer, and the frozen one to read without the lock.
+    /// The part of the active layer, and the frozen layer, which can be read without the lock.
     pub(super) fn part(
         &self,
         start: Bound<&[u8]>,
@@ -195,9 +196,9 @@ impl Frozen<Memtable> {
     }
 }
 
-/// The first `limit` entries in a range, upper layers hiding lower ones.
+/// Returns the first `limit` entries in a range. Upper layers hide lower ones.
 ///
-/// In chunks: what is hidden by deletes does not count, so it is not known beforehand how much of each layer is needed.
+/// It reads in chunks. Deletes hide entries, so the number of entries needed from each layer is not known beforehand.
 pub(super) fn scan(layers: &dyn ScanLayers, range: &Range<'_>, limit: usize) -> Result<Vec<Entry>, StateError> {
     let mut found = vec![];
     let mut after: Option<Bytes> = None;
@@ -205,7 +206,8 @@ pub(super) fn scan(layers: &dyn ScanLayers, range: &Range<'_>, limit: usize) -> 
         let chunk = (limit - found.len()).clamp(SCAN_CHUNK.0, SCAN_CHUNK.1);
         let start = after.as_ref().map_or(range.start(), |key| Bound::Excluded(&key[..]));
         let parts = layers.parts(start, range.prefix, chunk)?;
-        // A layer that gave a full chunk is known up to its last key only, and so are all together.
+        // A layer that returned a full chunk is known up to its last key only. So the merged result is known up to the
+        // smallest of these keys.
         let full = parts.iter().filter(|part| part.len() >= chunk);
         let known = full.filter_map(|part| part.last()).map(|(key, _)| key.clone()).min();
         let mut merged = BTreeMap::new();

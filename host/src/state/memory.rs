@@ -1,5 +1,5 @@
-//! State in memory alone: nothing is on disk, so every start reads the changelogs whole. For measuring what the disk
-//! costs, and for hosts that have none.
+//! State in memory only, so every start reads the changelogs from their beginning. For measuring the cost of the disk,
+//! and for hosts without one.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -1,4 +1,4 @@
-//! The committed state of tasks on this host: a copy of what their changelogs say.
+//! The committed state of this host's tasks: a local copy of their changelogs.
 //!
 //! ```text
 //!                     commit              freeze              write_frozen
@@ -7,18 +7,18 @@
 //!                     reads:  memtable, then frozen, then the tree
 //! ```
 //!
-//! - `task`: all state of one task; what the worker reads and commits to.
-//! - `layers`: what of it is not in the trees yet.
+//! - `task`: all state of one task; the worker reads from it and commits to it.
+//! - `layers`: committed state that is not in the trees yet.
 //! - `seen`: the message ids of one task, as segments of sorted blocks with filters.
-//! - `store_tree`: how a memtable gets into its tree.
-//! - `flusher`: the one thread that brings it to disk.
+//! - `store_tree`: writes a memtable into its tree.
+//! - `flusher`: the one thread that writes state to disk.
 //! - `sled`, `fjall`: engines, behind [`StateEngine`].
 //!
-//! **The invariant.** A tree is the fold of its changelog's partition below its watermark. While a memtable is written
-//! it is that in some keys, and in the others the fold below the memtable's end: a large memtable goes in as several
-//! atomic [`StateStore::apply`], the watermark with the last of them; the first one notes that end. Data that no commit
-//! covers is not written. So a host that is killed loses nothing but the tail that the log still has, reading that tail
-//! makes the tree exact again, and a tree never holds what the log did not commit.
+//! **The invariant.** A tree is the fold of its changelog's partition below its watermark. During the write of a
+//! memtable, some keys are already further: they hold the fold below the memtable's end. A large memtable is written as
+//! several atomic [`StateStore::apply`] calls: the first one records the memtable's end, the last one writes the
+//! watermark. Data that no commit covers is not written. So a tree never holds what the log did not commit, and a
+//! killed host loses only the tail that the log still has. Reading that tail makes the tree exact again.
 
 mod fjall;
 mod flusher;
@@ -52,18 +52,12 @@ pub use self::sled::SledEngine;
 pub use self::task::{ReplayError, TaskStores};
 pub use self::tree::tree_name;
 
-/// Opens trees. One a host.
+/// Opens trees. A host has one engine.
 pub trait StateEngine: Send + Sync {
-    /// The tree of that name, made if it is not there. Opened twice, both are the same tree.
-    ///
-    /// # Errors
-    /// If the engine fails.
+    /// Opens the tree with this name, or creates it. Opening a name twice returns the same tree.
     fn open(&self, tree: &str) -> Result<Arc<dyn StateStore>, StateError>;
 
-    /// Removes a tree, if it is there, with all it holds. Nothing may hold it open.
-    ///
-    /// # Errors
-    /// If the engine fails.
+    /// Removes a tree with its content, if it exists. It must not be open.
     fn remove(&self, tree: &str) -> Result<(), StateError>;
 
     /// The names of all trees, sorted.
@@ -72,28 +66,23 @@ pub trait StateEngine: Send + Sync {
     /// If the engine fails.
     fn trees(&self) -> Result<Vec<String>, StateError>;
 
-    /// What all trees together take on disk.
-    ///
-    /// # Errors
-    /// If the folder cannot be read.
+    /// The bytes that all trees together use on disk.
     fn size_bytes(&self) -> Result<u64, StateError>;
 
-    /// Writes out what the engine still holds in memory of what was applied. Not for safety (the changelog is the
-    /// truth) but to bound that memory; the flusher calls it now and then.
-    ///
-    /// # Errors
-    /// If the engine fails.
+    /// Writes to disk what the engine still holds in memory. This bounds the engine's memory and is not needed for
+    /// safety, because the changelog is the truth. The flusher calls it at intervals.
     fn flush(&self) -> Result<(), StateError>;
 
-    /// Wakes calls that a failed disk left asleep. To be called while one takes long, by a thread that may wait as
-    /// long.
+    /// Wakes calls that still sleep after the disk failed. Call it while one of them takes long, from a thread that may
+    /// block as long.
     fn wake(&self) {}
 }
 
-/// Puts and deletes (`None`) of a tree, by key.
+/// Puts and deletes (`None`) in a tree, by key.
 pub type Changes = Vec<(Bytes, Option<Bytes>)>;
 
-/// One tree: keys and values, bytes, sorted. Keys have 1 to [`KEY_BYTES_MAX`] bytes; looking for others finds nothing.
+/// One tree: a sorted map from bytes to bytes. Keys have 1 to [`KEY_BYTES_MAX`] bytes; a lookup of any other key finds
+/// nothing.
 pub trait StateStore: Send + Sync {
     /// The value of `key`.
     ///
@@ -101,10 +90,7 @@ pub trait StateStore: Send + Sync {
     /// If the engine fails.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StateError>;
 
-    /// The entries from `start` on whose keys begin with `prefix`, in order, at most `limit`.
-    ///
-    /// # Errors
-    /// If the engine fails.
+    /// The entries from `start` whose keys begin with `prefix`, in order, at most `limit`.
     fn scan(&self, start: Bound<&[u8]>, prefix: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, StateError>;
 
     /// The entry with the greatest key that is not greater than `key`.
@@ -113,17 +99,11 @@ pub trait StateStore: Send + Sync {
     /// If the engine fails.
     fn last_at_or_before(&self, key: &[u8]) -> Result<Option<(Bytes, Bytes)>, StateError>;
 
-    /// All or nothing, also when the process is killed meanwhile; and what was applied earlier is never lost alone.
-    /// Keys ascend and occur once.
-    ///
-    /// # Errors
-    /// If the engine fails.
+    /// Applies all changes or none, even if the process is killed meanwhile. Earlier batches are never lost before
+    /// later ones. Keys must ascend and occur once.
     fn apply(&self, batch: Changes) -> Result<(), StateError>;
 
-    /// Removes every entry. Not atomic.
-    ///
-    /// # Errors
-    /// If the engine fails.
+    /// Removes all entries. Not atomic.
     fn clear(&self) -> Result<(), StateError>;
 }
 
@@ -133,7 +113,7 @@ pub const TREE_NAME_BYTES_MAX: usize = 255;
 /// The longest key of a tree, in bytes.
 pub const KEY_BYTES_MAX: usize = 60_000;
 
-/// Refuses changes that not every engine can take.
+/// Refuses keys that some engine cannot store.
 fn check_keys(batch: &Changes) -> Result<(), StateError> {
     if batch.iter().any(|(key, _)| key.is_empty()) {
         return Err(StateError::Refused("a tree takes no empty key".to_owned()));
@@ -158,7 +138,8 @@ fn no_room(folder: &Path, full: &NoRoom) -> StateError {
     StateError::Full { folder: folder.to_owned(), why: full.to_string() }
 }
 
-/// Where a scan of `prefix` begins: keys with a prefix are one range, so what lies before it need not be looked at.
+/// The position at which a scan of `prefix` begins. Keys with a prefix are one range, so the scan skips what lies
+/// before it.
 fn scan_start<'a>(start: Bound<&'a [u8]>, prefix: &'a [u8]) -> Bound<&'a [u8]> {
     match start {
         Bound::Included(key) | Bound::Excluded(key) if key >= prefix => start,
@@ -166,28 +147,29 @@ fn scan_start<'a>(start: Bound<&'a [u8]>, prefix: &'a [u8]) -> Bound<&'a [u8]> {
     }
 }
 
-/// How far a copy has read its changelog's partition, and of which incarnation of the topic.
+/// The position up to which a copy has read its changelog's partition, and the topic's incarnation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watermark {
-    /// What tells the topic from an earlier or later one of the same name; `None` if the log has no such thing.
+    /// The topic's identity, which differs between incarnations of the same name. `None` if the log has no such
+    /// identity.
     pub topic_id: Option<String>,
-    /// Everything below has been taken.
+    /// The copy has taken every record below this offset.
     pub offset: Offset,
 }
 
-/// What bounds the memory of one task's state.
+/// Bounds for the memory of one task's state.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// A memtable of this size is written.
+    /// A memtable of this size is written to disk.
     pub memtable_bytes: usize,
-    /// A memtable of this age is written, however small.
+    /// A memtable of this age is written to disk, however small it is.
     pub memtable_age: Duration,
-    /// So many keys of a memtable become one atomic batch of the engine.
+    /// The number of keys of a memtable that are written as one atomic batch.
     pub changes_at_once: usize,
-    /// So many message ids of a topic, and at most one segment more, are kept on disk that are past their window in the
-    /// stream and were handled lately.
+    /// The number of message ids per topic that stay on disk after their window because they were processed lately. One
+    /// segment may exceed it.
     pub late_ids_max: u64,
-    /// The clock: message ids from the future are kept no longer than ids of now.
+    /// The clock. Ids with a timestamp in the future are kept no longer than ids of now.
     pub now: fn() -> Timestamp,
 }
 
@@ -208,7 +190,7 @@ fn wall_clock() -> Timestamp {
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// The engines there are.
+/// The available engines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineKind {
     /// [`SledEngine`].
@@ -222,11 +204,11 @@ pub enum EngineKind {
 /// The default size of an engine's cache.
 pub const CACHE_BYTES: u64 = 64 << 20;
 
-/// Opens the engine's folder, or makes it. [`StateError::Corrupt`] says that the folder may be moved aside (or removed)
-/// and everything in it be restored from the changelogs; that is for the caller to decide.
+/// Opens the engine's folder, or creates it. After [`StateError::Corrupt`] the caller may move the folder aside or
+/// remove it, and restore everything from the changelogs.
 ///
 /// # Errors
-/// If another process owns the folder, it cannot be used, or is damaged.
+/// If another process owns the folder, or the folder is unusable or damaged.
 pub fn open_engine(kind: EngineKind, folder: &Path, cache_bytes: u64) -> Result<Arc<dyn StateEngine>, StateError> {
     Ok(match kind {
         EngineKind::Sled => Arc::new(SledEngine::open(folder, cache_bytes)?),
@@ -235,7 +217,7 @@ pub fn open_engine(kind: EngineKind, folder: &Path, cache_bytes: u64) -> Result<
     })
 }
 
-/// What the state can fail with, named by remedy.
+/// Faults of state, named by remedy.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StateError {
     /// Another process owns the folder: stop it.
@@ -249,7 +231,7 @@ pub enum StateError {
     Unusable {
         /// The engine's folder.
         folder: PathBuf,
-        /// What the system said.
+        /// The system's error.
         why: String,
     },
     /// The folder's content is damaged: move it aside and restore from the changelogs.
@@ -260,23 +242,23 @@ pub enum StateError {
     Corrupt {
         /// The engine's folder.
         folder: PathBuf,
-        /// What does not fit.
+        /// The mismatch that was found.
         why: String,
     },
-    /// There is no room on the disk: nothing was written, and the engine is as it was. Goes on once there is room.
+    /// The disk is full: nothing was written and the engine is unchanged. It continues once there is room.
     #[error("the state of this host cannot be kept\n  at {}: {why}\n  make room on the disk: it goes on by itself then", .folder.display())]
     Full {
         /// The engine's folder.
         folder: PathBuf,
-        /// How much is free.
+        /// The free space.
         why: String,
     },
-    /// A tree holds what Heddle did not write there: wipe that changelog's copy and restore it.
+    /// A tree holds data that Heddle did not write: wipe that changelog's copy and restore it.
     #[error(
         "the copy of a changelog is damaged: {0}\n  stop the host and move the folder of its state away: it is rebuilt from the changelogs"
     )]
     Damaged(String),
-    /// A key or a tree's name that the engine cannot take.
+    /// The engine cannot store this key or tree name.
     #[error("{0}")]
     Refused(String),
 }

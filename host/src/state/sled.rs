@@ -1,7 +1,7 @@
-//! State on sled: one database, one sled tree a tree.
+//! State on sled: one database, one sled tree for each tree.
 //!
-//! Never synced on purpose: what a crash of the machine takes away is read from the changelogs again. sled's log is
-//! recovered up to the first thing that does not fit, batch by batch, so what is left is a state that was.
+//! It is never synced on purpose: what a crash of the machine destroys is read from the changelogs again. sled recovers
+//! its log batch by batch up to the first damage, so the result is a state that once existed.
 
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,11 +14,11 @@ use super::{Changes, StateEngine, StateError, StateStore, no_room, size};
 use crate::disk::Room;
 use crate::sled_folder::{self, CLOSING};
 
-/// sled writes a page larger than a quarter of this as a file of its own; a page holds up to 17 values.
+/// sled writes a page that is larger than a quarter of this to a separate file. A page holds up to 17 values.
 const SEGMENT_BYTES: usize = 4 << 20;
-/// One collection frees up to 512 things; a change leaves a handful.
+/// One collection frees up to 512 objects; a change leaves a handful.
 const CHANGES_PER_COLLECTION: usize = 64;
-/// The tree that every database of sled has.
+/// The tree that every sled database has.
 const DEFAULT_TREE: &[u8] = b"__sled__default";
 
 /// Trees in one folder.
@@ -29,10 +29,10 @@ pub struct SledEngine {
 }
 
 impl SledEngine {
-    /// Opens the folder, or makes it.
+    /// Opens the folder, or creates it.
     ///
     /// # Errors
-    /// If another process owns it, it cannot be used, or is damaged.
+    /// If another process owns the folder, or the folder is unusable or damaged.
     pub fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StateError> {
         let config = sled::Config::new()
             .path(folder)
@@ -40,7 +40,7 @@ impl SledEngine {
             .segment_size(SEGMENT_BYTES)
             .flush_every_ms(None)
             .mode(sled::Mode::HighThroughput);
-        // Of some damage sled tells by a panic.
+        // sled reports some damage by a panic.
         match catch_unwind(AssertUnwindSafe(|| sled_folder::open(&config, CLOSING))) {
             Ok(Ok(db)) => Ok(Self { db, folder: Arc::new(folder.to_owned()), room: Room::below(folder) }),
             Ok(Err(error)) => Err(failed(folder, &error)),
@@ -76,7 +76,7 @@ impl StateEngine for SledEngine {
 
     fn flush(&self) -> Result<(), StateError> {
         self.room.check(0).map_err(|full| no_room(&self.folder, &full))?;
-        // Pages that were changed since the last flush are not counted by the cache's bound and stay in memory.
+        // Pages that were changed since the last flush stay in memory, and the cache's bound does not count them.
         self.db.flush().map(|_| ()).map_err(|error| self.failed(&error))
     }
 
@@ -139,11 +139,10 @@ impl StateStore for SledTree {
     }
 }
 
-/// Frees what a batch of so many changes left over.
+/// Frees the garbage of a batch with `changes` changes.
 ///
-/// sled leaves every page that was replaced or paged out to crossbeam's collector, which frees a few of them when
-/// somebody enters it, and a batch enters once. So the copies of all its pages would stay: gigabytes, where the cache
-/// was to have 64 MiB.
+/// sled leaves every replaced or evicted page to crossbeam's collector. The collector frees a few of them when a thread
+/// pins an epoch, and a batch pins once. So copies of all its pages would stay: gigabytes instead of a cache of 64 MiB.
 fn free_garbage(changes: usize) {
     for _ in 0..=changes / CHANGES_PER_COLLECTION {
         crossbeam_epoch::pin().flush();

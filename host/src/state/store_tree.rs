@@ -1,15 +1,15 @@
-//! The tree of a store: its keys, and how a memtable gets into it.
+//! The tree of a store: its keys, and the write of a memtable into it.
 //!
 //! ```text
-//!  memtable of 25,000 keys, sorted     what the tree says of itself
-//!  first part ──apply──> tree          below 4,000 all; some of what is below 9,000
+//!  memtable of 25,000 keys, sorted     stored watermark
+//!  first part ──apply──> tree          all below 4,000; some of what is below 9,000
 //!  next parts ──apply──> tree          the same
-//!  last part  ──apply──> tree          below 9,000 all
+//!  last part  ──apply──> tree          all below 9,000
 //! ```
 //!
-//! In parts, because an engine takes a batch as a whole: it is in memory a second time meanwhile, and lookups wait for
-//! it. A host that is killed between two parts reads the changelog again from the watermark on, and every key that was
-//! early gets its value again.
+//! The write is split because an engine takes a batch as a whole: the batch is in memory a second time meanwhile, and
+//! lookups wait for it. A host that is killed between two parts reads the changelog again from the watermark. Every key
+//! that was written early then gets its value again.
 
 use bytes::Bytes;
 use heddle_core::event::Timestamp;
@@ -26,8 +26,8 @@ pub(super) fn data_key(key: &[u8]) -> Vec<u8> {
     [&[DATA], key].concat()
 }
 
-/// Writes a memtable, at most `at_once` keys in one atomic batch, in the order of the keys: neighbours are on the same
-/// page. The watermark comes with the last of them. Returns about how many bytes it wrote.
+/// Writes a memtable in atomic batches of at most `at_once` keys. It writes in key order, because neighbours are on the
+/// same page. The last batch brings the watermark. Returns about how many bytes it wrote.
 pub(super) fn write_memtable(
     tree: &dyn StateStore,
     frozen: &Frozen<Memtable>,
@@ -38,7 +38,8 @@ pub(super) fn write_memtable(
     writes.sort_unstable_by_key(|(key, _)| *key);
     let mut begun = read_watermark(tree)?;
     let mut done = StoredWatermark::of(&frozen.watermark, now);
-    // What another write left that was cut off further on: that was during a restore which has not got there again.
+    // Keeps the mark of an earlier write that was interrupted at a later offset: it belongs to a restore that has not
+    // reached that offset again.
     done.early = begun.as_ref().and_then(|begun| begun.early).filter(|early| *early > done.offset);
     if let Some(begun) = &mut begun {
         begun.early = begun.early.max(Some(done.offset));
@@ -46,7 +47,7 @@ pub(super) fn write_memtable(
     let (mut written, mut rest) = (0, &writes[..]);
     loop {
         let (part, more) = rest.split_at(rest.len().min(at_once.max(1)));
-        // A tree without a watermark gets one with the last part only: if it is opened before, it is emptied.
+        // A tree without a watermark gets one with the last part only. If it is opened before that, it is emptied.
         let watermark = if more.is_empty() { Some(done.encode()) } else { begun.take().map(|begun| begun.encode()) };
         let mut changes = Changes::with_capacity(part.len() + 1);
         changes.extend(watermark.map(|watermark| (Bytes::from_static(WATERMARK), Some(watermark))));

@@ -1,8 +1,8 @@
 //! All state of one task on this host.
 //!
-//! Two locks, never held together with each other's work: `layers` for moments (a lookup, taking over a batch),
-//! `writing` by whoever writes to the trees. A read goes down the layers, and what is written appears in the lower
-//! layer before it leaves the upper one, so no read falls between them.
+//! There are two locks. `layers` is held briefly, for a lookup or to take a batch; `writing` is held during writes to
+//! the trees. Neither is held during the other's work. A read goes down the layers. A written entry appears in the
+//! lower layer before it leaves the upper one, so no read misses it.
 
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,32 +26,32 @@ use super::tree::{Found, open_watermark, tree_name, wipe};
 use super::{Bounds, StateEngine, StateError, StateStore, Watermark};
 use crate::lock::{lock, lock_within};
 
-/// So many times the bound of a memtable may be pending in a task.
+/// A task is full if this many times the bound of a memtable is pending.
 const FULL: usize = 4;
 
-/// All state of one task on this host: shared by its worker (reads, commits), the flusher and queries.
+/// All state of one task on this host. Its worker (reads, commits), the flusher and queries share it.
 ///
-/// Before the first commit each changelog's watermark has to be told by [`reached`](Self::reached), also if there was
-/// nothing to restore. Dropped, what is not written is forgotten: the changelogs have it.
+/// Before the first commit, [`reached`](Self::reached) must set each changelog's watermark, even if there was nothing
+/// to restore. A drop discards what is not written, because the changelogs have it.
 pub struct TaskStores {
     partition: Partition,
     stores: Vec<Store>,
     seen: Option<Seen>,
-    /// The store of records that wait for another attempt.
+    /// The store of parked records.
     waiting: Option<StoreIndex>,
     bounds: Bounds,
     layers: Mutex<InMemory>,
     room: Condvar,
-    /// Held by whoever writes to the trees.
+    /// Held by the thread that writes to the trees.
     writing: Mutex<()>,
-    /// Nobody writes any more. Set while `writing` is held.
+    /// Nothing is written any more. Set while `writing` is held.
     retired: AtomicBool,
 }
 
 struct Store {
     changelog: Topic,
     tree: Arc<dyn StateStore>,
-    /// The copy that was found.
+    /// The copy that was on disk when the tree was opened.
     found: Option<Found>,
 }
 
@@ -60,18 +60,18 @@ struct Seen {
     tree: SeenTree,
 }
 
-/// What is not in the trees yet, by the same indices as they.
+/// What is not in the trees yet. Indices are the same as those of the trees.
 struct InMemory {
     stores: Vec<Layers<Memtable>>,
     seen: Layers<Ids>,
-    /// Since when there is something to write.
+    /// The time since which there is something to write.
     since: Option<Instant>,
 }
 
-/// Why a record of a changelog was not taken.
+/// The reason why a record of a changelog was not taken.
 #[derive(Debug, Error)]
 pub enum ReplayError {
-    /// It is no record of this task's changelogs.
+    /// The record does not belong to this task's changelogs.
     #[error(
         "a changelog holds a record that is not Heddle's\n  at {place}, offset {offset}: {why}\n  \
          find out what else writes to this topic; state is not restored past this record"
@@ -81,7 +81,7 @@ pub enum ReplayError {
         place: TopicPartition,
         /// The record's offset.
         offset: Offset,
-        /// What does not fit.
+        /// The mismatch.
         why: String,
     },
     /// The copy on disk failed.
@@ -133,8 +133,8 @@ impl TaskStores {
         self.partition
     }
 
-    /// Each changelog (the stores', then the message ids') with how far it has been read; `None` if there is no copy of
-    /// it.
+    /// Each changelog (the stores', then the message ids') with the position up to which it has been read; `None` if it
+    /// has no copy.
     #[must_use]
     pub fn watermarks(&self) -> Vec<(Topic, Option<Watermark>)> {
         let layers = lock(&self.layers);
@@ -144,7 +144,7 @@ impl TaskStores {
         stores.chain(seen).collect()
     }
 
-    /// How long ago the copy of a store that was found on disk had been written last; zero if there was none, or for
+    /// The age of the copy of a store that was found on disk, since its last write. Zero if there was no copy, and for
     /// message ids.
     #[must_use]
     pub fn age(&self, changelog: &Topic) -> Duration {
@@ -152,8 +152,8 @@ impl TaskStores {
         Duration::from_millis(age.max(0).cast_unsigned())
     }
 
-    /// Where what the copy of a store holds ends that was found on disk: its watermark, or beyond it if the host was
-    /// killed while it wrote. `None` if there was none, or for message ids.
+    /// The end of the content of the copy that was found on disk: its watermark, or an offset beyond it if the host was
+    /// killed while it wrote. `None` if there was no copy, and for message ids.
     #[must_use]
     pub fn end_found(&self, changelog: &Topic) -> Option<Offset> {
         self.found(changelog).map(|found| found.end)
@@ -163,10 +163,10 @@ impl TaskStores {
         self.stores.iter().find(|store| store.changelog == *changelog)?.found.as_ref()
     }
 
-    /// Forgets the copy of one changelog, in memory and on disk: the log does not know its watermark.
+    /// Discards the copy of one changelog, in memory and on disk, because the log does not know its watermark.
     ///
     /// # Errors
-    /// If the engine fails; then it has to be called again before the changelog is restored.
+    /// If the engine fails. Then call it again before the changelog is restored.
     pub fn wipe(&self, changelog: &Topic) -> Result<(), StateError> {
         let _writing = lock(&self.writing);
         if self.is_retired() {
@@ -184,11 +184,11 @@ impl TaskStores {
         Ok(())
     }
 
-    /// Takes one record of a changelog while restoring, in the changelog's order from its watermark on. It is written
-    /// to disk only once [`reached`](Self::reached) covers it.
+    /// Takes one record of a changelog during a restore, in the changelog's order from its watermark. The record is
+    /// written to disk only once [`reached`](Self::reached) covers it.
     ///
     /// # Errors
-    /// If the record is none that Heddle wrote.
+    /// If Heddle did not write the record.
     pub fn replay(&self, record: &Record) -> Result<(), ReplayError> {
         let foreign = |why: &str| ReplayError::Foreign {
             place: record.source.clone(),
@@ -221,8 +221,8 @@ impl TaskStores {
         Ok(())
     }
 
-    /// Says that everything of `changelog` below the watermark is in: call before the first record is replayed, to tell
-    /// which topic it is, and after every batch of records.
+    /// Records that everything of `changelog` below the watermark was taken. Call it before the first record is
+    /// replayed, to set the topic's identity, and after every batch of records.
     pub fn reached(&self, changelog: &Topic, watermark: Watermark) {
         self.change(|layers| {
             if let Some(index) = self.stores.iter().position(|store| store.changelog == *changelog) {
@@ -233,7 +233,7 @@ impl TaskStores {
         });
     }
 
-    /// What a batch that the log confirmed did to this task is taken out of it and becomes committed state. In memory
+    /// Takes this task's changes out of a batch that the log confirmed; they become committed state. It changes memory
     /// only; see [`wait_for_room`](Self::wait_for_room).
     pub fn commit(&self, batch: &mut CommittedBatch) {
         if let Some(overlay) = batch.take(self.partition) {
@@ -262,33 +262,33 @@ impl TaskStores {
         layers.since.get_or_insert_with(Instant::now);
     }
 
-    /// Bytes in memory, waiting to be written.
+    /// The bytes in memory that are not written yet.
     #[must_use]
     pub fn pending_bytes(&self) -> usize {
         lock(&self.layers).bytes()
     }
 
-    /// Waits while more than twice the bound is pending and a write is under way, at most `timeout`. Whether there is
-    /// room; if not, the disk is slow or the flusher has failed.
+    /// Waits, at most `timeout`, while more than twice the bound is pending and a write is under way. Returns true if
+    /// there is room; otherwise the disk is slow or the flusher has failed.
     #[must_use]
     pub fn wait_for_room(&self, timeout: Duration) -> bool {
         let full = |layers: &mut InMemory| {
             let (bytes, bound) = (layers.bytes(), self.bounds.memtable_bytes);
-            // Far beyond the bound also if the flusher has not come to this task yet.
+            // Without a write under way the flusher has not come to this task yet; then the limit is higher.
             bytes > 2 * bound && (layers.writing() || (layers.ready() && bytes > FULL * bound))
         };
         let waited = self.room.wait_timeout_while(lock(&self.layers), timeout, full);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
-    /// Whether so much is pending that nothing more may be: the disk is very slow, full or broken.
+    /// Returns true if nothing more may become pending: the disk is very slow, full or broken.
     #[must_use]
     pub fn is_full(&self) -> bool {
         let layers = lock(&self.layers);
         (layers.writing() || layers.ready()) && layers.bytes() > FULL * self.bounds.memtable_bytes
     }
 
-    /// Moves the memtable aside if it is old or large enough and nothing is being written. Whether it did.
+    /// Freezes the memtable if it is old or large enough and no write is under way. Returns true if it did.
     pub fn freeze(&self) -> bool {
         self.freeze_if(|layers| {
             let old = layers.since.is_some_and(|since| since.elapsed() >= self.bounds.memtable_age);
@@ -307,11 +307,11 @@ impl TaskStores {
         true
     }
 
-    /// Writes what [`freeze`](Self::freeze) moved aside: each changelog's part in atomic batches, its watermark with
-    /// the last of them. Returns about how many bytes it wrote.
+    /// Writes what [`freeze`](Self::freeze) froze: each changelog's part in atomic batches, its watermark with the last
+    /// of them. Returns about how many bytes it wrote.
     ///
     /// # Errors
-    /// If the engine fails. What is not written stays, is read as before, and is written by the next call.
+    /// If the engine fails. What is not written stays readable, and the next call writes it.
     pub fn write_frozen(&self) -> Result<usize, StateError> {
         let _writing = lock(&self.writing);
         if self.is_retired() {
@@ -334,10 +334,7 @@ impl TaskStores {
         Ok(written)
     }
 
-    /// Writes everything that may be written, now.
-    ///
-    /// # Errors
-    /// As [`write_frozen`](Self::write_frozen).
+    /// Writes everything that may be written now.
     pub fn flush(&self) -> Result<usize, StateError> {
         let mut written = self.write_frozen()?;
         if self.freeze_if(|_| true) {
@@ -346,8 +343,8 @@ impl TaskStores {
         Ok(written)
     }
 
-    /// Nothing of it is written any more once this returns; a write under way is waited for. The trees belong to the
-    /// next owner: what is older than its own writes must not come after them.
+    /// Waits for a write under way, and prevents any later one. The trees belong to the next owner, so older writes
+    /// must not follow its own.
     ///
     /// Waits for `wait` at most. Returns false if the write is still under way then.
     #[must_use]
@@ -357,15 +354,15 @@ impl TaskStores {
         true
     }
 
-    /// Whether another worker of this host has opened the task since: then whoever holds this must open it again, or
-    /// let it go.
+    /// Returns true if another worker of this host has opened the task since, or the host has abandoned it. Then the
+    /// holder must open it again or drop it.
     #[must_use]
     pub fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Acquire)
     }
 
-    /// Merges segments of message ids, drops those that are past their window: one piece of work, about a mebibyte.
-    /// Whether there may be more to do.
+    /// Does one piece of maintenance, about a mebibyte: merges segments of message ids, or drops those past their
+    /// window. Returns true if there may be more to do.
     ///
     /// # Errors
     /// If the engine fails. It can be called again.
@@ -377,12 +374,12 @@ impl TaskStores {
         self.seen.as_ref().map_or(Ok(false), |seen| seen.tree.maintain(&|| self.oldest_waiting()))
     }
 
-    /// When the record that has waited longest was produced. Nothing is younger than one that cannot be read.
+    /// The time at which the oldest parked record was produced. If it cannot be read, the earliest time is assumed.
     fn oldest_waiting(&self) -> Option<Timestamp> {
         self.waiting.and_then(|store| oldest(self, store).unwrap_or(Some(Timestamp(i64::MIN))))
     }
 
-    /// What is held of message ids on disk.
+    /// Statistics of the message ids on disk.
     #[must_use]
     pub fn seen_status(&self) -> SeenStatus {
         self.seen.as_ref().map(|seen| seen.tree.status()).unwrap_or_default()

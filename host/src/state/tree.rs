@@ -1,4 +1,4 @@
-//! What all trees of tasks have in common: their names, and the watermark within.
+//! The names of trees, and the watermark that every tree of a task holds.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ use super::{StateError, StateStore, TREE_NAME_BYTES_MAX, Watermark};
 pub(super) const WATERMARK: &[u8] = b"\0watermark";
 /// The version of the layout of trees.
 const LAYOUT: u32 = 1;
-/// What may not stand in a part of a tree's name, beside what is no ASCII.
+/// The characters, beside non-ASCII ones, that a part of a tree's name must not contain.
 const ODD: &AsciiSet = &CONTROLS.add(b'/').add(b'%').add(b' ').add(b'\\');
 
 /// The name of the tree that holds the copy of one partition of a changelog: `<component>/<changelog>/<partition>`.
@@ -25,7 +25,7 @@ pub fn tree_name(component: &str, changelog: &str, partition: Partition) -> Stri
     if name.len() <= TREE_NAME_BYTES_MAX {
         return name;
     }
-    // All ASCII by now, so it can be cut anywhere.
+    // The name is ASCII here, so it can be cut anywhere.
     let mut short = name[..TREE_NAME_BYTES_MAX - 80].to_owned();
     short.push('~');
     for byte in Sha256::digest(&name) {
@@ -35,51 +35,52 @@ pub fn tree_name(component: &str, changelog: &str, partition: Partition) -> Stri
     short
 }
 
-/// The watermark as it is stored.
+/// The watermark in its stored form.
 #[derive(Serialize, Deserialize)]
 pub(super) struct StoredWatermark {
     layout: u32,
     topic_id: Option<String>,
-    /// Everything of the changelog below is in the tree.
+    /// The tree holds everything that the changelog has below this offset.
     pub(super) offset: i64,
-    /// When it was written, in milliseconds since 1970.
+    /// The time of the write, in milliseconds since 1970.
     #[serde(default)]
     written: i64,
-    /// Some of what the changelog has from there up to here is in the tree already.
+    /// The tree already holds some of what the changelog has from `offset` up to here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) early: Option<i64>,
 }
 
 impl StoredWatermark {
-    /// Of a tree in which exactly what is below the watermark is at `now`.
+    /// Describes a tree that holds exactly what lies below the watermark, written at `now`.
     pub(super) fn of(watermark: &Watermark, now: Timestamp) -> Self {
         let Watermark { topic_id, offset } = watermark.clone();
         Self { layout: LAYOUT, topic_id, offset: offset.0, written: now.0, early: None }
     }
 
     pub(super) fn encode(&self) -> Bytes {
-        // Numbers and strings always become JSON.
+        // Numbers and strings always serialize to JSON.
         serde_json::to_vec(self).unwrap_or_default().into()
     }
 }
 
-/// What a tree says of itself when it is opened.
+/// The state of a tree when it is opened.
 pub(super) struct Found {
     pub(super) watermark: Watermark,
-    /// When the watermark was written.
+    /// The time at which the watermark was written.
     pub(super) written: Timestamp,
-    /// Where what is in the tree ends; the watermark, or beyond it if a host was killed while it wrote.
+    /// The end of the tree's content: the watermark, or an offset beyond it if a host was killed while it wrote.
     pub(super) end: Offset,
 }
 
-/// The watermark of a tree, if there is one of this layout.
+/// The watermark of a tree, if it has one of this layout.
 pub(super) fn read_watermark(tree: &dyn StateStore) -> Result<Option<StoredWatermark>, StateError> {
     let stored = tree.get(WATERMARK)?;
     let known = stored.and_then(|stored| serde_json::from_slice::<StoredWatermark>(&stored).ok());
     Ok(known.filter(|stored| stored.layout == LAYOUT))
 }
 
-/// What a tree says of itself. One without a watermark, or of another layout, is emptied: nothing says what is in it.
+/// Reads the state of a tree. A tree without a watermark, or with one of another layout, is emptied, because its
+/// content is not known.
 pub(super) fn open_watermark(tree: &dyn StateStore, changelog: &Topic) -> Result<Option<Found>, StateError> {
     if let Some(StoredWatermark { topic_id, offset, written, early, .. }) = read_watermark(tree)? {
         let end = Offset(early.map_or(offset, |early| early.max(offset)));
@@ -93,7 +94,7 @@ pub(super) fn open_watermark(tree: &dyn StateStore, changelog: &Topic) -> Result
     Ok(None)
 }
 
-/// Empties a tree. If that is cut off, the next [`open_watermark`] does it again.
+/// Empties a tree. If this is interrupted, the next [`open_watermark`] does it again.
 pub(super) fn wipe(tree: &dyn StateStore) -> Result<(), StateError> {
     tree.apply(vec![(Bytes::from_static(WATERMARK), None)])?;
     tree.clear()

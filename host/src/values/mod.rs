@@ -1,18 +1,18 @@
-//! Keys and values as JSON, and back to the same bytes: the one place, for every command and for the admin API.
+//! Conversion of keys and values to JSON and back to the same bytes. All commands and the admin API use it.
 //!
 //! ```text
 //!  bytes ──say──> Said { json, schema, exact }          Target ──bytes──> bytes
 //!  Record ──Lines::line──> one JSON object a record ──Records::record──> NewRecord
 //! ```
 //!
-//! JSON stands for itself where a [`Target`] would make the same of it. What would be taken otherwise is an object with
-//! one key, and an object that only looks so is put into `$value`:
+//! JSON stands for itself if a [`Target`] would turn it into the same bytes. Otherwise the bytes become an object with
+//! one key. A value that looks like such an object is put into `$value`:
 //!
 //! | JSON | bytes |
 //! |---|---|
-//! | `{"$bytes": "<base64>"}` | these, as they are |
+//! | `{"$bytes": "<base64>"}` | these bytes |
 //! | `{"$text": "<text>"}` | the text in UTF-8, without a schema |
-//! | `{"$value": <JSON>}` | the JSON taken as a value, whatever it looks like: also null, which alone is no value at all |
+//! | `{"$value": <JSON>}` | the JSON as a value, whatever it looks like; also null, which alone means an absent value |
 
 mod records;
 
@@ -34,33 +34,34 @@ const BYTES: &str = "$bytes";
 const TEXT: &str = "$text";
 const VALUE: &str = "$value";
 
-/// How many hexadecimal digits of a schema's digest tell it from others.
+/// The number of hexadecimal digits of a schema's digest in a tag.
 const DIGEST_DIGITS: usize = 16;
 
-/// What bytes without the id of a schema are.
+/// The meaning of bytes without a schema id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plain {
-    /// Text, as keys are.
+    /// Text, the default for keys.
     Text,
-    /// JSON, as values are.
+    /// JSON, the default for values.
     Json,
 }
 
-/// Bytes as JSON.
+/// Bytes converted to JSON.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Said {
-    /// What they say.
+    /// The content of the bytes.
     pub json: Value,
-    /// The schema that they were written by: see [`tag`].
+    /// The schema with which they were written: see [`tag`].
     pub schema: Option<String>,
-    /// The bytes behind the schema's id in base64, if the JSON would be written otherwise.
+    /// The bytes after the schema's id in base64, if encoding the JSON would give other bytes.
     pub exact: Option<String>,
 }
 
-/// Shows bytes as JSON. `is_typed` tells whether their topic has a schema: what is not written by one is marked then.
+/// Converts bytes to JSON. `is_typed` is true if the topic has a schema for them; then bytes without a schema are
+/// marked.
 ///
 /// # Errors
-/// If the schema cannot be asked for now.
+/// If the schema cannot be fetched now.
 pub fn say(bytes: &[u8], plain: Plain, is_typed: bool, schemas: &dyn Schemas) -> Result<Said, String> {
     if let Some((id, payload)) = wire::split(bytes)
         && let Some(schema) = schemas.writer(id)?
@@ -77,7 +78,7 @@ pub fn say(bytes: &[u8], plain: Plain, is_typed: bool, schemas: &dyn Schemas) ->
     Ok(Said { json, schema: None, exact })
 }
 
-/// Bytes as JSON, if they are text or nothing.
+/// Converts bytes to a JSON string if they are text, or to null if they are absent.
 #[must_use]
 pub fn text_or_bytes(bytes: Option<&[u8]>) -> Value {
     match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
@@ -87,7 +88,7 @@ pub fn text_or_bytes(bytes: Option<&[u8]>) -> Value {
     }
 }
 
-/// The bytes that [`text_or_bytes`] shows so.
+/// Converts the result of [`text_or_bytes`] back to bytes.
 ///
 /// # Errors
 /// If it is something else.
@@ -100,7 +101,8 @@ pub fn from_text_or_bytes(json: &Value) -> Result<Option<Bytes>, String> {
     }
 }
 
-/// How lines name a schema: its id, and the beginning of its text's SHA-256, because other registries have other ids.
+/// The name of a schema in lines: its id, and the beginning of its text's SHA-256, because ids differ between
+/// registries.
 #[must_use]
 pub fn tag(id: SchemaId, schema: &Schema) -> String {
     format!("{}/{}", id.0, digest(schema))
@@ -116,14 +118,14 @@ fn marked(name: &str, value: Value) -> Value {
     Value::Object(Map::from_iter([(name.to_owned(), value)]))
 }
 
-/// What an object with one key marks.
+/// The marker in an object with one key, and its value.
 fn marker(json: &Value) -> Option<(&str, &Value)> {
     let object = json.as_object().filter(|object| object.len() == 1)?;
     let (name, value) = object.iter().next()?;
     [BYTES, TEXT, VALUE].contains(&name.as_str()).then_some((name.as_str(), value))
 }
 
-/// A value that is not taken for something else.
+/// Marks a value that would otherwise be taken for a marker or for null.
 #[must_use]
 pub fn escaped(value: Value) -> Value {
     if value.is_null() || marker(&value).is_some() { marked(VALUE, value) } else { value }
@@ -138,7 +140,7 @@ fn unframed(bytes: &[u8], plain: Plain, is_typed: bool) -> Value {
     }
 }
 
-/// The bytes of what [`unframed`] says, as a [`Target`] without a schema writes them.
+/// The bytes that a [`Target`] without a schema writes for the result of [`unframed`].
 fn written_plainly(json: &Value, plain: Plain) -> Option<Bytes> {
     Target::new(plain, None).bytes(json).ok().flatten()
 }
@@ -148,29 +150,29 @@ fn from_base64(encoded: &Value) -> Result<Bytes, String> {
     BASE64.decode(text).map(Bytes::from).map_err(|e| format!("{encoded} is not base64: {e}"))
 }
 
-/// What writes keys or values of one topic.
+/// The encoding of keys or values of one topic.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// What they are without a schema.
+    /// The meaning of values without a schema.
     pub plain: Plain,
-    /// The schema that they are written by, if they are; or why they cannot be written by the one that they have.
+    /// The schema for writing, if there is one. An error is the reason why the topic's schema cannot be used.
     pub schema: Result<Option<(SchemaId, Arc<Schema>)>, String>,
-    /// Where that is a union whose records are written by schemas of their own: their ids, in the order of its
-    /// branches.
+    /// The ids of the branches in their order, if the schema is a union whose records are written with separate
+    /// schemas.
     pub records: Vec<SchemaId>,
 }
 
 impl Target {
-    /// What writes by a schema, if there is one.
+    /// Creates a target with a schema, if there is one.
     #[must_use]
     pub fn new(plain: Plain, schema: Option<(SchemaId, Arc<Schema>)>) -> Self {
         Self { plain, schema: Ok(schema), records: vec![] }
     }
 
-    /// The bytes that `json` stands for; `None` for null.
+    /// Encodes `json`. Returns `None` for null.
     ///
     /// # Errors
-    /// If it does not fit the schema.
+    /// If it does not match the schema.
     pub fn bytes(&self, json: &Value) -> Result<Option<Bytes>, String> {
         match marker(json) {
             _ if json.is_null() => Ok(None),
@@ -182,10 +184,10 @@ impl Target {
         }
     }
 
-    /// The bytes of a value: null is one, too.
+    /// Encodes a value. Null is encoded, too.
     ///
     /// # Errors
-    /// If it does not fit the schema.
+    /// If it does not match the schema.
     pub fn value(&self, value: &Value) -> Result<Bytes, String> {
         match (self.schema.as_ref()?, value, self.plain) {
             (Some((id, schema)), ..) => {
@@ -201,11 +203,11 @@ impl Target {
         }
     }
 
-    /// The bytes of what a person typed: JSON if there is a schema, else text. A text that does not fit as JSON is a
-    /// string.
+    /// Encodes text that a user typed: as JSON if there is a schema, otherwise as text. Text that does not match the
+    /// schema as JSON is encoded as a string.
     ///
     /// # Errors
-    /// If it does not fit the schema.
+    /// If it does not match the schema.
     pub fn typed_in(&self, text: &str) -> Result<Bytes, String> {
         let json = serde_json::from_str::<Value>(text).ok();
         let string = || self.value(&text.into());
@@ -219,10 +221,10 @@ impl Target {
         }
     }
 
-    /// The bytes of a key that is made of fields of a value: of one field, or of the fields that a key of a record has.
+    /// Encodes a key from fields of a value: from a single field, or from the fields of a key that is a record.
     ///
     /// # Errors
-    /// If the value does not have the fields, or they do not fit the schema.
+    /// If the value lacks a field, or the fields do not match the schema.
     pub fn of_fields(&self, value: &Value, names: &[String]) -> Result<Bytes, String> {
         let field = |name: &String| match value.get(name) {
             Some(Value::Null) | None => Err(format!("the value has no field `{name}` to take the key from")),
@@ -241,7 +243,7 @@ impl Target {
         }
     }
 
-    /// The bytes of `exact`, as long as they say the same as `json`.
+    /// Returns the bytes in `exact` if they decode to `json`.
     fn exactly(&self, json: &Value, exact: &Value) -> Result<Option<Bytes>, String> {
         let payload = from_base64(exact)?;
         let (says, bytes) = match self.schema.as_ref()? {

@@ -1,4 +1,5 @@
-//! Whole records as JSON objects, one a line: what `heddle consume --json` prints, and `heddle produce --json` reads.
+//! Whole records as JSON objects, one in each line, for the output of `heddle consume --json` and the input of `heddle
+//! produce --json`.
 //!
 //! ```text
 //!  {"partition":0,"offset":7,"timestamp":1700000000000,"key":…,"headers":[["name","text"]],"value":…,
@@ -25,11 +26,11 @@ const FIELDS: [&str; 9] = ["topic", "partition", "offset", "timestamp", "key", "
 
 /// Prints records of one topic.
 pub struct Lines<'s> {
-    /// What they were written by.
+    /// The schemas with which records were written.
     pub schemas: &'s dyn Schemas,
-    /// Whether the topic's keys have a schema.
+    /// True if the topic's keys have a schema.
     pub has_typed_keys: bool,
-    /// Whether its values have one.
+    /// True if the topic's values have a schema.
     pub has_typed_values: bool,
 }
 
@@ -37,7 +38,7 @@ impl Lines<'_> {
     /// The value of a record.
     ///
     /// # Errors
-    /// If the schema cannot be asked for now.
+    /// If the schema cannot be fetched now.
     pub fn value(&self, record: &Record) -> Result<Value, String> {
         let Some(bytes) = record.value.as_deref() else { return Ok(Value::Null) };
         Ok(say(bytes, Plain::Json, self.has_typed_values, self.schemas)?.json)
@@ -46,16 +47,16 @@ impl Lines<'_> {
     /// The key of a record.
     ///
     /// # Errors
-    /// If the schema cannot be asked for now.
+    /// If the schema cannot be fetched now.
     pub fn key(&self, record: &Record) -> Result<Value, String> {
         let Some(bytes) = record.key.as_deref() else { return Ok(Value::Null) };
         Ok(say(bytes, Plain::Text, self.has_typed_keys, self.schemas)?.json)
     }
 
-    /// All of a record.
+    /// The whole record.
     ///
     /// # Errors
-    /// If a schema cannot be asked for now.
+    /// If a schema cannot be fetched now.
     pub fn line(&self, record: &Record) -> Result<Value, String> {
         let parts = [
             ("key", &record.key, Plain::Text, self.has_typed_keys),
@@ -89,14 +90,14 @@ impl Lines<'_> {
     }
 }
 
-/// Makes records of one topic from lines.
+/// Converts lines to records of one topic.
 pub struct Records {
     topic: Topic,
     key: Target,
     value: Target,
     registry: Arc<dyn Registry>,
     schemas: Arc<dyn Schemas>,
-    /// The targets that lines named by a schema.
+    /// The targets of schemas that lines name.
     named: BTreeMap<(Part, String), Target>,
 }
 
@@ -116,7 +117,7 @@ impl Part {
 }
 
 impl Records {
-    /// Of `topic`, whose keys and values are written so unless a line says otherwise.
+    /// Creates a converter for `topic`. The targets apply to keys and values unless a line names another schema.
     #[must_use]
     pub fn new(
         topic: &str,
@@ -127,7 +128,7 @@ impl Records {
         Self { topic: topic.into(), key, value, registry, schemas, named: BTreeMap::new() }
     }
 
-    /// What keys are written by.
+    /// The encoding of keys.
     #[must_use]
     pub fn keys(&self) -> &Target {
         &self.key
@@ -136,18 +137,18 @@ impl Records {
     /// A record with this value and nothing else.
     ///
     /// # Errors
-    /// If it does not fit the topic's schema.
+    /// If the value does not match the topic's schema.
     pub fn of_value(&self, value: &Value) -> Result<NewRecord, String> {
         let value = self.value.bytes(value)?;
         let (topic, headers) = (self.topic.clone(), vec![]);
         Ok(NewRecord { topic, partition: None, timestamp: None, key: None, value, headers })
     }
 
-    /// The record that a line is. The partition of a record that was read from a log, so that it has an `offset`, is
-    /// taken only on request.
+    /// Converts a line to a record. A line with an `offset` comes from a log; its partition is kept only if
+    /// `keeps_partitions` is set.
     ///
     /// # Errors
-    /// If the line is not a record, or does not fit the topic's schemas.
+    /// If the line is not a record, or does not match the topic's schemas.
     pub fn record(&mut self, line: &Value, keeps_partitions: bool) -> Result<NewRecord, String> {
         let Some(object) = line.as_object() else { return Err("a record is written as a JSON object".to_owned()) };
         if let Some(unknown) = object.keys().find(|name| !FIELDS.contains(&name.as_str())) {
@@ -181,7 +182,7 @@ impl Records {
         let in_part = |why: String| format!("{name}: {why}");
         let target = self.target(part, of("schemas")).map_err(in_part)?;
         if let Some(exact) = of("exact") {
-            // Only bytes of another value do not count: who changes a value need not know of them.
+            // The exact bytes are ignored if they decode to another value, so that a value can be edited without them.
             if let Some(bytes) = target.exactly(json, exact).map_err(in_part)? {
                 return Ok(Some(bytes));
             }
@@ -189,7 +190,7 @@ impl Records {
         target.bytes(json).map_err(in_part)
     }
 
-    /// What writes a part by the schema that the line names.
+    /// The encoding of a part with the schema that the line names.
     fn target(&mut self, part: Part, tag: Option<&Value>) -> Result<Target, String> {
         let own = if part == Part::Key { &self.key } else { &self.value };
         let Some(tag) = tag else { return Ok(own.clone()) };
@@ -208,8 +209,8 @@ impl Records {
         Ok(target)
     }
 
-    /// The schema of a tag: by its id where this registry has the same one, else among the versions of the topic's
-    /// subject.
+    /// The schema of a tag. It is found by its id if this registry has the same schema there, otherwise among the
+    /// versions of the topic's subject.
     fn find(&self, part: Part, tag: &str) -> Result<Option<(SchemaId, Arc<Schema>)>, String> {
         let wrong = || format!("`{tag}` does not name a schema; write <id>/<digest>, as `heddle consume --json` does");
         let (id, expected) = tag.split_once('/').ok_or_else(wrong)?;
@@ -228,10 +229,10 @@ impl Records {
     }
 }
 
-/// What writes by the newest schema of a subject.
+/// The encoding with the newest schema of a subject.
 ///
 /// # Errors
-/// If the schema cannot be asked for now.
+/// If the schema cannot be fetched now.
 pub fn target(plain: Plain, registry: &dyn Registry, subject: &str, schemas: &dyn Schemas) -> anyhow::Result<Target> {
     let schema = match registry.latest(subject)? {
         None => Ok(None),
@@ -265,7 +266,7 @@ fn timestamp(json: &Value) -> Result<Option<Timestamp>, String> {
     }
 }
 
-/// A record's time: milliseconds since 1970, or a point in time as people write it.
+/// Parses a record's timestamp: milliseconds since 1970, or a point in time.
 ///
 /// # Errors
 /// If it is neither.

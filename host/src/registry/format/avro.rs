@@ -5,9 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::Referred;
 
-/// What the schema itself is called among those it refers to.
+/// The name of the parsed schema among those to which it refers.
 const SELF: &str = "the schema";
-/// The order in which a definition's attributes are written, as Avro's canonical form has it; others follow by name.
+/// The order of a definition's attributes, as in Avro's canonical form. Other attributes follow by name.
 const ORDER: [&str; 11] =
     ["name", "type", "doc", "fields", "symbols", "items", "values", "size", "default", "order", "aliases"];
 
@@ -15,7 +15,7 @@ pub(super) fn parse(text: &str, referred: &[Referred]) -> Result<Schema, String>
     library(text, referred)?.schema(SELF).map_err(|e| e.to_string())
 }
 
-/// As [`parse`], without the defaults that do not fit.
+/// Like [`parse`], but drops invalid defaults.
 pub(super) fn parse_kept(text: &str, referred: &[Referred]) -> Result<Schema, String> {
     library(text, referred)?.schema_of_writer(SELF).map_err(|e| e.to_string())
 }
@@ -32,7 +32,7 @@ fn library(text: &str, referred: &[Referred]) -> Result<Library, String> {
 pub(super) fn canonical(text: &str, normalize: bool) -> Result<String, String> {
     let value = match text::json(text) {
         Ok(value) => value,
-        // `string` without quotes is how some clients name a primitive type.
+        // Some clients name a primitive type without quotes, like `string`.
         Err(_)
             if text.trim().chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.')
                 && !text.trim().is_empty() =>
@@ -44,7 +44,7 @@ pub(super) fn canonical(text: &str, normalize: bool) -> Result<String, String> {
     Ok(if normalize { normal(&value, "") } else { value }.to_string())
 }
 
-/// The same text for all ways to write the same schema: full names, short forms, attributes in one order.
+/// Normalizes a schema: full names, short forms, attributes in one order. Equal schemas get equal texts.
 fn normal(ty: &Value, namespace: &str) -> Value {
     match ty {
         Value::Array(branches) => branches.iter().map(|branch| normal(branch, namespace)).collect(),

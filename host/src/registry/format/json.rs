@@ -1,4 +1,4 @@
-//! JSON Schemas in the registry: whether a text is one, as far as comparing it needs.
+//! JSON Schemas in the registry. A text is validated only as far as comparisons need it.
 
 use heddle_contract::compat::Problem;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::Referred;
 use super::json_bundle::bundle;
 
-/// How deep schemas may be within each other.
+/// The deepest nesting of schemas.
 const DEPTH_MAX: usize = 100;
 const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
 
@@ -17,7 +17,7 @@ pub(super) fn parse(text: &str, referred: &[Referred]) -> Result<Value, String> 
     Ok(bundle(schema, referred))
 }
 
-/// Checks a schema and those within it.
+/// Checks a schema and the schemas within it.
 fn check(root: &Value, schema: &Value, known: &[&str], path: &str, depth: usize) -> Result<(), String> {
     if depth > DEPTH_MAX {
         return Err(format!("schemas within schemas more than {DEPTH_MAX} deep"));
@@ -82,8 +82,8 @@ fn check(root: &Value, schema: &Value, known: &[&str], path: &str, depth: usize)
     }
 }
 
-/// A reference leads to a place in the document, to a schema that the entry refers to, or to a URL that nobody fetches
-/// here.
+/// Checks the target of a reference: a position in the document, a schema in the entry's references, or a URL. Heddle
+/// does not fetch URLs.
 fn check_reference(root: &Value, reference: &Value, known: &[&str]) -> Result<(), String> {
     let Some(text) = reference.as_str() else { return Err("it must be a text".to_owned()) };
     match text.split_once('#').unwrap_or((text, "")) {
@@ -110,7 +110,7 @@ fn check_reference(root: &Value, reference: &Value, known: &[&str]) -> Result<()
     }
 }
 
-/// The files that `$ref`s lead to; neither places in the document itself nor URLs are files.
+/// Returns the files that `$ref`s name. Positions in the document and URLs are not files.
 pub(super) fn imports(text: &str) -> Result<Vec<String>, String> {
     fn collect(value: &Value, found: &mut Vec<String>) {
         match value {
@@ -135,7 +135,7 @@ pub(super) fn imports(text: &str) -> Result<Vec<String>, String> {
     Ok(found)
 }
 
-/// What is missing: a title and a description.
+/// Reports a missing title and a missing description.
 pub(super) fn lint(schema: &Value) -> Vec<Problem> {
     let wanted = [
         ("title", "there is no `title`: name what it is, others make the names of types of it"),

@@ -1,17 +1,17 @@
-//! A JSON Schema with what it refers to in it, so that `$ref`s to other schemas are followed as those within it are.
+//! Bundles a JSON Schema with the schemas to which it refers, so that `$ref`s to them resolve within one document.
 
 use serde_json::{Map, Value};
 
 use super::Referred;
 
-/// Where the others are: no schema has a keyword of this name.
+/// The keyword that holds the other schemas. No schema uses a keyword of this name.
 const OTHERS: &str = "heddle:referred";
-/// Keywords with schemas in them by names, whatever those are.
+/// Keywords whose members are schemas under arbitrary names.
 const NAMED: [&str; 5] = ["properties", "patternProperties", "definitions", "$defs", "dependentSchemas"];
-/// Keywords with values in them instead of schemas.
+/// Keywords that hold values instead of schemas.
 const VALUES: [&str; 4] = ["const", "default", "enum", "examples"];
 
-/// The schema with those in it that it refers to; the same where it refers to none.
+/// Returns the schema with the schemas to which it refers. A schema without references is returned unchanged.
 pub(super) fn bundle(mut schema: Value, referred: &[Referred]) -> Value {
     if referred.is_empty() {
         return schema;
@@ -22,7 +22,7 @@ pub(super) fn bundle(mut schema: Value, referred: &[Referred]) -> Value {
     for (name, other) in &mut others {
         redirect(other, &place(name), &names);
     }
-    // One that refers to none of them keeps its keywords: without any it takes every value.
+    // A schema without references to the others keeps its keywords: without any keyword it would accept every value.
     if redirect(&mut schema, "", &names)
         && let Value::Object(object) = &mut schema
     {
@@ -31,13 +31,13 @@ pub(super) fn bundle(mut schema: Value, referred: &[Referred]) -> Value {
     schema
 }
 
-/// Where a schema that is referred to is in the bundle, as a JSON pointer.
+/// The position of a referenced schema in the bundle, as a JSON pointer.
 fn place(name: &str) -> String {
     format!("/{OTHERS}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
-/// Lets the references of a schema, which is at `here` in the bundle, lead to their places in it. Whether there were
-/// any to others.
+/// Redirects the references of the schema at `here` to their positions in the bundle. Returns true if any led to other
+/// schemas.
 fn redirect(schema: &mut Value, here: &str, names: &[String]) -> bool {
     let count = match schema {
         Value::Array(items) => items.iter_mut().map(|item| redirect(item, here, names)).filter(|found| *found).count(),
@@ -61,13 +61,13 @@ fn redirect(schema: &mut Value, here: &str, names: &[String]) -> bool {
     count > 0
 }
 
-/// Where a reference leads in the bundle, and whether that is another schema.
+/// The target of a reference in the bundle. The flag is true if it is another schema.
 fn redirected(text: &str, here: &str, names: &[String]) -> (String, bool) {
     let (file, pointer) = text.split_once('#').unwrap_or((text, ""));
     let is_other = names.iter().any(|name| name == file);
     let is_pointer = pointer.is_empty() || pointer.starts_with('/');
     match file {
-        // A name instead of a pointer is not followed within a document either.
+        // Names instead of pointers are not followed within a document either.
         _ if !is_pointer => (text.to_owned(), false),
         "" => (format!("#{here}{pointer}"), false),
         _ if is_other => (format!("#{}{pointer}", place(file)), true),

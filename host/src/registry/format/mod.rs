@@ -1,11 +1,12 @@
-//! The formats of schemas: each is parsed, has an identity, and answers whether one schema reads what another wrote.
+//! The formats of schemas. Each format parses schemas, identifies them, and checks if one schema reads what another
+//! wrote.
 //!
 //! ```text
 //!  Entry { format, text, references } ──parse──> Parsed ──reads(reader, writer)──> problems
-//!                                 └──identity──> what makes two texts the same schema
+//!                                 └──identity──> equal for texts of the same schema
 //! ```
 //!
-//! Pure: what a schema refers to is handed in.
+//! This module is pure: the caller passes the schemas that a reference names.
 
 mod avro;
 mod json;
@@ -24,36 +25,36 @@ use heddle_contract::section::SchemaFormat;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// One schema as it was registered.
+/// A schema in its registered form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its format.
     pub format: SchemaFormat,
-    /// Its text, in the form that is stored and handed out.
+    /// The schema's text, in the form that is stored and returned.
     pub text: String,
-    /// What it refers to.
+    /// The schema's references.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<Reference>,
-    /// What clients keep beside it; not looked into.
+    /// Metadata of clients, kept as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Value>,
-    /// Rules that clients apply; not looked into.
+    /// Rules of clients, kept as they are.
     #[serde(default, rename = "ruleSet", skip_serializing_if = "Option::is_none")]
     pub rule_set: Option<Value>,
 }
 
 impl Entry {
-    /// A schema that refers to nothing, with nothing beside it.
+    /// Creates an entry without references, metadata and rules.
     #[must_use]
     pub fn new(format: SchemaFormat, text: impl Into<String>) -> Self {
         Self { format, text: text.into(), references: vec![], metadata: None, rule_set: None }
     }
 }
 
-/// A version of a subject that a schema refers to.
+/// A reference of a schema to a version of a subject.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reference {
-    /// What the schema calls it: a full name, a URL or a file to import.
+    /// The name in the referring schema: a full name, a URL or an imported file.
     pub name: String,
     /// The subject.
     pub subject: String,
@@ -61,16 +62,16 @@ pub struct Reference {
     pub version: u32,
 }
 
-/// A schema that is referred to: what it is called, and its text.
+/// A referenced schema: its name and its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Referred {
-    /// What the schema that refers to it calls it.
+    /// The name in the referring schema.
     pub name: String,
     /// Its text.
     pub text: String,
 }
 
-/// A schema that was understood.
+/// A parsed schema.
 #[derive(Debug)]
 pub enum Parsed {
     /// Apache Avro.
@@ -81,7 +82,7 @@ pub enum Parsed {
     Protobuf(Protobuf),
 }
 
-/// The name of a format, as registries write it.
+/// The name of a format in registries.
 #[must_use]
 pub fn name(format: SchemaFormat) -> &'static str {
     match format {
@@ -91,7 +92,7 @@ pub fn name(format: SchemaFormat) -> &'static str {
     }
 }
 
-/// The name of a format, as people write it.
+/// The name of a format for users.
 #[must_use]
 pub fn title(format: SchemaFormat) -> &'static str {
     match format {
@@ -101,11 +102,11 @@ pub fn title(format: SchemaFormat) -> &'static str {
     }
 }
 
-/// A format's name that is none.
+/// The text is not the name of a format.
 #[derive(Debug)]
 pub struct UnknownFormat;
 
-/// Reads the name of a format.
+/// A format that is parsed from its name in registries.
 pub struct Named(pub SchemaFormat);
 
 impl FromStr for Named {
@@ -123,10 +124,10 @@ impl fmt::Display for Entry {
     }
 }
 
-/// Understands a schema; `referred` are all schemas it refers to, also by way of others, the outermost last.
+/// Parses a schema. `referred` has all schemas to which it refers, directly or indirectly, the outermost last.
 ///
 /// # Errors
-/// Says what is wrong with it.
+/// The reason why the schema is not valid.
 pub fn parse(entry: &Entry, referred: &[Referred]) -> Result<Parsed, String> {
     match entry.format {
         SchemaFormat::Avro => avro::parse(&entry.text, referred).map(Parsed::Avro),
@@ -135,11 +136,11 @@ pub fn parse(entry: &Entry, referred: &[Referred]) -> Result<Parsed, String> {
     }
 }
 
-/// As [`parse`], for a schema that is registered already or comes from elsewhere: old registries took defaults that do
-/// not fit, and records were written by such schemas.
+/// Like [`parse`], for a schema that is already registered or comes from elsewhere. Old registries accepted invalid
+/// defaults, and records were written with such schemas.
 ///
 /// # Errors
-/// As there.
+/// As for [`parse`].
 pub fn parse_kept(entry: &Entry, referred: &[Referred]) -> Result<Parsed, String> {
     match entry.format {
         SchemaFormat::Avro => avro::parse_kept(&entry.text, referred).map(Parsed::Avro),
@@ -147,11 +148,10 @@ pub fn parse_kept(entry: &Entry, referred: &[Referred]) -> Result<Parsed, String
     }
 }
 
-/// The text that is stored: without blanks that mean nothing; with `normalize`, also the same for all ways to write the
-/// same.
+/// Returns the text to store, without insignificant blanks. With `normalize`, equal schemas get equal texts.
 ///
 /// # Errors
-/// Says what is wrong with it.
+/// The reason why the text is not valid.
 pub fn canonical(format: SchemaFormat, text: &str, normalize: bool) -> Result<String, String> {
     match format {
         SchemaFormat::Avro => avro::canonical(text, normalize),
@@ -160,11 +160,11 @@ pub fn canonical(format: SchemaFormat, text: &str, normalize: bool) -> Result<St
     }
 }
 
-/// The files that a schema asks for by their path: what a `.proto` file imports, what a `$ref` leads to. Not those that
-/// every compiler has.
+/// Returns the files that a schema names by path: imports of a `.proto` file, targets of a `$ref`. Files that every
+/// compiler has are left out.
 ///
 /// # Errors
-/// Says what is wrong with the schema.
+/// The reason why the schema is not valid.
 pub fn imports(format: SchemaFormat, text: &str) -> Result<Vec<String>, String> {
     match format {
         SchemaFormat::Avro => Ok(vec![]),
@@ -173,7 +173,7 @@ pub fn imports(format: SchemaFormat, text: &str) -> Result<Vec<String>, String> 
     }
 }
 
-/// What makes two entries the same schema.
+/// A text that is equal for entries of the same schema.
 #[must_use]
 pub fn identity(entry: &Entry) -> String {
     let text = match entry.format {
@@ -184,7 +184,7 @@ pub fn identity(entry: &Entry) -> String {
     format!("{}\n{text}\n{rest}", name(entry.format))
 }
 
-/// JSON with the keys of objects in order: their order says nothing.
+/// JSON with the keys of objects sorted, because their order has no meaning.
 fn sorted_text(text: &str) -> String {
     fn sort(value: &mut Value) {
         match value {
@@ -206,7 +206,7 @@ fn sorted_text(text: &str) -> String {
 }
 
 impl Parsed {
-    /// Where and why `self` does not take everything that `writer` writes.
+    /// Returns where and why `self` cannot read everything that `writer` writes.
     #[must_use]
     pub fn problems(&self, writer: &Self) -> Vec<Problem> {
         match (self, writer) {
@@ -228,7 +228,7 @@ impl Parsed {
         })
     }
 
-    /// What it lacks so that others understand it, and can tell its types from their own.
+    /// Returns what others miss to understand the schema, and to distinguish its types from their own.
     #[must_use]
     pub fn lint(&self) -> Vec<Problem> {
         match self {
@@ -238,7 +238,7 @@ impl Parsed {
         }
     }
 
-    /// The schema in the form that `format=serialized` asks for, if it has one.
+    /// The schema in the form for `format=serialized`, if it has one.
     #[must_use]
     pub fn serialized(&self) -> Option<String> {
         match self {

@@ -1,8 +1,8 @@
-//! Protobuf schemas in the registry: parsed and resolved, and compared by the rules that Confluent's registry
-//! documents.
+//! Protobuf schemas in the registry: parsed, resolved, and compared by the rules in the documentation of Confluent's
+//! registry.
 //!
-//! Messages are paired by their full name, fields by number. Adding and removing optional fields is fine in either way;
-//! what a number stands for on the wire must not change.
+//! Messages are paired by full name, fields by number. Optional fields may be added and removed in both directions. A
+//! field number must keep its meaning on the wire.
 
 use std::collections::BTreeMap;
 
@@ -16,19 +16,19 @@ use protox::prost_reflect::{Cardinality, DescriptorPool, FieldDescriptor, FileDe
 
 use super::{Referred, protobuf_text};
 
-/// What the schema itself is called among the files it imports.
+/// The name of the parsed schema among the files it imports.
 const SELF: &str = "schema.proto";
-/// How deep messages may be within each other when they are compared.
+/// The deepest nesting of messages in a comparison.
 const DEPTH_MAX: usize = 64;
 
-/// A Protobuf schema: its file, with all that it imports.
+/// A Protobuf schema: its file and all imports.
 #[derive(Debug)]
 pub struct Protobuf {
     pool: DescriptorPool,
     name: String,
 }
 
-/// The files a schema may import.
+/// The files that a schema may import.
 struct Files(BTreeMap<String, String>);
 
 impl FileResolver for Files {
@@ -53,12 +53,12 @@ pub(super) fn parse(text: &str, referred: &[Referred]) -> Result<Protobuf, Strin
     Ok(Protobuf { pool: compiler.descriptor_pool(), name })
 }
 
-/// The error with its place in the text, in one line.
+/// The error with its position in the text, on one line.
 fn told(error: &protox::Error, name: &str) -> String {
     format!("{error:?}").lines().map(str::trim).collect::<Vec<_>>().join(" ").replace(name, "the schema")
 }
 
-/// The text that is stored. Some clients send the file's descriptor in base64 instead of its text.
+/// The text to store. Some clients send the file's descriptor in base64 instead of its text.
 pub(super) fn canonical(text: &str) -> Result<String, String> {
     match described(text) {
         Some(descriptor) => protobuf_text::print(&descriptor),
@@ -66,7 +66,7 @@ pub(super) fn canonical(text: &str) -> Result<String, String> {
     }
 }
 
-/// The files it imports, without those of Google that every compiler has.
+/// The imported files, without those of Google that every compiler has.
 pub(super) fn imports(text: &str) -> Result<Vec<String>, String> {
     let file = File::from_source(SELF, text).map_err(|error| told(&error, SELF))?;
     let mut names = file.file_descriptor_proto().dependency.clone();
@@ -79,7 +79,7 @@ fn described(text: &str) -> Option<protox::prost_reflect::prost_types::FileDescr
     protox::prost_reflect::prost_types::FileDescriptorProto::decode(bytes.as_slice()).ok()
 }
 
-/// What makes two texts the same schema: comments and blanks do not count.
+/// A text that is equal for texts of the same schema; comments and blanks do not count.
 pub(super) fn identity(text: &str) -> String {
     let Ok(file) = File::from_source(SELF, text) else { return text.to_owned() };
     let mut descriptor = file.file_descriptor_proto().clone();
@@ -92,7 +92,7 @@ impl Protobuf {
         self.pool.get_file_by_name(&self.name)
     }
 
-    /// The file's descriptor in base64, as clients ask for with `format=serialized`.
+    /// The file's descriptor in base64, for requests with `format=serialized`.
     pub(super) fn serialized(&self) -> Option<String> {
         let mut descriptor = self.file()?.file_descriptor_proto().clone();
         descriptor.source_code_info = None;
@@ -100,7 +100,7 @@ impl Protobuf {
     }
 }
 
-/// What is missing: a package, a message.
+/// Reports a missing package and a missing message.
 pub(super) fn lint(schema: &Protobuf) -> Vec<Problem> {
     let Some(file) = schema.file() else { return vec![] };
     let mut found = vec![];
@@ -115,7 +115,7 @@ pub(super) fn lint(schema: &Protobuf) -> Vec<Problem> {
     found
 }
 
-/// Where and why `reader` does not take everything that `writer` writes; empty if it does.
+/// Returns where and why `reader` cannot read everything that `writer` writes; empty if it can.
 pub(super) fn problems(reader: &Protobuf, writer: &Protobuf) -> Vec<Problem> {
     let (Some(ours), Some(theirs)) = (reader.file(), writer.file()) else { return vec![] };
     let mut comparison = Comparison { problems: vec![], seen: vec![] };
@@ -242,7 +242,7 @@ impl Comparison {
     }
 }
 
-/// Whether a oneof is there only because the field is `optional`.
+/// Returns true if the oneof exists only because the field is `optional`.
 fn is_optional(field: &FieldDescriptor) -> bool {
     field.containing_oneof().is_some_and(|oneof| oneof.is_synthetic())
 }
@@ -266,7 +266,7 @@ fn name(kind: &Kind) -> String {
     }
 }
 
-/// Kinds that stand for each other on the wire.
+/// The encoding on the wire. Kinds with the same encoding can replace each other.
 fn wire(kind: &Kind) -> &'static str {
     match kind {
         Kind::Int32 | Kind::Int64 | Kind::Uint32 | Kind::Uint64 | Kind::Bool | Kind::Enum(_) => "varint",

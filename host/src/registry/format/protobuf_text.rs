@@ -1,6 +1,7 @@
-//! A Protobuf file's descriptor as the text of a `.proto` file: some clients send only the descriptor.
+//! Prints the descriptor of a Protobuf file as the text of a `.proto` file, because some clients send only the
+//! descriptor.
 //!
-//! What has no place in a descriptor (comments) is gone; custom options are left out.
+//! A descriptor has no comments, so they are lost. Custom options are left out.
 
 use std::fmt::Write as _;
 
@@ -9,7 +10,7 @@ use protox::prost_reflect::prost_types::{
     DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto, ServiceDescriptorProto,
 };
 
-/// How deep messages may be within each other.
+/// The deepest nesting of messages.
 const DEPTH_MAX: usize = 64;
 
 /// The text of a file.
@@ -198,7 +199,7 @@ fn options_of(field: &FieldDescriptorProto) -> String {
     if options.is_empty() { String::new() } else { format!(" [{}]", options.join(", ")) }
 }
 
-/// The name in JSON that a field has unless it says another.
+/// The default name of a field in JSON.
 fn camel(name: &str) -> String {
     let mut out = String::new();
     let mut upper = false;

@@ -1,11 +1,11 @@
-//! The registry over HTTP: Confluent's Schema Registry API, for the clients that speak it.
+//! The registry over HTTP: Confluent's Schema Registry API, for clients that use it.
 //!
 //! ```text
 //!  crate::serve: the sockets ──> here: its user only, body within its bounds ──> routes: path and query ──> Embedded
 //! ```
 //!
-//! The API is plain: whatever content type a client sends is taken for JSON, whatever it accepts gets JSON. An unknown
-//! path is answered with a plain 404, because clients try newer ones first.
+//! Content types are ignored: every body is read as JSON and every answer is JSON. An unknown path is answered with a
+//! plain 404, because clients try newer paths first.
 
 mod request;
 mod routes;
@@ -35,7 +35,7 @@ const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 /// The largest body of a request, in bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
-/// Who may ask.
+/// The user that may use the registry.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User {
     /// The name.
@@ -47,11 +47,11 @@ pub struct User {
 struct Shared {
     registry: Embedded,
     patience: Patience,
-    /// What the header of every request must say.
+    /// The required `Authorization` header of every request.
     authorization: Option<String>,
 }
 
-/// The API as routes that another server can take in.
+/// The API as routes, to be merged into a server.
 pub(super) fn routes(registry: Embedded, user: Option<User>, patience: Patience) -> Router {
     let basic = |user: User| {
         let pair = format!("{}:{}", user.name, user.password);
@@ -70,7 +70,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: axum::extract::Reque
 
 async fn try_answer(shared: Arc<Shared>, request: axum::extract::Request) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
-    // Before the body is read: a stranger's takes no memory.
+    // The check comes before the body is read, so that an unauthorized request uses no memory.
     if let Some(expected) = &shared.authorization {
         let given = parts.headers.get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes).unwrap_or_default();
         if !same_secret(given, expected.as_bytes()) {
@@ -84,13 +84,13 @@ async fn try_answer(shared: Arc<Shared>, request: axum::extract::Request) -> Res
     let body = bounded(body, shared.patience.body).await?;
     let request = Request::read(&parts.method, parts.uri.path(), parts.uri.query().unwrap_or_default(), &body)?;
     let head = parts.method == Method::HEAD;
-    // Locks, and the disk.
+    // The answer may block on locks and on the disk.
     let answered = tokio::task::spawn_blocking(move || routes::answer(&shared.registry, &request)).await;
     let answer = answered.map_err(|error| Refusal::new(500, error.to_string()))??;
     Ok(json_response(StatusCode::OK, if head { Body::empty() } else { Body::from(answer.to_string()) }))
 }
 
-/// The whole body, if it is not too large and comes in time.
+/// Reads the whole body within the bounds of size and time.
 async fn bounded(body: Body, patience: Duration) -> Result<Vec<u8>, Refusal> {
     let read = tokio::time::timeout(patience, whole(body)).await;
     read.map_err(|_| Refusal::new(408, "The body of the request did not come in time"))?
@@ -110,12 +110,12 @@ async fn whole(mut body: Body) -> Result<Vec<u8>, Refusal> {
     Ok(bytes)
 }
 
-/// Compares without telling by its time how much is the same.
+/// Compares in constant time, so that timing does not reveal a common prefix.
 fn same_secret(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
 }
 
-/// The answer to those who are refused before their path is looked at.
+/// The answer to requests that are refused before routing.
 fn answer_refused(status: StatusCode, told: &str) -> Response {
     refused(&Refusal::new(status.as_u16().into(), told))
 }

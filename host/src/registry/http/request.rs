@@ -1,4 +1,4 @@
-//! A request as it came: its method, the parts of its path, its query and its JSON.
+//! A parsed request: its method, the parts of its path, its query and its JSON.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::registry::format::{self, Entry, Named, Reference};
 use crate::registry::refusal::Refusal;
 use crate::registry::state::{Asked, Given, State};
 
-/// What a client asks.
+/// A client's request.
 pub(super) struct Request {
     pub(super) method: &'static str,
     pub(super) path: Vec<String>,
@@ -33,7 +33,7 @@ impl Request {
             Method::DELETE => "DELETE",
             _ => return Err(Refusal::new(405, "HTTP 405 Method Not Allowed")),
         };
-        // An encoded slash is part of a subject's name, so the path is taken apart first.
+        // Split before decoding, because an encoded slash is part of a subject's name.
         let parts = path.trim_matches('/').split('/').filter(|part| !part.is_empty());
         let path = parts.map(decoded).collect::<Result<Vec<_>, _>>()?;
         let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
@@ -56,7 +56,7 @@ impl Request {
         self.path.iter().map(String::as_str).collect()
     }
 
-    /// A parameter that is on or off. Clients write `true`, `True` and the like.
+    /// Returns true if the parameter is `true`, in any case, because clients write `true`, `True` and the like.
     pub(super) fn flag(&self, key: &str) -> bool {
         self.query.get(key).is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
@@ -65,7 +65,7 @@ impl Request {
         self.query.get(key).map(String::as_str).filter(|text| !text.is_empty())
     }
 
-    /// The part of a listing that is asked for: after `offset`, at most `limit`; a limit below zero is none.
+    /// The requested page of a list: at most `limit` items after `offset`. A negative limit means no limit.
     pub(super) fn page<T>(&self, all: impl IntoIterator<Item = T>) -> Result<Vec<T>, Refusal> {
         let number = |key: &str| -> Result<Option<usize>, Refusal> {
             let Some(text) = self.text(key) else { return Ok(None) };
@@ -81,7 +81,7 @@ impl Request {
         self.body.as_ref()?.get(key).filter(|value| !value.is_null())
     }
 
-    /// The id and the version that the body gives.
+    /// The id and the version in the body.
     pub(super) fn given(&self) -> Given {
         let number = |key: &str| {
             let number = self.field(key)?.as_i64()?;
@@ -126,7 +126,7 @@ fn reference(state: &State, json: &Value) -> Result<Reference, Refusal> {
     Ok(Reference { name, subject, version })
 }
 
-/// A version in a path: a number from 1, `latest` or -1.
+/// Parses a version in a path: a number from 1, `latest` or -1.
 pub(super) fn asked(text: &str) -> Result<Asked, Refusal> {
     match text {
         "latest" | "-1" => Ok(Asked::Latest),

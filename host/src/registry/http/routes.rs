@@ -1,4 +1,4 @@
-//! What each path answers.
+//! The answer for each path.
 
 use heddle_contract::compat::Level;
 use heddle_contract::section::SchemaFormat;
@@ -38,7 +38,7 @@ fn not_found() -> Answer {
     Err(Refusal::new(404, "HTTP 404 Not Found"))
 }
 
-/// For a path that is there, but not by this method.
+/// The answer for a known path with an unsupported method.
 fn not_allowed() -> Answer {
     Err(Refusal::new(405, "HTTP 405 Method Not Allowed"))
 }
@@ -153,7 +153,7 @@ fn subjects(registry: &Embedded, request: &Request, path: &[&str]) -> Answer {
     }
 }
 
-/// The version that is the same as `entry`, which is in its normal form, although it was registered in another.
+/// The version whose normal form equals the normal form in `entry`, although it was registered in another form.
 fn same_when_normal(state: &State, subject: &str, entry: &Entry, deleted: bool) -> Option<Found> {
     let normal = |found: &Found| format::canonical(found.entry.format, &found.entry.text, true).ok();
     let same = |found: &Found| found.entry.format == entry.format && normal(found).as_ref() == Some(&entry.text);
@@ -236,7 +236,7 @@ fn mode(registry: &Embedded, request: &Request, path: &[&str]) -> Answer {
     }
 }
 
-/// Whether a schema would fit one version, or those that the subject's level counts.
+/// Checks a schema against one version, or against those that the subject's level includes.
 fn compatibility(registry: &Embedded, request: &Request, subject: &str, path: &[&str]) -> Answer {
     if request.method != "POST" {
         return not_allowed();
@@ -247,7 +247,7 @@ fn compatibility(registry: &Embedded, request: &Request, subject: &str, path: &[
         [] => state.versions(subject, false),
         [version] => match (asked(version)?, state.version(subject, asked(version)?, false)) {
             (_, Ok(found)) => vec![found],
-            // With nothing there, nothing is violated.
+            // Without versions there are no violations.
             (Asked::Latest, Err(_)) => vec![],
             (Asked::Number(_), Err(refusal)) => return Err(refusal),
         },
@@ -270,7 +270,7 @@ fn found_json(state: &State, found: &Found, request: &Request) -> Answer {
     Ok(answer.into())
 }
 
-/// A schema as answers have it: the type is told unless it is Avro, what it does not have is left out.
+/// A schema in the form of answers: the type is left out for Avro, and absent fields are left out.
 fn entry_json(state: &State, id: u32, entry: &Entry, request: &Request) -> Result<Map<String, Value>, Refusal> {
     let mut answer = Map::new();
     if entry.format != SchemaFormat::Avro {
@@ -291,7 +291,7 @@ fn entry_json(state: &State, id: u32, entry: &Entry, request: &Request) -> Resul
     Ok(answer)
 }
 
-/// The schema by itself.
+/// The schema without an envelope.
 fn raw(entry: &Entry) -> Answer {
     Ok(serde_json::from_str(&entry.text).unwrap_or_else(|_| json!(entry.text)))
 }

@@ -1,4 +1,4 @@
-//! A registry that listens by itself: its address, and its end.
+//! A registry with its own server: binding, serving and shutdown.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use crate::registry::Embedded;
 use crate::serve::{self, HEALTH, Names, Patience, Site};
 use crate::tls::Identity;
 
-/// Why the registry does not serve.
+/// The reason why the registry does not serve.
 #[derive(Debug, Error)]
 pub enum ServeError {
-    /// The address cannot be had.
+    /// The address cannot be bound.
     #[error(
         "the registry cannot listen: {cause}\n  where: {listen}\n  what to do: stop what uses the port, or set another --listen; port 0 takes a free one"
     )]
     Listen {
         /// The address.
         listen: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         cause: std::io::Error,
     },
-    /// Other machines reach the address, and nobody is asked who they are.
+    /// Other machines reach the address, and there is no user to authenticate.
     #[error(
         "the registry does not start: other machines reach its address, and it has no user\n  where: {listen}\n  what to do: name one with --user and --password-file, or listen on 127.0.0.1"
     )]
@@ -34,12 +34,12 @@ pub enum ServeError {
         /// The address.
         listen: SocketAddr,
     },
-    /// The server does not start, or ended.
+    /// The server failed to start, or ended.
     #[error("the registry does not serve: {0}")]
     Serve(std::io::Error),
 }
 
-/// A registry that listens.
+/// A registry with a bound address.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
@@ -47,10 +47,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes the address; nobody is answered yet.
+    /// Binds the address. It does not accept connections yet.
     ///
     /// # Errors
-    /// If the address is taken or cannot be had, or if others than this machine reach it and there is no `user`.
+    /// If the address cannot be bound, or if other machines reach it and there is no `user`.
     pub fn bind(
         listen: SocketAddr,
         registry: Embedded,
@@ -66,28 +66,25 @@ impl Server {
         Ok(Self { listener, address, site })
     }
 
-    /// Lets itself be asked by these names, too.
+    /// Also accepts requests for these names.
     #[must_use]
     pub fn with_names(self, names: Names) -> Self {
         Self { site: Site { names: Arc::new(names), ..self.site }, ..self }
     }
 
-    /// Speaks TLS, and shows this.
+    /// Serves TLS with this identity.
     #[must_use]
     pub fn with_tls(self, identity: Identity) -> Self {
         Self { site: Site { tls: Some(identity), ..self.site }, ..self }
     }
 
-    /// Where it listens.
+    /// The bound address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers until the process is told to end by SIGINT or SIGTERM. What was asked before is answered still.
-    ///
-    /// # Errors
-    /// If the server cannot start.
+    /// Serves until the process receives SIGINT or SIGTERM. Requests under way are still answered.
     pub fn run(self) -> Result<(), ServeError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let served = runtime.and_then(|runtime| runtime.block_on(serve::serve(self.listener, self.site, told())));
@@ -95,7 +92,7 @@ impl Server {
     }
 }
 
-/// Comes back when the process is told to end.
+/// Returns when the process receives SIGINT or SIGTERM.
 async fn told() {
     use tokio::signal::unix::{SignalKind, signal};
     if let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {

@@ -1,4 +1,4 @@
-//! How requests that change something are decided: by the subject's mode and level, and by what refers to what.
+//! Decisions on requests that change the registry: by the subject's mode and level, and by references between schemas.
 
 use heddle_contract::compat::{Level, Violation};
 
@@ -6,14 +6,14 @@ use super::{Asked, Change, GLOBAL, Given, Kept, Mode, State};
 use crate::registry::format::{self, Entry};
 use crate::registry::refusal::Refusal;
 
-/// An answer, and the changes that must be durable before it is given.
+/// An answer, and the changes that must be durable before it is sent.
 type Decided<T> = Result<(T, Vec<Change>), Refusal>;
 
 impl State {
     /// Registers a schema under a subject.
     ///
     /// # Errors
-    /// If the subject's mode or level do not let it, or it is no schema.
+    /// If the subject's mode or level forbids it, or the schema is not valid.
     pub fn register(&self, subject: &str, entry: Entry, given: Given) -> Decided<(u32, u32)> {
         check_subject(subject)?;
         let mode = self.mode(subject);
@@ -69,10 +69,11 @@ impl State {
         }
     }
 
-    /// Deletes a subject: marks all its versions, or with `permanent` removes those marked before.
+    /// Deletes a subject. Marks all its versions as deleted, or with `permanent` removes versions that are already
+    /// marked.
     ///
     /// # Errors
-    /// If it is not there, deleted already, not deleted yet, or something refers to it.
+    /// If the subject does not exist, is already deleted, is not marked yet, or is referenced.
     pub fn delete_subject(&self, subject: &str, permanent: bool) -> Decided<Vec<u32>> {
         self.may_delete(subject)?;
         let all = self.subjects.get(subject).ok_or_else(|| Refusal::no_subject(subject))?;
@@ -90,16 +91,16 @@ impl State {
         let mut changes =
             versions.iter().flat_map(|version| self.delete(subject, *version, permanent)).collect::<Vec<_>>();
         changes.extend(self.orphans(&changes));
-        // A subject that comes again starts anew.
+        // A subject that is registered again starts with the defaults.
         changes.extend(self.own_level(subject).map(|_| Change::Level(subject.to_owned(), None)));
         changes.extend(self.own_mode(subject).map(|_| Change::Mode(subject.to_owned(), None)));
         Ok((versions, changes))
     }
 
-    /// Deletes one version, as [`delete_subject`](Self::delete_subject).
+    /// Deletes one version, like [`delete_subject`](Self::delete_subject).
     ///
     /// # Errors
-    /// As there.
+    /// As for [`delete_subject`](Self::delete_subject).
     pub fn delete_version(&self, subject: &str, asked: Asked, permanent: bool) -> Decided<u32> {
         self.may_delete(subject)?;
         let found = self.version(subject, asked, matches!(asked, Asked::Number(_)))?;
@@ -137,7 +138,7 @@ impl State {
         vec![Change::Version(subject.to_owned(), version, kept)]
     }
 
-    /// The schemas that nothing names any more once `changes` are made.
+    /// The schemas that no version uses any more once `changes` are applied.
     fn orphans(&self, changes: &[Change]) -> Vec<Change> {
         let going = |subject: &str, version: u32| {
             changes.iter().any(|change| matches!(change, Change::Version(s, v, None) if s == subject && *v == version))
@@ -158,16 +159,16 @@ impl State {
         ids.into_iter().map(|id| Change::Schema(id, None)).collect()
     }
 
-    /// Sets or removes a level; gives the one that was there.
+    /// Sets or removes a level. Returns the former level.
     #[must_use]
     pub fn set_level(&self, subject: &str, level: Option<Level>) -> (Option<Level>, Vec<Change>) {
         (self.own_level(subject), vec![Change::Level(subject.to_owned(), level)])
     }
 
-    /// Sets or removes a mode; gives the one that was there. `force` lets import begin where there are schemas.
+    /// Sets or removes a mode. Returns the former mode. With `force`, import mode may begin although there are schemas.
     ///
     /// # Errors
-    /// If import would begin where there are schemas.
+    /// If import mode would begin although there are schemas, without `force`.
     pub fn set_mode(&self, subject: &str, mode: Option<Mode>, force: bool) -> Decided<Option<Mode>> {
         let occupied = if subject == GLOBAL {
             self.subjects(false).next().is_some()
@@ -186,7 +187,7 @@ fn check_subject(subject: &str) -> Result<(), Refusal> {
     if odd { Err(Refusal::invalid_subject(subject)) } else { Ok(()) }
 }
 
-/// The refusal that clients know by its 409.
+/// The refusal with code 409, which clients recognize.
 fn incompatible(subject: &str, level: Level, violations: &[Violation]) -> Refusal {
     let details = violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     Refusal::new(

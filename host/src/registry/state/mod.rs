@@ -1,4 +1,4 @@
-//! What a registry holds, and the rules by which it changes: versions, compatibility, modes, deletes. Pure.
+//! The content of a registry and the rules for its changes: versions, compatibility, modes, deletes. Pure.
 //!
 //! ```text
 //!  request ──State::register, delete_…, set_…──> answer + changes   decided, nothing has happened yet
@@ -8,8 +8,7 @@
 //!  State::apply(change) <───────────────────────────────┘           now it has
 //! ```
 //!
-//! A schema has one id, whatever the subjects it is registered under. Ids are never given twice, also not after a
-//! delete.
+//! A schema has one id, however many subjects it is registered under. An id is never used again, even after a delete.
 
 mod decide;
 mod reconcile;
@@ -27,14 +26,14 @@ use serde::{Deserialize, Serialize};
 use super::format::{self, Entry, Parsed, Reference, Referred};
 use super::refusal::Refusal;
 
-/// How many schemas one may refer to, also by way of others.
+/// The most schemas to which a schema may refer, directly or indirectly.
 const REFERENCES_MAX: usize = 1_000;
-/// How many violations are told of one refusal.
+/// The most violations in one refusal.
 const VIOLATIONS_MAX: usize = 20;
-/// The key of what holds for all subjects. No subject has this name.
+/// The key of settings for all subjects. No subject has this name.
 pub(super) const GLOBAL: &str = "";
 
-/// What may be done with a subject.
+/// The operations that a subject allows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Mode {
@@ -42,18 +41,18 @@ pub enum Mode {
     #[default]
     #[serde(rename = "READWRITE")]
     ReadWrite,
-    /// Nothing is registered or deleted.
+    /// No registration and no delete.
     #[serde(rename = "READONLY")]
     ReadOnly,
-    /// As read-only, for all subjects whatever their own mode.
+    /// Like read-only, for all subjects, whatever their own mode is.
     #[serde(rename = "READONLY_OVERRIDE")]
     ReadOnlyOverride,
-    /// Ids and versions come with the schemas, and compatibility is not asked for.
+    /// Schemas come with their ids and versions, and compatibility is not checked.
     Import,
 }
 
 impl Mode {
-    /// Its name, as registries write it.
+    /// The mode's name in registries.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -74,7 +73,7 @@ impl FromStr for Mode {
     }
 }
 
-/// A version as it is asked for.
+/// A requested version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// The newest.
@@ -92,28 +91,28 @@ impl fmt::Display for Asked {
     }
 }
 
-/// A version of a subject, as it is kept.
+/// A stored version of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// The schema.
     pub id: u32,
-    /// Whether it was deleted, but not permanently.
+    /// True if it was deleted, but not permanently.
     #[serde(default)]
     pub deleted: bool,
 }
 
-/// One step from one state to the next.
+/// One change of a state.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// A schema comes, or goes.
+    /// Adds or removes a schema.
     Schema(u32, Option<Entry>),
-    /// A version comes, is marked, or goes.
+    /// Adds, marks or removes a version.
     Version(String, u32, Option<Kept>),
-    /// A subject's level, or that of all.
+    /// Sets or removes the level of a subject, or of all subjects.
     Level(String, Option<Level>),
-    /// A subject's mode, or that of all.
+    /// Sets or removes the mode of a subject, or of all subjects.
     Mode(String, Option<Mode>),
-    /// The highest id ever given.
+    /// Raises the highest id ever assigned.
     LastId(u32),
 }
 
@@ -130,13 +129,13 @@ pub struct Found {
     pub entry: Arc<Entry>,
 }
 
-/// A schema with what was understood of it, once somebody asked.
+/// A schema, and its parsed form after the first use.
 struct Held {
     entry: Arc<Entry>,
     parsed: OnceLock<Result<Arc<Parsed>, String>>,
 }
 
-/// All that a registry holds.
+/// The content of a registry.
 #[derive(Default)]
 pub struct State {
     schemas: BTreeMap<u32, Held>,
@@ -147,17 +146,17 @@ pub struct State {
     last_id: u32,
 }
 
-/// What comes with a schema that is to be registered.
+/// The id and version that a request sets for its schema.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Given {
-    /// The id it must get; only in import mode.
+    /// The required id; only in import mode.
     pub id: Option<u32>,
-    /// The version it must get; only in import mode.
+    /// The required version; only in import mode.
     pub version: Option<u32>,
 }
 
 impl State {
-    /// Makes one change that is durable now.
+    /// Applies a change that is durable.
     pub fn apply(&mut self, change: Change) {
         match change {
             Change::Schema(id, Some(entry)) => {
@@ -192,19 +191,19 @@ impl State {
         self.schemas.get(&id).map(|held| &held.entry)
     }
 
-    /// The highest id ever given.
+    /// The highest id ever assigned.
     #[must_use]
     pub fn last_id(&self) -> u32 {
         self.last_id
     }
 
-    /// The subjects that have versions; `deleted` takes in those of which all are deleted.
+    /// The subjects with versions. With `deleted`, also those whose versions are all deleted.
     pub fn subjects(&self, deleted: bool) -> impl Iterator<Item = &str> {
         let any = move |versions: &BTreeMap<u32, Kept>| versions.values().any(|kept| deleted || !kept.deleted);
         self.subjects.iter().filter(move |(_, versions)| any(versions)).map(|(subject, _)| subject.as_str())
     }
 
-    /// The versions of a subject.
+    /// The versions of a subject. With `deleted`, also the deleted ones.
     pub fn versions(&self, subject: &str, deleted: bool) -> Vec<Found> {
         let versions = self.subjects.get(subject).into_iter().flatten();
         versions
@@ -236,10 +235,10 @@ impl State {
         found.ok_or_else(|| Refusal::no_version(asked))
     }
 
-    /// Every subject and version that has the schema of this id.
+    /// Every subject and version with the schema of this id.
     ///
     /// # Errors
-    /// If there is no such schema.
+    /// If the id is unknown.
     pub fn uses(&self, id: u32, deleted: bool) -> Result<Vec<(&str, u32)>, Refusal> {
         self.schema(id).ok_or_else(|| Refusal::no_schema_id(id))?;
         let mut uses = vec![];
@@ -266,7 +265,7 @@ impl State {
         self.levels.get(subject).copied()
     }
 
-    /// The level that holds for a subject.
+    /// The level that applies to a subject.
     #[must_use]
     pub fn level(&self, subject: &str) -> Level {
         self.own_level(subject).or_else(|| self.own_level(GLOBAL)).unwrap_or_default()
@@ -278,7 +277,7 @@ impl State {
         self.modes.get(subject).copied()
     }
 
-    /// The mode that holds for a subject.
+    /// The mode that applies to a subject.
     #[must_use]
     pub fn mode(&self, subject: &str) -> Mode {
         match self.own_mode(GLOBAL) {
@@ -287,10 +286,10 @@ impl State {
         }
     }
 
-    /// The version of a subject that has this schema.
+    /// The version of a subject with this schema.
     ///
     /// # Errors
-    /// If the subject is not there, or has no such version.
+    /// If the subject does not exist, or has no such version.
     pub fn lookup(&self, subject: &str, entry: &Entry, deleted: bool) -> Result<Found, Refusal> {
         let versions = self.versions(subject, deleted);
         if versions.is_empty() {
@@ -300,38 +299,38 @@ impl State {
         versions.into_iter().rev().find(|found| Some(&found.id) == id).ok_or_else(Refusal::no_schema)
     }
 
-    /// What was understood of a schema of this registry.
+    /// The parsed form of a schema in this registry.
     ///
     /// # Errors
-    /// If it is not there, or not understood.
+    /// If the id is unknown, or the schema is not valid.
     pub fn parsed(&self, id: u32) -> Result<Arc<Parsed>, Refusal> {
         let held = self.schemas.get(&id).ok_or_else(|| Refusal::no_schema_id(id))?;
         let parse = || self.parse_kept(&held.entry).map(Arc::new).map_err(|refusal| refusal.message);
         held.parsed.get_or_init(parse).clone().map_err(|message| Refusal::new(42201, message))
     }
 
-    /// Understands a schema that may not be of this registry yet.
+    /// Parses a schema that may not be registered yet.
     ///
     /// # Errors
-    /// If it is no schema, or refers to what is not there.
+    /// If the schema is not valid, or one of its references does not exist.
     pub fn parse(&self, entry: &Entry) -> Result<Parsed, Refusal> {
         let referred = self.referred(entry)?;
         format::parse(entry, &referred).map_err(Refusal::invalid_schema)
     }
 
-    /// As [`parse`](Self::parse), for a schema that was registered already, here or elsewhere.
+    /// Like [`parse`](Self::parse), for a schema that is already registered, here or elsewhere.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`parse`](Self::parse).
     pub fn parse_kept(&self, entry: &Entry) -> Result<Parsed, Refusal> {
         let referred = self.referred(entry)?;
         format::parse_kept(entry, &referred).map_err(Refusal::invalid_schema)
     }
 
-    /// All schemas that one refers to, also by way of others.
+    /// All schemas to which a schema refers, directly or indirectly.
     ///
     /// # Errors
-    /// If one of them is not there, or there are too many.
+    /// If one of them does not exist, or there are too many.
     pub fn referred(&self, entry: &Entry) -> Result<Vec<Referred>, Refusal> {
         let mut todo = entry.references.clone();
         let mut seen = BTreeSet::new();
@@ -355,10 +354,10 @@ impl State {
         Ok(referred)
     }
 
-    /// How a schema would violate `level` towards versions of its subject.
+    /// Returns the violations of `level` between a schema and versions of its subject.
     ///
     /// # Errors
-    /// If it is no schema.
+    /// If the schema is not valid.
     pub fn violations(&self, level: Level, entry: &Entry, versions: &[Found]) -> Result<Vec<Violation>, Refusal> {
         let new = self.parse(entry)?;
         if level == Level::None {

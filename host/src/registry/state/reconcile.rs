@@ -1,4 +1,4 @@
-//! Two states that should be one: a copy, or data from before a topic existed, and what the topic holds.
+//! Reconciles a known state (a copy, or data that is older than the topic) with the content of the topic.
 
 use std::fmt;
 
@@ -8,36 +8,36 @@ use crate::registry::format;
 /// How much of a schema a message shows.
 const TEXT_CHARS_SHOWN: usize = 120;
 
-/// Why two states cannot be one: an id or a version means two different things.
+/// A contradiction between two states: an id or a version has two meanings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Contradiction {
     /// An id stands for two schemas.
     Id {
         /// The id.
         id: u32,
-        /// The schema that is known.
+        /// The known schema.
         known: String,
-        /// The schema of the truth.
+        /// The schema in `truth`.
         truth: String,
     },
     /// A schema has two ids.
     Schema {
         /// The schema.
         schema: String,
-        /// The id that is known.
+        /// The known id.
         known: u32,
-        /// The id of the truth.
+        /// The id in `truth`.
         truth: u32,
     },
-    /// A version of a subject is two schemas.
+    /// A version of a subject has two schemas.
     Version {
         /// The subject.
         subject: String,
         /// The version.
         version: u32,
-        /// The schema's id that is known.
+        /// The known schema's id.
         known: u32,
-        /// The schema's id of the truth.
+        /// The schema's id in `truth`.
         truth: u32,
     },
 }
@@ -57,7 +57,7 @@ impl fmt::Display for Contradiction {
 }
 
 impl State {
-    /// Everything the state holds, as changes to an empty one.
+    /// The whole state, as changes to an empty one.
     #[must_use]
     pub fn all(&self) -> Vec<Change> {
         let mut all = vec![];
@@ -74,7 +74,7 @@ impl State {
         all
     }
 
-    /// Returns true if applying `change` would change nothing.
+    /// Returns true if `change` would have no effect.
     #[must_use]
     pub fn holds(&self, change: &Change) -> bool {
         match change {
@@ -95,8 +95,8 @@ impl State {
     }
 }
 
-/// The changes that `truth` lacks to hold everything that is `known`. Where both say something, `truth` is right,
-/// unless an id or a version would change its meaning.
+/// The changes that `truth` needs to hold everything in `known`. If both have a value, `truth` wins. But if an id or a
+/// version would change its meaning, that is a contradiction.
 ///
 /// # Errors
 /// The first contradiction.
@@ -118,7 +118,8 @@ pub fn missing(known: &State, truth: &State) -> Result<Vec<Change>, Contradictio
                     }
                 }
             }
-            // What holds for all subjects also holds for those of others, who did not ask for it.
+            // A setting for all subjects would also apply to other apps' subjects, so it is added only to an empty
+            // registry.
             Change::Level(subject, _) => truth.own_level(subject).is_none() && (was_empty || subject != GLOBAL),
             Change::Mode(subject, _) => truth.own_mode(subject).is_none() && (was_empty || subject != GLOBAL),
             Change::Schema(_, None) | Change::Version(_, _, None) => false,

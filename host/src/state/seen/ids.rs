@@ -1,4 +1,4 @@
-//! Ids in memory, and what a lookup of one carries along.
+//! Message ids in memory, and lookups of single ids.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,12 +13,12 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::state::layers::Collects;
 
-/// What an id takes in memory beside its bytes.
+/// The memory that an id uses beside its bytes.
 const ENTRY_BYTES: usize = 64;
-/// Longer ids are kept by their digest, because ids are parts of keys and engines bound those.
+/// Longer ids are replaced by their digest, because ids are parts of keys and engines bound the length of keys.
 const ID_BYTES_MAX: usize = 256;
 
-/// Ids that are committed and not on disk yet, by topic.
+/// Committed ids that are not on disk yet, by topic.
 #[derive(Default)]
 pub(in crate::state) struct Ids {
     topics: BTreeMap<Topic, MessageIds>,
@@ -37,7 +37,7 @@ impl Collects for Ids {
 }
 
 impl Ids {
-    /// Takes ids; one that is there already keeps its latest timestamp.
+    /// Adds ids. An id that exists already keeps its latest timestamp.
     pub(in crate::state) fn extend<'a>(
         &mut self,
         topic: &Topic,
@@ -45,13 +45,13 @@ impl Ids {
     ) {
         let known = self.topics.entry(topic.clone()).or_default();
         for (id, at) in ids {
-            // In memory of its own: what it came with may be part of a large buffer.
+            // Copied, because the id's bytes may be part of a large buffer.
             let id = digest(id).unwrap_or_else(|| MessageId(Bytes::copy_from_slice(&id.0)));
             self.bytes += note(known, id, at);
         }
     }
 
-    /// Takes the ids of a transaction, which have memory of their own.
+    /// Adds the ids of a transaction, without copying their bytes.
     pub(in crate::state) fn take_over(&mut self, topic: &Topic, ids: MessageIds) {
         let known = self.topics.entry(topic.clone()).or_default();
         for (id, at) in ids {
@@ -65,7 +65,7 @@ impl Ids {
     }
 }
 
-/// Notes an id. Returns what it takes in memory if it is new.
+/// Records an id. Returns the memory that it uses if it is new.
 fn note(known: &mut MessageIds, id: MessageId, at: Timestamp) -> usize {
     match known.entry(id) {
         Entry::Occupied(mut noted) => {
@@ -80,7 +80,7 @@ fn note(known: &mut MessageIds, id: MessageId, at: Timestamp) -> usize {
     }
 }
 
-/// One id that is looked for.
+/// One id to look up.
 pub(in crate::state) struct Wanted<'a> {
     pub(super) topic: &'a Topic,
     pub(super) id: Cow<'a, MessageId>,
@@ -95,24 +95,24 @@ impl<'a> Wanted<'a> {
         Self { topic, hash: hash(&id), id, at, buckets }
     }
 
-    /// Whether it is in there, noted within the window.
+    /// Returns true if `ids` holds the id, recorded within the window.
     pub(in crate::state) fn is_in(&self, ids: &Ids) -> bool {
         let noted = ids.topics.get(self.topic).and_then(|ids| ids.get(&*self.id));
         noted.is_some_and(|noted| self.remembers(*noted))
     }
 
-    /// Whether `noted` is within the window.
+    /// Returns true if `noted` is within the window.
     pub(super) fn remembers(&self, noted: Timestamp) -> bool {
         self.buckets.remembers(noted, self.at)
     }
 }
 
-/// What filters know of an id. The same everywhere and for ever: filters are kept on disk.
+/// The hash of an id in filters. It must never change, because filters are kept on disk.
 pub(super) fn hash(id: &MessageId) -> u64 {
     xxh3_64(&id.0)
 }
 
-/// What is kept in the place of a long id.
+/// The replacement of an id that is too long.
 fn digest(id: &MessageId) -> Option<MessageId> {
     let long = id.0.len() > ID_BYTES_MAX;
     long.then(|| MessageId([b"sha256:", &Sha256::digest(&id.0)[..]].concat().into()))

@@ -1,5 +1,5 @@
-//! Makes one segment of several, a piece at a time: memtables of all tasks are written by the same thread and must not
-//! wait for it.
+//! Merges several segments into one, a piece at a time. The same thread writes the memtables of all tasks, which must
+//! not wait for a whole merge.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -12,22 +12,22 @@ use super::Segments;
 use super::segment::{Builder, Segment, blocks, ids_in};
 use crate::state::{StateError, StateStore};
 
-/// Segments with more ids are not merged any more: making a filter takes memory.
+/// Segments with more ids are not merged, because building a filter takes memory.
 const MERGED_IDS_MAX: u64 = 4 << 20;
-/// How many blocks are written in one piece.
+/// The number of blocks that are written in one piece.
 const BLOCKS_AT_ONCE: usize = 256;
-/// How many blocks of a segment are read at once.
+/// The number of blocks of a segment that are read at once.
 const BLOCKS_AHEAD: usize = 16;
 
-/// Which segments may become one.
+/// The group of segments that may be merged with each other.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Together {
-    /// Past their window, and kept only because a record waits for another attempt that may be as old.
+    /// Past their window. Kept only because a parked record may be as old.
     Overdue,
-    /// Past their window and written in the same stretch of time: they go when that is long ago, whatever their ids'
-    /// timestamps. A backfill brings ids of very many buckets, which must not become as many segments.
+    /// Past their window and written in the same time bucket. They expire by the time of that write, whatever their
+    /// ids' timestamps are. A backfill brings ids of very many buckets, which must not become as many segments.
     Late(i64),
-    /// Of one bucket.
+    /// In one bucket of record time.
     Bucket(i64),
 }
 
@@ -41,8 +41,8 @@ impl Together {
     }
 }
 
-/// The first merge that is worth doing: the segments, and how their topic's ids are kept together. `past`: the numbers
-/// of those that are past their window.
+/// The first useful merge: its segments, and the buckets of their topic. `past` has the numbers of the segments that
+/// are past their window.
 pub(super) fn plan(
     topics: &BTreeMap<Topic, Buckets>,
     segments: &BTreeMap<Topic, Segments>,
@@ -75,7 +75,7 @@ pub(super) struct Merge {
 }
 
 impl Merge {
-    /// Of segments of one topic, into the one with this number.
+    /// Creates a merge of segments of one topic into the segment `number`.
     pub(super) fn new(number: u64, buckets: Buckets, inputs: Vec<Arc<Segment>>) -> Self {
         let latest = inputs.iter().max_by_key(|input| input.written);
         let output = latest.map(|latest| Builder::new(number, latest.topic.clone(), buckets, latest.written));
@@ -83,7 +83,7 @@ impl Merge {
         Self { number, inputs, cursors, output }
     }
 
-    /// Writes the next blocks. The segment once all are written; the caller makes it take its inputs' place.
+    /// Writes the next blocks. Returns the segment once all blocks are written; the caller replaces the inputs by it.
     pub(super) fn advance(&mut self, tree: &dyn StateStore) -> Result<Option<Segment>, StateError> {
         let Some(output) = &mut self.output else { return Ok(None) };
         let mut segment = None;
@@ -98,7 +98,7 @@ impl Merge {
     }
 }
 
-/// The smallest id of all, with its latest timestamp.
+/// The smallest id of all inputs, with its latest timestamp.
 fn next(cursors: &mut [Cursor], tree: &dyn StateStore) -> Result<Option<(MessageId, Timestamp)>, StateError> {
     for cursor in &mut *cursors {
         cursor.fill(tree)?;
@@ -110,7 +110,7 @@ fn next(cursors: &mut [Cursor], tree: &dyn StateStore) -> Result<Option<(Message
     Ok(newest.map(|at| (least, at)))
 }
 
-/// Where a merge is in one of its inputs.
+/// The position of a merge in one of its inputs.
 struct Cursor {
     number: u64,
     ids: VecDeque<(MessageId, Timestamp)>,
@@ -123,7 +123,7 @@ impl Cursor {
         Self { number, ids: VecDeque::new(), after: None, done: false }
     }
 
-    /// Reads on if there is nothing left.
+    /// Reads the next ids if none are left.
     fn fill(&mut self, tree: &dyn StateStore) -> Result<(), StateError> {
         while self.ids.is_empty() && !self.done {
             let read = blocks(tree, self.number, self.after.as_ref(), BLOCKS_AHEAD)?;

@@ -1,29 +1,29 @@
-//! The message ids of one task on disk: which ones were handled, of every consumed topic with dedup.
+//! The message ids of one task on disk, for every consumed topic with dedup.
 //!
 //! ```text
-//!  a write to disk ──> one segment for each topic and bucket of time ──merge──> fewer, larger ones ──> expired, all at once
-//!                      and one of what is late                       ──merge──> one a minute       ──> expired minutes later
+//!  disk write ──> one segment for each topic and bucket of time ──merge──> fewer, larger ones ──> expired, all at once
+//!                and one for late ids                          ──merge──> one a minute       ──> expired minutes later
 //!
 //!  segment:  filter, in memory     is the id perhaps in it?            nearly always: no
 //!            blocks, on disk       sorted, about 4 KiB; one is read    the exact answer
 //! ```
 //!
-//! An id expires when the stream is past its window: nothing that comes asks for it. But in a topic in which old
-//! records come beside new ones, a backfill say, that is so for the old ones at once. So what was handled lately stays
-//! ([`Buckets::lingers`]), up to [`Bounds::late_ids_max`]: the same message twice within minutes is found to be one,
-//! however old it is.
+//! An id expires when the stream is past its window, because no later record looks it up. But a topic may mix old
+//! records with new ones, as in a backfill, and then the old ids are past their window at once. So ids that were
+//! processed lately stay ([`Buckets::lingers`]), up to [`Bounds::late_ids_max`]. Two copies of a message within minutes
+//! are thus recognized, however old it is.
 //!
 //! Keys of the tree (numbers big endian):
 //!
 //! ```text
-//!  00 "watermark"                     how far the changelog has been read
+//!  00 "watermark"                     the position up to which the changelog has been read
 //!  s <number u64>                     a segment, JSON: topic, bucket, newest, written, count
 //!  f <number u64>                     its filter
 //!  b <number u64> <first id in it>    a block of it, packed as in the changelog
 //! ```
 //!
-//! Blocks whose segment has no `s` are left over from a merge or an expiry that was cut off; they are removed after
-//! opening.
+//! Blocks without an `s` for their segment are left over from an interrupted merge or expiry. They are removed after
+//! the tree is opened.
 
 mod ids;
 mod merge;
@@ -46,27 +46,27 @@ use super::tree::{self, StoredWatermark, WATERMARK};
 use super::{Bounds, Changes, StateError, StateStore};
 use crate::lock::lock;
 
-/// How many blocks are removed at once.
+/// The number of blocks that are removed at once.
 const REMOVED_AT_ONCE: usize = 256;
 
-/// What is held of message ids.
+/// Statistics of the message ids on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SeenStatus {
-    /// Ids on disk; one that is in several segments counts several times.
+    /// Ids on disk; an id in several segments counts several times.
     pub ids: u64,
-    /// Segments they are in.
+    /// Segments that hold the ids.
     pub segments: usize,
-    /// What the segments' blocks take, before the engine compresses them.
+    /// The size of the segments' blocks, before the engine compresses them.
     pub block_bytes: u64,
-    /// What their filters take in memory.
+    /// The size of their filters in memory.
     pub filter_bytes: usize,
 }
 
-/// The ids of one task on disk. Writes and maintenance are done by one thread at a time; lookups by any.
+/// The message ids of one task on disk. Only one thread at a time may write and maintain; any thread may look up.
 pub(super) struct SeenTree {
     tree: Arc<dyn StateStore>,
     topics: BTreeMap<Topic, Buckets>,
-    /// How much later than the stream a record may be handled that waited.
+    /// The longest time by which a parked record may be processed later than the stream.
     lateness: Duration,
     bounds: Bounds,
     held: Mutex<Held>,
@@ -74,28 +74,28 @@ pub(super) struct SeenTree {
     merge: Mutex<Option<Merge>>,
 }
 
-/// The segments of a topic, newest first. Shared with lookups under way.
+/// The segments of a topic, newest first. Lookups under way share them.
 type Segments = Arc<Vec<Arc<Segment>>>;
 
 #[derive(Default)]
 struct Held {
     segments: BTreeMap<Topic, Segments>,
-    /// The newest id that the last write brought, by topic: where the stream is now. Not the newest ever, so that a
-    /// topic that is read again from its beginning is remembered as well.
+    /// The newest id of the last write, by topic: the stream's current time. It is not the newest id ever, so that ids
+    /// are also recorded while a topic is read again from its beginning.
     newest: BTreeMap<Topic, Timestamp>,
-    /// Segments that are none any more, whose blocks are still there.
+    /// Removed segments whose blocks still exist.
     gone: Vec<Gone>,
     next: u64,
 }
 
 struct Gone {
     number: u64,
-    /// Kept to see whether a lookup still reads it; `None` if it was gone when the tree was opened.
+    /// Kept to detect lookups that still read it. `None` if it was already removed when the tree was opened.
     segment: Option<Arc<Segment>>,
 }
 
 impl SeenTree {
-    /// Reads what segments there are, with their filters.
+    /// Reads the existing segments, with their filters.
     pub(super) fn open(
         tree: Arc<dyn StateStore>,
         windows: &BTreeMap<Topic, Duration>,
@@ -117,12 +117,12 @@ impl SeenTree {
         Ok(Self { tree, topics, lateness, bounds, held, merge: Mutex::new(None) })
     }
 
-    /// Prepares a lookup; `None` if the topic has no dedup.
+    /// Prepares a lookup. Returns `None` if the topic has no dedup.
     pub(super) fn wanted<'a>(&self, topic: &'a Topic, id: &'a MessageId, at: Timestamp) -> Option<Wanted<'a>> {
         self.topics.get(topic).map(|buckets| Wanted::new(topic, id, at, *buckets))
     }
 
-    /// Whether the id is in one of the segments, noted within the window.
+    /// Returns true if one of the segments holds the id, recorded within the window.
     pub(super) fn seen(&self, wanted: &Wanted<'_>) -> Result<bool, StateError> {
         let Some(segments) = lock(&self.held).segments.get(wanted.topic).cloned() else { return Ok(false) };
         for segment in segments.iter().filter(|segment| wanted.remembers(segment.newest)) {
@@ -150,7 +150,7 @@ impl SeenTree {
             let mut by_bucket = BTreeMap::new();
             for (id, at) in ids {
                 let at = buckets.bounded(*at, now);
-                // Those that are late already are kept together, of whatever bucket they are.
+                // Ids that are already late share one segment, whatever their buckets are.
                 let bucket = (!self.is_past(*buckets, at, (*stream).min(now))).then(|| buckets.bucket(at));
                 by_bucket.entry(bucket).or_insert_with(Vec::new).push((id, at));
             }
@@ -167,7 +167,7 @@ impl SeenTree {
         }
         changes.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let bytes = changes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
-        // Before it is tried: a number is never used twice, whatever became of the first use.
+        // Before the write, so that a number is never used twice, even if this write fails.
         lock(&self.held).next = next;
         self.tree.apply(changes)?;
         let mut held = lock(&self.held);
@@ -176,15 +176,15 @@ impl SeenTree {
         Ok(bytes)
     }
 
-    /// Does one piece of work; whether it did any. `oldest_waiting`: when the record was produced that has waited
-    /// longest for another attempt.
+    /// Does one piece of work. Returns true if it did any. `oldest_waiting` returns the time at which the oldest parked
+    /// record was produced.
     pub(super) fn maintain(&self, oldest_waiting: &dyn Fn() -> Option<Timestamp>) -> Result<bool, StateError> {
         Ok(self.remove_blocks()? || self.merge_on()? || self.expire(oldest_waiting)? || self.begin_merge())
     }
 
-    /// Removes some blocks of segments that are gone and that no lookup reads any more.
+    /// Deletes some blocks of a removed segment that no lookup reads any more.
     fn remove_blocks(&self) -> Result<bool, StateError> {
-        // Nobody gets hold of a segment that is gone, so one that nobody else holds stays so.
+        // No new lookup can get a removed segment, so a segment that no one else holds stays unread.
         let unread = |gone: &Gone| gone.segment.as_ref().is_none_or(|segment| Arc::strong_count(segment) == 1);
         let Some(number) = lock(&self.held).gone.iter().find(|gone| unread(gone)).map(|gone| gone.number) else {
             return Ok(false);
@@ -202,8 +202,8 @@ impl SeenTree {
         (self.bounds.now)()
     }
 
-    /// Drops all segments whose ids are past their window and were not handled lately, and those of topics that have no
-    /// dedup any more.
+    /// Drops all segments whose ids are past their window and were not processed lately. Also drops those of topics
+    /// without dedup.
     fn expire(&self, oldest_waiting: &dyn Fn() -> Option<Timestamp>) -> Result<bool, StateError> {
         // A record from the future must not make everything else look old.
         let now = self.now();
@@ -211,7 +211,7 @@ impl SeenTree {
         if !expired.is_empty()
             && let Some(oldest) = oldest_waiting()
         {
-            // Its turn comes yet, and those behind it may be the same message again.
+            // A parked record comes later, and a record behind it may be the same message again.
             expired = self.not_lingering(self.past(now.min(oldest)), now);
         }
         if !expired.is_empty() {
@@ -220,7 +220,8 @@ impl SeenTree {
         Ok(!expired.is_empty())
     }
 
-    /// Those of `past` that may go: they were not written lately, or newer ones hold as many ids as may stay.
+    /// The segments in `past` that may be dropped: they were not written lately, or newer ones hold as many ids as may
+    /// stay.
     fn not_lingering(&self, mut past: Vec<Arc<Segment>>, now: Timestamp) -> Vec<Arc<Segment>> {
         past.sort_unstable_by_key(|segment| std::cmp::Reverse((segment.written, segment.number)));
         let mut late = BTreeMap::<Topic, u64>::new();
@@ -234,13 +235,13 @@ impl SeenTree {
         past
     }
 
-    /// Whether nothing asks any more for an id noted at `noted`, where the stream is at `stream`.
+    /// Returns true if no record looks up an id recorded at `noted` any more, given the stream's time `stream`.
     fn is_past(&self, buckets: Buckets, noted: Timestamp, stream: Timestamp) -> bool {
         let lateness = i64::try_from(self.lateness.as_millis()).unwrap_or(i64::MAX);
         !buckets.remembers(noted, Timestamp(stream.0.saturating_sub(lateness)))
     }
 
-    /// The segments that are past their window, where the stream is at `latest` at most.
+    /// The segments that are past their window, if the stream's time is `latest` at most.
     fn past(&self, latest: Timestamp) -> Vec<Arc<Segment>> {
         let held = lock(&self.held);
         let past = |segment: &&Arc<Segment>| match (self.topics.get(&segment.topic), held.newest.get(&segment.topic)) {
@@ -251,7 +252,7 @@ impl SeenTree {
         held.segments.values().flat_map(|segments| segments.iter()).filter(past).cloned().collect()
     }
 
-    /// Begins a merge where there are too many segments.
+    /// Begins a merge if there are too many segments. Returns true if it did.
     fn begin_merge(&self) -> bool {
         let now = self.now();
         let past = self.past(now).iter().map(|segment| segment.number).collect();
@@ -263,7 +264,7 @@ impl SeenTree {
         true
     }
 
-    /// Goes on with the merge under way.
+    /// Continues the merge under way. Returns true if there was one.
     fn merge_on(&self) -> Result<bool, StateError> {
         let mut merge = lock(&self.merge);
         let Some(running) = merge.as_mut() else { return Ok(false) };
@@ -273,13 +274,12 @@ impl SeenTree {
         }
         let Some(Merge { inputs, number, .. }) = mem::take(&mut *merge) else { return Ok(false) };
         let merged = merged.inspect_err(|_| lock(&self.held).gone.push(Gone { number, segment: None }))?;
-        // Whether a swap that failed took place is not known: what is left over is removed when the tree is opened
-        // again.
+        // It is not known if a failed swap took place. Leftovers are removed when the tree is opened again.
         self.swap(&inputs, merged.map(Arc::new).as_ref())?;
         Ok(true)
     }
 
-    /// Puts one segment, or none, in the place of others: on disk at once, then in memory.
+    /// Replaces segments with one other segment, or none: atomically on disk, then in memory.
     fn swap(&self, old: &[Arc<Segment>], new: Option<&Arc<Segment>>) -> Result<(), StateError> {
         let removed = old.iter().flat_map(|segment| segment.keys()).map(|key| (key, None));
         let added = new.into_iter().flat_map(|segment| segment.entries());
@@ -290,18 +290,18 @@ impl SeenTree {
         Ok(())
     }
 
-    /// Forgets everything.
+    /// Discards everything.
     pub(super) fn wipe(&self) -> Result<(), StateError> {
         *lock(&self.merge) = None;
         {
-            // Numbers go on, so that a lookup under way does not find another segment's blocks.
+            // Numbers continue, so that a lookup under way does not find another segment's blocks.
             let mut held = lock(&self.held);
             *held = Held { next: held.next, ..Held::default() };
         }
         tree::wipe(&*self.tree)
     }
 
-    /// What is held.
+    /// Statistics of the ids on disk.
     pub(super) fn status(&self) -> SeenStatus {
         let held = lock(&self.held);
         let segments = held.segments.values().flat_map(|segments| segments.iter());

@@ -1,4 +1,4 @@
-//! One segment: sorted blocks on disk, a filter in memory, and what is known of it as a whole.
+//! One segment: sorted blocks on disk, a filter in memory, and its metadata.
 
 use std::collections::BTreeSet;
 use std::mem;
@@ -13,25 +13,25 @@ use xorf::{BinaryFuse8, Descriptor, DmaSerializable as _, Filter as _};
 use super::ids::hash;
 use crate::state::{Changes, StateError, StateStore};
 
-/// A block is closed when it has so many bytes.
+/// A block is closed when it has this many bytes.
 const BLOCK_BYTES: usize = 4 << 10;
-/// How many entries are read at once while opening.
+/// The number of entries that are read at once while a tree is opened.
 const LOADED_AT_ONCE: usize = 64;
 
-/// A segment. Its blocks are found by its number.
+/// A segment. Its number locates its blocks.
 pub(super) struct Segment {
     pub(super) number: u64,
     pub(super) topic: Topic,
-    /// Segments are merged only with those of the same bucket and of the same width of buckets.
+    /// Segments are merged only with those of the same bucket and bucket width.
     pub(super) width: i64,
     pub(super) bucket: i64,
     pub(super) newest: Timestamp,
-    /// When the host wrote it, or the newest of those it was merged of. Long ago where an earlier version wrote it,
-    /// which did not say.
+    /// The time at which the host wrote it, or the latest such time of its merge inputs. Zero if an earlier version
+    /// wrote it, which did not record the time.
     pub(super) written: Timestamp,
     pub(super) count: u64,
     pub(super) bytes: u64,
-    /// `None` if there is none to be had: then every lookup reads a block.
+    /// `None` if there is no usable filter; then every lookup reads a block.
     filter: Option<BinaryFuse8>,
 }
 
@@ -48,12 +48,12 @@ struct Stored {
 }
 
 impl Segment {
-    /// Whether an id with this hash is perhaps in it. About one in 256 that is not passes.
+    /// Returns true if an id with this hash may be in the segment. About one in 256 absent ids passes.
     pub(super) fn may_hold(&self, hash: u64) -> bool {
         self.filter.as_ref().is_none_or(|filter| filter.contains(&hash))
     }
 
-    /// When the id was noted, if it is in it.
+    /// The timestamp recorded for the id, if the segment holds it.
     pub(super) fn find(&self, tree: &dyn StateStore, id: &MessageId) -> Result<Option<Timestamp>, StateError> {
         let Some((key, block)) = tree.last_at_or_before(&key(b'b', self.number, &id.0))? else { return Ok(None) };
         if !key.starts_with(&self::key(b'b', self.number, b"")) {
@@ -62,12 +62,12 @@ impl Segment {
         find(&block, &id.0).map_err(|error| damaged(self.number, &error))
     }
 
-    /// What its filter takes in memory.
+    /// The size of its filter in memory.
     pub(super) fn filter_bytes(&self) -> usize {
         self.filter.as_ref().map_or(0, |filter| filter.len() + size_of::<Self>())
     }
 
-    /// What makes it a segment, beside its blocks.
+    /// The entries of the segment beside its blocks.
     pub(super) fn entries(&self) -> Changes {
         let stored = Stored {
             topic: self.topic.to_string(),
@@ -78,7 +78,7 @@ impl Segment {
             count: self.count,
             bytes: self.bytes,
         };
-        // Numbers and strings always become JSON.
+        // Numbers and strings always serialize to JSON.
         let stored = serde_json::to_vec(&stored).unwrap_or_default().into();
         let [about, filter] = self.keys();
         vec![(about, Some(stored)), (filter, Some(self.filter.as_ref().map(encode_filter).unwrap_or_default()))]
@@ -90,7 +90,7 @@ impl Segment {
     }
 }
 
-/// Makes a segment of ids that come in ascending order.
+/// Builds a segment from ids that come in ascending order.
 pub(super) struct Builder {
     number: u64,
     topic: Topic,
@@ -106,7 +106,7 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Of the segment with this number, of ids that the host wrote at `written` at the latest.
+    /// Creates a builder of the segment `number`, for ids that the host wrote at `written` at the latest.
     pub(super) fn new(number: u64, topic: Topic, buckets: Buckets, written: Timestamp) -> Self {
         Self {
             number,
@@ -123,7 +123,7 @@ impl Builder {
         }
     }
 
-    /// Takes the next id.
+    /// Adds the next id.
     pub(super) fn push(&mut self, id: MessageId, at: Timestamp) {
         debug_assert!(self.block.last().is_none_or(|(last, _)| *last < id), "ids ascend");
         self.hashes.push(hash(&id));
@@ -146,18 +146,18 @@ impl Builder {
         self.block_bytes = 0;
     }
 
-    /// How many blocks are waiting to be written.
+    /// The number of blocks that are not written yet.
     pub(super) fn blocks_waiting(&self) -> usize {
         self.blocks.len()
     }
 
-    /// The blocks to be written.
+    /// Takes the blocks that are not written yet.
     pub(super) fn take_blocks(&mut self) -> Changes {
         mem::take(&mut self.blocks)
     }
 
-    /// The segment, once all ids were pushed, of the bucket of the newest of them. Its last blocks are to be written
-    /// before it.
+    /// Returns the segment after the last id. Its bucket is that of its newest id. The caller must write the last
+    /// blocks before the segment.
     pub(super) fn finish(&mut self) -> Segment {
         self.close_block();
         let mut hashes = mem::take(&mut self.hashes);
@@ -177,7 +177,7 @@ impl Builder {
     }
 }
 
-/// All segments of a tree.
+/// Reads all segments of a tree.
 pub(super) fn load(tree: &dyn StateStore) -> Result<Vec<Segment>, StateError> {
     let mut segments = vec![];
     let mut after = Bytes::from_static(b"s");
@@ -207,7 +207,7 @@ fn load_one(tree: &dyn StateStore, number: u64, about: &[u8]) -> Result<Segment,
     })
 }
 
-/// The numbers of all segments that there are blocks of, without reading the blocks.
+/// The numbers of all segments that have blocks. It does not read the blocks.
 pub(super) fn numbers_of_blocks(tree: &dyn StateStore) -> Result<BTreeSet<u64>, StateError> {
     let mut numbers = BTreeSet::new();
     let mut from = key(b'b', 0, b"");
@@ -221,13 +221,13 @@ pub(super) fn numbers_of_blocks(tree: &dyn StateStore) -> Result<BTreeSet<u64>, 
     }
 }
 
-/// The keys of the first blocks of a segment.
+/// The keys of the first `limit` blocks of a segment.
 pub(super) fn block_keys(tree: &dyn StateStore, number: u64, limit: usize) -> Result<Vec<Bytes>, StateError> {
     let blocks = blocks(tree, number, None, limit)?;
     Ok(blocks.into_iter().map(|(key, _)| key).collect())
 }
 
-/// The blocks of a segment after the one with this key.
+/// The blocks of a segment after the one with the key `after`.
 pub(super) fn blocks(
     tree: &dyn StateStore,
     number: u64,
@@ -238,7 +238,7 @@ pub(super) fn blocks(
     tree.scan(after.map_or(Bound::Included(&prefix), |key| Bound::Excluded(key)), &prefix, limit)
 }
 
-/// That a segment does not hold what was written: the copy is damaged.
+/// The error for a segment that does not hold what was written: the copy is damaged.
 pub(super) fn damaged(number: u64, error: &dyn std::fmt::Display) -> StateError {
     StateError::Damaged(format!("segment {number} of message ids: {error}"))
 }
@@ -247,7 +247,7 @@ fn key(kind: u8, number: u64, rest: &[u8]) -> Bytes {
     [&[kind], &number.to_be_bytes()[..], rest].concat().into()
 }
 
-/// The number of the segment that a key belongs to.
+/// The number of the segment to which a key belongs.
 pub(super) fn number_in(key: &[u8]) -> u64 {
     key.get(1..9).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes)
 }
@@ -259,7 +259,7 @@ fn encode_filter(filter: &BinaryFuse8) -> Bytes {
     out.into()
 }
 
-/// The filter, unless the bytes are none: it can be done without.
+/// Decodes a filter. Returns `None` if the bytes are not a filter: lookups work without one.
 fn decode_filter(bytes: &[u8]) -> Option<BinaryFuse8> {
     let (head, fingerprints) = bytes.split_at_checked(BinaryFuse8::DESCRIPTOR_LEN)?;
     let number = |at: usize| head.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
@@ -269,7 +269,7 @@ fn decode_filter(bytes: &[u8]) -> Option<BinaryFuse8> {
         segment_length_mask: number(12)?,
         segment_count_length: number(16)?,
     };
-    // What a lookup may touch has to be there.
+    // All fingerprints that a lookup may read must exist.
     let touched = u64::from(descriptor.segment_count_length) + 2 * u64::from(descriptor.segment_length);
     let sound = descriptor.segment_length.is_power_of_two()
         && descriptor.segment_length_mask == descriptor.segment_length - 1
