@@ -1,10 +1,10 @@
-//! The order flow, run by Heddle, by Kafka Streams and by a hand-written loop: on one broker, with the same orders, in
-//! turns.
+//! Benchmark of the order flow: Heddle, Kafka Streams and a hand-written loop run it in turns, on one broker with the
+//! same orders.
 //!
 //! ```text
 //!  orders (made once) ──> orders.created ──> program, one at a time ──> orders.status, customers.tier, changelog
 //!                                               │                             │
-//!                                               └─ /proc: CPU, memory         └─ compared: all programs must have written the same
+//!                                               └─ /proc: CPU, memory         └─ compared: all must be the same
 //! ```
 //!
 //! ```sh

@@ -5,7 +5,7 @@
 //!  key    <app>.<component>/<partition>
 //!  value  {"host":"…","admin":"127.0.0.1:7870"}
 //!  key    host/<host>
-//!  value  {"host":"…","admin":"…","components":{"<component>":{"digest":"…","deployment":7,"refused":{…}}}}
+//!  value  {"host":"…","admin":"…","components":{"<component>":{"digest":"…","deployment":7,"refused":"…"}}}
 //! ```
 //!
 //! The newest record of a key counts. A killed host stays the owner of its tasks until another host publishes them.
@@ -29,10 +29,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Prefix of the keys of records about a host itself. No component's full name begins with it.
 const HOST: &str = "host/";
 
-/// A host, as others reach it.
+/// The name and address of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
-    /// Its name.
+    /// The host's name.
     pub host: String,
     /// The address of its admin API.
     pub admin: String,

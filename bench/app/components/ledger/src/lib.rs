@@ -1,10 +1,10 @@
-//! Keeps what each customer has ordered so far, and tells when it comes to the next full 10,000.
+//! Keeps a running total of each customer's orders, and emits when it reaches another full 10,000.
 
 heddle_sdk::component!(Ledger);
 
 use contracts::{Account, OrderCreated, OrderStatus, TierReached};
 
-/// What a customer has to order for the next tier.
+/// The order value of a tier.
 const TIER: f64 = 10_000.0;
 
 struct Ledger;
