@@ -14,7 +14,7 @@ use indexmap::IndexMap;
 /// The last write to each key; `None` deletes.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    /// In the order of first writes, so that equal deliveries give an equal changelog.
+    /// Entries in the order of first writes, so that equal deliveries give an equal changelog.
     entries: IndexMap<Bytes, Option<Bytes>, RandomState>,
     order: OnceLock<BTreeSet<Bytes>>,
 }

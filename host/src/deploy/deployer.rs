@@ -37,7 +37,7 @@ pub struct Deployer {
     pub(super) fitter: Fitter,
     pub(super) topics: Topics,
     pub(super) hosts: Arc<Hosts>,
-    /// By the components' names within the app.
+    /// The components, by their names within the app.
     pub(super) components: BTreeMap<String, Component>,
     /// The policy for watching versions whose manifest has none.
     pub(super) policy: Option<DeployPolicy>,
