@@ -125,7 +125,7 @@ pub enum Disposition<'p> {
 /// The attempts before a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tried {
-    /// The attempts in place so far; `None` for an attempt after a delay, which has one attempt per delay.
+    /// The attempts in place so far. `None` for an attempt after a delay, because each delay has only one attempt.
     pub in_place: Option<u32>,
     /// The number of delays so far.
     pub round: usize,

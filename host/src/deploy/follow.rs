@@ -126,8 +126,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Applies a deployment record, or records the reason for a refusal. An error means that the outcome is not known
-    /// yet.
+    /// Applies a deployment record, or records the reason for a refusal. An error means that the log or the registry
+    /// did not answer; then the record must be taken again.
     fn take(&mut self, component: &str, offset: Offset, deployment: Option<&Deployment>) -> Result<(), LogError> {
         let deployer = self.deployer.clone();
         let Some(found) = deployer.components.get(component) else { return Ok(()) };

@@ -143,7 +143,7 @@ impl Task {
         self.state = Arc::new(Committing::new(overlay.clone(), windows, committed));
     }
 
-    /// Removes these changes after the commit, because they become committed state now.
+    /// Drops the overlay of [`committing`](Self::committing) after its commit: the caller adds it to the committed state.
     pub fn settled(&mut self) {
         self.state = self.committed.clone();
     }

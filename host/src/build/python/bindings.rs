@@ -1,5 +1,5 @@
-//! Generates the files that `heddle build` writes beside a component in Python, the SDK and the types of its contract,
-//! and the files that replace them inside the component.
+//! Generates the SDK and the contract's types that `heddle build` writes beside a component in Python. Also generates
+//! the files that replace them inside the component.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
