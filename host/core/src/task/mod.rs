@@ -143,7 +143,8 @@ impl Task {
         self.state = Arc::new(Committing::new(overlay.clone(), windows, committed));
     }
 
-    /// Drops the overlay of [`committing`](Self::committing) after its commit: the caller adds it to the committed state.
+    /// Drops the overlay of [`committing`](Self::committing) after its commit. The caller adds it to the committed
+    /// state.
     pub fn settled(&mut self) {
         self.state = self.committed.clone();
     }
