@@ -5,7 +5,6 @@ mod attempts;
 mod backlog;
 mod breaker;
 mod clock;
-mod commit;
 mod deliver;
 mod fault;
 mod handler;
@@ -25,7 +24,9 @@ mod stall;
 mod stuck;
 mod succession;
 mod tasks;
+mod throttle;
 mod topics;
+mod transaction;
 mod worker;
 
 pub use breaker::SharedBreaker;
@@ -43,7 +44,8 @@ pub use topics::{
     LOOK_EVERY, Needs, NoticeReader, PartitionCounts, TopicWatch, partition_counts, refusal, short_changelogs,
     task_count,
 };
-pub use worker::{CommitPolicy, Common, Worker};
+pub use transaction::CommitPolicy;
+pub use worker::{Common, Worker};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

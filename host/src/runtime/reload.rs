@@ -269,7 +269,7 @@ impl Worker {
     /// # Errors
     /// If what is open can be neither committed nor given up.
     pub fn go_over(&mut self, handler: Box<dyn Handler>, spec: Arc<TaskSpec>) -> Result<(), WorkerFault> {
-        self.commit_now()?;
+        self.commit()?;
         self.handler.replace(handler);
         self.tasks.respec(&spec);
         self.spec = spec;
