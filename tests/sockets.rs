@@ -1,5 +1,4 @@
-//! Servers under clients that keep them waiting: headers, bodies and handshakes that do not arrive, answers that nobody
-//! reads. Also TLS, from `heddle registry` to `heddle schema`.
+//! Servers under clients that withhold headers, bodies or handshakes, or do not read answers. Also TLS of the registry.
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -78,8 +77,7 @@ fn ask(url: &str, body: Option<&Value>) -> Result<(u16, Value), String> {
 
 const SECONDS: Duration = Duration::from_secs(60);
 
-/// Sends `first`, then `then` slowly byte by byte. Returns what the server answered until it closed the connection, and
-/// how long that took.
+/// Sends `first`, then `then` slowly. Returns the answer until the server closed the connection, and the time it took.
 fn slowly(address: SocketAddr, first: &[u8], then: &str) -> (String, Duration) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(SECONDS)).unwrap();
@@ -149,7 +147,6 @@ fn a_client_that_takes_its_time_is_cut_off_and_others_are_answered_meanwhile() {
             assert_eq!(json["error_code"], 408, "{json}");
         }
     }
-    // None of the clients registered anything.
     assert_eq!(registry.ask("/subjects", None), Ok((200, json!(["good"]))));
 }
 

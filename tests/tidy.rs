@@ -5,7 +5,7 @@
 //!  width     no line of Rust has more than 120 columns, comments included
 //!  purity    heddle-core and heddle-contract use only what `PURE` lists of the standard library
 //!  arrows    a module of the host uses only what stands below it in `ARROWS`
-//!  pages     docs/architecture.md names every module of tests/main.rs; README and SECURITY.md name only tests that exist
+//!  pages     docs/architecture.md names every module of tests/main.rs; README and SECURITY.md name existing tests
 //! ```
 
 use std::collections::BTreeSet;

@@ -8,8 +8,8 @@ import org.apache.flink.avro.registry.confluent.shaded.io.confluent.kafka.schema
 
 /**
  * Tests Confluent's CachedSchemaRegistryClient against the registry at the address in the argument. Confluent does not
- * publish the client on Maven Central. Flink's connector there contains its classes (7.5.3), unchanged except for a package
- * of Flink's.
+ * publish the client on Maven Central. Flink's connector there contains its classes (7.5.3), unchanged except for a
+ * package of Flink's.
  */
 public class ConfluentClient {
   private static final String ORDER =
