@@ -5,7 +5,7 @@
 //!  width     no line of Rust has more than 120 columns, comments included
 //!  purity    heddle-core and heddle-contract use only what `PURE` lists of the standard library
 //!  arrows    a module of the host uses only what stands below it in `ARROWS`
-//!  pages     docs/architecture.md names every module of tests/main.rs; README and SECURITY.md name only tests that exist
+//!  pages     docs/architecture.md names every module of tests/main.rs; README and SECURITY.md name existing tests
 //! ```
 
 use std::collections::BTreeSet;
@@ -91,7 +91,7 @@ const ARROWS: [(&str, &[&str]); 26] = [
     ("main", &[]),
 ];
 
-/// What the two pure crates may use of the standard library: nothing that reads a clock, a file, a socket, the
+/// The parts of the standard library that the two pure crates may use. None reads a clock, a file, a socket, the
 /// environment or another thread.
 const PURE: [&str; 24] = [
     "borrow",
@@ -158,7 +158,7 @@ fn place(path: &Path, line: usize) -> String {
     format!("{}:{}", path.strip_prefix(root()).unwrap().display(), line + 1)
 }
 
-/// What `find` finds in any line of Rust.
+/// The findings of `find` in all lines of Rust.
 fn in_lines(find: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let mut findings = vec![];
     for path in all_sources() {
@@ -256,7 +256,7 @@ fn arrows_point_down() {
             findings.push(format!("{}: `{module}` is not in ARROWS", place(&path, 0)));
             continue;
         };
-        // What is no module (a macro, a constant of the crate) has no arrow.
+        // A path that is not a module (a macro, a constant of the crate) has no arrow.
         for used in used(&fs::read_to_string(&path).unwrap()).into_iter().filter(|used| listed(used).is_some()) {
             if used != module && !may_use.contains(&used.as_str()) {
                 findings.push(format!("{}: {module} may not use {used}", place(&path, 0)));

@@ -1,5 +1,6 @@
-//! A component that traps on every record: a new instance each time, and nothing is left behind. Alone in its process,
-//! whose memory it measures.
+//! A component that traps on every record. Each gets a new instance, and no memory is left behind.
+//!
+//! It runs alone in its process, whose memory it measures.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 #[allow(dead_code)] // it uses a part of them
@@ -20,7 +21,7 @@ use heddle_core::task::{Task, TaskSpec};
 use serde_json::json;
 use support::guests::{self, Known, framed, schema, wasm};
 
-/// Memory that may be left after all traps. An instance has more than a mebibyte, so one that stays is found at once.
+/// The maximum memory that may remain, in KiB. An instance has more than a mebibyte, so a leak of instances is found.
 const GROWTH_KIB_MAX: u64 = 24 << 10;
 
 #[test]

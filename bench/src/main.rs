@@ -10,7 +10,8 @@
 //! ```sh
 //! cargo run -p heddle-bench --release -- --quick
 //! cargo run -p heddle-bench --release -- --orders 2000000 --write
-//! cargo run -p heddle-bench --release -- --orders 1000000 --programs heddle,heddle-javascript,heddle-python,kafka-streams
+//! cargo run -p heddle-bench --release -- --orders 1000000 \
+//!     --programs heddle,heddle-javascript,heddle-python,kafka-streams
 //! cargo run -p heddle-bench --release -- --sweep --write
 //! ```
 

@@ -7,7 +7,8 @@
 //! #[test]
 //! fn an_order_without_items_is_rejected() {
 //!     let mut host = TestHost::new();
-//!     let outcome = host.deliver(<Intake as on_orders_created::Guest>::handle, OrderCreated { items: vec![], ..order() });
+//!     let handle = <Intake as on_orders_created::Guest>::handle;
+//!     let outcome = host.deliver(handle, OrderCreated { items: vec![], ..order() });
 //!     assert_eq!(outcome.failure, Some(Failure::rejected("the order has no items")));
 //!     assert!(outcome.emits.is_empty());
 //! }
