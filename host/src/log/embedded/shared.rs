@@ -67,8 +67,8 @@ struct Durable {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) topics: BTreeMap<Topic, Arc<TopicMeta>>,
-    /// The number of the next topic. Numbers of deleted topics are not reused in this process, because readers may still
-    /// hold them.
+    /// The number of the next topic. Numbers of deleted topics are not reused in this process, because readers may
+    /// still hold them.
     pub(super) topics_ever: u32,
     pub(super) bounds: HashMap<PartitionId, Bounds>,
     pub(super) groups: HashMap<String, Group>,
