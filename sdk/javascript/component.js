@@ -24,10 +24,7 @@ export function start(interfaces) {
   determine();
 }
 
-/**
- * Replaces JavaScript's clocks and random numbers by the host's, so that every delivery of a record has the same
- * result.
- */
+/** Takes JavaScript's clocks and random numbers from the host, so all deliveries of a record have the same result. */
 function determine() {
   const now = () => Number(sdk.context.current().timestamp);
   const Original = Date;
