@@ -170,7 +170,7 @@ impl Slot {
         state.before.clone().filter(|_| !settled).unwrap_or_else(|| state.current.digest.clone())
     }
 
-    /// The time of the last switch.
+    /// The time at which the current version was set.
     #[must_use]
     pub fn since(&self) -> Timestamp {
         lock(&self.state).since

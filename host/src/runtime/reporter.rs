@@ -3,7 +3,7 @@
 //! ```text
 //!  record taken ──> in hand ────────────────────┐
 //!  record held ──> stall ──┐                    ├──> Progress ──> status, ready, metrics
-//!  record failed ──────────┴──> last fault
+//!  record failed ──────────┴──> last fault ─────┘
 //! ```
 
 use std::collections::BTreeMap;
