@@ -26,8 +26,8 @@ use super::worker::{POLL_WAIT, Worker};
 const ROOM_WAIT: Duration = Duration::from_millis(10);
 
 impl Worker {
-    /// Steps the next due record that is parked in the state of a task. Returns false if there is none, or if it cannot be
-    /// delivered now.
+    /// Steps the next due record that is parked in the state of a task. Returns false if there is none, or if it cannot
+    /// be delivered now.
     pub(super) fn step_due(&mut self, task: Partition) -> Result<bool, TurnError> {
         let now = self.clock.timestamp();
         let Some(open) = self.tasks.get_mut(task) else { return Ok(false) };

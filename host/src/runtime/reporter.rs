@@ -132,8 +132,8 @@ impl Reporter {
         self.progress.stalled(stall);
     }
 
-    /// Reports that a record is held back because the registry does not answer, with an alert once a minute. Returns the
-    /// time of the next try.
+    /// Reports that a record is held back because the registry does not answer, with an alert once a minute. Returns
+    /// the time of the next try.
     pub(super) fn wait_for_registry(
         &mut self,
         record: &Record,

@@ -1,7 +1,7 @@
 //! The transaction of a worker: its open batch, its commit in flight, and the order of a commit.
 //!
 //! ```text
-//!  seal ──> send the changelog ──> begin the commit ──> committed ──> update committed state ──> send what was deferred
+//!  seal ──> send the changelog ──> begin the commit ──> committed ──> update committed state ──> send deferred writes
 //!    │               │                     │                              ^
 //!    │               │                     └── meanwhile: the next batch, on top of this one
 //!    └───────────────┴──── crash or abort: the overlays are dropped with the batch, state is as it was
