@@ -1,4 +1,5 @@
-//! What a worker leaves alone for now: partitions that it has paused, and the records parked in its tasks' state.
+//! The pauses of a worker: partitions that it does not read, and records parked in its tasks' state that it leaves
+//! alone for now.
 //!
 //! ```text
 //!  breaker open, repeated aborts, disk full ──> all partitions are paused

@@ -1,7 +1,7 @@
 //! The transaction of a worker: its open batch, its commit in flight, and the order of a commit.
 //!
 //! ```text
-//!  seal ──> send the changelog ──> begin the commit ──> committed ──> update committed state ──> send what was deferred
+//!  seal ──> send the changelog ──> begin the commit ──> committed ──> update committed state ──> send deferred writes
 //!    │               │                     │                              ^
 //!    │               │                     └── meanwhile: the next batch, on top of this one
 //!    └───────────────┴──── crash or abort: the overlays are dropped with the batch, state is as it was
@@ -9,7 +9,7 @@
 //!
 //! Records are stepped while the log commits. They go into the next batch, which sees the effects of the one in flight.
 //! Their writes are deferred until that commit has ended, because a member has one transaction at a time. If the commit
-//! fails, both batches are dropped. Nobody ends a worker or releases a partition before the commit in flight is decided.
+//! fails, both batches are dropped. No worker ends and no partition is released before that commit is decided.
 //!
 //! After the commit, the writes go to the memtables of their tasks. The local copy follows in the background, always
 //! together with the watermark it has reached. A crash in between loses nothing, because the changelog has the writes.
@@ -306,7 +306,7 @@ impl Transaction {
                     return Err(aborted(error, &std::mem::take(&mut self.sent), deliveries, parts));
                 }
             };
-            // What was sent before cannot be withdrawn alone, so the whole transaction aborts.
+            // Records that were sent before cannot be withdrawn alone, so the whole transaction aborts.
             let cause = why.clone();
             parts.handler.limits.forget(&topic);
             let refusal = Refusal { topic: Some(topic), form, why, bytes: Some(bytes), timestamp: false };

@@ -50,7 +50,7 @@ const WORKING_RECORDS_MAX: usize = 1;
 /// The number of aborts in a row from which on an operator is alerted: more than it takes to find a record among many.
 const ALERT_ABORTS: u32 = 16;
 
-/// What the workers of a component share in this process.
+/// The parts that all workers of a component share in this process.
 #[derive(Clone)]
 pub struct Common {
     /// The time.
@@ -277,7 +277,7 @@ impl Worker {
         }
         for task in self.backlog.tasks_after(cut_at) {
             while let Some(due) = self.backlog.take(task, &*self.clock) {
-                // What was not stepped is not in the batch, so its offsets are not committed.
+                // Records that were not stepped are not in the batch, so their offsets are not committed.
                 if self.stop.load(Ordering::Relaxed) {
                     return Ok(());
                 }
