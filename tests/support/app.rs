@@ -1,4 +1,4 @@
-//! An app as the tests of the command line use it.
+//! An app for the tests of the command line.
 use crate::support::build;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ pub(crate) fn quickstart() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart")
 }
 
-/// An app with its data in a folder of its own, on one of the logs.
+/// An app with a separate data folder, on one of the logs.
 pub(crate) struct App {
     pub(crate) folder: PathBuf,
     pub(crate) data: tempfile::TempDir,
@@ -31,13 +31,13 @@ impl App {
         Self { folder: quickstart(), data: tempfile::tempdir().unwrap(), bootstrap: None, registry: None }
     }
 
-    /// The order platform instead of the quickstart.
+    /// Uses the order platform instead of the quickstart.
     pub(crate) fn platform(mut self) -> Self {
         self.folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/order-platform");
         self
     }
 
-    /// The component that does what its input says, instead of the quickstart.
+    /// Uses the scripted component instead of the quickstart. It does what its input says.
     pub(crate) fn scripted(mut self) -> Self {
         self.folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests");
         self
@@ -53,9 +53,9 @@ impl App {
         if self.folder.ends_with("guests") {
             command.env("HEDDLE_APP_COMPONENTS", "components/scripted");
         }
-        // Tests run beside each other: none may take the default port.
+        // Tests run in parallel, so none may take the default port.
         command.env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
-        // What a command says is compared; lines of a log have times in them.
+        // Tests compare a command's output, and log lines contain times.
         command.env("HEDDLE_TRACE", "error,heddle::alert=info");
         if let Some(bootstrap) = &self.bootstrap {
             command.env("HEDDLE_LOG_BOOTSTRAP", bootstrap);
@@ -93,7 +93,7 @@ impl App {
         }
     }
 
-    /// The app's own registry, while no host runs.
+    /// The embedded registry of the app. Usable only while no host runs.
     pub(crate) fn own_registry(&self) -> Embedded {
         match self.bootstrap {
             None => Embedded::open(&self.data.path().join("registry")).unwrap(),
@@ -122,7 +122,7 @@ impl App {
         }
     }
 
-    /// How many records the running host has committed; none if no host answers.
+    /// The number of records that the running host has committed, or 0 if no host answers.
     pub(crate) fn committed_records(&self) -> u64 {
         let output = self.run(&["status", "--json"]);
         let status = serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default();

@@ -16,7 +16,7 @@ use crate::support::guests::{Known, framed, header, schema};
 /// A time that no machine's clock shows.
 const TIME: i64 = 1_234_567_890_123;
 
-/// One task of the guest, with an instance of its own.
+/// One task of the guest, with its instance.
 pub(crate) struct Asked {
     task: Task,
     instance: Instance,
@@ -32,7 +32,7 @@ impl Asked {
         }
     }
 
-    /// Hands over a record at an offset; returns the record that this led to.
+    /// Hands over a record at an offset. Returns the one record that the step writes.
     pub(crate) fn step(&mut self, what: &str, offset: i64) -> NewRecord {
         let record = Record {
             source: TopicPartition::new("in", 0),
@@ -48,7 +48,7 @@ impl Asked {
         written.clone()
     }
 
-    /// The answer of a handler that succeeds.
+    /// The answer of a handler that must succeed.
     pub(crate) fn answer(&mut self, what: &str) -> String {
         let written = self.step(what, 7);
         assert_eq!(&*written.topic, "out", "{what}: {}", header(&written, "heddle.reason"));
@@ -56,7 +56,7 @@ impl Asked {
         value["did"].as_str().unwrap().to_owned()
     }
 
-    /// Kind and reason of a handler that fails.
+    /// The failure kind and reason of a handler that must fail.
     pub(crate) fn failure(&mut self, what: &str) -> String {
         let letter = self.step(what, 7);
         assert_eq!(&*letter.topic, "dlq", "{what} is expected to fail");

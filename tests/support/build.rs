@@ -1,4 +1,4 @@
-//! Components of this repository, built as a user builds them: each once a process, and never two builds at a time.
+//! Components of this repository, built as a user builds them: once a process, one build at a time.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -13,10 +13,9 @@ pub(crate) fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The components of `app` (a folder below the root) with these names, in files that stay as they are while this
-/// process runs.
+/// The files of the named components of `app`, a folder below the root.
 ///
-/// Another test process may use the same folder: a lock file in the cache keeps their builds apart, and a component
+/// Another test process may use the same folder. A lock file in the cache keeps their builds apart, and a component
 /// whose sources did not change is not written again.
 pub(crate) fn built(app: &str, names: &[&str]) -> Vec<Vec<u8>> {
     static BUILT: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());

@@ -1,4 +1,4 @@
-//! The conformance guests, one of each language, and what they are asked to do.
+//! The conformance guests, one for each language, and the requests that tests send them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::support::build;
 use crate::support::guests::{Known, framed, schema, with_contract};
 
-/// The schemas, by id: what the contract calls them, and the file or type that they are.
+/// The schemas, by id: the name in the contract, and the file or type.
 const SCHEMAS: [(&str, &str); 8] = [
     ("probe.values-value", "probe.values-value"),
     ("probe.values-out-value", "probe.values-out-value"),
@@ -42,7 +42,7 @@ fn built(language: &str) -> Vec<u8> {
     build::component("guests", &format!("conformance-{language}"))
 }
 
-/// What is committed of a task's state, in memory.
+/// The committed state of a task, in memory.
 #[derive(Default)]
 pub(crate) struct Memory(pub(crate) Mutex<Entries>);
 
@@ -78,17 +78,17 @@ impl Bench {
         Self::with(language, |_| ())
     }
 
-    /// The component with another contract in it.
+    /// Replaces the contract in the component.
     pub(crate) fn with(language: &str, change: impl FnOnce(&mut Contract)) -> Self {
         static ENGINE: OnceLock<Engine> = OnceLock::new();
-        // Python is 18 MB to compile: what was compiled once is kept.
+        // Compiling Python's 18 MB takes long, so the compiled code is cached.
         let engine = ENGINE.get_or_init(|| Engine::start(Some(&cache_folder().join("compiled"))).unwrap());
         let ids = SCHEMAS.map(|(name, _)| (name.to_owned(), SchemaId(id(name)))).into();
         let wasm = with_contract(&built(language), change);
         let component = Component::load(engine, &format!("conformance-{language}.wasm"), &wasm, &ids).unwrap();
         let policy = FailurePolicy::in_place(2, "dlq");
         let state = Arc::new(Memory::default());
-        // All have the same name here: it is part of ids and of the seed of random numbers.
+        // All languages have the same component name here: it is part of ids and of the seed of random numbers.
         let spec = TaskSpec::stateless("guests.conformance".into(), policy);
         Self {
             task: Task::new(Arc::new(spec), Partition(0), state.clone()),
@@ -128,7 +128,7 @@ impl Bench {
     }
 }
 
-/// A record to be handled.
+/// A record for the component.
 #[derive(Clone)]
 pub(crate) struct Input {
     pub(crate) name: String,
@@ -137,7 +137,7 @@ pub(crate) struct Input {
     pub(crate) value: Option<Bytes>,
 }
 
-/// A probe: what is to be done.
+/// A probe: a record whose value says what the handler does.
 pub(crate) fn probe(value: Value) -> Input {
     static SCHEMA: LazyLock<Schema> = LazyLock::new(|| schema("probe.values-value"));
     Input {
@@ -148,7 +148,7 @@ pub(crate) fn probe(value: Value) -> Input {
     }
 }
 
-/// A value with all constructs, in a language's hands; `change`d where a case differs.
+/// A value with all constructs that the component has to decode, changed by `change`.
 pub(crate) fn constructs(change: impl FnOnce(&mut Value)) -> Value {
     let point = json!({"x": 7, "y": {"double": -0.25}});
     let mut value = json!({
@@ -164,19 +164,19 @@ pub(crate) fn constructs(change: impl FnOnce(&mut Value)) -> Value {
     value
 }
 
-/// A record under a typed key.
+/// A record with a typed key.
 pub(crate) fn keyed(key: Option<Value>) -> Input {
     let key = key.map(|key| Bytes::from(framed(id("probe.keyed-key"), &schema("Point"), &key)));
     Input { name: format!("keyed {key:?}"), topic: "probe.keyed", key, value: Some(Bytes::from_static(&[1, 0, 255])) }
 }
 
-/// A tombstone under a typed key.
+/// A tombstone with a typed key.
 pub(crate) fn tombstone(key: Option<Value>) -> Input {
     let Input { name, topic, key, .. } = keyed(key);
     Input { name: format!("tombstone {name}"), topic, key, value: None }
 }
 
-/// A record of bytes.
+/// A record whose value is raw bytes.
 pub(crate) fn raw(key: Option<&'static [u8]>, value: impl Into<Bytes>) -> Input {
     Input { name: "raw".to_owned(), topic: "probe.raw", key: key.map(Bytes::from_static), value: Some(value.into()) }
 }

@@ -1,4 +1,4 @@
-//! The components in `guests/`, built as a user builds them, and what tests need around them.
+//! The components in `guests/`, built as a user builds them, and helpers around them.
 
 use crate::support::build;
 use std::collections::BTreeMap;
@@ -17,11 +17,11 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests")
 }
 
-/// The components that most tests use. The conformance guests of other languages need their tools: only their own test
-/// builds them.
+/// The components that most tests use. The conformance guests of other languages need their tools, so only the
+/// conformance tests build those.
 const RUST: [&str; 4] = ["keeper", "keyed", "scripted", "wrong-import"];
 
-/// The file of a component. All of these are built once, by the command that users type.
+/// The file of a component. The first call builds all of [`RUST`] with the command that users type.
 pub(crate) fn wasm(name: &str) -> Vec<u8> {
     build::built("guests", &RUST);
     build::component("guests", name)
@@ -53,7 +53,7 @@ impl Schemas for Known {
     }
 }
 
-/// Loads a component whose schemas have these ids; messages call it `name`.
+/// Loads a component whose schemas have these ids. Messages call the component `name`.
 pub(crate) fn load<'a>(
     name: &str,
     wasm: &[u8],
@@ -69,7 +69,7 @@ pub(crate) fn load<'a>(
     )
 }
 
-/// What is said of a component that does not load.
+/// The message of a component that must not load.
 pub(crate) fn refused(loaded: Result<Component, LoadError>) -> String {
     match loaded {
         Ok(_) => panic!("it loads"),
@@ -77,14 +77,14 @@ pub(crate) fn refused(loaded: Result<Component, LoadError>) -> String {
     }
 }
 
-/// The file with another contract in it.
+/// Replaces the contract in the file.
 pub(crate) fn with_contract(wasm: &[u8], change: impl FnOnce(&mut Contract)) -> Vec<u8> {
     let mut contract = section::extract(wasm).unwrap();
     change(&mut contract);
     section::embed(wasm, &contract).unwrap()
 }
 
-/// A value as it stands on the wire.
+/// A value in the wire format.
 pub(crate) fn framed(id: u32, schema: &Schema, value: &Value) -> Vec<u8> {
     let mut bytes = vec![0];
     bytes.extend(id.to_be_bytes());

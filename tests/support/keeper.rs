@@ -1,4 +1,4 @@
-//! The component `keeper`, with its task on top of a state in memory.
+//! The component `keeper`, with a task on an in-memory state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -22,10 +22,10 @@ pub(crate) const JOBS: u32 = 1;
 pub(crate) const IN: u32 = 2;
 pub(crate) const OUT: u32 = 3;
 pub(crate) const COUNT: u32 = 4;
-/// `Count` as it was once: less of it, and narrower.
+/// An older version of `Count`, with fewer and narrower fields.
 pub(crate) const COUNT_BEFORE: u32 = 5;
 pub(crate) const KEY: u32 = 6;
-/// The registry does not answer for this one, and does not know the next.
+/// An id for which the registry does not answer. The registry does not know the next id.
 pub(crate) const DOWN: u32 = 99;
 pub(crate) const UNKNOWN: u32 = 77;
 
@@ -52,7 +52,7 @@ pub(crate) struct Committed {
     pub(crate) broken: bool,
 }
 
-/// What is committed of a task's state, in memory.
+/// The committed state of a task, in memory.
 #[derive(Default)]
 pub(crate) struct Memory(pub(crate) Mutex<Committed>);
 
@@ -132,7 +132,7 @@ impl Bench {
         self.try_step("jobs", framed(JOBS, &schema("jobs-value"), &job), vec![])
     }
 
-    /// What the handler emitted: `did=n`, separated by spaces.
+    /// Runs a job that must succeed. Returns what the handler emitted: `did=n`, separated by spaces.
     pub(crate) fn job(&mut self, job: Value) -> String {
         let step = self.try_job(job).unwrap();
         assert_eq!(step.fault, None);
@@ -143,7 +143,7 @@ impl Bench {
         self.job(json!({"do":"get","key":key}))
     }
 
-    /// The job must have been set aside for that reason.
+    /// Runs a job that must be dead-lettered for `reason`.
     pub(crate) fn fails(&mut self, job: Value, reason: &str) -> String {
         let step = self.try_job(job).unwrap();
         let [letter] = step.writes.as_slice() else { panic!("one record, the dead letter: {step:?}") };
@@ -151,7 +151,7 @@ impl Bench {
         header(letter, "heddle.reason")
     }
 
-    /// The log confirms what was done so far.
+    /// Confirms the open batch, as the log does at a commit.
     pub(crate) fn commit(&mut self) {
         let batch = std::mem::take(&mut self.batch).seal().confirmed(BTreeMap::new());
         let mut committed = self.state.0.lock().unwrap();
@@ -174,7 +174,7 @@ impl Bench {
         self.state.0.lock().unwrap().entries.insert((store, key.into()), value.into());
     }
 
-    /// What is committed of one store.
+    /// The committed entries of one store.
     pub(crate) fn stored(&self, store: StoreIndex) -> Vec<(Bytes, Value)> {
         let committed = self.state.0.lock().unwrap();
         let entries = committed.entries.iter().filter(|((place, _), _)| *place == store);

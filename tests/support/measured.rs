@@ -1,11 +1,7 @@
-//! A command whose peak of memory is measured by the system, with `wait4(2)`.
+//! A command whose peak memory the system measures, with `wait4(2)`.
 //!
-//! A process inherits the peak of whoever starts it until it runs its own program, and the test binary is large. So a
-//! second, small process of the test binary starts the command:
-//!
-//! ```text
-//!  test ──> test binary, one test: `support::measured::child` ──> the command
-//! ```
+//! A process inherits the peak of its parent until it runs its own program, and the test binary is large. So a second,
+//! small process of the test binary starts the command:
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +10,7 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 use wait4::Wait4 as _;
 
-/// Tells the child what to run and where to write what it measured.
+/// The variable that names the child's task: the command, and the file for the measurements.
 const TASK: &str = "HEDDLE_TEST_MEASURED";
 
 #[derive(Serialize, Deserialize)]
@@ -25,7 +21,7 @@ struct Task {
     measured: String,
 }
 
-/// How a command ended.
+/// The outcome of a command.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Measured {
     pub(crate) succeeded: bool,
@@ -62,7 +58,7 @@ fn child() {
     let measured = Measured {
         succeeded: ended.status.success(),
         stderr: fs::read_to_string(&task.stderr).unwrap(),
-        // Bytes, whatever the system counts in.
+        // Bytes, whichever unit the system uses.
         peak_kib: ended.rusage.maxrss >> 10,
     };
     fs::write(&task.measured, serde_json::to_vec(&measured).unwrap()).unwrap();

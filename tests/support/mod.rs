@@ -1,4 +1,4 @@
-//! What several test modules share: apps, guests and the fixtures around them.
+//! Helpers that several test modules share: apps, guests and the fixtures around them.
 
 pub(crate) mod app;
 pub(crate) mod asked;

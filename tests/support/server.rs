@@ -1,4 +1,4 @@
-//! An HTTP server inside of the test process, for as long as that lives.
+//! An HTTP server inside the test process. It lives as long as the process.
 
 use axum::Router;
 

@@ -1,13 +1,13 @@
-//! Values of a schema, made up from a number.
+//! Values of a schema, generated from a number.
 
 use heddle_contract::schema::binary::{write_boolean, write_bytes, write_double, write_float, write_index, write_long};
 use heddle_contract::schema::{Node, NodeId, Schema};
 use heddle_fixtures::hostile::Dice;
 
-/// From here on lists are empty and what may be absent is.
+/// At this depth lists are empty and optional values are absent.
 const DEPTH_MAX: usize = 8;
 
-/// A value in Avro's binary form; none if the schema has none that is small.
+/// A value in Avro's binary form, or `None` if the schema has no small value.
 pub(crate) fn value(schema: &Schema, seed: u64) -> Option<Vec<u8>> {
     let mut out = vec![];
     write(schema, schema.root(), &mut Dice::new(seed), 0, &mut out)?;
@@ -60,7 +60,7 @@ fn write(schema: &Schema, ty: NodeId, dice: &mut Dice, depth: usize, out: &mut V
     Some(())
 }
 
-/// A list; empty if its items have no values.
+/// A list, empty if its items have no values.
 fn blocks(
     dice: &mut Dice,
     depth: usize,

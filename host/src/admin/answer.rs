@@ -1,4 +1,4 @@
-//! The host's side of a call: it is done on the host's log. The caller's side is `remote`.
+//! The host's side of a call: executes it on the host's log. The caller's side is `remote`.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -10,12 +10,12 @@ use super::call::{Answer, Call, From, Wire, places};
 use crate::lock::lock;
 use crate::log::{Log, LogError, Start, TopicSpec, Writer};
 
-/// How long a read may wait.
+/// The longest wait of a read.
 const WAIT_MAX: Duration = Duration::from_secs(15);
-/// How many transactional ids other processes may hold.
+/// The maximum number of transactional ids that other processes may hold.
 const WRITERS_MAX: usize = 1_000;
 
-/// The writers that other processes have, at the host: the newest of each transactional id.
+/// The writers that the host holds for other processes: the newest of each transactional id.
 #[derive(Default)]
 pub(super) struct Writers(Mutex<Held>);
 
@@ -46,7 +46,7 @@ impl Writers {
     }
 }
 
-/// Does what was asked, at the host.
+/// Executes a call on the host's log. Errors become answers.
 pub(super) fn answer(log: &dyn Log, writers: &Writers, call: Call) -> Answer {
     answer_of_log(log, writers, call).unwrap_or_else(|error| match error {
         LogError::Fenced(why) => Answer::Fenced(why),

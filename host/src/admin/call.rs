@@ -1,4 +1,4 @@
-//! What other processes ask of a running host's log, and its answers, as they travel: JSON, bytes in base64.
+//! Calls of other processes to a running host's log, and the answers. They are sent as JSON, with bytes in base64.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::log::LogError;
 
-/// What can be asked.
+/// A call to the log.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Call {
     Topics,
@@ -39,11 +39,11 @@ pub(super) enum Call {
         from: Vec<(String, i32, From)>,
         wait_ms: u64,
     },
-    /// Takes over a transactional id.
+    /// Takes over a transactional id, which fences its previous writer.
     Writer {
         id: String,
     },
-    /// One transaction of the writer that got this number.
+    /// Writes one transaction, by the writer that was given this number.
     Write {
         id: String,
         number: u64,
@@ -74,7 +74,7 @@ pub(super) enum From {
     At(i64),
 }
 
-/// A record on its way, in either direction.
+/// A record as it is sent, in either direction.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Wire {
     topic: String,
@@ -153,7 +153,7 @@ impl Wire {
     }
 }
 
-/// Positions as they travel.
+/// Positions as they are sent.
 pub(super) fn places<'a>(
     positions: impl IntoIterator<Item = (&'a TopicPartition, &'a Offset)>,
 ) -> Vec<(String, i32, i64)> {
@@ -161,7 +161,7 @@ pub(super) fn places<'a>(
 }
 
 impl Call {
-    /// The topics that it would change.
+    /// The topics that the call would change.
     pub(super) fn changed(&self) -> Vec<&str> {
         match self {
             Self::Create { name: topic, .. } | Self::Delete { topic } => vec![topic],

@@ -1,4 +1,4 @@
-//! Asks a running host: for commands, and for other hosts.
+//! A client of running hosts, for commands and for other hosts.
 //!
 //! The token is sent only to a host that has proven to have it: see `proof`.
 
@@ -15,39 +15,39 @@ use ureq::tls::TlsConfig;
 use super::proof::Key;
 use crate::tls::Trusted;
 
-/// The most bytes of an answer.
+/// The maximum size of an answer, in bytes.
 const ANSWER_BYTES_MAX: u64 = 1 << 30;
-/// From how many bytes on the host is asked first whether it takes a body.
+/// The body size from which the client waits for `100 Continue` before it sends the body.
 const EXPECT_BYTES: usize = 64 << 10;
-/// How long a host may take to say who it is.
+/// The timeout of a request for the identity.
 const IDENTITY_WAIT: Duration = Duration::from_secs(5);
 
-/// How hosts are reached.
+/// Transport settings for hosts.
 #[derive(Clone, Default)]
 pub struct Reach {
-    /// They are asked by TLS.
+    /// Uses TLS if true.
     pub tls: bool,
-    /// The authorities that their certificates may come from, instead of the public ones.
+    /// The authorities to trust, instead of the public ones.
     pub trusted: Option<Trusted>,
 }
 
-/// Why there is no answer.
+/// The reason why a host gave no answer.
 #[derive(Clone, Debug, Error)]
 pub enum HostError {
-    /// Nobody answers.
+    /// No host answers at the address.
     #[error("{0}")]
     Unreachable(String),
-    /// Whoever answers may be somebody else.
+    /// The process that answers has not proven to be the host.
     #[error(
         "what answers there has not proven to have this app's token, so it was not sent\n  where: {address}\n  what to do: set HEDDLE_ADMIN_TOKEN to what it is on the host; if it is, look whether the host runs: another process may have its port, or the host does not know this address (see [admin] advertise)"
     )]
     Unproven {
-        /// Where it was asked.
+        /// The address of the request.
         address: String,
     },
 }
 
-/// An answer, whatever it says.
+/// An answer with any status.
 pub struct HostAnswer {
     /// The HTTP status.
     pub status: u16,
@@ -63,18 +63,18 @@ impl HostAnswer {
     }
 }
 
-/// What a host says of itself to everybody.
+/// The public identity of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// Its app.
+    /// The app that the host runs.
     pub app: Option<String>,
-    /// Its name among the app's hosts.
+    /// The host's name, unique among the app's hosts.
     pub host: Option<String>,
-    /// The answer to the nonce, if it has a token and the address is its own.
+    /// The answer to the nonce, if the host has a token and the address is the host's.
     pub proof: Option<String>,
 }
 
-/// A host to ask.
+/// A client of one host.
 pub struct HostClient {
     agent: ureq::Agent,
     address: String,
@@ -84,8 +84,8 @@ pub struct HostClient {
 }
 
 impl HostClient {
-    /// The host at `<host>:<port>`; `https://` in front asks it by TLS anyhow. Nothing is asked yet. One request may
-    /// take `timeout`.
+    /// Creates a client for `<host>:<port>`. The prefix `https://` selects TLS, whatever `reach` says. No request is
+    /// sent yet. Each request may take `timeout`.
     #[must_use]
     pub fn new(address: &str, reach: &Reach, timeout: Duration) -> Self {
         let (bare, https) = match (address.strip_prefix("https://"), address.strip_prefix("http://")) {
@@ -106,13 +106,13 @@ impl HostClient {
         Self { agent: config.build().into(), address, tls: https, token: None, proven: OnceLock::new() }
     }
 
-    /// Shows the host this token, once it has proven to have it.
+    /// Sends this token with requests, once the host has proven to have it.
     #[must_use]
     pub fn with_token(self, token: Option<String>) -> Self {
         Self { token, proven: OnceLock::new(), ..self }
     }
 
-    /// Where it is.
+    /// The address of the host.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
@@ -128,16 +128,16 @@ impl HostClient {
         format!("{}://{}{path}", if self.tls { "https" } else { "http" }, self.address)
     }
 
-    /// Asks for something.
+    /// Sends a GET request.
     ///
     /// # Errors
-    /// If there is no answer, or the host may be another one.
+    /// If there is no answer, or the process that answers may not be the host.
     pub fn get(&self, path: &str) -> Result<HostAnswer, HostError> {
         let request = self.authorized(self.agent.get(self.url(path)))?;
         answer(request.call())
     }
 
-    /// Sends something that changes the host or its log.
+    /// Sends a POST request, which changes the host or its log.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -145,7 +145,7 @@ impl HostClient {
         let request = self.authorized(self.agent.post(self.url(path)))?;
         answer(match body {
             [] => request.send_empty(),
-            // A large body is not on its way before it is known whether it will be taken.
+            // A large body is sent only after the host has agreed to take it.
             body if body.len() > EXPECT_BYTES => {
                 request.header("Content-Type", media_type).header("Expect", "100-continue").send(body)
             }
@@ -153,10 +153,10 @@ impl HostClient {
         })
     }
 
-    /// Asks who is there. Needs no token.
+    /// Requests the host's identity. Needs no token.
     ///
     /// # Errors
-    /// If nobody answers, or one who is no host.
+    /// If there is no answer, or the process that answers is not a host.
     pub fn identity(&self, nonce: &str) -> Result<Identity, HostError> {
         let address = utf8_percent_encode(&self.address, NON_ALPHANUMERIC);
         let get = self.agent.get(self.url(&format!("/health/identity?nonce={nonce}&address={address}")));
@@ -165,13 +165,13 @@ impl HostClient {
         identity.ok_or_else(|| HostError::Unreachable("what answers is not a host of Heddle".to_owned()))
     }
 
-    /// Whether a process answers there.
+    /// Returns true if a process answers at the address.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         answer(self.agent.get(self.url("/health")).call()).is_ok_and(|answer| answer.status == 200)
     }
 
-    /// Makes sure that the host has the token which it is about to be shown.
+    /// Checks that the host has the token before the token is sent.
     fn prove(&self) -> Result<(), HostError> {
         let Some(token) = &self.token else { return Ok(()) };
         let prove = || {

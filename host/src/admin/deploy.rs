@@ -1,13 +1,13 @@
-//! Which version of a component runs: deploying one, going back, looking at those there were.
+//! Versions of a component: deploying, rolling back, and the history.
 //!
 //! ```text
-//!  POST /deploy/<component>          the file  -> what every host says
-//!  POST /rollback/<component>?to=              -> what every host says
-//!  GET  /deployments/<component>               -> the version that holds, and those before it
+//!  POST /deploy/<component>          the file  -> the outcome on every host
+//!  POST /rollback/<component>?to=              -> the outcome on every host
+//!  GET  /deployments/<component>               -> the current version, and earlier ones
 //!  GET  /deployments/<component>/file          -> the file of the version that this host runs
 //! ```
 //!
-//! Who may change what runs: see `permit`.
+//! `permit` decides who may change versions.
 
 use std::sync::Arc;
 
@@ -23,22 +23,22 @@ use crate::deploy::{DeployError, Deployer, Deployment, FitError, Outcome, artefa
 
 type Refusal = (StatusCode, String);
 
-/// What deploys.
+/// State of the deployment routes.
 pub struct Deploys {
-    /// What deploys; none where sources are followed.
+    /// Deploys files. `None` if the host follows sources.
     pub deployer: Option<Arc<Deployer>>,
-    /// The app.
+    /// The name of the app.
     pub app: String,
 }
 
-/// Which versions of a component there are.
+/// The versions of a component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
     /// The component.
     pub component: String,
     /// The version that this host runs.
     pub running: String,
-    /// The deployment that holds; none: each host runs its own file.
+    /// The current deployment. `None` if each host runs its local file.
     pub deployment: Option<Deployment>,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct To {
 }
 
 impl Deploys {
-    /// Whether a topic says which version runs: it is not written to but by a deployment.
+    /// Returns true if only deployments may write to the topic, because it selects the running version.
     pub(super) fn owns(&self, topic: &str) -> bool {
         topic == deployments_topic(&self.app) || topic == artefacts_topic(&self.app)
     }

@@ -1,8 +1,8 @@
-//! Dead letters, for those who look after them.
+//! Dead letters for operators.
 //!
 //! ```text
 //!  GET  /dlq/<component>?kind=&schema=&since=&until=&topic=&all=    letters, the oldest failures, in bounded memory
-//!  GET  /dlq/<component>/<partition>/<offset>                       one of them, decoded
+//!  GET  /dlq/<component>/<partition>/<offset>                       one letter, decoded
 //!  POST /dlq/<component>/replay, …/discard                          {"places": ["0/12"], "kind": …, "all_open": …} -> {"done": 1}
 //! ```
 
@@ -20,16 +20,16 @@ use super::{Shared, stream, watched};
 use crate::dlq::{DlqError, Filter, Place, Queue, Selection, Shown};
 use crate::log::LogError;
 
-/// The most letters of one answer.
+/// The maximum number of letters in one answer.
 const LETTERS_MAX: usize = 10_000;
-/// The most bytes of one answer, about.
+/// The approximate maximum size of one answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
-/// The header that says how many letters an answer leaves out.
+/// The header with the number of letters that an answer leaves out.
 const LEFT_OUT: &str = "heddle-left-out";
 
 type Refusal = (StatusCode, String);
 
-/// Which letters something is to be done with.
+/// The letters of a replay or a discard.
 #[derive(Debug, Deserialize)]
 pub(super) struct Which {
     #[serde(default)]
@@ -40,7 +40,7 @@ pub(super) struct Which {
     filter: Filter,
 }
 
-/// How many letters something was done with.
+/// The number of letters that were replayed or discarded.
 #[derive(Debug, Serialize)]
 pub(super) struct Done {
     done: u64,
@@ -71,7 +71,7 @@ pub(super) async fn list(
     Path(component): Path<String>,
     Query(filter): Query<Filter>,
 ) -> Result<Response, Refusal> {
-    // Held until the answer is sent: so many are in memory at once.
+    // The permit is held until the answer is sent, which bounds the lists in memory.
     let turn = shared.lists.clone().acquire_owned().await;
     let (begun, begins) = oneshot::channel();
     let made = tokio::task::spawn_blocking(move || {

@@ -1,9 +1,9 @@
-//! Whether the host is well, and who it is. Everybody may ask.
+//! The health and the identity of the host, open to everybody.
 //!
 //! ```text
-//!  GET /health                              200 while the process works; 503 if its log is dead, and it is about to end
+//!  GET /health                              200 while the process works; 503 if its log is dead and it is about to end
 //!  GET /health/ready                        200, or 503 with one cause a line
-//!  GET /health/identity?nonce=&address=     who it is, with a proof that it has the token: see `proof`
+//!  GET /health/identity?nonce=&address=     the host's identity, with a proof that it has the token: see `proof`
 //! ```
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::{Identity, Shared};
 
-/// The most bytes of a nonce or an address.
+/// The maximum size of a nonce or an address, in bytes.
 const TEXT_BYTES_MAX: usize = 256;
 
 #[derive(Deserialize)]

@@ -1,14 +1,14 @@
-//! Which host has which task, told through a compacted topic of the log, `<app>.hosts`, so that any host can say where
-//! to ask:
+//! The owner of each task, published in a compacted topic of the log, `<app>.hosts`. So any host knows which host to
+//! ask:
 //!
 //! ```text
 //!  key    <app>.<component>/<partition>
 //!  value  {"host":"…","admin":"127.0.0.1:7870"}
 //!  key    host/<host>
-//!  value  {"host":"…","admin":"…","components":{"<component>":{"digest":"…","deployment":7,"refused":{…}}}}
+//!  value  {"host":"…","admin":"…","components":{"<component>":{"digest":"…","deployment":7,"refused":"…"}}}
 //! ```
 //!
-//! The newest record of a key counts. A host that was killed stays named until another one takes its tasks over.
+//! The newest record of a key counts. A killed host remains the owner until another host takes its tasks over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,45 +22,45 @@ use super::client::{HostClient, Reach};
 use crate::log::{Log, LogError, Start, TopicSpec, read_whole};
 use crate::state::HostState;
 
-/// How long another host may take to say that it is there.
+/// The timeout for another host to answer a liveness check.
 const ALIVE_WAIT: Duration = Duration::from_secs(2);
-/// How often a host looks whether it has tasks that it has not told of.
+/// The interval between checks for tasks that are not published yet.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// What the keys of records about a host itself begin with; no component's full name does.
+/// The prefix of the keys of records about a host. No component's full name starts with it.
 const HOST: &str = "host/";
 
-/// A host, as others reach it.
+/// The name and address of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
-    /// Its name.
+    /// The host's name.
     pub host: String,
     /// The address of its admin API.
     pub admin: String,
 }
 
-/// What a host says of itself.
+/// The record that a host publishes about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostRecord {
-    /// How others reach it.
+    /// The host's name and address.
     #[serde(flatten)]
     pub owner: Owner,
-    /// Which version of each component it runs, by the component's name within the app.
+    /// The version of each component on the host, by the component's name within the app.
     pub components: BTreeMap<String, Runs>,
 }
 
-/// Which version of a component a host runs.
+/// The version of a component on a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runs {
     /// The version.
     pub digest: String,
-    /// The offset of the deployment that it heard of last; -1 for none.
+    /// The offset of the latest deployment that the host has read; -1 for none.
     pub deployment: i64,
-    /// Why it does not run what that one says.
+    /// The reason why the host does not run that deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
 }
 
-/// The topic in which an app's hosts tell of themselves.
+/// The topic in which an app's hosts publish their records.
 fn hosts_topic(app: &str) -> String {
     format!("{app}.hosts")
 }
@@ -75,19 +75,19 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// What their topic is created as.
+    /// The specification for creating the topic.
     #[must_use]
     pub fn spec(app: &str) -> TopicSpec {
         TopicSpec::compacted(hosts_topic(app))
     }
 
-    /// This host among those of `app`, whose topic is there.
+    /// Creates the handle of this host in `app`, whose topic exists.
     #[must_use]
     pub fn new(log: Arc<dyn Log>, app: &str, me: Owner) -> Self {
         Self { log, app: app.to_owned(), topic: hosts_topic(app), me, reach: Reach::default() }
     }
 
-    /// The others are reached as this says.
+    /// Sets how to reach the other hosts.
     #[must_use]
     pub fn reached_by(self, reach: Reach) -> Self {
         Self { reach, ..self }
@@ -110,7 +110,7 @@ impl Hosts {
         }
     }
 
-    /// Tells that this host has these tasks.
+    /// Publishes that this host has these tasks.
     fn tell(&self, tasks: &[(String, Partition)]) -> Result<(), LogError> {
         let value = serde_json::to_vec(&self.me).map_err(|e| LogError::Invalid(e.to_string()))?;
         let record = |(component, partition): &(String, Partition)| {
@@ -119,25 +119,25 @@ impl Hosts {
         self.log.append(&tasks.iter().map(record).collect::<Vec<_>>()).map(|_| ())
     }
 
-    /// Tells which versions this host runs.
+    /// Publishes the versions that this host runs.
     ///
     /// # Errors
-    /// If the log does not take it.
+    /// If the log refuses the record.
     pub fn tell_versions(&self, components: BTreeMap<String, Runs>) -> Result<(), LogError> {
         let value = serde_json::to_vec(&HostRecord { owner: self.me.clone(), components });
         let value = value.map_err(|e| LogError::Invalid(e.to_string()))?;
         self.log.append(&[self.record(format!("{HOST}{}", self.me.host), Some(value))]).map(|_| ())
     }
 
-    /// Tells that this host has ended in order.
+    /// Publishes that this host has stopped in order.
     ///
     /// # Errors
-    /// If the log does not take it.
+    /// If the log refuses the record.
     pub fn tell_end(&self) -> Result<(), LogError> {
         self.log.append(&[self.record(format!("{HOST}{}", self.me.host), None)]).map(|_| ())
     }
 
-    /// What the hosts that did not end in order say of themselves.
+    /// The records of the hosts that did not stop in order.
     ///
     /// # Errors
     /// If the topic cannot be read.
@@ -152,13 +152,13 @@ impl Hosts {
         Ok(hosts.into_values().flatten().collect())
     }
 
-    /// Whether a host's process answers.
+    /// Returns true if a host's process answers.
     #[must_use]
     pub fn is_alive(&self, host: &Owner) -> bool {
         host.host == self.me.host || HostClient::new(&host.admin, &self.reach, ALIVE_WAIT).is_alive()
     }
 
-    /// Another host that runs under this one's name: each would take the other's place in the group, again and again.
+    /// Another running host with this one's name. Two such hosts would replace each other in the group again and again.
     ///
     /// # Errors
     /// If the topic cannot be read.
@@ -171,7 +171,7 @@ impl Hosts {
         }))
     }
 
-    /// The host of each task of a component that has told of itself.
+    /// The host of each task of a component, as far as hosts have published theirs.
     ///
     /// # Errors
     /// If the topic cannot be read.
@@ -190,7 +190,7 @@ impl Hosts {
     }
 }
 
-/// Tells of the tasks that this host has and gets, until `stop` is set.
+/// Publishes the tasks of this host, and those it gets later, until `stop` is set.
 ///
 /// # Errors
 /// If no thread can be started.

@@ -1,8 +1,8 @@
-//! How far a component is behind its input: offsets from the committed position to the end of each partition.
+//! Consumer lag of a component: the offsets from the committed position to the end of each partition.
 //!
-//! Offsets that no record has are not counted: the marks that end transactions, and records of transactions that were
-//! aborted. They are told from records by reading them, once, where a position stands still before the end. Records of
-//! an open transaction are counted, and those that wait in retry topics.
+//! Offsets without a record are not counted: transaction markers, and records of aborted transactions. To find them,
+//! the gauge reads from a position that has stopped before the end; it does so once. Records of an open transaction are
+//! counted, and so are those parked in retry topics.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,80 +11,80 @@ use heddle_core::event::{Offset, Timestamp, TopicPartition};
 
 use crate::log::{self, Log, LogError, Start, Watermarks};
 
-/// How long reading what lies before an end may take, each time.
+/// The longest time for reading the offsets before an end, per measurement.
 const LOOK_MAX: Duration = Duration::from_secs(2);
-/// How long one poll waits.
+/// The longest wait of one poll.
 const POLL_WAIT: Duration = Duration::from_millis(50);
 
-/// How far a component has got.
+/// The lag of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lag {
     /// All partitions of the topics that it reads.
     pub partitions: Vec<PartitionLag>,
-    /// When it was asked for.
+    /// The time of the measurement.
     pub at: Instant,
 }
 
-/// How far a component has got in one partition.
+/// The lag of a component in one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionLag {
     /// The partition.
     pub source: TopicPartition,
-    /// Where the group goes on.
+    /// The committed position of the group.
     pub position: Offset,
-    /// The offset after the last record, decided or not.
+    /// The offset after the last record, committed or not.
     pub end: Offset,
-    /// Offsets behind the position.
+    /// The lag: offsets from the position to the end.
     pub offsets: i64,
-    /// How many of them belong to transactions that are not decided, or lie behind one.
+    /// The offsets among them that belong to an open transaction, or come after one.
     pub undecided: i64,
-    /// Since when nothing but an open transaction is left, at this position.
+    /// The time since which only an open transaction is left, at this position.
     pub open_since: Option<Timestamp>,
 }
 
 impl Lag {
-    /// The offsets of all partitions.
+    /// The lag over all partitions.
     #[must_use]
     pub fn offsets(&self) -> i64 {
         self.partitions.iter().map(|partition| partition.offsets).sum()
     }
 
-    /// The partitions with something left.
+    /// The partitions with a lag.
     pub fn left(&self) -> impl Iterator<Item = &PartitionLag> {
         self.partitions.iter().filter(|partition| partition.offsets > 0)
     }
 
-    /// How far it has got in this one.
+    /// The lag in one partition.
     #[must_use]
     pub fn of(&self, source: &TopicPartition) -> Option<&PartitionLag> {
         self.partitions.iter().find(|partition| partition.source == *source)
     }
 }
 
-/// Measures the lag of one component again and again.
+/// Measures the lag of one component repeatedly.
 #[derive(Default)]
 pub(super) struct Gauge {
     partitions: BTreeMap<TopicPartition, Known>,
 }
 
-/// What is known of the offsets between a position and an end.
+/// Knowledge about the offsets between a position and the end.
 #[derive(Default)]
 struct Known {
-    /// The position that was committed last time.
+    /// The committed position at the last measurement.
     position: Option<Offset>,
-    /// No record lies between that position and here.
+    /// The offset below which there is no record, from that position on.
     empty_until: Option<Offset>,
-    /// A record lies behind that position.
+    /// True if there is a record at or after that position.
     has_record: bool,
-    /// Since when nothing is left there but an open transaction.
+    /// The time since which only an open transaction is left.
     open_since: Option<Timestamp>,
 }
 
 impl Known {
-    /// Notes a position; what was known of another one is void.
+    /// Stores a position. Knowledge about another position is discarded.
     fn at(&mut self, position: Offset) {
         if let Some(before) = self.position.filter(|before| *before != position) {
-            // Offsets behind the old position that hold no record hold none behind a later one.
+            // Offsets without records after the old position stay so after a later position.
             self.empty_until = self.empty_until.filter(|until| before < position && position < *until);
             (self.has_record, self.open_since) = (false, None);
         }
@@ -93,7 +93,7 @@ impl Known {
 }
 
 impl Gauge {
-    /// Asks the log how far `group` is behind the ends of `topics`.
+    /// Measures how far `group` is behind the ends of `topics`.
     pub(super) fn measure(&mut self, log: &dyn Log, group: &str, topics: &[String]) -> Result<Lag, LogError> {
         let at = Instant::now();
         let mut bounds = BTreeMap::new();
@@ -140,7 +140,7 @@ impl Gauge {
         while !open.is_empty() && began.elapsed() < LOOK_MAX {
             for record in reader.poll(POLL_WAIT)? {
                 if let Some(known) = self.partitions.get_mut(&record.source) {
-                    // One behind the end that was asked for came later.
+                    // A record at or after the measured end arrived later.
                     let is_before_end = open.iter().any(|(p, _, high)| *p == record.source && record.offset < *high);
                     known.has_record |= is_before_end;
                 }
@@ -158,9 +158,9 @@ impl Gauge {
     }
 }
 
-/// How far a position is behind the end.
+/// The lag of a position.
 fn lag_of(source: &TopicPartition, position: Offset, empty_until: Option<Offset>, bounds: &Watermarks) -> PartitionLag {
-    // The position from which on there may be records.
+    // The first offset that may have a record.
     let from = empty_until.map_or(position, |until| position.max(until.min(bounds.high)));
     let undecided = (bounds.end.0 - bounds.high.0.max(from.0)).max(0);
     let decided = (bounds.high.0 - from.0).max(0);
@@ -183,14 +183,14 @@ mod tests {
     fn lag_counts_up_to_the_real_end_and_no_marks() {
         assert_eq!(left(5, None, 5, 5), (0, 0));
         assert_eq!(left(3, None, 5, 5), (2, 0));
-        // A mark lies at the end.
+        // A transaction marker is the last entry.
         assert_eq!(left(5, Some(6), 6, 6), (0, 0));
-        // More came behind it.
+        // More records came after the marker.
         assert_eq!(left(5, Some(6), 9, 9), (3, 0));
         // A transaction is open.
         assert_eq!(left(5, None, 5, 8), (3, 3));
         assert_eq!(left(5, Some(6), 6, 8), (2, 2));
-        // The position was set beyond the stable end.
+        // The position was set beyond the last stable offset.
         assert_eq!(left(7, None, 5, 8), (1, 1));
     }
 
@@ -204,7 +204,7 @@ mod tests {
         assert_eq!((known.has_record, known.open_since, known.empty_until), (false, None, Some(Offset(7))));
         known.at(Offset(9));
         assert_eq!(known.empty_until, None);
-        // Set back, by a person.
+        // An operator has reset the position.
         known.empty_until = Some(Offset(12));
         known.at(Offset(2));
         assert_eq!(known.empty_until, None);

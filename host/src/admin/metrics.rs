@@ -1,7 +1,7 @@
-//! `GET /metrics`: what `/status` tells and how large the copies of state are, as Prometheus and OpenMetrics read it.
+//! `GET /metrics`: the figures of `/status` and the sizes of local state, in the format of Prometheus and OpenMetrics.
 //!
-//! Taken anew at each scrape, without asking the log: the counts live in [`Progress`](crate::runtime::Progress), so
-//! none is kept twice.
+//! They are collected at each scrape, without a request to the log. The counts live in
+//! [`Progress`](crate::runtime::Progress), so none is kept twice.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -34,7 +34,7 @@ type Waits = Family<[(&'static str, String); 2], Gauge<f64, AtomicU64>>;
 type Seconds = Family<Labels, Gauge<f64, AtomicU64>>;
 
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    // The disk's calls block.
+    // Sizes are read from disk, and those calls block.
     let taken = tokio::task::spawn_blocking(move || take(&shared)).await;
     match taken.map_err(|e| e.to_string()).flatten() {
         Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
@@ -44,7 +44,7 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 
 fn take(shared: &Shared) -> Result<String, String> {
     let mut registry = Registry::with_prefix("heddle");
-    // Each component is asked once, so that the figures of one scrape fit together.
+    // Each component's status is read once, so that the figures of one scrape are consistent.
     let status = |component| (component, status_of(shared.monitor.as_deref(), component));
     let statuses = shared.components.iter().map(status).collect::<Vec<_>>();
     components(shared, &statuses, &mut registry);
@@ -56,7 +56,7 @@ fn take(shared: &Shared) -> Result<String, String> {
     Ok(text)
 }
 
-/// Components, and what they did so far.
+/// The components with their statuses.
 type Statuses<'s> = [(&'s Watched, ComponentStatus)];
 
 fn components(shared: &Shared, statuses: &Statuses<'_>, registry: &mut Registry) {
@@ -68,7 +68,7 @@ fn components(shared: &Shared, statuses: &Statuses<'_>, registry: &mut Registry)
     ready.set(i64::from(shared.monitor.as_ref().is_none_or(|monitor| monitor.faults().is_empty())));
 }
 
-/// What only grows.
+/// Registers the counters.
 fn counters(shared: &Shared, statuses: &Statuses<'_>, registry: &mut Registry) {
     let mut counts = |name: &str, help: &str| {
         let counts = Counts::default();
@@ -102,7 +102,7 @@ fn counters(shared: &Shared, statuses: &Statuses<'_>, registry: &mut Registry) {
     }
 }
 
-/// What goes up and down.
+/// Registers the gauges.
 fn levels(statuses: &Statuses<'_>, registry: &mut Registry) {
     let (commit, lag_age) = (Seconds::default(), Seconds::default());
     registry.register_with_unit("last_commit", "How long the last commit took", Unit::Seconds, commit.clone());
@@ -133,7 +133,7 @@ fn levels(statuses: &Statuses<'_>, registry: &mut Registry) {
     }
 }
 
-/// What has more labels than the component.
+/// Registers the metrics that have more labels than the component.
 fn labelled(statuses: &Statuses<'_>, registry: &mut Registry) {
     let (version, undecodable, lost) = (Infos::default(), Infos::default(), Losses::default());
     registry.register("version", "The version that runs, always 1", version.clone());
@@ -169,7 +169,7 @@ fn machine(shared: &Shared, registry: &mut Registry) {
     open.set(descriptors::open().and_then(|open| i64::try_from(open).ok()).unwrap_or(-1));
 }
 
-/// Every cause has a value, so that an alert sees the end of a stall, too.
+/// Registers the stalls. Every cause has a value, so that an alert also sees the end of a stall.
 fn stalls(statuses: &Statuses<'_>, registry: &mut Registry) {
     let (tasks, seconds) = (Infos::default(), Waits::default());
     registry.register("stalls", "What tasks wait for: how many wait for the cause", tasks.clone());
@@ -194,7 +194,7 @@ fn state(shared: &Shared, registry: &mut Registry) {
     registry.register_with_unit("state_pending", "Committed state not on disk yet", Unit::Bytes, pending.clone());
     registry.register("seen_ids", "Message ids remembered on disk", ids.clone());
     registry.register_with_unit("seen_filters", "Memory of the filters of message ids", Unit::Bytes, filters.clone());
-    // An engine that is being opened again does not say.
+    // The size is unknown while the engine is being reopened.
     disk.set(stores.state.size_bytes().ok().and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(-1));
     for (component, _, task) in stores.state.tasks() {
         let labels = [("component", component.to_string())];

@@ -1,17 +1,17 @@
-//! The HTTP API of a running host: what it is doing.
+//! The HTTP API of a running host.
 //!
 //! ```text
-//!  GET /health   200 while it works; /health/ready, /health/identity: see `health`
-//!  GET /status   what each component did so far, and how far behind it is
+//!  GET /health   200 while the process works; /health/ready, /health/identity: see `health`
+//!  GET /status   counts and lag of each component
 //!  GET /metrics  the same and the sizes of state, for Prometheus
-//!  GET /state/…  what its stores hold: see `state`
-//!  /dlq/…        what was set aside: see `dlq`
-//!  POST /deploy, /rollback, GET /deployments    which version runs: see `deploy`
-//!  POST /call    one call of the log or the registry, for the commands of other processes: see `call`, `answer` and `remote`
+//!  GET /state/…  entries of the stores: see `state`
+//!  /dlq/…        dead letters: see `dlq`
+//!  POST /deploy, /rollback, GET /deployments    versions of components: see `deploy`
+//!  POST /call    one call to the log, for the commands of other processes: see `call`, `answer` and `remote`
 //!  /registry/…   the embedded registry, if it is used: the API of `heddle registry`
 //! ```
 //!
-//! `permit` says who may ask, `client` asks. What is known of the log is remembered by `monitor`.
+//! `permit` decides who may send requests, and `client` sends them. `monitor` remembers the latest state of the log.
 
 mod answer;
 mod call;
@@ -63,33 +63,33 @@ use crate::registry::Registry;
 use crate::runtime::{Cause, Progress, Slot};
 use crate::serve::{HEALTH, Patience, Site};
 
-/// The largest call, in bytes: a transaction of dead letters that is replayed has up to 4 MiB, or one large record.
+/// The maximum size of a call, in bytes. A transaction of replayed dead letters has up to 4 MiB, or one large record.
 const CALL_BYTES_MAX: usize = 64 << 20;
-/// How many calls are read and done at once.
+/// The maximum number of calls that are read and executed at once.
 const CALLS_MAX: usize = 4;
-/// How many lists of dead letters are made and sent at once.
+/// The maximum number of dead-letter lists that are made and sent at once.
 const LISTS_MAX: usize = 8;
-/// The largest file that is deployed, in bytes.
+/// The maximum size of a deployed file, in bytes.
 const DEPLOY_BYTES_MAX: usize = 256 << 20;
-/// The largest other body, in bytes.
+/// The maximum size of any other body, in bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
-/// How long one who wants fresh figures is kept waiting for them.
+/// The longest wait of a request for fresh figures.
 const FRESH_WAIT: Duration = Duration::from_secs(2);
 
-/// Why the API does not run.
+/// The reason why the API does not run.
 #[derive(Debug, Error)]
 pub enum AdminError {
-    /// The address cannot be had.
+    /// The address cannot be bound.
     #[error(
         "the admin API cannot listen: {cause}\n  where: {listen}\n  what to do: stop what uses the port, or set another [admin] listen (or HEDDLE_ADMIN_LISTEN); port 0 takes a free one"
     )]
     Listen {
         /// The address.
         listen: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         cause: std::io::Error,
     },
-    /// Other machines reach the address, and nobody is asked who they are.
+    /// Other machines can reach the address, and no token protects the API.
     #[error(
         "the admin API does not start: other machines reach its address, and it has no token\n  where: [admin] listen = \"{listen}\"\n  what to do: set HEDDLE_ADMIN_TOKEN (or [admin] token) to a long secret, on the hosts and where commands are typed; or listen on 127.0.0.1"
     )]
@@ -102,37 +102,37 @@ pub enum AdminError {
     Start(std::io::Error),
 }
 
-/// A component, as the API tells of it.
+/// A component that the API shows.
 #[derive(Clone)]
 pub struct Watched {
-    /// Its full name.
+    /// The full name of the component.
     pub name: String,
-    /// The version that runs.
+    /// The running version.
     pub slot: Arc<Slot>,
-    /// What it did so far.
+    /// The counts since the host started.
     pub progress: Arc<Progress>,
 }
 
 impl Watched {
-    /// Its name within the app.
+    /// The component's name within the app.
     #[must_use]
     pub fn bare_name(&self) -> &str {
         self.name.split_once('.').map_or(self.name.as_str(), |(_, name)| name)
     }
 
-    /// Where what it cannot handle is set aside.
+    /// The dead-letter topic of the component.
     #[must_use]
     pub fn dead_letter(&self) -> String {
         self.slot.current().spec.policy.dead_letter.to_string()
     }
 
-    /// The topics it reads, its retry topics among them.
+    /// The topics that the component reads, including its retry topics.
     #[must_use]
     pub fn topics(&self) -> Vec<String> {
         self.slot.current().topics().iter().map(ToString::to_string).collect()
     }
 
-    /// Its stores, sorted by name.
+    /// The stores of the component, sorted by name.
     #[must_use]
     pub fn stores(&self) -> Vec<String> {
         self.slot.current().component.manifest().stores.keys().cloned().collect()
@@ -142,89 +142,90 @@ impl Watched {
 /// One component's status.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ComponentStatus {
-    /// Its full name.
+    /// The full name of the component.
     pub component: String,
-    /// Records taken from the input since the host started.
+    /// Records consumed since the host started.
     #[serde(rename = "in")]
     pub records: u64,
     /// Records emitted.
     #[serde(rename = "out")]
     pub emitted: u64,
-    /// Records set aside in the dead-letter topic.
+    /// Records dead-lettered.
     pub failed: u64,
-    /// Records skipped because their message was handled already.
+    /// Records skipped because their message was already handled.
     pub duplicates: u64,
     /// Records whose handler succeeded.
     pub handled: u64,
-    /// How often a record was left to wait for another attempt, or behind one of its key that waits.
+    /// Times that a record was parked, for a retry or behind a parked record of its key.
     pub retried: u64,
-    /// How often one that waited was taken again: `in + again = handled + retried + failed + duplicates`.
+    /// Times that a parked record was processed again: `in + again = handled + retried + failed + duplicates`.
     pub again: u64,
-    /// Records of this host that wait now.
+    /// Records of this host that are parked now.
     pub waiting: u64,
-    /// What the circuit breaker is at: `closed`, `open`, `half-open` or `stopped`.
+    /// The state of the circuit breaker: `closed`, `open`, `half-open` or `stopped`.
     pub breaker: String,
-    /// Offsets of changelogs still to be read before all tasks of this host are ready.
+    /// Changelog offsets still to be restored before all tasks of this host are ready.
     pub restoring: u64,
-    /// What this machine lacks: room on a disk, descriptors.
+    /// Exhausted resources of this machine: disk space, descriptors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub machine: Vec<String>,
-    /// Why the component does not run, where somebody has to do something about it.
+    /// The reason why the component does not run, if an operator has to act.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
     /// Transactions committed.
     pub commits: u64,
-    /// Transactions that were aborted and done again.
+    /// Transactions that were aborted and repeated.
     #[serde(default)]
     pub aborts: u64,
-    /// What tasks wait for, the longest wait first.
+    /// The stalls of the tasks, the longest first.
     #[serde(default)]
     pub stalls: Vec<StallStatus>,
-    /// Tasks that stand still, because the log takes nothing that their next record could lead to.
+    /// Tasks that are blocked, because the log refuses every result of their next record.
     #[serde(default)]
     pub stuck: Vec<StuckTask>,
     /// The partitions of this host's tasks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partitions: Vec<PartitionStatus>,
-    /// How long the last commit took, in milliseconds.
+    /// The duration of the last commit, in milliseconds.
     pub commit_ms: f64,
-    /// Offsets that were deleted before they were consumed, by partition: since the host started.
+    /// Offsets that were deleted before they were consumed, by partition, since the host started.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub lost: BTreeMap<String, u64>,
-    /// Offsets between the group's committed positions and the ends of its partitions; none before the log was asked.
+    /// Offsets between the group's committed positions and the ends of its partitions. `None` before the first
+    /// measurement.
     pub lag: Option<i64>,
-    /// How old that is, in milliseconds.
+    /// The age of the lag, in milliseconds.
     #[serde(default)]
     pub lag_age_ms: Option<u64>,
-    /// Why it is not newer, if the log does not answer.
+    /// The reason why the lag is not newer, if the log does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_error: Option<String>,
-    /// The version that runs: `sha256:` and the digest of its file.
+    /// The running version: `sha256:` and the digest of its file.
     pub digest: String,
-    /// Since when, in milliseconds since 1970.
+    /// When that version started, in milliseconds since 1970.
     pub since: i64,
-    /// The version that ran before it since the host started.
+    /// The version that ran before, since the host started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
-    /// What became of a version that did not stay.
+    /// The outcome of a version that was refused or rolled back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
-/// A task that stands still.
+/// A task that is blocked by its next record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StuckTask {
-    /// The record's topic.
+    /// The topic of the record.
     pub topic: String,
-    /// Its partition.
+    /// The partition of the record.
     pub partition: i32,
-    /// Its offset.
+    /// The offset of the record.
     pub offset: i64,
-    /// Since when it stands still there, in milliseconds since 1970.
+    /// When the task became blocked, in milliseconds since 1970.
     pub since: i64,
-    /// How often the record was tried.
+    /// The number of attempts.
     pub tries: u32,
-    /// What the record failed with, and what the log says.
+    /// The failure of the record, and the error of the log.
     pub why: String,
 }
 
@@ -245,13 +246,13 @@ struct Shared {
     address: SocketAddr,
     access: Access,
     monitor: Option<Arc<Monitor>>,
-    /// Calls that are read and done.
+    /// Permits for calls that are read and executed.
     calls: Semaphore,
-    /// Lists of dead letters that are made and sent.
+    /// Permits for dead-letter lists that are made and sent.
     lists: Arc<Semaphore>,
 }
 
-/// A component by its name, full or within the app.
+/// Finds a component by its full name or its name within the app.
 fn watched<'s>(shared: &'s Shared, component: &str) -> Result<&'s Watched, (StatusCode, String)> {
     let is_it = |watched: &&Watched| watched.name == component || watched.bare_name() == component;
     shared.components.iter().find(is_it).ok_or_else(|| {
@@ -260,7 +261,7 @@ fn watched<'s>(shared: &'s Shared, component: &str) -> Result<&'s Watched, (Stat
     })
 }
 
-/// An API that has its address and is not served yet.
+/// An API that is bound to its address but not served yet.
 pub struct Listening {
     listener: TcpListener,
     address: SocketAddr,
@@ -269,10 +270,10 @@ pub struct Listening {
     monitor: Option<Arc<Monitor>>,
 }
 
-/// Takes the address that the API is to have, for those whom `access` lets in.
+/// Binds the API to an address. `access` decides who may send requests.
 ///
 /// # Errors
-/// If the address is taken or cannot be had, or if other machines reach it and there is no token.
+/// If the address cannot be bound, or if other machines can reach it and there is no token.
 pub fn listen(listen: SocketAddr, access: Access) -> Result<Listening, AdminError> {
     if !access.suffices_for(listen) {
         return Err(AdminError::Open { listen });
@@ -282,26 +283,26 @@ pub fn listen(listen: SocketAddr, access: Access) -> Result<Listening, AdminErro
 }
 
 impl Listening {
-    /// The address it got.
+    /// The bound address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Waits for clients for so long instead of the default.
+    /// Sets timeouts for clients, instead of the default ones.
     #[must_use]
     pub fn with_patience(self, patience: Patience) -> Self {
         Self { patience, ..self }
     }
 
-    /// Answers what this knows of the log and the registry.
+    /// Answers from this monitor's knowledge of the log and the registry.
     #[must_use]
     pub fn with_monitor(self, monitor: Arc<Monitor>) -> Self {
         Self { monitor: Some(monitor), ..self }
     }
 }
 
-/// Serves the API from a thread of its own until the process ends. Without `stores` it answers no question about state,
+/// Serves the API from a separate thread until the process ends. Without `stores` it has no answers about state, and
 /// without `deploys` it deploys nothing.
 ///
 /// # Errors
@@ -331,7 +332,7 @@ pub fn serve(
     Ok(())
 }
 
-/// What those are told who are refused before their path is looked at.
+/// The message for a request that is refused before its path is read.
 fn refused(status: StatusCode, told: &str) -> String {
     let remedy = match status {
         StatusCode::FORBIDDEN => {
@@ -374,15 +375,15 @@ fn routes(shared: &Arc<Shared>, registry: Option<Router>, patience: Patience) ->
     }
 }
 
-/// A route that takes bodies of up to so many bytes.
+/// Limits the bodies of a route to `max` bytes.
 fn bounded(route: MethodRouter<Arc<Shared>>, max: usize) -> MethodRouter<Arc<Shared>> {
     route.layer(DefaultBodyLimit::max(max)).layer(from_fn_with_state(max, pieces::declared))
 }
 
-/// How figures are asked for.
+/// Query parameters of `/status`.
 #[derive(Deserialize)]
 struct Figures {
-    /// Newer than the question, if the log answers at once.
+    /// Requests figures newer than the request, if the log answers in time.
     #[serde(default)]
     fresh: bool,
 }
@@ -409,7 +410,7 @@ async fn call(
     request: axum::extract::Request,
 ) -> Result<Json<Answer>, (StatusCode, String)> {
     let failed = |e: &dyn std::fmt::Display| (StatusCode::INTERNAL_SERVER_ERROR, e.to_string());
-    // Before the body is read, so that all together have a bound.
+    // The permit comes before the body, so that all bodies in memory have a common bound.
     let _turn = shared.calls.acquire().await.map_err(|e| failed(&e))?;
     let Json(call) = <Json<Call> as axum::extract::FromRequest<_>>::from_request(request, &())
         .await
@@ -431,7 +432,7 @@ fn note(shared: &Shared, component: &Watched) -> Option<String> {
     notes.and_then(|notes| notes.text(component.bare_name()))
 }
 
-/// What one component did so far, and how far behind it was when the log answered last.
+/// The counts of one component, and its lag at the last measurement.
 #[must_use]
 pub fn status_of(monitor: Option<&Monitor>, component: &Watched) -> ComponentStatus {
     let lag = monitor.and_then(|monitor| monitor.lag(&component.name));

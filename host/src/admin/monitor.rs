@@ -1,10 +1,10 @@
-//! Asks the log and the registry how things are, from threads of its own, and remembers it: nobody who asks the host
-//! waits for a broker.
+//! Observes the log, the registry and the machine from separate threads, and remembers the results. So no request to
+//! the host waits for a broker.
 //!
 //! ```text
-//!  watch-log       every 2 s (Kafka) or 500 ms: how far each component is behind ──┐
-//!  watch-registry  every 5 s: whether it answers ──────────────────────────────────┼──> Monitor ──> status, metrics, ready
-//!  watch-machine   every second: disks, descriptors ───────────────────────────────┘
+//!  watch-log       every 2 s (Kafka) or 500 ms: the lag of each component ──┐
+//!  watch-registry  every 5 s: a ping ───────────────────────────────────────┼──> Monitor ──> status, metrics, ready
+//!  watch-machine   every second: disks, descriptors ────────────────────────┘
 //! ```
 
 use std::collections::BTreeMap;
@@ -21,29 +21,29 @@ use crate::log::{Log, LogError, LogHealth};
 use crate::registry::Registry;
 use crate::state::HostState;
 
-/// How often a log in this process is asked.
+/// The interval between measurements of a log in this process.
 const LOOK_EVERY_HERE: Duration = Duration::from_millis(500);
-/// How often brokers are asked.
+/// The interval between measurements of brokers.
 const LOOK_EVERY_ELSEWHERE: Duration = Duration::from_secs(2);
-/// How often the registry is asked.
+/// The interval between pings of the registry.
 const REGISTRY_EVERY: Duration = Duration::from_secs(5);
-/// How often the disks and the descriptors of this machine are looked at.
+/// The interval between checks of this machine's disks and descriptors.
 const MACHINE_EVERY: Duration = Duration::from_secs(1);
-/// How often the operator is told of what lasts.
+/// The interval between log lines about a fault that lasts.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
-/// How long an answer may take before whoever owes it counts as silent.
+/// The time without an answer after which a service counts as down.
 const SILENT_AFTER: Duration = Duration::from_secs(15);
-/// How long a task may wait for something before its host is not ready.
+/// The duration of a stall after which the host is not ready.
 const STALL_READY_MAX: Duration = Duration::from_secs(5);
 
-/// What is known of the log, the registry and the components.
+/// The latest results for the log, the registry and the components.
 pub struct Monitor {
     components: Vec<Watched>,
     log: Arc<dyn Log>,
     state: Option<Arc<HostState>>,
     every: Duration,
     seen: Mutex<Seen>,
-    /// Notified at the end of each round, and when one is wanted.
+    /// Notified at the end of each round, and when a round is requested.
     changed: Condvar,
 }
 
@@ -53,23 +53,23 @@ struct Seen {
     lags: BTreeMap<String, Lag>,
     begun: u64,
     done: u64,
-    /// The next round is not to wait.
+    /// True if the next round should start immediately.
     wanted: bool,
 }
 
-/// What of this machine a host needs.
+/// A resource of this machine that a host needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Machine {
     /// The disk of the embedded log.
     Log,
-    /// The disk of the copies of state.
+    /// The disk of the local state.
     State,
     /// Open files and sockets.
     Descriptors,
 }
 
 impl Machine {
-    /// What metrics and log lines call it.
+    /// The name in metrics and log lines.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -79,11 +79,11 @@ impl Machine {
         }
     }
 
-    /// All of it.
+    /// All resources.
     pub const ALL: [Self; 3] = [Self::Log, Self::State, Self::Descriptors];
 }
 
-/// Whether somebody answers.
+/// The availability of a service.
 struct Outlook {
     who: &'static str,
     answered: Instant,
@@ -110,7 +110,7 @@ impl Outlook {
         self.report();
     }
 
-    /// Why it counts as down.
+    /// The reason why the service counts as down.
     fn fault(&self) -> Option<String> {
         let silent = self.answered.elapsed();
         let who = self.who;
@@ -133,7 +133,7 @@ impl Outlook {
 }
 
 impl Monitor {
-    /// Begins to ask, until `stop` is set.
+    /// Starts the threads, which run until `stop` is set.
     ///
     /// # Errors
     /// If no thread can be started.
@@ -199,19 +199,19 @@ impl Monitor {
             let answer = registry.ping();
             let mut seen = lock(&self.seen);
             seen.registry.note(answer);
-            // The other thread may wait for an answer now.
+            // The other thread may be blocked in a request to the log now, so this one reports for it.
             seen.log.report();
             drop(seen);
             std::thread::park_timeout(REGISTRY_EVERY);
         }
     }
 
-    /// Looks at the disks and the descriptors, and wakes what a failed disk left asleep.
+    /// Checks the disks and the descriptors, and wakes what sleeps since a disk failed.
     fn watch_machine(&self, stop: &AtomicBool) {
         let mut told = BTreeMap::new();
         while !stop.load(Ordering::Relaxed) {
             let faults = self.machine_faults();
-            // Of the state, whoever writes it tells.
+            // The state's writer reports its own faults.
             for (what, why) in faults.iter().filter(|(what, _)| *what != Machine::State) {
                 let due = told.get(what).is_none_or(|at: &Instant| at.elapsed() >= TOLD_EVERY);
                 if due {
@@ -226,7 +226,7 @@ impl Monitor {
                 }
                 lasts
             });
-            // These may take as long as the disk does.
+            // These calls may take as long as the disk does.
             self.log.wake();
             if let Some(state) = &self.state {
                 state.mend();
@@ -235,7 +235,7 @@ impl Monitor {
         }
     }
 
-    /// What this machine lacks.
+    /// The exhausted or failed resources of this machine.
     #[must_use]
     pub fn machine_faults(&self) -> Vec<(Machine, String)> {
         let log = match self.log.health() {
@@ -247,7 +247,7 @@ impl Monitor {
         [log, state, descriptors].into_iter().flatten().collect()
     }
 
-    /// Why the log cannot go on in this process, if it cannot.
+    /// The reason why the log cannot continue in this process, if it cannot.
     #[must_use]
     pub fn dead(&self) -> Option<String> {
         match self.log.health() {
@@ -256,7 +256,7 @@ impl Monitor {
         }
     }
 
-    /// Waits until what is known is newer than this call, for `wait` at most.
+    /// Waits at most `wait` for results that are newer than this call.
     pub fn refresh(&self, wait: Duration) {
         let mut seen = lock(&self.seen);
         let next = seen.begun + 1;
@@ -266,19 +266,19 @@ impl Monitor {
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// How far a component was behind when the log answered last. `None`: it did not yet.
+    /// The latest lag of a component. `None` before the first measurement.
     #[must_use]
     pub fn lag(&self, component: &str) -> Option<Lag> {
         lock(&self.seen).lags.get(component).cloned()
     }
 
-    /// Why the log's figures are old, if they are.
+    /// The reason why the log's figures are old, if they are.
     #[must_use]
     pub fn log_fault(&self) -> Option<String> {
         lock(&self.seen).log.fault()
     }
 
-    /// Why the host is not ready: nothing if it is.
+    /// The reasons why the host is not ready. Empty if it is ready.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         let mut faults = {

@@ -1,5 +1,5 @@
-//! What an operator is shown of each partition of a task, and of what tasks wait for. All of it is in memory: the
-//! workers report what they do, and [`Monitor`](super::Monitor) remembers positions and ends.
+//! The status of each partition of a task, and of stalls, for operators. All of it is in memory: the workers report
+//! their progress, and [`Monitor`](super::Monitor) remembers positions and ends.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use crate::runtime::{Cause, Stall};
 /// One partition of a task of this host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartitionStatus {
-    /// The topic: one that the component consumes, or one in which records wait for another attempt.
+    /// The topic: one that the component consumes, or one of its retry topics.
     pub topic: String,
-    /// The partition, whose number is the task's.
+    /// The partition. Its number is the task's number.
     pub partition: i32,
-    /// Where the group goes on; absent until the log was asked.
+    /// The committed position of the group. Absent before the first measurement.
     #[serde(default)]
     pub position: Option<i64>,
     /// The offset after the last record.
@@ -28,30 +28,30 @@ pub struct PartitionStatus {
     /// Offsets between them that have a record.
     #[serde(default)]
     pub lag: Option<i64>,
-    /// The record that is handled now, or held.
+    /// The record in progress, or the one that is held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<RecordStatus>,
-    /// When it is tried again, in milliseconds since 1970.
+    /// The time of the record's next attempt, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_try: Option<i64>,
-    /// The last failure here since this host has the task.
+    /// The last failure in this partition since this host has the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorStatus>,
-    /// What the task waits for.
+    /// The stall of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stall: Option<StallStatus>,
 }
 
-/// A record that is handled or held.
+/// A record in progress, or held.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordStatus {
-    /// Its offset.
+    /// The offset of the record.
     pub offset: i64,
-    /// Since when, in milliseconds since 1970.
+    /// When it was taken, in milliseconds since 1970.
     pub since: i64,
-    /// For how long, in milliseconds.
+    /// The time since then, in milliseconds.
     pub ms: u64,
-    /// The number of the attempt that is made, or comes next.
+    /// The number of the current or next attempt.
     pub attempt: u32,
 }
 
@@ -60,39 +60,39 @@ pub struct RecordStatus {
 pub struct ErrorStatus {
     /// The kind of failure.
     pub kind: String,
-    /// What happened.
+    /// The details of the failure.
     pub detail: String,
-    /// The record's offset.
+    /// The offset of the record.
     pub offset: i64,
-    /// When, in milliseconds since 1970.
+    /// The time of the failure, in milliseconds since 1970.
     pub at: i64,
 }
 
-/// What a task, or a whole component, waits for.
+/// The reason why a task, or a whole component, makes no progress.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StallStatus {
     /// `registry`, `coordinator`, `open-transaction`, `room`, `disk`, `retry`, `refused`, `breaker` or `topics`.
     pub cause: String,
-    /// The topic of the record it waits at; absent if the whole component waits.
+    /// The topic of the blocked record. Absent if the whole component is blocked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
-    /// The partition.
+    /// The partition of the blocked record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<i32>,
-    /// The offset.
+    /// The offset of the blocked record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<i64>,
-    /// Since when, in milliseconds since 1970.
+    /// When the stall began, in milliseconds since 1970.
     pub since: i64,
-    /// For how long, in milliseconds.
+    /// The duration of the stall, in milliseconds.
     pub ms: u64,
-    /// How often the record was tried.
+    /// The number of attempts.
     #[serde(default)]
     pub tries: u32,
-    /// When it is tried again, in milliseconds since 1970, if that is known.
+    /// The time of the next attempt, in milliseconds since 1970, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_try: Option<i64>,
-    /// What went wrong.
+    /// The details.
     pub why: String,
 }
 
@@ -118,7 +118,7 @@ impl StallStatus {
     }
 }
 
-/// Cause, duration, place and reason, in one line.
+/// Cause, duration, position and reason, in one line.
 impl fmt::Display for StallStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { cause, ms, why, .. } = self;
@@ -126,7 +126,7 @@ impl fmt::Display for StallStatus {
         if let (Some(topic), Some(partition), Some(offset)) = (&self.topic, self.partition, self.offset) {
             write!(f, " at {topic}/{partition}@{offset}")?;
         }
-        // One line: the cause, where, and what to do.
+        // One line: the cause, the position and the remedy.
         write!(f, ": {}", why.lines().map(str::trim).collect::<Vec<_>>().join("; "))
     }
 }
@@ -135,7 +135,7 @@ fn millis(since: Timestamp, now: Timestamp) -> u64 {
     u64::try_from(now.0.saturating_sub(since.0)).unwrap_or(0)
 }
 
-/// What the tasks of a component on this host wait for, the longest wait first.
+/// The stalls of a component's tasks on this host, the longest first.
 pub(super) fn stalls(component: &Watched, lag: Option<&Lag>) -> Vec<StallStatus> {
     let mut stalls = component.progress.stalls();
     let own = component.progress.partitions();
@@ -181,7 +181,7 @@ pub(super) fn partitions(component: &Watched, lag: Option<&Lag>, stalls: &[Stall
     partitions.collect()
 }
 
-/// The record that is handled now; else the one that is held.
+/// The record in progress, or else the one that is held.
 fn record(
     component: &Watched,
     source: &TopicPartition,

@@ -1,13 +1,13 @@
-//! Who may ask. Every request passes `crate::serve` first, which refuses pages of other sites.
+//! Access control of the API. Every request passes `crate::serve` first, which refuses pages of other sites.
 //!
 //! ```text
 //!  /health, /health/ready, /health/identity ──────────> the handler
 //!  everything else, /registry included ──> guard ─────> the handler, which reads the body
 //! ```
 //!
-//! With `[admin] token` it takes the token, as `Authorization: Bearer …`, or as the password of whatever user, for
-//! clients of registries. Without one, only processes of this machine may ask, and the API does not listen on other
-//! addresses.
+//! With `[admin] token`, the guard requires the token: as `Authorization: Bearer …`, or as the password of any user,
+//! for clients of registries. Without a token it accepts only processes of this machine, and the API does not listen on
+//! other addresses.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::tls::Identity;
 
 type Refusal = (StatusCode, String);
 
-/// Who may ask, and under which names.
+/// The access rules of the API: its token, its names and its certificate.
 #[derive(Default)]
 pub struct Access {
     token: Option<(String, Key)>,
@@ -37,7 +37,7 @@ pub struct Access {
 }
 
 impl Access {
-    /// For those who have `token`; for this machine's own processes if there is none.
+    /// Accepts clients that have `token`, or only this machine's processes if there is none.
     #[must_use]
     pub fn new(token: Option<String>) -> Self {
         let with_key = |token: String| {
@@ -47,24 +47,25 @@ impl Access {
         Self { token: token.map(with_key), ..Self::default() }
     }
 
-    /// Known to others as `advertise`, and under further names.
+    /// Sets the advertised address and the additional names of this host.
     #[must_use]
     pub fn known_as(self, advertise: Option<String>, names: &[String]) -> Self {
         Self { names: Arc::new(Names::new(names.iter().chain(&advertise))), advertise, ..self }
     }
 
-    /// By TLS, showing this.
+    /// Serves TLS with this certificate.
     #[must_use]
     pub fn with_tls(self, identity: Option<Identity>) -> Self {
         Self { identity, ..self }
     }
 
-    /// Whether others than this machine may reach `listen`. Without a token they may not.
+    /// Returns true if the rules protect the address `listen`: other machines may reach it only with a token.
     pub(super) fn suffices_for(&self, listen: SocketAddr) -> bool {
         self.token.is_some() || listen.ip().is_loopback()
     }
 
-    /// Proves to have the token to one who asked `nonce` at `address`, if that is an address of this host.
+    /// Proves that this host has the token, for a request with `nonce` to `address`. `None` if the address is not this
+    /// host's.
     pub(super) fn prove(&self, listen: SocketAddr, nonce: &str, address: &str) -> Option<String> {
         let (_, key) = self.token.as_ref()?;
         self.is_own(listen, address).then(|| key.prove(nonce, address))
@@ -83,10 +84,10 @@ impl Access {
         is_host && port.parse() == Ok(listen.port())
     }
 
-    /// Refuses those who may not ask.
+    /// Refuses a request without the right to be served.
     fn permit(&self, headers: &HeaderMap, from: SocketAddr) -> Result<(), Refusal> {
         match (&self.token, shown(headers)) {
-            // Digests, so that the time it takes says nothing about the token.
+            // Digests are compared, so that the time reveals nothing about the token.
             (Some((token, _)), Some(shown)) if Sha256::digest(token) == Sha256::digest(&shown) => Ok(()),
             (Some(_), shown) => {
                 let what = if shown.is_some() { "the token is not this host's" } else { "this host wants a token" };
@@ -104,7 +105,7 @@ impl Access {
     }
 }
 
-/// The token that a client shows, if any.
+/// The token in a request's headers, if any.
 fn shown(headers: &HeaderMap) -> Option<String> {
     let header = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     if let Some(token) = header.strip_prefix("Bearer ") {
@@ -114,7 +115,7 @@ fn shown(headers: &HeaderMap) -> Option<String> {
     pair.split_once(':').map(|(_, password)| password.to_owned())
 }
 
-/// Lets only those through who may ask.
+/// Lets only permitted requests through.
 pub(super) async fn guard(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,

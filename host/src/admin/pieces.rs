@@ -1,5 +1,5 @@
-//! Bodies of requests, which may be large but have to come: whoever stops in the middle of one is not waited for. How
-//! long the whole takes is not bounded, because a component may be deployed over a slow line.
+//! Time limits for the bodies of requests. A body may be large, but a client that stops sending is dropped. The whole
+//! body has no time limit, because a component may be deployed over a slow line.
 
 use std::io;
 use std::pin::Pin;
@@ -18,16 +18,16 @@ use tokio::time::Sleep;
 struct Pieces {
     body: Body,
     patience: Duration,
-    /// When to give up waiting for the next piece.
+    /// The deadline of the next piece.
     until: Option<Pin<Box<Sleep>>>,
 }
 
-/// The request, with a body whose every piece comes within `patience` or not at all.
+/// Limits the time for each piece of the request's body to `patience`.
 pub(super) fn in_time(request: Request, patience: Duration) -> Request {
     request.map(|body| Body::new(Pieces { body, patience, until: None }))
 }
 
-/// Refuses a body that says itself that it is larger than `max` bytes, before it is asked for.
+/// Refuses a body with a declared size above `max` bytes, before it is read.
 pub(super) async fn declared(State(max): State<usize>, request: Request, next: Next) -> Result<Response, StatusCode> {
     if request.body().size_hint().lower() > u64::try_from(max).unwrap_or(u64::MAX) {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);

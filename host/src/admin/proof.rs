@@ -1,14 +1,14 @@
-//! How a host proves that it has the token before it is shown it: whoever took the port of a host that was killed
-//! cannot.
+//! A host's proof that it has the token, before a client sends the token. So a process that took the port of a killed
+//! host never sees it.
 //!
 //! ```text
 //!  client ── nonce and <address>, in a request to <address> ──> host
-//!  client <── HMAC(key of the token, nonce and address) ── host, if <address> is its own
+//!  client <── HMAC(key of the token, nonce and address) ── host, if <address> is the host's
 //!  client: the same? ── the token ──> host
 //! ```
 //!
-//! The address is part of it, so a process elsewhere cannot pass the question on to the host. The key takes long to
-//! compute, so an answer helps little to guess a weak token.
+//! The address is part of the proof, so a process elsewhere cannot forward the nonce to the host. Deriving the key is
+//! slow, so a proof helps little to guess a weak token.
 
 use std::num::NonZeroU32;
 
@@ -16,31 +16,31 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::{hmac, pbkdf2};
 
-/// What is proven, and by whom.
+/// The salt of the key: the purpose of the proof.
 const PURPOSE: &str = "heddle admin api";
-/// How often the key's derivation hashes: some hundredths of a second.
+/// The iterations of the key derivation, which take some hundredths of a second.
 const ROUNDS: NonZeroU32 = match NonZeroU32::new(50_000) {
     Some(rounds) => rounds,
     None => NonZeroU32::MIN,
 };
 
-/// The key that belongs to a token.
+/// The key derived from a token.
 pub(super) struct Key(hmac::Key);
 
 impl Key {
-    /// Derives it. Takes a moment, so once a process.
+    /// Derives the key. This is slow, so do it once a process.
     pub(super) fn of(token: &str) -> Self {
         let mut key = [0; 32];
         pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, PURPOSE.as_bytes(), token.as_bytes(), &mut key);
         Self(hmac::Key::new(hmac::HMAC_SHA256, &key))
     }
 
-    /// Answers `nonce`, asked at `address`.
+    /// The proof for `nonce`, requested at `address`.
     pub(super) fn prove(&self, nonce: &str, address: &str) -> String {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, text(nonce, address).as_bytes()))
     }
 
-    /// Whether `proof` is the answer of one who has the token.
+    /// Returns true if `proof` comes from a host that has the token.
     pub(super) fn verify(&self, nonce: &str, address: &str, proof: &str) -> bool {
         let proof = URL_SAFE_NO_PAD.decode(proof).unwrap_or_default();
         hmac::verify(&self.0, text(nonce, address).as_bytes(), &proof).is_ok()

@@ -1,11 +1,12 @@
-//! The log and the registry of a running host, for the commands of other processes: embedded ones belong to one
-//! process.
+//! The log and the registry of a running host, for the commands of other processes. Embedded ones can be open in only
+//! one process.
 //!
 //! ```text
-//!  produce, consume, topics ──Remote──> POST /call {"Append": …} ──> answer() ──> the host's Log and Registry
+//!  produce, consume, topics ──Remote──> POST /call {"Append": …} ──> answer() ──> the host's Log
 //! ```
 //!
-//! One call a request, nothing is kept in between. Only what works without a group is there.
+//! Each call is one request. Between calls the host keeps only the writers of transactional ids. Only calls that work
+//! without a group are supported.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,16 +24,16 @@ use crate::log::{
 use crate::registry::format::Entry;
 use crate::registry::{Client, ClientOptions, Registry, RegistryError, SchemaId, Version};
 
-/// How long a call may take: twice what the host lets a read wait.
+/// The timeout of a call: twice the longest wait of a read at the host.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How many records go into one call.
+/// The maximum number of records in one call.
 const RECORDS_MAX: usize = 1_000;
-/// How many bytes of keys and values, if it is more than one record.
+/// The maximum size of keys and values in one call of several records, in bytes.
 const RECORD_BYTES_MAX: usize = 4 << 20;
 /// The media type of calls.
 const JSON: &str = "application/json";
 
-/// A running host's log and registry.
+/// The log and the registry of a running host.
 #[derive(Clone)]
 pub struct Remote {
     client: Arc<HostClient>,
@@ -41,13 +42,13 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// The host at `address`, if one answers there.
+    /// Finds the host at `address`. `None` if no host answers there.
     #[must_use]
     pub fn find(address: &str) -> Option<Self> {
         Self::find_by(address, Reach::default())
     }
 
-    /// The same, reached as `reach` says.
+    /// Finds the host at `address`, using the transport settings in `reach`.
     #[must_use]
     pub fn find_by(address: &str, reach: Reach) -> Option<Self> {
         let client = HostClient::new(address, &reach, TIMEOUT);
@@ -55,17 +56,17 @@ impl Remote {
         Some(Self { client: Arc::new(client), address: address.to_owned(), reach })
     }
 
-    /// Shows the host this token, once it has proven to have it.
+    /// Sends this token with requests, once the host has proven to have it.
     #[must_use]
     pub fn with_token(self, token: Option<String>) -> Self {
         let client = HostClient::new(&self.address, &self.reach, TIMEOUT).with_token(token);
         Self { client: Arc::new(client), ..self }
     }
 
-    /// The file of the version of a component that the host runs. `None`: it has no such component.
+    /// The file of the version that the host runs of a component. `None` if it has no such component.
     ///
     /// # Errors
-    /// If it does not answer.
+    /// If the host does not answer.
     pub fn running(&self, component: &str) -> Result<Option<Vec<u8>>, LogError> {
         let answer = self.client.get(&format!("/deployments/{component}/file")).map_err(|e| self.unanswered(&e))?;
         match answer.status {
@@ -124,7 +125,7 @@ impl Remote {
     }
 }
 
-/// As many records as go into one call.
+/// Splits records into chunks that fit into one call.
 fn chunks(mut records: &[NewRecord]) -> impl Iterator<Item = &[NewRecord]> {
     let size =
         |record: &NewRecord| [&record.key, &record.value].into_iter().flatten().map(|bytes| bytes.len()).sum::<usize>();
@@ -241,7 +242,7 @@ impl Writer for RemoteWriter {
     fn write(&mut self, records: &[NewRecord]) -> Result<(), LogError> {
         let records = records.iter().map(Wire::of_new).collect();
         match self.remote.call(&Call::Write { id: self.id.clone(), number: self.number, records }) {
-            // It was asked for and not answered.
+            // The host may have committed although no answer arrived.
             Err(LogError::Unreachable(why)) => Err(LogError::CommitUnknown(why)),
             done => done.map(|_| ()),
         }
@@ -277,7 +278,7 @@ impl Reader for RemoteReader {
     }
 }
 
-/// The host serves its registry by HTTP: see [`crate::registry::http`].
+/// Forwards to the registry that the host serves by HTTP: see [`crate::registry::http`].
 impl Registry for Remote {
     fn by_id(&self, id: SchemaId) -> Result<Option<String>, RegistryError> {
         self.registry()?.by_id(id)

@@ -1,8 +1,8 @@
-//! State, as others may read it: what is committed, decoded.
+//! Read access to committed state, decoded.
 //!
 //! ```text
-//!  GET /state/<component>/<store>/<key>        the value; 404: nobody has it; 421: another host has the key's partition
-//!  GET /state/<component>/<store>?prefix=&after=&limit=&next=    entries of this host's partitions, and who has the others
+//!  GET /state/<component>/<store>/<key>    the value; 404: not found; 421: another host has the key's partition
+//!  GET /state/<component>/<store>?prefix=&after=&limit=&next=    this host's entries, and hosts of other partitions
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
@@ -34,33 +34,33 @@ use crate::runtime::{partition_counts, task_count};
 use crate::state::{HostState, TaskStores};
 use crate::values::{Plain, Target, say};
 
-/// The most entries of one answer, unless it is asked for more.
+/// The default number of entries in one answer.
 const LIMIT: usize = 100;
-/// The most entries of one answer.
+/// The maximum number of entries in one answer.
 const LIMIT_MAX: usize = 10_000;
-/// The most bytes of the entries of one answer; the first one is always sent.
+/// The maximum size of the entries in one answer, in bytes. The first entry is always sent.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
-/// How many entries are read at once.
+/// The number of entries that are read at once.
 const SCAN_ENTRIES: usize = 32;
-/// How many bytes of them are kept until they are sent; one entry at least.
+/// The size of the entries that are buffered before they are sent, in bytes. At least one entry is buffered.
 const SCAN_BYTES: usize = 256 << 10;
 
-/// What answers questions about state.
+/// State of the routes that read stores.
 pub struct Stores {
     /// The tasks of this host.
     pub state: Arc<HostState>,
-    /// Where its topics are.
+    /// The log with the app's topics.
     pub log: Arc<dyn Log>,
-    /// The tasks of others.
+    /// The owners of other hosts' tasks.
     pub hosts: Arc<Hosts>,
-    /// What values were written by.
+    /// The schemas of stored values.
     pub schemas: Arc<dyn Schemas>,
-    /// Held by the one who reads entries.
+    /// Locked while entries are read.
     reading: Mutex<()>,
 }
 
 impl Stores {
-    /// Answers from these.
+    /// Creates the state of the routes.
     #[must_use]
     pub fn new(state: Arc<HostState>, log: Arc<dyn Log>, hosts: Arc<Hosts>, schemas: Arc<dyn Schemas>) -> Self {
         Self { state, log, hosts, schemas, reading: Mutex::default() }
@@ -70,27 +70,27 @@ impl Stores {
 /// An entry of a store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StateEntry {
-    /// The task that has it.
+    /// The partition of the task that has the entry.
     pub partition: i32,
-    /// Its key, as `heddle consume --json` prints it.
+    /// The key, as `heddle consume --json` prints it.
     pub key: Value,
-    /// Its value.
+    /// The value.
     pub value: Value,
 }
 
 /// Entries of a store on one host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StateEntries {
-    /// In the order of partitions, and of the bytes of their keys within each.
+    /// The entries, ordered by partition and by the bytes of their keys.
     pub entries: Vec<StateEntry>,
-    /// Who has the partitions that this host does not have.
+    /// The hosts of the partitions that this host does not have.
     pub elsewhere: BTreeMap<i32, Owner>,
-    /// Where to go on, if that was not all.
+    /// The cursor of the next answer, if there may be more entries.
     #[serde(default)]
     pub next: Option<Cursor>,
 }
 
-/// A place in a store: behind a key of a partition. Written as `<partition>/<key in hexadecimal digits>`.
+/// A position in a store, after a key of a partition. Written as `<partition>/<key in hexadecimal digits>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     partition: i32,
@@ -137,13 +137,13 @@ pub(super) struct Asked {
     prefix: String,
     after: Option<String>,
     limit: Option<usize>,
-    /// Where an earlier answer ended.
+    /// The cursor at which an earlier answer ended.
     next: Option<Cursor>,
 }
 
 type Refusal = (StatusCode, String);
 
-/// A store of a component, found.
+/// A resolved store of a component.
 struct Found<'s> {
     stores: &'s Stores,
     component: &'s Watched,
@@ -189,7 +189,7 @@ impl Found<'_> {
         Ok(owners.into_iter().filter(|(p, _)| !mine.contains(p)).map(|(p, owner)| (p.0, owner)).collect())
     }
 
-    /// How many tasks the component has, over all hosts.
+    /// The number of the component's tasks, over all hosts.
     fn partitions(&self) -> Result<i32, Refusal> {
         let topics = self.stores.log.topics().map_err(|e| (StatusCode::SERVICE_UNAVAILABLE, e.to_string()))?;
         Ok(task_count(self.component.slot.current().component.manifest(), &partition_counts(topics)))
@@ -206,7 +206,8 @@ impl Found<'_> {
                 return Ok(Json(self.entry(partition, &bytes, &value)?).into_response());
             }
         }
-        // A store is partitioned as its component's input: where its keys are the input's, this is the key's task.
+        // A store is partitioned like its component's input. So this is the key's task, if the keys are those of the
+        // input.
         let partition = partition_of(&bytes, self.partitions()?);
         let mut elsewhere = self.elsewhere()?;
         match elsewhere.remove(&partition.0) {
@@ -219,13 +220,13 @@ impl Found<'_> {
     }
 }
 
-/// The entries of one answer, some at a time.
+/// The entries of one answer, read in pieces.
 struct Listing<'s> {
     found: &'s Found<'s>,
     asked: &'s Asked,
-    /// The partitions still to be read.
+    /// The partitions that are left to read.
     tasks: VecDeque<(Partition, Arc<TaskStores>)>,
-    /// The last key of the first of them.
+    /// The last key that was read in the first of them.
     after: Option<Vec<u8>>,
     entries_left: usize,
     bytes_left: usize,
@@ -286,7 +287,7 @@ impl<'s> Listing<'s> {
         true
     }
 
-    /// Reads the next entries, one reader at a time: how large they are is known only then.
+    /// Reads the next entries. Only one request reads at a time, because the size of entries is unknown before.
     fn scan(&self, stores: &TaskStores, range: &Range<'_>) -> Result<Vec<(Bytes, Bytes)>, Refusal> {
         let _one_reader = lock(&self.found.stores.reading);
         let entries = stores.scan(self.found.store, range, SCAN_ENTRIES.min(self.entries_left));
@@ -301,13 +302,13 @@ impl<'s> Listing<'s> {
         Ok(kept)
     }
 
-    /// Where to go on, if there may be more.
+    /// The cursor of the next answer, if there may be more entries.
     fn next(&self) -> Option<Cursor> {
         let (partition, _) = self.tasks.front()?;
         Some(Cursor { partition: partition.0, after: self.after.clone().unwrap_or_default() })
     }
 
-    /// Sends the answer, of which `first` is ready. Returns false if nobody takes it any more.
+    /// Sends the answer, whose first piece is ready. Returns false if the client has gone.
     fn send(&mut self, first: Vec<String>, elsewhere: &BTreeMap<i32, Owner>, sink: &mut Sink) -> Result<bool, Refusal> {
         let (mut piece, mut comma) = (first, "");
         let mut taken = sink.write(b"{\"entries\":[");
@@ -319,7 +320,7 @@ impl<'s> Listing<'s> {
             piece = self.piece()?;
         }
         let rest = object!({ "elsewhere": elsewhere, "next": self.next() }).to_string();
-        // The rest is an object: its first brace goes.
+        // The rest is an object, so its first brace is left out.
         Ok(taken && sink.write(b"],") && sink.write(&rest.as_bytes()[1..]) && sink.flush())
     }
 }
@@ -341,7 +342,7 @@ pub(super) async fn list(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Refusal> {
     let (begun, begins) = oneshot::channel();
-    // The rest is made while it is sent.
+    // The rest is produced while the answer is sent.
     let rest = tokio::task::spawn_blocking(move || {
         let found = match find(&shared, &component, &store) {
             Ok(found) => found,
@@ -365,7 +366,7 @@ pub(super) async fn list(
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-/// The log's, the registry's and the disk's calls block.
+/// Runs calls to the log, the registry and the disk on a blocking thread.
 pub(super) async fn blocking<T: Send + 'static>(
     ask: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {

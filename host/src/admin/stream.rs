@@ -1,4 +1,5 @@
-//! Answers that are sent while they are made: one piece is in memory at a time, and none is made that nobody takes.
+//! Answers that are produced while they are sent. One piece is in memory at a time, and production stops when the
+//! client has gone.
 
 use std::io;
 use std::pin::Pin;
@@ -9,19 +10,19 @@ use bytes::Bytes;
 use hyper::body::Frame;
 use tokio::sync::mpsc;
 
-/// How many bytes a piece has, about.
+/// The approximate size of a piece, in bytes.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// A body whose pieces come from elsewhere.
+/// A body whose pieces come through a channel.
 struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
 
-/// Where the pieces of a body go. Calls block.
+/// The sending side of a body. Its calls block.
 pub(super) struct Sink {
     pieces: mpsc::Sender<io::Result<Bytes>>,
     next: Vec<u8>,
 }
 
-/// A body, and where its pieces go.
+/// Creates a body and its sending side.
 pub(super) fn body() -> (Body, Sink) {
     let (sender, receiver) = mpsc::channel(1);
     (Body::new(Pieces(receiver)), Sink { pieces: sender, next: vec![] })
@@ -37,21 +38,21 @@ impl HttpBody for Pieces {
 }
 
 impl Sink {
-    /// Adds to the body. Returns false if nobody takes it any more.
+    /// Adds to the body. Returns false if the client has gone.
     pub(super) fn write(&mut self, bytes: &[u8]) -> bool {
         self.next.extend_from_slice(bytes);
         self.next.len() < PIECE_BYTES || self.flush()
     }
 
-    /// Sends what was added. Returns false if nobody takes it any more.
+    /// Sends what was added. Returns false if the client has gone.
     pub(super) fn flush(&mut self) -> bool {
         let piece = std::mem::take(&mut self.next);
         piece.is_empty() || self.pieces.blocking_send(Ok(piece.into())).is_ok()
     }
 
-    /// Breaks the body off, so that nobody takes a part for the whole.
+    /// Aborts the body, so that the client does not take a part for the whole.
     pub(super) fn fail(self, why: String) {
-        // Who does not take it any more need not hear.
+        // A client that has gone needs no error.
         let _ = self.pieces.blocking_send(Err(io::Error::other(why)));
     }
 }

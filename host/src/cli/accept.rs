@@ -1,4 +1,4 @@
-//! `heddle topics accept`: a component with state goes on with topics that have changed.
+//! `heddle topics accept`: lets a component with state continue after its topics have changed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,15 +12,15 @@ use crate::guest::Component;
 use crate::log::Log;
 use crate::runtime::{KnownTopics, own_topics, partition_counts, short_changelogs, task_count, task_spec};
 
-/// What more partitions mean for state.
+/// The effect of more partitions on state.
 const MOVED: &str = "State stays where it is. A key whose records come in another partition from now on begins there with nothing: the values that its old \
      partition holds for it are not read or changed any more, and a message that was handled there is handled again if it is sent again. \
      Keys that stay in their partition keep their state.";
-/// What another topic means for state.
+/// The effect of a recreated topic on state.
 const ANEW: &str = "what such a topic held is gone, copies of it on the disks of hosts are dropped, and the component goes on with what the topic holds now.";
 
-/// Adds partitions to the topics with the component's state until it has one for each task, and takes those that were
-/// made anew for what they are. Without `yes` only tells what would happen.
+/// Adds partitions to the topics with the component's state until each has one for every task, and creates missing
+/// ones. Accepts recreated changelogs with their current content. Without `yes` it only prints what would happen.
 pub(super) fn accept(folder: &Path, log: &Arc<dyn Log>, component: &str, yes: bool) -> Result<()> {
     let app = app::read(folder)?;
     let files = component_files(folder, &app, false)?;

@@ -1,4 +1,4 @@
-//! An app's folder, as the commands find it.
+//! Reads an app's folder for the commands.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use heddle_contract::manifest::component::Build;
 use heddle_contract::manifest::{App, Manifest};
 
-/// A component's source: its folder and its manifest.
+/// The source of a component: its folder and its manifest.
 pub(super) struct Source {
     pub(super) folder: PathBuf,
     pub(super) manifest: Manifest,
@@ -15,17 +15,17 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Where `heddle build` leaves the component.
+    /// The path at which `heddle build` writes the component.
     pub(super) fn wasm(&self) -> PathBuf {
         match self.manifest.build {
-            // The command's own output is not overwritten.
+            // The output of the user's command must not be overwritten.
             Build::Command(_) => self.folder.join("target").join("heddle").join(format!("{}.wasm", self.manifest.name)),
             _ => self.folder.join(format!("{}.wasm", self.manifest.name)),
         }
     }
 }
 
-/// Reads `heddle.toml`, with the environment's say in it.
+/// Reads `heddle.toml` and applies the overrides of the environment.
 pub(super) fn read(folder: &Path) -> Result<App> {
     let path = folder.join("heddle.toml");
     let text = std::fs::read_to_string(&path).with_context(|| {
@@ -37,7 +37,7 @@ pub(super) fn read(folder: &Path) -> Result<App> {
     Ok(App::parse(&text, &path.display().to_string(), &variables()?)?)
 }
 
-/// The variables of the environment that begin with `HEDDLE_`. Others may hold anything, also what is not Unicode.
+/// The environment variables that begin with `HEDDLE_`. Other variables are ignored, because they may not be Unicode.
 fn variables() -> Result<BTreeMap<String, String>> {
     let ours = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     let ours = ours.filter(|(name, _)| name.starts_with("HEDDLE_"));
@@ -50,7 +50,7 @@ fn variables() -> Result<BTreeMap<String, String>> {
     ours.map(text).collect()
 }
 
-/// What the app's `components` name: folders and files.
+/// The folders and files that the app's `components` name.
 pub(super) fn named(folder: &Path, app: &App) -> Result<Vec<PathBuf>> {
     let mut paths = vec![];
     for pattern in &app.components {

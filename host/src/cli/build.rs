@@ -1,4 +1,4 @@
-//! `heddle build`: writes the WIT, compiles, embeds the contract.
+//! `heddle build`: writes the WIT, compiles the components and embeds their contracts.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -68,7 +68,7 @@ impl Build {
     }
 }
 
-/// Builds one component and leaves its file where the other commands find it.
+/// Builds one component and writes its file where the other commands find it.
 pub(super) fn build_one(
     contracts: &AppContracts,
     source: &Source,
@@ -90,7 +90,7 @@ pub(super) fn build_one(
     Ok(Some((path, wasm)))
 }
 
-/// Leaves the file's time alone when nothing changed, so that compilers and watchers see only what did.
+/// Writes a file only if its content differs. So compilers and watchers see only real changes.
 fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<()> {
     if std::fs::read(path).is_ok_and(|there| there == bytes) {
         return Ok(());

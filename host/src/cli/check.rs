@@ -1,5 +1,5 @@
-//! `heddle check`: whether the components fit the registry and the topics, without running them. `run` and `dev` ask
-//! the same.
+//! `heddle check`: checks the components against the registry and the topics, without running them. `run` and `dev`
+//! make the same checks.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -40,7 +40,7 @@ impl Check {
         let log = open::log(folder, &app)?;
         let lacking = missing_rights(&app, &components, log.as_ref())?;
         if !lacking.is_empty() {
-            // Nothing else can be asked for certain.
+            // Without these rights the other checks are not reliable.
             return self.tell(&lacking);
         }
         let registry = open::registry(folder, &app, Some(&log))?;
@@ -58,7 +58,7 @@ impl Check {
         found
             .extend(contradictions(log.as_ref(), registry.as_ref(), &app.name, contracts, &there).map_err(fit_failed)?);
         let declared = app.topics.iter().map(|(name, topic)| (name.clone(), topic.partitions));
-        // What is there goes before what would be created.
+        // Existing topics take precedence over those that would be created.
         let topics = declared.chain(there).collect::<BTreeMap<_, _>>();
         found.extend(components.iter().flat_map(|(_, manifest)| topic_troubles(&app.name, manifest, &topics)));
         let files = AppContracts::read(&folder.join(&app.contracts))?;
@@ -74,7 +74,7 @@ impl Check {
         Ok(())
     }
 
-    /// Prints what was found, and fails if it is anything.
+    /// Prints the findings, and fails if there are any.
     fn tell(&self, found: &[String]) -> Result<()> {
         for trouble in found {
             if self.json {
@@ -117,7 +117,7 @@ fn missing_rights(app: &App, components: &[(Contract, Manifest)], log: &dyn Log)
     Ok(log.missing_rights(&wanted)?.into_iter().map(told).collect())
 }
 
-/// What does not fit, in three lines each.
+/// The misfits, each in three lines.
 fn misfits<'a>(
     app: &str,
     components: impl IntoIterator<Item = (&'a Contract, &'a Manifest)>,

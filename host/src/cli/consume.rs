@@ -1,4 +1,4 @@
-//! `heddle consume`: records as decoded JSON lines.
+//! `heddle consume`: prints records as decoded JSON lines.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::printable;
 use crate::registry::{Cached, Registry};
 use crate::values::{Lines, parse_timestamp};
 
-/// How long a poll waits.
+/// The longest wait of a poll.
 const POLL_WAIT: Duration = Duration::from_millis(200);
 
 /// Print a topic's committed records: their decoded values, one a line.
@@ -144,9 +144,10 @@ impl Consume {
         Ok(())
     }
 
-    /// Whether the topic's keys and its values have a schema, in the registry or in the app's own files.
+    /// Returns whether the topic's keys have a schema, and whether its values do, in the registry or in the app's
+    /// files.
     fn typed(&self, folder: &Path, app: &App, registry: &dyn Registry) -> Result<(bool, bool)> {
-        // A file that cannot be read is told of where it is built.
+        // `heddle build` reports files that cannot be read.
         let contracts = AppContracts::read(&folder.join(&app.contracts)).unwrap_or_default();
         let is_typed = |subject: &str| -> Result<bool> {
             Ok(contracts.get(subject).is_some() || registry.latest(subject)?.is_some())
@@ -154,7 +155,7 @@ impl Consume {
         Ok((is_typed(&key_subject(&self.topic))?, is_typed(&value_subject(&self.topic))?))
     }
 
-    /// Where each partition that is asked for begins.
+    /// The start of each selected partition.
     fn from(&self, log: &dyn Log, topic: &TopicInfo) -> Result<Vec<(TopicPartition, Start)>> {
         let wanted = &self.filter.partitions;
         if let Some(unknown) = wanted.iter().find(|number| !(0..topic.partitions).contains(*number)) {
@@ -164,8 +165,8 @@ impl Consume {
                 topic.partitions
             );
         }
-        // Whatever lies before the first record of that time is older. A host that owns the log does not tell where
-        // that is.
+        // Records before the first one of that time are older and can be skipped. A host that owns the log does not
+        // answer this query.
         let times = self.filter.since.filter(|_| matches!(self.from, Start::Beginning));
         let times = times.and_then(|since| log.offsets_at(&self.topic, since).ok()).unwrap_or_default();
         let numbers = (0..topic.partitions).filter(|number| wanted.is_empty() || wanted.contains(number));

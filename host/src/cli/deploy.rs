@@ -1,4 +1,4 @@
-//! `heddle deploy`, `heddle rollback` and `heddle deployments`: which version all hosts run.
+//! `heddle deploy`, `heddle rollback` and `heddle deployments`: the version that all hosts run.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::deploy::{Outcome, Release, Verdict, short, time};
 use crate::guest::Component;
 use crate::printable::line;
 
-/// How long a host may take: it waits for all others.
+/// The timeout for the host, which waits for all other hosts.
 const TIMEOUT: Duration = Duration::from_secs(150);
 
 /// Make all hosts run a component's file, as it was built, without stopping them.
@@ -69,7 +69,7 @@ struct Host {
 }
 
 impl Host {
-    /// Asks the host, with the token of [admin].
+    /// Sends a request to the host, with the token of [admin].
     fn ask(&self, folder: &Path, app: &App, path: &str, body: Option<&[u8]>) -> Result<String> {
         let address = self.address.clone().unwrap_or_else(|| admin_address(folder, app));
         let client = client(folder, app, &address, TIMEOUT)?;
@@ -90,7 +90,7 @@ impl Host {
         }
     }
 
-    /// Prints what every host said; an error if one of them refused.
+    /// Prints the outcome of every host. Fails if one of them refused the version.
     fn tell(&self, answer: &str) -> Result<()> {
         let outcome: Outcome = serde_json::from_str(answer)?;
         if self.json {
@@ -152,7 +152,7 @@ impl Deploy {
         self.host.tell(&answer)
     }
 
-    /// The file itself, or what was built in a component's folder.
+    /// The given file, or the built file in a component's folder.
     fn file(&self) -> Result<PathBuf> {
         if !self.file.is_dir() {
             return Ok(self.file.clone());

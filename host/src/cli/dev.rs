@@ -1,8 +1,8 @@
-//! What `heddle dev` does beside running: whatever is saved is built, checked and swapped in.
+//! The file watcher of `heddle dev`: builds, checks and swaps in whatever is saved.
 //!
 //! ```text
 //!  saved ──> which components read it? ──> build ──> fits? ──> swap, between two transactions
-//!                                            └── no ──┴──> told; the version that runs goes on
+//!                                            └── no ──┴──> report; the running version continues
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,13 +25,13 @@ use crate::build::{AppContracts, NAMES, digest};
 use crate::deploy::{File, Fitter, settle, short};
 use crate::runtime::Slot;
 
-/// How long nothing must be saved before a build begins: editors write a file in several steps.
+/// The quiet time before a build begins, because editors write a file in several steps.
 const QUIET: Duration = Duration::from_millis(40);
-/// How long a file that is saved empty is taken for one that is about to be written.
+/// The time for which an empty file counts as not yet written.
 const EMPTY_MAX: Duration = Duration::from_secs(2);
-/// How late a stop is noticed.
+/// The longest delay before a stop is noticed.
 const WAIT: Duration = Duration::from_millis(200);
-/// Folders that are made, not written.
+/// Folders whose content is generated.
 const MADE: [&str; 6] = ["target", "wit", "node_modules", "__pycache__", "dist", "build"];
 
 type Watcher = Debouncer<RecommendedWatcher>;
@@ -46,7 +46,7 @@ pub(super) fn follow(
 ) -> Result<()> {
     let (tell, heard) = mpsc::channel();
     let mut watcher = new_debouncer(QUIET, move |events: DebounceEventResult| {
-        // Nobody hears it when the host is ending.
+        // The receiver is gone when the host is ending.
         let _ = tell.send(events);
     })
     .context("files cannot be watched")?;
@@ -70,18 +70,18 @@ struct Dev {
     app: App,
     fitter: Fitter,
     slots: BTreeMap<String, Arc<Slot>>,
-    /// What each component was built from last.
+    /// The inputs of each component's last build.
     known: Looked,
-    /// What heddle.toml held then.
+    /// The content of heddle.toml at that time.
     settings: Option<Vec<u8>>,
 }
 
-/// What the files hold that components are made from.
+/// The content of the files from which components are built.
 #[derive(Default)]
 struct Looked {
-    /// By the component's name, or the path of a `.wasm` file.
+    /// A fingerprint by the component's name, or by the path of a `.wasm` file.
     fingerprints: BTreeMap<String, u64>,
-    /// Those that hold nothing.
+    /// The empty files.
     empty: BTreeSet<PathBuf>,
 }
 
@@ -91,10 +91,10 @@ impl Dev {
             match heard.recv_timeout(WAIT) {
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
-                // What came meanwhile is seen now.
+                // One look covers all events up to now.
                 Ok(_) => heard.try_iter().for_each(drop),
             }
-            // A folder may be new. What went away cannot be watched, and need not.
+            // A folder may be new. Removed ones cannot be watched and need not be.
             let saved = self.watch(&mut watcher).and_then(|()| self.saved());
             if let Err(error) = saved {
                 eprintln!("error: {}", super::told(&error));
@@ -102,7 +102,7 @@ impl Dev {
         }
     }
 
-    /// Watches every folder that something is written in, and none that is made: those may be huge.
+    /// Watches every folder with sources. Generated folders are left out, because they may be huge.
     fn watch(&self, watcher: &mut Watcher) -> Result<()> {
         let mut folders = vec![self.folder.clone()];
         folders.extend(folders_below(&self.folder.join(&self.app.contracts)));
@@ -122,8 +122,8 @@ impl Dev {
         Ok(())
     }
 
-    /// What each component is made from. An editor empties a file before it writes it, and may take its time in
-    /// between: it is waited for.
+    /// The files of each component. An editor empties a file before it writes it, and may pause in between, so this
+    /// waits for empty files to be written.
     fn look_when_written(&self) -> Result<Looked> {
         let deadline = Instant::now() + EMPTY_MAX;
         loop {
@@ -135,12 +135,12 @@ impl Dev {
         }
     }
 
-    /// What each component is made from.
+    /// The files of each component.
     fn look(&self) -> Result<Looked> {
         let mut looked = Looked::default();
         let contracts = files_below(&self.folder.join(&self.app.contracts));
         for source in app::sources(&self.folder, &self.app)? {
-            // The build writes the names of types: a change of them follows from another one.
+            // The build writes the names of types. They change only after another file has changed.
             let own = files_below(&source.folder).into_iter().filter(|path| !path.ends_with(NAMES));
             looked.add(source.manifest.name, own.chain(contracts.iter().cloned()));
         }
@@ -162,7 +162,7 @@ impl Dev {
         let sources = sources.into_iter().filter(|source| changed(&source.manifest.name)).collect::<Vec<_>>();
         let files = app::wasm_files(&self.folder, &self.app)?.into_iter();
         let files = files.filter(|path| changed(&path.display().to_string())).collect::<Vec<_>>();
-        // Before the builds: what is saved meanwhile is another change.
+        // Set before the builds, so that a file saved meanwhile counts as another change.
         self.known = now;
         for source in &sources {
             if let Err(error) = self.rebuild(source) {
@@ -221,7 +221,7 @@ impl Dev {
     }
 }
 
-/// Whether a file or folder is written by people. Components as they are built lie beside their sources.
+/// Returns true if a person writes the file or folder. Built components lie beside their sources and do not count.
 fn is_written(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let is_made = path.is_dir() && MADE.contains(&name.as_str());
@@ -236,7 +236,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// The folder and those below it that people write in.
+/// The folder and its subfolders in which people write.
 fn folders_below(folder: &Path) -> Vec<PathBuf> {
     let below = entries(folder).into_iter().filter(|path| path.is_dir());
     std::iter::once(folder.to_owned()).chain(below.flat_map(|folder| folders_below(&folder))).collect()
@@ -247,7 +247,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 }
 
 impl Looked {
-    /// Takes the files that something is made from.
+    /// Adds a component with the files from which it is built.
     fn add(&mut self, name: String, files: impl IntoIterator<Item = PathBuf>) {
         let mut hasher = xxhash_rust::xxh3::Xxh3::new();
         for path in files {

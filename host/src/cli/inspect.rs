@@ -1,4 +1,4 @@
-//! `heddle inspect`: what a .wasm file says about itself.
+//! `heddle inspect`: describes a .wasm file.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ pub(super) struct Inspect {
     json: bool,
 }
 
-/// What there is to know about a component's file.
+/// The description of a component's file.
 #[derive(Debug, Serialize)]
 pub(super) struct Summary {
     component: String,
@@ -32,14 +32,14 @@ pub(super) struct Summary {
     digest: String,
     built_with: String,
     imports: Vec<String>,
-    /// What it imports of WASI, all of which is empty here.
+    /// The imports of WASI, all of which are empty here.
     wasi: Vec<String>,
     exports: Vec<String>,
     subjects: Vec<String>,
 }
 
 impl Summary {
-    /// Reads it from the file's bytes, together with the contract that it tells of.
+    /// Reads the description and the embedded contract from the file's bytes.
     pub(super) fn of(engine: &Engine, file: &str, wasm: &[u8]) -> Result<(Self, Contract)> {
         let (contract, _) = Component::contract(file, wasm)?;
         let Interfaces { imports, wasi, exports } = interfaces(engine, file, wasm)?;

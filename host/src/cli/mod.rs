@@ -1,5 +1,5 @@
-//! The command line: one file a command. The only place that prints errors and chooses exit codes: 0 done, 1 it failed,
-//! 2 it was used wrongly.
+//! The command line, with one file per command. Only this module prints errors and chooses exit codes: 0 success, 1
+//! failure, 2 wrong usage.
 
 mod accept;
 mod app;
@@ -99,7 +99,7 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version are answers, not errors; clap knows which is which.
+            // Help and version are not errors. Clap chooses the exit code.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
@@ -136,13 +136,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// What went wrong and why on the first line; where and what to do, if they are known, on the next ones.
+/// The failure and its causes on the first line, then the position and the remedy, if they are known.
 fn told(error: &anyhow::Error) -> String {
     let text = error.to_string();
     let (what, rest) =
         text.split_once('\n').map_or((text.as_str(), String::new()), |(what, rest)| (what, format!("\n{rest}")));
-    // Causes quote records, brokers and registries. A line of theirs is not to look like one of ours, which are
-    // indented.
+    // Causes quote records, brokers and registries. Their lines must not look like our own, which are indented.
     let causes = error.chain().skip(1).map(|cause| {
         let text = cause.to_string();
         format!(": {}", text.split("\n  ").map(printable::line).collect::<Vec<_>>().join("\n  "))
@@ -160,12 +159,12 @@ struct Raw {
     raw: bool,
 }
 
-/// So many of what is called `one` when there is one of it.
+/// A count with its noun, `one` in the singular.
 fn counted(count: u64, one: &str) -> String {
     format!("{count} {one}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Where, and what to do, for errors that any command can meet and that do not know the app.
+/// The position and the remedy for errors that any command can meet and that do not know the app.
 fn advice(error: &anyhow::Error) -> Option<String> {
     let (place, remedy) = error.chain().find_map(|cause| {
         let of_log = || match cause.downcast_ref::<DlqError>() {

@@ -1,5 +1,4 @@
-//! `heddle new`: a component that builds and passes its own test, or an app to put it into. Nothing that is there is
-//! overwritten.
+//! `heddle new`: creates a component that builds and passes its test, or an app for components. It overwrites no files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,10 +12,10 @@ use heddle_contract::wire::value_subject;
 use super::app;
 use crate::build::{self, AppContracts, Language};
 
-/// How many partitions a new topic gets.
+/// The number of partitions of a new topic.
 const PARTITIONS: u32 = 4;
 
-/// The app that `heddle new --app DIR` makes: its one topic, and the topic's schema.
+/// The topic of an app that `heddle new --app DIR` creates, and the topic's schema.
 const TOPIC: &str = "orders.placed";
 const SCHEMA: &str = r#"{
   "type": "record",
@@ -80,7 +79,7 @@ impl New {
         };
         let app = app::read(folder)?;
         let sources = app::sources(folder, &app)?;
-        // What components emit is an answer already; a first topic is what comes from outside.
+        // Topics that components emit to are results, so the first input is a topic from outside.
         let outside = |topic: &&String| sources.iter().all(|source| !source.manifest.emits.contains_key(*topic));
         let first = app.topics.keys().find(outside).or_else(|| app.topics.keys().next());
         let consumes = self.consumes.as_ref().or(first).cloned().with_context(|| {
@@ -145,7 +144,7 @@ fn topic_table(topic: &str) -> String {
     format!("\n[topics.{topic:?}]\npartitions = {PARTITIONS}\n")
 }
 
-/// The first field of a record, if it is a string: what such a record is mostly known by.
+/// The first field of a record, if it is a string. Such a field is usually the record's id.
 fn id_field(schema: &Schema) -> Option<String> {
     match schema.node(schema.root()) {
         Node::Record(record) => record
@@ -157,8 +156,7 @@ fn id_field(schema: &Schema) -> Option<String> {
     }
 }
 
-/// A schema for each of the component's topics that has none, by path: what the event is known by and a text, for the
-/// user to go on from.
+/// Schemas for the component's topics that have none, by path. Each has an id and a text as a starting point.
 fn missing_schemas(folder: &Path, app: &App, manifest: &Manifest) -> Result<BTreeMap<String, String>> {
     let contracts = AppContracts::read(&folder.join(&app.contracts))?;
     let topics = manifest.consumes.keys().chain(manifest.emits.keys());
@@ -177,7 +175,7 @@ fn missing_schemas(folder: &Path, app: &App, manifest: &Manifest) -> Result<BTre
     Ok(missing.map(schema).collect())
 }
 
-/// Adds the component's topics that heddle.toml does not have to its end.
+/// Adds the component's missing topics to the end of heddle.toml.
 fn add_topics(folder: &Path, app: &App, manifest: &Manifest) -> Result<()> {
     let topics = manifest.consumes.keys().chain(manifest.emits.keys());
     let added =
@@ -191,7 +189,7 @@ fn add_topics(folder: &Path, app: &App, manifest: &Manifest) -> Result<()> {
     put(&path, &(text + &added))
 }
 
-/// Writes files that must not be there yet; tells each.
+/// Writes files that must not exist yet, and prints each.
 fn write(folder: &Path, files: &BTreeMap<String, String>) -> Result<()> {
     if let Some(there) = files.keys().map(|name| folder.join(name)).find(|path| path.exists()) {
         bail!("there is a file already\n  where: {}\n  what to do: choose another name, or remove it", there.display());

@@ -1,4 +1,4 @@
-//! `heddle offsets`: where a component's consumer group goes on.
+//! `heddle offsets`: the committed positions of a component's consumer group.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -60,7 +60,7 @@ enum OffsetsCommand {
     },
 }
 
-/// A position that is asked for.
+/// A requested position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum To {
     Beginning,
@@ -148,7 +148,7 @@ impl Group {
         Ok(())
     }
 
-    /// What the positions are to be.
+    /// The requested positions of the selected partitions.
     fn positions(
         &self,
         topic: Option<&str>,
@@ -194,7 +194,7 @@ impl Group {
         Ok(positions)
     }
 
-    /// The positions of another group in what the component consumes.
+    /// The positions of another group in the topics that the component consumes.
     fn of_other(&self, group: &str) -> Result<Vec<(TopicPartition, Offset)>> {
         let consumed = self.consumed()?;
         let all = consumed

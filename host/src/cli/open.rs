@@ -1,4 +1,4 @@
-//! The app's log and registry, opened as `heddle.toml` says.
+//! Opens the app's log and registry according to `heddle.toml`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,13 +22,13 @@ use crate::registry_topic::{self, Place};
 use crate::state::{Bounds, EngineKind, HostState, StateEngine, StateError, open_engine};
 use crate::tls::Trusted;
 
-/// The log, for a command that needs no group: where another host owns the embedded one, through that host. Only where
-/// none answers, an owner is waited for.
+/// Opens the log, for a command that needs no group. If a host owns the embedded log, the command uses it through that
+/// host. It waits for the owner only if no host answers.
 pub(super) fn log(folder: &Path, app: &App) -> Result<Arc<dyn Log>> {
     if !matches!(app.log, app::Log::Embedded) {
         return own_log(folder, app);
     }
-    // It is about to own the log.
+    // A starting host is about to own the log.
     starting::wait(folder, app);
     let at_once = EmbeddedOptions { wait: Duration::ZERO, ..EmbeddedOptions::default() };
     match embedded(folder, app, at_once) {
@@ -37,7 +37,7 @@ pub(super) fn log(folder: &Path, app: &App) -> Result<Arc<dyn Log>> {
     }
 }
 
-/// The registry, as [`log`]; `log` is the app's own, if the command has opened it.
+/// Opens the registry, in the same way as [`log`]. `log` is the app's log, if the command has opened it.
 pub(super) fn registry(folder: &Path, app: &App, log: Option<&Arc<dyn Log>>) -> Result<Arc<dyn Registry>> {
     if let (None, app::Log::Kafka(_)) = (&app.registry, &app.log) {
         return own_registry(folder, app, log);
@@ -48,7 +48,7 @@ pub(super) fn registry(folder: &Path, app: &App, log: Option<&Arc<dyn Log>>) -> 
     }
 }
 
-/// The app's running host, if there is one. It is shown the token of [admin].
+/// The running host of the app, if there is one. It receives the token of [admin].
 pub(super) fn host(folder: &Path, app: &App) -> Option<Remote> {
     let reach = reach(folder, app).ok()?;
     Remote::find_by(&admin_address(folder, app), reach).map(|host| host.with_token(app.admin.token.clone()))
@@ -72,7 +72,7 @@ fn embedded(folder: &Path, app: &App, options: EmbeddedOptions) -> Result<Arc<dy
     })?))
 }
 
-/// Opens the registry in this process; `log` is the app's own, if it is open already.
+/// Opens the registry in this process. `log` is the app's log, if it is open already.
 pub(super) fn own_registry(folder: &Path, app: &App, log: Option<&Arc<dyn Log>>) -> Result<Arc<dyn Registry>> {
     Ok(match &app.registry {
         Some(registry) if registry.url.starts_with("mock://") => {
@@ -91,13 +91,12 @@ pub(super) fn own_registry(folder: &Path, app: &App, log: Option<&Arc<dyn Log>>)
     })
 }
 
-/// The folder of the registry that belongs to the embedded log. Earlier versions of Heddle kept the registry there for
-/// every log.
+/// The folder of the embedded log's registry. Earlier versions of Heddle kept the registry there for every log.
 fn registry_folder(folder: &Path, app: &App) -> PathBuf {
     folder.join(&app.data).join("registry")
 }
 
-/// Tells that no record on a Kafka log was written by the ids of a registry's folder.
+/// Marks a registry folder whose ids are not used by records on a Kafka log.
 const OF_EMBEDDED_LOG: &str = "of-the-embedded-log";
 
 fn registry_in_folder(folder: &Path, app: &App) -> Result<Embedded> {
@@ -111,7 +110,7 @@ fn registry_in_folder(folder: &Path, app: &App) -> Result<Embedded> {
     Ok(registry)
 }
 
-/// Opens the registry in a topic of the app's log, which is Kafka.
+/// Opens the registry in a topic of the app's log, which must be Kafka.
 pub(super) fn registry_in_topic(folder: &Path, app: &App, log: Option<&Arc<dyn Log>>) -> Result<Embedded> {
     let log = log.map_or_else(|| own_log(folder, app), |log| Ok(log.clone()))?;
     let cluster = log.cluster_id()?.unwrap_or_else(|| "unknown".to_owned());
@@ -122,18 +121,18 @@ pub(super) fn registry_in_topic(folder: &Path, app: &App, log: Option<&Arc<dyn L
     Ok(registry_topic::open(log, place)?)
 }
 
-/// Whom the registry's certificate may be from. An address without TLS, in a variable perhaps, needs nobody.
+/// The trusted authorities of the registry. Without TLS, as in an overridden address, none are needed.
 fn trusted(folder: &Path, registry: &app::Registry) -> Result<Option<Trusted>> {
     let ca = registry.ca.as_ref().filter(|_| registry.url.starts_with("https://"));
     Ok(ca.map(|ca| Trusted::read(&folder.join(ca))).transpose()?)
 }
 
-/// Starts the engine for components; what it compiled before, by whatever command, is taken from the cache.
+/// Starts the engine for components. Code that any command compiled before comes from the cache.
 pub(super) fn engine() -> Result<Engine> {
     Ok(Engine::start(Some(&cache_folder().join("compiled")))?)
 }
 
-/// Creates the topics of `heddle.toml`, and `more`, where they are missing; what is there is left as it is.
+/// Creates the missing topics of `heddle.toml` and of `more`. Existing topics are not changed.
 pub(super) fn create_topics(log: &dyn Log, app: &App, more: impl IntoIterator<Item = TopicSpec>) -> Result<()> {
     let there = log.topics()?;
     let spec = |(name, topic): (&String, &app::Topic)| TopicSpec {
@@ -147,7 +146,7 @@ pub(super) fn create_topics(log: &dyn Log, app: &App, more: impl IntoIterator<It
     Ok(create(log, &missing.collect::<Vec<_>>())?)
 }
 
-/// The state of tasks on this host. A damaged folder is moved aside, and everything in it is built again from the
+/// Opens the local state of this host's tasks. A damaged folder is moved aside, and the state is rebuilt from the
 /// changelogs.
 pub(super) fn state(folder: &Path, app: &App) -> Result<Arc<HostState>> {
     let kind = match app.state.engine {
@@ -176,8 +175,9 @@ fn open_or_move_aside(kind: EngineKind, data: &Path, cache_bytes: u64) -> Result
     open_engine(kind, data, cache_bytes)
 }
 
-/// What tells this host from others that run the same app: the file's word, or else a name that is made once and kept
-/// beside the state, because group membership and copies of state belong together.
+/// The name that distinguishes this host from others of the app: the one in `heddle.toml`, or a generated one.
+///
+/// A generated name is kept beside the state, because group membership and local state belong together.
 pub(super) fn host_name(folder: &Path, app: &App) -> Result<String> {
     if let Some(name) = &app.host {
         return Ok(name.clone());

@@ -1,4 +1,4 @@
-//! `heddle produce`: JSON lines in, records out.
+//! `heddle produce`: writes JSON lines as records.
 
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use crate::registry::format::Entry;
 use crate::registry::{Cached, Registry};
 use crate::values::{Plain, Records, Target, parse_timestamp, target};
 
-/// How many records are written at a time.
+/// The number of records that are written at a time.
 const CHUNK: usize = 1_000;
 
 /// Write records: one JSON value a line, encoded by the topic's schema.
@@ -71,7 +71,7 @@ pub(super) struct Produce {
     keep_partitions: bool,
 }
 
-/// Reads a header of the command line.
+/// Parses a header argument.
 pub(super) fn header(text: &str) -> Result<Header, String> {
     let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
     let value = value.map(|value| value.to_owned().into());
@@ -85,8 +85,8 @@ pub(super) fn header(text: &str) -> Result<Header, String> {
 impl Produce {
     pub(super) fn run(&self, folder: &Path) -> Result<()> {
         let app = app::read(folder)?;
-        // Read before the log is opened: an embedded log belongs to one process, and the lines may come from one that
-        // reads it.
+        // The input is read before the log is opened: an embedded log belongs to one process, and another command that
+        // reads it may produce the input.
         let is_typed_in = self.file.is_none() && std::io::stdin().is_terminal();
         let lines = if is_typed_in { None } else { Some(self.lines()?) };
         let log = open::log(folder, &app)?;
@@ -100,7 +100,7 @@ impl Produce {
         }
         let mut records = self.target(folder, &app, &log)?;
         let lines = lines.map_or_else(|| self.lines(), Ok)?;
-        // All lines are looked at before the first is written: a bad line writes nothing.
+        // All lines are encoded before the first is written, so a bad line writes nothing.
         let mut made = vec![];
         for (number, line) in lines {
             let place = || format!("line {number} is no value for the topic `{}`; nothing was written", self.topic);
@@ -114,7 +114,7 @@ impl Produce {
         Ok(())
     }
 
-    /// The lines that are not empty, with their numbers.
+    /// The non-empty lines with their numbers.
     fn lines(&self) -> Result<Vec<(usize, String)>> {
         let input: Box<dyn Read> = match &self.file {
             None => Box::new(std::io::stdin()),
@@ -135,7 +135,7 @@ impl Produce {
         Ok(lines)
     }
 
-    /// What makes records of the topic.
+    /// The encoder for the topic's records.
     fn target(&self, folder: &Path, app: &App, log: &Arc<dyn Log>) -> Result<Records> {
         let registry = open::registry(folder, app, Some(log))?;
         let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
@@ -178,7 +178,7 @@ impl Produce {
     }
 }
 
-/// What the app's components say of a topic.
+/// The settings of a topic in the manifests of the app's components.
 #[derive(Default)]
 struct Declared {
     key: Option<KeyType>,
@@ -189,7 +189,7 @@ struct Declared {
 impl Declared {
     fn of(folder: &Path, app: &App, topic: &str) -> Self {
         let mut found = Self::default();
-        // A component that cannot be read is told of where it is built.
+        // `heddle build` reports components that cannot be read.
         for source in app::sources(folder, app).unwrap_or_default() {
             let consumed = source.manifest.consumes.get(topic).map(|it| (&it.key, it.subject, &it.types));
             let emitted = source.manifest.emits.get(topic).map(|it| (&it.key, it.subject, &it.types));
@@ -208,7 +208,7 @@ impl Declared {
     }
 }
 
-/// Where the schemas of a topic are.
+/// The schemas of a topic.
 struct Subjects<'a> {
     app: &'a App,
     registry: &'a dyn Registry,
@@ -216,8 +216,8 @@ struct Subjects<'a> {
 }
 
 impl Subjects<'_> {
-    /// What writes by the app's own schema of a subject if it has one, registered now, else by the newest one that the
-    /// registry knows.
+    /// The encoder for a subject: with the app's schema, which is registered now, or else with the newest schema in the
+    /// registry.
     fn target(&self, subject: &str, own: Option<&Schema>, plain: Plain) -> Result<Target> {
         let registry = self.registry;
         let Some(schema) = own else {
@@ -237,7 +237,7 @@ impl Subjects<'_> {
         Ok(Target::new(plain, Some((id, Arc::new(schema.clone())))))
     }
 
-    /// What writes each record of a topic by the subject that is named after it.
+    /// The encoder for values whose subjects are named after their records.
     fn records(&self, topic: &str, names: SubjectNames, own: Option<&Schema>) -> Result<Target> {
         let Some(own) = own else { return Ok(Target::new(Plain::Json, None)) };
         let mut ids = vec![];

@@ -1,4 +1,4 @@
-//! `heddle registry`: the schema registry as a server of its own.
+//! `heddle registry`: the schema registry as a separate server.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ impl Registry {
         Ok(server.run()?)
     }
 
-    /// The registry, and a line about who else may serve it.
+    /// Opens the registry. Also returns a line about who else may serve it.
     fn registry(&self, folder: &Path, app: Option<&App>) -> Result<(Embedded, &'static str)> {
         if let (None, Some(app)) = (&self.data, app)
             && matches!(app.log, Log::Kafka(_))

@@ -1,4 +1,4 @@
-//! What a host reports of itself on stderr: log lines, above the live lines where there is a terminal.
+//! Log lines of a host on stderr, above the live lines if there is a terminal.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -15,9 +15,9 @@ use crate::output;
 use crate::registry::Registry;
 use crate::runtime::Slot;
 
-/// What a host logs, unless `HEDDLE_TRACE` says otherwise.
+/// The log level of a host, unless `HEDDLE_TRACE` is set.
 const HOST_LEVEL: &str = "error,heddle=info";
-/// What other commands log.
+/// The log level of other commands.
 const COMMAND_LEVEL: &str = "error,heddle::alert=info";
 
 /// The live lines of this process.
@@ -36,7 +36,7 @@ impl Write for AboveLines {
     }
 }
 
-/// Begins to write log lines. `HEDDLE_TRACE` chooses which.
+/// Starts logging. `HEDDLE_TRACE` overrides the level.
 pub(super) fn init(is_host: bool) {
     let level = if is_host { HOST_LEVEL } else { COMMAND_LEVEL };
     let filter = EnvFilter::try_from_env("HEDDLE_TRACE").unwrap_or_else(|_| level.into());
@@ -48,7 +48,7 @@ pub(super) fn init(is_host: bool) {
         .init();
 }
 
-/// Reports what the host is about to run.
+/// Logs the configuration of a starting host.
 pub(super) fn started(
     folder: &Path,
     app: &App,
@@ -71,19 +71,19 @@ pub(super) fn started(
     }
 }
 
-/// Reports once that all components have their tasks.
+/// Logs once that all components have their tasks.
 pub(super) struct Ready {
     since: Instant,
     reported: bool,
 }
 
 impl Ready {
-    /// Of a host that started then.
+    /// Creates the reporter of a host that started at `since`.
     pub(super) fn since(since: Instant) -> Self {
         Self { since, reported: false }
     }
 
-    /// Looks whether it is so now.
+    /// Logs if all components are ready now.
     pub(super) fn look(&mut self, components: &[Watched]) {
         let has_tasks =
             |component: &Watched| component.progress.is_assigned() && component.progress.snapshot().restoring == 0;

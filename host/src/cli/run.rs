@@ -1,5 +1,4 @@
-//! `heddle run` and `heddle dev`: run the app's components, the first as they were built, the second after building
-//! them.
+//! `heddle run` and `heddle dev`: run the app's components. `run` uses existing files, `dev` builds them first.
 
 use std::mem::ManuallyDrop;
 use std::path::Path;
@@ -33,13 +32,13 @@ use crate::runtime::{self, Cause, CommitPolicy, KnownTopics, Progress, Running, 
 use crate::state::HostState;
 use crate::tls::Identity;
 
-/// How often the live lines are drawn.
+/// The interval between updates of the live lines.
 const REFRESH: Duration = Duration::from_millis(500);
-/// With `--until-idle`, how long nothing must happen where nothing is left to do.
+/// With `--until-idle`, the idle time before the command ends, if no records are left.
 const IDLE: Duration = Duration::from_secs(1);
-/// The same where something is left.
+/// The same idle time, if records are left.
 const IDLE_WITH_REST: Duration = Duration::from_secs(8);
-/// How long the log may take to say how much is left.
+/// The longest wait for fresh lag figures.
 const FRESH_WAIT: Duration = Duration::from_secs(2);
 
 /// Options of `run` and `dev`.
@@ -58,7 +57,7 @@ impl Run {
     pub(super) fn run(&self, folder: &Path, build: bool) -> Result<()> {
         let app = app::read(folder)?;
         descriptors::raise_limit();
-        // Before anything is opened: a port that is taken, or that must not be open, costs nothing then.
+        // The address is bound before anything is opened, so that a forbidden or taken port fails early.
         let listening = admin::listen(app.admin.listen, access(folder, &app)?)?;
         let begun = starting::begin(folder, &app, listening.address())?;
         let files = component_files(folder, &app, build)?;
@@ -69,8 +68,8 @@ impl Run {
         }
         create_own_topics(log.as_ref(), &app, build)?;
         let state = open::state(folder, &app)?;
-        // Closing an engine writes, and a disk that has failed never answers: what has to be on disk when the process
-        // ends is flushed below.
+        // Closing an engine writes, and a failed disk never answers. The state that must be on disk at the end is
+        // flushed below instead.
         let _never_closed = ManuallyDrop::new((log.clone(), registry.clone(), state.clone()));
         let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
         let fitter = fitter(&app, log.clone(), registry.clone(), schemas.clone())?;
@@ -117,7 +116,7 @@ impl Run {
         if let Err(error) = state.flush() {
             tracing::warn!("state stays in the changelogs alone: {error}");
         }
-        // It has nothing to say; a panic in it was printed. One that waits for the log is left behind.
+        // The thread has no result, and its panics are printed. If it is blocked in the log, it is left behind.
         let _ = following.filter(runtime::has_ended).map(JoinHandle::join);
         remove_address(folder, &app);
         self.sum_up(&progress, started);
@@ -133,7 +132,7 @@ impl Run {
         refuse_rest(&left)
     }
 
-    /// Prints what each component did.
+    /// Prints the counts of each component.
     fn sum_up(&self, progress: &[(String, Arc<Progress>)], started: Instant) {
         for (name, progress) in progress {
             let Snapshot { counts, commits, waiting, .. } = progress.snapshot();
@@ -153,7 +152,7 @@ impl Run {
         }
     }
 
-    /// Draws the live lines until the host is to end. Returns what is left then, if there was to be nothing.
+    /// Draws the live lines until the host has to end. With `--until-idle`, returns what is left.
     fn watch(
         &self,
         running: &Running,
@@ -173,7 +172,7 @@ impl Run {
         while !stop.load(Ordering::Relaxed) && !running.ended() && monitor.dead().is_none() {
             ready.look(watched);
             if self.until_idle && running.idle_for(IDLE) {
-                // What was committed last is to be in it.
+                // The figures must include the last commit.
                 monitor.refresh(FRESH_WAIT);
                 left = watched.iter().flat_map(|component| what_is_left(monitor, component)).collect();
                 if running.idle_for(if left.is_empty() { IDLE } else { IDLE_WITH_REST }) {
@@ -187,12 +186,12 @@ impl Run {
             std::thread::sleep(REFRESH);
         }
         bars.iter().for_each(ProgressBar::finish_and_clear);
-        // Whoever stops it knows that it did not come to its end.
+        // After a stop, a rest is expected.
         if stop.load(Ordering::Relaxed) { vec![] } else { left }
     }
 }
 
-/// The components, as the admin API and the monitor see them.
+/// The components for the admin API and the monitor.
 fn watched(running: &Running, slots: &[(String, Arc<Slot>)]) -> Vec<Watched> {
     let components = running.progress.iter().zip(slots);
     let watched = components.map(|((name, progress), (_, slot))| Watched {
@@ -203,21 +202,21 @@ fn watched(running: &Running, slots: &[(String, Arc<Slot>)]) -> Vec<Watched> {
     watched.collect()
 }
 
-/// The place of a record that a task stands still at, because the log takes nothing that it leads to, and why.
+/// The position of a record that blocks a task because the log refuses its results, and the reason.
 fn refused_record(progress: &[(String, Arc<Progress>)]) -> Option<((TopicPartition, Offset), String)> {
     let stalls = progress.iter().flat_map(|(_, progress)| progress.stalls());
     stalls.filter(|stall| stall.cause == Cause::Refused).find_map(|stall| Some((stall.at?, stall.why)))
 }
 
-/// Creates the topics of the app and of the host itself that are missing: all at once, because a broker takes its time
-/// for each. Hosts that follow their sources take no part in deployments.
+/// Creates the missing topics of the app and the host, all at once because a broker is slow for each. Hosts that follow
+/// their sources take no part in deployments.
 fn create_own_topics(log: &dyn Log, app: &App, follows_sources: bool) -> Result<()> {
     let deployed = (!follows_sources).then(|| Topics::specs(&app.name));
     let own = [Hosts::spec(&app.name), KnownTopics::spec(&app.name)];
     open::create_topics(log, app, own.into_iter().chain(deployed.into_iter().flatten()))
 }
 
-/// What runs each component.
+/// The services that run the components.
 fn services(slots: &[(String, Arc<Slot>)], state: &Arc<HostState>, app: &App, host: &str) -> Vec<Service> {
     let service = |(_, slot): &(String, Arc<Slot>)| Service {
         slot: slot.clone(),
@@ -228,7 +227,7 @@ fn services(slots: &[(String, Arc<Slot>)], state: &Arc<HostState>, app: &App, ho
     slots.iter().map(service).collect()
 }
 
-/// Two hosts of one name fence each other for ever.
+/// Refuses a second host with this name, because the two would fence each other endlessly.
 fn refuse_namesake(hosts: &Hosts) -> Result<()> {
     if let Some(other) = hosts.namesake()? {
         bail!(
@@ -240,7 +239,7 @@ fn refuse_namesake(hosts: &Hosts) -> Result<()> {
     Ok(())
 }
 
-/// Fails if something is left that was to be handled.
+/// Fails if there is unfinished input.
 fn refuse_rest(left: &[String]) -> Result<()> {
     if left.is_empty() {
         return Ok(());
@@ -251,7 +250,7 @@ fn refuse_rest(left: &[String]) -> Result<()> {
     );
 }
 
-/// What a component has not handled.
+/// The unfinished input of a component.
 fn what_is_left(monitor: &Monitor, component: &Watched) -> Vec<String> {
     let name = &component.name;
     let mut left = match monitor.lag(name) {
@@ -272,7 +271,7 @@ fn of_partition(component: &str, left: &PartitionLag) -> String {
     format!("{component}: {offsets} of {}{open}", left.source)
 }
 
-/// Who may ask the admin API.
+/// The access rules of the admin API.
 fn access(folder: &Path, app: &App) -> Result<Access> {
     let tls = &app.admin.tls;
     let identity = tls.as_ref().map(|tls| Identity::read(&folder.join(&tls.certificate), &folder.join(&tls.key)));
@@ -280,7 +279,7 @@ fn access(folder: &Path, app: &App) -> Result<Access> {
     Ok(access.with_tls(identity.transpose()?))
 }
 
-/// What the live line of a component says.
+/// The live line of a component.
 fn live_line(status: &ComponentStatus) -> String {
     let ComponentStatus { records, emitted, failed, duplicates, waiting, breaker, restoring, commit_ms, .. } = status;
     let lag = lag(status);
@@ -298,7 +297,7 @@ fn live_line(status: &ComponentStatus) -> String {
     )
 }
 
-/// What files have to fit to run in this app.
+/// The checks that a file must pass to run in this app.
 pub(super) fn fitter(
     app: &App,
     log: Arc<dyn Log>,
@@ -317,20 +316,20 @@ pub(super) fn fitter(
     })
 }
 
-/// What deploys, if deployments are followed, and what has to come to its end.
+/// The deployer, if deployments are followed, and the thread that has to finish.
 type Following = (Option<Arc<Deployer>>, Option<JoinHandle<()>>);
 
-/// What the app starts with.
+/// The components at the start of the app.
 struct Starting {
     slots: Vec<(String, Arc<Slot>)>,
-    /// This host's own files, by component.
+    /// The local files, by component.
     files: Vec<(String, File)>,
-    /// Absent for one that follows its sources.
+    /// `None` for a host that follows its sources.
     deployments: Option<(Topics, deploy::Start)>,
 }
 
 impl Starting {
-    /// The sources as they are. Deployments are for hosts that run for others.
+    /// Starts with the sources and ignores deployments, which are for hosts in production.
     fn sources(fitter: &Fitter, files: Vec<(String, Vec<u8>)>) -> Result<Self> {
         let files = named(files)?;
         if let Some(topics) = Topics::there(fitter.log.clone(), &fitter.app)? {
@@ -345,7 +344,7 @@ impl Starting {
         Ok(Self { slots, files, deployments: None })
     }
 
-    /// What is deployed, and the files of this host where nothing is.
+    /// Starts with the deployed versions, or with local files for components without one.
     fn deployed(fitter: &Fitter, files: Vec<(String, Vec<u8>)>) -> Result<Self> {
         let files = named(files)?;
         let topics = Topics::of(fitter.log.clone(), &fitter.app);
@@ -364,7 +363,7 @@ impl Starting {
         Ok(Self { slots: slots(fitter, run)?, files, deployments: Some((topics, start)) })
     }
 
-    /// Goes by what is saved or deployed from now on.
+    /// Follows later changes of sources, or later deployments.
     fn follow(
         self,
         fitter: Fitter,
@@ -388,7 +387,7 @@ impl Starting {
     }
 }
 
-/// The files by the components that they are of.
+/// The files with the names of their components.
 pub(super) fn named(files: Vec<(String, Vec<u8>)>) -> Result<Vec<(String, File)>> {
     let named = |(name, wasm): (String, Vec<u8>)| {
         let (_, manifest) = Component::contract(&name, &wasm)?;
@@ -402,7 +401,7 @@ pub(super) fn slots(fitter: &Fitter, files: Vec<File>) -> Result<Vec<(String, Ar
     Ok(versions.into_iter().map(|(name, version)| (name, Arc::new(Slot::new(version)))).collect())
 }
 
-/// The cause as it is, so that it is told with its remedy.
+/// Unwraps the cause, so that its remedy is printed.
 pub(super) fn fit_failed(error: FitError) -> anyhow::Error {
     match error {
         FitError::Log(error) => error.into(),
@@ -414,7 +413,7 @@ pub(super) fn fit_failed(error: FitError) -> anyhow::Error {
     }
 }
 
-/// The same.
+/// Unwraps the cause, as [`fit_failed`] does.
 pub(super) fn deploy_failed(error: DeployError) -> anyhow::Error {
     match error {
         DeployError::Fit(error) => fit_failed(error),
@@ -423,7 +422,7 @@ pub(super) fn deploy_failed(error: DeployError) -> anyhow::Error {
     }
 }
 
-/// The components' files: built now, or as they are.
+/// The files of the components, built now if `build`.
 pub(super) fn component_files(folder: &Path, app: &App, build: bool) -> Result<Vec<(String, Vec<u8>)>> {
     let mut files = vec![];
     let contracts = if build { Some(AppContracts::read(&folder.join(&app.contracts))?) } else { None };

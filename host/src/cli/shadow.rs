@@ -1,4 +1,4 @@
-//! `heddle shadow`: what a version would do otherwise, without deploying it.
+//! `heddle shadow`: shows the differences that a new version would make, without deploying it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -101,8 +101,8 @@ impl Shadow {
     }
 }
 
-/// The version that the app's hosts run: what is deployed; or what this folder's host was started with, which may have
-/// been built again since; without a host, this folder's own file.
+/// The version that the app's hosts run: the deployed one, or else the one that this folder's host runs. The host's
+/// file may have been rebuilt since, so the host is asked. Without a host, the folder's file is used.
 fn running(folder: &Path, app: &App, log: &Arc<dyn Log>, component: &str) -> Result<(String, Vec<u8>)> {
     if let Some(topics) = Topics::there(log.clone(), &app.name)?
         && let Some((_, Some(deployment))) = topics.newest()?.0.get(component)

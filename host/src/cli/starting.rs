@@ -1,12 +1,12 @@
 //! Commands that are issued while the host starts wait for it.
 //!
 //! ```text
-//!  host     begin: listens, leaves `starting` ──────> serves, leaves `admin-address`, takes `starting` away
+//!  host     begin: listens, writes `starting` ──────> serves, writes `admin-address`, removes `starting`
 //!  command          finds `starting`, connects, waits ──────────────────────────────^
 //! ```
 //!
-//! The host has its port from the beginning and does not answer there yet, so an open connection tells that its process
-//! is there. The file of one that was killed leads to a port that nobody has.
+//! The host has bound its port from the beginning but does not answer there yet. So an open connection shows that its
+//! process lives. The file of a killed host leads to a port that no process has.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
@@ -17,28 +17,28 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use heddle_contract::manifest::App;
 
-/// How long a command waits for a host.
+/// The longest wait of a command for a host.
 const WAIT: Duration = Duration::from_secs(60);
-/// How long a connection to this machine may take.
+/// The timeout for connecting to this machine.
 const CONNECT_WAIT: Duration = Duration::from_secs(1);
-/// How often a command looks whether the host has started.
+/// The interval between checks for the end of the start.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 fn file(folder: &Path, app: &App) -> PathBuf {
     folder.join(&app.data).join("starting")
 }
 
-/// Takes the file away when the host has started, or failed to.
+/// Removes the file when the host has started, or failed to.
 pub(super) struct Begun(PathBuf);
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        // Left behind it leads nowhere.
+        // A file that is left behind is harmless.
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
-/// Says that a host starts, which will listen there.
+/// Announces that a host starts, which will listen at `address`.
 pub(super) fn begin(folder: &Path, app: &App, address: SocketAddr) -> Result<Begun> {
     let file = file(folder, app);
     let cannot = || {
@@ -52,7 +52,7 @@ pub(super) fn begin(folder: &Path, app: &App, address: SocketAddr) -> Result<Beg
     Ok(Begun(file))
 }
 
-/// Waits for a host of this app that starts, once in the life of a command.
+/// Waits for a starting host of this app, at most once a process.
 pub(super) fn wait(folder: &Path, app: &App) {
     static WAITED: Once = Once::new();
     WAITED.call_once(|| wait_for(&file(folder, app)));
@@ -67,7 +67,7 @@ fn wait_for(file: &Path) {
     while file.exists() && is_there(&host) && Instant::now() < deadline {}
 }
 
-/// Whether the process at the other end is there, looked at for [`LOOK_EVERY`].
+/// Returns true if the process at the other end lives. Takes up to [`LOOK_EVERY`].
 fn is_there(host: &TcpStream) -> bool {
     let mut nothing = [0];
     if host.set_read_timeout(Some(LOOK_EVERY)).is_err() {
@@ -94,7 +94,7 @@ mod tests {
         std::fs::write(&file, host.local_addr().unwrap().to_string()).unwrap();
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| wait_for(&file));
-            // It is connected once it waits.
+            // The command is blocked once it has connected.
             drop(host.accept().map(|(connection, _)| {
                 assert!(!waiting.is_finished(), "the host has not started yet");
                 std::fs::remove_file(&file).unwrap();
@@ -102,7 +102,7 @@ mod tests {
             }));
             waiting.join().unwrap();
         });
-        // One that was killed.
+        // The file of a killed host.
         std::fs::write(&file, host.local_addr().unwrap().to_string()).unwrap();
         drop(host);
         wait_for(&file);

@@ -1,4 +1,4 @@
-//! `heddle state`: what the stores of the app's running hosts hold, committed and decoded.
+//! `heddle state`: prints the committed state of the app's running hosts, decoded.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,11 +15,11 @@ use crate::admin::{HostAnswer, Owner, StateEntries, StateEntry};
 use crate::output;
 use crate::printable::line;
 
-/// How long a host may take to answer.
+/// The timeout for the answer of a host.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a task may be nobody's while it moves from one host to another.
+/// The longest time that a task may have no host, while it moves from one to another.
 const MOVE_WAIT: Duration = Duration::from_secs(15);
-/// How often the hosts are asked again meanwhile.
+/// The interval between requests meanwhile.
 const MOVE_LOOK: Duration = Duration::from_millis(200);
 
 /// Print what stores hold.
@@ -68,7 +68,7 @@ enum What {
     },
 }
 
-/// Asks hosts of the app.
+/// Sends requests to hosts of the app.
 struct Asker<'a> {
     folder: &'a Path,
     app: &'a App,
@@ -85,7 +85,7 @@ fn encoded(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-/// What the host said instead of an answer.
+/// The error for a host's refusal.
 fn refused(address: &str, answer: &HostAnswer) -> anyhow::Error {
     let said = answer.text();
     if said.contains('\n') {
@@ -118,7 +118,8 @@ impl State {
 }
 
 impl Asker<'_> {
-    /// The entry, from this host or the one that it names. While a task moves, none of them may have it for a moment.
+    /// The entry, from this host or from the one that it names. While a task moves, neither may have the entry for a
+    /// moment.
     fn get(&self, address: &str, path: &str) -> Result<StateEntry> {
         let deadline = Instant::now() + MOVE_WAIT;
         loop {
@@ -147,7 +148,7 @@ impl Asker<'_> {
         others.iter().try_for_each(|other| self.print(other, path, limit, json, raw).map(drop))
     }
 
-    /// Prints the entries of one host, one answer after the other. Returns the hosts that it names.
+    /// Prints the entries of one host, answer by answer. Returns the hosts that it names.
     fn print(&self, address: &str, path: &str, limit: usize, json: bool, raw: Raw) -> Result<BTreeSet<String>> {
         let (mut left, mut place) = (limit, String::new());
         loop {

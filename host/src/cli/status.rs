@@ -1,4 +1,4 @@
-//! `heddle status`: what the app's running host does.
+//! `heddle status`: prints the status of the app's running host.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,9 +18,9 @@ use crate::printable::line;
 use crate::runtime::Cause;
 use crate::tls::Trusted;
 
-/// How long a host may take to answer.
+/// The timeout for the answer of a host.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// From when on it matters how old the lag is, in milliseconds.
+/// The age from which a lag is printed with its age, in milliseconds.
 const STALE_MS: u64 = 10_000;
 
 /// Print what the running host's components did so far, and how far behind they are.
@@ -34,12 +34,12 @@ pub(super) struct Status {
     partitions: bool,
 }
 
-/// Where a host leaves the address that it got.
+/// The file with the admin address of a running host.
 fn address_file(folder: &Path, app: &App) -> PathBuf {
     folder.join(&app.data).join("admin-address")
 }
 
-/// Says where the host is asked. The file is there whole or not at all; nobody but this user reads it.
+/// Publishes the host's admin address in a file. The file is complete or absent, and only this user can read it.
 pub(super) fn leave_address(folder: &Path, app: &App, address: &str) -> Result<()> {
     let data = folder.join(&app.data);
     let leave = || -> std::io::Result<()> {
@@ -52,32 +52,33 @@ pub(super) fn leave_address(folder: &Path, app: &App, address: &str) -> Result<(
     leave().with_context(|| format!("cannot write {}", address_file(folder, app).display()))
 }
 
-/// Says that no host is asked there any more.
+/// Removes the published address.
 pub(super) fn remove_address(folder: &Path, app: &App) {
-    // It may be gone already; the next host writes its own.
+    // The file may be gone already. The next host writes its own.
     let _ = std::fs::remove_file(address_file(folder, app));
 }
 
-/// Where the app's host is to be asked: a host says which port it got. The file of one that was killed may be left, so
-/// what answers there has to prove who it is.
+/// The admin address of the app's host: the published one, or the configured one.
+///
+/// The file of a killed host may be left behind, so the process at the address has to prove its identity.
 pub(super) fn admin_address(folder: &Path, app: &App) -> String {
     starting::wait(folder, app);
     let left = std::fs::read_to_string(address_file(folder, app)).ok().map(|left| left.trim().to_owned());
     left.filter(|left| !left.is_empty()).unwrap_or_else(|| app.admin.listen.to_string())
 }
 
-/// How the app's hosts are reached.
+/// The transport settings for the app's hosts.
 pub(super) fn reach(folder: &Path, app: &App) -> Result<Reach> {
     let trusted = app.admin.ca.as_ref().map(|ca| Trusted::read(&folder.join(ca))).transpose()?;
     Ok(Reach { tls: app.admin.tls.is_some() || trusted.is_some(), trusted })
 }
 
-/// The host at `address`, with the token of the app's settings.
+/// A client of the host at `address`, with the token of the app's settings.
 pub(super) fn client(folder: &Path, app: &App, address: &str, timeout: Duration) -> Result<HostClient> {
     Ok(HostClient::new(address, &reach(folder, app)?, timeout).with_token(app.admin.token.clone()))
 }
 
-/// What is told where no host answers, with what to do about it.
+/// The error for a host that does not answer, with a remedy.
 pub(super) fn unanswered(error: HostError, address: &str, remedy: &str) -> anyhow::Error {
     match error {
         HostError::Unreachable(why) => {
@@ -119,7 +120,7 @@ impl Status {
     }
 }
 
-/// What is printed of a component.
+/// The printed lines of a component.
 fn lines(c: &ComponentStatus) -> Vec<String> {
     let waiting = if c.waiting > 0 { format!("  waiting {}", c.waiting) } else { String::new() };
     let breaker = match c.breaker.as_str() {
@@ -183,7 +184,7 @@ fn partition_line(partition: &PartitionStatus) -> String {
     parts.join("  ")
 }
 
-/// The lag in words; how old it is, where that is more than a moment, and why.
+/// The lag as text, with its age and the cause if it is old.
 pub(super) fn lag(status: &ComponentStatus) -> String {
     let (Some(lag), Some(age)) = (status.lag, status.lag_age_ms) else {
         let why = status.lag_error.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();

@@ -1,13 +1,13 @@
-//! How a host is told to stop, and what happens if it does not.
+//! Stops a host on a signal, and ends the process by force if it does not stop.
 //!
 //! ```text
 //!  SIGTERM, SIGINT ──> stop is set ──in order──> exit code of the command
-//!                        ├─ a second signal ───> 130, at once
-//!                        └─ after 25 s ────────> a line that says so, 1
+//!                        ├─ a second signal ───> 130, immediately
+//!                        └─ after 25 s ────────> a log line, 1
 //! ```
 //!
-//! A disk or a broker that does not answer may hold up any thread for ever. Nothing is lost when the process ends all
-//! the same: what is not committed is done again, and what is not on disk is in the changelogs.
+//! A disk or a broker that does not answer may block any thread forever. Ending the process loses nothing: uncommitted
+//! work is repeated, and state that is not on disk is in the changelogs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,17 +17,17 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-/// How long a process may take to end in order: orchestrators kill after 30 s.
+/// The longest time for an orderly stop. Orchestrators kill after 30 s.
 pub(super) const GRACE: Duration = Duration::from_secs(25);
-/// How long the last line may take, and what the system does when a process exits.
+/// The longest time for the last log line, and for the system's work when a process exits.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Set by SIGINT and SIGTERM. A second one ends the process at once, and so does the end of [`GRACE`].
+/// A flag that SIGINT and SIGTERM set. A second signal ends the process immediately, and so does the end of [`GRACE`].
 pub(super) fn stop_signal() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let set = stop.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // Both threads are there before anything can be short.
+    // Both threads start now, before resources can run out.
     let (begin, begun) = channel();
     thread::Builder::new().name("last-resort".to_owned()).spawn(move || end_after_grace(&begun))?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
@@ -44,7 +44,7 @@ pub(super) fn stop_signal() -> Result<Arc<AtomicBool>> {
                 if set.swap(true, Ordering::Relaxed) {
                     std::process::exit(130);
                 }
-                // Sent once; the other end waits for it.
+                // The channel is used once, by the thread that waits for it.
                 let _ = begin.send(());
             }
         });
@@ -52,20 +52,20 @@ pub(super) fn stop_signal() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Ends the process if it is told to stop and still there later.
+/// Ends the process if it still runs [`GRACE`] after the first signal.
 fn end_after_grace(begun: &Receiver<()>) {
     if begun.recv().is_err() {
         return;
     }
     thread::sleep(GRACE);
-    // Whoever reads the log may be what holds everything up.
+    // The reader of the log may be what blocks everything.
     let words = thread::Builder::new().name("last-words".to_owned()).spawn(|| {
         tracing::error!(target: "heddle::alert", after = ?GRACE, "ended by force: something did not answer; nothing is lost, the next start goes on from what is committed");
     });
     if words.is_ok() {
         thread::sleep(LAST_WORDS);
     }
-    // What runs at an exit may be held up as well.
+    // Exit handlers may be blocked as well.
     let aborts = thread::Builder::new().name("abort".to_owned()).spawn(|| {
         thread::sleep(LAST_WORDS);
         std::process::abort();

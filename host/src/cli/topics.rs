@@ -1,4 +1,4 @@
-//! `heddle topics`: what the log has.
+//! `heddle topics`: lists, creates and describes topics.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Reading a `.wasm` file, which may be anything.
+//! Reads a `.wasm` file, which may have any content and size.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -6,12 +6,12 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-/// How large a file may be: components in Python have 18 to 40 MiB.
+/// The maximum size of a file, in bytes. Components in Python have 18 to 40 MiB.
 const FILE_BYTES_MAX: u64 = 64 << 20;
-/// The variable that says otherwise, in bytes.
+/// The variable that overrides it, in bytes.
 const VARIABLE: &str = "HEDDLE_WASM_BYTES_MAX";
 
-/// The bytes of a file, unless it is too large; `unreadable` says what is told if it cannot be read.
+/// The bytes of a file, unless it is too large. `unreadable` makes the message for a file that cannot be read.
 pub(super) fn read(path: &Path, unreadable: impl FnOnce() -> String) -> Result<Vec<u8>> {
     let bound = match std::env::var(VARIABLE) {
         Ok(text) if !text.is_empty() => text.parse().with_context(|| {
@@ -20,8 +20,8 @@ pub(super) fn read(path: &Path, unreadable: impl FnOnce() -> String) -> Result<V
         _ => FILE_BYTES_MAX,
     };
     let read = |file: &File, length: u64| {
-        // Whatever the system says of its length: a device may have none, and no end. Room for all of it at once,
-        // because a buffer that grows is there twice at times; what is not touched takes no memory.
+        // The limit holds whatever length the system reports: a device may have none, and no end. All memory is
+        // reserved at once, because a growing buffer exists twice at times, and untouched memory costs nothing.
         let room = if length > 0 { length } else { bound };
         let mut bytes = vec![];
         bytes

@@ -1,17 +1,17 @@
-//! Which tests run alone, how many at a time, and how long each may take.
+//! Rules for tests: which run alone, how many run in parallel, and how long each may take.
 
 use std::time::Duration;
 
-/// The time limit of a test that is not named below. Tests beside each other take longer than alone.
+/// The time limit of a test that is not listed below. Tests take longer in parallel than alone.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Tests that take longer on purpose, by the beginning of their name.
+/// Tests that take longer on purpose, by the prefix of their name.
 const LONGER: [(&str, Duration); 1] = [("under_fire::", Duration::from_secs(600))];
 
-/// Tests that saturate the machine or assert what a busy one does not give, by the beginning of their name.
+/// Tests that saturate the machine, or that assert what a busy machine cannot give, by the prefix of their name.
 const ALONE: [&str; 2] = ["brokers_killed::", "under_fire::"];
 
-/// How long the test may take at this scale.
+/// The time limit of a test at this scale.
 pub(crate) fn limit(test: &str, scale: u32) -> Duration {
     let longer = LONGER.iter().find(|(beginning, _)| test.starts_with(beginning));
     longer.map_or(LIMIT, |(_, limit)| *limit) * scale
@@ -21,7 +21,7 @@ pub(crate) fn runs_alone(test: &str) -> bool {
     ALONE.iter().any(|beginning| test.starts_with(beginning))
 }
 
-/// How many tests of a binary run at a time: those of the host wait, all others compute.
+/// The number of tests of a binary that run in parallel. Tests of the host mostly wait, all others compute.
 pub(crate) fn threads(binary: &str, waiting: usize) -> usize {
     if binary == "all" { waiting } else { std::thread::available_parallelism().map_or(2, usize::from) }
 }

@@ -5,8 +5,8 @@
 //!                                       └──> alone: those that saturate the machine or measure it
 //! ```
 //!
-//! Each test has a time limit. One that exceeds it is killed with its binary and reported; the others of the binary run
-//! again without it. At the end stand the slowest steps and tests, and the counts.
+//! Each test has a time limit. A test that exceeds it is killed with its binary and reported, and the binary's other
+//! tests run again without it. The last lines list the slowest steps and tests, and the counts.
 #![allow(clippy::print_stdout)]
 
 mod binaries;
@@ -47,7 +47,7 @@ struct Arguments {
     binary: Option<String>,
 }
 
-/// Most tests of the host wait for processes and sockets.
+/// Twice the number of cores, because most tests of the host wait for processes and sockets.
 fn threads_default() -> usize {
     2 * std::thread::available_parallelism().map_or(2, usize::from)
 }
@@ -90,14 +90,14 @@ fn run(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs a command of cargo, which says itself what is wrong.
+/// Runs a command of cargo, which prints its own errors.
 fn cargo(command: &str, arguments: &[&str]) -> anyhow::Result<()> {
     let status = binaries::cargo().arg(command).args(arguments).status().context("running cargo")?;
     ensure!(status.success(), "cargo {command} {}: failed", arguments.join(" "));
     Ok(())
 }
 
-/// Two threads that do nothing and stop for nobody, until this is dropped.
+/// Two threads that loop without yielding, until this is dropped.
 struct BusyLoops(Arc<AtomicBool>);
 
 impl BusyLoops {

@@ -1,4 +1,5 @@
-//! That no third-party crate is compiled twice: what the README's first command compiles is what the tests use.
+//! Checks that no third-party crate is compiled twice: the README's first command compiles the crates that the tests
+//! use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
@@ -8,10 +9,10 @@ use serde_json::Value;
 
 use crate::binaries::cargo;
 
-/// Compares what `cargo build --bin heddle` and the tests are made of.
+/// Compares the crates in `cargo build --bin heddle` with those in the tests.
 ///
 /// # Errors
-/// If a crate of the first is another one in the second: its features differ. The message names them all.
+/// If the tests use another build of a crate, because its features differ. The message names all such crates.
 pub(crate) fn check() -> anyhow::Result<()> {
     let product = artifacts(&["build", "--bin", "heddle"])?;
     let tests = artifacts(&["test", "--workspace", "--no-run"])?;

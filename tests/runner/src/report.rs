@@ -1,23 +1,23 @@
-//! What was run, how it ended, and where the time went.
+//! Report of a run: the tests, their outcomes, and the time that each step took.
 
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How many of the slowest steps and tests are listed.
+/// The number of slowest steps and tests that are listed.
 const SLOWEST: usize = 10;
 
-/// How a test ended.
+/// The outcome of a test.
 pub(crate) enum Outcome {
     Passed,
-    /// With what it printed.
+    /// Failed, with its output.
     Failed(String),
     Ignored,
 }
 
 impl Outcome {
-    /// By the harness's event; none if the event is not an end.
+    /// The outcome in an event of the harness, or `None` if the event does not end a test.
     pub(crate) fn of(event: &Value) -> Option<Self> {
         match event["event"].as_str()? {
             "ok" => Some(Self::Passed),
@@ -36,7 +36,7 @@ impl Outcome {
     }
 }
 
-/// Everything that was run.
+/// The report of the whole run.
 pub(crate) struct Report {
     start: Instant,
     steps: Vec<(String, Duration)>,
@@ -52,12 +52,12 @@ impl Report {
         Self { start, steps: vec![], tests: vec![], failures: vec![], passed: 0, ignored: 0 }
     }
 
-    /// Does a step and notes how long it took.
+    /// Runs a step and records its duration.
     pub(crate) fn step<T>(&mut self, name: &str, work: impl FnOnce() -> T) -> T {
         self.timed(name, |_| work())
     }
 
-    /// As [`step`](Self::step), for one that adds to the report.
+    /// Runs a step that adds to the report, and records its duration.
     pub(crate) fn timed<T>(&mut self, name: &str, work: impl FnOnce(&mut Self) -> T) -> T {
         let start = Instant::now();
         let done = work(self);
@@ -65,7 +65,7 @@ impl Report {
         done
     }
 
-    /// Adds a test that ended, and prints it.
+    /// Adds the outcome of a test, and prints it.
     pub(crate) fn test(&mut self, binary: &str, name: &str, took: Duration, outcome: Outcome) {
         let name = format!("{binary} {name}");
         let said = match outcome {
@@ -86,7 +86,7 @@ impl Report {
         self.tests.push((name, took));
     }
 
-    /// Whether something was tested and nothing failed.
+    /// Returns true if at least one test ran and none failed.
     pub(crate) fn passed(&self) -> bool {
         self.passed > 0 && self.failures.is_empty()
     }

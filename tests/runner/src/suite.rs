@@ -1,4 +1,4 @@
-//! One binary of tests: run, watched, and its events read as they come.
+//! One test binary: runs it, enforces time limits and reads its events as they arrive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
@@ -14,20 +14,20 @@ use crate::binaries::Binary;
 use crate::limits;
 use crate::report::{Outcome, Report};
 
-/// Which tests of a binary run, and how.
+/// The tests of a binary that run, and how they run.
 pub(crate) struct Selection<'a> {
     pub(crate) filters: &'a [String],
-    /// Those that run alone, or all others.
+    /// Selects the tests that run alone if true, all others if false.
     pub(crate) alone: bool,
     pub(crate) threads: usize,
-    /// What `HEDDLE_TEST_SCALE` is set to, unless it is set.
+    /// The value of `HEDDLE_TEST_SCALE`, unless the variable is set already.
     pub(crate) scale: Option<&'static str>,
 }
 
 /// Runs the selected tests of a binary and adds their outcomes to the report.
 ///
 /// # Errors
-/// If the binary cannot be run or its output is not what Rust's test harness writes.
+/// If the binary cannot be run, or its output is not that of Rust's test harness.
 pub(crate) fn run(binary: &Binary, selection: &Selection<'_>, report: &mut Report) -> anyhow::Result<()> {
     let mut left = listed(binary, selection)?;
     while !left.is_empty() {
@@ -53,7 +53,7 @@ fn listed(binary: &Binary, selection: &Selection<'_>) -> anyhow::Result<BTreeSet
     Ok(chosen.map(str::to_owned).collect())
 }
 
-/// Runs these tests once. Returns those that finished; fewer than all if one exceeded its limit or ended the process.
+/// Runs these tests once. Returns those that finished: not all, if one exceeded its limit or ended the process.
 fn attempt(
     binary: &Binary,
     selection: &Selection<'_>,
@@ -107,12 +107,12 @@ fn start(binary: &Binary, selection: &Selection<'_>, tests: &BTreeSet<String>) -
     command.env("RUSTC_BOOTSTRAP", "1").args(["-Zunstable-options", "--format", "json", "--exact"]);
     command.arg(format!("--test-threads={}", selection.threads)).args(tests);
     command.env("HEDDLE_TEST_SCALE", scale(selection).to_string());
-    // A group of its own, so that what a killed test started goes with it.
+    // A separate process group, so that the processes of a killed test are killed too.
     command.process_group(0).current_dir(&binary.folder).stdin(Stdio::null()).stdout(Stdio::piped());
     command.spawn().with_context(|| format!("running {}", binary.path.display()))
 }
 
-/// The events of the harness, as they come; what else a test prints there is passed on.
+/// The events of the harness, as they arrive. Other output of tests is printed.
 fn events(child: &mut Child) -> anyhow::Result<Receiver<Value>> {
     let output = child.stdout.take().context("the output of the tests")?;
     let (send, events) = channel();
@@ -121,7 +121,7 @@ fn events(child: &mut Child) -> anyhow::Result<Receiver<Value>> {
             let event = serde_json::from_str::<Value>(&line).ok().filter(Value::is_object);
             match event {
                 Some(event) => {
-                    // Nobody listens any more: the binary was killed.
+                    // The binary was killed, so nobody receives events any more.
                     if send.send(event).is_err() {
                         return;
                     }

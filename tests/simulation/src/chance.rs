@@ -1,49 +1,49 @@
-//! Everything that a life leaves to chance comes from here, and all of it from the seed.
+//! All random choices of a life, drawn from its seed.
 
 use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 
-/// One stream of draws. Streams of a seed are independent, so that one more draw in one of them does not change the
+/// One stream of random draws. The streams of a seed are independent, so an additional draw in one does not change the
 /// others.
 #[derive(Debug)]
 pub(crate) struct Chance(ChaCha8Rng);
 
-/// What a stream is for.
+/// The purpose of a stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Stream {
-    /// What the life is made of, and its input.
+    /// The setup of the life, and its input.
     Plan,
-    /// Who does something next.
+    /// The order in which hosts and workers act.
     Schedule,
-    /// What goes wrong.
+    /// The faults.
     Faults,
-    /// How long the log takes for what it does by itself.
+    /// The durations of the log's own work.
     Broker,
-    /// Which records are older than what comes beside them.
+    /// The records that are older than their neighbours.
     Lateness,
-    /// How the surroundings change: topics and disks.
+    /// Changes of the surroundings: topics and disks.
     Changes,
-    /// Which records are part of other programs' transactions, and how large they are.
+    /// The records in other programs' transactions, and the sizes of records.
     Dress,
 }
 
 impl Chance {
-    /// A stream of `seed`.
+    /// Creates a stream of `seed`.
     pub(crate) fn new(seed: u64, stream: Stream) -> Self {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         generator.set_stream(stream as u64);
         Self(generator)
     }
 
-    /// A number below `bound`, which is at least 1. The bounds are small: that the smaller numbers are a trace more
-    /// likely is no matter.
+    /// A number below `bound`, which is at least 1. Smaller numbers are slightly more likely, which does not matter for
+    /// such small bounds.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0.next_u64() % bound.max(1)
     }
 
-    /// A number of `least..=most`.
+    /// A number in `least..=most`.
     pub(crate) fn between(&mut self, least: u64, most: u64) -> u64 {
         least + self.below(most - least + 1)
     }
@@ -53,13 +53,13 @@ impl Chance {
         n > 0 && self.below(n) == 0
     }
 
-    /// One of them; `None` if there is none.
+    /// One of the elements, or `None` if there are none.
     pub(crate) fn pick<T: Clone>(&mut self, among: &[T]) -> Option<T> {
         let index = self.below(among.len() as u64);
         usize::try_from(index).ok().and_then(|index| among.get(index)).cloned()
     }
 
-    /// So many milliseconds, `least..=most`.
+    /// A duration of `least..=most` milliseconds.
     pub(crate) fn millis(&mut self, least: u64, most: u64) -> Duration {
         Duration::from_millis(self.between(least, most))
     }

@@ -1,9 +1,10 @@
-//! How the surroundings change in a life, beside what goes wrong: topics, other producers, disks. Drawn from the seed.
+//! Planned changes of a life's surroundings: topics, other producers, disks. They are drawn from the seed and are not
+//! faults.
 //!
 //! ```text
 //!  produced:  0 ──── 12 ─────────── 30 ────────── 41 ──── 60
-//!                    └ inputs grow   └ one is      └ a disk is full, for a while or for ever
-//!                      └ accepted      made anew
+//!                    └ inputs grow   └ one is      └ a disk is full, for a while or permanently
+//!                      └ accepted      recreated
 //! ```
 
 use std::time::Duration;
@@ -14,12 +15,12 @@ use heddle_core::event::Topic;
 use crate::chance::{Chance, Stream};
 use crate::plan::{Input, RECORD_BYTES_MAX};
 
-/// What changes in a life, each when so many records were produced.
+/// Changes during a life. Each one is due when a number of records was produced.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
-    /// All inputs get partitions.
+    /// All inputs get additional partitions.
     pub grows: Option<Grows>,
-    /// An input is deleted and made anew.
+    /// An input is deleted and created again.
     pub anew: Option<Anew>,
     /// The oldest records of an input's partition are deleted.
     pub trims: Vec<usize>,
@@ -27,64 +28,64 @@ pub struct Changes {
     pub full: Option<Full>,
 }
 
-/// Inputs that get partitions.
+/// Additional partitions of the inputs.
 #[derive(Clone, Copy, Debug)]
 pub struct Grows {
-    /// When the first one does.
+    /// The number of produced records at which the first input grows.
     pub at: usize,
-    /// How many.
+    /// The number of additional partitions.
     pub by: i32,
-    /// How much later the next one does.
+    /// The time between one input's growth and the next one's.
     pub apart: Duration,
-    /// How much later a person accepts what that means for the state.
+    /// The time until an operator accepts the new partition count for the state.
     pub accepted_after: Duration,
 }
 
-/// An input that is deleted and made anew.
+/// An input that is deleted and created again.
 #[derive(Clone, Debug)]
 pub struct Anew {
-    /// When.
+    /// The number of produced records at which it is deleted.
     pub at: usize,
-    /// Which one.
+    /// The topic.
     pub topic: Topic,
-    /// How long there is none.
+    /// The time without the topic.
     pub gap: Duration,
 }
 
 /// A disk that is full.
 #[derive(Clone, Copy, Debug)]
 pub struct Full {
-    /// From when on.
+    /// The number of produced records at which the disk is full.
     pub at: usize,
-    /// Whose.
+    /// The host of the disk.
     pub host: usize,
-    /// For how long; `None`: for ever, so that somebody has to put in another one.
+    /// How long the disk stays full. `None` means until an operator replaces it.
     pub lasts: Option<Duration>,
 }
 
 /// Another program's transaction.
 #[derive(Clone, Copy, Debug)]
 pub struct Foreign {
-    /// How long it is open.
+    /// How long the transaction is open.
     pub open: Duration,
-    /// How it ends.
+    /// True if the transaction commits, false if it aborts.
     pub commits: bool,
 }
 
 impl Changes {
-    /// Those of a seed, for a life with these inputs, so many hosts and so many records.
+    /// Draws the changes of a life with these inputs, `hosts` hosts and `records` records.
     pub(crate) fn new(chance: &mut Chance, inputs: &[Topic], topic_ids: bool, hosts: usize, records: usize) -> Self {
         let at = |chance: &mut Chance| usize::try_from(chance.below(records as u64)).unwrap_or(0);
-        // In half of the lives late, so that no other change makes the group share out anew.
+        // Half of the lives grow late, so that no other change makes the group rebalance.
         let late = chance.one_in(2);
         let grows = chance.one_in(3).then(|| Grows {
             at: if late { records.saturating_sub(1) } else { at(chance) },
             by: i32::try_from(chance.between(1, 2)).unwrap_or(1),
             apart: chance.millis(0, if late { 100 } else { 4_000 }),
-            // At once: before a host has noticed, so that its members stay.
+            // When late, the acceptance comes before a host has noticed the growth, so its members stay.
             accepted_after: chance.millis(0, if late { 300 } else { 6_000 }),
         });
-        // A log without ids of topics cannot tell.
+        // A log without topic ids cannot detect the new topic.
         let anew = (chance.one_in(4) && topic_ids).then(|| Anew {
             at: at(chance),
             topic: chance.pick(inputs).unwrap_or_else(|| "a.in".into()),
@@ -101,7 +102,7 @@ impl Changes {
     }
 }
 
-/// Records of which some are part of other programs' transactions, and some larger than a dead letter may be.
+/// Puts some of the records into other programs' transactions, and makes some larger than a dead letter may be.
 pub(crate) fn dress(seed: u64, retries: bool, mut records: Vec<Input>) -> Vec<Input> {
     let mut chance = Chance::new(seed, Stream::Dress);
     let has_foreign = chance.one_in(3);
@@ -110,7 +111,7 @@ pub(crate) fn dress(seed: u64, retries: bool, mut records: Vec<Input>) -> Vec<In
             record.foreign = Some(Foreign { open: chance.millis(50, 8_000), commits: !chance.one_in(3) });
         }
         let rejected = |value: &Bytes| value.ends_with(b"reject");
-        // One that waits for another attempt would have to fit into the topic of those that wait.
+        // With retries, the large record would have to fit into a retry topic.
         if !retries && record.value.as_ref().is_some_and(rejected) && chance.one_in(2) {
             let text = record.value.as_deref().unwrap_or_default();
             record.value = Some([text, &vec![b' '; RECORD_BYTES_MAX]].concat().into());

@@ -1,4 +1,4 @@
-//! Compares what a life left behind with what must be there.
+//! Compares the results of a life with the model.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -22,7 +22,7 @@ use crate::plan::Plan;
 use crate::time;
 use crate::world::World;
 
-/// Everything, once nothing is left to be done.
+/// Checks everything, after all work is done. Returns the first difference.
 pub(crate) fn at_end(life: &Life) -> Option<String> {
     let world = &life.world;
     let model = model(world);
@@ -70,7 +70,7 @@ fn model(world: &World) -> Model {
     model
 }
 
-/// The id of the topic of this name that the component knew first, if it knew one.
+/// The id of the topic that the component first knew under this name, if it knew one.
 fn known_first(broker: &Broker, plan: &Plan, topic: &Topic) -> Option<String> {
     let key = format!("{}/{topic}", plan.spec.component);
     let known = TopicPartition::new(KNOWN_TOPICS, 0);
@@ -80,7 +80,7 @@ fn known_first(broker: &Broker, plan: &Plan, topic: &Topic) -> Option<String> {
     rest.split_once('"').map(|(first, _)| first.to_owned())
 }
 
-/// All losses of which the group had to hear were told.
+/// Checks that the hosts reported every loss of which the group had to be notified.
 fn losses(life: &Life) -> Option<String> {
     let world = &life.world;
     life.hosts.borrow().iter().filter_map(|host| host.run.as_ref()).for_each(|run| run.tell_losses(world));
@@ -102,19 +102,19 @@ fn partitions(broker: &Broker, topic: &Topic) -> Vec<TopicPartition> {
     (0..count).map(|n| TopicPartition::new(topic.clone(), i32::try_from(n).unwrap_or(i32::MAX))).collect()
 }
 
-/// How many tasks the component has.
+/// The number of tasks of the component.
 fn tasks(world: &World) -> i32 {
     world.broker().group.numbers()
 }
 
-/// The partitions of all that the component reads, and those in which records wait.
+/// The partitions in which records are parked: those of the retry topics, and those of the schedule's changelog.
 fn places_to_wait(broker: &Broker, plan: &Plan) -> (Vec<TopicPartition>, Vec<TopicPartition>) {
     let of_topic = |topic: &Topic| partitions(broker, topic);
     let waiting = plan.spec.waiting.and_then(|store| plan.spec.changelogs.get(store.0));
     (plan.spec.retry_topics.iter().flat_map(of_topic).collect(), waiting.into_iter().flat_map(of_topic).collect())
 }
 
-/// How often a record was left to wait.
+/// The number of times that a record was parked.
 fn waited(world: &World) -> u64 {
     let broker = world.broker();
     let (topics, state) = places_to_wait(&broker, &world.plan);
@@ -123,7 +123,7 @@ fn waited(world: &World) -> u64 {
     topics.iter().chain(&state).map(of).sum()
 }
 
-/// The records of a partition whose transactions were committed.
+/// The records of a partition that are committed.
 fn committed<'a>(broker: &'a Broker, source: &TopicPartition) -> impl Iterator<Item = &'a Record> + use<'a> {
     let all = broker.partition(source).ok().into_iter().flat_map(|log| log.all());
     all.filter(|(_, txn)| is_committed(broker, *txn)).map(|(record, _)| record)
@@ -133,7 +133,7 @@ fn is_committed(broker: &Broker, txn: Option<TxnId>) -> bool {
     txn.is_none_or(|txn| broker.decision(txn) == Some(true))
 }
 
-/// Whether the group has got to the end of its input.
+/// Checks that the group has reached the end of its input.
 pub(crate) fn positions(world: &World) -> Option<String> {
     let broker = world.broker();
     let (retries, waiting) = places_to_wait(&broker, &world.plan);
@@ -152,14 +152,14 @@ pub(crate) fn positions(world: &World) -> Option<String> {
             let last = committed(&broker, &source).last().filter(|record| record.offset >= low);
             let expected = last.map(|record| record.offset.next());
             let found = broker.position(&source);
-            // Where nothing is to be read the beginning may be committed, and needs not.
+            // A partition without records may have its beginning committed, but need not.
             let found = found.filter(|found| expected.is_some() || *found > low);
             differ(&format!("the committed position of {source}"), &found, &expected)
         })
     })
 }
 
-/// Whether a topic holds exactly these records: those of each source in their order.
+/// Checks that a topic holds exactly these records, those of each source in order.
 fn lines(
     world: &World,
     topic: &Topic,
@@ -175,7 +175,7 @@ fn lines(
     }
     let mut expected = expected.clone();
     if world.plan.retries() {
-        // Keys overtake each other; what is in the lines tells whether the order within a key was kept.
+        // Keys overtake each other. The content of the lines shows whether the order within a key was kept.
         found.values_mut().chain(expected.values_mut()).for_each(|lines| lines.sort());
     }
     let places = expected.keys().chain(found.keys());
@@ -204,7 +204,7 @@ fn output_line(record: &Record) -> (TopicPartition, String) {
     // <component>/<topic>/<partition>/<offset>/<number>
     let mut parts = id.split('/').skip(1);
     let (topic, partition) = (parts.next().unwrap_or("?"), parts.next().and_then(|n| n.parse().ok()));
-    // <topic>@<epoch>, if it is not the topic that was known first; there is one epoch in a life.
+    // <topic>@<epoch>, if it is not the topic that was known first. A life has at most one epoch.
     let Some((name, epoch)) = topic.split_once('@') else {
         return (TopicPartition::new(topic, partition.unwrap_or(-1)), format!("{key}: {value} ({id})"));
     };
@@ -216,7 +216,7 @@ fn dead_letter_line(record: &Record) -> (TopicPartition, String) {
     aside(record, &format!(" after {}", header(record, header::ATTEMPTS)))
 }
 
-/// How many attempts were made in place depends on whether the record found its key waiting.
+/// Leaves out the attempts: their number depends on whether the record found its key parked.
 fn retried_dead_letter_line(record: &Record) -> (TopicPartition, String) {
     aside(record, "")
 }
@@ -230,7 +230,7 @@ fn aside(record: &Record, attempts: &str) -> (TopicPartition, String) {
     (source, format!("{key}: {value} ({reason}{attempts}, was {offset})"))
 }
 
-/// What the committed records of a task's changelogs below these offsets say.
+/// The state of a task, folded from the committed records of its changelogs below these offsets.
 fn fold(broker: &Broker, plan: &Plan, number: i32, below: impl Fn(&Topic) -> Offset) -> TaskModel {
     let mut task = TaskModel::default();
     let records = |topic: &Topic| {
@@ -270,7 +270,7 @@ fn changelogs(world: &World, model: &Model) -> Option<String> {
     })
 }
 
-/// Whether every task that is open holds what the model says, in memory and on disk together; then that it can be
+/// Checks that every open task holds the state of the model, in memory and on disk together. Then checks that it can be
 /// written.
 fn live_tasks(life: &Life, model: &Model) -> Option<String> {
     let mut owners = BTreeMap::<i32, usize>::new();
@@ -298,7 +298,7 @@ fn live_tasks(life: &Life, model: &Model) -> Option<String> {
     })
 }
 
-/// Whether the copies on disk have got to the last record of their changelogs: a restart has next to nothing to read.
+/// Checks that the local copies have reached the end of their changelogs, so that a restart restores almost nothing.
 fn complete(world: &World, what: &str, host: &crate::host::Host, partition: Partition) -> Option<String> {
     let copy = host.disk.copy();
     let stores = match open(&world.plan, &copy, partition) {
@@ -323,8 +323,8 @@ fn open(
     TaskStores::open(&*disk.engine(None), &plan.spec, partition, bounds())
 }
 
-/// Whether every copy on a disk is the fold of its changelog below its watermark, and further in some keys where a
-/// crash cut a write off (G3).
+/// Checks that every local copy is the fold of its changelog below its watermark. Some keys may be newer where a crash
+/// cut a write off (G3).
 pub(crate) fn disk(world: &World, host: usize, disk: &SimDisk) -> Option<String> {
     let copy = disk.copy();
     (0..tasks(world)).find_map(|number| {
@@ -337,7 +337,7 @@ pub(crate) fn disk(world: &World, host: usize, disk: &SimDisk) -> Option<String>
         world.count(|happened| happened.trees += watermarks.len() as u64);
         let below = |topic: &Topic| watermarks.get(topic).copied().unwrap_or(Offset(0));
         let mut expected = fold(&world.broker(), &world.plan, number, below);
-        // A crash that came while a memtable was written left more in some keys.
+        // A crash during a memtable's write leaves newer values in some keys.
         for (index, changelog) in world.plan.spec.changelogs.iter().enumerate() {
             let cut_off = below(changelog)..stores.end_found(changelog).unwrap_or(below(changelog));
             if cut_off.is_empty() {
@@ -371,7 +371,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Whether a task's state is this.
+/// Checks that a task has the expected state.
 fn holds(what: &str, plan: &Plan, stores: &TaskStores, expected: &TaskModel) -> Option<String> {
     for (index, expected) in expected.stores.iter().enumerate().take(plan.spec.changelogs.len()) {
         let found = match entries(stores, index) {
@@ -396,7 +396,7 @@ fn holds(what: &str, plan: &Plan, stores: &TaskStores, expected: &TaskModel) -> 
         ids(plan).find_map(|id| {
             let at = noted.get(&id).copied();
             if !lingering && at.is_some_and(|at| at.0 <= newest - window) {
-                // Past its window, and perhaps not handled lately: it may be gone or not.
+                // The id is past its window and may not have been handled lately, so it may be forgotten or not.
                 return None;
             }
             let seen = stores.seen(topic, &MessageId(id.clone().into()), at.unwrap_or(Timestamp(newest)));
@@ -405,7 +405,7 @@ fn holds(what: &str, plan: &Plan, stores: &TaskStores, expected: &TaskModel) -> 
     })
 }
 
-/// All message ids of a life.
+/// All message ids that a life may use.
 fn ids(plan: &Plan) -> impl Iterator<Item = String> {
     (0..plan.records.len()).map(|number| format!("m{number}"))
 }

@@ -1,53 +1,53 @@
-//! The format of the simulated input: what a record asks its handler to do.
+//! The format of the simulated input: each record holds the operations of its handler.
 //!
 //! ```text
 //!  17|add:k3:5 get:k1 emit flaky:1 emit:k2
 //!  id, and the operations in order
 //! ```
 
-/// What a record asks for.
+/// The request in a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Command {
-    /// The message id; records with the same one are the same event.
+    /// The message id. Records with the same id are the same event.
     pub(crate) id: String,
-    /// What to do, in order.
+    /// The operations, in order.
     pub(crate) operations: Vec<Operation>,
 }
 
-/// One thing to do.
+/// One operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
-    /// Adds to the number that the first store has for the key, and notes the sum.
+    /// Adds to the number of the key in the first store, and notes the sum.
     Add(String, i64),
     /// Sets the key in the second store.
     Put(String, String),
     /// Deletes the key in both stores, and emits a tombstone.
     Delete(String),
-    /// Notes what both stores have for the key.
+    /// Notes the key's values in both stores.
     Get(String),
-    /// Notes all entries of both stores whose keys begin so.
+    /// Notes all entries of both stores whose keys have this prefix.
     Scan(String),
-    /// Emits what was noted so far, under the key; `None`: the input's.
+    /// Emits the notes so far under the key, or under the input's key if `None`.
     Emit(Option<String>),
-    /// Emits more than the log takes in one record.
+    /// Emits a record larger than the log accepts.
     Huge,
-    /// Sets the key in the second store to more than the log takes in one record.
+    /// Sets the key in the second store to a value larger than the log accepts.
     Hoard(String),
-    /// Fails for good.
+    /// Fails permanently.
     Reject,
-    /// Fails at the first so many attempts.
+    /// Fails this many attempts.
     Flaky(u32),
 }
 
 impl Command {
-    /// Reads a record's value; `None` if it is no command.
+    /// Parses a record's value. Returns `None` if it is not a command.
     pub(crate) fn parse(value: &[u8]) -> Option<Self> {
         let (id, operations) = std::str::from_utf8(value).ok()?.split_once('|')?;
         let operations = operations.split(' ').filter(|text| !text.is_empty()).map(Operation::parse);
         Some(Self { id: id.to_owned(), operations: operations.collect::<Option<_>>()? })
     }
 
-    /// As a record's value.
+    /// The command as a record's value.
     pub(crate) fn text(&self) -> String {
         let operations = self.operations.iter().map(Operation::text).collect::<Vec<_>>();
         format!("{}|{}", self.id, operations.join(" "))

@@ -1,4 +1,4 @@
-//! The disk of a host: trees in memory that survive its crashes, or most of what was written to them.
+//! The disk of a host: in-memory trees. A crash of the host loses at most the last writes.
 //!
 //! ```text
 //!  apply ──> journal ──flush──> kept
@@ -20,14 +20,14 @@ use crate::world::lock;
 type Tree = BTreeMap<Bytes, Bytes>;
 type Trees = BTreeMap<String, Tree>;
 
-/// What is on a disk.
+/// The content of a disk.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Content {
-    /// As those see it who read it now.
+    /// The state that a running process reads.
     trees: Trees,
     kept: Trees,
     journal: Vec<Write>,
-    /// It takes no more.
+    /// The disk accepts no writes.
     full: bool,
 }
 
@@ -48,10 +48,10 @@ impl Content {
         self.kept = self.trees.clone();
     }
 
-    /// What a crash leaves. Returns how many writes it took back.
+    /// Keeps the content that survives a crash. Returns the number of lost writes.
     fn crash(&mut self, chance: &mut Chance) -> u64 {
         let written = self.journal.len() as u64;
-        // Half of the crashes are those of the process alone: the system's buffers are written all the same.
+        // Half of the crashes are of the process alone, so the system's buffers are still written.
         let undone = if chance.one_in(2) { 0 } else { chance.below(written + 1) };
         self.journal.truncate(usize::try_from(written - undone).unwrap_or(0));
         for write in std::mem::take(&mut self.journal) {
@@ -77,33 +77,33 @@ fn redo(trees: &mut Trees, write: &Write) {
     }
 }
 
-/// A disk. Clones are the same disk.
+/// A disk. Clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct SimDisk(Arc<Mutex<Content>>);
 
 impl SimDisk {
-    /// The engine on it, as a process has it; `None`: as one has it who only looks.
+    /// The engine on this disk for a process, or for a reader without a process if `caller` is `None`.
     pub(crate) fn engine(&self, caller: Option<Caller>) -> Arc<dyn StateEngine> {
         Arc::new(Engine { disk: self.clone(), caller })
     }
 
-    /// The process that used it has crashed. Returns how many writes are lost.
+    /// Crashes the process that used the disk. Returns the number of lost writes.
     pub(crate) fn crash(&self, chance: &mut Chance) -> u64 {
         lock(&self.0).crash(chance)
     }
 
-    /// The process that used it has ended as it should.
+    /// Writes everything, as the orderly end of a process does.
     pub(crate) fn flush(&self) {
         lock(&self.0).flush();
     }
 
-    /// It is lost, with all that was on it.
+    /// Loses the disk with its content.
     pub(crate) fn wipe(&self) {
         let mut content = lock(&self.0);
         *content = Content { full: content.full, ..Content::default() };
     }
 
-    /// It takes no more, or has room again.
+    /// Fills the disk, or makes room again.
     pub(crate) fn fill(&self, full: bool) {
         lock(&self.0).full = full;
     }
@@ -112,7 +112,7 @@ impl SimDisk {
         lock(&self.0).full
     }
 
-    /// A copy to look at, which changes no more.
+    /// A snapshot of the disk.
     pub(crate) fn copy(&self) -> Self {
         Self(Arc::new(Mutex::new(lock(&self.0).clone())))
     }
@@ -172,7 +172,7 @@ impl Store {
         self.pass(Call::DiskRead, || Ok(look(lock(&self.disk.0).trees.entry(self.tree.clone()).or_default())))
     }
 
-    /// An engine that says that all is well, as if an error had been dropped.
+    /// Returns true if the engine hides that the disk is full, as a dropped error would.
     fn hides_that_it_is_full(&self) -> bool {
         let planted = self.caller.as_ref().is_some_and(|caller| caller.world().planted == Some(Planted::Full));
         planted && self.disk.is_full()
@@ -232,7 +232,7 @@ impl StateStore for Store {
             self.fails()?;
             let mut disk = lock(&self.disk.0);
             let keys = disk.trees.get(&self.tree).map(|tree| tree.keys().cloned().collect::<Vec<_>>());
-            // Not atomic: a crash may leave some of the entries.
+            // The deletion is not atomic: a crash may leave some of the entries.
             for key in keys.unwrap_or_default() {
                 disk.write(Write::Apply(self.tree.clone(), vec![(key, None)]));
             }

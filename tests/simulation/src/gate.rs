@@ -1,14 +1,14 @@
-//! The gate that every call of a host into log or disk goes through. Here it may crash, stand still, or let others go
-//! first.
+//! The gate that every call of a host into the log or the disk passes. Here the host may crash, pause, or let others
+//! act first.
 //!
 //! ```text
 //!          ┌ crash: the call was not made        ┌ crash: it was made, and nobody knows
-//!  call ───┼ stand still beyond the session ──> work ──┼ stand still                        ──> answer
+//!  call ───┼ pause beyond the session ──> work ──┼ pause                             ──> answer
 //!          └ others go on for a while            └ others go on
 //! ```
 //!
-//! A crash is an answer with an error and a flag: from then on nothing of this process gets through any more, whatever
-//! its code tries on the way out. The scheduler then drops it.
+//! A crash is an error and a flag: from then on every call of this process fails, also the calls of its cleanup. The
+//! scheduler then drops the process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,26 +21,26 @@ use crate::life;
 use crate::time;
 use crate::world::World;
 
-/// A call into log or disk.
+/// A call into the log or the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     /// Joining the group.
     Join,
     /// Asking for records.
     Poll,
-    /// Handing a record over.
+    /// Sending a record.
     Send,
-    /// The first step of a commit: the records.
+    /// The first step of a commit: flushing the records.
     Flush,
-    /// The second step of a commit: the positions.
+    /// The second step of a commit: adding the offsets.
     Positions,
-    /// The third step of a commit: the decision.
+    /// The third step of a commit: ending the transaction.
     Decide,
-    /// Aborting.
+    /// Aborting the transaction.
     Abort,
-    /// Going back, holding back, letting go, leaving.
+    /// Seeking, pausing, releasing partitions, leaving.
     Manage,
-    /// Asking the log for something.
+    /// Querying the log.
     Ask,
     /// Reading a changelog.
     Restore,
@@ -51,7 +51,7 @@ pub(crate) enum Call {
 }
 
 impl Call {
-    /// How much rarer than in a commit it is that something goes wrong here: there are so many more of these calls.
+    /// A factor by which faults are rarer here than in a commit, because these calls are more frequent.
     fn rarity(self) -> u64 {
         match self {
             Self::Flush | Self::Positions | Self::Decide | Self::Abort => 1,
@@ -66,7 +66,7 @@ impl Call {
     }
 }
 
-/// What a call answers in a process that is gone.
+/// The answer of a call in a process that has ended.
 pub(crate) trait Gone {
     fn gone() -> Self;
 }
@@ -87,7 +87,7 @@ impl Gone for StateError {
 pub(crate) struct Process {
     pub(crate) world: Arc<World>,
     pub(crate) host: usize,
-    /// Another number for every run of every host.
+    /// A number that is unique among all runs of all hosts.
     pub(crate) number: u64,
     down: AtomicBool,
     still: AtomicBool,
@@ -98,23 +98,23 @@ impl Process {
         Arc::new(Self { world, host, number, down: AtomicBool::new(false), still: AtomicBool::new(false) })
     }
 
-    /// Whether it has crashed.
+    /// Returns true if the process has crashed.
     pub(crate) fn is_down(&self) -> bool {
         self.down.load(Ordering::Relaxed)
     }
 
-    /// Whether nothing in it moves for now.
+    /// Returns true while the process is paused.
     pub(crate) fn stands_still(&self) -> bool {
         self.still.load(Ordering::Relaxed)
     }
 
-    /// Ends it on the spot.
+    /// Crashes the process immediately.
     pub(crate) fn crash(&self) {
         self.down.store(true, Ordering::Relaxed);
         self.world.broker().group.silence(self.number, time::now());
     }
 
-    /// Nothing in it moves for `time`, heartbeats included.
+    /// Pauses the process for `time`, including its heartbeats.
     fn stand_still(&self, time: Duration) {
         self.world.count(|happened| happened.pauses += 1);
         self.world.broker().group.silence(self.number, time::now());
@@ -127,13 +127,13 @@ impl Process {
     }
 }
 
-/// One that calls: a worker, or what writes a host's state to disk.
+/// A caller: a worker, the topic watcher, or the writer of a host's state.
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) process: Arc<Process>,
-    /// Its name in the trace.
+    /// The name in the trace.
     pub(crate) name: Arc<str>,
-    /// When it has something to do again, in microseconds.
+    /// When the caller has something to do again, in microseconds.
     wake_at: Arc<AtomicU64>,
 }
 
@@ -151,7 +151,7 @@ impl Caller {
         self.world().tell(&self.name, what);
     }
 
-    /// Nothing is there to do before.
+    /// Sleeps for `time`, because there is nothing to do before.
     pub(crate) fn sleep(&self, time: Duration) {
         let at = time::now() + time;
         self.wake_at.store(u64::try_from(at.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -161,7 +161,7 @@ impl Caller {
         Duration::from_micros(self.wake_at.load(Ordering::Relaxed))
     }
 
-    /// Makes a call, if the process lives on.
+    /// Makes a call, unless the process has crashed.
     pub(crate) fn pass<T, E: Gone>(&self, call: Call, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         self.interrupt(call, "before")?;
         let answer = work();
@@ -169,14 +169,13 @@ impl Caller {
         answer
     }
 
-    /// Waits, with the others going on, until then.
+    /// Waits until then, while the others go on.
     pub(crate) fn wait<E: Gone>(&self, until: Duration) -> Result<(), E> {
         life::meanwhile(until);
         if self.process.is_down() { Err(E::gone()) } else { Ok(()) }
     }
 
-    /// This one thread does not move for `time`. Heartbeats go on, but one that does not poll is expelled from the
-    /// group.
+    /// Pauses this thread alone for `time`. Heartbeats go on, but the group expels a member that does not poll.
     fn stand_still(&self, time: Duration) {
         self.world().count(|happened| happened.hung += 1);
         let in_group = self.world().plan.session / 2;
@@ -196,7 +195,7 @@ impl Caller {
             let crash = faults.grave(|rates| rates.crash * rarity);
             let pause = (!crash && faults.grave(|rates| rates.pause * rarity))
                 .then(|| world.plan.session + faults.chance.millis(1, 5_000));
-            // Who is at the disk may hold a lock that the others of this host wait for, so none of them comes in
+            // A thread in a disk call may hold a lock that others of this host wait for, so none of them runs in
             // between.
             let open = !matches!(call, Call::DiskRead | Call::DiskWrite);
             let alone = open && pause.is_some() && faults.chance.one_in(2);

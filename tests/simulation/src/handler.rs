@@ -1,5 +1,5 @@
-//! The handler of the simulated component: deterministic, as every handler. What it emits contains what it read, so
-//! that a state that is wrong shows in the output.
+//! The handler of the simulated component, deterministic like every handler. Its emits contain what it read, so a wrong
+//! state shows in the output.
 
 use bytes::Bytes;
 use heddle::runtime::Handler;
@@ -14,25 +14,25 @@ use heddle_core::task::Dispatch;
 use crate::command::{Command, Operation};
 use crate::plan::RECORD_BYTES_MAX;
 
-/// The store of `add`.
+/// The store that `add` writes.
 pub(crate) const COUNTS: StoreIndex = StoreIndex(0);
-/// The store of `put`.
+/// The store that `put` writes.
 pub(crate) const MARKS: StoreIndex = StoreIndex(1);
 
-/// Does what commands say.
+/// A handler that executes commands.
 pub(crate) struct CommandHandler {
-    /// Where it emits to.
+    /// The topic for its emits.
     pub(crate) output: Topic,
-    /// Whether message ids count.
+    /// Message ids are used if true.
     pub(crate) dedup: bool,
-    /// Asked before each record whether what decodes it is at hand.
+    /// Returns an error if the registry does not answer for the schema of the next record.
     pub(crate) registry: Box<dyn FnMut() -> Result<(), String>>,
-    /// Why the schema of a stored value could not be told in the last delivery.
+    /// The reason why the schema of a stored value was unavailable in the last delivery.
     pub(crate) unavailable: Option<String>,
 }
 
 impl CommandHandler {
-    /// Asks the registry by which schema a stored value was written.
+    /// Looks up the schema of a stored value in the registry.
     fn stored(&mut self) -> Result<(), TaskFault> {
         (self.registry)().map_err(|why| {
             self.unavailable = Some(why.clone());
@@ -98,7 +98,7 @@ fn command_of(record: &Record) -> Result<Command, EventFault> {
     Command::parse(value).ok_or_else(|| EventFault::new(EventFaultKind::Decode, "no command"))
 }
 
-/// One delivery under way.
+/// One delivery in progress.
 struct Call {
     reads: Reads,
     effects: Effects,

@@ -1,5 +1,4 @@
-//! A host of a life: its disk, and the process that runs on it with its workers, as [`heddle::runtime::start`] runs
-//! them.
+//! A host of a life: its disk, and a process with workers, as [`heddle::runtime::start`] runs them.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,7 +21,7 @@ use crate::planted::{self, Planted};
 use crate::time::{self, VirtualClock};
 use crate::world::World;
 
-/// How long a worker waits before it joins again.
+/// The delay before a worker joins again.
 const REJOIN_WAIT: Duration = Duration::from_millis(500);
 
 /// A host.
@@ -30,7 +29,7 @@ const REJOIN_WAIT: Duration = Duration::from_millis(500);
 pub(crate) struct Host {
     pub(crate) disk: SimDisk,
     pub(crate) run: Option<Run>,
-    /// When it comes up, if it is down; never while it is still going down.
+    /// When a host that is down starts. Never, while it is still stopping.
     boots_at: Duration,
 }
 
@@ -41,31 +40,31 @@ pub(crate) struct Run {
     pub(crate) workers: Vec<Slot>,
     /// Watches the component's topics.
     pub(crate) topics: Arc<TopicWatch>,
-    /// What asks the log for it.
+    /// The caller that queries the log for `topics`.
     pub(crate) watcher: Caller,
-    /// When it looks again.
+    /// The time of its next query.
     pub(crate) look_at: Duration,
     known: Arc<KnownTopics>,
 }
 
-/// A worker's place in its process.
+/// A worker of a process.
 pub(crate) struct Slot {
     caller: Caller,
     progress: Arc<Progress>,
     pub(crate) work: Work,
 }
 
-/// What a worker is at.
+/// The activity of a worker.
 pub(crate) enum Work {
-    /// It joins the group, when it wakes up.
+    /// Joins the group when it wakes up.
     Joining,
-    /// It takes turns.
+    /// Runs turns.
     Turning(Box<Worker>),
-    /// It is in the middle of a turn.
+    /// Is in the middle of a turn.
     Busy,
 }
 
-/// Names a worker.
+/// The identity of a worker.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) host: usize,
@@ -79,7 +78,7 @@ impl std::fmt::Debug for Caller {
     }
 }
 
-/// Bounds that make every memtable ready to be written at any time, and never so large that a worker waits.
+/// Bounds that let every memtable be written at any time, and never let one grow so large that a worker blocks.
 pub(crate) fn bounds() -> Bounds {
     Bounds {
         memtable_bytes: 64 << 20,
@@ -91,14 +90,14 @@ pub(crate) fn bounds() -> Bounds {
 }
 
 impl Run {
-    /// Notes what its workers told of losses.
+    /// Records the losses that its workers reported.
     pub(crate) fn tell_losses(&self, world: &World) {
         self.workers.iter().for_each(|slot| world.tell_losses(&slot.progress));
     }
 }
 
 impl Host {
-    /// Its workers that have something to do.
+    /// The workers of the host that have something to do.
     pub(crate) fn ready((host, this): (usize, &Self)) -> Vec<Place> {
         let Some(run) = this.run.as_ref().filter(|run| !run.process.stands_still()) else { return vec![] };
         let slots = run.workers.iter().enumerate();
@@ -106,7 +105,7 @@ impl Host {
         ready.map(|(worker, slot)| Place { host, worker, caller: slot.caller.clone() }).collect()
     }
 
-    /// When something of it may go on.
+    /// When each part of the host may go on.
     pub(crate) fn wakes_at(&self) -> Vec<Duration> {
         match &self.run {
             Some(run) => run.workers.iter().map(|slot| slot.caller.wakes_at()).collect(),
@@ -114,7 +113,7 @@ impl Host {
         }
     }
 
-    /// What it has not finished.
+    /// A description of unfinished work, if there is any.
     pub(crate) fn unfinished(&self) -> Option<String> {
         let Some(run) = &self.run else { return Some("a host is not up".to_owned()) };
         let slot = run
@@ -126,7 +125,7 @@ impl Host {
 }
 
 impl Life {
-    /// Starts what has been down for long enough.
+    /// Starts the hosts that have been down for long enough.
     pub(crate) fn boot_due(self: &Rc<Self>) {
         for index in 0..self.world.plan.hosts {
             let mut hosts = self.hosts.borrow_mut();
@@ -155,12 +154,12 @@ impl Life {
         }
     }
 
-    /// A worker takes its turn.
+    /// Runs a turn of a worker.
     pub(crate) fn turn(self: &Rc<Self>, place: &Place) {
         self.act(place, Worker::turn);
     }
 
-    /// A worker does something, or joins before it can.
+    /// Lets a worker act, or join first.
     fn act(self: &Rc<Self>, place: &Place, act: impl FnOnce(&mut Worker) -> Result<(), WorkerFault>) {
         let Some(work) = self.take(place) else { return };
         let process = place.caller.process.clone();
@@ -189,7 +188,7 @@ impl Life {
         self.bury(&process);
     }
 
-    /// Joins the group, if the component's topics fit.
+    /// Joins the group if the component's topics fit.
     fn join(self: &Rc<Self>, place: &Place) -> Result<Work, WorkerFault> {
         let (plan, caller) = (&self.world.plan, &place.caller);
         let id = format!("{}-{}-{}", plan.spec.component, place.host, place.worker);
@@ -230,7 +229,7 @@ impl Life {
         Ok(Work::Turning(Box::new(worker)))
     }
 
-    /// The member and the handler of a worker, with what is wrong with them on purpose.
+    /// The member and the handler of a worker, with the planted bug if there is one.
     fn plant(
         &self,
         member: Box<dyn Member>,
@@ -257,8 +256,8 @@ impl Life {
         }
     }
 
-    /// Clears away a process that has crashed: its disk keeps what a crash leaves, and must not hold what the log did
-    /// not commit.
+    /// Removes a process that has crashed. Its disk keeps what survives the crash, and the check compares that with the
+    /// log's commits.
     pub(crate) fn bury(self: &Rc<Self>, process: &Arc<Process>) {
         if !process.is_down() {
             return;
@@ -274,14 +273,14 @@ impl Life {
             (host.run.take(), host.disk.clone(), host.disk.crash(&mut faults.chance))
         };
         run.iter().for_each(|run| run.tell_losses(&self.world));
-        // A call of it may be in the middle, with locks that its other parts would wait for when they are dropped.
+        // One of its calls may be in progress and hold locks that its other parts need when they are dropped.
         self.dead.borrow_mut().extend(run);
         self.world.count(|happened| happened.undone_applies += undone);
         self.note(check::disk(&self.world, process.host, &disk));
         self.lose(process.host, &disk);
     }
 
-    /// Now and then a disk does not survive a crash.
+    /// Loses or damages the disk, in some crashes.
     fn lose(&self, host: usize, disk: &SimDisk) {
         let (lost, damaged) = {
             let mut faults = self.world.faults();
@@ -291,7 +290,7 @@ impl Life {
             self.world.count(|happened| happened.wiped += 1);
             self.world.tell(format!("h{host}"), format_args!("its disk is lost"));
         } else if damaged {
-            // The engine says so when it is opened, and the host makes the folder anew.
+            // The engine reports damage when it opens, and the host recreates the folder.
             self.world.count(|happened| happened.corrupt += 1);
             self.world.tell(format!("h{host}"), format_args!("its state is damaged and made anew"));
         }
@@ -300,7 +299,7 @@ impl Life {
         }
     }
 
-    /// Something happens to a host from outside.
+    /// Disturbs a host from outside.
     pub(crate) fn upset(self: &Rc<Self>) {
         let (host, what) = {
             let mut faults = self.world.faults();
@@ -327,15 +326,15 @@ impl Life {
         }
     }
 
-    /// A newer version of the component takes over on the workers of a host.
+    /// Switches the workers of a host to a newer version of the component.
     fn swap(self: &Rc<Self>, host: usize) {
-        // What was put into the one before is to be found.
+        // The new version would replace the planted bug, which has to be found.
         if self.options.planted.is_some() {
             return;
         }
         let places = self.hosts.borrow().get(host).map(|this| Host::ready((host, this))).unwrap_or_default();
         for place in places {
-            // Others go on in the middle of the one before, and may end the process.
+            // Others act during the previous worker's switch and may end the process.
             if place.caller.process.is_down() {
                 return;
             }
@@ -347,7 +346,7 @@ impl Life {
         }
     }
 
-    /// A host ends as it should, and comes back later.
+    /// Stops a host in order. It comes back later.
     fn leave(self: &Rc<Self>, host: usize) {
         let run = {
             let mut hosts = self.hosts.borrow_mut();
@@ -389,7 +388,7 @@ impl Life {
         self.note(check::disk(&self.world, host, &disk));
     }
 
-    /// A host goes on with writing its state to disk: one step, so that much can happen between them.
+    /// Takes one step in writing a host's state to disk. Steps are small, so that much can happen between them.
     pub(crate) fn write_state(self: &Rc<Self>) {
         let found = {
             let hosts = self.hosts.borrow();
@@ -407,7 +406,7 @@ impl Life {
         };
         let Some((process, disk, stores)) = found else { return };
         let draw = self.schedule.borrow_mut().below(8);
-        // A failure is tried again, as the flusher does.
+        // The next step retries after a failure, as the flusher does.
         let _again = match draw {
             0..=2 => Ok(stores.freeze()),
             3..=5 => stores.write_frozen().map(|_| true),

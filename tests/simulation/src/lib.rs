@@ -1,5 +1,5 @@
-//! Heddle's runtime, lived through thousands of times: the worker, the step, the restore and the state as they are, on
-//! a log and disks in memory, in virtual time, with everything going wrong that a seed says.
+//! Simulation of Heddle's runtime: thousands of lives with faults drawn from a seed. The worker, the step, the restore
+//! and the state are the real ones; the log and the disks are in memory, and time is virtual.
 //!
 //! ```text
 //!  seed ──> plan ──> life ──────────────────────────────────────────────> check
@@ -7,13 +7,13 @@
 //!                     crashes, pauses, rebalances, lost answers             the input and nothing else
 //! ```
 //!
-//! - [`plan`](Plan): what a life is made of; [`Happened`]: what went wrong in it.
-//! - `life`, `host`: the scheduler, and what it moves. One thread; the same seed is the same life, event by event.
-//! - `gate`: where calls into log and disk are cut off, held up, or let others go first.
-//! - `changes`, `operator`: topics that change under the hosts, other producers, full disks, and the person who looks after them.
-//! - `log`, `disk`: the simulated surroundings; the traits are those that Kafka and the real engines implement.
-//! - `model`, `check`: what must come out, and whether it did.
-//! - `planted`: bugs put in on purpose, which lives must find.
+//! - [`Plan`]: the setup of a life; [`Happened`]: the faults and events in it.
+//! - `life`, `host`: the scheduler and its hosts. One thread; the same seed gives the same life, event by event.
+//! - `gate`: interrupts calls into the log and the disk, delays them, or lets others go first.
+//! - `changes`, `operator`: changing topics, other producers, full disks, and the operator who reacts to them.
+//! - `log`, `disk`: the simulated surroundings. Their traits are those that Kafka and the real engines implement.
+//! - `model`, `check`: the expected results, and the comparison.
+//! - `planted`: deliberate bugs that lives must find.
 
 mod chance;
 mod changes;
@@ -40,39 +40,39 @@ pub use happened::Happened;
 pub use plan::{Input, Plan, Rates};
 pub use planted::Planted;
 
-/// How to live.
+/// Options of a life.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// A bug to put in.
+    /// The bug to plant.
     pub planted: Option<Planted>,
-    /// Whether to write down what happens.
+    /// Records a trace if true.
     pub traced: bool,
 }
 
-/// How a life went.
+/// The outcome of a life.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Its seed.
+    /// The seed of the life.
     pub seed: u64,
-    /// The bug that was put in.
+    /// The planted bug.
     pub planted: Option<Planted>,
-    /// What happened in it.
+    /// Counts of what happened in the life.
     pub happened: Happened,
-    /// Line by line, if it was asked for.
+    /// The trace, line by line, if it was requested.
     pub trace: Vec<String>,
-    /// What is wrong, if something is.
+    /// The first failure, if there is one.
     pub failure: Option<String>,
 }
 
 impl Outcome {
-    /// What is wrong and how to see it again; `None` if all is as it must be.
+    /// The failure and how to reproduce it, or `None` if everything is as expected.
     #[must_use]
     pub fn failure(&self) -> Option<Failure<'_>> {
         self.failure.as_deref().map(|what| Failure { seed: self.seed, planted: self.planted, what })
     }
 }
 
-/// A life in which something came out wrong.
+/// A life with a wrong result.
 #[derive(Clone, Copy, Debug)]
 pub struct Failure<'a> {
     seed: u64,
@@ -91,7 +91,7 @@ impl fmt::Display for Failure<'_> {
     }
 }
 
-/// Lives the life of a seed.
+/// Runs the life of a seed.
 #[must_use]
 pub fn live(seed: u64, options: &Options) -> Outcome {
     life::live(seed, options)

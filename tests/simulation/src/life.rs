@@ -1,15 +1,15 @@
-//! One life: hosts, what happens to them, and time.
+//! One life: hosts, the events that happen to them, and time.
 //!
 //! ```text
 //!             ┌─ a worker takes its turn ──> calls ──> the gate ──> others meanwhile (the same steps, further in)
 //!  step ──────┼─ a host writes state to disk
 //!  after      ├─ a record is produced
 //!  step       └─ something happens to a host from outside
-//!  ... until all is read; then nothing goes wrong any more, all hosts come up, and the rest is worked off ──> check
+//!  ... until all is read; then faults stop, all hosts start, and the remaining work is done ──> check
 //! ```
 //!
-//! Everything runs in one thread. A worker that stands still in the middle of a call is a call that has not returned
-//! yet: the steps of the others are made from within it.
+//! Everything runs in one thread. A worker that pauses in the middle of a call is a call that has not returned yet: it
+//! makes the steps of the others from within.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -30,41 +30,41 @@ use crate::time;
 use crate::world::World;
 use crate::{Options, Outcome};
 
-/// The most steps of a life before nothing goes wrong any more.
+/// The maximum number of steps before faults stop.
 const STEPS_MAX: u64 = 4_000;
-/// The most steps of a whole life.
+/// The maximum number of steps of a whole life.
 const ALL_STEPS_MAX: u64 = 60_000;
-/// How long a healed system may take to have done everything.
+/// The longest time that a healed system may take to finish all work.
 const HEALING_TIME_MAX: Duration = Duration::from_secs(90);
-/// How long it must have nothing to do to be taken as done.
+/// The idle time after which the system counts as finished.
 const QUIET_TIME: Duration = Duration::from_millis(600);
-/// How many calls may be in the middle of each other.
+/// The maximum number of nested calls.
 const DEPTH_MAX: usize = 3;
 
 thread_local! {
     static LIFE: RefCell<Option<Rc<Life>>> = const { RefCell::new(None) };
 }
 
-/// A life under way.
+/// A life in progress.
 pub(crate) struct Life {
     pub(crate) world: Arc<World>,
     pub(crate) options: Options,
     pub(crate) hosts: RefCell<Vec<Host>>,
     pub(crate) schedule: RefCell<Chance>,
-    /// What is left of processes that crashed, until no call is in the middle.
+    /// The remains of crashed processes. They are kept until no call is in progress.
     pub(crate) dead: RefCell<Vec<Run>>,
     processes: Cell<u64>,
     produced: Cell<usize>,
-    /// What is to happen to topics and disks later.
+    /// Later changes of topics and disks, with their due times.
     pub(crate) due: RefCell<Vec<(Duration, Action)>>,
-    /// Another program's transaction.
+    /// The open transaction of another program.
     foreign: Cell<Option<TxnId>>,
     depth: Cell<usize>,
     steps: Cell<u64>,
     failure: RefCell<Option<String>>,
 }
 
-/// Lets the others go on until then: called from within a call.
+/// Lets the others go on until then. Called from within a call.
 pub(crate) fn meanwhile(until: Duration) {
     if until <= time::now() {
         return;
@@ -75,7 +75,7 @@ pub(crate) fn meanwhile(until: Duration) {
     time::set(time::now().max(until));
 }
 
-/// Lives the life of a seed.
+/// Runs the life of a seed.
 pub(crate) fn live(seed: u64, options: &Options) -> Outcome {
     time::set(Duration::ZERO);
     let plan = Plan::new(seed);
@@ -97,7 +97,7 @@ pub(crate) fn live(seed: u64, options: &Options) -> Outcome {
     LIFE.set(Some(life.clone()));
     life.run();
     LIFE.set(None);
-    // Nothing of it says anything to the log any more.
+    // Crashed processes send nothing more to the log.
     for run in life.hosts.borrow_mut().iter_mut().filter_map(|host| host.run.take()) {
         run.process.crash();
     }
@@ -119,7 +119,7 @@ impl Life {
         }
     }
 
-    /// Nothing goes wrong any more: everything must be done soon.
+    /// Stops all faults. Then all work must be finished soon.
     fn heal(self: &Rc<Self>) {
         if self.has_failed() {
             return;
@@ -143,7 +143,7 @@ impl Life {
         }
     }
 
-    /// What is still to be done.
+    /// A description of unfinished work, if there is any.
     fn unfinished(&self) -> Option<String> {
         if !self.all_produced() {
             return Some("not everything was produced".to_owned());
@@ -179,7 +179,8 @@ impl Life {
         self.depth.set(self.depth.get() - 1);
     }
 
-    /// One thing happens, and time goes on: if nothing can happen, to when something can, but not beyond `limit`.
+    /// Takes one step and advances time. If nothing can happen now, time advances to the next event, but not beyond
+    /// `limit`.
     fn step(self: &Rc<Self>, limit: Duration) {
         self.steps.set(self.steps.get() + 1);
         if self.steps.get() > ALL_STEPS_MAX {
@@ -215,7 +216,7 @@ impl Life {
         time::set(time::now() + Duration::from_micros(took));
     }
 
-    /// A worker that has something to do.
+    /// A random worker that has something to do.
     fn ready(&self) -> Option<Place> {
         let places = self.hosts.borrow().iter().enumerate().flat_map(Host::ready).collect::<Vec<_>>();
         self.schedule.borrow_mut().pick(&places)
@@ -225,7 +226,7 @@ impl Life {
         let hosts = self.hosts.borrow();
         let wakes = hosts.iter().flat_map(Host::wakes_at).filter(|at| *at > time::now());
         let next = wakes.chain(self.world.broker().next_event()).min();
-        // Producing goes on meanwhile, so nobody sleeps for long.
+        // Producing goes on meanwhile, so no step sleeps for long.
         let most = time::now() + Duration::from_millis(if self.all_produced() { 500 } else { 20 });
         time::set(next.unwrap_or(most).min(most).min(limit).max(time::now()));
     }
@@ -238,7 +239,7 @@ impl Life {
         let number = self.produced.get();
         let Some(input) = self.world.plan.records.get(number) else { return };
         if self.world.broker().incarnation(&input.topic).is_none() {
-            // It was deleted, and will be made anew.
+            // The topic is deleted and will be created again.
             return;
         }
         self.produced.set(number + 1);
@@ -257,19 +258,19 @@ impl Life {
             self.world.count(|happened| happened.foreign += 1);
             self.foreign.set(Some(broker.begin_foreign(open, commits)));
         }
-        // What comes next is part of it, now and then.
+        // Sometimes the next record is part of the transaction too.
         let txn = self.foreign.get().filter(|_| input.foreign.is_some() || self.schedule.borrow_mut().one_in(2));
         let placed = txn.filter(|_| !input.aborted).and_then(|txn| broker.append_foreign(txn, input.record()));
         placed.or_else(|| broker.append_alone(input.record(), input.aborted))
     }
 
-    /// The number of a process that begins.
+    /// A new process on a host, with the next number.
     pub(crate) fn next_process(&self, host: usize) -> Arc<Process> {
         self.processes.set(self.processes.get() + 1);
         Process::new(self.world.clone(), host, self.processes.get())
     }
 
-    /// Whether something is wrong.
+    /// Returns true if a check has failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.failure.borrow().is_some()
     }
@@ -285,19 +286,19 @@ impl Life {
         }
     }
 
-    /// Takes a worker's work out of its place, as long as it is at it.
+    /// Takes a worker's work out of its slot while the worker runs.
     pub(crate) fn take(&self, place: &Place) -> Option<Work> {
         let mut hosts = self.hosts.borrow_mut();
         let slot = hosts.get_mut(place.host)?.run.as_mut()?.workers.get_mut(place.worker)?;
         Some(std::mem::replace(&mut slot.work, Work::Busy))
     }
 
-    /// Puts it back, if its process is still there.
+    /// Puts the work back, if its process still exists.
     pub(crate) fn put_back(&self, process: &Process, worker: usize, work: Work) {
         let mut hosts = self.hosts.borrow_mut();
         let run = hosts.get_mut(process.host).and_then(|host| host.run.as_mut());
         let Some(run) = run.filter(|run| run.process.number == process.number) else {
-            // Dropped without the borrow: it may look at the hosts.
+            // The borrow ends before the drop, because dropping may look at the hosts.
             drop(hosts);
             return drop(work);
         };

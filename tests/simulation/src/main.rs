@@ -1,4 +1,4 @@
-//! `simulate`: lives many lives, or one of them line by line.
+//! `simulate`: runs many lives, or traces one of them.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What must come out: computed from the input alone, record by record, with none of the product's code.
+//! The expected results, computed from the input alone, record by record, without any code of the product.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,24 +9,24 @@ use heddle_core::partitioner::partition_of;
 use crate::command::{Command, Operation};
 use crate::plan::{ATTEMPTS_MAX, Plan, RECORD_BYTES_MAX};
 
-/// Stands for the value of a dead letter that is too large to be kept whole.
+/// Replaces the value of a dead letter that is too large to keep whole.
 pub(crate) const REDUCED: &str = "reduced";
 
-/// Records that come from one partition of the input and are in one partition of the output, each as text.
+/// Records, as text, by partition of the output and partition of the input.
 pub(crate) type Lines = BTreeMap<(i32, TopicPartition), Vec<String>>;
-/// What a store holds.
+/// The content of a store.
 pub(crate) type Entries = BTreeMap<String, String>;
 
-/// All that a task holds.
+/// The state of a task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TaskModel {
-    /// Both stores, and the one of records that wait: nothing waits for ever.
+    /// The two stores, and the store of parked records, which ends empty.
     pub(crate) stores: [Entries; 3],
-    /// When each message id was handled last, by topic and id.
+    /// The last time that each message id was handled, by topic and id.
     pub(crate) seen: BTreeMap<(String, String), Timestamp>,
 }
 
-/// All that comes out of an input.
+/// All results of an input.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     pub(crate) outputs: Lines,
@@ -34,23 +34,23 @@ pub(crate) struct Model {
     pub(crate) tasks: BTreeMap<i32, TaskModel>,
     pub(crate) positions: BTreeMap<TopicPartition, Offset>,
     pub(crate) duplicates: u64,
-    /// Those of them that are past the window of what came before.
+    /// Of these duplicates, those past their window behind the newest timestamp.
     pub(crate) late_duplicates: u64,
     newest: BTreeMap<TopicPartition, Timestamp>,
     pub(crate) records: u64,
 }
 
-/// How a record ends that is not skipped.
+/// The outcome of a record that is not skipped.
 enum Ending {
-    /// Its handler succeeds: what it emits, by key.
+    /// The handler succeeds. Its emits, with their keys.
     Handled(Vec<(Option<String>, String)>),
-    /// It is set aside, for this reason after so many attempts.
+    /// The record is dead-lettered, with this reason after this many attempts.
     SetAside(&'static str, u32),
 }
 
 impl Model {
-    /// Takes the next record of a partition of the input. `is_other`: its topic is not the one of its name that was
-    /// known first.
+    /// Processes the next record of an input's partition. `is_other` is true if its topic is not the first one that was
+    /// known under its name.
     pub(crate) fn take(&mut self, plan: &Plan, record: &Record, is_other: bool) {
         self.records += 1;
         self.positions.insert(record.source.clone(), record.offset.next());
@@ -106,7 +106,7 @@ impl Model {
     }
 }
 
-/// Whether something of `noted` is past its window at `at`.
+/// Returns true if something noted at `noted` is past its window at `at`.
 fn is_past(noted: Timestamp, at: Timestamp, window: Duration) -> bool {
     noted.0 <= at.0.saturating_sub(i64::try_from(window.as_millis()).unwrap_or(i64::MAX))
 }
@@ -118,8 +118,8 @@ impl TaskModel {
 
     fn handle(&mut self, record: &Record, command: &Command, plan: &Plan) -> Ending {
         let flaky = |operation: &Operation| match operation {
-            // What is tried again later gets through after 2, and never after 5: how often in between depends on how it
-            // came to wait.
+            // With retries, a record succeeds after 2 failures and never after 5. The number of attempts in between
+            // depends on how it was parked.
             Operation::Flaky(attempts) if plan.retries() => *attempts > 2,
             Operation::Flaky(attempts) => *attempts >= ATTEMPTS_MAX,
             _ => false,

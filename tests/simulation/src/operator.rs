@@ -1,4 +1,4 @@
-//! What happens to topics and disks while the hosts run, and the person who looks after them.
+//! Changes of topics and disks while the hosts run, and the operator who reacts to them.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,24 +11,23 @@ use crate::changes::{Anew, Full, Grows};
 use crate::life::Life;
 use crate::time;
 
-/// Something that happens at a time of its own.
+/// A change that is due at some time.
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
-    /// An input gets partitions until it has so many.
+    /// An input gets partitions until it has this many.
     Grow(Topic, i32),
-    /// A person gives the component's state as many partitions as its inputs have: `heddle topics accept`.
+    /// An operator gives the component's state as many partitions as its inputs have: `heddle topics accept`.
     Accept,
-    /// A topic that was deleted is made anew.
+    /// A deleted topic is created again.
     MakeAnew(Topic),
     /// A disk has room again.
     Empty(usize),
-    /// A disk that stayed full is replaced by a new one, and its host is started again: when nothing goes wrong any
-    /// more.
+    /// A disk that stays full is replaced by a new one, and its host restarts. This happens after faults have stopped.
     Replace(usize),
 }
 
 impl Life {
-    /// Does what is to happen when so many records were produced.
+    /// Applies the changes that are due after `produced` records.
     pub(crate) fn change(&self, produced: usize) {
         let changes = &self.world.plan.changes;
         let later = |after: Duration, action| self.due.borrow_mut().push((time::now() + after, action));
@@ -77,7 +76,7 @@ impl Life {
         }
     }
 
-    /// Does what is due; if nothing goes wrong any more, all that is left.
+    /// Applies the changes that are due, or all remaining ones if faults have stopped.
     pub(crate) fn act_due(self: &Rc<Self>) {
         loop {
             let (now, healed) = (time::now(), self.world.is_healed());
@@ -89,7 +88,7 @@ impl Life {
             let Some(action) = due else { return };
             self.world.tell("operator", format_args!("{action:?}"));
             match action {
-                // Not while an input is deleted.
+                // Waits while an input is deleted.
                 action @ (Action::Grow(..) | Action::Accept) if self.lacks_an_input() => self.later(action),
                 Action::Accept if self.is_to_grow() => self.later(Action::Accept),
                 Action::Grow(topic, many) => self.grow(&topic, many),
@@ -118,7 +117,7 @@ impl Life {
         self.world.count(|happened| happened.grown += 1);
         let noticed = {
             let mut schedule = self.schedule.borrow_mut();
-            // Members ask for the topics every few minutes: longer than most lives.
+            // Members refresh their metadata every few minutes, which is longer than most lives.
             let are_late = self.world.plan.static_members && !schedule.one_in(4);
             let after = schedule.millis(0, 3_000);
             (!are_late).then(|| time::now() + after)
@@ -128,7 +127,7 @@ impl Life {
         broker.group.grow(many, noticed);
     }
 
-    /// As `heddle topics accept` does.
+    /// Grows the changelogs as `heddle topics accept` does.
     fn accept(&self) {
         let plan = &self.world.plan;
         let mut broker = self.world.broker();
@@ -164,7 +163,7 @@ impl Life {
         disk.wipe();
     }
 
-    /// Hosts look at the topics of their component every two seconds.
+    /// Lets hosts query the topics of their component, every two seconds.
     pub(crate) fn look_due(self: &Rc<Self>) {
         for index in 0..self.world.plan.hosts {
             let found = {
@@ -172,7 +171,7 @@ impl Life {
                 let run = hosts.get_mut(index).and_then(|host| host.run.as_mut());
                 let run = run.filter(|run| run.look_at <= time::now() && !run.process.stands_still());
                 run.map(|run| {
-                    // Not again while this look is in the middle of a call.
+                    // No second query starts while this one is in progress.
                     run.look_at = Duration::MAX;
                     (run.process.clone(), run.topics.clone(), run.watcher.clone())
                 })
@@ -180,7 +179,7 @@ impl Life {
             let Some((process, topics, watcher)) = found else { continue };
             let log = crate::log::SimLog(watcher);
             let looked = heddle::log::Log::topics(&log).map(partition_counts);
-            // As in the product, a log that does not answer is asked again.
+            // The next query retries if the log does not answer, as in the product.
             let _again = looked.and_then(|counts| topics.look(&log, &counts));
             let mut hosts = self.hosts.borrow_mut();
             let run = hosts.get_mut(index).and_then(|host| host.run.as_mut());

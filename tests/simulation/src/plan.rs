@@ -1,4 +1,4 @@
-//! What a life is made of: how many hosts, what they read, and how often what goes wrong. All drawn from the seed.
+//! The plan of a life, drawn from the seed: the hosts, their input, and the rates of faults.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,70 +19,70 @@ use crate::changes::{Changes, Foreign, dress};
 use crate::command::{Command, Operation};
 use crate::time;
 
-/// The most bytes that the log takes in the value of one record.
+/// The largest record value that the log accepts, in bytes.
 pub(crate) const RECORD_BYTES_MAX: usize = 10_000;
-/// How often a delivery is tried.
+/// The number of attempts for a delivery.
 pub(crate) const ATTEMPTS_MAX: u32 = 3;
-/// The delays of lives in which records are tried again later.
+/// The retry delays, in lives with retries.
 const DELAYS: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(1_500)];
-/// With these delays a record that fails so often gets through, however it comes to wait.
+/// With these delays a record that fails this many times succeeds, however it is parked.
 const PASSES_AFTER: u64 = 2;
-/// And one that fails so often never does.
+/// A record that fails this many times never succeeds.
 const FAILS_AFTER: u64 = 5;
 
-/// What one life is made of.
+/// The plan of one life.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The topics that are read; their names begin with different letters, and so do the keys in them.
+    /// The input topics. Their names begin with different letters, and so do the keys in them.
     pub inputs: Vec<Topic>,
-    /// The topic that is written.
+    /// The output topic.
     pub output: Topic,
-    /// How many partitions all topics have.
+    /// The number of partitions of every topic.
     pub partitions: i32,
     /// The component.
     pub spec: Arc<TaskSpec>,
-    /// What its manifest says of its topics.
+    /// The manifest with the component's topics.
     pub manifest: Arc<Manifest>,
-    /// When it stands still.
+    /// The circuit breaker, if there is one.
     pub breaker: Option<BreakerPolicy>,
-    /// How many hosts there are.
+    /// The number of hosts.
     pub hosts: usize,
-    /// How many workers each of them has.
+    /// The number of workers on each host.
     pub workers: usize,
     /// When a worker commits.
     pub commit: CommitPolicy,
-    /// The most records of a poll.
+    /// The maximum number of records in a poll.
     pub batch_records_max: usize,
-    /// Whether members have instance ids, and so keep their place while they are away.
+    /// True if members have instance ids and so keep their partitions while they are away.
     pub static_members: bool,
-    /// How long the group waits for a member that is silent.
+    /// The session timeout of the group.
     pub session: Duration,
-    /// How long a transaction may stay open.
+    /// The transaction timeout.
     pub transaction_time_max: Duration,
-    /// Whether the log can tell a topic from an earlier one of the same name.
+    /// True if the log distinguishes a topic from an earlier one of the same name.
     pub topic_ids: bool,
-    /// When the log refuses a record that is too large, and what it says then.
+    /// When and how the log refuses a record that is too large.
     pub refuses: Refuses,
-    /// What is produced, in this order.
+    /// The produced records, in order.
     pub records: Vec<Input>,
-    /// What changes meanwhile.
+    /// The changes of the surroundings.
     pub changes: Changes,
-    /// How often what goes wrong.
+    /// The rates of faults.
     pub rates: Rates,
 }
 
-/// When the log refuses a record.
+/// When and how the log refuses a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refuses {
-    /// When it is sent.
+    /// On sending.
     AtOnce,
-    /// When it arrives, and says which one it was.
+    /// On arrival, naming the record.
     ByNumber,
-    /// When it arrives, and says only that one of them was.
+    /// On arrival, without naming the record.
     One,
 }
 
-/// One record to produce.
+/// A record to produce.
 #[derive(Clone, Debug)]
 pub struct Input {
     /// The topic.
@@ -91,38 +91,38 @@ pub struct Input {
     pub key: Bytes,
     /// Its value; `None` is null.
     pub value: Option<Bytes>,
-    /// Whether it is produced in a transaction that is aborted, so that nobody may see it.
+    /// True if it is produced in a transaction that is aborted, so that nobody may see it.
     pub aborted: bool,
-    /// How long before the life it happened, if it is late: part of a backfill.
+    /// The age of the event when the life begins, if it is late because it is part of a backfill.
     pub age: Option<Duration>,
-    /// The transaction of another program that it begins.
+    /// The transaction of another program that begins with this record.
     pub foreign: Option<Foreign>,
 }
 
-/// How often something goes wrong: once in so many chances; 0 is never.
+/// Rates of faults: once in this many chances, or never if 0.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rates {
-    /// A crash, of all calls that matter to a commit.
+    /// A crash, per call that matters to a commit.
     pub crash: u64,
-    /// A process stands still for longer than its session, of the same calls.
+    /// A pause longer than the session, per call that matters to a commit.
     pub pause: u64,
-    /// Others go on in the middle of a call.
+    /// Others act during a call.
     pub interleave: u64,
     /// A call to the log fails.
     pub log: u64,
-    /// A commit's outcome stays unknown, comes late, or is an abort.
+    /// A commit has an unknown outcome, a late answer, or an abort.
     pub commit: u64,
     /// A write to disk fails.
     pub disk: u64,
     /// The registry does not answer.
     pub registry: u64,
-    /// Something happens to a host from outside, of all steps: killed, cut off from the group, told to leave, its disk
-    /// lost.
+    /// A host is disturbed from outside, per step: killed, cut off from the group, switched to another version, or
+    /// stopped.
     pub outside: u64,
 }
 
 impl Input {
-    /// As a record to write.
+    /// The input as a record to write.
     #[must_use]
     pub fn record(&self) -> NewRecord {
         NewRecord {
@@ -137,7 +137,7 @@ impl Input {
 }
 
 impl Plan {
-    /// The plan of a seed.
+    /// Draws the plan of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut chance = Chance::new(seed, Stream::Plan);
@@ -153,7 +153,7 @@ impl Plan {
             1 => Retries::Key { per_key_max: usize::try_from(chance.between(2, 20)).unwrap_or(2) },
             _ => Retries::None,
         };
-        // Some lives take all there is at once.
+        // Some lives take all available records at once.
         let (batch, transaction) = if chance.one_in(4) { (100, 100) } else { (8, 12) };
         let mut plan = Self {
             output: "out".into(),
@@ -189,7 +189,7 @@ impl Plan {
 }
 
 impl Rates {
-    /// Every third kind of fault is absent in a life, so that each also occurs without the others.
+    /// Each kind of fault is absent in a third of the lives, so that each also occurs without the others.
     fn new(chance: &mut Chance) -> Self {
         let mut rate = |least, most| if chance.one_in(3) { 0 } else { chance.between(least, most) };
         Self {
@@ -205,13 +205,13 @@ impl Rates {
     }
 }
 
-/// How records of a life are tried again later.
+/// The kinds of retries in a life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Retries {
     None,
     /// In retry topics.
     Topics,
-    /// In the tasks' state, key by key.
+    /// In the tasks' schedules, key by key.
     Key {
         per_key_max: usize,
     },
@@ -243,7 +243,7 @@ fn spec(inputs: &[Topic], window: Option<Duration>, retries: Retries) -> TaskSpe
     }
 }
 
-/// A manifest that names the inputs.
+/// A manifest with these inputs.
 fn manifest(inputs: &[Topic]) -> Manifest {
     let consumes = inputs.iter().map(|topic| format!("[consumes.\"{topic}\"]\n")).collect::<String>();
     let text = format!("[component]\nname = \"counter\"\nlanguage = \"rust\"\n{consumes}");
@@ -260,7 +260,7 @@ fn records(chance: &mut Chance, inputs: &[Topic], retries: Retries) -> Vec<Input
             chance.pick(recent)
         });
         let flaky = |input: &Input| input.value.as_deref().is_some_and(|value| value.windows(5).any(|w| w == b"flaky"));
-        // Which one of two would get through first is chance.
+        // With two flaky copies, chance would decide which one succeeds first.
         let again = again.flatten().filter(|again| retries != Retries::Topics || !flaky(again));
         if let Some(again) = again {
             records.push(Input { aborted, ..again });
@@ -277,8 +277,10 @@ fn records(chance: &mut Chance, inputs: &[Topic], retries: Retries) -> Vec<Input
     records
 }
 
-/// In some lives a backfill is mixed into what comes. Copies of a message are equally old. Where the window is short,
-/// late ids may be forgotten within the life, which the model does not know.
+/// Makes some records older in some lives, as if a backfill was mixed in. Copies of a message are equally old.
+///
+/// Lives with a short window are left out: late ids may be forgotten within the life, and the model does not cover
+/// that.
 fn late(seed: u64, window: Option<Duration>, mut records: Vec<Input>) -> Vec<Input> {
     let mut chance = Chance::new(seed, Stream::Lateness);
     if chance.one_in(3) && window.is_none_or(|window| window >= Duration::from_millis(LINGER_MILLIS_MAX.unsigned_abs()))
@@ -293,7 +295,7 @@ fn late(seed: u64, window: Option<Duration>, mut records: Vec<Input>) -> Vec<Inp
     records
 }
 
-/// A key of the topic, so that what is read from different topics does not meet.
+/// A key that only this topic has, so that records of different topics do not share state.
 fn key(chance: &mut Chance, topic: &str) -> String {
     format!("{}{}", &topic[..1], chance.below(8))
 }
@@ -307,15 +309,15 @@ fn command(chance: &mut Chance, topic: &str, key: &str, number: u64, retries: Re
     match chance.below(30) {
         0 | 1 => operations.push(Operation::Reject),
         2 if chance.one_in(2) => operations.push(Operation::Huge),
-        // Under a key that nobody else writes: what is overwritten in one transaction never gets to the log. Those who
-        // scan read it, as long as nobody knows that the log does not take it.
+        // The key is unique, because a value that is overwritten in one transaction never reaches the log. Scans read
+        // the value until the log's refusal is known.
         2 => operations.push(Operation::Hoard(format!("{key}~{number}"))),
         3..=5 if retries == Retries::None => {
             operations.push(Operation::Flaky(u32::try_from(chance.between(1, 3)).unwrap_or(1)));
         }
         3..=8 if retries != Retries::None => {
             if retries == Retries::Topics {
-                // It is overtaken by later records of its key, so nothing may depend on when it is handled.
+                // Later records of the key overtake this one, so nothing may depend on when it is handled.
                 operations.clear();
             }
             let attempts = if chance.one_in(3) { FAILS_AFTER } else { chance.between(1, PASSES_AFTER) };
@@ -340,7 +342,7 @@ fn operation(chance: &mut Chance, topic: &str, number: u64) -> Operation {
     }
 }
 
-/// One that touches only what belongs to its record's key, so that the order among keys does not matter.
+/// An operation on keys that belong to the record's key alone, so that the order among keys does not matter.
 fn own_operation(chance: &mut Chance, key: &str, number: u64) -> Operation {
     let own = format!("{key}{}", if chance.one_in(2) { "x" } else { "" });
     match chance.below(10) {
@@ -354,7 +356,7 @@ fn own_operation(chance: &mut Chance, key: &str, number: u64) -> Operation {
     }
 }
 
-/// The component, as the product watches its topics.
+/// Lets the product's topic watch read the component from the plan.
 impl Needs for Plan {
     fn spec(&self) -> &Arc<TaskSpec> {
         &self.spec
@@ -374,7 +376,7 @@ impl Needs for Plan {
 }
 
 impl Plan {
-    /// Whether records are tried again later.
+    /// Returns true if failed records are retried later.
     #[must_use]
     pub fn retries(&self) -> bool {
         !self.spec.policy.retries.is_empty()

@@ -1,5 +1,5 @@
-//! Virtual time. A life runs in one thread, so the thread has the time: code that can be given no more than a function
-//! finds it too.
+//! Virtual time. A life runs in one thread, so the time is thread-local: even code that takes only a function pointer
+//! can read it.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -11,7 +11,7 @@ thread_local! {
     static NOW: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
-/// When every life begins, for the timestamps of records: some day in 2023.
+/// The beginning of every life, for the timestamps of records: some day in 2023.
 const EPOCH_MS: i64 = 1_700_000_000_000;
 
 /// The time since the life began.
@@ -19,12 +19,12 @@ pub(crate) fn now() -> Duration {
     NOW.get()
 }
 
-/// The time as records carry it.
+/// The current time as a record's timestamp.
 pub(crate) fn timestamp() -> Timestamp {
     Timestamp(EPOCH_MS + i64::try_from(now().as_millis()).unwrap_or(i64::MAX))
 }
 
-/// So long before the life began.
+/// The timestamp of an event at `age` before the life began.
 pub(crate) fn before(age: Duration) -> Timestamp {
     Timestamp(EPOCH_MS - i64::try_from(age.as_millis()).unwrap_or(0))
 }

@@ -1,4 +1,4 @@
-//! What all parts of a life share: the brokers, chance, the trace and the counts.
+//! State that all parts of a life share: the brokers, chance, the trace and the counts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::plan::{Plan, Rates};
 use crate::planted::Planted;
 use crate::time;
 
-/// The world of one life. The traits of log and state ask for what may be shared among threads; a life uses one.
+/// The world of one life. The traits of log and state require shareable types, but a life uses one thread.
 pub(crate) struct World {
     pub(crate) plan: Plan,
     broker: Mutex<Broker>,
@@ -24,29 +24,29 @@ pub(crate) struct World {
     happened: Mutex<Happened>,
     trace: Option<Mutex<Vec<String>>>,
     healed: AtomicBool,
-    /// The bug that was put in, for what is wrong in the log or on a disk.
+    /// The planted bug, for bugs in the log or on a disk.
     pub(crate) planted: Option<Planted>,
-    /// How many offsets the hosts said were deleted before they were read.
+    /// The number of offsets that the hosts reported as deleted before they were read.
     told: Mutex<BTreeMap<TopicPartition, u64>>,
 }
 
-/// Draws what goes wrong.
+/// Draws faults.
 pub(crate) struct Faults {
     pub(crate) chance: Chance,
     pub(crate) rates: Rates,
-    /// How many crashes and pauses may still be: a life has to end.
+    /// The number of crashes and pauses that may still occur, because a life has to end.
     budget: u32,
 }
 
 impl Faults {
-    /// Whether something goes wrong that a life can only have so much of.
+    /// Draws a severe fault, of which a life can have only a limited number.
     pub(crate) fn grave(&mut self, rate: impl Fn(&Rates) -> u64) -> bool {
         let happens = self.budget > 0 && self.chance.one_in(rate(&self.rates));
         self.budget -= u32::from(happens);
         happens
     }
 
-    /// Whether something goes wrong.
+    /// Draws a minor fault.
     pub(crate) fn slight(&mut self, rate: impl Fn(&Rates) -> u64) -> bool {
         self.chance.one_in(rate(&self.rates))
     }
@@ -76,7 +76,7 @@ impl World {
         lock(&self.faults)
     }
 
-    /// From now on nothing goes wrong any more.
+    /// Stops all faults from now on.
     pub(crate) fn heal(&self) {
         self.healed.store(true, Ordering::Relaxed);
         self.faults().rates = Rates::default();
@@ -86,7 +86,7 @@ impl World {
         self.healed.load(Ordering::Relaxed)
     }
 
-    /// Counts something.
+    /// Updates the counts.
     pub(crate) fn count(&self, what: impl FnOnce(&mut Happened)) {
         what(&mut lock(&self.happened));
     }
@@ -95,7 +95,7 @@ impl World {
         *lock(&self.happened)
     }
 
-    /// Notes what a process told of losses before it ended.
+    /// Records the losses that a process reported.
     pub(crate) fn tell_losses(&self, progress: &Progress) {
         let mut told = lock(&self.told);
         for (source, offsets) in progress.lost_by_partition() {
@@ -103,12 +103,12 @@ impl World {
         }
     }
 
-    /// How many offsets of each partition were told to be lost.
+    /// The number of offsets of each partition that were reported as lost.
     pub(crate) fn told_losses(&self) -> BTreeMap<TopicPartition, u64> {
         lock(&self.told).clone()
     }
 
-    /// Writes a line of the trace, if there is one.
+    /// Writes a line of the trace, if tracing is on.
     pub(crate) fn tell(&self, who: impl fmt::Display, what: fmt::Arguments<'_>) {
         if let Some(trace) = &self.trace {
             let now = time::now();
@@ -121,7 +121,7 @@ impl World {
     }
 }
 
-/// Locks; nothing here panics while it holds a lock, and if it did, the life is over.
+/// Locks the mutex. Nothing panics while it holds a lock, and if it did, the life would be over.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! The same seed is the same life, event by event; also beside another life in another thread.
+//! The same seed gives the same life, event by event, also beside another life in another thread.
 
 use std::thread;
 

@@ -1,9 +1,8 @@
-//! Bugs that are put in on purpose are found, within the short set, and the message says what differs and how to see it
-//! again.
+//! The short set of lives finds every planted bug. The message says what differs and how to reproduce it.
 
 use heddle_simulation::{Options, Planted, live};
 
-/// The first life that finds the bug, and what it says.
+/// The first life that finds the bug, and its message.
 fn found(planted: Planted) -> Option<(u64, String)> {
     let options = Options { planted: Some(planted), traced: false };
     let find = |seed| Some((seed, live(seed, &options).failure()?.to_string()));

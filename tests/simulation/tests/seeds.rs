@@ -1,16 +1,16 @@
-//! The short set of lives, and that what they are about does happen in them.
+//! The short set of lives. They pass, and the events that they are about occur in them.
 
 use std::thread;
 
 use heddle_fixtures::scaled;
 use heddle_simulation::{Happened, Options, live};
 
-/// A life uses one thread; lives know nothing of each other.
+/// A life uses one thread, and lives are independent of each other.
 const THREADS: usize = 2;
 
 #[test]
 fn every_life_ends_with_everything_exactly_once() {
-    // `simulate` lives more.
+    // `simulate` runs more lives.
     let seeds = scaled(2_500, 10_000);
     let lives = move |first: usize| {
         let mut all = Happened::default();

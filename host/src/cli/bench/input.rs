@@ -1,4 +1,4 @@
-//! The records that a component is measured by: made from the topic's schema, or lines of a file, again and again.
+//! The records for a measurement: made from the topic's schema, or from the lines of a file, repeatedly.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -19,10 +19,10 @@ use crate::log::Log;
 use crate::registry::Registry;
 use crate::values::{Plain, Target};
 
-/// How many records are written at a time.
+/// The number of records that are written at a time.
 const CHUNK: u64 = 1_000;
 
-/// Lines of a file, and the field of each that becomes its key.
+/// The lines of a file, and the field of each that becomes the key.
 pub(super) struct Lines {
     values: Vec<Value>,
     key: Option<String>,
@@ -49,7 +49,7 @@ impl Lines {
     }
 }
 
-/// One topic's records.
+/// The records of one topic.
 pub(super) struct Input<'a> {
     topic: &'a str,
     consumes: &'a Consumes,
@@ -58,7 +58,7 @@ pub(super) struct Input<'a> {
     lines: Option<&'a Lines>,
 }
 
-/// What a component takes, topic by topic.
+/// The inputs of a component, topic by topic.
 pub(super) fn of<'a>(
     registry: &dyn Registry,
     contract: &Contract,
@@ -85,7 +85,8 @@ pub(super) fn of<'a>(
 }
 
 impl Input<'_> {
-    /// Writes the first `count` records; `told` gets how many, again and again, and may end it.
+    /// Writes the first `count` records. `told` receives the number of each chunk, and may stop the writing with an
+    /// error.
     pub(super) fn write(&self, log: &dyn Log, count: u64, told: impl Fn(u64) -> Result<()>) -> Result<()> {
         let mut next = 0;
         while next < count {
@@ -151,7 +152,7 @@ impl Input<'_> {
     }
 }
 
-/// A value behind the id of its schema.
+/// A value in the wire format, with the id of its schema.
 fn framed(id: SchemaId, bytes: &[u8]) -> Vec<u8> {
     [&prefix(id)[..], bytes].concat()
 }

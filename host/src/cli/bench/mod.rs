@@ -1,8 +1,8 @@
-//! `heddle bench`: what the app's components cost on this machine, one after the other, each with nothing beside it.
+//! `heddle bench`: measures the app's components on this machine, one after the other, each alone.
 //!
 //! ```text
 //!  schema ── values ──┬──> records ──> embedded log, temporary ──┬──> run, in transactions ──> events/s, CPU, memory, failures
-//!  lines of --from ───┘                                          └──> one by one ──> how long a delivery takes
+//!  lines of --from ───┘                                          └──> one by one ──> duration of a delivery
 //! ```
 
 mod input;
@@ -37,9 +37,9 @@ use crate::shadow::{Side, times};
 use crate::usage::{cpu_seconds, memory_kb};
 use input::Lines;
 
-/// How often the counts are looked at.
+/// The interval between looks at the counts.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// How many deliveries are timed one by one, at most.
+/// The maximum number of deliveries that are timed individually.
 const TIMED_MAX: u64 = 10_000;
 
 /// Measure the components as they were built: on records made from their topics' schemas, in an embedded log of their
@@ -70,7 +70,7 @@ pub(super) struct Bench {
     json: bool,
 }
 
-/// What a component came to.
+/// The results of a component.
 #[derive(Debug, Serialize)]
 struct Figures {
     component: String,
@@ -79,7 +79,7 @@ struct Figures {
     duplicates: u64,
     waiting: u64,
     failures: BTreeMap<String, u64>,
-    /// Of those failures, one in words.
+    /// The description of one of those failures.
     example: Option<String>,
     events_per_second: f64,
     cpu_seconds_per_million: Option<f64>,
@@ -88,7 +88,7 @@ struct Figures {
     peak_mb: Option<u64>,
 }
 
-/// An app of its own in a temporary folder, which goes with it.
+/// A temporary app for one measurement. Its folder is removed when it is dropped.
 struct Bed {
     app: App,
     log: Arc<dyn Log>,
@@ -96,7 +96,7 @@ struct Bed {
     folder: tempfile::TempDir,
 }
 
-/// How far it is at one moment.
+/// The progress at one moment.
 #[derive(Clone, Copy)]
 struct Sample {
     at: Instant,
@@ -181,8 +181,8 @@ impl Bench {
         })
     }
 
-    /// Runs the component until it has taken `all` records, or its time is over: what it did, and from where to where
-    /// it counts.
+    /// Runs the component until it has consumed `all` records or its time is over. Returns its progress, and the
+    /// samples between which the figures are computed.
     fn through(
         &self,
         bed: &Bed,
@@ -199,7 +199,8 @@ impl Bench {
         let workers = bed.app.workers.count;
         let service = |(_, slot)| Service { slot, state: state.clone(), workers, host: host.clone() };
         let commit = CommitPolicy { interval: bed.app.commit.interval, records_max: bed.app.commit.records_max.into() };
-        // Lets the peak begin with what is resident now. Where that cannot be, it is that of the whole process.
+        // Resets the peak, so that it begins with what is resident now. If that fails, the peak is that of the whole
+        // process.
         let _ = std::fs::write("/proc/self/clear_refs", "5");
         let sample = |records| Sample { at: Instant::now(), records, cpu: cpu_seconds(std::process::id()).ok() };
         let begun = sample(0);
@@ -229,12 +230,12 @@ impl Bench {
                 file.name
             );
         }
-        // One commit for all: then there is nothing but the whole.
+        // If one commit had all records, the only interval is the whole run.
         Ok((progress, if first.records < last.records { first } else { begun }, last))
     }
 }
 
-/// Half a measurement is none.
+/// Fails if the user has stopped the command, because half a measurement is useless.
 fn go_on(stop: &AtomicBool) -> Result<()> {
     if stop.load(Ordering::Relaxed) {
         bail!("stopped before it was measured");
@@ -262,7 +263,7 @@ impl Bed {
         Ok(Self { app, log, registry, folder })
     }
 
-    /// What was set aside, by kind, and one of them in words.
+    /// The dead letters by kind, and the description of one.
     fn failures(&self, manifest: &Manifest) -> Result<(BTreeMap<String, u64>, Option<String>)> {
         let topic = manifest.dead_letter(&self.app.name);
         let letters = match Queue::open(self.log.clone(), &manifest.full_name(&self.app.name), &topic) {

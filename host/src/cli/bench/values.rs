@@ -1,32 +1,32 @@
-//! Values of a schema, made up from a number: the same number gives the same value.
+//! Values of a schema, generated from a number: the same number gives the same value.
 //!
-//! Texts come from a thousand, so that keys meet again; only what a message is known by is different in each.
+//! Texts are drawn from a thousand, so that keys repeat. Only the message id differs in every value.
 
 use heddle_contract::schema::binary::{write_boolean, write_bytes, write_double, write_float, write_index, write_long};
 use heddle_contract::schema::{IntLogical, LongLogical, Node, NodeId, Schema};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 
-/// How many different texts there are.
+/// The number of different texts.
 const TEXTS: u64 = 1_000;
-/// How many items a list has, at most.
+/// The maximum number of items in a list.
 const ITEMS_MAX: u64 = 3;
-/// How deep values are within each other before lists are empty and what may be absent is.
+/// The depth from which lists are empty and optional values are absent.
 const DEPTH_MAX: usize = 6;
-/// Some day, in milliseconds since 1970.
+/// An arbitrary day, in milliseconds since 1970.
 const DAY: i64 = 1_767_225_600_000;
-/// Milliseconds of a day.
+/// The milliseconds of a day.
 const DAY_MS: u64 = 86_400_000;
 
-/// Makes one value.
+/// Generates one value.
 struct Maker<'a> {
     schema: &'a Schema,
-    /// Which value it is.
+    /// The number of the value.
     number: u64,
     dice: ChaCha8Rng,
 }
 
-/// The value with this number in Avro's binary form. `id` leads through the fields to what tells values apart.
+/// The value with this number, in Avro's binary form. `id` is the path of fields to the message id.
 pub(super) fn value(schema: &Schema, number: u64, id: Option<&[String]>) -> Vec<u8> {
     let mut out = vec![];
     Maker { schema, number, dice: ChaCha8Rng::seed_from_u64(number) }.write(schema.root(), 0, id, &mut out);
@@ -47,7 +47,8 @@ impl Maker<'_> {
         self.below(1_000).cast_signed()
     }
 
-    /// `id`: the fields that are left on the way to the id; none are left where it is.
+    /// Writes a value of type `ty`. `id` holds the remaining fields on the path to the message id, and is empty at the
+    /// id itself.
     fn write(&mut self, ty: NodeId, depth: usize, id: Option<&[String]>, out: &mut Vec<u8>) {
         let schema = self.schema;
         let is_id = id.is_some_and(<[String]>::is_empty);
@@ -79,7 +80,7 @@ impl Maker<'_> {
                 let number = self.below(TEXTS);
                 write_bytes(text(number).as_bytes(), out);
             }
-            // One digit, which every precision holds.
+            // One digit, which fits every precision.
             Node::Decimal(decimal) => match &decimal.fixed {
                 None => write_bytes(&[self.below(10) as u8], out),
                 Some(fixed) => self.fixed(fixed.size, out),
@@ -124,7 +125,7 @@ impl Maker<'_> {
         }
     }
 
-    /// A small number in so many bytes.
+    /// A small number in `size` bytes.
     fn fixed(&mut self, size: usize, out: &mut Vec<u8>) {
         out.extend(std::iter::repeat_n(0, size.saturating_sub(1)));
         out.extend((size > 0).then(|| self.below(10) as u8));
@@ -149,7 +150,7 @@ mod tests {
 
     use super::*;
 
-    /// The schemas of a folder, with what they need of each other.
+    /// The schemas of a folder, with the types that they share.
     fn schemas(folder: &str) -> Vec<Schema> {
         let mut library = Library::default();
         for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {

@@ -1,4 +1,4 @@
-//! Replaying a letter with a value that a person changed.
+//! Replays a letter with an edited value.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::dlq::{Letter, Place, Queue, Selection, decoded, encode};
 use crate::guest::Schemas;
 use crate::printable;
 
-/// Sends the letter that is meant with the value in a file of the person's, or as it was saved in an editor.
+/// Replays the selected letter with the value in the user's file, or as saved in an editor.
 pub(super) fn replay(
     queue: &Queue,
     selection: &Selection,
@@ -42,7 +42,7 @@ pub(super) fn replay(
     let draft = Draft::new(entry.place, &serde_json::to_string_pretty(&value)?)?;
     let sent = draft.edit().and_then(|text| send(queue, &letter, &text, schemas));
     if sent.is_err() && draft.is_changed() {
-        // What a person wrote is never thrown away before it was sent.
+        // An edited value that was not sent is never thrown away.
         let path = draft.file.into_temp_path().keep()?;
         eprintln!("kept the edited value in {}", path.display());
         eprintln!("to send it: heddle dlq replay {component} {} --value {}", entry.place, path.display());
@@ -50,7 +50,7 @@ pub(super) fn replay(
     sent.map(|()| entry.place)
 }
 
-/// Sends the letter with the value that `text` is by its schema.
+/// Replays the letter with the value in `text`, encoded by the letter's schema.
 fn send(queue: &Queue, letter: &Letter, text: &str, schemas: &dyn Schemas) -> Result<()> {
     let value = serde_json::from_str(text).map_err(|e| e.to_string());
     let bytes = value.and_then(|value| encode(letter, &value, schemas)).map_err(|why| {
@@ -59,11 +59,11 @@ fn send(queue: &Queue, letter: &Letter, text: &str, schemas: &dyn Schemas) -> Re
             letter.place
         )
     })?;
-    // Taken only now: an editor may be open for long.
+    // The queue is taken this late because an editor may be open for long.
     Ok(queue.take()?.replay_as(letter, bytes)?)
 }
 
-/// A file that is there while it is edited, for its owner's eyes only.
+/// A file for editing that only its owner can read.
 struct Draft {
     file: NamedTempFile,
     text: String,
@@ -79,12 +79,12 @@ impl Draft {
         Ok(Self { file, text })
     }
 
-    /// Returns true if the file holds something else than at first. One that cannot be read might.
+    /// Returns true if the file no longer holds its first content. An unreadable file counts as changed if it exists.
     fn is_changed(&self) -> bool {
         std::fs::read(self.file.path()).map_or(self.file.path().exists(), |bytes| bytes != self.text.as_bytes())
     }
 
-    /// Opens the person's editor, and returns what the file holds after it.
+    /// Opens the user's editor, and returns the content of the file afterwards.
     fn edit(&self) -> Result<String> {
         let chosen =
             ["VISUAL", "EDITOR"].into_iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
@@ -93,7 +93,7 @@ impl Draft {
                 "there is no editor to open the value in\n  where: neither VISUAL nor EDITOR is set\n  what to do: set EDITOR, for example to vi"
             );
         };
-        // An editor may come with options, as git takes it.
+        // The editor's command may have options, as with git.
         let opened =
             Command::new("sh").arg("-c").arg(format!("{editor} \"$1\"")).arg("sh").arg(self.file.path()).status()?;
         if !opened.success() {

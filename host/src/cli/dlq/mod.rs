@@ -1,4 +1,4 @@
-//! `heddle dlq`: records that were set aside, as a work queue. What is done is in [`crate::dlq`].
+//! `heddle dlq`: dead letters as a work queue. The operations are in [`crate::dlq`].
 
 mod edit;
 mod print;
@@ -19,7 +19,7 @@ use crate::log::Log;
 use crate::registry::Cached;
 use crate::times::point_in_time;
 
-/// Without a terminal, how many letters lie between two lines that tell how far it went.
+/// The number of letters between two progress lines, without a terminal.
 const TOLD_EVERY: u64 = 1_000;
 
 /// Look at dead letters, replay them, discard them.
@@ -208,7 +208,7 @@ pub(super) fn manifest(folder: &Path, app: &App, component: &str) -> Result<Mani
     )
 }
 
-/// Tells how far it went: a bar on a terminal, lines elsewhere.
+/// Shows progress: as a bar on a terminal, as lines elsewhere.
 struct Progress {
     bar: ProgressBar,
     did: &'static str,

@@ -1,4 +1,4 @@
-//! Letters on the terminal.
+//! Prints letters on the terminal.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use crate::dlq::{Entry, Group, Mark, Reduced, Shown};
 use crate::output;
 use crate::printable::line;
 
-/// One letter a line, in columns; what became of it behind it.
+/// Prints one letter a line, in columns, followed by its outcome.
 pub(super) fn entries(entries: &[Entry], json: bool, Raw { raw }: Raw) -> Result<()> {
     let places = entries.iter().map(|entry| entry.place.to_string()).collect::<Vec<_>>();
     let place = places.iter().map(String::len).max().unwrap_or(0);
@@ -28,7 +28,7 @@ pub(super) fn entries(entries: &[Entry], json: bool, Raw { raw }: Raw) -> Result
     Ok(())
 }
 
-/// Counts, the largest first.
+/// Prints counts, the largest first.
 pub(super) fn groups(groups: &[Group], json: bool, Raw { raw }: Raw) -> Result<()> {
     let count = groups.iter().map(|group| group.count.to_string().len()).max().unwrap_or(0);
     let kind = groups.iter().map(|group| group.kind.len()).max().unwrap_or(0);
@@ -43,7 +43,7 @@ pub(super) fn groups(groups: &[Group], json: bool, Raw { raw }: Raw) -> Result<(
     Ok(())
 }
 
-/// One letter with all that is known of it.
+/// Prints one letter in full.
 pub(super) fn shown(shown: &Shown, mark: Option<&Mark>, json: bool, Raw { raw }: Raw) -> Result<()> {
     if json {
         output::print(format_args!("{}", serde_json::to_string(shown)?), raw);
@@ -89,12 +89,12 @@ pub(super) fn shown(shown: &Shown, mark: Option<&Mark>, json: bool, Raw { raw }:
     Ok(())
 }
 
-/// A text as it is, anything else as JSON.
+/// A text without quotes, or any other value as JSON.
 fn plainly(json: &Value) -> Cow<'_, str> {
     json.as_str().map_or_else(|| json.to_string().into(), Cow::Borrowed)
 }
 
-/// Text from elsewhere, as it stands in a line.
+/// Foreign text, escaped to fit into a line unless `raw`.
 fn value(text: &str, raw: bool) -> Cow<'_, str> {
     if raw { text.into() } else { line(text) }
 }

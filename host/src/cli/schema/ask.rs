@@ -1,5 +1,4 @@
-//! Two questions that people ask of Avro: does one schema read what another wrote, and what does it make of these
-//! bytes.
+//! Two questions about Avro: whether one schema reads what another wrote, and which value it reads from given bytes.
 
 use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
@@ -122,7 +121,7 @@ impl Pair {
     }
 }
 
-/// Answers standard input line by line; what is no question gets an error for its answer.
+/// Answers standard input line by line. A line that is not a question gets an error as its answer.
 fn lines(answer: impl Fn(&Value) -> Value) -> Result<()> {
     for line in std::io::stdin().lock().lines() {
         let line = line?;
@@ -142,7 +141,7 @@ fn both(question: &Value) -> Result<(Schema, Schema), String> {
     let schema = |key: &str| {
         let text = match question.get(key) {
             None => return Err(format!("there is no `{key}`")),
-            // A schema as a text; a bare name is one of Avro's types.
+            // A schema given as text. A bare name is one of Avro's types.
             Some(Value::String(text)) if text.trim_start().starts_with(['{', '[', '"']) => text.clone(),
             Some(value) => value.to_string(),
         };
@@ -156,7 +155,7 @@ fn verdict(reader: &Schema, writer: &Schema) -> Value {
     let message = if !problems.is_empty() {
         problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     } else if let Some(mismatch) = resolve(writer, reader).mismatches().first() {
-        // Avro looks through logical types; Heddle does not let digits of decimals change their place.
+        // Avro ignores logical types here, but Heddle refuses to read a decimal with another scale.
         format!("by Avro's rules, but a component cannot read it, at `{}`: {}", mismatch.path, mismatch.what)
     } else {
         "the reader reads everything that the writer writes".to_owned()

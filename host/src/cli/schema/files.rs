@@ -1,4 +1,4 @@
-//! The schema files of an app against the registry.
+//! Compares the schema files of an app with the registry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -29,14 +29,14 @@ pub(super) struct Subjects {
     json: bool,
 }
 
-/// A file of `contracts/` as it is registered.
+/// A file of `contracts/` that is to be registered.
 struct Chosen<'a> {
     subject: &'a str,
     file: String,
     entry: Entry,
-    /// The files that it asks for.
+    /// The files that it imports.
     imports: &'a [String],
-    /// All that it asks for, also by way of others.
+    /// All files that it imports, directly or through others.
     referred: Vec<Referred>,
 }
 
@@ -47,7 +47,7 @@ impl Chosen<'_> {
 }
 
 impl Subjects {
-    /// The chosen subjects, each after what it asks for.
+    /// The chosen subjects, each after its imports.
     fn chosen<'a>(&self, contracts: &'a AppContracts, folder: &Path) -> Result<Vec<Chosen<'a>>> {
         let documents = contracts.documents();
         let of_avro = contracts.subjects().map(|(subject, schema)| {
@@ -65,7 +65,7 @@ impl Subjects {
             if self.subjects.is_empty() { is_subject(name) } else { self.subjects.iter().any(|s| s == name) }
         };
         let mut chosen = of_avro.chain(of_documents).collect::<Vec<_>>();
-        // What a chosen file asks for comes along.
+        // Imports of chosen files are included.
         let along = chosen.iter().filter(|file| named(file.subject)).flat_map(|file| &file.referred);
         let along = along.map(|referred| referred.name.clone()).collect::<BTreeSet<_>>();
         let comes_along = |subject: &str| documents.iter().any(|d| d.subject == subject && along.contains(&d.file));
@@ -86,8 +86,8 @@ impl Subjects {
         Ok(chosen)
     }
 
-    /// Registers them: of Avro, the types of other files included in each; of the other formats, what they ask for
-    /// first.
+    /// Registers the schemas. An Avro schema includes the types of other files; in the other formats, imports are
+    /// registered first.
     pub(super) fn register(&self, folder: &Path, registry: &dyn Registry) -> Result<()> {
         let contracts = AppContracts::read(folder)?;
         let documents = contracts.documents();
@@ -120,7 +120,7 @@ impl Subjects {
         Ok(())
     }
 
-    /// Says what the registry would refuse.
+    /// Prints the schemas that the registry would refuse.
     pub(super) fn check(&self, folder: &Path, registry: &dyn Registry) -> Result<()> {
         let contracts = AppContracts::read(folder)?;
         let (mut count, mut refused) = (0, 0);
@@ -154,7 +154,7 @@ impl Subjects {
     }
 }
 
-/// What the subject's level demands and the schema violates; nothing if it is registered already.
+/// The violations of the subject's compatibility level. Empty if the schema is registered already.
 fn would_violate(registry: &dyn Registry, file: &Chosen<'_>) -> Result<Vec<Violation>> {
     let new = (identity(&file.entry, &file.referred), file.parsed()?);
     let mut old = vec![];
@@ -171,7 +171,7 @@ fn would_violate(registry: &dyn Registry, file: &Chosen<'_>) -> Result<Vec<Viola
     Ok(violations(registry.level(file.subject)?, &new.1, &old, Parsed::problems))
 }
 
-/// What makes two files the same schema, with all that they ask for.
+/// The identity of a schema with all its imports: two files with the same identity are the same schema.
 fn identity(entry: &Entry, referred: &[Referred]) -> Vec<String> {
     let one = |text: &str| format::identity(&Entry::new(entry.format, text));
     let others = referred.iter().map(|other| format!("{} {}", other.name, one(&other.text)));
@@ -181,7 +181,7 @@ fn identity(entry: &Entry, referred: &[Referred]) -> Vec<String> {
     all
 }
 
-/// Says what schema files lack.
+/// Prints the missing parts of schema files.
 pub(super) fn lint(folder: &Path, files: &[PathBuf], as_json: bool) -> Result<()> {
     let mut findings = vec![];
     if files.is_empty() {

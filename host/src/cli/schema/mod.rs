@@ -1,4 +1,4 @@
-//! `heddle schema`: the app's schemas and the registry's.
+//! `heddle schema`: the schemas of the app and the registry.
 
 mod ask;
 mod files;
@@ -122,7 +122,7 @@ impl Schema {
     }
 }
 
-/// The history of a subject that must be there.
+/// The versions of a subject that must exist.
 fn history(registry: &dyn Registry, subject: &str) -> Result<Vec<Version>> {
     let versions = registry.versions(subject)?;
     if versions.is_empty() {
@@ -161,7 +161,7 @@ fn get(registry: &dyn Registry, subject: &str, version: &str, as_json: bool) -> 
             json!({"subject": subject, "version": found.version, "id": found.id.0, "schemaType": format::name(found.format), "schema": found.schema})
         );
     } else {
-        // What is no JSON is printed as it is.
+        // Schemas that are not JSON are printed unchanged.
         let text = serde_json::from_str::<Value>(&found.schema).and_then(|value| serde_json::to_string_pretty(&value));
         println!("{}", text.unwrap_or_else(|_| found.schema.clone()));
     }
@@ -182,7 +182,7 @@ fn list(registry: &dyn Registry, as_json: bool) -> Result<()> {
             );
         } else {
             let numbers = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            // Most are Avro; the others say what they are.
+            // Most schemas are Avro, so only other formats are named.
             let format = format.filter(|format| *format != SchemaFormat::Avro);
             let format = format.map(|format| format!("  {}", format::title(format))).unwrap_or_default();
             println!("{:<40} {level:<20} versions {numbers}{format}", line(&subject));

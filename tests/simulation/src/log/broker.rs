@@ -1,4 +1,4 @@
-//! What the brokers know and do: partitions, producers and their transactions, positions.
+//! The state and rules of the brokers: partitions, producers and their transactions, offsets.
 //!
 //! ```text
 //!           append, add_positions            decide                  mark, a little later, place by place
@@ -6,8 +6,8 @@
 //!                                     └─ too old, or a newer producer of the same id: decided to abort
 //! ```
 //!
-//! A decision is one moment: records and positions together. That it was made shows in a partition, or in the group's
-//! positions, only with the mark. So an acknowledged commit may not be visible yet, as with Kafka.
+//! A decision takes effect at one moment, for records and offsets together. It becomes visible in a partition, or in
+//! the group's offsets, only with the marker there. So an acknowledged commit may not be visible yet, as with Kafka.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -30,10 +30,10 @@ struct Txn {
     since: Duration,
     partitions: BTreeSet<Place>,
     positions: BTreeMap<Place, Offset>,
-    /// When it ends by itself, and how, if it is another program's.
+    /// The time and outcome of its own end, if it is another program's transaction.
     ends: Option<(Duration, bool)>,
     decided: Option<bool>,
-    /// When its mark is written, and where it is missing; `None` is the place of the group's positions.
+    /// The partitions without a marker, and when each gets it. `None` stands for the group's offsets.
     marks: BTreeMap<Option<Place>, Duration>,
 }
 
@@ -58,24 +58,24 @@ struct Producer {
     last: Option<TxnId>,
 }
 
-/// Why a transaction cannot begin.
+/// The reason why a transaction cannot begin.
 pub(crate) enum NotBegun {
-    /// The one before is not ended in all places until then.
+    /// The previous transaction has markers missing until then.
     Busy(Duration),
-    /// A newer producer has the id.
+    /// A newer producer has the same id.
     Fenced(LogError),
 }
 
-/// A partition of one of the topics that had a name, one after the other.
+/// A partition of one of the topics that have had a name, one after the other.
 pub(super) type Place = (TopicPartition, Incarnation);
 
-/// The log's servers, all of them.
+/// All brokers of the log.
 #[derive(Debug)]
 pub(crate) struct Broker {
     pub(super) topics: BTreeMap<Topic, TopicLog>,
-    /// Topics that were deleted.
+    /// Deleted topics.
     pub(super) deleted: Vec<(Topic, TopicLog)>,
-    /// What was deleted before the group had read it.
+    /// Records that were deleted before the group had read them.
     pub(super) lost: Vec<Lost>,
     producers: BTreeMap<String, Producer>,
     txns: Vec<Txn>,
@@ -110,7 +110,7 @@ impl Broker {
         }
     }
 
-    /// Lets time pass. Returns how many transactions and sessions ran out.
+    /// Advances time. Returns the numbers of transactions and sessions that ran out.
     pub(crate) fn tick(&mut self) -> (usize, usize) {
         let now = time::now();
         let old = |txn: &Txn| txn.decided.is_none() && txn.since + self.transaction_time_max <= now;
@@ -153,21 +153,21 @@ impl Broker {
         }
     }
 
-    /// When something happens by itself next.
+    /// The time of the next event inside the brokers.
     pub(crate) fn next_event(&self) -> Option<Duration> {
         let open = self.txns.iter().filter(|txn| txn.decided.is_none()).map(|txn| self.over_at(txn));
         let marks = self.txns.iter().flat_map(|txn| txn.marks.values().copied());
         open.chain(marks).chain(self.group.next_event()).filter(|at| *at > time::now()).min()
     }
 
-    /// When an open transaction is over in any case.
+    /// The latest end of an open transaction.
     fn over_at(&self, txn: &Txn) -> Duration {
         let latest = txn.since + self.transaction_time_max;
         txn.ends.map_or(latest, |(at, _)| at.min(latest))
     }
 
-    /// A producer appears. Others with its id are fenced; their open transaction is aborted. Returns its epoch and when
-    /// all that is ended.
+    /// Registers a producer. It fences others with its id and aborts their open transaction. Returns its epoch and the
+    /// time when all that is ended.
     pub(crate) fn init_producer(&mut self, id: &str) -> (u32, Duration) {
         let producer = self.producers.entry(id.to_owned()).or_default();
         producer.epoch += 1;
@@ -207,12 +207,12 @@ impl Broker {
         Ok(&mut self.txns[id])
     }
 
-    /// Whether the log takes no record like this one.
+    /// Returns true if the log refuses this record for its size.
     pub(crate) fn refuses(record: &NewRecord) -> bool {
         record.value.as_ref().is_some_and(|value| value.len() > RECORD_BYTES_MAX)
     }
 
-    /// Where a record goes; an error if there is no such place.
+    /// The partition of a record, or an error if it does not exist.
     pub(crate) fn place(&self, record: &NewRecord) -> Result<TopicPartition, LogError> {
         let topic = self.topics.get(&record.topic).ok_or_else(|| LogError::UnknownTopic(record.topic.to_string()))?;
         let count = topic.count();
@@ -231,7 +231,7 @@ impl Broker {
         Ok((place, offset))
     }
 
-    /// Adds a record outside of any transaction, or in one that is aborted at once.
+    /// Adds a record outside of any transaction, or in a transaction that is aborted immediately.
     pub(crate) fn append_alone(&mut self, record: NewRecord, aborted: bool) -> Option<(TopicPartition, Offset)> {
         let place = self.place(&record).ok()?;
         let incarnation = self.incarnation(&place.topic)?;
@@ -245,13 +245,13 @@ impl Broker {
         Some((place, offset))
     }
 
-    /// Another program begins a transaction, and ends it after a while.
+    /// Begins a transaction of another program, which ends it after a while.
     pub(crate) fn begin_foreign(&mut self, open: Duration, commits: bool) -> TxnId {
         self.txns.push(Txn { ends: Some((time::now() + open, commits)), ..Txn::of("another") });
         self.txns.len() - 1
     }
 
-    /// Adds a record to another program's transaction, if that is still open.
+    /// Adds a record to another program's transaction, if it is still open.
     pub(crate) fn append_foreign(&mut self, id: TxnId, record: NewRecord) -> Option<(TopicPartition, Offset)> {
         let place = self.place(&record).ok()?;
         let incarnation = self.incarnation(&place.topic)?;
@@ -261,7 +261,7 @@ impl Broker {
         Some((place, offset))
     }
 
-    /// Adds positions to a transaction: only those of a member of the group, and of partitions that it has.
+    /// Adds offsets to a transaction. They must come from a member of the group that owns the partitions.
     pub(crate) fn add_positions(
         &mut self,
         id: TxnId,
@@ -288,12 +288,12 @@ impl Broker {
         txn.decided = Some(commit);
         let positions = (!txn.positions.is_empty()).then_some(None);
         let places = txn.partitions.iter().cloned().map(Some).chain(positions);
-        // Mostly soon, sometimes late.
+        // Usually soon, sometimes late.
         let most = if chance.one_in(6) { 400 } else { 8 };
         txn.marks = places.map(|place| (place, now + chance.millis(0, most))).collect();
     }
 
-    /// Stores positions outside of any transaction. Only what is wrong on purpose does so.
+    /// Stores offsets outside of any transaction. Only a planted bug does so.
     pub(crate) fn store_positions(&mut self, positions: &[(TopicPartition, Offset)]) {
         for (source, offset) in positions {
             let incarnation = self.incarnation(&source.topic).unwrap_or_default();
@@ -301,14 +301,14 @@ impl Broker {
         }
     }
 
-    /// Whether no transaction under way may still move the positions of these partitions.
+    /// Returns true if no open transaction may still move the offsets of these partitions.
     pub(crate) fn is_stable(&self, number: i32) -> bool {
         let waits = |txn: &&Txn| txn.decided.is_none() || txn.marks.contains_key(&None);
         let touches = |txn: &Txn| txn.positions.keys().any(|(place, _)| place.partition.0 == number);
         !self.txns.iter().filter(waits).any(touches)
     }
 
-    /// Where the group goes on in what has this name now.
+    /// The group's offset in the current topic of this name.
     pub(crate) fn position(&self, place: &TopicPartition) -> Option<Offset> {
         let incarnation = self.incarnation(&place.topic)?;
         self.positions.get(&(place.clone(), incarnation)).copied()
@@ -329,18 +329,18 @@ impl Broker {
         index.and_then(|index| partitions.get(index)).ok_or_else(|| LogError::Invalid(format!("there is no {place}")))
     }
 
-    /// How a transaction was decided, whether or not its marks are written. `None`: not yet.
+    /// The outcome of a transaction, whether or not its markers are written. `None` if it is undecided.
     pub(crate) fn decision(&self, id: TxnId) -> Option<bool> {
         self.txns[id].decided
     }
 
-    /// Whether every transaction is ended everywhere.
+    /// Returns true if every transaction has ended everywhere.
     pub(crate) fn is_quiet(&self) -> bool {
         self.txns.iter().all(|txn| txn.decided.is_some() && txn.marks.is_empty())
     }
 }
 
-/// A partition of what has this name now, unless it is another than the one that is meant.
+/// A partition of the current topic of this name, unless the caller means another incarnation.
 pub(super) fn partition_mut<'a>(
     topics: &'a mut BTreeMap<Topic, TopicLog>,
     place: &TopicPartition,

@@ -1,4 +1,4 @@
-//! The steps of a commit, as a member takes them, and what the broker refuses of it on arrival.
+//! The steps of a member's commit, and the records that the broker refuses on arrival.
 
 use heddle::log::{LogError, OnArrival, RefusedRecord};
 use heddle_core::event::{Offset, TopicPartition};
@@ -10,23 +10,23 @@ use crate::gate::Call;
 use crate::plan::Refuses;
 use crate::time;
 
-/// A commit that was begun.
+/// A commit in flight.
 pub(super) struct Committing {
     pub(super) positions: Vec<(TopicPartition, Offset)>,
     pub(super) next: Next,
 }
 
-/// What comes next of it.
+/// The next step of a commit.
 pub(super) enum Next {
     Flush,
     Positions,
     Decide,
-    /// All was done, and its caller has not heard.
+    /// Everything is done, but the caller has not learned it yet.
     Tell,
 }
 
 impl SimMember {
-    /// Brings the records that wait to the broker.
+    /// Sends the buffered records to the broker.
     pub(super) fn flush(&mut self) -> Result<(), LogError> {
         if self.waiting.is_empty() {
             return Ok(());
@@ -46,7 +46,7 @@ impl SimMember {
         Ok(())
     }
 
-    /// What the broker refuses of the records that wait: with one of them it takes none.
+    /// Refuses the whole batch on arrival if the broker does not accept one of the buffered records.
     fn refuse_on_arrival(&self) -> Result<(), LogError> {
         let named = self.caller.world().plan.refuses == Refuses::ByNumber;
         let refused = self.waiting.iter().enumerate().filter(|(_, record)| Broker::refuses(record));
@@ -67,7 +67,7 @@ impl SimMember {
         Err(self.note(LogError::Refused(OnArrival { records })))
     }
 
-    /// The next of the three steps.
+    /// Takes the next of the three steps.
     pub(super) fn commit_step(&mut self, committing: &Committing) -> Result<Next, LogError> {
         let caller = self.caller.clone();
         match committing.next {

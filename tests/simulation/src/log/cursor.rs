@@ -1,4 +1,4 @@
-//! Where a member reads, and what was deleted before it did.
+//! The position of a member in a partition, and the gaps that deleted records left.
 
 use heddle::log::Loss;
 use heddle_core::event::{Offset, TopicPartition};
@@ -8,16 +8,16 @@ use super::topic::{Incarnation, Lost};
 /// A partition that the member reads.
 pub(super) struct Cursor {
     pub(super) position: Offset,
-    /// Where to go back to: the last commit, or where reading began.
+    /// The position after a rewind: the last commit, or where reading began.
     pub(super) committed: Offset,
     pub(super) paused: bool,
     pub(super) incarnation: Incarnation,
-    /// What was deleted before it was read, and is not committed yet.
+    /// Records that were deleted before they were read, not committed yet.
     pub(super) gaps: Vec<Lost>,
 }
 
 impl Cursor {
-    /// Goes on at the first record that is still there, if that is further.
+    /// Skips to the first remaining record, if that is ahead. Returns the loss if the worker is to be notified.
     pub(super) fn jump(&mut self, place: &TopicPartition, low: Offset, is_told: bool) -> Option<Loss> {
         let position = self.position;
         if position >= low {

@@ -1,4 +1,4 @@
-//! The one consumer group of a life: who reads which partition numbers, and how they change hands.
+//! The one consumer group of a life: the owners of partition numbers, and rebalances.
 //!
 //! ```text
 //!               settle                   next_change                 next_change
@@ -7,27 +7,27 @@
 //!                                                      └── A is silent for longer than its session: gone, lost
 //! ```
 //!
-//! A partition has one owner at a time, as far as the group knows. A member that was expired learns it at its next
-//! poll.
+//! A partition has one owner at a time, as far as the group knows. An expired member learns that it was expired at its
+//! next poll.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Names a member's place in the group.
+/// The id of a member's seat in the group.
 pub(crate) type SeatId = u64;
 
 #[derive(Debug)]
 struct Seat {
     instance: Option<String>,
-    /// The process it is in.
+    /// The process of the member.
     process: u64,
-    /// Who took it.
+    /// The name of the worker that took the seat.
     name: Arc<str>,
     target: BTreeSet<i32>,
     owned: BTreeSet<i32>,
     revoking: BTreeSet<i32>,
-    /// Nobody is behind it any more, and it is kept only until its session is over.
+    /// The member has left, and the seat remains only until its session expires.
     left: bool,
 }
 
@@ -38,26 +38,26 @@ pub(crate) struct Group {
     session: Duration,
     seats: BTreeMap<SeatId, Seat>,
     next: SeatId,
-    /// Since when nothing was heard from a process, or a member that left without saying so.
+    /// When the last heartbeat of a silent process was, or when a static member left.
     silent: BTreeMap<u64, Duration>,
-    /// When members are told of a change of their number.
+    /// When the group rebalances.
     settle_at: Option<Duration>,
-    /// Seats that another member took over.
+    /// Seats that another member replaced.
     replaced: BTreeSet<SeatId>,
 }
 
-/// What a member has to be told.
+/// The next rebalance event for a member.
 #[derive(Debug)]
 pub(crate) enum Change {
     Assigned(BTreeSet<i32>),
     Revoking(BTreeSet<i32>),
 }
 
-/// What a seat is.
+/// The status of a seat.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     Member,
-    /// Its session ran out.
+    /// The session expired.
     Expired,
     /// Another member has its instance id.
     Replaced,
@@ -76,8 +76,8 @@ impl Group {
         }
     }
 
-    /// Takes a seat. One that has the same instance id hands its place over at once; else the group settles after
-    /// `delay`.
+    /// Takes a seat. A member with the same instance id is replaced and its partitions pass on immediately. Otherwise
+    /// the group rebalances after `delay`.
     pub(crate) fn join(
         &mut self,
         (process, name): (u64, Arc<str>),
@@ -102,8 +102,8 @@ impl Group {
         id
     }
 
-    /// Partitions were added, up to so many numbers. Members that are there notice then, if at all; one that is away
-    /// and static gets back what it had, and nobody notices.
+    /// Adds partitions, up to `numbers` numbers. The group notices at `noticed` if a member is present. A static member
+    /// that is away gets its old partitions back, and nobody notices the new ones.
     pub(crate) fn grow(&mut self, numbers: i32, noticed: Option<Duration>) {
         self.numbers = numbers.max(self.numbers);
         let is_there = |seat: &Seat| !seat.left && !self.silent.contains_key(&seat.process);
@@ -112,12 +112,12 @@ impl Group {
         }
     }
 
-    /// How many numbers there are.
+    /// The number of partition numbers.
     pub(crate) fn numbers(&self) -> i32 {
         self.numbers
     }
 
-    /// The member that is to join again because numbers are nobody's although the group is at rest.
+    /// The member that has to rejoin, because the group is stable but has partitions without an owner.
     pub(crate) fn unassigned(&self) -> Option<(Vec<i32>, &str)> {
         let (_, first) = self.seats.iter().find(|(_, seat)| seat.instance.is_some())?;
         let has = |number: &i32| self.seats.values().any(|seat| seat.target.contains(number));
@@ -125,41 +125,41 @@ impl Group {
         (self.settle_at.is_none() && !free.is_empty()).then_some((free, first.instance.as_deref()?))
     }
 
-    /// A member leaves and joins again: all numbers are shared out anew.
+    /// Rebalances all numbers, because a member leaves and joins again.
     pub(crate) fn rejoin(&mut self, now: Duration) {
         self.settle_at = Some(now);
     }
 
-    /// The numbers that a member has.
+    /// The numbers that a member owns and does not have to release.
     pub(crate) fn owned(&self, id: SeatId) -> BTreeSet<i32> {
         self.seats.get(&id).map(|seat| seat.owned.difference(&seat.revoking).copied().collect()).unwrap_or_default()
     }
 
-    /// Gives a seat up; what it had is free at once.
+    /// Gives a seat up. Its partitions are free immediately.
     pub(crate) fn leave(&mut self, id: SeatId, now: Duration) {
         if self.seats.remove(&id).is_some() {
             self.settle_at = Some(now);
         }
     }
 
-    /// A static member goes: its seat stays until its session is over.
+    /// Leaves as a static member: the seat stays until its session expires.
     pub(crate) fn go_silent(&mut self, id: SeatId) {
         if let Some(seat) = self.seats.get_mut(&id) {
             seat.left = true;
         }
     }
 
-    /// Nothing is heard from a process.
+    /// Notes that the process sends no heartbeats any more.
     pub(crate) fn silence(&mut self, process: u64, now: Duration) {
         self.silent.entry(process).or_insert(now);
     }
 
-    /// The process is heard from again.
+    /// Notes that the process sends heartbeats again.
     pub(crate) fn hear(&mut self, process: u64) {
         self.silent.remove(&process);
     }
 
-    /// Expires all seats of a process: it is cut off. Whether there were any.
+    /// Expires all seats of a process, which is cut off. Returns true if there were any.
     pub(crate) fn cut_off(&mut self, process: u64, now: Duration) -> bool {
         let before = self.seats.len();
         self.seats.retain(|_, seat| seat.process != process);
@@ -170,7 +170,7 @@ impl Group {
         some
     }
 
-    /// Expels a member that has not polled for long.
+    /// Expels a member that has not polled for too long.
     pub(crate) fn expel(&mut self, process: u64, name: &str, now: Duration) {
         let before = self.seats.len();
         self.seats.retain(|_, seat| seat.process != process || *seat.name != *name || seat.left);
@@ -179,11 +179,11 @@ impl Group {
         }
     }
 
-    /// Lets time pass. Returns how many sessions ran out.
+    /// Advances time. Returns the number of sessions that expired.
     pub(crate) fn tick(&mut self, now: Duration) -> usize {
         let (silent, session) = (&mut self.silent, self.session);
         for (id, seat) in self.seats.iter().filter(|(_, seat)| seat.left) {
-            // A process number that no process has stands for the seat alone.
+            // A number that no process has, so that it stands for the seat alone.
             silent.entry(u64::MAX - id).or_insert(now);
             debug_assert!(seat.instance.is_some(), "only static members stay");
         }
@@ -202,18 +202,18 @@ impl Group {
         expired
     }
 
-    /// When something happens by itself.
+    /// The time of the next event inside the group.
     pub(crate) fn next_event(&self) -> Option<Duration> {
         self.silent.values().map(|since| *since + self.session).chain(self.settle_at).min()
     }
 
-    /// Shares the numbers evenly; what a member has it keeps as far as that allows.
+    /// Distributes the numbers evenly. Members keep the ones they have as far as possible.
     fn settle(&mut self) {
         let members = self.seats.len().max(1);
         let count = usize::try_from(self.numbers).unwrap_or(0);
         let mut free = (0..self.numbers).collect::<BTreeSet<_>>();
         let mut extra = count % members;
-        // The larger shares go to those who have most already.
+        // Larger shares go to members that already have more.
         let mut order = self.seats.keys().copied().collect::<Vec<_>>();
         order.sort_by_key(|id| (std::cmp::Reverse(self.seats.get(id).map_or(0, |seat| seat.target.len())), *id));
         let mut room = vec![];
@@ -243,8 +243,8 @@ impl Group {
         }
     }
 
-    /// What the member has to be told next; taken as told. A number is added only when `stable` says that nobody can
-    /// move its positions.
+    /// The next event for the member, which is taken as delivered. A number is assigned only when `stable` says that
+    /// nobody can move its offsets.
     pub(crate) fn next_change(&mut self, id: SeatId, stable: impl Fn(i32) -> bool) -> Option<Change> {
         let taken = |number: &i32| self.seats.values().any(|other| other.owned.contains(number));
         let seat = self.seats.get(&id)?;
@@ -265,7 +265,7 @@ impl Group {
         Some(Change::Assigned(add))
     }
 
-    /// The member let go of these.
+    /// Notes that the member has released these numbers.
     pub(crate) fn release(&mut self, id: SeatId, numbers: &BTreeSet<i32>) {
         if let Some(seat) = self.seats.get_mut(&id) {
             seat.owned.retain(|number| !(numbers.contains(number) && seat.revoking.contains(number)));
@@ -277,7 +277,7 @@ impl Group {
         self.seats.get(&id).is_some_and(|seat| seat.owned.contains(&number))
     }
 
-    /// Whether every number has the owner that it is meant to have, and all owners are there.
+    /// Returns true if every number has its intended owner and all owners are present.
     pub(crate) fn is_settled(&self) -> bool {
         let absent = |seat: &Seat| seat.left || self.silent.contains_key(&seat.process);
         let owned = self.seats.values().map(|seat| seat.owned.len()).sum::<usize>();

@@ -1,7 +1,7 @@
 //! A member of the group with its transactional producer.
 //!
-//! A commit takes three steps, and between any two of them this process may end, and others may go on, the member
-//! itself by polling too:
+//! A commit takes three steps. Between any two of them the process may end and others may go on; the member itself may
+//! poll.
 //!
 //! ```text
 //!  flush: records that still wait here ──> positions: the group agrees to the member ──> decide: all of it, or nothing
@@ -24,7 +24,7 @@ use crate::plan::Refuses;
 use crate::planted::Planted;
 use crate::time;
 
-/// A member, as a worker has it.
+/// A member as a worker uses it.
 pub(crate) struct SimMember {
     pub(super) caller: Caller,
     pub(super) instance: Option<String>,
@@ -34,17 +34,17 @@ pub(crate) struct SimMember {
     pub(super) producer: String,
     pub(super) epoch: u32,
     pub(super) cursors: BTreeMap<TopicPartition, Cursor>,
-    /// Revoked or lost, and not released yet.
+    /// Partitions that were revoked or lost, and are not released yet.
     pub(super) held: BTreeMap<TopicPartition, Cursor>,
-    /// What the worker is to hear of what was deleted.
+    /// Losses that the next answer reports to the worker.
     pub(super) losses: Vec<Loss>,
     pub(super) txn: Option<TxnId>,
-    /// Records that were sent and are not with the broker yet.
+    /// Sent records that have not reached the broker yet.
     pub(super) waiting: Vec<NewRecord>,
-    /// How many records of the transaction are with the broker.
+    /// The number of records of the transaction that have reached the broker.
     pub(super) arrived: usize,
     pub(super) ends: Ends,
-    /// The commit that is under way.
+    /// The commit in flight.
     pub(super) committing: Option<Committing>,
     pub(super) left: bool,
 }
@@ -78,7 +78,7 @@ impl SimMember {
         })
     }
 
-    /// Answers what the group has to say to this member.
+    /// Answers with the next rebalance event of this member.
     fn change(&mut self) -> Result<Option<Polled>, LogError> {
         let mut broker = self.caller.world().broker();
         match broker.group.standing(self.seat) {
@@ -106,7 +106,7 @@ impl SimMember {
         let owned = broker.group.owned(self.seat);
         drop(broker);
         Ok(match change {
-            // Partitions of a topic that got them later than the others.
+            // The partitions of a topic that got them later than the others.
             None => self.assign(&owned),
             Some(Change::Assigned(numbers)) => self.assign(&numbers),
             Some(Change::Revoking(numbers)) => {
@@ -121,7 +121,7 @@ impl SimMember {
         })
     }
 
-    /// Takes the partitions of these numbers that it does not have yet.
+    /// Assigns the partitions of these numbers that the member does not have yet.
     fn assign(&mut self, numbers: &BTreeSet<i32>) -> Option<Polled> {
         let broker = self.caller.world().broker();
         let of_topic =
@@ -144,13 +144,12 @@ impl SimMember {
         (!places.is_empty()).then_some(Polled::Assigned(places))
     }
 
-    /// Records of some of the partitions.
+    /// Reads records of some of the partitions.
     fn records(&mut self, timeout: Duration) -> Result<Polled, LogError> {
         let mut faults = self.caller.world().faults();
         let first = usize::try_from(faults.chance.below(self.cursors.len().max(1) as u64)).unwrap_or(0);
         let some = usize::try_from(faults.chance.between(1, self.batch_records_max as u64)).unwrap_or(1);
-        // A healthy log hands out all there is, time after time: who needs luck with the batches does not come to an
-        // end.
+        // A healed log returns full batches. With random ones a life that needs luck would not end.
         let most = if self.caller.world().is_healed() { self.batch_records_max } else { some };
         drop(faults);
         let mut records = vec![];
@@ -178,7 +177,7 @@ impl SimMember {
         Ok(Polled::Records(records))
     }
 
-    /// The open transaction; begins one if there is none.
+    /// The open transaction. Begins one if there is none.
     pub(super) fn txn(&mut self) -> Result<TxnId, LogError> {
         while self.txn.is_none() {
             let begun = self.caller.world().broker().begin(&self.producer, self.epoch);
@@ -191,7 +190,7 @@ impl SimMember {
         self.txn.ok_or_else(LogError::gone)
     }
 
-    /// What its member does while it is under way, which is little.
+    /// Returns an error if a commit is in flight, because a member can do little then.
     fn not_committing(&self, what: &str) -> Result<(), LogError> {
         match self.committing {
             Some(_) => Err(LogError::Invalid(format!("{what} while a commit is under way"))),
@@ -256,7 +255,7 @@ impl Member for SimMember {
                 return Err(self.note(LogError::RecordRefused("it is too large".to_owned())));
             }
             self.waiting.push(record);
-            // Records leave in batches, at a time of the producer's choosing.
+            // The producer sends records in batches, at times of its choosing.
             let leaves = caller.world().faults().chance.one_in(3);
             if leaves { self.flush() } else { Ok(()) }
         })
@@ -273,7 +272,7 @@ impl Member for SimMember {
         Ok(())
     }
 
-    /// One who only looks sees a commit go on by a step, or not at all; one who waits sees its end.
+    /// Continues the commit. With a timeout of zero it takes some steps or none, otherwise it finishes.
     fn committed(&mut self, timeout: Duration) -> Result<Option<Ends>, LogError> {
         let Some(mut committing) = self.committing.take() else { return Ok(None) };
         loop {
@@ -411,7 +410,7 @@ impl SimMember {
 }
 
 impl Drop for SimMember {
-    /// A process that crashed says nothing to anybody. One that runs lets a commit that is under way come to its end.
+    /// Crashed processes send nothing. In a running process a commit in flight is finished.
     fn drop(&mut self) {
         let committing = self.committing.take();
         if let Some(mut committing) = committing.filter(|_| !self.left && !self.caller.process.is_down()) {

@@ -1,8 +1,8 @@
-//! The log of a life: in memory, in virtual time, as close to Kafka as matters to those who must not lose or repeat
-//! anything.
+//! The log of a life: in memory and in virtual time. It is as close to Kafka as matters for losing or repeating
+//! records.
 //!
-//! - [`Broker`]: partitions, transactions, positions; what the servers know.
-//! - [`SimLog`], [`SimMember`], [`SimReader`]: what a worker has in its hands; every call goes through its gate.
+//! - [`Broker`]: partitions, transactions and offsets, as the servers know them.
+//! - [`SimLog`], [`SimMember`], [`SimReader`]: the log as a worker uses it. Every call goes through the worker's gate.
 
 mod broker;
 mod commit;
@@ -34,7 +34,7 @@ use crate::planted::Planted;
 pub(crate) struct SimLog(pub(crate) Caller);
 
 impl SimLog {
-    /// Makes a call that may fail for the moment.
+    /// Makes a call that may fail temporarily.
     fn ask<T>(&self, work: impl FnOnce(&mut Broker) -> Result<T, LogError>) -> Result<T, LogError> {
         self.0.pass(Call::Ask, || {
             unreachable(&self.0)?;
@@ -43,12 +43,12 @@ impl SimLog {
     }
 }
 
-/// What tells a topic from the one before.
+/// The id that distinguishes a topic from earlier ones of its name.
 pub(crate) fn topic_id(topic: &str, incarnation: Incarnation) -> TopicId {
     TopicId(format!("id of {topic}, {incarnation}"))
 }
 
-/// Fails now and then.
+/// Fails at random.
 fn unreachable(caller: &Caller) -> Result<(), LogError> {
     if caller.world().faults().slight(|rates| rates.log) {
         caller.world().count(|happened| happened.unreachable += 1);
@@ -92,7 +92,7 @@ impl Log for SimLog {
         let planted = self.0.world().planted == Some(Planted::Unread);
         self.ask(|broker| {
             let found = broker.group.unassigned().filter(|_| !planted);
-            // A broker puts something of its own behind the name.
+            // A broker appends a suffix to the instance id.
             Ok(found.map(|(_, member)| Unassigned { partitions: vec![], member: format!("{member}-1") }))
         })
     }
@@ -107,7 +107,7 @@ impl Log for SimLog {
         })
     }
 
-    /// Lives are about what is not known before.
+    /// Lives test limits that are not known in advance.
     fn limits(&self, topic: &str) -> Result<Limits, LogError> {
         Ok(Limits::unknown(number(self.0.world().broker().topic(topic)?.len())))
     }

@@ -1,4 +1,4 @@
-//! One partition: records and the marks that end transactions, each at an offset of its own.
+//! One partition: records and the markers that end transactions, each at its own offset.
 //!
 //! ```text
 //!   0    1    2    3      4    5      6
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use heddle_core::event::{NewRecord, Offset, Record, Timestamp, TopicPartition};
 
-/// Names a transaction.
+/// The id of a transaction.
 pub(crate) type TxnId = usize;
 
 #[derive(Debug)]
@@ -19,7 +19,7 @@ enum Entry {
         record: Record,
         txn: Option<TxnId>,
     },
-    /// The end of a transaction.
+    /// The end marker of a transaction.
     Mark,
 }
 
@@ -27,12 +27,12 @@ enum Entry {
 #[derive(Debug)]
 pub(crate) struct PartitionLog {
     source: TopicPartition,
-    /// The offset of the first entry that is still held.
+    /// The offset of the first remaining entry.
     low: Offset,
     entries: Vec<Entry>,
-    /// Transactions without a mark here, and where they began.
+    /// Transactions without a marker here, and the index at which each began.
     open: BTreeMap<TxnId, usize>,
-    /// How those ended that have one.
+    /// The outcome of the transactions that have a marker.
     committed: BTreeMap<TxnId, bool>,
 }
 
@@ -41,7 +41,7 @@ impl PartitionLog {
         Self { source, low: Offset(0), entries: vec![], open: BTreeMap::new(), committed: BTreeMap::new() }
     }
 
-    /// Adds a record; `None`: outside of any transaction.
+    /// Adds a record, outside of any transaction if `txn` is `None`.
     pub(crate) fn append(&mut self, record: NewRecord, txn: Option<TxnId>, now: Timestamp) -> Offset {
         let offset = self.end();
         if let Some(txn) = txn {
@@ -54,19 +54,19 @@ impl PartitionLog {
         offset
     }
 
-    /// Ends a transaction.
+    /// Writes the end marker of a transaction.
     pub(crate) fn mark(&mut self, txn: TxnId, committed: bool) {
         self.open.remove(&txn);
         self.committed.insert(txn, committed);
         self.entries.push(Entry::Mark);
     }
 
-    /// Deletes what lies below.
+    /// Deletes the records below `low`.
     pub(crate) fn trim(&mut self, low: Offset) {
         self.low = low.max(self.low);
     }
 
-    /// The first offset that is still held.
+    /// The first remaining offset.
     pub(crate) fn low(&self) -> Offset {
         self.low
     }
@@ -76,17 +76,17 @@ impl PartitionLog {
         offset(self.entries.len())
     }
 
-    /// The last stable offset: below it everything is decided.
+    /// The last stable offset. Everything below it is decided.
     pub(crate) fn stable(&self) -> Offset {
         offset(self.open.values().copied().min().unwrap_or(self.entries.len()))
     }
 
-    /// Committed records from a position on, at most so many, and the position after them.
+    /// At most `max` committed records from a position on, and the position after them.
     pub(crate) fn read(&self, from: Offset, max: usize) -> (Vec<Record>, Offset) {
         self.read_below(self.stable(), from, max)
     }
 
-    /// As one reads who takes what is not decided for committed. Only what is wrong on purpose does so.
+    /// Reads like [`read`](Self::read), but treats undecided records as committed. Only a planted bug does so.
     pub(crate) fn read_undecided(&self, from: Offset, max: usize) -> (Vec<Record>, Offset) {
         self.read_below(self.end(), from, max)
     }
@@ -107,7 +107,7 @@ impl PartitionLog {
         (records, position)
     }
 
-    /// All records, those that were deleted too, with the transactions they are part of, decided or not.
+    /// All records, including deleted ones, with their transactions, decided or not.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&Record, Option<TxnId>)> {
         self.entries.iter().filter_map(|entry| match entry {
             Entry::Record { record, txn } => Some((record, *txn)),

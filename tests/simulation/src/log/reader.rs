@@ -1,4 +1,4 @@
-//! Reads changelogs, for a restore.
+//! A reader of changelogs for a restore.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl Reader for SimReader {
         let Self { caller, positions } = self;
         caller.pass(Call::Restore, || {
             unreachable(caller)?;
-            // One partition after the other, a few records at a time: so that a restore takes several looks.
+            // Reads a few records of one partition after the other, so that a restore takes several calls.
             let most = usize::try_from(caller.world().faults().chance.between(1, 20)).unwrap_or(1);
             let broker = caller.world().broker();
             for (place, position) in positions.iter_mut() {

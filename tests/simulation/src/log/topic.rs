@@ -1,22 +1,22 @@
-//! Topics that change: they get partitions, lose their oldest records, are deleted and made anew.
+//! Topics that change: they get partitions, lose their oldest records, are deleted and created again.
 //!
 //! ```text
 //!  incarnation 0: |a b c|d e f      deleted ──> kept for the check, with the group's positions in it
-//!             trimmed ┘             made anew: incarnation 1 begins at offset 0, and the group has no position there
+//!             trimmed ┘             recreated: incarnation 1 begins at offset 0, and the group has no position there
 //! ```
 //!
-//! A position belongs to one incarnation, as on Kafka, where Heddle notes the topic's id with it. A member that reads
-//! on in a topic that was deleted finds nothing there.
+//! A position belongs to one incarnation, as on Kafka, where Heddle stores it with the topic's id. A member that
+//! continues to read a deleted topic finds no records.
 
 use heddle_core::event::{Offset, Topic, TopicPartition};
 
 use super::broker::{Broker, partition_mut};
 use super::partition::PartitionLog;
 
-/// Tells the topics apart that had one name.
+/// A number that distinguishes the topics that have had one name.
 pub(crate) type Incarnation = u32;
 
-/// The topic in which the product notes which topics its components know.
+/// The topic in which the product stores the topics that its components know.
 pub(crate) const KNOWN_TOPICS: &str = "sim.topics";
 
 /// A topic's partitions.
@@ -33,8 +33,7 @@ pub(crate) struct Lost {
     pub(crate) incarnation: Incarnation,
     pub(crate) from: Offset,
     pub(crate) to: Offset,
-    /// Whether the group had a position there: without one it begins at the first record that there is, and knows of no
-    /// loss.
+    /// True if the group had a position there. Without one it begins at the first remaining record and reports no loss.
     pub(crate) is_told: bool,
 }
 
@@ -50,12 +49,12 @@ impl TopicLog {
 }
 
 impl Broker {
-    /// Which topic of its name is there now.
+    /// The incarnation of the topic that has this name now.
     pub(crate) fn incarnation(&self, topic: &Topic) -> Option<Incarnation> {
         self.topics.get(topic).map(|topic| topic.incarnation)
     }
 
-    /// Adds partitions to a topic until it has so many.
+    /// Adds partitions to a topic until it has `partitions`.
     pub(crate) fn grow(&mut self, topic: &Topic, partitions: i32) {
         if let Some(log) = self.topics.get_mut(topic) {
             let added = log.count()..partitions;
@@ -68,14 +67,14 @@ impl Broker {
         self.deleted.extend(self.topics.remove_entry(topic));
     }
 
-    /// Makes a topic anew that was deleted.
+    /// Creates a deleted topic again.
     pub(crate) fn make_anew(&mut self, topic: &Topic) {
         let last = self.deleted.iter().rev().find(|(deleted, _)| deleted == topic);
         let Some((count, incarnation)) = last.map(|(_, log)| (log.count(), log.incarnation)) else { return };
         self.topics.entry(topic.clone()).or_insert_with(|| TopicLog::new(topic, count, incarnation + 1));
     }
 
-    /// Deletes the oldest records of a partition: some of those that are decided. Returns where it begins then.
+    /// Deletes some of the oldest decided records of a partition. Returns its new beginning.
     pub(crate) fn trim(&mut self, source: &TopicPartition) -> Option<Offset> {
         let log = partition_mut(&mut self.topics, source, None)?;
         let held = u64::try_from(log.stable().0 - log.low().0).ok().filter(|held| *held > 0)?;
@@ -84,12 +83,12 @@ impl Broker {
         Some(low)
     }
 
-    /// The group went on behind what it had not read.
+    /// Records that the group skipped deleted records.
     pub(crate) fn lose(&mut self, lost: Lost) {
         self.lost.push(lost);
     }
 
-    /// What the group has lost.
+    /// The offsets that the group has lost.
     pub(crate) fn lost(&self) -> &[Lost] {
         &self.lost
     }
@@ -100,7 +99,7 @@ impl Broker {
         deleted.chain(self.topics.get(topic))
     }
 
-    /// Whether the group has read this record of an input, or may still.
+    /// Returns true if the group has read this record of an input, or still can.
     pub(crate) fn counts(&self, source: &TopicPartition, incarnation: Incarnation, offset: Offset) -> bool {
         let is_lost = |lost: &Lost| {
             lost.source == *source && lost.incarnation == incarnation && lost.from <= offset && offset < lost.to

@@ -1,4 +1,4 @@
-//! The record before the one that was refused on arrival is named: a good one is set aside in its place.
+//! Planted bug: blames the record before the one that was refused on arrival, so a good record is dead-lettered.
 
 use std::time::Duration;
 

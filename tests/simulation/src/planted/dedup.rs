@@ -1,4 +1,4 @@
-//! Message ids remembered beside the state: what an abort takes back is skipped when it comes again.
+//! Planted bug: remembers message ids outside of the state. A message whose transaction was aborted is then skipped.
 
 use std::collections::BTreeSet;
 

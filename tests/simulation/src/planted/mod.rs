@@ -1,5 +1,5 @@
-//! Bugs that are put in on purpose, to see that lives find them. Each sits at a seam of the product, in front of or
-//! behind its own code.
+//! Deliberate bugs, to prove that lives find them. Each one wraps a seam of the product, in front of or behind its
+//! code.
 
 mod blame;
 mod dedup;
@@ -17,33 +17,33 @@ use heddle::state::HostState;
 
 use crate::gate::Caller;
 
-/// A bug.
+/// A planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
-    /// The local copy of a changelog takes its records when they are sent, before they are committed.
+    /// The local copy of a changelog applies records when they are sent, before they are committed.
     Watermark,
-    /// Positions are stored beside the transaction, not in it.
+    /// Offsets are stored outside of the transaction.
     Offsets,
     /// A message id is remembered although its transaction was aborted.
     Dedup,
     /// The record before the one that the log refused is blamed.
     Blame,
-    /// A message id is forgotten as soon as the stream is past its window, however short ago it was handled.
+    /// A message id is forgotten once the stream is past its window, even if it was handled just before.
     Late,
-    /// Nobody hears of records that were deleted before they were read.
+    /// Nobody is notified of records that were deleted before they were read.
     Silent,
-    /// A topic that was made anew is taken for the one before.
+    /// A recreated topic is taken for the deleted one.
     SameTopic,
-    /// Partitions that were added while their reader was away stay without one.
+    /// Partitions that were added while their reader was away stay without a reader.
     Unread,
-    /// Records of transactions that are still open are taken for committed.
+    /// Records of open transactions are read as committed.
     Undecided,
-    /// A full disk is said to have taken what it did not take.
+    /// A full disk reports success for writes that it dropped.
     Full,
 }
 
 impl Planted {
-    /// All of them.
+    /// All planted bugs.
     pub const ALL: [Self; 10] = [
         Self::Watermark,
         Self::Offsets,
@@ -94,7 +94,7 @@ pub(crate) fn apply(
     state: &Arc<HostState>,
 ) -> (Box<dyn Member>, Box<dyn Handler>) {
     match planted {
-        // One is in the bounds of the state, the others are in the log and on the disk.
+        // Late is in the bounds of the state, the others are in the log and on the disk.
         None | Some(Planted::Late | Planted::SameTopic | Planted::Unread | Planted::Undecided | Planted::Full) => {
             (member, handler)
         }
@@ -106,7 +106,7 @@ pub(crate) fn apply(
     }
 }
 
-/// The methods of [`Member`] that a wrapper hands on as they are.
+/// Forwards these methods of [`Member`] unchanged.
 macro_rules! hand_on {
     ($($name:ident),+) => {
         $(hand_on!(@one $name);)+

@@ -1,4 +1,5 @@
-//! Positions outside of the transaction: stored before its records are committed. What fails in between is lost.
+//! Planted bug: stores offsets outside of the transaction, before its records are committed. A failure in between loses
+//! records.
 
 use heddle::log::{LogError, Member};
 use heddle_core::event::{Offset, TopicPartition};

@@ -1,4 +1,4 @@
-//! What was deleted before it was read is passed over without a word.
+//! Planted bug: skips records that were deleted before they were read, without a report.
 
 use heddle::log::{Loss, Member};
 

@@ -1,4 +1,4 @@
-//! Watermark before commit: the local copy is written ahead of the log's yes.
+//! Planted bug: writes the local copy before the log has committed.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub(super) fn plant(member: Box<dyn Member>, caller: Caller, state: Arc<HostStat
 }
 
 impl Hasty {
-    /// Takes a record of a changelog as if it were committed.
+    /// Applies a record of a changelog as if it were committed.
     fn take(&self, record: &NewRecord) {
         let plan = &self.caller.world().plan;
         let Some(partition) = record.partition else { return };
