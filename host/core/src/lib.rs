@@ -10,6 +10,7 @@
 //! - [`state`]: what a handler reads of its stores, layer by layer.
 //! - [`table`]: writes by key.
 //! - [`dedup`]: which messages were handled already.
+//! - [`explain`]: what an error says to a person.
 //! - [`fault`]: what went wrong, named by its remedy.
 //! - [`policy`]: what a failed delivery leads to.
 //! - [`failed`]: records that failed, as they are written.
@@ -29,6 +30,7 @@ pub mod dedup;
 pub mod delivery;
 pub mod effects;
 pub mod event;
+pub mod explain;
 pub mod failed;
 pub mod fault;
 pub mod limits;
