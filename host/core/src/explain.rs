@@ -30,7 +30,7 @@ pub trait Explain: Error {
 
     /// This error in parts: one element, unless it is a list of findings.
     fn explained(&self) -> Vec<Explained> {
-        vec![Explained { what: self.to_string(), place: self.place(), remedy: self.remedy() }]
+        vec![Explained::of(self)]
     }
 }
 
@@ -51,6 +51,12 @@ impl Explained {
         Self { what: what.into(), place: None, remedy: None }
     }
 
+    /// The three texts of any error.
+    #[must_use]
+    pub fn of(error: &(impl Explain + ?Sized)) -> Self {
+        Self { what: error.to_string(), place: error.place(), remedy: error.remedy() }
+    }
+
     /// The same error, at this place.
     #[must_use]
     pub fn at(self, place: impl fmt::Display) -> Self {
@@ -61,6 +67,12 @@ impl Explained {
     #[must_use]
     pub fn hint(self, remedy: impl fmt::Display) -> Self {
         Self { remedy: Some(remedy.to_string()), ..self }
+    }
+
+    /// Returns true if it has a place or a remedy.
+    #[must_use]
+    pub fn has_advice(&self) -> bool {
+        self.place.is_some() || self.remedy.is_some()
     }
 
     /// The same error with every text changed.
@@ -190,8 +202,11 @@ mod tests {
 
     fn any_finding() -> impl Strategy<Value = Explained> {
         let text = || "[ -~äß]{0,12}";
-        (text(), prop::option::of(text()), prop::option::of(text()))
-            .prop_map(|(what, place, remedy)| Explained { what: format!("failed{what}"), place, remedy })
+        (text(), prop::option::of(text()), prop::option::of(text())).prop_map(|(what, place, remedy)| Explained {
+            what: format!("failed{what}"),
+            place,
+            remedy,
+        })
     }
 
     proptest! {

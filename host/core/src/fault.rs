@@ -47,6 +47,8 @@ pub fn bounded(mut text: String, bytes_max: usize) -> String {
 #[error("the state of the task cannot be read: {0}")]
 pub struct TaskFault(pub String);
 
+impl Explain for TaskFault {}
+
 /// What a delivery can end with, beside success.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Fault {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use heddle_core::event::Topic;
+use heddle_core::explain::{Explain, Explained};
 use thiserror::Error;
 
 /// What a log can fail with, named by remedy.
@@ -23,7 +24,7 @@ pub enum LogError {
     Fatal(String),
     /// The log does not do it before somebody grants, sets or repairs something: report it, and try again now and then.
     #[error("{0}")]
-    Hindered(String),
+    Hindered(Explained),
     /// The log cannot be reached, now.
     #[error("the log cannot be reached: {0}")]
     Unreachable(String),
@@ -51,6 +52,25 @@ pub enum LogError {
     /// An option, name or number that the log cannot take.
     #[error("{0}")]
     Invalid(String),
+}
+
+impl Explain for LogError {
+    fn place(&self) -> Option<String> {
+        match self {
+            Self::Hindered(why) => why.place.clone(),
+            Self::Unreachable(_) => Some("[log] in heddle.toml".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        let reach = "start the broker, or correct bootstrap (HEDDLE_LOG_BOOTSTRAP) and the options of [log]";
+        match self {
+            Self::Hindered(why) => why.remedy.clone(),
+            Self::Unreachable(_) => Some(reach.to_owned()),
+            _ => None,
+        }
+    }
 }
 
 /// Records of a transaction that the log refused after it had taken them.

@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use heddle_core::event::{NewRecord, NewRecordRef, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
+use heddle_core::explain::Explained;
 use heddle_core::limits::Limits;
 
 /// A log. Cheap to share; every method may be called from any thread.
@@ -63,8 +64,8 @@ pub trait Log: Send + Sync {
         Ok(vec![])
     }
 
-    /// Why nobody can join `group`, in three lines. `None`: nothing is known to keep anybody.
-    fn join_fault(&self, _group: &str) -> Option<String> {
+    /// Why nobody can join `group`. `None`: nothing is known to keep anybody.
+    fn join_fault(&self, _group: &str) -> Option<Explained> {
         None
     }
 
@@ -371,7 +372,7 @@ pub enum LogHealth {
     /// It works.
     Good,
     /// It does not work now, and goes on by itself once somebody has seen to the cause.
-    Hindered(String),
+    Hindered(Explained),
     /// It cannot go on in this process.
     Dead(String),
 }

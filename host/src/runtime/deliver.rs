@@ -120,7 +120,9 @@ impl Worker {
         }
         self.since.get_or_insert_with(|| self.clock.now());
         let Some(task) = self.tasks.get_mut(record.source.partition) else {
-            return Err(WorkerFault::Stop(format!("{} is not assigned, and a record of it came", record.source)));
+            return Err(WorkerFault::Stop(
+                format!("{} is not assigned, and a record of it came", record.source).into(),
+            ));
         };
         let now = self.clock.timestamp();
         self.reporter.take(record, due.attempt, now);

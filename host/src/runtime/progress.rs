@@ -9,6 +9,7 @@ use heddle_core::batch::Counts;
 use heddle_core::breaker::BreakerState;
 use heddle_core::delivery::ComponentName;
 use heddle_core::event::{Offset, Timestamp, TopicPartition};
+use heddle_core::explain::Explained;
 
 use super::reporter::InHand;
 use super::stall::{Cause, CurrentRecord, LastFault, Stall};
@@ -27,9 +28,9 @@ struct State {
     now: Snapshot,
     assigned: bool,
     /// Since when no partitions are assigned, and why: why a worker gave up those it had, or what the brokers say.
-    unassigned: (Timestamp, Option<String>),
+    unassigned: (Timestamp, Option<Explained>),
     /// Why no worker runs, and since when.
-    stopped: Option<(String, Timestamp)>,
+    stopped: Option<(Explained, Timestamp)>,
     /// Since when the breaker is at what it is.
     breaker_since: Timestamp,
     last_active: Instant,
@@ -91,18 +92,17 @@ fn since(moment: Timestamp) -> Duration {
 impl State {
     /// What the component as a whole waits for.
     fn of_component(&self) -> Option<Stall> {
-        let stall =
-            |cause, since, why: &str| Stall { cause, at: None, since, tries: 0, next_try: None, why: why.to_owned() };
+        let stall = |cause, since, why| Stall { cause, at: None, since, tries: 0, next_try: None, why };
         if let Some((why, since)) = &self.stopped {
-            return Some(stall(Cause::Topics, *since, why));
+            return Some(stall(Cause::Topics, *since, why.clone()));
         }
         if matches!(self.now.breaker, BreakerState::Open | BreakerState::Stopped) {
-            return Some(stall(Cause::Breaker, self.breaker_since, "too many deliveries fail"));
+            return Some(stall(Cause::Breaker, self.breaker_since, Explained::new("too many deliveries fail")));
         }
         let (began, why) = &self.unassigned;
         let lasts = why.is_some() || since(*began) >= UNASSIGNED_MAX;
-        let why = why.as_deref().unwrap_or("the group has assigned no tasks yet");
-        (!self.assigned && lasts).then(|| stall(Cause::Coordinator, *began, why))
+        let why = || why.clone().unwrap_or_else(|| Explained::new("the group has assigned no tasks yet"));
+        (!self.assigned && lasts).then(|| stall(Cause::Coordinator, *began, why()))
     }
 
     /// Tells how long it took once no record waits any more. That may be known before its transaction is committed, or
@@ -314,7 +314,7 @@ impl Progress {
     }
 
     /// Notes that a worker gave its partitions up and joins again: `why`.
-    pub(super) fn rejoining(&self, why: String) {
+    pub(super) fn rejoining(&self, why: Explained) {
         let mut state = lock(&self.0);
         if std::mem::take(&mut state.assigned) {
             state.unassigned.0 = log::now();
@@ -324,7 +324,7 @@ impl Progress {
     }
 
     /// Notes why no tasks are assigned, unless that is known.
-    pub(super) fn unassigned_because(&self, why: String) {
+    pub(super) fn unassigned_because(&self, why: Explained) {
         lock(&self.0).unassigned.1.get_or_insert(why);
     }
 
@@ -342,13 +342,13 @@ impl Progress {
     }
 
     /// Notes why no worker of the component runs; `None`: they may.
-    pub(super) fn stop(&self, why: Option<String>) {
+    pub(super) fn stop(&self, why: Option<Explained>) {
         lock(&self.0).stopped = why.map(|why| (why, log::now()));
     }
 
     /// Why no worker of the component runs: somebody has to do something about it.
     #[must_use]
-    pub fn stopped(&self) -> Option<String> {
+    pub fn stopped(&self) -> Option<Explained> {
         lock(&self.0).stopped.as_ref().map(|(why, _)| why.clone())
     }
 

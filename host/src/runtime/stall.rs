@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use heddle_core::event::{Offset, Timestamp, TopicPartition};
+use heddle_core::explain::Explained;
 
 /// What a task waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,7 +74,7 @@ pub struct Stall {
     /// When it is tried again, if that is known.
     pub next_try: Option<Timestamp>,
     /// What went wrong, for a person.
-    pub why: String,
+    pub why: Explained,
 }
 
 /// The last delivery of a partition that failed.

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use heddle_core::batch::OpenBatch;
 use heddle_core::event::{Partition, TopicPartition};
+use heddle_core::explain::Explained;
 use heddle_core::task::TaskSpec;
 
 use super::aborts::{Abort, Aborts};
@@ -265,13 +266,14 @@ impl Worker {
         let stops =
             |loss: &&Loss| self.follower.as_ref().is_some_and(|follower| follower.version.stops_on_loss(&loss.source));
         if let Some(Loss { source, position, first }) = losses.iter().find(stops) {
-            return Err(WorkerFault::Stop(format!(
-                "records were deleted before `{component}` consumed them\n  where: {source}, from offset {position}, the first one that exists is {first}\n  \
-                 what to do: go on there with `heddle offsets set {component} {topic} --partition {number} --to beginning`, or set on-loss = \"continue\"",
-                component = self.spec.component,
-                topic = source.topic,
-                number = source.partition,
-            )));
+            let (component, topic, number) = (&self.spec.component, &source.topic, source.partition);
+            return Err(WorkerFault::Stop(
+                Explained::new(format!("records were deleted before `{component}` consumed them"))
+                    .at(format_args!("{source}, offsets {position} up to {first}, the first one that exists"))
+                    .hint(format_args!(
+                        "continue there with `heddle offsets set {component} {topic} --partition {number} --to beginning`, or set on-loss = \"continue\""
+                    )),
+            ));
         }
         Ok(losses)
     }
@@ -320,7 +322,7 @@ impl Worker {
                 let why = "the disk does not take its state: paused until it does";
                 tracing::error!(target: "heddle::alert", %component, "{why}");
                 let (cause, since) = (Cause::Disk, self.clock.timestamp());
-                let stall = Stall { cause, at: None, since, tries: 0, next_try: None, why: why.to_owned() };
+                let stall = Stall { cause, at: None, since, tries: 0, next_try: None, why: Explained::new(why) };
                 self.progress.stalled(stall.clone());
                 self.full = Some(stall);
             }
