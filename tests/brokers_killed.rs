@@ -1,4 +1,4 @@
-//! A cluster of three brokers under load, each killed in turn at its work: what comes out is there exactly once, in
+//! A cluster of three brokers under load, with each broker killed in turn. All results come out exactly once and in
 //! order.
 
 use std::collections::BTreeMap;
@@ -14,9 +14,9 @@ use crate::failures::{FAILURE, NAME, clinic};
 use crate::support::app::App;
 
 const PARTITIONS: u32 = 3;
-/// Whatever the host reads, writes and commits in.
+/// The topics that the host reads, writes and commits to.
 const TOPICS: [&str; 5] = ["in", "out", "clinic.patient.counts", "__consumer_offsets", "__transaction_state"];
-/// How many records have to be handled before a broker is killed, and after it while it is gone.
+/// The number of records that must be handled before a broker is killed, and again while it is down.
 const HANDLED: u64 = 100;
 const KEYS: u64 = 20;
 
@@ -24,8 +24,8 @@ fn handled(app: &App) -> u64 {
     ended(&status(app, NAME))
 }
 
-/// Appends numbered records until it is told to stop. What a dying broker took of them is in the topic, and what is
-/// compared is that.
+/// Appends numbered records until `stop` is set. A dying broker may lose some, so tests compare with the content of the
+/// topic.
 fn produce(app: &App, scripts: &Scripts, stop: &AtomicBool) {
     let log = app.log();
     let mut number = 0;
@@ -37,7 +37,7 @@ fn produce(app: &App, scripts: &Scripts, stop: &AtomicBool) {
         };
         let records = (number..number + 10).map(record).collect::<Vec<_>>();
         number += 10;
-        // It is told so if a broker is gone for longer than it waits; the next ones get through.
+        // The append fails if a broker is away for longer than the client waits. Later ones succeed.
         if let Err(error) = log.append(&records) {
             println!("{number}: {error}");
         }
@@ -45,7 +45,7 @@ fn produce(app: &App, scripts: &Scripts, stop: &AtomicBool) {
     }
 }
 
-/// How many records of each key the input has.
+/// The number of input records of each key.
 fn inputs(app: &App) -> BTreeMap<String, usize> {
     let key = |record: &Record| String::from_utf8(record.key.clone().unwrap().to_vec()).unwrap();
     let mut counts = BTreeMap::new();
@@ -53,7 +53,7 @@ fn inputs(app: &App) -> BTreeMap<String, usize> {
     counts
 }
 
-/// Tells what the host is at if the test fails.
+/// Prints the host's state if the test fails.
 struct LastWords<'a>(&'a App);
 
 impl Drop for LastWords<'_> {
@@ -93,7 +93,7 @@ fn each_broker_is_killed_at_work_and_nothing_is_lost_or_doubled() {
     until("all is handled", || handled(&app) == all);
     host.stop();
     assert!(!told(&app).contains("panicked"), "{}", told(&app));
-    // Each tells how many of its key there were up to it: one that is lost or comes twice shows in all that follow.
+    // Each result has the count of its key so far, so a lost or repeated record shows in all later results.
     let mut found = BTreeMap::<String, Vec<String>>::new();
     outcomes(&app).into_iter().for_each(|(key, did)| found.entry(key).or_default().push(did));
     let expected = inputs.into_iter().map(|(key, count)| (key, (1..=count).map(|n| format!("count {n}")).collect()));

@@ -1,4 +1,5 @@
-//! `heddle build`: the same source gives the same file wherever it is, and commands of one's own.
+//! `heddle build`: the same source gives the same file in any folder. Components may also be built by the user's
+//! command.
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -18,13 +19,13 @@ fn built(app: &Path, names: &[&str]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Copies the files of a folder, but none that a build left.
+/// Copies the files of a folder without build results.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
         if path.is_dir() {
-            // Not what is written in other languages: cargo asks for a manifest in each.
+            // Components in other languages are left out, because cargo requires a manifest in each.
             if path.join("component.toml").exists() && !path.join("Cargo.toml").exists() {
                 continue;
             }
@@ -39,8 +40,10 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The guests and the SDK in one workspace below `root`. Cargo names a crate by its place in the workspace, or in a
-/// registry; one outside is named by its whole path, and in such names the compiler sorts functions.
+/// Copies the guests and the SDK into one workspace below `root`.
+///
+/// Cargo names a crate by its path within the workspace, or in a registry. A crate outside is named by its whole path,
+/// and the compiler sorts functions by such names.
 fn workspace(root: &Path) -> PathBuf {
     for folder in ["guests", "sdk", "wit"] {
         copy(&repository().join(folder), &root.join(folder));
@@ -50,7 +53,7 @@ fn workspace(root: &Path) -> PathBuf {
     let members = ["sdk/rust", "sdk/rust/macros", "guests/components/*"].map(toml::Value::from).to_vec();
     settings.insert("members".into(), members.into());
     settings.remove("exclude");
-    // One workspace has one root: this one.
+    // A workspace has only one root, which is here `root`.
     for name in ["sdk/rust/Cargo.toml", "sdk/rust/macros/Cargo.toml"] {
         let mut sdk: toml::Table = fs::read_to_string(root.join(name)).unwrap().parse().unwrap();
         sdk.remove("workspace");
@@ -89,21 +92,20 @@ fn own_way(command: &str) -> tempfile::TempDir {
     app
 }
 
-/// Commands that print an empty component, and one that has an empty custom section.
+/// Commands that print an empty component, and one with an empty custom section.
 const EMPTY: &str = r"printf '\000asm\015\000\001\000'";
 const MARKED: &str = r"printf '\000asm\015\000\001\000\000\002\001m'";
 
 #[test]
 fn a_command_leaves_the_file() {
-    // The path is the one that cargo would choose for a crate of that name.
+    // Cargo would choose this path for a crate of that name.
     let app = own_way(&format!("mkdir -p target/release && ( {EMPTY} ) > target/release/own_way.wasm"));
     let left = app.path().join("components/own-way/target/heddle/own-way.wasm");
     built(app.path(), &[]);
     let first = fs::read(&left).unwrap();
     assert_eq!(section::extract(&first).unwrap().component.name, "own-way");
 
-    // What the build itself left last time is newer than the file of a command that finds nothing to do; it is not
-    // taken.
+    // The result of the last build is newer than the file of a command with nothing to do. It must not be taken.
     let manifest = app.path().join("components/own-way/component.toml");
     let text = fs::read_to_string(&manifest).unwrap();
     let output = app.path().join("components/own-way/target/release/own_way.wasm");

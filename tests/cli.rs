@@ -1,4 +1,4 @@
-//! The command line, as a user types it: the quickstart on both logs, hosts that are killed, and wrong use.
+//! The command line as a user types it: the quickstart on both logs, killed hosts, and wrong usage.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -41,7 +41,7 @@ fn the_quickstart_gives_the_same_bytes_on_both_logs() {
         let (here, there) = (embedded.records(topic), kafka.records(topic));
         assert_eq!(here.keys().collect::<Vec<_>>(), there.keys().collect::<Vec<_>>(), "{topic}");
         for (partition, records) in here {
-            // Offsets and times are the log's and the clock's; everything else is Heddle's.
+            // Offsets and times come from the log and the clock. Heddle determines everything else.
             let bytes = |records: &[Record]| {
                 records.iter().map(|r| (r.key.clone(), r.value.clone(), r.headers.clone())).collect::<Vec<_>>()
             };
@@ -50,7 +50,7 @@ fn the_quickstart_gives_the_same_bytes_on_both_logs() {
     }
 }
 
-/// Orders with ids of their own; one of a thousand has nothing in it.
+/// Writes orders with distinct ids. One of a thousand has no items.
 fn write_orders(path: &Path, numbers: Range<usize>) {
     let mut lines = String::new();
     for number in numbers {
@@ -67,10 +67,10 @@ fn write_orders(path: &Path, numbers: Range<usize>) {
     std::fs::write(path, lines).unwrap();
 }
 
-/// Orders of each life of a host.
+/// The number of orders for each life of a host.
 const ORDERS_A_KILL: usize = 5_000;
 
-/// Kills the host again and again while orders flow; each must come out exactly once.
+/// Kills the host repeatedly while orders flow. Each order must come out exactly once.
 fn kill_again_and_again(app: &App) {
     app.build();
     let orders = app.data.path().join("orders.jsonl");
@@ -83,17 +83,16 @@ fn kill_again_and_again(app: &App) {
         write_orders(&orders, kill * ORDERS_A_KILL..produced);
         app.ok(&["produce", "orders.created", "--key", "orderId", "--file", orders.to_str().unwrap()]);
         let mut host = app.command(&["run"]);
-        // Small transactions: more commits to be killed in.
+        // Small transactions, so that there are more commits to interrupt.
         let host = host.env("HEDDLE_COMMIT_RECORDS", "100").stdout(Stdio::null()).stderr(Stdio::null());
         let mut host = host.spawn().unwrap();
-        // Every fifth is killed before it has committed anything: on its way into the group, or in its first
-        // transaction.
+        // Every fifth host is killed before its first commit, while it joins the group or runs its first transaction.
         let at_work = || if kill % 5 == 0 { running.exists() } else { app.committed_records() > 0 };
         while !at_work() {
             assert_eq!(host.try_wait().unwrap(), None, "the host runs until it is killed");
             std::thread::sleep(Duration::from_millis(1));
         }
-        // Which step of a transaction is hit differs from machine to machine, the outcome must not.
+        // The interrupted step of a transaction differs from machine to machine, but the outcome must not.
         std::thread::sleep(Duration::from_millis((kill * 7 % 20 * 3) as u64));
         host.kill().unwrap();
         host.wait().unwrap();
@@ -103,7 +102,7 @@ fn kill_again_and_again(app: &App) {
         handled_before = handled;
     }
     app.ok(&["run", "--until-idle"]);
-    // How many depends on the machine; that there are some says that the kills hit what they are for.
+    // The number depends on the machine. If it is positive, the kills hit their target.
     println!("{killed_at_work} of {kills} kills hit a host at work");
     assert!(killed_at_work > 0);
     let (accepted, rejected) = (app.order_ids("orders.accepted"), app.order_ids("orders.rejected"));
@@ -129,7 +128,7 @@ fn record(key: Option<&str>, value: Option<Vec<u8>>) -> NewRecord {
     NewRecord { topic: "orders.created".into(), partition, timestamp: None, key, value, headers: vec![] }
 }
 
-/// An order by a newer version of the schema, which the component was not built with.
+/// An order with a newer version of the schema than the component was built with.
 fn newer_order(registry: &dyn Registry) -> Vec<u8> {
     let mut newer: Value = serde_json::from_str(
         &std::fs::read_to_string(quickstart().join("contracts/orders.created-value.avsc")).unwrap(),
@@ -145,7 +144,7 @@ fn newer_order(registry: &dyn Registry) -> Vec<u8> {
     bytes
 }
 
-/// Garbage of every kind, and a good order of a newer schema behind it on the same partition.
+/// Writes invalid records of every kind, and a good order of a newer schema after them on the same partition.
 fn garbage_does_not_stop_the_partition(app: &App) {
     app.build();
     app.ok(&["topics", "create", "orders.created", "--partitions", "4", "--option", "max.message.bytes=8388608"]);
@@ -195,7 +194,7 @@ fn garbage_does_not_stop_the_partition_of_kafka() {
     garbage_does_not_stop_the_partition(&App::kafka(&broker));
 }
 
-/// Handlers that fail in every way, each with a good record behind it on the same partition.
+/// Makes handlers fail in every way, each with a good record after it on the same partition.
 fn failing_handlers_do_not_stop_the_partition(app: &App) {
     app.build();
     app.ok(&["topics", "create", "in"]);
@@ -239,7 +238,7 @@ fn a_task_that_cannot_go_on_stands_still_and_says_why() {
     let app = App::embedded();
     app.build();
     app.ok(&["topics", "create", "orders.created", "--partitions", "4"]);
-    // A record that can neither be handled nor set aside: going on would lose it.
+    // The record can be neither handled nor dead-lettered. Continuing would lose it.
     app.ok(&["topics", "create", "quickstart.intake.dlq", "--partitions", "4", "--option", "max.message.bytes=100"]);
     app.log().append(&[record(Some("k"), Some(vec![1; 1_000]))]).unwrap();
     for _ in 0..2 {
@@ -269,7 +268,7 @@ fn a_host_is_reached_by_other_commands_and_stops_in_order() {
         (&status["component"], &status["in"], &status["lag"]),
         (&"quickstart.intake".into(), &0.into(), &0.into())
     );
-    // The host owns the log: the others reach it through the host.
+    // The host owns the log, so the other commands reach it through the host.
     let orders = quickstart().join("data/orders.jsonl");
     app.ok(&["produce", "orders.created", "--key", "orderId", "--file", orders.to_str().unwrap()]);
     let listed = app.ok(&["topics", "list", "--json"]);
@@ -296,7 +295,7 @@ fn a_reader_that_has_read_enough_ends_a_command_without_a_word() {
     assert_eq!([helped, listed].map(|output| String::from_utf8(output.stderr).unwrap()), ["", ""]);
 }
 
-/// The quickstart's component, its manifest without one of the topics it emits to.
+/// The quickstart's component, with one emitted topic removed from its manifest.
 fn intake_without_its_grant(app: &App) -> PathBuf {
     let wasm = std::fs::read(quickstart().join("components/intake/intake.wasm")).unwrap();
     let mut contract = section::extract(&wasm).unwrap();
@@ -307,7 +306,7 @@ fn intake_without_its_grant(app: &App) -> PathBuf {
     path
 }
 
-/// Figures of one component, of an app that keeps nothing of it.
+/// The figures of a component. The measurement leaves nothing in the app.
 fn measured(app: &App, more: &[&str]) -> Value {
     let temporary = tempfile::tempdir().unwrap();
     let arguments = [&["bench", "--records", "2000", "--json"], more].concat();
@@ -331,7 +330,7 @@ fn a_component_is_measured_on_records_made_for_it() {
     let platform = App::embedded().platform();
     platform.build();
     let made = measured(&platform, &["ledger"]);
-    // Each has an id of its own, or all but the first would cost nothing.
+    // Each record has a distinct id. Otherwise all but the first would be skipped.
     assert_eq!((&made["component"], &made["duplicates"]), (&"ledger".into(), &0.into()));
     assert!(made["emitted"].as_u64().unwrap() >= 2_000, "{made}");
     let orders = platform.data.path().join("orders.jsonl");
@@ -340,7 +339,7 @@ fn a_component_is_measured_on_records_made_for_it() {
     assert_eq!((&given["duplicates"], &given["failures"]), (&1_950.into(), &serde_json::json!({})));
     let scripted = App::embedded().scripted();
     scripted.build();
-    // Nothing that is made up is anything it knows how to do.
+    // The component knows none of the generated operations.
     assert_eq!(measured(&scripted, &[])["failures"], serde_json::json!({"rejected": 2_000}));
 }
 
@@ -355,7 +354,7 @@ fn wrong_use_says_what_where_and_what_to_do() {
         let text = String::from_utf8(output.stderr).unwrap();
         let text =
             text.replace(quickstart().to_str().unwrap(), "APP").replace(app.data.path().to_str().unwrap(), "DATA");
-        // librdkafka's own words count milliseconds and repetitions.
+        // librdkafka's text contains milliseconds and counts.
         let text = match (text.find(" (127.0.0.1:1/"), text.find("; is it running")) {
             (Some(from), Some(to)) => format!("{}{}", &text[..from], &text[to..]),
             _ => text,

@@ -1,5 +1,5 @@
-//! Real schemas of other people: they are registered, built to WIT and to the code of every language, and values come
-//! back as they were.
+//! Real schemas of third parties. They are registered and built to WIT and to the code of every language, and values
+//! survive a round trip.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -19,10 +19,10 @@ use heddle_contract::wit::{Names, Shapes};
 use crate::support::build::repository;
 use crate::support::values;
 
-/// The packages, and how many schema files each has.
+/// The packages, and the number of schema files in each.
 const CORPORA: [(&str, usize); 2] = [("lsst-alert-packet", 93), ("acryl-datahub", 280)];
 const LANGUAGES: [&str; 4] = ["rust", "javascript", "python", "go"];
-/// How many values of each schema are made.
+/// The number of values for each schema.
 const VALUES: u64 = 4;
 
 fn corpora() -> PathBuf {
@@ -32,7 +32,7 @@ fn corpora() -> PathBuf {
     String::from_utf8(fetched.stdout).unwrap().trim().into()
 }
 
-/// The schema files below a folder, by the folder that they are in: files refer to each other within one.
+/// The schema files below a folder, grouped by folder. Files refer only to others in the same folder.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<PathBuf>> {
     let mut found = BTreeMap::<_, Vec<_>>::new();
     for path in glob::glob(&format!("{}/**/*.avsc", folder.display())).unwrap().map(Result::unwrap) {
@@ -41,7 +41,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<PathBuf>> {
     found
 }
 
-/// An app's schema files, one topic for each.
+/// An app with these schema files, one topic for each.
 fn app(files: &[PathBuf]) -> (tempfile::TempDir, BTreeSet<String>) {
     let folder = tempfile::tempdir().unwrap();
     let mut topics = BTreeSet::new();
@@ -61,7 +61,7 @@ fn manifest(language: &str, topics: &BTreeSet<String>) -> Manifest {
     Manifest::parse(&text, "component.toml").unwrap()
 }
 
-/// Values of a schema are the same after JSON, and after the types of a component.
+/// Checks that values are the same after JSON, and after the types of a component.
 fn assert_round_trips(contracts: &AppContracts, names: &Names) {
     for (subject, schema) in contracts.subjects() {
         let shapes = Arc::new(Shapes::named(schema, subject, names));

@@ -1,10 +1,10 @@
-//! `scripts/doctor` says what a machine lacks before anything is compiled.
+//! `scripts/doctor` lists what a machine lacks, before anything is compiled.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// What the script itself needs; every system has it.
+/// The programs that the script itself needs. Every system has them.
 const BASE: [&str; 13] =
     ["bash", "env", "dirname", "sed", "grep", "head", "readlink", "awk", "paste", "tr", "cat", "printf", "sh"];
 
@@ -17,7 +17,7 @@ fn on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.exists())
 }
 
-/// A machine with hardly anything on its path.
+/// A machine with almost no programs on its path.
 struct Bare(tempfile::TempDir);
 
 impl Bare {
@@ -31,7 +31,7 @@ impl Bare {
         Self(folder)
     }
 
-    /// A program that prints this.
+    /// Adds a program that prints `says`.
     fn with(self, program: &str, says: &str) -> Self {
         let file = self.0.path().join(program);
         std::fs::write(&file, format!("#!/bin/sh\necho \"{says}\"\n")).unwrap();
@@ -75,7 +75,7 @@ fn versions_that_are_too_old_are_missing() {
     assert_eq!(old.status.code(), Some(1));
 }
 
-/// What runs this test can build Heddle.
+/// The machine that runs this test can build Heddle.
 #[test]
 fn this_machine_can_build_it() {
     let output = Command::new(root().join("scripts/doctor")).arg("build").output().unwrap();

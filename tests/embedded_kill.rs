@@ -1,5 +1,7 @@
-//! The embedded log under `kill -9`: a process of its own commits transactions until it is killed, again and again,
-//! and after every kill the log holds whole transactions only, with their positions, and all that were acknowledged.
+//! The embedded log under `kill -9`.
+//!
+//! A child process commits transactions until it is killed, repeatedly. After every kill the log holds only whole
+//! transactions with their positions, and all acknowledged ones.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -13,22 +15,22 @@ use heddle_core::event::{NewRecord, Offset, Partition, TopicPartition};
 
 const FOLDER: &str = "HEDDLE_TEST_KILL_FOLDER";
 const KILLS: u64 = 10;
-/// Records that a transaction writes to each of the two topics.
+/// The number of records that a transaction writes to each of the two topics.
 const RECORDS: u64 = 3;
 
 fn open(folder: &Path) -> EmbeddedLog {
     EmbeddedLog::open(folder, EmbeddedOptions::default()).unwrap()
 }
 
-/// How many transactions were committed: the group's position.
+/// The number of committed transactions, which is the group's position.
 fn committed(log: &EmbeddedLog) -> u64 {
     let source = TopicPartition::new("in", 0);
     let positions = log.committed("group", std::slice::from_ref(&source)).unwrap();
     positions.get(&source).map_or(0, |position| position.0.unsigned_abs())
 }
 
-/// The child: commits until it is killed, and says so after each commit. Now and then two large values meet in one of
-/// the store's pages, which it then writes to a file of its own.
+/// The child: commits until it is killed, and prints each commit. Sometimes two large values meet in one page of the
+/// store, which then writes that page to a separate file.
 #[test]
 #[ignore = "only runs as a child of the test below"]
 fn child() {
@@ -71,7 +73,7 @@ fn child() {
     }
 }
 
-/// What one partition of a topic must hold after `count` transactions.
+/// The expected content of one partition of a topic after `count` transactions.
 fn expected(partition: u64, count: u64) -> Vec<String> {
     let transactions = (0..count).filter(|transaction| transaction % 2 == partition);
     transactions.flat_map(|transaction| (0..RECORDS).map(move |number| format!("{transaction}/{number}"))).collect()
@@ -92,8 +94,8 @@ fn read(log: &EmbeddedLog, source: TopicPartition) -> Vec<String> {
     }
 }
 
-/// Runs the child until it has acknowledged `acknowledged_min` transactions and a moment more; returns the last
-/// acknowledged.
+/// Runs the child until it has acknowledged `acknowledged_min` transactions, and for `moment` longer. Returns the last
+/// acknowledged one.
 fn run_and_kill(folder: &Path, acknowledged_min: u64, moment: Duration) -> u64 {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "embedded_kill::child", "--nocapture"])
@@ -144,7 +146,7 @@ fn a_killed_process_leaves_whole_transactions() {
         let log = open(folder.path());
         let count = committed(&log);
         assert!(acknowledged > before && count >= acknowledged, "kill {kill}: {before} {acknowledged} {count}");
-        // The transaction under way may have been committed, one more cannot.
+        // The transaction in flight may have been committed, but not another one.
         assert!(count <= acknowledged + 1, "kill {kill}: {acknowledged} {count}");
         for topic in ["a", "b"] {
             for partition in 0..2 {

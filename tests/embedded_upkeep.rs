@@ -1,4 +1,4 @@
-//! Retention and compaction of the embedded log: what goes, what stays, and that it stays so.
+//! Retention and compaction of the embedded log: what is deleted, what is kept, and that both survive a restart.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -67,12 +67,12 @@ fn old_batches_go_and_offsets_go_on() {
     let one = Maintained { batches_dropped: 1, records_removed: 0 };
     assert_eq!(log.maintain(Timestamp(2_900)).unwrap(), one);
     assert_eq!(bounds(&log), (2, 8));
-    // From below the low watermark reading goes on at it.
+    // A read from below the low watermark starts at it.
     assert_eq!(offsets(&read(&log, Start::At(Offset(0)))), [2, 3, 4, 5, 6, 7]);
     assert_eq!(log.maintain(Timestamp(10_000)).unwrap().batches_dropped, 3);
     assert_eq!(bounds(&log), (8, 8));
     drop(log);
-    // Nothing is left, and still the next offset is known.
+    // No records are left, but the next offset is still known.
     let log = open(folder.path(), &[]);
     assert_eq!(bounds(&log), (8, 8));
     assert_eq!(log.append(&[record("a", Some("1"), 10_000)]).unwrap()[0].1, Offset(8));
@@ -100,7 +100,7 @@ fn a_partition_is_kept_to_its_size() {
             log.append(&[record("a", Some(&value), 0)]).unwrap();
         }
         log.maintain(Timestamp(i64::MAX)).unwrap();
-        // At least as much as was asked for, and not one batch more.
+        // At least as much as requested is kept, and not one batch more.
         let (low, high) = bounds(&log);
         assert_eq!((high, high - low), ((round + 1) * 20, 10));
         assert_eq!(read(&log, Start::Beginning).len(), 10);
@@ -121,7 +121,7 @@ fn compaction_keeps_the_newest_of_each_key_where_it_is() {
     batch(&[("a", "5"), ("d", "6"), ("d", "7")]);
     batch(&[("b", "8"), ("b", "9")]);
     assert_eq!(log.maintain(Timestamp(time + 365 * DAY)).unwrap().records_removed, 5);
-    // The newest batch is as it was written.
+    // The newest batch is unchanged.
     let records = read(&log, Start::Beginning);
     assert_eq!(offsets(&records), [2, 5, 7, 8, 9]);
     assert_eq!(offsets(&read(&log, Start::At(Offset(3)))), [5, 7, 8, 9]);
@@ -148,7 +148,7 @@ fn a_tombstone_outlives_what_it_deletes() {
     assert_eq!(offsets(&read(&log, Start::Beginning)), [2]);
 }
 
-/// What a compacted topic says about each key is the same before and after, whatever was written.
+/// Compaction never changes the newest value of a key, whatever was written.
 #[test]
 fn compaction_never_changes_what_a_topic_says() {
     let folder = tempfile::tempdir().unwrap();
@@ -197,7 +197,7 @@ fn upkeep_runs_beside_commits() {
         removed
     });
     assert!(removed > 0, "upkeep never met a commit");
-    // A handle that has compacted nothing yet looks at all of it.
+    // A new handle has compacted nothing yet, so it looks at the whole topic.
     drop(log);
     let log = open(folder.path(), &[]);
     log.maintain(Timestamp(0)).unwrap();

@@ -1,6 +1,8 @@
-//! Good records, many of them, go through a component in every language: none traps, none is dead-lettered, and every
-//! language writes what Rust writes. Stores, typed keys, headers and large values take turns, so that a language's
-//! collector starts at any moment.
+//! Many good records go through a component in every language. None traps, none is dead-lettered, and every language
+//! writes the same as Rust.
+//!
+//! Stores, typed keys, headers and large values alternate, so that a language's garbage collector may start at any
+//! moment.
 //!
 //! `HEDDLE_TEST_SCALE` multiplies the number of records: at 250 it is a million for Rust and Go.
 
@@ -16,12 +18,12 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::support::conformance::{Bench, Input, constructs, keyed, probe, raw};
 use crate::support::guests::schema;
 
-/// How many records each language handles at scale 1, and at most.
+/// The number of records for each language at scale 1, and the maximum.
 const RECORDS: [(&str, usize); 4] = [("rust", 4_000), ("go", 4_000), ("javascript", 1_000), ("python", 500)];
 const RECORDS_MAX: usize = 1_000_000;
-/// How many different records there are.
+/// The number of different records.
 const POOL: usize = 499;
-/// The large values of all languages, and those of Rust and Go.
+/// The sizes of large values: for all languages, and for Rust and Go only.
 const LARGE: usize = 200 << 10;
 const HUGE: usize = 8 << 20;
 
@@ -34,14 +36,14 @@ fn records(language: &str) -> usize {
     (records * scale()).min(RECORDS_MAX)
 }
 
-/// Gives slow machines time, and huge values room.
+/// Raises the limits: time for slow machines, and room for huge values.
 fn patient(contract: &mut Contract) {
     let manifest = &mut contract.component.manifest;
     *manifest = manifest.replace("deadline = \"500ms\"", "deadline = \"30s\"\nrecord = \"16MiB\"\noutput = \"64MiB\"");
     assert!(manifest.contains("16MiB"), "{manifest}");
 }
 
-/// A value with a text of `size`, and the same once more inside.
+/// A value with a text of `size`, which also contains a second such value.
 fn thing(n: usize, size: usize) -> Value {
     let named = |n: usize, size: usize| {
         constructs(|value| {
@@ -55,7 +57,7 @@ fn thing(n: usize, size: usize) -> Value {
     outer
 }
 
-/// The record at this place of the pool. All places are reached from any of them: the pool has a prime size.
+/// The record at this index of the pool. The pool has a prime size, so a fixed step reaches all indexes.
 fn pooled(n: usize) -> Input {
     let text = (n % 23).to_string();
     match n % 14 {
@@ -80,7 +82,7 @@ fn pooled(n: usize) -> Input {
 
 static INPUTS: LazyLock<Vec<Input>> = LazyLock::new(|| (0..POOL).map(pooled).collect());
 
-/// What a step wrote, as a number: a million of them are kept.
+/// A digest of a step's output, because a million of them are kept.
 fn digest(step: &Step) -> u64 {
     let mut digest = Xxh3::new();
     for record in &step.writes {
@@ -96,7 +98,7 @@ fn digest(step: &Step) -> u64 {
     digest.digest()
 }
 
-/// Hands a record that has nothing wrong with it to a component.
+/// Passes a good record to a component.
 fn handle(bench: &mut Bench, input: &Input) -> Result<Step, String> {
     let step = bench.step(input);
     match &step.fault {
@@ -105,7 +107,7 @@ fn handle(bench: &mut Bench, input: &Input) -> Result<Step, String> {
     }
 }
 
-/// What a language writes for as many records, as digests; what went wrong, if anything did.
+/// The digests of a language's output for this many records, and its errors.
 fn run(language: &str, records: usize) -> (Vec<u64>, Vec<String>) {
     let mut bench = Bench::with(language, patient);
     let mut faults = vec![];
@@ -123,7 +125,7 @@ fn run(language: &str, records: usize) -> (Vec<u64>, Vec<String>) {
     (digests, faults)
 }
 
-/// What Rust writes for at least as many records.
+/// The digests of Rust's output, for at least this many records.
 fn expected(records: usize) -> Arc<Vec<u64>> {
     static DONE: Mutex<Option<Arc<Vec<u64>>>> = Mutex::new(None);
     let mut done = DONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -169,7 +171,7 @@ fn python_handles_every_good_record() {
     every_good_record_goes_through("python");
 }
 
-/// What a probe emitted.
+/// The value that a probe emitted.
 fn emitted(record: &NewRecord) -> Value {
     static SCHEMA: LazyLock<heddle_contract::schema::Schema> = LazyLock::new(|| schema("probe.values-out-value"));
     json::decode(&SCHEMA, &record.value.as_ref().unwrap()[5..]).unwrap()
@@ -180,7 +182,7 @@ fn huge_values_go_through_rust_and_go() {
     for language in ["rust", "go"] {
         let mut bench = Bench::with(language, patient);
         for n in 0..3 * scale().min(10) {
-            // Their size changes, so that memory of one does not fit the next.
+            // Sizes vary, so that memory freed by one value does not fit the next.
             let value = vec![n as u8; HUGE - (n % 8) * (1 << 20)];
             let step = handle(&mut bench, &raw(None, value.clone())).unwrap();
             assert!(

@@ -1,4 +1,4 @@
-//! Components, built as a user builds them, called through the step: what becomes of each way to succeed and to fail.
+//! Components, built as a user builds them and called through the step: the outcome of each way to succeed and to fail.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 const IN: u32 = 1;
 const OUT: u32 = 2;
-/// `in-value` as it may come to be: a field more, one less, another order.
+/// A possible later version of `in-value`: one field more, one less, another order.
 const IN_NEXT: u32 = 3;
 /// The schema of keys, where they have one.
 const KEY: u32 = 4;
@@ -89,7 +89,7 @@ impl Bench {
         self.step(Some(framed(IN, &schema("in-value"), &script)))
     }
 
-    /// The record must have been set aside, as it was, for that reason.
+    /// Runs a record that must be dead-lettered unchanged, for this reason.
     fn set_aside(&mut self, value: Option<Vec<u8>>, reason: &str) -> String {
         let (record, step) = self.step(value);
         let [letter] = step.writes.as_slice() else { panic!("one record, the dead letter: {step:?}") };
@@ -100,7 +100,7 @@ impl Bench {
 
     fn fails(&mut self, what: Value, reason: &str) -> String {
         let detail = self.set_aside(Some(framed(IN, &schema("in-value"), &what)), reason);
-        // The next record is handled as if nothing had happened.
+        // The next record is processed as if nothing had happened.
         let (_, step) = self.script(json!({"do":"echo"}));
         assert_eq!(out(&step.writes), [json!({"did":"echo","n":0,"everything":null})]);
         detail

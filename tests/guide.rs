@@ -1,4 +1,4 @@
-//! Pages of the guide: everything in them is done as it is printed, and what they say comes out does.
+//! Pages of the guide. The tests run everything in them as printed, and compare the output with the page.
 //!
 //! ````text
 //!  ```sh            is run, in the folder that the one before it ended in, with what that exported
@@ -7,9 +7,9 @@
 //!  ```ini example   is only shown; no command may be in it
 //! ````
 //!
-//! There is no other kind of block, so no command of a page is not run.
+//! There are no other kinds of blocks, so every command of a page is run.
 //!
-//! What a page leaves in the background, such as a host, is ended with the page.
+//! Processes that a page leaves in the background, such as a host, end with the page.
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use heddle::build::cache_folder;
 
-/// How long one block may take: the first build of a language fetches its tools.
+/// The time limit of one block. The first build of a language fetches its tools.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// One fenced block of a page, and the line of text before it.
@@ -45,7 +45,7 @@ fn blocks(page: &str) -> Vec<Block> {
     found
 }
 
-/// Whether a block is only shown: what belongs on other machines, or to a log that is not there.
+/// Returns true if a block is only shown, because it belongs on other machines or to an unavailable log.
 ///
 /// # Panics
 /// If it shows a command, which would have to be run.
@@ -58,12 +58,12 @@ fn is_example(block: &Block) -> bool {
     is_example
 }
 
-/// The file that a block is to be written to.
+/// The file to which a block is written, if any.
 fn file(block: &Block) -> Option<&str> {
     block.before.strip_suffix("`:")?.rsplit('`').next()
 }
 
-/// The process groups of the shells that a page started; they are ended when it is dropped.
+/// The process groups of the shells that a page started. They are killed when this is dropped.
 #[derive(Default)]
 struct Started(Vec<u32>);
 
@@ -75,7 +75,7 @@ impl Started {
         }
     }
 
-    /// What `wait` returns; a page that waits for what never comes is ended.
+    /// Returns the result of `wait`. Ends a page that waits for something that never comes.
     fn in_time<T>(&self, commands: &str, wait: impl FnOnce() -> T) -> T {
         let (done, heard) = std::sync::mpsc::channel::<()>();
         std::thread::scope(|scope| {
@@ -98,7 +98,7 @@ impl Drop for Started {
     }
 }
 
-/// What one block leaves to the next: the folder it ended in, and the variables it exported.
+/// The state that one block leaves to the next: its last folder, and the variables that it exported.
 struct Shell {
     place: PathBuf,
     exported: tempfile::NamedTempFile,
@@ -111,7 +111,7 @@ impl Shell {
         Self { place: place.to_owned(), exported, started: Started::default() }
     }
 
-    /// Runs commands as one shell would that all blocks are typed into, and returns what they print on standard output.
+    /// Runs commands as if all blocks were typed into one shell. Returns their standard output.
     fn run(&mut self, commands: &str) -> String {
         let heddle = Path::new(env!("CARGO_BIN_EXE_heddle")).parent().unwrap();
         let path = format!("{}:{}", heddle.display(), std::env::var("PATH").unwrap());
@@ -120,8 +120,7 @@ impl Shell {
         sh.env_remove("RUSTC_BOOTSTRAP");
         sh.args(["-euc", &format!(". \"$2\"\n{commands}\npwd > \"$1\"\nexport -p > \"$2\""), "sh"]);
         sh.args([ended.path(), self.exported.path()]).current_dir(&self.place);
-        // Tests run beside each other: none may take the default port. What cargo compiles for the tests of components
-        // is kept.
+        // Tests run in parallel, so none may take the default port. The compiled tests of components are cached.
         sh.env("PATH", path).env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
         sh.env("CARGO_TARGET_DIR", cache_folder().join("native-target"));
         let sh =
@@ -135,7 +134,7 @@ impl Shell {
     }
 }
 
-/// Whether what was printed is what the page says, where `…` stands for anything within a line.
+/// Returns true if the output matches the page, where `…` stands for any text within a line.
 fn fits(printed: &str, page: &str) -> bool {
     let line = |(printed, page): (&str, &str)| {
         let mut rest = printed;
@@ -171,7 +170,7 @@ fn follow(page: &str) {
     assert!(compared >= 2, "{page} shows what comes out");
 }
 
-/// A test a page, and the names of all of them.
+/// Makes a test of each page, and a list of all pages.
 macro_rules! pages {
     ($($test:ident: $page:literal,)+) => {
         const PAGES: &[&str] = &[$($page),+];

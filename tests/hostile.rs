@@ -1,5 +1,5 @@
-//! Files that are not a component, or one that wants too much: refused with what, where and what to do, in bounded
-//! memory.
+//! Files that are not components, or that request too much. They are refused with the cause, the place and a remedy, in
+//! bounded memory.
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
@@ -8,10 +8,10 @@ use heddle_contract::section::{self, CONTRACT_BYTES_MAX, Contract};
 
 use crate::support::measured;
 
-/// How much memory a refusal may take: less than the large files below have, or ask for.
+/// The maximum memory for a refusal: less than the size or the memory request of the large files below.
 const PEAK_KIB_MAX: u64 = 160 << 10;
 
-/// What `heddle inspect` says of a file, or `heddle check` of an app with it.
+/// The refusal of a file by `heddle inspect`, and of an app with it by `heddle check`.
 fn refused(write: impl FnOnce(&Path)) -> String {
     let app = tempfile::tempdir().unwrap();
     let file = app.path().join("hostile.wasm");
@@ -26,8 +26,8 @@ fn refused_bytes(bytes: &[u8]) -> String {
     refused(|file| fs::write(file, bytes).unwrap())
 }
 
-/// What a command reports that fails, within the bound of memory. One that never ends is killed with this test, at its
-/// limit.
+/// The error of a command that must fail within the memory bound. A command that never ends is killed when this test
+/// exceeds its limit.
 fn failed(app: &Path, arguments: &[&str]) -> Option<String> {
     let arguments = [arguments, &["--app", app.to_str().unwrap()]].concat();
     let ended = measured::run(env!("CARGO_BIN_EXE_heddle"), &arguments, &[("HEDDLE_CACHE", &app.join("cache"))]);
@@ -35,7 +35,7 @@ fn failed(app: &Path, arguments: &[&str]) -> Option<String> {
     (!ended.succeeded).then_some(ended.stderr)
 }
 
-/// A component with a handler of bytes, and `inside` its module.
+/// A component with a handler of bytes, and with `inside` in its module.
 fn component(inside: &str) -> Vec<u8> {
     let text = format!(
         r#"(component
@@ -56,7 +56,7 @@ fn component(inside: &str) -> Vec<u8> {
     with_contract(&wat::parse_str(text).unwrap())
 }
 
-/// The file with the contract of a component that handles bytes.
+/// Adds the contract of a component that handles bytes.
 fn with_contract(wasm: &[u8]) -> Vec<u8> {
     let manifest =
         "[component]\nname = \"hostile\"\nbuild = \"true\"\n\n[consumes.in]\n\n[limits]\nmemory = \"64MiB\"\n";
@@ -69,7 +69,7 @@ fn with_contract(wasm: &[u8]) -> Vec<u8> {
     section::embed(wasm, &contract).unwrap()
 }
 
-/// The file with something else in place of a contract.
+/// A component with `data` in place of a contract.
 fn with_section(data: &[u8]) -> Vec<u8> {
     let mut wasm = wat::parse_str("(component)").unwrap();
     let section = wasm_encoder::CustomSection { name: section::NAME.into(), data: data.into() };
@@ -98,13 +98,16 @@ fn what_is_no_component_is_refused() {
 
 #[test]
 fn what_is_too_large_is_refused_before_it_is_compiled() {
-    let nops = |count: usize| format!("(func {})", "nop ".repeat(count));
+    // Nineteen bytes of code each: little text for much code.
+    let function = |mebibytes: usize| {
+        format!("(func {})", "(drop (v128.const i64x2 0 0)) ".repeat((mebibytes << 20).div_ceil(19)))
+    };
     let messages = [
         refused(|file| File::create(file).unwrap().set_len(200 << 20).unwrap()),
         refused(|file| std::os::unix::fs::symlink("/dev/zero", file).unwrap()),
         refused_bytes(&component(&"(func)".repeat(100_000))),
-        refused_bytes(&component(&nops(3 << 20))),
-        refused_bytes(&component(&nops(1 << 20).repeat(40))),
+        refused_bytes(&component(&function(3))),
+        refused_bytes(&component(&function(1).repeat(40))),
         refused_bytes(&with_contract(
             &wat::parse_str(format!("(component {})", "(core module)".repeat(2_000))).unwrap(),
         )),
@@ -123,7 +126,7 @@ fn what_asks_for_too_much_or_does_not_start_is_refused() {
         refused_bytes(&component("(func $start unreachable) (start $start)")),
         refused_bytes(&component("(func $start (call $start)) (start $start)")),
         refused_bytes(&component("(memory 32768)")),
-        // Each would do, all of them are too much.
+        // Each module alone would be accepted, but all of them exceed the limit.
         refused_bytes(&component(&"(memory 100)".repeat(20))),
         refused_bytes(&component(&"(memory 0)".repeat(90))),
         refused_bytes(&component("(table 100000000 funcref)")),

@@ -1,5 +1,5 @@
-//! Schemas whose names and texts are as awkward as Avro allows: their code compiles in every language, and values go
-//! through it and come out as they were.
+//! Schemas whose names and texts are as awkward as Avro allows. Their code compiles in every language, and values pass
+//! through it unchanged.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,17 +23,17 @@ use crate::support::guests::{self, Known};
 use crate::support::values;
 
 const LANGUAGES: [&str; 4] = ["rust", "javascript", "python", "go"];
-/// How many schemas one component has.
+/// The number of schemas in one component.
 const SCHEMAS: u64 = 12;
-/// How many values of each schema go through a component.
+/// The number of values of each schema that pass through a component.
 const VALUES: u64 = 20;
 
-/// An app in the cache with a component of each language that emits what it is given. It stays there, so that tools
-/// that keep what they made need not make it again.
+/// An app in the cache, with one component per language that emits its input. It is kept, so that tools can reuse their
+/// results.
 struct App {
     folder: PathBuf,
     schemas: BTreeMap<String, Schema>,
-    /// Held while the folder is in use.
+    /// Locked while the folder is in use.
     _lock: File,
 }
 
@@ -52,7 +52,7 @@ impl App {
         let lock = File::create(cache.join("hostile-schemas.lock")).unwrap();
         lock.lock().unwrap();
         let folder = cache.join("hostile-schemas");
-        // What an earlier run wrote would tell other names.
+        // Files of an earlier run would have other names.
         let _ = fs::remove_dir_all(folder.join("contracts"));
         let (mut schemas, mut topics, mut sections) = (BTreeMap::new(), String::new(), String::new());
         for seed in first.. {
@@ -90,7 +90,7 @@ impl App {
         self.folder.join("components").join(language)
     }
 
-    /// What a language's tools need beside the source.
+    /// Writes the files that a language's tools need beside the source.
     fn manifests(&self) {
         write(&self.component("go").join("go.mod"), "module components/go\n\ngo 1.24\n");
         write(
@@ -113,7 +113,7 @@ impl App {
         fs::read_to_string(self.folder.join("components").join(file)).unwrap()
     }
 
-    /// Writes the sources; the types of Rust and Go are those of the code that was generated.
+    /// Writes the sources. For Rust and Go, the types come from the generated code.
     fn sources(&self) {
         let (fakes, api) = (self.text("rust/heddle/fakes.rs"), self.text("go/heddle/component.go"));
         let mut rust = "heddle_sdk::component!(Echo);\n\nstruct Echo;\n".to_owned();
@@ -143,7 +143,7 @@ impl App {
         write(&self.component("python").join("app.py"), &python);
     }
 
-    /// Values go through the component of a language as they are.
+    /// Checks that values pass through the component of a language unchanged.
     fn echo(&self, language: &str) {
         let wasm = fs::read(self.component(language).join(format!("{language}.wasm"))).unwrap();
         let number = |topic: &str| 1 + topic[1..].trim_end_matches("-out").parse::<u32>().unwrap();
@@ -181,7 +181,7 @@ impl App {
     }
 }
 
-/// The text between `begins` and `ends`, behind `place`.
+/// The text between `begins` and `ends`, after `place`.
 fn behind<'t>(text: &'t str, place: &str, begins: &str, ends: &str) -> &'t str {
     let (_, rest) = text.split_once(place).unwrap_or_else(|| panic!("there is no `{place}`"));
     let (_, rest) = rest.split_once(begins).unwrap_or_else(|| panic!("there is no `{begins}` behind `{place}`"));

@@ -1,4 +1,5 @@
-//! What is particular to the log on Kafka, on a real broker. What every log promises is in `tests/conformance`.
+//! Tests that are particular to the log on Kafka, on a real broker. `tests/conformance` has the guarantees of every
+//! log.
 mod added;
 mod assignment;
 mod kill;
@@ -14,7 +15,7 @@ use heddle::log::{Log, LogError, Member, MemberOptions, Polled, Start, TopicSpec
 use heddle_core::event::{Header, NewRecord, Offset, Record, Timestamp, TopicPartition};
 use heddle_fixtures::kafka::{self, Kafka};
 
-/// How long anything that must happen may take. Far above what it takes; only a failing test waits this long.
+/// The longest time for anything that must happen, far above the usual. Only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 
@@ -55,7 +56,7 @@ fn member_options(name: &str, topic: &str) -> MemberOptions {
     }
 }
 
-/// Polls until `wanted` finds what it looks for.
+/// Polls until `wanted` returns a value.
 fn until<T>(what: &str, mut wanted: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -99,7 +100,7 @@ fn values(records: &[Record]) -> Vec<String> {
     records.iter().map(|record| String::from_utf8(record.value.clone().unwrap().to_vec()).unwrap()).collect()
 }
 
-/// All committed values of a topic once there are `count`: a commit is visible a moment after it returns.
+/// All committed values of a topic, once there are `count`. A commit becomes visible a moment after it returns.
 fn committed_values(log: &KafkaLog, topic: &str, count: usize) -> Vec<String> {
     until("the commit's visibility", || {
         let (records, _) = read_all(log, topic);
@@ -114,7 +115,7 @@ fn an_option_that_breaks_a_guarantee_is_refused_by_name() {
         let error = refused(key);
         assert!(matches!(&error, LogError::Invalid(text) if text.contains(key)), "{error}");
     }
-    // librdkafka's own words for one that it does not know.
+    // librdkafka's text for an unknown option.
     let error = refused("sasl.pasword");
     assert!(matches!(&error, LogError::Invalid(text) if text.contains("sasl.pasword")), "{error}");
 }
@@ -172,7 +173,7 @@ fn a_record_that_its_topic_does_not_take_leaves_the_transaction_whole() {
     assert!(matches!(member.send(record("nowhere", 0, "x")), Err(LogError::UnknownTopic(topic)) if topic == "nowhere"));
     member.send(record("small", 0, vec![b'y'; 930])).unwrap();
     member.commit(&[]).unwrap();
-    // Together these are more than the topic takes in one batch.
+    // Together these exceed the maximum size of a batch.
     for _ in 0..100 {
         member.send(record("small", 0, vec![b'z'; 100])).unwrap();
     }
@@ -190,9 +191,10 @@ fn a_small_commit_does_not_wait_for_a_polling_slice() {
     let mut member = log.join(&member_options("quick", "quick")).unwrap();
     let partitions = assigned(&mut *member);
     let mut offset = 0;
-    // Through rdkafka's own commit, or with librdkafka's pause before it asks again, none takes less than 100 ms. So
-    // one that does is proof enough. The broker's first transactions are slow, and how many are fast depends on what
-    // else the machine does.
+    // rdkafka's commit, or librdkafka's pause before it asks again, takes at least 100 ms. So one faster commit is
+    // proof enough.
+    //
+    // The first transactions of a broker are slow, and the number of fast ones depends on the load of the machine.
     until("a commit within less than a slice", || {
         let started = Instant::now();
         member.send(record("quick", 0, "value")).unwrap();
@@ -266,7 +268,7 @@ fn partitions_go_to_another_member_only_after_release() {
         }
     });
     assert_eq!(revoked.len(), 1);
-    // What the first member still commits for them counts.
+    // The first member may still commit for the revoked partitions.
     let position = (revoked[0].clone(), Offset(0));
     first.send(record("handover", revoked[0].partition.0, "last work")).unwrap();
     first.commit(&[position]).unwrap();
@@ -276,7 +278,7 @@ fn partitions_go_to_another_member_only_after_release() {
     first.release(&revoked).unwrap();
     let mut got = Vec::new();
     until("the handover", || {
-        // Both go on polling; the first one keeps the other partition.
+        // Both continue to poll, and the first keeps the other partition.
         assert_eq!(first.poll(POLL).unwrap(), Polled::Records(Vec::new()));
         if let Polled::Assigned(partitions) = second.poll(POLL).unwrap() {
             second.resume(&partitions).unwrap();
@@ -347,14 +349,14 @@ fn a_member_that_was_away_for_too_long_cannot_commit() {
     let mut zombie = log.join(&options).unwrap();
     let partitions = assigned(&mut *zombie);
     zombie.send(record("zombie-output", 0, "from the zombie")).unwrap();
-    // Nobody polls the zombie, so its partition goes to another member.
+    // The zombie does not poll, so its partition goes to another member.
     let patient = connect(kafka);
     let mut heir = patient.join(&MemberOptions { transactional_id: "zombie-heir".into(), ..options.clone() }).unwrap();
     assert_eq!(assigned(&mut *heir), partitions);
     let error = zombie.commit(&[(partitions[0].clone(), Offset(1))]).unwrap_err();
     assert!(matches!(error, LogError::Abort(_)), "{error}");
     zombie.abort().unwrap();
-    // What it had fetched before may still come first.
+    // Records that it had fetched before may still come first.
     let lost = until("the loss", || match zombie.poll(POLL).unwrap() {
         Polled::Lost(partitions) => Some(partitions),
         _ => None,

@@ -1,5 +1,5 @@
-//! The conformance guests: the same inputs go through the same component in every language, and what comes out is the
-//! same to the byte: outputs, dead letters, state, log lines.
+//! The conformance guests. The same inputs go through the same component in every language, and all results are equal
+//! to the byte: outputs, dead letters, state, log lines.
 use heddle_contract::schema::json;
 use heddle_core::event::NewRecord;
 use serde_json::json;
@@ -67,7 +67,7 @@ fn inputs() -> Vec<Input> {
         doing("nothing"),
         doing("loop"),
         doing("grow"),
-        // Afterwards all is as if those had not been.
+        // Afterwards the state is as if the failed deliveries had not been made.
         doing("make"),
         probe(json!({"do": "get", "text": "ab"})),
         keyed(Some(json!({"x": 41, "y": {"double": 1.5}}))),
@@ -86,8 +86,10 @@ fn text(record: &NewRecord, header: &str) -> String {
     String::from_utf8(header.unwrap_or_default().to_vec()).unwrap()
 }
 
-/// A record as it is compared, for people to see by what two languages differ. A trap is told in a language's own
-/// words, and those are the last that it logs; a language may also notice that there is no more memory.
+/// The readable form of a record, to show how two languages differ.
+///
+/// A trap is described in a language's own words, which are its last log line. A language may also report by itself
+/// that memory is exhausted.
 fn shown(record: &NewRecord) -> String {
     let value = match (&*record.topic, &record.value) {
         ("probe.values-out", Some(value)) => {
@@ -106,10 +108,10 @@ fn shown(record: &NewRecord) -> String {
     format!("{} {:?} {value}\n  {:?}{headers}", record.topic, record.key, record.value)
 }
 
-/// What a language does with an input: the records that it writes.
+/// An input, and the records that a language writes for it.
 type Written = (String, Vec<NewRecord>);
 
-/// What a language does with all inputs, and its state at the end.
+/// The records that a language writes for all inputs, and its state at the end.
 fn outcome(language: &str) -> (Vec<Written>, Entries) {
     let mut bench = Bench::new(language);
     let steps = inputs().into_iter().map(|input| (input.name.clone(), bench.step(&input).writes)).collect();

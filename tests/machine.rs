@@ -1,10 +1,9 @@
-//! Machines that run short: disks that are full, broken, slow or read-only, few descriptors, nothing that answers. A
-//! host reports it, loses nothing, goes on when it can, and always ends when it is told to.
+//! Machines with a shortage: full, broken, slow or read-only disks, few descriptors, services that do not answer. A
+//! host reports the shortage, loses nothing, continues when it can, and always stops on request.
 //!
-//! How a shortage is made, without privileges: a limit on the size of files (`ulimit -f`) breaks a disk for good, one
-//! on descriptors (`ulimit -n`) is what it is, and a path below a file is a folder that cannot be written to. A disk
-//! that is full and has room again needs a file system of its own: where this user may not mount one, that test says so
-//! and does nothing.
+//! The shortages need no privileges. A limit on the size of files (`ulimit -f`) breaks a disk permanently, `ulimit -n`
+//! limits descriptors, and a path below a file is a folder that cannot be written to. A disk that is full and has room
+//! again needs a separate file system. If this user may not mount one, the test says so and does nothing.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use crate::failures::host::until;
 use crate::support::app::{App, quickstart};
-use heddle::admin::{HostClient, Reach};
+use heddle::cluster::{HostClient, Reach};
 
 const INPUT: &str = "orders.created";
-/// Within this a host ends that is told to, whatever it waits for; there is some more for a machine that is busy.
+/// The time within which a host ends after SIGTERM, whatever it waits for. A busy machine gets some extra time.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
 
-/// The command below a shell that does this first.
+/// Runs the command in a shell after this preparation.
 fn after(preparation: &str, command: &Command) -> Command {
     let mut shell = Command::new("sh");
     shell
@@ -35,7 +34,7 @@ fn after(preparation: &str, command: &Command) -> Command {
     shell
 }
 
-/// A host in a process that was prepared.
+/// A host in a prepared process.
 pub(crate) struct Host {
     process: Child,
     log: PathBuf,
@@ -67,7 +66,7 @@ impl Host {
         self.process.id()
     }
 
-    /// Its data is to be found there.
+    /// Sets the folder in which its data is found.
     pub(crate) fn found_in(&mut self, data: &Path) {
         self.address = data.join("admin-address");
     }
@@ -76,7 +75,7 @@ impl Host {
         self.process.try_wait().unwrap().is_some()
     }
 
-    /// Tells it to end, and waits until it has; the code that it ends with.
+    /// Stops the host, and waits until it has ended. Returns its exit code.
     pub(crate) fn stop(&mut self) -> Option<i32> {
         if !self.has_ended() {
             let told = Command::new("kill").args(["-TERM", &self.id().to_string()]).status();
@@ -107,7 +106,7 @@ impl Drop for Host {
     }
 }
 
-/// The quickstart's orders, again and again.
+/// The quickstart's orders, repeated.
 fn orders(count: usize) -> String {
     let all = std::fs::read_to_string(quickstart().join("data/orders.jsonl")).unwrap();
     all.lines().cycle().take(count).map(|line| format!("{line}\n")).collect()
@@ -146,17 +145,17 @@ fn produce(app: &App, data: &Path, orders: &str) -> (bool, String) {
     (output.status.success(), String::from_utf8(output.stderr).unwrap())
 }
 
-/// What is said of so many records that were written.
+/// The expected output after writing `count` records.
 fn written(count: usize) -> (bool, String) {
     (true, format!("{count} records written to {INPUT}\n"))
 }
 
-/// A disk that fails is not trusted again: the host ends, and the next one has all that was acknowledged.
+/// A disk that fails is not trusted again: the host ends, and the next one has all acknowledged records.
 #[test]
 fn the_host_of_an_embedded_log_ends_when_its_disk_breaks() {
     let app = App::embedded();
     app.build();
-    // Files of at most 12 MiB, in blocks of 512 bytes; a write beyond is an error instead of a signal.
+    // Files have at most 12 MiB, in blocks of 512 bytes. A write beyond that is an error instead of a signal.
     let mut host = Host::start(&app, "trap '' XFSZ; ulimit -f 24576");
     until("it listens", || host.address.exists());
     let (batch, mut acknowledged) = (orders(2_000), 0);
@@ -177,17 +176,18 @@ fn the_host_of_an_embedded_log_ends_when_its_disk_breaks() {
     assert!(lines >= acknowledged, "{lines} of {acknowledged} are there");
 }
 
-/// Mounts a small disk below the data folder, visible to this process alone. `None`: this user may not.
+/// Commands that mount a small disk at the data folder, visible only to this process. `None` if this user may not
+/// mount.
 pub(crate) fn small_disk() -> Option<String> {
     let may = |how: &str| Command::new("unshare").args([how, "true"]).stderr(Stdio::null()).status();
     let how = ["-rm", "-m"].into_iter().find(|how| may(how).is_ok_and(|status| status.success()))?;
-    // Within the new namespaces, in which the command goes on with its process id.
+    // Runs within new namespaces. The command keeps its process id there.
     Some(format!(
         "exec unshare {how} sh -c 'mount -t tmpfs -o size=64m none \"$HEDDLE_APP_DATA\" && exec \"$0\" \"$@\"' \"$0\" \"$@\""
     ))
 }
 
-/// Leaves nothing of the disk.
+/// Fills the disk completely.
 pub(crate) fn fill(data: &Path) -> PathBuf {
     let path = data.join("filler");
     let mut file = File::create(&path).unwrap();
@@ -205,7 +205,7 @@ fn a_full_disk_holds_up_the_embedded_log_until_there_is_room() {
     let app = App::embedded();
     app.build();
     let mut host = Host::start(&app, &small_disk);
-    // The data folder as the host sees it.
+    // The data folder in the host's namespace.
     let data = PathBuf::from(format!("/proc/{}/root{}", host.id(), app.data.path().display()));
     host.found_in(&data);
     until("it listens", || host.address.exists());

@@ -1,6 +1,7 @@
-//! Every integration test of the host, in one binary: one link, and waiting overlaps.
+//! All integration tests of the host, in one binary, so that there is one link and waits overlap.
 //!
-//! What several modules share is in `support`. A test that measures its own process has a binary of its own (`traps`).
+//! `support` has the helpers that several modules share. A test that measures its process has a separate binary
+//! (`traps`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value, missing_docs)]
 
 mod brokers_killed;
@@ -44,6 +45,7 @@ mod subjects;
 mod support;
 mod task_stores;
 mod terminal;
+mod tidy;
 mod topic_changes;
 mod under_fire;
 mod wasi;

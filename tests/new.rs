@@ -1,5 +1,5 @@
-//! `heddle new` in every language: what it makes passes its own test; what it refuses; what the tool chains say, as a
-//! user sees it.
+//! `heddle new` in every language: its components pass their tests, its refusals, and the output of tool chains as
+//! users see it.
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use heddle::build::cache_folder;
 use tempfile::TempDir;
 
-/// An app that `heddle new` made, in a folder of its own.
+/// An app that `heddle new` created, in a temporary folder.
 struct Made(TempDir);
 
 impl Made {
@@ -35,7 +35,7 @@ impl Made {
         succeeded(&self.heddle(arguments).output().unwrap())
     }
 
-    /// What is said on standard error of what fails, without this machine's folders.
+    /// The error output of a command that must fail, without this machine's paths.
     fn fails(&self, heddle: &mut Command) -> String {
         let output = heddle.output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
@@ -53,7 +53,7 @@ fn succeeded(output: &Output) -> String {
 
 fn run(program: &str, arguments: &[&str], folder: &Path) -> String {
     let mut command = Command::new(program);
-    // Kept between runs: a component's own tests compile the SDK's macros.
+    // Kept between runs, because a component's tests compile the SDK's macros.
     command.args(arguments).current_dir(folder).env("CARGO_TARGET_DIR", cache_folder().join("native-target"));
     command.env_remove("RUSTC_BOOTSTRAP");
     succeeded(&command.output().unwrap())
@@ -63,7 +63,7 @@ fn run(program: &str, arguments: &[&str], folder: &Path) -> String {
 fn a_new_component_passes_its_own_test() {
     let made = Made::new();
     for language in ["rust", "javascript", "python", "go"] {
-        // One that emits, to a topic that there is not yet, and one that does not.
+        // One component that emits to a topic that does not exist yet, and one that does not emit.
         made.ok(&[
             "new",
             &format!("answers-{language}"),
@@ -83,7 +83,7 @@ fn a_new_component_passes_its_own_test() {
         assert!(run("python3", &["-m", "unittest"], &folder("python")).contains("Ran 1 test"));
         assert!(run("go", &["test"], &folder("go")).contains("PASS"));
     }
-    // What consumes nothing in particular takes what comes from outside, not what another component answers.
+    // Without `--consumes`, a component takes a topic from outside, not one that another component emits to.
     assert!(fs::read_to_string(made.component("looks-rust").join("component.toml")).unwrap().contains("orders.placed"));
 }
 
@@ -143,7 +143,7 @@ fn what_is_wrong_with_the_source_is_told_as_its_compiler_does() {
         told("go", "main.go", "package main\n\nfunc main() { nothing() }\n"),
         told("go", "go.mod", ""),
     ];
-    // A first build on this machine fetches the tools, and says so.
+    // A first build on this machine fetches the tools, and prints that.
     let lines = told.iter().flat_map(|told| told.lines()).filter(|line| !line.starts_with("fetching "));
     insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
 }

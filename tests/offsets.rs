@@ -1,5 +1,5 @@
-//! Where a component's group goes on: its start, positions that are shown, set and taken over, and records that are
-//! gone before it comes.
+//! Committed positions of a component's group: its start, positions that are shown, set and copied, and records that
+//! are deleted before they are read.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -26,7 +26,7 @@ const INPUT: &str = "orders.created";
 const PARTITIONS: i32 = 4;
 const WAIT: Duration = Duration::from_secs(60);
 
-/// The quickstart with a component whose manifest says more.
+/// The quickstart with a changed manifest.
 struct Bed {
     app: App,
     broker: Option<Kafka>,
@@ -65,7 +65,7 @@ impl Bed {
         self.command(arguments).output().unwrap()
     }
 
-    /// Works off what there is. How many records were taken, and what was said beside.
+    /// Runs until idle. Returns the number of consumed records and the other output.
     fn work_off(&self) -> (u64, String) {
         let output = self.run(&["run", "--until-idle", "--json"]);
         let said = String::from_utf8(output.stderr).unwrap();
@@ -101,7 +101,7 @@ impl Bed {
         Self::sums(&output.stdout)
     }
 
-    /// Changes positions. On Kafka a host that has ended is a member until its session is over.
+    /// Changes positions. On Kafka, a stopped host remains a member until its session expires.
     fn change(&self, arguments: &[&str]) -> (i64, i64) {
         let until = Instant::now() + WAIT;
         loop {
@@ -139,7 +139,7 @@ impl Bed {
         Host(self.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 
-    /// What the running host says, once it has lost something.
+    /// The status of the running host, once it reports a loss.
     fn status(&self) -> Value {
         let until = Instant::now() + WAIT;
         loop {
@@ -167,7 +167,7 @@ fn positions_are_shown_set_and_taken_over(bed: &Bed) {
     bed.manifest("", "start = \"end\"");
     bed.produce(0..5);
     assert_eq!(bed.work_off().0, 0, "what was there before the group is not consumed");
-    // Nobody was there when these came, and still they are not skipped.
+    // No host ran when these arrived, and still they are not skipped.
     bed.produce(5..8);
     assert_eq!(bed.work_off().0, 3);
     assert_eq!(bed.shown(), (8, 0));
@@ -176,7 +176,7 @@ fn positions_are_shown_set_and_taken_over(bed: &Bed) {
     let refused = bed.run(&["offsets", "set", "intake", INPUT, "--partition", "0", "--to", "1000"]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && said.contains("does not have the offset 1000"), "{said}");
-    // Another group had come less far.
+    // Another group has a lower position.
     let other = (0..PARTITIONS).map(|number| (TopicPartition::new(INPUT, number), Offset(0))).collect::<Vec<_>>();
     bed.app.log().set_committed("spring", &other).unwrap();
     assert_eq!(bed.change(&["offsets", "copy", "intake", "--from-group", "spring"]), (0, 8));
@@ -184,7 +184,7 @@ fn positions_are_shown_set_and_taken_over(bed: &Bed) {
     let unknown = bed.run(&["offsets", "copy", "intake", "--from-group", "winter"]);
     let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
     assert!(!unknown.status.success() && said.contains("the group `winter` has no position"), "{said}");
-    // Or the component goes on as that group.
+    // Alternatively, the component continues as that group.
     bed.manifest("group = \"spring\"", "");
     assert_eq!(bed.shown(), (0, 8));
     assert_eq!(bed.work_off().0, 8);
@@ -222,7 +222,7 @@ fn what_was_deleted_before_it_was_consumed_is_told(bed: &Bed) {
         6,
         "{metrics}"
     );
-    // The group is active.
+    // The group has active members.
     let refused = bed.run(&["offsets", "set", "intake", "--to", "end"]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     let told = if bed.broker.is_some() { "is active" } else { "a running host owns this log: stop the host first" };

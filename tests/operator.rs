@@ -1,5 +1,4 @@
-//! What an operator sees of a host: what it logs at start, how far behind it is, and whether it is ready, also while
-//! its broker is down.
+//! A host as an operator sees it: its log at start, its lag, and its readiness, also while its broker is down.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -8,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use heddle::admin::{HostClient, Reach};
+use heddle::cluster::{HostClient, Reach};
 use heddle::log::Log as _;
 use heddle::log::kafka::KafkaLog;
 use heddle_core::event::NewRecord;
@@ -20,7 +19,7 @@ use serde_json::Value;
 
 use crate::support::app::{App, quickstart};
 
-/// Far above what anything takes; only a test that fails waits so long.
+/// Far above the usual time. Only a failing test waits this long.
 const WAIT: Duration = Duration::from_secs(120);
 const INPUT: &str = "orders.created";
 /// The host's name.
@@ -38,7 +37,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A host that writes its log to a file of the app's data.
+/// A host that writes its log to a file in the app's data folder.
 struct Host {
     _process: Ended,
     log: std::path::PathBuf,
@@ -61,7 +60,7 @@ impl Host {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Asks it; no answer within ten seconds is none.
+    /// Sends a request. `None` if there is no answer within ten seconds.
     fn ask(&self, path: &str) -> Option<(u16, String)> {
         let address = std::fs::read_to_string(&self.address).unwrap();
         let answer = HostClient::new(&address, &Reach::default(), Duration::from_secs(10)).get(path).ok()?;
@@ -75,14 +74,14 @@ impl Host {
     }
 }
 
-/// `heddle registry` in a process of its own, and its address.
+/// Starts `heddle registry` in a separate process. Returns its address, too.
 fn registry(data: &std::path::Path) -> (Ended, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_heddle"));
     command.args(["registry", "--listen", "127.0.0.1:0", "--data"]).arg(data);
     let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
     let url = lines.next().unwrap().unwrap().rsplit(' ').next().unwrap().to_owned();
-    // Whoever does not read what a process says may stop it.
+    // A process may block if its output is not read.
     std::thread::spawn(move || lines.for_each(drop));
     (Ended(process), url)
 }
@@ -116,12 +115,12 @@ fn a_host_logs_what_it_runs_and_when_it_is_ready() {
     assert!(!log.contains('\u{1b}'), "colour codes in a file: {log}");
     assert!(log.find(" started ") < log.find(" runs ") && log.find(" runs ") < log.find(" ready "), "{log}");
     assert_eq!(host.ask("/health/ready"), Some((200, "ok".to_owned())));
-    // Only the file itself is left of how it was written, and only for this user.
+    // Only the final file is left, and only this user can read it.
     let files =
         std::fs::read_dir(app.data.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert!(!files.into_iter().any(|name| name.starts_with(".tmp")));
     assert_eq!(std::fs::metadata(&host.address).unwrap().permissions().mode() & 0o777, 0o600);
-    // Without its registry it is not ready, and says why.
+    // Without its registry the host is not ready, and says why.
     drop(registry);
     wait_until("the registry is missed", || {
         host.ask("/health/ready").is_some_and(|(status, why)| status == 503 && why.starts_with("the registry "))
@@ -130,7 +129,7 @@ fn a_host_logs_what_it_runs_and_when_it_is_ready() {
 }
 
 fn order(log: &KafkaLog, app: &App) -> Bytes {
-    // One that `heddle produce` encoded.
+    // A record that `heddle produce` encoded.
     let path = app.data.path().join("order.jsonl");
     let lines = std::fs::read_to_string(quickstart().join("data/orders.jsonl")).unwrap();
     std::fs::write(&path, lines.lines().next().unwrap()).unwrap();
@@ -143,7 +142,7 @@ fn run_until_idle(app: &App) -> Output {
     app.run(&["run", "--until-idle", "--json"])
 }
 
-/// Marks at the end are nothing that is left; an open transaction is.
+/// Transaction markers at the end are not counted in the lag, but an open transaction is.
 #[test]
 fn lag_counts_records_and_open_transactions_and_no_marks() {
     let broker = Kafka::start();
@@ -185,7 +184,7 @@ fn lag_counts_records_and_open_transactions_and_no_marks() {
 
     let host = Host::start(&app);
     wait_until("the open transaction counts", || host.status()["lag"] == 1);
-    // It has a cause and a duration wherever an operator looks.
+    // The stall has a cause and a duration in every view.
     let stall = || host.status()["stalls"][0].clone();
     wait_until("it is a stall", || stall()["cause"] == "open-transaction");
     assert_eq!(stall()["topic"], INPUT);
@@ -201,14 +200,14 @@ fn lag_counts_records_and_open_transactions_and_no_marks() {
     assert_eq!(host.status()["stalls"], serde_json::json!([]));
     wait_until("it is ready", || host.ask("/health/ready") == Some((200, "ok".to_owned())));
 
-    // A second host of this name would take its place in the group, and lose it again.
+    // A second host of this name would replace the first in the group, and be replaced again.
     let data = tempfile::tempdir().unwrap();
     let mut second = app.command(&["run"]);
     let second = second.env("HEDDLE_APP_DATA", data.path()).env("HEDDLE_HOST_NAME", NAME).output().unwrap();
     assert_eq!(second.status.code(), Some(1));
     assert!(text(&second.stderr).contains("another host runs under the name"), "{}", text(&second.stderr));
 
-    // Without a broker it answers from memory, and says so.
+    // Without a broker the host answers from memory, and says so.
     broker.stop();
     wait_until("it is not ready any more", || {
         host.ask("/health/ready").is_some_and(|(status, why)| status == 503 && why.contains("the log "))
@@ -223,7 +222,7 @@ fn lag_counts_records_and_open_transactions_and_no_marks() {
     wait_until("the log's silence is reported", || host.log().contains("does not answer who=\"log\""));
 }
 
-/// A cache of compiled code that cannot be used costs time; the operator is told in one line.
+/// An unusable cache of compiled code costs only time. The log has one line about it.
 #[test]
 fn a_cache_that_cannot_be_used_costs_time_only() {
     let app = App::embedded();

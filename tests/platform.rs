@@ -1,5 +1,6 @@
-//! The order platform, a component with state and dedup, as a user runs it: on both logs, over restarts, with copies of
-//! its state that are lost, damaged or of something else.
+//! The order platform, a component with state and dedup, as a user runs it.
+//!
+//! It runs on both logs and over restarts, with local state that is lost, damaged or foreign.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 
 const CHANGELOG: &str = "order-platform.ledger.accounts";
 
-/// Writes the quickstart's orders, a thousand of them, two of which have no items.
+/// Writes the quickstart's thousand orders, two of which have no items.
 fn produce(app: &App) {
     let orders = quickstart().join("data/orders.jsonl");
     app.ok(&["produce", "orders.created", "--key", "customerId", "--file", orders.to_str().unwrap()]);
@@ -31,7 +32,7 @@ fn counts(counts: &Value) -> [u64; 4] {
     ["in", "out", "failed", "duplicates"].map(|name| counts[name].as_u64().unwrap())
 }
 
-/// What the accounts must be after the orders, each counted once.
+/// The expected accounts after the orders, each counted once.
 fn expected_accounts() -> BTreeMap<String, Value> {
     let orders = std::fs::read_to_string(quickstart().join("data/orders.jsonl")).unwrap();
     let mut accounts = BTreeMap::new();
@@ -82,7 +83,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// The accounts as the running hosts tell them; `None` while one that is named does not answer (any more).
+/// The accounts in the running hosts. `None` while a host does not answer.
 fn accounts(app: &App) -> Option<BTreeMap<String, Value>> {
     let output = app.run(&["state", "list", "ledger", "accounts", "--limit", "10000", "--json"]);
     let lines = output.status.success().then(|| String::from_utf8(output.stdout).unwrap())?;
@@ -92,14 +93,14 @@ fn accounts(app: &App) -> Option<BTreeMap<String, Value>> {
 
 fn check_accounts(app: &App) {
     let expected = expected_accounts();
-    // While tasks move from host to host there is no answer; whatever is answered in full is right.
+    // While tasks move between hosts there is no complete answer. A complete answer is correct.
     wait_until("the hosts tell all accounts", || {
         let told = accounts(app).filter(|accounts| accounts.len() == expected.len());
         told.inspect(|accounts| assert_eq!(*accounts, expected)).is_some()
     });
 }
 
-/// What the host tells a scraper: it knows the orders' ids, and there is state on disk.
+/// Checks the metrics of the host: it knows the ids of the orders, and there is state on disk.
 fn check_metrics(app: &App) {
     let address = std::fs::read_to_string(app.data.path().join("admin-address")).unwrap();
     let metric = |name: &str| {
@@ -108,14 +109,14 @@ fn check_metrics(app: &App) {
         line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()
     };
     let component = r#"{component="order-platform.ledger"}"#;
-    // What is in memory still gets to disk within a second.
+    // State in memory reaches the disk within a second.
     wait_until("all ids are on disk", || metric(&format!("heddle_seen_ids{component}")) == 998.0);
     assert_eq!(metric(&format!("heddle_lag_records{component}")), 0.0);
     assert_eq!(metric(&format!("heddle_records_total{component}")), 0.0);
     assert!(metric("heddle_state_disk_bytes") > 0.0);
 }
 
-/// All orders twice, with a restart in between: each has its effects once.
+/// All orders are sent twice, with a restart in between. Each has its effects once.
 fn orders_sent_twice_count_once(app: &App) {
     app.build();
     produce(app);
@@ -144,7 +145,7 @@ fn orders_sent_twice_count_once_on_kafka() {
     let (broker, registry) = (Kafka::start(), Apicurio::start());
     let app = App { registry: Some(registry.url()), ..App::kafka(&broker).platform() };
     orders_sent_twice_count_once(&app);
-    // A second host takes some of the tasks: whichever is asked, the answer is the whole.
+    // A second host takes some of the tasks. Each host gives the complete answer.
     let second = App { registry: Some(registry.url()), ..App::kafka(&broker).platform() };
     let hosts = [Host::start(&app), Host::start(&second)];
     for asked in [&app, &second] {
@@ -165,7 +166,7 @@ fn orders_sent_twice_count_once_on_kafka() {
     hosts.into_iter().for_each(Host::stop);
 }
 
-/// Runs with the warnings shown; returns the counts and what was said.
+/// Runs until idle with warnings logged. Returns the counts and the log.
 fn run_telling(app: &App) -> (Value, String) {
     let output = app.command(&["run", "--until-idle", "--json"]).env("HEDDLE_TRACE", "warn").output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -210,7 +211,7 @@ fn a_changelog_that_was_made_anew_is_noticed() {
     let options = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
     log.create_topic(&TopicSpec { name: CHANGELOG.to_owned(), partitions, replication: None, options }).unwrap();
     drop(log);
-    // Its state is gone, and nobody said that it may be.
+    // The state is gone, and no operator has accepted that.
     let refused = app.run(&["run", "--until-idle"]);
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(1), "{told}");
@@ -224,7 +225,7 @@ fn a_changelog_that_was_made_anew_is_noticed() {
     host.stop();
 }
 
-/// Makes every copy of the accounts look as if it had been written long ago, and one record before its end.
+/// Makes every local copy of the accounts look as if it was written long ago, one record before its end.
 fn make_old(app: &App) {
     let engine = open_engine(EngineKind::Sled, &app.data.path().join("state"), CACHE_BYTES).unwrap();
     let trees = (0..4).map(|number| tree_name("order-platform.ledger", CHANGELOG, Partition(number)));

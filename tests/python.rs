@@ -1,5 +1,5 @@
-//! Python: what is raised and not caught is reported with type, message and line; what a program has from its system
-//! comes from the record or raises an exception that says what to do.
+//! Python: uncaught exceptions are reported with type, message and line. System functions use the record's data, or
+//! raise an exception with a remedy.
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,7 +14,7 @@ fn component() -> Arc<Component> {
     static COMPONENT: OnceLock<Arc<Component>> = OnceLock::new();
     let component = COMPONENT.get_or_init(|| {
         let wasm = build::component("guests", "python-ambient");
-        // Python takes long to compile: what was compiled once is kept.
+        // Compiling Python takes long, so the compiled code is cached.
         let engine = Engine::start(Some(&cache_folder().join("compiled"))).unwrap();
         let ids = [("in-value", 1), ("out-value", 2)].map(|(name, id)| (name.to_owned(), SchemaId(id))).into();
         Arc::new(Component::load(&engine, "python-ambient.wasm", &wasm, &ids).unwrap())
@@ -51,7 +51,7 @@ fn an_uncaught_exception_is_reported_with_type_message_and_line() {
     ];
     let reasons = raised.map(|what| bench.failure(what));
     insta::assert_snapshot!(reasons.join("\n"));
-    // The message is cut, not the place.
+    // The message is cut, but not the location.
     let long = bench.failure("long");
     assert!(long.starts_with("long: trap: uncaught ValueError: long long "), "{long}");
     assert!(long.contains("… (5000000 characters) at inner.py:37"), "{long}");

@@ -1,5 +1,4 @@
-//! Answers of other registries, and of what stands in front of them: which mean "not found", and which have to be
-//! waited for.
+//! Answers of other registries and of proxies before them: which ones mean "not found", and which ones require a retry.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,7 +17,7 @@ use serde_json::{Value, json};
 
 const LINE: &str = r#"{"type":"record","name":"Line","fields":[]}"#;
 
-/// A registry that answers as `answer` says; what it was asked is noted.
+/// A registry whose answers come from `answer`. It records the requests.
 struct Played {
     url: String,
     asked: Arc<Mutex<Vec<String>>>,
@@ -72,7 +71,7 @@ fn only_the_registry_itself_can_say_that_a_schema_is_not_there() {
     for id in [40403, 400, 422] {
         assert_eq!(client.by_id(SchemaId(id)).unwrap(), None, "{id}");
     }
-    // A proxy, or a wrong address: nothing is known about the schema.
+    // A proxy or a wrong address answers, so nothing is known about the schema.
     for id in [404, 7] {
         let error = client.by_id(SchemaId(id)).unwrap_err();
         assert!(matches!(error, RegistryError::Answered { status: 404, .. }), "{id}: {error}");
@@ -81,7 +80,7 @@ fn only_the_registry_itself_can_say_that_a_schema_is_not_there() {
     assert!(!error.contains('\n'), "{error}");
     client.versions("x").map(drop).unwrap_err();
     client.lookup("x", &Entry::new(SchemaFormat::Avro, LINE)).unwrap_err();
-    // So a record waits for it, and is not set aside.
+    // So a record waits for the registry instead of being dead-lettered.
     let cached = Cached::new(Arc::new(played.client()));
     assert!(cached.writer(SchemaId(40403)).unwrap().is_none());
     cached.writer(SchemaId(7)).map(drop).unwrap_err();
@@ -152,7 +151,7 @@ fn quickstart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart")
 }
 
-/// A registry that has the quickstart's schemas and lets nobody register.
+/// A registry that has the quickstart's schemas and refuses to register others.
 fn read_only() -> Played {
     let mut schemas = vec![];
     for entry in std::fs::read_dir(quickstart().join("contracts")).unwrap() {
@@ -202,7 +201,7 @@ fn an_app_runs_with_a_registry_that_it_may_only_read() {
         assert!(output.status.success(), "{arguments:?}: {}", told(output));
     }
     assert!(played.asked().iter().all(|asked| !asked.starts_with("POST") || !asked.ends_with("/versions")));
-    // A schema that nobody registered.
+    // A schema that is not registered.
     std::fs::write(contracts.join("orders.other-value.avsc"), LINE).unwrap();
     std::fs::write(app.path().join("heddle.toml"), manifest.clone() + "[topics.\"orders.other\"]\n").unwrap();
     let line = app.path().join("line.jsonl");

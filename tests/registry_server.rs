@@ -1,4 +1,4 @@
-//! `heddle registry` as other processes meet it: real clients, `kill -9` in the middle of writes, Confluent's codes.
+//! `heddle registry` as other processes use it: real clients, `kill -9` during writes, Confluent's error codes.
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use heddle::build::cache_folder;
 use serde_json::{Value, json};
 
-/// A registry in a process of its own. Killed when dropped.
+/// A registry in a separate process. Killed when dropped.
 struct Server {
     child: Child,
     url: String,
@@ -26,7 +26,7 @@ impl Server {
         let first = lines.next().unwrap().unwrap();
         let url = first.rsplit(' ').next().unwrap().to_owned();
         assert!(url.starts_with("http://127.0.0.1:"), "{first}");
-        // Whoever does not read what a process says may stop it.
+        // A process may block if its output is not read.
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, url }
     }
@@ -80,7 +80,7 @@ fn clients() -> PathBuf {
 }
 
 fn fetched(script: &str) -> PathBuf {
-    // One at a time: two tests may want the same clients.
+    // One at a time, because two tests may fetch the same clients.
     static FETCHING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = FETCHING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let fetched = Command::new("bash").arg(root().join(script)).stderr(Stdio::inherit()).output();
@@ -117,7 +117,7 @@ fn the_clients_of_npm_need_nothing_else() {
     passes(&mut node, &["kafkajs", "confluentinc"]);
 }
 
-/// The client's own classes (7.5.3), in the package that Flink's connector carries them in: see the script.
+/// The client's own classes (7.5.3), in the package in which Flink's connector ships them: see the script.
 #[test]
 fn confluents_java_client_needs_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
@@ -143,7 +143,7 @@ fn the_client_of_crates_io_needs_nothing_else() {
 }
 
 #[allow(clippy::needless_pass_by_value)] // callers write the fields in place
-/// The status of an answer, and the error code in it.
+/// The status of an answer, and its error code.
 fn code(answer: (u16, Value)) -> (u16, u64) {
     (answer.0, answer.1["error_code"].as_u64().unwrap_or(0))
 }
@@ -158,7 +158,7 @@ const REGISTRATIONS: usize = 1_000;
 #[test]
 fn what_was_answered_survives_kill_9_and_no_id_stands_for_two_schemas() {
     let folder = tempfile::tempdir().unwrap();
-    // The ids that were answered, by subject and number of the schema.
+    // The ids in the answers, by subject and number of the schema.
     let answered = Arc::new(Mutex::new(BTreeMap::<usize, u64>::new()));
     let mut next = 0;
     for kill_after in [1, 60, 200, 350] {
@@ -208,7 +208,7 @@ fn what_was_answered_survives_kill_9_and_no_id_stands_for_two_schemas() {
         assert_eq!(version["id"], *id);
         assert_eq!(schemas.entry(*id).or_insert_with(|| text.clone()), &text);
     }
-    // And the other way round: one schema has one id.
+    // Conversely, each schema has one id.
     let texts = schemas.values().collect::<std::collections::BTreeSet<_>>();
     assert_eq!(texts.len(), schemas.len());
     let (_, new) = server.register("after", &record("After", json!([])));
@@ -248,7 +248,7 @@ fn requests_are_answered_with_the_codes_that_confluent_documents() {
     assert_eq!(server.get("/schemas/ids/1/schema"), (200, first.clone()));
     assert_eq!(server.get("/schemas?subjectPrefix=a/&latestOnly=true").1.as_array().unwrap().len(), 1);
 
-    // Lookups, also of what is written otherwise.
+    // Lookups, also of schemas that are written differently.
     let lookup = |schema: &str, query: &str| server.ask("POST", &path(query), Some(&json!({"schema": schema})));
     assert_eq!(lookup(&second.to_string(), "").1["version"], 2);
     assert_eq!(
@@ -319,10 +319,10 @@ fn requests_are_answered_with_the_codes_that_confluent_documents() {
     assert_eq!(server.ask("DELETE", &path(""), None), (200, json!([2])));
     assert_eq!(code(server.ask("DELETE", &path(""), None)), (404, 40404));
     assert_eq!(server.ask("DELETE", &path("?permanent=true"), None), (200, json!([2])));
-    // An id is never given again.
+    // An id is never assigned again.
     assert_eq!(server.register(subject, &first), (200, json!({"id": 778})));
 
-    // What is not there, and what is too much.
+    // Unknown routes, and requests that are too large.
     for unknown in ["/associations/subjects/x", "/schemas/guids/x", "/nothing"] {
         assert_eq!(code(server.get(unknown)), (404, 404), "{unknown}");
     }
@@ -350,13 +350,13 @@ fn only_its_user_is_answered() {
     assert_eq!(as_user("POST", path, Some(&body), "Basic Y2k6d3Jvbmc=").0, 401);
     assert_eq!(as_user("POST", path, Some(&body), "Basic Y2k6czNjcmV0").0, 200);
     assert_eq!(as_user("GET", "/subjects", None, "Basic Y2k6czNjcmV0"), (200, json!(["s"])));
-    // Reads are guarded as well, health is not.
+    // Reads require the user as well, health does not.
     assert_eq!(server.get("/subjects").0, 401);
     assert_eq!(server.ask("POST", "/subjects/s", Some(&body)).0, 401);
     assert_eq!(server.ask("PUT", "/config", Some(&json!({"compatibility": "NONE"}))).0, 401);
     assert_eq!(server.ask("DELETE", "/subjects/s", None).0, 401);
     assert_eq!(server.get("/health").0, 200);
-    // Whoever types a command is told what to correct.
+    // The command line says what to correct.
     std::fs::write(folder.path().join("heddle.toml"), "[app]\nname = \"shop\"\n").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_heddle"));
     command.args(["schema", "set-level", "FULL", "--app"]).arg(folder.path()).env("HEDDLE_REGISTRY_URL", &server.url);
@@ -379,12 +379,12 @@ fn a_body_over_the_limit_is_refused_however_it_comes() {
         json!({"schema": "\"int\"", "x": "x".repeat(bytes - around)})
     };
     let register = |body: &Value| server.ask("POST", "/subjects/s/versions", Some(body));
-    // The bound itself is taken, one byte more is not.
+    // The limit itself is accepted, one byte more is not.
     assert_eq!(register(&schema(1 << 20)).0, 200);
     let (status, answer) = register(&schema((1 << 20) + 1));
     assert_eq!((status, &answer["error_code"]), (413, &json!(413)));
     assert_eq!(answer["message"], "The body of the request is larger than 1048576 bytes");
-    // One without a length, and one without an end.
+    // A body without a length, and one without an end.
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
     let head = "POST /subjects/s/versions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
     let mut stream = TcpStream::connect(address).unwrap();
@@ -410,11 +410,11 @@ fn what_was_asked_before_the_end_is_answered() {
     let head =
         format!("POST /subjects/s/versions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
     asked.write_all(head.as_bytes()).unwrap();
-    // An answer says that the connections before it were taken.
+    // This answer shows that the earlier connections were accepted.
     assert_eq!(server.get("/subjects").0, 200);
     let told = Command::new("kill").arg("-TERM").arg(server.child.id().to_string()).status().unwrap();
     assert!(told.success());
-    // Nobody new is let in once it has heard.
+    // After the signal, no new connections are accepted.
     while TcpStream::connect(address).is_ok() {
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -426,7 +426,7 @@ fn what_was_asked_before_the_end_is_answered() {
     drop(idle);
 }
 
-/// What other registries hold: names that Avro forbids, defaults that do not fit, comments.
+/// Content of other registries: names that Avro forbids, defaults that do not fit, comments.
 #[test]
 fn import_mode_takes_what_other_registries_hold() {
     let folder = tempfile::tempdir().unwrap();
@@ -440,14 +440,14 @@ fn import_mode_takes_what_other_registries_hold() {
     for schema in &strange {
         assert_eq!(code(server.register("kept", schema)), (422, 42201), "{schema}");
     }
-    // Avro for Java looked at no namespace before 1.12.
+    // Avro for Java did not validate namespaces before 1.12.
     assert_eq!(server.register("journal", &record("bank.audit-team.Journal$.Entry", json!([]))).0, 200);
     assert_eq!(server.ask("PUT", "/mode/kept", Some(&json!({"mode": "IMPORT"}))).0, 200);
     for (id, schema) in (700..).zip(&strange) {
         let body = json!({"schema": schema.to_string(), "id": id, "version": id});
         assert_eq!(server.ask("POST", "/subjects/kept/versions", Some(&body)), (200, json!({"id": id})), "{schema}");
     }
-    // They are looked up, and stand beside what comes later.
+    // They can be looked up, and coexist with later versions.
     assert_eq!(
         server.ask("POST", "/subjects/kept", Some(&json!({"schema": strange[0].to_string()}))).1["version"],
         700

@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use heddle_fixtures::Ended;
 use serde_json::{Value, json};
 
-/// An app with nothing but schemas.
+/// An app that has only schemas.
 struct App(tempfile::TempDir);
 
 impl App {
@@ -40,7 +40,7 @@ impl App {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Everything that a person sees.
+    /// The complete output of a command.
     fn told(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -168,7 +168,7 @@ fn a_component_that_does_not_fit_is_refused_before_it_takes_a_record() {
     app.ok(&["schema", "register"]);
     app.ok(&["check"]);
     app.ok(&["run", "--until-idle"]);
-    // A newer version, with an optional field: the component reads it as it is.
+    // A newer version with an optional field. The component reads it unchanged.
     let mut newer = current.clone();
     newer["fields"]
         .as_array_mut()
@@ -177,7 +177,7 @@ fn a_component_that_does_not_fit_is_refused_before_it_takes_a_record() {
     app.write(file, &newer);
     app.ok(&["schema", "register"]);
     app.ok(&["check"]);
-    // One that the component cannot read, forced in: what it needs is gone.
+    // An incompatible version, registered by force: a required field is gone.
     let mut broken = current;
     broken["fields"].as_array_mut().unwrap().retain(|field| field["name"] != "customerId");
     app.write(file, &broken);
@@ -203,7 +203,7 @@ fn schemas_evolve_while_the_component_runs() {
     app.write(file, &current);
     let alerts = std::fs::File::create(folder.join("alerts")).unwrap();
     let _host = Ended(app.command(&["run"]).stderr(alerts).stdout(Stdio::null()).spawn().unwrap());
-    // What the host has handled, once it tells.
+    // The number of handled records, once the host reports at least this many.
     let handled = |at_least: u64| {
         for _ in 0..1_800 {
             let output = app.run(&["status", "--json"]);
@@ -237,12 +237,12 @@ fn schemas_evolve_while_the_component_runs() {
     let refused = app.told(&["schema", "register"]);
     assert!(refused.contains("`channel`") && refused.contains("exit 1"), "{refused}");
     produce_is_refused(&app);
-    // An optional one is not: the component was not built with it, and reads its records all the same.
+    // An optional field is accepted: the component was built without it, and reads such records nevertheless.
     app.write(file, &with(json!({"name": "discountCode", "type": ["null", "string"], "default": null})));
     app.ok(&["schema", "register"]);
     produce(json!({"discountCode": "SPRING"}));
     assert_eq!(handled(2), (2, 0));
-    // One that the component cannot read, forced in: its records are set aside with the reason, the rest flows.
+    // An incompatible version, registered by force. Its records are dead-lettered with the reason, the others flow.
     app.ok(&["schema", "set-level", "NONE", "--subject", subject]);
     let mut broken = current.clone();
     broken["fields"].as_array_mut().unwrap().retain(|field| field["name"] != "customerId");
@@ -257,7 +257,7 @@ fn schemas_evolve_while_the_component_runs() {
     app.write(file, &with(json!({"name": "discountCode", "type": ["null", "string"], "default": null})));
     produce(json!({"discountCode": "AUTUMN"}));
     assert_eq!(handled(5), (5, 2));
-    // A person is told once, a monitor how many.
+    // The log has one alert, the metrics have the count.
     let told = std::fs::read_to_string(folder.join("alerts")).unwrap();
     let alerts = told.lines().filter(|line| line.contains("cannot be decoded")).collect::<Vec<_>>();
     assert_eq!(alerts.len(), 1, "{told}");
@@ -269,7 +269,7 @@ fn schemas_evolve_while_the_component_runs() {
     assert!(metrics.lines().any(|other| other == line), "{line}\n{metrics}");
 }
 
-/// The schema of the app's folder is not one that the subject takes, so nothing is written by it.
+/// The schema in the app's folder is not accepted by the subject, so nothing is written with it.
 fn produce_is_refused(app: &App) {
     let path = app.0.path().join("refused.jsonl");
     std::fs::write(&path, "{}\n").unwrap();
@@ -287,7 +287,7 @@ fn shipped(more: &Value) -> Value {
     schema
 }
 
-/// All that `heddle schema` does with files, also with what they ask for; `place` is the registry's for messages.
+/// Runs all commands of `heddle schema` on files with imports. Returns their output.
 fn other_formats_are_told(app: &App) -> String {
     let text = |file: &str, text: &str| {
         let path = app.0.path().join("contracts").join(file);
@@ -297,7 +297,7 @@ fn other_formats_are_told(app: &App) -> String {
     text("orders.paid-value.proto", ORDER_PROTO);
     text("shop/money.proto", MONEY_PROTO);
     app.write("orders.shipped-value.json", &shipped(&json!({})));
-    // What is neither a subject's file nor asked for by one is nobody's business.
+    // A file that is neither a subject's nor imported by one is ignored.
     app.write("package.json", &json!({"type": "commonjs"}));
     let mut told = app.told(&["schema", "check"]);
     told += &app.told(&["schema", "register"]);
@@ -305,7 +305,7 @@ fn other_formats_are_told(app: &App) -> String {
     told += &app.told(&["schema", "list"]);
     told += &app.told(&["schema", "list", "--json"]);
     told += &app.told(&["schema", "lint"]);
-    // A field that comes is fine; a type that changes is not, in the file that is asked for either.
+    // An additional field is accepted. A changed type is not, also in an imported file.
     app.write("orders.shipped-value.json", &shipped(&json!({"orderId": {"type": "integer"}})));
     text("shop/money.proto", &MONEY_PROTO.replace("int64", "string"));
     text("orders.paid-value.proto", &ORDER_PROTO.replace("at = 3;", "at = 3;\n  string note = 4;"));
@@ -325,7 +325,7 @@ fn json_schema_and_protobuf_are_checked_and_registered_with_what_they_import() {
     let app = App::new();
     let told = other_formats_are_told(&app);
     insta::assert_snapshot!(told);
-    // A registry elsewhere is told the same things, and says the same.
+    // A remote registry gets the same commands, and the output is the same.
     let remote = App::new();
     let mut server = Command::new(env!("CARGO_BIN_EXE_heddle"));
     server.args(["registry", "--listen", "127.0.0.1:0", "--data"]).arg(remote.0.path().join("server"));
@@ -372,7 +372,7 @@ fn a_component_needs_avro() {
     }
     std::fs::write(folder.join("heddle.toml"), manifest.replace(", \"own\"", "")).unwrap();
     app.write("orders.created-value.json", &shipped(&json!({})));
-    // As it was built it does not fit the files, and then not the registry either.
+    // The built component does not fit the files, and after their registration not the registry either.
     let mut told = app.told(&["check"]);
     app.ok(&["schema", "register"]);
     std::fs::remove_file(folder.join("contracts/orders.created-value.json")).unwrap();
@@ -380,7 +380,7 @@ fn a_component_needs_avro() {
     std::fs::write(folder.join("order.jsonl"), "{}\n").unwrap();
     let path = folder.join("order.jsonl");
     told += &app.told(&["produce", "orders.created", "--file", path.to_str().unwrap()]);
-    // One that is built by them is not built.
+    // A component with wrong files is not built.
     app.write("orders.created-value.json", &shipped(&json!({})));
     std::fs::create_dir(folder.join("own")).unwrap();
     let own = "[component]\nname = \"own\"\nlanguage = \"rust\"\n[consumes.\"orders.created\"]\n";

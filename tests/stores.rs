@@ -1,5 +1,5 @@
-//! A component's stores, message ids, random numbers and log lines, from its manifest to its handler and back: a real
-//! component, called through the step.
+//! A component's stores, message ids, random numbers and log lines, from its manifest to its handler and back. A real
+//! component is called through the step.
 
 use std::io::Write;
 use std::path::Path;
@@ -32,7 +32,7 @@ fn a_handler_reads_its_own_writes_those_of_the_transaction_and_those_committed()
     bench.commit();
     assert_eq!(bench.stored(COUNTS), [("a".into(), json!({"n":7,"weight":"0.50","note":null}))]);
     assert_eq!(bench.job(json!({"do":"count","key":"a"})), "a=8");
-    // The log does not commit: back to what is.
+    // The log does not commit, so the state is as before.
     bench.batch = OpenBatch::default();
     assert_eq!(bench.job(json!({"do":"count","key":"a"})), "a=8");
     assert_eq!(bench.job(json!({"do":"delete","key":"a"})), "a=-1");
@@ -101,10 +101,10 @@ fn a_failed_delivery_leaves_no_trace_in_the_stores() {
     assert_eq!(bench.get("a"), "0.50 None=1");
     assert!(bench.fails(json!({"do":"put-then-trap","key":"a"}), "trap").contains("as asked"));
     assert_eq!(bench.get("a"), "0.50 None=1");
-    // Nobody reads on after a delivery: only this test holds the state, and its task, as what is committed and as what
-    // a batch builds on.
+    // No scan survives a delivery: only this test and its task hold the state, as the committed state and as the base
+    // of the batch.
     assert_eq!(Arc::strong_count(&bench.state), 3);
-    // The first attempt counted, too, but not for the second.
+    // The first attempt counted, too, but the second did not see that.
     assert_eq!(bench.job(json!({"do":"put-then-fail-once","key":"a"})), "a=2");
     bench.commit();
     assert_eq!(bench.get("a"), "0.50 None=2");
@@ -143,7 +143,7 @@ fn state_that_cannot_be_read_is_no_fault_of_the_record() {
     bench.job(json!({"do":"count","key":"a"}));
     let mut faults =
         ["down", "unknown", "short", "foreign"].map(|key| bench.try_job(json!({"do":"get","key":key})).unwrap_err());
-    // An outage is waited for, before another attempt is made; other faults are not.
+    // A registry outage delays the next attempt until it ends. Other faults do not.
     let outage = "the registry does not answer".to_owned();
     bench.try_job(json!({"do":"get","key":"down"})).unwrap_err();
     assert_eq!(Handler::take_unavailable(&mut bench.instance), Some(outage.clone()));
@@ -151,7 +151,7 @@ fn state_that_cannot_be_read_is_no_fault_of_the_record() {
     assert_eq!(bench.instance.prepare(&next), Err(outage));
     bench.try_job(json!({"do":"get","key":"short"})).unwrap_err();
     assert_eq!(Handler::take_unavailable(&mut bench.instance), None);
-    // Nothing is left of those deliveries, and what follows is handled.
+    // These deliveries left nothing, and the next one is processed.
     assert_eq!(bench.job(json!({"do":"count","key":"a"})), "a=2");
     assert_eq!(bench.try_job(json!({"do":"scan","key":"sh"})).unwrap_err(), faults[2]);
     bench.state.0.lock().unwrap().broken = true;
@@ -178,10 +178,10 @@ fn a_message_is_handled_once_by_the_id_in_its_value() {
     bench.commit();
     assert_eq!(bench.job(job(json!("1"))), "", "after it");
     assert_eq!(bench.job(job(json!("2"))), "a=2");
-    // Without an id there is nothing to know it by.
+    // Without an id, a message cannot be recognized.
     assert_eq!(bench.job(job(Value::Null)), "a=3");
     assert_eq!(bench.job(job(Value::Null)), "a=4");
-    // What was set aside may come again.
+    // A dead-lettered message may come again.
     bench.fails(json!({"id":"3","do":"put-then-reject","key":"a"}), "rejected");
     assert_eq!(bench.job(job(json!("3"))), "a=5");
     assert_eq!(bench.batch.counts().duplicates, 1);
@@ -189,7 +189,7 @@ fn a_message_is_handled_once_by_the_id_in_its_value() {
 
 #[test]
 fn a_newer_writer_gives_the_same_ids() {
-    // The id is another branch of the union, behind another field.
+    // The id is in another branch of the union, after another field.
     let next = json!({"type":"record","name":"Job","namespace":"guests","fields":[
         {"name":"more","type":{"type":"array","items":"string"}},{"name":"do","type":"string"},{"name":"id","type":"string"},
         {"name":"key","type":"string"}]});
@@ -219,7 +219,7 @@ fn a_message_is_handled_once_by_the_id_in_a_header() {
     };
     assert_eq!(take(&[Some("1")]), "in=1");
     assert_eq!(take(&[Some("1")]), "");
-    // Of several the last counts: the one that the host of the sender added.
+    // The last of several headers counts: the sender's host added it.
     assert_eq!(take(&[Some("1"), Some("2")]), "in=2");
     assert_eq!(take(&[Some("2")]), "");
     assert_eq!(take(&[None]), "in=3");
@@ -252,7 +252,7 @@ fn the_same_records_on_the_same_state_give_the_same_bytes() {
     assert_eq!(run(), run());
 }
 
-/// Collects what is traced on this thread.
+/// Collects the trace events of this thread.
 #[derive(Clone, Default)]
 struct Traced(Arc<Mutex<Vec<u8>>>);
 
@@ -267,7 +267,7 @@ impl Write for Traced {
 }
 
 impl Traced {
-    /// The events of components that `work` leads to.
+    /// The events of components during `work`.
     fn during(work: impl FnOnce()) -> Vec<Value> {
         let traced = Self::default();
         let writer = traced.clone();
@@ -295,7 +295,7 @@ fn log_lines_are_told_when_the_handler_is_done() {
     assert_eq!(told.iter().map(line).collect::<Vec<_>>(), all);
     let fields = json!({"message":"an info line","component":"guests.keeper","topic":"jobs","partition":0,"offset":1,"attempt":1});
     assert_eq!((&told[1]["fields"], &told[1]["target"]), (&fields, &json!("component")));
-    // Of a failed delivery, what is less than a warning goes with its effects.
+    // Lines below warning level are dropped with the effects of a failed delivery.
     let told = Traced::during(|| drop(bench.fails(json!({"do":"log-and-reject"}), "rejected")));
     assert_eq!(told.iter().map(line).collect::<Vec<_>>(), all[2..]);
 }

@@ -1,5 +1,5 @@
 //! Subjects named after records: several types on one topic without a union, types that a component does not name, and
-//! tombstones that it skips, as a user runs it, on both logs.
+//! tombstones that it skips. As a user runs it, on both logs.
 
 use std::process::Output;
 
@@ -22,7 +22,7 @@ fn ok(app: &App, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A record as another client wrote it, by a schema of its own.
+/// A record from another client, written with its own schema.
 fn foreign(id: SchemaId, payload: &[u8]) -> NewRecord {
     let value = Some([&prefix(id)[..], payload].concat().into());
     NewRecord { topic: "kinds.in".into(), partition: None, timestamp: None, key: None, value, headers: vec![] }

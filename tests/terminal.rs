@@ -1,5 +1,5 @@
-//! Text from records, as an operator sees it: it moves no cursor, sets no colour, turns no direction and forges no
-//! line. What a pipe reads is the same JSON, or with `--raw` the same bytes.
+//! Text from records on an operator's terminal. It moves no cursor, sets no colour, changes no direction and forges no
+//! line. A pipe gets the same JSON, or with `--raw` the same bytes.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -8,10 +8,10 @@ use crate::support::app::App;
 use heddle_core::event::{Header, NewRecord};
 use serde_json::{Value, json};
 
-/// Sets the title, clears the screen, forges a line, writes backwards, and sets a colour by a C1 control.
+/// Sets the title, clears the screen, forges a line, changes the direction, and sets a colour with a C1 control.
 const HOSTILE: &str = "\u{1b}]0;PWN\u{7}\u{1b}[2J\nplace          9/9 forged\r\u{202e}\u{2066}\u{9b}31m\u{7f}\u{200f}";
 
-/// Fails if text of an output could do something to a terminal.
+/// Fails if an output contains text that could affect a terminal.
 fn harmless(what: &str, output: &Output) -> String {
     for bytes in [&output.stdout, &output.stderr] {
         let text = std::str::from_utf8(bytes).unwrap();
@@ -63,7 +63,7 @@ fn what_records_say_does_nothing_to_a_terminal() {
     );
     assert_eq!(shown(&["consume", "in"]).lines().count(), 2);
 
-    // JSON says the same.
+    // The JSON has the same content.
     let letter: Value = serde_json::from_str(&shown(&["dlq", "show", "scripted", &place, "--json"])).unwrap();
     assert_eq!((&letter["key"], &letter["headers"][0][0]), (&HOSTILE.into(), &HOSTILE.into()));
     let listed = shown(&["dlq", "list", "scripted", "--json"]);
@@ -76,7 +76,7 @@ fn what_records_say_does_nothing_to_a_terminal() {
         }
     }
 
-    // A pipe gets all as it is, if it asks.
+    // With `--raw`, a pipe gets everything unchanged.
     let raw = app.ok(&["dlq", "show", "scripted", &place, "--raw"]);
     assert!(raw.contains(&format!("key            {HOSTILE}\n")), "{raw:?}");
     assert!(app.ok(&["dlq", "list", "scripted", "--raw"]).contains(HOSTILE));

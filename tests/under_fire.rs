@@ -1,8 +1,8 @@
-//! Three hosts on a real Kafka, under load, for minutes: killed, stopped for longer than their session, ended in order,
-//! and the broker restarted once. Then every output, every changelog and every copy on disk is compared with what must
-//! be there.
+//! Three hosts on a real Kafka, under load for minutes: killed, frozen for longer than their session, stopped in order,
+//! and the broker restarted once. Then every output, every changelog and every local copy is compared with the expected
+//! content.
 //!
-//! `HEDDLE_TEST_FIRE_SECONDS` says for how long (60 at scale 1, 180 at scale 10), `HEDDLE_TEST_FIRE_SEED` repeats a
+//! `HEDDLE_TEST_FIRE_SECONDS` sets the duration (60 at scale 1, 180 at scale 10), and `HEDDLE_TEST_FIRE_SEED` repeats a
 //! schedule.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -31,10 +31,10 @@ use serde_json::{Value, json};
 
 const PARTITIONS: i32 = 8;
 const HOSTS: usize = 3;
-/// How many orders go into one file, and so how often the producer starts anew.
+/// The number of orders in one file, which sets how often the producer restarts.
 const ORDERS_A_FILE: usize = 400;
 const CUSTOMERS: u64 = 500;
-/// Longer than the session that the hosts are given.
+/// Longer than the session timeout of the hosts.
 const FREEZE: Duration = Duration::from_secs(9);
 const SESSION_MS: &str = "6000";
 
@@ -114,7 +114,7 @@ impl Platform {
     }
 }
 
-/// A schedule that can be repeated.
+/// A repeatable schedule.
 struct Chance(TestRng);
 
 impl Chance {
@@ -129,7 +129,7 @@ impl Chance {
     }
 }
 
-/// The `n`th order. Every tenth is one that was sent before, every hundredth cannot be handled.
+/// The order number `n`. Every tenth repeats an earlier one, and every hundredth cannot be handled.
 fn order(n: usize, chance: &mut Chance, sent: &mut Vec<Value>) -> Value {
     if n % 10 == 9 {
         return sent[chance.below(sent.len() as u64) as usize].clone();
@@ -142,7 +142,7 @@ fn order(n: usize, chance: &mut Chance, sent: &mut Vec<Value>) -> Value {
     order
 }
 
-/// Produces orders until it is told to stop.
+/// Produces orders until `stop` is set.
 fn produce(platform: &Platform, seed: u64, stop: &AtomicBool, produced: &AtomicUsize) {
     let (mut chance, mut sent, mut n) = (Chance::new(seed), vec![], 0);
     let file = platform.data.path().join("orders.jsonl");
@@ -153,7 +153,8 @@ fn produce(platform: &Platform, seed: u64, stop: &AtomicBool, produced: &AtomicU
             n += 1;
         }
         std::fs::write(&file, lines).unwrap();
-        // A broker that restarts takes some of a file; what is compared is what the topic has, not what was sent.
+        // A restarting broker may accept a part of a file. The results are compared with the content of the topic, not
+        // with what was sent.
         let produced_all = platform
             .command(HOSTS, &["produce", "orders.created", "--key", "customerId", "--file", file.to_str().unwrap()])
             .output()
@@ -165,7 +166,7 @@ fn produce(platform: &Platform, seed: u64, stop: &AtomicBool, produced: &AtomicU
     }
 }
 
-/// What happens to a host.
+/// Disturbs a host. Returns the kind of disturbance.
 fn strike(platform: &Platform, hosts: &mut [Ended], number: usize, kind: u64) -> &'static str {
     let pid = hosts[number].0.id().to_string();
     let signal = |name: &str| assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
@@ -201,7 +202,7 @@ fn nothing_is_lost_doubled_or_half_visible_under_fire() {
     println!("schedule: HEDDLE_TEST_FIRE_SEED={seed}");
     let platform = Platform::start();
     crate::support::build::component("examples/order-platform", "ledger");
-    // The topics, before the first record.
+    // Creates the topics, before the first record.
     platform.ok(&["run", "--until-idle"]);
     let mut hosts = (0..HOSTS).map(|number| platform.host(number)).collect::<Vec<_>>();
     let (stop, produced) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -220,7 +221,7 @@ fn nothing_is_lost_doubled_or_half_visible_under_fire() {
                 *strikes.entry("broker restarted").or_default() += 1;
             }
             let number = chance.below(HOSTS as u64) as usize;
-            // Each kind once first, so that a short run has all of them.
+            // Each kind comes once first, so that a short run has all of them.
             let kind = first.next().unwrap_or_else(|| chance.below(8));
             *strikes.entry(strike(&platform, &mut hosts, number, kind)).or_default() += 1;
         }
@@ -252,7 +253,7 @@ fn wait_until_handled(platform: &Platform) {
             "still behind: {:?}",
             (0..HOSTS).map(|n| told(platform, n)).collect::<Vec<_>>()
         );
-        // Positions of a transaction that is not decided yet are waited for, and that may take longer than one call.
+        // Offsets of an undecided transaction block this query, possibly for longer than one call.
         let Ok(positions) = log.committed("order-platform.ledger", &sources) else { continue };
         let ends = log.watermarks("orders.created").unwrap();
         let behind = |end: &heddle::log::Watermarks| {
@@ -265,7 +266,7 @@ fn wait_until_handled(platform: &Platform) {
     }
 }
 
-/// Decodes values by their schemas.
+/// Decodes values with their schemas.
 struct Decoder {
     registry: Client,
     known: HashMap<u32, Schema>,
@@ -287,7 +288,7 @@ impl Decoder {
     }
 }
 
-/// What must have come out of one partition's input.
+/// The expected results of one partition's input.
 #[derive(Default)]
 struct Expected {
     statuses: Vec<Value>,
@@ -365,7 +366,8 @@ fn fold<'r>(records: impl Iterator<Item = &'r Record>, below: Offset) -> BTreeMa
     entries
 }
 
-/// Every copy of a host, whether it has the task now or had it once, is what its watermark says.
+/// Checks that every local copy of a host matches its watermark, whether or not the host has the task now. Returns the
+/// number of copies.
 fn compare_copies(folder: &Path, changelog: &BTreeMap<Partition, Vec<Record>>) -> usize {
     let engine = open_engine(EngineKind::Sled, &folder.join("state"), 64 << 20).unwrap();
     let state = HostState::without_flusher(engine, Bounds::default());

@@ -1,5 +1,5 @@
-//! A component in Go asks for all that a program has from its system: what it gets is the same for the same record,
-//! whatever was before, and nothing of the machine.
+//! A component in Go requests everything that a program has from its system. The answers depend only on the record, not
+//! on earlier records or the machine.
 
 use crate::support::build;
 use std::sync::{Arc, OnceLock};
@@ -35,7 +35,7 @@ fn the_same_records_give_the_same_answers_whatever_was_before() {
     let asked = ["time", "random", "environment", "print", "garbage"];
     let mut fresh = bench();
     let first = asked.map(|what| fresh.step(what, 7));
-    // An instance that has handled others, has collected garbage and was replaced after traps.
+    // An instance that has handled other records, has collected garbage, and was replaced after traps.
     let mut used = bench();
     for offset in 100..150 {
         used.step("garbage", offset);
@@ -51,7 +51,7 @@ fn the_same_records_give_the_same_answers_whatever_was_before() {
 #[test]
 fn what_it_writes_becomes_lines_and_its_end_a_trap() {
     let mut bench = bench();
-    // The first record of an instance comes with what it wrote while it started, in 1970.
+    // The first record of an instance includes the output of its start, which is in 1970.
     let letter = bench.step("exit", 7);
     assert_eq!(header(&letter, "heddle.kind"), "trap");
     let told = |letter: &NewRecord| format!("{}\n{}", header(letter, "heddle.reason"), header(letter, "heddle.log"));

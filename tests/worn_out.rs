@@ -20,7 +20,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Its instances have 8 MiB of memory, and a failed delivery is dead-lettered at once.
+    /// Creates a bench. Its instances have 8 MiB of memory, and a failed delivery is dead-lettered immediately.
     fn new() -> Self {
         let ids = [("in-value", 1), ("out-value", 2)];
         let component = Arc::new(guests::load("scripted.wasm", &wasm("scripted"), ids).unwrap());
@@ -45,7 +45,7 @@ impl Bench {
         self.task.step_at_once(&record, &mut self.instance, &mut OpenBatch::default(), Timestamp(0)).unwrap()
     }
 
-    /// The delivery succeeds, and what it emits comes out once.
+    /// Runs a delivery that must succeed. Its emit comes out once.
     fn succeeds(&mut self, script: Value) {
         let step = self.step(script);
         assert_eq!((&step.fault, step.next), (&None, Next::Done));
@@ -77,7 +77,7 @@ fn a_record_that_no_instance_has_memory_for_is_dead_lettered() {
     bench.fails(json!({"do": "leak", "times": too_much}), "memory");
     bench.succeeds(json!({"do": "echo"}));
     bench.fails(json!({"do": "leak-or-fail", "times": too_much}), "failed");
-    // Memory that one delivery was refused is not held against the next one.
+    // A delivery that ran out of memory does not count against the next one.
     bench.fails(json!({"do": "trap"}), "trap");
     bench.succeeds(json!({"do": "leak", "times": 1 << 10}));
 }

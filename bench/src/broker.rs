@@ -1,4 +1,4 @@
-//! What the benchmark asks the broker: how far a group is, and where topics end.
+//! The benchmark's queries to the broker: committed offsets of a group, and ends of topics.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,10 +15,10 @@ use crate::orders::INPUT;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The ends of the partitions of some topics.
+/// The end offsets of some topics' partitions.
 pub(crate) type Ends = BTreeMap<TopicPartition, Offset>;
 
-/// Creates a topic, unless it is there. It keeps everything: the orders' timestamps are old.
+/// Creates a topic, unless it exists. The topic has unlimited retention, because the orders' timestamps are old.
 pub(crate) fn create(log: &KafkaLog, name: &str, partitions: i32) -> Result<()> {
     let options = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
     let spec = TopicSpec { name: name.to_owned(), partitions, replication: None, options };
@@ -28,7 +28,7 @@ pub(crate) fn create(log: &KafkaLog, name: &str, partitions: i32) -> Result<()> 
     }
 }
 
-/// Creates topics anew, with nothing in them.
+/// Recreates topics as empty ones.
 pub(crate) fn replace(log: &KafkaLog, names: &[&str], partitions: i32) -> Result<()> {
     names.iter().try_for_each(|name| {
         log.delete_topic(name)?;
@@ -36,12 +36,12 @@ pub(crate) fn replace(log: &KafkaLog, names: &[&str], partitions: i32) -> Result
     })
 }
 
-/// How many records the input has.
+/// The number of records in the input.
 pub(crate) fn input(log: &KafkaLog) -> Result<u64> {
     Ok(ends(log, &[INPUT])?.values().map(|end| end.0.cast_unsigned()).sum())
 }
 
-/// Where these topics end now.
+/// The current ends of these topics.
 pub(crate) fn ends(log: &KafkaLog, topics: &[&str]) -> Result<Ends> {
     let mut ends = Ends::new();
     for topic in topics {
@@ -52,7 +52,7 @@ pub(crate) fn ends(log: &KafkaLog, topics: &[&str]) -> Result<Ends> {
     Ok(ends)
 }
 
-/// Hands `each` the committed records between two places.
+/// Passes the committed records between two positions to `each`.
 pub(crate) fn read(log: &KafkaLog, from: &Ends, to: &Ends, mut each: impl FnMut(Record)) -> Result<()> {
     let starts = from.iter().map(|(place, offset)| (place.clone(), Start::At(*offset))).collect::<Vec<_>>();
     let mut reader = log.reader(&starts)?;
@@ -65,19 +65,19 @@ pub(crate) fn read(log: &KafkaLog, from: &Ends, to: &Ends, mut each: impl FnMut(
     }
 }
 
-/// Asks how far one group is in the input.
+/// Queries the committed offsets of one group in the input.
 pub(crate) struct Group {
     consumer: BaseConsumer,
     input: TopicPartitionList,
 }
 
 impl Group {
-    /// A group by its name, with the partitions of the input.
+    /// Creates the handle of a group by its name, for the partitions of the input.
     pub(crate) fn new(bootstrap: &str, name: &str, partitions: i32) -> Result<Self> {
         let consumer = ClientConfig::new()
             .set("bootstrap.servers", bootstrap)
             .set("group.id", name)
-            // An open transaction is no reason to wait: what is committed so far is the answer.
+            // An open transaction must not block the query: what is committed so far is the answer.
             .set("isolation.level", "read_uncommitted")
             .set("enable.auto.commit", "false")
             .create()?;
@@ -86,10 +86,10 @@ impl Group {
         Ok(Self { consumer, input })
     }
 
-    /// How many records of the input it has committed, since the beginning of each partition.
+    /// The number of input records that the group has committed, since the beginning of each partition.
     pub(crate) fn committed(&self) -> Result<u64> {
         let mut answer = self.consumer.committed_offsets(self.input.clone(), TIMEOUT);
-        // A group that is new has no coordinator for a moment.
+        // A new group has no coordinator for a moment.
         let since = Instant::now();
         while answer.is_err() && since.elapsed() < TIMEOUT {
             std::thread::sleep(Duration::from_millis(50));

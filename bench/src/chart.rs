@@ -12,7 +12,7 @@ const LEFT: f64 = 190.0;
 const WIDTH: f64 = 360.0;
 const TOP: f64 = 46.0;
 
-/// Two panels of bars beside each other.
+/// Two panels of bars, side by side.
 pub(crate) fn svg(figures: &Figures) -> String {
     let groups = figures.rows.chunk_by(|a, b| a.interval_ms == b.interval_ms).count() as f64;
     let height = TOP + figures.rows.len() as f64 * BAR + groups * GAP + 20.0;

@@ -1,5 +1,4 @@
-//! Latency at a fixed rate: from the moment an order was made until a reader of committed records has what became of
-//! it.
+//! Latency at a fixed rate: the time from the creation of an order until a read-committed consumer has its result.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,26 +11,26 @@ use crate::orders::{OUTPUTS, Orders, PARTITIONS};
 use crate::program::Run;
 use crate::session::Session;
 
-/// Load before latency counts: a virtual machine compiles, a host has its caches.
+/// The load time before latency counts. A virtual machine compiles meanwhile, and a host fills its caches.
 const WARM_UP: Duration = Duration::from_secs(4);
-/// How long it may take until the first record after a restart is committed, and until the last one is.
+/// The longest time until the first record after a restart is committed.
 const WAIT_MAX: Duration = Duration::from_secs(60);
-/// How often orders are made.
+/// The interval between batches of orders.
 const TICK: Duration = Duration::from_millis(2);
 
-/// What was measured at a fixed rate.
+/// The latencies at a fixed rate.
 #[derive(Clone, Debug)]
 pub(crate) struct Latency {
-    /// Orders a second.
+    /// Orders per second.
     pub(crate) rate: u64,
-    /// From the start of the process to its first commit, with the state of the run before.
+    /// The time from the start of the process to its first commit, with the state of the previous run.
     pub(crate) restart_ms: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) max_ms: f64,
 }
 
-/// Starts a program that ran before again, and sends it orders with the numbers from `next` on.
+/// Restarts a program, and sends it orders with the numbers from `next` on.
 pub(crate) fn measure(
     session: &Session,
     run: &Run,
@@ -59,7 +58,7 @@ pub(crate) fn measure(
         std::thread::sleep(Duration::from_millis(5));
     }
     let restart_ms = process.started.elapsed().as_secs_f64() * 1e3;
-    // What the programs before it were sent is done first.
+    // The program first processes the orders that were sent for other programs.
     let all = broker::input(&session.log)?;
     while group.committed()? < all {
         process.check()?;
@@ -96,7 +95,7 @@ pub(crate) fn measure(
     }
 }
 
-/// Reads what comes out, and notes how long ago its order was made, in milliseconds, once the warm-up is over.
+/// Reads the output, and records the age of each order in milliseconds, after the warm-up.
 fn observe(session: &Session, done: &AtomicBool) -> Result<Vec<i64>> {
     let ends = broker::ends(&session.log, &OUTPUTS[..1])?;
     let starts = ends.into_iter().map(|(place, offset)| (place, Start::At(offset))).collect::<Vec<_>>();

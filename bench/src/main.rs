@@ -1,16 +1,17 @@
-//! The order flow, run by Heddle, by Kafka Streams and by a hand-written loop: on one broker, with the same orders, in
-//! turns.
+//! Benchmark of the order flow: Heddle, Kafka Streams and a hand-written loop run it in turns, on one broker with the
+//! same orders.
 //!
 //! ```text
 //!  orders (made once) ──> orders.created ──> program, one at a time ──> orders.status, customers.tier, changelog
 //!                                               │                             │
-//!                                               └─ /proc: CPU, memory         └─ compared: all programs must have written the same
+//!                                               └─ /proc: CPU, memory         └─ compared: all must be the same
 //! ```
 //!
 //! ```sh
 //! cargo run -p heddle-bench --release -- --quick
 //! cargo run -p heddle-bench --release -- --orders 2000000 --write
-//! cargo run -p heddle-bench --release -- --orders 1000000 --programs heddle,heddle-javascript,heddle-python,kafka-streams
+//! cargo run -p heddle-bench --release -- --orders 1000000 \
+//!     --programs heddle,heddle-javascript,heddle-python,kafka-streams
 //! cargo run -p heddle-bench --release -- --sweep --write
 //! ```
 

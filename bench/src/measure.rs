@@ -1,4 +1,4 @@
-//! One program at work: what Linux counts of its process while a group goes through the input.
+//! Measures one program: the resources of its process, as Linux counts them, while a group consumes the input.
 
 use std::path::PathBuf;
 use std::process::{Child, Command};
@@ -14,19 +14,18 @@ use crate::outcome::Outcome;
 use crate::program::Run;
 use crate::session::Session;
 
-/// How often the group's positions are asked for.
+/// The interval between queries for the group's offsets.
 const SAMPLE_EVERY: Duration = Duration::from_millis(10);
-/// How long a program may make no progress.
+/// The longest time without progress.
 const STANDSTILL_MAX: Duration = Duration::from_secs(60);
-/// How long after the last commit the work in the background may take that belongs to it, such as writing state to
-/// disk.
+/// The time after the last commit that is counted for background work, such as writing state to disk.
 const SETTLE: Duration = Duration::from_millis(1_500);
-/// How long a program may take to end when it is told to.
+/// The longest time for a program to end after SIGTERM.
 const END_TIME_MAX: Duration = Duration::from_secs(30);
-/// How much of what a program said a failure shows, in lines.
+/// The number of output lines that a failure shows.
 const SAID_LINES: usize = 30;
 
-/// A program's process.
+/// The process of a program.
 pub(crate) struct Process {
     child: Ended,
     output: PathBuf,
@@ -42,7 +41,7 @@ impl Process {
         self.child.0.id()
     }
 
-    /// Fails with what the program said if it has ended.
+    /// Fails with the program's output if it has ended.
     pub(crate) fn check(&mut self) -> Result<()> {
         if let Some(status) = self.child.0.try_wait()? {
             bail!("the program ended ({status}); it said:\n{}", self.said());
@@ -50,14 +49,14 @@ impl Process {
         Ok(())
     }
 
-    /// The end of what it said.
+    /// The end of the program's output.
     fn said(&self) -> String {
         let said = std::fs::read_to_string(&self.output).unwrap_or_default();
         let lines = said.lines().collect::<Vec<_>>();
         lines[lines.len().saturating_sub(SAID_LINES)..].join("\n")
     }
 
-    /// Ends it as an operator would.
+    /// Stops the program as an operator would.
     pub(crate) fn end(mut self) -> Result<()> {
         Command::new("kill").args(["-TERM", &self.child.0.id().to_string()]).status()?;
         let since = Instant::now();
@@ -68,7 +67,7 @@ impl Process {
     }
 }
 
-/// How far everything is at one moment.
+/// The state of a run at one moment.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     at: Duration,
@@ -77,26 +76,26 @@ struct Sample {
     broker_cpu: f64,
 }
 
-/// What one run came to.
+/// The results of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct Throughput {
-    /// From the start of the process to the first commit.
+    /// The time from the start of the process to the first commit.
     pub(crate) first_commit_ms: f64,
-    /// From the first commit to the last.
+    /// The rate from the first commit to the last.
     pub(crate) events_per_second: f64,
-    /// Of the program's process, from the first commit on.
+    /// The CPU time of the program's process, from the first commit on.
     pub(crate) cpu_per_million: f64,
-    /// The same of the second half of the orders: a virtual machine has compiled what it will by then.
+    /// The same for the second half of the orders. A virtual machine has finished compiling by then.
     pub(crate) cpu_per_million_warm: f64,
-    /// Of the broker, from the first commit on.
+    /// The CPU time of the broker, from the first commit on.
     pub(crate) broker_cpu_per_million: f64,
-    /// The most memory of the process.
+    /// The peak memory of the process.
     pub(crate) peak_mb: u64,
-    /// Its memory when everything is done.
+    /// The memory of the process after all work is done.
     pub(crate) settled_kb: u64,
 }
 
-/// Lets a program go through the whole input, and reads what it wrote.
+/// Runs a program through the whole input, and reads its output.
 pub(crate) fn through(session: &Session, run: &Run) -> Result<(Throughput, Outcome)> {
     let before = broker::ends(&session.log, &OUTPUTS)?;
     let groups = [Group::new(&session.bootstrap, &run.group(), PARTITIONS)?];
@@ -107,7 +106,8 @@ pub(crate) fn through(session: &Session, run: &Run) -> Result<(Throughput, Outco
     Ok((throughput, outcome))
 }
 
-/// Watches a program that was just started until each of its groups is through the input, from where the group is now.
+/// Watches a program that was just started until each of its groups has consumed the input, starting from its current
+/// offsets.
 pub(crate) fn watch(session: &Session, process: &mut Process, groups: &[Group]) -> Result<Throughput> {
     let mut positions = groups.iter().map(Group::committed).collect::<Result<Vec<_>>>()?;
     let begun = positions.iter().sum::<u64>();
@@ -143,7 +143,7 @@ pub(crate) fn watch(session: &Session, process: &mut Process, groups: &[Group]) 
 
 fn summary(samples: &[Sample], begun: u64, settled: Sample, (peak_kb, settled_kb): (u64, u64)) -> Result<Throughput> {
     let (Some(first), Some(last)) = (samples.first(), samples.last()) else { bail!("nothing was committed") };
-    // One commit for all: then there is nothing but the whole.
+    // If one commit had all records, the only interval is the whole run.
     let from = if first.committed < last.committed {
         *first
     } else {

@@ -1,5 +1,7 @@
-//! The hand-written loop: what the flow costs with no sandbox and no durable state. Its state is in hash maps and gone
-//! when it ends; the changelogs are written all the same, because somebody would have to restore from them.
+//! The hand-written loop: the cost of the flow without a sandbox and without durable state.
+//!
+//! Its state is in hash maps and is lost when it ends. It writes the changelogs nevertheless, because a real program
+//! would have to restore from them.
 #![allow(unsafe_code)] // see `commit`
 
 use std::collections::{HashMap, HashSet};
@@ -19,9 +21,9 @@ use rdkafka_sys as sys;
 use crate::orders::INPUT;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a poll waits when there is nothing to commit.
+/// The longest wait of a poll while there is nothing to commit.
 const POLL_WAIT: Duration = Duration::from_millis(100);
-/// What a customer has to order for the next tier.
+/// The order value of a tier.
 const TIER: f64 = 10_000.0;
 
 /// How it is to run.
@@ -54,7 +56,7 @@ struct Account {
     last: String,
 }
 
-/// The state of one partition, and what the open transaction changed of it.
+/// The state of one partition, and the changes of the open transaction.
 #[derive(Default)]
 struct Task {
     accounts: HashMap<String, Account>,
@@ -71,7 +73,7 @@ struct Flow<'a> {
     value: Vec<u8>,
 }
 
-/// Works until it is ended.
+/// Runs until the process is killed.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", &options.bootstrap)
@@ -193,7 +195,7 @@ impl Flow<'_> {
     }
 }
 
-/// The five bytes in front of a value.
+/// The five bytes before a value in the wire format.
 fn begin(out: &mut Vec<u8>, id: u32) {
     out.clear();
     out.push(0);
@@ -218,7 +220,7 @@ where
     Ok(())
 }
 
-/// Commits by librdkafka itself: rdkafka's own call waits in slices of 100 ms first.
+/// Commits directly through librdkafka, because rdkafka's own call first waits in slices of 100 ms.
 fn commit(producer: &ThreadedProducer<DefaultProducerContext>) -> Result<()> {
     // SAFETY: the producer owns a live client for as long as it is borrowed here; the error is null or ours, and
     // destroyed once.

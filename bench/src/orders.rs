@@ -1,4 +1,4 @@
-//! The orders: which they are, and writing them to the log.
+//! The orders: their content, and writing them to the log.
 
 use std::time::{Duration, Instant};
 
@@ -13,37 +13,37 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, Threa
 pub(crate) const INPUT: &str = "orders.created";
 /// The topics that all programs write to.
 pub(crate) const OUTPUTS: [&str; 2] = ["orders.status", "customers.tier"];
-/// How many partitions each topic has.
+/// The number of partitions of each topic.
 pub(crate) const PARTITIONS: i32 = 4;
-/// Every so many orders one is sent a second time.
+/// The interval of duplicates: every n-th order is a copy of an earlier one.
 const DUPLICATE_EVERY: u64 = 50;
-/// How far behind the first time the second one comes.
+/// The distance of a copy from its original.
 const DUPLICATE_BEHIND: u64 = 40;
-/// Orders a customer has, on average.
+/// The average number of orders of a customer.
 const ORDERS_A_CUSTOMER: u64 = 20;
-/// How long an order is, about, if nothing is added to it.
+/// The approximate size of an order without padding, in bytes.
 pub(crate) const ORDER_BYTES: u64 = 100;
-/// Items of an order.
+/// The number of items of an order.
 const ITEMS: i64 = 3;
-/// When the first order was made, in milliseconds since 1970.
+/// The time of the first order, in milliseconds since 1970.
 const FIRST: i64 = 1_767_225_600_000;
 
-/// Makes and sends orders.
+/// Generates and sends orders.
 pub(crate) struct Orders {
     producer: ThreadedProducer<DefaultProducerContext>,
     prefix: [u8; 5],
     customers: u64,
-    /// What makes a product's id, and so an order, longer.
+    /// The padding of product names, which makes orders larger.
     padding: String,
 }
 
-/// How many customers have about twenty of so many orders each.
+/// The number of customers for `orders` orders, with about twenty orders each.
 pub(crate) fn customers(orders: u64) -> u64 {
     (orders / ORDERS_A_CUSTOMER).max(1)
 }
 
 impl Orders {
-    /// Orders of so many customers, written with the schema `id`.
+    /// Creates orders of `customers` customers, written with the schema `id`.
     pub(crate) fn new(bootstrap: &str, id: u32, customers: u64) -> Result<Self> {
         let producer = ClientConfig::new()
             .set("bootstrap.servers", bootstrap)
@@ -56,13 +56,13 @@ impl Orders {
         Ok(Self { producer, prefix: [0, a, b, c, d], customers, padding: String::new() })
     }
 
-    /// The same orders with names of products so long that each order takes about so many bytes.
+    /// Pads the names of products, so that each order takes about `bytes` bytes.
     pub(crate) fn padded(self, bytes: u64) -> Self {
         let more = (bytes as usize).saturating_sub(self.encode(0, &customer(0)).len());
         Self { padding: "x".repeat(more / ITEMS as usize), ..self }
     }
 
-    /// Sends the order with this number: some numbers stand for an earlier order, once more.
+    /// Sends the order with this number. Some numbers repeat an earlier order.
     pub(crate) fn send(&self, number: u64, timestamp: Option<Timestamp>) -> Result<()> {
         let again = number % DUPLICATE_EVERY == DUPLICATE_EVERY - 1;
         let order = if again { number - DUPLICATE_BEHIND } else { number };
@@ -82,7 +82,7 @@ impl Orders {
         Ok(())
     }
 
-    /// Waits until everything sent is in the log.
+    /// Waits until the log has all sent orders.
     pub(crate) fn flush(&self) -> Result<()> {
         let since = Instant::now();
         self.producer.flush(Duration::from_secs(60)).context("the orders do not get into the log")?;
@@ -98,7 +98,7 @@ impl Orders {
         write_bytes(format!("O-{order:010}").as_bytes(), &mut out);
         write_bytes(customer.as_bytes(), &mut out);
         write_long(FIRST, &mut out);
-        // Binary fractions: sums of them are exact, in whatever language.
+        // Binary fractions have exact sums in every language.
         write_double((order % 40_000) as f64 / 32.0, &mut out);
         write_index(ITEMS as usize, &mut out);
         for item in 1..=ITEMS {

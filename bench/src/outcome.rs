@@ -1,4 +1,4 @@
-//! What a program left in the log, so that programs can be compared: digests of its outputs, and the last value of each
+//! The results of a program in the log, for comparing programs: digests of its outputs, and the last value of each
 //! account.
 
 use std::collections::BTreeMap;
@@ -11,17 +11,18 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use crate::broker::{self, Ends};
 use crate::orders::OUTPUTS;
 
-/// Equal for two programs only if they wrote the same.
+/// The results of a program. Two are equal only if both programs wrote the same records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// For each partition of an output: how many records, and a digest of their keys, values and timestamps in order.
+    /// For each partition of an output: the number of records, and a digest of their keys, values and timestamps in
+    /// order.
     outputs: BTreeMap<TopicPartition, (u64, u64)>,
-    /// How many accounts there are, and a digest of each key with its last value.
+    /// The number of accounts, and a digest of each key with its last value.
     accounts: (u64, u64),
 }
 
 impl Outcome {
-    /// Reads what was written to the outputs since `before`, and the whole of a changelog.
+    /// Reads the outputs since `before`, and the whole changelog.
     pub(crate) fn read(log: &KafkaLog, before: &Ends, changelog: &str) -> Result<Self> {
         let mut digests = BTreeMap::<TopicPartition, (u64, Xxh3)>::new();
         broker::read(log, before, &broker::ends(log, &OUTPUTS)?, |record| {
@@ -46,12 +47,12 @@ impl Outcome {
         Ok(Self { outputs, accounts: (accounts.len() as u64, digest.digest()) })
     }
 
-    /// How many records were emitted.
+    /// The number of emitted records.
     pub(crate) fn emitted(&self) -> u64 {
         self.outputs.values().map(|(count, _)| count).sum()
     }
 
-    /// Refuses to go on when another program left something else.
+    /// Fails if another program's results differ.
     pub(crate) fn compare(&self, who: &str, other: &Self, other_who: &str) -> Result<()> {
         if self == other {
             return Ok(());

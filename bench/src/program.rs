@@ -1,4 +1,4 @@
-//! The programs, and starting them.
+//! The programs, and how to start them.
 
 use std::fmt;
 use std::fs::File;
@@ -45,7 +45,7 @@ impl fmt::Display for Program {
 }
 
 impl Program {
-    /// The folder of its app, for those that Heddle runs.
+    /// The folder of the app, for programs that Heddle runs.
     pub(crate) fn app(self) -> Option<PathBuf> {
         let folder = match self {
             Self::Heddle => "app",
@@ -57,11 +57,11 @@ impl Program {
     }
 }
 
-/// One run of a program: what it is called, and when it commits.
+/// One run of a program: its name and its commit interval.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
     pub(crate) program: Program,
-    /// The app's name, the application id, the group: different for each run, so that each begins with nothing.
+    /// The name of the app, application id or group. It is unique for each run, so that each begins without state.
     pub(crate) name: String,
     pub(crate) interval_ms: u64,
 }
@@ -89,12 +89,12 @@ impl Run {
         }
     }
 
-    /// Starts the process; again, if it ran before: then it finds its state.
+    /// Starts the process. If it ran before, it finds its state.
     pub(crate) fn start(&self, session: &Session) -> Result<Process> {
         self.spawn(session, self.command(session)?)
     }
 
-    /// What starts the program.
+    /// The command that starts the program.
     pub(crate) fn command(&self, session: &Session) -> Result<Command> {
         let folder = session.folder(&self.name);
         match (self.program.app(), self.program) {
@@ -104,7 +104,7 @@ impl Run {
         }
     }
 
-    /// Starts what [`command`](Run::command) gave, as it is by now.
+    /// Starts the command that [`command`](Run::command) returned, with any later changes to it.
     pub(crate) fn spawn(&self, session: &Session, mut command: Command) -> Result<Process> {
         let folder = session.folder(&self.name);
         std::fs::create_dir_all(&folder)?;
@@ -121,7 +121,7 @@ impl Run {
             .env("HEDDLE_APP_NAME", &self.name)
             .env("HEDDLE_APP_DATA", folder)
             .env("HEDDLE_COMMIT_INTERVAL", format!("{}ms", self.interval_ms))
-            // Only the interval decides, as with the others.
+            // Only the interval triggers commits, as in the other programs.
             .env("HEDDLE_COMMIT_RECORDS", "1000000")
             .env("HEDDLE_WORKERS_COUNT", session.threads.to_string())
             .env("HEDDLE_TRACE", "warn");
@@ -173,14 +173,14 @@ pub(crate) fn contracts() -> PathBuf {
 pub(crate) fn build_heddle() -> Result<PathBuf> {
     let here = std::env::current_exe()?;
     let folder = here.parent().context("a program is in a folder")?;
-    // Tests are in a folder below.
+    // Test binaries are in a folder below.
     let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     let profile = if folder.ends_with("debug") { "dev" } else { "release" };
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = Command::new(cargo);
-    // A runner of tests may have set it; build scripts that look there would run again.
+    // A test runner may have set this variable. Build scripts that read it would run again.
     command.env_remove("RUSTC_BOOTSTRAP");
-    // From the workspace's root, so that third-party crates keep the features that they were compiled with.
+    // Runs in the workspace's root, so that third-party crates keep the features with which they were compiled.
     command.args(["build", "--quiet", "--bin", "heddle", "--profile", profile]);
     done(command.current_dir(home().join("..")), "building heddle")?;
     Ok(folder.join("heddle"))
@@ -195,7 +195,7 @@ pub(crate) fn build_kafka_streams() -> Result<String> {
     Ok(format!("{0}/target/classes:{0}/target/lib/*", folder.display()))
 }
 
-/// Runs a command to its end.
+/// Runs a command until it ends. Fails if it fails.
 pub(crate) fn done(command: &mut Command, what: &str) -> Result<()> {
     let output = command.stdin(Stdio::null()).output().with_context(|| what.to_owned())?;
     if !output.status.success() {

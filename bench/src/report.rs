@@ -1,4 +1,4 @@
-//! The figures as a table, as JSON, and in docs/performance.md.
+//! Prints the figures as a table and as JSON, and writes them to docs/performance.md.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use crate::chart;
 use crate::program;
 use crate::session::{Figures, Row};
 
-/// All figures, every run.
+/// All figures of every run.
 pub(crate) fn json(figures: &Figures) -> Value {
     let row = |row: &Row| {
         let runs = row.runs.iter().map(|run| {
@@ -40,7 +40,7 @@ pub(crate) fn json(figures: &Figures) -> Value {
     })
 }
 
-/// The table of medians, and what they are to each other.
+/// The table of medians, and their ratios.
 pub(crate) fn markdown(figures: &Figures) -> String {
     let mut text = format!(
         "{} orders, {} records emitted; the same from every program.\n\n| commit every | program | events/s | CPU-s per million | \
@@ -71,7 +71,7 @@ pub(crate) fn markdown(figures: &Figures) -> String {
     text + &ratios(figures)
 }
 
-/// What was promised, and what came of it: each component of ours to each of the others.
+/// The table of ratios between each Heddle program and each of the others.
 fn ratios(figures: &Figures) -> String {
     let of = |row: &Row| row.program.app().is_some();
     let pairs = figures.rows.iter().filter(|row| of(row)).flat_map(|ours| {
@@ -107,13 +107,13 @@ fn ratios(figures: &Figures) -> String {
     text
 }
 
-/// Puts the table into docs/performance.md, between its marks, and draws the chart beside it.
+/// Writes the table into docs/performance.md, between its markers, and draws the chart beside it.
 pub(crate) fn write(figures: &Figures) -> Result<()> {
     std::fs::write(program::home().join("../docs/performance.svg"), chart::svg(figures))?;
     put("heddle-bench", &markdown(figures))
 }
 
-/// Puts a text between the marks of its writer in docs/performance.md.
+/// Writes a text into docs/performance.md, between the markers of its writer.
 pub(crate) fn put(writer: &str, text: &str) -> Result<()> {
     let file = program::home().join("../docs/performance.md");
     let [begin, end] = ["begin", "end"].map(|which| format!("<!-- written by {writer}: {which} -->"));

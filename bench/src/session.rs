@@ -1,4 +1,4 @@
-//! One session: a broker, the orders, and every program in turn, again and again.
+//! A benchmark session: a broker, the orders, and every program in turn, repeatedly.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -20,7 +20,7 @@ use crate::outcome::Outcome;
 use crate::program::{self, Program, Run};
 use crate::{Arguments, broker};
 
-/// Orders that warm the broker up before anything is measured.
+/// The number of orders that warm up the broker before measurements.
 const WARM_UP: u64 = 100_000;
 
 /// The ids of the schemas in the registry.
@@ -32,20 +32,20 @@ pub(crate) struct Ids {
 }
 
 impl Ids {
-    /// In the order in which the programs take them.
+    /// The ids in the order of the programs' arguments.
     pub(crate) fn list(&self) -> [u32; 4] {
         [self.order, self.status, self.tier, self.account]
     }
 }
 
-/// What all runs share.
+/// The state that all runs share.
 pub(crate) struct Session {
     pub(crate) bootstrap: String,
     pub(crate) broker_process: u32,
     pub(crate) log: KafkaLog,
     pub(crate) ids: Ids,
     pub(crate) classpath: String,
-    /// How many each program has.
+    /// The number of threads of each program.
     pub(crate) threads: u32,
     registry: String,
     heddle: PathBuf,
@@ -54,7 +54,7 @@ pub(crate) struct Session {
     _broker: Kafka,
 }
 
-/// All that was measured.
+/// All measurements.
 pub(crate) struct Figures {
     pub(crate) orders: u64,
     pub(crate) emitted: u64,
@@ -69,7 +69,7 @@ pub(crate) struct Row {
     pub(crate) latency: Option<Latency>,
 }
 
-/// Runs everything.
+/// Runs the whole benchmark.
 pub(crate) fn run(arguments: &Arguments) -> Result<Figures> {
     let progress = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {msg}")?);
     progress.enable_steady_tick(Duration::from_millis(200));
@@ -141,8 +141,11 @@ impl Row {
 }
 
 impl Figures {
-    /// Half of what Kafka Streams reached (or, without it, the slowest) at the same commit interval, or of what the
-    /// program reached itself, if that is less: one that does not keep up has a queue instead of a latency.
+    /// The rate for latency: half the throughput of Kafka Streams at the same commit interval, or of the slowest
+    /// program without Kafka Streams.
+    ///
+    /// If the program's own throughput is lower, half of that is used, because a program that cannot keep up has a
+    /// queue instead of a latency.
     fn half_load(&self, arguments: &Arguments, own: &Row) -> u64 {
         let reached = |row: &Row| row.median(|run| run.events_per_second);
         let rows = || self.rows.iter().filter(|row| row.interval_ms == own.interval_ms);
@@ -162,13 +165,13 @@ impl Row {
 }
 
 impl Session {
-    /// Builds what will run, and starts a broker and a registry.
+    /// Builds the programs, and starts a broker and a registry.
     pub(crate) fn start(arguments: &Arguments) -> Result<Self> {
         let heddle = match &arguments.heddle {
             Some(heddle) => heddle.clone(),
             None => program::build_heddle()?,
         };
-        // The one in Rust warms the broker up, whoever else runs.
+        // The component in Rust warms up the broker, whichever programs run.
         for app in [Program::Heddle].iter().chain(&arguments.programs).filter_map(|program| program.app()) {
             program::done(Command::new(&heddle).args(["build", "--app"]).arg(&app), "building the component")?;
         }
@@ -206,7 +209,7 @@ impl Session {
         self.work.path().join(name)
     }
 
-    /// A command of `heddle` for an app on this session's broker and registry.
+    /// A `heddle` command for an app on this session's broker and registry.
     pub(crate) fn heddle(&self, arguments: &[&str], app: &Path) -> Command {
         let mut command = Command::new(&self.heddle);
         command
@@ -219,13 +222,13 @@ impl Session {
         command
     }
 
-    /// Writes the orders with these numbers into the input.
+    /// Writes the orders with these numbers to the input.
     pub(crate) fn load(&self, orders: &Orders, mut numbers: Range<u64>) -> Result<()> {
         numbers.try_for_each(|number| orders.send(number, None))?;
         orders.flush()
     }
 
-    /// A broker that has just started takes five times the CPU: everything it does is done once before it counts.
+    /// Warms up the broker. A new broker takes five times the CPU, so all work is done once before it counts.
     fn warm_up(&self, orders: &Orders, arguments: &Arguments) -> Result<()> {
         let rounds = WARM_UP.div_ceil(arguments.orders).min(2);
         for round in 0..if arguments.orders < 20_000 { 0 } else { rounds } {
@@ -238,7 +241,7 @@ impl Session {
     }
 }
 
-/// Serves a schema registry; its address.
+/// Starts a schema registry. Returns its address.
 fn start_registry(heddle: &Path, work: &Path) -> Result<(Ended, String)> {
     let mut command = Command::new(heddle);
     command.args(["registry", "--listen", "127.0.0.1:0", "--data"]).arg(work.join("registry"));
@@ -246,7 +249,7 @@ fn start_registry(heddle: &Path, work: &Path) -> Result<(Ended, String)> {
     let mut lines = BufReader::new(process.0.stderr.take().context("the registry's output")?).lines();
     let line = lines.next().context("the registry ended")??;
     let address = line.split_whitespace().last().context("the registry tells no address")?.to_owned();
-    // It must not wait for a reader of its other lines.
+    // The registry must not block on its output, so the other lines are read, too.
     std::thread::spawn(move || lines.for_each(drop));
     Ok((process, address))
 }

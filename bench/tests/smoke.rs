@@ -1,5 +1,5 @@
-//! The benchmark itself, with few orders: every program runs, and all of them write the same; every point of a sweep is
-//! gone through. Nothing is asserted of how fast.
+//! The benchmark itself, with few orders. Every program runs, all programs write the same, and every point of a sweep
+//! runs. Speed is not asserted.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::process::Command;
 use heddle_fixtures::scaled_count;
 
 const ORDERS: u64 = 4_000;
-/// How many points of each thing that grows.
+/// The number of points of each dimension.
 const ALL_POINTS: usize = 4;
 
 #[test]
@@ -18,7 +18,7 @@ fn every_program_goes_through_the_orders_and_writes_the_same() {
     for row in figures["rows"].as_array().unwrap() {
         assert!(row["runs"][0]["events_per_second"].as_f64().unwrap() > 0.0, "{row}");
     }
-    // Every fiftieth order was sent before: it has no output of its own, and every other one has at least one.
+    // Every fiftieth order is a duplicate without output, and every other order has at least one output.
     let different = ORDERS - ORDERS / 50;
     assert!(figures["emitted"].as_u64().unwrap() >= different, "{figures}");
     assert!(figures["emitted"].as_u64().unwrap() < 2 * different, "{figures}");
@@ -45,11 +45,11 @@ fn a_sweep_goes_through_all_that_grows() {
     for point in points {
         assert!(point["events_per_second"].as_f64().unwrap() > 0.0, "{point}");
     }
-    // Fifty more of them are in memory in the last than in the one before it.
+    // The last point has more components in memory than the one before it.
     assert!(figures["component_mb"].as_f64().unwrap() > 0.0, "{figures}");
 }
 
-/// What the benchmark prints.
+/// The figures that the benchmark prints.
 fn bench(arguments: &[&str]) -> serde_json::Value {
     let output = Command::new(env!("CARGO_BIN_EXE_heddle-bench")).args(arguments).arg("--json").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -7,6 +7,7 @@ mod output;
 pub mod admin;
 pub mod build;
 pub mod cli;
+pub mod cluster;
 pub mod deploy;
 mod descriptors;
 mod disk;

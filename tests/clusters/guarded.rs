@@ -1,4 +1,4 @@
-//! A broker that lets a user do what it was granted, and no more.
+//! A broker that authorizes a user only for granted operations.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use heddle_fixtures::kafka::Kafka;
 const USER: &str = "shop";
 const PASSWORD: &str = "a-secret";
 
-/// A right, as docs/rights.md writes it.
+/// A right, as written in docs/rights.md.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Granted {
     /// `Topic`, `Group` or `TransactionalId`.
@@ -20,8 +20,8 @@ pub(crate) struct Granted {
     pub(crate) operation: String,
 }
 
-/// The broker: everybody may do everything at [`Kafka::bootstrap`], and the user what it was granted at
-/// [`Guarded::users`].
+/// A broker with two listeners: [`Kafka::bootstrap`] allows everything, and [`Guarded::users`] only what the user was
+/// granted.
 pub(crate) struct Guarded {
     pub(crate) broker: Kafka,
     users: u16,
@@ -35,7 +35,7 @@ struct Acls {
 }
 
 impl Guarded {
-    /// A broker with more lines of server properties.
+    /// Starts a broker with additional server properties.
     pub(crate) fn start(more: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let users = listener.local_addr().unwrap().port();
@@ -57,7 +57,7 @@ super.users=User:ANONYMOUS
         Self { broker, users, acls }
     }
 
-    /// Where the user connects.
+    /// The bootstrap server for the user.
     pub(crate) fn users(&self) -> String {
         format!("127.0.0.1:{}", self.users)
     }

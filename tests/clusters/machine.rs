@@ -1,4 +1,4 @@
-//! A machine that runs short beside a Kafka: its disk, its descriptors, a broker that does not answer.
+//! A machine with a shortage, beside a Kafka: a full disk, few descriptors, a broker that does not answer.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::failures::host::{Scripts, until};
 use crate::machine::{Host, fill, small_disk};
 use crate::support::app::App;
 
-/// The disk with the copies of state is full and has room again; no store is ever wrong.
+/// The disk with the local state fills up and has room again. No store is ever wrong.
 pub(crate) fn a_full_disk_keeps_state_in_memory_and_in_the_changelogs(app: &App) {
     let Some(small_disk) = small_disk() else {
         println!("skipped: this user may mount nothing");
@@ -42,12 +42,12 @@ pub(crate) fn a_full_disk_keeps_state_in_memory_and_in_the_changelogs(app: &App)
     std::fs::remove_file(filler).unwrap();
     until("it is written", || host.log().contains("state can be written again"));
     until("it is ready again", || host.ask("/health/ready").unwrap() == (200, "ok".to_owned()));
-    // Full again, when it is told to end.
+    // The disk is full again when the host has to stop.
     let _filler = fill(&data);
     put(10);
     until("these are handled, too", || handled(&host) == 30);
     assert_eq!(host.stop(), Some(0), "{}", host.log());
-    // What is not on disk is read from the changelogs: the sums go on.
+    // State that is not on disk is restored from the changelogs, so the sums continue.
     app.ok(&["run", "--until-idle"]);
     put(2);
     app.ok(&["run", "--until-idle"]);
@@ -59,7 +59,7 @@ pub(crate) fn a_full_disk_keeps_state_in_memory_and_in_the_changelogs(app: &App)
     assert!(sums.iter().filter(|did| did.starts_with("count ")).cloned().eq(wanted), "{sums:?}");
 }
 
-/// It starts or it does not, and it ends.
+/// The host may fail to start, but it ends in any case.
 pub(crate) fn few_descriptors_neither_hang_the_host_nor_are_kept_quiet(app: &App) {
     for limit in [24, 40, 64] {
         let mut host = Host::start(app, &format!("ulimit -n {limit}"));
@@ -71,7 +71,7 @@ pub(crate) fn few_descriptors_neither_hang_the_host_nor_are_kept_quiet(app: &App
     }
 }
 
-/// A broker that hangs answers nothing, not even to those who leave.
+/// A broker that hangs answers nothing, not even to members that leave.
 pub(crate) fn a_host_ends_although_its_broker_does_not_answer(app: &App, broker: &Kafka) {
     let (scripts, log) = (Scripts::of(app), app.log());
     let mut host = Host::start(app, "export HEDDLE_COMMIT_INTERVAL=3s");

@@ -1,9 +1,9 @@
-//! Clusters that do not let a host do everything: it says what is missing, goes on when it is granted, and ends when it
-//! is told to. And with what docs/rights.md lists, and nothing else, it runs; what it leaves when it is killed, its
-//! heirs end.
+//! Clusters that restrict a host. It reports what is missing, continues when that is granted, and stops on request.
 //!
-//! One broker for the first part, because each costs seconds: first it has fewer copies than it wants, then it guards
-//! its doors.
+//! The rights in docs/rights.md are enough to run. When a host is killed, its successors end what it left open.
+//!
+//! The first part uses one broker, because each costs seconds. First the broker has too few replicas, then it requires
+//! rights.
 
 mod guarded;
 mod machine;
@@ -12,7 +12,7 @@ mod takeover;
 use std::fs::File;
 use std::process::{Command, Stdio};
 
-use heddle::admin::{HostClient, Reach};
+use heddle::cluster::{HostClient, Reach};
 use heddle::log::TopicSpec;
 use heddle_fixtures::kafka::shared;
 use heddle_fixtures::{Ended, terminate};
@@ -26,7 +26,7 @@ use crate::support::app::App;
 const TRANSACTIONS: &str = "transaction.state.log.replication.factor";
 const OFFSETS: &str = "offsets.topic.replication.factor";
 
-/// A host whose log lines are kept, and that is ended with the test.
+/// A host with a captured log. It ends with the test.
 struct Host {
     process: Ended,
     log: std::path::PathBuf,
@@ -53,7 +53,7 @@ impl Host {
         answer.map(|answer| answer.text()).unwrap_or_default()
     }
 
-    /// It says so in its log, to whoever asks whether it is ready, and in its status.
+    /// Waits until the host reports this in its log, in its readiness and in its status.
     fn says(&self, parts: &[&str]) {
         let has_all = |text: &str| parts.iter().all(|part| text.contains(part));
         until(&format!("the host logs {parts:?}"), || has_all(&self.log()));
@@ -68,7 +68,7 @@ impl Host {
         until("the host is ready", || self.ask("/health/ready") == "ok");
     }
 
-    /// It ends in order, whatever it waits for.
+    /// Stops the host in order, whatever it is blocked by.
     fn stop(mut self) {
         let ended = terminate(&mut self.process.0);
         assert!(ended.success(), "{ended}: {}", self.log());
@@ -83,7 +83,7 @@ impl Drop for Host {
     }
 }
 
-/// In this order, because each part leaves the broker as the next one needs it.
+/// The order matters, because each part leaves the broker as the next one needs it.
 #[test]
 fn a_host_copes_with_clusters_that_others_keep() {
     let guarded = Guarded::start(&format!("{TRANSACTIONS}=3\n{OFFSETS}=3\n"));
@@ -96,7 +96,7 @@ fn a_host_copes_with_clusters_that_others_keep() {
     machine::a_host_ends_although_its_broker_does_not_answer(&app, &guarded.broker);
 }
 
-/// One after the other, because they are hosts of one app.
+/// The parts run in sequence, because their hosts are of one app.
 #[test]
 fn a_host_copes_with_the_end_of_another_and_with_a_machine_that_runs_short() {
     let app = clinic(App::kafka(shared()), 2, "attempts = 1\nretry = [\"200ms\"]");
@@ -105,9 +105,9 @@ fn a_host_copes_with_the_end_of_another_and_with_a_machine_that_runs_short() {
     machine::few_descriptors_neither_hang_the_host_nor_are_kept_quiet(&app);
 }
 
-/// Internal topics that cannot be created: nobody says no.
+/// The internal topics cannot be created, and no broker returns an error for that.
 fn too_few_brokers(guarded: &Guarded, app: &App) {
-    // Its own registry would need a transaction before the host runs.
+    // The embedded registry would need a transaction before the host runs.
     let without_registry = |run: &mut Command| {
         run.env("HEDDLE_REGISTRY_URL", "mock://few");
     };
@@ -121,7 +121,7 @@ fn too_few_brokers(guarded: &Guarded, app: &App) {
     guarded.broker.restart_with(&format!("{OFFSETS}=1"));
 }
 
-/// The table of the page, for this app.
+/// The table in docs/rights.md, for this app.
 fn rights_of_the_page() -> Vec<Granted> {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/rights.md")).unwrap();
     let rows =
@@ -156,7 +156,7 @@ fn the_rights_of_the_page_are_enough(guarded: &Guarded, app: &App, granted: &[Gr
         let spec = TopicSpec { name: name.into(), partitions: 2, replication: None, options: Default::default() };
         log.create_topic(&spec).unwrap();
     }
-    // The host without a registry has made topics of its own.
+    // The host without a registry has created its topics already.
     for topic in there.iter().filter(|topic| topic.name.starts_with("clinic.")) {
         log.delete_topic(&topic.name).unwrap();
     }
@@ -181,7 +181,7 @@ fn check(guarded: &Guarded, app: &App) -> (bool, String) {
     (output.status.success(), String::from_utf8(output.stderr).unwrap())
 }
 
-/// Without the right, `heddle check` names it. It is granted again afterwards.
+/// Checks that `heddle check` names the right while it is missing. The right is granted again afterwards.
 fn is_missed(guarded: &Guarded, app: &App, right: &Granted) {
     guarded.revoke(right);
     let Granted { kind, name, operation, .. } = right;
@@ -191,7 +191,7 @@ fn is_missed(guarded: &Guarded, app: &App, right: &Granted) {
         _ => format!("--operation {operation} --transactional-id {name}"),
     };
     let mut told = String::new();
-    // A broker hears of it a moment later.
+    // Brokers apply the change a moment later.
     until(&format!("{right:?} is missed"), || {
         let (succeeded, stderr) = check(guarded, app);
         told = stderr;
@@ -203,12 +203,12 @@ fn is_missed(guarded: &Guarded, app: &App, right: &Granted) {
 
 fn each_right_that_is_missing_is_named(guarded: &Guarded, app: &App, granted: &[Granted]) {
     until("nothing is missing", || check(guarded, app).0);
-    // What is there is not created.
+    // Existing topics are not created, so that right is not missed.
     granted.iter().filter(|right| right.operation != "Create").for_each(|right| is_missed(guarded, app, right));
     until("nothing is missing", || check(guarded, app).0);
 }
 
-/// While the host starts, and for ever after.
+/// Workers wait for rights while the host starts, and a transaction timeout that is too long keeps them waiting.
 fn workers_wait_for_rights(guarded: &Guarded, app: &App, granted: &[Granted]) {
     let right = |kind: &str, name: &str| granted.iter().find(|right| right.kind == kind && right.name == name).unwrap();
     let as_user = |run: &mut Command| {

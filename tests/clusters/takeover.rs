@@ -1,5 +1,4 @@
-//! What a host leaves that is killed in the middle of a transaction: its heirs end it, and do not wait until the
-//! brokers do.
+//! The open transaction of a killed host: its successors end it and do not wait until the brokers do.
 
 use std::fs::File;
 use std::path::Path;
@@ -14,13 +13,13 @@ use crate::failures::host::{Scripts, until};
 use crate::support::app::App;
 
 const PARTITIONS: i32 = 2;
-/// The session of the group, in milliseconds: a host is dropped when it is over.
+/// The session timeout of the group, in milliseconds. It bounds how long a killed host stays a member.
 const SESSION_MS: &str = "6000";
-/// Far longer than everything else here: whoever waits for the brokers to end a transaction fails.
+/// Far longer than everything else here, so a host that waits for the brokers to end a transaction fails the test.
 const TRANSACTION_MS: &str = "600000";
 const GROUP: &str = "clinic.patient";
 
-/// A host of the app, with a folder of its own.
+/// A host of the app with a separate folder.
 struct Host {
     process: Ended,
     data: tempfile::TempDir,
@@ -59,7 +58,7 @@ fn command(app: &App, data: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// The host that is killed has written into a transaction that it would commit half a minute later.
+/// The killed host has written into a transaction that it would have committed half a minute later.
 pub(crate) fn an_open_transaction_of_a_killed_host_does_not_block_its_heirs(app: &App) {
     let scripts = Scripts::of(app);
     let log = app.log();

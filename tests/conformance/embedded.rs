@@ -1,4 +1,4 @@
-//! The suite on the embedded log: a folder of its own for each case.
+//! The suite on the embedded log, with a new folder for each case.
 
 use std::sync::{Arc, Mutex};
 
@@ -98,7 +98,7 @@ fn a_topic_is_not_deleted_under_its_consumers_but_under_those_who_write_to_it() 
     member.send(record("output", "key", "lost")).unwrap();
     log.delete_topic("output").unwrap();
     log.create_topic(&spec("output", 1)).unwrap();
-    // It was meant for another topic of this name.
+    // The commit was meant for an earlier topic of this name.
     let failed = member.commit(&[]).unwrap_err();
     assert!(matches!(failed, LogError::Abort(_)), "{failed}");
     member.abort().unwrap();
@@ -109,7 +109,7 @@ fn a_topic_is_not_deleted_under_its_consumers_but_under_those_who_write_to_it() 
     log.delete_topic("input").unwrap();
 }
 
-/// What other processes ask of a running host is what its log says.
+/// Answers to other processes are those of the running host's log.
 #[test]
 fn a_remote_log_tells_the_same() {
     let harness = Embedded::new();
@@ -131,7 +131,7 @@ fn a_remote_log_tells_the_same() {
     assert_eq!(log.topics().unwrap(), []);
 }
 
-/// 100 000 records in transactions of 50 over two partitions, and all of them read back.
+/// Writes 100 000 records in transactions of 50 over two partitions, and reads all of them back.
 #[test]
 fn many_small_transactions_are_read_back() {
     let harness = Embedded::new();

@@ -1,4 +1,4 @@
-//! Groups: where they start, how partitions change hands, and that nothing is lost or doubled on the way.
+//! Groups: their start positions, rebalances, and that no record is lost or repeated.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -20,14 +20,14 @@ pub(crate) fn a_new_group_starts_where_it_is_told(harness: &dyn Harness) {
     let mut at_end = Client::join_alone(&*log, &at_end, 1);
     log.append(&[record(&topic, "key", "new")]).unwrap();
     assert_eq!(texts(&at_end.take(1)), ["new"]);
-    // Nothing is committed yet: what was read is not lost because the end has moved.
+    // Nothing is committed yet, so a move of the end must not lose these records.
     at_end.member.abort().unwrap();
     at_end.member.rewind().unwrap();
     assert_eq!(texts(&at_end.take(1)), ["new"]);
     assert_eq!(texts(&Client::join(&*log, &at_beginning).take(2)), ["new", "old"]);
 }
 
-/// Writes each record's value to `output` and commits it with its position. Whether it is committed.
+/// Writes each record's value to `output` and commits it with its position. Returns true if the commit succeeds.
 fn process(client: &mut Client, records: &[Record], output: &str) -> bool {
     for record in records {
         client.member.send(crate::conformance::harness::record(output, "key", &text(record))).unwrap();
@@ -35,8 +35,8 @@ fn process(client: &mut Client, records: &[Record], output: &str) -> bool {
     commit(client, records)
 }
 
-/// Commits what these records did. Whether it is: a group that takes somebody in at this moment may refuse it, and they
-/// come again.
+/// Commits the results of these records. Returns true if the commit succeeds. A rebalance may make the group refuse it,
+/// and then the records come again.
 fn commit(client: &mut Client, records: &[Record]) -> bool {
     match client.member.commit(&after(records)) {
         Ok(_) => true,
@@ -62,7 +62,8 @@ pub(crate) fn a_second_member_shares_and_gives_back(harness: &dyn Harness) {
     let mut open = first.take(100);
     let mut second = Client::join(&*log, &options(&group, &[&input], &harness.fresh_name("second")));
 
-    // Both poll until the first is told; it still has an open transaction, so the second may get nothing yet.
+    // Both poll until the first one has to release partitions. It still has an open transaction, so the second must not
+    // get any yet.
     let until = Instant::now() + WAIT;
     let moving: Vec<TopicPartition> = loop {
         assert!(Instant::now() < until, "nothing was revoked");
@@ -81,7 +82,7 @@ pub(crate) fn a_second_member_shares_and_gives_back(harness: &dyn Harness) {
     assert!(process(&mut first, &std::mem::take(&mut open), &output));
     first.member.release(&moving).unwrap();
 
-    // Each reads its share of the second hundred and nothing of the first.
+    // Each member reads its share of the second hundred, and nothing of the first.
     let (mut of_first, mut of_second) = (Vec::new(), Vec::new());
     let until = Instant::now() + WAIT;
     while of_first.len() + of_second.len() < 100 {
@@ -153,7 +154,7 @@ pub(crate) fn members_on_threads_lose_nothing_and_double_nothing(harness: &dyn H
     }
 }
 
-/// Works as a worker does, with every third transaction aborted and done again, until all is done.
+/// Works like a worker until all is done. Every third transaction is aborted and repeated.
 fn work(log: &dyn Log, options: &MemberOptions, output: &str, done: &AtomicUsize, all: usize) {
     let mut client = Client::join(log, &MemberOptions { batch_records_max: 40, ..options.clone() });
     let (mut transactions, until) = (0, Instant::now() + WAIT);
@@ -181,7 +182,7 @@ fn work(log: &dyn Log, options: &MemberOptions, output: &str, done: &AtomicUsize
     }
 }
 
-/// A task has one partition number of every topic, so no member may ever have a number of one topic only.
+/// A task has the same partition number of every topic. So a member must never have a number of one topic only.
 pub(crate) fn a_member_has_the_same_numbers_of_all_topics(harness: &dyn Harness) {
     const EACH: usize = 40;
     let log = harness.log();
@@ -199,7 +200,7 @@ pub(crate) fn a_member_has_the_same_numbers_of_all_topics(harness: &dyn Harness)
         written
     };
     let mut clients = vec![join("first")];
-    // Joining and leaving, the oldest member too; everybody works meanwhile.
+    // Members join and leave, including the oldest one, and all work meanwhile.
     for change in [Some("second"), Some("third"), None, Some("fourth"), None, None] {
         match change {
             Some(name) => clients.push(join(name)),
@@ -234,7 +235,7 @@ pub(crate) fn a_member_has_the_same_numbers_of_all_topics(harness: &dyn Harness)
     assert_eq!(texts(&contents(&*log, &output)), expected);
 }
 
-/// How many records the group has behind it.
+/// The number of records that the group has committed.
 fn done(log: &dyn Log, group: &str, inputs: &[String]) -> usize {
     let all: Vec<_> = inputs.iter().flat_map(|input| partitions(log, input)).collect();
     let positions = log.committed(group, &all).unwrap();

@@ -1,4 +1,4 @@
-//! What an implementation brings along, and what all cases use.
+//! The trait that an implementation provides for the suite, and helpers for all cases.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use bytes::Bytes;
 use heddle::log::{Log, Member, MemberOptions, Polled, Reader, Start, TopicSpec, Watermarks};
 use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, TopicPartition};
 
-/// How long a case waits for something that must happen.
+/// The longest time for something that must happen.
 pub(crate) const WAIT: Duration = Duration::from_secs(180);
 
-/// How long a case looks for something that must not happen. Too short cannot fail a log that is right.
+/// How long a case watches for something that must not happen. A correct log never fails because it is too short.
 pub(crate) const GLANCE: Duration = Duration::from_millis(200);
 
-/// A hundred years: what was written in 1970 has not expired yet.
+/// A hundred years, so that records of 1970 have not expired yet.
 pub(crate) const RETENTION_MILLIS: i64 = 100 * 365 * 24 * 3_600 * 1_000;
 
 /// A log under test.
@@ -22,18 +22,19 @@ pub(crate) trait Harness {
     /// The log.
     fn log(&self) -> Arc<dyn Log>;
 
-    /// The log as a process sees it that starts again on the same data. The case has dropped all else that it had
-    /// from the log.
+    /// The log for a process that restarts on the same data. The case has dropped all earlier handles of the log.
     fn reopen(&self) -> Arc<dyn Log>;
 
-    /// Whether what a transaction writes is in the log before it is committed.
+    /// Returns true if the log has a transaction's records before it is committed.
     fn writes_early(&self) -> bool;
 
-    /// Whether a commit goes on after it was begun.
+    /// Returns true if a commit continues after it was begun.
     fn commits_take_a_while(&self) -> bool;
 
-    /// Deletes the records of a partition below `before`, whose timestamps are the seconds of 1970 from 1 on, each in a
-    /// batch of its own, in a topic that keeps records for [`RETENTION_MILLIS`].
+    /// Deletes the records of a partition below `before`.
+    ///
+    /// Their timestamps are the seconds of 1970 from 1 on, and each is in a separate batch. The topic keeps records for
+    /// [`RETENTION_MILLIS`].
     fn trim(&self, source: &TopicPartition, before: Offset);
 
     /// A name for a topic, a group or a transactional id that no other case uses.
@@ -66,7 +67,7 @@ pub(crate) fn options(group: &str, topics: &[&str], transactional_id: &str) -> M
     }
 }
 
-/// A record with key and value.
+/// A record with a key and a value.
 pub(crate) fn record(topic: &str, key: &str, value: &str) -> NewRecord {
     NewRecord {
         topic: topic.into(),
@@ -103,8 +104,10 @@ pub(crate) fn partitions(log: &dyn Log, topic: &str) -> Vec<TopicPartition> {
 
 const END: &str = "end of the case";
 
-/// All that a topic holds, in the order it was read. Appends a mark to each partition and reads up to it, so that
-/// nothing is missed and nothing waited for in vain; the marks are left out here, but they stay in the topic.
+/// The content of a topic, in the order of reading.
+///
+/// Appends an end record to each partition and reads up to it, so that no record is missed and no wait is in vain. The
+/// end records are left out of the result, but stay in the topic.
 pub(crate) fn contents(log: &dyn Log, topic: &str) -> Vec<Record> {
     let sources = partitions(log, topic);
     let mark = |source: &TopicPartition| NewRecord {
@@ -129,7 +132,7 @@ pub(crate) fn contents(log: &dyn Log, topic: &str) -> Vec<Record> {
     records
 }
 
-/// A member, and what it was told.
+/// A member and its current assignment.
 pub(crate) struct Client {
     pub(crate) member: Box<dyn Member>,
     pub(crate) assigned: BTreeSet<TopicPartition>,
@@ -154,7 +157,7 @@ impl Client {
         client
     }
 
-    /// Polls once; keeps `assigned` up to date, reads what is assigned, releases nothing.
+    /// Polls once. Updates `assigned` and resumes new partitions, but releases none.
     pub(crate) fn poll(&mut self, timeout: Duration) -> Polled {
         let polled = self.member.poll(timeout).unwrap();
         match &polled {
@@ -178,7 +181,7 @@ impl Client {
         polled
     }
 
-    /// Polls until `count` records came, and no more.
+    /// Polls until exactly `count` records have come.
     pub(crate) fn take(&mut self, count: usize) -> Vec<Record> {
         let (mut records, until) = (Vec::new(), Instant::now() + WAIT);
         while records.len() < count {
@@ -191,7 +194,7 @@ impl Client {
         records
     }
 
-    /// Looks whether anything comes that must not.
+    /// Fails if anything comes that must not.
     pub(crate) fn nothing_comes(&mut self) {
         let until = Instant::now() + GLANCE;
         while Instant::now() < until {
@@ -202,7 +205,7 @@ impl Client {
     }
 }
 
-/// What a copy of these partitions holds that is made now: read up to the end.
+/// A copy of a topic made now, read up to the end.
 pub(crate) fn copy(log: &dyn Log, topic: &str) -> Vec<Record> {
     let ends = log.watermarks(topic).unwrap();
     let from: Vec<_> = partitions(log, topic).into_iter().map(|source| (source, Start::Beginning)).collect();
@@ -215,7 +218,7 @@ pub(crate) fn copy(log: &dyn Log, topic: &str) -> Vec<Record> {
     records
 }
 
-/// Whether a reader has come to the ends of all partitions.
+/// Returns true if a reader has reached the ends of all partitions.
 pub(crate) fn reached(reader: &dyn Reader, topic: &str, ends: &[Watermarks]) -> bool {
     let positions = reader.positions().unwrap();
     ends.iter().all(|mark| positions[&TopicPartition::new(topic, mark.partition.0)] >= mark.end)

@@ -1,4 +1,4 @@
-//! The suite on Apache Kafka: one broker for all cases, told apart by the names of their topics, groups and producers.
+//! The suite on Apache Kafka. All cases share one broker and differ in the names of topics, groups and producers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ impl Kafka {
 }
 
 fn connect() -> Arc<KafkaLog> {
-    // A member that vanished without a word is missed soon.
+    // A short session, so that a member that vanished is expelled soon.
     let options = BTreeMap::from([("session.timeout.ms".to_owned(), "6000".to_owned())]);
     Arc::new(KafkaLog::connect(&heddle_fixtures::kafka::shared().bootstrap(), &options).unwrap())
 }

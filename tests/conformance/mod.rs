@@ -1,7 +1,7 @@
-//! One suite for every implementation of the log: what the runtime relies on, whichever log it stands on.
+//! One suite for every implementation of the log: the guarantees on which the runtime relies.
 //!
-//! A case is a function over a [`Harness`]. An implementation takes part with one file: a harness and the line
-//! `crate::conformance::conformance!(its_harness());`, which makes one test of every case, named `<file>::<case>`.
+//! A case is a function over a [`Harness`]. An implementation takes part with one file: a harness, and the line
+//! `crate::conformance::conformance!(its_harness());`. The macro makes one test of every case, named `<file>::<case>`.
 
 macro_rules! suite {
     ($harness:expr; $($theme:ident: $($case:ident)*;)*) => {
@@ -14,7 +14,7 @@ macro_rules! suite {
     };
 }
 
-/// Makes one test of every case, each on a harness of its own.
+/// Makes one test of every case, each on a new harness.
 macro_rules! conformance {
     ($harness:expr) => {
         suite! { $harness;

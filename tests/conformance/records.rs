@@ -1,4 +1,4 @@
-//! What comes out is what went in, where and in the order it went in.
+//! Records come out as they went in, with the same positions and order.
 
 use bytes::Bytes;
 use heddle::log::{LogError, now};
@@ -38,7 +38,7 @@ pub(crate) fn order_is_kept_in_each_partition(harness: &dyn Harness) {
 pub(crate) fn keys_go_where_java_clients_send_them(harness: &dyn Harness) {
     let log = harness.log();
     let (input, output) = (topic(harness, "input", 1), topic(harness, "output", 7));
-    // Hashes from Kafka's own test of its partitioner.
+    // Hashes from Kafka's test of its partitioner.
     let known = [("21", -973_932_308_i32), ("foobar", -790_332_482), ("abc", 479_470_107)];
     let places = log.append(&known.map(|(key, _)| record(&output, key, ""))).unwrap();
     for ((key, hash), (source, _)) in known.iter().zip(places) {
@@ -90,7 +90,7 @@ pub(crate) fn timestamps_are_kept(harness: &dyn Harness) {
     let log = harness.log();
     let topic = topic(harness, "topic", 1);
     let before = now();
-    // Neither in order nor the log's own time, but not so old that a log may drop it.
+    // Times out of order and different from the log's, but recent enough that no log drops the records.
     let times = [before.0 - 5_000, before.0 - 60_000, before.0 - 1];
     let mut written: Vec<_> =
         times.iter().map(|time| NewRecord { timestamp: Some(Timestamp(*time)), ..record_at(&topic, 0, "") }).collect();

@@ -1,4 +1,4 @@
-//! Where groups start, who may set their positions, and what is told when a position is gone.
+//! Start positions of groups, setting of positions, and reports of lost positions.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,7 +18,8 @@ fn short_lived(harness: &dyn Harness) -> TopicPartition {
     TopicPartition::new(name, 0)
 }
 
-/// Writes records one at a time, each a second after the one before. Not at zero: librdkafka takes that for no time.
+/// Writes records one at a time, each a second after the previous one. The first time is not zero, because librdkafka
+/// takes that for no time.
 fn write(log: &dyn Log, source: &TopicPartition, numbers: std::ops::Range<i64>) {
     for number in numbers {
         let record = record_at(&source.topic, 0, &number.to_string());
@@ -26,7 +27,7 @@ fn write(log: &dyn Log, source: &TopicPartition, numbers: std::ops::Range<i64>) 
     }
 }
 
-/// Polls until records come. What was lost is told with them at the latest.
+/// Polls until records come. A loss is reported with them at the latest.
 fn next(client: &mut Client) -> (Vec<Loss>, Vec<Record>) {
     let (mut losses, until) = (vec![], Instant::now() + WAIT);
     while Instant::now() < until {
@@ -41,7 +42,7 @@ fn next(client: &mut Client) -> (Vec<Loss>, Vec<Record>) {
     panic!("no record came");
 }
 
-/// Reads the records `0..2` in a group and commits that.
+/// Reads the records `0..2` in a group and commits them.
 fn read_two(log: &dyn Log, source: &TopicPartition, options: &MemberOptions) -> Client {
     write(log, source, 0..2);
     let mut client = Client::join(log, options);
@@ -76,7 +77,7 @@ pub(crate) fn records_deleted_under_a_member_are_told_once(harness: &dyn Harness
     let (losses, records) = next(&mut client);
     assert_eq!(losses, [Loss { source, position: Offset(2), first: Offset(8) }]);
     assert_eq!(records[0].offset, Offset(8));
-    // What is done again is not lost again.
+    // A repeated read does not report the loss again.
     client.member.abort().unwrap();
     client.member.rewind().unwrap();
     let (losses, records) = next(&mut client);
@@ -92,7 +93,7 @@ pub(crate) fn a_group_keeps_the_start_that_it_was_told(harness: &dyn Harness) {
         MemberOptions { starts: starts(start), ..options }
     };
     let (at_end, in_time) = (named("end", Start::End), named("time", Start::Time(Timestamp(2_500))));
-    // It leaves before it has read anything, and what comes until it is back is not skipped.
+    // The member leaves before it has read anything. Records that arrive while it is away are not skipped.
     Client::join_alone(&*log, &at_end, 1).member.leave().unwrap();
     write(&*log, &source, 3..5);
     assert_eq!(texts(&Client::join(&*log, &at_end).take(2)), ["3", "4"]);
@@ -119,7 +120,7 @@ pub(crate) fn positions_are_set_while_nobody_is_in_the_group(harness: &dyn Harne
     assert_eq!(at(4_500), [(Partition(0), Offset(2)), (Partition(1), Offset(2))]);
     assert_eq!(at(6_500), [(Partition(0), Offset(3)), (Partition(1), Offset(3))]);
     assert_eq!(at(0), [(Partition(0), Offset(0)), (Partition(1), Offset(0))]);
-    // A group that does not exist yet has nobody in it.
+    // A group that does not exist yet has no members.
     let wanted = [(sources[0].clone(), Offset(2)), (sources[1].clone(), Offset(1))];
     log.set_committed(&group, &wanted).unwrap();
     assert_eq!(log.committed(&group, &sources).unwrap(), BTreeMap::from(wanted.clone()));

@@ -1,5 +1,5 @@
-//! What tasks with state need: where a commit ends, partitions that wait until the state is there, and how far a copy
-//! has to be read.
+//! Guarantees for tasks with state: end offsets of commits, partitions that stay paused until the state is restored,
+//! and the end offset for a restore.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::conformance::harness::{
     topic,
 };
 
-/// Where the last record with this value is, and the offset after it.
+/// The position of the last record with this value, and the offset after it.
 fn behind(records: &[Record], value: &str) -> (TopicPartition, Offset) {
     let found = records.iter().rfind(|record| text(record) == value).unwrap();
     (found.source.clone(), found.offset.next())
@@ -32,7 +32,7 @@ pub(crate) fn a_commit_tells_where_it_ends(harness: &dyn Harness) {
             client.member.send(record(&output, &number.to_string(), "anywhere")).unwrap();
         }
         client.member.send(record_at(&output, 2, &format!("{round}/two"))).unwrap();
-        // What a key places does not count, also where the transaction named the partition before.
+        // Records placed by their key do not count, even if the transaction named the partition before.
         client.member.send(record_at(&one, 0, &format!("{round}/one"))).unwrap();
         client.member.send(record(&one, "key", "after it")).unwrap();
         let ends = client.member.commit(&after(&read)).unwrap();
@@ -85,7 +85,7 @@ pub(crate) fn what_was_aborted_does_not_count_as_an_end(harness: &dyn Harness) {
     assert_eq!(ends, BTreeMap::from([behind(&contents(&*log, &output), "kept")]));
 }
 
-/// Polls the member itself until partitions are assigned; they stay paused.
+/// Polls the member itself until partitions are assigned. They stay paused.
 fn assigned(client: &mut Client, count: usize) -> Vec<TopicPartition> {
     let until = Instant::now() + WAIT;
     let mut all = Vec::new();
@@ -121,7 +121,7 @@ pub(crate) fn what_is_assigned_waits_to_be_read(harness: &dyn Harness) {
     client.nothing_comes();
     client.member.rewind().unwrap();
     client.nothing_comes();
-    // Not (any more) assigned: no error.
+    // Partitions that are not assigned (any more) cause no error.
     let stranger = [TopicPartition::new(input.as_str(), 7), TopicPartition::new("nowhere", 0)];
     client.member.resume(&stranger).unwrap();
     client.member.pause(&stranger).unwrap();
@@ -130,7 +130,7 @@ pub(crate) fn what_is_assigned_waits_to_be_read(harness: &dyn Harness) {
     let of_second = client.take(10);
     assert!(of_second.iter().all(|record| record.source == both[1]));
     client.nothing_comes();
-    // Again, which must not make anything come again.
+    // A second resume must not make any record come again.
     client.member.resume(&both[1..]).unwrap();
     client.member.resume(&both).unwrap();
     let of_first = client.take(10);
@@ -148,7 +148,7 @@ pub(crate) fn pausing_holds_back_what_was_fetched(harness: &dyn Harness) {
     let mut client = Client::join(&*log, &MemberOptions { batch_records_max: 7, ..options });
     let both = assigned(&mut client, 2);
     client.member.resume(&both).unwrap();
-    // A few records at a time leave more of them fetched; each time, one partition or both are held back.
+    // Small polls leave more records in the fetch buffer. Each round pauses one partition or both.
     let (mut records, until) = (Vec::new(), Instant::now() + WAIT);
     for round in 0.. {
         while records.len() < (round + 1) * 20 {
@@ -225,7 +225,7 @@ pub(crate) fn a_member_that_reads_nothing_is_still_a_member(harness: &dyn Harnes
             other => assert_eq!(other, Polled::Records(Vec::new())),
         }
     };
-    // They were just revoked, so this does nothing.
+    // The partitions were just revoked, so this has no effect.
     first.member.resume(&moved).unwrap();
     first.nothing_comes();
     first.member.release(&moved).unwrap();
@@ -238,7 +238,7 @@ pub(crate) fn a_member_that_reads_nothing_is_still_a_member(harness: &dyn Harnes
         }
     }
     second.nothing_comes();
-    // A partition that comes back is paused again, though it was read elsewhere meanwhile.
+    // A partition that returns is paused again, although another member has read it meanwhile.
     second.member.resume(&moved).unwrap();
     let read = second.take(20);
     second.member.commit(&after(&read)).unwrap();
@@ -308,7 +308,7 @@ pub(crate) fn positions_pass_what_was_aborted(harness: &dyn Harness) {
             member.send(record_at(&output, number % 2, value)).unwrap();
         }
     };
-    // Nothing but aborted records, then committed ones between aborted ones.
+    // First only aborted records, then committed ones between aborted ones.
     send(&mut *member, "aborted");
     member.abort().unwrap();
     assert_eq!(copy(&*log, &output), []);

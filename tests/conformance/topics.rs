@@ -1,4 +1,4 @@
-//! Topics, bounds and positions; reading without a group; a restart.
+//! Topics, watermarks and positions, reading without a group, and restarts.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ pub(crate) fn of_many_topics_those_are_made_that_can_be(harness: &dyn Harness) {
     };
     assert_eq!(*again, there);
     assert!(refused.contains(none), "{refused}");
-    // They can be written to at once.
+    // The new topics accept records immediately.
     for name in [first, last] {
         log.append(&[record(name, "key", "value")]).unwrap();
     }
@@ -97,7 +97,7 @@ pub(crate) fn a_waiting_poll_ends_when_records_come(harness: &dyn Harness) {
     std::thread::scope(|scope| {
         let read = scope.spawn(|| (reader.poll(WAIT), Instant::now()));
         let polled = scope.spawn(|| (client.poll(WAIT), Instant::now()));
-        // Both most likely wait by now; if one does not yet, the case asks less of it.
+        // Both polls are most likely blocked by now. If one is not, the case tests less.
         std::thread::sleep(GLANCE);
         log.append(&[record(&topic, "key", "new")]).unwrap();
         let appended = Instant::now();
@@ -197,7 +197,7 @@ pub(crate) fn a_deleted_topic_takes_all_with_it(harness: &dyn Harness) {
     log.create_topic(&spec(&name, 1)).unwrap();
     let mark = log.watermarks(&name).unwrap()[0];
     assert_eq!((mark.low, mark.high, mark.end), (Offset(0), Offset(0), Offset(0)));
-    // A group that was there does not start behind what is new.
+    // An existing group does not skip new records.
     log.append(&[record(&name, "key", "new")]).unwrap();
     assert_eq!(texts(&Client::join(&*log, &options).take(1)), ["new"]);
     assert_eq!(texts(&contents(&*log, &other)), ["stays"]);

@@ -1,4 +1,4 @@
-//! Atomicity: whole transactions, fencing, and positions that go with the outputs.
+//! Atomicity: whole transactions, fencing, and positions that are committed with the outputs.
 
 use std::time::{Duration, Instant};
 
@@ -58,7 +58,7 @@ pub(crate) fn aborted_records_are_never_seen(harness: &dyn Harness) {
     }
     member.send(record(&output, "key", "never ended")).unwrap();
     drop(member);
-    // A member that takes the id over ends what the last one left open.
+    // A member that takes the id over ends the transaction that the last one left open.
     log.join(&options(&harness.fresh_name("other"), &[&input], &id)).unwrap().leave().unwrap();
     assert_eq!(texts(&contents(&*log, &output)), expected);
 }
@@ -125,7 +125,7 @@ pub(crate) fn records_come_while_a_commit_is_under_way(harness: &dyn Harness) {
         assert_eq!(texts(&read), [value.as_str()]);
         client.member.send(record(&output, "key", value)).unwrap();
         client.member.begin_commit(&after(&read)).unwrap();
-        // The next one, whether or not the commit is through.
+        // The next record, whether or not the commit has finished.
         read = if number + 1 < expected.len() { client.take(1) } else { vec![] };
         let mut ends = client.member.committed(Duration::ZERO).unwrap();
         overtaken += usize::from(ends.is_none());
@@ -179,7 +179,7 @@ pub(crate) fn a_member_that_is_dropped_while_it_commits_commits_whole_or_not_at_
     client.member.send(record(&output, "key", "out")).unwrap();
     client.member.begin_commit(&after(&read)).unwrap();
     drop(client);
-    // Whoever takes the place over decides what is open.
+    // The successor decides the open transaction.
     let mut client = Client::join(&*log, &options);
     let positions = log.committed(&options.group, &partitions(&*log, &input)).unwrap();
     match positions.values().next() {
@@ -197,7 +197,7 @@ pub(crate) fn a_member_that_vanished_leaves_no_trace(harness: &dyn Harness) {
     let log = harness.log();
     let (input, output) = (topic(harness, "input", 1), topic(harness, "output", 1));
     let mut options = options(&harness.fresh_name("group"), &[&input], &harness.fresh_name("worker"));
-    // As a worker has it: the one that comes back need not wait until the group notices.
+    // Like a worker, the member has an instance id, so its return need not wait until the group notices its absence.
     options.instance_id = Some(options.transactional_id.clone());
     log.append(&[record(&input, "key", "one"), record(&input, "key", "two")]).unwrap();
     for _ in 0..2 {
@@ -245,7 +245,7 @@ pub(crate) fn a_newer_writer_fences_the_older(harness: &dyn Harness) {
     let mut apart = log.writer(&other).unwrap();
     older.write(&[record(&output, "key", "older")]).unwrap();
     let mut newer = log.writer(&id).unwrap();
-    // What the older one committed lies below the end that is told now.
+    // The records that the older writer committed lie below the current end.
     assert_eq!(texts(&copy(&*log, &output)), ["older"]);
     let refused = older.write(&[record(&output, "key", "too late")]);
     assert!(matches!(refused, Err(LogError::Fenced(_))), "{refused:?}");

@@ -1,4 +1,4 @@
-//! Through a host that runs: the commands and the admin API.
+//! Dead letters through a running host: the commands and the admin API.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -30,11 +30,11 @@ fn letters_are_reached_through_a_running_host() {
         }
     };
     let lines = || String::from_utf8(open().stdout).unwrap();
-    // As long as no host owns the log, `dlq` would take it itself.
+    // `dlq` takes the log itself unless a host owns it.
     let address = app.data.path().join("admin-address");
     wait("the host listens", &|| address.exists());
     wait("three are set aside", &|| lines().lines().count() == 3);
-    // Those that are sent again fail again.
+    // The replayed records fail again.
     app.ok(&["dlq", "replay", "scripted", "--all-open"]);
     wait("they are back", &|| lines().matches(r#""replays":1"#).count() == 3);
 

@@ -1,4 +1,4 @@
-//! Every way to fail, and what is set aside then.
+//! Every kind of failure, and its dead letter.
 
 use bytes::Bytes;
 use heddle::log::now;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::dlq::{LETTERS, all, header, run};
 use crate::support::app::App;
 
-/// Turns scripts into values of the topic `in`.
+/// Returns a function that encodes scripts as values of the topic `in`.
 pub(crate) fn encoder(app: &App) -> impl Fn(&Value) -> Vec<u8> + use<> {
     let file = app.data.path().join("echo.jsonl");
     std::fs::write(&file, r#"{"do":"echo"}"#).unwrap();
@@ -43,7 +43,7 @@ pub(crate) fn input(key: &str, value: Option<Vec<u8>>) -> NewRecord {
     }
 }
 
-/// One record for each way to fail, by the kind that it ends in.
+/// One record for each kind of failure.
 fn failing(app: &App) -> Vec<NewRecord> {
     let encode = encoder(app);
     let everything: Value = serde_json::from_str(r#"{"flag":true,"int":1,"long":1,"float":1.5,"double":1.5,"string":"s","bytes":"","fixed":"abcd","colour":"RED","list":[],"map":{},"choice":null,"price":"1.00"}"#).unwrap();

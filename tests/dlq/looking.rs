@@ -1,4 +1,4 @@
-//! Lists, single letters, and what cannot be done.
+//! Lists of letters, single letters, and requests that are refused.
 
 use heddle::log::now;
 use heddle_core::date::rfc3339;
@@ -16,7 +16,7 @@ fn letters_are_listed_shown_and_discarded() {
     let app = App::embedded().scripted();
     prepared(&app);
     run(&app, 9);
-    // A second one that fails alike.
+    // A second letter with the same failure.
     let letters = all(&app, LETTERS);
     let again = letters.iter().find(|letter| letter.key.as_deref() == Some(b"null-value")).unwrap();
     let again = NewRecord { headers: again.headers[..4].to_vec(), ..input("null-value", None) };

@@ -1,5 +1,4 @@
-//! Dead letters, as those who look after them meet them: what is set aside, looking at it, sending it again, letting it
-//! be.
+//! Dead letters for operators: which records are dead-lettered, and how to inspect, replay and discard them.
 
 mod host;
 mod kinds;
@@ -25,8 +24,9 @@ pub(crate) fn all(app: &App, topic: &str) -> Vec<Record> {
     app.records(topic).into_values().flatten().collect()
 }
 
-/// Runs the app until it has handled so many records; returns how many it set aside, and how many it skipped. A broker
-/// that is busy can look as if there were nothing to do, so that takes as many runs as it takes.
+/// Runs the app until it has handled `records` records. Returns the numbers of dead-lettered and skipped records.
+///
+/// A busy broker can look idle, so this may take several runs.
 pub(crate) fn run(app: &App, records: u64) -> (u64, u64) {
     let (mut handled, mut failed, mut duplicates) = (0, 0, 0);
     let deadline = Instant::now() + Duration::from_secs(120);

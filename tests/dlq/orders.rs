@@ -1,4 +1,4 @@
-//! The order platform's orders without items: edited, replayed, booked.
+//! The order platform's orders without items: they are edited, replayed and booked.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
@@ -12,7 +12,7 @@ use crate::dlq::told::Told;
 use crate::dlq::{all, header, run};
 use crate::support::app::{App, quickstart};
 
-/// An editor that does this to the file.
+/// The path of an editor that runs this script on the file.
 fn editor(app: &App, script: &str) -> String {
     let path = app.data.path().join("editor");
     std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -57,12 +57,12 @@ fn edited_orders_get_through_once(app: &App) {
     let items = r#"sed -i 's/"items": \[\]/"items": [{"productId":"P-1","quantity":1,"price":2.5}]/' "$1""#;
     let output = edit(items);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    // Whoever does it twice is told, and nothing is sent.
+    // A second replay of the same letter is refused, and nothing is sent.
     assert_eq!(edit(items).status.code(), Some(1));
     app.ok(&["dlq", "replay", "ledger", &again]);
     assert_eq!(all(app, "orders.created").len(), before + 2);
     assert_eq!(run(app, 2), (1, 0));
-    // The other one failed again: parked with its history.
+    // The other order failed again and has a new letter with its history.
     let now_open = list(&[]);
     assert_eq!(now_open.len(), 1);
     let (was, is) = (&open[1], &now_open[0]);
@@ -77,7 +77,7 @@ fn edited_orders_get_through_once(app: &App) {
         |record: &Record| record.headers.iter().filter(|header| header.name == "heddle.first-failure").count();
     assert!(parked.iter().all(|record| repeated(record) == 1), "history does not pile up");
 
-    // The edited order is booked, and known now: sent once more it is a duplicate.
+    // The edited order is booked. Its id is known now, so a second copy is a duplicate.
     send_again_what_was_edited(app);
     assert_eq!(run(app, 1), (0, 1));
     let id = shown["value"]["orderId"].as_str().unwrap();

@@ -1,4 +1,4 @@
-//! Replays that are killed, and two at once.
+//! Replays that are killed, and two replays at once.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -15,13 +15,13 @@ use heddle_fixtures::kafka::Kafka;
 use crate::dlq::{LETTERS, all, header};
 use crate::support::app::App;
 
-/// A letter as the runtime writes it.
+/// A dead letter as the runtime writes it.
 pub(crate) fn letter(number: i64, topic: &str) -> NewRecord {
     let record = Record {
         source: TopicPartition::new(topic, 0),
         offset: Offset(number),
         timestamp: Timestamp(1_000),
-        // Every tenth has no key.
+        // Every tenth record has no key.
         key: (number % 10 != 0).then(|| Bytes::from(format!("key {number}"))),
         value: Some(Bytes::from(format!("value {number}"))),
         headers: vec![Header::new("number", number.to_string())],
@@ -93,7 +93,7 @@ fn the_second_of_two_replays_fences_the_first(app: &App) {
     let queue = Queue::open(log.clone(), "guests.scripted", LETTERS).unwrap();
     let mut first = queue.take().unwrap();
     let mut second = None;
-    // The second one comes when the first has sent a batch.
+    // The second replay starts when the first has sent a batch.
     let refused = first.replay(&Selection::default(), &mut |went| {
         assert_eq!(went.done, 100);
         second = Some(queue.take().unwrap());

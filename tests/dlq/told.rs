@@ -1,11 +1,11 @@
-//! What a person sees.
+//! The output that an operator sees.
 
 use std::fmt::Write as _;
 use std::process::Output;
 
 use crate::support::app::App;
 
-/// Collects what a person sees, without what differs from run to run.
+/// Collects the output, without parts that differ from run to run.
 pub(crate) struct Told<'a>(pub(crate) &'a App, pub(crate) String);
 
 impl Told<'_> {
@@ -21,7 +21,7 @@ impl Told<'_> {
     }
 }
 
-/// Times and digests, by their shape.
+/// Replaces times and digests, recognized by their shape.
 pub(crate) fn redacted(text: &str) -> String {
     let mut out = String::new();
     for line in text.split_inclusive('\n') {
@@ -35,7 +35,7 @@ pub(crate) fn redacted(text: &str) -> String {
         if let Some((from, ms)) = line.find("\"timestamp\":").map(|at| (at + 12, line[at + 12..].find(',').unwrap())) {
             line.replace_range(from..from + ms, "0");
         }
-        // Where a guest was compiled, and how a trap is called.
+        // Removes the place where a guest was compiled and the name of a trap.
         if let Some(at) = line.find("panicked at ") {
             line.truncate(at);
             line.push_str("panicked at <source>\n");

@@ -1,4 +1,4 @@
-//! Old addresses: whoever listens where a host did gets nothing of the token, whatever it answers.
+//! Old addresses of hosts: a process that listens there never gets the token, whatever it answers.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,16 +12,16 @@ use super::{WAIT, host};
 
 const TOKEN: &str = "s3cret-of-the-app";
 
-/// What a thief on an old address does.
+/// The behaviour of a thief at an old address.
 #[derive(Clone, Copy)]
 enum Thief {
-    /// Answers everything with the same body.
+    /// Answers every request with the same body.
     Says(&'static str),
-    /// Passes everything on to the host, and its answers back.
+    /// Relays requests to the host, and its answers back.
     Relays(SocketAddr),
 }
 
-/// Listens where a host did; remembers everything that comes.
+/// Listens where a host did, and records everything that arrives.
 fn steal(thief: Thief) -> (String, Arc<Mutex<Vec<u8>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, loot) = (listener.local_addr().unwrap().to_string(), Arc::new(Mutex::new(vec![])));
@@ -32,7 +32,7 @@ fn steal(thief: Thief) -> (String, Arc<Mutex<Vec<u8>>>) {
             stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
             let mut request = vec![];
             let mut piece = [0; 4096];
-            // The end of a head, or a pause, is an end.
+            // A request ends with its head, or at a pause.
             while let Ok(read @ 1..) = stream.read(&mut piece) {
                 request.extend_from_slice(&piece[..read]);
                 if request.ends_with(b"\r\n\r\n") {
@@ -92,7 +92,7 @@ fn whoever_took_an_old_address_gets_no_token() {
         assert!(loot.contains("GET /health/identity?nonce="), "{loot}");
         assert!(!loot.contains(TOKEN) && !loot.to_lowercase().contains("authorization"), "{loot}");
     }
-    // The host itself is shown the token.
-    let client = heddle::admin::HostClient::new(&real.to_string(), &heddle::admin::Reach::default(), WAIT);
+    // The host itself receives the token.
+    let client = heddle::cluster::HostClient::new(&real.to_string(), &heddle::cluster::Reach::default(), WAIT);
     assert_eq!(client.with_token(Some(TOKEN.to_owned())).get("/status").unwrap().status, 200);
 }

@@ -1,4 +1,4 @@
-//! Clients that ask for too much, or take all places.
+//! Clients that request too much or occupy all connections.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -6,21 +6,22 @@ use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use heddle::admin::{Access, HostClient, Reach, StateEntries};
+use heddle::admin::{Access, StateEntries};
+use heddle::cluster::{HostClient, Reach};
 use heddle_fixtures::Ended;
 use serde_json::{Value, json};
 
 use super::{WAIT, ask, host};
 use crate::support::app::App;
 
-/// As many connections as may ask for anything, and as many more as wait for a place.
+/// The number of connections that may send requests, and the number that may wait for a place.
 const PLACES: usize = 512;
 const WAITING: usize = 32;
 
 #[test]
 fn health_is_answered_while_all_places_are_taken() {
     let (host, _log, _folder) = host(Access::default());
-    // A request that has begun holds its place for as long as its body may take.
+    // A request in progress holds its place for as long as its body may take.
     let hold = |_| {
         let mut stream = TcpStream::connect(host).unwrap();
         let head =
@@ -31,7 +32,7 @@ fn health_is_answered_while_all_places_are_taken() {
     let crowd = (0..PLACES + WAITING).map(hold).collect::<Vec<_>>();
     assert_eq!(ask(host, "GET /health", "Host: localhost\r\n").0, 200);
     assert_eq!(ask(host, "GET /health/ready", "Host: localhost\r\n").0, 200);
-    // Those beyond the ones that wait are told at once, once these have shown that they are no health checks.
+    // Connections beyond the waiting ones are refused immediately, once those have turned out not to be health checks.
     let deadline = Instant::now() + Duration::from_secs(20);
     while ask(host, "GET /status", "Host: localhost\r\n").0 != 503 {
         assert!(Instant::now() < deadline, "nobody is sent away");
@@ -40,7 +41,7 @@ fn health_is_answered_while_all_places_are_taken() {
     drop(crowd);
 }
 
-/// Long enough for twenty of them to exceed one answer.
+/// Long enough that twenty of them exceed one answer.
 const ID_BYTES: usize = 700_000;
 const CUSTOMERS: usize = 20;
 
@@ -85,7 +86,7 @@ fn large_values_come_in_answers_of_bounded_size() {
     }
     assert_eq!(found.len(), CUSTOMERS);
     assert!(answers >= 2, "{answers} answers");
-    // The command puts them together.
+    // The command joins the answers.
     let listed = app.ok(&["state", "list", "ledger", "accounts", "--limit", "10000", "--json"]);
     let entries = listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let entries = entries.map(|entry| (entry["key"].as_str().unwrap().to_owned(), entry["value"].clone()));

@@ -1,4 +1,5 @@
-//! Who gets in: web pages of other sites, strangers, processes on an old address, and clients that ask for too much.
+//! Access to a host: web pages of other sites, strangers, processes at an old address, and clients that request too
+//! much.
 
 mod addresses;
 mod bounds;
@@ -8,7 +9,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use heddle::admin::{self, Access, HostClient, HostError, Reach, Remote};
+use heddle::admin::{self, Access, Remote};
+use heddle::cluster::{HostClient, HostError, Reach};
 use heddle::log::Log;
 use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use heddle::registry::Embedded;
@@ -17,14 +19,14 @@ use heddle::tls::{Identity, Trusted};
 use heddle_core::explain::to_text;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-/// Far above what any answer takes; only a test that fails waits so long.
+/// Far above the time of any answer. Only a failing test waits this long.
 const WAIT: Duration = Duration::from_secs(60);
 
 fn any() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
 }
 
-/// The admin API of a host without components, in this process, on an embedded log.
+/// The admin API of a host without components, on an embedded log, in this process.
 fn host(access: Access) -> (SocketAddr, Arc<EmbeddedLog>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let log = Arc::new(EmbeddedLog::open(folder.path(), EmbeddedOptions::default()).unwrap());
@@ -93,7 +95,7 @@ fn web_pages_of_other_sites_are_refused_at_every_door() {
         assert_ne!(ask(address, request, "Host: localhost\r\n").0, 403, "{request}");
     }
     assert_eq!(ask(host, "GET /health", "Host: shop-1\r\n").0, 200);
-    // An absolute address counts as well.
+    // An absolute address in the request line is checked, too.
     assert_eq!(ask(host, "GET http://evil.example/health", "Host: localhost\r\n").0, 403);
 }
 
@@ -135,7 +137,7 @@ fn the_body_of_a_stranger_is_not_waited_for() {
     let user = User { name: "ci".to_owned(), password: "s3cret".to_owned() };
     let registry = registry(Some(user));
     let large = "Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 251658240\r\n";
-    // Nothing of the body is ever sent: an answer that comes is one that did not wait for it.
+    // The body is never sent, so an answer proves that the host did not wait for it.
     let asked = [(host, "POST /call"), (host, "POST /deploy/c"), (registry, "POST /subjects/s/versions")];
     for (address, request) in asked {
         let mut stream = TcpStream::connect(address).unwrap();
@@ -145,7 +147,7 @@ fn the_body_of_a_stranger_is_not_waited_for() {
         stream.read_exact(&mut status).unwrap();
         assert_eq!(&status, b"HTTP/1.1 401", "{request}");
     }
-    // One who may ask is told that it is too much, before it was sent.
+    // A permitted client is refused for the size, before the body is sent.
     let known = format!("{large}Authorization: Bearer s3cret\r\nExpect: 100-continue\r\n");
     assert_eq!(ask(host, "POST /call", &known).0, 413);
 }
@@ -155,7 +157,7 @@ fn calls_of_the_log_exist_on_the_embedded_log_alone() {
     let (embedded, _log, _folder) = host(Access::default());
     let headers = "Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 0\r\n";
     assert_eq!(ask(embedded, "POST /call", headers).0, 400);
-    // A log that others reach by themselves: here, another host's.
+    // A log outside this process: here, that of another host.
     let elsewhere = serve(Access::default(), Arc::new(Remote::find(&embedded.to_string()).unwrap()));
     assert_eq!(ask(elsewhere, "POST /call", headers).0, 404);
 }
@@ -189,7 +191,7 @@ fn the_admin_api_speaks_tls() {
     let address = host.to_string();
     let client = HostClient::new(&address, &reach, WAIT).with_token(Some("s3cret".to_owned()));
     assert_eq!(client.get("/status").unwrap().status, 200);
-    // Through it, the log too.
+    // The log is reachable through TLS, too.
     let remote = Remote::find_by(&address, reach.clone()).unwrap().with_token(Some("s3cret".to_owned()));
     assert_eq!(remote.topics().unwrap(), []);
     let strange = HostClient::new(&address, &Reach { trusted: None, ..reach }, WAIT).get("/health").err().unwrap();

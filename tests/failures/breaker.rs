@@ -1,4 +1,5 @@
-//! The circuit breaker: nothing is consumed while nearly everything fails, nothing is lost, and others go on.
+//! The circuit breaker: consumption pauses while nearly everything fails, nothing is lost, and other components
+//! continue.
 
 use std::time::{Duration, Instant};
 
@@ -21,13 +22,14 @@ fn an_open_breaker_holds_everything_back_until_a_probe_gets_through() {
     app.log().append(&records.collect::<Vec<_>>()).unwrap();
     let began = Instant::now();
     let host = Host::start(&app);
-    // Told, not asked for: it may be closed again when the answer comes.
+    // The log is checked instead of the status, because the breaker may be closed again when the status arrives.
     until("it opens", || !alerts(&app).is_empty());
     until("the neighbour goes on", || ended(&status(&app, "clinic.neighbour")) == 58);
     let metrics = metrics(&app);
     assert!(metrics.contains("heddle_breaker_open{component=\"clinic.neighbour\"} 0"), "{metrics}");
     until("it closes", || status(&app, NAME)["breaker"] == "closed" && ended(&status(&app, NAME)) == 58);
-    // Five open it; the sixth and the seventh are probes that fail, a pause before each and before `open`.
+    // Five failures open it. The sixth and the seventh record are probes that fail, with a pause before each and before
+    // `open`.
     assert!(began.elapsed() > Duration::from_secs(3), "{:?}", began.elapsed());
     let last = status(&app, NAME);
     assert_eq!((last["failed"].as_u64(), last["handled"].as_u64(), last["lag"].as_u64()), (Some(7), Some(51), Some(0)));
@@ -37,7 +39,7 @@ fn an_open_breaker_holds_everything_back_until_a_probe_gets_through() {
     assert_eq!(app.records(LETTERS).into_values().flatten().count(), 7);
 }
 
-/// What a person is told of the breaker, without times: each kind of line once, in order.
+/// The alerts of the breaker, without times: each kind of line once, in order.
 fn alerts(app: &App) -> String {
     let told = told(app);
     let line = |line: &str| strip(line).split_once("heddle::alert: ").map(|(_, alert)| alert.to_owned());
@@ -46,7 +48,7 @@ fn alerts(app: &App) -> String {
     lines.join("\n")
 }
 
-/// A line of a terminal without its colours.
+/// A terminal line without its colours.
 fn strip(line: &str) -> String {
     line.split('\u{1b}')
         .map(|part| part.split_once('m').filter(|_| part.starts_with('[')).map_or(part, |(_, text)| text))
@@ -74,7 +76,7 @@ fn a_breaker_may_stop_the_component_until_the_next_start() {
     let text = app.ok(&["status"]);
     let (text, stall) = text.trim_end().split_once("\n  stalled by breaker for ").unwrap();
     assert!(stall.ends_with(" s: too many deliveries fail"), "{stall}");
-    // Digest, times and how long a commit took differ.
+    // The digest, times and the duration of a commit differ between runs.
     let shown = text.split_once("  in ").map(|(_, rest)| rest.split(" commits ").next().unwrap_or_default());
     insta::assert_snapshot!("status", format!("{}…{}", shown.unwrap(), text.rsplit(')').next().unwrap()));
     insta::assert_snapshot!("stopped", alerts(&app));
@@ -85,7 +87,7 @@ fn a_breaker_may_stop_the_component_until_the_next_start() {
     assert_eq!(outcomes(&app).len(), 5);
 }
 
-/// A share of failures that is too large opens it as well, though some succeed.
+/// A high rate of failures opens it as well, although some records succeed.
 #[test]
 fn a_rate_opens_it_too() {
     let policy = "attempts = 1\nbreaker = { failures = 20, within = \"60s\", rate = \"50%\", pause = \"60s\" }";

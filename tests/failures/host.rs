@@ -1,4 +1,4 @@
-//! A host, and what it tells of itself.
+//! A host process and its reports.
 
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -15,7 +15,7 @@ use crate::support::app::App;
 /// A host that runs until it is killed or stopped.
 pub(crate) struct Host {
     process: Child,
-    /// Where it writes what it tells.
+    /// The file of its log.
     told: PathBuf,
 }
 
@@ -26,7 +26,7 @@ impl Host {
         let told_file = app.data.path().join("told");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&told_file).unwrap();
         let mut run = app.command(&["run"]);
-        // Small transactions, so that kills and failures meet many of them.
+        // Small transactions, so that kills and failures affect many of them.
         run.env("HEDDLE_COMMIT_INTERVAL", "20ms").env("HEDDLE_TRACE", "heddle=info,error");
         let process = run.stdout(Stdio::null()).stderr(Stdio::from(log)).spawn().unwrap();
         let mut host = Self { process, told: told_file };
@@ -61,7 +61,7 @@ impl Drop for Host {
     }
 }
 
-/// All that hosts of the app wrote to standard error.
+/// Everything that the app's hosts have written to standard error.
 pub(crate) fn told(app: &App) -> String {
     std::fs::read_to_string(app.data.path().join("told")).unwrap_or_default()
 }
@@ -74,7 +74,7 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// The status of each component, by its name; null if no host answers.
+/// The status of a component, or null if no host answers.
 pub(crate) fn status(app: &App, component: &str) -> Value {
     let output = app.run(&["status", "--json"]);
     let lines = String::from_utf8(output.stdout).unwrap();
@@ -82,19 +82,19 @@ pub(crate) fn status(app: &App, component: &str) -> Value {
     all.find(|status| status["component"] == component).unwrap_or_default()
 }
 
-/// How many records of the input are done with: handled, set aside or skipped.
+/// The number of input records that are finished: handled, dead-lettered or skipped.
 pub(crate) fn ended(status: &Value) -> u64 {
     ["handled", "failed", "duplicates"].iter().filter_map(|name| status[name].as_u64()).sum()
 }
 
-/// Writes scripts as values of the topic `in`.
+/// Encodes scripts as values of the topic `in`.
 pub(crate) struct Scripts {
     schema: Schema,
     id: u32,
 }
 
 impl Scripts {
-    /// Registers what the app reads, by running it once; topics are created then, too.
+    /// Registers the app's schemas by running it once, which also creates its topics.
     pub(crate) fn of(app: &App) -> Self {
         app.ok(&["run", "--until-idle"]);
         let registry = app.own_registry();
@@ -129,7 +129,7 @@ pub(crate) fn input(partition: i32, key: &str, value: Option<Vec<u8>>) -> NewRec
     }
 }
 
-/// What the component wrote, in the order of each partition: what it did and the number of the script.
+/// The output of the component, in the order of each partition: the key and the result of the script.
 pub(crate) fn outcomes(app: &App) -> Vec<(String, String)> {
     let lines = app.ok(&["consume", "out", "--json"]);
     let one = |line: &str| {

@@ -1,5 +1,5 @@
-//! What becomes of records that fail, as users see it: tried again in place and later, kept in order, set aside, held
-//! back by a breaker.
+//! Failing records as users see them: retried in place and later, kept in order, dead-lettered, or held back by a
+//! circuit breaker.
 
 mod breaker;
 pub(crate) mod host;
@@ -18,7 +18,7 @@ use heddle_contract::section;
 pub(crate) const NAME: &str = "clinic.patient";
 pub(crate) const LETTERS: &str = "clinic.patient.dlq";
 
-/// What the manifest of the component says about failures, unless a test says something else.
+/// The default failure policy in the manifest of the component.
 pub(crate) const FAILURE: &str = r#"attempts = 2
 backoff = "10ms"
 retry = ["200ms", "1s"]"#;
@@ -29,7 +29,7 @@ fn patient() -> &'static [u8] {
     BUILT.get_or_init(|| build::component("guests", "patient"))
 }
 
-/// An app whose one component is called `name` and fails as the `[failure]` section says.
+/// Installs a component under `name`, with this `[failure]` section.
 pub(crate) fn install(app: &App, name: &str, failure: &str) {
     let mut contract = section::extract(patient()).unwrap();
     let manifest = &contract.component.manifest;

@@ -1,4 +1,5 @@
-//! Components that loop, eat memory and trap on every record, beside one that works: it goes on, and the host lives.
+//! Components that loop, exhaust memory or trap on every record run beside a working one. The working one continues,
+//! and the host survives.
 
 use heddle_fixtures::scaled_count;
 

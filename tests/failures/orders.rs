@@ -1,4 +1,4 @@
-//! `order = "key"`: later records of a key wait for one that is tried again, whoever is killed meanwhile.
+//! `order = "key"`: later records of a key wait for one that is retried, whichever host is killed meanwhile.
 
 use heddle_fixtures::kafka::Kafka;
 
@@ -7,14 +7,14 @@ use crate::failures::{LETTERS, NAME, clinic};
 use crate::support::app::App;
 
 const KEYS: usize = 40;
-/// Hosts that run one after another; all but the last are killed.
+/// The number of hosts that run one after another. All but the last are killed.
 const HOSTS: usize = 5;
-/// Rounds over all keys that each host finds when it starts: without them, one that is fast leaves
-/// the next nothing to be killed at.
+/// The rounds over all keys that each host finds when it starts. Without them, a fast host would leave the next one
+/// nothing to do before its kill.
 const ROUNDS_OF_A_HOST: usize = 3;
 const ROUNDS: usize = HOSTS * ROUNDS_OF_A_HOST;
 
-/// Every key fails at first, again and again, and each host is killed: every key's records come out in order.
+/// Every key fails repeatedly at first, and each host is killed. The records of every key come out in order.
 fn keeps_the_order(app: App) {
     let app = clinic(app, 2, "attempts = 1\nretry = [\"100ms\", \"100ms\", \"100ms\", \"200ms\"]\norder = \"key\"");
     let scripts = Scripts::of(&app);
@@ -68,7 +68,7 @@ fn a_key_keeps_its_order_on_kafka() {
     keeps_the_order(App::kafka(&Kafka::start()));
 }
 
-/// More may not wait than the manifest says: the partition stands still, or the record is set aside.
+/// No more records may be parked than the manifest allows: the partition is blocked, or the record is dead-lettered.
 #[test]
 fn what_finds_no_room_waits_or_is_set_aside() {
     for (when_full, letters) in [("wait", 0), ("dead-letter", 3)] {
@@ -82,7 +82,7 @@ fn what_finds_no_room_waits_or_is_set_aside() {
         records.push(scripts.record(0, "other", "count", 0));
         app.log().append(&records).unwrap();
         let host = Host::start(&app);
-        // The first one never gets through: its third delay is a minute.
+        // The first record never succeeds in time, because its third delay is a minute.
         let done = |status: &serde_json::Value| ended(status);
         if letters == 0 {
             until("two wait", || status(&app, NAME)["waiting"] == 2);

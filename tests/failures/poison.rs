@@ -1,5 +1,6 @@
-//! Poison of every kind among good records: all good ones come out once, all bad ones are where the policy says, byte
-//! for byte, and the counts add up; under `kill -9` as well.
+//! Invalid records of every kind among good ones, also under `kill -9`.
+//!
+//! All good records come out once. All bad ones are where the policy puts them, byte for byte, and the counts add up.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ use crate::support::app::App;
 
 const PARTITIONS: usize = 4;
 const KEYS: usize = 100;
-/// A whole number of hundreds for each kill, so that each kind of poison comes equally often.
+/// A multiple of a hundred for each kill, so that each kind of bad record is equally frequent.
 fn records_of_all() -> usize {
     scaled_count(3_000, 10_000) / (100 * kills()) * 100 * kills()
 }
@@ -22,7 +23,7 @@ fn kills() -> usize {
     scaled_count(3, 5)
 }
 
-/// What is wrong with a record, and the kind that it is set aside for. One percent each.
+/// The fault of a record, and the kind of its dead letter. One percent of the records has each.
 const POISON: [(&str, &str); 13] = [
     ("garbage", "decode"),
     ("null", "null-value"),
@@ -39,12 +40,12 @@ const POISON: [(&str, &str); 13] = [
     ("state", "state"),
 ];
 
-/// Where a record is in its hundred: each key has one at each place.
+/// The place of a record in its hundred. Each key has one record at each place.
 fn place(n: usize) -> usize {
     (n * 37 + n / 100) % 100
 }
 
-/// The script of a record; `None`: a good one.
+/// The script of a bad record, or `None` for a good one.
 fn poison(n: usize) -> Option<(&'static str, &'static str)> {
     POISON.get(place(n)).copied()
 }
@@ -80,7 +81,7 @@ fn reconciles(app: App, failure: &str) {
         at_work += usize::from(last < part as u64);
         host.kill();
     }
-    // How many depends on the machine; that there are some says that the kills hit what they are for.
+    // The number depends on the machine. If it is positive, the kills hit their target.
     println!("{at_work} of {} kills hit a host at work", kills());
     assert!(at_work > 0);
     let host = Host::start(&app);
@@ -100,7 +101,7 @@ fn reconciles(app: App, failure: &str) {
     check_outputs(&app, ordered);
 }
 
-/// Every bad record is set aside once, as it was.
+/// Checks that every bad record is dead-lettered once and unchanged.
 fn check_letters(app: &App, records: &[NewRecord]) {
     let letters = app.records(LETTERS).into_values().flatten().collect::<Vec<_>>();
     let mut by_place = BTreeMap::new();
@@ -114,7 +115,7 @@ fn check_letters(app: &App, records: &[NewRecord]) {
     let mut kinds = BTreeMap::<String, usize>::new();
     letters.iter().for_each(|letter| *kinds.entry(header(letter, "heddle.kind")).or_default() += 1);
     assert_eq!((letters.len(), places.len(), records.len()), (bad, records_of_all(), records_of_all()), "{kinds:?}");
-    // A partition has its records in the order in which they were produced.
+    // A partition has its records in the order of production.
     let mut next = BTreeMap::<i32, std::slice::Iter<'_, Record>>::new();
     for (n, record) in records.iter().enumerate() {
         let partition = record.partition.unwrap().0;
@@ -133,8 +134,8 @@ fn check_letters(app: &App, records: &[NewRecord]) {
     }
 }
 
-/// Every good record comes out once; the sums of a key go up by one, and its records are in order where that is
-/// promised.
+/// Checks that every good record comes out once, and that the sums of a key grow by one. Its records are in order if
+/// that is guaranteed.
 fn check_outputs(app: &App, ordered: bool) {
     let mut found = BTreeMap::<String, Vec<(String, i64)>>::new();
     for line in app.ok(&["consume", "out", "--json"]).lines() {
@@ -152,7 +153,7 @@ fn check_outputs(app: &App, ordered: bool) {
         assert_eq!(sums.collect::<Vec<_>>(), (1..=good.len()).collect::<Vec<_>>(), "k{key}");
         let mut numbers = found.iter().map(|(_, n)| *n).collect::<Vec<_>>();
         if !ordered {
-            // Those that failed at first were overtaken; the others were not.
+            // Records that failed at first were overtaken, the others were not.
             let at_once = found.iter().filter(|(did, _)| did.starts_with("count")).map(|(_, n)| *n);
             assert!(at_once.is_sorted(), "k{key}");
             numbers.sort_unstable();

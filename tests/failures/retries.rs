@@ -1,4 +1,4 @@
-//! Another attempt: at once, later, and by a policy that has changed meanwhile.
+//! Retries: immediate ones, later ones, and retries under a changed policy.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::failures::host::{Host, Scripts, ended, header, input, outcomes, statu
 use crate::failures::{FAILURE, LETTERS, NAME, clinic, install};
 use crate::support::app::App;
 
-/// What fails at first gets through with nobody's help, what others need is not held up, and how long it took is told.
+/// A record that fails at first succeeds without help and does not delay others. The time that it took is reported.
 fn gets_through_when_it_can(app: App) {
     let app = clinic(app, 2, "attempts = 1\nretry = [\"300ms\", \"300ms\", \"300ms\", \"300ms\", \"60s\", \"60s\"]");
     let scripts = Scripts::of(&app);
@@ -31,7 +31,7 @@ fn gets_through_when_it_can(app: App) {
     assert_eq!(count("in") + count("again"), count("handled") + count("retried"));
     assert!(count("again") >= 2);
     host.stop();
-    // The sum goes up by one for each: none was counted twice.
+    // The sum grows by one for each record, so none was counted twice.
     let mut did = outcomes(&app).into_iter().map(|(_, did)| did).collect::<Vec<_>>();
     did.sort();
     assert_eq!(did, ["count 1", "count 1", "needs-open 3", "needs-open 3", "open 2", "open 2"]);
@@ -58,31 +58,32 @@ fn what_fails_gets_through_when_it_can_on_kafka() {
     gets_through_when_it_can(App::kafka(&Kafka::start()));
 }
 
-/// The list of delays, the order and the attempts change while records wait: none is stranded.
+/// The delays, the order and the attempts change while records are parked. None of the records is stranded.
 fn strands_nothing(app: App) {
     let app = clinic(app, 1, "attempts = 1\nretry = [\"400ms\", \"6s\"]");
     let scripts = Scripts::of(&app);
     app.log().append(&[scripts.record(0, "a", "failed", 0), scripts.record(0, "b", "needs-open", 0)]).unwrap();
     let host = Host::start(&app);
-    // A status that takes longer than their last wait finds a dead letter; the rest of the test holds then, too.
+    // If the status takes longer than the last delay, there is a dead letter. The rest of the test holds then, too.
     until("both wait or one was dead-lettered", || {
         let status = status(&app, NAME);
         status["waiting"] == 2 || status["failed"].as_u64() > Some(0)
     });
     host.stop();
-    // No retry topics any more: they wait in the state now. What waits in the old ones is still taken.
+    // There are no retry topics any more, so new records are parked in the state. Those in the old topics are still
+    // taken.
     install(&app, "patient", "attempts = 1\nretry = [\"700ms\"]\norder = \"key\"");
     app.log().append(&[scripts.record(0, "c", "needs-open", 0), scripts.record(0, "c", "count", 0)]).unwrap();
     let host = Host::start(&app);
     until("one is set aside", || status(&app, NAME)["failed"].as_u64() > Some(0));
     host.stop();
-    // And back, with no retries at all: what waits in the state is still taken.
+    // Now there are no retries at all. Records that are parked in the state are still taken.
     install(&app, "patient", "attempts = 1\nretry-on = []");
     app.log().append(&[scripts.record(0, "o", "open", 0)]).unwrap();
     app.ok(&["run", "--until-idle"]);
     let out = outcomes(&app).len();
     let letters = app.records(LETTERS).into_values().flatten().collect::<Vec<_>>();
-    // Two were counted for sure: `open`, and what stood behind `c`.
+    // Two records were counted in any case: `open`, and the one after `c`.
     assert!(out >= 2 && out + letters.len() == 5, "{out} {letters:?}");
     let first = letters.iter().find(|letter| letter.key.as_deref() == Some(b"a")).unwrap();
     assert_eq!((header(first, "heddle.topic"), header(first, "heddle.offset")), ("in".into(), "0".into()));
@@ -99,11 +100,11 @@ fn a_changed_policy_strands_nothing_on_kafka() {
     strands_nothing(App::kafka(&Kafka::start()));
 }
 
-/// While one record is tried in place, its partition waits, and no other one.
+/// While a record is retried in place, only its partition waits.
 #[test]
 fn a_back_off_holds_up_its_partition_alone() {
     let app = clinic(App::embedded(), 2, "attempts = 4\nbackoff = \"2s\"\nbackoff-max = \"2s\"");
-    // One partition of what comes out: the order in it is that in which records were handled.
+    // One output partition, so that its order is the order of processing.
     let manifest = std::fs::read_to_string(app.folder.join("heddle.toml")).unwrap();
     let manifest = manifest.replace("[topics.out]\npartitions = 2", "[topics.out]\npartitions = 1");
     std::fs::write(app.folder.join("heddle.toml"), manifest).unwrap();
@@ -123,7 +124,7 @@ fn a_back_off_holds_up_its_partition_alone() {
     assert_eq!(keys, ["k1", "k1", "k0"]);
 }
 
-/// What lies in a retry topic and did not come from Heddle is set aside, and the rest goes on.
+/// A foreign record in a retry topic is dead-lettered, and the other records continue.
 #[test]
 fn a_strange_record_in_a_retry_topic_is_set_aside() {
     let app = clinic(App::embedded(), 1, FAILURE);

@@ -4,7 +4,10 @@ import org.apache.kafka.clients.admin.*;
 import org.apache.kafka.common.acl.*;
 import org.apache.kafka.common.resource.*;
 
-/** Grants and revokes rights on a Kafka, line by line: "+ Topic LITERAL orders Read" or "- ...", answered with "ok". First argument: the bootstrap, second: the user. */
+/**
+ * Grants and revokes rights on a Kafka, line by line: "+ Topic LITERAL orders Read" or "- ...", answered with "ok". The
+ * arguments are the bootstrap server and the user.
+ */
 class Acls {
     public static void main(String[] arguments) throws Exception {
         var settings = new Properties();

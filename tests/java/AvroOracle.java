@@ -19,7 +19,7 @@ import org.apache.avro.io.EncoderFactory;
 import org.apache.avro.io.JsonEncoder;
 import org.apache.avro.util.RandomData;
 
-/** What Apache Avro for Java says: one question a line on standard input, one answer a line on standard output. */
+/** Answers of Apache Avro for Java: one question a line on standard input, one answer a line on standard output. */
 public class AvroOracle {
   private static final ObjectMapper JSON = new ObjectMapper();
 

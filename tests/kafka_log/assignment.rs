@@ -1,4 +1,4 @@
-//! What is fixed when partitions are assigned.
+//! Facts that are fixed when partitions are assigned.
 
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,9 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::{POLL, assigned, connect, create, member_options, record, until, values};
 
-/// A transaction that has sent a record to `output` and the position 2 of `input`/0 on behalf of a member of `group`,
-/// and then lost that place: what a worker leaves that hangs before its commit.
+/// An open transaction of a member that has lost its partition, as a worker leaves it that hangs before its commit.
+///
+/// It has sent a record to `output` and the position 2 of `input`/0, on behalf of a member of `group`.
 fn pending(group: &str, input: &str, output: &str) -> BaseProducer {
     let bootstrap = kafka::shared().bootstrap();
     let client = |key: &str, value: &str| {
@@ -42,7 +43,7 @@ fn pending(group: &str, input: &str, output: &str) -> BaseProducer {
     producer
 }
 
-/// Polls for longer than the log asks once for the positions.
+/// Polls for longer than one query of the log for positions takes.
 fn nothing_is_assigned(member: &mut dyn Member) {
     let glance = Instant::now() + Duration::from_secs(7);
     while Instant::now() < glance {
@@ -69,7 +70,7 @@ fn partitions_are_assigned_when_the_earlier_owners_transaction_is_decided() {
         let decided = Instant::now();
         assert_eq!(assigned(&mut *heir), [TopicPartition::new(name, 0)]);
         println!("{name}: assigned {:?} after the decision", decided.elapsed());
-        // Whoever asks now for the end of what the earlier owner wrote gets all of it.
+        // A query for the end of the earlier owner's output now includes all of it.
         let end = log.watermarks(&output).unwrap()[0].end;
         assert!(end > Offset(0));
         let mut reader =

@@ -1,4 +1,4 @@
-//! A worker whose broker is killed, between transactions and inside of one.
+//! A worker whose broker is killed, between transactions and within one.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use heddle_fixtures::kafka::Kafka;
 
 use super::{POLL, connect, create, member_options, read_all, record, until, values};
 
-/// The plainest worker: copies what it is handed, and reacts to failures as the trait says.
+/// The simplest worker: copies its input, and reacts to failures as the trait requires.
 struct Copier<'a> {
     log: &'a KafkaLog,
     options: MemberOptions,
     member: Box<dyn Member>,
-    /// The transactions committed, over all lives of the member.
+    /// The number of transactions committed, over all lives of the member.
     commits: usize,
-    /// The records copied in them.
+    /// The number of records copied in them.
     copied: usize,
     failures: Vec<String>,
 }
@@ -64,7 +64,7 @@ impl<'a> Copier<'a> {
         Ok(())
     }
 
-    /// Waits until the last commit's markers are written: see [`Kafka::kill`].
+    /// Waits until the markers of the last commit are written: see [`Kafka::kill`].
     fn settle(&self) {
         let sources = [0, 1].map(|n| TopicPartition::new("originals", n));
         until("the last commit's markers", || {
@@ -95,7 +95,7 @@ fn a_broker_that_is_killed_between_and_inside_transactions_loses_and_doubles_not
         (copier.commits > 5).then_some(())
     });
     copier.settle();
-    // Between two transactions; the next ones meet a dead broker and one that comes back.
+    // The broker dies between two transactions. The next ones meet a dead broker and one that restarts.
     kafka.kill();
     std::thread::scope(|scope| {
         scope.spawn(|| kafka.restart());
@@ -109,10 +109,10 @@ fn a_broker_that_is_killed_between_and_inside_transactions_loses_and_doubles_not
         (copier.commits > before + 5).then_some(())
     });
     copier.settle();
-    // Inside of a transaction: handed out and sent, not committed.
+    // Inside a transaction: records are polled and sent, but not committed.
     let open = until("records", || match copier.member.poll(POLL).unwrap() {
         Polled::Records(records) => (!records.is_empty()).then_some(records),
-        // The group may still be about what happened to the broker before.
+        // The group may still be reacting to the previous kill.
         Polled::Assigned(partitions) => {
             copier.member.resume(&partitions).unwrap();
             None

@@ -9,9 +9,10 @@ use heddle_fixtures::kafka;
 
 use super::{PATIENCE, connect, create, member_options};
 
-/// How often it is tried: librdkafka got lost in one try of four.
+/// The number of tries. librdkafka got lost in one of four.
 const TRIES: u32 = 30;
-/// Until the group has assigned its partition, about: some leave before, some while, some after.
+/// The approximate time until the group has assigned the partition. Some members leave before that, some during it,
+/// some after it.
 const ASSIGNED_AFTER: Duration = Duration::from_millis(30);
 
 #[test]

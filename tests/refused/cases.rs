@@ -1,4 +1,4 @@
-//! What is refused, and what comes of it: the same on both logs.
+//! Records that the log refuses, and the results. They are the same on both logs.
 
 use std::collections::BTreeMap;
 
@@ -12,21 +12,21 @@ use crate::failures::host::{Scripts, header, input};
 use crate::support::app::App;
 
 const DAY: i64 = 24 * 60 * 60 * 1_000;
-/// Twice what a client sends in one record.
+/// Twice the maximum size of a client's record.
 const TOO_MUCH: i64 = 33 << 20;
 
-/// A record of the input, and what becomes of it.
+/// A record of the input, and its expected result.
 pub(crate) struct Case {
     pub(crate) record: NewRecord,
     pub(crate) becomes: Becomes,
 }
 
-/// What becomes of a record.
+/// The expected result of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Becomes {
-    /// It comes out: with its own timestamp, or with the host's.
+    /// It comes out, with its own timestamp if `in_time`, or else with the host's.
     Out { in_time: bool },
-    /// It is set aside for this kind and a reason that contains this, whole or reduced.
+    /// It is dead-lettered with this kind and a reason that contains this text, whole or reduced.
     Letter { kind: &'static str, reason: &'static str, reduced: bool },
 }
 
@@ -34,22 +34,22 @@ fn letter(kind: &'static str, reason: &'static str) -> Becomes {
     Becomes::Letter { kind, reason, reduced: false }
 }
 
-/// A key that leads to this partition, so that a replay does, too.
+/// A key that hashes to this partition, so that a replay uses it, too.
 fn key_of(partition: i32) -> String {
     let leads = |key: &String| partition_of(key.as_bytes(), 2).0 == partition;
     (0..).map(|n| format!("large-{n}")).find(leads).unwrap()
 }
 
-/// Ahead of all that topics take unless they are told otherwise.
+/// Moves the timestamp beyond what topics accept by default.
 fn ahead(record: NewRecord) -> NewRecord {
     NewRecord { timestamp: Some(Timestamp(heddle::log::now().0 + 30 * DAY)), ..record }
 }
 
-/// Each kind of refusal between good records of the same partition.
+/// Each kind of refusal, between good records of the same partition.
 pub(crate) fn cases(scripts: &Scripts) -> Vec<Case> {
     let script = |key: &str, what: &str, times: i64| scripts.record(0, key, what, times);
     let keyless = NewRecord { key: None, ..script("", "count", 0) };
-    // Refused for what it says, which is more than the dead-letter topic takes.
+    // The letter is refused for its reason, which is larger than the dead-letter topic accepts.
     let large = script(&key_of(0), &"?".repeat(LETTER_BYTES_MAX), 0);
     let poison = [
         (keyless, letter("emit", "without a key")),
@@ -69,14 +69,14 @@ pub(crate) fn cases(scripts: &Scripts) -> Vec<Case> {
     cases
 }
 
-/// Where records of the input are: by what identifies them in these tests.
+/// The records of the input by key and value, which identify them in these tests.
 type Places<'r> = BTreeMap<(Option<Bytes>, Option<Bytes>), &'r Record>;
 
 fn places(inputs: &BTreeMap<i32, Vec<Record>>) -> Places<'_> {
     inputs.values().flatten().map(|record| ((record.key.clone(), record.value.clone()), record)).collect()
 }
 
-/// Everything became of the cases that should have, and nothing else.
+/// Checks that all cases have their expected results, and that there are no others.
 pub(crate) fn check(app: &App, component: &str, dead_letters: &str, cases: &[Case]) {
     let (inputs, outs, letters) = (app.records("in"), app.records("out"), app.records(dead_letters));
     let places = places(&inputs);
@@ -109,7 +109,7 @@ pub(crate) fn check(app: &App, component: &str, dead_letters: &str, cases: &[Cas
     assert!(letters.is_empty(), "{:?}", letters.keys());
 }
 
-/// Its time is its input's, or there is a header that tells so.
+/// Checks that the record has the time of its input, or else a header with that time.
 fn check_time(record: &Record, input: &Record, in_time: bool) {
     let told = header(record, "heddle.timestamp");
     if in_time {
@@ -139,7 +139,7 @@ fn check_letter(letter: &Record, input: &Record, kind: &str, reason: &str, reduc
     assert_eq!(header(letter, "heddle.headers"), input.headers.len().to_string());
 }
 
-/// A reduced letter says what it is, and a replay sends the record from where it is.
+/// Checks that a reduced letter says so, and that its replay sends the complete record from the input.
 pub(crate) fn check_replay(app: &App, case: &Case) {
     let list = app.ok(&["dlq", "list", "patient", "--json"]);
     let lines = list.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
@@ -170,8 +170,8 @@ fn what_the_embedded_log_refuses_fails_alone() {
         &app,
         cases.iter().find(|case| matches!(case.becomes, Becomes::Letter { reduced: true, .. })).unwrap(),
     );
-    // One whose dead letters go nowhere: its task stands still, the other one and the other component go on, and the
-    // end of the run says so.
+    // The dead letters of this component are refused. Its task is blocked, its other task and the other component
+    // continue, and the run ends with an error.
     install(&app, "mute");
     app.log().append(&[scripts.record(1, "elsewhere", "count", 1)]).unwrap();
     let output = app.run(&["run", "--until-idle", "--json"]);

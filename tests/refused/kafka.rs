@@ -1,4 +1,4 @@
-//! A real broker, whose topics change while the host runs: what it takes is not known before a record arrives.
+//! A real broker whose topics change while the host runs. The host learns its limits only when a record arrives.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -30,7 +30,7 @@ fn records(cases: &[Case]) -> Vec<NewRecord> {
     cases.iter().map(|case| case.record.clone()).collect()
 }
 
-/// 20 MB that are a few kB on the way: more than any of Heddle's topics takes whole.
+/// A record of 20 MB that compresses to a few kB. No topic of Heddle accepts it whole.
 fn compressed(app: &App, scripts: &Scripts) -> Case {
     let mut record = scripts.record(0, "compressed", "count", 0);
     record.value = Some([record.value.unwrap().to_vec(), vec![0; 20_000_000]].concat().into());
@@ -50,7 +50,7 @@ fn what_a_broker_refuses_on_arrival_fails_alone() {
     );
     let scripts = Scripts::of(&app);
     let host = Host::start(&app);
-    // The host has seen what the topics take.
+    // The host has read the limits of the topics.
     let first = Case { record: scripts.record(0, "first", "count", 0), becomes: Becomes::Out { in_time: true } };
     app.log().append(&records(std::slice::from_ref(&first))).unwrap();
     let all = |count: usize| {
@@ -71,7 +71,7 @@ fn what_a_broker_refuses_on_arrival_fails_alone() {
     all(cases.len());
     host.stop();
     for case in &mut cases {
-        // Who says why depends on what was known when the record was sent.
+        // The reporter depends on what was known when the record was sent.
         if let Becomes::Letter { kind: "emit", reason, .. } = &mut case.becomes {
             *reason = "topic `out`";
         }
@@ -82,14 +82,14 @@ fn what_a_broker_refuses_on_arrival_fails_alone() {
     goes_on_when_the_topic_takes_it(&broker, &app, &scripts, cases.len() as u64);
 }
 
-/// A task whose dead letters are refused stands still, is told, and goes on by itself.
+/// A task whose dead letters are refused is blocked and reported, and continues by itself.
 fn goes_on_when_the_topic_takes_it(broker: &Kafka, app: &App, scripts: &Scripts, before: u64) {
     install(app, "mute");
     app.log().append(&[scripts.record(1, "elsewhere", "count", 1)]).unwrap();
     let mut host = Host::start(app);
     until("its task stands still", || status(app, MUTE)["stuck"].as_array().is_some_and(|stuck| stuck.len() == 1));
     until("the other task goes on", || status(app, MUTE)["handled"].as_u64() >= Some(3));
-    // The replayed letter and this one.
+    // The replayed letter and this record.
     until("the other component goes on", || ended(&status(app, NAME)) == 2);
     assert!(host.is_running());
     let told = told(app);

@@ -1,5 +1,7 @@
-//! Records that the log refuses, before they are sent or when they arrive: the delivery that leads to one fails, its
-//! neighbours come out, and whatever is set aside is written somehow. One host and one broker for all of them.
+//! Records that the log refuses, before they are sent or when they arrive.
+//!
+//! The delivery that leads to such a record fails, its neighbours come out, and every dead letter is written in some
+//! form. One host and one broker serve all cases.
 
 mod cases;
 mod kafka;
@@ -11,18 +13,18 @@ use heddle_contract::section;
 use crate::support::app::App;
 use crate::support::build;
 
-/// The component whose records are refused, and what it sets aside.
+/// The component whose records are refused, and its dead-letter topic.
 pub(crate) const NAME: &str = "ward.patient";
 pub(crate) const LETTERS: &str = "ward.patient.dlq";
-/// One whose dead-letter topic takes next to nothing.
+/// A component whose dead-letter topic accepts almost nothing.
 pub(crate) const MUTE: &str = "ward.mute";
 pub(crate) const MUTE_LETTERS: &str = "ward.mute.dlq";
 
-/// The most bytes of a dead letter, and of an emit.
+/// The maximum sizes of a dead letter and of an emit, in bytes.
 pub(crate) const LETTER_BYTES_MAX: usize = 8_000;
 pub(crate) const EMIT_BYTES_MAX: usize = 1_000_000;
 
-/// Room for what the log refuses and the component's own bounds do not.
+/// Limits that leave room for records that only the log refuses.
 const LIMITS: &str = r#"deadline = "20s"
 memory = "256MiB"
 output = "64MiB"

@@ -7,8 +7,9 @@ import org.apache.flink.avro.registry.confluent.shaded.io.confluent.kafka.schema
 import org.apache.flink.avro.registry.confluent.shaded.io.confluent.kafka.schemaregistry.client.rest.exceptions.RestClientException;
 
 /**
- * Confluent's CachedSchemaRegistryClient against the registry whose address is the argument. Confluent does not publish it on Maven
- * Central; Flink's connector there carries the client's own classes (7.5.3), renamed into a package of Flink's and otherwise as they are.
+ * Tests Confluent's CachedSchemaRegistryClient against the registry at the address in the argument. Confluent does not
+ * publish the client on Maven Central. Flink's connector there contains its classes (7.5.3), unchanged except for a
+ * package of Flink's.
  */
 public class ConfluentClient {
   private static final String ORDER =
@@ -32,7 +33,7 @@ public class ConfluentClient {
     return new AvroSchema(ORDER.formatted(more));
   }
 
-  /** One that knows nothing yet: what it answers, the registry said. */
+  /** A client with an empty cache, so that its answers come from the registry. */
   private static CachedSchemaRegistryClient client() {
     return new CachedSchemaRegistryClient(List.of(url), 100, Map.of());
   }
@@ -85,7 +86,7 @@ public class ConfluentClient {
     client().register("java.line", new AvroSchema(line));
     var reference = new SchemaReference("java.Line", "java.line", 1);
     int id = client().register("java.carts-value", new AvroSchema(cart, List.of(reference), Map.of("java.Line", line), null));
-    // It asks for what the schema refers to, and parses both.
+    // The client fetches the references of the schema, and parses both.
     var read = (AvroSchema) client().getSchemaById(id);
     same(List.of(reference), read.references());
     same("java.Line", read.rawSchema().getField("lines").schema().getElementType().getFullName());

@@ -1,4 +1,4 @@
-// Two npm clients against the registry whose address is the first argument; the second is the folder of their modules.
+// Tests two npm clients against the registry at the address in the first argument. The second is the modules' folder.
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 

@@ -117,14 +117,14 @@ def protobuf():
     invoice.at.seconds = 7
     write = ProtobufSerializer(invoice_heddle_pb2.Invoice, client)
     written = write(invoice, value("invoices"))
-    # Another client, which knows nothing yet.
+    # Another client with an empty cache.
     other = SchemaRegistryClient({"url": url})
     read = ProtobufDeserializer(invoice_heddle_pb2.Invoice, {}, other)
     assert read(written, value("invoices")) == invoice
     text = client.get_latest_version("invoices-value").schema
     assert text.schema_type == "PROTOBUF" and "message Invoice" in text.schema_str, text
     assert [r.name for r in text.references] == ["money_heddle.proto"], text.references
-    # The text that was made of the descriptor is the same schema as the one that a person wrote.
+    # The text that was generated from the descriptor is the same schema as the handwritten one.
     again = Schema((folder / "invoice_heddle.proto").read_text(), "PROTOBUF", text.references)
     changed = Schema(again.schema_str.replace("string id = 1", "int64 id = 1"), "PROTOBUF", text.references)
     assert client.test_compatibility("invoices-value", again)

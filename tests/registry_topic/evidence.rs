@@ -1,4 +1,4 @@
-//! A registry that gives its ids anew is refused before a component reads its state by the wrong schema.
+//! A registry that assigns its ids again is refused, before a component reads its state with the wrong schema.
 
 use heddle::registry::Embedded;
 use heddle::registry::Registry as _;
@@ -23,14 +23,14 @@ fn a_registry_that_contradicts_the_changelogs_is_refused() {
     let folder = app.data.path().join("registry");
     let kept = app.data.path().join("kept");
     std::fs::rename(&folder, &kept).unwrap();
-    // Nothing is known, and nothing is registered by those who are refused.
+    // Nothing is known, and the refused commands register nothing.
     for arguments in [&["check"][..], &["run", "--until-idle"], &["check"]] {
         let told = refused(&app, arguments);
         let expected =
             "the registry contradicts the changelog `order-platform.ledger.accounts`: its records have the schema id ";
         assert!(told.contains(expected) && told.contains("which the registry does not know"), "{told}");
     }
-    // The ids stand for other schemas.
+    // The ids now mean other schemas.
     std::fs::remove_dir_all(&folder).unwrap();
     let other = Embedded::open(&folder).unwrap();
     for number in 0..8 {

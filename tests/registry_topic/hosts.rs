@@ -1,4 +1,4 @@
-//! Several hosts with one registry, and hosts that are killed.
+//! Several hosts with one registry, and killed hosts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
@@ -13,7 +13,7 @@ use heddle_fixtures::kafka;
 
 use super::{in_topic, kafka_log, schema};
 
-/// How many schemas each host registers of its own, and as many that others register, too.
+/// The number of schemas that each host registers alone. It registers as many that others register, too.
 const SCHEMAS: usize = 8;
 
 #[test]
@@ -54,7 +54,7 @@ fn hosts_that_register_at_once_agree_on_every_id() {
     }
 }
 
-/// `heddle registry` on Kafka, in a process of its own. Killed when dropped.
+/// `heddle registry` on Kafka, in a separate process. Killed when dropped.
 struct Server {
     child: Child,
     url: String,

@@ -1,4 +1,4 @@
-//! Data that is lost, moved, or belongs to somebody else, as a user meets it.
+//! Data that is lost, moved or foreign, as a user sees it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ impl App {
         self.path().join(".heddle")
     }
 
-    /// One subject for each of these names.
+    /// Writes one subject for each of these names.
     fn schemas(&self, names: &[&str]) {
         for name in names {
             let file = format!("contracts/{}.{}-value.avsc", self.topic, name.to_lowercase());
@@ -61,7 +61,7 @@ impl App {
         String::from_utf8(output.stderr).unwrap()
     }
 
-    /// Registers all, and returns the ids by the names of the schemas.
+    /// Registers all schemas. Returns the ids by the names of the schemas, and the error output.
     fn register(&self) -> (BTreeMap<String, u64>, String) {
         let (lines, told) = self.ok(&["schema", "register", "--json"]);
         let ids = lines.lines().map(|line| {
@@ -87,7 +87,7 @@ fn a_lost_folder_changes_no_id_and_old_records_are_read_as_they_were_written() {
     std::fs::write(&line, "{\"of\":\"old\"}\n").unwrap();
     app.ok(&["produce", "folder.lost.b", "--file", line.to_str().unwrap()]);
     std::fs::remove_dir_all(app.data()).unwrap();
-    // Another one registers first, in another order.
+    // Another app registers first, in another order.
     let other = App::new("folder.lost");
     other.schemas(&["A", "B", "C", "D"]);
     assert_eq!(other.register().0, ids(&[("A", 4), ("B", 3), ("C", 1), ("D", 2)]));
@@ -105,7 +105,7 @@ fn the_folder_of_an_earlier_version_is_moved_into_the_empty_topic_and_never_into
     }
     drop(before);
     app.schemas(&["A", "B"]);
-    // A question moves nothing, and is answered by the folder.
+    // A query moves nothing. It is answered from the folder.
     assert!(app.ok(&["schema", "list"]).0.contains("upgraded.z-value"));
     assert!(kafka_log().topics().unwrap().iter().all(|topic| topic.name != "upgraded"));
     let (found, told) = app.register();
@@ -113,7 +113,7 @@ fn the_folder_of_an_earlier_version_is_moved_into_the_empty_topic_and_never_into
     assert!(told.contains("moved the embedded registry into its topic"), "{told}");
     let (found, told) = app.register();
     assert_eq!((found, told.as_str()), (ids(&[("A", 3), ("B", 2)]), ""));
-    // Another host, which gave its ids in another order.
+    // Another host, which has assigned its ids in another order.
     let other = App::new("upgraded");
     let before = Embedded::open(&other.data().join("registry")).unwrap();
     before.register("upgraded.b-value", &record("B", &["of"]).to_string()).unwrap();
@@ -146,7 +146,7 @@ fn a_deleted_topic_is_restored_from_the_copy_and_one_that_was_made_anew_is_refus
     assert!(told.contains("restored the registry's topic from its copy"), "{told}");
     assert_eq!(running.by_id(SchemaId(3)).unwrap(), Some(record("A", &["of"]).to_string()));
     assert_eq!(running.register("deleted.x-value", &schema("X")).unwrap(), SchemaId(4));
-    // Somebody without a copy is faster.
+    // A host without a copy is faster.
     log.delete_topic("deleted").unwrap();
     in_topic(kafka_log(), "deleted").unwrap().register("deleted.x-value", &schema("X")).unwrap();
     let told = app.refused(&["schema", "register"]);
@@ -158,7 +158,7 @@ fn a_deleted_topic_is_restored_from_the_copy_and_one_that_was_made_anew_is_refus
         Some(record("B", &["of"]).to_string()),
         "what is known stays known"
     );
-    // Without the wrong topic the copy is right again, and has what the app saw last.
+    // Without the wrong topic, the copy is valid again and has what the app saw last.
     log.delete_topic("deleted").unwrap();
     assert_eq!(app.register().0, ids(&[("A", 3), ("B", 1), ("C", 2)]));
 }

@@ -1,5 +1,5 @@
-//! The embedded registry wherever it is stored: one suite for a folder and for a topic, several hosts at once, `kill
-//! -9`, and data that is lost.
+//! The embedded registry in each storage: one suite for a folder and for a topic, several hosts at once, `kill -9`, and
+//! data that is lost.
 
 mod evidence;
 mod hosts;
@@ -16,12 +16,12 @@ use heddle::registry_topic::{Place, open};
 use heddle_fixtures::kafka;
 use serde_json::{Value, json};
 
-/// A connection of its own, as another host has it.
+/// A separate connection, as another host has it.
 fn kafka_log() -> Arc<dyn Log> {
     Arc::new(KafkaLog::connect(&kafka::shared().bootstrap(), &BTreeMap::new()).unwrap())
 }
 
-/// The registry in a topic, without anything on disk.
+/// The registry in a topic, without local copies.
 fn in_topic(log: Arc<dyn Log>, topic: &str) -> Result<Embedded, RegistryError> {
     open(log, Place { topic: topic.to_owned(), copies: None, before: None })
 }

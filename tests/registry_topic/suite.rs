@@ -1,4 +1,4 @@
-//! What holds wherever an embedded registry is stored.
+//! The guarantees of an embedded registry, in any storage.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::support::server::serve;
 
 use super::{in_topic, kafka_log, record, schema};
 
-/// The registry's API over HTTP.
+/// A client of the registry's HTTP API.
 struct Api {
     url: String,
     agent: ureq::Agent,
@@ -61,7 +61,7 @@ impl Api {
     }
 }
 
-/// `again` opens the same registry another time; if it is shared, both go on.
+/// Checks the guarantees. `again` opens the same registry another time; if it is `shared`, both stay in use.
 fn keeps_its_promises(registry: &Embedded, again: impl Fn() -> Embedded, shared: bool) {
     let api = Api::serve(registry);
     let ids = ["A", "B", "C"].map(|name| registry.register(&format!("{name}-value"), &schema(name)).unwrap());
@@ -75,7 +75,7 @@ fn keeps_its_promises(registry: &Embedded, again: impl Fn() -> Embedded, shared:
     registry.set_level(None, Level::FullTransitive).unwrap();
     assert_eq!(api.ask("PUT", "/mode/C-value", Some(&json!({"mode": "READONLY"}))).0, 200);
     assert!(matches!(registry.register("C-value", &schema("D")), Err(RegistryError::Refused { .. })));
-    // What is deleted stays known by its id; what is deleted for good does not come back, and neither does its id.
+    // Deleted versions stay known by their ids. Permanently deleted ones do not come back, and neither do their ids.
     assert_eq!(api.ask("DELETE", "/subjects/other-value", None), (200, json!([1])));
     for path in ["/subjects/A-value/versions/2", "/subjects/A-value/versions/2?permanent=true"] {
         assert_eq!(api.ask("DELETE", path, None), (200, json!(2)));
@@ -89,7 +89,7 @@ fn keeps_its_promises(registry: &Embedded, again: impl Fn() -> Embedded, shared:
     if !shared {
         return;
     }
-    // The first one has heard of it.
+    // The first registry has read the change.
     assert_eq!(registry.by_id(SchemaId(5)).unwrap().as_deref(), Some(wider.as_str()));
     assert_eq!(registry.register("E-value", &schema("E")).unwrap(), SchemaId(6));
     assert_eq!(second.register("F-value", &schema("F")).unwrap(), SchemaId(7));
@@ -104,7 +104,7 @@ fn keeps_its_promises(registry: &Embedded, again: impl Fn() -> Embedded, shared:
 fn a_registry_in_a_folder() {
     let (folder, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let first = Embedded::open(folder.path()).unwrap();
-    // The folder belongs to the first one until its process ends; what it has answered is on the disk.
+    // The folder belongs to the first registry until its process ends. Its answers are on the disk.
     let again = || {
         for entry in std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
             if entry.file_type().unwrap().is_file() {

@@ -1,4 +1,5 @@
-//! `heddle dev`: what is saved runs; what cannot be built or does not fit is told, and what ran before goes on.
+//! `heddle dev`: saved changes run. Changes that cannot be built or do not fit are reported, and the previous version
+//! continues.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +8,7 @@ use std::time::Instant;
 use crate::reload::host::{Host, wait_until};
 use crate::reload::platform::{Orders, Platform, bookings, example};
 
-/// The example in a folder of its own, with its source.
+/// Copies the example with its source into the platform's folder.
 pub(crate) fn sources(platform: &Platform) {
     let folder = platform.folder.path();
     for part in ["contracts", "components"] {
@@ -51,7 +52,7 @@ fn what_is_saved_runs_and_what_is_broken_is_told() {
     assert_eq!(bookings(&*platform.log())[1].2, 101);
     let told = host.told();
     let line = told.lines().find(|line| line.contains("checked, running")).unwrap();
-    // The last number in the line: from the file that was built to all workers running it.
+    // The last number in the line: the time from the built file until all workers run it.
     let own = line.rsplit_once('(').unwrap().1.trim_end_matches(" s)").parse::<f64>().unwrap();
     println!("saved to running {took:?}, of which checking, compiling and going over {own} s: {line}");
     assert!(own < 2.0, "{line}");
@@ -66,7 +67,7 @@ fn what_is_saved_runs_and_what_is_broken_is_told() {
     edit(&source, "struct Ledger; this is no Rust", "struct Ledger;");
     wait_until("the correction is built", || host.told().contains("the same as runs"));
 
-    // A contract that state does not fit, and the way back.
+    // A contract that the state does not fit, and the way back.
     let said = |what: &str| host.told().matches(what).count();
     // A save may be noticed twice, so the broken source may have been built twice.
     let (refused, good) = (said("ledger: not changed"), said("the same as runs"));
@@ -100,8 +101,8 @@ fn a_saved_file_that_says_the_same_builds_nothing() {
     host.stop();
 }
 
-/// What a watcher reports twice is built once, whether it builds or not; and a file that an editor has emptied is about
-/// to be written.
+/// A change that the watcher reports twice is built once, whether or not it builds. A file that an editor has emptied
+/// counts as not yet written.
 #[test]
 fn what_is_saved_is_built_once_whether_it_builds_or_not() {
     let platform = Platform::embedded();
@@ -118,7 +119,7 @@ fn what_is_saved_is_built_once_whether_it_builds_or_not() {
         std::fs::write(&source, &broken).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
-    // As an editor does whose disk is slow.
+    // Like an editor on a slow disk.
     std::fs::write(&source, "").unwrap();
     std::thread::sleep(std::time::Duration::from_millis(100));
     std::fs::write(&source, good + "\n").unwrap();
@@ -127,7 +128,7 @@ fn what_is_saved_is_built_once_whether_it_builds_or_not() {
     host.stop();
 }
 
-/// Two checkouts of one app are the same to cargo, and the older one's files are older than what it compiled last.
+/// Cargo cannot distinguish two checkouts of one app. The files of the older one are older than the last build.
 #[test]
 fn a_component_is_built_from_its_own_folder_whatever_was_built_before() {
     let (one, other) = (Platform::embedded(), Platform::embedded());

@@ -1,4 +1,4 @@
-//! Hosts, as processes.
+//! Hosts as processes.
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ impl Host {
         Self::start_by(platform, number, "run")
     }
 
-    /// Starts it and waits until it listens and has its tasks.
+    /// Starts the host and waits until it listens and has its tasks.
     pub(crate) fn start_by(platform: &Platform, number: usize, command: &str) -> Self {
         let address = platform.data(number).join("admin-address");
         let _ = std::fs::remove_file(&address);
@@ -32,7 +32,7 @@ impl Host {
         host
     }
 
-    /// What it printed so far.
+    /// The output so far.
     pub(crate) fn told(&self) -> String {
         std::fs::read_to_string(&self.told).unwrap()
     }

@@ -63,7 +63,7 @@ fn verdicts(outcome: &str) -> Vec<String> {
     verdicts
 }
 
-/// The digests that dead letters name: which version handled them.
+/// The digests in dead letters, which name the version that processed the record.
 fn letters(platform: &Platform) -> Vec<String> {
     let log = platform.log();
     let mut digests = vec![];
@@ -87,7 +87,7 @@ fn a_host_that_was_down_during_a_deployment_runs_it_before_it_takes_a_record() {
     let platform = platform(&broker, &registry);
     let [first, second, third] = [0, 1, 2].map(|number| Host::start(&platform, number));
     let orders = Orders::new(&platform.registry());
-    // Without items, the ledger sets them aside, and each letter names the version that did.
+    // The ledger dead-letters orders without items, and each letter names its version.
     let append = |numbers: std::ops::Range<usize>| {
         let records = numbers.map(|n| orders.order(n, false)).collect::<Vec<NewRecord>>();
         platform.log().append(&records).unwrap();
@@ -103,7 +103,7 @@ fn a_host_that_was_down_during_a_deployment_runs_it_before_it_takes_a_record() {
     }
     first.stop();
     second.stop();
-    // Whatever is handled now is handled by the host that heard of nothing.
+    // From now on, only the host that missed the deployment processes records.
     append(60..120);
     let third = Host::start(&platform, 2);
     wait_until("all orders are set aside", || letters(&platform).len() == 120);
@@ -118,7 +118,7 @@ fn a_host_that_was_down_during_a_deployment_runs_it_before_it_takes_a_record() {
 fn what_one_host_refuses_no_host_runs() {
     let (broker, registry) = (Kafka::start(), Registry::start());
     let (here, there) = (platform(&broker, &registry), platform(&broker, &registry));
-    // A store of that name is kept elsewhere on the other host.
+    // The other host has a store of that name in another changelog.
     let other = with_store(ledger(), "extra", "changelog = \"elsewhere\"");
     std::fs::write(there.path("ledger.wasm"), &other).unwrap();
     let hosts = [Host::start(&here, 0), Host::start(&there, 1)];

@@ -1,5 +1,5 @@
-//! The ledger once more, in JavaScript: a file of several chunks in the log, and another language that takes over a
-//! component's state.
+//! The ledger in JavaScript: a file with several chunks in the log, and a change of language with the component's state
+//! kept.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -13,7 +13,7 @@ use crate::reload::load::produce;
 use crate::reload::platform::{Orders, Platform, bookings, check_bookings, example, ledger};
 use crate::reload::versions::{digest, numbered};
 
-/// How large a part of a file is in the log.
+/// The size of a chunk of a file in the log.
 const CHUNK_BYTES: usize = 512 << 10;
 const RELOADS: usize = 8;
 
@@ -32,13 +32,13 @@ function book(order) {
 }
 "##;
 
-/// The handler of a topic: `orders.created` has `onOrdersCreated`.
+/// The handler's name for a topic: `onOrdersCreated` for `orders.created`.
 fn handler(topic: &str) -> String {
     let words = topic.split('.').map(|word| word[..1].to_uppercase() + &word[1..]).collect::<String>();
     format!("export function on{words}(order) {{ book(order); }}\n")
 }
 
-/// The ledger in JavaScript, which books what comes from these topics: all of them hold orders.
+/// The ledger in JavaScript, which books orders from these topics.
 pub(crate) fn javascript_ledger(consumes: &[&str]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let app = folder.path();
@@ -67,7 +67,7 @@ pub(crate) fn javascript_ledger(consumes: &[&str]) -> Vec<u8> {
     std::fs::read(component.join("ledger.wasm")).unwrap()
 }
 
-/// Rust, JavaScript, Rust, …: each goes on with the counts of the one before.
+/// Rust, JavaScript, Rust, …: each version continues with the counts of the previous one.
 fn another_language_takes_over_under_load(platform: &Platform) {
     let javascript = javascript_ledger(&["orders.created"]);
     assert!(javascript.len() > 2 * CHUNK_BYTES, "{} bytes", javascript.len());
@@ -85,7 +85,7 @@ fn another_language_takes_over_under_load(platform: &Platform) {
             platform.ok(&["deploy", &platform.version("next.wasm", &version)]);
             assert_eq!(platform.status(0)["digest"], digest(&version));
         }
-        // Ends with the one in JavaScript, which is several chunks.
+        // The last version is the one in JavaScript, which has several chunks.
         platform.ok(&["deploy", &platform.version("next.wasm", &version(RELOADS))]);
         std::thread::sleep(Duration::from_millis(200));
         drop(producing);
@@ -96,7 +96,7 @@ fn another_language_takes_over_under_load(platform: &Platform) {
     assert_eq!((&status["in"], &status["failed"]), (&total.into(), &0.into()), "{status}");
     check_bookings(&bookings(&*platform.log()), total);
     host.stop();
-    // From the log, in which it is in several chunks; this folder's own file is the one in Rust.
+    // The file comes from the log, in several chunks. The local file is the one in Rust.
     let host = Host::start(platform, 0);
     assert_eq!(platform.status(0)["digest"], digest(&version(RELOADS)), "{}", host.told());
     platform.log().append(&[orders.order(total, true)]).unwrap();

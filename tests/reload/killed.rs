@@ -1,4 +1,4 @@
-//! `kill -9` in the middle of a deployment: of the host that was asked, of the command that asked it.
+//! `kill -9` in the middle of a deployment: of the host that deploys, and of the command.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -13,13 +13,13 @@ use crate::reload::hosts::{Registry, platform};
 use crate::reload::platform::{Orders, Platform, bookings, check_bookings, ledger};
 use crate::reload::versions::{digest, numbered, with_ballast};
 
-/// Makes a file of so many chunks that there is time to kill something between the first and the last.
+/// The ballast gives a file so many chunks that there is time for a kill between the first and the last.
 const BALLAST_BYTES: usize = 40 << 20;
 const CHUNKS: i64 = 81;
-/// How often it is tried to hit that time.
+/// The number of attempts to hit that time.
 const ATTEMPTS: usize = 5;
 
-/// How many chunks the log has, of all files.
+/// The number of chunks in the log, of all files.
 fn chunks(log: &dyn Log) -> i64 {
     log.watermarks("shop.artefacts").unwrap().first().map_or(0, |bounds| bounds.high.0)
 }
@@ -28,7 +28,7 @@ fn deploy(platform: &Platform, file: &str) -> Child {
     platform.command(0, &["deploy", file]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Waits until some chunks more than `before` are in the log.
+/// Waits until the log has some chunks more than `before`.
 fn some_chunks(log: &dyn Log, before: i64) {
     let deadline = Instant::now() + Duration::from_secs(180);
     while chunks(log) <= before {
@@ -60,7 +60,7 @@ fn a_host_that_is_killed_between_two_chunks_leaves_the_version_before() {
     }
     let (version, written) = hit.expect("no host was killed between two chunks");
     println!("killed after {written} of {CHUNKS} chunks");
-    // Nobody heard of the version: both hosts run what they ran, and records flow.
+    // No host has read about the version. Both hosts run the previous one, and records flow.
     for number in [0, 1] {
         assert_eq!(platform.status(number)["digest"], digest(ledger()), "host {number}");
     }
@@ -68,7 +68,7 @@ fn a_host_that_is_killed_between_two_chunks_leaves_the_version_before() {
     log.append(&(0..60).map(|n| orders.order(n, true)).collect::<Vec<_>>()).unwrap();
     let out = |number: usize| platform.status(number)["out"].as_u64().unwrap_or_default();
     wait_until("all orders are booked", || out(0) + out(1) == 60);
-    // The same version again, whose first chunks are there twice then.
+    // The same version again, so its first chunks are in the log twice.
     platform.ok(&["deploy", &platform.version("large.wasm", &version)]);
     for number in [0, 1] {
         assert_eq!(platform.status(number)["digest"], digest(&version), "host {number}");
@@ -78,8 +78,7 @@ fn a_host_that_is_killed_between_two_chunks_leaves_the_version_before() {
     [first, second, third].into_iter().for_each(Host::stop);
 }
 
-/// Wherever it is killed: it comes back with the version before or with the new one, as the log says, and nothing is
-/// lost.
+/// Wherever the host is killed, it returns with the previous version or the new one, as the log says. Nothing is lost.
 #[test]
 fn a_host_that_is_killed_anywhere_in_a_deployment_comes_back_with_one_version() {
     let platform = Platform::embedded();
@@ -118,7 +117,7 @@ fn a_command_that_is_killed_leaves_its_host_to_go_over_or_to_go_on() {
     let (broker, registry) = (Kafka::start(), Registry::start());
     let platform = platform(&broker, &registry);
     let [first, second] = [0, 1].map(|number| Host::start(&platform, number));
-    // Before the host has all of the file: it hears of no version.
+    // The kill comes before the host has the whole file, so no version is announced.
     let log = platform.log();
     let before = chunks(&*log);
     let address = std::fs::read_to_string(platform.data(0).join("admin-address")).unwrap();
@@ -127,7 +126,7 @@ fn a_command_that_is_killed_leaves_its_host_to_go_over_or_to_go_on() {
     half.write_all(head.as_bytes()).unwrap();
     half.write_all(&ledger()[..ledger().len() / 2]).unwrap();
     drop(half);
-    // After it: the host needs no command to go on.
+    // The kill comes after that, so the host continues without the command.
     let large = numbered(&with_ballast(ledger(), BALLAST_BYTES), 1);
     let mut command = deploy(&platform, &platform.version("large.wasm", &large));
     some_chunks(&*log, before);
@@ -136,7 +135,7 @@ fn a_command_that_is_killed_leaves_its_host_to_go_over_or_to_go_on() {
     for number in [0, 1] {
         wait_until("the host goes over", || platform.status(number)["digest"] == digest(&large));
     }
-    // Of the half file there is nothing: these are the large one's, and those of the file that ran until now.
+    // The incomplete file left no version: the two lines are the large file and the one before it.
     assert!(platform.ok(&["deployments", "ledger"]).lines().count() == 2);
     let next = numbered(ledger(), 2);
     platform.ok(&["deploy", &platform.version("next.wasm", &next)]);

@@ -12,11 +12,11 @@ use crate::reload::host::{Host, wait_until};
 use crate::reload::platform::{OUTPUT, Orders, Platform, bookings, check_bookings, ledger};
 use crate::reload::versions::numbered;
 
-/// How many orders are written at a time, and how often.
+/// The number of orders that are written at a time, and the pause between writes.
 const ORDERS_AT_A_TIME: usize = 20;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Writes orders until it is told to stop; returns how many.
+/// Writes orders until `stop` is set. Returns their number.
 pub(crate) fn produce(log: &dyn Log, orders: &Orders, stop: &AtomicBool, produced: &AtomicUsize) -> usize {
     let mut n = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -29,7 +29,7 @@ pub(crate) fn produce(log: &dyn Log, orders: &Orders, stop: &AtomicBool, produce
     n
 }
 
-/// When bookings came out, until it is told to stop: the longest times between two of them, the longest first.
+/// Observes bookings until `stop` is set. Returns the times between them, the longest first.
 fn listen(log: &dyn Log, stop: &AtomicBool) -> Vec<Duration> {
     let mut reader = log.reader(&[(TopicPartition::new(OUTPUT, 0), Start::Beginning)]).unwrap();
     let mut last = None::<Instant>;
@@ -55,7 +55,7 @@ fn many_versions_under_load(platform: &Platform) {
         let (producing, calming) = (SetAtEnd(&stop), SetAtEnd(&calmed));
         let producer = scope.spawn(|| produce(&*logs[0], &orders, &stop, &produced));
         wait_until("orders flow", || platform.status(0)["out"].as_u64() > Some(200));
-        // What the stream does by itself, on this machine and now.
+        // The gaps in the stream without reloads, on this machine at this time.
         let steady = scope.spawn(|| listen(&*logs[1], &calmed));
         std::thread::sleep(Duration::from_secs(5));
         drop(calming);
@@ -79,7 +79,7 @@ fn many_versions_under_load(platform: &Platform) {
     let version = numbered(ledger(), reloads - 1);
     assert_eq!(status["digest"].as_str().unwrap(), format!("sha256:{}", heddle::build::digest(&version)));
     check_bookings(&bookings(&*platform.log()), total);
-    // The last version is what the next start runs.
+    // The next start runs the last version.
     host.stop();
     let host = Host::start(platform, 0);
     assert_eq!(platform.status(0)["digest"], status["digest"], "{}", host.told());

@@ -1,5 +1,6 @@
-//! Versions of a component that come and go while records flow: on both logs, on several hosts, those that are refused,
-//! those that fail, those that are only tried beside the one that runs.
+//! Versions of a component that change while records flow.
+//!
+//! The tests cover both logs, several hosts, refused versions, failing versions, and versions that only run in shadow.
 mod dev;
 mod host;
 mod hosts;

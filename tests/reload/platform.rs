@@ -1,4 +1,4 @@
-//! The order platform in a folder of its own, its component as a file.
+//! The order platform in a temporary folder, with its component as a file.
 
 use crate::support::build;
 use std::collections::BTreeMap;
@@ -29,17 +29,17 @@ pub(crate) fn ledger() -> &'static [u8] {
     BUILT.get_or_init(|| build::component("examples/order-platform", "ledger"))
 }
 
-/// The app: its folder, and what its hosts share.
+/// The app: its folder and the state that its hosts share.
 pub(crate) struct Platform {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) bootstrap: Option<String>,
     pub(crate) registry: Option<String>,
-    /// Further variables of all commands.
+    /// Additional environment variables of all commands.
     pub(crate) variables: Vec<(&'static str, String)>,
 }
 
 impl Platform {
-    /// On the embedded log. One partition, so that the order of all records is known.
+    /// Creates the platform on the embedded log. It has one partition, so that the order of all records is known.
     pub(crate) fn embedded() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = r#"
@@ -72,7 +72,7 @@ impl Platform {
         self.folder.path().join(name)
     }
 
-    /// A command with the data of host `number`.
+    /// A command with the data folder of host `number`.
     pub(crate) fn command(&self, number: usize, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_heddle"));
         command.args(arguments).arg("--app").arg(self.folder.path()).env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");
@@ -103,32 +103,32 @@ impl Platform {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// What a command that must fail says.
+    /// The error output of a command that must fail.
     pub(crate) fn refused(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
         String::from_utf8(output.stderr).unwrap()
     }
 
-    /// Writes a version's file; returns its path.
+    /// Writes a version's file. Returns its path.
     pub(crate) fn version(&self, name: &str, wasm: &[u8]) -> String {
         let path = self.path(name);
         std::fs::write(&path, wasm).unwrap();
         path.display().to_string()
     }
 
-    /// What the host says of the component.
+    /// The host's status of the component.
     pub(crate) fn status(&self, number: usize) -> Value {
         let output = self.command(number, &["status", "--json"]).output().unwrap();
         serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
 
-    /// What the host is to be shown by those who change something.
+    /// The token that the host requires for changes.
     fn token(&self) -> Option<String> {
         self.variables.iter().find(|(name, _)| *name == "HEDDLE_ADMIN_TOKEN").map(|(_, token)| token.clone())
     }
 
-    /// The log, through the running host or from Kafka; without a host, opened here.
+    /// The log: from Kafka, through the running host, or opened here if there is no host.
     pub(crate) fn log(&self) -> Box<dyn Log> {
         if let Some(bootstrap) = &self.bootstrap {
             return Box::new(KafkaLog::connect(bootstrap, &BTreeMap::new()).unwrap());
@@ -165,7 +165,7 @@ impl Orders {
         Self { schema: parse("order", &text).unwrap(), head: [[0].as_slice(), &id.0.to_be_bytes()].concat() }
     }
 
-    /// The `n`th order; one without items is rejected by the ledger.
+    /// The order number `n`. The ledger rejects one without items.
     pub(crate) fn order(&self, n: usize, items: bool) -> NewRecord {
         let customer = format!("C-{:02}", n % CUSTOMERS);
         let items = if items { json!([{"productId": "P", "quantity": 1, "price": 1.0}]) } else { json!([]) };
@@ -184,7 +184,7 @@ impl Orders {
     }
 }
 
-/// The bookings in the order in which they came out, each as order, customer and how many the customer had.
+/// The bookings in output order: the order, the customer, and the customer's number of orders.
 pub(crate) fn bookings(log: &dyn Log) -> Vec<(String, String, i64)> {
     let text = std::fs::read_to_string(example().join("contracts/orders.status-value.avsc")).unwrap();
     let schema = parse("status", &text).unwrap();
@@ -200,7 +200,7 @@ pub(crate) fn bookings(log: &dyn Log) -> Vec<(String, String, i64)> {
     found
 }
 
-/// Each of the orders came out once, in their order, and every customer's count went on from the one before.
+/// Checks that each order came out once and in order, and that every customer's count is continuous.
 pub(crate) fn check_bookings(found: &[(String, String, i64)], orders: usize) {
     let mut counts = BTreeMap::<&str, i64>::new();
     for (n, (order, customer, count)) in found.iter().enumerate() {
@@ -212,7 +212,7 @@ pub(crate) fn check_bookings(found: &[(String, String, i64)], orders: usize) {
     assert_eq!(found.len(), orders);
 }
 
-/// Digests differ with whatever built the component.
+/// Removes digests, which depend on the machine that built the component.
 pub(crate) fn without_digests(text: &str) -> String {
     let is_digest = |word: &str| word.len() == 12 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
     let words = text.split_inclusive(|c: char| !c.is_ascii_alphanumeric());

@@ -1,4 +1,4 @@
-//! Versions that do not fit: each is refused with what to do, and the one that runs goes on.
+//! Versions that do not fit. Each is refused with a remedy, and the running version continues.
 
 use heddle_contract::section;
 use heddle_core::event::NewRecord;
@@ -8,7 +8,7 @@ use crate::reload::host::{Host, wait_until};
 use crate::reload::platform::{Orders, Platform, bookings, check_bookings, ledger, without_digests};
 use crate::reload::versions::{LOOPS, TRAPS, numbered, starting_with, with_manifest};
 
-/// The ledger with another schema of what it stores.
+/// The ledger with a changed schema of its stored values.
 fn with_account(wasm: &[u8], change: impl Fn(&mut Value)) -> Vec<u8> {
     let mut contract = section::extract(wasm).unwrap();
     let (_, schema) = contract.schemas.iter_mut().find(|(_, schema)| schema.text.contains("\"Account\"")).unwrap();
@@ -18,7 +18,7 @@ fn with_account(wasm: &[u8], change: impl Fn(&mut Value)) -> Vec<u8> {
     section::embed(wasm, &contract).unwrap()
 }
 
-/// Without what differs from run to run.
+/// The output without parts that differ from run to run.
 fn plain(platform: &Platform, told: &str) -> String {
     without_digests(&told.replace(&platform.folder.path().display().to_string(), "FOLDER"))
 }
@@ -57,7 +57,7 @@ fn what_does_not_fit_leaves_the_version_that_runs_as_it_is() {
         append(n + 1);
     }
     insta::assert_snapshot!("refused", told);
-    // Nothing of them is in the log, so nothing of them comes back with the next start.
+    // The log has nothing of these versions, so a restart does not bring them back.
     assert!(platform.ok(&["deployments", "ledger"]).contains("own file"));
     wait_until("all orders are booked", || platform.status(0)["out"] == refused.len() as u64 + 1);
     check_bookings(&bookings(&*platform.log()), refused.len() + 1);
@@ -77,7 +77,7 @@ fn a_host_with_a_token_takes_versions_from_those_who_have_it() {
     });
     let address = std::fs::read_to_string(platform.data(0).join("admin-address")).unwrap();
     insta::assert_snapshot!("tokens", told.join("\n").replace(&address, "ADDRESS"));
-    // Nor is there a way around it through the log.
+    // The log offers no way around the refusal.
     let record = NewRecord { topic: "shop.deployments".into(), ..Orders::new(&platform.registry()).order(0, true) };
     let around = platform.log().append(&[record]).unwrap_err().to_string();
     assert!(around.contains("is written by `heddle deploy` and `heddle rollback` alone"), "{around}");
@@ -89,7 +89,7 @@ fn a_host_with_a_token_takes_versions_from_those_who_have_it() {
 fn a_host_with_a_token_answers_and_obeys_those_who_have_it_alone() {
     let platform = Platform::embedded().with("HEDDLE_ADMIN_TOKEN", "secret");
     let host = Host::start(&platform, 0);
-    // Without items, so that the ledger sets it aside.
+    // An order without items, which the ledger dead-letters.
     platform.log().append(&[Orders::new(&platform.registry()).order(0, false)]).unwrap();
     wait_until("it is set aside", || platform.ok(&["dlq", "list", "ledger"]).contains("rejected"));
     let contracts = platform.path("contracts");
@@ -148,7 +148,7 @@ fn a_host_with_a_token_answers_and_obeys_those_who_have_it_alone() {
     assert_eq!(["/health", "/health/ready"].map(get), [200; 2]);
     assert!(!platform.ok(&["topics", "list"]).contains("more"));
     assert!(platform.ok(&["dlq", "list", "ledger"]).contains("rejected"), "it is still open");
-    // Those who have the token may.
+    // Clients with the token are permitted.
     platform.ok(&["schema", "register"]);
     platform.ok(&["topics", "create", "more"]);
     platform.ok(&["dlq", "discard", "ledger", "--all-open"]);

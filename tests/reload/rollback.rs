@@ -1,4 +1,4 @@
-//! Going back: on demand, and by itself when a version fails.
+//! Rolling back: on demand, and automatically when a version fails.
 
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ fn versions_are_gone_back_to_one_by_one_by_name_or_to_the_file() {
     assert_eq!(runs(), digest(&two));
     platform.ok(&["rollback", "ledger"]);
     assert_eq!(runs(), digest(&one));
-    // The file that ran before the first deployment is among them.
+    // The file that ran before the first deployment is among the versions.
     platform.ok(&["rollback", "ledger"]);
     assert_eq!(runs(), digest(ledger()));
     let nothing_left = platform.refused(&["rollback", "ledger"]);
@@ -48,7 +48,7 @@ fn a_version_that_fails_more_than_it_may_is_taken_back_by_the_host() {
         .unwrap();
     let host = Host::start(&platform, 0);
     let orders = Orders::new(&platform.registry());
-    // What fails from now on: every record is too large for it.
+    // This version fails always, because every record is too large for it.
     let failing = with_manifest(ledger(), "[component]", "[limits]\nrecord = \"1B\"\n[component]");
     platform.ok(&["deploy", &platform.version("failing.wasm", &failing)]);
     assert_eq!(platform.status(0)["digest"], digest(&failing));
@@ -62,7 +62,7 @@ fn a_version_that_fails_more_than_it_may_is_taken_back_by_the_host() {
     let address = std::fs::read_to_string(platform.data(0).join("admin-address")).unwrap();
     let metrics = ureq::get(format!("http://{address}/metrics")).call().unwrap().body_mut().read_to_string().unwrap();
     assert!(metrics.contains("heddle_rollbacks_total{component=\"shop.ledger\"} 1"), "{metrics}");
-    // Nothing is lost: what it set aside is handled by the version that does not fail.
+    // Nothing is lost: the replayed letters are processed by the version that does not fail.
     platform.ok(&["dlq", "replay", "ledger", "--all-open"]);
     wait_until("all orders are booked", || platform.status(0)["out"] == 25);
     check_bookings(&bookings(&*platform.log()), 25);

@@ -1,4 +1,4 @@
-//! A version beside the one that runs: what differs is found, exactly, and nothing is committed.
+//! A shadow version beside the running one: the differences are found exactly, and nothing is committed.
 
 use heddle_fixtures::kafka::Kafka;
 use serde_json::Value;
@@ -53,14 +53,14 @@ fn a_version_that_books_one_order_otherwise_is_found_out(platform: &Platform) {
         (&20.into(), &1.into(), &"accounts C-13".into()),
         "{state}"
     );
-    // Twice the same.
+    // A second run has the same result.
     assert_eq!(shadow(&file, &[]), found);
     let none = shadow(&same, &[]);
     assert_eq!((&none["outputs"]["differ"], &none["state"]["differ"]), (&0.into(), &0.into()), "{none}");
     let few = shadow(&file, &["--records", "33"]);
     assert_eq!((&few["records"], &few["stopped"], &few["outputs"]["differ"]), (&33.into(), &true.into(), &0.into()));
 
-    // From the middle, on the state of then.
+    // From the middle of the input, with the state of that time.
     let later = (ORDERS..ORDERS + 20).map(|n| orders.order(n, true)).collect::<Vec<_>>();
     platform.log().append(&later).unwrap();
     wait_until("the later orders are handled", || platform.status(0)["lag"] == 0);
@@ -73,7 +73,7 @@ fn a_version_that_books_one_order_otherwise_is_found_out(platform: &Platform) {
     let same = shadow(&file, &["--from", "30"]);
     assert_eq!(same["records"], 50, "{same}");
 
-    // Nothing came of all that.
+    // The runs left no traces.
     assert_eq!(platform.ok(&["topics", "list"]).lines().count(), topics.lines().count());
     assert_eq!(bookings(&*platform.log()).len(), 78);
     let text = platform.ok(&["shadow", &file, "--samples", "1"]);
@@ -93,7 +93,8 @@ fn a_version_that_books_one_order_otherwise_is_found_out_on_kafka() {
     a_version_that_books_one_order_otherwise_is_found_out(&Platform::kafka(broker.bootstrap()));
 }
 
-/// `heddle build` writes over the file that the host was started with; what the host runs is another one then.
+/// `heddle build` overwrites the file with which the host was started. The host then runs another version than the
+/// file.
 #[test]
 fn what_was_built_again_is_compared_with_what_runs() {
     let platform = Platform::embedded();
@@ -104,7 +105,7 @@ fn what_was_built_again_is_compared_with_what_runs() {
     let file = platform.version("ledger.wasm", &changed("orders: orders + 7"));
     let found: Value = serde_json::from_str(&platform.ok(&["shadow", &file, "--json"])).unwrap();
     assert_eq!((&found["old"], &found["outputs"]["differ"]), (&digest(ledger()).into(), &1.into()), "{found}");
-    // What is deployed goes before that.
+    // A deployed version takes precedence.
     platform.ok(&["deploy", &platform.version("next.wasm", &numbered(ledger(), 1))]);
     let found: Value = serde_json::from_str(&platform.ok(&["shadow", &file, "--json"])).unwrap();
     assert_eq!(found["old"], digest(&numbered(ledger(), 1)), "{found}");

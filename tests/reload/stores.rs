@@ -1,4 +1,4 @@
-//! Versions that keep more, less, or something else: the workers join again, and nothing is lost.
+//! Versions with more stores, fewer, or different ones. The workers rejoin, and nothing is lost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn stores_and_dedup_change_under_load() {
         let producer = scope.spawn(|| {
             let mut n = 0;
             while !stop.load(Ordering::Relaxed) {
-                // Each order twice: what was seen before a version changed is known after it.
+                // Each order is sent twice: ids that were seen before a change of version are known after it.
                 let some = (n..n + 10).chain(n..n + 10).map(|n| orders.order(n, true)).collect::<Vec<_>>();
                 log.append(&some).unwrap();
                 n += 10;
@@ -39,7 +39,7 @@ fn stores_and_dedup_change_under_load() {
             let before = platform.status(0)["out"].as_u64().unwrap();
             let told = platform.command(0, &["deploy", &platform.version("next.wasm", wasm)]).output().unwrap();
             let told = String::from_utf8(told.stderr).unwrap();
-            // Those that go are told.
+            // Stores that are removed are reported.
             assert_eq!(told.contains("what it held stays in"), [1, 3].contains(&n), "{told}");
             wait_until("the version books", || platform.status(0)["out"].as_u64() > Some(before + 100));
         }

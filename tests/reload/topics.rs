@@ -1,4 +1,4 @@
-//! Versions that consume one topic more, and one less.
+//! Versions that consume one topic more or one less.
 
 use heddle_core::event::{NewRecord, Topic};
 use heddle_fixtures::kafka::Kafka;
@@ -10,10 +10,10 @@ use crate::reload::versions::digest;
 
 const RETURNED: &str = "orders.returned";
 const IMPORTED: &str = "orders.imported";
-/// How many orders are written at a time.
+/// The number of orders that are written at a time.
 const AT_A_TIME: usize = 10;
 
-/// The app with these topics, one partition each, and this component.
+/// The app with these topics of one partition each, and this component.
 fn with_topics(platform: Platform, wasm: &[u8]) -> Platform {
     let settings = std::fs::read_to_string(platform.path("heddle.toml")).unwrap();
     let topics = [RETURNED, IMPORTED].map(|topic| format!("\n[topics.\"{topic}\"]\npartitions = 1\n"));
@@ -22,7 +22,7 @@ fn with_topics(platform: Platform, wasm: &[u8]) -> Platform {
     platform
 }
 
-/// Orders that go on counting, in whatever topic.
+/// Orders with increasing numbers, in any topic.
 struct Booked<'p> {
     platform: &'p Platform,
     orders: Orders,
@@ -38,7 +38,7 @@ impl Booked<'_> {
         self.next += AT_A_TIME;
     }
 
-    /// Written to a topic that the component consumes: it books all of them, once and in order.
+    /// Writes orders to a consumed topic, and checks that the component books all of them once and in order.
     fn book(&mut self, topic: &str) {
         self.append(topic);
         wait_until("the orders are booked", || bookings(&*self.platform.log()).len() >= self.next);
@@ -46,8 +46,10 @@ impl Booked<'_> {
     }
 }
 
-/// `one` consumes `first`; `two` a topic more, after it. What the topic holds before that is taken, too; what comes
-/// after it was removed waits until a version consumes it again.
+/// `one` consumes `first`, and `two` an additional topic.
+///
+/// Records that are in the topic before are consumed, too. Records that come after its removal wait until a version
+/// consumes it again.
 fn a_topic_comes_goes_and_comes_back(platform: &Platform, one: &[u8], two: &[u8], added: &str) {
     let host = Host::start(platform, 0);
     let orders = Orders::new(&platform.registry());
@@ -57,7 +59,7 @@ fn a_topic_comes_goes_and_comes_back(platform: &Platform, one: &[u8], two: &[u8]
         assert_eq!(platform.status(0)["digest"], digest(wasm));
     };
     booked.book(INPUT);
-    // Nobody consumes the topic yet.
+    // No version consumes the topic yet.
     booked.append(added);
     deploy(two);
     wait_until("what was there is booked", || bookings(&*platform.log()).len() >= booked.next);
@@ -69,7 +71,7 @@ fn a_topic_comes_goes_and_comes_back(platform: &Platform, one: &[u8], two: &[u8]
     booked.append(added);
     wait_until("the version has nothing to do", || platform.status(0)["lag"] == 0);
     assert_eq!(bookings(&*platform.log()).len() + AT_A_TIME, booked.next, "what is not consumed is not booked");
-    // It comes back where it was left: nothing of it is lost, and nothing is handled again.
+    // The topic continues at its last position: nothing is lost, and nothing is processed again.
     deploy(two);
     wait_until("what waited is booked", || bookings(&*platform.log()).len() >= booked.next);
     booked.book(added);
@@ -90,7 +92,7 @@ fn a_topic_comes_goes_and_comes_back_on_kafka() {
     let three = javascript_ledger(&[INPUT, RETURNED, IMPORTED]);
     let platform = with_topics(Platform::kafka(broker.bootstrap()), &two);
     a_topic_comes_goes_and_comes_back(&platform, &two, &three, IMPORTED);
-    // From several topics to one, the group would share them out in another way.
+    // With one topic instead of several, the group would distribute partitions differently.
     let host = Host::start(&platform, 0);
     let one = platform.version("next.wasm", &javascript_ledger(&[INPUT]));
     let told = platform.refused(&["deploy", &one]);

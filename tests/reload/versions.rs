@@ -1,13 +1,13 @@
-//! Other versions of a component, made of its file: with another manifest, another schema, or another way to start.
+//! Other versions of a component, made from its file with another manifest, another schema or another start.
 
 use heddle_contract::section;
 
-/// What a status calls a version.
+/// The digest of a version, as in the status.
 pub(crate) fn digest(wasm: &[u8]) -> String {
     format!("sha256:{}", heddle::build::digest(wasm))
 }
 
-/// The same code by a manifest that was changed.
+/// The same code with a changed manifest.
 pub(crate) fn with_manifest(wasm: &[u8], from: &str, to: &str) -> Vec<u8> {
     let mut contract = section::extract(wasm).unwrap();
     let changed = contract.component.manifest.replace(from, to);
@@ -16,14 +16,14 @@ pub(crate) fn with_manifest(wasm: &[u8], from: &str, to: &str) -> Vec<u8> {
     section::embed(wasm, &contract).unwrap()
 }
 
-/// The same code with a deadline of its own, and so another digest.
+/// The same code with a distinct deadline, and so with another digest.
 pub(crate) fn numbered(wasm: &[u8], number: usize) -> Vec<u8> {
     let mut contract = section::extract(wasm).unwrap();
     contract.component.manifest += &format!("\n[limits]\ndeadline = \"{}ms\"\n", 1_000 + number);
     section::embed(wasm, &contract).unwrap()
 }
 
-/// A component that does this when it starts: WebAssembly instructions.
+/// A component that executes these WebAssembly instructions when it starts.
 pub(crate) fn starting_with(wasm: &[u8], instructions: &[u8]) -> Vec<u8> {
     let mut body = vec![0];
     body.extend_from_slice(instructions);
@@ -31,7 +31,7 @@ pub(crate) fn starting_with(wasm: &[u8], instructions: &[u8]) -> Vec<u8> {
     let mut code = vec![1, u8::try_from(body.len()).unwrap()];
     code.extend(body);
     let mut module = b"\0asm\x01\0\0\0".to_vec();
-    // One type, one function of it, which is called at the start.
+    // One type, and one function of that type, which is called at the start.
     for (id, content) in [(1, vec![1, 0x60, 0, 0]), (3, vec![1, 0]), (8, vec![0]), (10, code)] {
         module.push(id);
         module.push(u8::try_from(content.len()).unwrap());
@@ -41,7 +41,7 @@ pub(crate) fn starting_with(wasm: &[u8], instructions: &[u8]) -> Vec<u8> {
     component.push(1);
     component.push(u8::try_from(module.len()).unwrap());
     component.extend(module);
-    // An instance of that module, the last of those there are, which needs nothing.
+    // An instance of that module, which is the last one and has no imports.
     let place = u8::try_from(core_modules(wasm)).unwrap();
     component.extend([2, 4, 1, 0, place, 0]);
     component
@@ -52,7 +52,7 @@ pub(crate) const TRAPS: &[u8] = &[0x00];
 /// Never ends.
 pub(crate) const LOOPS: &[u8] = &[0x03, 0x40, 0x0c, 0x00, 0x0b];
 
-/// How many core modules a component has at its top.
+/// The number of core modules at the top level of a component.
 fn core_modules(wasm: &[u8]) -> usize {
     let (mut at, mut found) = (8, 0);
     while at < wasm.len() {
@@ -74,7 +74,7 @@ fn core_modules(wasm: &[u8]) -> usize {
     found
 }
 
-/// The same code with one more store, which it does not use yet.
+/// The same code with an additional store that it does not use yet.
 pub(crate) fn with_store(wasm: &[u8], name: &str, settings: &str) -> Vec<u8> {
     let mut contract = section::extract(wasm).unwrap();
     contract.component.manifest += &format!("\n[stores.{name}]\nvalue = \"Account\"\n{settings}\n");
@@ -83,11 +83,11 @@ pub(crate) fn with_store(wasm: &[u8], name: &str, settings: &str) -> Vec<u8> {
     section::embed(wasm, &contract).unwrap()
 }
 
-/// The same code with so many bytes more, which nothing reads.
+/// The same code with `bytes` additional bytes that nothing reads.
 pub(crate) fn with_ballast(wasm: &[u8], bytes: usize) -> Vec<u8> {
     let name = b"ballast";
     let size = u32::try_from(1 + name.len() + bytes).unwrap();
-    // LEB128, in as many bytes as there may be.
+    // LEB128, in the maximum number of bytes.
     let size = [0, 7, 14, 21].map(|shift| (size >> shift & 0x7f) as u8 | 0x80);
     let mut component = wasm.to_vec();
     component.push(0);

@@ -1,4 +1,4 @@
-//! Keys by their schema, tombstones, headers, times and partitions: what people type, and what they see.
+//! Typed keys, tombstones, headers, times and partitions, as users enter and see them.
 
 use heddle_core::event::{Header, NewRecord, Timestamp};
 use serde_json::{Value, json};
@@ -86,7 +86,7 @@ fn headers_time_and_partition_are_set(app: &Bare) {
         r#"{{"key":"k","partition":3,"timestamp":"2026-03-01T00:00:00Z","headers":[["b",{{"$bytes":"/w=="}}]],"value":{line}}}"#
     );
     app.produce("plain", &["--json", "--header", "h=x", "--partition", "1", "--timestamp", "7"], &whole);
-    // One that was read from somewhere goes where its key belongs.
+    // A record that was read elsewhere goes to the partition of its key.
     let read = r#"{"partition":9,"offset":3,"key":"k","value":"text","headers":null}"#;
     app.produce("plain", &["--json"], read);
     assert!(app.refused("plain", &["--json", "--keep-partitions"], read).contains('9'));

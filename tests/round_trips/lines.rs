@@ -30,7 +30,7 @@ fn schemas(app: &Bare, seed: u64) -> Vec<(SchemaId, Schema)> {
     found
 }
 
-/// Bytes as somebody may write them: by a schema, by one that nobody knows, broken, JSON, text, anything.
+/// Bytes as any client may write them: with a known schema, an unknown one, broken, JSON, text, or arbitrary.
 fn bytes(dice: &mut Dice, schemas: &[(SchemaId, Schema)]) -> Option<Vec<u8>> {
     const PLAIN: [&[u8]; 14] = [
         b"",

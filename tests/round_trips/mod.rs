@@ -1,5 +1,6 @@
-//! What `heddle consume --json` prints goes back in through `heddle produce --json` as the same record: key, value,
-//! headers and time, whatever they hold, on both logs, as a user types it.
+//! The output of `heddle consume --json` goes back in through `heddle produce --json` as the same record.
+//!
+//! Key, value, headers and time are the same, whatever they contain, on both logs, as a user types it.
 
 mod keys;
 mod lines;
@@ -17,10 +18,10 @@ use crate::support::app::App;
 #[path = "../../host/contract/tests/generate/mod.rs"]
 mod generate;
 
-/// An app without components in a folder of its own.
+/// An app without components in a separate folder.
 pub(crate) struct Bare {
     pub(crate) app: App,
-    /// In front of the names of its topics: tests share a broker.
+    /// The prefix of its topics, because tests share a broker.
     prefix: &'static str,
     _folder: tempfile::TempDir,
 }
@@ -45,7 +46,7 @@ impl Bare {
     }
 
     fn create(&self, name: &str, partitions: i32) {
-        // Some records are older than a broker keeps them.
+        // Some records are older than the broker's default retention.
         let options = [("retention.ms".to_owned(), "-1".to_owned())].into();
         let spec = TopicSpec { name: self.topic(name), partitions, replication: None, options };
         self.app.log().create_topic(&spec).unwrap();
@@ -67,7 +68,7 @@ impl Bare {
         assert!(output.status.success(), "{lines}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// What the command says when it refuses these lines.
+    /// The error output for lines that the command must refuse.
     fn refused(&self, name: &str, arguments: &[&str], lines: &str) -> String {
         let output = self.fed(&[&["produce", &self.topic(name)], arguments].concat(), lines);
         assert!(!output.status.success(), "{lines} was written");
@@ -95,7 +96,7 @@ impl Bare {
     }
 }
 
-/// A record without headers and time.
+/// A record without headers and timestamp.
 fn record(topic: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> NewRecord {
     let bytes = |bytes: Option<&[u8]>| bytes.map(|bytes| bytes.to_vec().into());
     NewRecord {
@@ -108,7 +109,7 @@ fn record(topic: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> NewRecord {
     }
 }
 
-/// What has to come back.
+/// The parts of a record that must come back.
 type Content = (i32, Option<Vec<u8>>, Option<Vec<u8>>, Vec<Header>, Timestamp);
 
 fn contents(records: &[Record]) -> Vec<Content> {

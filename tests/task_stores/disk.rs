@@ -1,5 +1,5 @@
-//! What a host does while its disk takes no state, for a while or for ever. The faults are injected into the engine:
-//! what a file system does is in `tests/machine.rs`.
+//! A host while its disk accepts no state, for a while or permanently. The faults are injected into the engine;
+//! `tests/machine.rs` covers real file systems.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -26,15 +26,15 @@ use crate::task_stores::flusher::{Control, Disk, bounds, eventually, wayward};
 use crate::task_stores::harness::{Harness, STOCK, spec};
 
 const RECORDS: u64 = 200;
-/// So much state is written for each record.
+/// The size of the state that each record writes.
 const VALUE_BYTES: usize = 200;
 
-/// A memtable of a kilobyte.
+/// Bounds with a memtable of a kilobyte.
 fn small() -> Bounds {
     bounds(1_000, Duration::ZERO)
 }
 
-/// Keeps the value of each record under its key.
+/// A handler that stores the value of each record under its key.
 struct Keeper;
 
 impl Dispatch for Keeper {
@@ -54,7 +54,7 @@ impl Handler for Keeper {
     }
 }
 
-/// A worker with one task, on the embedded log and an engine that obeys.
+/// A worker with one task, on the embedded log and a controllable engine.
 struct Shop {
     worker: Worker,
     state: Arc<HostState>,
@@ -123,7 +123,7 @@ impl Shop {
         }
     }
 
-    /// Returns true if the disk is reported to hold the worker up.
+    /// Returns true if the disk is reported as the cause of a stall.
     fn stalled(&self) -> bool {
         self.progress.stalls().iter().any(|stall| stall.cause == Cause::Disk)
     }
@@ -136,16 +136,16 @@ impl Shop {
 #[test]
 fn a_worker_pauses_while_the_disk_takes_no_state_and_goes_on_when_it_does() {
     let mut shop = Shop::open();
-    // A copy that cannot even be opened is another case: the worker joins again.
+    // A state that cannot even be opened is another case: the worker rejoins.
     shop.turn_until("it has its task", |shop| shop.progress.is_assigned());
     shop.control.set(Disk::Fails);
     shop.turn_until("it pauses", |shop| shop.stalled());
     let (handled, pending) = (shop.handled(), shop.pending());
     assert!((1..RECORDS).contains(&handled), "{handled} of {RECORDS}");
-    // Four memtables, and the transaction that was too much.
+    // Four memtables, and the transaction that exceeded the bound.
     assert!((4_000..8_000).contains(&pending), "{pending} bytes");
     assert!(shop.state.fault().unwrap().what.contains("No space left on device"));
-    // It stays in its group meanwhile, and has not forgotten what is to be done.
+    // The worker stays in its group meanwhile, and still knows its work.
     (0..5).for_each(|_| shop.worker.turn().unwrap());
     assert_eq!(shop.handled(), handled);
     assert!(!shop.progress.idle_for(Duration::ZERO));
@@ -165,7 +165,7 @@ fn a_host_does_not_wait_for_ever_for_a_disk_that_does_not_answer() {
     control.stick(true);
     harness.put(STOCK, "a", "1");
     eventually("a write is under way", || harness.stores.pending_bytes() > 0 && !harness.stores.freeze());
-    // Whoever lets the task go goes on, and nobody opens it before the write has ended.
+    // Closing the task does not wait for the disk. Nobody can open it again before the write has ended.
     state.close(&harness.stores);
     assert!(!harness.stores.is_retired(), "the write may still come");
     assert!(matches!(state.open(&spec(), Partition(3)).map(|_| ()), Err(StateError::Unusable { .. })));
@@ -197,7 +197,7 @@ fn an_engine_that_stays_broken_is_opened_again() {
         state.mend();
         harness.stores.is_retired()
     });
-    // Their workers see that, and open them again.
+    // Their workers notice that, and open them again.
     eventually("it can be opened", || {
         state.mend();
         state.fault().is_none() && state.open(&spec(), Partition(3)).is_ok()

@@ -1,4 +1,4 @@
-//! The flusher, and what it does when the disk is slow or fails.
+//! The flusher, also on a slow or failing disk.
 
 use std::ops::Bound;
 use std::process::Command;
@@ -24,7 +24,7 @@ on_both_engines! {
     what_a_host_wrote_that_ends_is_on_disk_whoever_still_holds_it
 }
 
-/// What the disk does.
+/// The behaviour of the disk.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Disk {
     Works,
@@ -40,9 +40,9 @@ struct Wayward {
 
 pub(crate) struct Control {
     disk: AtomicU8,
-    /// How many writes a disk that fails takes before it does.
+    /// The number of writes that a failing disk accepts before it fails.
     writes_left: AtomicU8,
-    /// How many lookups of message ids have got to the disk.
+    /// The number of lookups of message ids that have reached the disk.
     looking: AtomicU8,
     stuck: Mutex<bool>,
     stuck_lookups: Mutex<bool>,
@@ -132,7 +132,7 @@ impl StateStore for WaywardTree {
     }
 }
 
-/// A harness on a disk that obeys.
+/// A harness on a controllable disk.
 pub(crate) fn wayward(bounds: Bounds) -> (Harness, Arc<Control>) {
     let mut harness = Harness::new(EngineKind::Sled);
     let control = Arc::new(Control {
@@ -167,7 +167,7 @@ fn what_is_committed_gets_to_disk_by_itself(kind: EngineKind) {
     let mut harness = Harness::new(kind);
     let flusher = Flusher::start(harness.engine.clone()).unwrap();
     flusher.register(&harness.stores);
-    // Each is a segment at least, so some have to be merged.
+    // Each round makes at least one segment, so some have to be merged.
     const ROUNDS: usize = 3 * SEGMENTS_MAX;
     for round in 1..=ROUNDS {
         harness.put(STOCK, "a", &round.to_string());
@@ -191,7 +191,7 @@ fn a_write_that_is_cut_off_between_two_parts_is_made_good() {
     let changelog = STOCK_CHANGELOG.into();
     harness.commit(writes(STOCK, &["a", "b", "c", "d", "e"].map(|key| (key, Some("0")))), &[]);
     harness.stores.flush().unwrap();
-    // Five keys are three parts.
+    // Five keys are written in three parts.
     for parts in 0..3 {
         let before = harness.watermark_on_disk(STOCK_CHANGELOG);
         let value = parts.to_string();
@@ -205,7 +205,7 @@ fn a_write_that_is_cut_off_between_two_parts_is_made_good() {
         let early = (parts > 0).then_some(end);
         let on_disk = (harness.watermark_on_disk(STOCK_CHANGELOG), harness.early_on_disk(STOCK_CHANGELOG));
         assert_eq!(on_disk, (before, early), "{parts}");
-        // Somebody else takes over, without what was in memory.
+        // Another process takes over, without the memory of the first.
         harness.reopen();
         assert_eq!(harness.stores.end_found(&changelog), Some(Offset(early.or(before).unwrap())));
         assert_eq!(harness.scan(STOCK, "", None, 9), format!("b={parts} c=0 d={parts} f={parts}"));
@@ -246,7 +246,7 @@ fn stopping_writes_everything(kind: EngineKind) {
     assert_eq!(harness.on_disk(STOCK).len(), 2);
 }
 
-/// The process may be gone before the last thread that answers queries lets go of a task.
+/// The process may end before the last query thread has dropped a task.
 fn what_a_host_wrote_that_ends_is_on_disk_whoever_still_holds_it(kind: EngineKind) {
     let harness = Harness::new(kind);
     let state = HostState::start(harness.engine.clone(), harness.bounds).unwrap();
@@ -255,7 +255,7 @@ fn what_a_host_wrote_that_ends_is_on_disk_whoever_still_holds_it(kind: EngineKin
     changelogs().iter().for_each(|changelog| stores.reached(changelog, watermark.clone()));
     state.close(&stores);
     state.flush().unwrap();
-    // What a process finds that starts now.
+    // The state that a process finds if it starts now.
     let copy = tempfile::tempdir().unwrap();
     let copied =
         Command::new("cp").arg("-r").arg(harness.folder.path()).arg(copy.path().join("state")).status().unwrap();
@@ -306,7 +306,7 @@ fn a_worker_waits_only_for_a_slow_disk_and_a_full_memtable() {
     let stores = harness.stores.clone();
     let write = std::thread::spawn(move || stores.freeze() && stores.write_frozen().is_ok());
     eventually("the write is stuck", || !harness.stores.wait_for_room(soon));
-    // Meanwhile the state is read and committed to.
+    // Meanwhile the state can be read and committed to.
     harness.put(STOCK, "c", "1");
     assert_eq!(harness.get(STOCK, "a").map(|value| value.len()), Some(15_000));
     assert_eq!(harness.get(STOCK, "c").as_deref(), Some("1"));

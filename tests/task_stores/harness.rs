@@ -1,6 +1,6 @@
-//! A task's state on an engine in a folder of its own, and the changelogs that it is a copy of.
+//! A task's state on an engine in a temporary folder, and the changelogs of which it is a copy.
 //!
-//! Batches come about as in the worker: through the step, sealed, "written" to changelogs in memory, confirmed.
+//! Batches are made as in the worker: stepped, sealed, "written" to in-memory changelogs, and confirmed.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -27,11 +27,11 @@ pub(crate) const STOCK: StoreIndex = StoreIndex(0);
 pub(crate) const SUMS: StoreIndex = StoreIndex(1);
 /// The window of every topic with dedup.
 pub(crate) const WINDOW: Duration = Duration::from_secs(160);
-/// What the clock says at first: far beyond all timestamps of the tests, unless they say otherwise.
+/// The initial time of the clock: far beyond the timestamps of most tests.
 pub(crate) const NOW: Timestamp = Timestamp(1_000_000_000_000);
 
 thread_local! {
-    /// What the clock says: each test has a thread of its own.
+    /// The current time. It is thread-local, and each test runs in a separate thread.
     static CLOCK: Cell<Timestamp> = const { Cell::new(NOW) };
 }
 
@@ -48,12 +48,12 @@ pub(crate) fn spec() -> TaskSpec {
     }
 }
 
-/// Everything that is there is due.
+/// Bounds under which every piece of work is due.
 pub(crate) fn bounds() -> Bounds {
     Bounds { memtable_age: Duration::ZERO, changes_at_once: 2, now: || CLOCK.get(), ..Bounds::default() }
 }
 
-/// An id to note.
+/// A message id to record.
 pub(crate) type Noted = (&'static str, Bytes, i64);
 
 pub(crate) struct Harness {
@@ -63,7 +63,7 @@ pub(crate) struct Harness {
     pub(crate) stores: Arc<TaskStores>,
     pub(crate) spec: TaskSpec,
     pub(crate) bounds: Bounds,
-    /// The task's partition of each changelog. Offsets have holes, as Kafka's do where transactions end.
+    /// The task's partition of each changelog. Offsets have gaps, as on Kafka where transactions end.
     pub(crate) log: BTreeMap<Topic, Vec<Record>>,
     pub(crate) topic_id: Option<String>,
 }
@@ -81,13 +81,13 @@ impl Harness {
         harness
     }
 
-    /// The process is gone, with what was in memory, and another one takes over.
+    /// Replaces the process with a new one. The memory is lost.
     pub(crate) fn restart(&mut self) {
         self.engine = Arc::new(NoEngine);
         self.reopen_with(|harness| open_engine(harness.kind, harness.folder.path(), CACHE_BYTES).unwrap());
     }
 
-    /// The task is gone from this process and comes back.
+    /// Closes the task and opens it again in the same process.
     pub(crate) fn reopen(&mut self) {
         self.reopen_with(|harness| harness.engine.clone());
     }
@@ -171,22 +171,22 @@ impl Harness {
         self.stores.seen(&topic.into(), &id, Timestamp(at)).unwrap()
     }
 
-    /// Moves the clock on.
+    /// Advances the clock.
     pub(crate) fn pass(&self, time: Duration) {
         CLOCK.set(Timestamp(CLOCK.get().0 + i64::try_from(time.as_millis()).unwrap()));
     }
 
-    /// Merges and expires until there is nothing more to do.
+    /// Merges and expires until no work is left.
     pub(crate) fn maintain(&self) {
         while self.stores.maintain().unwrap() {}
     }
 
-    /// The watermark that a changelog's tree has, on disk.
+    /// The watermark of a changelog's tree, on disk.
     pub(crate) fn watermark_on_disk(&self, changelog: &str) -> Option<i64> {
         self.on_disk_says(changelog, "offset")
     }
 
-    /// Where what is being written ends, on disk.
+    /// The end of the write in progress, on disk.
     pub(crate) fn early_on_disk(&self, changelog: &str) -> Option<i64> {
         self.on_disk_says(changelog, "early")
     }
@@ -197,7 +197,7 @@ impl Harness {
         serde_json::from_slice::<serde_json::Value>(&stored).unwrap()[what].as_i64()
     }
 
-    /// What a store's tree holds, on disk, without its watermark.
+    /// The entries of a store's tree on disk, without its watermark.
     pub(crate) fn on_disk(&self, store: StoreIndex) -> BTreeMap<Bytes, Bytes> {
         let name = tree_name("shop.intake", &spec().changelogs[store.0], PARTITION);
         let tree = self.engine.open(&name).unwrap();
@@ -205,8 +205,8 @@ impl Harness {
         entries.into_iter().map(|(key, value)| (key.slice(1..), value)).collect()
     }
 
-    /// The invariant: a tree is the fold of its changelog below its watermark, and in some keys further if a write was
-    /// cut off.
+    /// Checks the invariant: a tree is the fold of its changelog below its watermark. Some keys may be newer if a write
+    /// was cut off.
     pub(crate) fn check_trees(&self) {
         for store in [STOCK, SUMS] {
             let changelog = &spec().changelogs[store.0];
@@ -221,7 +221,7 @@ impl Harness {
     }
 }
 
-/// What records of a compacted topic amount to.
+/// The fold of a compacted topic's records.
 pub(crate) fn fold<'a>(records: impl Iterator<Item = &'a Record>) -> BTreeMap<Bytes, Bytes> {
     let mut folded = BTreeMap::new();
     for record in records {
@@ -243,12 +243,12 @@ pub(crate) fn changelogs() -> Vec<Topic> {
     spec().changelogs.into_iter().chain(spec().seen_changelog).collect()
 }
 
-/// A component without state, to let go of trees.
+/// A component without state, to delete trees.
 fn none() -> TaskSpec {
     TaskSpec { changelogs: vec![], seen_changelog: None, windows: BTreeMap::new(), ..spec() }
 }
 
-/// The batch of a transaction in which one delivery wrote all of `writes` and messages with these ids were handled.
+/// The batch of a transaction in which one delivery wrote all of `writes`, and messages with these ids were handled.
 pub(crate) fn open_batch(writes: Writes, noted: &[Noted]) -> OpenBatch {
     let mut batch = OpenBatch::default();
     let mut task = Task::new(Arc::new(spec()), PARTITION, Arc::new(Stateless));
@@ -271,7 +271,7 @@ pub(crate) fn open_batch(writes: Writes, noted: &[Noted]) -> OpenBatch {
     batch
 }
 
-/// Writes once; the record's key is its message id.
+/// A handler that writes once. The record's key is its message id.
 struct Handler(Option<Writes>);
 
 impl Dispatch for Handler {
@@ -284,7 +284,7 @@ impl Dispatch for Handler {
     }
 }
 
-/// In the place of one that has to be closed.
+/// Takes the place of an engine that has to be closed.
 struct NoEngine;
 
 impl StateEngine for NoEngine {

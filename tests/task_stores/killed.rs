@@ -1,4 +1,4 @@
-//! A process that commits and flushes as a host does, killed at any instruction: its trees are what its changelogs say.
+//! A process that commits and flushes like a host is killed at any instruction. Its trees match its changelogs.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -26,7 +26,7 @@ const KILLS: u64 = 6;
 
 fn open(kind: EngineKind, folder: &Path) -> (Arc<dyn heddle::state::StateEngine>, Arc<TaskStores>) {
     let engine = open_engine(kind, folder, CACHE_BYTES).unwrap();
-    // Small, so that there is always something being written.
+    // Small bounds, so that a write is always in progress.
     let bounds = Bounds {
         memtable_bytes: 50_000,
         memtable_age: Duration::from_millis(1),
@@ -65,7 +65,7 @@ fn offsets(stores: &TaskStores) -> Vec<i64> {
     watermarks.map(|(_, watermark)| watermark.map_or(0, |watermark| watermark.offset.0)).collect()
 }
 
-/// The child: commits until it is killed; says what was on disk when it began.
+/// The child: commits until it is killed. Prints the state on disk when it began.
 #[test]
 #[ignore = "only runs as a child of the test below"]
 fn child() {
@@ -132,7 +132,7 @@ fn a_killed_host_has_what_its_watermarks_say(kind: EngineKind) {
             assert_eq!(found, expected, "kill {kill}, store {store:?}");
         }
         for n in 0..reached[2] + 1_000 {
-            // All are within the window of the first.
+            // All ids are within the window of the first.
             let seen = stores.seen(&"orders".into(), &MessageId(format!("id {n}").into()), Timestamp(0)).unwrap();
             assert_eq!(seen, n < reached[2], "kill {kill}, id {n} of {}", reached[2]);
         }

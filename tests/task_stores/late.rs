@@ -1,5 +1,5 @@
-//! Late messages: their timestamps are older than the window when they are handled. Twice within seconds they are one
-//! event all the same.
+//! Late messages, whose timestamps are older than the window when they are handled. Two copies within seconds are still
+//! one event.
 
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ on_both_engines! {
 
 const WINDOW_MILLIS: i64 = WINDOW.as_millis() as i64;
 const DAY_MILLIS: i64 = 24 * 3_600 * 1_000;
-/// How long the host keeps a late id: the whole of the short window that these tests have.
+/// The time for which the host keeps a late id: the whole of these tests' short window.
 const LINGER: Duration = WINDOW;
 
-/// A live stream, and a backfill of the last 400 days mixed into it.
+/// A live stream with a backfill of the last 400 days mixed in.
 fn mixed(number: i64) -> Vec<Noted> {
     let live = ("orders", Bytes::from(format!("live {number}")), NOW.0 + number);
     let old = ("orders", Bytes::from(format!("old {number}")), NOW.0 - (400 - number) * DAY_MILLIS);
@@ -52,7 +52,7 @@ fn a_late_duplicate_is_seen_beside_a_live_stream(kind: EngineKind) {
             harness.restart();
         }
     }
-    // Another host reads the changelog and knows them, too.
+    // Another host restores the changelog and knows the ids, too.
     harness.stores.wipe(&"shop.intake.dedup".into()).unwrap();
     harness.restore();
     flush(&harness);
@@ -75,7 +75,7 @@ fn late_ids_go_once_they_have_lingered(kind: EngineKind) {
     harness.maintain();
     assert!(!harness.seen("orders", "old 0", NOW.0 - 400 * DAY_MILLIS));
     assert!(harness.seen("orders", "old 1", NOW.0 - 399 * DAY_MILLIS));
-    // What is within its window in the stream stays, whatever the host's clock says.
+    // Ids within their window in the stream are kept, whatever the host's clock says.
     assert!(harness.seen("orders", "live 0", NOW.0));
     harness.pass(Duration::from_millis(LINGER_MILLIS_MAX.unsigned_abs()));
     harness.maintain();
@@ -103,7 +103,7 @@ fn late_ids_are_bounded_in_number(kind: EngineKind) {
     assert!((0..40).all(|part| harness.seen("orders", &format!("live {part}"), NOW.0 + part)));
 }
 
-/// Without room for late ids they go with the stream, as fast as the disk is tidied up.
+/// Without room for late ids they are dropped with the stream, as fast as the disk is cleaned up.
 fn a_bound_of_none_forgets_late_ids_at_once(kind: EngineKind) {
     let mut harness = Harness::new(kind);
     harness.bounds.late_ids_max = 0;
@@ -113,7 +113,8 @@ fn a_bound_of_none_forgets_late_ids_at_once(kind: EngineKind) {
     assert!(harness.seen("orders", "live 0", NOW.0) && !harness.seen("orders", "old 0", NOW.0 - 400 * DAY_MILLIS));
 }
 
-/// Each record is of another day, and so of another window: what every write brings is past its window with the next.
+/// Each record is of another day, and so of another window: the ids of every write are past their window after the
+/// next.
 fn a_long_backfill_makes_few_segments(kind: EngineKind) {
     let mut harness = Harness::new(kind);
     let old = |number: i64| ("orders", Bytes::from(format!("old {number}")), number * DAY_MILLIS);

@@ -1,7 +1,7 @@
-//! All state of a task, on both engines: what is committed is read, on disk is what the changelogs say, and nothing is
-//! lost by a crash.
+//! The whole state of a task, on both engines. Committed writes can be read, the disk matches the changelogs, and a
+//! crash loses nothing.
 
-/// Makes two tests of each case, one an engine.
+/// Makes two tests of each case, one per engine.
 macro_rules! on_both_engines {
     ($($case:ident)*) => {
         mod sled {

@@ -1,4 +1,4 @@
-//! Random commits, writes and crashes, against maps.
+//! Random commits, writes and crashes, compared with maps.
 
 use heddle_fixtures::scaled;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ on_both_engines! { stores_hold_what_was_committed_whatever_happens }
 #[derive(Clone, Debug)]
 enum Event {
     Commit(BTreeMap<(usize, Vec<u8>), Option<Vec<u8>>>),
-    /// The log has it, but the process is gone before it is told.
+    /// The log has the transaction, but the process ends before it learns that.
     Vanish(BTreeMap<(usize, Vec<u8>), Option<Vec<u8>>>),
     Freeze,
     WriteFrozen,

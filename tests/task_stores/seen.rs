@@ -1,4 +1,4 @@
-//! Message ids: exact within their window, whatever is written, merged, expired or cut off meanwhile.
+//! Message ids are exact within their window, whatever is written, merged, expired or cut off meanwhile.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -33,11 +33,11 @@ on_both_engines! {
 const WINDOW_MILLIS: i64 = WINDOW.as_millis() as i64;
 
 fn ids(range: std::ops::Range<u32>, at: impl Fn(u32) -> i64) -> Vec<Noted> {
-    // Spread, so that segments interleave.
+    // Hashed ids, so that segments interleave.
     range.map(|n| ("orders", Bytes::from(format!("{:08x}-{n}", n.wrapping_mul(0x9e37_79b9))), at(n))).collect()
 }
 
-/// How many blocks are in the tree, whether they belong to a segment or not.
+/// The number of blocks in the tree, whether or not they belong to a segment.
 fn blocks(harness: &Harness) -> usize {
     let tree = harness.engine.open(&tree_name("shop.intake", "shop.intake.dedup", PARTITION)).unwrap();
     tree.scan(Bound::Unbounded, b"b", usize::MAX).unwrap().len()
@@ -77,7 +77,7 @@ fn an_id_is_seen_within_its_window_wherever_it_is(kind: EngineKind) {
             assert!(harness.seen("orders", id, 1_000), "{place}: {id:.9}");
             assert!(harness.seen("orders", id, 999 + WINDOW_MILLIS), "{place}: {id:.9}");
             assert!(!harness.seen("orders", id, 1_000 + WINDOW_MILLIS), "{place}: {id:.9}");
-            // Noted later than its record's time: order is not a matter of clocks.
+            // The lookup time may be before the id's record: order does not depend on clocks.
             assert!(harness.seen("orders", id, -5), "{place}: {id:.9}");
             assert!(!harness.seen("payments", id, 1_000), "{place}: {id:.9}");
             assert!(!harness.seen("no dedup", id, 1_000), "{place}: {id:.9}");
@@ -101,7 +101,7 @@ enum Event {
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    // Timestamps around a clock that goes on, some far away from it.
+    // Timestamps around an advancing clock, some far away from it.
     let id = (any::<bool>(), any::<u8>(), prop_oneof![9 => -20_000..20_000_i64, 1 => -400_000..400_000_i64]);
     let event = prop_oneof![
         40 => vec(id, 0..6).prop_map(Event::Note),
@@ -123,7 +123,7 @@ fn ids_are_remembered_as_a_map_would(kind: EngineKind) {
     }
 }
 
-/// An id that comes twice in one transaction, the second time after its window, moves the stream on.
+/// An id that comes twice in one transaction, the second time after its window, advances the stream.
 fn an_id_comes_again_after_its_window_in_one_transaction(kind: EngineKind) {
     let noted = vec![(false, 150, 7_468), (false, 150, 225_147), (false, 10, -15_229)];
     check(kind, vec![Event::Note(noted), Event::Flush, Event::Maintain(3)]).unwrap();
@@ -142,7 +142,8 @@ fn check(kind: EngineKind, events: Vec<Event>) -> Result<(), TestCaseError> {
                 let noted = ids.iter().map(|(topic, id, at)| (*topic, Bytes::from(id.clone()), *at));
                 let noted = noted.collect::<Vec<_>>();
                 harness.commit(Writes::new(), &noted);
-                // Within one transaction the second message of an id is a duplicate already, unless its window is over.
+                // Within one transaction, the second message of an id is already a duplicate, unless its window is
+                // over.
                 let mut handled = BTreeMap::new();
                 for (topic, id, at) in ids {
                     if handled.get(&(topic, id.clone())).is_none_or(|first| *first <= at - WINDOW_MILLIS) {
@@ -174,8 +175,8 @@ fn check(kind: EngineKind, events: Vec<Event>) -> Result<(), TestCaseError> {
                 for at in [clock - 100_000, clock, clock + 100_000] {
                     let within = noted.is_some_and(|noted| noted > at - WINDOW_MILLIS);
                     let seen = harness.seen(topic, &id, at);
-                    // Also what is past the window of something newer: the clock stands still, so all of it was handled
-                    // just now.
+                    // This includes ids past the window of something newer: the clock does not advance, so all were
+                    // handled just now.
                     prop_assert_eq!(seen, within, "{} {} at {}: {:?}", topic, id, at, noted);
                 }
             }
@@ -191,7 +192,7 @@ fn what_is_past_its_window_is_gone_from_disk(kind: EngineKind) {
         harness.commit(Writes::new(), &noted);
         harness.stores.flush().unwrap();
     }
-    // 320 seconds were written, the window is half of that.
+    // 320 seconds of ids were written, and the window is half of that.
     let before = (entries(&harness), harness.stores.seen_status());
     harness.maintain();
     assert_eq!(harness.stores.seen_status().ids, 20_000, "they were handled just now");
@@ -202,7 +203,7 @@ fn what_is_past_its_window_is_gone_from_disk(kind: EngineKind) {
     assert!((10_000..11_500).contains(&after.1.ids), "{after:?}");
     assert!(after.1.filter_bytes < 30_000 && after.1.segments < 40, "{after:?}");
     assert!(after.0 < before.0 * 2 / 3, "{before:?} {after:?}");
-    // The last of the old ones go when something newer comes.
+    // The last old ids are removed when newer ones come.
     harness.note("orders", "newest", 10_000_000);
     harness.stores.flush().unwrap();
     harness.pass(WINDOW);
@@ -220,7 +221,7 @@ fn what_waits_in_a_retry_topic_finds_its_id_when_it_comes(kind: EngineKind) {
     harness.restart();
     harness.note("orders", "old", 1_000);
     harness.stores.flush().unwrap();
-    // The window is 160 seconds: in the stream it is over, but not for a record of that time which waited.
+    // The window is 160 seconds: it is over in the stream, but not for a parked record of that time.
     for (newest, held) in [(200_000, true), (270_000, false)] {
         harness.note("orders", "newest", newest);
         harness.stores.flush().unwrap();
@@ -240,7 +241,7 @@ fn there_are_never_many_segments(kind: EngineKind) {
         assert!(status.segments <= SEGMENTS_MAX, "{status:?}");
         assert_eq!(status.ids, u64::from(part + 1) * 50);
     }
-    // What was written and read again adds nothing.
+    // Ids that are written and read again add nothing.
     harness.commit(Writes::new(), &ids(0..7_500, |_| 5_000));
     harness.stores.flush().unwrap();
     for part in 0..8_u32 {
@@ -269,7 +270,7 @@ fn a_merge_that_was_cut_off_leaves_nothing(kind: EngineKind) {
     fill(&mut harness);
     let written = blocks(&harness);
     assert!(written > 512, "{written} blocks are no piece of work that can be cut off");
-    // Begun, and the first piece is written.
+    // The merge has begun, and the first piece is written.
     assert!(harness.stores.maintain().unwrap() && harness.stores.maintain().unwrap());
     assert!(blocks(&harness) > written);
     assert_eq!(harness.stores.seen_status().segments, 4);
@@ -284,7 +285,7 @@ fn a_merge_that_was_cut_off_leaves_nothing(kind: EngineKind) {
     }
     // About 10 bits an id.
     assert!(status.filter_bytes < 120_000 * 10 / 8, "{status:?}");
-    // Wiped in the middle of a merge.
+    // The state is wiped in the middle of a merge.
     fill(&mut harness);
     assert!(harness.stores.maintain().unwrap() && harness.stores.maintain().unwrap());
     harness.stores.wipe(&"shop.intake.dedup".into()).unwrap();
@@ -338,7 +339,7 @@ fn ids_of_a_topic_without_dedup_go(kind: EngineKind) {
     assert!(harness.seen("orders", "a", 1_000) && !harness.seen("payments", "a", 1_000));
     harness.maintain();
     assert_eq!(harness.stores.seen_status().ids, 1);
-    // Still in the changelog, and read once more.
+    // The ids are still in the changelog, and are restored.
     harness.stores.wipe(&"shop.intake.dedup".into()).unwrap();
     harness.restore();
     harness.stores.flush().unwrap();
@@ -352,7 +353,7 @@ fn a_topic_read_from_its_beginning_is_remembered_as_well() {
     harness.note("orders", "today", 900_000_000);
     harness.stores.flush().unwrap();
     harness.maintain();
-    // The group was set back: what comes now is far older than what came before.
+    // The group was reset, so the records now are far older than those before.
     for n in 0..10 {
         harness.note("orders", &format!("old {n}"), 1_000 * n);
         harness.stores.flush().unwrap();
@@ -374,7 +375,7 @@ fn a_record_from_the_future_does_not_make_the_rest_look_old() {
     harness.maintain();
     assert!(harness.seen("orders", "now", NOW.0));
     assert!(harness.seen("orders", "mad", NOW.0));
-    // Nor does it stay for a thousand years.
+    // The ids do not stay for a thousand years either.
     harness.bounds.now = || Timestamp(NOW.0 + 3 * WINDOW_MILLIS);
     harness.reopen();
     harness.note("orders", "later", NOW.0 + 3 * WINDOW_MILLIS);

@@ -29,7 +29,7 @@ fn reads_go_down_the_layers(kind: EngineKind) {
     assert!(harness.stores.freeze());
     assert!(!harness.stores.freeze(), "one is being written");
     harness.commit(writes(STOCK, &[("d", None), ("e", Some("3"))]), &[]);
-    // The same in three layers, in two, and in one.
+    // The results are the same in three layers, in two, and in one.
     for round in 0..3 {
         let get = |key| harness.get(STOCK, key);
         assert_eq!(get("a").as_deref(), Some("1"), "{round}");
@@ -107,7 +107,7 @@ fn a_commit_without_a_place_in_the_changelog_does_not_move_the_watermark(kind: E
     harness.put(STOCK, "a", "1");
     harness.stores.flush().unwrap();
     let before = harness.watermark_on_disk("shop.intake.stock");
-    // To the changelogs, but nothing says where.
+    // The records are in the changelogs, but their offsets are not reported.
     drop(harness.commit_to_log(writes(STOCK, &[("a", Some("2"))]), &[("orders", Bytes::from("id"), 5)]));
     let batch = crate::task_stores::harness::open_batch(
         writes(STOCK, &[("a", Some("2"))]),
@@ -122,7 +122,7 @@ fn a_commit_without_a_place_in_the_changelog_does_not_move_the_watermark(kind: E
     assert_eq!(harness.watermark_on_disk("shop.intake.sums"), Some(1), "another changelog had to wait");
     harness.check_trees();
     assert_eq!(harness.stores.seen_status().ids, 0);
-    // What follows covers it.
+    // Later records cover the gap.
     harness.put(STOCK, "b", "1");
     harness.note("orders", "next", 6);
     harness.stores.flush().unwrap();
@@ -149,10 +149,10 @@ fn a_copy_that_is_wiped_is_restored_from_the_beginning(kind: EngineKind) {
     harness.put(SUMS, "kept", "1");
     harness.stores.flush().unwrap();
     harness.commit(writes(STOCK, &[("newer", Some("1"))]), &[("orders", Bytes::from("newer"), 5)]);
-    // Frozen, not frozen: nothing of it may stay.
+    // Neither frozen nor unfrozen changes may stay.
     harness.stores.freeze();
     harness.put(STOCK, "newest", "1");
-    // The topics were deleted and made again.
+    // The topics were deleted and created again.
     let gone = ["shop.intake.stock", "shop.intake.dedup"].map(Topic::from);
     for changelog in &gone {
         harness.log.insert(changelog.clone(), vec![]);
@@ -182,7 +182,7 @@ fn a_copy_of_which_nothing_is_known_is_made_anew(kind: EngineKind) {
         harness.put(STOCK, "a", "1");
         harness.stores.flush().unwrap();
         let tree = harness.engine.open(&tree_name("shop.intake", "shop.intake.stock", PARTITION)).unwrap();
-        // As a wipe leaves it that was cut off, or another version of Heddle.
+        // As a cut-off wipe leaves it, or another version of Heddle.
         tree.apply(vec![
             (Bytes::from_static(b"\0watermark"), stored.map(Bytes::from)),
             (Bytes::from_static(b"\x01stale"), Some(Bytes::from("x"))),

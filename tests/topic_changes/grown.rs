@@ -7,7 +7,7 @@ use super::{STATELESS, add_stateless, stateless, with_state};
 use crate::failures::NAME;
 use crate::failures::host::{Host, Scripts, status, told, until};
 
-/// Longer than any test: no member leaves its group because it is away.
+/// Longer than any test, so that no absent member leaves its group.
 const LONG_SESSION: &str = "\"session.timeout.ms\" = \"120000\"";
 
 fn partitions(log: &dyn Log, topic: &str) -> i32 {
@@ -25,11 +25,11 @@ fn a_component_without_state_reads_added_partitions_also_after_a_quick_restart()
     let host = Host::start(&app);
     log.append(&[scripts.record(1, "k", "emit-many", 1)]).unwrap();
     until("the host is at work", || handled() == 1);
-    // Fails at first, so it waits in the retry topic, at the partition of its number.
+    // The record fails at first, so it is parked in the retry topic, in the partition of its number.
     log.add_partitions("in", 3).unwrap();
     log.append(&[scripts.record(2, "k", "fail-once", 1)]).unwrap();
     until("the added partition is read", || handled() == 2);
-    // The broker gives the host that comes back what it had, which is not all there is.
+    // The broker assigns the returning host its old partitions, which are not all.
     host.stop();
     log.add_partitions("in", 5).unwrap();
     log.append(&[scripts.record(4, "k", "fail-once", 1), scripts.record(0, "k", "emit-many", 1)]).unwrap();
@@ -57,13 +57,13 @@ fn a_component_with_state_stops_before_its_state_is_split_and_goes_on_when_accep
     let why = || status(&app, NAME)["stopped"].as_str().unwrap_or_default().to_owned();
     until("the component stops", || !why().is_empty());
     assert!(why().contains("`in` has 3 partitions") && why().contains("heddle topics accept patient"), "{}", why());
-    // The other one goes on, with the new partition.
+    // The other component continues, with the new partition.
     until("the other one is at work, too", || status(&app, STATELESS)["failed"] == 1);
     log.append(&[scripts.record(2, "k", "count", 0)]).unwrap();
     until("the other one reads it", || status(&app, STATELESS)["failed"] == 2);
     assert!(host.is_running());
     host.stop();
-    // Neither does a start split anything, and who waits for the end hears that it is none.
+    // A start does not split state either, and `--until-idle` reports the failure.
     let ended = app.run(&["run", "--until-idle"]);
     let text = String::from_utf8(ended.stderr).unwrap();
     assert!(!ended.status.success() && text.contains("heddle topics accept patient"), "{text}");

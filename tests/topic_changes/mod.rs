@@ -1,4 +1,4 @@
-//! Topics that change under a running host, on a real broker: partitions added, handlers that are slow.
+//! Topics that change under a running host, on a real broker: added partitions, recreated topics, slow handlers.
 
 mod grown;
 mod recreated;
@@ -13,7 +13,7 @@ use heddle_fixtures::kafka::Kafka;
 /// A component without state, beside or instead of the one with state.
 pub(crate) const STATELESS: &str = "clinic.scripted";
 
-/// An app with `patient`, which keeps state. Its clients take these options.
+/// An app with `patient`, which keeps state. Its Kafka clients have these options.
 pub(crate) fn with_state(broker: &Kafka, partitions: u32, options: &str) -> App {
     let app = clinic(App::kafka(broker), partitions, "attempts = 1\nretry = [\"200ms\"]");
     let file = app.folder.join("heddle.toml");
@@ -23,7 +23,7 @@ pub(crate) fn with_state(broker: &Kafka, partitions: u32, options: &str) -> App 
     app
 }
 
-/// Adds `scripted`, which keeps none, with this behind its manifest.
+/// Adds `scripted`, which keeps no state, with these settings at the end of its manifest.
 pub(crate) fn add_stateless(app: &App, deadline: &str, failure: &str) {
     let wasm = build::component("guests", "scripted");
     let mut contract = section::extract(&wasm).unwrap();

@@ -1,4 +1,4 @@
-//! Topics that are deleted and made anew under their names.
+//! Topics that are deleted and created again under the same name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,12 +21,12 @@ fn make_anew(log: &dyn Log, name: &str) {
     until("its name is free", || log.create_topic(&spec).is_ok());
 }
 
-/// The ids of what came out.
+/// The ids of the output records.
 fn ids(app: &App) -> Vec<String> {
     app.records("out").into_values().flatten().map(|record| header(&record, "ce_id")).collect()
 }
 
-/// How many different ids there are for each spelling of the input topic.
+/// The number of distinct ids for each spelling of the input topic.
 fn by_topic(app: &App) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::<String, usize>::new();
     for id in ids(app).into_iter().collect::<BTreeSet<_>>() {
@@ -49,14 +49,14 @@ fn a_topic_made_anew_is_read_from_its_beginning_and_has_ids_of_its_own() {
     until("the first ones are handled", || status(&app, STATELESS)["handled"] == 3);
     let first = ["0", "1", "2"].map(|offset| format!("clinic.scripted/in/0/{offset}/0"));
     assert_eq!(ids(&app), first, "the topic that is known first has ids as ever");
-    // While the host runs; at once there is more than it had read of the old one.
+    // While the host runs. The new topic immediately has more records than the host had read of the old one.
     make_anew(&*log, "in");
     append(10);
     let anew = |app: &App| by_topic(app).into_iter().filter(|(topic, _)| topic.starts_with("in@")).collect::<Vec<_>>();
     until("all of the second topic is handled", || anew(&app).iter().any(|(_, count)| *count == 10));
     assert!(told(&app).contains("made anew") || told(&app).contains("was deleted"), "{}", told(&app));
     host.stop();
-    // And between two runs.
+    // Now between two runs.
     make_anew(&*log, "in");
     append(2);
     app.ok(&["run", "--until-idle"]);
@@ -87,7 +87,7 @@ fn state_topics_that_lose_state_stop_the_component() {
     until("it is stopped", || why().contains("cleanup.policy=delete"));
     set_policy(&broker, changelog, "compact");
     until("it goes on", || status(&app, NAME)["handled"] == 1);
-    // Its state is gone, and nobody said that it may be.
+    // The state is gone, and no operator has accepted that.
     log.delete_topic(changelog).unwrap();
     until("it is stopped again", || why().contains("was deleted"));
     assert!(host.is_running());
@@ -98,7 +98,7 @@ fn state_topics_that_lose_state_stop_the_component() {
     log.append(&[scripts.record(0, "k", "count", 0)]).unwrap();
     until("it begins anew", || status(&app, NAME)["handled"] == 1);
     assert!(app.records("out").into_values().flatten().count() == 2);
-    // A dead-letter topic stops nothing, and is reported.
+    // A recreated dead-letter topic stops nothing, but is reported.
     make_anew(&*log, "clinic.patient.dlq");
     until("it is reported", || told(&app).contains("the dead-letter topic was made anew"));
     assert_eq!(why(), "");

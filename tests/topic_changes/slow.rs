@@ -1,4 +1,4 @@
-//! Handlers that take as long as they may.
+//! Handlers that use their whole deadline.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::failures::host::{Host, Scripts, ended, status, told, until};
 
 const RECORDS: u64 = 12;
 
-/// Each record takes its whole deadline, and all together several times `max.poll.interval.ms`, which is as small as
+/// Each record takes its whole deadline. Together they take several times `max.poll.interval.ms`, which is as small as
 /// the session allows.
 #[test]
 fn slow_handlers_neither_lose_the_group_nor_hold_up_others() {

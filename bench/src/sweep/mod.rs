@@ -1,8 +1,7 @@
-//! What Heddle costs as its work grows: one thing at a time becomes more, and everything else stays as it is in the
-//! order flow.
+//! The cost of Heddle as its work grows: one dimension grows at a time, and everything else stays as in the order flow.
 //!
 //! ```text
-//!  point ──> topics anew ──> orders ──> one process: `components` ledgers, each in a group of its own ──> /proc until all are through
+//!  point ──> new topics ──> orders ──> one process: `components` ledgers, each in its group ──> /proc until all end
 //!              a full store: orders ──> the same process once before, not counted ──┘
 //! ```
 
@@ -24,16 +23,16 @@ use crate::program::{self, Program, Run};
 use crate::session::Session;
 use crate::{Arguments, report as reports};
 
-/// A commit's interval throughout.
+/// The commit interval of all points.
 const INTERVAL_MS: u64 = 100;
-/// Customers where they are not what grows.
+/// The number of customers, where it is not the growing dimension.
 const CUSTOMERS: u64 = 10_000;
-/// How many bytes of orders a point takes at most: large records are fewer.
+/// The maximum size of a point's orders, in bytes. Large records are therefore fewer.
 const INPUT_BYTES_MAX: u64 = 300_000_000;
-/// Orders that components take which are idle otherwise: they show that all of them run.
+/// The orders for components that are otherwise idle. They show that all components run.
 const IDLE_ORDERS: u64 = 100;
 
-/// What grows.
+/// The growing dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Axis {
     Partitions,
@@ -55,30 +54,31 @@ impl fmt::Display for Axis {
     }
 }
 
-/// One run.
+/// One run of the sweep.
 #[derive(Clone, Debug)]
 struct Point {
     axis: Axis,
-    /// How much there is of what grows.
+    /// The size of the growing dimension.
     to: u64,
     partitions: i32,
     components: u64,
     customers: u64,
     record_bytes: u64,
-    /// Orders of a run before, which leaves a full store.
+    /// The orders of a previous run, which fills the store.
     filling: u64,
-    /// Orders that count; every component takes each of them.
+    /// The orders that are measured. Every component processes each of them.
     orders: u64,
 }
 
-/// A run and what it came to.
+/// A run with its results.
 struct Measured {
     point: Point,
     figures: Throughput,
 }
 
-/// All runs of a sweep, most of them of so many deliveries; `of_each` thing that grows at most so many. The idle
-/// components are always two: their difference is what one costs.
+/// All runs of a sweep, most of them with `deliveries` deliveries, and at most `of_each` per dimension.
+///
+/// There are always two runs with idle components: their difference is the cost of one component.
 fn points(deliveries: u64, keys_max: u64, of_each: usize) -> Result<Vec<Point>> {
     let flow = |axis, to| Point {
         axis,
@@ -95,7 +95,7 @@ fn points(deliveries: u64, keys_max: u64, of_each: usize) -> Result<Vec<Point>> 
         points.push(Point { partitions: i32::try_from(to)?, ..flow(Axis::Partitions, to) });
     }
     for to in [1, 10, 50].into_iter().take(of_each) {
-        // Fewer for each, but not so few that all are done in a commit or two.
+        // Fewer orders for each component, but enough that they take more than a commit or two.
         points.push(Point { components: to, orders: (deliveries / to.min(10)).max(1), ..flow(Axis::Components, to) });
     }
     for to in [1_000, 100_000, 1_000_000, 10_000_000].into_iter().filter(|keys| *keys <= keys_max).take(of_each) {
@@ -111,7 +111,7 @@ fn points(deliveries: u64, keys_max: u64, of_each: usize) -> Result<Vec<Point>> 
     Ok(points)
 }
 
-/// Runs every point, and tells what came of it.
+/// Runs every point, and prints its results.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let points = points(arguments.orders, arguments.sweep_keys, arguments.sweep_points)?;
     let style = ProgressStyle::with_template("{spinner} {pos}/{len} {msg}")?;
@@ -119,7 +119,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     progress.enable_steady_tick(Duration::from_millis(200));
     progress.set_message("building heddle and its component, and starting a broker");
     let session = Session::start(arguments)?;
-    // A broker that has just started takes five times the CPU.
+    // A new broker takes five times the CPU.
     progress.set_message("warming the broker up");
     if let Some(first) = points.first() {
         first.measure(&session, "warm")?;
@@ -170,7 +170,7 @@ impl Point {
             through(0..self.filling)?;
         }
         let figures = through(self.filling..self.filling + self.orders)?;
-        // The next one's state needs the room.
+        // The next point's state needs the disk space.
         for folder in [session.folder(name), folder] {
             std::fs::remove_dir_all(folder)?;
         }
@@ -178,7 +178,7 @@ impl Point {
     }
 }
 
-/// The ledger, once under each name.
+/// Copies the ledger's file, once under each name.
 fn copies(folder: &Path, names: &[String]) -> Result<()> {
     let built = program::home().join("app/components/ledger/ledger.wasm");
     let wasm = std::fs::read(&built).with_context(|| built.display().to_string())?;

@@ -1,4 +1,4 @@
-//! What a sweep came to, as a table and as JSON.
+//! The results of a sweep, as a table and as JSON.
 
 use std::fmt::Write as _;
 
@@ -31,7 +31,7 @@ pub(super) fn json(measured: &[Measured]) -> Value {
     })
 }
 
-/// The table, and what a component takes that has nothing to do.
+/// The table, and the memory of an idle component.
 pub(super) fn markdown(measured: &[Measured]) -> String {
     let mut text = String::new();
     if cfg!(debug_assertions) {
@@ -78,12 +78,12 @@ pub(super) fn markdown(measured: &[Measured]) -> String {
     text
 }
 
-/// What is resident when everything is done.
+/// The resident memory after all work is done.
 fn megabytes(figures: &Throughput) -> f64 {
     figures.settled_kb as f64 / 1024.0
 }
 
-/// How much more is resident with many components that have nothing to do than with few, for each of them.
+/// The resident memory of an idle component: the difference between many and few idle components, per component.
 fn component_mb(measured: &[Measured]) -> Option<f64> {
     let mut idle = measured.iter().filter(|it| it.point.axis == Axis::IdleComponents);
     let (few, many) = (idle.next()?, idle.next_back()?);

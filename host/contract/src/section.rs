@@ -118,14 +118,20 @@ struct Versioned {
 /// [`SectionError::NotWasm`] if `wasm` is not a core module or a component.
 pub fn embed(wasm: &[u8], contract: &Contract) -> Result<Vec<u8>, SectionError> {
     let data = serde_json::to_vec(&Written { version: VERSION, contract })?;
-    let mut out = Vec::with_capacity(wasm.len() + data.len() + 64);
-    let (header, sections) = sections(wasm)?;
-    out.extend_from_slice(header);
-    for section in sections.iter().filter(|section| section.contract.is_none()) {
-        out.extend_from_slice(section.bytes);
-    }
+    let mut out = strip(wasm)?;
+    out.reserve(data.len() + 64);
     CustomSection { name: Cow::Borrowed(NAME), data: Cow::Owned(data) }.append_to(&mut out);
     Ok(out)
+}
+
+/// A copy of `wasm` without any contract: what two versions have in common that differ in their contracts only.
+///
+/// # Errors
+/// [`SectionError::NotWasm`] if `wasm` is not a core module or a component.
+pub fn strip(wasm: &[u8]) -> Result<Vec<u8>, SectionError> {
+    let (header, sections) = sections(wasm)?;
+    let code = sections.iter().filter(|section| section.contract.is_none()).map(|section| section.bytes);
+    Ok(std::iter::once(header).chain(code).collect::<Vec<_>>().concat())
 }
 
 /// The contract that `wasm` carries.

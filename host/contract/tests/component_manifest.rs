@@ -2,14 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::{
     Build, IdSource, KeyType, Limits, OnLoss, StartAt, SubjectNames, Tombstones, UnknownType,
 };
-use heddle_contract::manifest::failure::{Breaker, Failure, Order, Waiting};
+use heddle_contract::manifest::failure::Failure;
+use heddle_core::breaker::{BreakerPolicy, OnOpen};
 use heddle_core::explain::to_text;
+use heddle_core::fault::EventFaultKind;
+use heddle_core::policy::{Backoff, Order, WaitingBounds, WhenFull};
 use insta::assert_snapshot;
 use proptest::prelude::*;
 
@@ -60,7 +64,8 @@ fn the_full_example_says_what_it_says() {
     assert_eq!(manifest.failure.attempts_max, 3);
     assert_eq!(manifest.failure.retry, [seconds(1), seconds(10), seconds(60)]);
     assert_eq!(manifest.dead_letter("shop"), "inventory.dlq");
-    let breaker = Breaker { failures: 20, within: seconds(10), rate_percent: None, pause: seconds(30), stop: false };
+    let breaker =
+        BreakerPolicy { failures: 20, within: seconds(10), percent: None, pause: seconds(30), on_open: OnOpen::Pause };
     assert_eq!(manifest.failure.breaker, Some(breaker));
     let topics = [60_000, 1_500].map(|ms| manifest.retry_topic("shop", Duration::from_millis(ms)));
     assert_eq!(topics, ["shop.inventory.retry.60s", "shop.inventory.retry.1500ms"]);
@@ -117,19 +122,22 @@ fn a_failure_policy_may_say_everything() {
     let seconds = Duration::from_secs;
     let expected = Failure {
         attempts_max: 1,
-        backoff: seconds(5),
-        // Not less than the first one.
-        backoff_max: seconds(5),
+        // The longest pause is not shorter than the first one.
+        backoff: Backoff { first: seconds(5), max: seconds(5) },
         retry: vec![seconds(1)],
-        retry_on: vec!["failed", "trap"],
-        order: Order::Key(Waiting { per_key_max: 10, dead_letter_when_full: true, ..Waiting::default() }),
+        retry_on: BTreeSet::from([EventFaultKind::Failed, EventFaultKind::Trap]),
+        order: Order::Key(WaitingBounds {
+            per_key_max: 10,
+            when_full: WhenFull::DeadLetter,
+            ..WaitingBounds::default()
+        }),
         dead_letter: None,
-        breaker: Some(Breaker {
+        breaker: Some(BreakerPolicy {
             failures: 20,
             within: seconds(10),
-            rate_percent: Some(30),
+            percent: Some(30),
             pause: seconds(30),
-            stop: true,
+            on_open: OnOpen::Stop,
         }),
     };
     assert_eq!(manifest.failure, expected);

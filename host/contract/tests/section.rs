@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use heddle_contract::section::{Component, Contract, NAME, Schema, SchemaFormat, SectionError, embed, extract};
+use heddle_contract::section::{Component, Contract, NAME, Schema, SchemaFormat, SectionError, embed, extract, strip};
 use heddle_contract::wit::Names;
 use proptest::prelude::*;
 use wasm_encoder::{
@@ -74,6 +74,7 @@ proptest! {
             let once = embed(&wasm, &first).unwrap();
             prop_assert_eq!(&extract(&once).unwrap(), &first);
             prop_assert!(once.starts_with(&wasm), "every byte stays where it was");
+            prop_assert_eq!(&strip(&once).unwrap(), &wasm);
             prop_assert_eq!(&embed(&once, &first).unwrap(), &once, "again changes nothing");
             let replaced = embed(&once, &second).unwrap();
             prop_assert_eq!(&extract(&replaced).unwrap(), &second);

@@ -1,14 +1,14 @@
-//! What one transaction takes along. The type changes as the batch gets safer, so a commit's order cannot be written
-//! wrong:
+//! The content of one transaction. A batch changes its type on the way to its commit, so that a wrong order does not
+//! compile:
 //!
 //! ```text
 //!  OpenBatch ──seal──> SealedBatch ──confirmed──> CommittedBatch
-//!  takes deliveries    its changelog is sent,     the log has said yes: its writes
+//!  takes deliveries    its changelog is sent,     the log has confirmed: its writes
 //!                      its positions committed    may become committed state
 //! ```
 //!
-//! The overlays of the tasks live in the batch. A batch that is given up takes them along, so nothing of it can stay
-//! behind. While a batch is being committed the next one is open, on top of it: if the commit fails, both are given up.
+//! The tasks' overlays are part of the batch, so a dropped batch leaves nothing behind. While one batch is being
+//! committed, the next one is open on top of it. If the commit fails, both are dropped.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,27 +22,28 @@ use crate::failed::header;
 use crate::state::Overlay;
 use crate::task::TaskSpec;
 
-/// How many deliveries of a batch ended which way.
+/// The numbers of records in a batch, by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Records taken from the input.
     pub records: u64,
-    /// Records that waited and were taken again.
+    /// Parked records that were processed again.
     pub again: u64,
     /// Records whose handler succeeded.
     pub handled: u64,
     /// Records emitted.
     pub emitted: u64,
-    /// Records that wait to be taken again: they failed, or one of their key did.
+    /// Records that were parked, because they or an earlier record of their key failed.
     pub retried: u64,
-    /// Records set aside in the dead-letter topic.
+    /// Records that were dead-lettered.
     pub dead_lettered: u64,
-    /// Records skipped because their message was handled already.
+    /// Records that were skipped because their message was already processed.
     pub duplicates: u64,
 }
 
 impl Counts {
-    /// How many records were taken, `records + again`: that is always `handled + retried + dead_lettered + duplicates`.
+    /// The number of processed records, `records + again`. It always equals `handled + retried + dead_lettered +
+    /// duplicates`.
     #[must_use]
     pub fn taken(&self) -> u64 {
         self.records + self.again
@@ -62,14 +63,14 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
-/// How one record ended.
+/// The outcome of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Its handler succeeded and emitted so many records.
+    /// Its handler succeeded and emitted this many records.
     Handled { emitted: u64 },
-    /// It waits.
+    /// It was parked.
     Retried,
-    /// It was set aside.
+    /// It was dead-lettered.
     DeadLettered,
     /// It was skipped.
     Duplicate,
@@ -80,27 +81,27 @@ pub(crate) enum Ending {
 pub struct OpenBatch {
     positions: BTreeMap<TopicPartition, Offset>,
     overlays: BTreeMap<Partition, Overlay>,
-    /// The tasks that took records from their state.
+    /// The tasks that processed records from their state.
     unread: BTreeSet<Partition>,
     counts: Counts,
-    /// How many records each task is expected to handle.
+    /// The number of records that each task is expected to process.
     expected: usize,
 }
 
 impl OpenBatch {
-    /// The batch that follows this one: it is expected to become as large.
+    /// Creates the next batch, which is expected to have the same size.
     #[must_use]
     pub fn next(&self) -> Self {
         let each = self.counts.taken() / (self.overlays.len() as u64).max(1);
         Self { expected: usize::try_from(each).unwrap_or(0), ..Self::default() }
     }
 
-    /// What this transaction did so far to the state of a task.
+    /// The overlay with this transaction's changes to a task's state.
     pub(crate) fn overlay(&mut self, partition: Partition) -> &mut Overlay {
         self.overlays.entry(partition).or_insert_with(|| Overlay::with_room(self.expected))
     }
 
-    /// Notes that `record`, read from the input or from a retry topic, is done with.
+    /// Records the outcome of `record`, which came from the input or a retry topic.
     pub(crate) fn finish(&mut self, record: &Record, again: bool, ending: Ending) {
         let next = record.offset.next();
         if let Some(position) = self.positions.get_mut(&record.source) {
@@ -112,7 +113,7 @@ impl OpenBatch {
         self.count(again, ending);
     }
 
-    /// Notes that a record that waited in the task's state is done with, or waits on.
+    /// Records the outcome of a record that was parked in the task's state.
     pub(crate) fn finish_waiting(&mut self, task: Partition, ending: Ending) {
         self.unread.insert(task);
         self.count(true, ending);
@@ -131,25 +132,25 @@ impl OpenBatch {
         }
     }
 
-    /// Whether nothing happened yet.
+    /// Returns true if the batch has no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.counts.taken() == 0
     }
 
-    /// Tasks that took records from their state without reading on, and so have no position in this batch. The group
-    /// has to see one of theirs, or else it could not refuse the commit of a member that has lost them.
+    /// The tasks that processed records from their state only, and so have no position in this batch. The commit needs
+    /// a position of each, because otherwise the group could not refuse the commit of a member that has lost them.
     pub fn unanchored(&self) -> impl Iterator<Item = Partition> {
         let anchored = |number: &Partition| self.positions.keys().any(|source| source.partition == *number);
         self.unread.iter().copied().filter(move |number| !anchored(number))
     }
 
-    /// Takes along where a partition is read on anyway.
+    /// Adds the current position of a partition, unless the batch already has one.
     pub fn anchor(&mut self, source: TopicPartition, position: Offset) {
         self.positions.entry(source).or_insert(position);
     }
 
-    /// How many records it holds so far.
+    /// The number of records so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.counts
@@ -172,25 +173,25 @@ pub struct SealedBatch {
 }
 
 impl SealedBatch {
-    /// Where the group goes on once this batch is committed.
+    /// The group's positions after the commit.
     #[must_use]
     pub fn positions(&self) -> &[(TopicPartition, Offset)] {
         &self.positions
     }
 
-    /// How many records it holds.
+    /// The number of records.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// What it does to the state of each task: the batch after it reads that already, and is given up with it.
+    /// The changes to each task's state. The next batch already reads them, and is dropped with this one.
     pub fn overlays(&self) -> impl Iterator<Item = (Partition, &Arc<Overlay>)> {
         self.overlays.iter().map(|(partition, overlay)| (*partition, overlay))
     }
 
-    /// What has to be written to the changelogs in the same transaction: one record for each store and key, and one for
-    /// the message ids of each topic, each at its task's partition.
+    /// The changelog records of this transaction: one for each store and key, and one for the message ids of each
+    /// topic, each in its task's partition.
     pub fn changelog<'s>(&'s self, spec: &'s TaskSpec) -> impl Iterator<Item = ChangelogRecord<'s>> + 's {
         self.overlays.iter().flat_map(move |(partition, overlay)| {
             let partition = *partition;
@@ -200,7 +201,8 @@ impl SealedBatch {
             });
             let ids = spec.seen_changelog.iter().flat_map(move |changelog| {
                 overlay.seen().topics().flat_map(move |(topic, ids)| {
-                    // Without a timestamp: this topic is kept by the log's clock, whatever clock the producers have.
+                    // Without a timestamp: retention of this topic follows the log's clock, whatever clocks the
+                    // producers have.
                     let record = move |segment| ChangelogRecord {
                         topic: changelog,
                         partition,
@@ -216,14 +218,14 @@ impl SealedBatch {
         })
     }
 
-    /// Call when, and only when, the log confirmed the commit. `ends` says for each partition that the transaction
-    /// wrote to by its number, and so for the changelogs, which offset follows its last record there.
+    /// Converts the batch after the log has confirmed its commit, and never before. `ends` has the offset after the
+    /// transaction's last record in each partition that was addressed by number, which includes the changelogs.
     pub fn confirmed(self, ends: BTreeMap<TopicPartition, Offset>) -> CommittedBatch {
         CommittedBatch { overlays: self.overlays, ends, counts: self.counts }
     }
 }
 
-/// A record of a changelog. What a batch wrote stays in it: that becomes state once the log has confirmed.
+/// A record of a changelog, borrowed from the batch, which keeps its content until the log has confirmed the commit.
 #[derive(Clone, Debug)]
 pub struct ChangelogRecord<'s> {
     topic: &'s Topic,
@@ -235,14 +237,14 @@ pub struct ChangelogRecord<'s> {
 }
 
 impl ChangelogRecord<'_> {
-    /// Gives it the time `now`, because its topic refuses the one it has, which goes into a header.
+    /// Sets the timestamp to `now`, because the topic refuses the original one. A header keeps the original.
     pub fn at_other_time(&mut self, now: Timestamp) {
         let before = self.timestamp.replace(now);
         let header = |before: Timestamp| Header::new(header::TIMESTAMP, before.0.to_string());
         self.headers.extend(before.map(header));
     }
 
-    /// As it is written.
+    /// The record to write.
     #[must_use]
     pub fn record(&self) -> NewRecordRef<'_> {
         NewRecordRef {
@@ -266,24 +268,24 @@ pub struct CommittedBatch {
 }
 
 impl CommittedBatch {
-    /// What was committed.
+    /// The number of committed records.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// What it did to the state of each task.
+    /// The changes to each task's state.
     pub fn overlays(&self) -> impl Iterator<Item = (Partition, &Overlay)> {
         self.overlays.iter().map(|(partition, overlay)| (*partition, &**overlay))
     }
 
-    /// Takes what it did to the state of one task out of it. Nothing is copied if the task has
+    /// Takes out the changes to one task's state. They are not copied if the task has
     /// [settled](crate::task::Task::settled).
     pub fn take(&mut self, partition: Partition) -> Option<Overlay> {
         self.overlays.remove(&partition).map(Arc::unwrap_or_clone)
     }
 
-    /// The offset after its last record in a changelog's partition; `None` if it wrote none there.
+    /// The offset after the batch's last record in a changelog's partition; `None` if it wrote none there.
     #[must_use]
     pub fn end(&self, changelog: &Topic, partition: Partition) -> Option<Offset> {
         self.ends.get(&TopicPartition { topic: changelog.clone(), partition }).copied()

@@ -1,5 +1,5 @@
-//! The circuit breaker of a component: when nearly everything fails, something that every delivery needs is probably
-//! down, and it is better to stop consuming than to set record after record aside.
+//! The circuit breaker of a component. If nearly everything fails, a dependency of all deliveries is probably down.
+//! Then it is better to stop consuming than to dead-letter record after record.
 //!
 //! ```text
 //!          too many failures              `pause` has passed
@@ -8,54 +8,54 @@
 //!                             └──────────── it fails ──────────────┘
 //! ```
 //!
-//! Shared by the component's workers on a host. Times are those of one clock that only goes forward.
+//! A component's workers on a host share it. Times must come from one monotonic clock.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How many parts the time in which failures count is made of: as exact as a rate gets.
+/// The number of slices of the time window for failure rates. It bounds the precision of a rate.
 const SLICES: u32 = 10;
 
-/// When a breaker opens, and what happens then.
+/// The conditions that open a breaker, and the consequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerPolicy {
-    /// How many failures in a row open it; with `percent`, how many deliveries a rate needs to count.
+    /// The number of consecutive failures that open it. With `percent`, also the fewest deliveries for a rate.
     pub failures: u32,
-    /// The time within which they have to happen.
+    /// The time window for these failures.
     pub within: Duration,
-    /// The share of failed deliveries, in percent, that opens it, too.
+    /// The percentage of failed deliveries that also opens it.
     pub percent: Option<u8>,
-    /// How long it stays open before one delivery is tried.
+    /// The time before an open breaker admits a probe.
     pub pause: Duration,
-    /// Whether it closes again by itself.
+    /// The consequence of opening.
     pub on_open: OnOpen,
 }
 
-/// What an open breaker leads to.
+/// The consequence of an open breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnOpen {
     /// A pause, and then a probe.
     Pause,
-    /// The component stands still until the host is started again.
+    /// The component is stopped until the host restarts.
     Stop,
 }
 
-/// What a breaker is at.
+/// The state of a breaker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BreakerState {
-    /// Everything is consumed.
+    /// All records are consumed.
     #[default]
     Closed,
-    /// Nothing is.
+    /// No records are consumed.
     Open,
-    /// One delivery shows whether it closes.
+    /// One delivery, the probe, decides if it closes.
     HalfOpen,
-    /// Nothing is, until the host is started again.
+    /// No records are consumed until the host restarts.
     Stopped,
 }
 
 impl BreakerState {
-    /// The stable name, as status and metrics tell it.
+    /// The stable name, for status and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -67,14 +67,14 @@ impl BreakerState {
     }
 }
 
-/// Whether a delivery may be made.
+/// The answer to a request for a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// Yes.
+    /// The delivery may be made.
     Go,
-    /// Not before this time; ask again then.
+    /// No delivery before this time; ask again then.
     NotBefore(Duration),
-    /// Not any more.
+    /// No delivery any more.
     Never,
 }
 
@@ -83,9 +83,9 @@ pub enum Admission {
 pub struct Breaker {
     policy: BreakerPolicy,
     state: BreakerState,
-    /// Until when it is open; while it is half-open, when another probe is made if nothing was heard of the last one.
+    /// The end of the open state. In the half-open state, the time of another probe if the last one has no outcome.
     until: Duration,
-    /// The times of the last failures in a row, at most `failures` of them.
+    /// The times of the last consecutive failures, at most `failures`.
     in_a_row: VecDeque<Duration>,
     slices: VecDeque<Slice>,
 }
@@ -98,26 +98,27 @@ struct Slice {
 }
 
 impl Breaker {
-    /// A closed one.
+    /// Creates a closed breaker.
     #[must_use]
     pub fn new(policy: BreakerPolicy) -> Self {
         let (in_a_row, slices) = (VecDeque::new(), VecDeque::new());
         Self { policy, state: BreakerState::Closed, until: Duration::ZERO, in_a_row, slices }
     }
 
-    /// What it is at.
+    /// Its state.
     #[must_use]
     pub fn state(&self) -> BreakerState {
         self.state
     }
 
-    /// When it opens, and what happens then.
+    /// Its policy.
     #[must_use]
     pub fn policy(&self) -> &BreakerPolicy {
         &self.policy
     }
 
-    /// Until when nothing is to be read at `now`, if it is so: while it is open, records stay where they are.
+    /// The time until which nothing should be read, if there is such a time at `now`. While the breaker is open,
+    /// records stay in the log.
     #[must_use]
     pub fn shut_until(&self, now: Duration) -> Option<Duration> {
         match self.state {
@@ -127,7 +128,7 @@ impl Breaker {
         }
     }
 
-    /// Asks for one delivery, which is then made and [noted](Self::note).
+    /// Requests one delivery. If it is admitted, the caller must make it and [record its outcome](Self::note).
     pub fn admit(&mut self, now: Duration) -> Admission {
         match self.state {
             BreakerState::Closed => Admission::Go,
@@ -141,20 +142,20 @@ impl Breaker {
         }
     }
 
-    /// What was admitted came to no delivery: another one may be made at once.
+    /// Cancels an admission that led to no delivery, so that another one may be made at once.
     pub fn pass(&mut self) {
         if self.state == BreakerState::HalfOpen {
             self.until = Duration::ZERO;
         }
     }
 
-    /// Notes how a delivery ended. Returns what it is at from now on, if that is something else than before.
+    /// Records the outcome of a delivery. Returns the new state if it changed.
     pub fn note(&mut self, failed: bool, now: Duration) -> Option<BreakerState> {
         let next = match (self.state, failed) {
             (BreakerState::Closed, _) if self.counts(failed, now) => self.open(now),
             (BreakerState::HalfOpen, true) => self.open(now),
             (BreakerState::HalfOpen, false) => BreakerState::Closed,
-            // What was under way when it opened.
+            // The delivery was under way when the breaker opened.
             (state, _) => state,
         };
         let changed = next != self.state;
@@ -174,7 +175,7 @@ impl Breaker {
         }
     }
 
-    /// Counts a delivery; whether that is one failure too many.
+    /// Records an outcome. Returns true if the breaker should open.
     fn counts(&mut self, failed: bool, now: Duration) -> bool {
         if failed {
             self.in_a_row.push_back(now);
@@ -230,7 +231,7 @@ mod tests {
         assert_eq!((breaker.shut_until(ms(504)), breaker.shut_until(ms(505))), (Some(ms(505)), None));
         assert_eq!(breaker.admit(ms(6)), Admission::NotBefore(ms(505)));
         assert_eq!((breaker.admit(ms(505)), breaker.state()), (Admission::Go, BreakerState::HalfOpen));
-        // One probe at a time.
+        // Only one probe at a time.
         assert_eq!(breaker.admit(ms(506)), Admission::NotBefore(ms(1_005)));
         assert_eq!(breaker.note(true, ms(600)), Some(BreakerState::Open));
         assert_eq!(breaker.admit(ms(1_100)), Admission::Go);
@@ -260,7 +261,7 @@ mod tests {
         assert!((0..9).all(|n| breaker.note(n % 2 == 0, ms(n)).is_none()));
         assert_eq!(breaker.note(true, ms(10)), Some(BreakerState::Open));
         let mut breaker = Breaker::new(BreakerPolicy { failures: 10, percent: Some(50), ..policy() });
-        // Nine failures, but long ago when the others come.
+        // Nine failures, long before the later ones.
         assert!((0..9).all(|n| breaker.note(true, ms(n)).is_none()));
         assert!((0..100).all(|n| breaker.note(n % 3 == 0, ms(5_000 + n)).is_none()));
     }

@@ -1,10 +1,10 @@
-//! Points in time as people write them.
+//! Points in time as text.
 
 use crate::event::Timestamp;
 
 const DAY_MS: i64 = 24 * 3_600 * 1_000;
 
-/// RFC 3339 in UTC, to the millisecond: `2026-03-01T12:30:00.250Z`.
+/// Formats a time as RFC 3339 in UTC, to the millisecond: `2026-03-01T12:30:00.250Z`.
 #[must_use]
 pub fn rfc3339(time: Timestamp) -> String {
     let (year, month, day) = civil(time.0.div_euclid(DAY_MS));
@@ -13,7 +13,8 @@ pub fn rfc3339(time: Timestamp) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1_000)
 }
 
-/// Year, month and day of a day counted from 1970-01-01. Years begin in March here, so that a leap day ends one.
+/// Converts a day counted from 1970-01-01 to year, month and day. Years begin in March here, so that a leap day is the
+/// last of its year.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));

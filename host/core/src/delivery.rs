@@ -1,35 +1,35 @@
-//! One record handed to one handler, with its attempt number.
+//! A record that is handed to a handler, with its attempt number.
 
 use std::sync::Arc;
 
 use crate::event::Record;
 
-/// The full name of a component, `<app>.<component>`: also its consumer group.
+/// The full name of a component, `<app>.<component>`. It is also the component's consumer group.
 pub type ComponentName = Arc<str>;
 
-/// Tells records of a topic that was deleted and made anew from those that had the same offsets before. The topic that
-/// a component knew first has none.
+/// The incarnation of a topic. It distinguishes records of a topic that was deleted and created anew from earlier
+/// records with the same offsets. The first incarnation that a component knew has no epoch.
 pub type Epoch = Arc<str>;
 
-/// Room for the numbers of an id, its slashes, and what is added to it in a header.
+/// Space for the numbers in an id, its slashes, and a suffix in a header.
 const NUMBERS_CHARS: usize = 40;
 
-/// One record on its way to a handler.
+/// One record for one handler.
 #[derive(Clone, Copy, Debug)]
 pub struct Delivery<'a> {
-    /// The component it goes to.
+    /// The component that receives it.
     pub component: &'a ComponentName,
     /// The record.
     pub record: &'a Record,
-    /// 1 for the first try.
+    /// The attempt number, from 1.
     pub attempt: u32,
-    /// Which topic of its name the record comes from.
+    /// The incarnation of the record's topic.
     pub epoch: Option<&'a Epoch>,
 }
 
 impl Delivery<'_> {
-    /// The same for every attempt and every run: `<component>/<topic>/<partition>/<offset>`, with `@<epoch>` behind the
-    /// topic if there is one.
+    /// The id of the delivery, equal for every attempt and every run: `<component>/<topic>/<partition>/<offset>`, with
+    /// `@<epoch>` after the topic if there is an epoch.
     #[must_use]
     pub fn id(&self) -> String {
         let Record { source, offset, .. } = self.record;

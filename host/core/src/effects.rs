@@ -1,16 +1,16 @@
-//! What one delivery produced. Kept only if its handler succeeds.
+//! The results of one delivery. They are kept only if the handler succeeds.
 
 use bytes::Bytes;
 
 use crate::event::{Header, Topic};
 use crate::state::Writes;
 
-/// Everything that one delivery produced.
+/// All results of one delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     /// The records to emit, in the order in which the handler emitted them.
     pub emits: Vec<Emit>,
-    /// What is to change in the stores; of several writes to a key, the last.
+    /// The changes of the stores: the last write to each key.
     pub writes: Writes,
 }
 
@@ -19,12 +19,12 @@ pub struct Effects {
 pub struct Emit {
     /// The topic, as the component's manifest grants it.
     pub topic: Topic,
-    /// The key the handler gave; absent, the input's key is used.
+    /// The key from the handler. If it is absent, the input's key is used.
     pub key: Option<Bytes>,
     /// The encoded value; absent in a tombstone.
     pub value: Option<Bytes>,
-    /// The headers the handler gave. `ce_id` and `traceparent` are added when the effects are settled.
+    /// The headers from the handler. `ce_id` and `traceparent` are added later, in [`settle`](crate::settle).
     pub headers: Vec<Header>,
-    /// Whether the topic's manifest entry asks for full CloudEvents headers.
+    /// True if the topic's manifest entry requests full CloudEvents headers.
     pub cloudevents: bool,
 }

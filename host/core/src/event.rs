@@ -1,4 +1,4 @@
-//! Records as a log holds them, and where they stand in it.
+//! Records in a log, and their positions.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -79,14 +79,14 @@ impl Header {
     }
 }
 
-/// A record as read from a log.
+/// A record that was read from a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The partition it was read from.
     pub source: TopicPartition,
     /// Its position there.
     pub offset: Offset,
-    /// When it was produced.
+    /// The time at which it was produced.
     pub timestamp: Timestamp,
     /// Its key, or null.
     pub key: Option<Bytes>,
@@ -101,9 +101,9 @@ pub struct Record {
 pub struct NewRecord {
     /// The topic to write to.
     pub topic: Topic,
-    /// The partition, or none to let the partitioner choose by the key (murmur2, as the Java clients do).
+    /// The partition, or none if the partitioner chooses it by the key (murmur2, like the Java clients).
     pub partition: Option<Partition>,
-    /// When it was produced, or none for the log's clock.
+    /// The time at which it was produced, or none for the log's clock.
     pub timestamp: Option<Timestamp>,
     /// Its key, or null.
     pub key: Option<Bytes>,
@@ -113,14 +113,14 @@ pub struct NewRecord {
     pub headers: Vec<Header>,
 }
 
-/// A record to be written whose bytes stay where they are.
+/// A borrowed record to be written.
 #[derive(Clone, Copy, Debug)]
 pub struct NewRecordRef<'a> {
     /// The topic to write to.
     pub topic: &'a Topic,
-    /// The partition, or none to let the partitioner choose.
+    /// The partition, or none if the partitioner chooses it.
     pub partition: Option<Partition>,
-    /// When it was produced, or none for the log's clock.
+    /// The time at which it was produced, or none for the log's clock.
     pub timestamp: Option<Timestamp>,
     /// Its key, or null.
     pub key: Option<&'a [u8]>,
@@ -131,7 +131,7 @@ pub struct NewRecordRef<'a> {
 }
 
 impl NewRecord {
-    /// The same, borrowed.
+    /// Borrows the record.
     #[must_use]
     pub fn borrowed(&self) -> NewRecordRef<'_> {
         let Self { topic, partition, timestamp, key, value, headers } = self;
@@ -141,7 +141,7 @@ impl NewRecord {
 }
 
 impl NewRecordRef<'_> {
-    /// The same with bytes of its own.
+    /// Copies the record.
     #[must_use]
     pub fn copied(&self) -> NewRecord {
         NewRecord {

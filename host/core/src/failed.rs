@@ -1,5 +1,5 @@
-//! Records that failed, as they are written: to the dead-letter topic, to a retry topic, or to the task's state. All
-//! carry what they were in their own headers, and behind these what went wrong, under `heddle.`.
+//! Failed records in their written form: in the dead-letter topic, a retry topic, or the task's state. Their original
+//! headers come first, followed by headers about the failure with the prefix `heddle.`.
 
 use std::fmt;
 
@@ -11,96 +11,95 @@ use crate::delivery::{Delivery, Epoch};
 use crate::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
 use crate::fault::{EventFault, bounded};
 
-/// How much a reduced dead letter has of its record's key, of its value and of each text, in bytes.
+/// The most bytes of the key, of the value and of each text in a reduced dead letter.
 pub const REDUCED_PART_BYTES_MAX: usize = 1 << 10;
 
-/// Names of the headers that a record which failed carries behind its original ones.
+/// Names of the headers that a failed record has after its original ones.
 ///
-/// They stand together, [`TOPIC`](header::TOPIC) first, so what stands before them is what the record brought along.
+/// They are consecutive and begin with [`TOPIC`](header::TOPIC), so all headers before it are original ones.
 pub mod header {
-    /// The topic the record came from. The first of all.
+    /// The original topic. The first of these headers.
     pub const TOPIC: &str = "heddle.topic";
-    /// The partition the record came from.
+    /// The original partition.
     pub const PARTITION: &str = "heddle.partition";
-    /// The offset the record had there.
+    /// The original offset.
     pub const OFFSET: &str = "heddle.offset";
     /// The kind of the fault, see [`EventFaultKind::name`](crate::fault::EventFaultKind::name).
     pub const KIND: &str = "heddle.kind";
-    /// The fault in words.
+    /// The fault as text.
     pub const REASON: &str = "heddle.reason";
-    /// How many attempts were made.
+    /// The number of attempts.
     pub const ATTEMPTS: &str = "heddle.attempts";
-    /// The component that could not handle the record.
+    /// The component that failed to process the record.
     pub const COMPONENT: &str = "heddle.component";
-    /// The digest of its file.
+    /// The digest of the component's file.
     pub const DIGEST: &str = "heddle.digest";
-    /// The id of the schema that the value says it was written by.
+    /// The schema id in the value.
     pub const SCHEMA_ID: &str = "heddle.schema-id";
-    /// When the record failed for the first time, however often it was replayed since. RFC 3339, UTC.
+    /// The time of the record's first failure, including failures before replays. RFC 3339, UTC.
     pub const FIRST_FAILURE: &str = "heddle.first-failure";
-    /// When it failed this time.
+    /// The time of this failure.
     pub const LAST_FAILURE: &str = "heddle.last-failure";
-    /// How often it was replayed before.
+    /// The number of earlier replays.
     pub const REPLAYS: &str = "heddle.replays";
-    /// What the handler logged in the last attempt: JSON lines.
+    /// The handler's log lines in the last attempt: JSON lines.
     pub const LOG: &str = "heddle.log";
-    /// The timestamp that the record had or would have, in milliseconds since 1970: of a record that waits, that is set
-    /// aside reduced, or whose topic refuses the timestamp.
+    /// The record's original timestamp, in milliseconds since 1970. Set for parked records, for reduced dead letters,
+    /// and if the topic refuses the timestamp.
     pub const TIMESTAMP: &str = "heddle.timestamp";
-    /// Of a dead letter that was reduced: why its topic did not take it as it was.
+    /// In a reduced dead letter: the reason why the topic refused the whole record.
     pub const REDUCED: &str = "heddle.reduced";
-    /// Of a dead letter that was reduced: how many bytes the key had, if there was one.
+    /// In a reduced dead letter: the size of the key in bytes, if there was one.
     pub const KEY_BYTES: &str = "heddle.key-bytes";
     /// The SHA-256 of that key, in hexadecimal digits.
     pub const KEY_SHA256: &str = "heddle.key-sha256";
-    /// Of a dead letter that was reduced: how many bytes the value had, if there was one.
+    /// In a reduced dead letter: the size of the value in bytes, if there was one.
     pub const VALUE_BYTES: &str = "heddle.value-bytes";
     /// The SHA-256 of that value, in hexadecimal digits.
     pub const VALUE_SHA256: &str = "heddle.value-sha256";
-    /// Of a dead letter that was reduced: how many headers the record brought along.
+    /// In a reduced dead letter: the number of original headers.
     pub const HEADERS: &str = "heddle.headers";
-    /// Of a record that waits: how many delays it will have waited for.
+    /// In a parked record: the number of delays, including the current one.
     pub const ROUND: &str = "heddle.round";
-    /// Of a record that waits: when it is tried again, in milliseconds since 1970.
+    /// In a parked record: the time of the next attempt, in milliseconds since 1970.
     pub const DUE: &str = "heddle.due";
-    /// Of a record that waits: which topic of its name it comes from, see [`Epoch`](crate::delivery::Epoch).
+    /// In a parked record: the incarnation of its topic, see [`Epoch`](crate::delivery::Epoch).
     pub const EPOCH: &str = "heddle.epoch";
 }
 
-/// What made a delivery fail, and when.
+/// The failure of a delivery.
 #[derive(Clone, Debug)]
 pub struct Failure<'a> {
-    /// What went wrong.
+    /// The fault.
     pub fault: &'a EventFault,
-    /// When.
+    /// The time of the failure.
     pub at: Timestamp,
     /// The digest of the component, if it is known.
     pub digest: Option<&'a str>,
-    /// When an earlier attempt failed for the first time, as its record says.
+    /// The time of the first failure in the record's headers, if an earlier attempt failed.
     pub first: Option<Bytes>,
 }
 
-/// A record that failed or found its key waiting, and is tried later.
+/// A parked record: it failed, or an earlier record of its key is parked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// The record as it was read first.
+    /// The record as it was first read.
     pub record: Record,
-    /// How many attempts were made.
+    /// The number of attempts.
     pub attempts: u32,
-    /// How many delays it will have waited for.
+    /// The number of delays, including the current one.
     pub round: usize,
-    /// When it is tried again.
+    /// The time of the next attempt.
     pub due: Timestamp,
-    /// When it failed for the first time.
+    /// The time of the first failure.
     pub first_failure: Option<Bytes>,
-    /// Which topic of its name it comes from.
+    /// The incarnation of its topic.
     pub epoch: Option<Epoch>,
 }
 
-/// The record that sets `delivery` aside: key, value, timestamp and headers as they were, the reason in further
-/// headers.
+/// The dead letter of `delivery`: the original key, value, timestamp and headers, followed by headers with the reason.
 ///
-/// What a replay put behind the headers to tell of earlier failures is taken over, so it is there once.
+/// The history that a replay appended to the headers is moved into these headers, so it occurs once.
 #[must_use]
 pub fn dead_letter(delivery: &Delivery<'_>, failure: &Failure<'_>, topic: &Topic) -> NewRecord {
     let record = delivery.record;
@@ -117,8 +116,9 @@ pub fn dead_letter(delivery: &Delivery<'_>, failure: &Failure<'_>, topic: &Topic
     }
 }
 
-/// What is left of a dead letter that its topic does not take: `why`. It tells where the record is and what it looks
-/// like, and is so small and plain that hardly a topic refuses it: a few KiB, with a key, at the time of the failure.
+/// The reduced dead letter of `delivery`, for a topic that refuses the whole one because of `why`. It has the position
+/// of the record and a description of it. It is small and plain, so that hardly any topic refuses it: a few KiB, with a
+/// key, with the time of the failure.
 #[must_use]
 pub fn reduced_dead_letter(delivery: &Delivery<'_>, failure: &Failure<'_>, topic: &Topic, why: &str) -> NewRecord {
     let record = delivery.record;
@@ -153,7 +153,7 @@ pub fn reduced_dead_letter(delivery: &Delivery<'_>, failure: &Failure<'_>, topic
     }
 }
 
-/// Whether a dead letter with these headers was reduced.
+/// Returns true if a dead letter with these headers was reduced.
 #[must_use]
 pub fn is_reduced(headers: &[Header]) -> bool {
     let told = own_headers(headers).map_or(&[][..], |own| &headers[own..]);
@@ -166,14 +166,14 @@ pub fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
-/// Gives a record the time `now`, because its topic refuses the one it has, which goes into a header.
+/// Sets the timestamp to `now`, because the topic refuses the original one. A header keeps the original.
 pub(crate) fn at_other_time(record: &mut NewRecord, now: Timestamp) {
     let before = record.timestamp.replace(now);
     record.headers.extend(before.map(|before| text(header::TIMESTAMP, &before.0)));
 }
 
-/// The record that waits in a retry topic, at its task's partition. Its timestamp is that of the failure, because
-/// topics are kept by time and the record's own may be old.
+/// The parked record for a retry topic, in its task's partition. Its timestamp is that of the failure, because
+/// retention follows the timestamp and the original one may be old.
 #[must_use]
 pub fn retry(
     delivery: &Delivery<'_>,
@@ -196,7 +196,7 @@ pub fn retry(
     }
 }
 
-/// The headers of a record that waits though it has not failed: another one of its key does.
+/// The headers of a parked record that has not failed, because an earlier record of its key is parked.
 #[must_use]
 pub fn queued(record: &Record, epoch: Option<&Epoch>) -> Vec<Header> {
     let mut headers = record.headers.clone();
@@ -207,7 +207,7 @@ pub fn queued(record: &Record, epoch: Option<&Epoch>) -> Vec<Header> {
 }
 
 impl Waiting {
-    /// Reads what [`retry`] or [`queued`] wrote; `None` if the record is no such one.
+    /// Parses a record that [`retry`] or [`queued`] wrote; `None` if it is not a parked record.
     #[must_use]
     pub fn read(record: &Record) -> Option<Self> {
         let at = own_headers(&record.headers)?;
@@ -251,7 +251,7 @@ fn waits(record: &Record, round: usize, due: Timestamp, epoch: Option<&Epoch>) -
     waits.into_iter().chain(epoch.map(|epoch| text(header::EPOCH, epoch)))
 }
 
-/// What went wrong, in headers.
+/// The headers about a failure.
 fn told(delivery: &Delivery<'_>, failure: &Failure<'_>) -> Vec<Header> {
     let (record, fault) = (delivery.record, failure.fault);
     let history = &record.headers[without_history(&record.headers)..];
@@ -280,26 +280,25 @@ fn told(delivery: &Delivery<'_>, failure: &Failure<'_>) -> Vec<Header> {
     headers
 }
 
-/// How many headers a record that failed brought along, before Heddle put its own behind them. `None`: it is no such
-/// record.
+/// The number of original headers of a failed record, before Heddle's own. `None` if it is not a failed record.
 #[must_use]
 pub fn own_headers(failed: &[Header]) -> Option<usize> {
     failed.iter().rposition(|header| header.name == header::TOPIC)
 }
 
-/// What a replayed record carries behind its own headers, so that it is known when it fails again.
+/// The headers that a replayed record has after its own, so that a later failure is recognized as a repeated one.
 #[must_use]
 pub fn history(first_failure: Bytes, replays: u64) -> [Header; 2] {
     [Header::new(header::FIRST_FAILURE, first_failure), Header::new(header::REPLAYS, replays.to_string())]
 }
 
-/// How many headers a replay put behind those of this record: its [`history`].
+/// The number of headers that a replay appended to this record: those of [`history`].
 #[must_use]
 pub fn history_of(headers: &[Header]) -> usize {
     headers.len() - without_history(headers)
 }
 
-/// How many of a record's headers stand before its [`history`].
+/// The number of a record's headers before its [`history`].
 fn without_history(headers: &[Header]) -> usize {
     match headers {
         [own @ .., first, replays] if first.name == header::FIRST_FAILURE && replays.name == header::REPLAYS => {

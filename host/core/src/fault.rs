@@ -1,34 +1,36 @@
-//! What went wrong, named by its remedy: the event's (its failure policy), the task's (give up the partition and start
-//! again from what is committed), the host's (stop).
+//! Faults, named by remedy: the event's (its failure policy), the task's (give up the partition and restart from the
+//! committed state), the host's (stop).
 
 use std::fmt;
 
 use thiserror::Error;
 
-/// How much a fault says of what happened, in bytes: a guest may say megabytes, and what it says goes into headers, log
-/// lines and answers.
+use crate::explain::Explain;
+
+/// The longest reason in a fault, in bytes. A guest may return megabytes, and the reason goes into headers, log lines
+/// and answers.
 pub const REASON_BYTES_MAX: usize = 4 << 10;
 
-/// Why one delivery failed. All effects of that delivery are dropped and the failure policy decides.
+/// The reason why one delivery failed. All its effects are dropped, and the failure policy decides.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{kind}: {detail}")]
 pub struct EventFault {
-    /// What kind of failure it was.
+    /// The kind of the fault.
     pub kind: EventFaultKind,
-    /// What happened, for a person: one line of at most [`REASON_BYTES_MAX`] bytes.
+    /// The reason: one line of at most [`REASON_BYTES_MAX`] bytes.
     pub detail: String,
-    /// What the handler logged before: JSON lines, bounded. Empty if it logged nothing or was not called.
+    /// The handler's log lines before the fault: JSON lines, bounded. Empty if it logged nothing or was not called.
     pub log: String,
 }
 
 impl EventFault {
-    /// A fault of `kind` that tells `detail`.
+    /// Creates a fault of `kind` with the reason `detail`.
     pub fn new(kind: EventFaultKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: bounded(detail.into(), REASON_BYTES_MAX), log: String::new() }
     }
 }
 
-/// The beginning of a text that has more than `bytes_max` bytes, and how many it had.
+/// Truncates a text that has more than `bytes_max` bytes, and appends its original size.
 #[must_use]
 pub fn bounded(mut text: String, bytes_max: usize) -> String {
     let bytes = text.len();
@@ -41,59 +43,58 @@ pub fn bounded(mut text: String, bytes_max: usize) -> String {
     text
 }
 
-/// Why a task cannot go on: what it has of its state cannot be read. No record is at fault, so nothing may be decided
-/// about one: the worker gives everything up and starts again from what is committed.
+/// The reason why a task cannot continue: its state cannot be read. No record is at fault, so no record's policy
+/// applies. The worker gives up all its tasks and restarts from the committed state.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("the state of the task cannot be read: {0}")]
 pub struct TaskFault(pub String);
 
 impl Explain for TaskFault {}
 
-/// What a delivery can end with, beside success.
+/// The faults with which a delivery can end.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Fault {
     /// The record's failure policy decides.
     #[error(transparent)]
     Event(#[from] EventFault),
-    /// The task gives up.
+    /// The task stops.
     #[error(transparent)]
     Task(#[from] TaskFault),
 }
 
-/// The kinds of failure of one delivery. [`EventFaultKind::name`] is what dead-letter headers and metrics carry.
+/// The kinds of failure of one delivery. Dead-letter headers and metrics use [`EventFaultKind::name`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EventFaultKind {
-    /// The value's bytes do not decode by its schema, or name a schema that is not known.
+    /// The value cannot be decoded with its schema, or names an unknown schema.
     Decode,
-    /// The value is null where the component expects one.
+    /// The value is null, but the component expects one.
     NullValue,
     /// The value is larger than the component's limit.
     TooLarge,
-    /// The handler answered with an error that trying again cannot cure.
+    /// The handler returned an error that a retry cannot fix.
     Rejected,
-    /// The handler answered with an error that may pass.
+    /// The handler returned an error that a retry may fix.
     Failed,
     /// The handler trapped.
     Trap,
-    /// The handler ran past its deadline.
+    /// The handler exceeded its deadline.
     Deadline,
-    /// The handler asked for more memory than its limit.
+    /// The handler requested more memory than its limit.
     Memory,
-    /// The handler used up its stack: it called itself too deeply.
+    /// The handler exhausted its stack by too deep recursion.
     Stack,
-    /// The handler emitted a value that its topic's schema cannot hold, or that the log cannot take.
+    /// The handler emitted a value that does not match its topic's schema, or that the log refuses.
     Emit,
     /// The handler emitted or wrote more than one delivery may.
     Output,
-    /// The handler wrote to a store what its schema cannot hold or what is too large, or read more of it at once than
-    /// it may.
+    /// The handler wrote a value to a store that does not match its schema or is too large, or read too much at once.
     State,
-    /// Too many records wait for their key's turn already.
+    /// Too many records are already parked, for the record's key or for the task.
     Crowded,
 }
 
 impl EventFaultKind {
-    /// The stable name, as written to headers and metrics.
+    /// The stable name, for headers and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -113,9 +114,9 @@ impl EventFaultKind {
         }
     }
 
-    /// Whether the same delivery, tried again, may end otherwise, if the component's policy does not say so itself.
-    /// Handlers are deterministic, so a trap is not cured by trying again; a deadline may have been missed because the
-    /// machine was busy.
+    /// Returns true if a retry of the same delivery may succeed. This is the default for components whose policy does
+    /// not list faults. Handlers are deterministic, so a retry does not fix a trap. A deadline may have been missed
+    /// because the machine was busy.
     #[must_use]
     pub const fn may_pass(self) -> bool {
         matches!(self, Self::Failed | Self::Deadline)

@@ -1,27 +1,27 @@
-//! What Heddle decides, without doing anything.
+//! Heddle's decisions, without side effects.
 //!
-//! No clock, file, socket, broker, database or Wasm engine appears here: they come in as arguments. That is what lets
-//! the same code run under the real worker and under a simulation.
+//! No clock, file, socket, broker, database or Wasm engine appears here: they come in as arguments. So the same code
+//! runs in the real worker and in a simulation.
 //!
-//! - [`event`]: records as a log holds them.
-//! - [`date`]: points in time as people write them.
-//! - [`delivery`]: one record on its way to a handler.
-//! - [`effects`]: what one delivery produced.
-//! - [`state`]: what a handler reads of its stores, layer by layer.
+//! - [`event`]: records in a log.
+//! - [`date`]: points in time as text.
+//! - [`delivery`]: one record for one handler, with its attempt number.
+//! - [`effects`]: the results of one delivery.
+//! - [`state`]: the state that a handler reads, layer by layer.
 //! - [`table`]: writes by key.
-//! - [`dedup`]: which messages were handled already.
-//! - [`explain`]: what an error says to a person.
-//! - [`fault`]: what went wrong, named by its remedy.
-//! - [`policy`]: what a failed delivery leads to.
-//! - [`failed`]: records that failed, as they are written.
-//! - [`limits`]: what a topic takes.
-//! - [`waiting`]: which records wait for another attempt, key by key.
-//! - [`breaker`]: when a component stands still for a while.
+//! - [`dedup`]: message ids that were already processed.
+//! - [`explain`]: what failed, where, and what helps: the texts of an error.
+//! - [`fault`]: faults, named by remedy.
+//! - [`policy`]: the decision after a failed delivery.
+//! - [`failed`]: the written form of failed records.
+//! - [`limits`]: bounds of a topic.
+//! - [`waiting`]: parked records in a task's state, key by key.
+//! - [`breaker`]: the circuit breaker of a component.
 //! - [`settle`]: from effects to the records of a transaction.
-//! - [`batch`]: what one transaction takes along.
-//! - [`task`]: the step that puts these together.
-//! - [`merge`]: which record comes next.
-//! - [`partitioner`]: which partition a key goes to.
+//! - [`batch`]: the content of one transaction.
+//! - [`task`]: the step, which combines these modules.
+//! - [`merge`]: the order of records from several topics.
+//! - [`partitioner`]: the partition of a key.
 
 pub mod batch;
 pub mod breaker;

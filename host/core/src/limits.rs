@@ -1,4 +1,5 @@
-//! What a topic takes: whatever a log refuses and can be known before a record is sent. Both logs go by it.
+//! Bounds of a topic: all reasons for a refusal by the log that can be checked before a record is sent. Both logs use
+//! them.
 
 use std::time::Duration;
 
@@ -8,39 +9,39 @@ use crate::event::{NewRecordRef, Partition, Timestamp};
 
 /// The bytes of a batch of records (message format 2) before its first record.
 const BATCH_HEADER_BYTES: usize = 61;
-/// The most bytes that a record has in a batch beside its key, its value and its headers, as librdkafka counts them.
+/// The most bytes that a record needs in a batch beside its key, value and headers, as librdkafka counts them.
 const RECORD_OVERHEAD_BYTES_MAX: usize = 36;
 
-/// What a topic takes.
+/// The bounds of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many partitions it has.
+    /// The number of partitions.
     pub partitions: i32,
-    /// The largest batch of records, in bytes (`max.message.bytes`). `None`: what a record takes there is not known
-    /// before, because the client compresses it.
+    /// The largest batch of records, in bytes (`max.message.bytes`). `None` if the size of a record is not known
+    /// beforehand, because the client compresses it.
     pub batch_bytes_max: Option<usize>,
     /// The largest record that the client sends, in bytes (`message.max.bytes`).
     pub client_bytes_max: Option<usize>,
-    /// Whether each record needs a key, because the topic is compacted.
+    /// True if each record needs a key, because the topic is compacted.
     pub keyed: bool,
-    /// How far a record's timestamp may lie behind the log's clock.
+    /// The longest time by which a record's timestamp may precede the log's clock.
     pub before_max: Option<Duration>,
-    /// How far it may lie ahead of it.
+    /// The longest time by which a record's timestamp may exceed the log's clock.
     pub after_max: Option<Duration>,
 }
 
-/// Why a topic does not take a record. The text goes behind the topic's name.
+/// The reason why a topic refuses a record. Its text follows the topic's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Misfit {
     /// There is no such partition.
     #[error("has {partitions} partitions, there is no partition {partition}")]
     Partition {
-        /// The partition that the record is for.
+        /// The record's partition.
         partition: Partition,
-        /// How many there are.
+        /// The number of partitions.
         partitions: i32,
     },
-    /// The topic takes smaller records only.
+    /// The record is larger than the topic's bound.
     #[error("takes at most {max} bytes (max.message.bytes), the record has {bytes}")]
     TopicBytes {
         /// The record's size.
@@ -48,7 +49,7 @@ pub enum Misfit {
         /// The topic's limit.
         max: usize,
     },
-    /// The client sends smaller records only.
+    /// The record is larger than the client's bound.
     #[error("is sent at most {max} bytes by this host (message.max.bytes), the record has {bytes}")]
     ClientBytes {
         /// The record's size.
@@ -62,11 +63,11 @@ pub enum Misfit {
     /// The record's timestamp is too far from the log's clock.
     #[error("takes no timestamp {} ms {side} the log's clock ({option} = {})", distance.as_millis(), max.as_millis())]
     Timestamp {
-        /// How far it is.
+        /// The distance.
         distance: Duration,
-        /// On which side.
+        /// The direction.
         side: &'static str,
-        /// The option that bounds it.
+        /// The option with the bound.
         option: &'static str,
         /// The bound.
         max: Duration,
@@ -74,7 +75,7 @@ pub enum Misfit {
 }
 
 impl Limits {
-    /// Of a topic of which nothing is known but its partitions.
+    /// Creates the bounds of a topic of which only the number of partitions is known.
     #[must_use]
     pub const fn unknown(partitions: i32) -> Self {
         Self {
@@ -87,16 +88,16 @@ impl Limits {
         }
     }
 
-    /// The most bytes of a record, by whatever bounds them.
+    /// The most bytes of a record, by the smallest bound.
     #[must_use]
     pub fn record_bytes_max(&self) -> Option<usize> {
         [self.batch_bytes_max, self.client_bytes_max].into_iter().flatten().min()
     }
 
-    /// Whether the topic takes `record` at `now`.
+    /// Checks that the topic accepts `record` at `now`.
     ///
     /// # Errors
-    /// Why it does not. The timestamp is looked at last: it alone can be given up.
+    /// The reason for a refusal. The timestamp is checked last, because the caller can replace it.
     pub fn check(&self, record: NewRecordRef<'_>, now: Timestamp) -> Result<(), Misfit> {
         let partitions = self.partitions;
         if let Some(partition) = record.partition.filter(|partition| !(0..partitions).contains(&partition.0)) {
@@ -117,7 +118,7 @@ impl Limits {
                 return Err(Misfit::ClientBytes { bytes, max });
             }
         }
-        // Before 1970 there is no time for a log: it puts its own in place of it.
+        // A log has no times before 1970, and replaces them by its own.
         let ahead = record.timestamp.filter(|at| at.0 >= 0).map_or(0, |at| at.0.saturating_sub(now.0));
         let (bound, side, option) = if ahead < 0 {
             (self.before_max, "behind", "message.timestamp.before.max.ms")
@@ -132,11 +133,11 @@ impl Limits {
     }
 }
 
-/// The bytes of a batch that holds `record` alone and uncompressed: what a broker compares with `max.message.bytes`.
+/// The bytes of an uncompressed batch with `record` alone. A broker compares this with `max.message.bytes`.
 #[must_use]
 pub fn batch_bytes(record: NewRecordRef<'_>) -> usize {
     let field = |bytes: Option<&[u8]>| bytes.map_or(1, |bytes| varint_bytes(bytes.len()) + bytes.len());
-    // Attributes, timestamp delta and offset delta take one byte each: the deltas of a first record are zero.
+    // Attributes, timestamp delta and offset delta take one byte each, because the deltas of a first record are zero.
     let body = 3 + field(record.key) + field(record.value) + varint_bytes(record.headers.len()) + headers_bytes(record);
     BATCH_HEADER_BYTES + varint_bytes(body) + body
 }

@@ -1,12 +1,12 @@
-//! Which record comes next when a task consumes several topics.
+//! Orders the records of a task that consumes several topics.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::event::{Partition, Record, TopicPartition};
 
-/// Orders a poll's records: within a partition nothing changes; among the topics of one partition number the record
-/// with the lowest timestamp goes first, and of equal ones that of the topic first by name. Records of one topic stay
-/// as they came.
+/// Orders the records of a poll. Among the topics of one partition number, the record with the lowest timestamp comes
+/// first; for equal timestamps, the topic's name decides. The order within a partition never changes. Records of a
+/// single topic stay as they are.
 #[must_use]
 pub fn by_time(records: Vec<Record>) -> Vec<Record> {
     if records.iter().zip(records.iter().skip(1)).all(|(one, next)| one.source.topic == next.source.topic) {

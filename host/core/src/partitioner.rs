@@ -1,13 +1,13 @@
-//! Which partition a key goes to, when the writer does not say.
+//! The partition of a key, if the writer does not set one.
 //!
-//! The same function as the Java clients' default for keyed records (Kafka's `Utils.murmur2`, seed `0x9747b28c`), so
-//! that records written by Heddle and by Java services with the same key meet in the same partition.
+//! It is the default of the Java clients for keyed records (Kafka's `Utils.murmur2`, seed `0x9747b28c`). So records of
+//! Heddle and of Java services with the same key go to the same partition.
 
 use crate::event::Partition;
 
-/// The partition of `key` in a topic of `partitions` partitions.
+/// The partition of `key` in a topic with `partitions` partitions.
 ///
-/// A topic always has at least one partition; a count below one is taken as one.
+/// A topic always has at least one partition; a lower number counts as one.
 #[must_use]
 pub fn partition_of(key: &[u8], partitions: i32) -> Partition {
     let positive = (murmur2(key) & 0x7fff_ffff).cast_signed();

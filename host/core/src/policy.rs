@@ -1,4 +1,4 @@
-//! What a failed delivery leads to.
+//! The decision after a failed delivery.
 //!
 //! ```text
 //!  fault ──may pass?──no──────────────────────────────────────────────────────> dead letter
@@ -13,50 +13,50 @@ use std::time::Duration;
 use crate::event::Topic;
 use crate::fault::{EventFault, EventFaultKind};
 
-/// A component's failure policy, as its manifest says.
+/// A component's failure policy, from its manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailurePolicy {
-    /// How often a delivery is tried in place, at least 1.
+    /// The number of attempts in place, at least 1.
     pub attempts_max: u32,
-    /// How long to wait between attempts in place.
+    /// The pause between attempts in place.
     pub backoff: Backoff,
-    /// Which faults are worth another attempt.
+    /// The faults that are retried.
     pub retry_on: BTreeSet<EventFaultKind>,
-    /// When a record is tried again later, delay by delay.
+    /// The later attempts of a parked record, in order.
     pub retries: Vec<Retry>,
-    /// Whether later records of a key wait for one that is tried again later.
+    /// The order between a parked record and later records with its key.
     pub order: Order,
-    /// Where a record goes that no attempt got through.
+    /// The topic for records whose attempts all failed.
     pub dead_letter: Topic,
 }
 
-/// One later attempt.
+/// One later attempt of a parked record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// How long after the attempt before.
+    /// The time since the previous attempt.
     pub delay: Duration,
-    /// The topic in which a record waits, unless it waits in the task's state ([`Order::Key`]).
+    /// The topic for parked records, unless they are parked in the task's state ([`Order::Key`]).
     pub topic: Topic,
 }
 
-/// What happens to the later records of a key while one of them waits.
+/// The treatment of later records whose key has a parked record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// They overtake it: it waits in a retry topic.
+    /// They overtake the parked record, which is in a retry topic.
     #[default]
     None,
-    /// They queue behind it in the task's state, as long as these bounds allow.
+    /// They are parked behind it in the task's state, within these bounds.
     Key(WaitingBounds),
 }
 
-/// How many records may wait in a task's state.
+/// Bounds for parked records in a task's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitingBounds {
-    /// Of one key.
+    /// The most parked records of one key.
     pub per_key_max: usize,
-    /// Of one task.
+    /// The most parked records of one task.
     pub per_task_max: usize,
-    /// What happens to one more.
+    /// The treatment of further records.
     pub when_full: WhenFull,
 }
 
@@ -66,21 +66,21 @@ impl Default for WaitingBounds {
     }
 }
 
-/// What happens to a record that finds no room to wait.
+/// The treatment of a record that cannot be parked because the bounds are reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
-    /// Its partition stands still until there is room.
+    /// Its partition is blocked until there is room.
     Wait,
-    /// It is set aside.
+    /// It is dead-lettered.
     DeadLetter,
 }
 
-/// How long to wait between attempts in place: each time twice as long, by a part that is drawn.
+/// Exponential back-off with deterministic jitter, between attempts in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// After the first attempt.
+    /// The back-off after the first attempt.
     pub first: Duration,
-    /// At most.
+    /// The longest back-off.
     pub max: Duration,
 }
 
@@ -91,11 +91,11 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// None at all.
+    /// No back-off.
     pub const NONE: Self = Self { first: Duration::ZERO, max: Duration::ZERO };
 
-    /// How long to wait after `attempt` of the delivery with this id: between half of the full time and all of it. The
-    /// same delivery always waits as long, and deliveries that failed together do not come back together.
+    /// The back-off after `attempt` of the delivery `id`: between half of the full time and all of it. It is always the
+    /// same for a delivery and attempt, but differs between deliveries that failed together.
     #[must_use]
     pub fn after(&self, id: &str, attempt: u32) -> Duration {
         let doubled = self.first.saturating_mul(1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
@@ -111,34 +111,34 @@ fn fnv1a(id: &str, attempt: u32) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
-/// What to do after a failed attempt.
+/// The next action after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition<'p> {
-    /// Deliver the same record again, after this time; the task's other records wait.
+    /// Retry in place after this time. The task is blocked meanwhile.
     Again(Duration),
-    /// Deliver it again when this delay has passed; others go on meanwhile.
+    /// Park the record for this delay. Other records continue meanwhile.
     Later(&'p Retry),
-    /// Set the record aside in the dead-letter topic.
+    /// Write the record to the dead-letter topic.
     DeadLetter,
 }
 
-/// How a failed attempt came about.
+/// The attempts before a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tried {
-    /// The attempts in place so far; `None` if this was a later one, of which each delay has one.
+    /// The attempts in place so far. `None` for an attempt after a delay, because each delay has only one attempt.
     pub in_place: Option<u32>,
-    /// How many delays were waited for.
+    /// The number of delays so far.
     pub round: usize,
 }
 
 impl FailurePolicy {
-    /// How long a record waits until its last attempt: all its delays together.
+    /// The longest time between a record and its last attempt: the sum of all delays.
     #[must_use]
     pub fn lateness(&self) -> Duration {
         self.retries.iter().fold(Duration::ZERO, |sum, retry| sum.saturating_add(retry.delay))
     }
 
-    /// Tries a delivery so often in place, without waiting; then it goes to `dead_letter`.
+    /// Creates a policy with `attempts_max` attempts in place, without back-off, and then `dead_letter`.
     pub fn in_place(attempts_max: u32, dead_letter: impl Into<Topic>) -> Self {
         Self {
             attempts_max,
@@ -150,7 +150,7 @@ impl FailurePolicy {
         }
     }
 
-    /// Decides what follows after an attempt of the delivery `id` ended with `fault`.
+    /// Decides after an attempt of the delivery `id` failed with `fault`.
     #[must_use]
     pub fn decide(&self, id: &str, tried: Tried, fault: &EventFault) -> Disposition<'_> {
         if !self.retry_on.contains(&fault.kind) {
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(decide(Some(1), 0), Disposition::Again(Duration::ZERO));
         assert_eq!(decide(Some(2), 0), Disposition::Later(&retry(1)));
         assert_eq!(decide(None, 1), Disposition::Later(&retry(10)));
-        // A list that was longer once: what waited in the last topic of it is not stranded.
+        // The list was longer earlier: records parked in its last topic are not stranded.
         assert_eq!(decide(None, 2), Disposition::DeadLetter);
         let trap = EventFault::new(EventFaultKind::Trap, "");
         assert_eq!(policy.decide("id", Tried { in_place: Some(1), round: 0 }, &trap), Disposition::DeadLetter);

@@ -1,4 +1,4 @@
-//! From the effects of a delivery to the records that its transaction writes.
+//! Converts the effects of a delivery into the records of its transaction.
 
 use bytes::Bytes;
 
@@ -6,15 +6,15 @@ use crate::delivery::Delivery;
 use crate::effects::Emit;
 use crate::event::{Header, NewRecord};
 
-/// Header with an id that is the same whenever the same delivery is made again, so that a consumer can dedup.
+/// The header with an id that is equal for every run of a delivery, so that consumers can dedup.
 pub const CE_ID: &str = "ce_id";
-/// W3C trace context, passed on from the input.
+/// The W3C trace context, passed on from the input.
 pub const TRACEPARENT: &str = "traceparent";
-/// The largest trace context that is passed on, in bytes. W3C's has 55; whatever is far beyond is none, and would be
-/// copied into every emit.
+/// The largest trace context that is passed on, in bytes. W3C's has 55 bytes. A much larger value is not valid, and
+/// would be copied into every emitted record.
 pub const TRACEPARENT_BYTES_MAX: usize = 512;
 
-/// The records that `emits` stand for. The same delivery and emits always give the same records, byte for byte.
+/// Converts `emits` to records. Equal deliveries and emits give equal records, byte for byte.
 #[must_use]
 pub fn settle(delivery: &Delivery<'_>, emits: Vec<Emit>) -> Vec<NewRecord> {
     if emits.is_empty() {

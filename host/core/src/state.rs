@@ -1,13 +1,13 @@
-//! The state that a handler sees. Reads go down these layers, and the first that knows a key answers:
+//! The state that a handler sees. A read goes down these layers to the first one that has the key:
 //!
 //! ```text
 //!  this delivery's writes      kept only if the handler succeeds     Effects::writes
 //!  this transaction's writes   kept only if the log commits          Overlay
-//!  the one's before it         while its commit is under way         Committing
+//!  the previous one's writes   while its commit is under way         Committing
 //!  committed                   memtable, then the copy on disk       TaskState
 //! ```
 //!
-//! A key written several times counts once: the last write wins, also on the way to the changelog.
+//! Several writes to a key count as one: the last write wins, also in the changelog.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -21,20 +21,20 @@ use crate::event::{Timestamp, Topic};
 use crate::fault::TaskFault;
 use crate::table::Table;
 
-/// A store of a component: its place among the manifest's stores, ordered by name.
+/// A store of a component: its index among the manifest's stores, ordered by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StoreIndex(pub usize);
 
-/// The longest key of a store, in bytes: what every engine takes, with room for what stands in front of it.
+/// The longest key of a store, in bytes: the bound of every engine, less room for a prefix.
 pub const KEY_BYTES_MAX: usize = 32 << 10;
 
-/// A key of a store and its value.
+/// A store's key and its value.
 pub type Entry = (Bytes, Bytes);
 
-/// What one delivery writes to its task's stores, by store and key; `None` deletes.
+/// The writes of one delivery to its task's stores, by store and key; `None` deletes.
 pub type Writes = BTreeMap<(StoreIndex, Bytes), Option<Bytes>>;
 
-/// What is committed of one task's state. Shared with what brings it to disk in the background.
+/// The committed state of one task. The thread that writes it to disk shares it.
 pub trait TaskState: Send + Sync {
     /// The value of `key`.
     ///
@@ -42,21 +42,20 @@ pub trait TaskState: Send + Sync {
     /// If the copy on disk cannot be read.
     fn get(&self, store: StoreIndex, key: &[u8]) -> Result<Option<Bytes>, TaskFault>;
 
-    /// The entries whose keys begin with `prefix` and are greater than `after`, in the order of their bytes, at most
-    /// `limit`.
+    /// The entries whose keys are in `range`, in the order of their bytes, at most `limit`.
     ///
     /// # Errors
     /// If the copy on disk cannot be read.
     fn scan(&self, store: StoreIndex, range: &Range<'_>, limit: usize) -> Result<Vec<Entry>, TaskFault>;
 
-    /// Whether a message of `topic` with this id was handled within the topic's window before `at`.
+    /// Returns true if a message of `topic` with this id was processed within the topic's window before `at`.
     ///
     /// # Errors
     /// If the copy on disk cannot be read.
     fn seen(&self, topic: &Topic, id: &MessageId, at: Timestamp) -> Result<bool, TaskFault>;
 }
 
-/// The state of a component that has none: nothing is stored and nothing was seen.
+/// The state of a component without stores and dedup.
 #[derive(Clone, Copy, Debug)]
 pub struct Stateless;
 
@@ -74,23 +73,23 @@ impl TaskState for Stateless {
     }
 }
 
-/// Keys that begin with a prefix, from some key on.
+/// The keys with a prefix, after some key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range<'a> {
-    /// What the keys begin with; empty for all keys.
+    /// The prefix of the keys; empty for all keys.
     pub prefix: &'a [u8],
-    /// Only greater keys than this one.
+    /// Excludes this key and smaller ones.
     pub after: Option<&'a [u8]>,
 }
 
 impl<'a> Range<'a> {
-    /// Whether `key` is one of them.
+    /// Returns true if the range includes `key`.
     #[must_use]
     pub fn contains(&self, key: &[u8]) -> bool {
         key.starts_with(self.prefix) && self.after.is_none_or(|after| key > after)
     }
 
-    /// Where they begin, in the order of bytes.
+    /// The start of the range, in the order of bytes.
     #[must_use]
     pub fn start(&self) -> Bound<&'a [u8]> {
         match self.after {
@@ -100,31 +99,31 @@ impl<'a> Range<'a> {
     }
 }
 
-/// What one transaction writes, by store.
+/// The writes of one transaction, by store.
 type Tables = BTreeMap<StoreIndex, Table>;
 
-/// What one transaction did so far to one task's state. It lives in the batch: a batch that is not committed takes it
-/// along.
+/// The changes of one transaction to one task's state so far. The overlay is part of the batch, and is dropped with a
+/// batch that is not committed.
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
     writes: Arc<Tables>,
     seen: Seen,
-    /// The newest of the records that wrote.
+    /// The latest timestamp of the records that wrote.
     at: Option<Timestamp>,
-    /// For how many keys each table has room from the beginning.
+    /// The initial capacity of each table, in keys.
     room: usize,
 }
 
 impl Overlay {
-    /// Of a transaction that is expected to handle so many records.
+    /// Creates the overlay of a transaction that is expected to process `room` records.
     pub(crate) fn with_room(room: usize) -> Self {
         Self { writes: Arc::default(), seen: Seen::with_room(room), at: None, room }
     }
 
-    /// Takes over what a delivery that succeeded wrote.
+    /// Adds the writes of a successful delivery.
     pub(crate) fn write(&mut self, writes: Writes, at: Timestamp) {
         if !writes.is_empty() {
-            // A handler that is done holds no reads any more, so this changes in place.
+            // A finished handler holds no reads any more, so this changes the tables in place.
             let tables = Arc::make_mut(&mut self.writes);
             for ((store, key), value) in writes {
                 tables.entry(store).or_insert_with(|| Table::with_room(self.room)).insert(key, value);
@@ -133,47 +132,47 @@ impl Overlay {
         }
     }
 
-    /// Notes that a message was handled.
+    /// Records that a message was processed.
     pub(crate) fn mark(&mut self, topic: &Topic, id: MessageId, at: Timestamp) {
         self.seen.insert(topic, id, at);
     }
 
-    /// Whether this transaction handled the message within the topic's window before `at`: the same question as to what
-    /// is committed, so that the answer does not depend on when a transaction ends.
+    /// Returns true if this transaction processed the message within the topic's window before `at`. Committed state
+    /// answers in the same way, so the result does not depend on the end of a transaction.
     pub(crate) fn has_seen(&self, topic: &Topic, id: &MessageId, at: Timestamp, window: Duration) -> bool {
         self.seen.noted(topic, id).is_some_and(|noted| Buckets::new(window).remembers(noted, at))
     }
 
-    /// What a delivery on top of this may read.
+    /// The view for a delivery on top of this overlay.
     pub(crate) fn reads(&self, committed: Arc<dyn TaskState>) -> Reads {
         Reads { transaction: self.writes.clone(), committed }
     }
 
-    /// The writes so far: store by store, in the order in which keys were written first.
+    /// The writes so far, store by store, in the order of the first write to each key.
     pub fn writes(&self) -> impl Iterator<Item = (StoreIndex, &Bytes, &Option<Bytes>)> {
         self.writes.iter().flat_map(|(store, table)| table.iter().map(|(key, value)| (*store, key, value)))
     }
 
-    /// The writes and the messages, taken out, and nothing copied: nobody reads from a transaction that is over.
+    /// The writes and the messages by value. Nothing is copied, because no delivery reads from a finished transaction.
     pub fn into_parts(self) -> (impl Iterator<Item = (StoreIndex, Table)>, Seen) {
         (Arc::unwrap_or_clone(self.writes).into_iter(), self.seen)
     }
 
-    /// The messages handled so far.
+    /// The messages processed so far.
     #[must_use]
     pub fn seen(&self) -> &Seen {
         &self.seen
     }
 
-    /// The newest of the records that wrote; `None` if none did.
+    /// The latest timestamp of the records that wrote; `None` if none did.
     #[must_use]
     pub fn at(&self) -> Option<Timestamp> {
         self.at
     }
 }
 
-/// What is committed of one task's state, under what a transaction did whose commit is under way: what the next
-/// transaction builds on.
+/// The committed state of one task, with a transaction on top whose commit is under way. The next transaction builds on
+/// it.
 pub(crate) struct Committing {
     overlay: Arc<Overlay>,
     windows: BTreeMap<Topic, Duration>,
@@ -181,7 +180,7 @@ pub(crate) struct Committing {
 }
 
 impl Committing {
-    /// `windows` says how long the message ids of each topic are remembered.
+    /// `windows` has the time for which the message ids of each topic are remembered.
     pub(crate) fn new(
         overlay: Arc<Overlay>,
         windows: BTreeMap<Topic, Duration>,
@@ -209,7 +208,7 @@ impl TaskState for Committing {
     }
 }
 
-/// What one delivery reads, below its own writes. Dropped when the handler is done.
+/// The state that one delivery reads, below its own writes. It is dropped after the handler ends.
 #[derive(Clone)]
 pub struct Reads {
     transaction: Arc<Tables>,
@@ -217,19 +216,19 @@ pub struct Reads {
 }
 
 impl Reads {
-    /// Of a component without state.
+    /// The view of a component without state.
     #[must_use]
     pub fn none() -> Self {
         Self { transaction: Arc::default(), committed: Arc::new(Stateless) }
     }
 
-    /// Reads `committed` alone, as outside of any transaction.
+    /// Reads only `committed`, outside of any transaction.
     #[must_use]
     pub fn of(committed: Arc<dyn TaskState>) -> Self {
         Self { transaction: Arc::default(), committed }
     }
 
-    /// The value of `key`, as a delivery sees it that wrote `own` so far.
+    /// The value of `key` for a delivery with the writes `own` so far.
     ///
     /// # Errors
     /// If the copy on disk cannot be read.
@@ -241,8 +240,7 @@ impl Reads {
         }
     }
 
-    /// The entries of a range in the order of their keys, at most `limit`, as a delivery sees them that wrote `own` so
-    /// far.
+    /// The entries of a range in the order of their keys, at most `limit`, for a delivery with the writes `own` so far.
     ///
     /// # Errors
     /// If the copy on disk cannot be read.
@@ -257,7 +255,7 @@ impl Reads {
         let transaction = transaction.into_iter().flat_map(|table| table.range(range.start(), range.prefix));
         let mut written = transaction.collect::<BTreeMap<_, _>>();
         written.extend(within(own, store, range));
-        // Each write can hide one committed entry.
+        // Each write may hide one committed entry.
         let committed = self.committed.scan(store, range, limit.saturating_add(written.len()))?;
         let mut entries = committed.into_iter().map(|(key, value)| (key, Some(value))).collect::<BTreeMap<_, _>>();
         entries.extend(written.into_iter().map(|(key, value)| (key.clone(), value.clone())));
@@ -265,7 +263,7 @@ impl Reads {
     }
 }
 
-/// A delivery's writes to `store` whose keys are in `range`.
+/// A delivery's writes to keys of `store` in `range`.
 fn within<'w>(
     writes: &'w Writes,
     store: StoreIndex,
@@ -288,7 +286,7 @@ mod tests {
 
     const STORE: StoreIndex = StoreIndex(1);
 
-    /// Committed: `a1` to `a5`, in one store.
+    /// The committed entries `a1` to `a5` in one store.
     struct Five;
 
     impl TaskState for Five {
@@ -333,7 +331,7 @@ mod tests {
         assert_eq!(get("a5").as_deref(), Some(&b"old"[..]));
         assert_eq!(scan(&reads, &own, "", None, 10), "a1=txn a2=own a5=old b=own");
         assert_eq!(scan(&reads, &own, "a", Some("a1"), 10), "a2=own a5=old");
-        // What is hidden does not use up the limit.
+        // Hidden entries do not count towards the limit.
         assert_eq!(scan(&reads, &own, "a", Some("a2"), 1), "a5=old");
         assert_eq!(reads.get(&own, StoreIndex(0), &Bytes::from("a5")).unwrap(), None);
         assert_eq!(overlay.at(), Some(Timestamp(7)));

@@ -1,7 +1,7 @@
-//! The writes to one store that are not in its tree yet: a transaction's, or those of many that are committed.
+//! The writes to one store that are not in its tree yet, of one transaction or of many committed ones.
 //!
-//! Every delivery looks keys up here, so a key is found by its hash. Their order is made when somebody scans, and kept
-//! up from then on: most stores are never scanned.
+//! Every delivery looks up keys here, so keys are hashed. A sorted order is built at the first scan and maintained from
+//! then on, because most stores are never scanned.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -11,23 +11,23 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
-/// Writes by key, the last one to a key; `None` deletes.
+/// The last write to each key; `None` deletes.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    /// In the order in which keys came: the same deliveries give the same changelog.
+    /// Entries in the order of first writes, so that equal deliveries give an equal changelog.
     entries: IndexMap<Bytes, Option<Bytes>, RandomState>,
     order: OnceLock<BTreeSet<Bytes>>,
 }
 
 impl Table {
-    /// Without writes; for as many keys as `room` it does not have to grow.
+    /// Creates an empty table with capacity for `room` keys.
     #[must_use]
     pub fn with_room(room: usize) -> Self {
         let entries = IndexMap::with_capacity_and_hasher(room, RandomState::default());
         Self { entries, order: OnceLock::new() }
     }
 
-    /// Takes a write. Returns the one that it replaces.
+    /// Adds a write. Returns the write that it replaces.
     pub fn insert(&mut self, key: Bytes, value: Option<Bytes>) -> Option<Option<Bytes>> {
         if let Some(order) = self.order.get_mut() {
             order.insert(key.clone());
@@ -41,17 +41,17 @@ impl Table {
         self.entries.get(key)
     }
 
-    /// All writes, in the order in which their keys came.
+    /// All writes, in the order of the first write to each key.
     pub fn iter(&self) -> impl Iterator<Item = (&Bytes, &Option<Bytes>)> {
         self.entries.iter()
     }
 
-    /// All writes, taken out, in the order in which their keys came.
+    /// All writes by value, in the order of the first write to each key.
     pub fn into_writes(self) -> impl ExactSizeIterator<Item = (Bytes, Option<Bytes>)> {
         self.entries.into_iter()
     }
 
-    /// The writes from `start` on to keys that begin with `prefix`, in the order of the keys' bytes.
+    /// The writes from `start` to keys that begin with `prefix`, in the order of the keys' bytes.
     pub fn range<'t>(
         &'t self,
         start: Bound<&[u8]>,
@@ -62,13 +62,13 @@ impl Table {
         from.take_while(move |key| key.starts_with(prefix)).filter_map(|key| self.entries.get_key_value(key))
     }
 
-    /// How many keys were written.
+    /// The number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether nothing was written.
+    /// Returns true if there are no writes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -99,7 +99,7 @@ mod tests {
             assert_eq!(put(&mut table, key, value), None);
         }
         assert_eq!(scan(&table, Bound::Unbounded, ""), "aa- ab=2 b=1");
-        // The order is there now: it follows.
+        // The sorted order exists now, and further writes maintain it.
         assert_eq!(put(&mut table, "a", Some("3")), None);
         assert_eq!(put(&mut table, "ab", None), Some(Some(Bytes::from("2"))));
         assert_eq!(scan(&table, Bound::Unbounded, ""), "a=3 aa- ab- b=1");

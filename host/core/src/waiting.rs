@@ -1,12 +1,12 @@
-//! Order-keeping retries: the records that wait in a task's state, key by key.
+//! Retries in key order: the records that are parked in a task's state, key by key.
 //!
 //! ```text
 //!  key a:  failed, due at 12:00:10 ──> behind it ──> behind it     only the first of a key is ever tried
 //!  key b:  failed, due at 12:00:03
 //! ```
 //!
-//! The records themselves are entries of a store of the task's own, so they are written in the same transactions as
-//! everything else and restored with it. Here is only the index: which entries there are, whose turn it is, and when.
+//! The records are entries of an internal store of the task, so they are written and restored in the same way as all
+//! state. This module has only the index of these entries: their order, and their due times.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -18,34 +18,34 @@ use crate::fault::TaskFault;
 use crate::policy::WaitingBounds;
 use crate::state::{Range, StoreIndex, TaskState};
 
-/// How many entries are read at a time.
+/// The number of entries that are read at a time.
 const PAGE: usize = 1_000;
 
-/// The number of an entry: in the order in which records came to wait.
+/// The number of an entry, in the order in which records were parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Number(u64);
 
 impl Number {
-    /// The key of its entry in the store; keys are in the order of their numbers.
+    /// The key of its entry in the store. Keys sort in the order of the numbers.
     pub(crate) fn entry(self) -> Bytes {
         Bytes::copy_from_slice(&self.0.to_be_bytes())
     }
 }
 
-/// A key; records without one wait for nobody, so each is by itself.
+/// The key of a queue. A record without a key has its own queue.
 type Key = Result<Bytes, (TopicPartition, Offset)>;
 
 fn key_of(record: &Record) -> Key {
     record.key.clone().ok_or_else(|| (record.source.clone(), record.offset))
 }
 
-/// Which records of a task wait.
+/// The parked records of a task.
 #[derive(Clone, Debug, Default)]
 pub struct Queues {
     keys: HashMap<Key, Queue>,
-    /// The first of each key, by when it is due.
+    /// The first record of each key, by due time.
     due: BTreeSet<(Timestamp, Number)>,
-    /// Whose turn an entry is, for those in `due`.
+    /// The keys of the entries in `due`.
     owners: BTreeMap<Number, Key>,
     next: u64,
     len: usize,
@@ -58,10 +58,10 @@ struct Queue {
 }
 
 impl Queues {
-    /// Reads which records wait according to what is committed.
+    /// Reads the parked records from the committed state.
     ///
     /// # Errors
-    /// If the state cannot be read, or an entry is no record that waits.
+    /// If the state cannot be read, or an entry is not a parked record.
     pub(crate) fn load(state: &dyn TaskState, store: StoreIndex) -> Result<Self, TaskFault> {
         let mut queues = Self::default();
         let mut after = None::<Bytes>;
@@ -82,41 +82,41 @@ impl Queues {
         }
     }
 
-    /// How many wait.
+    /// The number of parked records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether none waits.
+    /// Returns true if no record is parked.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// When the next one is to be tried.
+    /// The due time of the next record.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// When the first record of this one's key is to be tried; `None` if none of its key waits.
+    /// The due time of the first parked record with the key of `record`; `None` if the key has none.
     pub(crate) fn ahead_of(&self, record: &Record) -> Option<Timestamp> {
         self.keys.get(&key_of(record)).and_then(|queue| queue.due)
     }
 
-    /// Whether one more record of this one's key may wait.
+    /// Returns true if one more record with the key of `record` may be parked.
     pub(crate) fn has_room(&self, record: &Record, bounds: &WaitingBounds) -> bool {
         let of_key = self.keys.get(&key_of(record)).map_or(0, |queue| queue.entries.len());
         of_key < bounds.per_key_max && self.len < bounds.per_task_max
     }
 
-    /// The one whose turn it is at `now`.
+    /// The record that is due at `now`.
     pub(crate) fn due(&self, now: Timestamp) -> Option<Number> {
         self.due.first().filter(|(due, _)| *due <= now).map(|(_, number)| *number)
     }
 
-    /// Adds a record behind those of its key; returns its number. `due` counts if it is the first one.
+    /// Adds a record behind those of its key, and returns its number. `due` applies only if it is the first of its key.
     pub(crate) fn push(&mut self, record: &Record, due: Timestamp) -> Number {
         let number = Number(self.next);
         self.next += 1;
@@ -136,7 +136,7 @@ impl Queues {
         }
     }
 
-    /// The first of a key is tried again at `due`.
+    /// Sets the due time of the first record of a key to `due`.
     pub(crate) fn postpone(&mut self, number: Number, due: Timestamp) {
         let Some(queue) = self.owners.get(&number).and_then(|key| self.keys.get_mut(key)) else { return };
         if let Some(before) = queue.due.replace(due) {
@@ -145,7 +145,7 @@ impl Queues {
         self.due.insert((due, number));
     }
 
-    /// The first of a key is done with: the next one of it may be tried at once.
+    /// Removes the first record of a key. The next one is due at once.
     pub(crate) fn pop(&mut self, number: Number) {
         let Some(key) = self.owners.remove(&number) else { return };
         let Some(queue) = self.keys.get_mut(&key) else { return };
@@ -165,22 +165,22 @@ impl Queues {
     }
 }
 
-/// When the first of the records was produced that wait according to what is committed, in the order in which they
-/// began to wait; `None`: none waits.
+/// The time at which the first parked record in the committed state was produced, in the order of parking; `None` if
+/// none is parked.
 ///
 /// # Errors
-/// If the state cannot be read, or the entry is no record that waits.
+/// If the state cannot be read, or the entry is not a parked record.
 pub fn oldest(state: &dyn TaskState, store: StoreIndex) -> Result<Option<Timestamp>, TaskFault> {
     let first = state.scan(store, &Range { prefix: b"", after: None }, 1)?.pop();
     let broken = || TaskFault("the record that waits first cannot be read".to_owned());
     first.map(|(_, value)| Ok(read(&value).ok_or_else(broken)?.record.timestamp)).transpose()
 }
 
-/// The only version so far of how a record is kept.
+/// The version of the format of parked records, so far the only one.
 const VERSION: u8 = 1;
 
-/// A record that waits as its entry's value: a version byte, key, value, the number of headers, and these, name and
-/// value each. Lengths are four bytes, big-endian; what is null has the length `u32::MAX`.
+/// Encodes a parked record as the value of its entry: a version byte, key, value, the number of headers, and the name
+/// and value of each header. Lengths are four bytes, big-endian; null has the length `u32::MAX`.
 pub(crate) fn pack(record: &Record, headers: &[Header]) -> Bytes {
     let mut out = vec![VERSION];
     put(&mut out, record.key.as_deref());
@@ -194,7 +194,7 @@ pub(crate) fn pack(record: &Record, headers: &[Header]) -> Bytes {
 }
 
 fn length(len: usize) -> [u8; 4] {
-    // Nothing that a log takes in one record is that long.
+    // No record in a log is that long.
     u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes()
 }
 
@@ -203,12 +203,12 @@ fn put(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     out.extend(bytes.unwrap_or_default());
 }
 
-/// The record that an entry stands for.
+/// The parked record in an entry.
 pub(crate) fn read(entry: &Bytes) -> Option<Waiting> {
     unpack(entry).as_ref().and_then(Waiting::read)
 }
 
-/// What [`pack`] packed: place and timestamp are in the headers.
+/// Decodes what [`pack`] encoded. The source and timestamp of the record are in the headers.
 fn unpack(packed: &Bytes) -> Option<Record> {
     let mut rest = packed.clone();
     if rest.try_get_u8().ok()? != VERSION {

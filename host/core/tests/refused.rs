@@ -1,5 +1,4 @@
-//! What the log does not take of what a delivery leads to: the delivery fails, and its record is set aside somehow, or
-//! holds its task up.
+//! Records that the log refuses: the delivery fails, and its record is dead-lettered in some form or blocks its task.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -20,7 +19,7 @@ use heddle_core::task::{Dispatch, Form, Next, Step, Task, TaskSpec, Verdict};
 
 const NOW: Timestamp = Timestamp(1_767_225_600_000);
 
-/// Emits one record and writes one entry, or fails; the log says to each form of record what stands here.
+/// Emits one record and writes one entry, or fails. The log's verdict on each form of record is configured here.
 #[derive(Default)]
 struct Refused {
     fails: Option<EventFaultKind>,

@@ -1,4 +1,4 @@
-//! Records that are tried again later: in retry topics, and behind each other in the task's state.
+//! Records that are tried again later: in retry topics, and in key order in the task's state.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use heddle_core::task::{Dispatch, Next, Step, Task, TaskSpec};
 
 const SECOND: i64 = 1_000;
 
-/// Fails for what it is told to, and tells what it handled.
+/// Fails for the configured records, and lists the records that it processed.
 #[derive(Default)]
 struct Handler {
     failing: Vec<&'static str>,
@@ -47,7 +47,7 @@ impl Dispatch for Handler {
     }
 }
 
-/// What is committed of a task's one store.
+/// The committed entries of a task's only store.
 #[derive(Default)]
 struct Memory(Mutex<BTreeMap<Bytes, Bytes>>);
 
@@ -108,7 +108,7 @@ fn step(task: &mut Task, record: &Record, handler: &mut Handler, batch: &mut Ope
     task.step_at_once(record, handler, batch, Timestamp(now)).unwrap()
 }
 
-/// What was written, as it is read again.
+/// The written record, as a log returns it.
 fn read(written: &NewRecord, offset: i64) -> Record {
     Record {
         source: TopicPartition { topic: written.topic.clone(), partition: written.partition.unwrap() },
@@ -175,7 +175,7 @@ fn what_gets_through_later_has_the_id_it_would_have_had_at_once() {
     let mut task = Task::new(spec(Order::None), Partition(2), Arc::new(Stateless));
     let (mut batch, mut handler) = (OpenBatch::default(), Handler { failing: vec!["a"], ..Handler::default() });
     let waits = step(&mut task, &record("k", "a", 7), &mut handler, &mut batch, 0).writes.remove(0);
-    // The topic of a delay that is not in the list any more.
+    // The topic of a delay that is no longer in the list.
     let waits = Record { source: TopicPartition::new("retry.60s", 2), ..read(&waits, 3) };
     handler.failing.clear();
     let done = step(&mut task, &waits, &mut handler, &mut batch, SECOND);
@@ -215,13 +215,13 @@ fn later_records_of_a_key_wait_for_it_and_others_go_on() {
     assert_eq!((next, &handler.handled[..]), ([waits, Next::Done, waits, waits], &["b1#1".to_owned()][..]));
     memory.commit(batch);
 
-    // Another host, after a crash: it finds them in the state.
+    // Another host after a crash finds them in the state.
     let mut task = Task::new(spec(Order::Key(WaitingBounds::default())), Partition(2), memory.clone());
     let mut batch = OpenBatch::default();
     assert_eq!(due(&mut task, &mut handler, &mut batch, SECOND - 1), 0);
     assert_eq!(due(&mut task, &mut handler, &mut batch, SECOND), 1);
     assert_eq!(task.next_due(), Some(Timestamp(11 * SECOND)));
-    // Given up: as if it had not been tried.
+    // A dropped batch has no effect.
     task.forget();
     assert_eq!(due(&mut task, &mut handler, &mut OpenBatch::default(), 0), 0);
     assert_eq!(task.next_due(), Some(Timestamp(SECOND)));

@@ -1,4 +1,4 @@
-//! The step as the worker sees it: a record goes in, writes and positions come out.
+//! The step as a worker uses it: a record goes in, writes and positions come out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,7 @@ use heddle_core::task::{Dispatch, Step, Task, TaskSpec};
 
 const NOW: Timestamp = Timestamp(1_767_225_600_000);
 
-/// A handler that answers what the script says, attempt by attempt. Messages are identified by their key.
+/// A handler that returns the results of the script, attempt by attempt. Messages are identified by their key.
 struct Scripted(Vec<Result<Effects, EventFault>>);
 
 impl Dispatch for Scripted {
@@ -151,7 +151,7 @@ fn a_record_that_no_attempt_gets_through_is_set_aside_whole() {
     assert_eq!(batch.seal().positions()[0].1, Offset(8));
 }
 
-/// What becomes of a record of these headers that is set aside.
+/// The dead letter of a record with these headers.
 fn set_aside(headers: Vec<Header>) -> NewRecord {
     let record = Record { headers, value: Some(Bytes::from_static(b"\0\0\0\x01\x02rest")), ..record(7) };
     let fault = EventFault { log: "{}\n".to_owned(), ..fault(EventFaultKind::Rejected) };
@@ -193,7 +193,7 @@ fn a_fault_that_cannot_pass_is_not_tried_again() {
     }
 }
 
-/// Adds one to the number under the record's key in the store 1, and deletes `gone` from the store 0.
+/// Adds one to the number under the record's key in store 1, and deletes `gone` from store 0.
 struct Counting;
 
 impl Dispatch for Counting {

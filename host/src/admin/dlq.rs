@@ -3,7 +3,7 @@
 //! ```text
 //!  GET  /dlq/<component>?kind=&schema=&since=&until=&topic=&all=    letters, the oldest failures, in bounded memory
 //!  GET  /dlq/<component>/<partition>/<offset>                       one letter, decoded
-//!  POST /dlq/<component>/replay, …/discard                          {"places": ["0/12"], "kind": …, "all_open": …} -> {"done": 1}
+//!  POST /dlq/<component>/replay, …/discard          {"places": ["0/12"], "kind": …, "all_open": …} -> {"done": 1}
 //! ```
 
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 //! ```text
 //!  GET /health                              200 while the process works; 503 if its log is dead and it is about to end
 //!  GET /health/ready                        200, or 503 with one cause a line
-//!  GET /health/identity?nonce=&address=     the host's identity, with a proof that it has the token: see `proof`
+//!  GET /health/identity?nonce=&address=     the host's identity, with a proof that it has the token: `cluster::proof`
 //! ```
 
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 
-use super::{Identity, Shared};
+use super::Shared;
+use crate::cluster::Identity;
 
 /// The maximum size of a nonce or an address, in bytes.
 const TEXT_BYTES_MAX: usize = 256;

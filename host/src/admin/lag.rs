@@ -34,7 +34,7 @@ pub struct PartitionLag {
     pub position: Offset,
     /// The offset after the last record, committed or not.
     pub end: Offset,
-    /// The lag: offsets from the position to the end.
+    /// The lag: offsets from the position to the end, without those that are known to have no record.
     pub offsets: i64,
     /// The offsets among them that belong to an open transaction, or come after one.
     pub undecided: i64,

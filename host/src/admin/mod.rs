@@ -11,29 +11,25 @@
 //!  /registry/…   the embedded registry, if it is used: the API of `heddle registry`
 //! ```
 //!
-//! `permit` decides who may send requests, and `client` sends them. `monitor` remembers the latest state of the log.
+//! `permit` decides who may send requests. `monitor` remembers the latest state of the log, so no answer waits for a
+//! broker. Clients use [`HostClient`](crate::cluster::HostClient).
 
 mod answer;
 mod call;
-mod client;
 mod deploy;
 mod dlq;
 mod health;
-mod hosts;
 mod lag;
 mod metrics;
 mod monitor;
 mod partitions;
 mod permit;
 mod pieces;
-mod proof;
 mod remote;
 mod state;
 mod stream;
 
-pub use client::{HostAnswer, HostClient, HostError, Identity, Reach};
 pub use deploy::{Deploys, History};
-pub use hosts::{HostRecord, Hosts, Owner, Runs, announce};
 pub use lag::{Lag, PartitionLag};
 pub use monitor::{Machine, Monitor};
 pub use partitions::{ErrorStatus, PartitionStatus, RecordStatus, StallStatus};

@@ -22,7 +22,7 @@ use heddle_core::explain::{Explained, to_text};
 use sha2::{Digest as _, Sha256};
 
 use super::Shared;
-use super::proof::Key;
+use crate::cluster::Key;
 use crate::serve::Names;
 use crate::tls::Identity;
 

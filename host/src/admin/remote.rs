@@ -18,7 +18,7 @@ use heddle_core::event::{NewRecord, Offset, Partition, Record, TopicPartition};
 use heddle_core::explain::{Explain, Explained, from_text};
 
 use super::call::{Answer, Call, From, Wire};
-use super::client::{HostClient, HostError, Reach};
+use crate::cluster::{HostClient, HostError, Reach};
 use crate::log::{
     Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer,
 };

@@ -24,9 +24,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json as object};
 use tokio::sync::oneshot;
 
-use super::hosts::{Hosts, Owner};
 use super::stream::{self, Sink};
 use super::{Shared, Watched};
+use crate::cluster::{Hosts, Owner};
 use crate::guest::Schemas;
 use crate::lock::lock;
 use crate::log::Log;

@@ -1,4 +1,4 @@
-//! Compiling a Rust component with cargo.
+//! Compiles a Rust component with cargo.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,8 +10,8 @@ use super::owners::Owners;
 use super::rust_target::{TARGET, Toolchain, detect, output};
 use super::{BuildError, Place, read};
 
-/// Compiles the crate in `folder` and returns its module. All components share one target folder, so that what they
-/// have in common is compiled once.
+/// Compiles the crate in `folder` and returns its module. All components share one target folder, so common
+/// dependencies are compiled once.
 pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
     let folder = place.folder;
     if !folder.join("Cargo.toml").exists() {
@@ -44,7 +44,7 @@ pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
         .current_dir(folder)
         .env("CARGO_TARGET_DIR", &target)
         .env("CARGO_ENCODED_RUSTFLAGS", flags(&toolchain, folder));
-    // A component is built as for a user, whatever this process was started by.
+    // The build must not depend on the environment of this process.
     for inherited in ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN", "CARGO_BUILD_TARGET"] {
         cargo.env_remove(inherited);
     }
@@ -68,11 +68,11 @@ pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
     read(&path)
 }
 
-/// What makes the same source give the same bytes on every machine, as long as no path dependency leaves the workspace
-/// (cargo names such a crate by its whole path, and the compiler sorts functions by names). No path of this machine
-/// gets into the file: the crate's own files are named relatively by cargo. How code is divided among several codegen
-/// units depends on names, too, so there is one. The flags are the same for all components, so that the standard
-/// library is compiled once.
+/// Returns compiler flags that make builds reproducible: the same source gives the same bytes on every machine. This
+/// holds if no path dependency leaves the workspace, because cargo names such a crate by its whole path and the
+/// compiler sorts functions by name. No path of this machine gets into the file; cargo names the crate's own files by
+/// relative paths. The division of code among several codegen units depends on names, too, so there is only one unit.
+/// The flags are the same for all components, so that the standard library is compiled once.
 fn flags(toolchain: &Toolchain, folder: &Path) -> String {
     let mut flags = ["-Cstrip=symbols", "-Ccodegen-units=1"].map(str::to_owned).to_vec();
     let home = directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(".cargo"));
@@ -81,7 +81,7 @@ fn flags(toolchain: &Toolchain, folder: &Path) -> String {
     for (path, name) in [(cargo_home, "cargo"), (sysroot, "rust")] {
         flags.extend(path.map(|path| format!("--remap-path-prefix={}=/{name}", path.display())));
     }
-    // What cargo expects between flags, so that paths may hold spaces.
+    // Cargo expects this separator between flags, so that paths may contain spaces.
     flags.join("\u{1f}")
 }
 

@@ -1,4 +1,4 @@
-//! An app's schema files, and what of them is a component's contract.
+//! An app's schema files, and the parts of them that form a component's contract.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use super::documents::Documents;
 use super::{BuildError, Document, WrongFormat};
 use crate::registry::format::{self, Referred};
 
-/// The schemas of an app's `contracts` folder, by subject: the file's name without its ending.
+/// The schemas of an app's `contracts` folder, by subject: the file's name without its extension.
 #[derive(Debug, Default)]
 pub struct AppContracts {
     folder: PathBuf,
@@ -25,10 +25,10 @@ pub struct AppContracts {
 }
 
 impl AppContracts {
-    /// Reads all schema files of `folder`; a folder that is not there holds none.
+    /// Reads all schema files of `folder`. A folder that does not exist has no files.
     ///
     /// # Errors
-    /// If a file cannot be read or is no schema.
+    /// If a file cannot be read, or its schema is not valid.
     pub fn read(folder: &Path) -> Result<Self, BuildError> {
         let (mut library, mut documents) = (Library::default(), Documents::default());
         if folder.is_dir() {
@@ -36,7 +36,7 @@ impl AppContracts {
             for entry in std::fs::read_dir(folder).map_err(BuildError::file(folder))? {
                 paths.push(entry.map_err(BuildError::file(folder))?.path());
             }
-            // The order decides which file a message calls the first.
+            // Sorted, because messages about conflicts depend on the order of files.
             paths.sort();
             for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "avsc")) {
                 let text = std::fs::read_to_string(path).map_err(BuildError::file(path))?;
@@ -63,13 +63,13 @@ impl AppContracts {
         &self.folder
     }
 
-    /// The files of other formats than Avro, each after those that it asks for.
+    /// The files of formats other than Avro, each after its imports.
     #[must_use]
     pub fn documents(&self) -> Vec<&Document> {
         self.documents.in_order()
     }
 
-    /// All that such a file asks for, also by way of others, the outermost last.
+    /// All direct and indirect imports of a file, the outermost last.
     #[must_use]
     pub fn referred(&self, document: &Document) -> Vec<Referred> {
         self.documents.referred(document)
@@ -81,12 +81,12 @@ impl AppContracts {
         self.subjects.get(subject)
     }
 
-    /// All of Avro's files, by the subject that each is named after.
+    /// The schemas of all Avro files, with the subjects in the files' names.
     pub fn subjects(&self) -> impl Iterator<Item = (&str, &Schema)> {
         self.subjects.iter().map(|(subject, schema)| (subject.as_str(), schema))
     }
 
-    /// The schema of the values of a topic: a union of these types, or the one that its file has.
+    /// The schema of a topic's values: a union of these types, or without types the schema in the topic's file.
     ///
     /// # Errors
     /// If no file defines one of the types.
@@ -114,12 +114,12 @@ impl AppContracts {
     }
 }
 
-/// What `manifest` is typed by: its text, the schemas of the topics and stores it names, and the names that a host has
-/// to know.
+/// Returns the contract for `manifest`: its text, the schemas of its topics and stores, and the names that a host
+/// needs.
 ///
 /// # Errors
-/// If it names a schema that no file has, a topic whose schema is not Avro, or a field for a message's id that cannot
-/// be one.
+/// If the manifest names a schema that no file has, a topic whose schema is not Avro, or an unsuitable field for
+/// message ids.
 pub fn contract_of(
     manifest: &Manifest,
     text: &str,
@@ -139,7 +139,7 @@ pub fn contract_of(
     })
 }
 
-/// The topics that `manifest` names whose schemas are of another format than Avro; keys that it says to be text or
+/// The topics of `manifest` whose schemas have a format other than Avro. Keys that the manifest declares as text or
 /// bytes do not count.
 #[must_use]
 pub fn wrong_formats(manifest: &Manifest, contracts: &AppContracts) -> Vec<WrongFormat> {
@@ -163,8 +163,8 @@ pub fn wrong_formats(manifest: &Manifest, contracts: &AppContracts) -> Vec<Wrong
     found.into_values().collect()
 }
 
-/// The schemas of the topics and stores that `manifest` names, by subject. What it says of a topic's keys goes before
-/// what the folder has.
+/// The schemas of the topics and stores of `manifest`, by subject. The manifest's type for a topic's keys takes
+/// precedence over the schema file.
 fn subjects_of(manifest: &Manifest, contracts: &AppContracts) -> Result<BTreeMap<String, Schema>, BuildError> {
     let consumed = manifest.consumes.iter().map(|(topic, consumes)| (topic, consumes.key.as_ref(), &consumes.types));
     let emitted = manifest.emits.iter().map(|(topic, emits)| (topic, emits.key.as_ref(), &emits.types));
@@ -206,7 +206,7 @@ fn subjects_of(manifest: &Manifest, contracts: &AppContracts) -> Result<BTreeMap
     Ok(subjects)
 }
 
-/// The record types of a topic whose subjects are named after them, by what the contract calls them.
+/// The record types of a topic whose subjects are named after records, by their names in the contract.
 fn records_of(manifest: &Manifest, topic: &str, schema: &Schema) -> Result<Vec<(String, Schema)>, BuildError> {
     if manifest.subject_names(topic) == SubjectNames::Topic {
         return Ok(vec![]);
@@ -219,11 +219,11 @@ fn records_of(manifest: &Manifest, topic: &str, schema: &Schema) -> Result<Vec<(
     Ok(records.into_iter().map(|(name, schema)| (record_subject(topic, &name), schema)).collect())
 }
 
-/// The files of the component's `wit` folder, by path, and what everything in them is called.
+/// Returns the files of the component's `wit` folder, by path, and the names of everything in them.
 ///
 /// # Errors
-/// If it names a schema that no file has, a field for a message's id that cannot be one, or a `[rename]` that cannot
-/// be.
+/// If the manifest names a schema that no file has, an unsuitable field for message ids, or a `[rename]` that is not
+/// possible.
 pub fn world_files(
     manifest: &Manifest,
     contracts: &AppContracts,

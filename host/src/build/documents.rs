@@ -1,11 +1,11 @@
-//! The schema files that components are not typed by: JSON Schema and Protobuf. They are checked and registered like
-//! Avro's.
+//! Schema files of formats that components are not typed by: JSON Schema and Protobuf. They are checked and registered
+//! like Avro's.
 //!
 //! ```text
 //!  <topic>-value.proto ──import "shop/money.proto"──> contracts/shop/money.proto    subject `shop/money.proto`
 //! ```
 //!
-//! Other files are looked at only when a subject's file asks for them, by their path from the folder.
+//! Other files are read only if a subject's file imports them, by their path from the folder.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
@@ -15,26 +15,26 @@ use heddle_contract::section::SchemaFormat;
 use super::BuildError;
 use crate::registry::format::{self, Referred};
 
-/// A schema file of another format than Avro.
+/// A schema file of a format other than Avro.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
     /// Its path from the folder.
     pub file: String,
-    /// What it is registered as: a topic's subject, or what other files call it.
+    /// Its subject in the registry: a topic's subject, or the path by which other files import it.
     pub subject: String,
     /// Its format.
     pub format: SchemaFormat,
     /// Its text.
     pub text: String,
-    /// The files it asks for.
+    /// The files that it imports.
     pub imports: Vec<String>,
 }
 
-/// The files of subjects and what they ask for, by path.
+/// The files of subjects and their imports, by path.
 #[derive(Debug, Default)]
 pub(super) struct Documents(BTreeMap<String, Document>);
 
-/// The format that a file's ending says.
+/// The format for a file's extension.
 #[must_use]
 pub fn format_of(file: &Path) -> Option<SchemaFormat> {
     match file.extension()?.to_str()? {
@@ -45,13 +45,13 @@ pub fn format_of(file: &Path) -> Option<SchemaFormat> {
     }
 }
 
-/// Whether a file of this name, without its ending, is that of a topic's subject.
+/// Returns true if a file of this name, without its extension, belongs to a topic's subject.
 pub(crate) fn is_subject(stem: &str) -> bool {
     stem.ends_with("-value") || stem.ends_with("-key")
 }
 
 impl Documents {
-    /// Reads those of `files` that are named after a subject, and all that they ask for.
+    /// Reads the files in `files` that are named after a subject, and all their imports.
     pub(super) fn read(folder: &Path, files: &[impl AsRef<Path>]) -> Result<Self, BuildError> {
         let mut documents = Self::default();
         for path in files.iter().map(AsRef::as_ref) {
@@ -64,7 +64,7 @@ impl Documents {
         Ok(documents)
     }
 
-    /// Takes a file in, after what it asks for. `way` are the files that led to it.
+    /// Adds a file after its imports. `way` has the files that led to it.
     fn add(&mut self, folder: &Path, file: &str, way: &mut Vec<String>) -> Result<(), BuildError> {
         let path = folder.join(file);
         let wrong = |what: String| BuildError::Document { file: path.display().to_string(), what };
@@ -99,14 +99,14 @@ impl Documents {
         Ok(())
     }
 
-    /// All files, each after those that it asks for.
+    /// All files, each after its imports.
     pub(super) fn in_order(&self) -> Vec<&Document> {
         let mut ordered = vec![];
         self.0.values().for_each(|document| self.visit(document, &mut ordered));
         ordered
     }
 
-    /// All that a file asks for, also by way of others, the outermost last.
+    /// All direct and indirect imports of a file, the outermost last.
     pub(super) fn referred(&self, document: &Document) -> Vec<Referred> {
         let mut ordered = vec![];
         document.imports.iter().filter_map(|file| self.0.get(file)).for_each(|other| self.visit(other, &mut ordered));

@@ -1,10 +1,10 @@
-//! Go: the component's package, with what its contract makes of `heddle`, through Go's own compiler.
+//! Builds components in Go: Go's own compiler compiles the component's package with the bindings in `heddle`.
 //!
 //! ```text
 //!  sdk/go + wit/ ──bindings──> heddle/ ──go build──> module for wasip1 ──adapter──> component for WASI 0.2
 //! ```
 //!
-//! Needs nothing but Go: the bindings are made here, and the adapter is part of this program.
+//! It needs only Go: the bindings are generated here, and the adapter is part of this program.
 
 mod bindings;
 mod codec;
@@ -26,11 +26,11 @@ use wit_parser::{Resolve, SourceMap, WorldId};
 
 use super::{BuildError, Place, read};
 
-/// The package that components import, below their module: the folder that it is written to.
+/// The package that components import, below their module. It is also the folder for its files.
 const PACKAGE: &str = "heddle";
-/// What the sources of the SDK call their own module.
+/// The module name in the SDK's sources.
 const SDK_MODULE: &str = "heddle";
-/// The sources of the SDK, but for its tests.
+/// The sources of the SDK, without its tests.
 const SDK: [(&str, &str); 6] = [
     ("heddle.go", include_str!("../../../sdk/go/heddle.go")),
     ("store.go", include_str!("../../../sdk/go/store.go")),
@@ -39,17 +39,17 @@ const SDK: [(&str, &str); 6] = [
     ("host_fake.go", include_str!("../../../sdk/go/host_fake.go")),
     ("pairs/pairs.go", include_str!("../../../sdk/go/pairs/pairs.go")),
 ];
-/// The oldest Go that this builds with.
+/// The oldest supported version of Go.
 const GO_MIN: (u32, u32) = (1, 24);
 
-/// The package that the component in `folder` imports, by path within its folder `heddle`: the SDK, and what is made of
-/// the component's WIT, whose files these are.
+/// Generates the package that the component in `folder` imports, by path within its folder `heddle`: the SDK, and the
+/// bindings for the component's WIT files `wit`.
 pub(super) fn bindings(
     folder: &Path,
     name: &str,
     wit: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, BuildError> {
-    // That the component is no module is told when it is compiled.
+    // A folder without a module is reported when it is compiled.
     let module = module(folder).unwrap_or_else(|_| default_module(name));
     let (resolve, component) = resolved(folder, wit)?;
     let path = format!("{module}/{PACKAGE}");
@@ -59,7 +59,7 @@ pub(super) fn bindings(
     Ok(files)
 }
 
-/// Compiles the component in `folder`, whose bindings were written, and returns the component.
+/// Compiles the component in `folder`, whose bindings exist, and returns the component.
 pub(super) fn build(place: &Place<'_>, wit: &BTreeMap<String, String>) -> Result<Vec<u8>, BuildError> {
     let folder = place.folder;
     see_to_go(folder)?;
@@ -73,13 +73,13 @@ pub(super) fn build(place: &Place<'_>, wit: &BTreeMap<String, String>) -> Result
         .map_err(|e| BuildError::Componentize { component: folder.display().to_string(), what: format!("{e:#}") })
 }
 
-/// What `heddle new` calls the module of a component; by itself, a component's name may be one that Go keeps for its
+/// The module name that `heddle new` writes. It has a prefix, because a component's name alone may be reserved for Go's
 /// own packages.
 pub(super) fn default_module(name: &str) -> String {
     format!("components/{name}")
 }
 
-/// The path of the component's module, of its go.mod.
+/// The path of the component's module in its go.mod.
 fn module(folder: &Path) -> Result<String, BuildError> {
     let path = folder.join("go.mod");
     let text = std::fs::read_to_string(&path).unwrap_or_default();
@@ -94,7 +94,7 @@ fn module(folder: &Path) -> Result<String, BuildError> {
     })
 }
 
-/// Refuses to go on without a Go that can do it.
+/// Checks that a suitable version of Go is installed.
 fn see_to_go(folder: &Path) -> Result<(), BuildError> {
     let told = Command::new("go").args(["env", "GOVERSION"]).current_dir(folder).stdin(Stdio::null()).output();
     let version = told.ok().map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned());
@@ -113,7 +113,7 @@ fn see_to_go(folder: &Path) -> Result<(), BuildError> {
     ))
 }
 
-/// `go1.26.8` is 1.26.
+/// Parses the version: `go1.26.8` is 1.26.
 fn number(version: &str) -> Option<(u32, u32)> {
     let mut parts = version.strip_prefix("go")?.split(|c: char| !c.is_ascii_digit());
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
@@ -139,11 +139,11 @@ fn resolved(folder: &Path, wit: &BTreeMap<String, String>) -> Result<(Resolve, W
     Ok((resolve, component))
 }
 
-/// Runs Go's compiler; what it says is its own.
+/// Runs Go's compiler, whose messages go to standard error.
 fn compile(folder: &Path, out: &Path) -> Result<(), BuildError> {
     let mut go = Command::new("go");
-    // The same source gives the same bytes on every machine. `-checklinkname=0`: the SDK takes memory
-    // from Go's runtime without running any of its code (sdk/go/memory_wasm.go).
+    // The flags make builds reproducible. `-checklinkname=0`: the SDK takes memory from Go's runtime without running
+    // any of its code (sdk/go/memory_wasm.go).
     go.args(["build", "-trimpath", "-buildvcs=false", "-buildmode=c-shared", "-ldflags=-s -w -checklinkname=0", "-o"]);
     go.arg(out).arg(".").current_dir(folder).env("GOOS", "wasip1").env("GOARCH", "wasm").env_remove("GOFLAGS");
     let status = go.stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr())).status();
@@ -153,7 +153,7 @@ fn compile(folder: &Path, out: &Path) -> Result<(), BuildError> {
     Err(BuildError::Failed { command: "go build".to_owned(), folder: folder.display().to_string() })
 }
 
-/// The module as a component.
+/// Turns the module into a component.
 fn adapted(resolve: &Resolve, world: WorldId, mut module: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8)?;
     let mut encoder = ComponentEncoder::default()

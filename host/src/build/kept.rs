@@ -1,5 +1,5 @@
-//! What the last build of a component made, kept below its `target/heddle`, so that nothing is made again from the same
-//! inputs.
+//! Keeps the result of the last build of a component in its `target/heddle`, so that unchanged inputs are not built
+//! again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,19 +8,19 @@ use sha2::{Digest as _, Sha256};
 
 use super::{BuildError, digest, read};
 
-/// The digest of everything that a build's result depends on: names, bytes, versions.
+/// The digest of everything that determines a build's result: names, bytes, versions.
 #[derive(Default)]
 pub(super) struct Inputs(Sha256);
 
 impl Inputs {
-    /// Takes one input in. Its length goes in, too, so that two inputs are not mistaken for one.
+    /// Adds one input. Its length is added too, so that the boundaries between inputs count.
     pub(super) fn add(&mut self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
         self.0.update(bytes.len().to_le_bytes());
         self.0.update(bytes);
     }
 
-    /// Takes all files below `folder` in, in the order of their paths, except where `skip` says so.
+    /// Adds all files below `folder`, in the order of their paths, except those that `skip` accepts.
     pub(super) fn add_folder(&mut self, folder: &Path, skip: &dyn Fn(&Path) -> bool) -> Result<(), BuildError> {
         for path in files(folder, skip)? {
             self.add(path.strip_prefix(folder).unwrap_or(&path).as_os_str().as_encoded_bytes());
@@ -34,7 +34,7 @@ impl Inputs {
     }
 }
 
-/// The files below `folder`, sorted by path.
+/// The files below `folder`, sorted by path, except those that `skip` accepts.
 pub(super) fn files(folder: &Path, skip: &dyn Fn(&Path) -> bool) -> Result<Vec<PathBuf>, BuildError> {
     let mut found = vec![];
     for entry in fs::read_dir(folder).map_err(BuildError::file(folder))? {
@@ -50,7 +50,7 @@ pub(super) fn files(folder: &Path, skip: &dyn Fn(&Path) -> bool) -> Result<Vec<P
     Ok(found)
 }
 
-/// What `make` leaves for `inputs`: taken from the last build in `folder` if that had the same ones.
+/// Returns the result of the last build in `folder` if it had the same `inputs`; otherwise calls `make`.
 pub(super) fn or_made(
     folder: &Path,
     inputs: Inputs,
@@ -67,7 +67,7 @@ pub(super) fn or_made(
     }
     let wasm = make()?;
     fs::create_dir_all(&own).map_err(BuildError::file(&own))?;
-    // The note names both digests: a build that is killed between the two writes is not taken for a whole one.
+    // The note names both digests, so a build that is killed between the two writes does not count as complete.
     fs::write(&file, &wasm).map_err(BuildError::file(&file))?;
     fs::write(&note, noted(&wasm)).map_err(BuildError::file(&note))?;
     Ok(wasm)
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(build(&["ab", "c"], "first"), b"first");
         assert_eq!(build(&["ab", "c"], "second"), b"first");
         assert_eq!(build(&["a", "bc"], "third"), b"third");
-        // A file that is not what the note says is no result.
+        // A file that does not match the note is not a result.
         fs::write(folder.path().join("target/heddle/component.wasm"), "thi").unwrap();
         assert_eq!(build(&["a", "bc"], "fourth"), b"fourth");
     }

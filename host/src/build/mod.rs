@@ -1,13 +1,13 @@
-//! Building components: their `wit` folder, their code, and the one file that carries both code and contract.
+//! Builds components: their `wit` folder, their code, and the single file with both code and contract.
 //!
 //! ```text
 //!  component.toml + contracts/ ──contract──> wit/ ──command or language──> module ──componentize──> component
 //!                                    └───────────────── embedded as a custom section ─────────────────┘
 //! ```
 //!
-//! A language is one file or folder: `cargo`, `javascript`, `python`, `go`. Each has a `build`, which is given a
-//! [`Place`] and returns a module or a component; [`tools`] fetches what it builds with, and [`kept`] spares it what
-//! did not change.
+//! Each language is one file or folder: `cargo`, `javascript`, `python`, `go`. Its function `build` takes a [`Place`]
+//! and returns a module or a component. [`tools`] fetches its tools, and [`kept`] skips builds whose inputs did not
+//! change.
 
 mod cargo;
 mod contract;
@@ -45,10 +45,10 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use world::World;
 
-/// The file beside a component's manifest that has the names of its types.
+/// The file beside a component's manifest that records the names of its types.
 pub(crate) const NAMES: &str = "names.lock";
 
-/// Why a component cannot be built.
+/// The reason why a component cannot be built.
 #[derive(Debug, Error)]
 pub enum BuildError {
     /// A file cannot be read or written.
@@ -56,26 +56,26 @@ pub enum BuildError {
     File {
         /// The file.
         path: String,
-        /// What the system says.
+        /// The system's error.
         cause: std::io::Error,
     },
-    /// A schema is wrong.
+    /// A schema is not valid.
     #[error(transparent)]
     Schema(#[from] heddle_contract::schema::SchemaError),
-    /// A schema of another format than Avro is wrong.
+    /// A schema of a format other than Avro is not valid.
     #[error("{what}")]
     Document {
         /// The file.
         file: String,
-        /// What is wrong with it.
+        /// The fault.
         what: String,
     },
-    /// A schema asks for a file that is not there.
+    /// A schema imports a file that does not exist.
     #[error("the import `{import}` does not exist")]
     Import {
         /// The file.
         file: String,
-        /// What it asks for.
+        /// The imported file.
         import: String,
     },
     /// A subject has two files.
@@ -83,66 +83,66 @@ pub enum BuildError {
     TwoFormats {
         /// The subject.
         subject: String,
-        /// The file that is not Avro's.
+        /// The file that is not Avro.
         file: String,
     },
-    /// A topic's schema is not of the format that components work with.
+    /// A topic's schema does not have the format that components need.
     #[error(transparent)]
     Format(WrongFormat),
-    /// A `[rename]` cannot be.
+    /// A `[rename]` is not possible.
     #[error("{component}: {cause}")]
     Wit {
         /// The component.
         component: String,
-        /// Why.
+        /// The reason.
         cause: heddle_contract::wit::WitError,
     },
-    /// The record of names is broken.
+    /// The record of names is not valid.
     #[error("the record of names is broken: {what}")]
     Names {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The fault.
         what: String,
     },
-    /// There is nothing to compile with.
+    /// There is no compiler.
     #[error("{0}")]
     NoToolchain(Explained),
-    /// The compiler said no; what it said was printed.
+    /// The compiler failed; its messages were printed.
     #[error("`{command}` failed")]
     Failed {
         /// The command.
         command: String,
-        /// Where it ran.
+        /// The folder in which it ran.
         folder: String,
     },
-    /// The compiler left no `.wasm` file where one is looked for.
+    /// The compiler left no `.wasm` file in the expected place.
     #[error("`{command}` left no .wasm file")]
     NoOutput {
         /// The command.
         command: String,
-        /// Where it ran.
+        /// The folder in which it ran.
         folder: String,
-        /// Where the file is looked for.
+        /// The expected place.
         hint: String,
     },
-    /// The module does not become a component.
+    /// The module cannot be turned into a component.
     #[error("{component} does not become a component: {what}")]
     Componentize {
         /// The component.
         component: String,
-        /// Why.
+        /// The reason.
         what: String,
     },
-    /// A message's id cannot be where the manifest says.
+    /// The manifest's field for message ids is not suitable.
     #[error("{cause}")]
     Id {
         /// The component.
         component: String,
-        /// What is there instead.
+        /// The fault.
         cause: heddle_contract::identify::IdError,
     },
-    /// A topic's keys have one type where it is consumed and another where it is emitted to.
+    /// A topic's keys have different types for consuming and emitting.
     #[error("the keys of the topic `{topic}` are both `{types}`")]
     TwoKeyTypes {
         /// The component.
@@ -152,22 +152,22 @@ pub enum BuildError {
         /// Both types.
         types: String,
     },
-    /// Subjects named after records, of a topic whose values are something else.
+    /// Subjects are to be named after records, but the topic's values are not records.
     #[error("the subjects of the topic `{topic}` are named after its records, but its values are `{schema}`")]
     NoRecords {
         /// The component.
         component: String,
         /// The topic.
         topic: String,
-        /// What its values are.
+        /// The schema of the values.
         schema: String,
     },
-    /// This version cannot build this language.
+    /// This version cannot build the component's language.
     #[error("{0}")]
     Language(Explained),
 }
 
-/// A topic of a component whose schema is of another format than Avro.
+/// A component's topic whose schema has a format other than Avro.
 #[derive(Clone, Debug, Error)]
 #[error("the schema of the topic `{topic}` is {format}, and the component `{component}` can use only Avro")]
 pub struct WrongFormat {
@@ -246,20 +246,20 @@ impl BuildError {
     }
 }
 
-/// Where a language's build works. All paths are absolute.
+/// The folders of a language's build. All paths are absolute.
 struct Place<'a> {
-    /// The component's folder, where its component.toml is.
+    /// The component's folder, which holds its component.toml.
     folder: &'a Path,
-    /// The folder of its WIT; the world is called `component`.
+    /// The folder of its WIT, whose world is called `component`.
     world: &'a Path,
-    /// Where tools and what components share are kept.
+    /// The folder of tools and of data that components share.
     cache: &'a Path,
 }
 
-/// The names that were given to the types of the component in `folder` before; none if it was never built.
+/// The recorded names of the types of the component in `folder`; none if it was never built.
 ///
 /// # Errors
-/// If the file that has them is broken.
+/// If the record of names is not valid.
 pub fn locked_names(folder: &Path) -> Result<Names, BuildError> {
     let path = folder.join(NAMES);
     match std::fs::read_to_string(&path) {
@@ -269,11 +269,11 @@ pub fn locked_names(folder: &Path) -> Result<Names, BuildError> {
     }
 }
 
-/// What is written beside a component's source so that compilers, editors and tests know its types: the WIT, the
-/// names in it, and for some languages an SDK with bindings in `heddle`. Files by path within `folder`.
+/// Generates the files beside a component's source that describe its types to compilers, editors and tests: the WIT,
+/// its names, and for some languages an SDK with bindings in `heddle`. Files by path within `folder`.
 ///
 /// # Errors
-/// If the manifest names a schema that no file has, or a `[rename]` cannot be.
+/// If the manifest names a schema that no file has, or a `[rename]` is not possible.
 pub fn generated(
     folder: &Path,
     manifest: &Manifest,
@@ -308,14 +308,14 @@ fn wit_of(folder: &Path) -> Result<BTreeMap<String, String>, BuildError> {
     kept::files(folder, &|_| false)?.into_iter().map(file).collect()
 }
 
-/// Builds the component in `folder` and returns the bytes of its `.wasm` file, with its contract in it.
+/// Builds the component in `folder` and returns the bytes of its `.wasm` file, including its contract.
 ///
-/// The compiler's own output goes to this process's standard error, so that its progress is seen.
+/// The compiler's output goes to this process's standard error, so that users see its progress.
 ///
 /// # Errors
-/// If the manifest, a schema or the code is wrong, or there is no tool chain.
+/// If the manifest, a schema or the code is not valid, or a tool chain is missing.
 pub fn build(folder: &Path, manifest: &Manifest, contract: &Contract, cache: &Path) -> Result<Vec<u8>, BuildError> {
-    // Tools run in the component's folder, so no path may be relative to ours.
+    // Absolute, because tools run in the component's folder.
     let absolute = |path: &Path| std::path::absolute(path).map_err(BuildError::file(path));
     let (folder, cache) = (&absolute(folder)?, &absolute(cache)?);
     let place = Place { folder, world: &folder.join("wit"), cache };
@@ -331,15 +331,15 @@ pub fn build(folder: &Path, manifest: &Manifest, contract: &Contract, cache: &Pa
         .map_err(|e| BuildError::Componentize { component: manifest.name.clone(), what: e.to_string() })
 }
 
-/// The digest by which a `.wasm` file is known: SHA-256, in hexadecimal.
+/// The digest that identifies a `.wasm` file: SHA-256, in hexadecimal.
 #[must_use]
 pub fn digest(wasm: &[u8]) -> String {
     Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Runs the manifest's own command in the component's folder, and takes the newest of what may be its output:
-/// `<name>.wasm` beside the manifest, or at any depth below `target` (there with `_` for `-`, too, as Rust names
-/// files). What Heddle itself left below `target/heddle` does not count.
+/// Runs the manifest's own command in the component's folder, and returns the newest possible output: `<name>.wasm`
+/// beside the manifest, or at any depth below `target` (also with `_` for `-`, as Rust names files). Heddle's own files
+/// in `target/heddle` are ignored.
 fn run(folder: &Path, name: &str, command: &str) -> Result<Vec<u8>, BuildError> {
     let status = Command::new("sh")
         .args(["-c", command])
@@ -376,7 +376,7 @@ fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
     std::fs::read(path).map_err(BuildError::file(path))
 }
 
-/// A core module becomes a component by the WIT embedded in it; a component stays as it is.
+/// Turns a core module into a component by the WIT embedded in it. A component is returned unchanged.
 fn componentize(name: &str, wasm: &[u8]) -> Result<Vec<u8>, BuildError> {
     // Bytes 4-8 of the header: the version and the layer; layer 1 is a component.
     if wasm.get(4..8) == Some(&[0x0d, 0, 1, 0]) {
@@ -387,7 +387,7 @@ fn componentize(name: &str, wasm: &[u8]) -> Result<Vec<u8>, BuildError> {
     encoder.encode().map_err(failed)
 }
 
-/// Where built things are kept: `HEDDLE_CACHE`, else the user's cache folder.
+/// The folder for build results: `HEDDLE_CACHE`, or the user's cache folder.
 #[must_use]
 pub fn cache_folder() -> PathBuf {
     let own = std::env::var_os("HEDDLE_CACHE").map(PathBuf::from);

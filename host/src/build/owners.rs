@@ -1,9 +1,9 @@
-//! Whose the compiled crates are in the folder that all components share.
+//! Records which checkout each compiled crate comes from, in the target folder that all components share.
 //!
-//! Cargo tells the crates of a workspace apart by their place in it, not by where the workspace is, and by the times of
-//! files. So two checkouts of one app are the same to it, and the older one would get what the newer one was compiled
-//! to. Here it is noted from which folder each file came; one that came from another folder is removed, and compiled
-//! from the right one.
+//! Cargo distinguishes the crates of a workspace by their path within it, not by the workspace's own path, and by the
+//! times of files. So two checkouts of one app look the same to cargo, and the older one would get the crates compiled
+//! from the newer one. This module records the source folder of each file. A file that came from another folder is
+//! removed and compiled again.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,23 +13,23 @@ use serde_json::Value;
 
 use super::BuildError;
 
-/// What was compiled from where. Nobody else builds in the folder while this is held.
+/// The record of compiled files. While it is held, no other process builds in the folder.
 pub(super) struct Owners {
     notes: PathBuf,
     _lock: File,
 }
 
-/// A crate of somebody's own, as cargo reports it.
+/// A crate from a local folder, as cargo reports it.
 struct Compiled {
-    /// The folder it is in.
+    /// The crate's manifest.
     from: String,
     files: Vec<PathBuf>,
-    /// Whether it had been compiled before.
+    /// True if cargo did not compile it in this run.
     fresh: bool,
 }
 
 impl Owners {
-    /// Waits until nobody else builds in `target`.
+    /// Waits until no other process builds in `target`.
     pub(super) fn of(target: &Path) -> Result<Self, BuildError> {
         std::fs::create_dir_all(target).map_err(BuildError::file(target))?;
         let path = target.join("heddle.lock");
@@ -38,8 +38,8 @@ impl Owners {
         Ok(Self { notes: target.join("heddle-owners.json"), _lock: lock })
     }
 
-    /// Removes what was taken for fresh and came from another folder. Whether there was any: then it has to be compiled
-    /// again.
+    /// Removes files that cargo considers fresh but that came from another folder. Returns true if there were any; then
+    /// the build must run again.
     pub(super) fn remove_foreign(&self, messages: &[u8]) -> bool {
         let owners = self.read();
         let mut removed = false;
@@ -47,7 +47,7 @@ impl Owners {
             for file in &compiled.files {
                 if owners.get(&file.display().to_string()) != Some(&compiled.from) {
                     removed = true;
-                    // What a library or component is linked to lies in `deps`, too, and that one counts.
+                    // Linking uses the copy in `deps`, so that one is removed, too.
                     let below =
                         file.parent().zip(file.file_name()).map(|(folder, name)| folder.join("deps").join(name));
                     for file in below.iter().chain([file]) {
@@ -59,7 +59,7 @@ impl Owners {
         removed
     }
 
-    /// Notes where everything came from.
+    /// Records the source folder of every compiled file.
     pub(super) fn note(&self, messages: &[u8]) -> Result<(), BuildError> {
         let mut owners = self.read();
         for compiled in compiled(messages) {
@@ -69,14 +69,14 @@ impl Owners {
         std::fs::write(&self.notes, text).map_err(BuildError::file(&self.notes))
     }
 
-    /// What cannot be read was noted by nobody, and is compiled again.
+    /// Reads the record. If it cannot be read, it counts as empty, and everything is compiled again.
     fn read(&self) -> BTreeMap<String, String> {
         let text = std::fs::read(&self.notes).unwrap_or_default();
         serde_json::from_slice(&text).unwrap_or_default()
     }
 }
 
-/// The crates that are in folders, not from a registry.
+/// The crates that come from local folders, not from a registry.
 fn compiled(messages: &[u8]) -> impl Iterator<Item = Compiled> {
     let messages = messages.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
     messages.filter(|message| message["reason"] == "compiler-artifact").filter_map(|message| {

@@ -1,11 +1,11 @@
-//! A Rust component's emitters and stores as its tests have them: functions of the same signatures as those of
-//! `wit-bindgen`, which act on the SDK's `TestHost`.
+//! Generates the emitters and stores for a Rust component's tests: functions with the signatures of `wit-bindgen`'s,
+//! which act on the SDK's `TestHost`.
 
 use std::fmt::Write as _;
 
 use super::world::{Store, Topic, Ty, World, pascal, snake};
 
-/// The file that `component!` takes in where there is no host.
+/// Generates the file that `component!` includes if there is no host.
 pub(super) fn generate(world: &World) -> String {
     let mut text =
         "// Written by `heddle build` from the schemas in the app's contracts. Not to be edited.\n\n".to_owned();
@@ -86,7 +86,7 @@ impl Fakes<'_> {
         text.push_str("}\n");
     }
 
-    /// A type as a parameter, as `wit-bindgen` has it.
+    /// The parameter type for `ty` in `wit-bindgen`'s functions.
     fn taken(&self, ty: &Ty) -> String {
         match self.0.original(ty) {
             Ty::String => "&str".to_owned(),
@@ -98,7 +98,7 @@ impl Fakes<'_> {
         }
     }
 
-    /// What makes a parameter the value itself.
+    /// The expression that converts a parameter to an owned value.
     fn owned_from(&self, ty: &Ty, name: &str) -> String {
         match self.0.original(ty) {
             Ty::String => format!("{name}.to_owned()"),
@@ -111,7 +111,8 @@ impl Fakes<'_> {
         }
     }
 
-    /// What keys are ordered by; those of a schema have no order, and are told apart.
+    /// The expression for the bytes by which keys are ordered. Keys of a schema have no order; their bytes only
+    /// distinguish them.
     fn bytes(&self, ty: &Ty, name: &str) -> String {
         match self.0.original(ty) {
             Ty::String => format!("{name}.as_bytes().to_vec()"),
@@ -121,7 +122,7 @@ impl Fakes<'_> {
     }
 }
 
-/// A type as a value's own.
+/// The owned type.
 fn owned(ty: &Ty) -> String {
     match ty {
         Ty::Bool => "bool".to_owned(),

@@ -1,5 +1,5 @@
-//! The Rust SDK as `heddle build` writes it beside a component: a component on a machine without a checkout of Heddle,
-//! or a release of the SDK, needs it. Its files are those of this repository, without what makes them a workspace.
+//! The copy of the Rust SDK that `heddle build` writes beside a component, for machines without a checkout of Heddle or
+//! a release of the SDK. Its files are those of this repository, without their workspace sections.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use toml::Table;
 use super::rust_fakes;
 use super::world::World;
 
-/// Where a component's Cargo.toml names the SDK, if it uses this copy.
+/// The path of this copy in a component's Cargo.toml, if the component uses it.
 pub(super) const PATH: &str = "heddle/sdk/rust";
 
 const MANIFESTS: [(&str, &str); 2] = [
@@ -25,8 +25,8 @@ const SOURCES: [(&str, &str); 6] = [
     ("sdk/rust/macros/src/lib.rs", include_str!("../../../sdk/rust/macros/src/lib.rs")),
 ];
 
-/// The files of the folder `heddle`, by name: the fakes for tests, and the SDK, unless the component takes it from
-/// elsewhere.
+/// The files of the folder `heddle`, by name: the fakes for tests, and the SDK if the component's Cargo.toml names this
+/// copy.
 pub(super) fn files(folder: &Path, world: &World) -> BTreeMap<String, String> {
     let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
     let mut files = if manifest.contains(PATH) { all() } else { BTreeMap::new() };
@@ -41,8 +41,8 @@ fn all() -> BTreeMap<String, String> {
     wit.into_iter().chain(sources).chain(manifests).collect()
 }
 
-/// The manifest as a dependency that lies within a component's folder: a member of the component's workspace, not the
-/// root of another.
+/// Converts the manifest into that of a dependency within a component's folder, which must be a member of the
+/// component's workspace and not the root of another.
 fn dependency(manifest: &str) -> String {
     let mut manifest = manifest.parse::<Table>().unwrap_or_default();
     for of_a_workspace in ["workspace", "lints"] {

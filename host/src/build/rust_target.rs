@@ -1,10 +1,10 @@
-//! With what Rust is compiled to WebAssembly here.
+//! Finds a tool chain that compiles Rust to WebAssembly on this machine.
 //!
 //! ```text
 //!  the target is installed ──> use it
 //!  rustup target add works ──> use it
 //!  Debian's rust-web, or apt can install it ──> build the standard library from its source
-//!  none of them ──> an error that says what was tried
+//!  none of them ──> an error that lists the attempts
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -14,17 +14,17 @@ use heddle_core::explain::Explained;
 
 use super::BuildError;
 
-/// The target: no WASI, so a component imports nothing that its contract does not name.
+/// The target. It has no WASI, so a component imports only what its contract names.
 pub(super) const TARGET: &str = "wasm32-unknown-unknown";
 
 const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 
-/// A way to compile.
+/// A tool chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Toolchain {
-    /// The `cargo` on the path, whose target is installed.
+    /// The `cargo` on the path, with the target installed.
     Installed,
-    /// Debian's own compiler, which builds the standard library from source and links with this `rust-lld`.
+    /// Debian's compiler, which builds the standard library from source and links with this `rust-lld`.
     Debian {
         /// The linker.
         linker: PathBuf,
@@ -38,11 +38,11 @@ impl Toolchain {
     }
 }
 
-/// Finds a way to compile what is in `folder` (which may choose its tool chain by a `rust-toolchain.toml`), installing
-/// what is missing where that is possible.
+/// Finds a tool chain for `folder`, which may choose its own by a `rust-toolchain.toml`. Installs missing parts if
+/// possible.
 ///
 /// # Errors
-/// If there is none; says what was tried.
+/// If there is none. The message lists the attempts.
 pub fn detect(folder: &Path) -> Result<Toolchain, BuildError> {
     decide(&mut Here { folder }).map_err(|tried| {
         BuildError::NoToolchain(
@@ -56,7 +56,7 @@ pub fn detect(folder: &Path) -> Result<Toolchain, BuildError> {
     })
 }
 
-/// What [`decide`] asks of a machine, and has done to it. An error says in one line what did not work.
+/// The queries and actions of [`decide`] on a machine. An error is one line with the reason for the failure.
 trait Machine {
     fn target_installed(&mut self) -> Result<(), String>;
     fn add_target(&mut self) -> Result<(), String>;
@@ -65,7 +65,7 @@ trait Machine {
     fn linker(&mut self) -> Option<PathBuf>;
 }
 
-/// The least that has to be installed; on failure, all that was tried.
+/// Takes the first step that works, from the least installation to the most. On failure, returns all attempts.
 fn decide(machine: &mut impl Machine) -> Result<Toolchain, Vec<String>> {
     let mut tried = vec![];
     match machine.target_installed() {
@@ -97,7 +97,7 @@ fn decide(machine: &mut impl Machine) -> Result<Toolchain, Vec<String>> {
     })
 }
 
-/// This machine, as seen from a component's folder.
+/// This machine, from within a component's folder.
 struct Here<'f> {
     folder: &'f Path,
 }
@@ -126,7 +126,7 @@ impl Machine for Here<'_> {
         if output("id", &["-u"], self.folder).as_deref() == Some("0") {
             succeed(install[0], &[&install[1..], &DEBIAN_PACKAGES].concat(), self.folder)
         } else {
-            // Without asking for a password: this may not be a terminal.
+            // Without a password prompt, because this may not be a terminal.
             succeed("sudo", &[&["-n"], &install[..], &DEBIAN_PACKAGES].concat(), self.folder)
         }
     }
@@ -142,14 +142,14 @@ impl Machine for Here<'_> {
     }
 }
 
-/// What a command prints, if it works.
+/// The output of a command, if it succeeds.
 pub(super) fn output(program: &str, arguments: &[&str], folder: &Path) -> Option<String> {
     let output = Command::new(program).args(arguments).current_dir(folder).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_owned())
 }
 
-/// Runs a command; says how it failed by the last line of what it said.
+/// Runs a command. An error has the last line of its output.
 fn succeed(program: &str, arguments: &[&str], folder: &Path) -> Result<(), String> {
     let command = format!("`{program} {}`", arguments.join(" "));
     let mut run = Command::new(program);
@@ -167,7 +167,7 @@ fn succeed(program: &str, arguments: &[&str], folder: &Path) -> Result<(), Strin
 mod tests {
     use super::*;
 
-    /// A machine on which each of the steps works or not.
+    /// A machine on which each step succeeds or fails as configured.
     #[derive(Clone, Copy, Default)]
     struct Fake {
         target: bool,

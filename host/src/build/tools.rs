@@ -1,9 +1,10 @@
-//! The tools that turn a language into a component: fetched by package name, pinned, kept in the cache.
+//! Tools that turn source code into components. They are fetched by package name, in pinned versions, and stored in the
+//! cache.
 //!
 //! ```text
-//!  <cache>/tools/<name>-<version>/      there: it is whole, and the network is not needed
-//!  <cache>/tools/.<name>-<version>-…/   a fetch under way; renamed when it is done, swept away by the next one if it was killed
-//!  <cache>/tools/<name>-<version>.lock  held by the one build that fetches
+//!  <cache>/tools/<name>-<version>/      complete; the network is not needed
+//!  <cache>/tools/.<name>-<version>-…/   a fetch under way; renamed when it is complete, removed by the next fetch
+//!  <cache>/tools/<name>-<version>.lock  held by the build that fetches
 //! ```
 
 use std::fs::{self, File};
@@ -14,7 +15,7 @@ use heddle_core::explain::Explained;
 
 use super::BuildError;
 
-/// A tool of a package registry, in the one version that this Heddle builds with.
+/// A tool from a package registry, in the one version that this version of Heddle uses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tool {
     /// The package.
@@ -23,16 +24,16 @@ pub(super) struct Tool {
     pub(super) version: &'static str,
 }
 
-/// QuickJS with a component around it; from npm.
+/// Creates components with QuickJS; from npm.
 pub(super) const COMPONENTIZE_QJS: Tool = Tool { name: "componentize-qjs", version: "0.4.5" };
-/// Joins a component's files into one, and takes TypeScript's types away; from npm.
+/// Bundles a component's files into one and removes TypeScript's types; from npm.
 pub(super) const ESBUILD: Tool = Tool { name: "esbuild", version: "0.28.2" };
-/// CPython with a component around it; from PyPI.
+/// Creates components with CPython; from PyPI.
 pub(super) const COMPONENTIZE_PY: Tool = Tool { name: "componentize-py", version: "0.25.1" };
 
 impl Tool {
-    /// The tool's folder, `fetch`ed into it if it is not there. However many builds ask at once, one fetches; one that
-    /// is killed leaves nothing that looks whole.
+    /// Returns the tool's folder. If it does not exist, `fetch` fills it. Of several builds at a time, one fetches. A
+    /// killed fetch leaves nothing that looks complete.
     pub(super) fn folder(
         self,
         cache: &Path,
@@ -62,7 +63,7 @@ impl Tool {
         Ok(folder)
     }
 
-    /// Runs the package manager that fetches this tool; what it says is told only if it fails.
+    /// Runs the package manager that fetches this tool. Its output is shown only if it fails.
     pub(super) fn fetched_by(self, command: &mut Command) -> Result<(), BuildError> {
         eprintln!("fetching {} {}", self.name, self.version);
         let program = command.get_program().to_string_lossy().into_owned();
@@ -82,11 +83,11 @@ impl Tool {
     }
 }
 
-/// The line of a package manager's output that says most: the longest that speaks of an error, else the last one.
+/// The most informative line of a package manager's output: the longest line about an error, otherwise the last line.
 fn last_words(said: &[u8]) -> String {
     let said = String::from_utf8_lossy(said);
     let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
-    // npm always ends with where its log is.
+    // npm always ends with the path of its log.
     let of_error = |line: &&str| line.to_ascii_lowercase().contains("error") && !line.contains("complete log");
     let most = lines.clone().filter(of_error).max_by_key(|line| line.len()).or_else(|| lines.next_back());
     most.unwrap_or("it says nothing").to_owned()

@@ -1,5 +1,5 @@
-//! Schema files that belong to no topic, and topics without a schema: a misspelt file name silently turns a typed topic
-//! into bytes.
+//! Finds schema files without a topic and topics without a schema, because a misspelt file name silently turns a typed
+//! topic into bytes.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,17 +10,17 @@ use heddle_contract::wire::{key_subject, value_subject};
 
 use super::AppContracts;
 
-/// A name that matches nothing.
+/// A name without a counterpart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unmatched {
-    /// A schema file belongs to no topic.
+    /// A schema file without a topic.
     File {
         /// The subject that the file is named after.
         subject: String,
-        /// The subject of a topic that has no schema and may be meant.
+        /// The subject of a topic without a schema that the name may be meant for.
         meant: Option<String>,
     },
-    /// A topic of a component has no schema.
+    /// A component's topic without a schema.
     Topic {
         /// The topic.
         topic: String,
@@ -45,8 +45,8 @@ impl fmt::Display for Unmatched {
     }
 }
 
-/// The schema files without a topic, then the topics without a schema. `declared` are the topics of heddle.toml; a
-/// component that was built is typed by its contract, another one by the files.
+/// The schema files without a topic, then the topics without a schema. `declared` has the topics of heddle.toml. A
+/// component that was built is typed by its contract, any other component by the files.
 #[must_use]
 pub fn unmatched<'m>(
     contracts: &AppContracts,
@@ -87,14 +87,13 @@ pub fn unmatched<'m>(
     found
 }
 
-/// Returns true if the component names the types of a topic's values itself.
+/// Returns true if the manifest names the types of a topic's values.
 fn names_types(manifest: &Manifest, topic: &String) -> bool {
     let consumed = manifest.consumes.get(topic).map(|consumes| &consumes.types);
     consumed.into_iter().chain(manifest.emits.get(topic).map(|emits| &emits.types)).any(|types| !types.is_empty())
 }
 
-/// Returns true if a file that is named so may be meant for `subject`: a letter or two differ, or the ending is
-/// missing.
+/// Returns true if a file with this name may be meant for `subject`: a letter or two differ, or the ending is missing.
 fn is_near(file: &str, subject: &str) -> bool {
     subject.strip_suffix("-value") == Some(file) || strsim::osa_distance(file, subject) <= 2
 }

@@ -1,5 +1,5 @@
-//! A component's world as the bindings of a language are generated from it: its types, emitters, stores and handlers.
-//! Read back from the WIT, so that no binding can say anything else.
+//! A component's world, from which the bindings of a language are generated: its types, emitters, stores and handlers.
+//! It is read back from the WIT, so that bindings cannot differ from it.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use heddle_contract::manifest::Manifest;
 use heddle_contract::wit::Names;
 use wit_parser::{Function, InterfaceId, Resolve, SourceMap, Type, TypeDefKind, TypeId};
 
-/// A type where it is used.
+/// A type at its use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Ty {
     Bool,
@@ -29,14 +29,14 @@ pub(super) enum Ty {
 pub(super) struct Definition {
     /// Its name in WIT.
     pub(super) name: String,
-    /// What its schema says of it.
+    /// The documentation in its schema.
     pub(super) doc: Option<String>,
     pub(super) kind: Kind,
 }
 
 #[derive(Debug)]
 pub(super) enum Kind {
-    /// Another name for a type.
+    /// An alias of another type.
     Alias(Ty),
     Enum(Vec<String>),
     /// Name, doc and type of each field.
@@ -45,14 +45,14 @@ pub(super) enum Kind {
     Variant(Vec<(String, Option<Ty>)>),
 }
 
-/// A topic that is consumed or emitted to.
+/// A consumed or emitted topic.
 #[derive(Debug)]
 pub(super) struct Topic {
     pub(super) topic: String,
     /// The interface's name in WIT.
     pub(super) interface: String,
     pub(super) value: Ty,
-    /// A handler has none unless its keys are typed by a schema.
+    /// A handler has a key only if a schema types its keys.
     pub(super) key: Option<Ty>,
 }
 
@@ -64,14 +64,14 @@ pub(super) struct Store {
     pub(super) interface: String,
     pub(super) key: Ty,
     pub(super) value: Ty,
-    /// Whether its keys have an order to scan by.
+    /// True if its keys have an order, so that they can be scanned.
     pub(super) scan: bool,
 }
 
-/// All that a component's code can name.
+/// Everything that a component's code can refer to.
 #[derive(Debug)]
 pub(super) struct World {
-    /// In an order in which each is defined before it is used.
+    /// Each type comes before its uses.
     pub(super) types: Vec<Definition>,
     pub(super) emits: Vec<Topic>,
     pub(super) stores: Vec<Store>,
@@ -79,10 +79,10 @@ pub(super) struct World {
 }
 
 impl World {
-    /// The world of `manifest`, whose WIT these files are, with these names.
+    /// Reads the world of `manifest` from its WIT files, with these names.
     ///
     /// # Errors
-    /// If they are no WIT, or of another component.
+    /// If the files are not valid WIT, or belong to another component.
     pub(super) fn read(manifest: &Manifest, files: &BTreeMap<String, String>, names: &Names) -> Result<Self, String> {
         let mut resolve = Resolve::default();
         let (mut runtime, mut own) = (SourceMap::default(), SourceMap::default());
@@ -132,7 +132,7 @@ impl World {
         self.types.iter().find(|definition| definition.name == name)
     }
 
-    /// What a type is called, if it is another name for one.
+    /// The type behind all aliases.
     pub(super) fn original<'w>(&'w self, ty: &'w Ty) -> &'w Ty {
         let Ty::Named(name) = ty else { return ty };
         match self.definition(name).map(|definition| &definition.kind) {
@@ -141,7 +141,7 @@ impl World {
         }
     }
 
-    /// Whether values of a type have a list or a text somewhere in them: languages pass these by reference.
+    /// Returns true if values of the type contain a list or a text, because languages pass these by reference.
     pub(super) fn has_list(&self, ty: &Ty) -> bool {
         match ty {
             Ty::Bool | Ty::S32 | Ty::S64 | Ty::F32 | Ty::F64 => false,
@@ -170,7 +170,7 @@ impl Reader<'_> {
             .functions
             .get(function)
             .ok_or_else(|| format!("there is no function {function}"))?;
-        // Headers are the SDK's own; the types before them are the schemas'.
+        // Headers belong to the SDK. The parameters before them have the schemas' types.
         let own = function.params.iter().filter(|parameter| parameter.name != "headers");
         own.map(|parameter| self.ty(&parameter.ty)).collect()
     }
@@ -228,7 +228,7 @@ impl Reader<'_> {
             (TypeDefKind::Tuple(tuple), _) => {
                 Ty::Tuple(tuple.types.iter().map(|ty| self.ty(ty)).collect::<Result<_, _>>()?)
             }
-            // Another interface's name for a type of `contracts`, or an alias there.
+            // An interface's alias of a type in `contracts`, or an alias in `contracts` itself.
             (TypeDefKind::Type(Type::Id(original)), _) => self.by_id(*original)?,
             (_, Some(name)) => Ty::Named(name.clone()),
             (other, None) => return Err(format!("there is no binding for a {}", other.as_str())),
@@ -236,19 +236,19 @@ impl Reader<'_> {
     }
 }
 
-/// `order-id` as `orderId`.
+/// Converts `order-id` to `orderId`.
 pub(super) fn camel(name: &str) -> String {
     let mut words = name.split('-');
     let first = words.next().unwrap_or_default().to_owned();
     first + &words.map(upper_first).collect::<String>()
 }
 
-/// `order-id` as `OrderId`.
+/// Converts `order-id` to `OrderId`.
 pub(super) fn pascal(name: &str) -> String {
     name.split('-').map(upper_first).collect()
 }
 
-/// `order-id` as `order_id`.
+/// Converts `order-id` to `order_id`.
 pub(super) fn snake(name: &str) -> String {
     name.replace('-', "_")
 }

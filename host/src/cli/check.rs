@@ -14,8 +14,8 @@ use serde_json::json;
 
 use super::run::component_files;
 use super::{app, counted, open, report};
-use crate::admin::Hosts;
 use crate::build::{AppContracts, unmatched, wrong_formats};
+use crate::cluster::Hosts;
 use crate::deploy::{Topics, contradictions, topic_troubles};
 use crate::guest::Component;
 use crate::log::{Log, Operation, Resource, Right};

@@ -21,8 +21,9 @@ use heddle_core::fault::TaskFault;
 use indicatif::MultiProgress;
 use tracing_subscriber::EnvFilter;
 
-use crate::admin::{AdminError, HostError, Listening, Owner, Watched};
+use crate::admin::{AdminError, Listening, Watched};
 use crate::build::{BuildError, WrongFormat};
+use crate::cluster::{HostError, Owner};
 use crate::deploy::{DeployError, FitError};
 use crate::dlq::DlqError;
 use crate::guest::LoadError;
@@ -31,7 +32,6 @@ use crate::registry::check::Misfit;
 use crate::registry::http::ServeError;
 use crate::registry::{Registry, RegistryError};
 use crate::runtime::{Slot, WorkerFault};
-use crate::shadow::SideError;
 use crate::shadow::SideError;
 use crate::state::{ReplayError, StateError};
 use crate::tls::TlsError;

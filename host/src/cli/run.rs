@@ -21,8 +21,9 @@ use super::build::build_one;
 use super::status::{lag, leave_address, reach, remove_address};
 use super::stop::stop_signal;
 use super::{app, counted, open, report, starting, wasm_file};
-use crate::admin::{self, Access, ComponentStatus, Deploys, Hosts, Monitor, Owner, PartitionLag, Stores, Watched};
+use crate::admin::{self, Access, ComponentStatus, Deploys, Monitor, PartitionLag, Stores, Watched};
 use crate::build::AppContracts;
+use crate::cluster::{Hosts, Owner, announce};
 use crate::deploy::{self, Deployer, File, Fitter, Topics};
 use crate::descriptors;
 use crate::guest::{Component, Schemas};
@@ -92,7 +93,7 @@ impl Run {
         let told = || -> Result<(Arc<Monitor>, Option<JoinHandle<()>>)> {
             let kept = Some(state.clone());
             let monitor = Monitor::start(log.clone(), registry.clone(), watched.clone(), kept, running.stopping())?;
-            admin::announce(hosts.clone(), state.clone(), running.stopping())?;
+            announce(hosts.clone(), state.clone(), running.stopping())?;
             let (deployer, following) = starting.follow(fitter, &watched, hosts, &app, folder, running.stopping())?;
             let deploys = Deploys { deployer, app: app.name.clone() };
             let address = if app.admin.tls.is_some() { advertised } else { listening.address().to_string() };

@@ -11,7 +11,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::status::{self, admin_address, client, unanswered};
 use super::{Raw, app};
-use crate::admin::{HostAnswer, Owner, StateEntries, StateEntry};
+use crate::admin::{StateEntries, StateEntry};
+use crate::cluster::{HostAnswer, Owner};
 use crate::output;
 use crate::printable::line;
 

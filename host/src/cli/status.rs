@@ -11,10 +11,8 @@ use heddle_core::event::Timestamp;
 use heddle_core::explain::{Explain as _, Explained};
 
 use super::{app, starting};
-use crate::admin::{
-    ComponentStatus, ErrorStatus, HostAnswer, HostClient, HostError, PartitionStatus, Reach, RecordStatus, StallStatus,
-    StuckTask,
-};
+use crate::admin::{ComponentStatus, ErrorStatus, PartitionStatus, RecordStatus, StallStatus, StuckTask};
+use crate::cluster::{HostAnswer, HostClient, HostError, Reach};
 use crate::deploy::{short, time};
 use crate::printable::line;
 use crate::runtime::Cause;

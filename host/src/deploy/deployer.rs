@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::topics::{Deployment, Newest, Release, Topics};
 use super::watch::Notes;
 use super::{DeployError, File, Fitter};
-use crate::admin::{HostRecord, Hosts};
 use crate::build::digest;
+use crate::cluster::{HostRecord, Hosts};
 use crate::lock::lock;
 use crate::log::{self, LogError};
 use crate::runtime::{Progress, Slot};
@@ -37,7 +37,7 @@ pub struct Deployer {
     pub(super) fitter: Fitter,
     pub(super) topics: Topics,
     pub(super) hosts: Arc<Hosts>,
-    /// By the components' names within the app.
+    /// The components, by their names within the app.
     pub(super) components: BTreeMap<String, Component>,
     /// The policy for watching versions whose manifest has none.
     pub(super) policy: Option<DeployPolicy>,

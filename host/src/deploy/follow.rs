@@ -12,7 +12,7 @@ use heddle_core::explain::{Explain as _, to_text};
 use super::topics::{Deployment, Newest, Topics, read, short, time};
 use super::watch::{Looked, Watch};
 use super::{DeployError, Deployer, File, FitError};
-use crate::admin::Runs;
+use crate::cluster::Runs;
 use crate::log::{LogError, Reader, Start as From};
 use crate::runtime::Slot;
 
@@ -100,13 +100,13 @@ impl Follower {
                 self.watch();
             }
         }
-        if let Err(error) = self.deployer.hosts.tell_end() {
+        if let Err(error) = self.deployer.hosts.withdraw() {
             tracing::warn!("other hosts do not hear of this one's end: {error}");
         }
     }
 
     fn tell(&self) -> Result<(), LogError> {
-        self.deployer.hosts.tell_versions(self.said.clone())
+        self.deployer.hosts.publish_versions(self.said.clone())
     }
 
     fn look(&mut self) -> Result<(), LogError> {
@@ -127,8 +127,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Applies a deployment record, or records the reason for a refusal. An error means that the outcome is not known
-    /// yet.
+    /// Applies a deployment record, or records the reason for a refusal. An error means that the log or the registry
+    /// did not answer; then the record must be taken again.
     fn take(&mut self, component: &str, offset: Offset, deployment: Option<&Deployment>) -> Result<(), LogError> {
         let deployer = self.deployer.clone();
         let Some(found) = deployer.components.get(component) else { return Ok(()) };

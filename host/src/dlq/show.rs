@@ -36,7 +36,7 @@ pub struct Shown {
     pub hex: Option<String>,
     /// The log lines of the handler in the last attempt.
     pub log: Vec<Value>,
-    /// What is missing, if the dead-letter topic refused the whole record. Then `key` and `hex` are truncated.
+    /// The missing parts, if the dead-letter topic refused the whole record. Then `key` and `hex` are truncated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reduced: Option<Reduced>,
 }

@@ -146,7 +146,9 @@ fn not_component(name: &str) -> impl Fn(wasmtime::Error) -> LoadError {
 
 fn compile(engine: &Engine, name: &str, wasm: &[u8]) -> Result<wasmtime::component::Component, LoadError> {
     bounds::check(name, wasm)?;
-    wasmtime::component::Component::new(&engine.wasmtime, wasm).map_err(not_component(name))
+    // The cache of compiled code goes by the bytes: a version with another manifest is not compiled again.
+    let code = section::strip(wasm).map_err(|e| LoadError::not_component(name, &e.to_string()))?;
+    wasmtime::component::Component::new(&engine.wasmtime, code).map_err(not_component(name))
 }
 
 /// The interfaces that a component imports and exports, but for those of types only.

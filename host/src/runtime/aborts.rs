@@ -10,20 +10,10 @@
 
 use std::time::Duration;
 
-use heddle_core::batch::OpenBatch;
-
-use super::fault::WorkerFault;
-use super::sent::Sent;
-use super::worker::{Worked, Worker};
-
 /// The pause after aborts that splitting does not help against: then twice as long each time.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
-
-/// After how many aborts in a row a person is told, and then now and then: more than it takes to find a record among
-/// many.
-const TELL_ABORTS: u32 = 16;
 
 /// A transaction that was aborted.
 pub(super) struct Abort {
@@ -92,40 +82,6 @@ impl Aborts {
     /// Until when nothing is tried.
     pub(super) fn pauses_until(&self, now: Duration) -> Option<Duration> {
         self.until.filter(|until| *until > now)
-    }
-}
-
-impl Worker {
-    /// What cannot be committed is dropped and will be done again.
-    pub(super) fn or_give_up(&mut self, worked: Worked) -> Result<(), WorkerFault> {
-        match worked {
-            Worked::Done => Ok(()),
-            Worked::GiveUp(abort) => self.give_up(Some(&abort), &abort.cause),
-        }
-    }
-
-    /// Drops everything since the last commit and goes back to it. Which one that is has to be known first.
-    pub(super) fn give_up(&mut self, abort: Option<&Abort>, why: &str) -> Result<(), WorkerFault> {
-        let component = &self.spec.component;
-        let in_row = abort.map_or(0, |abort| self.aborts.note(abort, self.clock.now()));
-        self.progress.aborted();
-        tracing::warn!(%component, in_row, "the transaction is aborted and done again: {why}");
-        if in_row >= TELL_ABORTS && in_row.is_power_of_two() {
-            tracing::warn!(target: "heddle::alert", %component, in_row, "transactions are aborted again and again: {why}");
-        }
-        if let Worked::GiveUp(abort) = self.await_commit_alone()? {
-            let why = abort.cause;
-            tracing::warn!(component = %self.spec.component, "so is the transaction before it: {why}");
-        }
-        self.batch = OpenBatch::default();
-        self.since = None;
-        self.sent = Sent::default();
-        self.backlog.clear();
-        self.reporter.given_up();
-        self.tasks.forget();
-        self.handler.refusals.given_up();
-        self.member.abort()?;
-        Ok(self.member.rewind()?)
     }
 }
 

@@ -1,5 +1,4 @@
-//! One record through a worker: whether it may be delivered now, what its delivery led to, and until when it is held if
-//! it was not done with.
+//! The delivery of one record by a worker: checks that it may be delivered now, steps it, and handles the outcome.
 //!
 //! ```text
 //!  backlog ──────┐          ┌─ no registry, no admission, stuck, no room, to be tried again ──> held
@@ -17,55 +16,55 @@ use heddle_core::fault::EventFaultKind;
 use heddle_core::task::{Next, Step};
 
 use super::backlog::{Due, until};
-use super::fault::WorkerFault;
+use super::fault::{TurnError, WorkerFault};
 use super::reporter::Hold;
 use super::stall::{Cause, after};
 use super::stuck::Turn;
-use super::worker::{POLL_WAIT, Worked, Worker};
+use super::worker::{POLL_WAIT, Worker};
 
-/// How long to wait before a registry that did not answer is asked again.
-const REGISTRY_WAIT: Duration = Duration::from_millis(500);
-/// How often the operator is told that records wait for the registry.
-const OUTAGE_TOLD_EVERY: Duration = Duration::from_secs(60);
-/// How long to wait at least before a record looks again for room to wait in.
+/// The minimum pause before a record is tried again that found no room to be parked.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
 
 impl Worker {
-    /// Steps the next record that waits in the state of a task and is due, if there is one and it may be delivered.
-    pub(super) fn step_due(&mut self, task: Partition) -> Result<Option<Worked>, WorkerFault> {
+    /// Steps the next due record that is parked in the state of a task. Returns false if there is none, or if it cannot be
+    /// delivered now.
+    pub(super) fn step_due(&mut self, task: Partition) -> Result<bool, TurnError> {
         let now = self.clock.timestamp();
-        let Some(open) = self.tasks.get_mut(task) else { return Ok(None) };
-        let Some(record) = open.peek_due(&mut self.batch, now)? else { return Ok(None) };
+        let Some(open) = self.tasks.get_mut(task) else { return Ok(false) };
+        let Some(record) = open.peek_due(self.transaction.batch(), now)? else { return Ok(false) };
         if let Err(why) = self.handler.prepare(&record) {
-            self.rest = Some(self.wait_for_registry(&record, &why));
-            return Ok(None);
+            let until = self.wait_for_registry(&record, &why);
+            self.throttle.rest_until(until);
+            return Ok(false);
         }
         if let Some(until) = self.admit() {
-            self.rest = Some(until);
-            return Ok(None);
+            self.throttle.rest_until(until);
+            return Ok(false);
         }
         match self.stuck.turn(&record, || self.clock.now()) {
             Turn::Go => {}
             Turn::Anew => self.handler.refusals.forget(&record),
-            Turn::Wait(_) => return Ok(None),
+            Turn::Wait(_) => return Ok(false),
         }
-        self.since.get_or_insert_with(|| self.clock.now());
-        let Some(open) = self.tasks.get_mut(task) else { return Ok(None) };
+        self.transaction.begin();
+        let Some(open) = self.tasks.get_mut(task) else { return Ok(false) };
         self.reporter.take(&record, 1, now);
-        match open.step_due(&mut self.handler, &mut self.batch, now) {
-            Ok(None) => Ok(None),
+        match open.step_due(&mut self.handler, self.transaction.batch(), now) {
+            Ok(None) => Ok(false),
             Ok(Some(step)) => {
                 self.report(&record, &step, now);
                 if step.next == Next::Stuck {
                     self.hold_stuck(&record, &step);
-                    return Ok(None);
+                    return Ok(false);
                 }
-                Ok(Some(self.settle(&record, step)?))
+                self.settle(&record, step)?;
+                Ok(true)
             }
             Err(fault) => {
                 let Some(why) = self.handler.take_unavailable() else { return Err(fault.into()) };
-                self.rest = Some(self.wait_for_registry(&record, &why));
-                Ok(None)
+                let until = self.wait_for_registry(&record, &why);
+                self.throttle.rest_until(until);
+                Ok(false)
             }
         }
     }
@@ -97,16 +96,16 @@ impl Worker {
     }
 
     /// Steps a record of the backlog, or lets it wait.
-    pub(super) fn step(&mut self, due: Due) -> Result<Worked, WorkerFault> {
+    pub(super) fn step(&mut self, due: Due) -> Result<(), TurnError> {
         let record = &due.record;
         if let Err(why) = self.prepare(record) {
             let until = self.wait_for_registry(record, &why);
             self.backlog.hold(due, until);
-            return Ok(Worked::Done);
+            return Ok(());
         }
         if let Some(until) = self.admit() {
             self.backlog.hold(due, until);
-            return Ok(Worked::Done);
+            return Ok(());
         }
         let waiting = self.waiting(record);
         let original = waiting.as_ref().map_or(record, |waiting| &waiting.record);
@@ -115,24 +114,23 @@ impl Worker {
             Turn::Anew => self.handler.refusals.forget(original),
             Turn::Wait(until) => {
                 self.backlog.hold(due, until);
-                return Ok(Worked::Done);
+                return Ok(());
             }
         }
-        self.since.get_or_insert_with(|| self.clock.now());
+        self.transaction.begin();
         let Some(task) = self.tasks.get_mut(record.source.partition) else {
-            return Err(WorkerFault::Stop(
-                format!("{} is not assigned, and a record of it came", record.source).into(),
-            ));
+            let why = format!("{} is not assigned, and a record of it came", record.source);
+            return Err(WorkerFault::Stop(why.into()).into());
         };
         let now = self.clock.timestamp();
         self.reporter.take(record, due.attempt, now);
-        let step = match task.step(record, due.attempt, &mut self.handler, &mut self.batch, now) {
+        let step = match task.step(record, due.attempt, &mut self.handler, self.transaction.batch(), now) {
             Ok(step) => step,
             Err(fault) => {
                 let Some(why) = self.handler.take_unavailable() else { return Err(fault.into()) };
                 let until = self.wait_for_registry(record, &why);
                 self.backlog.hold(due, until);
-                return Ok(Worked::Done);
+                return Ok(());
             }
         };
         self.report(record, &step, now);
@@ -142,17 +140,17 @@ impl Worker {
                     tracing::debug!(component = %self.spec.component, source = %record.source, offset = %record.offset, attempt, after = ?wait, "tried again: {fault}");
                 }
                 self.backlog.hold(Due { attempt, ..due }, self.clock.now() + wait);
-                Ok(Worked::Done)
+                Ok(())
             }
             Next::NoRoom(at) => {
                 let wait = until(at, self.clock.timestamp()).max(ROOM_WAIT);
                 self.backlog.hold(due, self.clock.now() + wait);
-                Ok(Worked::Done)
+                Ok(())
             }
             Next::Stuck => {
                 let until = self.hold_stuck(original, &step);
                 self.backlog.hold(due, until);
-                Ok(Worked::Done)
+                Ok(())
             }
             Next::Done | Next::Skipped | Next::Later(_) => self.settle(original, step),
         }
@@ -171,22 +169,12 @@ impl Worker {
         Some(record).filter(|record| self.spec.retry_topics.contains(&record.source.topic)).and_then(Waiting::read)
     }
 
-    /// A registry outage is not the record's fault: hold it back and stay in the group. Returns until when. The
-    /// operator hears of it once a minute.
+    /// Holds a record back while the registry does not answer: that is not the record's fault, so the worker stays in
+    /// its group. Returns the time of the next try.
     fn wait_for_registry(&mut self, record: &Record, why: &str) -> Duration {
-        let now = self.clock.now();
-        let (component, source, offset) = (&self.spec.component, &record.source, record.offset);
-        if self.outage_told.is_none_or(|told| now.saturating_sub(told) >= OUTAGE_TOLD_EVERY) {
-            self.outage_told = Some(now);
-            tracing::warn!(target: "heddle::alert", %component, %source, %offset, "records wait for the schema registry: {why}");
-        } else {
-            tracing::warn!(%component, %source, %offset, "waiting: {why}");
-        }
         self.progress.active();
-        let time = self.clock.timestamp();
-        let hold = Hold { tries: 0, next_try: after(time, REGISTRY_WAIT), why: why.to_owned() };
-        self.reporter.hold(record, Cause::Registry, hold, time);
-        now + REGISTRY_WAIT
+        let (now, time) = (self.clock.now(), self.clock.timestamp());
+        self.reporter.wait_for_registry(record, why, &self.spec.component, (now, time))
     }
 
     /// Asks the breaker for one delivery; if there is to be none, until when.
@@ -198,8 +186,8 @@ impl Worker {
         }
     }
 
-    /// Hands what a step wrote to the transaction, and commits if it is time.
-    fn settle(&mut self, record: &Record, step: Step) -> Result<Worked, WorkerFault> {
+    /// Reports a step that is done, adds it to the transaction, and begins to commit if it is time.
+    fn settle(&mut self, record: &Record, step: Step) -> Result<(), TurnError> {
         let component = &self.spec.component;
         match (&step.fault, step.next) {
             (Some(fault), Next::Later(due)) => {
@@ -223,10 +211,8 @@ impl Worker {
         }
         self.handler.refusals.stepped(record);
         self.stuck.stepped(record);
-        self.sent.stepped(&record.source, record.offset);
-        match self.send_or_hold(record, step)? {
-            Worked::Done if self.due() => self.commit(),
-            worked => Ok(worked),
-        }
+        let (transaction, mut parts) = self.parts();
+        transaction.add(record, step, &mut parts)?;
+        if transaction.is_due() { transaction.begin_commit(&mut parts) } else { Ok(()) }
     }
 }

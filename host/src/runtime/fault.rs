@@ -4,6 +4,7 @@ use heddle_core::explain::{Explain, Explained};
 use heddle_core::fault::TaskFault;
 use thiserror::Error;
 
+use super::aborts::Abort;
 use crate::log::LogError;
 use crate::state::{ReplayError, StateError};
 
@@ -56,6 +57,32 @@ pub enum Remedy {
     Rejoin,
     /// Stop the host: going on could only do harm.
     Stop,
+}
+
+/// Why a turn of a worker ended early.
+pub(super) enum TurnError {
+    /// The transaction cannot be committed: drop it and do everything since the last commit again.
+    Abort(Abort),
+    /// The worker cannot go on.
+    Fault(WorkerFault),
+}
+
+impl From<WorkerFault> for TurnError {
+    fn from(fault: WorkerFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<LogError> for TurnError {
+    fn from(error: LogError) -> Self {
+        Self::Fault(error.into())
+    }
+}
+
+impl From<TaskFault> for TurnError {
+    fn from(fault: TaskFault) -> Self {
+        Self::Fault(fault.into())
+    }
 }
 
 impl WorkerFault {

@@ -5,7 +5,6 @@ mod attempts;
 mod backlog;
 mod breaker;
 mod clock;
-mod commit;
 mod deliver;
 mod fault;
 mod handler;
@@ -25,7 +24,9 @@ mod stall;
 mod stuck;
 mod succession;
 mod tasks;
+mod throttle;
 mod topics;
+mod transaction;
 mod worker;
 
 pub use breaker::SharedBreaker;
@@ -36,14 +37,15 @@ pub use known::KnownTopics;
 pub use progress::{Progress, Snapshot};
 pub use reload::{Slot, Version};
 pub use rights::{OWN_TOPIC, rights};
-pub use spec::{breaker_policy, own_topics, task_spec};
+pub use spec::{own_topics, task_spec};
 pub use stall::{Cause, CurrentRecord, LastFault, Stall};
 pub use tasks::Tasks;
 pub use topics::{
     LOOK_EVERY, Needs, NoticeReader, PartitionCounts, TopicWatch, partition_counts, refusal, short_changelogs,
     task_count,
 };
-pub use worker::{CommitPolicy, Common, Worker};
+pub use transaction::CommitPolicy;
+pub use worker::{Common, Worker};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -131,7 +133,7 @@ pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerF
         let version = service.slot.current();
         let name = version.spec.component.clone();
         running.progress.push((name.to_string(), progress.clone()));
-        let breaker = SharedBreaker::new(breaker_policy(version.component.manifest()), progress.clone());
+        let breaker = SharedBreaker::new(version.component.manifest().failure.breaker, progress.clone());
         let slot = service.slot.clone();
         let topics = Arc::new(TopicWatch::new(move || slot.current(), progress.clone(), shared.known.clone()));
         watched.push(topics.clone());

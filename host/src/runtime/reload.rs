@@ -22,7 +22,6 @@ use heddle_core::task::TaskSpec;
 use super::TRANSACTION_TIME;
 use super::fault::WorkerFault;
 use super::handler::Handler;
-use super::spec::breaker_policy;
 use super::topics::Needs;
 use super::worker::Worker;
 use crate::guest::{Component, Instance, Schemas};
@@ -258,7 +257,7 @@ impl Worker {
         let handler = Box::new(version.instance(&follower.schemas));
         self.go_over(handler, version.spec.clone())?;
         tracing::info!(component = %self.spec.component, digest = %version.digest, "goes over to another version");
-        self.breaker.renew(breaker_policy(version.component.manifest()));
+        self.breaker.renew(version.component.manifest().failure.breaker);
         if let Some(follower) = &mut self.follower {
             follower.took(number, version);
         }
@@ -270,7 +269,7 @@ impl Worker {
     /// # Errors
     /// If what is open can be neither committed nor given up.
     pub fn go_over(&mut self, handler: Box<dyn Handler>, spec: Arc<TaskSpec>) -> Result<(), WorkerFault> {
-        self.commit_now()?;
+        self.commit()?;
         self.handler.replace(handler);
         self.tasks.respec(&spec);
         self.spec = spec;

@@ -9,17 +9,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use heddle_core::delivery::ComponentName;
 use heddle_core::event::{Offset, Record, Timestamp, TopicPartition};
 use heddle_core::explain::Explained;
 use heddle_core::fault::{EventFault, bounded};
 
 use super::progress::Progress;
-use super::stall::{Cause, CurrentRecord, LastFault, Stall};
+use super::stall::{Cause, CurrentRecord, LastFault, Stall, after};
 use crate::lock::lock;
 
 /// How much of a failure is kept for each partition, in bytes.
 const DETAIL_BYTES_MAX: usize = 1 << 10;
+/// The pause before the next request to a registry that did not answer.
+const REGISTRY_WAIT: Duration = Duration::from_millis(500);
+/// The interval between alerts about a registry that does not answer.
+const OUTAGE_ALERT_EVERY: Duration = Duration::from_secs(60);
 
 /// The record that a worker handles now.
 #[derive(Debug, Default)]
@@ -62,13 +68,23 @@ pub(super) struct Reporter {
     commit: Vec<(TopicPartition, Offset)>,
     /// When the next record that waits is due, by partition.
     next: BTreeMap<TopicPartition, Timestamp>,
+    /// The time of the last alert about a registry outage.
+    outage_alert: Option<Duration>,
 }
 
 impl Reporter {
     pub(super) fn new(progress: Arc<Progress>) -> Self {
         let hand = Arc::new(InHand::default());
         progress.enter(hand.clone());
-        Self { progress, hand, last: 0, stalls: BTreeMap::new(), commit: vec![], next: BTreeMap::new() }
+        Self {
+            progress,
+            hand,
+            last: 0,
+            stalls: BTreeMap::new(),
+            commit: vec![],
+            next: BTreeMap::new(),
+            outage_alert: None,
+        }
     }
 
     /// These partitions are this worker's.
@@ -116,6 +132,27 @@ impl Reporter {
             self.progress.goes_on(&before);
         }
         self.progress.stalled(stall);
+    }
+
+    /// Reports that a record is held back because the registry does not answer, with an alert once a minute. Returns the
+    /// time of the next try.
+    pub(super) fn wait_for_registry(
+        &mut self,
+        record: &Record,
+        why: &str,
+        component: &ComponentName,
+        (now, time): (Duration, Timestamp),
+    ) -> Duration {
+        let (source, offset) = (&record.source, record.offset);
+        if self.outage_alert.is_none_or(|last| now.saturating_sub(last) >= OUTAGE_ALERT_EVERY) {
+            self.outage_alert = Some(now);
+            tracing::warn!(target: "heddle::alert", %component, %source, %offset, "records wait for the schema registry: {why}");
+        } else {
+            tracing::warn!(%component, %source, %offset, "waiting: {why}");
+        }
+        let hold = Hold { tries: 0, next_try: after(time, REGISTRY_WAIT), why: why.to_owned() };
+        self.hold(record, Cause::Registry, hold, time);
+        now + REGISTRY_WAIT
     }
 
     /// A record is not held any more.

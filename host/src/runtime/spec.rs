@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use heddle_contract::manifest::{Manifest, failure};
-use heddle_core::breaker::{BreakerPolicy, OnOpen};
+use heddle_contract::manifest::Manifest;
 use heddle_core::event::Topic;
-use heddle_core::fault::EventFaultKind;
-use heddle_core::policy::{Backoff, FailurePolicy, Order, Retry, WaitingBounds, WhenFull};
+use heddle_core::policy::{FailurePolicy, Order, Retry};
 use heddle_core::state::StoreIndex;
 use heddle_core::task::TaskSpec;
 
@@ -63,34 +61,14 @@ pub fn task_spec<'t>(app: &str, manifest: &Manifest, there: impl IntoIterator<It
 fn failure_policy(app: &str, manifest: &Manifest) -> FailurePolicy {
     let failure = &manifest.failure;
     let retry = |delay: &Duration| Retry { delay: *delay, topic: manifest.retry_topic(app, *delay).into() };
-    let retried = |kind: &EventFaultKind| failure.retry_on.contains(&kind.name());
     FailurePolicy {
         attempts_max: failure.attempts_max,
-        backoff: Backoff { first: failure.backoff, max: failure.backoff_max },
-        retry_on: EventFaultKind::ALL.into_iter().filter(retried).collect(),
+        backoff: failure.backoff,
+        retry_on: failure.retry_on.clone(),
         retries: failure.retry.iter().map(retry).collect(),
-        order: match failure.order {
-            failure::Order::None => Order::None,
-            failure::Order::Key(bounds) => Order::Key(WaitingBounds {
-                per_key_max: bounds.per_key_max as usize,
-                per_task_max: bounds.per_task_max as usize,
-                when_full: if bounds.dead_letter_when_full { WhenFull::DeadLetter } else { WhenFull::Wait },
-            }),
-        },
+        order: failure.order,
         dead_letter: manifest.dead_letter(app).into(),
     }
-}
-
-/// When a component stands still for a while, by its manifest.
-#[must_use]
-pub fn breaker_policy(manifest: &Manifest) -> Option<BreakerPolicy> {
-    manifest.failure.breaker.map(|breaker| BreakerPolicy {
-        failures: breaker.failures,
-        within: breaker.within,
-        percent: breaker.rate_percent,
-        pause: breaker.pause,
-        on_open: if breaker.stop { OnOpen::Stop } else { OnOpen::Pause },
-    })
 }
 
 /// The topics that a component needs for itself: created when they are missing.
@@ -124,15 +102,4 @@ pub fn own_topics(spec: &TaskSpec, partitions: i32) -> Vec<TopicSpec> {
 /// after a host was down for a while, say. So it keeps them twice as long.
 fn seen_retention(window: Duration) -> Duration {
     window.saturating_mul(2)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_manifest_may_retry_are_kinds_of_failure() {
-        let kinds = EventFaultKind::ALL.map(EventFaultKind::name);
-        assert!(failure::RETRIABLE.iter().all(|kind| kinds.contains(kind)));
-    }
 }

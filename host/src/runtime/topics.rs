@@ -187,7 +187,7 @@ impl Worker {
         }
         if is_it {
             tracing::info!(component = %self.spec.component, "joining again: nobody reads partitions that were added");
-            self.member.rejoin()?;
+            self.transaction.member().rejoin()?;
         }
         Ok(true)
     }

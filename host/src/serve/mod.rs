@@ -58,13 +58,13 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// The longest times that a client may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// For the headers of a request, counted from when one may come, so idle connections are closed too. With TLS, also
-    /// for the handshake.
+    /// The time for the headers of a request, from when one may come, so idle connections are closed too. With TLS,
+    /// also the time for the handshake.
     pub headers: Duration,
-    /// For a body: the whole body at the registry, the next piece at the admin API. Also for the rest of a body after
-    /// its request was answered.
+    /// The time for a body: the whole body at the registry, the next piece at the admin API. Also the time for the rest
+    /// of a body after its request was answered.
     pub body: Duration,
-    /// For accepting the next piece of an answer.
+    /// The time for accepting the next piece of an answer.
     pub answer: Duration,
 }
 

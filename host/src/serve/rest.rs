@@ -19,7 +19,7 @@ pub(super) struct Taken {
     /// `None` after the body's end.
     body: Option<Incoming>,
     patience: Duration,
-    /// True if the client sends the body: because it does not wait for `100-continue`, or because it has received it.
+    /// True if the client sends the body: it does not expect `100-continue`, or has received it.
     sent: bool,
 }
 

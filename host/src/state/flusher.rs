@@ -122,7 +122,7 @@ impl Flusher {
     /// Writes everything and ends the thread.
     ///
     /// # Errors
-    /// As [`flush_now`](Self::flush_now).
+    /// As for [`flush_now`](Self::flush_now).
     pub fn stop(mut self) -> Result<(), StateError> {
         self.end();
         self.flush_now()

@@ -61,7 +61,7 @@ struct Seen {
     tree: SeenTree,
 }
 
-/// What is not in the trees yet. Indices are the same as those of the trees.
+/// State that is not in the trees yet. Indices are the same as those of the trees.
 struct InMemory {
     stores: Vec<Layers<Memtable>>,
     seen: Layers<Ids>,

@@ -1,8 +1,8 @@
-//! The delivery that a handler is called for.
+//! The current delivery of a handler.
 
 pub use crate::runtime::heddle::runtime::context::Delivery;
 
-/// The delivery under way.
+/// The current delivery.
 #[must_use]
 pub fn current() -> Delivery {
     #[cfg(target_family = "wasm")]

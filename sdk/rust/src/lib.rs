@@ -23,13 +23,14 @@
 //! }
 //! ```
 //!
-//! In the crate's root there are then:
+//! The crate's root then contains:
 //!
 //! - `contracts`: the types of the schemas.
-//! - `on_<topic>::Guest`: the handler of a topic that the manifest consumes; the compiler asks for each of them.
-//! - `emit_<topic>::send(&value)`, `emit_<topic>::send_with(&value, key, &headers)`: for each topic that the manifest emits;
-//!   `emit_<topic>::delete(key)` emits a tombstone.
-//! - [`context`]`::current()`: the delivery: its id, attempt, topic, partition, offset, timestamp, key and headers.
+//! - `on_<topic>::Guest`: the handler of a topic that the manifest consumes. The compiler requires one for each.
+//! - `emit_<topic>::send(&value)`, `emit_<topic>::send_with(&value, key, &headers)`: for each topic that the manifest
+//!   emits. `emit_<topic>::delete(key)` emits a tombstone.
+//! - [`context`]`::current()`: the delivery, with its id, attempt, topic, partition, offset, timestamp, key and
+//!   headers.
 //! - `store_<name>::{get, put, delete, scan}`: for each store of the manifest, typed by its schemas:
 //!
 //!   ```ignore
@@ -39,14 +40,15 @@
 //!   for (product_id, stock) in store_stock::scan("", None, 100) { … }
 //!   ```
 //!
-//!   A handler sees what it wrote, and what handlers of the same partition wrote before it. What it writes is kept only if it
-//!   succeeds. `scan` takes a prefix, the key to go on after and a limit; keys that have a schema have no `scan`.
+//!   A handler sees its own writes, and earlier writes of handlers of the same partition. Its writes are kept only if
+//!   it succeeds. `scan` takes a prefix, the key after which it continues, and a limit. Stores whose keys have a schema
+//!   have no `scan`.
 //! - [`log`]: lines for the host's log.
-//! - [`random`]: numbers that are the same whenever the same record is handled.
+//! - [`random`]: numbers that are the same whenever the same record is processed.
 //! - [`Failure`] and [`Header`].
 //!
-//! A handler has no clock and no randomness of its own: the same record on the same state gives the same effects,
-//! whenever it is handled again. A panic is a failure, too: its message and place are told in the dead-letter record.
+//! A handler has no clock and no source of randomness: the same record on the same state has the same effects, also
+//! when it is processed again. A panic is a failure, too. Its message and location are in the dead letter.
 //!
 //! `cargo test` runs handlers natively, in a [`testing::TestHost`].
 
@@ -85,18 +87,18 @@ mod runtime {
 }
 
 impl Failure {
-    /// Trying again cannot cure it: the record is set aside in the dead-letter topic at once.
+    /// A permanent failure: a retry cannot help, so the record is dead-lettered immediately.
     pub fn rejected(why: impl std::fmt::Display) -> Self {
         Self::Rejected(why.to_string())
     }
 
-    /// It may pass: the component's failure policy decides whether to try again.
+    /// A failure that may be temporary. The component's failure policy decides whether to retry.
     pub fn failed(why: impl std::fmt::Display) -> Self {
         Self::Failed(why.to_string())
     }
 }
 
-/// With `?`, any error becomes a failure that may pass. Where trying again cannot cure it, say so:
+/// With `?`, any error becomes a failure that may be temporary. For a permanent failure, use
 /// `.map_err(Failure::rejected)?`.
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
@@ -104,7 +106,7 @@ impl<E: std::error::Error> From<E> for Failure {
     }
 }
 
-/// Has panics told by the host, which otherwise sees no more than a trap. A component's start calls it.
+/// Installs a hook that logs panics. Without it the host sees only a trap. The start of a component calls it.
 #[doc(hidden)]
 pub extern "C" fn tell_panics() {
     std::panic::set_hook(Box::new(|panic| {
@@ -136,7 +138,7 @@ macro_rules! __component {
                 generate_all,
             });
 
-            // Run by the first call of a handler.
+            // The first call of a handler runs this.
             #[cfg(target_family = "wasm")]
             #[used]
             #[unsafe(link_section = ".init_array")]
@@ -147,7 +149,7 @@ macro_rules! __component {
         }
         #[allow(unused_imports)]
         use heddle_bindings::exports::heddle::component::*;
-        // In tests there is no host to import from: emitters and stores are fakes.
+        // Tests have no host to import from, so emitters and stores are fakes.
         #[cfg(not(target_family = "wasm"))]
         #[allow(missing_docs, unused, unreachable_pub, clippy::all, clippy::pedantic)]
         mod heddle_fakes {

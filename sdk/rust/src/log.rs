@@ -1,8 +1,8 @@
 //! Lines for the host's log: `log::info!("{n} items")`, and the same for `trace`, `debug`, `warn` and `error`.
 //!
-//! They are told when the handler is done: all of them if it succeeds; if it fails, those of `warn` and `error`, and
-//! when it traps, the last line is the reason if it has the level `error`. The first 100 of a delivery are kept and the
-//! last one, of 8 KiB each.
+//! The host logs them when the handler is done: all of them if it succeeds, and those of `warn` and `error` if it
+//! fails. If it traps, the last line is the reason, provided that it has the level `error`. The first 100 lines of a
+//! delivery and its last one are kept, up to 8 KiB of each.
 
 pub use crate::runtime::heddle::runtime::log::Level;
 pub use crate::{
@@ -25,35 +25,35 @@ macro_rules! __log {
     };
 }
 
-/// Logs a line of the level `trace`; takes what `format!` takes.
+/// Logs a line at level `trace`. Takes the arguments of `format!`.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __log_trace {
     ($($message:tt)+) => { $crate::__log!(Trace, $($message)+) };
 }
 
-/// Logs a line of the level `debug`; takes what `format!` takes.
+/// Logs a line at level `debug`. Takes the arguments of `format!`.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __log_debug {
     ($($message:tt)+) => { $crate::__log!(Debug, $($message)+) };
 }
 
-/// Logs a line of the level `info`; takes what `format!` takes.
+/// Logs a line at level `info`. Takes the arguments of `format!`.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __log_info {
     ($($message:tt)+) => { $crate::__log!(Info, $($message)+) };
 }
 
-/// Logs a line of the level `warn`; takes what `format!` takes.
+/// Logs a line at level `warn`. Takes the arguments of `format!`.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __log_warn {
     ($($message:tt)+) => { $crate::__log!(Warn, $($message)+) };
 }
 
-/// Logs a line of the level `error`; takes what `format!` takes.
+/// Logs a line at level `error`. Takes the arguments of `format!`.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __log_error {

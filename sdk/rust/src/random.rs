@@ -1,5 +1,5 @@
-//! Random numbers that are the same whenever the same record is handled: seeded by component, topic, partition and
-//! offset, not by the attempt. Not for secrets.
+//! Random numbers that are the same whenever the same record is processed. Component, topic, partition and offset are
+//! the seed, but not the attempt. Not for secrets.
 
 use std::ops::Range;
 
@@ -14,13 +14,13 @@ pub fn next_u64() -> u64 {
     host::next_u64()
 }
 
-/// So many random bytes.
+/// `len` random bytes.
 #[must_use]
 pub fn bytes(len: u32) -> Vec<u8> {
     host::bytes(len)
 }
 
-/// A number of `range`, each as likely as any other.
+/// A uniformly distributed number in `range`.
 ///
 /// # Panics
 /// If the range is empty.
@@ -32,7 +32,7 @@ pub fn range(range: Range<u64>) -> u64 {
 fn within(range: Range<u64>, mut next: impl FnMut() -> u64) -> u64 {
     assert!(range.start < range.end, "there is no number in an empty range");
     let size = range.end - range.start;
-    // What is left above the last whole multiple would make the first numbers likelier: draw again.
+    // Numbers above the last whole multiple would make small results more likely, so they are drawn again.
     let whole = u64::MAX - u64::MAX % size;
     loop {
         let number = next();
@@ -54,7 +54,7 @@ mod tests {
         };
         assert_eq!(draw(5..8, &[0]), 5);
         assert_eq!(draw(5..8, &[5]), 7);
-        // 2^64 - 1 is a multiple of three, so all below it count, and it does not.
+        // 2^64 - 1 is a multiple of three, so every number below it counts, but not the number itself.
         assert_eq!(draw(5..8, &[u64::MAX - 1]), 7);
         assert_eq!(draw(5..8, &[u64::MAX, 1]), 6);
         assert_eq!(draw(0..u64::MAX, &[u64::MAX, 9]), 9);

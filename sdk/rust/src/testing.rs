@@ -1,5 +1,5 @@
-//! A host for unit tests: runs handlers natively, with emits, stores, log and random numbers in memory. `cargo test`
-//! has it; a component does not.
+//! A host for unit tests. It runs handlers natively, with emits, stores, log and random numbers in memory. It exists
+//! only in `cargo test`, not in a component.
 //!
 //! ```ignore
 //! use heddle_sdk::testing::TestHost;
@@ -7,7 +7,8 @@
 //! #[test]
 //! fn an_order_without_items_is_rejected() {
 //!     let mut host = TestHost::new();
-//!     let outcome = host.deliver(<Intake as on_orders_created::Guest>::handle, OrderCreated { items: vec![], ..order() });
+//!     let handle = <Intake as on_orders_created::Guest>::handle;
+//!     let outcome = host.deliver(handle, OrderCreated { items: vec![], ..order() });
 //!     assert_eq!(outcome.failure, Some(Failure::rejected("the order has no items")));
 //!     assert!(outcome.emits.is_empty());
 //! }
@@ -25,34 +26,33 @@ use crate::context::Delivery;
 use crate::log::Level;
 use crate::{Failure, Header};
 
-/// The entries of one store: key and value, by what keys are ordered by.
+/// The entries of one store: key and value, by the bytes that order keys.
 type Entries = BTreeMap<Vec<u8>, Rc<dyn Any>>;
 
-/// One partition of the component, on its own. What handlers write to stores is there for the next delivery, if they
-/// succeed.
+/// One partition of the component. The store writes of a successful handler are visible in the next delivery.
 pub struct TestHost {
-    /// What [`context::current`](crate::context::current) answers at the next delivery. Its offset is one more after
+    /// The result of [`context::current`](crate::context::current) in the next delivery. Its offset grows by one after
     /// each.
     pub delivery: Delivery,
     stores: BTreeMap<&'static str, Entries>,
 }
 
-/// What came of a delivery.
+/// The outcome of a delivery.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What was emitted, in order; nothing if the handler failed.
+    /// The emits, in order. Empty if the handler failed.
     pub emits: Vec<Emit>,
-    /// Why the handler failed, if it did.
+    /// The handler's failure, if it failed.
     pub failure: Option<Failure>,
-    /// What was logged.
+    /// The logged lines.
     pub log: Vec<Line>,
 }
 
-/// What a handler emitted.
+/// A record that a handler emitted.
 pub struct Emit {
-    /// Where to.
+    /// The topic of the emit.
     pub topic: &'static str,
-    /// Its headers.
+    /// The headers of the emit.
     pub headers: Vec<Header>,
     value: Option<Box<dyn Any>>,
     key: Option<Box<dyn Any>>,
@@ -61,17 +61,17 @@ pub struct Emit {
 /// A line that a handler logged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
-    /// How much it matters.
+    /// The level of the line.
     pub level: Level,
-    /// What it says.
+    /// The text of the line.
     pub message: String,
 }
 
 impl Emit {
-    /// Its value, in the type of the topic's schema.
+    /// The value, in the type of the topic's schema.
     ///
     /// # Panics
-    /// If it is of another type, or a tombstone.
+    /// If it has another type, or is a tombstone.
     #[must_use]
     pub fn value<T: 'static>(&self) -> &T {
         match &self.value {
@@ -80,16 +80,17 @@ impl Emit {
         }
     }
 
-    /// Whether it is a tombstone: a key without a value.
+    /// Returns true for a tombstone: a key without a value.
     #[must_use]
     pub fn is_tombstone(&self) -> bool {
         self.value.is_none()
     }
 
-    /// Its key: a `String`, a `Vec<u8>`, or in the type of the keys' schema. `None`: that of the delivery's record.
+    /// The key: a `String`, a `Vec<u8>`, or the type of the keys' schema. `None` stands for the key of the delivered
+    /// record.
     ///
     /// # Panics
-    /// If it is of another type.
+    /// If it has another type.
     #[must_use]
     pub fn key<T: 'static>(&self) -> Option<&T> {
         self.key.as_deref().map(|key| typed(key, self.topic, "key"))
@@ -106,7 +107,7 @@ fn typed<'a, T: 'static>(any: &'a dyn Any, of: &str, what: &str) -> &'a T {
     any.downcast_ref().unwrap_or_else(|| panic!("the {what} of `{of}` is no {}", std::any::type_name::<T>()))
 }
 
-/// A delivery under way.
+/// A delivery in progress.
 struct Running {
     delivery: Delivery,
     stores: BTreeMap<&'static str, Entries>,
@@ -119,7 +120,7 @@ thread_local! {
     static RUNNING: RefCell<Option<Running>> = const { RefCell::new(None) };
 }
 
-/// Whatever a handler does is done on the delivery under way.
+/// Acts on the delivery in progress.
 fn running<T>(act: impl FnOnce(&mut Running) -> T) -> T {
     RUNNING.with_borrow_mut(|running| match running {
         Some(running) => act(running),
@@ -128,7 +129,7 @@ fn running<T>(act: impl FnOnce(&mut Running) -> T) -> T {
 }
 
 impl TestHost {
-    /// A host with empty stores.
+    /// Creates a host with empty stores.
     #[must_use]
     pub fn new() -> Self {
         let delivery = Delivery {
@@ -144,14 +145,16 @@ impl TestHost {
         Self { delivery, stores: BTreeMap::new() }
     }
 
-    /// Calls a handler as the host does: `<Component as on_<topic>::Guest>::handle`, or a closure that calls one whose
-    /// keys are typed. A panic goes on: in a component it is a trap.
+    /// Calls a handler as the host does. The handler is `<Component as on_<topic>::Guest>::handle`, or a closure that
+    /// calls one with typed keys.
+    ///
+    /// A panic is passed on to the test. In a component it is a trap.
     pub fn deliver<V>(&mut self, handler: impl FnOnce(V) -> Result<(), Failure>, value: V) -> Outcome {
         let mut delivery = self.delivery.clone();
         if delivery.id.is_empty() {
             delivery.id = format!("test.component/{}/{}/{}", delivery.topic, delivery.partition, delivery.offset);
         }
-        // Others than a host would draw, and the same in every run.
+        // The numbers differ from those of a real host, but are the same in every run.
         let drawn = delivery.offset.cast_unsigned();
         let (emits, log) = (vec![], vec![]);
         RUNNING.set(Some(Running { delivery, stores: self.stores.clone(), emits, log, drawn }));
@@ -170,7 +173,7 @@ impl TestHost {
     /// The entries of a store, in the order of their keys.
     ///
     /// # Panics
-    /// If its keys or values are of other types.
+    /// If its keys or values have other types.
     #[must_use]
     pub fn store<K: Clone + 'static, V: Clone + 'static>(&self, name: &str) -> Vec<(K, V)> {
         self.stores.get(name).into_iter().flat_map(BTreeMap::values).map(|entry| pair(entry, name)).collect()
@@ -210,7 +213,7 @@ pub(crate) fn bytes(len: u32) -> Vec<u8> {
     (0..len).map(|_| next_u64().to_le_bytes()[0]).collect()
 }
 
-// What the fakes call that `heddle build` writes for the emitters and stores of a component.
+// The functions below are called by the fakes that `heddle build` writes for a component's emitters and stores.
 
 #[doc(hidden)]
 pub fn send<V: 'static, K: 'static>(topic: &'static str, value: V, key: Option<K>, headers: &[Header]) {

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The binary of the host's tests. They wait for processes and sockets.
+pub(crate) const HOST: &str = "all";
+
 /// The time limit of a test that is not listed below. Tests take longer in parallel than alone.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -19,9 +22,4 @@ pub(crate) fn limit(test: &str, scale: u32) -> Duration {
 
 pub(crate) fn runs_alone(test: &str) -> bool {
     ALONE.iter().any(|beginning| test.starts_with(beginning))
-}
-
-/// The number of tests of a binary that run in parallel. Tests of the host mostly wait, all others compute.
-pub(crate) fn threads(binary: &str, waiting: usize) -> usize {
-    if binary == "all" { waiting } else { std::thread::available_parallelism().map_or(2, usize::from) }
 }

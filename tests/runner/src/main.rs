@@ -19,9 +19,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
 
+use crate::binaries::Binary;
 use crate::report::Report;
 use crate::suite::Selection;
 
@@ -79,15 +80,24 @@ fn run(arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
     }
     let _busy = arguments.stress.then(BusyLoops::start);
     let scale = if arguments.full { Some("10") } else { None };
-    for alone in [false, true] {
-        for binary in &binaries {
-            let threads = if alone { 1 } else { limits::threads(&binary.name, arguments.threads) };
+    // The host's tests wait for most of their time. The others compute, so they fill the gaps.
+    let (of_host, others) = binaries.iter().partition::<Vec<_>, _>(|binary| binary.name == limits::HOST);
+    let mut beside = Report::start();
+    let run_all = |binaries: &[&Binary], alone: bool, threads: usize, report: &mut Report| {
+        binaries.iter().try_for_each(|binary| {
             let selection = Selection { filters: &arguments.filters, alone, threads, scale };
             let name = format!("{}{}", binary.name, if alone { ", alone" } else { "" });
-            report.timed(&name, |report| suite::run(binary, &selection, report))?;
-        }
-    }
-    Ok(())
+            report.timed(&name, |report| suite::run(binary, &selection, report))
+        })
+    };
+    let together = std::thread::scope(|scope| {
+        let others = scope.spawn(|| run_all(&others, false, 1, &mut beside));
+        let of_host = run_all(&of_host, false, arguments.threads, report);
+        of_host.and(others.join().unwrap_or_else(|_| bail!("running the tests panicked")))
+    });
+    report.absorb(beside);
+    together?;
+    run_all(&binaries.iter().collect::<Vec<_>>(), true, 1, report)
 }
 
 /// Runs a command of cargo, which prints its own errors.

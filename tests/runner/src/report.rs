@@ -65,6 +65,16 @@ impl Report {
         done
     }
 
+    /// Adds another report of the same run.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        let Self { start: _, steps, tests, failures, passed, ignored } = other;
+        self.steps.extend(steps);
+        self.tests.extend(tests);
+        self.failures.extend(failures);
+        self.passed += passed;
+        self.ignored += ignored;
+    }
+
     /// Adds the outcome of a test, and prints it.
     pub(crate) fn test(&mut self, binary: &str, name: &str, took: Duration, outcome: Outcome) {
         let name = format!("{binary} {name}");

@@ -87,11 +87,11 @@ counts! {
     refused_unnamed = "refused, not known which",
     /// Times that a registry did not answer.
     stalled = "registry down",
-    /// Changelog partitions read from a copy's watermark.
-    tails = "restored from a tail",
     /// Changelog partitions restored from the watermark of a local copy.
-    rebuilds = "rebuilt from nothing",
+    tails = "restored from a tail",
     /// Changelog partitions restored from the beginning.
+    rebuilds = "rebuilt from nothing",
+    /// Atomic writes to disk.
     applies = "writes to disk",
     /// Writes to disk that failed.
     failed_applies = "failed writes to disk",

@@ -118,8 +118,8 @@ impl TaskModel {
 
     fn handle(&mut self, record: &Record, command: &Command, plan: &Plan) -> Ending {
         let flaky = |operation: &Operation| match operation {
-            // With retries, a record succeeds after 2 failures and never after 5. The number of attempts in between
-            // depends on how it was parked.
+            // With retries, a record with 2 failing attempts succeeds, and one with 5 never does. In between, the
+            // outcome depends on how it was parked.
             Operation::Flaky(attempts) if plan.retries() => *attempts > 2,
             Operation::Flaky(attempts) => *attempts >= ATTEMPTS_MAX,
             _ => false,

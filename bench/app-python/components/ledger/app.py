@@ -3,7 +3,7 @@
 from heddle import Rejected, emit_customers_tier, emit_orders_status, store_accounts
 from heddle.contracts import Account, OrderCreated, OrderStatus, TierReached
 
-#: What a customer has to order for the next tier.
+#: The order value of a tier.
 TIER = 10_000
 
 

@@ -1,8 +1,12 @@
-//! `[failure]` of a `component.toml`: what a delivery that fails leads to.
+//! `[failure]` of a `component.toml`: retries, order, dead letters and the breaker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use heddle_core::breaker::{BreakerPolicy, OnOpen};
+use heddle_core::fault::EventFaultKind;
+use heddle_core::policy::{Backoff, Order, WaitingBounds, WhenFull};
 
 use super::check::{Field, Section};
 use super::component::{Consumes, count};
@@ -23,86 +27,52 @@ const FAILURES: RangeInclusive<i64> = 1..=1_000_000;
 const WAITING_MAX: RangeInclusive<i64> = 1..=10_000_000;
 const RETRIES_MAX: usize = 16;
 
-/// The kinds of failure that `retry-on` may name: those of which another attempt could end otherwise.
-pub const RETRIABLE: [&str; 10] =
-    ["decode", "rejected", "failed", "deadline", "trap", "memory", "stack", "emit", "output", "state"];
+/// The kinds of failure that `retry-on` may name: another attempt could end otherwise.
+const RETRIABLE: [EventFaultKind; 10] = [
+    EventFaultKind::Decode,
+    EventFaultKind::Rejected,
+    EventFaultKind::Failed,
+    EventFaultKind::Deadline,
+    EventFaultKind::Trap,
+    EventFaultKind::Memory,
+    EventFaultKind::Stack,
+    EventFaultKind::Emit,
+    EventFaultKind::Output,
+    EventFaultKind::State,
+];
 
-/// What a delivery that fails leads to: attempts in place, then the retries, then the dead-letter topic.
+/// The failure policy of a component, without the names of its topics: attempts in place, then the retries, then the
+/// dead-letter topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// How often it is tried in place, at least 1.
+    /// Number of attempts in place, at least 1.
     pub attempts_max: u32,
-    /// How long to wait after the first attempt in place; each time twice as long.
-    pub backoff: Duration,
-    /// How long to wait at most between attempts in place.
-    pub backoff_max: Duration,
+    /// The pause between attempts in place.
+    pub backoff: Backoff,
     /// The delay of each retry, in order; may be empty.
     pub retry: Vec<Duration>,
-    /// The kinds of failure that are worth another attempt, of [`RETRIABLE`].
-    pub retry_on: Vec<&'static str>,
-    /// Whether the later records of a key wait for one that is retried.
+    /// The kinds of failure that are retried.
+    pub retry_on: BTreeSet<EventFaultKind>,
+    /// The order of a key's records while one of them is retried.
     pub order: Order,
     /// The dead-letter topic, if not the default: see [`Manifest::dead_letter`](super::Manifest::dead_letter).
     pub dead_letter: Option<String>,
-    /// When to stop consuming for a while.
-    pub breaker: Option<Breaker>,
+    /// The circuit breaker, if there is one.
+    pub breaker: Option<BreakerPolicy>,
 }
 
 impl Default for Failure {
     fn default() -> Self {
         Self {
             attempts_max: 3,
-            backoff: Duration::from_millis(50),
-            backoff_max: Duration::from_secs(1),
+            backoff: Backoff::default(),
             retry: vec![],
-            retry_on: vec!["failed", "deadline"],
+            retry_on: EventFaultKind::ALL.into_iter().filter(|kind| kind.may_pass()).collect(),
             order: Order::None,
             dead_letter: None,
             breaker: None,
         }
     }
-}
-
-/// Whether the later records of a key wait for one that is retried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// They overtake it; it waits in a retry topic.
-    None,
-    /// They queue behind it, in the task's state.
-    Key(Waiting),
-}
-
-/// How many records may wait in a task's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    /// Of one key.
-    pub per_key_max: u32,
-    /// Of one task.
-    pub per_task_max: u32,
-    /// Whether one more is set aside, instead of its partition standing still until there is room.
-    pub dead_letter_when_full: bool,
-}
-
-impl Default for Waiting {
-    fn default() -> Self {
-        Self { per_key_max: 1_000, per_task_max: 100_000, dead_letter_when_full: false }
-    }
-}
-
-/// When to stop consuming for a while: something that every delivery needs is probably down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Breaker {
-    /// How many failed deliveries in a row open it; with `rate_percent`, also how many deliveries a rate needs to
-    /// count.
-    pub failures: u32,
-    /// The time within which they have to happen.
-    pub within: Duration,
-    /// The share of failed deliveries that opens it, too, in percent.
-    pub rate_percent: Option<u8>,
-    /// How long nothing is consumed then.
-    pub pause: Duration,
-    /// Whether it stays open until the host is started again.
-    pub stop: bool,
 }
 
 pub(super) fn check(section: &Section<'_>, consumes: &BTreeMap<String, Consumes>) -> Failure {
@@ -116,11 +86,10 @@ pub(super) fn check(section: &Section<'_>, consumes: &BTreeMap<String, Consumes>
         );
     }
     let duration = |key, default| section.field(key).and_then(|field| field.duration(BACKOFF)).unwrap_or(default);
-    let backoff = duration("backoff", default.backoff);
+    let first = duration("backoff", default.backoff.first);
     Failure {
         attempts_max: count(section.field("attempts"), ATTEMPTS).unwrap_or(default.attempts_max),
-        backoff,
-        backoff_max: duration("backoff-max", default.backoff_max.max(backoff)),
+        backoff: Backoff { first, max: duration("backoff-max", default.backoff.max.max(first)) },
         retry: items.iter().filter_map(|field| field.duration(PAUSE)).collect(),
         retry_on: section.field("retry-on").map_or(default.retry_on, |field| retry_on(&field)),
         order: order(section, items.is_empty()),
@@ -129,8 +98,8 @@ pub(super) fn check(section: &Section<'_>, consumes: &BTreeMap<String, Consumes>
     }
 }
 
-fn retry_on(field: &Field<'_>) -> Vec<&'static str> {
-    let words = RETRIABLE.map(|kind| (kind, kind));
+fn retry_on(field: &Field<'_>) -> BTreeSet<EventFaultKind> {
+    let words = RETRIABLE.map(|kind| (kind.name(), kind));
     field.items().iter().filter_map(|item| item.word(&words)).collect()
 }
 
@@ -152,14 +121,14 @@ fn order(section: &Section<'_>, no_retries: bool) -> Order {
     if !by_key {
         return Order::None;
     }
-    let default = Waiting::default();
+    let default = WaitingBounds::default();
     let Some(bounds) = waiting.map(|field| field.section(WAITING)) else { return Order::Key(default) };
-    let max = |key, default| count(bounds.field(key), WAITING_MAX).unwrap_or(default);
-    let when_full = bounds.field("when-full").and_then(|field| field.word(&[("wait", false), ("dead-letter", true)]));
-    Order::Key(Waiting {
+    let max = |key, default| count(bounds.field(key), WAITING_MAX).map_or(default, |count| count as usize);
+    let words = [("wait", WhenFull::Wait), ("dead-letter", WhenFull::DeadLetter)];
+    Order::Key(WaitingBounds {
         per_key_max: max("per-key", default.per_key_max),
         per_task_max: max("per-task", default.per_task_max),
-        dead_letter_when_full: when_full.unwrap_or(default.dead_letter_when_full),
+        when_full: bounds.field("when-full").and_then(|field| field.word(&words)).unwrap_or(default.when_full),
     })
 }
 
@@ -173,16 +142,16 @@ fn dead_letter(field: &Field<'_>, consumes: &BTreeMap<String, Consumes>) -> Opti
     Some(topic)
 }
 
-fn breaker(section: &Section<'_>) -> Breaker {
+fn breaker(section: &Section<'_>) -> BreakerPolicy {
     const HINT: &str = "write it like `breaker = { failures = 20, within = \"10s\", pause = \"30s\" }`";
     let duration = |key| section.required(key, HINT).and_then(|field| field.duration(PAUSE)).unwrap_or_default();
-    let on_open = section.field("on-open").and_then(|field| field.word(&[("pause", false), ("stop", true)]));
-    Breaker {
+    let words = [("pause", OnOpen::Pause), ("stop", OnOpen::Stop)];
+    BreakerPolicy {
         failures: count(section.required("failures", HINT), FAILURES).unwrap_or_default(),
         within: duration("within"),
-        rate_percent: section.field("rate").and_then(|field| percent(&field)),
+        percent: section.field("rate").and_then(|field| percent(&field)),
         pause: duration("pause"),
-        stop: on_open.unwrap_or_default(),
+        on_open: section.field("on-open").and_then(|field| field.word(&words)).unwrap_or(OnOpen::Pause),
     }
 }
 

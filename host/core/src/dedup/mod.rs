@@ -1,12 +1,12 @@
-//! Which messages were handled already, by their ids.
+//! Recognizes messages that were already processed, by their ids.
 //!
-//! A set with a window, not a key-value store: ids are noted in the batch ([`Seen`]), travel to the changelog as one
-//! packed, sorted record a transaction, task and topic ([`pack`]), and are kept as such segments until the window has
-//! passed.
+//! This is a set with a window, not a key-value store. Ids are collected in the batch ([`Seen`]). They go to the
+//! changelog as packed, sorted records, at least one for each transaction, task and topic ([`segments`]). They are kept
+//! as such segments until the window has passed.
 //!
 //! - [`pack`]: the bytes of a segment.
-//! - [`Buckets`]: which ids are kept together, so that they expire together.
-//! - [`merge_plan`]: which segments to merge, so that there are never many.
+//! - [`Buckets`]: the groups of ids that expire together.
+//! - [`merge_plan`]: the segments to merge, so that there are never many.
 
 mod packed;
 mod tiers;
@@ -22,14 +22,14 @@ pub use self::tiers::{Buckets, LINGER_MILLIS_MAX, SEGMENT_IDS_MAX, SEGMENTS_MAX,
 
 use crate::event::{Timestamp, Topic};
 
-/// What identifies a message, beyond the place it has in the log. Two deliveries with the same id are one event.
+/// The identity of a message, independent of its position in the log. Two records with the same id are one event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId(pub Bytes);
 
-/// Message ids, each with its record's timestamp. Every record looks for its own here, so one is found by its hash.
+/// Message ids, each with its record's timestamp. Ids are hashed, because every record looks up its own.
 pub type MessageIds = IndexMap<MessageId, Timestamp, RandomState>;
 
-/// The ids handled in one transaction by one task, by topic.
+/// The ids that one task processed in one transaction, by topic.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     topics: BTreeMap<Topic, MessageIds>,
@@ -37,12 +37,12 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// None yet; for as many as `room` of a topic nothing has to grow.
+    /// Creates an empty set with capacity for `room` ids of each topic.
     pub(crate) fn with_room(room: usize) -> Self {
         Self { topics: BTreeMap::new(), room }
     }
 
-    /// Notes an id of a message of `topic`.
+    /// Records the id of a message of `topic`.
     pub fn insert(&mut self, topic: &Topic, id: MessageId, at: Timestamp) {
         match self.topics.get_mut(topic) {
             Some(ids) => ids.insert(id, at),
@@ -53,18 +53,18 @@ impl Seen {
         };
     }
 
-    /// When it was noted.
+    /// The timestamp with which an id was recorded.
     #[must_use]
     pub fn noted(&self, topic: &Topic, id: &MessageId) -> Option<Timestamp> {
         self.topics.get(topic).and_then(|ids| ids.get(id)).copied()
     }
 
-    /// The ids of each topic, in the order in which they were noted.
+    /// The ids of each topic, in the order in which they were recorded.
     pub fn topics(&self) -> impl Iterator<Item = (&Topic, &MessageIds)> {
         self.topics.iter()
     }
 
-    /// Whether nothing was noted.
+    /// Returns true if there are no ids.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.topics.is_empty()

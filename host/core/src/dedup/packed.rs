@@ -9,15 +9,15 @@ use crate::event::Timestamp;
 /// The first byte of a packed segment: its format.
 const FORMAT: u8 = 1;
 
-/// Why bytes are no packed segment.
+/// The reason why bytes are not a packed segment.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("no segment of message ids: {0}")]
 pub struct NoSegment(&'static str);
 
-/// About how many bytes of ids one segment holds at most: logs take records of a megabyte without asking.
+/// The approximate maximum of a segment's ids in bytes. Logs accept records of a megabyte by default.
 pub const SEGMENT_BYTES_MAX: usize = 256 << 10;
 
-/// Packs ids for the changelog, in as many segments as their size asks for.
+/// Packs ids for the changelog, into as many segments as their size requires.
 #[must_use]
 pub fn segments(ids: &MessageIds) -> Vec<Bytes> {
     let mut ids = ids.iter().collect::<Vec<_>>();
@@ -36,7 +36,8 @@ pub fn segments(ids: &MessageIds) -> Vec<Bytes> {
     segments
 }
 
-/// Packs ids into one segment. Integers are LEB128 as in Protobuf; timestamps are differences to the smallest of them.
+/// Packs ids into one segment. Integers are LEB128, as in Protobuf; timestamps are stored as differences to the
+/// smallest one.
 ///
 /// ```text
 ///  1 │ count │ smallest timestamp, zigzag │ count × ( length │ id │ timestamp - smallest )      ids ascending
@@ -55,7 +56,7 @@ where
     for (id, at) in ids {
         put_varint(&mut out, id.0.len() as u64);
         out.put_slice(&id.0);
-        // Wrapping: two timestamps may be further apart than i64 can tell; unpacking wraps back.
+        // Wrapping, because the difference of two timestamps may exceed i64; unpacking wraps back.
         put_varint(&mut out, at.0.wrapping_sub(least).cast_unsigned());
     }
     out.into()
@@ -64,10 +65,10 @@ where
 /// The ids of a packed segment, ascending.
 ///
 /// # Errors
-/// If the bytes are none: a foreign record in the changelog.
+/// If the bytes are not a segment: a foreign record in the changelog.
 pub fn unpack(mut bytes: Bytes) -> Result<Vec<(MessageId, Timestamp)>, NoSegment> {
     let (count, least) = get_head(&mut bytes)?;
-    // An entry takes two bytes at least: a wrong count must not reserve more than what is there.
+    // An entry takes at least two bytes, so a wrong count cannot reserve more than the segment's size.
     let mut ids = Vec::with_capacity(usize::try_from(count).unwrap_or(usize::MAX).min(bytes.remaining() / 2));
     for _ in 0..count {
         let length = usize::try_from(get_varint(&mut bytes)?).unwrap_or(usize::MAX);
@@ -86,10 +87,10 @@ pub fn unpack(mut bytes: Bytes) -> Result<Vec<(MessageId, Timestamp)>, NoSegment
     Ok(ids)
 }
 
-/// The timestamp of one id in a packed segment that is known to be one; `None` if the id is not in it.
+/// The timestamp of one id in a packed segment; `None` if the segment does not hold the id.
 ///
 /// # Errors
-/// If the bytes are no segment, as far as they were looked at.
+/// If the bytes read so far are not a segment.
 pub fn find(mut bytes: &[u8], id: &[u8]) -> Result<Option<Timestamp>, NoSegment> {
     let (count, least) = get_head(&mut bytes)?;
     for _ in 0..count {
@@ -108,7 +109,7 @@ pub fn find(mut bytes: &[u8], id: &[u8]) -> Result<Option<Timestamp>, NoSegment>
     Ok(None)
 }
 
-/// How many ids follow, and the smallest of their timestamps.
+/// The number of the ids that follow, and the smallest of their timestamps.
 fn get_head(bytes: &mut impl Buf) -> Result<(u64, i64), NoSegment> {
     if !bytes.has_remaining() || bytes.get_u8() != FORMAT {
         return Err(NoSegment("it does not begin with the number of a format that is known"));

@@ -1,26 +1,26 @@
-//! Which ids are kept in one segment: those of one stretch of time, so that a whole segment expires at once. And which
-//! segments become one, so that a lookup has few filters to ask.
+//! Groups ids into segments and plans merges. The ids of a segment belong to one range of time, so that a whole segment
+//! expires at once. Segments are merged so that a lookup has to ask few filters.
 
 use std::time::Duration;
 
 use crate::event::Timestamp;
 
-/// The most ids that a merge makes one segment of: what a merge needs in memory grows with it. Segments of half that
-/// size are left alone.
+/// The most ids of a merged segment, because the memory of a merge grows with them. Segments of half that size are not
+/// merged.
 pub const SEGMENT_IDS_MAX: u64 = 1 << 20;
-/// How many buckets a window has.
+/// The number of buckets in a window.
 const BUCKETS: i64 = 16;
-/// No bucket is shorter, in milliseconds: every write to disk makes a segment for each bucket it touches.
+/// The shortest bucket, in milliseconds, because every write to disk creates a segment for each bucket it touches.
 const BUCKET_MILLIS_MIN: i64 = 1000;
-/// How long an id is kept after it was handled, by the host's clock, however old its record is; no longer than its
-/// window.
+/// The time for which an id is kept after it was processed, by the host's clock, however old its record is. The window
+/// bounds it, too.
 pub const LINGER_MILLIS_MAX: i64 = 10 * 60 * 1000;
-/// How many stretches of time late ids are kept in.
+/// The number of buckets for late ids.
 const LINGER_BUCKETS: i64 = 10;
-/// So many segments of one bucket may stay, beside those that are too large to be merged.
+/// The most segments of one bucket, without those that are too large to be merged.
 pub const SEGMENTS_MAX: usize = 8;
 
-/// How long the ids of a topic are remembered, and how they are kept together.
+/// The window of a topic's ids, and their division into buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Buckets {
     window: i64,
@@ -28,62 +28,65 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    /// For ids that are remembered for `window`.
+    /// Creates the buckets for ids that are remembered for `window`.
     #[must_use]
     pub fn new(window: Duration) -> Self {
         let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
         Self { window, width: (window / BUCKETS).max(BUCKET_MILLIS_MIN) }
     }
 
-    /// How long a bucket is, in milliseconds.
+    /// The length of a bucket, in milliseconds.
     #[must_use]
     pub const fn width_millis(self) -> i64 {
         self.width
     }
 
-    /// The number of the bucket that an id noted at `at` belongs to.
+    /// The bucket of an id recorded at `at`.
     #[must_use]
     pub const fn bucket(self, at: Timestamp) -> i64 {
         at.0.div_euclid(self.width)
     }
 
-    /// Whether an id noted at `noted` is remembered at `at`. Also if it was noted later than that: order is not a
-    /// matter of clocks.
+    /// Returns true if an id recorded at `noted` is remembered at `at`. An id recorded later than `at` is remembered,
+    /// too, because the order of records does not follow clocks.
     #[must_use]
     pub const fn remembers(self, noted: Timestamp, at: Timestamp) -> bool {
         noted.0 > at.0.saturating_sub(self.window)
     }
 
-    /// How long an id is kept after it was handled, by the host's clock, in milliseconds. A late duplicate mostly
-    /// follows its original within seconds, while the stream beside it is far ahead of both.
+    /// The time for which an id is kept after it was processed, by the host's clock, in milliseconds. A late duplicate
+    /// mostly follows its original within seconds, while the stream's other records are far ahead of both.
     #[must_use]
     pub fn linger_millis(self) -> i64 {
         self.window.min(LINGER_MILLIS_MAX)
     }
 
-    /// The number of the stretch of time that late ids belong to which were written to disk at `written`.
+    /// The bucket of late ids that were written to disk at `written`.
     #[must_use]
     pub fn late_bucket(self, written: Timestamp) -> i64 {
         written.0.div_euclid((self.linger_millis() / LINGER_BUCKETS).max(1))
     }
 
-    /// Whether ids that were written to disk at `written` are still kept at `now` because they were handled lately.
+    /// Returns true if ids written to disk at `written` are still kept at `now`, because they were processed lately.
     #[must_use]
     pub fn lingers(self, written: Timestamp, now: Timestamp) -> bool {
         written.0 > now.0.saturating_sub(self.linger_millis())
     }
 
-    /// The timestamp to keep for an id noted at `at`: a clock that is far ahead must not make an id stay for years.
+    /// The timestamp to store for an id recorded at `at`. The bound prevents a clock that is far ahead from keeping an
+    /// id for years.
     #[must_use]
     pub fn bounded(self, at: Timestamp, now: Timestamp) -> Timestamp {
         at.min(Timestamp(now.0.saturating_add(self.window)))
     }
 }
 
-/// Which segments of one bucket to merge, given how many ids each of them has; `None` if they are few enough.
+/// Chooses the segments of one bucket to merge, given the number of ids of each. Returns `None` if there are few
+/// enough.
 ///
-/// The smallest ones, as long as the next is not much larger than all before it together: so every id is written again
-/// only as often as its segment doubles. `open` says that the bucket still grows: then it waits for several.
+/// It chooses the smallest ones, as long as the next one is not much larger than all chosen ones together. So an id is
+/// written again only as often as its segment doubles. `open` means that the bucket still grows; then a merge waits for
+/// several segments.
 #[must_use]
 pub fn merge_plan(sizes: &[u64], open: bool) -> Option<Vec<usize>> {
     let mut order = (0..sizes.len()).filter(|&index| sizes[index] < SEGMENT_IDS_MAX / 2).collect::<Vec<_>>();
@@ -113,8 +116,8 @@ mod tests {
 
     use super::*;
 
-    /// Writes segments of these sizes one after the other, merging as planned. Returns what is left, and the ids
-    /// written by merges.
+    /// Writes segments of these sizes one after the other, with the planned merges. Returns the remaining segments, and
+    /// the number of ids written by merges.
     fn settle(written: &[u64], open: bool) -> (Vec<u64>, u64) {
         let (mut sizes, mut merged) = (vec![], 0);
         for size in written {

@@ -1,11 +1,11 @@
-//! Whether the log takes what a delivery leads to, asked before anything of it is kept.
+//! Checks that the log accepts the results of a delivery, before any of them is kept.
 //!
 //! ```text
 //!  emits, state ──refused──> the delivery fails: `emit`, `state` ──> policy
-//!  retry record ──refused──> dead letter ──refused──> reduced dead letter ──refused──> stuck: the task stands still
+//!  retry record ──refused──> dead letter ──refused──> reduced dead letter ──refused──> stuck: the task is blocked
 //! ```
 //!
-//! A timestamp is no reason to refuse anything: a record gets another one, and the one it had in a header.
+//! A timestamp is never a reason for a refusal: the record gets another timestamp, and a header keeps the original.
 
 use crate::batch::OpenBatch;
 use crate::dedup::MessageId;
@@ -21,39 +21,39 @@ use crate::waiting::pack;
 
 use super::{Arrival, Dispatch, Handled, Next, Step, Task};
 
-/// A message id up to here fits into any changelog, in bytes: it is not asked for.
+/// A message id up to this size, in bytes, fits into any changelog, so it is not checked.
 const ID_BYTES_SMALL: usize = 512;
-/// How much a fault says of what the handler did, if it goes on to say why that cannot be told, in bytes.
+/// The most bytes of the original fault, in a fault that also explains why its dead letter cannot be written.
 const STUCK_REASON_BYTES_MAX: usize = 1 << 10;
 
-/// What a record is to the delivery that leads to it.
+/// The role of a record in the delivery that causes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Form {
     /// The handler emits it.
     Emit,
-    /// It is a change of the task's state, in a changelog.
+    /// It changes the task's state, in a changelog.
     Changelog,
-    /// It waits for another attempt, in a retry topic.
+    /// It is a parked record, in a retry topic.
     Retry,
-    /// It sets the delivery's record aside.
+    /// It is the dead letter of the delivery's record.
     Letter,
-    /// The same, reduced.
+    /// It is the reduced dead letter.
     ReducedLetter,
 }
 
-/// What the log says to a record.
+/// The log's verdict on a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It takes it, as far as is known.
+    /// The log accepts it, as far as is known.
     Takes,
-    /// It would take it with another timestamp.
+    /// The log would accept it with another timestamp.
     OtherTime,
-    /// It does not take it: why.
+    /// The log refuses it, for this reason.
     Refuses(String),
 }
 
 impl Task {
-    /// What a handler's effects lead to, if the log takes all of it.
+    /// The results of a handler, if the log accepts all of them.
     pub(super) fn fit(
         &self,
         arrival: &Arrival<'_>,
@@ -95,8 +95,8 @@ impl Task {
         Ok(())
     }
 
-    /// Lets a record that failed wait, in a retry topic or in the task's state. Returns what is to be written; `None`:
-    /// it may not wait.
+    /// Parks a failed record in a retry topic or in the task's state. Returns the records to write, or `None` if it
+    /// cannot be parked.
     pub(super) fn let_wait(
         &mut self,
         arrival: &Arrival<'_>,
@@ -117,7 +117,7 @@ impl Task {
         Ok(Some(vec![]))
     }
 
-    /// Lets a record that failed wait in the task's state.
+    /// Parks a failed record in the task's state.
     fn keep(
         &mut self,
         waits: &NewRecord,
@@ -133,7 +133,7 @@ impl Task {
         Ok(())
     }
 
-    /// Whether a record that failed may wait: in a retry topic, or in the task's state.
+    /// Returns true if a failed record can be parked: in a retry topic, or in the task's state.
     pub(super) fn may_wait(
         &self,
         arrival: &Arrival<'_>,
@@ -145,11 +145,11 @@ impl Task {
         if in_state {
             return self.takes_waiting(arrival, &pack(arrival.record, &waits.headers), handler, now);
         }
-        // Its time is the host's already.
+        // Its timestamp is already the host's.
         handler.judge(arrival.record, waits.borrowed(), Form::Retry, now) == Verdict::Takes
     }
 
-    /// Whether the changelog of records that wait takes this one.
+    /// Returns true if the changelog of parked records accepts this one.
     pub(super) fn takes_waiting(
         &self,
         arrival: &Arrival<'_>,
@@ -162,7 +162,7 @@ impl Task {
             topic,
             partition: Some(self.partition),
             timestamp: Some(arrival.record.timestamp),
-            // As long as any number of an entry.
+            // All numbers of entries have this length.
             key: Some(&[0; 8]),
             value: Some(packed),
             headers: &[],
@@ -170,7 +170,8 @@ impl Task {
         !matches!(handler.judge(arrival.record, record, Form::Changelog, now), Verdict::Refuses(_))
     }
 
-    /// Sets a record aside that failed with `fault`: as it is, or else reduced. [`Next::Stuck`]: the log takes neither.
+    /// Dead-letters a record that failed with `fault`, reduced if the log refuses the whole record. Returns
+    /// [`Next::Stuck`] if it refuses both.
     pub(super) fn set_aside(
         &self,
         arrival: &Arrival<'_>,
@@ -198,7 +199,7 @@ impl Task {
     }
 }
 
-/// Makes sure that the log takes a record, at another time if need be.
+/// Checks that the log accepts a record, with another timestamp if necessary.
 fn taken(
     of: &Record,
     record: &mut NewRecord,
@@ -211,7 +212,7 @@ fn taken(
         Verdict::Refuses(why) => Err(why),
         Verdict::OtherTime => {
             at_other_time(record, now);
-            // The header may be what makes it too large.
+            // The new header may make the record too large.
             not_refused(handler.judge(of, record.borrowed(), form, now))
         }
     }

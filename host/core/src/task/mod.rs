@@ -1,15 +1,15 @@
-//! The step: what becomes of one record.
+//! The step: the processing of one record.
 //!
 //! ```text
 //!            ┌─ seen ────────> skip ─────────────────────────────────────────┐
-//!  record ──>┼─ key waits ───> wait behind it ───────────────────────────────┤
+//!  record ──>┼─ key parked ──> park behind it ───────────────────────────────┤
 //!            └─ new ──> dispatch ──ok──────> settle ─> records, state writes ┼─> OpenBatch
 //!                           └────fault──> policy ─┬─ again ─> the worker     │
 //!                                                 ├─ later ───────> record ──┤
 //!                                                 └─ dead letter ─> record ──┘
 //! ```
 //!
-//! A message that was set aside or waits is not noted as seen: when it comes again, it is handled again.
+//! Dead-lettered and parked messages are not recorded as seen, so a later copy is processed.
 
 mod fit;
 mod spec;
@@ -34,59 +34,61 @@ use crate::waiting::{self, Number, Queues, pack};
 pub use fit::{Form, Verdict};
 pub use spec::TaskSpec;
 
-/// Hands a delivery to a component's handler.
+/// Dispatches a delivery to a component's handler.
 pub trait Dispatch {
-    /// The record's message id; `None` if its topic has no dedup, or the record no id.
+    /// The record's message id; `None` if its topic has no dedup, or the record has no id.
     ///
     /// # Errors
-    /// If the value it should be in does not decode.
+    /// If the value that should contain it cannot be decoded.
     fn identify(&mut self, record: &Record) -> Result<Option<MessageId>, EventFault>;
 
-    /// Runs the handler. On a fault nothing of the delivery may be kept, here or in the component. `reads` is dropped
-    /// before this returns.
+    /// Runs the handler. After a fault, nothing of the delivery may be kept, here or in the component. `reads` must be
+    /// dropped before this returns.
     ///
     /// # Errors
-    /// What the delivery failed with.
+    /// The fault of the delivery.
     fn dispatch(&mut self, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault>;
 
-    /// Whether the log takes a record that the delivery of `of` leads to. Asked before anything of the delivery is
-    /// kept; `now` is the time.
+    /// Checks that the log accepts a record which the delivery of `of` causes, before any result of the delivery is
+    /// kept. `now` is the current time.
     fn judge(&mut self, _of: &Record, _record: NewRecordRef<'_>, _form: Form, _now: Timestamp) -> Verdict {
         Verdict::Takes
     }
 }
 
-/// What a step says to do.
+/// The result of a step.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Step {
     /// The records to add to the open transaction, in this order.
     pub writes: Vec<NewRecord>,
-    /// What the last attempt failed with, if it did.
+    /// The fault of the last attempt, if it failed.
     pub fault: Option<EventFault>,
-    /// What becomes of the record.
+    /// The outcome for the record.
     pub next: Next,
 }
 
-/// What becomes of a record after a step.
+/// The outcome of a step for its record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Next {
-    /// Nothing more: it was handled or set aside.
+    /// It was processed or dead-lettered.
     #[default]
     Done,
-    /// Nothing more: its message was handled before.
+    /// It was skipped, because its message was already processed.
     Skipped,
-    /// It waits, in a retry topic or in the task's state, until it is tried at this time or later.
+    /// It is parked, in a retry topic or in the task's state, at least until this time.
     Later(Timestamp),
-    /// Nothing is noted yet: this attempt is to be made after this time.
+    /// Nothing is recorded yet: another attempt in place must follow after a back-off.
     Again {
-        /// The number of the attempt, in place.
+        /// The number of the next attempt in place.
         attempt: u32,
-        /// How long to wait before.
+        /// The back-off.
         after: Duration,
     },
-    /// Nothing is noted yet: no room to wait behind the records of its key. At this time the first of them is tried.
+    /// Nothing is recorded yet: there is no room to park it behind the records of its key. The first of them is due at
+    /// this time.
     NoRoom(Timestamp),
-    /// Nothing is noted: the record failed, and the log takes nothing that would tell so. The fault says both.
+    /// Nothing is recorded: the record failed, and the log refuses its dead letter in any form. The fault has both
+    /// reasons.
     Stuck,
 }
 
@@ -96,32 +98,32 @@ pub struct Task {
     spec: Arc<TaskSpec>,
     partition: Partition,
     committed: Arc<dyn TaskState>,
-    /// What a batch builds on: what is committed, and what is being committed.
+    /// The state on which a batch builds: committed state, and state that is being committed.
     state: Arc<dyn TaskState>,
-    /// Which records wait in the state, once that was read.
+    /// The records that are parked in the state, once they were read.
     queues: Option<Queues>,
-    /// Of the topics that were made anew since the component knew them first.
+    /// The epochs of topics that were created anew since the component first knew them.
     epochs: BTreeMap<Topic, Epoch>,
 }
 
-/// A record on its way, and what came before.
+/// A record to process, with its earlier attempts.
 struct Arrival<'a> {
     record: &'a Record,
-    /// Attempts before it waited.
+    /// The attempts before it was parked.
     attempts: u32,
     tried: Tried,
     first_failure: Option<Bytes>,
     epoch: Option<Epoch>,
 }
 
-/// How an arrival ended; nothing is noted yet.
+/// The outcome of an arrival. Nothing is recorded yet.
 enum Ended {
     Duplicate,
     Handled(Handled),
     Failed(EventFault),
 }
 
-/// What a delivery that succeeded leads to; the log takes all of it.
+/// The results of a successful delivery. The log accepts all of them.
 struct Handled {
     emits: Vec<NewRecord>,
     writes: Writes,
@@ -129,24 +131,25 @@ struct Handled {
 }
 
 impl Task {
-    /// The task of `partition`, on top of what is committed of its state.
+    /// Creates the task of `partition`, on top of its committed state.
     #[must_use]
     pub fn new(spec: Arc<TaskSpec>, partition: Partition, committed: Arc<dyn TaskState>) -> Self {
         Self { spec, partition, state: committed.clone(), committed, queues: None, epochs: BTreeMap::new() }
     }
 
-    /// A batch that did this to the task is being committed; the next one builds on it.
+    /// Adds the changes of a batch whose commit is under way, so that the next batch builds on them.
     pub fn committing(&mut self, overlay: &Arc<Overlay>) {
         let (windows, committed) = (self.spec.windows.clone(), self.committed.clone());
         self.state = Arc::new(Committing::new(overlay.clone(), windows, committed));
     }
 
-    /// That commit is over, and what the batch did becomes committed state now.
+    /// Drops the overlay of [`committing`](Self::committing) after its commit. The caller adds it to the committed
+    /// state.
     pub fn settled(&mut self) {
         self.state = self.committed.clone();
     }
 
-    /// Names which topic of its name the records of `topic` come from.
+    /// Sets the incarnation of `topic` from which its records come.
     pub fn set_epoch(&mut self, topic: &Topic, epoch: Option<Epoch>) {
         match epoch {
             Some(epoch) => self.epochs.insert(topic.clone(), epoch),
@@ -154,18 +157,17 @@ impl Task {
         };
     }
 
-    /// Goes on by another version's word, which has the same stores and dedup.
+    /// Switches to the spec of another version, which must have the same stores and dedup.
     pub fn respec(&mut self, spec: &Arc<TaskSpec>) {
         self.spec = spec.clone();
     }
 
-    /// Takes one record of the input or of a retry topic through its delivery, and notes in `batch` that it is done
-    /// with, unless it is to be tried again in place: then the next call says which `attempt` it is, counted from 1.
-    /// `now` is when a failure is said to have happened, and what the time of the next attempt is counted from; nothing
-    /// else depends on it.
+    /// Processes one record of the input or of a retry topic, and records its outcome in `batch`. If it must be tried
+    /// again in place, nothing is recorded, and the next call passes the next `attempt`, counted from 1. `now` is the
+    /// time of a failure and the base of the next attempt's due time; nothing else depends on it.
     ///
     /// # Errors
-    /// If the state cannot be read; `batch` must then be given up.
+    /// If the state cannot be read. Then drop `batch`.
     pub fn step(
         &mut self,
         record: &Record,
@@ -230,11 +232,10 @@ impl Task {
         Ok(step)
     }
 
-    /// As [`step`](Self::step), with all attempts in place one right after the other: for whoever has no clock to wait
-    /// by.
+    /// Like [`step`](Self::step), but makes all attempts in place one after the other, for callers that have no clock.
     ///
     /// # Errors
-    /// As `step`.
+    /// As for [`step`](Self::step).
     pub fn step_at_once(
         &mut self,
         record: &Record,
@@ -251,10 +252,10 @@ impl Task {
         }
     }
 
-    /// Takes the next record that waits in the task's state and is due through its delivery; `None` if there is none.
+    /// Processes the next due record that is parked in the task's state. Returns `None` if there is none.
     ///
     /// # Errors
-    /// If the state cannot be read; `batch` must then be given up.
+    /// If the state cannot be read. Then drop `batch`.
     pub fn step_due(
         &mut self,
         handler: &mut dyn Dispatch,
@@ -295,33 +296,33 @@ impl Task {
         Ok(Some(step))
     }
 
-    /// The record that [`step_due`](Self::step_due) would take.
+    /// The record that [`step_due`](Self::step_due) would process.
     ///
     /// # Errors
-    /// If the state cannot be read; `batch` must then be given up.
+    /// If the state cannot be read. Then drop `batch`.
     pub fn peek_due(&mut self, batch: &mut OpenBatch, now: Timestamp) -> Result<Option<Record>, TaskFault> {
         Ok(self.due(batch, now)?.map(|(_, waiting)| waiting.record))
     }
 
-    /// What a batch did that was given up did not happen: which records wait is read again.
+    /// Discards the changes of dropped batches. The parked records are read again.
     pub fn forget(&mut self) {
         self.settled();
         self.queues = None;
     }
 
-    /// How many records wait in the task's state, as far as it was looked at.
+    /// The number of records that are parked in the task's state, as far as they were read.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.queues.as_ref().map_or(0, Queues::len)
     }
 
-    /// When the first of them is due.
+    /// The due time of the first parked record.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         self.queues.as_ref().and_then(Queues::next_due)
     }
 
-    /// Which records wait in the task's state.
+    /// The records that are parked in the task's state.
     fn queues(&mut self) -> Result<Option<&mut Queues>, TaskFault> {
         let Some(store) = self.spec.waiting else { return Ok(None) };
         if self.queues.is_none() {
@@ -330,7 +331,7 @@ impl Task {
         Ok(self.queues.as_mut())
     }
 
-    /// The record's message id; `Ok(None)` if it was handled before.
+    /// The record's message id; `Ok(None)` if the message was already processed.
     fn identify(
         &self,
         arrival: &Arrival<'_>,
@@ -356,8 +357,8 @@ impl Task {
         Ok(now || self.state.seen(topic, id, at)?)
     }
 
-    /// Lets a record wait behind those of its key that wait: then that is what becomes of it. [`Next::Done`]: it may
-    /// not wait and is set aside.
+    /// Parks a record behind parked records of its key, if there are any, and returns the outcome. [`Next::Done`] means
+    /// that it could not be parked and is dead-lettered.
     fn wait_behind(
         &mut self,
         record: &Record,
@@ -421,7 +422,7 @@ impl Task {
         }
     }
 
-    /// Notes what did not fail.
+    /// Records the outcome of an arrival that did not fail.
     fn done(
         &self,
         arrival: &Arrival<'_>,
@@ -447,7 +448,7 @@ impl Task {
         self.spec.policy.decide(&self.delivery(arrival).id(), arrival.tried, fault)
     }
 
-    /// The record that waits for a delay, and when that has passed.
+    /// The parked record for a delay, and its due time.
     fn postponed(
         &self,
         arrival: &Arrival<'_>,

@@ -1,4 +1,4 @@
-//! What a task is told of its component.
+//! Configuration shared by all tasks of a component.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,35 +9,36 @@ use crate::event::Topic;
 use crate::policy::FailurePolicy;
 use crate::state::StoreIndex;
 
-/// What all tasks of one component share.
+/// Configuration shared by all tasks of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskSpec {
     /// The component.
     pub component: ComponentName,
-    /// The digest of its file, told with what it could not handle.
+    /// The digest of its file, for dead letters.
     pub digest: Option<Arc<str>>,
-    /// What a failed delivery leads to.
+    /// The failure policy.
     pub policy: FailurePolicy,
-    /// The topics in which records wait for another attempt: those of the policy, and those of an earlier one.
+    /// The topics for parked records: those of the policy, and those of an earlier policy.
     pub retry_topics: BTreeSet<Topic>,
-    /// The changelog of each store, by its [`StoreIndex`]: the component's own, and then the one of records that wait.
+    /// The changelog of each store, by its [`StoreIndex`]: the component's own stores, then the store of parked
+    /// records.
     pub changelogs: Vec<Topic>,
-    /// The store of records that wait for another attempt, if there is one.
+    /// The store of parked records, if there is one.
     pub waiting: Option<StoreIndex>,
     /// The changelog of message ids; `None` if no consumed topic has dedup.
     pub seen_changelog: Option<Topic>,
-    /// How long the message ids of a topic are remembered, for each consumed topic that has dedup.
+    /// The time for which message ids are remembered, for each consumed topic with dedup.
     pub windows: BTreeMap<Topic, Duration>,
 }
 
 impl TaskSpec {
-    /// Whether it has neither stores nor dedup.
+    /// Returns true if the component has neither stores nor dedup.
     #[must_use]
     pub fn is_stateless(&self) -> bool {
         self.changelogs.is_empty() && self.seen_changelog.is_none()
     }
 
-    /// A component without stores and without dedup.
+    /// Creates the spec of a component without stores and dedup.
     #[must_use]
     pub fn stateless(component: ComponentName, policy: FailurePolicy) -> Self {
         Self {

@@ -1,8 +1,8 @@
-//! Values in Go's hands and in the canonical ABI: in memory, and flat, as a core function takes them.
+//! Generates Go code that converts values to and from the canonical ABI: in memory, and flat, as parameters of core
+//! functions.
 //!
-//! For each type there is a function of Go that loads it from memory and one that stores it, written when it is first
-//! asked for. Flat values stand in slots; a slot that several cases of a variant share has a type that holds all of
-//! theirs.
+//! Each type has one Go function that loads it from memory and one that stores it, generated at its first use. Flat
+//! values use slots. A slot that several cases of a variant share has a type that can hold all of theirs.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use wit_parser::{Int, Type, TypeDef, TypeDefKind};
 use super::names::exported;
 use super::types::{Package, Types, name, primitive, tag};
 
-/// More slots than any value that is passed flat has.
+/// More slots than any flat value has.
 const SLOTS_MAX: usize = 64;
 
 /// A variable of a core type.
@@ -23,7 +23,7 @@ pub(super) struct Slot {
     pub(super) ty: WasmType,
 }
 
-/// The functions that were asked for.
+/// The functions generated so far.
 pub(super) struct Codec<'a> {
     pub(super) types: &'a Types<'a>,
     pub(super) functions: String,
@@ -42,7 +42,7 @@ impl<'a> Codec<'a> {
 
     /// The type as part of a function's name.
     fn word(&self, ty: Type) -> String {
-        // In lower case, as no type of a schema is.
+        // In lower case, unlike the types of schemas.
         let definition = match self.types.definition(ty) {
             Err(plain) => return primitive(plain).to_owned(),
             Ok(definition) => definition,
@@ -57,7 +57,7 @@ impl<'a> Codec<'a> {
         }
     }
 
-    /// The function that loads a type from memory.
+    /// Returns the function that loads a type from memory.
     pub(super) fn load(&mut self, ty: Type) -> String {
         let definition = match self.types.definition(ty) {
             Err(Type::String) => return "loadString".to_owned(),
@@ -125,7 +125,7 @@ impl<'a> Codec<'a> {
         body
     }
 
-    /// The function that stores a type in memory.
+    /// Returns the function that stores a type in memory.
     pub(super) fn store(&mut self, ty: Type) -> String {
         let definition = match self.types.definition(ty) {
             Err(Type::String) => return "storeString".to_owned(),
@@ -191,13 +191,13 @@ impl<'a> Codec<'a> {
         body
     }
 
-    /// Where fields are, as expressions.
+    /// The addresses of fields, as expressions.
     pub(super) fn offsets(&self, types: &[Type]) -> Vec<String> {
         let offsets = self.types.sizes.field_offsets(types);
         offsets.into_iter().map(|(offset, _)| at(offset.size_wasm32())).collect()
     }
 
-    /// Where a variant's payload is.
+    /// The address of a variant's payload.
     fn payload(&self, definition: &TypeDef) -> String {
         let (tag, types) = match &definition.kind {
             TypeDefKind::Option(some) => (Int::U8, vec![Some(some)]),
@@ -209,7 +209,7 @@ impl<'a> Codec<'a> {
         at(self.types.sizes.payload_offset(tag, types).size_wasm32())
     }
 
-    /// The core types of a value that is passed flat.
+    /// The core types of a flat value.
     pub(super) fn flat(&self, ty: Type) -> Vec<WasmType> {
         let mut room = [WasmType::I32; SLOTS_MAX];
         let mut flat = FlatTypes::new(&mut room);
@@ -217,7 +217,7 @@ impl<'a> Codec<'a> {
         flat.to_vec()
     }
 
-    /// Writes to `body` what puts `value` into the slots.
+    /// Writes the code that puts `value` into the slots.
     pub(super) fn lower(&mut self, body: &mut String, ty: Type, value: &str, slots: &[Slot]) {
         let definition = match self.types.definition(ty) {
             Err(primitive) => return lower_primitive(body, primitive, value, slots),
@@ -278,7 +278,7 @@ impl<'a> Codec<'a> {
         format!("it{}", self.variables)
     }
 
-    /// Writes to `body` what makes a value of the slots; the answer is its expression.
+    /// Writes the code that builds a value from the slots. Returns the value's expression.
     pub(super) fn lift(&mut self, body: &mut String, ty: Type, slots: &[Slot]) -> String {
         let definition = match self.types.definition(ty) {
             Err(primitive) => return lift_primitive(primitive, slots),
@@ -337,7 +337,7 @@ fn at(offset: usize) -> String {
     if offset == 0 { "at".to_owned() } else { format!("unsafe.Add(at, {offset})") }
 }
 
-/// The core type of a primitive that takes one slot.
+/// The core type of a primitive that uses one slot.
 fn core(ty: Type) -> WasmType {
     match ty {
         Type::U64 | Type::S64 => WasmType::I64,
@@ -357,7 +357,7 @@ pub(super) fn slot_type(ty: WasmType) -> &'static str {
     }
 }
 
-/// A slot's value as one of another core type: the same bits.
+/// Converts a slot's value to another core type with the same bits.
 fn convert(from: WasmType, to: WasmType, value: &str) -> String {
     match (slot_type(from), slot_type(to)) {
         ("uint32", "uint64") => format!("uint64({value})"),
@@ -385,7 +385,7 @@ fn lower_primitive(body: &mut String, ty: Type, value: &str, slots: &[Slot]) {
     let _ = writeln!(body, "{} = {}", slots[0].name, convert(core(ty), slots[0].ty, &value));
 }
 
-/// Puts what is an address and a length into two slots.
+/// Writes the code that puts an address and a length into two slots.
 fn pair(body: &mut String, lowered: &str, slots: &[Slot]) {
     let _ = writeln!(body, "{{\nstart, length := {lowered}");
     for (slot, value) in slots.iter().zip(["start", "length"]) {

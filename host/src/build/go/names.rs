@@ -1,12 +1,12 @@
-//! WIT's names as Go writes them.
+//! Conversion of WIT's names to Go's.
 
-/// Words that Go writes in capitals as a whole.
+/// Words that Go writes entirely in capitals.
 const INITIALISMS: [&str; 16] = [
     "api", "cpu", "html", "http", "https", "id", "ip", "json", "sku", "sql", "tcp", "ttl", "uri", "url", "uuid", "xml",
 ];
 
-/// An exported name: `order-id` becomes `OrderID`. Where capitals would run into each other so that two names became
-/// one, a `_` is between them: `i-d` becomes `I_D`.
+/// An exported name: `order-id` becomes `OrderID`. If adjacent capitals could make two names equal, a `_` separates
+/// them: `i-d` becomes `I_D`.
 pub(in crate::build) fn exported(name: &str) -> String {
     let (mut out, mut before) = (String::new(), "");
     for word in name.split('-') {
@@ -26,18 +26,18 @@ pub(in crate::build) fn exported(name: &str) -> String {
     out
 }
 
-/// The exported name of a case of an enum or a variant. It stands beside the types.
+/// The exported name of a case of an enum or a variant. It includes the type's name, because cases share a namespace
+/// with types.
 pub(in crate::build) fn exported_case(ty: &str, case: &str) -> String {
     exported(&format!("{ty}-{case}"))
 }
 
-/// Returns true if code, other than its comments, has a word in it.
+/// Returns true if the code contains a word outside of comments.
 pub(super) fn uses(code: &str, word: &str) -> bool {
     code.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(word))
 }
 
-/// What WIT says of an item, as a comment of Go. Where Go asks for a comment to begin with the item's name, `name`
-/// does.
+/// A WIT comment as a comment in Go. Go wants some comments to begin with the item's name; the caller adds it.
 pub(super) fn comment(indent: &str, docs: Option<&str>) -> String {
     docs.map(|docs| docs.lines().map(|line| format!("{}\n", format!("{indent}// {line}").trim_end())).collect())
         .unwrap_or_default()

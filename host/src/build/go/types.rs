@@ -1,4 +1,4 @@
-//! WIT's types as Go has them, and the package of those that the schemas define.
+//! Go types for WIT's types, and the package with the schemas' types.
 //!
 //! ```text
 //!  option<list<t>>   []T, nil for none            list<tuple<k, v>>  []pairs.Pair[K, V]
@@ -11,7 +11,7 @@ use wit_parser::{Case, Field, Resolve, SizeAlign, Type, TypeDef, TypeDefKind, Ty
 
 use super::names::{comment, exported, exported_case, uses};
 
-/// Which package a type is written in.
+/// The package that refers to a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Package {
     Contracts,
@@ -31,7 +31,7 @@ impl<'a> Types<'a> {
         Self { resolve, sizes }
     }
 
-    /// What a type is, behind all its names.
+    /// The definition of a type, behind all aliases.
     pub(super) fn definition(&self, ty: Type) -> Result<&'a TypeDef, Type> {
         let Type::Id(id) = ty else { return Err(ty) };
         match &self.resolve.types[id] {
@@ -44,7 +44,7 @@ impl<'a> Types<'a> {
         matches!(self.definition(ty), Ok(TypeDef { kind: TypeDefKind::List(_), .. }))
     }
 
-    /// Whether a type is an optional list, of which nil is none.
+    /// Returns true if the type is an optional list, for which nil means none.
     pub(super) fn is_list_option(&self, ty: Type) -> bool {
         matches!(self.definition(ty), Ok(TypeDef { kind: TypeDefKind::Option(some), .. }) if self.is_list(*some))
     }
@@ -58,7 +58,7 @@ impl<'a> Types<'a> {
         self.sizes.size(&ty).size_wasm32()
     }
 
-    /// The Go type, as it is written in `package`.
+    /// The Go type, as code in `package` refers to it.
     pub(super) fn go(&self, ty: Type, package: Package) -> String {
         let go = |ty: &Type| self.go(*ty, package);
         if let Type::Id(id) = ty
@@ -82,7 +82,7 @@ impl<'a> Types<'a> {
         }
     }
 
-    /// The name of a type that is another one under a name of the schemas.
+    /// The schemas' name for a type, if it is an alias.
     fn alias(&self, id: TypeId) -> Option<&'a str> {
         let definition = &self.resolve.types[id];
         let TypeDefKind::Type(other) = definition.kind else { return None };
@@ -103,7 +103,7 @@ impl<'a> Types<'a> {
         }
     }
 
-    /// The package of the schemas' types.
+    /// Generates the package with the schemas' types.
     pub(super) fn contracts(&self, module: &str) -> String {
         let mut types = String::new();
         let interface = self.resolve.interfaces.iter().find(|(_, it)| it.name.as_deref() == Some("contracts"));
@@ -158,7 +158,7 @@ impl<'a> Types<'a> {
         let _ = writeln!(out, "\n// {name} is a {variant}.\ntype {name} {ty}\n\nfunc ({name}) is{variant}() {{}}");
     }
 
-    /// The type of a case, as the package `heddle` names it.
+    /// The type of a case, as code in the package `heddle` refers to it.
     pub(super) fn case(definition: &TypeDef, case: &Case) -> String {
         format!("contracts.{}", exported_case(name(definition), &case.name))
     }
@@ -173,12 +173,12 @@ fn within(package: Package, name: &str) -> String {
     if package == Package::Contracts { name } else { format!("contracts.{name}") }
 }
 
-/// The type of a case's number.
+/// The Go type of a case's number.
 pub(super) fn tag(cases: usize) -> &'static str {
     if cases <= 256 { "uint8" } else { "uint16" }
 }
 
-/// The Go type of a primitive one.
+/// The Go type of a primitive.
 pub(super) fn primitive(ty: Type) -> &'static str {
     match ty {
         Type::Bool => "bool",

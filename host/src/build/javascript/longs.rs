@@ -1,8 +1,8 @@
-//! 64-bit integers in components of QuickJS, exactly.
+//! Exact 64-bit integers in components of QuickJS.
 //!
-//! The tool hands them to JavaScript as numbers, which are exact up to 2^53 only: a larger one would be changed without
-//! a word. So in the finished component the runtime's four functions for them are replaced by ones that hand over the
-//! 16 hexadecimal digits as a string instead; the SDK makes a `BigInt` of it, and the digits again.
+//! The tool passes them to JavaScript as numbers, which are exact up to 2^53 only, so larger ones would change
+//! silently. In the finished component, the runtime's four functions for these integers are therefore replaced. The new
+//! ones pass the 16 hexadecimal digits as a string, which the SDK converts to and from a `BigInt`.
 //!
 //! ```text
 //!  push_s64(cx, value)   ──>  push_string(cx, digits of value, 16)
@@ -14,22 +14,22 @@ use std::ops::Range;
 use wasm_encoder::{BlockType, CodeSection, ComponentSectionId, Encode as _, Function, MemArg, SectionId, ValType};
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 
-/// How many hexadecimal digits 64 bits have.
+/// The number of hexadecimal digits of 64 bits.
 const DIGITS: i32 = 16;
 const BYTE: MemArg = MemArg { offset: 0, align: 0, memory_index: 0 };
 const WORD: MemArg = MemArg { offset: 0, align: 2, memory_index: 0 };
 
-/// The component with the runtime's functions replaced.
+/// Returns the component with the runtime's functions replaced.
 ///
 /// # Errors
-/// Says what is not as it should be.
+/// The reason why they cannot be replaced.
 pub(super) fn exact(component: &[u8]) -> Result<Vec<u8>, String> {
     let mut replaced = 0;
     let out = component_with(component, &mut replaced)?;
     if replaced == 1 { Ok(out) } else { Err(format!("there are {replaced} runtimes in it, not one")) }
 }
 
-/// Copies a component section by section; those that are components or modules are looked into.
+/// Copies a component section by section, and descends into components and modules.
 fn component_with(component: &[u8], replaced: &mut usize) -> Result<Vec<u8>, String> {
     let mut out = component.get(..8).ok_or("it is cut off")?.to_vec();
     for (id, content) in sections(component)? {
@@ -52,7 +52,7 @@ fn component_with(component: &[u8], replaced: &mut usize) -> Result<Vec<u8>, Str
     Ok(out)
 }
 
-/// The sections of a module or component: what each is, and where its content lies.
+/// The sections of a module or component: the id of each, and the range of its content.
 fn sections(bytes: &[u8]) -> Result<Vec<(u8, Range<usize>)>, String> {
     let (mut found, mut at) = (vec![], 8);
     while at < bytes.len() {
@@ -77,7 +77,7 @@ fn sections(bytes: &[u8]) -> Result<Vec<(u8, Range<usize>)>, String> {
     Ok(found)
 }
 
-/// The functions of the runtime, by their numbers.
+/// The functions of the runtime, by their indices.
 struct Runtime {
     imported: u32,
     stack_pointer: u32,
@@ -89,7 +89,7 @@ struct Runtime {
 }
 
 impl Runtime {
-    /// The functions of a module, if it is the runtime.
+    /// The functions of a module, or `None` if it is not the runtime.
     fn of(module: &[u8]) -> Result<Option<Self>, String> {
         let (mut functions, mut globals, mut stack_pointer) = (0, 0, None);
         let mut exports = std::collections::BTreeMap::new();
@@ -201,7 +201,7 @@ impl Runtime {
         const VALUE: u32 = 4;
         let mut function = Function::new([(3, ValType::I32), (1, ValType::I64)]);
         let mut code = function.instructions();
-        // Where the string is gets written to 16 bytes of stack.
+        // Uses 16 bytes of stack for the address of the string.
         code.global_get(self.stack_pointer).i32_const(16).i32_sub().local_tee(PLACE).global_set(self.stack_pointer);
         code.local_get(CX).local_get(PLACE).call(self.pop_string).local_set(LEFT);
         code.local_get(PLACE).i32_const(16).i32_add().global_set(self.stack_pointer);
@@ -211,7 +211,7 @@ impl Runtime {
         code.local_get(PLACE).i32_load8_u(BYTE).local_set(DIGIT);
         code.local_get(PLACE).i32_const(1).i32_add().local_set(PLACE);
         code.local_get(VALUE).i64_const(4).i64_shl();
-        // The low half of '0' to '9' is their value, of 'a' to 'f' it is nine less; only letters have the bit of 64.
+        // The low half of '0' to '9' is their value; for 'a' to 'f' it is nine less. Only letters have the bit of 64.
         code.local_get(DIGIT).i32_const(15).i32_and();
         code.local_get(DIGIT).i32_const(6).i32_shr_u().i32_const(9).i32_mul().i32_add();
         code.i64_extend_i32_u().i64_add().local_set(VALUE);

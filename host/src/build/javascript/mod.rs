@@ -1,4 +1,5 @@
-//! JavaScript and TypeScript: esbuild joins the component's files into one, componentize-qjs puts QuickJS around it.
+//! Builds components in JavaScript and TypeScript: esbuild bundles the component's files, componentize-qjs adds
+//! QuickJS.
 
 mod bindings;
 mod longs;
@@ -14,7 +15,7 @@ use super::tools::{COMPONENTIZE_QJS, ESBUILD, Tool};
 use super::world::World;
 use super::{BuildError, Place, read};
 
-/// Where a component begins; the first that is there.
+/// The possible entry files of a component; the first one that exists is used.
 const SOURCES: [&str; 3] = ["src/index.js", "src/index.mjs", "src/index.ts"];
 
 fn source(folder: &Path) -> Option<&'static str> {
@@ -26,7 +27,7 @@ pub(super) fn bindings(folder: &Path, world: &World) -> BTreeMap<String, String>
     bindings::files(world, source(folder).unwrap_or(SOURCES[0]))
 }
 
-/// Joins the component's files and makes the result a component.
+/// Bundles the component's files and turns the bundle into a component.
 pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
     if source(place.folder).is_none() {
         return Err(BuildError::Language(
@@ -44,8 +45,8 @@ pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
     kept::or_made(place.folder, inputs, || componentize(place, &bundle))
 }
 
-/// One file of all that the component imports, of its own files and of its packages. It says errors as esbuild does:
-/// file, line, and the line itself.
+/// Bundles the component's files and imported packages into one file. esbuild prints errors with file, line, and the
+/// line's text.
 fn bundle(place: &Place<'_>) -> Result<PathBuf, BuildError> {
     let esbuild = program(place.cache, ESBUILD)?;
     let bundle = place.folder.join("target").join("heddle").join("bundle.js");
@@ -73,8 +74,8 @@ fn componentize(place: &Place<'_>, bundle: &Path) -> Result<Vec<u8>, BuildError>
     let done =
         command.current_dir(place.folder).stdin(Stdio::null()).output().map_err(BuildError::file(place.folder))?;
     if !done.status.success() {
-        // What a module throws while it is loaded is all that can be wrong by now; that it was QuickJS that loaded it
-        // is no news.
+        // At this stage only errors thrown by a module while it is loaded remain. The prefix that names QuickJS is
+        // dropped.
         let said = String::from_utf8_lossy(&done.stderr);
         eprintln!("{}", said.rsplit("JavaScript module evaluation: ").next().unwrap_or(&said).trim_end());
         return Err(BuildError::Failed {
@@ -86,7 +87,7 @@ fn componentize(place: &Place<'_>, bundle: &Path) -> Result<Vec<u8>, BuildError>
         .map_err(|what| BuildError::Componentize { component: place.folder.display().to_string(), what })
 }
 
-/// Runs a tool whose standard error is the user's to see.
+/// Runs a tool whose standard error goes to the user.
 fn run(command: &mut Command, folder: &Path, name: &str) -> Result<(), BuildError> {
     let status = command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).status();
     if status.map_err(BuildError::file(folder))?.success() {
@@ -95,7 +96,7 @@ fn run(command: &mut Command, folder: &Path, name: &str) -> Result<(), BuildErro
     Err(BuildError::Failed { command: name.to_owned(), folder: folder.display().to_string() })
 }
 
-/// The program of a tool that npm fetches.
+/// The program of a tool that npm installs.
 fn program(cache: &Path, tool: Tool) -> Result<PathBuf, BuildError> {
     let folder = tool.folder(cache, |folder| {
         if Command::new("npm").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {

@@ -1,11 +1,11 @@
-//! `heddle_world.py`: the checks of a component's values, put together from those of `sdk/python/heddle_values.py`.
+//! Generates `heddle_world.py`: the checks of a component's values, composed of those in `sdk/python/heddle_values.py`.
 
 use std::fmt::Write as _;
 
 use super::super::world::{Definition, Kind, Ty, World, pascal, snake};
 use super::bindings::{GENERATED, name};
 
-/// The module. `VALUES` has the checks of value and key of each emitter and store.
+/// Generates the module. `VALUES` has the checks of value and key for each emitter and store.
 pub(super) fn module(world: &World) -> String {
     let mut out =
         format!("{GENERATED}\nimport heddle_values as _v\n\nfrom heddle import contracts as _c\n\n_t = {{}}\n");

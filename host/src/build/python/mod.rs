@@ -1,4 +1,4 @@
-//! Python: componentize-py puts CPython around the component's modules.
+//! Builds components in Python: componentize-py adds CPython to the component's modules.
 
 mod bindings;
 mod checks;
@@ -16,9 +16,9 @@ use super::tools::COMPONENTIZE_PY;
 use super::world::World;
 use super::{BuildError, Place, read};
 
-/// The module that a component begins with.
+/// The main module of a component.
 const MODULE: &str = "app";
-/// Folders of a component that are not part of it.
+/// Folders in a component's folder that are not part of it.
 const SKIPPED: [&str; 7] = ["target", "wit", "heddle", "tests", "venv", "__pycache__", "node_modules"];
 
 /// The SDK and the types of the contract, for the component's folder `heddle`: files by name.
@@ -26,7 +26,7 @@ pub(super) fn bindings(world: &World) -> BTreeMap<String, String> {
     bindings::files(world)
 }
 
-/// Makes the component's modules a component.
+/// Turns the component's modules into a component.
 pub(super) fn build(place: &Place<'_>, world: &World) -> Result<Vec<u8>, BuildError> {
     let source = place.folder.join(format!("{MODULE}.py"));
     if !source.exists() {
@@ -46,13 +46,13 @@ pub(super) fn build(place: &Place<'_>, world: &World) -> Result<Vec<u8>, BuildEr
     inputs.add_folder(place.folder, &|path| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let skipped = name.starts_with('.') || (SKIPPED.contains(&name) && path.is_dir());
-        // A test is no part of the component; that it changed is no reason to build.
+        // A test is not part of the component, so a changed test does not cause a build.
         skipped || (path.is_file() && (!name.ends_with(".py") || name.starts_with("test_")))
     })?;
     kept::or_made(place.folder, inputs, || componentize(place, &own, &tool))
 }
 
-/// Writes a folder anew.
+/// Replaces a folder.
 fn write(folder: &Path, files: BTreeMap<String, String>) -> Result<(), BuildError> {
     if folder.exists() {
         std::fs::remove_dir_all(folder).map_err(BuildError::file(folder))?;
@@ -66,7 +66,8 @@ fn write(folder: &Path, files: BTreeMap<String, String>) -> Result<(), BuildErro
     Ok(())
 }
 
-/// `own` is where our own modules are: it comes first, so that they take the place of those beside the source.
+/// Runs componentize-py. `own` has the generated modules. It comes first, so that they hide modules of the same name
+/// beside the source.
 fn componentize(place: &Place<'_>, own: &Path, tool: &Path) -> Result<Vec<u8>, BuildError> {
     let out = place.folder.join("target").join("heddle").join("out.wasm");
     let mut command = Command::new("python3");
@@ -87,8 +88,8 @@ fn componentize(place: &Place<'_>, own: &Path, tool: &Path) -> Result<Vec<u8>, B
     Err(BuildError::Failed { command: "componentize-py".to_owned(), folder: place.folder.display().to_string() })
 }
 
-/// What Python itself says of the component's modules: its traceback, without the tool's frames and ours; with files by
-/// the names that they have in the component's folder, which is the second one that the tool sees.
+/// Extracts Python's traceback from the tool's output, without the frames of the tool and of the generated modules.
+/// File names become relative to the component's folder, which is the tool's second path.
 fn own_words(said: &str) -> String {
     const BEGINNING: &str = "Traceback (most recent call last):";
     let said = said.split("\nStack backtrace:").next().unwrap_or_default();
@@ -107,7 +108,7 @@ fn own_words(said: &str) -> String {
     format!("{BEGINNING}{}", lines.join("\n")).trim_end().to_owned()
 }
 
-/// The folder of the tool that pip fetches.
+/// The folder of the tool that pip installs.
 fn tool(cache: &Path) -> Result<PathBuf, BuildError> {
     let tool = COMPONENTIZE_PY;
     tool.folder(cache, |folder| {

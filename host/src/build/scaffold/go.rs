@@ -23,7 +23,7 @@ fn ty(of: &Ty) -> String {
     }
 }
 
-/// The simplest value of a type that its zero value is none of: a union has no zero value.
+/// The simplest value of a type whose zero value is not valid: a union has no zero value.
 fn needed(example: &Example<'_>, of: &Ty) -> Option<String> {
     let Ty::Named(name) = of else { return None };
     let go = ty(of);
@@ -52,14 +52,14 @@ fn needed(example: &Example<'_>, of: &Ty) -> Option<String> {
     }
 }
 
-/// The fields of a record that are not left out.
+/// The fields that a record literal must set.
 fn fields(example: &Example<'_>, of: &Ty, given: impl Fn(&str, &Ty) -> Option<String>) -> Vec<String> {
     let value = |name: &str, ty: &Ty| given(name, ty).or_else(|| needed(example, ty));
     let fields = example.fields(of).iter();
     fields.filter_map(|(name, _, ty)| Some(format!("{}: {}", exported(name), value(name, ty)?))).collect()
 }
 
-/// A value of a type that a record has.
+/// A literal of a type. A record gets the fields that `given` sets and those that are needed.
 fn literal(example: &Example<'_>, of: &Ty, given: impl Fn(&str, &Ty) -> Option<String>) -> String {
     match (of, example.fields(of)) {
         (Ty::Named(_), []) => needed(example, of).unwrap_or_else(|| format!("{}(0)", ty(of))),

@@ -49,7 +49,7 @@ fn literal(example: &Example<'_>, of: &Ty) -> String {
     }
 }
 
-/// The value that is emitted: what it shares with the event, and else the simplest.
+/// The emitted value: fields shared with the event, and the simplest values for the others.
 fn answer(example: &Example<'_>, emitted: &Ty) -> String {
     if example.consumed().2 == emitted {
         return "event".to_owned();

@@ -1,5 +1,5 @@
-//! A new component: its manifest, a handler that is typed by its contract, and a test. What it writes builds and passes
-//! at once.
+//! Generates a new component: its manifest, a handler typed by its contract, and a test. The result builds and its test
+//! passes at once.
 
 mod go;
 mod javascript;
@@ -14,7 +14,7 @@ use heddle_contract::wit::Names;
 use super::world::{Kind, Ty, World};
 use super::{AppContracts, BuildError, read_world, world_files};
 
-/// A language that components are written in.
+/// A language for components.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
     /// Rust.
@@ -62,7 +62,7 @@ pub fn manifest(name: &str, language: Language, consumes: &str, emits: Option<&s
 /// The files of a new component, by path within its folder.
 ///
 /// # Errors
-/// If its contract cannot be.
+/// If its contract is not valid.
 pub fn component(
     language: Language,
     manifest: &Manifest,
@@ -82,7 +82,7 @@ pub fn component(
     Ok(files)
 }
 
-/// What an example is written from: a component that consumes one topic and emits to one at most.
+/// The input of an example: a component that consumes one topic and emits to one at most.
 struct Example<'a> {
     name: &'a str,
     world: &'a World,
@@ -113,7 +113,7 @@ impl Example<'_> {
         }
     }
 
-    /// Whether an emitted field can be taken from the event.
+    /// Returns true if an emitted field can be copied from the event.
     fn shared(&self, field: &str, ty: &Ty) -> bool {
         let (_, _, event) = self.consumed();
         self.fields(event).iter().any(|(name, _, known)| name == field && known == ty)

@@ -6,7 +6,7 @@ use super::super::rust_sdk;
 use super::super::world::{Kind, Ty, pascal, snake};
 use super::Example;
 
-/// Words that Rust keeps; the tool that makes the bindings gives a field of such a name a `_`.
+/// Rust's keywords. The binding generator appends a `_` to fields with these names.
 const KEYWORDS: [&str; 50] = [
     "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
     "enum", "extern", "false", "final", "fn", "for", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
@@ -73,7 +73,7 @@ fn literal(example: &Example<'_>, of: &Ty) -> String {
     }
 }
 
-/// The value that is emitted: what it shares with the event, and else the simplest.
+/// The emitted value: fields shared with the event, and the simplest values for the others.
 fn answer(example: &Example<'_>, emitted: &Ty) -> String {
     if example.consumed().2 == emitted {
         return "event".to_owned();

@@ -1,8 +1,8 @@
 //! `heddle bench`: measures the app's components on this machine, one after the other, each alone.
 //!
 //! ```text
-//!  schema ── values ──┬──> records ──> embedded log, temporary ──┬──> run, in transactions ──> events/s, CPU, memory, failures
-//!  lines of --from ───┘                                          └──> one by one ──> duration of a delivery
+//!  schema ── values ─┬─> records ─> temporary embedded log ─┬─> run in transactions ─> events/s, CPU, memory, failures
+//!  lines of --from ──┘                                      └─> one by one ─> duration of a delivery
 //! ```
 
 mod input;

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Change, GLOBAL, State};
 use crate::registry::format;
 
-/// How much of a schema a message shows.
+/// The number of a schema's characters that a message shows.
 const TEXT_CHARS_SHOWN: usize = 120;
 
 /// A contradiction between two states: an id or a version has two meanings.

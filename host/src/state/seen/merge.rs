@@ -22,12 +22,12 @@ const BLOCKS_AHEAD: usize = 16;
 /// The group of segments that may be merged with each other.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Together {
-    /// Past their window. Kept only because a parked record may be as old.
+    /// Segments past their window that are kept only because a parked record may be as old.
     Overdue,
-    /// Past their window and written in the same time bucket. They expire by the time of that write, whatever their
+    /// Segments past their window that were written in the same time bucket. They expire by that time, whatever their
     /// ids' timestamps are. A backfill brings ids of very many buckets, which must not become as many segments.
     Late(i64),
-    /// In one bucket of record time.
+    /// Segments in one bucket of record time.
     Bucket(i64),
 }
 

@@ -1,5 +1,5 @@
-//! The macro of `heddle-sdk`. It only looks whether what `heddle build` writes is there, which no `macro_rules` can;
-//! the rest is `heddle_sdk::__component`.
+//! The macro of `heddle-sdk`. It only checks that the output of `heddle build` exists, which `macro_rules` cannot do.
+//! The rest is `heddle_sdk::__component`.
 
 use std::path::Path;
 
@@ -19,10 +19,10 @@ pub fn component(name: TokenStream) -> TokenStream {
     expanded
 }
 
-/// What `heddle build` writes and `component!` takes.
+/// The files that `heddle build` writes and `component!` needs.
 const FILES: [&str; 2] = ["wit/component.wit", "heddle/fakes.rs"];
 
-/// What to tell if the types of the component in `folder` are not there yet.
+/// The error message if the types of the component in `folder` do not exist yet.
 fn missing(folder: &Path) -> Option<String> {
     let file = FILES.map(|file| folder.join(file)).into_iter().find(|file| !file.exists())?;
     Some(format!(

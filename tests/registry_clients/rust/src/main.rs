@@ -1,4 +1,4 @@
-//! The crate `schema_registry_converter` against the registry whose address is the argument.
+//! Tests the crate `schema_registry_converter` against the registry at the address in the argument.
 
 use apache_avro::types::Value;
 use schema_registry_converter::blocking::avro::{AvroDecoder, AvroEncoder};
@@ -15,7 +15,7 @@ fn main() {
     let schema = || SuppliedSchema::new(Some("shop.Order".to_owned()), SchemaType::Avro, ORDER.to_owned());
     let topic = || SubjectNameStrategy::TopicNameStrategy("rust.orders".to_owned(), false);
 
-    // Nothing is there, then it is registered, and the same again is the same.
+    // The subject does not exist, then it is registered. A second registration has the same result.
     assert!(get_schema_by_subject(&settings, &topic()).is_err());
     let registered = post_schema(&settings, "rust.orders-value".to_owned(), schema()).expect("registered");
     let again = post_schema(&settings, "rust.orders-value".to_owned(), schema()).expect("registered again");
@@ -25,7 +25,7 @@ fn main() {
     assert_eq!((by_subject.id, &by_subject.schema), (registered.id, &by_id.schema));
     println!("subjects: ok");
 
-    // A value goes through, by a schema that is there and by one that the encoder registers.
+    // A value survives a round trip, with an existing schema and with one that the encoder registers.
     let with_schema = SubjectNameStrategy::TopicNameStrategyWithSchema("rust.own".to_owned(), false, schema());
     for strategy in [topic(), with_schema] {
         let fields = vec![("id", Value::String("O-1".to_owned())), ("n", Value::Long(7))];
@@ -39,7 +39,7 @@ fn main() {
     }
     println!("avro: ok");
 
-    // One that does not fit is refused.
+    // An incompatible schema is refused.
     let narrower = ORDER.replace(r#""type":"string"}"#, r#""type":"int"}"#);
     let narrower = SuppliedSchema::new(None, SchemaType::Avro, narrower);
     assert!(post_schema(&settings, "rust.orders-value".to_owned(), narrower).is_err());

@@ -1,8 +1,8 @@
-// Keeps what each customer has ordered so far, and tells when it comes to the next full 10,000: as its sibling in Rust does.
+// Keeps a running total of each customer's orders, and emits when it reaches another full 10,000, as the one in Rust.
 
 import { emitCustomersTier, emitOrdersStatus, rejected, storeAccounts } from "#heddle";
 
-/** What a customer has to order for the next tier. */
+/** The order value of a tier. */
 const TIER = 10_000;
 
 /** @type {import("#heddle").OnOrdersCreated} */

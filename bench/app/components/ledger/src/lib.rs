@@ -1,10 +1,10 @@
-//! Keeps what each customer has ordered so far, and tells when it comes to the next full 10,000.
+//! Keeps a running total of each customer's orders, and emits when it reaches another full 10,000.
 
 heddle_sdk::component!(Ledger);
 
 use contracts::{Account, OrderCreated, OrderStatus, TierReached};
 
-/// What a customer has to order for the next tier.
+/// The order value of a tier.
 const TIER: f64 = 10_000.0;
 
 struct Ledger;
@@ -24,7 +24,8 @@ impl on_orders_created::Guest for Ledger {
         store_accounts::put(&order.customer_id, &account);
         let tier = (account.total_amount / TIER) as i32;
         if tier > (total / TIER) as i32 {
-            let reached = TierReached { customer_id: order.customer_id.clone(), tier, order_id: order.order_id.clone() };
+            let reached =
+                TierReached { customer_id: order.customer_id.clone(), tier, order_id: order.order_id.clone() };
             emit_customers_tier::send(&reached);
         }
         emit_orders_status::send(&OrderStatus {

@@ -18,8 +18,8 @@ import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serializer;
 
 /**
- * Avro with the five bytes in front that Confluent's serializers write. Encoders, decoders and buffers are used again, as a
- * careful program does.
+ * Avro behind the five bytes that Confluent's serializers write. Readers and writers are reused; encoders, decoders and
+ * buffers are created for each value.
  */
 final class AvroSerde implements Serde<GenericRecord> {
     private final Schema schema;
@@ -34,7 +34,7 @@ final class AvroSerde implements Serde<GenericRecord> {
         return schema;
     }
 
-    /** Strings are read as String, and not as Avro's Utf8, which would be turned into one anyway. */
+    /** Makes Avro read strings as String. Its Utf8 would be converted to String anyway. */
     private static Schema withStrings(Schema schema) {
         switch (schema.getType()) {
             case RECORD -> schema.getFields().forEach(field -> withStrings(field.schema()));
@@ -56,7 +56,7 @@ final class AvroSerde implements Serde<GenericRecord> {
                     return null;
                 }
                 try {
-                    // Of its own for each value: stream threads share a serializer, and short-lived objects cost next to nothing.
+                    // A new buffer for each value: stream threads share a serializer, and short-lived ones are cheap.
                     ByteArrayOutputStream out = new ByteArrayOutputStream(256);
                     out.write(0);
                     out.writeBytes(ByteBuffer.allocate(4).putInt(id).array());

@@ -23,15 +23,15 @@ import org.apache.kafka.streams.state.Stores;
 /**
  * The order flow as a Kafka Streams program: exactly once, stores in RocksDB with changelogs.
  *
- * <p>Two choices in its favour: the ids that were seen are in a plain key-value store that forgets nothing (a window store is
- * dearer), and the accounts are cached, so that a commit writes a customer once.
+ * <p>Two choices favour Kafka Streams. The seen ids are in a plain key-value store that forgets nothing, because a
+ * window store costs more. The accounts are cached, so that a commit writes each customer once.
  */
 public final class Flow {
     private static final double TIER = 10_000.0;
 
     private Flow() {}
 
-    /** bootstrap, application id, state folder, commit interval in ms, threads, contracts' folder, then the ids of the four schemas. */
+    /** Arguments: bootstrap, application id, state folder, commit interval in ms, threads, contracts folder, schema ids. */
     public static void main(String[] arguments) throws Exception {
         Path contracts = Path.of(arguments[5]);
         AvroSerde orders = serde(contracts, "orders.created-value", arguments[6]);
@@ -53,7 +53,7 @@ public final class Flow {
         topology.addSink("tiers", "customers.tier", Serdes.String().serializer(), tiers.serializer(), "ledger");
 
         KafkaStreams streams = new KafkaStreams(topology, settings(arguments));
-        // It leaves its group: else the next start would wait for its session to end.
+        // Without leaving the group, the next start would wait until this member's session expires.
         CloseOptions close = CloseOptions.groupMembershipOperation(CloseOptions.GroupMembershipOperation.LEAVE_GROUP)
                 .withTimeout(Duration.ofSeconds(20));
         Runtime.getRuntime().addShutdownHook(new Thread(() -> streams.close(close)));
@@ -70,7 +70,7 @@ public final class Flow {
         settings.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG, StreamsConfig.EXACTLY_ONCE_V2);
         settings.put(StreamsConfig.REPLICATION_FACTOR_CONFIG, 1);
         settings.put(StreamsConfig.consumerPrefix(ConsumerConfig.AUTO_OFFSET_RESET_CONFIG), "earliest");
-        // What Heddle waits: the two are to be compared at the same.
+        // The same linger as Heddle's, so that the two are comparable.
         settings.put(StreamsConfig.producerPrefix(ProducerConfig.LINGER_MS_CONFIG), 5);
         return settings;
     }
@@ -80,7 +80,7 @@ public final class Flow {
         return new AvroSerde(new Schema.Parser().parse(text), Integer.parseInt(id));
     }
 
-    /** Keeps what each customer has ordered so far, and tells when it comes to the next full 10,000. */
+    /** Keeps a running total of each customer's orders, and emits when it reaches another full 10,000. */
     private static final class Ledger implements Processor<String, GenericRecord, String, GenericRecord> {
         private final Schema statusSchema;
         private final Schema tierSchema;

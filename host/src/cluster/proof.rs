@@ -25,23 +25,23 @@ const ROUNDS: NonZeroU32 = match NonZeroU32::new(50_000) {
 };
 
 /// The key derived from a token.
-pub(super) struct Key(hmac::Key);
+pub(crate) struct Key(hmac::Key);
 
 impl Key {
     /// Derives the key. This is slow, so do it once a process.
-    pub(super) fn of(token: &str) -> Self {
+    pub(crate) fn of(token: &str) -> Self {
         let mut key = [0; 32];
         pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, PURPOSE.as_bytes(), token.as_bytes(), &mut key);
         Self(hmac::Key::new(hmac::HMAC_SHA256, &key))
     }
 
     /// The proof for `nonce`, requested at `address`.
-    pub(super) fn prove(&self, nonce: &str, address: &str) -> String {
+    pub(crate) fn prove(&self, nonce: &str, address: &str) -> String {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, text(nonce, address).as_bytes()))
     }
 
     /// Returns true if `proof` comes from a host that has the token.
-    pub(super) fn verify(&self, nonce: &str, address: &str, proof: &str) -> bool {
+    pub(crate) fn verify(&self, nonce: &str, address: &str, proof: &str) -> bool {
         let proof = URL_SAFE_NO_PAD.decode(proof).unwrap_or_default();
         hmac::verify(&self.0, text(nonce, address).as_bytes(), &proof).is_ok()
     }

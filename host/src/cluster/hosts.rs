@@ -1,5 +1,5 @@
-//! The owner of each task, published in a compacted topic of the log, `<app>.hosts`. So any host knows which host to
-//! ask:
+//! The hosts of an app, with their tasks and versions, published in the compacted topic `<app>.hosts`. Any host can say
+//! which other host to ask:
 //!
 //! ```text
 //!  key    <app>.<component>/<partition>
@@ -8,7 +8,7 @@
 //!  value  {"host":"…","admin":"…","components":{"<component>":{"digest":"…","deployment":7,"refused":"…"}}}
 //! ```
 //!
-//! The newest record of a key counts. A killed host remains the owner until another host takes its tasks over.
+//! The newest record of a key counts. A killed host stays the owner of its tasks until another host publishes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,11 +22,11 @@ use super::client::{HostClient, Reach};
 use crate::log::{Log, LogError, Start, TopicSpec, read_whole};
 use crate::state::HostState;
 
-/// The timeout for another host to answer a liveness check.
+/// Time limit for another host to answer that it is alive.
 const ALIVE_WAIT: Duration = Duration::from_secs(2);
-/// The interval between checks for tasks that are not published yet.
+/// Interval at which a host looks for tasks that it has not published.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The prefix of the keys of records about a host. No component's full name starts with it.
+/// Prefix of the keys of records about a host itself. No component's full name begins with it.
 const HOST: &str = "host/";
 
 /// The name and address of a host.
@@ -41,26 +41,26 @@ pub struct Owner {
 /// The record that a host publishes about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostRecord {
-    /// The host's name and address.
+    /// Its name and address.
     #[serde(flatten)]
     pub owner: Owner,
-    /// The version of each component on the host, by the component's name within the app.
+    /// The version of each component that it runs, by the component's name within the app.
     pub components: BTreeMap<String, Runs>,
 }
 
-/// The version of a component on a host.
+/// The version of a component that a host runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runs {
     /// The version.
     pub digest: String,
-    /// The offset of the latest deployment that the host has read; -1 for none.
+    /// Offset of the newest deployment that the host has read; -1 for none.
     pub deployment: i64,
-    /// The reason why the host does not run that deployment.
+    /// Why the host does not run that deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
 }
 
-/// The topic in which an app's hosts publish their records.
+/// The topic in which the hosts of an app publish themselves.
 fn hosts_topic(app: &str) -> String {
     format!("{app}.hosts")
 }
@@ -75,19 +75,19 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// The specification for creating the topic.
+    /// Returns the settings with which the topic of hosts is created.
     #[must_use]
     pub fn spec(app: &str) -> TopicSpec {
         TopicSpec::compacted(hosts_topic(app))
     }
 
-    /// Creates the handle of this host in `app`, whose topic exists.
+    /// Returns the hosts of `app`, of which this process is `me`. The topic has to exist.
     #[must_use]
     pub fn new(log: Arc<dyn Log>, app: &str, me: Owner) -> Self {
         Self { log, app: app.to_owned(), topic: hosts_topic(app), me, reach: Reach::default() }
     }
 
-    /// Sets how to reach the other hosts.
+    /// Sets how other hosts are reached.
     #[must_use]
     pub fn reached_by(self, reach: Reach) -> Self {
         Self { reach, ..self }
@@ -110,8 +110,8 @@ impl Hosts {
         }
     }
 
-    /// Publishes that this host has these tasks.
-    fn tell(&self, tasks: &[(String, Partition)]) -> Result<(), LogError> {
+    /// Publishes this host as the owner of these tasks.
+    fn publish_tasks(&self, tasks: &[(String, Partition)]) -> Result<(), LogError> {
         let value = serde_json::to_vec(&self.me).map_err(|e| LogError::Invalid(e.to_string()))?;
         let record = |(component, partition): &(String, Partition)| {
             self.record(format!("{component}/{partition}"), Some(value.clone()))
@@ -122,22 +122,22 @@ impl Hosts {
     /// Publishes the versions that this host runs.
     ///
     /// # Errors
-    /// If the log refuses the record.
-    pub fn tell_versions(&self, components: BTreeMap<String, Runs>) -> Result<(), LogError> {
+    /// If the log does not take it.
+    pub fn publish_versions(&self, components: BTreeMap<String, Runs>) -> Result<(), LogError> {
         let value = serde_json::to_vec(&HostRecord { owner: self.me.clone(), components });
         let value = value.map_err(|e| LogError::Invalid(e.to_string()))?;
         self.log.append(&[self.record(format!("{HOST}{}", self.me.host), Some(value))]).map(|_| ())
     }
 
-    /// Publishes that this host has stopped in order.
+    /// Removes this host from the topic, at an orderly end.
     ///
     /// # Errors
-    /// If the log refuses the record.
-    pub fn tell_end(&self) -> Result<(), LogError> {
+    /// If the log does not take it.
+    pub fn withdraw(&self) -> Result<(), LogError> {
         self.log.append(&[self.record(format!("{HOST}{}", self.me.host), None)]).map(|_| ())
     }
 
-    /// The records of the hosts that did not stop in order.
+    /// Returns the newest record of each host, except of hosts that ended in order.
     ///
     /// # Errors
     /// If the topic cannot be read.
@@ -152,13 +152,13 @@ impl Hosts {
         Ok(hosts.into_values().flatten().collect())
     }
 
-    /// Returns true if a host's process answers.
+    /// Returns true if the host's process answers.
     #[must_use]
     pub fn is_alive(&self, host: &Owner) -> bool {
         host.host == self.me.host || HostClient::new(&host.admin, &self.reach, ALIVE_WAIT).is_alive()
     }
 
-    /// Another running host with this one's name. Two such hosts would replace each other in the group again and again.
+    /// Finds another running host with this host's name. Two such hosts would fence each other for ever.
     ///
     /// # Errors
     /// If the topic cannot be read.
@@ -171,7 +171,7 @@ impl Hosts {
         }))
     }
 
-    /// The host of each task of a component, as far as hosts have published theirs.
+    /// Returns the owner of each task of a component, as far as one is published.
     ///
     /// # Errors
     /// If the topic cannot be read.
@@ -190,19 +190,19 @@ impl Hosts {
     }
 }
 
-/// Publishes the tasks of this host, and those it gets later, until `stop` is set.
+/// Starts a thread that publishes the tasks of this host as they come, until `stop` is set.
 ///
 /// # Errors
 /// If no thread can be started.
 pub fn announce(hosts: Arc<Hosts>, state: Arc<HostState>, stop: Arc<AtomicBool>) -> std::io::Result<()> {
     let announce = move || {
-        let mut told = BTreeSet::new();
+        let mut published = BTreeSet::new();
         while !stop.load(Ordering::Relaxed) {
             let tasks = state.tasks().into_iter().map(|(component, partition, _)| (component.to_string(), partition));
             let tasks = tasks.collect::<BTreeSet<_>>();
-            let fresh = tasks.difference(&told).cloned().collect::<Vec<_>>();
-            match if fresh.is_empty() { Ok(()) } else { hosts.tell(&fresh) } {
-                Ok(()) => told = tasks,
+            let fresh = tasks.difference(&published).cloned().collect::<Vec<_>>();
+            match if fresh.is_empty() { Ok(()) } else { hosts.publish_tasks(&fresh) } {
+                Ok(()) => published = tasks,
                 Err(error) => tracing::warn!("other hosts do not hear of this one's tasks: {error}"),
             }
             std::thread::park_timeout(LOOK_EVERY);

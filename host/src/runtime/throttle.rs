@@ -1,0 +1,123 @@
+//! What a worker leaves alone for now: partitions that it has paused, and the records parked in its tasks' state.
+//!
+//! ```text
+//!  breaker open, repeated aborts, disk full ──> all partitions are paused
+//!  a record is held back                    ──> its task's partitions are paused, once enough was read ahead
+//!  registry down, breaker says "not yet"    ──> parked records rest
+//! ```
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use heddle_core::delivery::ComponentName;
+use heddle_core::event::{Timestamp, TopicPartition};
+use heddle_core::explain::Explained;
+
+use super::progress::Progress;
+use super::stall::{Cause, Stall};
+use crate::log::{LogError, Member};
+
+/// The interval between checks for room while the disk takes no state.
+const FULL_WAIT: Duration = Duration::from_millis(100);
+
+/// The pauses of one worker.
+#[derive(Default)]
+pub(super) struct Throttle {
+    /// Partitions of ready tasks that are paused.
+    paused: BTreeSet<TopicPartition>,
+    /// The end of the rest of parked records.
+    rest: Option<Duration>,
+    /// The stall while no more state may be committed, until the disk has taken some.
+    full: Option<Stall>,
+}
+
+impl Throttle {
+    /// Leaves parked records alone until this time.
+    pub(super) fn rest_until(&mut self, until: Duration) {
+        self.rest = Some(until);
+    }
+
+    /// The end of the rest of parked records, if they rest.
+    pub(super) fn rests_until(&self) -> Option<Duration> {
+        self.rest
+    }
+
+    /// Returns true if parked records rest at `now`.
+    pub(super) fn rests(&mut self, now: Duration) -> bool {
+        self.rest.take_if(|until| *until <= now);
+        self.rest.is_some()
+    }
+
+    /// The time of the next check for room, while the disk takes no state.
+    pub(super) fn full_until(&self, now: Duration) -> Option<Duration> {
+        self.full.as_ref().map(|_| now + FULL_WAIT)
+    }
+
+    /// Starts or ends the pause for a disk that takes no state, and reports it.
+    pub(super) fn set_full(&mut self, is_full: bool, component: &ComponentName, progress: &Progress, now: Timestamp) {
+        match (is_full, self.full.take()) {
+            (true, None) => {
+                let why = "the disk does not take its state: paused until it does";
+                tracing::error!(target: "heddle::alert", %component, "{why}");
+                let stall = Stall {
+                    cause: Cause::Disk,
+                    at: None,
+                    since: now,
+                    tries: 0,
+                    next_try: None,
+                    why: Explained::new(why),
+                };
+                progress.stalled(stall.clone());
+                self.full = Some(stall);
+            }
+            (false, Some(stall)) => {
+                tracing::info!(target: "heddle::alert", %component, "the disk takes state again: going on");
+                progress.goes_on(&stall);
+            }
+            (_, before) => self.full = before,
+        }
+    }
+
+    /// Resumes partitions of tasks that became ready; `is_shut`: notes them as paused instead, as they are.
+    pub(super) fn resume(
+        &mut self,
+        partitions: &[TopicPartition],
+        is_shut: bool,
+        member: &mut dyn Member,
+    ) -> Result<(), LogError> {
+        if is_shut {
+            self.paused.extend(partitions.iter().cloned());
+        } else if !partitions.is_empty() {
+            member.resume(partitions)?;
+        }
+        Ok(())
+    }
+
+    /// Returns true if no partition is paused.
+    pub(super) fn is_open(&self) -> bool {
+        self.paused.is_empty()
+    }
+
+    /// Pauses these partitions and resumes all others that were paused, so that nothing is read ahead without bound.
+    pub(super) fn pause_only(
+        &mut self,
+        wanted: BTreeSet<TopicPartition>,
+        member: &mut dyn Member,
+    ) -> Result<(), LogError> {
+        let pause = wanted.difference(&self.paused).cloned().collect::<Vec<_>>();
+        let resume = self.paused.difference(&wanted).cloned().collect::<Vec<_>>();
+        self.paused = wanted;
+        if !pause.is_empty() {
+            member.pause(&pause)?;
+        }
+        if !resume.is_empty() {
+            member.resume(&resume)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets partitions that were revoked or lost.
+    pub(super) fn release(&mut self, partitions: &[TopicPartition]) {
+        self.paused.retain(|source| !partitions.contains(source));
+    }
+}
