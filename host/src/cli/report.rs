@@ -15,7 +15,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use heddle_contract::manifest::app::Log;
-use heddle_contract::manifest::{App, ManifestErrors};
+use heddle_contract::manifest::{App, ManifestErrors, Problem};
 use heddle_core::explain::{Explain, Explained, Findings, to_text};
 use heddle_core::fault::TaskFault;
 use indicatif::MultiProgress;
@@ -129,7 +129,18 @@ fn explain<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e dyn Explain> {
             $(if let Some(error) = cause.downcast_ref::<$error>() { return Some(error); })+
         };
     }
-    any_of!(Explained, Findings, Misfit, ManifestErrors, TlsError, LogError, StateError, ReplayError, TaskFault);
+    any_of!(
+        Explained,
+        Findings,
+        Misfit,
+        ManifestErrors,
+        Problem,
+        TlsError,
+        LogError,
+        StateError,
+        ReplayError,
+        TaskFault
+    );
     any_of!(RegistryError, ServeError, LoadError, BuildError, WrongFormat, WorkerFault, DlqError, SideError);
     any_of!(FitError, DeployError, HostError, AdminError);
     None
