@@ -216,7 +216,7 @@ impl Explain for BuildError {
     }
 
     fn remedy(&self) -> Option<String> {
-        let remedy = match self {
+        let remedy: &str = match self {
             Self::File { .. }
             | Self::Schema(_)
             | Self::Document { .. }

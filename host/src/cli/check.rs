@@ -85,10 +85,7 @@ impl Check {
         }
         match found.len() {
             0 => Ok(()),
-            count => bail!(
-                Explained::new(format!("the components do not fit: {}", counted(count as u64, "finding")))
-                    .hint("do what the hints above say")
-            ),
+            count => bail!("the components do not fit: {}", counted(count as u64, "finding")),
         }
     }
 }

@@ -241,7 +241,7 @@ impl Explain for RegistryError {
     }
 
     fn remedy(&self) -> Option<String> {
-        let remedy = match self {
+        let remedy: &str = match self {
             Self::Unreachable { .. } | Self::Answered { .. } => {
                 "start the registry, or correct [registry] url (HEDDLE_REGISTRY_URL)"
             }

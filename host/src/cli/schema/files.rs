@@ -223,10 +223,7 @@ pub(super) fn lint(folder: &Path, files: &[PathBuf], as_json: bool) -> Result<()
         }
     }
     if count > 0 {
-        bail!(
-            Explained::new(format!("the schema files have {}", counted(count, "finding")))
-                .hint("add what the findings above ask for")
-        );
+        bail!("the schema files have {}", counted(count, "finding"));
     }
     Ok(())
 }
