@@ -144,7 +144,7 @@ fn a_worker_pauses_while_the_disk_takes_no_state_and_goes_on_when_it_does() {
     assert!((1..RECORDS).contains(&handled), "{handled} of {RECORDS}");
     // Four memtables, and the transaction that exceeded the bound.
     assert!((4_000..8_000).contains(&pending), "{pending} bytes");
-    assert!(shop.state.fault().unwrap().contains("No space left on device"));
+    assert!(shop.state.fault().unwrap().what.contains("No space left on device"));
     // The worker stays in its group meanwhile, and still knows its work.
     (0..5).for_each(|_| shop.worker.turn().unwrap());
     assert_eq!(shop.handled(), handled);
@@ -169,7 +169,7 @@ fn a_host_does_not_wait_for_ever_for_a_disk_that_does_not_answer() {
     state.close(&harness.stores);
     assert!(!harness.stores.is_retired(), "the write may still come");
     assert!(matches!(state.open(&spec(), Partition(3)).map(|_| ()), Err(StateError::Unusable { .. })));
-    eventually("it is reported", || state.fault().is_some_and(|why| why.starts_with("the disk is slow")));
+    eventually("it is reported", || state.fault().is_some_and(|why| why.what.starts_with("the disk is slow")));
     control.stick(false);
     eventually("it can be opened", || state.open(&spec(), Partition(3)).is_ok());
     assert!(harness.stores.is_retired());

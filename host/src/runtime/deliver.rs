@@ -120,7 +120,7 @@ impl Worker {
         self.transaction.begin();
         let Some(task) = self.tasks.get_mut(record.source.partition) else {
             let why = format!("{} is not assigned, and a record of it came", record.source);
-            return Err(WorkerFault::Stop(why).into());
+            return Err(WorkerFault::Stop(why.into()).into());
         };
         let now = self.clock.timestamp();
         self.reporter.take(record, due.attempt, now);

@@ -1,5 +1,6 @@
 //! The faults that end a worker, by remedy.
 
+use heddle_core::explain::{Explain, Explained};
 use heddle_core::fault::TaskFault;
 use thiserror::Error;
 
@@ -24,7 +25,29 @@ pub enum WorkerFault {
     Replay(#[from] ReplayError),
     /// A fault that a restart cannot fix, in words for a person.
     #[error("{0}")]
-    Stop(String),
+    Stop(Explained),
+}
+
+impl WorkerFault {
+    fn inner(&self) -> &dyn Explain {
+        match self {
+            Self::Log(error) => error,
+            Self::Task(error) => error,
+            Self::State(error) => error,
+            Self::Replay(error) => error,
+            Self::Stop(error) => error,
+        }
+    }
+}
+
+impl Explain for WorkerFault {
+    fn place(&self) -> Option<String> {
+        self.inner().place()
+    }
+
+    fn remedy(&self) -> Option<String> {
+        self.inner().remedy()
+    }
 }
 
 /// The reaction to a fault.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use heddle_core::delivery::ComponentName;
+use heddle_core::explain::Explained;
 
 use super::progress::Progress;
 use crate::log::Log;
@@ -15,8 +16,9 @@ const SILENT: Duration = Duration::from_secs(10);
 pub(super) fn look(log: &dyn Log, group: &str, component: &ComponentName, progress: &Progress) {
     let Some(waited) = progress.unassigned_for_no_reason().filter(|waited| *waited >= SILENT) else { return };
     let why = log.join_fault(group).unwrap_or_else(|| {
-        "the group has not shared out its partitions yet: another member may be slow to answer".to_owned()
+        Explained::new("the group has not shared out its partitions yet: another member may be slow to answer")
     });
-    tracing::error!(target: "heddle::alert", %component, group, ?waited, "no tasks yet: {why}");
+    let (at, hint) = (&why.place, &why.remedy);
+    tracing::error!(target: "heddle::alert", %component, group, ?waited, %why, at, hint, "no tasks yet");
     progress.unassigned_because(why);
 }

@@ -55,6 +55,7 @@ use std::time::{Duration, Instant};
 
 use attempts::{Attempts, Next};
 use heddle_core::event::Topic;
+use heddle_core::explain::Explained;
 use succession::{Kin, Succession};
 
 use crate::guest::Schemas;
@@ -147,7 +148,7 @@ pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerF
             let place = Place { shared, service, number, common, topics, succession, works: works.clone() };
             let thread = thread::Builder::new().name(format!("{name}-{number}"));
             let spawned = thread.spawn(move || place.run());
-            let thread = spawned.map_err(|e| WorkerFault::Stop(format!("cannot start a worker: {e}")))?;
+            let thread = spawned.map_err(|e| WorkerFault::Stop(format!("cannot start a worker: {e}").into()))?;
             running.threads.push(WorkerThread { thread, works });
         }
     }
@@ -162,7 +163,7 @@ pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerF
 
 fn helper(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, WorkerFault> {
     let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
-    thread.map_err(|e| WorkerFault::Stop(format!("cannot start a thread: {e}")))
+    thread.map_err(|e| WorkerFault::Stop(format!("cannot start a thread: {e}").into()))
 }
 
 /// Lets the log drop what it need not keep, until the host stops. A failure is told and tried again.
@@ -218,7 +219,7 @@ impl Running {
             if !ends(&thread, || works.load(Ordering::Acquire) || Instant::now() < leave_by) {
                 continue;
             }
-            let ended = thread.join().unwrap_or_else(|_| Err(WorkerFault::Stop("a worker panicked".to_owned())));
+            let ended = thread.join().unwrap_or_else(|_| Err(WorkerFault::Stop(Explained::new("a worker panicked"))));
             first = first.and(ended);
         }
         first
@@ -264,18 +265,22 @@ impl Place {
                 Ok(()) => progress.active(),
                 Err(fault) if fault.remedy() == Remedy::Rejoin => {
                     let Next { wait, tell, help } = attempts.failed(&fault, Instant::now());
+                    let why = Explained::of(&fault);
+                    let (at, hint) = (&why.place, &why.remedy);
                     match (tell, help) {
                         (true, true) => {
-                            tracing::error!(target: "heddle::alert", %component, worker = self.number, again_in = ?wait, "joining again: {fault}");
+                            tracing::error!(target: "heddle::alert", %component, worker = self.number, again_in = ?wait, %fault, at, hint, "joining again");
                         }
-                        (true, false) => tracing::warn!(%component, worker = self.number, "joining again: {fault}"),
-                        (false, _) => tracing::debug!(%component, worker = self.number, "joining again: {fault}"),
+                        (true, false) => tracing::warn!(%component, worker = self.number, %fault, at, "joining again"),
+                        (false, _) => tracing::debug!(%component, worker = self.number, %fault, at, "joining again"),
                     }
-                    progress.rejoining(fault.to_string());
+                    progress.rejoining(why);
                     self.pause(wait);
                 }
                 Err(fault) => {
-                    tracing::error!(%component, worker = self.number, "{fault}");
+                    let why = Explained::of(&fault);
+                    let (at, hint) = (&why.place, &why.remedy);
+                    tracing::error!(%component, worker = self.number, %fault, at, hint, "stopped");
                     return Err(fault);
                 }
             }
@@ -346,7 +351,7 @@ impl Place {
                 Err(RecvTimeoutError::Timeout) if self.stops() => return Ok(None),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(WorkerFault::Stop("joining the group panicked".to_owned()));
+                    return Err(WorkerFault::Stop(Explained::new("joining the group panicked")));
                 }
             }
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use heddle_core::delivery::ComponentName;
 use heddle_core::event::{Offset, Record, Timestamp, TopicPartition};
+use heddle_core::explain::Explained;
 use heddle_core::fault::{EventFault, bounded};
 
 use super::progress::Progress;
@@ -125,7 +126,7 @@ impl Reporter {
         let before = self.stalls.get(&at).filter(|before| before.cause == cause);
         let since = before.map_or(now, |before| before.since);
         let Hold { tries, next_try, why } = hold;
-        let stall = Stall { cause, at: Some(at.clone()), since, tries, next_try: Some(next_try), why };
+        let stall = Stall { cause, at: Some(at.clone()), since, tries, next_try: Some(next_try), why: why.into() };
         if let Some(before) = self.stalls.insert(at, stall.clone()) {
             self.progress.goes_on(&before);
         }
@@ -215,7 +216,7 @@ impl Reporter {
 
 fn commit_stall(at: (TopicPartition, Offset), since: Timestamp) -> Stall {
     let why = "a commit is under way: the coordinator of the transaction, or that of the group, has not ended it";
-    Stall { cause: Cause::Coordinator, at: Some(at), since, tries: 0, next_try: None, why: why.to_owned() }
+    Stall { cause: Cause::Coordinator, at: Some(at), since, tries: 0, next_try: None, why: Explained::new(why) }
 }
 
 impl Drop for Reporter {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use heddle_core::delivery::ComponentName;
 use heddle_core::event::{Partition, Record, Timestamp, TopicPartition};
+use heddle_core::explain::Explained;
 use heddle_core::fault::EventFault;
 
 use super::progress::Progress;
@@ -81,11 +82,13 @@ impl Stuck {
             since,
             tries: tries + 1,
             next_try: Some(after(at, pause)),
-            why: fault.to_string(),
+            why: Explained::new(fault.to_string())
+                .hint("change what the topic takes, create it, or grant the right to write to it"),
         };
         // Reports the first attempt, then the second, the fourth, the eighth and so on.
         if stall.tries.is_power_of_two() {
-            tracing::error!(target: "heddle::alert", component = %self.component, source = %record.source, offset = %record.offset, tries = stall.tries, again_in = ?pause, "the task stands still, the others go on: {}. Nothing is lost: change what the topic takes, create it, or grant the right to write to it, and the task goes on by itself", stall.why);
+            let (error, hint) = (&stall.why, &stall.why.remedy);
+            tracing::error!(target: "heddle::alert", component = %self.component, source = %record.source, offset = %record.offset, tries = stall.tries, again_in = ?pause, %error, hint, "the task stands still, the others go on");
         }
         self.progress.stalled(stall.clone());
         self.tasks.insert(record.source.partition, Held { stall, until: now + pause, trying: false });

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use heddle_core::delivery::ComponentName;
 use heddle_core::event::{Timestamp, TopicPartition};
+use heddle_core::explain::Explained;
 
 use super::progress::Progress;
 use super::stall::{Cause, Stall};
@@ -59,8 +60,14 @@ impl Throttle {
             (true, None) => {
                 let why = "the disk does not take its state: paused until it does";
                 tracing::error!(target: "heddle::alert", %component, "{why}");
-                let stall =
-                    Stall { cause: Cause::Disk, at: None, since: now, tries: 0, next_try: None, why: why.to_owned() };
+                let stall = Stall {
+                    cause: Cause::Disk,
+                    at: None,
+                    since: now,
+                    tries: 0,
+                    next_try: None,
+                    why: Explained::new(why),
+                };
                 progress.stalled(stall.clone());
                 self.full = Some(stall);
             }

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use heddle_contract::manifest::Manifest;
 use heddle_core::event::Topic;
+use heddle_core::explain::Explained;
 use heddle_core::task::TaskSpec;
 
 use super::known::KnownTopics;
@@ -56,9 +57,9 @@ pub fn short_changelogs(spec: &TaskSpec, tasks: i32, topics: &PartitionCounts) -
     found.filter(|topic| topic.partitions < tasks).collect()
 }
 
-/// Why a component must not run with these topics: its state would be split. In three lines.
+/// Why a component must not run with these topics: its state would be split.
 #[must_use]
-pub fn refusal(spec: &TaskSpec, manifest: &Manifest, topics: &PartitionCounts) -> Option<String> {
+pub fn refusal(spec: &TaskSpec, manifest: &Manifest, topics: &PartitionCounts) -> Option<Explained> {
     if spec.is_stateless() {
         return None;
     }
@@ -67,16 +68,23 @@ pub fn refusal(spec: &TaskSpec, manifest: &Manifest, topics: &PartitionCounts) -
     let (first, most) = (counts.first()?, counts.iter().max_by_key(|(_, count)| *count)?);
     // A task owns one partition number of all its topics, and the state that goes with it.
     if let Some(other) = counts.iter().find(|(_, count)| *count != first.1) {
-        return Some(format!(
-            "the component `{name}` keeps state and consumes topics with different numbers of partitions: records of one key would meet different state\n  where: `{}` has {}, `{}` has {}\n  what to do: give both topics the same number of partitions",
-            first.0, first.1, other.0, other.1
-        ));
+        let what = format!(
+            "the component `{name}` keeps state and consumes topics with different numbers of partitions: records of one key would meet different state"
+        );
+        return Some(
+            Explained::new(what)
+                .at(format_args!("`{}` has {}, `{}` has {}", first.0, first.1, other.0, other.1))
+                .hint("give both topics the same number of partitions"),
+        );
     }
     let short = short_changelogs(spec, most.1, topics).into_iter().next()?;
-    Some(format!(
-        "`{}` has {} partitions, and the state of the component `{name}` has {}: records of a key may come in a partition whose task does not have its state\n  where: the topic `{}`\n  what to do: `heddle topics accept {name}` tells what that means for the state, and accepts it; the component then goes on by itself",
-        most.0, most.1, short.partitions, short.name
-    ))
+    let what = format!(
+        "`{}` has {} partitions, and the state of the component `{name}` has {}: a record may arrive in a partition whose task does not have the state of its key",
+        most.0, most.1, short.partitions
+    );
+    Some(Explained::new(what).at(format_args!("the topic `{}`", short.name)).hint(format_args!(
+        "run `heddle topics accept {name}` to see what that means for the state, and to accept it; the component then continues"
+    )))
 }
 
 /// What the workers of one component in this process are told of its topics.
@@ -92,18 +100,21 @@ struct Notice {
     /// Which topics have the names of the inputs.
     ids: BTreeMap<Topic, TopicId>,
     /// Why the component must not run.
-    refused: Option<String>,
+    refused: Option<Explained>,
     /// The member of the group that is to join again.
     rejoin: Option<String>,
 }
 
 impl Notices {
     /// Tells whether the component may run; returns true if it may.
-    fn refuse(&self, why: Option<String>, component: &str, progress: &Progress) -> bool {
+    fn refuse(&self, why: Option<Explained>, component: &str, progress: &Progress) -> bool {
         let mut notice = lock(&self.notice);
         if notice.refused != why {
             match &why {
-                Some(why) => tracing::error!(target: "heddle::alert", component, "stopped: {why}"),
+                Some(why) => {
+                    let (at, hint) = (&why.place, &why.remedy);
+                    tracing::error!(target: "heddle::alert", component, %why, at, hint, "stopped");
+                }
                 None => tracing::warn!(target: "heddle::alert", component, "no longer stopped"),
             }
             progress.stop(why.clone());
@@ -239,19 +250,22 @@ impl TopicWatch {
             None => match grow_retry_topics(log, spec, task_count(manifest, topics), topics) {
                 Ok(()) => None,
                 Err(LogError::Unreachable(why)) => return Err(LogError::Unreachable(why)),
-                Err(error) => Some(format!(
-                    "the retry topics of the component `{}` need a partition for each of its tasks: {error}\n  where: {}\n  what to do: allow the host to alter these topics, or add the partitions",
-                    manifest.name,
-                    spec.retry_topics.iter().map(|topic| format!("`{topic}`")).collect::<Vec<_>>().join(", ")
-                )),
+                Err(error) => {
+                    let name = &manifest.name;
+                    let topics = spec.retry_topics.iter().map(|topic| format!("`{topic}`")).collect::<Vec<_>>();
+                    let what =
+                        format!("the retry topics of the component `{name}` need a partition for each task: {error}");
+                    let why = Explained::new(what).at(topics.join(", "));
+                    Some(why.hint("allow the host to alter these topics, or add the partitions"))
+                }
             },
             refused => refused,
         };
         Ok(self.notices.refuse(why, &spec.component, &self.progress))
     }
 
-    /// A topic that is not the one it was, or does not keep what the component needs. In three lines.
-    fn refused_topic(&self, log: &dyn Log, topics: &PartitionCounts) -> Result<Option<String>, LogError> {
+    /// A topic that is not the one it was, or does not keep what the component needs.
+    fn refused_topic(&self, log: &dyn Log, topics: &PartitionCounts) -> Result<Option<Explained>, LogError> {
         let version = (self.current)();
         let (spec, name) = (version.spec(), &version.manifest().name);
         let mut ids = BTreeMap::new();
@@ -259,9 +273,9 @@ impl TopicWatch {
             match log.topic_id(topic) {
                 Ok(id) => ids.extend(id.map(|id| (Topic::from(topic.as_str()), id))),
                 Err(LogError::UnknownTopic(_)) if !topics.contains_key(topic) => {
-                    return Ok(Some(format!(
-                        "the topic `{topic}` of the component `{name}` was deleted\n  where: the log\n  what to do: create it again; the component reads it from its beginning then"
-                    )));
+                    let why = Explained::new(format!("the topic `{topic}` of the component `{name}` was deleted"));
+                    let hint = "create it again: the component then reads it from its beginning";
+                    return Ok(Some(why.at("the log").hint(hint)));
                 }
                 Err(error) => return Err(error),
             }
@@ -274,17 +288,21 @@ impl TopicWatch {
                 Err(error) => return Err(error),
             };
             if gone {
-                return Ok(Some(format!(
-                    "the topic `{changelog}`, which had state of the component `{name}`, was deleted\n  where: the log\n  what to do: restore it, or let the component begin with nothing there: `heddle topics accept {name}`"
-                )));
+                let what = format!("the topic `{changelog}`, which had state of the component `{name}`, was deleted");
+                return Ok(Some(Explained::new(what).at("the log").hint(format_args!(
+                    "restore it, or run `heddle topics accept {name}` to let the component begin without that state"
+                ))));
             }
         }
         for changelog in &spec.changelogs {
             let policy = log.topic_option(changelog, "cleanup.policy")?;
             if let Some(policy) = policy.filter(|policy| policy.split(',').any(|part| part.trim() == "delete")) {
-                return Ok(Some(format!(
-                    "the topic `{changelog}` has cleanup.policy={policy}: the state of the component `{name}` would be gone with its retention\n  where: the log\n  what to do: set cleanup.policy=compact on it: kafka-configs.sh --alter --entity-type topics --entity-name {changelog} --add-config cleanup.policy=compact"
-                )));
+                let what = format!(
+                    "the topic `{changelog}` has cleanup.policy={policy}: retention would delete state of the component `{name}`"
+                );
+                return Ok(Some(Explained::new(what).at("the log").hint(format_args!(
+                    "set cleanup.policy=compact on it: kafka-configs.sh --alter --entity-type topics --entity-name {changelog} --add-config cleanup.policy=compact"
+                ))));
             }
         }
         self.report_dead_letters(log)?;

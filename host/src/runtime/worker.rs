@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use heddle_core::event::{Partition, TopicPartition};
+use heddle_core::explain::Explained;
 use heddle_core::task::TaskSpec;
 
 use super::aborts::Abort;
@@ -213,13 +214,14 @@ impl Worker {
         let stops =
             |loss: &&Loss| self.follower.as_ref().is_some_and(|follower| follower.version.stops_on_loss(&loss.source));
         if let Some(Loss { source, position, first }) = losses.iter().find(stops) {
-            return Err(WorkerFault::Stop(format!(
-                "records were deleted before `{component}` consumed them\n  where: {source}, from offset {position}, the first one that exists is {first}\n  \
-                 what to do: go on there with `heddle offsets set {component} {topic} --partition {number} --to beginning`, or set on-loss = \"continue\"",
-                component = self.spec.component,
-                topic = source.topic,
-                number = source.partition,
-            )));
+            let (component, topic, number) = (&self.spec.component, &source.topic, source.partition);
+            return Err(WorkerFault::Stop(
+                Explained::new(format!("records were deleted before `{component}` consumed them"))
+                    .at(format_args!("{source}, offsets {position} up to {first}, the first one that exists"))
+                    .hint(format_args!(
+                        "continue there with `heddle offsets set {component} {topic} --partition {number} --to beginning`, or set on-loss = \"continue\""
+                    )),
+            ));
         }
         Ok(losses)
     }
