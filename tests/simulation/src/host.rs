@@ -202,7 +202,7 @@ impl Life {
             })
         };
         let Some((state, progress, topics, known)) = own.filter(|_| !caller.process.is_down()) else {
-            return Err(WorkerFault::Stop("its process is gone".to_owned()));
+            return Err(WorkerFault::Stop("its process is gone".to_owned().into()));
         };
         if !topics.admit(&log, &partition_counts(log.topics()?))? {
             self.world.count(|happened| happened.not_admitted += 1);
