@@ -2,7 +2,7 @@
 
 use std::mem::ManuallyDrop;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -319,6 +319,8 @@ pub(super) fn fitter(
         schemas,
         register: app.register,
         workers: app.workers.count,
+        registry_topic: app.registry.is_none().then(|| app.registry_topic.clone()),
+        known: Mutex::default(),
     })
 }
 
