@@ -21,6 +21,7 @@ use super::reload::Slot;
 use super::worker::Worker;
 use crate::lock::lock;
 use crate::log::{Log, LogError};
+use crate::shutdown::Shutdown;
 
 /// How often the members of a group are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -113,16 +114,16 @@ pub(super) struct Kin {
 }
 
 /// Watches the members of all components until the host stops.
-pub(super) fn watch(log: &dyn Log, components: &[Kin], stop: &AtomicBool) {
+pub(super) fn watch(log: &dyn Log, components: &[Kin], shutdown: &Shutdown) {
     for Kin { succession, .. } in components {
         let _set_once = succession.watcher.set(thread::current());
     }
-    while !stop.load(Ordering::Relaxed) {
+    while !shutdown.is_requested() {
         if !components.iter().any(|component| component.succession.hurries.load(Ordering::Acquire)) {
             thread::park_timeout(LOOK_EVERY);
         }
         for Kin { slot, succession } in components {
-            if stop.load(Ordering::Relaxed) {
+            if shutdown.is_requested() {
                 return;
             }
             succession.hurries.store(false, Ordering::Release);

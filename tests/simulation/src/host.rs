@@ -224,7 +224,12 @@ impl Life {
         let tasks = Tasks::new(plan.spec.clone(), Arc::new(log), state, progress.clone(), plan.read_topics().len());
         let tasks = tasks.knowing(known);
         let breaker = SharedBreaker::new(plan.breaker, progress.clone());
-        let common = Common { clock: Arc::new(VirtualClock), breaker, progress, stop: Arc::default() };
+        let common = Common {
+            clock: Arc::new(VirtualClock),
+            breaker,
+            progress,
+            shutdown: heddle::shutdown::Shutdown::default(),
+        };
         let worker = Worker::new(member, handler, tasks, plan.commit, common).reading(notices);
         Ok(Work::Turning(Box::new(worker)))
     }
