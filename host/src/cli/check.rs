@@ -108,7 +108,7 @@ fn missing_rights(app: &App, components: &[(Contract, Manifest)], log: &dyn Log)
     let told = |right: Right| {
         let (operation, resource, grant) = (right.operation.name(), &right.resource, right.grant());
         Explained::new(format!("this user may not {operation}"))
-            .at(&resource)
+            .at(resource)
             .hint(format_args!("run kafka-acls.sh --add --allow-principal User:… {grant}"))
     };
     Ok(log.missing_rights(&wanted)?.into_iter().map(told).collect())
