@@ -18,6 +18,7 @@ mod answer;
 mod call;
 mod deploy;
 mod dlq;
+mod error;
 mod health;
 mod lag;
 mod metrics;
@@ -30,6 +31,7 @@ mod state;
 mod stream;
 
 pub use deploy::{Deploys, History};
+pub use error::AdminError;
 pub use lag::{Lag, PartitionLag};
 pub use monitor::{Machine, Monitor};
 pub use partitions::{ErrorStatus, PartitionStatus, RecordStatus, StallStatus};
@@ -51,9 +53,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use call::{Answer, Call};
-use heddle_core::explain::{Explain, Explained, to_text};
+use heddle_core::explain::{Explained, to_text};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::log::Log;
@@ -75,51 +76,6 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 const FRESH_WAIT: Duration = Duration::from_secs(2);
 /// The interval between checks whether all requests are answered.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
-
-/// The reason why the API does not run.
-#[derive(Debug, Error)]
-pub enum AdminError {
-    /// The address cannot be bound.
-    #[error("the admin API cannot listen: {cause}")]
-    Listen {
-        /// The address.
-        listen: SocketAddr,
-        /// The error of the system.
-        cause: std::io::Error,
-    },
-    /// Other machines can reach the address, and no token protects the API.
-    #[error("the admin API does not start: other machines reach its address, and it has no token")]
-    Open {
-        /// The address.
-        listen: SocketAddr,
-    },
-    /// The server does not start.
-    #[error("the admin API does not start: {0}")]
-    Start(std::io::Error),
-}
-
-impl Explain for AdminError {
-    fn place(&self) -> Option<String> {
-        match self {
-            Self::Listen { listen, .. } => Some(listen.to_string()),
-            Self::Open { listen } => Some(format!("[admin] listen = \"{listen}\"")),
-            Self::Start(_) => None,
-        }
-    }
-
-    fn remedy(&self) -> Option<String> {
-        let remedy = match self {
-            Self::Listen { .. } => {
-                "stop what uses the port, or set another [admin] listen (or HEDDLE_ADMIN_LISTEN); port 0 takes a free one"
-            }
-            Self::Open { .. } => {
-                "set HEDDLE_ADMIN_TOKEN (or [admin] token) to a long secret, on the hosts and where commands are typed; or listen on 127.0.0.1"
-            }
-            Self::Start(_) => return None,
-        };
-        Some(remedy.to_owned())
-    }
-}
 
 /// A component that the API shows.
 #[derive(Clone)]
