@@ -229,3 +229,15 @@ fn a_full_disk_holds_up_the_embedded_log_until_there_is_room() {
     until("these orders are handled, too", || handled(20));
     assert_eq!(host.stop(), Some(0), "{}", host.log());
 }
+
+#[test]
+fn a_log_that_cannot_be_written_says_so_and_not_that_another_process_has_it() {
+    let app = App::embedded();
+    // No folder can be made below a file, whatever rights this user has.
+    let file = app.data.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let mut consume = app.command(&["consume", INPUT]);
+    let ended = consume.env("HEDDLE_APP_DATA", &file).output().unwrap();
+    let text = String::from_utf8(ended.stderr).unwrap();
+    assert!(!ended.status.success() && text.contains("app.data") && !text.contains("stop the other"), "{text}");
+}

@@ -12,6 +12,7 @@ pub mod deploy;
 mod descriptors;
 mod disk;
 pub mod dlq;
+mod files;
 pub mod guest;
 pub mod host;
 mod lock;

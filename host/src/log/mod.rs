@@ -164,6 +164,10 @@ fn owner_only() -> LogError {
 /// The time between two checks for the end of a commit, if there is nothing else to do.
 pub(crate) const COMMIT_WAIT: Duration = Duration::from_secs(1);
 
+/// The maximum size of keys and values in one poll, in bytes. A poll ends when it is exceeded: a few compressed
+/// kilobytes may hold any number of large records.
+const POLL_BYTES_MAX: usize = 16 << 20;
+
 /// One member of a consumer group together with its transactional producer ("exactly once v2": the group's metadata is
 /// sent with the offsets, so a member that was replaced cannot commit).
 ///

@@ -323,7 +323,11 @@ fn refused(folder: &Path, error: &sled::Error) -> LogError {
         error if sled_folder::is_owned(error) => LogError::Unreachable(format!(
             "the embedded log in {folder} is owned by another process: stop it, or reach it through its admin address"
         )),
-        sled::Error::Io(io) => LogError::Unreachable(format!("the embedded log in {folder}: {io}")),
+        sled::Error::Io(io) => LogError::Hindered(
+            Explained::new(io.to_string())
+                .at(folder)
+                .hint("make the folder writable for this user, or set another `app.data` (HEDDLE_APP_DATA)"),
+        ),
         other => LogError::Fatal(format!("the embedded log in {folder} cannot be opened: {other}")),
     }
 }

@@ -22,7 +22,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::super::{Ends, LogError, Loss, Member, MemberOptions, Polled, under_way};
+use super::super::{Ends, LogError, Loss, Member, MemberOptions, POLL_BYTES_MAX, Polled, under_way};
 use super::cluster::Cluster;
 use super::committer::{Committer, Ended, TopicIds};
 use super::errors::{consumer_error, request_error};
@@ -31,7 +31,7 @@ use super::native;
 use super::positions::Read;
 use super::producer::TransactionalProducer;
 use super::rebalance::{Protocol, Rebalance, Rebalances};
-use super::record::{TopicNames, is_from, list_of, positions_list, record_of, source_of};
+use super::record::{TopicNames, bytes_of, is_from, list_of, positions_list, record_of, source_of};
 use super::report::Report;
 use super::whole_millis;
 
@@ -249,7 +249,7 @@ impl Member for KafkaMember {
             return Err(error.clone());
         }
         let deadline = Instant::now() + timeout;
-        let mut records = Vec::new();
+        let (mut records, mut bytes) = (Vec::new(), 0);
         loop {
             if records.is_empty()
                 && let Some(change) = self.rebalance()?
@@ -264,6 +264,7 @@ impl Member for KafkaMember {
                         // Mostly there are many at once, or one.
                         records.reserve(records_max.min(RECORDS_EXPECTED));
                     }
+                    bytes += bytes_of(&record);
                     records.push(record);
                 }
                 // Whatever fails for good fails again at the next poll; these records are good.
@@ -276,7 +277,7 @@ impl Member for KafkaMember {
                 }
                 Err(None) => {}
             }
-            if records.len() >= records_max {
+            if records.len() >= records_max || bytes > POLL_BYTES_MAX {
                 break;
             }
         }
