@@ -16,6 +16,7 @@ mod doors;
 mod embedded_kill;
 mod embedded_upkeep;
 mod failures;
+mod full_disks;
 mod good_records;
 mod guest;
 mod guide;

@@ -10,7 +10,7 @@ pub mod cli;
 pub mod cluster;
 pub mod deploy;
 mod descriptors;
-mod disk;
+pub mod disk;
 pub mod dlq;
 pub mod guest;
 pub mod host;
