@@ -102,6 +102,7 @@ fn a_host_copes_with_the_end_of_another_and_with_a_machine_that_runs_short() {
     let app = clinic(App::kafka(shared()), 2, "attempts = 1\nretry = [\"200ms\"]");
     takeover::an_open_transaction_of_a_killed_host_does_not_block_its_heirs(&app);
     machine::a_full_disk_keeps_state_in_memory_and_in_the_changelogs(&app);
+    takeover::a_restore_behind_an_open_transaction_goes_on_when_its_owner_is_gone(&app);
     machine::few_descriptors_neither_hang_the_host_nor_are_kept_quiet(&app);
 }
 

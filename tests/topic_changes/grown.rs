@@ -12,13 +12,28 @@ const LONG_SESSION: &str = "\"session.timeout.ms\" = \"120000\"";
 
 fn partitions(log: &dyn Log, topic: &str) -> i32 {
     let is_it = |info: &TopicInfo| info.name == topic;
+/// The broker assigns, and its own session is as long as it can be.
+const BY_BROKER: &str = "\"group.protocol\" = \"consumer\"";
+const LONG_SESSION_OF_BROKER: &str = "group.consumer.session.timeout.ms=60000\n";
     log.topics().unwrap().into_iter().find(is_it).map_or(0, |info| info.partitions)
 }
 
 #[test]
 fn a_component_without_state_reads_added_partitions_also_after_a_quick_restart() {
-    let broker = Kafka::start();
-    let app = stateless(&broker, 2, LONG_SESSION, "1s", "attempts = 1\nretry = [\"200ms\"]");
+    let rejoins = reads_added_partitions(&Kafka::start(), LONG_SESSION);
+    assert!(rejoins);
+}
+
+#[test]
+fn a_broker_that_assigns_gives_added_partitions_to_a_component_without_state() {
+    let broker = Kafka::start_with_properties(|_, _| LONG_SESSION_OF_BROKER.to_owned());
+    let rejoins = reads_added_partitions(&broker, BY_BROKER);
+    assert!(!rejoins);
+}
+
+/// Returns true if a member had to join again for partitions that nobody read.
+fn reads_added_partitions(broker: &Kafka, options: &str) -> bool {
+    let app = stateless(broker, 2, options, "1s", "attempts = 1\nretry = [\"200ms\"]");
     let scripts = Scripts::of(&app);
     let log = app.log();
     let handled = || status(&app, STATELESS)["handled"].as_u64().unwrap_or(0);
@@ -35,7 +50,7 @@ fn a_component_without_state_reads_added_partitions_also_after_a_quick_restart()
     log.append(&[scripts.record(4, "k", "fail-once", 1), scripts.record(0, "k", "emit-many", 1)]).unwrap();
     let host = Host::start(&app);
     until("what was added meanwhile is read", || handled() == 2);
-    assert!(told(&app).contains("nobody reads partitions that were added"), "{}", told(&app));
+    let rejoins = told(&app).contains("nobody reads partitions that were added");
     let retry = log.topics().unwrap().into_iter().find(|topic| topic.name.contains(".retry.")).unwrap();
     assert_eq!(retry.partitions, 5);
     assert_eq!(status(&app, STATELESS)["failed"], 0);
@@ -43,6 +58,7 @@ fn a_component_without_state_reads_added_partitions_also_after_a_quick_restart()
 }
 
 #[test]
+    rejoins
 fn a_component_with_state_stops_before_its_state_is_split_and_goes_on_when_accepted() {
     let broker = Kafka::start();
     let app = with_state(&broker, 2, LONG_SESSION);

@@ -294,7 +294,6 @@ pub(super) fn fitter(
         app: app.name.clone(),
         engine: open::engine()?,
         log,
-        kafka: matches!(app.log, heddle_contract::manifest::app::Log::Kafka(_)),
         registry,
         schemas,
         register: app.register,

@@ -173,10 +173,7 @@ impl Worker {
         if notice.refused.is_some() {
             return Ok(false);
         }
-        // A broker puts a dash and what it drew behind the name of a static member.
-        let named =
-            |member: &String| member.strip_prefix(&reader.instance_id).is_some_and(|rest| rest.starts_with('-'));
-        let is_it = notice.rejoin.as_ref().is_some_and(named);
+        let is_it = notice.rejoin.as_ref() == Some(&reader.instance_id);
         let is_other = |(topic, id): &(&Topic, &TopicId)| notice.ids.get(*topic).is_some_and(|now| now != *id);
         let other = reader.ids.iter().find(is_other).map(|(topic, _)| topic.clone());
         drop(notice);
