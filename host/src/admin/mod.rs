@@ -28,6 +28,7 @@ mod pieces;
 mod remote;
 mod state;
 mod stream;
+mod waiting;
 
 pub use deploy::{Deploys, History};
 pub use lag::{Lag, PartitionLag};
@@ -36,6 +37,7 @@ pub use partitions::{ErrorStatus, PartitionStatus, RecordStatus, StallStatus};
 pub use permit::Access;
 pub use remote::Remote;
 pub use state::{Cursor, StateEntries, StateEntry, Stores};
+pub use waiting::Waiting;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};

@@ -14,6 +14,7 @@ mod inspect;
 mod new;
 mod offsets;
 mod open;
+mod patience;
 mod produce;
 mod registry;
 mod report;
