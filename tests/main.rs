@@ -36,6 +36,7 @@ mod registry_answers;
 mod registry_server;
 mod registry_topic;
 mod reload;
+mod repartition;
 mod round_trips;
 mod schema_cli;
 mod sockets;

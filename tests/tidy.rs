@@ -23,7 +23,7 @@ const FOLDERS: [&str; 6] = ["host", "bench", "tests", "sdk/rust", "guests", "exa
 
 /// Each module of `host/src` with the modules that it may use, from the bottom up. A module uses only modules that are
 /// listed before it, so there are no circles between modules.
-const ARROWS: [(&str, &[&str]); 26] = [
+const ARROWS: [(&str, &[&str]); 27] = [
     ("lock", &[]),
     ("printable", &[]),
     ("descriptors", &[]),
@@ -41,6 +41,7 @@ const ARROWS: [(&str, &[&str]); 26] = [
     ("registry_topic", &["log", "registry", "lock"]),
     ("values", &["guest", "registry", "times"]),
     ("runtime", &["log", "guest", "state", "lock"]),
+    ("repartition", &["log", "runtime"]),
     ("build", &["registry"]),
     ("dlq", &["log", "guest", "values", "times"]),
     ("shadow", &["log", "guest", "state", "registry", "runtime", "build"]),
@@ -79,6 +80,7 @@ const ARROWS: [(&str, &[&str]); 26] = [
             "cluster",
             "deploy",
             "shadow",
+            "repartition",
             "admin",
             "tls",
             "printable",

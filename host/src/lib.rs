@@ -19,6 +19,7 @@ pub mod log;
 pub mod printable;
 pub mod registry;
 pub mod registry_topic;
+pub mod repartition;
 pub mod runtime;
 mod serve;
 pub mod shadow;

@@ -17,6 +17,7 @@ mod open;
 mod patience;
 mod produce;
 mod registry;
+mod repartition;
 mod report;
 mod run;
 mod schema;

@@ -18,7 +18,7 @@ mod whole;
 
 pub use error::{LogError, OnArrival, RefusedRecord};
 pub use rights::{Operation, Resource, Right};
-pub use whole::{read_until, read_whole};
+pub use whole::{read_partition_until, read_until, read_whole};
 
 use std::collections::BTreeMap;
 use std::time::Duration;

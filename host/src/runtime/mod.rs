@@ -33,7 +33,7 @@ pub use breaker::SharedBreaker;
 pub use clock::{Clock, SystemClock};
 pub use fault::{Remedy, WorkerFault};
 pub use handler::Handler;
-pub use known::KnownTopics;
+pub use known::{KnownTopics, Move};
 pub use progress::{Progress, Snapshot};
 pub use reload::{Slot, Version};
 pub use rights::{OWN_TOPIC, rights};
