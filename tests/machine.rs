@@ -3,7 +3,8 @@
 //!
 //! The shortages need no privileges. A limit on the size of files (`ulimit -f`) breaks a disk permanently, `ulimit -n`
 //! limits descriptors, and a path below a file is a folder that cannot be written to. A disk that is full and has room
-//! again needs a separate file system. If this user may not mount one, the test says so and does nothing.
+//! again needs a separate file system. If this user may not mount one, only the log and the
+//! engines are tested, by `full_disks`.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -199,7 +200,7 @@ pub(crate) fn fill(data: &Path) -> PathBuf {
 #[test]
 fn a_full_disk_holds_up_the_embedded_log_until_there_is_room() {
     let Some(small_disk) = small_disk() else {
-        println!("skipped: this user may mount nothing");
+        println!("this user may mount nothing: only `full_disks` tests a full disk");
         return;
     };
     let app = App::embedded();

@@ -29,6 +29,7 @@ mod pieces;
 mod remote;
 mod state;
 mod stream;
+mod waiting;
 
 pub use deploy::{Deploys, History};
 pub use error::AdminError;
@@ -38,6 +39,7 @@ pub use partitions::{ErrorStatus, PartitionStatus, RecordStatus, StallStatus};
 pub use permit::Access;
 pub use remote::Remote;
 pub use state::{Cursor, StateEntries, StateEntry, Stores};
+pub use waiting::Waiting;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};

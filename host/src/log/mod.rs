@@ -18,7 +18,7 @@ mod whole;
 
 pub use error::{LogError, OnArrival, RefusedRecord};
 pub use rights::{Operation, Resource, Right};
-pub use whole::{read_until, read_whole};
+pub use whole::{read_partition_until, read_until, read_whole};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -58,10 +58,15 @@ pub trait Log: Send + Sync {
         Ok(None)
     }
 
-    /// The names of the current members of `group` in the log. The name of a static member begins with its
-    /// `instance_id`.
+    /// The names of the current members of `group`. A static member is named by its `instance_id`.
     fn members(&self, _group: &str) -> Result<Vec<String>, LogError> {
         Ok(vec![])
+    }
+
+    /// Returns true if the members of a group assign its partitions, as in Kafka's classic protocol. Then a group with one
+    /// topic has another assignor than one with several, and a static member that returns keeps its old assignment.
+    fn members_assign(&self) -> bool {
+        false
     }
 
     /// The reason why nobody can join `group`. `None` if no reason is known.
@@ -417,8 +422,8 @@ pub struct TopicInfo {
 pub struct Unassigned {
     /// The partitions.
     pub partitions: Vec<TopicPartition>,
-    /// The member that should [join again](Member::rejoin), by its name in the log. All callers get the same one. The
-    /// name of a static member begins with its `instance_id`.
+    /// The member that should [join again](Member::rejoin), by its name in the log. All callers get the same one. A
+    /// static member is named by its `instance_id`.
     pub member: String,
 }
 

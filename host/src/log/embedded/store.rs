@@ -67,7 +67,7 @@ pub(super) struct Store {
 impl Store {
     /// Opens or creates the store in `folder`.
     pub(super) fn open(folder: &Path, options: &EmbeddedOptions) -> Result<Self, LogError> {
-        let EmbeddedOptions { cache_bytes, wait } = *options;
+        let EmbeddedOptions { cache_bytes, wait, .. } = *options;
         let config = sled::Config::new()
             .path(folder)
             .cache_capacity(cache_bytes)
@@ -82,7 +82,7 @@ impl Store {
             file,
             blobs: folder.join("blobs"),
             blobs_synced: Mutex::new(i64::MIN),
-            room: Room::below(folder),
+            room: Room::below(folder, options.disks.clone()),
         };
         match store.tree.get(b"f").map_err(|error| damaged(&error))? {
             None => {
