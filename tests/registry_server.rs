@@ -14,6 +14,7 @@ use std::time::Duration;
 use heddle::build::cache_folder;
 use serde_json::{Value, json};
 
+<<<<<<< HEAD
 /// A registry in a separate process. Killed when dropped.
 struct Server {
     child: Child,
@@ -73,6 +74,9 @@ fn ask(
     let text = response.body_mut().read_to_string().map_err(|error| error.to_string())?;
     Ok((response.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text))))
 }
+=======
+use crate::support::registry::{Server, ask};
+>>>>>>> 3041f3a (wip: change data capture)
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
