@@ -103,7 +103,7 @@ fn an_unknown_branch_of_a_union_is_an_unknown_type() {
         if unknown == "dead-letter" {
             let letters = app.ok(&["dlq", "list", "kinds", "--json"]);
             let letter: Value = serde_json::from_str(letters.trim()).unwrap();
-            assert_eq!((&letter["kind"], &letter["offset"]), (&json!("decode"), &json!(1)), "{letter}");
+            assert_eq!((&letter["kind"], &letter["origin"]["offset"]), (&json!("decode"), &json!(1)), "{letter}");
         }
     }
 }

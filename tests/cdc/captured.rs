@@ -105,9 +105,11 @@ pub(super) fn text_of(registry: &Server, records: BTreeMap<String, Vec<Record>>,
     // Stable: records of a partition stay in their order.
     all.sort_by_key(|record| record.timestamp.0);
     for record in all {
-        let headers = record.headers.iter().map(|header| json!([header.name, text(header.value.as_ref())]));
+        // Some headers say which run of Debezium it was.
+        let headers = record.headers.iter().filter(|header| !header.name.starts_with("__debezium.context"));
+        let headers = headers.map(|header| json!([&*header.name, text(header.value.as_ref())]));
         let mut line = json!({
-            "topic": record.source.topic, "partition": record.source.partition.0,
+            "topic": &*record.source.topic, "partition": record.source.partition.0,
             "key": text(record.key.as_ref()), "value": text(record.value.as_ref()),
         });
         let headers = headers.collect::<Vec<_>>();

@@ -43,7 +43,7 @@ fn a_component_joins_the_tables_of_a_postgresql_under_kill_9() {
     }
     // What is captured has to be small.
     let capture = std::env::var_os("HEDDLE_TEST_CAPTURE");
-    let (steps, customers, orders) = if capture.is_some() { (10, 6, 20) } else { (120, 15, 120) };
+    let (steps, customers, orders) = if capture.is_some() { (14, 6, 20) } else { (120, 15, 120) };
     let (postgres, broker, folder) = (Postgres::start(), Kafka::start(), tempfile::tempdir().unwrap());
     let registry = Server::start(folder.path(), &[]);
     let shop = Shop::new(Some(broker.bootstrap()), registry.url.clone());

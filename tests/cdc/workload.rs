@@ -32,7 +32,7 @@ CREATE TABLE marks (id int PRIMARY KEY);
 /// Values for each of the types, and as few as can be.
 pub(super) const KINDS: &str = r#"
 INSERT INTO kinds (id, part) VALUES (1, '0f8fad5b-d9cb-469f-a165-70867728950e');
-INSERT INTO kinds VALUES (2, '7c9e6679-7425-40de-944b-e07fc1f90ae7', 99999999.9999, -1234567890123456789012345678.0123456789, 'NaN', 0, 1e30,
+INSERT INTO kinds VALUES (2, '7c9e6679-7425-40de-944b-e07fc1f90ae7', 99999999.9999, -1234567890123456789012345678.0123456789, 123.0456, 0, 1e30,
   12.5, '$1,234.56', 32767, -9223372036854775808, 'NaN', '-Infinity', false, B'1010101010', B'1', B'101',
   '1969-12-31 23:59:59.999999', '2026-03-01 12:00:00.125', 'infinity', '2026-03-01 12:00:00.5+02', '2026-02-28', '0001-01-01',
   '23:59:59.999999', '00:00:00.001', '12:30:00.25+05:30', '1 year 2 mons 3 days 04:05:06.789', '{"z": "ü", "n": 1e2}', '[]', '{"a":1}', '<a>&amp;</a>',

@@ -1,6 +1,6 @@
 //! Typed keys, tombstones, headers, times and partitions, as users enter and see them.
 
-use heddle::log::{Log as _, TopicSpec};
+use heddle::log::TopicSpec;
 use heddle_core::event::{Header, NewRecord, Timestamp};
 use serde_json::{Value, json};
 

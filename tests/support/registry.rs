@@ -1,4 +1,4 @@
-//! `heddle registry` in a process of its own.
+//! `heddle registry` in a separate process.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// A registry in a process of its own. Killed when dropped.
+/// A registry in a separate process. Killed when dropped.
 pub(crate) struct Server {
     pub(crate) child: Child,
     pub(crate) url: String,
@@ -22,7 +22,7 @@ impl Server {
         let first = lines.next().unwrap().unwrap();
         let url = first.rsplit(' ').next().unwrap().to_owned();
         assert!(url.starts_with("http://127.0.0.1:"), "{first}");
-        // Whoever does not read what a process says may stop it.
+        // A process may block if its output is not read.
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, url }
     }
@@ -47,7 +47,7 @@ impl Drop for Server {
     }
 }
 
-/// Asks a registry; the status and the body of its answer.
+/// Sends a request to a registry, and returns the status and body of the response.
 pub(crate) fn ask(
     url: &str,
     method: &str,

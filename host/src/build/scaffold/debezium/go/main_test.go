@@ -11,7 +11,7 @@ import (
 
 // source is where a change comes from, at a position of the server's log.
 func source(table string, lsn int64) contracts.Source {
-	return contracts.Source{Connector: "postgresql", Name: "shop", DB: "shop", Schema: "public", Table: table, Lsn: &lsn}
+	return contracts.Source{Connector: "postgresql", Name: "shop", Db: "shop", Schema: "public", Table: table, Lsn: &lsn}
 }
 
 // passedOn delivers what the handlers passed on since it was called last; it returns the keys that this led to, with the customers'
@@ -91,7 +91,7 @@ func TestAnOrderThatGoesToAnotherCustomerLeavesTheOneItHad(t *testing.T) {
 	on := table{t: t}
 	on.customer(7, "Ada")
 	on.customer(8, "Bob")
-	on.order(7, 10)
+	on.order(7, 10, "7/1 Ada")
 	on.order(8, 20, "7/1 -", "8/1 Bob")
 	// Debezium sends some changes again after a restart.
 	on.order(7, 10)
