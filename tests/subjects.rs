@@ -81,7 +81,8 @@ fn reader_of_unions(mut app: App, unknown: &str) -> App {
     app.folder = app.data.path().join("app");
     std::fs::create_dir(&app.folder).unwrap();
     std::fs::write(app.folder.join("kinds.wasm"), section::embed(&wasm, &contract).unwrap()).unwrap();
-    let text = "[app]\nname = \"guests\"\ncomponents = [\"kinds.wasm\"]\n[topics.\"kinds.in\"]\n[topics.\"kinds.out\"]\n";
+    let text =
+        "[app]\nname = \"guests\"\ncomponents = [\"kinds.wasm\"]\n[topics.\"kinds.in\"]\n[topics.\"kinds.out\"]\n";
     std::fs::write(app.folder.join("heddle.toml"), text).unwrap();
     app
 }
@@ -92,7 +93,11 @@ fn an_unknown_branch_of_a_union_is_an_unknown_type() {
     for (unknown, counts) in [("skip", [3, 2, 0]), ("dead-letter", [3, 2, 1])] {
         let app = reader_of_unions(App::embedded(), unknown);
         app.ok(&["topics", "create", "kinds.in"]);
-        let id = |name: &str| format!(r#"{{"type":"record","name":"{name}","namespace":"kinds","fields":[{{"name":"id","type":"string"}}]}}"#);
+        let id = |name: &str| {
+            format!(
+                r#"{{"type":"record","name":"{name}","namespace":"kinds","fields":[{{"name":"id","type":"string"}}]}}"#
+            )
+        };
         let paid = r#"{"type":"record","name":"Paid","namespace":"kinds","fields":[{"name":"id","type":"string"},{"name":"cents","type":"long"}]}"#;
         let union = format!("[{},{},{paid}]", id("Refused"), id("Placed"));
         let writer = app.own_registry().register("kinds.in-value", &union).unwrap();

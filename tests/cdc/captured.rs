@@ -44,7 +44,8 @@ impl Captured {
                 records.push(record_of(record));
             } else {
                 let rows = |name: &str| serde_json::from_value(line["expected"][name].clone()).unwrap();
-                expected = Some(Expected { joined: rows("joined"), orders: rows("orders"), customers: rows("customers") });
+                expected =
+                    Some(Expected { joined: rows("joined"), orders: rows("orders"), customers: rows("customers") });
             }
         }
         Self { schemas, records, expected: expected.unwrap() }

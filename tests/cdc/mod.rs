@@ -7,8 +7,8 @@
 //!  replay                captured.jsonl ────────────────────────────────┘           equal to a SQL join
 //! ```
 //!
-//! `live` needs a PostgreSQL and runs in `scripts/test --full`. What it captured (`scripts/capture-debezium`) is replayed
-//! in CI.
+//! `live` needs a PostgreSQL and runs in `scripts/test --full`. CI replays the records that it captured
+//! (`scripts/capture-debezium`).
 
 mod captured;
 mod live;

@@ -139,7 +139,9 @@ fn copy_built(to: &Path) {
     heddle(&cache, &["new", "join", "--lang", "rust", "--template", "debezium", "--app", "shop"]);
     heddle(&cache, &["build", "join", "--app", "shop"]);
     let files = ["heddle.toml", "components/join/component.toml", "components/join/join.wasm"];
-    let contracts = fs::read_dir(app.join("contracts")).unwrap().map(|file| PathBuf::from("contracts").join(file.unwrap().file_name()));
+    let contracts = fs::read_dir(app.join("contracts"))
+        .unwrap()
+        .map(|file| PathBuf::from("contracts").join(file.unwrap().file_name()));
     for file in files.into_iter().map(PathBuf::from).chain(contracts) {
         fs::create_dir_all(to.join(&file).parent().unwrap()).unwrap();
         fs::copy(app.join(&file), to.join(&file)).unwrap();

@@ -59,7 +59,8 @@ impl Expected {
     /// Asks the database.
     pub(super) fn of(postgres: &Postgres) -> Self {
         let rows = |key: &str, value: &str, from: &str| {
-            let lines = postgres.sql(&format!("SELECT json_build_array({key}, json_build_object({value})) FROM {from};"));
+            let lines =
+                postgres.sql(&format!("SELECT json_build_array({key}, json_build_object({value})) FROM {from};"));
             lines.iter().map(|line| serde_json::from_str::<(String, Value)>(line).unwrap()).collect()
         };
         let customer = "'name', c.name, 'email', c.email";

@@ -211,9 +211,8 @@ fn missing_schemas(folder: &Path, app: &App, manifest: &Manifest) -> Result<BTre
 /// The template's schema files by path, without those that exist with the same text.
 fn template_schemas(folder: &Path, app: &App) -> BTreeMap<String, String> {
     let schema = |(file, text): (&str, &str)| (app.contracts.join(file).display().to_string(), text.to_owned());
-    let exists = |(path, text): &(String, String)| {
-        std::fs::read_to_string(folder.join(path)).is_ok_and(|found| found == *text)
-    };
+    let exists =
+        |(path, text): &(String, String)| std::fs::read_to_string(folder.join(path)).is_ok_and(|found| found == *text);
     debezium::CONTRACTS.map(schema).into_iter().filter(|file| !exists(file)).collect()
 }
 

@@ -6,20 +6,16 @@ use super::super::go::default_module;
 use super::{Language, go, javascript, rust};
 
 const MANIFEST: &str = include_str!("debezium/component.toml");
-const RUST: [(&str, &str); 2] = [
-    ("src/lib.rs", include_str!("debezium/rust/lib.rs")),
-    ("src/tests.rs", include_str!("debezium/rust/tests.rs")),
-];
+const RUST: [(&str, &str); 2] =
+    [("src/lib.rs", include_str!("debezium/rust/lib.rs")), ("src/tests.rs", include_str!("debezium/rust/tests.rs"))];
 const JAVASCRIPT: [(&str, &str); 2] = [
     ("src/index.js", include_str!("debezium/javascript/index.js")),
     ("test/index.test.js", include_str!("debezium/javascript/index.test.js")),
 ];
 const PYTHON: [(&str, &str); 2] =
     [("app.py", include_str!("debezium/python/app.py")), ("test_app.py", include_str!("debezium/python/test_app.py"))];
-const GO: [(&str, &str); 2] = [
-    ("main.go", include_str!("debezium/go/main.go")),
-    ("main_test.go", include_str!("debezium/go/main_test.go")),
-];
+const GO: [(&str, &str); 2] =
+    [("main.go", include_str!("debezium/go/main.go")), ("main_test.go", include_str!("debezium/go/main_test.go"))];
 
 /// The schemas of its topics and stores, by file; those of the tables as Debezium 3.6 registers them.
 pub const CONTRACTS: [(&str, &str); 8] = [

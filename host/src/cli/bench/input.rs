@@ -87,7 +87,7 @@ pub(super) fn of<'a>(
     manifest.consumes.iter().map(input).collect()
 }
 
-/// The encoding of a topic's values, with its schema registered, or those of its records if they have separate subjects.
+/// The encoding of a topic's values. Its schema is registered, or those of its records if they have separate subjects.
 fn values_of(registry: &dyn Registry, contract: &Contract, manifest: &Manifest, topic: &str) -> Result<Target> {
     let subject = value_subject(topic);
     let Some(contract) = contract.schemas.get(&subject) else { return Ok(Target::new(Plain::Json, None)) };

@@ -54,9 +54,11 @@ fn write(folder: &Path, subject: &str, version: &Version, registry: &dyn Registr
     let path = folder.join(&file);
     if !version.referred.is_empty() || path.file_name() != Some(OsStr::new(&file)) {
         bail!(
-            Explained::new(format!("the schema of `{subject}` is not one file of `contracts/`: it has imports, or a path"))
-                .at(registry.place())
-                .hint(format!("print it with `heddle schema get {subject}`, and write the files by hand"))
+            Explained::new(format!(
+                "the schema of `{subject}` is not one file of `contracts/`: it has imports, or a path"
+            ))
+            .at(registry.place())
+            .hint(format!("print it with `heddle schema get {subject}`, and write the files by hand"))
         );
     }
     let text = text(version);
