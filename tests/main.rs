@@ -6,6 +6,7 @@
 
 mod brokers_killed;
 mod build;
+mod cdc;
 mod cli;
 mod clusters;
 mod conformance;

@@ -23,8 +23,9 @@ const FOLDERS: [&str; 6] = ["host", "bench", "tests", "sdk/rust", "guests", "exa
 
 /// Each module of `host/src` with the modules that it may use, from the bottom up. A module uses only modules that are
 /// listed before it, so there are no circles between modules.
-const ARROWS: [(&str, &[&str]); 27] = [
+const ARROWS: [(&str, &[&str]); 30] = [
     ("lock", &[]),
+    ("shutdown", &["lock"]),
     ("printable", &[]),
     ("descriptors", &[]),
     ("usage", &[]),
@@ -40,17 +41,18 @@ const ARROWS: [(&str, &[&str]); 27] = [
     ("registry", &["guest", "lock", "tls", "serve"]),
     ("registry_topic", &["log", "registry", "lock"]),
     ("values", &["guest", "registry", "times"]),
-    ("runtime", &["log", "guest", "state", "lock"]),
+    ("runtime", &["shutdown", "log", "guest", "state", "lock"]),
     ("files", &[]),
     ("repartition", &["log", "runtime"]),
     ("build", &["registry", "files"]),
     ("dlq", &["log", "guest", "values", "times"]),
     ("shadow", &["log", "guest", "state", "registry", "runtime", "build"]),
-    ("cluster", &["log", "state", "tls"]),
-    ("deploy", &["log", "guest", "registry", "runtime", "build", "cluster", "lock"]),
+    ("cluster", &["shutdown", "log", "state", "tls"]),
+    ("deploy", &["shutdown", "log", "guest", "registry", "runtime", "build", "cluster", "lock"]),
     (
         "admin",
         &[
+            "shutdown",
             "log",
             "guest",
             "state",
@@ -66,9 +68,12 @@ const ARROWS: [(&str, &[&str]); 27] = [
             "descriptors",
         ],
     ),
+    ("host", &["log", "guest", "state", "registry", "runtime", "cluster", "deploy", "admin", "shutdown"]),
     (
         "cli",
         &[
+            "shutdown",
+            "host",
             "log",
             "guest",
             "state",

@@ -296,8 +296,8 @@ impl Serving {
     }
 }
 
-/// Serves the API from a separate thread, until it is drained or the process ends. Without `stores` it has no answers about state, and
-/// without `deploys` it deploys nothing.
+/// Serves the API from a separate thread, until it is drained or the process ends. Without `stores` it has no answers
+/// about state, and without `deploys` it deploys nothing.
 ///
 /// # Errors
 /// If no thread can be started.

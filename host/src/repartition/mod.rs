@@ -148,11 +148,7 @@ impl Job<'_> {
     ///
     /// # Errors
     /// If the log fails or a host runs the component. The next run finishes the move.
-    pub fn carry_out(
-        &self,
-        plan: &Plan,
-        tell: &mut dyn FnMut(u64) -> ControlFlow<()>,
-    ) -> Result<(), RepartitionError> {
+    pub fn carry_out(&self, plan: &Plan, tell: &mut dyn FnMut(u64) -> ControlFlow<()>) -> Result<(), RepartitionError> {
         moves::carry_out(self, plan, tell)
     }
 

@@ -1,8 +1,8 @@
 //! Topics that change under a running component: who notices, and what its workers do then.
 //!
 //! ```text
-//!              ┌─ more partitions, no state ──> retry topics get them, too; one member joins again if nobody reads them
-//!  every 2 s ──┼─ more partitions, state ─────> workers commit and leave; the component waits until somebody accepts it
+//!              ┌─ more partitions, no state ──> retry topics get them; one member joins again if nobody reads them
+//!  every 2 s ──┼─ more partitions, state ─────> workers commit and leave; the component waits to be accepted
 //!              ├─ made anew, input ───────────> workers abort and join again, at the beginning of the new topic
 //!              ├─ made anew, state ───────────> as if partitions were added: what was in it is gone
 //!              └─ as the state needs them ────> workers join (again)
@@ -280,7 +280,8 @@ impl TopicWatch {
         };
         let name = spec.component.rsplit('.').next().unwrap_or_default();
         let what = format!("the state of the component `{name}` is being moved from {from} to {to} partitions");
-        let hint = format!("wait until `heddle topics repartition {name}` has ended; if it was interrupted, run it again");
+        let hint =
+            format!("wait until `heddle topics repartition {name}` has ended; if it was interrupted, run it again");
         Ok(Some(Explained::new(what).hint(hint)))
     }
 

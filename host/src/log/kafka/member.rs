@@ -3,8 +3,8 @@
 //! A partition's way through a member:
 //!
 //! ```text
-//!             Assign                     resume                Revoke, Lost                     release of the last one
-//!  elsewhere ────────> assigned, paused ────────> assigned, read ─────────────> held: no record ───────────────────────────> elsewhere
+//!             Assign                     resume                Revoke, Lost                   release of the last
+//!  elsewhere ────────> assigned, paused ────────> assigned, read ─────────────> held: no record ──────────> elsewhere
 //!                                       <────────
 //!                                         pause
 //! ```
