@@ -34,7 +34,10 @@ fn record(topic: &str, value: &'static str) -> NewRecord {
 
 fn is_full<T: std::fmt::Debug>(outcome: Result<T, LogError>) {
     match outcome {
-        Err(LogError::Hindered(why)) => assert!(why.contains("the disk is full") && why.contains("make room"), "{why}"),
+        Err(LogError::Hindered(why)) => {
+            let advice = why.remedy.clone().unwrap_or_default();
+            assert!(why.what.contains("the disk is full") && advice.contains("make room"), "{why:?}");
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -64,7 +67,7 @@ fn the_embedded_log_takes_nothing_while_its_disk_is_full_and_goes_on_when_there_
     is_full(log.create_topic(&topic("more")));
     member.send(record("in", "of a transaction")).unwrap();
     is_full(member.commit(&[]));
-    assert!(matches!(log.health(), LogHealth::Hindered(why) if why.contains("the disk is full")));
+    assert!(matches!(log.health(), LogHealth::Hindered(why) if why.what.contains("the disk is full")));
     // What is there can be read.
     member.resume(&assigned).unwrap();
     let Polled::Records(records) = member.poll(std::time::Duration::from_secs(10)).unwrap() else { panic!() };

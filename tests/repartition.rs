@@ -1,5 +1,5 @@
-//! State that is moved to where its keys lead, on a real broker: also if it is interrupted anywhere, and not at all where
-//! it would not be right. `topic_changes` has a host that runs before and after it.
+//! State that is moved to where its keys lead, on a real broker: also if it is interrupted anywhere, and not at all
+//! where it would not be right. `topic_changes` has a host that runs before and after it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;

@@ -25,7 +25,10 @@ pub(crate) struct NoRoom {
 
 /// The disks of this host, as far as their room matters.
 #[derive(Clone)]
-pub struct Disks(Arc<dyn Fn(&Path) -> Option<u64> + Send + Sync>);
+pub struct Disks(Arc<Free>);
+
+/// Measures the free bytes of the disk that has a folder; `None` if that is not known.
+type Free = dyn Fn(&Path) -> Option<u64> + Send + Sync;
 
 impl Default for Disks {
     /// What the system says of them.

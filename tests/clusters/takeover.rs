@@ -16,7 +16,8 @@ use crate::failures::host::{Scripts, until};
 use crate::support::app::App;
 
 const PARTITIONS: i32 = 2;
-/// The session timeout of the group in milliseconds, in both protocols. It bounds how long a killed host stays a member.
+/// The session timeout of the group in milliseconds, in both protocols. It bounds how long a killed host stays a
+/// member.
 const SESSION_MS: &str = "6000";
 /// Far longer than everything else here, so a host that waits for the brokers to end a transaction fails the test.
 const TRANSACTION_MS: &str = "600000";
@@ -101,7 +102,8 @@ pub(crate) fn a_restore_behind_an_open_transaction_goes_on_when_its_owner_is_gon
     let log = app.log();
     let heir = Host::start(app, "heir", "50ms");
     until("the heir is ready", || heir.log().contains(" ready "));
-    // A classic member may be in a group of the other protocol, too. librdkafka takes such a short interval from no other.
+    // A classic member may be in a group of the other protocol, too. librdkafka takes such a short interval from no
+    // other.
     let options = [Protocol::Classic.option(), ("max.poll.interval.ms", SESSION_MS)];
     let options = options.map(|(option, value)| (option.to_owned(), value.to_owned())).into();
     let ghosts = KafkaLog::connect(app.bootstrap.as_deref().unwrap(), &options).unwrap();

@@ -1,4 +1,5 @@
-//! TLS, from `heddle registry` to `heddle schema`, and with clients that withhold their handshake or do not read answers.
+//! TLS, from `heddle registry` to `heddle schema`, and with clients that withhold their handshake or do not read
+//! answers.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;

@@ -63,8 +63,8 @@ pub trait Log: Send + Sync {
         Ok(vec![])
     }
 
-    /// Returns true if the members of a group assign its partitions, as in Kafka's classic protocol. Then a group with one
-    /// topic has another assignor than one with several, and a static member that returns keeps its old assignment.
+    /// Returns true if the members of a group assign its partitions, as in Kafka's classic protocol. Then a group with
+    /// one topic has another assignor than one with several, and a static member that returns keeps its old assignment.
     fn members_assign(&self) -> bool {
         false
     }

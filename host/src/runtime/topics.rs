@@ -266,8 +266,8 @@ impl TopicWatch {
         Ok(self.notices.refuse(why, &spec.component, &self.progress))
     }
 
-    /// The reason why a component whose state is being moved must not run. Checked again only when the partitions of its
-    /// changelogs have changed, because a move adds partitions.
+    /// The reason why a component whose state is being moved must not run. Checked again only when the partitions of
+    /// its changelogs have changed, because a move adds partitions.
     fn moving(&self, spec: &TaskSpec, topics: &PartitionCounts) -> Result<Option<Explained>, LogError> {
         let changelogs = spec.changelogs.iter().chain(&spec.seen_changelog);
         let counts = changelogs.map(|topic| topics.get(&**topic).copied()).collect::<Vec<_>>();

@@ -4,8 +4,8 @@
 //! - A new property is refused, because earlier values may hold anything under its name. It is accepted if the writer
 //!   allowed no other properties and the property is not required.
 //! - A removed property is accepted if the reader allows other properties.
-//! - Types, enums and bounds may widen, never narrow. A required property may become optional; an optional one may become
-//!   required only with a default.
+//! - Types, enums and bounds may widen, never narrow. A required property may become optional; an optional one may
+//!   become required only with a default.
 //!
 //! `$ref`s within the document are followed; what others refer to has to be in it. What is not known here (patterns,
 //! `if`, `dependencies`, …) must stay the same or go.
