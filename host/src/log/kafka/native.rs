@@ -134,8 +134,8 @@ pub(super) fn headers(message: &BorrowedMessage<'_>) -> Vec<Header> {
 /// The metadata of each position in `list`, in its order. Empty where it is not UTF-8: Heddle did not write it then.
 pub(super) fn metadata(list: &TopicPartitionList) -> Vec<String> {
     let text = |place: usize| {
-        // SAFETY: the list lives as long as it is borrowed here and has more than `place` elements. The metadata is null
-        // or has so many bytes, which are copied.
+        // SAFETY: the list lives as long as it is borrowed here and has more than `place` elements. The metadata is
+        // null or has so many bytes, which are copied.
         unsafe {
             let element = &*(*list.ptr()).elems.add(place);
             if element.metadata.is_null() {
