@@ -176,7 +176,7 @@ fn positions_are_shown_set_and_taken_over(bed: &Bed) {
     assert_eq!(bed.work_off().0, 8);
     let refused = bed.run(&["offsets", "set", "intake", INPUT, "--partition", "0", "--to", "1000"]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && said.contains("does not have the offset 1000"), "{said}");
+    assert!(!refused.status.success() && said.contains("has no offset 1000"), "{said}");
     // Another group has a lower position.
     let other = (0..PARTITIONS).map(|number| (TopicPartition::new(INPUT, number), Offset(0))).collect::<Vec<_>>();
     bed.app.log().set_committed("spring", &other).unwrap();

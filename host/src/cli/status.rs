@@ -153,7 +153,7 @@ fn lines(c: &ComponentStatus) -> Vec<String> {
         let since = time(Timestamp(*since));
         lines.push(format!(
             "  stands still at {topic}/{partition}@{offset} since {since}, tried {tries} times: {}",
-            line(why)
+            below(why)
         ));
     }
     let told = [Cause::Refused, Cause::Topics].map(Cause::name);
@@ -166,11 +166,16 @@ fn lines(c: &ComponentStatus) -> Vec<String> {
     for (partition, offsets) in &c.lost {
         lines.push(format!("  lost: {offsets} offsets of {partition}, deleted before they were consumed"));
     }
-    lines.extend(c.stopped.iter().map(|why| format!("  stopped: {}", why.replace('\n', "\n  "))));
+    lines.extend(c.stopped.iter().map(|why| format!("  stopped: {}", below(why))));
     lines.extend(c.before.iter().map(|before| format!("  before: {}", short(before))));
     lines.extend(c.note.iter().map(|note| format!("  {}", line(note))));
     lines.extend(c.partitions.iter().map(partition_line));
     lines
+}
+
+/// The text of an error. Its place and its remedy are on lines below, indented by two more.
+fn below(why: &str) -> String {
+    why.split('\n').map(line).collect::<Vec<_>>().join("\n  ")
 }
 
 fn partition_line(partition: &PartitionStatus) -> String {
