@@ -188,7 +188,7 @@ fn javascript_says_what_is_wrong_with_text_and_numbers_that_do_not_fit() {
 #[test]
 fn python_says_what_is_wrong_with_numbers_that_do_not_fit() {
     let script = format!(
-        r#"import sys; sys.path.insert(0, "{}/python"); import heddle_values as v
+        r#"import sys; sys.dont_write_bytecode = True; sys.path.insert(0, "{}/python"); import heddle_values as v
 for number in [1e300, -3.5e38, 10**40, 3.4028235e38, float("inf"), float("nan"), 5]:
     try: v.checked(v.single, number, "the value"); print("fits")
     except TypeError as error: print(error)"#,
