@@ -3,9 +3,18 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::Arc;
 
+use heddle::guest::Instance;
 use heddle_contract::section::{self, CONTRACT_BYTES_MAX, Contract};
 
+use heddle_core::batch::OpenBatch;
+use heddle_core::event::{Offset, Partition, Record, Timestamp, TopicPartition};
+use heddle_core::policy::FailurePolicy;
+use heddle_core::state::Stateless;
+use heddle_core::task::{Task, TaskSpec};
+
+use crate::support::guests::{self, Known};
 use crate::support::measured;
 
 /// The maximum memory for a refusal: less than the size or the memory request of the large files below.
@@ -37,11 +46,16 @@ fn failed(app: &Path, arguments: &[&str]) -> Option<String> {
 
 /// A component with a handler of bytes, and with `inside` in its module.
 fn component(inside: &str) -> Vec<u8> {
+    component_with("(i32.const 0)", inside)
+}
+
+/// The same, with `realloc` as the function that makes room for a value.
+fn component_with(realloc: &str, inside: &str) -> Vec<u8> {
     let text = format!(
         r#"(component
             (core module $m
                 (memory (export "memory") 1)
-                (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+                (func $realloc (export "realloc") (param i32 i32 i32 i32) (result i32) {realloc})
                 (func (export "handle") (param i32 i32))
                 {inside})
             (core instance $i (instantiate $m))
@@ -179,4 +193,35 @@ fn types_and_names_out_of_proportion_are_refused() {
     let messages = files.map(|file| refused_bytes(&with_contract(&file))).collect::<Vec<_>>();
     assert!(messages.iter().all(|message| message.len() < 2_000), "{:?}", messages);
     insta::assert_snapshot!(messages.join("\n"));
+}
+
+/// The function that makes room for a value runs on behalf of the host: it is bounded like a handler.
+#[test]
+fn whatever_makes_room_for_a_value_fails_no_more_than_its_delivery() {
+    let again = "(call $realloc (local.get 0) (local.get 1) (local.get 2) (local.get 3))";
+    for (realloc, kind) in [
+        ("(loop $again (br $again)) (i32.const 0)", "deadline"),
+        (again, "stack"),
+        ("unreachable", "trap"),
+        ("(i32.const -16)", "trap"),
+        ("(i32.const 65535)", "trap"),
+        ("(loop $again (br_if $again (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) unreachable", "memory"),
+    ] {
+        let component = Arc::new(guests::load("hostile.wasm", &component_with(realloc, ""), []).unwrap());
+        let spec = TaskSpec::stateless("apps.hostile".into(), FailurePolicy::in_place(1, "dlq"));
+        let mut task = Task::new(Arc::new(spec), Partition(0), Arc::new(Stateless));
+        let mut instance = Instance::new(component, Known::of([]));
+        for offset in 0..2 {
+            let record = Record {
+                source: TopicPartition::new("in", 0),
+                offset: Offset(offset),
+                timestamp: Timestamp(0),
+                key: None,
+                value: Some(vec![7; 1_000].into()),
+                headers: vec![],
+            };
+            let step = task.step_at_once(&record, &mut instance, &mut OpenBatch::default(), Timestamp(0)).unwrap();
+            assert_eq!(guests::header(&step.writes[0], "heddle.kind"), kind, "{realloc}: {step:?}");
+        }
+    }
 }
