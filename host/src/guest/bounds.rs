@@ -1,23 +1,24 @@
-//! What a file may ask of the compiler: looked at before anything is compiled, so that no file takes more time and
-//! memory to be refused than a good one takes to be loaded.
+//! Limits on the work of the compiler. They are checked before anything is compiled, so that refusing a file takes no
+//! more time and memory than loading a good one.
 
 use wasmparser::{Parser, Payload};
 
 use super::LoadError;
 
-/// How many functions a component may have, over all its modules. Python's runtime has 14 thousand.
+/// The maximum number of functions in all modules of a component. Python's runtime has 14 thousand.
 const FUNCTIONS_MAX: u64 = 65_536;
-/// How large one function may be: compiling takes longer than its size grows. The largest of Python's has 420 KiB.
+/// The maximum size of a function, because compile time grows faster than the size. The largest function of Python's
+/// runtime has 420 KiB.
 const FUNCTION_BYTES_MAX: usize = 2 << 20;
-/// How much code there may be. Python has 6.3 MiB, which takes nine seconds of two processors.
+/// The maximum size of the code. Python's runtime has 6.3 MiB, which takes nine seconds on two processors.
 const CODE_BYTES_MAX: usize = 32 << 20;
-/// How many modules and components may be inside. JavaScript's has 37.
+/// The maximum number of nested modules and components. JavaScript's runtime has 37.
 const NESTED_MAX: usize = 1024;
 
-/// Refuses a file that is out of all proportion.
+/// Refuses a file that exceeds a limit.
 ///
 /// # Errors
-/// Says which bound it breaks; or that it is no component, if its sections cannot be told apart.
+/// If a limit is exceeded, or if the sections of the file cannot be parsed, so that it is not a component.
 pub(super) fn check(component: &str, wasm: &[u8]) -> Result<(), LoadError> {
     let (mut functions, mut code, mut nested) = (0_u64, 0, 0);
     for payload in Parser::new(0).parse_all(wasm) {

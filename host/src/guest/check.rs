@@ -1,12 +1,12 @@
-//! Whether the types that a component was built with are those of its contract.
+//! Checks that a component was built with the types of its contract.
 
 use heddle_contract::wit::{EMPTY_CASE, NEVER_CASE, NULL_CASE, Shape, ShapeId, Shapes};
 use wasmtime::component::{Type, types};
 
-/// Compares a component's type with the shape it should have.
+/// Checks that a component's type has the given shape.
 ///
 /// # Errors
-/// Says where and how they differ.
+/// If they differ. The error says where and how.
 pub(super) fn same(shapes: &Shapes, shape: ShapeId, ty: &Type) -> Result<(), String> {
     compare(shapes, shape, ty, &mut vec![])
 }

@@ -1,4 +1,4 @@
-//! The folder for compiled code. It holds what this process runs as machine code, so nobody else may write there.
+//! The folder for compiled code. This process runs its content as machine code, so nobody else may write to it.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// Only its owner may use the folder.
+/// The mode of the folder: only its owner may use it.
 const MODE: u32 = 0o700;
-/// Others than the owner may write.
+/// The mode bits that let users other than the owner write.
 const OTHERS_WRITE: u32 = 0o022;
-/// Everybody may write.
+/// The mode bit that lets everybody write.
 const ALL_WRITE: u32 = 0o002;
-/// Only the owner of a file may rename or remove it.
+/// The mode bit that lets only the owner of a file rename or remove it.
 const STICKY: u32 = 0o1000;
 
-/// Why compiled code is not kept.
+/// The reason why compiled code is not cached.
 #[derive(Debug, Error)]
 pub(crate) enum CacheFault {
-    /// The folder cannot be made or written to.
+    /// The folder cannot be created or written to.
     #[error("the folder cannot be written to: {0}")]
     Unusable(#[from] std::io::Error),
     /// The folder belongs to another user.
@@ -29,12 +29,12 @@ pub(crate) enum CacheFault {
     Open(String),
 }
 
-/// Makes the folder, and checks that only this user can write to it. Returns its absolute path.
+/// Creates the folder, and checks that only this user can write to it. Returns its absolute path.
 pub(crate) fn prepare(folder: &Path) -> Result<PathBuf, CacheFault> {
     DirBuilder::new().recursive(true).mode(MODE).create(folder)?;
     let folder = folder.canonicalize()?;
     let found = fs::metadata(&folder)?;
-    // A file that this process makes tells who it runs as, and that it can write.
+    // A temporary file has this process's user id, and shows that the folder is writable.
     let own = tempfile::tempfile_in(&folder)?.metadata()?.uid();
     if found.uid() != own {
         return Err(CacheFault::Foreign);
@@ -48,7 +48,7 @@ pub(crate) fn prepare(folder: &Path) -> Result<PathBuf, CacheFault> {
             return Err(CacheFault::Open(above.display().to_string()));
         }
     }
-    // Folders in it may have been made for a group.
+    // An earlier mode may have given a group access to the folder.
     fs::set_permissions(&folder, Permissions::from_mode(MODE))?;
     Ok(folder)
 }

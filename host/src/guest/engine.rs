@@ -1,4 +1,4 @@
-//! How Wasm runs here: one engine a process, with a clock for deadlines.
+//! The WebAssembly engine: one per process, with a clock for deadlines.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use wasmtime::{Cache, CacheConfig, Config};
 
 use super::{LoadError, code_cache};
 
-/// How often deadlines are looked at: a handler is stopped at most this much late.
+/// The interval between checks of deadlines. A handler is stopped less than two intervals after its deadline.
 pub const TICK: Duration = Duration::from_millis(5);
 
 /// The engine that all components of the process share.
@@ -20,7 +20,7 @@ pub struct Engine {
     _ticker: Arc<Ticker>,
 }
 
-/// Ends the ticking thread with the last engine.
+/// Ends the ticking thread when the last engine is dropped.
 struct Ticker(Arc<AtomicBool>);
 
 impl Drop for Ticker {
@@ -29,21 +29,21 @@ impl Drop for Ticker {
     }
 }
 
-/// How much stack a guest may use. Threads that call guests have four times as much.
+/// The maximum stack of a guest. Threads that call guests have four times as much.
 pub(super) const STACK_BYTES_MAX: usize = 512 << 10;
 
 impl Engine {
-    /// Starts an engine. Compiled code is kept in `cache` by the digest of what it was compiled from (and by the
-    /// compiler's version and settings). Without one, or with one that cannot be used, it is compiled at every start.
+    /// Starts an engine. Compiled code is kept in `cache`, by the digest of the WebAssembly code and by the compiler's
+    /// version and settings. Without a usable cache, the code is compiled at every start.
     ///
     /// # Errors
-    /// If the engine does not take its settings, or no thread can be started.
+    /// If the engine refuses its settings, or no thread can be started.
     pub fn start(cache: Option<&Path>) -> Result<Self, LoadError> {
         let failed = |e: wasmtime::Error| LoadError::Engine(format!("{e:#}"));
         let mut config = Config::new();
         config.epoch_interruption(true).wasm_backtrace_max_frames(std::num::NonZeroUsize::new(8));
         config.max_wasm_stack(STACK_BYTES_MAX);
-        // What differs between processors or runs must not reach a handler.
+        // Differences between processors or runs must not reach a handler.
         config.cranelift_nan_canonicalization(true).relaxed_simd_deterministic(true);
         if let Some(folder) = cache {
             match open_cache(folder) {
@@ -79,7 +79,7 @@ fn open_cache(folder: &Path) -> Result<Cache, String> {
     Cache::new(cache).map_err(|error| format!("{error:#}"))
 }
 
-/// How many ticks a deadline is: rounded up, and one for the tick that is under way.
+/// The number of ticks in a deadline: rounded up, plus one for the tick in progress.
 pub(super) fn ticks(deadline: Duration) -> u64 {
     u64::try_from(deadline.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX / 2) + 1
 }

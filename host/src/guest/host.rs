@@ -1,4 +1,4 @@
-//! What belongs to one instance on the host's side: the delivery under way and what it did so far.
+//! The host's state of one instance: the current delivery and its effects so far.
 
 use heddle_core::delivery::{ComponentName, Delivery, Epoch};
 use heddle_core::effects::{Effects, Emit};
@@ -12,22 +12,22 @@ use super::random;
 use super::stores::Reading;
 use super::wasi;
 
-/// The host's side of an instance.
+/// The host's state of an instance.
 pub(super) struct Host {
     limits: HostLimits,
-    /// What its memories have, and what its tables take here.
+    /// The size of the guest's memories, and below, the host memory of its tables.
     memory_bytes: usize,
     table_bytes: usize,
-    /// The delivery under way; none while the component starts.
+    /// The current delivery. `None` while the component starts.
     current: Option<Current>,
     pub(super) lines: Lines,
     pub(super) memory_refused: bool,
     pub(super) wasi: wasi::State,
-    /// The numbers that there are while the component starts.
+    /// The random numbers while the component starts.
     starting: Option<ChaCha8Rng>,
 }
 
-/// What an instance, and one delivery to it, may use.
+/// The limits of an instance and of one delivery to it.
 #[derive(Clone, Copy)]
 pub(super) struct HostLimits {
     pub(super) memory_bytes_max: usize,
@@ -36,12 +36,12 @@ pub(super) struct HostLimits {
     pub(super) log_lines_max: usize,
 }
 
-/// A handler emits or writes more than one delivery may: its fault, told apart from other traps by its type.
+/// The error of a handler that emits or writes more than one delivery may. Its type distinguishes it from other traps.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct OutputRefused(String);
 
-/// A delivery, kept for as long as its handler runs. It becomes a value for the guest only when the guest asks.
+/// A delivery that is being handled. It is converted to a value for the guest only on request.
 pub(super) struct Current {
     component: ComponentName,
     record: Record,
@@ -49,7 +49,7 @@ pub(super) struct Current {
     epoch: Option<Epoch>,
     random: Option<ChaCha8Rng>,
     pub(super) effects: Effects,
-    /// How large what it emits and writes is so far.
+    /// The size of its emits and writes so far.
     output_bytes: usize,
     limits: HostLimits,
     pub(super) reading: Reading,
@@ -70,7 +70,7 @@ impl Current {
         }
     }
 
-    /// Adds a record to what it emits.
+    /// Adds a record to the emits.
     pub(super) fn emit(&mut self, emit: Emit) -> Result<(), OutputRefused> {
         let limit = self.limits.emits_max;
         if self.effects.emits.len() >= limit {
@@ -84,7 +84,7 @@ impl Current {
         Ok(())
     }
 
-    /// Adds to the size of what it emits and writes.
+    /// Adds to the size of emits and writes.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), OutputRefused> {
         let limit = self.limits.output_bytes_max;
         self.output_bytes = self.output_bytes.saturating_add(bytes);
@@ -122,34 +122,34 @@ impl Host {
         }
     }
 
-    /// A delivery begins.
+    /// Begins a delivery.
     pub(super) fn begin(&mut self, delivery: &Delivery<'_>, reading: Reading) {
         self.current = Some(Current::new(delivery, reading, self.limits));
         self.wasi.begin();
     }
 
-    /// Keeps a line of the component's log.
+    /// Keeps a log line of the component.
     pub(super) fn log(&mut self, level: &str, message: &str) {
         self.lines.add(level, message, self.limits.log_lines_max);
     }
 
-    /// The lines so far, those that stdout and stderr have begun among them.
+    /// Takes the lines so far, including unfinished ones of stdout and stderr.
     pub(super) fn take_lines(&mut self) -> Lines {
         self.wasi.flush(&mut self.lines, self.limits.log_lines_max);
         std::mem::take(&mut self.lines)
     }
 
-    /// Takes what the component writes to stdout or stderr.
+    /// Writes to stdout or stderr of the component.
     pub(super) fn write(&mut self, output: wasi::Output, bytes: &[u8]) {
         self.wasi.write(output, bytes, &mut self.lines, self.limits.log_lines_max);
     }
 
-    /// The delivery's time; 1970 while the component starts.
+    /// The time of the delivery; 1970 while the component starts.
     pub(super) fn timestamp(&self) -> Timestamp {
         self.current.as_ref().map_or(Timestamp(0), |current| current.record.timestamp)
     }
 
-    /// The delivery's numbers; the same ones at every start.
+    /// The random numbers of the delivery, or of the start, which are the same at every start.
     pub(super) fn random(&mut self) -> &mut ChaCha8Rng {
         match &mut self.current {
             Some(current) => current.random(),
@@ -157,29 +157,29 @@ impl Host {
         }
     }
 
-    /// It is over, however it ended.
+    /// Ends the delivery, whatever its outcome.
     pub(super) fn end(&mut self) -> Option<Current> {
         self.current.take()
     }
 
-    /// The delivery under way. A component has no effects and sees nothing while it starts: how often that happens is
-    /// chance.
+    /// The current delivery. Fails while the component starts: the number of starts is random, so a start may have no
+    /// effects and see nothing.
     pub(super) fn current(&mut self) -> wasmtime::Result<&mut Current> {
         self.current.as_mut().ok_or_else(|| wasmtime::Error::msg("there is no delivery outside of a handler"))
     }
 }
 
-/// How many memories, tables and core instances a component may have: each takes address space, whatever is in it.
-/// JavaScript's has three memories, Python's 40 instances.
+/// The maximum number of memories of a component. Memories, tables and core instances take address space, even when
+/// they are empty. JavaScript's runtime has three memories, Python's 40 instances.
 const MEMORIES_MAX: usize = 64;
 const TABLES_MAX: usize = 256;
 const INSTANCES_MAX: usize = 1024;
-/// What an entry of a table takes on the host.
+/// The host memory of a table entry in bytes.
 const TABLE_ENTRY_BYTES: usize = 8;
 
 impl ResourceLimiter for Host {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        // All its memories together: it may have several.
+        // The limit applies to the sum of all memories, because a component may have several.
         let all = self.memory_bytes.saturating_add(desired.saturating_sub(current));
         let granted = all <= self.limits.memory_bytes_max;
         if granted {
@@ -192,7 +192,7 @@ impl ResourceLimiter for Host {
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let more = desired.saturating_sub(current).saturating_mul(TABLE_ENTRY_BYTES);
         let all = self.table_bytes.saturating_add(more);
-        // A guest's function tables are far smaller than its memory.
+        // The limit is generous, because a guest's function tables are far smaller than its memory.
         let granted = all <= self.limits.memory_bytes_max;
         if granted {
             self.table_bytes = all;

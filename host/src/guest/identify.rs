@@ -1,4 +1,4 @@
-//! Where a topic's records carry their message id.
+//! The message id of a topic's records.
 
 use bytes::Bytes;
 use heddle_contract::identify::{IdError, IdPath};
@@ -10,16 +10,16 @@ use heddle_core::fault::{EventFault, EventFaultKind};
 
 use super::codec::Decoder;
 
-/// Where the id is, found once at load.
+/// The place of the message id, found once at load.
 pub(super) enum Identify {
-    /// In the header of this name.
+    /// The header with this name.
     Header(String),
-    /// In a field of the value.
+    /// A field of the value.
     Value(IdPath),
 }
 
 impl Identify {
-    /// Finds what the manifest says in the reader's schema of the topic's values.
+    /// Finds the manifest's field in the reader's schema of the topic's values.
     pub(super) fn of(topic: &str, schema: Option<&Schema>, source: &IdSource) -> Result<Self, IdError> {
         match source {
             IdSource::Header(name) => Ok(Self::Header(name.clone())),
@@ -28,17 +28,17 @@ impl Identify {
     }
 }
 
-/// The id in a header. The last one of that name counts: what a handler passes on comes before what the host adds.
+/// The id in a header. The last header of that name counts, because headers of the handler precede those of the host.
 pub(super) fn in_header(record: &Record, name: &str) -> Option<MessageId> {
     let header = record.headers.iter().rfind(|header| header.name == name)?;
-    // A copy, as of a value: see there.
+    // Copied, because ids are kept for long and would keep whole records in memory.
     header.value.as_deref().map(|id| MessageId(Bytes::copy_from_slice(id)))
 }
 
-/// The id in the value, which `decoder` is for.
+/// The id in a value that `decoder` decodes.
 pub(super) fn in_value(path: &IdPath, decoder: &Decoder, payload: &[u8]) -> Result<Option<MessageId>, EventFault> {
     let id = path.find(decoder.plan(), payload);
     let id = id.map_err(|e| EventFault::new(EventFaultKind::Decode, e.to_string()))?;
-    // A copy: ids are held for long, and would hold whole records.
+    // Copied, because ids are kept for long and would keep whole records in memory.
     Ok(id.map(|id| MessageId(Bytes::from(id.into_owned()))))
 }

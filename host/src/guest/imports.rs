@@ -1,4 +1,4 @@
-//! What a component can call: the emitters that its manifest grants, and the interfaces every component shares.
+//! The imports of a component: the emitters that its manifest grants, and the interfaces that every component shares.
 
 use std::sync::Arc;
 
@@ -18,9 +18,9 @@ use super::random;
 
 /// The package of the interfaces that every component shares.
 pub(super) const RUNTIME: &str = "heddle:runtime/";
-/// The version of that package which this host offers.
+/// The version of that package in this host.
 pub(super) const RUNTIME_VERSION: &str = "0.1.0";
-/// Its interfaces that have functions, and these.
+/// The interfaces of the package with their functions.
 pub(super) const RUNTIME_FUNCTIONS: [(&str, &[&str]); 3] =
     [("context", &["current"]), ("log", &["write"]), ("random", &["next-u64", "bytes"])];
 
@@ -28,21 +28,21 @@ pub(super) const RUNTIME_FUNCTIONS: [(&str, &[&str]); 3] =
 #[derive(Clone)]
 pub(super) struct Emitter {
     pub(super) topic: Topic,
-    /// The import's name.
+    /// The name of the import.
     pub(super) interface: String,
-    /// Absent for a topic without a schema: values are bytes.
+    /// The value's encoder. `None` for a topic without a schema, whose values are bytes.
     pub(super) value: Option<Framed>,
     pub(super) key: KeyCodec,
     pub(super) cloudevents: bool,
 }
 
-/// An encoder, and what goes in front of what it writes: the registry's id.
+/// An encoder, and the registry's id in front of its output.
 #[derive(Clone)]
 pub(super) struct Framed {
     encoder: Encoder,
     schema: Arc<Schema>,
     id: SchemaId,
-    /// The ids of the branches' own schemas, where each is written by its own.
+    /// The ids of the branches' own schemas, if each branch is written by its own schema.
     branches: Option<Arc<[SchemaId]>>,
 }
 
@@ -52,7 +52,7 @@ impl Framed {
         Self { encoder: Encoder::new(schema.clone(), typed.shapes.clone()), schema, id, branches: None }
     }
 
-    /// The same for a union whose values are written by the schemas of its branches.
+    /// Writes the values of a union by the schemas of its branches.
     pub(super) fn by_branches(self, ids: Vec<SchemaId>) -> Self {
         Self { branches: Some(ids.into()), ..self }
     }
@@ -65,7 +65,7 @@ impl Framed {
         self.encoder.shapes()
     }
 
-    /// The value as it stands on the wire, or why the schema cannot hold it.
+    /// The value in the wire format, or the reason why the schema does not allow it.
     pub(super) fn encode(&self, value: &Val) -> Result<Bytes, String> {
         let mut out = Vec::with_capacity(128);
         out.extend(wire::prefix(self.id));
@@ -74,29 +74,29 @@ impl Framed {
             let value = &out[wire::prefix(self.id).len()..];
             return wire::by_branch(ids, value).map(Bytes::from).ok_or_else(|| "it has no branch".to_owned());
         }
-        // What is put into a store stays in memory for seconds: without room to grow.
+        // Written values stay in memory for seconds, so they have no spare capacity.
         Ok(Bytes::copy_from_slice(&out))
     }
 }
 
-/// How keys become bytes.
+/// The encoding of keys.
 #[derive(Clone)]
 pub(super) enum KeyCodec {
-    /// UTF-8.
+    /// UTF-8 text.
     String,
-    /// As they are.
+    /// Raw bytes.
     Bytes,
-    /// By a schema of the registry.
+    /// A schema of the registry.
     Schema(Framed),
 }
 
 impl KeyCodec {
-    /// The schema that writes keys, if one does.
+    /// The schema of the keys, if there is one.
     pub(super) fn schema(&self) -> Option<(SchemaId, Arc<Schema>)> {
         if let Self::Schema(framed) = self { Some((framed.id, framed.schema.clone())) } else { None }
     }
 
-    /// The key's bytes, or why its schema cannot hold it.
+    /// The key's bytes, or the reason why its schema does not allow it.
     pub(super) fn encode(&self, key: &Val) -> Result<Bytes, String> {
         match (self, key) {
             (Self::String, Val::String(key)) => Ok(key.clone().into()),
@@ -106,7 +106,7 @@ impl KeyCodec {
     }
 }
 
-/// An emit that breaks its topic's schema: the delivery's fault, told apart from other traps by its type.
+/// The error of an emit that breaks its topic's schema. Its type distinguishes it from other traps.
 #[derive(Debug, thiserror::Error)]
 #[error("the value emitted to `{topic}` breaks its schema: {what}")]
 pub(super) struct EmitRefused {
@@ -198,7 +198,7 @@ pub(super) fn link_runtime(linker: &mut Linker<Host>) -> Called {
     random::link(linker, &runtime("random"))
 }
 
-/// What imports call an interface of `heddle:runtime`.
+/// The name of an interface of `heddle:runtime` in imports.
 pub(super) fn runtime(interface: &str) -> String {
     format!("{RUNTIME}{interface}@{RUNTIME_VERSION}")
 }

@@ -1,15 +1,15 @@
-//! What a handler logs: kept until it is done, then told by this process, each line at its own level.
+//! The log lines of a handler: kept until it has ended, then logged by this process, each at its level.
 
 use heddle_core::delivery::Delivery;
 use tracing::Level;
 
-/// How long a line may be; what is longer is cut.
+/// The maximum size of a line in bytes. Longer lines are cut.
 pub(super) const LINE_BYTES_MAX: usize = 8 << 10;
 
-/// How many bytes of them a record that is set aside carries along.
+/// The maximum size of the lines in a dead letter, in bytes.
 const TOLD_BYTES_MAX: usize = 8 << 10;
 
-/// The lines of the delivery under way.
+/// The lines of the current delivery.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     lines: Vec<(Level, String)>,
@@ -17,8 +17,8 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Keeps a line; `level` is a case of `log.level` in the WIT. Of what comes after `lines_max` lines, only the last
-    /// is kept.
+    /// Keeps a line. `level` is a case of `log.level` in the WIT. After `lines_max` lines, each further line replaces
+    /// the one before.
     pub(super) fn add(&mut self, level: &str, message: &str, lines_max: usize) {
         let level = match level {
             "trace" => Level::TRACE,
@@ -34,13 +34,12 @@ impl Lines {
         self.lines.push((level, message[..message.floor_char_boundary(LINE_BYTES_MAX)].to_owned()));
     }
 
-    /// The last line, if it has the level `error`: a guest that panics logs its message first.
+    /// The last line, if it has the level `error`. A guest that panics logs its message first.
     pub(super) fn last_words(&self) -> Option<&str> {
         self.lines.last().filter(|(level, _)| *level == Level::ERROR).map(|(_, message)| message.as_str())
     }
 
-    /// The last lines as JSON, one object a line, as many as fit into [`TOLD_BYTES_MAX`]: a record that is set aside
-    /// carries them.
+    /// The last lines for a dead letter, as JSON with one object per line, as many as fit into [`TOLD_BYTES_MAX`].
     pub(super) fn told(&self) -> String {
         let (mut lines, mut left) = (vec![], TOLD_BYTES_MAX);
         for (level, message) in self.lines.iter().rev() {
@@ -49,7 +48,7 @@ impl Lines {
                 format!("{}\n", serde_json::json!({ "level": level, "message": message }))
             };
             let mut told = line(message);
-            // Not even the last one fits: its beginning. What is escaped takes up to six bytes for one.
+            // Not even the last line fits, so its beginning is kept. An escaped byte takes up to six bytes.
             if lines.is_empty() && told.len() > left {
                 told = line(&message[..message.floor_char_boundary(TOLD_BYTES_MAX / 8)]);
             }
@@ -62,7 +61,7 @@ impl Lines {
         lines.into_iter().rev().collect()
     }
 
-    /// Tells all lines that are at least as severe as `least`.
+    /// Logs all lines that are at least as severe as `least`.
     pub(super) fn tell(self, delivery: &Delivery<'_>, least: Level) {
         macro_rules! tell {
             ($level:ident, $($message:tt)+) => {

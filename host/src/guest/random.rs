@@ -1,8 +1,8 @@
-//! `heddle:runtime/random`: numbers that are the same whenever the same record is handled.
+//! `heddle:runtime/random`: numbers that are the same in every delivery of the same record.
 //!
-//! The generator is ChaCha with 8 rounds (the words of its key stream in order: 64 bits are two of them, the lower
-//! first; bytes take whole words and drop the rest of the last), keyed by the SHA-256 of the delivery's id. Changing
-//! any of this changes what handlers do with records they have handled before.
+//! The generator is ChaCha with 8 rounds, keyed by the SHA-256 of the delivery's id. The words of its key stream are
+//! used in order: a 64-bit number takes two, the lower one first; bytes take whole words and drop the rest of the last.
+//! Any change would alter the handling of records that were handled before.
 
 use heddle_core::delivery::Delivery;
 use rand_chacha::ChaCha8Rng;
@@ -14,20 +14,20 @@ use wasmtime::component::{Linker, Val};
 use super::codec;
 use super::host::Host;
 
-/// How many bytes a guest may ask for at a time.
+/// The maximum number of bytes that a guest may request at a time.
 pub(super) const BYTES_MAX: u32 = 64 << 10;
 
-/// The generator of a delivery. The attempt does not count.
+/// The generator of a delivery, which does not depend on the attempt.
 pub(super) fn generator(delivery: &Delivery<'_>) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(Sha256::digest(delivery.id()).into())
 }
 
-/// The generator while a component starts, which is no part of a delivery: WASI asks for numbers then.
+/// The generator while a component starts, outside of a delivery. WASI asks for numbers then.
 pub(super) fn starting() -> ChaCha8Rng {
     ChaCha8Rng::from_seed(Sha256::digest("the component starts").into())
 }
 
-/// Links the interface; `name` is the import's.
+/// Links the interface. `name` is the name of the import.
 pub(super) fn link(linker: &mut Linker<Host>, name: &str) -> wasmtime::Result<()> {
     let mut instance = linker.instance(name)?;
     instance.func_new("next-u64", |mut store: StoreContextMut<'_, Host>, _, _, results| {
@@ -54,7 +54,7 @@ mod tests {
 
     use super::*;
 
-    /// Guarantee G7 rests on these numbers: they may never change.
+    /// Guarantee G7 depends on these numbers, so they must never change.
     #[test]
     fn the_numbers_of_a_record_are_fixed() {
         let record = Record {
@@ -71,7 +71,7 @@ mod tests {
         let first = random.next_u64();
         random.fill_bytes(&mut five);
         let third = random.next_u64();
-        // Computed by another implementation.
+        // The expected values come from another implementation.
         let expected = (12_905_941_478_688_268_057, [87, 28, 118, 102, 24], 2_770_354_936_631_173_004);
         assert_eq!((first, five, third), expected);
         let mut again = generator(&Delivery { component: &component, record: &record, attempt: 2, epoch: None });

@@ -1,16 +1,15 @@
-//! Where writers' schemas come from when records are decoded.
+//! The source of writers' schemas for decoding.
 
 use std::sync::Arc;
 
 use heddle_contract::schema::Schema;
 use heddle_contract::wire::SchemaId;
 
-/// Finds writers' schemas by the id in front of each record's value. The runtime puts the registry behind it.
+/// Finds writers' schemas by the id in front of each record's value. The runtime implements it with the registry.
 pub trait Schemas: Send + Sync {
-    /// The schema of that id.
+    /// The schema with this id, or `None` if there is no such schema, so that the record is at fault.
     ///
     /// # Errors
-    /// `Ok(None)`: there is no such schema, so the record is at fault. `Err`: it cannot be told now (the registry does
-    /// not answer): nothing may be decided about the record.
+    /// If the registry does not answer. Nothing may be decided about the record then.
     fn writer(&self, id: SchemaId) -> Result<Option<Arc<Schema>>, String>;
 }

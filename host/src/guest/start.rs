@@ -1,4 +1,4 @@
-//! Starting a component: it runs its start function under a deadline and its memory limit, and has no effects.
+//! The start of a component: runs its start function under a deadline and its memory limit, without effects.
 
 use std::time::Duration;
 
@@ -11,23 +11,22 @@ use super::component::Component;
 use super::engine::ticks;
 use super::host::Host;
 
-/// How long a component may take to start. A language's runtime does in milliseconds what it does then; a machine may
-/// be busy.
+/// The maximum time for the start of a component. A language's runtime takes milliseconds, but a machine may be busy.
 const START_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How many bytes the arguments of one call of an import may have, at least: a component may emit more than it takes.
+/// The minimum limit on the arguments of one call of an import, in bytes. A component may emit more than it consumes.
 const ARGUMENT_BYTES_MIN: usize = 4 << 20;
-/// How much larger than a record the arguments of one call may be: by a key and headers.
+/// The allowance for a key and headers in the arguments of one call, in addition to the size of a record.
 const ARGUMENT_SLACK_BYTES: usize = 1 << 20;
 
-/// How much memory of this process the arguments of one call may take: what may come in may also go out. Each byte of a
-/// list is a [`Val`] for a moment.
+/// The maximum host memory for the arguments of one call. A component may emit a record as large as one that it may
+/// consume. Each byte of a list takes a [`Val`] for a moment.
 fn argument_memory_max(record_bytes_max: usize) -> usize {
     let bytes = record_bytes_max.saturating_add(ARGUMENT_SLACK_BYTES).max(ARGUMENT_BYTES_MIN);
     bytes.saturating_mul(size_of::<Val>())
 }
 
-/// Why a component does not start.
+/// The reason why a component does not start.
 pub(super) struct StartFault {
     what: String,
     hint: &'static str,
@@ -51,7 +50,7 @@ impl StartFault {
         }
     }
 
-    /// As a component is refused for it.
+    /// The error with which the component is refused.
     pub(super) fn refusal(self, component: &str) -> LoadError {
         LoadError::DoesNotStart { component: component.to_owned(), what: self.what, hint: self.hint.to_owned() }
     }
@@ -63,7 +62,7 @@ impl From<StartFault> for EventFault {
     }
 }
 
-/// Starts an instance, with a memory of its own.
+/// Starts an instance with separate memory.
 pub(super) fn start(component: &Component) -> Result<(Store<Host>, Instance), StartFault> {
     let mut store = Store::new(&component.engine.wasmtime, Host::new(component.limits));
     store.limiter(|host| host);

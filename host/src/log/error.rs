@@ -1,11 +1,11 @@
-//! What a log fails with, by remedy.
+//! The failures of a log, by remedy.
 
 use std::fmt;
 
 use heddle_core::event::Topic;
 use thiserror::Error;
 
-/// What a log can fail with, named by remedy.
+/// A failure of a log, named by remedy.
 #[derive(Debug, Clone, Error)]
 pub enum LogError {
     /// The transaction cannot be committed; abort it, rewind and do the work again.
@@ -14,63 +14,64 @@ pub enum LogError {
     /// Another member took over (same transactional id, or a newer generation): give everything up and join again.
     #[error("fenced by a newer member: {0}")]
     Fenced(String),
-    /// Whether the commit took effect is not known: join again (which fences the old transaction) and read the
-    /// positions.
+    /// The commit may or may not have taken effect. Join again, which fences the old transaction, and read the
+    /// committed positions.
     #[error("the outcome of the commit is not known: {0}")]
     CommitUnknown(String),
-    /// The log cannot go on in this process; stop the host.
+    /// The log cannot continue in this process; stop the host.
     #[error("{0}")]
     Fatal(String),
-    /// The log does not do it before somebody grants, sets or repairs something: report it, and try again now and then.
+    /// The log refuses until an operator grants, configures or repairs something: report it, and try again now and
+    /// then.
     #[error("{0}")]
     Hindered(String),
-    /// The log cannot be reached, now.
+    /// The log cannot be reached now.
     #[error("the log cannot be reached: {0}")]
     Unreachable(String),
-    /// There is no such topic.
+    /// The topic does not exist.
     #[error("there is no topic `{0}`")]
     UnknownTopic(String),
-    /// The topic is there already.
+    /// The topic exists already.
     #[error("topic `{0}` exists already")]
     TopicExists(String),
-    /// This one record cannot be taken (too large, a partition that does not exist): the event's failure policy
-    /// decides.
+    /// This one record cannot be written, because it is too large or its partition does not exist. The event's failure
+    /// policy decides.
     #[error("record refused: {0}")]
     RecordRefused(String),
-    /// Records that were sent and are refused now: the transaction must be aborted, as for [`Abort`](LogError::Abort).
+    /// Records were sent and refused on arrival: the transaction must be aborted, as for [`Abort`](LogError::Abort).
     #[error("the transaction must be aborted: {0}")]
     Refused(OnArrival),
-    /// The group has members: its positions are theirs.
+    /// The group has members, which own its positions.
     #[error("the group `{group}` is active: it has {members} members")]
     GroupActive {
         /// The group.
         group: String,
-        /// How many members it has.
+        /// The number of its members.
         members: usize,
     },
-    /// An option, name or number that the log cannot take.
+    /// An option, name or number that is not valid for the log.
     #[error("{0}")]
     Invalid(String),
 }
 
-/// Records of a transaction that the log refused after it had taken them.
+/// Records of a transaction that the log refused after they were sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OnArrival {
-    /// One at least.
+    /// The refused records, at least one.
     pub records: Vec<RefusedRecord>,
 }
 
 /// A record that the log refused on arrival.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedRecord {
-    /// Its number among all that the member sent in this transaction, from 0. `None`: one of them, and the log does not
-    /// say which.
+    /// The number of the record among all that the member sent in this transaction, from 0. `None` if the log does not
+    /// report it.
     pub number: Option<usize>,
     /// Its topic, if that is known.
     pub topic: Option<Topic>,
-    /// What the log says.
+    /// The reason that the log reports.
     pub why: String,
-    /// Whether it is the timestamp alone that the log refuses.
+    /// True if the log refuses only the timestamp.
     pub timestamp: bool,
 }
 

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Two implementations pass one conformance suite: the embedded log and Apache Kafka.
-//! Calls block, but for [`Member::begin_commit`]; callers are plain threads.
+//! All calls block, except [`Member::begin_commit`]; callers are plain threads.
 
 pub mod embedded;
 mod error;
@@ -31,25 +31,25 @@ pub trait Log: Send + Sync {
     /// All topics, sorted by name.
     fn topics(&self) -> Result<Vec<TopicInfo>, LogError>;
 
-    /// Creates a topic. Fails with [`LogError::TopicExists`] if it is there already.
+    /// Creates a topic. Fails with [`LogError::TopicExists`] if it exists already.
     fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError>;
 
-    /// Creates topics, all at once where the log can. How it ended for each of them, in their order, as
-    /// [`create_topic`](Log::create_topic) would tell.
+    /// Creates topics, all at once if the log can. Returns the result of [`create_topic`](Log::create_topic) for each
+    /// of them, in their order.
     fn create_topics(&self, specs: &[TopicSpec]) -> Vec<Result<(), LogError>> {
         specs.iter().map(|spec| self.create_topic(spec)).collect()
     }
 
-    /// Removes a topic with all that it holds, and the positions of groups in it; it is gone when this returns. The
-    /// embedded log refuses it while a member consumes the topic.
+    /// Deletes a topic, its records, and the positions of groups in it. The topic is gone when this returns. The
+    /// embedded log refuses to delete a topic while a member consumes it.
     fn delete_topic(&self, topic: &str) -> Result<(), LogError>;
 
-    /// Adds partitions to a topic until it has `partitions` of them. What it holds stays where it is.
+    /// Adds partitions to a topic until it has `partitions` of them. Existing records stay where they are.
     fn add_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
         Err(LogError::Invalid(format!("topic `{topic}` cannot get {partitions} partitions: this log adds none")))
     }
 
-    /// Partitions of these topics that no member of `group` has although the group is at rest. `None`: there are none.
+    /// Partitions of these topics that no member of `group` has although the group is stable. `None` if there are none.
     ///
     /// A broker hands a static member that returns the assignment it had, so partitions that were added meanwhile can
     /// stay without a reader.
@@ -57,131 +57,132 @@ pub trait Log: Send + Sync {
         Ok(None)
     }
 
-    /// The names that the log has for the members of `group` now. The name of a static member begins with its
+    /// The names of the current members of `group` in the log. The name of a static member begins with its
     /// `instance_id`.
     fn members(&self, _group: &str) -> Result<Vec<String>, LogError> {
         Ok(vec![])
     }
 
-    /// Why nobody can join `group`, in three lines. `None`: nothing is known to keep anybody.
+    /// The reason why nobody can join `group`, in three lines. `None` if no reason is known.
     fn join_fault(&self, _group: &str) -> Option<String> {
         None
     }
 
-    /// Those of the `wanted` rights that this client does not have. A log that everybody may use grants all.
+    /// The rights among `wanted` that this client lacks. A log without access control grants all.
     fn missing_rights(&self, _wanted: &[Right]) -> Result<Vec<Right>, LogError> {
         Ok(vec![])
     }
 
-    /// How a log in this process is. Brokers are asked elsewhere.
+    /// The health of a log in this process. Brokers are checked elsewhere.
     fn health(&self) -> LogHealth {
         LogHealth::Good
     }
 
-    /// Wakes calls that a failed disk left asleep, of a log in this process.
+    /// Wakes calls that still sleep after a disk failure, if the log is in this process.
     fn wake(&self) {}
 
-    /// Tells a topic from another one of the same name that was deleted before or comes after. `None`: the log cannot
-    /// tell.
+    /// The identity of a topic. It changes when the topic is deleted and created again. `None` if the log has no such
+    /// identity.
     fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, LogError>;
 
-    /// The value of one of Kafka's topic options that holds for `topic`. `None`: the log does not tell, or has no such
-    /// option.
+    /// The value of one of Kafka's topic options that is in force for `topic`. `None` if the log does not report it, or
+    /// has no such option.
     fn topic_option(&self, _topic: &str, _option: &str) -> Result<Option<String>, LogError> {
         Ok(None)
     }
 
-    /// The identity of the log's cluster. `None`: the log has none.
+    /// The identity of the log's cluster. `None` if the log has none.
     fn cluster_id(&self) -> Result<Option<String>, LogError> {
         Ok(None)
     }
 
-    /// What `topic` takes, as far as the log tells. The answer may be one that was given before.
+    /// The limits of `topic`, as far as the log reports them. The answer may be cached.
     fn limits(&self, topic: &str) -> Result<Limits, LogError> {
         let found = self.topics()?.into_iter().find(|info| info.name == topic);
         found.map(|info| Limits::unknown(info.partitions)).ok_or_else(|| LogError::UnknownTopic(topic.to_owned()))
     }
 
-    /// The same, asked for now.
+    /// The limits of `topic`, without a cache.
     fn limits_now(&self, topic: &str) -> Result<Limits, LogError> {
         self.limits(topic)
     }
 
-    /// The bounds of every partition of `topic`, as of now.
+    /// The current bounds of every partition of `topic`.
     fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError>;
 
-    /// The committed positions of `group` in the given partitions; absent where nothing was committed.
+    /// The committed positions of `group` in the given partitions. Partitions without one are absent.
     fn committed(
         &self,
         group: &str,
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, Offset>, LogError>;
 
-    /// For each partition of `topic` the offset of the first committed record that is as new as `time`, or the end
-    /// where there is none.
+    /// The offset of the first committed record of each partition that is as new as `time`. It is the end of the
+    /// partition if there is no such record.
     fn offsets_at(&self, _topic: &str, _time: Timestamp) -> Result<BTreeMap<Partition, Offset>, LogError> {
         Err(owner_only())
     }
 
-    /// Sets the positions of `group`, which no member may be in: [`LogError::GroupActive`].
+    /// Sets the positions of `group`. Fails with [`LogError::GroupActive`] if the group has members.
     fn set_committed(&self, _group: &str, _positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
         Err(owner_only())
     }
 
-    /// Writes records outside of any group, durable when this returns. Returns where each one went, in order.
+    /// Writes records outside of any group. They are durable when this returns. Returns the place of each record, in
+    /// order.
     fn append(&self, records: &[NewRecord]) -> Result<Vec<(TopicPartition, Offset)>, LogError>;
 
-    /// Reads partitions from given positions, without a group. Only committed records are seen.
+    /// Reads partitions from given positions, without a group. Returns only committed records.
     fn reader(&self, from: &[(TopicPartition, Start)]) -> Result<Box<dyn Reader>, LogError>;
 
-    /// Drops what retention and compaction no longer keep, as of `now`. The runtime calls it every minute. Brokers do
-    /// this by themselves, so it does nothing unless the log lives in this process.
+    /// Applies retention and compaction as of `now`. The runtime calls it every minute. Brokers do this by themselves,
+    /// so it does nothing unless the log is in this process.
     fn upkeep(&self, _now: Timestamp) -> Result<(), LogError> {
         Ok(())
     }
 
-    /// Whether the log lives in this process, so that others can use it only through it.
+    /// Returns true if the log is in this process, so that others can use it only through this process.
     fn is_here(&self) -> bool {
         false
     }
 
-    /// Takes over a transactional id, for transactions without a group: fences whoever has it, and waits until what
-    /// that one began is decided. So all that it ever committed lies below every [`Watermarks::end`] that is asked for
-    /// from now on, and nothing is added to it.
+    /// Takes over a transactional id, for transactions without a group. Fences its owner, and waits until that owner's
+    /// last transaction is decided. So all that the owner committed is below every [`Watermarks::end`] that is read
+    /// later, and nothing is added to it.
     fn writer(&self, transactional_id: &str) -> Result<Box<dyn Writer>, LogError>;
 
-    /// Joins a consumer group with a transactional producer of its own.
+    /// Joins a consumer group with its own transactional producer.
     fn join(&self, options: &MemberOptions) -> Result<Box<dyn Member>, LogError>;
 }
 
-/// The answer of a log that belongs to another process.
+/// The error of a log that belongs to another process.
 fn owner_only() -> LogError {
     LogError::Invalid("a running host owns this log: stop the host first".to_owned())
 }
 
-/// How long one wait for the end of a commit takes, where there is nothing else to do.
+/// The time between two checks for the end of a commit, if there is nothing else to do.
 pub(crate) const COMMIT_WAIT: Duration = Duration::from_secs(1);
 
-/// One member of a consumer group together with its transactional producer ("exactly once v2": the group's metadata
-/// travels with the offsets, so a member that was replaced cannot commit).
+/// One member of a consumer group together with its transactional producer ("exactly once v2": the group's metadata is
+/// sent with the offsets, so a member that was replaced cannot commit).
 ///
 /// A transaction begins with the first [`send`](Member::send) or [`begin_commit`](Member::begin_commit) after the last
 /// one ended.
 pub trait Member: Send {
-    /// Waits up to `timeout` for something to happen. An empty answer means that nothing did.
+    /// Waits up to `timeout` for something to happen. Returns no records if nothing did.
     ///
-    /// Never hands out a rebalance in the middle: after [`Polled::Revoking`] no record of those partitions comes any
-    /// more, and the group waits until [`release`](Member::release) is called. Hands out nothing of partitions that are
-    /// paused, and keeps the membership alive meanwhile.
+    /// A rebalance never interrupts work. After [`Polled::Revoking`], no more records of those partitions are returned,
+    /// and the group waits for [`release`](Member::release). Records of paused partitions are not returned, and the
+    /// membership is kept alive meanwhile.
     fn poll(&mut self, timeout: Duration) -> Result<Polled, LogError>;
 
-    /// As [`poll`](Member::poll), and hands out no more than so many records: for a worker that has enough to do and
-    /// only has to be seen.
+    /// As [`poll`](Member::poll), with a limit on the number of records. Used by a worker that has enough to do and
+    /// polls only to stay in the group.
     fn poll_at_most(&mut self, _records_max: usize, timeout: Duration) -> Result<Polled, LogError> {
         self.poll(timeout)
     }
 
-    /// Adds a record to the open transaction. Does not wait for the log; a failure may surface at commit, as
+    /// Adds a record to the open transaction, without waiting for the log. A failure may appear at the commit, as
     /// [`LogError::Refused`] if it is about the record.
     fn send(&mut self, record: NewRecord) -> Result<(), LogError>;
 
@@ -190,18 +191,18 @@ pub trait Member: Send {
         self.send(record.copied())
     }
 
-    /// Begins to commit what was sent together with the positions at which the group goes on.
-    /// [`committed`](Member::committed) tells how it ends; until it has told, records are read as usual, and to send,
-    /// abort, rewind or release is [`LogError::Invalid`]. A member that is dropped meanwhile waits for the end.
+    /// Begins to commit the sent records together with the positions of the group. [`committed`](Member::committed)
+    /// reports the end. Until then, records are read as usual, and send, abort, rewind and release fail with
+    /// [`LogError::Invalid`]. A member that is dropped meanwhile waits for the end.
     fn begin_commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError>;
 
-    /// How the commit that was begun has ended, waiting up to `timeout` for it. After `Some` what was sent and the
-    /// positions are durable and visible; an error is its end, too. `None`: it is under way, or none was begun.
+    /// Waits up to `timeout` for the end of the commit that was begun. After `Some`, the sent records and the positions
+    /// are durable and visible. An error ends the commit, too. `None` if it is in flight, or none was begun.
     ///
-    /// Tells where the transaction ends in each partition that it named itself: see [`Ends`].
+    /// Returns the end offset of the transaction in each partition that the caller named: see [`Ends`].
     fn committed(&mut self, timeout: Duration) -> Result<Option<Ends>, LogError>;
 
-    /// Commits, and waits until that has ended.
+    /// Commits, and waits for the end.
     fn commit(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<Ends, LogError> {
         self.begin_commit(positions)?;
         loop {
@@ -211,168 +212,166 @@ pub trait Member: Send {
         }
     }
 
-    /// Drops what was sent since the last commit. The member's read position is not moved: see
+    /// Drops the records sent since the last commit. The read position of the member does not change: see
     /// [`rewind`](Member::rewind).
     fn abort(&mut self) -> Result<(), LogError>;
 
-    /// Goes back to the committed positions of the assigned partitions (or where `start` says, if nothing is
-    /// committed): used after an abort. Those that are paused stay paused.
+    /// Moves back to the committed positions of the assigned partitions, or to `start` where nothing is committed. Used
+    /// after an abort. Paused partitions stay paused.
     fn rewind(&mut self) -> Result<(), LogError>;
 
-    /// Holds back the records of these partitions, also those that are fetched already, until
-    /// [`resume`](Member::resume). Nothing is lost. Partitions that are not assigned (any more) are passed over: they
-    /// were just revoked.
+    /// Returns no records of these partitions until [`resume`](Member::resume), not even fetched ones. No record is
+    /// lost. Ignores partitions that are not assigned, because they may just have been revoked.
     fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError>;
 
-    /// Hands out the records of these partitions (again), from where reading stopped. Partitions that are not assigned
-    /// are passed over.
+    /// Returns records of these partitions again, from where reading stopped. Ignores partitions that are not assigned.
     fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError>;
 
-    /// Hands out what was lost, once: records of assigned partitions that were deleted before this member read them. To
-    /// be asked after each [`poll`](Member::poll), before its records are handled: those behind a gap come with it or
+    /// Takes the new losses: records of assigned partitions that were deleted before this member read them. Call it
+    /// after each [`poll`](Member::poll), before its records are handled. Records behind a gap come in the same poll or
     /// later.
     fn take_losses(&mut self) -> Vec<Loss> {
         vec![]
     }
 
-    /// Commits that the group goes on behind what was lost, so that it is told once. Only for partitions that were just
-    /// assigned: what was read before a gap and is not committed yet would be skipped.
+    /// Commits positions behind the losses, so that each is reported once. Only for partitions that were just assigned:
+    /// in others, records that were read before the gap and are not committed yet would be skipped.
     fn skip(&mut self, _losses: &[Loss]) -> Result<(), LogError> {
         Ok(())
     }
 
-    /// Ends a revocation that [`poll`](Member::poll) announced; call after committing or aborting what those partitions
-    /// contributed.
+    /// Ends a revocation that [`poll`](Member::poll) announced. Call it after the work of those partitions was
+    /// committed or aborted.
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError>;
 
-    /// Leaves the group, also as a static member, and joins it again, so that all partitions are shared out anew.
-    /// [`poll`](Member::poll) announces what follows: a revocation, then an assignment. A log whose groups share out
-    /// added partitions by themselves does nothing.
+    /// Leaves the group, even as a static member, and joins it again, so that all partitions are assigned again.
+    /// [`poll`](Member::poll) returns the revocation and the assignment that follow. A log whose groups assign added
+    /// partitions by themselves does nothing.
     fn rejoin(&mut self) -> Result<(), LogError> {
         Ok(())
     }
 
-    /// Leaves the group at once, without committing. Open work is aborted.
+    /// Leaves the group at once, without committing. The open transaction is aborted.
     fn leave(self: Box<Self>) -> Result<(), LogError>;
 }
 
-/// The answer to what has to wait for the end of a commit.
+/// The error of a call that is not allowed before the end of a commit.
 fn under_way() -> LogError {
     LogError::Invalid("a commit is under way: nothing is sent, aborted or released until it has ended".to_owned())
 }
 
 /// Writes transactions without a group.
 pub trait Writer: Send {
-    /// Writes these records as one transaction. After `Ok` they are durable, and readers see all of them; after
-    /// [`LogError::CommitUnknown`] all or none, and after every other error none.
+    /// Writes these records as one transaction. After `Ok`, they are durable, and readers see all of them. After
+    /// [`LogError::CommitUnknown`], all or none are written; after any other error, none.
     fn write(&mut self, records: &[NewRecord]) -> Result<(), LogError>;
 }
 
-/// Where a transaction ends: for every partition to which it sent records by number (`NewRecord.partition`), the offset
-/// after the last of them. A copy of the partition that has these records too is complete up to there, so it is exact:
-/// never beyond the transaction's own records, never before the last one.
+/// The end of a transaction: the offset after its last record in each partition to which it sent records by number
+/// (`NewRecord.partition`). A copy of the partition that has these records, too, is complete up to there. The offset is
+/// exact: never beyond the transaction's own records, never before the last one.
 pub type Ends = BTreeMap<TopicPartition, Offset>;
 
-/// What [`Member::poll`] found.
+/// The result of [`Member::poll`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Polled {
     /// Records, in order within each partition; may be empty.
     Records(Vec<Record>),
-    /// These partitions were added, paused: [`resume`](Member::resume) begins to read at the committed position.
+    /// These partitions were added, paused. [`resume`](Member::resume) starts to read at the committed position.
     ///
-    /// The positions were fixed before this is returned, and nobody else can move them any more: what the earlier owner
-    /// committed together with them is in the log, below every [`Watermarks::end`] that is asked for from now on.
+    /// The positions were fixed before, and no other member can move them. All records that the former owner committed
+    /// together with them are below every [`Watermarks::end`] that is read later.
     Assigned(Vec<TopicPartition>),
-    /// These partitions are about to go to another member: finish their work, then [`Member::release`].
+    /// These partitions are about to be revoked: finish their work, then call [`Member::release`].
     Revoking(Vec<TopicPartition>),
-    /// These partitions are gone already (session expired): drop their work, then [`Member::release`].
+    /// These partitions are lost (session expired): drop their work, then call [`Member::release`].
     Lost(Vec<TopicPartition>),
 }
 
-/// A position that a partition does not have any more, or not yet.
+/// A position that a partition no longer has, or does not have yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loss {
     /// The partition.
     pub source: TopicPartition,
-    /// Where the group would have gone on.
+    /// The position of the group.
     pub position: Offset,
-    /// The first offset that the partition has: where it goes on.
+    /// The first offset of the partition, at which reading continues.
     pub first: Offset,
 }
 
 impl Loss {
-    /// How many offsets are gone. None if the partition ends below the position: it was made anew, or its leader lost
-    /// records.
+    /// The number of deleted offsets. Zero if the partition ends below the position, because it was recreated or its
+    /// leader lost records.
     #[must_use]
     pub fn offsets(&self) -> u64 {
         u64::try_from(self.first.0.saturating_sub(self.position.0)).unwrap_or(0)
     }
 }
 
-/// How to join a group.
+/// The options of a group member.
 #[derive(Debug, Clone)]
 pub struct MemberOptions {
     /// The consumer group.
     pub group: String,
-    /// The topics consumed. All of them must exist. A member has the same partition numbers of all of them, if they
-    /// have equally many partitions and all members of the group consume the same.
+    /// The consumed topics, which must exist. A member gets the same partition numbers of all of them, if they have
+    /// equally many partitions and all members of the group consume the same topics.
     pub topics: Vec<Topic>,
-    /// Identifies the producer across restarts: a second one with the same id fences the first.
+    /// The identity of the producer across restarts. A second producer with the same id fences the first.
     pub transactional_id: String,
-    /// How long a transaction may be open before the log aborts it. The embedded log keeps none open.
+    /// The maximum time that a transaction may be open before the log aborts it. The embedded log has no open
+    /// transactions.
     pub transaction_time: Duration,
-    /// Static membership: a member that comes back under this id within the session timeout gets its partitions back
-    /// without a rebalance.
+    /// The id of a static member. If it returns within the session timeout, it gets its partitions back without a
+    /// rebalance.
     pub instance_id: Option<String>,
-    /// Where to start in a partition the group has no committed position for.
+    /// The start position in a partition without a committed one.
     pub start: Start,
-    /// The same for single topics. Where that is not the beginning, the position is committed at once, so that records
-    /// that come while no member is there are not skipped.
+    /// The start positions in single topics. One that is not the beginning is committed at once, so that records that
+    /// arrive while no member is present are not skipped.
     pub starts: BTreeMap<Topic, Start>,
-    /// The most records one poll hands out.
+    /// The maximum number of records of one poll.
     pub batch_records_max: usize,
 }
 
 impl MemberOptions {
-    /// Where to start in a partition of `topic` that the group has no committed position for.
+    /// The start position in a partition of `topic` without a committed one.
     #[must_use]
     pub fn start_of(&self, topic: &Topic) -> Start {
         self.starts.get(topic).copied().unwrap_or(self.start)
     }
 }
 
-/// Where reading starts.
+/// A position at which reading starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// The first record still held.
+    /// The first retained record.
     Beginning,
-    /// The end: only what comes from now on.
+    /// The end: only records from now on.
     End,
     /// This offset.
     At(Offset),
-    /// The first record that is as new as this, or the end.
+    /// The first record that is as new as this, or the end if there is none.
     Time(Timestamp),
 }
 
 /// Reads partitions without a group.
 pub trait Reader: Send {
-    /// Waits up to `timeout` for committed records. An empty answer means that there are none now.
+    /// Waits up to `timeout` for committed records. Returns no records if there are none now.
     fn poll(&mut self, timeout: Duration) -> Result<Vec<Record>, LogError>;
 
-    /// The position after the last record handed out, per partition: where reading would go on. [`poll`](Reader::poll)
-    /// moves it past aborted records and the marks that end transactions too, so it reaches the end of a partition in
-    /// which nothing is undecided.
+    /// The position after the last record returned, per partition. [`poll`](Reader::poll) moves it past aborted records
+    /// and transaction markers, too, so it reaches the end of a partition without open transactions.
     fn positions(&self) -> Result<BTreeMap<TopicPartition, Offset>, LogError>;
 }
 
-/// How a log in this process is.
+/// The health of a log in this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogHealth {
-    /// It works.
+    /// The log works.
     Good,
-    /// It does not work now, and goes on by itself once somebody has seen to the cause.
+    /// The log does not work now. It continues by itself once an operator has fixed the cause.
     Hindered(String),
-    /// It cannot go on in this process.
+    /// The log cannot continue in this process.
     Dead(String),
 }
 
@@ -381,17 +380,17 @@ pub enum LogHealth {
 pub struct TopicSpec {
     /// Its name.
     pub name: String,
-    /// How many partitions.
+    /// The number of partitions.
     pub partitions: i32,
-    /// How many copies; ignored by the embedded log. `None`: the broker's default.
+    /// The number of replicas, ignored by the embedded log. `None` stands for the broker's default.
     pub replication: Option<i16>,
-    /// Kafka's topic options; the embedded log honours `cleanup.policy`, `retention.ms`, `retention.bytes`,
-    /// `max.message.bytes` and refuses others.
+    /// Kafka's topic options. The embedded log supports `cleanup.policy`, `retention.ms`, `retention.bytes`,
+    /// `max.message.bytes` and `message.timestamp.{before,after}.max.ms`, and refuses others.
     pub options: BTreeMap<String, String>,
 }
 
 impl TopicSpec {
-    /// A topic of one partition, of which the newest record of each key is kept.
+    /// A compacted topic with one partition, which keeps the newest record of each key.
     #[must_use]
     pub fn compacted(name: String) -> Self {
         let options = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
@@ -404,7 +403,7 @@ impl TopicSpec {
 pub struct TopicInfo {
     /// Its name.
     pub name: String,
-    /// How many partitions it has.
+    /// The number of its partitions.
     pub partitions: i32,
 }
 
@@ -413,32 +412,32 @@ pub struct TopicInfo {
 pub struct Unassigned {
     /// The partitions.
     pub partitions: Vec<TopicPartition>,
-    /// The member that should [join again](Member::rejoin), by the name the log has for it: all who ask get the same
-    /// one. The name of a static member begins with its `instance_id`.
+    /// The member that should [join again](Member::rejoin), by its name in the log. All callers get the same one. The
+    /// name of a static member begins with its `instance_id`.
     pub member: String,
 }
 
-/// What tells a topic from others of the same name, in the log's own spelling.
+/// The identity of a topic among others of the same name, in the log's own spelling.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TopicId(pub String);
 
 /// The bounds of one partition: `low <= high <= end`.
 ///
-/// To read all that was written so far, committed records only: ask for `end`, then read until the position has reached
-/// it. It does so when every transaction that wrote below is decided.
+/// To read all committed records that were written so far, read `end`, then poll until the position has reached it. It
+/// gets there once every transaction below is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watermarks {
     /// The partition.
     pub partition: Partition,
-    /// The first offset still held.
+    /// The first retained offset.
     pub low: Offset,
-    /// The offset below which every transaction is decided, and after the last record there ("last stable offset").
+    /// The last stable offset: every transaction below it is decided.
     pub high: Offset,
-    /// The offset after the last record written, decided or not.
+    /// The offset after the last record written, even by an open transaction.
     pub end: Offset,
 }
 
-/// The time now, as records carry it.
+/// The current time, as records carry it.
 #[must_use]
 pub fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

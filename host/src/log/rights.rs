@@ -1,28 +1,28 @@
-//! What a log's brokers can grant, in Kafka's words.
+//! The rights that a log's brokers can grant, in Kafka's terms.
 
 use std::fmt;
 
-/// Something that may be done to a resource.
+/// A permission for an operation on a resource.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Right {
-    /// To what.
+    /// The resource.
     pub resource: Resource,
-    /// What may be done.
+    /// The permitted operation.
     pub operation: Operation,
 }
 
-/// What a right is about.
+/// The resource of a right.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Resource {
     /// A topic.
     Topic(String),
     /// A consumer group.
     Group(String),
-    /// All transactional ids that begin like this.
+    /// All transactional ids with this prefix.
     TransactionalIds(String),
 }
 
-/// What may be done.
+/// An operation on a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
     /// Read records, or be a member of a group.
@@ -38,7 +38,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// As Kafka's tools spell it.
+    /// The spelling of Kafka's tools.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -52,13 +52,13 @@ impl Operation {
 }
 
 impl Right {
-    /// The rights to do all this to a topic.
+    /// The rights for these operations on a topic.
     pub fn on_topic<'a>(topic: &'a str, operations: &'a [Operation]) -> impl Iterator<Item = Self> + use<'a> {
         let right = |operation: &Operation| Self { resource: Resource::Topic(topic.to_owned()), operation: *operation };
         operations.iter().map(right)
     }
 
-    /// What has to be given to `kafka-acls.sh --add --allow-principal …` to grant it.
+    /// The arguments of `kafka-acls.sh --add --allow-principal …` that grant the right.
     #[must_use]
     pub fn grant(&self) -> String {
         let operation = self.operation.name();

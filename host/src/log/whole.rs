@@ -1,4 +1,4 @@
-//! Reading a topic of one partition whole: compacted topics that hold what all hosts must know.
+//! Reads a whole topic of one partition, such as a compacted topic with data that all hosts need.
 
 use std::time::{Duration, Instant};
 
@@ -6,13 +6,13 @@ use heddle_core::event::{Offset, Record, TopicPartition};
 
 use super::{Log, LogError, Start};
 
-/// How long one poll waits.
+/// The maximum wait of one poll.
 const POLL_WAIT: Duration = Duration::from_millis(100);
-/// How long reading may stand still.
+/// The maximum time without a record.
 const STANDSTILL_MAX: Duration = Duration::from_secs(10);
 
-/// Hands out the committed records of `topic`'s only partition from `start` to its end as of now, until `visit` says
-/// that it has enough (false). Returns the offset after the last one.
+/// Passes the committed records of `topic`'s only partition to `visit`, from `start` to the current end, until `visit`
+/// returns false. Returns the offset after the last record.
 ///
 /// # Errors
 /// If the log cannot be read to that end.
@@ -26,7 +26,7 @@ pub fn read_whole(
     read_until(log, topic, start, end, visit)
 }
 
-/// As [`read_whole`], to `end`, below which everything must be decided.
+/// As [`read_whole`], up to `end`, below which every transaction must be decided.
 ///
 /// # Errors
 /// If the log cannot be read to that end.

@@ -1,16 +1,15 @@
-//! Aborts in a row: they are counted, and a transaction that aborts twice for the same cause is split until it is known
-//! whose record it is.
+//! Consecutive aborts. A transaction that aborts twice for the same cause is split until the record at fault is found.
 //!
 //! ```text
-//!  abort ──same cause──> half as many deliveries ──> … ──> one delivery: it is the one
-//!                          └── commit: twice as many again, until as many as before
+//!  abort ──same cause──> half as many deliveries ──> … ──> one delivery: the one at fault
+//!                          └── commit: twice as many, until the former size
 //! ```
 //!
-//! Each abort either halves what is tried, or is followed by a pause that grows.
+//! Each abort either halves the transaction or is followed by a growing pause.
 
 use std::time::Duration;
 
-/// The pause after aborts that splitting does not help against: then twice as long each time.
+/// The first pause after an abort of a transaction that cannot be split. It doubles with each further one.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
@@ -18,9 +17,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// A transaction that was aborted.
 pub(super) struct Abort {
     pub(super) cause: String,
-    /// How many deliveries were in it.
+    /// The number of deliveries in it.
     pub(super) deliveries: u64,
-    /// Whether a part of them might get through: not if it is known what was wrong, and is put right.
+    /// True if a part of the deliveries might succeed. False if the cause is known and was handled.
     pub(super) splits: bool,
 }
 
@@ -29,16 +28,16 @@ pub(super) struct Abort {
 pub(super) struct Aborts {
     in_row: u32,
     cause: String,
-    /// The most deliveries of a transaction for now.
+    /// The current limit on the deliveries of a transaction.
     deliveries_max: Option<u64>,
-    /// How many there were before it was split.
+    /// The number of deliveries before the transaction was split.
     whole: u64,
     pauses: u32,
     until: Option<Duration>,
 }
 
 impl Aborts {
-    /// Notes an abort; returns how many there were in a row.
+    /// Notes an abort. Returns the number of aborts in a row.
     pub(super) fn note(&mut self, abort: &Abort, now: Duration) -> u32 {
         self.in_row = self.in_row.saturating_add(1);
         if !abort.splits {
@@ -60,9 +59,9 @@ impl Aborts {
         self.in_row
     }
 
-    /// Notes a commit.
+    /// Notes a commit, which doubles the limit again.
     pub(super) fn committed(&mut self) {
-        // Asked after every commit: mostly there is nothing to do.
+        // Called after every commit, and mostly there is nothing to reset.
         if self.in_row == 0 && self.deliveries_max.is_none() {
             return;
         }
@@ -74,12 +73,12 @@ impl Aborts {
         }
     }
 
-    /// The most deliveries that a transaction may have, of `most`.
+    /// The limit on the deliveries of a transaction, which is at most `most`.
     pub(super) fn deliveries_max(&self, most: u64) -> u64 {
         self.deliveries_max.map_or(most, |max| max.min(most))
     }
 
-    /// Until when nothing is tried.
+    /// The end of the current pause.
     pub(super) fn pauses_until(&self, now: Duration) -> Option<Duration> {
         self.until.filter(|until| *until > now)
     }

@@ -1,8 +1,8 @@
-//! How a worker that cannot go on comes back: when it joins again, and what the operator is told meanwhile.
+//! The back-off of a worker that failed: when it joins again, and when the fault is logged.
 //!
 //! ```text
 //!  a fault that passes (fenced, no answer) ──> again after 500 ms
-//!  one that somebody has to see to ──────────> 1 s, 2 s, 4 s, ... 30 s
+//!  one that an operator has to fix ──────────> 1 s, 2 s, 4 s, ... 30 s
 //! ```
 
 use std::time::{Duration, Instant};
@@ -11,38 +11,38 @@ use super::fault::WorkerFault;
 use crate::log::LogError;
 use crate::state::{ReplayError, StateError};
 
-/// How long to wait before a group that cannot be joined is joined again.
+/// The wait before another attempt to join a group.
 const REJOIN_WAIT: Duration = Duration::from_millis(500);
-/// The same where nothing changes before somebody does something: then twice as long each time.
+/// The first wait if an operator has to act. It doubles with each fault in a row.
 const HELP_WAIT: Duration = Duration::from_secs(1);
-/// How long at most.
+/// The longest wait.
 const HELP_WAIT_MAX: Duration = Duration::from_secs(30);
-/// A worker that was gone for as long as this had worked: its next fault is a new one.
+/// A worker that ran for this long had recovered, so its next fault is a new one.
 const WORKED: Duration = Duration::from_secs(60);
-/// A fault that lasts is logged again after this time.
+/// The interval between log lines about a fault that lasts.
 const LOGGED_EVERY: Duration = Duration::from_secs(60);
 
 /// The faults in a row of one worker.
 #[derive(Default)]
 pub(super) struct Attempts {
-    /// What failed last, how often in a row, and when.
+    /// The last fault, the number of times in a row, and its time.
     last: Option<(String, u32, Instant)>,
     logged: Option<Instant>,
 }
 
-/// What follows from a fault.
+/// The reaction to a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Next {
-    /// When to join again.
+    /// The wait before joining again.
     pub(super) wait: Duration,
-    /// Whether the operator is told now.
+    /// True if the fault is logged now.
     pub(super) tell: bool,
-    /// Whether somebody has to do something.
+    /// True if an operator has to act.
     pub(super) help: bool,
 }
 
 impl Attempts {
-    /// Takes note of a fault.
+    /// Notes a fault.
     pub(super) fn failed(&mut self, fault: &WorkerFault, now: Instant) -> Next {
         let text = fault.to_string();
         let in_a_row = |(last, count, at): (String, u32, Instant)| {
@@ -61,7 +61,7 @@ impl Attempts {
     }
 }
 
-/// Whether it passes only when somebody grants, sets or repairs something.
+/// Returns true if the fault lasts until an operator grants, configures or repairs something.
 fn needs_help(fault: &WorkerFault) -> bool {
     let state = |error: &StateError| matches!(error, StateError::Unusable { .. } | StateError::Full { .. });
     match fault {
@@ -85,11 +85,11 @@ mod tests {
         assert_eq!(attempts.failed(&fenced, start), Next { tell: false, ..soon });
         let waits = (0..7).map(|_| attempts.failed(&denied, start).wait.as_secs()).collect::<Vec<_>>();
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
-        // It lasts: the operator hears of it now and then.
+        // The fault lasts, so it is logged now and then.
         let later = attempts.failed(&denied, start + LOGGED_EVERY / 2);
         assert!(!later.tell && later.help);
         assert!(attempts.failed(&denied, start + LOGGED_EVERY).tell);
-        // It worked for a while.
+        // The worker ran for a while.
         let anew = attempts.failed(&denied, start + LOGGED_EVERY + WORKED);
         assert_eq!((anew.wait, anew.tell), (HELP_WAIT, true));
     }

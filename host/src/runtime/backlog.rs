@@ -1,12 +1,12 @@
-//! Records that were polled and not stepped yet, a lane for each task.
+//! Records that were polled but not stepped yet, in one lane per task.
 //!
 //! ```text
-//!                 held: to be tried again in place, not before its time; the whole lane waits
-//!  lane of task ─ retries: from retry topics, the first of each not before it is due
+//!                 held: the next attempt in place, at its due time; blocks the whole lane
+//!  lane of task ─ retries: from retry topics, the first of each at its due time
 //!                 input: in order
 //! ```
 //!
-//! Nobody sleeps for a record that is not due: its partition is paused, and the worker goes on polling.
+//! No thread sleeps for a record that is not due: its partition is paused, and the worker continues to poll.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -37,13 +37,13 @@ struct Lane {
 }
 
 impl Backlog {
-    /// Adds what a poll found.
+    /// Adds the records of a poll.
     pub(super) fn extend(&mut self, records: Vec<Record>, retry_topics: &BTreeSet<Topic>) {
         let is_retry = |record: &Record| retry_topics.contains(&record.source.topic);
         let (retries, input): (Vec<_>, Vec<_>) = records.into_iter().partition(is_retry);
         for record in retries {
             let lane = self.lanes.entry(record.source.partition).or_default();
-            // What is no record that waits is set aside at once.
+            // A record that is not a valid parked record is due at once, so that it is dead-lettered.
             let due = Waiting::read(&record).map_or(Timestamp(0), |waiting| waiting.due);
             lane.retries.entry(record.source.clone()).or_default().push_back((due, record));
         }
@@ -52,7 +52,7 @@ impl Backlog {
         }
     }
 
-    /// The tasks that have something, from the one after `last` on and around: each gets its turn.
+    /// The tasks with records, in a round robin that starts after `last`.
     pub(super) fn tasks_after(&self, last: Option<Partition>) -> Vec<Partition> {
         let mut tasks = self.lanes.keys().copied().collect::<Vec<_>>();
         let at = tasks.partition_point(|task| last.is_some_and(|last| *task <= last));
@@ -60,7 +60,7 @@ impl Backlog {
         tasks
     }
 
-    /// The next record of a task that may be stepped now.
+    /// Takes the next record of a task that may be stepped now.
     pub(super) fn take(&mut self, task: Partition, clock: &dyn Clock) -> Option<Due> {
         let lane = self.lanes.get_mut(&task)?;
         if let Some((until, _)) = &lane.held {
@@ -89,14 +89,13 @@ impl Backlog {
         }
     }
 
-    /// Lets the lane of a record wait until then; it is the next one of it.
+    /// Holds a record until the given time. It blocks its lane and is the next record of it.
     pub(super) fn hold(&mut self, due: Due, until: Duration) {
         let lane = self.lanes.entry(due.record.source.partition).or_default();
         lane.held = Some((until, due));
     }
 
-    /// The partitions that are not to be read on: of `sources`, those of lanes that are held, and of retry topics whose
-    /// first record is not due.
+    /// The partitions among `sources` to pause: those of held lanes, and of retry topics whose first record is not due.
     pub(super) fn blocked(&self, sources: &[TopicPartition]) -> BTreeSet<TopicPartition> {
         let blocked = |source: &&TopicPartition| {
             let lane = self.lanes.get(&source.partition);
@@ -105,24 +104,24 @@ impl Backlog {
         sources.iter().filter(blocked).cloned().collect()
     }
 
-    /// Whether there is nothing that waits.
+    /// Returns true if no record is left.
     pub(super) fn is_empty(&self) -> bool {
         self.lanes.is_empty()
     }
 
-    /// How many records of retry topics are here and not due.
+    /// The number of records from retry topics that are not stepped yet.
     pub(super) fn retries(&self) -> u64 {
         let of_lane = |lane: &Lane| lane.retries.values().map(|queue| queue.len() as u64).sum::<u64>();
         self.lanes.values().map(of_lane).sum()
     }
 
-    /// When the first record of each partition of a retry topic is due.
+    /// The due time of the first record in each partition of a retry topic.
     pub(super) fn next_retries(&self) -> impl Iterator<Item = (TopicPartition, Timestamp)> {
         let queues = self.lanes.values().flat_map(|lane| &lane.retries);
         queues.filter_map(|(source, queue)| Some((source.clone(), queue.front()?.0)))
     }
 
-    /// How long until something here may be stepped.
+    /// The time until a record may be stepped.
     pub(super) fn next(&self, clock: &dyn Clock) -> Option<Duration> {
         if self.lanes.is_empty() {
             return None;
@@ -136,7 +135,7 @@ impl Backlog {
         self.lanes.values().filter_map(of_lane).min()
     }
 
-    /// Drops what there is of these partitions: it goes elsewhere.
+    /// Drops the records of partitions that were revoked or lost.
     pub(super) fn let_go(&mut self, partitions: &[TopicPartition]) {
         for lane in self.lanes.values_mut() {
             lane.input.retain(|record| !partitions.contains(&record.source));
@@ -146,13 +145,13 @@ impl Backlog {
         self.lanes.retain(|_, lane| lane.held.is_some() || !lane.input.is_empty() || !lane.retries.is_empty());
     }
 
-    /// Drops everything: it will be read again.
+    /// Drops all records. They will be read again.
     pub(super) fn clear(&mut self) {
         self.lanes.clear();
     }
 }
 
-/// How long until this time of day.
+/// The time from `now` until `due`; zero if it has passed.
 pub(super) fn until(due: Timestamp, now: Timestamp) -> Duration {
     Duration::from_millis(u64::try_from(due.0.saturating_sub(now.0)).unwrap_or(0))
 }

@@ -10,32 +10,31 @@ use heddle_core::delivery::ComponentName;
 use super::progress::Progress;
 use crate::lock::lock;
 
-/// A breaker, or none. All who share it use the same clock.
+/// A breaker, or none. All workers that share it use the same clock.
 #[derive(Clone)]
 pub struct SharedBreaker {
     breaker: Arc<Mutex<Option<Breaker>>>,
-    /// Whether there is one: asked for each record, without the lock.
+    /// True if there is a breaker. Read for every record without the lock.
     present: Arc<AtomicBool>,
     progress: Arc<Progress>,
 }
 
 impl SharedBreaker {
-    /// A closed one, which tells `progress` what it is at; `None`: it never opens.
+    /// Creates a closed breaker that reports its state to `progress`. Without a policy, it never opens.
     #[must_use]
     pub fn new(policy: Option<BreakerPolicy>, progress: Arc<Progress>) -> Self {
         let present = Arc::new(AtomicBool::new(policy.is_some()));
         Self { breaker: Arc::new(Mutex::new(policy.map(Breaker::new))), present, progress }
     }
 
-    /// Another version of the component: it is not to blame for what failed before.
+    /// Closes the breaker for another version of the component, which did not cause the earlier failures.
     pub(super) fn renew(&self, policy: Option<BreakerPolicy>) {
         *lock(&self.breaker) = policy.map(Breaker::new);
         self.present.store(policy.is_some(), Ordering::Release);
         self.progress.breaker(BreakerState::Closed);
     }
 
-    /// The breaker, if there is one. What follows asks for the time only then: without one, it is not read for each
-    /// record.
+    /// The breaker, if there is one. Callers read the clock only then, to save the time per record.
     fn there(&self) -> Option<MutexGuard<'_, Option<Breaker>>> {
         self.present.load(Ordering::Acquire).then(|| lock(&self.breaker))
     }
@@ -51,14 +50,14 @@ impl SharedBreaker {
         admission
     }
 
-    /// The delivery that was admitted was none.
+    /// Gives back the admission of a delivery that was not made.
     pub(super) fn pass(&self) {
         if let Some(breaker) = self.there().as_mut().and_then(|there| there.as_mut()) {
             breaker.pass();
         }
     }
 
-    /// Notes how a delivery ended.
+    /// Records the outcome of a delivery.
     pub(super) fn note(&self, failed: bool, now: impl FnOnce() -> Duration, component: &ComponentName) {
         let mut there = self.there();
         let Some(breaker) = there.as_mut().and_then(|there| there.as_mut()) else { return };
@@ -78,7 +77,7 @@ impl SharedBreaker {
         }
     }
 
-    /// Until when nothing is to be read, if it is so.
+    /// The time until which nothing is read, if the breaker is open.
     pub(super) fn shut_until(&self, now: impl FnOnce() -> Duration) -> Option<Duration> {
         self.there()?.as_ref()?.shut_until(now())
     }

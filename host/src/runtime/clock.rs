@@ -1,4 +1,4 @@
-//! Time, as the runtime sees it: an argument, so that a simulation can have its own.
+//! Time is an argument of the runtime, so that a simulation can supply its own.
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +6,9 @@ use heddle_core::event::Timestamp;
 
 use crate::log;
 
-/// A clock that only goes forward.
+/// A monotonic clock.
 pub trait Clock: Send + Sync {
-    /// The time since some moment that stays the same while the process runs.
+    /// The time since a fixed moment of this process.
     fn now(&self) -> Duration;
 
     /// The time of day, as records carry it.

@@ -22,7 +22,7 @@ use super::stall::{Cause, after};
 use super::stuck::Turn;
 use super::worker::{POLL_WAIT, Worker};
 
-/// The minimum pause before a record is tried again that found no room to be parked.
+/// The minimum pause before a record that found no room to be parked is tried again.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
 
 impl Worker {
@@ -88,14 +88,14 @@ impl Worker {
         }
     }
 
-    /// A record that the log takes nothing of holds its task up. Returns until when.
+    /// Holds up the task of a record from which the log accepts nothing. Returns the end of the hold.
     fn hold_stuck(&mut self, record: &Record, step: &Step) -> Duration {
         let now = self.clock.now();
         let Some(fault) = &step.fault else { return now };
         self.stuck.hold(record, fault, now, self.clock.timestamp())
     }
 
-    /// Steps a record of the backlog, or lets it wait.
+    /// Steps a record of the backlog, or holds it.
     pub(super) fn step(&mut self, due: Due) -> Result<(), TurnError> {
         let record = &due.record;
         if let Err(why) = self.prepare(record) {
@@ -156,7 +156,7 @@ impl Worker {
         }
     }
 
-    /// Makes sure that what decodes the record is at hand.
+    /// Loads the schemas that are needed to decode the record.
     fn prepare(&mut self, record: &Record) -> Result<(), String> {
         match self.waiting(record) {
             Some(waiting) => self.handler.prepare(&waiting.record),
@@ -164,7 +164,7 @@ impl Worker {
         }
     }
 
-    /// The record that a record of a retry topic stands for.
+    /// The parked record inside a record of a retry topic.
     fn waiting(&self, record: &Record) -> Option<Waiting> {
         Some(record).filter(|record| self.spec.retry_topics.contains(&record.source.topic)).and_then(Waiting::read)
     }
@@ -177,7 +177,7 @@ impl Worker {
         self.reporter.wait_for_registry(record, why, &self.spec.component, (now, time))
     }
 
-    /// Asks the breaker for one delivery; if there is to be none, until when.
+    /// Asks the breaker to admit one delivery. Returns the time of the next request if it does not.
     fn admit(&self) -> Option<Duration> {
         match self.breaker.admit(|| self.clock.now()) {
             Admission::Go => None,
@@ -186,7 +186,7 @@ impl Worker {
         }
     }
 
-    /// Reports a step that is done, adds it to the transaction, and begins to commit if it is time.
+    /// Reports a finished step, adds it to the transaction, and begins to commit if a commit is due.
     fn settle(&mut self, record: &Record, step: Step) -> Result<(), TurnError> {
         let component = &self.spec.component;
         match (&step.fault, step.next) {

@@ -1,4 +1,4 @@
-//! Why a worker ended, by remedy.
+//! The faults that end a worker, by remedy.
 
 use heddle_core::fault::TaskFault;
 use thiserror::Error;
@@ -7,10 +7,10 @@ use super::aborts::Abort;
 use crate::log::LogError;
 use crate::state::{ReplayError, StateError};
 
-/// What ended a worker before it was told to stop.
+/// A fault that ends a worker before it was stopped.
 #[derive(Debug, Error)]
 pub enum WorkerFault {
-    /// The log.
+    /// The log failed.
     #[error(transparent)]
     Log(#[from] LogError),
     /// The state of a task cannot be read.
@@ -19,24 +19,24 @@ pub enum WorkerFault {
     /// The copy of a task's state on this host cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
-    /// A changelog holds what is no record of it.
+    /// A changelog holds a record that is not valid.
     #[error(transparent)]
     Replay(#[from] ReplayError),
-    /// Something that no new start can cure, in words for a person.
+    /// A fault that a restart cannot fix, in words for a person.
     #[error("{0}")]
     Stop(String),
 }
 
-/// What follows.
+/// The reaction to a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
     /// Join the group again and go on from what is committed.
     Rejoin,
-    /// Stop the host: going on could only do harm.
+    /// Stop the host, because continuing could only do harm.
     Stop,
 }
 
-/// Why a turn of a worker ended early.
+/// The reason why a turn of a worker ended early.
 pub(super) enum TurnError {
     /// The transaction cannot be committed: drop it and do everything since the last commit again.
     Abort(Abort),
@@ -63,7 +63,7 @@ impl From<TaskFault> for TurnError {
 }
 
 impl WorkerFault {
-    /// What follows from it.
+    /// The reaction to this fault.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
         match self {
@@ -76,7 +76,8 @@ impl WorkerFault {
                 | LogError::Hindered(_)
                 | LogError::Abort(_)
                 | LogError::Refused(_)
-                // It was deleted a moment ago: before a worker joins again, its component is stopped, with the reason.
+                // The topic was deleted a moment ago. Before the worker joins again, its component is stopped for this
+                // reason.
                 | LogError::UnknownTopic(_),
             ) => Remedy::Rejoin,
             Self::Replay(ReplayError::State(_)) => Remedy::Rejoin,

@@ -1,4 +1,4 @@
-//! What a worker calls for each record: a component's instance, or a stand-in.
+//! The handler that a worker calls for each record: a component's instance, or a stand-in.
 
 use std::time::Duration;
 
@@ -16,19 +16,19 @@ use super::known_limits::KnownLimits;
 use super::refusals::Refusals;
 use crate::guest::Instance;
 
-/// How often a person is told that records cannot wait in their retry topic.
+/// The interval between alerts about a retry topic that refuses records.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Handles records for a worker.
 pub trait Handler: Dispatch {
-    /// Makes sure that what `record` needs to be decoded is at hand.
+    /// Loads the schemas that are needed to decode `record`.
     ///
     /// # Errors
-    /// Why that cannot be told now; it is tried again later.
+    /// If they cannot be loaded now. The caller tries again later.
     fn prepare(&mut self, record: &Record) -> Result<(), String>;
 
-    /// Takes the reason why the last delivery could not be made now, if there is one: it ended with a task fault, had
-    /// no effect, and is tried again later.
+    /// Takes the reason why the last delivery could not be made. It ended with a task fault, had no effect, and is
+    /// tried again later.
     fn take_unavailable(&mut self) -> Option<String> {
         None
     }
@@ -44,13 +44,13 @@ impl Handler for Instance {
     }
 }
 
-/// A handler, and what the log takes and refused of what it leads to.
+/// A handler, together with the limits and refusals of the log.
 pub(super) struct Refusing {
     handler: Box<dyn Handler>,
     pub(super) refusals: Refusals,
     pub(super) limits: KnownLimits,
     clock: std::sync::Arc<dyn Clock>,
-    /// When a person was told last that a retry topic refuses records.
+    /// The time of the last alert about a retry topic.
     told: Option<Duration>,
     /// Changelogs that refused a timestamp on arrival.
     timeless: Vec<Topic>,
@@ -69,12 +69,12 @@ impl Refusing {
         self.handler.take_unavailable()
     }
 
-    /// Another handler from now on. What the log refused of the one before is decided first.
+    /// Replaces the handler. Every refusal of its predecessor is decided before.
     pub(super) fn replace(&mut self, handler: Box<dyn Handler>) {
         self.handler = handler;
     }
 
-    /// Gives a record of a changelog the time `now`, if its topic does not take the one it has.
+    /// Sets the timestamp of a changelog record to `now` if its topic does not accept the present one.
     pub(super) fn in_time(&mut self, record: &mut ChangelogRecord<'_>, now: Timestamp) {
         let timeless = self.timeless.iter().any(|topic| topic == record.record().topic);
         if timeless || self.limits.verdict(record.record(), now) == Verdict::OtherTime {
@@ -82,14 +82,14 @@ impl Refusing {
         }
     }
 
-    /// The changelog refused a timestamp that it was thought to take: it gets this host's time from now on.
+    /// Notes that a changelog refused a timestamp. Its records get this host's time from now on.
     pub(super) fn without_time(&mut self, changelog: Topic) {
         if !self.timeless.contains(&changelog) {
             self.timeless.push(changelog);
         }
     }
 
-    /// A topic that is to hold what waits refuses it; it is set aside instead.
+    /// Alerts that a retry topic refuses a record, which is dead-lettered instead.
     fn tell_cannot_wait(&mut self, of: &Record, topic: &Topic, why: &str) {
         let now = self.clock.now();
         if self.told.is_none_or(|at| now >= at + TELL_EVERY) {

@@ -1,5 +1,5 @@
-//! Looks why a component has no tasks although nothing failed: its group, or a transaction's coordinator, does not
-//! answer.
+//! Finds out why a component has no tasks although nothing failed: the coordinator of its group or of a transaction
+//! does not answer.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use heddle_core::delivery::ComponentName;
 use super::progress::Progress;
 use crate::log::Log;
 
-/// How long a component may take to get its tasks before the brokers are asked why.
+/// The time without tasks after which the brokers are asked for the reason.
 const SILENT: Duration = Duration::from_secs(10);
 
-/// Reports what keeps the component from its tasks, if they are late.
+/// Reports the reason why the component has no tasks, if they are late.
 pub(super) fn look(log: &dyn Log, group: &str, component: &ComponentName, progress: &Progress) {
     let Some(waited) = progress.unassigned_for_no_reason().filter(|waited| *waited >= SILENT) else { return };
     let why = log.join_fault(group).unwrap_or_else(|| {

@@ -1,12 +1,13 @@
-//! Which topics a component has read from and kept its state in: one that is deleted and made anew has its name and is
-//! another.
+//! The topics that a component has read from and kept its state in, by id. A topic that was deleted and created again
+//! has the same name, but another id.
 //!
 //! ```text
 //!  <app>.topics   compacted, one partition; key <component>/<topic>; value {"first":<id>,"now":<id>}
 //! ```
 //!
-//! A component's emits have ids made of offsets, which begin at zero again in such a topic. So those of any topic but
-//! the first one that was known carry an epoch. It is made of the topic's id, so that all hosts have the same.
+//! Ids of emitted records contain the input's offsets, and a recreated topic has the same offsets again. So the ids
+//! from any topic other than the first carry an epoch. It is derived from the topic's id, so all hosts compute the
+//! same.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::lock::lock;
 use crate::log::{Log, LogError, Start, TopicId, TopicSpec, read_whole};
 
-/// The topics of an app's components, as their hosts knew them.
+/// The known topics of an app's components.
 pub struct KnownTopics {
     log: Arc<dyn Log>,
     topic: String,
@@ -28,51 +29,51 @@ pub struct KnownTopics {
 /// A topic as one component knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Known {
-    /// The one that was known first.
+    /// The id of the first topic that was known.
     first: String,
-    /// The one that was known or accepted last.
+    /// The id of the topic that was known or accepted last.
     now: String,
 }
 
 impl KnownTopics {
-    /// What their own topic is created as.
+    /// The configuration of the topic that records them.
     #[must_use]
     pub fn spec(app: &str) -> TopicSpec {
         TopicSpec::compacted(format!("{app}.topics"))
     }
 
-    /// Those of `app`, whose topic is there.
+    /// The known topics of `app`. The topic that records them exists.
     #[must_use]
     pub fn of(log: Arc<dyn Log>, app: &str) -> Self {
         Self { log, topic: format!("{app}.topics"), known: Mutex::default() }
     }
 
-    /// The epoch of a component's input, if it is not the topic that the component knew first.
+    /// The epoch of a component's input, unless this is the first topic that the component knew.
     pub(super) fn epoch(&self, component: &str, topic: &str, id: &TopicId) -> Result<Option<Epoch>, LogError> {
         let known = self.known(component, topic, id)?;
         Ok((known.first != id.0).then(|| format!("{:016x}", xxhash_rust::xxh3::xxh3_64(id.0.as_bytes())).into()))
     }
 
-    /// Whether this is not the topic that was known or accepted last.
+    /// Returns true if this is not the topic that was known or accepted last.
     pub(super) fn is_other(&self, component: &str, topic: &str, id: &TopicId) -> Result<bool, LogError> {
         if self.known(component, topic, id)?.now == id.0 {
             return Ok(false);
         }
-        // Somebody may have accepted it.
+        // Another host may have accepted it.
         self.read()?;
         Ok(self.known(component, topic, id)?.now != id.0)
     }
 
-    /// From now on this is the topic that the component knows.
+    /// Accepts a topic as the one that the component knows.
     ///
     /// # Errors
-    /// If the log does not take it.
+    /// If the log refuses the record.
     pub fn accept(&self, component: &str, topic: &str, id: &TopicId) -> Result<(), LogError> {
         let first = self.known(component, topic, id)?.first;
         self.write(format!("{component}/{topic}"), Known { first, now: id.0.clone() })
     }
 
-    /// What is known; what is not is known from now on.
+    /// The known topic. Records this one if none is known.
     fn known(&self, component: &str, topic: &str, id: &TopicId) -> Result<Known, LogError> {
         let key = format!("{component}/{topic}");
         let known = || lock(&self.known).get(&key).cloned();
@@ -85,8 +86,8 @@ impl KnownTopics {
         }
         let noted = Known { first: id.0.clone(), now: id.0.clone() };
         self.write(key.clone(), noted.clone())?;
-        // Another host may have noted another one since this one looked: the first note holds, and compaction must not
-        // take it.
+        // Another host may have recorded another id meanwhile. The first record is valid, and is written again because
+        // compaction would otherwise drop it.
         self.read()?;
         match known().filter(|found| found.first != noted.first) {
             None => Ok(noted),

@@ -1,4 +1,4 @@
-//! What the topics take that a worker writes to, as far as the log told.
+//! The limits of the topics that a worker writes to, as far as the log has reported them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use heddle_core::task::Verdict;
 use super::clock::Clock;
 use crate::log::{Log, LogError};
 
-/// How old an answer may be by which a record is refused: somebody may have changed the topic since.
+/// The maximum age of an answer that may refuse a record. An operator may have changed the topic since.
 const LIMITS_AGE_MAX: Duration = Duration::from_secs(10);
 
-/// The topics asked for so far: as many as a component writes to.
+/// The limits of all topics that were looked up so far, which are at most those that the component writes to.
 pub(super) struct KnownLimits {
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
@@ -22,7 +22,7 @@ pub(super) struct KnownLimits {
 
 struct Known {
     topic: Topic,
-    /// Why nothing can be written there, if that is so.
+    /// The limits, or the reason why the topic cannot be written to.
     limits: Result<Limits, String>,
     asked: Duration,
 }
@@ -32,7 +32,7 @@ impl KnownLimits {
         Self { log, clock, topics: vec![] }
     }
 
-    /// Whether the record's topic takes it, as far as is known.
+    /// Decides if the record's topic accepts it, by the known limits.
     pub(super) fn verdict(&mut self, record: NewRecordRef<'_>, now: Timestamp) -> Verdict {
         let verdict = match self.find(record.topic) {
             Some(place) => judge(&self.topics[place].limits, record, now),
@@ -48,13 +48,13 @@ impl KnownLimits {
         self.ask(record.topic, true).map_or(verdict, |place| judge(&self.topics[place].limits, record, now))
     }
 
-    /// Asks again at the next record: the log just said something else.
+    /// Forgets the limits of a topic, because the log has just contradicted them. The next record looks them up again.
     pub(super) fn forget(&mut self, topic: &Topic) {
         self.topics.retain(|known| known.topic != *topic);
     }
 
     fn find(&self, topic: &Topic) -> Option<usize> {
-        // Records of a topic mostly come with one and the same name.
+        // Most records of a topic share one allocation of its name.
         let same = |known: &Known| Arc::ptr_eq(&known.topic, topic) || known.topic == *topic;
         self.topics.iter().position(same)
     }
@@ -64,13 +64,14 @@ impl KnownLimits {
         asked.is_some_and(|asked| self.clock.now() >= asked + LIMITS_AGE_MAX)
     }
 
-    /// Partitions are added while a component runs, and a new task needs its own from the first record on.
+    /// Returns true if the record's partition is not known. Partitions may be added while a component runs, and a new
+    /// task needs its partition for its first record.
     fn lacks_partition(&self, record: NewRecordRef<'_>, now: Timestamp) -> bool {
         let limits = self.find(record.topic).and_then(|place| self.topics[place].limits.as_ref().ok());
         limits.is_some_and(|limits| matches!(limits.check(record, now), Err(Misfit::Partition { .. })))
     }
 
-    /// `None`: the log does not say for now, and whatever is wrong comes up when the record is sent.
+    /// Looks up the limits of a topic. Returns `None` if the log does not answer now; the send reports what is wrong.
     fn ask(&mut self, topic: &Topic, anew: bool) -> Option<usize> {
         let answer = if anew { self.log.limits_now(topic) } else { self.log.limits(topic) };
         let limits = match answer {

@@ -1,8 +1,8 @@
-//! Log lines about single records: where many fail, one a second stands for all.
+//! Log lines about single records, limited to one per second.
 
 use std::time::Duration;
 
-/// How long one line stands for others.
+/// The minimum interval between two lines.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Decides which lines are written.
@@ -13,7 +13,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Whether the line of `now` is written: how many were left out since the last one that was.
+    /// Decides if a line is written at `now`. Returns the number of lines left out since the last one.
     pub(super) fn pass(&mut self, now: Duration) -> Option<u64> {
         if now < self.next {
             self.left_out += 1;

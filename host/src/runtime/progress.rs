@@ -1,4 +1,4 @@
-//! What a component did so far, as the live line and the end of a run tell it.
+//! The progress of a component, for the live line and for the summary at the end of a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -15,10 +15,10 @@ use super::stall::{Cause, CurrentRecord, LastFault, Stall};
 use crate::lock::lock;
 use crate::log;
 
-/// How long a component may be without tasks, as at a start or while the group shares out anew, before that is a stall.
+/// The time without tasks after which a component has stalled. Startup and rebalances leave it without tasks, too.
 const UNASSIGNED_MAX: Duration = Duration::from_secs(5);
 
-/// Counts of one component in this process, over all its workers. Only what was committed counts.
+/// The counts and stalls of one component, over all its workers in this process. Only committed records count.
 #[derive(Debug)]
 pub struct Progress(Mutex<State>);
 
@@ -26,61 +26,62 @@ pub struct Progress(Mutex<State>);
 struct State {
     now: Snapshot,
     assigned: bool,
-    /// Since when no partitions are assigned, and why: why a worker gave up those it had, or what the brokers say.
+    /// The time since which no partitions are assigned, and the reason: a worker gave them up, or the brokers report a
+    /// fault.
     unassigned: (Timestamp, Option<String>),
-    /// Why no worker runs, and since when.
+    /// The reason why no worker runs, and the time since then.
     stopped: Option<(String, Timestamp)>,
-    /// Since when the breaker is at what it is.
+    /// The time of the breaker's last change of state.
     breaker_since: Timestamp,
     last_active: Instant,
     draining: Option<Draining>,
-    /// Records set aside because they do not decode, by the schema that wrote their value.
+    /// Records that were dead-lettered because they cannot be decoded, by the schema that wrote their value.
     undecodable: BTreeMap<SchemaId, u64>,
-    /// What tasks wait for.
+    /// The current stalls of tasks.
     stalls: BTreeMap<StallKey, Stall>,
-    /// The partitions of the tasks that workers of this process have.
+    /// The partitions of all tasks in this process.
     partitions: BTreeSet<TopicPartition>,
-    /// The records that workers have in hand.
+    /// The records that workers are handling.
     in_hand: Vec<Arc<InHand>>,
-    /// The last failure in each of the partitions.
+    /// The last failure in each partition.
     faults: BTreeMap<TopicPartition, LastFault>,
-    /// When the next record that waits in each of them is due.
+    /// The due time of the next parked record in each partition.
     next_tries: BTreeMap<TopicPartition, Timestamp>,
-    /// Offsets that were deleted before they were read.
+    /// The number of offsets that were deleted before they were read.
     lost: BTreeMap<TopicPartition, u64>,
 }
 
-/// Tells stalls apart: a record may wait for one thing after the other.
+/// The identity of a stall. A record may stall for several causes, one after the other.
 type StallKey = (Option<(TopicPartition, Offset)>, Cause);
 
-/// The most schemas whose records are counted one by one. A stream of garbage names many.
+/// The maximum number of schemas whose records are counted separately. A stream of garbage names many.
 const UNDECODABLE_MAX: usize = 100;
 
-/// Records that waited get through again.
+/// Parked records that succeed after a period of failures.
 #[derive(Debug)]
 struct Draining {
     since: Instant,
     again: u64,
 }
 
-/// One moment of [`Progress`].
+/// A moment of [`Progress`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Records, transaction by transaction: see [`Counts`].
+    /// Records in committed transactions; see [`Counts`].
     pub counts: Counts,
-    /// Records that wait for another attempt in this process: in the state of its tasks, and read from retry topics.
+    /// Parked records in this process: in the state of its tasks, and read from retry topics.
     pub waiting: u64,
-    /// What the breaker is at.
+    /// The state of the breaker.
     pub breaker: BreakerState,
-    /// Records of changelogs read to bring copies of state up to date.
+    /// Changelog records that were read to restore state.
     pub restored: u64,
-    /// Offsets of changelogs still to be read before all tasks are ready.
+    /// Changelog offsets that are left to read before all tasks are ready.
     pub restoring: u64,
-    /// Transactions.
+    /// Committed transactions.
     pub commits: u64,
-    /// Transactions that were aborted and done again.
+    /// Aborted transactions. Their records are processed again.
     pub aborts: u64,
-    /// How long the last commit took, until its worker saw that it was through.
+    /// The duration of the last commit, until its worker saw the end.
     pub last_commit: Duration,
 }
 
@@ -89,7 +90,7 @@ fn since(moment: Timestamp) -> Duration {
 }
 
 impl State {
-    /// What the component as a whole waits for.
+    /// The stall of the whole component, if there is one.
     fn of_component(&self) -> Option<Stall> {
         let stall =
             |cause, since, why: &str| Stall { cause, at: None, since, tries: 0, next_try: None, why: why.to_owned() };
@@ -105,8 +106,8 @@ impl State {
         (!self.assigned && lasts).then(|| stall(Cause::Coordinator, *began, why))
     }
 
-    /// Tells how long it took once no record waits any more. That may be known before its transaction is committed, or
-    /// after.
+    /// Logs how long it took to drain the parked records, once none is left. Their transaction may be committed before
+    /// or after that.
     fn tell_drained(&mut self, component: &ComponentName) {
         if self.now.waiting == 0
             && let Some(Draining { since, again }) = self.draining.take()
@@ -140,7 +141,7 @@ impl Default for Progress {
 }
 
 impl Progress {
-    /// Notes a commit and how long it took.
+    /// Notes a commit and its duration.
     pub(super) fn committed(&self, batch: Counts, took: Duration, component: &ComponentName) {
         let mut state = lock(&self.0);
         state.now.counts += batch;
@@ -156,7 +157,7 @@ impl Progress {
         state.tell_drained(component);
     }
 
-    /// Notes that a worker has `now` records that wait where it had `before`.
+    /// Notes that a worker has `now` parked records. It had `before`.
     pub(super) fn waiting(&self, before: u64, now: u64, component: &ComponentName) {
         if before == 0 && now == 0 {
             return;
@@ -167,8 +168,8 @@ impl Progress {
         state.tell_drained(component);
     }
 
-    /// Notes that a record which `schema` wrote was set aside because it does not decode: `why`. A person is told once
-    /// a schema.
+    /// Notes that a record written by `schema` was dead-lettered because it cannot be decoded, for the reason `why`.
+    /// Alerts once per schema.
     pub(super) fn undecodable(&self, schema: SchemaId, component: &ComponentName, why: &str) {
         let mut state = lock(&self.0);
         if let Some(count) = state.undecodable.get_mut(&schema) {
@@ -180,8 +181,8 @@ impl Progress {
         }
     }
 
-    /// How many records were set aside because they do not decode, by the schema that wrote them: of the first schemas
-    /// that did so.
+    /// The number of records that were dead-lettered because they cannot be decoded, by the schema that wrote them.
+    /// Counts the first 100 such schemas.
     #[must_use]
     pub fn undecodable_by_schema(&self) -> Vec<(SchemaId, u64)> {
         lock(&self.0).undecodable.iter().map(|(schema, count)| (*schema, *count)).collect()
@@ -192,17 +193,17 @@ impl Progress {
         lock(&self.0).now.aborts += 1;
     }
 
-    /// Notes that a task waits for something.
+    /// Adds a stall.
     pub fn stalled(&self, stall: Stall) {
         lock(&self.0).stalls.insert((stall.at.clone(), stall.cause), stall);
     }
 
-    /// Notes that it does not any more, or not here.
+    /// Removes a stall that has ended, or that another process has now.
     pub fn goes_on(&self, stall: &Stall) {
         lock(&self.0).stalls.remove(&(stall.at.clone(), stall.cause));
     }
 
-    /// What tasks, or the component as a whole, wait for: the one that waits for longest first.
+    /// The stalls of tasks and of the whole component, the oldest first.
     #[must_use]
     pub fn stalls(&self) -> Vec<Stall> {
         let state = lock(&self.0);
@@ -211,22 +212,22 @@ impl Progress {
         stalls
     }
 
-    /// Notes whose record in hand is asked for.
+    /// Adds the record in hand of a worker.
     pub(super) fn enter(&self, hand: Arc<InHand>) {
         lock(&self.0).in_hand.push(hand);
     }
 
-    /// Notes that it is not any more.
+    /// Removes the record in hand of a worker.
     pub(super) fn leave(&self, hand: &Arc<InHand>) {
         lock(&self.0).in_hand.retain(|other| !Arc::ptr_eq(other, hand));
     }
 
-    /// Notes that a worker of this process has these partitions.
+    /// Adds partitions of a worker in this process.
     pub(super) fn owns(&self, partitions: &[TopicPartition]) {
         lock(&self.0).partitions.extend(partitions.iter().cloned());
     }
 
-    /// Notes that it has not any more.
+    /// Removes partitions that a worker in this process had.
     pub(super) fn disowns(&self, partitions: &[TopicPartition]) {
         let mut state = lock(&self.0);
         for source in partitions {
@@ -235,24 +236,24 @@ impl Progress {
         }
     }
 
-    /// The partitions of the tasks that this process has.
+    /// The partitions of all tasks in this process.
     #[must_use]
     pub fn partitions(&self) -> Vec<TopicPartition> {
         lock(&self.0).partitions.iter().cloned().collect()
     }
 
-    /// Notes a delivery that failed.
+    /// Notes a failed delivery.
     pub(super) fn failed(&self, source: &TopicPartition, fault: LastFault) {
         lock(&self.0).faults.insert(source.clone(), fault);
     }
 
-    /// The last failure in a partition since it came to this process.
+    /// The last failure in a partition since it was assigned to this process.
     #[must_use]
     pub fn last_fault(&self, source: &TopicPartition) -> Option<LastFault> {
         lock(&self.0).faults.get(source).cloned()
     }
 
-    /// Notes when the records that wait with a worker are due, and were.
+    /// Replaces the due times of a worker's parked records.
     pub(super) fn next_tries(
         &self,
         before: &BTreeMap<TopicPartition, Timestamp>,
@@ -263,32 +264,32 @@ impl Progress {
         state.next_tries.extend(now.iter().map(|(source, at)| (source.clone(), *at)));
     }
 
-    /// When the next record that waits in a partition is due.
+    /// The due time of the next parked record in a partition.
     #[must_use]
     pub fn next_try(&self, source: &TopicPartition) -> Option<Timestamp> {
         lock(&self.0).next_tries.get(source).copied()
     }
 
-    /// The record of a partition that is handled at this moment.
+    /// The record of a partition that is being handled.
     #[must_use]
     pub fn in_hand(&self, source: &TopicPartition) -> Option<CurrentRecord> {
         let hands = lock(&self.0).in_hand.clone();
         hands.iter().find_map(|hand| hand.of(source))
     }
 
-    /// Notes that so many offsets of a partition were deleted before they were read.
+    /// Notes that this many offsets of a partition were deleted before they were read.
     pub(super) fn lost(&self, source: &TopicPartition, offsets: u64) {
         *lock(&self.0).lost.entry(source.clone()).or_default() += offsets;
     }
 
-    /// How many offsets were deleted before they were read, by partition: of those where it happened since this process
+    /// The number of offsets that were deleted before they were read, by partition. Has the losses since this process
     /// started.
     #[must_use]
     pub fn lost_by_partition(&self) -> BTreeMap<TopicPartition, u64> {
         lock(&self.0).lost.clone()
     }
 
-    /// Notes what the breaker is at.
+    /// Notes the state of the breaker.
     pub(super) fn breaker(&self, breaker: BreakerState) {
         let mut state = lock(&self.0);
         if state.now.breaker != breaker {
@@ -297,7 +298,7 @@ impl Progress {
         state.now.breaker = breaker;
     }
 
-    /// Notes that `records` of changelogs were read, and that a worker has `now` offsets of them left where it had
+    /// Notes that `records` changelog records were read, and that a worker has `now` offsets left to restore. It had
     /// `before`.
     pub(super) fn restored(&self, records: u64, before: u64, now: u64) {
         let mut state = lock(&self.0);
@@ -313,7 +314,7 @@ impl Progress {
         state.last_active = Instant::now();
     }
 
-    /// Notes that a worker gave its partitions up and joins again: `why`.
+    /// Notes that a worker gave up its partitions for the reason `why`, and joins again.
     pub(super) fn rejoining(&self, why: String) {
         let mut state = lock(&self.0);
         if std::mem::take(&mut state.assigned) {
@@ -323,52 +324,51 @@ impl Progress {
         state.last_active = Instant::now();
     }
 
-    /// Notes why no tasks are assigned, unless that is known.
+    /// Notes the reason why no tasks are assigned, unless one is known.
     pub(super) fn unassigned_because(&self, why: String) {
         lock(&self.0).unassigned.1.get_or_insert(why);
     }
 
-    /// For how long the component has had no tasks, if nobody knows why.
+    /// The time for which the component has had no tasks, if the reason is not known.
     pub(super) fn unassigned_for_no_reason(&self) -> Option<Duration> {
         let state = lock(&self.0);
         let unassigned = !state.assigned && state.stopped.is_none() && state.unassigned.1.is_none();
         unassigned.then(|| since(state.unassigned.0))
     }
 
-    /// Whether the group has assigned partitions to every worker that asked for some, be it none.
+    /// Returns true if the group has answered every worker that asked for partitions, even with none.
     #[must_use]
     pub fn is_assigned(&self) -> bool {
         lock(&self.0).assigned
     }
 
-    /// Notes why no worker of the component runs; `None`: they may.
+    /// Notes the reason why no worker of the component runs. With `None`, workers may run.
     pub(super) fn stop(&self, why: Option<String>) {
         lock(&self.0).stopped = why.map(|why| (why, log::now()));
     }
 
-    /// Why no worker of the component runs: somebody has to do something about it.
+    /// The reason why no worker of the component runs. An operator has to act on it.
     #[must_use]
     pub fn stopped(&self) -> Option<String> {
         lock(&self.0).stopped.as_ref().map(|(why, _)| why.clone())
     }
 
-    /// Notes that something is going on.
+    /// Notes an activity.
     pub(super) fn active(&self) {
         lock(&self.0).last_active = Instant::now();
     }
 
-    /// Whether the component has partitions, and nothing went on for as long as this. One that is stopped has nothing
-    /// to do.
+    /// Returns true if the component has partitions and was not active for `time`, or if it is stopped.
     #[must_use]
     pub fn idle_for(&self, time: Duration) -> bool {
         let state = lock(&self.0);
-        // What an open breaker holds back is still to be done.
+        // Records behind an open breaker are still to be handled.
         let held_back = matches!(state.now.breaker, BreakerState::Open | BreakerState::HalfOpen);
         let held_back = held_back || state.stalls.keys().any(|(_, cause)| *cause == Cause::Disk);
         state.stopped.is_some() || (state.assigned && !held_back && state.last_active.elapsed() >= time)
     }
 
-    /// The counts now.
+    /// The current counts.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         lock(&self.0).now

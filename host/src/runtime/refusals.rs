@@ -1,22 +1,22 @@
-//! What the log refused of records on their way through a worker: their deliveries go by it when they are made again,
-//! until what they lead to is committed.
+//! The records that the log refused. When their deliveries are made again, they take the refusals into account until
+//! the outcome is committed.
 //!
 //! ```text
-//!  refused ──> ahead ──stepped──> open ──committing──> being committed ──settled──> forgotten
+//!  refused ──> ahead ──stepped──> open ──begin commit──> committing ──committed──> forgotten
 //!                ^                  │                        │
-//!                └───── given up ───┴────────────────────────┘
+//!                └──── dropped ─────┴────────────────────────┘
 //! ```
 //!
-//! All of them: with the last one alone, two in one transaction would take turns in being refused, for ever. Each is
-//! held against records of as many bytes or more: a delivery that read what another one wrote, whose state is refused,
-//! emits something smaller when that one has failed.
+//! All refusals are kept: with the last one alone, two records in one transaction would be refused in turn, forever. A
+//! refusal applies to records of as many bytes or more. A delivery may depend on state that another one wrote; if that
+//! write is refused, its own record may become smaller and fit.
 
 use std::collections::BTreeMap;
 
 use heddle_core::event::{Offset, Record, Topic, TopicPartition};
 use heddle_core::task::{Form, Verdict};
 
-/// What the log refused of one worker.
+/// The refusals of one worker's records.
 #[derive(Default)]
 pub(super) struct Refusals {
     by_source: BTreeMap<TopicPartition, BTreeMap<Offset, Refused>>,
@@ -25,17 +25,17 @@ pub(super) struct Refusals {
 /// One record that the log refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// The topic it was for; `None`: which one is not known, so any.
+    /// The topic of the record. `None` stands for any topic, because it is not known.
     pub(super) topic: Option<Topic>,
     pub(super) form: Form,
     pub(super) why: String,
-    /// How many bytes its key and value have; `None`: that is not known, so any number.
+    /// The size of key and value in bytes. `None` stands for any size, because it is not known.
     pub(super) bytes: Option<usize>,
-    /// Whether it is the timestamp alone that is refused.
+    /// True if only the timestamp is refused.
     pub(super) timestamp: bool,
 }
 
-/// All that was refused of one delivery.
+/// The refusals of one delivery.
 struct Refused {
     refusals: Vec<Known>,
     stage: Stage,
@@ -43,7 +43,7 @@ struct Refused {
 
 struct Known {
     refusal: Refusal,
-    /// Whether another timestamp was tried.
+    /// True if another timestamp was tried.
     tried: bool,
 }
 
@@ -53,17 +53,17 @@ impl Known {
     }
 }
 
-/// Where the outcome is that a refusal leads to.
+/// The stage of the delivery that a refusal affects.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// In no batch: the record was not stepped again, or waits for another attempt.
+    /// In no batch: the record was not stepped again, or is held for another attempt.
     Ahead,
     Open,
     Committing,
 }
 
 impl Refusals {
-    /// What is known of such a record, of so many bytes, that the delivery of `of` leads to.
+    /// The verdict on a record of the delivery of `of` by its earlier refusals. `bytes` is the size of key and value.
     pub(super) fn verdict(&self, of: &Record, topic: &Topic, form: Form, bytes: usize) -> Option<Verdict> {
         let Known { refusal, .. } = self.of(of)?.refusals.iter().find(|known| known.is_about(topic, form))?;
         if !refusal.timestamp && refusal.bytes.is_some_and(|refused| bytes < refused) {
@@ -72,9 +72,9 @@ impl Refusals {
         Some(if refusal.timestamp { Verdict::OtherTime } else { Verdict::Refuses(refusal.why.clone()) })
     }
 
-    /// The topic does not take the record's timestamp, as it turns out: that may be all that was refused. A broker that
-    /// refuses several records of a batch does not say what is wrong with each. False: another timestamp was tried, and
-    /// did not help.
+    /// Marks a refusal as one of the timestamp, because the topic does not accept the record's timestamp. A broker that
+    /// refuses several records of a batch does not give a reason for each. Returns false if another timestamp was tried
+    /// without success.
     pub(super) fn may_be_time(&mut self, of: &Record, topic: &Topic, form: Form) -> bool {
         let refused = self.by_source.get_mut(&of.source).and_then(|refused| refused.get_mut(&of.offset));
         let known = refused.and_then(|refused| refused.refusals.iter_mut().find(|known| known.is_about(topic, form)));
@@ -83,33 +83,33 @@ impl Refusals {
         true
     }
 
-    /// Why the delivery's changes of state were refused, if they were.
+    /// The reason why the delivery's state changes were refused, if they were.
     pub(super) fn state(&self, of: &Record) -> Option<&str> {
         let about = |refusal: &&Refusal| refusal.form == Form::Changelog && !refusal.timestamp;
         Some(&self.of(of)?.refusals.iter().map(|known| &known.refusal).find(about)?.why)
     }
 
     fn of(&self, record: &Record) -> Option<&Refused> {
-        // Asked for every record: mostly there are none.
+        // Called for every record, and mostly there are none.
         if self.by_source.is_empty() {
             return None;
         }
         self.by_source.get(&record.source)?.get(&record.offset)
     }
 
-    /// Notes that the log refused a record that this delivery led to. False: that was known.
+    /// Notes a refused record of this delivery. Returns false if that was known.
     pub(super) fn refuse(&mut self, source: &TopicPartition, offset: Offset, refusal: Refusal) -> bool {
         let of_source = self.by_source.entry(source.clone()).or_default();
         let refused = of_source.entry(offset).or_insert_with(|| Refused { refusals: vec![], stage: Stage::Ahead });
         refused.stage = Stage::Ahead;
         let same = |known: &&mut Known| (known.refusal.form, &known.refusal.topic) == (refusal.form, &refusal.topic);
         match refused.refusals.iter_mut().find(same) {
-            // Another timestamp has been tried: it does not help.
+            // Another timestamp was tried without success.
             Some(known) if known.refusal.timestamp => {
                 *known = Known { refusal: Refusal { timestamp: false, ..refusal }, tried: true };
                 true
             }
-            // So is a smaller one.
+            // A smaller record was refused, too.
             Some(Known { refusal: known, .. }) if refusal.bytes.is_some() && refusal.bytes < known.bytes => {
                 *known = refusal;
                 true
@@ -122,14 +122,14 @@ impl Refusals {
         }
     }
 
-    /// Everything may be tried again.
+    /// Forgets the refusals of a delivery, so that everything is tried again.
     pub(super) fn forget(&mut self, record: &Record) {
         if let Some(refused) = self.by_source.get_mut(&record.source) {
             refused.remove(&record.offset);
         }
     }
 
-    /// What became of this record is in the open batch.
+    /// Notes that the open batch has the outcome of this record.
     pub(super) fn stepped(&mut self, record: &Record) {
         let refused = self.by_source.get_mut(&record.source);
         if let Some(refused) = refused.and_then(|refused| refused.get_mut(&record.offset)) {
@@ -137,7 +137,7 @@ impl Refusals {
         }
     }
 
-    /// The open batch is being committed.
+    /// Notes that the commit of the open batch has begun.
     pub(super) fn committing(&mut self) {
         self.each(|refused| {
             if refused.stage == Stage::Open {
@@ -146,7 +146,7 @@ impl Refusals {
         });
     }
 
-    /// That commit is through: what is in it has been dealt with.
+    /// Forgets the refusals whose outcome was committed.
     pub(super) fn settled(&mut self) {
         self.by_source.retain(|_, refused| {
             refused.retain(|_, refused| refused.stage != Stage::Committing);
@@ -154,12 +154,12 @@ impl Refusals {
         });
     }
 
-    /// What is not committed was given up, and is stepped again.
+    /// Notes that the batches were dropped, and their records will be stepped again.
     pub(super) fn given_up(&mut self) {
         self.each(|refused| refused.stage = Stage::Ahead);
     }
 
-    /// Somebody else steps the records of these partitions, and finds out by himself.
+    /// Forgets the refusals of partitions that were revoked or lost. Their new owner finds out by itself.
     pub(super) fn let_go(&mut self, partitions: &[TopicPartition]) {
         self.by_source.retain(|source, _| !partitions.contains(source));
     }
@@ -198,7 +198,7 @@ mod tests {
         let mut refusals = Refusals::default();
         refuse(&mut refusals, &one);
         assert!(is_refused(&refusals, &one) && !is_refused(&refusals, &other));
-        // The commit of a batch in which it is not: before it was stepped, and while it is in the next one.
+        // Commits of batches without the record: before it was stepped, and while it is in the next batch.
         refusals.committing();
         refusals.settled();
         refusals.committing();

@@ -1,12 +1,12 @@
-//! Which version of a component runs, and how a worker goes over to a newer one:
+//! The running version of a component, and a worker's switch to a newer one:
 //!
 //! ```text
 //!  Slot ──newer version──> worker, between two transactions: commit what is open
-//!                            ├─ same topics, stores and dedup: another handler; backlog, positions and state stay
+//!                            ├─ same topics, stores and dedup: replace the handler, keep backlog, positions and state
 //!                            └─ others: leave, and join again with the new ones
 //! ```
 //!
-//! A version is compiled, checked and started before it gets here: a worker only changes over.
+//! A version is compiled, checked and started before it gets here, so a worker only switches.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,20 +30,20 @@ use crate::log::{self, Start};
 
 /// One version of a component, ready to run.
 pub struct Version {
-    /// What tells it from others: `sha256:` and the digest of its file.
+    /// The identity of the version: `sha256:` and the digest of its file.
     pub digest: Arc<str>,
-    /// Its file.
+    /// The WebAssembly file.
     pub wasm: Bytes,
-    /// Its code.
+    /// The compiled component.
     pub component: Arc<Component>,
-    /// Its name, failure policy and changelogs.
+    /// The configuration of its tasks.
     pub spec: Arc<TaskSpec>,
     /// Instances that have started, one for each worker.
     ready: Mutex<Vec<Instance>>,
 }
 
 impl Version {
-    /// A version with the instances that were started to see whether it does.
+    /// Creates a version with the instances that were started to check it.
     #[must_use]
     pub fn new(
         digest: Arc<str>,
@@ -55,7 +55,7 @@ impl Version {
         Self { digest, wasm, component, spec, ready: Mutex::new(ready) }
     }
 
-    /// The topics it consumes, and those in which its records wait for another attempt.
+    /// The topics that it consumes, and its retry topics.
     #[must_use]
     pub fn topics(&self) -> Vec<Topic> {
         let consumed = self.component.manifest().consumes.keys().map(|topic| Topic::from(topic.as_str()));
@@ -68,7 +68,7 @@ impl Version {
         self.component.manifest().group.clone().unwrap_or_else(|| self.spec.component.to_string())
     }
 
-    /// Where its group begins in topics in which it has no position, unless that is the beginning.
+    /// The start offsets in topics without a committed position. Topics that start at the beginning are left out.
     pub(super) fn starts(&self) -> BTreeMap<Topic, Start> {
         let start = |(topic, consumes): (&String, &Consumes)| {
             let start = match consumes.start {
@@ -81,8 +81,8 @@ impl Version {
         self.component.manifest().consumes.iter().filter_map(start).collect()
     }
 
-    /// How long a transaction may be open: begun by one record, committed after the interval, and a slow handler or two
-    /// in between.
+    /// The maximum duration of a transaction: one record begins it, the commit interval follows, and a slow handler or
+    /// two may run in between.
     pub(super) fn transaction_time(&self, commit_interval: Duration) -> Duration {
         TRANSACTION_TIME + commit_interval + 2 * self.deadline()
     }
@@ -91,27 +91,27 @@ impl Version {
         self.component.manifest().limits.deadline
     }
 
-    /// Whether the host is to stop when records of this partition were deleted before they were consumed.
+    /// Returns true if the host has to stop when records of this partition were deleted before they were consumed.
     pub(super) fn stops_on_loss(&self, source: &TopicPartition) -> bool {
         let consumes = self.component.manifest().consumes.get(&*source.topic);
         consumes.is_some_and(|consumes| consumes.on_loss == OnLoss::Stop)
     }
 
-    /// What calls its handlers for one worker.
+    /// Returns an instance for one worker, a started one if there is any.
     pub(super) fn instance(&self, schemas: &Arc<dyn Schemas>) -> Instance {
         let ready = lock(&self.ready).pop();
         ready.unwrap_or_else(|| Instance::new(self.component.clone(), schemas.clone()))
     }
 
-    /// Whether a worker can go over from `other` to this one without joining again: it reads the same, and keeps its
-    /// state the same way.
+    /// Returns true if a worker can switch from `other` to this version without joining again. Both read the same
+    /// topics and keep the same state.
     fn fits_in_place_of(&self, other: &Self) -> bool {
         let place = |version: &Self| {
             let spec = &version.spec;
             let group = version.group();
             (group, version.topics(), spec.changelogs.clone(), spec.seen_changelog.clone(), spec.windows.clone())
         };
-        // Its member's transactions may be open for as long as that one's handlers took.
+        // The member's transactions are limited to a duration that fits the handlers of `other`.
         place(self) == place(other) && self.deadline() <= other.deadline()
     }
 }
@@ -134,7 +134,7 @@ impl Needs for Version {
     }
 }
 
-/// The version of one component that this host's workers run, or are about to.
+/// The version of a component that the workers of this host run or are about to run.
 pub struct Slot {
     number: AtomicU64,
     state: Mutex<State>,
@@ -144,25 +144,25 @@ struct State {
     current: Arc<Version>,
     since: Timestamp,
     before: Option<Arc<str>>,
-    /// The number of the version that each worker runs.
+    /// The number of each worker's version.
     workers: BTreeMap<u32, u64>,
 }
 
 impl Slot {
-    /// A component that starts with this version.
+    /// Creates the slot of a component that starts with this version.
     #[must_use]
     pub fn new(version: Version) -> Self {
         let state = State { current: Arc::new(version), since: log::now(), before: None, workers: BTreeMap::new() };
         Self { number: AtomicU64::new(1), state: Mutex::new(state) }
     }
 
-    /// The version that runs, or that the workers are about to go over to.
+    /// The version that runs, or that the workers are about to switch to.
     #[must_use]
     pub fn current(&self) -> Arc<Version> {
         lock(&self.state).current.clone()
     }
 
-    /// The digest of the version that all workers run: until the last one has gone over, that of the one before.
+    /// The digest of the version that runs. It is the former version's until the last worker has switched.
     #[must_use]
     pub fn running(&self) -> Arc<str> {
         let settled = self.is_settled();
@@ -170,19 +170,19 @@ impl Slot {
         state.before.clone().filter(|_| !settled).unwrap_or_else(|| state.current.digest.clone())
     }
 
-    /// Since when it does.
+    /// The time of the last switch.
     #[must_use]
     pub fn since(&self) -> Timestamp {
         lock(&self.state).since
     }
 
-    /// The digest of the version that ran before it, if one did.
+    /// The digest of the former version, if there was one.
     #[must_use]
     pub fn before(&self) -> Option<Arc<str>> {
         lock(&self.state).before.clone()
     }
 
-    /// The workers go over to this version, each after the transaction under way.
+    /// Makes the workers switch to this version, each after its current transaction.
     pub fn swap(&self, version: Version) {
         let mut state = lock(&self.state);
         state.before = Some(state.current.digest.clone());
@@ -191,7 +191,7 @@ impl Slot {
         self.number.fetch_add(1, Ordering::Release);
     }
 
-    /// Whether all workers that there are run the current version.
+    /// Returns true if all workers run the current version.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         let state = lock(&self.state);
@@ -199,7 +199,7 @@ impl Slot {
         state.workers.values().all(|runs| *runs == number)
     }
 
-    /// What `worker` goes by, from the current version on.
+    /// Makes `worker` follow the versions, from the current one on.
     pub(super) fn follow(self: &Arc<Self>, worker: u32, schemas: Arc<dyn Schemas>) -> Follower {
         let mut state = lock(&self.state);
         let number = self.number.load(Ordering::Acquire);
@@ -208,7 +208,7 @@ impl Slot {
     }
 }
 
-/// What one worker goes by.
+/// The link of a worker to the versions.
 pub(super) struct Follower {
     slot: Arc<Slot>,
     worker: u32,
@@ -218,14 +218,14 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// What calls the handlers of the version that it has.
+    /// Returns an instance of the worker's version.
     pub(super) fn instance(&self) -> Instance {
         self.version.instance(&self.schemas)
     }
 
-    /// A version that is newer than the one it has.
+    /// A version that is newer than the worker's.
     fn newer(&self) -> Option<(u64, Arc<Version>)> {
-        // Asked in every turn: without a lock as long as there is none.
+        // Checked in every turn, without a lock while there is no newer version.
         if self.slot.number.load(Ordering::Acquire) == self.number {
             return None;
         }
@@ -240,14 +240,15 @@ impl Follower {
 }
 
 impl Worker {
-    /// Follows the versions of a component; without, a worker goes on with what it was made with.
+    /// Makes the worker follow the versions of its component. Without a follower, it keeps the version that it was
+    /// created with.
     pub(super) fn following(mut self, follower: Follower) -> Self {
         self.follower = Some(follower);
         self
     }
 
-    /// Goes over to a newer version, if there is one. False: it needs other topics or stores than this worker has,
-    /// which has to finish and join again.
+    /// Switches to a newer version, if there is one. Returns false if that version needs other topics or stores, so
+    /// that the worker has to finish and join again.
     pub(super) fn renew(&mut self) -> Result<bool, WorkerFault> {
         let Some(follower) = &self.follower else { return Ok(true) };
         let Some((number, version)) = follower.newer() else { return Ok(true) };
@@ -264,10 +265,10 @@ impl Worker {
         Ok(true)
     }
 
-    /// Another handler takes over between two transactions; it reads the same topics and keeps the same state.
+    /// Replaces the handler between two transactions. The new one reads the same topics and keeps the same state.
     ///
     /// # Errors
-    /// If what is open can be neither committed nor given up.
+    /// If the open transaction can be neither committed nor dropped.
     pub fn go_over(&mut self, handler: Box<dyn Handler>, spec: Arc<TaskSpec>) -> Result<(), WorkerFault> {
         self.commit()?;
         self.handler.replace(handler);

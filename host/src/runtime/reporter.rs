@@ -1,10 +1,9 @@
-//! What one worker reports of its partitions. The way of a record that is handled costs one lock that nobody else
-//! wants.
+//! The reports of one worker about its partitions. For a handled record, a report costs one uncontended lock.
 //!
 //! ```text
 //!  record taken ──> in hand ────────────────────┐
 //!  record held ──> stall ──┐                    ├──> Progress ──> status, ready, metrics
-//!  record failed ──────────┴──> on the board ───┘
+//!  record failed ──────────┴──> last fault
 //! ```
 
 use std::collections::BTreeMap;
@@ -19,26 +18,26 @@ use super::progress::Progress;
 use super::stall::{Cause, CurrentRecord, LastFault, Stall, after};
 use crate::lock::lock;
 
-/// How much of a failure is kept for each partition, in bytes.
+/// The maximum size of the failure text that is kept for each partition, in bytes.
 const DETAIL_BYTES_MAX: usize = 1 << 10;
 /// The pause before the next request to a registry that did not answer.
 const REGISTRY_WAIT: Duration = Duration::from_millis(500);
 /// The interval between alerts about a registry that does not answer.
 const OUTAGE_ALERT_EVERY: Duration = Duration::from_secs(60);
 
-/// The record that a worker handles now.
+/// The record that a worker is handling.
 #[derive(Debug, Default)]
 pub(super) struct InHand(Mutex<Hand>);
 
 #[derive(Debug, Default)]
 struct Hand {
     sources: Vec<TopicPartition>,
-    /// An index of `sources`, and the record.
+    /// An index into `sources`, and the record.
     record: Option<(usize, CurrentRecord)>,
 }
 
 impl InHand {
-    /// The record in hand of this partition.
+    /// The record of this partition that is being handled.
     pub(super) fn of(&self, source: &TopicPartition) -> Option<CurrentRecord> {
         let hand = lock(&self.0);
         let (index, record) = hand.record?;
@@ -46,26 +45,26 @@ impl InHand {
     }
 }
 
-/// How a record is held.
+/// The details of a held record.
 pub(super) struct Hold {
-    /// How often it was tried.
+    /// The number of failed attempts.
     pub(super) tries: u32,
-    /// When it is tried again.
+    /// The time of the next attempt.
     pub(super) next_try: Timestamp,
-    /// Why, for a person.
+    /// The reason, for a person.
     pub(super) why: String,
 }
 
-/// Reports for one worker; what it reported is gone when it is dropped.
+/// Reports for one worker. Dropping it withdraws its reports.
 pub(super) struct Reporter {
     progress: Arc<Progress>,
     hand: Arc<InHand>,
-    /// Where the last record's partition is among the sources.
+    /// The index into `sources` of the last record's partition.
     last: usize,
     stalls: BTreeMap<(TopicPartition, Offset), Stall>,
-    /// The positions of the commit that was reported to take long.
+    /// The positions of the commit that was reported as slow.
     commit: Vec<(TopicPartition, Offset)>,
-    /// When the next record that waits is due, by partition.
+    /// The due time of the next parked record of each partition.
     next: BTreeMap<TopicPartition, Timestamp>,
     /// The time of the last alert about a registry outage.
     outage_alert: Option<Duration>,
@@ -86,7 +85,7 @@ impl Reporter {
         }
     }
 
-    /// These partitions are this worker's.
+    /// Adds partitions that were assigned to this worker.
     pub(super) fn assigned(&mut self, partitions: &[TopicPartition]) {
         let mut hand = lock(&self.hand.0);
         hand.record = None;
@@ -97,10 +96,10 @@ impl Reporter {
         self.progress.owns(partitions);
     }
 
-    /// A record is about to be handled.
+    /// Notes the record that is about to be handled.
     pub(super) fn take(&mut self, record: &Record, attempt: u32, now: Timestamp) {
         let mut hand = lock(&self.hand.0);
-        // Records of one partition mostly come one after the other.
+        // Consecutive records mostly have the same partition.
         if hand.sources.get(self.last) != Some(&record.source) {
             let Ok(index) = hand.sources.binary_search(&record.source) else { return };
             self.last = index;
@@ -108,19 +107,19 @@ impl Reporter {
         hand.record = Some((self.last, CurrentRecord { offset: record.offset, since: now, attempt }));
     }
 
-    /// No record is in hand.
+    /// Notes that no record is being handled.
     pub(super) fn rest(&self) {
         lock(&self.hand.0).record = None;
     }
 
-    /// A delivery failed.
+    /// Reports a failed delivery.
     pub(super) fn failed(&self, record: &Record, fault: &EventFault, now: Timestamp) {
         let detail = bounded(fault.detail.clone(), DETAIL_BYTES_MAX);
         let fault = LastFault { offset: record.offset, at: now, kind: fault.kind.name(), detail };
         self.progress.failed(&record.source, fault);
     }
 
-    /// A record is held.
+    /// Reports a held record.
     pub(super) fn hold(&mut self, record: &Record, cause: Cause, hold: Hold, now: Timestamp) {
         let at = (record.source.clone(), record.offset);
         let before = self.stalls.get(&at).filter(|before| before.cause == cause);
@@ -154,9 +153,9 @@ impl Reporter {
         now + REGISTRY_WAIT
     }
 
-    /// A record is not held any more.
+    /// Reports that a record is not held any more.
     pub(super) fn stepped(&mut self, record: &Record) {
-        // Asked for every record: mostly none is held.
+        // Called for every record, and mostly none is held.
         if self.stalls.is_empty() {
             return;
         }
@@ -165,7 +164,7 @@ impl Reporter {
         }
     }
 
-    /// Records wait until then, by partition.
+    /// Reports the due time of the next parked record of each partition.
     pub(super) fn next_tries(&mut self, next: BTreeMap<TopicPartition, Timestamp>) {
         if self.next != next {
             self.progress.next_tries(&self.next, &next);
@@ -173,7 +172,7 @@ impl Reporter {
         }
     }
 
-    /// A commit takes long.
+    /// Reports a commit that takes long as a stall.
     pub(super) fn commit_takes_long(&mut self, positions: &[(TopicPartition, Offset)], since: Timestamp) {
         if !self.commit.is_empty() {
             return;
@@ -184,14 +183,14 @@ impl Reporter {
         }
     }
 
-    /// The commit has ended.
+    /// Ends the stall of a commit that took long.
     pub(super) fn commit_ended(&mut self) {
         for at in self.commit.drain(..) {
             self.progress.goes_on(&commit_stall(at, Timestamp(0)));
         }
     }
 
-    /// Everything is read again.
+    /// Withdraws all stalls, because the records since the last commit are read again.
     pub(super) fn given_up(&mut self) {
         for stall in std::mem::take(&mut self.stalls).into_values() {
             self.progress.goes_on(&stall);
@@ -200,7 +199,7 @@ impl Reporter {
         self.rest();
     }
 
-    /// These partitions go elsewhere.
+    /// Withdraws the reports about partitions that were revoked or lost.
     pub(super) fn let_go(&mut self, partitions: &[TopicPartition]) {
         let gone = |(source, _): &(TopicPartition, Offset)| partitions.contains(source);
         for (_, stall) in self.stalls.extract_if(.., |at, _| gone(at)) {

@@ -1,13 +1,13 @@
-//! Brings the copies of tasks up to their changelogs: reads from each copy's watermark to the end that the changelog
-//! had when the task was assigned.
+//! Restores the local state of tasks: reads each changelog from the copy's watermark to its end at the time of the
+//! assignment.
 //!
 //! ```text
-//!  changelog  ······│▓▓▓▓▓▓▓▓▓▓│            committed positions were fixed before `end` was asked for, so
-//!             watermark       end           whatever they stand for is below it
+//!  changelog  ······│▓▓▓▓▓▓▓▓▓▓│            committed positions were fixed before `end` was looked up,
+//!             watermark       end           so the state that belongs to them is below it
 //! ```
 //!
-//! Reads committed records only, up to an end that counts undecided ones too: the position passes it when every
-//! transaction below is decided. A former owner that is still in the middle of a commit is waited for that way.
+//! Reads committed records only, up to an end that counts open transactions, too. The position passes that end once
+//! every transaction below it is decided, so a former owner's commit in flight is awaited.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,15 +20,15 @@ use super::fault::WorkerFault;
 use crate::log::{Log, Reader, Start, Watermarks};
 use crate::state::{TaskStores, Watermark};
 
-/// How long one look at the changelogs may take: the worker has its membership to look after.
+/// The maximum time of one read. The worker has to keep its membership alive.
 const SLICE: Duration = Duration::from_millis(50);
-/// How long a worker waits for the disk at a time: the group has to see that it is alive.
+/// The maximum wait for the disk. The group has to see that the worker is alive.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
-/// Logs keep the record of a delete for a day (Kafka's default of `delete.retention.ms`). A copy that is older, and has
-/// something to read, may miss deletes that are gone by now: half of that is on the safe side.
+/// The maximum age of a copy that has records to read. Logs keep tombstones for a day (Kafka's default of
+/// `delete.retention.ms`), and an older copy may miss deletes. Half a day is on the safe side.
 const COPY_AGE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// The copies of one assignment on their way.
+/// The copies of one assignment that are being restored.
 pub(super) struct Restore {
     reader: Box<dyn Reader>,
     wanted: BTreeMap<TopicPartition, Wanted>,
@@ -39,12 +39,12 @@ struct Wanted {
     stores: Arc<TaskStores>,
     topic_id: Option<String>,
     end: Offset,
-    /// Where the copy is; below `end` as long as it is wanted.
+    /// The position of the copy, which is below `end` until the copy is restored.
     at: Offset,
 }
 
 impl Restore {
-    /// Looks how far the copies of these tasks are. `None`: all are complete.
+    /// Compares the copies of these tasks with their changelogs. Returns `None` if all are complete.
     pub(super) fn begin(
         log: &dyn Log,
         component: &Arc<str>,
@@ -73,7 +73,7 @@ impl Restore {
         Ok(Some(Self { reader, wanted, component: component.clone() }))
     }
 
-    /// Reads for a while. Returns how many records it took.
+    /// Reads for a while. Returns the number of records that were replayed.
     pub(super) fn advance(&mut self) -> Result<u64, WorkerFault> {
         if self.wanted.values().any(|wanted| wanted.stores.is_full()) {
             return Ok(0);
@@ -105,54 +105,53 @@ impl Restore {
         Ok(taken)
     }
 
-    /// Drops what is wanted for a task that went elsewhere.
+    /// Drops the copies of a task that was revoked or lost.
     pub(super) fn forget(&mut self, partition: Partition) {
         self.wanted.retain(|source, _| source.partition != partition);
     }
 
-    /// Whether a task waits for any of it.
+    /// Returns true if a task has a copy that is not restored yet.
     pub(super) fn wants(&self, partition: Partition) -> bool {
         self.wanted.keys().any(|source| source.partition == partition)
     }
 
-    /// Whether everything was read.
+    /// Returns true if all copies are restored.
     pub(super) fn is_done(&self) -> bool {
         self.wanted.is_empty()
     }
 
-    /// How many offsets are left to read.
+    /// The number of offsets left to read.
     pub(super) fn left(&self) -> u64 {
         self.wanted.values().map(|wanted| (wanted.end.0 - wanted.at.0).max(0).cast_unsigned()).sum()
     }
 }
 
-/// Waits until the copies on disk have caught up with what is in memory, for [`ROOM_WAIT`] at most. A worker pauses
-/// before there is too much.
+/// Waits until the disk has caught up with the state in memory, for [`ROOM_WAIT`] at most. A worker whose disk stays
+/// behind pauses before memory runs out.
 pub(super) fn wait_for_room(stores: &TaskStores) {
     if !stores.wait_for_room(ROOM_WAIT) {
         tracing::debug!("the disk is slower than the changelog: state waits in memory to be written");
     }
 }
 
-/// The bounds of the changelogs that one assignment asks for: each is asked for once, not once for each of its
-/// partitions.
+/// The bounds of one assignment's changelogs. Each changelog is looked up once for all its partitions.
 type Ends = BTreeMap<Topic, Vec<Watermarks>>;
 
-/// The offset after the last record of a changelog's partition, decided or not.
+/// The end offset of a changelog partition. It counts open transactions, too.
 fn end_of(log: &dyn Log, source: &TopicPartition, ends: &mut Ends) -> Result<Offset, WorkerFault> {
     if !ends.contains_key(&source.topic) {
         ends.insert(source.topic.clone(), log.watermarks(&source.topic)?);
     }
     let mut all = ends.get(&source.topic).into_iter().flatten();
     all.find(|bounds| bounds.partition == source.partition).map(|bounds| bounds.end).ok_or_else(|| {
-        // Partitions were added a moment ago. Whether the component may run is asked before it joins again.
+        // Partitions were added a moment ago. Before the worker joins again, the topics are checked.
         WorkerFault::Task(TaskFault(format!(
             "the changelog has no partition {source}, and the task of that number needs it"
         )))
     })
 }
 
-/// The watermark of a copy, if the log knows it. A copy of something else is forgotten, which costs a rebuild and
+/// Returns the watermark of a copy if it is valid for the topic. Wipes any other copy, which costs a rebuild and
 /// nothing more.
 fn check(
     component: &Arc<str>,

@@ -1,4 +1,4 @@
-//! The rights that a host needs for a component: docs/rights.md lists them, and `heddle check` asks the brokers for
+//! The rights that a host needs for a component. docs/rights.md lists them, and `heddle check` asks the brokers for
 //! them.
 
 use heddle_contract::manifest::Manifest;
@@ -7,7 +7,7 @@ use heddle_core::task::TaskSpec;
 use crate::log::Operation::{Alter, Create, DescribeConfigs, Read, Write};
 use crate::log::{Operation, Resource, Right};
 
-/// What a host does to topics that it keeps things of its own in.
+/// The operations of a host on topics that hold its own data.
 pub const OWN_TOPIC: &[Operation] = &[Read, Write, Create, DescribeConfigs];
 
 /// The rights that a host needs to run this component of `app`.

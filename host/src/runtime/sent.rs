@@ -1,5 +1,5 @@
-//! Which delivery sent which record of a transaction: the log tells them by their numbers if it refuses them on
-//! arrival.
+//! The records of a transaction and the deliveries that sent them. If the log refuses records on arrival, it reports
+//! their numbers.
 
 use heddle_core::event::{Offset, Topic, TopicPartition};
 use heddle_core::task::Form;
@@ -10,7 +10,7 @@ pub(super) struct Sent {
     deliveries: Vec<Delivered>,
     /// The bytes of key and value of each record.
     bytes: Vec<u32>,
-    /// The delivery that was stepped last, whatever it sent.
+    /// The delivery that was stepped last, even if it sent nothing.
     last: Option<Delivered>,
 }
 
@@ -19,14 +19,14 @@ pub(super) struct Sent {
 pub(super) struct Delivered {
     pub(super) source: TopicPartition,
     pub(super) offset: Offset,
-    /// The number after its last record's.
+    /// The number of its last record, plus one.
     upto: usize,
-    /// What its first record is; a delivery sends records of one form alone.
+    /// The form of its first record. All records that a delivery sends have the same form.
     pub(super) form: Option<Form>,
 }
 
 impl Sent {
-    /// A delivery was stepped. What it sends may come later.
+    /// Notes that a delivery was stepped. Its records may be sent later.
     pub(super) fn stepped(&mut self, source: &TopicPartition, offset: Offset) {
         match &mut self.last {
             Some(last) if last.source == *source => (last.offset, last.form) = (offset, None),
@@ -34,7 +34,7 @@ impl Sent {
         }
     }
 
-    /// A record of so many bytes was sent.
+    /// Adds a record of a delivery with this many bytes.
     pub(super) fn add(&mut self, source: &TopicPartition, offset: Offset, form: Form, bytes: usize) {
         self.bytes.push(u32::try_from(bytes).unwrap_or(u32::MAX));
         let upto = self.bytes.len();
@@ -47,17 +47,18 @@ impl Sent {
         }
     }
 
-    /// A record of a changelog was sent: after those of all deliveries.
+    /// Adds a record of a changelog. These follow the records of all deliveries.
     pub(super) fn add_changelog(&mut self) {
         self.bytes.push(0);
     }
 
-    /// How many bytes the record with this number has.
+    /// The size of the record with this number, in bytes.
     pub(super) fn bytes(&self, number: usize) -> Option<usize> {
         self.bytes.get(number).and_then(|bytes| usize::try_from(*bytes).ok())
     }
 
-    /// Whose record has this number; `None`: it is a changelog's, which may be of several.
+    /// The delivery that sent the record with this number. `None` stands for a changelog record, which may be of
+    /// several.
     pub(super) fn of(&self, number: usize) -> Option<&Delivered> {
         let place = self.deliveries.partition_point(|delivered| delivered.upto <= number);
         self.deliveries.get(place)
@@ -70,7 +71,7 @@ impl Sent {
 }
 
 impl Delivered {
-    /// What a record of it was, if one for `topic` was refused and its number is not known.
+    /// The form of its record if one for `topic` was refused and the number of that record is not known.
     pub(super) fn form_for(&self, topic: Option<&Topic>, changelogs: impl Fn(&Topic) -> bool) -> Form {
         match self.form {
             Some(form) if !topic.is_some_and(changelogs) => form,

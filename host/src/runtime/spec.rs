@@ -1,4 +1,4 @@
-//! What a component's tasks share, and the topics they need beside those of the manifest.
+//! The configuration shared by a component's tasks, and the internal topics that they need.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,16 +11,15 @@ use heddle_core::task::TaskSpec;
 
 use crate::log::TopicSpec;
 
-/// A dead-letter record is its original with headers on top, and a changelog record a value that a handler made: their
-/// topics take larger records than others.
+/// The maximum record size of internal topics. A dead letter is its original with more headers, and a changelog record
+/// has a value that a handler produced, so these topics accept larger records than others.
 const RECORD_BYTES_MAX: u32 = 16 << 20;
 
-/// How long a retry topic keeps its records: a component that stands still for longer than this has to be looked after
-/// anyway.
+/// The retention of a retry topic. A component that is stopped for longer needs attention anyway.
 const RETRY_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// What the tasks of a component share, by its manifest and the topics that `there` are: where records may wait by an
-/// earlier version's policy, they are still read.
+/// The configuration shared by a component's tasks. `there` names the existing topics: records that an earlier
+/// version's failure policy parked are still read.
 #[must_use]
 pub fn task_spec<'t>(app: &str, manifest: &Manifest, there: impl IntoIterator<Item = &'t str>) -> TaskSpec {
     let window = |consumes: &heddle_contract::manifest::component::Consumes| consumes.dedup;
@@ -71,7 +70,7 @@ fn failure_policy(app: &str, manifest: &Manifest) -> FailurePolicy {
     }
 }
 
-/// The topics that a component needs for itself: created when they are missing.
+/// The internal topics of a component. Missing ones are created.
 #[must_use]
 pub fn own_topics(spec: &TaskSpec, partitions: i32) -> Vec<TopicSpec> {
     let topic = |name: &str, options: Vec<(&str, String)>| TopicSpec {
@@ -83,7 +82,7 @@ pub fn own_topics(spec: &TaskSpec, partitions: i32) -> Vec<TopicSpec> {
             .map(|(option, value)| (option.to_owned(), value))
             .collect::<BTreeMap<_, _>>(),
     };
-    // A dead letter has the timestamp of its original, which may be old: it is kept until somebody says otherwise.
+    // A dead letter has the timestamp of its original, which may be old. It is kept until an operator changes that.
     let forever = ("retention.ms", "-1".to_owned());
     let mut topics = vec![topic(&spec.policy.dead_letter, vec![forever])];
     let retention = RETRY_RETENTION.as_millis().to_string();
@@ -98,8 +97,8 @@ pub fn own_topics(spec: &TaskSpec, partitions: i32) -> Vec<TopicSpec> {
     topics
 }
 
-/// How long the log keeps message ids. It goes by its own clock and the window by the records', which may lag behind:
-/// after a host was down for a while, say. So it keeps them twice as long.
+/// The retention of message ids. The log uses its own clock and the window uses the records' time, which may lag behind
+/// after a host was down. So the log keeps the ids twice as long.
 fn seen_retention(window: Duration) -> Duration {
     window.saturating_mul(2)
 }

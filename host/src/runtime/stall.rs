@@ -1,30 +1,30 @@
-//! Stalls: what a task waits for, where, since when, and when it tries again. A worker reports them, an operator reads
-//! them from memory.
+//! Stalls: the cause, the place, the start, and the next attempt. Workers report them, and operators read them from
+//! memory.
 
 use std::time::Duration;
 
 use heddle_core::event::{Offset, Timestamp, TopicPartition};
 
-/// What a task waits for.
+/// The cause of a stall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
-    /// The schema registry: it does not answer, and the record cannot be decoded without it.
+    /// The schema registry does not answer, and the record cannot be decoded without it.
     Registry,
-    /// The group's or the transaction's coordinator: no tasks are assigned, or a commit takes long.
+    /// The coordinator of the group or of the transaction: no tasks are assigned, or a commit takes long.
     Coordinator,
     /// A transaction that another producer left open in the input.
     OpenTransaction,
-    /// Room to wait behind earlier records of the same key.
+    /// No room to park the record behind earlier ones of the same key.
     Room,
-    /// The disk: state in memory cannot be written.
+    /// The disk, because state in memory cannot be written.
     Disk,
-    /// The next attempt of a record that failed.
+    /// A failed record is held until its next attempt.
     Retry,
-    /// The log: it takes nothing that the record leads to, not even a dead letter.
+    /// The log accepts nothing from the record, not even a dead letter.
     Refused,
-    /// The circuit breaker.
+    /// The circuit breaker is open.
     Breaker,
-    /// Somebody who makes the component's topics fit.
+    /// The component's topics do not fit, and an operator has to act.
     Topics,
 }
 
@@ -59,42 +59,42 @@ impl Cause {
     }
 }
 
-/// A task, or a whole component, that waits.
+/// A stalled task or component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stall {
-    /// What for.
+    /// The cause.
     pub cause: Cause,
-    /// The record it waits at, or the position; `None`: the whole component waits.
+    /// The record or position of a stalled task. `None` stands for the whole component.
     pub at: Option<(TopicPartition, Offset)>,
-    /// Since when.
+    /// The start of the stall.
     pub since: Timestamp,
-    /// How often the record was tried.
+    /// The number of failed attempts.
     pub tries: u32,
-    /// When it is tried again, if that is known.
+    /// The time of the next attempt, if it is known.
     pub next_try: Option<Timestamp>,
-    /// What went wrong, for a person.
+    /// The reason, for a person.
     pub why: String,
 }
 
-/// The last delivery of a partition that failed.
+/// The last failed delivery of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastFault {
     /// The record's offset.
     pub offset: Offset,
-    /// When it failed.
+    /// The time of the failure.
     pub at: Timestamp,
     /// The kind of failure.
     pub kind: &'static str,
-    /// What happened, for a person.
+    /// The reason, for a person.
     pub detail: String,
 }
 
-/// A record that a worker has before it.
+/// A record that a worker is handling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CurrentRecord {
     /// Its offset.
     pub offset: Offset,
-    /// Since when.
+    /// The time at which its handling began.
     pub since: Timestamp,
     /// The number of the attempt.
     pub attempt: u32,

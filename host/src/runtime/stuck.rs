@@ -1,11 +1,11 @@
-//! Tasks that stand still because the log takes nothing that their next record could lead to, not even a dead letter.
+//! Tasks that are blocked because the log accepts nothing from their next record, not even a dead letter.
 //!
 //! ```text
-//!  stuck ──> told, held ──pause over──> tried as if for the first time ──still──> held for longer
-//!                                             └──settled──> goes on
+//!  stuck ──> reported, held ──pause over──> tried as if for the first time ──still──> held for longer
+//!                                                  └──accepted──> continues
 //! ```
 //!
-//! The other tasks go on. An operator changes the topic, or grants a right; nobody has to start anything.
+//! The other tasks continue. An operator changes the topic or grants a right; no restart is needed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use heddle_core::fault::EventFault;
 use super::progress::Progress;
 use super::stall::{Cause, Stall, after};
 
-/// How long a record is held that is stuck: then twice as long each time.
+/// The first hold of a stuck record. It doubles with each failed attempt.
 const HOLD_FIRST: Duration = Duration::from_secs(1);
-/// How long at most.
+/// The longest hold of a stuck record.
 const HOLD_MAX: Duration = Duration::from_secs(60);
 
-/// The tasks of a worker that stand still.
+/// The blocked tasks of a worker.
 pub(super) struct Stuck {
     component: ComponentName,
     progress: Arc<Progress>,
@@ -33,18 +33,18 @@ pub(super) struct Stuck {
 struct Held {
     stall: Stall,
     until: Duration,
-    /// Whether it is being tried again.
+    /// True while the record is tried again.
     trying: bool,
 }
 
-/// What to do with a record.
+/// The decision about a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     /// Step it.
     Go,
-    /// Step it, and forget what was refused of it before.
+    /// Step it, and forget what the log refused of it before.
     Anew,
-    /// Wait until then.
+    /// Hold it until this time.
     Wait(Duration),
 }
 
@@ -53,9 +53,9 @@ impl Stuck {
         Self { component, progress, tasks: BTreeMap::new() }
     }
 
-    /// Whether it is this record's turn.
+    /// Decides if a record may be stepped now.
     pub(super) fn turn(&mut self, record: &Record, now: impl FnOnce() -> Duration) -> Turn {
-        // Asked for every record: mostly no task stands still.
+        // Called for every record, and mostly no task is blocked.
         if self.tasks.is_empty() {
             return Turn::Go;
         }
@@ -70,7 +70,7 @@ impl Stuck {
         }
     }
 
-    /// The log takes nothing that this record leads to. Returns until when it is held.
+    /// Holds a record from which the log accepts nothing. Returns the end of the hold.
     pub(super) fn hold(&mut self, record: &Record, fault: &EventFault, now: Duration, at: Timestamp) -> Duration {
         let before = self.tasks.remove(&record.source.partition).filter(|held| held.is(record));
         let (since, tries) = before.map_or((at, 0), |held| (held.stall.since, held.stall.tries));
@@ -83,7 +83,7 @@ impl Stuck {
             next_try: Some(after(at, pause)),
             why: fault.to_string(),
         };
-        // At once, then now and then.
+        // Reports the first attempt, then the second, the fourth, the eighth and so on.
         if stall.tries.is_power_of_two() {
             tracing::error!(target: "heddle::alert", component = %self.component, source = %record.source, offset = %record.offset, tries = stall.tries, again_in = ?pause, "the task stands still, the others go on: {}. Nothing is lost: change what the topic takes, create it, or grant the right to write to it, and the task goes on by itself", stall.why);
         }
@@ -92,7 +92,7 @@ impl Stuck {
         now + pause
     }
 
-    /// What became of a record is in the open batch.
+    /// Notes that the open batch has the outcome of a record.
     pub(super) fn stepped(&mut self, record: &Record) {
         if self.tasks.is_empty() {
             return;
@@ -104,17 +104,17 @@ impl Stuck {
         }
     }
 
-    /// Whether a task is held now.
+    /// Returns true if a task is held at `now`.
     pub(super) fn is_held(&self, task: Partition, now: Duration) -> bool {
         self.tasks.get(&task).is_some_and(|held| !held.trying && held.until > now)
     }
 
-    /// When the next one is tried.
+    /// The time of the next attempt.
     pub(super) fn next(&self) -> Option<Duration> {
         self.tasks.values().filter(|held| !held.trying).map(|held| held.until).min()
     }
 
-    /// These partitions go elsewhere.
+    /// Forgets the tasks of partitions that were revoked or lost.
     pub(super) fn let_go(&mut self, partitions: &[TopicPartition]) {
         self.tasks.retain(|_, held| {
             let stays = !partitions.iter().any(|source| held.is_of(source));

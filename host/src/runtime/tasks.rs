@@ -1,4 +1,5 @@
-//! The tasks of one worker: opened when their partitions are assigned, ready when their state is, closed when they go.
+//! The tasks of one worker: opened when their partitions are assigned, ready when their state is restored, closed when
+//! their partitions are revoked or lost.
 //!
 //! ```text
 //!             assign                     restored                  let_go
@@ -22,7 +23,7 @@ use super::topics::{grow_retry_topics, partition_counts};
 use crate::log::{Log, LogError};
 use crate::state::{HostState, TaskStores};
 
-/// The tasks that a worker has.
+/// The open tasks of a worker.
 pub struct Tasks {
     spec: Arc<TaskSpec>,
     /// The consumer group.
@@ -33,11 +34,11 @@ pub struct Tasks {
     restores: Vec<Restore>,
     progress: Arc<Progress>,
     known: Option<Arc<KnownTopics>>,
-    /// How many topics the worker reads. A task with state is ready only with its partitions of all of them: while
-    /// hosts do not yet agree on the topics, as in the middle of a deployment, the group may give them to different
-    /// members, and a task has one owner.
+    /// The number of topics that the worker reads. A task with state is ready only with its partitions of all topics,
+    /// because it has one owner. During a deployment, hosts may not agree on the topics yet, and the group may then
+    /// assign them to different members.
     topics: usize,
-    /// How many offsets the others were told are left to restore.
+    /// The number of offsets left to restore that was last reported to `progress`.
     told: u64,
 }
 
@@ -45,14 +46,14 @@ struct Open {
     task: Task,
     /// Absent for a component without state.
     stores: Option<Arc<TaskStores>>,
-    /// The partitions that it has been assigned, of all topics.
+    /// The assigned partitions, of all topics.
     sources: BTreeSet<TopicPartition>,
-    /// Where the group goes on in them, as far as it was committed here.
+    /// The positions in `sources` that were committed here.
     positions: BTreeMap<TopicPartition, Offset>,
 }
 
 impl Tasks {
-    /// None yet. `state` keeps their copies on this host; the worker reads so many `topics`.
+    /// Creates an empty set of tasks. `state` holds their local copies, and the worker reads this many `topics`.
     #[must_use]
     pub fn new(
         spec: Arc<TaskSpec>,
@@ -66,14 +67,14 @@ impl Tasks {
         Self { spec, group, log, state, open, restores: vec![], progress, known: None, topics, told: 0 }
     }
 
-    /// Those of a consumer group that is not named after the component.
+    /// Sets a consumer group that is not named after the component.
     #[must_use]
     pub fn in_group(mut self, group: String) -> Self {
         self.group = group;
         self
     }
 
-    /// Tells topics that were made anew from those that the component knew first.
+    /// Sets the record of topics known so far. It distinguishes a recreated topic from the first one of its name.
     #[must_use]
     pub fn knowing(mut self, known: Arc<KnownTopics>) -> Self {
         self.known = Some(known);
@@ -92,7 +93,7 @@ impl Tasks {
         &self.progress
     }
 
-    /// The tasks go on by another version's word; their topics and their state are the same.
+    /// Changes the tasks' configuration to that of another version with the same topics and state.
     pub(super) fn respec(&mut self, spec: &Arc<TaskSpec>) {
         self.spec = spec.clone();
         self.open.values_mut().for_each(|open| open.task.respec(spec));
@@ -103,7 +104,7 @@ impl Tasks {
         self.open.get_mut(&partition).map(|open| &mut open.task)
     }
 
-    /// The tasks that are ready and whose state may have records that wait.
+    /// The ready tasks whose state may hold parked records.
     pub(super) fn with_queues(&self) -> Vec<Partition> {
         if self.spec.waiting.is_none() {
             return vec![];
@@ -111,28 +112,28 @@ impl Tasks {
         self.open.keys().copied().filter(|number| self.is_ready(*number)).collect()
     }
 
-    /// When the next record that waits in the state of a task is due, of tasks that are not `held`.
+    /// The due time of the next parked record in the state of ready tasks that are not `held`.
     pub(super) fn next_due(&self, held: impl Fn(Partition) -> bool) -> Option<Timestamp> {
         let ready = self.open.iter().filter(|(number, _)| self.is_ready(**number) && !held(**number));
         ready.filter_map(|(_, open)| open.task.next_due()).min()
     }
 
-    /// When the next record that waits in the state of each task is due, by the first partition that the task reads.
+    /// The due time of the next parked record in the state of each task, by the first partition that the task reads.
     pub(super) fn next_tries(&self) -> impl Iterator<Item = (TopicPartition, Timestamp)> {
         self.open.values().filter_map(|open| Some((open.sources.first()?.clone(), open.task.next_due()?)))
     }
 
-    /// How many records wait in the state of tasks.
+    /// The number of parked records in the state of the tasks.
     pub(super) fn waiting(&self) -> u64 {
         self.open.values().map(|open| open.task.waiting() as u64).sum()
     }
 
-    /// What a batch did that was given up did not happen.
+    /// Reverts the tasks to committed state after a batch was dropped.
     pub(super) fn forget(&mut self) {
         self.open.values_mut().for_each(|open| open.task.forget());
     }
 
-    /// Where the group goes on in one of a task's partitions.
+    /// The position of the group in one of a task's partitions.
     pub(super) fn position(&self, number: Partition) -> Result<Option<(TopicPartition, Offset)>, WorkerFault> {
         let Some(open) = self.open.get(&number) else { return Ok(None) };
         if let Some((source, position)) = open.positions.first_key_value() {
@@ -149,9 +150,8 @@ impl Tasks {
         Ok(low.map(|low| (source, low)))
     }
 
-    /// Fails if another worker of this host has opened one of these tasks meanwhile. Which of the two the group gave it
-    /// to last is not known here, so both find out by joining: the one that hung loses it, the other one opens it
-    /// again.
+    /// Fails if another worker of this host has opened one of these tasks meanwhile. It is not known here which of the
+    /// two is the current owner, so both join again: the one that hung loses the task, the other one opens it again.
     pub(super) fn check(&self) -> Result<(), TaskFault> {
         let taken = |open: &Open| open.stores.as_ref().is_some_and(|stores| stores.is_retired());
         match self.open.iter().find(|(_, open)| taken(open)) {
@@ -160,7 +160,7 @@ impl Tasks {
         }
     }
 
-    /// Opens the tasks of these partitions. Returns those that can be read at once.
+    /// Opens the tasks of these partitions. Returns the partitions that can be read at once.
     pub(super) fn assign(&mut self, partitions: &[TopicPartition]) -> Result<Vec<TopicPartition>, WorkerFault> {
         self.grow_retry_topics(partitions)?;
         let before = self.ready();
@@ -184,7 +184,7 @@ impl Tasks {
         Ok(ready.into_iter().filter(|source| partitions.contains(source) || !before.contains(source)).collect())
     }
 
-    /// Which topic of its name this is, if it is not the one that was known first.
+    /// The epoch of a topic if it is not the first one that was known by its name.
     fn epoch(&self, topic: &Topic) -> Result<Option<Epoch>, WorkerFault> {
         let Some(known) = self.known.clone().filter(|_| !self.spec.retry_topics.contains(topic)) else {
             return Ok(None);
@@ -200,8 +200,7 @@ impl Tasks {
         Ok(known.epoch(&self.spec.component, topic, &id)?)
     }
 
-    /// A record of these partitions may have to wait: its retry topic needs a partition of that number before it is
-    /// read.
+    /// Adds partitions to retry topics, so that each partition of the input has one before it is read.
     fn grow_retry_topics(&self, partitions: &[TopicPartition]) -> Result<(), WorkerFault> {
         let Some(last) = partitions.iter().map(|source| source.partition).max() else { return Ok(()) };
         if self.spec.retry_topics.is_empty() {
@@ -210,7 +209,7 @@ impl Tasks {
         let topics = partition_counts(self.log.topics()?);
         grow_retry_topics(self.log.as_ref(), &self.spec, last.0 + 1, &topics).map_err(|error| match error {
             LogError::Unreachable(_) => error.into(),
-            // Before it joins again the component is stopped, with the reason.
+            // The component is stopped for this reason before the worker joins again.
             refused => TaskFault(refused.to_string()).into(),
         })
     }
@@ -236,17 +235,17 @@ impl Tasks {
         ready.flat_map(|(_, open)| open.sources.iter().cloned()).collect()
     }
 
-    /// Whether the disk has to take some of the state of a task before there may be more.
+    /// Returns true if a task may not commit more state until the disk has taken some.
     pub(super) fn is_full(&self) -> bool {
         self.open.values().any(|open| open.stores.as_ref().is_some_and(|stores| stores.is_full()))
     }
 
-    /// Whether a task is not ready yet.
+    /// Returns true if a task is not restored yet.
     pub(super) fn restoring(&self) -> bool {
         !self.restores.is_empty()
     }
 
-    /// Reads a little of the changelogs. Returns the partitions of tasks that became ready.
+    /// Reads a part of the changelogs. Returns the partitions of tasks that became ready.
     pub(super) fn restore(&mut self) -> Result<Vec<TopicPartition>, WorkerFault> {
         let before = self.ready();
         let mut records = 0;
@@ -264,7 +263,7 @@ impl Tasks {
         self.told = left;
     }
 
-    /// This batch is being committed: the next one builds on what it did.
+    /// Puts a batch whose commit has begun below the next one, which reads its effects.
     pub(super) fn committing(&mut self, batch: &SealedBatch) {
         for (partition, overlay) in batch.overlays() {
             if let Some(open) = self.open.get_mut(&partition) {
@@ -273,7 +272,7 @@ impl Tasks {
         }
     }
 
-    /// What a batch did becomes committed state.
+    /// Turns the effects of a batch into committed state.
     pub(super) fn commit(&mut self, mut batch: CommittedBatch, positions: &[(TopicPartition, Offset)]) {
         for (source, position) in positions {
             if let Some(open) = self.open.get_mut(&source.partition) {
@@ -291,7 +290,7 @@ impl Tasks {
         }
     }
 
-    /// Closes the tasks of partitions that go elsewhere, once all their partitions have gone.
+    /// Removes partitions that were revoked or lost. Closes each task that has none left.
     pub(super) fn let_go(&mut self, partitions: &[TopicPartition]) {
         for source in partitions {
             let Some(open) = self.open.get_mut(&source.partition) else { continue };
@@ -305,7 +304,7 @@ impl Tasks {
         self.tell(0);
     }
 
-    /// Closes all of them.
+    /// Closes all tasks.
     pub(super) fn close_all(&mut self) {
         while let Some(number) = self.open.keys().next().copied() {
             self.close(number);
@@ -313,7 +312,7 @@ impl Tasks {
         self.restores.clear();
     }
 
-    /// Writes what is committed to disk, so that the next owner on this host has little to read.
+    /// Writes committed state to disk, so that the next owner on this host has little to restore.
     fn close(&mut self, number: Partition) {
         self.restores.iter_mut().for_each(|restore| restore.forget(number));
         if let Some(stores) = self.open.remove(&number).and_then(|open| open.stores) {
@@ -323,8 +322,8 @@ impl Tasks {
 }
 
 impl Drop for Tasks {
-    /// A worker that ended by a fault writes nothing more: the next one on this host may be about to open the same
-    /// copies.
+    /// Drops unwritten state. A worker that ended with a fault writes nothing more, because the next worker on this
+    /// host may be about to open the same copies.
     fn drop(&mut self) {
         self.restores.clear();
         self.tell(0);

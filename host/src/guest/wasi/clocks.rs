@@ -1,4 +1,4 @@
-//! `wasi:clocks` and `wasi:io/poll`: the record's time, and a clock that only goes on when it is asked or waited for.
+//! `wasi:clocks` and `wasi:io/poll`: the record's time, and a clock that advances only by reads and waits.
 
 use wasmtime::component::{ComponentType, LinkerInstance, Lower, Resource};
 
@@ -13,7 +13,7 @@ struct Datetime {
     nanoseconds: u32,
 }
 
-/// The wall clock is as fine as a record's timestamp.
+/// The resolution of the wall clock, which is that of a record's timestamp.
 const WALL_RESOLUTION: Datetime = Datetime { seconds: 0, nanoseconds: 1_000_000 };
 
 pub(super) fn link(instance: &mut LinkerInstance<'_, Host>, interface: &str, name: &str) -> Called {
@@ -43,7 +43,7 @@ fn monotonic(instance: &mut LinkerInstance<'_, Host>, name: &str) -> Called {
     }
 }
 
-/// A pollable for the guest.
+/// Creates a pollable for the guest.
 pub(super) fn pollable(mut caller: Caller<'_>, instant: Option<u64>) -> wasmtime::Result<(Resource<Pollable>,)> {
     Ok((Resource::new_own(caller.data_mut().wasi.pollable(instant)?),))
 }

@@ -1,18 +1,18 @@
-//! An empty, deterministic WASI 0.2, for tool chains that cannot do without one: nothing is behind it but the delivery.
+//! An empty, deterministic WASI 0.2, for tool chains that require one. It gives access to nothing but the delivery.
 //!
 //! ```text
 //!  cli/stdout, stderr           lines for the handler's log, at `info` and `warn`
 //!  cli/stdin                    empty
 //!  cli/environment              no variables, no arguments
-//!  cli/exit                     the end of the instance, as a trap is
-//!  filesystem                   no folder to begin with, so no files
+//!  cli/exit                     ends the instance, as a trap does
+//!  filesystem                   no preopened folder, so no files
 //!  clocks/wall-clock            the record's timestamp; 1970 while the component starts
-//!  clocks/monotonic-clock       counts how often it is asked; who waits for an instant is there at once
+//!  clocks/monotonic-clock       advances with each read; a wait for an instant ends at once
 //!  random                       the numbers of `heddle:runtime/random`; the same ones at every start
 //!  sockets                      no socket can be created and no name resolved: access denied
 //! ```
 //!
-//! What is not in [`INTERFACES`] (http) is not linked: a component that imports it is refused.
+//! Interfaces outside of [`INTERFACES`], such as http, are not linked: a component that imports them is refused.
 
 mod clocks;
 mod sockets;
@@ -31,7 +31,7 @@ use sockets::Network;
 use state::Pollable;
 use streams::{InputStream, IoError, OutputStream};
 
-/// The interfaces that there are, in any 0.2 version.
+/// The supported interfaces, in any 0.2 version.
 const INTERFACES: [&str; 26] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
@@ -61,18 +61,18 @@ const INTERFACES: [&str; 26] = [
     "wasi:sockets/udp-create-socket",
 ];
 
-/// The handler, or its language's runtime, ended the instance.
+/// The handler, or the runtime of its language, ended the instance.
 #[derive(Debug, thiserror::Error)]
 #[error("the component exited with code {0}")]
 pub(super) struct Exited(u8);
 
-/// Types of which no component ever gets a value: files, terminals and sockets.
+/// The type of resources that no component ever gets: files, terminals and sockets.
 enum Absent {}
 
 type Called = wasmtime::Result<()>;
 type Caller<'a> = StoreContextMut<'a, Host>;
 
-/// The interface that an import asks for, without its version, if it is one of those there are.
+/// The supported interface that an import names, without its version.
 pub(super) fn interface(import: &str) -> Option<&'static str> {
     let (name, version) = import.split_once('@')?;
     let patch = version.strip_prefix("0.2.")?;
@@ -80,7 +80,7 @@ pub(super) fn interface(import: &str) -> Option<&'static str> {
     INTERFACES.into_iter().find(|known| *known == name)
 }
 
-/// Links what a component imports of the interface `import`, under the version that it asks for.
+/// Links the functions that a component imports of the interface `import`, in the version that it names.
 pub(super) fn link(linker: &mut Linker<Host>, engine: &Engine, import: &str, asked: &ComponentInstance) -> Called {
     let Some(interface) = interface(import) else { return Ok(()) };
     let mut instance = linker.instance(import)?;
@@ -174,7 +174,7 @@ fn random(instance: &mut LinkerInstance<'_, Host>, name: &str) -> Called {
     }
 }
 
-/// Files and terminals: there are none, so only what asks for them is ever called.
+/// Links files and terminals. There are none, so a component can only call the functions that look for them.
 fn absent(instance: &mut LinkerInstance<'_, Host>, interface: &str, name: &str) -> Called {
     match (interface, name) {
         ("wasi:filesystem/preopens", "get-directories") => {
@@ -187,7 +187,7 @@ fn absent(instance: &mut LinkerInstance<'_, Host>, interface: &str, name: &str) 
     }
 }
 
-/// A function that is there to be linked and traps when it is called.
+/// Links a function that traps when it is called.
 fn unknown(instance: &mut LinkerInstance<'_, Host>, name: &str) -> Called {
     let what = format!("the component called WASI's `{name}`, which has nothing behind it here");
     instance.func_new(name, move |_, _, _, _| Err(wasmtime::Error::msg(what.clone())))

@@ -1,45 +1,45 @@
-//! What an instance has of WASI: where its clock is, what it waits for, and the lines it has begun.
+//! The WASI state of an instance: its clock, its pollables, and unfinished lines.
 
 use crate::guest::lines::{LINE_BYTES_MAX, Lines};
 
-/// How many streams and pollables an instance may hold at a time: they take memory of the host.
+/// The maximum number of streams and pollables of an instance, because they take host memory.
 const HANDLES_MAX: usize = 4096;
-/// How far the monotonic clock goes on each time it is asked.
+/// The step of the monotonic clock at each read.
 const STEP_NS: u64 = 1_000;
-/// Where the monotonic clock stands when a delivery begins; while the component starts it counts from 0. Always the
-/// same place, so that it does not tell what was handled before.
+/// The monotonic clock at the start of a delivery; while the component starts, it counts from 0. The value is constant,
+/// so that it does not reveal earlier deliveries.
 const DELIVERY_NS: u64 = 1_000_000_000;
 /// The pollable that is always ready.
 const READY: u32 = 0;
 
-/// Something to wait for.
+/// A pollable.
 pub(super) enum Pollable {}
 
-/// Where bytes go that a component writes.
+/// An output stream of a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::guest) enum Output {
     Stdout,
     Stderr,
 }
 
-/// The state of one instance.
+/// The WASI state of one instance.
 #[derive(Debug, Default)]
 pub(in crate::guest) struct State {
     handles: usize,
     clock_ns: u64,
-    /// By the pollable's number less one: the instant that it waits for.
+    /// The instants of pollables, by their number minus one.
     timers: Vec<Option<u64>>,
-    /// What was written to stdout and to stderr since their last line ended.
+    /// The unfinished lines of stdout and stderr.
     begun: [Vec<u8>; 2],
 }
 
 impl State {
-    /// A delivery begins.
+    /// Resets the clock for a delivery.
     pub(in crate::guest) fn begin(&mut self) {
         self.clock_ns = DELIVERY_NS;
     }
 
-    /// Takes up one more handle.
+    /// Counts a new handle.
     pub(super) fn hold(&mut self) -> wasmtime::Result<()> {
         if self.handles >= HANDLES_MAX {
             let what = format!("the component holds more than {HANDLES_MAX} streams and pollables of WASI");
@@ -49,18 +49,18 @@ impl State {
         Ok(())
     }
 
-    /// A handle was dropped.
+    /// Counts a dropped handle.
     pub(super) fn release(&mut self) {
         self.handles = self.handles.saturating_sub(1);
     }
 
-    /// The clock, which goes on by being asked: a loop that waits for it to pass comes to an end.
+    /// Reads the clock, which advances it, so a loop that waits for a later time ends.
     pub(super) fn now(&mut self) -> u64 {
         self.clock_ns = self.clock_ns.saturating_add(STEP_NS);
         self.clock_ns
     }
 
-    /// A pollable that is ready at `instant`; without one, always.
+    /// Creates a pollable that is ready at `instant`, or always if there is none.
     pub(super) fn pollable(&mut self, instant: Option<u64>) -> wasmtime::Result<u32> {
         self.hold()?;
         if instant.is_none() {
@@ -72,11 +72,11 @@ impl State {
             self.timers.len() - 1
         });
         self.timers[place] = instant;
-        // There are at most HANDLES_MAX.
+        // The number is at most HANDLES_MAX.
         Ok(place as u32 + 1)
     }
 
-    /// A pollable was dropped.
+    /// Drops a pollable.
     pub(super) fn forget(&mut self, pollable: u32) {
         self.release();
         if let Some(timer) = self.timer(pollable) {
@@ -93,13 +93,13 @@ impl State {
         self.timer(pollable).and_then(|timer| *timer).unwrap_or(0)
     }
 
-    /// Whether a pollable is ready.
+    /// Returns true if a pollable is ready.
     pub(super) fn ready(&mut self, pollable: u32) -> bool {
         self.instant(pollable) <= self.clock_ns
     }
 
-    /// Which of them are ready; if none is, the clock goes to the first instant at which one will be. Nothing really
-    /// waits.
+    /// Returns the indices of the ready pollables. If none is ready, advances the clock to the first instant at which
+    /// one is. Does not block.
     pub(super) fn wait(&mut self, pollables: &[u32]) -> Vec<u32> {
         let instants = pollables.iter().map(|pollable| self.instant(*pollable)).collect::<Vec<_>>();
         self.clock_ns = self.clock_ns.max(instants.iter().copied().min().unwrap_or(0));
@@ -107,7 +107,7 @@ impl State {
         ready.map(|(place, _)| place).collect()
     }
 
-    /// Takes written bytes; each line that they end goes to the log. Of a line, no more is kept than the log keeps.
+    /// Writes bytes to an output. Each finished line goes to the log, cut to its maximum length.
     pub(in crate::guest) fn write(&mut self, output: Output, bytes: &[u8], lines: &mut Lines, lines_max: usize) {
         let begun = &mut self.begun[output as usize];
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -120,7 +120,7 @@ impl State {
         }
     }
 
-    /// Tells the lines that have begun and not ended.
+    /// Logs the unfinished lines.
     pub(in crate::guest) fn flush(&mut self, lines: &mut Lines, lines_max: usize) {
         for output in [Output::Stdout, Output::Stderr] {
             if !self.begun[output as usize].is_empty() {
@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(state.now(), 3_000_000_000 + STEP_NS);
         let always = state.pollable(None).unwrap();
         assert_eq!(state.wait(&[late, always]), [1]);
-        // The next delivery sees the same clock.
+        // The next delivery starts with the same clock.
         state.begin();
         assert_eq!(state.now(), start);
     }
@@ -180,7 +180,7 @@ mod tests {
         let told = lines.told();
         let told = told.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         let told = told.map(|line| (line["level"].to_string(), line["message"].as_str().unwrap().len()));
-        // Only the last lines are told; the long one before `d` is too long for all of them to be.
+        // Only the last lines are kept, because the long one before `d` does not fit.
         assert_eq!(told.collect::<Vec<_>>().last(), Some(&("\"info\"".to_owned(), 1)));
     }
 }

@@ -1,4 +1,4 @@
-//! `wasi:io/streams` and the three of `wasi:cli`: input is at its end, output becomes lines of the log.
+//! `wasi:io/streams` and the three streams of `wasi:cli`: input is at its end, output becomes log lines.
 
 use wasmtime::component::{ComponentType, LinkerInstance, Lower, Resource};
 
@@ -6,14 +6,14 @@ use super::state::Output;
 use super::{Called, Caller, clocks, unknown};
 use crate::guest::host::Host;
 
-/// How much a component may write at once, as it is told when it asks.
+/// The maximum size of one write, as reported to the component.
 const WRITE_BYTES_MAX: u64 = 64 << 10;
 
 /// stdin.
 pub(super) enum InputStream {}
 /// stdout or stderr, by its number.
 pub(super) enum OutputStream {}
-/// Why a stream failed. None ever does.
+/// The error of a stream. No stream ever fails.
 pub(super) enum IoError {}
 
 #[derive(ComponentType, Lower)]
@@ -29,7 +29,7 @@ enum StreamError {
 type Input = (Resource<InputStream>, u64);
 type Done = Result<(), StreamError>;
 
-/// Links a function of a stream, or one that gives a stream.
+/// Links a function of a stream, or a function that returns a stream.
 pub(super) fn link(instance: &mut LinkerInstance<'_, Host>, name: &str) -> Called {
     match name {
         "get-stdin" => instance.func_wrap(name, |mut caller: Caller<'_>, (): ()| {

@@ -1,4 +1,4 @@
-//! The bytes of a record batch: what one transaction wrote to one partition, as one value of the store.
+//! The bytes of a record batch: the records that one transaction wrote to one partition, as one value of the store.
 //!
 //! ```text
 //!  0  u8      format version, 1
@@ -17,8 +17,8 @@
 //!  varint: LEB128 of a u64.   bytes?: varint 0 for null, else varint length + 1 and the bytes
 //! ```
 //!
-//! The base offset is the store's key, so a batch can be encoded before its place is known. Records are decoded one
-//! by one, and keys and values are slices of the batch, not copies. Never panics on bytes that are not a batch.
+//! The base offset is the store's key, so a batch can be encoded before its offset is known. Records are decoded one by
+//! one, and keys and values are slices of the batch, not copies. Bytes that are not a batch never cause a panic.
 
 use bytes::Bytes;
 use heddle_core::event::{Header, Timestamp};
@@ -28,28 +28,28 @@ const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 29;
 const CRC_FROM: usize = 5;
 
-/// What is wrong with the bytes of a batch.
+/// A defect in the bytes of a batch.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(super) enum FormatError {
     /// Written by a newer Heddle, or not a batch.
     #[error("format version {0} is not known")]
     Version(u8),
-    /// The bytes are not those that were written.
+    /// The bytes are not the written ones.
     #[error("the checksum does not match")]
     Checksum,
-    /// A length or a number leads outside of the batch.
+    /// A length or number points outside of the batch.
     #[error("the bytes end early or make no sense")]
     Malformed,
 }
 
-/// What stands before the records.
+/// The header of a batch, in front of its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BatchHeader {
-    /// How many records the batch holds.
+    /// The number of records.
     pub(super) records: u32,
-    /// The batch covers its base offset up to and with base + this.
+    /// The last offset of the batch, relative to its base offset.
     pub(super) last_delta: u32,
-    /// What the records' timestamps are relative to.
+    /// The base of the records' timestamps.
     pub(super) base_timestamp: i64,
     /// The largest timestamp.
     pub(super) max_timestamp: i64,
@@ -65,7 +65,7 @@ pub(super) struct StoredRecord {
     pub(super) headers: Vec<Header>,
 }
 
-/// Encodes records, one after the other, into one batch.
+/// Encodes records into one batch, one after the other.
 #[derive(Debug, Default)]
 pub(super) struct BatchBuilder {
     bytes: Vec<u8>,
@@ -115,7 +115,7 @@ impl BatchBuilder {
         self.max_timestamp = self.max_timestamp.max(timestamp.0);
     }
 
-    /// The finished batch, covering offsets up to base + `last_delta`.
+    /// Returns the finished batch, which covers offsets up to base + `last_delta`.
     pub(super) fn seal(mut self, last_delta: u32) -> Vec<u8> {
         self.bytes.resize(self.bytes.len().max(HEADER_BYTES), 0);
         let (head, _) = self.bytes.split_at_mut(HEADER_BYTES);
@@ -130,7 +130,7 @@ impl BatchBuilder {
     }
 }
 
-/// Reads what stands before the records, without looking at the checksum.
+/// Reads the header of a batch without checking the checksum.
 pub(super) fn header_of(bytes: &[u8]) -> Result<BatchHeader, FormatError> {
     let (head, _) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(FormatError::Malformed)?;
     if head[0] != VERSION {
@@ -160,7 +160,7 @@ pub(super) struct BatchReader {
 }
 
 impl BatchReader {
-    /// Checks version and checksum and stands before the first record.
+    /// Checks the version and the checksum, and moves to the first record.
     pub(super) fn open(bytes: Bytes) -> Result<Self, FormatError> {
         let header = header_of(&bytes)?;
         if bytes[1..CRC_FROM] != crc32fast::hash(&bytes[CRC_FROM..]).to_le_bytes() {
@@ -169,12 +169,12 @@ impl BatchReader {
         Ok(Self { bytes, at: HEADER_BYTES, header, left: header.records, delta: 0 })
     }
 
-    /// What stands before the records.
+    /// The header of the batch.
     pub(super) fn header(&self) -> BatchHeader {
         self.header
     }
 
-    /// The next record, or none at the end.
+    /// Returns the next record, or `None` at the end.
     pub(super) fn next_record(&mut self) -> Result<Option<StoredRecord>, FormatError> {
         if self.left == 0 {
             return if self.at == self.bytes.len() { Ok(None) } else { Err(FormatError::Malformed) };
@@ -315,7 +315,7 @@ mod tests {
             prop_assert!(decode(Bytes::from(bytes)).is_err());
         }
 
-        /// The checksum is made right, so that the decoder itself has to stand the garbage.
+        /// The checksum is correct, so the decoder itself has to cope with the garbage.
         #[test]
         fn garbage_never_panics(mut bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             if bytes.len() >= HEADER_BYTES {

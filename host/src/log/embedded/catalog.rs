@@ -1,7 +1,7 @@
-//! Topics come and go.
+//! Creation and deletion of topics.
 //!
-//! A topic's *number* names its partitions in the store and in memory, and is short; its *identity* is random and tells
-//! it from others of the same name, before and after it.
+//! The short *number* of a topic identifies its partitions in the store and in memory. Its random *identity* differs
+//! from that of earlier and later topics with the same name.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::lock::lock;
 use crate::log::{LogError, TopicSpec};
 
 impl Shared {
-    /// Adds a topic, durable when this returns.
+    /// Creates a topic. It is durable when this returns.
     pub(super) fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
         topic::check(spec)?;
         self.healthy()?;
@@ -44,10 +44,10 @@ impl Shared {
         Ok(())
     }
 
-    /// Removes a topic and all that it holds, durably when this returns. Refused while a member consumes it.
+    /// Deletes a topic and all its data, durably when this returns. Fails while a member consumes it.
     pub(super) fn delete_topic(&self, name: &str) -> Result<(), LogError> {
         self.healthy()?;
-        // A round of upkeep that still rewrites the topic's batches, or a commit under way, would leave some behind.
+        // Upkeep that is rewriting batches of the topic, or a commit in flight, would leave some behind.
         let mut upkeep = lock(&self.upkeep);
         let mut order = self.hold_commits();
         let topic = {
@@ -55,7 +55,7 @@ impl Shared {
             if let Some((group, _)) = state.groups.iter().find(|(_, group)| group.consumes(name)) {
                 return Err(LogError::Invalid(format!("topic `{name}` is consumed by group `{group}`: stop it first")));
             }
-            // Gone before its data is: nobody can join on it or read it in between.
+            // The topic is removed before its data, so that no member can join on it or read it in between.
             let topic = state.topics.remove(name).ok_or_else(|| LogError::UnknownTopic(name.to_owned()))?;
             for (_, partition) in topic.all() {
                 state.bounds.remove(&partition);
@@ -73,7 +73,7 @@ impl Shared {
     }
 }
 
-/// All topics by name. Those that have no identity yet get one, durably.
+/// All topics by name. Topics without an identity get one, durably.
 pub(super) fn identified(store: &Store) -> Result<Vec<(String, StoredTopic)>, LogError> {
     let mut topics = store.topics()?;
     let mut write = Write::default();
@@ -90,7 +90,7 @@ pub(super) fn identified(store: &Store) -> Result<Vec<(String, StoredTopic)>, Lo
     Ok(topics)
 }
 
-/// 128 random bits, in hexadecimal: the standard library's hashers are keyed with such.
+/// 128 random bits in hexadecimal. The standard library seeds its hashers with random keys.
 fn new_identity() -> String {
     let random = || RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}", random(), random())

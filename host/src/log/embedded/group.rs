@@ -1,4 +1,4 @@
-//! A consumer group: who reads which partitions, and how they change hands.
+//! A consumer group: the assignment of partitions to members, and its changes. Pure: no lock, no clock, no store.
 //!
 //! ```text
 //!              assign()                 next_change()                     next_change()
@@ -7,23 +7,23 @@
 //!                              owned by B <────────────────────────────────── ┘ next_change() of B
 //! ```
 //!
-//! Cooperative: only what moves is revoked, and the new owner gets a partition after the old one let go of it. The
-//! unit that is assigned is a partition *number*: members that consume the same topics get that number of all of
-//! them, because a task keeps state by number. Counts differ by one at most, what a member has it keeps where
-//! possible, and the result depends on nothing but the order of the calls. Pure: no lock, no clock, no store.
+//! Rebalances are cooperative: only partitions that move are revoked, and the new owner gets one after the old owner
+//! has released it. The unit of assignment is a partition *number*: members that consume the same topics get that
+//! number of all of them, because a task keeps state by number. Members have equally many numbers, or one more, and
+//! keep theirs where possible. The result depends only on the order of the calls.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use heddle_core::event::{Topic, TopicPartition};
 
-/// Names a member within this process.
+/// The identity of a member within this process.
 pub(super) type MemberId = u64;
 
-/// The members of one group and what they hold.
+/// The members of a group and their partitions.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     members: BTreeMap<MemberId, Seat>,
-    /// What a static member had when it left, by its instance id.
+    /// The partitions of a static member when it left, by its instance id.
     remembered: HashMap<String, BTreeSet<TopicPartition>>,
 }
 
@@ -31,26 +31,25 @@ pub(super) struct Group {
 struct Seat {
     topics: BTreeMap<Topic, i32>,
     instance: Option<String>,
-    /// What it shall have.
+    /// The partitions that it is to have.
     target: BTreeSet<TopicPartition>,
-    /// What it has, and nobody else.
+    /// The partitions that only this member has.
     owned: BTreeSet<TopicPartition>,
-    /// The part of `owned` that it was told to let go.
+    /// The part of `owned` whose revocation the member knows.
     revoking: BTreeSet<TopicPartition>,
 }
 
-/// What a member has to be told.
+/// A change of a member's assignment.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// It has these now.
+    /// The member has these partitions now.
     Assigned(Vec<TopicPartition>),
-    /// It must release these.
+    /// The member must release these partitions.
     Revoking(Vec<TopicPartition>),
 }
 
 impl Group {
-    /// Adds a member that consumes `topics` (name and number of partitions). It takes over from the members in
-    /// `replaced`.
+    /// Adds a member that consumes `topics` (name and number of partitions). It replaces the members in `replaced`.
     pub(super) fn join(
         &mut self,
         id: MemberId,
@@ -75,12 +74,12 @@ impl Group {
         self.members.iter().find(|(_, seat)| seat.instance.as_deref() == Some(instance)).map(|(id, _)| *id)
     }
 
-    /// Whether a member consumes this topic.
+    /// Returns true if a member consumes this topic.
     pub(super) fn consumes(&self, topic: &str) -> bool {
         self.members.values().any(|seat| seat.topics.contains_key(topic))
     }
 
-    /// Removes a member; what it had is free at once.
+    /// Removes a member. Its partitions are free at once.
     pub(super) fn leave(&mut self, id: MemberId) {
         let Some(seat) = self.members.remove(&id) else { return };
         if let Some(instance) = seat.instance {
@@ -89,7 +88,7 @@ impl Group {
         self.assign(None);
     }
 
-    /// What the member has to be told next, if anything. Taken as told.
+    /// Returns the next change that the member has to learn of, and marks it as known.
     pub(super) fn next_change(&mut self, id: MemberId) -> Option<Change> {
         let seat = self.members.get_mut(&id)?;
         let revoke: Vec<_> =
@@ -111,7 +110,7 @@ impl Group {
         Some(Change::Assigned(add))
     }
 
-    /// The member let go of these; those it was not told to release it keeps.
+    /// Releases partitions of a member. It keeps those that were not revoked.
     pub(super) fn release(&mut self, id: MemberId, sources: &[TopicPartition]) {
         let Some(seat) = self.members.get_mut(&id) else { return };
         for source in sources {
@@ -121,12 +120,12 @@ impl Group {
         }
     }
 
-    /// Whether the member has this partition.
+    /// Returns true if the member has this partition.
     pub(super) fn owns(&self, id: MemberId, source: &TopicPartition) -> bool {
         self.members.get(&id).is_some_and(|seat| seat.owned.contains(source))
     }
 
-    /// Computes all targets anew. A newcomer may claim partitions that it had before.
+    /// Computes all targets. A new member may claim the partitions that it had before.
     fn assign(&mut self, newcomer: Option<(MemberId, &BTreeSet<TopicPartition>)>) {
         let mut readers: BTreeMap<&Topic, (i32, BTreeSet<MemberId>)> = BTreeMap::new();
         for (id, seat) in &self.members {
@@ -166,32 +165,32 @@ impl Group {
     }
 }
 
-/// What a member would like to have of `share`.
+/// The numbers that a member would like to have of a `share`.
 struct Wish {
     id: MemberId,
     numbers: BTreeSet<i32>,
-    /// Its wishes come before those of members that are there already.
+    /// True for a new member, whose wishes precede those of the others.
     new: bool,
-    /// How much it has elsewhere.
+    /// The number of partitions that the member has of other topics.
     load: usize,
 }
 
-/// Shares the numbers `0..numbers` among members: evenly, and by their wishes as far as that allows.
+/// Divides the numbers `0..numbers` among members: evenly, and by their wishes as far as possible.
 fn share(numbers: i32, mut wishes: Vec<Wish>) -> BTreeMap<i32, MemberId> {
     let count = usize::try_from(numbers).unwrap_or(0);
     let least = count / wishes.len().max(1);
     let mut extra = count % wishes.len().max(1);
     let most = least + usize::from(extra > 0);
     wishes.sort_by_key(|wish| (!wish.new, wish.id));
-    // Two may wish for one number: a newcomer and its holder, or holders of different topics that are assigned
-    // together from now on.
+    // Two members may wish for one number: a new member and its current owner, or owners in different topics that are
+    // now assigned together.
     let mut claimed = BTreeSet::new();
     for wish in &mut wishes {
         let bound = if wish.new { most } else { count };
         wish.numbers = wish.numbers.iter().filter(|number| !claimed.contains(*number)).take(bound).copied().collect();
         claimed.extend(wish.numbers.iter().copied());
     }
-    // The larger shares go to those who have most already: fewest moves.
+    // Members with the most numbers get the larger shares, which causes the fewest moves.
     wishes.sort_by_key(|wish| (std::cmp::Reverse(wish.numbers.len()), !wish.new, wish.load, wish.id));
     let mut owners = BTreeMap::new();
     let mut room = Vec::new();

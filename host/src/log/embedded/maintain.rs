@@ -1,9 +1,9 @@
-//! Upkeep: retention and compaction. Called now and then by the runtime; the time is an argument.
+//! Upkeep: retention and compaction. The runtime calls it now and then; the time is an argument.
 //!
-//! Retention drops whole batches from the front and moves the low watermark. Compaction keeps the newest record of
-//! each key where it is: offsets never change, holes are left, and the newest batch of a partition is never touched.
-//! Both work below the high watermark only, beside running commits, and each step leaves the log as valid as it was:
-//! older records of a key always go before the tombstone that outlives them.
+//! Retention drops whole batches from the front and moves the low watermark. Compaction keeps the newest record of each
+//! key in place: offsets never change, holes remain, and the newest batch of a partition is never touched. Both work
+//! below the high watermark only, concurrently with commits. Each step leaves the log valid: older records of a key are
+//! always removed before its tombstone.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -17,10 +17,10 @@ use super::topic::{Policy, TopicMeta};
 use crate::lock::lock;
 use crate::log::LogError;
 
-/// How long a tombstone is kept after it was written, in milliseconds (Kafka's default for `delete.retention.ms`).
+/// The retention of a tombstone in milliseconds (Kafka's default for `delete.retention.ms`).
 const TOMBSTONES_KEPT_MS: i64 = 24 * 3_600 * 1_000;
 
-/// What one round of upkeep did.
+/// The result of a round of upkeep.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Maintained {
     /// Batches that retention dropped.
@@ -29,14 +29,14 @@ pub struct Maintained {
     pub records_removed: u64,
 }
 
-/// What is remembered from one round to the next, so that none reads again what cannot have changed.
+/// State between two rounds, so that unchanged batches are not read again.
 #[derive(Default)]
 pub(super) struct Upkeep {
     sizes: HashMap<PartitionId, Sizes>,
     compacted: HashMap<PartitionId, Compacted>,
 }
 
-/// The sizes of a partition's batches, as far as they were read.
+/// The sizes of a partition's batches that were read so far.
 #[derive(Default)]
 struct Sizes {
     up_to: Option<Offset>,
@@ -44,17 +44,17 @@ struct Sizes {
     total: u64,
 }
 
-/// What the last compaction left.
+/// The state of a partition after its last compaction.
 #[derive(Clone, Copy)]
 struct Compacted {
     high: Offset,
     records: i64,
-    /// When the next tombstone may go.
+    /// The time at which the next tombstone may be removed.
     due: Option<i64>,
 }
 
 impl Upkeep {
-    /// Forgets a partition that is gone.
+    /// Forgets a deleted partition.
     pub(super) fn forget(&mut self, partition: PartitionId) {
         self.sizes.remove(&partition);
         self.compacted.remove(&partition);
@@ -62,7 +62,7 @@ impl Upkeep {
 }
 
 impl Shared {
-    /// One round over all topics.
+    /// Runs one round over all topics.
     pub(super) fn maintain(&self, now: Timestamp) -> Result<Maintained, LogError> {
         let mut upkeep = lock(&self.upkeep);
         let topics: Vec<_> = lock(&self.state).topics.values().cloned().collect();
@@ -87,7 +87,7 @@ impl Shared {
             if topic.policy.retention_ms.is_some() || topic.policy.retention_bytes.is_some() {
                 done.batches_dropped += self.retain(partition, &topic.policy, now, upkeep)?;
             }
-            // It writes what it keeps anew.
+            // Compaction rewrites batches, which needs room.
             if topic.policy.compact && self.store.room_for(0).is_ok() {
                 done.records_removed += self.compact(partition, now, upkeep)?;
             }
@@ -95,7 +95,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Drops the batches at the front that are too old or too many; returns how many.
+    /// Drops the batches at the front that are too old or exceed the size. Returns their number.
     fn retain(
         &self,
         partition: PartitionId,
@@ -140,7 +140,7 @@ impl Shared {
         Ok(dropped)
     }
 
-    /// Adds up the batches that are new since the last time.
+    /// Adds the sizes of batches that are new since the last round.
     fn measure<'a>(
         &self,
         partition: PartitionId,
@@ -158,7 +158,7 @@ impl Shared {
         Ok(sizes)
     }
 
-    /// Removes the records that a newer one of the same key stands for; returns how many.
+    /// Removes records that a newer one of the same key replaces. Returns their number.
     fn compact(&self, partition: PartitionId, now: Timestamp, upkeep: &mut Upkeep) -> Result<u64, LogError> {
         let bounds = self.bounds(partition);
         if !upkeep.compacted.get(&partition).is_none_or(|last| last.worthwhile(bounds.high, now)) {
@@ -206,7 +206,7 @@ impl Shared {
             }
         }
         upkeep.compacted.insert(partition, left);
-        // Sizes are read anew; positions, and so what was counted, stay valid.
+        // Sizes are read again. Offsets do not change, so `upkeep.compacted` stays valid.
         if removed > 0 {
             upkeep.sizes.remove(&partition);
         }
@@ -223,8 +223,8 @@ impl Sizes {
 }
 
 impl Compacted {
-    /// Whether as much was written since as was left then (so that each record is read a bounded number of times), or
-    /// a tombstone is due.
+    /// Returns true if as many records were written since as remained then, so that each record is read a bounded
+    /// number of times, or if a tombstone is due.
     fn worthwhile(&self, high: Offset, now: Timestamp) -> bool {
         let fresh = high.0 - self.high.0;
         (fresh > 0 && fresh >= self.records) || self.due.is_some_and(|due| due <= now.0)

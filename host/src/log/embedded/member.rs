@@ -1,4 +1,4 @@
-//! One member of a consumer group with its transactions.
+//! A member of a consumer group with its transactions.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -16,27 +16,27 @@ use super::topic::TopicMeta;
 use crate::lock::lock;
 use crate::log::{Ends, LogError, Loss, Member, MemberOptions, Polled, Start, under_way};
 
-/// A member of a group of an embedded log. Dropped, it leaves the group, and its open transaction never was.
+/// A member of a group of an embedded log. Dropping it leaves the group and discards its open transaction.
 pub(super) struct EmbeddedMember {
     shared: Arc<Shared>,
     id: MemberId,
     options: MemberOptions,
-    /// Set by the member that took over.
+    /// Set by the member that replaced this one.
     fenced: Arc<AtomicBool>,
     cursors: Cursors,
     outgoing: Outgoing,
-    /// The partitions that `outgoing` has records for by number, and how many of its records go there up to the last of
-    /// them.
+    /// The partitions to which `outgoing` has records by number. The count is that of all records up to the last of
+    /// these.
     numbered: HashMap<PartitionId, (TopicPartition, i64)>,
-    /// Topics never change, so each is looked up once. One that was deleted is noticed at the commit, and forgotten at
-    /// the abort.
+    /// A topic does not change, so each is looked up once. The commit fails for a deleted topic, and the abort forgets
+    /// it.
     topics: HashMap<Topic, Arc<TopicMeta>>,
-    /// Where the commit that was begun has ended, until somebody asks.
+    /// The result of the last commit until it is taken.
     ends: Option<Ends>,
 }
 
 impl EmbeddedMember {
-    /// Joins, and fences whoever had the transactional id or the instance id.
+    /// Joins the group, and fences the owners of the transactional id and the instance id.
     pub(super) fn join(shared: Arc<Shared>, options: &MemberOptions) -> Result<Self, LogError> {
         check(options)?;
         let mut consumed = BTreeMap::new();
@@ -46,7 +46,7 @@ impl EmbeddedMember {
         }
         let fenced = Arc::new(AtomicBool::new(false));
         let id = {
-            // No commit is under way while the older members are fenced: each is applied before, and its positions
+            // No commit runs while older members are fenced. Each commit is either applied before, and its positions
             // are read below, or refused.
             let _order = shared.hold_commits();
             let mut state = lock(&shared.state);
@@ -87,7 +87,7 @@ impl EmbeddedMember {
         })
     }
 
-    /// Begins to read what was assigned, where the group goes on.
+    /// Starts reading assigned partitions at the positions of the group.
     fn begin(&mut self, sources: &[TopicPartition]) -> Result<(), LogError> {
         let mut chosen = vec![];
         for source in sources {
@@ -109,7 +109,7 @@ impl EmbeddedMember {
         self.commit_positions(chosen)
     }
 
-    /// Commits positions that no transaction leads to.
+    /// Commits positions outside of a transaction.
     fn commit_positions(&self, positions: Vec<(PartitionId, Offset)>) -> Result<(), LogError> {
         if positions.is_empty() {
             return Ok(());
@@ -122,12 +122,13 @@ impl EmbeddedMember {
         self.shared.store.position(&self.options.group, partition)
     }
 
-    /// Its end was not told yet: what a log may refuse that takes longer is refused here, too.
+    /// Fails until the end of the last commit is taken. The embedded log refuses the same calls as a log whose commits
+    /// take longer.
     fn not_committing(&self) -> Result<(), LogError> {
         if self.ends.is_some() { Err(under_way()) } else { Ok(()) }
     }
 
-    /// One piece of work here, so a commit has ended when it has begun.
+    /// Commits at once, so a commit has ended as soon as it was begun.
     fn write(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<Ends, LogError> {
         let (outgoing, numbered) = (std::mem::take(&mut self.outgoing), std::mem::take(&mut self.numbered));
         if outgoing.is_empty() && positions.is_empty() {
@@ -220,7 +221,7 @@ impl Member for EmbeddedMember {
         alive(&self.fenced, &self.options)?;
         for cursor in self.cursors.iter_mut() {
             let committed = self.shared.store.position(&self.options.group, cursor.partition())?;
-            // Without a commit: where reading began, not where the end has moved to since.
+            // Without a committed position, reading restarts where it began, not at the current end.
             cursor.seek(committed.unwrap_or(cursor.began));
         }
         Ok(())
@@ -257,7 +258,7 @@ impl Member for EmbeddedMember {
     }
 
     fn leave(self: Box<Self>) -> Result<(), LogError> {
-        // The drop does it, as it does for a member whose thread died.
+        // Dropping the member leaves the group, as for a member whose thread died.
         Ok(())
     }
 }

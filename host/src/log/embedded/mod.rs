@@ -1,5 +1,5 @@
-//! The embedded log: durable, on sled, in this process. For the first run, development and tests; several workers
-//! share it. It is not for several hosts: one process owns the folder.
+//! The embedded log: durable, on sled, in this process. It serves the first run, development and tests, and several
+//! workers can share it. It does not serve several hosts, because one process owns the folder.
 //!
 //! ```text
 //!  mod      EmbeddedLog, the face               group    who reads which partitions (pure)
@@ -11,7 +11,7 @@
 //!  maintain retention, compaction
 //! ```
 //!
-//! What a transaction wrote is stored at its commit and not before, so nothing has to be undone after a crash.
+//! A transaction is stored at its commit, not before, so a crash leaves nothing to undo.
 
 mod batch_format;
 mod catalog;
@@ -46,12 +46,12 @@ use crate::log::{
 };
 use crate::sled_folder::CLOSING;
 
-/// How to open an embedded log.
+/// The options of an embedded log.
 #[derive(Debug, Clone)]
 pub struct EmbeddedOptions {
-    /// The most memory that the store's page cache takes, in bytes.
+    /// The maximum size of the store's page cache, in bytes.
     pub cache_bytes: u64,
-    /// How long to wait for an owner that is about to let the folder go.
+    /// The maximum wait for an owner that is about to release the folder.
     pub wait: Duration,
 }
 
@@ -61,22 +61,22 @@ impl Default for EmbeddedOptions {
     }
 }
 
-/// A log below one folder, owned by this process. Clones share it.
+/// A log in one folder, owned by this process. Clones share it.
 #[derive(Clone)]
 pub struct EmbeddedLog(Arc<Shared>);
 
 impl EmbeddedLog {
-    /// Opens the log below `folder`, or makes it.
+    /// Opens or creates the log in `folder`.
     ///
     /// Fails with [`LogError::Unreachable`] if another process owns the folder or it cannot be read, and with
-    /// [`LogError::Fatal`] if what it holds is damaged or from a newer Heddle. The folder is free again when all
-    /// clones, members and readers are dropped.
+    /// [`LogError::Fatal`] if its data is damaged or from a newer Heddle. The folder is free again when all clones,
+    /// members and readers are dropped.
     #[expect(clippy::needless_pass_by_value, reason = "options are handed over, as everywhere")]
     pub fn open(folder: &Path, options: EmbeddedOptions) -> Result<Self, LogError> {
         Ok(Self(Arc::new(Shared::open(folder, &options)?)))
     }
 
-    /// Applies retention and compaction as of `now`. To be called now and then, from any one thread; commits go on
+    /// Applies retention and compaction as of `now`. Call it now and then, from any one thread; commits continue
     /// meanwhile.
     pub fn maintain(&self, now: Timestamp) -> Result<Maintained, LogError> {
         self.0.maintain(now)
@@ -143,7 +143,7 @@ impl Log for EmbeddedLog {
                 positions.insert(source.clone(), position);
             }
         }
-        // What was just read may be in memory only: nothing is told before it is durable.
+        // A position may be in memory only. It is not returned before it is durable.
         self.0.settle()?;
         Ok(positions)
     }

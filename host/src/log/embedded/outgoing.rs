@@ -1,4 +1,4 @@
-//! Records on their way into a transaction, encoded as they come, grouped by partition.
+//! The records of an open transaction, encoded as they arrive and grouped by partition.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use super::store::PartitionId;
 use super::topic::TopicMeta;
 use crate::log::{LogError, now};
 
-/// A batch that would grow beyond this, in bytes, is closed and another one begun, in the same transaction: a reader
-/// never has to load more than this for one record, and sled keeps its pages in its log (see `store`). A larger
-/// record is a batch of its own.
+/// The maximum size of a batch in bytes. A batch that would exceed it is closed, and another one begun in the same
+/// transaction. So a reader loads at most this much for one record, and sled keeps the pages in its log (see `store`).
+/// A larger record gets a separate batch.
 pub(super) const BATCH_BYTES_MAX: usize = 48 << 10;
 
-/// What a transaction wrote so far.
+/// The records of an open transaction.
 #[derive(Default)]
 pub(super) struct Outgoing {
     partitions: BTreeMap<PartitionId, Batches>,
@@ -27,20 +27,20 @@ struct Batches {
     records: i64,
 }
 
-/// A batch that only lacks its place.
+/// A finished batch without an offset.
 pub(super) struct SealedBatch {
     pub(super) bytes: Vec<u8>,
-    /// How many offsets it takes.
+    /// The number of offsets that it covers.
     pub(super) records: u32,
 }
 
 impl Outgoing {
-    /// Whether nothing was written.
+    /// Returns true if there are no records.
     pub(super) fn is_empty(&self) -> bool {
         self.partitions.is_empty()
     }
 
-    /// About what it takes on disk.
+    /// The approximate size on disk.
     pub(super) fn bytes(&self) -> usize {
         let batches = self.partitions.values();
         let bytes = |batches: &Batches| {
@@ -49,7 +49,7 @@ impl Outgoing {
         batches.map(bytes).sum()
     }
 
-    /// Adds a record; returns its partition and its place among what the transaction writes there.
+    /// Adds a record. Returns its partition and its index among the transaction's records there.
     pub(super) fn add(&mut self, topic: &TopicMeta, record: &NewRecord) -> Result<(PartitionId, i64), LogError> {
         let partition = topic.place(record)?;
         let batches = self.partitions.entry(partition).or_default();

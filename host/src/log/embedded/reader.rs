@@ -1,4 +1,4 @@
-//! Reading: where each partition is read, waiting for more, and the reader without a group.
+//! Reading: the positions, the wait for new records, and the reader without a group.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -12,45 +12,45 @@ use super::store::{PartitionId, Store, unreadable};
 use crate::lock::lock;
 use crate::log::{LogError, Loss, Reader, Start};
 
-/// The most records that a reader hands out at once.
+/// The maximum number of records of one poll of a reader.
 const READER_RECORDS_MAX: usize = 1_000;
 
-/// A poll ends when its keys and values exceed this, in bytes, however many records it may still take.
+/// The maximum size of keys and values in one poll, in bytes. A poll ends when it is exceeded.
 const POLL_BYTES_MAX: usize = 16 << 20;
 
-/// The longest that a poll waits at a time, if its timeout is beyond what the clock can add.
+/// The maximum wait of a poll, for timeouts that the clock cannot add.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 3_600);
 
-/// What a poll found.
+/// The result of a poll.
 pub(super) enum Found<E> {
-    /// Something other than records, which comes first.
+    /// An event, which precedes records.
     Event(E),
-    /// Records; none if the time is up.
+    /// Records, or none if the time is up.
     Records(Vec<Record>),
 }
 
-/// Where a set of partitions is read.
+/// The read positions of a set of partitions.
 #[derive(Default)]
 pub(super) struct Cursors {
     cursors: Vec<Cursor>,
-    /// Which one is served first next time.
+    /// The index of the partition that is served first in the next poll.
     turn: usize,
-    /// What was deleted before it was read, until somebody asks.
+    /// The losses that were not taken yet.
     pub(super) losses: Vec<Loss>,
 }
 
-/// Where one partition is read.
+/// The read position in one partition.
 pub(super) struct Cursor {
     partition: PartitionId,
     pub(super) source: TopicPartition,
     position: Offset,
-    /// Where reading began.
+    /// The position at which reading began.
     pub(super) began: Offset,
     /// The batch being read, and its base offset.
     open: Option<(Offset, BatchReader)>,
-    /// Nothing is read for now.
+    /// True while the partition is paused.
     paused: bool,
-    /// Below this offset everything that was lost has been told of.
+    /// The offset below which all losses were reported.
     told: Offset,
 }
 
@@ -60,23 +60,23 @@ impl Cursor {
         Self { partition, source, position, began: position, open: None, paused: false, told: Offset(0) }
     }
 
-    /// The same, but nothing is read before it is told to.
+    /// Pauses the partition.
     pub(super) fn paused(self) -> Self {
         Self { paused: true, ..self }
     }
 
-    /// Which partition this is.
+    /// The partition that is read.
     pub(super) fn partition(&self) -> PartitionId {
         self.partition
     }
 
-    /// Goes elsewhere.
+    /// Moves to another position.
     pub(super) fn seek(&mut self, position: Offset) {
         self.position = position;
         self.open = None;
     }
 
-    /// Reads up to `records_max` records below `high`; counts down `bytes_left` and stops when it is used up.
+    /// Reads up to `records_max` records below `high`. Decrements `bytes_left` and stops when it is zero.
     fn read(
         &mut self,
         store: &Store,
@@ -89,7 +89,7 @@ impl Cursor {
         while records.len() < full && self.position < high && *bytes_left > 0 {
             if self.open.is_none() {
                 let Some((base, bytes)) = store.batch_at(self.partition, self.position, high)? else {
-                    // A hole up to the end.
+                    // Compaction left a hole up to the end.
                     self.position = high;
                     break;
                 };
@@ -138,19 +138,19 @@ impl Cursors {
         self.cursors.retain(|cursor| !sources.contains(&cursor.source));
     }
 
-    /// Stops reading partitions for a while, or goes on; passes over those that are not here.
+    /// Pauses or resumes partitions. Ignores those that are not read here.
     pub(super) fn pause(&mut self, sources: &[TopicPartition], paused: bool) {
         for cursor in self.cursors.iter_mut().filter(|cursor| sources.contains(&cursor.source)) {
             cursor.paused = paused;
         }
     }
 
-    /// All of them.
+    /// All positions.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Cursor> {
         self.cursors.iter_mut()
     }
 
-    /// Waits up to `timeout` for records, or for `event` to have something to say, which goes first.
+    /// Waits up to `timeout` for records, or for an `event`, which precedes records.
     pub(super) fn poll<E>(
         &mut self,
         shared: &Shared,
@@ -183,7 +183,8 @@ impl Cursors {
         }
     }
 
-    /// Those that have something to read, and up to where; another one first each time.
+    /// The partitions with records to read, and the offsets at which these end. Starts with another partition each
+    /// time.
     fn ready(&mut self, state: &State) -> Vec<(usize, Offset)> {
         let count = self.cursors.len();
         let mut ready = Vec::new();
@@ -208,7 +209,7 @@ impl Cursors {
         ready
     }
 
-    /// Reads of each partition an equal share of what the poll may hand out, then the rest in turn.
+    /// Reads an equal share of the records from each partition. Unused shares pass to the next ones.
     fn read(&mut self, store: &Store, ready: &[(usize, Offset)], records_max: usize) -> Result<Vec<Record>, LogError> {
         let mut records = Vec::new();
         let mut bytes_left = POLL_BYTES_MAX;
@@ -232,7 +233,7 @@ pub(super) struct EmbeddedReader {
 }
 
 impl EmbeddedReader {
-    /// Stands where `from` says.
+    /// Creates a reader at the positions `from`.
     pub(super) fn new(shared: Arc<Shared>, from: &[(TopicPartition, Start)]) -> Result<Self, LogError> {
         let mut cursors: BTreeMap<TopicPartition, Cursor> = BTreeMap::new();
         for (source, start) in from {
@@ -250,7 +251,7 @@ impl Reader for EmbeddedReader {
     fn poll(&mut self, timeout: Duration) -> Result<Vec<Record>, LogError> {
         let no_event = |_: &mut State| Ok(None::<std::convert::Infallible>);
         let found = self.cursors.poll(&self.shared, timeout, READER_RECORDS_MAX, no_event)?;
-        // Whoever reads without a group goes on at what there is.
+        // A reader without a group continues with the retained records.
         self.cursors.losses.clear();
         match found {
             Found::Records(records) => Ok(records),
@@ -263,7 +264,7 @@ impl Reader for EmbeddedReader {
     }
 }
 
-/// The offset that `start` means in a partition, now.
+/// The current offset of `start` in a partition.
 pub(super) fn resolve(shared: &Shared, partition: PartitionId, start: Start) -> Result<Offset, LogError> {
     let bounds = shared.bounds(partition);
     Ok(match start {
@@ -274,7 +275,7 @@ pub(super) fn resolve(shared: &Shared, partition: PartitionId, start: Start) -> 
     })
 }
 
-/// The offset of the first record that is as new as `time`, or the end.
+/// The offset of the first record that is as new as `time`, or the end if there is none.
 pub(super) fn first_at(shared: &Shared, partition: PartitionId, time: Timestamp) -> Result<Offset, LogError> {
     let bounds = shared.bounds(partition);
     for batch in shared.store.batches(partition, bounds.low, bounds.high) {

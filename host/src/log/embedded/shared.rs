@@ -1,12 +1,12 @@
-//! What all handles of one embedded log share, and the order of a commit.
+//! The shared state of all handles of one embedded log, and the order of a commit.
 //!
 //! ```text
 //!  write():  order ── guard, offsets, apply to sled (atomic, in memory) ──> pending
-//!  sync():   one thread flushes for all that applied so far (group commit) ──> publish: high watermarks move, readers wake
+//!  sync():   one thread flushes all that was applied (group commit) ──> publish: move high watermarks, wake readers
 //! ```
 //!
 //! Readers see nothing beyond the high watermarks, so nothing is visible before it is durable. Only committed data is
-//! ever stored, so there is nothing aborted to skip. Locks are taken in the order `upkeep`, `order`, `state`; the last
+//! stored, so no aborted records have to be skipped. Locks are taken in the order `upkeep`, `order`, `state`. The last
 //! two are not held during the flush of a commit.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -28,7 +28,7 @@ use super::topic::TopicMeta;
 use crate::lock::lock;
 use crate::log::{LogError, LogHealth, Watermarks};
 
-/// From when on a flush is slow.
+/// The duration after which a flush counts as slow.
 const SLOW: Duration = Duration::from_secs(5);
 
 /// One open embedded log.
@@ -38,47 +38,47 @@ pub(super) struct Shared {
     durable: Mutex<Durable>,
     flushed: Condvar,
     pub(super) state: Mutex<State>,
-    /// Something in `state` changed that a poll may wait for.
+    /// Notified when `state` changes in a way that a poll may wait for.
     pub(super) changed: Condvar,
     pub(super) upkeep: Mutex<Upkeep>,
-    /// Set once, when the store failed: what it holds is no longer known.
+    /// Set once, when the store failed. Its content is not known any more.
     failed: OnceLock<String>,
 }
 
-/// Where the next batches go.
+/// The end offsets of all partitions, and the writes that are not visible yet.
 #[derive(Default)]
 pub(super) struct Order {
     pub(super) next: HashMap<PartitionId, Offset>,
-    /// How many writes were applied.
+    /// The number of applied writes.
     applied: u64,
-    /// Those that are not visible yet, with the ends that they lead to.
+    /// The applied writes that are not visible yet, with the end offsets that they lead to.
     pending: VecDeque<(u64, Vec<(PartitionId, Offset)>)>,
 }
 
 #[derive(Default)]
 struct Durable {
-    /// The writes up to this one are durable and visible.
+    /// The number of the last write that is durable and visible.
     up_to: u64,
-    /// A thread is flushing, and since when.
+    /// The time at which the flush in progress began.
     flushing: Option<Instant>,
 }
 
-/// What polls look at.
+/// The state that polls read.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) topics: BTreeMap<Topic, Arc<TopicMeta>>,
-    /// The number of the next topic. Not that of one that was deleted: who still holds its number must not meet another
-    /// topic.
+    /// The number of the next topic. Numbers of deleted topics are not reused in this process, because readers may
+    /// still hold them.
     pub(super) topics_ever: u32,
     pub(super) bounds: HashMap<PartitionId, Bounds>,
     pub(super) groups: HashMap<String, Group>,
     pub(super) members: HashMap<MemberId, Seated>,
-    /// The member that has each transactional id. Not stored: one process owns the folder, so no member outlives it.
+    /// The owner of each transactional id. Not stored: one process owns the folder, so no member outlives it.
     pub(super) producers: HashMap<String, MemberId>,
     pub(super) members_ever: MemberId,
 }
 
-/// A member, as those who might fence it know it.
+/// A member, as seen by others that may fence it.
 pub(super) struct Seated {
     pub(super) group: String,
     pub(super) fenced: Arc<AtomicBool>,
@@ -91,11 +91,11 @@ pub(super) struct Bounds {
     pub(super) high: Offset,
 }
 
-/// A group and the positions at which it goes on.
+/// A group and its positions.
 pub(super) type Positions<'a> = (&'a str, Vec<(PartitionId, Offset)>);
 
 impl Shared {
-    /// Opens the folder and finds the bounds of all partitions.
+    /// Opens the folder and reads the bounds of all partitions.
     pub(super) fn open(folder: &Path, options: &EmbeddedOptions) -> Result<Self, LogError> {
         let store = Store::open(folder, options)?;
         let (mut state, mut order) = (State::default(), Order::default());
@@ -128,17 +128,17 @@ impl Shared {
         })
     }
 
-    /// Holds off commits, so that what is decided under it is decided before or after each of them.
+    /// Holds off commits, so that a decision made meanwhile comes before or after each of them.
     pub(super) fn hold_commits(&self) -> MutexGuard<'_, Order> {
         lock(&self.order)
     }
 
-    /// A topic by name.
+    /// The topic with this name.
     pub(super) fn topic(&self, name: &str) -> Result<Arc<TopicMeta>, LogError> {
         lock(&self.state).topics.get(name).cloned().ok_or_else(|| LogError::UnknownTopic(name.to_owned()))
     }
 
-    /// A partition by name.
+    /// The partition with this name.
     pub(super) fn partition(&self, source: &TopicPartition) -> Result<PartitionId, LogError> {
         let topic = self.topic(&source.topic)?;
         if !(0..topic.partitions).contains(&source.partition.0) {
@@ -156,8 +156,8 @@ impl Shared {
         lock(&self.state).bounds.get(&partition).copied().unwrap_or(unknown)
     }
 
-    /// The bounds of all partitions of a topic. What was applied counts as written, though nobody can read it before it
-    /// is durable: positions that were committed together with it can be seen already.
+    /// The bounds of all partitions of a topic. Applied records count as written although they are not readable before
+    /// they are durable. Positions that were committed together with them may be visible already.
     pub(super) fn watermarks(&self, topic: &TopicMeta) -> Vec<Watermarks> {
         let order = self.hold_commits();
         let marks = topic.all().map(|(source, partition)| {
@@ -168,9 +168,9 @@ impl Shared {
         marks.collect()
     }
 
-    /// Writes records and positions as one transaction: durable and visible when this returns. `guard` may still
-    /// refuse; from then on nobody can fence the writer before the write is applied. Returns the base offset in each
-    /// partition written.
+    /// Writes records and positions as one transaction, which is durable and visible when this returns. `guard` may
+    /// still refuse it; after that, the writer cannot be fenced before the write is applied. Returns the base offset in
+    /// each written partition.
     pub(super) fn write(
         &self,
         outgoing: Outgoing,
@@ -178,7 +178,7 @@ impl Shared {
         guard: impl FnOnce() -> Result<(), LogError>,
     ) -> Result<HashMap<PartitionId, Offset>, LogError> {
         self.healthy()?;
-        // Before anything is written: a store that meets a full disk is broken for good.
+        // The check comes first, because a store that meets a full disk stays broken.
         self.store.room_for(outgoing.bytes())?;
         let mut write = Write::default();
         let (mut bases, mut ends) = (HashMap::new(), Vec::new());
@@ -219,7 +219,7 @@ impl Shared {
         self.sync(applied)
     }
 
-    /// Waits until the given write is durable and visible: flushes, for all writers, or waits for the one who does.
+    /// Waits until the given write is durable and visible. Flushes for all writers, or waits for the thread that does.
     fn sync(&self, wanted: u64) -> Result<(), LogError> {
         let mut durable = lock(&self.durable);
         loop {
@@ -263,7 +263,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Takes a member out of everything; `fence` tells it that another took over.
+    /// Removes a member from all state. With `fence`, the member learns that another one replaced it.
     pub(super) fn unseat(state: &mut State, id: MemberId, fence: bool) -> Option<Seated> {
         let seated = state.members.remove(&id)?;
         state.producers.retain(|_, owner| *owner != id);
@@ -273,7 +273,7 @@ impl Shared {
         Some(seated)
     }
 
-    /// Remembers that the store failed: whether its last write is there is not known, so nothing may follow it.
+    /// Notes a failure of the store. The outcome of its last write is not known, so no write may follow.
     pub(super) fn or_fail<T>(&self, result: Result<T, LogError>) -> Result<T, LogError> {
         if let Err(error) = &result {
             let _ = self.failed.set(error.to_string());
@@ -281,7 +281,7 @@ impl Shared {
         result
     }
 
-    /// How the store is.
+    /// The health of the store.
     pub(super) fn health(&self) -> LogHealth {
         if let Some(reason) = self.failed.get() {
             return LogHealth::Dead(reason.clone());
@@ -296,7 +296,7 @@ impl Shared {
         self.store.room_for(0).map_or_else(|full| LogHealth::Hindered(full.to_string()), |()| LogHealth::Good)
     }
 
-    /// Wakes whoever waits for a disk that has failed.
+    /// Wakes threads that wait for a failed disk.
     pub(super) fn wake(&self) {
         if self.flushing_for() >= SLOW {
             self.store.wake();

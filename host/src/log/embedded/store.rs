@@ -1,4 +1,4 @@
-//! The one place that touches sled: keys, atomic writes, durability.
+//! The only module that uses sled: keys, atomic writes, durability.
 //!
 //! ```text
 //!  f                                              -> u32: version of this layout
@@ -8,8 +8,8 @@
 //!  g <length u16> <group> <topic id> <partition>  -> i64: committed position
 //! ```
 //!
-//! All numbers in keys are big endian, so batches of a partition lie in the order of their offsets. Everything is in
-//! one tree, because a sled batch is atomic within a tree: a transaction is all there after a crash or not at all.
+//! All numbers in keys are big endian, so the batches of a partition are in the order of their offsets. Everything is
+//! in one tree, because a sled batch is atomic within a tree: after a crash, a transaction is complete or absent.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -26,37 +26,37 @@ use crate::lock::lock;
 use crate::log::LogError;
 use crate::sled_folder;
 
-/// The version of the layout of keys and values, written when a folder is made.
+/// The version of the layout of keys and values, written when a folder is created.
 const LAYOUT_VERSION: u32 = 1;
 
-/// sled writes a page larger than a quarter of this as a file of its own, which it does not sync. Batches of at most
-/// [`BATCH_BYTES_MAX`](super::outgoing::BATCH_BYTES_MAX), up to 17 a page, stay below; only larger single records
-/// cross it.
+/// The segment size of sled. It writes a page larger than a quarter of this to a separate file, which it does not sync.
+/// Batches of at most [`BATCH_BYTES_MAX`](super::outgoing::BATCH_BYTES_MAX), up to 17 a page, stay below; only larger
+/// single records exceed it.
 const SEGMENT_BYTES: usize = 4 << 20;
 
-/// One partition, as keys name it.
+/// A partition, as named in keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct PartitionId {
     pub(super) topic: u32,
     pub(super) partition: i32,
 }
 
-/// A topic as it is stored.
+/// The stored form of a topic.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StoredTopic {
     pub(super) id: u32,
-    /// Random, so that a topic made anew under the same name is another one. Topics from before there was one get it
-    /// when the log is opened.
+    /// A random identity, so that a recreated topic differs from the former one of its name. Topics without one, from
+    /// older versions, get it when the log is opened.
     #[serde(default)]
     pub(super) identity: String,
     pub(super) partitions: i32,
     pub(super) options: BTreeMap<String, String>,
 }
 
-/// The folder's data.
+/// The data in the folder.
 pub(super) struct Store {
     tree: sled::Db,
-    /// sled's own file, once more: see [`Store::flush`].
+    /// A second handle of sled's file: see [`Store::flush`].
     file: File,
     blobs: PathBuf,
     blobs_synced: Mutex<i64>,
@@ -64,7 +64,7 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens or makes the store below `folder`.
+    /// Opens or creates the store in `folder`.
     pub(super) fn open(folder: &Path, options: &EmbeddedOptions) -> Result<Self, LogError> {
         let EmbeddedOptions { cache_bytes, wait } = *options;
         let config = sled::Config::new()
@@ -124,7 +124,7 @@ impl Store {
         last.map(|entry| batch_in(entry.map_err(|error| damaged(&error))?)).transpose()
     }
 
-    /// The first batch that holds offsets at or after `from`, looking no further than batches below `until`.
+    /// The first batch with offsets at or after `from`, among batches whose base offset is below `until`.
     pub(super) fn batch_at(
         &self,
         partition: PartitionId,
@@ -135,7 +135,7 @@ impl Store {
         if exact.as_ref().is_some_and(|(base, _)| *base == from) {
             return Ok(exact);
         }
-        // `from` lies within a batch, or in a hole after one.
+        // `from` is within a batch, or in a hole after one.
         let before = self.tree.range(batch_key(partition, Offset(0))..batch_key(partition, from)).next_back();
         let Some(before) = before else { return Ok(exact) };
         let (base, bytes) = batch_in(before.map_err(|error| damaged(&error))?)?;
@@ -160,8 +160,7 @@ impl Store {
         value.map(|value| offset_in(&value)).transpose()
     }
 
-    /// Adds to `write` the removal of all that belongs to a topic, but for the topic itself: batches, low watermarks,
-    /// positions.
+    /// Adds to `write` the removal of a topic's batches, low watermarks and positions, but not of the topic itself.
     pub(super) fn clear(&self, topic: u32, write: &mut Write) -> Result<(), LogError> {
         let number = topic.to_be_bytes();
         for kind in [b'b', b'l'] {
@@ -179,7 +178,7 @@ impl Store {
         Ok(())
     }
 
-    /// Whether there is room on the disk for so many bytes.
+    /// Fails if the disk has no room for this many bytes.
     pub(super) fn room_for(&self, bytes: usize) -> Result<(), LogError> {
         self.room.check(bytes).map_err(|full| {
             LogError::Hindered(format!(
@@ -189,20 +188,20 @@ impl Store {
         })
     }
 
-    /// Wakes calls that a failed disk left asleep.
+    /// Wakes calls that still sleep after a disk failure.
     pub(super) fn wake(&self) {
         sled_folder::wake(&self.tree);
     }
 
-    /// Makes all changes of `write` at once, in memory; [`Store::flush`] makes them durable.
+    /// Applies all changes of `write` at once, in memory. [`Store::flush`] makes them durable.
     pub(super) fn apply(&self, write: Write) -> Result<(), LogError> {
         self.tree.apply_batch(write.0).map_err(|error| damaged(&error))
     }
 
     /// Makes everything applied so far durable.
     ///
-    /// sled's flush writes its buffers and calls `sync_file_range`, which neither records the file's new length nor
-    /// empties the disk's cache, and it never syncs the files of large pages. So both are synced here.
+    /// sled's flush writes its buffers and calls `sync_file_range`. That call neither stores the file's new length nor
+    /// flushes the disk's cache, and sled never syncs the files of large pages. So both are synced here.
     pub(super) fn flush(&self) -> Result<(), LogError> {
         self.tree.flush().map_err(|error| damaged(&error))?;
         self.sync_files().map_err(|error| LogError::Fatal(format!("the embedded log cannot be made durable: {error}")))
@@ -213,14 +212,14 @@ impl Store {
         let mut newest = *synced;
         for entry in std::fs::read_dir(&self.blobs)? {
             let entry = entry?;
-            // The name is the log sequence number, so what is newer than the last sync has a larger one.
+            // The name is the log sequence number, so files newer than the last sync have larger ones.
             let Some(number) = entry.file_name().to_str().and_then(|name| name.parse::<i64>().ok()) else { continue };
             if number <= *synced {
                 continue;
             }
             match File::open(entry.path()) {
                 Ok(blob) => blob.sync_data()?,
-                // Replaced meanwhile by a newer page.
+                // A newer page has replaced it meanwhile.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -234,7 +233,7 @@ impl Store {
     }
 }
 
-/// Changes that take effect together.
+/// Changes that are applied together.
 #[derive(Default)]
 pub(super) struct Write(sled::Batch);
 
@@ -246,7 +245,7 @@ impl Write {
         Ok(())
     }
 
-    /// Removes a topic; see [`Store::clear`] for what it holds.
+    /// Removes a topic; see [`Store::clear`] for its data.
     pub(super) fn remove_topic(&mut self, name: &str) {
         self.0.remove([b"t", name.as_bytes()].concat());
     }
@@ -266,13 +265,13 @@ impl Write {
         self.0.insert(partition_key(b'l', partition), &low.0.to_be_bytes());
     }
 
-    /// Moves a group's position.
+    /// Sets a position of a group.
     pub(super) fn position(&mut self, group: &str, partition: PartitionId, position: Offset) {
         self.0.insert(position_key(group, partition), &position.0.to_be_bytes());
     }
 }
 
-/// A batch that cannot be decoded: the host cannot go on.
+/// The error for a batch that cannot be decoded. The host cannot continue.
 pub(super) fn unreadable(partition: PartitionId, base: Offset, error: &super::batch_format::FormatError) -> LogError {
     let PartitionId { topic, partition } = partition;
     LogError::Fatal(format!(
@@ -317,7 +316,7 @@ fn damaged(error: &sled::Error) -> LogError {
     LogError::Fatal(format!("the embedded log cannot go on: {error}"))
 }
 
-/// Why a folder could not be opened, with what to do.
+/// The error for a folder that cannot be opened, with a remedy.
 fn refused(folder: &Path, error: &sled::Error) -> LogError {
     let folder = folder.display();
     match error {

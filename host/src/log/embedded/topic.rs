@@ -1,5 +1,4 @@
-//! What a topic is called and how it is kept: Kafka's rule for names, and the topic options that the embedded log
-//! honours.
+//! Topics: Kafka's rule for names, and the topic options that the embedded log supports.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +11,7 @@ use heddle_core::partitioner::partition_of;
 use super::store::{PartitionId, StoredTopic};
 use crate::log::{LogError, TopicSpec, now};
 
-/// The most partitions that a topic may have.
+/// The maximum number of partitions of a topic.
 const PARTITIONS_MAX: i32 = 10_000;
 
 /// Kafka's default for `max.message.bytes`.
@@ -24,25 +23,25 @@ const RETENTION_MS: i64 = 7 * 24 * 3_600 * 1_000;
 /// Kafka's default for `message.timestamp.after.max.ms`: an hour.
 const AFTER_MAX: Duration = Duration::from_secs(3_600);
 
-/// How long the records of a topic are kept.
+/// The options of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Policy {
-    /// The newest record of each key is kept, older ones go.
+    /// True if only the newest record of each key is kept.
     pub(super) compact: bool,
-    /// Batches go whose newest record is older than this, in milliseconds.
+    /// The maximum age of a batch's newest record, in milliseconds.
     pub(super) retention_ms: Option<i64>,
-    /// The oldest batches go while the partition without them is still this large, in bytes.
+    /// The size in bytes to which the oldest batches of a partition are dropped.
     pub(super) retention_bytes: Option<u64>,
-    /// The largest record taken, in bytes: as large as a batch that holds it alone.
+    /// The maximum size of a record in bytes, measured as a batch with this record only.
     pub(super) message_bytes_max: usize,
-    /// How far timestamps may lie behind this log's clock.
+    /// The maximum distance of a timestamp behind this log's clock.
     pub(super) before_max: Option<Duration>,
-    /// How far they may lie ahead of it.
+    /// The maximum distance of a timestamp ahead of this log's clock.
     pub(super) after_max: Option<Duration>,
 }
 
 impl Policy {
-    /// Reads Kafka's topic options; refuses those that the embedded log does not honour.
+    /// Parses Kafka's topic options. Refuses those that the embedded log does not support.
     pub(super) fn parse(options: &BTreeMap<String, String>) -> Result<Self, LogError> {
         let (mut delete, mut compact) = (true, false);
         let (mut retention_ms, mut retention_bytes) = (Some(RETENTION_MS), None);
@@ -86,7 +85,7 @@ impl Policy {
     }
 }
 
-/// A topic that exists, ready for use.
+/// A topic that is ready for use.
 #[derive(Debug)]
 pub(super) struct TopicMeta {
     pub(super) name: Topic,
@@ -94,12 +93,12 @@ pub(super) struct TopicMeta {
     pub(super) identity: String,
     pub(super) partitions: i32,
     pub(super) policy: Policy,
-    /// Where the next record without a key goes.
+    /// A counter that assigns records without a key to partitions in turn.
     keyless: AtomicU64,
 }
 
 impl TopicMeta {
-    /// A topic as the store holds it.
+    /// Creates a topic from its stored form.
     pub(super) fn new(name: &str, stored: &StoredTopic) -> Result<Self, LogError> {
         Ok(Self {
             name: name.into(),
@@ -111,7 +110,7 @@ impl TopicMeta {
         })
     }
 
-    /// Names one of its partitions for the store.
+    /// The store's id of a partition.
     pub(super) fn partition(&self, partition: Partition) -> PartitionId {
         PartitionId { topic: self.id, partition: partition.0 }
     }
@@ -122,7 +121,7 @@ impl TopicMeta {
             .map(|number| (TopicPartition::new(self.name.clone(), number), self.partition(Partition(number))))
     }
 
-    /// What it takes.
+    /// The limits of the topic.
     pub(super) fn limits(&self) -> Limits {
         Limits {
             partitions: self.partitions,
@@ -134,7 +133,7 @@ impl TopicMeta {
         }
     }
 
-    /// Where `record` goes, or why it cannot be taken.
+    /// The partition of `record`, or the reason why it is refused.
     pub(super) fn place(&self, record: &NewRecord) -> Result<PartitionId, LogError> {
         let misfit = |misfit| LogError::RecordRefused(format!("topic `{}` {misfit}", self.name));
         self.limits().check(record.borrowed(), now()).map_err(misfit)?;
@@ -151,7 +150,7 @@ impl TopicMeta {
     }
 }
 
-/// Checks what does not depend on the log: name, partitions, options.
+/// Checks name, partitions and options, which do not depend on the log.
 pub(super) fn check(spec: &TopicSpec) -> Result<(), LogError> {
     let name = spec.name.as_str();
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');

@@ -11,24 +11,24 @@ use super::shared::{Seated, Shared};
 use crate::lock::lock;
 use crate::log::{LogError, Writer};
 
-/// The one who has a transactional id, and is in no group.
+/// The owner of a transactional id without a group.
 pub(super) struct EmbeddedWriter {
     shared: Arc<Shared>,
     id: MemberId,
     transactional_id: String,
-    /// Set by the one who took over.
+    /// Set by the writer that took over.
     fenced: Arc<AtomicBool>,
 }
 
 impl EmbeddedWriter {
-    /// Takes the id, and fences whoever had it.
+    /// Takes over the id, and fences its owner.
     pub(super) fn take(shared: Arc<Shared>, transactional_id: &str) -> Result<Self, LogError> {
         if transactional_id.is_empty() {
             return Err(LogError::Invalid("a transactional id must not be empty".to_owned()));
         }
         let fenced = Arc::new(AtomicBool::new(false));
         let id = {
-            // Each commit of the older one is applied before, or refused.
+            // Each commit of the former owner is either applied before, or refused.
             let _order = shared.hold_commits();
             let mut state = lock(&shared.state);
             state.members_ever += 1;
@@ -39,7 +39,7 @@ impl EmbeddedWriter {
             {
                 group.leave(old);
             }
-            // No group has an empty name.
+            // An empty name stands for no group.
             state.members.insert(id, Seated { group: String::new(), fenced: fenced.clone() });
             state.producers.insert(transactional_id.to_owned(), id);
             shared.changed.notify_all();

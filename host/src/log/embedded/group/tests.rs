@@ -1,4 +1,4 @@
-//! What a group promises, checked by hand and by random schedules of joins, leaves, polls and releases.
+//! The guarantees of a group, by single cases and by random schedules of joins, leaves, polls and releases.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ fn topics(of: &[(&str, i32)]) -> BTreeMap<Topic, i32> {
     of.iter().map(|(name, partitions)| (Topic::from(*name), *partitions)).collect()
 }
 
-/// Tells every member everything and lets all release at once, until nothing changes.
+/// Passes every change to its member and releases what is revoked at once, until nothing changes.
 fn settle(group: &mut Group) -> BTreeMap<MemberId, BTreeSet<TopicPartition>> {
     loop {
         let mut quiet = true;
@@ -88,7 +88,7 @@ fn a_replaced_member_hands_over_without_moving_others() {
     assert_eq!((&after[&4], &after[&2], &after[&3]), (&before[&1], &before[&2], &before[&3]));
 }
 
-/// Topics that different members read come together: number 3 of one topic is here, number 3 of the other there.
+/// Topics of different members get the same members: number 3 of one topic is here, number 3 of the other there.
 #[test]
 fn topics_that_come_together_are_assigned_as_one() {
     let mut group = Group::default();
@@ -159,7 +159,7 @@ proptest! {
             }
             nobody_shares(&group);
         }
-        // Members that were told to release do so; then all is shared out, evenly within a topic that all read.
+        // Members release what was revoked. Then all partitions are assigned, evenly within a topic that all consume.
         for id in group.members.keys().copied().collect::<Vec<_>>() {
             let revoking: Vec<_> = group.members[&id].revoking.iter().cloned().collect();
             group.release(id, &revoking);
