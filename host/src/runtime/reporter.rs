@@ -10,13 +10,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use heddle_core::delivery::ComponentName;
 use heddle_core::event::{Offset, Record, Timestamp, TopicPartition};
 use heddle_core::fault::{EventFault, bounded};
 
 use super::progress::Progress;
 use super::stall::{Cause, CurrentRecord, LastFault, Stall, after};
 use crate::lock::lock;
+use crate::telemetry::RegistryAwaited;
 
 /// The maximum size of the failure text that is kept for each partition, in bytes.
 const DETAIL_BYTES_MAX: usize = 1 << 10;
@@ -138,16 +138,13 @@ impl Reporter {
         &mut self,
         record: &Record,
         why: &str,
-        component: &ComponentName,
         (now, time): (Duration, Timestamp),
     ) -> Duration {
-        let (source, offset) = (&record.source, record.offset);
-        if self.outage_alert.is_none_or(|last| now.saturating_sub(last) >= OUTAGE_ALERT_EVERY) {
+        let alerts = self.outage_alert.is_none_or(|last| now.saturating_sub(last) >= OUTAGE_ALERT_EVERY);
+        if alerts {
             self.outage_alert = Some(now);
-            tracing::warn!(target: "heddle::alert", %component, %source, %offset, "records wait for the schema registry: {why}");
-        } else {
-            tracing::warn!(%component, %source, %offset, "waiting: {why}");
         }
+        self.progress.report(RegistryAwaited { record, why, alerts });
         let hold = Hold { tries: 0, next_try: after(time, REGISTRY_WAIT), why: why.to_owned() };
         self.hold(record, Cause::Registry, hold, time);
         now + REGISTRY_WAIT

@@ -11,12 +11,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heddle_core::delivery::ComponentName;
 use heddle_core::event::{Partition, Record, Timestamp, TopicPartition};
 use heddle_core::fault::EventFault;
 
 use super::progress::Progress;
 use super::stall::{Cause, Stall, after};
+use crate::telemetry::{TaskResumed, TaskStuck};
 
 /// The first hold of a stuck record. It doubles with each failed attempt.
 const HOLD_FIRST: Duration = Duration::from_secs(1);
@@ -25,7 +25,6 @@ const HOLD_MAX: Duration = Duration::from_secs(60);
 
 /// The blocked tasks of a worker.
 pub(super) struct Stuck {
-    component: ComponentName,
     progress: Arc<Progress>,
     tasks: BTreeMap<Partition, Held>,
 }
@@ -49,8 +48,8 @@ pub(super) enum Turn {
 }
 
 impl Stuck {
-    pub(super) fn new(component: ComponentName, progress: Arc<Progress>) -> Self {
-        Self { component, progress, tasks: BTreeMap::new() }
+    pub(super) fn new(progress: Arc<Progress>) -> Self {
+        Self { progress, tasks: BTreeMap::new() }
     }
 
     /// Decides if a record may be stepped now.
@@ -83,10 +82,7 @@ impl Stuck {
             next_try: Some(after(at, pause)),
             why: fault.to_string(),
         };
-        // Reports the first attempt, then the second, the fourth, the eighth and so on.
-        if stall.tries.is_power_of_two() {
-            tracing::error!(target: "heddle::alert", component = %self.component, source = %record.source, offset = %record.offset, tries = stall.tries, again_in = ?pause, "the task stands still, the others go on: {}. Nothing is lost: change what the topic takes, create it, or grant the right to write to it, and the task goes on by itself", stall.why);
-        }
+        self.progress.report(TaskStuck { record, tries: stall.tries, wait: pause, why: &stall.why });
         self.progress.stalled(stall.clone());
         self.tasks.insert(record.source.partition, Held { stall, until: now + pause, trying: false });
         now + pause
@@ -98,8 +94,8 @@ impl Stuck {
             return;
         }
         if let Some(held) = self.tasks.remove(&record.source.partition).filter(|held| held.is(record)) {
-            let tries = held.stall.tries;
-            tracing::info!(target: "heddle::alert", component = %self.component, source = %record.source, offset = %record.offset, tries, "the task goes on");
+            let (source, offset, tries) = (&record.source, record.offset, held.stall.tries);
+            self.progress.report(TaskResumed { source, offset, tries });
             self.progress.goes_on(&held.stall);
         }
     }
