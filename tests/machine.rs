@@ -133,7 +133,7 @@ fn a_data_folder_that_cannot_be_written_to_is_named() {
     let output = app.command(&["run"]).env("HEDDLE_APP_DATA", "/dev/null/data").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8_lossy(&output.stderr);
-    let lines = ["error: the data folder cannot be written to: ", "\n  where: /dev/null/data\n", "HEDDLE_APP_DATA"];
+    let lines = ["error: cannot write to the data folder: ", "\n  at: /dev/null/data\n", "HEDDLE_APP_DATA"];
     assert!(lines.iter().all(|line| told.contains(line)), "{told}");
 }
 

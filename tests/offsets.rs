@@ -111,7 +111,7 @@ impl Bed {
                 return Self::sums(&output.stdout);
             }
             assert!(
-                said.contains("is active") && said.contains("what to do: stop all hosts") && Instant::now() < until,
+                said.contains("is active") && said.contains("hint: stop all hosts") && Instant::now() < until,
                 "{said}"
             );
             sleep(Duration::from_millis(500));

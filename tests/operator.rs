@@ -179,7 +179,7 @@ fn lag_counts_records_and_open_transactions_and_no_marks() {
     let output = run_until_idle(&app);
     let told = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("something is left: quickstart.intake: 1 offset of orders.created/"), "{told}");
+    assert!(told.contains("records are left: quickstart.intake: 1 offset of orders.created/"), "{told}");
     assert!(told.contains("a transaction that is open"), "{told}");
 
     let host = Host::start(&app);

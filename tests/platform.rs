@@ -284,7 +284,7 @@ fn questions_about_state_that_have_no_answer_say_why() {
         String::from_utf8(output.stderr).unwrap()
     };
     let address = |told: String| {
-        let lines = told.lines().map(|line| if line.contains("where:") { "  where: <address>" } else { line });
+        let lines = told.lines().map(|line| if line.starts_with("  at: ") { "  at: <address>" } else { line });
         lines.collect::<Vec<_>>().join("\n")
     };
     let mut told = vec![refused(&["state", "get", "ledger", "accounts", "C-1"])];

@@ -364,8 +364,8 @@ fn only_its_user_is_answered() {
     let told = String::from_utf8(output.stderr).unwrap().replace(&server.url, "http://REGISTRY");
     insta::assert_snapshot!(told, @r"
     error: the schema registry at http://REGISTRY refuses the user (401)
-      where: http://REGISTRY
-      what to do: correct [registry] username and password (HEDDLE_REGISTRY_USERNAME, HEDDLE_REGISTRY_PASSWORD)
+      at: http://REGISTRY
+      hint: correct [registry] username and password (HEDDLE_REGISTRY_USERNAME, HEDDLE_REGISTRY_PASSWORD)
     ");
 }
 

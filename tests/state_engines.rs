@@ -2,6 +2,7 @@
 //!
 //! A case is a function over an [`EngineKind`] and an empty folder, and every engine runs every case.
 
+use heddle_core::explain::to_text;
 use heddle_fixtures::scaled;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -197,10 +198,10 @@ fn a_folder_that_cannot_be_used_is_named(kind: EngineKind, folder: &Path) {
     let first = open(kind, &state);
     let Err(owned) = open_engine(kind, &state, CACHE_BYTES) else { panic!("opened twice") };
     assert_eq!(owned, StateError::Owned(state.clone()));
-    let message = owned.to_string().replace(folder.to_str().unwrap(), "FOLDER");
+    let message = to_text(&owned).replace(folder.to_str().unwrap(), "FOLDER");
     assert_eq!(
         message,
-        "the state of this host is in use\n  at FOLDER/state\n  another process owns it: stop that one, or set another `app.data`"
+        "another process uses the state of this host\n  at: FOLDER/state\n  hint: stop that process, or set another `app.data`"
     );
     drop(first);
     drop(open(kind, &state));

@@ -19,6 +19,7 @@ use heddle_contract::section::{self, Contract};
 use heddle_contract::wit::Names;
 use heddle_core::batch::OpenBatch;
 use heddle_core::event::Header;
+use heddle_core::explain::to_text;
 use heddle_core::task::{Next, Step};
 use serde_json::{Value, json};
 
@@ -372,9 +373,9 @@ fn a_build_takes_the_schemas_of_stores_and_looks_at_ids() {
     assert_eq!(built.schemas.keys().collect::<Vec<_>>(), names);
     assert_eq!(built.schemas["store:counts"].text, schema("Count").json());
     let errors = [
-        contract(["value:id", "value:n.id"]).unwrap_err().to_string(),
-        contract(["header:ce_id", "value:everything"]).unwrap_err().to_string(),
-        contract(["\"Count\"", "\"Cuont\""]).unwrap_err().to_string(),
+        to_text(&contract(["value:id", "value:n.id"]).unwrap_err()),
+        to_text(&contract(["header:ce_id", "value:everything"]).unwrap_err()),
+        to_text(&contract(["\"Count\"", "\"Cuont\""]).unwrap_err()),
     ];
     insta::assert_snapshot!(errors.join("\n"));
 }

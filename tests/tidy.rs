@@ -5,6 +5,7 @@
 //!  width     no line of Rust has more than 120 columns, comments included
 //!  purity    heddle-core and heddle-contract use only what `PURE` lists of the standard library
 //!  arrows    a module of the host uses only what stands below it in `ARROWS`
+//!  errors    only `cli/report.rs` lays errors out, and it lists every error that explains
 //!  pages     docs/architecture.md names every module of tests/main.rs; README and SECURITY.md name existing tests
 //! ```
 
@@ -22,8 +23,9 @@ const FOLDERS: [&str; 6] = ["host", "bench", "tests", "sdk/rust", "guests", "exa
 
 /// Each module of `host/src` with the modules that it may use, from the bottom up. A module uses only modules that are
 /// listed before it, so there are no circles between modules.
-const ARROWS: [(&str, &[&str]); 26] = [
+const ARROWS: [(&str, &[&str]); 27] = [
     ("lock", &[]),
+    ("telemetry", &["lock"]),
     ("printable", &[]),
     ("descriptors", &[]),
     ("usage", &[]),
@@ -36,10 +38,10 @@ const ARROWS: [(&str, &[&str]); 26] = [
     ("serve", &["lock", "tls"]),
     ("guest", &[]),
     ("state", &["lock", "sled_folder", "disk"]),
-    ("registry", &["guest", "lock", "tls", "serve"]),
+    ("registry", &["guest", "lock", "tls", "serve", "telemetry"]),
     ("registry_topic", &["log", "registry", "lock"]),
     ("values", &["guest", "registry", "times"]),
-    ("runtime", &["log", "guest", "state", "lock"]),
+    ("runtime", &["log", "guest", "state", "lock", "telemetry"]),
     ("build", &["registry"]),
     ("dlq", &["log", "guest", "values", "times"]),
     ("shadow", &["log", "guest", "state", "registry", "runtime", "build"]),
@@ -80,6 +82,7 @@ const ARROWS: [(&str, &[&str]); 26] = [
             "shadow",
             "admin",
             "tls",
+            "telemetry",
             "printable",
             "output",
             "times",
@@ -267,6 +270,28 @@ fn arrows_point_down() {
     for (module, may_use) in ARROWS {
         let unused = may_use.iter().filter(|used| !arrows.contains(&(module.to_owned(), (**used).to_owned())));
         findings.extend(unused.map(|used| format!("{module} -> {used}: no longer used")));
+    }
+    assert_none(&findings);
+}
+
+#[test]
+fn errors_are_laid_out_in_one_place() {
+    let report = fs::read_to_string(root().join("host/src/cli/report.rs")).unwrap();
+    let listed = report.split("any_of!(").skip(1).filter_map(|rest| rest.split(')').next());
+    let listed = listed.flat_map(|names| names.split(',')).map(str::trim).collect::<BTreeSet<_>>();
+    assert!(listed.len() > 10, "{listed:?}");
+    let (explain, mut findings) = (root().join("host/core/src/explain.rs"), vec![]);
+    for path in
+        ["host/src", "host/core/src", "host/contract/src"].iter().flat_map(|folder| sources(&root().join(folder)))
+    {
+        let code = code(&fs::read_to_string(&path).unwrap());
+        let marks =
+            [r"\n  at", r"\n  hint", r"\n  where", "what to do:"].into_iter().filter(|mark| code.contains(mark));
+        findings.extend(marks.filter(|_| path != explain).map(|mark| format!("{}: {mark}", place(&path, 0))));
+        let explaining = code.split("impl Explain for ").skip(1).filter_map(|rest| rest.split(' ').next());
+        let unlisted = explaining.filter(|name| !listed.contains(name));
+        findings
+            .extend(unlisted.map(|name| format!("{}: {name} is not in the list of cli/report.rs", place(&path, 0))));
     }
     assert_none(&findings);
 }

@@ -1,5 +1,7 @@
 //! The number of files and sockets that this process has open, and its limit.
 
+use heddle_core::explain::Explained;
+
 /// The approximate minimum that a host needs: sockets to every broker for each client, files of the engines, callers.
 const WANTED: u64 = 512;
 /// The share of the limit, in percent, from which on too few descriptors are left.
@@ -19,12 +21,12 @@ pub(crate) fn open() -> Option<u64> {
 }
 
 /// Returns a message if too few descriptors are left.
-pub(crate) fn fault() -> Option<String> {
+pub(crate) fn fault() -> Option<Explained> {
     let (limit, _) = rlimit::Resource::NOFILE.get().ok()?;
     judge(limit, open(), std::path::Path::new("/proc/self").exists())
 }
 
-fn judge(limit: u64, open: Option<u64>, told: bool) -> Option<String> {
+fn judge(limit: u64, open: Option<u64>, told: bool) -> Option<Explained> {
     let used = match open {
         Some(open) => open,
         // On a system with `/proc`, no answer means that no descriptor is left.
@@ -34,10 +36,12 @@ fn judge(limit: u64, open: Option<u64>, told: bool) -> Option<String> {
     if used.saturating_mul(100) < limit.saturating_mul(FULL_PERCENT) {
         return None;
     }
-    Some(format!(
-        "this process has {used} of at most {limit} files and sockets open\n  where: the limit of open files (ulimit -n, LimitNOFILE)\n  what to do: raise it to {} at least, and start the host again",
-        WANTED.max(limit.saturating_mul(2))
-    ))
+    let wanted = WANTED.max(limit.saturating_mul(2));
+    Some(
+        Explained::new(format!("this process has {used} of at most {limit} files and sockets open"))
+            .at("the limit of open files (ulimit -n, LimitNOFILE)")
+            .hint(format_args!("raise it to {wanted} at least, and restart the host")),
+    )
 }
 
 #[cfg(test)]
@@ -47,7 +51,7 @@ mod tests {
     #[test]
     fn few_descriptors_are_reported_before_there_is_none_left() {
         assert_eq!(judge(1_000, Some(899), true), None);
-        let told = judge(1_000, Some(900), true).unwrap();
+        let told = judge(1_000, Some(900), true).unwrap().what;
         assert!(told.starts_with("this process has 900 of at most 1000 files"), "{told}");
         assert!(judge(40, None, true).is_some(), "none is left to look with");
         assert_eq!(judge(40, None, false), None, "the system does not tell");

@@ -23,6 +23,7 @@ mod serve;
 pub mod shadow;
 mod sled_folder;
 pub mod state;
+pub mod telemetry;
 mod times;
 pub mod tls;
 pub mod usage;

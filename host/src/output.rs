@@ -70,6 +70,8 @@ impl<'w> FormatFields<'w> for Fields {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use heddle_core::explain::Explained;
+
     use super::*;
 
     /// Keeps what a subscriber writes.
@@ -101,9 +103,12 @@ mod tests {
             let hostile = "\u{1b}[2J\n ERROR forged\u{202e}";
             let _span = tracing::error_span!("span", hostile).entered();
             tracing::error!(debug = ?hostile, display = %hostile, "a message: {hostile}");
+            let error = Explained::new(hostile).at("a\nfile").hint("make it readable");
+            tracing::error!(%error, at = error.place, hint = error.remedy, "cannot read");
         });
         let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(!text.trim_end().contains(|c: char| c.is_control() || c == '\u{202e}'), "{text:?}");
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.ends_with(" at=\"a\\nfile\" hint=\"make it readable\"\n"), "{text}");
+        assert!(!text.replace('\n', "").contains(|c: char| c.is_control() || c == '\u{202e}'), "{text:?}");
     }
 }

@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use heddle_core::explain::Explain;
 use thiserror::Error;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
@@ -20,9 +21,7 @@ use ureq::tls::{Certificate, RootCerts};
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error(
-        "the file of the {what} cannot be read: {cause}\n  where: {}\n  what to do: name a file in PEM that Heddle may read", file.display()
-    )]
+    #[error("the file of the {what} cannot be read: {cause}")]
     File {
         /// The expected content.
         what: &'static str,
@@ -32,9 +31,7 @@ pub enum TlsError {
         cause: std::io::Error,
     },
     /// A file does not hold the expected content.
-    #[error(
-        "the file holds no {what}: {cause}\n  where: {}\n  what to do: put it there in PEM, with its `-----BEGIN …-----` and `-----END …-----`", file.display()
-    )]
+    #[error("the file holds no {what}: {cause}")]
     Content {
         /// The expected content.
         what: &'static str,
@@ -44,9 +41,7 @@ pub enum TlsError {
         cause: String,
     },
     /// The certificate and the key cannot be used together.
-    #[error(
-        "the certificate cannot be used with the key: {cause}\n  where: {} and {}\n  what to do: name the key that the certificate was made for; the file of the certificate holds the server's own first, then those between it and its authority", certificate.display(), key.display()
-    )]
+    #[error("the certificate does not match the key: {cause}")]
     Pair {
         /// The certificate's file.
         certificate: PathBuf,
@@ -55,6 +50,26 @@ pub enum TlsError {
         /// The mismatch.
         cause: rustls::Error,
     },
+}
+
+impl Explain for TlsError {
+    fn place(&self) -> Option<String> {
+        Some(match self {
+            Self::File { file, .. } | Self::Content { file, .. } => file.display().to_string(),
+            Self::Pair { certificate, key, .. } => format!("{} and {}", certificate.display(), key.display()),
+        })
+    }
+
+    fn remedy(&self) -> Option<String> {
+        let remedy = match self {
+            Self::File { .. } => "name a file in PEM that Heddle may read",
+            Self::Content { .. } => "put it there in PEM, with its `-----BEGIN …-----` and `-----END …-----`",
+            Self::Pair { .. } => {
+                "name the key of the first certificate in the file: that is the server's own, followed by those of its authorities"
+            }
+        };
+        Some(remedy.to_owned())
+    }
 }
 
 /// A server's certificates, with the key of the first one.

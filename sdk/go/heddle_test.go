@@ -32,7 +32,7 @@ func TestNumbersStayInRangeAndNoneIsLikelier(t *testing.T) {
 		})
 	}
 	const most = ^uint64(0)
-	// 2^64 - 1 is a multiple of three, so all below it count, and it does not.
+	// 2^64 - 1 is a multiple of three, so all smaller numbers are used, and it is not.
 	got := []uint64{draw(5, 8, 0), draw(5, 8, 5), draw(5, 8, most-1), draw(5, 8, most, 1), draw(0, most, most, 9), draw(7, 8, 12345)}
 	if want := []uint64{5, 7, 7, 6, 9, 7}; !slices.Equal(got, want) {
 		t.Error(got)

@@ -12,22 +12,22 @@ import (
 	"heddle/pairs"
 )
 
-// TestHost is what tests have in place of a host. There is one at a time: see [NewTestHost].
+// TestHost replaces the host in tests. There is one at a time: see [NewTestHost].
 type TestHost struct {
-	// Delivery is what [Current] answers.
+	// Delivery is the result of [Current].
 	Delivery Delivery
-	// Log is what was logged: "info: the message".
+	// Log has the logged lines, such as "info: the message".
 	Log    []string
 	random *rand.ChaCha8
 }
 
 var (
 	host *TestHost
-	// resets forget what the fakes of emitters and stores hold.
+	// resets clear the fakes of emitters and stores.
 	resets []func()
 )
 
-// NewTestHost puts a new host, with empty stores, in place of the one before, until the test ends: t is a *testing.T.
+// NewTestHost installs a new host with empty stores until the test ends; t is a *testing.T.
 //
 //	func TestAnEmptyOrderIsRejected(t *testing.T) {
 //		heddle.NewTestHost(t)
@@ -77,18 +77,18 @@ func hostBytes(n uint32) []byte {
 	return bytes
 }
 
-// Sent is what a handler emitted in a test.
+// Sent is a record that a handler emitted in a test.
 type Sent[V, O any] struct {
 	Value   V
 	Key     O
 	Headers []Header
-	// Deleted says that it is a tombstone, which has no value.
+	// Deleted is true for a tombstone, which has no value.
 	Deleted bool
 }
 
 type fakeEmitter[V, O any] struct{ sent []Sent[V, O] }
 
-// Sent is what was emitted since the test began. It is there in tests only.
+// Sent returns the records emitted since the test began. It exists in tests only.
 func (e *Emitter[V, K, O]) Sent() []Sent[V, O] { return e.fake.sent }
 
 func fakedEmitter[V, K, O any](e *Emitter[V, K, O]) {
@@ -107,7 +107,7 @@ func fakedEmitter[V, K, O any](e *Emitter[V, K, O]) {
 	resets = append(resets, func() { e.fake.sent = nil })
 }
 
-// optional is a key that is there: a list itself, or a pointer to anything else.
+// optional returns a given key as an optional one: a list itself, or a pointer to any other key.
 func optional[K, O any](key K) O {
 	var some O
 	switch some := any(&some).(type) {
@@ -123,7 +123,7 @@ type fakeStore[K, V any] struct {
 	entries map[string]pairs.Pair[K, V]
 }
 
-// keyText is a key as the fakes know it: its bytes, or what tells a typed one from others.
+// keyText returns the fakes' form of a key: its bytes, or a text that identifies a typed key.
 func keyText[K any](key K) string {
 	switch key := any(key).(type) {
 	case string:
@@ -159,7 +159,7 @@ func fakedStore[K, V any](s *Store[K, V]) {
 	}
 }
 
-// fakedOrdered makes a fake of a store with an order; text is that of an optional key, if it is one.
+// fakedOrdered makes a fake of an ordered store; text returns the bytes of an optional key, if there is one.
 func fakedOrdered[K, O, V any](s *OrderedStore[K, O, V], text func(O) (string, bool)) {
 	fakedStore(&s.Store)
 	s.scan = func(prefix K, after O, limit uint32) []pairs.Pair[K, V] {

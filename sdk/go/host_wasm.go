@@ -11,7 +11,7 @@ import (
 	"unsafe"
 )
 
-// The host behind the functions of this package, by the component model's canonical ABI.
+// The host's side of this package's functions, by the component model's canonical ABI.
 
 type fakeEmitter[V, O any] struct{}
 
@@ -30,7 +30,7 @@ func importBytes(length uint32, result unsafe.Pointer)
 func importCurrent(result unsafe.Pointer)
 
 func hostLog(level int32, message string) {
-	// What is no UTF-8 would end the component.
+	// A message that is not UTF-8 would end the component.
 	message = strings.ToValidUTF8(message, "\ufffd")
 	importLog(level, unsafe.Pointer(unsafe.StringData(message)), int32(len(message)))
 }
@@ -88,13 +88,13 @@ func settle(err error) unsafe.Pointer {
 }
 
 var (
-	// answer is where the host reads what a handler answered: result<_, failure>.
+	// answer is the result of a handler, where the host reads it: result<_, failure>.
 	answer = unsafe.Pointer(new([4]uint32))
 	// told keeps the failure's text until the next delivery.
 	told string
 )
 
-// handled calls a handler whose arguments were lifted. A panic is told before it ends the component.
+// handled calls a handler whose arguments were lifted. A panic is logged before it ends the component.
 func handled(handle func() error) unsafe.Pointer {
 	leave()
 	defer func() {
@@ -106,7 +106,7 @@ func handled(handle func() error) unsafe.Pointer {
 	return settle(handle())
 }
 
-// panickedAt is the place in the code below which the runtime panicked.
+// panickedAt returns the innermost place of a panic outside of Go's runtime.
 func panickedAt() string {
 	var places [32]uintptr
 	frames := runtime.CallersFrames(places[:runtime.Callers(3, places[:])])
@@ -121,7 +121,7 @@ func panickedAt() string {
 	}
 }
 
-// present makes a pointer of a list that may be none.
+// present turns a list that may be nil into a pointer.
 func present[K, T any](get func(K) []T) func(K) *[]T {
 	return func(key K) *[]T {
 		if list := get(key); list != nil {
@@ -168,7 +168,7 @@ func loadList[T any](at unsafe.Pointer, size uintptr, load func(unsafe.Pointer) 
 }
 
 func lowerString(value string) (at, length uint32) {
-	// Strings of Go may hold what is no UTF-8; those of a contract may not.
+	// Go's strings may not be UTF-8; those of a contract have to be.
 	value = strings.ToValidUTF8(value, "\ufffd")
 	return address(hold(unsafe.Pointer(unsafe.StringData(value)))), uint32(len(value))
 }

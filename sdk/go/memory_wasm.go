@@ -4,18 +4,19 @@ package heddle
 
 import "unsafe"
 
-// Memory into which the host writes: a handler's arguments, and the results of the host's functions.
+// Memory for the values that the host writes: a handler's arguments, and the results of the host's functions.
 //
-// The host asks for it by cabi_realloc. Until that returns, the component model forbids every call of an import, and Go's runtime
-// calls imports at moments of its own choice: a collection and the scheduler ask for the time. So cabi_realloc never enters Go's
-// runtime. It takes memory that Go's heap does not know, it has no stack check, it allocates nothing, and it grows the Wasm memory
+// The host requests it with cabi_realloc. Until that returns, the component model forbids every call of an import. Go's
+// runtime calls imports at any moment: its collector and its scheduler read the clock. So cabi_realloc never enters
+// Go's runtime: it has no stack check, allocates nothing, uses memory outside of Go's heap, and grows the Wasm memory
 // itself.
 //
 //	firstChunk            chunk                           the last chunk
 //	├ header, values ────>├ header, values, free ────────>├ header, free ───┤
 //
-// Lifting copies every value to Go's heap. When no call is under way, all chunks are free again. A chunk is never given back. A
-// new one is at least as large as all before it, so all together are at most about four times what one call needed.
+// Lifting copies every value to Go's heap. When no call is in progress, all chunks are free again. A chunk is never
+// returned. A new one is at least as large as all earlier ones, so all together have at most about four times the size
+// that one call needed.
 
 // The header of a chunk: the address of the next chunk or zero, and the address of its own end.
 type chunkHeader struct{ next, end uintptr }
@@ -25,20 +26,21 @@ const (
 	pageSize   = 64 << 10
 )
 
-// Addresses are numbers: storing a pointer could run code of the collector.
+// Addresses are numbers, because storing a pointer could run code of the collector.
 var (
 	firstChunk, chunk, free uintptr
 	// reserved is the size of all chunks.
 	reserved uintptr
-	// calls counts the calls between host and component whose values are on their way. Goroutines can take turns within one.
+	// calls counts the calls between host and component whose values are being passed. Goroutines can switch during a
+	// call.
 	calls int
-	// started is false while the adapter of WASI asks for the memory that it keeps for ever.
+	// started is false while the WASI adapter requests the memory that it keeps forever.
 	started bool
 )
 
 func init() { started = true }
 
-// Go's runtime takes all memory from bloc on as its own. Moving bloc on is what its own sbrk does, behind a stack check.
+// Go's runtime owns all memory from bloc on. Moving bloc is what its sbrk does, after a stack check.
 //
 //go:linkname bloc runtime.bloc
 var bloc uintptr
@@ -78,7 +80,8 @@ func cabiRealloc(old unsafe.Pointer, oldSize, align, size uintptr) unsafe.Pointe
 	}
 }
 
-// makeRoom enlarges the chunk where nothing follows it, or goes on to the next chunk, or to a new one of at least this size.
+// makeRoom enlarges the current chunk if it is the last memory, or moves to the next chunk. It creates one of at least
+// this size if there is none.
 //
 //go:nosplit
 func makeRoom(size uintptr) {
@@ -131,10 +134,10 @@ func grow(size uintptr) bool {
 //go:nosplit
 func header(chunk uintptr) *chunkHeader { return (*chunkHeader)(unsafe.Pointer(chunk)) }
 
-// enter begins a call: of a handler by the host, until its arguments are lifted, or of one of the host's functions.
+// enter begins a call: of a handler, until its arguments are lifted, or of one of the host's functions.
 func enter() { calls++ }
 
-// leave ends a call: what came in was copied to Go's heap, what went out was read.
+// leave ends a call: its arguments and results have been copied to Go's heap or read by the host.
 func leave() {
 	calls--
 	if calls > 0 {
@@ -145,8 +148,8 @@ func leave() {
 	chunk, free = firstChunk, firstChunk+headerSize
 }
 
-// held keeps alive what goes out and what the host knows only as a number. Go's heap does not move; stacks do, but what is held
-// is never on one.
+// held keeps outgoing values alive, whose addresses the host knows only as numbers. Go's heap does not move. Stacks do,
+// but no held value is on one.
 var held []unsafe.Pointer
 
 func hold(pointer unsafe.Pointer) unsafe.Pointer {
@@ -156,7 +159,7 @@ func hold(pointer unsafe.Pointer) unsafe.Pointer {
 
 func address(pointer unsafe.Pointer) uint32 { return uint32(uintptr(pointer)) }
 
-// allocate returns room in Go's heap, aligned for every type, that is held until the call ends.
+// allocate returns memory of Go's heap, aligned for every type, that is held until the call ends.
 func allocate(size uintptr) unsafe.Pointer {
 	if size == 0 {
 		size = 1

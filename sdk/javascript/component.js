@@ -1,4 +1,4 @@
-// A component's side of the host: only in a component, never in a test.
+// The host's side in a component; tests do not use it.
 
 import context from "heddle:runtime/context@0.1.0";
 import log from "heddle:runtime/log@0.1.0";
@@ -6,7 +6,7 @@ import random from "heddle:runtime/random@0.1.0";
 
 import * as sdk from "./sdk.js";
 
-/** Puts the host in place. `interfaces` are the component's emitters and stores, by their names. */
+/** Installs the host. `interfaces` are the component's emitters and stores, by name. */
 export function start(interfaces) {
   sdk.install({
     context: () => context.current(),
@@ -24,7 +24,7 @@ export function start(interfaces) {
   determine();
 }
 
-/** What JavaScript has of clocks and chance comes from the host, so that a delivery that is handled again ends the same way. */
+/** Takes JavaScript's clocks and random numbers from the host, so all deliveries of a record have the same result. */
 function determine() {
   const now = () => Number(sdk.context.current().timestamp);
   const Original = Date;
@@ -40,7 +40,7 @@ function determine() {
   globalThis.console = { ...sdk.log, log: sdk.log.info };
 }
 
-/** The interface of a handler. What is thrown and is no failure is a trap, told with its place. */
+/** The interface of a handler. An error that is not a failure is a trap; its place is logged first. */
 export function exported(handler, value, key) {
   const call = sdk.called(handler, value, key);
   return {

@@ -1,11 +1,11 @@
-// What every component has, whatever its contract: failures, the context, log, random; and what emitters and stores are made of.
+// The parts of every component: failures, context, log and random; and the base of emitters and stores.
 
 import * as types from "./types.js";
 
-/** What answers: in a component the host, in a test a `TestHost`. */
+/** The current host: the real one in a component, a `TestHost` in a test. */
 let host = null;
 
-/** Puts a host in place; returns the one before. */
+/** Installs a host. Returns the former one. */
 export function install(other) {
   const before = host;
   host = other;
@@ -63,7 +63,7 @@ export const random = {
     const [from, to] = [BigInt(start), BigInt(end)];
     if (from >= to) throw new RangeError("there is no number in an empty range");
     const size = to - from;
-    // What is left above the last whole multiple would make the first numbers likelier: draw again.
+    // Numbers above the last whole multiple would make the first ones more likely, so they are drawn again.
     const whole = U64_MAX - (U64_MAX % size);
     for (;;) {
       const number = random.nextU64();
@@ -112,7 +112,7 @@ export function store(name, key, value, scannable) {
   return functions;
 }
 
-/** Calls a handler as the host does; its failure is thrown as the host takes it. */
+/** Calls a handler as the host does. Throws its failure. */
 export function called(handler, value, key) {
   return (rawValue, rawKey) => {
     const event = value.lift(rawValue);

@@ -3,30 +3,30 @@
 import type { Header } from "./sdk.js";
 
 export interface DeliveryOptions {
-  /** The record's key: text or bytes, or a value of the keys' type where the contract types them. */
+  /** The record's key: text or bytes, or a value of the key's type if the contract types keys. */
   key?: unknown;
-  /** The key as the handler takes it, where the contract types keys and `key` is what `context` shows. */
+  /** The key as the handler gets it, if the contract types keys and `key` is the one in `context`. */
   typedKey?: unknown;
   headers?: Header[];
-  /** Milliseconds since 1970-01-01T00:00:00Z; 0 if nothing is said. */
+  /** Milliseconds since 1970-01-01T00:00:00Z; 0 by default. */
   timestamp?: number | bigint;
-  /** 1 if nothing is said. */
+  /** 1 by default. */
   attempt?: number;
-  /** One more than the last if nothing is said. */
+  /** By default, one more than the last offset. */
   offset?: number | bigint;
 }
 
 export interface Outcome {
-  /** What was emitted, in order; nothing if the handler failed. The value of a tombstone is null. */
+  /** The emitted records, in order; none if the handler failed. The value of a tombstone is null. */
   emits: Array<{ topic: string; value: any; key: any; headers: Header[] }>;
-  /** Why the handler failed, if it did. */
+  /** The failure of the handler, if it failed. */
   failure: { kind: "rejected" | "failed"; reason: string } | null;
   log: Array<{ level: string; message: string }>;
 }
 
-/** One partition of the component, on its own. What handlers write to stores is there for the next delivery, if they succeed. */
+/** A separate partition of the component. Successful writes to stores are visible in the next delivery. */
 export class TestHost {
-  /** Calls a handler as the host does. What it throws and is no failure is thrown on: in a component it is a trap. */
+  /** Calls a handler as the host does. Rethrows any error that is not a failure; in a component, it is a trap. */
   deliver(handler: (...args: any[]) => void, value: unknown, options?: DeliveryOptions): Outcome;
   /** The entries of a store. */
   store(name: string): Array<[any, any]>;

@@ -4,7 +4,7 @@ import { Failure, called, install } from "./sdk.js";
 import { digits, lowered } from "./types.js";
 import { world } from "./world.js";
 
-/** Bytes in an order, as keys of a Map. */
+/** The bytes of a key in hexadecimal, or its JSON, as a key of a Map. */
 const hex = (raw) => (raw instanceof Uint8Array ? Array.from(raw, (byte) => byte.toString(16).padStart(2, "0")).join("") : JSON.stringify(raw));
 
 const utf8 = new TextEncoder();
@@ -23,10 +23,10 @@ const begins = (key, prefix) => {
   return first.every((byte, at) => all[at] === byte);
 };
 
-/** Values are lifted in place: what is kept is handed out as a copy, as a host does. */
+/** Values are lifted in place, so kept values are returned as copies, as a host does. */
 const copy = structuredClone;
 
-/** A state of one store: its committed entries and what the delivery under way wrote. */
+/** The state of one store: its committed entries and the writes of the current delivery. */
 class Entries {
   committed = new Map();
   written = new Map();
@@ -61,7 +61,7 @@ class Entries {
   }
 }
 
-/** Random bits from a seed: splitmix64. Others than a host would draw, and the same in every run. */
+/** Random bits from a seed (splitmix64). They differ from those of a host, but are the same in every run. */
 function* bits(seed) {
   let state = BigInt(seed);
   for (;;) {
@@ -114,7 +114,7 @@ export class TestHost {
     const offset = BigInt(options.offset ?? ++this.#offset);
     this.#offset = Number(offset);
     const text = typeof options.key === "string" ? utf8.encode(options.key) : options.key;
-    // What a typed key is in the log depends on the registry's id of its schema.
+    // The bytes of a typed key in the log depend on its schema's id in the registry, so they are not known here.
     const key = text instanceof Uint8Array ? text : null;
     this.#delivery = {
       id: `test.component/${known.topic}/0/${offset}`,

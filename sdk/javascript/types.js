@@ -1,14 +1,14 @@
-// Types of the schemas at work: what a handler is given, and what it hands over, checked with the place told.
+// The types of the schemas: conversion and checks of the values that a handler gets and passes on.
 //
-//   lift   what QuickJS and the host hand over  ->  what a handler works with; in place where it can
-//   lower  the other way; throws a TypeError that says where a value does not fit
+//   lift   converts a value of QuickJS and the host for a handler, in place where possible
+//   lower  converts a handler's value; throws a TypeError with the place if the value does not fit
 //
-// Longs are BigInts for a handler. The host's side has their 64 bits as 16 hexadecimal digits.
+// Longs are BigInts in a handler. The host represents their 64 bits as 16 hexadecimal digits.
 //
-// All of it is interpreted, several times a delivery: so no iterators and no destructuring where a loop does, no place is written down
-// before something does not fit, and what is the same on both sides is not touched.
+// All of this is interpreted, several times per delivery. So loops replace iterators and destructuring, places are
+// built only for errors, and values that are the same on both sides are not touched.
 
-/** Something that does not fit, and where in the value. */
+/** An error about a value that does not fit, with its place in the value. */
 class Misfit {
   constructor(problem) {
     this.problem = problem;
@@ -16,7 +16,7 @@ class Misfit {
   }
 }
 
-/** What is thrown on where something did not fit in a part of the value. */
+/** Adds a part to the place of a misfit, to be thrown again. */
 function within(error, part) {
   if (error instanceof Misfit) error.place = part + error.place;
   return error;
@@ -27,7 +27,7 @@ function refuse(expected, value) {
   throw new Misfit(`${expected} is expected, not ${found}`);
 }
 
-/** Lowers a value that somebody handed over as `what`. */
+/** Lowers a value; `what` names it in the error. */
 export function lowered(type, value, what) {
   try {
     return type.lower(value);
@@ -37,10 +37,10 @@ export function lowered(type, value, what) {
   }
 }
 
-/** What a lift leaves as it is. */
+/** The lift of values that stay as they are. */
 const same = (value) => value;
 
-/** A type that is the same on both sides. `primitive`: values of this `typeof`, all of them, fit. */
+/** A type with the same values on both sides. If `primitive` is given, all values of this `typeof` fit. */
 const plain = (lower, primitive) => ({ lift: same, lower, primitive });
 
 export const bool = plain((value) => (typeof value === "boolean" ? value : refuse("a boolean", value)), "boolean");
@@ -58,12 +58,12 @@ function padded(text) {
   return ZEROS.slice(text.length) + text;
 }
 
-/** The 64 bits of a BigInt that is not negative. */
+/** The digits of a BigInt with 64 bits that is not negative. */
 export function digits(bits) {
   return padded(bits.toString(16));
 }
 
-/** From here on a number has more bits than fit into a JavaScript number; negative ones do, too. */
+/** From here on, numbers exceed JavaScript's safe integers. Negative ones are above it, too. */
 const LARGE = "0020000000000000";
 
 const bigint = (raw) => (raw < LARGE ? BigInt(parseInt(raw, 16)) : BigInt("0x" + raw));
@@ -73,7 +73,7 @@ export const s64 = {
   lower(value) {
     const isBigInt = typeof value === "bigint";
     if (!isBigInt && !Number.isSafeInteger(value)) refuse("a bigint of 64 bits, or a safe integer,", value);
-    // Nearly all are small, and numbers are several times as fast as BigInts.
+    // Nearly all values are small, and numbers are several times as fast as BigInts.
     const number = isBigInt ? Number(value) : value;
     if (number >= 0 && number <= SAFE) return padded(number.toString(16));
     const bits = BigInt.asUintN(64, BigInt(value));
@@ -89,7 +89,7 @@ export const bytes = {
   lower: (value) => (value instanceof Uint8Array ? value : refuse("a Uint8Array", value)),
 };
 
-/** Lifts every item in its place. */
+/** Lifts all items in place. */
 function liftAll(type, items) {
   if (type.lift !== same) {
     for (let at = 0; at < items.length; at++) items[at] = type.lift(items[at]);
@@ -99,7 +99,7 @@ function liftAll(type, items) {
 
 export function list(item) {
   return {
-    // Of some numbers QuickJS makes a typed array.
+    // QuickJS represents lists of some number types as typed arrays.
     lift: (raw) => liftAll(item, Array.isArray(raw) ? raw : Array.from(raw)),
     lower(value) {
       // A Map is a list of pairs.

@@ -1,8 +1,8 @@
-"""The surroundings of a handler: a component has no files, no network, no processes and no second thread.
+"""The environment of a handler: a component has no files, no network, no processes and no second thread.
 
-The host links an empty WASI, so nothing here guards a boundary. This module turns its error numbers into exceptions that say what
-to do instead, and resets what Python's own modules would remember from one delivery to the next. It is passive while the component
-is built: a module may read files when it is imported.
+The host links an empty WASI, so nothing here guards a boundary. This module turns WASI's error numbers into exceptions
+that say what to do instead. It also resets the state that Python's own modules would keep between deliveries. It is
+inactive while the component is built, because a module may read files when it is imported.
 """
 
 import codecs
@@ -23,7 +23,7 @@ _SLEEP = "a handler cannot wait: raise heddle.Failed, and the failure policy tri
 _THREADS = "a component has one thread: call the function in the handler"
 _IMPORT = "a component holds the modules that were imported when it was built: import it at the top of a module"
 
-#: Events of the audit hook that begin with `os.` and touch no file.
+#: Events of the audit hook that begin with `os.` and do not involve files.
 _ENVIRONMENT = ("os.putenv", "os.unsetenv")
 
 _handling = False
@@ -32,13 +32,13 @@ _handling = False
 def _missing(arguments):
     path = arguments[0] if arguments else None
     if isinstance(path, int):
-        # A file descriptor: standard input, output and error are there.
+        # A file descriptor: standard input, output and error exist.
         return None
     return FileNotFoundError(errno.ENOENT, _FILES, path)
 
 
 def _refusal(event, arguments):
-    """The exception for what a handler is about to do; ``None`` if nothing is against it."""
+    """The exception for an action of a handler, or ``None`` if the action is allowed."""
     if event == "open":
         return _missing(arguments)
     if event == "time.sleep":
@@ -62,7 +62,7 @@ def _audit(event, arguments):
 
 
 class _Finder:
-    """The last finder of modules: says why a module is not there."""
+    """The last finder of modules, which explains why a module does not exist."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -72,7 +72,7 @@ class _Finder:
 
 
 def _codec(name):
-    """The last search function of codecs: says why a codec is not there."""
+    """The last search function of codecs, which explains why a codec does not exist."""
     if _handling:
         raise LookupError(f"unknown encoding: {name}: {_IMPORT}, as `import encodings.{name}`")
     return None
@@ -81,7 +81,7 @@ def _codec(name):
 def start():
     """Called once, when the component is built and its modules are imported."""
     if "socket" in sys.modules:
-        # Host names go through this codec before anything notices that there is no network.
+        # Host names are encoded with this codec before the missing network is noticed.
         import encodings.idna  # noqa: F401
     sys.addaudithook(_audit)
     sys.meta_path.append(_Finder)
@@ -94,17 +94,17 @@ def begin(delivery):
     _handling = True
     random, uuid = sys.modules.get("random"), sys.modules.get("uuid")
     if random is not None:
-        # Python's own random numbers depend on the record alone: a delivery that is handled again ends the same way.
+        # The seed of Python's random numbers depends only on the record, so every delivery of it has the same result.
         now = delivery()
         random.seed((now.offset << 32) ^ now.partition)
     if uuid is not None:
-        # uuid1, uuid6 and uuid7 count on from the last time they saw, and uuid1 draws a node once.
+        # uuid1, uuid6 and uuid7 continue from the last time that they used, and uuid1 draws a node once.
         vars(uuid).update(_node=1 << 40, _last_timestamp=None, _last_timestamp_v6=None, _last_timestamp_v7=None)
         vars(uuid).update(_last_counter_v7=0)
 
 
 def advice(error, message):
-    """What to add to the message of an exception that comes from the empty WASI itself, such as that of ``os.stat``."""
+    """The addition to the message of an exception that the empty WASI itself causes, such as that of ``os.stat``."""
     if not isinstance(error, OSError) or "a component " in message:
         return ""
     return "; a component has no files, no network and no processes"

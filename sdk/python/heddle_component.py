@@ -1,4 +1,4 @@
-"""A component's side of the host: only in a component, never in a test."""
+"""The host's side in a component; tests do not use it."""
 
 import os
 import sys
@@ -17,8 +17,8 @@ _LEVELS = {level.name.lower(): level for level in log.Level}
 
 
 class Host:
-    """The host. ``interfaces`` are the component's emitters and stores, by their names; ``values`` checks of the values and keys
-    that each takes."""
+    """The host. ``interfaces`` has the component's emitters and stores by name, and ``values`` the checks of their
+    values and keys."""
 
     def __init__(self, interfaces, values):
         self._interfaces = interfaces
@@ -75,7 +75,7 @@ class Host:
 
 
 class _Lines:
-    """Standard output and error: lines of the log. A line is written when it ends, or when the handler does."""
+    """Standard output and error, which become log lines. A line is written when it ends, or when the handler does."""
 
     encoding = "utf-8"
     errors = "backslashreplace"
@@ -88,7 +88,7 @@ class _Lines:
         *lines, begun = (self._begun + text).split("\n")
         for line in lines:
             self._write(line)
-        # No more is kept of a line than the host keeps.
+        # The host does not keep more of a line.
         self._begun = begun[:_LINE_CHARS_MAX]
         return len(text)
 
@@ -103,13 +103,13 @@ class _Lines:
         return False
 
     def end(self):
-        """Writes the line that has begun."""
+        """Writes the unfinished line."""
         if self._begun:
             self.write("\n")
 
 
 def start(interfaces, values):
-    """Puts the host in place."""
+    """Installs the host."""
     _sdk.install(Host(interfaces, values))
     sys.stdout, sys.stderr = _OUTPUTS
     heddle_ambient.start()
@@ -139,7 +139,7 @@ def _answer(failure):
 
 
 def _end(error):
-    """Reports an exception and ends the instance. If it were raised on, the tool would print it, and its words would be the last."""
+    """Reports an exception and ends the instance. If it were raised, the tool would print it as the last message."""
     try:
         try:
             for output in _OUTPUTS:

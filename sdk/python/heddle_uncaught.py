@@ -1,13 +1,13 @@
-"""Reports an exception that a handler did not catch: type, message and line, and the traceback as lines of the log.
+"""Reports an uncaught exception of a handler: its type, message and line, and the traceback as log lines.
 
-Nothing here trusts the exception: its ``__str__`` may raise, its message may be of any length and hold what is not Unicode.
+Nothing here trusts the exception: its ``__str__`` may raise, its message may have any length and not be valid Unicode.
 """
 
 import traceback
 
 import heddle_ambient
 
-#: Where the tool that builds the component puts its folder, our own modules, and Python's.
+#: The folders of the component, of our modules, and of Python, in a built component.
 _COMPONENT, _OURS, _PYTHON = "/1/", "/0/", "/python/"
 _MESSAGE_CHARS_MAX = 2000
 _CAUSES_MAX = 5
@@ -15,7 +15,7 @@ _LINES_MAX = 40
 
 
 def text(value):
-    """What ``str(value)`` says, as UTF-8 can hold it."""
+    """The result of ``str(value)``, encodable as UTF-8."""
     try:
         words = str(value)
     except BaseException as why:
@@ -45,7 +45,7 @@ def _place(error):
 
 
 def _before(error):
-    """The exception that led to this one, and how."""
+    """The cause or context of an exception, with the word for it."""
     if error.__cause__ is not None:
         return "caused by", error.__cause__
     if error.__context__ is not None and not error.__suppress_context__:
@@ -54,7 +54,7 @@ def _before(error):
 
 
 def describe(error):
-    """One line: type, message and line of an exception and of those that led to it."""
+    """One line with the type, message and line of an exception and of its causes."""
     message = _message(error)
     said = f"uncaught {message}{heddle_ambient.advice(error, message)}{_place(error)}"
     for _ in range(_CAUSES_MAX):
@@ -66,7 +66,7 @@ def describe(error):
 
 
 def lines(error):
-    """The last lines of the traceback, as Python prints it, without our own frames."""
+    """The last lines of the traceback in Python's format, without our own frames."""
     printed = "".join(traceback.format_exception(error)).splitlines()
     theirs = [line for line in printed if not line.lstrip(" |").startswith(f'File "{_OURS}')]
     named = [line.replace(f'"{_COMPONENT}', '"').replace(f'"{_PYTHON}', '"') for line in theirs]

@@ -1,13 +1,14 @@
-"""Checks values before the tool lowers them. The tool traps on a value of another type, without a message or a place.
+"""Checks values before the build tool's code lowers them. That code traps on a value of another type, without a message
+or a place.
 
-A check takes what the tool takes and nothing less: a subclass, an integer where a float is expected.
+A check accepts all that the tool accepts, such as a subclass, or an integer in place of a float.
 """
 
 import operator
 
 
 class Wrong(Exception):
-    """A value that does not fit. The path grows on the way out."""
+    """An error about a value that does not fit. The path grows on the way out."""
 
     def __init__(self, what):
         super().__init__(what)
@@ -23,7 +24,7 @@ def _kind(value):
 
 
 def checked(check, value, what):
-    """Raises a TypeError that says where a value does not fit."""
+    """Raises a TypeError with the place where a value does not fit."""
     try:
         check(value)
     except Wrong as wrong:
@@ -31,7 +32,7 @@ def checked(check, value, what):
 
 
 def anything(value):
-    """For a flag: the tool takes what is true or false."""
+    """Accepts any value as a flag, because the tool uses its truth value."""
 
 
 def _integer(least, most):
@@ -138,7 +139,7 @@ def enumeration(name, count):
 
 
 def variant(name, cases):
-    """``cases`` are checks by class; ``None`` where a case has no value."""
+    """``cases`` has a check for each class; ``None`` for a case without a value."""
 
     def check(value):
         try:
@@ -155,5 +156,5 @@ def variant(name, cases):
     return check
 
 
-#: The headers that an emitter takes.
+#: The check of the headers of an emit.
 headers = sequence(record("Header", {"name": text, "value": optional(octets)}))

@@ -16,6 +16,7 @@ use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use heddle::registry::Embedded;
 use heddle::registry::http::{Patience, Server, User};
 use heddle::tls::{Identity, Trusted};
+use heddle_core::explain::to_text;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 /// Far above the time of any answer. Only a failing test waits this long.
@@ -164,11 +165,11 @@ fn calls_of_the_log_exist_on_the_embedded_log_alone() {
 #[test]
 fn nobody_listens_on_other_addresses_without_a_token() {
     let everywhere: SocketAddr = "0.0.0.0:0".parse().unwrap();
-    let refused = admin::listen(everywhere, Access::default()).err().unwrap().to_string();
+    let refused = to_text(&admin::listen(everywhere, Access::default()).err().unwrap());
     assert!(refused.contains("it has no token") && refused.contains("HEDDLE_ADMIN_TOKEN"), "{refused}");
     admin::listen(everywhere, Access::new(Some("s3cret".to_owned()))).unwrap();
     let refused = Server::bind(everywhere, Embedded::mock("open"), None, Patience::default()).err().unwrap();
-    assert!(refused.to_string().contains("--user"), "{refused}");
+    assert!(to_text(&refused).contains("--user"), "{refused}");
 }
 
 #[test]

@@ -176,7 +176,7 @@ fn what_the_embedded_log_refuses_fails_alone() {
     app.log().append(&[scripts.record(1, "elsewhere", "count", 1)]).unwrap();
     let output = app.run(&["run", "--until-idle", "--json"]);
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && told.contains("a task stands still"), "{told}");
+    assert!(!output.status.success() && told.contains("records are left: the log refuses"), "{told}");
     assert!(
         told.contains("in/0@1") && told.contains(super::MUTE_LETTERS) && told.contains("max.message.bytes"),
         "{told}"

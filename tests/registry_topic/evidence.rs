@@ -40,7 +40,7 @@ fn a_registry_that_contradicts_the_changelogs_is_refused() {
     for arguments in [&["check"][..], &["run", "--until-idle"]] {
         let told = refused(&app, arguments);
         assert!(told.contains(r#", which is `{"type":"record","name":"Other"#), "{told}");
-        assert!(told.contains("; the store `accounts` holds `{") && told.contains("what to do: "), "{told}");
+        assert!(told.contains("; the store `accounts` holds `{") && told.contains("\n  hint: "), "{told}");
     }
     std::fs::remove_dir_all(&folder).unwrap();
     std::fs::rename(&kept, &folder).unwrap();

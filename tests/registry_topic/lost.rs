@@ -124,7 +124,7 @@ fn the_folder_of_an_earlier_version_is_moved_into_the_empty_topic_and_never_into
         "{told}"
     );
     assert!(
-        told.contains("the id 1 stands for `{") && told.contains("what to do: ") && told.lines().count() == 3,
+        told.contains("the id 1 stands for `{") && told.contains("\n  hint: ") && told.lines().count() == 3,
         "{told}"
     );
     std::fs::remove_dir_all(other.data()).unwrap();

@@ -120,7 +120,7 @@ fn a_host_with_a_token_answers_and_obeys_those_who_have_it_alone() {
             told.contains("has not proven to have this app's token") || told.contains("refuses the user (401)"),
             "{command:?}: {told}"
         );
-        assert!(told.contains("what to do: set HEDDLE_ADMIN_TOKEN to "), "{command:?}: {told}");
+        assert!(told.contains("hint: set HEDDLE_ADMIN_TOKEN to "), "{command:?}: {told}");
     }
     // The same by HTTP.
     let address = std::fs::read_to_string(platform.data(0).join("admin-address")).unwrap();

@@ -11,6 +11,7 @@ use heddle::registry::SchemaId;
 use heddle_contract::schema::{Library, Schema, json};
 use heddle_contract::section::{self, Contract};
 use heddle_core::event::NewRecord;
+use heddle_core::explain::to_text;
 use serde_json::Value;
 
 fn folder() -> PathBuf {
@@ -73,7 +74,7 @@ pub(crate) fn load<'a>(
 pub(crate) fn refused(loaded: Result<Component, LoadError>) -> String {
     match loaded {
         Ok(_) => panic!("it loads"),
-        Err(error) => error.to_string(),
+        Err(error) => to_text(&error),
     }
 }
 

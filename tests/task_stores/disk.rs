@@ -12,6 +12,7 @@ use heddle::runtime::{
     Cause, CommitPolicy, Common, Handler, Progress, SharedBreaker, SystemClock, TRANSACTION_TIME, Tasks, Worker,
 };
 use heddle::state::{Bounds, HostState, StateEngine, StateError};
+use heddle::telemetry::Telemetry;
 use heddle_core::dedup::MessageId;
 use heddle_core::delivery::Delivery;
 use heddle_core::effects::Effects;
@@ -96,7 +97,7 @@ impl Shop {
             batch_records_max: 5,
         };
         let member = log.join(&options).unwrap();
-        let progress = Arc::new(Progress::default());
+        let progress = Arc::new(Progress::new(Telemetry::new("shop.keeper")));
         let tasks = Tasks::new(spec, log, state.clone(), progress.clone(), 1);
         let common = Common {
             clock: Arc::new(SystemClock::default()),
@@ -144,7 +145,7 @@ fn a_worker_pauses_while_the_disk_takes_no_state_and_goes_on_when_it_does() {
     assert!((1..RECORDS).contains(&handled), "{handled} of {RECORDS}");
     // Four memtables, and the transaction that exceeded the bound.
     assert!((4_000..8_000).contains(&pending), "{pending} bytes");
-    assert!(shop.state.fault().unwrap().contains("No space left on device"));
+    assert!(shop.state.fault().unwrap().what.contains("No space left on device"));
     // The worker stays in its group meanwhile, and still knows its work.
     (0..5).for_each(|_| shop.worker.turn().unwrap());
     assert_eq!(shop.handled(), handled);
@@ -169,7 +170,7 @@ fn a_host_does_not_wait_for_ever_for_a_disk_that_does_not_answer() {
     state.close(&harness.stores);
     assert!(!harness.stores.is_retired(), "the write may still come");
     assert!(matches!(state.open(&spec(), Partition(3)).map(|_| ()), Err(StateError::Unusable { .. })));
-    eventually("it is reported", || state.fault().is_some_and(|why| why.starts_with("the disk is slow")));
+    eventually("it is reported", || state.fault().is_some_and(|why| why.what.starts_with("the disk is slow")));
     control.stick(false);
     eventually("it can be opened", || state.open(&spec(), Partition(3)).is_ok());
     assert!(harness.stores.is_retired());

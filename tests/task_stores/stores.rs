@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use heddle::state::{EngineKind, Watermark, tree_name};
 use heddle_core::event::{Offset, Partition, Record, Timestamp, Topic, TopicPartition};
+use heddle_core::explain::to_text;
 use heddle_core::state::{StoreIndex, Writes};
 
 use crate::task_stores::harness::{Harness, PARTITION, STOCK, SUMS, changelogs, spec, writes};
@@ -212,31 +213,31 @@ fn foreign_records_are_named() {
         record("shop.intake.dedup", PARTITION, Some(b"\xff"), Some(b"v")),
         record("shop.intake.dedup", PARTITION, Some(b"orders"), Some(b"\x01\x01")),
     ];
-    let told = records.map(|record| harness.stores.replay(&record).unwrap_err().to_string());
+    let told = records.map(|record| to_text(&harness.stores.replay(&record).unwrap_err()));
     insta::assert_snapshot!(told.join("\n\n"), @r"
-    a changelog holds a record that is not Heddle's
-      at shop.intake.stock/3, offset 17: it has no key
-      find out what else writes to this topic; state is not restored past this record
+    a changelog holds a record that is not Heddle's, and state is not restored past it: it has no key
+      at: shop.intake.stock/3@17
+      hint: find out what else writes to this topic, and stop it
 
-    a changelog holds a record that is not Heddle's
-      at shop.intake.stock/1, offset 17: it is of another partition than the task
-      find out what else writes to this topic; state is not restored past this record
+    a changelog holds a record that is not Heddle's, and state is not restored past it: it is of another partition than the task
+      at: shop.intake.stock/1@17
+      hint: find out what else writes to this topic, and stop it
 
-    a changelog holds a record that is not Heddle's
-      at orders/3, offset 17: the topic is no changelog of the task
-      find out what else writes to this topic; state is not restored past this record
+    a changelog holds a record that is not Heddle's, and state is not restored past it: the topic is no changelog of the task
+      at: orders/3@17
+      hint: find out what else writes to this topic, and stop it
 
-    a changelog holds a record that is not Heddle's
-      at shop.intake.dedup/3, offset 17: it has no value
-      find out what else writes to this topic; state is not restored past this record
+    a changelog holds a record that is not Heddle's, and state is not restored past it: it has no value
+      at: shop.intake.dedup/3@17
+      hint: find out what else writes to this topic, and stop it
 
-    a changelog holds a record that is not Heddle's
-      at shop.intake.dedup/3, offset 17: its key is no name of a topic
-      find out what else writes to this topic; state is not restored past this record
+    a changelog holds a record that is not Heddle's, and state is not restored past it: its key is no name of a topic
+      at: shop.intake.dedup/3@17
+      hint: find out what else writes to this topic, and stop it
 
-    a changelog holds a record that is not Heddle's
-      at shop.intake.dedup/3, offset 17: no segment of message ids: it ends early
-      find out what else writes to this topic; state is not restored past this record
+    a changelog holds a record that is not Heddle's, and state is not restored past it: no segment of message ids: it ends early
+      at: shop.intake.dedup/3@17
+      hint: find out what else writes to this topic, and stop it
     ");
     assert_eq!(harness.stores.pending_bytes(), 0);
     assert_eq!(harness.scan(STOCK, "", None, 9), "");

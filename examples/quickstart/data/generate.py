@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes orders.jsonl: 1,000 orders, always the same ones; about a tenth above 1,000, nine of them wrong in ways of their own."""
+"""Writes orders.jsonl: always the same 1,000 orders, about a tenth above 1,000, and nine wrong, each in another way."""
 
 import json
 import pathlib

@@ -1,4 +1,4 @@
-// Package main asks Go's own library for all that a program has from its system: proves what of it a component gets.
+// Package main uses all of Go's library that needs an operating system, to test what a component gets.
 package main
 
 import (
@@ -60,7 +60,7 @@ func (ambient) OnIn(script contracts.Script) error {
 		fmt.Fprintln(os.Stderr, "going")
 		os.Exit(3)
 	case "garbage":
-		// Some is kept, so that the collector has something to look through.
+		// Some values are kept, so that the collector has something to scan.
 		for n := range script.Times * 1000 {
 			text := strings.Repeat("x", int(n%2000))
 			if n%1000 == 0 {

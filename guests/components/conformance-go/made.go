@@ -8,7 +8,7 @@ import (
 	"conformance/heddle/pairs"
 )
 
-// constructs is a value that the component makes itself: the ends of every range, and text beyond ASCII.
+// constructs is a value that the component makes: the limits of every range, and text beyond ASCII.
 func constructs() contracts.Constructs {
 	bytes := make([]byte, 256)
 	for place := range bytes {

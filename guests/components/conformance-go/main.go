@@ -1,4 +1,4 @@
-// Package main does what its input says, with all that a component can do, as conformance-rust does.
+// Package main acts as its input says, and uses every feature of a component, like conformance-rust.
 package main
 
 import (
@@ -27,7 +27,7 @@ func emitConstructs(did string, constructs *contracts.Constructs) {
 	heddle.EmitProbeValuesOut.Send(contracts.Probed{Did: did, Constructs: constructs})
 }
 
-// listed is bytes as text, which every language writes alike: [0,255].
+// listed formats bytes as text in the same way as all languages: [0,255].
 func listed(bytes []byte) string {
 	numbers := make([]string, len(bytes))
 	for place, each := range bytes {
@@ -43,14 +43,14 @@ func optional(bytes []byte) string {
 	return listed(bytes)
 }
 
-// delivery is all there is to know of the delivery.
+// delivery formats all data of the delivery.
 func delivery() string {
 	it := heddle.Current()
 	headers := make([]string, len(it.Headers))
 	for place, header := range it.Headers {
 		headers[place] = header.Name + "=" + optional(header.Value)
 	}
-	// The components have names of their own.
+	// The components have different names.
 	_, place, _ := strings.Cut(it.ID, "/")
 	return fmt.Sprint(place, " ", it.Attempt, " ", it.Topic, " ", it.Partition, " ", it.Offset, " ", it.Timestamp, " ",
 		optional(it.Key), " ", strings.Join(headers, ";"))
@@ -58,7 +58,7 @@ func delivery() string {
 
 func point(x int32) contracts.Point { return contracts.Point{X: x, Y: heddle.Ptr(0.5)} }
 
-// stores does what is done with stores; false if it is something else.
+// stores runs an action on stores. It returns false for any other action.
 func stores(probe contracts.Probe) bool {
 	switch probe.Do {
 	case "put":
@@ -110,15 +110,15 @@ var (
 	remembered []string
 )
 
-// lasting does what only Go's memory could get wrong; false if it is something else.
+// lasting runs an action that tests Go's memory only. It returns false for any other action.
 func lasting(probe contracts.Probe) bool {
 	switch probe.Do {
 	case "remember":
-		// A string that came in stays what it is, however many records come after it.
+		// A string of an earlier delivery stays the same, however many records follow.
 		remembered = append(remembered, probe.Text)
 		emit("remember", int64(len(remembered)), strings.Join(remembered, " "))
 	case "goroutines":
-		// Goroutines take turns within the calls of one another: whenever the collector starts.
+		// Goroutines run during the calls of others, whenever the collector starts.
 		found := make([]string, probe.N)
 		var all sync.WaitGroup
 		for place := range found {
@@ -138,7 +138,7 @@ func lasting(probe contracts.Probe) bool {
 	return true
 }
 
-// failures does what fails; false if it is something else.
+// failures runs an action that fails. It returns false for any other action.
 func failures(probe contracts.Probe) (bool, error) {
 	switch probe.Do {
 	case "reject":

@@ -1,4 +1,4 @@
-"""Does what its input says, as its sibling in Rust does."""
+"""Acts as its input says, like its sibling in Rust."""
 
 from dataclasses import replace
 from typing import Optional
@@ -38,7 +38,7 @@ def point(x: int) -> Point:
 
 
 def delivery() -> str:
-    """All there is to know of the delivery."""
+    """All data of the delivery."""
     it = context.current()
 
     def optional(value: Optional[bytes]) -> str:
@@ -50,7 +50,7 @@ def delivery() -> str:
 
 
 def stores(probe: Probe) -> bool:
-    """What is done with stores; ``False`` if it is something else."""
+    """Runs an action on stores. Returns ``False`` for any other action."""
     if probe.do == "put":
         if probe.constructs is not None:
             store_things.put(probe.text, probe.constructs)
@@ -84,7 +84,7 @@ def stores(probe: Probe) -> bool:
 
 
 def failures(probe: Probe) -> bool:
-    """What fails; ``False`` if it is something else."""
+    """Runs an action that fails. Returns ``False`` for any other action."""
     if probe.do == "reject":
         emit("reject", 0, "")
         store_raw.put(b"\x09", point(9))

@@ -1,4 +1,4 @@
-"""What a TestHost promises to unit tests, shown on handlers that do all a handler can."""
+"""The guarantees of a TestHost for unit tests, shown with handlers that use every feature."""
 
 import unittest
 from dataclasses import replace

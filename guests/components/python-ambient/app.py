@@ -1,4 +1,4 @@
-"""Asks Python's own library for all that a program has from its system, and raises exceptions of every kind."""
+"""Uses all of Python's library that needs an operating system, and raises exceptions of every kind."""
 
 import datetime
 import os
@@ -54,7 +54,7 @@ ASKED = {
     "printed": printed,
 }
 
-#: What a component cannot do.
+#: Actions that a component cannot do.
 WITHOUT = {
     "read": lambda: open("/etc/hosts"),
     "write": lambda: pathlib.Path("there").write_text("x"),
@@ -103,7 +103,7 @@ def on_in(script: contracts.Script) -> None:
 
 
 def without() -> str:
-    """How each ends, as a handler sees it that catches the exception."""
+    """The exception of each action, as seen by a handler that catches it."""
 
     def ends(attempt) -> str:
         try:

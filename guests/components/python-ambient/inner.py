@@ -1,4 +1,4 @@
-"""Fails, in a module beside the one with the handler."""
+"""Fails in a module other than the handler's."""
 
 import json
 import os

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use heddle_contract::manifest::App;
 use heddle_contract::manifest::app::{Kafka, Log, Register};
+use heddle_core::explain::to_text;
 use insta::assert_snapshot;
 
 const PLATFORM: &str = r#"
@@ -39,7 +40,7 @@ fn app(text: &str, overrides: &[(&str, &str)]) -> App {
 }
 
 fn wrong(text: &str, overrides: &[(&str, &str)]) -> String {
-    App::parse(text, "heddle.toml", &variables(overrides)).unwrap_err().to_string()
+    to_text(&App::parse(text, "heddle.toml", &variables(overrides)).unwrap_err())
 }
 
 fn kafka(app: &App) -> &Kafka {
@@ -160,23 +161,23 @@ fn variables_that_are_wrong_are_named() {
     ];
     assert_snapshot!(wrong(PLATFORM, &overrides), @r#"
     `records` cannot be 0
-      at environment variable HEDDLE_COMMIT_RECORDS (commit.records)
-      help: use a value from 1 to 1000000
+      at: environment variable HEDDLE_COMMIT_RECORDS (commit.records)
+      hint: use a value from 1 to 1000000
     `HEDDLE_LOG_BOOTSTRAPS` names no known key
-      at environment variable HEDDLE_LOG_BOOTSTRAPS
-      help: did you mean `HEDDLE_LOG_BOOTSTRAP`?
+      at: environment variable HEDDLE_LOG_BOOTSTRAPS
+      hint: did you mean `HEDDLE_LOG_BOOTSTRAP`?
     `registry:8081` is not the address of a registry
-      at environment variable HEDDLE_REGISTRY_URL (registry.url)
-      help: write it like "http://127.0.0.1:8081"
+      at: environment variable HEDDLE_REGISTRY_URL (registry.url)
+      hint: write it like "http://127.0.0.1:8081"
     `HEDDLE_SOMETHING` names no known key
-      at environment variable HEDDLE_SOMETHING
-      help: unset it; a variable is named `HEDDLE_<SECTION>_<KEY>` after a key of heddle.toml
+      at: environment variable HEDDLE_SOMETHING
+      hint: unset it; a variable is named `HEDDLE_<SECTION>_<KEY>` after a key of heddle.toml
     `HEDDLE_TOPICS_PAYMENTS_PARTITIONS` names no known key
-      at environment variable HEDDLE_TOPICS_PAYMENTS_PARTITIONS
-      help: give the topic a [topics."..."] section: a variable can only change one that the file has
+      at: environment variable HEDDLE_TOPICS_PAYMENTS_PARTITIONS
+      hint: give the topic a [topics."..."] section: a variable can only change one that the file has
     `count` should be a whole number
-      at environment variable HEDDLE_WORKERS_COUNT (workers.count)
-      help: set it to a number from 1 to 256
+      at: environment variable HEDDLE_WORKERS_COUNT (workers.count)
+      hint: set it to a number from 1 to 256
     "#);
 }
 
@@ -203,8 +204,8 @@ fn a_variable_that_could_mean_two_topics_is_refused() {
     let text = "app.name = \"first\"\n[topics]\n\"orders.created\" = {}\norders-created = {}\n";
     assert_snapshot!(wrong(text, &[("HEDDLE_TOPICS_ORDERS_CREATED_PARTITIONS", "3")]), @r#"
     `HEDDLE_TOPICS_ORDERS_CREATED_PARTITIONS` could mean `topics.orders-created.partitions` and `topics."orders.created".partitions`
-      at environment variable HEDDLE_TOPICS_ORDERS_CREATED_PARTITIONS
-      help: set the value in the file instead
+      at: environment variable HEDDLE_TOPICS_ORDERS_CREATED_PARTITIONS
+      hint: set the value in the file instead
     "#);
 }
 
@@ -235,38 +236,38 @@ record = 5
 "#;
     assert_snapshot!(wrong(text, &[]), @r#"
     `order platform` cannot name an app
-      at heddle.toml:3:8 (app.name)
-      help: use lower-case letters, digits and single dashes, a letter first, at most 63 characters: `order-intake`
+      at: heddle.toml:3:8 (app.name)
+      hint: use lower-case letters, digits and single dashes, a letter first, at most 63 characters: `order-intake`
     `components` should be a list, not a string
-      at heddle.toml:4:14 (app.components)
-      help: write it like `components = ["..."]`
+      at: heddle.toml:4:14 (app.components)
+      hint: write it like `components = ["..."]`
     `kafak` is not a known kind
-      at heddle.toml:7:8 (log.kind)
-      help: did you mean `kafka`?
+      at: heddle.toml:7:8 (log.kind)
+      hint: did you mean `kafka`?
     `url` holds a user or a password
-      at heddle.toml:10:7 (registry.url)
-      help: move them to `username` and `password`
+      at: heddle.toml:10:7 (registry.url)
+      hint: move them to `username` and `password`
     there is a password but no user
-      at heddle.toml:11:12 (registry.password)
-      help: add `username = "..."`
+      at: heddle.toml:11:12 (registry.password)
+      hint: add `username = "..."`
     `orders created` cannot name a topic
-      at heddle.toml:13:9 (topics."orders created")
-      help: use letters, digits, `.`, `_` and `-`, at most 249 characters, as Kafka asks
+      at: heddle.toml:13:9 (topics."orders created")
+      hint: use letters, digits, `.`, `_` and `-`, at most 249 characters, as Kafka asks
     `partitions` cannot be 0
-      at heddle.toml:14:14 (topics."orders created".partitions)
-      help: use a value from 1 to 100000
+      at: heddle.toml:14:14 (topics."orders created".partitions)
+      hint: use a value from 1 to 100000
     `replication` should be a whole number, not a number with a fraction
-      at heddle.toml:15:15 (topics."orders created".replication)
-      help: write it like `replication = 1`
+      at: heddle.toml:15:15 (topics."orders created".replication)
+      hint: write it like `replication = 1`
     `localhost:7870` is not an address to listen on
-      at heddle.toml:18:10 (admin.listen)
-      help: write an IP address and a port: "127.0.0.1:7870", "0.0.0.0:7870" or "[::1]:7870"
+      at: heddle.toml:18:10 (admin.listen)
+      hint: write an IP address and a port: "127.0.0.1:7870", "0.0.0.0:7870" or "[::1]:7870"
     `interval` cannot be 1h
-      at heddle.toml:21:12 (commit.interval)
-      help: use a value from 1ms to 30s
+      at: heddle.toml:21:12 (commit.interval)
+      hint: use a value from 1ms to 30s
     unknown key `record` in [commit]
-      at heddle.toml:22:1 (commit.record)
-      help: did you mean `records`?
+      at: heddle.toml:22:1 (commit.record)
+      hint: did you mean `records`?
     "#);
 }
 
@@ -274,33 +275,33 @@ record = 5
 fn logs_that_cannot_be_meant_are_refused() {
     assert_snapshot!(wrong("[app]\nname = \"a\"\n[log]\nkind = \"kafka\"\n", &[]), @r#"
     `bootstrap` is missing in [log]
-      at heddle.toml:3:2 (log.bootstrap)
-      help: add `bootstrap = "<host>:<port>"`, the address of a broker
+      at: heddle.toml:3:2 (log.bootstrap)
+      hint: add `bootstrap = "<host>:<port>"`, the address of a broker
     "#);
     assert_snapshot!(wrong("[app]\nname = \"a\"\n[log]\nkind = \"embedded\"\n", &[("HEDDLE_LOG_BOOTSTRAP", "k:9092")]), @r#"
     the embedded log has no broker to connect to
-      at environment variable HEDDLE_LOG_BOOTSTRAP (log.bootstrap)
-      help: set `kind = "kafka"`, or leave this one out
+      at: environment variable HEDDLE_LOG_BOOTSTRAP (log.bootstrap)
+      hint: set `kind = "kafka"`, or leave this one out
     "#);
     let text = "[app]\nname = \"a\"\n[log]\nbootstrap = \"k:port\"\noptions = { acks = 0, \"group.id\" = \"mine\" }\n";
     assert_snapshot!(wrong(text, &[]), @r#"
     `k:port` is not a list of brokers
-      at heddle.toml:4:13 (log.bootstrap)
-      help: write "<host>:<port>", several of them separated by commas
+      at: heddle.toml:4:13 (log.bootstrap)
+      hint: write "<host>:<port>", several of them separated by commas
     `acks` is set by Heddle: its guarantees rest on it
-      at heddle.toml:5:13 (log.options.acks)
-      help: remove it
+      at: heddle.toml:5:13 (log.options.acks)
+      hint: remove it
     `group.id` is set by Heddle: its guarantees rest on it
-      at heddle.toml:5:23 (log.options."group.id")
-      help: remove it
+      at: heddle.toml:5:23 (log.options."group.id")
+      hint: remove it
     "#);
     assert_snapshot!(wrong("", &[("HEDDLE_LOG_KIND", "kafka")]), @r#"
     `app` is missing
-      at heddle.toml:1:1 (app)
-      help: add an [app] section with `name = "..."`
+      at: heddle.toml:1:1 (app)
+      hint: add an [app] section with `name = "..."`
     `bootstrap` is missing in [log]
-      at environment variable HEDDLE_LOG_KIND (log.bootstrap)
-      help: add `bootstrap = "<host>:<port>"`, the address of a broker
+      at: environment variable HEDDLE_LOG_KIND (log.bootstrap)
+      hint: add `bootstrap = "<host>:<port>"`, the address of a broker
     "#);
 }
 

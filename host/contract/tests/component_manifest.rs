@@ -11,13 +11,14 @@ use heddle_contract::manifest::component::{
 };
 use heddle_contract::manifest::failure::Failure;
 use heddle_core::breaker::{BreakerPolicy, OnOpen};
+use heddle_core::explain::to_text;
 use heddle_core::fault::EventFaultKind;
 use heddle_core::policy::{Backoff, Order, WaitingBounds, WhenFull};
 use insta::assert_snapshot;
 use proptest::prelude::*;
 
 fn wrong(text: &str) -> String {
-    Manifest::parse(text, "component.toml").unwrap_err().to_string()
+    to_text(&Manifest::parse(text, "component.toml").unwrap_err())
 }
 
 const INVENTORY: &str = r#"
@@ -225,53 +226,53 @@ breaker = { failures = 20, within = "10s" }
 "#;
     assert_snapshot!(wrong(text), @r#"
     it is not said how the component is built
-      at component.toml:2:2 (component)
-      help: add `language = "rust"` (or javascript, python, go) or `build = "<command>"`
+      at: component.toml:2:2 (component)
+      hint: add `language = "rust"` (or javascript, python, go) or `build = "<command>"`
     `Inventory` cannot name a component
-      at component.toml:3:8 (component.name)
-      help: use lower-case letters, digits and single dashes, a letter first, at most 63 characters: `order-intake`
+      at: component.toml:3:8 (component.name)
+      hint: use lower-case letters, digits and single dashes, a letter first, at most 63 characters: `order-intake`
     unknown key `langauge` in [component]
-      at component.toml:4:1 (component.langauge)
-      help: did you mean `language`?
+      at: component.toml:4:1 (component.langauge)
+      hint: did you mean `language`?
     `orders/created` cannot name a topic
-      at component.toml:6:11 (consumes."orders/created")
-      help: use letters, digits, `.`, `_` and `-`, at most 249 characters, as Kafka asks
+      at: component.toml:6:11 (consumes."orders/created")
+      hint: use letters, digits, `.`, `_` and `-`, at most 249 characters, as Kafka asks
     `orderId` does not say where the id is
-      at component.toml:7:6 (consumes."orders/created".id)
-      help: write "value:orderId", "value:order.id" for a field of a field, or "header:ce_id"
+      at: component.toml:7:6 (consumes."orders/created".id)
+      hint: write "value:orderId", "value:order.id" for a field of a field, or "header:ce_id"
     `7 parsecs` is not a duration
-      at component.toml:8:9 (consumes."orders/created".dedup)
-      help: write a number and a unit, such as "200ms", "10s", "5m" or "7d"
+      at: component.toml:8:9 (consumes."orders/created".dedup)
+      hint: write a number and a unit, such as "200ms", "10s", "5m" or "7d"
     `cloudevents` should be `true` or `false`, not a string
-      at component.toml:11:15 (emits.reservations.cloudevents)
-      help: write it like `cloudevents = true`
+      at: component.toml:11:15 (emits.reservations.cloudevents)
+      hint: write it like `cloudevents = true`
     `value` is missing in [stores.stock]
-      at component.toml:13:9 (stores.stock.value)
-      help: add `value = "<schema>"`, the name of a type in contracts/
+      at: component.toml:13:9 (stores.stock.value)
+      hint: add `value = "<schema>"`, the name of a type in contracts/
     `stock log` cannot name a topic
-      at component.toml:14:13 (stores.stock.changelog)
-      help: use letters, digits, `.`, `_` and `-`, at most 249 characters, as Kafka asks
+      at: component.toml:14:13 (stores.stock.changelog)
+      hint: use letters, digits, `.`, `_` and `-`, at most 249 characters, as Kafka asks
     `deadline` should be a duration, not an integer
-      at component.toml:17:12 (limits.deadline)
-      help: write a number and a unit, such as "200ms", "10s", "5m" or "7d"
+      at: component.toml:17:12 (limits.deadline)
+      hint: write a number and a unit, such as "200ms", "10s", "5m" or "7d"
     `64MiBs` is not a size
-      at component.toml:18:10 (limits.memory)
-      help: write a number and a unit, such as "512KiB" (1024 bytes each) or "1MB" (1000000 bytes)
+      at: component.toml:18:10 (limits.memory)
+      hint: write a number and a unit, such as "512KiB" (1024 bytes each) or "1MB" (1000000 bytes)
     `record` cannot be 0B
-      at component.toml:19:10 (limits.record)
-      help: use a value from 1 B to 1.0 GiB
+      at: component.toml:19:10 (limits.record)
+      hint: use a value from 1 B to 1.0 GiB
     `attempts` cannot be 0
-      at component.toml:22:12 (failure.attempts)
-      help: use a value from 1 to 100
+      at: component.toml:22:12 (failure.attempts)
+      hint: use a value from 1 to 100
     `retry` should be a duration, not an integer
-      at component.toml:23:16 (failure.retry)
-      help: write a number and a unit, such as "200ms", "10s", "5m" or "7d"
+      at: component.toml:23:16 (failure.retry)
+      hint: write a number and a unit, such as "200ms", "10s", "5m" or "7d"
     `pause` is missing in [failure.breaker]
-      at component.toml:24:1 (failure.breaker.pause)
-      help: write it like `breaker = { failures = 20, within = "10s", pause = "30s" }`
+      at: component.toml:24:1 (failure.breaker.pause)
+      hint: write it like `breaker = { failures = 20, within = "10s", pause = "30s" }`
     unknown key `consume`
-      at component.toml:26:2 (consume)
-      help: did you mean `consumes`?
+      at: component.toml:26:2 (consume)
+      hint: did you mean `consumes`?
     "#);
 }
 
@@ -279,22 +280,22 @@ breaker = { failures = 20, within = "10s" }
 fn what_is_missing_is_named() {
     assert_snapshot!(wrong(""), @r#"
     `component` is missing
-      at component.toml:1:1 (component)
-      help: add a [component] section with `name` and `language`
+      at: component.toml:1:1 (component)
+      hint: add a [component] section with `name` and `language`
     `consumes` is missing
-      at component.toml:1:1 (consumes)
-      help: add a [consumes."<topic>"] section: a component runs when a record arrives
+      at: component.toml:1:1 (consumes)
+      hint: add a [consumes."<topic>"] section: a component runs when a record arrives
     "#);
     assert_snapshot!(wrong("[component]\nlanguage = \"rust\"\nbuild = \"make\"\n[consumes]\n"), @r#"
     `name` is missing in [component]
-      at component.toml:1:2 (component.name)
-      help: add `name = "..."`
+      at: component.toml:1:2 (component.name)
+      hint: add `name = "..."`
     `language` and `build` exclude each other
-      at component.toml:3:9 (component.build)
-      help: keep `language`, or keep `build` for a build of your own
+      at: component.toml:3:9 (component.build)
+      hint: keep `language`, or keep `build` for a build of your own
     the component consumes nothing
-      at component.toml:4:2 (consumes)
-      help: add a [consumes."<topic>"] section: a component runs when a record arrives
+      at: component.toml:4:2 (consumes)
+      hint: add a [consumes."<topic>"] section: a component runs when a record arrives
     "#);
 }
 
@@ -321,20 +322,20 @@ dead-letter = "orders.created"
 "#;
     assert_snapshot!(wrong(text), @r#"
     `rsut` is not a known language
-      at component.toml:4:12 (component.language)
-      help: did you mean `rust`?
+      at: component.toml:4:12 (component.language)
+      hint: did you mean `rust`?
     `dedup` needs to know the id
-      at component.toml:7:9 (consumes."orders.created".dedup)
-      help: add `id = "value:<field>"` or `id = "header:<name>"`
+      at: component.toml:7:9 (consumes."orders.created".dedup)
+      hint: add `id = "value:<field>"` or `id = "header:<name>"`
     `log` is the changelog of two stores
-      at component.toml:10:40 (stores.stock.changelog)
-      help: give each store a topic of its own
+      at: component.toml:10:40 (stores.stock.changelog)
+      hint: give each store a topic of its own
     a record of the largest size does not fit into memory
-      at component.toml:15:10 (limits.record)
-      help: raise `memory` or lower `record`
+      at: component.toml:15:10 (limits.record)
+      hint: raise `memory` or lower `record`
     the dead-letter topic `orders.created` is consumed by the component itself
-      at component.toml:18:15 (failure.dead-letter)
-      help: set failed records aside in a topic of their own, or let another component consume them
+      at: component.toml:18:15 (failure.dead-letter)
+      hint: set failed records aside in a topic of their own, or let another component consume them
     "#);
 }
 
@@ -342,11 +343,11 @@ dead-letter = "orders.created"
 fn syntax_errors_are_placed_too() {
     assert_snapshot!(wrong("[component]\nname = inventory\nlanguage = \"rust\"\nlanguage = \"go\"\n"), @r#"
     not valid TOML: invalid float, expected `inf`
-      at component.toml:2:8
-      help: write `key = "value"` lines below `[section]` headers; strings stand in quotes
+      at: component.toml:2:8
+      hint: write `key = "value"` lines below `[section]` headers; strings stand in quotes
     not valid TOML: duplicate key
-      at component.toml:4:1
-      help: keep one of the two
+      at: component.toml:4:1
+      hint: keep one of the two
     "#);
 }
 
@@ -368,8 +369,8 @@ fn topics_say_what_their_values_are() {
     assert_eq!((manifest.uses("record:in:x.A"), manifest.uses("out-key")), ((true, false), (false, true)));
     assert_snapshot!(wrong(&format!("{text}[emits.in]\n")), @r#"
     `in` is consumed and emitted to with another `subject` or other `types`
-      at component.toml:11:8 (emits.in)
-      help: write the same `subject` and `types` into both sections
+      at: component.toml:11:8 (emits.in)
+      hint: write the same `subject` and `types` into both sections
     "#);
     let misspelt = wrong(&text.replace("\"skip\"", "\"drop\"").replace("\"x.A\"", "\"x A\""));
     assert!(misspelt.contains("(consumes.in.unknown-type)") && misspelt.contains("`x A`"), "{misspelt}");
@@ -379,14 +380,14 @@ fn topics_say_what_their_values_are() {
 fn values_of_the_wrong_shape_are_named() {
     assert_snapshot!(wrong("component = \"inventory\"\nlimits = []\nconsumes = { orders = true }\n"), @r#"
     `component` should be a table, not a string
-      at component.toml:1:13 (component)
-      help: write it like `[component]`
+      at: component.toml:1:13 (component)
+      hint: write it like `[component]`
     `limits` should be a table, not a list
-      at component.toml:2:10 (limits)
-      help: write it like `[limits]`
+      at: component.toml:2:10 (limits)
+      hint: write it like `[limits]`
     `orders` should be a table, not a boolean
-      at component.toml:3:23 (consumes.orders)
-      help: write it like `[consumes.orders]`
+      at: component.toml:3:23 (consumes.orders)
+      hint: write it like `[consumes.orders]`
     "#);
 }
 
@@ -409,8 +410,9 @@ proptest! {
             let Err(errors) = Manifest::parse(&text, "component.toml") else { continue };
             prop_assert!(!errors.problems().is_empty());
             for problem in errors.problems() {
-                prop_assert_eq!(problem.to_string().lines().count(), 3, "{}", problem);
+                prop_assert_eq!(to_text(problem).split('\n').count(), 3, "{}", problem);
             }
+            prop_assert_eq!(errors.to_string().lines().count(), 1);
         }
     }
 }

@@ -5,6 +5,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::explain::Explain;
+
 /// The longest reason in a fault, in bytes. A guest may return megabytes, and the reason goes into headers, log lines
 /// and answers.
 pub const REASON_BYTES_MAX: usize = 4 << 10;
@@ -46,6 +48,8 @@ pub fn bounded(mut text: String, bytes_max: usize) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("the state of the task cannot be read: {0}")]
 pub struct TaskFault(pub String);
+
+impl Explain for TaskFault {}
 
 /// The faults with which a delivery can end.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -10,6 +10,7 @@
 //! - [`state`]: the state that a handler reads, layer by layer.
 //! - [`table`]: writes by key.
 //! - [`dedup`]: message ids that were already processed.
+//! - [`explain`]: what failed, where, and what helps: the texts of an error.
 //! - [`fault`]: faults, named by remedy.
 //! - [`policy`]: the decision after a failed delivery.
 //! - [`failed`]: the written form of failed records.
@@ -29,6 +30,7 @@ pub mod dedup;
 pub mod delivery;
 pub mod effects;
 pub mod event;
+pub mod explain;
 pub mod failed;
 pub mod fault;
 pub mod limits;

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use heddle_core::event::{NewRecord, Offset, TopicPartition};
+use heddle_core::explain::to_text;
 
 use super::call::{Answer, Call, From, Wire, places};
 use crate::lock::lock;
@@ -53,7 +54,7 @@ pub(super) fn answer(log: &dyn Log, writers: &Writers, call: Call) -> Answer {
         LogError::UnknownTopic(topic) => Answer::UnknownTopic(topic),
         LogError::TopicExists(topic) => Answer::TopicExists(topic),
         LogError::RecordRefused(why) => Answer::RecordRefused(why),
-        other => Answer::Refused(other.to_string()),
+        other => Answer::Refused(to_text(&other)),
     })
 }
 

@@ -15,6 +15,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use heddle_core::explain::to_text;
 use serde::{Deserialize, Serialize};
 
 use super::state::blocking;
@@ -61,7 +62,7 @@ fn refusal(error: &DeployError) -> Refusal {
         DeployError::Fit(FitError::Misfit(_) | FitError::Load(_)) => StatusCode::UNPROCESSABLE_ENTITY,
         DeployError::Fit(_) | DeployError::Log(_) | DeployError::Artefact { .. } => StatusCode::SERVICE_UNAVAILABLE,
     };
-    (status, error.to_string())
+    (status, to_text(error))
 }
 
 fn deploys(shared: &Shared) -> Result<&Deploys, Refusal> {

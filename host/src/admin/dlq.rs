@@ -12,6 +12,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use heddle_core::explain::to_text;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -57,8 +58,7 @@ fn refusal(error: &DlqError) -> Refusal {
         | DlqError::OriginalGone { .. }
         | DlqError::TakenOver { .. } => StatusCode::CONFLICT,
     };
-    let text = error.to_string();
-    (status, text.lines().next().unwrap_or_default().to_owned())
+    (status, to_text(error))
 }
 
 fn queue(shared: &Shared, component: &str) -> Result<Queue, Refusal> {

@@ -50,6 +50,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use call::{Answer, Call};
+use heddle_core::explain::{Explain, Explained, to_text};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::Semaphore;
@@ -76,9 +77,7 @@ const FRESH_WAIT: Duration = Duration::from_secs(2);
 #[derive(Debug, Error)]
 pub enum AdminError {
     /// The address cannot be bound.
-    #[error(
-        "the admin API cannot listen: {cause}\n  where: {listen}\n  what to do: stop what uses the port, or set another [admin] listen (or HEDDLE_ADMIN_LISTEN); port 0 takes a free one"
-    )]
+    #[error("the admin API cannot listen: {cause}")]
     Listen {
         /// The address.
         listen: SocketAddr,
@@ -86,9 +85,7 @@ pub enum AdminError {
         cause: std::io::Error,
     },
     /// Other machines can reach the address, and no token protects the API.
-    #[error(
-        "the admin API does not start: other machines reach its address, and it has no token\n  where: [admin] listen = \"{listen}\"\n  what to do: set HEDDLE_ADMIN_TOKEN (or [admin] token) to a long secret, on the hosts and where commands are typed; or listen on 127.0.0.1"
-    )]
+    #[error("the admin API does not start: other machines reach its address, and it has no token")]
     Open {
         /// The address.
         listen: SocketAddr,
@@ -96,6 +93,29 @@ pub enum AdminError {
     /// The server does not start.
     #[error("the admin API does not start: {0}")]
     Start(std::io::Error),
+}
+
+impl Explain for AdminError {
+    fn place(&self) -> Option<String> {
+        match self {
+            Self::Listen { listen, .. } => Some(listen.to_string()),
+            Self::Open { listen } => Some(format!("[admin] listen = \"{listen}\"")),
+            Self::Start(_) => None,
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        let remedy = match self {
+            Self::Listen { .. } => {
+                "stop what uses the port, or set another [admin] listen (or HEDDLE_ADMIN_LISTEN); port 0 takes a free one"
+            }
+            Self::Open { .. } => {
+                "set HEDDLE_ADMIN_TOKEN (or [admin] token) to a long secret, on the hosts and where commands are typed; or listen on 127.0.0.1"
+            }
+            Self::Start(_) => return None,
+        };
+        Some(remedy.to_owned())
+    }
 }
 
 /// A component that the API shows.
@@ -336,7 +356,7 @@ fn refused(status: StatusCode, told: &str) -> String {
         }
         _ => "ask again in a second, over fewer connections",
     };
-    format!("{told}\n  where: the admin API of this host\n  what to do: {remedy}")
+    to_text(&Explained::new(told).at("the admin API of this host").hint(remedy))
 }
 
 fn routes(shared: &Arc<Shared>, registry: Option<Router>, patience: Patience) -> Router {
@@ -447,8 +467,8 @@ pub fn status_of(monitor: Option<&Monitor>, component: &Watched) -> ComponentSta
         waiting: now.waiting,
         breaker: now.breaker.name().to_owned(),
         restoring: now.restoring,
-        machine: machine.into_iter().map(|(_, why)| why).collect(),
-        stopped: component.progress.stopped(),
+        machine: machine.iter().map(|(_, why)| to_text(why)).collect(),
+        stopped: component.progress.stopped().as_ref().map(|why| to_text(why)),
         commits: now.commits,
         aborts: now.aborts,
         stuck: stalls.iter().filter_map(StuckTask::of).collect(),

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use heddle_core::explain::Explained;
+
 use super::Watched;
 use super::lag::{Gauge, Lag};
 use super::partitions::{self, StallStatus};
@@ -216,7 +218,8 @@ impl Monitor {
                 let due = told.get(what).is_none_or(|at: &Instant| at.elapsed() >= TOLD_EVERY);
                 if due {
                     told.insert(*what, Instant::now());
-                    tracing::error!(target: "heddle::alert", what = what.name(), "{why}");
+                    let Explained { what: error, place: at, remedy: hint } = why;
+                    tracing::error!(target: "heddle::alert", what = what.name(), %error, at, hint, "failing");
                 }
             }
             told.retain(|what, at| {
@@ -237,10 +240,11 @@ impl Monitor {
 
     /// The exhausted or failed resources of this machine.
     #[must_use]
-    pub fn machine_faults(&self) -> Vec<(Machine, String)> {
+    pub fn machine_faults(&self) -> Vec<(Machine, Explained)> {
         let log = match self.log.health() {
             LogHealth::Good => None,
-            LogHealth::Hindered(why) | LogHealth::Dead(why) => Some((Machine::Log, why)),
+            LogHealth::Hindered(why) => Some((Machine::Log, why)),
+            LogHealth::Dead(why) => Some((Machine::Log, Explained::new(why))),
         };
         let state = self.state.as_ref().and_then(|state| state.fault()).map(|why| (Machine::State, why));
         let descriptors = descriptors::fault().map(|why| (Machine::Descriptors, why));
@@ -285,7 +289,7 @@ impl Monitor {
             let seen = lock(&self.seen);
             [seen.log.fault(), seen.registry.fault()].into_iter().flatten().collect::<Vec<_>>()
         };
-        faults.extend(self.machine_faults().into_iter().map(|(_, why)| why));
+        faults.extend(self.machine_faults().into_iter().map(|(_, why)| why.what));
         for component in &self.components {
             let name = &component.name;
             let restoring = component.progress.snapshot().restoring;

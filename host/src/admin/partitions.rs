@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use heddle_core::event::{Timestamp, TopicPartition};
+use heddle_core::explain::{Explained, to_text};
 use serde::{Deserialize, Serialize};
 
 use super::Watched;
@@ -109,7 +110,7 @@ impl StallStatus {
             ms: millis(since, now),
             tries,
             next_try: next_try.map(|at| at.0),
-            why,
+            why: to_text(&why),
         }
     }
 
@@ -149,6 +150,7 @@ pub(super) fn stalls(component: &Watched, lag: Option<&Lag>) -> Vec<StallStatus>
 fn open_transaction(partition: &PartitionLag) -> Option<Stall> {
     let PartitionLag { source, position, undecided, open_since, .. } = partition;
     let why = format!("another producer has not ended its transaction: {undecided} offsets are in it or behind it");
+    let why = Explained::new(why);
     let at = Some((source.clone(), *position));
     Some(Stall { cause: Cause::OpenTransaction, at, since: (*open_since)?, tries: 0, next_try: None, why })
 }

@@ -18,6 +18,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use heddle_core::explain::{Explained, to_text};
 use sha2::{Digest as _, Sha256};
 
 use super::Shared;
@@ -26,6 +27,9 @@ use crate::serve::Names;
 use crate::tls::Identity;
 
 type Refusal = (StatusCode, String);
+
+/// Where a host gets its token from.
+const TOKEN_PLACE: &str = "[admin] token in the heddle.toml of the host";
 
 /// The access rules of the API: its token, its names and its certificate.
 #[derive(Default)]
@@ -90,16 +94,16 @@ impl Access {
             // Digests are compared, so that the time reveals nothing about the token.
             (Some((token, _)), Some(shown)) if Sha256::digest(token) == Sha256::digest(&shown) => Ok(()),
             (Some(_), shown) => {
-                let what = if shown.is_some() { "the token is not this host's" } else { "this host wants a token" };
-                let told = format!(
-                    "{what}\n  where: [admin] token in the heddle.toml of the host\n  what to do: set HEDDLE_ADMIN_TOKEN to it, and try again"
-                );
-                Err((StatusCode::UNAUTHORIZED, told))
+                let what = if shown.is_some() { "the token is not this host's" } else { "this host requires a token" };
+                let told = Explained::new(what).at(TOKEN_PLACE).hint("set HEDDLE_ADMIN_TOKEN to it, and try again");
+                Err((StatusCode::UNAUTHORIZED, to_text(&told)))
             }
             (None, _) if from.ip().to_canonical().is_loopback() => Ok(()),
             (None, _) => {
-                let told = "this host does not answer other machines: it has no token to know them by\n  where: [admin] token in the heddle.toml of the host\n  what to do: set one there (or HEDDLE_ADMIN_TOKEN) and start the host again, or ask from its own machine";
-                Err((StatusCode::FORBIDDEN, told.to_owned()))
+                let told = Explained::new("this host has no token, so it answers only its own machine")
+                    .at(TOKEN_PLACE)
+                    .hint("set one there (or HEDDLE_ADMIN_TOKEN) and restart the host, or ask from its own machine");
+                Err((StatusCode::FORBIDDEN, to_text(&told)))
             }
         }
     }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use heddle_contract::compat::Level;
 use heddle_core::event::{NewRecord, Offset, Partition, Record, TopicPartition};
+use heddle_core::explain::{Explain, Explained, from_text};
 
 use super::call::{Answer, Call, From, Wire};
 use crate::cluster::{HostClient, HostError, Reach};
@@ -72,7 +73,7 @@ impl Remote {
         match answer.status {
             200 => Ok(Some(answer.body)),
             404 => Ok(None),
-            401 | 403 => Err(LogError::Invalid(answer.text())),
+            401 | 403 => Err(refused(&answer.refusal())),
             _ => Err(self.silent(&answer.text())),
         }
     }
@@ -84,7 +85,7 @@ impl Remote {
     fn unanswered(&self, error: &HostError) -> LogError {
         match error {
             HostError::Unreachable(why) => self.silent(why),
-            HostError::Unproven { .. } => LogError::Invalid(error.to_string()),
+            HostError::Unproven { .. } => refused(error),
         }
     }
 
@@ -93,7 +94,7 @@ impl Remote {
         let answer = self.client.post("/call", &body, JSON).map_err(|e| self.unanswered(&e))?;
         match answer.status {
             200 => {}
-            401 | 403 | 413 => return Err(LogError::Invalid(answer.text())),
+            401 | 403 | 413 => return Err(refused(&answer.refusal())),
             _ => return Err(self.silent(&answer.text())),
         }
         match serde_json::from_slice(&answer.body).map_err(|e| self.silent(&e))? {
@@ -101,7 +102,7 @@ impl Remote {
             Answer::TopicExists(topic) => Err(LogError::TopicExists(topic)),
             Answer::Fenced(why) => Err(LogError::Fenced(why)),
             Answer::RecordRefused(why) => Err(LogError::RecordRefused(why)),
-            Answer::Refused(why) => Err(LogError::Invalid(why)),
+            Answer::Refused(why) => Err(refused(&from_text(&why))),
             answer => Ok(answer),
         }
     }
@@ -123,6 +124,12 @@ impl Remote {
             trusted: self.reach.trusted.clone(),
         }))
     }
+}
+
+/// The refusal of a host. One that has advice needs the help of a person.
+fn refused(error: &dyn Explain) -> LogError {
+    let why = Explained::of(error);
+    if why.has_advice() { LogError::Hindered(why) } else { LogError::Invalid(why.what) }
 }
 
 /// Splits records into chunks that fit into one call.

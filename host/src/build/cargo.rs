@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use heddle_core::explain::Explained;
 use serde_json::Value;
 
 use super::owners::Owners;
@@ -14,10 +15,11 @@ use super::{BuildError, Place, read};
 pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
     let folder = place.folder;
     if !folder.join("Cargo.toml").exists() {
-        return Err(BuildError::Language(format!(
-            "{} has language = \"rust\" but no Cargo.toml; make it a crate of type cdylib, or give a command: build = \"…\"",
-            folder.display()
-        )));
+        return Err(BuildError::Language(
+            Explained::new("a component with language = \"rust\" needs a Cargo.toml")
+                .at(folder.display())
+                .hint("make it a crate of type cdylib, or give a command: build = \"…\""),
+        ));
     }
     let toolchain = detect(folder)?;
     let mut cargo = match &toolchain {
@@ -61,7 +63,7 @@ pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
     let path = artifact(&out.stdout).ok_or_else(|| BuildError::NoOutput {
         command,
         folder: folder.display().to_string(),
-        hint: "a component's Cargo.toml has `[lib] crate-type = [\"cdylib\"]`".to_owned(),
+        hint: "add `[lib] crate-type = [\"cdylib\"]` to its Cargo.toml".to_owned(),
     })?;
     read(&path)
 }

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use heddle_core::explain::Explained;
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
 };
@@ -85,10 +86,11 @@ fn module(folder: &Path) -> Result<String, BuildError> {
     let name =
         text.lines().find_map(|line| line.trim().strip_prefix("module ")).map(|name| name.trim().trim_matches('"'));
     name.map(str::to_owned).ok_or_else(|| {
-        BuildError::Language(format!(
-            "the component has language = \"go\" but no go.mod that names its module\n  where: {}\n  what to do: run `go mod init <name>` there, or give a command: build = \"…\"",
-            path.display()
-        ))
+        BuildError::Language(
+            Explained::new("a component with language = \"go\" needs a go.mod that names its module")
+                .at(path.display())
+                .hint("run `go mod init <name>` there, or give a command: build = \"…\""),
+        )
     })
 }
 
@@ -104,9 +106,11 @@ fn see_to_go(folder: &Path) -> Result<(), BuildError> {
         Some(_) => return Ok(()),
     };
     let (major, minor) = GO_MIN;
-    Err(BuildError::NoToolchain(format!(
-        "{what}\n  where: `go`, on the PATH\n  what to do: install Go {major}.{minor} or later: https://go.dev/dl"
-    )))
+    Err(BuildError::NoToolchain(
+        Explained::new(what)
+            .at("`go`, on the PATH")
+            .hint(format_args!("install Go {major}.{minor} or later: https://go.dev/dl")),
+    ))
 }
 
 /// Parses the version: `go1.26.8` is 1.26.

@@ -40,6 +40,7 @@ use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::Build;
 use heddle_contract::section::{self, Contract};
 use heddle_contract::wit::Names;
+use heddle_core::explain::{Explain, Explained};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use world::World;
@@ -59,10 +60,10 @@ pub enum BuildError {
         cause: std::io::Error,
     },
     /// A schema is not valid.
-    #[error("{0}")]
+    #[error(transparent)]
     Schema(#[from] heddle_contract::schema::SchemaError),
     /// A schema of a format other than Avro is not valid.
-    #[error("{file}: {what}")]
+    #[error("{what}")]
     Document {
         /// The file.
         file: String,
@@ -70,9 +71,7 @@ pub enum BuildError {
         what: String,
     },
     /// A schema imports a file that does not exist.
-    #[error(
-        "`{import}` is not there\n  where: imported by {file}\n  what to do: imports are found by their path from the folder of the schemas, and end as the file does; put it there, or correct the import"
-    )]
+    #[error("the import `{import}` does not exist")]
     Import {
         /// The file.
         file: String,
@@ -80,9 +79,7 @@ pub enum BuildError {
         import: String,
     },
     /// A subject has two files.
-    #[error(
-        "the subject `{subject}` has two schemas\n  where: {file} and {subject}.avsc\n  what to do: keep one of them"
-    )]
+    #[error("the subject `{subject}` has two schemas")]
     TwoFormats {
         /// The subject.
         subject: String,
@@ -90,7 +87,7 @@ pub enum BuildError {
         file: String,
     },
     /// A topic's schema does not have the format that components need.
-    #[error("{0}")]
+    #[error(transparent)]
     Format(WrongFormat),
     /// A `[rename]` is not possible.
     #[error("{component}: {cause}")]
@@ -101,9 +98,7 @@ pub enum BuildError {
         cause: heddle_contract::wit::WitError,
     },
     /// The record of names is not valid.
-    #[error(
-        "{path} is not a record of names: {what}\n  hint: restore it from version control, or remove it and choose names anew"
-    )]
+    #[error("the record of names is broken: {what}")]
     Names {
         /// The file.
         path: String,
@@ -112,9 +107,9 @@ pub enum BuildError {
     },
     /// There is no compiler.
     #[error("{0}")]
-    NoToolchain(String),
+    NoToolchain(Explained),
     /// The compiler failed; its messages were printed.
-    #[error("`{command}` failed in {folder}")]
+    #[error("`{command}` failed")]
     Failed {
         /// The command.
         command: String,
@@ -122,7 +117,7 @@ pub enum BuildError {
         folder: String,
     },
     /// The compiler left no `.wasm` file in the expected place.
-    #[error("`{command}` left no .wasm file in {folder}; {hint}")]
+    #[error("`{command}` left no .wasm file")]
     NoOutput {
         /// The command.
         command: String,
@@ -140,10 +135,7 @@ pub enum BuildError {
         what: String,
     },
     /// The manifest's field for message ids is not suitable.
-    #[error(
-        "{cause}\n  where: [consumes.\"{}\"] in the component.toml of {component}\n  what to do: name a field that tells messages apart, or write id = \"header:<name>\"",
-        cause.topic
-    )]
+    #[error("{cause}")]
     Id {
         /// The component.
         component: String,
@@ -151,9 +143,7 @@ pub enum BuildError {
         cause: heddle_contract::identify::IdError,
     },
     /// A topic's keys have different types for consuming and emitting.
-    #[error(
-        "{component}: the keys of the topic `{topic}` are both `{types}`; write the same `key` in [consumes] and [emits]"
-    )]
+    #[error("the keys of the topic `{topic}` are both `{types}`")]
     TwoKeyTypes {
         /// The component.
         component: String,
@@ -163,9 +153,7 @@ pub enum BuildError {
         types: String,
     },
     /// Subjects are to be named after records, but the topic's values are not records.
-    #[error(
-        "the subjects of the topic `{topic}` are to be named after its records, and its values are `{schema}`\n  where: `subject` of the topic in component.toml of `{component}`\n  what to do: give the topic a record, or a union of records, or remove `subject`"
-    )]
+    #[error("the subjects of the topic `{topic}` are named after its records, but its values are `{schema}`")]
     NoRecords {
         /// The component.
         component: String,
@@ -176,14 +164,12 @@ pub enum BuildError {
     },
     /// This version cannot build the component's language.
     #[error("{0}")]
-    Language(String),
+    Language(Explained),
 }
 
 /// A component's topic whose schema has a format other than Avro.
 #[derive(Clone, Debug, Error)]
-#[error(
-    "the component `{component}` cannot be typed by the topic `{topic}`: its schema is {format}, and components work with Avro\n  where: {file}\n  what to do: write the schema into {subject}.avsc instead, or take the topic out of the component.toml"
-)]
+#[error("the schema of the topic `{topic}` is {format}, and the component `{component}` can use only Avro")]
 pub struct WrongFormat {
     /// The component.
     pub component: String,
@@ -195,6 +181,62 @@ pub struct WrongFormat {
     pub format: &'static str,
     /// The file.
     pub file: String,
+}
+
+impl Explain for WrongFormat {
+    fn place(&self) -> Option<String> {
+        Some(self.file.clone())
+    }
+
+    fn remedy(&self) -> Option<String> {
+        let subject = &self.subject;
+        Some(format!("write the schema into {subject}.avsc instead, or remove the topic from component.toml"))
+    }
+}
+
+impl Explain for BuildError {
+    fn place(&self) -> Option<String> {
+        Some(match self {
+            Self::File { .. } | Self::Schema(_) | Self::Wit { .. } | Self::Componentize { .. } => return None,
+            Self::Document { file, .. } => file.clone(),
+            Self::Import { file, .. } => format!("imported by {file}"),
+            Self::TwoFormats { subject, file } => format!("{file} and {subject}.avsc"),
+            Self::Format(error) => return error.place(),
+            Self::Names { path, .. } => path.clone(),
+            Self::Failed { folder, .. } | Self::NoOutput { folder, .. } => folder.clone(),
+            Self::Id { component, cause } => {
+                format!("[consumes.\"{}\"] in the component.toml of `{component}`", cause.topic)
+            }
+            Self::TwoKeyTypes { component, .. } => format!("component.toml of `{component}`"),
+            Self::NoRecords { component, .. } => {
+                format!("`subject` of the topic in the component.toml of `{component}`")
+            }
+            Self::NoToolchain(why) | Self::Language(why) => return why.place(),
+        })
+    }
+
+    fn remedy(&self) -> Option<String> {
+        let remedy: &str = match self {
+            Self::File { .. }
+            | Self::Schema(_)
+            | Self::Document { .. }
+            | Self::Wit { .. }
+            | Self::Failed { .. }
+            | Self::Componentize { .. } => return None,
+            Self::Import { .. } => {
+                "add the file, or correct the import: it is a path from the folder of the schemas, with the file's extension"
+            }
+            Self::TwoFormats { .. } => "keep one of them",
+            Self::Format(error) => return error.remedy(),
+            Self::Names { .. } => "restore it from version control, or remove it and choose names anew",
+            Self::NoOutput { hint, .. } => hint,
+            Self::Id { .. } => "name a field that identifies the message, or write id = \"header:<name>\"",
+            Self::TwoKeyTypes { .. } => "write the same `key` in [consumes] and [emits]",
+            Self::NoRecords { .. } => "give the topic a record, or a union of records, or remove `subject`",
+            Self::NoToolchain(why) | Self::Language(why) => return why.remedy(),
+        };
+        Some(remedy.to_owned())
+    }
 }
 
 impl BuildError {
@@ -324,7 +366,7 @@ fn run(folder: &Path, name: &str, command: &str) -> Result<Vec<u8>, BuildError> 
         return Err(BuildError::NoOutput {
             command: command.to_owned(),
             folder: folder.display().to_string(),
-            hint: format!("it is looked for at {} and as {name}.wasm below target/", beside.display()),
+            hint: format!("let it write {}, or {name}.wasm below target/", beside.display()),
         });
     };
     read(&path)

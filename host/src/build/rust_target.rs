@@ -10,6 +10,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use heddle_core::explain::Explained;
+
 use super::BuildError;
 
 /// The target. It has no WASI, so a component imports only what its contract names.
@@ -43,12 +45,14 @@ impl Toolchain {
 /// If there is none. The message lists the attempts.
 pub fn detect(folder: &Path) -> Result<Toolchain, BuildError> {
     decide(&mut Here { folder }).map_err(|tried| {
-        BuildError::NoToolchain(format!(
-            "there is no Rust compiler for {TARGET}\n  tried: {}\n  what to do: run `rustup target add {TARGET}`, or on \
-             Debian `apt-get install {}`",
-            tried.join("\n         "),
-            DEBIAN_PACKAGES.join(" ")
-        ))
+        BuildError::NoToolchain(
+            Explained::new(format!("there is no Rust compiler for {TARGET}: {}", tried.join("; ")))
+                .at("the PATH")
+                .hint(format_args!(
+                    "run `rustup target add {TARGET}`, or on Debian `apt-get install {}`",
+                    DEBIAN_PACKAGES.join(" ")
+                )),
+        )
     })
 }
 

@@ -11,6 +11,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use heddle_core::explain::Explained;
+
 use super::BuildError;
 
 /// A tool from a package registry, in the one version that this version of Heddle uses.
@@ -71,10 +73,13 @@ impl Tool {
             Ok(out) => last_words(&out.stderr),
             Err(cause) => cause.to_string(),
         };
-        Err(BuildError::NoToolchain(format!(
-            "the tool {} {} cannot be fetched: {said}\n  where: `{program}`, as it is set up here\n  what to do: see to the network or the package registry of `{program}`, and build again; once fetched it is kept",
-            self.name, self.version
-        )))
+        Err(BuildError::NoToolchain(
+            Explained::new(format!("the tool {} {} cannot be fetched: {said}", self.name, self.version))
+                .at(format_args!("`{program}`, as it is configured here"))
+                .hint(format_args!(
+                    "check the network and the package registry of `{program}`, and build again; a fetched tool is kept"
+                )),
+        ))
     }
 }
 
@@ -90,6 +95,8 @@ fn last_words(said: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use heddle_core::explain::to_text;
+
     use super::*;
 
     const TOOL: Tool = Tool { name: "shuttle", version: "1.0" };
@@ -117,7 +124,7 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let half = TOOL.folder(cache.path(), |folder| {
             fs::write(folder.join("half"), "").unwrap();
-            Err(BuildError::Language("the network is gone".to_owned()))
+            Err(BuildError::Language(Explained::new("the network is gone")))
         });
         assert!(half.is_err() && !cache.path().join("tools/shuttle-1.0").exists());
         let whole =
@@ -131,7 +138,7 @@ mod tests {
         let npm = |script: &str| {
             let mut sh = Command::new("sh");
             sh.args(["-c", script]);
-            TOOL.fetched_by(&mut sh).unwrap_err().to_string()
+            to_text(&TOOL.fetched_by(&mut sh).unwrap_err())
         };
         insta::assert_snapshot!(npm(
             "echo 'npm error code ENOTFOUND' >&2; echo 'npm error request to https://example.com failed, reason: getaddrinfo' >&2; echo 'npm error A complete log of this run can be found in: /home/user/.npm/_logs/a-very-long-name-of-a-file.log' >&2; exit 1"

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
+use heddle_core::explain::Explained;
 
 use super::app;
 use super::run::component_files;
@@ -32,7 +33,9 @@ pub(super) fn accept(folder: &Path, log: &Arc<dyn Log>, component: &str, yes: bo
     let Some(manifest) = manifests.iter().find(is_it) else {
         let known = manifests.iter().map(|manifest| manifest.name.as_str()).collect::<Vec<_>>().join(", ");
         bail!(
-            "this app has no component `{component}`; it has {known}\n  where: [app] components in heddle.toml\n  what to do: name one of these"
+            Explained::new(format!("the app has no component `{component}`"))
+                .at("[app] components in heddle.toml")
+                .hint(format_args!("name one of: {known}"))
         );
     };
     let topics = partition_counts(log.topics()?);
@@ -47,7 +50,7 @@ pub(super) fn accept(folder: &Path, log: &Arc<dyn Log>, component: &str, yes: bo
     }
     println!("Topics with state that were deleted or made anew are taken as they are: {ANEW}");
     if !yes {
-        bail!("nothing was changed\n  what to do: give --yes to accept this");
+        bail!(Explained::new("nothing was changed").hint("give --yes to accept this"));
     }
     let missing = own_topics(&spec, tasks).into_iter().filter(|topic| !topics.contains_key(&topic.name));
     create(log.as_ref(), &missing.collect::<Vec<_>>())?;

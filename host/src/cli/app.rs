@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use heddle_contract::manifest::component::Build;
 use heddle_contract::manifest::{App, Manifest};
+use heddle_core::explain::Explained;
 
 /// The source of a component: its folder and its manifest.
 pub(super) struct Source {
@@ -29,10 +30,7 @@ impl Source {
 pub(super) fn read(folder: &Path) -> Result<App> {
     let path = folder.join("heddle.toml");
     let text = std::fs::read_to_string(&path).with_context(|| {
-        format!(
-            "there is no app here\n  where: {}\n  what to do: go to an app's folder or name it with --app",
-            path.display()
-        )
+        Explained::new("there is no app here").at(path.display()).hint("go to an app's folder, or name it with --app")
     })?;
     Ok(App::parse(&text, &path.display().to_string(), &variables()?)?)
 }
@@ -44,7 +42,9 @@ fn variables() -> Result<BTreeMap<String, String>> {
     let text = |(name, value): (String, std::ffi::OsString)| match value.into_string() {
         Ok(value) => Ok((name, value)),
         Err(_) => bail!(
-            "the value of `{name}` is not valid Unicode\n  where: environment variable {name}\n  what to do: set it to text in UTF-8, or unset it"
+            Explained::new(format!("the value of `{name}` is not valid Unicode"))
+                .at(format_args!("environment variable {name}"))
+                .hint("set it to text in UTF-8, or unset it")
         ),
     };
     ours.map(text).collect()
@@ -56,7 +56,7 @@ pub(super) fn named(folder: &Path, app: &App) -> Result<Vec<PathBuf>> {
     for pattern in &app.components {
         let whole = folder.join(pattern);
         let found = glob::glob(&whole.to_string_lossy())
-            .with_context(|| format!("`{pattern}` in [app] components is no pattern"))?;
+            .with_context(|| format!("`{pattern}` in [app] components is not a pattern"))?;
         for path in found {
             paths.push(path?);
         }
@@ -77,10 +77,9 @@ pub(super) fn sources(folder: &Path, app: &App) -> Result<Vec<Source>> {
         let source = Source { folder: path, manifest, text };
         if let Some(other) = sources.insert(source.manifest.name.clone(), source) {
             bail!(
-                "two components have the name `{}`\n  where: {} and {}\n  what to do: rename one of them",
-                other.manifest.name,
-                other.folder.display(),
-                file.display()
+                Explained::new(format!("two components have the name `{}`", other.manifest.name))
+                    .at(format_args!("{} and {}", other.folder.display(), file.display()))
+                    .hint("rename one of them")
             );
         }
     }

@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use heddle_core::explain::Explained;
 
 use super::app::{self, Source};
 use super::inspect::Summary;
-use super::open;
+use super::{open, report};
 use crate::build::{self, AppContracts};
 
 /// Build the app's components.
@@ -34,21 +35,26 @@ impl Build {
         if let Some(unknown) = self.components.iter().find(|name| sources.iter().all(|s| s.manifest.name != **name)) {
             let known = sources.iter().map(|source| source.manifest.name.as_str()).collect::<Vec<_>>().join(", ");
             bail!(
-                "there is no component `{unknown}`\n  where: {}\n  what to do: name one of: {known}",
-                folder.display()
+                Explained::new(format!("the app has no component `{unknown}`"))
+                    .at(folder.display())
+                    .hint(format_args!("name one of: {known}"))
             );
         }
         if sources.is_empty() {
             bail!(
-                "the app has no components\n  where: [app] components = {:?} in {}\n  what to do: add a folder with a component.toml",
-                app.components,
-                folder.join("heddle.toml").display()
+                Explained::new("the app has no components")
+                    .at(format_args!(
+                        "[app] components = {:?} in {}",
+                        app.components,
+                        folder.join("heddle.toml").display()
+                    ))
+                    .hint("add a folder with a component.toml")
             );
         }
         let contracts = AppContracts::read(&folder.join(&app.contracts))?;
         let manifests = sources.iter().map(|source| (&source.manifest, None));
         for warning in build::unmatched(&contracts, app.topics.keys(), manifests) {
-            eprintln!("warning: {warning}\n  where: {}", contracts.folder().display());
+            report::warn(Explained::new(warning.to_string()).at(contracts.folder().display()));
         }
         let engine = open::engine()?;
         for source in

@@ -9,10 +9,11 @@ use clap::Args;
 use heddle_contract::manifest::app::Register;
 use heddle_contract::manifest::{App, Manifest};
 use heddle_contract::section::Contract;
+use heddle_core::explain::{Explained, to_text};
 use serde_json::json;
 
-use super::run::{component_files, fit_failed};
-use super::{app, counted, open};
+use super::run::component_files;
+use super::{app, counted, open, report};
 use crate::build::{AppContracts, unmatched, wrong_formats};
 use crate::cluster::Hosts;
 use crate::deploy::{Topics, contradictions, topic_troubles};
@@ -49,14 +50,13 @@ impl Check {
         if app.register == Register::Never {
             for (contract, manifest) in &components {
                 let missing = check::unregistered(registry.as_ref(), &app.name, contract, manifest)?;
-                found.extend(missing.iter().map(ToString::to_string));
+                found.extend(missing.iter().map(Explained::of));
             }
         }
         let there = log.topics()?.into_iter().map(|topic| (topic.name, topic.partitions));
         let there = there.collect::<BTreeMap<_, _>>();
         let contracts = components.iter().map(|(contract, manifest)| (contract, manifest));
-        found
-            .extend(contradictions(log.as_ref(), registry.as_ref(), &app.name, contracts, &there).map_err(fit_failed)?);
+        found.extend(contradictions(log.as_ref(), registry.as_ref(), &app.name, contracts, &there)?);
         let declared = app.topics.iter().map(|(name, topic)| (name.clone(), topic.partitions));
         // Existing topics take precedence over those that would be created.
         let topics = declared.chain(there).collect::<BTreeMap<_, _>>();
@@ -64,10 +64,10 @@ impl Check {
         let files = AppContracts::read(&folder.join(&app.contracts))?;
         let manifests = components.iter().map(|(contract, manifest)| (manifest, Some(contract)));
         for warning in unmatched(&files, app.topics.keys(), manifests) {
-            eprintln!("warning: {warning}\n  where: {}", files.folder().display());
+            report::warn(Explained::new(warning.to_string()).at(files.folder().display()));
         }
         let formats = components.iter().flat_map(|(_, manifest)| wrong_formats(manifest, &files));
-        found.extend(formats.map(|wrong| wrong.to_string()));
+        found.extend(formats.map(|wrong| Explained::of(&wrong)));
         self.tell(&found)?;
         let fit = if components.len() == 1 { "fits" } else { "fit" };
         eprintln!("{} {fit} the registry and the topics", counted(components.len() as u64, "component"));
@@ -75,26 +75,23 @@ impl Check {
     }
 
     /// Prints the findings, and fails if there are any.
-    fn tell(&self, found: &[String]) -> Result<()> {
+    fn tell(&self, found: &[Explained]) -> Result<()> {
         for trouble in found {
             if self.json {
-                println!("{}", json!({ "message": trouble }));
+                println!("{}", json!({ "message": to_text(trouble) }));
             } else {
-                eprintln!("error: {trouble}");
+                report::finding(trouble.clone());
             }
         }
         match found.len() {
             0 => Ok(()),
-            count => bail!(
-                "the components do not fit: {}\n  what to do: what the lines above say",
-                counted(count as u64, "finding")
-            ),
+            count => bail!("the components do not fit: {}", counted(count as u64, "finding")),
         }
     }
 }
 
-/// The rights that the brokers have not granted to this user, in three lines each.
-fn missing_rights(app: &App, components: &[(Contract, Manifest)], log: &dyn Log) -> Result<Vec<String>> {
+/// The rights that the brokers have not granted to this user.
+fn missing_rights(app: &App, components: &[(Contract, Manifest)], log: &dyn Log) -> Result<Vec<Explained>> {
     let own = [Hosts::spec(&app.name), KnownTopics::spec(&app.name)].into_iter().chain(Topics::specs(&app.name));
     let mut topics = own.map(|spec| spec.name).collect::<Vec<_>>();
     let mut wanted = vec![];
@@ -110,22 +107,22 @@ fn missing_rights(app: &App, components: &[(Contract, Manifest)], log: &dyn Log)
     }
     let told = |right: Right| {
         let (operation, resource, grant) = (right.operation.name(), &right.resource, right.grant());
-        format!(
-            "this user may not {operation}\n  where: {resource}\n  what to do: kafka-acls.sh --add --allow-principal User:… {grant}"
-        )
+        Explained::new(format!("this user may not {operation}"))
+            .at(&resource)
+            .hint(format_args!("run kafka-acls.sh --add --allow-principal User:… {grant}"))
     };
     Ok(log.missing_rights(&wanted)?.into_iter().map(told).collect())
 }
 
-/// The misfits, each in three lines.
+/// The misfits.
 fn misfits<'a>(
     app: &str,
     components: impl IntoIterator<Item = (&'a Contract, &'a Manifest)>,
     registry: &dyn Registry,
-) -> Result<Vec<String>> {
+) -> Result<Vec<Explained>> {
     let mut found = vec![];
     for (contract, manifest) in components {
-        found.extend(check::misfits(registry, app, contract, manifest)?.iter().map(ToString::to_string));
+        found.extend(check::misfits(registry, app, contract, manifest)?.iter().map(Explained::of));
     }
     Ok(found)
 }

@@ -9,6 +9,7 @@ use clap::Args;
 use heddle_contract::manifest::App;
 use heddle_contract::wire::{key_subject, value_subject};
 use heddle_core::event::{Header, Offset, Partition, Record, Timestamp, TopicPartition};
+use heddle_core::explain::Explained;
 use serde_json::Value;
 
 use super::produce::header;
@@ -112,9 +113,9 @@ impl Consume {
         let log = open::log(folder, &app)?;
         let Some(topic) = log.topics()?.into_iter().find(|info| info.name == self.topic) else {
             bail!(
-                "there is no topic `{}`\n  where: {}\n  what to do: `heddle topics list` shows those there are",
-                printable::line(&self.topic),
-                folder.join("heddle.toml").display()
+                Explained::new(format!("there is no topic `{}`", printable::line(&self.topic)))
+                    .at(folder.join("heddle.toml").display())
+                    .hint("run `heddle topics list` to see the topics")
             );
         };
         let registry = open::registry(folder, &app, Some(&log))?;
@@ -160,9 +161,9 @@ impl Consume {
         let wanted = &self.filter.partitions;
         if let Some(unknown) = wanted.iter().find(|number| !(0..topic.partitions).contains(*number)) {
             bail!(
-                "the topic `{}` has no partition {unknown}\n  where: --partition\n  what to do: name one below {}",
-                self.topic,
-                topic.partitions
+                Explained::new(format!("the topic `{}` has no partition {unknown}", self.topic))
+                    .at("--partition")
+                    .hint(format_args!("name one below {}", topic.partitions))
             );
         }
         // Records before the first one of that time are older and can be skipped. A host that owns the log does not

@@ -7,9 +7,10 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use heddle_contract::manifest::{App, Manifest};
 use heddle_core::event::Timestamp;
+use heddle_core::explain::{Explained, from_text};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::status::{admin_address, client, unanswered};
+use super::status::{admin_address, client, refused, unanswered};
 use super::{app, wasm_file};
 use crate::admin::History;
 use crate::deploy::{Outcome, Release, Verdict, short, time};
@@ -79,14 +80,10 @@ impl Host {
         };
         let answer =
             answer.map_err(|e| unanswered(e, &address, "start one with `heddle run`, or name one with --host"))?;
-        let text = answer.text();
         match answer.status {
-            200 => Ok(text),
-            404 if !text.contains('\n') => {
-                bail!("{text}\n  where: {address}\n  what to do: `heddle status` names the components that run")
-            }
-            _ if text.contains('\n') => bail!(text),
-            _ => bail!("{text}\n  where: {address}\n  what to do: look at the log of that host, and try again"),
+            200 => Ok(answer.text()),
+            404 => Err(refused(&answer, &address, "run `heddle status` to see the components")),
+            _ => Err(refused(&answer, &address, "look at the log of that host, and try again")),
         }
     }
 
@@ -102,7 +99,8 @@ impl Host {
             outcome.hosts.iter().find(|(_, verdict)| matches!(verdict, Verdict::Refused { .. }))
         {
             let runs = outcome.running.as_deref().map_or("its own file", short);
-            bail!("the host `{host}` refused it, so it was taken back, and every host runs {runs}\n{why}");
+            let taken_back = format!("the host `{host}` refused it, so every host runs {runs} again");
+            return Err(anyhow::Error::from(from_text(why)).context(taken_back));
         }
         Ok(())
     }
@@ -137,15 +135,16 @@ impl Deploy {
         let file = self.file()?;
         let name = file.display().to_string();
         let wasm = wasm_file::read(&file, || {
-            format!(
-                "there is no file to deploy\n  where: {name}\n  what to do: name a .wasm file, or `heddle build` the component"
-            )
+            Explained::new("there is no file to deploy")
+                .at(&name)
+                .hint("name a .wasm file, or build the component with `heddle build`")
         })?;
         let (_, manifest) = Component::contract(&name, &wasm)?;
         if let Some(component) = self.component.as_ref().filter(|component| **component != manifest.name) {
             bail!(
-                "the file is of the component `{}`, not of `{component}`\n  where: {name}\n  what to do: name the component that it is of, or another file",
-                manifest.name
+                Explained::new(format!("the file holds the component `{}`, not `{component}`", manifest.name))
+                    .at(&name)
+                    .hint("name the component that the file holds, or another file")
             );
         }
         let answer = self.host.ask(folder, &app, &format!("/deploy/{}", encoded(&manifest.name)), Some(&wasm))?;
@@ -159,7 +158,9 @@ impl Deploy {
         }
         let path = self.file.join("component.toml");
         let text = std::fs::read_to_string(&path).with_context(|| {
-            format!("the folder is no component\n  where: {}\n  what to do: name the folder of a component, or a .wasm file", path.display())
+            Explained::new("the folder is not a component")
+                .at(path.display())
+                .hint("name the folder of a component, or a .wasm file")
         })?;
         let manifest = Manifest::parse(&text, &path.display().to_string())?;
         Ok(app::Source { folder: self.file.clone(), manifest, text }.wasm())

@@ -20,7 +20,7 @@ use notify_debouncer_mini::{DebounceEventResult, Debouncer, new_debouncer};
 
 use super::app::{self, Source};
 use super::build::build_one;
-use super::run::fit_failed;
+use super::report;
 use crate::build::{AppContracts, NAMES, digest};
 use crate::deploy::{File, Fitter, settle, short};
 use crate::runtime::Slot;
@@ -97,7 +97,7 @@ impl Dev {
             // A folder may be new. Removed ones cannot be watched and need not be.
             let saved = self.watch(&mut watcher).and_then(|()| self.saved());
             if let Err(error) = saved {
-                eprintln!("error: {}", super::told(&error));
+                report::complain(&error);
             }
         }
     }
@@ -181,7 +181,7 @@ impl Dev {
 
     fn refused(&self, name: &str, error: &anyhow::Error) {
         let runs = self.slots.get(name).map(|slot| format!("; {} goes on", short(&slot.current().digest)));
-        eprintln!("error: {}", super::told(error));
+        report::complain(error);
         eprintln!("{name}: not changed{}", runs.unwrap_or_default());
     }
 
@@ -210,7 +210,7 @@ impl Dev {
             eprintln!("{name}: built in {built:.1} s, the same as runs");
             return Ok(());
         }
-        let fitted = self.fitter.next(file, &current).map_err(fit_failed)?;
+        let fitted = self.fitter.next(file, &current)?;
         fitted.warnings.iter().for_each(|warning| eprintln!("{name}: {warning}"));
         let digest = fitted.version.digest.clone();
         slot.swap(fitted.version);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use heddle_contract::section::Contract;
+use heddle_core::explain::Explained;
 use serde::Serialize;
 
 use super::{open, wasm_file};
@@ -76,7 +77,7 @@ impl Inspect {
     pub(super) fn run(&self) -> Result<()> {
         let file = self.file.display().to_string();
         let wasm = wasm_file::read(&self.file, || {
-            format!("cannot read the file\n  where: {file}\n  what to do: name a .wasm file that `heddle build` made")
+            Explained::new("cannot read the file").at(&file).hint("name a .wasm file that `heddle build` made")
         })?;
         let (summary, contract) = Summary::of(&open::engine()?, &file, &wasm)?;
         if self.json {

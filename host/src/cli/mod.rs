@@ -32,11 +32,6 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::dlq::DlqError;
-use crate::log::LogError;
-use crate::printable;
-use crate::registry::RegistryError;
-
 /// Runs event-driven services: Kafka partitions through sandboxed, typed components, exactly once.
 #[derive(Debug, Parser)]
 #[command(name = "heddle", version, propagate_version = true)]
@@ -127,28 +122,7 @@ pub fn main() -> ExitCode {
         Command::Schema(schema) => schema.run(&arguments.app),
         Command::Registry(registry) => registry.run(&arguments.app),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", told(&error));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// The failure and its causes on the first line, then the position and the remedy, if they are known.
-fn told(error: &anyhow::Error) -> String {
-    let text = error.to_string();
-    let (what, rest) =
-        text.split_once('\n').map_or((text.as_str(), String::new()), |(what, rest)| (what, format!("\n{rest}")));
-    // Causes quote records, brokers and registries. Their lines must not look like our own, which are indented.
-    let causes = error.chain().skip(1).map(|cause| {
-        let text = cause.to_string();
-        format!(": {}", text.split("\n  ").map(printable::line).collect::<Vec<_>>().join("\n  "))
-    });
-    let causes = causes.collect::<String>();
-    let rest = if rest.is_empty() { advice(error).unwrap_or_default() } else { rest };
-    format!("{what}{causes}{rest}")
+    report::end(&done)
 }
 
 /// How a command prints values.
@@ -162,48 +136,4 @@ struct Raw {
 /// A count with its noun, `one` in the singular.
 fn counted(count: u64, one: &str) -> String {
     format!("{count} {one}{}", if count == 1 { "" } else { "s" })
-}
-
-/// The position and the remedy for errors that any command can meet and that do not know the app.
-fn advice(error: &anyhow::Error) -> Option<String> {
-    let (place, remedy) = error.chain().find_map(|cause| {
-        let of_log = || match cause.downcast_ref::<DlqError>() {
-            Some(DlqError::Log(error)) => Some(error),
-            _ => None,
-        };
-        if let Some(LogError::Unreachable(_)) = cause.downcast_ref::<LogError>().or_else(of_log) {
-            let remedy = "start the broker, or correct bootstrap (HEDDLE_LOG_BOOTSTRAP) and the options of [log]";
-            return Some(("[log] in heddle.toml".to_owned(), remedy));
-        }
-        match cause.downcast_ref::<RegistryError>()? {
-            RegistryError::Unreachable { place, .. } | RegistryError::Answered { place, .. } => {
-                Some((place.clone(), "start the registry, or correct [registry] url (HEDDLE_REGISTRY_URL)"))
-            }
-            RegistryError::Unauthorized { place, remedy, .. } => Some((place.clone(), *remedy)),
-            RegistryError::MayNotRegister { place, subject } => Some((
-                format!("the subject `{subject}` at {place}"),
-                "let somebody who may register it (`heddle schema register`), or grant this user the right to write the subject (Confluent: DeveloperWrite)",
-            )),
-            RegistryError::Untrusted { place, .. } => Some((
-                place.clone(),
-                "name the file of its authority's certificate in [registry] ca (HEDDLE_REGISTRY_CA), and ask by the name that its certificate is for",
-            )),
-            RegistryError::Refused { subject, .. } => Some((
-                format!("contracts/{subject}.avsc"),
-                "make the change compatible, or change the subject's compatibility level in the registry",
-            )),
-            RegistryError::Log { topic, .. } => Some((
-                format!("the topic `{topic}` of [log] in heddle.toml"),
-                "see to the broker; the app needs the rights to create, read, write and describe that topic, and to use the transactional id of the same name",
-            )),
-            RegistryError::Topic { topic, remedy, .. } => {
-                Some((format!("the topic `{topic}` of [log] in heddle.toml"), remedy.as_str()))
-            }
-            RegistryError::Store { place, .. } => Some((
-                place.clone(),
-                "stop the other `heddle` that uses it, or wait until it has ended; if there is none, see to the folder's disk and permissions",
-            )),
-        }
-    })?;
-    Some(format!("\n  where: {place}\n  what to do: {remedy}"))
 }

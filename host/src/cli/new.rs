@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use heddle_contract::manifest::{App, Manifest};
 use heddle_contract::schema::{Node, Schema};
 use heddle_contract::wire::value_subject;
+use heddle_core::explain::Explained;
 
 use super::app;
 use crate::build::{self, AppContracts, Language};
@@ -63,9 +64,11 @@ impl New {
     pub(super) fn run(&self, folder: &Path) -> Result<()> {
         match (&self.name, self.lang) {
             (Some(name), Some(lang)) => self.component(folder, name, lang),
-            _ if folder == Path::new(".") => bail!(
-                "there is no name for what is to be made\n  where: heddle new\n  what to do: `heddle new --app <folder>` for an app, `heddle new <component> --lang <language>` for a component"
-            ),
+            _ if folder == Path::new(".") => {
+                bail!(Explained::new("neither an app nor a component is named").hint(
+                    "run `heddle new --app <folder>` for an app, or `heddle new <component> --lang <language>` for a component"
+                ))
+            }
             _ => new_app(folder),
         }
     }
@@ -83,10 +86,9 @@ impl New {
         let outside = |topic: &&String| sources.iter().all(|source| !source.manifest.emits.contains_key(*topic));
         let first = app.topics.keys().find(outside).or_else(|| app.topics.keys().next());
         let consumes = self.consumes.as_ref().or(first).cloned().with_context(|| {
-            format!(
-                "a component consumes a topic, and the app has none\n  where: [topics] in {}\n  what to do: name one: --consumes <topic>",
-                folder.join("heddle.toml").display()
-            )
+            Explained::new("a component consumes a topic, and the app has none")
+                .at(format_args!("[topics] in {}", folder.join("heddle.toml").display()))
+                .hint("name one with --consumes <topic>")
         })?;
         let text = build::new_manifest(name, language, &consumes, self.emits.as_deref());
         // Names are checked before anything is written.
@@ -94,14 +96,16 @@ impl New {
         let manifest = Manifest::parse(&text, &place.join("component.toml").display().to_string())?;
         if let Some(other) = sources.iter().find(|source| source.manifest.name == name) {
             bail!(
-                "there is a component `{name}` already\n  where: {}\n  what to do: choose another name",
-                other.folder.display()
+                Explained::new(format!("the component `{name}` exists already"))
+                    .at(other.folder.display())
+                    .hint("choose another name")
             );
         }
         if std::fs::read_dir(&place).is_ok_and(|mut files| files.next().is_some()) {
             bail!(
-                "there is a folder of that name already, and something in it\n  where: {}\n  what to do: choose another name, or remove it",
-                shown(&place)
+                Explained::new("the folder exists already and is not empty")
+                    .at(shown(&place))
+                    .hint("choose another name, or remove it")
             );
         }
         write(folder, &missing_schemas(folder, &app, &manifest)?)?;
@@ -192,7 +196,7 @@ fn add_topics(folder: &Path, app: &App, manifest: &Manifest) -> Result<()> {
 /// Writes files that must not exist yet, and prints each.
 fn write(folder: &Path, files: &BTreeMap<String, String>) -> Result<()> {
     if let Some(there) = files.keys().map(|name| folder.join(name)).find(|path| path.exists()) {
-        bail!("there is a file already\n  where: {}\n  what to do: choose another name, or remove it", there.display());
+        bail!(Explained::new("the file exists already").at(there.display()).hint("choose another name, or remove it"));
     }
     for (name, text) in files {
         let path = folder.join(name);

@@ -8,6 +8,7 @@ use anyhow::{Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use heddle_contract::manifest::Manifest;
 use heddle_core::event::{Offset, Partition, Timestamp, TopicPartition};
+use heddle_core::explain::Explained;
 use serde_json::json;
 
 use super::{app, dlq, open};
@@ -76,8 +77,10 @@ impl To {
             ("end", _) => Self::End,
             (_, Ok(offset)) => Self::At(Offset(offset)),
             _ => Self::Time(point_in_time(text).map_err(|wrong| {
-                anyhow!(
-                    "`{text}` is not a position\n  where: --to\n  what to do: {wrong}, an offset, `beginning` or `end`"
+                anyhow::Error::from(
+                    Explained::new(format!("`{text}` is not a position"))
+                        .at("--to")
+                        .hint(format_args!("{wrong}, an offset, `beginning` or `end`")),
                 )
             })?),
         })
@@ -158,8 +161,8 @@ impl Group {
         if let Some(topic) = topic.filter(|topic| !self.manifest.consumes.contains_key(*topic)) {
             let known = self.manifest.consumes.keys().cloned().collect::<Vec<_>>().join(", ");
             bail!(
-                "`{}` does not consume the topic `{topic}`\n  what to do: name one of those it consumes: {known}",
-                self.manifest.name
+                Explained::new(format!("`{}` does not consume the topic `{topic}`", self.manifest.name))
+                    .hint(format_args!("name one of: {known}"))
             );
         }
         let mut positions = vec![];
@@ -176,10 +179,8 @@ impl Group {
                     To::Time(_) => times.get(&bounds.partition).copied().unwrap_or(bounds.high),
                     To::At(offset) if (bounds.low..=bounds.end).contains(&offset) => offset,
                     To::At(offset) => bail!(
-                        "{name}/{} does not have the offset {offset}\n  what to do: choose one from {} to {}",
-                        bounds.partition,
-                        bounds.low,
-                        bounds.high
+                        Explained::new(format!("{name}/{} has no offset {offset}", bounds.partition))
+                            .hint(format_args!("choose one from {} to {}", bounds.low, bounds.high))
                     ),
                 };
                 positions.push((TopicPartition::new(name, bounds.partition.0), offset));
@@ -187,8 +188,9 @@ impl Group {
         }
         if positions.is_empty() {
             bail!(
-                "there is no such partition\n  where: --partition\n  what to do: `heddle offsets show {}` shows those there are",
-                self.manifest.name
+                Explained::new("there is no such partition")
+                    .at("--partition")
+                    .hint(format_args!("run `heddle offsets show {}` to see the partitions", self.manifest.name))
             );
         }
         Ok(positions)
@@ -204,8 +206,12 @@ impl Group {
         if committed.is_empty() {
             let topics = self.manifest.consumes.keys().cloned().collect::<Vec<_>>().join(", ");
             bail!(
-                "the group `{group}` has no position in what `{}` consumes\n  where: {topics}\n  what to do: check the name of the group",
-                self.manifest.name
+                Explained::new(format!(
+                    "the group `{group}` has no position in the topics of `{}`",
+                    self.manifest.name
+                ))
+                .at(&topics)
+                .hint("check the name of the group")
             );
         }
         Ok(committed.into_iter().collect())
@@ -213,9 +219,10 @@ impl Group {
 
     fn set(&self, positions: &[(TopicPartition, Offset)]) -> Result<()> {
         self.log.set_committed(&self.name, positions).map_err(|error| match error {
-            LogError::GroupActive { .. } => anyhow!(
-                "{error}\n  where: the positions of `{}`\n  what to do: stop all hosts that run the component; one that has stopped counts until its session.timeout.ms (10 s) is over",
-                self.manifest.name
+            LogError::GroupActive { .. } => anyhow::Error::from(
+                Explained::new(error.to_string())
+                    .at(format_args!("the component `{}`", self.manifest.name))
+                    .hint("stop all hosts that run the component, and wait for their session.timeout.ms (10 s)"),
             ),
             other => other.into(),
         })

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use heddle_contract::manifest::App;
 use heddle_contract::manifest::app;
+use heddle_core::explain::Explained;
 
 use super::starting;
 use super::status::{admin_address, reach};
@@ -65,10 +66,9 @@ pub(super) fn own_log(folder: &Path, app: &App) -> Result<Arc<dyn Log>> {
 fn embedded(folder: &Path, app: &App, options: EmbeddedOptions) -> Result<Arc<dyn Log>> {
     let data = folder.join(&app.data).join("log");
     Ok(Arc::new(EmbeddedLog::open(&data, options).with_context(|| {
-        format!(
-            "the embedded log cannot be opened\n  where: {}\n  what to do: stop the other `heddle` that uses it, or wait until it has ended",
-            data.display()
-        )
+        Explained::new("the embedded log cannot be opened")
+            .at(data.display())
+            .hint("stop the other `heddle` that uses it, or wait until it has ended")
     })?))
 }
 

@@ -14,6 +14,7 @@ use heddle_contract::schema::Schema;
 use heddle_contract::section::SchemaFormat;
 use heddle_contract::wire::{key_subject, value_subject};
 use heddle_core::event::{Header, NewRecord, Partition, Timestamp};
+use heddle_core::explain::Explained;
 use serde_json::Value;
 
 use super::{app, counted, open};
@@ -93,9 +94,9 @@ impl Produce {
         open::create_topics(log.as_ref(), &app, [])?;
         if log.topics()?.iter().all(|info| info.name != self.topic) {
             bail!(
-                "there is no topic `{}`\n  where: {}\n  what to do: `heddle topics list` shows those there are; `heddle topics create` makes one",
-                printable::line(&self.topic),
-                folder.join("heddle.toml").display()
+                Explained::new(format!("there is no topic `{}`", printable::line(&self.topic)))
+                    .at(folder.join("heddle.toml").display())
+                    .hint("run `heddle topics list` to see the topics, or `heddle topics create` to make one")
             );
         }
         let mut records = self.target(folder, &app, &log)?;
@@ -103,7 +104,7 @@ impl Produce {
         // All lines are encoded before the first is written, so a bad line writes nothing.
         let mut made = vec![];
         for (number, line) in lines {
-            let place = || format!("line {number} is no value for the topic `{}`; nothing was written", self.topic);
+            let place = || format!("line {number} does not match the schema of `{}`; nothing was written", self.topic);
             let line = serde_json::from_str(&line).with_context(place)?;
             made.push(self.record(&mut records, &line).map_err(|why| anyhow!(why)).with_context(place)?);
         }
@@ -119,10 +120,9 @@ impl Produce {
         let input: Box<dyn Read> = match &self.file {
             None => Box::new(std::io::stdin()),
             Some(path) => Box::new(std::fs::File::open(path).with_context(|| {
-                format!(
-                    "cannot read the records\n  where: {}\n  what to do: name a file of one JSON value a line",
-                    path.display()
-                )
+                Explained::new("cannot read the records")
+                    .at(path.display())
+                    .hint("name a file of one JSON value a line")
             })?),
         };
         let mut lines = vec![];
@@ -227,10 +227,11 @@ impl Subjects<'_> {
             Register::Auto => registry.register(subject, schema.json())?,
             Register::Never => {
                 registry.lookup(subject, &Entry::new(SchemaFormat::Avro, schema.json()))?.with_context(|| {
-                    format!(
-                        "the schema of `{subject}` is not registered, and [registry] register = \"never\"\n  where: {}\n  what to do: register it before, with `heddle schema register`",
-                        registry.place()
-                    )
+                    Explained::new(format!(
+                        "the schema of `{subject}` is not registered, and [registry] register = \"never\""
+                    ))
+                    .at(registry.place())
+                    .hint("register it with `heddle schema register`")
                 })?
             }
         };
@@ -248,7 +249,11 @@ impl Subjects<'_> {
         }
         let Some(first) = ids.first().copied() else {
             bail!(
-                "the values of `{topic}` are not records, and its subjects are named after records\n  where: contracts/{topic}-value.avsc\n  what to do: give the topic a record, or a union of records"
+                Explained::new(format!(
+                    "the values of `{topic}` are not records, and its subjects are named after records"
+                ))
+                .at(format_args!("contracts/{topic}-value.avsc"))
+                .hint("give the topic a record, or a union of records")
             );
         };
         let records = if own.is_union() { ids } else { vec![] };

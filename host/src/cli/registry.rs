@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use heddle_contract::manifest::App;
 use heddle_contract::manifest::app::Log;
+use heddle_core::explain::Explained;
 
 use super::{app, open};
 use crate::registry::http::{Names, Patience, Server, User};
@@ -97,13 +98,12 @@ impl Registry {
     fn user(&self) -> Result<Option<User>> {
         let (Some(user), Some(file)) = (&self.user, &self.password_file) else { return Ok(None) };
         let text = std::fs::read_to_string(file).with_context(|| {
-            format!("the password cannot be read\n  where: {}\n  what to do: write it into that file", file.display())
+            Explained::new("the password cannot be read").at(file.display()).hint("write it into that file")
         })?;
         let password = text.lines().next().unwrap_or_default().to_owned();
         if password.is_empty() {
             bail!(
-                "the password is empty\n  where: {}\n  what to do: write it into the file's first line",
-                file.display()
+                Explained::new("the password is empty").at(file.display()).hint("write it into the file's first line")
             );
         }
         Ok(Some(User { name: user.clone(), password }))

@@ -14,6 +14,7 @@ use heddle_contract::manifest::app::Register;
 use heddle_core::batch::Counts;
 use heddle_core::breaker::BreakerState;
 use heddle_core::event::{Offset, TopicPartition};
+use heddle_core::explain::Explained;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::build::build_one;
@@ -23,14 +24,15 @@ use super::{app, counted, open, report, starting, wasm_file};
 use crate::admin::{self, Access, ComponentStatus, Deploys, Monitor, PartitionLag, Stores, Watched};
 use crate::build::AppContracts;
 use crate::cluster::{Hosts, Owner, announce};
-use crate::deploy::{self, DeployError, Deployer, File, FitError, Fitter, Topics};
+use crate::deploy::{self, Deployer, File, Fitter, Topics};
 use crate::descriptors;
 use crate::guest::{Component, Schemas};
 use crate::log::Log;
 use crate::printable::line;
-use crate::registry::{Cached, Registry};
+use crate::registry::{Cached, Observed, Registry};
 use crate::runtime::{self, Cause, CommitPolicy, KnownTopics, Progress, Running, Service, Slot, Snapshot};
 use crate::state::HostState;
+use crate::telemetry::{HostStopped, Telemetry};
 use crate::tls::Identity;
 
 /// The interval between updates of the live lines.
@@ -63,7 +65,9 @@ impl Run {
         let begun = starting::begin(folder, &app, listening.address())?;
         let files = component_files(folder, &app, build)?;
         let log = open::own_log(folder, &app)?;
+        let telemetry = Telemetry::new(app.name.clone());
         let registry = open::own_registry(folder, &app, Some(&log))?;
+        let registry: Arc<dyn Registry> = Arc::new(Observed::new(registry, telemetry.clone()));
         if app.register == Register::Auto {
             registry.settle()?;
         }
@@ -82,10 +86,11 @@ impl Run {
         let hosts = Hosts::new(log.clone(), &app.name, Owner { host, admin: advertised.clone() });
         let hosts = Arc::new(hosts.reached_by(reach(folder, &app)?));
         refuse_namesake(&hosts)?;
-        report::started(folder, &app, registry.as_ref(), &listening, hosts.me(), &starting.slots);
+        report::started(folder, &app, registry.as_ref(), &listening, hosts.me(), &starting.slots, &telemetry);
         let (started, stop) = (Instant::now(), stop_signal()?);
         let known = Arc::new(KnownTopics::of(log.clone(), &app.name));
-        let shared = runtime::Shared { log: log.clone(), schemas: schemas.clone(), commit, known };
+        let shared =
+            runtime::Shared { log: log.clone(), schemas: schemas.clone(), commit, known, telemetry: telemetry.clone() };
         let running = runtime::start(&shared, services)?;
         let watched = watched(&running, &starting.slots);
         let stores = Stores::new(state.clone(), log.clone(), hosts.clone(), schemas);
@@ -109,7 +114,7 @@ impl Run {
                 return Err(error);
             }
         };
-        let left = self.watch(&running, &monitor, &watched, &stop, report::Ready::since(started));
+        let left = self.watch(&running, &monitor, &watched, &stop, report::Ready::since(started, telemetry.clone()));
         let progress = running.progress.clone();
         let (stuck, stopped) =
             (refused_record(&progress), progress.iter().find_map(|(_, progress)| progress.stopped()));
@@ -120,15 +125,16 @@ impl Run {
         // The thread has no result, and its panics are printed. If it is blocked in the log, it is left behind.
         let _ = following.filter(runtime::has_ended).map(JoinHandle::join);
         remove_address(folder, &app);
+        telemetry.report(HostStopped { after: started.elapsed() });
         self.sum_up(&progress, started);
         ended?;
-        if let Some(why) = monitor.dead().or(stopped.filter(|_| self.until_idle)) {
+        if let Some(why) = monitor.dead().map(Explained::new).or(stopped.filter(|_| self.until_idle)) {
             bail!(why);
         }
         if let Some(((source, offset), why)) = stuck.filter(|_| self.until_idle) {
-            bail!(
-                "records are left: a task stands still\n  where: {source}@{offset}\n  what to do: {why}: change what the topic takes, create it, or grant the right to write to it, and run again"
-            );
+            let what = format!("records are left: the log refuses what one leads to: {why}");
+            let hint = "change what the topic takes, create it, or grant the right to write to it, and run again";
+            bail!(Explained::new(what).at(format_args!("{source}@{offset}")).hint(hint));
         }
         refuse_rest(&left)
     }
@@ -206,7 +212,7 @@ fn watched(running: &Running, slots: &[(String, Arc<Slot>)]) -> Vec<Watched> {
 /// The position of a record that blocks a task because the log refuses its results, and the reason.
 fn refused_record(progress: &[(String, Arc<Progress>)]) -> Option<((TopicPartition, Offset), String)> {
     let stalls = progress.iter().flat_map(|(_, progress)| progress.stalls());
-    stalls.filter(|stall| stall.cause == Cause::Refused).find_map(|stall| Some((stall.at?, stall.why)))
+    stalls.filter(|stall| stall.cause == Cause::Refused).find_map(|stall| Some((stall.at?, stall.why.what)))
 }
 
 /// Creates the missing topics of the app and the host, all at once because a broker is slow for each. Hosts that follow
@@ -232,9 +238,12 @@ fn services(slots: &[(String, Arc<Slot>)], state: &Arc<HostState>, app: &App, ho
 fn refuse_namesake(hosts: &Hosts) -> Result<()> {
     if let Some(other) = hosts.namesake()? {
         bail!(
-            "another host runs under the name `{}`: each would take the other's place in the group\n  where: {}\n  what to do: stop one of them, or give it another [host] name (HEDDLE_HOST_NAME) and another data folder",
-            other.host,
-            other.admin
+            Explained::new(format!(
+                "another host has the name `{}`, and two hosts of one name fence each other",
+                other.host
+            ))
+            .at(&other.admin)
+            .hint("stop one of them, or set another [host] name (HEDDLE_HOST_NAME) and data folder")
         );
     }
     Ok(())
@@ -246,8 +255,9 @@ fn refuse_rest(left: &[String]) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "something is left: {}\n  where: the input of these components\n  what to do: run it again; `heddle status` says more while it runs, and another producer's open transaction ends by itself, or with that producer",
-        left.join("; ")
+        Explained::new(format!("records are left: {}", left.join("; ")))
+            .at("the input of these components")
+            .hint("run it again; an open transaction of another producer ends with its timeout")
     );
 }
 
@@ -349,10 +359,10 @@ impl Starting {
     fn deployed(fitter: &Fitter, files: Vec<(String, Vec<u8>)>) -> Result<Self> {
         let files = named(files)?;
         let topics = Topics::of(fitter.log.clone(), &fitter.app);
-        let start = deploy::Start::read(&topics).map_err(deploy_failed)?;
+        let start = deploy::Start::read(&topics)?;
         let mut run = vec![];
         for (component, own) in &files {
-            let deployed = start.file(&topics, component, own).map_err(deploy_failed)?;
+            let deployed = start.file(&topics, component, own)?;
             run.push(deployed.map_or_else(
                 || own.clone(),
                 |(file, told)| {
@@ -398,29 +408,8 @@ pub(super) fn named(files: Vec<(String, Vec<u8>)>) -> Result<Vec<(String, File)>
 }
 
 pub(super) fn slots(fitter: &Fitter, files: Vec<File>) -> Result<Vec<(String, Arc<Slot>)>> {
-    let versions = fitter.first(files).map_err(fit_failed)?;
+    let versions = fitter.first(files)?;
     Ok(versions.into_iter().map(|(name, version)| (name, Arc::new(Slot::new(version)))).collect())
-}
-
-/// Unwraps the cause, so that its remedy is printed.
-pub(super) fn fit_failed(error: FitError) -> anyhow::Error {
-    match error {
-        FitError::Log(error) => error.into(),
-        FitError::Registry(error) => error.into(),
-        FitError::Topic { topic, cause } => {
-            anyhow::Error::from(cause).context(format!("the topic `{topic}` cannot be created"))
-        }
-        other => other.into(),
-    }
-}
-
-/// Unwraps the cause, as [`fit_failed`] does.
-pub(super) fn deploy_failed(error: DeployError) -> anyhow::Error {
-    match error {
-        DeployError::Fit(error) => fit_failed(error),
-        DeployError::Log(error) => error.into(),
-        other => other.into(),
-    }
 }
 
 /// The files of the components, built now if `build`.
@@ -434,23 +423,22 @@ pub(super) fn component_files(folder: &Path, app: &App, build: bool) -> Result<V
             files.extend(build_one(contracts, &source, false)?.map(|(_, wasm)| (name, wasm)));
         } else {
             let wasm = wasm_file::read(&path, || {
-                format!(
-                    "the component `{}` is not built\n  where: {name}\n  what to do: `heddle build`",
-                    source.manifest.name
-                )
+                Explained::new(format!("the component `{}` is not built", source.manifest.name))
+                    .at(&name)
+                    .hint("run `heddle build`")
             })?;
             files.push((name, wasm));
         }
     }
     for path in app::wasm_files(folder, app)? {
-        let wasm = wasm_file::read(&path, || format!("cannot read {}", path.display()))?;
+        let wasm = wasm_file::read(&path, || Explained::new("cannot read the file").at(path.display()))?;
         files.push((path.display().to_string(), wasm));
     }
     if files.is_empty() {
         bail!(
-            "the app has no components\n  where: [app] components = {:?} in {}\n  what to do: add a folder with a component.toml, or a .wasm file",
-            app.components,
-            folder.join("heddle.toml").display()
+            Explained::new("the app has no components")
+                .at(format_args!("[app] components = {:?} in {}", app.components, folder.join("heddle.toml").display()))
+                .hint("add a folder with a component.toml, or a .wasm file")
         );
     }
     Ok(files)

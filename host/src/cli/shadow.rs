@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use heddle_contract::manifest::App;
 use heddle_core::event::Timestamp;
+use heddle_core::explain::{Explained, to_text};
 
 use super::run::component_files;
 use super::{app, counted, open, wasm_file};
@@ -15,7 +16,7 @@ use crate::guest::{Component, Schemas};
 use crate::log::Log;
 use crate::printable::line;
 use crate::registry::{Cached, check};
-use crate::shadow::{Extent, Found, From, Report, Side, SideError, compare};
+use crate::shadow::{Extent, Found, From, Report, Side, compare};
 use crate::times::point_in_time;
 
 /// Try a version beside the one that runs: the same records on a copy of the state, without committing anything.
@@ -52,15 +53,14 @@ impl Shadow {
         let extent = Extent { from: self.from()?, records_max: self.records, samples_max: self.samples };
         let name = self.file.display().to_string();
         let wasm = wasm_file::read(&self.file, || {
-            format!(
-                "there is no file to try\n  where: {name}\n  what to do: name a .wasm file that `heddle build` has made"
-            )
+            Explained::new("there is no file to try").at(&name).hint("name a .wasm file that `heddle build` made")
         })?;
         let (contract, manifest) = Component::contract(&name, &wasm)?;
         if let Some(component) = self.component.as_ref().filter(|component| **component != manifest.name) {
             bail!(
-                "the file is of the component `{}`, not of `{component}`\n  where: {name}\n  what to do: name the component that it is of, or another file",
-                manifest.name
+                Explained::new(format!("the file holds the component `{}`, not `{component}`", manifest.name))
+                    .at(&name)
+                    .hint("name the component that the file holds, or another file")
             );
         }
         let log = open::log(folder, &app)?;
@@ -68,13 +68,12 @@ impl Shadow {
         let (old_name, old_wasm) = running(folder, &app, &log, &manifest.name)?;
         let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
         let engine = open::engine()?;
-        let side = |name: &str, wasm: &[u8]| {
-            Side::load(&app.name, &engine, name, wasm, registry.as_ref(), schemas.clone()).map_err(failed)
-        };
+        let side =
+            |name: &str, wasm: &[u8]| Side::load(&app.name, &engine, name, wasm, registry.as_ref(), schemas.clone());
         let (mut old, mut new) = (side(&old_name, &old_wasm)?, side(&name, &wasm)?);
-        let mut report = compare(log.as_ref(), &mut old, &mut new, &extent).map_err(failed)?;
+        let mut report = compare(log.as_ref(), &mut old, &mut new, &extent)?;
         let misfits = check::misfits(registry.as_ref(), &app.name, &contract, &manifest)?;
-        report.refused.extend(misfits.iter().map(ToString::to_string));
+        report.refused.extend(misfits.iter().map(|misfit| to_text(misfit)));
         if self.json {
             println!("{}", serde_json::to_string(&report)?);
         } else {
@@ -91,10 +90,10 @@ impl Shadow {
             return Ok(From::Offset(offset));
         }
         let time = point_in_time(&self.from).map_err(|what| {
-            anyhow::anyhow!(
-                "`{}` is no place to begin at\n  where: --from\n  what to do: write `beginning`, an offset, or {}",
-                self.from,
-                what.trim_start_matches("write ")
+            anyhow::Error::from(
+                Explained::new(format!("`{}` is not a position", self.from))
+                    .at("--from")
+                    .hint(format_args!("write `beginning`, an offset, or {}", what.trim_start_matches("write "))),
             )
         })?;
         Ok(From::Time(time))
@@ -107,7 +106,7 @@ fn running(folder: &Path, app: &App, log: &Arc<dyn Log>, component: &str) -> Res
     if let Some(topics) = Topics::there(log.clone(), &app.name)?
         && let Some((_, Some(deployment))) = topics.newest()?.0.get(component)
     {
-        let wasm = topics.get(&deployment.release).map_err(super::run::deploy_failed)?;
+        let wasm = topics.get(&deployment.release)?;
         return Ok((format!("{component} {}", short(&deployment.release.digest)), wasm.to_vec()));
     }
     if let Some(host) = open::host(folder, app)
@@ -121,17 +120,10 @@ fn running(folder: &Path, app: &App, log: &Arc<dyn Log>, component: &str) -> Res
         }
     }
     bail!(
-        "this app has no component `{component}` to compare with\n  where: {}\n  what to do: name a version of one of its components",
-        folder.join("heddle.toml").display()
+        Explained::new(format!("the app has no component `{component}` to compare with"))
+            .at(folder.join("heddle.toml").display())
+            .hint("name a version of one of its components")
     )
-}
-
-fn failed(error: SideError) -> anyhow::Error {
-    match error {
-        SideError::Log(error) => error.into(),
-        SideError::Registry(error) => error.into(),
-        other => other.into(),
-    }
 }
 
 fn print(report: &Report) {

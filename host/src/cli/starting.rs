@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use heddle_contract::manifest::App;
+use heddle_core::explain::Explained;
 
 /// The longest wait of a command for a host.
 const WAIT: Duration = Duration::from_secs(60);
@@ -42,10 +43,9 @@ impl Drop for Begun {
 pub(super) fn begin(folder: &Path, app: &App, address: SocketAddr) -> Result<Begun> {
     let file = file(folder, app);
     let cannot = || {
-        format!(
-            "the data folder cannot be written to\n  where: {}\n  what to do: make it writable, or set another [app] data (HEDDLE_APP_DATA)",
-            folder.join(&app.data).display()
-        )
+        Explained::new("cannot write to the data folder")
+            .at(folder.join(&app.data).display())
+            .hint("make it writable, or set another [app] data (HEDDLE_APP_DATA)")
     };
     std::fs::create_dir_all(folder.join(&app.data)).with_context(cannot)?;
     std::fs::write(&file, address.to_string()).with_context(cannot)?;

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use heddle_contract::manifest::App;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::status::{admin_address, client, unanswered};
+use super::status::{self, admin_address, client, unanswered};
 use super::{Raw, app};
 use crate::admin::{StateEntries, StateEntry};
 use crate::cluster::{HostAnswer, Owner};
@@ -88,11 +88,7 @@ fn encoded(text: &str) -> String {
 
 /// The error for a host's refusal.
 fn refused(address: &str, answer: &HostAnswer) -> anyhow::Error {
-    let said = answer.text();
-    if said.contains('\n') {
-        return anyhow::anyhow!(said);
-    }
-    anyhow::anyhow!("{said}\n  where: {address}\n  what to do: `heddle status` names the components that run")
+    status::refused(answer, address, "run `heddle status` to see the components")
 }
 
 impl State {

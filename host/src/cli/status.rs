@@ -4,14 +4,15 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use heddle_contract::manifest::App;
 use heddle_core::event::Timestamp;
+use heddle_core::explain::{Explain as _, Explained};
 
 use super::{app, starting};
 use crate::admin::{ComponentStatus, ErrorStatus, PartitionStatus, RecordStatus, StallStatus, StuckTask};
-use crate::cluster::{HostClient, HostError, Reach};
+use crate::cluster::{HostAnswer, HostClient, HostError, Reach};
 use crate::deploy::{short, time};
 use crate::printable::line;
 use crate::runtime::Cause;
@@ -81,10 +82,19 @@ pub(super) fn client(folder: &Path, app: &App, address: &str, timeout: Duration)
 pub(super) fn unanswered(error: HostError, address: &str, remedy: &str) -> anyhow::Error {
     match error {
         HostError::Unreachable(why) => {
-            anyhow!(why).context(format!("no host of this app answers\n  where: {address}\n  what to do: {remedy}"))
+            anyhow!(why).context(Explained::new("no host of this app answers").at(address).hint(remedy))
         }
         unproven @ HostError::Unproven { .. } => unproven.into(),
     }
+}
+
+/// The error for a refusal of the host at `address`. The remedy is for a refusal that has none.
+pub(super) fn refused(answer: &HostAnswer, address: &str, remedy: &str) -> anyhow::Error {
+    let refusal = answer.refusal();
+    if refusal.explained().iter().any(Explained::has_advice) {
+        return refusal.into();
+    }
+    Explained::of(&refusal).at(address).hint(remedy).into()
 }
 
 impl Status {
@@ -93,14 +103,13 @@ impl Status {
         let address = admin_address(folder, &app);
         let answer = client(folder, &app, &address, TIMEOUT)?.get("/status?fresh=true");
         let answer = answer.map_err(|e| unanswered(e, &address, "start one with `heddle run` or `heddle dev`"))?;
-        let text = answer.text();
-        match answer.status {
-            200 => {}
-            _ if text.contains('\n') => bail!(text),
-            _ => bail!("the host cannot tell its status: {text}\n  where: {address}\n  what to do: look at its log"),
+        if answer.status != 200 {
+            return Err(refused(&answer, &address, "look at the log of that host"))
+                .context("the host did not send its status");
         }
+        let text = answer.text();
         let mut components: Vec<ComponentStatus> = serde_json::from_str(&text).with_context(|| {
-            format!("what answers is no host of Heddle\n  where: {address}\n  what to do: check [admin] listen")
+            Explained::new("what answers is not a host of Heddle").at(&address).hint("check [admin] listen")
         })?;
         for why in components.first().filter(|_| !self.json).iter().flat_map(|first| &first.machine) {
             println!("this machine: {why}");
@@ -157,7 +166,7 @@ fn lines(c: &ComponentStatus) -> Vec<String> {
     for (partition, offsets) in &c.lost {
         lines.push(format!("  lost: {offsets} offsets of {partition}, deleted before they were consumed"));
     }
-    lines.extend(c.stopped.iter().map(|why| format!("  stopped: {why}")));
+    lines.extend(c.stopped.iter().map(|why| format!("  stopped: {}", why.replace('\n', "\n  "))));
     lines.extend(c.before.iter().map(|before| format!("  before: {}", short(before))));
     lines.extend(c.note.iter().map(|note| format!("  {}", line(note))));
     lines.extend(c.partitions.iter().map(partition_line));

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
+use heddle_core::explain::Explained;
 use serde_json::json;
 
 use super::accept::accept;
@@ -97,12 +98,10 @@ fn list(log: &dyn Log, as_json: bool) -> Result<()> {
 
 fn describe(log: &dyn Log, name: &str, as_json: bool) -> Result<()> {
     let watermarks = log.watermarks(name).map_err(|error| match error {
-        LogError::UnknownTopic(_) => {
-            anyhow::anyhow!(
-                "there is no topic `{}`\n  what to do: `heddle topics list` shows those there are",
-                crate::printable::line(name)
-            )
-        }
+        LogError::UnknownTopic(_) => anyhow::Error::from(
+            Explained::new(format!("there is no topic `{}`", crate::printable::line(name)))
+                .hint("run `heddle topics list` to see the topics"),
+        ),
         other => other.into(),
     })?;
     for bounds in watermarks {

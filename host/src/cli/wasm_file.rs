@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+use heddle_core::explain::Explained;
 
 /// The maximum size of a file, in bytes. Components in Python have 18 to 40 MiB.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -12,10 +13,10 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 const VARIABLE: &str = "HEDDLE_WASM_BYTES_MAX";
 
 /// The bytes of a file, unless it is too large. `unreadable` makes the message for a file that cannot be read.
-pub(super) fn read(path: &Path, unreadable: impl FnOnce() -> String) -> Result<Vec<u8>> {
+pub(super) fn read(path: &Path, unreadable: impl FnOnce() -> Explained) -> Result<Vec<u8>> {
     let bound = match std::env::var(VARIABLE) {
         Ok(text) if !text.is_empty() => text.parse().with_context(|| {
-            format!("`{text}` is no number of bytes\n  where: {VARIABLE}\n  what to do: write it as 134217728")
+            Explained::new(format!("`{text}` is not a number of bytes")).at(VARIABLE).hint("write it like 134217728")
         })?,
         _ => FILE_BYTES_MAX,
     };
@@ -36,8 +37,9 @@ pub(super) fn read(path: &Path, unreadable: impl FnOnce() -> String) -> Result<V
     let bytes = bytes.with_context(unreadable)?;
     if length.max(bytes.len() as u64) > bound {
         bail!(
-            "the file is too large for a component: more than {bound} bytes\n  where: {}\n  what to do: take out of the component what it does not need, or set {VARIABLE}",
-            path.display()
+            Explained::new(format!("the file is too large for a component: more than {bound} bytes"))
+                .at(path.display())
+                .hint(format_args!("remove from the component what it does not need, or set {VARIABLE}"))
         );
     }
     Ok(bytes)

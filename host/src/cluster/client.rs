@@ -5,6 +5,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use heddle_core::explain::{Explain, Findings, from_text};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -38,13 +39,25 @@ pub enum HostError {
     #[error("{0}")]
     Unreachable(String),
     /// The process that answers has not proven to be the host.
-    #[error(
-        "what answers there has not proven to have this app's token, so it was not sent\n  where: {address}\n  what to do: set HEDDLE_ADMIN_TOKEN to what it is on the host; if it is, look whether the host runs: another process may have its port, or the host does not know this address (see [admin] advertise)"
-    )]
+    #[error("the process there has not proven to have this app's token, so the token was not sent")]
     Unproven {
         /// The address of the request.
         address: String,
     },
+}
+
+impl Explain for HostError {
+    fn place(&self) -> Option<String> {
+        match self {
+            Self::Unreachable(_) => None,
+            Self::Unproven { address } => Some(address.clone()),
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        let remedy = "set HEDDLE_ADMIN_TOKEN to the host's token; if it is the same, check that the host runs: another process may have its port, or the host does not know this address (see [admin] advertise)";
+        matches!(self, Self::Unproven { .. }).then(|| remedy.to_owned())
+    }
 }
 
 /// An answer with any status.
@@ -60,6 +73,12 @@ impl HostAnswer {
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body of a refusal.
+    #[must_use]
+    pub fn refusal(&self) -> Findings {
+        from_text(&self.text())
     }
 }
 

@@ -2,39 +2,58 @@
 
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::KeyType;
+use heddle_core::explain::Explained;
 
-/// Returns the reason why `new` cannot replace `old`, in three lines, or `None` if it can. Schema changes are checked
-/// against the registry, not here. `kafka` has the number of the group's topics before and after, with retry topics, if
-/// the log is Kafka.
-pub(super) fn refusal(app: &str, old: &Manifest, new: &Manifest, kafka: Option<(usize, usize)>) -> Option<String> {
+/// Returns the reason why `new` cannot replace `old`, or `None` if it can. Schema changes are checked against the
+/// registry, not here. `kafka` has the number of the group's topics before and after, with retry topics, if the
+/// log is Kafka.
+pub(super) fn refusal(app: &str, old: &Manifest, new: &Manifest, kafka: Option<(usize, usize)>) -> Option<Explained> {
     let name = &new.name;
     for (store, now) in &new.stores {
         let Some(before) = old.stores.get(store) else { continue };
         let (was, is) = (key_type(before.key.as_ref()), key_type(now.key.as_ref()));
         if was != is {
-            return Some(format!(
-                "the keys of the store `{store}` were `{was}` and would be `{is}`: what it holds could not be found any more\n  where: [stores.{store}] of the component `{name}`\n  what to do: keep the type of the keys, or give a store with another name the new type and fill it from the old one"
+            let what = format!(
+                "the keys of the store `{store}` were `{was}` and would be `{is}`: its entries could not be found any more"
+            );
+            return Some(Explained::new(what).at(format_args!("[stores.{store}] of the component `{name}`")).hint(
+                "keep the type of the keys, or give a store with another name the new type and fill it from the old one",
             ));
         }
         let (was, is) = (old.changelog(app, store), new.changelog(app, store));
         if was != is {
-            return Some(format!(
-                "the changelog of the store `{store}` was `{was}` and would be `{is}`: the store would begin empty\n  where: [stores.{store}] of the component `{name}`\n  what to do: add changelog = \"{was}\", or give the store another name"
-            ));
+            let what = format!(
+                "the changelog of the store `{store}` was `{was}` and would be `{is}`: the store would begin empty"
+            );
+            return Some(
+                Explained::new(what)
+                    .at(format_args!("[stores.{store}] of the component `{name}`"))
+                    .hint(format_args!("add changelog = \"{was}\", or give the store another name")),
+            );
         }
     }
     let (was, is) = (old.group(app), new.group(app));
     if was != is {
-        return Some(format!(
-            "the consumer group was `{was}` and would be `{is}`: until all hosts have changed over, both would consume the same records\n  where: [component] group of the component `{name}`\n  what to do: keep the group, or stop all hosts and put the new file in place of the old one on each"
-        ));
+        let what = format!(
+            "the consumer group was `{was}` and would be `{is}`: both would consume the same records until all hosts have switched"
+        );
+        return Some(
+            Explained::new(what)
+                .at(format_args!("[component] group of the component `{name}`"))
+                .hint("keep the group, or stop all hosts and replace the file on each"),
+        );
     }
     if let Some((was, is)) = kafka
         && (was == 1) != (is == 1)
     {
-        return Some(format!(
-            "the number of topics that the component reads, retry topics included, was {was} and would be {is}: on Kafka its group shares out one topic in another way than several, and not both at a time\n  where: [consumes] and [failure] retry of the component `{name}`\n  what to do: stop all hosts, put the new file in place of the old one on each (`heddle rollback {name} --to file` before, if it was deployed), and start them"
-        ));
+        let what = format!(
+            "the component reads {was} topics and would read {is}, with retry topics: a Kafka group assigns one topic in another way than several, and cannot do both at a time"
+        );
+        let hint = format!(
+            "stop all hosts, replace the file on each (after `heddle rollback {name} --to file`, if it was deployed), and start them"
+        );
+        let place = format!("[consumes] and [failure] retry of the component `{name}`");
+        return Some(Explained::new(what).at(place).hint(hint));
     }
     None
 }
@@ -61,6 +80,8 @@ fn key_type(key: Option<&KeyType>) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use heddle_core::explain::to_text;
+
     use super::*;
 
     const OLD: &str = "[component]\nname = \"ledger\"\nlanguage = \"rust\"\n[consumes.orders]\n[stores.accounts]\nvalue = \"Account\"\n[stores.totals]\nvalue = \"Total\"\n";
@@ -72,7 +93,7 @@ mod tests {
     fn changed(from: &str, to: &str, kafka: Option<(usize, usize)>) -> String {
         let new = OLD.replace(from, to);
         assert_ne!(new, OLD);
-        refusal("shop", &manifest(OLD), &manifest(&new), kafka).unwrap_or_default()
+        refusal("shop", &manifest(OLD), &manifest(&new), kafka).map(|found| to_text(&found)).unwrap_or_default()
     }
 
     #[test]

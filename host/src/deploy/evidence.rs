@@ -15,6 +15,7 @@ use heddle_contract::schema::{Schema, json, parse, parse_writer};
 use heddle_contract::section::Contract;
 use heddle_contract::wire::{self, store_value_subject};
 use heddle_core::event::{Offset, Record, TopicPartition};
+use heddle_core::explain::Explained;
 
 use super::FitError;
 use crate::log::{Log, LogError, Start};
@@ -39,8 +40,7 @@ struct Changelog {
     own: Schema,
 }
 
-/// Returns contradictions between the registry and the changelogs of these components, in three lines each. `topics`
-/// has the log's topics.
+/// Returns contradictions between the registry and the changelogs of these components. `topics` has the log's topics.
 ///
 /// # Errors
 /// If the log or the registry does not answer.
@@ -50,7 +50,7 @@ pub fn contradictions<'c>(
     app: &str,
     components: impl IntoIterator<Item = (&'c Contract, &'c Manifest)>,
     topics: &BTreeMap<String, i32>,
-) -> Result<Vec<String>, FitError> {
+) -> Result<Vec<Explained>, FitError> {
     let changelogs =
         components.into_iter().flat_map(|(contract, manifest)| changelogs(app, contract, manifest, topics));
     let changelogs = changelogs.map(|changelog| (changelog.topic.clone(), changelog)).collect::<BTreeMap<_, _>>();
@@ -64,11 +64,14 @@ pub fn contradictions<'c>(
         let Some(changelog) = changelogs.get(&*topic) else { continue };
         if let Some(what) = contradiction(registry, changelog, id, &record)? {
             let (place, offset) = (&record.source, record.offset);
-            found.push(format!(
-                "the registry contradicts the changelog `{topic}`: {what}\n  where: {place} at offset {offset}; {}\n  what to do: let `{}` start with the registry that gave this id: restore its data, or correct [registry] in heddle.toml",
-                registry.place(),
-                changelog.component
-            ));
+            found.push(
+                Explained::new(format!("the registry contradicts the changelog `{topic}`: {what}"))
+                    .at(format_args!("{place}@{offset}; {}", registry.place()))
+                    .hint(format_args!(
+                        "start `{}` with the registry that gave this id: restore its data, or correct [registry] in heddle.toml",
+                        changelog.component
+                    )),
+            );
         }
     }
     Ok(found)

@@ -13,6 +13,7 @@ use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::app::Register;
 use heddle_contract::schema::parse;
 use heddle_contract::section::{Contract, SchemaFormat};
+use heddle_core::explain::{Explain, Explained, Findings};
 use heddle_core::task::TaskSpec;
 use thiserror::Error;
 
@@ -29,9 +30,9 @@ use crate::runtime::{self, Version};
 /// The reason why a file cannot run here.
 #[derive(Debug, Error)]
 pub enum FitError {
-    /// The file does not fit; a message in three lines.
-    #[error("{0}")]
-    Misfit(String),
+    /// The file does not fit.
+    #[error(transparent)]
+    Misfit(#[from] Findings),
     /// The file cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -49,6 +50,40 @@ pub enum FitError {
         /// The log's error.
         cause: LogError,
     },
+}
+
+impl From<Explained> for FitError {
+    fn from(found: Explained) -> Self {
+        Self::Misfit(found.into())
+    }
+}
+
+impl FitError {
+    fn inner(&self) -> &dyn Explain {
+        match self {
+            Self::Misfit(error) => error,
+            Self::Load(error) => error,
+            Self::Log(error) | Self::Topic { cause: error, .. } => error,
+            Self::Registry(error) => error,
+        }
+    }
+}
+
+impl Explain for FitError {
+    fn place(&self) -> Option<String> {
+        self.inner().place()
+    }
+
+    fn remedy(&self) -> Option<String> {
+        self.inner().remedy()
+    }
+
+    fn explained(&self) -> Vec<Explained> {
+        match self {
+            Self::Topic { .. } => vec![Explained::of(self)],
+            _ => self.inner().explained(),
+        }
+    }
 }
 
 /// The environment that files have to fit.
@@ -134,21 +169,20 @@ impl Fitter {
         let read = Read::of(file)?;
         let old = current.component.manifest();
         if read.manifest.name != old.name {
-            return Err(FitError::Misfit(format!(
-                "the file is of the component `{}`, not of `{}`\n  where: {}\n  what to do: name the component that it is of, or another file",
-                read.manifest.name, old.name, read.file.name
-            )));
+            let what = format!("the file holds the component `{}`, not `{}`", read.manifest.name, old.name);
+            let hint = "name the component that the file holds, or another file";
+            return Err(Explained::new(what).at(&read.file.name).hint(hint).into());
         }
         let there = self.topics()?;
         let spec = runtime::task_spec(&self.app, &read.manifest, there.keys().map(String::as_str));
         let count = |manifest: &Manifest, spec: &TaskSpec| manifest.consumes.len() + spec.retry_topics.len();
         let group = self.kafka.then(|| (count(old, &current.spec), count(&read.manifest, &spec)));
         if let Some(refusal) = changes::refusal(&self.app, old, &read.manifest, group) {
-            return Err(FitError::Misfit(refusal));
+            return Err(refusal.into());
         }
         let mut warnings = changes::warnings(&self.app, old, &read.manifest);
         if let Some(refusal) = runtime::refusal(&spec, &read.manifest, &there) {
-            return Err(FitError::Misfit(refusal));
+            return Err(refusal.into());
         }
         let read = [read];
         self.refuse(&read, &there)?;
@@ -170,12 +204,11 @@ impl Fitter {
     fn refuse(&self, files: &[Read], topics: &BTreeMap<String, i32>) -> Result<(), FitError> {
         let mut found = vec![];
         for Read { contract, manifest, .. } in files {
-            found.extend(
-                misfits(self.registry.as_ref(), &self.app, contract, manifest)?.iter().map(ToString::to_string),
-            );
+            let unfit = misfits(self.registry.as_ref(), &self.app, contract, manifest)?;
+            found.extend(unfit.iter().map(Explained::of));
             if self.register == Register::Never {
                 let missing = unregistered(self.registry.as_ref(), &self.app, contract, manifest)?;
-                found.extend(missing.iter().map(ToString::to_string));
+                found.extend(missing.iter().map(Explained::of));
             }
         }
         found.extend(files.iter().filter_map(|read| missing_inputs(&read.manifest, topics).into_iter().next()));
@@ -183,7 +216,7 @@ impl Fitter {
             let components = files.iter().map(|read| (&read.contract, &read.manifest));
             found = contradictions(self.log.as_ref(), self.registry.as_ref(), &self.app, components, topics)?;
         }
-        if found.is_empty() { Ok(()) } else { Err(FitError::Misfit(found.join("\n"))) }
+        Findings::of(found).map_or(Ok(()), |found| Err(found.into()))
     }
 
     /// Registers the schemas that the components write with. Returns each component's ids by the names of schemas in
@@ -251,10 +284,9 @@ impl Fitter {
         let component = Arc::new(Component::load(&self.engine, &file.name, &file.wasm, ids)?);
         let start = |_| Instance::start(component.clone(), self.schemas.clone());
         let ready = (0..self.workers).map(start).collect::<Result<Vec<_>, _>>().map_err(|fault| {
-            FitError::Misfit(format!(
-                "{}\n  where: {}\n  what to do: correct what it does before its first delivery; it may take [limits] deadline and memory for that",
-                fault.detail, file.name
-            ))
+            Explained::new(fault.detail).at(&file.name).hint(
+                "correct what it does before its first delivery; it may take [limits] deadline and memory for that",
+            )
         })?;
         Ok((Version::new(digest, file.wasm.clone(), component, Arc::new(spec), ready), missing))
     }
@@ -315,20 +347,20 @@ fn create_smaller(log: &dyn Log, spec: &TopicSpec, why: &str) -> Result<(), FitE
     }
 }
 
-/// Returns missing topics, and topics that conflict with each other or with the component's state, in three lines each.
+/// Returns missing topics, and topics that conflict with each other or with the component's state.
 #[must_use]
-pub fn topic_troubles(app: &str, manifest: &Manifest, topics: &BTreeMap<String, i32>) -> Vec<String> {
+pub fn topic_troubles(app: &str, manifest: &Manifest, topics: &BTreeMap<String, i32>) -> Vec<Explained> {
     let spec = runtime::task_spec(app, manifest, topics.keys().map(String::as_str));
     missing_inputs(manifest, topics).into_iter().chain(runtime::refusal(&spec, manifest, topics)).collect()
 }
 
-fn missing_inputs(manifest: &Manifest, topics: &BTreeMap<String, i32>) -> Vec<String> {
+fn missing_inputs(manifest: &Manifest, topics: &BTreeMap<String, i32>) -> Vec<Explained> {
     let missing = manifest.consumes.keys().chain(manifest.emits.keys()).filter(|topic| !topics.contains_key(*topic));
     let name = &manifest.name;
     let trouble = |topic: &String| {
-        format!(
-            "the topic `{topic}` of the component `{name}` does not exist\n  where: the log\n  what to do: add [topics.\"{topic}\"] with its partitions to heddle.toml, or create it"
-        )
+        Explained::new(format!("the topic `{topic}` of the component `{name}` does not exist"))
+            .at("the log")
+            .hint(format_args!("add [topics.\"{topic}\"] with its partitions to heddle.toml, or create it"))
     };
     missing.map(trouble).collect()
 }

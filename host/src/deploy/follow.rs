@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use heddle_core::event::{Offset, TopicPartition};
+use heddle_core::explain::{Explain as _, to_text};
 
 use super::topics::{Deployment, Newest, Topics, read, short, time};
 use super::watch::{Looked, Watch};
@@ -137,19 +138,21 @@ impl Follower {
             Err(DeployError::Log(error)) => return Err(error),
             Err(DeployError::Fit(FitError::Log(error) | FitError::Topic { cause: error, .. })) => return Err(error),
             Err(DeployError::Fit(FitError::Registry(error))) => return Err(LogError::Unreachable(error.to_string())),
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some(error),
         };
         let wanted = deployment.map_or("its own file", |d| short(&d.release.digest));
         let note = match (&refused, deployment.and_then(|d| d.withdrawn.as_ref())) {
-            (Some(why), _) => Some(format!("{wanted} was refused: {}", why.lines().next().unwrap_or_default())),
+            (Some(error), _) => Some(format!("{wanted} was refused: {error}")),
             (None, Some(back)) => Some(format!("{} was taken back: {}", short(&back.release.digest), back.why)),
             (None, None) => None,
         };
-        if let Some(why) = &refused {
-            tracing::error!(%component, "{wanted} is refused, {} goes on: {why}", short(&found.slot.current().digest));
+        if let Some(error) = &refused {
+            let (running, at, hint) = (found.slot.current().digest.clone(), error.place(), error.remedy());
+            tracing::error!(%component, version = wanted, running = short(&running), %error, at, hint, "refused a version");
         }
         deployer.notes.set(component, note);
         let digest = found.slot.current().digest.to_string();
+        let refused = refused.as_ref().map(|error| to_text(error));
         self.said.insert(component.to_owned(), Runs { digest, deployment: offset.0, refused });
         self.tell()
     }

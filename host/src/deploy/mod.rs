@@ -26,6 +26,7 @@ pub use topics::{Artefact, Deployment, Newest, Release, Topics, Withdrawn, artef
 pub use topics::{matches_digest, short, time};
 pub use watch::Notes;
 
+use heddle_core::explain::{Explain, Explained};
 use thiserror::Error;
 
 use crate::log::LogError;
@@ -40,9 +41,7 @@ pub enum DeployError {
     #[error(transparent)]
     Log(#[from] LogError),
     /// This host has no such component.
-    #[error(
-        "this app has no component `{component}`; it has {known}\n  where: [app] components in heddle.toml\n  what to do: name one of these; a new component comes with a start of the hosts"
-    )]
+    #[error("the app has no component `{component}`")]
     NoComponent {
         /// The requested component.
         component: String,
@@ -50,9 +49,7 @@ pub enum DeployError {
         known: String,
     },
     /// The log does not have the file that a deployment names.
-    #[error(
-        "the file of the version {digest} is not in the log: {what}\n  where: the topic `{topic}`\n  what to do: deploy the file again, or another one"
-    )]
+    #[error("the file of the version {digest} is not in the log: {what}")]
     Artefact {
         /// The version.
         digest: String,
@@ -62,15 +59,13 @@ pub enum DeployError {
         what: String,
     },
     /// Another host is deploying at the same time.
-    #[error(
-        "another version of `{component}` is being deployed\n  where: another host of this app\n  what to do: look at `heddle status`, and try again"
-    )]
+    #[error("another version of `{component}` is being deployed")]
     Busy {
         /// The component.
         component: String,
     },
     /// There is no version to roll back to.
-    #[error("{what}\n  where: `heddle deployments {component}`\n  what to do: {remedy}")]
+    #[error("{what}")]
     NoVersion {
         /// The component.
         component: String,
@@ -80,8 +75,41 @@ pub enum DeployError {
         remedy: String,
     },
     /// The host runs the app's sources, without deployments.
-    #[error(
-        "this host runs the sources of the app, as they are saved, and no deployments\n  where: `heddle dev`\n  what to do: deploy to a host that was started by `heddle run`"
-    )]
+    #[error("this host runs the sources of the app, not deployments")]
     Dev,
+}
+
+impl Explain for DeployError {
+    fn place(&self) -> Option<String> {
+        Some(match self {
+            Self::Fit(error) => return error.place(),
+            Self::Log(error) => return error.place(),
+            Self::NoComponent { .. } => "[app] components in heddle.toml".to_owned(),
+            Self::Artefact { topic, .. } => format!("the topic `{topic}`"),
+            Self::Busy { .. } => "another host of this app".to_owned(),
+            Self::NoVersion { component, .. } => format!("`heddle deployments {component}`"),
+            Self::Dev => "`heddle dev`".to_owned(),
+        })
+    }
+
+    fn remedy(&self) -> Option<String> {
+        Some(match self {
+            Self::Fit(error) => return error.remedy(),
+            Self::Log(error) => return error.remedy(),
+            Self::NoComponent { known, .. } => {
+                format!("name one of: {known}; a new component needs a restart of the hosts")
+            }
+            Self::Artefact { .. } => "deploy the file again, or another one".to_owned(),
+            Self::Busy { .. } => "look at `heddle status`, and try again".to_owned(),
+            Self::NoVersion { remedy, .. } => remedy.clone(),
+            Self::Dev => "deploy to a host that was started by `heddle run`".to_owned(),
+        })
+    }
+
+    fn explained(&self) -> Vec<Explained> {
+        match self {
+            Self::Fit(error) => error.explained(),
+            _ => vec![Explained::of(self)],
+        }
+    }
 }

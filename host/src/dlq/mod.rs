@@ -31,6 +31,7 @@ pub use show::{Shown, decoded, encode};
 pub use take::{Taken, Went};
 
 use heddle_core::event::Offset;
+use heddle_core::explain::Explain;
 use marks::Marks;
 use scan::{Span, scan};
 use thiserror::Error;
@@ -41,9 +42,7 @@ use crate::log::{Log, LogError};
 #[derive(Debug, Error)]
 pub enum DlqError {
     /// The dead-letter topic does not exist.
-    #[error(
-        "there is no dead-letter topic `{topic}`\n  where: the component `{component}`\n  what to do: run the app; the topic is created when the component starts"
-    )]
+    #[error("there is no dead-letter topic `{topic}`")]
     NoTopic {
         /// The topic.
         topic: String,
@@ -51,9 +50,7 @@ pub enum DlqError {
         component: String,
     },
     /// There is no such letter.
-    #[error(
-        "there is no dead letter {place}\n  where: {topic}\n  what to do: `heddle dlq list {component} --all` shows those there are"
-    )]
+    #[error("there is no dead letter {place}")]
     NoLetter {
         /// The requested letter.
         place: Place,
@@ -63,9 +60,7 @@ pub enum DlqError {
         component: String,
     },
     /// The selection has no open letter.
-    #[error(
-        "there is nothing to do: no open dead letter is meant\n  where: {topic}\n  what to do: `heddle dlq list {component}` shows those that are open, `--all` the others too"
-    )]
+    #[error("no open dead letter is selected")]
     Nothing {
         /// The dead-letter topic.
         topic: String,
@@ -73,9 +68,7 @@ pub enum DlqError {
         component: String,
     },
     /// The letter was already replayed or discarded.
-    #[error(
-        "the dead letter {place} was {did} at {at}\n  where: {topic}\n  what to do: nothing; `heddle dlq list` shows those that are open"
-    )]
+    #[error("the dead letter {place} was {did} at {at}")]
     Done {
         /// The letter.
         place: Place,
@@ -87,9 +80,7 @@ pub enum DlqError {
         topic: String,
     },
     /// The original topic does not exist any more.
-    #[error(
-        "the topic `{origin}`, from which the dead letter {place} came, does not exist\n  where: {topic}\n  what to do: create it, or discard its letters with --topic {origin}"
-    )]
+    #[error("the topic `{origin}`, from which the dead letter {place} came, does not exist")]
     NoOrigin {
         /// The letter.
         place: Place,
@@ -100,7 +91,7 @@ pub enum DlqError {
     },
     /// The letter was reduced, and its original record does not exist any more.
     #[error(
-        "the dead letter {place} holds only the beginning of its record, and the record is not at {origin} any more\n  where: {topic}\n  what to do: produce it again from where it came from, then `heddle dlq discard {component} {place}`; or leave this letter out"
+        "the dead letter {place} holds only the beginning of its record, and {origin} does not hold the record any more"
     )]
     OriginalGone {
         /// The letter.
@@ -113,9 +104,7 @@ pub enum DlqError {
         component: String,
     },
     /// Another replay has fenced this one.
-    #[error(
-        "another replay of these dead letters took over: {why}\n  where: {topic}\n  what to do: let it end; run this one again for what it leaves"
-    )]
+    #[error("another replay of these dead letters took over: {why}")]
     TakenOver {
         /// The log's error.
         why: String,
@@ -123,9 +112,7 @@ pub enum DlqError {
         topic: String,
     },
     /// It is not known if the last batch was committed.
-    #[error(
-        "it is not known whether the last letters were sent: {why}\n  where: {topic}\n  what to do: run it again; what was sent is marked and is not sent twice"
-    )]
+    #[error("it is not known whether the last letters were sent: {why}")]
     Unknown {
         /// The log's error.
         why: String,
@@ -135,6 +122,42 @@ pub enum DlqError {
     /// The log failed otherwise.
     #[error(transparent)]
     Log(#[from] LogError),
+}
+
+impl Explain for DlqError {
+    fn place(&self) -> Option<String> {
+        match self {
+            Self::NoTopic { component, .. } => Some(format!("the component `{component}`")),
+            Self::NoLetter { topic, .. }
+            | Self::Nothing { topic, .. }
+            | Self::Done { topic, .. }
+            | Self::NoOrigin { topic, .. }
+            | Self::OriginalGone { topic, .. }
+            | Self::TakenOver { topic, .. }
+            | Self::Unknown { topic, .. } => Some(format!("the topic `{topic}`")),
+            Self::Log(error) => error.place(),
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        Some(match self {
+            Self::NoTopic { .. } => "run the app: the topic is created when the component starts".to_owned(),
+            Self::NoLetter { component, .. } => format!("run `heddle dlq list {component} --all` to see all letters"),
+            Self::Nothing { component, .. } => format!("run `heddle dlq list {component}` to see the open letters"),
+            Self::Done { .. } => "run `heddle dlq list` to see the open letters".to_owned(),
+            Self::NoOrigin { origin, .. } => {
+                format!("create the topic, or discard its letters with --topic {origin}")
+            }
+            Self::OriginalGone { component, place, .. } => format!(
+                "produce the record again at its source, then run `heddle dlq discard {component} {place}`; or select other letters"
+            ),
+            Self::TakenOver { .. } => "wait until it ends, then run this one again for the rest".to_owned(),
+            Self::Unknown { .. } => {
+                "run it again: letters that were sent are marked, and are not sent twice".to_owned()
+            }
+            Self::Log(error) => return error.remedy(),
+        })
+    }
 }
 
 /// The dead letters of one component.

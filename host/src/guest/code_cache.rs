@@ -48,7 +48,7 @@ pub(crate) fn prepare(folder: &Path) -> Result<PathBuf, CacheFault> {
             return Err(CacheFault::Open(above.display().to_string()));
         }
     }
-    // An earlier mode may have given a group access to the folder.
+    // Folders inside may be open to a group, so the folder itself must not be.
     fs::set_permissions(&folder, Permissions::from_mode(MODE))?;
     Ok(folder)
 }

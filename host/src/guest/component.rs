@@ -70,10 +70,9 @@ impl Component {
     /// # Errors
     /// If it carries none, or a broken one.
     pub fn contract(name: &str, wasm: &[u8]) -> Result<(Contract, Manifest), LoadError> {
-        let broken = |what: String| LoadError::Contract { component: name.to_owned(), what };
         let contract = section::extract(wasm)
             .map_err(|e| LoadError::NoContract { component: name.to_owned(), what: e.to_string() })?;
-        let manifest = Manifest::parse(&contract.component.manifest, name).map_err(|e| broken(e.to_string()))?;
+        let manifest = Manifest::parse(&contract.component.manifest, name)?;
         Ok((contract, manifest))
     }
 

@@ -146,12 +146,12 @@ impl Loader<'_> {
                 )
             }
             _ if import.starts_with("wasi:") => {
-                "a component has no files, clock, network or environment: build it without WASI".to_owned()
+                "build it without WASI: a component has no files, clock, network or environment".to_owned()
             }
             _ => {
                 let offered = RUNTIME_FUNCTIONS.map(|(interface, _)| format!("{RUNTIME}{interface}")).join(", ");
                 format!(
-                    "this host offers {offered} in version {RUNTIME_VERSION}, and the emitters and stores of the manifest"
+                    "import only {offered} in version {RUNTIME_VERSION}, and the emitters and stores of the manifest"
                 )
             }
         };

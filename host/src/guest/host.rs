@@ -15,7 +15,7 @@ use super::wasi;
 /// The host's state of an instance.
 pub(super) struct Host {
     limits: HostLimits,
-    /// The size of the guest's memories, and below, the host memory of its tables.
+    /// The size of all memories. `table_bytes` is the host memory of all tables.
     memory_bytes: usize,
     table_bytes: usize,
     /// The current delivery. `None` while the component starts.
@@ -162,8 +162,8 @@ impl Host {
         self.current.take()
     }
 
-    /// The current delivery. Fails while the component starts: the number of starts is random, so a start may have no
-    /// effects and see nothing.
+    /// The current delivery. Fails while the component starts: the number of starts depends on chance, so a start can
+    /// neither read a delivery nor have effects.
     pub(super) fn current(&mut self) -> wasmtime::Result<&mut Current> {
         self.current.as_mut().ok_or_else(|| wasmtime::Error::msg("there is no delivery outside of a handler"))
     }

@@ -33,6 +33,8 @@ pub use engine::{Engine, TICK};
 pub use instance::Instance;
 pub use schemas::Schemas;
 
+use heddle_contract::manifest::ManifestErrors;
+use heddle_core::explain::{Explain, Explained};
 use thiserror::Error;
 
 /// Why a component cannot be loaded.
@@ -42,9 +44,7 @@ pub enum LoadError {
     #[error("the engine for components does not start: {0}")]
     Engine(String),
     /// The bytes are no component.
-    #[error(
-        "the file is no WebAssembly component: {what}\n  where: {component}\n  what to do: name a .wasm file that `heddle build` made"
-    )]
+    #[error("not a WebAssembly component: {what}")]
     NotComponent {
         /// What the file is called.
         component: String,
@@ -52,9 +52,7 @@ pub enum LoadError {
         what: String,
     },
     /// It carries no contract, or one that cannot be read.
-    #[error(
-        "{what}\n  where: {component}\n  what to do: name a .wasm file that `heddle build` made, or build it again"
-    )]
+    #[error("{what}")]
     NoContract {
         /// What the file is called.
         component: String,
@@ -62,15 +60,18 @@ pub enum LoadError {
         what: String,
     },
     /// It is out of all proportion.
-    #[error("the component is too much to compile: {what}\n  where: {component}\n  what to do: make it smaller")]
+    #[error("the component is too large to compile: {what}")]
     TooMuch {
         /// What the file is called.
         component: String,
         /// What of it there is too much.
         what: String,
     },
+    /// Its manifest is not valid.
+    #[error(transparent)]
+    Manifest(#[from] ManifestErrors),
     /// Its contract says what does not go together.
-    #[error("{component}: {what}")]
+    #[error("the contract of the component is broken: {what}")]
     Contract {
         /// What the file is called.
         component: String,
@@ -78,9 +79,7 @@ pub enum LoadError {
         what: String,
     },
     /// It imports what its manifest does not grant.
-    #[error(
-        "the component imports `{import}`, which its manifest does not grant\n  where: {component}\n  what to do: {hint}"
-    )]
+    #[error("the component imports `{import}`, which its manifest does not grant")]
     NotGranted {
         /// The component.
         component: String,
@@ -90,9 +89,7 @@ pub enum LoadError {
         hint: String,
     },
     /// It has no handler for a topic that its manifest consumes.
-    #[error(
-        "the component exports no `{export}`, the handler of the topic `{topic}` that its manifest consumes\n  where: {component}\n  what to do: write the handler, or take [consumes.\"{topic}\"] out of component.toml; then `heddle build`"
-    )]
+    #[error("the component exports no `{export}`, the handler of the topic `{topic}` that its manifest consumes")]
     NoHandler {
         /// The component.
         component: String,
@@ -102,7 +99,7 @@ pub enum LoadError {
         topic: String,
     },
     /// It does not come as far as to a first record.
-    #[error("the component does not start: {what}\n  where: {component}\n  what to do: {hint}")]
+    #[error("the component does not start: {what}")]
     DoesNotStart {
         /// The component.
         component: String,
@@ -112,15 +109,50 @@ pub enum LoadError {
         hint: String,
     },
     /// It was built against another contract than the one it carries.
-    #[error(
-        "the component was built against another contract than the one it carries: {what}\n  where: {component}\n  what to do: `heddle build`"
-    )]
+    #[error("the component was built against another contract than the one it carries: {what}")]
     OtherContract {
         /// The component.
         component: String,
         /// Where its types differ.
         what: String,
     },
+}
+
+impl Explain for LoadError {
+    fn place(&self) -> Option<String> {
+        match self {
+            Self::Engine(_) | Self::Manifest(_) => None,
+            Self::NotComponent { component, .. }
+            | Self::NoContract { component, .. }
+            | Self::TooMuch { component, .. }
+            | Self::Contract { component, .. }
+            | Self::NotGranted { component, .. }
+            | Self::NoHandler { component, .. }
+            | Self::DoesNotStart { component, .. }
+            | Self::OtherContract { component, .. } => Some(component.clone()),
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        Some(match self {
+            Self::Engine(_) | Self::Manifest(_) => return None,
+            Self::NotComponent { .. } => "name a .wasm file that `heddle build` made".to_owned(),
+            Self::NoContract { .. } => "name a .wasm file that `heddle build` made, or build it again".to_owned(),
+            Self::TooMuch { .. } => "make it smaller".to_owned(),
+            Self::NotGranted { hint, .. } | Self::DoesNotStart { hint, .. } => hint.clone(),
+            Self::NoHandler { topic, .. } => format!(
+                "write the handler, or remove [consumes.\"{topic}\"] from component.toml, and run `heddle build`"
+            ),
+            Self::Contract { .. } | Self::OtherContract { .. } => "run `heddle build`".to_owned(),
+        })
+    }
+
+    fn explained(&self) -> Vec<Explained> {
+        match self {
+            Self::Manifest(errors) => errors.explained(),
+            _ => vec![Explained::of(self)],
+        }
+    }
 }
 
 /// How much of what others say gets into a message: a file can hold names of any length.

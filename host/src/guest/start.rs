@@ -45,7 +45,7 @@ impl StartFault {
             },
             _ => Self {
                 what: format!("{:#}", error.root_cause()).replace('\n', " "),
-                hint: "see what the component does outside of its handlers",
+                hint: "check what the component does outside of its handlers",
             },
         }
     }

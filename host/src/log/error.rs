@@ -3,6 +3,7 @@
 use std::fmt;
 
 use heddle_core::event::Topic;
+use heddle_core::explain::{Explain, Explained};
 use thiserror::Error;
 
 /// A failure of a log, named by remedy.
@@ -24,7 +25,7 @@ pub enum LogError {
     /// The log refuses until an operator grants, configures or repairs something: report it, and try again now and
     /// then.
     #[error("{0}")]
-    Hindered(String),
+    Hindered(Explained),
     /// The log cannot be reached now.
     #[error("the log cannot be reached: {0}")]
     Unreachable(String),
@@ -52,6 +53,25 @@ pub enum LogError {
     /// An option, name or number that is not valid for the log.
     #[error("{0}")]
     Invalid(String),
+}
+
+impl Explain for LogError {
+    fn place(&self) -> Option<String> {
+        match self {
+            Self::Hindered(why) => why.place.clone(),
+            Self::Unreachable(_) => Some("[log] in heddle.toml".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        let reach = "start the broker, or correct bootstrap (HEDDLE_LOG_BOOTSTRAP) and the options of [log]";
+        match self {
+            Self::Hindered(why) => why.remedy.clone(),
+            Self::Unreachable(_) => Some(reach.to_owned()),
+            _ => None,
+        }
+    }
 }
 
 /// Records of a transaction that the log refused after they were sent.

@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use heddle_core::event::{NewRecord, NewRecordRef, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
+use heddle_core::explain::Explained;
 use heddle_core::limits::Limits;
 
 /// A log. Cheap to share; every method may be called from any thread.
@@ -63,8 +64,8 @@ pub trait Log: Send + Sync {
         Ok(vec![])
     }
 
-    /// The reason why nobody can join `group`, in three lines. `None` if no reason is known.
-    fn join_fault(&self, _group: &str) -> Option<String> {
+    /// The reason why nobody can join `group`. `None` if no reason is known.
+    fn join_fault(&self, _group: &str) -> Option<Explained> {
         None
     }
 
@@ -370,7 +371,7 @@ pub enum LogHealth {
     /// The log works.
     Good,
     /// The log does not work now. It continues by itself once an operator has fixed the cause.
-    Hindered(String),
+    Hindered(Explained),
     /// The log cannot continue in this process.
     Dead(String),
 }

@@ -1,5 +1,6 @@
 //! Checks a component's contract against the registry, before the component takes a record.
 
+use std::error::Error;
 use std::fmt;
 
 use heddle_contract::compat::{Level, avro, violations};
@@ -8,6 +9,7 @@ use heddle_contract::resolve::resolve;
 use heddle_contract::schema::{Schema, parse, parse_writer};
 use heddle_contract::section::{Contract, SchemaFormat};
 use heddle_contract::wire::value_subject;
+use heddle_core::explain::Explain;
 
 use super::format::{self, Entry};
 use super::{Registry, RegistryError};
@@ -27,11 +29,21 @@ pub struct Misfit {
 
 impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { component, subject, what, remedy } = self;
-        write!(
-            f,
-            "the component `{component}` does not fit the subject `{subject}`: {what}\n  where: contracts/{subject}.avsc, as `{component}` was built with it\n  what to do: {remedy}"
-        )
+        let Self { component, subject, what, .. } = self;
+        write!(f, "the component `{component}` does not fit the subject `{subject}`: {what}")
+    }
+}
+
+impl Error for Misfit {}
+
+impl Explain for Misfit {
+    fn place(&self) -> Option<String> {
+        let Self { component, subject, .. } = self;
+        Some(format!("contracts/{subject}.avsc, as `{component}` was built with it"))
+    }
+
+    fn remedy(&self) -> Option<String> {
+        Some(self.remedy.clone())
     }
 }
 

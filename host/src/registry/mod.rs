@@ -16,6 +16,7 @@ mod client;
 mod embedded;
 pub mod format;
 pub mod http;
+mod observed;
 pub mod refusal;
 pub mod state;
 pub mod storage;
@@ -24,6 +25,7 @@ mod store;
 pub use cache::Cached;
 pub use client::{Client, ClientOptions};
 pub use embedded::Embedded;
+pub use observed::Observed;
 
 use std::path::Path;
 
@@ -31,6 +33,7 @@ use axum::Router;
 use heddle_contract::compat::Level;
 use heddle_contract::section::SchemaFormat;
 pub use heddle_contract::wire::SchemaId;
+use heddle_core::explain::Explain;
 use thiserror::Error;
 
 use self::format::{Entry, Referred};
@@ -221,4 +224,65 @@ pub enum RegistryError {
         /// The cause.
         cause: String,
     },
+}
+
+impl RegistryError {
+    /// The kind of the error, for metrics.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "unreachable",
+            Self::Unauthorized { .. } => "unauthorized",
+            Self::MayNotRegister { .. } => "may-not-register",
+            Self::Untrusted { .. } => "untrusted",
+            Self::Refused { .. } => "refused",
+            Self::Answered { .. } => "answered",
+            Self::Log { .. } => "log",
+            Self::Topic { .. } => "topic",
+            Self::Store { .. } => "store",
+        }
+    }
+}
+
+impl Explain for RegistryError {
+    fn place(&self) -> Option<String> {
+        Some(match self {
+            Self::Unreachable { place, .. }
+            | Self::Unauthorized { place, .. }
+            | Self::Untrusted { place, .. }
+            | Self::Answered { place, .. }
+            | Self::Store { place, .. } => place.clone(),
+            Self::MayNotRegister { place, subject } => format!("the subject `{subject}` at {place}"),
+            Self::Refused { subject, .. } => format!("contracts/{subject}.avsc"),
+            Self::Log { topic, .. } | Self::Topic { topic, .. } => {
+                format!("the topic `{topic}` of [log] in heddle.toml")
+            }
+        })
+    }
+
+    fn remedy(&self) -> Option<String> {
+        let remedy: &str = match self {
+            Self::Unreachable { .. } | Self::Answered { .. } => {
+                "start the registry, or correct [registry] url (HEDDLE_REGISTRY_URL)"
+            }
+            Self::Unauthorized { remedy, .. } => remedy,
+            Self::MayNotRegister { .. } => {
+                "let a user with the right register it (`heddle schema register`), or grant this user the right to write the subject (Confluent: DeveloperWrite)"
+            }
+            Self::Untrusted { .. } => {
+                "name the file of its authority's certificate in [registry] ca (HEDDLE_REGISTRY_CA), and use a host name of the certificate"
+            }
+            Self::Refused { .. } => {
+                "make the change compatible, or change the subject's compatibility level in the registry"
+            }
+            Self::Log { .. } => {
+                "check the broker; the app needs the rights to create, read, write and describe that topic, and to use the transactional id of the same name"
+            }
+            Self::Topic { remedy, .. } => remedy,
+            Self::Store { .. } => {
+                "stop the other `heddle` that uses it, or wait until it has ended; if there is none, check the folder's disk and permissions"
+            }
+        };
+        Some(remedy.to_owned())
+    }
 }

@@ -79,7 +79,7 @@ mod tests {
     fn what_passes_is_tried_again_soon_and_what_needs_help_less_and_less_often() {
         let (mut attempts, start) = (Attempts::default(), Instant::now());
         let fenced = WorkerFault::Log(LogError::Fenced("by another".to_owned()));
-        let denied = WorkerFault::Log(LogError::Hindered("no right".to_owned()));
+        let denied = WorkerFault::Log(LogError::Hindered("no right".to_owned().into()));
         let soon = attempts.failed(&fenced, start);
         assert_eq!(soon, Next { wait: REJOIN_WAIT, tell: true, help: false });
         assert_eq!(attempts.failed(&fenced, start), Next { tell: false, ..soon });

@@ -95,7 +95,7 @@ impl Backlog {
         lane.held = Some((until, due));
     }
 
-    /// The partitions among `sources` to pause: those of held lanes, and of retry topics whose first record is not due.
+    /// The partitions among `sources` to pause: those of held lanes, and those of retry topics with records left here.
     pub(super) fn blocked(&self, sources: &[TopicPartition]) -> BTreeSet<TopicPartition> {
         let blocked = |source: &&TopicPartition| {
             let lane = self.lanes.get(&source.partition);

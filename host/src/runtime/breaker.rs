@@ -27,7 +27,8 @@ impl SharedBreaker {
         Self { breaker: Arc::new(Mutex::new(policy.map(Breaker::new))), present, progress }
     }
 
-    /// Closes the breaker for another version of the component, which did not cause the earlier failures.
+    /// Replaces the breaker by a closed one for another version of the component, which did not cause the earlier
+    /// failures.
     pub(super) fn renew(&self, policy: Option<BreakerPolicy>) {
         *lock(&self.breaker) = policy.map(Breaker::new);
         self.present.store(policy.is_some(), Ordering::Release);

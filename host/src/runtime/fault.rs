@@ -1,11 +1,13 @@
 //! The faults that end a worker, by remedy.
 
+use heddle_core::explain::{Explain, Explained};
 use heddle_core::fault::TaskFault;
 use thiserror::Error;
 
 use super::aborts::Abort;
 use crate::log::LogError;
 use crate::state::{ReplayError, StateError};
+use crate::telemetry::RejoinCause;
 
 /// A fault that ends a worker before it was stopped.
 #[derive(Debug, Error)]
@@ -24,7 +26,29 @@ pub enum WorkerFault {
     Replay(#[from] ReplayError),
     /// A fault that a restart cannot fix, in words for a person.
     #[error("{0}")]
-    Stop(String),
+    Stop(Explained),
+}
+
+impl WorkerFault {
+    fn inner(&self) -> &dyn Explain {
+        match self {
+            Self::Log(error) => error,
+            Self::Task(error) => error,
+            Self::State(error) => error,
+            Self::Replay(error) => error,
+            Self::Stop(error) => error,
+        }
+    }
+}
+
+impl Explain for WorkerFault {
+    fn place(&self) -> Option<String> {
+        self.inner().place()
+    }
+
+    fn remedy(&self) -> Option<String> {
+        self.inner().remedy()
+    }
 }
 
 /// The reaction to a fault.
@@ -63,6 +87,18 @@ impl From<TaskFault> for TurnError {
 }
 
 impl WorkerFault {
+    /// The cause for which the worker joins again.
+    pub(super) fn rejoin_cause(&self) -> RejoinCause {
+        match self {
+            Self::Log(LogError::Fenced(_)) => RejoinCause::Fenced,
+            Self::Log(LogError::CommitUnknown(_)) => RejoinCause::CommitUnknown,
+            Self::Log(LogError::Unreachable(_)) => RejoinCause::Unreachable,
+            Self::Log(LogError::Hindered(_)) => RejoinCause::Hindered,
+            Self::Log(_) | Self::Stop(_) => RejoinCause::Log,
+            Self::Task(_) | Self::State(_) | Self::Replay(_) => RejoinCause::State,
+        }
+    }
+
     /// The reaction to this fault.
     #[must_use]
     pub fn remedy(&self) -> Remedy {

@@ -11,7 +11,6 @@ mod handler;
 mod joining;
 mod known;
 mod known_limits;
-mod lines;
 mod progress;
 mod refusals;
 mod reload;
@@ -55,11 +54,13 @@ use std::time::{Duration, Instant};
 
 use attempts::{Attempts, Next};
 use heddle_core::event::Topic;
+use heddle_core::explain::Explained;
 use succession::{Kin, Succession};
 
 use crate::guest::Schemas;
 use crate::log::{Log, LogError, Member, MemberOptions, Start};
 use crate::state::HostState;
+use crate::telemetry::{Telemetry, UpkeepFailed, WorkerFailed, WorkerRejoins};
 
 /// The most records of one poll.
 const BATCH_RECORDS_MAX: usize = 1_000;
@@ -100,6 +101,8 @@ pub struct Shared {
     pub commit: CommitPolicy,
     /// Which topics the components know.
     pub known: Arc<KnownTopics>,
+    /// Reports events of the host.
+    pub telemetry: Telemetry,
 }
 
 /// Running workers. Dropping it does not stop them; [`Running::stop`] does.
@@ -128,16 +131,16 @@ pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerF
     let mut running = Running { stop: Arc::default(), threads: vec![], helpers: vec![], progress: vec![] };
     let (mut watched, mut successions) = (vec![], vec![]);
     for service in services {
-        let progress = Arc::new(Progress::default());
         let version = service.slot.current();
         let name = version.spec.component.clone();
+        let progress = Arc::new(Progress::new(Telemetry::new(name.clone())));
         running.progress.push((name.to_string(), progress.clone()));
         let breaker = SharedBreaker::new(version.component.manifest().failure.breaker, progress.clone());
         let slot = service.slot.clone();
         let topics = Arc::new(TopicWatch::new(move || slot.current(), progress.clone(), shared.known.clone()));
         watched.push(topics.clone());
         let succession = Arc::new(Succession::of(&name, &service.host));
-        successions.push(Kin { slot: service.slot.clone(), succession: succession.clone() });
+        successions.push(Kin { slot: service.slot.clone(), succession: succession.clone(), progress: progress.clone() });
         let common = Common { clock: clock.clone(), breaker, progress, stop: running.stop.clone() };
         let service = Arc::new(service);
         for number in 0..service.workers {
@@ -147,14 +150,14 @@ pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerF
             let place = Place { shared, service, number, common, topics, succession, works: works.clone() };
             let thread = thread::Builder::new().name(format!("{name}-{number}"));
             let spawned = thread.spawn(move || place.run());
-            let thread = spawned.map_err(|e| WorkerFault::Stop(format!("cannot start a worker: {e}")))?;
+            let thread = spawned.map_err(|e| WorkerFault::Stop(format!("cannot start a worker: {e}").into()))?;
             running.threads.push(WorkerThread { thread, works });
         }
     }
-    let (log, stop) = (shared.log.clone(), running.stop.clone());
-    running.helpers.push(helper("upkeep", move || upkeep(log.as_ref(), &stop))?);
-    let (log, stop) = (shared.log.clone(), running.stop.clone());
-    running.helpers.push(helper("topics", move || topics::watch(log.as_ref(), &watched, &stop))?);
+    let (log, telemetry, stop) = (shared.log.clone(), shared.telemetry.clone(), running.stop.clone());
+    running.helpers.push(helper("upkeep", move || upkeep(log.as_ref(), &telemetry, &stop))?);
+    let (log, telemetry, stop) = (shared.log.clone(), shared.telemetry.clone(), running.stop.clone());
+    running.helpers.push(helper("topics", move || topics::watch(log.as_ref(), &watched, &telemetry, &stop))?);
     let (log, stop) = (shared.log.clone(), running.stop.clone());
     running.helpers.push(helper("succession", move || succession::watch(log.as_ref(), &successions, &stop))?);
     Ok(running)
@@ -162,18 +165,18 @@ pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerF
 
 fn helper(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, WorkerFault> {
     let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
-    thread.map_err(|e| WorkerFault::Stop(format!("cannot start a thread: {e}")))
+    thread.map_err(|e| WorkerFault::Stop(format!("cannot start a thread: {e}").into()))
 }
 
 /// Lets the log drop what it need not keep, until the host stops. A failure is told and tried again.
-fn upkeep(log: &dyn Log, stop: &AtomicBool) {
+fn upkeep(log: &dyn Log, telemetry: &Telemetry, stop: &AtomicBool) {
     let mut next = Instant::now() + UPKEEP_EVERY;
     while !stop.load(Ordering::Relaxed) {
         thread::park_timeout(UPKEEP_EVERY);
         if Instant::now() >= next {
             next = Instant::now() + UPKEEP_EVERY;
             if let Err(error) = log.upkeep(crate::log::now()) {
-                tracing::warn!("the log's upkeep failed: {error}");
+                telemetry.report(UpkeepFailed { why: &error.to_string() });
             }
         }
     }
@@ -218,7 +221,7 @@ impl Running {
             if !ends(&thread, || works.load(Ordering::Acquire) || Instant::now() < leave_by) {
                 continue;
             }
-            let ended = thread.join().unwrap_or_else(|_| Err(WorkerFault::Stop("a worker panicked".to_owned())));
+            let ended = thread.join().unwrap_or_else(|_| Err(WorkerFault::Stop(Explained::new("a worker panicked"))));
             first = first.and(ended);
         }
         first
@@ -254,7 +257,6 @@ struct Place {
 
 impl Place {
     fn run(self) -> Result<(), WorkerFault> {
-        let component = self.service.slot.current().spec.component.clone();
         let (progress, mut attempts) = (&self.common.progress, Attempts::default());
         while !self.stops() {
             let worked = self.work();
@@ -264,18 +266,20 @@ impl Place {
                 Ok(()) => progress.active(),
                 Err(fault) if fault.remedy() == Remedy::Rejoin => {
                     let Next { wait, tell, help } = attempts.failed(&fault, Instant::now());
-                    match (tell, help) {
-                        (true, true) => {
-                            tracing::error!(target: "heddle::alert", %component, worker = self.number, again_in = ?wait, "joining again: {fault}");
-                        }
-                        (true, false) => tracing::warn!(%component, worker = self.number, "joining again: {fault}"),
-                        (false, _) => tracing::debug!(%component, worker = self.number, "joining again: {fault}"),
-                    }
-                    progress.rejoining(fault.to_string());
+                    let why = Explained::of(&fault);
+                    progress.report(WorkerRejoins {
+                        worker: self.number,
+                        cause: fault.rejoin_cause(),
+                        why: &why,
+                        wait,
+                        is_repeated: !tell,
+                        needs_help: help,
+                    });
+                    progress.rejoining(why);
                     self.pause(wait);
                 }
                 Err(fault) => {
-                    tracing::error!(%component, worker = self.number, "{fault}");
+                    progress.report(WorkerFailed { worker: self.number, why: &Explained::of(&fault) });
                     return Err(fault);
                 }
             }
@@ -346,7 +350,7 @@ impl Place {
                 Err(RecvTimeoutError::Timeout) if self.stops() => return Ok(None),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(WorkerFault::Stop("joining the group panicked".to_owned()));
+                    return Err(WorkerFault::Stop(Explained::new("joining the group panicked")));
                 }
             }
         }

@@ -8,6 +8,7 @@ use heddle_contract::wire::SchemaId;
 use heddle_core::batch::Counts;
 use heddle_core::breaker::BreakerState;
 use heddle_core::event::{Offset, Timestamp, TopicPartition};
+use heddle_core::explain::Explained;
 
 use super::reporter::InHand;
 use super::stall::{Cause, CurrentRecord, LastFault, Stall};
@@ -30,9 +31,9 @@ struct State {
     assigned: bool,
     /// The time since which no partitions are assigned, and the reason: a worker gave them up, or the brokers report a
     /// fault.
-    unassigned: (Timestamp, Option<String>),
+    unassigned: (Timestamp, Option<Explained>),
     /// The reason why no worker runs, and the time since then.
-    stopped: Option<(String, Timestamp)>,
+    stopped: Option<(Explained, Timestamp)>,
     /// The time of the breaker's last change of state.
     breaker_since: Timestamp,
     last_active: Instant,
@@ -94,18 +95,17 @@ fn since(moment: Timestamp) -> Duration {
 impl State {
     /// The stall of the whole component, if there is one.
     fn of_component(&self) -> Option<Stall> {
-        let stall =
-            |cause, since, why: &str| Stall { cause, at: None, since, tries: 0, next_try: None, why: why.to_owned() };
+        let stall = |cause, since, why| Stall { cause, at: None, since, tries: 0, next_try: None, why };
         if let Some((why, since)) = &self.stopped {
-            return Some(stall(Cause::Topics, *since, why));
+            return Some(stall(Cause::Topics, *since, why.clone()));
         }
         if matches!(self.now.breaker, BreakerState::Open | BreakerState::Stopped) {
-            return Some(stall(Cause::Breaker, self.breaker_since, "too many deliveries fail"));
+            return Some(stall(Cause::Breaker, self.breaker_since, Explained::new("too many deliveries fail")));
         }
         let (began, why) = &self.unassigned;
         let lasts = why.is_some() || since(*began) >= UNASSIGNED_MAX;
-        let why = why.as_deref().unwrap_or("the group has assigned no tasks yet");
-        (!self.assigned && lasts).then(|| stall(Cause::Coordinator, *began, why))
+        let why = || why.clone().unwrap_or_else(|| Explained::new("the group has assigned no tasks yet"));
+        (!self.assigned && lasts).then(|| stall(Cause::Coordinator, *began, why()))
     }
 
     /// Logs how long it took to drain the parked records, once none is left. Their transaction may be committed before
@@ -328,7 +328,7 @@ impl Progress {
     }
 
     /// Notes that a worker gave up its partitions for the reason `why`, and joins again.
-    pub(super) fn rejoining(&self, why: String) {
+    pub(super) fn rejoining(&self, why: Explained) {
         let mut state = lock(&self.state);
         if std::mem::take(&mut state.assigned) {
             state.unassigned.0 = log::now();
@@ -338,7 +338,7 @@ impl Progress {
     }
 
     /// Notes the reason why no tasks are assigned, unless one is known.
-    pub(super) fn unassigned_because(&self, why: String) {
+    pub(super) fn unassigned_because(&self, why: Explained) {
         lock(&self.state).unassigned.1.get_or_insert(why);
     }
 
@@ -356,13 +356,13 @@ impl Progress {
     }
 
     /// Notes the reason why no worker of the component runs. With `None`, workers may run.
-    pub(super) fn stop(&self, why: Option<String>) {
+    pub(super) fn stop(&self, why: Option<Explained>) {
         lock(&self.state).stopped = why.map(|why| (why, log::now()));
     }
 
     /// The reason why no worker of the component runs. An operator has to act on it.
     #[must_use]
-    pub fn stopped(&self) -> Option<String> {
+    pub fn stopped(&self) -> Option<Explained> {
         lock(&self.state).stopped.as_ref().map(|(why, _)| why.clone())
     }
 

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!  refused ──> ahead ──stepped──> open ──begin commit──> committing ──committed──> forgotten
-//!                ^                  │                        │
-//!                └──── dropped ─────┴────────────────────────┘
+//!                ^                  │                         │
+//!                └─── dropped ──────┴─────────────────────────┘
 //! ```
 //!
 //! All refusals are kept: with the last one alone, two records in one transaction would be refused in turn, forever. A
@@ -63,7 +63,8 @@ enum Stage {
 }
 
 impl Refusals {
-    /// The verdict on a record of the delivery of `of` by its earlier refusals. `bytes` is the size of key and value.
+    /// The verdict on a record that the delivery of `of` sends, by the earlier refusals of that delivery. `bytes` is
+    /// the size of key and value.
     pub(super) fn verdict(&self, of: &Record, topic: &Topic, form: Form, bytes: usize) -> Option<Verdict> {
         let Known { refusal, .. } = self.of(of)?.refusals.iter().find(|known| known.is_about(topic, form))?;
         if !refusal.timestamp && refusal.bytes.is_some_and(|refused| bytes < refused) {

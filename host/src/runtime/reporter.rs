@@ -3,7 +3,7 @@
 //! ```text
 //!  record taken ──> in hand ────────────────────┐
 //!  record held ──> stall ──┐                    ├──> Progress ──> status, ready, metrics
-//!  record failed ──────────┴──> last fault
+//!  record failed ──────────┴──> last fault ─────┘
 //! ```
 
 use std::collections::BTreeMap;
@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use heddle_core::event::{Offset, Record, Timestamp, TopicPartition};
+use heddle_core::explain::Explained;
 use heddle_core::fault::{EventFault, bounded};
 
 use super::progress::Progress;
@@ -125,15 +126,15 @@ impl Reporter {
         let before = self.stalls.get(&at).filter(|before| before.cause == cause);
         let since = before.map_or(now, |before| before.since);
         let Hold { tries, next_try, why } = hold;
-        let stall = Stall { cause, at: Some(at.clone()), since, tries, next_try: Some(next_try), why };
+        let stall = Stall { cause, at: Some(at.clone()), since, tries, next_try: Some(next_try), why: why.into() };
         if let Some(before) = self.stalls.insert(at, stall.clone()) {
             self.progress.goes_on(&before);
         }
         self.progress.stalled(stall);
     }
 
-    /// Reports that a record is held back because the registry does not answer, with an alert once a minute. Returns the
-    /// time of the next try.
+    /// Reports that a record is held back because the registry does not answer, with an alert once a minute. Returns
+    /// the time of the next try.
     pub(super) fn wait_for_registry(
         &mut self,
         record: &Record,
@@ -212,7 +213,7 @@ impl Reporter {
 
 fn commit_stall(at: (TopicPartition, Offset), since: Timestamp) -> Stall {
     let why = "a commit is under way: the coordinator of the transaction, or that of the group, has not ended it";
-    Stall { cause: Cause::Coordinator, at: Some(at), since, tries: 0, next_try: None, why: why.to_owned() }
+    Stall { cause: Cause::Coordinator, at: Some(at), since, tries: 0, next_try: None, why: Explained::new(why) }
 }
 
 impl Drop for Reporter {

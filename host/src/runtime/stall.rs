@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use heddle_core::event::{Offset, Timestamp, TopicPartition};
+use heddle_core::explain::Explained;
 
 /// The cause of a stall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,7 +74,7 @@ pub struct Stall {
     /// The time of the next attempt, if it is known.
     pub next_try: Option<Timestamp>,
     /// The reason, for a person.
-    pub why: String,
+    pub why: Explained,
 }
 
 /// The last failed delivery of a partition.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heddle_core::event::{Partition, Record, Timestamp, TopicPartition};
+use heddle_core::explain::Explained;
 use heddle_core::fault::EventFault;
 
 use super::progress::Progress;
@@ -80,7 +81,8 @@ impl Stuck {
             since,
             tries: tries + 1,
             next_try: Some(after(at, pause)),
-            why: fault.to_string(),
+            why: Explained::new(fault.to_string())
+                .hint("change what the topic takes, create it, or grant the right to write to it"),
         };
         self.progress.report(TaskStuck { record, tries: stall.tries, wait: pause, why: &stall.why });
         self.progress.stalled(stall.clone());

@@ -1,4 +1,5 @@
-//! What a worker leaves alone for now: partitions that it has paused, and the records parked in its tasks' state.
+//! The pauses of a worker: partitions that it does not read, and records parked in its tasks' state that it leaves
+//! alone for now.
 //!
 //! ```text
 //!  breaker open, repeated aborts, disk full ──> all partitions are paused
@@ -10,6 +11,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use heddle_core::event::{Timestamp, TopicPartition};
+use heddle_core::explain::Explained;
 
 use super::progress::Progress;
 use super::stall::{Cause, Stall};
@@ -56,10 +58,9 @@ impl Throttle {
     pub(super) fn set_full(&mut self, is_full: bool, progress: &Progress, now: Timestamp) {
         match (is_full, self.full.take()) {
             (true, None) => {
-                let why = "the disk does not take its state: paused until it does";
-                progress.report(StateFull { why });
-                let stall =
-                    Stall { cause: Cause::Disk, at: None, since: now, tries: 0, next_try: None, why: why.to_owned() };
+                let why = Explained::new("the disk does not take its state");
+                progress.report(StateFull { why: &why });
+                let stall = Stall { cause: Cause::Disk, at: None, since: now, tries: 0, next_try: None, why };
                 progress.stalled(stall.clone());
                 self.full = Some(stall);
             }

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use heddle_contract::manifest::Manifest;
 use heddle_core::event::Topic;
+use heddle_core::explain::Explained;
 use heddle_core::task::TaskSpec;
 
 use super::known::KnownTopics;
@@ -26,6 +27,10 @@ use super::progress::Progress;
 use super::{Worker, WorkerFault, joining};
 use crate::lock::lock;
 use crate::log::{Log, LogError, TopicId, TopicInfo};
+use crate::telemetry::{
+    AbortCause, ComponentResumed, ComponentStopped, LogUnwatched, PartitionsAdded, PartitionsUnread, Telemetry,
+    TopicRecreated, TopicUse,
+};
 
 /// How often the topics of running components are looked at, and whether a component that was refused may run.
 pub const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -56,9 +61,9 @@ pub fn short_changelogs(spec: &TaskSpec, tasks: i32, topics: &PartitionCounts) -
     found.filter(|topic| topic.partitions < tasks).collect()
 }
 
-/// Why a component must not run with these topics: its state would be split. In three lines.
+/// Why a component must not run with these topics: its state would be split.
 #[must_use]
-pub fn refusal(spec: &TaskSpec, manifest: &Manifest, topics: &PartitionCounts) -> Option<String> {
+pub fn refusal(spec: &TaskSpec, manifest: &Manifest, topics: &PartitionCounts) -> Option<Explained> {
     if spec.is_stateless() {
         return None;
     }
@@ -67,16 +72,23 @@ pub fn refusal(spec: &TaskSpec, manifest: &Manifest, topics: &PartitionCounts) -
     let (first, most) = (counts.first()?, counts.iter().max_by_key(|(_, count)| *count)?);
     // A task owns one partition number of all its topics, and the state that goes with it.
     if let Some(other) = counts.iter().find(|(_, count)| *count != first.1) {
-        return Some(format!(
-            "the component `{name}` keeps state and consumes topics with different numbers of partitions: records of one key would meet different state\n  where: `{}` has {}, `{}` has {}\n  what to do: give both topics the same number of partitions",
-            first.0, first.1, other.0, other.1
-        ));
+        let what = format!(
+            "the component `{name}` keeps state and consumes topics with different numbers of partitions: records of one key would meet different state"
+        );
+        return Some(
+            Explained::new(what)
+                .at(format_args!("`{}` has {}, `{}` has {}", first.0, first.1, other.0, other.1))
+                .hint("give both topics the same number of partitions"),
+        );
     }
     let short = short_changelogs(spec, most.1, topics).into_iter().next()?;
-    Some(format!(
-        "`{}` has {} partitions, and the state of the component `{name}` has {}: records of a key may come in a partition whose task does not have its state\n  where: the topic `{}`\n  what to do: `heddle topics accept {name}` tells what that means for the state, and accepts it; the component then goes on by itself",
-        most.0, most.1, short.partitions, short.name
-    ))
+    let what = format!(
+        "`{}` has {} partitions, and the state of the component `{name}` has {}: a record may arrive in a partition whose task does not have the state of its key",
+        most.0, most.1, short.partitions
+    );
+    Some(Explained::new(what).at(format_args!("the topic `{}`", short.name)).hint(format_args!(
+        "run `heddle topics accept {name}` to see what that means for the state, and to accept it; the component then continues"
+    )))
 }
 
 /// What the workers of one component in this process are told of its topics.
@@ -92,19 +104,19 @@ struct Notice {
     /// Which topics have the names of the inputs.
     ids: BTreeMap<Topic, TopicId>,
     /// Why the component must not run.
-    refused: Option<String>,
+    refused: Option<Explained>,
     /// The member of the group that is to join again.
     rejoin: Option<String>,
 }
 
 impl Notices {
     /// Tells whether the component may run; returns true if it may.
-    fn refuse(&self, why: Option<String>, component: &str, progress: &Progress) -> bool {
+    fn refuse(&self, why: Option<Explained>, progress: &Progress) -> bool {
         let mut notice = lock(&self.notice);
         if notice.refused != why {
             match &why {
-                Some(why) => tracing::error!(target: "heddle::alert", component, "stopped: {why}"),
-                None => tracing::warn!(target: "heddle::alert", component, "no longer stopped"),
+                Some(why) => progress.report(ComponentStopped { why }),
+                None => progress.report(ComponentResumed),
             }
             progress.stop(why.clone());
             notice.refused = why;
@@ -170,12 +182,12 @@ impl Worker {
         let other = reader.ids.iter().find(is_other).map(|(topic, _)| topic.clone());
         drop(notice);
         if let Some(topic) = other {
-            tracing::error!(target: "heddle::alert", component = %self.spec.component, %topic, "the topic was made anew: it is read from its beginning, and what was read of it before this was noticed is handled again");
-            self.give_up(None, "its topic was made anew")?;
+            self.progress.report(TopicRecreated { topic: &topic, used_as: TopicUse::Input });
+            self.give_up(AbortCause::TopicRecreated, "its topic was recreated", None)?;
             return Ok(false);
         }
         if is_it {
-            tracing::info!(component = %self.spec.component, "joining again: nobody reads partitions that were added");
+            self.progress.report(PartitionsUnread);
             self.transaction.member().rejoin()?;
         }
         Ok(true)
@@ -236,22 +248,25 @@ impl TopicWatch {
             refused => refused,
         };
         let why = match refused {
-            None => match grow_retry_topics(log, spec, task_count(manifest, topics), topics) {
+            None => match grow_retry_topics(log, spec, task_count(manifest, topics), topics, &self.progress) {
                 Ok(()) => None,
                 Err(LogError::Unreachable(why)) => return Err(LogError::Unreachable(why)),
-                Err(error) => Some(format!(
-                    "the retry topics of the component `{}` need a partition for each of its tasks: {error}\n  where: {}\n  what to do: allow the host to alter these topics, or add the partitions",
-                    manifest.name,
-                    spec.retry_topics.iter().map(|topic| format!("`{topic}`")).collect::<Vec<_>>().join(", ")
-                )),
+                Err(error) => {
+                    let name = &manifest.name;
+                    let topics = spec.retry_topics.iter().map(|topic| format!("`{topic}`")).collect::<Vec<_>>();
+                    let what =
+                        format!("the retry topics of the component `{name}` need a partition for each task: {error}");
+                    let why = Explained::new(what).at(topics.join(", "));
+                    Some(why.hint("allow the host to alter these topics, or add the partitions"))
+                }
             },
             refused => refused,
         };
-        Ok(self.notices.refuse(why, &spec.component, &self.progress))
+        Ok(self.notices.refuse(why, &self.progress))
     }
 
-    /// A topic that is not the one it was, or does not keep what the component needs. In three lines.
-    fn refused_topic(&self, log: &dyn Log, topics: &PartitionCounts) -> Result<Option<String>, LogError> {
+    /// A topic that is not the one it was, or does not keep what the component needs.
+    fn refused_topic(&self, log: &dyn Log, topics: &PartitionCounts) -> Result<Option<Explained>, LogError> {
         let version = (self.current)();
         let (spec, name) = (version.spec(), &version.manifest().name);
         let mut ids = BTreeMap::new();
@@ -259,9 +274,9 @@ impl TopicWatch {
             match log.topic_id(topic) {
                 Ok(id) => ids.extend(id.map(|id| (Topic::from(topic.as_str()), id))),
                 Err(LogError::UnknownTopic(_)) if !topics.contains_key(topic) => {
-                    return Ok(Some(format!(
-                        "the topic `{topic}` of the component `{name}` was deleted\n  where: the log\n  what to do: create it again; the component reads it from its beginning then"
-                    )));
+                    let why = Explained::new(format!("the topic `{topic}` of the component `{name}` was deleted"));
+                    let hint = "create it again: the component then reads it from its beginning";
+                    return Ok(Some(why.at("the log").hint(hint)));
                 }
                 Err(error) => return Err(error),
             }
@@ -274,17 +289,21 @@ impl TopicWatch {
                 Err(error) => return Err(error),
             };
             if gone {
-                return Ok(Some(format!(
-                    "the topic `{changelog}`, which had state of the component `{name}`, was deleted\n  where: the log\n  what to do: restore it, or let the component begin with nothing there: `heddle topics accept {name}`"
-                )));
+                let what = format!("the topic `{changelog}`, which had state of the component `{name}`, was deleted");
+                return Ok(Some(Explained::new(what).at("the log").hint(format_args!(
+                    "restore it, or run `heddle topics accept {name}` to let the component begin without that state"
+                ))));
             }
         }
         for changelog in &spec.changelogs {
             let policy = log.topic_option(changelog, "cleanup.policy")?;
             if let Some(policy) = policy.filter(|policy| policy.split(',').any(|part| part.trim() == "delete")) {
-                return Ok(Some(format!(
-                    "the topic `{changelog}` has cleanup.policy={policy}: the state of the component `{name}` would be gone with its retention\n  where: the log\n  what to do: set cleanup.policy=compact on it: kafka-configs.sh --alter --entity-type topics --entity-name {changelog} --add-config cleanup.policy=compact"
-                )));
+                let what = format!(
+                    "the topic `{changelog}` has cleanup.policy={policy}: retention would delete state of the component `{name}`"
+                );
+                return Ok(Some(Explained::new(what).at("the log").hint(format_args!(
+                    "set cleanup.policy=compact on it: kafka-configs.sh --alter --entity-type topics --entity-name {changelog} --add-config cleanup.policy=compact"
+                ))));
             }
         }
         self.report_dead_letters(log)?;
@@ -303,7 +322,7 @@ impl TopicWatch {
             Err(error) => return Err(error),
         };
         if self.known.is_other(&spec.component, topic, &id)? {
-            tracing::error!(target: "heddle::alert", component = %spec.component, %topic, "the dead-letter topic was made anew: earlier letters are gone, and its options are those of whoever created it");
+            self.progress.report(TopicRecreated { topic, used_as: TopicUse::DeadLetters });
             self.known.accept(&spec.component, topic, &id)?;
         }
         Ok(())
@@ -316,7 +335,7 @@ impl TopicWatch {
     /// If the log does not answer.
     pub fn look(&self, log: &dyn Log, topics: &PartitionCounts) -> Result<(), LogError> {
         let version = (self.current)();
-        joining::look(log, &version.group(), &version.spec().component, &self.progress);
+        joining::look(log, &version.group(), &self.progress);
         if !self.admit(log, topics)? {
             return Ok(());
         }
@@ -340,18 +359,19 @@ pub(super) fn grow_retry_topics(
     spec: &TaskSpec,
     tasks: i32,
     topics: &PartitionCounts,
+    progress: &Progress,
 ) -> Result<(), LogError> {
     for topic in &spec.retry_topics {
         if topics.get(&**topic).is_some_and(|count| *count < tasks) {
             log.add_partitions(topic, tasks)?;
-            tracing::info!(component = %spec.component, %topic, partitions = tasks, "added partitions");
+            progress.report(PartitionsAdded { topic, partitions: tasks });
         }
     }
     Ok(())
 }
 
 /// Looks at the topics of these components until the host stops.
-pub(super) fn watch(log: &dyn Log, components: &[Arc<TopicWatch>], stop: &AtomicBool) {
+pub(super) fn watch(log: &dyn Log, components: &[Arc<TopicWatch>], telemetry: &Telemetry, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         thread::park_timeout(LOOK_EVERY);
         if stop.load(Ordering::Relaxed) {
@@ -360,7 +380,7 @@ pub(super) fn watch(log: &dyn Log, components: &[Arc<TopicWatch>], stop: &Atomic
         let look = |topics| components.iter().try_for_each(|component| component.look(log, &topics));
         // Workers report a log that does not answer.
         if let Err(error) = log.topics().map(partition_counts).and_then(look) {
-            tracing::debug!("the topics cannot be looked at: {error}");
+            telemetry.report(LogUnwatched { why: &error.to_string() });
         }
     }
 }

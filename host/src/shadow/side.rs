@@ -11,6 +11,7 @@ use heddle_contract::section::Contract;
 use heddle_contract::wire::{self, SchemaId};
 use heddle_core::batch::OpenBatch;
 use heddle_core::event::{NewRecord, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
+use heddle_core::explain::{Explain, Explained};
 use heddle_core::fault::TaskFault;
 use heddle_core::state::{Stateless, StoreIndex, TaskState};
 use heddle_core::task::{Task, TaskSpec};
@@ -50,6 +51,33 @@ pub enum SideError {
     /// A changelog holds a foreign record.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+}
+
+impl SideError {
+    fn inner(&self) -> &dyn Explain {
+        match self {
+            Self::Load(error) => error,
+            Self::Log(error) => error,
+            Self::Registry(error) => error,
+            Self::Task(error) => error,
+            Self::State(error) => error,
+            Self::Replay(error) => error,
+        }
+    }
+}
+
+impl Explain for SideError {
+    fn place(&self) -> Option<String> {
+        self.inner().place()
+    }
+
+    fn remedy(&self) -> Option<String> {
+        self.inner().remedy()
+    }
+
+    fn explained(&self) -> Vec<Explained> {
+        self.inner().explained()
+    }
 }
 
 /// One version, with its copy of the state.

@@ -13,6 +13,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use heddle_core::explain::Explain as _;
+
 use super::{StateEngine, StateError, TaskStores};
 use crate::lock::{lock, lock_within};
 
@@ -222,7 +224,8 @@ impl Shared {
             (Some(before), Some(error)) if before.told.elapsed() < TOLD_EVERY => Some(Failure { error, ..before }),
             (before, Some(error)) => {
                 let since = before.map_or(now, |before| before.since);
-                tracing::error!(target: "heddle::alert", failing_for = ?since.elapsed(), "state stays in memory and in the changelogs: {error}");
+                let (at, hint) = (error.place(), error.remedy());
+                tracing::error!(target: "heddle::alert", failing_for = ?since.elapsed(), %error, at, hint, "state stays in memory and in the changelogs");
                 Some(Failure { error, since, told: now })
             }
         };

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use heddle_core::delivery::ComponentName;
 use heddle_core::event::Partition;
+use heddle_core::explain::{Explain as _, Explained};
 use heddle_core::task::TaskSpec;
 
 use super::{Bounds, Flusher, StateEngine, StateError, TaskStores};
@@ -147,7 +148,7 @@ impl HostState {
             stores.flush().map(|_| ())
         };
         if let Err(error) = written {
-            tracing::warn!("state stays in the changelog alone: {error}");
+            tracing::warn!(%error, at = error.place(), "state stays in the changelog alone");
         }
         self.abandon(stores);
     }
@@ -202,15 +203,16 @@ impl HostState {
 
     /// The reason why state currently stays in memory and in the changelogs only.
     #[must_use]
-    pub fn fault(&self) -> Option<String> {
+    pub fn fault(&self) -> Option<Explained> {
         let Running { engine, flusher } = self.running();
         let busy = flusher.as_ref().map_or(Duration::ZERO, |flusher| flusher.busy_for());
         if busy >= SLOW {
-            return Some(format!("the disk is slow: a write of state has not ended for {} s", busy.as_secs()));
+            let what = format!("the disk is slow: a write of state has not ended for {} s", busy.as_secs());
+            return Some(Explained::new(what));
         }
         let failure = flusher.and_then(|flusher| flusher.failure());
         let closed = || lock(&self.mending).failure.clone().filter(|_| engine.is_none());
-        failure.or_else(closed).map(|failure| failure.to_string())
+        failure.or_else(closed).map(|failure| Explained::of(&failure))
     }
 
     /// Wakes calls that sleep after a disk error, and reopens an engine that has failed for a while. Call it about

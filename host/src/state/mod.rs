@@ -38,6 +38,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use heddle_core::event::{Offset, Timestamp};
+use heddle_core::explain::Explain;
 use heddle_core::fault::TaskFault;
 use thiserror::Error;
 
@@ -221,13 +222,10 @@ pub fn open_engine(kind: EngineKind, folder: &Path, cache_bytes: u64) -> Result<
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StateError {
     /// Another process owns the folder: stop it.
-    #[error(
-        "the state of this host is in use\n  at {}\n  another process owns it: stop that one, or set another `app.data`",
-        .0.display()
-    )]
+    #[error("another process uses the state of this host")]
     Owned(PathBuf),
     /// The folder cannot be used: repair its permissions or its disk.
-    #[error("the state of this host cannot be kept\n  at {}: {why}\n  make the folder writable, or set another `app.data`", .folder.display())]
+    #[error("the state of this host cannot be kept: {why}")]
     Unusable {
         /// The engine's folder.
         folder: PathBuf,
@@ -235,10 +233,7 @@ pub enum StateError {
         why: String,
     },
     /// The folder's content is damaged: move it aside and restore from the changelogs.
-    #[error(
-        "the state of this host is damaged\n  at {}: {why}\n  move the folder away: it is rebuilt from the changelogs",
-        .folder.display()
-    )]
+    #[error("the state of this host is damaged: {why}")]
     Corrupt {
         /// The engine's folder.
         folder: PathBuf,
@@ -246,7 +241,7 @@ pub enum StateError {
         why: String,
     },
     /// The disk is full: nothing was written and the engine is unchanged. It continues once there is room.
-    #[error("the state of this host cannot be kept\n  at {}: {why}\n  make room on the disk: it goes on by itself then", .folder.display())]
+    #[error("the state of this host cannot be kept: {why}")]
     Full {
         /// The engine's folder.
         folder: PathBuf,
@@ -254,17 +249,42 @@ pub enum StateError {
         why: String,
     },
     /// A tree holds data that Heddle did not write: wipe that changelog's copy and restore it.
-    #[error(
-        "the copy of a changelog is damaged: {0}\n  stop the host and move the folder of its state away: it is rebuilt from the changelogs"
-    )]
+    #[error("the local copy of a changelog is damaged: {0}")]
     Damaged(String),
     /// The engine cannot store this key or tree name.
     #[error("{0}")]
     Refused(String),
 }
 
+impl Explain for StateError {
+    fn place(&self) -> Option<String> {
+        match self {
+            Self::Owned(folder)
+            | Self::Unusable { folder, .. }
+            | Self::Corrupt { folder, .. }
+            | Self::Full { folder, .. } => Some(folder.display().to_string()),
+            Self::Damaged(_) | Self::Refused(_) => None,
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        let remedy = match self {
+            Self::Owned(_) => "stop that process, or set another `app.data`",
+            Self::Unusable { .. } => "make the folder writable, or set another `app.data`",
+            Self::Corrupt { .. } => "move the folder away: it is rebuilt from the changelogs",
+            Self::Full { .. } => "make room on the disk: the host then continues",
+            Self::Damaged(_) => {
+                "stop the host and move the folder of its state away: it is rebuilt from the changelogs"
+            }
+            Self::Refused(_) => return None,
+        };
+        Some(remedy.to_owned())
+    }
+}
+
 impl From<StateError> for TaskFault {
     fn from(error: StateError) -> Self {
-        Self(error.to_string())
+        let place = error.place().map(|place| format!(" ({place})")).unwrap_or_default();
+        Self(format!("{error}{place}"))
     }
 }

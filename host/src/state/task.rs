@@ -13,6 +13,7 @@ use bytes::Bytes;
 use heddle_core::batch::CommittedBatch;
 use heddle_core::dedup::{MessageId, unpack};
 use heddle_core::event::{Offset, Partition, Record, Timestamp, Topic, TopicPartition};
+use heddle_core::explain::Explain;
 use heddle_core::fault::TaskFault;
 use heddle_core::state::{Entry, Overlay, Range, StoreIndex, TaskState};
 use heddle_core::task::TaskSpec;
@@ -72,10 +73,7 @@ struct InMemory {
 #[derive(Debug, Error)]
 pub enum ReplayError {
     /// The record does not belong to this task's changelogs.
-    #[error(
-        "a changelog holds a record that is not Heddle's\n  at {place}, offset {offset}: {why}\n  \
-         find out what else writes to this topic; state is not restored past this record"
-    )]
+    #[error("a changelog holds a record that is not Heddle's, and state is not restored past it: {why}")]
     Foreign {
         /// The changelog's partition.
         place: TopicPartition,
@@ -87,6 +85,22 @@ pub enum ReplayError {
     /// The copy on disk failed.
     #[error(transparent)]
     State(#[from] StateError),
+}
+
+impl Explain for ReplayError {
+    fn place(&self) -> Option<String> {
+        match self {
+            Self::Foreign { place, offset, .. } => Some(format!("{place}@{offset}")),
+            Self::State(error) => error.place(),
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Foreign { .. } => Some("find out what else writes to this topic, and stop it".to_owned()),
+            Self::State(error) => error.remedy(),
+        }
+    }
 }
 
 impl TaskStores {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use heddle_core::breaker::BreakerState;
 use heddle_core::event::{Offset, Record, TopicPartition};
+use heddle_core::explain::Explained;
 
 use super::limit::Limits;
 use super::{Counters, Report, ALERT};
@@ -117,7 +118,7 @@ pub struct TaskStuck<'e> {
     /// The wait before the next attempt.
     pub wait: Duration,
     /// The failure of the record, and the error of the log.
-    pub why: &'e str,
+    pub why: &'e Explained,
 }
 
 impl Report for TaskStuck<'_> {
@@ -133,9 +134,9 @@ impl Report for TaskStuck<'_> {
                 offset = record.offset.0,
                 tries,
                 ?wait,
-                why,
-                "a task is blocked, others continue and nothing is lost; change what the topic accepts, create it, or \
-                 grant the right to write to it"
+                %why,
+                hint = why.remedy,
+                "a task is blocked, others continue"
             );
         }
     }

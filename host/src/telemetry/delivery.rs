@@ -87,8 +87,8 @@ impl Report for DeliveryEnded<'_> {
 /// The times of one delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
-    /// The timestamp of the record.
-    pub timestamp: Timestamp,
+    /// The timestamp of the record. `None` if another delivery of the record follows.
+    pub timestamp: Option<Timestamp>,
     /// The time of its handler. Zero if the handler was not called.
     pub handler: Duration,
     /// The time of the whole delivery.
@@ -105,7 +105,8 @@ impl Measured {
     }
 
     /// The age of the record at `now`, in seconds. Zero if its timestamp is in the future.
-    pub(super) fn age(&self, now: Timestamp) -> f64 {
-        Duration::from_millis(u64::try_from(now.0.saturating_sub(self.timestamp.0)).unwrap_or(0)).as_secs_f64()
+    pub(super) fn age(&self, now: Timestamp) -> Option<f64> {
+        let millis = u64::try_from(now.0.saturating_sub(self.timestamp?.0)).unwrap_or(0);
+        Some(Duration::from_millis(millis).as_secs_f64())
     }
 }

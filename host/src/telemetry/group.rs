@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use heddle_core::event::TopicPartition;
+use heddle_core::explain::Explained;
 
 use super::limit::Limits;
 use super::{Counters, Report, ALERT};
@@ -75,7 +76,7 @@ pub struct WorkerRejoins<'e> {
     /// The cause.
     pub cause: RejoinCause,
     /// The fault.
-    pub why: &'e str,
+    pub why: &'e Explained,
     /// The wait before it joins.
     pub wait: Duration,
     /// True if this fault was logged a moment ago.
@@ -123,12 +124,12 @@ impl RejoinCause {
 impl Report for WorkerRejoins<'_> {
     fn log(&self, component: &str, _limits: &Limits) {
         let Self { worker, why, wait, .. } = self;
-        let cause = self.cause.name();
+        let (cause, at, hint) = (self.cause.name(), &why.place, &why.remedy);
         match (self.is_repeated, self.needs_help) {
-            (true, _) => tracing::debug!(component, worker, cause, why, ?wait, "joining again"),
-            (false, false) => tracing::warn!(component, worker, cause, why, ?wait, "joining again"),
+            (true, _) => tracing::debug!(component, worker, cause, %why, at, ?wait, "joining again"),
+            (false, false) => tracing::warn!(component, worker, cause, %why, at, ?wait, "joining again"),
             (false, true) => {
-                tracing::error!(target: ALERT, component, worker, cause, why, ?wait, "joining again");
+                tracing::error!(target: ALERT, component, worker, cause, %why, at, hint, ?wait, "joining again");
             }
         }
     }
@@ -144,13 +145,14 @@ pub struct WorkerFailed<'e> {
     /// The number of the worker.
     pub worker: u32,
     /// The fault.
-    pub why: &'e str,
+    pub why: &'e Explained,
 }
 
 impl Report for WorkerFailed<'_> {
     fn log(&self, component: &str, _limits: &Limits) {
         let Self { worker, why } = self;
-        tracing::error!(component, worker, why, "a worker cannot continue");
+        let (at, hint) = (&why.place, &why.remedy);
+        tracing::error!(component, worker, %why, at, hint, "a worker cannot continue");
     }
 }
 
@@ -162,13 +164,14 @@ pub struct TasksLate<'e> {
     /// The time without tasks.
     pub waited: Duration,
     /// The reason, as far as it is known.
-    pub why: &'e str,
+    pub why: &'e Explained,
 }
 
 impl Report for TasksLate<'_> {
     fn log(&self, component: &str, _limits: &Limits) {
         let Self { group, waited, why } = self;
-        tracing::error!(target: ALERT, component, group, ?waited, why, "no tasks yet");
+        let (at, hint) = (&why.place, &why.remedy);
+        tracing::error!(target: ALERT, component, group, ?waited, %why, at, hint, "no tasks yet");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Events of local state.
 
 use heddle_core::event::{Offset, TopicPartition};
+use heddle_core::explain::Explained;
 
 use super::limit::Limits;
 use super::{Report, ALERT};
@@ -49,13 +50,13 @@ impl Report for DiskSlow {
 /// The disk takes no state, so the component is paused.
 #[derive(Debug)]
 pub struct StateFull<'e> {
-    /// The state of affairs, for operators.
-    pub why: &'e str,
+    /// The reason.
+    pub why: &'e Explained,
 }
 
 impl Report for StateFull<'_> {
     fn log(&self, component: &str, _limits: &Limits) {
-        tracing::error!(target: ALERT, component, why = self.why, "paused");
+        tracing::error!(target: ALERT, component, why = %self.why, "paused until the disk takes state");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Events of a component's topics.
 
 use heddle_core::event::{Offset, Record, TopicPartition};
+use heddle_core::explain::Explained;
 
 use super::limit::Limits;
 use super::{Report, ALERT};
@@ -8,13 +9,14 @@ use super::{Report, ALERT};
 /// A component does not run until somebody makes its topics fit.
 #[derive(Debug)]
 pub struct ComponentStopped<'e> {
-    /// The reason, and the remedy.
-    pub why: &'e str,
+    /// The reason.
+    pub why: &'e Explained,
 }
 
 impl Report for ComponentStopped<'_> {
     fn log(&self, component: &str, _limits: &Limits) {
-        tracing::error!(target: ALERT, component, why = self.why, "stopped");
+        let why = self.why;
+        tracing::error!(target: ALERT, component, %why, at = why.place, hint = why.remedy, "stopped");
     }
 }
 

@@ -50,7 +50,7 @@ impl Report for CommitEnded<'_> {
         counters.emitted_bytes.observe(self.emitted_bytes as f64);
         for measured in self.measured {
             measured.count(counters);
-            counters.age.observe(measured.age(self.at));
+            measured.age(self.at).into_iter().for_each(|age| counters.age.observe(age));
         }
     }
 }

@@ -241,10 +241,9 @@ pub fn target(plain: Plain, registry: &dyn Registry, subject: &str, schemas: &dy
             Ok(schema.map(|schema| (version.id, schema)))
         }
         Some(version) => Err(format!(
-            "the topic's schema is {}, and records are written as Avro\n  where: version {} of the subject `{subject}`, {}\n  what to do: use a client of that format, or write {{\"$bytes\": \"<base64>\"}}",
-            format::title(version.format),
+            "version {} of the subject `{subject}` is {}, and records are written as Avro; use a client of that format, or write {{\"$bytes\": \"<base64>\"}}",
             version.version,
-            registry.place()
+            format::title(version.format)
         )),
     };
     Ok(Target { plain, schema, records: vec![] })

@@ -1,4 +1,4 @@
-// Package pairs has keys with their values: what maps of a schema are made of, and what a store's scan finds.
+// Package pairs has pairs of a key and a value, which represent maps of a schema and the entries of a store's scan.
 package pairs
 
 import (
@@ -12,7 +12,7 @@ type Pair[K, V any] struct {
 	Value V
 }
 
-// ToMap makes a map of pairs. Go's maps have no order; those of a schema come in one.
+// ToMap makes a map of pairs. The order of the pairs is lost, because Go's maps have none.
 func ToMap[V any](all []Pair[string, V]) map[string]V {
 	values := make(map[string]V, len(all))
 	for _, pair := range all {
@@ -21,7 +21,7 @@ func ToMap[V any](all []Pair[string, V]) map[string]V {
 	return values
 }
 
-// FromMap makes pairs of a map, in the order of their keys: the same map always gives the same bytes.
+// FromMap makes pairs of a map, in the order of their keys, so the same map always gives the same bytes.
 func FromMap[V any](values map[string]V) []Pair[string, V] {
 	all := make([]Pair[string, V], 0, len(values))
 	for _, key := range slices.Sorted(maps.Keys(values)) {

@@ -1,16 +1,16 @@
-"""What every component has, whatever its contract: failures, the context, log, random; and what emitters and stores are made of."""
+"""The parts of every component: failures, context, log and random; and the base of emitters and stores."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Generic, List, Optional, Sequence, Tuple, TypeVar
 
-#: What answers: in a component the host, in a test a ``TestHost``.
+#: The current host: the real one in a component, a ``TestHost`` in a test.
 _host: Any = None
 
 
 def install(host: Any) -> Any:
-    """Puts a host in place; returns the one before."""
+    """Installs a host. Returns the former one."""
     global _host
     before, _host = _host, host
     return before
@@ -23,7 +23,7 @@ def _answering(what: str) -> Any:
 
 
 class Failure(Exception):
-    """Why a handler could not do its work. Nothing it emitted or wrote is kept."""
+    """The failure of a handler. Its emits and writes are dropped."""
 
     kind: str
 
@@ -36,13 +36,13 @@ class Failure(Exception):
 
 
 class Rejected(Failure):
-    """Trying again cannot cure it: the record is set aside in the dead-letter topic at once."""
+    """A failure that another attempt cannot fix: the record is dead-lettered at once."""
 
     kind = "rejected"
 
 
 class Failed(Failure):
-    """It may pass: the component's failure policy decides whether to try again."""
+    """A failure that may pass: the component's failure policy decides if the record is tried again."""
 
     kind = "failed"
 
@@ -57,33 +57,34 @@ class Header:
 
 @dataclass
 class Delivery:
-    """One record on its way to a handler."""
+    """One record that is passed to a handler."""
 
     id: str
     """The same for every attempt: ``<app>.<component>/<topic>/<partition>/<offset>``."""
     attempt: int
-    """1 for the first try."""
+    """1 in the first attempt."""
     topic: str
     partition: int
     offset: int
     timestamp: int
-    """Milliseconds since 1970-01-01T00:00:00Z: the only clock a handler has."""
+    """Milliseconds since 1970-01-01T00:00:00Z. It is the only clock of a handler."""
     key: Optional[bytes]
-    """The record's key as it is in the log."""
+    """The record's key in the log."""
     headers: List[Header]
 
 
 class _Context:
     def current(self) -> Delivery:
-        """The delivery under way."""
+        """The current delivery."""
         return _answering("context").current()
 
 
 class _Log:
-    """Lines for the host's log, told when the handler is done: all of them if it succeeds; if it fails, those of ``warn`` and
-    ``error``. The first 100 of a delivery are kept and the last one, of 8 KiB each. ``print`` writes there, too.
+    """Writes lines to the host's log when the handler has ended: all lines if it succeeds, those of ``warn`` and
+    ``error`` if it fails. The first 100 lines of a delivery and its last line are kept, of 8 KiB each. ``print`` writes
+    there, too.
 
-    Arguments are put into the message by ``%``, as ``logging`` does.
+    Arguments are formatted into the message with ``%``, as in ``logging``.
     """
 
     def trace(self, message: object, *arguments: object) -> None:
@@ -110,8 +111,8 @@ _U64_MAX = 2**64 - 1
 
 
 class _Random:
-    """Numbers that look random and are the same whenever the same record is handled: seeded by component, topic, partition and
-    offset, not by the attempt. Not for secrets."""
+    """Random numbers that are the same in every delivery of the same record. Their seed is the component, topic,
+    partition and offset, not the attempt. They are not for secrets."""
 
     def next_u64(self) -> int:
         """The next 64 bits."""
@@ -122,11 +123,11 @@ class _Random:
         return _answering("random").bytes(length)
 
     def range(self, start: int, end: int) -> int:
-        """A number from ``start`` on and below ``end``, each as likely as any other."""
+        """A uniformly distributed number from ``start`` to below ``end``."""
         if start >= end:
             raise ValueError("there is no number in an empty range")
         size = end - start
-        # What is left above the last whole multiple would make the first numbers likelier: draw again.
+        # Numbers above the last whole multiple would make the first ones more likely, so they are drawn again.
         whole = _U64_MAX - _U64_MAX % size
         while True:
             number = self.next_u64()
@@ -153,7 +154,8 @@ class Emitter(Generic[Value, Key]):
         _answering(self._name).send(self._name, value)
 
     def send_with(self, value: Value, key: Optional[Key] = None, headers: Sequence[Header] = ()) -> None:
-        """Emits a value under a key of its own, if one is given, and with headers."""
+        """Emits a value with headers, under the given key or, without one, under that of the record that is being
+        handled."""
         _answering(self._name).send_with(self._name, value, key, list(headers))
 
     def delete(self, key: Key) -> None:
@@ -162,13 +164,13 @@ class Emitter(Generic[Value, Key]):
 
 
 class Store(Generic[Key, Value]):
-    """A store of the component. A handler sees what it wrote; it is kept only if the handler succeeds."""
+    """A store of the component. A handler reads its own writes, which are kept only if it succeeds."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def get(self, key: Key) -> Optional[Value]:
-        """The value of a key, with what this handler wrote so far."""
+        """The value of a key, including writes of this handler."""
         return _answering(self._name).get(self._name, key)
 
     def put(self, key: Key, value: Value) -> None:
@@ -179,9 +181,9 @@ class Store(Generic[Key, Value]):
 
 
 class ScannableStore(Store[Key, Value]):
-    """A store whose keys have an order."""
+    """A store with ordered keys."""
 
     def scan(self, prefix: Key, after: Optional[Key], limit: int) -> List[Tuple[Key, Value]]:
-        """The entries whose keys begin with ``prefix``, in the order of the keys' bytes, at most ``limit``; with ``after``, only
-        those whose keys are greater. At most 4 MiB together."""
+        """Returns at most ``limit`` entries whose keys begin with ``prefix``, in the order of the keys' bytes. With
+        ``after``, returns only those with greater keys. They have at most 4 MiB together."""
         return _answering(self._name).scan(self._name, prefix, after, limit)

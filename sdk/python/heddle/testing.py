@@ -13,7 +13,7 @@ from ._sdk import Delivery, Failure, Header
 
 @dataclass
 class Emit:
-    """What was emitted."""
+    """An emitted record."""
 
     topic: str
     value: Any
@@ -24,18 +24,19 @@ class Emit:
 
 @dataclass
 class Outcome:
-    """What a delivery led to."""
+    """The outcome of a delivery."""
 
     emits: List[Emit]
-    """What was emitted, in order; nothing if the handler failed."""
+    """The emitted records, in order; none if the handler failed."""
     failure: Optional[Failure]
-    """Why the handler failed, if it did."""
+    """The failure of the handler, if it failed."""
     log: List[Tuple[str, str]]
-    """Level and message of each line."""
+    """The level and message of each line."""
 
 
 def _check(value: Any, ty: Any, path: str) -> None:
-    """Raises a TypeError that says where a value does not fit its type: in a component the host would not take it."""
+    """Raises a TypeError with the place where a value does not fit its type. In a component, the host would refuse
+    it."""
     origin, arguments = get_origin(ty), get_args(ty)
     if origin is Union:
         if value is None and type(None) in arguments:
@@ -71,7 +72,7 @@ def _instance(value: Any, ty: Any, path: str) -> None:
 
 
 def _frozen(key: Any) -> Any:
-    """A key as one of a dict."""
+    """The form of a key in a dict."""
     return key if isinstance(key, (str, bytes, enum.Enum)) else repr(key)
 
 
@@ -80,7 +81,7 @@ def _bytes(key: Any) -> bytes:
 
 
 def _bits(seed: int) -> Iterator[int]:
-    """Random bits from a seed: splitmix64. Others than a host would draw, and the same in every run."""
+    """Random bits from a seed (splitmix64). They differ from those of a host, but are the same in every run."""
     mask = 2**64 - 1
     state = seed & mask
     while True:
@@ -92,9 +93,9 @@ def _bits(seed: int) -> Iterator[int]:
 
 
 class TestHost:
-    """One partition of the component, on its own. What handlers write to stores is there for the next delivery, if they succeed."""
+    """A separate partition of the component. Successful writes to stores are visible in the next delivery."""
 
-    __test__ = False  # for pytest: this is no test
+    __test__ = False  # pytest: this is not a test
 
     def __init__(self) -> None:
         self._committed: Dict[str, Dict[Any, Tuple[Any, Any]]] = {}
@@ -117,10 +118,11 @@ class TestHost:
         attempt: int = 1,
         offset: Optional[int] = None,
     ) -> Outcome:
-        """Calls a handler as the host does. What it raises and is no ``Failure`` is raised on: in a component it is a trap.
+        """Calls a handler as the host does. Any exception that is not a ``Failure`` is raised; in a component, it is a
+        trap.
 
-        ``key`` is the record's key: text or bytes, or a value of the keys' type where the contract types them. ``typed_key`` is what a
-        handler takes there if ``key`` is what ``context`` shows.
+        ``key`` is the record's key: text or bytes, or a value of the key's type if the contract types keys.
+        ``typed_key`` is the key that the handler gets if ``key`` is the one in ``context``.
         """
         known = _world.HANDLERS.get(handler.__name__)
         if known is None:
@@ -132,7 +134,7 @@ class TestHost:
         if key_type is not None:
             typed_key = key if typed_key is None else typed_key
             _check(typed_key, Optional[key_type], "the key")
-        # What a typed key is in the log depends on the registry's id of its schema.
+        # The bytes of a typed key in the log depend on its schema's id in the registry, so they are not known here.
         raw_key = key.encode() if isinstance(key, str) else key if isinstance(key, bytes) else None
         place = f"test.component/{topic}/0/{self._offset}"
         self._delivery = Delivery(place, attempt, topic, 0, self._offset, timestamp, raw_key, headers or [])
@@ -152,7 +154,7 @@ class TestHost:
         return Outcome(self._emits if failure is None else [], failure, self._lines)
 
     def store(self, name: str) -> Dict[Any, Any]:
-        """The committed entries of a store; keys that have a type of their own are told by their text."""
+        """The committed entries of a store. Typed keys are represented by their text."""
         entries = self._committed.get("store_" + name.replace("-", "_"), {})
         return {frozen: value for frozen, (_, value) in entries.items()}
 
@@ -165,7 +167,7 @@ class TestHost:
                 else:
                     entries[frozen] = (key, value)
 
-    # What the SDK asks of a host.
+    # The interface of a host for the SDK.
 
     def current(self) -> Delivery:
         assert self._delivery is not None

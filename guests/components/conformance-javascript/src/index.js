@@ -1,4 +1,4 @@
-// Does what its input says, as its sibling in Rust does.
+// Acts as its input says, like its sibling in Rust.
 
 import {
   context,
@@ -21,7 +21,7 @@ const emitConstructs = (did, value) => emitProbeValuesOut.send({ did, n: 0, text
 const listed = (bytes) => `[${bytes.join(",")}]`;
 const point = (x) => ({ x, y: 0.5 });
 
-/** All there is to know of the delivery. */
+/** All data of the delivery. */
 function delivery() {
   const it = context.current();
   const optional = (bytes) => (bytes === null ? "none" : listed(bytes));

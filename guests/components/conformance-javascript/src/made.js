@@ -1,4 +1,4 @@
-// Values that the component makes itself: the ends of every range, and text beyond ASCII.
+// Values that the component makes: the limits of every range, and text beyond ASCII.
 
 /** @returns {import("#heddle/contracts").Constructs} */
 export const constructs = () => ({

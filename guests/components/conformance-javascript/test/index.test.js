@@ -1,4 +1,4 @@
-// What a TestHost promises to unit tests, shown on handlers that do all a handler can.
+// The guarantees of a TestHost for unit tests, shown with handlers that use every feature.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

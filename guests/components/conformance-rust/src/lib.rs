@@ -1,5 +1,5 @@
-//! Does what its input says, with all that a component can do. Its siblings do the same in the other languages:
-//! outputs, state and failures are the same.
+//! Acts as its input says, and uses every feature of a component. Its siblings in the other languages have the
+//! same outputs, state and failures.
 
 mod made;
 #[cfg(test)]
@@ -19,19 +19,19 @@ fn emit_constructs(did: &str, constructs: Option<contracts::Constructs>) {
     emit_probe_values_out::send(&Probed { did: did.to_owned(), n: 0, text: String::new(), constructs });
 }
 
-/// Bytes as text, which every language writes alike: `[0,255]`.
+/// Formats bytes as text in the same way as all languages: `[0,255]`.
 fn listed(bytes: &[u8]) -> String {
     format!("[{}]", bytes.iter().map(u8::to_string).collect::<Vec<_>>().join(","))
 }
 
-/// All there is to know of the delivery.
+/// All data of the delivery.
 fn delivery() -> String {
     let it = context::current();
     let optional = |bytes: Option<&Vec<u8>>| bytes.map_or_else(|| "none".to_owned(), |bytes| listed(bytes));
     let headers = it.headers.iter().map(|header| format!("{}={}", header.name, optional(header.value.as_ref())));
     format!(
         "{} {} {} {} {} {} {} {}",
-        // The components have names of their own.
+        // The components have different names.
         it.id.split_once('/').map_or("", |(_, place)| place),
         it.attempt,
         it.topic,
@@ -47,7 +47,7 @@ fn point(x: i32) -> Point {
     Point { x, y: Some(0.5) }
 }
 
-/// What is done with stores; `false` if it is something else.
+/// Runs an action on stores. Returns `false` for any other action.
 fn stores(probe: &Probe) -> bool {
     match probe.do_.as_str() {
         "put" => {
@@ -85,7 +85,7 @@ fn stores(probe: &Probe) -> bool {
     true
 }
 
-/// What fails; `Ok(false)` if it is something else.
+/// Runs an action that fails. Returns `Ok(false)` for any other action.
 fn failures(probe: &Probe) -> Result<bool, Failure> {
     match probe.do_.as_str() {
         "reject" => {

@@ -1,4 +1,4 @@
-//! What a TestHost promises to unit tests, shown on handlers that do all a handler can.
+//! The guarantees of a TestHost for unit tests, shown with handlers that use every feature.
 
 use heddle_sdk::testing::{Outcome, TestHost};
 
@@ -12,7 +12,7 @@ fn deliver(host: &mut TestHost, probe: Probe) -> Outcome {
     host.deliver(<Conformance as on_probe_values::Guest>::handle, probe)
 }
 
-/// The texts and numbers of what was emitted.
+/// The texts and numbers of the emitted records.
 fn emitted(outcome: &Outcome) -> Vec<(&str, i64)> {
     outcome.emits.iter().map(|emit| emit.value::<Probed>()).map(|probed| (probed.text.as_str(), probed.n)).collect()
 }

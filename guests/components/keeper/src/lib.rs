@@ -1,4 +1,4 @@
-//! Does to its stores what its input says: proves state, message ids, random numbers and log lines.
+//! Acts on its stores as its input says: tests state, message ids, random numbers and log lines.
 
 heddle_sdk::component!(Keeper);
 
@@ -24,7 +24,7 @@ fn count(key: &str, n: i64) {
     emit(key, before + n);
 }
 
-/// Everything that `random` has.
+/// All functions of `random`.
 fn numbers() -> String {
     format!("{} {:?} {}", random::next_u64(), random::bytes(5), random::range(0..10))
 }

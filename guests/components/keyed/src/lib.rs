@@ -1,4 +1,4 @@
-//! Takes a key that has a schema, and emits under one: proves typed keys both ways.
+//! Consumes and emits records with a key that has a schema: tests typed keys both ways.
 
 heddle_sdk::component!(Keyed);
 

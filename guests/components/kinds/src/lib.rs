@@ -1,4 +1,4 @@
-//! Takes several record types of one topic, whose subjects are named after them, and emits them to another one.
+//! Consumes several record types of one topic, whose subjects are named after them, and emits them to another one.
 
 heddle_sdk::component!(Kinds);
 

@@ -1,4 +1,4 @@
-//! Fails in every way, for a while or for ever: proves what becomes of a record that fails.
+//! Fails in every way, for a while or forever: tests the handling of failed records.
 
 heddle_sdk::component!(Patient);
 
@@ -6,17 +6,17 @@ use contracts::{Count, Result as Outcome, Script};
 
 struct Patient;
 
-/// The flag that "open" sets, beside the counts of the keys.
+/// The key of the flag that "open" sets. The other keys are those of the counts.
 const OPEN: &str = "is it open";
 
-/// Counts the records of the key and tells the sum, so that one which is missing or twice shows in all that follow.
+/// Counts the records of the key and emits the count, so that a missing or repeated record changes all later ones.
 fn count(key: &str, script: &Script) {
     let before = store_counts::get(key).map_or(0, |count| count.n);
     store_counts::put(key, &Count { n: before + 1, weight: "0".into(), note: None });
     emit_out::send(&Outcome { did: format!("{} {}", script.do_, before + 1), n: script.times, everything: None });
 }
 
-/// Calls itself for ever, with next to nothing of the stack that Rust keeps in the memory.
+/// Recurses forever, with hardly any use of the stack that Rust keeps in the memory.
 fn dig(depth: u64) -> u64 {
     if depth == u64::MAX { 0 } else { std::hint::black_box(depth) + dig(depth + 1) }
 }
@@ -25,10 +25,10 @@ impl on_in::Guest for Patient {
     fn handle(script: Script) -> Result<(), Failure> {
         let delivery = context::current();
         let key = String::from_utf8_lossy(delivery.key.as_deref().unwrap_or_default()).into_owned();
-        // What it does before it fails must leave no trace.
+        // Effects before a failure must leave no trace.
         count(&key, &script);
         let what = match script.do_.as_str() {
-            // The id begins with the component's full name: the same file under several names.
+            // The id begins with the component's full name, so one file behaves differently under several names.
             "by-name" if delivery.id.contains(".looper/") => "deadline",
             "by-name" if delivery.id.contains(".eater/") => "memory",
             "by-name" if delivery.id.contains(".trapper/") => "trap",
@@ -72,7 +72,7 @@ impl on_in::Guest for Patient {
                 }
                 emit_out::send(&Outcome { did, n: 0, everything });
             }
-            // As large as the script says, for topics that do not take it.
+            // The script gives the size, for topics that refuse it.
             "emit-bytes" => {
                 emit_out::send(&Outcome { did: "x".repeat(script.times as usize), n: 0, everything: None });
             }

@@ -1,4 +1,4 @@
-//! Does what its input says: proves the codec, and what becomes of each way to fail.
+//! Acts as its input says: tests the codec, and the outcome of each kind of failure.
 
 heddle_sdk::component!(Scripted);
 

@@ -1,4 +1,4 @@
-//! Emits to `out`. The tests take that grant out of its embedded manifest: it must not load any more.
+//! Emits to `out`. The tests remove that grant from its embedded manifest, so it must not load any more.
 
 heddle_sdk::component!(WrongImport);
 

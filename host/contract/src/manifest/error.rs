@@ -1,8 +1,11 @@
-//! What is wrong with a file, for the person who wrote it: one line what, one line where, one line what to do.
+//! Problems of a manifest, for the person who wrote it: what is wrong, where, and what helps.
 
+use std::error::Error;
 use std::fmt;
 
-/// One thing that is wrong. Displays as exactly three lines, without a newline at the end.
+use heddle_core::explain::{Explain, Explained, one_line};
+
+/// One problem of a manifest. Displays as one line, without its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// What is wrong.
@@ -47,7 +50,19 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n  at {}\n  help: {}", self.what, self.place, self.hint)
+        f.write_str(&self.what)
+    }
+}
+
+impl Error for Problem {}
+
+impl Explain for Problem {
+    fn place(&self) -> Option<String> {
+        Some(self.place.to_string())
+    }
+
+    fn remedy(&self) -> Option<String> {
+        Some(self.hint.clone())
     }
 }
 
@@ -84,19 +99,16 @@ impl ManifestErrors {
 impl fmt::Display for ManifestErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, problem) in self.problems.iter().enumerate() {
-            if number > 0 {
-                f.write_str("\n")?;
-            }
-            problem.fmt(f)?;
+            write!(f, "{}{}: {problem}", if number == 0 { "" } else { "; " }, problem.place)?;
         }
         Ok(())
     }
 }
 
-impl std::error::Error for ManifestErrors {}
+impl Error for ManifestErrors {}
 
-/// `text` with control characters and line separators written as escapes.
-pub(super) fn one_line(text: &str) -> String {
-    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
-    text.chars().flat_map(|c| if breaks(c) { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+impl Explain for ManifestErrors {
+    fn explained(&self) -> Vec<Explained> {
+        self.problems.iter().flat_map(Explain::explained).collect()
+    }
 }

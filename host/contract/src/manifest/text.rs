@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use heddle_core::explain::one_line;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{ManifestErrors, Place, Problem, Source, one_line};
+use super::error::{ManifestErrors, Place, Problem, Source};
 
 /// A table's entries by key.
 pub(super) type Entries = BTreeMap<String, Node>;

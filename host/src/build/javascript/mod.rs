@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use heddle_core::explain::Explained;
+
 use super::kept::{self, Inputs};
 use super::tools::{COMPONENTIZE_QJS, ESBUILD, Tool};
 use super::world::World;
@@ -28,11 +30,11 @@ pub(super) fn bindings(folder: &Path, world: &World) -> BTreeMap<String, String>
 /// Bundles the component's files and turns the bundle into a component.
 pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
     if source(place.folder).is_none() {
-        return Err(BuildError::Language(format!(
-            "{} has language = \"javascript\" but no source\n  where: it is looked for at {}\n  what to do: write it, or give a command: build = \"…\"",
-            place.folder.display(),
-            SOURCES.join(", ")
-        )));
+        return Err(BuildError::Language(
+            Explained::new(format!("a component with language = \"javascript\" needs one of {}", SOURCES.join(", ")))
+                .at(place.folder.display())
+                .hint("write it, or give a command: build = \"…\""),
+        ));
     }
     let bundle = bundle(place)?;
     let mut inputs = Inputs::default();
@@ -99,11 +101,21 @@ fn program(cache: &Path, tool: Tool) -> Result<PathBuf, BuildError> {
     let folder = tool.folder(cache, |folder| {
         if Command::new("npm").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
             return Err(BuildError::NoToolchain(
-                "there is no npm, which fetches what builds JavaScript\n  where: the PATH\n  what to do: install Node.js 18 or later: https://nodejs.org, or on Debian `apt-get install nodejs npm`".to_owned(),
+                Explained::new("there is no npm, which fetches the tools that build JavaScript")
+                    .at("the PATH")
+                    .hint("install Node.js 18 or later: https://nodejs.org, or on Debian `apt-get install nodejs npm`"),
             ));
         }
         let mut npm = Command::new("npm");
-        npm.args(["install", "--no-audit", "--no-fund", "--no-save", "--no-package-lock", "--loglevel=error", "--prefix"]);
+        npm.args([
+            "install",
+            "--no-audit",
+            "--no-fund",
+            "--no-save",
+            "--no-package-lock",
+            "--loglevel=error",
+            "--prefix",
+        ]);
         tool.fetched_by(npm.arg(folder).arg(format!("{}@{}", tool.name, tool.version)).current_dir(folder))
     })?;
     Ok(folder.join("node_modules").join(".bin").join(tool.name))

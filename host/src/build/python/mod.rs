@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use heddle_core::explain::Explained;
+
 use super::kept::{self, Inputs};
 use super::tools::COMPONENTIZE_PY;
 use super::world::World;
@@ -28,11 +30,11 @@ pub(super) fn bindings(world: &World) -> BTreeMap<String, String> {
 pub(super) fn build(place: &Place<'_>, world: &World) -> Result<Vec<u8>, BuildError> {
     let source = place.folder.join(format!("{MODULE}.py"));
     if !source.exists() {
-        return Err(BuildError::Language(format!(
-            "{} has language = \"python\" but no {MODULE}.py\n  where: {}\n  what to do: write it, or give a command: build = \"…\"",
-            place.folder.display(),
-            source.display()
-        )));
+        return Err(BuildError::Language(
+            Explained::new(format!("a component with language = \"python\" needs {MODULE}.py"))
+                .at(source.display())
+                .hint("write it, or give a command: build = \"…\""),
+        ));
     }
     let tool = tool(place.cache)?;
     let own = place.folder.join("target").join("heddle").join("python");
@@ -112,7 +114,9 @@ fn tool(cache: &Path) -> Result<PathBuf, BuildError> {
     tool.folder(cache, |folder| {
         if Command::new("python3").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
             return Err(BuildError::NoToolchain(
-                "there is no python3, which fetches what builds Python\n  where: the PATH\n  what to do: install Python 3.10 or later with pip: https://www.python.org, or on Debian `apt-get install python3-pip`".to_owned(),
+                Explained::new("there is no python3, which fetches the tools that build Python").at("the PATH").hint(
+                    "install Python 3.10 or later with pip: https://www.python.org, or on Debian `apt-get install python3-pip`",
+                ),
             ));
         }
         let mut pip = Command::new("python3");

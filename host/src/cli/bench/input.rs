@@ -12,6 +12,7 @@ use heddle_contract::schema::{Schema, parse};
 use heddle_contract::section::Contract;
 use heddle_contract::wire::{SchemaId, key_subject, prefix, value_subject};
 use heddle_core::event::{Header, NewRecord};
+use heddle_core::explain::Explained;
 use serde_json::Value;
 
 use super::values;
@@ -32,14 +33,13 @@ pub(super) struct Lines {
 impl Lines {
     pub(super) fn read(path: &Path, key: Option<&str>) -> Result<Self> {
         let file = path.display().to_string();
-        let place =
-            || format!("cannot read the records\n  where: {file}\n  what to do: name a file of one JSON value a line");
+        let place = || Explained::new("cannot read the records").at(&file).hint("name a file of one JSON value a line");
         let lines = BufReader::new(std::fs::File::open(path).with_context(place)?).lines();
         let lines = lines.collect::<Result<Vec<_>, _>>().with_context(place)?;
         let lines = lines.iter().filter(|line| !line.trim().is_empty());
         let values = lines.map(|line| serde_json::from_str(line)).collect::<Result<Vec<_>, _>>().with_context(place)?;
         if values.is_empty() {
-            bail!("there is no record\n  where: {file}\n  what to do: name a file of one JSON value a line");
+            bail!(Explained::new("there is no record").at(&file).hint("name a file of one JSON value a line"));
         }
         Ok(Self { values, key: key.map(str::to_owned), file })
     }
@@ -67,10 +67,13 @@ pub(super) fn of<'a>(
 ) -> Result<Vec<Input<'a>>> {
     if let (Some(lines), true) = (lines, manifest.consumes.len() > 1) {
         bail!(
-            "the component `{}` consumes {} topics, and the lines of a file are of one\n  where: {}\n  what to do: leave --from out, and records are made from the schemas",
-            manifest.name,
-            manifest.consumes.len(),
-            lines.file
+            Explained::new(format!(
+                "the component `{}` consumes {} topics, and the lines of a file are of one",
+                manifest.name,
+                manifest.consumes.len()
+            ))
+            .at(&lines.file)
+            .hint("leave --from out: records are then made from the schemas")
         );
     }
     let schema = |subject: String| -> Result<Option<(SchemaId, Arc<Schema>)>> {
@@ -130,10 +133,10 @@ impl Input<'_> {
     }
 
     fn misfit(&self, lines: &Lines, why: &str) -> anyhow::Error {
-        anyhow!(
-            "a line is no value for the topic `{}`: {why}\n  where: {}\n  what to do: write values as `heddle produce` takes them",
-            self.topic,
-            lines.file
+        anyhow::Error::from(
+            Explained::new(format!("a line does not match the schema of `{}`: {why}", self.topic))
+                .at(&lines.file)
+                .hint("write values as `heddle produce` takes them"),
         )
     }
 

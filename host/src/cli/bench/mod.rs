@@ -20,6 +20,7 @@ use clap::builder::RangedU64ValueParser;
 use heddle_contract::manifest::app::{Log as AppLog, Register};
 use heddle_contract::manifest::{App, Manifest};
 use heddle_core::batch::Counts;
+use heddle_core::explain::Explained;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -113,8 +114,9 @@ impl Bench {
             files.retain(|(name, _)| name == component);
             if files.is_empty() {
                 bail!(
-                    "the app has no component `{component}`\n  where: {}\n  what to do: name one of those it has: {known}",
-                    folder.join("heddle.toml").display()
+                    Explained::new(format!("the app has no component `{component}`"))
+                        .at(folder.join("heddle.toml").display())
+                        .hint(format_args!("name one of: {known}"))
                 );
             }
         }
@@ -225,9 +227,9 @@ impl Bench {
         go_on(stop)?;
         if last.records == 0 {
             bail!(
-                "nothing was handled within {} s\n  where: {}\n  what to do: give it more time with --seconds",
-                self.seconds,
-                file.name
+                Explained::new(format!("nothing was handled within {} s", self.seconds))
+                    .at(&file.name)
+                    .hint("give it more time with --seconds")
             );
         }
         // If one commit had all records, the only interval is the whole run.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use heddle_core::explain::Explained;
 use tempfile::NamedTempFile;
 
 use crate::dlq::{Letter, Place, Queue, Selection, decoded, encode};
@@ -21,9 +22,9 @@ pub(super) fn replay(
     let meant = queue.meant(selection)?;
     let [entry] = meant.as_slice() else {
         bail!(
-            "--edit takes one letter, and {} are meant\n  where: the component `{component}`\n  what to do: name it: `heddle dlq replay {component} {} --edit`",
-            meant.len(),
-            meant[0].place
+            Explained::new(format!("only one dead letter can be edited, and {} are selected", meant.len()))
+                .at(format_args!("the component `{component}`"))
+                .hint(format_args!("name one: `heddle dlq replay {component} {} --edit`", meant[0].place))
         );
     };
     let letter = queue.whole(queue.letter(entry.place)?.0)?;
@@ -33,11 +34,12 @@ pub(super) fn replay(
         return Ok(entry.place);
     }
     let value = decoded(&letter, schemas).map_err(|why| {
-        anyhow!(
-            "the value cannot be edited: {why}\n  where: the dead letter {}\n  what to do: `heddle dlq show {component} {}` shows its bytes; produce a value of your own and discard this one",
-            entry.place,
+        let hint = format!(
+            "produce a value of your own and discard this letter; `heddle dlq show {component} {}` prints its bytes",
             entry.place
-        )
+        );
+        let what = format!("the value cannot be edited: {why}");
+        anyhow::Error::from(Explained::new(what).at(format_args!("the dead letter {}", entry.place)).hint(hint))
     })?;
     let draft = Draft::new(entry.place, &serde_json::to_string_pretty(&value)?)?;
     let sent = draft.edit().and_then(|text| send(queue, &letter, &text, schemas));
@@ -54,9 +56,10 @@ pub(super) fn replay(
 fn send(queue: &Queue, letter: &Letter, text: &str, schemas: &dyn Schemas) -> Result<()> {
     let value = serde_json::from_str(text).map_err(|e| e.to_string());
     let bytes = value.and_then(|value| encode(letter, &value, schemas)).map_err(|why| {
-        anyhow!(
-            "the edited value does not fit its schema, nothing was sent: {why}\n  where: the dead letter {}\n  what to do: edit it again; values are written as `heddle dlq show` prints them",
-            letter.place
+        anyhow::Error::from(
+            Explained::new(format!("the edited value does not match its schema, nothing was sent: {why}"))
+                .at(format_args!("the dead letter {}", letter.place))
+                .hint("edit it again, in the form that `heddle dlq show` prints"),
         )
     })?;
     // The queue is taken this late because an editor may be open for long.
@@ -90,7 +93,8 @@ impl Draft {
             ["VISUAL", "EDITOR"].into_iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
         let Some(editor) = chosen else {
             bail!(
-                "there is no editor to open the value in\n  where: neither VISUAL nor EDITOR is set\n  what to do: set EDITOR, for example to vi"
+                Explained::new("there is no editor: neither VISUAL nor EDITOR is set")
+                    .hint("set EDITOR, for example to vi")
             );
         };
         // The editor's command may have options, as with git.
@@ -98,7 +102,9 @@ impl Draft {
             Command::new("sh").arg("-c").arg(format!("{editor} \"$1\"")).arg("sh").arg(self.file.path()).status()?;
         if !opened.success() {
             bail!(
-                "the editor ended with {opened}, nothing was sent\n  where: {editor}\n  what to do: save the value and leave the editor in order, or set EDITOR to another one"
+                Explained::new(format!("the editor ended with {opened}, nothing was sent"))
+                    .at(&editor)
+                    .hint("save the value and leave the editor with exit code 0, or set another EDITOR")
             );
         }
         std::fs::read_to_string(self.file.path()).with_context(|| format!("cannot read {}", self.file.path().display()))

@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use clap::{ArgGroup, Args, Subcommand};
 use heddle_contract::manifest::{App, Manifest};
 use heddle_core::event::Timestamp;
+use heddle_core::explain::Explained;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Raw, app, counted, open, wasm_file};
@@ -194,7 +195,7 @@ fn find(folder: &Path, app: &App, component: &str) -> Result<(String, String)> {
 pub(super) fn manifest(folder: &Path, app: &App, component: &str) -> Result<Manifest> {
     let mut manifests = app::sources(folder, app)?.into_iter().map(|source| source.manifest).collect::<Vec<_>>();
     for path in app::wasm_files(folder, app)? {
-        let wasm = wasm_file::read(&path, || format!("cannot read {}", path.display()))?;
+        let wasm = wasm_file::read(&path, || Explained::new("cannot read the file").at(path.display()))?;
         manifests.push(Component::contract(&path.display().to_string(), &wasm)?.1);
     }
     let is_it = |name: &str, full: &str| component == name || component == full;
@@ -203,8 +204,9 @@ pub(super) fn manifest(folder: &Path, app: &App, component: &str) -> Result<Mani
     }
     let known = manifests.iter().map(|manifest| manifest.name.as_str()).collect::<Vec<_>>().join(", ");
     bail!(
-        "the app has no component `{component}`\n  where: {}\n  what to do: name one of those it has: {known}",
-        folder.join("heddle.toml").display()
+        Explained::new(format!("the app has no component `{component}`"))
+            .at(folder.join("heddle.toml").display())
+            .hint(format_args!("name one of: {known}"))
     )
 }
 

@@ -10,6 +10,7 @@ use heddle_contract::read;
 use heddle_contract::resolve::resolve;
 use heddle_contract::schema::binary::Reader;
 use heddle_contract::schema::{Schema, json, parse};
+use heddle_core::explain::Explained;
 use serde_json::{Value, json};
 
 use crate::printable::line;
@@ -114,7 +115,7 @@ impl Pair {
         let schema = |path: Option<&PathBuf>| {
             let path = path.map_or(Path::new(""), PathBuf::as_path);
             let text = std::fs::read_to_string(path)
-                .with_context(|| format!("the schema cannot be read\n  where: {}", path.display()))?;
+                .with_context(|| Explained::new("the schema cannot be read").at(path.display()))?;
             Ok::<_, anyhow::Error>(parse(&path.display().to_string(), &text)?)
         };
         Ok((schema(self.reader.as_ref())?, schema(self.writer.as_ref())?))

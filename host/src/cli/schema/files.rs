@@ -9,6 +9,7 @@ use heddle_contract::compat::lint::lint as lint_schema;
 use heddle_contract::compat::{Problem, Violation, violations};
 use heddle_contract::schema::parse;
 use heddle_contract::section::SchemaFormat;
+use heddle_core::explain::Explained;
 use serde_json::json;
 
 use crate::build::{AppContracts, format_of, is_subject};
@@ -73,14 +74,16 @@ impl Subjects {
         let missing = |subject: &&String| chosen.iter().all(|file| file.subject != subject.as_str());
         if let Some(missing) = self.subjects.iter().find(missing) {
             bail!(
-                "there is no schema of the subject `{missing}`\n  where: {}\n  what to do: write it into {missing}.avsc",
-                folder.display()
+                Explained::new(format!("there is no schema for the subject `{missing}`"))
+                    .at(folder.display())
+                    .hint(format_args!("write it into {missing}.avsc"))
             );
         }
         if chosen.is_empty() {
             bail!(
-                "the app has no subjects\n  where: {}\n  what to do: add a schema file named <topic>-value.avsc",
-                folder.display()
+                Explained::new("the app has no subjects")
+                    .at(folder.display())
+                    .hint("add a schema file named <topic>-value.avsc")
             );
         }
         Ok(chosen)
@@ -101,9 +104,11 @@ impl Subjects {
                 entry.references.push(Reference { name: name.clone(), subject: asked, version });
             }
             let id = match registry.register_entry(subject, &entry) {
-                Err(refused @ RegistryError::Refused { .. }) => bail!(
-                    "{refused}\n  where: contracts/{file}\n  what to do: make the change compatible, or change the subject's compatibility level in the registry"
-                ),
+                Err(refused @ RegistryError::Refused { .. }) => {
+                    bail!(Explained::new(format!("{refused}")).at(format_args!("contracts/{file}")).hint(
+                        "make the change compatible, or change the subject's compatibility level in the registry"
+                    ))
+                }
                 answered => answered?,
             };
             if entry.format != SchemaFormat::Avro {
@@ -146,8 +151,11 @@ impl Subjects {
         }
         if refused > 0 {
             bail!(
-                "the registry would refuse {refused} of {count} schemas\n  where: {}\n  what to do: make the changes compatible, or change the level of the subject with `heddle schema set-level`",
-                folder.display()
+                Explained::new(format!("the registry would refuse {refused} of {count} schemas"))
+                    .at(folder.display())
+                    .hint(
+                        "make the changes compatible, or change the level of the subject with `heddle schema set-level`"
+                    )
             );
         }
         Ok(())
@@ -196,7 +204,7 @@ pub(super) fn lint(folder: &Path, files: &[PathBuf], as_json: bool) -> Result<()
     for file in files {
         let name = file.display().to_string();
         let text =
-            std::fs::read_to_string(file).with_context(|| format!("the schema cannot be read\n  where: {name}"))?;
+            std::fs::read_to_string(file).with_context(|| Explained::new("the schema cannot be read").at(&name))?;
         let found = match format_of(file) {
             None | Some(SchemaFormat::Avro) => lint_schema(&parse(&name, &text)?),
             Some(format) => lint_text(&name, &Entry::new(format, text), &[])?,
@@ -215,10 +223,7 @@ pub(super) fn lint(folder: &Path, files: &[PathBuf], as_json: bool) -> Result<()
         }
     }
     if count > 0 {
-        bail!(
-            "the schema files are not as they should be: {}\n  what to do: add what the lines above ask for",
-            counted(count, "finding")
-        );
+        bail!("the schema files have {}", counted(count, "finding"));
     }
     Ok(())
 }

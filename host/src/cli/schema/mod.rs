@@ -11,6 +11,7 @@ use heddle_contract::compat::Level;
 use heddle_contract::compat::diff::differences;
 use heddle_contract::schema::parse_writer;
 use heddle_contract::section::SchemaFormat;
+use heddle_core::explain::Explained;
 use serde_json::{Value, json};
 
 use super::{app, open};
@@ -127,8 +128,9 @@ fn history(registry: &dyn Registry, subject: &str) -> Result<Vec<Version>> {
     let versions = registry.versions(subject)?;
     if versions.is_empty() {
         bail!(
-            "there is no subject `{subject}`\n  where: {}\n  what to do: `heddle schema list` shows those there are; `heddle schema register` registers those of the app",
-            registry.place()
+            Explained::new(format!("there is no subject `{subject}`")).at(registry.place()).hint(
+                "run `heddle schema list` to see the subjects, or `heddle schema register` to register the app's"
+            )
         );
     }
     Ok(versions)
@@ -141,10 +143,11 @@ fn pick<'a>(versions: &'a [Version], subject: &str, number: Option<u32>) -> Resu
     };
     found.with_context(|| {
         let known = versions.iter().map(|version| version.version.to_string()).collect::<Vec<_>>().join(", ");
-        format!(
-            "there is no version {} of `{subject}`\n  what to do: name one of: {known}",
+        Explained::new(format!(
+            "there is no version {} of `{subject}`",
             number.map_or("latest".to_owned(), |number| number.to_string())
-        )
+        ))
+        .hint(format_args!("name one of: {known}"))
     })
 }
 
@@ -198,8 +201,11 @@ fn diff(registry: &dyn Registry, subject: &str, from: u32, to: Option<u32>, as_j
         if version.format != SchemaFormat::Avro {
             let (number, format) = (version.version, format::title(version.format));
             bail!(
-                "only Avro schemas can be told apart field by field: version {number} of `{subject}` is {format}\n  where: {}\n  what to do: `heddle schema get {subject} --version {number}` prints it",
-                registry.place()
+                Explained::new(format!(
+                    "version {number} of `{subject}` is {format}, and only Avro schemas are compared field by field"
+                ))
+                .at(registry.place())
+                .hint(format_args!("run `heddle schema get {subject} --version {number}` to print it"))
             );
         }
     }

@@ -16,6 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use heddle_core::event::{Offset, Topic, TopicPartition};
+use heddle_core::explain::Explained;
 
 use super::EmbeddedOptions;
 use super::batch_format::header_of;
@@ -288,12 +289,10 @@ impl Shared {
         }
         let flushing = self.flushing_for();
         if flushing >= SLOW {
-            return LogHealth::Hindered(format!(
-                "the disk is slow: the embedded log has waited for {} s",
-                flushing.as_secs()
-            ));
+            let what = format!("the disk is slow: the embedded log has waited for {} s", flushing.as_secs());
+            return LogHealth::Hindered(Explained::new(what));
         }
-        self.store.room_for(0).map_or_else(|full| LogHealth::Hindered(full.to_string()), |()| LogHealth::Good)
+        self.store.room_for(0).map_or_else(|full| LogHealth::Hindered(Explained::of(&full)), |()| LogHealth::Good)
     }
 
     /// Wakes threads that wait for a failed disk.

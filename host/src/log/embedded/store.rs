@@ -18,6 +18,7 @@ use std::sync::Mutex;
 
 use bytes::Bytes;
 use heddle_core::event::Offset;
+use heddle_core::explain::Explained;
 use serde::{Deserialize, Serialize};
 
 use super::EmbeddedOptions;
@@ -181,10 +182,9 @@ impl Store {
     /// Fails if the disk has no room for this many bytes.
     pub(super) fn room_for(&self, bytes: usize) -> Result<(), LogError> {
         self.room.check(bytes).map_err(|full| {
-            LogError::Hindered(format!(
-                "the embedded log takes nothing: {full}\n  where: {}\n  what to do: make room on the disk: it goes on by itself then",
-                self.blobs.parent().unwrap_or(&self.blobs).display()
-            ))
+            let folder = self.blobs.parent().unwrap_or(&self.blobs);
+            let why = Explained::new(format!("the embedded log takes nothing: {full}")).at(folder.display());
+            LogError::Hindered(why.hint("make room on the disk: the log then continues"))
         })
     }
 

@@ -32,7 +32,7 @@ impl Failure {
             let record = RefusedRecord { number: None, topic: None, why: text, timestamp: false };
             Some(LogError::Refused(OnArrival { records: vec![record] }))
         } else if not_allowed(self.code) {
-            Some(LogError::Hindered(text))
+            Some(LogError::Hindered(text.into()))
         } else if taken_over(self.code) || (self.fatal && forgotten(self.code)) {
             Some(LogError::Fenced(text))
         } else if self.fatal {
@@ -79,7 +79,7 @@ pub(super) fn consumer_error(error: &KafkaError) -> Option<LogError> {
         return Some(LogError::Fenced(error.to_string()));
     }
     if not_allowed(code) {
-        return Some(LogError::Hindered(error.to_string()));
+        return Some(LogError::Hindered(error.to_string().into()));
     }
     let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_))
         || matches!(code, Code::InconsistentGroupProtocol | Code::GroupMaxSizeReached | Code::InvalidSessionTimeout);
@@ -102,7 +102,7 @@ pub(super) fn request_error(error: &KafkaError, what: &str) -> LogError {
 pub(super) fn code_error(code: Code, what: &str) -> LogError {
     let text = format!("{what}: {code}");
     match code {
-        _ if not_allowed(code) => LogError::Hindered(text),
+        _ if not_allowed(code) => LogError::Hindered(text.into()),
         Code::BrokerTransportFailure
         | Code::AllBrokersDown
         | Code::OperationTimedOut

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use futures_executor::block_on;
+use heddle_core::explain::Explained;
 use rdkafka::admin::{AdminOptions, ResourceSpecifier};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -28,7 +29,7 @@ const GROUPS: Coordinator =
     Coordinator { topic: "__consumer_offsets", replication: "offsets.topic.replication.factor" };
 
 impl Cluster {
-    /// Why a transactional id could not be had, in three lines.
+    /// Why a transactional id could not be had.
     pub(super) fn not_begun(&self, id: &str, time: Duration, code: Code, error: LogError) -> LogError {
         let place = format!("the transactional id `{id}`");
         match error {
@@ -40,20 +41,21 @@ impl Cluster {
                     ),
                     _ => "grant this user Write and Describe on that transactional id (see docs/rights.md)".to_owned(),
                 };
-                LogError::Hindered(lines("no transaction can begin", &why, &place, &remedy))
+                LogError::Hindered(explained("no transaction can begin", &why.what, &place, &remedy))
             }
             LogError::Unreachable(why) => {
                 let remedy = self.remedy(&TRANSACTIONS);
-                LogError::Unreachable(lines("no transaction can begin", &why, &place, &remedy))
+                LogError::Unreachable(format!("no transaction can begin with {place}: {why}; {remedy}"))
             }
             other => other,
         }
     }
 
-    /// Why nobody becomes a member of `group`, in three lines.
-    pub(super) fn group_fault(&self, group: &str) -> String {
+    /// Why nobody becomes a member of `group`.
+    pub(super) fn group_fault(&self, group: &str) -> Explained {
         let place = format!("the consumer group `{group}`");
-        let silent = |why: &str| lines("the group's coordinator does not answer", why, &place, &self.remedy(&GROUPS));
+        let silent =
+            |why: &str| explained("the group's coordinator does not answer", why, &place, &self.remedy(&GROUPS));
         let groups = match self.asking.fetch_group_list(Some(group), QUESTION_TIME_MAX) {
             Ok(groups) => groups,
             Err(error) => return silent(&error.to_string()),
@@ -61,7 +63,7 @@ impl Cluster {
         let found = groups.groups().iter().find(|found| found.name() == group && !found.members().is_empty());
         // Whoever waits has asked to become a member.
         let Some(found) = found else { return silent("it knows no member of the group") };
-        lines(
+        explained(
             "the group has not shared out its partitions yet",
             &format!("it is {}, with {} members", found.state(), found.members().len()),
             &place,
@@ -73,16 +75,16 @@ impl Cluster {
         let Coordinator { topic, replication } = coordinator;
         let metadata = self.asking.fetch_metadata(None, QUESTION_TIME_MAX);
         let Ok(metadata) = metadata else {
-            return "see to the brokers: they do not answer".to_owned();
+            return "check the brokers: they do not answer".to_owned();
         };
         let brokers = metadata.brokers().len();
         let wanted = metadata.brokers().first().and_then(|broker| self.broker_option(broker.id(), replication));
         match wanted.and_then(|wanted| wanted.parse::<usize>().ok()) {
             Some(wanted) if wanted > brokers => format!(
-                "the cluster has {brokers} brokers, and its brokers create `{topic}` with {wanted} copies: add brokers, or set {replication} on the brokers to at most {brokers}"
+                "add brokers, or set {replication} on the brokers to at most {brokers}: the cluster has {brokers} brokers, which create `{topic}` with {wanted} copies"
             ),
             _ => format!(
-                "see to the brokers: `{topic}` needs a leader for each of its partitions, and is not created while there are fewer brokers than {replication} ({brokers} now)"
+                "check the brokers: `{topic}` needs a leader for each of its partitions, and is not created while there are fewer brokers than {replication} ({brokers} now)"
             ),
         }
     }
@@ -96,10 +98,10 @@ impl Cluster {
     }
 }
 
-/// Why a member does not get into its group, in three lines.
+/// Why a member does not get into its group.
 pub(super) fn not_joined(options: &MemberOptions, why: &str) -> LogError {
     let topics = options.topics.iter().map(|topic| format!("`{topic}`")).collect::<Vec<_>>().join(", ");
-    LogError::Hindered(lines(
+    LogError::Hindered(explained(
         "the group cannot be joined",
         why,
         &format!("the consumer group `{}`, which reads {topics}", options.group),
@@ -107,6 +109,6 @@ pub(super) fn not_joined(options: &MemberOptions, why: &str) -> LogError {
     ))
 }
 
-fn lines(what: &str, why: &str, place: &str, remedy: &str) -> String {
-    format!("{what}: {why}\n  where: {place}\n  what to do: {remedy}")
+fn explained(what: &str, why: &str, place: &str, remedy: &str) -> Explained {
+    Explained::new(format!("{what}: {why}")).at(place).hint(remedy)
 }

@@ -129,7 +129,7 @@ impl KafkaMember {
     /// What the brokers do not let this member do, with what to do about it.
     fn refused(&self, error: LogError) -> LogError {
         match error {
-            LogError::Hindered(why) => not_joined(&self.options, &why),
+            LogError::Hindered(why) => not_joined(&self.options, &why.what),
             other => other,
         }
     }

@@ -41,6 +41,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use heddle_core::event::{NewRecord, Offset, Partition, Timestamp, TopicPartition};
+use heddle_core::explain::Explained;
 use heddle_core::limits::Limits;
 
 use self::append::Appender;
@@ -114,7 +115,7 @@ impl Log for KafkaLog {
         rights::missing(&self.cluster, wanted)
     }
 
-    fn join_fault(&self, group: &str) -> Option<String> {
+    fn join_fault(&self, group: &str) -> Option<Explained> {
         Some(self.cluster.group_fault(group))
     }
 

@@ -3,10 +3,10 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use thiserror::Error;
-
 use axum::Router;
 use axum::routing::get;
+use heddle_core::explain::Explain;
+use thiserror::Error;
 
 use super::{User, answer_refused, routes};
 use crate::registry::Embedded;
@@ -17,9 +17,7 @@ use crate::tls::Identity;
 #[derive(Debug, Error)]
 pub enum ServeError {
     /// The address cannot be bound.
-    #[error(
-        "the registry cannot listen: {cause}\n  where: {listen}\n  what to do: stop what uses the port, or set another --listen; port 0 takes a free one"
-    )]
+    #[error("the registry cannot listen: {cause}")]
     Listen {
         /// The address.
         listen: SocketAddr,
@@ -27,9 +25,7 @@ pub enum ServeError {
         cause: std::io::Error,
     },
     /// Other machines reach the address, and there is no user to authenticate.
-    #[error(
-        "the registry does not start: other machines reach its address, and it has no user\n  where: {listen}\n  what to do: name one with --user and --password-file, or listen on 127.0.0.1"
-    )]
+    #[error("the registry does not start: other machines reach its address, and it has no user")]
     Open {
         /// The address.
         listen: SocketAddr,
@@ -37,6 +33,24 @@ pub enum ServeError {
     /// The server failed to start, or ended.
     #[error("the registry does not serve: {0}")]
     Serve(std::io::Error),
+}
+
+impl Explain for ServeError {
+    fn place(&self) -> Option<String> {
+        match self {
+            Self::Listen { listen, .. } | Self::Open { listen } => Some(listen.to_string()),
+            Self::Serve(_) => None,
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        let remedy = match self {
+            Self::Listen { .. } => "stop what uses the port, or set another --listen; port 0 takes a free one",
+            Self::Open { .. } => "name a user with --user and --password-file, or listen on 127.0.0.1",
+            Self::Serve(_) => return None,
+        };
+        Some(remedy.to_owned())
+    }
 }
 
 /// A registry with a bound address.

@@ -24,7 +24,8 @@ impl on_orders_created::Guest for Ledger {
         store_accounts::put(&order.customer_id, &account);
         let tier = (account.total_amount / TIER) as i32;
         if tier > (total / TIER) as i32 {
-            let reached = TierReached { customer_id: order.customer_id.clone(), tier, order_id: order.order_id.clone() };
+            let reached =
+                TierReached { customer_id: order.customer_id.clone(), tier, order_id: order.order_id.clone() };
             emit_customers_tier::send(&reached);
         }
         emit_orders_status::send(&OrderStatus {

@@ -1,10 +1,10 @@
-//! Keeps what each customer has ordered so far, and tells when it comes to the next full 10,000.
+//! Keeps the orders and total amount of each customer, and emits an event at every full 10,000.
 
 heddle_sdk::component!(Ledger);
 
 use contracts::{Account, OrderCreated, OrderStatus, TierReached};
 
-/// What a customer has to order for the next tier.
+/// The amount between two tiers of a customer.
 const TIER: f64 = 10_000.0;
 
 struct Ledger;

@@ -1,4 +1,4 @@
-//! Takes orders in: each one is accepted or rejected, and large ones are sent to review.
+//! Accepts or rejects each order, and sends large ones to review.
 
 mod rules;
 

@@ -1,10 +1,10 @@
-//! What an order must fulfil. Plain functions, tested without any host: `cargo test`.
+//! The rules for an order. Plain functions, tested without a host: `cargo test`.
 
-/// Orders above this amount are looked at by a person.
+/// Orders above this amount are reviewed by a person.
 pub const REVIEW_ABOVE: f64 = 1_000.0;
 
-/// Checks an order's lines, each a quantity and a price, against its total. Returns how many items it has, or what is
-/// wrong.
+/// Checks an order's lines, each a quantity and a price, against its total. Returns the number of items, or the
+/// reason why the order is wrong.
 pub fn check(lines: impl Iterator<Item = (i32, f64)>, total: f64) -> Result<i32, String> {
     let (mut items, mut sum) = (0i32, 0.0);
     for (quantity, price) in lines {
@@ -20,7 +20,7 @@ pub fn check(lines: impl Iterator<Item = (i32, f64)>, total: f64) -> Result<i32,
     if items == 0 {
         return Err("no items".to_owned());
     }
-    // Half a cent is what rounding may lose; written so that an amount that is no number is refused, too.
+    // Rounding may lose half a cent. The condition is negated so that it rejects NaN, too.
     if !((sum - total).abs() < 0.005) {
         return Err(format!("the items cost {sum:.2}, the total says {total:.2}"));
     }

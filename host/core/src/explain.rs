@@ -1,0 +1,244 @@
+//! What an error says to a person: what failed, where, and what helps.
+//!
+//! ```text
+//!  Display      what failed, then the cause: one line
+//!  place()      where: a file, a topic, an address
+//!  remedy()     what helps: starts with a verb
+//! ```
+//!
+//! Errors keep the three apart. The command line lays them out, a log line has the last two as fields `at` and `hint`.
+//! Where an error travels as text, as in an answer of the admin API, [`to_text`] writes it and [`from_text`] reads it.
+
+use std::error::Error;
+use std::fmt;
+
+/// The lines of a text that say where, and what helps.
+const AT: &str = "\n  at: ";
+const HINT: &str = "\n  hint: ";
+
+/// An error that may know where something failed and what helps. Its `Display` is one line and names neither.
+pub trait Explain: Error {
+    /// Where it failed.
+    fn place(&self) -> Option<String> {
+        None
+    }
+
+    /// What a person can do about it: starts with a verb.
+    fn remedy(&self) -> Option<String> {
+        None
+    }
+
+    /// This error in parts: one element, unless it is a list of findings.
+    fn explained(&self) -> Vec<Explained> {
+        vec![Explained::of(self)]
+    }
+}
+
+/// An error in parts, or one that is worded where it is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// What failed.
+    pub what: String,
+    /// Where.
+    pub place: Option<String>,
+    /// What helps.
+    pub remedy: Option<String>,
+}
+
+impl Explained {
+    /// An error without a place and a remedy.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), place: None, remedy: None }
+    }
+
+    /// The three texts of any error.
+    #[must_use]
+    pub fn of(error: &(impl Explain + ?Sized)) -> Self {
+        Self { what: error.to_string(), place: error.place(), remedy: error.remedy() }
+    }
+
+    /// The same error, at this place.
+    #[must_use]
+    pub fn at(self, place: impl fmt::Display) -> Self {
+        Self { place: Some(place.to_string()), ..self }
+    }
+
+    /// The same error, with this remedy. It starts with a verb.
+    #[must_use]
+    pub fn hint(self, remedy: impl fmt::Display) -> Self {
+        Self { remedy: Some(remedy.to_string()), ..self }
+    }
+
+    /// Returns true if it has a place or a remedy.
+    #[must_use]
+    pub fn has_advice(&self) -> bool {
+        self.place.is_some() || self.remedy.is_some()
+    }
+
+    /// The same error with every text changed.
+    #[must_use]
+    pub fn map(self, change: impl Fn(&str) -> String) -> Self {
+        let Self { what, place, remedy } = self;
+        Self { what: change(&what), place: place.as_deref().map(&change), remedy: remedy.as_deref().map(&change) }
+    }
+}
+
+impl From<String> for Explained {
+    fn from(what: String) -> Self {
+        Self::new(what)
+    }
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl Error for Explained {}
+
+impl Explain for Explained {
+    fn place(&self) -> Option<String> {
+        self.place.clone()
+    }
+
+    fn remedy(&self) -> Option<String> {
+        self.remedy.clone()
+    }
+}
+
+/// Several findings that are one error: at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Findings(Vec<Explained>);
+
+impl Findings {
+    /// `None` if there is no finding.
+    #[must_use]
+    pub fn of(found: Vec<Explained>) -> Option<Self> {
+        (!found.is_empty()).then_some(Self(found))
+    }
+}
+
+impl From<Explained> for Findings {
+    fn from(found: Explained) -> Self {
+        Self(vec![found])
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, found) in self.0.iter().enumerate() {
+            write!(f, "{}{found}", if number == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for Findings {}
+
+impl Explain for Findings {
+    fn place(&self) -> Option<String> {
+        self.0.iter().find_map(|found| found.place.clone())
+    }
+
+    fn remedy(&self) -> Option<String> {
+        self.0.iter().find_map(|found| found.remedy.clone())
+    }
+
+    fn explained(&self) -> Vec<Explained> {
+        self.0.clone()
+    }
+}
+
+/// The error as text. Each finding is a line, followed by `  at: ` and `  hint: ` lines for what it knows.
+#[must_use]
+pub fn to_text(error: &dyn Explain) -> String {
+    error.explained().into_iter().map(laid_out).collect::<Vec<_>>().join("\n")
+}
+
+fn laid_out(found: Explained) -> String {
+    let Explained { what, place, remedy } = found.map(one_line);
+    let line = |mark: &str, text: Option<String>| text.map(|text| format!("{mark}{text}")).unwrap_or_default();
+    [what, line(AT, place), line(HINT, remedy)].concat()
+}
+
+/// Reads what [`to_text`] wrote. A text from elsewhere is one finding.
+#[must_use]
+pub fn from_text(text: &str) -> Findings {
+    let text = text.trim_end_matches('\n');
+    if !text.contains(AT) && !text.contains(HINT) {
+        return Explained::new(text).into();
+    }
+    let mut found = Vec::<Explained>::new();
+    for line in text.split('\n') {
+        let is = |mark: &str| line.strip_prefix(&mark[1..]).map(str::to_owned);
+        let Some(last) = found.last_mut() else {
+            found.push(Explained::new(line));
+            continue;
+        };
+        if let Some(place) = is(AT) {
+            last.place = Some(place);
+        } else if let Some(remedy) = is(HINT) {
+            last.remedy = Some(remedy);
+        } else {
+            found.push(Explained::new(line));
+        }
+    }
+    Findings(found)
+}
+
+/// `text` with control characters and line separators written as escapes.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    text.chars().flat_map(|c| if breaks(c) { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_finding() -> impl Strategy<Value = Explained> {
+        let text = || "[ -~äß]{0,12}";
+        (text(), prop::option::of(text()), prop::option::of(text())).prop_map(|(what, place, remedy)| Explained {
+            what: format!("failed{what}"),
+            place,
+            remedy,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn text_says_the_same(mut found in prop::collection::vec(any_finding(), 1..4)) {
+            // Without a mark, several findings cannot be told from a text of several lines.
+            found[0].place = Some("here".to_owned());
+            let findings = Findings(found);
+            prop_assert_eq!(from_text(&to_text(&findings)), findings.clone());
+            prop_assert_eq!(from_text(&format!("{}\n", to_text(&findings))), findings);
+        }
+
+        #[test]
+        fn text_has_a_line_for_each_part(what in any::<String>(), place in any::<String>(), remedy in any::<String>()) {
+            let text = to_text(&Explained::new(what).at(place).hint(remedy));
+            prop_assert_eq!(text.split('\n').count(), 3);
+            prop_assert_eq!(from_text(&text).explained().len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_text_from_elsewhere_is_one_finding() {
+        let text = "<html>\n<body>502</body>\n";
+        assert_eq!(from_text(text), Explained::new("<html>\n<body>502</body>").into());
+        assert_eq!(from_text("").explained(), [Explained::new("")]);
+    }
+
+    #[test]
+    fn findings_are_one_line() {
+        let found = Findings::of(vec![Explained::new("a").at("here"), Explained::new("b")]).unwrap();
+        assert_eq!(found.to_string(), "a; b");
+        assert_eq!(to_text(&found), "a\n  at: here\nb");
+        assert_eq!(Findings::of(vec![]), None);
+    }
+}
