@@ -5,6 +5,7 @@
 //!  width     no line of Rust has more than 120 columns, comments included
 //!  purity    heddle-core and heddle-contract use only what `PURE` lists of the standard library
 //!  arrows    a module of the host uses only what stands below it in `ARROWS`
+//!  events    the runtime reports events and writes no log lines of its own
 //!  errors    only `cli/report.rs` lays errors out, and it lists every error that explains
 //!  pages     docs/architecture.md names every module of tests/main.rs; README and SECURITY.md name existing tests
 //! ```
@@ -272,6 +273,14 @@ fn arrows_point_down() {
         findings.extend(unused.map(|used| format!("{module} -> {used}: no longer used")));
     }
     assert_none(&findings);
+}
+
+#[test]
+fn the_runtime_reports_events_instead_of_log_lines() {
+    let runtime = sources(&root().join("host/src/runtime"));
+    assert!(runtime.len() > 20, "only {} files were found", runtime.len());
+    let writes = |path: &&PathBuf| code(&fs::read_to_string(path).unwrap()).contains("tracing::");
+    assert_none(&runtime.iter().filter(writes).map(|path| place(path, 0)).collect::<Vec<_>>());
 }
 
 #[test]

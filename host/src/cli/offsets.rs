@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use heddle_contract::manifest::Manifest;
 use heddle_core::event::{Offset, Partition, Timestamp, TopicPartition};

@@ -138,12 +138,12 @@ impl HostClient {
     }
 
     /// The token, for a host that has proven to have it.
-    pub(super) fn token(&self) -> Result<Option<&str>, HostError> {
+    pub(crate) fn token(&self) -> Result<Option<&str>, HostError> {
         self.prove()?;
         Ok(self.token.as_deref())
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}://{}{path}", if self.tls { "https" } else { "http" }, self.address)
     }
 

@@ -140,7 +140,11 @@ pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerF
         let topics = Arc::new(TopicWatch::new(move || slot.current(), progress.clone(), shared.known.clone()));
         watched.push(topics.clone());
         let succession = Arc::new(Succession::of(&name, &service.host));
-        successions.push(Kin { slot: service.slot.clone(), succession: succession.clone(), progress: progress.clone() });
+        successions.push(Kin {
+            slot: service.slot.clone(),
+            succession: succession.clone(),
+            progress: progress.clone(),
+        });
         let common = Common { clock: clock.clone(), breaker, progress, stop: running.stop.clone() };
         let service = Arc::new(service);
         for number in 0..service.workers {

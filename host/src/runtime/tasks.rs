@@ -207,10 +207,12 @@ impl Tasks {
             return Ok(());
         }
         let topics = partition_counts(self.log.topics()?);
-        grow_retry_topics(self.log.as_ref(), &self.spec, last.0 + 1, &topics, &self.progress).map_err(|error| match error {
-            LogError::Unreachable(_) => error.into(),
-            // The component is stopped for this reason before the worker joins again.
-            refused => TaskFault(refused.to_string()).into(),
+        grow_retry_topics(self.log.as_ref(), &self.spec, last.0 + 1, &topics, &self.progress).map_err(|error| {
+            match error {
+                LogError::Unreachable(_) => error.into(),
+                // The component is stopped for this reason before the worker joins again.
+                refused => TaskFault(refused.to_string()).into(),
+            }
         })
     }
 

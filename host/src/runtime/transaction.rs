@@ -367,9 +367,7 @@ impl Transaction {
 /// The error of a turn whose transaction cannot be committed. `sent` has its records, of so many deliveries.
 fn aborted(error: LogError, sent: &Sent, deliveries: u64, parts: &mut Parts<'_>) -> TurnError {
     match error {
-        LogError::Abort(cause) => {
-            TurnError::Abort(Abort { kind: AbortCause::Log, cause, deliveries, splits: true })
-        }
+        LogError::Abort(cause) => TurnError::Abort(Abort { kind: AbortCause::Log, cause, deliveries, splits: true }),
         LogError::Refused(on_arrival) => TurnError::Abort(refused(on_arrival, sent, deliveries, parts)),
         other => other.into(),
     }

@@ -7,7 +7,7 @@ use heddle_core::event::{Offset, Record, TopicPartition};
 use heddle_core::explain::Explained;
 
 use super::limit::Limits;
-use super::{Counters, Report, ALERT};
+use super::{ALERT, Counters, Report};
 
 /// The breaker changed its state.
 #[derive(Debug)]
@@ -24,20 +24,20 @@ impl Report for BreakerChanged {
         match self.state {
             BreakerState::Open => tracing::warn!(
                 target: ALERT,
-                component,
+                %component,
                 ?pause,
                 "the breaker opened: too many deliveries fail, so none is made during the pause; nothing is lost"
             ),
             BreakerState::Stopped => tracing::error!(
                 target: ALERT,
-                component,
+                %component,
                 "the breaker opened: too many deliveries fail, so the component is stopped until the host restarts; \
                  nothing is lost"
             ),
             BreakerState::Closed => {
-                tracing::info!(target: ALERT, component, "the breaker closed: a delivery succeeded");
+                tracing::info!(target: ALERT, %component, "the breaker closed: a delivery succeeded");
             }
-            BreakerState::HalfOpen => tracing::debug!(component, "the breaker admits a probe"),
+            BreakerState::HalfOpen => tracing::debug!(%component, "the breaker admits a probe"),
         }
     }
 
@@ -55,7 +55,7 @@ pub struct VersionSwitched<'e> {
 
 impl Report for VersionSwitched<'_> {
     fn log(&self, component: &str, _limits: &Limits) {
-        tracing::info!(component, digest = self.digest, "switched version");
+        tracing::info!(%component, digest = %self.digest, "switched version");
     }
 
     fn count(&self, counters: &mut Counters) {
@@ -77,9 +77,9 @@ impl Report for SchemaUndecodable<'_> {
         let Self { schema, why } = self;
         tracing::warn!(
             target: ALERT,
-            component,
+            %component,
             schema,
-            why,
+            %why,
             "records of this schema do not decode and are dead-lettered; other records are not affected"
         );
     }
@@ -101,9 +101,9 @@ impl Report for RegistryAwaited<'_> {
         let Self { record, why, alerts } = self;
         let (topic, partition, offset) = (&*record.source.topic, record.source.partition.0, record.offset.0);
         if *alerts {
-            tracing::warn!(target: ALERT, component, topic, partition, offset, why, "records wait for the schema registry");
+            tracing::warn!(target: ALERT, %component, %topic, partition, offset, %why, "records wait for the schema registry");
         } else if let Some(left_out) = limits.pass("registry-awaited") {
-            tracing::warn!(component, topic, partition, offset, why, left_out, "waiting for the schema registry");
+            tracing::warn!(%component, %topic, partition, offset, %why, left_out, "waiting for the schema registry");
         }
     }
 }
@@ -128,8 +128,8 @@ impl Report for TaskStuck<'_> {
         if tries.is_power_of_two() {
             tracing::error!(
                 target: ALERT,
-                component,
-                topic = &*record.source.topic,
+                %component,
+                topic = %record.source.topic,
                 partition = record.source.partition.0,
                 offset = record.offset.0,
                 tries,
@@ -157,7 +157,7 @@ impl Report for TaskResumed<'_> {
     fn log(&self, component: &str, _limits: &Limits) {
         let Self { source, offset, tries } = self;
         let (topic, partition, offset) = (&*source.topic, source.partition.0, offset.0);
-        tracing::info!(target: ALERT, component, topic, partition, offset, tries, "the task is no longer blocked");
+        tracing::info!(target: ALERT, %component, %topic, partition, offset, tries, "the task is no longer blocked");
     }
 }
 
@@ -173,7 +173,7 @@ pub struct ParkedDrained {
 impl Report for ParkedDrained {
     fn log(&self, component: &str, _limits: &Limits) {
         let Self { again, took } = self;
-        tracing::info!(component, again, ?took, "no parked record is left");
+        tracing::info!(%component, again, ?took, "no parked record is left");
     }
 }
 
@@ -186,7 +186,7 @@ pub struct InstanceReplaced {
 
 impl Report for InstanceReplaced {
     fn log(&self, component: &str, _limits: &Limits) {
-        tracing::debug!(component, instances = self.instances, "replaced instances");
+        tracing::debug!(%component, instances = self.instances, "replaced instances");
     }
 
     fn count(&self, counters: &mut Counters) {

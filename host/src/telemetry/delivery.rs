@@ -69,14 +69,14 @@ impl Report for DeliveryEnded<'_> {
         let (topic, partition, offset) = (&*record.source.topic, record.source.partition.0, record.offset.0);
         match outcome {
             Outcome::Retried(after) => {
-                tracing::debug!(component, topic, partition, offset, attempt, ?after, %fault, "retrying in place");
+                tracing::debug!(%component, %topic, partition, offset, attempt, ?after, %fault, "retrying in place");
             }
             Outcome::Parked(after) => {
-                tracing::debug!(component, topic, partition, offset, attempt, ?after, %fault, "parked");
+                tracing::debug!(%component, %topic, partition, offset, attempt, ?after, %fault, "parked");
             }
             Outcome::DeadLettered => {
                 if let Some(left_out) = limits.pass("dead-lettered") {
-                    tracing::warn!(component, topic, partition, offset, attempt, digest, %fault, left_out, "dead-lettered");
+                    tracing::warn!(%component, %topic, partition, offset, attempt, digest, %fault, left_out, "dead-lettered");
                 }
             }
             Outcome::Handled | Outcome::Skipped | Outcome::Held => {}

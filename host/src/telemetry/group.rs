@@ -6,7 +6,7 @@ use heddle_core::event::TopicPartition;
 use heddle_core::explain::Explained;
 
 use super::limit::Limits;
-use super::{Counters, Report, ALERT};
+use super::{ALERT, Counters, Report};
 
 /// A worker joined its group.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub struct WorkerJoined;
 
 impl Report for WorkerJoined {
     fn log(&self, component: &str, _limits: &Limits) {
-        tracing::debug!(component, "joined the group");
+        tracing::debug!(%component, "joined the group");
     }
 }
 
@@ -57,9 +57,9 @@ impl Report for Rebalanced<'_> {
     fn log(&self, component: &str, _limits: &Limits) {
         let partitions = self.partitions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         match self.change {
-            Membership::Assigned => tracing::info!(component, partitions, "assigned"),
-            Membership::Revoked => tracing::info!(component, partitions, "revoked"),
-            Membership::Lost => tracing::warn!(component, partitions, "lost"),
+            Membership::Assigned => tracing::info!(%component, %partitions, "assigned"),
+            Membership::Revoked => tracing::info!(%component, %partitions, "revoked"),
+            Membership::Lost => tracing::warn!(%component, %partitions, "lost"),
         }
     }
 
@@ -126,10 +126,10 @@ impl Report for WorkerRejoins<'_> {
         let Self { worker, why, wait, .. } = self;
         let (cause, at, hint) = (self.cause.name(), &why.place, &why.remedy);
         match (self.is_repeated, self.needs_help) {
-            (true, _) => tracing::debug!(component, worker, cause, %why, at, ?wait, "joining again"),
-            (false, false) => tracing::warn!(component, worker, cause, %why, at, ?wait, "joining again"),
+            (true, _) => tracing::debug!(%component, worker, %cause, %why, at, ?wait, "joining again"),
+            (false, false) => tracing::warn!(%component, worker, %cause, %why, at, ?wait, "joining again"),
             (false, true) => {
-                tracing::error!(target: ALERT, component, worker, cause, %why, at, hint, ?wait, "joining again");
+                tracing::error!(target: ALERT, %component, worker, %cause, %why, at, hint, ?wait, "joining again");
             }
         }
     }
@@ -152,7 +152,7 @@ impl Report for WorkerFailed<'_> {
     fn log(&self, component: &str, _limits: &Limits) {
         let Self { worker, why } = self;
         let (at, hint) = (&why.place, &why.remedy);
-        tracing::error!(component, worker, %why, at, hint, "a worker cannot continue");
+        tracing::error!(%component, worker, %why, at, hint, "a worker cannot continue");
     }
 }
 
@@ -171,7 +171,7 @@ impl Report for TasksLate<'_> {
     fn log(&self, component: &str, _limits: &Limits) {
         let Self { group, waited, why } = self;
         let (at, hint) = (&why.place, &why.remedy);
-        tracing::error!(target: ALERT, component, group, ?waited, %why, at, hint, "no tasks yet");
+        tracing::error!(target: ALERT, %component, %group, ?waited, %why, at, hint, "no tasks yet");
     }
 }
 
@@ -181,7 +181,7 @@ pub struct PartitionsUnread;
 
 impl Report for PartitionsUnread {
     fn log(&self, component: &str, _limits: &Limits) {
-        tracing::info!(component, "joining again, because no member reads partitions that were added");
+        tracing::info!(%component, "joining again, because no member reads partitions that were added");
     }
 }
 
@@ -200,12 +200,12 @@ impl Report for TransactionTaken<'_> {
     fn log(&self, component: &str, _limits: &Limits) {
         let Self { group, id, refused } = self;
         match refused {
-            None => tracing::info!(component, group, id, "ended the transaction of a member that left the group"),
+            None => tracing::info!(%component, %group, %id, "ended the transaction of a member that left the group"),
             Some(why) => tracing::warn!(
-                component,
-                group,
-                id,
-                why,
+                %component,
+                %group,
+                %id,
+                %why,
                 "cannot end the transaction of a member that left the group; it delays its heirs until it times out"
             ),
         }

@@ -2,8 +2,8 @@
 
 /// Bounds for the time of handlers and of deliveries, in seconds.
 pub(super) const DELIVERY_SECONDS: &[f64] = &[
-    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
-    1.0, 2.5, 5.0, 10.0,
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
+    0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 /// Bounds for the time of commits and of requests, in seconds.
 pub(super) const REQUEST_SECONDS: &[f64] =

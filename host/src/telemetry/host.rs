@@ -27,7 +27,7 @@ pub struct HostStarted<'e> {
 impl Report for HostStarted<'_> {
     fn log(&self, _component: &str, _limits: &Limits) {
         let Self { version, app, host, log, registry, admin, advertised } = self;
-        tracing::info!(version, app, host, log, registry, admin, advertised, "started");
+        tracing::info!(version, %app, %host, %log, %registry, %admin, %advertised, "started");
     }
 }
 
@@ -47,7 +47,7 @@ pub struct ComponentStarted<'e> {
 impl Report for ComponentStarted<'_> {
     fn log(&self, _component: &str, _limits: &Limits) {
         let Self { name, digest, consumes, emits } = self;
-        tracing::info!(component = name, digest, consumes, emits, "runs");
+        tracing::info!(component = %name, digest, %consumes, %emits, "runs");
     }
 }
 
@@ -91,7 +91,7 @@ pub struct RegistryCalled {
 impl Report for RegistryCalled {
     fn log(&self, _component: &str, _limits: &Limits) {
         let Self { call, took, error } = self;
-        tracing::debug!(call, ?took, error, "called the schema registry");
+        tracing::debug!(%call, ?took, error, "called the schema registry");
     }
 
     fn count(&self, counters: &mut Counters) {
@@ -112,7 +112,7 @@ pub struct UpkeepFailed<'e> {
 
 impl Report for UpkeepFailed<'_> {
     fn log(&self, _component: &str, _limits: &Limits) {
-        tracing::warn!(why = self.why, "the upkeep of the log failed");
+        tracing::warn!(why = %self.why, "the upkeep of the log failed");
     }
 }
 
@@ -125,6 +125,6 @@ pub struct LogUnwatched<'e> {
 
 impl Report for LogUnwatched<'_> {
     fn log(&self, _component: &str, _limits: &Limits) {
-        tracing::debug!(why = self.why, "the log does not answer who reads which topics");
+        tracing::debug!(why = %self.why, "the log does not answer who reads which topics");
     }
 }

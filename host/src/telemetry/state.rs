@@ -4,7 +4,7 @@ use heddle_core::event::{Offset, TopicPartition};
 use heddle_core::explain::Explained;
 
 use super::limit::Limits;
-use super::{Report, ALERT};
+use super::{ALERT, Report};
 
 /// The local copy of a changelog's partition is complete.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct CopyRestored<'e> {
 
 impl Report for CopyRestored<'_> {
     fn log(&self, component: &str, _limits: &Limits) {
-        tracing::debug!(component, changelog = %self.changelog, offset = self.offset.0, "restored");
+        tracing::debug!(%component, changelog = %self.changelog, offset = self.offset.0, "restored");
     }
 }
 
@@ -33,7 +33,7 @@ pub struct CopyDiscarded<'e> {
 impl Report for CopyDiscarded<'_> {
     fn log(&self, component: &str, _limits: &Limits) {
         let why = self.why;
-        tracing::warn!(component, changelog = %self.changelog, why, "discarding local state, rebuilding from the changelog");
+        tracing::warn!(%component, changelog = %self.changelog, %why, "discarding local state, rebuilding from the changelog");
     }
 }
 
@@ -43,7 +43,7 @@ pub struct DiskSlow;
 
 impl Report for DiskSlow {
     fn log(&self, component: &str, _limits: &Limits) {
-        tracing::debug!(component, "the disk is slower than the changelog, state waits in memory");
+        tracing::debug!(%component, "the disk is slower than the changelog, state waits in memory");
     }
 }
 
@@ -56,7 +56,7 @@ pub struct StateFull<'e> {
 
 impl Report for StateFull<'_> {
     fn log(&self, component: &str, _limits: &Limits) {
-        tracing::error!(target: ALERT, component, why = %self.why, "paused until the disk takes state");
+        tracing::error!(target: ALERT, %component, why = %self.why, "paused until the disk takes state");
     }
 }
 
@@ -66,6 +66,6 @@ pub struct StateTaken;
 
 impl Report for StateTaken {
     fn log(&self, component: &str, _limits: &Limits) {
-        tracing::info!(target: ALERT, component, "resumed, the disk takes state again");
+        tracing::info!(target: ALERT, %component, "resumed, the disk takes state again");
     }
 }

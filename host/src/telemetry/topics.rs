@@ -4,7 +4,7 @@ use heddle_core::event::{Offset, Record, TopicPartition};
 use heddle_core::explain::Explained;
 
 use super::limit::Limits;
-use super::{Report, ALERT};
+use super::{ALERT, Report};
 
 /// A component does not run until somebody makes its topics fit.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct ComponentStopped<'e> {
 impl Report for ComponentStopped<'_> {
     fn log(&self, component: &str, _limits: &Limits) {
         let why = self.why;
-        tracing::error!(target: ALERT, component, %why, at = why.place, hint = why.remedy, "stopped");
+        tracing::error!(target: ALERT, %component, %why, at = why.place, hint = why.remedy, "stopped");
     }
 }
 
@@ -26,7 +26,7 @@ pub struct ComponentResumed;
 
 impl Report for ComponentResumed {
     fn log(&self, component: &str, _limits: &Limits) {
-        tracing::warn!(target: ALERT, component, "no longer stopped");
+        tracing::warn!(target: ALERT, %component, "no longer stopped");
     }
 }
 
@@ -54,15 +54,15 @@ impl Report for TopicRecreated<'_> {
         match self.used_as {
             TopicUse::Input => tracing::error!(
                 target: ALERT,
-                component,
-                topic,
+                %component,
+                %topic,
                 "the topic was recreated; it is read from its beginning, and records that were read before this was \
                  noticed are handled again"
             ),
             TopicUse::DeadLetters => tracing::error!(
                 target: ALERT,
-                component,
-                topic,
+                %component,
+                %topic,
                 "the dead-letter topic was recreated; earlier letters are gone, and its options may differ"
             ),
         }
@@ -81,7 +81,7 @@ pub struct PartitionsAdded<'e> {
 impl Report for PartitionsAdded<'_> {
     fn log(&self, component: &str, _limits: &Limits) {
         let Self { topic, partitions } = self;
-        tracing::info!(component, topic, partitions, "added partitions");
+        tracing::info!(%component, %topic, partitions, "added partitions");
     }
 }
 
@@ -104,8 +104,8 @@ impl Report for RecordsLost<'_> {
         let (topic, partition) = (&*source.topic, source.partition.0);
         tracing::warn!(
             target: ALERT,
-            component,
-            topic,
+            %component,
+            %topic,
             partition,
             position = position.0,
             first = first.0,
@@ -131,12 +131,12 @@ impl Report for RetryTopicRefused<'_> {
         let Self { record, retry, why } = self;
         tracing::warn!(
             target: ALERT,
-            component,
-            topic = &*record.source.topic,
+            %component,
+            topic = %record.source.topic,
             partition = record.source.partition.0,
             offset = record.offset.0,
-            retry,
-            why,
+            %retry,
+            %why,
             "records are dead-lettered instead of parked; give the retry topic as many partitions as its component has \
              tasks, and a max.message.bytes above that of its input"
         );

@@ -6,7 +6,7 @@ use heddle_core::batch::Counts;
 use heddle_core::event::Timestamp;
 
 use super::limit::Limits;
-use super::{Counters, Measured, Report, ALERT};
+use super::{ALERT, Counters, Measured, Report};
 
 /// The number of aborts in a row from which on an operator is alerted: more than it takes to find a record among many.
 const ALERT_ABORTS: u32 = 16;
@@ -40,7 +40,7 @@ pub struct CommitEnded<'e> {
 impl Report for CommitEnded<'_> {
     fn log(&self, component: &str, _limits: &Limits) {
         let (records, took) = (self.counts.taken(), self.took);
-        tracing::trace!(component, records, ?took, "committed");
+        tracing::trace!(%component, records, ?took, "committed");
     }
 
     #[expect(clippy::cast_precision_loss, reason = "sizes of one transaction are far below 2^52")]
@@ -105,9 +105,9 @@ impl Report for TransactionAborted<'_> {
         let Self { why, earlier, in_row, .. } = self;
         let cause = self.cause.name();
         if *in_row >= ALERT_ABORTS && in_row.is_power_of_two() {
-            tracing::warn!(target: ALERT, component, cause, why, earlier, in_row, "the same transaction aborts again and again");
+            tracing::warn!(target: ALERT, %component, %cause, %why, earlier, in_row, "the same transaction aborts again and again");
         } else if let Some(left_out) = limits.pass("aborted") {
-            tracing::warn!(component, cause, why, earlier, in_row, left_out, "aborted a transaction, its deliveries are repeated");
+            tracing::warn!(%component, %cause, %why, earlier, in_row, left_out, "aborted a transaction, its deliveries are repeated");
         }
     }
 

@@ -10,6 +10,7 @@ use heddle::runtime::{
     WorkerFault, partition_counts,
 };
 use heddle::state::{Bounds, HostState};
+use heddle_core::explain::Explained;
 
 use crate::check;
 use crate::disk::SimDisk;
@@ -207,7 +208,7 @@ impl Life {
             })
         };
         let Some((state, progress, topics, known)) = own.filter(|_| !caller.process.is_down()) else {
-            return Err(WorkerFault::Stop("its process is gone".to_owned()));
+            return Err(WorkerFault::Stop(Explained::new("its process is gone")));
         };
         if !topics.admit(&log, &partition_counts(log.topics()?))? {
             self.world.count(|happened| happened.not_admitted += 1);

@@ -35,6 +35,7 @@ use crate::printable::line;
 use crate::registry::{Cached, Registry};
 use crate::runtime::{self, CommitPolicy, Progress, Service};
 use crate::shadow::{Side, times};
+use crate::telemetry::Telemetry;
 use crate::usage::{cpu_seconds, memory_kb};
 use input::Lines;
 
@@ -207,7 +208,8 @@ impl Bench {
         let sample = |records| Sample { at: Instant::now(), records, cpu: cpu_seconds(std::process::id()).ok() };
         let begun = sample(0);
         let known = Arc::new(runtime::KnownTopics::of(bed.log.clone(), &bed.app.name));
-        let shared = runtime::Shared { log: bed.log.clone(), schemas, commit, known };
+        let telemetry = Telemetry::new(bed.app.name.clone());
+        let shared = runtime::Shared { log: bed.log.clone(), schemas, commit, known, telemetry };
         let running = runtime::start(&shared, slots.into_iter().map(service).collect())?;
         let Some((_, progress)) = running.progress.first().cloned() else { bail!("no component runs") };
         let (mut first, mut last) = (begun, begun);
