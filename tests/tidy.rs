@@ -352,8 +352,9 @@ fn the_threat_model_names_only_tests_that_exist() {
         findings.extend(missing_files.map(|file| format!("SECURITY.md: {file}")));
         let functions = names.iter().filter(|name| !name.ends_with(".rs")).collect::<Vec<_>>();
         findings.extend(functions.is_empty().then(|| format!("SECURITY.md: no test in {row}")));
-        findings
-            .extend(functions.iter().filter(|name| !tests.contains(**name)).map(|name| format!("SECURITY.md: {name}")));
+        findings.extend(
+            functions.iter().filter(|name| !tests.contains(***name)).map(|name| format!("SECURITY.md: {name}")),
+        );
         named += functions.len();
     }
     assert!(named > 20, "only {named} tests are named");

@@ -2,7 +2,6 @@
 //! `tests/machine.rs` covers real file systems.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -103,7 +102,7 @@ impl Shop {
             clock: Arc::new(SystemClock::default()),
             breaker: SharedBreaker::new(None, progress.clone()),
             progress: progress.clone(),
-            stop: Arc::new(AtomicBool::new(false)),
+            shutdown: heddle::shutdown::Shutdown::default(),
         };
         let policy = CommitPolicy { interval: Duration::from_millis(1), records_max: 5 };
         let worker = Worker::new(member, Box::new(Keeper), tasks, policy, common);

@@ -40,7 +40,8 @@ pub use state::{Cursor, StateEntries, StateEntry, Stores};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use answer::Writers;
 use axum::extract::{DefaultBodyLimit, Query, State};
@@ -53,7 +54,7 @@ use call::{Answer, Call};
 use heddle_core::explain::{Explain, Explained, to_text};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::log::Log;
 use crate::registry::Registry;
@@ -72,6 +73,8 @@ const DEPLOY_BYTES_MAX: usize = 256 << 20;
 const BODY_BYTES_MAX: usize = 1 << 20;
 /// The longest wait of a request for fresh figures.
 const FRESH_WAIT: Duration = Duration::from_secs(2);
+/// The interval between checks whether all requests are answered.
+const DRAIN_LOOK: Duration = Duration::from_millis(5);
 
 /// The reason why the API does not run.
 #[derive(Debug, Error)]
@@ -318,7 +321,24 @@ impl Listening {
     }
 }
 
-/// Serves the API from a separate thread until the process ends. Without `stores` it has no answers about state, and
+/// The admin API while it is served. Dropping it does not end it.
+pub struct Serving {
+    end: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Serving {
+    /// Accepts no more connections, and waits until open requests are answered, but not longer than the deadline.
+    pub fn drain(self, deadline: Instant) {
+        // The server may have ended by itself.
+        let _ = self.end.send(());
+        while !self.thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(DRAIN_LOOK);
+        }
+    }
+}
+
+/// Serves the API from a separate thread, until it is drained or the process ends. Without `stores` it has no answers about state, and
 /// without `deploys` it deploys nothing.
 ///
 /// # Errors
@@ -330,22 +350,29 @@ pub fn serve(
     components: Vec<Watched>,
     stores: Option<Stores>,
     deploys: Option<Deploys>,
-) -> Result<(), AdminError> {
+) -> Result<Serving, AdminError> {
     let Listening { listener, address, patience, access, monitor } = listening;
     let (tls, names) = (access.identity.clone(), access.names.clone());
     let (writers, calls, lists) = (Writers::default(), Semaphore::new(CALLS_MAX), Arc::new(Semaphore::new(LISTS_MAX)));
     let shared = Shared { log, components, stores, deploys, writers, address, access, monitor, calls, lists };
     let routes = routes(&Arc::new(shared), registry.routes(), patience);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AdminError::Start)?;
+    let (end, ends) = oneshot::channel();
+    // A dropped sender does not end the server.
+    let ends = async {
+        if ends.await.is_err() {
+            std::future::pending().await
+        }
+    };
     let serve = move || {
         let refuse = |status: StatusCode, told: &str| (status, refused(status, told)).into_response();
         let site = Site { routes, patience, tls, names, refuse };
-        if let Err(error) = runtime.block_on(crate::serve::serve(listener, site, std::future::pending())) {
+        if let Err(error) = runtime.block_on(crate::serve::serve(listener, site, ends)) {
             tracing::error!(%error, "the admin API ended");
         }
     };
-    std::thread::Builder::new().name("admin".to_owned()).spawn(serve).map_err(AdminError::Start)?;
-    Ok(())
+    let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(serve).map_err(AdminError::Start)?;
+    Ok(Serving { end, thread })
 }
 
 /// The message for a request that is refused before its path is read.

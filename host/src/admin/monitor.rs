@@ -8,8 +8,8 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use heddle_core::explain::Explained;
@@ -21,6 +21,7 @@ use crate::descriptors;
 use crate::lock::lock;
 use crate::log::{Log, LogError, LogHealth};
 use crate::registry::Registry;
+use crate::shutdown::Shutdown;
 use crate::state::HostState;
 
 /// The interval between measurements of a log in this process.
@@ -135,7 +136,7 @@ impl Outlook {
 }
 
 impl Monitor {
-    /// Starts the threads, which run until `stop` is set.
+    /// Starts the threads, which run until the host stops.
     ///
     /// # Errors
     /// If no thread can be started.
@@ -144,8 +145,8 @@ impl Monitor {
         registry: Arc<dyn Registry>,
         components: Vec<Watched>,
         state: Option<Arc<HostState>>,
-        stop: Arc<AtomicBool>,
-    ) -> std::io::Result<Arc<Self>> {
+        shutdown: &Shutdown,
+    ) -> std::io::Result<(Arc<Self>, Vec<JoinHandle<()>>)> {
         let every = if log.is_here() { LOOK_EVERY_HERE } else { LOOK_EVERY_ELSEWHERE };
         let seen = Seen {
             log: Outlook::new("log"),
@@ -157,21 +158,28 @@ impl Monitor {
         };
         let (seen, changed) = (Mutex::new(seen), Condvar::new());
         let monitor = Arc::new(Self { components, log: log.clone(), state, every, seen, changed });
-        let (watching, stopped) = (monitor.clone(), stop.clone());
-        let watch_machine = move || watching.watch_machine(&stopped);
-        std::thread::Builder::new().name("watch-machine".to_owned()).spawn(watch_machine)?;
-        let (watching, stopped) = (monitor.clone(), stop.clone());
-        let watch_log = move || watching.watch_log(&*log, &stopped);
-        std::thread::Builder::new().name("watch-log".to_owned()).spawn(watch_log)?;
-        let watching = monitor.clone();
-        let watch_registry = move || watching.watch_registry(&*registry, &stop);
-        std::thread::Builder::new().name("watch-registry".to_owned()).spawn(watch_registry)?;
-        Ok(monitor)
+        let thread = |name: &str, watch: Box<dyn FnOnce(&Self) + Send>| {
+            let watching = monitor.clone();
+            std::thread::Builder::new().name(name.to_owned()).spawn(move || watch(&watching))
+        };
+        let [machine, log_end, registry_end] = [(); 3].map(|()| shutdown.clone());
+        let threads = vec![
+            thread("watch-machine", Box::new(move |monitor| monitor.watch_machine(&machine)))?,
+            thread("watch-log", Box::new(move |monitor| monitor.watch_log(&*log, &log_end)))?,
+            thread("watch-registry", Box::new(move |monitor| monitor.watch_registry(&*registry, &registry_end)))?,
+        ];
+        Ok((monitor, threads))
     }
 
-    fn watch_log(&self, log: &dyn Log, stop: &AtomicBool) {
+    /// Wakes the thread that watches the log, so that it sees the end of the host.
+    pub(crate) fn wake(&self) {
+        lock(&self.seen).wanted = true;
+        self.changed.notify_all();
+    }
+
+    fn watch_log(&self, log: &dyn Log, shutdown: &Shutdown) {
         let mut gauges = self.components.iter().map(|_| Gauge::default()).collect::<Vec<_>>();
-        while !stop.load(Ordering::Relaxed) {
+        while !shutdown.is_requested() {
             let number = {
                 let mut seen = lock(&self.seen);
                 seen.wanted = false;
@@ -196,22 +204,22 @@ impl Monitor {
         Ok(())
     }
 
-    fn watch_registry(&self, registry: &dyn Registry, stop: &AtomicBool) {
-        while !stop.load(Ordering::Relaxed) {
+    fn watch_registry(&self, registry: &dyn Registry, shutdown: &Shutdown) {
+        while !shutdown.is_requested() {
             let answer = registry.ping();
             let mut seen = lock(&self.seen);
             seen.registry.note(answer);
             // The other thread may be blocked in a request to the log now, so this one reports for it.
             seen.log.report();
             drop(seen);
-            std::thread::park_timeout(REGISTRY_EVERY);
+            shutdown.sleep(REGISTRY_EVERY);
         }
     }
 
     /// Checks the disks and the descriptors, and wakes what sleeps since a disk failed.
-    fn watch_machine(&self, stop: &AtomicBool) {
+    fn watch_machine(&self, shutdown: &Shutdown) {
         let mut told = BTreeMap::new();
-        while !stop.load(Ordering::Relaxed) {
+        while !shutdown.is_requested() {
             let faults = self.machine_faults();
             // The state's writer reports its own faults.
             for (what, why) in faults.iter().filter(|(what, _)| *what != Machine::State) {
@@ -234,7 +242,7 @@ impl Monitor {
             if let Some(state) = &self.state {
                 state.mend();
             }
-            std::thread::park_timeout(MACHINE_EVERY);
+            shutdown.sleep(MACHINE_EVERY);
         }
     }
 

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -24,6 +24,7 @@ use super::report;
 use crate::build::{AppContracts, NAMES, digest};
 use crate::deploy::{File, Fitter, settle, short};
 use crate::runtime::Slot;
+use crate::shutdown::Shutdown;
 
 /// The quiet time before a build begins, because editors write a file in several steps.
 const QUIET: Duration = Duration::from_millis(40);
@@ -36,14 +37,14 @@ const MADE: [&str; 6] = ["target", "wit", "node_modules", "__pycache__", "dist",
 
 type Watcher = Debouncer<RecommendedWatcher>;
 
-/// Follows the app's sources until `stop` is set.
+/// Follows the app's sources until the host stops.
 pub(super) fn follow(
     folder: &Path,
     app: &App,
     fitter: Fitter,
     slots: Vec<(String, Arc<Slot>)>,
-    stop: Arc<AtomicBool>,
-) -> Result<()> {
+    shutdown: Shutdown,
+) -> Result<JoinHandle<()>> {
     let (tell, heard) = mpsc::channel();
     let mut watcher = new_debouncer(QUIET, move |events: DebounceEventResult| {
         // The receiver is gone when the host is ending.
@@ -61,8 +62,7 @@ pub(super) fn follow(
     dev.watch(&mut watcher)?;
     dev.known = dev.look()?;
     dev.settings = std::fs::read(folder.join("heddle.toml")).ok();
-    std::thread::Builder::new().name("sources".to_owned()).spawn(move || dev.run(watcher, &heard, &stop))?;
-    Ok(())
+    Ok(std::thread::Builder::new().name("sources".to_owned()).spawn(move || dev.run(watcher, &heard, &shutdown))?)
 }
 
 struct Dev {
@@ -86,8 +86,8 @@ struct Looked {
 }
 
 impl Dev {
-    fn run(mut self, mut watcher: Watcher, heard: &Receiver<DebounceEventResult>, stop: &AtomicBool) {
-        while !stop.load(Ordering::Relaxed) {
+    fn run(mut self, mut watcher: Watcher, heard: &Receiver<DebounceEventResult>, shutdown: &Shutdown) {
+        while !shutdown.is_requested() {
             match heard.recv_timeout(WAIT) {
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,

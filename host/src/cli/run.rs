@@ -3,8 +3,6 @@
 use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -21,18 +19,19 @@ use super::build::build_one;
 use super::status::{lag, leave_address, reach, remove_address};
 use super::stop::stop_signal;
 use super::{app, counted, open, report, starting, wasm_file};
-use crate::admin::{self, Access, ComponentStatus, Deploys, Monitor, PartitionLag, Stores, Watched};
+use crate::admin::{self, Access, ComponentStatus, Monitor, PartitionLag, Watched};
 use crate::build::AppContracts;
-use crate::cluster::{Hosts, Owner, announce};
-use crate::deploy::{self, Deployer, File, Fitter, Topics};
+use crate::cluster::{Hosts, Owner};
+use crate::deploy::{self, File, Fitter, Topics};
 use crate::descriptors;
 use crate::guest::{Component, Schemas};
+use crate::host::{Config, Deployments, Host, Parts, Public, RunningHost};
 use crate::log::Log;
 use crate::printable::line;
 use crate::registry::{Cached, Observed, Registry};
-use crate::runtime::{self, Cause, CommitPolicy, KnownTopics, Progress, Running, Service, Slot, Snapshot};
-use crate::state::HostState;
-use crate::telemetry::{HostStopped, Telemetry};
+use crate::runtime::{Cause, CommitPolicy, KnownTopics, Slot, Snapshot};
+use crate::shutdown::Shutdown;
+use crate::telemetry::Telemetry;
 use crate::tls::Identity;
 
 /// The interval between updates of the live lines.
@@ -79,59 +78,56 @@ impl Run {
         let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
         let fitter = fitter(&app, log.clone(), registry.clone(), schemas.clone())?;
         let starting = if build { Starting::sources(&fitter, files)? } else { Starting::deployed(&fitter, files)? };
-        let commit = CommitPolicy { interval: app.commit.interval, records_max: app.commit.records_max.into() };
-        let host = open::host_name(folder, &app)?;
-        let services = services(&starting.slots, &state, &app, &host);
+        let config = Config {
+            app: app.name.clone(),
+            host: open::host_name(folder, &app)?,
+            commit: commit_policy(&app),
+            workers: app.workers.count,
+        };
         let advertised = app.admin.advertised(listening.address());
-        let hosts = Hosts::new(log.clone(), &app.name, Owner { host, admin: advertised.clone() });
-        let hosts = Arc::new(hosts.reached_by(reach(folder, &app)?));
+        let me = Owner { host: config.host.clone(), admin: advertised.clone() };
+        let hosts = Arc::new(Hosts::new(log.clone(), &app.name, me).reached_by(reach(folder, &app)?));
         refuse_namesake(&hosts)?;
         report::started(folder, &app, registry.as_ref(), &listening, hosts.me(), &starting.slots, &telemetry);
-        let (started, stop) = (Instant::now(), stop_signal()?);
-        let known = Arc::new(KnownTopics::of(log.clone(), &app.name));
-        let shared =
-            runtime::Shared { log: log.clone(), schemas: schemas.clone(), commit, known, telemetry: telemetry.clone() };
-        let running = runtime::start(&shared, services)?;
-        let watched = watched(&running, &starting.slots);
-        let stores = Stores::new(state.clone(), log.clone(), hosts.clone(), schemas);
-        let told = || -> Result<(Arc<Monitor>, Option<JoinHandle<()>>)> {
-            let kept = Some(state.clone());
-            let monitor = Monitor::start(log.clone(), registry.clone(), watched.clone(), kept, running.stopping())?;
-            announce(hosts.clone(), state.clone(), running.stopping())?;
-            let (deployer, following) = starting.follow(fitter, &watched, hosts, &app, folder, running.stopping())?;
-            let deploys = Deploys { deployer, app: app.name.clone() };
-            let address = if app.admin.tls.is_some() { advertised } else { listening.address().to_string() };
-            let listening = listening.with_monitor(monitor.clone());
-            admin::serve(listening, log.clone(), registry.as_ref(), watched.clone(), Some(stores), Some(deploys))?;
+        let (started, shutdown) = (Instant::now(), stop_signal()?);
+        let (components, of_host) = (starting.slots.clone(), telemetry.clone());
+        let parts = Parts { log, registry, schemas, state, components, telemetry: of_host };
+        let mut host = Host::start(config, parts, shutdown.clone())?;
+        let address = if app.admin.tls.is_some() { advertised } else { listening.address().to_string() };
+        let publish = |host: &mut RunningHost| -> Result<Arc<Monitor>> {
+            let deployments = match starting.deployments {
+                Some((topics, start)) => {
+                    Some(Deployments { fitter, topics, start, files: starting.files, policy: app.deploy })
+                }
+                None => {
+                    host.adopt(super::dev::follow(folder, &app, fitter, starting.slots, shutdown.clone())?);
+                    None
+                }
+            };
+            let monitor = host.publish(Public { listening, hosts, deployments })?;
             leave_address(folder, &app, &address)?;
             drop(begun);
-            Ok((monitor, following))
+            Ok(monitor)
         };
-        let (monitor, following) = match told() {
-            Ok(told) => told,
+        let monitor = match publish(&mut host) {
+            Ok(monitor) => monitor,
             Err(error) => {
-                running.stop()?;
+                host.stop()?;
                 return Err(error);
             }
         };
-        let left = self.watch(&running, &monitor, &watched, &stop, report::Ready::since(started, telemetry.clone()));
-        let progress = running.progress.clone();
-        let (stuck, stopped) =
-            (refused_record(&progress), progress.iter().find_map(|(_, progress)| progress.stopped()));
-        let ended = running.stop();
-        if let Err(error) = state.flush() {
-            tracing::warn!("state stays in the changelogs alone: {error}");
-        }
-        // The thread has no result, and its panics are printed. If it is blocked in the log, it is left behind.
-        let _ = following.filter(runtime::has_ended).map(JoinHandle::join);
+        let left = self.watch(&host, &monitor, &shutdown, report::Ready::since(started, telemetry));
+        let (components, fault) = (host.components().to_vec(), host.fault());
+        let stopped = components.iter().find_map(|component| component.progress.stopped());
+        let refused = refused_record(&components);
+        let ended = host.stop();
         remove_address(folder, &app);
-        telemetry.report(HostStopped { after: started.elapsed() });
-        self.sum_up(&progress, started);
+        self.sum_up(&components, started);
         ended?;
-        if let Some(why) = monitor.dead().map(Explained::new).or(stopped.filter(|_| self.until_idle)) {
+        if let Some(why) = fault.or(stopped.filter(|_| self.until_idle)) {
             bail!(why);
         }
-        if let Some(((source, offset), why)) = stuck.filter(|_| self.until_idle) {
+        if let Some(((source, offset), why)) = refused.filter(|_| self.until_idle) {
             let what = format!("records are left: the log refuses what one leads to: {why}");
             let hint = "change what the topic takes, create it, or grant the right to write to it, and run again";
             bail!(Explained::new(what).at(format_args!("{source}@{offset}")).hint(hint));
@@ -140,8 +136,8 @@ impl Run {
     }
 
     /// Prints the counts of each component.
-    fn sum_up(&self, progress: &[(String, Arc<Progress>)], started: Instant) {
-        for (name, progress) in progress {
+    fn sum_up(&self, components: &[Watched], started: Instant) {
+        for Watched { name, progress, .. } in components {
             let Snapshot { counts, commits, waiting, .. } = progress.snapshot();
             if self.json {
                 let line = serde_json::json!({"component": name, "in": counts.records, "out": counts.emitted, "failed": counts.dead_lettered, "duplicates": counts.duplicates, "handled": counts.handled, "retried": counts.retried, "again": counts.again, "waiting": waiting, "commits": commits});
@@ -162,10 +158,9 @@ impl Run {
     /// Draws the live lines until the host has to end. With `--until-idle`, returns what is left.
     fn watch(
         &self,
-        running: &Running,
+        host: &RunningHost,
         monitor: &Monitor,
-        watched: &[Watched],
-        stop: &AtomicBool,
+        shutdown: &Shutdown,
         mut ready: report::Ready,
     ) -> Vec<String> {
         let style = ProgressStyle::with_template("{spinner} {prefix}  {msg}")
@@ -174,15 +169,16 @@ impl Run {
             let bar = ProgressBar::new_spinner().with_style(style.clone()).with_prefix(watched.name.clone());
             report::LINES.add(bar)
         };
+        let watched = host.components();
         let bars = watched.iter().map(bar).collect::<Vec<_>>();
         let mut left = vec![];
-        while !stop.load(Ordering::Relaxed) && !running.ended() && monitor.dead().is_none() {
+        while !host.is_over() {
             ready.look(watched);
-            if self.until_idle && running.idle_for(IDLE) {
+            if self.until_idle && host.idle_for(IDLE) {
                 // The figures must include the last commit.
                 monitor.refresh(FRESH_WAIT);
                 left = watched.iter().flat_map(|component| what_is_left(monitor, component)).collect();
-                if running.idle_for(if left.is_empty() { IDLE } else { IDLE_WITH_REST }) {
+                if host.idle_for(if left.is_empty() { IDLE } else { IDLE_WITH_REST }) {
                     break;
                 }
             }
@@ -190,28 +186,17 @@ impl Run {
                 bar.set_message(live_line(&admin::status_of(Some(monitor), component)));
                 bar.tick();
             }
-            std::thread::sleep(REFRESH);
+            shutdown.sleep(REFRESH);
         }
         bars.iter().for_each(ProgressBar::finish_and_clear);
         // After a stop, a rest is expected.
-        if stop.load(Ordering::Relaxed) { vec![] } else { left }
+        if shutdown.is_requested() { vec![] } else { left }
     }
 }
 
-/// The components for the admin API and the monitor.
-fn watched(running: &Running, slots: &[(String, Arc<Slot>)]) -> Vec<Watched> {
-    let components = running.progress.iter().zip(slots);
-    let watched = components.map(|((name, progress), (_, slot))| Watched {
-        name: name.clone(),
-        slot: slot.clone(),
-        progress: progress.clone(),
-    });
-    watched.collect()
-}
-
 /// The position of a record that blocks a task because the log refuses its results, and the reason.
-fn refused_record(progress: &[(String, Arc<Progress>)]) -> Option<((TopicPartition, Offset), String)> {
-    let stalls = progress.iter().flat_map(|(_, progress)| progress.stalls());
+fn refused_record(components: &[Watched]) -> Option<((TopicPartition, Offset), String)> {
+    let stalls = components.iter().flat_map(|component| component.progress.stalls());
     stalls.filter(|stall| stall.cause == Cause::Refused).find_map(|stall| Some((stall.at?, stall.why.what)))
 }
 
@@ -223,15 +208,9 @@ fn create_own_topics(log: &dyn Log, app: &App, follows_sources: bool) -> Result<
     open::create_topics(log, app, own.into_iter().chain(deployed.into_iter().flatten()))
 }
 
-/// The services that run the components.
-fn services(slots: &[(String, Arc<Slot>)], state: &Arc<HostState>, app: &App, host: &str) -> Vec<Service> {
-    let service = |(_, slot): &(String, Arc<Slot>)| Service {
-        slot: slot.clone(),
-        state: state.clone(),
-        workers: app.workers.count,
-        host: host.to_owned(),
-    };
-    slots.iter().map(service).collect()
+/// The conditions for a commit, as `heddle.toml` has them.
+pub(super) fn commit_policy(app: &App) -> CommitPolicy {
+    CommitPolicy { interval: app.commit.interval, records_max: app.commit.records_max.into() }
 }
 
 /// Refuses a second host with this name, because the two would fence each other endlessly.
@@ -327,9 +306,6 @@ pub(super) fn fitter(
     })
 }
 
-/// The deployer, if deployments are followed, and the thread that has to finish.
-type Following = (Option<Arc<Deployer>>, Option<JoinHandle<()>>);
-
 /// The components at the start of the app.
 struct Starting {
     slots: Vec<(String, Arc<Slot>)>,
@@ -372,29 +348,6 @@ impl Starting {
             ));
         }
         Ok(Self { slots: slots(fitter, run)?, files, deployments: Some((topics, start)) })
-    }
-
-    /// Follows later changes of sources, or later deployments.
-    fn follow(
-        self,
-        fitter: Fitter,
-        watched: &[Watched],
-        hosts: Arc<Hosts>,
-        app: &App,
-        folder: &Path,
-        stop: Arc<AtomicBool>,
-    ) -> Result<Following> {
-        let Some((topics, start)) = self.deployments else {
-            super::dev::follow(folder, app, fitter, self.slots, stop)?;
-            return Ok((None, None));
-        };
-        let components = self.files.into_iter().zip(self.slots).zip(watched);
-        let components = components.map(|(((name, file), (_, slot)), watched)| {
-            (name, deploy::Component { slot, progress: watched.progress.clone(), file })
-        });
-        let deployer = Arc::new(Deployer::new(fitter, topics, hosts, components.collect(), app.deploy));
-        let following = deploy::follow(deployer.clone(), &start, stop)?;
-        Ok((Some(deployer), Some(following)))
     }
 }
 

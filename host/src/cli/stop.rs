@@ -1,7 +1,7 @@
 //! Stops a host on a signal, and ends the process by force if it does not stop.
 //!
 //! ```text
-//!  SIGTERM, SIGINT ──> stop is set ──in order──> exit code of the command
+//!  SIGTERM, SIGINT ──> shutdown    ──in order──> exit code of the command
 //!                        ├─ a second signal ───> 130, immediately
 //!                        └─ after 25 s ────────> a log line, 1
 //! ```
@@ -9,23 +9,23 @@
 //! A disk or a broker that does not answer may block any thread forever. Ending the process loses nothing: uncommitted
 //! work is repeated, and state that is not on disk is in the changelogs.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::shutdown::Shutdown;
+
 /// The longest time for an orderly stop. Orchestrators kill after 30 s.
 pub(super) const GRACE: Duration = Duration::from_secs(25);
 /// The longest time for the last log line, and for the system's work when a process exits.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// A flag that SIGINT and SIGTERM set. A second signal ends the process immediately, and so does the end of [`GRACE`].
-pub(super) fn stop_signal() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let set = stop.clone();
+/// The shutdown that SIGINT and SIGTERM request. A second signal ends the process immediately, and so does the end of [`GRACE`].
+pub(super) fn stop_signal() -> Result<Shutdown> {
+    let shutdown = Shutdown::default();
+    let requested = shutdown.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Both threads start now, before resources can run out.
     let (begin, begun) = channel();
@@ -41,7 +41,7 @@ pub(super) fn stop_signal() -> Result<Arc<AtomicBool>> {
             };
             loop {
                 tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-                if set.swap(true, Ordering::Relaxed) {
+                if !requested.request() {
                     std::process::exit(130);
                 }
                 // The channel is used once, by the thread that waits for it.
@@ -49,7 +49,7 @@ pub(super) fn stop_signal() -> Result<Arc<AtomicBool>> {
             }
         });
     })?;
-    Ok(stop)
+    Ok(shutdown)
 }
 
 /// Ends the process if it still runs [`GRACE`] after the first signal.

@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use heddle_core::event::{NewRecord, Partition};
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::client::{HostClient, Reach};
 use crate::log::{Log, LogError, Start, TopicSpec, read_whole};
+use crate::shutdown::Shutdown;
 use crate::state::HostState;
 
 /// Time limit for another host to answer that it is alive.
@@ -190,14 +191,14 @@ impl Hosts {
     }
 }
 
-/// Starts a thread that publishes the tasks of this host as they come, until `stop` is set.
+/// Starts a thread that publishes the tasks of this host as they come, until the host stops.
 ///
 /// # Errors
 /// If no thread can be started.
-pub fn announce(hosts: Arc<Hosts>, state: Arc<HostState>, stop: Arc<AtomicBool>) -> std::io::Result<()> {
+pub fn announce(hosts: Arc<Hosts>, state: Arc<HostState>, shutdown: Shutdown) -> std::io::Result<JoinHandle<()>> {
     let announce = move || {
         let mut published = BTreeSet::new();
-        while !stop.load(Ordering::Relaxed) {
+        loop {
             let tasks = state.tasks().into_iter().map(|(component, partition, _)| (component.to_string(), partition));
             let tasks = tasks.collect::<BTreeSet<_>>();
             let fresh = tasks.difference(&published).cloned().collect::<Vec<_>>();
@@ -205,8 +206,10 @@ pub fn announce(hosts: Arc<Hosts>, state: Arc<HostState>, stop: Arc<AtomicBool>)
                 Ok(()) => published = tasks,
                 Err(error) => tracing::warn!("other hosts do not hear of this one's tasks: {error}"),
             }
-            std::thread::park_timeout(LOOK_EVERY);
+            if shutdown.sleep(LOOK_EVERY) {
+                return;
+            }
         }
     };
-    std::thread::Builder::new().name("announce".to_owned()).spawn(announce).map(|_| ())
+    std::thread::Builder::new().name("announce".to_owned()).spawn(announce)
 }

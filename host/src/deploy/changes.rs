@@ -47,7 +47,7 @@ pub(super) fn refusal(app: &str, old: &Manifest, new: &Manifest, kafka: Option<(
         && (was == 1) != (is == 1)
     {
         let what = format!(
-            "the component reads {was} topics and would read {is}, with retry topics: a Kafka group assigns one topic in another way than several, and cannot do both at a time"
+            "the number of topics that the component reads, with retry topics, was {was} and would be {is}: a Kafka group assigns one topic in another way than several, and cannot do both at a time"
         );
         let hint = format!(
             "stop all hosts, replace the file on each (after `heddle rollback {name} --to file`, if it was deployed), and start them"

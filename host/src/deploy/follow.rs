@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use super::{DeployError, Deployer, File, FitError};
 use crate::cluster::Runs;
 use crate::log::{LogError, Reader, Start as From};
 use crate::runtime::Slot;
+use crate::shutdown::Shutdown;
 
 /// The longest wait of one poll of the topic.
 const POLL_WAIT: Duration = Duration::from_millis(100);
@@ -62,11 +62,11 @@ impl Start {
     }
 }
 
-/// Starts a thread that applies all deployments from `start` on, until `stop` is set.
+/// Starts a thread that applies all deployments from `start` on, until the host stops.
 ///
 /// # Errors
 /// If no thread can be started.
-pub fn follow(deployer: Arc<Deployer>, start: &Start, stop: Arc<AtomicBool>) -> std::io::Result<JoinHandle<()>> {
+pub fn follow(deployer: Arc<Deployer>, start: &Start, shutdown: Shutdown) -> std::io::Result<JoinHandle<()>> {
     let next = start.next.unwrap_or(Offset(0));
     let mut follower = Follower { deployer, reader: None, next, said: BTreeMap::new(), watches: BTreeMap::new() };
     for (name, component) in &follower.deployer.components {
@@ -74,7 +74,7 @@ pub fn follow(deployer: Arc<Deployer>, start: &Start, stop: Arc<AtomicBool>) -> 
         let digest = component.slot.current().digest.to_string();
         follower.said.insert(name.clone(), Runs { digest, deployment, refused: None });
     }
-    std::thread::Builder::new().name("deployments".to_owned()).spawn(move || follower.run(&stop))
+    std::thread::Builder::new().name("deployments".to_owned()).spawn(move || follower.run(&shutdown))
 }
 
 struct Follower {
@@ -86,15 +86,15 @@ struct Follower {
 }
 
 impl Follower {
-    fn run(mut self, stop: &AtomicBool) {
+    fn run(mut self, shutdown: &Shutdown) {
         let mut told = self.tell();
-        while !stop.load(Ordering::Relaxed) {
+        while !shutdown.is_requested() {
             told = told.and_then(|()| self.look());
             if let Err(error) = told {
                 tracing::warn!("deployments cannot be followed now: {error}");
                 // Deployments that were not applied are read again.
                 self.reader = None;
-                std::thread::sleep(RETRY_WAIT);
+                shutdown.sleep(RETRY_WAIT);
                 told = self.tell();
             } else {
                 self.watch();

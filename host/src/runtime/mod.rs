@@ -59,6 +59,7 @@ use succession::{Kin, Succession};
 
 use crate::guest::Schemas;
 use crate::log::{Log, LogError, Member, MemberOptions, Start};
+use crate::shutdown::Shutdown;
 use crate::state::HostState;
 use crate::telemetry::{Telemetry, UpkeepFailed, WorkerFailed, WorkerRejoins};
 
@@ -101,13 +102,15 @@ pub struct Shared {
     pub commit: CommitPolicy,
     /// Which topics the components know.
     pub known: Arc<KnownTopics>,
+    /// The signal that ends the workers.
+    pub shutdown: Shutdown,
     /// Reports events of the host.
     pub telemetry: Telemetry,
 }
 
 /// Running workers. Dropping it does not stop them; [`Running::stop`] does.
 pub struct Running {
-    stop: Arc<AtomicBool>,
+    shutdown: Shutdown,
     threads: Vec<WorkerThread>,
     /// Threads that look after things, asleep for most of the time.
     helpers: Vec<JoinHandle<()>>,
@@ -128,7 +131,8 @@ struct WorkerThread {
 /// If a thread cannot be started.
 pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerFault> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let mut running = Running { stop: Arc::default(), threads: vec![], helpers: vec![], progress: vec![] };
+    let shutdown = &shared.shutdown;
+    let mut running = Running { shutdown: shutdown.clone(), threads: vec![], helpers: vec![], progress: vec![] };
     let (mut watched, mut successions) = (vec![], vec![]);
     for service in services {
         let version = service.slot.current();
@@ -145,7 +149,7 @@ pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerF
             succession: succession.clone(),
             progress: progress.clone(),
         });
-        let common = Common { clock: clock.clone(), breaker, progress, stop: running.stop.clone() };
+        let common = Common { clock: clock.clone(), breaker, progress, shutdown: shutdown.clone() };
         let service = Arc::new(service);
         for number in 0..service.workers {
             let (shared, service, topics) = (shared.clone(), service.clone(), topics.clone());
@@ -158,11 +162,11 @@ pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerF
             running.threads.push(WorkerThread { thread, works });
         }
     }
-    let (log, telemetry, stop) = (shared.log.clone(), shared.telemetry.clone(), running.stop.clone());
+    let (log, telemetry, stop) = (shared.log.clone(), shared.telemetry.clone(), shutdown.clone());
     running.helpers.push(helper("upkeep", move || upkeep(log.as_ref(), &telemetry, &stop))?);
-    let (log, telemetry, stop) = (shared.log.clone(), shared.telemetry.clone(), running.stop.clone());
+    let (log, telemetry, stop) = (shared.log.clone(), shared.telemetry.clone(), shutdown.clone());
     running.helpers.push(helper("topics", move || topics::watch(log.as_ref(), &watched, &telemetry, &stop))?);
-    let (log, stop) = (shared.log.clone(), running.stop.clone());
+    let (log, stop) = (shared.log.clone(), shutdown.clone());
     running.helpers.push(helper("succession", move || succession::watch(log.as_ref(), &successions, &stop))?);
     Ok(running)
 }
@@ -173,26 +177,15 @@ fn helper(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle
 }
 
 /// Lets the log drop what it need not keep, until the host stops. A failure is told and tried again.
-fn upkeep(log: &dyn Log, telemetry: &Telemetry, stop: &AtomicBool) {
-    let mut next = Instant::now() + UPKEEP_EVERY;
-    while !stop.load(Ordering::Relaxed) {
-        thread::park_timeout(UPKEEP_EVERY);
-        if Instant::now() >= next {
-            next = Instant::now() + UPKEEP_EVERY;
-            if let Err(error) = log.upkeep(crate::log::now()) {
-                telemetry.report(UpkeepFailed { why: &error.to_string() });
-            }
+fn upkeep(log: &dyn Log, telemetry: &Telemetry, shutdown: &Shutdown) {
+    while !shutdown.sleep(UPKEEP_EVERY) {
+        if let Err(error) = log.upkeep(crate::log::now()) {
+            telemetry.report(UpkeepFailed { why: &error.to_string() });
         }
     }
 }
 
 impl Running {
-    /// Set when the workers are told to stop.
-    #[must_use]
-    pub fn stopping(&self) -> Arc<AtomicBool> {
-        self.stop.clone()
-    }
-
     /// Whether a worker has ended by itself, which it does only when it cannot go on.
     #[must_use]
     pub fn ended(&self) -> bool {
@@ -211,14 +204,10 @@ impl Running {
     /// # Errors
     /// The first error for which a worker could not go on.
     pub fn stop(self) -> Result<(), WorkerFault> {
-        self.stop.store(true, Ordering::Relaxed);
+        self.shutdown.request();
         let leave_by = Instant::now() + LEAVE_WAIT;
         for helper in self.helpers {
-            helper.thread().unpark();
-            if ends(&helper, || Instant::now() < leave_by) {
-                // It has nothing to say; a panic in it was printed.
-                let _ = helper.join();
-            }
+            join_by(helper, leave_by);
         }
         let mut first = Ok(());
         for WorkerThread { thread, works } in self.threads {
@@ -232,12 +221,13 @@ impl Running {
     }
 }
 
-/// Waits a little for the end of a thread of a host that has stopped. Returns true if it has ended; one that waits for
-/// the log may not.
-#[must_use]
-pub fn has_ended<T>(thread: &JoinHandle<T>) -> bool {
-    let leave_by = Instant::now() + LEAVE_WAIT;
-    ends(thread, || Instant::now() < leave_by)
+/// Joins a thread if it ends before the deadline. One that is blocked in a log that does not answer is left behind.
+pub(crate) fn join_by(thread: JoinHandle<()>, deadline: Instant) {
+    thread.thread().unpark();
+    if ends(&thread, || Instant::now() < deadline) {
+        // The thread has no result, and its panic was printed.
+        let _ = thread.join();
+    }
 }
 
 /// Waits for the end of a thread while it is to be waited for. Returns true if it has ended.
@@ -292,15 +282,12 @@ impl Place {
     }
 
     fn stops(&self) -> bool {
-        self.common.stop.load(Ordering::Relaxed)
+        self.common.shutdown.is_requested()
     }
 
     /// Waits, and no longer than until the host is to stop.
     fn pause(&self, wait: Duration) {
-        let until = Instant::now() + wait;
-        while !self.stops() && Instant::now() < until {
-            thread::sleep(STOP_LOOK.min(until.saturating_duration_since(Instant::now())));
-        }
+        self.common.shutdown.sleep(wait);
     }
 
     fn work(&self) -> Result<(), WorkerFault> {

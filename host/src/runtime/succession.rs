@@ -22,6 +22,7 @@ use super::reload::Slot;
 use super::worker::Worker;
 use crate::lock::lock;
 use crate::log::{Log, LogError};
+use crate::shutdown::Shutdown;
 use crate::telemetry::{LogUnwatched, TransactionTaken};
 
 /// How often the members of a group are looked at.
@@ -116,16 +117,16 @@ pub(super) struct Kin {
 }
 
 /// Watches the members of all components until the host stops.
-pub(super) fn watch(log: &dyn Log, components: &[Kin], stop: &AtomicBool) {
+pub(super) fn watch(log: &dyn Log, components: &[Kin], shutdown: &Shutdown) {
     for Kin { succession, .. } in components {
         let _set_once = succession.watcher.set(thread::current());
     }
-    while !stop.load(Ordering::Relaxed) {
+    while !shutdown.is_requested() {
         if !components.iter().any(|component| component.succession.hurries.load(Ordering::Acquire)) {
             thread::park_timeout(LOOK_EVERY);
         }
         for Kin { slot, succession, progress } in components {
-            if stop.load(Ordering::Relaxed) {
+            if shutdown.is_requested() {
                 return;
             }
             succession.hurries.store(false, Ordering::Release);

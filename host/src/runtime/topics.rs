@@ -12,9 +12,8 @@
 //! without its state. Only this component stops; the host and its other components go on.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 use heddle_contract::manifest::Manifest;
@@ -27,6 +26,7 @@ use super::progress::Progress;
 use super::{Worker, WorkerFault, joining};
 use crate::lock::lock;
 use crate::log::{Log, LogError, TopicId, TopicInfo};
+use crate::shutdown::Shutdown;
 use crate::telemetry::{
     AbortCause, ComponentResumed, ComponentStopped, LogUnwatched, PartitionsAdded, PartitionsUnread, Telemetry,
     TopicRecreated, TopicUse,
@@ -371,12 +371,8 @@ pub(super) fn grow_retry_topics(
 }
 
 /// Looks at the topics of these components until the host stops.
-pub(super) fn watch(log: &dyn Log, components: &[Arc<TopicWatch>], telemetry: &Telemetry, stop: &AtomicBool) {
-    while !stop.load(Ordering::Relaxed) {
-        thread::park_timeout(LOOK_EVERY);
-        if stop.load(Ordering::Relaxed) {
-            return;
-        }
+pub(super) fn watch(log: &dyn Log, components: &[Arc<TopicWatch>], telemetry: &Telemetry, shutdown: &Shutdown) {
+    while !shutdown.sleep(LOOK_EVERY) {
         let look = |topics| components.iter().try_for_each(|component| component.look(log, &topics));
         // Workers report a log that does not answer.
         if let Err(error) = log.topics().map(partition_counts).and_then(look) {

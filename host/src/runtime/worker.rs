@@ -12,7 +12,6 @@
 //! arguments, so a simulation runs the same code.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use heddle_core::event::{Partition, TopicPartition};
@@ -36,6 +35,7 @@ use super::throttle::Throttle;
 use super::topics::NoticeReader;
 use super::transaction::{CommitPolicy, Parts, Transaction};
 use crate::log::{Loss, Member, Polled};
+use crate::shutdown::Shutdown;
 use crate::telemetry::{AbortCause, Membership, Rebalanced, RecordsLost, TransactionAborted, WorkerJoined};
 
 /// The maximum wait of a poll, and so the delay until a stop is noticed.
@@ -59,7 +59,7 @@ pub struct Common {
     /// The progress of the component.
     pub progress: Arc<Progress>,
     /// Set when the workers have to stop.
-    pub stop: Arc<AtomicBool>,
+    pub shutdown: Shutdown,
 }
 
 /// One member of a group and its tasks.
@@ -77,7 +77,7 @@ pub struct Worker {
     /// The task whose records were stepped last when the time to poll came, if records are left to step.
     cut_at: Option<Partition>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) stop: Arc<AtomicBool>,
+    pub(super) shutdown: Shutdown,
     pub(super) progress: Arc<Progress>,
     pub(super) reporter: Reporter,
     /// The clock as it was read last, which saves reads for each record.
@@ -102,7 +102,7 @@ impl Worker {
         policy: CommitPolicy,
         common: Common,
     ) -> Self {
-        let Common { clock, breaker, progress, stop } = common;
+        let Common { clock, breaker, progress, shutdown } = common;
         let limits = KnownLimits::new(tasks.log().clone(), clock.clone());
         progress.report(WorkerJoined);
         Self {
@@ -117,7 +117,7 @@ impl Worker {
             breaker,
             cut_at: None,
             clock,
-            stop,
+            shutdown,
             progress,
             looked_at: Duration::ZERO,
             parked: 0,
@@ -133,7 +133,7 @@ impl Worker {
     /// # Errors
     /// The fault that ended it before.
     pub fn run(mut self) -> Result<(), WorkerFault> {
-        while !self.stop.load(Ordering::Relaxed) && self.renew()? && self.heed_notices()? {
+        while !self.shutdown.is_requested() && self.renew()? && self.heed_notices()? {
             self.turn()?;
         }
         self.finish()
@@ -281,7 +281,7 @@ impl Worker {
         for task in self.backlog.tasks_after(cut_at) {
             while let Some(due) = self.backlog.take(task, &*self.clock) {
                 // Records that were not stepped are not in the batch, so their offsets are not committed.
-                if self.stop.load(Ordering::Relaxed) {
+                if self.shutdown.is_requested() {
                     return Ok(());
                 }
                 self.step(due)?;
@@ -296,7 +296,7 @@ impl Worker {
 
     fn may_step_parked(&mut self) -> bool {
         let now = self.clock.now();
-        !self.throttle.rests(now) && !self.stop.load(Ordering::Relaxed)
+        !self.throttle.rests(now) && !self.shutdown.is_requested()
     }
 
     /// The transaction, and the parts that a commit changes.

@@ -208,7 +208,7 @@ impl Life {
             })
         };
         let Some((state, progress, topics, known)) = own.filter(|_| !caller.process.is_down()) else {
-            return Err(WorkerFault::Stop(Explained::new("its process is gone")));
+            return Err(WorkerFault::Stop("its process is gone".to_owned().into()));
         };
         if !topics.admit(&log, &partition_counts(log.topics()?))? {
             self.world.count(|happened| happened.not_admitted += 1);
@@ -230,7 +230,12 @@ impl Life {
         let tasks = Tasks::new(plan.spec.clone(), Arc::new(log), state, progress.clone(), plan.read_topics().len());
         let tasks = tasks.knowing(known);
         let breaker = SharedBreaker::new(plan.breaker, progress.clone());
-        let common = Common { clock: Arc::new(VirtualClock), breaker, progress, stop: Arc::default() };
+        let common = Common {
+            clock: Arc::new(VirtualClock),
+            breaker,
+            progress,
+            shutdown: heddle::shutdown::Shutdown::default(),
+        };
         let worker = Worker::new(member, handler, tasks, plan.commit, common).reading(notices);
         Ok(Work::Turning(Box::new(worker)))
     }

@@ -11,7 +11,6 @@ mod values;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -24,17 +23,19 @@ use heddle_core::explain::Explained;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::run::{component_files, fitter, named, slots};
+use super::run::{commit_policy, component_files, fitter, named, slots};
 use super::stop::stop_signal;
 use super::{app, open};
 use crate::deploy::File;
 use crate::dlq::{DlqError, Filter, Queue};
 use crate::guest::{Component, Schemas};
+use crate::host::{Config, Host, Parts};
 use crate::log::{Log, TopicSpec};
 use crate::printable::line;
 use crate::registry::{Cached, Registry};
-use crate::runtime::{self, CommitPolicy, Progress, Service};
+use crate::runtime::Progress;
 use crate::shadow::{Side, times};
+use crate::shutdown::Shutdown;
 use crate::telemetry::Telemetry;
 use crate::usage::{cpu_seconds, memory_kb};
 use input::Lines;
@@ -122,9 +123,9 @@ impl Bench {
             }
         }
         let lines = self.from.as_ref().map(|path| Lines::read(path, self.key.as_deref())).transpose()?;
-        let stop = stop_signal()?;
+        let shutdown = stop_signal()?;
         for (_, file) in files {
-            let figures = self.measure(&app, &file, lines.as_ref(), &stop)?;
+            let figures = self.measure(&app, &file, lines.as_ref(), &shutdown)?;
             if self.json {
                 println!("{}", serde_json::to_string(&figures)?);
             } else {
@@ -134,7 +135,7 @@ impl Bench {
         Ok(())
     }
 
-    fn measure(&self, app: &App, file: &File, lines: Option<&Lines>, stop: &AtomicBool) -> Result<Figures> {
+    fn measure(&self, app: &App, file: &File, lines: Option<&Lines>, shutdown: &Shutdown) -> Result<Figures> {
         let (contract, manifest) = Component::contract(&file.name, &file.wasm)?;
         let bed = Bed::make(app, &manifest)?;
         let style = ProgressStyle::with_template("{prefix} {msg} {bar:40} {pos}/{len}")?;
@@ -145,14 +146,14 @@ impl Bench {
         for input in &inputs {
             input.write(bed.log.as_ref(), each, |more| {
                 bar.inc(more);
-                go_on(stop)
+                go_on(shutdown)
             })?;
         }
         let all = each * inputs.len() as u64;
         bar.set_length(all);
         bar.set_message("running");
         let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(bed.registry.clone()));
-        let (progress, from, to) = self.through(&bed, file, all, schemas.clone(), &bar, stop)?;
+        let (progress, from, to) = self.through(&bed, file, all, schemas.clone(), &bar, shutdown)?;
         let peak_mb = memory_kb(std::process::id(), "VmHWM").ok().map(|kb| kb >> 10);
         bar.set_message("timing deliveries");
         let engine = open::engine()?;
@@ -193,28 +194,32 @@ impl Bench {
         all: u64,
         schemas: Arc<dyn Schemas>,
         bar: &ProgressBar,
-        stop: &AtomicBool,
+        shutdown: &Shutdown,
     ) -> Result<(Arc<Progress>, Sample, Sample)> {
         let fitter = fitter(&bed.app, bed.log.clone(), bed.registry.clone(), schemas.clone())?;
         let state = open::state(bed.folder.path(), &bed.app)?;
         let slots = slots(&fitter, vec![file.clone()])?;
-        let host = open::host_name(bed.folder.path(), &bed.app)?;
-        let workers = bed.app.workers.count;
-        let service = |(_, slot)| Service { slot, state: state.clone(), workers, host: host.clone() };
-        let commit = CommitPolicy { interval: bed.app.commit.interval, records_max: bed.app.commit.records_max.into() };
+        let config = Config {
+            app: bed.app.name.clone(),
+            host: open::host_name(bed.folder.path(), &bed.app)?,
+            commit: commit_policy(&bed.app),
+            workers: bed.app.workers.count,
+        };
+        let (log, registry) = (bed.log.clone(), bed.registry.clone());
+        let telemetry = Telemetry::new(bed.app.name.clone());
+        let parts = Parts { log, registry, schemas, state, components: slots, telemetry };
         // Resets the peak, so that it begins with what is resident now. If that fails, the peak is that of the whole
         // process.
         let _ = std::fs::write("/proc/self/clear_refs", "5");
         let sample = |records| Sample { at: Instant::now(), records, cpu: cpu_seconds(std::process::id()).ok() };
         let begun = sample(0);
-        let known = Arc::new(runtime::KnownTopics::of(bed.log.clone(), &bed.app.name));
-        let telemetry = Telemetry::new(bed.app.name.clone());
-        let shared = runtime::Shared { log: bed.log.clone(), schemas, commit, known, telemetry };
-        let running = runtime::start(&shared, slots.into_iter().map(service).collect())?;
-        let Some((_, progress)) = running.progress.first().cloned() else { bail!("no component runs") };
+        let host = Host::start(config, parts, Shutdown::default())?;
+        let Some(progress) = host.components().first().map(|component| component.progress.clone()) else {
+            bail!("no component runs")
+        };
         let (mut first, mut last) = (begun, begun);
-        let over = || stop.load(Ordering::Relaxed) || begun.at.elapsed() >= Duration::from_secs(self.seconds);
-        while last.records < all && !over() && !running.ended() {
+        let over = || shutdown.is_requested() || begun.at.elapsed() >= Duration::from_secs(self.seconds);
+        while last.records < all && !over() && !host.is_over() {
             std::thread::sleep(LOOK_EVERY);
             let records = progress.snapshot().counts.records;
             if records > last.records {
@@ -225,8 +230,8 @@ impl Bench {
                 }
             }
         }
-        running.stop()?;
-        go_on(stop)?;
+        host.stop()?;
+        go_on(shutdown)?;
         if last.records == 0 {
             bail!(
                 Explained::new(format!("nothing was handled within {} s", self.seconds))
@@ -240,8 +245,8 @@ impl Bench {
 }
 
 /// Fails if the user has stopped the command, because half a measurement is useless.
-fn go_on(stop: &AtomicBool) -> Result<()> {
-    if stop.load(Ordering::Relaxed) {
+fn go_on(shutdown: &Shutdown) -> Result<()> {
+    if shutdown.is_requested() {
         bail!("stopped before it was measured");
     }
     Ok(())
