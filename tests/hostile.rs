@@ -141,3 +141,33 @@ fn a_good_one_is_not_refused() {
     fs::write(&file, component("")).unwrap();
     assert_eq!(failed(app.path(), &["inspect", file.to_str().unwrap()]), None);
 }
+
+/// The types and interfaces of a component are read before its contract is looked at: however many there are, and
+/// however deep, each command ends.
+#[test]
+fn types_and_names_out_of_proportion_are_refused() {
+    let nested = |levels: usize| {
+        let types = (1..levels).map(|n| format!("(type $t{n} (list $t{}))", n - 1)).collect::<String>();
+        format!("(component (type $t0 (list u8)) {types})")
+    };
+    let doubled = |levels: usize| {
+        let types = (1..levels).map(|n| format!("(type $t{n} (tuple $t{0} $t{0}))", n - 1)).collect::<String>();
+        format!("(component (type $t0 (tuple u8 u8)) {types} (import \"f\" (func (param \"x\" $t{}))))", levels - 1)
+    };
+    let inside = |levels: usize| format!("{}{}", "(component ".repeat(levels), ")".repeat(levels));
+    let imports = |count: usize| {
+        let imports =
+            (0..count).map(|n| format!("(import \"heddle:component/emit-t{n}\" (instance))")).collect::<String>();
+        format!("(component {imports})")
+    };
+    let texts = [
+        nested(5_000),
+        doubled(60),
+        inside(900),
+        imports(5_000),
+        format!("(component (import \"heddle:x/{}\" (func)))", "n".repeat(60_000)),
+    ];
+    let messages = texts.map(|text| refused_bytes(&with_contract(&wat::parse_str(text).unwrap())));
+    assert!(messages.iter().all(|message| message.len() < 2_000), "{:?}", messages.map(|message| message.len()));
+    insta::assert_snapshot!(messages.join("\n"));
+}

@@ -2,6 +2,7 @@
 //! log.
 mod added;
 mod assignment;
+mod foreign;
 mod kill;
 mod leaving;
 

@@ -51,7 +51,7 @@ fn edited_orders_get_through_once(app: &App) {
     let kept = kept.lines().find_map(|line| line.strip_prefix("kept the edited value in ")).unwrap();
     assert!(std::fs::read_to_string(kept).unwrap().contains("orderNo"));
     let refused = app.run(&["dlq", "replay", "ledger", &edited, "--value", kept]);
-    assert!(String::from_utf8(refused.stderr).unwrap().contains("does not fit its schema"));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("does not match its schema"));
     std::fs::remove_file(kept).unwrap();
 
     let items = r#"sed -i 's/"items": \[\]/"items": [{"productId":"P-1","quantity":1,"price":2.5}]/' "$1""#;

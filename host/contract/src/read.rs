@@ -36,6 +36,7 @@ pub fn skip(plan: &Plan, step: StepId, reader: &mut Reader<'_>, depth: usize) ->
             skip(plan, *value, reader, depth)
         })?,
         Step::Record { reads, .. } => {
+            reader.step(1)?;
             for read in reads {
                 let (FieldStep::Read { step, .. } | FieldStep::Skip(step)) = read;
                 skip(plan, *step, reader, depth)?;
@@ -65,6 +66,7 @@ pub fn json(
 ) -> Result<Value, DecodeError> {
     deep_enough(depth, reader)?;
     let depth = depth + 1;
+    reader.hold(json::VALUE_BYTES)?;
     Ok(match (plan.step(step), schema.node(ty)) {
         (Step::Branch(branches), _) => {
             let index = reader.index("union branch", branches.len())?;
@@ -98,6 +100,10 @@ pub fn json(
             entries.into()
         }
         (Step::Record { reads, defaults }, Node::Record(record)) => {
+            reader.step(1)?;
+            for field in &record.fields {
+                reader.hold(json::FIELD_BYTES + field.name.len())?;
+            }
             let mut values = vec![Value::Null; record.fields.len()];
             for read in reads {
                 match read {
@@ -108,9 +114,9 @@ pub fn json(
                 }
             }
             for default in defaults {
-                let mut reader = Reader::new(&default.bytes);
                 let ty = record.fields[default.to].ty;
-                values[default.to] = json(plan, default.step, schema, ty, &mut reader, depth)?;
+                values[default.to] =
+                    reader.aside(&default.bytes, |reader| json(plan, default.step, schema, ty, reader, depth))?;
             }
             record.fields.iter().map(|field| field.name.clone()).zip(values).collect::<Map<_, _>>().into()
         }
@@ -166,10 +172,10 @@ pub fn no_symbol(symbol: &str) -> DecodeError {
     DecodeError::NoCounterpart(format!("the reader's enum has no symbol `{symbol}` and no default"))
 }
 
-/// Refuses values that are nested too deep for the stack.
+/// Refuses values that are nested too deep for the stack. A plan has two steps for each part of a value, at most.
 ///
 /// # Errors
 /// Beyond [`DEPTH_MAX`].
 pub fn deep_enough(depth: usize, reader: &Reader<'_>) -> Result<(), DecodeError> {
-    if depth > 2 * DEPTH_MAX { Err(DecodeError::TooDeep(reader.at())) } else { Ok(()) }
+    if depth > 2 * DEPTH_MAX + 1 { Err(DecodeError::TooDeep(reader.at())) } else { Ok(()) }
 }

@@ -18,6 +18,10 @@ use crate::schema::{Decimal, Fixed, Name, Node, NodeId, Record, Schema, default}
 /// How deep types may refer to each other: a bound for the stack.
 const DEPTH_MAX: usize = 500;
 
+/// The most pairs of types that are tried for a plan. A reader's union whose branches have the same short name is tried
+/// branch by branch, and so are the unions within each of them.
+const TRIES_MAX: u32 = 200_000;
+
 /// A step within its [`Plan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StepId(u32);
@@ -159,8 +163,16 @@ impl Plan {
 /// Compiles how values of `writer` are read as values of `reader`.
 #[must_use]
 pub fn resolve(writer: &Schema, reader: &Schema) -> Plan {
-    let mut resolver =
-        Resolver { writer, reader, steps: vec![], known: BTreeMap::new(), mismatches: vec![], path: vec![], depth: 0 };
+    let mut resolver = Resolver {
+        writer,
+        reader,
+        steps: vec![],
+        known: BTreeMap::new(),
+        mismatches: vec![],
+        path: vec![],
+        depth: 0,
+        tries_left: TRIES_MAX,
+    };
     let root = resolver.step((Side::Writer, writer.root()), reader.root());
     Plan { steps: resolver.steps, root, mismatches: resolver.mismatches }
 }
@@ -182,6 +194,7 @@ struct Resolver<'a> {
     mismatches: Vec<Mismatch>,
     path: Vec<String>,
     depth: usize,
+    tries_left: u32,
 }
 
 type From = (Side, NodeId);
@@ -209,8 +222,14 @@ impl<'a> Resolver<'a> {
         // The place is taken first, so that recursive types find it.
         let id = self.push(Step::Null);
         self.known.insert(key, id);
-        if self.depth >= DEPTH_MAX {
-            let what = format!("types refer to each other more than {DEPTH_MAX} deep");
+        self.tries_left = self.tries_left.saturating_sub(1);
+        if self.depth >= DEPTH_MAX || self.tries_left == 0 {
+            let what = match self.tries_left {
+                0 => format!(
+                    "more than {TRIES_MAX} pairs of types could be meant; give the branches of unions other names"
+                ),
+                _ => format!("types refer to each other more than {DEPTH_MAX} deep"),
+            };
             self.mismatch(what.clone());
             self.steps[id.0 as usize] = Step::Mismatch(what);
             return id;

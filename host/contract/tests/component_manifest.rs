@@ -195,9 +195,8 @@ fn what_is_not_said_has_its_default() {
     assert_eq!((manifest.failure.attempts_max, manifest.failure.retry.len()), (3, 0));
 }
 
-#[test]
-fn everything_that_is_wrong_is_told_at_once() {
-    let text = r#"
+/// A manifest with a fault of every kind.
+const ALL_WRONG: &str = r#"
 [component]
 name = "Inventory"
 langauge = "rust"
@@ -224,7 +223,10 @@ breaker = { failures = 20, within = "10s" }
 
 [consume.orders]
 "#;
-    assert_snapshot!(wrong(text), @r#"
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once() {
+    assert_snapshot!(wrong(ALL_WRONG), @r#"
     it is not said how the component is built
       at: component.toml:2:2 (component)
       hint: add `language = "rust"` (or javascript, python, go) or `build = "<command>"`

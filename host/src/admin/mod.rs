@@ -361,7 +361,7 @@ pub fn serve(
     // A dropped sender does not end the server.
     let ends = async {
         if ends.await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     };
     let serve = move || {

@@ -69,7 +69,7 @@ impl Documents {
         let path = folder.join(file);
         let wrong = |what: String| BuildError::Document { file: path.display().to_string(), what };
         if way.iter().any(|other| other == file) {
-            return Err(wrong(format!("it imports itself, by way of {}", way.join(", "))));
+            return Err(wrong(format!("the schema imports itself, by way of {}", way.join(", "))));
         }
         if self.0.contains_key(file) {
             return Ok(());
@@ -94,7 +94,7 @@ impl Documents {
         let subject = at_top.unwrap_or(file).to_owned();
         let document = Document { file: file.to_owned(), subject, format, text, imports };
         let entry = format::Entry::new(format, document.text.as_str());
-        format::parse(&entry, &self.referred(&document)).map_err(|what| wrong(format!("it is no schema: {what}")))?;
+        format::parse(&entry, &self.referred(&document)).map_err(|what| wrong(format!("not a valid schema: {what}")))?;
         self.0.insert(file.to_owned(), document);
         Ok(())
     }

@@ -36,7 +36,7 @@ impl Build {
             let known = sources.iter().map(|source| source.manifest.name.as_str()).collect::<Vec<_>>().join(", ");
             bail!(
                 Explained::new(format!("the app has no component `{unknown}`"))
-                    .at(folder.display())
+                    .at(folder.join("heddle.toml").display())
                     .hint(format_args!("name one of: {known}"))
             );
         }

@@ -16,7 +16,7 @@ use super::run::component_files;
 use super::{app, counted, open, report};
 use crate::build::{AppContracts, unmatched, wrong_formats};
 use crate::cluster::Hosts;
-use crate::deploy::{Topics, contradictions, topic_troubles};
+use crate::deploy::{Topics, conflicts, contradictions, topic_troubles};
 use crate::guest::Component;
 use crate::log::{Log, Operation, Resource, Right};
 use crate::registry::{Registry, check};
@@ -45,8 +45,10 @@ impl Check {
             return self.tell(&lacking);
         }
         let registry = open::registry(folder, &app, Some(&log))?;
+        let own_registry = app.registry.is_none().then_some(app.registry_topic.as_str());
+        let mut found = conflicts(&app.name, own_registry, components.iter().map(|(_, manifest)| manifest));
         let contracts = components.iter().map(|(contract, manifest)| (contract, manifest));
-        let mut found = misfits(&app.name, contracts, registry.as_ref())?;
+        found.extend(misfits(&app.name, contracts, registry.as_ref())?);
         if app.register == Register::Never {
             for (contract, manifest) in &components {
                 let missing = check::unregistered(registry.as_ref(), &app.name, contract, manifest)?;
@@ -108,7 +110,7 @@ fn missing_rights(app: &App, components: &[(Contract, Manifest)], log: &dyn Log)
     let told = |right: Right| {
         let (operation, resource, grant) = (right.operation.name(), &right.resource, right.grant());
         Explained::new(format!("this user may not {operation}"))
-            .at(&resource)
+            .at(resource)
             .hint(format_args!("run kafka-acls.sh --add --allow-principal User:… {grant}"))
     };
     Ok(log.missing_rights(&wanted)?.into_iter().map(told).collect())

@@ -2,7 +2,7 @@
 
 use std::mem::ManuallyDrop;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -303,6 +303,8 @@ pub(super) fn fitter(
         schemas,
         register: app.register,
         workers: app.workers.count,
+        registry_topic: app.registry.is_none().then(|| app.registry_topic.clone()),
+        known: Mutex::default(),
     })
 }
 

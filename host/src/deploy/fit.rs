@@ -6,7 +6,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use heddle_contract::manifest::Manifest;
@@ -18,9 +18,10 @@ use heddle_core::task::TaskSpec;
 use thiserror::Error;
 
 use super::evidence::contradictions;
-use super::{changes, limits};
+use super::{changes, limits, roles};
 use crate::build::digest;
 use crate::guest::{Component, Engine, Instance, LoadError, Schemas, WriterIds};
+use crate::lock::lock;
 use crate::log::{Log, LogError, TopicSpec};
 use crate::registry::check::{misfits, unregistered};
 use crate::registry::format::Entry;
@@ -104,6 +105,10 @@ pub struct Fitter {
     pub register: Register,
     /// The number of instances that a version needs on this host.
     pub workers: u32,
+    /// The topic of the embedded registry, if the app uses it.
+    pub registry_topic: Option<String>,
+    /// The newest manifest of each component that fitted.
+    pub known: Mutex<BTreeMap<String, Manifest>>,
 }
 
 /// A component's file.
@@ -151,6 +156,7 @@ impl Fitter {
         let version = |(read, ids): (Read, WriterIds)| self.version(&read, &ids, &topics);
         let versions = read.into_iter().zip(ids).map(version).collect::<Result<Vec<_>, _>>()?;
         let (versions, missing): (Vec<_>, Vec<_>) = versions.into_iter().unzip();
+        versions.iter().for_each(|version| self.learn(version));
         create(self.log.as_ref(), &missing.concat())?;
         for version in &versions {
             for trouble in self.limits(version) {
@@ -190,8 +196,22 @@ impl Fitter {
         let [read] = read;
         let (version, missing) = self.version(&read, &ids, &there)?;
         create(self.log.as_ref(), &missing)?;
+        self.learn(&version);
         warnings.extend(self.limits(&version));
         Ok(Fitted { version, warnings })
+    }
+
+    fn learn(&self, version: &Version) {
+        let manifest = version.component.manifest();
+        lock(&self.known).insert(manifest.name.clone(), manifest.clone());
+    }
+
+    /// Returns the topics that these components, or others beside them, would use as they may not.
+    fn conflicts(&self, files: &[Read]) -> Vec<String> {
+        let known = lock(&self.known);
+        let others = known.values().filter(|other| files.iter().all(|read| read.manifest.name != other.name));
+        let all = others.chain(files.iter().map(|read| &read.manifest));
+        roles::conflicts(&self.app, self.registry_topic.as_deref(), all)
     }
 
     /// Returns conflicts between the bounds of a component, its topics and the client. Bounds that the log does not
@@ -202,7 +222,7 @@ impl Fitter {
 
     /// Refuses files that do not fit the registry or the topics.
     fn refuse(&self, files: &[Read], topics: &BTreeMap<String, i32>) -> Result<(), FitError> {
-        let mut found = vec![];
+        let mut found = self.conflicts(files);
         for Read { contract, manifest, .. } in files {
             let unfit = misfits(self.registry.as_ref(), &self.app, contract, manifest)?;
             found.extend(unfit.iter().map(Explained::of));

@@ -14,6 +14,7 @@ mod evidence;
 mod fit;
 mod follow;
 mod limits;
+mod roles;
 mod topics;
 mod watch;
 
@@ -22,6 +23,7 @@ pub use evidence::contradictions;
 pub use fit::{File, FitError, Fitted, Fitter, create, topic_troubles};
 pub(crate) use follow::settle;
 pub use follow::{Start, follow};
+pub use roles::conflicts;
 pub use topics::{Artefact, Deployment, Newest, Release, Topics, Withdrawn, artefacts_topic, deployments_topic};
 pub use topics::{matches_digest, short, time};
 pub use watch::Notes;

@@ -309,16 +309,26 @@ pub(super) fn read(record: &Record) -> Option<(String, Option<Deployment>)> {
     }
 }
 
+/// The last millisecond of the year 9999.
+const LAST_MS: i64 = 253_402_300_799_999;
+
 /// The time in a form for users.
 #[must_use]
 pub fn time(at: Timestamp) -> String {
-    let since = Duration::from_millis(at.0.max(0).cast_unsigned());
+    // Later years than 9999 cannot be written so.
+    let since = Duration::from_millis(at.0.clamp(0, LAST_MS).cast_unsigned());
     humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_time_can_be_shown() {
+        assert_eq!(time(Timestamp(i64::MAX)), "9999-12-31T23:59:59Z");
+        assert_eq!(time(Timestamp(i64::MIN)), "1970-01-01T00:00:00Z");
+    }
 
     fn release(name: &str) -> Release {
         let artefact = Artefact { offset: 7, bytes: 1 };

@@ -2,8 +2,7 @@
 
 use heddle_core::delivery::{ComponentName, Delivery, Epoch};
 use heddle_core::effects::{Effects, Emit};
-use heddle_core::event::Record;
-use heddle_core::event::Timestamp;
+use heddle_core::event::{Header, Record, Timestamp};
 use rand_chacha::ChaCha8Rng;
 use wasmtime::ResourceLimiter;
 
@@ -41,6 +40,12 @@ pub(super) struct HostLimits {
 #[error("{0}")]
 pub(super) struct OutputRefused(String);
 
+/// The sizes of an emitted record, a header and a write beside their bytes. They take memory even without bytes, and a
+/// handler may emit and write any number.
+const EMIT_BYTES: usize = size_of::<Emit>();
+const HEADER_BYTES: usize = size_of::<Header>();
+const WRITE_BYTES: usize = 64;
+
 /// A delivery that is being handled. It is converted to a value for the guest only on request.
 pub(super) struct Current {
     component: ComponentName,
@@ -77,15 +82,20 @@ impl Current {
             let what = format!("the handler emits more than {limit} records: raise [limits] emits, or emit less");
             return Err(OutputRefused(what));
         }
-        let headers = emit.headers.iter().map(|h| h.name.len() + h.value.as_ref().map_or(0, bytes::Bytes::len));
         let bytes = |part: &Option<bytes::Bytes>| part.as_ref().map_or(0, bytes::Bytes::len);
-        self.grow(bytes(&emit.value) + bytes(&emit.key) + headers.sum::<usize>())?;
+        let headers = emit.headers.iter().map(|header| HEADER_BYTES + header.name.len() + bytes(&header.value));
+        self.grow(EMIT_BYTES + bytes(&emit.value) + bytes(&emit.key) + headers.sum::<usize>())?;
         self.effects.emits.push(emit);
         Ok(())
     }
 
+    /// Counts a write of so many bytes.
+    pub(super) fn write(&mut self, bytes: usize) -> Result<(), OutputRefused> {
+        self.grow(WRITE_BYTES + bytes)
+    }
+
     /// Adds to the size of emits and writes.
-    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), OutputRefused> {
+    fn grow(&mut self, bytes: usize) -> Result<(), OutputRefused> {
         let limit = self.limits.output_bytes_max;
         self.output_bytes = self.output_bytes.saturating_add(bytes);
         if self.output_bytes > limit {
@@ -210,5 +220,54 @@ impl ResourceLimiter for Host {
 
     fn instances(&self) -> usize {
         INSTANCES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heddle_core::event::{Offset, TopicPartition};
+    use heddle_core::state::Reads;
+
+    use super::*;
+    use crate::guest::Schemas;
+
+    struct NoSchemas;
+
+    impl Schemas for NoSchemas {
+        fn writer(
+            &self,
+            _: heddle_contract::wire::SchemaId,
+        ) -> Result<Option<std::sync::Arc<heddle_contract::schema::Schema>>, String> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn what_has_no_bytes_counts_too() {
+        let record = Record {
+            source: TopicPartition::new("in", 0),
+            offset: Offset(0),
+            timestamp: Timestamp(0),
+            key: None,
+            value: None,
+            headers: vec![],
+        };
+        let component = "shop.orders".into();
+        let delivery = Delivery { component: &component, record: &record, attempt: 1, epoch: None };
+        let limits = HostLimits { memory_bytes_max: 0, emits_max: 10, output_bytes_max: 10_000, log_lines_max: 0 };
+        let reading = || Reading::new(Reads::none(), std::sync::Arc::new(NoSchemas), Default::default());
+        let mut current = Current::new(&delivery, reading(), limits);
+        let empty = |headers: usize| Emit {
+            topic: "out".into(),
+            key: None,
+            value: None,
+            headers: vec![Header { name: "".into(), value: None }; headers],
+            cloudevents: false,
+        };
+        current.emit(empty(10)).unwrap();
+        assert!(current.emit(empty(1_000)).is_err());
+        let mut current = Current::new(&delivery, reading(), limits);
+        let written = (0..1_000).take_while(|_| current.write(0).is_ok()).count();
+        assert_eq!(written, 10_000 / WRITE_BYTES);
     }
 }

@@ -28,6 +28,8 @@ use super::imports::{Framed, KeyCodec};
 
 /// How large the entries that one scan finds may be together. They exist twice for a moment, here and in the guest.
 const SCAN_BYTES_MAX: usize = 4 << 20;
+/// How much memory of this process they may take for that moment. Values can take many times their size.
+const SCAN_MEMORY_BYTES_MAX: usize = 256 << 20;
 /// How many entries are read at a time.
 const SCAN_PAGE: usize = 256;
 /// How much of a key messages show.
@@ -75,18 +77,25 @@ impl Reading {
         (self.plans, self.unavailable)
     }
 
-    fn decode(&mut self, store: &StoreAccess, key: &[u8], stored: &[u8]) -> Result<Val, TaskFault> {
-        self.try_decode(store, stored).map_err(|why| store.unreadable(key, &why))
+    /// The stored value, and the memory that it takes, in bytes.
+    fn decode(&mut self, store: &StoreAccess, key: &[u8], stored: &[u8]) -> wasmtime::Result<(Val, usize)> {
+        let unreadable = |why: &str| store.unreadable(key, why);
+        let (decoder, payload) = self.decoder(store, stored).map_err(|why| unreadable(&why))?;
+        decoder.decode_measured(payload).map_err(|error| match error.is_beyond_bounds() {
+            // The component wrote such a value itself; trying again, on any host, would not help.
+            true => StateRefused(unreadable(&error.to_string()).0).into(),
+            false => unreadable(&error.to_string()).into(),
+        })
     }
 
-    fn try_decode(&mut self, store: &StoreAccess, stored: &[u8]) -> Result<Val, String> {
+    fn decoder<'s>(&mut self, store: &StoreAccess, stored: &'s [u8]) -> Result<(Arc<Decoder>, &'s [u8]), String> {
         let (id, payload) =
             wire::split(stored).ok_or("it does not begin with a zero byte and a schema id of four bytes")?;
         let decoder = match self.plans.get(&(store.index, id)) {
             Some(decoder) => decoder.clone(),
             None => self.compile(store, id)?,
         };
-        decoder.decode(payload).map_err(|e| e.to_string())
+        Ok((decoder, payload))
     }
 
     fn writer(&mut self, id: SchemaId) -> Result<Option<Arc<Schema>>, String> {
@@ -133,7 +142,7 @@ impl StoreAccess {
         let key = self.key(key)?;
         let Current { effects, reading, .. } = current;
         let Some(stored) = reading.reads.get(&effects.writes, self.index, &key)? else { return Ok(None) };
-        Ok(Some(reading.decode(self, &key, &stored)?))
+        Ok(Some(reading.decode(self, &key, &stored)?.0))
     }
 
     fn put(&self, current: &mut Current, key: &Val, value: &Val) -> wasmtime::Result<()> {
@@ -145,7 +154,7 @@ impl StoreAccess {
             let what = format!("is too large: with its key it has {size} bytes, more than the limit of {limit}");
             return Err(refused(what).into());
         }
-        current.grow(size)?;
+        current.write(size)?;
         current.effects.writes.insert((self.index, key), Some(value));
         Ok(())
     }
@@ -154,7 +163,7 @@ impl StoreAccess {
         let key = self.key(key)?;
         // A longer key cannot be there, and could not be written to the changelog.
         if key.len() <= self.entry_bytes_max {
-            current.grow(key.len())?;
+            current.write(key.len())?;
             current.effects.writes.insert((self.index, key), None);
         }
         Ok(())
@@ -170,7 +179,7 @@ impl StoreAccess {
         let prefix = self.key(prefix)?;
         let mut after = after.map(|key| self.key(key)).transpose()?;
         let Current { effects, reading, .. } = current;
-        let (mut found, mut size) = (vec![], 0);
+        let (mut found, mut size, mut memory) = (vec![], 0, 0);
         loop {
             let page = SCAN_PAGE.min(limit - found.len());
             let range = Range { prefix: &prefix, after: after.as_deref() };
@@ -178,13 +187,15 @@ impl StoreAccess {
             for (key, value) in &entries {
                 size += key.len() + value.len();
                 if size > SCAN_BYTES_MAX {
-                    return Err(StateRefused(format!(
-                        "a scan of the store `{}` finds more than {SCAN_BYTES_MAX} bytes: take a smaller limit, and go on after the last key",
-                        self.name
-                    ))
-                    .into());
+                    return Err(self.too_much(&format!("finds more than {SCAN_BYTES_MAX} bytes")).into());
                 }
-                found.push(Val::Tuple(vec![self.read_key(key)?, reading.decode(self, key, value)?]));
+                let (value, taken) = reading.decode(self, key, value)?;
+                memory += taken;
+                if memory > SCAN_MEMORY_BYTES_MAX {
+                    let what = format!("finds values that take more than {SCAN_MEMORY_BYTES_MAX} bytes of memory");
+                    return Err(self.too_much(&what).into());
+                }
+                found.push(Val::Tuple(vec![self.read_key(key)?, value]));
             }
             let done = entries.len() < page || found.len() >= limit;
             after = entries.into_iter().next_back().map(|(key, _)| key);
@@ -192,6 +203,11 @@ impl StoreAccess {
                 return Ok(found);
             }
         }
+    }
+
+    fn too_much(&self, what: &str) -> StateRefused {
+        let name = &self.name;
+        StateRefused(format!("a scan of the store `{name}` {what}: take a smaller limit, and go on after the last key"))
     }
 
     fn read_key(&self, key: &[u8]) -> Result<Val, TaskFault> {

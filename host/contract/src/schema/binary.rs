@@ -52,6 +52,14 @@ pub enum DecodeError {
     /// More list items than the value has bytes for, and [`FREE_ITEMS_MAX`] on top.
     #[error("the list at byte {0} has more items than its value can hold")]
     TooManyItems(usize),
+    /// More records and list items than the value has bytes for: [`STEPS_PER_BYTE_MAX`] for each, and
+    /// [`FREE_ITEMS_MAX`] on top.
+    #[error("the value at byte {0} has more records and items than its bytes can hold")]
+    TooManySteps(usize),
+    /// More memory than the value has bytes for: [`MEMORY_PER_BYTE_MAX`] for each, and [`FREE_MEMORY_BYTES_MAX`] on
+    /// top.
+    #[error("the value takes too much memory at byte {0}: more than {MEMORY_PER_BYTE_MAX} bytes for each of its bytes")]
+    TooMuchMemory(usize),
     /// Bytes are left after the value.
     #[error("{count} bytes are left after the value, from byte {at}")]
     LeftOver {
@@ -62,6 +70,14 @@ pub enum DecodeError {
     },
 }
 
+impl DecodeError {
+    /// Returns true if the bytes may be a value of their schema, but one beyond what is read at all.
+    #[must_use]
+    pub fn is_beyond_bounds(&self) -> bool {
+        matches!(self, Self::TooDeep(_) | Self::TooManyItems(_) | Self::TooManySteps(_) | Self::TooMuchMemory(_))
+    }
+}
+
 /// How deep a value may be nested: a bound for the stack. Recursive schemas make values of any depth.
 pub const DEPTH_MAX: usize = 64;
 
@@ -69,12 +85,31 @@ pub const DEPTH_MAX: usize = 64;
 /// size.
 pub const FREE_ITEMS_MAX: usize = 1 << 16;
 
+/// The most records and list items for each byte of a value. Records within records take no bytes of their own, so a
+/// schema whose records double at each level asks for any number of them.
+pub const STEPS_PER_BYTE_MAX: usize = 128;
+
+/// The most memory that a value may take once it is read, in bytes for each of its own. Fields that the writer's schema
+/// does not have and fields of the type `null` take memory and no bytes.
+pub const MEMORY_PER_BYTE_MAX: usize = 256;
+
+/// The memory that every value may take once it is read, in bytes.
+pub const FREE_MEMORY_BYTES_MAX: usize = 64 << 20;
+
 /// Reads primitive values from bytes.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     items: usize,
+    left: Left,
+}
+
+/// What the value may still take, its defaults included.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    steps: usize,
+    memory_bytes: usize,
 }
 
 type Read<T> = Result<T, DecodeError>;
@@ -83,7 +118,39 @@ impl<'a> Reader<'a> {
     /// Reads from the first byte on.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, items: 0 }
+        let bound = |free: usize, per_byte: usize| bytes.len().saturating_mul(per_byte).saturating_add(free);
+        let left = Left {
+            steps: bound(FREE_ITEMS_MAX, STEPS_PER_BYTE_MAX),
+            memory_bytes: bound(FREE_MEMORY_BYTES_MAX, MEMORY_PER_BYTE_MAX),
+        };
+        Self { bytes, at: 0, items: 0, left }
+    }
+
+    /// Reads a part of the value that stands elsewhere: a default. It counts as a part of this value.
+    pub fn aside<T>(&mut self, bytes: &[u8], read: impl FnOnce(&mut Reader<'_>) -> Read<T>) -> Read<T> {
+        let mut part = Reader { bytes, at: 0, items: 0, left: self.left };
+        let value = read(&mut part);
+        self.left = part.left;
+        value
+    }
+
+    /// Counts `count` records or items.
+    pub fn step(&mut self, count: usize) -> Read<()> {
+        self.left.steps = self.left.steps.checked_sub(count).ok_or(DecodeError::TooManySteps(self.at))?;
+        Ok(())
+    }
+
+    /// Counts memory that the value takes once it is read.
+    pub fn hold(&mut self, bytes: usize) -> Read<()> {
+        self.left.memory_bytes =
+            self.left.memory_bytes.checked_sub(bytes).ok_or(DecodeError::TooMuchMemory(self.at))?;
+        Ok(())
+    }
+
+    /// The memory that the value may still take, in bytes.
+    #[must_use]
+    pub fn memory_left(&self) -> usize {
+        self.left.memory_bytes
     }
 
     /// The position of the next byte.
@@ -187,6 +254,7 @@ impl<'a> Reader<'a> {
         if self.items > self.bytes.len() + FREE_ITEMS_MAX {
             return Err(DecodeError::TooManyItems(at));
         }
+        self.step(items)?;
         Ok((items, size))
     }
 
@@ -216,6 +284,52 @@ impl<'a> Reader<'a> {
                 (count, None) => (0..count).try_for_each(|_| item(self))?,
             }
         }
+    }
+}
+
+/// The depth of a value and the items of its lists, while it is written. What a [`Reader`] refuses is not written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extent {
+    depth: usize,
+    items: usize,
+}
+
+impl Extent {
+    /// Enters a part of the value, to be [left](Self::leave).
+    ///
+    /// # Errors
+    /// If the part is nested too deep to be read.
+    pub fn enter(&mut self) -> Result<(), String> {
+        if self.depth > DEPTH_MAX {
+            return Err(format!("it is nested deeper than {DEPTH_MAX}, so nobody could read it"));
+        }
+        self.depth += 1;
+        Ok(())
+    }
+
+    /// Leaves a part of the value.
+    pub fn leave(&mut self) {
+        self.depth -= 1;
+    }
+
+    /// Counts the items of a list or a map.
+    pub fn add_items(&mut self, count: usize) {
+        self.items = self.items.saturating_add(count);
+    }
+
+    /// Checks the whole value, which was written as `bytes` bytes.
+    ///
+    /// # Errors
+    /// If it has more items than can be read.
+    pub fn check(&self, bytes: usize) -> Result<(), String> {
+        let max = bytes.saturating_add(FREE_ITEMS_MAX);
+        if self.items > max {
+            return Err(format!(
+                "its lists have {} items in {bytes} bytes; more than {max} cannot be read",
+                self.items
+            ));
+        }
+        Ok(())
     }
 }
 

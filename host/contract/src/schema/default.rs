@@ -7,85 +7,112 @@ use serde_json::Value;
 use super::binary::{DEPTH_MAX, write_boolean, write_bytes, write_double, write_float, write_index, write_long};
 use super::{Node, NodeId, Schema};
 
+/// The most values that are tried for one default. Unions within unions may ask for any number of attempts, and records
+/// whose fields have defaults for any number of values.
+const TRIES_MAX: u32 = 100_000;
+/// How much of a text messages show.
+const TEXT_CHARS_SHOWN: usize = 40;
+
 /// Writes the default `value` of type `ty`.
 ///
 /// # Errors
 /// Says what does not fit.
 pub fn encode(schema: &Schema, ty: NodeId, value: &Value, out: &mut Vec<u8>) -> Result<(), String> {
-    encode_within(schema, ty, value, out, 0)
+    Encoder { schema, tries_left: TRIES_MAX }.value(ty, value, out, 0)
 }
 
-/// `depth` bounds records that are their own default, field by field without end.
-fn encode_within(schema: &Schema, ty: NodeId, value: &Value, out: &mut Vec<u8>, depth: usize) -> Result<(), String> {
-    if depth > DEPTH_MAX {
-        return Err(format!("it goes on within itself more than {DEPTH_MAX} deep"));
-    }
-    let depth = depth + 1;
-    let misfit = || format!("{value} is no {}", schema.describe(ty));
-    let long = || value.as_i64().ok_or_else(misfit);
-    match schema.node(ty) {
-        Node::Null => return if value.is_null() { Ok(()) } else { Err(misfit()) },
-        Node::Boolean => write_boolean(value.as_bool().ok_or_else(misfit)?, out),
-        Node::Int(_) => write_long(i32::try_from(long()?).map_err(|_| misfit())?.into(), out),
-        Node::Long(_) => write_long(long()?, out),
-        Node::Float => write_float(value.as_f64().ok_or_else(misfit)? as f32, out),
-        Node::Double => write_double(value.as_f64().ok_or_else(misfit)?, out),
-        Node::String { .. } => write_bytes(value.as_str().ok_or_else(misfit)?.as_bytes(), out),
-        Node::Bytes => write_bytes(&latin1(value).ok_or_else(misfit)?, out),
-        Node::Fixed(fixed) => encode_fixed(&latin1(value).ok_or_else(misfit)?, fixed.size, out)?,
-        Node::Decimal(decimal) => {
-            let bytes = latin1(value).ok_or_else(misfit)?;
-            match &decimal.fixed {
-                Some(fixed) => encode_fixed(&bytes, fixed.size, out)?,
-                None => write_bytes(&bytes, out),
-            }
+struct Encoder<'s> {
+    schema: &'s Schema,
+    tries_left: u32,
+}
+
+impl Encoder<'_> {
+    /// `depth` bounds records that are their own default, field by field without end.
+    fn value(&mut self, ty: NodeId, value: &Value, out: &mut Vec<u8>, depth: usize) -> Result<(), String> {
+        if depth > DEPTH_MAX {
+            return Err(format!("it goes on within itself more than {DEPTH_MAX} deep"));
         }
-        Node::Enum(e) => {
-            let symbol = value.as_str().ok_or_else(misfit)?;
-            write_index(e.symbols.iter().position(|s| s == symbol).ok_or_else(misfit)?, out);
-        }
-        Node::Array(item) => {
-            let items = value.as_array().ok_or_else(misfit)?;
-            if !items.is_empty() {
-                write_index(items.len(), out);
-                items.iter().try_for_each(|value| encode_within(schema, *item, value, out, depth))?;
-            }
-            out.push(0);
-        }
-        Node::Map(ty) => {
-            let entries = value.as_object().ok_or_else(misfit)?;
-            if !entries.is_empty() {
-                write_index(entries.len(), out);
-                for (key, value) in entries {
-                    write_bytes(key.as_bytes(), out);
-                    encode_within(schema, *ty, value, out, depth)?;
+        self.tries_left =
+            self.tries_left.checked_sub(1).ok_or("it has too many values, or too many branches fit it")?;
+        let (schema, depth) = (self.schema, depth + 1);
+        let misfit = || format!("{} is no {}", shown(value), schema.describe(ty));
+        let long = || value.as_i64().ok_or_else(misfit);
+        match schema.node(ty) {
+            Node::Null => return if value.is_null() { Ok(()) } else { Err(misfit()) },
+            Node::Boolean => write_boolean(value.as_bool().ok_or_else(misfit)?, out),
+            Node::Int(_) => write_long(i32::try_from(long()?).map_err(|_| misfit())?.into(), out),
+            Node::Long(_) => write_long(long()?, out),
+            Node::Float => write_float(value.as_f64().ok_or_else(misfit)? as f32, out),
+            Node::Double => write_double(value.as_f64().ok_or_else(misfit)?, out),
+            Node::String { .. } => write_bytes(value.as_str().ok_or_else(misfit)?.as_bytes(), out),
+            Node::Bytes => write_bytes(&latin1(value).ok_or_else(misfit)?, out),
+            Node::Fixed(fixed) => encode_fixed(&latin1(value).ok_or_else(misfit)?, fixed.size, out)?,
+            Node::Decimal(decimal) => {
+                let bytes = latin1(value).ok_or_else(misfit)?;
+                match &decimal.fixed {
+                    Some(fixed) => encode_fixed(&bytes, fixed.size, out)?,
+                    None => write_bytes(&bytes, out),
                 }
             }
-            out.push(0);
-        }
-        Node::Union(branches) => return encode_union(schema, branches, value, out, depth).ok_or_else(misfit),
-        Node::Record(record) => {
-            let object = value.as_object().ok_or_else(misfit)?;
-            for field in &record.fields {
-                let value = object.get(&field.name).or(field.default.as_ref());
-                let value = value.ok_or_else(|| format!("there is no value for the field `{}`", field.name))?;
-                encode_within(schema, field.ty, value, out, depth)?;
+            Node::Enum(e) => {
+                let symbol = value.as_str().ok_or_else(misfit)?;
+                write_index(e.symbols.iter().position(|s| s == symbol).ok_or_else(misfit)?, out);
+            }
+            Node::Array(item) => {
+                let items = value.as_array().ok_or_else(misfit)?;
+                if !items.is_empty() {
+                    write_index(items.len(), out);
+                    items.iter().try_for_each(|value| self.value(*item, value, out, depth))?;
+                }
+                out.push(0);
+            }
+            Node::Map(ty) => {
+                let entries = value.as_object().ok_or_else(misfit)?;
+                if !entries.is_empty() {
+                    write_index(entries.len(), out);
+                    for (key, value) in entries {
+                        write_bytes(key.as_bytes(), out);
+                        self.value(*ty, value, out, depth)?;
+                    }
+                }
+                out.push(0);
+            }
+            Node::Union(branches) => return self.union(branches, value, out, depth).ok_or_else(misfit),
+            Node::Record(record) => {
+                let object = value.as_object().ok_or_else(misfit)?;
+                for field in &record.fields {
+                    let value = object.get(&field.name).or(field.default.as_ref());
+                    let value = value.ok_or_else(|| format!("there is no value for the field `{}`", field.name))?;
+                    self.value(field.ty, value, out, depth)?;
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    fn union(&mut self, branches: &[NodeId], value: &Value, out: &mut Vec<u8>, depth: usize) -> Option<()> {
+        for (index, branch) in branches.iter().enumerate() {
+            let mut attempt = Vec::new();
+            if self.value(*branch, value, &mut attempt, depth).is_ok() {
+                write_index(index, out);
+                out.extend(attempt);
+                return Some(());
+            }
+        }
+        None
+    }
 }
 
-fn encode_union(schema: &Schema, branches: &[NodeId], value: &Value, out: &mut Vec<u8>, depth: usize) -> Option<()> {
-    for (index, branch) in branches.iter().enumerate() {
-        let mut attempt = Vec::new();
-        if encode_within(schema, *branch, value, &mut attempt, depth).is_ok() {
-            write_index(index, out);
-            out.extend(attempt);
-            return Some(());
+/// A value in a message. There may be a message for each try, so it is short.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+        Value::String(text) if text.chars().nth(TEXT_CHARS_SHOWN).is_some() => {
+            format!("\"{}…\"", text.chars().take(TEXT_CHARS_SHOWN).collect::<String>())
         }
+        _ => value.to_string(),
     }
-    None
 }
 
 fn encode_fixed(bytes: &[u8], size: usize, out: &mut Vec<u8>) -> Result<(), String> {

@@ -12,7 +12,8 @@ use serde_json::{Map, Number, Value};
 use thiserror::Error;
 
 use super::binary::{
-    DEPTH_MAX, DecodeError, Reader, write_boolean, write_bytes, write_double, write_float, write_index, write_long,
+    DEPTH_MAX, DecodeError, Extent, Reader, write_boolean, write_bytes, write_double, write_float, write_index,
+    write_long,
 };
 use super::default::latin1;
 use super::{Node, NodeId, OptionBranches, Record, Schema};
@@ -20,6 +21,11 @@ use crate::decimal;
 
 /// How many values may be read in a second way within one value: a bound for values that look ambiguous at every level.
 const RETRIES_MAX: u32 = 1_000;
+
+/// The memory of a JSON value, in bytes.
+pub(crate) const VALUE_BYTES: usize = size_of::<Value>();
+/// The memory of a field beside its name and its value, in bytes.
+pub(crate) const FIELD_BYTES: usize = 64;
 
 /// How many digits a JSON number keeps, whatever they are. More of them have to be written as a string.
 const NUMBER_DIGITS_MAX: usize = 15;
@@ -48,7 +54,23 @@ pub fn encode(schema: &Schema, value: &Value, out: &mut Vec<u8>) -> Result<(), E
 /// # Errors
 /// As [`encode`].
 pub fn encode_as(schema: &Schema, ty: NodeId, value: &Value, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    let mut encoder = Encoder { schema, path: vec![], out, retries_left: RETRIES_MAX };
+    let (start, mut extent) = (out.len(), Extent::default());
+    encode_part(schema, ty, value, out, &mut extent)?;
+    extent.check(out.len() - start).map_err(|what| EncodeError { path: ".".to_owned(), what })
+}
+
+/// Writes `value` as a part of a larger value, which has `extent` so far.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_part(
+    schema: &Schema,
+    ty: NodeId,
+    value: &Value,
+    out: &mut Vec<u8>,
+    extent: &mut Extent,
+) -> Result<(), EncodeError> {
+    let mut encoder = Encoder { schema, path: vec![], out, retries_left: RETRIES_MAX, extent };
     encoder.value(ty, value).map_err(|what| EncodeError { path: show_path(&encoder.path), what })
 }
 
@@ -117,10 +139,18 @@ struct Encoder<'a> {
     path: Vec<String>,
     out: &'a mut Vec<u8>,
     retries_left: u32,
+    extent: &'a mut Extent,
 }
 
 impl Encoder<'_> {
     fn value(&mut self, ty: NodeId, value: &Value) -> Result<(), String> {
+        self.extent.enter()?;
+        let written = self.inner(ty, value);
+        self.extent.leave();
+        written
+    }
+
+    fn inner(&mut self, ty: NodeId, value: &Value) -> Result<(), String> {
         let schema = self.schema;
         let misfit = || format!("{} where {} is expected", shorten(value), schema.describe(ty));
         match schema.node(ty) {
@@ -163,6 +193,7 @@ impl Encoder<'_> {
     }
 
     fn array(&mut self, item: NodeId, items: &[Value]) -> Result<(), String> {
+        self.extent.add_items(items.len());
         if !items.is_empty() {
             write_index(items.len(), self.out);
         }
@@ -174,6 +205,7 @@ impl Encoder<'_> {
     }
 
     fn map(&mut self, ty: NodeId, entries: &Map<String, Value>) -> Result<(), String> {
+        self.extent.add_items(entries.len());
         if !entries.is_empty() {
             write_index(entries.len(), self.out);
         }
@@ -206,12 +238,13 @@ impl Encoder<'_> {
             let index = plain.ok_or(None)?;
             return self.branch(branches, index, value).map_err(Some);
         };
-        let (start, depth) = (self.out.len(), self.path.len());
+        let (start, depth, extent) = (self.out.len(), self.path.len(), *self.extent);
         let Err(why) = self.branch(branches, index, inner) else { return Ok(()) };
         let Some(plain) = plain.filter(|_| self.retries_left > 0) else { return Err(Some(why)) };
         // An object that only looks as if it named its branch.
         self.retries_left -= 1;
         self.out.truncate(start);
+        *self.extent = extent;
         let path = self.path.clone();
         self.path.truncate(depth);
         self.branch(branches, plain, value).map_err(|_| {
@@ -266,6 +299,7 @@ fn decode_value(schema: &Schema, ty: NodeId, reader: &mut Reader<'_>, depth: usi
         return Err(DecodeError::TooDeep(reader.at()));
     }
     let depth = depth + 1;
+    reader.hold(VALUE_BYTES)?;
     Ok(match schema.node(ty) {
         Node::Null => Value::Null,
         Node::Boolean => reader.boolean()?.into(),
@@ -301,8 +335,10 @@ fn decode_value(schema: &Schema, ty: NodeId, reader: &mut Reader<'_>, depth: usi
             self::branch(schema, branches, branch, value)
         }
         Node::Record(record) => {
+            reader.step(1)?;
             let mut object = Map::new();
             for field in &record.fields {
+                reader.hold(FIELD_BYTES + field.name.len())?;
                 object.insert(field.name.clone(), decode_value(schema, field.ty, reader, depth)?);
             }
             object.into()

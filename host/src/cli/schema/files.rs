@@ -169,7 +169,7 @@ fn would_violate(registry: &dyn Registry, file: &Chosen<'_>) -> Result<Vec<Viola
     for Version { version, format, schema, referred, .. } in registry.versions(file.subject)? {
         let entry = Entry::new(format, schema);
         let parsed = format::parse_kept(&entry, &referred)
-            .map_err(|what| anyhow!("version {version} of `{}` is no schema: {what}", file.subject))?;
+            .map_err(|what| anyhow!("version {version} of `{}` is not a valid schema: {what}", file.subject))?;
         if identity(&entry, &referred) == new.0 {
             return Ok(vec![]);
         }

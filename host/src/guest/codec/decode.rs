@@ -50,9 +50,20 @@ impl Decoder {
     /// # Errors
     /// If the bytes are no value of the writer's schema, or the value has no counterpart in the reader's.
     pub fn decode(&self, bytes: &[u8]) -> Result<Val, DecodeError> {
-        let mut value = NOTHING;
-        self.decode_into(bytes, &mut value)?;
-        Ok(value)
+        self.decode_measured(bytes).map(|(value, _)| value)
+    }
+
+    /// Decodes one whole value, and returns it with the memory that it takes, in bytes.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_measured(&self, bytes: &[u8]) -> Result<(Val, usize), DecodeError> {
+        let (mut value, mut reader) = (NOTHING, Reader::new(bytes));
+        let before = reader.memory_left();
+        self.read(&mut reader, &mut value)?;
+        let taken = before - reader.memory_left();
+        reader.finish()?;
+        Ok((value, taken))
     }
 
     /// Decodes one whole value in the place of an earlier one, whose names, strings and lists are used again: most of
@@ -63,8 +74,12 @@ impl Decoder {
     /// As [`decode`](Self::decode); what is in `place` then is good for nothing but the next value.
     pub fn decode_into(&self, bytes: &[u8], place: &mut Val) -> Result<(), DecodeError> {
         let mut reader = Reader::new(bytes);
-        self.value(self.plan.root(), self.shapes.root(), self.reader.root(), &mut reader, 0, place)?;
+        self.read(&mut reader, place)?;
         reader.finish()
+    }
+
+    fn read(&self, reader: &mut Reader<'_>, place: &mut Val) -> Result<(), DecodeError> {
+        self.value(self.plan.root(), self.shapes.root(), self.reader.root(), reader, 0, place)
     }
 
     fn value(
@@ -84,8 +99,9 @@ impl Decoder {
                 self.value(branches[index], shape, ty, reader, depth, place)
             }
             (_, Shape::Json(_), _) => {
-                let value = read::json(&self.plan, step, &self.reader, ty, reader, depth)?;
-                *place = Val::String(value.to_string());
+                let text = read::json(&self.plan, step, &self.reader, ty, reader, depth)?.to_string();
+                reader.hold(text.len())?;
+                *place = Val::String(text);
                 Ok(())
             }
             (Step::IntoBranch { index, step }, Shape::Option { some, ty: shape, .. }, Node::Union(branches)) => {
@@ -95,7 +111,7 @@ impl Decoder {
                 }
                 let mut value = match take(place) {
                     Val::Option(Some(value)) => value,
-                    _ => Box::new(NOTHING),
+                    _ => new(reader)?,
                 };
                 self.value(*step, *shape, branches[*index], reader, depth, &mut value)?;
                 *place = Val::Option(Some(value));
@@ -108,7 +124,7 @@ impl Decoder {
                     _ => (String::new(), None),
                 };
                 name.clone_from(&case.name);
-                let mut payload = case.ty.map(|_| payload.unwrap_or_else(|| Box::new(NOTHING)));
+                let mut payload = case.ty.map(|_| payload.map_or_else(|| new(reader), Ok)).transpose()?;
                 if let (Some(shape), Some(payload)) = (case.ty, &mut payload) {
                     self.value(*step, shape, branches[*index], reader, depth, payload)?;
                 }
@@ -116,9 +132,10 @@ impl Decoder {
                 Ok(())
             }
             (Step::Record { reads, defaults }, Shape::Record(shapes), Node::Record(record)) => {
+                reader.step(1)?;
                 let mut values = match take(place) {
                     Val::Record(values) if values.len() == shapes.len() => values,
-                    _ => shapes.iter().map(|(name, _)| (name.clone(), NOTHING)).collect(),
+                    _ => fields(shapes, reader)?,
                 };
                 for read in reads {
                     match read {
@@ -130,9 +147,9 @@ impl Decoder {
                     }
                 }
                 for default in defaults {
-                    let mut reader = Reader::new(&default.bytes);
                     let (shape, ty) = (shapes[default.to].1, record.fields[default.to].ty);
-                    self.value(default.step, shape, ty, &mut reader, depth, &mut values[default.to].1)?;
+                    let value = &mut values[default.to].1;
+                    reader.aside(&default.bytes, |reader| self.value(default.step, shape, ty, reader, depth, value))?;
                 }
                 *place = Val::Record(values);
                 Ok(())
@@ -151,7 +168,8 @@ impl Decoder {
                 let (mut items, mut count) = (taken_list(place), 0);
                 reader.blocks(|reader| {
                     count += 1;
-                    self.value(*step, *shape, *ty, reader, depth, item(&mut items, count))
+                    let place = item(&mut items, count, reader)?;
+                    self.value(*step, *shape, *ty, reader, depth, place)
                 })?;
                 items.truncate(count);
                 *place = Val::List(items);
@@ -161,12 +179,15 @@ impl Decoder {
                 let (mut entries, mut count) = (taken_list(place), 0);
                 reader.blocks(|reader| {
                     count += 1;
-                    let entry = item(&mut entries, count);
+                    let entry = item(&mut entries, count, reader)?;
                     let mut pair = match take(entry) {
                         Val::Tuple(pair) if pair.len() == 2 => pair,
-                        _ => vec![NOTHING, NOTHING],
+                        _ => {
+                            reader.hold(2 * VALUE_BYTES)?;
+                            vec![NOTHING, NOTHING]
+                        }
                     };
-                    set_string(&mut pair[0], reader.string()?);
+                    set_string(&mut pair[0], held(reader)?);
                     self.value(*value, *shape, *ty, reader, depth, &mut pair[1])?;
                     *entry = Val::Tuple(pair);
                     Ok(())
@@ -195,11 +216,18 @@ fn leaf(step: &Step, reader: &mut Reader<'_>, place: &mut Val) -> Result<(), Dec
         Step::Float(kind) => Val::Float32(float(*kind, reader)?),
         Step::Double(kind) => Val::Float64(double(*kind, reader)?),
         Step::String => {
-            set_string(place, reader.string()?);
+            set_string(place, held(reader)?);
             return Ok(());
         }
-        Step::Bytes => bytes(reader.bytes()?),
-        Step::Fixed(size) => bytes(reader.take(*size)?),
+        Step::Bytes => {
+            let read = reader.bytes()?;
+            reader.hold(read.len().saturating_mul(VALUE_BYTES))?;
+            bytes(read)
+        }
+        Step::Fixed(size) => {
+            reader.hold(size.saturating_mul(VALUE_BYTES))?;
+            bytes(reader.take(*size)?)
+        }
         Step::Decimal(kind) => Val::String(decimal::read(kind, reader)?),
         Step::Mismatch(what) => return Err(DecodeError::NoCounterpart(what.clone())),
         _ => return Err(DecodeError::NoCounterpart("the plan and the component's types disagree".to_owned())),
@@ -209,6 +237,29 @@ fn leaf(step: &Step, reader: &mut Reader<'_>, place: &mut Val) -> Result<(), Dec
 
 /// The value of a place that none has been written to.
 const NOTHING: Val = Val::Bool(false);
+/// The memory of a value without what it points to, in bytes.
+const VALUE_BYTES: usize = size_of::<Val>();
+/// The memory of a field beside the characters of its name, in bytes.
+const FIELD_BYTES: usize = size_of::<(String, Val)>();
+
+/// A new place behind a pointer.
+fn new(reader: &mut Reader<'_>) -> Result<Box<Val>, DecodeError> {
+    reader.hold(VALUE_BYTES)?;
+    Ok(Box::new(NOTHING))
+}
+
+/// A record's fields without values.
+fn fields(shapes: &[(String, ShapeId)], reader: &mut Reader<'_>) -> Result<Vec<(String, Val)>, DecodeError> {
+    reader.hold(shapes.iter().map(|(name, _)| FIELD_BYTES + name.len()).sum())?;
+    Ok(shapes.iter().map(|(name, _)| (name.clone(), NOTHING)).collect())
+}
+
+/// The next string, counted.
+fn held<'r>(reader: &mut Reader<'r>) -> Result<&'r str, DecodeError> {
+    let text = reader.string()?;
+    reader.hold(text.len())?;
+    Ok(text)
+}
 
 fn take(place: &mut Val) -> Val {
     mem::replace(place, NOTHING)
@@ -222,11 +273,12 @@ fn taken_list(place: &mut Val) -> Vec<Val> {
 }
 
 /// The place of an item, counted from 1: that of an earlier value's, if it had so many.
-fn item(items: &mut Vec<Val>, number: usize) -> &mut Val {
+fn item<'i>(items: &'i mut Vec<Val>, number: usize, reader: &mut Reader<'_>) -> Result<&'i mut Val, DecodeError> {
     if items.len() < number {
+        reader.hold(VALUE_BYTES)?;
         items.push(NOTHING);
     }
-    &mut items[number - 1]
+    Ok(&mut items[number - 1])
 }
 
 fn set_enum(place: &mut Val, name: &str) {
@@ -254,6 +306,7 @@ pub(in crate::guest) fn bytes(bytes: &[u8]) -> Val {
 
 #[cfg(test)]
 mod tests {
+    use heddle_contract::schema::binary::FREE_ITEMS_MAX;
     use heddle_contract::schema::{json, parse};
     use serde_json::json;
 
@@ -294,5 +347,41 @@ mod tests {
             // One that breaks off leaves a place for the next.
             assert!(decoder.decode_into(&bytes[0][..9], &mut place).is_err());
         }
+    }
+
+    #[test]
+    fn a_few_bytes_cannot_take_much_memory() {
+        let fields = (0..100).map(|n| json!({"name": format!("f{n}"), "type": "string", "default": "text"}));
+        let items = |fields: Vec<serde_json::Value>| {
+            let item = json!({"type": "record", "name": "Item", "fields": fields});
+            Arc::new(parse("items", &json!({"type": "array", "items": item}).to_string()).unwrap())
+        };
+        let (writer, reader) = (items(vec![]), items(fields.collect()));
+        let decoder = Decoder::new(&writer, reader.clone(), Arc::new(Shapes::of(&reader)));
+        let list = |count: i64| {
+            let mut bytes = vec![];
+            heddle_contract::schema::binary::write_long(count, &mut bytes);
+            bytes.push(0);
+            decoder.decode_measured(&bytes)
+        };
+        let (value, taken) = list(10).unwrap();
+        assert!(matches!(value, Val::List(items) if items.len() == 10));
+        assert!((10_000..1_000_000).contains(&taken), "{taken}");
+        assert!(list(60_000).unwrap_err().is_beyond_bounds());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_written() {
+        let schema = Arc::new(parse("nulls", r#"{"type": "array", "items": "null"}"#).unwrap());
+        let shapes = Arc::new(Shapes::of(&schema));
+        let encoder = super::super::Encoder::new(schema.clone(), shapes.clone());
+        let decoder = Decoder::new(&schema, schema.clone(), shapes);
+        let written = |count: usize| {
+            let mut bytes = vec![];
+            encoder.encode(&Val::List(vec![Val::Enum(NULL_CASE.to_owned()); count]), &mut bytes).map(|()| bytes)
+        };
+        assert!(decoder.decode(&written(FREE_ITEMS_MAX).unwrap()).is_ok());
+        let misfit = written(FREE_ITEMS_MAX + 100).unwrap_err();
+        assert!(misfit.to_string().contains("cannot be read"), "{misfit}");
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use heddle_contract::decimal;
-use heddle_contract::schema::binary::{write_boolean, write_bytes, write_double, write_float, write_index, write_long};
+use heddle_contract::schema::binary::{
+    Extent, write_boolean, write_bytes, write_double, write_float, write_index, write_long,
+};
 use heddle_contract::schema::{Schema, json};
 use heddle_contract::wit::{Shape, ShapeId, Shapes};
 use thiserror::Error;
@@ -55,15 +57,29 @@ impl Encoder {
     /// Writes one value.
     ///
     /// # Errors
-    /// If the schema cannot hold the value; `out` is then of no use.
+    /// If the schema cannot hold the value, or nobody could read it; `out` is then of no use.
     pub fn encode(&self, value: &Val, out: &mut Vec<u8>) -> Result<(), Misfit> {
-        self.value(self.shapes.root(), value, out).map_err(|Misplaced { mut path, what }| {
+        let (start, mut extent) = (out.len(), Extent::default());
+        let written = self.value(self.shapes.root(), value, out, &mut extent);
+        let written = written.and_then(|()| Ok(extent.check(out.len() - start)?));
+        written.map_err(|Misplaced { mut path, what }| {
             path.reverse();
             Misfit { path: if path.is_empty() { ".".to_owned() } else { path.join(".") }, what }
         })
     }
 
-    fn value(&self, shape: ShapeId, value: &Val, out: &mut Vec<u8>) -> Result<(), Misplaced> {
+    fn value(&self, shape: ShapeId, value: &Val, out: &mut Vec<u8>, extent: &mut Extent) -> Result<(), Misplaced> {
+        if let (Shape::Json(ty), Val::String(text)) = (self.shapes.get(shape), value) {
+            let value = serde_json::from_str(text).map_err(|e| format!("no JSON: {e}"))?;
+            return Ok(json::encode_part(&self.schema, *ty, &value, out, extent).map_err(|e| e.to_string())?);
+        }
+        extent.enter()?;
+        self.inner(shape, value, out, extent)?;
+        extent.leave();
+        Ok(())
+    }
+
+    fn inner(&self, shape: ShapeId, value: &Val, out: &mut Vec<u8>, extent: &mut Extent) -> Result<(), Misplaced> {
         match (self.shapes.get(shape), value) {
             (Shape::Bool, Val::Bool(value)) => write_boolean(*value, out),
             (Shape::S32, Val::S32(value)) => write_long((*value).into(), out),
@@ -83,34 +99,40 @@ impl Encoder {
                 decimal::write(kind, text, out).map_err(|e| e.to_string())?;
             }
             (Shape::List(item), Val::List(items)) => {
-                self.blocks(items, out, |(place, value), out| self.step(|| format!("[{place}]"), *item, value, out))?;
+                extent.add_items(items.len());
+                blocks(items, out, |(place, value), out| {
+                    self.step(|| format!("[{place}]"), *item, value, out, extent)
+                })?;
             }
-            (Shape::Map(ty), Val::List(entries)) => self.blocks(entries, out, |(_, entry), out| match entry {
-                Val::Tuple(pair) => match pair.as_slice() {
-                    [Val::String(key), value] => {
-                        write_bytes(key.as_bytes(), out);
-                        self.step(|| key.clone(), *ty, value, out)
-                    }
+            (Shape::Map(ty), Val::List(entries)) => {
+                extent.add_items(entries.len());
+                blocks(entries, out, |(_, entry), out| match entry {
+                    Val::Tuple(pair) => match pair.as_slice() {
+                        [Val::String(key), value] => {
+                            write_bytes(key.as_bytes(), out);
+                            self.step(|| key.clone(), *ty, value, out, extent)
+                        }
+                        _ => Err("an entry that is no pair".to_owned().into()),
+                    },
                     _ => Err("an entry that is no pair".to_owned().into()),
-                },
-                _ => Err("an entry that is no pair".to_owned().into()),
-            })?,
+                })?;
+            }
             (Shape::Option { null, .. }, Val::Option(None)) => write_index(*null, out),
             (Shape::Option { some, ty, .. }, Val::Option(Some(value))) => {
                 write_index(*some, out);
-                self.value(*ty, value, out)?;
+                self.value(*ty, value, out, extent)?;
             }
             (Shape::Variant(cases), Val::Variant(name, payload)) => {
                 let index = cases.iter().position(|case| case.name == *name);
                 let index = index.ok_or_else(|| format!("there is no case `{name}`"))?;
                 write_index(index, out);
                 if let (Some(ty), Some(value)) = (cases[index].ty, payload) {
-                    self.step(|| name.clone(), ty, value, out)?;
+                    self.step(|| name.clone(), ty, value, out, extent)?;
                 }
             }
             (Shape::Record(fields), Val::Record(values)) if fields.len() == values.len() => {
                 for ((name, shape), (_, value)) in fields.iter().zip(values) {
-                    self.step(|| name.clone(), *shape, value, out)?;
+                    self.step(|| name.clone(), *shape, value, out, extent)?;
                 }
             }
             (Shape::Null | Shape::Empty, Val::Enum(_)) => {}
@@ -120,10 +142,6 @@ impl Encoder {
             (Shape::Enum(names), Val::Enum(name)) => {
                 let index = names.iter().position(|other| other == name);
                 write_index(index.ok_or_else(|| format!("there is no symbol `{name}`"))?, out);
-            }
-            (Shape::Json(ty), Val::String(text)) => {
-                let value = serde_json::from_str(text).map_err(|e| format!("no JSON: {e}"))?;
-                json::encode_as(&self.schema, *ty, &value, out).map_err(|e| e.to_string())?;
             }
             _ => return Err("a value of another type than the contract's".to_owned().into()),
         }
@@ -137,26 +155,26 @@ impl Encoder {
         shape: ShapeId,
         value: &Val,
         out: &mut Vec<u8>,
+        extent: &mut Extent,
     ) -> Result<(), Misplaced> {
-        self.value(shape, value, out).map_err(|mut misplaced| {
+        self.value(shape, value, out, extent).map_err(|mut misplaced| {
             misplaced.path.push(step());
             misplaced
         })
     }
+}
 
-    fn blocks(
-        &self,
-        items: &[Val],
-        out: &mut Vec<u8>,
-        mut each: impl FnMut((usize, &Val), &mut Vec<u8>) -> Result<(), Misplaced>,
-    ) -> Result<(), Misplaced> {
-        if !items.is_empty() {
-            write_index(items.len(), out);
-        }
-        items.iter().enumerate().try_for_each(|item| each(item, out))?;
-        out.push(0);
-        Ok(())
+fn blocks(
+    items: &[Val],
+    out: &mut Vec<u8>,
+    mut each: impl FnMut((usize, &Val), &mut Vec<u8>) -> Result<(), Misplaced>,
+) -> Result<(), Misplaced> {
+    if !items.is_empty() {
+        write_index(items.len(), out);
     }
+    items.iter().enumerate().try_for_each(|item| each(item, out))?;
+    out.push(0);
+    Ok(())
 }
 
 fn extend(items: &[Val], out: &mut Vec<u8>) -> Result<(), String> {

@@ -12,15 +12,23 @@
 //!
 //! rdkafka does not have the request that tells topics of the same name apart, nor those that tell what a client may
 //! do.
-#![allow(unsafe_code)] // rdkafka has no commit without its own flush, no look into the metadata, no identities, and one partition a question
+//!
+//! rdkafka panics if the name of a header or the metadata of a committed position is not UTF-8. Kafka does not check
+//! either, so any client can write such a record or position.
+#![allow(unsafe_code)] // rdkafka has no commit without its own flush, no look into the metadata, no identities, one partition a question, and panics
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::ptr;
+use std::slice;
 use std::time::Duration;
 
+use bytes::Bytes;
+use heddle_core::event::Header;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{Producer, ProducerContext};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka_sys as native;
@@ -93,6 +101,51 @@ pub(super) fn offsets<C: ClientContext>(
         Code::NoError => Ok(()),
         code => Err(code),
     }
+}
+
+/// The headers of `message`. Bytes of a name that are not UTF-8 become U+FFFD; librdkafka ends a name at its first NUL.
+pub(super) fn headers(message: &BorrowedMessage<'_>) -> Vec<Header> {
+    let mut list = ptr::null_mut();
+    // SAFETY: the message lives as long as it is borrowed here, and owns its headers.
+    let code = unsafe { native::rd_kafka_message_headers(message.ptr(), &raw mut list) };
+    if Code::from(code) != Code::NoError || list.is_null() {
+        return vec![];
+    }
+    // SAFETY: the list is live and only read.
+    let count = unsafe { native::rd_kafka_header_cnt(list) };
+    let mut headers = Vec::with_capacity(count);
+    for place in 0..count {
+        let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
+        // SAFETY: the name ends with a NUL and the value has `size` bytes. Both belong to the message and are copied.
+        let header = unsafe {
+            let code = native::rd_kafka_header_get_all(list, place, &raw mut name, &raw mut value, &raw mut size);
+            if Code::from(code) != Code::NoError || name.is_null() {
+                break;
+            }
+            let name = Cow::Owned(CStr::from_ptr(name).to_string_lossy().into_owned());
+            let value = (!value.is_null()).then(|| Bytes::copy_from_slice(slice::from_raw_parts(value.cast(), size)));
+            Header { name, value }
+        };
+        headers.push(header);
+    }
+    headers
+}
+
+/// The metadata of each position in `list`, in its order. Empty where it is not UTF-8: Heddle did not write it then.
+pub(super) fn metadata(list: &TopicPartitionList) -> Vec<String> {
+    let text = |place: usize| {
+        // SAFETY: the list lives as long as it is borrowed here and has more than `place` elements. The metadata is null
+        // or has so many bytes, which are copied.
+        unsafe {
+            let element = &*(*list.ptr()).elems.add(place);
+            if element.metadata.is_null() {
+                return String::new();
+            }
+            let bytes = slice::from_raw_parts(element.metadata.cast::<u8>(), element.metadata_size);
+            str::from_utf8(bytes).unwrap_or_default().to_owned()
+        }
+    };
+    (0..list.count()).map(text).collect()
 }
 
 /// Asks for the identity of `topic`, waiting about `timeout` at most. `None`: the brokers are too old to give one.
@@ -308,7 +361,7 @@ unsafe fn operations(list: *const native::rd_kafka_AclOperation_t, count: usize)
         return None;
     }
     // SAFETY: it is not null, has so many elements, and is only read here.
-    let list = unsafe { std::slice::from_raw_parts(list, count) };
+    let list = unsafe { slice::from_raw_parts(list, count) };
     let ours = |operation: &Native| match operation {
         Native::RD_KAFKA_ACL_OPERATION_READ => Some(Operation::Read),
         Native::RD_KAFKA_ACL_OPERATION_WRITE => Some(Operation::Write),

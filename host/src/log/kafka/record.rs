@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use heddle_core::event::{Header, NewRecordRef, Offset, Record, Timestamp, Topic, TopicPartition};
+use heddle_core::event::{NewRecordRef, Offset, Record, Timestamp, Topic, TopicPartition};
 use rdkafka::Offset as RdOffset;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::{BorrowedMessage, Header as RdHeader, Headers, Message, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, Header as RdHeader, Message, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::util::IntoOpaque;
 
 use super::super::TopicId;
+use super::native;
 
 /// Names of topics, shared by the records of one consumer.
 #[derive(Debug, Default)]
@@ -40,15 +41,6 @@ pub(super) fn is_from(message: &BorrowedMessage<'_>, source: &TopicPartition) ->
 
 /// The record in `message`.
 pub(super) fn record_of(message: &BorrowedMessage<'_>, source: TopicPartition) -> Record {
-    let headers = message.headers().map_or_else(Vec::new, |headers| {
-        headers
-            .iter()
-            .map(|header| Header {
-                name: header.key.to_owned().into(),
-                value: header.value.map(Bytes::copy_from_slice),
-            })
-            .collect()
-    });
     let (key, value) = (message.key(), message.payload());
     // One piece of memory for both.
     let bytes = Bytes::from([key.unwrap_or_default(), value.unwrap_or_default()].concat());
@@ -59,7 +51,7 @@ pub(super) fn record_of(message: &BorrowedMessage<'_>, source: TopicPartition) -
         timestamp: Timestamp(message.timestamp().to_millis().unwrap_or(-1)),
         key: key.map(|_| bytes.slice(..end_of_key)),
         value: value.map(|_| bytes.slice(end_of_key..)),
-        headers,
+        headers: native::headers(message),
     }
 }
 
@@ -140,8 +132,8 @@ pub(super) fn say_topics(list: &mut TopicPartitionList, ids: &BTreeMap<Topic, To
 
 /// The topics that committed positions say they are in.
 pub(super) fn said_topics(list: &TopicPartitionList) -> BTreeMap<TopicPartition, TopicId> {
-    let said = list.elements().into_iter().filter_map(|element| {
-        let id = element.metadata().strip_prefix(TOPIC_ID)?.to_owned();
+    let said = list.elements().into_iter().zip(native::metadata(list)).filter_map(|(element, metadata)| {
+        let id = metadata.strip_prefix(TOPIC_ID)?.to_owned();
         Some((TopicPartition::new(element.topic(), element.partition()), TopicId(id)))
     });
     said.collect()

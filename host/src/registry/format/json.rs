@@ -25,7 +25,7 @@ fn check(root: &Value, schema: &Value, known: &[&str], path: &str, depth: usize)
     let object = match schema {
         Value::Bool(_) => return Ok(()),
         Value::Object(object) => object,
-        other => return Err(format!("at {path}: {other} is no schema; it must be an object, true or false")),
+        other => return Err(format!("at {path}: {other} is not a schema; it must be an object, true or false")),
     };
     let wrong = |key: &str, what: &str| Err(format!("at {path}/{key}: {what}"));
     match object.get("type") {
