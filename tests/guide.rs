@@ -192,6 +192,7 @@ pages! {
     deploying: "deploying.md",
     failures: "failures.md",
     from_spring_kafka: "from-spring-kafka.md",
+    observability: "observability.md",
     reload: "reload.md",
     state: "state.md",
 }

@@ -25,6 +25,7 @@ mod kafka_log;
 mod languages;
 mod machine;
 mod new;
+mod observed;
 mod offsets;
 mod operator;
 mod platform;

@@ -190,7 +190,7 @@ impl RunningHost {
             deployer = Some(all);
         }
         let deploys = Deploys { deployer, app: self.config.app.clone() };
-        let listening = listening.with_monitor(monitor.clone());
+        let listening = listening.with_monitor(monitor.clone()).with_telemetry(self.parts.telemetry.clone());
         let components = self.components.clone();
         self.api =
             Some(admin::serve(listening, log.clone(), registry.as_ref(), components, Some(stores), Some(deploys))?);

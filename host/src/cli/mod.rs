@@ -99,7 +99,10 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    report::init(matches!(arguments.command, Command::Run(_) | Command::Dev(_)));
+    let is_host = matches!(arguments.command, Command::Run(_) | Command::Dev(_));
+    // The command reads the file again, and reports what is wrong with it.
+    let format = if is_host { app::read(&arguments.app).map(|app| app.telemetry.log).ok() } else { None };
+    report::init(is_host, format.unwrap_or_default());
     let done = match &arguments.command {
         Command::New(new) => new.run(&arguments.app),
         Command::Build(build) => build.run(&arguments.app),

@@ -15,7 +15,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use heddle_contract::manifest::app::Log;
-use heddle_contract::manifest::{App, ManifestErrors, Problem};
+use heddle_contract::manifest::{App, LogFormat, ManifestErrors, Problem};
 use heddle_core::explain::{Explain, Explained, Findings, to_text};
 use heddle_core::fault::TaskFault;
 use indicatif::MultiProgress;
@@ -60,15 +60,14 @@ impl Write for AboveLines {
 }
 
 /// Starts logging. `HEDDLE_TRACE` overrides the level.
-pub(super) fn init(is_host: bool) {
+pub(super) fn init(is_host: bool, format: LogFormat) {
     let level = if is_host { HOST_LEVEL } else { COMMAND_LEVEL };
     let filter = EnvFilter::try_from_env("HEDDLE_TRACE").unwrap_or_else(|_| level.into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| AboveLines)
-        .with_ansi(output::has_colours())
-        .fmt_fields(output::Fields)
-        .init();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| AboveLines);
+    match format {
+        LogFormat::Text => lines.with_ansi(output::has_colours()).fmt_fields(output::Fields).init(),
+        LogFormat::Json => lines.with_ansi(false).event_format(output::JsonLines).init(),
+    }
 }
 
 /// Prints the error of a command that failed, and returns the exit code.

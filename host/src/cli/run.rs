@@ -60,7 +60,7 @@ impl Run {
         let app = app::read(folder)?;
         descriptors::raise_limit();
         // The address is bound before anything is opened, so that a forbidden or taken port fails early.
-        let listening = admin::listen(app.admin.listen, access(folder, &app)?)?;
+        let listening = admin::listen(app.admin.listen, access(folder, &app)?)?.with_metrics(app.telemetry.metrics);
         let begun = starting::begin(folder, &app, listening.address())?;
         let files = component_files(folder, &app, build)?;
         let log = open::own_log(folder, &app)?;

@@ -17,7 +17,7 @@ use super::known_limits::KnownLimits;
 use super::progress::Progress;
 use super::refusals::Refusals;
 use crate::guest::Instance;
-use crate::telemetry::RetryTopicRefused;
+use crate::telemetry::{InstanceReplaced, RetryTopicRefused};
 
 /// The interval between alerts about a retry topic that refuses records.
 const ALERT_EVERY: Duration = Duration::from_secs(60);
@@ -35,6 +35,20 @@ pub trait Handler: Dispatch {
     fn take_unavailable(&mut self) -> Option<String> {
         None
     }
+
+    /// The resources that it uses.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
+/// The resources that a handler uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// The memory of its instance, in bytes.
+    pub memory_bytes: u64,
+    /// The instances that it has created so far.
+    pub instances: u64,
 }
 
 impl Handler for Instance {
@@ -44,6 +58,10 @@ impl Handler for Instance {
 
     fn take_unavailable(&mut self) -> Option<String> {
         Self::take_unavailable(self)
+    }
+
+    fn usage(&self) -> Usage {
+        Usage { memory_bytes: self.memory_bytes() as u64, instances: self.instances() }
     }
 }
 
@@ -59,6 +77,8 @@ pub(super) struct Refusing {
     timeless: Vec<Topic>,
     /// The time of the last dispatch.
     took: Duration,
+    /// The number of instances that were reported.
+    instances: u64,
     progress: Arc<Progress>,
 }
 
@@ -70,7 +90,8 @@ impl Refusing {
         progress: Arc<Progress>,
     ) -> Self {
         let (refusals, timeless, took) = (Refusals::default(), vec![], Duration::ZERO);
-        Self { handler, refusals, limits, clock, alerted: None, timeless, took, progress }
+        let instances = handler.usage().instances;
+        Self { handler, refusals, limits, clock, alerted: None, timeless, took, instances, progress }
     }
 
     pub(super) fn prepare(&mut self, record: &Record) -> Result<(), String> {
@@ -83,7 +104,20 @@ impl Refusing {
 
     /// Replaces the handler. Every refusal of its predecessor is decided before.
     pub(super) fn replace(&mut self, handler: Box<dyn Handler>) {
+        self.instances = handler.usage().instances;
         self.handler = handler;
+    }
+
+    /// Reports instances that were replaced since the last call. Returns the memory of the present one, in bytes.
+    pub(super) fn report_usage(&mut self) -> u64 {
+        let Usage { memory_bytes, instances } = self.handler.usage();
+        // The first instance replaces none.
+        let replaced = instances.saturating_sub(self.instances.max(1));
+        self.instances = instances;
+        if replaced > 0 {
+            self.progress.report(InstanceReplaced { instances: replaced });
+        }
+        memory_bytes
     }
 
     /// Sets the timestamp of a changelog record to `now` if its topic does not accept the present one.

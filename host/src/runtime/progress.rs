@@ -10,7 +10,7 @@ use heddle_core::breaker::BreakerState;
 use heddle_core::event::{Offset, Timestamp, TopicPartition};
 use heddle_core::explain::Explained;
 
-use super::reporter::InHand;
+use super::reporter::{InHand, WorkerState};
 use super::stall::{Cause, CurrentRecord, LastFault, Stall};
 use crate::lock::lock;
 use crate::log;
@@ -281,6 +281,12 @@ impl Progress {
     #[must_use]
     pub fn next_try(&self, source: &TopicPartition) -> Option<Timestamp> {
         lock(&self.state).next_tries.get(source).copied()
+    }
+
+    /// The state of each worker of this process.
+    #[must_use]
+    pub fn workers(&self) -> Vec<WorkerState> {
+        lock(&self.state).in_hand.iter().map(|hand| hand.state()).collect()
     }
 
     /// The record of a partition that is being handled.

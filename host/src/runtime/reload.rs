@@ -171,6 +171,12 @@ impl Slot {
         state.before.clone().filter(|_| !settled).unwrap_or_else(|| state.current.digest.clone())
     }
 
+    /// The number of versions that replaced the first one.
+    #[must_use]
+    pub fn switches(&self) -> u64 {
+        self.number.load(Ordering::Acquire) - 1
+    }
+
     /// The time at which the current version was set.
     #[must_use]
     pub fn since(&self) -> Timestamp {

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heddle_core::event::{Offset, Record, Timestamp, TopicPartition};
 use heddle_core::explain::Explained;
@@ -26,18 +26,40 @@ const REGISTRY_WAIT: Duration = Duration::from_millis(500);
 /// The interval between alerts about a registry that does not answer.
 const OUTAGE_ALERT_EVERY: Duration = Duration::from_secs(60);
 
-/// The record that a worker is handling.
-#[derive(Debug, Default)]
+/// The record that a worker is handling, and the worker's state.
+#[derive(Debug)]
 pub(super) struct InHand(Mutex<Hand>);
 
-#[derive(Debug, Default)]
+/// The state of a worker at its last turn.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerState {
+    /// The begin of its last turn.
+    pub turned: Instant,
+    /// The memory of its guest instance, in bytes.
+    pub memory_bytes: u64,
+    /// The timestamp of the oldest record that it has polled and not handled.
+    pub oldest: Option<Timestamp>,
+}
+
+#[derive(Debug)]
 struct Hand {
+    state: WorkerState,
     sources: Vec<TopicPartition>,
     /// An index into `sources`, and the record.
     record: Option<(usize, CurrentRecord)>,
 }
 
 impl InHand {
+    fn new() -> Self {
+        let state = WorkerState { turned: Instant::now(), memory_bytes: 0, oldest: None };
+        Self(Mutex::new(Hand { state, sources: vec![], record: None }))
+    }
+
+    /// The state of the worker.
+    pub(super) fn state(&self) -> WorkerState {
+        lock(&self.0).state
+    }
+
     /// The record of this partition that is being handled.
     pub(super) fn of(&self, source: &TopicPartition) -> Option<CurrentRecord> {
         let hand = lock(&self.0);
@@ -73,7 +95,7 @@ pub(super) struct Reporter {
 
 impl Reporter {
     pub(super) fn new(progress: Arc<Progress>) -> Self {
-        let hand = Arc::new(InHand::default());
+        let hand = Arc::new(InHand::new());
         progress.enter(hand.clone());
         Self {
             progress,
@@ -106,6 +128,11 @@ impl Reporter {
             self.last = index;
         }
         hand.record = Some((self.last, CurrentRecord { offset: record.offset, since: now, attempt }));
+    }
+
+    /// Notes the begin or the end of a turn.
+    pub(super) fn turn(&self, memory_bytes: u64, oldest: Option<Timestamp>) {
+        lock(&self.hand.0).state = WorkerState { turned: Instant::now(), memory_bytes, oldest };
     }
 
     /// Notes that no record is being handled.

@@ -164,7 +164,10 @@ impl Worker {
         };
         let losses = self.report_losses()?;
         match polled {
-            Polled::Records(records) => self.backlog.extend(records, &self.spec.retry_topics),
+            Polled::Records(records) => {
+                self.backlog.extend(records, &self.spec.retry_topics);
+                self.report_turn();
+            }
             Polled::Assigned(partitions) => self.assign(&partitions, losses)?,
             Polled::Revoking(partitions) => {
                 self.commit()?;
@@ -183,6 +186,7 @@ impl Worker {
         self.reporter.rest();
         self.transaction.report(&mut self.reporter);
         self.hold_back()?;
+        self.report_turn();
         self.report_parked();
         self.restore()
     }
@@ -367,6 +371,12 @@ impl Worker {
         let ready = self.tasks.ready();
         let wanted = if is_shut { ready.into_iter().collect() } else { self.backlog.blocked(&ready) };
         Ok(self.throttle.pause_only(wanted, self.transaction.member())?)
+    }
+
+    /// Reports that the worker takes turns, and what it holds.
+    fn report_turn(&mut self) {
+        let memory_bytes = self.handler.report_usage();
+        self.reporter.turn(memory_bytes, self.backlog.oldest());
     }
 
     /// Reports the number of parked records and their next tries.

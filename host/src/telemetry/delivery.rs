@@ -67,12 +67,13 @@ impl Report for DeliveryEnded<'_> {
         let Self { record, attempt, digest, outcome, fault } = self;
         let Some(fault) = fault else { return };
         let (topic, partition, offset) = (&*record.source.topic, record.source.partition.0, record.offset.0);
+        let id = record.correlation_id();
         match outcome {
             Outcome::Retried(after) => {
-                tracing::debug!(%component, %topic, partition, offset, attempt, ?after, %fault, "retrying in place");
+                tracing::debug!(%component, %topic, partition, offset, attempt, ?after, %fault, correlationId = id, "retrying in place");
             }
             Outcome::Parked(after) => {
-                tracing::debug!(%component, %topic, partition, offset, attempt, ?after, %fault, "parked");
+                tracing::debug!(%component, %topic, partition, offset, attempt, ?after, %fault, correlationId = id, "parked");
             }
             Outcome::DeadLettered => {
                 if let Some(left_out) = limits.pass("dead-lettered") {
