@@ -10,6 +10,7 @@ mod cli;
 mod clusters;
 mod conformance;
 mod corpora;
+mod dashboards;
 mod dlq;
 mod doctor;
 mod doors;
