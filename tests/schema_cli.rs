@@ -257,14 +257,18 @@ fn schemas_evolve_while_the_component_runs() {
     app.write(file, &with(json!({"name": "discountCode", "type": ["null", "string"], "default": null})));
     produce(json!({"discountCode": "AUTUMN"}));
     assert_eq!(handled(5), (5, 2));
-    // The log has one alert, the metrics have the count.
+    undecodable_records_are_reported(folder, &broken);
+}
+
+/// The log has one alert, the metrics have the count.
+fn undecodable_records_are_reported(folder: &Path, schema: &Value) {
     let told = std::fs::read_to_string(folder.join("alerts")).unwrap();
     let alerts = told.lines().filter(|line| line.contains("do not decode")).collect::<Vec<_>>();
     assert_eq!(alerts.len(), 1, "{told}");
     assert!(alerts[0].contains("heddle::alert") && alerts[0].contains("customerId"), "{told}");
     let address = std::fs::read_to_string(folder.join(".heddle/admin-address")).unwrap();
     let metrics = ureq::get(format!("http://{}/metrics", address.trim())).call().unwrap().body_mut().read_to_string();
-    let line = format!("heddle_undecodable_schemas{{component=\"shop.intake\",schema=\"{broken}\"}} 2");
+    let line = format!("heddle_undecodable_schemas{{component=\"shop.intake\",schema=\"{schema}\"}} 2");
     let metrics = metrics.unwrap();
     assert!(metrics.lines().any(|other| other == line), "{line}\n{metrics}");
 }

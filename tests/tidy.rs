@@ -220,8 +220,7 @@ fn pure_crates_use_no_clock_file_socket_or_thread() {
     for path in ["host/core/src", "host/contract/src"].iter().flat_map(|folder| sources(&root().join(folder))) {
         for used in of_std(&code(&fs::read_to_string(&path).unwrap())) {
             let is_pure = |pure: &&str| used == **pure || used.starts_with(&format!("{pure}::"));
-            findings
-                .extend((!PURE.iter().any(|pure| is_pure(&pure))).then(|| format!("{}: std::{used}", place(&path, 0))));
+            findings.extend((!PURE.iter().any(is_pure)).then(|| format!("{}: std::{used}", place(&path, 0))));
         }
     }
     assert_none(&findings);

@@ -14,7 +14,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -26,6 +25,7 @@ use heddle::registry::SchemaId;
 use heddle::runtime::{
     Clock, CommitPolicy, Common, Progress, SharedBreaker, SystemClock, Tasks, Worker, own_topics, task_spec,
 };
+use heddle::shutdown::Shutdown;
 use heddle::state::{Bounds, CACHE_BYTES, EngineKind, HostState, open_engine};
 use heddle::usage;
 use heddle_contract::schema::{Schema, json, parse};
@@ -259,9 +259,8 @@ impl App {
         let tasks = Tasks::new(self.spec.clone(), self.log.clone(), state.clone(), progress.clone(), 1);
         let commit = CommitPolicy { interval: Duration::from_millis(100), records_max: 10_000 };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-        let stopping = Arc::new(AtomicBool::new(false));
         let breaker = SharedBreaker::new(None, progress.clone());
-        let common = Common { clock, breaker, progress: progress.clone(), stop: stopping };
+        let common = Common { clock, breaker, progress: progress.clone(), shutdown: Shutdown::default() };
         let mut worker = Worker::new(member.unwrap(), handler, tasks, commit, common);
         let done = || match stop {
             Stop::Idle => progress.idle_for(Duration::from_millis(500)),

@@ -23,7 +23,7 @@ fn not_text() -> String {
 fn a_header_whose_name_is_not_text_is_read() {
     let (broker, log) = (kafka::shared(), connect(kafka::shared()));
     create(&log, "foreign-headers", 1, &[]);
-    let config = ClientConfig::from_iter([("bootstrap.servers", broker.bootstrap())]);
+    let config = ClientConfig::from_iter([("bootstrap.servers".to_owned(), broker.bootstrap())]);
     let producer: BaseProducer = config.create().unwrap();
     let (name, long) = (not_text(), "n".repeat(60_000));
     let headers = [(&*name, Some("v")), ("", None), (&*long, Some(""))].into_iter();
@@ -46,7 +46,7 @@ fn a_group_whose_positions_have_metadata_that_is_not_text_is_taken_over() {
     create(&log, "foreign-positions", 1, &[]);
     log.append(&["a", "b"].map(|value| record("foreign-positions", 0, value))).unwrap();
     let options = member_options("foreign-positions", "foreign-positions");
-    let config = [("bootstrap.servers", broker.bootstrap()), ("group.id", options.group.clone())];
+    let config = [("bootstrap.servers".to_owned(), broker.bootstrap()), ("group.id".to_owned(), options.group.clone())];
     let consumer: BaseConsumer = ClientConfig::from_iter(config).create().unwrap();
     let mut positions = TopicPartitionList::new();
     let mut position = positions.add_partition("foreign-positions", 0);

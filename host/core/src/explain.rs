@@ -215,8 +215,9 @@ mod tests {
             // Without a mark, several findings cannot be told from a text of several lines.
             found[0].place = Some("here".to_owned());
             let findings = Findings(found);
-            prop_assert_eq!(from_text(&to_text(&findings)), findings.clone());
-            prop_assert_eq!(from_text(&format!("{}\n", to_text(&findings))), findings);
+            let text = to_text(&findings);
+            prop_assert_eq!(&from_text(&format!("{text}\n")), &findings);
+            prop_assert_eq!(from_text(&text), findings);
         }
 
         #[test]

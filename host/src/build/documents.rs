@@ -94,7 +94,8 @@ impl Documents {
         let subject = at_top.unwrap_or(file).to_owned();
         let document = Document { file: file.to_owned(), subject, format, text, imports };
         let entry = format::Entry::new(format, document.text.as_str());
-        format::parse(&entry, &self.referred(&document)).map_err(|what| wrong(format!("not a valid schema: {what}")))?;
+        format::parse(&entry, &self.referred(&document))
+            .map_err(|what| wrong(format!("not a valid schema: {what}")))?;
         self.0.insert(file.to_owned(), document);
         Ok(())
     }

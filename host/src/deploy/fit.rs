@@ -207,7 +207,7 @@ impl Fitter {
     }
 
     /// Returns the topics that these components, or others beside them, would use as they may not.
-    fn conflicts(&self, files: &[Read]) -> Vec<String> {
+    fn conflicts(&self, files: &[Read]) -> Vec<Explained> {
         let known = lock(&self.known);
         let others = known.values().filter(|other| files.iter().all(|read| read.manifest.name != other.name));
         let all = others.chain(files.iter().map(|read| &read.manifest));

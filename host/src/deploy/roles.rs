@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use heddle_contract::manifest::Manifest;
+use heddle_core::explain::Explained;
 use heddle_core::policy::Order;
 
 use super::Topics;
@@ -16,24 +17,23 @@ const KAFKAS_OWN: &str = "__";
 /// The purposes of topics, by name.
 type Purposes = BTreeMap<String, String>;
 
-/// Returns topics that components may not use as they do, in three lines each. `registry` is the topic of the embedded
+/// Returns topics that components may not use as they do. `registry` is the topic of the embedded
 /// registry, if the app uses it.
 #[must_use]
 pub fn conflicts<'m>(
     app: &str,
     registry: Option<&str>,
     components: impl IntoIterator<Item = &'m Manifest>,
-) -> Vec<String> {
+) -> Vec<Explained> {
     let components = components.into_iter().collect::<Vec<_>>();
     let mut purposes = hosts_own(app, registry);
     let mut found = vec![];
     for manifest in &components {
         for (topic, purpose) in components_own(app, manifest) {
             if let Some(other) = purposes.insert(topic.clone(), purpose.clone()) {
-                found.push(format!(
-                    "the topic `{topic}` cannot be {other} and {purpose}\n  where: [stores] of the component `{}`\n  what to do: give one of them another topic",
-                    manifest.name
-                ));
+                let conflict = Explained::new(format!("the topic `{topic}` cannot be {other} and {purpose}"));
+                let place = format!("[stores] of the component `{}`", manifest.name);
+                found.push(conflict.at(place).hint("give one of them another topic"));
             }
         }
     }
@@ -41,16 +41,17 @@ pub fn conflicts<'m>(
         let name = &manifest.name;
         for topic in manifest.emits.keys() {
             if let Some(purpose) = purpose(app, &purposes, &components, topic) {
-                found.push(format!(
-                    "the component `{name}` may not emit to `{topic}`, which is {purpose}\n  where: [emits.\"{topic}\"] of the component `{name}`\n  what to do: emit to another topic"
-                ));
+                let what = format!("the component `{name}` may not emit to `{topic}`, which is {purpose}");
+                let place = format!("[emits.\"{topic}\"] of the component `{name}`");
+                found.push(Explained::new(what).at(place).hint("emit to another topic"));
             }
         }
         let letters = manifest.dead_letter(app);
         if let Some(purpose) = purpose(app, &purposes, &components, &letters) {
-            found.push(format!(
-                "the dead-letter topic of the component `{name}` cannot be `{letters}`, which is {purpose}\n  where: [failure] dead-letter of the component `{name}`\n  what to do: name another topic, or none"
-            ));
+            let what =
+                format!("the dead-letter topic of the component `{name}` cannot be `{letters}`, which is {purpose}");
+            let place = format!("[failure] dead-letter of the component `{name}`");
+            found.push(Explained::new(what).at(place).hint("name another topic, or none"));
         }
     }
     found
@@ -102,7 +103,7 @@ mod tests {
 
     fn first_lines(manifests: &[Manifest]) -> Vec<String> {
         let found = conflicts("shop", Some("heddle.registry"), manifests);
-        found.iter().map(|conflict| conflict.lines().next().unwrap_or_default().to_owned()).collect()
+        found.into_iter().map(|conflict| conflict.what).collect()
     }
 
     #[test]

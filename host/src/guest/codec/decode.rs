@@ -82,6 +82,7 @@ impl Decoder {
         self.value(self.plan.root(), self.shapes.root(), self.reader.root(), reader, 0, place)
     }
 
+    #[allow(clippy::too_many_lines)]
     fn value(
         &self,
         step: StepId,
