@@ -132,7 +132,9 @@ fn plain(metrics: &str) -> String {
     let counters = counters.collect::<BTreeSet<_>>();
     let plain = |line: &str| match line.split(' ').collect::<Vec<_>>().as_slice() {
         ["#", "EOF" | "UNIT", ..] => String::new(),
-        ["#", what, name, rest @ ..] if counters.contains(name) => format!("# {what} {name}_total {}\n", rest.join(" ")),
+        ["#", what, name, rest @ ..] if counters.contains(name) => {
+            format!("# {what} {name}_total {}\n", rest.join(" "))
+        }
         _ => format!("{line}\n"),
     };
     metrics.lines().map(plain).collect()

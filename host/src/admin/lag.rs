@@ -170,15 +170,7 @@ fn lag_of(source: &TopicPartition, position: Offset, empty_until: Option<Offset>
     let undecided = (bounds.end.0 - bounds.high.0.max(from.0)).max(0);
     let decided = (bounds.high.0 - from.0).max(0);
     let (source, end) = (source.clone(), bounds.end);
-    PartitionLag {
-        source,
-        position,
-        end,
-        offsets: decided + undecided,
-        undecided,
-        open_since: None,
-        left_since: None,
-    }
+    PartitionLag { source, position, end, offsets: decided + undecided, undecided, open_since: None, left_since: None }
 }
 
 #[cfg(test)]

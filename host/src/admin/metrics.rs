@@ -197,11 +197,8 @@ fn partitions(statuses: &Statuses<'_>, registry: &mut Registry) {
     registry.register("partition_position", "The committed position in a partition", position.clone());
     for (component, status) in statuses {
         for PartitionStatus { topic, partition, lag: left, position: at, .. } in &status.partitions {
-            let labels = [
-                ("component", component.name.clone()),
-                ("topic", topic.clone()),
-                ("partition", partition.to_string()),
-            ];
+            let labels =
+                [("component", component.name.clone()), ("topic", topic.clone()), ("partition", partition.to_string())];
             left.into_iter().for_each(|left| drop(lag.get_or_create(&labels).set(*left)));
             at.into_iter().for_each(|at| drop(position.get_or_create(&labels).set(*at)));
         }

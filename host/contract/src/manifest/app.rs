@@ -16,7 +16,8 @@ use super::overrides::{self, Keys};
 use super::telemetry::{self, Telemetry};
 use super::text;
 
-const ROOT: &[&str] = &["app", "log", "registry", "topics", "admin", "commit", "workers", "state", "host", "deploy", "telemetry"];
+const ROOT: &[&str] =
+    &["app", "log", "registry", "topics", "admin", "commit", "workers", "state", "host", "deploy", "telemetry"];
 const APP: &[&str] = &["name", "components", "data", "contracts"];
 const LOG: &[&str] = &["kind", "bootstrap", "options"];
 const REGISTRY: &[&str] = &["url", "username", "password", "ca", "timeout", "retries", "topic", "register"];
