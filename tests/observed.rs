@@ -68,6 +68,7 @@ fn events_become_log_lines_and_metrics() {
     let last = status(&app, NAME);
     assert!(last["records_per_second"].as_f64().unwrap() > 0.0 && last["lag_seconds"] == 0.0, "{last}");
     watches(&app);
+    stories_are_told(&app);
     host.stop();
     let stopped = told(&app).lines().last().map(|line| serde_json::from_str::<Value>(line).unwrap()).unwrap();
     assert_eq!(stopped["message"], "stopped");
@@ -131,6 +132,28 @@ fn health_has_reasons(app: &App) {
         let answer = serde_json::from_str::<Value>(&text).unwrap();
         assert_eq!((status, answer), (200, json!({"ok": true, "reasons": []})), "{path}");
     }
+}
+
+/// `heddle trace` finds the records of a business transaction in all topics, in the order of causes.
+fn stories_are_told(app: &App) {
+    let story = |id: &str| {
+        let text = app.ok(&["trace", id, "--json"]);
+        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>()
+    };
+    let first = story("in/0/0");
+    assert_eq!((&first[0]["topic"], &first[0]["id"], &first[0]["kind"]), (&json!("in"), &json!("in/0/0"), &json!("record")));
+    assert!(first.len() > 1, "{first:?}");
+    for output in &first[1..] {
+        assert_eq!((&output["topic"], &output["causation"]), (&json!("out"), &json!("in/0/0")), "{first:?}");
+        assert!(output["id"].as_str().unwrap().starts_with(&format!("{NAME}/in/0/0/")), "{first:?}");
+    }
+    let failed = story("order-17\n");
+    let kinds = failed.iter().map(|event| event["kind"].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(kinds, ["record", "dead-letter"], "{failed:?}");
+    assert!(failed[1]["reason"].as_str().unwrap().contains("no") && failed[1]["component"] == NAME, "{failed:?}");
+    let text = app.ok(&["trace", "order-17\n"]);
+    assert!(text.lines().last().unwrap().contains(&format!("dead-lettered by {NAME} after 1 attempt: ")), "{text}");
+    assert!(!app.run(&["trace", "order-18"]).status.success());
 }
 
 /// `heddle status --watch` prints the status again and again.

@@ -109,11 +109,18 @@ impl Record {
         std::str::from_utf8(found.value.as_ref()?).ok()
     }
 
+    /// The id of the event: the one in its headers, or its position, `<topic>/<partition>/<offset>`.
+    #[must_use]
+    pub fn event_id(&self) -> Cow<'_, str> {
+        let position = || Cow::Owned(format!("{}/{}", self.source, self.offset));
+        self.text_header(CE_ID).map_or_else(position, Cow::Borrowed)
+    }
+
     /// The id of the business transaction to which the record belongs: the one in its headers, or the id of the record
     /// itself, which is then the first one.
     #[must_use]
-    pub fn correlation_id(&self) -> Option<&str> {
-        self.text_header(CE_CORRELATION_ID).or_else(|| self.text_header(CE_ID))
+    pub fn correlation_id(&self) -> Cow<'_, str> {
+        self.text_header(CE_CORRELATION_ID).map_or_else(|| self.event_id(), Cow::Borrowed)
     }
 }
 

@@ -25,6 +25,7 @@ mod state;
 mod status;
 mod stop;
 mod topics;
+mod trace;
 mod wasm_file;
 
 use std::path::PathBuf;
@@ -74,6 +75,8 @@ enum Command {
     State(state::State),
     /// Print what the running host's components did so far, and how far behind they are.
     Status(status::Status),
+    /// Print the story of one business transaction: its records, retries and dead letters.
+    Trace(trace::Trace),
     /// Print and change where a component goes on in the topics that it consumes.
     Offsets(offsets::Offsets),
     /// List, create and describe topics.
@@ -118,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Dlq(dlq) => dlq.run(&arguments.app),
         Command::State(state) => state.run(&arguments.app),
         Command::Status(status) => status.run(&arguments.app),
+        Command::Trace(trace) => trace.run(&arguments.app),
         Command::Offsets(offsets) => offsets.run(&arguments.app),
         Command::Topics(topics) => topics.run(&arguments.app),
         Command::Bench(bench) => bench.run(&arguments.app),

@@ -67,7 +67,7 @@ impl Report for DeliveryEnded<'_> {
         let Self { record, attempt, digest, outcome, fault } = self;
         let Some(fault) = fault else { return };
         let (topic, partition, offset) = (&*record.source.topic, record.source.partition.0, record.offset.0);
-        let id = record.correlation_id();
+        let id = &*record.correlation_id();
         match outcome {
             Outcome::Retried(after) => {
                 tracing::debug!(%component, %topic, partition, offset, attempt, ?after, %fault, correlationId = id, "retrying in place");
