@@ -141,7 +141,10 @@ fn stories_are_told(app: &App) {
         text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>()
     };
     let first = story("in/0/0");
-    assert_eq!((&first[0]["topic"], &first[0]["id"], &first[0]["kind"]), (&json!("in"), &json!("in/0/0"), &json!("record")));
+    assert_eq!(
+        (&first[0]["topic"], &first[0]["id"], &first[0]["kind"]),
+        (&json!("in"), &json!("in/0/0"), &json!("record"))
+    );
     assert!(first.len() > 1, "{first:?}");
     for output in &first[1..] {
         assert_eq!((&output["topic"], &output["causation"]), (&json!("out"), &json!("in/0/0")), "{first:?}");

@@ -98,7 +98,8 @@ mod tests {
     #[test]
     fn the_first_event_gives_its_id_to_all_that_follow() {
         let first = outputs(vec![], vec![]);
-        let expected = [(CE_ID, "shop.intake/orders/3/7/0"), (CE_CORRELATION_ID, "orders/3/7"), (CE_CAUSATION_ID, "orders/3/7")];
+        let expected =
+            [(CE_ID, "shop.intake/orders/3/7/0"), (CE_CORRELATION_ID, "orders/3/7"), (CE_CAUSATION_ID, "orders/3/7")];
         assert_eq!(first, expected.map(|(name, value)| Header::new(name, value)));
         let second = outputs(first, vec![]);
         let expected = [
