@@ -130,7 +130,7 @@ fn a_command_that_leaves_nothing_or_fails_is_told() {
     let nothing = told("true");
     assert!(nothing.contains("left no .wasm file") && nothing.contains("own-way.wasm"), "{nothing}");
     let failed = told("echo why; exit 3");
-    assert!(failed.contains("why") && failed.contains("`echo why; exit 3` failed in"), "{failed}");
+    assert!(failed.contains("why") && failed.contains("`echo why; exit 3` failed\n  at: "), "{failed}");
     let no_component = told("echo text > own-way.wasm");
     assert!(no_component.contains("own-way does not become a component"), "{no_component}");
 }

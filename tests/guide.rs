@@ -191,6 +191,7 @@ pages! {
     contracts: "contracts.md",
     deploying: "deploying.md",
     failures: "failures.md",
+    from_debezium: "from-debezium.md",
     from_spring_kafka: "from-spring-kafka.md",
     observability: "observability.md",
     reload: "reload.md",

@@ -5,6 +5,7 @@ mod assignment;
 mod foreign;
 mod kill;
 mod leaving;
+mod protocol;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use heddle::log::kafka::KafkaLog;
 use heddle::log::{Log, LogError, Member, MemberOptions, Polled, Start, TopicSpec};
 use heddle_core::event::{Header, NewRecord, Offset, Record, Timestamp, TopicPartition};
+use heddle_fixtures::group::Protocol;
 use heddle_fixtures::kafka::{self, Kafka};
 
 /// The longest time for anything that must happen, far above the usual. Only a failing test waits this long.
@@ -25,7 +27,11 @@ fn options(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 fn connect(kafka: &Kafka) -> KafkaLog {
-    KafkaLog::connect(&kafka.bootstrap(), &options(&[("session.timeout.ms", "6000")])).unwrap()
+    connect_by(kafka, Protocol::chosen())
+}
+
+fn connect_by(kafka: &Kafka, protocol: Protocol) -> KafkaLog {
+    KafkaLog::connect(&kafka.bootstrap(), &options(&[protocol.option()])).unwrap()
 }
 
 fn create(log: &KafkaLog, name: &str, partitions: i32, topic_options: &[(&str, &str)]) {
@@ -298,7 +304,7 @@ fn partitions_go_to_another_member_only_after_release() {
 
 #[test]
 fn a_static_member_comes_back_to_its_partitions_and_fences_its_double() {
-    let log = connect(kafka::shared());
+    let log = connect_by(kafka::shared(), Protocol::Classic);
     create(&log, "static", 2, &[]);
     let named = |id: &str| MemberOptions {
         instance_id: Some(id.into()),

@@ -1,5 +1,8 @@
 //! The conformance guests. The same inputs go through the same component in every language, and all results are equal
 //! to the byte: outputs, dead letters, state, log lines.
+use std::path::Path;
+use std::process::Command;
+
 use heddle_contract::schema::json;
 use heddle_core::event::NewRecord;
 use serde_json::json;
@@ -152,4 +155,22 @@ fn every_language_does_the_same() {
         assert!(differs.is_empty(), "{} inputs end otherwise:\n{}", differs.len(), differs.join("\n\n"));
         assert!(other.1 == rust.1, "the state differs: {:?} in Rust, {:?} in {language}", rust.1, other.1);
     }
+}
+
+#[test]
+fn javascript_says_what_is_wrong_with_text_that_is_not_unicode() {
+    let types = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk/javascript/types.js");
+    let script = format!(
+        r#"import {{ list, lowered, string }} from "{}";
+        try {{ lowered(list(string), ["fine \u{{1f600}}", "a\ud800b"], "the value"); }}
+        catch (error) {{ console.log(error.message); }}"#,
+        types.display()
+    );
+    let output = Command::new("node").args(["--input-type=module", "--eval", &script]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("at the value[1]") && text.contains("stands alone at 1"),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -3,7 +3,8 @@
 //!
 //! The shortages need no privileges. A limit on the size of files (`ulimit -f`) breaks a disk permanently, `ulimit -n`
 //! limits descriptors, and a path below a file is a folder that cannot be written to. A disk that is full and has room
-//! again needs a separate file system. If this user may not mount one, the test says so and does nothing.
+//! again needs a separate file system. If this user may not mount one, only the log and the
+//! engines are tested, by `full_disks`.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -199,7 +200,7 @@ pub(crate) fn fill(data: &Path) -> PathBuf {
 #[test]
 fn a_full_disk_holds_up_the_embedded_log_until_there_is_room() {
     let Some(small_disk) = small_disk() else {
-        println!("skipped: this user may mount nothing");
+        println!("this user may mount nothing: only `full_disks` tests a full disk");
         return;
     };
     let app = App::embedded();
@@ -228,4 +229,16 @@ fn a_full_disk_holds_up_the_embedded_log_until_there_is_room() {
     assert_eq!(produce(&app, &data, &orders(10)), written(10));
     until("these orders are handled, too", || handled(20));
     assert_eq!(host.stop(), Some(0), "{}", host.log());
+}
+
+#[test]
+fn a_log_that_cannot_be_written_says_so_and_not_that_another_process_has_it() {
+    let app = App::embedded();
+    // No folder can be made below a file, whatever rights this user has.
+    let file = app.data.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let mut consume = app.command(&["consume", INPUT]);
+    let ended = consume.env("HEDDLE_APP_DATA", &file).output().unwrap();
+    let text = String::from_utf8(ended.stderr).unwrap();
+    assert!(!ended.status.success() && text.contains("app.data") && !text.contains("stop the other"), "{text}");
 }

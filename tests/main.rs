@@ -6,6 +6,7 @@
 
 mod brokers_killed;
 mod build;
+mod cdc;
 mod cli;
 mod clusters;
 mod conformance;
@@ -17,6 +18,7 @@ mod doors;
 mod embedded_kill;
 mod embedded_upkeep;
 mod failures;
+mod full_disks;
 mod good_records;
 mod guest;
 mod guide;
@@ -37,6 +39,7 @@ mod registry_answers;
 mod registry_server;
 mod registry_topic;
 mod reload;
+mod repartition;
 mod round_trips;
 mod schema_cli;
 mod sockets;

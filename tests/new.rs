@@ -88,6 +88,25 @@ fn a_new_component_passes_its_own_test() {
 }
 
 #[test]
+fn the_template_of_debezium_passes_its_own_test() {
+    let made = Made::new();
+    for language in ["rust", "javascript", "python", "go"] {
+        let name = format!("join-{language}");
+        made.ok(&["new", &name, "--lang", language, "--template", "debezium", "--app", "shop"]);
+    }
+    let folder = |language| made.component(&format!("join-{language}"));
+    assert!(run("cargo", &["test"], &folder("rust")).contains("2 passed"));
+    assert!(run("node", &["--test"], &folder("javascript")).contains("pass 2"));
+    assert!(run("python3", &["-m", "unittest"], &folder("python")).contains("Ran 2 tests"));
+    assert!(run("go", &["test"], &folder("go")).contains("PASS"));
+    assert_eq!(run("gofmt", &["-l", "main.go", "main_test.go"], &folder("go")), "");
+    // Its schemas are not overwritten where they were changed.
+    fs::write(made.shop().join("contracts/OrderRow.avsc"), "\"string\"").unwrap();
+    let arguments = ["new", "other", "--lang", "rust", "--template", "debezium", "--app", "shop"];
+    assert!(made.fails(&mut made.heddle(&arguments)).contains("OrderRow.avsc"));
+}
+
+#[test]
 fn a_test_host_keeps_its_promises() {
     let guests = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests");
     let names = ["conformance-javascript", "conformance-python", "conformance-rust"];

@@ -14,6 +14,7 @@ use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use heddle::log::now;
 use heddle_contract::section;
 use heddle_core::event::{Offset, Timestamp, TopicPartition};
+use heddle_fixtures::group::Protocol;
 use heddle_fixtures::kafka::Kafka;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -56,7 +57,7 @@ impl Bed {
         let mut command = self.app.command(arguments);
         command.env("HEDDLE_APP_COMPONENTS", &self.component);
         if self.broker.is_some() {
-            command.env("HEDDLE_LOG_OPTIONS_SESSION_TIMEOUT_MS", "6000");
+            command.envs([Protocol::chosen().variable()]);
         }
         command
     }

@@ -205,7 +205,7 @@ fn lag_counts_records_and_open_transactions_and_no_marks() {
     let mut second = app.command(&["run"]);
     let second = second.env("HEDDLE_APP_DATA", data.path()).env("HEDDLE_HOST_NAME", NAME).output().unwrap();
     assert_eq!(second.status.code(), Some(1));
-    assert!(text(&second.stderr).contains("another host runs under the name"), "{}", text(&second.stderr));
+    assert!(text(&second.stderr).contains("another host has the name"), "{}", text(&second.stderr));
 
     // Without a broker the host answers from memory, and says so.
     broker.stop();

@@ -431,3 +431,26 @@ fn ids_and_versions_keep_their_meaning_whatever_is_done() {
     // Schemas were deleted and registered again under other ids.
     assert!(refused > rounds / 20 && meaning.len() > 2 * 40, "{refused} refused, {} ids", meaning.len());
 }
+
+/// Equal schemas as Avro for Java prints them have one id: Debezium writes short names, and others full ones.
+#[test]
+fn names_with_and_without_their_namespace_are_one_schema() {
+    let schema = |value: &str| {
+        format!(
+            r#"{{"type":"record","name":"Envelope","namespace":"shop.orders","fields":[{{"name":"before","type":["null",{{"type":"record","name":"Value","fields":[]}}],"default":null}},{{"name":"after","type":["null","{value}"],"default":null}},{{"name":"odd","type":{{"type":"{value}","connect.doc":"x"}}}}]}}"#
+        )
+    };
+    let full = r#"{"type":"record","name":"shop.orders.Key","fields":[{"name":"id","type":{"type":"int"}}]}"#;
+    let short = r#"{"name":"Key","namespace":"shop.orders","type":"record","fields":[{"name":"id","type":"int"}]}"#;
+    let registry = Embedded::mock("names");
+    for (subject, one, other) in [
+        ("shop.orders-value", schema("Value"), schema("shop.orders.Value")),
+        ("shop.orders-key", short.to_owned(), full.to_owned()),
+    ] {
+        let id = registry.register(subject, &one).unwrap();
+        assert_eq!(registry.register(subject, &other).unwrap(), id);
+        assert_eq!(registry.versions(subject).unwrap().len(), 1);
+    }
+    let other = registry.register("shop.others-value", &schema("Value").replace("shop.orders", "shop.others")).unwrap();
+    assert_ne!(registry.latest("shop.orders-value").unwrap().unwrap().id, other);
+}

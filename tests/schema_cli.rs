@@ -342,6 +342,27 @@ fn json_schema_and_protobuf_are_checked_and_registered_with_what_they_import() {
 }
 
 #[test]
+fn schemas_of_topics_are_fetched() {
+    let app = App::new();
+    let contracts = app.0.path().join("contracts");
+    app.write("orders.created-key.avsc", &order(&[]));
+    app.write("orders.created-value.avsc", &order(&[]));
+    std::fs::write(contracts.join("orders.paid-value.proto"), ORDER_PROTO).unwrap();
+    std::fs::create_dir(contracts.join("shop")).unwrap();
+    std::fs::write(contracts.join("shop/money.proto"), MONEY_PROTO).unwrap();
+    app.ok(&["schema", "register"]);
+    std::fs::remove_dir_all(&contracts).unwrap();
+    let mut told = app.told(&["schema", "fetch", "orders.created"]);
+    let file = std::fs::read_to_string(contracts.join("orders.created-value.avsc")).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&file).unwrap(), order(&[]));
+    app.write("orders.created-key.avsc", &json!("string"));
+    told += &app.told(&["schema", "fetch", "orders.created"]);
+    told += &app.told(&["schema", "fetch", "orders.created-value", "shop/money.proto", "orders.paid"]);
+    told += &app.told(&["schema", "fetch", "orders"]);
+    insta::assert_snapshot!(told);
+}
+
+#[test]
 fn files_of_other_formats_that_are_wrong_say_where() {
     let app = App::new();
     let write = |file: &str, text: &str| std::fs::write(app.0.path().join("contracts").join(file), text).unwrap();

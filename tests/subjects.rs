@@ -4,6 +4,7 @@
 use std::process::Output;
 
 use heddle::registry::Registry as _;
+use heddle_contract::section;
 use heddle_contract::wire::{SchemaId, prefix};
 use heddle_core::event::NewRecord;
 use heddle_fixtures::kafka::shared;
@@ -68,4 +69,59 @@ fn records_go_by_their_own_subjects_on_the_embedded_log() {
 #[test]
 fn records_go_by_their_own_subjects_on_kafka() {
     records_go_by_their_own_subjects(&App::kafka(shared()).scripted());
+}
+
+/// An app with the component of several types, which reads unions of the topic's own subject, and treats unknown
+/// branches like this.
+fn reader_of_unions(mut app: App, unknown: &str) -> App {
+    let wasm = build::component("guests", "kinds");
+    let mut contract = section::extract(&wasm).unwrap();
+    let manifest = contract.component.manifest.replace("subject = \"record\"\n", "");
+    contract.component.manifest = manifest.replace("unknown-type = \"skip\"", &format!("unknown-type = \"{unknown}\""));
+    app.folder = app.data.path().join("app");
+    std::fs::create_dir(&app.folder).unwrap();
+    std::fs::write(app.folder.join("kinds.wasm"), section::embed(&wasm, &contract).unwrap()).unwrap();
+    let text =
+        "[app]\nname = \"guests\"\ncomponents = [\"kinds.wasm\"]\n[topics.\"kinds.in\"]\n[topics.\"kinds.out\"]\n";
+    std::fs::write(app.folder.join("heddle.toml"), text).unwrap();
+    app
+}
+
+/// A branch that a writer's union has and the component's does not is a value of an unknown type.
+#[test]
+fn an_unknown_branch_of_a_union_is_an_unknown_type() {
+    for (unknown, counts) in [("skip", [3, 2, 0]), ("dead-letter", [3, 2, 1])] {
+        let app = reader_of_unions(App::embedded(), unknown);
+        app.ok(&["topics", "create", "kinds.in"]);
+        let id = |name: &str| {
+            format!(
+                r#"{{"type":"record","name":"{name}","namespace":"kinds","fields":[{{"name":"id","type":"string"}}]}}"#
+            )
+        };
+        let paid = r#"{"type":"record","name":"Paid","namespace":"kinds","fields":[{"name":"id","type":"string"},{"name":"cents","type":"long"}]}"#;
+        let union = format!("[{},{},{paid}]", id("Refused"), id("Placed"));
+        let writer = app.own_registry().register("kinds.in-value", &union).unwrap();
+        let records = [foreign(writer, b"\x02\x02a"), foreign(writer, b"\x00\x02b"), foreign(writer, b"\x04\x02c\x0e")];
+        app.log().append(&records).unwrap();
+        let found: Value = serde_json::from_str(&app.ok(&["run", "--until-idle", "--json"])).unwrap();
+        assert_eq!(["in", "out", "failed"].map(|name| found[name].as_u64().unwrap()), counts, "{unknown}");
+        if unknown == "dead-letter" {
+            let letters = app.ok(&["dlq", "list", "kinds", "--json"]);
+            let letter: Value = serde_json::from_str(letters.trim()).unwrap();
+            assert_eq!((&letter["kind"], &letter["origin"]["offset"]), (&json!("decode"), &json!(1)), "{letter}");
+        }
+    }
+}
+
+#[test]
+fn a_component_with_subjects_named_after_records_is_measured() {
+    build::component("guests", "kinds");
+    let app = App::embedded().scripted();
+    let file = app.data.path().join("lines");
+    std::fs::write(&file, "{\"kinds.Placed\":{\"id\":\"a\"}}\n{\"kinds.Paid\":{\"id\":\"a\",\"cents\":7}}\n").unwrap();
+    for more in [&[][..], &["--from", file.to_str().unwrap()]] {
+        let figures = ok(&app, &[&["bench", "--records", "100", "--json"], more].concat());
+        let figures: Value = serde_json::from_str(&figures).unwrap();
+        assert_eq!((&figures["emitted"], &figures["failures"]), (&json!(100), &json!({})), "{figures}");
+    }
 }

@@ -24,9 +24,10 @@ const FOLDERS: [&str; 6] = ["host", "bench", "tests", "sdk/rust", "guests", "exa
 
 /// Each module of `host/src` with the modules that it may use, from the bottom up. A module uses only modules that are
 /// listed before it, so there are no circles between modules.
-const ARROWS: [(&str, &[&str]); 27] = [
+const ARROWS: [(&str, &[&str]); 31] = [
     ("lock", &[]),
     ("telemetry", &["lock"]),
+    ("shutdown", &["lock"]),
     ("printable", &[]),
     ("descriptors", &[]),
     ("usage", &[]),
@@ -42,15 +43,18 @@ const ARROWS: [(&str, &[&str]); 27] = [
     ("registry", &["guest", "lock", "tls", "serve", "telemetry"]),
     ("registry_topic", &["log", "registry", "lock"]),
     ("values", &["guest", "registry", "times"]),
-    ("runtime", &["log", "guest", "state", "lock", "telemetry"]),
-    ("build", &["registry"]),
+    ("runtime", &["shutdown", "log", "guest", "state", "lock", "telemetry"]),
+    ("files", &[]),
+    ("repartition", &["log", "runtime"]),
+    ("build", &["registry", "files"]),
     ("dlq", &["log", "guest", "values", "times"]),
     ("shadow", &["log", "guest", "state", "registry", "runtime", "build"]),
-    ("cluster", &["log", "state", "tls"]),
-    ("deploy", &["log", "guest", "registry", "runtime", "build", "cluster", "lock"]),
+    ("cluster", &["shutdown", "log", "state", "tls"]),
+    ("deploy", &["shutdown", "log", "guest", "registry", "runtime", "build", "cluster", "lock"]),
     (
         "admin",
         &[
+            "shutdown",
             "log",
             "guest",
             "state",
@@ -64,11 +68,15 @@ const ARROWS: [(&str, &[&str]); 27] = [
             "tls",
             "lock",
             "descriptors",
+            "telemetry",
         ],
     ),
+    ("host", &["log", "guest", "state", "registry", "runtime", "cluster", "deploy", "admin", "shutdown", "telemetry"]),
     (
         "cli",
         &[
+            "shutdown",
+            "host",
             "log",
             "guest",
             "state",
@@ -81,6 +89,7 @@ const ARROWS: [(&str, &[&str]); 27] = [
             "cluster",
             "deploy",
             "shadow",
+            "repartition",
             "admin",
             "tls",
             "telemetry",
@@ -89,6 +98,7 @@ const ARROWS: [(&str, &[&str]); 27] = [
             "times",
             "descriptors",
             "usage",
+            "files",
         ],
     ),
     ("lib", &[]),

@@ -23,6 +23,7 @@ use heddle_core::state::{Range, StoreIndex, TaskState as _};
 use heddle_core::task::TaskSpec;
 use heddle_fixtures::apicurio::Apicurio;
 use heddle_fixtures::copies::allowed;
+use heddle_fixtures::group::Protocol;
 use heddle_fixtures::kafka::Kafka;
 use heddle_fixtures::{Ended, SetAtEnd, scaled, terminate};
 use proptest::prelude::Rng as _;
@@ -36,7 +37,6 @@ const ORDERS_A_FILE: usize = 400;
 const CUSTOMERS: u64 = 500;
 /// Longer than the session timeout of the hosts.
 const FREEZE: Duration = Duration::from_secs(9);
-const SESSION_MS: &str = "6000";
 
 fn platform() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/order-platform")
@@ -66,7 +66,7 @@ impl Platform {
             .arg(platform())
             .env("HEDDLE_APP_DATA", self.folder(host))
             .env("HEDDLE_LOG_BOOTSTRAP", self.broker.bootstrap())
-            .env("HEDDLE_LOG_OPTIONS_SESSION_TIMEOUT_MS", SESSION_MS)
+            .envs([Protocol::chosen().variable()])
             .env("HEDDLE_LOG_OPTIONS_TRANSACTION_TIMEOUT_MS", "10000")
             .env("HEDDLE_REGISTRY_URL", self.registry.url())
             .env("HEDDLE_ADMIN_LISTEN", "127.0.0.1:0");

@@ -3,7 +3,9 @@
 //! An engine that meets a full disk stays broken for the rest of its life, so it must not meet one. A write that would
 //! use the last of the space is refused before it reaches the engine, and accepted once there is space again.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytesize::ByteSize;
 use thiserror::Error;
@@ -21,21 +23,50 @@ pub(crate) struct NoRoom {
     free: u64,
 }
 
+/// The disks of this host, as far as their room matters.
+#[derive(Clone)]
+pub struct Disks(Arc<Free>);
+
+/// Measures the free bytes of the disk that has a folder; `None` if that is not known.
+type Free = dyn Fn(&Path) -> Option<u64> + Send + Sync;
+
+impl Default for Disks {
+    /// What the system says of them.
+    fn default() -> Self {
+        Self(Arc::new(free_bytes))
+    }
+}
+
+impl Disks {
+    /// Disks that have as many bytes free as `free` says of a folder, if it says anything: a test needs no disk that it
+    /// may fill.
+    pub fn with_free(free: impl Fn(&Path) -> Option<u64> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(free))
+    }
+}
+
+impl fmt::Debug for Disks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Disks")
+    }
+}
+
 /// The disk of one folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Room {
     folder: PathBuf,
+    disks: Disks,
 }
 
 impl Room {
     /// The disk that holds this folder.
-    pub(crate) fn below(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+    pub(crate) fn below(folder: &Path, disks: Disks) -> Self {
+        Self { folder: folder.to_owned(), disks }
     }
 
     /// Checks that there is space for `bytes` more bytes. A disk that does not report its free space passes.
     pub(crate) fn check(&self, bytes: usize) -> Result<(), NoRoom> {
-        match free_bytes(&self.folder) {
+        match (self.disks.0)(&self.folder) {
             Some(free) if free < needed(bytes) => Err(NoRoom { free }),
             _ => Ok(()),
         }
@@ -60,10 +91,13 @@ mod tests {
     #[test]
     fn more_than_the_disk_has_finds_no_room() {
         let folder = tempfile::tempdir().unwrap();
-        let room = Room::below(folder.path());
+        let room = Room::below(folder.path(), Disks::default());
         assert!(room.check(1).is_ok(), "the machine of this test has some room");
         let refused = room.check(usize::MAX).unwrap_err().to_string();
         assert!(refused.starts_with("the disk is full: ") && refused.ends_with("16.0 MiB stay free"), "{refused}");
-        assert!(Room::below(Path::new("/nowhere")).check(usize::MAX).is_ok(), "nothing is known of it");
+        assert!(
+            Room::below(Path::new("/nowhere"), Disks::default()).check(usize::MAX).is_ok(),
+            "nothing is known of it"
+        );
     }
 }

@@ -4,7 +4,7 @@
 //!  Config, Parts ──Host::start──> RunningHost ──publish──> monitor, announcements, deployments, admin API
 //!                                     │
 //!                                     ├─ status(), is_over()
-//!                                     └─ stop(): workers commit and leave ─> state is flushed ─> open requests are answered
+//!                                     └─ stop(): workers leave ─> state is flushed ─> open requests are answered
 //! ```
 //!
 //! The host owns every thread it starts, and one [`Shutdown`] ends them. The caller opens the log, the registry and the
@@ -232,8 +232,8 @@ impl RunningHost {
         self.monitor.as_ref().and_then(|monitor| monitor.dead()).map(Explained::new)
     }
 
-    /// Stops the host: workers commit what is open and leave their groups, state is written to disk, and requests of the
-    /// admin API that are being answered end. Threads blocked in a log or on a disk that does not answer are left behind.
+    /// Stops the host: workers commit what is open and leave their groups, state is written to disk, and open requests
+    /// of the admin API are answered. Threads blocked in a log or on a disk that does not answer are left behind.
     ///
     /// # Errors
     /// The first fault that kept a worker from continuing.

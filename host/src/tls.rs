@@ -118,26 +118,45 @@ impl Trusted {
     }
 }
 
+/// The remedy if the authority is not known.
+const NAME_AUTHORITY: &str = "name the file of its authority's certificate in [registry] ca (HEDDLE_REGISTRY_CA), and use a host name of the certificate";
+
+/// The reason why a certificate is not trusted.
+#[derive(Debug)]
+pub(crate) struct Distrust {
+    /// What is wrong with it.
+    pub(crate) cause: String,
+    /// What helps.
+    pub(crate) remedy: &'static str,
+}
+
 /// Returns the fault in a server's certificate, if that is the reason for the error. The most frequent faults have
 /// their own texts.
-pub(crate) fn fault(error: &ureq::Error) -> Option<String> {
+pub(crate) fn fault(error: &ureq::Error) -> Option<Distrust> {
     let error = match error {
         ureq::Error::Rustls(error) => error,
         ureq::Error::Io(error) => error.get_ref()?.downcast_ref()?,
         _ => return None,
     };
     let rustls::Error::InvalidCertificate(cause) = error else { return None };
-    let words = match cause {
-        CertificateError::UnknownIssuer => "no authority that is trusted signed it",
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "it is for another name",
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "it is not valid yet, by this machine's clock"
+    let (words, remedy) = match cause {
+        CertificateError::UnknownIssuer => ("no authority that is trusted signed it", NAME_AUTHORITY),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            ("it is for another name", "use a host name of the certificate in [registry] url (HEDDLE_REGISTRY_URL)")
         }
-        other if other.to_string().contains("CaUsedAsEndEntity") => "it is an authority's (CA:TRUE), not a server's",
-        other => return Some(other.to_string()),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            ("it has expired", "renew the registry's certificate; if it is new, check this machine's clock")
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            ("it is not valid yet, by this machine's clock", "check this machine's clock, then the certificate")
+        }
+        other if other.to_string().contains("CaUsedAsEndEntity") => (
+            "it is an authority's (CA:TRUE), not a server's",
+            "give the registry a certificate that the authority has signed",
+        ),
+        other => return Some(Distrust { cause: other.to_string(), remedy: NAME_AUTHORITY }),
     };
-    Some(words.to_owned())
+    Some(Distrust { cause: words.to_owned(), remedy })
 }
 
 /// The certificates in a file, at least one.

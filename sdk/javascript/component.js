@@ -10,7 +10,7 @@ import * as sdk from "./sdk.js";
 export function start(interfaces) {
   sdk.install({
     context: () => context.current(),
-    log: (level, message) => log.write(level, message),
+    log: (level, message) => log.write(level, message.toWellFormed()),
     nextU64: () => random.nextU64(),
     bytes: (length) => random.bytes(length),
     send: (name, value) => interfaces[name].send(value),
@@ -40,6 +40,15 @@ function determine() {
   globalThis.console = { ...sdk.log, log: sdk.log.info };
 }
 
+/** The words of whatever was thrown. Its own code may throw again. */
+function words(of) {
+  try {
+    return String(of());
+  } catch {
+    return "something without words";
+  }
+}
+
 /** The interface of a handler. An error that is not a failure is a trap; its place is logged first. */
 export function exported(handler, value, key) {
   const call = sdk.called(handler, value, key);
@@ -48,9 +57,9 @@ export function exported(handler, value, key) {
       try {
         call(rawValue, rawKey);
       } catch (error) {
-        if (error instanceof sdk.Failure) throw { tag: error.kind, val: error.message };
-        const place = String(error?.stack ?? "").split("\n")[0].trim();
-        sdk.log.error(`uncaught ${error} ${place}`);
+        if (error instanceof sdk.Failure) throw { tag: error.kind, val: error.message.toWellFormed() };
+        const place = words(() => error?.stack ?? "").split("\n")[0].trim();
+        sdk.log.error(`uncaught ${words(() => error)} ${place}`);
         throw error;
       }
     },

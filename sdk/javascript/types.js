@@ -49,7 +49,12 @@ export const s32 = plain((value) =>
 );
 export const f32 = plain((value) => (typeof value === "number" ? value : refuse("a number", value)), "number");
 export const f64 = f32;
-export const string = plain((value) => (typeof value === "string" ? value : refuse("a string", value)), "string");
+/** QuickJS traps without words where a surrogate stands alone: text of the host has none. */
+export const string = plain((value) => {
+  if (typeof value !== "string") refuse("a string", value);
+  if (value.isWellFormed()) return value;
+  throw new Misfit(`text in Unicode is expected, but a surrogate stands alone at ${value.search(/\p{Surrogate}/u)}`);
+});
 
 const ZEROS = "0000000000000000";
 const SAFE = Number.MAX_SAFE_INTEGER;

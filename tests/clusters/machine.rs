@@ -13,7 +13,7 @@ use crate::support::app::App;
 /// The disk with the local state fills up and has room again. No store is ever wrong.
 pub(crate) fn a_full_disk_keeps_state_in_memory_and_in_the_changelogs(app: &App) {
     let Some(small_disk) = small_disk() else {
-        println!("skipped: this user may mount nothing");
+        println!("this user may mount nothing: only `full_disks` and `task_stores` test a full disk");
         return;
     };
     let (scripts, log) = (Scripts::of(app), app.log());

@@ -93,6 +93,7 @@ fn a_host_copes_with_clusters_that_others_keep() {
     the_rights_of_the_page_are_enough(&guarded, &app, &granted);
     each_right_that_is_missing_is_named(&guarded, &app, &granted);
     workers_wait_for_rights(&guarded, &app, &granted);
+    a_start_waits_for_the_registry(&guarded, &app, &granted);
     machine::a_host_ends_although_its_broker_does_not_answer(&app, &guarded.broker);
 }
 
@@ -101,6 +102,7 @@ fn a_host_copes_with_clusters_that_others_keep() {
 fn a_host_copes_with_the_end_of_another_and_with_a_machine_that_runs_short() {
     let app = clinic(App::kafka(shared()), 2, "attempts = 1\nretry = [\"200ms\"]");
     takeover::an_open_transaction_of_a_killed_host_does_not_block_its_heirs(&app);
+    takeover::a_restore_behind_an_open_transaction_goes_on_when_its_owner_is_gone(&app);
     machine::a_full_disk_keeps_state_in_memory_and_in_the_changelogs(&app);
     machine::few_descriptors_neither_hang_the_host_nor_are_kept_quiet(&app);
 }
@@ -229,5 +231,30 @@ fn workers_wait_for_rights(guarded: &Guarded, app: &App, granted: &[Granted]) {
         run.env("HEDDLE_LOG_OPTIONS_TRANSACTION_TIMEOUT_MS", "900001");
     });
     host.says(&["no transaction can begin", "transaction.max.timeout.ms", "900001"]);
+    host.stop();
+}
+
+/// The registry is a topic, and what keeps it from being read may pass: the host lives, says why it is not ready, and
+/// begins by itself.
+fn a_start_waits_for_the_registry(guarded: &Guarded, app: &App, granted: &[Granted]) {
+    let is_it = |right: &&Granted| right.name == "heddle.registry" && right.operation == "Read";
+    let read = granted.iter().find(is_it).unwrap();
+    guarded.revoke(read);
+    let starting = app.data.path().join("starting");
+    let host = Host::start(app, |run| {
+        guarded.as_user(run);
+    });
+    until("the host reports it", || host.log().contains("waiting for the schema registry"));
+    let address = std::fs::read_to_string(starting).unwrap();
+    let ask = |path: &str| {
+        let client = HostClient::new(&address, &Reach::default(), std::time::Duration::from_secs(10));
+        let answer = client.get(path).unwrap();
+        (answer.status, answer.text())
+    };
+    assert_eq!(ask("/health"), (200, "ok".to_owned()));
+    let (status, why) = ask("/health/ready");
+    assert!(status == 503 && why.contains("waiting for the schema registry"), "{status}: {why}");
+    guarded.grant(read);
+    host.is_ready();
     host.stop();
 }

@@ -8,6 +8,7 @@ use futures_executor::block_on;
 use heddle::log::Log;
 use heddle::log::kafka::KafkaLog;
 use heddle_core::event::{Offset, TopicPartition};
+use heddle_fixtures::group::Protocol;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{ClientConfig, Offset as RdOffset, TopicPartitionList};
@@ -17,20 +18,22 @@ use crate::conformance::harness::Harness;
 /// The number of the next case.
 static CASES: AtomicUsize = AtomicUsize::new(0);
 
-struct Kafka {
+pub(crate) struct Kafka {
     case: usize,
+    protocol: Protocol,
     log: Arc<KafkaLog>,
 }
 
 impl Kafka {
-    fn new() -> Self {
-        Self { case: CASES.fetch_add(1, Ordering::Relaxed), log: connect() }
+    pub(crate) fn new(protocol: Protocol) -> Self {
+        Self { case: CASES.fetch_add(1, Ordering::Relaxed), protocol, log: connect(protocol) }
     }
 }
 
-fn connect() -> Arc<KafkaLog> {
+fn connect(protocol: Protocol) -> Arc<KafkaLog> {
     // A short session, so that a member that vanished is expelled soon.
-    let options = BTreeMap::from([("session.timeout.ms".to_owned(), "6000".to_owned())]);
+    let (option, value) = protocol.option();
+    let options = BTreeMap::from([(option.to_owned(), value.to_owned())]);
     Arc::new(KafkaLog::connect(&heddle_fixtures::kafka::shared().bootstrap(), &options).unwrap())
 }
 
@@ -40,7 +43,7 @@ impl Harness for Kafka {
     }
 
     fn reopen(&self) -> Arc<dyn Log> {
-        connect()
+        connect(self.protocol)
     }
 
     fn writes_early(&self) -> bool {
@@ -66,4 +69,4 @@ impl Harness for Kafka {
     }
 }
 
-crate::conformance::conformance!(Kafka::new());
+crate::conformance::conformance!(Kafka::new(Protocol::Classic));

@@ -17,20 +17,8 @@ macro_rules! suite {
 /// Makes one test of every case, each on a new harness.
 macro_rules! conformance {
     ($harness:expr) => {
+        crate::conformance::membership! { $harness }
         suite! { $harness;
-            transactions:
-                a_transaction_is_seen_whole_and_not_before_its_commit
-                aborted_records_are_never_seen
-                a_zombie_cannot_commit
-                positions_and_outputs_commit_together
-                records_come_while_a_commit_is_under_way
-                until_a_commit_was_told_of_nothing_is_sent_or_ended
-                a_member_that_is_dropped_while_it_commits_commits_whole_or_not_at_all
-                a_member_that_vanished_leaves_no_trace
-                a_writer_writes_all_or_nothing
-                a_newer_writer_fences_the_older
-                a_writer_and_a_member_fence_each_other
-                a_refused_record_does_not_spoil_the_transaction;
             records:
                 order_is_kept_in_each_partition
                 keys_go_where_java_clients_send_them
@@ -47,6 +35,28 @@ macro_rules! conformance {
                 a_topic_made_anew_is_another
                 a_deleted_topic_takes_all_with_it
                 everything_is_there_after_a_restart;
+        }
+    };
+}
+pub(crate) use conformance;
+
+/// Makes one test of every case about members of groups and their transactions.
+macro_rules! membership {
+    ($harness:expr) => {
+        suite! { $harness;
+            transactions:
+                a_transaction_is_seen_whole_and_not_before_its_commit
+                aborted_records_are_never_seen
+                a_zombie_cannot_commit
+                positions_and_outputs_commit_together
+                records_come_while_a_commit_is_under_way
+                until_a_commit_was_told_of_nothing_is_sent_or_ended
+                a_member_that_is_dropped_while_it_commits_commits_whole_or_not_at_all
+                a_member_that_vanished_leaves_no_trace
+                a_writer_writes_all_or_nothing
+                a_newer_writer_fences_the_older
+                a_writer_and_a_member_fence_each_other
+                a_refused_record_does_not_spoil_the_transaction;
             groups:
                 a_new_group_starts_where_it_is_told
                 a_second_member_shares_and_gives_back
@@ -71,10 +81,10 @@ macro_rules! conformance {
         }
     };
 }
-pub(crate) use conformance;
+pub(crate) use membership;
 
 mod groups;
-mod harness;
+pub(crate) mod harness;
 mod records;
 mod starts;
 mod state;
@@ -83,3 +93,4 @@ mod transactions;
 
 mod embedded;
 mod kafka;
+mod kafka_consumer;

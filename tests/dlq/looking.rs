@@ -76,4 +76,9 @@ fn what_cannot_be_done_says_what_where_and_what_to_do() {
     told.tell(&["dlq", "replay", "scripted", "0/1", "--edit"]);
     insta::assert_snapshot!(told.1);
     assert_eq!(all(&app, "in").len(), 0);
+    for command in ["show", "discard", "replay"] {
+        let refused = app.run(&["dlq", command, "scripted", &format!("0/{}", i64::MAX)]);
+        let text = String::from_utf8(refused.stderr).unwrap();
+        assert!(refused.status.code() == Some(1) && text.contains("no dead letter"), "{command}: {text}");
+    }
 }

@@ -1,6 +1,9 @@
 //! Records and positions of other clients, which do not write text where Kafka expects it.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
+use heddle::log::kafka::KafkaLog;
 use heddle::log::{Log as _, Polled};
 use heddle_core::event::{Header, Offset};
 use heddle_fixtures::kafka;
@@ -23,8 +26,7 @@ fn not_text() -> String {
 fn a_header_whose_name_is_not_text_is_read() {
     let (broker, log) = (kafka::shared(), connect(kafka::shared()));
     create(&log, "foreign-headers", 1, &[]);
-    let config = ClientConfig::from_iter([("bootstrap.servers".to_owned(), broker.bootstrap())]);
-    let producer: BaseProducer = config.create().unwrap();
+    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", broker.bootstrap()).create().unwrap();
     let (name, long) = (not_text(), "n".repeat(60_000));
     let headers = [(&*name, Some("v")), ("", None), (&*long, Some(""))].into_iter();
     let headers = headers.fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(RdHeader { key, value }));
@@ -41,13 +43,35 @@ fn a_header_whose_name_is_not_text_is_read() {
 }
 
 #[test]
+fn a_small_batch_of_large_records_is_taken_piece_by_piece() {
+    const RECORDS: usize = 40;
+    let log = connect(kafka::shared());
+    create(&log, "foreign-batch", 1, &[("max.message.bytes", "2000000")]);
+    let options = [("compression.type", "zstd"), ("batch.size", "50000000"), ("message.max.bytes", "50000000")];
+    let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let sender = KafkaLog::connect(&kafka::shared().bootstrap(), &BTreeMap::from(options)).unwrap();
+    sender.append(&vec![record("foreign-batch", 0, vec![0; 1_000_000]); RECORDS]).unwrap();
+    let mut member = log.join(&member_options("foreign-batch", "foreign-batch")).unwrap();
+    assigned(&mut *member);
+    let (mut most, mut count) = (0, 0);
+    until("all records", || {
+        let Polled::Records(records) = member.poll(POLL).unwrap() else { return None };
+        most = most.max(records.len());
+        count += records.len();
+        (count == RECORDS).then_some(())
+    });
+    assert!(most <= 17, "{most} records of 1 MB in one poll");
+}
+
+#[test]
 fn a_group_whose_positions_have_metadata_that_is_not_text_is_taken_over() {
     let (broker, log) = (kafka::shared(), connect(kafka::shared()));
     create(&log, "foreign-positions", 1, &[]);
     log.append(&["a", "b"].map(|value| record("foreign-positions", 0, value))).unwrap();
     let options = member_options("foreign-positions", "foreign-positions");
-    let config = [("bootstrap.servers".to_owned(), broker.bootstrap()), ("group.id".to_owned(), options.group.clone())];
-    let consumer: BaseConsumer = ClientConfig::from_iter(config).create().unwrap();
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", broker.bootstrap()).set("group.id", &options.group);
+    let consumer: BaseConsumer = config.create().unwrap();
     let mut positions = TopicPartitionList::new();
     let mut position = positions.add_partition("foreign-positions", 0);
     position.set_offset(rdkafka::Offset::Offset(1)).unwrap();

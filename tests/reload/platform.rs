@@ -14,6 +14,7 @@ use heddle::registry::{Client, ClientOptions, Registry};
 use heddle_contract::schema::{Schema, json, parse};
 use heddle_contract::wire;
 use heddle_core::event::{NewRecord, Record};
+use heddle_fixtures::group::Protocol;
 use serde_json::{Value, json};
 
 pub(crate) const INPUT: &str = "orders.created";
@@ -36,6 +37,8 @@ pub(crate) struct Platform {
     pub(crate) registry: Option<String>,
     /// Additional environment variables of all commands.
     pub(crate) variables: Vec<(&'static str, String)>,
+    /// Of the consumer groups on Kafka.
+    pub(crate) protocol: Protocol,
 }
 
 impl Platform {
@@ -56,7 +59,7 @@ impl Platform {
         "#;
         std::fs::write(folder.path().join("heddle.toml"), settings).unwrap();
         std::fs::write(folder.path().join("ledger.wasm"), ledger()).unwrap();
-        Self { folder, bootstrap: None, registry: None, variables: vec![] }
+        Self { folder, bootstrap: None, registry: None, variables: vec![], protocol: Protocol::chosen() }
     }
 
     pub(crate) fn kafka(bootstrap: String) -> Self {
@@ -81,7 +84,7 @@ impl Platform {
             command.env(variable, value);
         }
         if let Some(bootstrap) = &self.bootstrap {
-            command.env("HEDDLE_LOG_BOOTSTRAP", bootstrap).env("HEDDLE_LOG_OPTIONS_SESSION_TIMEOUT_MS", "6000");
+            command.env("HEDDLE_LOG_BOOTSTRAP", bootstrap).envs([self.protocol.variable()]);
         }
         if let Some(registry) = &self.registry {
             command.env("HEDDLE_REGISTRY_URL", registry);

@@ -1,6 +1,7 @@
 //! Versions that consume one topic more or one less.
 
 use heddle_core::event::{NewRecord, Topic};
+use heddle_fixtures::group::Protocol;
 use heddle_fixtures::kafka::Kafka;
 
 use crate::reload::host::{Host, wait_until};
@@ -83,6 +84,15 @@ fn a_topic_comes_goes_and_comes_back(platform: &Platform, one: &[u8], two: &[u8]
 fn a_topic_comes_goes_and_comes_back_on_the_embedded_log() {
     let (one, two) = (javascript_ledger(&[INPUT]), javascript_ledger(&[INPUT, RETURNED]));
     a_topic_comes_goes_and_comes_back(&with_topics(Platform::embedded(), &one), &one, &two, RETURNED);
+}
+
+/// From one topic to two and back: where the broker assigns, no host has to stop for that.
+#[test]
+fn a_topic_comes_goes_and_comes_back_where_the_broker_assigns() {
+    let broker = Kafka::start();
+    let (one, two) = (javascript_ledger(&[INPUT]), javascript_ledger(&[INPUT, RETURNED]));
+    let platform = Platform { protocol: Protocol::Consumer, ..Platform::kafka(broker.bootstrap()) };
+    a_topic_comes_goes_and_comes_back(&with_topics(platform, &one), &one, &two, RETURNED);
 }
 
 #[test]

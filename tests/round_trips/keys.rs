@@ -1,5 +1,6 @@
 //! Typed keys, tombstones, headers, times and partitions, as users enter and see them.
 
+use heddle::log::TopicSpec;
 use heddle_core::event::{Header, NewRecord, Timestamp};
 use serde_json::{Value, json};
 
@@ -109,6 +110,24 @@ fn headers_time_and_partition_are_set(app: &Bare) {
 fn headers_time_and_partition_are_set_on_both_logs() {
     headers_time_and_partition_are_set(&Bare::new("rt-plain", None, &[]));
     headers_time_and_partition_are_set(&on_kafka("rt-plain", &[]));
+}
+
+/// A tombstone without a key deletes nothing: a compacted topic refuses it as any record without a key.
+fn a_compacted_topic_refuses_a_tombstone_without_a_key(app: &Bare) {
+    let options = [("cleanup.policy".to_owned(), "compact".to_owned())].into();
+    let spec = TopicSpec { name: app.topic("compacted"), partitions: 1, replication: None, options };
+    app.app.log().create_topic(&spec).unwrap();
+    app.produce("compacted", &["--fixed-key", "k"], "null");
+    let refused = ["{\"value\":null}", "{\"value\":7}"].map(|line| app.refused("compacted", &["--json"], line));
+    assert_eq!(refused[0], refused[1]);
+    assert!(refused[0].contains("key"), "{}", refused[0]);
+    assert_eq!(app.records("compacted").len(), 1);
+}
+
+#[test]
+fn a_compacted_topic_refuses_a_tombstone_without_a_key_on_both_logs() {
+    a_compacted_topic_refuses_a_tombstone_without_a_key(&Bare::new("rt-keyless", None, &[]));
+    a_compacted_topic_refuses_a_tombstone_without_a_key(&on_kafka("rt-keyless", &[]));
 }
 
 #[test]

@@ -7,5 +7,6 @@ pub(crate) mod conformance;
 pub(crate) mod guests;
 pub(crate) mod keeper;
 pub(crate) mod measured;
+pub(crate) mod registry;
 pub(crate) mod server;
 pub(crate) mod values;

@@ -1,14 +1,20 @@
 //! Partitions are added to the input.
 
 use heddle::log::{Log, TopicInfo};
+use heddle_core::event::Header;
+use heddle_core::partitioner::partition_of;
 use heddle_fixtures::kafka::Kafka;
+use serde_json::{Value, json};
 
 use super::{STATELESS, add_stateless, stateless, with_state};
 use crate::failures::NAME;
-use crate::failures::host::{Host, Scripts, status, told, until};
+use crate::failures::host::{Host, Scripts, outcomes, status, told, until};
 
 /// Longer than any test, so that no absent member leaves its group.
 const LONG_SESSION: &str = "\"session.timeout.ms\" = \"120000\"";
+/// The broker assigns, and its own session is as long as it can be.
+const BY_BROKER: &str = "\"group.protocol\" = \"consumer\"";
+const LONG_SESSION_OF_BROKER: &str = "group.consumer.session.timeout.ms=60000\n";
 
 fn partitions(log: &dyn Log, topic: &str) -> i32 {
     let is_it = |info: &TopicInfo| info.name == topic;
@@ -17,8 +23,20 @@ fn partitions(log: &dyn Log, topic: &str) -> i32 {
 
 #[test]
 fn a_component_without_state_reads_added_partitions_also_after_a_quick_restart() {
-    let broker = Kafka::start();
-    let app = stateless(&broker, 2, LONG_SESSION, "1s", "attempts = 1\nretry = [\"200ms\"]");
+    let rejoins = reads_added_partitions(&Kafka::start(), LONG_SESSION);
+    assert!(rejoins);
+}
+
+#[test]
+fn a_broker_that_assigns_gives_added_partitions_to_a_component_without_state() {
+    let broker = Kafka::start_with_properties(|_, _| LONG_SESSION_OF_BROKER.to_owned());
+    let rejoins = reads_added_partitions(&broker, BY_BROKER);
+    assert!(!rejoins);
+}
+
+/// Returns true if a member had to join again for partitions that nobody read.
+fn reads_added_partitions(broker: &Kafka, options: &str) -> bool {
+    let app = stateless(broker, 2, options, "1s", "attempts = 1\nretry = [\"200ms\"]");
     let scripts = Scripts::of(&app);
     let log = app.log();
     let handled = || status(&app, STATELESS)["handled"].as_u64().unwrap_or(0);
@@ -35,11 +53,12 @@ fn a_component_without_state_reads_added_partitions_also_after_a_quick_restart()
     log.append(&[scripts.record(4, "k", "fail-once", 1), scripts.record(0, "k", "emit-many", 1)]).unwrap();
     let host = Host::start(&app);
     until("what was added meanwhile is read", || handled() == 2);
-    assert!(told(&app).contains("nobody reads partitions that were added"), "{}", told(&app));
+    let rejoins = told(&app).contains("nobody reads partitions that were added");
     let retry = log.topics().unwrap().into_iter().find(|topic| topic.name.contains(".retry.")).unwrap();
     assert_eq!(retry.partitions, 5);
     assert_eq!(status(&app, STATELESS)["failed"], 0);
     host.stop();
+    rejoins
 }
 
 #[test]
@@ -78,4 +97,53 @@ fn a_component_with_state_stops_before_its_state_is_split_and_goes_on_when_accep
     until("it goes on", || status(&app, NAME)["handled"] == 1);
     assert_eq!((partitions(&*log, changelog), partitions(&*log, ids), why()), (3, 3, String::new()));
     host.stop();
+}
+
+/// The host runs all the time: its component stops when its input grows, and goes on when the state is where the keys
+/// lead now.
+#[test]
+fn a_component_with_state_goes_on_with_all_of_it_when_that_was_moved() {
+    let broker = Kafka::start();
+    let app = with_state(&broker, 2, "\"session.timeout.ms\" = \"6000\"");
+    let scripts = Scripts::of(&app);
+    let log = app.log();
+    let keys = (0..8).map(|n| format!("k{n}")).collect::<Vec<_>>();
+    let send = |partitions: i32, ids: &str| {
+        let records = keys.iter().map(|key| {
+            let mut record = scripts.record(partition_of(key.as_bytes(), partitions).0, key, "count", 0);
+            record.headers.push(Header::new("id", format!("{ids}-{key}")));
+            record
+        });
+        log.append(&records.collect::<Vec<_>>()).unwrap();
+    };
+    let host = Host::start(&app);
+    send(2, "first");
+    until("the host is at work", || status(&app, NAME)["handled"] == 8);
+    log.add_partitions("in", 4).unwrap();
+    let stopped = || status(&app, NAME)["stopped"].as_str().unwrap_or_default().to_owned();
+    until("the component stops", || stopped().contains("heddle topics repartition patient"));
+    let mut told = String::new();
+    until("the group lets its member go", || {
+        told = String::from_utf8(app.run(&["topics", "repartition", "patient"]).stderr).unwrap();
+        !told.contains("its group has")
+    });
+    assert!(told.contains("give --by-store-key"), "{told}");
+    let dry = app.ok(&["topics", "repartition", "patient", "--by-store-key", "--dry-run", "--json"]);
+    let plan = serde_json::from_str::<Value>(&dry).unwrap();
+    assert_eq!((&plan["from"], &plan["to"], &plan["moved"]), (&json!(2), &json!(4), &json!(false)), "{plan}");
+    assert_eq!(partitions(&*log, "clinic.patient.counts"), 2);
+    app.ok(&["topics", "repartition", "patient", "--by-store-key"]);
+    until("it goes on", || stopped().is_empty());
+    send(4, "second");
+    until("it has handled these, too", || status(&app, NAME)["handled"] == 16);
+    // What was handled before is known wherever it comes again.
+    send(4, "first");
+    until("these are known", || status(&app, NAME)["duplicates"] == 8);
+    host.stop();
+    let outcomes = outcomes(&app);
+    for key in &keys {
+        let sums = outcomes.iter().filter(|(of, _)| of == key).map(|(_, did)| did.as_str()).collect::<Vec<_>>();
+        assert_eq!(sums.len(), 2, "{key}");
+        assert!(sums.contains(&"count 1") && sums.contains(&"count 2"), "{key}: {sums:?}");
+    }
 }

@@ -56,7 +56,7 @@ fn settle_emit(delivery: &Delivery<'_>, id: &Bytes, related: &Related, position:
     let mut digits = itoa::Buffer::new();
     let position = digits.format(position).as_bytes();
     let added = headers.len();
-    headers.push(Header::new(CE_ID, Bytes::from([id, b"/", position].concat())));
+    headers.push(Header::new(CE_ID, Bytes::from([id.as_ref(), b"/", position].concat())));
     for (name, value) in [(CE_CORRELATION_ID, &related.correlation), (CE_CAUSATION_ID, &related.causation)] {
         if !headers[..added].iter().any(|header| header.name == name) {
             headers.push(Header::new(name, value.clone()));

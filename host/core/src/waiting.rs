@@ -203,6 +203,13 @@ fn put(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     out.extend(bytes.unwrap_or_default());
 }
 
+/// Returns the key of the parked record in an entry. `None`: the entry is not a parked record.
+#[must_use]
+#[allow(clippy::option_option)] // a parked record may have no key
+pub fn record_key(entry: &Bytes) -> Option<Option<Bytes>> {
+    read(entry).map(|waiting| waiting.record.key)
+}
+
 /// The parked record in an entry.
 pub(crate) fn read(entry: &Bytes) -> Option<Waiting> {
     unpack(entry).as_ref().and_then(Waiting::read)

@@ -18,6 +18,7 @@ mod answer;
 mod call;
 mod deploy;
 mod dlq;
+mod error;
 mod events;
 mod health;
 mod lag;
@@ -31,8 +32,10 @@ mod remote;
 mod state;
 mod status;
 mod stream;
+mod waiting;
 
 pub use deploy::{Deploys, History};
+pub use error::AdminError;
 pub use lag::{Lag, PartitionLag};
 pub use monitor::{Machine, Monitor};
 pub use partitions::{ErrorStatus, PartitionStatus, RecordStatus, StallStatus};
@@ -41,6 +44,7 @@ pub use rates::Recent;
 pub use remote::Remote;
 pub use state::{Cursor, StateEntries, StateEntry, Stores};
 pub use status::{ComponentStatus, StuckTask, status_of};
+pub use waiting::Waiting;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -56,9 +60,8 @@ use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use call::{Answer, Call};
 use heddle_contract::manifest::MetricDetail;
-use heddle_core::explain::{Explain, Explained, to_text};
+use heddle_core::explain::{Explained, to_text};
 use serde::Deserialize;
-use thiserror::Error;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::log::Log;
@@ -81,51 +84,6 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 const FRESH_WAIT: Duration = Duration::from_secs(2);
 /// The interval between checks whether all requests are answered.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
-
-/// The reason why the API does not run.
-#[derive(Debug, Error)]
-pub enum AdminError {
-    /// The address cannot be bound.
-    #[error("the admin API cannot listen: {cause}")]
-    Listen {
-        /// The address.
-        listen: SocketAddr,
-        /// The error of the system.
-        cause: std::io::Error,
-    },
-    /// Other machines can reach the address, and no token protects the API.
-    #[error("the admin API does not start: other machines reach its address, and it has no token")]
-    Open {
-        /// The address.
-        listen: SocketAddr,
-    },
-    /// The server does not start.
-    #[error("the admin API does not start: {0}")]
-    Start(std::io::Error),
-}
-
-impl Explain for AdminError {
-    fn place(&self) -> Option<String> {
-        match self {
-            Self::Listen { listen, .. } => Some(listen.to_string()),
-            Self::Open { listen } => Some(format!("[admin] listen = \"{listen}\"")),
-            Self::Start(_) => None,
-        }
-    }
-
-    fn remedy(&self) -> Option<String> {
-        let remedy = match self {
-            Self::Listen { .. } => {
-                "stop what uses the port, or set another [admin] listen (or HEDDLE_ADMIN_LISTEN); port 0 takes a free one"
-            }
-            Self::Open { .. } => {
-                "set HEDDLE_ADMIN_TOKEN (or [admin] token) to a long secret, on the hosts and where commands are typed; or listen on 127.0.0.1"
-            }
-            Self::Start(_) => return None,
-        };
-        Some(remedy.to_owned())
-    }
-}
 
 /// A component that the API shows.
 #[derive(Clone)]
@@ -264,8 +222,8 @@ impl Serving {
     }
 }
 
-/// Serves the API from a separate thread, until it is drained or the process ends. Without `stores` it has no answers about state, and
-/// without `deploys` it deploys nothing.
+/// Serves the API from a separate thread, until it is drained or the process ends. Without `stores` it has no answers
+/// about state, and without `deploys` it deploys nothing.
 ///
 /// # Errors
 /// If no thread can be started.

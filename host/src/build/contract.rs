@@ -13,6 +13,7 @@ use heddle_contract::wit::{self, Names, Payload, Store, Topic, World};
 
 use super::documents::Documents;
 use super::{BuildError, Document, WrongFormat};
+use crate::files;
 use crate::registry::format::{self, Referred};
 
 /// The schemas of an app's `contracts` folder, by subject: the file's name without its extension.
@@ -39,7 +40,7 @@ impl AppContracts {
             // Sorted, because messages about conflicts depend on the order of files.
             paths.sort();
             for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "avsc")) {
-                let text = std::fs::read_to_string(path).map_err(BuildError::file(path))?;
+                let text = files::read_text(path).map_err(BuildError::file(path))?;
                 library.add(&path.display().to_string(), &text)?;
             }
             documents = Documents::read(folder, &paths)?;

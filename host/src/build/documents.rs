@@ -13,6 +13,7 @@ use std::path::{Component, Path};
 use heddle_contract::section::SchemaFormat;
 
 use super::BuildError;
+use crate::files;
 use crate::registry::format::{self, Referred};
 
 /// A schema file of a format other than Avro.
@@ -77,7 +78,7 @@ impl Documents {
         let Some(format) = format_of(Path::new(file)) else {
             return Err(wrong("its ending says no format".to_owned()));
         };
-        let text = std::fs::read_to_string(&path).map_err(BuildError::file(&path))?;
+        let text = files::read_text(&path).map_err(BuildError::file(&path))?;
         let imports = format::imports(format, &text).map_err(wrong)?;
         way.push(file.to_owned());
         for import in &imports {

@@ -29,7 +29,7 @@ pub use contract::{AppContracts, contract_of, world_files, wrong_formats};
 pub(crate) use documents::is_subject;
 pub use documents::{Document, format_of};
 pub use rust_target::{Toolchain, detect};
-pub use scaffold::{Language, component as new_component, manifest as new_manifest};
+pub use scaffold::{Language, component as new_component, debezium, manifest as new_manifest};
 pub use unmatched::{Unmatched, unmatched};
 
 use std::collections::BTreeMap;

@@ -8,6 +8,8 @@ use heddle_contract::manifest::component::Build;
 use heddle_contract::manifest::{App, Manifest};
 use heddle_core::explain::Explained;
 
+use crate::files;
+
 /// The source of a component: its folder and its manifest.
 pub(super) struct Source {
     pub(super) folder: PathBuf,
@@ -29,8 +31,11 @@ impl Source {
 /// Reads `heddle.toml` and applies the overrides of the environment.
 pub(super) fn read(folder: &Path) -> Result<App> {
     let path = folder.join("heddle.toml");
-    let text = std::fs::read_to_string(&path).with_context(|| {
-        Explained::new("there is no app here").at(path.display()).hint("go to an app's folder, or name it with --app")
+    let text = files::read_text(&path).with_context(|| match path.exists() {
+        false => Explained::new("there is no app here")
+            .at(path.display())
+            .hint("go to an app's folder, or name it with --app"),
+        true => Explained::new("cannot read the app's settings").at(path.display()),
     })?;
     Ok(App::parse(&text, &path.display().to_string(), &variables()?)?)
 }
@@ -72,7 +77,7 @@ pub(super) fn sources(folder: &Path, app: &App) -> Result<Vec<Source>> {
         if !file.exists() {
             continue;
         }
-        let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        let text = files::read_text(&file).with_context(|| file.display().to_string())?;
         let manifest = Manifest::parse(&text, &file.display().to_string())?;
         let source = Source { folder: path, manifest, text };
         if let Some(other) = sources.insert(source.manifest.name.clone(), source) {

@@ -11,7 +11,7 @@ use heddle_contract::wire::value_subject;
 use heddle_core::explain::Explained;
 
 use super::app;
-use crate::build::{self, AppContracts, Language};
+use crate::build::{self, AppContracts, Language, debezium};
 
 /// The number of partitions of a new topic.
 const PARTITIONS: u32 = 4;
@@ -49,6 +49,16 @@ pub(super) struct New {
     /// A topic that it emits to.
     #[arg(long, value_name = "TOPIC", requires = "name")]
     emits: Option<String>,
+
+    /// A whole example to begin with, with its topics and schemas.
+    #[arg(long, value_enum, requires = "name", conflicts_with_all = ["consumes", "emits"])]
+    template: Option<Template>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Template {
+    /// Two tables from topics of Debezium: each is kept in a store, and the two are joined.
+    Debezium,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -82,15 +92,13 @@ impl New {
         };
         let app = app::read(folder)?;
         let sources = app::sources(folder, &app)?;
-        // Topics that components emit to are results, so the first input is a topic from outside.
-        let outside = |topic: &&String| sources.iter().all(|source| !source.manifest.emits.contains_key(*topic));
-        let first = app.topics.keys().find(outside).or_else(|| app.topics.keys().next());
-        let consumes = self.consumes.as_ref().or(first).cloned().with_context(|| {
-            Explained::new("a component consumes a topic, and the app has none")
-                .at(format_args!("[topics] in {}", folder.join("heddle.toml").display()))
-                .hint("name one with --consumes <topic>")
-        })?;
-        let text = build::new_manifest(name, language, &consumes, self.emits.as_deref());
+        let text = match self.template {
+            Some(Template::Debezium) => debezium::manifest(name, language),
+            None => {
+                let consumes = self.consumed(folder, &app, &sources)?;
+                build::new_manifest(name, language, &consumes, self.emits.as_deref())
+            }
+        };
         // Names are checked before anything is written.
         let place = folder.join("components").join(name);
         let manifest = Manifest::parse(&text, &place.join("component.toml").display().to_string())?;
@@ -108,10 +116,19 @@ impl New {
                     .hint("choose another name, or remove it")
             );
         }
-        write(folder, &missing_schemas(folder, &app, &manifest)?)?;
-        add_topics(folder, &app, &manifest)?;
+        let schemas = match self.template {
+            Some(Template::Debezium) => template_schemas(folder, &app),
+            None => missing_schemas(folder, &app, &manifest)?,
+        };
+        write(folder, &schemas)?;
+        let compacted = self.template.map_or(&[][..], |Template::Debezium| &debezium::COMPACTED);
+        add_topics(folder, &app, &manifest, compacted)?;
         let contracts = AppContracts::read(&folder.join(&app.contracts))?;
-        let files = build::new_component(language, &manifest, &text, &contracts)?;
+        let mut files = match self.template {
+            Some(Template::Debezium) => debezium::files(name, language),
+            None => build::new_component(language, &manifest, &contracts)?,
+        };
+        files.insert("component.toml".to_owned(), text);
         write(&place, &files)?;
         for (path, text) in build::generated(&place, &manifest, &contracts)? {
             put(&place.join(path), &text)?;
@@ -122,6 +139,18 @@ impl New {
             language.test()
         );
         Ok(())
+    }
+
+    /// The topic that the component consumes.
+    fn consumed(&self, folder: &Path, app: &App, sources: &[app::Source]) -> Result<String> {
+        // Topics that components emit to are results, so the first input is a topic from outside.
+        let outside = |topic: &&String| sources.iter().all(|source| !source.manifest.emits.contains_key(*topic));
+        let first = app.topics.keys().find(outside).or_else(|| app.topics.keys().next());
+        self.consumes.as_ref().or(first).cloned().with_context(|| {
+            Explained::new("a component consumes a topic, and the app has none")
+                .at(format_args!("[topics] in {}", folder.join("heddle.toml").display()))
+                .hint("name one with --consumes <topic>")
+        })
     }
 }
 
@@ -179,11 +208,24 @@ fn missing_schemas(folder: &Path, app: &App, manifest: &Manifest) -> Result<BTre
     Ok(missing.map(schema).collect())
 }
 
+/// The template's schema files by path, without those that exist with the same text.
+fn template_schemas(folder: &Path, app: &App) -> BTreeMap<String, String> {
+    let schema = |(file, text): (&str, &str)| (app.contracts.join(file).display().to_string(), text.to_owned());
+    let exists =
+        |(path, text): &(String, String)| std::fs::read_to_string(folder.join(path)).is_ok_and(|found| found == *text);
+    debezium::CONTRACTS.map(schema).into_iter().filter(|file| !exists(file)).collect()
+}
+
 /// Adds the component's missing topics to the end of heddle.toml.
-fn add_topics(folder: &Path, app: &App, manifest: &Manifest) -> Result<()> {
-    let topics = manifest.consumes.keys().chain(manifest.emits.keys());
-    let added =
-        topics.filter(|topic| !app.topics.contains_key(*topic)).map(|topic| topic_table(topic)).collect::<String>();
+fn add_topics(folder: &Path, app: &App, manifest: &Manifest, compacted: &[&str]) -> Result<()> {
+    let emitted = manifest.emits.keys().filter(|topic| !manifest.consumes.contains_key(*topic));
+    let table = |topic: &String| {
+        let is_compacted = compacted.contains(&topic.as_str());
+        let options = if is_compacted { "options = { \"cleanup.policy\" = \"compact\" }\n" } else { "" };
+        topic_table(topic) + options
+    };
+    let missing = manifest.consumes.keys().chain(emitted).filter(|topic| !app.topics.contains_key(*topic));
+    let added = missing.map(table).collect::<String>();
     if added.is_empty() {
         return Ok(());
     }

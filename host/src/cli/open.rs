@@ -17,7 +17,7 @@ use crate::deploy::create;
 use crate::guest::Engine;
 use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use crate::log::kafka::KafkaLog;
-use crate::log::{self, Log, TopicSpec};
+use crate::log::{self, Log, LogError, TopicSpec};
 use crate::registry::{Client, ClientOptions, Embedded, Registry};
 use crate::registry_topic::{self, Place};
 use crate::state::{Bounds, EngineKind, HostState, StateEngine, StateError, open_engine};
@@ -65,11 +65,14 @@ pub(super) fn own_log(folder: &Path, app: &App) -> Result<Arc<dyn Log>> {
 
 fn embedded(folder: &Path, app: &App, options: EmbeddedOptions) -> Result<Arc<dyn Log>> {
     let data = folder.join(&app.data).join("log");
-    Ok(Arc::new(EmbeddedLog::open(&data, options).with_context(|| {
-        Explained::new("the embedded log cannot be opened")
-            .at(data.display())
-            .hint("stop the other `heddle` that uses it, or wait until it has ended")
-    })?))
+    let opened = EmbeddedLog::open(&data, options).map_err(|error| {
+        let owned = "stop the other `heddle` that uses it, or wait until it has ended";
+        let remedy = if let LogError::Hindered(why) = &error { why.remedy.clone() } else { None };
+        let remedy = remedy.unwrap_or_else(|| owned.to_owned());
+        let what = Explained::new("the embedded log cannot be opened").at(data.display()).hint(remedy);
+        anyhow::Error::from(error).context(what)
+    })?;
+    Ok(Arc::new(opened))
 }
 
 /// Opens the registry in this process. `log` is the app's log, if it is open already.

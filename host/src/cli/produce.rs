@@ -28,6 +28,8 @@ use crate::values::{Plain, Records, Target, parse_timestamp, target};
 
 /// The number of records that are written at a time.
 const CHUNK: usize = 1_000;
+/// The maximum length of a line, in bytes. Without a limit, a file without an end would take all memory.
+const LINE_BYTES_MAX: u64 = 256 << 20;
 
 /// Write records: one JSON value a line, encoded by the topic's schema.
 ///
@@ -125,9 +127,15 @@ impl Produce {
                     .hint("name a file of one JSON value a line")
             })?),
         };
-        let mut lines = vec![];
-        for (number, line) in (1..).zip(BufReader::new(input).lines()) {
-            let line = line.context("cannot read the next line")?;
+        let (mut lines, mut input) = (vec![], BufReader::new(input));
+        for number in 1.. {
+            let mut line = String::new();
+            let length = input.by_ref().take(LINE_BYTES_MAX + 1).read_line(&mut line);
+            match length.context("cannot read the next line")? as u64 {
+                0 => break,
+                length if length > LINE_BYTES_MAX => bail!("line {number} is longer than {LINE_BYTES_MAX} bytes"),
+                _ => {}
+            }
             if !line.trim().is_empty() {
                 lines.push((number, line));
             }

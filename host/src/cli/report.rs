@@ -38,8 +38,9 @@ use crate::telemetry::{ComponentStarted, HostReady, HostStarted, Telemetry};
 use crate::tls::TlsError;
 use crate::{output, printable};
 
-/// The log level of a host, unless `HEDDLE_TRACE` is set.
-const HOST_LEVEL: &str = "error,heddle=info";
+/// The log level of a host, unless `HEDDLE_TRACE` is set. rdkafka's consumers repeat a reported error when they are
+/// dropped.
+const HOST_LEVEL: &str = "error,heddle=info,rdkafka::consumer::base_consumer=off";
 /// The log level of other commands.
 const COMMAND_LEVEL: &str = "error,heddle::alert=info";
 

@@ -18,7 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::build::build_one;
 use super::status::{lag, leave_address, reach, remove_address};
 use super::stop::stop_signal;
-use super::{app, counted, open, report, starting, wasm_file};
+use super::{app, counted, open, patience, report, starting, wasm_file};
 use crate::admin::{self, Access, ComponentStatus, Monitor, PartitionLag, Watched};
 use crate::build::AppContracts;
 use crate::cluster::{Hosts, Owner};
@@ -65,11 +65,9 @@ impl Run {
         let files = component_files(folder, &app, build)?;
         let log = open::own_log(folder, &app)?;
         let telemetry = Telemetry::new(app.name.clone());
-        let registry = open::own_registry(folder, &app, Some(&log))?;
+        let waiting = (!self.until_idle).then_some(&listening);
+        let registry = patience::for_registry(waiting, || settled_registry(folder, &app, &log))?;
         let registry: Arc<dyn Registry> = Arc::new(Observed::new(registry, telemetry.clone()));
-        if app.register == Register::Auto {
-            registry.settle()?;
-        }
         create_own_topics(log.as_ref(), &app, build)?;
         let state = open::state(folder, &app)?;
         // Closing an engine writes, and a failed disk never answers. The state that must be on disk at the end is
@@ -77,7 +75,7 @@ impl Run {
         let _never_closed = ManuallyDrop::new((log.clone(), registry.clone(), state.clone()));
         let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
         let fitter = fitter(&app, log.clone(), registry.clone(), schemas.clone())?;
-        let starting = if build { Starting::sources(&fitter, files)? } else { Starting::deployed(&fitter, files)? };
+        let starting = patience::for_registry(waiting, || Starting::of(&fitter, files.clone(), build))?;
         let config = Config {
             app: app.name.clone(),
             host: open::host_name(folder, &app)?,
@@ -200,6 +198,15 @@ fn refused_record(components: &[Watched]) -> Option<((TopicPartition, Offset), S
     stalls.filter(|stall| stall.cause == Cause::Refused).find_map(|stall| Some((stall.at?, stall.why.what)))
 }
 
+/// Opens the app's registry, and makes durable what is not durable yet.
+fn settled_registry(folder: &Path, app: &App, log: &Arc<dyn Log>) -> Result<Arc<dyn Registry>> {
+    let registry = open::own_registry(folder, app, Some(log))?;
+    if app.register == Register::Auto {
+        registry.settle()?;
+    }
+    Ok(registry)
+}
+
 /// Creates the missing topics of the app and the host, all at once because a broker is slow for each. Hosts that follow
 /// their sources take no part in deployments.
 fn create_own_topics(log: &dyn Log, app: &App, follows_sources: bool) -> Result<()> {
@@ -298,7 +305,6 @@ pub(super) fn fitter(
         app: app.name.clone(),
         engine: open::engine()?,
         log,
-        kafka: matches!(app.log, heddle_contract::manifest::app::Log::Kafka(_)),
         registry,
         schemas,
         register: app.register,
@@ -318,6 +324,10 @@ struct Starting {
 }
 
 impl Starting {
+    fn of(fitter: &Fitter, files: Vec<(String, Vec<u8>)>, build: bool) -> Result<Self> {
+        if build { Self::sources(fitter, files) } else { Self::deployed(fitter, files) }
+    }
+
     /// Starts with the sources and ignores deployments, which are for hosts in production.
     fn sources(fitter: &Fitter, files: Vec<(String, Vec<u8>)>) -> Result<Self> {
         let files = named(files)?;

@@ -60,7 +60,7 @@ pub(super) fn wait(folder: &Path, app: &App) {
 
 fn wait_for(file: &Path) {
     let connect = |address: SocketAddr| TcpStream::connect_timeout(&address, CONNECT_WAIT).ok();
-    let address = std::fs::read_to_string(file).ok().and_then(|address| address.trim().parse().ok());
+    let address = crate::files::read_text(file).ok().and_then(|address| address.trim().parse().ok());
     let Some(host) = address.and_then(connect) else { return };
     eprintln!("the host is starting: waiting for it");
     let deadline = Instant::now() + WAIT;

@@ -67,7 +67,7 @@ pub(super) fn remove_address(folder: &Path, app: &App) {
 /// The file of a killed host may be left behind, so the process at the address has to prove its identity.
 pub(super) fn admin_address(folder: &Path, app: &App) -> String {
     starting::wait(folder, app);
-    let left = std::fs::read_to_string(address_file(folder, app)).ok().map(|left| left.trim().to_owned());
+    let left = crate::files::read_text(&address_file(folder, app)).ok().map(|left| left.trim().to_owned());
     left.filter(|left| !left.is_empty()).unwrap_or_else(|| app.admin.listen.to_string())
 }
 

@@ -22,7 +22,8 @@ pub(super) const GRACE: Duration = Duration::from_secs(25);
 /// The longest time for the last log line, and for the system's work when a process exits.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// The shutdown that SIGINT and SIGTERM request. A second signal ends the process immediately, and so does the end of [`GRACE`].
+/// The shutdown that SIGINT and SIGTERM request. A second signal ends the process immediately, and so does the end of
+/// [`GRACE`].
 pub(super) fn stop_signal() -> Result<Shutdown> {
     let shutdown = Shutdown::default();
     let requested = shutdown.clone();

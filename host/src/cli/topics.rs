@@ -9,6 +9,7 @@ use heddle_core::explain::Explained;
 use serde_json::json;
 
 use super::accept::accept;
+use super::repartition::Repartition;
 use super::{app, open};
 use crate::log::{Log, LogError, TopicSpec};
 
@@ -47,6 +48,8 @@ enum TopicsCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// Move a component's state to where its keys lead after partitions were added to its input.
+    Repartition(Repartition),
     /// The bounds of each of a topic's partitions.
     Describe {
         /// Its name.
@@ -60,16 +63,16 @@ enum TopicsCommand {
 impl Topics {
     pub(super) fn run(&self, folder: &Path) -> Result<()> {
         let app = app::read(folder)?;
-        let log = open::log(folder, &app)?;
+        let log = || open::log(folder, &app);
         match &self.command {
-            TopicsCommand::List { json } => list(log.as_ref(), *json),
+            TopicsCommand::List { json } => list(log()?.as_ref(), *json),
             TopicsCommand::Create { name, partitions, options } => {
                 let pair = |option: &String| {
                     let (key, value) = option.split_once('=').with_context(|| format!("`{option}` is no KEY=VALUE"))?;
                     Ok((key.to_owned(), value.to_owned()))
                 };
                 let options = options.iter().map(pair).collect::<Result<BTreeMap<_, _>>>()?;
-                log.create_topic(&TopicSpec {
+                log()?.create_topic(&TopicSpec {
                     name: name.clone(),
                     partitions: *partitions,
                     replication: None,
@@ -78,8 +81,9 @@ impl Topics {
                 eprintln!("created {name} with {partitions} partitions");
                 Ok(())
             }
-            TopicsCommand::Accept { component, yes } => accept(folder, &log, component, *yes),
-            TopicsCommand::Describe { name, json } => describe(log.as_ref(), name, *json),
+            TopicsCommand::Accept { component, yes } => accept(folder, &log()?, component, *yes),
+            TopicsCommand::Repartition(repartition) => repartition.run(folder),
+            TopicsCommand::Describe { name, json } => describe(log()?.as_ref(), name, *json),
         }
     }
 }

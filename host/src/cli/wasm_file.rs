@@ -1,7 +1,8 @@
 //! Reads a `.wasm` file, which may have any content and size.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -31,7 +32,11 @@ pub(super) fn read(path: &Path, unreadable: impl FnOnce() -> Explained) -> Resul
         file.take(bound.saturating_add(1)).read_to_end(&mut bytes)?;
         Ok::<_, std::io::Error>(bytes)
     };
-    let file = File::open(path);
+    // Opening a pipe would wait for somebody to write to it.
+    let file = match fs::metadata(path) {
+        Ok(found) if found.file_type().is_fifo() => Err(std::io::Error::other("a pipe, not a file")),
+        _ => File::open(path),
+    };
     let length = file.as_ref().ok().and_then(|file| Some(file.metadata().ok()?.len())).unwrap_or(0);
     let bytes = if length > bound { Ok(vec![]) } else { file.and_then(|file| read(&file, length)) };
     let bytes = bytes.with_context(unreadable)?;

@@ -218,7 +218,7 @@ fn answer(answered: Result<Response<ureq::Body>, ureq::Error>) -> Result<HostAns
     let unreachable = |error: ureq::Error| {
         HostError::Unreachable(
             crate::tls::fault(&error)
-                .map_or_else(|| error.to_string(), |cause| format!("its certificate is not trusted: {cause}")),
+                .map_or_else(|| error.to_string(), |fault| format!("its certificate is not trusted: {}", fault.cause)),
         )
     };
     let mut response = answered.map_err(unreachable)?;

@@ -5,9 +5,9 @@ use heddle_contract::manifest::component::KeyType;
 use heddle_core::explain::Explained;
 
 /// Returns the reason why `new` cannot replace `old`, or `None` if it can. Schema changes are checked against the
-/// registry, not here. `kafka` has the number of the group's topics before and after, with retry topics, if the
-/// log is Kafka.
-pub(super) fn refusal(app: &str, old: &Manifest, new: &Manifest, kafka: Option<(usize, usize)>) -> Option<Explained> {
+/// registry, not here. `shared` has the number of the group's topics before and after, with retry topics, if the
+/// group's members assign its partitions.
+pub(super) fn refusal(app: &str, old: &Manifest, new: &Manifest, shared: Option<(usize, usize)>) -> Option<Explained> {
     let name = &new.name;
     for (store, now) in &new.stores {
         let Some(before) = old.stores.get(store) else { continue };
@@ -43,7 +43,7 @@ pub(super) fn refusal(app: &str, old: &Manifest, new: &Manifest, kafka: Option<(
                 .hint("keep the group, or stop all hosts and replace the file on each"),
         );
     }
-    if let Some((was, is)) = kafka
+    if let Some((was, is)) = shared
         && (was == 1) != (is == 1)
     {
         let what = format!(
@@ -90,10 +90,10 @@ mod tests {
         Manifest::parse(text, "component.toml").unwrap()
     }
 
-    fn changed(from: &str, to: &str, kafka: Option<(usize, usize)>) -> String {
+    fn changed(from: &str, to: &str, shared: Option<(usize, usize)>) -> String {
         let new = OLD.replace(from, to);
         assert_ne!(new, OLD);
-        refusal("shop", &manifest(OLD), &manifest(&new), kafka).map(|found| to_text(&found)).unwrap_or_default()
+        refusal("shop", &manifest(OLD), &manifest(&new), shared).map(|found| to_text(&found)).unwrap_or_default()
     }
 
     #[test]

@@ -95,8 +95,6 @@ pub struct Fitter {
     pub engine: Engine,
     /// The log with the topics.
     pub log: Arc<dyn Log>,
-    /// True if the log is Kafka.
-    pub kafka: bool,
     /// The registry with the schemas.
     pub registry: Arc<dyn Registry>,
     /// The same schemas, for instances.
@@ -182,7 +180,7 @@ impl Fitter {
         let there = self.topics()?;
         let spec = runtime::task_spec(&self.app, &read.manifest, there.keys().map(String::as_str));
         let count = |manifest: &Manifest, spec: &TaskSpec| manifest.consumes.len() + spec.retry_topics.len();
-        let group = self.kafka.then(|| (count(old, &current.spec), count(&read.manifest, &spec)));
+        let group = self.log.members_assign().then(|| (count(old, &current.spec), count(&read.manifest, &spec)));
         if let Some(refusal) = changes::refusal(&self.app, old, &read.manifest, group) {
             return Err(refusal.into());
         }

@@ -172,7 +172,7 @@ impl Letter {
         let same = self.record.key.is_none() && self.origin.partition < partitions;
         let first = self.told(header::FIRST_FAILURE).unwrap_or_else(|| rfc3339(self.time));
         let mut headers = self.own_headers().to_vec();
-        headers.extend(history(Bytes::from(first), self.replays + 1));
+        headers.extend(history(Bytes::from(first), self.replays.saturating_add(1)));
         NewRecord {
             topic: self.origin.topic.as_str().into(),
             partition: same.then_some(Partition(self.origin.partition)),

@@ -243,7 +243,8 @@ impl Queue {
     pub fn letter(&self, place: Place) -> Result<(Letter, Option<Mark>), DlqError> {
         let marks = Marks::read(&*self.log, &self.topic, marks::Until::Visible)?;
         let mut found = None;
-        let span = Span { partition: place.partition(), from: Offset(place.offset), until: Offset(place.offset + 1) };
+        let span =
+            Span { partition: place.partition(), from: Offset(place.offset), until: Offset(place.offset).next() };
         let inside = self
             .everything()?
             .into_iter()

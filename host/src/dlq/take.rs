@@ -112,7 +112,7 @@ impl Queue {
         for span in &mut spans {
             let mut here = selection.places.iter().filter(|place| place.partition() == span.partition);
             let first = here.clone().next().map_or(span.until, |place| Offset(place.offset));
-            let last = here.next_back().map_or(span.until, |place| Offset(place.offset + 1));
+            let last = here.next_back().map_or(span.until, |place| Offset(place.offset).next());
             (span.from, span.until) = (first, last);
         }
         Ok(spans)
@@ -207,7 +207,7 @@ impl Queue {
             return Ok(None);
         }
         let (span, mut found) =
-            (Span { partition: Partition(*partition), from: Offset(*offset), until: Offset(offset + 1) }, None);
+            (Span { partition: Partition(*partition), from: Offset(*offset), until: Offset(*offset).next() }, None);
         scan(&*self.log, topic, &[span], |record| {
             found = Some(record).filter(|record| record.offset.0 == *offset);
             Ok(())

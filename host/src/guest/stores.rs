@@ -1,7 +1,7 @@
 //! A component's stores: what its handlers read and write, as values of its own types.
 //!
 //! ```text
-//!  get, scan:   Host ──> this delivery's writes ──> Reads ──> bytes ──Decoder: whoever wrote them → this component──> value
+//!  get, scan:   Host ──> this delivery's writes ──> Reads ──> bytes ──Decoder: writer → this component──> value
 //!  put, delete: value ──Encoder──> zero byte, schema id, Avro ──> this delivery's writes
 //! ```
 //!

@@ -18,7 +18,7 @@ mod whole;
 
 pub use error::{LogError, OnArrival, RefusedRecord};
 pub use rights::{Operation, Resource, Right};
-pub use whole::{read_until, read_whole};
+pub use whole::{read_partition_until, read_until, read_whole};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -58,10 +58,15 @@ pub trait Log: Send + Sync {
         Ok(None)
     }
 
-    /// The names of the current members of `group` in the log. The name of a static member begins with its
-    /// `instance_id`.
+    /// The names of the current members of `group`. A static member is named by its `instance_id`.
     fn members(&self, _group: &str) -> Result<Vec<String>, LogError> {
         Ok(vec![])
+    }
+
+    /// Returns true if the members of a group assign its partitions, as in Kafka's classic protocol. Then a group with
+    /// one topic has another assignor than one with several, and a static member that returns keeps its old assignment.
+    fn members_assign(&self) -> bool {
+        false
     }
 
     /// The reason why nobody can join `group`. `None` if no reason is known.
@@ -163,6 +168,10 @@ fn owner_only() -> LogError {
 
 /// The time between two checks for the end of a commit, if there is nothing else to do.
 pub(crate) const COMMIT_WAIT: Duration = Duration::from_secs(1);
+
+/// The maximum size of keys and values in one poll, in bytes. A poll ends when it is exceeded: a few compressed
+/// kilobytes may hold any number of large records.
+const POLL_BYTES_MAX: usize = 16 << 20;
 
 /// One member of a consumer group together with its transactional producer ("exactly once v2": the group's metadata is
 /// sent with the offsets, so a member that was replaced cannot commit).
@@ -413,8 +422,8 @@ pub struct TopicInfo {
 pub struct Unassigned {
     /// The partitions.
     pub partitions: Vec<TopicPartition>,
-    /// The member that should [join again](Member::rejoin), by its name in the log. All callers get the same one. The
-    /// name of a static member begins with its `instance_id`.
+    /// The member that should [join again](Member::rejoin), by its name in the log. All callers get the same one. A
+    /// static member is named by its `instance_id`.
     pub member: String,
 }
 

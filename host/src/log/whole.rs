@@ -1,4 +1,4 @@
-//! Reads a whole topic of one partition, such as a compacted topic with data that all hosts need.
+//! Reads a whole partition: of a compacted topic with data that all hosts need, or of a changelog.
 
 use std::time::{Duration, Instant};
 
@@ -35,16 +35,29 @@ pub fn read_until(
     topic: &str,
     start: Start,
     end: Offset,
+    visit: impl FnMut(Record) -> bool,
+) -> Result<Offset, LogError> {
+    read_partition_until(log, &TopicPartition::new(topic, 0), start, end, visit)
+}
+
+/// As [`read_until`], of any partition. The last records may lie behind `end`.
+///
+/// # Errors
+/// If the log cannot be read to that end.
+pub fn read_partition_until(
+    log: &dyn Log,
+    source: &TopicPartition,
+    start: Start,
+    end: Offset,
     mut visit: impl FnMut(Record) -> bool,
 ) -> Result<Offset, LogError> {
     if end == Offset(0) {
         return Ok(end);
     }
-    let source = TopicPartition::new(topic, 0);
     let mut reader = log.reader(&[(source.clone(), start)])?;
     let mut moved = Instant::now();
     loop {
-        let position = reader.positions()?.get(&source).copied();
+        let position = reader.positions()?.get(source).copied();
         if let Some(position) = position.filter(|position| *position >= end) {
             return Ok(position);
         }
@@ -59,7 +72,7 @@ pub fn read_until(
             }
         }
         if moved.elapsed() > STANDSTILL_MAX {
-            return Err(LogError::Unreachable(format!("reading `{topic}` stands still before its end")));
+            return Err(LogError::Unreachable(format!("reading {source} stands still before its end")));
         }
     }
 }

@@ -13,7 +13,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 
 use super::format::{self, Entry, Named, Referred};
 use super::{Registry, RegistryError, SchemaId, Version};
-use crate::tls::{self, Trusted};
+use crate::tls::{self, Distrust, Trusted};
 
 /// The media type of the API.
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
@@ -21,6 +21,9 @@ const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// The longest pause before a retry.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(2);
+
+/// The most schemas to which a schema refers, directly or indirectly.
+const REFERENCES_MAX: usize = 1_000;
 
 /// The name of the requested schema in messages about the schemas that it refers to.
 const SELF: &str = "the schema";
@@ -93,7 +96,7 @@ impl Answer {
 enum Failed {
     Unreachable(String),
     /// The server is not known to be the registry.
-    Untrusted(String),
+    Untrusted(Distrust),
 }
 
 impl Failed {
@@ -115,6 +118,8 @@ impl Client {
         let roots = options.trusted.clone().map_or(RootCerts::WebPki, |trusted| trusted.0);
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(options.timeout))
+            // A registry with TLS may not redirect to one without.
+            .https_only(options.url.starts_with("https://"))
             .http_status_as_error(false)
             .tls_config(TlsConfig::builder().root_certs(roots).build());
         let basic = |(user, password): &(String, String)| {
@@ -140,7 +145,9 @@ impl Client {
             if !again || tries_left == 0 {
                 let place = self.options.url.clone();
                 return match result {
-                    Err(Failed::Untrusted(cause)) => Err(RegistryError::Untrusted { place, cause }),
+                    Err(Failed::Untrusted(Distrust { cause, remedy })) => {
+                        Err(RegistryError::Untrusted { place, cause, remedy })
+                    }
                     Err(Failed::Unreachable(cause)) => Err(RegistryError::Unreachable { place, cause }),
                     Ok(Answer { status: status @ (401 | 403), .. }) => {
                         Err(RegistryError::Unauthorized { place, status, remedy: self.options.refused_user })
@@ -193,6 +200,9 @@ impl Client {
         while let Some((name, subject, version)) = todo.pop() {
             if !seen.insert((name.clone(), subject.clone(), version)) {
                 continue;
+            }
+            if seen.len() > REFERENCES_MAX {
+                return Err(self.broken(format!("a schema refers to more than {REFERENCES_MAX} others")));
             }
             // Records may still be encoded with a schema that was deleted since.
             let path = format!("/subjects/{}/versions/{version}?deleted=true", encoded(&subject));

@@ -179,6 +179,8 @@ pub enum RegistryError {
         place: String,
         /// The reason.
         cause: String,
+        /// The remedy.
+        remedy: &'static str,
     },
     /// The registry refuses the schema.
     #[error("the schema registry refuses the schema of `{subject}`: {message}")]
@@ -269,9 +271,7 @@ impl Explain for RegistryError {
             Self::MayNotRegister { .. } => {
                 "let a user with the right register it (`heddle schema register`), or grant this user the right to write the subject (Confluent: DeveloperWrite)"
             }
-            Self::Untrusted { .. } => {
-                "name the file of its authority's certificate in [registry] ca (HEDDLE_REGISTRY_CA), and use a host name of the certificate"
-            }
+            Self::Untrusted { remedy, .. } => remedy,
             Self::Refused { .. } => {
                 "make the change compatible, or change the subject's compatibility level in the registry"
             }

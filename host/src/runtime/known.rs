@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!  <app>.topics   compacted, one partition; key <component>/<topic>; value {"first":<id>,"now":<id>}
+//!                                           key <component>; value {"from":2,"to":4,…} while its state is being moved
 //! ```
 //!
 //! Ids of emitted records contain the input's offsets, and a recreated topic has the same offsets again. So the ids
@@ -33,6 +34,17 @@ struct Known {
     first: String,
     /// The id of the topic that was known or accepted last.
     now: String,
+}
+
+/// A component's state that is being moved to more partitions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// How many partitions the state had.
+    pub from: i32,
+    /// How many it gets.
+    pub to: i32,
+    /// Where the partitions of each changelog ended when it began.
+    pub ends: BTreeMap<String, Vec<i64>>,
 }
 
 impl KnownTopics {
@@ -71,6 +83,41 @@ impl KnownTopics {
     pub fn accept(&self, component: &str, topic: &str, id: &TopicId) -> Result<(), LogError> {
         let first = self.known(component, topic, id)?.first;
         self.write(format!("{component}/{topic}"), Known { first, now: id.0.clone() })
+    }
+
+    /// The unfinished move of the component's state.
+    ///
+    /// # Errors
+    /// If the log cannot be read, or its note is from a newer version.
+    pub fn begun_move(&self, component: &str) -> Result<Option<Move>, LogError> {
+        let mut noted = None;
+        let read = read_whole(&*self.log, &self.topic, Start::Beginning, |record| {
+            if record.key.as_deref() == Some(component.as_bytes()) {
+                noted = record.value;
+            }
+            true
+        });
+        match read {
+            Ok(_) | Err(LogError::UnknownTopic(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let unknown =
+            |error| LogError::Fatal(format!("the note of a move in `{}` cannot be read: {error}", self.topic));
+        noted.map(|value| serde_json::from_slice(&value).map_err(unknown)).transpose()
+    }
+
+    /// The record that notes a move of the component's state, or the end of the move.
+    #[must_use]
+    pub fn move_record(&self, component: &str, noted: Option<&Move>) -> NewRecord {
+        NewRecord {
+            topic: self.topic.as_str().into(),
+            partition: None,
+            timestamp: None,
+            key: Some(component.to_owned().into()),
+            // Numbers and names always serialize.
+            value: noted.map(|noted| serde_json::to_vec(noted).unwrap_or_default().into()),
+            headers: vec![],
+        }
     }
 
     /// The known topic. Records this one if none is known.

@@ -13,7 +13,8 @@ use crate::log::{Log, LogError};
 /// The maximum age of an answer that may refuse a record. An operator may have changed the topic since.
 const LIMITS_AGE_MAX: Duration = Duration::from_secs(10);
 
-/// The limits of all topics that were looked up so far, which are at most those that the component writes to.
+/// The limits of all topics that were looked up so far, which are at most those that the component writes to. They copy
+/// what the log caches: each record is checked, and asking the log takes a lock.
 pub(super) struct KnownLimits {
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,

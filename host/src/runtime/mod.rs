@@ -32,7 +32,7 @@ pub use breaker::SharedBreaker;
 pub use clock::{Clock, SystemClock};
 pub use fault::{Remedy, WorkerFault};
 pub use handler::{Handler, Usage};
-pub use known::KnownTopics;
+pub use known::{KnownTopics, Move};
 pub use progress::{Progress, Snapshot};
 pub use reload::{Slot, Version};
 pub use reporter::WorkerState;
@@ -301,7 +301,8 @@ impl Place {
         let spec = &follower.version.spec;
         let id = succession::transactional_id(&spec.component, &service.host, self.number);
         let topics = follower.version.topics();
-        let instance_id = instance_id(&id, &topics);
+        let read = if shared.log.members_assign() { topics.as_slice() } else { &[] };
+        let instance_id = instance_id(&id, read);
         // From before it joins: what is noticed from then on is for it.
         let notices = self.topics.reader(instance_id.clone());
         let joined = self.join(MemberOptions {
@@ -349,9 +350,10 @@ impl Place {
     }
 }
 
-/// The name of a member for as long as it reads these topics. A broker that knows the name hands back the assignment
-/// that goes with it, whatever is read now (KAFKA-12759): topics that a newer version reads too would be nobody's.
-/// Under another name the member is a new one, and the place of the old one is shared out when its session is over.
+/// The name of a member for as long as it reads these topics. Where members assign, a broker that knows the name hands
+/// back the assignment that goes with it, whatever is read now (KAFKA-12759): topics that a newer version reads too
+/// would be nobody's. Under another name the member is a new one, and the place of the old one is shared out when its
+/// session is over. A log that assigns by itself needs no such name.
 fn instance_id(member: &str, topics: &[Topic]) -> String {
     let mut names = topics.iter().map(AsRef::<str>::as_ref).collect::<Vec<_>>();
     names.sort_unstable();

@@ -66,6 +66,11 @@ impl InHand {
         let (index, record) = hand.record?;
         (hand.sources.get(index) == Some(source)).then_some(record)
     }
+
+    /// Returns true if no record is being handled.
+    pub(super) fn is_empty(&self) -> bool {
+        lock(&self.0).record.is_none()
+    }
 }
 
 /// The details of a held record.
@@ -137,7 +142,11 @@ impl Reporter {
 
     /// Notes that no record is being handled.
     pub(super) fn rest(&self) {
-        lock(&self.hand.0).record = None;
+        let record = lock(&self.hand.0).record.take();
+        if record.is_some() {
+            // Its transaction is committed some time later.
+            self.progress.active();
+        }
     }
 
     /// Reports a failed delivery.
@@ -250,5 +259,33 @@ impl Drop for Reporter {
         let sources = std::mem::take(&mut lock(&self.hand.0).sources);
         self.progress.disowns(&sources);
         self.progress.leave(&self.hand);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Telemetry;
+
+    #[test]
+    fn a_component_is_not_idle_while_a_record_is_being_handled() {
+        let progress = Arc::new(Progress::new(Telemetry::new("shop.intake")));
+        let mut reporter = Reporter::new(progress.clone());
+        let source = TopicPartition::new("orders", 0);
+        progress.assigned();
+        reporter.assigned(std::slice::from_ref(&source));
+        assert!(progress.idle_for(Duration::ZERO));
+        let record =
+            Record { source, offset: Offset(0), timestamp: Timestamp(0), key: None, value: None, headers: vec![] };
+        reporter.take(&record, 1, Timestamp(0));
+        assert!(!progress.idle_for(Duration::ZERO));
+        let hold = Hold { tries: 1, next_try: Timestamp(9), why: "failed".to_owned() };
+        reporter.hold(&record, Cause::Retry, hold, Timestamp(0));
+        reporter.rest();
+        assert!(!progress.idle_for(Duration::ZERO), "it is tried again");
+        reporter.take(&record, 2, Timestamp(9));
+        reporter.stepped(&record);
+        reporter.rest();
+        assert!(progress.idle_for(Duration::ZERO) && !progress.idle_for(Duration::from_secs(60)));
     }
 }

@@ -29,8 +29,6 @@ use crate::telemetry::{LogUnwatched, TransactionTaken};
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The length of what [`instance_id`](super::instance_id) puts behind a transactional id: a dash and 16 digits.
 const TOPICS_MARK: usize = 17;
-/// The length of what a broker puts behind the name of a static member: a dash and a UUID.
-const DRAWN: usize = 37;
 
 /// The transactional id of a worker. It is one no other host has.
 pub(super) fn transactional_id(component: &str, host: &str, number: u32) -> String {
@@ -102,10 +100,9 @@ impl Succession {
     }
 }
 
-/// The transactional id in the name that a broker gives to a member of Heddle's.
+/// The transactional id in the name of a member of Heddle's.
 fn transactional_id_of(member: &str) -> Option<&str> {
-    let id = member.get(..member.len().checked_sub(DRAWN + TOPICS_MARK)?)?;
-    let mark = member.get(id.len()..id.len() + TOPICS_MARK)?;
+    let (id, mark) = member.split_at_checked(member.len().checked_sub(TOPICS_MARK)?)?;
     mark.strip_prefix('-').filter(|mark| mark.bytes().all(|byte| byte.is_ascii_hexdigit())).map(|_| id)
 }
 
@@ -157,16 +154,16 @@ impl Worker {
 mod tests {
     use super::*;
 
-    const DRAWN_ID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
+    const STRANGER: &str = "console-consumer-0f8fad5b-d9cb-469f-a165-70867728950e";
 
     fn member(id: &str) -> String {
-        format!("{id}-0123456789abcdef-{DRAWN_ID}")
+        format!("{id}-0123456789abcdef")
     }
 
     #[test]
     fn a_members_name_tells_its_transactional_id() {
         assert_eq!(transactional_id_of(&member("shop.intake-host-1-0")), Some("shop.intake-host-1-0"));
-        assert_eq!(transactional_id_of(&format!("console-consumer-{DRAWN_ID}")), None);
+        assert_eq!(transactional_id_of(STRANGER), None);
         assert_eq!(transactional_id_of("é"), None);
     }
 
@@ -174,12 +171,11 @@ mod tests {
     fn only_ids_of_members_that_the_group_dropped_are_taken() {
         let succession = Succession::of("shop.intake", "a");
         let [mine, theirs] = ["a", "b"].map(|host| member(&transactional_id("shop.intake", host, 0)));
-        let stranger = format!("console-consumer-{DRAWN_ID}");
-        assert_eq!(succession.gone(&[mine.clone(), theirs, stranger]), [""; 0]);
+        assert_eq!(succession.gone(&[mine.clone(), theirs, STRANGER.to_owned()]), [""; 0]);
         // It does not say who is gone while it is not in the group.
         assert_eq!(succession.gone(&[]), [""; 0]);
         // The same worker with other topics is no one else.
-        let other_topics = format!("shop.intake-b-0-fedcba9876543210-{DRAWN_ID}");
+        let other_topics = "shop.intake-b-0-fedcba9876543210".to_owned();
         assert_eq!(succession.gone(&[mine.clone(), other_topics]), [""; 0]);
         assert_eq!(succession.gone(std::slice::from_ref(&mine)), ["shop.intake-b-0"]);
         succession.forget("shop.intake-b-0");

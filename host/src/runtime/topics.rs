@@ -1,8 +1,8 @@
 //! Topics that change under a running component: who notices, and what its workers do then.
 //!
 //! ```text
-//!              ┌─ more partitions, no state ──> retry topics get them, too; one member joins again if nobody reads them
-//!  every 2 s ──┼─ more partitions, state ─────> workers commit and leave; the component waits until somebody accepts it
+//!              ┌─ more partitions, no state ──> retry topics get them; one member joins again if nobody reads them
+//!  every 2 s ──┼─ more partitions, state ─────> workers commit and leave; the component waits to be accepted
 //!              ├─ made anew, input ───────────> workers abort and join again, at the beginning of the new topic
 //!              ├─ made anew, state ───────────> as if partitions were added: what was in it is gone
 //!              └─ as the state needs them ────> workers join (again)
@@ -21,7 +21,7 @@ use heddle_core::event::Topic;
 use heddle_core::explain::Explained;
 use heddle_core::task::TaskSpec;
 
-use super::known::KnownTopics;
+use super::known::{KnownTopics, Move};
 use super::progress::Progress;
 use super::{Worker, WorkerFault, joining};
 use crate::lock::lock;
@@ -87,7 +87,7 @@ pub fn refusal(spec: &TaskSpec, manifest: &Manifest, topics: &PartitionCounts) -
         most.0, most.1, short.partitions
     );
     Some(Explained::new(what).at(format_args!("the topic `{}`", short.name)).hint(format_args!(
-        "run `heddle topics accept {name}` to see what that means for the state, and to accept it; the component then continues"
+        "run `heddle topics repartition {name}` to move the state to where the keys lead now, or `heddle topics accept {name}` to leave it where it is; the component then continues"
     )))
 }
 
@@ -174,10 +174,7 @@ impl Worker {
         if notice.refused.is_some() {
             return Ok(false);
         }
-        // A broker puts a dash and what it drew behind the name of a static member.
-        let named =
-            |member: &String| member.strip_prefix(&reader.instance_id).is_some_and(|rest| rest.starts_with('-'));
-        let is_it = notice.rejoin.as_ref().is_some_and(named);
+        let is_it = notice.rejoin.as_ref() == Some(&reader.instance_id);
         let is_other = |(topic, id): &(&Topic, &TopicId)| notice.ids.get(*topic).is_some_and(|now| now != *id);
         let other = reader.ids.iter().find(is_other).map(|(topic, _)| topic.clone());
         drop(notice);
@@ -214,6 +211,8 @@ pub struct TopicWatch {
     known: Arc<KnownTopics>,
     /// How many looks in a row found partitions without a reader.
     unassigned: AtomicU32,
+    /// How many partitions the topics with its state had when it was known last that none of it is being moved.
+    settled: Mutex<Option<Vec<Option<i32>>>>,
 }
 
 impl TopicWatch {
@@ -224,7 +223,7 @@ impl TopicWatch {
         known: Arc<KnownTopics>,
     ) -> Self {
         let (notices, unassigned) = (Arc::default(), AtomicU32::new(0));
-        Self { current: Box::new(current), progress, notices, known, unassigned }
+        Self { current: Box::new(current), progress, notices, known, unassigned, settled: Mutex::default() }
     }
 
     /// The notices from now on, for the worker whose member has this name.
@@ -244,7 +243,10 @@ impl TopicWatch {
         let version = (self.current)();
         let (spec, manifest) = (version.spec(), version.manifest());
         let refused = match refusal(spec, manifest, topics) {
-            None => self.refused_topic(log, topics)?,
+            None => match self.moving(spec, topics)? {
+                None => self.refused_topic(log, topics)?,
+                moving => moving,
+            },
             refused => refused,
         };
         let why = match refused {
@@ -263,6 +265,25 @@ impl TopicWatch {
             refused => refused,
         };
         Ok(self.notices.refuse(why, &self.progress))
+    }
+
+    /// The reason why a component whose state is being moved must not run. Checked again only when the partitions of
+    /// its changelogs have changed, because a move adds partitions.
+    fn moving(&self, spec: &TaskSpec, topics: &PartitionCounts) -> Result<Option<Explained>, LogError> {
+        let changelogs = spec.changelogs.iter().chain(&spec.seen_changelog);
+        let counts = changelogs.map(|topic| topics.get(&**topic).copied()).collect::<Vec<_>>();
+        if spec.is_stateless() || lock(&self.settled).as_ref() == Some(&counts) {
+            return Ok(None);
+        }
+        let Some(Move { from, to, .. }) = self.known.begun_move(&spec.component)? else {
+            *lock(&self.settled) = Some(counts);
+            return Ok(None);
+        };
+        let name = spec.component.rsplit('.').next().unwrap_or_default();
+        let what = format!("the state of the component `{name}` is being moved from {from} to {to} partitions");
+        let hint =
+            format!("wait until `heddle topics repartition {name}` has ended; if it was interrupted, run it again");
+        Ok(Some(Explained::new(what).hint(hint)))
     }
 
     /// A topic that is not the one it was, or does not keep what the component needs.

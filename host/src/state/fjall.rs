@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Changes, StateEngine, StateError, StateStore, no_room, size};
-use crate::disk::Room;
+use crate::disk::{Disks, Room};
 
 /// The most that fjall keeps in memory of one tree before it writes a file. Batches of a task have this size.
 const TREE_BUFFER_BYTES: u64 = 8 << 20;
@@ -32,14 +32,16 @@ impl FjallEngine {
     ///
     /// # Errors
     /// If another process owns the folder, or the folder is unusable or damaged.
-    pub fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StateError> {
+    pub fn open(folder: &Path, cache_bytes: u64, disks: &Disks) -> Result<Self, StateError> {
         let builder = fjall::Database::builder(folder)
             .cache_size(cache_bytes)
             .max_journaling_size(JOURNAL_BYTES)
             .worker_threads(1);
         // fjall reports some damage by a panic.
         match catch_unwind(AssertUnwindSafe(|| builder.open())) {
-            Ok(Ok(db)) => Ok(Self { db, folder: Arc::new(folder.to_owned()), room: Room::below(folder) }),
+            Ok(Ok(db)) => {
+                Ok(Self { db, folder: Arc::new(folder.to_owned()), room: Room::below(folder, disks.clone()) })
+            }
             Ok(Err(error)) => Err(failed(folder, &error)),
             Err(_) => Err(StateError::Corrupt { folder: folder.to_owned(), why: "fjall cannot read it".to_owned() }),
         }

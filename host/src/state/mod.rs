@@ -42,7 +42,7 @@ use heddle_core::explain::Explain;
 use heddle_core::fault::TaskFault;
 use thiserror::Error;
 
-use crate::disk::NoRoom;
+use crate::disk::{Disks, NoRoom};
 
 pub use self::fjall::FjallEngine;
 pub use self::flusher::Flusher;
@@ -211,9 +211,22 @@ pub const CACHE_BYTES: u64 = 64 << 20;
 /// # Errors
 /// If another process owns the folder, or the folder is unusable or damaged.
 pub fn open_engine(kind: EngineKind, folder: &Path, cache_bytes: u64) -> Result<Arc<dyn StateEngine>, StateError> {
+    open_engine_on(kind, folder, cache_bytes, &Disks::default())
+}
+
+/// As [`open_engine`], on these disks.
+///
+/// # Errors
+/// As [`open_engine`].
+pub fn open_engine_on(
+    kind: EngineKind,
+    folder: &Path,
+    cache_bytes: u64,
+    disks: &Disks,
+) -> Result<Arc<dyn StateEngine>, StateError> {
     Ok(match kind {
-        EngineKind::Sled => Arc::new(SledEngine::open(folder, cache_bytes)?),
-        EngineKind::Fjall => Arc::new(FjallEngine::open(folder, cache_bytes)?),
+        EngineKind::Sled => Arc::new(SledEngine::open(folder, cache_bytes, disks)?),
+        EngineKind::Fjall => Arc::new(FjallEngine::open(folder, cache_bytes, disks)?),
         EngineKind::Memory => Arc::new(MemoryEngine::default()),
     })
 }

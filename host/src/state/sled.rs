@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Changes, StateEngine, StateError, StateStore, no_room, size};
-use crate::disk::Room;
+use crate::disk::{Disks, Room};
 use crate::sled_folder::{self, CLOSING};
 
 /// sled writes a page that is larger than a quarter of this to a separate file. A page holds up to 17 values.
@@ -33,7 +33,7 @@ impl SledEngine {
     ///
     /// # Errors
     /// If another process owns the folder, or the folder is unusable or damaged.
-    pub fn open(folder: &Path, cache_bytes: u64) -> Result<Self, StateError> {
+    pub fn open(folder: &Path, cache_bytes: u64, disks: &Disks) -> Result<Self, StateError> {
         let config = sled::Config::new()
             .path(folder)
             .cache_capacity(cache_bytes)
@@ -42,7 +42,9 @@ impl SledEngine {
             .mode(sled::Mode::HighThroughput);
         // sled reports some damage by a panic.
         match catch_unwind(AssertUnwindSafe(|| sled_folder::open(&config, CLOSING))) {
-            Ok(Ok(db)) => Ok(Self { db, folder: Arc::new(folder.to_owned()), room: Room::below(folder) }),
+            Ok(Ok(db)) => {
+                Ok(Self { db, folder: Arc::new(folder.to_owned()), room: Room::below(folder, disks.clone()) })
+            }
             Ok(Err(error)) => Err(failed(folder, &error)),
             Err(_) => Err(StateError::Corrupt { folder: folder.to_owned(), why: "sled cannot read it".to_owned() }),
         }

@@ -1,10 +1,11 @@
 //! Whether one JSON Schema takes what another allowed: the common cases, by the rules that Confluent's registry
 //! documents.
 //!
-//! - A property that is new is open to whatever was written before under its name, unless the writer allowed no others: then it is
-//!   fine as long as it is not required.
-//! - A property that is gone is fine where the reader lets other properties be.
-//! - Types, enums and bounds may widen, never narrow. What is required may become optional; the other way only with a default.
+//! - A new property is refused, because earlier values may hold anything under its name. It is accepted if the writer
+//!   allowed no other properties and the property is not required.
+//! - A removed property is accepted if the reader allows other properties.
+//! - Types, enums and bounds may widen, never narrow. A required property may become optional; an optional one may
+//!   become required only with a default.
 //!
 //! `$ref`s within the document are followed; what others refer to has to be in it. What is not known here (patterns,
 //! `if`, `dependencies`, …) must stay the same or go.

@@ -1,8 +1,8 @@
 //! Whether schemas fit each other: what a registry asks before it takes a new version of a subject.
 //!
 //! ```text
-//!  level ─┬─ which versions: the last one, or all of them (TRANSITIVE)
-//!         └─ which way: the new schema reads what they wrote (BACKWARD), they read what it writes (FORWARD), both (FULL)
+//!  level ─┬─ versions: the last one, or all of them (TRANSITIVE)
+//!         └─ direction: the new schema reads the old data (BACKWARD), old ones read the new (FORWARD), both (FULL)
 //!  violations(level, new, versions, reads) ─> for each version and way that does not hold: the path, what was found,
 //!                                             what would be accepted
 //! ```

@@ -4,7 +4,8 @@
 //! ```text
 //!  HEDDLE_SERVICE_HOST=10.96.0.12              HEDDLE_SERVICE_PORT=7870      HEDDLE_SERVICE_PORT_ADMIN=7870
 //!  HEDDLE_PORT=tcp://10.96.0.12:7870           HEDDLE_PORT_7870_TCP=tcp://10.96.0.12:7870
-//!  HEDDLE_PORT_7870_TCP_PROTO=tcp              HEDDLE_PORT_7870_TCP_PORT=7870        HEDDLE_PORT_7870_TCP_ADDR=10.96.0.12
+//!  HEDDLE_PORT_7870_TCP_PROTO=tcp              HEDDLE_PORT_7870_TCP_PORT=7870
+//!  HEDDLE_PORT_7870_TCP_ADDR=10.96.0.12
 //! ```
 //!
 //! Name and value both have to look like that, so that a misspelt variable of ours is still reported.

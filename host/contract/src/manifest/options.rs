@@ -6,7 +6,7 @@ use super::check::Field;
 
 /// Options of librdkafka that Heddle sets itself, because its guarantees rest on them, or that say what it says itself.
 /// Sorted.
-pub const OPTIONS_OWNED: [&str; 26] = [
+pub const OPTIONS_OWNED: [&str; 25] = [
     "acks",
     "allow.auto.create.topics",
     "auto.commit.enable",
@@ -19,7 +19,6 @@ pub const OPTIONS_OWNED: [&str; 26] = [
     "enable.partition.eof",
     "group.id",
     "group.instance.id",
-    "group.protocol",
     "group.protocol.type",
     "group.remote.assignor",
     "isolation.level",

@@ -11,9 +11,15 @@ fn module(example: &Example<'_>) -> String {
 }
 
 pub(super) fn files(example: &Example<'_>) -> BTreeMap<String, String> {
-    let module = format!("module {}\n\ngo 1.24\n", module(example));
-    let files = [("go.mod", module), ("main.go", source(example)), ("main_test.go", test(example))];
-    files.map(|(name, text)| (name.to_owned(), text)).into()
+    let mut files = package(example.name);
+    files.insert("main.go".to_owned(), source(example));
+    files.insert("main_test.go".to_owned(), test(example));
+    files
+}
+
+/// What makes a folder a module.
+pub(super) fn package(name: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([("go.mod".to_owned(), format!("module {}\n\ngo 1.24\n", default_module(name)))])
 }
 
 fn ty(of: &Ty) -> String {

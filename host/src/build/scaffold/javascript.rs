@@ -6,17 +6,19 @@ use super::super::world::{Kind, Ty, camel, pascal};
 use super::Example;
 
 pub(super) fn files(example: &Example<'_>) -> BTreeMap<String, String> {
+    let mut files = package(example.name);
+    files.insert("src/index.js".to_owned(), source(example));
+    files.insert("test/index.test.js".to_owned(), test(example));
+    files
+}
+
+/// What makes a folder a package.
+pub(super) fn package(name: &str) -> BTreeMap<String, String> {
     let package = format!(
-        "{{\n  \"name\": {:?},\n  \"private\": true,\n  \"type\": \"module\",\n  \"imports\": {{\n    \"#heddle\": \"./heddle/index.js\",\n    \"#heddle/*\": \"./heddle/*.js\"\n  }},\n  \"scripts\": {{\n    \"test\": \"node --test\"\n  }}\n}}\n",
-        example.name
+        "{{\n  \"name\": {name:?},\n  \"private\": true,\n  \"type\": \"module\",\n  \"imports\": {{\n    \"#heddle\": \"./heddle/index.js\",\n    \"#heddle/*\": \"./heddle/*.js\"\n  }},\n  \"scripts\": {{\n    \"test\": \"node --test\"\n  }}\n}}\n"
     );
     let editor = "{\n  \"compilerOptions\": {\n    \"checkJs\": true,\n    \"strict\": true,\n    \"target\": \"ES2023\",\n    \"module\": \"NodeNext\",\n    \"moduleResolution\": \"NodeNext\"\n  },\n  \"include\": [\"src\", \"test\", \"heddle\"]\n}\n";
-    let files = [
-        ("package.json", package),
-        ("jsconfig.json", editor.to_owned()),
-        ("src/index.js", source(example)),
-        ("test/index.test.js", test(example)),
-    ];
+    let files = [("package.json", package), ("jsconfig.json", editor.to_owned())];
     files.map(|(name, text)| (name.to_owned(), text)).into()
 }
 

@@ -1,6 +1,7 @@
 //! Generates a new component: its manifest, a handler typed by its contract, and a test. The result builds and its test
 //! passes at once.
 
+pub mod debezium;
 mod go;
 mod javascript;
 mod python;
@@ -59,27 +60,24 @@ pub fn manifest(name: &str, language: Language, consumes: &str, emits: Option<&s
     format!("[component]\nname = {name:?}\nlanguage = {language:?}\n\n[consumes.{consumes:?}]\n{emits}")
 }
 
-/// The files of a new component, by path within its folder.
+/// The files of a new component, by path within its folder, but for its manifest.
 ///
 /// # Errors
 /// If its contract is not valid.
 pub fn component(
     language: Language,
     manifest: &Manifest,
-    text: &str,
     contracts: &AppContracts,
 ) -> Result<BTreeMap<String, String>, BuildError> {
     let (wit, names) = world_files(manifest, contracts, &Names::default())?;
     let world = read_world(manifest, &wit, &names)?;
     let example = Example { name: &manifest.name, world: &world };
-    let mut files = match language {
+    Ok(match language {
         Language::Rust => rust::files(&example),
         Language::JavaScript => javascript::files(&example),
         Language::Python => python::files(&example),
         Language::Go => go::files(&example),
-    };
-    files.insert("component.toml".to_owned(), text.to_owned());
-    Ok(files)
+    })
 }
 
 /// The input of an example: a component that consumes one topic and emits to one at most.

@@ -15,8 +15,14 @@ const KEYWORDS: [&str; 50] = [
 ];
 
 pub(super) fn files(example: &Example<'_>) -> BTreeMap<String, String> {
-    let files = [("Cargo.toml", manifest(example.name)), ("src/lib.rs", source(example))];
-    files.map(|(name, text)| (name.to_owned(), text)).into()
+    let mut files = package(example.name);
+    files.insert("src/lib.rs".to_owned(), source(example));
+    files
+}
+
+/// What makes a folder a package.
+pub(super) fn package(name: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([("Cargo.toml".to_owned(), manifest(name))])
 }
 
 fn manifest(name: &str) -> String {

@@ -10,7 +10,7 @@ use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::{Consumes, IdSource, KeyType};
 use heddle_contract::schema::{Schema, parse};
 use heddle_contract::section::Contract;
-use heddle_contract::wire::{SchemaId, key_subject, prefix, value_subject};
+use heddle_contract::wire::{self, SchemaId, key_subject, prefix, value_subject};
 use heddle_core::event::{Header, NewRecord};
 use heddle_core::explain::Explained;
 use serde_json::Value;
@@ -53,7 +53,7 @@ impl Lines {
 pub(super) struct Input<'a> {
     topic: &'a str,
     consumes: &'a Consumes,
-    value: Option<(SchemaId, Arc<Schema>)>,
+    value: Target,
     key: Option<(SchemaId, Arc<Schema>)>,
     lines: Option<&'a Lines>,
 }
@@ -81,10 +81,26 @@ pub(super) fn of<'a>(
         Ok(Some((registry.register(&subject, &schema.text)?, Arc::new(parse(&subject, &schema.text)?))))
     };
     let input = |(topic, consumes): (&'a String, &'a Consumes)| {
-        let (value, key) = (schema(value_subject(topic))?, schema(key_subject(topic))?);
+        let (value, key) = (values_of(registry, contract, manifest, topic)?, schema(key_subject(topic))?);
         Ok(Input { topic, consumes, value, key, lines })
     };
     manifest.consumes.iter().map(input).collect()
+}
+
+/// The encoding of a topic's values. Its schema is registered, or those of its records if they have separate subjects.
+fn values_of(registry: &dyn Registry, contract: &Contract, manifest: &Manifest, topic: &str) -> Result<Target> {
+    let subject = value_subject(topic);
+    let Some(contract) = contract.schemas.get(&subject) else { return Ok(Target::new(Plain::Json, None)) };
+    let (schema, names) = (parse(&subject, &contract.text)?, manifest.subject_names(topic));
+    let mut ids = vec![];
+    for (full_name, record) in schema.records()?.unwrap_or_default() {
+        if let Some(subject) = names.of_record(topic, &full_name) {
+            ids.push(registry.register(&subject, record.json())?);
+        }
+    }
+    let id = ids.first().map_or_else(|| registry.register(&subject, &contract.text), |first| Ok(*first))?;
+    let records = if schema.is_union() { ids } else { vec![] };
+    Ok(Target { records, ..Target::new(Plain::Json, Some((id, Arc::new(schema)))) })
 }
 
 impl Input<'_> {
@@ -112,15 +128,14 @@ impl Input<'_> {
             None => {}
         }
         let line = self.lines.and_then(|lines| Some((lines, lines.of(number)?)));
-        let value = match (&self.value, line) {
-            (None, None) => Some(number.to_be_bytes().to_vec().into()),
-            (Some((id_of_schema, schema)), None) => {
-                Some(framed(*id_of_schema, &values::value(schema, number, id)).into())
+        let value = match (&self.value.schema, line) {
+            (_, Some((lines, line))) => self.value.bytes(line).map_err(|why| self.misfit(lines, &why))?,
+            (Ok(Some((id_of_schema, schema))), None) => {
+                let value = values::value(schema, number, id);
+                let by_branch = wire::by_branch(&self.value.records, &value);
+                Some(by_branch.unwrap_or_else(|| framed(*id_of_schema, &value)).into())
             }
-            (schema, Some((lines, line))) => {
-                let target = Target::new(Plain::Json, schema.clone());
-                target.bytes(line).map_err(|why| self.misfit(lines, &why))?
-            }
+            (_, None) => Some(number.to_be_bytes().to_vec().into()),
         };
         Ok(NewRecord {
             topic: self.topic.into(),

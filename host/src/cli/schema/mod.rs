@@ -1,6 +1,7 @@
 //! `heddle schema`: the schemas of the app and the registry.
 
 mod ask;
+mod fetch;
 mod files;
 
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use heddle_contract::compat::diff::differences;
 use heddle_contract::schema::parse_writer;
 use heddle_contract::section::SchemaFormat;
 use heddle_core::explain::Explained;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{app, open};
 use crate::printable::line;
@@ -42,6 +43,8 @@ enum SchemaCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Write the registry's schemas of topics to `contracts/`: what others write, to build components on.
+    Fetch(fetch::Fetch),
     /// Print a subject's schema.
     #[command(disable_version_flag = true)]
     Get {
@@ -107,6 +110,7 @@ impl Schema {
         match &self.command {
             SchemaCommand::Register(subjects) => subjects.register(&folder.join(&app.contracts), registry),
             SchemaCommand::Check(subjects) => subjects.check(&folder.join(&app.contracts), registry),
+            SchemaCommand::Fetch(fetch) => fetch.run(&folder.join(&app.contracts), registry),
             SchemaCommand::Get { subject, version, json } => get(registry, subject, version, *json),
             SchemaCommand::List { json } => list(registry, *json),
             SchemaCommand::Diff { subject, from, to, json } => diff(registry, subject, *from, *to, *json),
@@ -164,9 +168,7 @@ fn get(registry: &dyn Registry, subject: &str, version: &str, as_json: bool) -> 
             json!({"subject": subject, "version": found.version, "id": found.id.0, "schemaType": format::name(found.format), "schema": found.schema})
         );
     } else {
-        // Schemas that are not JSON are printed unchanged.
-        let text = serde_json::from_str::<Value>(&found.schema).and_then(|value| serde_json::to_string_pretty(&value));
-        println!("{}", text.unwrap_or_else(|_| found.schema.clone()));
+        println!("{}", fetch::text(found).trim_end_matches('\n'));
     }
     Ok(())
 }

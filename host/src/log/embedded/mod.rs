@@ -40,6 +40,7 @@ use self::reader::{EmbeddedReader, first_at};
 use self::shared::Shared;
 use self::topic::TopicMeta;
 use self::writer::EmbeddedWriter;
+use crate::disk::Disks;
 use crate::lock::lock;
 use crate::log::{
     Log, LogError, LogHealth, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer,
@@ -53,11 +54,13 @@ pub struct EmbeddedOptions {
     pub cache_bytes: u64,
     /// The maximum wait for an owner that is about to release the folder.
     pub wait: Duration,
+    /// The disks, which are never filled.
+    pub disks: Disks,
 }
 
 impl Default for EmbeddedOptions {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20, wait: CLOSING }
+        Self { cache_bytes: 64 << 20, wait: CLOSING, disks: Disks::default() }
     }
 }
 

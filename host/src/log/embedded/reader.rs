@@ -10,13 +10,10 @@ use super::batch_format::BatchReader;
 use super::shared::{Shared, State};
 use super::store::{PartitionId, Store, unreadable};
 use crate::lock::lock;
-use crate::log::{LogError, Loss, Reader, Start};
+use crate::log::{LogError, Loss, POLL_BYTES_MAX, Reader, Start};
 
 /// The maximum number of records of one poll of a reader.
 const READER_RECORDS_MAX: usize = 1_000;
-
-/// The maximum size of keys and values in one poll, in bytes. A poll ends when it is exceeded.
-const POLL_BYTES_MAX: usize = 16 << 20;
 
 /// The maximum wait of a poll, for timeouts that the clock cannot add.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 3_600);

@@ -67,7 +67,7 @@ pub(super) struct Store {
 impl Store {
     /// Opens or creates the store in `folder`.
     pub(super) fn open(folder: &Path, options: &EmbeddedOptions) -> Result<Self, LogError> {
-        let EmbeddedOptions { cache_bytes, wait } = *options;
+        let EmbeddedOptions { cache_bytes, wait, .. } = *options;
         let config = sled::Config::new()
             .path(folder)
             .cache_capacity(cache_bytes)
@@ -82,7 +82,7 @@ impl Store {
             file,
             blobs: folder.join("blobs"),
             blobs_synced: Mutex::new(i64::MIN),
-            room: Room::below(folder),
+            room: Room::below(folder, options.disks.clone()),
         };
         match store.tree.get(b"f").map_err(|error| damaged(&error))? {
             None => {
@@ -323,7 +323,11 @@ fn refused(folder: &Path, error: &sled::Error) -> LogError {
         error if sled_folder::is_owned(error) => LogError::Unreachable(format!(
             "the embedded log in {folder} is owned by another process: stop it, or reach it through its admin address"
         )),
-        sled::Error::Io(io) => LogError::Unreachable(format!("the embedded log in {folder}: {io}")),
+        sled::Error::Io(io) => LogError::Hindered(
+            Explained::new(io.to_string())
+                .at(folder)
+                .hint("make the folder writable for this user, or set another `app.data` (HEDDLE_APP_DATA)"),
+        ),
         other => LogError::Fatal(format!("the embedded log in {folder} cannot be opened: {other}")),
     }
 }

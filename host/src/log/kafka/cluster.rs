@@ -192,13 +192,18 @@ impl Cluster {
         })
     }
 
-    /// The names of the members of `group`.
+    /// Returns the names of the members of `group`.
     pub(super) fn members(&self, group: &str) -> Result<Vec<String>, LogError> {
-        let what = format!("asking for the members of group `{group}`");
-        let ask = || self.asking.client().fetch_group_list(Some(group), REQUEST_TIME_MAX);
-        let groups = patiently(|| ask().map_err(|error| request_error(&error, &what)))?;
-        let found = groups.groups().iter().filter(|found| found.name() == group);
-        Ok(found.flat_map(|found| found.members().iter().map(|member| member.id().to_owned())).collect())
+        let found = patiently(|| self.group(group, REQUEST_TIME_MAX))?;
+        Ok(found.members.into_iter().map(|member| member.name).collect())
+    }
+
+    /// Returns `group` as its coordinator describes it. A group that does not exist has no members.
+    pub(super) fn group(&self, group: &str, timeout: Duration) -> Result<native::Group, LogError> {
+        match native::group(self.admin.inner(), group, timeout) {
+            Err(Code::GroupIdNotFound) => Ok(native::Group::default()),
+            answer => answer.map_err(|code| code_error(code, &format!("asking for the members of group `{group}`"))),
+        }
     }
 
     /// The bounds of what is decided in one partition.

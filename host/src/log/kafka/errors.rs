@@ -81,6 +81,11 @@ pub(super) fn consumer_error(error: &KafkaError) -> Option<LogError> {
     if not_allowed(code) {
         return Some(LogError::Hindered(error.to_string().into()));
     }
+    if code == Code::UnreleasedInstanceId {
+        return Some(LogError::Unreachable(
+            "the group still has an earlier member of this name, until its session is over or it leaves".to_owned(),
+        ));
+    }
     let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_))
         || matches!(code, Code::InconsistentGroupProtocol | Code::GroupMaxSizeReached | Code::InvalidSessionTimeout);
     fatal.then(|| LogError::Fatal(error.to_string()))
@@ -123,7 +128,10 @@ pub(super) fn code_error(code: Code, what: &str) -> LogError {
         | Code::NotController
         | Code::NotEnoughReplicas
         | Code::NotEnoughReplicasAfterAppend
-        | Code::UnstableOffsetCommit => LogError::Unreachable(text),
+        | Code::UnstableOffsetCommit
+        | Code::UnknownMemberId
+        | Code::StaleMemberEpoch
+        | Code::FencedMemberEpoch => LogError::Unreachable(text),
         Code::MessageSizeTooLarge | Code::InvalidRecord | Code::UnknownPartition | Code::InvalidTimestamp => {
             LogError::RecordRefused(text)
         }
@@ -145,6 +153,11 @@ fn code_of(error: &KafkaError) -> Option<Code> {
         KafkaError::AdminOp(code) => Some(*code),
         other => other.rdkafka_error_code(),
     }
+}
+
+/// Returns true if the brokers do not know the protocol by which they assign partitions, or the assignor.
+pub(super) fn protocol_unknown(error: &KafkaError) -> bool {
+    matches!(code_of(error), Some(Code::UnsupportedVersion | Code::UnsupportedFeature | Code::UnsupportedAssignor))
 }
 
 /// No permission, or a bound of the brokers, until somebody changes it.
@@ -180,7 +193,14 @@ fn forgotten(code: Code) -> bool {
 
 /// The group moved on without this member; the next poll tells what it lost.
 fn stale(code: Code) -> bool {
-    matches!(code, Code::UnknownMemberId | Code::IllegalGeneration | Code::RebalanceInProgress)
+    matches!(
+        code,
+        Code::UnknownMemberId
+            | Code::IllegalGeneration
+            | Code::RebalanceInProgress
+            | Code::StaleMemberEpoch
+            | Code::FencedMemberEpoch
+    )
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use std::time::Instant;
 use futures_executor::block_on;
 use heddle_core::event::TopicPartition;
 use rdkafka::admin::NewPartitions;
-use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::super::{LogError, TopicInfo, Unassigned};
@@ -49,63 +48,20 @@ impl Cluster {
         Ok(())
     }
 
-    /// Partitions of these topics that no member of the group has, while the group is at rest.
+    /// Returns partitions of these topics that no member of the group has, while the group is at rest. A broker that
+    /// assigns by itself leaves none.
     pub(super) fn unassigned(&self, group: &str, topics: &[TopicInfo]) -> Result<Option<Unassigned>, LogError> {
-        let what = format!("asking for the members of group `{group}`");
-        let answer = self.asking.fetch_group_list(Some(group), REQUEST_TIME_MAX);
-        let answer = answer.map_err(|error| request_error(&error, &what))?;
-        let Some(found) = answer.groups().iter().find(|found| found.name() == group && found.state() == AT_REST) else {
+        if self.options().assigned_by_broker() {
+            return Ok(None);
+        }
+        let found = self.group(group, REQUEST_TIME_MAX)?;
+        let Some(first) = found.members.iter().map(|member| &member.name).min().filter(|_| found.state == AT_REST)
+        else {
             return Ok(None);
         };
-        let Some(member) = found.members().iter().map(|member| member.id()).min() else { return Ok(None) };
-        let mut assigned = BTreeSet::new();
-        for bytes in found.members().iter().filter_map(|member| member.assignment()) {
-            // What is not understood is not acted upon.
-            let Some(partitions) = assignment(bytes) else { return Ok(None) };
-            assigned.extend(partitions);
-        }
+        let assigned = found.members.iter().flat_map(|member| &member.assigned).collect::<BTreeSet<_>>();
         let all = topics.iter().flat_map(|topic| (0..topic.partitions).map(|n| TopicPartition::new(&*topic.name, n)));
         let partitions = all.filter(|partition| !assigned.contains(partition)).collect::<Vec<_>>();
-        Ok((!partitions.is_empty()).then(|| Unassigned { partitions, member: member.to_owned() }))
-    }
-}
-
-/// The partitions in a member's assignment, as Kafka's clients write it: version, topics with their partitions, user
-/// data. `None`: it is cut off. A member without an assignment has no bytes.
-fn assignment(bytes: &[u8]) -> Option<Vec<TopicPartition>> {
-    if bytes.is_empty() {
-        return Some(vec![]);
-    }
-    let mut rest = bytes.get(2..)?;
-    let mut found = vec![];
-    for _ in 0..number(&mut rest)? {
-        let (length, after) = rest.split_first_chunk::<2>()?;
-        let (name, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-        rest = after;
-        let name = std::str::from_utf8(name).ok()?;
-        for _ in 0..number(&mut rest)? {
-            found.push(TopicPartition::new(name, number(&mut rest)?));
-        }
-    }
-    Some(found)
-}
-
-fn number(rest: &mut &[u8]) -> Option<i32> {
-    let (bytes, after) = rest.split_first_chunk::<4>()?;
-    *rest = after;
-    Some(i32::from_be_bytes(*bytes))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_assignment_is_read_as_clients_write_it() {
-        let bytes = b"\0\x01\0\0\0\x02\0\x01a\0\0\0\x02\0\0\0\0\0\0\0\x03\0\x02bc\0\0\0\x01\0\0\0\x01\xff\xff\xff\xff";
-        let expected = [("a", 0), ("a", 3), ("bc", 1)].map(|(topic, number)| TopicPartition::new(topic, number));
-        assert_eq!(assignment(bytes).as_deref(), Some(&expected[..]));
-        assert_eq!(assignment(b""), Some(vec![]));
-        assert_eq!(assignment(&bytes[..20]), None);
+        Ok((!partitions.is_empty()).then(|| Unassigned { partitions, member: first.clone() }))
     }
 }

@@ -56,16 +56,17 @@ impl Cluster {
         let place = format!("the consumer group `{group}`");
         let silent =
             |why: &str| explained("the group's coordinator does not answer", why, &place, &self.remedy(&GROUPS));
-        let groups = match self.asking.fetch_group_list(Some(group), QUESTION_TIME_MAX) {
-            Ok(groups) => groups,
+        let found = match self.group(group, QUESTION_TIME_MAX) {
+            Ok(found) => found,
             Err(error) => return silent(&error.to_string()),
         };
-        let found = groups.groups().iter().find(|found| found.name() == group && !found.members().is_empty());
         // Whoever waits has asked to become a member.
-        let Some(found) = found else { return silent("it knows no member of the group") };
+        if found.members.is_empty() {
+            return silent("it knows no member of the group");
+        }
         explained(
             "the group has not shared out its partitions yet",
-            &format!("it is {}, with {} members", found.state(), found.members().len()),
+            &format!("it is {}, with {} members", found.state, found.members.len()),
             &place,
             "wait for members that are slow to answer; the brokers drop one after its max.poll.interval.ms",
         )
@@ -106,6 +107,16 @@ pub(super) fn not_joined(options: &MemberOptions, why: &str) -> LogError {
         why,
         &format!("the consumer group `{}`, which reads {topics}", options.group),
         "grant this user Read on that group, and Read and Describe on these topics (see docs/rights.md)",
+    ))
+}
+
+/// The error of brokers that do not assign partitions (KIP-848).
+pub(super) fn not_assigned_by_broker(group: &str, why: &str) -> LogError {
+    LogError::Hindered(explained(
+        "the brokers do not offer `group.protocol = consumer`",
+        why,
+        &format!("the consumer group `{group}`"),
+        "remove `\"group.protocol\"` from [log.options], or use brokers from 4.0 with the feature group.version=1 and `consumer` in group.coordinator.rebalance.protocols",
     ))
 }
 

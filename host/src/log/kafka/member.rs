@@ -3,8 +3,8 @@
 //! A partition's way through a member:
 //!
 //! ```text
-//!             Assign                     resume                Revoke, Lost                     release of the last one
-//!  elsewhere ────────> assigned, paused ────────> assigned, read ─────────────> held: no record ───────────────────────────> elsewhere
+//!             Assign                     resume                Revoke, Lost                   release of the last
+//!  elsewhere ────────> assigned, paused ────────> assigned, read ─────────────> held: no record ──────────> elsewhere
 //!                                       <────────
 //!                                         pause
 //! ```
@@ -22,16 +22,16 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::super::{Ends, LogError, Loss, Member, MemberOptions, Polled, under_way};
+use super::super::{Ends, LogError, Loss, Member, MemberOptions, POLL_BYTES_MAX, Polled, under_way};
 use super::cluster::Cluster;
 use super::committer::{Committer, Ended, TopicIds};
-use super::errors::{consumer_error, request_error};
-use super::joining::not_joined;
+use super::errors::{consumer_error, protocol_unknown, request_error};
+use super::joining::{not_assigned_by_broker, not_joined};
 use super::native;
 use super::positions::Read;
 use super::producer::TransactionalProducer;
 use super::rebalance::{Protocol, Rebalance, Rebalances};
-use super::record::{TopicNames, is_from, list_of, positions_list, record_of, source_of};
+use super::record::{TopicNames, bytes_of, is_from, list_of, positions_list, record_of, source_of};
 use super::report::Report;
 use super::whole_millis;
 
@@ -83,7 +83,7 @@ impl KafkaMember {
                 "{what}: a group, a topic and at least one record a batch are needed"
             )));
         }
-        let protocol = Protocol::of(&options.topics);
+        let protocol = Protocol::of(&options.topics, cluster.options().assigned_by_broker());
         let config =
             cluster.options().member(&options.group, options.instance_id.as_deref(), options.start, protocol)?;
         for topic in &options.topics {
@@ -215,6 +215,9 @@ impl KafkaMember {
     fn next_record(&mut self, wait: Duration) -> Result<Record, Option<LogError>> {
         let message = match self.consumer.poll(whole_millis(wait)) {
             None => return Err(self.look_for_losses().err()),
+            Some(Err(error)) if matches!(self.protocol, Protocol::Broker(_)) && protocol_unknown(&error) => {
+                return Err(Some(not_assigned_by_broker(&self.options.group, &error.to_string())));
+            }
             Some(Err(error)) => return Err(consumer_error(&error).map(|error| self.refused(error))),
             Some(Ok(message)) => message,
         };
@@ -249,7 +252,7 @@ impl Member for KafkaMember {
             return Err(error.clone());
         }
         let deadline = Instant::now() + timeout;
-        let mut records = Vec::new();
+        let (mut records, mut bytes) = (Vec::new(), 0);
         loop {
             if records.is_empty()
                 && let Some(change) = self.rebalance()?
@@ -264,6 +267,7 @@ impl Member for KafkaMember {
                         // Mostly there are many at once, or one.
                         records.reserve(records_max.min(RECORDS_EXPECTED));
                     }
+                    bytes += bytes_of(&record);
                     records.push(record);
                 }
                 // Whatever fails for good fails again at the next poll; these records are good.
@@ -276,7 +280,7 @@ impl Member for KafkaMember {
                 }
                 Err(None) => {}
             }
-            if records.len() >= records_max {
+            if records.len() >= records_max || bytes > POLL_BYTES_MAX {
                 break;
             }
         }
@@ -392,8 +396,11 @@ impl Member for KafkaMember {
     }
 
     /// librdkafka lets a static member go when it unsubscribes, and only then. While it waits for the revocation to be
-    /// answered it keeps the subscription that follows.
+    /// answered it keeps the subscription that follows. A broker that assigns by itself needs no member to come back.
     fn rejoin(&mut self) -> Result<(), LogError> {
+        if matches!(self.protocol, Protocol::Broker(_)) {
+            return Ok(());
+        }
         self.consumer.unsubscribe();
         subscribe(&self.consumer, &self.options.topics).map_err(|error| assignment_failed(&error))
     }

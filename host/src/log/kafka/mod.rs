@@ -111,6 +111,10 @@ impl Log for KafkaLog {
         self.cluster.members(group)
     }
 
+    fn members_assign(&self) -> bool {
+        !self.cluster.options().assigned_by_broker()
+    }
+
     fn missing_rights(&self, wanted: &[Right]) -> Result<Vec<Right>, LogError> {
         rights::missing(&self.cluster, wanted)
     }

@@ -18,13 +18,13 @@
 #![allow(unsafe_code)] // rdkafka has no commit without its own flush, no look into the metadata, no identities, one partition a question, and panics
 
 use std::borrow::Cow;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_char};
 use std::ptr;
 use std::slice;
 use std::time::Duration;
 
 use bytes::Bytes;
-use heddle_core::event::Header;
+use heddle_core::event::{Header, TopicPartition};
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -134,8 +134,8 @@ pub(super) fn headers(message: &BorrowedMessage<'_>) -> Vec<Header> {
 /// The metadata of each position in `list`, in its order. Empty where it is not UTF-8: Heddle did not write it then.
 pub(super) fn metadata(list: &TopicPartitionList) -> Vec<String> {
     let text = |place: usize| {
-        // SAFETY: the list lives as long as it is borrowed here and has more than `place` elements. The metadata is null
-        // or has so many bytes, which are copied.
+        // SAFETY: the list lives as long as it is borrowed here and has more than `place` elements. The metadata is
+        // null, or it has this many bytes, which are copied.
         unsafe {
             let element = &*(*list.ptr()).elems.add(place);
             if element.metadata.is_null() {
@@ -154,100 +154,145 @@ pub(super) fn topic_id<C: ClientContext>(
     topic: &str,
     timeout: Duration,
 ) -> Result<Option<String>, Code> {
-    let name = CString::new(topic).map_err(|_| Code::InvalidTopic)?;
-    let mut names = [name.as_ptr()];
-    // SAFETY: the client lives as long as it is borrowed here. What is made here is destroyed here, once, after its
-    // last use: librdkafka copies the names and the options, and keeps the queue by itself as long as a request that
-    // nobody waits for any more may answer to it. The event is null or ours.
-    unsafe {
-        let handle = client.native_ptr();
-        let options =
-            native::rd_kafka_AdminOptions_new(handle, native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
-        // Refused, the default holds, of a minute.
-        let _default =
-            native::rd_kafka_AdminOptions_set_request_timeout(options, milliseconds(timeout), ptr::null_mut(), 0);
-        let topics = native::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
-        let queue = native::rd_kafka_queue_new(handle);
-        native::rd_kafka_DescribeTopics(handle, topics, options, queue);
-        let event = native::rd_kafka_queue_poll(queue, milliseconds(timeout + ANSWER_SLACK));
-        let answer = if event.is_null() { Err(Code::OperationTimedOut) } else { described_id(event) };
-        native::rd_kafka_event_destroy(event);
-        native::rd_kafka_queue_destroy(queue);
-        native::rd_kafka_TopicCollection_destroy(topics);
-        native::rd_kafka_AdminOptions_destroy(options);
-        answer
-    }
-}
-
-/// The identity in the answer to a question about one topic.
-///
-/// # Safety
-/// `event` is a live event that nobody else uses.
-unsafe fn described_id(event: *mut native::rd_kafka_event_t) -> Result<Option<String>, Code> {
-    // SAFETY: what is read here, and only read, belongs to the event; the text is copied. The array of topics has as
-    // many elements as librdkafka says.
-    unsafe {
-        let code = Code::from(native::rd_kafka_event_error(event));
-        if code != Code::NoError {
-            return Err(code);
-        }
-        let result = native::rd_kafka_event_DescribeTopics_result(event);
-        let mut count = 0;
-        let topics = if result.is_null() {
-            ptr::null_mut()
-        } else {
-            native::rd_kafka_DescribeTopics_result_topics(result, &raw mut count)
-        };
-        if topics.is_null() || count == 0 {
-            return Err(Code::UnknownTopicOrPartition);
-        }
-        let topic = *topics;
-        let code = Code::from(native::rd_kafka_error_code(native::rd_kafka_TopicDescription_error(topic)));
-        if code != Code::NoError {
-            return Err(code);
-        }
+    let question = Question { name: topic, timeout, operations: false };
+    // SAFETY: the description is live, and what is read of it, and only read, belongs to it; the text is copied.
+    describe_topic(client, question, |topic| unsafe {
         let id = native::rd_kafka_TopicDescription_topic_id(topic);
         let zero = id.is_null()
             || (native::rd_kafka_Uuid_most_significant_bits(id) == 0
                 && native::rd_kafka_Uuid_least_significant_bits(id) == 0);
-        if zero {
-            return Ok(None);
-        }
-        let text = native::rd_kafka_Uuid_base64str(id);
-        Ok((!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned()))
-    }
+        if zero { None } else { text_of(native::rd_kafka_Uuid_base64str(id)) }
+    })
 }
 
-/// What a client may do to something. `None`: the brokers do not tell.
+/// The operations that a client may do. `None`: the brokers do not list them.
 pub(super) type Allowed = Option<Vec<Operation>>;
 
-/// What this client may do to `topic`, waiting about `timeout` at most.
+/// Asks which operations on `topic` this client may do, waiting about `timeout` at most.
 pub(super) fn topic_operations<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
     timeout: Duration,
 ) -> Result<Allowed, Code> {
-    let name = CString::new(topic).map_err(|_| Code::InvalidTopic)?;
+    let question = Question { name: topic, timeout, operations: true };
+    // SAFETY: the description is live, and its operations belong to it.
+    describe_topic(client, question, |topic| unsafe {
+        let mut count = 0;
+        operations(native::rd_kafka_TopicDescription_authorized_operations(topic, &raw mut count), count)
+    })
+}
+
+/// Asks which operations on `group` this client may do, waiting about `timeout` at most.
+pub(super) fn group_operations<C: ClientContext>(
+    client: &Client<C>,
+    group: &str,
+    timeout: Duration,
+) -> Result<Allowed, Code> {
+    let question = Question { name: group, timeout, operations: true };
+    // SAFETY: the description is live, and its operations belong to it.
+    describe_group(client, question, |group| unsafe {
+        let mut count = 0;
+        operations(native::rd_kafka_ConsumerGroupDescription_authorized_operations(group, &raw mut count), count)
+    })
+}
+
+/// A consumer group as its coordinator describes it.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    /// The name of its state, such as `Stable`.
+    pub(super) state: String,
+    pub(super) members: Vec<GroupMember>,
+}
+
+/// A member of a group as the coordinator describes it.
+#[derive(Debug)]
+pub(super) struct GroupMember {
+    /// Its `group.instance.id`, or else the id that it has in the group.
+    pub(super) name: String,
+    pub(super) assigned: Vec<TopicPartition>,
+}
+
+/// Describes `group`, waiting about `timeout` at most. Groups of both protocols are described alike.
+pub(super) fn group<C: ClientContext>(client: &Client<C>, group: &str, timeout: Duration) -> Result<Group, Code> {
+    let question = Question { name: group, timeout, operations: false };
+    // SAFETY: the description is live, and what is read of it, and only read, belongs to it; texts are copied. It has
+    // as many members as librdkafka says. A state's name is a constant.
+    describe_group(client, question, |group| unsafe {
+        let state = native::rd_kafka_ConsumerGroupDescription_state(group);
+        let count = native::rd_kafka_ConsumerGroupDescription_member_count(group);
+        let members = (0..count).map(|place| member(native::rd_kafka_ConsumerGroupDescription_member(group, place)));
+        Group {
+            state: text_of(native::rd_kafka_consumer_group_state_name(state)).unwrap_or_default(),
+            members: members.collect(),
+        }
+    })
+}
+
+/// Copies the description of a member.
+///
+/// # Safety
+/// `member` is a live description.
+unsafe fn member(member: *const native::rd_kafka_MemberDescription_t) -> GroupMember {
+    // SAFETY: what is read, and only read, belongs to the description; texts are copied. The list is null or live, and
+    // has as many elements as it says.
+    unsafe {
+        let assignment = native::rd_kafka_MemberDescription_assignment(member);
+        let partitions =
+            if assignment.is_null() { ptr::null() } else { native::rd_kafka_MemberAssignment_partitions(assignment) };
+        let assigned = if partitions.is_null() || (*partitions).elems.is_null() {
+            vec![]
+        } else {
+            let count = usize::try_from((*partitions).cnt).unwrap_or(0);
+            let elements = std::slice::from_raw_parts((*partitions).elems, count);
+            let place = |element: &native::rd_kafka_topic_partition_t| {
+                Some(TopicPartition::new(text_of(element.topic)?, element.partition))
+            };
+            elements.iter().filter_map(place).collect()
+        };
+        let instance = text_of(native::rd_kafka_MemberDescription_group_instance_id(member));
+        let id = || text_of(native::rd_kafka_MemberDescription_consumer_id(member)).unwrap_or_default();
+        GroupMember { name: instance.filter(|instance| !instance.is_empty()).unwrap_or_else(id), assigned }
+    }
+}
+
+/// A request for the description of one topic or group.
+#[derive(Clone, Copy)]
+struct Question<'q> {
+    name: &'q str,
+    timeout: Duration,
+    /// Whether the operations are asked for that the client may do.
+    operations: bool,
+}
+
+/// Describes a topic; `read` gets a live description, which it must not keep.
+fn describe_topic<C: ClientContext, T>(
+    client: &Client<C>,
+    question: Question<'_>,
+    read: impl FnOnce(*const native::rd_kafka_TopicDescription_t) -> T,
+) -> Result<T, Code> {
+    let name = CString::new(question.name).map_err(|_| Code::InvalidTopic)?;
     let mut names = [name.as_ptr()];
     let kind = native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
-    // SAFETY: librdkafka copies the names, and the collection is destroyed once. The event is live in the second part,
-    // which only reads.
+    // SAFETY: librdkafka copies the names, and the collection is destroyed once, after its last use. The event is live
+    // in the second part, which only reads.
     unsafe {
         let topics = native::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
         let answer = ask(
             client,
             kind,
-            timeout,
+            question,
             |handle, options, queue| native::rd_kafka_DescribeTopics(handle, topics, options, queue),
             |event| {
                 let result = native::rd_kafka_event_DescribeTopics_result(event);
                 let mut count = 0;
-                let found = native::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+                let found = if result.is_null() {
+                    ptr::null_mut()
+                } else {
+                    native::rd_kafka_DescribeTopics_result_topics(result, &raw mut count)
+                };
                 let topic = first(found, count).ok_or(Code::UnknownTopicOrPartition)?;
                 succeeded(native::rd_kafka_TopicDescription_error(topic))?;
-                let mut count = 0;
-                let may = native::rd_kafka_TopicDescription_authorized_operations(topic, &raw mut count);
-                Ok(operations(may, count))
+                Ok(read(topic))
             },
         );
         native::rd_kafka_TopicCollection_destroy(topics);
@@ -255,13 +300,13 @@ pub(super) fn topic_operations<C: ClientContext>(
     }
 }
 
-/// What this client may do to `group`, waiting about `timeout` at most.
-pub(super) fn group_operations<C: ClientContext>(
+/// Describes a group; `read` gets a live description, which it must not keep.
+fn describe_group<C: ClientContext, T>(
     client: &Client<C>,
-    group: &str,
-    timeout: Duration,
-) -> Result<Allowed, Code> {
-    let name = CString::new(group).map_err(|_| Code::InvalidGroupId)?;
+    question: Question<'_>,
+    read: impl FnOnce(*const native::rd_kafka_ConsumerGroupDescription_t) -> T,
+) -> Result<T, Code> {
+    let name = CString::new(question.name).map_err(|_| Code::InvalidGroupId)?;
     let mut names = [name.as_ptr()];
     let kind = native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS;
     // SAFETY: librdkafka copies the names. The event is live in the second part, which only reads.
@@ -269,25 +314,27 @@ pub(super) fn group_operations<C: ClientContext>(
         ask(
             client,
             kind,
-            timeout,
+            question,
             |handle, options, queue| {
                 native::rd_kafka_DescribeConsumerGroups(handle, names.as_mut_ptr(), names.len(), options, queue);
             },
             |event| {
                 let result = native::rd_kafka_event_DescribeConsumerGroups_result(event);
                 let mut count = 0;
-                let found = native::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
+                let found = if result.is_null() {
+                    ptr::null_mut()
+                } else {
+                    native::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count)
+                };
                 let group = first(found, count).ok_or(Code::GroupIdNotFound)?;
                 succeeded(native::rd_kafka_ConsumerGroupDescription_error(group))?;
-                let mut count = 0;
-                let may = native::rd_kafka_ConsumerGroupDescription_authorized_operations(group, &raw mut count);
-                Ok(operations(may, count))
+                Ok(read(group))
             },
         )
     }
 }
 
-/// Sends a request for something with its operations, and reads the answer.
+/// Sends a request and reads the event that answers it.
 ///
 /// # Safety
 /// `send` gives the handle, the options and the queue to librdkafka and keeps none; `read` uses the event only while it
@@ -295,20 +342,21 @@ pub(super) fn group_operations<C: ClientContext>(
 unsafe fn ask<C: ClientContext, T>(
     client: &Client<C>,
     kind: native::rd_kafka_admin_op_t,
-    timeout: Duration,
+    question: Question<'_>,
     send: impl FnOnce(*mut native::rd_kafka_t, *mut native::rd_kafka_AdminOptions_t, *mut native::rd_kafka_queue_t),
     read: impl FnOnce(*mut native::rd_kafka_event_t) -> Result<T, Code>,
 ) -> Result<T, Code> {
+    let Question { timeout, operations, .. } = question;
     // SAFETY: the client lives as long as it is borrowed here. What is made here is destroyed here, once, after its
-    // last use; librdkafka copies the options, and keeps the queue by itself as long as an answer may come that nobody
-    // waits for any more.
+    // last use: librdkafka copies the options, and keeps the queue by itself as long as an answer may come that nobody
+    // waits for any more. The event is null or ours.
     unsafe {
         let handle = client.native_ptr();
         let options = native::rd_kafka_AdminOptions_new(handle, kind);
         // Refused, the default holds, of a minute.
         let _default =
             native::rd_kafka_AdminOptions_set_request_timeout(options, milliseconds(timeout), ptr::null_mut(), 0);
-        let refused = native::rd_kafka_AdminOptions_set_include_authorized_operations(options, 1);
+        let refused = native::rd_kafka_AdminOptions_set_include_authorized_operations(options, i32::from(operations));
         if !refused.is_null() {
             native::rd_kafka_error_destroy(refused);
         }
@@ -328,6 +376,15 @@ unsafe fn ask<C: ClientContext, T>(
         native::rd_kafka_AdminOptions_destroy(options);
         answer
     }
+}
+
+/// Copies a text.
+///
+/// # Safety
+/// `text` is null or a live, terminated string.
+unsafe fn text_of(text: *const c_char) -> Option<String> {
+    // SAFETY: it is not null, and is only read here.
+    (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
 }
 
 /// The first of `count` things that librdkafka lists.

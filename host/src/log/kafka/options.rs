@@ -27,6 +27,14 @@ const TOPICS_LOOK_INTERVAL_MS: &str = "3000";
 /// another member are free.
 const HEARTBEAT_INTERVAL_MS_MAX: u64 = 1_000;
 
+/// The option that says who assigns partitions: a member (`classic`) or the brokers (`consumer`, KIP-848).
+const PROTOCOL: &str = "group.protocol";
+/// Options that members cannot have if the brokers assign, and those of the brokers that replace them.
+const SET_BY_BROKERS: [(&str, &str); 2] = [
+    ("session.timeout.ms", "group.consumer.session.timeout.ms"),
+    ("heartbeat.interval.ms", "group.consumer.heartbeat.interval.ms"),
+];
+
 /// Checked options, from which clients are configured.
 #[derive(Debug, Clone)]
 pub(super) struct Options {
@@ -47,7 +55,24 @@ impl Options {
                 )));
             }
         }
-        Ok(Self { bootstrap: bootstrap.to_owned(), given: given.clone() })
+        let options = Self { bootstrap: bootstrap.to_owned(), given: given.clone() };
+        if let Some(protocol) = given.get(PROTOCOL).filter(|given| !["classic", "consumer"].contains(&given.as_str())) {
+            return Err(LogError::Invalid(format!(
+                "option `{PROTOCOL}` cannot be `{protocol}`: it is `classic` or `consumer`"
+            )));
+        }
+        let by_brokers = |(option, _): &(&str, &str)| options.assigned_by_broker() && given.contains_key(*option);
+        if let Some((option, brokers)) = SET_BY_BROKERS.iter().copied().find(by_brokers) {
+            return Err(LogError::Invalid(format!(
+                "option `{option}` cannot be set together with `{PROTOCOL} = consumer`: the brokers set it, by `{brokers}`"
+            )));
+        }
+        Ok(options)
+    }
+
+    /// Returns true if the brokers are to assign partitions to members (KIP-848).
+    pub(super) fn assigned_by_broker(&self) -> bool {
+        self.given.get(PROTOCOL).is_some_and(|protocol| protocol == "consumer")
     }
 
     /// The brokers as the user named them.
@@ -113,15 +138,20 @@ impl Options {
         if !self.given.contains_key("topic.metadata.refresh.interval.ms") {
             config.set("topic.metadata.refresh.interval.ms", TOPICS_LOOK_INTERVAL_MS);
         }
-        let session_ms =
-            self.given.get("session.timeout.ms").and_then(|given| given.parse().ok()).unwrap_or(SESSION_TIMEOUT_MS);
-        if !self.given.contains_key("session.timeout.ms") {
-            config.set("session.timeout.ms", session_ms.to_string());
+        if self.assigned_by_broker() {
+            config.set(PROTOCOL, "consumer");
+        } else {
+            let given = self.given.get("session.timeout.ms").and_then(|given| given.parse().ok());
+            let session_ms = given.unwrap_or(SESSION_TIMEOUT_MS);
+            if !self.given.contains_key("session.timeout.ms") {
+                config.set("session.timeout.ms", session_ms.to_string());
+            }
+            if !self.given.contains_key("heartbeat.interval.ms") {
+                config.set("heartbeat.interval.ms", (session_ms / 3).clamp(1, HEARTBEAT_INTERVAL_MS_MAX).to_string());
+            }
         }
-        if !self.given.contains_key("heartbeat.interval.ms") {
-            config.set("heartbeat.interval.ms", (session_ms / 3).clamp(1, HEARTBEAT_INTERVAL_MS_MAX).to_string());
-        }
-        config.set("partition.assignment.strategy", protocol.strategy()).set("auto.offset.reset", reset);
+        let (strategy, chosen) = protocol.strategy();
+        config.set(strategy, chosen).set("auto.offset.reset", reset);
         if let Some(id) = instance_id {
             config.set("group.instance.id", id);
         }
@@ -191,7 +221,8 @@ impl Options {
         }
         // A broker that comes back after a restart is found within a second, not within ten.
         config.set("reconnect.backoff.max.ms", "1000").set("client.id", "heddle");
-        for (key, value) in &self.given {
+        // A client that is not a member has no protocol: it would ask for positions as a member that is not there.
+        for (key, value) in self.given.iter().filter(|(key, _)| *key != PROTOCOL) {
             config.set(key, value);
         }
         config.set("bootstrap.servers", &self.bootstrap);
@@ -221,6 +252,29 @@ mod tests {
         let config = options.member("group", None, Start::Beginning, Protocol::Cooperative).unwrap();
         assert_eq!(config.get("session.timeout.ms"), Some("1500"));
         assert_eq!(config.get("heartbeat.interval.ms"), Some("500"));
+    }
+
+    #[test]
+    fn brokers_that_assign_set_the_times_of_members() {
+        let mut given = given("group.protocol", "consumer");
+        let options = Options::new("broker:9092", &given).unwrap();
+        let protocol = Protocol::of(&["a".into(), "b".into()], options.assigned_by_broker());
+        let config = options.member("group", Some("member"), Start::Beginning, protocol).unwrap();
+        assert_eq!(
+            (config.get("group.protocol"), config.get("group.remote.assignor")),
+            (Some("consumer"), Some("range"))
+        );
+        assert_eq!((config.get("session.timeout.ms"), config.get("partition.assignment.strategy")), (None, None));
+        assert_eq!(options.consumer("group").get("group.protocol"), None);
+        given.insert("heartbeat.interval.ms".to_owned(), "500".to_owned());
+        let error = Options::new("broker:9092", &given).unwrap_err();
+        assert!(error.to_string().contains("group.consumer.heartbeat.interval.ms"), "{error}");
+    }
+
+    #[test]
+    fn a_protocol_is_classic_or_consumer() {
+        let error = Options::new("broker:9092", &given("group.protocol", "streams")).unwrap_err();
+        assert!(error.to_string().contains("`classic` or `consumer`"), "{error}");
     }
 
     #[test]

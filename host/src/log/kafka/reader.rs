@@ -8,10 +8,10 @@ use rdkafka::Offset as RdOffset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-use super::super::{LogError, Reader, Start};
+use super::super::{LogError, POLL_BYTES_MAX, Reader, Start};
 use super::cluster::Cluster;
 use super::errors::{consumer_error, request_error};
-use super::record::{TopicNames, positions_list, record_of, source_of};
+use super::record::{TopicNames, bytes_of, positions_list, record_of, source_of};
 use super::report::Report;
 use super::whole_millis;
 
@@ -52,14 +52,16 @@ impl KafkaReader {
 impl Reader for KafkaReader {
     fn poll(&mut self, timeout: Duration) -> Result<Vec<Record>, LogError> {
         let deadline = Instant::now() + timeout;
-        let mut records = Vec::new();
-        while records.len() < BATCH_RECORDS_MAX {
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        while records.len() < BATCH_RECORDS_MAX && bytes <= POLL_BYTES_MAX {
             let wait =
                 if records.is_empty() { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
             match self.consumer.poll(whole_millis(wait)) {
                 Some(Ok(message)) => {
                     let source = source_of(&message, &mut self.names);
-                    records.push(record_of(&message, source));
+                    let record = record_of(&message, source);
+                    bytes += bytes_of(&record);
+                    records.push(record);
                 }
                 Some(Err(error)) => {
                     if let Some(error) = read_error(&error) {

@@ -6,7 +6,7 @@
 //!
 //! A task has a partition number of all topics that its component consumes, so a group that consumes several must give
 //! equal numbers to one member. Of librdkafka's strategies `range` does; `cooperative-sticky` moves less, and is taken
-//! where there is one topic only.
+//! where there is one topic only. Where the brokers assign, their `range` does the same, and moves only what it has to.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Mutex;
@@ -38,19 +38,38 @@ pub(super) enum Protocol {
     Cooperative,
     /// Everything is revoked before anything is assigned.
     Eager,
+    /// The brokers assign (KIP-848). Only what moves is revoked.
+    Broker(Assignor),
+}
+
+/// How brokers share out partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Assignor {
+    /// Moves as few partitions as it can.
+    Uniform,
+    /// Gives equal numbers of several topics to one member.
+    Range,
 }
 
 impl Protocol {
-    /// That of a group that consumes `topics`.
-    pub(super) fn of(topics: &[Topic]) -> Self {
-        if topics.iter().collect::<BTreeSet<_>>().len() > 1 { Self::Eager } else { Self::Cooperative }
+    /// Returns the protocol of a group that consumes `topics`.
+    pub(super) fn of(topics: &[Topic], by_broker: bool) -> Self {
+        let several = topics.iter().collect::<BTreeSet<_>>().len() > 1;
+        match (by_broker, several) {
+            (true, true) => Self::Broker(Assignor::Range),
+            (true, false) => Self::Broker(Assignor::Uniform),
+            (false, true) => Self::Eager,
+            (false, false) => Self::Cooperative,
+        }
     }
 
-    /// The strategy that shares out the partitions.
-    pub(super) fn strategy(self) -> &'static str {
+    /// Returns the option of librdkafka that chooses how partitions are shared out, and its value.
+    pub(super) fn strategy(self) -> (&'static str, &'static str) {
         match self {
-            Self::Cooperative => "cooperative-sticky",
-            Self::Eager => "range",
+            Self::Cooperative => ("partition.assignment.strategy", "cooperative-sticky"),
+            Self::Eager => ("partition.assignment.strategy", "range"),
+            Self::Broker(Assignor::Uniform) => ("group.remote.assignor", "uniform"),
+            Self::Broker(Assignor::Range) => ("group.remote.assignor", "range"),
         }
     }
 
@@ -61,7 +80,7 @@ impl Protocol {
         partitions: &TopicPartitionList,
     ) -> KafkaResult<()> {
         match self {
-            Self::Cooperative => consumer.incremental_assign(partitions),
+            Self::Cooperative | Self::Broker(_) => consumer.incremental_assign(partitions),
             Self::Eager => consumer.assign(partitions),
         }
     }
@@ -73,7 +92,7 @@ impl Protocol {
         partitions: &TopicPartitionList,
     ) -> KafkaResult<()> {
         match self {
-            Self::Cooperative => consumer.incremental_unassign(partitions),
+            Self::Cooperative | Self::Broker(_) => consumer.incremental_unassign(partitions),
             Self::Eager => consumer.unassign(),
         }
     }

@@ -55,6 +55,12 @@ pub(super) fn record_of(message: &BorrowedMessage<'_>, source: TopicPartition) -
     }
 }
 
+/// The size of a record's key and value, in bytes.
+pub(super) fn bytes_of(record: &Record) -> usize {
+    let bytes = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
+    bytes(&record.key) + bytes(&record.value)
+}
+
 /// What is written for the time 0: librdkafka takes that for no time, and would write the time of its clock.
 const EARLIEST_MS: i64 = 1;
 

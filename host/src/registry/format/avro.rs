@@ -79,6 +79,9 @@ fn normal_object(object: &Map<String, Value>, namespace: &str) -> Value {
             ("name", _) if is_named => json!(name),
             ("items" | "values", ty) => normal(ty, inside),
             ("type", Value::Object(_) | Value::Array(_)) => normal(value, inside),
+            ("type", Value::String(name)) if !is_named && !["array", "map"].contains(&name.as_str()) => {
+                json!(full(name, None, namespace))
+            }
             ("fields", Value::Array(fields)) => fields.iter().map(|field| normal_field(field, inside)).collect(),
             (_, value) => value.clone(),
         };

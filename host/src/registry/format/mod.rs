@@ -177,7 +177,9 @@ pub fn imports(format: SchemaFormat, text: &str) -> Result<Vec<String>, String> 
 #[must_use]
 pub fn identity(entry: &Entry) -> String {
     let text = match entry.format {
-        SchemaFormat::Avro | SchemaFormat::Json => sorted_text(&entry.text),
+        // `Value` and `shop.Value` are the same name, as in the text that Avro for Java prints.
+        SchemaFormat::Avro => sorted_text(&avro::canonical(&entry.text, true).unwrap_or_else(|_| entry.text.clone())),
+        SchemaFormat::Json => sorted_text(&entry.text),
         SchemaFormat::Protobuf => protobuf::identity(&entry.text),
     };
     let rest = serde_json::json!([entry.references, entry.metadata, entry.rule_set]);

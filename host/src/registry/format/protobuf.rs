@@ -21,6 +21,9 @@ const SELF: &str = "schema.proto";
 /// The deepest nesting of messages in a comparison.
 const DEPTH_MAX: usize = 64;
 
+/// The deepest nesting of brackets in a file.
+const NESTING_MAX: usize = 100;
+
 /// A Protobuf schema: its file and all imports.
 #[derive(Debug)]
 pub struct Protobuf {
@@ -34,8 +37,56 @@ struct Files(BTreeMap<String, String>);
 impl FileResolver for Files {
     fn open_file(&self, name: &str) -> Result<File, protox::Error> {
         let text = self.0.get(name).ok_or_else(|| protox::Error::file_not_found(name))?;
-        File::from_source(name, text)
+        source(name, text)
     }
+}
+
+/// Parses a file. protox parses the values of options by recursion without a bound, and a stack overflow would end the
+/// process.
+fn source(name: &str, text: &str) -> Result<File, protox::Error> {
+    if nesting(text) > NESTING_MAX {
+        return Err(protox::Error::new(format!("brackets within brackets more than {NESTING_MAX} deep")));
+    }
+    File::from_source(name, text)
+}
+
+/// The deepest nesting of brackets, without those in texts and comments.
+fn nesting(text: &str) -> usize {
+    let (mut deepest, mut depth) = (0_usize, 0_usize);
+    let mut rest = text.bytes().peekable();
+    while let Some(byte) = rest.next() {
+        match (byte, rest.peek()) {
+            (b'/', Some(b'/')) => while rest.next().is_some_and(|byte| byte != b'\n') {},
+            (b'/', Some(b'*')) => {
+                rest.next();
+                let mut last = 0;
+                while let Some(byte) = rest.next()
+                    && (last, byte) != (b'*', b'/')
+                {
+                    last = byte;
+                }
+            }
+            (b'#', _) => while rest.next().is_some_and(|byte| byte != b'\n') {},
+            (quote @ (b'"' | b'\''), _) => {
+                // A text ends with its line at the latest.
+                while let Some(byte) = rest.next()
+                    && byte != quote
+                    && byte != b'\n'
+                {
+                    if byte == b'\\' {
+                        rest.next();
+                    }
+                }
+            }
+            (b'{' | b'[' | b'(' | b'<', _) => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            (b'}' | b']' | b')' | b'>', _) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 pub(super) fn parse(text: &str, referred: &[Referred]) -> Result<Protobuf, String> {
@@ -68,7 +119,7 @@ pub(super) fn canonical(text: &str) -> Result<String, String> {
 
 /// The imported files, without those of Google that every compiler has.
 pub(super) fn imports(text: &str) -> Result<Vec<String>, String> {
-    let file = File::from_source(SELF, text).map_err(|error| told(&error, SELF))?;
+    let file = source(SELF, text).map_err(|error| told(&error, SELF))?;
     let mut names = file.file_descriptor_proto().dependency.clone();
     names.retain(|name| !name.starts_with("google/protobuf/"));
     Ok(names)
@@ -81,7 +132,7 @@ fn described(text: &str) -> Option<protox::prost_reflect::prost_types::FileDescr
 
 /// A text that is equal for texts of the same schema; comments and blanks do not count.
 pub(super) fn identity(text: &str) -> String {
-    let Ok(file) = File::from_source(SELF, text) else { return text.to_owned() };
+    let Ok(file) = source(SELF, text) else { return text.to_owned() };
     let mut descriptor = file.file_descriptor_proto().clone();
     descriptor.source_code_info = None;
     BASE64.encode(descriptor.encode_to_vec())
@@ -277,5 +328,42 @@ fn wire(kind: &Kind) -> &'static str {
         Kind::Double => "double",
         Kind::String | Kind::Bytes => "bytes",
         Kind::Message(_) => "message",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_that_are_nested_without_end_are_refused() {
+        let deep = |levels: usize| {
+            let (open, close) = ("a:{".repeat(levels), "}".repeat(levels));
+            let declared = "message A {optional A a = 1;} extend google.protobuf.FileOptions {optional A x = 50000;}";
+            format!(
+                "syntax = \"proto2\"; import \"google/protobuf/descriptor.proto\"; {declared} option (x) = {{{open}{close}}};"
+            )
+        };
+        parse(&deep(5), &[]).unwrap();
+        for result in [parse(&deep(30_000), &[]).map(drop), imports(&deep(30_000)).map(drop)] {
+            assert!(result.unwrap_err().contains("brackets within brackets"));
+        }
+        assert_eq!(identity(&deep(30_000)), deep(30_000));
+    }
+
+    #[test]
+    fn only_brackets_of_the_file_itself_count() {
+        for (text, deepest) in [
+            ("a{b{c}d{e}}", 2),
+            ("// {{{\n{", 1),
+            ("# {{{\n{", 1),
+            ("/* {{{ **/{/*/{*/", 1),
+            (r#"{"{{\"{{" '{{"{' {"#, 2),
+            ("\"{\n{{", 2),
+            ("}}}{", 1),
+            ("/* {{{", 0),
+        ] {
+            assert_eq!(nesting(text), deepest, "{text}");
+        }
     }
 }

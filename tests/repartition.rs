@@ -1,0 +1,201 @@
+//! State that is moved to where its keys lead, on a real broker: also if it is interrupted anywhere, and not at all
+//! where it would not be right. `topic_changes` has a host that runs before and after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use heddle::log::kafka::KafkaLog;
+use heddle::log::{Log, TopicSpec};
+use heddle::repartition::{Job, Kind, Plan, RepartitionError};
+use heddle::runtime::{KnownTopics, own_topics, task_spec};
+use heddle_contract::manifest::Manifest;
+use heddle_core::event::{NewRecord, Partition, Timestamp, Topic};
+use heddle_core::explain::to_text;
+use heddle_core::partitioner::partition_of;
+use heddle_core::task::TaskSpec;
+use heddle_fixtures::kafka::shared;
+
+use crate::conformance::harness::copy;
+
+const BEFORE: i32 = 2;
+const NOW: i32 = 4;
+const KEYS: usize = 40;
+
+/// A component with state in two partitions whose input has four.
+struct Component {
+    log: Arc<dyn Log>,
+    known: KnownTopics,
+    spec: TaskSpec,
+    group: String,
+    inputs: Vec<Topic>,
+    by_store_key: bool,
+    leave_waiting: bool,
+}
+
+impl Component {
+    fn of(app: &str) -> Self {
+        let log: Arc<dyn Log> = Arc::new(KafkaLog::connect(&shared().bootstrap(), &BTreeMap::new()).unwrap());
+        let input = format!("{app}-in");
+        let text = format!(
+            "[component]\nname = \"patient\"\nlanguage = \"rust\"\n[consumes.\"{input}\"]\nid = \"header:id\"\n[stores.counts]\nvalue = \"Count\"\n[failure]\nretry = [\"1s\"]\n"
+        );
+        let manifest = Manifest::parse(&text, "component.toml").unwrap();
+        let spec = task_spec(app, &manifest, []);
+        let plain = |name: &str| TopicSpec {
+            name: name.into(),
+            partitions: BEFORE,
+            replication: None,
+            options: BTreeMap::new(),
+        };
+        let topics = [plain(&input), KnownTopics::spec(app)].into_iter().chain(own_topics(&spec, BEFORE));
+        for created in log.create_topics(&topics.collect::<Vec<_>>()) {
+            created.unwrap();
+        }
+        let known = KnownTopics::of(log.clone(), app);
+        let group = manifest.group(app);
+        let this =
+            Self { log, known, spec, group, inputs: vec![input.into()], by_store_key: true, leave_waiting: false };
+        this.fill();
+        this.log.add_partitions(&this.inputs[0], NOW).unwrap();
+        this
+    }
+
+    fn changelog(&self) -> &Topic {
+        &self.spec.changelogs[0]
+    }
+
+    fn fill(&self) {
+        let put = |key: usize, value: Option<&'static str>| {
+            let key = Bytes::from(format!("key-{key}"));
+            record(self.changelog(), partition_of(&key, BEFORE).0, key, value)
+        };
+        let values = (0..KEYS).map(|key| put(key, Some("old"))).chain((0..KEYS).map(|key| put(key, Some("new"))));
+        let deleted = (0..KEYS).step_by(5).map(|key| put(key, None));
+        let ids = (0..BEFORE).map(|partition| {
+            record(
+                self.spec.seen_changelog.as_ref().unwrap(),
+                partition,
+                "in".into(),
+                Some(["even", "odd"][partition as usize]),
+            )
+        });
+        self.log.append(&values.chain(deleted).chain(ids).collect::<Vec<_>>()).unwrap();
+    }
+
+    fn job(&self) -> Job<'_> {
+        Job {
+            log: self.log.as_ref(),
+            known: &self.known,
+            spec: &self.spec,
+            group: &self.group,
+            inputs: &self.inputs,
+            by_store_key: self.by_store_key,
+            leave_waiting: self.leave_waiting,
+            hosts_show: Duration::ZERO,
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        self.job().look().unwrap().unwrap()
+    }
+
+    fn refused(&self) -> String {
+        match self.job().look() {
+            Err(RepartitionError::Refused(why)) => to_text(&why),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Every key has its newest value where it leads to now, and nothing anywhere else. Ids are wherever they may
+    /// matter.
+    fn is_moved(&self) {
+        let mut live = BTreeMap::new();
+        for record in copy(&*self.log, self.changelog()) {
+            live.insert((record.source.partition.0, record.key.unwrap()), record.value);
+        }
+        live.retain(|_, value| value.is_some());
+        let keys = (0..KEYS).filter(|key| key % 5 != 0).map(|key| Bytes::from(format!("key-{key}")));
+        let wanted = keys.map(|key| ((partition_of(&key, NOW).0, key), Some(Bytes::from("new"))));
+        assert_eq!(live, wanted.collect());
+        let ids = copy(&*self.log, self.spec.seen_changelog.as_ref().unwrap());
+        let ids = ids.into_iter().map(|record| (record.source.partition.0, record.value.unwrap()));
+        let wanted = (0..NOW).map(|partition| (partition, Bytes::from(["even", "odd"][partition as usize % 2])));
+        assert_eq!(ids.collect::<BTreeSet<_>>(), wanted.collect());
+        assert_eq!(self.known.begun_move(&self.spec.component).unwrap(), None);
+        assert_eq!(self.job().look().unwrap(), None);
+    }
+}
+
+fn record(topic: &Topic, partition: i32, key: Bytes, value: Option<&'static str>) -> NewRecord {
+    NewRecord {
+        topic: topic.clone(),
+        partition: Some(Partition(partition)),
+        timestamp: Some(Timestamp(heddle::log::now().0)),
+        key: Some(key),
+        value: value.map(Bytes::from),
+        headers: vec![],
+    }
+}
+
+#[test]
+fn an_interrupted_move_is_finished_by_the_next_one_wherever_it_was() {
+    for steps in 0.. {
+        let component = Component::of(&format!("interrupted-{steps}"));
+        let plan = component.plan();
+        let kinds = plan.topics.iter().map(|topic| topic.kind).collect::<Vec<_>>();
+        assert_eq!((kinds, plan.left, plan.resumed), (vec![Kind::Store, Kind::Ids], 0, false));
+        let mut left = steps;
+        let mut stop = |_| {
+            left -= 1;
+            if left < 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        match component.job().carry_out(&plan, &mut stop) {
+            Ok(()) => {
+                component.is_moved();
+                assert!(steps > 4, "it was never interrupted in the middle: {steps}");
+                return;
+            }
+            Err(RepartitionError::Interrupted) => {}
+            Err(other) => panic!("{other}"),
+        }
+        assert!(component.known.begun_move(&component.spec.component).unwrap().is_some(), "hosts would run it");
+        let plan = component.plan();
+        assert!(plan.resumed);
+        component.job().carry_out(&plan, &mut |_| ControlFlow::Continue(())).unwrap();
+        component.is_moved();
+    }
+}
+
+#[test]
+fn state_is_not_moved_where_its_place_is_not_known() {
+    let mut component = Component::of("placeless");
+    component.by_store_key = false;
+    assert!(component.refused().contains("give --by-store-key"));
+    component.by_store_key = true;
+    let key = Bytes::from("key-1");
+    let wrong = 1 - partition_of(&key, BEFORE).0;
+    component.log.append(&[record(component.changelog(), wrong, key, Some("misplaced"))]).unwrap();
+    let why = component.refused();
+    assert!(why.contains("not those of the input: the key `key-1`") && why.contains("accept patient"), "{why}");
+    assert_eq!(component.log.watermarks(component.changelog()).unwrap().len(), BEFORE as usize, "nothing has changed");
+}
+
+#[test]
+fn records_that_wait_are_not_left_without_their_state_unless_that_is_accepted() {
+    let mut component = Component::of("waiting");
+    let input = component.inputs[0].clone();
+    let moves = (0..).map(|n| Bytes::from(format!("key-{n}")));
+    let key = { moves }.find(|key| partition_of(key, NOW).0 >= BEFORE).unwrap();
+    let before = partition_of(&key, BEFORE).0;
+    component.log.append(&[record(&input, before, key.clone(), Some("waits"))]).unwrap();
+    let why = component.refused();
+    assert!(why.contains("would go away: 1\n") && why.contains(&format!("{input}/{before}@0")), "{why}");
+    component.leave_waiting = true;
+    assert_eq!(component.plan().left, 1);
+    // Nobody who places keys like Java would have put it there.
+    component.log.append(&[record(&input, 1 - before, key, Some("strange"))]).unwrap();
+    assert!(component.refused().contains("murmur2_random"));
+}
