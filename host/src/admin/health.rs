@@ -52,7 +52,7 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, headers: HeaderMap)
 }
 
 /// 200 without reasons, or else 503.
-fn answer(headers: &HeaderMap, reasons: Vec<String>) -> Response {
+pub(super) fn answer(headers: &HeaderMap, reasons: Vec<String>) -> Response {
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if accepts.contains("application/json") {
