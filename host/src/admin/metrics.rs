@@ -199,8 +199,10 @@ fn partitions(statuses: &Statuses<'_>, registry: &mut Registry) {
         for PartitionStatus { topic, partition, lag: left, position: at, .. } in &status.partitions {
             let labels =
                 [("component", component.name.clone()), ("topic", topic.clone()), ("partition", partition.to_string())];
-            left.into_iter().for_each(|left| drop(lag.get_or_create(&labels).set(*left)));
-            at.into_iter().for_each(|at| drop(position.get_or_create(&labels).set(*at)));
+            if let (Some(left), Some(at)) = (left, at) {
+                lag.get_or_create(&labels).set(*left);
+                position.get_or_create(&labels).set(*at);
+            }
         }
     }
 }

@@ -10,7 +10,6 @@ use heddle::runtime::{
     WorkerFault, partition_counts,
 };
 use heddle::state::{Bounds, HostState};
-use heddle_core::explain::Explained;
 
 use crate::check;
 use crate::disk::SimDisk;
