@@ -100,7 +100,7 @@ fn state_topics_that_lose_state_stop_the_component() {
     assert!(app.records("out").into_values().flatten().count() == 2);
     // A recreated dead-letter topic stops nothing, but is reported.
     make_anew(&*log, "clinic.patient.dlq");
-    until("it is reported", || told(&app).contains("the dead-letter topic was made anew"));
+    until("it is reported", || told(&app).contains("the dead-letter topic was recreated"));
     assert_eq!(why(), "");
     host.stop();
 }

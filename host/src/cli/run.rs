@@ -28,9 +28,10 @@ use crate::guest::{Component, Schemas};
 use crate::host::{Config, Deployments, Host, Parts, Public, RunningHost};
 use crate::log::Log;
 use crate::printable::line;
-use crate::registry::{Cached, Registry};
+use crate::registry::{Cached, Observed, Registry};
 use crate::runtime::{Cause, CommitPolicy, KnownTopics, Slot, Snapshot};
 use crate::shutdown::Shutdown;
+use crate::telemetry::Telemetry;
 use crate::tls::Identity;
 
 /// The interval between updates of the live lines.
@@ -59,12 +60,14 @@ impl Run {
         let app = app::read(folder)?;
         descriptors::raise_limit();
         // The address is bound before anything is opened, so that a forbidden or taken port fails early.
-        let listening = admin::listen(app.admin.listen, access(folder, &app)?)?;
+        let listening = admin::listen(app.admin.listen, access(folder, &app)?)?.with_metrics(app.telemetry.metrics);
         let begun = starting::begin(folder, &app, listening.address())?;
         let files = component_files(folder, &app, build)?;
         let log = open::own_log(folder, &app)?;
+        let telemetry = Telemetry::new(app.name.clone());
         let waiting = (!self.until_idle).then_some(&listening);
         let registry = patience::for_registry(waiting, || settled_registry(folder, &app, &log))?;
+        let registry: Arc<dyn Registry> = Arc::new(Observed::new(registry, telemetry.clone()));
         create_own_topics(log.as_ref(), &app, build)?;
         let state = open::state(folder, &app)?;
         // Closing an engine writes, and a failed disk never answers. The state that must be on disk at the end is
@@ -83,9 +86,10 @@ impl Run {
         let me = Owner { host: config.host.clone(), admin: advertised.clone() };
         let hosts = Arc::new(Hosts::new(log.clone(), &app.name, me).reached_by(reach(folder, &app)?));
         refuse_namesake(&hosts)?;
-        report::started(folder, &app, registry.as_ref(), &listening, hosts.me(), &starting.slots);
+        report::started(folder, &app, registry.as_ref(), &listening, hosts.me(), &starting.slots, &telemetry);
         let (started, shutdown) = (Instant::now(), stop_signal()?);
-        let parts = Parts { log, registry, schemas, state, components: starting.slots.clone() };
+        let (components, of_host) = (starting.slots.clone(), telemetry.clone());
+        let parts = Parts { log, registry, schemas, state, components, telemetry: of_host };
         let mut host = Host::start(config, parts, shutdown.clone())?;
         let address = if app.admin.tls.is_some() { advertised } else { listening.address().to_string() };
         let publish = |host: &mut RunningHost| -> Result<Arc<Monitor>> {
@@ -110,7 +114,7 @@ impl Run {
                 return Err(error);
             }
         };
-        let left = self.watch(&host, &monitor, &shutdown, report::Ready::since(started));
+        let left = self.watch(&host, &monitor, &shutdown, report::Ready::since(started, telemetry));
         let (components, fault) = (host.components().to_vec(), host.fault());
         let stopped = components.iter().find_map(|component| component.progress.stopped());
         let refused = refused_record(&components);

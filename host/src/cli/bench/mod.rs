@@ -36,6 +36,7 @@ use crate::registry::{Cached, Registry};
 use crate::runtime::Progress;
 use crate::shadow::{Side, times};
 use crate::shutdown::Shutdown;
+use crate::telemetry::Telemetry;
 use crate::usage::{cpu_seconds, memory_kb};
 use input::Lines;
 
@@ -205,7 +206,8 @@ impl Bench {
             workers: bed.app.workers.count,
         };
         let (log, registry) = (bed.log.clone(), bed.registry.clone());
-        let parts = Parts { log, registry, schemas, state, components: slots };
+        let telemetry = Telemetry::new(bed.app.name.clone());
+        let parts = Parts { log, registry, schemas, state, components: slots, telemetry };
         // Resets the peak, so that it begins with what is resident now. If that fails, the peak is that of the whole
         // process.
         let _ = std::fs::write("/proc/self/clear_refs", "5");
