@@ -76,12 +76,7 @@ impl Run {
         let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
         let fitter = fitter(&app, log.clone(), registry.clone(), schemas.clone())?;
         let starting = patience::for_registry(waiting, || Starting::of(&fitter, files.clone(), build))?;
-        let config = Config {
-            app: app.name.clone(),
-            host: open::host_name(folder, &app)?,
-            commit: commit_policy(&app),
-            workers: app.workers.count,
-        };
+        let config = config(folder, &app)?;
         let advertised = app.admin.advertised(listening.address());
         let me = Owner { host: config.host.clone(), admin: advertised.clone() };
         let hosts = Arc::new(Hosts::new(log.clone(), &app.name, me).reached_by(reach(folder, &app)?));
@@ -215,9 +210,14 @@ fn create_own_topics(log: &dyn Log, app: &App, follows_sources: bool) -> Result<
     open::create_topics(log, app, own.into_iter().chain(deployed.into_iter().flatten()))
 }
 
-/// The conditions for a commit, as `heddle.toml` has them.
-pub(super) fn commit_policy(app: &App) -> CommitPolicy {
-    CommitPolicy { interval: app.commit.interval, records_max: app.commit.records_max.into() }
+/// The settings of this app's host, as `heddle.toml` has them. `folder` is where its name is kept.
+pub(super) fn config(folder: &Path, app: &App) -> Result<Config> {
+    Ok(Config {
+        app: app.name.clone(),
+        host: open::host_name(folder, app)?,
+        commit: CommitPolicy { interval: app.commit.interval, records_max: app.commit.records_max.into() },
+        workers: app.workers.count,
+    })
 }
 
 /// Refuses a second host with this name, because the two would fence each other endlessly.

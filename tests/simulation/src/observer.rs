@@ -73,7 +73,8 @@ impl State {
                 self.in_flight = Some(open);
             }
             Event::CommitEnded(event) => {
-                if self.in_flight.take() != Some(outcomes(event.counts)) {
+                let begun = self.in_flight.take();
+                if begun != Some(outcomes(event.counts)) {
                     return Err("a commit ended that was not begun".to_owned());
                 }
             }

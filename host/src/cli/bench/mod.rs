@@ -23,13 +23,13 @@ use heddle_core::explain::Explained;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::run::{commit_policy, component_files, fitter, named, slots};
+use super::run::{component_files, config, fitter, named, slots};
 use super::stop::stop_signal;
 use super::{app, open};
 use crate::deploy::File;
 use crate::dlq::{DlqError, Filter, Queue};
 use crate::guest::{Component, Schemas};
-use crate::host::{Config, Host, Parts};
+use crate::host::{Host, Parts};
 use crate::log::{Log, TopicSpec};
 use crate::printable::line;
 use crate::registry::{Cached, Registry};
@@ -199,12 +199,7 @@ impl Bench {
         let fitter = fitter(&bed.app, bed.log.clone(), bed.registry.clone(), schemas.clone())?;
         let state = open::state(bed.folder.path(), &bed.app)?;
         let slots = slots(&fitter, vec![file.clone()])?;
-        let config = Config {
-            app: bed.app.name.clone(),
-            host: open::host_name(bed.folder.path(), &bed.app)?,
-            commit: commit_policy(&bed.app),
-            workers: bed.app.workers.count,
-        };
+        let config = config(bed.folder.path(), &bed.app)?;
         let (log, registry) = (bed.log.clone(), bed.registry.clone());
         let telemetry = Telemetry::new(bed.app.name.clone());
         let parts = Parts { log, registry, schemas, state, components: slots, telemetry };
