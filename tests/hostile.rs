@@ -191,7 +191,7 @@ fn types_and_names_out_of_proportion_are_refused() {
     ];
     let files = texts.iter().map(|text| wat::parse_str(text).unwrap()).chain([inside(900)]);
     let messages = files.map(|file| refused_bytes(&with_contract(&file))).collect::<Vec<_>>();
-    assert!(messages.iter().all(|message| message.len() < 2_000), "{:?}", messages);
+    assert!(messages.iter().all(|message| message.len() < 2_000), "{messages:?}");
     insta::assert_snapshot!(messages.join("\n"));
 }
 
