@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use heddle::guest::Instance;
 use heddle_contract::section::{self, CONTRACT_BYTES_MAX, Contract};
-
 use heddle_core::batch::OpenBatch;
 use heddle_core::event::{Offset, Partition, Record, Timestamp, TopicPartition};
 use heddle_core::policy::FailurePolicy;
@@ -191,8 +190,9 @@ fn types_and_names_out_of_proportion_are_refused() {
     ];
     let files = texts.iter().map(|text| wat::parse_str(text).unwrap()).chain([inside(900)]);
     let messages = files.map(|file| refused_bytes(&with_contract(&file))).collect::<Vec<_>>();
-    assert!(messages.iter().all(|message| message.len() < 2_000), "{messages:?}");
-    insta::assert_snapshot!(messages.join("\n"));
+    for message in &messages {
+        assert!(message.starts_with("error: ") && message.len() < 2_000, "{} bytes: {message}", message.len());
+    }
 }
 
 /// The function that makes room for a value runs on behalf of the host: it is bounded like a handler.
