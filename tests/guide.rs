@@ -193,6 +193,7 @@ pages! {
     failures: "failures.md",
     from_debezium: "from-debezium.md",
     from_spring_kafka: "from-spring-kafka.md",
+    observability: "observability.md",
     reload: "reload.md",
     state: "state.md",
 }

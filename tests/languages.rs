@@ -157,20 +157,43 @@ fn every_language_does_the_same() {
     }
 }
 
+/// Runs a program of one text and returns what it prints.
+fn printed(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn sdk() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk").display().to_string()
+}
+
 #[test]
-fn javascript_says_what_is_wrong_with_text_that_is_not_unicode() {
-    let types = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk/javascript/types.js");
+fn javascript_says_what_is_wrong_with_text_and_numbers_that_do_not_fit() {
     let script = format!(
-        r#"import {{ list, lowered, string }} from "{}";
-        try {{ lowered(list(string), ["fine \u{{1f600}}", "a\ud800b"], "the value"); }}
-        catch (error) {{ console.log(error.message); }}"#,
-        types.display()
+        r#"import {{ f32, list, lowered, string }} from "{}/javascript/types.js";
+        const told = (type, value) => {{
+            try {{ console.log(lowered(type, value, "the value")); }} catch (error) {{ console.log(error.message); }}
+        }};
+        told(list(string), ["fine \u{{1f600}}", "a\ud800b"]);
+        [1e300, -3.5e38, 3.4028235e38, Infinity, NaN].forEach((number) => told(f32, number));"#,
+        sdk()
     );
-    let output = Command::new("node").args(["--input-type=module", "--eval", &script]).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        text.contains("at the value[1]") && text.contains("stands alone at 1"),
-        "{text}{}",
-        String::from_utf8_lossy(&output.stderr)
+    let expected = "at the value[1]: text in Unicode is expected, but a surrogate stands alone at 1\n\
+        at the value: 1e+300 does not fit into 32 bits\nat the value: -3.5e+38 does not fit into 32 bits\n\
+        3.4028235e+38\nInfinity\nNaN\n";
+    assert_eq!(printed("node", &["--input-type=module", "--eval", &script]), expected);
+}
+
+#[test]
+fn python_says_what_is_wrong_with_numbers_that_do_not_fit() {
+    let script = format!(
+        r#"import sys; sys.dont_write_bytecode = True; sys.path.insert(0, "{}/python"); import heddle_values as v
+for number in [1e300, -3.5e38, 10**40, 3.4028235e38, float("inf"), float("nan"), 5]:
+    try: v.checked(v.single, number, "the value"); print("fits")
+    except TypeError as error: print(error)"#,
+        sdk()
     );
+    let large = "at the value: a float of 32 bits is expected, the number is too large\n";
+    assert_eq!(printed("python3", &["-c", &script]), format!("{}{}", large.repeat(3), "fits\n".repeat(4)));
 }

@@ -35,7 +35,8 @@ fn steady(text: &str) -> String {
         _ => word.to_owned(),
     };
     let line = |line: &str| line.split(' ').map(word).collect::<Vec<_>>().join(" ");
-    let text = text.lines().map(line).collect::<Vec<_>>().join("\n");
+    let lines = text.lines().filter(|line| !line.starts_with("  last minute: "));
+    let text = lines.map(line).collect::<Vec<_>>().join("\n");
     // A blocked record is retried meanwhile.
     (1..10).fold(text, |text, tries| {
         let attempt = |tries: &str| format!("attempt {tries}  next try TIME  stalled by refused");

@@ -293,7 +293,7 @@ fn log_lines_are_told_when_the_handler_is_done() {
     let told = Traced::during(|| drop(bench.job(json!({"do":"log"}))));
     let all = ["DEBUG a debug line", "INFO an info line", "WARN a warning", "ERROR an error"];
     assert_eq!(told.iter().map(line).collect::<Vec<_>>(), all);
-    let fields = json!({"message":"an info line","component":"guests.keeper","topic":"jobs","partition":0,"offset":1,"attempt":1});
+    let fields = json!({"message":"an info line","component":"guests.keeper","topic":"jobs","partition":0,"offset":1,"attempt":1,"correlationId":"jobs/0/1"});
     assert_eq!((&told[1]["fields"], &told[1]["target"]), (&fields, &json!("component")));
     // Lines below warning level are dropped with the effects of a failed delivery.
     let told = Traced::during(|| drop(bench.fails(json!({"do":"log-and-reject"}), "rejected")));

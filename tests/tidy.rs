@@ -5,6 +5,7 @@
 //!  width     no line of Rust has more than 120 columns, comments included
 //!  purity    heddle-core and heddle-contract use only what `PURE` lists of the standard library
 //!  arrows    a module of the host uses only what stands below it in `ARROWS`
+//!  events    the runtime reports events and writes no log lines of its own
 //!  errors    only `cli/report.rs` lays errors out, and it lists every error that explains
 //!  pages     docs/architecture.md names every module of tests/main.rs; README and SECURITY.md name existing tests
 //! ```
@@ -23,8 +24,9 @@ const FOLDERS: [&str; 6] = ["host", "bench", "tests", "sdk/rust", "guests", "exa
 
 /// Each module of `host/src` with the modules that it may use, from the bottom up. A module uses only modules that are
 /// listed before it, so there are no circles between modules.
-const ARROWS: [(&str, &[&str]); 30] = [
+const ARROWS: [(&str, &[&str]); 31] = [
     ("lock", &[]),
+    ("telemetry", &["lock"]),
     ("shutdown", &["lock"]),
     ("printable", &[]),
     ("descriptors", &[]),
@@ -38,10 +40,10 @@ const ARROWS: [(&str, &[&str]); 30] = [
     ("serve", &["lock", "tls"]),
     ("guest", &[]),
     ("state", &["lock", "sled_folder", "disk"]),
-    ("registry", &["guest", "lock", "tls", "serve"]),
+    ("registry", &["guest", "lock", "tls", "serve", "telemetry"]),
     ("registry_topic", &["log", "registry", "lock"]),
     ("values", &["guest", "registry", "times"]),
-    ("runtime", &["shutdown", "log", "guest", "state", "lock"]),
+    ("runtime", &["shutdown", "log", "guest", "state", "lock", "telemetry"]),
     ("files", &[]),
     ("repartition", &["log", "runtime"]),
     ("build", &["registry", "files"]),
@@ -66,9 +68,10 @@ const ARROWS: [(&str, &[&str]); 30] = [
             "tls",
             "lock",
             "descriptors",
+            "telemetry",
         ],
     ),
-    ("host", &["log", "guest", "state", "registry", "runtime", "cluster", "deploy", "admin", "shutdown"]),
+    ("host", &["log", "guest", "state", "registry", "runtime", "cluster", "deploy", "admin", "shutdown", "telemetry"]),
     (
         "cli",
         &[
@@ -89,6 +92,7 @@ const ARROWS: [(&str, &[&str]); 30] = [
             "repartition",
             "admin",
             "tls",
+            "telemetry",
             "printable",
             "output",
             "times",
@@ -278,6 +282,14 @@ fn arrows_point_down() {
         findings.extend(unused.map(|used| format!("{module} -> {used}: no longer used")));
     }
     assert_none(&findings);
+}
+
+#[test]
+fn the_runtime_reports_events_instead_of_log_lines() {
+    let runtime = sources(&root().join("host/src/runtime"));
+    assert!(runtime.len() > 20, "only {} files were found", runtime.len());
+    let writes = |path: &&PathBuf| code(&fs::read_to_string(path).unwrap()).contains("tracing::");
+    assert_none(&runtime.iter().filter(writes).map(|path| place(path, 0)).collect::<Vec<_>>());
 }
 
 #[test]

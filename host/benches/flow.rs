@@ -254,7 +254,7 @@ impl App {
             transaction_time: heddle::runtime::TRANSACTION_TIME,
             batch_records_max: 1_000,
         });
-        let progress = Arc::new(Progress::default());
+        let progress = Arc::new(Progress::new(heddle::telemetry::Telemetry::new(self.spec.component.clone())));
         let handler = Box::new(Instance::new(self.component.clone(), self.schemas.clone()));
         let tasks = Tasks::new(self.spec.clone(), self.log.clone(), state.clone(), progress.clone(), 1);
         let commit = CommitPolicy { interval: Duration::from_millis(100), records_max: 10_000 };

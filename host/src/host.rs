@@ -27,6 +27,7 @@ use crate::registry::Registry;
 use crate::runtime::{self, CommitPolicy, KnownTopics, Running, Service, Slot, WorkerFault};
 use crate::shutdown::Shutdown;
 use crate::state::HostState;
+use crate::telemetry::{HostStopped, Telemetry};
 
 /// The time limit for open requests and for threads other than workers when the host stops.
 const DRAIN_WAIT: Duration = Duration::from_secs(2);
@@ -56,6 +57,8 @@ pub struct Parts {
     pub state: Arc<HostState>,
     /// The components, by their full names.
     pub components: Vec<(String, Arc<Slot>)>,
+    /// Reports events of the host.
+    pub telemetry: Telemetry,
 }
 
 /// The side of a host that other processes see.
@@ -127,6 +130,7 @@ pub struct RunningHost {
     monitor: Option<Arc<Monitor>>,
     threads: Vec<JoinHandle<()>>,
     api: Option<Serving>,
+    started: Instant,
 }
 
 impl Host {
@@ -147,6 +151,7 @@ impl Host {
             commit: config.commit,
             known: Arc::new(KnownTopics::of(parts.log.clone(), &config.app)),
             shutdown: shutdown.clone(),
+            telemetry: parts.telemetry.clone(),
         };
         let running = runtime::start(&shared, parts.components.iter().map(service).collect())?;
         let components = running.progress.iter().zip(&parts.components).map(|((name, progress), (_, slot))| Watched {
@@ -154,8 +159,8 @@ impl Host {
             slot: slot.clone(),
             progress: progress.clone(),
         });
-        let (components, threads) = (components.collect(), vec![]);
-        Ok(RunningHost { parts, config, running, components, shutdown, monitor: None, threads, api: None })
+        let (components, threads, started) = (components.collect(), vec![], Instant::now());
+        Ok(RunningHost { parts, config, running, components, shutdown, monitor: None, threads, api: None, started })
     }
 }
 
@@ -185,7 +190,7 @@ impl RunningHost {
             deployer = Some(all);
         }
         let deploys = Deploys { deployer, app: self.config.app.clone() };
-        let listening = listening.with_monitor(monitor.clone());
+        let listening = listening.with_monitor(monitor.clone()).with_telemetry(self.parts.telemetry.clone());
         let components = self.components.clone();
         self.api =
             Some(admin::serve(listening, log.clone(), registry.as_ref(), components, Some(stores), Some(deploys))?);
@@ -247,6 +252,7 @@ impl RunningHost {
         for thread in self.threads {
             runtime::join_by(thread, deadline);
         }
+        self.parts.telemetry.report(HostStopped { after: self.started.elapsed() });
         ended
     }
 }

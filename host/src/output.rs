@@ -7,9 +7,14 @@ use std::fmt::Arguments;
 use std::io::{ErrorKind, IsTerminal as _, Write};
 use std::process::exit;
 
+use serde::Serialize;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::field::RecordFields;
-use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{DefaultFields, Writer};
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::printable;
 
@@ -66,6 +71,65 @@ impl<'w> FormatFields<'w> for Fields {
     }
 }
 
+/// Writes log lines as JSON, one object per line, escaped.
+pub(crate) struct JsonLines;
+
+impl<S, N> FormatEvent<S, N> for JsonLines
+where
+    S: Subscriber + for<'l> LookupSpan<'l>,
+    N: for<'w> FormatFields<'w> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> std::fmt::Result {
+        let mut timestamp = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
+        let mut line = JsonLine::default();
+        line.field("timestamp", &timestamp);
+        line.field("level", event.metadata().level().as_str());
+        line.field("target", event.metadata().target());
+        event.record(&mut line);
+        writeln!(writer, "{{{}}}", printable::line(&line.0))
+    }
+}
+
+/// The members of a JSON object.
+#[derive(Default)]
+struct JsonLine(String);
+
+impl JsonLine {
+    fn field(&mut self, name: &str, value: impl Serialize) {
+        // Values of these types can always be written.
+        let (Ok(name), Ok(value)) = (serde_json::to_string(name), serde_json::to_string(&value)) else { return };
+        let comma = if self.0.is_empty() { "" } else { "," };
+        self.0.extend([comma, &name, ":", &value]);
+    }
+}
+
+impl Visit for JsonLine {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.field(field.name(), value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.field(field.name(), value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.field(field.name(), value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.field(field.name(), value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.field(field.name(), value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.field(field.name(), format!("{value:?}"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
@@ -110,5 +174,24 @@ mod tests {
         assert_eq!(text.lines().count(), 2, "{text}");
         assert!(text.ends_with(" at=\"a\\nfile\" hint=\"make it readable\"\n"), "{text}");
         assert!(!text.replace('\n', "").contains(|c: char| c.is_control() || c == '\u{202e}'), "{text:?}");
+    }
+
+    #[test]
+    fn a_json_line_is_one_object_whatever_it_quotes() {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt().event_format(JsonLines).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let hostile = "\u{1b}[2J\n \"forged\": \u{202e}";
+            tracing::error!(offset = 7, partition = -1i32, is = true, why = hostile, %hostile, "a message: {hostile}");
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!text.trim_end().contains(|c: char| c.is_control() || c == '\u{202e}'), "{text:?}");
+        let line = serde_json::from_str::<serde_json::Value>(&text).unwrap();
+        let found = ["level", "offset", "partition", "is"].map(|name| line[name].to_string());
+        assert_eq!(found, ["\"ERROR\"", "7", "-1", "true"]);
+        assert_eq!(line["why"], "\u{1b}[2J\n \"forged\": \u{202e}");
+        assert!(line["message"].as_str().unwrap().starts_with("a message"), "{line}");
     }
 }

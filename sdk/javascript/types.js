@@ -47,8 +47,12 @@ export const bool = plain((value) => (typeof value === "boolean" ? value : refus
 export const s32 = plain((value) =>
   typeof value === "number" && (value | 0) === value ? value : refuse("a whole number of 32 bits", value),
 );
-export const f32 = plain((value) => (typeof value === "number" ? value : refuse("a number", value)), "number");
-export const f64 = f32;
+export const f64 = plain((value) => (typeof value === "number" ? value : refuse("a number", value)), "number");
+export const f32 = plain((value) => {
+  f64.lower(value);
+  if (Number.isFinite(value) && !Number.isFinite(Math.fround(value))) throw new Misfit(`${value} does not fit into 32 bits`);
+  return value;
+});
 /** QuickJS traps without words where a surrogate stands alone: text of the host has none. */
 export const string = plain((value) => {
   if (typeof value !== "string") refuse("a string", value);

@@ -64,6 +64,16 @@ def real(value):
         raise Wrong(f"float is expected, not {_kind(value)}: {why}") from None
 
 
+# From here on, a number becomes infinite as a float of 32 bits.
+_SINGLE_MAX = float.fromhex("0x1.ffffffp+127")
+
+
+def single(value):
+    real(value)
+    if _SINGLE_MAX <= abs(float(value)) < float("inf"):
+        raise Wrong("a float of 32 bits is expected, the number is too large")
+
+
 def text(value):
     if not isinstance(value, str):
         raise Wrong(f"str is expected, not {_kind(value)}")

@@ -13,7 +13,7 @@ use super::workload::Expected;
 use crate::support::registry::Server;
 
 /// The file that `scripts/capture-debezium` writes.
-const FILE: &str = include_str!("captured.jsonl");
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/cdc/captured.jsonl");
 
 /// Schemas, records in the order of their timestamps, and what the tables said in the end.
 pub(super) struct Captured {
@@ -33,7 +33,7 @@ pub(super) struct Schema {
 impl Captured {
     pub(super) fn read() -> Self {
         let (mut schemas, mut records, mut expected) = (vec![], vec![], None);
-        for line in FILE.lines() {
+        for line in std::fs::read_to_string(FILE).unwrap().lines() {
             let line: Value = serde_json::from_str(line).unwrap();
             if let Some(schema) = line.get("schema") {
                 let text = |name: &str| schema[name].as_str().unwrap().to_owned();
@@ -53,17 +53,17 @@ impl Captured {
 
     /// Puts the schemas into a registry, under their ids.
     pub(super) fn import(&self, registry: &Server) {
+        let set = |mode: &str| {
+            let (status, answer) = registry.ask("PUT", "/mode", Some(&json!({ "mode": mode })));
+            assert_eq!(status, 200, "{answer}");
+        };
+        set("IMPORT");
         for Schema { subject, version, id, text } in &self.schemas {
-            let mode = |mode: &str| {
-                let (status, answer) = registry.ask("PUT", &format!("/mode/{subject}"), Some(&json!({ "mode": mode })));
-                assert_eq!(status, 200, "{answer}");
-            };
-            mode("IMPORT");
             let body = json!({"schema": text, "version": version, "id": id});
             let (status, answer) = registry.ask("POST", &format!("/subjects/{subject}/versions"), Some(&body));
             assert_eq!(status, 200, "{subject} version {version}: {answer}");
-            mode("READWRITE");
         }
+        set("READWRITE");
     }
 }
 

@@ -58,6 +58,9 @@ fn a_component_joins_the_tables_of_a_postgresql_under_kill_9() {
     let (done, lives) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         let _done = SetAtEnd(&done);
+        postgres.sql("INSERT INTO marks VALUES (0);");
+        debezium.run();
+        debezium.wait_for_mark(0);
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 let life = lives.load(Ordering::Relaxed);
@@ -65,9 +68,6 @@ fn a_component_joins_the_tables_of_a_postgresql_under_kill_9() {
                 lives.fetch_add(usize::from(at_work), Ordering::Relaxed);
             }
         });
-        postgres.sql("INSERT INTO marks VALUES (0);");
-        debezium.run();
-        debezium.wait_for_mark(0);
         postgres.sql(KINDS);
         for (number, (change, more, killed)) in PHASES.into_iter().enumerate() {
             postgres.sql(change);

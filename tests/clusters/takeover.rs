@@ -91,7 +91,7 @@ pub(crate) fn an_open_transaction_of_a_killed_host_does_not_block_its_heirs(app:
     );
     until("nothing is open", || open() == 0);
     println!("until readers of the outputs go on: {:.1?}", killed.elapsed());
-    assert!(heir.log().contains("ended what a member that is gone left open"), "{}", heir.log());
+    assert!(heir.log().contains("ended the transaction of a member that left the group"), "{}", heir.log());
     let status = command(app, heir.data.path(), &["status", "--json"]).output().unwrap().stdout;
     assert_eq!(serde_json::from_slice::<Value>(&status).unwrap()["handled"], PARTITIONS);
 }

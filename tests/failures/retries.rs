@@ -24,7 +24,7 @@ fn gets_through_when_it_can(app: App) {
     let fixed = Instant::now();
     until("they are through", || outcomes(&app).len() == 6);
     println!("from the fix to drained, with retries every 300 ms: {:?}", fixed.elapsed());
-    until("it is told", || told(&app).contains("no record waits any more"));
+    until("it is told", || told(&app).contains("no parked record is left"));
     let last = status(&app, NAME);
     let count = |name: &str| last[name].as_u64().unwrap();
     assert_eq!((count("in"), count("handled"), count("failed"), count("waiting")), (6, 6, 0, 0));

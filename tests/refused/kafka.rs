@@ -93,7 +93,7 @@ fn goes_on_when_the_topic_takes_it(broker: &Kafka, app: &App, scripts: &Scripts,
     until("the other component goes on", || ended(&status(app, NAME)) == 2);
     assert!(host.is_running());
     let told = told(app);
-    assert!(told.contains("the task stands still") && told.contains(MUTE_LETTERS), "{told}");
+    assert!(told.contains("a task is blocked") && told.contains(MUTE_LETTERS), "{told}");
     assert!(app.ok(&["status"]).contains("stands still at in/0@"));
     alter(broker, MUTE_LETTERS, &[("max.message.bytes", "8000")]);
     until("it goes on", || ended(&status(app, MUTE)) == before + 2);

@@ -11,6 +11,7 @@ use heddle::runtime::{
     Cause, CommitPolicy, Common, Handler, Progress, SharedBreaker, SystemClock, TRANSACTION_TIME, Tasks, Worker,
 };
 use heddle::state::{Bounds, HostState, StateEngine, StateError};
+use heddle::telemetry::Telemetry;
 use heddle_core::dedup::MessageId;
 use heddle_core::delivery::Delivery;
 use heddle_core::effects::Effects;
@@ -95,7 +96,7 @@ impl Shop {
             batch_records_max: 5,
         };
         let member = log.join(&options).unwrap();
-        let progress = Arc::new(Progress::default());
+        let progress = Arc::new(Progress::new(Telemetry::new("shop.keeper")));
         let tasks = Tasks::new(spec, log, state.clone(), progress.clone(), 1);
         let common = Common {
             clock: Arc::new(SystemClock::default()),

@@ -53,7 +53,7 @@ fn reads_added_partitions(broker: &Kafka, options: &str) -> bool {
     log.append(&[scripts.record(4, "k", "fail-once", 1), scripts.record(0, "k", "emit-many", 1)]).unwrap();
     let host = Host::start(&app);
     until("what was added meanwhile is read", || handled() == 2);
-    let rejoins = told(&app).contains("nobody reads partitions that were added");
+    let rejoins = told(&app).contains("no member reads partitions that were added");
     let retry = log.topics().unwrap().into_iter().find(|topic| topic.name.contains(".retry.")).unwrap();
     assert_eq!(retry.partitions, 5);
     assert_eq!(status(&app, STATELESS)["failed"], 0);

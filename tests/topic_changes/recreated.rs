@@ -54,7 +54,7 @@ fn a_topic_made_anew_is_read_from_its_beginning_and_has_ids_of_its_own() {
     append(10);
     let anew = |app: &App| by_topic(app).into_iter().filter(|(topic, _)| topic.starts_with("in@")).collect::<Vec<_>>();
     until("all of the second topic is handled", || anew(&app).iter().any(|(_, count)| *count == 10));
-    assert!(told(&app).contains("made anew") || told(&app).contains("was deleted"), "{}", told(&app));
+    assert!(told(&app).contains("was recreated") || told(&app).contains("was deleted"), "{}", told(&app));
     host.stop();
     // Now between two runs.
     make_anew(&*log, "in");
@@ -100,7 +100,7 @@ fn state_topics_that_lose_state_stop_the_component() {
     assert!(app.records("out").into_values().flatten().count() == 2);
     // A recreated dead-letter topic stops nothing, but is reported.
     make_anew(&*log, "clinic.patient.dlq");
-    until("it is reported", || told(&app).contains("the dead-letter topic was made anew"));
+    until("it is reported", || told(&app).contains("the dead-letter topic was recreated"));
     assert_eq!(why(), "");
     host.stop();
 }

@@ -58,6 +58,19 @@ fn more_items_than_can_be_read_are_not_written() {
 }
 
 #[test]
+fn more_records_than_can_be_read_are_not_written() {
+    let nothing = json!({"type": "record", "name": "Nothing", "fields": []});
+    let shell =
+        |name: &str, inner: Value| json!({"type": "record", "name": name, "fields": [{"name": "f", "type": inner}]});
+    let items = (0..5).fold(nothing, |inner, level| shell(&format!("R{level}"), inner));
+    let list = schema(&json!({"type": "array", "items": items}));
+    let value = |count: usize| json!(vec![(0..5).fold(json!({}), |inner, _| json!({"f": inner})); count]);
+    assert!(written(&list, &value(30_000)).is_ok());
+    let error = written(&list, &value(60_000)).unwrap_err();
+    assert!(error.contains("records") && error.contains("cannot be read"), "{error}");
+}
+
+#[test]
 fn records_that_double_are_not_followed_to_their_end() {
     let nothing = json!({"type": "record", "name": "Nothing", "fields": []});
     let writer = schema(&doubled(40, nothing.clone(), None));

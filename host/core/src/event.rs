@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::settle::CE_ID;
+
 /// A topic's name. Cheap to clone.
 pub type Topic = Arc<str>;
 
@@ -94,6 +96,32 @@ pub struct Record {
     pub value: Option<Bytes>,
     /// Its headers, in order.
     pub headers: Vec<Header>,
+}
+
+/// The header with the id of the business transaction to which a record belongs.
+pub const CE_CORRELATION_ID: &str = "ce_correlationid";
+
+impl Record {
+    /// The text of the first header with this name. `None` if there is no such header, or if it is not text.
+    #[must_use]
+    pub fn text_header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|header| header.name == name)?;
+        std::str::from_utf8(found.value.as_ref()?).ok()
+    }
+
+    /// The id of the event: the one in its headers, or its position, `<topic>/<partition>/<offset>`.
+    #[must_use]
+    pub fn event_id(&self) -> Cow<'_, str> {
+        let position = || Cow::Owned(format!("{}/{}", self.source, self.offset));
+        self.text_header(CE_ID).map_or_else(position, Cow::Borrowed)
+    }
+
+    /// The id of the business transaction to which the record belongs: the one in its headers, or the id of the record
+    /// itself, which is then the first one.
+    #[must_use]
+    pub fn correlation_id(&self) -> Cow<'_, str> {
+        self.text_header(CE_CORRELATION_ID).map_or_else(|| self.event_id(), Cow::Borrowed)
+    }
 }
 
 /// A record to be written.

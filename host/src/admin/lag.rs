@@ -40,6 +40,8 @@ pub struct PartitionLag {
     pub undecided: i64,
     /// The time since which only an open transaction is left, at this position.
     pub open_since: Option<Timestamp>,
+    /// The time since which records are left at this position.
+    pub left_since: Option<Timestamp>,
 }
 
 impl Lag {
@@ -78,6 +80,8 @@ struct Known {
     has_record: bool,
     /// The time since which only an open transaction is left.
     open_since: Option<Timestamp>,
+    /// The time since which records are left.
+    left_since: Option<Timestamp>,
 }
 
 impl Known {
@@ -86,7 +90,7 @@ impl Known {
         if let Some(before) = self.position.filter(|before| *before != position) {
             // Offsets without records after the old position stay so after a later position.
             self.empty_until = self.empty_until.filter(|until| before < position && position < *until);
-            (self.has_record, self.open_since) = (false, None);
+            (self.has_record, self.open_since, self.left_since) = (false, None, None);
         }
         self.position = Some(position);
     }
@@ -123,7 +127,8 @@ impl Gauge {
             let found = lag_of(partition, position, known.empty_until, bounds.get(partition)?);
             let is_open = found.undecided > 0 && found.undecided == found.offsets;
             known.open_since = is_open.then(|| known.open_since.unwrap_or(now));
-            Some(PartitionLag { open_since: known.open_since, ..found })
+            known.left_since = (found.offsets > 0 && !is_open).then(|| known.left_since.unwrap_or(now));
+            Some(PartitionLag { open_since: known.open_since, left_since: known.left_since, ..found })
         });
         Ok(Lag { partitions: partitions.collect(), at })
     }
@@ -164,8 +169,8 @@ fn lag_of(source: &TopicPartition, position: Offset, empty_until: Option<Offset>
     let from = empty_until.map_or(position, |until| position.max(until.min(bounds.high)));
     let undecided = (bounds.end.0 - bounds.high.0.max(from.0)).max(0);
     let decided = (bounds.high.0 - from.0).max(0);
-    let (source, end, open_since) = (source.clone(), bounds.end, None);
-    PartitionLag { source, position, end, offsets: decided + undecided, undecided, open_since }
+    let (source, end) = (source.clone(), bounds.end);
+    PartitionLag { source, position, end, offsets: decided + undecided, undecided, open_since: None, left_since: None }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use heddle_contract::manifest::MetricDetail;
 use heddle_core::breaker::BreakerState;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -17,7 +18,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{ComponentStatus, Machine, Shared, Watched, status_of};
+use super::{ComponentStatus, Machine, PartitionStatus, Shared, Watched, events, status_of};
 use crate::descriptors;
 use crate::runtime::Cause;
 use crate::state::SeenStatus;
@@ -29,6 +30,7 @@ type Labels = [(&'static str, String); 1];
 type Counts = Family<Labels, Counter<u64, AtomicU64>>;
 type Levels = Family<Labels, Gauge<i64, AtomicI64>>;
 type Losses = Family<[(&'static str, String); 3], Counter<u64, AtomicU64>>;
+type Places = Family<[(&'static str, String); 3], Gauge<i64, AtomicI64>>;
 type Infos = Family<[(&'static str, String); 2], Gauge<i64, AtomicI64>>;
 type Waits = Family<[(&'static str, String); 2], Gauge<f64, AtomicU64>>;
 type Seconds = Family<Labels, Gauge<f64, AtomicU64>>;
@@ -48,6 +50,11 @@ fn take(shared: &Shared) -> Result<String, String> {
     let status = |component| (component, status_of(shared.monitor.as_deref(), component));
     let statuses = shared.components.iter().map(status).collect::<Vec<_>>();
     components(shared, &statuses, &mut registry);
+    times(shared, &statuses, &mut registry);
+    events::register(&shared.components, shared.telemetry.as_ref(), &mut registry);
+    if shared.metrics == MetricDetail::Partitions {
+        partitions(&statuses, &mut registry);
+    }
     machine(shared, &mut registry);
     stalls(&statuses, &mut registry);
     state(shared, &mut registry);
@@ -137,7 +144,13 @@ fn levels(statuses: &Statuses<'_>, registry: &mut Registry) {
 fn labelled(statuses: &Statuses<'_>, registry: &mut Registry) {
     let (version, undecodable, lost) = (Infos::default(), Infos::default(), Losses::default());
     registry.register("version", "The version that runs, always 1", version.clone());
-    registry.register("undecodable_schemas", "Dead letters that do not decode, by their schema", undecodable.clone());
+    registry.register(
+        "undecodable_schemas",
+        "Deprecated, use heddle_undecodable_records_total: dead letters that do not decode, by their schema",
+        undecodable.clone(),
+    );
+    let records = Family::<[(&'static str, String); 2], Counter<u64, AtomicU64>>::default();
+    registry.register("undecodable_records", "Records that do not decode, by their schema", records.clone());
     registry.register("lost_offsets", "Offsets that were deleted before they were consumed", lost.clone());
     for (component, status) in statuses {
         let of_component = || ("component", component.name.clone());
@@ -145,10 +158,51 @@ fn labelled(statuses: &Statuses<'_>, registry: &mut Registry) {
         for (schema, count) in component.progress.undecodable_by_schema() {
             let labels = [of_component(), ("schema", schema.0.to_string())];
             undecodable.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+            records.get_or_create(&labels).inc_by(count);
         }
         for (place, offsets) in component.progress.lost_by_partition() {
             let partition = ("partition", place.partition.to_string());
             lost.get_or_create(&[of_component(), ("topic", place.topic.to_string()), partition]).inc_by(offsets);
+        }
+    }
+}
+
+/// Registers the age of records, the memory of guests and the identity of this build.
+fn times(shared: &Shared, statuses: &Statuses<'_>, registry: &mut Registry) {
+    let (lag, flush) = (Seconds::default(), Seconds::default());
+    let help = "Age of the oldest record that is not handled, as far as it is known";
+    registry.register_with_unit("lag", help, Unit::Seconds, lag.clone());
+    let help = "Age of the oldest committed state that is not on disk";
+    registry.register_with_unit("state_flush_delay", help, Unit::Seconds, flush.clone());
+    let (memory, build) = (Levels::default(), Family::<Labels, Gauge<i64, AtomicI64>>::default());
+    registry.register_with_unit("guest_memory", "Memory of the instances of a component", Unit::Bytes, memory.clone());
+    registry.register("build_info", "The version of Heddle, always 1", build.clone());
+    build.get_or_create(&[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
+    let tasks = shared.stores.as_ref().map(|stores| stores.state.tasks()).unwrap_or_default();
+    for (component, status) in statuses {
+        let labels = [("component", component.name.clone())];
+        lag.get_or_create(&labels).set(status.lag_seconds);
+        let bytes = component.progress.workers().iter().map(|worker| worker.memory_bytes).sum::<u64>();
+        memory.get_or_create(&labels).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let own = tasks.iter().filter(|(name, ..)| **name == *component.name);
+        let longest = own.map(|(.., stores)| stores.unwritten_for()).max().unwrap_or_default();
+        flush.get_or_create(&labels).set(longest.as_secs_f64());
+    }
+}
+
+/// Registers the metrics of each partition of this host's tasks. The series of a task disappear with it.
+fn partitions(statuses: &Statuses<'_>, registry: &mut Registry) {
+    let (lag, position) = (Places::default(), Places::default());
+    registry.register("partition_lag_records", "Offsets that are left in a partition", lag.clone());
+    registry.register("partition_position", "The committed position in a partition", position.clone());
+    for (component, status) in statuses {
+        for PartitionStatus { topic, partition, lag: left, position: at, .. } in &status.partitions {
+            let labels =
+                [("component", component.name.clone()), ("topic", topic.clone()), ("partition", partition.to_string())];
+            if let (Some(left), Some(at)) = (left, at) {
+                lag.get_or_create(&labels).set(*left);
+                position.get_or_create(&labels).set(*at);
+            }
         }
     }
 }

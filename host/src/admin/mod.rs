@@ -1,7 +1,7 @@
 //! The HTTP API of a running host.
 //!
 //! ```text
-//!  GET /health   200 while the process works; /health/ready, /health/identity: see `health`
+//!  GET /health   200 while the process works; /health/started, live, ready and identity: see `health`
 //!  GET /status   counts and lag of each component
 //!  GET /metrics  the same and the sizes of state, for Prometheus
 //!  GET /state/…  entries of the stores: see `state`
@@ -19,6 +19,7 @@ mod call;
 mod deploy;
 mod dlq;
 mod error;
+mod events;
 mod health;
 mod lag;
 mod metrics;
@@ -26,8 +27,10 @@ mod monitor;
 mod partitions;
 mod permit;
 mod pieces;
+mod rates;
 mod remote;
 mod state;
+mod status;
 mod stream;
 mod waiting;
 
@@ -37,11 +40,12 @@ pub use lag::{Lag, PartitionLag};
 pub use monitor::{Machine, Monitor};
 pub use partitions::{ErrorStatus, PartitionStatus, RecordStatus, StallStatus};
 pub use permit::Access;
+pub use rates::Recent;
 pub use remote::Remote;
 pub use state::{Cursor, StateEntries, StateEntry, Stores};
+pub use status::{ComponentStatus, StuckTask, status_of};
 pub use waiting::Waiting;
 
-use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -55,14 +59,16 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use call::{Answer, Call};
+use heddle_contract::manifest::MetricDetail;
 use heddle_core::explain::{Explained, to_text};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::log::Log;
 use crate::registry::Registry;
-use crate::runtime::{Cause, Progress, Slot};
+use crate::runtime::{Progress, Slot};
 use crate::serve::{HEALTH, Patience, Site};
+use crate::telemetry::Telemetry;
 
 /// The maximum size of a call, in bytes. A transaction of replayed dead letters has up to 4 MiB, or one large record.
 const CALL_BYTES_MAX: usize = 64 << 20;
@@ -116,104 +122,6 @@ impl Watched {
     }
 }
 
-/// One component's status.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ComponentStatus {
-    /// The full name of the component.
-    pub component: String,
-    /// Records consumed since the host started.
-    #[serde(rename = "in")]
-    pub records: u64,
-    /// Records emitted.
-    #[serde(rename = "out")]
-    pub emitted: u64,
-    /// Records dead-lettered.
-    pub failed: u64,
-    /// Records skipped because their message was already handled.
-    pub duplicates: u64,
-    /// Records whose handler succeeded.
-    pub handled: u64,
-    /// Times that a record was parked, for a retry or behind a parked record of its key.
-    pub retried: u64,
-    /// Times that a parked record was processed again: `in + again = handled + retried + failed + duplicates`.
-    pub again: u64,
-    /// Records of this host that are parked now.
-    pub waiting: u64,
-    /// The state of the circuit breaker: `closed`, `open`, `half-open` or `stopped`.
-    pub breaker: String,
-    /// Changelog offsets still to be restored before all tasks of this host are ready.
-    pub restoring: u64,
-    /// Exhausted resources of this machine: disk space, descriptors.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub machine: Vec<String>,
-    /// The reason why the component does not run, if an operator has to act.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stopped: Option<String>,
-    /// Transactions committed.
-    pub commits: u64,
-    /// Transactions that were aborted and repeated.
-    #[serde(default)]
-    pub aborts: u64,
-    /// The stalls of the tasks, the longest first.
-    #[serde(default)]
-    pub stalls: Vec<StallStatus>,
-    /// Tasks that are blocked, because the log refuses every result of their next record.
-    #[serde(default)]
-    pub stuck: Vec<StuckTask>,
-    /// The partitions of this host's tasks.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub partitions: Vec<PartitionStatus>,
-    /// The duration of the last commit, in milliseconds.
-    pub commit_ms: f64,
-    /// Offsets that were deleted before they were consumed, by partition, since the host started.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub lost: BTreeMap<String, u64>,
-    /// Offsets between the group's committed positions and the ends of its partitions. `None` before the first
-    /// measurement.
-    pub lag: Option<i64>,
-    /// The age of the lag, in milliseconds.
-    #[serde(default)]
-    pub lag_age_ms: Option<u64>,
-    /// The reason why the lag is not newer, if the log does not answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lag_error: Option<String>,
-    /// The running version: `sha256:` and the digest of its file.
-    pub digest: String,
-    /// When that version started, in milliseconds since 1970.
-    pub since: i64,
-    /// The version that ran before, since the host started.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<String>,
-    /// The outcome of a version that was refused or rolled back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-}
-
-/// A task that is blocked by its next record.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StuckTask {
-    /// The topic of the record.
-    pub topic: String,
-    /// The partition of the record.
-    pub partition: i32,
-    /// The offset of the record.
-    pub offset: i64,
-    /// When the task became blocked, in milliseconds since 1970.
-    pub since: i64,
-    /// The number of attempts.
-    pub tries: u32,
-    /// The failure of the record, and the error of the log.
-    pub why: String,
-}
-
-impl StuckTask {
-    fn of(stall: &StallStatus) -> Option<Self> {
-        let StallStatus { topic, partition, offset, since, tries, why, .. } = stall.clone();
-        let (topic, partition, offset) = (topic?, partition?, offset?);
-        (stall.cause == Cause::Refused.name()).then_some(Self { topic, partition, offset, since, tries, why })
-    }
-}
-
 struct Shared {
     log: Arc<dyn Log>,
     components: Vec<Watched>,
@@ -223,6 +131,9 @@ struct Shared {
     address: SocketAddr,
     access: Access,
     monitor: Option<Arc<Monitor>>,
+    /// The telemetry of the host.
+    telemetry: Option<Telemetry>,
+    metrics: MetricDetail,
     /// Permits for calls that are read and executed.
     calls: Semaphore,
     /// Permits for dead-letter lists that are made and sent.
@@ -245,6 +156,8 @@ pub struct Listening {
     patience: Patience,
     access: Access,
     monitor: Option<Arc<Monitor>>,
+    telemetry: Option<Telemetry>,
+    metrics: MetricDetail,
 }
 
 /// Binds the API to an address. `access` decides who may send requests.
@@ -256,7 +169,8 @@ pub fn listen(listen: SocketAddr, access: Access) -> Result<Listening, AdminErro
         return Err(AdminError::Open { listen });
     }
     let (listener, address) = crate::serve::bind(listen).map_err(|cause| AdminError::Listen { listen, cause })?;
-    Ok(Listening { listener, address, patience: Patience::default(), access, monitor: None })
+    let (patience, metrics) = (Patience::default(), MetricDetail::default());
+    Ok(Listening { listener, address, patience, access, monitor: None, telemetry: None, metrics })
 }
 
 impl Listening {
@@ -270,6 +184,18 @@ impl Listening {
     #[must_use]
     pub fn with_patience(self, patience: Patience) -> Self {
         Self { patience, ..self }
+    }
+
+    /// Sets the detail of metrics.
+    #[must_use]
+    pub fn with_metrics(self, metrics: MetricDetail) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Adds the metrics of the host's own events.
+    #[must_use]
+    pub fn with_telemetry(self, telemetry: Telemetry) -> Self {
+        Self { telemetry: Some(telemetry), ..self }
     }
 
     /// Answers from this monitor's knowledge of the log and the registry.
@@ -309,10 +235,23 @@ pub fn serve(
     stores: Option<Stores>,
     deploys: Option<Deploys>,
 ) -> Result<Serving, AdminError> {
-    let Listening { listener, address, patience, access, monitor } = listening;
+    let Listening { listener, address, patience, access, monitor, telemetry, metrics } = listening;
     let (tls, names) = (access.identity.clone(), access.names.clone());
     let (writers, calls, lists) = (Writers::default(), Semaphore::new(CALLS_MAX), Arc::new(Semaphore::new(LISTS_MAX)));
-    let shared = Shared { log, components, stores, deploys, writers, address, access, monitor, calls, lists };
+    let shared = Shared {
+        log,
+        components,
+        stores,
+        deploys,
+        writers,
+        address,
+        access,
+        monitor,
+        telemetry,
+        metrics,
+        calls,
+        lists,
+    };
     let routes = routes(&Arc::new(shared), registry.routes(), patience);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AdminError::Start)?;
     let (end, ends) = oneshot::channel();
@@ -364,6 +303,8 @@ fn routes(shared: &Arc<Shared>, registry: Option<Router>, patience: Patience) ->
     let guard = || from_fn_with_state(shared.clone(), permit::guard);
     let router = Router::new()
         .route(HEALTH, get(health::alive))
+        .route("/health/started", get(health::started))
+        .route("/health/live", get(health::alive))
         .route("/health/ready", get(health::ready))
         .route("/health/identity", get(health::identity))
         .merge(guarded.route_layer(guard()))
@@ -431,47 +372,4 @@ async fn call(
 fn note(shared: &Shared, component: &Watched) -> Option<String> {
     let notes = shared.deploys.as_ref().and_then(|deploys| deploys.deployer.as_ref()).map(|deployer| deployer.notes());
     notes.and_then(|notes| notes.text(component.bare_name()))
-}
-
-/// The counts of one component, and its lag at the last measurement.
-#[must_use]
-pub fn status_of(monitor: Option<&Monitor>, component: &Watched) -> ComponentStatus {
-    let lag = monitor.and_then(|monitor| monitor.lag(&component.name));
-    let now = component.progress.snapshot();
-    let stalls = partitions::stalls(component, lag.as_ref());
-    let machine = monitor.map(Monitor::machine_faults).unwrap_or_default();
-    ComponentStatus {
-        component: component.name.clone(),
-        records: now.counts.records,
-        emitted: now.counts.emitted,
-        failed: now.counts.dead_lettered,
-        duplicates: now.counts.duplicates,
-        handled: now.counts.handled,
-        retried: now.counts.retried,
-        again: now.counts.again,
-        waiting: now.waiting,
-        breaker: now.breaker.name().to_owned(),
-        restoring: now.restoring,
-        machine: machine.iter().map(|(_, why)| to_text(why)).collect(),
-        stopped: component.progress.stopped().as_ref().map(|why| to_text(why)),
-        commits: now.commits,
-        aborts: now.aborts,
-        stuck: stalls.iter().filter_map(StuckTask::of).collect(),
-        partitions: partitions::partitions(component, lag.as_ref(), &stalls),
-        stalls,
-        commit_ms: now.last_commit.as_secs_f64() * 1_000.0,
-        lost: component
-            .progress
-            .lost_by_partition()
-            .into_iter()
-            .map(|(place, offsets)| (place.to_string(), offsets))
-            .collect(),
-        lag: lag.as_ref().map(Lag::offsets),
-        lag_age_ms: lag.map(|lag| u64::try_from(lag.at.elapsed().as_millis()).unwrap_or(u64::MAX)),
-        lag_error: monitor.and_then(Monitor::log_fault),
-        digest: component.slot.running().to_string(),
-        since: component.slot.since().0,
-        before: component.slot.before().map(|digest| digest.to_string()),
-        note: None,
-    }
 }

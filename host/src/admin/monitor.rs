@@ -17,9 +17,10 @@ use heddle_core::explain::Explained;
 use super::Watched;
 use super::lag::{Gauge, Lag};
 use super::partitions::{self, StallStatus};
+use super::rates::{Rates, Recent};
 use crate::descriptors;
 use crate::lock::lock;
-use crate::log::{Log, LogError, LogHealth};
+use crate::log::{self, Log, LogError, LogHealth};
 use crate::registry::Registry;
 use crate::shutdown::Shutdown;
 use crate::state::HostState;
@@ -36,6 +37,9 @@ const MACHINE_EVERY: Duration = Duration::from_secs(1);
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// The time without an answer after which a service counts as down.
 const SILENT_AFTER: Duration = Duration::from_secs(15);
+/// The time after which a worker that takes no turns counts as dead. Far longer than the longest call to a broker and
+/// the longest deadline of a handler.
+const TURN_MAX: Duration = Duration::from_secs(15 * 60);
 /// The duration of a stall after which the host is not ready.
 const STALL_READY_MAX: Duration = Duration::from_secs(5);
 
@@ -54,6 +58,9 @@ struct Seen {
     log: Outlook,
     registry: Outlook,
     lags: BTreeMap<String, Lag>,
+    rates: BTreeMap<String, Rates>,
+    /// True once every component has had its tasks and their state.
+    is_started: bool,
     begun: u64,
     done: u64,
     /// True if the next round should start immediately.
@@ -152,6 +159,8 @@ impl Monitor {
             log: Outlook::new("log"),
             registry: Outlook::new("registry"),
             lags: BTreeMap::new(),
+            rates: BTreeMap::new(),
+            is_started: false,
             begun: 0,
             done: 0,
             wanted: false,
@@ -237,6 +246,7 @@ impl Monitor {
                 }
                 lasts
             });
+            self.look_at_components();
             // These calls may take as long as the disk does.
             self.log.wake();
             if let Some(state) = &self.state {
@@ -284,6 +294,64 @@ impl Monitor {
         lock(&self.seen).lags.get(component).cloned()
     }
 
+    /// What happened in a component in the last minute.
+    #[must_use]
+    pub fn recent(&self, component: &Watched) -> Recent {
+        let seen = lock(&self.seen);
+        let rates = seen.rates.get(&component.name);
+        rates.map(|rates| rates.recent(&component.progress, Instant::now())).unwrap_or_default()
+    }
+
+    /// The age of the oldest record that is not handled, as far as it is known: the timestamp of records that workers
+    /// have polled, or the time since which other records have been left. Zero if no record is left.
+    #[must_use]
+    pub fn lag_time(&self, component: &Watched) -> Duration {
+        let polled = component.progress.workers().into_iter().filter_map(|worker| worker.oldest);
+        let left = self.lag(&component.name);
+        let left = left.iter().flat_map(|lag| &lag.partitions).filter_map(|partition| partition.left_since);
+        let oldest = polled.chain(left).min();
+        let millis = oldest.map_or(0, |oldest| log::now().0.saturating_sub(oldest.0));
+        Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+    }
+
+    /// Copies the counts of all components, and notes if the host has started. Called at a fixed interval.
+    fn look_at_components(&self) {
+        let now = Instant::now();
+        let mut seen = lock(&self.seen);
+        for component in &self.components {
+            seen.rates.entry(component.name.clone()).or_default().look(&component.progress, now);
+        }
+        drop(seen);
+        self.has_started();
+    }
+
+    /// Returns true if every component has had its tasks and their state.
+    fn has_started(&self) -> bool {
+        let has_tasks = |component: &Watched| waiting_for_tasks(component).is_none();
+        let has_started = self.components.iter().all(has_tasks);
+        let mut seen = lock(&self.seen);
+        seen.is_started |= has_started;
+        seen.is_started
+    }
+
+    /// The reasons why the host has not started. Empty forever once every component has had its tasks and their state.
+    #[must_use]
+    pub fn not_started(&self) -> Vec<String> {
+        if self.has_started() { vec![] } else { self.components.iter().filter_map(waiting_for_tasks).collect() }
+    }
+
+    /// The reasons why this process cannot continue: its log is dead, or a worker takes no turns. A broker that does not
+    /// answer is not a reason.
+    #[must_use]
+    pub fn not_live(&self) -> Vec<String> {
+        let turns = self.components.iter().flat_map(|component| {
+            let longest = component.progress.workers().iter().map(|worker| worker.turned.elapsed()).max();
+            let late = longest.filter(|longest| *longest >= TURN_MAX);
+            late.map(|late| format!("{}: a worker has taken no turn for {} s", component.name, late.as_secs()))
+        });
+        self.dead().into_iter().chain(turns).collect()
+    }
+
     /// The reason why the log's figures are old, if they are.
     #[must_use]
     pub fn log_fault(&self) -> Option<String> {
@@ -300,17 +368,23 @@ impl Monitor {
         faults.extend(self.machine_faults().into_iter().map(|(_, why)| why.what));
         for component in &self.components {
             let name = &component.name;
-            let restoring = component.progress.snapshot().restoring;
             let stalls = partitions::stalls(component, self.lag(name).as_ref());
             let of_component = stalls.iter().any(|stall| stall.topic.is_none());
-            if !component.progress.is_assigned() && !of_component {
-                faults.push(format!("{name}: no tasks are assigned yet"));
-            } else if restoring > 0 {
-                faults.push(format!("{name}: {restoring} records of changelogs are still to be read"));
-            }
+            let waits = waiting_for_tasks(component);
+            faults.extend(waits.filter(|_| component.progress.is_assigned() || !of_component));
             let lasts = |stall: &&StallStatus| Duration::from_millis(stall.ms) >= STALL_READY_MAX;
             faults.extend(stalls.iter().filter(lasts).map(|stall| format!("{name}: {stall}")));
         }
         faults
     }
+}
+
+/// The reason why a component cannot consume yet, if it has no tasks or their state is not restored.
+fn waiting_for_tasks(component: &Watched) -> Option<String> {
+    let name = &component.name;
+    if !component.progress.is_assigned() {
+        return Some(format!("{name}: no tasks are assigned yet"));
+    }
+    let restoring = component.progress.snapshot().restoring;
+    (restoring > 0).then(|| format!("{name}: {restoring} records of changelogs are still to be read"))
 }

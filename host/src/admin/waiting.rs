@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
 use axum::routing::get;
 use tokio::sync::oneshot;
 
+use super::health::answer;
 use super::{AdminError, Listening, refused};
 use crate::lock::lock;
 use crate::serve::{HEALTH, Site};
@@ -29,8 +30,13 @@ impl Listening {
         let why = Arc::new(Mutex::new(why));
         let listener = self.listener.try_clone().map_err(AdminError::Start)?;
         let told = why.clone();
-        let ready = move || async move { (StatusCode::SERVICE_UNAVAILABLE, lock(&told).clone()) };
-        let routes = Router::new().route(HEALTH, get(async || "ok")).route("/health/ready", get(ready));
+        let live = async |headers: HeaderMap| answer(&headers, vec![]);
+        let ready = move |headers: HeaderMap| async move { answer(&headers, vec![lock(&told).clone()]) };
+        let routes = Router::new()
+            .route(HEALTH, get(live))
+            .route("/health/live", get(live))
+            .route("/health/started", get(ready.clone()))
+            .route("/health/ready", get(ready));
         let (tls, names, patience) = (self.access.identity.clone(), self.access.names.clone(), self.patience);
         let refuse = |status: StatusCode, told: &str| (status, refused(status, told)).into_response();
         let site = Site { routes, patience, tls, names, refuse };

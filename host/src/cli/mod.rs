@@ -27,6 +27,7 @@ mod state;
 mod status;
 mod stop;
 mod topics;
+mod trace;
 mod wasm_file;
 
 use std::path::PathBuf;
@@ -76,6 +77,8 @@ enum Command {
     State(state::State),
     /// Print what the running host's components did so far, and how far behind they are.
     Status(status::Status),
+    /// Print the story of one business transaction: its records, retries and dead letters.
+    Trace(trace::Trace),
     /// Print and change where a component goes on in the topics that it consumes.
     Offsets(offsets::Offsets),
     /// List, create and describe topics.
@@ -101,7 +104,10 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    report::init(matches!(arguments.command, Command::Run(_) | Command::Dev(_)));
+    let is_host = matches!(arguments.command, Command::Run(_) | Command::Dev(_));
+    // The command reads the file again, and reports what is wrong with it.
+    let format = if is_host { app::read(&arguments.app).map(|app| app.telemetry.log).ok() } else { None };
+    report::init(is_host, format.unwrap_or_default());
     let done = match &arguments.command {
         Command::New(new) => new.run(&arguments.app),
         Command::Build(build) => build.run(&arguments.app),
@@ -117,6 +123,7 @@ pub fn main() -> ExitCode {
         Command::Dlq(dlq) => dlq.run(&arguments.app),
         Command::State(state) => state.run(&arguments.app),
         Command::Status(status) => status.run(&arguments.app),
+        Command::Trace(trace) => trace.run(&arguments.app),
         Command::Offsets(offsets) => offsets.run(&arguments.app),
         Command::Topics(topics) => topics.run(&arguments.app),
         Command::Bench(bench) => bench.run(&arguments.app),

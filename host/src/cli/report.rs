@@ -15,7 +15,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use heddle_contract::manifest::app::Log;
-use heddle_contract::manifest::{App, ManifestErrors, Problem};
+use heddle_contract::manifest::{App, LogFormat, ManifestErrors, Problem};
 use heddle_core::explain::{Explain, Explained, Findings, to_text};
 use heddle_core::fault::TaskFault;
 use indicatif::MultiProgress;
@@ -34,6 +34,7 @@ use crate::registry::{Registry, RegistryError};
 use crate::runtime::{Slot, WorkerFault};
 use crate::shadow::SideError;
 use crate::state::{ReplayError, StateError};
+use crate::telemetry::{ComponentStarted, HostReady, HostStarted, Telemetry};
 use crate::tls::TlsError;
 use crate::{output, printable};
 
@@ -60,15 +61,14 @@ impl Write for AboveLines {
 }
 
 /// Starts logging. `HEDDLE_TRACE` overrides the level.
-pub(super) fn init(is_host: bool) {
+pub(super) fn init(is_host: bool, format: LogFormat) {
     let level = if is_host { HOST_LEVEL } else { COMMAND_LEVEL };
     let filter = EnvFilter::try_from_env("HEDDLE_TRACE").unwrap_or_else(|_| level.into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| AboveLines)
-        .with_ansi(output::has_colours())
-        .fmt_fields(output::Fields)
-        .init();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| AboveLines);
+    match format {
+        LogFormat::Text => lines.with_ansi(output::has_colours()).fmt_fields(output::Fields).init(),
+        LogFormat::Json => lines.with_ansi(false).event_format(output::JsonLines).init(),
+    }
 }
 
 /// Prints the error of a command that failed, and returns the exit code.
@@ -155,18 +155,27 @@ pub(super) fn started(
     admin: &Listening,
     me: &Owner,
     components: &[(String, Arc<Slot>)],
+    telemetry: &Telemetry,
 ) {
     let log = match &app.log {
         Log::Kafka(kafka) => kafka.bootstrap.clone(),
         Log::Embedded => folder.join(&app.data).join("log").display().to_string(),
     };
-    let (version, registry, admin) = (env!("CARGO_PKG_VERSION"), registry.place(), admin.address());
-    tracing::info!(version, app = %app.name, host = %me.host, %log, %registry, %admin, advertised = %me.admin, "started");
+    telemetry.report(HostStarted {
+        version: env!("CARGO_PKG_VERSION"),
+        app: &app.name,
+        host: &me.host,
+        log: &log,
+        registry: &registry.place(),
+        admin: &admin.address().to_string(),
+        advertised: &me.admin,
+    });
     for (_, slot) in components {
         let version = slot.current();
         let consumes = version.component.manifest().consumes.keys().cloned().collect::<Vec<_>>().join(",");
         let emits = version.component.manifest().emits.keys().cloned().collect::<Vec<_>>().join(",");
-        tracing::info!(component = %version.spec.component, digest = %slot.running(), %consumes, %emits, "runs");
+        let (name, digest) = (&*version.spec.component, &*slot.running());
+        telemetry.report(ComponentStarted { name, digest, consumes: &consumes, emits: &emits });
     }
 }
 
@@ -174,12 +183,13 @@ pub(super) fn started(
 pub(super) struct Ready {
     since: Instant,
     reported: bool,
+    telemetry: Telemetry,
 }
 
 impl Ready {
     /// Creates the reporter of a host that started at `since`.
-    pub(super) fn since(since: Instant) -> Self {
-        Self { since, reported: false }
+    pub(super) fn since(since: Instant, telemetry: Telemetry) -> Self {
+        Self { since, reported: false, telemetry }
     }
 
     /// Logs if all components are ready now.
@@ -188,7 +198,7 @@ impl Ready {
             |component: &Watched| component.progress.is_assigned() && component.progress.snapshot().restoring == 0;
         if !self.reported && components.iter().all(has_tasks) {
             self.reported = true;
-            tracing::info!(after = ?self.since.elapsed(), "ready");
+            self.telemetry.report(HostReady { after: self.since.elapsed() });
         }
     }
 }

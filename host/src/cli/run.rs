@@ -28,9 +28,10 @@ use crate::guest::{Component, Schemas};
 use crate::host::{Config, Deployments, Host, Parts, Public, RunningHost};
 use crate::log::Log;
 use crate::printable::line;
-use crate::registry::{Cached, Registry};
+use crate::registry::{Cached, Observed, Registry};
 use crate::runtime::{Cause, CommitPolicy, KnownTopics, Slot, Snapshot};
 use crate::shutdown::Shutdown;
+use crate::telemetry::Telemetry;
 use crate::tls::Identity;
 
 /// The interval between updates of the live lines.
@@ -59,12 +60,14 @@ impl Run {
         let app = app::read(folder)?;
         descriptors::raise_limit();
         // The address is bound before anything is opened, so that a forbidden or taken port fails early.
-        let listening = admin::listen(app.admin.listen, access(folder, &app)?)?;
+        let listening = admin::listen(app.admin.listen, access(folder, &app)?)?.with_metrics(app.telemetry.metrics);
         let begun = starting::begin(folder, &app, listening.address())?;
         let files = component_files(folder, &app, build)?;
         let log = open::own_log(folder, &app)?;
+        let telemetry = Telemetry::new(app.name.clone());
         let waiting = (!self.until_idle).then_some(&listening);
         let registry = patience::for_registry(waiting, || settled_registry(folder, &app, &log))?;
+        let registry: Arc<dyn Registry> = Arc::new(Observed::new(registry, telemetry.clone()));
         create_own_topics(log.as_ref(), &app, build)?;
         let state = open::state(folder, &app)?;
         // Closing an engine writes, and a failed disk never answers. The state that must be on disk at the end is
@@ -73,19 +76,15 @@ impl Run {
         let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
         let fitter = fitter(&app, log.clone(), registry.clone(), schemas.clone())?;
         let starting = patience::for_registry(waiting, || Starting::of(&fitter, files.clone(), build))?;
-        let config = Config {
-            app: app.name.clone(),
-            host: open::host_name(folder, &app)?,
-            commit: commit_policy(&app),
-            workers: app.workers.count,
-        };
+        let config = config(folder, &app)?;
         let advertised = app.admin.advertised(listening.address());
         let me = Owner { host: config.host.clone(), admin: advertised.clone() };
         let hosts = Arc::new(Hosts::new(log.clone(), &app.name, me).reached_by(reach(folder, &app)?));
         refuse_namesake(&hosts)?;
-        report::started(folder, &app, registry.as_ref(), &listening, hosts.me(), &starting.slots);
+        report::started(folder, &app, registry.as_ref(), &listening, hosts.me(), &starting.slots, &telemetry);
         let (started, shutdown) = (Instant::now(), stop_signal()?);
-        let parts = Parts { log, registry, schemas, state, components: starting.slots.clone() };
+        let (components, of_host) = (starting.slots.clone(), telemetry.clone());
+        let parts = Parts { log, registry, schemas, state, components, telemetry: of_host };
         let mut host = Host::start(config, parts, shutdown.clone())?;
         let address = if app.admin.tls.is_some() { advertised } else { listening.address().to_string() };
         let publish = |host: &mut RunningHost| -> Result<Arc<Monitor>> {
@@ -110,7 +109,7 @@ impl Run {
                 return Err(error);
             }
         };
-        let left = self.watch(&host, &monitor, &shutdown, report::Ready::since(started));
+        let left = self.watch(&host, &monitor, &shutdown, report::Ready::since(started, telemetry));
         let (components, fault) = (host.components().to_vec(), host.fault());
         let stopped = components.iter().find_map(|component| component.progress.stopped());
         let refused = refused_record(&components);
@@ -211,9 +210,14 @@ fn create_own_topics(log: &dyn Log, app: &App, follows_sources: bool) -> Result<
     open::create_topics(log, app, own.into_iter().chain(deployed.into_iter().flatten()))
 }
 
-/// The conditions for a commit, as `heddle.toml` has them.
-pub(super) fn commit_policy(app: &App) -> CommitPolicy {
-    CommitPolicy { interval: app.commit.interval, records_max: app.commit.records_max.into() }
+/// The settings of this app's host, as `heddle.toml` has them. `folder` is where its name is kept.
+pub(super) fn config(folder: &Path, app: &App) -> Result<Config> {
+    Ok(Config {
+        app: app.name.clone(),
+        host: open::host_name(folder, app)?,
+        commit: CommitPolicy { interval: app.commit.interval, records_max: app.commit.records_max.into() },
+        workers: app.workers.count,
+    })
 }
 
 /// Refuses a second host with this name, because the two would fence each other endlessly.

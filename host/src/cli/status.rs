@@ -1,6 +1,6 @@
 //! `heddle status`: prints the status of the app's running host.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use super::{app, starting};
 use crate::admin::{ComponentStatus, ErrorStatus, PartitionStatus, RecordStatus, StallStatus, StuckTask};
 use crate::cluster::{HostAnswer, HostClient, HostError, Reach};
 use crate::deploy::{short, time};
+use crate::output;
 use crate::printable::line;
 use crate::runtime::Cause;
 use crate::tls::Trusted;
@@ -32,6 +33,9 @@ pub(super) struct Status {
     /// Also each partition of each task: position, end, current record, last error, next try and what it waits for.
     #[arg(long)]
     partitions: bool,
+    /// Print it again and again, every so many seconds, until interrupted.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", conflicts_with = "json")]
+    watch: Option<u32>,
 }
 
 /// The file with the admin address of a running host.
@@ -100,8 +104,21 @@ pub(super) fn refused(answer: &HostAnswer, address: &str, remedy: &str) -> anyho
 impl Status {
     pub(super) fn run(&self, folder: &Path) -> Result<()> {
         let app = app::read(folder)?;
-        let address = admin_address(folder, &app);
-        let answer = client(folder, &app, &address, TIMEOUT)?.get("/status?fresh=true");
+        let Some(seconds) = self.watch else { return self.print(folder, &app) };
+        loop {
+            if std::io::stdout().is_terminal() {
+                // Clears the screen, and moves to its beginning.
+                output::print(format_args!("\u{1b}[2J\u{1b}[H"), true);
+            }
+            self.print(folder, &app)?;
+            std::thread::sleep(Duration::from_secs(seconds.max(1).into()));
+        }
+    }
+
+    /// Prints the status once.
+    fn print(&self, folder: &Path, app: &App) -> Result<()> {
+        let address = admin_address(folder, app);
+        let answer = client(folder, app, &address, TIMEOUT)?.get("/status?fresh=true");
         let answer = answer.map_err(|e| unanswered(e, &address, "start one with `heddle run` or `heddle dev`"))?;
         if answer.status != 200 {
             return Err(refused(&answer, &address, "look at the log of that host"))
@@ -149,6 +166,7 @@ fn lines(c: &ComponentStatus) -> Vec<String> {
         c.commits,
         c.commit_ms
     )];
+    lines.extend(recent(c));
     for StuckTask { topic, partition, offset, since, tries, why } in &c.stuck {
         let since = time(Timestamp(*since));
         lines.push(format!(
@@ -176,6 +194,27 @@ fn lines(c: &ComponentStatus) -> Vec<String> {
 /// The text of an error. Its place and its remedy are on lines below, indented by two more.
 fn below(why: &str) -> String {
     why.split('\n').map(line).collect::<Vec<_>>().join("\n  ")
+}
+
+/// The rates and times of the last minute, if there is something to tell.
+fn recent(c: &ComponentStatus) -> Option<String> {
+    let is_quiet = c.records_per_second == 0.0 && c.aborts == 0 && c.lag_seconds == 0.0;
+    if is_quiet && c.handler_p50_ms.is_none() {
+        return None;
+    }
+    let times = |name: &str, p50: Option<f64>, p99: Option<f64>| match (p50, p99) {
+        (Some(p50), Some(p99)) => format!("  {name} p50 {p50:.2} ms, p99 {p99:.2} ms"),
+        _ => String::new(),
+    };
+    Some(format!(
+        "  last minute: in {:.1}/s  out {:.1}/s  oldest {:.1} s{}{}  aborts {}",
+        c.records_per_second,
+        c.emitted_per_second,
+        c.lag_seconds,
+        times("handler", c.handler_p50_ms, c.handler_p99_ms),
+        times("age", c.age_p50_ms, c.age_p99_ms),
+        c.aborts
+    ))
 }
 
 fn partition_line(partition: &PartitionStatus) -> String {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use heddle_contract::wit::Shapes;
+use heddle_core::fault::bounded;
 use wasmtime::component::types::{ComponentFunc, ComponentInstance, ComponentItem};
 use wasmtime::component::{Linker, Type};
 
@@ -12,6 +13,9 @@ use super::imports::{Emitter, KeyCodec, RUNTIME, RUNTIME_FUNCTIONS, RUNTIME_VERS
 use super::loader::Loader;
 use super::stores::StoreAccess;
 use super::{LoadError, check, wasi};
+
+/// The most of an import's name that a message shows, in bytes.
+const NAME_BYTES_SHOWN: usize = 200;
 
 type Functions = BTreeMap<String, ComponentFunc>;
 
@@ -135,6 +139,8 @@ impl Loader<'_> {
     }
 
     fn not_granted(&self, import: &str) -> LoadError {
+        // A name may have any length.
+        let import = &bounded(import.to_owned(), NAME_BYTES_SHOWN);
         let own = import.strip_prefix("heddle:component/").and_then(|name| name.split_once('-'));
         let hint = match own {
             Some(("emit", topic)) => format!(

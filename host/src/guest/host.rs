@@ -119,6 +119,11 @@ impl Current {
 }
 
 impl Host {
+    /// The size of all memories, in bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
     pub(super) fn new(limits: HostLimits) -> Self {
         Self {
             limits,

@@ -68,6 +68,8 @@ pub struct Instance {
     unavailable: Option<String>,
     /// How many deliveries were retried in a fresh instance.
     retried: u64,
+    /// How many instances were made.
+    instances: u64,
     /// The schema of a stored value that could not be fetched in the last delivery.
     missing: Option<SchemaId>,
     /// Why the last delivery could not be made now.
@@ -97,6 +99,7 @@ impl Instance {
             missing: None,
             waits: None,
             retried: 0,
+            instances: 0,
         }
     }
 
@@ -106,7 +109,7 @@ impl Instance {
     /// If it does not start, or not within the deadline of a delivery.
     pub fn start(component: Arc<Component>, schemas: Arc<dyn Schemas>) -> Result<Self, EventFault> {
         let live = Self::instantiate(&component)?;
-        Ok(Self { live: Some(live), ..Self::new(component, schemas) })
+        Ok(Self { live: Some(live), instances: 1, ..Self::new(component, schemas) })
     }
 
     /// Makes sure that the schema `record` was written by is at hand. Call it before the record's step: the registry
@@ -135,6 +138,16 @@ impl Instance {
     /// Takes the reason why the last delivery could not be made now, if that was the registry's outage.
     pub(crate) fn take_unavailable(&mut self) -> Option<String> {
         self.waits.take()
+    }
+
+    /// The memory of the instance, in bytes. Zero if there is none.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.live.as_ref().map_or(0, |live| live.store.data().memory_bytes())
+    }
+
+    /// The number of instances that were made so far.
+    pub(crate) fn instances(&self) -> u64 {
+        self.instances
     }
 
     fn place(&self, record: &Record) -> Option<usize> {
@@ -256,7 +269,10 @@ impl Instance {
         let component = self.component.clone();
         let mut live = match self.live.take() {
             Some(live) => live,
-            None => Self::instantiate(&component)?,
+            None => {
+                self.instances += 1;
+                Self::instantiate(&component)?
+            }
         };
         live.store.set_epoch_deadline(ticks(component.deadline));
         let reading = Reading::new(reads, self.schemas.clone(), std::mem::take(&mut self.plans));

@@ -73,6 +73,7 @@ impl Lines {
                     partition = delivery.record.source.partition.0,
                     offset = delivery.record.offset.0,
                     attempt = delivery.attempt,
+                    correlationId = &*delivery.record.correlation_id(),
                     $($message)+
                 )
             };

@@ -16,6 +16,7 @@ mod client;
 mod embedded;
 pub mod format;
 pub mod http;
+mod observed;
 pub mod refusal;
 pub mod state;
 pub mod storage;
@@ -24,6 +25,7 @@ mod store;
 pub use cache::Cached;
 pub use client::{Client, ClientOptions};
 pub use embedded::Embedded;
+pub use observed::Observed;
 
 use std::path::Path;
 
@@ -224,6 +226,24 @@ pub enum RegistryError {
         /// The cause.
         cause: String,
     },
+}
+
+impl RegistryError {
+    /// The kind of the error, for metrics.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "unreachable",
+            Self::Unauthorized { .. } => "unauthorized",
+            Self::MayNotRegister { .. } => "may-not-register",
+            Self::Untrusted { .. } => "untrusted",
+            Self::Refused { .. } => "refused",
+            Self::Answered { .. } => "answered",
+            Self::Log { .. } => "log",
+            Self::Topic { .. } => "topic",
+            Self::Store { .. } => "store",
+        }
+    }
 }
 
 impl Explain for RegistryError {

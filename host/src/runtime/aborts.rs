@@ -9,6 +9,8 @@
 
 use std::time::Duration;
 
+use crate::telemetry::AbortCause;
+
 /// The first pause after an abort of a transaction that cannot be split. It doubles with each further one.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause.
@@ -16,6 +18,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// A transaction that was aborted.
 pub(super) struct Abort {
+    pub(super) kind: AbortCause,
     pub(super) cause: String,
     /// The number of deliveries in it.
     pub(super) deliveries: u64,
@@ -91,7 +94,7 @@ mod tests {
     const NOW: Duration = Duration::from_secs(1);
 
     fn abort(cause: &str, deliveries: u64) -> Abort {
-        Abort { cause: cause.to_owned(), deliveries, splits: true }
+        Abort { kind: AbortCause::Log, cause: cause.to_owned(), deliveries, splits: true }
     }
 
     #[test]

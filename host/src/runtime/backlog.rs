@@ -104,6 +104,15 @@ impl Backlog {
         sources.iter().filter(blocked).cloned().collect()
     }
 
+    /// The timestamp of the oldest record that is next in its lane, without those of retry topics.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        let of_lane = |lane: &Lane| {
+            let held = lane.held.as_ref().map(|(_, due)| due.record.timestamp);
+            held.or_else(|| lane.input.front().map(|record| record.timestamp))
+        };
+        self.lanes.values().filter_map(of_lane).min()
+    }
+
     /// Returns true if no record is left.
     pub(super) fn is_empty(&self) -> bool {
         self.lanes.is_empty()

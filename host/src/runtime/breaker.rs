@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use heddle_core::breaker::{Admission, Breaker, BreakerPolicy, BreakerState};
-use heddle_core::delivery::ComponentName;
 
 use super::progress::Progress;
 use crate::lock::lock;
+use crate::telemetry::BreakerChanged;
 
 /// A breaker, or none. All workers that share it use the same clock.
 #[derive(Clone)]
@@ -46,7 +46,7 @@ impl SharedBreaker {
         let before = breaker.state();
         let admission = breaker.admit(now());
         if breaker.state() != before {
-            self.progress.breaker(breaker.state());
+            self.changed(breaker);
         }
         admission
     }
@@ -59,23 +59,17 @@ impl SharedBreaker {
     }
 
     /// Records the outcome of a delivery.
-    pub(super) fn note(&self, failed: bool, now: impl FnOnce() -> Duration, component: &ComponentName) {
+    pub(super) fn note(&self, failed: bool, now: impl FnOnce() -> Duration) {
         let mut there = self.there();
         let Some(breaker) = there.as_mut().and_then(|there| there.as_mut()) else { return };
-        let Some(state) = breaker.note(failed, now()) else { return };
-        self.progress.breaker(state);
-        match state {
-            BreakerState::Open => {
-                let pause = breaker.policy().pause;
-                tracing::warn!(target: "heddle::alert", %component, ?pause, "the breaker opens: too many deliveries fail, so none is made for a while; nothing is lost");
-            }
-            BreakerState::Stopped => {
-                tracing::error!(target: "heddle::alert", %component, "the breaker opens: too many deliveries fail, so the component stands still until the host is started again; nothing is lost");
-            }
-            BreakerState::Closed | BreakerState::HalfOpen => {
-                tracing::info!(target: "heddle::alert", %component, "the breaker closes: a delivery succeeded");
-            }
+        if breaker.note(failed, now()).is_some() {
+            self.changed(breaker);
         }
+    }
+
+    fn changed(&self, breaker: &Breaker) {
+        self.progress.breaker(breaker.state());
+        self.progress.report(BreakerChanged { state: breaker.state(), pause: breaker.policy().pause });
     }
 
     /// The time until which nothing is read, if the breaker is open.

@@ -12,7 +12,7 @@ use heddle_contract::wire::split;
 use heddle_core::breaker::Admission;
 use heddle_core::event::{Partition, Record, Timestamp};
 use heddle_core::failed::Waiting;
-use heddle_core::fault::EventFaultKind;
+use heddle_core::fault::{EventFault, EventFaultKind};
 use heddle_core::task::{Next, Step};
 
 use super::backlog::{Due, until};
@@ -21,6 +21,7 @@ use super::reporter::Hold;
 use super::stall::{Cause, after};
 use super::stuck::Turn;
 use super::worker::{POLL_WAIT, Worker};
+use crate::telemetry::{DeliveryBegun, DeliveryEnded, Measured, Outcome};
 
 /// The minimum pause before a record that found no room to be parked is tried again.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
@@ -49,10 +50,12 @@ impl Worker {
         self.transaction.begin();
         let Some(open) = self.tasks.get_mut(task) else { return Ok(false) };
         self.reporter.take(&record, 1, now);
+        self.progress.report(DeliveryBegun { record: &record, attempt: 1 });
         match open.step_due(&mut self.handler, self.transaction.batch(), now) {
             Ok(None) => Ok(false),
             Ok(Some(step)) => {
-                self.report(&record, &step, now);
+                self.hold_or_release(&record, &step, now);
+                self.end(&record, 1, outcome(&step, now), step.fault.as_ref());
                 if step.next == Next::Stuck {
                     self.hold_stuck(&record, &step);
                     return Ok(false);
@@ -62,6 +65,7 @@ impl Worker {
             }
             Err(fault) => {
                 let Some(why) = self.handler.take_unavailable() else { return Err(fault.into()) };
+                self.end(&record, 1, Outcome::Held, None);
                 let until = self.wait_for_registry(&record, &why);
                 self.throttle.rest_until(until);
                 Ok(false)
@@ -70,7 +74,7 @@ impl Worker {
     }
 
     /// Reports how a step ended: a failure, and whether its record is held.
-    fn report(&mut self, record: &Record, step: &Step, now: Timestamp) {
+    fn hold_or_release(&mut self, record: &Record, step: &Step, now: Timestamp) {
         let why = || step.fault.as_ref().map(ToString::to_string).unwrap_or_default();
         match step.next {
             Next::Again { attempt, after: wait } => {
@@ -123,22 +127,23 @@ impl Worker {
             return Err(WorkerFault::Stop(why.into()).into());
         };
         let now = self.clock.timestamp();
+        let attempt = waiting.as_ref().map_or(due.attempt, |waiting| waiting.attempts + due.attempt);
         self.reporter.take(record, due.attempt, now);
+        self.progress.report(DeliveryBegun { record: original, attempt });
         let step = match task.step(record, due.attempt, &mut self.handler, self.transaction.batch(), now) {
             Ok(step) => step,
             Err(fault) => {
                 let Some(why) = self.handler.take_unavailable() else { return Err(fault.into()) };
+                self.end(original, attempt, Outcome::Held, None);
                 let until = self.wait_for_registry(record, &why);
                 self.backlog.hold(due, until);
                 return Ok(());
             }
         };
-        self.report(record, &step, now);
+        self.hold_or_release(record, &step, now);
+        self.end(original, attempt, outcome(&step, now), step.fault.as_ref());
         match step.next {
             Next::Again { attempt, after: wait } => {
-                if let Some(fault) = &step.fault {
-                    tracing::debug!(component = %self.spec.component, source = %record.source, offset = %record.offset, attempt, after = ?wait, "tried again: {fault}");
-                }
                 self.backlog.hold(Due { attempt, ..due }, self.clock.now() + wait);
                 Ok(())
             }
@@ -174,7 +179,7 @@ impl Worker {
     fn wait_for_registry(&mut self, record: &Record, why: &str) -> Duration {
         self.progress.active();
         let (now, time) = (self.clock.now(), self.clock.timestamp());
-        self.reporter.wait_for_registry(record, why, &self.spec.component, (now, time))
+        self.reporter.wait_for_registry(record, why, (now, time))
     }
 
     /// Asks the breaker to admit one delivery. Returns the time of the next request if it does not.
@@ -188,31 +193,44 @@ impl Worker {
 
     /// Reports a finished step, adds it to the transaction, and begins to commit if a commit is due.
     fn settle(&mut self, record: &Record, step: Step) -> Result<(), TurnError> {
-        let component = &self.spec.component;
-        match (&step.fault, step.next) {
-            (Some(fault), Next::Later(due)) => {
-                let wait = until(due, self.clock.timestamp());
-                tracing::debug!(%component, source = %record.source, offset = %record.offset, after = ?wait, %fault, "parked");
-            }
-            (Some(fault), _) => {
-                if let Some(left_out) = self.letter_lines.pass(self.clock.now()) {
-                    tracing::warn!(%component, source = %record.source, offset = %record.offset, %fault, left_out, "dead-lettered");
-                }
-                let schema = record.value.as_deref().and_then(split).filter(|_| fault.kind == EventFaultKind::Decode);
-                if let Some((schema, _)) = schema {
-                    self.progress.undecodable(schema, component, &fault.detail);
-                }
-            }
-            (None, _) => {}
+        if let (Some(fault), Next::Done) = (&step.fault, step.next)
+            && fault.kind == EventFaultKind::Decode
+            && let Some((schema, _)) = record.value.as_deref().and_then(split)
+        {
+            self.progress.undecodable(schema, &fault.detail);
         }
         match (&step.fault, step.next) {
             (None, Next::Skipped | Next::Later(_)) => self.breaker.pass(),
-            (fault, _) => self.breaker.note(fault.is_some(), || self.clock.now(), component),
+            (fault, _) => self.breaker.note(fault.is_some(), || self.clock.now()),
         }
         self.handler.refusals.stepped(record);
         self.stuck.stepped(record);
         let (transaction, mut parts) = self.parts();
         transaction.add(record, step, &mut parts)?;
-        if transaction.is_due() { transaction.begin_commit(&mut parts) } else { Ok(()) }
+        if self.transaction.is_due(self.looked_at) { self.begin_commit() } else { Ok(()) }
+    }
+
+    /// Reports the end of a delivery, and measures it.
+    fn end(&mut self, record: &Record, attempt: u32, outcome: Outcome, fault: Option<&EventFault>) {
+        let (began, ended) = (self.looked_at, self.clock.now());
+        self.looked_at = ended;
+        self.progress.report(DeliveryEnded { record, attempt, digest: self.spec.digest.as_deref(), outcome, fault });
+        self.transaction.measure(Measured {
+            timestamp: outcome.is_final().then_some(record.timestamp),
+            handler: self.handler.take_time(),
+            took: ended.saturating_sub(began),
+        });
+    }
+}
+
+/// The outcome of a step at `now`.
+fn outcome(step: &Step, now: Timestamp) -> Outcome {
+    match step.next {
+        Next::Done if step.fault.is_some() => Outcome::DeadLettered,
+        Next::Done => Outcome::Handled,
+        Next::Skipped => Outcome::Skipped,
+        Next::Later(due) => Outcome::Parked(until(due, now)),
+        Next::Again { after, .. } => Outcome::Retried(after),
+        Next::NoRoom(_) | Next::Stuck => Outcome::Held,
     }
 }

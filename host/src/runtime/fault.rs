@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::aborts::Abort;
 use crate::log::LogError;
 use crate::state::{ReplayError, StateError};
+use crate::telemetry::RejoinCause;
 
 /// A fault that ends a worker before it was stopped.
 #[derive(Debug, Error)]
@@ -86,6 +87,18 @@ impl From<TaskFault> for TurnError {
 }
 
 impl WorkerFault {
+    /// The cause for which the worker joins again.
+    pub(super) fn rejoin_cause(&self) -> RejoinCause {
+        match self {
+            Self::Log(LogError::Fenced(_)) => RejoinCause::Fenced,
+            Self::Log(LogError::CommitUnknown(_)) => RejoinCause::CommitUnknown,
+            Self::Log(LogError::Unreachable(_)) => RejoinCause::Unreachable,
+            Self::Log(LogError::Hindered(_)) => RejoinCause::Hindered,
+            Self::Log(_) | Self::Stop(_) => RejoinCause::Log,
+            Self::Task(_) | Self::State(_) | Self::Replay(_) => RejoinCause::State,
+        }
+    }
+
     /// The reaction to this fault.
     #[must_use]
     pub fn remedy(&self) -> Remedy {

@@ -1,5 +1,6 @@
 //! The handler that a worker calls for each record: a component's instance, or a stand-in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use heddle_core::batch::ChangelogRecord;
@@ -13,11 +14,13 @@ use heddle_core::task::{Dispatch, Form, Verdict};
 
 use super::clock::Clock;
 use super::known_limits::KnownLimits;
+use super::progress::Progress;
 use super::refusals::Refusals;
 use crate::guest::Instance;
+use crate::telemetry::{InstanceReplaced, RetryTopicRefused};
 
 /// The interval between alerts about a retry topic that refuses records.
-const TELL_EVERY: Duration = Duration::from_secs(60);
+const ALERT_EVERY: Duration = Duration::from_secs(60);
 
 /// Handles records for a worker.
 pub trait Handler: Dispatch {
@@ -32,6 +35,20 @@ pub trait Handler: Dispatch {
     fn take_unavailable(&mut self) -> Option<String> {
         None
     }
+
+    /// The resources that it uses.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
+/// The resources that a handler uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// The memory of its instance, in bytes.
+    pub memory_bytes: u64,
+    /// The instances that it has created so far.
+    pub instances: u64,
 }
 
 impl Handler for Instance {
@@ -42,6 +59,10 @@ impl Handler for Instance {
     fn take_unavailable(&mut self) -> Option<String> {
         Self::take_unavailable(self)
     }
+
+    fn usage(&self) -> Usage {
+        Usage { memory_bytes: self.memory_bytes() as u64, instances: self.instances() }
+    }
 }
 
 /// A handler, together with the limits and refusals of the log.
@@ -49,16 +70,28 @@ pub(super) struct Refusing {
     handler: Box<dyn Handler>,
     pub(super) refusals: Refusals,
     pub(super) limits: KnownLimits,
-    clock: std::sync::Arc<dyn Clock>,
+    clock: Arc<dyn Clock>,
     /// The time of the last alert about a retry topic.
-    told: Option<Duration>,
+    alerted: Option<Duration>,
     /// Changelogs that refused a timestamp on arrival.
     timeless: Vec<Topic>,
+    /// The time of the last dispatch.
+    took: Duration,
+    /// The number of instances that were reported.
+    instances: u64,
+    progress: Arc<Progress>,
 }
 
 impl Refusing {
-    pub(super) fn new(handler: Box<dyn Handler>, limits: KnownLimits, clock: std::sync::Arc<dyn Clock>) -> Self {
-        Self { handler, refusals: Refusals::default(), limits, clock, told: None, timeless: vec![] }
+    pub(super) fn new(
+        handler: Box<dyn Handler>,
+        limits: KnownLimits,
+        clock: Arc<dyn Clock>,
+        progress: Arc<Progress>,
+    ) -> Self {
+        let (refusals, timeless, took) = (Refusals::default(), vec![], Duration::ZERO);
+        let instances = handler.usage().instances;
+        Self { handler, refusals, limits, clock, alerted: None, timeless, took, instances, progress }
     }
 
     pub(super) fn prepare(&mut self, record: &Record) -> Result<(), String> {
@@ -71,7 +104,20 @@ impl Refusing {
 
     /// Replaces the handler. Every refusal of its predecessor is decided before.
     pub(super) fn replace(&mut self, handler: Box<dyn Handler>) {
+        self.instances = handler.usage().instances;
         self.handler = handler;
+    }
+
+    /// Reports instances that were replaced since the last call. Returns the memory of the present one, in bytes.
+    pub(super) fn report_usage(&mut self) -> u64 {
+        let Usage { memory_bytes, instances } = self.handler.usage();
+        // The first instance replaces none.
+        let replaced = instances.saturating_sub(self.instances.max(1));
+        self.instances = instances;
+        if replaced > 0 {
+            self.progress.report(InstanceReplaced { instances: replaced });
+        }
+        memory_bytes
     }
 
     /// Sets the timestamp of a changelog record to `now` if its topic does not accept the present one.
@@ -90,18 +136,17 @@ impl Refusing {
     }
 
     /// Alerts that a retry topic refuses a record, which is dead-lettered instead.
-    fn tell_cannot_wait(&mut self, of: &Record, topic: &Topic, why: &str) {
+    fn report_refused_parking(&mut self, of: &Record, topic: &Topic, why: &str) {
         let now = self.clock.now();
-        if self.told.is_none_or(|at| now >= at + TELL_EVERY) {
-            self.told = Some(now);
-            tracing::warn!(
-                target: "heddle::alert",
-                source = %of.source,
-                offset = %of.offset,
-                retry = %topic,
-                "records are set aside instead of being tried again later: {why}; give the retry topic as many partitions as its component has tasks, and a max.message.bytes above that of its input"
-            );
+        if self.alerted.is_none_or(|at| now >= at + ALERT_EVERY) {
+            self.alerted = Some(now);
+            self.progress.report(RetryTopicRefused { record: of, retry: topic, why });
         }
+    }
+
+    /// Takes the time of the last dispatch. Zero if nothing was dispatched since the last call.
+    pub(super) fn take_time(&mut self) -> Duration {
+        std::mem::take(&mut self.took)
     }
 }
 
@@ -113,7 +158,12 @@ impl Dispatch for Refusing {
     fn dispatch(&mut self, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault> {
         match self.refusals.state(delivery.record) {
             Some(why) => Err(EventFault::new(EventFaultKind::State, why).into()),
-            None => self.handler.dispatch(delivery, reads),
+            None => {
+                let began = self.clock.now();
+                let dispatched = self.handler.dispatch(delivery, reads);
+                self.took = self.clock.now().saturating_sub(began);
+                dispatched
+            }
         }
     }
 
@@ -128,7 +178,7 @@ impl Dispatch for Refusing {
             Some(other) => other,
         };
         if let (Form::Retry, Verdict::Refuses(why)) = (form, &verdict) {
-            self.tell_cannot_wait(of, record.topic, why);
+            self.report_refused_parking(of, record.topic, why);
         }
         verdict
     }

@@ -3,22 +3,21 @@
 
 use std::time::Duration;
 
-use heddle_core::delivery::ComponentName;
 use heddle_core::explain::Explained;
 
 use super::progress::Progress;
 use crate::log::Log;
+use crate::telemetry::TasksLate;
 
 /// The time without tasks after which the brokers are asked for the reason.
 const SILENT: Duration = Duration::from_secs(10);
 
 /// Reports the reason why the component has no tasks, if they are late.
-pub(super) fn look(log: &dyn Log, group: &str, component: &ComponentName, progress: &Progress) {
+pub(super) fn look(log: &dyn Log, group: &str, progress: &Progress) {
     let Some(waited) = progress.unassigned_for_no_reason().filter(|waited| *waited >= SILENT) else { return };
     let why = log.join_fault(group).unwrap_or_else(|| {
         Explained::new("the group has not shared out its partitions yet: another member may be slow to answer")
     });
-    let (at, hint) = (&why.place, &why.remedy);
-    tracing::error!(target: "heddle::alert", %component, group, ?waited, %why, at, hint, "no tasks yet");
+    progress.report(TasksLate { group, waited, why: &why });
     progress.unassigned_because(why);
 }

@@ -11,7 +11,6 @@ mod handler;
 mod joining;
 mod known;
 mod known_limits;
-mod lines;
 mod progress;
 mod refusals;
 mod reload;
@@ -32,10 +31,11 @@ mod worker;
 pub use breaker::SharedBreaker;
 pub use clock::{Clock, SystemClock};
 pub use fault::{Remedy, WorkerFault};
-pub use handler::Handler;
+pub use handler::{Handler, Usage};
 pub use known::{KnownTopics, Move};
 pub use progress::{Progress, Snapshot};
 pub use reload::{Slot, Version};
+pub use reporter::WorkerState;
 pub use rights::{OWN_TOPIC, rights};
 pub use spec::{own_topics, task_spec};
 pub use stall::{Cause, CurrentRecord, LastFault, Stall};
@@ -62,6 +62,7 @@ use crate::guest::Schemas;
 use crate::log::{Log, LogError, Member, MemberOptions, Start};
 use crate::shutdown::Shutdown;
 use crate::state::HostState;
+use crate::telemetry::{Telemetry, UpkeepFailed, WorkerFailed, WorkerRejoins};
 
 /// The most records of one poll.
 const BATCH_RECORDS_MAX: usize = 1_000;
@@ -104,6 +105,8 @@ pub struct Shared {
     pub known: Arc<KnownTopics>,
     /// The signal that ends the workers.
     pub shutdown: Shutdown,
+    /// Reports events of the host.
+    pub telemetry: Telemetry,
 }
 
 /// Running workers. Dropping it does not stop them; [`Running::stop`] does.
@@ -133,16 +136,20 @@ pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerF
     let mut running = Running { shutdown: shutdown.clone(), threads: vec![], helpers: vec![], progress: vec![] };
     let (mut watched, mut successions) = (vec![], vec![]);
     for service in services {
-        let progress = Arc::new(Progress::default());
         let version = service.slot.current();
         let name = version.spec.component.clone();
+        let progress = Arc::new(Progress::new(Telemetry::new(name.clone())));
         running.progress.push((name.to_string(), progress.clone()));
         let breaker = SharedBreaker::new(version.component.manifest().failure.breaker, progress.clone());
         let slot = service.slot.clone();
         let topics = Arc::new(TopicWatch::new(move || slot.current(), progress.clone(), shared.known.clone()));
         watched.push(topics.clone());
         let succession = Arc::new(Succession::of(&name, &service.host));
-        successions.push(Kin { slot: service.slot.clone(), succession: succession.clone() });
+        successions.push(Kin {
+            slot: service.slot.clone(),
+            succession: succession.clone(),
+            progress: progress.clone(),
+        });
         let common = Common { clock: clock.clone(), breaker, progress, shutdown: shutdown.clone() };
         let service = Arc::new(service);
         for number in 0..service.workers {
@@ -156,10 +163,10 @@ pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerF
             running.threads.push(WorkerThread { thread, works });
         }
     }
-    let (log, stop) = (shared.log.clone(), shutdown.clone());
-    running.helpers.push(helper("upkeep", move || upkeep(log.as_ref(), &stop))?);
-    let (log, stop) = (shared.log.clone(), shutdown.clone());
-    running.helpers.push(helper("topics", move || topics::watch(log.as_ref(), &watched, &stop))?);
+    let (log, telemetry, stop) = (shared.log.clone(), shared.telemetry.clone(), shutdown.clone());
+    running.helpers.push(helper("upkeep", move || upkeep(log.as_ref(), &telemetry, &stop))?);
+    let (log, telemetry, stop) = (shared.log.clone(), shared.telemetry.clone(), shutdown.clone());
+    running.helpers.push(helper("topics", move || topics::watch(log.as_ref(), &watched, &telemetry, &stop))?);
     let (log, stop) = (shared.log.clone(), shutdown.clone());
     running.helpers.push(helper("succession", move || succession::watch(log.as_ref(), &successions, &stop))?);
     Ok(running)
@@ -171,10 +178,10 @@ fn helper(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle
 }
 
 /// Lets the log drop what it need not keep, until the host stops. A failure is told and tried again.
-fn upkeep(log: &dyn Log, shutdown: &Shutdown) {
+fn upkeep(log: &dyn Log, telemetry: &Telemetry, shutdown: &Shutdown) {
     while !shutdown.sleep(UPKEEP_EVERY) {
         if let Err(error) = log.upkeep(crate::log::now()) {
-            tracing::warn!("the log's upkeep failed: {error}");
+            telemetry.report(UpkeepFailed { why: &error.to_string() });
         }
     }
 }
@@ -245,7 +252,6 @@ struct Place {
 
 impl Place {
     fn run(self) -> Result<(), WorkerFault> {
-        let component = self.service.slot.current().spec.component.clone();
         let (progress, mut attempts) = (&self.common.progress, Attempts::default());
         while !self.stops() {
             let worked = self.work();
@@ -256,21 +262,19 @@ impl Place {
                 Err(fault) if fault.remedy() == Remedy::Rejoin => {
                     let Next { wait, tell, help } = attempts.failed(&fault, Instant::now());
                     let why = Explained::of(&fault);
-                    let (at, hint) = (&why.place, &why.remedy);
-                    match (tell, help) {
-                        (true, true) => {
-                            tracing::error!(target: "heddle::alert", %component, worker = self.number, again_in = ?wait, %fault, at, hint, "joining again");
-                        }
-                        (true, false) => tracing::warn!(%component, worker = self.number, %fault, at, "joining again"),
-                        (false, _) => tracing::debug!(%component, worker = self.number, %fault, at, "joining again"),
-                    }
+                    progress.report(WorkerRejoins {
+                        worker: self.number,
+                        cause: fault.rejoin_cause(),
+                        why: &why,
+                        wait,
+                        is_repeated: !tell,
+                        needs_help: help,
+                    });
                     progress.rejoining(why);
                     self.pause(wait);
                 }
                 Err(fault) => {
-                    let why = Explained::of(&fault);
-                    let (at, hint) = (&why.place, &why.remedy);
-                    tracing::error!(%component, worker = self.number, %fault, at, hint, "stopped");
+                    progress.report(WorkerFailed { worker: self.number, why: &Explained::of(&fault) });
                     return Err(fault);
                 }
             }

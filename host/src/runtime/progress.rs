@@ -7,21 +7,23 @@ use std::time::{Duration, Instant};
 use heddle_contract::wire::SchemaId;
 use heddle_core::batch::Counts;
 use heddle_core::breaker::BreakerState;
-use heddle_core::delivery::ComponentName;
 use heddle_core::event::{Offset, Timestamp, TopicPartition};
 use heddle_core::explain::Explained;
 
-use super::reporter::InHand;
+use super::reporter::{InHand, WorkerState};
 use super::stall::{Cause, CurrentRecord, LastFault, Stall};
 use crate::lock::lock;
 use crate::log;
+use crate::telemetry::{Event, ParkedDrained, SchemaUndecodable, Telemetry};
 
 /// The time without tasks after which a component has stalled. Startup and rebalances leave it without tasks, too.
 const UNASSIGNED_MAX: Duration = Duration::from_secs(5);
 
 /// The counts and stalls of one component, over all its workers in this process. Only committed records count.
-#[derive(Debug)]
-pub struct Progress(Mutex<State>);
+pub struct Progress {
+    telemetry: Telemetry,
+    state: Mutex<State>,
+}
 
 #[derive(Debug)]
 struct State {
@@ -108,20 +110,21 @@ impl State {
 
     /// Logs how long it took to drain the parked records, once none is left. Their transaction may be committed before
     /// or after that.
-    fn tell_drained(&mut self, component: &ComponentName) {
+    fn report_drained(&mut self, telemetry: &Telemetry) {
         if self.now.waiting == 0
             && let Some(Draining { since, again }) = self.draining.take()
         {
-            let took = since.elapsed();
-            tracing::info!(%component, again, ?took, "no record waits any more, counted from the first that got through");
+            telemetry.report(ParkedDrained { again, took: since.elapsed() });
         }
     }
 }
 
-impl Default for Progress {
-    fn default() -> Self {
+impl Progress {
+    /// Creates the progress of a component that has just started.
+    #[must_use]
+    pub fn new(telemetry: Telemetry) -> Self {
         let (now, last_active) = (Snapshot::default(), Instant::now());
-        Self(Mutex::new(State {
+        let state = Mutex::new(State {
             now,
             assigned: false,
             unassigned: (log::now(), None),
@@ -136,14 +139,24 @@ impl Default for Progress {
             faults: BTreeMap::new(),
             next_tries: BTreeMap::new(),
             lost: BTreeMap::new(),
-        }))
+        });
+        Self { telemetry, state }
     }
-}
 
-impl Progress {
+    /// The telemetry of the component.
+    #[must_use]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// Reports an event of the component.
+    pub(super) fn report<'e>(&self, event: impl Into<Event<'e>>) {
+        self.telemetry.report(event);
+    }
+
     /// Notes a commit and its duration.
-    pub(super) fn committed(&self, batch: Counts, took: Duration, component: &ComponentName) {
-        let mut state = lock(&self.0);
+    pub(super) fn committed(&self, batch: Counts, took: Duration) {
+        let mut state = lock(&self.state);
         state.now.counts += batch;
         state.now.commits += 1;
         state.now.last_commit = took;
@@ -154,30 +167,30 @@ impl Progress {
         if let Some(draining) = &mut state.draining {
             draining.again += batch.again;
         }
-        state.tell_drained(component);
+        state.report_drained(&self.telemetry);
     }
 
     /// Notes that a worker has `now` parked records. It had `before`.
-    pub(super) fn waiting(&self, before: u64, now: u64, component: &ComponentName) {
+    pub(super) fn waiting(&self, before: u64, now: u64) {
         if before == 0 && now == 0 {
             return;
         }
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         state.now.waiting = (state.now.waiting + now).saturating_sub(before);
         state.last_active = Instant::now();
-        state.tell_drained(component);
+        state.report_drained(&self.telemetry);
     }
 
     /// Notes that a record written by `schema` was dead-lettered because it cannot be decoded, for the reason `why`.
     /// Alerts once per schema.
-    pub(super) fn undecodable(&self, schema: SchemaId, component: &ComponentName, why: &str) {
-        let mut state = lock(&self.0);
+    pub(super) fn undecodable(&self, schema: SchemaId, why: &str) {
+        let mut state = lock(&self.state);
         if let Some(count) = state.undecodable.get_mut(&schema) {
             *count += 1;
         } else if state.undecodable.len() < UNDECODABLE_MAX {
             state.undecodable.insert(schema, 1);
             drop(state);
-            tracing::warn!(target: "heddle::alert", %component, schema = schema.0, "records of this schema cannot be decoded and are set aside as dead letters; the others go on: {why}");
+            self.report(SchemaUndecodable { schema: schema.0, why });
         }
     }
 
@@ -185,28 +198,28 @@ impl Progress {
     /// Counts the first 100 such schemas.
     #[must_use]
     pub fn undecodable_by_schema(&self) -> Vec<(SchemaId, u64)> {
-        lock(&self.0).undecodable.iter().map(|(schema, count)| (*schema, *count)).collect()
+        lock(&self.state).undecodable.iter().map(|(schema, count)| (*schema, *count)).collect()
     }
 
     /// Notes that a transaction was aborted.
     pub(super) fn aborted(&self) {
-        lock(&self.0).now.aborts += 1;
+        lock(&self.state).now.aborts += 1;
     }
 
     /// Adds a stall.
     pub fn stalled(&self, stall: Stall) {
-        lock(&self.0).stalls.insert((stall.at.clone(), stall.cause), stall);
+        lock(&self.state).stalls.insert((stall.at.clone(), stall.cause), stall);
     }
 
     /// Removes a stall that has ended, or that another process has now.
     pub fn goes_on(&self, stall: &Stall) {
-        lock(&self.0).stalls.remove(&(stall.at.clone(), stall.cause));
+        lock(&self.state).stalls.remove(&(stall.at.clone(), stall.cause));
     }
 
     /// The stalls of tasks and of the whole component, the oldest first.
     #[must_use]
     pub fn stalls(&self) -> Vec<Stall> {
-        let state = lock(&self.0);
+        let state = lock(&self.state);
         let mut stalls = state.stalls.values().cloned().chain(state.of_component()).collect::<Vec<_>>();
         stalls.sort_by_key(|stall| stall.since);
         stalls
@@ -214,22 +227,22 @@ impl Progress {
 
     /// Adds the record in hand of a worker.
     pub(super) fn enter(&self, hand: Arc<InHand>) {
-        lock(&self.0).in_hand.push(hand);
+        lock(&self.state).in_hand.push(hand);
     }
 
     /// Removes the record in hand of a worker.
     pub(super) fn leave(&self, hand: &Arc<InHand>) {
-        lock(&self.0).in_hand.retain(|other| !Arc::ptr_eq(other, hand));
+        lock(&self.state).in_hand.retain(|other| !Arc::ptr_eq(other, hand));
     }
 
     /// Adds partitions of a worker in this process.
     pub(super) fn owns(&self, partitions: &[TopicPartition]) {
-        lock(&self.0).partitions.extend(partitions.iter().cloned());
+        lock(&self.state).partitions.extend(partitions.iter().cloned());
     }
 
     /// Removes partitions that a worker in this process had.
     pub(super) fn disowns(&self, partitions: &[TopicPartition]) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         for source in partitions {
             state.partitions.remove(source);
             state.faults.remove(source);
@@ -239,18 +252,18 @@ impl Progress {
     /// The partitions of all tasks in this process.
     #[must_use]
     pub fn partitions(&self) -> Vec<TopicPartition> {
-        lock(&self.0).partitions.iter().cloned().collect()
+        lock(&self.state).partitions.iter().cloned().collect()
     }
 
     /// Notes a failed delivery.
     pub(super) fn failed(&self, source: &TopicPartition, fault: LastFault) {
-        lock(&self.0).faults.insert(source.clone(), fault);
+        lock(&self.state).faults.insert(source.clone(), fault);
     }
 
     /// The last failure in a partition since it was assigned to this process.
     #[must_use]
     pub fn last_fault(&self, source: &TopicPartition) -> Option<LastFault> {
-        lock(&self.0).faults.get(source).cloned()
+        lock(&self.state).faults.get(source).cloned()
     }
 
     /// Replaces the due times of a worker's parked records.
@@ -259,7 +272,7 @@ impl Progress {
         before: &BTreeMap<TopicPartition, Timestamp>,
         now: &BTreeMap<TopicPartition, Timestamp>,
     ) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         state.next_tries.retain(|source, _| !before.contains_key(source));
         state.next_tries.extend(now.iter().map(|(source, at)| (source.clone(), *at)));
     }
@@ -267,31 +280,37 @@ impl Progress {
     /// The due time of the next parked record in a partition.
     #[must_use]
     pub fn next_try(&self, source: &TopicPartition) -> Option<Timestamp> {
-        lock(&self.0).next_tries.get(source).copied()
+        lock(&self.state).next_tries.get(source).copied()
+    }
+
+    /// The state of each worker of this process.
+    #[must_use]
+    pub fn workers(&self) -> Vec<WorkerState> {
+        lock(&self.state).in_hand.iter().map(|hand| hand.state()).collect()
     }
 
     /// The record of a partition that is being handled.
     #[must_use]
     pub fn in_hand(&self, source: &TopicPartition) -> Option<CurrentRecord> {
-        let hands = lock(&self.0).in_hand.clone();
+        let hands = lock(&self.state).in_hand.clone();
         hands.iter().find_map(|hand| hand.of(source))
     }
 
     /// Notes that this many offsets of a partition were deleted before they were read.
     pub(super) fn lost(&self, source: &TopicPartition, offsets: u64) {
-        *lock(&self.0).lost.entry(source.clone()).or_default() += offsets;
+        *lock(&self.state).lost.entry(source.clone()).or_default() += offsets;
     }
 
     /// The number of offsets that were deleted before they were read, by partition. Has the losses since this process
     /// started.
     #[must_use]
     pub fn lost_by_partition(&self) -> BTreeMap<TopicPartition, u64> {
-        lock(&self.0).lost.clone()
+        lock(&self.state).lost.clone()
     }
 
     /// Notes the state of the breaker.
     pub(super) fn breaker(&self, breaker: BreakerState) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         if state.now.breaker != breaker {
             state.breaker_since = log::now();
         }
@@ -301,14 +320,14 @@ impl Progress {
     /// Notes that `records` changelog records were read, and that a worker has `now` offsets left to restore. It had
     /// `before`.
     pub(super) fn restored(&self, records: u64, before: u64, now: u64) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         state.now.restored += records;
         state.now.restoring = (state.now.restoring + now).saturating_sub(before);
     }
 
     /// Notes that partitions were assigned.
     pub(super) fn assigned(&self) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         state.assigned = true;
         state.unassigned.1 = None;
         state.last_active = Instant::now();
@@ -316,7 +335,7 @@ impl Progress {
 
     /// Notes that a worker gave up its partitions for the reason `why`, and joins again.
     pub(super) fn rejoining(&self, why: Explained) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         if std::mem::take(&mut state.assigned) {
             state.unassigned.0 = log::now();
         }
@@ -326,12 +345,12 @@ impl Progress {
 
     /// Notes the reason why no tasks are assigned, unless one is known.
     pub(super) fn unassigned_because(&self, why: Explained) {
-        lock(&self.0).unassigned.1.get_or_insert(why);
+        lock(&self.state).unassigned.1.get_or_insert(why);
     }
 
     /// The time for which the component has had no tasks, if the reason is not known.
     pub(super) fn unassigned_for_no_reason(&self) -> Option<Duration> {
-        let state = lock(&self.0);
+        let state = lock(&self.state);
         let unassigned = !state.assigned && state.stopped.is_none() && state.unassigned.1.is_none();
         unassigned.then(|| since(state.unassigned.0))
     }
@@ -339,29 +358,29 @@ impl Progress {
     /// Returns true if the group has answered every worker that asked for partitions, even with none.
     #[must_use]
     pub fn is_assigned(&self) -> bool {
-        lock(&self.0).assigned
+        lock(&self.state).assigned
     }
 
     /// Notes the reason why no worker of the component runs. With `None`, workers may run.
     pub(super) fn stop(&self, why: Option<Explained>) {
-        lock(&self.0).stopped = why.map(|why| (why, log::now()));
+        lock(&self.state).stopped = why.map(|why| (why, log::now()));
     }
 
     /// The reason why no worker of the component runs. An operator has to act on it.
     #[must_use]
     pub fn stopped(&self) -> Option<Explained> {
-        lock(&self.0).stopped.as_ref().map(|(why, _)| why.clone())
+        lock(&self.state).stopped.as_ref().map(|(why, _)| why.clone())
     }
 
     /// Notes an activity.
     pub(super) fn active(&self) {
-        lock(&self.0).last_active = Instant::now();
+        lock(&self.state).last_active = Instant::now();
     }
 
     /// Returns true if the component has partitions and was not active for `time`, or if it is stopped.
     #[must_use]
     pub fn idle_for(&self, time: Duration) -> bool {
-        let state = lock(&self.0);
+        let state = lock(&self.state);
         // Records behind an open breaker are still to be handled.
         let held_back = matches!(state.now.breaker, BreakerState::Open | BreakerState::HalfOpen);
         let held_back = held_back || state.stalls.keys().any(|(_, cause)| matches!(cause, Cause::Disk | Cause::Retry));
@@ -373,6 +392,6 @@ impl Progress {
     /// The current counts.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        lock(&self.0).now
+        lock(&self.state).now
     }
 }

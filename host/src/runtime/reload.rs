@@ -27,6 +27,7 @@ use super::worker::Worker;
 use crate::guest::{Component, Instance, Schemas};
 use crate::lock::lock;
 use crate::log::{self, Start};
+use crate::telemetry::VersionSwitched;
 
 /// One version of a component, ready to run.
 pub struct Version {
@@ -170,6 +171,12 @@ impl Slot {
         state.before.clone().filter(|_| !settled).unwrap_or_else(|| state.current.digest.clone())
     }
 
+    /// The number of versions that replaced the first one.
+    #[must_use]
+    pub fn switches(&self) -> u64 {
+        self.number.load(Ordering::Acquire) - 1
+    }
+
     /// The time at which the current version was set.
     #[must_use]
     pub fn since(&self) -> Timestamp {
@@ -257,7 +264,7 @@ impl Worker {
         }
         let handler = Box::new(version.instance(&follower.schemas));
         self.go_over(handler, version.spec.clone())?;
-        tracing::info!(component = %self.spec.component, digest = %version.digest, "goes over to another version");
+        self.progress.report(VersionSwitched { digest: &version.digest });
         self.breaker.renew(version.component.manifest().failure.breaker);
         if let Some(follower) = &mut self.follower {
             follower.took(number, version);

@@ -8,9 +8,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use heddle_core::delivery::ComponentName;
 use heddle_core::event::{Offset, Record, Timestamp, TopicPartition};
 use heddle_core::explain::Explained;
 use heddle_core::fault::{EventFault, bounded};
@@ -18,6 +17,7 @@ use heddle_core::fault::{EventFault, bounded};
 use super::progress::Progress;
 use super::stall::{Cause, CurrentRecord, LastFault, Stall, after};
 use crate::lock::lock;
+use crate::telemetry::RegistryAwaited;
 
 /// The maximum size of the failure text that is kept for each partition, in bytes.
 const DETAIL_BYTES_MAX: usize = 1 << 10;
@@ -26,18 +26,40 @@ const REGISTRY_WAIT: Duration = Duration::from_millis(500);
 /// The interval between alerts about a registry that does not answer.
 const OUTAGE_ALERT_EVERY: Duration = Duration::from_secs(60);
 
-/// The record that a worker is handling.
-#[derive(Debug, Default)]
+/// The record that a worker is handling, and the worker's state.
+#[derive(Debug)]
 pub(super) struct InHand(Mutex<Hand>);
 
-#[derive(Debug, Default)]
+/// The state of a worker at its last turn.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerState {
+    /// The begin of its last turn.
+    pub turned: Instant,
+    /// The memory of its guest instance, in bytes.
+    pub memory_bytes: u64,
+    /// The timestamp of the oldest record that it has polled and not handled.
+    pub oldest: Option<Timestamp>,
+}
+
+#[derive(Debug)]
 struct Hand {
+    state: WorkerState,
     sources: Vec<TopicPartition>,
     /// An index into `sources`, and the record.
     record: Option<(usize, CurrentRecord)>,
 }
 
 impl InHand {
+    fn new() -> Self {
+        let state = WorkerState { turned: Instant::now(), memory_bytes: 0, oldest: None };
+        Self(Mutex::new(Hand { state, sources: vec![], record: None }))
+    }
+
+    /// The state of the worker.
+    pub(super) fn state(&self) -> WorkerState {
+        lock(&self.0).state
+    }
+
     /// The record of this partition that is being handled.
     pub(super) fn of(&self, source: &TopicPartition) -> Option<CurrentRecord> {
         let hand = lock(&self.0);
@@ -78,7 +100,7 @@ pub(super) struct Reporter {
 
 impl Reporter {
     pub(super) fn new(progress: Arc<Progress>) -> Self {
-        let hand = Arc::new(InHand::default());
+        let hand = Arc::new(InHand::new());
         progress.enter(hand.clone());
         Self {
             progress,
@@ -111,6 +133,11 @@ impl Reporter {
             self.last = index;
         }
         hand.record = Some((self.last, CurrentRecord { offset: record.offset, since: now, attempt }));
+    }
+
+    /// Notes the begin or the end of a turn.
+    pub(super) fn turn(&self, memory_bytes: u64, oldest: Option<Timestamp>) {
+        lock(&self.hand.0).state = WorkerState { turned: Instant::now(), memory_bytes, oldest };
     }
 
     /// Notes that no record is being handled.
@@ -148,16 +175,13 @@ impl Reporter {
         &mut self,
         record: &Record,
         why: &str,
-        component: &ComponentName,
         (now, time): (Duration, Timestamp),
     ) -> Duration {
-        let (source, offset) = (&record.source, record.offset);
-        if self.outage_alert.is_none_or(|last| now.saturating_sub(last) >= OUTAGE_ALERT_EVERY) {
+        let alerts = self.outage_alert.is_none_or(|last| now.saturating_sub(last) >= OUTAGE_ALERT_EVERY);
+        if alerts {
             self.outage_alert = Some(now);
-            tracing::warn!(target: "heddle::alert", %component, %source, %offset, "records wait for the schema registry: {why}");
-        } else {
-            tracing::warn!(%component, %source, %offset, "waiting: {why}");
         }
+        self.progress.report(RegistryAwaited { record, why, alerts });
         let hold = Hold { tries: 0, next_try: after(time, REGISTRY_WAIT), why: why.to_owned() };
         self.hold(record, Cause::Registry, hold, time);
         now + REGISTRY_WAIT
@@ -241,10 +265,11 @@ impl Drop for Reporter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Telemetry;
 
     #[test]
     fn a_component_is_not_idle_while_a_record_is_being_handled() {
-        let progress = Arc::new(Progress::default());
+        let progress = Arc::new(Progress::new(Telemetry::new("shop.intake")));
         let mut reporter = Reporter::new(progress.clone());
         let source = TopicPartition::new("orders", 0);
         progress.assigned();

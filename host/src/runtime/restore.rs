@@ -17,8 +17,10 @@ use heddle_core::event::{Offset, Partition, Topic, TopicPartition};
 use heddle_core::fault::TaskFault;
 
 use super::fault::WorkerFault;
+use super::progress::Progress;
 use crate::log::{Log, Reader, Start, Watermarks};
 use crate::state::{TaskStores, Watermark};
+use crate::telemetry::{CopyDiscarded, CopyRestored, DiskSlow};
 
 /// The maximum time of one read. The worker has to keep its membership alive.
 const SLICE: Duration = Duration::from_millis(50);
@@ -32,7 +34,7 @@ const COPY_AGE_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 pub(super) struct Restore {
     reader: Box<dyn Reader>,
     wanted: BTreeMap<TopicPartition, Wanted>,
-    component: Arc<str>,
+    progress: Arc<Progress>,
 }
 
 struct Wanted {
@@ -47,7 +49,7 @@ impl Restore {
     /// Compares the copies of these tasks with their changelogs. Returns `None` if all are complete.
     pub(super) fn begin(
         log: &dyn Log,
-        component: &Arc<str>,
+        progress: &Arc<Progress>,
         tasks: &[(Partition, Arc<TaskStores>)],
     ) -> Result<Option<Self>, WorkerFault> {
         let (mut wanted, mut starts, mut ends) = (BTreeMap::new(), vec![], Ends::new());
@@ -56,7 +58,7 @@ impl Restore {
                 let source = TopicPartition { topic: changelog.clone(), partition: *partition };
                 let topic_id = log.topic_id(&changelog)?.map(|id| id.0);
                 let end = end_of(log, &source, &mut ends)?;
-                let known = check(component, &source, stores, watermark, &topic_id, end)?;
+                let known = check(progress, &source, stores, watermark, &topic_id, end)?;
                 let start = known.as_ref().map_or(Start::Beginning, |known| Start::At(known.offset));
                 let at = known.map_or(Offset(0), |known| known.offset);
                 stores.reached(&changelog, Watermark { topic_id: topic_id.clone(), offset: at });
@@ -70,7 +72,7 @@ impl Restore {
             return Ok(None);
         }
         let reader = log.reader(&starts)?;
-        Ok(Some(Self { reader, wanted, component: component.clone() }))
+        Ok(Some(Self { reader, wanted, progress: progress.clone() }))
     }
 
     /// Reads for a while. Returns the number of records that were replayed.
@@ -97,11 +99,11 @@ impl Restore {
         self.wanted.retain(|source, wanted| {
             let done = wanted.at >= wanted.end;
             if done {
-                tracing::debug!(component = %self.component, changelog = %source, offset = %wanted.at, "restored");
+                self.progress.report(CopyRestored { changelog: source, offset: wanted.at });
             }
             !done
         });
-        self.wanted.values().for_each(|wanted| wait_for_room(&wanted.stores));
+        self.wanted.values().for_each(|wanted| wait_for_room(&wanted.stores, &self.progress));
         Ok(taken)
     }
 
@@ -128,9 +130,9 @@ impl Restore {
 
 /// Waits until the disk has caught up with the state in memory, for [`ROOM_WAIT`] at most. A worker whose disk stays
 /// behind pauses before memory runs out.
-pub(super) fn wait_for_room(stores: &TaskStores) {
+pub(super) fn wait_for_room(stores: &TaskStores, progress: &Progress) {
     if !stores.wait_for_room(ROOM_WAIT) {
-        tracing::debug!("the disk is slower than the changelog: state waits in memory to be written");
+        progress.report(DiskSlow);
     }
 }
 
@@ -154,7 +156,7 @@ fn end_of(log: &dyn Log, source: &TopicPartition, ends: &mut Ends) -> Result<Off
 /// Returns the watermark of a copy if it is valid for the topic. Wipes any other copy, which costs a rebuild and
 /// nothing more.
 fn check(
-    component: &Arc<str>,
+    progress: &Progress,
     source: &TopicPartition,
     stores: &TaskStores,
     watermark: Option<Watermark>,
@@ -174,7 +176,7 @@ fn check(
     } else {
         return Ok(Some(known));
     };
-    tracing::warn!(%component, changelog = %source, "the copy on this host is dropped and built again: {why}");
+    progress.report(CopyDiscarded { changelog: source, why: &why });
     stores.wipe(&source.topic)?;
     Ok(None)
 }

@@ -11,13 +11,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heddle_core::delivery::ComponentName;
 use heddle_core::event::{Partition, Record, Timestamp, TopicPartition};
 use heddle_core::explain::Explained;
 use heddle_core::fault::EventFault;
 
 use super::progress::Progress;
 use super::stall::{Cause, Stall, after};
+use crate::telemetry::{TaskResumed, TaskStuck};
 
 /// The first hold of a stuck record. It doubles with each failed attempt.
 const HOLD_FIRST: Duration = Duration::from_secs(1);
@@ -26,7 +26,6 @@ const HOLD_MAX: Duration = Duration::from_secs(60);
 
 /// The blocked tasks of a worker.
 pub(super) struct Stuck {
-    component: ComponentName,
     progress: Arc<Progress>,
     tasks: BTreeMap<Partition, Held>,
 }
@@ -50,8 +49,8 @@ pub(super) enum Turn {
 }
 
 impl Stuck {
-    pub(super) fn new(component: ComponentName, progress: Arc<Progress>) -> Self {
-        Self { component, progress, tasks: BTreeMap::new() }
+    pub(super) fn new(progress: Arc<Progress>) -> Self {
+        Self { progress, tasks: BTreeMap::new() }
     }
 
     /// Decides if a record may be stepped now.
@@ -85,11 +84,7 @@ impl Stuck {
             why: Explained::new(fault.to_string())
                 .hint("change what the topic takes, create it, or grant the right to write to it"),
         };
-        // Reports the first attempt, then the second, the fourth, the eighth and so on.
-        if stall.tries.is_power_of_two() {
-            let (error, hint) = (&stall.why, &stall.why.remedy);
-            tracing::error!(target: "heddle::alert", component = %self.component, source = %record.source, offset = %record.offset, tries = stall.tries, again_in = ?pause, %error, hint, "the task stands still, the others go on");
-        }
+        self.progress.report(TaskStuck { record, tries: stall.tries, wait: pause, why: &stall.why });
         self.progress.stalled(stall.clone());
         self.tasks.insert(record.source.partition, Held { stall, until: now + pause, trying: false });
         now + pause
@@ -101,8 +96,8 @@ impl Stuck {
             return;
         }
         if let Some(held) = self.tasks.remove(&record.source.partition).filter(|held| held.is(record)) {
-            let tries = held.stall.tries;
-            tracing::info!(target: "heddle::alert", component = %self.component, source = %record.source, offset = %record.offset, tries, "the task goes on");
+            let (source, offset, tries) = (&record.source, record.offset, held.stall.tries);
+            self.progress.report(TaskResumed { source, offset, tries });
             self.progress.goes_on(&held.stall);
         }
     }

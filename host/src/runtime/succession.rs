@@ -17,11 +17,13 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
+use super::progress::Progress;
 use super::reload::Slot;
 use super::worker::Worker;
 use crate::lock::lock;
 use crate::log::{Log, LogError};
 use crate::shutdown::Shutdown;
+use crate::telemetry::{LogUnwatched, TransactionTaken};
 
 /// How often the members of a group are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -83,12 +85,12 @@ impl Succession {
         lock(&self.known).remove(id);
     }
 
-    fn look(&self, log: &dyn Log, group: &str) -> Result<(), LogError> {
+    fn look(&self, log: &dyn Log, group: &str, progress: &Progress) -> Result<(), LogError> {
         for id in self.gone(&log.members(group)?) {
             match log.writer(&id) {
-                Ok(_taken) => tracing::info!(%group, %id, "ended what a member that is gone left open"),
+                Ok(_taken) => progress.report(TransactionTaken { group, id: &id, refused: None }),
                 Err(error @ LogError::Hindered(_)) => {
-                    tracing::warn!(%group, %id, "what a member that is gone left open holds up its heirs until the brokers abort it: {error}");
+                    progress.report(TransactionTaken { group, id: &id, refused: Some(&error.to_string()) });
                 }
                 Err(error) => return Err(error),
             }
@@ -108,6 +110,7 @@ fn transactional_id_of(member: &str) -> Option<&str> {
 pub(super) struct Kin {
     pub(super) slot: Arc<Slot>,
     pub(super) succession: Arc<Succession>,
+    pub(super) progress: Arc<Progress>,
 }
 
 /// Watches the members of all components until the host stops.
@@ -119,14 +122,14 @@ pub(super) fn watch(log: &dyn Log, components: &[Kin], shutdown: &Shutdown) {
         if !components.iter().any(|component| component.succession.hurries.load(Ordering::Acquire)) {
             thread::park_timeout(LOOK_EVERY);
         }
-        for Kin { slot, succession } in components {
+        for Kin { slot, succession, progress } in components {
             if shutdown.is_requested() {
                 return;
             }
             succession.hurries.store(false, Ordering::Release);
             // Workers report a log that does not answer.
-            if let Err(error) = succession.look(log, &slot.current().group()) {
-                tracing::debug!("the members of a group cannot be looked at: {error}");
+            if let Err(error) = succession.look(log, &slot.current().group(), progress) {
+                progress.report(LogUnwatched { why: &error.to_string() });
             }
         }
     }

@@ -179,7 +179,7 @@ impl Tasks {
                 open.sources.insert(source.clone());
             }
         }
-        self.restores.extend(Restore::begin(self.log.as_ref(), &self.spec.component, &opened)?);
+        self.restores.extend(Restore::begin(self.log.as_ref(), &self.progress, &opened)?);
         let ready = self.ready();
         Ok(ready.into_iter().filter(|source| partitions.contains(source) || !before.contains(source)).collect())
     }
@@ -207,10 +207,12 @@ impl Tasks {
             return Ok(());
         }
         let topics = partition_counts(self.log.topics()?);
-        grow_retry_topics(self.log.as_ref(), &self.spec, last.0 + 1, &topics).map_err(|error| match error {
-            LogError::Unreachable(_) => error.into(),
-            // The component is stopped for this reason before the worker joins again.
-            refused => TaskFault(refused.to_string()).into(),
+        grow_retry_topics(self.log.as_ref(), &self.spec, last.0 + 1, &topics, &self.progress).map_err(|error| {
+            match error {
+                LogError::Unreachable(_) => error.into(),
+                // The component is stopped for this reason before the worker joins again.
+                refused => TaskFault(refused.to_string()).into(),
+            }
         })
     }
 
@@ -285,7 +287,7 @@ impl Tasks {
             open.task.settled();
             if let Some(stores) = &open.stores {
                 stores.commit(&mut batch);
-                wait_for_room(stores);
+                wait_for_room(stores, &self.progress);
             }
         }
     }

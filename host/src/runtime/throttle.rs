@@ -10,13 +10,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use heddle_core::delivery::ComponentName;
 use heddle_core::event::{Timestamp, TopicPartition};
 use heddle_core::explain::Explained;
 
 use super::progress::Progress;
 use super::stall::{Cause, Stall};
 use crate::log::{LogError, Member};
+use crate::telemetry::{StateFull, StateTaken};
 
 /// The interval between checks for room while the disk takes no state.
 const FULL_WAIT: Duration = Duration::from_millis(100);
@@ -55,24 +55,17 @@ impl Throttle {
     }
 
     /// Starts or ends the pause for a disk that takes no state, and reports it.
-    pub(super) fn set_full(&mut self, is_full: bool, component: &ComponentName, progress: &Progress, now: Timestamp) {
+    pub(super) fn set_full(&mut self, is_full: bool, progress: &Progress, now: Timestamp) {
         match (is_full, self.full.take()) {
             (true, None) => {
-                let why = "the disk does not take its state: paused until it does";
-                tracing::error!(target: "heddle::alert", %component, "{why}");
-                let stall = Stall {
-                    cause: Cause::Disk,
-                    at: None,
-                    since: now,
-                    tries: 0,
-                    next_try: None,
-                    why: Explained::new(why),
-                };
+                let why = Explained::new("the disk does not take its state");
+                progress.report(StateFull { why: &why });
+                let stall = Stall { cause: Cause::Disk, at: None, since: now, tries: 0, next_try: None, why };
                 progress.stalled(stall.clone());
                 self.full = Some(stall);
             }
             (false, Some(stall)) => {
-                tracing::info!(target: "heddle::alert", %component, "the disk takes state again: going on");
+                progress.report(StateTaken);
                 progress.goes_on(&stall);
             }
             (_, before) => self.full = before,

@@ -27,6 +27,10 @@ use super::{Worker, WorkerFault, joining};
 use crate::lock::lock;
 use crate::log::{Log, LogError, TopicId, TopicInfo};
 use crate::shutdown::Shutdown;
+use crate::telemetry::{
+    AbortCause, ComponentResumed, ComponentStopped, LogUnwatched, PartitionsAdded, PartitionsUnread, Telemetry,
+    TopicRecreated, TopicUse,
+};
 
 /// How often the topics of running components are looked at, and whether a component that was refused may run.
 pub const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -107,15 +111,12 @@ struct Notice {
 
 impl Notices {
     /// Tells whether the component may run; returns true if it may.
-    fn refuse(&self, why: Option<Explained>, component: &str, progress: &Progress) -> bool {
+    fn refuse(&self, why: Option<Explained>, progress: &Progress) -> bool {
         let mut notice = lock(&self.notice);
         if notice.refused != why {
             match &why {
-                Some(why) => {
-                    let (at, hint) = (&why.place, &why.remedy);
-                    tracing::error!(target: "heddle::alert", component, %why, at, hint, "stopped");
-                }
-                None => tracing::warn!(target: "heddle::alert", component, "no longer stopped"),
+                Some(why) => progress.report(ComponentStopped { why }),
+                None => progress.report(ComponentResumed),
             }
             progress.stop(why.clone());
             notice.refused = why;
@@ -178,12 +179,12 @@ impl Worker {
         let other = reader.ids.iter().find(is_other).map(|(topic, _)| topic.clone());
         drop(notice);
         if let Some(topic) = other {
-            tracing::error!(target: "heddle::alert", component = %self.spec.component, %topic, "the topic was made anew: it is read from its beginning, and what was read of it before this was noticed is handled again");
-            self.give_up(None, "its topic was made anew")?;
+            self.progress.report(TopicRecreated { topic: &topic, used_as: TopicUse::Input });
+            self.give_up(AbortCause::TopicRecreated, "its topic was recreated", None)?;
             return Ok(false);
         }
         if is_it {
-            tracing::info!(component = %self.spec.component, "joining again: nobody reads partitions that were added");
+            self.progress.report(PartitionsUnread);
             self.transaction.member().rejoin()?;
         }
         Ok(true)
@@ -249,7 +250,7 @@ impl TopicWatch {
             refused => refused,
         };
         let why = match refused {
-            None => match grow_retry_topics(log, spec, task_count(manifest, topics), topics) {
+            None => match grow_retry_topics(log, spec, task_count(manifest, topics), topics, &self.progress) {
                 Ok(()) => None,
                 Err(LogError::Unreachable(why)) => return Err(LogError::Unreachable(why)),
                 Err(error) => {
@@ -263,7 +264,7 @@ impl TopicWatch {
             },
             refused => refused,
         };
-        Ok(self.notices.refuse(why, &spec.component, &self.progress))
+        Ok(self.notices.refuse(why, &self.progress))
     }
 
     /// The reason why a component whose state is being moved must not run. Checked again only when the partitions of
@@ -342,7 +343,7 @@ impl TopicWatch {
             Err(error) => return Err(error),
         };
         if self.known.is_other(&spec.component, topic, &id)? {
-            tracing::error!(target: "heddle::alert", component = %spec.component, %topic, "the dead-letter topic was made anew: earlier letters are gone, and its options are those of whoever created it");
+            self.progress.report(TopicRecreated { topic, used_as: TopicUse::DeadLetters });
             self.known.accept(&spec.component, topic, &id)?;
         }
         Ok(())
@@ -355,7 +356,7 @@ impl TopicWatch {
     /// If the log does not answer.
     pub fn look(&self, log: &dyn Log, topics: &PartitionCounts) -> Result<(), LogError> {
         let version = (self.current)();
-        joining::look(log, &version.group(), &version.spec().component, &self.progress);
+        joining::look(log, &version.group(), &self.progress);
         if !self.admit(log, topics)? {
             return Ok(());
         }
@@ -379,23 +380,24 @@ pub(super) fn grow_retry_topics(
     spec: &TaskSpec,
     tasks: i32,
     topics: &PartitionCounts,
+    progress: &Progress,
 ) -> Result<(), LogError> {
     for topic in &spec.retry_topics {
         if topics.get(&**topic).is_some_and(|count| *count < tasks) {
             log.add_partitions(topic, tasks)?;
-            tracing::info!(component = %spec.component, %topic, partitions = tasks, "added partitions");
+            progress.report(PartitionsAdded { topic, partitions: tasks });
         }
     }
     Ok(())
 }
 
 /// Looks at the topics of these components until the host stops.
-pub(super) fn watch(log: &dyn Log, components: &[Arc<TopicWatch>], shutdown: &Shutdown) {
+pub(super) fn watch(log: &dyn Log, components: &[Arc<TopicWatch>], telemetry: &Telemetry, shutdown: &Shutdown) {
     while !shutdown.sleep(LOOK_EVERY) {
         let look = |topics| components.iter().try_for_each(|component| component.look(log, &topics));
         // Workers report a log that does not answer.
         if let Err(error) = log.topics().map(partition_counts).and_then(look) {
-            tracing::debug!("the topics cannot be looked at: {error}");
+            telemetry.report(LogUnwatched { why: &error.to_string() });
         }
     }
 }

@@ -31,9 +31,14 @@ use super::reporter::Reporter;
 use super::sent::Sent;
 use super::tasks::Tasks;
 use crate::log::{COMMIT_WAIT, LogError, Member, OnArrival, RefusedRecord};
+use crate::telemetry::{AbortCause, CommitBegun, CommitEnded, Measured};
 
 /// The maximum size of deferred writes. With more, the worker waits for the commit in flight.
 const DEFERRED_BYTES_MAX: usize = 16 << 20;
+
+/// The maximum number of deliveries of a transaction that are measured. More than a transaction has, unless records are
+/// retried in place again and again.
+const MEASURED_MAX: usize = 20_000;
 
 /// The duration after which a commit in flight is reported as a stall.
 const COMMIT_LONG: Duration = Duration::from_secs(2);
@@ -58,6 +63,10 @@ pub(super) struct Transaction {
     in_flight: Option<InFlight>,
     /// The deliveries that sent the records of the open transaction.
     sent: Sent,
+    /// The times of the deliveries in the open batch.
+    measured: Vec<Measured>,
+    /// The bytes that the open batch emitted.
+    emitted_bytes: u64,
     aborts: Aborts,
 }
 
@@ -67,6 +76,8 @@ struct InFlight {
     positions: Vec<(TopicPartition, Offset)>,
     /// The deliveries that sent its records.
     sent: Sent,
+    measured: Vec<Measured>,
+    emitted_bytes: u64,
     started: Duration,
     /// The writes of steps since then, in their order.
     deferred: Vec<Deferred>,
@@ -98,6 +109,8 @@ impl Transaction {
             begun: None,
             in_flight: None,
             sent: Sent::default(),
+            measured: vec![],
+            emitted_bytes: 0,
             aborts: Aborts::default(),
         }
     }
@@ -127,9 +140,20 @@ impl Transaction {
         self.begun.map(|begun| begun + self.policy.interval)
     }
 
-    /// Returns true if it is time to commit.
-    pub(super) fn is_due(&self) -> bool {
-        let now = self.clock.now();
+    /// Adds the times of a delivery.
+    pub(super) fn measure(&mut self, measured: Measured) {
+        if self.measured.len() < MEASURED_MAX {
+            self.measured.push(measured);
+        }
+    }
+
+    /// Takes the times of the deliveries that were not committed.
+    pub(super) fn take_measured(&mut self) -> Vec<Measured> {
+        std::mem::take(&mut self.measured)
+    }
+
+    /// Returns true if it is time to commit at `now`.
+    pub(super) fn is_due(&self, now: Duration) -> bool {
         self.commit_at().is_some_and(|at| now >= at)
             || self.batch.counts().taken() >= self.aborts.deliveries_max(self.policy.records_max)
     }
@@ -172,8 +196,17 @@ impl Transaction {
         }
         parts.tasks.committing(&sealed);
         parts.handler.refusals.committing();
-        let in_flight = InFlight { sealed, positions, sent, started, deferred: vec![], deferred_bytes: 0 };
-        self.in_flight = Some(in_flight);
+        parts.tasks.progress().report(CommitBegun { counts: sealed.counts() });
+        self.in_flight = Some(InFlight {
+            sealed,
+            positions,
+            sent,
+            measured: std::mem::take(&mut self.measured),
+            emitted_bytes: std::mem::take(&mut self.emitted_bytes),
+            started,
+            deferred: vec![],
+            deferred_bytes: 0,
+        });
         self.poll_commit(Duration::ZERO, parts)
     }
 
@@ -201,14 +234,24 @@ impl Transaction {
                 self.in_flight = Some(in_flight);
                 return Ok(());
             }
-            Err(error) => return Err(aborted(error, &in_flight.sent, in_flight.sealed.counts().taken(), parts)),
+            Err(error) => {
+                self.measured.extend(in_flight.measured);
+                return Err(aborted(error, &in_flight.sent, in_flight.sealed.counts().taken(), parts));
+            }
         };
-        let InFlight { sealed, positions, sent: _, started, deferred, deferred_bytes: _ } = in_flight;
+        let InFlight { sealed, positions, mut measured, emitted_bytes, started, deferred, .. } = in_flight;
         let committed = sealed.confirmed(ends);
         let counts = committed.counts();
         parts.tasks.commit(committed, &positions);
         let took = self.clock.now().saturating_sub(started);
-        parts.tasks.progress().committed(counts, took, &parts.tasks.spec().component);
+        let (progress, at) = (parts.tasks.progress(), self.clock.timestamp());
+        progress.committed(counts, took);
+        progress.report(CommitEnded { counts, took, at, measured: &measured, emitted_bytes });
+        if self.measured.is_empty() {
+            // The next batch reuses the memory.
+            measured.clear();
+            self.measured = measured;
+        }
         parts.handler.refusals.settled();
         self.aborts.committed();
         for Deferred { source, offset, step } in deferred {
@@ -244,6 +287,7 @@ impl Transaction {
         self.batch = OpenBatch::default();
         self.begun = None;
         self.sent = Sent::default();
+        self.emitted_bytes = 0;
         Ok(before)
     }
 
@@ -296,6 +340,9 @@ impl Transaction {
             let why = match self.member.send(write) {
                 Ok(()) => {
                     self.sent.add(source, offset, form, bytes);
+                    if form == Form::Emit {
+                        self.emitted_bytes += bytes as u64;
+                    }
                     continue;
                 }
                 Err(LogError::RecordRefused(why)) => why,
@@ -311,7 +358,7 @@ impl Transaction {
             parts.handler.limits.forget(&topic);
             let refusal = Refusal { topic: Some(topic), form, why, bytes: Some(bytes), timestamp: false };
             let is_new = parts.handler.refusals.refuse(source, offset, refusal);
-            return Err(TurnError::Abort(Abort { cause, deliveries, splits: !is_new }));
+            return Err(TurnError::Abort(Abort { kind: AbortCause::Refused, cause, deliveries, splits: !is_new }));
         }
         Ok(())
     }
@@ -320,7 +367,7 @@ impl Transaction {
 /// The error of a turn whose transaction cannot be committed. `sent` has its records, of so many deliveries.
 fn aborted(error: LogError, sent: &Sent, deliveries: u64, parts: &mut Parts<'_>) -> TurnError {
     match error {
-        LogError::Abort(cause) => TurnError::Abort(Abort { cause, deliveries, splits: true }),
+        LogError::Abort(cause) => TurnError::Abort(Abort { kind: AbortCause::Log, cause, deliveries, splits: true }),
         LogError::Refused(on_arrival) => TurnError::Abort(refused(on_arrival, sent, deliveries, parts)),
         other => other.into(),
     }
@@ -351,7 +398,7 @@ fn refused(on_arrival: OnArrival, sent: &Sent, deliveries: u64, parts: &mut Part
             found |= handler.refusals.refuse(&whose.source, whose.offset, refusal);
         }
     }
-    Abort { cause, deliveries, splits: !found }
+    Abort { kind: AbortCause::Refused, cause, deliveries, splits: !found }
 }
 
 fn bytes(record: &NewRecord) -> usize {

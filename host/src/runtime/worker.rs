@@ -25,7 +25,6 @@ use super::clock::Clock;
 use super::fault::{TurnError, WorkerFault};
 use super::handler::{Handler, Refusing};
 use super::known_limits::KnownLimits;
-use super::lines::Lines;
 use super::progress::Progress;
 use super::reload::Follower;
 use super::reporter::Reporter;
@@ -37,6 +36,7 @@ use super::topics::NoticeReader;
 use super::transaction::{CommitPolicy, Parts, Transaction};
 use crate::log::{Loss, Member, Polled};
 use crate::shutdown::Shutdown;
+use crate::telemetry::{AbortCause, Membership, Rebalanced, RecordsLost, TransactionAborted, WorkerJoined};
 
 /// The maximum wait of a poll, and so the delay until a stop is noticed.
 pub(super) const POLL_WAIT: Duration = Duration::from_millis(200);
@@ -48,8 +48,6 @@ const WORK_SLICE: Duration = Duration::from_millis(250);
 /// The maximum number of records of a poll while others wait to be stepped. At least as many are stepped between two
 /// polls, so the backlog does not grow.
 const WORKING_RECORDS_MAX: usize = 1;
-/// The number of aborts in a row from which on an operator is alerted: more than it takes to find a record among many.
-const ALERT_ABORTS: u32 = 16;
 
 /// The parts that all workers of a component share in this process.
 #[derive(Clone)]
@@ -82,7 +80,8 @@ pub struct Worker {
     pub(super) shutdown: Shutdown,
     pub(super) progress: Arc<Progress>,
     pub(super) reporter: Reporter,
-    pub(super) letter_lines: Lines,
+    /// The clock as it was read last, which saves reads for each record.
+    pub(super) looked_at: Duration,
     /// The parked count last reported to `progress`.
     parked: u64,
     /// The source of newer versions of the component.
@@ -105,12 +104,13 @@ impl Worker {
     ) -> Self {
         let Common { clock, breaker, progress, shutdown } = common;
         let limits = KnownLimits::new(tasks.log().clone(), clock.clone());
+        progress.report(WorkerJoined);
         Self {
             transaction: Transaction::new(member, policy, clock.clone()),
             spec: tasks.spec().clone(),
-            handler: Refusing::new(handler, limits, clock.clone()),
+            handler: Refusing::new(handler, limits, clock.clone(), progress.clone()),
             backlog: Backlog::default(),
-            stuck: Stuck::new(tasks.spec().component.clone(), tasks.progress().clone()),
+            stuck: Stuck::new(tasks.progress().clone()),
             reporter: Reporter::new(progress.clone()),
             tasks,
             throttle: Throttle::default(),
@@ -119,7 +119,7 @@ impl Worker {
             clock,
             shutdown,
             progress,
-            letter_lines: Lines::default(),
+            looked_at: Duration::ZERO,
             parked: 0,
             follower: None,
             notices: None,
@@ -164,31 +164,36 @@ impl Worker {
         };
         let losses = self.report_losses()?;
         match polled {
-            Polled::Records(records) => self.backlog.extend(records, &self.spec.retry_topics),
+            Polled::Records(records) => {
+                self.backlog.extend(records, &self.spec.retry_topics);
+                self.report_turn();
+            }
             Polled::Assigned(partitions) => self.assign(&partitions, losses)?,
             Polled::Revoking(partitions) => {
                 self.commit()?;
+                self.progress.report(Rebalanced { change: Membership::Revoked, partitions: &partitions });
                 self.release(&partitions)?;
             }
             Polled::Lost(partitions) => {
-                self.give_up(None, "partitions were lost")?;
+                self.progress.report(Rebalanced { change: Membership::Lost, partitions: &partitions });
+                self.give_up(AbortCause::PartitionsLost, "partitions were lost", None)?;
                 self.release(&partitions)?;
             }
         }
-        let worked = self.work().and_then(|()| if self.transaction.is_due() { self.begin_commit() } else { Ok(()) });
+        let worked = self.work().and_then(|()| self.commit_if_due());
         self.or_give_up(worked)?;
-        self.throttle.set_full(self.tasks.is_full(), &self.spec.component, &self.progress, self.clock.timestamp());
+        self.throttle.set_full(self.tasks.is_full(), &self.progress, self.clock.timestamp());
         self.reporter.rest();
         self.transaction.report(&mut self.reporter);
         self.hold_back()?;
+        self.report_turn();
         self.report_parked();
         self.restore()
     }
 
     /// Opens the tasks of partitions that were assigned.
     fn assign(&mut self, partitions: &[TopicPartition], losses: Vec<Loss>) -> Result<(), WorkerFault> {
-        let named = partitions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        tracing::info!(component = %self.spec.component, partitions = named, "assigned");
+        self.progress.report(Rebalanced { change: Membership::Assigned, partitions });
         self.succeed();
         let new = losses.into_iter().filter(|loss| partitions.contains(&loss.source));
         self.transaction.member().skip(&new.collect::<Vec<_>>())?;
@@ -206,9 +211,8 @@ impl Worker {
     fn report_losses(&mut self) -> Result<Vec<Loss>, WorkerFault> {
         let losses = self.transaction.member().take_losses();
         for loss in &losses {
-            let Loss { source, position, first } = loss;
-            let (component, offsets) = (&self.spec.component, loss.offsets());
-            tracing::warn!(target: "heddle::alert", %component, %source, %position, %first, offsets, "records were deleted before they were consumed");
+            let (source, offsets) = (&loss.source, loss.offsets());
+            self.progress.report(RecordsLost { source, position: loss.position, first: loss.first, offsets });
             self.progress.lost(source, offsets);
         }
         let stops =
@@ -265,10 +269,11 @@ impl Worker {
         if self.throttle.full_until(now).is_some() || self.transaction.paused_until().is_some() {
             return Ok(());
         }
+        self.looked_at = now;
         let until = now + WORK_SLICE;
         for task in self.tasks.with_queues() {
             while self.may_step_parked() && !self.stuck.is_held(task, self.clock.now()) {
-                if self.clock.now() >= until {
+                if self.looked_at >= until {
                     self.cut_at = cut_at.or(Some(task));
                     return Ok(());
                 }
@@ -284,7 +289,7 @@ impl Worker {
                     return Ok(());
                 }
                 self.step(due)?;
-                if self.clock.now() >= until {
+                if self.looked_at >= until {
                     self.cut_at = Some(task);
                     return Ok(());
                 }
@@ -310,6 +315,10 @@ impl Worker {
         transaction.begin_commit(&mut parts)
     }
 
+    fn commit_if_due(&mut self) -> Result<(), TurnError> {
+        if self.transaction.is_due(self.clock.now()) { self.begin_commit() } else { Ok(()) }
+    }
+
     /// Commits everything and waits for it. What cannot be committed is dropped and will be done again.
     pub(super) fn commit(&mut self) -> Result<(), WorkerFault> {
         let (transaction, mut parts) = self.parts();
@@ -321,26 +330,22 @@ impl Worker {
     fn or_give_up(&mut self, worked: Result<(), TurnError>) -> Result<(), WorkerFault> {
         match worked {
             Ok(()) => Ok(()),
-            Err(TurnError::Abort(abort)) => self.give_up(Some(&abort), &abort.cause),
+            Err(TurnError::Abort(abort)) => self.give_up(abort.kind, &abort.cause, Some(&abort)),
             Err(TurnError::Fault(fault)) => Err(fault),
         }
     }
 
     /// Drops everything since the last commit and returns to it. The commit in flight is decided first.
-    pub(super) fn give_up(&mut self, abort: Option<&Abort>, why: &str) -> Result<(), WorkerFault> {
+    pub(super) fn give_up(&mut self, cause: AbortCause, why: &str, abort: Option<&Abort>) -> Result<(), WorkerFault> {
         let in_row = abort.map_or(0, |abort| self.transaction.count_abort(abort));
-        let component = self.spec.component.clone();
         self.progress.aborted();
-        tracing::warn!(%component, in_row, "the transaction is aborted and done again: {why}");
-        if in_row >= ALERT_ABORTS && in_row.is_power_of_two() {
-            tracing::warn!(target: "heddle::alert", %component, in_row, "transactions are aborted again and again: {why}");
-        }
         let (transaction, mut parts) = self.parts();
-        match transaction.discard(&mut parts) {
-            Ok(None) => {}
-            Ok(Some(why)) => tracing::warn!(%component, "so is the transaction before it: {why}"),
-            Err(TurnError::Abort(_)) => {}
-            Err(TurnError::Fault(fault)) => return Err(fault),
+        let discarded = transaction.discard(&mut parts);
+        let earlier = discarded.as_ref().ok().and_then(Option::as_deref);
+        let measured = self.transaction.take_measured();
+        self.progress.report(TransactionAborted { cause, why, earlier, in_row, measured: &measured });
+        if let Err(TurnError::Fault(fault)) = discarded {
+            return Err(fault);
         }
         self.backlog.clear();
         self.reporter.given_up();
@@ -368,10 +373,16 @@ impl Worker {
         Ok(self.throttle.pause_only(wanted, self.transaction.member())?)
     }
 
+    /// Reports that the worker takes turns, and what it holds.
+    fn report_turn(&mut self) {
+        let memory_bytes = self.handler.report_usage();
+        self.reporter.turn(memory_bytes, self.backlog.oldest());
+    }
+
     /// Reports the number of parked records and their next tries.
     fn report_parked(&mut self) {
         let now = self.tasks.waiting() + self.backlog.retries();
-        self.progress.waiting(self.parked, now, &self.spec.component);
+        self.progress.waiting(self.parked, now);
         if now > 0 || self.parked > 0 {
             self.reporter.next_tries(self.backlog.next_retries().chain(self.tasks.next_tries()).collect());
         }

@@ -282,6 +282,13 @@ impl TaskStores {
         lock(&self.layers).bytes()
     }
 
+    /// The age of the oldest change in memory that is not written. Zero if there is none.
+    #[must_use]
+    pub fn unwritten_for(&self) -> Duration {
+        let layers = lock(&self.layers);
+        if layers.bytes() == 0 { Duration::ZERO } else { layers.since.map_or(Duration::ZERO, |since| since.elapsed()) }
+    }
+
     /// Waits, at most `timeout`, while more than twice the bound is pending and a write is under way. Returns true if
     /// there is room; otherwise the disk is slow or the flusher has failed.
     #[must_use]

@@ -71,6 +71,8 @@ counts! {
     fenced = "fenced",
     /// Transactions that had to be aborted.
     aborted = "aborts",
+    /// Deliveries that were aborted with their transaction and made again.
+    undone_deliveries = "deliveries aborted",
     /// Commits whose outcome the caller did not learn, and which took effect.
     unknown_committed = "unknown, committed",
     /// Commits whose outcome the caller did not learn, and which did not take effect.

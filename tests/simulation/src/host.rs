@@ -17,6 +17,7 @@ use crate::gate::{Caller, Process};
 use crate::handler::CommandHandler;
 use crate::life::Life;
 use crate::log::SimLog;
+use crate::observer::Ledger;
 use crate::planted::{self, Planted};
 use crate::time::{self, VirtualClock};
 use crate::world::World;
@@ -141,13 +142,16 @@ impl Life {
                 bounds.late_ids_max = 0;
             }
             let state = HostState::without_flusher(host.disk.engine(Some(caller("disk"))), bounds);
-            let slot =
-                |worker| Slot { caller: caller(&format!("w{worker}")), progress: Arc::default(), work: Work::Joining };
+            let progress = |name: &str| Arc::new(Progress::new(Ledger::telemetry(&self.world, name)));
+            let slot = |worker| {
+                let caller = caller(&format!("w{worker}"));
+                Slot { progress: progress(&caller.name), caller, work: Work::Joining }
+            };
             let workers = (0..self.world.plan.workers).map(slot).collect();
             let watcher = caller("topics");
             let known = Arc::new(KnownTopics::of(Arc::new(SimLog(watcher.clone())), "sim"));
             let needs: Arc<dyn Needs> = Arc::new(self.world.plan.clone());
-            let topics = Arc::new(TopicWatch::new(move || needs.clone(), Arc::default(), known.clone()));
+            let topics = Arc::new(TopicWatch::new(move || needs.clone(), progress(&watcher.name), known.clone()));
             let (process, state, look_at) = (process.clone(), Arc::new(state), time::now() + LOOK_EVERY);
             host.run = Some(Run { process, state, workers, topics, watcher, look_at, known });
             self.world.tell(format!("h{index}"), format_args!("starts"));
@@ -185,6 +189,7 @@ impl Life {
                 self.put_back(&process, place.worker, Work::Joining);
             }
         }
+        self.note(self.world.complaint());
         self.bury(&process);
     }
 

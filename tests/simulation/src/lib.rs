@@ -13,6 +13,7 @@
 //! - `changes`, `operator`: changing topics, other producers, full disks, and the operator who reacts to them.
 //! - `log`, `disk`: the simulated surroundings. Their traits are those that Kafka and the real engines implement.
 //! - `model`, `check`: the expected results, and the comparison.
+//! - `observer`: checks that the reported events add up.
 //! - `planted`: deliberate bugs that lives must find.
 
 mod chance;
@@ -27,6 +28,7 @@ mod host;
 mod life;
 mod log;
 mod model;
+mod observer;
 mod operator;
 mod plan;
 mod planted;

@@ -28,6 +28,8 @@ pub(crate) struct World {
     pub(crate) planted: Option<Planted>,
     /// The number of offsets that the hosts reported as deleted before they were read.
     told: Mutex<BTreeMap<TopicPartition, u64>>,
+    /// The first report of a worker that does not fit to its earlier ones.
+    complaint: Mutex<Option<String>>,
 }
 
 /// Draws faults.
@@ -64,6 +66,7 @@ impl World {
             healed: AtomicBool::new(false),
             planted: options.planted,
             told: Mutex::default(),
+            complaint: Mutex::default(),
             plan,
         }
     }
@@ -106,6 +109,16 @@ impl World {
     /// The number of offsets of each partition that were reported as lost.
     pub(crate) fn told_losses(&self) -> BTreeMap<TopicPartition, u64> {
         lock(&self.told).clone()
+    }
+
+    /// Notes that the reports of a worker contradict each other.
+    pub(crate) fn complain(&self, why: String) {
+        lock(&self.complaint).get_or_insert(why);
+    }
+
+    /// Takes the noted contradiction.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        lock(&self.complaint).take()
     }
 
     /// Writes a line of the trace, if tracing is on.

@@ -13,9 +13,11 @@ use super::error::ManifestErrors;
 use super::names::{fault_of_name, fault_of_topic};
 use super::options::{client_options, options};
 use super::overrides::{self, Keys};
+use super::telemetry::{self, Telemetry};
 use super::text;
 
-const ROOT: &[&str] = &["app", "log", "registry", "topics", "admin", "commit", "workers", "state", "host", "deploy"];
+const ROOT: &[&str] =
+    &["app", "log", "registry", "topics", "admin", "commit", "workers", "state", "host", "deploy", "telemetry"];
 const APP: &[&str] = &["name", "components", "data", "contracts"];
 const LOG: &[&str] = &["kind", "bootstrap", "options"];
 const REGISTRY: &[&str] = &["url", "username", "password", "ca", "timeout", "retries", "topic", "register"];
@@ -41,6 +43,7 @@ const KEYS: Keys = Keys {
         ("state", STATE),
         ("host", HOST),
         ("deploy", deploy::KEYS),
+        ("telemetry", telemetry::KEYS),
     ],
     named: ("topics", TOPIC),
     lists: &[("app", "components"), ("admin", "names")],
@@ -87,6 +90,8 @@ pub struct App {
     pub host: Option<String>,
     /// How a newly deployed version is watched, if its own manifest does not say; `None`: not at all.
     pub deploy: Option<DeployPolicy>,
+    /// Log lines and metrics.
+    pub telemetry: Telemetry,
 }
 
 /// Where records are.
@@ -293,6 +298,7 @@ impl App {
             workers: Workers { count: number(&root.section("workers", WORKERS), "count", 1..=256).unwrap_or(1) },
             state: state(&root.section("state", STATE)),
             deploy: deploy::policy(&root.section("deploy", deploy::KEYS)),
+            telemetry: telemetry::telemetry(&root.section("telemetry", telemetry::KEYS)),
             host: root.section("host", HOST).field("name").and_then(|field| field.checked("a host", fault_of_name)),
         }
     }

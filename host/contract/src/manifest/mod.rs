@@ -20,6 +20,7 @@ mod names;
 mod options;
 mod overrides;
 mod subjects;
+mod telemetry;
 mod text;
 
 pub use app::App;
@@ -27,3 +28,4 @@ pub use component::Manifest;
 pub use deploy::DeployPolicy;
 pub use error::{ManifestErrors, Place, Problem, Source};
 pub use options::OPTIONS_OWNED;
+pub use telemetry::{LogFormat, MetricDetail, Telemetry};

@@ -53,7 +53,7 @@ pub enum DecodeError {
     #[error("the list at byte {0} has more items than its value can hold")]
     TooManyItems(usize),
     /// More records and list items than the value has bytes for: [`STEPS_PER_BYTE_MAX`] for each, and
-    /// [`FREE_ITEMS_MAX`] on top.
+    /// [`FREE_STEPS_MAX`] on top.
     #[error("the value at byte {0} has more records and items than its bytes can hold")]
     TooManySteps(usize),
     /// More memory than the value has bytes for: [`MEMORY_PER_BYTE_MAX`] for each, and [`FREE_MEMORY_BYTES_MAX`] on
@@ -84,6 +84,9 @@ pub const DEPTH_MAX: usize = 64;
 /// How many items of lists may take no bytes, as `null` and an empty record do: all others are bounded by the value's
 /// size.
 pub const FREE_ITEMS_MAX: usize = 1 << 16;
+
+/// The number of records and list items that every value may have, however few bytes it has.
+pub const FREE_STEPS_MAX: usize = 4 * FREE_ITEMS_MAX;
 
 /// The most records and list items for each byte of a value. Records within records take no bytes of their own, so a
 /// schema whose records double at each level asks for any number of them.
@@ -120,7 +123,7 @@ impl<'a> Reader<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
         let bound = |free: usize, per_byte: usize| bytes.len().saturating_mul(per_byte).saturating_add(free);
         let left = Left {
-            steps: bound(FREE_ITEMS_MAX, STEPS_PER_BYTE_MAX),
+            steps: bound(FREE_STEPS_MAX, STEPS_PER_BYTE_MAX),
             memory_bytes: bound(FREE_MEMORY_BYTES_MAX, MEMORY_PER_BYTE_MAX),
         };
         Self { bytes, at: 0, items: 0, left }
@@ -292,6 +295,7 @@ impl<'a> Reader<'a> {
 pub struct Extent {
     depth: usize,
     items: usize,
+    records: usize,
 }
 
 impl Extent {
@@ -317,16 +321,25 @@ impl Extent {
         self.items = self.items.saturating_add(count);
     }
 
+    /// Counts a record.
+    pub fn add_record(&mut self) {
+        self.records = self.records.saturating_add(1);
+    }
+
     /// Checks the whole value, which was written as `bytes` bytes.
     ///
     /// # Errors
-    /// If it has more items than can be read.
+    /// If it has more items or records than can be read.
     pub fn check(&self, bytes: usize) -> Result<(), String> {
-        let max = bytes.saturating_add(FREE_ITEMS_MAX);
-        if self.items > max {
+        let (items, records) = (self.items, self.records);
+        let items_max = bytes.saturating_add(FREE_ITEMS_MAX);
+        if items > items_max {
+            return Err(format!("its lists have {items} items in {bytes} bytes; more than {items_max} cannot be read"));
+        }
+        let steps_max = bytes.saturating_mul(STEPS_PER_BYTE_MAX).saturating_add(FREE_STEPS_MAX);
+        if items.saturating_add(records) > steps_max {
             return Err(format!(
-                "its lists have {} items in {bytes} bytes; more than {max} cannot be read",
-                self.items
+                "it has {items} items and {records} records in {bytes} bytes; more than {steps_max} cannot be read"
             ));
         }
         Ok(())

@@ -218,6 +218,7 @@ impl Encoder<'_> {
     }
 
     fn record(&mut self, record: &Record, object: &Map<String, Value>) -> Result<(), String> {
+        self.extent.add_record();
         let known = |key: &String| record.fields.iter().any(|field| field.name == *key);
         if let Some(unknown) = object.keys().find(|key| !known(key)) {
             return Err(format!("{} has no field `{unknown}`", record.name));

@@ -23,19 +23,20 @@ use heddle_core::explain::Explained;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::run::{commit_policy, component_files, fitter, named, slots};
+use super::run::{component_files, config, fitter, named, slots};
 use super::stop::stop_signal;
 use super::{app, open};
 use crate::deploy::File;
 use crate::dlq::{DlqError, Filter, Queue};
 use crate::guest::{Component, Schemas};
-use crate::host::{Config, Host, Parts};
+use crate::host::{Host, Parts};
 use crate::log::{Log, TopicSpec};
 use crate::printable::line;
 use crate::registry::{Cached, Registry};
 use crate::runtime::Progress;
 use crate::shadow::{Side, times};
 use crate::shutdown::Shutdown;
+use crate::telemetry::Telemetry;
 use crate::usage::{cpu_seconds, memory_kb};
 use input::Lines;
 
@@ -198,14 +199,10 @@ impl Bench {
         let fitter = fitter(&bed.app, bed.log.clone(), bed.registry.clone(), schemas.clone())?;
         let state = open::state(bed.folder.path(), &bed.app)?;
         let slots = slots(&fitter, vec![file.clone()])?;
-        let config = Config {
-            app: bed.app.name.clone(),
-            host: open::host_name(bed.folder.path(), &bed.app)?,
-            commit: commit_policy(&bed.app),
-            workers: bed.app.workers.count,
-        };
+        let config = config(bed.folder.path(), &bed.app)?;
         let (log, registry) = (bed.log.clone(), bed.registry.clone());
-        let parts = Parts { log, registry, schemas, state, components: slots };
+        let telemetry = Telemetry::new(bed.app.name.clone());
+        let parts = Parts { log, registry, schemas, state, components: slots, telemetry };
         // Resets the peak, so that it begins with what is resident now. If that fails, the peak is that of the whole
         // process.
         let _ = std::fs::write("/proc/self/clear_refs", "5");

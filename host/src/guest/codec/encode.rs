@@ -131,11 +131,13 @@ impl Encoder {
                 }
             }
             (Shape::Record(fields), Val::Record(values)) if fields.len() == values.len() => {
+                extent.add_record();
                 for ((name, shape), (_, value)) in fields.iter().zip(values) {
                     self.step(|| name.clone(), *shape, value, out, extent)?;
                 }
             }
-            (Shape::Null | Shape::Empty, Val::Enum(_)) => {}
+            (Shape::Null, Val::Enum(_)) => {}
+            (Shape::Empty, Val::Enum(_)) => extent.add_record(),
             (Shape::Never, Val::Enum(_)) => {
                 return Err("the schema has no value there: its union or enum is empty".to_owned().into());
             }

@@ -1,0 +1,108 @@
+//! Checks the events of a worker: every delivery that ended was begun, and every delivery whose outcome is part of a
+//! transaction is committed or aborted with it, once.
+
+use std::sync::{Arc, Mutex};
+
+use heddle::telemetry::{Event, Observer, Outcome, Telemetry};
+use heddle_core::batch::Counts;
+use heddle_core::event::{Offset, Record, TopicPartition};
+
+use crate::world::{World, lock};
+
+/// The events of one worker so far. The first one that does not fit to those before it fails the life.
+pub(crate) struct Ledger {
+    world: Arc<World>,
+    who: String,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The delivery that has begun and not ended.
+    begun: Option<(TopicPartition, Offset)>,
+    /// The outcomes that are in the open batch.
+    open: Counts,
+    /// The outcomes whose commit has begun.
+    in_flight: Option<Counts>,
+}
+
+impl Ledger {
+    /// The telemetry of a worker that has reported nothing yet.
+    pub(crate) fn telemetry(world: &Arc<World>, who: &str) -> Telemetry {
+        let ledger = Self { world: world.clone(), who: who.to_owned(), state: Mutex::default() };
+        Telemetry::observed_by(world.plan.spec.component.clone(), Arc::new(ledger))
+    }
+}
+
+impl Observer for Ledger {
+    fn observe(&self, _component: &str, event: &Event<'_>) {
+        match lock(&self.state).take(event) {
+            Ok(aborted) => self.world.count(|happened| happened.undone_deliveries += aborted),
+            Err(why) => self.world.complain(format!("{}: {why}: {event:?}", self.who)),
+        }
+    }
+}
+
+impl State {
+    /// Takes an event. Returns the number of deliveries that it aborts.
+    fn take(&mut self, event: &Event<'_>) -> Result<u64, String> {
+        match event {
+            // What the worker before left open is dropped, and delivered again.
+            Event::WorkerJoined(_) => (self.begun, self.open, self.in_flight) = (None, Counts::default(), None),
+            Event::DeliveryBegun(event) => {
+                let Record { source, offset, .. } = event.record;
+                if let Some(before) = self.begun.replace((source.clone(), *offset)) {
+                    return Err(format!("{before:?} has not ended when another delivery begins"));
+                }
+            }
+            Event::DeliveryEnded(event) => {
+                let Record { source, offset, .. } = event.record;
+                if self.begun.take() != Some((source.clone(), *offset)) {
+                    return Err("a delivery ended that was not begun".to_owned());
+                }
+                self.count(event.outcome);
+            }
+            Event::CommitBegun(event) => {
+                if self.in_flight.is_some() {
+                    return Err("two commits are in flight".to_owned());
+                }
+                let open = std::mem::take(&mut self.open);
+                if open != outcomes(event.counts) {
+                    return Err(format!("the batch has other outcomes than {open:?}"));
+                }
+                self.in_flight = Some(open);
+            }
+            Event::CommitEnded(event) => {
+                let begun = self.in_flight.take();
+                if begun != Some(outcomes(event.counts)) {
+                    return Err("a commit ended that was not begun".to_owned());
+                }
+            }
+            Event::TransactionAborted(_) => {
+                let in_flight = self.in_flight.take().unwrap_or_default();
+                return Ok(all(std::mem::take(&mut self.open)) + all(in_flight));
+            }
+            _ => {}
+        }
+        Ok(0)
+    }
+
+    fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Handled => self.open.handled += 1,
+            Outcome::Skipped => self.open.duplicates += 1,
+            Outcome::Parked(_) => self.open.retried += 1,
+            Outcome::DeadLettered => self.open.dead_lettered += 1,
+            Outcome::Retried(_) | Outcome::Held => {}
+        }
+    }
+}
+
+/// The parts of the counts that are known from the ends of deliveries.
+fn outcomes(counts: Counts) -> Counts {
+    Counts { records: 0, again: 0, emitted: 0, ..counts }
+}
+
+fn all(counts: Counts) -> u64 {
+    counts.handled + counts.retried + counts.dead_lettered + counts.duplicates
+}
