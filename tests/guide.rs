@@ -196,6 +196,7 @@ pages! {
     observability: "observability.md",
     reload: "reload.md",
     state: "state.md",
+    tables: "tables.md",
 }
 
 #[test]

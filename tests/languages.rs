@@ -60,6 +60,13 @@ fn inputs() -> Vec<Input> {
         probe(json!({"do": "raw-keys", "n": 5})),
         probe(json!({"do": "typed-keys", "n": 5})),
         probe(json!({"do": "typed-keys", "n": 5})),
+        probe(json!({"do": "fact", "text": "a"})),
+        probe(json!({"do": "fact", "text": "ab"})),
+        probe(json!({"do": "fact", "text": "not there"})),
+        probe(json!({"do": "facts", "text": "", "n": 10})),
+        probe(json!({"do": "facts", "text": "a", "n": 1, "after": "a"})),
+        probe(json!({"do": "named", "n": 7})),
+        probe(json!({"do": "named", "n": 8})),
         probe(json!({"do": "many", "n": 100})),
         probe(json!({"do": "reject", "text": "rejécted, as asked"})),
         probe(json!({"do": "fail", "text": "failed, as asked"})),
@@ -132,9 +139,10 @@ fn rust_does_what_its_input_says() {
         text(letter, "heddle.kind")
     });
     assert_eq!(kinds, ["rejected", "failed", "trap", "emit", "state", "rejected", "deadline", "memory"]);
-    let counts = ["make", "choices", "many", "fail-once", "scan "].map(|name| written(name).len());
-    assert_eq!(counts, [1, 10, 100, 1, 3]);
-    assert_eq!(state.len(), 3 + 2 + 1);
+    let counts = ["make", "choices", "many", "fail-once", "scan ", "facts "].map(|name| written(name).len());
+    assert_eq!(counts, [1, 10, 100, 1, 3, 3]);
+    let stored = state.keys().filter(|(store, _)| !store.is_table());
+    assert_eq!(stored.count(), 3 + 2 + 1);
     let deleted = written("tombstone keyed Some").iter().map(|record| (&*record.topic, record.value.clone()));
     let topics = ["probe.keyed-out", "probe.values-out", "probe.raw-out"];
     assert_eq!(deleted.collect::<Vec<_>>(), topics.map(|topic| (topic, None)));

@@ -48,6 +48,7 @@ mod state_engines;
 mod stores;
 mod subjects;
 mod support;
+mod tables;
 mod task_stores;
 mod terminal;
 mod tidy;

@@ -109,13 +109,14 @@ fn the_template_of_debezium_passes_its_own_test() {
 #[test]
 fn a_test_host_keeps_its_promises() {
     let guests = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests");
-    let names = ["conformance-javascript", "conformance-python", "conformance-rust"];
+    let names = ["conformance-javascript", "conformance-python", "conformance-rust", "conformance-go"];
     let mut heddle = Command::new(env!("CARGO_BIN_EXE_heddle"));
     succeeded(&heddle.args(["build", "--wit-only"]).args(names).arg("--app").arg(&guests).output().unwrap());
-    let [javascript, python, rust] = names.map(|name| guests.join("components").join(name));
-    assert!(run("node", &["--test"], &javascript).contains("pass 6"));
-    assert!(run("python3", &["-m", "unittest"], &python).contains("Ran 6 tests"));
-    assert!(run("cargo", &["test"], &rust).contains("6 passed"));
+    let [javascript, python, rust, go] = names.map(|name| guests.join("components").join(name));
+    assert!(run("node", &["--test"], &javascript).contains("pass 7"));
+    assert!(run("python3", &["-m", "unittest"], &python).contains("Ran 7 tests"));
+    assert!(run("cargo", &["test"], &rust).contains("7 passed"));
+    assert!(run("go", &["test"], &go).contains("ok"));
 }
 
 #[test]

@@ -24,7 +24,7 @@ const FOLDERS: [&str; 6] = ["host", "bench", "tests", "sdk/rust", "guests", "exa
 
 /// Each module of `host/src` with the modules that it may use, from the bottom up. A module uses only modules that are
 /// listed before it, so there are no circles between modules.
-const ARROWS: [(&str, &[&str]); 31] = [
+const ARROWS: [(&str, &[&str]); 32] = [
     ("lock", &[]),
     ("telemetry", &["lock"]),
     ("shutdown", &["lock"]),
@@ -40,6 +40,7 @@ const ARROWS: [(&str, &[&str]); 31] = [
     ("serve", &["lock", "tls"]),
     ("guest", &[]),
     ("state", &["lock", "sled_folder", "disk"]),
+    ("tables", &["lock", "log", "state"]),
     ("registry", &["guest", "lock", "tls", "serve", "telemetry"]),
     ("registry_topic", &["log", "registry", "lock"]),
     ("values", &["guest", "registry", "times"]),
@@ -48,9 +49,9 @@ const ARROWS: [(&str, &[&str]); 31] = [
     ("repartition", &["log", "runtime"]),
     ("build", &["registry", "files"]),
     ("dlq", &["log", "guest", "values", "times"]),
-    ("shadow", &["log", "guest", "state", "registry", "runtime", "build"]),
+    ("shadow", &["log", "guest", "state", "tables", "registry", "runtime", "build"]),
     ("cluster", &["shutdown", "log", "state", "tls"]),
-    ("deploy", &["shutdown", "log", "guest", "registry", "runtime", "build", "cluster", "lock"]),
+    ("deploy", &["shutdown", "log", "guest", "tables", "registry", "runtime", "build", "cluster", "lock"]),
     (
         "admin",
         &[
@@ -58,6 +59,7 @@ const ARROWS: [(&str, &[&str]); 31] = [
             "log",
             "guest",
             "state",
+            "tables",
             "registry",
             "runtime",
             "values",
@@ -71,7 +73,22 @@ const ARROWS: [(&str, &[&str]); 31] = [
             "telemetry",
         ],
     ),
-    ("host", &["log", "guest", "state", "registry", "runtime", "cluster", "deploy", "admin", "shutdown", "telemetry"]),
+    (
+        "host",
+        &[
+            "log",
+            "guest",
+            "state",
+            "tables",
+            "registry",
+            "runtime",
+            "cluster",
+            "deploy",
+            "admin",
+            "shutdown",
+            "telemetry",
+        ],
+    ),
     (
         "cli",
         &[
@@ -80,6 +97,7 @@ const ARROWS: [(&str, &[&str]); 31] = [
             "log",
             "guest",
             "state",
+            "tables",
             "registry",
             "registry_topic",
             "runtime",

@@ -131,6 +131,7 @@ fn open(bench: &Bench<'_>) -> Arc<TaskStores> {
         waiting: None,
         changelogs: vec!["bench.store".into()],
         seen_changelog: Some("bench.dedup".into()),
+        tables: vec![],
         windows: [("orders".into(), WINDOW)].into(),
     };
     TaskStores::open(&*bench.engine, &spec, PARTITION, Bounds::default()).unwrap()

@@ -18,7 +18,7 @@ use heddle_contract::manifest::DeployPolicy;
 use heddle_core::explain::{Explain, Explained};
 use thiserror::Error;
 
-use crate::admin::{self, AdminError, ComponentStatus, Deploys, Listening, Monitor, Serving, Stores, Watched};
+use crate::admin::{self, AdminError, ComponentStatus, Deploys, Kept, Listening, Monitor, Serving, Stores, Watched};
 use crate::cluster::{Hosts, announce};
 use crate::deploy::{self, Deployer, File, Fitter, Topics};
 use crate::guest::Schemas;
@@ -27,6 +27,7 @@ use crate::registry::Registry;
 use crate::runtime::{self, CommitPolicy, KnownTopics, Running, Service, Slot, WorkerFault};
 use crate::shutdown::Shutdown;
 use crate::state::HostState;
+use crate::tables::Tables;
 use crate::telemetry::{HostStopped, Telemetry};
 
 /// The time limit for open requests and for threads other than workers when the host stops.
@@ -55,6 +56,8 @@ pub struct Parts {
     pub schemas: Arc<dyn Schemas>,
     /// The local copies of state.
     pub state: Arc<HostState>,
+    /// The global tables.
+    pub tables: Arc<Tables>,
     /// The components, by their full names.
     pub components: Vec<(String, Arc<Slot>)>,
     /// Reports events of the host.
@@ -171,14 +174,14 @@ impl RunningHost {
     /// If a thread or the API cannot be started. The workers still run then; [`stop`](Self::stop) ends them.
     pub fn publish(&mut self, public: Public) -> Result<Arc<Monitor>, HostError> {
         let Public { listening, hosts, deployments } = public;
-        let Parts { log, registry, schemas, state, .. } = &self.parts;
-        let kept = Some(state.clone());
+        let Parts { log, registry, schemas, state, tables, .. } = &self.parts;
+        let kept = Kept { state: Some(state.clone()), tables: Some(tables.clone()) };
         let (monitor, threads) =
             Monitor::start(log.clone(), registry.clone(), self.components.clone(), kept, &self.shutdown)?;
         self.threads.extend(threads);
         self.monitor = Some(monitor.clone());
         self.threads.push(announce(hosts.clone(), state.clone(), self.shutdown.clone())?);
-        let stores = Stores::new(state.clone(), log.clone(), hosts.clone(), schemas.clone());
+        let stores = Stores::new(state.clone(), tables.clone(), log.clone(), hosts.clone(), schemas.clone());
         let mut deployer = None;
         if let Some(Deployments { fitter, topics, start, files, policy }) = deployments {
             let components = files.into_iter().zip(&self.components).map(|((name, file), watched)| {
@@ -239,6 +242,7 @@ impl RunningHost {
     /// The first fault that kept a worker from continuing.
     pub fn stop(self) -> Result<(), WorkerFault> {
         let ended = self.running.stop();
+        self.parts.tables.stop();
         if let Err(error) = self.parts.state.flush() {
             tracing::warn!("state stays in the changelogs alone: {error}");
         }

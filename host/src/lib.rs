@@ -27,6 +27,7 @@ pub mod shadow;
 pub mod shutdown;
 mod sled_folder;
 pub mod state;
+pub mod tables;
 pub mod telemetry;
 mod times;
 pub mod tls;

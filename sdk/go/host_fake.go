@@ -23,11 +23,11 @@ type TestHost struct {
 
 var (
 	host *TestHost
-	// resets clear the fakes of emitters and stores.
+	// resets clear the fakes of emitters, stores and tables.
 	resets []func()
 )
 
-// NewTestHost installs a new host with empty stores until the test ends; t is a *testing.T.
+// NewTestHost installs a new host with empty stores and tables until the test ends; t is a *testing.T.
 //
 //	func TestAnEmptyOrderIsRejected(t *testing.T) {
 //		heddle.NewTestHost(t)
@@ -163,21 +163,62 @@ func fakedStore[K, V any](s *Store[K, V]) {
 func fakedOrdered[K, O, V any](s *OrderedStore[K, O, V], text func(O) (string, bool)) {
 	fakedStore(&s.Store)
 	s.scan = func(prefix K, after O, limit uint32) []pairs.Pair[K, V] {
-		there()
-		least, some := text(after)
-		keys := []string{}
-		for key := range s.fake.entries {
-			if strings.HasPrefix(key, keyText(prefix)) && (!some || key > least) {
-				keys = append(keys, key)
-			}
-		}
-		slices.Sort(keys)
-		found := []pairs.Pair[K, V]{}
-		for _, key := range keys[:min(len(keys), int(limit))] {
-			found = append(found, s.fake.entries[key])
-		}
-		return found
+		return scanned(s.fake.entries, prefix, after, limit, text)
 	}
+}
+
+type fakeTable[K, V any] struct {
+	entries map[string]pairs.Pair[K, V]
+}
+
+// Fill puts an entry into the table, as a record of its topic does. It is there in tests only.
+func (t *Table[K, V]) Fill(key K, value V) {
+	there()
+	t.fake.entries[keyText(key)] = pairs.Pair[K, V]{Key: key, Value: value}
+}
+
+// Unfill takes an entry out of the table, as a tombstone does. It is there in tests only.
+func (t *Table[K, V]) Unfill(key K) {
+	there()
+	delete(t.fake.entries, keyText(key))
+}
+
+func fakedTable[K, V any](t *Table[K, V]) {
+	clear := func() { t.fake.entries = map[string]pairs.Pair[K, V]{} }
+	clear()
+	resets = append(resets, clear)
+	t.get = func(key K) *V {
+		there()
+		if entry, ok := t.fake.entries[keyText(key)]; ok {
+			return &entry.Value
+		}
+		return nil
+	}
+}
+
+// fakedOrderedTable makes a fake of a table with an order.
+func fakedOrderedTable[K, O, V any](t *OrderedTable[K, O, V], text func(O) (string, bool)) {
+	fakedTable(&t.Table)
+	t.scan = func(prefix K, after O, limit uint32) []pairs.Pair[K, V] {
+		return scanned(t.fake.entries, prefix, after, limit, text)
+	}
+}
+
+func scanned[K, O, V any](entries map[string]pairs.Pair[K, V], prefix K, after O, limit uint32, text func(O) (string, bool)) []pairs.Pair[K, V] {
+	there()
+	least, some := text(after)
+	keys := []string{}
+	for key := range entries {
+		if strings.HasPrefix(key, keyText(prefix)) && (!some || key > least) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	found := []pairs.Pair[K, V]{}
+	for _, key := range keys[:min(len(keys), int(limit))] {
+		found = append(found, entries[key])
+	}
+	return found
 }
 
 func stringKey(key *string) (string, bool) {

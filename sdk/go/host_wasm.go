@@ -17,6 +17,8 @@ type fakeEmitter[V, O any] struct{}
 
 type fakeStore[K, V any] struct{}
 
+type fakeTable[K, V any] struct{}
+
 //go:wasmimport heddle:runtime/log@0.1.0 write
 func importLog(level int32, message unsafe.Pointer, length int32)
 

@@ -6,7 +6,7 @@ import random from "heddle:runtime/random@0.1.0";
 
 import * as sdk from "./sdk.js";
 
-/** Installs the host. `interfaces` are the component's emitters and stores, by name. */
+/** Installs the host. `interfaces` are the component's emitters, stores and tables, by name. */
 export function start(interfaces) {
   sdk.install({
     context: () => context.current(),

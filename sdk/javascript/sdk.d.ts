@@ -86,3 +86,18 @@ export interface ScannableStore<Key, Value> extends Store<Key, Value> {
    */
   scan(prefix: Key, after: Key | null, limit: number): Array<[Key, Value]>;
 }
+
+/** A table of the component: a read-only view of a compacted topic. */
+export interface Table<Key, Value> {
+  /** The newest value of a key. */
+  get(key: Key): Value | null;
+}
+
+/** A table whose keys have an order. */
+export interface ScannableTable<Key, Value> extends Table<Key, Value> {
+  /**
+   * The entries whose keys begin with `prefix`, in the order of the keys' bytes, at most `limit`; with `after`, only those whose
+   * keys are greater. At most 4 MiB together.
+   */
+  scan(prefix: Key, after: Key | null, limit: number): Array<[Key, Value]>;
+}

@@ -1,4 +1,4 @@
-// The parts of every component: failures, context, log and random; and the base of emitters and stores.
+// The parts of every component: failures, context, log and random; and the base of emitters, stores and tables.
 
 import * as types from "./types.js";
 
@@ -96,20 +96,29 @@ export function emitter(name, value, key) {
 
 export function store(name, key, value, scannable) {
   const one = types.option(value);
-  const found = types.list(types.tuple(key, value));
-  const optional = types.option(key);
   const functions = {
     get: (at) => one.lift(answering(name).get(name, types.lowered(key, at, "the key"))),
     put: (at, to) => answering(name).put(name, types.lowered(key, at, "the key"), types.lowered(value, to, "the value")),
     delete: (at) => answering(name).delete(name, types.lowered(key, at, "the key")),
   };
-  if (scannable) {
-    functions.scan = (prefix, after, limit) => {
-      const [from, behind] = [types.lowered(key, prefix, "the prefix"), types.lowered(optional, after, "after")];
-      return found.lift(answering(name).scan(name, from, behind, limit));
-    };
-  }
+  if (scannable) functions.scan = scan(name, key, value);
   return functions;
+}
+
+export function table(name, key, value, scannable) {
+  const one = types.option(value);
+  const functions = { get: (at) => one.lift(answering(name).get(name, types.lowered(key, at, "the key"))) };
+  if (scannable) functions.scan = scan(name, key, value);
+  return functions;
+}
+
+function scan(name, key, value) {
+  const found = types.list(types.tuple(key, value));
+  const optional = types.option(key);
+  return (prefix, after, limit) => {
+    const [from, behind] = [types.lowered(key, prefix, "the prefix"), types.lowered(optional, after, "after")];
+    return found.lift(answering(name).scan(name, from, behind, limit));
+  };
 }
 
 /** Calls a handler as the host does. Throws its failure. */

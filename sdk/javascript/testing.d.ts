@@ -1,4 +1,4 @@
-// A host for unit tests: runs handlers natively, with emits, stores, log and random numbers in memory.
+// A host for unit tests: runs handlers natively, with emits, stores, tables, log and random numbers in memory.
 
 import type { Header } from "./sdk.js";
 
@@ -30,4 +30,6 @@ export class TestHost {
   deliver(handler: (...args: any[]) => void, value: unknown, options?: DeliveryOptions): Outcome;
   /** The entries of a store. */
   store(name: string): Array<[any, any]>;
+  /** Puts an entry into a table, or with `null` takes it out, as a record of its topic does. */
+  fill(table: string, key: unknown, value: unknown): void;
 }

@@ -1,4 +1,4 @@
-// A host for unit tests: runs handlers natively, with emits, stores, log and random numbers in memory.
+// A host for unit tests: runs handlers natively, with emits, stores, tables, log and random numbers in memory.
 
 import { Failure, called, install } from "./sdk.js";
 import { digits, lowered } from "./types.js";
@@ -75,6 +75,7 @@ function* bits(seed) {
 
 export class TestHost {
   #entries = new Map();
+  #tables = new Map();
   #offset = -1;
   #drawn = bits(0);
   #delivery = null;
@@ -108,6 +109,21 @@ export class TestHost {
   store(name) {
     const { key, value } = world.stores[name];
     return this.#of(name).all().map((entry) => [key.lift(copy(entry.key)), value.lift(copy(entry.value))]);
+  }
+
+  fill(name, key, value) {
+    const table = world.tables[name];
+    if (!table) throw new Error(`${name} is not a table of this component: those are ${Object.keys(world.tables).join(", ")}`);
+    const at = lowered(table.key, key, "the key");
+    const entries = this.#table(name);
+    if (value === null) entries.delete(at);
+    else entries.put(at, lowered(table.value, value, "the value"));
+    entries.settle(true);
+  }
+
+  #table(name) {
+    if (!this.#tables.has(name)) this.#tables.set(name, new Entries());
+    return this.#tables.get(name);
   }
 
   #begin(known, options) {
@@ -147,7 +163,8 @@ export class TestHost {
   }
 
   #host() {
-    const store = (name) => this.#of(name.replace(/^store-/, ""));
+    const plain = (name) => name.replace(/^[a-z]+-/, "");
+    const read = (name) => (name.startsWith("table-") ? this.#table(plain(name)) : this.#of(plain(name)));
     return {
       context: () => copy(this.#delivery),
       log: (level, message) => this.#log.push({ level, message }),
@@ -156,10 +173,10 @@ export class TestHost {
       send: (name, value) => this.#emit(name, value, null, []),
       sendWith: (name, value, key, headers) => this.#emit(name, value, key, headers),
       sendTombstone: (name, key) => this.#emit(name, null, key, []),
-      get: (name, key) => store(name).get(key),
-      put: (name, key, value) => store(name).put(key, value),
-      delete: (name, key) => store(name).delete(key),
-      scan: (name, prefix, after, limit) => store(name).scan(prefix, after, limit),
+      get: (name, key) => read(name).get(key),
+      put: (name, key, value) => read(name).put(key, value),
+      delete: (name, key) => read(name).delete(key),
+      scan: (name, prefix, after, limit) => read(name).scan(prefix, after, limit),
     };
   }
 }

@@ -17,7 +17,7 @@ _LEVELS = {level.name.lower(): level for level in log.Level}
 
 
 class Host:
-    """The host. ``interfaces`` has the component's emitters and stores by name, and ``values`` the checks of their
+    """The host. ``interfaces`` has the component's emitters, stores and tables by name, and ``values`` the checks of their
     values and keys."""
 
     def __init__(self, interfaces, values):

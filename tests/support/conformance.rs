@@ -22,7 +22,7 @@ use crate::support::build;
 use crate::support::guests::{Known, framed, schema, with_contract};
 
 /// The schemas, by id: the name in the contract, and the file or type.
-const SCHEMAS: [(&str, &str); 8] = [
+const SCHEMAS: [(&str, &str); 9] = [
     ("probe.values-value", "probe.values-value"),
     ("probe.values-out-value", "probe.values-out-value"),
     ("probe.keyed-key", "Point"),
@@ -31,7 +31,12 @@ const SCHEMAS: [(&str, &str); 8] = [
     ("store:raw", "Point"),
     ("store:typed", "Point"),
     ("store-key:typed", "Point"),
+    ("probe.facts-value", "probe.facts-value"),
 ];
+
+/// The tables, in the order of their names.
+const FACTS: StoreIndex = StoreIndex::table(0);
+const NAMED: StoreIndex = StoreIndex::table(1);
 
 pub(crate) fn id(name: &str) -> u32 {
     1 + u32::try_from(SCHEMAS.iter().position(|(known, _)| *known == name).unwrap()).unwrap()
@@ -65,6 +70,22 @@ impl TaskState for Memory {
     }
 }
 
+/// What the tables hold.
+fn tables() -> Entries {
+    let fact = |n: i64, note: Value| {
+        Bytes::from(framed(id("probe.facts-value"), &schema("probe.facts-value"), &json!({"n": n, "note": note})))
+    };
+    let mut entries =
+        [("a", 1, json!(null)), ("ab", 2, json!({"string": "two"})), ("ä", i64::MAX, json!({"string": ""}))]
+            .map(|(key, n, note)| ((FACTS, Bytes::from(key)), fact(n, note)))
+            .into_iter()
+            .collect::<Entries>();
+    // Without the id that stands in front of it.
+    let key = framed(0, &schema("Point"), &json!({"x": 7, "y": {"double": 0.5}})).split_off(5);
+    entries.insert((NAMED, key.into()), Bytes::from_static(&[0, 255]));
+    entries
+}
+
 /// One task of a language's component.
 pub(crate) struct Bench {
     task: Task,
@@ -87,7 +108,7 @@ impl Bench {
         let wasm = with_contract(&built(language), change);
         let component = Component::load(engine, &format!("conformance-{language}.wasm"), &wasm, &ids).unwrap();
         let policy = FailurePolicy::in_place(2, "dlq");
-        let state = Arc::new(Memory::default());
+        let state = Arc::new(Memory(Mutex::new(tables())));
         // All languages have the same component name here: it is part of ids and of the seed of random numbers.
         let spec = TaskSpec::stateless("guests.conformance".into(), policy);
         Self {

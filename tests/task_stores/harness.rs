@@ -44,6 +44,7 @@ pub(crate) fn spec() -> TaskSpec {
         waiting: None,
         changelogs: vec!["shop.intake.stock".into(), "shop.intake.sums".into()],
         seen_changelog: Some("shop.intake.dedup".into()),
+        tables: vec![],
         windows: ["orders", "payments"].map(|topic| (topic.into(), WINDOW)).into(),
     }
 }

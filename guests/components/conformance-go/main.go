@@ -105,6 +105,35 @@ func stores(probe contracts.Probe) bool {
 	return true
 }
 
+// tables does what is looked up in tables; false if it is something else.
+func tables(probe contracts.Probe) bool {
+	switch probe.Do {
+	case "fact":
+		fact, ok := heddle.TableFacts.Get(probe.Text)
+		switch {
+		case !ok:
+			emit("fact", -1, "")
+		case fact.Note == nil:
+			emit("fact", fact.N, "")
+		default:
+			emit("fact", fact.N, *fact.Note)
+		}
+	case "facts":
+		for _, found := range heddle.TableFacts.Scan(probe.Text, probe.After, uint32(probe.N)) {
+			emit("facts", found.Value.N, found.Key)
+		}
+	case "named":
+		if bytes, ok := heddle.TableNamed.Get(point(probe.N)); ok {
+			emit("named", int64(len(bytes)), listed(bytes))
+		} else {
+			emit("named", -1, "")
+		}
+	default:
+		return false
+	}
+	return true
+}
+
 var (
 	kept       [][]byte
 	remembered []string
@@ -179,7 +208,7 @@ func failures(probe contracts.Probe) (bool, error) {
 }
 
 func (conformance) OnProbeValues(probe contracts.Probe) error {
-	if stores(probe) || lasting(probe) {
+	if stores(probe) || tables(probe) || lasting(probe) {
 		return nil
 	}
 	if done, err := failures(probe); done {

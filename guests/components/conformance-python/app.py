@@ -17,6 +17,8 @@ from heddle import (
     store_raw,
     store_things,
     store_typed,
+    table_facts,
+    table_named,
 )
 from heddle.contracts import Constructs, Point, Probe, Probed
 
@@ -83,6 +85,22 @@ def stores(probe: Probe) -> bool:
     return True
 
 
+def tables(probe: Probe) -> bool:
+    """What is looked up in tables; ``False`` if it is something else."""
+    if probe.do == "fact":
+        fact = table_facts.get(probe.text)
+        emit("fact", -1 if fact is None else fact.n, "" if fact is None else fact.note or "")
+    elif probe.do == "facts":
+        for key, fact in table_facts.scan(probe.text, probe.after, probe.n):
+            emit("facts", fact.n, key)
+    elif probe.do == "named":
+        found = table_named.get(point(probe.n))
+        emit("named", -1 if found is None else len(found), "" if found is None else listed(found))
+    else:
+        return False
+    return True
+
+
 def failures(probe: Probe) -> bool:
     """Runs an action that fails. Returns ``False`` for any other action."""
     if probe.do == "reject":
@@ -118,7 +136,7 @@ def failures(probe: Probe) -> bool:
 
 
 def on_probe_values(probe: Probe) -> None:
-    if stores(probe) or failures(probe):
+    if stores(probe) or tables(probe) or failures(probe):
         return
     if probe.do == "echo":
         emit_constructs("echo", probe.constructs)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import made
 from app import on_probe_keyed, on_probe_values
-from heddle.contracts import Point, Probe
+from heddle.contracts import Fact, Point, Probe
 from heddle.testing import TestHost
 
 
@@ -38,6 +38,25 @@ class Host(unittest.TestCase):
         outcome = TestHost().deliver(on_probe_values, probe("raw-keys", n=5))
         found = [(emit.value.text, emit.value.n) for emit in outcome.emits]
         self.assertEqual(found, [("[0]", 1), ("[0,255]", 5), ("", -1)])
+
+    def test_a_table_has_what_a_test_has_filled_it_with(self):
+        host = TestHost()
+        host.fill("facts", "b", Fact(2, "two"))
+        host.fill("facts", "a", Fact(1, None))
+        host.fill("facts", "c", Fact(3, None))
+        host.fill("facts", "c", None)
+        host.fill("named", Point(7, 0.5), b"\0\xff")
+
+        def look(do, text="", n=1):
+            outcome = host.deliver(on_probe_values, probe(do, n=n, text=text))
+            return [(emit.value.text, emit.value.n) for emit in outcome.emits]
+
+        self.assertEqual(look("fact", "b"), [("two", 2)])
+        self.assertEqual(look("fact", "c"), [("", -1)])
+        self.assertEqual(look("facts", n=10), [("a", 1), ("b", 2)])
+        self.assertEqual((look("named", n=7), look("named", n=8)), ([("[0,255]", 2)], [("", -1)]))
+        with self.assertRaisesRegex(ValueError, "others is not a table of this component"):
+            host.fill("others", "a", None)
 
     def test_what_does_not_fit_its_type_is_told_with_its_place(self):
         wrong = replace(made.constructs(), points=[Point("1", None)])

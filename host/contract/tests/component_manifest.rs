@@ -10,6 +10,7 @@ use heddle_contract::manifest::component::{
     Build, IdSource, KeyType, Limits, OnLoss, StartAt, SubjectNames, Tombstones, UnknownType,
 };
 use heddle_contract::manifest::failure::Failure;
+use heddle_contract::manifest::tables::Scope;
 use heddle_core::breaker::{BreakerPolicy, OnOpen};
 use heddle_core::explain::to_text;
 use heddle_core::fault::EventFaultKind;
@@ -417,4 +418,27 @@ proptest! {
             prop_assert_eq!(errors.to_string().lines().count(), 1);
         }
     }
+}
+
+#[test]
+fn tables_show_topics_to_tasks_or_to_the_whole_host() {
+    let text = component(
+        "[tables.rates]\ntopic = \"shop.rates\"\n[tables.products]\ntopic = \"products\"\nscope = \"global\"\nkey = \"ProductId\"\n[emits.products]\n",
+    );
+    let manifest = Manifest::parse(&text, "component.toml").unwrap();
+    let [products, rates] = ["products", "rates"].map(|name| &manifest.tables[name]);
+    assert_eq!((products.scope, rates.scope), (Scope::Global, Scope::Task));
+    assert_eq!(products.key, Some(KeyType::Schema("ProductId".to_owned())));
+    assert_eq!(manifest.table_topics(Scope::Task).collect::<Vec<_>>(), ["shop.rates"]);
+    assert_eq!(manifest.uses("shop.rates-value"), (true, false));
+    assert_eq!(manifest.uses("products-value"), (true, true));
+    assert_eq!(manifest.registered("shop", "shop.rates-key").as_deref(), Some("shop.rates-key"));
+}
+
+#[test]
+fn tables_that_cannot_be_are_refused() {
+    let text = component(
+        "[tables.orders]\ntopic = \"orders\"\n[tables.again]\ntopic = \"orders\"\nscope = \"global\"\n[tables.none]\nscope = \"host\"\n[tables.Odd]\ntopic = \"a b\"\n[emits.typed]\ntypes = [\"A\"]\n[tables.typed]\ntopic = \"typed\"\nvalue = \"A\"\n",
+    );
+    assert_snapshot!(wrong(&text));
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use heddle_contract::schema::{Schema, parse};
-use heddle_contract::wit::{self, Names, Payload, Shape, ShapeId, Shapes, Store, Topic, World};
+use heddle_contract::wit::{self, Names, Payload, Shape, ShapeId, Shapes, Store, Table, Topic, World};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use wit_parser::{Resolve, Type, TypeDefKind, TypeId, UnresolvedPackageGroup};
@@ -73,7 +73,7 @@ fn the_orders_of_the_quickstart() {
     let world = World {
         consumes: vec![topic("orders.created", "orders.created-value", &created)],
         emits: vec![topic("orders.accepted", "orders.accepted-value", &accepted)],
-        stores: vec![],
+        ..World::default()
     };
     resolve(&world).unwrap();
     insta::assert_snapshot!(generate(&world));
@@ -86,7 +86,8 @@ fn every_type_there_is() {
     let mut consumed = topic("all", "all-value", &all);
     consumed.key = Payload::Schema { subject: "all-key", schema: &key };
     let raw = Topic { name: "raw.bytes", value: Payload::Bytes, key: Payload::Bytes, tombstones: false };
-    let world = World { consumes: vec![consumed], emits: vec![topic("all", "all-value", &all), raw], stores: vec![] };
+    let world =
+        World { consumes: vec![consumed], emits: vec![topic("all", "all-value", &all), raw], ..World::default() };
     resolve(&world).unwrap();
     insta::assert_snapshot!(generate(&world));
 }
@@ -101,6 +102,23 @@ fn stores_by_the_kind_of_their_keys() {
     stores[0].key = Payload::Bytes;
     stores[2].key = Payload::Schema { subject: "store-key:by-type", schema: &key };
     let world = World { stores, ..World::default() };
+    resolve(&world).unwrap();
+    insta::assert_snapshot!(generate(&world));
+}
+
+#[test]
+fn tables_by_the_kind_of_their_keys() {
+    let value = schema(&json!({"type":"record","name":"Product","fields":[{"name":"name","type":"string"}]}));
+    let key = schema(&json!({"type":"record","name":"ProductId","fields":[{"name":"id","type":"long"}]}));
+    let payload = |subject, schema| Payload::Schema { subject, schema };
+    let table = |name, topic, value, key| Table { name, topic, value, key };
+    let tables = vec![
+        table("by-type", "shop.products", payload("shop.products-value", &value), payload("shop.products-key", &key)),
+        table("raw", "raw", Payload::Bytes, Payload::Bytes),
+        // A store and a table may have the same name.
+        table("stock", "stock", payload("shop.products-value", &value), Payload::String),
+    ];
+    let world = World { tables, stores: vec![store("stock", &value)], ..World::default() };
     resolve(&world).unwrap();
     insta::assert_snapshot!(generate(&world));
 }
@@ -205,7 +223,7 @@ proptest! {
         all.push(json!({"name":"nestedRecord","type":["null","int",nested]}));
         let text = json!({"type":"record","name":"Root","fields":all}).to_string();
         let Ok(root) = parse("s", &text) else { return Ok(()) };
-        let world = World { consumes: vec![topic("in", "in-value", &root)], emits: vec![topic("out", "out-value", &root)], stores: vec![store("s", &root)] };
+        let world = World { consumes: vec![topic("in", "in-value", &root)], emits: vec![topic("out", "out-value", &root)], stores: vec![store("s", &root)], ..World::default() };
         let shapes = Shapes::named(&root, "in-value", &names(&world));
         let resolved = resolve(&world).unwrap();
         let (_, interface) = resolved.interfaces.iter().find(|(_, i)| i.name.as_deref() == Some("on-in")).unwrap();

@@ -39,20 +39,30 @@ pub struct Counts {
     pub dead_lettered: u64,
     /// Records that were skipped because their message was already processed.
     pub duplicates: u64,
+    /// Records of tables: they are taken beside the input, and no handler gets them.
+    pub applied: u64,
+    /// Of these, the ones without a key that their table could know.
+    pub unfit: u64,
 }
 
 impl Counts {
-    /// The number of processed records, `records + again`. It always equals `handled + retried + dead_lettered +
-    /// duplicates`.
+    /// The number of records that handlers were asked for, `records + again`. It always equals `handled + retried +
+    /// dead_lettered + duplicates`.
     #[must_use]
     pub fn taken(&self) -> u64 {
         self.records + self.again
+    }
+
+    /// How many records there were, those of tables included.
+    #[must_use]
+    pub fn all(&self) -> u64 {
+        self.taken() + self.applied
     }
 }
 
 impl std::ops::AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
-        let Self { records, again, handled, emitted, retried, dead_lettered, duplicates } = other;
+        let Self { records, again, handled, emitted, retried, dead_lettered, duplicates, applied, unfit } = other;
         self.records += records;
         self.again += again;
         self.handled += handled;
@@ -60,6 +70,8 @@ impl std::ops::AddAssign for Counts {
         self.retried += retried;
         self.dead_lettered += dead_lettered;
         self.duplicates += duplicates;
+        self.applied += applied;
+        self.unfit += unfit;
     }
 }
 
@@ -74,6 +86,8 @@ pub(crate) enum Ending {
     DeadLettered,
     /// It was skipped.
     Duplicate,
+    /// It went into its table, if the table can know its key.
+    Applied { fits: bool },
 }
 
 /// A batch that still takes deliveries.
@@ -92,7 +106,7 @@ impl OpenBatch {
     /// Creates the next batch, which is expected to have the same size.
     #[must_use]
     pub fn next(&self) -> Self {
-        let each = self.counts.taken() / (self.overlays.len() as u64).max(1);
+        let each = self.counts.all() / (self.overlays.len() as u64).max(1);
         Self { expected: usize::try_from(each).unwrap_or(0), ..Self::default() }
     }
 
@@ -120,8 +134,13 @@ impl OpenBatch {
     }
 
     fn count(&mut self, again: bool, ending: Ending) {
-        *(if again { &mut self.counts.again } else { &mut self.counts.records }) += 1;
         match ending {
+            Ending::Applied { .. } => self.counts.applied += 1,
+            _ if again => self.counts.again += 1,
+            _ => self.counts.records += 1,
+        }
+        match ending {
+            Ending::Applied { fits } => self.counts.unfit += u64::from(!fits),
             Ending::Handled { emitted } => {
                 self.counts.handled += 1;
                 self.counts.emitted += emitted;
@@ -135,7 +154,7 @@ impl OpenBatch {
     /// Returns true if the batch has no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.counts.taken() == 0
+        self.counts.all() == 0
     }
 
     /// The tasks that processed records from their state only, and so have no position in this batch. The commit needs
@@ -221,7 +240,8 @@ impl SealedBatch {
     /// Converts the batch after the log has confirmed its commit, and never before. `ends` has the offset after the
     /// transaction's last record in each partition that was addressed by number, which includes the changelogs.
     pub fn confirmed(self, ends: BTreeMap<TopicPartition, Offset>) -> CommittedBatch {
-        CommittedBatch { overlays: self.overlays, ends, counts: self.counts }
+        let positions = self.positions.into_iter().collect();
+        CommittedBatch { overlays: self.overlays, positions, ends, counts: self.counts }
     }
 }
 
@@ -263,6 +283,7 @@ impl ChangelogRecord<'_> {
 #[must_use = "what was committed becomes state, and is to be told"]
 pub struct CommittedBatch {
     overlays: BTreeMap<Partition, Arc<Overlay>>,
+    positions: BTreeMap<TopicPartition, Offset>,
     ends: BTreeMap<TopicPartition, Offset>,
     counts: Counts,
 }
@@ -283,6 +304,12 @@ impl CommittedBatch {
     /// [settled](crate::task::Task::settled).
     pub fn take(&mut self, partition: Partition) -> Option<Overlay> {
         self.overlays.remove(&partition).map(Arc::unwrap_or_clone)
+    }
+
+    /// Where the group goes on in a table's partition; `None` if it took no record there.
+    #[must_use]
+    pub fn position(&self, table: &Topic, partition: Partition) -> Option<Offset> {
+        self.positions.get(&TopicPartition { topic: table.clone(), partition }).copied()
     }
 
     /// The offset after the batch's last record in a changelog's partition; `None` if it wrote none there.

@@ -89,6 +89,8 @@ pub enum EventFaultKind {
     Output,
     /// The handler wrote a value to a store that does not match its schema or is too large, or read too much at once.
     State,
+    /// The handler asked for an entry of a table whose value cannot be read.
+    Table,
     /// Too many records are already parked, for the record's key or for the task.
     Crowded,
 }
@@ -110,20 +112,21 @@ impl EventFaultKind {
             Self::Emit => "emit",
             Self::Output => "output",
             Self::State => "state",
+            Self::Table => "table",
             Self::Crowded => "crowded",
         }
     }
 
     /// Returns true if a retry of the same delivery may succeed. This is the default for components whose policy does
     /// not list faults. Handlers are deterministic, so a retry does not fix a trap. A deadline may have been missed
-    /// because the machine was busy.
+    /// because the machine was busy, and an entry of a table may be corrected by whoever wrote it.
     #[must_use]
     pub const fn may_pass(self) -> bool {
-        matches!(self, Self::Failed | Self::Deadline)
+        matches!(self, Self::Failed | Self::Deadline | Self::Table)
     }
 
     /// All kinds.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Decode,
         Self::NullValue,
         Self::TooLarge,
@@ -136,6 +139,7 @@ impl EventFaultKind {
         Self::Emit,
         Self::Output,
         Self::State,
+        Self::Table,
         Self::Crowded,
     ];
 }

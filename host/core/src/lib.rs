@@ -8,7 +8,8 @@
 //! - [`delivery`]: one record for one handler, with its attempt number.
 //! - [`effects`]: the results of one delivery.
 //! - [`state`]: the state that a handler reads, layer by layer.
-//! - [`table`]: writes by key.
+//! - [`tables`]: the compacted topics that a handler reads.
+//! - [`pending`]: writes by key.
 //! - [`dedup`]: message ids that were already processed.
 //! - [`explain`]: what failed, where, and what helps: the texts of an error.
 //! - [`fault`]: faults, named by remedy.
@@ -36,9 +37,10 @@ pub mod fault;
 pub mod limits;
 pub mod merge;
 pub mod partitioner;
+pub mod pending;
 pub mod policy;
 pub mod settle;
 pub mod state;
-pub mod table;
+pub mod tables;
 pub mod task;
 pub mod waiting;

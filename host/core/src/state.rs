@@ -19,11 +19,28 @@ use bytes::Bytes;
 use crate::dedup::{Buckets, MessageId, Seen};
 use crate::event::{Timestamp, Topic};
 use crate::fault::TaskFault;
-use crate::table::Table;
+use crate::pending::Pending;
 
-/// A store of a component: its index among the manifest's stores, ordered by name.
+/// A store of a component: its index among the manifest's stores, ordered by name. Tables have indices of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StoreIndex(pub usize);
+
+/// More stores than any manifest has.
+const FIRST_TABLE: usize = 1 << 24;
+
+impl StoreIndex {
+    /// The index of a table: `place` is its index among the manifest's tables, ordered by name.
+    #[must_use]
+    pub const fn table(place: usize) -> Self {
+        Self(FIRST_TABLE + place)
+    }
+
+    /// Returns true if it is a table's.
+    #[must_use]
+    pub const fn is_table(self) -> bool {
+        self.0 >= FIRST_TABLE
+    }
+}
 
 /// The longest key of a store, in bytes: the bound of every engine, less room for a prefix.
 pub const KEY_BYTES_MAX: usize = 32 << 10;
@@ -99,18 +116,18 @@ impl<'a> Range<'a> {
     }
 }
 
-/// The writes of one transaction, by store.
-type Tables = BTreeMap<StoreIndex, Table>;
+/// What one transaction writes, by store.
+type Written = BTreeMap<StoreIndex, Pending>;
 
 /// The changes of one transaction to one task's state so far. The overlay is part of the batch, and is dropped with a
 /// batch that is not committed.
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
-    writes: Arc<Tables>,
+    writes: Arc<Written>,
     seen: Seen,
     /// The latest timestamp of the records that wrote.
     at: Option<Timestamp>,
-    /// The initial capacity of each table, in keys.
+    /// The initial capacity of each store, in keys.
     room: usize,
 }
 
@@ -123,10 +140,10 @@ impl Overlay {
     /// Adds the writes of a successful delivery.
     pub(crate) fn write(&mut self, writes: Writes, at: Timestamp) {
         if !writes.is_empty() {
-            // A finished handler holds no reads any more, so this changes the tables in place.
-            let tables = Arc::make_mut(&mut self.writes);
+            // A finished handler holds no reads any more, so this changes them in place.
+            let written = Arc::make_mut(&mut self.writes);
             for ((store, key), value) in writes {
-                tables.entry(store).or_insert_with(|| Table::with_room(self.room)).insert(key, value);
+                written.entry(store).or_insert_with(|| Pending::with_room(self.room)).insert(key, value);
             }
             self.at = self.at.max(Some(at));
         }
@@ -150,11 +167,11 @@ impl Overlay {
 
     /// The writes so far, store by store, in the order of the first write to each key.
     pub fn writes(&self) -> impl Iterator<Item = (StoreIndex, &Bytes, &Option<Bytes>)> {
-        self.writes.iter().flat_map(|(store, table)| table.iter().map(|(key, value)| (*store, key, value)))
+        self.writes.iter().flat_map(|(store, pending)| pending.iter().map(|(key, value)| (*store, key, value)))
     }
 
     /// The writes and the messages by value. Nothing is copied, because no delivery reads from a finished transaction.
-    pub fn into_parts(self) -> (impl Iterator<Item = (StoreIndex, Table)>, Seen) {
+    pub fn into_parts(self) -> (impl Iterator<Item = (StoreIndex, Pending)>, Seen) {
         (Arc::unwrap_or_clone(self.writes).into_iter(), self.seen)
     }
 
@@ -192,7 +209,7 @@ impl Committing {
 
 impl TaskState for Committing {
     fn get(&self, store: StoreIndex, key: &[u8]) -> Result<Option<Bytes>, TaskFault> {
-        match self.overlay.writes.get(&store).and_then(|table| table.get(key)) {
+        match self.overlay.writes.get(&store).and_then(|pending| pending.get(key)) {
             Some(written) => Ok(written.clone()),
             None => self.committed.get(store, key),
         }
@@ -211,7 +228,7 @@ impl TaskState for Committing {
 /// The state that one delivery reads, below its own writes. It is dropped after the handler ends.
 #[derive(Clone)]
 pub struct Reads {
-    transaction: Arc<Tables>,
+    transaction: Arc<Written>,
     committed: Arc<dyn TaskState>,
 }
 
@@ -252,7 +269,7 @@ impl Reads {
         limit: usize,
     ) -> Result<Vec<Entry>, TaskFault> {
         let transaction = self.transaction.get(&store);
-        let transaction = transaction.into_iter().flat_map(|table| table.range(range.start(), range.prefix));
+        let transaction = transaction.into_iter().flat_map(|pending| pending.range(range.start(), range.prefix));
         let mut written = transaction.collect::<BTreeMap<_, _>>();
         written.extend(within(own, store, range));
         // Each write may hide one committed entry.

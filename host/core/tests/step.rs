@@ -15,7 +15,8 @@ use heddle_core::failed::{history, own_headers};
 use heddle_core::fault::{EventFault, EventFaultKind, Fault, TaskFault};
 use heddle_core::policy::FailurePolicy;
 use heddle_core::state::{Entry, Range, Reads, Stateless, StoreIndex, TaskState, Writes};
-use heddle_core::task::{Dispatch, Step, Task, TaskSpec};
+use heddle_core::tables::{TableKeys, TaskTable};
+use heddle_core::task::{Dispatch, Next, Step, Task, TaskSpec};
 
 const NOW: Timestamp = Timestamp(1_767_225_600_000);
 
@@ -41,6 +42,7 @@ fn spec() -> TaskSpec {
         changelogs: vec!["shop.intake.stock".into(), "shop.intake.sums".into()],
         waiting: None,
         seen_changelog: Some("shop.intake.dedup".into()),
+        tables: vec![],
         windows: BTreeMap::from([("orders.created".into(), Duration::from_secs(60))]),
     }
 }
@@ -285,4 +287,38 @@ fn state_that_cannot_be_read_is_no_fault_of_the_record() {
     let fault = task.step_at_once(&message(1, "a"), &mut Counting, &mut batch, NOW).unwrap_err();
     assert_eq!(fault.to_string(), "the state of the task cannot be read: the disk is gone");
     assert!(batch.is_empty());
+}
+
+#[test]
+fn a_record_of_a_table_is_a_write_that_no_handler_and_no_changelog_gets() {
+    let index = StoreIndex::table(1);
+    let table = TaskTable { index, topic: "products".into(), keys: TableKeys::BySchema };
+    let spec = Arc::new(TaskSpec { tables: vec![table], ..spec() });
+    let mut task = Task::new(spec.clone(), Partition(2), Arc::new(Stateless));
+    let mut batch = OpenBatch::default();
+    let mut apply = |offset, key: Option<&'static [u8]>, value: Option<&'static str>| {
+        let source = TopicPartition::new("products", 2);
+        let (key, value) = (key.map(Bytes::from_static), value.map(Bytes::from));
+        let record = Record { source, offset: Offset(offset), key, value, ..record(0) };
+        let step = task.step(&record, 1, &mut Scripted(vec![]), &mut batch, NOW).unwrap();
+        assert_eq!(step, Step { next: Next::Applied, ..Step::default() });
+    };
+    apply(3, Some(b"\0\0\0\0\x01p1"), Some("old"));
+    apply(5, Some(b"\0\0\0\0\x02p1"), Some("new"));
+    apply(6, Some(b"\0\0\0\0\x01p2"), None);
+    apply(8, None, Some("nobody's"));
+    apply(9, Some(b"p3"), Some("not by a schema"));
+    let counts = batch.counts();
+    assert_eq!((counts.applied, counts.unfit, counts.taken(), counts.all()), (5, 2, 0, 5));
+    assert!(!batch.is_empty());
+    let sealed = batch.seal();
+    assert_eq!(sealed.positions(), [(TopicPartition::new("products", 2), Offset(10))]);
+    assert_eq!(sealed.changelog(&spec).count(), 0);
+    let committed = sealed.confirmed(BTreeMap::new());
+    let written = committed.overlays().flat_map(|(_, overlay)| overlay.writes());
+    let written = written.map(|(store, key, value)| (store, key.clone(), value.clone())).collect::<Vec<_>>();
+    let entry = |key: &'static str, value: Option<&'static str>| (index, Bytes::from(key), value.map(Bytes::from));
+    assert_eq!(written, [entry("p1", Some("new")), entry("p2", None)]);
+    assert_eq!(committed.position(&"products".into(), Partition(2)), Some(Offset(10)));
+    assert_eq!(committed.position(&"orders.created".into(), Partition(2)), None);
 }

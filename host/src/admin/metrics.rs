@@ -58,6 +58,7 @@ fn take(shared: &Shared) -> Result<String, String> {
     machine(shared, &mut registry);
     stalls(&statuses, &mut registry);
     state(shared, &mut registry);
+    tables(shared, &mut registry);
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|e| e.to_string())?;
     Ok(text)
@@ -89,6 +90,8 @@ fn counters(shared: &Shared, statuses: &Statuses<'_>, registry: &mut Registry) {
     let handled = counts("handled_records", "Records whose handler succeeded");
     let retried = counts("retried_records", "Records left to wait for another attempt");
     let again = counts("again_records", "Records that waited and were taken again");
+    let applied = counts("applied_records", "Records of tasks' tables applied beside the input");
+    let unfit = counts("unfit_records", "Of these, records without a key that the table could know");
     let commits = counts("commits", "Transactions committed");
     let aborts = counts("aborts", "Transactions that were aborted and done again");
     let rollbacks = counts("rollbacks", "Versions that this host took back because they failed");
@@ -102,6 +105,8 @@ fn counters(shared: &Shared, statuses: &Statuses<'_>, registry: &mut Registry) {
         handled.get_or_create(&labels).inc_by(status.handled);
         retried.get_or_create(&labels).inc_by(status.retried);
         again.get_or_create(&labels).inc_by(status.again);
+        applied.get_or_create(&labels).inc_by(status.applied);
+        unfit.get_or_create(&labels).inc_by(status.unfit);
         commits.get_or_create(&labels).inc_by(status.commits);
         aborts.get_or_create(&labels).inc_by(status.aborts);
         let taken_back = deployer.map_or(0, |deployer| deployer.notes().rollbacks(component.bare_name()));
@@ -256,5 +261,29 @@ fn state(shared: &Shared, registry: &mut Registry) {
         pending.get_or_create(&labels).inc_by(i64::try_from(task.pending_bytes()).unwrap_or(i64::MAX));
         ids.get_or_create(&labels).inc_by(i64::try_from(count).unwrap_or(i64::MAX));
         filters.get_or_create(&labels).inc_by(i64::try_from(filter_bytes).unwrap_or(i64::MAX));
+    }
+}
+
+/// The global tables of this host, whichever components read them.
+fn tables(shared: &Shared, registry: &mut Registry) {
+    let Some(stores) = &shared.stores else { return };
+    let disk = Gauge::<i64, AtomicI64>::default();
+    registry.register_with_unit("tables_disk", "What copies of global tables take on disk", Unit::Bytes, disk.clone());
+    disk.set(stores.tables.size_bytes().and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(0));
+    let (applied, unfit, wiped) = (Counts::default(), Counts::default(), Counts::default());
+    registry.register("table_applied_records", "Records applied to a global table", applied.clone());
+    registry.register("table_unfit_records", "Of these, records without a key that it could know", unfit.clone());
+    registry.register("table_rebuilds", "How often its copy was dropped and read again", wiped.clone());
+    let (lag, ready) = (Levels::default(), Levels::default());
+    registry.register("table_lag_records", "Offsets between a global table and the ends of its topic", lag.clone());
+    registry.register("table_ready", "1 if handlers can read the global table", ready.clone());
+    for table in stores.tables.all().iter().map(|table| table.status()) {
+        // Components whose keys are typed differently have two tables of a topic.
+        let labels = [("topic", table.topic)];
+        applied.get_or_create(&labels).inc_by(table.applied);
+        unfit.get_or_create(&labels).inc_by(table.unfit);
+        wiped.get_or_create(&labels).inc_by(table.wiped);
+        lag.get_or_create(&labels).inc_by(i64::try_from(table.lag).unwrap_or(i64::MAX));
+        ready.get_or_create(&labels).set(i64::from(table.ready));
     }
 }

@@ -18,6 +18,7 @@ mod answer;
 mod call;
 mod deploy;
 mod dlq;
+mod entries;
 mod error;
 mod events;
 mod health;
@@ -37,7 +38,7 @@ mod waiting;
 pub use deploy::{Deploys, History};
 pub use error::AdminError;
 pub use lag::{Lag, PartitionLag};
-pub use monitor::{Machine, Monitor};
+pub use monitor::{Kept, Machine, Monitor};
 pub use partitions::{ErrorStatus, PartitionStatus, RecordStatus, StallStatus};
 pub use permit::Access;
 pub use rates::Recent;
@@ -119,6 +120,12 @@ impl Watched {
     #[must_use]
     pub fn stores(&self) -> Vec<String> {
         self.slot.current().component.manifest().stores.keys().cloned().collect()
+    }
+
+    /// Its tables, sorted by name.
+    #[must_use]
+    pub fn tables(&self) -> Vec<String> {
+        self.slot.current().component.manifest().tables.keys().cloned().collect()
     }
 }
 

@@ -24,6 +24,7 @@ use crate::log::{self, Log, LogError, LogHealth};
 use crate::registry::Registry;
 use crate::shutdown::Shutdown;
 use crate::state::HostState;
+use crate::tables::{TableStatus, Tables};
 
 /// The interval between measurements of a log in this process.
 const LOOK_EVERY_HERE: Duration = Duration::from_millis(500);
@@ -47,11 +48,37 @@ const STALL_READY_MAX: Duration = Duration::from_secs(5);
 pub struct Monitor {
     components: Vec<Watched>,
     log: Arc<dyn Log>,
-    state: Option<Arc<HostState>>,
+    kept: Kept,
     every: Duration,
     seen: Mutex<Seen>,
     /// Notified at the end of each round, and when a round is requested.
     changed: Condvar,
+}
+
+/// What this host keeps on its disk.
+#[derive(Clone, Default)]
+pub struct Kept {
+    /// The state of its tasks.
+    pub state: Option<Arc<HostState>>,
+    /// Its global tables.
+    pub tables: Option<Arc<Tables>>,
+}
+
+impl Kept {
+    /// Why it cannot be written now.
+    fn fault(&self) -> Option<Explained> {
+        let of_state = self.state.as_ref().and_then(|state| state.fault());
+        of_state.or_else(|| self.tables.as_ref().and_then(|tables| tables.fault()))
+    }
+
+    fn mend(&self) {
+        if let Some(state) = &self.state {
+            state.mend();
+        }
+        if let Some(tables) = &self.tables {
+            tables.mend();
+        }
+    }
 }
 
 struct Seen {
@@ -151,7 +178,7 @@ impl Monitor {
         log: Arc<dyn Log>,
         registry: Arc<dyn Registry>,
         components: Vec<Watched>,
-        state: Option<Arc<HostState>>,
+        kept: Kept,
         shutdown: &Shutdown,
     ) -> std::io::Result<(Arc<Self>, Vec<JoinHandle<()>>)> {
         let every = if log.is_here() { LOOK_EVERY_HERE } else { LOOK_EVERY_ELSEWHERE };
@@ -166,7 +193,7 @@ impl Monitor {
             wanted: false,
         };
         let (seen, changed) = (Mutex::new(seen), Condvar::new());
-        let monitor = Arc::new(Self { components, log: log.clone(), state, every, seen, changed });
+        let monitor = Arc::new(Self { components, log: log.clone(), kept, every, seen, changed });
         let thread = |name: &str, watch: Box<dyn FnOnce(&Self) + Send>| {
             let watching = monitor.clone();
             std::thread::Builder::new().name(name.to_owned()).spawn(move || watch(&watching))
@@ -249,9 +276,7 @@ impl Monitor {
             self.look_at_components();
             // These calls may take as long as the disk does.
             self.log.wake();
-            if let Some(state) = &self.state {
-                state.mend();
-            }
+            self.kept.mend();
             shutdown.sleep(MACHINE_EVERY);
         }
     }
@@ -264,9 +289,20 @@ impl Monitor {
             LogHealth::Hindered(why) => Some((Machine::Log, why)),
             LogHealth::Dead(why) => Some((Machine::Log, Explained::new(why))),
         };
-        let state = self.state.as_ref().and_then(|state| state.fault()).map(|why| (Machine::State, why));
+        let state = self.kept.fault().map(|why| (Machine::State, why));
         let descriptors = descriptors::fault().map(|why| (Machine::Descriptors, why));
         [log, state, descriptors].into_iter().flatten().collect()
+    }
+
+    /// The global tables of a component, as this host has them.
+    #[must_use]
+    pub fn tables_of(&self, component: &Watched) -> Vec<TableStatus> {
+        let wanted = component.slot.current().component.global_tables();
+        let all = self.kept.tables.as_ref().map(|tables| tables.all()).unwrap_or_default();
+        let find = |(_, topic, keys): &(_, _, _)| {
+            all.iter().find(|table| table.topic() == topic && table.keys() == *keys).map(|table| table.status())
+        };
+        wanted.iter().filter_map(find).collect()
     }
 
     /// The reason why the log cannot continue in this process, if it cannot.

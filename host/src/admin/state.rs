@@ -1,9 +1,11 @@
-//! Read access to committed state, decoded.
+//! Read access to committed state and tables, decoded.
 //!
 //! ```text
 //!  GET /state/<component>/<store>/<key>    the value; 404: not found; 421: another host has the key's partition
 //!  GET /state/<component>/<store>?prefix=&after=&limit=&next=    this host's entries, and hosts of other partitions
 //! ```
+//!
+//! A table is asked for like a store. Every host has all of a global one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -19,11 +21,12 @@ use heddle_contract::schema::json;
 use heddle_contract::wire;
 use heddle_core::event::Partition;
 use heddle_core::partitioner::partition_of;
-use heddle_core::state::{Range, StoreIndex, TaskState as _};
+use heddle_core::state::Range;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json as object};
 use tokio::sync::oneshot;
 
+use super::entries::{Holder, Named};
 use super::stream::{self, Sink};
 use super::{Shared, Watched};
 use crate::cluster::{Hosts, Owner};
@@ -31,7 +34,8 @@ use crate::guest::Schemas;
 use crate::lock::lock;
 use crate::log::Log;
 use crate::runtime::{partition_counts, task_count};
-use crate::state::{HostState, TaskStores};
+use crate::state::HostState;
+use crate::tables::Tables;
 use crate::values::{Plain, Target, say};
 
 /// The default number of entries in one answer.
@@ -49,6 +53,8 @@ const SCAN_BYTES: usize = 256 << 10;
 pub struct Stores {
     /// The tasks of this host.
     pub state: Arc<HostState>,
+    /// The global tables of this host.
+    pub tables: Arc<Tables>,
     /// The log with the app's topics.
     pub log: Arc<dyn Log>,
     /// The owners of other hosts' tasks.
@@ -62,16 +68,23 @@ pub struct Stores {
 impl Stores {
     /// Creates the state of the routes.
     #[must_use]
-    pub fn new(state: Arc<HostState>, log: Arc<dyn Log>, hosts: Arc<Hosts>, schemas: Arc<dyn Schemas>) -> Self {
-        Self { state, log, hosts, schemas, reading: Mutex::default() }
+    pub fn new(
+        state: Arc<HostState>,
+        tables: Arc<Tables>,
+        log: Arc<dyn Log>,
+        hosts: Arc<Hosts>,
+        schemas: Arc<dyn Schemas>,
+    ) -> Self {
+        Self { state, tables, log, hosts, schemas, reading: Mutex::default() }
     }
 }
 
-/// An entry of a store.
+/// An entry of a store or table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StateEntry {
-    /// The partition of the task that has the entry.
-    pub partition: i32,
+    /// The partition of the task that has the entry; absent in a global table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<i32>,
     /// The key, as `heddle consume --json` prints it.
     pub key: Value,
     /// The value.
@@ -143,47 +156,62 @@ pub(super) struct Asked {
 
 type Refusal = (StatusCode, String);
 
-/// A resolved store of a component.
+/// A resolved store or table of a component.
 struct Found<'s> {
     stores: &'s Stores,
     component: &'s Watched,
-    store: StoreIndex,
+    named: Named,
 }
 
 fn find<'s>(shared: &'s Shared, component: &str, store: &str) -> Result<Found<'s>, Refusal> {
     let watched = super::watched(shared, component)?;
-    let place = watched.stores().iter().position(|name| name == store).ok_or_else(|| {
-        let known = watched.stores().join(", ");
+    let named = Named::find(watched, store).ok_or_else(|| {
+        let known = watched.stores().into_iter().chain(watched.tables()).collect::<Vec<_>>().join(", ");
         let known = if known.is_empty() { "none".to_owned() } else { known };
         (StatusCode::NOT_FOUND, format!("the component `{}` has no store `{store}`; it has {known}", watched.name))
     })?;
     let none = || (StatusCode::NOT_FOUND, "this host has no state".to_owned());
     let stores = shared.stores.as_ref().ok_or_else(none)?;
-    Ok(Found { stores, component: watched, store: StoreIndex(place) })
+    Ok(Found { stores, component: watched, named })
 }
 
 impl Found<'_> {
-    fn here(&self) -> impl Iterator<Item = (Partition, Arc<TaskStores>)> {
+    fn here(&self) -> impl Iterator<Item = Holder> {
         let name = self.component.name.as_str();
-        self.stores
-            .state
-            .tasks()
-            .into_iter()
-            .filter_map(move |(component, partition, stores)| (*component == *name).then_some((partition, stores)))
+        let tasks = if self.named.is_global() { vec![] } else { self.stores.state.tasks() };
+        let tasks = tasks.into_iter().filter(move |(component, ..)| **component == *name);
+        let tasks = tasks.map(|(_, partition, stores)| Holder::Task(partition, stores));
+        tasks.chain(self.named.global(&self.stores.tables).map(Holder::Global))
     }
 
-    fn entry(&self, partition: Partition, key: &[u8], value: &Bytes) -> Result<StateEntry, Refusal> {
+    fn entry(&self, partition: Option<Partition>, key: &[u8], value: &Bytes) -> Result<StateEntry, Refusal> {
         let failed = |why: String| (StatusCode::SERVICE_UNAVAILABLE, why);
+        let partition = partition.map(|partition| partition.0);
+        if self.named.keys.is_some() {
+            let value = say(value, Plain::Text, false, &*self.stores.schemas).map_err(failed)?.json;
+            return Ok(StateEntry { partition, key: self.table_key(key).map_err(failed)?, value });
+        }
         let (id, payload) = wire::split(value).ok_or_else(|| failed("a stored value has no schema id".to_owned()))?;
         let schema = self.stores.schemas.writer(id).map_err(failed)?;
         let schema = schema.ok_or_else(|| failed(format!("the registry has no schema with the id {}", id.0)))?;
         let value = json::decode(&schema, payload).map_err(|e| failed(e.to_string()))?;
         let key = say(key, Plain::Text, false, &*self.stores.schemas).map_err(failed)?.json;
-        Ok(StateEntry { partition: partition.0, key, value })
+        Ok(StateEntry { partition, key, value })
+    }
+
+    /// A key of a table: one that a schema wrote has lost its id.
+    fn table_key(&self, key: &[u8]) -> Result<Value, String> {
+        match self.component.slot.current().component.key_schema(self.named.index) {
+            Some((_, schema)) => json::decode(&schema, key).map_err(|error| error.to_string()),
+            None => Ok(say(key, Plain::Text, false, &*self.stores.schemas)?.json),
+        }
     }
 
     fn elsewhere(&self) -> Result<BTreeMap<i32, Owner>, Refusal> {
-        let mine = self.here().map(|(partition, _)| partition).collect::<Vec<_>>();
+        if self.named.is_global() {
+            return Ok(BTreeMap::new());
+        }
+        let mine = self.here().filter_map(|holder| holder.partition()).collect::<Vec<_>>();
         let owners = self.stores.hosts.owners(&self.component.name);
         let owners = owners.map_err(|e| (StatusCode::SERVICE_UNAVAILABLE, e.to_string()))?;
         Ok(owners.into_iter().filter(|(p, _)| !mine.contains(p)).map(|(p, owner)| (p.0, owner)).collect())
@@ -196,15 +224,21 @@ impl Found<'_> {
     }
 
     fn get(&self, key: &str) -> Result<Response, Refusal> {
-        let schema = self.component.slot.current().component.key_schema(self.store);
+        let schema = self.component.slot.current().component.key_schema(self.named.index);
         let bytes = Target::new(Plain::Text, schema).typed_in(key);
         let bytes = bytes.map_err(|why| (StatusCode::BAD_REQUEST, format!("`{key}` is not a key: {why}")))?;
-        for (partition, stores) in self.here() {
-            let value = stores.get(self.store, &bytes);
+        let entry_key = self.named.keys.map_or_else(|| Some(bytes.clone()), |keys| keys.entry_key(&bytes));
+        let entry_key = entry_key.unwrap_or_default();
+        for holder in self.here() {
+            let value = holder.get(self.named.index, &entry_key);
             let value = value.map_err(|e| (StatusCode::SERVICE_UNAVAILABLE, e.to_string()))?;
             if let Some(value) = value {
-                return Ok(Json(self.entry(partition, &bytes, &value)?).into_response());
+                return Ok(Json(self.entry(holder.partition(), &entry_key, &value)?).into_response());
             }
+        }
+        let unknown = || (StatusCode::NOT_FOUND, format!("there is no key `{key}`"));
+        if self.named.is_global() {
+            return Err(unknown());
         }
         // A store is partitioned like its component's input. So this is the key's task, if the keys are those of the
         // input.
@@ -215,7 +249,7 @@ impl Found<'_> {
                 let answer = object!({ "partition": partition.0, "host": owner.host, "admin": owner.admin });
                 Ok((StatusCode::MISDIRECTED_REQUEST, Json(answer)).into_response())
             }
-            None => Err((StatusCode::NOT_FOUND, format!("there is no key `{key}`"))),
+            None => Err(unknown()),
         }
     }
 }
@@ -224,8 +258,8 @@ impl Found<'_> {
 struct Listing<'s> {
     found: &'s Found<'s>,
     asked: &'s Asked,
-    /// The partitions that are left to read.
-    tasks: VecDeque<(Partition, Arc<TaskStores>)>,
+    /// Those that are left to read.
+    holders: VecDeque<Holder>,
     /// The last key that was read in the first of them.
     after: Option<Vec<u8>>,
     entries_left: usize,
@@ -235,13 +269,13 @@ struct Listing<'s> {
 impl<'s> Listing<'s> {
     fn new(found: &'s Found<'s>, asked: &'s Asked) -> Self {
         let first = asked.next.as_ref().map_or(i32::MIN, |next| next.partition);
-        let mut tasks = found.here().filter(|(partition, _)| partition.0 >= first).collect::<VecDeque<_>>();
-        tasks.make_contiguous().sort_by_key(|(partition, _)| *partition);
-        let goes_on = asked.next.as_ref().filter(|_| tasks.front().is_some_and(|(partition, _)| partition.0 == first));
+        let mut holders = found.here().filter(|holder| number(holder) >= first).collect::<VecDeque<_>>();
+        holders.make_contiguous().sort_by_key(number);
+        let goes_on = asked.next.as_ref().filter(|_| holders.front().is_some_and(|holder| number(holder) == first));
         Self {
             found,
             asked,
-            tasks,
+            holders,
             after: goes_on.map(|next| next.after.clone()).filter(|after| !after.is_empty()),
             entries_left: asked.limit.unwrap_or(LIMIT).min(LIMIT_MAX),
             bytes_left: ANSWER_BYTES_MAX,
@@ -251,13 +285,13 @@ impl<'s> Listing<'s> {
     /// The next entries as JSON. Empty at the end of the answer.
     fn piece(&mut self) -> Result<Vec<String>, Refusal> {
         while self.entries_left > 0 && self.bytes_left > 0 {
-            let Some((partition, stores)) = self.tasks.front().cloned() else { break };
+            let Some(holder) = self.holders.front().cloned() else { break };
             let after = self.after.as_deref().max(self.asked.after.as_deref().map(str::as_bytes));
             let range = Range { prefix: self.asked.prefix.as_bytes(), after };
-            let kept = self.scan(&stores, &range)?;
+            let kept = self.scan(&holder, &range)?;
             let mut piece = vec![];
             for (key, value) in &kept {
-                let entry = self.found.entry(partition, key, value)?;
+                let entry = self.found.entry(holder.partition(), key, value)?;
                 let text = serde_json::to_string(&entry).map_err(|e| unavailable(&e))?;
                 if !self.take(text.len()) {
                     break;
@@ -266,7 +300,7 @@ impl<'s> Listing<'s> {
                 piece.push(text);
             }
             if kept.is_empty() {
-                self.tasks.pop_front();
+                self.holders.pop_front();
                 self.after = None;
             } else {
                 return Ok(piece);
@@ -288,9 +322,9 @@ impl<'s> Listing<'s> {
     }
 
     /// Reads the next entries. Only one request reads at a time, because the size of entries is unknown before.
-    fn scan(&self, stores: &TaskStores, range: &Range<'_>) -> Result<Vec<(Bytes, Bytes)>, Refusal> {
+    fn scan(&self, holder: &Holder, range: &Range<'_>) -> Result<Vec<(Bytes, Bytes)>, Refusal> {
         let _one_reader = lock(&self.found.stores.reading);
-        let entries = stores.scan(self.found.store, range, SCAN_ENTRIES.min(self.entries_left));
+        let entries = holder.scan(self.found.named.index, range, SCAN_ENTRIES.min(self.entries_left));
         let (mut kept, mut bytes) = (vec![], 0);
         for (key, value) in entries.map_err(|e| unavailable(&e))? {
             bytes += key.len() + value.len();
@@ -304,8 +338,8 @@ impl<'s> Listing<'s> {
 
     /// The cursor of the next answer, if there may be more entries.
     fn next(&self) -> Option<Cursor> {
-        let (partition, _) = self.tasks.front()?;
-        Some(Cursor { partition: partition.0, after: self.after.clone().unwrap_or_default() })
+        let partition = number(self.holders.front()?);
+        Some(Cursor { partition, after: self.after.clone().unwrap_or_default() })
     }
 
     /// Sends the answer, whose first piece is ready. Returns false if the client has gone.
@@ -323,6 +357,11 @@ impl<'s> Listing<'s> {
         // The rest is an object, so its first brace is left out.
         Ok(taken && sink.write(b"],") && sink.write(&rest.as_bytes()[1..]) && sink.flush())
     }
+}
+
+/// The number by which a cursor names a holder.
+fn number(holder: &Holder) -> i32 {
+    holder.partition().map_or(0, |partition| partition.0)
 }
 
 fn unavailable(why: &dyn fmt::Display) -> Refusal {

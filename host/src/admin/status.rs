@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::partitions::{self, PartitionStatus, StallStatus};
 use super::{Lag, Monitor, Watched};
 use crate::runtime::Cause;
+use crate::tables::TableStatus;
 
 /// One component's status.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,15 @@ pub struct ComponentStatus {
     pub waiting: u64,
     /// The state of the circuit breaker: `closed`, `open`, `half-open` or `stopped`.
     pub breaker: String,
+    /// Records of its tasks' tables, applied beside the input.
+    #[serde(default)]
+    pub applied: u64,
+    /// Of these, the ones without a key that the table could know.
+    #[serde(default)]
+    pub unfit: u64,
+    /// Its global tables on this host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<TableStatus>,
     /// Changelog offsets still to be restored before all tasks of this host are ready.
     pub restoring: u64,
     /// Exhausted resources of this machine: disk space, descriptors.
@@ -148,6 +158,9 @@ pub fn status_of(monitor: Option<&Monitor>, component: &Watched) -> ComponentSta
         again: now.counts.again,
         waiting: now.waiting,
         breaker: now.breaker.name().to_owned(),
+        applied: now.counts.applied,
+        unfit: now.counts.unfit,
+        tables: monitor.map(|monitor| monitor.tables_of(component)).unwrap_or_default(),
         restoring: now.restoring,
         machine: machine.iter().map(|(_, why)| to_text(why)).collect(),
         stopped: component.progress.stopped().as_ref().map(|why| to_text(why)),

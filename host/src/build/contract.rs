@@ -9,7 +9,7 @@ use heddle_contract::manifest::component::{IdSource, KeyType, SubjectNames, Tomb
 use heddle_contract::schema::{Library, Schema};
 use heddle_contract::section::{self, Contract, SchemaFormat};
 use heddle_contract::wire::{key_subject, record_subject, store_key_subject, store_value_subject, value_subject};
-use heddle_contract::wit::{self, Names, Payload, Store, Topic, World};
+use heddle_contract::wit::{self, Names, Payload, Store, Table, Topic, World};
 
 use super::documents::Documents;
 use super::{BuildError, Document, WrongFormat};
@@ -115,8 +115,8 @@ impl AppContracts {
     }
 }
 
-/// Returns the contract for `manifest`: its text, the schemas of its topics and stores, and the names that a host
-/// needs.
+/// Returns the contract for `manifest`: its text, the schemas of its topics, stores and tables, and the names that a
+/// host needs.
 ///
 /// # Errors
 /// If the manifest names a schema that no file has, a topic whose schema is not Avro, or an unsuitable field for
@@ -146,8 +146,9 @@ pub fn contract_of(
 pub fn wrong_formats(manifest: &Manifest, contracts: &AppContracts) -> Vec<WrongFormat> {
     let consumed = manifest.consumes.iter().map(|(topic, consumes)| (topic, consumes.key.as_ref()));
     let emitted = manifest.emits.iter().map(|(topic, emits)| (topic, emits.key.as_ref()));
+    let shown = manifest.tables.values().map(|table| (&table.topic, table.key.as_ref()));
     let (documents, mut found) = (contracts.documents(), BTreeMap::new());
-    for (topic, key) in consumed.chain(emitted) {
+    for (topic, key) in consumed.chain(emitted).chain(shown) {
         let key = key.is_none().then(|| key_subject(topic));
         for subject in [Some(value_subject(topic)), key].into_iter().flatten() {
             let Some(document) = documents.iter().find(|document| document.subject == subject) else { continue };
@@ -164,7 +165,7 @@ pub fn wrong_formats(manifest: &Manifest, contracts: &AppContracts) -> Vec<Wrong
     found.into_values().collect()
 }
 
-/// The schemas of the topics and stores of `manifest`, by subject. The manifest's type for a topic's keys takes
+/// The schemas of the topics, stores and tables of `manifest`, by subject. The manifest's type for a topic's keys takes
 /// precedence over the schema file.
 fn subjects_of(manifest: &Manifest, contracts: &AppContracts) -> Result<BTreeMap<String, Schema>, BuildError> {
     let consumed = manifest.consumes.iter().map(|(topic, consumes)| (topic, consumes.key.as_ref(), &consumes.types));
@@ -173,7 +174,8 @@ fn subjects_of(manifest: &Manifest, contracts: &AppContracts) -> Result<BTreeMap
         return Err(BuildError::Format(wrong));
     }
     let mut subjects = BTreeMap::<String, Schema>::new();
-    for (topic, key, types) in consumed.chain(emitted) {
+    let shown = manifest.tables.values().map(|table| (&table.topic, table.key.as_ref(), &table.types));
+    for (topic, key, types) in consumed.chain(emitted).chain(shown) {
         if let Some(schema) = contracts.values(topic, types)? {
             subjects.extend(records_of(manifest, topic, &schema)?);
             subjects.insert(value_subject(topic), schema);
@@ -280,6 +282,15 @@ impl Typed {
             };
             Store { name, value, key }
         });
-        World { consumes: consumes.collect(), emits: emits.collect(), stores: stores.collect() }
+        let tables = manifest.tables.iter().map(|(name, table)| {
+            let (value, key) = payloads(&table.topic, table.key.as_ref());
+            Table { name, topic: &table.topic, value, key }
+        });
+        World {
+            consumes: consumes.collect(),
+            emits: emits.collect(),
+            stores: stores.collect(),
+            tables: tables.collect(),
+        }
     }
 }

@@ -1,9 +1,9 @@
-//! Generates the emitters and stores for a Rust component's tests: functions with the signatures of `wit-bindgen`'s,
-//! which act on the SDK's `TestHost`.
+//! Generates the emitters, stores and tables for a Rust component's tests: functions with the signatures of
+//! `wit-bindgen`'s, which act on the SDK's `TestHost`.
 
 use std::fmt::Write as _;
 
-use super::world::{Store, Topic, Ty, World, pascal, snake};
+use super::world::{Store, Table, Topic, Ty, World, pascal, snake};
 
 /// Generates the file that `component!` includes if there is no host.
 pub(super) fn generate(world: &World) -> String {
@@ -15,6 +15,7 @@ pub(super) fn generate(world: &World) -> String {
     let fakes = Fakes(world);
     world.emits.iter().for_each(|topic| fakes.emitter(&mut text, topic));
     world.stores.iter().for_each(|store| fakes.store(&mut text, store));
+    world.tables.iter().for_each(|table| fakes.table(&mut text, table));
     text
 }
 
@@ -79,6 +80,41 @@ impl Fakes<'_> {
     pub fn scan(prefix: {key_taken}, after: Option<{key_taken}>, limit: u32) -> Vec<({key_type}, {value_type})> {{
         let after: Option<Vec<u8>> = after.map(|after| {after});
         ::heddle_sdk::testing::scan({name:?}, &{prefix}, after.as_deref(), limit)
+    }}
+"
+            );
+        }
+        text.push_str("}\n");
+    }
+
+    fn table(&self, text: &mut String, Table { name, interface, key, value, scan, .. }: &Table) {
+        let (key_type, value_type) = (owned(key), owned(value));
+        let (key_taken, at, key_owned) = (self.taken(key), self.bytes(key, "key"), self.owned_from(key, "key"));
+        let module = snake(interface);
+        let _ = write!(
+            text,
+            "
+pub mod {module} {{
+    use super::*;
+
+    pub fn get(key: {key_taken}) -> Option<{value_type}> {{
+        ::heddle_sdk::testing::table_get::<{key_type}, {value_type}>({name:?}, &{at})
+    }}
+
+    /// Puts an entry into the table, or with `None` takes it out, as a record of its topic does. Tests only.
+    pub fn fill(host: &mut ::heddle_sdk::testing::TestHost, key: {key_taken}, value: Option<{value_type}>) {{
+        host.fill_table({name:?}, {at}, {key_owned}, value);
+    }}
+"
+        );
+        if *scan {
+            let (prefix, after) = (self.bytes(key, "prefix"), self.bytes(key, "after"));
+            let _ = write!(
+                text,
+                "
+    pub fn scan(prefix: {key_taken}, after: Option<{key_taken}>, limit: u32) -> Vec<({key_type}, {value_type})> {{
+        let after: Option<Vec<u8>> = after.map(|after| {after});
+        ::heddle_sdk::testing::table_scan({name:?}, &{prefix}, after.as_deref(), limit)
     }}
 "
             );

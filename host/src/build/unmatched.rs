@@ -58,7 +58,8 @@ pub fn unmatched<'m>(
     let files = files.chain(documents.iter().map(|document| document.subject.as_str())).collect::<BTreeSet<_>>();
     let (mut topics, mut untyped) = (declared.into_iter().collect::<BTreeSet<_>>(), vec![]);
     for (manifest, contract) in components {
-        for topic in manifest.consumes.keys().chain(manifest.emits.keys()) {
+        let shown = manifest.tables.values().map(|table| &table.topic);
+        for topic in manifest.consumes.keys().chain(manifest.emits.keys()).chain(shown) {
             topics.insert(topic);
             let subject = value_subject(topic);
             let is_typed = match contract {
@@ -90,7 +91,9 @@ pub fn unmatched<'m>(
 /// Returns true if the manifest names the types of a topic's values.
 fn names_types(manifest: &Manifest, topic: &String) -> bool {
     let consumed = manifest.consumes.get(topic).map(|consumes| &consumes.types);
-    consumed.into_iter().chain(manifest.emits.get(topic).map(|emits| &emits.types)).any(|types| !types.is_empty())
+    let emitted = manifest.emits.get(topic).map(|emits| &emits.types);
+    let shown = manifest.table_of(topic).map(|table| &table.types);
+    consumed.into_iter().chain(emitted).chain(shown).any(|types| !types.is_empty())
 }
 
 /// Returns true if a file with this name may be meant for `subject`: a letter or two differ, or the ending is missing.

@@ -1,5 +1,5 @@
-//! A component's world, from which the bindings of a language are generated: its types, emitters, stores and handlers.
-//! It is read back from the WIT, so that bindings cannot differ from it.
+//! A component's world, from which the bindings of a language are generated: its types, emitters, stores, tables and
+//! handlers. It is read back from the WIT, so that bindings cannot differ from it.
 
 use std::collections::BTreeMap;
 
@@ -68,6 +68,20 @@ pub(super) struct Store {
     pub(super) scan: bool,
 }
 
+/// A table.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) name: String,
+    /// The topic that it shows.
+    pub(super) topic: String,
+    /// The interface's name in WIT.
+    pub(super) interface: String,
+    pub(super) key: Ty,
+    pub(super) value: Ty,
+    /// Whether its keys have an order to scan by.
+    pub(super) scan: bool,
+}
+
 /// Everything that a component's code can refer to.
 #[derive(Debug)]
 pub(super) struct World {
@@ -75,6 +89,7 @@ pub(super) struct World {
     pub(super) types: Vec<Definition>,
     pub(super) emits: Vec<Topic>,
     pub(super) stores: Vec<Store>,
+    pub(super) tables: Vec<Table>,
     pub(super) consumes: Vec<Topic>,
 }
 
@@ -113,6 +128,12 @@ impl World {
             let scan = resolve.interfaces[id].functions.contains_key("scan");
             Ok(Store { name: name.clone(), interface, key, value, scan })
         });
+        let tables = manifest.tables.iter().map(|(name, table)| {
+            let (interface, id) = find(names.table_interface(name))?;
+            let (key, value) = reader.lookup(id)?;
+            let scan = resolve.interfaces[id].functions.contains_key("scan");
+            Ok(Table { name: name.clone(), topic: table.topic.clone(), interface, key, value, scan })
+        });
         let consumes = manifest.consumes.keys().map(|topic| {
             let (interface, id) = find(names.on_interface(topic))?;
             let mut parameters = reader.parameters(id, "handle")?.into_iter();
@@ -124,8 +145,16 @@ impl World {
             types,
             emits: emits.collect::<Result<_, String>>()?,
             stores: stores.collect::<Result<_, String>>()?,
+            tables: tables.collect::<Result<_, String>>()?,
             consumes: consumes.collect::<Result<_, String>>()?,
         })
+    }
+
+    /// The interfaces that the component imports, beside those of the runtime.
+    pub(super) fn imports(&self) -> impl Iterator<Item = &String> {
+        let emits = self.emits.iter().map(|topic| &topic.interface);
+        let stores = self.stores.iter().map(|store| &store.interface);
+        emits.chain(stores).chain(self.tables.iter().map(|table| &table.interface))
     }
 
     pub(super) fn definition(&self, name: &str) -> Option<&Definition> {
@@ -179,6 +208,17 @@ impl Reader<'_> {
         let [first, second] = <[Ty; 2]>::try_from(self.parameters(interface, function)?)
             .map_err(|types| format!("{function} has {} parameters", types.len()))?;
         Ok((first, second))
+    }
+
+    /// Key and value of the function `get`.
+    fn lookup(&self, interface: InterfaceId) -> Result<(Ty, Ty), String> {
+        let [key] = <[Ty; 1]>::try_from(self.parameters(interface, "get")?)
+            .map_err(|types| format!("get has {} parameters", types.len()))?;
+        let result = self.resolve.interfaces[interface].functions.get("get").and_then(|get| get.result);
+        match result.map(|ty| self.ty(&ty)).transpose()? {
+            Some(Ty::Option(value)) => Ok((key, *value)),
+            _ => Err("get returns an optional value".to_owned()),
+        }
     }
 
     fn definitions(&self, interface: InterfaceId) -> Result<Vec<Definition>, String> {

@@ -16,7 +16,7 @@ use super::run::component_files;
 use super::{app, counted, open, report};
 use crate::build::{AppContracts, unmatched, wrong_formats};
 use crate::cluster::Hosts;
-use crate::deploy::{Topics, conflicts, contradictions, topic_troubles};
+use crate::deploy::{Topics, conflicts, contradictions, short_lived_tables, topic_troubles, untyped_table_keys};
 use crate::guest::Component;
 use crate::log::{Log, Operation, Resource, Right};
 use crate::registry::{Registry, check};
@@ -67,6 +67,12 @@ impl Check {
         let manifests = components.iter().map(|(contract, manifest)| (manifest, Some(contract)));
         for warning in unmatched(&files, app.topics.keys(), manifests) {
             report::warn(Explained::new(warning.to_string()).at(files.folder().display()));
+        }
+        for (contract, manifest) in &components {
+            let tables = untyped_table_keys(contract, manifest).into_iter();
+            for warning in tables.chain(short_lived_tables(log.as_ref(), manifest)) {
+                report::warn(Explained::new(warning).at(format_args!("the component `{}`", manifest.name)));
+            }
         }
         let formats = components.iter().flat_map(|(_, manifest)| wrong_formats(manifest, &files));
         found.extend(formats.map(|wrong| Explained::of(&wrong)));

@@ -21,6 +21,7 @@ use crate::log::{self, Log, LogError, TopicSpec};
 use crate::registry::{Client, ClientOptions, Embedded, Registry};
 use crate::registry_topic::{self, Place};
 use crate::state::{Bounds, EngineKind, HostState, StateEngine, StateError, open_engine};
+use crate::tables::Tables;
 use crate::tls::Trusted;
 
 /// Opens the log, for a command that needs no group. If a host owns the embedded log, the command uses it through that
@@ -152,15 +153,28 @@ pub(super) fn create_topics(log: &dyn Log, app: &App, more: impl IntoIterator<It
 /// Opens the local state of this host's tasks. A damaged folder is moved aside, and the state is rebuilt from the
 /// changelogs.
 pub(super) fn state(folder: &Path, app: &App) -> Result<Arc<HostState>> {
+    let open = engine_in(folder, app, "state");
+    Ok(Arc::new(HostState::start(open()?, Bounds::default())?.reopened_by(open)))
+}
+
+/// The global tables of this host, in a folder beside the state of its tasks.
+pub(super) fn tables(folder: &Path, app: &App, log: &Arc<dyn Log>) -> Arc<Tables> {
+    Arc::new(Tables::new(log.clone(), engine_in(folder, app, "tables")))
+}
+
+/// What opens the app's engine in a folder of its data.
+fn engine_in(
+    folder: &Path,
+    app: &App,
+    name: &str,
+) -> impl Fn() -> Result<Arc<dyn StateEngine>, StateError> + Send + Sync + 'static {
     let kind = match app.state.engine {
         app::Engine::Sled => EngineKind::Sled,
         app::Engine::Fjall => EngineKind::Fjall,
         app::Engine::Memory => EngineKind::Memory,
     };
-    let data = folder.join(&app.data).join("state");
-    let cache_bytes = app.state.cache_bytes;
-    let open = move || open_or_move_aside(kind, &data, cache_bytes);
-    Ok(Arc::new(HostState::start(open()?, Bounds::default())?.reopened_by(open)))
+    let (data, cache_bytes) = (folder.join(&app.data).join(name), app.state.cache_bytes);
+    move || open_or_move_aside(kind, &data, cache_bytes)
 }
 
 fn open_or_move_aside(kind: EngineKind, data: &Path, cache_bytes: u64) -> Result<Arc<dyn StateEngine>, StateError> {

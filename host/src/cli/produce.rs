@@ -201,7 +201,8 @@ impl Declared {
         for source in app::sources(folder, app).unwrap_or_default() {
             let consumed = source.manifest.consumes.get(topic).map(|it| (&it.key, it.subject, &it.types));
             let emitted = source.manifest.emits.get(topic).map(|it| (&it.key, it.subject, &it.types));
-            for (key, subject, types) in consumed.into_iter().chain(emitted) {
+            let shown = source.manifest.table_of(topic).map(|it| (&it.key, it.subject, &it.types));
+            for (key, subject, types) in consumed.into_iter().chain(emitted).chain(shown) {
                 found.key = found.key.or_else(|| key.clone());
                 if subject != SubjectNames::Topic {
                     found.subject = subject;

@@ -31,6 +31,7 @@ use crate::printable::line;
 use crate::registry::{Cached, Observed, Registry};
 use crate::runtime::{Cause, CommitPolicy, KnownTopics, Slot, Snapshot};
 use crate::shutdown::Shutdown;
+use crate::tables::Tables;
 use crate::telemetry::Telemetry;
 use crate::tls::Identity;
 
@@ -70,11 +71,12 @@ impl Run {
         let registry: Arc<dyn Registry> = Arc::new(Observed::new(registry, telemetry.clone()));
         create_own_topics(log.as_ref(), &app, build)?;
         let state = open::state(folder, &app)?;
+        let tables = open::tables(folder, &app, &log);
         // Closing an engine writes, and a failed disk never answers. The state that must be on disk at the end is
         // flushed below instead.
-        let _never_closed = ManuallyDrop::new((log.clone(), registry.clone(), state.clone()));
+        let _never_closed = ManuallyDrop::new((log.clone(), registry.clone(), state.clone(), tables.clone()));
         let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
-        let fitter = fitter(&app, log.clone(), registry.clone(), schemas.clone())?;
+        let fitter = fitter(&app, log.clone(), registry.clone(), schemas.clone(), tables.clone())?;
         let starting = patience::for_registry(waiting, || Starting::of(&fitter, files.clone(), build))?;
         let config = config(folder, &app)?;
         let advertised = app.admin.advertised(listening.address());
@@ -84,7 +86,7 @@ impl Run {
         report::started(folder, &app, registry.as_ref(), &listening, hosts.me(), &starting.slots, &telemetry);
         let (started, shutdown) = (Instant::now(), stop_signal()?);
         let (components, of_host) = (starting.slots.clone(), telemetry.clone());
-        let parts = Parts { log, registry, schemas, state, components, telemetry: of_host };
+        let parts = Parts { log, registry, schemas, state, tables, components, telemetry: of_host };
         let mut host = Host::start(config, parts, shutdown.clone())?;
         let address = if app.admin.tls.is_some() { advertised } else { listening.address().to_string() };
         let publish = |host: &mut RunningHost| -> Result<Arc<Monitor>> {
@@ -300,6 +302,7 @@ pub(super) fn fitter(
     log: Arc<dyn Log>,
     registry: Arc<dyn Registry>,
     schemas: Arc<dyn Schemas>,
+    tables: Arc<Tables>,
 ) -> Result<Fitter> {
     Ok(Fitter {
         app: app.name.clone(),
@@ -308,6 +311,7 @@ pub(super) fn fitter(
         registry,
         schemas,
         register: app.register,
+        tables,
         workers: app.workers.count,
         registry_topic: app.registry.is_none().then(|| app.registry_topic.clone()),
         known: Mutex::default(),

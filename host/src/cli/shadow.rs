@@ -16,7 +16,7 @@ use crate::guest::{Component, Schemas};
 use crate::log::Log;
 use crate::printable::line;
 use crate::registry::{Cached, check};
-use crate::shadow::{Extent, Found, From, Report, Side, compare};
+use crate::shadow::{Extent, Found, From, Report, Side, compare, read_tables};
 use crate::times::point_in_time;
 
 /// Try a version beside the one that runs: the same records on a copy of the state, without committing anything.
@@ -71,6 +71,7 @@ impl Shadow {
         let side =
             |name: &str, wasm: &[u8]| Side::load(&app.name, &engine, name, wasm, registry.as_ref(), schemas.clone());
         let (mut old, mut new) = (side(&old_name, &old_wasm)?, side(&name, &wasm)?);
+        read_tables(&log, [&mut old, &mut new])?;
         let mut report = compare(log.as_ref(), &mut old, &mut new, &extent)?;
         let misfits = check::misfits(registry.as_ref(), &app.name, &contract, &manifest)?;
         report.refused.extend(misfits.iter().map(|misfit| to_text(misfit)));

@@ -17,6 +17,7 @@ use crate::deploy::{short, time};
 use crate::output;
 use crate::printable::line;
 use crate::runtime::Cause;
+use crate::tables::TableStatus;
 use crate::tls::Trusted;
 
 /// The timeout for the answer of a host.
@@ -181,6 +182,7 @@ fn lines(c: &ComponentStatus) -> Vec<String> {
             .filter(|stall| !told.contains(&&*stall.cause))
             .map(|stall| format!("  {}", line(&stall.to_string()))),
     );
+    lines.extend(c.tables.iter().map(table_line));
     for (partition, offsets) in &c.lost {
         lines.push(format!("  lost: {offsets} offsets of {partition}, deleted before they were consumed"));
     }
@@ -215,6 +217,16 @@ fn recent(c: &ComponentStatus) -> Option<String> {
         times("age", c.age_p50_ms, c.age_p99_ms),
         c.aborts
     ))
+}
+
+fn table_line(table: &TableStatus) -> String {
+    let TableStatus { topic, ready, lag, partitions, applied, unfit, wiped, fault, .. } = table;
+    let state = if *ready { "ready" } else { "being read" };
+    let mut parts = vec![format!("  table of {topic}: {state}  lag {lag}  partitions {partitions}  applied {applied}")];
+    parts.extend((*unfit > 0).then(|| format!("without a usable key {unfit}")));
+    parts.extend((*wiped > 0).then(|| format!("read again {wiped} times")));
+    parts.extend(fault.as_ref().map(|fault| format!("not followed: {}", line(fault))));
+    parts.join("  ")
 }
 
 fn partition_line(partition: &PartitionStatus) -> String {

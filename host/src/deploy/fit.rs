@@ -11,14 +11,18 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::app::Register;
+use heddle_contract::manifest::tables::Scope;
 use heddle_contract::schema::parse;
 use heddle_contract::section::{Contract, SchemaFormat};
+use heddle_core::event::Topic;
 use heddle_core::explain::{Explain, Explained, Findings};
+use heddle_core::state::StoreIndex;
+use heddle_core::tables::{GlobalTable, GlobalTables, TableKeys};
 use heddle_core::task::TaskSpec;
 use thiserror::Error;
 
 use super::evidence::contradictions;
-use super::{changes, limits, roles};
+use super::{changes, limits, roles, short_lived_tables};
 use crate::build::digest;
 use crate::guest::{Component, Engine, Instance, LoadError, Schemas, WriterIds};
 use crate::lock::lock;
@@ -27,6 +31,7 @@ use crate::registry::check::{misfits, unregistered};
 use crate::registry::format::Entry;
 use crate::registry::{Registry, RegistryError, SchemaId};
 use crate::runtime::{self, Version};
+use crate::tables::Tables;
 
 /// The reason why a file cannot run here.
 #[derive(Debug, Error)]
@@ -101,6 +106,8 @@ pub struct Fitter {
     pub schemas: Arc<dyn Schemas>,
     /// The policy for schemas that are not registered.
     pub register: Register,
+    /// The global tables of this host.
+    pub tables: Arc<Tables>,
     /// The number of instances that a version needs on this host.
     pub workers: u32,
     /// The topic of the embedded registry, if the app uses it.
@@ -157,7 +164,7 @@ impl Fitter {
         versions.iter().for_each(|version| self.learn(version));
         create(self.log.as_ref(), &missing.concat())?;
         for version in &versions {
-            for trouble in self.limits(version) {
+            for trouble in self.troubles(version) {
                 tracing::warn!(target: "heddle::alert", component = %version.spec.component, "{trouble}");
             }
         }
@@ -179,7 +186,9 @@ impl Fitter {
         }
         let there = self.topics()?;
         let spec = runtime::task_spec(&self.app, &read.manifest, there.keys().map(String::as_str));
-        let count = |manifest: &Manifest, spec: &TaskSpec| manifest.consumes.len() + spec.retry_topics.len();
+        let count = |manifest: &Manifest, spec: &TaskSpec| {
+            manifest.consumes.len() + manifest.table_topics(Scope::Task).count() + spec.retry_topics.len()
+        };
         let group = self.log.members_assign().then(|| (count(old, &current.spec), count(&read.manifest, &spec)));
         if let Some(refusal) = changes::refusal(&self.app, old, &read.manifest, group) {
             return Err(refusal.into());
@@ -195,7 +204,7 @@ impl Fitter {
         let (version, missing) = self.version(&read, &ids, &there)?;
         create(self.log.as_ref(), &missing)?;
         self.learn(&version);
-        warnings.extend(self.limits(&version));
+        warnings.extend(self.troubles(&version));
         Ok(Fitted { version, warnings })
     }
 
@@ -212,10 +221,13 @@ impl Fitter {
         roles::conflicts(&self.app, self.registry_topic.as_deref(), all)
     }
 
-    /// Returns conflicts between the bounds of a component, its topics and the client. Bounds that the log does not
-    /// report are ignored.
-    fn limits(&self, version: &Version) -> Vec<String> {
-        limits::troubles(version.component.manifest(), &version.spec, |topic| self.log.limits(topic).ok())
+    /// Returns conflicts between the bounds of a component, its topics and the client, and tables whose topics do not
+    /// keep what they need. What the log does not report is ignored.
+    fn troubles(&self, version: &Version) -> Vec<String> {
+        let manifest = version.component.manifest();
+        let mut found = limits::troubles(manifest, &version.spec, |topic| self.log.limits(topic).ok());
+        found.extend(short_lived_tables(self.log.as_ref(), manifest));
+        found
     }
 
     /// Refuses files that do not fit the registry or the topics.
@@ -300,13 +312,25 @@ impl Fitter {
         spec.digest = Some(digest.clone());
         let missing = missing_topics(&spec, runtime::task_count(manifest, topics), topics);
         let component = Arc::new(Component::load(&self.engine, &file.name, &file.wasm, ids)?);
+        spec.tables = component.task_tables();
         let start = |_| Instance::start(component.clone(), self.schemas.clone());
         let ready = (0..self.workers).map(start).collect::<Result<Vec<_>, _>>().map_err(|fault| {
             Explained::new(fault.detail).at(&file.name).hint(
                 "correct what it does before its first delivery; it may take [limits] deadline and memory for that",
             )
         })?;
-        Ok((Version::new(digest, file.wasm.clone(), component, Arc::new(spec), ready), missing))
+        let tables = self.follow(&component)?;
+        Ok((Version::new(digest, file.wasm.clone(), component, Arc::new(spec), tables, ready), missing))
+    }
+
+    /// The global tables of a component, which are read from now on.
+    fn follow(&self, component: &Component) -> Result<GlobalTables, FitError> {
+        let table = |(index, topic, keys): (StoreIndex, Topic, TableKeys)| {
+            let table = self.tables.follow(&topic, keys);
+            let table = table.map_err(|error| LogError::Unreachable(format!("cannot start a thread: {error}")))?;
+            Ok((index, table as Arc<dyn GlobalTable>))
+        };
+        component.global_tables().into_iter().map(table).collect()
     }
 }
 
@@ -373,7 +397,9 @@ pub fn topic_troubles(app: &str, manifest: &Manifest, topics: &BTreeMap<String, 
 }
 
 fn missing_inputs(manifest: &Manifest, topics: &BTreeMap<String, i32>) -> Vec<Explained> {
-    let missing = manifest.consumes.keys().chain(manifest.emits.keys()).filter(|topic| !topics.contains_key(*topic));
+    let shown = manifest.tables.values().map(|table| &table.topic);
+    let named = manifest.consumes.keys().chain(manifest.emits.keys()).chain(shown);
+    let missing = named.filter(|topic| !topics.contains_key(*topic));
     let name = &manifest.name;
     let trouble = |topic: &String| {
         Explained::new(format!("the topic `{topic}` of the component `{name}` does not exist"))

@@ -15,6 +15,7 @@ mod fit;
 mod follow;
 mod limits;
 mod roles;
+mod tables;
 mod topics;
 mod watch;
 
@@ -24,6 +25,7 @@ pub use fit::{File, FitError, Fitted, Fitter, create, topic_troubles};
 pub(crate) use follow::settle;
 pub use follow::{Start, follow};
 pub use roles::conflicts;
+pub use tables::{short_lived_tables, untyped_table_keys};
 pub use topics::{Artefact, Deployment, Newest, Release, Topics, Withdrawn, artefacts_topic, deployments_topic};
 pub use topics::{matches_digest, short, time};
 pub use watch::Notes;

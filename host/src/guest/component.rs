@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::{Tombstones, UnknownType};
+use heddle_contract::manifest::tables::Scope;
 use heddle_contract::schema::Schema;
 use heddle_contract::section::{self, Contract};
 use heddle_contract::wire::SchemaId;
 use heddle_contract::wit::Shapes;
 use heddle_core::event::Topic;
 use heddle_core::state::StoreIndex;
+use heddle_core::tables::{TableKeys, TaskTable};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{InstancePre, Linker};
 
@@ -22,6 +24,7 @@ use super::imports::{link_emitter, link_runtime};
 use super::loader::Loader;
 use super::start::start;
 use super::stores::{StoreAccess, link_store};
+use super::tables::{TableAccess, link_table};
 use super::{LoadError, bounds, wasi};
 
 /// A subject's schema, ready for the codec.
@@ -57,6 +60,7 @@ pub struct Component {
     pub(super) record_bytes_max: usize,
     pub(super) pre: InstancePre<Host>,
     stores: Vec<Arc<StoreAccess>>,
+    tables: Vec<Arc<TableAccess>>,
     manifest: Manifest,
 }
 
@@ -88,13 +92,15 @@ impl Component {
         let loader = Loader { engine, name, contract: &contract, compiled: &compiled };
         let emitters = loader.emitters(&manifest, ids)?;
         let stores = loader.stores(&manifest, ids)?;
-        loader.check_imports(&emitters, &stores)?;
+        let tables = loader.tables(&manifest)?;
+        loader.check_imports(&emitters, &stores, &tables)?;
         let handlers = loader.handlers(&manifest)?;
         let failed = not_component(name);
         let mut linker = Linker::new(&engine.wasmtime);
         link_runtime(&mut linker).map_err(&failed)?;
         emitters.iter().try_for_each(|emitter| link_emitter(&mut linker, emitter)).map_err(&failed)?;
         stores.iter().try_for_each(|store| link_store(&mut linker, store)).map_err(&failed)?;
+        tables.iter().try_for_each(|table| link_table(&mut linker, table)).map_err(&failed)?;
         loader.link_wasi(&mut linker).map_err(&failed)?;
         let pre = linker.instantiate_pre(&compiled).map_err(&failed)?;
         let component = Self {
@@ -110,6 +116,7 @@ impl Component {
             record_bytes_max: usize::try_from(manifest.limits.record_bytes_max).unwrap_or(usize::MAX),
             pre,
             stores,
+            tables,
             manifest,
         };
         // One that does not start is not in order: no record shall have to find out.
@@ -127,10 +134,41 @@ impl Component {
         Self::load(engine, name, wasm, &ids).map(drop)
     }
 
-    /// The schema that the keys of a store are written by, if they are.
+    /// The schema that the keys of a store or table are written by, if they are; of a table's without an id that would
+    /// mean anything.
     #[must_use]
     pub fn key_schema(&self, store: StoreIndex) -> Option<(SchemaId, Arc<Schema>)> {
-        self.stores.get(store.0)?.key.schema()
+        match self.table(store) {
+            Some(table) => table.key.schema(),
+            None => self.stores.get(store.0)?.key.schema(),
+        }
+    }
+
+    /// By what a table knows its keys; `None`: there is no such table.
+    #[must_use]
+    pub fn table_keys(&self, table: StoreIndex) -> Option<TableKeys> {
+        Some(self.table(table)?.keys())
+    }
+
+    fn table(&self, index: StoreIndex) -> Option<&TableAccess> {
+        self.tables.iter().find(|table| table.index == index).map(|table| &**table)
+    }
+
+    /// The tables whose records are part of a task's input.
+    #[must_use]
+    pub fn task_tables(&self) -> Vec<TaskTable> {
+        self.tables_of(Scope::Task).map(|(index, topic, keys)| TaskTable { index, topic, keys }).collect()
+    }
+
+    /// The tables that all tasks of a host share: what each is read by, its topic, and by what it knows its keys.
+    #[must_use]
+    pub fn global_tables(&self) -> Vec<(StoreIndex, Topic, TableKeys)> {
+        self.tables_of(Scope::Global).collect()
+    }
+
+    fn tables_of(&self, scope: Scope) -> impl Iterator<Item = (StoreIndex, Topic, TableKeys)> {
+        let tables = self.manifest.tables.values().zip(&self.tables).filter(move |(spec, _)| spec.scope == scope);
+        tables.map(|(spec, table)| (table.index, spec.topic.as_str().into(), table.keys()))
     }
 
     /// Its manifest.

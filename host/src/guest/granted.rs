@@ -12,6 +12,7 @@ use super::host::Host;
 use super::imports::{Emitter, KeyCodec, RUNTIME, RUNTIME_FUNCTIONS, RUNTIME_VERSION, runtime};
 use super::loader::Loader;
 use super::stores::StoreAccess;
+use super::tables::TableAccess;
 use super::{LoadError, check, wasi};
 
 /// The most of an import's name that a message shows, in bytes.
@@ -21,7 +22,12 @@ type Functions = BTreeMap<String, ComponentFunc>;
 
 impl Loader<'_> {
     /// Refuses what is not granted, and compares what is granted with its schema.
-    pub(super) fn check_imports(&self, emitters: &[Emitter], stores: &[Arc<StoreAccess>]) -> Result<(), LoadError> {
+    pub(super) fn check_imports(
+        &self,
+        emitters: &[Emitter],
+        stores: &[Arc<StoreAccess>],
+        tables: &[Arc<TableAccess>],
+    ) -> Result<(), LoadError> {
         for (import, item) in self.compiled.component_type().imports(&self.engine.wasmtime) {
             let ComponentItem::ComponentInstance(instance) = item.ty else {
                 return Err(self.not_granted(import));
@@ -43,6 +49,8 @@ impl Loader<'_> {
                 self.check_emitter(emitter, &functions)?;
             } else if let Some(store) = stores.iter().find(|store| store.interface == import) {
                 self.check_store(store, &functions)?;
+            } else if let Some(table) = tables.iter().find(|table| table.interface == import) {
+                self.check_table(table, &functions)?;
             } else {
                 return Err(self.not_granted(import));
             }
@@ -101,16 +109,7 @@ impl Loader<'_> {
                 ("get", [k], [Type::Option(v)]) => key(k).and_then(|()| value(&v.ty())),
                 ("put", [k, v], []) => key(k).and_then(|()| value(v)),
                 ("delete", [k], []) => key(k),
-                ("scan", _, _) if matches!(store.key, KeyCodec::Schema(_)) => {
-                    Err("its keys have a schema, and so no `scan`".to_owned())
-                }
-                ("scan", [prefix, Type::Option(after), Type::U32], [Type::List(entries)]) => match entries.ty() {
-                    Type::Tuple(entry) => match entry.types().collect::<Vec<_>>().as_slice() {
-                        [k, v] => [prefix, &after.ty(), k].into_iter().try_for_each(key).and_then(|()| value(v)),
-                        _ => Err("an entry is a key and a value".to_owned()),
-                    },
-                    _ => Err("an entry is a key and a value".to_owned()),
-                },
+                ("scan", params, results) => same_scan(&store.key, params, results, &value),
                 _ => Err("a store has no such function".to_owned()),
             };
             same.map_err(|what| LoadError::OtherContract {
@@ -121,13 +120,26 @@ impl Loader<'_> {
         Ok(())
     }
 
+    fn check_table(&self, table: &TableAccess, functions: &Functions) -> Result<(), LoadError> {
+        let value = |ty: &Type| same_value(table.value.as_ref().map(|typed| &*typed.shapes), ty);
+        for (name, function) in functions {
+            let params = function.params().map(|(_, ty)| ty).collect::<Vec<_>>();
+            let results = function.results().collect::<Vec<_>>();
+            let same = match (name.as_str(), params.as_slice(), results.as_slice()) {
+                ("get", [k], [Type::Option(v)]) => same_key(&table.key, k).and_then(|()| value(&v.ty())),
+                ("scan", params, results) => same_scan(&table.key, params, results, &value),
+                _ => Err("a table has no such function".to_owned()),
+            };
+            same.map_err(|what| LoadError::OtherContract {
+                component: self.name.to_owned(),
+                what: format!("table `{}`, `{name}`: {what}", table.name),
+            })?;
+        }
+        Ok(())
+    }
+
     pub(super) fn compare(&self, shapes: Option<&Shapes>, ty: &Type, topic: &str) -> Result<(), LoadError> {
-        let found = match shapes {
-            Some(shapes) => check::same(shapes, shapes.root(), ty),
-            None if matches!(ty, Type::List(list) if list.ty() == Type::U8) => Ok(()),
-            None => Err("the topic has no schema, so its values are bytes".to_owned()),
-        };
-        found.map_err(|what| self.other_contract(topic, &what))
+        same_value(shapes, ty).map_err(|what| self.other_contract(topic, &what))
     }
 
     pub(super) fn compare_typed_key(&self, shapes: &Shapes, ty: &Type, topic: &str) -> Result<(), LoadError> {
@@ -151,18 +163,53 @@ impl Loader<'_> {
                     "add `[stores.{name}]` with the schema of its values to component.toml, or do not use that store"
                 )
             }
+            Some(("table", name)) => {
+                format!(
+                    "add `[tables.{name}]` with the topic that it shows to component.toml, or do not read that table"
+                )
+            }
             _ if import.starts_with("wasi:") => {
                 "build it without WASI: a component has no files, clock, network or environment".to_owned()
             }
             _ => {
                 let offered = RUNTIME_FUNCTIONS.map(|(interface, _)| format!("{RUNTIME}{interface}")).join(", ");
                 format!(
-                    "import only {offered} in version {RUNTIME_VERSION}, and the emitters and stores of the manifest"
+                    "import only {offered} in version {RUNTIME_VERSION}, and the emitters, stores and tables of the manifest"
                 )
             }
         };
         LoadError::NotGranted { component: self.name.to_owned(), import: import.to_owned(), hint }
     }
+}
+
+fn same_value(shapes: Option<&Shapes>, ty: &Type) -> Result<(), String> {
+    match shapes {
+        Some(shapes) => check::same(shapes, shapes.root(), ty),
+        None if matches!(ty, Type::List(list) if list.ty() == Type::U8) => Ok(()),
+        None => Err("the topic has no schema, so its values are bytes".to_owned()),
+    }
+}
+
+/// Whether a function is the `scan` of a store or table.
+fn same_scan(
+    codec: &KeyCodec,
+    params: &[Type],
+    results: &[Type],
+    value: &impl Fn(&Type) -> Result<(), String>,
+) -> Result<(), String> {
+    if matches!(codec, KeyCodec::Schema(_)) {
+        return Err("its keys have a schema, and so no `scan`".to_owned());
+    }
+    let ([prefix, Type::Option(after), Type::U32], [Type::List(entries)]) = (params, results) else {
+        return Err("it takes a prefix, a key to begin after and a limit, and returns entries".to_owned());
+    };
+    let key = |ty: &Type| same_key(codec, ty);
+    if let Type::Tuple(entry) = entries.ty()
+        && let [k, v] = entry.types().collect::<Vec<_>>().as_slice()
+    {
+        return [prefix, &after.ty(), k].into_iter().try_for_each(key).and_then(|()| value(v));
+    }
+    Err("an entry is a key and a value".to_owned())
 }
 
 fn same_key(codec: &KeyCodec, ty: &Type) -> Result<(), String> {

@@ -27,6 +27,7 @@ use super::imports::EmitRefused;
 use super::lines::Lines;
 use super::start::start;
 use super::stores::{Plans, Reading, StateRefused};
+use super::tables::EntryUnreadable;
 use super::wasi::Exited;
 
 /// An instance and its handlers. After a trap it is thrown away and a new one made: its memory can be in any state.
@@ -383,6 +384,9 @@ fn fault_of(error: &wasmtime::Error, memory_refused: bool, component: &Component
     }
     if let Some(refused) = error.downcast_ref::<StateRefused>() {
         return fault(EventFaultKind::State, refused.to_string());
+    }
+    if let Some(unreadable) = error.downcast_ref::<EntryUnreadable>() {
+        return fault(EventFaultKind::Table, unreadable.to_string());
     }
     if let Some(refused) = error.downcast_ref::<OutputRefused>() {
         return fault(EventFaultKind::Output, refused.to_string());

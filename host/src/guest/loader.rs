@@ -1,9 +1,10 @@
-//! What a component's contract makes of it: handlers, emitters and stores, ready to be called.
+//! What a component's contract makes of it: handlers, emitters, stores and tables, ready to be called.
 
 use std::sync::Arc;
 
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::{Consumes, Emits, KeyType, StoreSpec, SubjectNames, Tombstones};
+use heddle_contract::manifest::tables::TableSpec;
 use heddle_contract::schema::{Node, NodeId, parse};
 use heddle_contract::section::Contract;
 use heddle_contract::wire::{
@@ -20,6 +21,7 @@ use super::engine::Engine;
 use super::identify::Identify;
 use super::imports::{Emitter, Framed, KeyCodec};
 use super::stores::StoreAccess;
+use super::tables::TableAccess;
 
 /// What is at hand while a component is checked.
 pub(super) struct Loader<'a> {
@@ -110,6 +112,29 @@ impl Loader<'_> {
             }))
         };
         manifest.stores.iter().enumerate().map(store).collect()
+    }
+
+    /// The tables, in the order of their names.
+    pub(super) fn tables(&self, manifest: &Manifest) -> Result<Vec<Arc<TableAccess>>, LoadError> {
+        let table = |(place, (name, spec)): (usize, (&String, &TableSpec))| {
+            let key = match &spec.key {
+                Some(KeyType::Bytes) => KeyCodec::Bytes,
+                Some(KeyType::String) => KeyCodec::String,
+                // Its id is not looked at: see `TableKeys`.
+                _ => match self.typed(&key_subject(&spec.topic))? {
+                    Some(typed) => KeyCodec::Schema(Framed::new(&typed, SchemaId(0))),
+                    None => KeyCodec::String,
+                },
+            };
+            Ok(Arc::new(TableAccess {
+                index: StoreIndex::table(place),
+                name: name.clone(),
+                interface: format!("heddle:component/{}", self.contract.names.table_interface(name)),
+                key,
+                value: self.typed(&value_subject(&spec.topic))?,
+            }))
+        };
+        manifest.tables.iter().enumerate().map(table).collect()
     }
 
     pub(super) fn handlers(&self, manifest: &Manifest) -> Result<Vec<Handler>, LoadError> {

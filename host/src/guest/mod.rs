@@ -26,6 +26,7 @@ mod random;
 mod schemas;
 mod start;
 mod stores;
+mod tables;
 mod wasi;
 
 pub use component::{Component, Interfaces, WriterIds, interfaces};

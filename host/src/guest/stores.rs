@@ -27,11 +27,11 @@ use super::host::{Current, Host};
 use super::imports::{Framed, KeyCodec};
 
 /// How large the entries that one scan finds may be together. They exist twice for a moment, here and in the guest.
-const SCAN_BYTES_MAX: usize = 4 << 20;
+pub(super) const SCAN_BYTES_MAX: usize = 4 << 20;
 /// How much memory of this process they may take for that moment. Values can take many times their size.
-const SCAN_MEMORY_BYTES_MAX: usize = 256 << 20;
+pub(super) const SCAN_MEMORY_BYTES_MAX: usize = 256 << 20;
 /// How many entries are read at a time.
-const SCAN_PAGE: usize = 256;
+pub(super) const SCAN_PAGE: usize = 256;
 /// How much of a key messages show.
 const KEY_CHARS_SHOWN: usize = 64;
 
@@ -52,15 +52,15 @@ pub(super) struct StoreAccess {
 /// What a handler asked of a store that cannot be: the delivery's fault, told apart from other traps by its type.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct StateRefused(String);
+pub(super) struct StateRefused(pub(super) String);
 
-/// The decoders of stored values, by store and by the schema that wrote them: grows with the number of schema versions
-/// in use.
+/// The decoders of stored values, by store or table and by the schema that wrote them: grows with the number of schema
+/// versions in use.
 pub(super) type Plans = HashMap<(StoreIndex, SchemaId), Arc<Decoder>, RandomState>;
 
 /// What one delivery reads its stores by.
 pub(super) struct Reading {
-    reads: Reads,
+    pub(super) reads: Reads,
     schemas: Arc<dyn Schemas>,
     plans: Plans,
     /// The schema that the registry could not be asked for, and why.
@@ -91,14 +91,29 @@ impl Reading {
     fn decoder<'s>(&mut self, store: &StoreAccess, stored: &'s [u8]) -> Result<(Arc<Decoder>, &'s [u8]), String> {
         let (id, payload) =
             wire::split(stored).ok_or("it does not begin with a zero byte and a schema id of four bytes")?;
-        let decoder = match self.plans.get(&(store.index, id)) {
-            Some(decoder) => decoder.clone(),
+        let decoder = match self.plan(store.index, id) {
+            Some(decoder) => decoder,
             None => self.compile(store, id)?,
         };
         Ok((decoder, payload))
     }
 
-    fn writer(&mut self, id: SchemaId) -> Result<Option<Arc<Schema>>, String> {
+    /// The decoder of what is in a store or table and was written by this schema, if there is one already.
+    pub(super) fn plan(&self, of: StoreIndex, id: SchemaId) -> Option<Arc<Decoder>> {
+        self.plans.get(&(of, id)).cloned()
+    }
+
+    pub(super) fn keep(&mut self, of: StoreIndex, id: SchemaId, decoder: Arc<Decoder>) -> Arc<Decoder> {
+        self.plans.insert((of, id), decoder.clone());
+        decoder
+    }
+
+    /// Returns true if a schema could not be asked for.
+    pub(super) fn is_unavailable(&self) -> bool {
+        self.unavailable.is_some()
+    }
+
+    pub(super) fn writer(&mut self, id: SchemaId) -> Result<Option<Arc<Schema>>, String> {
         let asked = self.schemas.writer(id);
         asked.inspect_err(|why| self.unavailable = Some((id, why.clone())))
     }
@@ -108,21 +123,25 @@ impl Reading {
         let writer = if store.value.id() == id { Some(own()) } else { self.writer(id)? };
         let writer = writer.ok_or_else(|| format!("the registry has no schema with its id {}", id.0))?;
         let decoder = Arc::new(Decoder::new(&writer, own(), store.typed.shapes.clone()));
-        self.plans.insert((store.index, id), decoder.clone());
-        Ok(decoder)
+        Ok(self.keep(store.index, id, decoder))
     }
+}
+
+/// As much of a key as messages show.
+pub(super) fn shown_key(codec: &KeyCodec, key: &[u8]) -> String {
+    let text = match codec {
+        KeyCodec::String => String::from_utf8_lossy(key).into_owned(),
+        _ => key.escape_ascii().to_string(),
+    };
+    let shown = text.chars().take(KEY_CHARS_SHOWN).collect::<String>();
+    let rest = if shown.len() < text.len() { "…" } else { "" };
+    format!("{shown}{rest}")
 }
 
 impl StoreAccess {
     /// A place in messages.
     fn place(&self, key: &[u8]) -> String {
-        let text = match self.key {
-            KeyCodec::String => String::from_utf8_lossy(key).into_owned(),
-            _ => key.escape_ascii().to_string(),
-        };
-        let shown = text.chars().take(KEY_CHARS_SHOWN).collect::<String>();
-        let rest = if shown.len() < text.len() { "…" } else { "" };
-        format!("the key `{shown}{rest}` of the store `{}`", self.name)
+        format!("the key `{}` of the store `{}`", shown_key(&self.key, key), self.name)
     }
 
     fn unreadable(&self, key: &[u8], why: &str) -> TaskFault {

@@ -20,6 +20,7 @@ use super::fault::{TurnError, WorkerFault};
 use super::reporter::Hold;
 use super::stall::{Cause, after};
 use super::stuck::Turn;
+use super::tables::TABLE_WAIT;
 use super::worker::{POLL_WAIT, Worker};
 use crate::telemetry::{DeliveryBegun, DeliveryEnded, Measured, Outcome};
 
@@ -64,9 +65,12 @@ impl Worker {
                 Ok(true)
             }
             Err(fault) => {
-                let Some(why) = self.handler.take_unavailable() else { return Err(fault.into()) };
+                let why = self.handler.take_unavailable();
+                let until = match &why {
+                    Some(why) => self.wait_for_registry(&record, why),
+                    None => self.wait_for_table(&record).ok_or(fault)?,
+                };
                 self.end(&record, 1, Outcome::Held, None);
-                let until = self.wait_for_registry(&record, &why);
                 self.throttle.rest_until(until);
                 Ok(false)
             }
@@ -85,7 +89,7 @@ impl Worker {
                 let why = "as many records wait behind this key, or in this task, as may wait".to_owned();
                 self.reporter.hold(record, Cause::Room, Hold { tries: 0, next_try: at, why }, now);
             }
-            Next::Done | Next::Skipped | Next::Later(_) | Next::Stuck => self.reporter.stepped(record),
+            Next::Done | Next::Skipped | Next::Applied | Next::Later(_) | Next::Stuck => self.reporter.stepped(record),
         }
         if let Some(fault) = &step.fault {
             self.reporter.failed(record, fault, now);
@@ -133,9 +137,11 @@ impl Worker {
         let step = match task.step(record, due.attempt, &mut self.handler, self.transaction.batch(), now) {
             Ok(step) => step,
             Err(fault) => {
-                let Some(why) = self.handler.take_unavailable() else { return Err(fault.into()) };
+                let until = match self.handler.take_unavailable() {
+                    Some(why) => self.wait_for_registry(record, &why),
+                    None => self.wait_for_table(record).ok_or(fault)?,
+                };
                 self.end(original, attempt, Outcome::Held, None);
-                let until = self.wait_for_registry(record, &why);
                 self.backlog.hold(due, until);
                 return Ok(());
             }
@@ -157,7 +163,7 @@ impl Worker {
                 self.backlog.hold(due, until);
                 Ok(())
             }
-            Next::Done | Next::Skipped | Next::Later(_) => self.settle(original, step),
+            Next::Done | Next::Skipped | Next::Applied | Next::Later(_) => self.settle(original, step),
         }
     }
 
@@ -182,6 +188,18 @@ impl Worker {
         self.reporter.wait_for_registry(record, why, (now, time))
     }
 
+    /// A global table could not be read any more in the middle of a delivery: the record waits. Returns until when;
+    /// `None` if all tables can be read.
+    fn wait_for_table(&mut self, record: &Record) -> Option<Duration> {
+        let (now, time) = (self.clock.now(), self.clock.timestamp());
+        if self.tables.look(time) {
+            return None;
+        }
+        let why = "a table cannot be read now".to_owned();
+        self.reporter.hold(record, Cause::Table, Hold { tries: 0, next_try: after(time, TABLE_WAIT), why }, time);
+        Some(now + TABLE_WAIT)
+    }
+
     /// Asks the breaker to admit one delivery. Returns the time of the next request if it does not.
     fn admit(&self) -> Option<Duration> {
         match self.breaker.admit(|| self.clock.now()) {
@@ -200,7 +218,7 @@ impl Worker {
             self.progress.undecodable(schema, &fault.detail);
         }
         match (&step.fault, step.next) {
-            (None, Next::Skipped | Next::Later(_)) => self.breaker.pass(),
+            (None, Next::Skipped | Next::Applied | Next::Later(_)) => self.breaker.pass(),
             (fault, _) => self.breaker.note(fault.is_some(), || self.clock.now()),
         }
         self.handler.refusals.stepped(record);
@@ -215,11 +233,14 @@ impl Worker {
         let (began, ended) = (self.looked_at, self.clock.now());
         self.looked_at = ended;
         self.progress.report(DeliveryEnded { record, attempt, digest: self.spec.digest.as_deref(), outcome, fault });
-        self.transaction.measure(Measured {
-            timestamp: outcome.is_final().then_some(record.timestamp),
-            handler: self.handler.take_time(),
-            took: ended.saturating_sub(began),
-        });
+        // What is put into a table is as old as the table, and says nothing about the handlers.
+        if outcome != Outcome::Applied {
+            self.transaction.measure(Measured {
+                timestamp: outcome.is_final().then_some(record.timestamp),
+                handler: self.handler.take_time(),
+                took: ended.saturating_sub(began),
+            });
+        }
     }
 }
 
@@ -229,6 +250,7 @@ fn outcome(step: &Step, now: Timestamp) -> Outcome {
         Next::Done if step.fault.is_some() => Outcome::DeadLettered,
         Next::Done => Outcome::Handled,
         Next::Skipped => Outcome::Skipped,
+        Next::Applied => Outcome::Applied,
         Next::Later(due) => Outcome::Parked(until(due, now)),
         Next::Again { after, .. } => Outcome::Retried(after),
         Next::NoRoom(_) | Next::Stuck => Outcome::Held,

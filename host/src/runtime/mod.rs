@@ -22,6 +22,7 @@ mod spec;
 mod stall;
 mod stuck;
 mod succession;
+mod tables;
 mod tasks;
 mod throttle;
 mod topics;
@@ -322,6 +323,7 @@ impl Place {
         let tasks =
             Tasks::new(spec.clone(), shared.log.clone(), service.state.clone(), common.progress.clone(), topics);
         let tasks = tasks.in_group(follower.version.group()).knowing(shared.known.clone());
+        let tasks = tasks.beside(follower.version.tables.clone());
         let worker = Worker::new(member, handler, tasks, shared.commit, common.clone());
         worker.following(follower).reading(notices).succeeding(self.succession.clone()).run()
     }

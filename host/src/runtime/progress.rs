@@ -383,7 +383,8 @@ impl Progress {
         let state = lock(&self.state);
         // Records behind an open breaker are still to be handled.
         let held_back = matches!(state.now.breaker, BreakerState::Open | BreakerState::HalfOpen);
-        let held_back = held_back || state.stalls.keys().any(|(_, cause)| matches!(cause, Cause::Disk | Cause::Retry));
+        let held_back = held_back
+            || state.stalls.keys().any(|(_, cause)| matches!(cause, Cause::Disk | Cause::Retry | Cause::Table));
         // A handler may run for longer than `time`, several times.
         let held_back = held_back || state.in_hand.iter().any(|hand| !hand.is_empty());
         state.stopped.is_some() || (state.assigned && !held_back && state.last_active.elapsed() >= time)

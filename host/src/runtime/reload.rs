@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Slot ──newer version──> worker, between two transactions: commit what is open
-//!                            ├─ same topics, stores and dedup: replace the handler, keep backlog, positions and state
+//!                            ├─ same topics, stores, tables and dedup: replace the handler, keep backlog, positions and state
 //!                            └─ others: leave, and join again with the new ones
 //! ```
 //!
@@ -17,6 +17,7 @@ use bytes::Bytes;
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::{Consumes, OnLoss, StartAt};
 use heddle_core::event::{Timestamp, Topic, TopicPartition};
+use heddle_core::tables::GlobalTables;
 use heddle_core::task::TaskSpec;
 
 use super::TRANSACTION_TIME;
@@ -39,6 +40,8 @@ pub struct Version {
     pub component: Arc<Component>,
     /// The configuration of its tasks.
     pub spec: Arc<TaskSpec>,
+    /// Its global tables, which this host follows for as long as the version is there.
+    pub tables: GlobalTables,
     /// Instances that have started, one for each worker.
     ready: Mutex<Vec<Instance>>,
 }
@@ -51,16 +54,18 @@ impl Version {
         wasm: Bytes,
         component: Arc<Component>,
         spec: Arc<TaskSpec>,
+        tables: GlobalTables,
         ready: Vec<Instance>,
     ) -> Self {
-        Self { digest, wasm, component, spec, ready: Mutex::new(ready) }
+        Self { digest, wasm, component, spec, tables, ready: Mutex::new(ready) }
     }
 
-    /// The topics that it consumes, and its retry topics.
+    /// The topics that it consumes, those of its tasks' tables, and its retry topics.
     #[must_use]
     pub fn topics(&self) -> Vec<Topic> {
         let consumed = self.component.manifest().consumes.keys().map(|topic| Topic::from(topic.as_str()));
-        consumed.chain(self.spec.retry_topics.iter().cloned()).collect()
+        let tables = self.spec.tables.iter().map(|table| table.topic.clone());
+        consumed.chain(tables).chain(self.spec.retry_topics.iter().cloned()).collect()
     }
 
     /// Its consumer group.
@@ -70,6 +75,7 @@ impl Version {
     }
 
     /// The start offsets in topics without a committed position. Topics that start at the beginning are left out.
+    /// The topic of a table starts at its end, because the copy is restored up to there.
     pub(super) fn starts(&self) -> BTreeMap<Topic, Start> {
         let start = |(topic, consumes): (&String, &Consumes)| {
             let start = match consumes.start {
@@ -79,7 +85,8 @@ impl Version {
             };
             Some((topic.as_str().into(), start))
         };
-        self.component.manifest().consumes.iter().filter_map(start).collect()
+        let tables = self.spec.tables.iter().map(|table| (table.topic.clone(), Start::End));
+        self.component.manifest().consumes.iter().filter_map(start).chain(tables).collect()
     }
 
     /// The maximum duration of a transaction: one record begins it, the commit interval follows, and a slow handler or
@@ -109,8 +116,9 @@ impl Version {
     fn fits_in_place_of(&self, other: &Self) -> bool {
         let place = |version: &Self| {
             let spec = &version.spec;
-            let group = version.group();
-            (group, version.topics(), spec.changelogs.clone(), spec.seen_changelog.clone(), spec.windows.clone())
+            let kept = (spec.changelogs.clone(), spec.seen_changelog.clone(), spec.windows.clone());
+            let tables = (spec.tables.clone(), version.component.global_tables());
+            (version.group(), version.topics(), kept, tables)
         };
         // The member's transactions are limited to a duration that fits the handlers of `other`.
         place(self) == place(other) && self.deadline() <= other.deadline()

@@ -8,6 +8,7 @@
 //!
 //! Reads committed records only, up to an end that counts open transactions, too. The position passes that end once
 //! every transaction below it is decided, so a former owner's commit in flight is awaited.
+//! The copy of a table is read up to the group's committed position in the table's topic instead: what follows is input.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ struct Wanted {
     stores: Arc<TaskStores>,
     topic_id: Option<String>,
     end: Offset,
+    /// What follows the end is input, and not restored.
+    is_table: bool,
     /// The position of the copy, which is below `end` until the copy is restored.
     at: Offset,
 }
@@ -50,6 +53,7 @@ impl Restore {
     pub(super) fn begin(
         log: &dyn Log,
         progress: &Arc<Progress>,
+        group: &str,
         tasks: &[(Partition, Arc<TaskStores>)],
     ) -> Result<Option<Self>, WorkerFault> {
         let (mut wanted, mut starts, mut ends) = (BTreeMap::new(), vec![], Ends::new());
@@ -57,14 +61,19 @@ impl Restore {
             for (changelog, watermark) in stores.watermarks() {
                 let source = TopicPartition { topic: changelog.clone(), partition: *partition };
                 let topic_id = log.topic_id(&changelog)?.map(|id| id.0);
-                let end = end_of(log, &source, &mut ends)?;
+                let mut end = end_of(log, &source, &mut ends)?;
+                let is_table = stores.is_table(&changelog);
+                if is_table {
+                    let committed = log.committed(group, std::slice::from_ref(&source))?;
+                    end = committed.get(&source).map_or(Offset(0), |position| end.min(*position));
+                }
                 let known = check(progress, &source, stores, watermark, &topic_id, end)?;
                 let start = known.as_ref().map_or(Start::Beginning, |known| Start::At(known.offset));
                 let at = known.map_or(Offset(0), |known| known.offset);
                 stores.reached(&changelog, Watermark { topic_id: topic_id.clone(), offset: at });
                 if at < end {
                     starts.push((source.clone(), start));
-                    wanted.insert(source, Wanted { stores: stores.clone(), topic_id, end, at });
+                    wanted.insert(source, Wanted { stores: stores.clone(), topic_id, end, is_table, at });
                 }
             }
         }
@@ -83,13 +92,15 @@ impl Restore {
         let records = self.reader.poll(SLICE)?;
         let mut taken = 0;
         for record in &records {
-            if let Some(wanted) = self.wanted.get(&record.source) {
+            let wanted = self.wanted.get(&record.source);
+            if let Some(wanted) = wanted.filter(|wanted| !wanted.is_table || record.offset < wanted.end) {
                 wanted.stores.replay(record)?;
                 taken += 1;
             }
         }
         for (source, position) in self.reader.positions()? {
             let Some(wanted) = self.wanted.get_mut(&source) else { continue };
+            let position = if wanted.is_table { position.min(wanted.end) } else { position };
             if position > wanted.at {
                 wanted.at = position;
                 let watermark = Watermark { topic_id: wanted.topic_id.clone(), offset: position };

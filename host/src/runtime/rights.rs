@@ -19,13 +19,14 @@ pub fn rights(app: &str, manifest: &Manifest, spec: &TaskSpec) -> Vec<Right> {
     let kept = kept.flat_map(|topic| Right::on_topic(topic, OWN_TOPIC));
     let retried = |topic| Right::on_topic(topic, OWN_TOPIC).chain(Right::on_topic(topic, &[Alter]));
     let retried = spec.retry_topics.iter().flat_map(|topic| retried(topic.as_ref()));
+    let shown = manifest.tables.values().flat_map(|table| Right::on_topic(&table.topic, &[Read, DescribeConfigs]));
     let group = manifest.group.clone().unwrap_or_else(|| manifest.full_name(app));
     let ids = format!("{}-", manifest.full_name(app));
     let others = [
         Right { resource: Resource::Group(group), operation: Read },
         Right { resource: Resource::TransactionalIds(ids), operation: Write },
     ];
-    let mut all = consumed.chain(emitted).chain(kept).chain(retried).chain(others).collect::<Vec<_>>();
+    let mut all = consumed.chain(emitted).chain(shown).chain(kept).chain(retried).chain(others).collect::<Vec<_>>();
     all.sort_unstable();
     all.dedup();
     all

@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use heddle_contract::manifest::Manifest;
+use heddle_contract::manifest::component::KeyType;
+use heddle_contract::manifest::tables::{Scope, TableSpec};
 use heddle_core::event::Topic;
 use heddle_core::policy::{FailurePolicy, Order, Retry};
 use heddle_core::state::StoreIndex;
+use heddle_core::tables::{TableKeys, TaskTable};
 use heddle_core::task::TaskSpec;
 
 use crate::log::TopicSpec;
@@ -19,7 +22,8 @@ const RECORD_BYTES_MAX: u32 = 16 << 20;
 const RETRY_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The configuration shared by a component's tasks. `there` names the existing topics: records that an earlier
-/// version's failure policy parked are still read.
+/// version's failure policy parked are still read. The contract has more about
+/// the keys of tables: [`Component::task_tables`](crate::guest::Component::task_tables).
 #[must_use]
 pub fn task_spec<'t>(app: &str, manifest: &Manifest, there: impl IntoIterator<Item = &'t str>) -> TaskSpec {
     let window = |consumes: &heddle_contract::manifest::component::Consumes| consumes.dedup;
@@ -49,12 +53,23 @@ pub fn task_spec<'t>(app: &str, manifest: &Manifest, there: impl IntoIterator<It
         changelogs,
         waiting,
         seen_changelog: manifest.dedup_changelog(app).map(Into::into),
+        tables: task_tables(manifest),
         windows: manifest
             .consumes
             .iter()
             .filter_map(|(topic, consumes)| Some((topic.as_str().into(), window(consumes)?)))
             .collect(),
     }
+}
+
+fn task_tables(manifest: &Manifest) -> Vec<TaskTable> {
+    let table = |(place, table): (usize, &TableSpec)| TaskTable {
+        index: StoreIndex::table(place),
+        topic: table.topic.as_str().into(),
+        keys: if let Some(KeyType::Schema(_)) = table.key { TableKeys::BySchema } else { TableKeys::Plain },
+    };
+    let all = manifest.tables.values().enumerate();
+    all.filter(|(_, table)| table.scope == Scope::Task).map(table).collect()
 }
 
 fn failure_policy(app: &str, manifest: &Manifest) -> FailurePolicy {

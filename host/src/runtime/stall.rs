@@ -19,6 +19,8 @@ pub enum Cause {
     Room,
     /// The disk, because state in memory cannot be written.
     Disk,
+    /// A global table is not read to the end of its topic yet, or its topic is gone.
+    Table,
     /// A failed record is held until its next attempt.
     Retry,
     /// The log accepts nothing from the record, not even a dead letter.
@@ -31,12 +33,13 @@ pub enum Cause {
 
 impl Cause {
     /// All causes.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Registry,
         Self::Coordinator,
         Self::OpenTransaction,
         Self::Room,
         Self::Disk,
+        Self::Table,
         Self::Retry,
         Self::Refused,
         Self::Breaker,
@@ -52,6 +55,7 @@ impl Cause {
             Self::OpenTransaction => "open-transaction",
             Self::Room => "room",
             Self::Disk => "disk",
+            Self::Table => "table",
             Self::Retry => "retry",
             Self::Refused => "refused",
             Self::Breaker => "breaker",

@@ -13,6 +13,7 @@ use heddle_core::batch::{CommittedBatch, SealedBatch};
 use heddle_core::delivery::Epoch;
 use heddle_core::event::{Offset, Partition, Timestamp, Topic, TopicPartition};
 use heddle_core::fault::TaskFault;
+use heddle_core::tables::{GlobalTables, WithTables};
 use heddle_core::task::{Task, TaskSpec};
 
 use super::fault::WorkerFault;
@@ -34,6 +35,8 @@ pub struct Tasks {
     restores: Vec<Restore>,
     progress: Arc<Progress>,
     known: Option<Arc<KnownTopics>>,
+    /// The global tables, which all tasks read.
+    tables: GlobalTables,
     /// The number of topics that the worker reads. A task with state is ready only with its partitions of all topics,
     /// because it has one owner. During a deployment, hosts may not agree on the topics yet, and the group may then
     /// assign them to different members.
@@ -63,8 +66,8 @@ impl Tasks {
         topics: usize,
     ) -> Self {
         let group = spec.component.to_string();
-        let open = BTreeMap::new();
-        Self { spec, group, log, state, open, restores: vec![], progress, known: None, topics, told: 0 }
+        let (open, restores, known, tables) = (BTreeMap::new(), vec![], None, vec![]);
+        Self { spec, group, log, state, open, restores, progress, known, tables, topics, told: 0 }
     }
 
     /// Sets a consumer group that is not named after the component.
@@ -72,6 +75,17 @@ impl Tasks {
     pub fn in_group(mut self, group: String) -> Self {
         self.group = group;
         self
+    }
+
+    /// Tasks that read these global tables.
+    #[must_use]
+    pub fn beside(mut self, tables: GlobalTables) -> Self {
+        self.tables = tables;
+        self
+    }
+
+    pub(super) fn tables(&self) -> &GlobalTables {
+        &self.tables
     }
 
     /// Sets the record of topics known so far. It distinguishes a recreated topic from the first one of its name.
@@ -179,7 +193,7 @@ impl Tasks {
                 open.sources.insert(source.clone());
             }
         }
-        self.restores.extend(Restore::begin(self.log.as_ref(), &self.progress, &opened)?);
+        self.restores.extend(Restore::begin(self.log.as_ref(), &self.progress, &self.group, &opened)?);
         let ready = self.ready();
         Ok(ready.into_iter().filter(|source| partitions.contains(source) || !before.contains(source)).collect())
     }
@@ -218,11 +232,12 @@ impl Tasks {
 
     fn open_task(&self, number: Partition) -> Result<(Task, Option<Arc<TaskStores>>), WorkerFault> {
         if self.spec.is_stateless() {
-            let state = Arc::new(heddle_core::state::Stateless);
+            let state = WithTables::beside(Arc::new(heddle_core::state::Stateless), &self.tables);
             return Ok((Task::new(self.spec.clone(), number, state), None));
         }
         let stores = self.state.open(&self.spec, number)?;
-        Ok((Task::new(self.spec.clone(), number, stores.clone()), Some(stores)))
+        let state = WithTables::beside(stores.clone(), &self.tables);
+        Ok((Task::new(self.spec.clone(), number, state), Some(stores)))
     }
 
     fn is_ready(&self, partition: Partition) -> bool {

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use heddle_contract::manifest::Manifest;
+use heddle_contract::manifest::tables::Scope;
 use heddle_core::event::Topic;
 use heddle_core::explain::Explained;
 use heddle_core::task::TaskSpec;
@@ -81,6 +82,9 @@ pub fn refusal(spec: &TaskSpec, manifest: &Manifest, topics: &PartitionCounts) -
                 .hint("give both topics the same number of partitions"),
         );
     }
+    if let Some(refusal) = table_refusal(spec, name, *first, topics) {
+        return Some(refusal);
+    }
     let short = short_changelogs(spec, most.1, topics).into_iter().next()?;
     let what = format!(
         "`{}` has {} partitions, and the state of the component `{name}` has {}: a record may arrive in a partition whose task does not have the state of its key",
@@ -89,6 +93,31 @@ pub fn refusal(spec: &TaskSpec, manifest: &Manifest, topics: &PartitionCounts) -
     Some(Explained::new(what).at(format_args!("the topic `{}`", short.name)).hint(format_args!(
         "run `heddle topics repartition {name}` to move the state to where the keys lead now, or `heddle topics accept {name}` to leave it where it is; the component then continues"
     )))
+}
+
+/// The reason why the tables of tasks cannot be read beside an input of so many partitions.
+fn table_refusal(
+    spec: &TaskSpec,
+    name: &str,
+    (consumed, tasks): (&String, i32),
+    topics: &PartitionCounts,
+) -> Option<Explained> {
+    let own = |topic: &Topic| spec.changelogs.contains(topic) || spec.seen_changelog.as_ref() == Some(topic);
+    spec.tables.iter().map(|table| &table.topic).find_map(|topic| {
+        if own(topic) {
+            let what = format!("`{topic}` has state of the component `{name}`, and is the topic of a table of it");
+            return Some(Explained::new(what).at("[tables] in component.toml").hint("read the store itself"));
+        }
+        let count = topics.get(&**topic).filter(|count| **count != tasks)?;
+        let what = format!(
+            "the table of `{topic}` has {count} partitions, and the component `{name}` has {tasks} tasks: records of a key would meet a task without the key's entry"
+        );
+        Some(
+            Explained::new(what)
+                .at(format_args!("`{consumed}` has {tasks}, `{topic}` has {count}"))
+                .hint("give both topics the same number of partitions, or the table scope = \"global\""),
+        )
+    })
 }
 
 /// What the workers of one component in this process are told of its topics.
@@ -291,7 +320,8 @@ impl TopicWatch {
         let version = (self.current)();
         let (spec, name) = (version.spec(), &version.manifest().name);
         let mut ids = BTreeMap::new();
-        for topic in version.manifest().consumes.keys() {
+        let tables = version.manifest().table_topics(Scope::Task);
+        for topic in version.manifest().consumes.keys().chain(tables) {
             match log.topic_id(topic) {
                 Ok(id) => ids.extend(id.map(|id| (Topic::from(topic.as_str()), id))),
                 Err(LogError::UnknownTopic(_)) if !topics.contains_key(topic) => {

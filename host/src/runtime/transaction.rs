@@ -155,7 +155,7 @@ impl Transaction {
     /// Returns true if it is time to commit at `now`.
     pub(super) fn is_due(&self, now: Duration) -> bool {
         self.commit_at().is_some_and(|at| now >= at)
-            || self.batch.counts().taken() >= self.aborts.deliveries_max(self.policy.records_max)
+            || self.batch.counts().all() >= self.aborts.deliveries_max(self.policy.records_max)
     }
 
     /// The end of the pause that follows repeated aborts, if there is one now.
@@ -192,7 +192,7 @@ impl Transaction {
         let begun = self.send_changelog(&sealed, parts).and_then(|()| self.member.begin_commit(&positions));
         let sent = std::mem::take(&mut self.sent);
         if let Err(error) = begun {
-            return Err(aborted(error, &sent, sealed.counts().taken(), parts));
+            return Err(aborted(error, &sent, sealed.counts().all(), parts));
         }
         parts.tasks.committing(&sealed);
         parts.handler.refusals.committing();
@@ -236,7 +236,7 @@ impl Transaction {
             }
             Err(error) => {
                 self.measured.extend(in_flight.measured);
-                return Err(aborted(error, &in_flight.sent, in_flight.sealed.counts().taken(), parts));
+                return Err(aborted(error, &in_flight.sent, in_flight.sealed.counts().all(), parts));
             }
         };
         let InFlight { sealed, positions, mut measured, emitted_bytes, started, deferred, .. } = in_flight;
@@ -336,7 +336,7 @@ impl Transaction {
                 Some(_) if is_reduced(&write.headers) => Form::ReducedLetter,
                 Some(_) => Form::Letter,
             };
-            let (bytes, deliveries) = (bytes(&write), self.batch.counts().taken());
+            let (bytes, deliveries) = (bytes(&write), self.batch.counts().all());
             let why = match self.member.send(write) {
                 Ok(()) => {
                     self.sent.add(source, offset, form, bytes);

@@ -30,6 +30,7 @@ use super::reload::Follower;
 use super::reporter::Reporter;
 use super::stuck::Stuck;
 use super::succession::Succession;
+use super::tables::{TABLE_WAIT, TableGate};
 use super::tasks::Tasks;
 use super::throttle::Throttle;
 use super::topics::NoticeReader;
@@ -80,6 +81,8 @@ pub struct Worker {
     pub(super) shutdown: Shutdown,
     pub(super) progress: Arc<Progress>,
     pub(super) reporter: Reporter,
+    /// Knows whether the global tables can be read.
+    pub(super) tables: TableGate,
     /// The clock as it was read last, which saves reads for each record.
     pub(super) looked_at: Duration,
     /// The parked count last reported to `progress`.
@@ -112,6 +115,7 @@ impl Worker {
             backlog: Backlog::default(),
             stuck: Stuck::new(tasks.progress().clone()),
             reporter: Reporter::new(progress.clone()),
+            tables: TableGate::new(tasks.tables().clone(), progress.clone()),
             tasks,
             throttle: Throttle::default(),
             breaker,
@@ -180,6 +184,7 @@ impl Worker {
                 self.release(&partitions)?;
             }
         }
+        self.tables.look(self.clock.timestamp());
         let worked = self.work().and_then(|()| self.commit_if_due());
         self.or_give_up(worked)?;
         self.throttle.set_full(self.tasks.is_full(), &self.progress, self.clock.timestamp());
@@ -253,10 +258,13 @@ impl Worker {
         [commit, step, in_flight].into_iter().flatten().min().unwrap_or(POLL_WAIT).min(POLL_WAIT)
     }
 
-    /// The time until which nothing is stepped: the breaker is open, aborts repeat, or the disk takes no state.
+    /// The time until which nothing is stepped: the breaker is open, aborts repeat, the disk takes no state, or a table
+    /// cannot be read.
     fn shut_until(&self) -> Option<Duration> {
+        let now = self.clock.now();
         let breaker = self.breaker.shut_until(|| self.clock.now());
-        breaker.max(self.transaction.paused_until()).max(self.throttle.full_until(self.clock.now()))
+        let table = self.tables.is_shut().then_some(now + TABLE_WAIT);
+        breaker.max(self.transaction.paused_until()).max(self.throttle.full_until(now)).max(table)
     }
 
     /// Steps through what is due until it is time to poll again: first the records parked in the tasks' state, then the
@@ -266,7 +274,8 @@ impl Worker {
         let (transaction, mut parts) = self.parts();
         transaction.poll_commit(Duration::ZERO, &mut parts)?;
         let now = self.clock.now();
-        if self.throttle.full_until(now).is_some() || self.transaction.paused_until().is_some() {
+        if self.throttle.full_until(now).is_some() || self.transaction.paused_until().is_some() || self.tables.is_shut()
+        {
             return Ok(());
         }
         self.looked_at = now;

@@ -8,12 +8,15 @@
 //! ```
 //!
 //! Handlers are deterministic, so every difference comes from the version and from nothing else.
+//! Both read the same global tables, as they are now. Records of tasks' tables come among the input, by time.
 
 mod report;
 mod side;
+mod tables;
 
 pub use report::{Difference, Report, Result as Found};
 pub use side::{Side, SideError};
+pub use tables::read_tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -56,8 +59,10 @@ pub struct Extent {
 /// If the log or the registry does not answer, or state cannot be read.
 pub fn compare(log: &dyn Log, old: &mut Side, new: &mut Side, extent: &Extent) -> Result<Report, SideError> {
     let topics = old.topics().intersection(&new.topics()).cloned().collect::<Vec<_>>();
-    let mut input = Input::open(log, &topics, extent)?;
+    let tables = old.table_topics().union(&new.table_topics()).cloned().collect();
+    let mut input = Input::open(log, &topics, tables, extent)?;
     let first = input.first(log)?;
+    input.since = first;
     for side in [&mut *old, &mut *new] {
         side.restore(log, input.partitions.iter().copied(), first)?;
     }
@@ -65,6 +70,10 @@ pub fn compare(log: &dyn Log, old: &mut Side, new: &mut Side, extent: &Extent) -
     let mut touched = BTreeSet::new();
     'all: while let Some(records) = input.next()? {
         for record in records {
+            if input.is_of_table(&record) {
+                [&mut *old, &mut *new].into_iter().try_for_each(|side| side.apply(&record))?;
+                continue;
+            }
             if report.records >= extent.records_max {
                 report.stopped = true;
                 break 'all;
@@ -89,7 +98,7 @@ pub fn compare(log: &dyn Log, old: &mut Side, new: &mut Side, extent: &Extent) -
 pub fn times(log: &dyn Log, side: &mut Side, records_max: u64) -> Result<Vec<Duration>, SideError> {
     let topics = side.topics().into_iter().collect::<Vec<_>>();
     let extent = Extent { from: From::Beginning, records_max, samples_max: 0 };
-    let mut input = Input::open(log, &topics, &extent)?;
+    let mut input = Input::open(log, &topics, BTreeSet::new(), &extent)?;
     side.restore(log, input.partitions.iter().copied(), None)?;
     let mut times = vec![];
     while let Some(records) = input.next()? {
@@ -112,18 +121,22 @@ struct Input {
     partitions: BTreeSet<Partition>,
     from: From,
     starts: Vec<(TopicPartition, Start)>,
+    /// The topics of tables.
+    tables: BTreeSet<String>,
+    /// The time before which records of tables are part of the state that the sides begin with.
+    since: Option<Timestamp>,
 }
 
 impl Input {
-    fn open(log: &dyn Log, topics: &[String], extent: &Extent) -> Result<Self, LogError> {
+    fn open(log: &dyn Log, topics: &[String], tables: BTreeSet<String>, extent: &Extent) -> Result<Self, LogError> {
         let mut ends = BTreeMap::new();
         let mut starts = vec![];
-        for topic in topics {
+        for topic in topics.iter().chain(&tables) {
             for Watermarks { partition, low, high, .. } in log.watermarks(topic)? {
                 let place = TopicPartition::new(topic.as_str(), partition.0);
                 let start = match extent.from {
-                    From::Offset(offset) => Offset(offset).clamp(low, high),
-                    From::Beginning | From::Time(_) => low,
+                    From::Offset(offset) if !tables.contains(topic) => Offset(offset).clamp(low, high),
+                    From::Offset(_) | From::Beginning | From::Time(_) => low,
                 };
                 if start < high {
                     starts.push((place.clone(), Start::At(start)));
@@ -133,7 +146,11 @@ impl Input {
         }
         let partitions = ends.keys().map(|place| place.partition).collect();
         let reader = if starts.is_empty() { None } else { Some(log.reader(&starts)?) };
-        Ok(Self { reader, ends, partitions, from: extent.from, starts })
+        Ok(Self { reader, ends, partitions, from: extent.from, starts, tables, since: None })
+    }
+
+    fn is_of_table(&self, record: &Record) -> bool {
+        self.tables.contains(&*record.source.topic)
     }
 
     /// The time of the first record, up to which the state is restored. `None` if the state begins empty.
@@ -143,19 +160,24 @@ impl Input {
             From::Time(time) => Ok(Some(time)),
             From::Offset(_) if self.starts.is_empty() => Ok(None),
             From::Offset(_) => {
+                let of_input = |place: &TopicPartition| !self.tables.contains(&*place.topic);
+                let starts = self.starts.iter().filter(|(place, _)| of_input(place)).cloned().collect::<Vec<_>>();
+                let ends = self.ends.iter().filter(|(place, _)| of_input(place));
                 let mut ahead = Self {
-                    reader: Some(log.reader(&self.starts)?),
-                    ends: self.ends.clone(),
+                    reader: if starts.is_empty() { None } else { Some(log.reader(&starts)?) },
+                    ends: ends.map(|(place, end)| (place.clone(), *end)).collect(),
                     partitions: BTreeSet::new(),
                     from: self.from,
                     starts: vec![],
+                    tables: BTreeSet::new(),
+                    since: None,
                 };
                 let mut first = BTreeMap::new();
                 while let Some(records) = ahead.next()? {
                     for record in records {
                         first.entry(record.source).or_insert(record.timestamp);
                     }
-                    if first.len() == self.ends.len() {
+                    if first.len() == ahead.ends.len() {
                         break;
                     }
                 }
@@ -167,6 +189,7 @@ impl Input {
     /// The next records, in the order in which a host would process them; `None` at the end.
     fn next(&mut self) -> Result<Option<Vec<Record>>, LogError> {
         let Some(reader) = &mut self.reader else { return Ok(None) };
+        let (tables, since) = (&self.tables, self.since);
         let began = Instant::now();
         loop {
             let positions = reader.positions()?;
@@ -176,7 +199,9 @@ impl Input {
             let mut records = reader.poll(POLL_WAIT)?;
             records.retain(|record| {
                 let within = self.ends.get(&record.source).is_some_and(|end| record.offset < *end);
-                within && !matches!(self.from, From::Time(time) if record.timestamp < time)
+                let is_earlier = matches!(self.from, From::Time(time) if record.timestamp < time)
+                    || (tables.contains(&*record.source.topic) && since.is_some_and(|since| record.timestamp < since));
+                within && !is_earlier
             });
             if !records.is_empty() {
                 return Ok(Some(by_time(records)));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use heddle_contract::manifest::Manifest;
+use heddle_contract::manifest::tables::Scope;
 use heddle_contract::schema::{Schema, json, parse};
 use heddle_contract::section::Contract;
 use heddle_contract::wire::{self, SchemaId};
@@ -14,6 +15,7 @@ use heddle_core::event::{NewRecord, Offset, Partition, Record, Timestamp, Topic,
 use heddle_core::explain::{Explain, Explained};
 use heddle_core::fault::TaskFault;
 use heddle_core::state::{Stateless, StoreIndex, TaskState};
+use heddle_core::tables::{GlobalTables, TableKeys, WithTables};
 use heddle_core::task::{Task, TaskSpec};
 use serde_json::{Value, json as object};
 use thiserror::Error;
@@ -87,6 +89,9 @@ pub struct Side {
     manifest: Manifest,
     spec: Arc<TaskSpec>,
     handler: Instance,
+    component: Arc<Component>,
+    /// Its global tables, as far as they were read.
+    pub(super) tables: GlobalTables,
     schemas: Arc<dyn Schemas>,
     state: HostState,
     tasks: BTreeMap<Partition, (Task, Option<Arc<TaskStores>>)>,
@@ -161,6 +166,7 @@ impl Side {
         let component = Arc::new(Component::load(engine, name, wasm, &ids)?);
         let schemas: Arc<dyn Schemas> = Arc::new(WithOwn { registered, own });
         let mut spec = runtime::task_spec(app, &manifest, []);
+        spec.tables = component.task_tables();
         // No time passes here, so a record that would be parked counts as failed.
         spec.policy.retries.clear();
         if let Some(store) = spec.waiting.take() {
@@ -170,7 +176,9 @@ impl Side {
             digest: format!("sha256:{}", digest(wasm)),
             spec: Arc::new(spec),
             manifest,
-            handler: Instance::new(component, schemas.clone()),
+            handler: Instance::new(component.clone(), schemas.clone()),
+            component,
+            tables: vec![],
             schemas,
             state: HostState::without_flusher(Arc::new(MemoryEngine::default()), Bounds::default()),
             tasks: BTreeMap::new(),
@@ -187,6 +195,16 @@ impl Side {
         self.manifest.consumes.keys().cloned().collect()
     }
 
+    /// The topics of its tasks' tables.
+    pub(super) fn table_topics(&self) -> BTreeSet<String> {
+        self.manifest.table_topics(Scope::Task).cloned().collect()
+    }
+
+    /// What its global tables are read by, their topics, and by what they know their keys.
+    pub(super) fn global_tables(&self) -> Vec<(StoreIndex, Topic, TableKeys)> {
+        self.component.global_tables()
+    }
+
     /// Opens the tasks with the state that the changelogs had at `until`, or with empty state if it is absent.
     pub(super) fn restore(
         &mut self,
@@ -196,19 +214,22 @@ impl Side {
     ) -> Result<(), SideError> {
         for number in partitions {
             let task = if self.spec.is_stateless() {
-                (Task::new(self.spec.clone(), number, Arc::new(Stateless)), None)
+                let state = WithTables::beside(Arc::new(Stateless), &self.tables);
+                (Task::new(self.spec.clone(), number, state), None)
             } else {
                 let stores = self.state.open(&self.spec, number)?;
                 for (changelog, _) in stores.watermarks() {
                     stores.reached(&changelog, Watermark { topic_id: None, offset: Offset(0) });
                 }
-                (Task::new(self.spec.clone(), number, stores.clone()), Some(stores))
+                let state = WithTables::beside(stores.clone(), &self.tables);
+                (Task::new(self.spec.clone(), number, state), Some(stores))
             };
             self.tasks.insert(number, task);
         }
         let Some(until) = until else { return Ok(()) };
         let there = log.topics()?.into_iter().map(|topic| topic.name).collect::<BTreeSet<_>>();
-        let changelogs = self.spec.changelogs.iter().chain(&self.spec.seen_changelog);
+        let tables = self.spec.tables.iter().map(|table| &table.topic);
+        let changelogs = self.spec.changelogs.iter().chain(&self.spec.seen_changelog).chain(tables);
         for changelog in changelogs.filter(|changelog| there.contains(&***changelog)) {
             self.replay(log, changelog, until)?;
         }
@@ -250,6 +271,14 @@ impl Side {
         Ok(())
     }
 
+    /// Puts a record into its table, if this version has it.
+    pub(super) fn apply(&mut self, record: &Record) -> Result<(), SideError> {
+        if self.spec.table(&record.source.topic).is_some() {
+            self.step(record)?;
+        }
+        Ok(())
+    }
+
     /// Processes a record with this version.
     pub(super) fn step(&mut self, record: &Record) -> Result<Made, SideError> {
         let number = record.source.partition;
@@ -263,7 +292,8 @@ impl Side {
         let mut touched = vec![];
         for (partition, overlay) in committed.overlays() {
             let name = |store: StoreIndex| self.manifest.stores.keys().nth(store.0).cloned().unwrap_or_default();
-            touched.extend(overlay.writes().map(|(store, key, _)| (partition, name(store), key.clone())));
+            let written = overlay.writes().filter(|(store, ..)| !store.is_table());
+            touched.extend(written.map(|(store, key, _)| (partition, name(store), key.clone())));
         }
         if let Some(stores) = stores {
             stores.commit(&mut committed);

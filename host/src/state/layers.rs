@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heddle_core::event::Offset;
+use heddle_core::pending::Pending;
 use heddle_core::state::{Entry, Range};
-use heddle_core::table::Table;
 
 use super::{StateError, Watermark};
 
@@ -122,7 +122,7 @@ impl<T: Collects> Layers<T> {
 /// The writes to one store, and their size in memory.
 #[derive(Default)]
 pub(super) struct Memtable {
-    writes: Table,
+    writes: Pending,
     bytes: usize,
 }
 
@@ -132,7 +132,7 @@ impl Collects for Memtable {
     }
 
     fn next(&self) -> Self {
-        Self { writes: Table::with_room(self.writes.len()), bytes: 0 }
+        Self { writes: Pending::with_room(self.writes.len()), bytes: 0 }
     }
 }
 
@@ -147,12 +147,12 @@ impl Memtable {
     }
 
     /// Takes all writes of a transaction.
-    pub(super) fn take_over(&mut self, table: Table) {
-        table.into_writes().for_each(|(key, value)| self.insert(key, value));
+    pub(super) fn take_over(&mut self, pending: Pending) {
+        pending.into_writes().for_each(|(key, value)| self.insert(key, value));
     }
 
     /// All writes.
-    pub(super) fn writes(&self) -> &Table {
+    pub(super) fn writes(&self) -> &Pending {
         &self.writes
     }
 

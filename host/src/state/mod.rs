@@ -25,6 +25,7 @@ mod flusher;
 mod host;
 mod layers;
 mod memory;
+mod replay;
 mod seen;
 mod sled;
 mod store_tree;
@@ -48,9 +49,10 @@ pub use self::fjall::FjallEngine;
 pub use self::flusher::Flusher;
 pub use self::host::HostState;
 pub use self::memory::MemoryEngine;
+pub use self::replay::ReplayError;
 pub use self::seen::SeenStatus;
 pub use self::sled::SledEngine;
-pub use self::task::{ReplayError, TaskStores};
+pub use self::task::TaskStores;
 pub use self::tree::tree_name;
 
 /// Opens trees. A host has one engine.

@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use heddle_core::batch::CommittedBatch;
 use heddle_core::dedup::{MessageId, unpack};
-use heddle_core::event::{Offset, Partition, Record, Timestamp, Topic, TopicPartition};
-use heddle_core::explain::Explain;
+use heddle_core::event::{Offset, Partition, Record, Timestamp, Topic};
 use heddle_core::fault::TaskFault;
 use heddle_core::state::{Entry, Overlay, Range, StoreIndex, TaskState};
+use heddle_core::tables::TableKeys;
 use heddle_core::task::TaskSpec;
 use heddle_core::waiting::oldest;
-use thiserror::Error;
 
 use super::layers::{Layers, Memtable, ScanLayers, scan};
+use super::replay::ReplayError;
 use super::seen::{Ids, SeenStatus, SeenTree};
 use super::store_tree::{data_key, write_memtable};
 use super::tree::{Found, open_watermark, tree_name, wipe};
@@ -36,7 +36,9 @@ const FULL: usize = 4;
 /// to restore. A drop discards what is not written, because the changelogs have it.
 pub struct TaskStores {
     partition: Partition,
+    /// The stores, and behind them the tables.
     stores: Vec<Store>,
+    tables: Vec<StoreIndex>,
     seen: Option<Seen>,
     /// The store of parked records.
     waiting: Option<StoreIndex>,
@@ -54,6 +56,8 @@ struct Store {
     tree: Arc<dyn StateStore>,
     /// The copy that was on disk when the tree was opened.
     found: Option<Found>,
+    /// By what it knows its keys, if it is a table: its changelog is written by others.
+    table: Option<TableKeys>,
 }
 
 struct Seen {
@@ -67,40 +71,6 @@ struct InMemory {
     seen: Layers<Ids>,
     /// The time since which there is something to write.
     since: Option<Instant>,
-}
-
-/// The reason why a record of a changelog was not taken.
-#[derive(Debug, Error)]
-pub enum ReplayError {
-    /// The record does not belong to this task's changelogs.
-    #[error("a changelog holds a record that is not Heddle's, and state is not restored past it: {why}")]
-    Foreign {
-        /// The changelog's partition.
-        place: TopicPartition,
-        /// The record's offset.
-        offset: Offset,
-        /// The mismatch.
-        why: String,
-    },
-    /// The copy on disk failed.
-    #[error(transparent)]
-    State(#[from] StateError),
-}
-
-impl Explain for ReplayError {
-    fn place(&self) -> Option<String> {
-        match self {
-            Self::Foreign { place, offset, .. } => Some(format!("{place}@{offset}")),
-            Self::State(error) => error.place(),
-        }
-    }
-
-    fn remedy(&self) -> Option<String> {
-        match self {
-            Self::Foreign { .. } => Some("find out what else writes to this topic, and stop it".to_owned()),
-            Self::State(error) => error.remedy(),
-        }
-    }
 }
 
 impl TaskStores {
@@ -121,10 +91,12 @@ impl TaskStores {
         };
         let mut stores = vec![];
         let mut layers = InMemory { stores: vec![], seen: Layers::new(None), since: None };
-        for changelog in &spec.changelogs {
+        let changelogs = spec.changelogs.iter().map(|changelog| (changelog, None));
+        let tables = spec.tables.iter().map(|table| (&table.topic, Some(table.keys)));
+        for (changelog, table) in changelogs.chain(tables) {
             let (tree, found) = open(changelog)?;
             layers.stores.push(Layers::new(found.as_ref().map(|found| found.watermark.clone())));
-            stores.push(Store { changelog: changelog.clone(), tree, found });
+            stores.push(Store { changelog: changelog.clone(), tree, found, table });
         }
         let mut seen = None;
         if let Some(changelog) = &spec.seen_changelog {
@@ -137,8 +109,8 @@ impl TaskStores {
         }
         let (layers, room, writing) = (Mutex::new(layers), Condvar::new(), Mutex::new(()));
         let retired = AtomicBool::new(false);
-        let waiting = spec.waiting;
-        Ok(Arc::new(Self { partition, stores, seen, waiting, bounds, layers, room, writing, retired }))
+        let (waiting, tables) = (spec.waiting, spec.tables.iter().map(|table| table.index).collect());
+        Ok(Arc::new(Self { partition, stores, tables, seen, waiting, bounds, layers, room, writing, retired }))
     }
 
     /// The partition whose state this is.
@@ -147,8 +119,23 @@ impl TaskStores {
         self.partition
     }
 
-    /// Each changelog (the stores', then the message ids') with the position up to which it has been read; `None` if it
-    /// has no copy.
+    /// The place of a store or table.
+    fn place(&self, store: StoreIndex) -> Option<usize> {
+        let changelogs = self.stores.len() - self.tables.len();
+        match store.is_table() {
+            true => Some(changelogs + self.tables.iter().position(|table| *table == store)?),
+            false => Some(store.0).filter(|place| *place < changelogs),
+        }
+    }
+
+    /// Returns true if the changelog is the topic of a table, and so part of the input.
+    #[must_use]
+    pub fn is_table(&self, changelog: &Topic) -> bool {
+        self.stores.iter().any(|store| store.changelog == *changelog && store.table.is_some())
+    }
+
+    /// Each changelog (the stores', the tables', then the message ids') with the position up to which it has been
+    /// read; `None` if it has no copy.
     #[must_use]
     pub fn watermarks(&self) -> Vec<(Topic, Option<Watermark>)> {
         let layers = lock(&self.layers);
@@ -213,9 +200,18 @@ impl TaskStores {
         if record.source.partition != self.partition {
             return Err(foreign("it is of another partition than the task"));
         }
+        let place = self.stores.iter().position(|store| ours(&store.changelog));
+        if let Some((index, keys)) = place.and_then(|index| Some((index, self.stores[index].table?))) {
+            let change = keys.change(record);
+            self.change(|layers| {
+                change.into_iter().for_each(|(key, value)| layers.stores[index].active.insert(key, value));
+                layers.stores[index].took(record.offset.next());
+            });
+            return Ok(());
+        }
         let key = record.key.as_deref().ok_or_else(|| foreign("it has no key"))?;
         // Copied, because the log's bytes are parts of larger buffers, which they would keep in memory.
-        if let Some(index) = self.stores.iter().position(|store| ours(&store.changelog)) {
+        if let Some(index) = place {
             let value = record.value.as_deref().map(Bytes::copy_from_slice);
             self.change(|layers| {
                 layers.stores[index].active.insert(Bytes::copy_from_slice(key), value);
@@ -256,11 +252,17 @@ impl TaskStores {
     }
 
     fn take_over(&self, layers: &mut InMemory, overlay: Overlay, batch: &CommittedBatch) {
-        let (tables, ids) = overlay.into_parts();
-        for (StoreIndex(index), table) in tables {
-            let (Some(store), Some(layers)) = (self.stores.get(index), layers.stores.get_mut(index)) else { continue };
-            layers.active.take_over(table);
-            layers.committed(batch.end(&store.changelog, self.partition));
+        let (written, ids) = overlay.into_parts();
+        for (index, pending) in written {
+            let Some(place) = self.place(index) else { continue };
+            let (store, layers) = (&self.stores[place], &mut layers.stores[place]);
+            layers.active.take_over(pending);
+            // A table's records are read, not written.
+            let end = match store.table {
+                Some(_) => batch.position(&store.changelog, self.partition),
+                None => batch.end(&store.changelog, self.partition),
+            };
+            layers.committed(end);
         }
         if let Some(seen) = self.seen.as_ref().filter(|_| !ids.is_empty()) {
             for (topic, ids) in ids.into_topics() {
@@ -427,21 +429,22 @@ impl InMemory {
 
 impl TaskState for TaskStores {
     fn get(&self, store: StoreIndex, key: &[u8]) -> Result<Option<Bytes>, TaskFault> {
-        let Some(tree) = self.stores.get(store.0).map(|store| &store.tree) else { return Ok(None) };
+        let Some(place) = self.place(store) else { return Ok(None) };
         {
             let layers = lock(&self.layers);
-            let Layers { active, frozen, .. } = &layers.stores[store.0];
+            let Layers { active, frozen, .. } = &layers.stores[place];
             let frozen = frozen.as_ref().map(|frozen| frozen.content.writes());
             if let Some(value) = active.writes().get(key).or_else(|| frozen?.get(key)) {
                 return Ok(value.clone());
             }
         }
-        Ok(tree.get(&data_key(key))?)
+        Ok(self.stores[place].tree.get(&data_key(key))?)
     }
 
     fn scan(&self, store: StoreIndex, range: &Range<'_>, limit: usize) -> Result<Vec<Entry>, TaskFault> {
-        let Some(tree) = self.stores.get(store.0).map(|store| &*store.tree) else { return Ok(vec![]) };
-        Ok(scan(&OneStore { layers: &self.layers, store: store.0, tree }, range, limit)?)
+        let Some(place) = self.place(store) else { return Ok(vec![]) };
+        let tree = &*self.stores[place].tree;
+        Ok(scan(&OneStore { layers: &self.layers, store: place, tree }, range, limit)?)
     }
 
     fn seen(&self, topic: &Topic, id: &MessageId, at: Timestamp) -> Result<bool, TaskFault> {

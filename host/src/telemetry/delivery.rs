@@ -43,6 +43,8 @@ pub enum Outcome {
     Handled,
     /// The record was skipped, because its message was already processed.
     Skipped,
+    /// The record was put into its table. No handler was called.
+    Applied,
     /// The record is parked for this long.
     Parked(Duration),
     /// The record was dead-lettered.
@@ -80,7 +82,7 @@ impl Report for DeliveryEnded<'_> {
                     tracing::warn!(%component, %topic, partition, offset, attempt, digest, %fault, left_out, "dead-lettered");
                 }
             }
-            Outcome::Handled | Outcome::Skipped | Outcome::Held => {}
+            Outcome::Handled | Outcome::Skipped | Outcome::Applied | Outcome::Held => {}
         }
     }
 }

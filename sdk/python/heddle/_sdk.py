@@ -1,4 +1,4 @@
-"""The parts of every component: failures, context, log and random; and the base of emitters and stores."""
+"""The parts of every component: failures, context, log and random; and the base of emitters, stores and tables."""
 
 from __future__ import annotations
 
@@ -186,4 +186,24 @@ class ScannableStore(Store[Key, Value]):
     def scan(self, prefix: Key, after: Optional[Key], limit: int) -> List[Tuple[Key, Value]]:
         """Returns at most ``limit`` entries whose keys begin with ``prefix``, in the order of the keys' bytes. With
         ``after``, returns only those with greater keys. They have at most 4 MiB together."""
+        return _answering(self._name).scan(self._name, prefix, after, limit)
+
+
+class Table(Generic[Key, Value]):
+    """A table of the component: a read-only view of a compacted topic."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def get(self, key: Key) -> Optional[Value]:
+        """The newest value of a key."""
+        return _answering(self._name).get(self._name, key)
+
+
+class ScannableTable(Table[Key, Value]):
+    """A table whose keys have an order."""
+
+    def scan(self, prefix: Key, after: Optional[Key], limit: int) -> List[Tuple[Key, Value]]:
+        """The entries whose keys begin with ``prefix``, in the order of the keys' bytes, at most ``limit``; with ``after``, only
+        those whose keys are greater. At most 4 MiB together."""
         return _answering(self._name).scan(self._name, prefix, after, limit)

@@ -100,6 +100,7 @@ class TestHost:
     def __init__(self) -> None:
         self._committed: Dict[str, Dict[Any, Tuple[Any, Any]]] = {}
         self._written: Dict[str, Dict[Any, Tuple[Any, Any]]] = {}
+        self._tables: Dict[str, Dict[Any, Tuple[Any, Any]]] = {}
         self._offset = -1
         self._delivery: Optional[Delivery] = None
         self._drawn = _bits(0)
@@ -158,6 +159,20 @@ class TestHost:
         entries = self._committed.get("store_" + name.replace("-", "_"), {})
         return {frozen: value for frozen, (_, value) in entries.items()}
 
+    def fill(self, table: str, key: Any, value: Any) -> None:
+        """Puts an entry into a table, or with ``None`` takes it out, as a record of its topic does."""
+        name = "table_" + table.replace("-", "_")
+        if name not in _world.TABLES:
+            raise ValueError(f"{table} is not a table of this component")
+        key_type, value_type = _world.TABLES[name]
+        _check(key, key_type, "the key")
+        entries = self._tables.setdefault(name, {})
+        if value is None:
+            entries.pop(_frozen(key), None)
+        else:
+            _check(value, value_type, "the value")
+            entries[_frozen(key)] = (copy.deepcopy(key), copy.deepcopy(value))
+
     def _commit(self) -> None:
         for name, written in self._written.items():
             entries = self._committed.setdefault(name, {})
@@ -197,11 +212,14 @@ class TestHost:
         self._emits.append(Emit(topic, None, copy.deepcopy(key)))
 
     def _entries(self, name: str) -> Dict[Any, Tuple[Any, Any]]:
+        if name in _world.TABLES:
+            return self._tables.get(name, {})
         entries = {**self._committed.get(name, {}), **self._written.get(name, {})}
         return {frozen: entry for frozen, entry in entries.items() if entry[1] is not None}
 
     def get(self, name: str, key: Any) -> Any:
-        _check(key, _world.STORES[name][0], "the key")
+        key_type = (_world.STORES.get(name) or _world.TABLES[name])[0]
+        _check(key, key_type, "the key")
         return copy.deepcopy(self._entries(name).get(_frozen(key), (None, None))[1])
 
     def put(self, name: str, key: Any, value: Any) -> None:

@@ -1,4 +1,4 @@
-//! A host for unit tests. It runs handlers natively, with emits, stores, log and random numbers in memory. It exists
+//! A host for unit tests. It runs handlers natively, with emits, stores, tables, log and random numbers in memory. It exists
 //! only in `cargo test`, not in a component.
 //!
 //! ```ignore
@@ -13,6 +13,8 @@
 //!     assert!(outcome.emits.is_empty());
 //! }
 //! ```
+//!
+//! A table is filled before a delivery, as its topic would: `table_products::fill(&mut host, "p1", Some(product))`.
 #![allow(clippy::panic, reason = "a test that is written wrongly has nobody to hand an error to")]
 
 use std::any::Any;
@@ -26,7 +28,7 @@ use crate::context::Delivery;
 use crate::log::Level;
 use crate::{Failure, Header};
 
-/// The entries of one store: key and value, by the bytes that order keys.
+/// The entries of one store or table: key and value, by the bytes that order keys.
 type Entries = BTreeMap<Vec<u8>, Rc<dyn Any>>;
 
 /// One partition of the component. The store writes of a successful handler are visible in the next delivery.
@@ -35,6 +37,7 @@ pub struct TestHost {
     /// each.
     pub delivery: Delivery,
     stores: BTreeMap<&'static str, Entries>,
+    tables: BTreeMap<&'static str, Entries>,
 }
 
 /// The outcome of a delivery.
@@ -111,6 +114,7 @@ fn typed<'a, T: 'static>(any: &'a dyn Any, of: &str, what: &str) -> &'a T {
 struct Running {
     delivery: Delivery,
     stores: BTreeMap<&'static str, Entries>,
+    tables: BTreeMap<&'static str, Entries>,
     emits: Vec<Emit>,
     log: Vec<Line>,
     drawn: u64,
@@ -129,7 +133,7 @@ fn running<T>(act: impl FnOnce(&mut Running) -> T) -> T {
 }
 
 impl TestHost {
-    /// Creates a host with empty stores.
+    /// Creates a host with empty stores and tables.
     #[must_use]
     pub fn new() -> Self {
         let delivery = Delivery {
@@ -142,7 +146,7 @@ impl TestHost {
             key: None,
             headers: vec![],
         };
-        Self { delivery, stores: BTreeMap::new() }
+        Self { delivery, stores: BTreeMap::new(), tables: BTreeMap::new() }
     }
 
     /// Calls a handler as the host does. The handler is `<Component as on_<topic>::Guest>::handle`, or a closure that
@@ -156,8 +160,8 @@ impl TestHost {
         }
         // The numbers differ from those of a real host, but are the same in every run.
         let drawn = delivery.offset.cast_unsigned();
-        let (emits, log) = (vec![], vec![]);
-        RUNNING.set(Some(Running { delivery, stores: self.stores.clone(), emits, log, drawn }));
+        let (stores, tables) = (self.stores.clone(), self.tables.clone());
+        RUNNING.set(Some(Running { delivery, stores, tables, emits: vec![], log: vec![], drawn }));
         let done = handler(value);
         let Some(ran) = RUNNING.take() else { panic!("a handler delivered something else itself") };
         self.delivery.offset += 1;
@@ -177,6 +181,15 @@ impl TestHost {
     #[must_use]
     pub fn store<K: Clone + 'static, V: Clone + 'static>(&self, name: &str) -> Vec<(K, V)> {
         self.stores.get(name).into_iter().flat_map(BTreeMap::values).map(|entry| pair(entry, name)).collect()
+    }
+
+    #[doc(hidden)]
+    pub fn fill_table<K: 'static, V: 'static>(&mut self, table: &'static str, at: Vec<u8>, key: K, value: Option<V>) {
+        let entries = self.tables.entry(table).or_default();
+        match value {
+            Some(value) => entries.insert(at, Rc::new((key, value))),
+            None => entries.remove(&at),
+        };
     }
 }
 
@@ -252,14 +265,40 @@ pub fn scan<K: Clone + 'static, V: Clone + 'static>(
     after: Option<&[u8]>,
     limit: u32,
 ) -> Vec<(K, V)> {
+    running(|running| running.stores.get(store).map(|entries| found(store, entries, prefix, after, limit)))
+        .unwrap_or_default()
+}
+
+#[doc(hidden)]
+#[must_use]
+pub fn table_get<K: Clone + 'static, V: Clone + 'static>(table: &'static str, at: &[u8]) -> Option<V> {
+    running(|running| Some(pair::<K, V>(running.tables.get(table)?.get(at)?, table).1))
+}
+
+#[doc(hidden)]
+#[must_use]
+pub fn table_scan<K: Clone + 'static, V: Clone + 'static>(
+    table: &'static str,
+    prefix: &[u8],
+    after: Option<&[u8]>,
+    limit: u32,
+) -> Vec<(K, V)> {
+    running(|running| running.tables.get(table).map(|entries| found(table, entries, prefix, after, limit)))
+        .unwrap_or_default()
+}
+
+fn found<K: Clone + 'static, V: Clone + 'static>(
+    name: &str,
+    entries: &Entries,
+    prefix: &[u8],
+    after: Option<&[u8]>,
+    limit: u32,
+) -> Vec<(K, V)> {
     let from = match after {
         Some(after) if after >= prefix => Bound::Excluded(after),
         _ => Bound::Included(prefix),
     };
-    running(|running| {
-        let entries = running.stores.entry(store).or_default();
-        let found = entries.range::<[u8], _>((from, Bound::Unbounded));
-        let found = found.take_while(|(at, _)| at.starts_with(prefix)).take(limit as usize);
-        found.map(|(_, entry)| pair(entry, store)).collect()
-    })
+    let found = entries.range::<[u8], _>((from, Bound::Unbounded));
+    let found = found.take_while(|(at, _)| at.starts_with(prefix)).take(limit as usize);
+    found.map(|(_, entry)| pair(entry, name)).collect()
 }

@@ -27,6 +27,10 @@ pub(crate) enum Stream {
     Changes,
     /// The records in other programs' transactions, and the sizes of records.
     Dress,
+    /// What reference data there is, and how it changes.
+    Tables,
+    /// Which records look something up.
+    Lookups,
 }
 
 impl Chance {

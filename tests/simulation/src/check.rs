@@ -11,6 +11,7 @@ use heddle_core::failed::{header, is_reduced};
 use heddle_core::fault::TaskFault;
 use heddle_core::settle::CE_ID;
 use heddle_core::state::{Range, StoreIndex, TaskState as _};
+use heddle_core::tables::GlobalTable as _;
 use heddle_fixtures::copies::allowed;
 
 use crate::disk::SimDisk;
@@ -19,6 +20,7 @@ use crate::life::Life;
 use crate::log::{Broker, KNOWN_TOPICS, TxnId, topic_id};
 use crate::model::{Lines, Model, REDUCED, TaskModel};
 use crate::plan::Plan;
+use crate::reference::without_versions;
 use crate::time;
 use crate::world::World;
 
@@ -37,6 +39,8 @@ pub(crate) fn at_end(life: &Life) -> Option<String> {
         happened.dead_letters += model.dead_letters.values().map(|lines| lines.len() as u64).sum::<u64>();
     });
     positions(world)
+        .or_else(|| tables(life))
+        .or_else(|| tables_go_on(world))
         .or_else(|| lines(world, &world.plan.output, &model.outputs, output_line))
         .or_else(|| {
             let line = if world.plan.retries() { retried_dead_letter_line } else { dead_letter_line };
@@ -68,6 +72,61 @@ fn model(world: &World) -> Model {
         }
     }
     model
+}
+
+/// Whether the global table of every host holds what its topic says.
+pub(crate) fn tables(life: &Life) -> Option<String> {
+    let reference = life.world.plan.reference.as_ref().filter(|_| life.world.plan.spec.tables.is_empty())?;
+    let expected = {
+        let broker = life.world.broker();
+        let mut entries = BTreeMap::new();
+        for source in partitions(&broker, &reference.topic) {
+            fold_into(&mut entries, committed(&broker, &source));
+        }
+        entries
+    };
+    let hosts = life.hosts.borrow();
+    hosts.iter().enumerate().find_map(|(index, host)| {
+        let table = &host.run.as_ref()?.following.as_ref()?.table;
+        let found = table.scan(&Range { prefix: b"", after: None }, usize::MAX);
+        let found = found.map(|found| found.into_iter().map(|(key, value)| (text(&key), text(&value))).collect());
+        differ(&format!("the table on host {index}"), &found.map_err(|error| error.0), &Ok(expected.clone()))
+    })
+}
+
+/// Whether no record found an older value in the table of its task than one before it in its partition.
+fn tables_go_on(world: &World) -> Option<String> {
+    if world.plan.spec.tables.is_empty() || world.plan.retries() {
+        return None;
+    }
+    let (mut lookups, broker) = (vec![], world.broker());
+    for number in 0..world.plan.partitions {
+        for record in committed(&broker, &TopicPartition::new(world.plan.output.clone(), number)) {
+            let id = header(record, CE_ID);
+            let place = id.rsplitn(3, '/').nth(2).unwrap_or_default().to_owned();
+            let offset = id.rsplit('/').nth(1).and_then(|offset| offset.parse::<i64>().ok()).unwrap_or(-1);
+            let (_, found) = without_versions(&text(record.value.as_deref().unwrap_or_default()));
+            lookups.extend(found.into_iter().map(|(key, version)| (place.clone(), offset, key, version)));
+        }
+    }
+    lookups.sort();
+    let mut newest = BTreeMap::new();
+    lookups.into_iter().find_map(|(place, offset, key, version)| {
+        let before = newest.insert((place.clone(), key.clone()), version).unwrap_or(version);
+        let what = format!("the version of `{key}` in the table, as {place}/{offset} found it,");
+        (version < before).then(|| differ(&what, &version, &before)).flatten()
+    })
+}
+
+/// Applies records to entries.
+fn fold_into<'r>(entries: &mut BTreeMap<String, String>, records: impl Iterator<Item = &'r Record>) {
+    for record in records {
+        let key = text(record.key.as_deref().unwrap_or_default());
+        match &record.value {
+            Some(value) => drop(entries.insert(key, text(value))),
+            None => drop(entries.remove(&key)),
+        }
+    }
 }
 
 /// The id of the topic that the component first knew under this name, if it knew one.
@@ -146,7 +205,8 @@ pub(crate) fn positions(world: &World) -> Option<String> {
         differ(&format!("how many records wait in {source}"), &left, &0)
     });
     left.or_else(|| {
-        let inputs = world.plan.inputs.iter().flat_map(|topic| partitions(&broker, topic));
+        let tables = world.plan.spec.tables.iter().map(|table| &table.topic);
+        let inputs = world.plan.inputs.iter().chain(tables).flat_map(|topic| partitions(&broker, topic));
         inputs.chain(retries).find_map(|source| {
             let low = broker.partition(&source).map_or(Offset(0), |log| log.low());
             let last = committed(&broker, &source).last().filter(|record| record.offset >= low);
@@ -201,6 +261,7 @@ fn key_and_value(record: &Record) -> (String, String) {
 
 fn output_line(record: &Record) -> (TopicPartition, String) {
     let ((key, value), id) = (key_and_value(record), header(record, CE_ID));
+    let (value, _) = without_versions(&value);
     // <component>/<topic>/<partition>/<offset>/<number>
     let mut parts = id.split('/').skip(1);
     let (topic, partition) = (parts.next().unwrap_or("?"), parts.next().and_then(|n| n.parse().ok()));
@@ -238,14 +299,9 @@ fn fold(broker: &Broker, plan: &Plan, number: i32, below: impl Fn(&Topic) -> Off
         committed(broker, &TopicPartition::new(topic.clone(), number)).take_while(move |record| record.offset < end)
     };
     for (store, topic) in task.stores.iter_mut().zip(&plan.spec.changelogs) {
-        for record in records(topic) {
-            let key = text(record.key.as_deref().unwrap_or_default());
-            match &record.value {
-                Some(value) => drop(store.insert(key, text(value))),
-                None => drop(store.remove(&key)),
-            }
-        }
+        fold_into(store, records(topic));
     }
+    plan.spec.tables.iter().for_each(|table| fold_into(&mut task.table, records(&table.topic)));
     for record in plan.spec.seen_changelog.iter().flat_map(records) {
         let topic = text(record.key.as_deref().unwrap_or_default());
         for (id, at) in unpack(record.value.clone().unwrap_or_default()).unwrap_or_default() {
@@ -278,7 +334,9 @@ fn live_tasks(life: &Life, model: &Model) -> Option<String> {
         let Some(run) = &host.run else { continue };
         for (_, partition, stores) in run.state.tasks() {
             *owners.entry(partition.0).or_default() += 1;
-            let expected = model.tasks.get(&partition.0).cloned().unwrap_or_default();
+            let mut expected = model.tasks.get(&partition.0).cloned().unwrap_or_default();
+            let end = |_: &Topic| Offset(i64::MAX);
+            expected.table = fold(&life.world.broker(), &life.world.plan, partition.0, end).table;
             let what = format!("task {partition} on host {index}");
             let wrong = holds(&what, &life.world.plan, &stores, &expected).or_else(|| {
                 if let Err(error) = stores.flush() {
@@ -338,7 +396,7 @@ pub(crate) fn disk(world: &World, host: usize, disk: &SimDisk) -> Option<String>
         let below = |topic: &Topic| watermarks.get(topic).copied().unwrap_or(Offset(0));
         let mut expected = fold(&world.broker(), &world.plan, number, below);
         // A crash during a memtable's write leaves newer values in some keys.
-        for (index, changelog) in world.plan.spec.changelogs.iter().enumerate() {
+        for (index, changelog) in copied(&world.plan) {
             let cut_off = below(changelog)..stores.end_found(changelog).unwrap_or(below(changelog));
             if cut_off.is_empty() {
                 continue;
@@ -353,7 +411,8 @@ pub(crate) fn disk(world: &World, host: usize, disk: &SimDisk) -> Option<String>
             let later = later
                 .filter(|record| cut_off.contains(&record.offset))
                 .map(|record| (text(record.key.as_deref().unwrap_or_default()), record.value.as_deref().map(text)));
-            expected.stores[index] = allowed(&found, &expected.stores[index], later);
+            let expected = if index.is_table() { &mut expected.table } else { &mut expected.stores[index.0] };
+            *expected = allowed(&found, expected, later);
         }
         let marks = watermarks.iter().map(|(topic, offset)| format!("{topic}@{offset}")).collect::<Vec<_>>();
         let what = format!("the copy of task {number} on the disk of host {host} (watermarks {})", marks.join(" "));
@@ -361,9 +420,15 @@ pub(crate) fn disk(world: &World, host: usize, disk: &SimDisk) -> Option<String>
     })
 }
 
+/// The topics that the stores and tables of tasks are copies of.
+fn copied(plan: &Plan) -> impl Iterator<Item = (StoreIndex, &Topic)> {
+    let stores = plan.spec.changelogs.iter().enumerate().map(|(index, topic)| (StoreIndex(index), topic));
+    stores.chain(plan.spec.tables.iter().map(|table| (table.index, &table.topic)))
+}
+
 /// All entries of a store.
-fn entries(stores: &TaskStores, index: usize) -> Result<BTreeMap<String, String>, TaskFault> {
-    let entries = stores.scan(StoreIndex(index), &Range { prefix: b"", after: None }, usize::MAX)?;
+fn entries(stores: &TaskStores, index: StoreIndex) -> Result<BTreeMap<String, String>, TaskFault> {
+    let entries = stores.scan(index, &Range { prefix: b"", after: None }, usize::MAX)?;
     Ok(entries.into_iter().map(|(key, value)| (text(&key), text(&value))).collect())
 }
 
@@ -373,18 +438,20 @@ fn text(bytes: &[u8]) -> String {
 
 /// Checks that a task has the expected state.
 fn holds(what: &str, plan: &Plan, stores: &TaskStores, expected: &TaskModel) -> Option<String> {
-    for (index, expected) in expected.stores.iter().enumerate().take(plan.spec.changelogs.len()) {
+    for (index, _) in copied(plan) {
+        let expected = if index.is_table() { &expected.table } else { &expected.stores[index.0] };
         let found = match entries(stores, index) {
             Ok(entries) => entries,
             Err(error) => return Some(format!("{what}: {error}")),
         };
-        let wrong = differ(&format!("{what} store {index}"), &found, expected);
+        let name = if index.is_table() { "the table".to_owned() } else { format!("store {}", index.0) };
+        let wrong = differ(&format!("{what} {name}"), &found, expected);
         if wrong.is_some() {
             return wrong;
         }
-        let get = |key: &String| stores.get(StoreIndex(index), key.as_bytes()).ok().flatten().map(|value| text(&value));
+        let get = |key: &String| stores.get(index, key.as_bytes()).ok().flatten().map(|value| text(&value));
         if let Some(key) = expected.keys().find(|key| get(key).as_ref() != expected.get(*key)) {
-            return differ(&format!("{what} store {index} key {key}"), &get(key), &expected.get(key).cloned());
+            return differ(&format!("{what} {name} key {key}"), &get(key), &expected.get(key).cloned());
         }
     }
     plan.spec.windows.iter().find_map(|(topic, window)| {

@@ -27,6 +27,8 @@ pub(crate) enum Operation {
     Get(String),
     /// Notes all entries of both stores whose keys have this prefix.
     Scan(String),
+    /// Notes what the table has for the key.
+    Look(String),
     /// Emits the notes so far under the key, or under the input's key if `None`.
     Emit(Option<String>),
     /// Emits a record larger than the log accepts.
@@ -63,6 +65,7 @@ impl Operation {
             ("put", Some(key), Some(value)) => Self::Put(key.to_owned(), value.to_owned()),
             ("del", Some(key), None) => Self::Delete(key.to_owned()),
             ("get", Some(key), None) => Self::Get(key.to_owned()),
+            ("look", Some(key), None) => Self::Look(key.to_owned()),
             ("scan", Some(prefix), None) => Self::Scan(prefix.to_owned()),
             ("emit", key, None) => Self::Emit(key.map(str::to_owned)),
             ("huge", None, None) => Self::Huge,
@@ -79,6 +82,7 @@ impl Operation {
             Self::Put(key, value) => format!("put:{key}:{value}"),
             Self::Delete(key) => format!("del:{key}"),
             Self::Get(key) => format!("get:{key}"),
+            Self::Look(key) => format!("look:{key}"),
             Self::Scan(prefix) => format!("scan:{prefix}"),
             Self::Emit(None) => "emit".to_owned(),
             Self::Emit(Some(key)) => format!("emit:{key}"),
@@ -96,9 +100,9 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let text = "17|add:k3:5 put:a:b del:x get:k1 scan: emit flaky:1 emit:k2 huge reject hoard:k4";
+        let text = "17|look:r1 add:k3:5 put:a:b del:x get:k1 scan: emit flaky:1 emit:k2 huge reject hoard:k4";
         let command = Command::parse(text.as_bytes()).unwrap();
-        assert_eq!((command.operations.len(), command.text()), (11, text.to_owned()));
+        assert_eq!((command.operations.len(), command.text()), (12, text.to_owned()));
         for odd in ["", "17", "17|what", "17|add:k", "17|add:k:x", "17|emit:a:b"] {
             assert_eq!(Command::parse(odd.as_bytes()), None, "{odd}");
         }

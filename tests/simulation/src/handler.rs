@@ -13,6 +13,7 @@ use heddle_core::task::Dispatch;
 
 use crate::command::{Command, Operation};
 use crate::plan::RECORD_BYTES_MAX;
+use crate::reference::{Shown, TABLE};
 
 /// The store that `add` writes.
 pub(crate) const COUNTS: StoreIndex = StoreIndex(0);
@@ -27,6 +28,9 @@ pub(crate) struct CommandHandler {
     pub(crate) dedup: bool,
     /// Returns an error if the registry does not answer for the schema of the next record.
     pub(crate) registry: Box<dyn FnMut() -> Result<(), String>>,
+    /// What the host has shown of its global table; absent for one whose records are part of the input, which goes back
+    /// with an aborted transaction.
+    pub(crate) shown: Option<Shown>,
     /// The reason why the schema of a stored value was unavailable in the last delivery.
     pub(crate) unavailable: Option<String>,
 }
@@ -87,6 +91,7 @@ impl Dispatch for CommandHandler {
                 }
                 Operation::Get(key) => call.get(&key.into())?,
                 Operation::Scan(prefix) => call.scan(&prefix)?,
+                Operation::Look(key) => call.look(key, self.shown.as_ref())?,
             }
         }
         Ok(call.effects)
@@ -142,6 +147,18 @@ impl Call {
             let value = self.reads.get(self.own(), store, key)?;
             self.note(store, key, value.as_deref().unwrap_or(b"-"));
         }
+        Ok(())
+    }
+
+    fn look(&mut self, key: String, shown: Option<&Shown>) -> Result<(), TaskFault> {
+        let value = self.reads.get(self.own(), TABLE, &Bytes::from(key.clone()))?;
+        let value = value.map(|value| String::from_utf8_lossy(&value).into_owned());
+        let noted = match (value, shown) {
+            (None, _) => "missing".to_owned(),
+            (Some(value), Some(shown)) => shown.note(&key, &value),
+            (Some(value), None) => value,
+        };
+        self.notes.push_str(&format!(" T.{key}={noted}"));
         Ok(())
     }
 

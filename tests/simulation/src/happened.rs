@@ -87,6 +87,10 @@ counts! {
     refused_by_number = "refused on arrival",
     /// Records that the log refused on arrival, without naming the record.
     refused_unnamed = "refused, not known which",
+    /// Changes of reference data.
+    referred = "reference data changed",
+    /// Topics of reference data that were deleted and made anew.
+    referred_anew = "reference data made anew",
     /// Times that a registry did not answer.
     stalled = "registry down",
     /// Changelog partitions restored from the watermark of a local copy.

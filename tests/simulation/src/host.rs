@@ -10,25 +10,31 @@ use heddle::runtime::{
     WorkerFault, partition_counts,
 };
 use heddle::state::{Bounds, HostState};
+use heddle_core::tables::GlobalTables;
 
 use crate::check;
 use crate::disk::SimDisk;
+use crate::following::Following;
 use crate::gate::{Caller, Process};
 use crate::handler::CommandHandler;
 use crate::life::Life;
 use crate::log::SimLog;
 use crate::observer::Ledger;
 use crate::planted::{self, Planted};
+use crate::reference::{Shown, TABLE};
 use crate::time::{self, VirtualClock};
 use crate::world::World;
 
 /// The delay before a worker joins again.
-const REJOIN_WAIT: Duration = Duration::from_millis(500);
+pub(crate) const REJOIN_WAIT: Duration = Duration::from_millis(500);
 
 /// A host.
 #[derive(Default)]
 pub(crate) struct Host {
     pub(crate) disk: SimDisk,
+    /// The disk of its global table.
+    pub(crate) tables: SimDisk,
+    shown: Shown,
     pub(crate) run: Option<Run>,
     /// When a host that is down starts. Never, while it is still stopping.
     boots_at: Duration,
@@ -45,6 +51,8 @@ pub(crate) struct Run {
     pub(crate) watcher: Caller,
     /// The time of its next query.
     pub(crate) look_at: Duration,
+    /// Its global table, if it has one.
+    pub(crate) following: Option<Following>,
     known: Arc<KnownTopics>,
 }
 
@@ -109,7 +117,10 @@ impl Host {
     /// When each part of the host may go on.
     pub(crate) fn wakes_at(&self) -> Vec<Duration> {
         match &self.run {
-            Some(run) => run.workers.iter().map(|slot| slot.caller.wakes_at()).collect(),
+            Some(run) => {
+                let following = run.following.iter().map(|following| &following.caller);
+                run.workers.iter().map(|slot| &slot.caller).chain(following).map(Caller::wakes_at).collect()
+            }
             None => vec![self.boots_at],
         }
     }
@@ -142,6 +153,7 @@ impl Life {
                 bounds.late_ids_max = 0;
             }
             let state = HostState::without_flusher(host.disk.engine(Some(caller("disk"))), bounds);
+            let following = self.following(host, &caller);
             let progress = |name: &str| Arc::new(Progress::new(Ledger::telemetry(&self.world, name)));
             let slot = |worker| {
                 let caller = caller(&format!("w{worker}"));
@@ -153,7 +165,7 @@ impl Life {
             let needs: Arc<dyn Needs> = Arc::new(self.world.plan.clone());
             let topics = Arc::new(TopicWatch::new(move || needs.clone(), progress(&watcher.name), known.clone()));
             let (process, state, look_at) = (process.clone(), Arc::new(state), time::now() + LOOK_EVERY);
-            host.run = Some(Run { process, state, workers, topics, watcher, look_at, known });
+            host.run = Some(Run { process, state, workers, topics, watcher, look_at, known, following });
             self.world.tell(format!("h{index}"), format_args!("starts"));
         }
     }
@@ -203,10 +215,11 @@ impl Life {
             let run = hosts.get(place.host).and_then(|host| host.run.as_ref());
             run.and_then(|run| {
                 let progress = run.workers.get(place.worker)?.progress.clone();
-                Some((run.state.clone(), progress, run.topics.clone(), run.known.clone()))
+                let table = run.following.as_ref().map(|following| following.table.clone());
+                Some((run.state.clone(), progress, run.topics.clone(), run.known.clone(), table))
             })
         };
-        let Some((state, progress, topics, known)) = own.filter(|_| !caller.process.is_down()) else {
+        let Some((state, progress, topics, known, table)) = own.filter(|_| !caller.process.is_down()) else {
             return Err(WorkerFault::Stop("its process is gone".to_owned().into()));
         };
         if !topics.admit(&log, &partition_counts(log.topics()?))? {
@@ -221,13 +234,14 @@ impl Life {
             transactional_id: id.clone(),
             instance_id: plan.static_members.then_some(id),
             start: Start::Beginning,
-            starts: Default::default(),
+            starts: plan.spec.tables.iter().map(|table| (table.topic.clone(), Start::End)).collect(),
             transaction_time: heddle::runtime::TRANSACTION_TIME,
             batch_records_max: plan.batch_records_max,
         })?;
         let (member, handler) = self.plant(member, caller, &state);
         let tasks = Tasks::new(plan.spec.clone(), Arc::new(log), state, progress.clone(), plan.read_topics().len());
-        let tasks = tasks.knowing(known);
+        let tables = table.map(|table| (TABLE, planted::table(self.options.planted, table)));
+        let tasks = tasks.knowing(known).beside(GlobalTables::from_iter(tables));
         let breaker = SharedBreaker::new(plan.breaker, progress.clone());
         let common = Common {
             clock: Arc::new(VirtualClock),
@@ -252,7 +266,10 @@ impl Life {
     fn handler(&self, caller: &Caller) -> CommandHandler {
         let plan = &self.world.plan;
         let registry = caller.clone();
+        let is_global = plan.reference.is_some() && plan.spec.tables.is_empty();
+        let shown = || self.hosts.borrow().get(caller.process.host).map(|host| host.shown.clone());
         CommandHandler {
+            shown: if is_global { shown() } else { None },
             output: plan.output.clone(),
             dedup: !plan.spec.windows.is_empty(),
             registry: Box::new(move || {
@@ -280,7 +297,11 @@ impl Life {
             }
             let mut faults = self.world.faults();
             host.boots_at = time::now() + faults.chance.millis(5, 6_000);
-            (host.run.take(), host.disk.clone(), host.disk.crash(&mut faults.chance))
+            let undone = host.disk.crash(&mut faults.chance);
+            if self.world.plan.reference.is_some() {
+                host.tables.crash(&mut faults.chance);
+            }
+            (host.run.take(), host.disk.clone(), undone)
         };
         run.iter().for_each(|run| run.tell_losses(&self.world));
         // One of its calls may be in progress and hold locks that its other parts need when they are dropped.
@@ -306,6 +327,7 @@ impl Life {
         }
         if lost || damaged {
             disk.wipe();
+            self.hosts.borrow().get(host).into_iter().for_each(|host| host.tables.wipe());
         }
     }
 
@@ -361,7 +383,10 @@ impl Life {
         let run = {
             let mut hosts = self.hosts.borrow_mut();
             let Some(host) = hosts.get_mut(host) else { return };
-            let in_a_call = |run: &Run| run.workers.iter().any(|slot| matches!(slot.work, Work::Busy));
+            let in_a_call = |run: &Run| {
+                let follows = run.following.as_ref().is_some_and(|following| following.follower.is_none());
+                follows || run.workers.iter().any(|slot| matches!(slot.work, Work::Busy))
+            };
             if host.run.as_ref().is_none_or(|run| in_a_call(run) || run.process.stands_still()) {
                 return;
             }
@@ -382,6 +407,9 @@ impl Life {
                 self.fail(format!("{} cannot end: {fault}", slot.caller.name));
             }
         }
+        if let Some(follower) = run.following.and_then(|following| following.follower) {
+            follower.end(time::timestamp());
+        }
         drop(run.state);
         let disk = {
             let mut hosts = self.hosts.borrow_mut();
@@ -392,6 +420,7 @@ impl Life {
                 host.disk.crash(&mut faults.chance);
             } else {
                 host.disk.flush();
+                host.tables.flush();
             }
             host.disk.clone()
         };

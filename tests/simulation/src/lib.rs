@@ -11,6 +11,7 @@
 //! - `life`, `host`: the scheduler and its hosts. One thread; the same seed gives the same life, event by event.
 //! - `gate`: interrupts calls into the log and the disk, delays them, or lets others go first.
 //! - `changes`, `operator`: changing topics, other producers, full disks, and the operator who reacts to them.
+//! - `reference`: a topic in which the component looks things up, and what it finds there.
 //! - `log`, `disk`: the simulated surroundings. Their traits are those that Kafka and the real engines implement.
 //! - `model`, `check`: the expected results, and the comparison.
 //! - `observer`: checks that the reported events add up.
@@ -21,6 +22,7 @@ mod changes;
 mod check;
 mod command;
 mod disk;
+mod following;
 mod gate;
 mod handler;
 mod happened;
@@ -32,6 +34,7 @@ mod observer;
 mod operator;
 mod plan;
 mod planted;
+mod reference;
 mod time;
 mod world;
 
@@ -41,6 +44,7 @@ pub use changes::{Anew, Changes, Foreign, Full, Grows};
 pub use happened::Happened;
 pub use plan::{Input, Plan, Rates};
 pub use planted::Planted;
+pub use reference::Reference;
 
 /// Options of a life.
 #[derive(Clone, Debug, Default)]

@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use heddle_contract::manifest::tables::Scope;
 use heddle_core::event::{Offset, TopicPartition};
 
 use crate::chance::{Chance, Stream};
@@ -95,6 +96,7 @@ pub(crate) fn live(seed: u64, options: &Options) -> Outcome {
         failure: RefCell::new(None),
     });
     LIFE.set(Some(life.clone()));
+    life.refer(0);
     life.run();
     LIFE.set(None);
     // Crashed processes send nothing more to the log.
@@ -164,7 +166,9 @@ impl Life {
                 ));
             }
         }
-        check::positions(&self.world).or_else(|| self.hosts.borrow().iter().find_map(Host::unfinished))
+        check::positions(&self.world)
+            .or_else(|| self.hosts.borrow().iter().find_map(Host::unfinished))
+            .or_else(|| check::tables(self))
     }
 
     /// Lets others go on until then.
@@ -199,9 +203,13 @@ impl Life {
         self.boot_due();
         self.act_due();
         self.look_due();
+        let is_global = self.world.plan.reference.as_ref().is_some_and(|reference| reference.scope == Scope::Global);
+        let follows = is_global && self.schedule.borrow_mut().one_in(4);
         let draw = self.schedule.borrow_mut().below(8);
         let outside = self.world.faults().slight(|rates| rates.outside);
-        if outside {
+        if follows && self.follow() {
+            // That was it.
+        } else if outside {
             self.upset();
         } else if draw == 0 || (draw < 3 && self.world.is_healed()) {
             self.produce();

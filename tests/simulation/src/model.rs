@@ -22,6 +22,8 @@ pub(crate) type Entries = BTreeMap<String, String>;
 pub(crate) struct TaskModel {
     /// The two stores, and the store of parked records, which ends empty.
     pub(crate) stores: [Entries; 3],
+    /// The table, if it is the task's own.
+    pub(crate) table: Entries,
     /// The last time that each message id was handled, by topic and id.
     pub(crate) seen: BTreeMap<(String, String), Timestamp>,
 }
@@ -161,6 +163,8 @@ impl TaskModel {
                         entries.for_each(|(key, value)| notes.push_str(&format!(" {index}.{key}={value}")));
                     }
                 }
+                // Which value it has depends on the moment.
+                Operation::Look(key) => notes.push_str(&format!(" T.{key}=there")),
                 Operation::Emit(key) => emits.push((key.clone(), notes.clone())),
                 Operation::Huge | Operation::Hoard(_) | Operation::Reject | Operation::Flaky(_) => {}
             }

@@ -91,6 +91,7 @@ impl State {
         match outcome {
             Outcome::Handled => self.open.handled += 1,
             Outcome::Skipped => self.open.duplicates += 1,
+            Outcome::Applied => self.open.applied += 1,
             Outcome::Parked(_) => self.open.retried += 1,
             Outcome::DeadLettered => self.open.dead_lettered += 1,
             Outcome::Retried(_) | Outcome::Held => {}
@@ -100,9 +101,9 @@ impl State {
 
 /// The parts of the counts that are known from the ends of deliveries.
 fn outcomes(counts: Counts) -> Counts {
-    Counts { records: 0, again: 0, emitted: 0, ..counts }
+    Counts { records: 0, again: 0, emitted: 0, unfit: 0, ..counts }
 }
 
 fn all(counts: Counts) -> u64 {
-    counts.handled + counts.retried + counts.dead_lettered + counts.duplicates
+    counts.handled + counts.retried + counts.dead_lettered + counts.duplicates + counts.applied
 }

@@ -3,12 +3,14 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use heddle::log::TopicInfo;
 use heddle::runtime::{LOOK_EVERY, partition_counts, short_changelogs, task_count};
-use heddle_core::event::{Topic, TopicPartition};
+use heddle_core::event::{NewRecord, Topic, TopicPartition};
 
 use crate::changes::{Anew, Full, Grows};
 use crate::life::Life;
+use crate::reference::version;
 use crate::time;
 
 /// A change that is due at some time.
@@ -50,6 +52,7 @@ impl Life {
             self.world.broker().delete(topic);
             later(*gap, Action::MakeAnew(topic.clone()));
         }
+        self.change_reference(produced);
         changes.trims.iter().filter(|at| **at == produced).for_each(|_| self.trim());
         if let Some(Full { at, host, lasts }) = changes.full
             && at == produced
@@ -61,6 +64,55 @@ impl Life {
                 Some(lasts) => later(lasts, Action::Empty(host)),
                 None => self.due.borrow_mut().push((Duration::MAX, Action::Replace(host))),
             }
+        }
+    }
+
+    /// Fills the topic of reference data with what it has from its beginning.
+    pub(crate) fn refer(&self, incarnation: u32) {
+        let plan = &self.world.plan;
+        for record in plan.reference.iter().flat_map(|reference| reference.first(incarnation, plan.partitions)) {
+            self.append_reference(record);
+        }
+    }
+
+    fn append_reference(&self, record: NewRecord) {
+        let text = |bytes: &Option<Bytes>| bytes.as_deref().map_or("null".into(), String::from_utf8_lossy).into_owned();
+        let (key, value) = (text(&record.key), text(&record.value));
+        let placed = self.world.broker().append_alone(record, false);
+        if let Some((place, offset)) = placed {
+            self.world.tell("reference", format_args!("{place}@{offset}: {key}={value}"));
+        }
+    }
+
+    fn refer_anew(&self, topic: &Topic) {
+        let incarnation = self.world.broker().incarnation(topic);
+        if let Some(incarnation) =
+            incarnation.filter(|_| self.world.plan.reference.as_ref().is_some_and(|r| r.topic == *topic))
+        {
+            self.refer(incarnation);
+        }
+    }
+
+    /// Changes reference data when so many records were produced.
+    fn change_reference(&self, produced: usize) {
+        let plan = &self.world.plan;
+        let Some(reference) = &plan.reference else { return };
+        for (_, key, is_set) in reference.changes.iter().filter(|(at, ..)| *at == produced) {
+            let Some(incarnation) = self.world.broker().incarnation(&reference.topic) else { continue };
+            self.world.count(|happened| happened.referred += 1);
+            // From 1 on: 0 is what the topic begins with.
+            let value = version(incarnation, produced + 1);
+            for record in reference.records(key, *is_set, value, plan.partitions) {
+                self.append_reference(record);
+            }
+        }
+        if let Some((at, gap)) = reference.anew
+            && at == produced
+        {
+            self.world.count(|happened| happened.referred_anew += 1);
+            self.world.tell("operator", format_args!("deletes {}", reference.topic));
+            self.world.broker().delete(&reference.topic);
+            self.due.borrow_mut().push((time::now() + gap, Action::MakeAnew(reference.topic.clone())));
         }
     }
 
@@ -93,7 +145,10 @@ impl Life {
                 Action::Accept if self.is_to_grow() => self.later(Action::Accept),
                 Action::Grow(topic, many) => self.grow(&topic, many),
                 Action::Accept => self.accept(),
-                Action::MakeAnew(topic) => self.world.broker().make_anew(&topic),
+                Action::MakeAnew(topic) => {
+                    self.world.broker().make_anew(&topic);
+                    self.refer_anew(&topic);
+                }
                 Action::Empty(host) => self.fill(host, false),
                 Action::Replace(host) => self.replace(host),
             }
@@ -145,6 +200,7 @@ impl Life {
     fn fill(&self, host: usize, full: bool) {
         if let Some(host) = self.hosts.borrow().get(host) {
             host.disk.fill(full);
+            host.tables.fill(full);
         }
     }
 
@@ -152,15 +208,19 @@ impl Life {
         let found = {
             let hosts = self.hosts.borrow();
             let host = hosts.get(host);
-            host.map(|host| (host.disk.clone(), host.run.as_ref().map(|run| run.process.clone())))
+            host.map(|host| {
+                ([host.disk.clone(), host.tables.clone()], host.run.as_ref().map(|run| run.process.clone()))
+            })
         };
-        let Some((disk, process)) = found else { return };
+        let Some((disks, process)) = found else { return };
         if let Some(process) = process {
             process.crash();
             self.bury(&process);
         }
-        disk.fill(false);
-        disk.wipe();
+        for disk in disks {
+            disk.fill(false);
+            disk.wipe();
+        }
     }
 
     /// Lets hosts query the topics of their component, every two seconds.

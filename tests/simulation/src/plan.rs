@@ -17,6 +17,7 @@ use heddle_core::task::TaskSpec;
 use crate::chance::{Chance, Stream};
 use crate::changes::{Changes, Foreign, dress};
 use crate::command::{Command, Operation};
+use crate::reference::Reference;
 use crate::time;
 
 /// The largest record value that the log accepts, in bytes.
@@ -65,6 +66,8 @@ pub struct Plan {
     pub refuses: Refuses,
     /// The produced records, in order.
     pub records: Vec<Input>,
+    /// What the component looks things up in.
+    pub reference: Option<Reference>,
     /// The changes of the surroundings.
     pub changes: Changes,
     /// The rates of faults.
@@ -159,7 +162,7 @@ impl Plan {
             output: "out".into(),
             partitions: i32::try_from(chance.between(1, 4)).unwrap_or(1),
             spec: Arc::new(spec(&inputs, window, retries)),
-            manifest: Arc::new(manifest(&inputs)),
+            manifest: Arc::new(manifest(&inputs, "")),
             breaker: (retries != Retries::None && chance.one_in(3)).then_some(BreakerPolicy {
                 failures: 2,
                 within: Duration::from_secs(1),
@@ -180,11 +183,27 @@ impl Plan {
             refuses: chance.pick(&[Refuses::AtOnce, Refuses::ByNumber, Refuses::One]).unwrap_or(Refuses::AtOnce),
             inputs,
             changes: Changes::default(),
+            reference: None,
         };
+        plan.refer(seed);
         plan.records = dress(seed, plan.retries(), plan.records);
         let mut chance = Chance::new(seed, Stream::Changes);
         plan.changes = Changes::new(&mut chance, &plan.inputs, plan.topic_ids, plan.hosts, plan.records.len());
+        if !plan.spec.tables.is_empty() {
+            // The table would have to grow with them.
+            plan.changes.grows = None;
+        }
         plan
+    }
+
+    /// In some lives the component looks things up.
+    fn refer(&mut self, seed: u64) {
+        let Some(reference) = Reference::of(seed, self.records.len(), self.topic_ids) else { return };
+        let tables = reference.task_table().into_iter().collect();
+        self.spec = Arc::new(TaskSpec { tables, ..(*self.spec).clone() });
+        self.manifest = Arc::new(manifest(&self.inputs, &reference.manifest()));
+        reference.ask(seed, &mut self.records);
+        self.reference = Some(reference);
     }
 }
 
@@ -239,14 +258,15 @@ fn spec(inputs: &[Topic], window: Option<Duration>, retries: Retries) -> TaskSpe
         changelogs,
         waiting,
         seen_changelog: window.map(|_| "sim.seen".into()),
+        tables: vec![],
         windows: inputs.iter().filter_map(|topic| Some((topic.clone(), window?))).collect(),
     }
 }
 
-/// A manifest with these inputs.
-fn manifest(inputs: &[Topic]) -> Manifest {
+/// A manifest that names the inputs, and these tables.
+fn manifest(inputs: &[Topic], tables: &str) -> Manifest {
     let consumes = inputs.iter().map(|topic| format!("[consumes.\"{topic}\"]\n")).collect::<String>();
-    let text = format!("[component]\nname = \"counter\"\nlanguage = \"rust\"\n{consumes}");
+    let text = format!("[component]\nname = \"counter\"\nlanguage = \"rust\"\n{consumes}{tables}");
     Manifest::parse(&text, "component.toml").unwrap_or_else(|errors| unreachable!("{errors}"))
 }
 
@@ -385,6 +405,7 @@ impl Plan {
     /// All topics that the component reads.
     #[must_use]
     pub fn read_topics(&self) -> Vec<Topic> {
-        self.inputs.iter().chain(&self.spec.retry_topics).cloned().collect()
+        let tables = self.spec.tables.iter().map(|table| &table.topic);
+        self.inputs.iter().chain(tables).chain(&self.spec.retry_topics).cloned().collect()
     }
 }

@@ -12,6 +12,8 @@ import {
   storeRaw,
   storeThings,
   storeTyped,
+  tableFacts,
+  tableNamed,
 } from "#heddle";
 
 import { choices, constructs } from "./made.js";
@@ -54,6 +56,20 @@ const stores = {
     storeTyped.put(key, point(before + 1));
     emit("typed-keys", before, "");
     storeTyped.delete({ ...key, y: null });
+  },
+};
+
+const tables = {
+  fact(probe) {
+    const fact = tableFacts.get(probe.text);
+    emit("fact", fact?.n ?? -1, fact?.note ?? "");
+  },
+  facts(probe) {
+    for (const [key, fact] of tableFacts.scan(probe.text, probe.after, probe.n)) emit("facts", fact.n, key);
+  },
+  named(probe) {
+    const bytes = tableNamed.get(point(probe.n));
+    emit("named", bytes?.length ?? -1, bytes === null ? "" : listed(bytes));
   },
 };
 
@@ -123,7 +139,7 @@ const others = {
   },
 };
 
-const all = { ...stores, ...failures, ...others };
+const all = { ...stores, ...tables, ...failures, ...others };
 
 /** @type {import("#heddle").OnProbeValues} */
 export function onProbeValues(probe) {

@@ -34,6 +34,21 @@ test("a handler sees what it wrote itself", () => {
   assert.deepEqual(emits.map(({ value }) => [value.text, value.n]), [["[0]", 1n], ["[0,255]", 5n], ["", -1n]]);
 });
 
+test("a table has what a test has filled it with", () => {
+  const host = new TestHost();
+  host.fill("facts", "b", { n: 2n, note: "two" });
+  host.fill("facts", "a", { n: 1n, note: null });
+  host.fill("facts", "c", { n: 3n, note: null });
+  host.fill("facts", "c", null);
+  host.fill("named", { x: 7, y: 0.5 }, Uint8Array.of(0, 255));
+  const look = (what, more) => host.deliver(onProbeValues, probe(what, more)).emits.map(({ value }) => [value.text, value.n]);
+  assert.deepEqual(look("fact", { text: "b" }), [["two", 2n]]);
+  assert.deepEqual(look("fact", { text: "c" }), [["", -1n]]);
+  assert.deepEqual(look("facts", { n: 10 }), [["a", 1n], ["b", 2n]]);
+  assert.deepEqual([look("named", { n: 7 }), look("named", { n: 8 })], [[["[0,255]", 2n]], [["", -1n]]]);
+  assert.throws(() => host.fill("others", "a", null), /others is not a table of this component: those are facts, named/);
+});
+
 test("what does not fit its type is told with its place", () => {
   const wrong = { ...constructs(), points: [{ x: "1", y: null }] };
   const deliver = (event) => () => new TestHost().deliver(onProbeValues, event);

@@ -85,6 +85,26 @@ fn stores(probe: &Probe) -> bool {
     true
 }
 
+/// What is looked up in tables; `false` if it is something else.
+fn tables(probe: &Probe) -> bool {
+    match probe.do_.as_str() {
+        "fact" => match table_facts::get(&probe.text) {
+            Some(fact) => emit("fact", fact.n, fact.note.unwrap_or_default()),
+            None => emit("fact", -1, String::new()),
+        },
+        "facts" => {
+            let found = table_facts::scan(&probe.text, probe.after.as_deref(), probe.n as u32);
+            found.into_iter().for_each(|(key, fact)| emit("facts", fact.n, key));
+        }
+        "named" => match table_named::get(point(probe.n)) {
+            Some(bytes) => emit("named", bytes.len() as i64, listed(&bytes)),
+            None => emit("named", -1, String::new()),
+        },
+        _ => return false,
+    }
+    true
+}
+
 /// Runs an action that fails. Returns `Ok(false)` for any other action.
 fn failures(probe: &Probe) -> Result<bool, Failure> {
     match probe.do_.as_str() {
@@ -129,7 +149,7 @@ fn failures(probe: &Probe) -> Result<bool, Failure> {
 
 impl on_probe_values::Guest for Conformance {
     fn handle(probe: Probe) -> Result<(), Failure> {
-        if stores(&probe) || failures(&probe)? {
+        if stores(&probe) || tables(&probe) || failures(&probe)? {
             return Ok(());
         }
         match probe.do_.as_str() {

@@ -51,6 +51,23 @@ fn a_handler_sees_what_it_wrote_itself() {
 }
 
 #[test]
+fn a_table_has_what_a_test_has_filled_it_with() {
+    let mut host = TestHost::new();
+    let fact = |n, note: Option<&str>| contracts::Fact { n, note: note.map(str::to_owned) };
+    table_facts::fill(&mut host, "b", Some(fact(2, Some("two"))));
+    table_facts::fill(&mut host, "a", Some(fact(1, None)));
+    table_facts::fill(&mut host, "c", Some(fact(3, None)));
+    table_facts::fill(&mut host, "c", None);
+    let mut look = |what, text: &str, n| deliver(&mut host, Probe { text: text.into(), n, ..probe(what) });
+    assert_eq!(emitted(&look("fact", "b", 0)), [("two", 2)]);
+    assert_eq!(emitted(&look("fact", "c", 0)), [("", -1)]);
+    assert_eq!(emitted(&look("facts", "", 10)), [("a", 1), ("b", 2)]);
+    table_named::fill(&mut host, point(7), Some(vec![0, 255]));
+    let mut look = |n| deliver(&mut host, Probe { n, ..probe("named") });
+    assert_eq!((emitted(&look(7)), emitted(&look(8))), (vec![("[0,255]", 2)], vec![("", -1)]));
+}
+
+#[test]
 #[should_panic(expected = "as asked")]
 fn what_is_no_failure_goes_on() {
     deliver(&mut TestHost::new(), probe("trap"));

@@ -11,9 +11,10 @@ use super::failure::{self, Failure};
 use super::names::{fault_of_name, fault_of_schema, fault_of_topic, fault_of_wit_name, is_identifier};
 use super::subjects::{SUBJECTS, UNKNOWN_TYPES, same_types, types};
 pub use super::subjects::{SubjectNames, UnknownType};
+use super::tables::{TableSpec, tables};
 use super::text;
 
-const ROOT: &[&str] = &["component", "consumes", "emits", "stores", "limits", "failure", "deploy", "rename"];
+const ROOT: &[&str] = &["component", "consumes", "emits", "stores", "tables", "limits", "failure", "deploy", "rename"];
 const COMPONENT: &[&str] = &["name", "language", "build", "group"];
 const CONSUMES: &[&str] = &["id", "dedup", "key", "start", "on-loss", "tombstones", "subject", "types", "unknown-type"];
 const EMITS: &[&str] = &["cloudevents", "key", "subject", "types"];
@@ -53,6 +54,8 @@ pub struct Manifest {
     pub emits: BTreeMap<String, Emits>,
     /// Its stores, by name.
     pub stores: BTreeMap<String, StoreSpec>,
+    /// Its tables, by name.
+    pub tables: BTreeMap<String, TableSpec>,
     /// What one delivery may use.
     pub limits: Limits,
     /// What a delivery that fails leads to.
@@ -242,8 +245,9 @@ impl Manifest {
             group,
             name: name.and_then(|name| name.checked("a component", fault_of_name)).unwrap_or_default(),
             build: build(&component),
-            emits,
             stores: stores(root),
+            tables: tables(root, &consumes, &emits),
+            emits,
             limits: limits(&root.section("limits", LIMITS)),
             failure: failure::check(&root.section("failure", failure::KEYS), &consumes),
             deploy: deploy::policy(&root.section("deploy", deploy::KEYS)),
@@ -393,7 +397,7 @@ fn id_source(field: &Field<'_>) -> Option<IdSource> {
     source
 }
 
-fn key_type(section: &Section<'_>) -> Option<KeyType> {
+pub(super) fn key_type(section: &Section<'_>) -> Option<KeyType> {
     let name = section.field("key")?.checked("a schema", fault_of_schema)?;
     Some(match name.as_str() {
         "bytes" => KeyType::Bytes,

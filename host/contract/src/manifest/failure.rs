@@ -28,7 +28,7 @@ const WAITING_MAX: RangeInclusive<i64> = 1..=10_000_000;
 const RETRIES_MAX: usize = 16;
 
 /// The kinds of failure that `retry-on` may name: another attempt could end otherwise.
-const RETRIABLE: [EventFaultKind; 10] = [
+const RETRIABLE: [EventFaultKind; 11] = [
     EventFaultKind::Decode,
     EventFaultKind::Rejected,
     EventFaultKind::Failed,
@@ -39,6 +39,7 @@ const RETRIABLE: [EventFaultKind; 10] = [
     EventFaultKind::Emit,
     EventFaultKind::Output,
     EventFaultKind::State,
+    EventFaultKind::Table,
 ];
 
 /// The failure policy of a component, without the names of its topics: attempts in place, then the retries, then the

@@ -20,6 +20,7 @@ mod names;
 mod options;
 mod overrides;
 mod subjects;
+pub mod tables;
 mod telemetry;
 mod text;
 

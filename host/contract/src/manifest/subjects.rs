@@ -69,7 +69,8 @@ impl Manifest {
     #[must_use]
     pub fn subject_names(&self, topic: &str) -> SubjectNames {
         let consumed = self.consumes.get(topic).map(|consumes| consumes.subject);
-        consumed.or_else(|| Some(self.emits.get(topic)?.subject)).unwrap_or_default()
+        let emitted = || Some(self.emits.get(topic)?.subject);
+        consumed.or_else(emitted).or_else(|| Some(self.table_of(topic)?.subject)).unwrap_or_default()
     }
 
     /// Whether the component reads by the schema that the contract calls `name`, and whether it writes by it.
@@ -80,7 +81,8 @@ impl Manifest {
         }
         let of_topic = || name.strip_suffix(VALUE).or_else(|| name.strip_suffix(KEY));
         let topic = record_of(name).map(|(topic, _)| topic).or_else(of_topic).unwrap_or_default();
-        (self.consumes.contains_key(topic), self.emits.contains_key(topic))
+        let is_read = self.consumes.contains_key(topic) || self.table_of(topic).is_some();
+        (is_read, self.emits.contains_key(topic))
     }
 }
 

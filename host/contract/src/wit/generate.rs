@@ -54,6 +54,19 @@ pub struct Store<'a> {
     pub key: Payload<'a>,
 }
 
+/// A table of a component.
+#[derive(Clone, Copy, Debug)]
+pub struct Table<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The topic that it shows.
+    pub topic: &'a str,
+    /// What its values are.
+    pub value: Payload<'a>,
+    /// What its keys are. Those that are typed by a schema have no `scan`, as in a store.
+    pub key: Payload<'a>,
+}
+
 /// All that a component's type names.
 #[derive(Clone, Debug, Default)]
 pub struct World<'a> {
@@ -63,6 +76,8 @@ pub struct World<'a> {
     pub emits: Vec<Topic<'a>>,
     /// Its stores.
     pub stores: Vec<Store<'a>>,
+    /// Its tables.
+    pub tables: Vec<Table<'a>>,
 }
 
 /// The files of a component's `wit` folder, by path: its own package, and `heddle:runtime`.
@@ -87,6 +102,10 @@ pub fn generate(world: &World<'_>, names: &Names) -> String {
     for store in &world.stores {
         store_functions(store, &mut contracts, &mut interfaces);
         let _ = writeln!(items, "    import {};", names.store_interface(store.name));
+    }
+    for table in &world.tables {
+        table_functions(table, &mut contracts, &mut interfaces);
+        let _ = writeln!(items, "    import {};", names.table_interface(table.name));
     }
     for topic in &world.consumes {
         handler(topic, &mut contracts, &mut interfaces);
@@ -151,21 +170,43 @@ fn store_functions(store: &Store<'_>, contracts: &mut Contracts<'_>, out: &mut S
     let _ = writeln!(out, "    put: func(key: {key}, value: {value});\n");
     let _ = writeln!(out, "    /// Removes a key, if it is there. Kept only if the handler succeeds.");
     let _ = writeln!(out, "    delete: func(key: {key});");
-    if !matches!(store.key, Payload::Schema { .. }) {
-        let _ = writeln!(
-            out,
-            "\n    /// The entries whose keys begin with `prefix`, in the order of the keys' bytes, at most `limit`; with `after`,"
-        );
-        let _ = writeln!(
-            out,
-            "    /// only those whose keys are greater. At most 4 MiB together: a handler that asks for more fails."
-        );
-        let _ = writeln!(
-            out,
-            "    scan: func(prefix: {key}, after: option<{key}>, limit: u32) -> list<tuple<{key}, {value}>>;"
-        );
-    }
+    scan_function(out, store.key, &key, &value);
     out.push_str("}\n");
+}
+
+fn table_functions(table: &Table<'_>, contracts: &mut Contracts<'_>, out: &mut String) {
+    let value = contracts.payload(table.value);
+    let key = contracts.payload(table.key);
+    let (name, interface) = (table.name, contracts.names.table_interface(table.name));
+    let _ = writeln!(out, "\n/// The table `{name}`: a view of the topic `{}`.\ninterface {interface} {{", table.topic);
+    uses(out, [&value, &key]);
+    if !value.names.is_empty() || !key.names.is_empty() {
+        out.push('\n');
+    }
+    let (value, key) = (value.text, key.text);
+    let _ = writeln!(out, "    /// The newest value of a key.");
+    let _ = writeln!(out, "    get: func(key: {key}) -> option<{value}>;");
+    scan_function(out, table.key, &key, &value);
+    out.push_str("}\n");
+}
+
+/// Keys that are typed by a schema have no order that a component could know.
+fn scan_function(out: &mut String, payload: Payload<'_>, key: &str, value: &str) {
+    if matches!(payload, Payload::Schema { .. }) {
+        return;
+    }
+    let _ = writeln!(
+        out,
+        "\n    /// The entries whose keys begin with `prefix`, in the order of the keys' bytes, at most `limit`; with `after`,"
+    );
+    let _ = writeln!(
+        out,
+        "    /// only those whose keys are greater. At most 4 MiB together: a handler that asks for more fails."
+    );
+    let _ = writeln!(
+        out,
+        "    scan: func(prefix: {key}, after: option<{key}>, limit: u32) -> list<tuple<{key}, {value}>>;"
+    );
 }
 
 fn handler(topic: &Topic<'_>, contracts: &mut Contracts<'_>, out: &mut String) {

@@ -14,7 +14,7 @@ mod naming;
 mod reserved;
 mod shape;
 
-pub use generate::{Payload, Store, Topic, World, files, generate};
+pub use generate::{Payload, Store, Table, Topic, World, files, generate};
 pub use names::{is_kebab, kebab};
 pub use naming::Names;
 pub use shape::{Case, EMPTY_CASE, NEVER_CASE, NULL_CASE, Shape, ShapeId, Shapes};

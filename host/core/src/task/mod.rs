@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!            ┌─ seen ────────> skip ─────────────────────────────────────────┐
-//!  record ──>┼─ key parked ──> park behind it ───────────────────────────────┤
+//!  record ──>┼─ of a table ──> its key's value ──────────────────────────────┤
+//!            ├─ key parked ──> park behind it ───────────────────────────────┤
 //!            └─ new ──> dispatch ──ok──────> settle ─> records, state writes ┼─> OpenBatch
 //!                           └────fault──> policy ─┬─ again ─> the worker     │
 //!                                                 ├─ later ───────> record ──┤
@@ -11,6 +12,7 @@
 //!
 //! Dead-lettered and parked messages are not recorded as seen, so a later copy is processed.
 
+mod apply;
 mod fit;
 mod spec;
 
@@ -75,6 +77,8 @@ pub enum Next {
     Done,
     /// It was skipped, because its message was already processed.
     Skipped,
+    /// Nothing more: it is in its table.
+    Applied,
     /// It is parked, in a retry topic or in the task's state, at least until this time.
     Later(Timestamp),
     /// Nothing is recorded yet: another attempt in place must follow after a back-off.
@@ -176,6 +180,9 @@ impl Task {
         batch: &mut OpenBatch,
         now: Timestamp,
     ) -> Result<Step, TaskFault> {
+        if let Some(step) = self.apply(record, batch) {
+            return Ok(step);
+        }
         let again = self.spec.retry_topics.contains(&record.source.topic);
         let waited = if again { Waiting::read(record) } else { None };
         let arrival = match &waited {

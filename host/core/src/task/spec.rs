@@ -8,6 +8,7 @@ use crate::delivery::ComponentName;
 use crate::event::Topic;
 use crate::policy::FailurePolicy;
 use crate::state::StoreIndex;
+use crate::tables::TaskTable;
 
 /// Configuration shared by all tasks of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,15 +28,23 @@ pub struct TaskSpec {
     pub waiting: Option<StoreIndex>,
     /// The changelog of message ids; `None` if no consumed topic has dedup.
     pub seen_changelog: Option<Topic>,
+    /// The tables whose records are part of the input.
+    pub tables: Vec<TaskTable>,
     /// The time for which message ids are remembered, for each consumed topic with dedup.
     pub windows: BTreeMap<Topic, Duration>,
 }
 
 impl TaskSpec {
-    /// Returns true if the component has neither stores nor dedup.
+    /// Returns true if the component has no stores, dedup or tables of its tasks.
     #[must_use]
     pub fn is_stateless(&self) -> bool {
-        self.changelogs.is_empty() && self.seen_changelog.is_none()
+        self.changelogs.is_empty() && self.seen_changelog.is_none() && self.tables.is_empty()
+    }
+
+    /// The table of a topic, if its records are part of the input.
+    #[must_use]
+    pub fn table(&self, topic: &Topic) -> Option<&TaskTable> {
+        self.tables.iter().find(|table| table.topic == *topic)
     }
 
     /// Creates the spec of a component without stores and dedup.
@@ -49,6 +58,7 @@ impl TaskSpec {
             changelogs: vec![],
             waiting: None,
             seen_changelog: None,
+            tables: vec![],
             windows: BTreeMap::new(),
         }
     }

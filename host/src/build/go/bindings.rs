@@ -1,9 +1,9 @@
-//! Generates the package `heddle` from a component's contract: its handlers, emitters and stores, for Wasm and for
-//! tests.
+//! Generates the package `heddle` from a component's contract: its handlers, emitters, stores and tables, for Wasm
+//! and for tests.
 //!
 //! ```text
 //!  contracts/contracts.go   the types of the schemas
-//!  component.go             Component, Emit…, Store…
+//!  component.go             Component, Emit…, Store…, Table…
 //!  component_wasm.go        their implementation by the canonical ABI
 //!  component_fake.go        their implementation by fakes
 //! ```
@@ -46,6 +46,7 @@ pub(super) fn generate(resolve: &Resolve, world: WorldId, module: &str) -> BTree
         match interface.name.as_deref().unwrap_or_default().split_once('-') {
             Some(("emit", _)) => bindings.emitter(interface),
             Some(("store", _)) => bindings.store(interface),
+            Some(("table", _)) => bindings.table(interface),
             _ => {}
         }
     }
@@ -174,6 +175,30 @@ impl Bindings<'_> {
         };
         let _ = write!(self.api, "\n{docs}var {name} {ty}\n");
         self.link(interface, &name, &functions);
+        let _ = writeln!(self.fake, "\t{fake}");
+    }
+
+    fn table(&mut self, interface: &Interface) {
+        let name = exported(interface.name.as_deref().unwrap_or_default());
+        let Some(get) = interface.functions.get("get") else { return };
+        let ([key], Some(value)) = (get.params.as_slice(), get.result.and_then(|ty| self.types.some(ty))) else {
+            return;
+        };
+        let (key, value) = (self.go(key.ty), self.go(value));
+        let docs = comment(
+            "",
+            interface.docs.contents.as_ref().map(|docs| format!("{name} is {}", lower_first(docs))).as_deref(),
+        );
+        let after = interface.functions.get("scan").and_then(|scan| Some(self.go(scan.params.get(1)?.ty)));
+        let (ty, fake) = match after {
+            Some(after) => {
+                let text = if key == "string" { "stringKey" } else { "bytesKey" };
+                (format!("OrderedTable[{key}, {after}, {value}]"), format!("fakedOrderedTable(&{name}, {text})"))
+            }
+            None => (format!("Table[{key}, {value}]"), format!("fakedTable(&{name})")),
+        };
+        let _ = write!(self.api, "\n{docs}var {name} {ty}\n");
+        self.link(interface, &name, &[("get", "get"), ("scan", "scan")]);
         let _ = writeln!(self.fake, "\t{fake}");
     }
 

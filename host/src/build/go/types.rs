@@ -49,6 +49,14 @@ impl<'a> Types<'a> {
         matches!(self.definition(ty), Ok(TypeDef { kind: TypeDefKind::Option(some), .. }) if self.is_list(*some))
     }
 
+    /// What an optional type is of.
+    pub(super) fn some(&self, ty: Type) -> Option<Type> {
+        match self.definition(ty).map(|definition| &definition.kind) {
+            Ok(TypeDefKind::Option(some)) => Some(*some),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_bytes(&self, ty: Type) -> bool {
         let Ok(TypeDef { kind: TypeDefKind::List(item), .. }) = self.definition(ty) else { return false };
         matches!(self.definition(*item), Err(Type::U8))

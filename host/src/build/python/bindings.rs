@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::super::world::{Definition, Kind, Store, Topic, Ty, World, pascal, snake};
+use super::super::world::{Definition, Kind, Topic, Ty, World, pascal, snake};
 use super::checks;
 
 pub(super) const GENERATED: &str =
@@ -138,7 +138,7 @@ fn package(world: &World) -> String {
         "\"\"\"This component's side of the host.\"\"\"\n{GENERATED}\nfrom typing import List, Optional, Tuple\n\n"
     );
     out.push_str("from . import contracts\nfrom ._sdk import (\n    Delivery,\n    Emitter,\n    Failed,\n    Failure,\n    Header,\n");
-    out.push_str("    Rejected,\n    ScannableStore,\n    Store,\n    context,\n    log,\n    random,\n)\n\n");
+    out.push_str("    Rejected,\n    ScannableStore,\n    ScannableTable,\n    Store,\n    Table,\n    context,\n    log,\n    random,\n)\n\n");
     for topic in &world.emits {
         let (emitter, value) = (snake(&topic.interface), qualified(&topic.value));
         let _ = writeln!(out, "{emitter}: \"Emitter[{value}, {}]\" = Emitter({emitter:?})", key_of(topic));
@@ -149,6 +149,12 @@ fn package(world: &World) -> String {
         let (name, key, value) = (snake(&store.interface), qualified(&store.key), qualified(&store.value));
         let _ = writeln!(out, "{name}: \"{class}[{key}, {value}]\" = {class}({name:?})");
         let _ = writeln!(out, "\"\"\"The store ``{}``.\"\"\"", store.name);
+    }
+    for table in &world.tables {
+        let class = if table.scan { "ScannableTable" } else { "Table" };
+        let (name, key, value) = (snake(&table.interface), qualified(&table.key), qualified(&table.value));
+        let _ = writeln!(out, "{name}: \"{class}[{key}, {value}]\" = {class}({name:?})");
+        let _ = writeln!(out, "\"\"\"The table ``{}``: a view of the topic ``{}``.\"\"\"", table.name, table.topic);
     }
     out
 }
@@ -167,11 +173,14 @@ fn values(world: &World) -> String {
         let (emitter, value) = (snake(&topic.interface), qualified(&topic.value));
         let _ = writeln!(out, "    {emitter:?}: ({:?}, {value}, {}),", topic.topic, key_of(topic));
     }
-    out.push_str("}\nSTORES = {\n");
-    let store = |store: &Store| {
-        format!("    {:?}: ({}, {}),\n", snake(&store.interface), qualified(&store.key), qualified(&store.value))
+    let entry = |interface: &str, key: &Ty, value: &Ty| {
+        format!("    {:?}: ({}, {}),\n", snake(interface), qualified(key), qualified(value))
     };
-    out + &world.stores.iter().map(store).collect::<String>() + "}\n"
+    out.push_str("}\nSTORES = {\n");
+    out.extend(world.stores.iter().map(|store| entry(&store.interface, &store.key, &store.value)));
+    out.push_str("}\nTABLES = {\n");
+    out.extend(world.tables.iter().map(|table| entry(&table.interface, &table.key, &table.value)));
+    out + "}\n"
 }
 
 /// The entry module: a class for each handler, as the tool expects.
@@ -179,9 +188,7 @@ fn entry(world: &World, module: &str) -> String {
     let mut out = format!(
         "{GENERATED}\nimport {module} as _component\nimport heddle_component as _heddle\nimport heddle_world as _world\n\n"
     );
-    let interfaces =
-        world.emits.iter().map(|topic| &topic.interface).chain(world.stores.iter().map(|store| &store.interface));
-    let interfaces = interfaces.map(|interface| snake(interface)).collect::<Vec<_>>();
+    let interfaces = world.imports().map(|interface| snake(interface)).collect::<Vec<_>>();
     for name in &interfaces {
         let _ = writeln!(out, "from wit_world.imports import {name}");
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::super::world::{Definition, Kind, Ty, World, pascal, snake};
 use super::bindings::{GENERATED, name};
 
-/// Generates the module. `VALUES` has the checks of value and key for each emitter and store.
+/// Generates the module. `VALUES` has the checks of value and key for each emitter, store and table.
 pub(super) fn module(world: &World) -> String {
     let mut out =
         format!("{GENERATED}\nimport heddle_values as _v\n\nfrom heddle import contracts as _c\n\n_t = {{}}\n");
@@ -15,7 +15,8 @@ pub(super) fn module(world: &World) -> String {
     out.push_str("VALUES = {\n");
     let emits = world.emits.iter().map(|topic| (&topic.interface, &topic.value, topic.key.as_ref()));
     let stores = world.stores.iter().map(|store| (&store.interface, &store.value, Some(&store.key)));
-    for (interface, value, key) in emits.chain(stores) {
+    let tables = world.tables.iter().map(|table| (&table.interface, &table.value, Some(&table.key)));
+    for (interface, value, key) in emits.chain(stores).chain(tables) {
         let key = key.map_or_else(|| "_v.text".to_owned(), check);
         let _ = writeln!(out, "    {:?}: ({}, {key}),", snake(interface), check(value));
     }

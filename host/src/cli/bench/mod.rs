@@ -196,13 +196,14 @@ impl Bench {
         bar: &ProgressBar,
         shutdown: &Shutdown,
     ) -> Result<(Arc<Progress>, Sample, Sample)> {
-        let fitter = fitter(&bed.app, bed.log.clone(), bed.registry.clone(), schemas.clone())?;
+        let tables = open::tables(bed.folder.path(), &bed.app, &bed.log);
+        let fitter = fitter(&bed.app, bed.log.clone(), bed.registry.clone(), schemas.clone(), tables.clone())?;
         let state = open::state(bed.folder.path(), &bed.app)?;
         let slots = slots(&fitter, vec![file.clone()])?;
         let config = config(bed.folder.path(), &bed.app)?;
         let (log, registry) = (bed.log.clone(), bed.registry.clone());
         let telemetry = Telemetry::new(bed.app.name.clone());
-        let parts = Parts { log, registry, schemas, state, components: slots, telemetry };
+        let parts = Parts { log, registry, schemas, state, tables, components: slots, telemetry };
         // Resets the peak, so that it begins with what is resident now. If that fails, the peak is that of the whole
         // process.
         let _ = std::fs::write("/proc/self/clear_refs", "5");
@@ -256,9 +257,9 @@ impl Bed {
         let log = open::own_log(folder.path(), &app)?;
         let registry = open::own_registry(folder.path(), &app, Some(&log))?;
         open::create_topics(log.as_ref(), &app, [])?;
-        for topic in
-            manifest.consumes.keys().chain(manifest.emits.keys()).filter(|topic| !app.topics.contains_key(*topic))
-        {
+        let shown = manifest.tables.values().map(|table| &table.topic);
+        let named = manifest.consumes.keys().chain(manifest.emits.keys()).chain(shown);
+        for topic in named.filter(|topic| !app.topics.contains_key(*topic)) {
             if log.topics()?.iter().all(|info| info.name != *topic) {
                 let options = BTreeMap::new();
                 log.create_topic(&TopicSpec { name: topic.clone(), partitions: 1, replication: None, options })?;

@@ -93,6 +93,7 @@ impl Broker {
             .iter()
             .chain(&plan.spec.retry_topics)
             .chain([&plan.output, &plan.spec.policy.dead_letter])
+            .chain(plan.reference.iter().map(|reference| &reference.topic))
             .chain(own);
         let topic = |topic: &Topic| (topic.clone(), TopicLog::new(topic, plan.partitions, 0));
         let known = Topic::from(KNOWN_TOPICS);
@@ -293,7 +294,7 @@ impl Broker {
         txn.marks = places.map(|place| (place, now + chance.millis(0, most))).collect();
     }
 
-    /// Stores offsets outside of any transaction. Only a planted bug does so.
+    /// Stores offsets outside of any transaction: the start of a member, or a planted bug.
     pub(crate) fn store_positions(&mut self, positions: &[(TopicPartition, Offset)]) {
         for (source, offset) in positions {
             let incarnation = self.incarnation(&source.topic).unwrap_or_default();

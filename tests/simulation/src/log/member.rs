@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use heddle::log::{Ends, LogError, Loss, Member, MemberOptions, Polled};
+use heddle::log::{Ends, LogError, Loss, Member, MemberOptions, Polled, Start};
 use heddle_core::event::{NewRecord, Offset, Topic, TopicPartition};
 
 use super::broker::{Broker, NotBegun};
@@ -29,6 +29,8 @@ pub(crate) struct SimMember {
     pub(super) caller: Caller,
     pub(super) instance: Option<String>,
     pub(super) topics: Vec<Topic>,
+    /// Where reading begins where nothing is committed, unless that is the beginning.
+    starts: BTreeMap<Topic, Start>,
     pub(super) batch_records_max: usize,
     pub(super) seat: SeatId,
     pub(super) producer: String,
@@ -62,6 +64,7 @@ impl SimMember {
             caller,
             instance: options.instance_id.clone(),
             topics: options.topics.clone(),
+            starts: options.starts.clone(),
             batch_records_max: options.batch_records_max,
             seat,
             producer: options.transactional_id.clone(),
@@ -123,7 +126,7 @@ impl SimMember {
 
     /// Assigns the partitions of these numbers that the member does not have yet.
     fn assign(&mut self, numbers: &BTreeSet<i32>) -> Option<Polled> {
-        let broker = self.caller.world().broker();
+        let mut broker = self.caller.world().broker();
         let of_topic =
             |topic: &Topic| numbers.iter().map(|n| TopicPartition::new(topic.clone(), *n)).collect::<Vec<_>>();
         let mut places = self.topics.iter().flat_map(of_topic).collect::<Vec<_>>();
@@ -133,11 +136,16 @@ impl SimMember {
                 continue;
             };
             let committed = broker.position(place);
-            let position = committed.unwrap_or(Offset(0));
+            let end = self.starts.get(&place.topic).filter(|start| **start == Start::End).map(|_| log.stable());
+            let position = committed.or(end).unwrap_or(Offset(0));
             self.caller.tell(format_args!("gets {place} at {position}"));
             let mut cursor = Cursor { position, committed: position, paused: true, incarnation, gaps: vec![] };
             self.losses.extend(cursor.jump(place, log.low(), committed.is_some()));
             self.cursors.insert(place.clone(), cursor);
+            if committed.is_none() && end.is_some() {
+                // It would be another end after a restart.
+                broker.store_positions(&[(place.clone(), position)]);
+            }
         }
         drop(broker);
         self.caller.world().count(|happened| happened.assigned += places.len() as u64);

@@ -5,6 +5,7 @@ mod blame;
 mod dedup;
 mod offsets;
 mod silent;
+mod tables;
 mod watermark;
 
 use std::fmt;
@@ -13,7 +14,9 @@ use std::sync::Arc;
 
 use heddle::log::Member;
 use heddle::runtime::Handler;
-use heddle::state::HostState;
+use heddle::state::{HostState, StateEngine};
+use heddle::tables::Table;
+use heddle_core::tables::GlobalTable;
 
 use crate::gate::Caller;
 
@@ -40,11 +43,15 @@ pub enum Planted {
     Undecided,
     /// A full disk reports success for writes that it dropped.
     Full,
+    /// Records are handled before the table is read.
+    Unrestored,
+    /// A table keeps what the topic had that was deleted.
+    Unwiped,
 }
 
 impl Planted {
     /// All planted bugs.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Watermark,
         Self::Offsets,
         Self::Dedup,
@@ -55,6 +62,8 @@ impl Planted {
         Self::Unread,
         Self::Undecided,
         Self::Full,
+        Self::Unrestored,
+        Self::Unwiped,
     ];
 }
 
@@ -71,6 +80,8 @@ impl fmt::Display for Planted {
             Self::Unread => "unread",
             Self::Undecided => "undecided",
             Self::Full => "full",
+            Self::Unrestored => "unrestored",
+            Self::Unwiped => "unwiped",
         })
     }
 }
@@ -95,15 +106,25 @@ pub(crate) fn apply(
 ) -> (Box<dyn Member>, Box<dyn Handler>) {
     match planted {
         // Late is in the bounds of the state, the others are in the log and on the disk.
-        None | Some(Planted::Late | Planted::SameTopic | Planted::Unread | Planted::Undecided | Planted::Full) => {
-            (member, handler)
-        }
+        None
+        | Some(Planted::Late | Planted::SameTopic | Planted::Unread | Planted::Undecided | Planted::Full)
+        | Some(Planted::Unrestored | Planted::Unwiped) => (member, handler),
         Some(Planted::Silent) => (silent::plant(member), handler),
         Some(Planted::Watermark) => (watermark::plant(member, caller.clone(), state.clone()), handler),
         Some(Planted::Offsets) => (offsets::plant(member, caller.clone()), handler),
         Some(Planted::Dedup) => (member, dedup::plant(handler)),
         Some(Planted::Blame) => (blame::plant(member), handler),
     }
+}
+
+/// A global table as workers have it.
+pub(crate) fn table(planted: Option<Planted>, table: Arc<Table>) -> Arc<dyn GlobalTable> {
+    if planted == Some(Planted::Unrestored) { Arc::new(tables::Hasty(table)) } else { table }
+}
+
+/// The engine of global tables.
+pub(crate) fn engine(planted: Option<Planted>, engine: Arc<dyn StateEngine>) -> Arc<dyn StateEngine> {
+    if planted == Some(Planted::Unwiped) { Arc::new(tables::Keeping(engine)) } else { engine }
 }
 
 /// Forwards these methods of [`Member`] unchanged.

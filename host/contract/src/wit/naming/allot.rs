@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::scope::{Renames, Wish, fulfil};
 use super::things::{Base, Kind, Thing, of_schema as things_of_schema, of_world};
-use super::{Names, plain_member, store_key, topic_key, type_key};
+use super::{Names, plain_member, store_key, table_key, topic_key, type_key};
 use crate::schema::Schema;
 use crate::wit::names::kebab;
 use crate::wit::reserved::{is_case, is_field, is_type};
@@ -18,6 +18,8 @@ pub(super) fn allot(world: &World<'_>, renames: &BTreeMap<String, String>, befor
     interfaces(topics.collect(), &mut renames, before, &mut names)?;
     let stores = world.stores.iter().map(|store| Wish::new(vec![store_key(store.name)], vec![kebab(store.name)]));
     interfaces(stores.collect(), &mut renames, before, &mut names)?;
+    let tables = world.tables.iter().map(|table| Wish::new(vec![table_key(table.name)], vec![kebab(table.name)]));
+    interfaces(tables.collect(), &mut renames, before, &mut names)?;
     types(&of_world(world), &mut renames, before, &mut names)?;
     renames.finish()?;
     Ok(names)

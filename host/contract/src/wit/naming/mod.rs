@@ -10,7 +10,7 @@
 //!
 //! | key | thing |
 //! |---|---|
-//! | `topic:orders.created`, `store:stock` | the interfaces of a topic or a store |
+//! | `topic:orders.created`, `store:stock`, `table:products` | the interfaces of a topic, a store or a table |
 //! | `orders.created-value/shop.Order` | a named type, in the schema of a subject |
 //! | `orders.created-value/shop.Order:lines` | a field of it, or a symbol |
 //! | `orders.created-value/shop.Order:lines[]\|` | a union there: `[]` in an array, `{}` in a map |
@@ -106,6 +106,12 @@ impl Names {
         format!("store-{}", self.of(&store_key(name)))
     }
 
+    /// The interface of a component's table: `table-products`.
+    #[must_use]
+    pub fn table_interface(&self, name: &str) -> String {
+        format!("table-{}", self.of(&table_key(name)))
+    }
+
     /// The name of a thing; the plain one if none was given.
     pub(super) fn of(&self, key: &str) -> String {
         self.0.get(key).cloned().or_else(|| plain(key)).unwrap_or_else(|| kebab(key))
@@ -118,7 +124,7 @@ fn plain(key: &str) -> Option<String> {
         return Some(kebab(name));
     }
     let Some((subject, local)) = key.split_once('/') else {
-        return key.strip_prefix("store:").map(kebab);
+        return key.strip_prefix("store:").or_else(|| key.strip_prefix("table:")).map(kebab);
     };
     let _ = subject;
     match local.rsplit_once(['|', ':']) {
@@ -138,6 +144,10 @@ fn topic_key(topic: &str) -> String {
 
 fn store_key(name: &str) -> String {
     format!("store:{name}")
+}
+
+fn table_key(name: &str) -> String {
+    format!("table:{name}")
 }
 
 /// The key of a named type.

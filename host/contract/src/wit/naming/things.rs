@@ -60,7 +60,8 @@ pub(super) fn of_world(world: &World<'_>) -> Vec<Thing> {
     let topics = world.emits.iter().map(|topic| [topic.value, topic.key]);
     let stores = world.stores.iter().map(|store| [store.value, store.key]);
     let consumed = world.consumes.iter().map(|topic| [topic.value, topic.key]);
-    for payload in topics.chain(stores).chain(consumed).flatten() {
+    let tables = world.tables.iter().map(|table| [table.value, table.key]);
+    for payload in topics.chain(stores).chain(tables).chain(consumed).flatten() {
         if let Payload::Schema { subject, schema } = payload {
             walk.schema(subject, schema);
         }

@@ -13,14 +13,14 @@ use indexmap::IndexMap;
 
 /// The last write to each key; `None` deletes.
 #[derive(Clone, Debug, Default)]
-pub struct Table {
+pub struct Pending {
     /// Entries in the order of first writes, so that equal deliveries give an equal changelog.
     entries: IndexMap<Bytes, Option<Bytes>, RandomState>,
     order: OnceLock<BTreeSet<Bytes>>,
 }
 
-impl Table {
-    /// Creates an empty table with capacity for `room` keys.
+impl Pending {
+    /// Creates an empty one with capacity for `room` keys.
     #[must_use]
     pub fn with_room(room: usize) -> Self {
         let entries = IndexMap::with_capacity_and_hasher(room, RandomState::default());
@@ -79,8 +79,8 @@ impl Table {
 mod tests {
     use super::*;
 
-    fn scan(table: &Table, start: Bound<&[u8]>, prefix: &str) -> String {
-        let found = table.range(start, prefix.as_bytes());
+    fn scan(pending: &Pending, start: Bound<&[u8]>, prefix: &str) -> String {
+        let found = pending.range(start, prefix.as_bytes());
         let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).unwrap();
         let entry = |(key, value): (&Bytes, &Option<Bytes>)| match value {
             Some(value) => format!("{}={}", text(key), text(value)),
@@ -91,23 +91,23 @@ mod tests {
 
     #[test]
     fn keys_are_in_order_whenever_they_came() {
-        let mut table = Table::default();
-        let put = |table: &mut Table, key: &'static str, value: Option<&'static str>| {
-            table.insert(Bytes::from(key), value.map(Bytes::from))
+        let mut pending = Pending::default();
+        let put = |pending: &mut Pending, key: &'static str, value: Option<&'static str>| {
+            pending.insert(Bytes::from(key), value.map(Bytes::from))
         };
         for (key, value) in [("b", Some("1")), ("ab", Some("2")), ("aa", None)] {
-            assert_eq!(put(&mut table, key, value), None);
+            assert_eq!(put(&mut pending, key, value), None);
         }
-        assert_eq!(scan(&table, Bound::Unbounded, ""), "aa- ab=2 b=1");
+        assert_eq!(scan(&pending, Bound::Unbounded, ""), "aa- ab=2 b=1");
         // The sorted order exists now, and further writes maintain it.
-        assert_eq!(put(&mut table, "a", Some("3")), None);
-        assert_eq!(put(&mut table, "ab", None), Some(Some(Bytes::from("2"))));
-        assert_eq!(scan(&table, Bound::Unbounded, ""), "a=3 aa- ab- b=1");
-        assert_eq!(scan(&table, Bound::Excluded(b"a"), "a"), "aa- ab-");
-        assert_eq!(scan(&table, Bound::Included(b"ab"), ""), "ab- b=1");
-        assert_eq!(table.get(b"b"), Some(&Some(Bytes::from("1"))));
-        assert_eq!((table.get(b"c"), table.len()), (None, 4));
-        let came = table.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
+        assert_eq!(put(&mut pending, "a", Some("3")), None);
+        assert_eq!(put(&mut pending, "ab", None), Some(Some(Bytes::from("2"))));
+        assert_eq!(scan(&pending, Bound::Unbounded, ""), "a=3 aa- ab- b=1");
+        assert_eq!(scan(&pending, Bound::Excluded(b"a"), "a"), "aa- ab-");
+        assert_eq!(scan(&pending, Bound::Included(b"ab"), ""), "ab- b=1");
+        assert_eq!(pending.get(b"b"), Some(&Some(Bytes::from("1"))));
+        assert_eq!((pending.get(b"c"), pending.len()), (None, 4));
+        let came = pending.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
         assert_eq!(came, ["b", "ab", "aa", "a"]);
     }
 }

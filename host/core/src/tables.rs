@@ -1,0 +1,162 @@
+//! Tables: read-only views of compacted topics. Of each key a table has the newest value.
+//!
+//! ```text
+//!  scope = "task"     the topic's partition is part of the task's input: a record of it is a write to the task's state,
+//!                     committed with the input's positions, and read through the same layers as a store
+//!  scope = "global"   the host follows all partitions beside its tasks; they read what it has at the moment
+//! ```
+//!
+//! To a handler both are the same: entries by key, under a [`StoreIndex`] of its own.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::dedup::MessageId;
+use crate::event::{Record, Timestamp, Topic};
+use crate::fault::TaskFault;
+use crate::state::{Entry, KEY_BYTES_MAX, Range, StoreIndex, TaskState};
+
+/// What a key begins with that was written by a schema: a zero byte, and the schema's id in four bytes.
+const PREFIX_BYTES: usize = 5;
+
+/// By what a table knows its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TableKeys {
+    /// By the key as it is.
+    Plain,
+    /// By what follows the schema's id: producers may have other ids for what is the same key.
+    BySchema,
+}
+
+impl TableKeys {
+    /// The entry's key for a record's key; `None`: no table can have it.
+    #[must_use]
+    pub fn entry_key(self, key: &Bytes) -> Option<Bytes> {
+        let key = match self {
+            Self::Plain => key.clone(),
+            Self::BySchema if key.len() >= PREFIX_BYTES && key[0] == 0 => key.slice(PREFIX_BYTES..),
+            Self::BySchema => return None,
+        };
+        (key.len() <= KEY_BYTES_MAX).then_some(key)
+    }
+
+    /// What a record does to its table: sets the key's value, or deletes it. `None`: nothing, because of its key.
+    #[must_use]
+    pub fn change(self, record: &Record) -> Option<(Bytes, Option<Bytes>)> {
+        let copied = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+        // Copied, because the log's bytes are parts of larger buffers, which they would keep in memory.
+        Some((copied(&self.entry_key(record.key.as_ref()?)?), record.value.as_ref().map(copied)))
+    }
+}
+
+/// A table whose records are part of a task's input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskTable {
+    /// What it is read by.
+    pub index: StoreIndex,
+    /// The topic.
+    pub topic: Topic,
+    /// By what it knows its keys.
+    pub keys: TableKeys,
+}
+
+/// A table that all tasks of a host share.
+pub trait GlobalTable: Send + Sync {
+    /// The newest value of `key`.
+    ///
+    /// # Errors
+    /// If the table cannot be read now.
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, TaskFault>;
+
+    /// The entries of a range, in the order of their keys, at most `limit`.
+    ///
+    /// # Errors
+    /// If the table cannot be read now.
+    fn scan(&self, range: &Range<'_>, limit: usize) -> Result<Vec<Entry>, TaskFault>;
+
+    /// What keeps it from being read now, for a person. `None`: it can be read.
+    fn waits_for(&self) -> Option<String>;
+}
+
+/// The global tables of a component, each with what it is read by.
+pub type GlobalTables = Vec<(StoreIndex, Arc<dyn GlobalTable>)>;
+
+/// A task's own state, and the global tables beside it.
+pub struct WithTables {
+    own: Arc<dyn TaskState>,
+    tables: GlobalTables,
+}
+
+impl WithTables {
+    /// The state of a task whose component has these tables.
+    #[must_use]
+    pub fn beside(own: Arc<dyn TaskState>, tables: &GlobalTables) -> Arc<dyn TaskState> {
+        if tables.is_empty() { own } else { Arc::new(Self { own, tables: tables.clone() }) }
+    }
+
+    fn table(&self, index: StoreIndex) -> Option<&dyn GlobalTable> {
+        if !index.is_table() {
+            return None;
+        }
+        self.tables.iter().find(|(other, _)| *other == index).map(|(_, table)| table.as_ref())
+    }
+}
+
+impl TaskState for WithTables {
+    fn get(&self, store: StoreIndex, key: &[u8]) -> Result<Option<Bytes>, TaskFault> {
+        self.table(store).map_or_else(|| self.own.get(store, key), |table| table.get(key))
+    }
+
+    fn scan(&self, store: StoreIndex, range: &Range<'_>, limit: usize) -> Result<Vec<Entry>, TaskFault> {
+        self.table(store).map_or_else(|| self.own.scan(store, range, limit), |table| table.scan(range, limit))
+    }
+
+    fn seen(&self, topic: &Topic, id: &MessageId, at: Timestamp) -> Result<bool, TaskFault> {
+        self.own.seen(topic, id, at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Stateless;
+
+    struct Numbers;
+
+    impl GlobalTable for Numbers {
+        fn get(&self, key: &[u8]) -> Result<Option<Bytes>, TaskFault> {
+            Ok((key == b"one").then(|| Bytes::from("1")))
+        }
+
+        fn scan(&self, _: &Range<'_>, limit: usize) -> Result<Vec<Entry>, TaskFault> {
+            Ok([(Bytes::from("one"), Bytes::from("1"))].into_iter().take(limit).collect())
+        }
+
+        fn waits_for(&self) -> Option<String> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_table_is_read_by_its_own_index_and_stores_by_theirs() {
+        let state = WithTables::beside(Arc::new(Stateless), &vec![(StoreIndex::table(1), Arc::new(Numbers))]);
+        let get = |index| state.get(index, b"one").unwrap();
+        assert_eq!(get(StoreIndex::table(1)), Some(Bytes::from("1")));
+        assert_eq!((get(StoreIndex::table(0)), get(StoreIndex(1))), (None, None));
+        let range = Range { prefix: b"", after: None };
+        assert_eq!(state.scan(StoreIndex::table(1), &range, 9).unwrap().len(), 1);
+        assert!(state.scan(StoreIndex(1), &range, 9).unwrap().is_empty());
+    }
+
+    #[test]
+    fn keys_by_a_schema_are_the_same_whatever_the_schemas_id() {
+        let keys = [&b"\0\0\0\0\x07key"[..], b"\0\x01\0\0\x09key"].map(Bytes::from_static);
+        let by_schema = keys.each_ref().map(|key| TableKeys::BySchema.entry_key(key));
+        assert_eq!(by_schema, [Some(Bytes::from("key")), Some(Bytes::from("key"))]);
+        let plain = keys.each_ref().map(|key| TableKeys::Plain.entry_key(key));
+        assert_eq!(plain, keys.each_ref().map(|key| Some(key.clone())));
+        assert_eq!(TableKeys::BySchema.entry_key(&Bytes::from("key")), None);
+        assert_eq!(TableKeys::Plain.entry_key(&Bytes::from(vec![1; KEY_BYTES_MAX + 1])), None);
+    }
+}

@@ -1,0 +1,152 @@
+//! Global tables: what a host has of compacted topics, whole, for all of its components and workers.
+//!
+//! ```text
+//!  topic, all partitions ──Follower, one thread a table──> Copy, a tree on disk ──Table──> handlers, queries
+//!                                                            └─ with it, how far each partition was read
+//! ```
+//!
+//! - `table`: what handlers read, and what an operator sees of it.
+//! - `follower`: reads the topic and keeps the copy up to date.
+//! - `copy`: the copy on disk and its watermark.
+//! - `engine`: the engine of all copies, opened again when a disk has failed it.
+//!
+//! A table can be read once it has all that its topic had committed when the host began to read it; from then on it is
+//! followed. What happens to one table (its topic is deleted, made anew, trimmed) is no other table's trouble.
+
+mod copy;
+mod engine;
+mod follower;
+mod table;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use heddle_core::event::Topic;
+use heddle_core::explain::Explained;
+use heddle_core::tables::TableKeys;
+
+pub use engine::TableEngine;
+pub use follower::{FollowFault, Follower};
+pub use table::{Table, TableStatus};
+
+use crate::lock::lock;
+use crate::log::{self, Log};
+use crate::state::{StateEngine, StateError};
+
+/// How long a host that ends waits for its followers to write what they have.
+const END_WAIT: Duration = Duration::from_secs(5);
+/// How often it looks whether they have ended.
+const END_LOOK: Duration = Duration::from_millis(5);
+/// How long after a failure a follower tries again.
+const RETRY_WAIT: Duration = Duration::from_secs(1);
+/// How often a follower that waits looks whether it is to end.
+const STOP_LOOK: Duration = Duration::from_millis(50);
+/// From when on a call of the engine is slow.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// What tells tables apart: two components whose keys are typed differently have a copy each.
+type Identity = (Topic, TableKeys);
+
+/// The global tables of a host. Cheap to share; one a process, because the engine's folder has one owner.
+pub struct Tables {
+    log: Arc<dyn Log>,
+    engine: Arc<TableEngine>,
+    followed: Arc<Mutex<BTreeMap<Identity, Followed>>>,
+    stop: Arc<AtomicBool>,
+}
+
+struct Followed {
+    table: Weak<Table>,
+    thread: JoinHandle<()>,
+}
+
+impl Tables {
+    /// None yet. `open` opens the engine of their copies, when there is a first table and after a failure.
+    pub fn new(
+        log: Arc<dyn Log>,
+        open: impl Fn() -> Result<Arc<dyn StateEngine>, StateError> + Send + Sync + 'static,
+    ) -> Self {
+        let engine = Arc::new(TableEngine::new(open));
+        Self { log, engine, followed: Arc::default(), stop: Arc::default() }
+    }
+
+    /// The table of `topic`, which is followed for as long as somebody has it.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn follow(&self, topic: &Topic, keys: TableKeys) -> std::io::Result<Arc<Table>> {
+        let mut followed = lock(&self.followed);
+        let identity = (topic.clone(), keys);
+        if let Some(table) = followed.get(&identity).and_then(|followed| followed.table.upgrade()) {
+            return Ok(table);
+        }
+        let table = Arc::new(Table::new(topic.clone(), keys));
+        let follower = Follower::new(self.log.clone(), self.engine.clone(), table.clone());
+        let (all, stop) = (self.followed.clone(), self.stop.clone());
+        let thread = thread::Builder::new().name(format!("table-{topic}"));
+        let thread = thread.spawn(move || run(follower, &all, &stop))?;
+        followed.insert(identity, Followed { table: Arc::downgrade(&table), thread });
+        Ok(table)
+    }
+
+    /// All tables that are followed now.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Table>> {
+        lock(&self.followed).values().filter_map(|followed| followed.table.upgrade()).collect()
+    }
+
+    /// What the copies take on disk, in bytes; none if there are none.
+    #[must_use]
+    pub fn size_bytes(&self) -> Option<u64> {
+        self.engine.opened()?.size_bytes().ok()
+    }
+
+    /// Why copies cannot be written now, if they cannot.
+    #[must_use]
+    pub fn fault(&self) -> Option<Explained> {
+        self.all().iter().find_map(|table| table.disk_fault(SLOW)).map(Explained::new)
+    }
+
+    /// Wakes what a failed disk left asleep. To be called every second or so.
+    pub fn mend(&self) {
+        if self.all().iter().any(|table| table.is_busy_for(SLOW))
+            && let Some(engine) = self.engine.opened()
+        {
+            engine.wake();
+        }
+    }
+
+    /// Ends all followers, after they have written what they have; those whose disk does not answer are left behind.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let until = Instant::now() + END_WAIT;
+        let ended = || lock(&self.followed).values().all(|followed| followed.thread.is_finished());
+        while !ended() && Instant::now() < until {
+            thread::sleep(END_LOOK);
+        }
+    }
+}
+
+/// Follows one table until the host stops, or until nobody has the table any more.
+fn run(mut follower: Follower, all: &Mutex<BTreeMap<Identity, Followed>>, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        if follower.is_alone() {
+            let mut all = lock(all);
+            // Nobody takes it up from here on.
+            if follower.is_alone() {
+                all.remove(&follower.table().identity());
+                break;
+            }
+        }
+        if follower.turn(log::now()).is_err() {
+            let until = Instant::now() + RETRY_WAIT;
+            while !stop.load(Ordering::Relaxed) && Instant::now() < until {
+                thread::sleep(STOP_LOOK);
+            }
+        }
+    }
+    follower.end(log::now());
+}
