@@ -10,8 +10,8 @@ use crate::event::{CE_CORRELATION_ID, Header, NewRecord};
 pub const CE_ID: &str = "ce_id";
 /// The header with the id of the event that caused this one.
 pub const CE_CAUSATION_ID: &str = "ce_causationid";
-/// The largest correlation or causation id that is passed on, in bytes. A larger one would be copied into every record of
-/// the business transaction, so the record's position takes its place.
+/// The largest correlation or causation id that is passed on, in bytes. A larger one would be copied into every record
+/// of the business transaction, so the record's position takes its place.
 pub const ID_BYTES_MAX: usize = 512;
 /// The W3C trace context, passed on from the input.
 pub const TRACEPARENT: &str = "traceparent";

@@ -376,8 +376,8 @@ impl Monitor {
         if self.has_started() { vec![] } else { self.components.iter().filter_map(waiting_for_tasks).collect() }
     }
 
-    /// The reasons why this process cannot continue: its log is dead, or a worker takes no turns. A broker that does not
-    /// answer is not a reason.
+    /// The reasons why this process cannot continue: its log is dead, or a worker takes no turns. A broker that does
+    /// not answer is not a reason.
     #[must_use]
     pub fn not_live(&self) -> Vec<String> {
         let turns = self.components.iter().flat_map(|component| {

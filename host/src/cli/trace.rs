@@ -29,7 +29,8 @@ const STANDSTILL_MAX: Duration = Duration::from_secs(30);
 /// Print the story of one business transaction: its records, retries and dead letters in all topics of the app.
 #[derive(Debug, Args)]
 pub(super) struct Trace {
-    /// The correlation id: the header `ce_correlationid`, or of a first event its `ce_id` or `<topic>/<partition>/<offset>`.
+    /// The correlation id: the header `ce_correlationid`, or of a first event its `ce_id` or
+    /// `<topic>/<partition>/<offset>`.
     id: String,
 
     /// Only records of that time or later: a time, a day, how long ago (2h), or milliseconds since 1970.

@@ -114,8 +114,8 @@ impl TableAccess {
         }
     }
 
-    /// The value of an entry, and the memory that it takes, in bytes. The registry may be down, which is nobody's fault:
-    /// then the delivery waits.
+    /// The value of an entry, and the memory that it takes, in bytes. The registry may be down, which is nobody's
+    /// fault: then the delivery waits.
     fn decode(&self, reading: &mut Reading, key: &[u8], found: &[u8]) -> wasmtime::Result<(Val, usize)> {
         let Some(typed) = &self.value else { return Ok((codec::bytes(found), found.len() * size_of::<Val>())) };
         let decoded = self.decode_typed(typed, reading, found);

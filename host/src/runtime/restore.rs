@@ -8,7 +8,8 @@
 //!
 //! Reads committed records only, up to an end that counts open transactions, too. The position passes that end once
 //! every transaction below it is decided, so a former owner's commit in flight is awaited.
-//! The copy of a table is read up to the group's committed position in the table's topic instead: what follows is input.
+//! The copy of a table is read up to the group's committed position in the table's topic instead: what follows is
+//! input.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

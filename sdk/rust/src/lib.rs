@@ -43,8 +43,8 @@
 //!   A handler sees its own writes, and earlier writes of handlers of the same partition. Its writes are kept only if
 //!   it succeeds. `scan` takes a prefix, the key after which it continues, and a limit. Stores whose keys have a schema
 //!   have no `scan`.
-//! - `table_<name>::{get, scan}`: for each table of the manifest, a read-only view of a compacted topic, typed by the topic's
-//!   schemas:
+//! - `table_<name>::{get, scan}`: for each table of the manifest, a read-only view of a compacted topic, typed by the
+//!   topic's schemas:
 //!
 //!   ```ignore
 //!   let product = table_products::get(&item.product_id).ok_or_else(|| Failure::failed("the product is not known yet"))?;

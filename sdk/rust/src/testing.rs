@@ -1,5 +1,5 @@
-//! A host for unit tests. It runs handlers natively, with emits, stores, tables, log and random numbers in memory. It exists
-//! only in `cargo test`, not in a component.
+//! A host for unit tests. It runs handlers natively, with emits, stores, tables, log and random numbers in memory. It
+//! exists only in `cargo test`, not in a component.
 //!
 //! ```ignore
 //! use heddle_sdk::testing::TestHost;
