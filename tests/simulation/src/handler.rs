@@ -91,7 +91,7 @@ impl Dispatch for CommandHandler {
                 }
                 Operation::Get(key) => call.get(&key.into())?,
                 Operation::Scan(prefix) => call.scan(&prefix)?,
-                Operation::Look(key) => call.look(key, self.shown.as_ref())?,
+                Operation::Look(key) => call.look(&key, self.shown.as_ref())?,
             }
         }
         Ok(call.effects)
@@ -150,12 +150,12 @@ impl Call {
         Ok(())
     }
 
-    fn look(&mut self, key: String, shown: Option<&Shown>) -> Result<(), TaskFault> {
-        let value = self.reads.get(self.own(), TABLE, &Bytes::from(key.clone()))?;
+    fn look(&mut self, key: &str, shown: Option<&Shown>) -> Result<(), TaskFault> {
+        let value = self.reads.get(self.own(), TABLE, &Bytes::from(key.to_owned()))?;
         let value = value.map(|value| String::from_utf8_lossy(&value).into_owned());
         let noted = match (value, shown) {
             (None, _) => "missing".to_owned(),
-            (Some(value), Some(shown)) => shown.note(&key, &value),
+            (Some(value), Some(shown)) => shown.note(key, &value),
             (Some(value), None) => value,
         };
         self.notes.push_str(&format!(" T.{key}={noted}"));

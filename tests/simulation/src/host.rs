@@ -153,7 +153,7 @@ impl Life {
                 bounds.late_ids_max = 0;
             }
             let state = HostState::without_flusher(host.disk.engine(Some(caller("disk"))), bounds);
-            let following = self.following(host, &caller);
+            let following = self.following(host, caller);
             let progress = |name: &str| Arc::new(Progress::new(Ledger::telemetry(&self.world, name)));
             let slot = |worker| {
                 let caller = caller(&format!("w{worker}"));

@@ -102,7 +102,7 @@ impl Life {
             self.world.count(|happened| happened.referred += 1);
             // From 1 on: 0 is what the topic begins with.
             let value = version(incarnation, produced + 1);
-            for record in reference.records(key, *is_set, value, plan.partitions) {
+            for record in reference.records(key, *is_set, &value, plan.partitions) {
                 self.append_reference(record);
             }
         }

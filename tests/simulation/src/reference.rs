@@ -88,18 +88,18 @@ impl Reference {
     /// The records that a topic has from its beginning. One more key is in the first topic of the name alone.
     pub(crate) fn first(&self, incarnation: u32, partitions: i32) -> Vec<NewRecord> {
         let keys = if incarnation == 0 { ALWAYS + 1 } else { ALWAYS };
-        let record = |key: u64| self.records(&format!("r{key}"), true, version(incarnation, 0), partitions);
+        let record = |key: u64| self.records(&format!("r{key}"), true, &version(incarnation, 0), partitions);
         (0..keys).flat_map(record).collect()
     }
 
     /// The records that set a key, or delete it. In a table of tasks every task knows every key.
-    pub(crate) fn records(&self, key: &str, is_set: bool, value: String, partitions: i32) -> Vec<NewRecord> {
+    pub(crate) fn records(&self, key: &str, is_set: bool, value: &str, partitions: i32) -> Vec<NewRecord> {
         let record = |partition: Option<i32>| NewRecord {
             topic: self.topic.clone(),
             partition: partition.map(heddle_core::event::Partition),
             timestamp: None,
             key: Some(Bytes::from(key.to_owned())),
-            value: is_set.then(|| value.clone().into()),
+            value: is_set.then(|| value.to_owned().into()),
             headers: vec![],
         };
         match self.scope {
@@ -114,8 +114,10 @@ pub(crate) fn version(incarnation: u32, produced: usize) -> String {
     format!("{incarnation}.{produced}")
 }
 
-/// A version as it is compared.
-fn number(version: &str) -> Option<(u32, usize)> {
+/// A version as it is compared: the incarnation of the topic, and the number of records produced before.
+pub(crate) type Version = (u32, usize);
+
+fn number(version: &str) -> Option<Version> {
     let (incarnation, produced) = version.split_once('.')?;
     Some((incarnation.parse().ok()?, produced.parse().ok()?))
 }
@@ -139,7 +141,7 @@ impl Shown {
 }
 
 /// A line without the versions that were found, and these.
-pub(crate) fn without_versions(line: &str) -> (String, Vec<(String, (u32, usize))>) {
+pub(crate) fn without_versions(line: &str) -> (String, Vec<(String, Version)>) {
     let mut found = vec![];
     let word = |word: &str| {
         let version = word.strip_prefix("T.").and_then(|rest| rest.split_once('='));
