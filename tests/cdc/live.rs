@@ -61,6 +61,13 @@ fn a_component_joins_the_tables_of_a_postgresql_under_kill_9() {
         postgres.sql("INSERT INTO marks VALUES (0);");
         debezium.run();
         debezium.wait_for_mark(0);
+        for mark in 1_000.. {
+            if debezium.has_noted_its_snapshot() {
+                break;
+            }
+            postgres.sql(&format!("INSERT INTO marks VALUES ({mark});"));
+            debezium.wait_for_mark(mark);
+        }
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 let life = lives.load(Ordering::Relaxed);
