@@ -72,18 +72,18 @@ impl Histogram {
     pub fn quantile(&self, part: f64) -> Option<f64> {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let rank = self.count() as f64 * part;
-        let (mut below, mut lower) = (0.0, 0.0);
-        for (bound, count) in self.buckets().filter(|(_, count)| *count > 0 || self.count() == 0) {
-            let lower_bound = self.bounds.iter().rev().find(|other| **other < bound).copied().unwrap_or(lower);
+        let mut below = 0.0;
+        for (bound, count) in self.buckets().filter(|(_, count)| *count > 0) {
+            let lower = self.bounds.iter().rev().find(|other| **other < bound).copied().unwrap_or_default();
             #[expect(clippy::cast_precision_loss, reason = "an estimate")]
             let count = count as f64;
             if bound.is_infinite() {
                 return self.bounds.last().copied();
             }
-            if below + count >= rank && count > 0.0 {
-                return Some(lower_bound + (bound - lower_bound) * ((rank - below) / count).clamp(0.0, 1.0));
+            if below + count >= rank {
+                return Some(lower + (bound - lower) * ((rank - below) / count).clamp(0.0, 1.0));
             }
-            (below, lower) = (below + count, bound);
+            below += count;
         }
         None
     }

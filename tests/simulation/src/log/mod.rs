@@ -92,8 +92,7 @@ impl Log for SimLog {
         let planted = self.0.world().planted == Some(Planted::Unread);
         self.ask(|broker| {
             let found = broker.group.unassigned().filter(|_| !planted);
-            // A broker appends a suffix to the instance id.
-            Ok(found.map(|(_, member)| Unassigned { partitions: vec![], member: format!("{member}-1") }))
+            Ok(found.map(|(_, member)| Unassigned { partitions: vec![], member: member.to_owned() }))
         })
     }
 
