@@ -79,7 +79,7 @@ impl Report for DeliveryEnded<'_> {
             }
             Outcome::DeadLettered => {
                 if let Some(left_out) = limits.pass("dead-lettered") {
-                    tracing::warn!(%component, %topic, partition, offset, attempt, digest, %fault, left_out, "dead-lettered");
+                    tracing::warn!(%component, %topic, partition, offset, attempt, digest, %fault, correlationId = id, left_out, "dead-lettered");
                 }
             }
             Outcome::Handled | Outcome::Skipped | Outcome::Applied | Outcome::Held => {}
