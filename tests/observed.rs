@@ -97,7 +97,8 @@ fn metrics_count_events(app: &App) {
     let all = (GOOD + 1) as f64;
     for histogram in ["handler_seconds", "delivery_seconds", "record_age_seconds"] {
         assert_eq!(value(&found, &format!("heddle_{histogram}_count"), ""), all, "{histogram}");
-        assert_eq!(value(&found, &format!("heddle_{histogram}_bucket"), ",le=\"+Inf\""), all, "{histogram}");
+        let whole = format!("heddle_{histogram}_bucket{{le=\"+Inf\",component=\"{NAME}\"}}");
+        assert_eq!(found.get(&whole), Some(&all), "{histogram}");
         assert!(value(&found, &format!("heddle_{histogram}_sum"), "") > 0.0, "{histogram}");
     }
     assert_eq!(value(&found, "heddle_transaction_records_sum", ""), all);
