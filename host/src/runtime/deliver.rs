@@ -51,7 +51,7 @@ impl Worker {
         self.transaction.begin();
         let Some(open) = self.tasks.get_mut(task) else { return Ok(false) };
         self.reporter.take(&record, 1, now);
-        self.progress.report(DeliveryBegun { record: &record, attempt: 1 });
+        self.progress.telemetry().delivery_begun(DeliveryBegun { record: &record, attempt: 1 });
         match open.step_due(&mut self.handler, self.transaction.batch(), now) {
             Ok(None) => Ok(false),
             Ok(Some(step)) => {
@@ -133,7 +133,7 @@ impl Worker {
         let now = self.clock.timestamp();
         let attempt = waiting.as_ref().map_or(due.attempt, |waiting| waiting.attempts + due.attempt);
         self.reporter.take(record, due.attempt, now);
-        self.progress.report(DeliveryBegun { record: original, attempt });
+        self.progress.telemetry().delivery_begun(DeliveryBegun { record: original, attempt });
         let step = match task.step(record, due.attempt, &mut self.handler, self.transaction.batch(), now) {
             Ok(step) => step,
             Err(fault) => {
@@ -232,7 +232,8 @@ impl Worker {
     fn end(&mut self, record: &Record, attempt: u32, outcome: Outcome, fault: Option<&EventFault>) {
         let (began, ended) = (self.looked_at, self.clock.now());
         self.looked_at = ended;
-        self.progress.report(DeliveryEnded { record, attempt, digest: self.spec.digest.as_deref(), outcome, fault });
+        let digest = self.spec.digest.as_deref();
+        self.progress.telemetry().delivery_ended(DeliveryEnded { record, attempt, digest, outcome, fault });
         // What is put into a table is as old as the table, and says nothing about the handlers.
         if outcome != Outcome::Applied {
             self.transaction.measure(Measured {

@@ -175,6 +175,20 @@ impl Telemetry {
         self.0.metrics.counters()
     }
 
+    /// Reports the begin of a delivery. It has no log line and no metrics, so only other observers learn about it.
+    pub fn delivery_begun(&self, event: DeliveryBegun<'_>) {
+        if !self.0.others.is_empty() {
+            self.report(event);
+        }
+    }
+
+    /// Reports the end of a delivery. One without a fault has no log line, and is counted with its transaction.
+    pub fn delivery_ended(&self, event: DeliveryEnded<'_>) {
+        if event.fault.is_some() || !self.0.others.is_empty() {
+            self.report(event);
+        }
+    }
+
     /// Reports an event to all observers.
     pub fn report<'e>(&self, event: impl Into<Event<'e>>) {
         let (event, component) = (event.into(), &*self.0.component);
