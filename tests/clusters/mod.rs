@@ -131,6 +131,10 @@ fn rights_of_the_page() -> Vec<Granted> {
     let mut all = vec![];
     for row in rows {
         let cells = row.split('|').map(str::trim).collect::<Vec<_>>();
+        // The component of this test has no tables.
+        if cells[2].contains("table") {
+            continue;
+        }
         let name = match cells[2] {
             "each that a component consumes" => "in".to_owned(),
             "each that a component emits to" => "out".to_owned(),

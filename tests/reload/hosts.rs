@@ -124,7 +124,7 @@ fn what_one_host_refuses_no_host_runs() {
     let hosts = [Host::start(&here, 0), Host::start(&there, 1)];
     let file = here.version("next.wasm", &with_store(ledger(), "extra", ""));
     let told = here.refused(&["deploy", &file]);
-    assert!(told.contains("refused it, so it was taken back"), "{told}");
+    assert!(told.contains("refused it, so every host runs"), "{told}");
     assert!(told.contains("the changelog of the store `extra` was `elsewhere`"), "{told}");
     assert_eq!(here.status(0)["digest"], digest(ledger()));
     let history: Value = serde_json::from_str(&here.ok(&["deployments", "ledger", "--json"])).unwrap();

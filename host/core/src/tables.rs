@@ -1,7 +1,7 @@
 //! Tables: read-only views of compacted topics. Of each key a table has the newest value.
 //!
 //! ```text
-//!  scope = "task"     the topic's partition is part of the task's input: a record of it is a write to the task's state,
+//!  scope = "task"     the topic's partition is part of the task's input: its records are writes to the task's state,
 //!                     committed with the input's positions, and read through the same layers as a store
 //!  scope = "global"   the host follows all partitions beside its tasks; they read what it has at the moment
 //! ```

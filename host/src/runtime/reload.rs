@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Slot ──newer version──> worker, between two transactions: commit what is open
-//!                            ├─ same topics, stores, tables and dedup: replace the handler, keep backlog, positions and state
+//!                            ├─ same topics, stores, tables and dedup: replace the handler, keep all else
 //!                            └─ others: leave, and join again with the new ones
 //! ```
 //!

@@ -47,7 +47,7 @@
 //!   topic's schemas:
 //!
 //!   ```ignore
-//!   let product = table_products::get(&item.product_id).ok_or_else(|| Failure::failed("the product is not known yet"))?;
+//!   let product = table_products::get(&item.product_id).ok_or_else(|| Failure::failed("the product is not known"))?;
 //!   ```
 //! - [`log`]: lines for the host's log.
 //! - [`random`]: numbers that are the same whenever the same record is processed.
