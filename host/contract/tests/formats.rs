@@ -37,6 +37,8 @@ fn the_variables_shown_are_taken() {
         "HEDDLE_ADMIN_LISTEN" => "[::1]:0",
         "HEDDLE_STATE_ENGINE" => "fjall",
         "HEDDLE_STATE_CACHE" => "1GiB",
+        "HEDDLE_TELEMETRY_LOG" => "json",
+        "HEDDLE_TELEMETRY_METRICS" => "partitions",
         "HEDDLE_DEPLOY_MAX_FAILURES" => "5%",
         name if ["TIMEOUT", "INTERVAL", "WATCH"].iter().any(|key| name.ends_with(key)) => "1s",
         name if ["RETRIES", "PARTITIONS", "REPLICATION", "RECORDS", "COUNT"].iter().any(|key| name.ends_with(key)) => {
