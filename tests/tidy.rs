@@ -41,7 +41,7 @@ const ARROWS: [(&str, &[&str]); 32] = [
     ("guest", &[]),
     ("state", &["lock", "sled_folder", "disk"]),
     ("tables", &["lock", "log", "state"]),
-    ("registry", &["guest", "lock", "tls", "serve", "telemetry"]),
+    ("registry", &["sled_folder", "guest", "lock", "tls", "serve", "telemetry"]),
     ("registry_topic", &["log", "registry", "lock"]),
     ("values", &["guest", "registry", "times"]),
     ("runtime", &["shutdown", "log", "guest", "state", "lock", "telemetry"]),

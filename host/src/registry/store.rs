@@ -21,6 +21,7 @@ use super::RegistryError;
 use super::refusal::Refusal;
 use super::state::{Change, State};
 use super::storage::{ChangeError, Decide, Storage};
+use crate::sled_folder;
 
 /// The version of the layout of keys and values.
 const LAYOUT_VERSION: u32 = 1;
@@ -41,7 +42,8 @@ impl Store {
     pub(super) fn open(folder: &Path) -> Result<Self, RegistryError> {
         let failed = |cause: String| RegistryError::Store { place: folder.display().to_string(), cause };
         let config = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES);
-        let opened = config.segment_size(SEGMENT_BYTES).flush_every_ms(None).open();
+        let config = config.segment_size(SEGMENT_BYTES).flush_every_ms(None);
+        let opened = sled_folder::open(&config, sled_folder::CLOSING);
         let tree = opened.map_err(|error| failed(told(&error)))?;
         let file = File::open(folder.join("db")).map_err(|error| failed(error.to_string()))?;
         let store = Self { tree, file, folder: folder.to_owned() };
