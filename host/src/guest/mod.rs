@@ -22,6 +22,7 @@ mod imports;
 mod instance;
 mod lines;
 mod loader;
+mod lookup;
 mod random;
 mod schemas;
 mod start;

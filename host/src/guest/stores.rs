@@ -16,24 +16,16 @@ use foldhash::fast::RandomState;
 use heddle_contract::schema::Schema;
 use heddle_contract::wire::{self, SchemaId};
 use heddle_core::fault::TaskFault;
-use heddle_core::state::{KEY_BYTES_MAX, Range, Reads, StoreIndex};
+use heddle_core::state::{KEY_BYTES_MAX, Reads, StoreIndex};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Val};
 
 use super::Schemas;
-use super::codec::{self, Decoder};
+use super::codec::Decoder;
 use super::component::Typed;
 use super::host::{Current, Host};
 use super::imports::{Framed, KeyCodec};
-
-/// How large the entries that one scan finds may be together. They exist twice for a moment, here and in the guest.
-pub(super) const SCAN_BYTES_MAX: usize = 4 << 20;
-/// How much memory of this process they may take for that moment. Values can take many times their size.
-pub(super) const SCAN_MEMORY_BYTES_MAX: usize = 256 << 20;
-/// How many entries are read at a time.
-pub(super) const SCAN_PAGE: usize = 256;
-/// How much of a key messages show.
-const KEY_CHARS_SHOWN: usize = 64;
+use super::lookup::{Lookup, link_lookup, other_call};
 
 /// A store that a component may use.
 pub(super) struct StoreAccess {
@@ -79,7 +71,7 @@ impl Reading {
 
     /// The stored value, and the memory that it takes, in bytes.
     fn decode(&mut self, store: &StoreAccess, key: &[u8], stored: &[u8]) -> wasmtime::Result<(Val, usize)> {
-        let unreadable = |why: &str| store.unreadable(key, why);
+        let unreadable = |why: &str| TaskFault(format!("{}: {why}", store.place(key)));
         let (decoder, payload) = self.decoder(store, stored).map_err(|why| unreadable(&why))?;
         decoder.decode_measured(payload).map_err(|error| match error.is_beyond_bounds() {
             // The component wrote such a value itself; trying again, on any host, would not help.
@@ -127,43 +119,40 @@ impl Reading {
     }
 }
 
-/// As much of a key as messages show.
-pub(super) fn shown_key(codec: &KeyCodec, key: &[u8]) -> String {
-    let text = match codec {
-        KeyCodec::String => String::from_utf8_lossy(key).into_owned(),
-        _ => key.escape_ascii().to_string(),
-    };
-    let shown = text.chars().take(KEY_CHARS_SHOWN).collect::<String>();
-    let rest = if shown.len() < text.len() { "…" } else { "" };
-    format!("{shown}{rest}")
-}
+impl Lookup for StoreAccess {
+    const KIND: &str = "store";
 
-impl StoreAccess {
-    /// A place in messages.
-    fn place(&self, key: &[u8]) -> String {
-        format!("the key `{}` of the store `{}`", shown_key(&self.key, key), self.name)
+    fn index(&self) -> StoreIndex {
+        self.index
     }
 
-    fn unreadable(&self, key: &[u8], why: &str) -> TaskFault {
-        TaskFault(format!("{}: {why}", self.place(key)))
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn key_codec(&self) -> &KeyCodec {
+        &self.key
     }
 
     fn key(&self, key: &Val) -> Result<Bytes, StateRefused> {
-        let refused = |what| StateRefused(format!("a key for the store `{}` {what}", self.name));
-        let key = self.key.encode(key).map_err(|what| refused(format!("breaks its schema: {what}")))?;
+        let key = self.key.encode(key).map_err(|what| self.refused_key(&format!("breaks its schema: {what}")))?;
         if key.len() > KEY_BYTES_MAX {
-            return Err(refused(format!("has {} bytes, more than the limit of {KEY_BYTES_MAX}", key.len())));
+            let what = format!("has {} bytes, more than the limit of {KEY_BYTES_MAX}", key.len());
+            return Err(self.refused_key(&what));
         }
         Ok(key)
     }
 
-    fn get(&self, current: &mut Current, key: &Val) -> wasmtime::Result<Option<Val>> {
-        let key = self.key(key)?;
-        let Current { effects, reading, .. } = current;
-        let Some(stored) = reading.reads.get(&effects.writes, self.index, &key)? else { return Ok(None) };
-        Ok(Some(reading.decode(self, &key, &stored)?.0))
+    fn decode(&self, reading: &mut Reading, key: &[u8], stored: &[u8]) -> wasmtime::Result<(Val, usize)> {
+        reading.decode(self, key, stored)
     }
 
+    fn unreadable(&self, what: String) -> wasmtime::Error {
+        TaskFault(what).into()
+    }
+}
+
+impl StoreAccess {
     fn put(&self, current: &mut Current, key: &Val, value: &Val) -> wasmtime::Result<()> {
         let key = self.key(key)?;
         let refused = |what: String| StateRefused(format!("the value for {} {what}", self.place(&key)));
@@ -187,87 +176,20 @@ impl StoreAccess {
         }
         Ok(())
     }
-
-    fn scan(
-        &self,
-        current: &mut Current,
-        prefix: &Val,
-        after: Option<&Val>,
-        limit: usize,
-    ) -> wasmtime::Result<Vec<Val>> {
-        let prefix = self.key(prefix)?;
-        let mut after = after.map(|key| self.key(key)).transpose()?;
-        let Current { effects, reading, .. } = current;
-        let (mut found, mut size, mut memory) = (vec![], 0, 0);
-        loop {
-            let page = SCAN_PAGE.min(limit - found.len());
-            let range = Range { prefix: &prefix, after: after.as_deref() };
-            let entries = reading.reads.scan(&effects.writes, self.index, &range, page)?;
-            for (key, value) in &entries {
-                size += key.len() + value.len();
-                if size > SCAN_BYTES_MAX {
-                    return Err(self.too_much(&format!("finds more than {SCAN_BYTES_MAX} bytes")).into());
-                }
-                let (value, taken) = reading.decode(self, key, value)?;
-                memory += taken;
-                if memory > SCAN_MEMORY_BYTES_MAX {
-                    let what = format!("finds values that take more than {SCAN_MEMORY_BYTES_MAX} bytes of memory");
-                    return Err(self.too_much(&what).into());
-                }
-                found.push(Val::Tuple(vec![self.read_key(key)?, value]));
-            }
-            let done = entries.len() < page || found.len() >= limit;
-            after = entries.into_iter().next_back().map(|(key, _)| key);
-            if done {
-                return Ok(found);
-            }
-        }
-    }
-
-    fn too_much(&self, what: &str) -> StateRefused {
-        let name = &self.name;
-        StateRefused(format!("a scan of the store `{name}` {what}: take a smaller limit, and go on after the last key"))
-    }
-
-    fn read_key(&self, key: &[u8]) -> Result<Val, TaskFault> {
-        match self.key {
-            KeyCodec::String => match std::str::from_utf8(key) {
-                Ok(text) => Ok(Val::String(text.to_owned())),
-                Err(_) => Err(self.unreadable(key, "the key is not UTF-8")),
-            },
-            _ => Ok(codec::bytes(key)),
-        }
-    }
 }
 
 /// Links one store.
 pub(super) fn link_store(linker: &mut Linker<Host>, store: &Arc<StoreAccess>) -> wasmtime::Result<()> {
-    let other_call = || wasmtime::Error::msg("a store is called with other values than its interface has");
     let mut instance = linker.instance(&store.interface)?;
-    let access = store.clone();
-    instance.func_new("get", move |mut host: StoreContextMut<'_, Host>, _, params, results| {
-        let [key] = params else { return Err(other_call()) };
-        results[0] = Val::Option(access.get(host.data_mut().current()?, key)?.map(Box::new));
-        Ok(())
-    })?;
+    link_lookup(&mut instance, store)?;
     let access = store.clone();
     instance.func_new("put", move |mut host: StoreContextMut<'_, Host>, _, params, _| {
-        let [key, value] = params else { return Err(other_call()) };
+        let [key, value] = params else { return Err(other_call::<StoreAccess>()) };
         access.put(host.data_mut().current()?, key, value)
     })?;
     let access = store.clone();
     instance.func_new("delete", move |mut host: StoreContextMut<'_, Host>, _, params, _| {
-        let [key] = params else { return Err(other_call()) };
+        let [key] = params else { return Err(other_call::<StoreAccess>()) };
         access.delete(host.data_mut().current()?, key)
-    })?;
-    if let KeyCodec::Schema(_) = store.key {
-        return Ok(());
-    }
-    let access = store.clone();
-    instance.func_new("scan", move |mut host: StoreContextMut<'_, Host>, _, params, results| {
-        let [prefix, Val::Option(after), Val::U32(limit)] = params else { return Err(other_call()) };
-        let limit = usize::try_from(*limit)?;
-        results[0] = Val::List(access.scan(host.data_mut().current()?, prefix, after.as_deref(), limit)?);
-        Ok(())
     })
 }
