@@ -120,11 +120,11 @@ impl Decoder {
             }
             (Step::IntoBranch { index, step }, Shape::Variant(cases), Node::Union(branches)) => {
                 let case = &cases[*index];
-                let (mut name, payload) = match take(place) {
-                    Val::Variant(name, payload) => (name, payload),
-                    _ => (String::new(), None),
+                let (name, payload) = match take(place) {
+                    Val::Variant(name, payload) if name == case.name => (name, payload),
+                    // The payload of another case has another type: a record of it would keep its own field names.
+                    _ => (case.name.clone(), None),
                 };
-                name.clone_from(&case.name);
                 let mut payload = case.ty.map(|_| payload.map_or_else(|| new(reader), Ok)).transpose()?;
                 if let (Some(shape), Some(payload)) = (case.ty, &mut payload) {
                     self.value(*step, shape, branches[*index], reader, depth, payload)?;
@@ -347,6 +347,23 @@ mod tests {
             assert_eq!(place, decoder.decode(&bytes[n]).unwrap(), "{n}");
             // One that breaks off leaves a place for the next.
             assert!(decoder.decode_into(&bytes[0][..9], &mut place).is_err());
+        }
+    }
+
+    #[test]
+    fn a_branch_takes_over_no_names_of_another() {
+        let branch = |name: &str, field: &str| json!({"type": "record", "name": name, "fields": [{"name": field, "type": "long"}]});
+        let union = json!(["null", branch("Paid", "amount"), branch("Shipped", "parcels")]);
+        let schema = Arc::new(parse("either", &union.to_string()).unwrap());
+        let decoder = Decoder::new(&schema, schema.clone(), Arc::new(Shapes::of(&schema)));
+        let mut place = NOTHING;
+        for value in
+            [json!({"Paid": {"amount": 7}}), json!({"Shipped": {"parcels": 2}}), json!({"Paid": {"amount": 1}})]
+        {
+            let mut bytes = vec![];
+            json::encode(&schema, &value, &mut bytes).unwrap();
+            decoder.decode_into(&bytes, &mut place).unwrap();
+            assert_eq!(place, decoder.decode(&bytes).unwrap(), "{value}");
         }
     }
 
