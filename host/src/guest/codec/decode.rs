@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use heddle_contract::decimal;
 use heddle_contract::read::{self, deep_enough, double, float, no_symbol};
-use heddle_contract::resolve::{FieldStep, Plan, Step, StepId, resolve};
+use heddle_contract::resolve::{FieldDefault, FieldStep, Plan, Step, StepId, resolve};
 use heddle_contract::schema::binary::{DecodeError, Reader};
-use heddle_contract::schema::{Node, NodeId, Schema};
-use heddle_contract::wit::{EMPTY_CASE, NULL_CASE, Shape, ShapeId, Shapes};
+use heddle_contract::schema::{Node, NodeId, Record, Schema};
+use heddle_contract::wit::{Case, EMPTY_CASE, NULL_CASE, Shape, ShapeId, Shapes};
 use wasmtime::component::Val;
 
 /// Decodes what one schema wrote for a component that reads by another. Compiled once for the pair.
@@ -17,6 +17,14 @@ pub struct Decoder {
     plan: Plan,
     reader: Arc<Schema>,
     shapes: Arc<Shapes>,
+}
+
+/// A place in a value: how the writer's bytes are read there, and the shape and type they get.
+#[derive(Clone, Copy)]
+struct At {
+    step: StepId,
+    shape: ShapeId,
+    ty: NodeId,
 }
 
 impl Decoder {
@@ -79,25 +87,18 @@ impl Decoder {
     }
 
     fn read(&self, reader: &mut Reader<'_>, place: &mut Val) -> Result<(), DecodeError> {
-        self.value(self.plan.root(), self.shapes.root(), self.reader.root(), reader, 0, place)
+        let at = At { step: self.plan.root(), shape: self.shapes.root(), ty: self.reader.root() };
+        self.value(at, reader, 0, place)
     }
 
-    #[allow(clippy::too_many_lines)]
-    fn value(
-        &self,
-        step: StepId,
-        shape: ShapeId,
-        ty: NodeId,
-        reader: &mut Reader<'_>,
-        depth: usize,
-        place: &mut Val,
-    ) -> Result<(), DecodeError> {
+    fn value(&self, at: At, reader: &mut Reader<'_>, depth: usize, place: &mut Val) -> Result<(), DecodeError> {
         deep_enough(depth, reader)?;
         let depth = depth + 1;
+        let At { step, shape, ty } = at;
         match (self.plan.step(step), self.shapes.get(shape), self.reader.node(ty)) {
             (Step::Branch(branches), _, _) => {
                 let index = reader.index("union branch", branches.len())?;
-                self.value(branches[index], shape, ty, reader, depth, place)
+                self.value(At { step: branches[index], ..at }, reader, depth, place)
             }
             (_, Shape::Json(_), _) => {
                 let text = read::json(&self.plan, step, &self.reader, ty, reader, depth)?.to_string();
@@ -105,55 +106,21 @@ impl Decoder {
                 *place = Val::String(text);
                 Ok(())
             }
-            (Step::IntoBranch { index, step }, Shape::Option { some, ty: shape, .. }, Node::Union(branches)) => {
-                if index != some {
-                    *place = Val::Option(None);
-                    return Ok(());
-                }
-                let mut value = match take(place) {
-                    Val::Option(Some(value)) => value,
-                    _ => new(reader)?,
-                };
-                self.value(*step, *shape, branches[*index], reader, depth, &mut value)?;
-                *place = Val::Option(Some(value));
+            (Step::IntoBranch { index, .. }, Shape::Option { some, .. }, Node::Union(_)) if index != some => {
+                *place = Val::Option(None);
                 Ok(())
+            }
+            (Step::IntoBranch { index, step }, Shape::Option { ty: shape, .. }, Node::Union(branches)) => {
+                let some = At { step: *step, shape: *shape, ty: branches[*index] };
+                self.option(some, reader, depth, place)
             }
             (Step::IntoBranch { index, step }, Shape::Variant(cases), Node::Union(branches)) => {
-                let case = &cases[*index];
-                let (name, payload) = match take(place) {
-                    Val::Variant(name, payload) if name == case.name => (name, payload),
-                    // The payload of another case has another type: a record of it would keep its own field names.
-                    _ => (case.name.clone(), None),
-                };
-                let mut payload = case.ty.map(|_| payload.map_or_else(|| new(reader), Ok)).transpose()?;
-                if let (Some(shape), Some(payload)) = (case.ty, &mut payload) {
-                    self.value(*step, shape, branches[*index], reader, depth, payload)?;
-                }
-                *place = Val::Variant(name, payload);
-                Ok(())
+                let Case { name, ty: shape } = &cases[*index];
+                let payload = shape.map(|shape| At { step: *step, shape, ty: branches[*index] });
+                self.variant(name, payload, reader, depth, place)
             }
             (Step::Record { reads, defaults }, Shape::Record(shapes), Node::Record(record)) => {
-                reader.step(1)?;
-                let mut values = match take(place) {
-                    Val::Record(values) if values.len() == shapes.len() => values,
-                    _ => fields(shapes, reader)?,
-                };
-                for read in reads {
-                    match read {
-                        FieldStep::Read { to, step } => {
-                            let (shape, ty) = (shapes[*to].1, record.fields[*to].ty);
-                            self.value(*step, shape, ty, reader, depth, &mut values[*to].1)?;
-                        }
-                        FieldStep::Skip(step) => read::skip(&self.plan, *step, reader, depth)?,
-                    }
-                }
-                for default in defaults {
-                    let (shape, ty) = (shapes[default.to].1, record.fields[default.to].ty);
-                    let value = &mut values[default.to].1;
-                    reader.aside(&default.bytes, |reader| self.value(default.step, shape, ty, reader, depth, value))?;
-                }
-                *place = Val::Record(values);
-                Ok(())
+                self.record((reads, defaults), (shapes, record), reader, depth, place)
             }
             (Step::Record { .. }, Shape::Empty, _) => {
                 // The writer's may have fields.
@@ -166,36 +133,10 @@ impl Decoder {
                 Ok(())
             }
             (Step::Array(step), Shape::List(shape), Node::Array(ty)) => {
-                let (mut items, mut count) = (taken_list(place), 0);
-                reader.blocks(|reader| {
-                    count += 1;
-                    let place = item(&mut items, count, reader)?;
-                    self.value(*step, *shape, *ty, reader, depth, place)
-                })?;
-                items.truncate(count);
-                *place = Val::List(items);
-                Ok(())
+                self.list(At { step: *step, shape: *shape, ty: *ty }, reader, depth, place)
             }
-            (Step::Map(value), Shape::Map(shape), Node::Map(ty)) => {
-                let (mut entries, mut count) = (taken_list(place), 0);
-                reader.blocks(|reader| {
-                    count += 1;
-                    let entry = item(&mut entries, count, reader)?;
-                    let mut pair = match take(entry) {
-                        Val::Tuple(pair) if pair.len() == 2 => pair,
-                        _ => {
-                            reader.hold(2 * VALUE_BYTES)?;
-                            vec![NOTHING, NOTHING]
-                        }
-                    };
-                    set_string(&mut pair[0], held(reader)?);
-                    self.value(*value, *shape, *ty, reader, depth, &mut pair[1])?;
-                    *entry = Val::Tuple(pair);
-                    Ok(())
-                })?;
-                entries.truncate(count);
-                *place = Val::List(entries);
-                Ok(())
+            (Step::Map(step), Shape::Map(shape), Node::Map(ty)) => {
+                self.map(At { step: *step, shape: *shape, ty: *ty }, reader, depth, place)
             }
             (Step::Enum { to, symbols }, Shape::Enum(names), _) => {
                 let symbol = reader.index("enum symbol", symbols.len())?;
@@ -205,6 +146,105 @@ impl Decoder {
             }
             (step, _, _) => leaf(step, reader, place),
         }
+    }
+
+    fn option(&self, some: At, reader: &mut Reader<'_>, depth: usize, place: &mut Val) -> Result<(), DecodeError> {
+        let mut value = match take(place) {
+            Val::Option(Some(value)) => value,
+            _ => new(reader)?,
+        };
+        self.value(some, reader, depth, &mut value)?;
+        *place = Val::Option(Some(value));
+        Ok(())
+    }
+
+    fn variant(
+        &self,
+        case: &str,
+        payload: Option<At>,
+        reader: &mut Reader<'_>,
+        depth: usize,
+        place: &mut Val,
+    ) -> Result<(), DecodeError> {
+        let (name, before) = match take(place) {
+            Val::Variant(name, before) if name == case => (name, before),
+            // The payload of another case has another type: a record of it would keep its own field names.
+            _ => (case.to_owned(), None),
+        };
+        let value = match payload {
+            Some(payload) => {
+                let mut value = before.map_or_else(|| new(reader), Ok)?;
+                self.value(payload, reader, depth, &mut value)?;
+                Some(value)
+            }
+            None => None,
+        };
+        *place = Val::Variant(name, value);
+        Ok(())
+    }
+
+    fn record(
+        &self,
+        (reads, defaults): (&[FieldStep], &[FieldDefault]),
+        (shapes, record): (&[(String, ShapeId)], &Record),
+        reader: &mut Reader<'_>,
+        depth: usize,
+        place: &mut Val,
+    ) -> Result<(), DecodeError> {
+        let field = |to: usize, step| At { step, shape: shapes[to].1, ty: record.fields[to].ty };
+        reader.step(1)?;
+        let mut values = match take(place) {
+            Val::Record(values) if values.len() == shapes.len() => values,
+            _ => fields(shapes, reader)?,
+        };
+        for read in reads {
+            match read {
+                FieldStep::Read { to, step } => {
+                    self.value(field(*to, *step), reader, depth, &mut values[*to].1)?;
+                }
+                FieldStep::Skip(step) => read::skip(&self.plan, *step, reader, depth)?,
+            }
+        }
+        for FieldDefault { to, step, bytes } in defaults {
+            let value = &mut values[*to].1;
+            reader.aside(bytes, |reader| self.value(field(*to, *step), reader, depth, value))?;
+        }
+        *place = Val::Record(values);
+        Ok(())
+    }
+
+    fn list(&self, of: At, reader: &mut Reader<'_>, depth: usize, place: &mut Val) -> Result<(), DecodeError> {
+        let (mut items, mut count) = (taken_list(place), 0);
+        reader.blocks(|reader| {
+            count += 1;
+            let place = item(&mut items, count, reader)?;
+            self.value(of, reader, depth, place)
+        })?;
+        items.truncate(count);
+        *place = Val::List(items);
+        Ok(())
+    }
+
+    fn map(&self, of: At, reader: &mut Reader<'_>, depth: usize, place: &mut Val) -> Result<(), DecodeError> {
+        let (mut entries, mut count) = (taken_list(place), 0);
+        reader.blocks(|reader| {
+            count += 1;
+            let entry = item(&mut entries, count, reader)?;
+            let mut pair = match take(entry) {
+                Val::Tuple(pair) if pair.len() == 2 => pair,
+                _ => {
+                    reader.hold(2 * VALUE_BYTES)?;
+                    vec![NOTHING, NOTHING]
+                }
+            };
+            set_string(&mut pair[0], held(reader)?);
+            self.value(of, reader, depth, &mut pair[1])?;
+            *entry = Val::Tuple(pair);
+            Ok(())
+        })?;
+        entries.truncate(count);
+        *place = Val::List(entries);
+        Ok(())
     }
 }
 
