@@ -77,7 +77,7 @@ impl Worker {
         }
     }
 
-    /// Reports how a step ended: a failure, and whether its record is held.
+    /// Holds the record of a step that decided nothing, or releases it, and notes a failure.
     fn hold_or_release(&mut self, record: &Record, step: &Step, now: Timestamp) {
         let why = || step.fault.as_ref().map(ToString::to_string).unwrap_or_default();
         match step.next {
