@@ -16,6 +16,8 @@ use crate::support::app::{App, quickstart};
 use heddle::cluster::{HostClient, Reach};
 
 const INPUT: &str = "orders.created";
+/// A topic that no component consumes: only `produce` writes to the log.
+const IDLE: &str = "orders.review";
 /// The time within which a host ends after SIGTERM, whatever it waits for. A busy machine gets some extra time.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
 
@@ -138,10 +140,10 @@ fn a_data_folder_that_cannot_be_written_to_is_named() {
     assert!(lines.iter().all(|line| told.contains(line)), "{told}");
 }
 
-fn produce(app: &App, data: &Path, orders: &str) -> (bool, String) {
+fn produce(app: &App, data: &Path, topic: &str, lines: &str) -> (bool, String) {
     let file = app.data.path().join("orders.jsonl");
-    std::fs::write(&file, orders).unwrap();
-    let mut produce = app.command(&["produce", INPUT, "--key", "orderId"]);
+    std::fs::write(&file, lines).unwrap();
+    let mut produce = app.command(&["produce", topic, "--key", "orderId"]);
     let output = produce.arg("--file").arg(&file).env("HEDDLE_APP_DATA", data).output().unwrap();
     (output.status.success(), String::from_utf8(output.stderr).unwrap())
 }
@@ -159,9 +161,10 @@ fn the_host_of_an_embedded_log_ends_when_its_disk_breaks() {
     // Files have at most 12 MiB, in blocks of 512 bytes. A write beyond that is an error instead of a signal.
     let mut host = Host::start(&app, "trap '' XFSZ; ulimit -f 24576");
     until("it listens", || host.address.exists());
-    let (batch, mut acknowledged) = (orders(2_000), 0);
+    let review = |n: usize| format!("{{\"orderId\":\"O-{n:05}\",\"customerId\":\"C-1\",\"totalAmount\":{n}.5}}\n");
+    let (batch, mut acknowledged) = ((0..2_000).map(review).collect::<String>(), 0);
     let failed = loop {
-        match produce(&app, app.data.path(), &batch) {
+        match produce(&app, app.data.path(), IDLE, &batch) {
             (true, _) => acknowledged += 2_000,
             (false, told) => break told,
         }
@@ -173,7 +176,7 @@ fn the_host_of_an_embedded_log_ends_when_its_disk_breaks() {
     assert!(told.contains("the embedded log cannot go on"), "{told}");
     drop(host);
     app.ok(&["run", "--until-idle"]);
-    let lines = app.ok(&["consume", INPUT]).lines().count();
+    let lines = app.ok(&["consume", IDLE]).lines().count();
     assert!(lines >= acknowledged, "{lines} of {acknowledged} are there");
 }
 
@@ -210,14 +213,14 @@ fn a_full_disk_holds_up_the_embedded_log_until_there_is_room() {
     let data = PathBuf::from(format!("/proc/{}/root{}", host.id(), app.data.path().display()));
     host.found_in(&data);
     until("it listens", || host.address.exists());
-    assert_eq!(produce(&app, &data, &orders(10)), written(10));
+    assert_eq!(produce(&app, &data, INPUT, &orders(10)), written(10));
     let handled = |count: u64| {
         let (_, status) = host.ask("/status").unwrap();
         serde_json::from_str::<serde_json::Value>(&status).unwrap()[0]["handled"] == count
     };
     until("the orders are handled", || handled(10));
     let filler = fill(&data);
-    let (succeeded, told) = produce(&app, &data, &orders(10));
+    let (succeeded, told) = produce(&app, &data, INPUT, &orders(10));
     assert!(!succeeded && told.contains("the disk is full"), "{told}");
     let ready = || host.ask("/health/ready").unwrap();
     until("it is not ready", || ready().0 == 503 && ready().1.contains("the disk is full"));
@@ -226,7 +229,7 @@ fn a_full_disk_holds_up_the_embedded_log_until_there_is_room() {
     until("it is logged", || host.log().contains("the embedded log takes nothing: the disk is full"));
     std::fs::remove_file(filler).unwrap();
     until("it is ready again", || ready() == (200, "ok".to_owned()));
-    assert_eq!(produce(&app, &data, &orders(10)), written(10));
+    assert_eq!(produce(&app, &data, INPUT, &orders(10)), written(10));
     until("these orders are handled, too", || handled(20));
     assert_eq!(host.stop(), Some(0), "{}", host.log());
 }
