@@ -44,8 +44,8 @@ impl Captured {
                 records.push(record_of(record));
             } else {
                 let rows = |name: &str| serde_json::from_value(line["expected"][name].clone()).unwrap();
-                expected =
-                    Some(Expected { joined: rows("joined"), orders: rows("orders"), customers: rows("customers") });
+                let (joined, named) = (rows("joined"), rows("named"));
+                expected = Some(Expected { joined, named, orders: rows("orders"), customers: rows("customers") });
             }
         }
         Self { schemas, records, expected: expected.unwrap() }
@@ -119,8 +119,8 @@ pub(super) fn text_of(registry: &Server, records: BTreeMap<String, Vec<Record>>,
         }
         let _ = writeln!(lines, "{}", json!({ "record": line }));
     }
-    let Expected { joined, orders, customers } = expected;
-    let expected = json!({"joined": joined, "orders": orders, "customers": customers});
+    let Expected { joined, named, orders, customers } = expected;
+    let expected = json!({"joined": joined, "named": named, "orders": orders, "customers": customers});
     let _ = writeln!(lines, "{}", json!({ "expected": expected }));
     lines
 }

@@ -22,13 +22,15 @@ const TABLES_CAPTURED: [&str; 4] = ["customers", "orders", "currencies", "kinds"
 const PHASES: [(&str, &str, bool); 5] = [
     ("", "", true),
     (
-        "ALTER TABLE orders ADD COLUMN note text; ALTER TABLE customers ADD COLUMN level int NOT NULL DEFAULT 3;",
-        "UPDATE orders SET note = 'a note' WHERE id = {order}; UPDATE customers SET level = 4 WHERE id = {customer};",
+        "ALTER TABLE orders ADD COLUMN note text; ALTER TABLE customers ADD COLUMN level int NOT NULL DEFAULT 3;
+         INSERT INTO currencies VALUES ('JPY', 'Yen', 155.5), ('XXX', 'none', 1);",
+        "UPDATE orders SET note = 'a note', currency = 'JPY' WHERE id = {order}; UPDATE customers SET level = 4 WHERE id = {customer};",
         false,
     ),
     ("ALTER TABLE orders REPLICA IDENTITY FULL; ALTER TABLE customers REPLICA IDENTITY FULL;", "", true),
     (
-        "ALTER TABLE orders RENAME COLUMN note TO remark; ALTER TABLE customers ALTER COLUMN level DROP NOT NULL;",
+        "ALTER TABLE orders RENAME COLUMN note TO remark; ALTER TABLE customers ALTER COLUMN level DROP NOT NULL;
+         UPDATE currencies SET rate = 0.5 WHERE code <> 'USD'; DELETE FROM currencies WHERE code = 'XXX';",
         "UPDATE orders SET remark = 'a remark' WHERE id = {order}; UPDATE customers SET level = NULL WHERE id = {customer};",
         false,
     ),

@@ -1,8 +1,8 @@
-//! Change data capture: tables as Debezium writes them, joined by the component of `heddle new --template debezium`,
-//! under `kill -9`.
+//! Change data capture: tables as Debezium writes them, joined by the component of `heddle new --template debezium`. A
+//! second component adds reference data from a third table. Hosts are ended by `kill -9` meanwhile.
 //!
 //! ```text
-//!  live     PostgreSQL ──> Debezium ──> Kafka, heddle registry ──> component, killed ──> orders.joined
+//!  live     PostgreSQL ──> Debezium ──> Kafka, heddle registry ──> component, killed ──> orders.joined, orders.named
 //!                                 │                                     ▲                     │
 //!  replay                captured.jsonl ────────────────────────────────┘           equal to a SQL join
 //! ```

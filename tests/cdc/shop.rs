@@ -1,4 +1,4 @@
-//! The app with the template's component, and what it has made of the tables.
+//! The app with the template's component and one that looks up reference data, and what they have made of the tables.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -19,6 +19,10 @@ use super::workload::Expected;
 const TIME_MAX: Duration = Duration::from_secs(120);
 /// What `heddle.toml` of the template says.
 const PARTITIONS: i32 = 4;
+/// The table that is looked up. Its topic has to be compacted.
+const REFERENCE: &str = "currencies";
+/// The component that looks it up, beside the template's.
+const NAMED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/cdc/named");
 
 /// The app, with a log and a registry.
 pub(super) struct Shop {
@@ -39,7 +43,10 @@ impl Shop {
     pub(super) fn create_topics(&self, tables: &[&str]) {
         let log = self.app.log();
         for table in tables {
-            let (name, options) = (format!("shop.public.{table}"), BTreeMap::new());
+            let (name, mut options) = (format!("shop.public.{table}"), BTreeMap::new());
+            if *table == REFERENCE {
+                options.insert("cleanup.policy".to_owned(), "compact".to_owned());
+            }
             log.create_topic(&TopicSpec { name, partitions: PARTITIONS, replication: None, options }).unwrap();
         }
     }
@@ -48,6 +55,12 @@ impl Shop {
     /// do is killed, too.
     pub(super) fn life(&self, after: Duration) -> bool {
         let mut host = self.host(&[("HEDDLE_COMMIT_RECORDS", "7"), ("HEDDLE_COMMIT_INTERVAL", "20ms")]);
+        let (address, deadline) = (self.app.data.path().join("admin-address"), Instant::now() + TIME_MAX);
+        while !address.exists() {
+            assert!(Instant::now() < deadline, "the host does not start");
+            assert_eq!(host.0.try_wait().unwrap(), None, "the host runs until it is killed");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let deadline = Instant::now() + Duration::from_secs(5);
         let mut committed = false;
         while !committed && Instant::now() < deadline {
@@ -57,7 +70,7 @@ impl Shop {
         std::thread::sleep(after);
         host.0.kill().unwrap();
         host.0.wait().unwrap();
-        let _ = fs::remove_file(self.app.data.path().join("admin-address"));
+        let _ = fs::remove_file(address);
         committed
     }
 
@@ -70,19 +83,21 @@ impl Shop {
     /// Handles what is left, and compares all that the component has made with what the tables say.
     pub(super) fn assert_equals(&self, expected: &Expected) {
         let done = self.app.ok(&["run", "--until-idle", "--json"]);
-        let counts: Value = serde_json::from_str(&done).unwrap();
-        assert_eq!(counts["failed"], 0, "{done}");
-        assert_eq!(self.joined(), expected.joined);
+        for counts in done.lines() {
+            assert_eq!(serde_json::from_str::<Value>(counts).unwrap()["failed"], 0, "{done}");
+        }
+        assert_eq!(self.rows("orders.joined"), expected.joined);
+        assert_eq!(self.rows("orders.named"), expected.named);
         let host = self.host(&[]);
         assert_eq!(self.store("orders"), expected.orders);
         assert_eq!(self.store("customers"), expected.customers);
         drop(host);
     }
 
-    /// The read model: the topic's last value of each key.
-    fn joined(&self) -> BTreeMap<String, Value> {
+    /// A read model: the topic's last value of each key.
+    fn rows(&self, topic: &str) -> BTreeMap<String, Value> {
         let mut rows = BTreeMap::new();
-        for line in self.app.ok(&["consume", "orders.joined", "--json"]).lines() {
+        for line in self.app.ok(&["consume", topic, "--json"]).lines() {
             let record: Value = serde_json::from_str(line).unwrap();
             let key = record["key"].as_str().unwrap().to_owned();
             match record["value"].clone() {
@@ -138,14 +153,30 @@ fn copy_built(to: &Path) {
     heddle(&cache, &["new", "--app", "shop"]);
     heddle(&cache, &["new", "join", "--lang", "rust", "--template", "debezium", "--app", "shop"]);
     heddle(&cache, &["build", "join", "--app", "shop"]);
-    let files = ["heddle.toml", "components/join/component.toml", "components/join/join.wasm"];
+    add_named(&cache, &app);
+    let files = ["join/component.toml", "join/join.wasm", "named/component.toml", "named/named.wasm"];
+    let files = files.map(|file| format!("components/{file}"));
     let contracts = fs::read_dir(app.join("contracts"))
         .unwrap()
         .map(|file| PathBuf::from("contracts").join(file.unwrap().file_name()));
-    for file in files.into_iter().map(PathBuf::from).chain(contracts) {
+    for file in files.into_iter().chain(["heddle.toml".to_owned()]).map(PathBuf::from).chain(contracts) {
         fs::create_dir_all(to.join(&file).parent().unwrap()).unwrap();
         fs::copy(app.join(&file), to.join(&file)).unwrap();
     }
+}
+
+/// Adds the component that looks up the currencies.
+fn add_named(folder: &Path, app: &Path) {
+    let (from, component) = (Path::new(NAMED), app.join("components/named"));
+    for file in fs::read_dir(from.join("contracts")).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), app.join("contracts").join(file.file_name())).unwrap();
+    }
+    let topics = ["--consumes", "orders.joined", "--emits", "orders.named", "--app", "shop"];
+    heddle(folder, &[&["new", "named", "--lang", "rust"][..], &topics].concat());
+    fs::copy(from.join("component.toml"), component.join("component.toml")).unwrap();
+    fs::copy(from.join("lib.rs"), component.join("src/lib.rs")).unwrap();
+    heddle(folder, &["build", "named", "--app", "shop"]);
 }
 
 fn heddle(folder: &Path, arguments: &[&str]) {

@@ -52,6 +52,8 @@ const ORDER: &str = r#"'id', o.id, 'customer_id', o.customer_id, 'amount', o.amo
 pub(super) struct Expected {
     /// The join, by `<customer>/<order>`.
     pub(super) joined: BTreeMap<String, Value>,
+    /// The join with the names of the currencies.
+    pub(super) named: BTreeMap<String, Value>,
     pub(super) orders: BTreeMap<String, Value>,
     pub(super) customers: BTreeMap<String, Value>,
 }
@@ -66,8 +68,11 @@ impl Expected {
         };
         let customer = "'name', c.name, 'email', c.email";
         let both = format!("{}, 'customer', c.name, 'email', c.email", ORDER.replacen("'id'", "'order_id'", 1));
+        let named = "'order_id', o.id, 'customer', c.name, 'amount', o.amount::text, 'currency', k.name";
+        let (key, join) = ("c.id || '/' || o.id", "orders o JOIN customers c ON c.id = o.customer_id");
         Self {
-            joined: rows("c.id || '/' || o.id", &both, "orders o JOIN customers c ON c.id = o.customer_id"),
+            joined: rows(key, &both, join),
+            named: rows(key, named, &format!("{join} JOIN currencies k ON k.code = o.currency")),
             orders: rows("o.id::text", ORDER, "orders o"),
             customers: rows("c.id::text", customer, "customers c"),
         }

@@ -125,8 +125,8 @@ impl App {
     /// The number of records that the running host has committed, or 0 if no host answers.
     pub(crate) fn committed_records(&self) -> u64 {
         let output = self.run(&["status", "--json"]);
-        let status = serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default();
-        status["in"].as_u64().unwrap_or(0)
+        let components = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>();
+        components.flatten().filter_map(|status| status["in"].as_u64()).sum()
     }
 
     pub(crate) fn order_ids(&self, topic: &str) -> Vec<String> {
