@@ -13,6 +13,7 @@
 //! Dead-lettered and parked messages are not recorded as seen, so a later copy is processed.
 
 mod apply;
+mod dispatch;
 mod fit;
 mod spec;
 
@@ -25,38 +26,16 @@ use bytes::Bytes;
 use crate::batch::{Ending, OpenBatch};
 use crate::dedup::MessageId;
 use crate::delivery::{Delivery, Epoch};
-use crate::effects::Effects;
-use crate::event::{NewRecord, NewRecordRef, Partition, Record, Timestamp, Topic};
+use crate::event::{NewRecord, Partition, Record, Timestamp, Topic};
 use crate::failed::{Failure, Waiting, queued, retry};
 use crate::fault::{EventFault, EventFaultKind, Fault, TaskFault};
 use crate::policy::{Disposition, Order, Retry, Tried, WhenFull};
-use crate::state::{Committing, Overlay, Reads, TaskState, Writes};
+use crate::state::{Committing, Overlay, TaskState, Writes};
 use crate::waiting::{self, Number, Queues, pack};
 
+pub use dispatch::Dispatch;
 pub use fit::{Form, Verdict};
 pub use spec::TaskSpec;
-
-/// Dispatches a delivery to a component's handler.
-pub trait Dispatch {
-    /// The record's message id; `None` if its topic has no dedup, or the record has no id.
-    ///
-    /// # Errors
-    /// If the value that should contain it cannot be decoded.
-    fn identify(&mut self, record: &Record) -> Result<Option<MessageId>, EventFault>;
-
-    /// Runs the handler. After a fault, nothing of the delivery may be kept, here or in the component. `reads` must be
-    /// dropped before this returns.
-    ///
-    /// # Errors
-    /// The fault of the delivery.
-    fn dispatch(&mut self, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault>;
-
-    /// Checks that the log accepts a record which the delivery of `of` causes, before any result of the delivery is
-    /// kept. `now` is the current time.
-    fn judge(&mut self, _of: &Record, _record: NewRecordRef<'_>, _form: Form, _now: Timestamp) -> Verdict {
-        Verdict::Takes
-    }
-}
 
 /// The result of a step.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -118,6 +97,28 @@ struct Arrival<'a> {
     tried: Tried,
     first_failure: Option<Bytes>,
     epoch: Option<Epoch>,
+}
+
+/// The identity of an arrival's message.
+enum Identified {
+    /// The message was not processed before. Its id, if it has one.
+    New(Option<MessageId>),
+    /// The message was already processed.
+    Seen,
+    /// The value that should contain the id cannot be decoded.
+    Failed(EventFault),
+}
+
+/// The place of an arrival among the parked records of its key.
+enum Turn {
+    /// No record of its key is parked, so it is its turn.
+    Now,
+    /// It is parked behind the records of its key. The first of them is due at this time.
+    Parked(Timestamp),
+    /// There is no room to park it. The first record of its key is due at this time.
+    NoRoom(Timestamp),
+    /// It can neither be parked nor wait for room.
+    Refused,
 }
 
 /// The outcome of an arrival. Nothing is recorded yet.
@@ -200,17 +201,18 @@ impl Task {
             ))
         } else {
             match self.identify(&arrival, handler, batch)? {
-                Ok(None) => Ended::Duplicate,
-                Ok(Some(id)) => match self.wait_behind(record, &arrival, handler, batch, now)? {
-                    Some(Next::Done) => {
+                Identified::Seen => Ended::Duplicate,
+                Identified::New(id) => match self.park_behind(record, &arrival, handler, batch, now)? {
+                    Turn::Now => self.deliver(&arrival, id, handler, batch, now)?,
+                    Turn::Parked(ahead) => return Ok(Step { next: Next::Later(ahead), ..Step::default() }),
+                    Turn::NoRoom(ahead) => return Ok(Step { next: Next::NoRoom(ahead), ..Step::default() }),
+                    Turn::Refused => {
                         let what =
                             "it cannot wait behind those of its key: too many wait, or the changelog does not take it";
                         Ended::Failed(EventFault::new(EventFaultKind::Crowded, what))
                     }
-                    Some(next) => return Ok(Step { next, ..Step::default() }),
-                    None => self.deliver(&arrival, id, handler, batch, now)?,
                 },
-                Err(fault) => Ended::Failed(fault),
+                Identified::Failed(fault) => Ended::Failed(fault),
             }
         };
         let finish = |batch: &mut OpenBatch, ending| batch.finish(record, again, ending);
@@ -272,9 +274,9 @@ impl Task {
         let Some((number, waited)) = self.due(batch, now)? else { return Ok(None) };
         let arrival = Arrival::waited(&waited);
         let ended = match self.identify(&arrival, handler, batch)? {
-            Ok(None) => Ended::Duplicate,
-            Ok(Some(id)) => self.deliver(&arrival, id, handler, batch, now)?,
-            Err(fault) => Ended::Failed(fault),
+            Identified::Seen => Ended::Duplicate,
+            Identified::New(id) => self.deliver(&arrival, id, handler, batch, now)?,
+            Identified::Failed(fault) => Ended::Failed(fault),
         };
         let partition = self.partition;
         let finish = |batch: &mut OpenBatch, ending| batch.finish_waiting(partition, ending);
@@ -338,24 +340,23 @@ impl Task {
         Ok(self.queues.as_mut())
     }
 
-    /// The record's message id; `Ok(None)` if the message was already processed.
     fn identify(
         &self,
         arrival: &Arrival<'_>,
         handler: &mut dyn Dispatch,
         batch: &mut OpenBatch,
-    ) -> Result<Result<Option<Option<MessageId>>, EventFault>, TaskFault> {
-        let record = arrival.record;
-        let id = match handler.identify(record) {
+    ) -> Result<Identified, TaskFault> {
+        let Record { source, timestamp, .. } = arrival.record;
+        let id = match handler.identify(arrival.record) {
             Ok(id) => id,
-            Err(fault) => return Ok(Err(fault)),
+            Err(fault) => return Ok(Identified::Failed(fault)),
         };
-        let topic = &record.source.topic;
-        let seen = match &id {
-            Some(id) => self.has_seen(topic, id, record.timestamp, batch)?,
-            None => false,
-        };
-        Ok(Ok((!seen).then_some(id)))
+        if let Some(id) = &id
+            && self.has_seen(&source.topic, id, *timestamp, batch)?
+        {
+            return Ok(Identified::Seen);
+        }
+        Ok(Identified::New(id))
     }
 
     fn has_seen(&self, topic: &Topic, id: &MessageId, at: Timestamp, batch: &mut OpenBatch) -> Result<bool, TaskFault> {
@@ -364,36 +365,35 @@ impl Task {
         Ok(now || self.state.seen(topic, id, at)?)
     }
 
-    /// Parks a record behind parked records of its key, if there are any, and returns the outcome. [`Next::Done`] means
-    /// that it could not be parked and is dead-lettered.
-    fn wait_behind(
+    /// Parks a record behind parked records of its key, if there are any.
+    fn park_behind(
         &mut self,
         record: &Record,
         arrival: &Arrival<'_>,
         handler: &mut dyn Dispatch,
         batch: &mut OpenBatch,
         now: Timestamp,
-    ) -> Result<Option<Next>, TaskFault> {
+    ) -> Result<Turn, TaskFault> {
         let order = self.spec.policy.order;
-        let Some(queues) = self.queues()? else { return Ok(None) };
-        let Some(ahead) = queues.ahead_of(arrival.record) else { return Ok(None) };
+        let Some(queues) = self.queues()? else { return Ok(Turn::Now) };
+        let Some(ahead) = queues.ahead_of(arrival.record) else { return Ok(Turn::Now) };
         if let Order::Key(bounds) = order
             && !queues.has_room(arrival.record, &bounds)
         {
-            return Ok(Some(match bounds.when_full {
-                WhenFull::Wait => Next::NoRoom(ahead),
-                WhenFull::DeadLetter => Next::Done,
-            }));
+            return Ok(match bounds.when_full {
+                WhenFull::Wait => Turn::NoRoom(ahead),
+                WhenFull::DeadLetter => Turn::Refused,
+            });
         }
         let packed = pack(arrival.record, &queued(arrival.record, arrival.epoch.as_ref()));
         if !self.takes_waiting(arrival, &packed, handler, now) {
-            return Ok(Some(Next::Done));
+            return Ok(Turn::Refused);
         }
-        let Some(queues) = self.queues()? else { return Ok(None) };
+        let Some(queues) = self.queues()? else { return Ok(Turn::Now) };
         let number = queues.push(arrival.record, Timestamp(0));
         self.write(number, Some(packed), arrival.record.timestamp, batch);
         batch.finish(record, self.spec.retry_topics.contains(&record.source.topic), Ending::Retried);
-        Ok(Some(Next::Later(ahead)))
+        Ok(Turn::Parked(ahead))
     }
 
     fn due(&mut self, batch: &mut OpenBatch, now: Timestamp) -> Result<Option<(Number, Waiting)>, TaskFault> {
