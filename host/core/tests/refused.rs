@@ -72,7 +72,7 @@ fn run(handler: &mut Refused) -> (Step, OpenBatch) {
     spec.changelogs = vec!["shop.intake.sums".into()];
     let mut task = Task::new(Arc::new(spec), Partition(2), Arc::new(Stateless));
     let mut batch = OpenBatch::default();
-    let step = task.step(&record(), 1, handler, &mut batch, NOW).unwrap();
+    let step = task.step_at_once(&record(), handler, &mut batch, NOW).unwrap();
     (step, batch)
 }
 

@@ -198,7 +198,8 @@ fn waits_in_state(bounds: WaitingBounds) -> (Task, Arc<Memory>) {
 
 fn due(task: &mut Task, handler: &mut Handler, batch: &mut OpenBatch, now: i64) -> usize {
     let mut steps = 0;
-    while task.step_due(handler, batch, Timestamp(now)).unwrap().is_some() {
+    while let Some(arrival) = task.next_parked(batch, Timestamp(now)).unwrap() {
+        task.step(&arrival, handler, batch, Timestamp(now)).unwrap();
         steps += 1;
     }
     steps

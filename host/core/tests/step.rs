@@ -300,7 +300,7 @@ fn a_record_of_a_table_is_a_write_that_no_handler_and_no_changelog_gets() {
         let source = TopicPartition::new("products", 2);
         let (key, value) = (key.map(Bytes::from_static), value.map(Bytes::from));
         let record = Record { source, offset: Offset(offset), key, value, ..record(0) };
-        let step = task.step(&record, 1, &mut Scripted(vec![]), &mut batch, NOW).unwrap();
+        let step = task.step_at_once(&record, &mut Scripted(vec![]), &mut batch, NOW).unwrap();
         assert_eq!(step, Step { next: Next::Applied, ..Step::default() });
     };
     apply(3, Some(b"\0\0\0\0\x01p1"), Some("old"));

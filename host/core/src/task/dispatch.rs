@@ -1,13 +1,15 @@
 //! The interface between a task and the component that handles its records.
 
+use crate::batch::OpenBatch;
 use crate::dedup::MessageId;
 use crate::delivery::Delivery;
 use crate::effects::Effects;
 use crate::event::{NewRecordRef, Record, Timestamp};
-use crate::fault::{EventFault, Fault};
+use crate::fault::{EventFault, Fault, TaskFault};
 use crate::state::Reads;
 
-use super::{Form, Verdict};
+use super::apply::Outcome;
+use super::{Arrival, Form, Planned, Task, Verdict};
 
 /// Dispatches a delivery to a component's handler.
 pub trait Dispatch {
@@ -28,5 +30,26 @@ pub trait Dispatch {
     /// kept. `now` is the current time.
     fn judge(&mut self, _of: &Record, _record: NewRecordRef<'_>, _form: Form, _now: Timestamp) -> Verdict {
         Verdict::Takes
+    }
+}
+
+impl Task {
+    /// Runs the handler of a planned record. Nothing is recorded.
+    ///
+    /// # Errors
+    /// If the state cannot be read. Then drop `batch`.
+    pub fn dispatch(
+        &self,
+        arrival: &Arrival,
+        planned: Planned,
+        handler: &mut dyn Dispatch,
+        batch: &mut OpenBatch,
+    ) -> Result<Outcome, TaskFault> {
+        let reads = batch.overlay(self.partition).reads(self.state.clone());
+        match handler.dispatch(&self.delivery(arrival), reads) {
+            Ok(effects) => Ok(Outcome::Handled { effects, id: planned.id }),
+            Err(Fault::Event(fault)) => Ok(Outcome::Failed(fault)),
+            Err(Fault::Task(fault)) => Err(fault),
+        }
     }
 }
