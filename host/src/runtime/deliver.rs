@@ -12,7 +12,7 @@ use heddle_contract::wire::split;
 use heddle_core::breaker::Admission;
 use heddle_core::event::{Partition, Record, Timestamp};
 use heddle_core::fault::{EventFault, EventFaultKind};
-use heddle_core::task::{Arrival, Next, Step};
+use heddle_core::task::{Arrival, Dispatch as _, Next, Step};
 
 use super::backlog::until;
 use super::fault::{TurnError, WorkerFault};
@@ -73,9 +73,10 @@ impl Worker {
     fn deliver(&mut self, task: Partition, arrival: &Arrival) -> Result<Delivered, TurnError> {
         // A record of a retry topic is held and reported under its position there, and stepped as it was first read.
         let (record, read) = (arrival.record(), arrival.read());
-        if let Err(why) = self.handler.prepare(record) {
-            return Ok(Delivered::Unavailable(self.wait_for_registry(read, &why)));
-        }
+        let prepared = match self.handler.prepare(record) {
+            Ok(prepared) => prepared,
+            Err(why) => return Ok(Delivered::Unavailable(self.wait_for_registry(read, &why))),
+        };
         if let Some(until) = self.admit() {
             return Ok(Delivered::Unavailable(until));
         }
@@ -92,7 +93,7 @@ impl Worker {
         let now = self.clock.timestamp();
         self.reporter.take(read, arrival.attempt_in_place(), now);
         self.progress.telemetry().delivery_begun(DeliveryBegun { record, attempt: arrival.attempt() });
-        let step = match task.step(arrival, &mut self.handler, self.transaction.batch(), now) {
+        let step = match task.step(arrival, prepared, &mut self.handler, self.transaction.batch(), now) {
             Ok(step) => step,
             Err(fault) => {
                 let until = match self.handler.take_unavailable() {

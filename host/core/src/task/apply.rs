@@ -72,8 +72,8 @@ pub(super) fn crowded() -> EventFault {
 }
 
 impl Task {
-    /// Records the outcome of a record in `batch`. If it must be tried again in place, nothing is recorded. `now` is the
-    /// time of a failure and the base of the next attempt's due time; nothing else depends on it.
+    /// Records the outcome of a record in `batch`. If it must be tried again in place, nothing is recorded. `now` is
+    /// the time of a failure and the base of the next attempt's due time; nothing else depends on it.
     ///
     /// # Errors
     /// If the state cannot be read. Then drop `batch`.

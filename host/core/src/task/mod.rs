@@ -1,11 +1,13 @@
 //! The step: the processing of one record.
 //!
 //! ```text
-//!  Arrival ──plan──> Planned ──dispatch──> Outcome ──apply──> Step
-//!             │                               ^       │
-//!             └──────── without a handler ────┘       └──> OpenBatch: positions, writes, message ids
-//! ```
+//!  Arrival ──prepare──> Prepared ──plan──> Planned ──dispatch──> Outcome ──apply──> Step
+//!                                   │                               ^       │
+//!                                   └──────── without a handler ────┘       └──> OpenBatch: positions, writes,
+//! ```                                                                            message ids
 //!
+//! - [`prepare`](Dispatch::prepare) looks up the handler and the decoders. The registry may be down, so the caller
+//!   prepares the record before its step.
 //! - [`plan`](Task::plan) finds out what the record needs, and records nothing.
 //! - [`dispatch`](Task::dispatch) runs the handler, and records nothing.
 //! - [`apply`](Task::apply) records the outcome, all of it or nothing.
@@ -31,7 +33,7 @@ use crate::waiting::Queues;
 
 pub use apply::Outcome;
 pub use arrival::Arrival;
-pub use dispatch::Dispatch;
+pub use dispatch::{Decoding, Dispatch, Prepared};
 pub use fit::{Form, Verdict};
 pub use plan::{Plan, Planned};
 pub use spec::TaskSpec;
@@ -129,21 +131,23 @@ impl Task {
     pub fn step(
         &mut self,
         arrival: &Arrival,
+        prepared: Prepared<'_>,
         handler: &mut dyn Dispatch,
         batch: &mut OpenBatch,
         now: Timestamp,
     ) -> Result<Step, TaskFault> {
-        let outcome = match self.plan(arrival, handler, batch)? {
+        let outcome = match self.plan(arrival, prepared, handler, batch)? {
             Plan::Dispatch(planned) => self.dispatch(arrival, planned, handler, batch)?,
             Plan::Apply(outcome) => outcome,
         };
         self.apply(arrival, outcome, handler, batch, now)
     }
 
-    /// Like [`step`](Self::step), but makes all attempts in place one after the other, for callers that have no clock.
+    /// Like [`step`](Self::step), but prepares the record and makes all attempts in place one after the other, for
+    /// callers that have no clock.
     ///
     /// # Errors
-    /// As for [`step`](Self::step).
+    /// As for [`step`](Self::step), and if a schema cannot be loaded.
     pub fn step_at_once(
         &mut self,
         record: &Record,
@@ -153,7 +157,8 @@ impl Task {
     ) -> Result<Step, TaskFault> {
         let mut arrival = Arrival::of(record.clone(), &self.spec.retry_topics);
         loop {
-            match self.step(&arrival, handler, batch, now)? {
+            let prepared = handler.prepare(arrival.record()).map_err(TaskFault)?;
+            match self.step(&arrival, prepared, handler, batch, now)? {
                 Step { next: Next::Again { attempt, .. }, .. } => arrival = arrival.again(attempt),
                 step => return Ok(step),
             }

@@ -18,20 +18,21 @@ use crate::waiting::pack;
 
 use super::apply::{Outcome, crowded};
 use super::arrival::{Arrival, Origin};
-use super::{Dispatch, Task};
+use super::{Dispatch, Prepared, Task};
 
 /// The next step for a record.
 #[derive(Debug)]
-pub enum Plan {
+pub enum Plan<'r> {
     /// Its handler has to run.
-    Dispatch(Planned),
+    Dispatch(Planned<'r>),
     /// Its outcome is known without the handler.
     Apply(Outcome),
 }
 
 /// A record that was identified and whose handler may run.
 #[derive(Debug)]
-pub struct Planned {
+pub struct Planned<'r> {
+    pub(super) prepared: Prepared<'r>,
     /// The id of the record's message, if it has one.
     pub(super) id: Option<MessageId>,
 }
@@ -51,12 +52,14 @@ impl Task {
     ///
     /// # Errors
     /// If the state cannot be read. Then drop `batch`.
-    pub fn plan(
+    pub fn plan<'r>(
         &mut self,
-        arrival: &Arrival,
+        arrival: &'r Arrival,
+        prepared: Prepared<'r>,
         handler: &mut dyn Dispatch,
         batch: &mut OpenBatch,
-    ) -> Result<Plan, TaskFault> {
+    ) -> Result<Plan<'r>, TaskFault> {
+        debug_assert!(std::ptr::eq(prepared.record, arrival.record()), "another record was prepared");
         match &arrival.origin {
             Origin::Input(record) => {
                 if let Some(table) = self.spec.table(&record.source.topic) {
@@ -69,29 +72,30 @@ impl Task {
             }
             Origin::Retry(_) | Origin::State(..) => {}
         }
-        let id = match self.identify(arrival.record(), handler, batch)? {
+        let id = match self.identify(&prepared, handler, batch)? {
             Identified::New(id) => id,
             Identified::Seen => return Ok(Plan::Apply(Outcome::Duplicate)),
             Identified::Failed(fault) => return Ok(Plan::Apply(Outcome::Failed(fault))),
         };
         Ok(match self.behind(arrival)? {
             Some(outcome) => Plan::Apply(outcome),
-            None => Plan::Dispatch(Planned { id }),
+            None => Plan::Dispatch(Planned { prepared, id }),
         })
     }
 
     fn identify(
         &self,
-        record: &Record,
+        prepared: &Prepared<'_>,
         handler: &mut dyn Dispatch,
         batch: &mut OpenBatch,
     ) -> Result<Identified, TaskFault> {
-        let id = match handler.identify(record) {
+        let Record { source, timestamp, .. } = prepared.record;
+        let id = match handler.identify(prepared) {
             Ok(id) => id,
             Err(fault) => return Ok(Identified::Failed(fault)),
         };
         if let Some(id) = &id
-            && self.has_seen(&record.source.topic, id, record.timestamp, batch)?
+            && self.has_seen(&source.topic, id, *timestamp, batch)?
         {
             return Ok(Identified::Seen);
         }
