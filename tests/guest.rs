@@ -11,7 +11,7 @@ use heddle_core::batch::OpenBatch;
 use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, TopicPartition};
 use heddle_core::policy::FailurePolicy;
 use heddle_core::state::Stateless;
-use heddle_core::task::{Step, Task, TaskSpec};
+use heddle_core::task::{Dispatch as _, Step, Task, TaskSpec};
 use serde_json::{Value, json};
 
 const IN: u32 = 1;

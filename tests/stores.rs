@@ -147,8 +147,7 @@ fn state_that_cannot_be_read_is_no_fault_of_the_record() {
     let outage = "the registry does not answer".to_owned();
     bench.try_job(json!({"do":"get","key":"down"})).unwrap_err();
     assert_eq!(Handler::take_unavailable(&mut bench.instance), Some(outage.clone()));
-    let next = bench.record("jobs", framed(JOBS, &schema("jobs-value"), &json!({"do":"get","key":"a"})), vec![]);
-    assert_eq!(bench.instance.prepare(&next), Err(outage));
+    assert_eq!(Handler::load_missing(&mut bench.instance), Err(outage));
     bench.try_job(json!({"do":"get","key":"short"})).unwrap_err();
     assert_eq!(Handler::take_unavailable(&mut bench.instance), None);
     // These deliveries left nothing, and the next one is processed.

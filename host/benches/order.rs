@@ -87,7 +87,8 @@ fn dispatch_of_one_order(bencher: Bencher<'_, '_>) {
     let component = "quickstart.intake".into();
     bencher.bench_local(|| {
         let delivery = Delivery { component: &component, record: &record, attempt: 1, epoch: None };
-        instance.dispatch(&delivery, Reads::none()).unwrap()
+        let prepared = instance.prepare(&record).unwrap();
+        instance.dispatch(&prepared, &delivery, Reads::none()).unwrap()
     });
 }
 

@@ -15,11 +15,11 @@ use heddle::telemetry::Telemetry;
 use heddle_core::dedup::MessageId;
 use heddle_core::delivery::Delivery;
 use heddle_core::effects::Effects;
-use heddle_core::event::{NewRecord, Partition, Record};
+use heddle_core::event::{NewRecord, Partition};
 use heddle_core::fault::{EventFault, Fault};
 use heddle_core::policy::FailurePolicy;
 use heddle_core::state::{Reads, TaskState as _};
-use heddle_core::task::{Dispatch, TaskSpec};
+use heddle_core::task::{Dispatch, Prepared, TaskSpec};
 use tempfile::TempDir;
 
 use crate::task_stores::flusher::{Control, Disk, bounds, eventually, wayward};
@@ -38,21 +38,17 @@ fn small() -> Bounds {
 struct Keeper;
 
 impl Dispatch for Keeper {
-    fn identify(&mut self, _: &Record) -> Result<Option<MessageId>, EventFault> {
+    fn identify(&mut self, _: &Prepared<'_>) -> Result<Option<MessageId>, EventFault> {
         Ok(None)
     }
 
-    fn dispatch(&mut self, delivery: &Delivery<'_>, _: Reads) -> Result<Effects, Fault> {
+    fn dispatch(&mut self, _: &Prepared<'_>, delivery: &Delivery<'_>, _: Reads) -> Result<Effects, Fault> {
         let (key, value) = (delivery.record.key.clone().unwrap(), delivery.record.value.clone());
         Ok(Effects { writes: [((STOCK, key), value)].into_iter().collect(), ..Effects::default() })
     }
 }
 
-impl Handler for Keeper {
-    fn prepare(&mut self, _: &Record) -> Result<(), String> {
-        Ok(())
-    }
-}
+impl Handler for Keeper {}
 
 /// A worker with one task, on the embedded log and a controllable engine.
 struct Shop {

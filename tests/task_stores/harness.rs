@@ -18,7 +18,7 @@ use heddle_core::event::{Offset, Partition, Record, Timestamp, Topic, TopicParti
 use heddle_core::fault::{EventFault, Fault};
 use heddle_core::policy::FailurePolicy;
 use heddle_core::state::{Range, Reads, Stateless, StoreIndex, TaskState as _, Writes};
-use heddle_core::task::{Dispatch, Task, TaskSpec};
+use heddle_core::task::{Dispatch, Prepared, Task, TaskSpec};
 use heddle_fixtures::copies::allowed;
 use tempfile::TempDir;
 
@@ -276,11 +276,11 @@ pub(crate) fn open_batch(writes: Writes, noted: &[Noted]) -> OpenBatch {
 struct Handler(Option<Writes>);
 
 impl Dispatch for Handler {
-    fn identify(&mut self, record: &Record) -> Result<Option<MessageId>, EventFault> {
-        Ok(record.key.clone().map(MessageId))
+    fn identify(&mut self, prepared: &Prepared<'_>) -> Result<Option<MessageId>, EventFault> {
+        Ok(prepared.record.key.clone().map(MessageId))
     }
 
-    fn dispatch(&mut self, _: &Delivery<'_>, _: Reads) -> Result<Effects, Fault> {
+    fn dispatch(&mut self, _: &Prepared<'_>, _: &Delivery<'_>, _: Reads) -> Result<Effects, Fault> {
         Ok(Effects { writes: self.0.take().unwrap_or_default(), ..Effects::default() })
     }
 }

@@ -15,7 +15,7 @@ use heddle_core::failed::{REDUCED_PART_BYTES_MAX, is_reduced};
 use heddle_core::fault::{EventFault, EventFaultKind, Fault};
 use heddle_core::policy::{FailurePolicy, Retry};
 use heddle_core::state::{Reads, Stateless, StoreIndex};
-use heddle_core::task::{Dispatch, Form, Next, Step, Task, TaskSpec, Verdict};
+use heddle_core::task::{Dispatch, Form, Next, Prepared, Step, Task, TaskSpec, Verdict};
 
 const NOW: Timestamp = Timestamp(1_767_225_600_000);
 
@@ -28,11 +28,11 @@ struct Refused {
 }
 
 impl Dispatch for Refused {
-    fn identify(&mut self, _: &Record) -> Result<Option<MessageId>, EventFault> {
+    fn identify(&mut self, _: &Prepared<'_>) -> Result<Option<MessageId>, EventFault> {
         Ok(None)
     }
 
-    fn dispatch(&mut self, _: &Delivery<'_>, _: Reads) -> Result<Effects, Fault> {
+    fn dispatch(&mut self, _: &Prepared<'_>, _: &Delivery<'_>, _: Reads) -> Result<Effects, Fault> {
         if let Some(kind) = self.fails {
             return Err(EventFault::new(kind, "because").into());
         }
@@ -72,7 +72,7 @@ fn run(handler: &mut Refused) -> (Step, OpenBatch) {
     spec.changelogs = vec!["shop.intake.sums".into()];
     let mut task = Task::new(Arc::new(spec), Partition(2), Arc::new(Stateless));
     let mut batch = OpenBatch::default();
-    let step = task.step(&record(), 1, handler, &mut batch, NOW).unwrap();
+    let step = task.step_at_once(&record(), handler, &mut batch, NOW).unwrap();
     (step, batch)
 }
 

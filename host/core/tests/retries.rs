@@ -15,7 +15,7 @@ use heddle_core::failed::Waiting;
 use heddle_core::fault::{EventFault, EventFaultKind, Fault, TaskFault};
 use heddle_core::policy::{FailurePolicy, Order, Retry, WaitingBounds, WhenFull};
 use heddle_core::state::{Entry, Range, Reads, Stateless, StoreIndex, TaskState};
-use heddle_core::task::{Dispatch, Next, Step, Task, TaskSpec};
+use heddle_core::task::{Dispatch, Next, Prepared, Step, Task, TaskSpec};
 
 const SECOND: i64 = 1_000;
 
@@ -28,11 +28,11 @@ struct Handler {
 }
 
 impl Dispatch for Handler {
-    fn identify(&mut self, _: &Record) -> Result<Option<MessageId>, EventFault> {
+    fn identify(&mut self, _: &Prepared<'_>) -> Result<Option<MessageId>, EventFault> {
         Ok(None)
     }
 
-    fn dispatch(&mut self, delivery: &Delivery<'_>, _: Reads) -> Result<Effects, Fault> {
+    fn dispatch(&mut self, _: &Prepared<'_>, delivery: &Delivery<'_>, _: Reads) -> Result<Effects, Fault> {
         let value = String::from_utf8(delivery.record.value.clone().unwrap().to_vec()).unwrap();
         if self.failing.contains(&value.as_str()) {
             return Err(EventFault::new(EventFaultKind::Failed, "not now").into());
@@ -198,7 +198,9 @@ fn waits_in_state(bounds: WaitingBounds) -> (Task, Arc<Memory>) {
 
 fn due(task: &mut Task, handler: &mut Handler, batch: &mut OpenBatch, now: i64) -> usize {
     let mut steps = 0;
-    while task.step_due(handler, batch, Timestamp(now)).unwrap().is_some() {
+    while let Some(arrival) = task.next_parked(batch, Timestamp(now)).unwrap() {
+        let prepared = handler.prepare(arrival.record()).unwrap();
+        task.step(&arrival, prepared, handler, batch, Timestamp(now)).unwrap();
         steps += 1;
     }
     steps

@@ -16,7 +16,7 @@ use heddle_core::fault::{EventFault, EventFaultKind, Fault, TaskFault};
 use heddle_core::policy::FailurePolicy;
 use heddle_core::state::{Entry, Range, Reads, Stateless, StoreIndex, TaskState, Writes};
 use heddle_core::tables::{TableKeys, TaskTable};
-use heddle_core::task::{Dispatch, Next, Step, Task, TaskSpec};
+use heddle_core::task::{Dispatch, Next, Prepared, Step, Task, TaskSpec};
 
 const NOW: Timestamp = Timestamp(1_767_225_600_000);
 
@@ -24,11 +24,11 @@ const NOW: Timestamp = Timestamp(1_767_225_600_000);
 struct Scripted(Vec<Result<Effects, EventFault>>);
 
 impl Dispatch for Scripted {
-    fn identify(&mut self, record: &Record) -> Result<Option<MessageId>, EventFault> {
-        Ok(record.key.clone().map(MessageId))
+    fn identify(&mut self, prepared: &Prepared<'_>) -> Result<Option<MessageId>, EventFault> {
+        Ok(prepared.record.key.clone().map(MessageId))
     }
 
-    fn dispatch(&mut self, delivery: &Delivery<'_>, _: Reads) -> Result<Effects, Fault> {
+    fn dispatch(&mut self, _: &Prepared<'_>, delivery: &Delivery<'_>, _: Reads) -> Result<Effects, Fault> {
         self.0[delivery.attempt as usize - 1].clone().map_err(Fault::Event)
     }
 }
@@ -199,11 +199,11 @@ fn a_fault_that_cannot_pass_is_not_tried_again() {
 struct Counting;
 
 impl Dispatch for Counting {
-    fn identify(&mut self, record: &Record) -> Result<Option<MessageId>, EventFault> {
-        Ok(record.value.clone().map(MessageId))
+    fn identify(&mut self, prepared: &Prepared<'_>) -> Result<Option<MessageId>, EventFault> {
+        Ok(prepared.record.value.clone().map(MessageId))
     }
 
-    fn dispatch(&mut self, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault> {
+    fn dispatch(&mut self, _: &Prepared<'_>, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault> {
         let key = delivery.record.key.clone().unwrap();
         let n = reads.get(&Writes::new(), StoreIndex(1), &key)?.map_or(0, |n| n[0]);
         let writes = [((StoreIndex(1), key), Some(Bytes::from(vec![n + 1]))), ((StoreIndex(0), "gone".into()), None)];
@@ -300,7 +300,7 @@ fn a_record_of_a_table_is_a_write_that_no_handler_and_no_changelog_gets() {
         let source = TopicPartition::new("products", 2);
         let (key, value) = (key.map(Bytes::from_static), value.map(Bytes::from));
         let record = Record { source, offset: Offset(offset), key, value, ..record(0) };
-        let step = task.step(&record, 1, &mut Scripted(vec![]), &mut batch, NOW).unwrap();
+        let step = task.step_at_once(&record, &mut Scripted(vec![]), &mut batch, NOW).unwrap();
         assert_eq!(step, Step { next: Next::Applied, ..Step::default() });
     };
     apply(3, Some(b"\0\0\0\0\x01p1"), Some("old"));

@@ -12,7 +12,7 @@ use heddle_core::effects::Effects;
 use heddle_core::event::Record;
 use heddle_core::fault::{EventFault, EventFaultKind, Fault, TaskFault};
 use heddle_core::state::Reads;
-use heddle_core::task::Dispatch;
+use heddle_core::task::{Decoding, Dispatch, Prepared};
 use tracing::Level;
 use wasmtime::component::{Func, Val};
 use wasmtime::{Store, Trap};
@@ -51,9 +51,6 @@ struct Called {
 /// The memory of larger values is not kept for the next one.
 const KEPT_BYTES_MAX: usize = 16 << 10;
 
-/// Bytes and what decodes them.
-type Encoded<'r> = (Arc<Decoder>, &'r [u8]);
-
 /// Calls a component's handlers for one worker.
 pub struct Instance {
     component: Arc<Component>,
@@ -61,12 +58,12 @@ pub struct Instance {
     live: Option<Live>,
     /// For each handler the arguments of its last call: the next ones take their memory over.
     params: Vec<Vec<Val>>,
-    /// By handler and writer: grows with the number of schema versions in use.
-    decoders: HashMap<(usize, SchemaId, Part), Arc<Decoder>, RandomState>,
+    /// Grows with the number of schema versions in use.
+    decoders: Vec<Decoder>,
+    /// The numbers of decoders, by handler and writer.
+    numbers: HashMap<(usize, SchemaId, Part), usize, RandomState>,
     /// The same for what is in the stores; lent to the host's side while a handler runs.
     plans: Plans,
-    /// Set when a schema could not be fetched: the worker has to wait and try again, the record is not at fault.
-    unavailable: Option<String>,
     /// How many deliveries were retried in a fresh instance.
     retried: u64,
     /// How many instances were made.
@@ -88,15 +85,14 @@ impl Instance {
     #[must_use]
     pub fn new(component: Arc<Component>, schemas: Arc<dyn Schemas>) -> Self {
         let params = component.handlers.iter().map(|_| vec![]).collect();
-        let (decoders, plans) = (HashMap::default(), Plans::default());
         Self {
             component,
             schemas,
             live: None,
             params,
-            decoders,
-            plans,
-            unavailable: None,
+            decoders: vec![],
+            numbers: HashMap::default(),
+            plans: Plans::default(),
             missing: None,
             waits: None,
             retried: 0,
@@ -113,25 +109,14 @@ impl Instance {
         Ok(Self { live: Some(live), instances: 1, ..Self::new(component, schemas) })
     }
 
-    /// Makes sure that the schema `record` was written by is at hand. Call it before the record's step: the registry
-    /// may be down, which is no fault of the record.
+    /// Loads the schema of a stored value that the last delivery could not decode without it.
     ///
     /// # Errors
-    /// Why the registry cannot tell; try again later.
-    pub fn prepare(&mut self, record: &Record) -> Result<(), String> {
+    /// If the registry does not answer; try again later.
+    pub(crate) fn load_missing(&mut self) -> Result<(), String> {
         if let Some(id) = self.missing {
             self.schemas.writer(id)?;
             self.missing = None;
-        }
-        let Some(place) = self.place(record) else { return Ok(()) };
-        for part in [Part::Value, Part::Key] {
-            if self.typed(place, part).is_some() {
-                // Faults of the record come up again, and are told, in its step.
-                let _ = self.decoder(place, part, record);
-                if let Some(why) = self.unavailable.take() {
-                    return Err(why);
-                }
-            }
         }
         Ok(())
     }
@@ -163,62 +148,72 @@ impl Instance {
         }
     }
 
-    /// The decoder for what `record` holds, and the bytes for it.
-    fn decoder<'r>(&mut self, place: usize, part: Part, record: &'r Record) -> Result<Option<Encoded<'r>>, EventFault> {
+    /// Looks up the decoder for a part of a record, or compiles it.
+    fn decoding(&mut self, place: usize, part: Part, record: &Record) -> Result<Decoding, String> {
         let (bytes, what) = match part {
             Part::Key => (&record.key, "key"),
             Part::Value => (&record.value, "value"),
         };
-        let Some(bytes) = bytes else { return Ok(None) };
-        let fault = |detail: String| EventFault::new(EventFaultKind::Decode, detail);
-        let Some((id, payload)) = wire::split(bytes) else {
-            return Err(fault(format!("the {what} does not begin with a zero byte and a schema id of four bytes")));
+        let (Some(bytes), Some(typed)) = (bytes, self.typed(place, part)) else { return Ok(Decoding::Unneeded) };
+        let broken = |why| Ok(Decoding::Broken(Box::new(EventFault::new(EventFaultKind::Decode, why))));
+        let Some((id, _)) = wire::split(bytes) else {
+            return broken(format!("the {what} does not begin with a zero byte and a schema id of four bytes"));
         };
-        if let Some(decoder) = self.decoders.get(&(place, id, part)) {
-            return Ok(Some((decoder.clone(), payload)));
+        if let Some(number) = self.numbers.get(&(place, id, part)) {
+            return Ok(Decoding::With(*number));
         }
-        let writer = self.schemas.writer(id).map_err(|why| {
-            self.unavailable = Some(why.clone());
-            fault(why)
-        })?;
-        let writer =
-            writer.ok_or_else(|| fault(format!("the registry has no schema with the id {} of the {what}", id.0)))?;
-        let Some(typed) = self.typed(place, part) else { return Ok(None) };
-        let decoder = Arc::new(Decoder::new(&writer, typed.schema.clone(), typed.shapes.clone()));
-        self.decoders.insert((place, id, part), decoder.clone());
-        Ok(Some((decoder, payload)))
+        let Some(writer) = self.schemas.writer(id)? else {
+            return broken(format!("the registry has no schema with the id {} of the {what}", id.0));
+        };
+        self.decoders.push(Decoder::new(&writer, typed.schema.clone(), typed.shapes.clone()));
+        let number = self.decoders.len() - 1;
+        self.numbers.insert((place, id, part), number);
+        Ok(Decoding::With(number))
     }
 
-    /// Whether the record is handled without its handler, because the manifest says so.
-    fn is_skipped(&mut self, place: usize, record: &Record) -> bool {
-        let handler = &self.component.handlers[place];
-        if record.value.is_none() {
-            return handler.tombstones == Tombstones::Skip;
+    /// The decoder for a part of a record, and its payload; `None` if it has none.
+    fn encoded<'s>(
+        &'s self,
+        decoding: &Decoding,
+        bytes: &'s [u8],
+    ) -> Result<Option<(&'s Decoder, &'s [u8])>, EventFault> {
+        match decoding {
+            Decoding::Unneeded => Ok(None),
+            Decoding::With(number) => Ok(wire::split(bytes).map(|(_, payload)| (&self.decoders[*number], payload))),
+            Decoding::Broken(fault) => Err((**fault).clone()),
         }
-        // What is wrong with the value otherwise comes up where it is decoded.
+    }
+
+    /// Returns true if the record is handled without its handler, because the manifest says so.
+    fn is_skipped(&self, place: usize, prepared: &Prepared<'_>) -> bool {
+        let handler = &self.component.handlers[place];
+        let Some(value) = &prepared.record.value else { return handler.tombstones == Tombstones::Skip };
+        // Other faults of the value are found where it is decoded.
         handler.unknown_type == Some(UnknownType::Skip)
             && self
-                .decoder(place, Part::Value, record)
-                .is_ok_and(|decoder| decoder.is_some_and(|(decoder, payload)| decoder.is_of_unknown_type(payload)))
+                .encoded(&prepared.value, value)
+                .is_ok_and(|encoded| encoded.is_some_and(|(decoder, payload)| decoder.is_of_unknown_type(payload)))
     }
 
     /// Fills the arguments of a handler in.
-    fn event(&mut self, place: usize, record: &Record, params: &mut Vec<Val>) -> Result<(), EventFault> {
+    fn event(&self, place: usize, prepared: &Prepared<'_>, params: &mut Vec<Val>) -> Result<(), EventFault> {
         let has_key = self.typed(place, Part::Key).is_some();
         params.resize(if has_key { 2 } else { 1 }, Val::Bool(false));
-        self.value(place, record, &mut params[0])?;
+        self.value(place, prepared, &mut params[0])?;
         if has_key {
             let mut key = Val::Bool(false);
-            self.decode(place, Part::Key, record, &mut key)?;
-            params[1] = Val::Option(record.key.is_some().then(|| Box::new(key)));
+            if let Some(bytes) = &prepared.record.key {
+                self.decode(&prepared.key, bytes, &mut key)?;
+            }
+            params[1] = Val::Option(prepared.record.key.is_some().then(|| Box::new(key)));
         }
         Ok(())
     }
 
     /// Fills the value in.
-    fn value(&mut self, place: usize, record: &Record, into: &mut Val) -> Result<(), EventFault> {
+    fn value(&self, place: usize, prepared: &Prepared<'_>, into: &mut Val) -> Result<(), EventFault> {
         let takes_tombstones = self.component.handlers[place].tombstones == Tombstones::Handle;
-        let Some(value) = &record.value else {
+        let Some(value) = &prepared.record.value else {
             *into = Val::Option(None);
             let null = EventFault::new(EventFaultKind::NullValue, "the value is null");
             return if takes_tombstones { Ok(()) } else { Err(null) };
@@ -235,15 +230,15 @@ impl Instance {
         };
         match self.typed(place, Part::Value) {
             None => val = codec::bytes(value),
-            Some(_) => self.decode(place, Part::Value, record, &mut val)?,
+            Some(_) => self.decode(&prepared.value, value, &mut val)?,
         }
         *into = if takes_tombstones { Val::Option(Some(Box::new(val))) } else { val };
         Ok(())
     }
 
-    /// Decodes a part of the record, if it has it.
-    fn decode(&mut self, place: usize, part: Part, record: &Record, into: &mut Val) -> Result<(), EventFault> {
-        let Some((decoder, payload)) = self.decoder(place, part, record)? else { return Ok(()) };
+    /// Decodes a part of a record.
+    fn decode(&self, decoding: &Decoding, bytes: &[u8], into: &mut Val) -> Result<(), EventFault> {
+        let Some((decoder, payload)) = self.encoded(decoding, bytes)? else { return Ok(()) };
         decoder.decode_into(payload, into).map_err(|e| EventFault::new(EventFaultKind::Decode, e.to_string()))
     }
 
@@ -319,41 +314,42 @@ impl Instance {
 }
 
 impl Dispatch for Instance {
-    fn identify(&mut self, record: &Record) -> Result<Option<MessageId>, EventFault> {
-        let component = self.component.clone();
-        let Some(place) = self.place(record) else { return Ok(None) };
-        if self.is_skipped(place, record) {
+    fn prepare<'r>(&mut self, record: &'r Record) -> Result<Prepared<'r>, String> {
+        let Some(place) = self.place(record) else { return Ok(Prepared::plain(record)) };
+        let value = self.decoding(place, Part::Value, record)?;
+        let key = self.decoding(place, Part::Key, record)?;
+        Ok(Prepared { record, handler: Some(place), value, key })
+    }
+
+    fn identify(&mut self, prepared: &Prepared<'_>) -> Result<Option<MessageId>, EventFault> {
+        let Some(place) = prepared.handler else { return Ok(None) };
+        if self.is_skipped(place, prepared) {
             return Ok(None);
         }
-        match (&component.handlers[place].id, &record.value) {
-            (Some(Identify::Header(name)), _) => Ok(in_header(record, name)),
-            // What is wrong with a value as a whole comes up, and is told, in its dispatch.
-            (Some(Identify::Value(path)), Some(value)) if value.len() <= component.record_bytes_max => {
-                match self.decoder(place, Part::Value, record) {
-                    Ok(Some((decoder, payload))) => in_value(path, &decoder, payload),
-                    Err(fault) if self.unavailable.is_none() => Err(fault),
-                    _ => Ok(None),
+        match (&self.component.handlers[place].id, &prepared.record.value) {
+            (Some(Identify::Header(name)), _) => Ok(in_header(prepared.record, name)),
+            // Faults of a value as a whole are found when it is dispatched.
+            (Some(Identify::Value(path)), Some(value)) if value.len() <= self.component.record_bytes_max => {
+                match self.encoded(&prepared.value, value)? {
+                    Some((decoder, payload)) => in_value(path, decoder, payload),
+                    None => Ok(None),
                 }
             }
             _ => Ok(None),
         }
     }
 
-    fn dispatch(&mut self, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault> {
-        let Some(place) = self.place(delivery.record) else {
+    fn dispatch(&mut self, prepared: &Prepared<'_>, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault> {
+        self.waits = None;
+        let Some(place) = prepared.handler else {
             let what = "the component has no handler for this topic";
             return Err(EventFault::new(EventFaultKind::Failed, what).into());
         };
-        if self.is_skipped(place, delivery.record) {
+        if self.is_skipped(place, prepared) {
             return Ok(Effects::default());
         }
         let mut params = std::mem::take(&mut self.params[place]);
-        let filled = self.event(place, delivery.record, &mut params);
-        self.waits = self.unavailable.take();
-        if let Some(why) = &self.waits {
-            return Err(TaskFault(why.clone()).into());
-        }
-        filled?;
+        self.event(place, prepared, &mut params)?;
         let mut called = self.call(place, &params, delivery, reads.clone())?;
         if called.worn_out {
             self.report_retry(delivery);

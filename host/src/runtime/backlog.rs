@@ -12,17 +12,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use heddle_core::event::{Partition, Record, Timestamp, Topic, TopicPartition};
-use heddle_core::failed::Waiting;
 use heddle_core::merge::by_time;
+use heddle_core::task::Arrival;
 
 use super::clock::Clock;
-
-/// A record to step.
-pub(super) struct Due {
-    pub(super) record: Record,
-    /// The number of the attempt in place.
-    pub(super) attempt: u32,
-}
 
 #[derive(Default)]
 pub(super) struct Backlog {
@@ -32,8 +25,8 @@ pub(super) struct Backlog {
 #[derive(Default)]
 struct Lane {
     input: VecDeque<Record>,
-    retries: BTreeMap<TopicPartition, VecDeque<(Timestamp, Record)>>,
-    held: Option<(Duration, Due)>,
+    retries: BTreeMap<TopicPartition, VecDeque<Arrival>>,
+    held: Option<(Duration, Arrival)>,
 }
 
 impl Backlog {
@@ -43,9 +36,8 @@ impl Backlog {
         let (retries, input): (Vec<_>, Vec<_>) = records.into_iter().partition(is_retry);
         for record in retries {
             let lane = self.lanes.entry(record.source.partition).or_default();
-            // A record that is not a valid parked record is due at once, so that it is dead-lettered.
-            let due = Waiting::read(&record).map_or(Timestamp(0), |waiting| waiting.due);
-            lane.retries.entry(record.source.clone()).or_default().push_back((due, record));
+            // A record that is not a parked record is due at once, so that it is dead-lettered.
+            lane.retries.entry(record.source.clone()).or_default().push_back(Arrival::retried(record));
         }
         for record in by_time(input) {
             self.lanes.entry(record.source.partition).or_default().input.push_back(record);
@@ -61,25 +53,25 @@ impl Backlog {
     }
 
     /// Takes the next record of a task that may be stepped now.
-    pub(super) fn take(&mut self, task: Partition, clock: &dyn Clock) -> Option<Due> {
+    pub(super) fn take(&mut self, task: Partition, clock: &dyn Clock) -> Option<Arrival> {
         let lane = self.lanes.get_mut(&task)?;
         if let Some((until, _)) = &lane.held {
-            return if *until <= clock.now() { lane.held.take().map(|(_, due)| due) } else { None };
+            return if *until <= clock.now() { lane.held.take().map(|(_, arrival)| arrival) } else { None };
         }
         if !lane.retries.is_empty() {
             let now = clock.timestamp();
-            let due = lane.retries.iter_mut().find(|(_, queue)| queue.front().is_some_and(|(due, _)| *due <= now));
-            if let Some((source, queue)) = due {
-                let record = queue.pop_front().map(|(_, record)| record);
+            let is_due = |queue: &VecDeque<Arrival>| queue.front().is_some_and(|arrival| arrival.due() <= now);
+            if let Some((source, queue)) = lane.retries.iter_mut().find(|(_, queue)| is_due(queue)) {
+                let arrival = queue.pop_front();
                 if queue.is_empty() {
                     let source = source.clone();
                     lane.retries.remove(&source);
                 }
-                return record.map(|record| Due { record, attempt: 1 });
+                return arrival;
             }
         }
         match lane.input.pop_front() {
-            Some(record) => Some(Due { record, attempt: 1 }),
+            Some(record) => Some(Arrival::input(record)),
             None => {
                 if lane.retries.is_empty() {
                     self.lanes.remove(&task);
@@ -90,9 +82,9 @@ impl Backlog {
     }
 
     /// Holds a record until the given time. It blocks its lane and is the next record of it.
-    pub(super) fn hold(&mut self, due: Due, until: Duration) {
-        let lane = self.lanes.entry(due.record.source.partition).or_default();
-        lane.held = Some((until, due));
+    pub(super) fn hold(&mut self, arrival: Arrival, until: Duration) {
+        let lane = self.lanes.entry(arrival.read().source.partition).or_default();
+        lane.held = Some((until, arrival));
     }
 
     /// The partitions among `sources` to pause: those of held lanes, and those of retry topics with records left here.
@@ -107,7 +99,7 @@ impl Backlog {
     /// The timestamp of the oldest record that is next in its lane, without those of retry topics.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
         let of_lane = |lane: &Lane| {
-            let held = lane.held.as_ref().map(|(_, due)| due.record.timestamp);
+            let held = lane.held.as_ref().map(|(_, arrival)| arrival.read().timestamp);
             held.or_else(|| lane.input.front().map(|record| record.timestamp))
         };
         self.lanes.values().filter_map(of_lane).min()
@@ -127,7 +119,7 @@ impl Backlog {
     /// The due time of the first record in each partition of a retry topic.
     pub(super) fn next_retries(&self) -> impl Iterator<Item = (TopicPartition, Timestamp)> {
         let queues = self.lanes.values().flat_map(|lane| &lane.retries);
-        queues.filter_map(|(source, queue)| Some((source.clone(), queue.front()?.0)))
+        queues.filter_map(|(source, queue)| Some((source.clone(), queue.front()?.due())))
     }
 
     /// The time until a record may be stepped.
@@ -139,7 +131,7 @@ impl Backlog {
         let of_lane = |lane: &Lane| match &lane.held {
             Some((until, _)) => Some(until.saturating_sub(now)),
             None if !lane.input.is_empty() => Some(Duration::ZERO),
-            None => lane.retries.values().filter_map(|queue| Some(until(queue.front()?.0, time))).min(),
+            None => lane.retries.values().filter_map(|queue| Some(until(queue.front()?.due(), time))).min(),
         };
         self.lanes.values().filter_map(of_lane).min()
     }
@@ -149,7 +141,7 @@ impl Backlog {
         for lane in self.lanes.values_mut() {
             lane.input.retain(|record| !partitions.contains(&record.source));
             lane.retries.retain(|source, _| !partitions.contains(source));
-            lane.held.take_if(|(_, due)| partitions.contains(&due.record.source));
+            lane.held.take_if(|(_, arrival)| partitions.contains(&arrival.read().source));
         }
         self.lanes.retain(|_, lane| lane.held.is_some() || !lane.input.is_empty() || !lane.retries.is_empty());
     }

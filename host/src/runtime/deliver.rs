@@ -1,9 +1,9 @@
 //! The delivery of one record by a worker: checks that it may be delivered now, steps it, and handles the outcome.
 //!
 //! ```text
-//!  backlog ──────┐          ┌─ no registry, no admission, stuck, no room, to be tried again ──> held
-//!  state, due ───┴──> step ─┤
-//!                           └─ done, skipped, parked ──> settle ──> the transaction
+//!  backlog ────────┐             ┌─ no registry, no admission, stuck, no room, to be tried again ──> held
+//!  state, parked ──┴──> deliver ─┤
+//!                                └─ done, skipped, parked ──> settle ──> the transaction
 //! ```
 
 use std::time::Duration;
@@ -11,11 +11,10 @@ use std::time::Duration;
 use heddle_contract::wire::split;
 use heddle_core::breaker::Admission;
 use heddle_core::event::{Partition, Record, Timestamp};
-use heddle_core::failed::Waiting;
 use heddle_core::fault::{EventFault, EventFaultKind};
-use heddle_core::task::{Next, Step};
+use heddle_core::task::{Arrival, Dispatch as _, Next, Step};
 
-use super::backlog::{Due, until};
+use super::backlog::until;
 use super::fault::{TurnError, WorkerFault};
 use super::reporter::Hold;
 use super::stall::{Cause, after};
@@ -27,54 +26,98 @@ use crate::telemetry::{DeliveryBegun, DeliveryEnded, Measured, Outcome};
 /// The minimum pause before a record that found no room to be parked is tried again.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
 
+/// The result of a delivery for the worker.
+enum Delivered {
+    /// The outcome is in the transaction.
+    Recorded,
+    /// Nothing is recorded. The record may be delivered at this time; until then, no parked record can be.
+    Unavailable(Duration),
+    /// Nothing is recorded. The record is held until this time.
+    Held(Duration),
+    /// Nothing is recorded. Another attempt in place follows.
+    Again {
+        /// The number of the attempt.
+        attempt: u32,
+        /// Its time.
+        at: Duration,
+    },
+}
+
 impl Worker {
     /// Steps the next due record that is parked in the state of a task. Returns false if there is none, or if it cannot
     /// be delivered now.
-    pub(super) fn step_due(&mut self, task: Partition) -> Result<bool, TurnError> {
+    pub(super) fn step_parked(&mut self, task: Partition) -> Result<bool, TurnError> {
         let now = self.clock.timestamp();
         let Some(open) = self.tasks.get_mut(task) else { return Ok(false) };
-        let Some(record) = open.peek_due(self.transaction.batch(), now)? else { return Ok(false) };
-        if let Err(why) = self.handler.prepare(&record) {
-            let until = self.wait_for_registry(&record, &why);
-            self.throttle.rest_until(until);
-            return Ok(false);
+        let Some(arrival) = open.next_parked(self.transaction.batch(), now)? else { return Ok(false) };
+        match self.deliver(task, &arrival)? {
+            Delivered::Recorded => return Ok(true),
+            Delivered::Unavailable(until) => self.throttle.rest_until(until),
+            // Its task is held, or the record is due later.
+            Delivered::Held(_) | Delivered::Again { .. } => {}
         }
+        Ok(false)
+    }
+
+    /// Steps a record of the backlog, or holds it.
+    pub(super) fn step(&mut self, arrival: Arrival) -> Result<(), TurnError> {
+        match self.deliver(arrival.read().source.partition, &arrival)? {
+            Delivered::Recorded => {}
+            Delivered::Unavailable(until) | Delivered::Held(until) => self.backlog.hold(arrival, until),
+            Delivered::Again { attempt, at } => self.backlog.hold(arrival.again(attempt), at),
+        }
+        Ok(())
+    }
+
+    /// Delivers a record of a task, if it may be delivered now.
+    fn deliver(&mut self, task: Partition, arrival: &Arrival) -> Result<Delivered, TurnError> {
+        // A record of a retry topic is held and reported under its position there, and stepped as it was first read.
+        let (record, read) = (arrival.record(), arrival.read());
+        let prepared = match self.handler.prepare(record) {
+            Ok(prepared) => prepared,
+            Err(why) => return Ok(Delivered::Unavailable(self.wait_for_registry(read, &why))),
+        };
         if let Some(until) = self.admit() {
-            self.throttle.rest_until(until);
-            return Ok(false);
+            return Ok(Delivered::Unavailable(until));
         }
-        match self.stuck.turn(&record, || self.clock.now()) {
+        match self.stuck.turn(record, || self.clock.now()) {
             Turn::Go => {}
-            Turn::Anew => self.handler.refusals.forget(&record),
-            Turn::Wait(_) => return Ok(false),
+            Turn::Anew => self.handler.refusals.forget(record),
+            Turn::Wait(until) => return Ok(Delivered::Held(until)),
         }
         self.transaction.begin();
-        let Some(open) = self.tasks.get_mut(task) else { return Ok(false) };
-        self.reporter.take(&record, 1, now);
-        self.progress.telemetry().delivery_begun(DeliveryBegun { record: &record, attempt: 1 });
-        match open.step_due(&mut self.handler, self.transaction.batch(), now) {
-            Ok(None) => Ok(false),
-            Ok(Some(step)) => {
-                self.hold_or_release(&record, &step, now);
-                self.end(&record, 1, outcome(&step, now), step.fault.as_ref());
-                if step.next == Next::Stuck {
-                    self.hold_stuck(&record, &step);
-                    return Ok(false);
-                }
-                self.settle(&record, step)?;
-                Ok(true)
-            }
+        let Some(task) = self.tasks.get_mut(task) else {
+            let why = format!("{} is not assigned, and a record of it came", read.source);
+            return Err(WorkerFault::Stop(why.into()).into());
+        };
+        let now = self.clock.timestamp();
+        self.reporter.take(read, arrival.attempt_in_place(), now);
+        self.progress.telemetry().delivery_begun(DeliveryBegun { record, attempt: arrival.attempt() });
+        let step = match task.step(arrival, prepared, &mut self.handler, self.transaction.batch(), now) {
+            Ok(step) => step,
             Err(fault) => {
-                let why = self.handler.take_unavailable();
-                let until = match &why {
-                    Some(why) => self.wait_for_registry(&record, why),
-                    None => self.wait_for_table(&record).ok_or(fault)?,
+                let until = match self.handler.take_unavailable() {
+                    Some(why) => self.wait_for_registry(read, &why),
+                    None => self.wait_for_table(read).ok_or(fault)?,
                 };
-                self.end(&record, 1, Outcome::Held, None);
-                self.throttle.rest_until(until);
-                Ok(false)
+                self.end(arrival, Outcome::Held, None);
+                return Ok(Delivered::Unavailable(until));
             }
-        }
+        };
+        self.hold_or_release(read, &step, now);
+        self.end(arrival, outcome(&step, now), step.fault.as_ref());
+        Ok(match step.next {
+            Next::Again { attempt, after } => Delivered::Again { attempt, at: self.clock.now() + after },
+            Next::NoRoom(at) => {
+                let wait = until(at, self.clock.timestamp()).max(ROOM_WAIT);
+                Delivered::Held(self.clock.now() + wait)
+            }
+            Next::Stuck => Delivered::Held(self.hold_stuck(record, &step)),
+            Next::Done | Next::Skipped | Next::Applied | Next::Later(_) => {
+                self.settle(record, step)?;
+                Delivered::Recorded
+            }
+        })
     }
 
     /// Holds the record of a step that decided nothing, or releases it, and notes a failure.
@@ -101,83 +144,6 @@ impl Worker {
         let now = self.clock.now();
         let Some(fault) = &step.fault else { return now };
         self.stuck.hold(record, fault, now, self.clock.timestamp())
-    }
-
-    /// Steps a record of the backlog, or holds it.
-    pub(super) fn step(&mut self, due: Due) -> Result<(), TurnError> {
-        let record = &due.record;
-        if let Err(why) = self.prepare(record) {
-            let until = self.wait_for_registry(record, &why);
-            self.backlog.hold(due, until);
-            return Ok(());
-        }
-        if let Some(until) = self.admit() {
-            self.backlog.hold(due, until);
-            return Ok(());
-        }
-        let waiting = self.waiting(record);
-        let original = waiting.as_ref().map_or(record, |waiting| &waiting.record);
-        match self.stuck.turn(original, || self.clock.now()) {
-            Turn::Go => {}
-            Turn::Anew => self.handler.refusals.forget(original),
-            Turn::Wait(until) => {
-                self.backlog.hold(due, until);
-                return Ok(());
-            }
-        }
-        self.transaction.begin();
-        let Some(task) = self.tasks.get_mut(record.source.partition) else {
-            let why = format!("{} is not assigned, and a record of it came", record.source);
-            return Err(WorkerFault::Stop(why.into()).into());
-        };
-        let now = self.clock.timestamp();
-        let attempt = waiting.as_ref().map_or(due.attempt, |waiting| waiting.attempts + due.attempt);
-        self.reporter.take(record, due.attempt, now);
-        self.progress.telemetry().delivery_begun(DeliveryBegun { record: original, attempt });
-        let step = match task.step(record, due.attempt, &mut self.handler, self.transaction.batch(), now) {
-            Ok(step) => step,
-            Err(fault) => {
-                let until = match self.handler.take_unavailable() {
-                    Some(why) => self.wait_for_registry(record, &why),
-                    None => self.wait_for_table(record).ok_or(fault)?,
-                };
-                self.end(original, attempt, Outcome::Held, None);
-                self.backlog.hold(due, until);
-                return Ok(());
-            }
-        };
-        self.hold_or_release(record, &step, now);
-        self.end(original, attempt, outcome(&step, now), step.fault.as_ref());
-        match step.next {
-            Next::Again { attempt, after: wait } => {
-                self.backlog.hold(Due { attempt, ..due }, self.clock.now() + wait);
-                Ok(())
-            }
-            Next::NoRoom(at) => {
-                let wait = until(at, self.clock.timestamp()).max(ROOM_WAIT);
-                self.backlog.hold(due, self.clock.now() + wait);
-                Ok(())
-            }
-            Next::Stuck => {
-                let until = self.hold_stuck(original, &step);
-                self.backlog.hold(due, until);
-                Ok(())
-            }
-            Next::Done | Next::Skipped | Next::Applied | Next::Later(_) => self.settle(original, step),
-        }
-    }
-
-    /// Loads the schemas that are needed to decode the record.
-    fn prepare(&mut self, record: &Record) -> Result<(), String> {
-        match self.waiting(record) {
-            Some(waiting) => self.handler.prepare(&waiting.record),
-            None => self.handler.prepare(record),
-        }
-    }
-
-    /// The parked record inside a record of a retry topic.
-    fn waiting(&self, record: &Record) -> Option<Waiting> {
-        Some(record).filter(|record| self.spec.retry_topics.contains(&record.source.topic)).and_then(Waiting::read)
     }
 
     /// Holds a record back while the registry does not answer: that is not the record's fault, so the worker stays in
@@ -229,7 +195,8 @@ impl Worker {
     }
 
     /// Reports the end of a delivery, and measures it.
-    fn end(&mut self, record: &Record, attempt: u32, outcome: Outcome, fault: Option<&EventFault>) {
+    fn end(&mut self, arrival: &Arrival, outcome: Outcome, fault: Option<&EventFault>) {
+        let (record, attempt) = (arrival.record(), arrival.attempt());
         let (began, ended) = (self.looked_at, self.clock.now());
         self.looked_at = ended;
         let digest = self.spec.digest.as_deref();

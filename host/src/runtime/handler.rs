@@ -10,7 +10,7 @@ use heddle_core::effects::Effects;
 use heddle_core::event::{NewRecordRef, Record, Timestamp, Topic};
 use heddle_core::fault::{EventFault, EventFaultKind, Fault};
 use heddle_core::state::Reads;
-use heddle_core::task::{Dispatch, Form, Verdict};
+use heddle_core::task::{Dispatch, Form, Prepared, Verdict};
 
 use super::clock::Clock;
 use super::known_limits::KnownLimits;
@@ -24,16 +24,18 @@ const ALERT_EVERY: Duration = Duration::from_secs(60);
 
 /// Handles records for a worker.
 pub trait Handler: Dispatch {
-    /// Loads the schemas that are needed to decode `record`.
-    ///
-    /// # Errors
-    /// If they cannot be loaded now. The caller tries again later.
-    fn prepare(&mut self, record: &Record) -> Result<(), String>;
-
     /// Takes the reason why the last delivery could not be made. It ended with a task fault, had no effect, and is
     /// tried again later.
     fn take_unavailable(&mut self) -> Option<String> {
         None
+    }
+
+    /// Loads the schema of a stored value that the last delivery could not decode without it.
+    ///
+    /// # Errors
+    /// If it cannot be loaded now. The caller tries again later.
+    fn load_missing(&mut self) -> Result<(), String> {
+        Ok(())
     }
 
     /// The resources that it uses.
@@ -52,12 +54,12 @@ pub struct Usage {
 }
 
 impl Handler for Instance {
-    fn prepare(&mut self, record: &Record) -> Result<(), String> {
-        Self::prepare(self, record)
-    }
-
     fn take_unavailable(&mut self) -> Option<String> {
         Self::take_unavailable(self)
+    }
+
+    fn load_missing(&mut self) -> Result<(), String> {
+        Self::load_missing(self)
     }
 
     fn usage(&self) -> Usage {
@@ -92,10 +94,6 @@ impl Refusing {
         let (refusals, timeless, took) = (Refusals::default(), vec![], Duration::ZERO);
         let instances = handler.usage().instances;
         Self { handler, refusals, limits, clock, alerted: None, timeless, took, instances, progress }
-    }
-
-    pub(super) fn prepare(&mut self, record: &Record) -> Result<(), String> {
-        self.handler.prepare(record)
     }
 
     pub(super) fn take_unavailable(&mut self) -> Option<String> {
@@ -151,16 +149,21 @@ impl Refusing {
 }
 
 impl Dispatch for Refusing {
-    fn identify(&mut self, record: &Record) -> Result<Option<MessageId>, EventFault> {
-        self.handler.identify(record)
+    fn prepare<'r>(&mut self, record: &'r Record) -> Result<Prepared<'r>, String> {
+        self.handler.load_missing()?;
+        self.handler.prepare(record)
     }
 
-    fn dispatch(&mut self, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault> {
+    fn identify(&mut self, prepared: &Prepared<'_>) -> Result<Option<MessageId>, EventFault> {
+        self.handler.identify(prepared)
+    }
+
+    fn dispatch(&mut self, prepared: &Prepared<'_>, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault> {
         match self.refusals.state(delivery.record) {
             Some(why) => Err(EventFault::new(EventFaultKind::State, why).into()),
             None => {
                 let began = self.clock.now();
-                let dispatched = self.handler.dispatch(delivery, reads);
+                let dispatched = self.handler.dispatch(prepared, delivery, reads);
                 self.took = self.clock.now().saturating_sub(began);
                 dispatched
             }

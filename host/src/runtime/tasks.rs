@@ -139,7 +139,7 @@ impl Tasks {
 
     /// The number of parked records in the state of the tasks.
     pub(super) fn waiting(&self) -> u64 {
-        self.open.values().map(|open| open.task.waiting() as u64).sum()
+        self.open.values().map(|open| open.task.parked() as u64).sum()
     }
 
     /// Reverts the tasks to committed state after a batch was dropped.

@@ -286,18 +286,18 @@ impl Worker {
                     self.cut_at = cut_at.or(Some(task));
                     return Ok(());
                 }
-                if !self.step_due(task)? {
+                if !self.step_parked(task)? {
                     break;
                 }
             }
         }
         for task in self.backlog.tasks_after(cut_at) {
-            while let Some(due) = self.backlog.take(task, &*self.clock) {
+            while let Some(arrival) = self.backlog.take(task, &*self.clock) {
                 // Records that were not stepped are not in the batch, so their offsets are not committed.
                 if self.shutdown.is_requested() {
                     return Ok(());
                 }
-                self.step(due)?;
+                self.step(arrival)?;
                 if self.looked_at >= until {
                     self.cut_at = Some(task);
                     return Ok(());

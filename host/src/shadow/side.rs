@@ -285,7 +285,6 @@ impl Side {
         let Some((task, stores)) = self.tasks.get_mut(&number) else {
             return Err(TaskFault(format!("there is no task {number}")).into());
         };
-        self.handler.prepare(record).map_err(TaskFault)?;
         let mut batch = OpenBatch::default();
         let step = task.step_at_once(record, &mut self.handler, &mut batch, record.timestamp)?;
         let mut committed = batch.seal().confirmed(BTreeMap::new());

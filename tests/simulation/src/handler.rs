@@ -9,7 +9,7 @@ use heddle_core::effects::{Effects, Emit};
 use heddle_core::event::{Record, Topic};
 use heddle_core::fault::{EventFault, EventFaultKind, Fault, TaskFault};
 use heddle_core::state::{Range, Reads, StoreIndex, Writes};
-use heddle_core::task::Dispatch;
+use heddle_core::task::{Dispatch, Prepared};
 
 use crate::command::{Command, Operation};
 use crate::plan::RECORD_BYTES_MAX;
@@ -46,24 +46,25 @@ impl CommandHandler {
 }
 
 impl Handler for CommandHandler {
-    fn prepare(&mut self, _: &Record) -> Result<(), String> {
-        (self.registry)()
-    }
-
     fn take_unavailable(&mut self) -> Option<String> {
         self.unavailable.take()
     }
 }
 
 impl Dispatch for CommandHandler {
-    fn identify(&mut self, record: &Record) -> Result<Option<MessageId>, EventFault> {
+    fn prepare<'r>(&mut self, record: &'r Record) -> Result<Prepared<'r>, String> {
+        (self.registry)()?;
+        Ok(Prepared::plain(record))
+    }
+
+    fn identify(&mut self, prepared: &Prepared<'_>) -> Result<Option<MessageId>, EventFault> {
         if !self.dedup {
             return Ok(None);
         }
-        Ok(Some(MessageId(command_of(record)?.id.into())))
+        Ok(Some(MessageId(command_of(prepared.record)?.id.into())))
     }
 
-    fn dispatch(&mut self, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault> {
+    fn dispatch(&mut self, _: &Prepared<'_>, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault> {
         let record = delivery.record;
         let command = command_of(record)?;
         let mut call =

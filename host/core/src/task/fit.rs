@@ -7,19 +7,17 @@
 //!
 //! A timestamp is never a reason for a refusal: the record gets another timestamp, and a header keeps the original.
 
-use crate::batch::OpenBatch;
 use crate::dedup::MessageId;
-use crate::delivery::Delivery;
 use crate::effects::Effects;
 use crate::event::{NewRecord, NewRecordRef, Record, Timestamp};
 use crate::failed::{at_other_time, dead_letter, reduced_dead_letter};
-use crate::fault::{EventFault, EventFaultKind, TaskFault, bounded};
-use crate::policy::Order;
+use crate::fault::{EventFault, EventFaultKind, bounded};
 use crate::settle::settle;
 use crate::state::Writes;
-use crate::waiting::pack;
 
-use super::{Arrival, Dispatch, Handled, Next, Step, Task};
+use super::apply::Accepted;
+use super::arrival::Arrival;
+use super::{Dispatch, Next, Step, Task};
 
 /// A message id up to this size, in bytes, fits into any changelog, so it is not checked.
 const ID_BYTES_SMALL: usize = 512;
@@ -56,19 +54,19 @@ impl Task {
     /// The results of a handler, if the log accepts all of them.
     pub(super) fn fit(
         &self,
-        arrival: &Arrival<'_>,
+        arrival: &Arrival,
         effects: Effects,
         id: Option<MessageId>,
         handler: &mut dyn Dispatch,
         now: Timestamp,
-    ) -> Result<Handled, EventFault> {
-        let record = arrival.record;
+    ) -> Result<Accepted, EventFault> {
+        let record = arrival.record();
         let refused = |why| EventFault::new(EventFaultKind::Emit, why);
         let mut emits = settle(&self.delivery(arrival), effects.emits);
         emits.iter_mut().try_for_each(|emit| taken(record, emit, Form::Emit, handler, now)).map_err(refused)?;
         self.fit_state(record, &effects.writes, id.as_ref(), handler, now)
             .map_err(|why| EventFault::new(EventFaultKind::State, why))?;
-        Ok(Handled { emits, writes: effects.writes, id })
+        Ok(Accepted { emits, writes: effects.writes, id })
     }
 
     fn fit_state(
@@ -95,92 +93,17 @@ impl Task {
         Ok(())
     }
 
-    /// Parks a failed record in a retry topic or in the task's state. Returns the records to write, or `None` if it
-    /// cannot be parked.
-    pub(super) fn let_wait(
-        &mut self,
-        arrival: &Arrival<'_>,
-        waits: NewRecord,
-        due: Timestamp,
-        handler: &mut dyn Dispatch,
-        batch: &mut OpenBatch,
-        now: Timestamp,
-    ) -> Result<Option<Vec<NewRecord>>, TaskFault> {
-        let in_state = matches!(self.spec.policy.order, Order::Key(_));
-        if !self.may_wait(arrival, &waits, in_state, handler, now) {
-            return Ok(None);
-        }
-        if !in_state {
-            return Ok(Some(vec![waits]));
-        }
-        self.keep(&waits, arrival.record, due, batch)?;
-        Ok(Some(vec![]))
-    }
-
-    /// Parks a failed record in the task's state.
-    fn keep(
-        &mut self,
-        waits: &NewRecord,
-        record: &Record,
-        due: Timestamp,
-        batch: &mut OpenBatch,
-    ) -> Result<(), TaskFault> {
-        let Some(queues) = self.queues()? else {
-            return Err(TaskFault("records of a key wait for each other, and there is no store for them".to_owned()));
-        };
-        let number = queues.push(record, due);
-        self.write(number, Some(pack(record, &waits.headers)), record.timestamp, batch);
-        Ok(())
-    }
-
-    /// Returns true if a failed record can be parked: in a retry topic, or in the task's state.
-    pub(super) fn may_wait(
-        &self,
-        arrival: &Arrival<'_>,
-        waits: &NewRecord,
-        in_state: bool,
-        handler: &mut dyn Dispatch,
-        now: Timestamp,
-    ) -> bool {
-        if in_state {
-            return self.takes_waiting(arrival, &pack(arrival.record, &waits.headers), handler, now);
-        }
-        // Its timestamp is already the host's.
-        handler.judge(arrival.record, waits.borrowed(), Form::Retry, now) == Verdict::Takes
-    }
-
-    /// Returns true if the changelog of parked records accepts this one.
-    pub(super) fn takes_waiting(
-        &self,
-        arrival: &Arrival<'_>,
-        packed: &[u8],
-        handler: &mut dyn Dispatch,
-        now: Timestamp,
-    ) -> bool {
-        let Some(topic) = self.spec.waiting.and_then(|store| self.spec.changelogs.get(store.0)) else { return true };
-        let record = NewRecordRef {
-            topic,
-            partition: Some(self.partition),
-            timestamp: Some(arrival.record.timestamp),
-            // All numbers of entries have this length.
-            key: Some(&[0; 8]),
-            value: Some(packed),
-            headers: &[],
-        };
-        !matches!(handler.judge(arrival.record, record, Form::Changelog, now), Verdict::Refuses(_))
-    }
-
     /// Dead-letters a record that failed with `fault`, reduced if the log refuses the whole record. Returns
     /// [`Next::Stuck`] if it refuses both.
-    pub(super) fn set_aside(
+    pub(super) fn dead_letter(
         &self,
-        arrival: &Arrival<'_>,
+        arrival: &Arrival,
         fault: EventFault,
         handler: &mut dyn Dispatch,
         now: Timestamp,
     ) -> Step {
-        let (record, topic) = (arrival.record, &self.spec.policy.dead_letter);
-        let delivery: Delivery<'_> = self.delivery(arrival);
+        let (record, topic) = (arrival.record(), &self.spec.policy.dead_letter);
+        let delivery = self.delivery(arrival);
         let failure = self.failure(arrival, &fault, now);
         let mut letter = dead_letter(&delivery, &failure, topic);
         let stuck = match taken(record, &mut letter, Form::Letter, handler, now) {

@@ -1,62 +1,42 @@
 //! The step: the processing of one record.
 //!
 //! ```text
-//!            ┌─ seen ────────> skip ─────────────────────────────────────────┐
-//!  record ──>┼─ of a table ──> its key's value ──────────────────────────────┤
-//!            ├─ key parked ──> park behind it ───────────────────────────────┤
-//!            └─ new ──> dispatch ──ok──────> settle ─> records, state writes ┼─> OpenBatch
-//!                           └────fault──> policy ─┬─ again ─> the worker     │
-//!                                                 ├─ later ───────> record ──┤
-//!                                                 └─ dead letter ─> record ──┘
-//! ```
+//!  Arrival ──prepare──> Prepared ──plan──> Planned ──dispatch──> Outcome ──apply──> Step
+//!                                   │                               ^       │
+//!                                   └──────── without a handler ────┘       └──> OpenBatch: positions, writes,
+//! ```                                                                            message ids
 //!
-//! Dead-lettered and parked messages are not recorded as seen, so a later copy is processed.
+//! - [`prepare`](Dispatch::prepare) looks up the handler and the decoders. The registry may be down, so the caller
+//!   prepares the record before its step.
+//! - [`plan`](Task::plan) finds out what the record needs, and records nothing.
+//! - [`dispatch`](Task::dispatch) runs the handler, and records nothing.
+//! - [`apply`](Task::apply) records the outcome, all of it or nothing.
 
 mod apply;
+mod arrival;
+mod dispatch;
 mod fit;
+mod park;
+mod plan;
 mod spec;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use crate::batch::{Ending, OpenBatch};
-use crate::dedup::MessageId;
+use crate::batch::OpenBatch;
 use crate::delivery::{Delivery, Epoch};
-use crate::effects::Effects;
-use crate::event::{NewRecord, NewRecordRef, Partition, Record, Timestamp, Topic};
-use crate::failed::{Failure, Waiting, queued, retry};
-use crate::fault::{EventFault, EventFaultKind, Fault, TaskFault};
-use crate::policy::{Disposition, Order, Retry, Tried, WhenFull};
-use crate::state::{Committing, Overlay, Reads, TaskState, Writes};
-use crate::waiting::{self, Number, Queues, pack};
+use crate::event::{NewRecord, Partition, Record, Timestamp, Topic};
+use crate::fault::{EventFault, TaskFault};
+use crate::state::{Committing, Overlay, TaskState};
+use crate::waiting::Queues;
 
+pub use apply::Outcome;
+pub use arrival::Arrival;
+pub use dispatch::{Decoding, Dispatch, Prepared};
 pub use fit::{Form, Verdict};
+pub use plan::{Plan, Planned};
 pub use spec::TaskSpec;
-
-/// Dispatches a delivery to a component's handler.
-pub trait Dispatch {
-    /// The record's message id; `None` if its topic has no dedup, or the record has no id.
-    ///
-    /// # Errors
-    /// If the value that should contain it cannot be decoded.
-    fn identify(&mut self, record: &Record) -> Result<Option<MessageId>, EventFault>;
-
-    /// Runs the handler. After a fault, nothing of the delivery may be kept, here or in the component. `reads` must be
-    /// dropped before this returns.
-    ///
-    /// # Errors
-    /// The fault of the delivery.
-    fn dispatch(&mut self, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault>;
-
-    /// Checks that the log accepts a record which the delivery of `of` causes, before any result of the delivery is
-    /// kept. `now` is the current time.
-    fn judge(&mut self, _of: &Record, _record: NewRecordRef<'_>, _form: Form, _now: Timestamp) -> Verdict {
-        Verdict::Takes
-    }
-}
 
 /// The result of a step.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -110,30 +90,6 @@ pub struct Task {
     epochs: BTreeMap<Topic, Epoch>,
 }
 
-/// A record to process, with its earlier attempts.
-struct Arrival<'a> {
-    record: &'a Record,
-    /// The attempts before it was parked.
-    attempts: u32,
-    tried: Tried,
-    first_failure: Option<Bytes>,
-    epoch: Option<Epoch>,
-}
-
-/// The outcome of an arrival. Nothing is recorded yet.
-enum Ended {
-    Duplicate,
-    Handled(Handled),
-    Failed(EventFault),
-}
-
-/// The results of a successful delivery. The log accepts all of them.
-struct Handled {
-    emits: Vec<NewRecord>,
-    writes: Writes,
-    id: Option<MessageId>,
-}
-
 impl Task {
     /// Creates the task of `partition`, on top of its committed state.
     #[must_use]
@@ -166,83 +122,32 @@ impl Task {
         self.spec = spec.clone();
     }
 
-    /// Processes one record of the input or of a retry topic, and records its outcome in `batch`. If it must be tried
-    /// again in place, nothing is recorded, and the next call passes the next `attempt`, counted from 1. `now` is the
-    /// time of a failure and the base of the next attempt's due time; nothing else depends on it.
+    /// Processes a record, and records its outcome in `batch`. If it must be tried again in place, nothing is recorded,
+    /// and the next call passes the same arrival with the next attempt ([`Arrival::again`]). `now` is the time of a
+    /// failure and the base of the next attempt's due time; nothing else depends on it.
     ///
     /// # Errors
     /// If the state cannot be read. Then drop `batch`.
     pub fn step(
         &mut self,
-        record: &Record,
-        attempt: u32,
+        arrival: &Arrival,
+        prepared: Prepared<'_>,
         handler: &mut dyn Dispatch,
         batch: &mut OpenBatch,
         now: Timestamp,
     ) -> Result<Step, TaskFault> {
-        if let Some(step) = self.apply(record, batch) {
-            return Ok(step);
-        }
-        let again = self.spec.retry_topics.contains(&record.source.topic);
-        let waited = if again { Waiting::read(record) } else { None };
-        let arrival = match &waited {
-            Some(waited) => Arrival::waited(waited),
-            None => {
-                let tried = Tried { in_place: Some(attempt), round: 0 };
-                let epoch = self.epochs.get(&record.source.topic).cloned();
-                Arrival { record, attempts: attempt - 1, tried, first_failure: None, epoch }
-            }
+        let outcome = match self.plan(arrival, prepared, handler, batch)? {
+            Plan::Dispatch(planned) => self.dispatch(arrival, planned, handler, batch)?,
+            Plan::Apply(outcome) => outcome,
         };
-        let ended = if again && waited.is_none() {
-            Ended::Failed(EventFault::new(
-                EventFaultKind::Decode,
-                "not a record that waits: what wrote it to this topic?",
-            ))
-        } else {
-            match self.identify(&arrival, handler, batch)? {
-                Ok(None) => Ended::Duplicate,
-                Ok(Some(id)) => match self.wait_behind(record, &arrival, handler, batch, now)? {
-                    Some(Next::Done) => {
-                        let what =
-                            "it cannot wait behind those of its key: too many wait, or the changelog does not take it";
-                        Ended::Failed(EventFault::new(EventFaultKind::Crowded, what))
-                    }
-                    Some(next) => return Ok(Step { next, ..Step::default() }),
-                    None => self.deliver(&arrival, id, handler, batch, now)?,
-                },
-                Err(fault) => Ended::Failed(fault),
-            }
-        };
-        let finish = |batch: &mut OpenBatch, ending| batch.finish(record, again, ending);
-        let fault = match ended {
-            Ended::Failed(fault) => fault,
-            done => return Ok(self.done(&arrival, done, batch, finish)),
-        };
-        match self.decide(&arrival, &fault) {
-            Disposition::Again(after) => {
-                let next = Next::Again { attempt: attempt + 1, after };
-                return Ok(Step { fault: Some(fault), next, ..Step::default() });
-            }
-            Disposition::Later(delay) => {
-                let (waits, due) = self.postponed(&arrival, &fault, now, delay);
-                if let Some(writes) = self.let_wait(&arrival, waits, due, handler, batch, now)? {
-                    finish(batch, Ending::Retried);
-                    return Ok(Step { writes, fault: Some(fault), next: Next::Later(due) });
-                }
-            }
-            Disposition::DeadLetter => {}
-        }
-        let step = self.set_aside(&arrival, fault, handler, now);
-        if step.next == Next::Done {
-            finish(batch, Ending::DeadLettered);
-        }
-        Ok(step)
+        self.apply(arrival, outcome, handler, batch, now)
     }
 
-    /// Like [`step`](Self::step), but makes all attempts in place one after the other, for callers that have no clock.
+    /// Like [`step`](Self::step), but prepares the record and makes all attempts in place one after the other, for
+    /// callers that have no clock.
     ///
     /// # Errors
-    /// As for [`step`](Self::step).
+    /// As for [`step`](Self::step), and if a schema cannot be loaded.
     pub fn step_at_once(
         &mut self,
         record: &Record,
@@ -250,65 +155,14 @@ impl Task {
         batch: &mut OpenBatch,
         now: Timestamp,
     ) -> Result<Step, TaskFault> {
-        let mut attempt = 1;
+        let mut arrival = Arrival::of(record.clone(), &self.spec.retry_topics);
         loop {
-            match self.step(record, attempt, handler, batch, now)? {
-                Step { next: Next::Again { attempt: next, .. }, .. } => attempt = next,
+            let prepared = handler.prepare(arrival.record()).map_err(TaskFault)?;
+            match self.step(&arrival, prepared, handler, batch, now)? {
+                Step { next: Next::Again { attempt, .. }, .. } => arrival = arrival.again(attempt),
                 step => return Ok(step),
             }
         }
-    }
-
-    /// Processes the next due record that is parked in the task's state. Returns `None` if there is none.
-    ///
-    /// # Errors
-    /// If the state cannot be read. Then drop `batch`.
-    pub fn step_due(
-        &mut self,
-        handler: &mut dyn Dispatch,
-        batch: &mut OpenBatch,
-        now: Timestamp,
-    ) -> Result<Option<Step>, TaskFault> {
-        let Some((number, waited)) = self.due(batch, now)? else { return Ok(None) };
-        let arrival = Arrival::waited(&waited);
-        let ended = match self.identify(&arrival, handler, batch)? {
-            Ok(None) => Ended::Duplicate,
-            Ok(Some(id)) => self.deliver(&arrival, id, handler, batch, now)?,
-            Err(fault) => Ended::Failed(fault),
-        };
-        let partition = self.partition;
-        let finish = |batch: &mut OpenBatch, ending| batch.finish_waiting(partition, ending);
-        let step = match ended {
-            Ended::Failed(fault) => {
-                if let Disposition::Later(delay) = self.decide(&arrival, &fault)
-                    && let (waits, due) = self.postponed(&arrival, &fault, now, delay)
-                    && self.may_wait(&arrival, &waits, true, handler, now)
-                {
-                    self.write(number, Some(pack(arrival.record, &waits.headers)), arrival.record.timestamp, batch);
-                    self.queues.get_or_insert_default().postpone(number, due);
-                    finish(batch, Ending::Retried);
-                    return Ok(Some(Step { writes: vec![], fault: Some(fault), next: Next::Later(due) }));
-                }
-                let step = self.set_aside(&arrival, fault, handler, now);
-                if step.next == Next::Stuck {
-                    return Ok(Some(step));
-                }
-                finish(batch, Ending::DeadLettered);
-                step
-            }
-            done => self.done(&arrival, done, batch, finish),
-        };
-        self.write(number, None, arrival.record.timestamp, batch);
-        self.queues.get_or_insert_default().pop(number);
-        Ok(Some(step))
-    }
-
-    /// The record that [`step_due`](Self::step_due) would process.
-    ///
-    /// # Errors
-    /// If the state cannot be read. Then drop `batch`.
-    pub fn peek_due(&mut self, batch: &mut OpenBatch, now: Timestamp) -> Result<Option<Record>, TaskFault> {
-        Ok(self.due(batch, now)?.map(|(_, waiting)| waiting.record))
     }
 
     /// Discards the changes of dropped batches. The parked records are read again.
@@ -317,179 +171,16 @@ impl Task {
         self.queues = None;
     }
 
-    /// The number of records that are parked in the task's state, as far as they were read.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.queues.as_ref().map_or(0, Queues::len)
+    fn delivery<'a>(&'a self, arrival: &'a Arrival) -> Delivery<'a> {
+        let (component, record, attempt) = (&self.spec.component, arrival.record(), arrival.attempt());
+        Delivery { component, record, attempt, epoch: self.epoch(arrival) }
     }
 
-    /// The due time of the first parked record.
-    #[must_use]
-    pub fn next_due(&self) -> Option<Timestamp> {
-        self.queues.as_ref().and_then(Queues::next_due)
-    }
-
-    /// The records that are parked in the task's state.
-    fn queues(&mut self) -> Result<Option<&mut Queues>, TaskFault> {
-        let Some(store) = self.spec.waiting else { return Ok(None) };
-        if self.queues.is_none() {
-            self.queues = Some(Queues::load(self.state.as_ref(), store)?);
-        }
-        Ok(self.queues.as_mut())
-    }
-
-    /// The record's message id; `Ok(None)` if the message was already processed.
-    fn identify(
-        &self,
-        arrival: &Arrival<'_>,
-        handler: &mut dyn Dispatch,
-        batch: &mut OpenBatch,
-    ) -> Result<Result<Option<Option<MessageId>>, EventFault>, TaskFault> {
-        let record = arrival.record;
-        let id = match handler.identify(record) {
-            Ok(id) => id,
-            Err(fault) => return Ok(Err(fault)),
-        };
-        let topic = &record.source.topic;
-        let seen = match &id {
-            Some(id) => self.has_seen(topic, id, record.timestamp, batch)?,
-            None => false,
-        };
-        Ok(Ok((!seen).then_some(id)))
-    }
-
-    fn has_seen(&self, topic: &Topic, id: &MessageId, at: Timestamp, batch: &mut OpenBatch) -> Result<bool, TaskFault> {
-        let window = self.spec.windows.get(topic);
-        let now = window.is_some_and(|window| batch.overlay(self.partition).has_seen(topic, id, at, *window));
-        Ok(now || self.state.seen(topic, id, at)?)
-    }
-
-    /// Parks a record behind parked records of its key, if there are any, and returns the outcome. [`Next::Done`] means
-    /// that it could not be parked and is dead-lettered.
-    fn wait_behind(
-        &mut self,
-        record: &Record,
-        arrival: &Arrival<'_>,
-        handler: &mut dyn Dispatch,
-        batch: &mut OpenBatch,
-        now: Timestamp,
-    ) -> Result<Option<Next>, TaskFault> {
-        let order = self.spec.policy.order;
-        let Some(queues) = self.queues()? else { return Ok(None) };
-        let Some(ahead) = queues.ahead_of(arrival.record) else { return Ok(None) };
-        if let Order::Key(bounds) = order
-            && !queues.has_room(arrival.record, &bounds)
-        {
-            return Ok(Some(match bounds.when_full {
-                WhenFull::Wait => Next::NoRoom(ahead),
-                WhenFull::DeadLetter => Next::Done,
-            }));
-        }
-        let packed = pack(arrival.record, &queued(arrival.record, arrival.epoch.as_ref()));
-        if !self.takes_waiting(arrival, &packed, handler, now) {
-            return Ok(Some(Next::Done));
-        }
-        let Some(queues) = self.queues()? else { return Ok(None) };
-        let number = queues.push(arrival.record, Timestamp(0));
-        self.write(number, Some(packed), arrival.record.timestamp, batch);
-        batch.finish(record, self.spec.retry_topics.contains(&record.source.topic), Ending::Retried);
-        Ok(Some(Next::Later(ahead)))
-    }
-
-    fn due(&mut self, batch: &mut OpenBatch, now: Timestamp) -> Result<Option<(Number, Waiting)>, TaskFault> {
-        let Some(store) = self.spec.waiting else { return Ok(None) };
-        let Some(number) = self.queues()?.and_then(|queues| queues.due(now)) else { return Ok(None) };
-        let reads = batch.overlay(self.partition).reads(self.state.clone());
-        let packed = reads.get(&Writes::new(), store, &number.entry())?;
-        match packed.as_ref().and_then(waiting::read) {
-            Some(waiting) => Ok(Some((number, waiting))),
-            None => Err(TaskFault(format!("the record that waits as {number:?} is not there"))),
+    /// The incarnation of the topic that a record was first read from.
+    fn epoch<'a>(&'a self, arrival: &'a Arrival) -> Option<&'a Epoch> {
+        match arrival.waiting() {
+            Some(waiting) => waiting.epoch.as_ref(),
+            None => self.epochs.get(&arrival.record().source.topic),
         }
     }
-
-    fn write(&self, number: Number, packed: Option<Bytes>, at: Timestamp, batch: &mut OpenBatch) {
-        if let Some(store) = self.spec.waiting {
-            batch.overlay(self.partition).write(Writes::from([((store, number.entry()), packed)]), at);
-        }
-    }
-
-    fn deliver(
-        &self,
-        arrival: &Arrival<'_>,
-        id: Option<MessageId>,
-        handler: &mut dyn Dispatch,
-        batch: &mut OpenBatch,
-        now: Timestamp,
-    ) -> Result<Ended, TaskFault> {
-        let reads = batch.overlay(self.partition).reads(self.state.clone());
-        match handler.dispatch(&self.delivery(arrival), reads) {
-            Ok(effects) => Ok(self.fit(arrival, effects, id, handler, now).map_or_else(Ended::Failed, Ended::Handled)),
-            Err(Fault::Task(fault)) => Err(fault),
-            Err(Fault::Event(fault)) => Ok(Ended::Failed(fault)),
-        }
-    }
-
-    /// Records the outcome of an arrival that did not fail.
-    fn done(
-        &self,
-        arrival: &Arrival<'_>,
-        ended: Ended,
-        batch: &mut OpenBatch,
-        finish: impl FnOnce(&mut OpenBatch, Ending),
-    ) -> Step {
-        let Ended::Handled(Handled { emits, writes, id }) = ended else {
-            finish(batch, Ending::Duplicate);
-            return Step { next: Next::Skipped, ..Step::default() };
-        };
-        let record = arrival.record;
-        let overlay = batch.overlay(self.partition);
-        overlay.write(writes, record.timestamp);
-        if let Some(id) = id {
-            overlay.mark(&record.source.topic, id, record.timestamp);
-        }
-        finish(batch, Ending::Handled { emitted: emits.len() as u64 });
-        Step { writes: emits, ..Step::default() }
-    }
-
-    fn decide(&self, arrival: &Arrival<'_>, fault: &EventFault) -> Disposition<'_> {
-        self.spec.policy.decide(&self.delivery(arrival).id(), arrival.tried, fault)
-    }
-
-    /// The parked record for a delay, and its due time.
-    fn postponed(
-        &self,
-        arrival: &Arrival<'_>,
-        fault: &EventFault,
-        at: Timestamp,
-        delay: &Retry,
-    ) -> (NewRecord, Timestamp) {
-        let due = later(at, delay.delay);
-        let (delivery, failure) = (self.delivery(arrival), self.failure(arrival, fault, at));
-        (retry(&delivery, &failure, (arrival.tried.round + 1, due), &delay.topic, self.partition), due)
-    }
-
-    fn failure<'a>(&'a self, arrival: &Arrival<'a>, fault: &'a EventFault, at: Timestamp) -> Failure<'a> {
-        Failure { fault, at, digest: self.spec.digest.as_deref(), first: arrival.first_failure.clone() }
-    }
-
-    fn delivery<'a>(&'a self, arrival: &'a Arrival<'_>) -> Delivery<'a> {
-        let epoch = arrival.epoch.as_ref();
-        Delivery { component: &self.spec.component, record: arrival.record, attempt: arrival.attempts + 1, epoch }
-    }
-}
-
-impl<'a> Arrival<'a> {
-    fn waited(waited: &'a Waiting) -> Self {
-        Self {
-            record: &waited.record,
-            attempts: waited.attempts,
-            tried: Tried { in_place: None, round: waited.round },
-            first_failure: waited.first_failure.clone(),
-            epoch: waited.epoch.clone(),
-        }
-    }
-}
-
-fn later(now: Timestamp, delay: Duration) -> Timestamp {
-    Timestamp(now.0.saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)))
 }

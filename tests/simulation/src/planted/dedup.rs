@@ -9,7 +9,7 @@ use heddle_core::effects::Effects;
 use heddle_core::event::Record;
 use heddle_core::fault::{EventFault, Fault};
 use heddle_core::state::Reads;
-use heddle_core::task::Dispatch;
+use heddle_core::task::{Dispatch, Prepared};
 
 struct Remembering {
     handler: Box<dyn Handler>,
@@ -21,26 +21,26 @@ pub(super) fn plant(handler: Box<dyn Handler>) -> Box<dyn Handler> {
 }
 
 impl Handler for Remembering {
-    fn prepare(&mut self, record: &Record) -> Result<(), String> {
-        self.handler.prepare(record)
-    }
-
     fn take_unavailable(&mut self) -> Option<String> {
         self.handler.take_unavailable()
     }
 }
 
 impl Dispatch for Remembering {
-    fn identify(&mut self, record: &Record) -> Result<Option<MessageId>, EventFault> {
-        self.handler.identify(record)
+    fn prepare<'r>(&mut self, record: &'r Record) -> Result<Prepared<'r>, String> {
+        self.handler.prepare(record)
     }
 
-    fn dispatch(&mut self, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault> {
-        let id = self.handler.identify(delivery.record)?;
+    fn identify(&mut self, prepared: &Prepared<'_>) -> Result<Option<MessageId>, EventFault> {
+        self.handler.identify(prepared)
+    }
+
+    fn dispatch(&mut self, prepared: &Prepared<'_>, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault> {
+        let id = self.handler.identify(prepared)?;
         if id.as_ref().is_some_and(|id| self.handled.contains(id)) {
             return Ok(Effects::default());
         }
-        let effects = self.handler.dispatch(delivery, reads)?;
+        let effects = self.handler.dispatch(prepared, delivery, reads)?;
         self.handled.extend(id);
         Ok(effects)
     }
