@@ -184,7 +184,7 @@ impl Instance {
         let writer =
             writer.ok_or_else(|| fault(format!("the registry has no schema with the id {} of the {what}", id.0)))?;
         let Some(typed) = self.typed(place, part) else { return Ok(None) };
-        let decoder = Arc::new(Decoder::new(&writer, typed.schema.clone(), typed.shapes.clone()));
+        let decoder = Arc::new(Decoder::new(&writer, &typed.schema, typed.shapes.clone()));
         self.decoders.insert((place, id, part), decoder.clone());
         Ok(Some((decoder, payload)))
     }
