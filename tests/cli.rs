@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::support::app::{App, quickstart};
 use bytes::Bytes;
 use heddle::registry::Registry;
-use heddle_contract::schema::{json, parse};
+use heddle_contract::format::avro::{json, parse};
 use heddle_contract::section;
 use heddle_core::event::{NewRecord, Partition, Record};
 use heddle_fixtures::apicurio::Apicurio;

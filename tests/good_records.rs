@@ -8,7 +8,7 @@
 
 use std::sync::{Arc, LazyLock, Mutex};
 
-use heddle_contract::schema::json;
+use heddle_contract::format::avro::json;
 use heddle_contract::section::Contract;
 use heddle_core::event::NewRecord;
 use heddle_core::task::{Next, Step};
@@ -173,7 +173,7 @@ fn python_handles_every_good_record() {
 
 /// The value that a probe emitted.
 fn emitted(record: &NewRecord) -> Value {
-    static SCHEMA: LazyLock<heddle_contract::schema::Schema> = LazyLock::new(|| schema("probe.values-out-value"));
+    static SCHEMA: LazyLock<heddle_contract::format::avro::Schema> = LazyLock::new(|| schema("probe.values-out-value"));
     json::decode(&SCHEMA, &record.value.as_ref().unwrap()[5..]).unwrap()
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::support::guests::{self, Known, framed, header, refused, schema, wasm};
 use bytes::Bytes;
 use heddle::guest::{Component, Instance, LoadError};
-use heddle_contract::schema::{Schema, json, parse};
+use heddle_contract::format::avro::{Schema, json, parse};
 use heddle_contract::section;
 use heddle_core::batch::OpenBatch;
 use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, TopicPartition};
@@ -258,7 +258,7 @@ fn a_component_is_refused_when_it_is_not_what_its_contract_says() {
             schema.text = schema.text.replace("\"times\"", "\"often\"");
         }),
         with_manifest(&wasm, |contract| {
-            let key = section::Schema { format: section::SchemaFormat::Avro, text: key_schema().json().to_owned() };
+            let key = section::Schema::new(section::SchemaFormat::Avro, key_schema().json());
             contract.schemas.insert("in-key".to_owned(), key);
         }),
         with_manifest(&self::wasm("keyed"), |contract| {

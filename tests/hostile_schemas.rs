@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use heddle::build::cache_folder;
 use heddle::guest::Instance;
-use heddle_contract::schema::{Schema, parse};
+use heddle_contract::format::avro::{Schema, parse};
 use heddle_core::batch::OpenBatch;
 use heddle_core::event::{Offset, Partition, Record, Timestamp, TopicPartition};
 use heddle_core::policy::FailurePolicy;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use heddle_contract::schema::json;
+use heddle_contract::format::avro::json;
 use heddle_core::event::NewRecord;
 use serde_json::json;
 

@@ -32,6 +32,7 @@ mod observed;
 mod offsets;
 mod operator;
 mod platform;
+mod protobuf;
 mod python;
 mod refused;
 mod registry;

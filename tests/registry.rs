@@ -9,7 +9,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use heddle::registry::format::{self, Entry, Parsed, Reference, Referred};
+use heddle::registry::format::{self, Entry, Reference, Referred, Schema};
 use heddle::registry::state::{Asked, Given, State};
 use heddle::registry::{Client, ClientOptions, Embedded, Registry, RegistryError, SchemaId};
 use heddle_contract::compat::Level;
@@ -36,7 +36,7 @@ fn a_registry_keeps_what_it_is_told(registry: &dyn Registry) {
         let latest = registry.latest(subject).unwrap().unwrap();
         assert_eq!((latest.id, latest.version), (second, 2));
         for (id, schema) in [(first, ORDER), (second, ORDER_NEXT)] {
-            let text = registry.by_id(id).unwrap().unwrap();
+            let text = registry.by_id(id).unwrap().unwrap().text;
             let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
             assert_eq!(json(&text), json(schema));
         }
@@ -105,7 +105,7 @@ fn a_registry_that_is_overloaded_is_asked_again() {
         _ => (StatusCode::OK, schema_answer(ORDER)),
     });
     let client = Client::new(ClientOptions { url, retries_max: 2, ..ClientOptions::default() });
-    assert_eq!(client.by_id(SchemaId(1)).unwrap().as_deref(), Some(ORDER));
+    assert_eq!(client.by_id(SchemaId(1)).unwrap().map(|found| found.text).as_deref(), Some(ORDER));
     assert_eq!(count.load(Ordering::SeqCst), 3);
 }
 
@@ -169,11 +169,11 @@ fn a_schema_that_refers_to_others_comes_with_them() {
     }
     });
     let client = client(url);
-    let text = client.by_id(SchemaId(7)).unwrap().unwrap();
-    let schema = heddle_contract::schema::parse("order", &text).unwrap();
+    let text = client.by_id(SchemaId(7)).unwrap().unwrap().text;
+    let schema = heddle_contract::format::avro::parse("order", &text).unwrap();
     let mut bytes = vec![];
     let order = serde_json::json!({"lines": [{"price": {"cents": 250}}]});
-    heddle_contract::schema::json::encode(&schema, &order, &mut bytes).unwrap();
+    heddle_contract::format::avro::json::encode(&schema, &order, &mut bytes).unwrap();
     assert_eq!(bytes, [2, 244, 3, 0]);
     let error = client.by_id(SchemaId(8)).unwrap_err().to_string();
     assert!(error.contains("refers to version 1 of `gone`: not found"), "{error}");
@@ -277,7 +277,7 @@ fn json_schemas_are_compared_with_what_they_refer_to() {
         let referred = referred.map(|(name, text)| Referred { name: name.to_owned(), text: text.to_owned() });
         format::parse(&Entry::new(SchemaFormat::Json, text), &referred).unwrap()
     };
-    let unread = |newer: &Parsed, older: &Parsed| {
+    let unread = |newer: &Schema, older: &Schema| {
         newer.problems(older).iter().map(|problem| problem.path.clone()).collect::<Vec<_>>()
     };
     let old = parsed(order, &customer(""), &zip("integer"));

@@ -97,8 +97,8 @@ fn a_reference_that_was_deleted_is_still_resolved() {
         "/subjects/line/versions/1?deleted=true" => schema(LINE),
         _ => refusal(40401),
     });
-    let text = played.client().by_id(SchemaId(2)).unwrap().unwrap();
-    heddle_contract::schema::parse("order", &text).unwrap();
+    let text = played.client().by_id(SchemaId(2)).unwrap().unwrap().text;
+    heddle_contract::format::avro::parse("order", &text).unwrap();
 }
 
 #[test]
@@ -132,9 +132,9 @@ fn a_default_that_does_not_fit_does_not_matter_in_a_writers_schema() {
     let found = Cached::new(Arc::new(played.client())).writer(SchemaId(1)).unwrap().unwrap();
     let mut bytes = vec![];
     let card = json!({"holder": "Ada", "limit": 5, "kind": "A", "open": false});
-    heddle_contract::schema::json::encode(&found, &card, &mut bytes).unwrap();
-    assert_eq!(heddle_contract::schema::json::decode(&found, &bytes).unwrap(), card);
-    heddle_contract::schema::parse("a reader", &text).unwrap_err();
+    found.encode(&card, &mut bytes).unwrap();
+    assert_eq!(found.decode(&bytes).unwrap(), card);
+    heddle_contract::format::avro::parse("a reader", &text).unwrap_err();
 }
 
 fn command(app: &Path, arguments: &[&str]) -> Command {

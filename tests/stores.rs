@@ -13,8 +13,8 @@ use bytes::Bytes;
 use heddle::build::{AppContracts, contract_of};
 use heddle::guest::Instance;
 use heddle::runtime::Handler;
+use heddle_contract::format::avro::parse;
 use heddle_contract::manifest::Manifest;
-use heddle_contract::schema::parse;
 use heddle_contract::section::{self, Contract};
 use heddle_contract::wit::Names;
 use heddle_core::batch::OpenBatch;
@@ -347,7 +347,7 @@ fn a_component_is_refused_when_its_stores_and_ids_are_not_what_its_contract_says
         refuse(&|contract| {
             contract.component.manifest = contract.component.manifest.replace("key = \"bytes\"", "key = \"Inner\"");
             let text = schema("Inner").json().to_owned();
-            let key = section::Schema { format: section::SchemaFormat::Avro, text };
+            let key = section::Schema::new(section::SchemaFormat::Avro, text);
             contract.schemas.insert("store-key:typed".to_owned(), key.clone());
             contract.schemas.insert("store-key:raw".to_owned(), key);
         }),

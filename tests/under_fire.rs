@@ -16,7 +16,7 @@ use heddle::log::kafka::KafkaLog;
 use heddle::log::{Log, Start};
 use heddle::registry::{Client, ClientOptions, Registry};
 use heddle::state::{Bounds, EngineKind, HostState, open_engine};
-use heddle_contract::schema::{Schema, json, parse};
+use heddle_contract::format::avro::{Schema, json, parse};
 use heddle_contract::wire;
 use heddle_core::event::{Offset, Partition, Record, TopicPartition};
 use heddle_core::state::{Range, StoreIndex, TaskState as _};
@@ -282,8 +282,10 @@ impl Decoder {
     fn decode(&mut self, bytes: &Bytes) -> Value {
         let (id, payload) = wire::split(bytes).unwrap();
         let registry = &self.registry;
-        let schema =
-            self.known.entry(id.0).or_insert_with(|| parse("schema", &registry.by_id(id).unwrap().unwrap()).unwrap());
+        let schema = self
+            .known
+            .entry(id.0)
+            .or_insert_with(|| parse("schema", &registry.by_id(id).unwrap().unwrap().text).unwrap());
         json::decode(schema, payload).unwrap()
     }
 }

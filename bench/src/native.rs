@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use heddle_contract::schema::binary::{Reader, write_bytes, write_double, write_long};
+use heddle_contract::format::avro::binary::{Reader, write_bytes, write_double, write_long};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use heddle_contract::schema::binary::{write_bytes, write_double, write_index, write_long};
+use heddle_contract::format::avro::binary::{write_bytes, write_double, write_index, write_long};
 use heddle_core::event::Timestamp;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};

@@ -28,7 +28,8 @@ use heddle::runtime::{
 use heddle::shutdown::Shutdown;
 use heddle::state::{Bounds, CACHE_BYTES, EngineKind, HostState, open_engine};
 use heddle::usage;
-use heddle_contract::schema::{Schema, json, parse};
+use heddle_contract::format;
+use heddle_contract::format::avro::{Schema, json, parse};
 use heddle_contract::wire;
 use heddle_core::event::{NewRecord, Timestamp};
 use heddle_core::task::TaskSpec;
@@ -156,10 +157,10 @@ struct App {
     id: SchemaId,
 }
 
-struct Known(BTreeMap<SchemaId, Arc<Schema>>);
+struct Known(BTreeMap<SchemaId, format::Schema>);
 
 impl Schemas for Known {
-    fn writer(&self, id: SchemaId) -> Result<Option<Arc<Schema>>, String> {
+    fn writer(&self, id: SchemaId) -> Result<Option<format::Schema>, String> {
         Ok(self.0.get(&id).cloned())
     }
 }
@@ -186,7 +187,7 @@ impl App {
         let (contract, manifest) = Component::contract("ledger.wasm", &wasm).unwrap();
         let ids: WriterIds = contract.schemas.keys().cloned().zip((1..).map(SchemaId)).collect();
         let schema = |name: &str| parse(name, &contract.schemas[name].text).unwrap();
-        let known = ids.iter().map(|(name, id)| (*id, Arc::new(schema(name)))).collect();
+        let known = ids.iter().map(|(name, id)| (*id, schema(name).into())).collect();
         let engine = Engine::start(Some(&folder.join("compiled"))).unwrap();
         let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(&folder.join("log"), EmbeddedOptions::default()).unwrap());
         let spec = task_spec("order-platform", &manifest, []);

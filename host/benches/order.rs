@@ -12,8 +12,9 @@ use divan::{Bencher, black_box};
 use heddle::guest::codec::Decoder;
 use heddle::guest::{Component, Engine, Instance, Schemas, WriterIds};
 use heddle::registry::SchemaId;
-use heddle_contract::schema::{Schema, json, parse};
-use heddle_contract::wit::Shapes;
+use heddle_contract::format;
+use heddle_contract::format::avro::{Schema, json, parse};
+use heddle_contract::format::shape::Shapes;
 use heddle_core::batch::OpenBatch;
 use heddle_core::delivery::Delivery;
 use heddle_core::event::{Offset, Partition, Record, Timestamp, TopicPartition};
@@ -47,16 +48,16 @@ fn order(schema: &Schema) -> Vec<u8> {
 #[divan::bench]
 fn decode_by_plan(bencher: Bencher<'_, '_>) {
     let schema = schema();
-    let shapes = Arc::new(Shapes::of(&schema));
     let bytes = order(&schema);
-    let decoder = Decoder::new(&schema, Arc::new(schema.clone()), shapes);
+    let schema = format::Schema::from(schema);
+    let decoder = Decoder::new(&schema, &schema, Arc::new(Shapes::of(&schema)));
     bencher.bench(|| decoder.decode(black_box(&bytes)).unwrap());
 }
 
-struct Known(BTreeMap<SchemaId, Arc<Schema>>);
+struct Known(BTreeMap<SchemaId, format::Schema>);
 
 impl Schemas for Known {
-    fn writer(&self, id: SchemaId) -> Result<Option<Arc<Schema>>, String> {
+    fn writer(&self, id: SchemaId) -> Result<Option<format::Schema>, String> {
         Ok(self.0.get(&id).cloned())
     }
 }
@@ -69,7 +70,7 @@ fn instance() -> (Instance, Record) {
     let component = Component::load(&Engine::start(None).unwrap(), "intake.wasm", &wasm, &ids).unwrap();
     let (schema, id) = (schema(), ids["orders.created-value"]);
     let value = [[0].as_slice(), &id.0.to_be_bytes(), &order(&schema)].concat();
-    let known = Known(BTreeMap::from([(id, Arc::new(schema))]));
+    let known = Known(BTreeMap::from([(id, schema.into())]));
     let record = Record {
         source: TopicPartition::new("orders.created", 0),
         offset: Offset(0),

@@ -47,6 +47,14 @@ export const bool = plain((value) => (typeof value === "boolean" ? value : refus
 export const s32 = plain((value) =>
   typeof value === "number" && (value | 0) === value ? value : refuse("a whole number of 32 bits", value),
 );
+/** QuickJS hands the 32 bits over with a sign, both ways. */
+export const u32 = {
+  lift: (raw) => raw >>> 0,
+  lower: (value) =>
+    typeof value === "number" && value >>> 0 === value
+      ? value | 0
+      : refuse("a whole number of 32 bits without a sign", value),
+};
 export const f64 = plain((value) => (typeof value === "number" ? value : refuse("a number", value)), "number");
 export const f32 = plain((value) => {
   f64.lower(value);
@@ -91,7 +99,17 @@ export const s64 = {
   },
 };
 
-export const u64 = { lift: bigint };
+export const u64 = {
+  lift: bigint,
+  lower(value) {
+    const isBigInt = typeof value === "bigint";
+    if (!isBigInt && !Number.isSafeInteger(value)) refuse("a bigint of 64 bits, or a safe integer,", value);
+    if (value < 0 || BigInt.asUintN(64, BigInt(value)) !== BigInt(value)) {
+      throw new Misfit(`${value} does not fit into 64 bits without a sign`);
+    }
+    return digits(BigInt(value));
+  },
+};
 
 export const bytes = {
   lift: (raw) => (raw instanceof Uint8Array ? raw : Uint8Array.from(raw)),

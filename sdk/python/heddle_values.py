@@ -51,6 +51,7 @@ def _integer(least, most):
 s32 = _integer(-(2**31), 2**31 - 1)
 s64 = _integer(-(2**63), 2**63 - 1)
 u32 = _integer(0, 2**32 - 1)
+u64 = _integer(0, 2**64 - 1)
 
 
 def real(value):

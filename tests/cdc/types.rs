@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use heddle::build::{AppContracts, generated, world_files};
 use heddle::guest::codec::{Decoder, Encoder};
+use heddle_contract::format::Schema;
+use heddle_contract::format::avro::parse_writer;
+use heddle_contract::format::avro::resolve::resolve;
+use heddle_contract::format::shape::Shapes;
 use heddle_contract::manifest::Manifest;
-use heddle_contract::resolve::resolve;
-use heddle_contract::schema::{json, parse_writer};
-use heddle_contract::wit::{Names, Shapes};
+use heddle_contract::wit::Names;
 
 use super::captured::Captured;
 
 /// The schemas by id.
-fn by_id(captured: &Captured) -> BTreeMap<u64, Arc<heddle_contract::schema::Schema>> {
+fn by_id(captured: &Captured) -> BTreeMap<u64, Schema> {
     let parsed = captured.schemas.iter().map(|schema| {
-        (schema.id, Arc::new(parse_writer(&schema.subject, &schema.text).unwrap_or_else(|e| panic!("{e}"))))
+        (schema.id, parse_writer(&schema.subject, &schema.text).unwrap_or_else(|e| panic!("{e}")).into())
     });
     parsed.collect()
 }
@@ -30,11 +32,11 @@ fn captured_records_round_trip_as_json_and_as_values_of_a_component() {
             let (schema, payload) = (&schemas[&id], &bytes[5..]);
             seen.insert(id);
             let mut again = vec![];
-            json::encode(schema, &json::decode(schema, payload).unwrap(), &mut again).unwrap();
+            schema.encode(&schema.decode(payload).unwrap(), &mut again).unwrap();
             assert_eq!(again, payload, "{}, as JSON", record.topic);
             again.clear();
             let shapes = Arc::new(Shapes::named(schema, "subject", &Names::default()));
-            let decoder = Decoder::new(schema, schema.clone(), shapes.clone());
+            let decoder = Decoder::new(schema, schema, shapes.clone());
             let value = decoder.decode(payload).unwrap();
             Encoder::new(schema.clone(), shapes).encode(&value, &mut again).unwrap();
             assert_eq!(again, payload, "{}, as a component's value", record.topic);

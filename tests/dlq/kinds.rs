@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use heddle::log::now;
 use heddle::registry::Registry;
-use heddle_contract::schema::{json, parse};
+use heddle_contract::format::avro::{json, parse};
 use heddle_core::date::rfc3339;
 use heddle_core::event::{Header, NewRecord, Partition, Timestamp};
 use heddle_fixtures::kafka::Kafka;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use heddle::registry::Registry as _;
-use heddle_contract::schema::{Schema, json, parse};
+use heddle_contract::format::avro::{Schema, json, parse};
 use heddle_core::event::{Header, NewRecord, Partition, Record, Timestamp};
 use serde_json::{Value, json};
 

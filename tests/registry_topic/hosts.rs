@@ -29,7 +29,7 @@ fn hosts_that_register_at_once_agree_on_every_id() {
                 for number in 0..SCHEMAS {
                     for name in [format!("Shared{number}"), format!("Own{host}x{number}")] {
                         let id = registry.register(&format!("{name}-value"), &schema(&name)).unwrap();
-                        assert_eq!(registry.by_id(id).unwrap(), Some(schema(&name)));
+                        assert_eq!(registry.by_id(id).unwrap().map(|found| found.text), Some(schema(&name)));
                         own.insert(name, id);
                     }
                 }
@@ -48,7 +48,7 @@ fn hosts_that_register_at_once_agree_on_every_id() {
     assert_eq!((ids.len(), ids.values().collect::<BTreeSet<_>>().len()), (names, names));
     for (registry, _) in &found {
         for (name, id) in &ids {
-            assert_eq!(registry.by_id(*id).unwrap(), Some(schema(name)));
+            assert_eq!(registry.by_id(*id).unwrap().map(|found| found.text), Some(schema(name)));
             assert_eq!(registry.latest(&format!("{name}-value")).unwrap().unwrap().id, *id);
         }
     }
@@ -125,7 +125,7 @@ fn what_was_answered_survives_kill_9_of_any_host() {
     assert_eq!(answered.len(), answered.values().collect::<BTreeSet<_>>().len(), "an id stands for two schemas");
     let fresh = in_topic(kafka_log(), "killed.registry").unwrap();
     for (name, id) in &answered {
-        assert_eq!(fresh.by_id(*id).unwrap(), Some(schema(name)));
-        assert_eq!(survivor.client().by_id(*id).unwrap(), Some(schema(name)));
+        assert_eq!(fresh.by_id(*id).unwrap().map(|found| found.text), Some(schema(name)));
+        assert_eq!(survivor.client().by_id(*id).unwrap().map(|found| found.text), Some(schema(name)));
     }
 }

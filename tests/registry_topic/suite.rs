@@ -90,7 +90,7 @@ fn keeps_its_promises(registry: &Embedded, again: impl Fn() -> Embedded, shared:
         return;
     }
     // The first registry has read the change.
-    assert_eq!(registry.by_id(SchemaId(5)).unwrap().as_deref(), Some(wider.as_str()));
+    assert_eq!(registry.by_id(SchemaId(5)).unwrap().map(|found| found.text).as_deref(), Some(wider.as_str()));
     assert_eq!(registry.register("E-value", &schema("E")).unwrap(), SchemaId(6));
     assert_eq!(second.register("F-value", &schema("F")).unwrap(), SchemaId(7));
     assert_eq!(second.register("E-value", &schema("E")).unwrap(), SchemaId(6));

@@ -11,7 +11,7 @@ use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use heddle::log::kafka::KafkaLog;
 use heddle::log::{Log, Start, read_whole};
 use heddle::registry::{Client, ClientOptions, Registry};
-use heddle_contract::schema::{Schema, json, parse};
+use heddle_contract::format::avro::{Schema, json, parse};
 use heddle_contract::wire;
 use heddle_core::event::{NewRecord, Record};
 use heddle_fixtures::group::Protocol;

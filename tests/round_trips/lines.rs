@@ -2,7 +2,7 @@
 
 use heddle::registry::Registry as _;
 use heddle_contract::compat::Level;
-use heddle_contract::schema::{Schema, parse};
+use heddle_contract::format::avro::{Schema, parse};
 use heddle_contract::wire::{SchemaId, key_subject, prefix, value_subject};
 use heddle_core::event::{Header, NewRecord, Partition, Timestamp};
 use heddle_fixtures::scaled;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use heddle::guest::{Component, Instance};
-use heddle_contract::schema::json;
+use heddle_contract::format::avro::json;
 use heddle_core::batch::OpenBatch;
 use heddle_core::event::{NewRecord, Offset, Partition, Record, Timestamp, TopicPartition};
 use heddle_core::policy::FailurePolicy;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use heddle::build::cache_folder;
 use heddle::guest::{Component, Engine, Instance};
 use heddle::registry::SchemaId;
-use heddle_contract::schema::Schema;
+use heddle_contract::format::avro::Schema;
 use heddle_contract::section::Contract;
 use heddle_core::batch::OpenBatch;
 use heddle_core::dedup::MessageId;

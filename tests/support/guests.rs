@@ -8,7 +8,8 @@ use std::sync::{Arc, OnceLock};
 use heddle::build::cache_folder;
 use heddle::guest::{Component, Engine, LoadError, Schemas};
 use heddle::registry::SchemaId;
-use heddle_contract::schema::{Library, Schema, json};
+use heddle_contract::format;
+use heddle_contract::format::avro::{Library, Schema, json};
 use heddle_contract::section::{self, Contract};
 use heddle_core::event::NewRecord;
 use heddle_core::explain::to_text;
@@ -33,6 +34,9 @@ pub(crate) fn schema(name: &str) -> Schema {
     let mut library = Library::default();
     for entry in std::fs::read_dir(folder().join("contracts")).unwrap() {
         let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "avsc") {
+            continue;
+        }
         let file = path.file_stem().unwrap().to_str().unwrap();
         library.add(file, &std::fs::read_to_string(&path).unwrap()).unwrap();
     }
@@ -40,16 +44,16 @@ pub(crate) fn schema(name: &str) -> Schema {
 }
 
 /// A registry with these schemas. It does not answer for the id 99.
-pub(crate) struct Known(BTreeMap<SchemaId, Arc<Schema>>);
+pub(crate) struct Known(BTreeMap<SchemaId, format::Schema>);
 
 impl Known {
     pub(crate) fn of(schemas: impl IntoIterator<Item = (u32, Schema)>) -> Arc<Self> {
-        Arc::new(Self(schemas.into_iter().map(|(id, schema)| (SchemaId(id), Arc::new(schema))).collect()))
+        Arc::new(Self(schemas.into_iter().map(|(id, schema)| (SchemaId(id), schema.into())).collect()))
     }
 }
 
 impl Schemas for Known {
-    fn writer(&self, id: SchemaId) -> Result<Option<Arc<Schema>>, String> {
+    fn writer(&self, id: SchemaId) -> Result<Option<format::Schema>, String> {
         if id.0 == 99 { Err("the registry does not answer".to_owned()) } else { Ok(self.0.get(&id).cloned()) }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use heddle::guest::Instance;
-use heddle_contract::schema::{Schema, json, parse};
+use heddle_contract::format::avro::{Schema, json, parse};
 use heddle_core::batch::OpenBatch;
 use heddle_core::dedup::MessageId;
 use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, Topic, TopicPartition};

@@ -1,7 +1,9 @@
 //! Values of a schema, generated from a number.
 
-use heddle_contract::schema::binary::{write_boolean, write_bytes, write_double, write_float, write_index, write_long};
-use heddle_contract::schema::{Node, NodeId, Schema};
+use heddle_contract::format::avro::binary::{
+    write_boolean, write_bytes, write_double, write_float, write_index, write_long,
+};
+use heddle_contract::format::avro::{Node, NodeId, Schema};
 use heddle_fixtures::hostile::Dice;
 
 /// At this depth lists are empty and optional values are absent.

@@ -3,10 +3,9 @@
 //!
 //! No file, socket or clock is touched here, so that build tools can use it alone.
 //!
-//! - [`schema`]: Avro schemas, and values as JSON.
+//! - [`format`](mod@format): the formats of schemas: Avro, Protobuf, JSON Schema; values as JSON, shapes, plans from
+//!   writer to reader.
 //! - [`compat`]: whether schemas fit each other.
-//! - [`decimal`]: decimals in plain notation.
-//! - [`resolve`], [`read`]: the writer's values as the reader's.
 //! - [`identify`]: where in a value the message's id is.
 //! - [`wire`]: which schema a record says it was written by.
 //! - [`wit`]: the WIT of a component, from its schemas.
@@ -14,12 +13,9 @@
 //! - [`section`]: the contract that travels inside a `.wasm` file.
 
 pub mod compat;
-pub mod decimal;
+pub mod format;
 pub mod identify;
 pub mod manifest;
-pub mod read;
-pub mod resolve;
-pub mod schema;
 pub mod section;
 pub mod wire;
 pub mod wit;

@@ -15,6 +15,7 @@ use thiserror::Error;
 use wasm_encoder::{CustomSection, Section};
 use wasmparser::{BinaryReader, CustomSectionReader, Parser};
 
+use crate::format::{self, Entry, Referred};
 use crate::wit::Names;
 
 /// The section's name.
@@ -57,9 +58,46 @@ pub struct Schema {
     /// Its format.
     #[serde(rename = "type")]
     pub format: SchemaFormat,
-    /// Its text, self-contained: every named type it uses is defined in it.
+    /// Its text. An Avro schema defines every named type that it uses.
     #[serde(rename = "schema")]
     pub text: String,
+    /// The files that the text imports, directly or indirectly, each after those that it imports itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub imports: Vec<Referred>,
+    /// The type of values, if the text defines several and they are not of the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl Schema {
+    /// A schema that imports nothing.
+    #[must_use]
+    pub fn new(format: SchemaFormat, text: impl Into<String>) -> Self {
+        Self { format, text: text.into(), imports: vec![], message: None }
+    }
+
+    /// The form of `schema` in a contract.
+    #[must_use]
+    pub fn of(schema: &format::Schema) -> Self {
+        Self {
+            format: schema.format(),
+            text: schema.text().to_owned(),
+            imports: schema.imports().to_vec(),
+            message: schema.type_within().map(str::to_owned),
+        }
+    }
+
+    /// Parses the schema.
+    ///
+    /// # Errors
+    /// The reason why it is not valid.
+    pub fn parse(&self) -> Result<format::Schema, String> {
+        let schema = format::parse(&Entry::new(self.format, self.text.as_str()), &self.imports)?;
+        match &self.message {
+            Some(name) => schema.with_type(name),
+            None => Ok(schema),
+        }
+    }
 }
 
 /// The formats of schemas, named as schema registries name them.

@@ -6,7 +6,7 @@
 //!
 //! The format of Confluent's serializers ("wire format" in the Schema Registry's documentation).
 
-use crate::schema::binary::Reader;
+use crate::format::avro::binary::Reader;
 
 /// The id that a registry gave a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

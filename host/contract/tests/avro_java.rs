@@ -5,11 +5,11 @@ mod generate;
 mod java;
 
 use generate::{Dice, changed, schema};
-use heddle_contract::compat::avro::problems;
-use heddle_contract::read;
-use heddle_contract::resolve::resolve;
-use heddle_contract::schema::binary::Reader;
-use heddle_contract::schema::{Schema, json, parse};
+use heddle_contract::format::avro::binary::Reader;
+use heddle_contract::format::avro::compat::problems;
+use heddle_contract::format::avro::read;
+use heddle_contract::format::avro::resolve::resolve;
+use heddle_contract::format::avro::{Schema, json, parse};
 use heddle_fixtures::scaled;
 use java::Java;
 use serde_json::{Value, json};

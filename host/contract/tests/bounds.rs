@@ -2,10 +2,10 @@
 //! written that nobody could read.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use heddle_contract::read;
-use heddle_contract::resolve::resolve;
-use heddle_contract::schema::binary::{DEPTH_MAX, FREE_ITEMS_MAX, Reader};
-use heddle_contract::schema::{Schema, json, parse};
+use heddle_contract::format::avro::binary::{DEPTH_MAX, FREE_ITEMS_MAX, Reader};
+use heddle_contract::format::avro::read;
+use heddle_contract::format::avro::resolve::resolve;
+use heddle_contract::format::avro::{Schema, json, parse};
 use serde_json::{Value, json};
 
 fn schema(json: &Value) -> Schema {
@@ -93,7 +93,7 @@ fn items_that_take_no_bytes_and_much_memory_are_not_held() {
     let nulls = (0..2_000).map(|n| json!({"name": format!("field_{n}"), "type": "null"})).collect::<Vec<_>>();
     let wide = schema(&json!({"type": "array", "items": {"type": "record", "name": "Wide", "fields": nulls}}));
     let mut bytes = vec![];
-    heddle_contract::schema::binary::write_long(60_000, &mut bytes);
+    heddle_contract::format::avro::binary::write_long(60_000, &mut bytes);
     bytes.push(0);
     let error = json::decode(&wide, &bytes).unwrap_err();
     assert!(error.is_beyond_bounds(), "{error}");
@@ -131,5 +131,5 @@ fn unions_of_records_with_one_short_name_are_compared_soon() {
     });
     let (writer, reader) = (schema(&writer), schema(&reader));
     assert!(!resolve(&writer, &reader).mismatches().is_empty());
-    assert!(!heddle_contract::compat::avro::problems(&reader, &writer).is_empty());
+    assert!(!heddle_contract::format::avro::compat::problems(&reader, &writer).is_empty());
 }

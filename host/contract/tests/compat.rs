@@ -3,9 +3,10 @@
 
 use std::fmt::Write as _;
 
-use heddle_contract::compat::{Level, Way, avro, violations};
-use heddle_contract::resolve::resolve;
-use heddle_contract::schema::{Schema, parse};
+use heddle_contract::compat::{Level, Way, violations};
+use heddle_contract::format::avro::compat::problems;
+use heddle_contract::format::avro::resolve::resolve;
+use heddle_contract::format::avro::{Schema, parse};
 use serde_json::{Value, json};
 
 fn schema(json: &Value) -> Schema {
@@ -59,7 +60,7 @@ fn what_does_not_fit_says_where_what_was_found_and_what_would_be_accepted() {
     let mut told = String::new();
     for (what, writer, reader) in pairs {
         writeln!(told, "{what}").unwrap();
-        for problem in avro::problems(&schema(&reader), &schema(&writer)) {
+        for problem in problems(&schema(&reader), &schema(&writer)) {
             writeln!(told, "  {problem}").unwrap();
         }
     }
@@ -75,7 +76,7 @@ fn levels_say_which_versions_and_which_way() {
     let (one, two, three) = (version(1), version(2), version(3));
     let versions = [(4, &one), (7, &two)];
     let found = |level: Level, new: &Schema| {
-        let found = violations(level, new, &versions, avro::problems);
+        let found = violations(level, new, &versions, problems);
         found.into_iter().map(|v| (v.version, v.way)).collect::<Vec<_>>()
     };
     assert_eq!(found(Level::None, &three), []);
@@ -98,7 +99,7 @@ fn a_branch_that_takes_every_value_goes_before_one_that_takes_some() {
         |space: &str, symbols: Value| json!({"type": "enum", "name": format!("{space}.Colour"), "symbols": symbols});
     let writer = schema(&colour("a", json!(["RED", "BLUE"])));
     let reader = schema(&json!([colour("a", json!(["RED"])), colour("b", json!(["BLUE", "RED"]))]));
-    assert_eq!(avro::problems(&reader, &writer), []);
+    assert_eq!(problems(&reader, &writer), []);
     assert_eq!(resolve(&writer, &reader).mismatches(), []);
 }
 
@@ -115,7 +116,7 @@ fn schemas_without_end_are_refused_or_told_apart() {
         types
     };
     let (long, string) = (schema(&chain("long").into()), schema(&chain("string").into()));
-    assert!(!avro::problems(&long, &string).is_empty());
+    assert!(!problems(&long, &string).is_empty());
     assert!(!resolve(&string, &long).mismatches().is_empty());
     // The same the other way round: each type is used before it is defined.
     let mut backwards = chain("long");

@@ -6,10 +6,10 @@
 mod generate;
 
 use generate::{Dice, changed, schema};
-use heddle_contract::read;
-use heddle_contract::resolve::resolve;
-use heddle_contract::schema::binary::{FREE_ITEMS_MAX, Reader};
-use heddle_contract::schema::{Schema, json, parse};
+use heddle_contract::format::avro::binary::{FREE_ITEMS_MAX, Reader};
+use heddle_contract::format::avro::read;
+use heddle_contract::format::avro::resolve::resolve;
+use heddle_contract::format::avro::{Schema, json, parse};
 use serde_json::Value;
 
 /// How many inputs each pair of schemas gets.
@@ -83,7 +83,7 @@ fn a_few_bytes_cannot_ask_for_much() {
     let nulls = parse("nulls", r#"{"type":"array","items":"null"}"#).unwrap();
     let many = |count: i64| {
         let mut bytes = vec![];
-        heddle_contract::schema::binary::write_long(count, &mut bytes);
+        heddle_contract::format::avro::binary::write_long(count, &mut bytes);
         bytes.push(0);
         json::decode(&nulls, &bytes).map(|value| value.as_array().unwrap().len()).map_err(|e| e.to_string())
     };

@@ -1,11 +1,11 @@
 //! Ids of messages: the field taken from the bytes is the field of the decoded value, whatever schema wrote it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
-use heddle_contract::identify::IdPath;
-use heddle_contract::read;
-use heddle_contract::resolve::resolve;
-use heddle_contract::schema::binary::Reader;
-use heddle_contract::schema::{Schema, json, parse};
+use heddle_contract::format::avro::binary::Reader;
+use heddle_contract::format::avro::identify::IdPath;
+use heddle_contract::format::avro::read;
+use heddle_contract::format::avro::resolve::resolve;
+use heddle_contract::format::avro::{Schema, json, parse};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

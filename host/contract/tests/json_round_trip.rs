@@ -7,7 +7,7 @@ mod generate;
 mod values;
 
 use generate::Dice;
-use heddle_contract::schema::{Schema, json, parse};
+use heddle_contract::format::avro::{Schema, json, parse};
 use serde_json::{Value, json};
 
 /// How many schemas are tried.

@@ -3,18 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use heddle_contract::schema::{Library, Schema, parse};
+use heddle_contract::format::Schema;
+use heddle_contract::format::avro::{Library, parse};
+use heddle_contract::format::shape::Shapes;
 use heddle_contract::wit::{Names, Payload, Topic, World, generate};
 use heddle_fixtures::{hostile, scaled};
 use serde_json::{Value, json};
 use wit_parser::{Resolve, UnresolvedPackageGroup};
 
-/// The schemas of a component's topics, by topic.
-type Topics = BTreeMap<String, Schema>;
+/// The shapes of a component's topics, by topic.
+type Topics = BTreeMap<String, Shapes>;
 
 fn world<'a>(topics: &'a Topics, subjects: &'a BTreeMap<String, String>) -> World<'a> {
-    let topic = |(name, schema): (&'a String, &'a Schema)| {
-        let value = Payload::Schema { subject: &subjects[name], schema };
+    let topic = |(name, shapes): (&'a String, &'a Shapes)| {
+        let value = Payload::Schema { subject: &subjects[name], shapes };
         Topic { name, value, key: Payload::String, tombstones: false }
     };
     World { consumes: topics.iter().map(topic).collect(), ..World::default() }
@@ -38,7 +40,11 @@ fn wit(topics: &Topics, names: &Names) -> String {
 }
 
 fn topics<'a>(schemas: impl IntoIterator<Item = (&'a str, Value)>) -> Topics {
-    schemas.into_iter().map(|(topic, schema)| (topic.to_owned(), parse(topic, &schema.to_string()).unwrap())).collect()
+    schemas.into_iter().map(|(topic, schema)| (topic.to_owned(), shapes(topic, &schema).unwrap())).collect()
+}
+
+fn shapes(topic: &str, schema: &Value) -> Option<Shapes> {
+    Some(Schema::from(parse(topic, &schema.to_string()).ok()?).shapes())
 }
 
 fn record(name: &str, fields: Value) -> Value {
@@ -119,8 +125,7 @@ fn whatever_is_added_nothing_is_renamed() {
                 None => hostile::schema(seed * 16 + step),
             };
             values.insert(topic, schema);
-            let parsed =
-                |(topic, schema): (&&str, &Value)| Some(((*topic).to_owned(), parse(topic, &schema.to_string()).ok()?));
+            let parsed = |(topic, schema): (&&str, &Value)| Some(((*topic).to_owned(), shapes(topic, schema)?));
             let topics = values.iter().map(parsed).collect::<Option<Topics>>();
             let Some(topics) = topics else {
                 // What was added is not valid there.

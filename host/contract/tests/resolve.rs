@@ -1,10 +1,10 @@
 //! Schema resolution, by the specification's rules, one by one, and against the reference implementation.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
-use heddle_contract::resolve::resolve;
-use heddle_contract::schema::binary::Reader;
-use heddle_contract::schema::{json, parse};
-use heddle_contract::{read, schema::Schema};
+use heddle_contract::format::avro::binary::Reader;
+use heddle_contract::format::avro::resolve::resolve;
+use heddle_contract::format::avro::{Schema, read};
+use heddle_contract::format::avro::{json, parse};
 use serde_json::{Value, json};
 
 fn schema(text: &Value) -> Schema {

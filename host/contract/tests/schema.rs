@@ -3,8 +3,8 @@
 
 use std::fmt::Write as _;
 
-use heddle_contract::compat::lint::lint;
-use heddle_contract::schema::{Library, Node, Schema, json, parse};
+use heddle_contract::format::avro::lint::lint;
+use heddle_contract::format::avro::{Library, Node, Schema, json, parse};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

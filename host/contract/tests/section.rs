@@ -38,10 +38,7 @@ fn component(module: &Module) -> Vec<u8> {
 fn contract(name: &str) -> Contract {
     Contract {
         component: Component { name: name.to_owned(), manifest: "[component]\nname = \"x\"\n".to_owned() },
-        schemas: BTreeMap::from([(
-            "orders.created-value".to_owned(),
-            Schema { format: SchemaFormat::Avro, text: "\"string\"".to_owned() },
-        )]),
+        schemas: BTreeMap::from([("orders.created-value".to_owned(), Schema::new(SchemaFormat::Avro, "\"string\""))]),
         names: Names::default(),
         built_with: "heddle 0.1.0".to_owned(),
     }
@@ -55,7 +52,7 @@ fn with_section(data: &[u8]) -> Vec<u8> {
 
 fn contracts() -> impl Strategy<Value = Contract> {
     let format = prop_oneof![Just(SchemaFormat::Avro), Just(SchemaFormat::Protobuf), Just(SchemaFormat::Json)];
-    let schema = (format, any::<String>()).prop_map(|(format, text)| Schema { format, text });
+    let schema = (format, any::<String>()).prop_map(|(format, text)| Schema::new(format, text));
     let schemas = prop::collection::btree_map(any::<String>(), schema, 0..4);
     (any::<String>(), any::<String>(), schemas, any::<String>()).prop_map(|(name, manifest, schemas, built_with)| {
         Contract { component: Component { name, manifest }, schemas, names: Names::default(), built_with }

@@ -3,22 +3,24 @@
 
 use std::collections::BTreeMap;
 
-use heddle_contract::schema::{Schema, parse};
-use heddle_contract::wit::{self, Names, Payload, Shape, ShapeId, Shapes, Store, Table, Topic, World};
+use heddle_contract::format::Schema;
+use heddle_contract::format::avro::parse;
+use heddle_contract::format::shape::{Shape, ShapeId, Shapes};
+use heddle_contract::wit::{self, Names, Payload, Store, Table, Topic, World};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use wit_parser::{Resolve, Type, TypeDefKind, TypeId, UnresolvedPackageGroup};
 
-fn schema(text: &Value) -> Schema {
-    parse("s", &text.to_string()).unwrap()
+fn schema(text: &Value) -> Shapes {
+    Schema::from(parse("s", &text.to_string()).unwrap()).shapes()
 }
 
-fn topic<'a>(name: &'a str, subject: &'a str, schema: &'a Schema) -> Topic<'a> {
-    Topic { name, value: Payload::Schema { subject, schema }, key: Payload::String, tombstones: false }
+fn topic<'a>(name: &'a str, subject: &'a str, shapes: &'a Shapes) -> Topic<'a> {
+    Topic { name, value: Payload::Schema { subject, shapes }, key: Payload::String, tombstones: false }
 }
 
-fn store<'a>(name: &'a str, schema: &'a Schema) -> Store<'a> {
-    Store { name, value: Payload::Schema { subject: "store:s", schema }, key: Payload::String }
+fn store<'a>(name: &'a str, shapes: &'a Shapes) -> Store<'a> {
+    Store { name, value: Payload::Schema { subject: "store:s", shapes }, key: Payload::String }
 }
 
 /// The WIT of a component that was never built before.
@@ -43,7 +45,7 @@ fn resolve(world: &World<'_>) -> Result<Resolve, String> {
     Ok(resolve)
 }
 
-fn order() -> Schema {
+fn order() -> Shapes {
     schema(
         &json!({"type":"record","name":"OrderCreated","namespace":"com.example.orders","doc":"An order was placed.","fields":[
         {"name":"orderId","type":"string"},{"name":"customerId","type":"string","doc":"Who ordered."},
@@ -53,7 +55,7 @@ fn order() -> Schema {
     )
 }
 
-fn everything() -> Schema {
+fn everything() -> Shapes {
     schema(&json!({"type":"record","name":"Everything","fields":[
         {"name":"type","type":"boolean"},{"name":"HTTPStatus","type":"int"},{"name":"line_2","type":["null","string"],"default":null},
         {"name":"choice","type":["null","string","int",{"type":"record","name":"Send","fields":[{"name":"x","type":"float"}]}]},
@@ -84,7 +86,7 @@ fn every_type_there_is() {
     let all = everything();
     let key = schema(&json!({"type":"record","name":"Key","fields":[{"name":"id","type":"long"}]}));
     let mut consumed = topic("all", "all-value", &all);
-    consumed.key = Payload::Schema { subject: "all-key", schema: &key };
+    consumed.key = Payload::Schema { subject: "all-key", shapes: &key };
     let raw = Topic { name: "raw.bytes", value: Payload::Bytes, key: Payload::Bytes, tombstones: false };
     let world =
         World { consumes: vec![consumed], emits: vec![topic("all", "all-value", &all), raw], ..World::default() };
@@ -100,7 +102,7 @@ fn stores_by_the_kind_of_their_keys() {
     let key = schema(&json!({"type":"record","name":"Scan","fields":[{"name":"id","type":"long"}]}));
     let mut stores = vec![store("by-bytes", &value), store("by-string", &value), store("by-type", &value)];
     stores[0].key = Payload::Bytes;
-    stores[2].key = Payload::Schema { subject: "store-key:by-type", schema: &key };
+    stores[2].key = Payload::Schema { subject: "store-key:by-type", shapes: &key };
     let world = World { stores, ..World::default() };
     resolve(&world).unwrap();
     insta::assert_snapshot!(generate(&world));
@@ -110,7 +112,7 @@ fn stores_by_the_kind_of_their_keys() {
 fn tables_by_the_kind_of_their_keys() {
     let value = schema(&json!({"type":"record","name":"Product","fields":[{"name":"name","type":"string"}]}));
     let key = schema(&json!({"type":"record","name":"ProductId","fields":[{"name":"id","type":"long"}]}));
-    let payload = |subject, schema| Payload::Schema { subject, schema };
+    let payload = |subject, shapes| Payload::Schema { subject, shapes };
     let table = |name, topic, value, key| Table { name, topic, value, key };
     let tables = vec![
         table("by-type", "shop.products", payload("shop.products-value", &value), payload("shop.products-key", &key)),
@@ -137,41 +139,41 @@ fn agree(resolve: &Resolve, shapes: &Shapes, shape: ShapeId, ty: &Type) -> Resul
     let fail = |what: &str| Err(format!("{what}: {:?} is not {ty:?}", shapes.get(shape)));
     match (shapes.get(shape), ty) {
         (Shape::Bool, Type::Bool)
-        | (Shape::S32, Type::S32)
-        | (Shape::S64, Type::S64)
+        | (Shape::S32(_), Type::S32)
+        | (Shape::S64(_), Type::S64)
         | (Shape::F32, Type::F32)
         | (Shape::F64, Type::F64)
-        | (Shape::String | Shape::Decimal(_) | Shape::Json(_), Type::String) => Ok(()),
+        | (Shape::String | Shape::Decimal { .. } | Shape::Json(_), Type::String) => Ok(()),
         (shape_at, Type::Id(id)) => match (shape_at, kind(*id)) {
-            (Shape::S32, TypeDefKind::Type(Type::S32)) | (Shape::S64, TypeDefKind::Type(Type::S64)) => Ok(()),
+            (Shape::S32(_), TypeDefKind::Type(Type::S32)) | (Shape::S64(_), TypeDefKind::Type(Type::S64)) => Ok(()),
             (Shape::Bytes | Shape::Fixed(_), TypeDefKind::List(Type::U8)) => Ok(()),
             (Shape::List(item), TypeDefKind::List(ty)) => agree(resolve, shapes, *item, &ty),
-            (Shape::Map(value), TypeDefKind::List(Type::Id(pair))) => match kind(pair) {
+            (Shape::Map { value, .. }, TypeDefKind::List(Type::Id(pair))) => match kind(pair) {
                 TypeDefKind::Tuple(pair) => agree(resolve, shapes, *value, &pair.types[1]),
                 _ => fail("map"),
             },
-            (Shape::Option { ty: inner, .. }, TypeDefKind::Option(ty)) => agree(resolve, shapes, *inner, &ty),
-            (Shape::Record(fields), TypeDefKind::Record(record)) => {
-                assert!(fields.iter().map(|(name, _)| name).eq(record.fields.iter().map(|field| &field.name)));
-                fields
+            (Shape::Option(inner), TypeDefKind::Option(ty)) => agree(resolve, shapes, *inner, &ty),
+            (Shape::Record(ours), TypeDefKind::Record(record)) => {
+                assert!(ours.fields.iter().map(|field| &field.label).eq(record.fields.iter().map(|field| &field.name)));
+                ours.fields
                     .iter()
                     .zip(&record.fields)
-                    .try_for_each(|((_, shape), field)| agree(resolve, shapes, *shape, &field.ty))
+                    .try_for_each(|(ours, field)| agree(resolve, shapes, ours.ty, &field.ty))
             }
-            (Shape::Variant(cases), TypeDefKind::Variant(variant)) => {
-                assert!(cases.iter().map(|case| &case.name).eq(variant.cases.iter().map(|case| &case.name)));
-                cases.iter().zip(&variant.cases).try_for_each(|(case, other)| match (case.ty, &other.ty) {
+            (Shape::Variant(ours), TypeDefKind::Variant(variant)) => {
+                assert!(ours.cases.iter().map(|case| &case.label).eq(variant.cases.iter().map(|case| &case.name)));
+                ours.cases.iter().zip(&variant.cases).try_for_each(|(case, other)| match (case.ty, &other.ty) {
                     (None, None) => Ok(()),
                     (Some(shape), Some(ty)) => agree(resolve, shapes, shape, ty),
                     _ => fail("case"),
                 })
             }
-            (Shape::Null | Shape::Empty | Shape::Never, TypeDefKind::Enum(e)) => {
-                assert_eq!(e.cases.len(), 1);
+            (Shape::Enum(ours), TypeDefKind::Enum(e)) if !ours.symbols.is_empty() => {
+                assert!(ours.symbols.iter().map(|symbol| &symbol.label).eq(e.cases.iter().map(|case| &case.name)));
                 Ok(())
             }
-            (Shape::Enum(names), TypeDefKind::Enum(e)) => {
-                assert!(names.iter().eq(e.cases.iter().map(|case| &case.name)));
+            (Shape::Null | Shape::Record(_) | Shape::Variant(_) | Shape::Enum(_), TypeDefKind::Enum(e)) => {
+                assert_eq!(e.cases.len(), 1);
                 Ok(())
             }
             _ => fail("kind"),
@@ -223,8 +225,10 @@ proptest! {
         all.push(json!({"name":"nestedRecord","type":["null","int",nested]}));
         let text = json!({"type":"record","name":"Root","fields":all}).to_string();
         let Ok(root) = parse("s", &text) else { return Ok(()) };
+        let schema = Schema::from(root);
+        let root = schema.shapes();
         let world = World { consumes: vec![topic("in", "in-value", &root)], emits: vec![topic("out", "out-value", &root)], stores: vec![store("s", &root)], ..World::default() };
-        let shapes = Shapes::named(&root, "in-value", &names(&world));
+        let shapes = Shapes::named(&schema, "in-value", &names(&world));
         let resolved = resolve(&world).unwrap();
         let (_, interface) = resolved.interfaces.iter().find(|(_, i)| i.name.as_deref() == Some("on-in")).unwrap();
         let event = &interface.functions["handle"].params[0].ty;

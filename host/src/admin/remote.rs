@@ -23,7 +23,7 @@ use crate::log::{
     Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer,
 };
 use crate::registry::format::Entry;
-use crate::registry::{Client, ClientOptions, Registry, RegistryError, SchemaId, Version};
+use crate::registry::{Client, ClientOptions, Registered, Registry, RegistryError, SchemaId, Version};
 
 /// The timeout of a call: twice the longest wait of a read at the host.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -287,7 +287,7 @@ impl Reader for RemoteReader {
 
 /// Forwards to the registry that the host serves by HTTP: see [`crate::registry::http`].
 impl Registry for Remote {
-    fn by_id(&self, id: SchemaId) -> Result<Option<String>, RegistryError> {
+    fn by_id(&self, id: SchemaId) -> Result<Option<Registered>, RegistryError> {
         self.registry()?.by_id(id)
     }
 

@@ -17,7 +17,6 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use heddle_contract::schema::json;
 use heddle_contract::wire;
 use heddle_core::event::Partition;
 use heddle_core::partitioner::partition_of;
@@ -194,7 +193,7 @@ impl Found<'_> {
         let (id, payload) = wire::split(value).ok_or_else(|| failed("a stored value has no schema id".to_owned()))?;
         let schema = self.stores.schemas.writer(id).map_err(failed)?;
         let schema = schema.ok_or_else(|| failed(format!("the registry has no schema with the id {}", id.0)))?;
-        let value = json::decode(&schema, payload).map_err(|e| failed(e.to_string()))?;
+        let value = schema.decode(payload).map_err(|e| failed(e.to_string()))?;
         let key = say(key, Plain::Text, false, &*self.stores.schemas).map_err(failed)?.json;
         Ok(StateEntry { partition, key, value })
     }
@@ -202,7 +201,7 @@ impl Found<'_> {
     /// A key of a table: one that a schema wrote has lost its id.
     fn table_key(&self, key: &[u8]) -> Result<Value, String> {
         match self.component.slot.current().component.key_schema(self.named.index) {
-            Some((_, schema)) => json::decode(&schema, key).map_err(|error| error.to_string()),
+            Some((_, schema)) => schema.decode(key).map_err(|error| error.to_string()),
             None => Ok(say(key, Plain::Text, false, &*self.stores.schemas)?.json),
         }
     }

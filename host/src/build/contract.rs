@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use heddle_contract::format::avro::{Library, SchemaError};
+use heddle_contract::format::shape::Shapes;
+use heddle_contract::format::{self, Referred, Schema};
 use heddle_contract::identify::IdPath;
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::{IdSource, KeyType, SubjectNames, Tombstones};
-use heddle_contract::schema::{Library, Schema};
-use heddle_contract::section::{self, Contract, SchemaFormat};
+use heddle_contract::section::{self, Contract};
 use heddle_contract::wire::{key_subject, record_subject, store_key_subject, store_value_subject, value_subject};
 use heddle_contract::wit::{self, Names, Payload, Store, Table, Topic, World};
 
 use super::documents::Documents;
 use super::{BuildError, Document, WrongFormat};
 use crate::files;
-use crate::registry::format::{self, Referred};
 
 /// The schemas of an app's `contracts` folder, by subject: the file's name without its extension.
 #[derive(Debug, Default)]
@@ -48,7 +49,7 @@ impl AppContracts {
         let mut subjects = BTreeMap::new();
         for file in library.files() {
             if let Some(subject) = Path::new(file).file_stem().and_then(|stem| stem.to_str()) {
-                subjects.insert(subject.to_owned(), library.schema(file)?);
+                subjects.insert(subject.to_owned(), library.schema(file)?.into());
             }
         }
         if let Some(document) = documents.in_order().into_iter().find(|d| subjects.contains_key(&d.subject)) {
@@ -79,7 +80,7 @@ impl AppContracts {
     /// The schema of a subject.
     #[must_use]
     pub fn get(&self, subject: &str) -> Option<&Schema> {
-        self.subjects.get(subject)
+        self.subjects.get(subject).or_else(|| self.documents.get(subject))
     }
 
     /// The schemas of all Avro files, with the subjects in the files' names.
@@ -87,23 +88,31 @@ impl AppContracts {
         self.subjects.iter().map(|(subject, schema)| (subject.as_str(), schema))
     }
 
-    /// The schema of a topic's values: a union of these types, or without types the schema in the topic's file.
+    /// The schema of a topic's values: a union of these types, or without types the schema in the topic's file, for the
+    /// `message` in it if one is named.
     ///
     /// # Errors
-    /// If no file defines one of the types.
-    pub fn values(&self, topic: &str, types: &[String]) -> Result<Option<Schema>, BuildError> {
+    /// If no file defines one of the types, or the topic's file not the message.
+    pub fn values(&self, topic: &str, types: &[String], message: Option<&str>) -> Result<Option<Schema>, BuildError> {
         let subject = value_subject(topic);
+        if let Some(message) = message {
+            let schema = self.get(&subject).ok_or_else(|| "the topic has no schema file".to_owned());
+            let schema = schema.and_then(|schema| schema.with_type(message));
+            let wrong =
+                |what| BuildError::Document { file: format!("message = {message:?} of the topic {topic}"), what };
+            return schema.map(Some).map_err(wrong);
+        }
         if types.is_empty() {
             return Ok(self.get(&subject).cloned());
         }
         let mut names = vec![];
         for name in types {
             let schema = self.named(name)?;
-            names.push(schema.describe(schema.root()));
+            names.extend(schema.type_names());
         }
         let mut library = self.library.clone();
         library.add(&subject, &serde_json::json!(names).to_string())?;
-        Ok(Some(library.schema(&subject)?))
+        Ok(Some(library.schema(&subject)?.into()))
     }
 
     /// The schema of a named type.
@@ -111,7 +120,20 @@ impl AppContracts {
     /// # Errors
     /// If no file defines it.
     pub fn named(&self, name: &str) -> Result<Schema, BuildError> {
-        Ok(self.library.named(name)?)
+        match self.library.named(name) {
+            Err(missing @ SchemaError::NoType { .. }) => {
+                let mut found = self.documents.named(name);
+                let candidates = found.iter().map(|schema| format!("`{}`", schema.describe())).collect::<Vec<_>>();
+                match (found.pop(), found.is_empty()) {
+                    (None, _) => Err(missing.into()),
+                    (Some(schema), true) => Ok(schema),
+                    (Some(_), false) => {
+                        Err(SchemaError::Ambiguous { name: name.to_owned(), candidates: candidates.join(", ") }.into())
+                    }
+                }
+            }
+            answered => Ok(answered?.into()),
+        }
     }
 }
 
@@ -129,9 +151,7 @@ pub fn contract_of(
 ) -> Result<Contract, BuildError> {
     let typed = Typed::of(manifest, contracts)?;
     let names = typed.names(manifest, locked)?.for_host();
-    let schemas = typed.schemas.into_iter().map(|(subject, schema)| {
-        (subject, section::Schema { format: SchemaFormat::Avro, text: schema.json().to_owned() })
-    });
+    let schemas = typed.schemas.into_iter().map(|(subject, (schema, _))| (subject, section::Schema::of(&schema)));
     Ok(Contract {
         component: section::Component { name: manifest.name.clone(), manifest: text.to_owned() },
         schemas: schemas.collect(),
@@ -147,7 +167,9 @@ pub fn wrong_formats(manifest: &Manifest, contracts: &AppContracts) -> Vec<Wrong
     let consumed = manifest.consumes.iter().map(|(topic, consumes)| (topic, consumes.key.as_ref()));
     let emitted = manifest.emits.iter().map(|(topic, emits)| (topic, emits.key.as_ref()));
     let shown = manifest.tables.values().map(|table| (&table.topic, table.key.as_ref()));
-    let (documents, mut found) = (contracts.documents(), BTreeMap::new());
+    let mut documents = contracts.documents();
+    documents.retain(|document| contracts.get(&document.subject).is_none());
+    let mut found = BTreeMap::new();
     for (topic, key) in consumed.chain(emitted).chain(shown) {
         let key = key.is_none().then(|| key_subject(topic));
         for subject in [Some(value_subject(topic)), key].into_iter().flatten() {
@@ -168,15 +190,15 @@ pub fn wrong_formats(manifest: &Manifest, contracts: &AppContracts) -> Vec<Wrong
 /// The schemas of the topics, stores and tables of `manifest`, by subject. The manifest's type for a topic's keys takes
 /// precedence over the schema file.
 fn subjects_of(manifest: &Manifest, contracts: &AppContracts) -> Result<BTreeMap<String, Schema>, BuildError> {
-    let consumed = manifest.consumes.iter().map(|(topic, consumes)| (topic, consumes.key.as_ref(), &consumes.types));
-    let emitted = manifest.emits.iter().map(|(topic, emits)| (topic, emits.key.as_ref(), &emits.types));
+    let consumed = manifest.consumes.iter().map(|(topic, it)| (topic, it.key.as_ref(), &it.types, &it.message));
+    let emitted = manifest.emits.iter().map(|(topic, it)| (topic, it.key.as_ref(), &it.types, &it.message));
     if let Some(wrong) = wrong_formats(manifest, contracts).into_iter().next() {
         return Err(BuildError::Format(wrong));
     }
     let mut subjects = BTreeMap::<String, Schema>::new();
-    let shown = manifest.tables.values().map(|table| (&table.topic, table.key.as_ref(), &table.types));
-    for (topic, key, types) in consumed.chain(emitted).chain(shown) {
-        if let Some(schema) = contracts.values(topic, types)? {
+    let shown = manifest.tables.values().map(|table| (&table.topic, table.key.as_ref(), &table.types, &table.message));
+    for (topic, key, types, message) in consumed.chain(emitted).chain(shown) {
+        if let Some(schema) = contracts.values(topic, types, message.as_deref())? {
             subjects.extend(records_of(manifest, topic, &schema)?);
             subjects.insert(value_subject(topic), schema);
         }
@@ -188,7 +210,7 @@ fn subjects_of(manifest: &Manifest, contracts: &AppContracts) -> Result<BTreeMap
         };
         let Some(schema) = schema else { continue };
         if let Some(other) = subjects.get(&subject).filter(|other| **other != schema) {
-            let types = [other, &schema].map(|schema| schema.describe(schema.root()));
+            let types = [other, &schema].map(Schema::describe);
             let component = manifest.name.clone();
             return Err(BuildError::TwoKeyTypes { component, topic: topic.clone(), types: types.join("` and `") });
         }
@@ -198,6 +220,12 @@ fn subjects_of(manifest: &Manifest, contracts: &AppContracts) -> Result<BTreeMap
         subjects.insert(store_value_subject(name), contracts.named(&store.value)?);
         if let Some(KeyType::Schema(key)) = &store.key {
             subjects.insert(store_key_subject(name), contracts.named(key)?);
+        }
+    }
+    for (subject, schema) in &subjects {
+        if let Some(problem) = schema.inexpressible().first() {
+            let (component, subject) = (manifest.name.clone(), subject.clone());
+            return Err(BuildError::Inexpressible { component, subject, problem: problem.clone() });
         }
     }
     for (topic, consumes) in &manifest.consumes {
@@ -217,7 +245,7 @@ fn records_of(manifest: &Manifest, topic: &str, schema: &Schema) -> Result<Vec<(
     let records = schema.records()?.ok_or_else(|| BuildError::NoRecords {
         component: manifest.name.clone(),
         topic: topic.to_owned(),
-        schema: schema.describe(schema.root()),
+        schema: schema.describe(),
     })?;
     Ok(records.into_iter().map(|(name, schema)| (record_subject(topic, &name), schema)).collect())
 }
@@ -237,14 +265,19 @@ pub fn world_files(
     Ok((wit::files(&typed.world(manifest), &names), names))
 }
 
-/// A component's schemas, by subject.
+/// A component's schemas and their shapes, by subject.
 struct Typed {
-    schemas: BTreeMap<String, Schema>,
+    schemas: BTreeMap<String, (Schema, Shapes)>,
 }
 
 impl Typed {
     fn of(manifest: &Manifest, contracts: &AppContracts) -> Result<Self, BuildError> {
-        Ok(Self { schemas: subjects_of(manifest, contracts)? })
+        let schemas = subjects_of(manifest, contracts)?.into_iter();
+        let with_shapes = schemas.map(|(subject, schema)| {
+            let shapes = schema.shapes();
+            (subject, (schema, shapes))
+        });
+        Ok(Self { schemas: with_shapes.collect() })
     }
 
     fn names(&self, manifest: &Manifest, locked: &Names) -> Result<Names, BuildError> {
@@ -254,8 +287,8 @@ impl Typed {
 
     fn world<'a>(&'a self, manifest: &'a Manifest) -> World<'a> {
         let by_schema = |subject: String| {
-            let (subject, schema) = self.schemas.get_key_value(&subject)?;
-            Some(Payload::Schema { subject, schema })
+            let (subject, (_, shapes)) = self.schemas.get_key_value(&subject)?;
+            Some(Payload::Schema { subject, shapes })
         };
         let payloads = |name: &str, key: Option<&KeyType>| {
             let value = by_schema(value_subject(name)).unwrap_or(Payload::Bytes);

@@ -1,11 +1,11 @@
-//! Schema files of formats that components are not typed by: JSON Schema and Protobuf. They are checked and registered
-//! like Avro's.
+//! The schema files of other formats than Avro. Their schemas are validated and registered like Avro's; those in
+//! Protobuf type components, too.
 //!
 //! ```text
 //!  <topic>-value.proto ──import "shop/money.proto"──> contracts/shop/money.proto    subject `shop/money.proto`
 //! ```
 //!
-//! Other files are read only if a subject's file imports them, by their path from the folder.
+//! Files in subfolders are read only when they are imported, by their path from the folder.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
@@ -14,7 +14,8 @@ use heddle_contract::section::SchemaFormat;
 
 use super::BuildError;
 use crate::files;
-use crate::registry::format::{self, Referred};
+use crate::registry::format::{self, Referred, Schema};
+use crate::registry::is_subject;
 
 /// A schema file of a format other than Avro.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +34,11 @@ pub struct Document {
 
 /// The files of subjects and their imports, by path.
 #[derive(Debug, Default)]
-pub(super) struct Documents(BTreeMap<String, Document>);
+pub(super) struct Documents {
+    files: BTreeMap<String, Document>,
+    /// The schemas of the files that can type components, by file.
+    schemas: BTreeMap<String, Schema>,
+}
 
 /// The format for a file's extension.
 #[must_use]
@@ -46,19 +51,18 @@ pub fn format_of(file: &Path) -> Option<SchemaFormat> {
     }
 }
 
-/// Returns true if a file of this name, without its extension, belongs to a topic's subject.
-pub(crate) fn is_subject(stem: &str) -> bool {
-    stem.ends_with("-value") || stem.ends_with("-key")
-}
-
 impl Documents {
-    /// Reads the files in `files` that are named after a subject, and all their imports.
+    /// Reads the files in `files` that are named after a subject or define messages, and all their imports.
     pub(super) fn read(folder: &Path, files: &[impl AsRef<Path>]) -> Result<Self, BuildError> {
         let mut documents = Self::default();
         for path in files.iter().map(AsRef::as_ref) {
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            let other = format_of(path).is_some_and(|format| format != SchemaFormat::Avro);
-            if let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|_| other && is_subject(stem)) {
+            let is_read = match format_of(path) {
+                Some(SchemaFormat::Protobuf) => true,
+                Some(SchemaFormat::Json) => is_subject(stem),
+                Some(SchemaFormat::Avro) | None => false,
+            };
+            if let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|_| is_read) {
                 documents.add(folder, name, &mut vec![])?;
             }
         }
@@ -72,7 +76,7 @@ impl Documents {
         if way.iter().any(|other| other == file) {
             return Err(wrong(format!("the schema imports itself, by way of {}", way.join(", "))));
         }
-        if self.0.contains_key(file) {
+        if self.files.contains_key(file) {
             return Ok(());
         }
         let Some(format) = format_of(Path::new(file)) else {
@@ -95,29 +99,50 @@ impl Documents {
         let subject = at_top.unwrap_or(file).to_owned();
         let document = Document { file: file.to_owned(), subject, format, text, imports };
         let entry = format::Entry::new(format, document.text.as_str());
-        format::parse(&entry, &self.referred(&document))
-            .map_err(|what| wrong(format!("not a valid schema: {what}")))?;
-        self.0.insert(file.to_owned(), document);
+        let schema = format::parse(&entry, &self.referred(&document));
+        let schema = schema.map_err(|what| wrong(format!("not a valid schema: {what}")))?;
+        if schema.types_components() {
+            self.schemas.insert(file.to_owned(), schema);
+        }
+        self.files.insert(file.to_owned(), document);
         Ok(())
+    }
+
+    /// The schema of a subject, if it can type components.
+    pub(super) fn get(&self, subject: &str) -> Option<&Schema> {
+        self.files.values().find(|document| document.subject == subject).and_then(|d| self.schemas.get(&d.file))
+    }
+
+    /// The schemas of the files that define a type of this name.
+    pub(super) fn named(&self, name: &str) -> Vec<Schema> {
+        self.schemas.values().filter_map(|schema| schema.with_type(name).ok()).collect()
     }
 
     /// All files, each after its imports.
     pub(super) fn in_order(&self) -> Vec<&Document> {
         let mut ordered = vec![];
-        self.0.values().for_each(|document| self.visit(document, &mut ordered));
+        self.files.values().for_each(|document| self.visit(document, &mut ordered));
         ordered
     }
 
     /// All direct and indirect imports of a file, the outermost last.
     pub(super) fn referred(&self, document: &Document) -> Vec<Referred> {
         let mut ordered = vec![];
-        document.imports.iter().filter_map(|file| self.0.get(file)).for_each(|other| self.visit(other, &mut ordered));
+        document
+            .imports
+            .iter()
+            .filter_map(|file| self.files.get(file))
+            .for_each(|other| self.visit(other, &mut ordered));
         ordered.iter().map(|other| Referred { name: other.file.clone(), text: other.text.clone() }).collect()
     }
 
     fn visit<'a>(&'a self, document: &'a Document, ordered: &mut Vec<&'a Document>) {
         if !ordered.contains(&document) {
-            document.imports.iter().filter_map(|file| self.0.get(file)).for_each(|other| self.visit(other, ordered));
+            document
+                .imports
+                .iter()
+                .filter_map(|file| self.files.get(file))
+                .for_each(|other| self.visit(other, ordered));
             ordered.push(document);
         }
     }

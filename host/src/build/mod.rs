@@ -26,7 +26,6 @@ mod unmatched;
 mod world;
 
 pub use contract::{AppContracts, contract_of, world_files, wrong_formats};
-pub(crate) use documents::is_subject;
 pub use documents::{Document, format_of};
 pub use rust_target::{Toolchain, detect};
 pub use scaffold::{Language, component as new_component, debezium, manifest as new_manifest};
@@ -61,7 +60,7 @@ pub enum BuildError {
     },
     /// A schema is not valid.
     #[error(transparent)]
-    Schema(#[from] heddle_contract::schema::SchemaError),
+    Schema(#[from] heddle_contract::format::avro::SchemaError),
     /// A schema of a format other than Avro is not valid.
     #[error("{what}")]
     Document {
@@ -162,6 +161,16 @@ pub enum BuildError {
         /// The schema of the values.
         schema: String,
     },
+    /// A component cannot be typed by a schema.
+    #[error("the schema `{subject}` cannot be a type, {problem}")]
+    Inexpressible {
+        /// The component.
+        component: String,
+        /// The schema.
+        subject: String,
+        /// The place in the schema, and the reason.
+        problem: heddle_contract::compat::Problem,
+    },
     /// This version cannot build the component's language.
     #[error("{0}")]
     Language(Explained),
@@ -169,7 +178,9 @@ pub enum BuildError {
 
 /// A component's topic whose schema has a format other than Avro.
 #[derive(Clone, Debug, Error)]
-#[error("the schema of the topic `{topic}` is {format}, and the component `{component}` can use only Avro")]
+#[error(
+    "the schema of the topic `{topic}` is {format}, and the component `{component}` can use only Avro and Protobuf"
+)]
 pub struct WrongFormat {
     /// The component.
     pub component: String,
@@ -207,7 +218,9 @@ impl Explain for BuildError {
             Self::Id { component, cause } => {
                 format!("[consumes.\"{}\"] in the component.toml of `{component}`", cause.topic)
             }
-            Self::TwoKeyTypes { component, .. } => format!("component.toml of `{component}`"),
+            Self::TwoKeyTypes { component, .. } | Self::Inexpressible { component, .. } => {
+                format!("component.toml of `{component}`")
+            }
             Self::NoRecords { component, .. } => {
                 format!("`subject` of the topic in the component.toml of `{component}`")
             }
@@ -222,6 +235,7 @@ impl Explain for BuildError {
             | Self::Document { .. }
             | Self::Wit { .. }
             | Self::Failed { .. }
+            | Self::Inexpressible { .. }
             | Self::Componentize { .. } => return None,
             Self::Import { .. } => {
                 "add the file, or correct the import: it is a path from the folder of the schemas, with the file's extension"

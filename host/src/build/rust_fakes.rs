@@ -164,6 +164,8 @@ fn owned(ty: &Ty) -> String {
         Ty::Bool => "bool".to_owned(),
         Ty::S32 => "i32".to_owned(),
         Ty::S64 => "i64".to_owned(),
+        Ty::U32 => "u32".to_owned(),
+        Ty::U64 => "u64".to_owned(),
         Ty::F32 => "f32".to_owned(),
         Ty::F64 => "f64".to_owned(),
         Ty::String => "String".to_owned(),

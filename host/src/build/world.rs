@@ -13,6 +13,8 @@ pub(super) enum Ty {
     Bool,
     S32,
     S64,
+    U32,
+    U64,
     F32,
     F64,
     String,
@@ -173,7 +175,7 @@ impl World {
     /// Returns true if values of the type contain a list or a text, because languages pass these by reference.
     pub(super) fn has_list(&self, ty: &Ty) -> bool {
         match ty {
-            Ty::Bool | Ty::S32 | Ty::S64 | Ty::F32 | Ty::F64 => false,
+            Ty::Bool | Ty::S32 | Ty::S64 | Ty::U32 | Ty::U64 | Ty::F32 | Ty::F64 => false,
             Ty::String | Ty::Bytes | Ty::List(_) => true,
             Ty::Tuple(types) => types.iter().any(|ty| self.has_list(ty)),
             Ty::Option(some) => self.has_list(some),
@@ -251,6 +253,8 @@ impl Reader<'_> {
             Type::Bool => Ty::Bool,
             Type::S32 => Ty::S32,
             Type::S64 => Ty::S64,
+            Type::U32 => Ty::U32,
+            Type::U64 => Ty::U64,
             Type::F32 => Ty::F32,
             Type::F64 => Ty::F64,
             Type::String => Ty::String,

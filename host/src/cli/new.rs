@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
+use heddle_contract::format::avro::{Node, Schema};
 use heddle_contract::manifest::{App, Manifest};
-use heddle_contract::schema::{Node, Schema};
 use heddle_contract::wire::value_subject;
 use heddle_core::explain::Explained;
 
@@ -194,7 +194,7 @@ fn missing_schemas(folder: &Path, app: &App, manifest: &Manifest) -> Result<BTre
     let contracts = AppContracts::read(&folder.join(&app.contracts))?;
     let topics = manifest.consumes.keys().chain(manifest.emits.keys());
     let missing = topics.filter(|topic| contracts.get(&value_subject(topic)).is_none());
-    let id = manifest.consumes.keys().find_map(|topic| id_field(contracts.get(&value_subject(topic))?));
+    let id = manifest.consumes.keys().find_map(|topic| id_field(contracts.get(&value_subject(topic))?.avro()?));
     let id = id.map(|name| format!("{{ \"name\": {name:?}, \"type\": \"string\" }}, ")).unwrap_or_default();
     let schema = |topic: &String| {
         let words = topic.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());

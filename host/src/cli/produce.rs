@@ -7,11 +7,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::Bytes;
 use clap::Args;
+use heddle_contract::format::Schema;
 use heddle_contract::manifest::App;
 use heddle_contract::manifest::app::Register;
 use heddle_contract::manifest::component::{KeyType, SubjectNames};
-use heddle_contract::schema::Schema;
-use heddle_contract::section::SchemaFormat;
 use heddle_contract::wire::{key_subject, value_subject};
 use heddle_core::event::{Header, NewRecord, Partition, Timestamp};
 use heddle_core::explain::Explained;
@@ -22,7 +21,7 @@ use crate::build::AppContracts;
 use crate::guest::Schemas;
 use crate::log::Log;
 use crate::printable;
-use crate::registry::format::Entry;
+use crate::registry::publish::Publication;
 use crate::registry::{Cached, Registry};
 use crate::values::{Plain, Records, Target, parse_timestamp, target};
 
@@ -150,7 +149,7 @@ impl Produce {
         let contracts = AppContracts::read(&folder.join(&app.contracts))?;
         let subjects = Subjects { app, registry: &*registry, schemas: &*schemas };
         let declared = Declared::of(folder, app, &self.topic);
-        let own = contracts.values(&self.topic, &declared.types)?;
+        let own = contracts.values(&self.topic, &declared.types, declared.message.as_deref())?;
         let value = match declared.subject {
             SubjectNames::Topic => subjects.target(&value_subject(&self.topic), own.as_ref(), Plain::Json)?,
             names => subjects.records(&self.topic, names, own.as_ref())?,
@@ -192,6 +191,7 @@ struct Declared {
     key: Option<KeyType>,
     subject: SubjectNames,
     types: Vec<String>,
+    message: Option<String>,
 }
 
 impl Declared {
@@ -199,11 +199,12 @@ impl Declared {
         let mut found = Self::default();
         // `heddle build` reports components that cannot be read.
         for source in app::sources(folder, app).unwrap_or_default() {
-            let consumed = source.manifest.consumes.get(topic).map(|it| (&it.key, it.subject, &it.types));
-            let emitted = source.manifest.emits.get(topic).map(|it| (&it.key, it.subject, &it.types));
-            let shown = source.manifest.table_of(topic).map(|it| (&it.key, it.subject, &it.types));
-            for (key, subject, types) in consumed.into_iter().chain(emitted).chain(shown) {
+            let consumed = source.manifest.consumes.get(topic).map(|it| (&it.key, it.subject, &it.types, &it.message));
+            let emitted = source.manifest.emits.get(topic).map(|it| (&it.key, it.subject, &it.types, &it.message));
+            let shown = source.manifest.table_of(topic).map(|it| (&it.key, it.subject, &it.types, &it.message));
+            for (key, subject, types, message) in consumed.into_iter().chain(emitted).chain(shown) {
                 found.key = found.key.or_else(|| key.clone());
+                found.message = found.message.or_else(|| message.clone());
                 if subject != SubjectNames::Topic {
                     found.subject = subject;
                 }
@@ -233,18 +234,16 @@ impl Subjects<'_> {
             return target(plain, registry, subject, self.schemas);
         };
         let id = match self.app.register {
-            Register::Auto => registry.register(subject, schema.json())?,
-            Register::Never => {
-                registry.lookup(subject, &Entry::new(SchemaFormat::Avro, schema.json()))?.with_context(|| {
-                    Explained::new(format!(
-                        "the schema of `{subject}` is not registered, and [registry] register = \"never\""
-                    ))
-                    .at(registry.place())
-                    .hint("register it with `heddle schema register`")
-                })?
-            }
+            Register::Auto => Publication::from(schema).register(registry, subject)?,
+            Register::Never => Publication::from(schema).lookup(registry, subject)?.with_context(|| {
+                Explained::new(format!(
+                    "the schema of `{subject}` is not registered, and [registry] register = \"never\""
+                ))
+                .at(registry.place())
+                .hint("register it with `heddle schema register`")
+            })?,
         };
-        Ok(Target::new(plain, Some((id, Arc::new(schema.clone())))))
+        Ok(Target::new(plain, Some((id, schema.clone()))))
     }
 
     /// The encoder for values whose subjects are named after their records.
@@ -266,6 +265,6 @@ impl Subjects<'_> {
             );
         };
         let records = if own.is_union() { ids } else { vec![] };
-        Ok(Target { records, ..Target::new(Plain::Json, Some((first, Arc::new(own.clone())))) })
+        Ok(Target { records, ..Target::new(Plain::Json, Some((first, own.clone()))) })
     }
 }

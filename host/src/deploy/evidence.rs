@@ -9,9 +9,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use heddle_contract::compat::avro;
+use heddle_contract::format::Schema;
 use heddle_contract::manifest::Manifest;
-use heddle_contract::schema::{Schema, json, parse, parse_writer};
 use heddle_contract::section::Contract;
 use heddle_contract::wire::{self, store_value_subject};
 use heddle_core::event::{Offset, Record, TopicPartition};
@@ -82,7 +81,7 @@ fn changelogs(app: &str, contract: &Contract, manifest: &Manifest, topics: &BTre
         let topic = manifest.changelog(app, store);
         let schema = contract.schemas.get(&store_value_subject(store)).filter(|_| topics.contains_key(&topic))?;
         // A schema that is not valid is refused when the component is loaded.
-        let own = parse(&topic, &schema.text).ok()?;
+        let own = schema.parse().ok()?;
         Some(Changelog { topic, store: store.clone(), component: manifest.name.clone(), own })
     };
     manifest.stores.keys().filter_map(changelog).collect()
@@ -127,19 +126,19 @@ fn contradiction(
     record: &Record,
 ) -> Result<Option<String>, RegistryError> {
     let (Changelog { store, own, .. }, id_text) = (changelog, id.0);
-    let Some(text) = registry.by_id(id)? else {
+    let Some(registered) = registry.by_id(id)? else {
         return Ok(Some(format!("its records have the schema id {id_text}, which the registry does not know")));
     };
-    let of_id = || format!("its records have the schema id {id_text}, which is `{}` in the registry", shown(&text));
-    let Ok(writer) = parse_writer("the registry's schema", &text) else {
-        return Ok(Some(format!("{}: that is not an Avro schema", of_id())));
-    };
-    if let Some(problem) = avro::problems(own, &writer).into_iter().next() {
-        let own = shown(own.json());
+    let of_id =
+        || format!("its records have the schema id {id_text}, which is `{}` in the registry", shown(&registered.text));
+    let writer = registered.schema.as_ref().ok().filter(|schema| schema.types_components());
+    let Some(writer) = writer else { return Ok(Some(format!("{}: components cannot read such a schema", of_id()))) };
+    if let Some(problem) = own.reads(writer).into_iter().next() {
+        let own = shown(own.text());
         return Ok(Some(format!("{}; the store `{store}` holds `{own}`, which does not read it: {problem}", of_id())));
     }
     let payload = record.value.as_deref().and_then(wire::split).map_or(&[][..], |(_, payload)| payload);
-    let decoded = json::decode(&writer, payload);
+    let decoded = writer.decode(payload);
     Ok(decoded.err().map(|error| format!("{}, and its newest record does not match that: {error}", of_id())))
 }
 

@@ -12,8 +12,7 @@ use bytes::Bytes;
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::app::Register;
 use heddle_contract::manifest::tables::Scope;
-use heddle_contract::schema::parse;
-use heddle_contract::section::{Contract, SchemaFormat};
+use heddle_contract::section::{self, Contract};
 use heddle_core::event::Topic;
 use heddle_core::explain::{Explain, Explained, Findings};
 use heddle_core::state::StoreIndex;
@@ -28,7 +27,7 @@ use crate::guest::{Component, Engine, Instance, LoadError, Schemas, WriterIds};
 use crate::lock::lock;
 use crate::log::{Log, LogError, TopicSpec};
 use crate::registry::check::{misfits, unregistered};
-use crate::registry::format::Entry;
+use crate::registry::publish::Publication;
 use crate::registry::{Registry, RegistryError, SchemaId};
 use crate::runtime::{self, Version};
 use crate::tables::Tables;
@@ -261,36 +260,36 @@ impl Fitter {
                 if manifest.uses(name).1 {
                     written.insert(subject.clone());
                 }
-                ids.insert((subject, &schema.text), SchemaId(0));
+                ids.insert((subject, &schema.text, &schema.imports), (SchemaId(0), schema));
             }
         }
         // In the order of the subjects, so that the same app gets the same ids in every new registry.
         let mut skipped = BTreeSet::new();
-        for ((subject, text), id) in &mut ids {
+        for ((subject, ..), (id, schema)) in &mut ids {
             let only_read = !written.contains(subject);
             match self.register {
-                Register::Auto if !only_read || is_missing(registry, subject, text)? => {
-                    *id = registry.register(subject, text)?;
+                Register::Auto if !only_read || is_missing(registry, subject, schema)? => {
+                    *id = Publication::from(*schema).register(registry, subject)?;
                 }
-                Register::Never if !only_read => {
-                    match registry.lookup(subject, &Entry::new(SchemaFormat::Avro, *text))? {
-                        Some(found) => *id = found,
-                        None => {
-                            let message = "it is not registered".to_owned();
-                            return Err(RegistryError::Refused { subject: subject.clone(), message });
-                        }
+                Register::Never if !only_read => match Publication::from(*schema).lookup(registry, subject)? {
+                    Some(found) => *id = found,
+                    None => {
+                        let message = "it is not registered".to_owned();
+                        return Err(RegistryError::Refused { subject: subject.clone(), message });
                     }
-                }
+                },
                 Register::Auto | Register::Never => {
                     skipped.insert(subject.clone());
                 }
             }
         }
         let own = |Read { contract, manifest, .. }: &Read| {
-            let schemas = contract.schemas.iter();
-            let schemas =
-                schemas.filter_map(|(name, s)| Some((name.clone(), (manifest.registered(app, name)?, &s.text))));
-            schemas.filter(|(_, place)| !skipped.contains(&place.0)).map(|(name, place)| (name, ids[&place])).collect()
+            let id = |(name, schema): (&String, &section::Schema)| {
+                let subject = manifest.registered(app, name)?;
+                let (id, _) = ids.get(&(subject.clone(), &schema.text, &schema.imports))?;
+                (!skipped.contains(&subject)).then(|| (name.clone(), *id))
+            };
+            contract.schemas.iter().filter_map(id).collect()
         };
         Ok(files.iter().map(own).collect())
     }
@@ -336,8 +335,8 @@ impl Fitter {
 
 /// Returns true if a subject that is only read has no version and needs one. A union needs none, because producers may
 /// register its records under other subjects.
-fn is_missing(registry: &dyn Registry, subject: &str, text: &str) -> Result<bool, RegistryError> {
-    let is_union = parse(subject, text).is_ok_and(|schema| schema.is_union());
+fn is_missing(registry: &dyn Registry, subject: &str, schema: &section::Schema) -> Result<bool, RegistryError> {
+    let is_union = schema.parse().is_ok_and(|schema| schema.is_union());
     Ok(!is_union && registry.latest(subject)?.is_none())
 }
 

@@ -1,7 +1,6 @@
 //! Decodes a single letter.
 
 use bytes::Bytes;
-use heddle_contract::schema::json;
 use heddle_contract::wire::{self, SchemaId};
 use heddle_core::event::Header;
 use heddle_core::failed::header;
@@ -82,7 +81,7 @@ pub fn decoded(letter: &Letter, schemas: &dyn Schemas) -> Result<Value, String> 
     let Some(bytes) = letter.record.value.as_deref() else { return Ok(Value::Null) };
     let (id, payload) = wire::split(bytes).ok_or("it does not begin with a zero byte and the id of a schema")?;
     let schema = schemas.writer(id)?.ok_or_else(|| unknown(id))?;
-    json::decode(&schema, payload).map(escaped).map_err(|e| e.to_string())
+    schema.decode(payload).map(escaped).map_err(|e| e.to_string())
 }
 
 /// Encodes `value` with the schema that the prefix of the letter's value names. Null is a tombstone.
@@ -93,10 +92,14 @@ pub fn encode(letter: &Letter, value: &Value, schemas: &dyn Schemas) -> Result<O
     if value.is_null() {
         return Ok(None);
     }
-    let id = letter.record.value.as_deref().and_then(wire::split).map(|(id, _)| id);
-    let id = id.ok_or("the letter's value does not begin with the id of a schema")?;
+    let (id, payload) = letter
+        .record
+        .value
+        .as_deref()
+        .and_then(wire::split)
+        .ok_or("the letter's value does not begin with the id of a schema")?;
     let schema = schemas.writer(id)?.ok_or_else(|| unknown(id))?;
-    Target::new(Plain::Json, Some((id, schema))).bytes(value)
+    Target::new(Plain::Json, Some((id, schema.like(payload)))).bytes(value)
 }
 
 fn unknown(id: SchemaId) -> String {

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use heddle_contract::format::Schema;
+use heddle_contract::format::shape::Shapes;
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::{Tombstones, UnknownType};
 use heddle_contract::manifest::tables::Scope;
-use heddle_contract::schema::Schema;
 use heddle_contract::section::{self, Contract};
 use heddle_contract::wire::SchemaId;
-use heddle_contract::wit::Shapes;
 use heddle_core::event::Topic;
 use heddle_core::state::StoreIndex;
 use heddle_core::tables::{TableKeys, TaskTable};
@@ -30,7 +30,7 @@ use super::{LoadError, bounds, wasi};
 /// A subject's schema, ready for the codec.
 #[derive(Clone)]
 pub(super) struct Typed {
-    pub(super) schema: Arc<Schema>,
+    pub(super) schema: Schema,
     pub(super) shapes: Arc<Shapes>,
 }
 
@@ -137,7 +137,7 @@ impl Component {
     /// The schema that the keys of a store or table are written by, if they are; of a table's without an id that would
     /// mean anything.
     #[must_use]
-    pub fn key_schema(&self, store: StoreIndex) -> Option<(SchemaId, Arc<Schema>)> {
+    pub fn key_schema(&self, store: StoreIndex) -> Option<(SchemaId, Schema)> {
         match self.table(store) {
             Some(table) => table.key.schema(),
             None => self.stores.get(store.0)?.key.schema(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use heddle_contract::wit::Shapes;
+use heddle_contract::format::shape::Shapes;
 use heddle_core::fault::bounded;
 use wasmtime::component::types::{ComponentFunc, ComponentInstance, ComponentItem};
 use wasmtime::component::{Linker, Type};

@@ -242,7 +242,7 @@ mod tests {
         fn writer(
             &self,
             _: heddle_contract::wire::SchemaId,
-        ) -> Result<Option<std::sync::Arc<heddle_contract::schema::Schema>>, String> {
+        ) -> Result<Option<heddle_contract::format::Schema>, String> {
             Ok(None)
         }
     }

@@ -1,9 +1,9 @@
 //! The message id of a topic's records.
 
 use bytes::Bytes;
+use heddle_contract::format::Schema;
 use heddle_contract::identify::{IdError, IdPath};
 use heddle_contract::manifest::component::IdSource;
-use heddle_contract::schema::Schema;
 use heddle_core::dedup::MessageId;
 use heddle_core::event::Record;
 use heddle_core::fault::{EventFault, EventFaultKind};

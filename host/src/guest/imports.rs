@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use heddle_contract::schema::Schema;
+use heddle_contract::format::Schema;
+use heddle_contract::format::shape::Shapes;
 use heddle_contract::wire::{self, SchemaId};
-use heddle_contract::wit::Shapes;
 use heddle_core::effects::Emit;
 use heddle_core::event::{Header, Topic};
 use wasmtime::StoreContextMut;
@@ -40,7 +40,6 @@ pub(super) struct Emitter {
 #[derive(Clone)]
 pub(super) struct Framed {
     encoder: Encoder,
-    schema: Arc<Schema>,
     id: SchemaId,
     /// The ids of the branches' own schemas, if each branch is written by its own schema.
     branches: Option<Arc<[SchemaId]>>,
@@ -48,8 +47,7 @@ pub(super) struct Framed {
 
 impl Framed {
     pub(super) fn new(typed: &Typed, id: SchemaId) -> Self {
-        let schema = typed.schema.clone();
-        Self { encoder: Encoder::new(schema.clone(), typed.shapes.clone()), schema, id, branches: None }
+        Self { encoder: Encoder::new(typed.schema.clone(), typed.shapes.clone()), id, branches: None }
     }
 
     /// Writes the values of a union by the schemas of its branches.
@@ -92,8 +90,8 @@ pub(super) enum KeyCodec {
 
 impl KeyCodec {
     /// The schema of the keys, if there is one.
-    pub(super) fn schema(&self) -> Option<(SchemaId, Arc<Schema>)> {
-        if let Self::Schema(framed) = self { Some((framed.id, framed.schema.clone())) } else { None }
+    pub(super) fn schema(&self) -> Option<(SchemaId, Schema)> {
+        if let Self::Schema(framed) = self { Some((framed.id, framed.encoder.schema().clone())) } else { None }
     }
 
     /// The key's bytes, or the reason why its schema does not allow it.

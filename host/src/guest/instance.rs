@@ -165,7 +165,7 @@ impl Instance {
         let Some(writer) = self.schemas.writer(id)? else {
             return broken(format!("the registry has no schema with the id {} of the {what}", id.0));
         };
-        self.decoders.push(Decoder::new(&writer, typed.schema.clone(), typed.shapes.clone()));
+        self.decoders.push(Decoder::new(&writer, &typed.schema, typed.shapes.clone()));
         let number = self.decoders.len() - 1;
         self.numbers.insert((place, id, part), number);
         Ok(Decoding::With(number))

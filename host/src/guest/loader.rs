@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
+use heddle_contract::format::shape::Shapes;
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::{Consumes, Emits, KeyType, StoreSpec, SubjectNames, Tombstones};
 use heddle_contract::manifest::tables::TableSpec;
-use heddle_contract::schema::{Node, NodeId, parse};
 use heddle_contract::section::Contract;
 use heddle_contract::wire::{
     SchemaId, key_subject, record_subject, store_key_subject, store_value_subject, value_subject,
 };
-use heddle_contract::wit::Shapes;
 use heddle_core::state::StoreIndex;
 use wasmtime::component::Type;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
@@ -38,9 +37,12 @@ impl Loader<'_> {
 
     fn typed(&self, subject: &str) -> Result<Option<Typed>, LoadError> {
         let Some(schema) = self.contract.schemas.get(subject) else { return Ok(None) };
-        let schema = parse(subject, &schema.text).map_err(|e| self.broken(e.to_string()))?;
+        let schema = schema.parse().map_err(|what| self.broken(format!("{subject}: {what}")))?;
+        if let Some(problem) = schema.inexpressible().first() {
+            return Err(self.broken(format!("{subject}, {problem}")));
+        }
         let shapes = Shapes::named(&schema, subject, &self.contract.names);
-        Ok(Some(Typed { schema: Arc::new(schema), shapes: Arc::new(shapes) }))
+        Ok(Some(Typed { schema, shapes: Arc::new(shapes) }))
     }
 
     fn framed(&self, subject: &str, ids: &WriterIds) -> Result<Option<Framed>, LoadError> {
@@ -58,17 +60,15 @@ impl Loader<'_> {
             return self.framed(&subject, ids);
         }
         let Some(typed) = self.typed(&subject)? else { return Ok(None) };
-        let (schema, own) = (&typed.schema, [typed.schema.root()]);
-        let types = if let Node::Union(branches) = schema.node(schema.root()) { branches.as_slice() } else { &own };
-        let id = |ty: &NodeId| {
-            let name = record_subject(topic, &schema.describe(*ty));
+        let id = |ty: &String| {
+            let name = record_subject(topic, ty);
             let missing = || self.broken(format!("the schema of the subject `{name}` is not registered"));
             ids.get(&name).copied().ok_or_else(missing)
         };
-        let ids = types.iter().map(id).collect::<Result<Vec<_>, _>>()?;
+        let ids = typed.schema.type_names().iter().map(id).collect::<Result<Vec<_>, _>>()?;
         let first = ids.first().copied().unwrap_or(SchemaId(0));
         let framed = Framed::new(&typed, first);
-        Ok(Some(if schema.is_union() { framed.by_branches(ids) } else { framed }))
+        Ok(Some(if typed.schema.is_union() { framed.by_branches(ids) } else { framed }))
     }
 
     pub(super) fn emitters(&self, manifest: &Manifest, ids: &WriterIds) -> Result<Vec<Emitter>, LoadError> {
@@ -174,7 +174,7 @@ impl Loader<'_> {
                 return Err(self.other_contract(topic, "its keys have no schema, and the handler takes a typed key"));
             }
         }
-        let schema = value.as_ref().map(|typed| &*typed.schema);
+        let schema = value.as_ref().map(|typed| &typed.schema);
         let id = consumes.id.as_ref().map(|id| Identify::of(topic, schema, id)).transpose();
         let id = id.map_err(|e| self.broken(e.to_string()))?;
         Ok(Handler {

@@ -1,8 +1,6 @@
 //! The source of writers' schemas for decoding.
 
-use std::sync::Arc;
-
-use heddle_contract::schema::Schema;
+use heddle_contract::format::Schema;
 use heddle_contract::wire::SchemaId;
 
 /// Finds writers' schemas by the id in front of each record's value. The runtime implements it with the registry.
@@ -11,5 +9,5 @@ pub trait Schemas: Send + Sync {
     ///
     /// # Errors
     /// If the registry does not answer. Nothing may be decided about the record then.
-    fn writer(&self, id: SchemaId) -> Result<Option<Arc<Schema>>, String>;
+    fn writer(&self, id: SchemaId) -> Result<Option<Schema>, String>;
 }

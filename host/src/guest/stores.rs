@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use heddle_contract::schema::Schema;
+use heddle_contract::format::Schema;
 use heddle_contract::wire::{self, SchemaId};
 use heddle_core::fault::TaskFault;
 use heddle_core::state::{KEY_BYTES_MAX, Reads, StoreIndex};
@@ -105,7 +105,7 @@ impl Reading {
         self.unavailable.is_some()
     }
 
-    pub(super) fn writer(&mut self, id: SchemaId) -> Result<Option<Arc<Schema>>, String> {
+    pub(super) fn writer(&mut self, id: SchemaId) -> Result<Option<Schema>, String> {
         let asked = self.schemas.writer(id);
         asked.inspect_err(|why| self.unavailable = Some((id, why.clone())))
     }
@@ -114,7 +114,7 @@ impl Reading {
         let own = || store.typed.schema.clone();
         let writer = if store.value.id() == id { Some(own()) } else { self.writer(id)? };
         let writer = writer.ok_or_else(|| format!("the registry has no schema with its id {}", id.0))?;
-        let decoder = Arc::new(Decoder::new(&writer, own(), store.typed.shapes.clone()));
+        let decoder = Arc::new(Decoder::new(&writer, &store.typed.schema, store.typed.shapes.clone()));
         Ok(self.keep(store.index, id, decoder))
     }
 }

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use heddle_contract::schema::Schema;
+use heddle_contract::format::Schema;
 use heddle_contract::wire;
 use heddle_core::fault::TaskFault;
 use heddle_core::state::{KEY_BYTES_MAX, StoreIndex};
@@ -99,7 +99,7 @@ impl Lookup for TableAccess {
 }
 
 fn decoder_of(typed: &Typed, writer: &Schema) -> Arc<Decoder> {
-    Arc::new(Decoder::new(writer, typed.schema.clone(), typed.shapes.clone()))
+    Arc::new(Decoder::new(writer, &typed.schema, typed.shapes.clone()))
 }
 
 /// Links one table.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use heddle_contract::schema::{Schema, parse_writer};
+use heddle_contract::format::Schema;
 
 use super::{Registry, SchemaId};
 use crate::guest::Schemas;
@@ -23,7 +23,7 @@ pub struct Cached {
 
 #[derive(Clone)]
 enum Answer {
-    Schema(Arc<Schema>),
+    Schema(Schema),
     UnknownSince(Instant),
 }
 
@@ -36,16 +36,16 @@ impl Cached {
 }
 
 impl Schemas for Cached {
-    fn writer(&self, id: SchemaId) -> Result<Option<Arc<Schema>>, String> {
+    fn writer(&self, id: SchemaId) -> Result<Option<Schema>, String> {
         let known = lock(&self.known).get(&id).cloned();
         match known {
             Some(Answer::Schema(schema)) => return Ok(Some(schema)),
             Some(Answer::UnknownSince(then)) if then.elapsed() < UNKNOWN_FOR => return Ok(None),
             _ => {}
         }
-        // A schema that is not an Avro schema cannot decode anything, so it counts as unknown.
-        let text = self.registry.by_id(id).map_err(|e| e.to_string())?;
-        let schema = text.and_then(|text| parse_writer(&format!("schema {}", id.0), &text).ok()).map(Arc::new);
+        // A schema of a format that components cannot read counts as unknown.
+        let registered = self.registry.by_id(id).map_err(|e| e.to_string())?;
+        let schema = registered.and_then(|registered| registered.schema.ok()).filter(Schema::types_components);
         let answer = schema.clone().map_or_else(|| Answer::UnknownSince(Instant::now()), Answer::Schema);
         let mut known = lock(&self.known);
         if known.len() >= IDS_MAX {

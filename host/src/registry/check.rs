@@ -3,15 +3,14 @@
 use std::error::Error;
 use std::fmt;
 
-use heddle_contract::compat::{Level, avro, violations};
+use heddle_contract::compat::{Level, violations};
+use heddle_contract::format::{self, Plan, Schema};
 use heddle_contract::manifest::Manifest;
-use heddle_contract::resolve::resolve;
-use heddle_contract::schema::{Schema, parse, parse_writer};
-use heddle_contract::section::{Contract, SchemaFormat};
+use heddle_contract::section::Contract;
 use heddle_contract::wire::value_subject;
 use heddle_core::explain::Explain;
 
-use super::format::{self, Entry};
+use super::publish::Publication;
 use super::{Registry, RegistryError};
 
 /// A mismatch between a contract and the registry.
@@ -21,6 +20,8 @@ pub struct Misfit {
     pub component: String,
     /// The subject.
     pub subject: String,
+    /// The subject's file in the app's contracts.
+    pub file: String,
     /// The mismatch: which version, where in it, and why.
     pub what: String,
     /// The change that would fix it.
@@ -38,8 +39,8 @@ impl Error for Misfit {}
 
 impl Explain for Misfit {
     fn place(&self) -> Option<String> {
-        let Self { component, subject, .. } = self;
-        Some(format!("contracts/{subject}.avsc, as `{component}` was built with it"))
+        let Self { component, file, .. } = self;
+        Some(format!("contracts/{file}, as `{component}` was built with it"))
     }
 
     fn remedy(&self) -> Option<String> {
@@ -61,8 +62,15 @@ pub fn misfits(
         let Some(subject) = manifest.registered(app, name) else { continue };
         let (reads, writes) = manifest.uses(name);
         // A schema that is not valid is refused when the component is loaded.
-        let Ok(own) = parse(&subject, &schema.text) else { continue };
-        let misfit = |(what, remedy)| Misfit { component: component.clone(), subject: subject.clone(), what, remedy };
+        let Ok(own) = schema.parse() else { continue };
+        let file = format!("{subject}.{}", format::extension(schema.format));
+        let misfit = |(what, remedy)| Misfit {
+            component: component.clone(),
+            subject: subject.clone(),
+            file: file.clone(),
+            what,
+            remedy,
+        };
         if reads {
             let topic = manifest.consumes.iter().find(|(topic, _)| value_subject(topic) == *name);
             let reads_some = topic.is_some_and(|(_, consumes)| consumes.unknown_type.is_some());
@@ -86,11 +94,10 @@ pub fn unregistered(
     let mut found = vec![];
     for (name, schema) in &contract.schemas {
         let Some(subject) = manifest.registered(app, name) else { continue };
-        if manifest.uses(name).1
-            && registry.lookup(&subject, &Entry::new(SchemaFormat::Avro, schema.text.as_str()))?.is_none()
-        {
+        if manifest.uses(name).1 && Publication::from(schema).lookup(registry, &subject)?.is_none() {
             found.push(Misfit {
                 component: manifest.name.clone(),
+                file: format!("{subject}.{}", format::extension(schema.format)),
                 subject,
                 what: "its schema is not registered, and [registry] register = \"never\"".to_owned(),
                 remedy: "register it before (`heddle schema register` for the schemas of topics), or set register = \"auto\"".to_owned(),
@@ -104,6 +111,9 @@ type Trouble = Option<(String, String)>;
 
 /// The types of `writer` that `own` names, if it need not name all.
 fn named(own: &Schema, writer: Schema) -> Vec<Schema> {
+    if writer.with_type(&own.describe()).is_ok() {
+        return vec![writer];
+    }
     let (Ok(Some(known)), Ok(Some(written))) = (own.records(), writer.records()) else { return vec![writer] };
     let is_known = |name: &String| known.iter().any(|(known, _)| known == name);
     written.into_iter().filter(|(name, _)| is_known(name)).map(|(_, schema)| schema).collect()
@@ -123,20 +133,24 @@ fn unreadable(
                 "change the schema so that it reads that version too (a default at `{path}`, an alias, a wider type) and build again; or, if none of its records is left, delete version {number} of the subject"
             )
         };
-        let Ok(writer) = parse_writer(subject, &version.schema) else {
-            let what = match version.format {
-                SchemaFormat::Avro => format!("version {number} is no Avro schema"),
-                other => format!("version {number} is {}; components work with Avro", format::title(other)),
-            };
-            return Ok(Some((what, format!("delete version {number} of the subject, or consume another topic"))));
+        let writer = match version.parsed() {
+            Ok(writer) if writer.format() == own.format() => writer,
+            answered => {
+                let (theirs, ours) = (format::title(version.format), format::title(own.format()));
+                let what = match answered {
+                    Err(_) => format!("version {number} is not a valid {theirs} schema"),
+                    Ok(_) => format!("version {number} is {theirs}, but the component was built with {ours}"),
+                };
+                return Ok(Some((what, format!("delete version {number} of the subject, or consume another topic"))));
+            }
         };
         for writer in if reads_some { named(own, writer) } else { vec![writer] } {
-            if let Some(problem) = avro::problems(own, &writer).into_iter().next() {
+            if let Some(problem) = own.reads(&writer).into_iter().next() {
                 let what = format!("it cannot read what version {number} wrote, {problem}");
                 return Ok(Some((what, remedy(&problem.path))));
             }
             // Stricter than the registry: a decimal's precision and scale must not change.
-            if let Some(mismatch) = resolve(&writer, own).mismatches().first() {
+            if let Some(mismatch) = Plan::of(&writer, own).mismatches().into_iter().next() {
                 let place = format!("at `{}`: {}", mismatch.path, mismatch.what);
                 let what = format!("it cannot read what version {number} wrote, {place}");
                 return Ok(Some((what, remedy(&mismatch.path))));
@@ -151,12 +165,12 @@ fn unwritable(registry: &dyn Registry, subject: &str, own: &Schema) -> Result<Tr
     let versions = registry.versions(subject)?;
     let level = registry.level(subject)?;
     let parsed =
-        versions.iter().filter_map(|v| Some((v.version, parse_writer(subject, &v.schema).ok()?))).collect::<Vec<_>>();
-    if level == Level::None || parsed.iter().any(|(_, schema)| schema == own) {
+        versions.iter().filter_map(|version| Some((version.version, version.parsed().ok()?))).collect::<Vec<_>>();
+    if level == Level::None || parsed.iter().any(|(_, schema)| schema.is_same_text(own)) {
         return Ok(None);
     }
     let parsed = parsed.iter().map(|(version, schema)| (*version, schema)).collect::<Vec<_>>();
-    let first = violations(level, own, &parsed, avro::problems).into_iter().next();
+    let first = violations(level, own, &parsed, Schema::problems).into_iter().next();
     Ok(first.map(|violation| {
         let remedy = format!(
             "make the change compatible and build again; the subject demands {level} (`heddle schema set-level` changes that)"

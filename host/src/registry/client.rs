@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use heddle_contract::compat::Level;
-use heddle_contract::schema::Library;
+use heddle_contract::format::avro::Library;
 use heddle_contract::section::SchemaFormat;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use ureq::tls::{RootCerts, TlsConfig};
 
-use super::format::{self, Entry, Named, Referred};
-use super::{Registry, RegistryError, SchemaId, Version};
+use super::format::{self, Entry, Named, Reference, Referred};
+use super::{Registered, Registry, RegistryError, SchemaId, Version};
 use crate::tls::{self, Distrust, Trusted};
 
 /// The media type of the API.
@@ -197,7 +197,7 @@ impl Client {
     fn referred(&self, body: &Value) -> Result<Vec<Referred>, RegistryError> {
         let mut todo = references(body);
         let (mut seen, mut found) = (BTreeSet::new(), vec![]);
-        while let Some((name, subject, version)) = todo.pop() {
+        while let Some(Reference { name, subject, version }) = todo.pop() {
             if !seen.insert((name.clone(), subject.clone(), version)) {
                 continue;
             }
@@ -266,11 +266,12 @@ impl Client {
 }
 
 /// The references in an answer: names, subjects and versions.
-fn references(body: &Value) -> Vec<(String, String, u64)> {
+fn references(body: &Value) -> Vec<Reference> {
     let listed = body["references"].as_array().map(Vec::as_slice).unwrap_or_default();
     let reference = |r: &Value| {
         let subject = r["subject"].as_str()?.to_owned();
-        Some((r["name"].as_str().unwrap_or(&subject).to_owned(), subject, r["version"].as_u64()?))
+        let version = r["version"].as_u64().and_then(|version| u32::try_from(version).ok())?;
+        Some(Reference { name: r["name"].as_str().unwrap_or(&subject).to_owned(), subject, version })
     };
     listed.iter().filter_map(reference).collect()
 }
@@ -298,10 +299,13 @@ fn id(body: &Value) -> Option<SchemaId> {
 }
 
 impl Registry for Client {
-    fn by_id(&self, id: SchemaId) -> Result<Option<String>, RegistryError> {
+    fn by_id(&self, id: SchemaId) -> Result<Option<Registered>, RegistryError> {
         let answer = self.request(&format!("/schemas/ids/{}", id.0), None)?;
         match (answer.status, answer.body["schema"].as_str()) {
-            (200, Some(schema)) => Ok(Some(self.schema(schema, &answer.body)?.1)),
+            (200, Some(schema)) => {
+                let (format, text, referred) = self.schema(schema, &answer.body)?;
+                Ok(Some(Registered::parse(format, text, references(&answer.body), &referred)))
+            }
             // Some registries refuse an id beyond their range as invalid.
             (400 | 422, _) if answer.error_code().is_some() => Ok(None),
             _ if answer.says_missing() => Ok(None),

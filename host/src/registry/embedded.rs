@@ -21,7 +21,7 @@ use super::refusal::Refusal;
 use super::state::{Asked, Change, Found, GLOBAL, Given, State};
 use super::storage::{ChangeError, Memory, Storage};
 use super::store::Store;
-use super::{Registry, RegistryError, SchemaId, Version, http};
+use super::{Registered, Registry, RegistryError, SchemaId, Version, http};
 use crate::lock::lock;
 
 /// The maximum age of answers about subjects. An unknown id is always looked up.
@@ -126,12 +126,13 @@ fn self_contained(state: &State, id: u32) -> Result<String, Refusal> {
 }
 
 impl Registry for Embedded {
-    fn by_id(&self, id: SchemaId) -> Result<Option<String>, RegistryError> {
+    fn by_id(&self, id: SchemaId) -> Result<Option<Registered>, RegistryError> {
         let state = self.knowing(id.0)?;
-        if state.schema(id.0).is_none() {
-            return Ok(None);
-        }
-        self_contained(&state, id.0).map(Some).map_err(|refusal| self.failed("", refusal.into()))
+        let Some(entry) = state.schema(id.0) else { return Ok(None) };
+        let (format, references) = (entry.format, entry.references.clone());
+        let text = self_contained(&state, id.0).map_err(|refusal| self.failed("", refusal.into()))?;
+        let schema = state.parsed(id.0).map(|schema| (*schema).clone()).map_err(|refusal| refusal.message);
+        Ok(Some(Registered { format, text, references, schema }))
     }
 
     fn latest(&self, subject: &str) -> Result<Option<Version>, RegistryError> {

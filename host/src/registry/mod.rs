@@ -14,9 +14,9 @@ mod cache;
 pub mod check;
 mod client;
 mod embedded;
-pub mod format;
 pub mod http;
 mod observed;
+pub mod publish;
 pub mod refusal;
 pub mod state;
 pub mod storage;
@@ -25,6 +25,7 @@ mod store;
 pub use cache::Cached;
 pub use client::{Client, ClientOptions};
 pub use embedded::Embedded;
+pub use heddle_contract::format;
 pub use observed::Observed;
 
 use std::path::Path;
@@ -36,7 +37,7 @@ pub use heddle_contract::wire::SchemaId;
 use heddle_core::explain::Explain;
 use thiserror::Error;
 
-use self::format::{Entry, Referred};
+use self::format::{Entry, Reference, Referred, Schema};
 use self::state::State;
 use self::store::Store;
 
@@ -46,6 +47,11 @@ pub fn read_folder(folder: &Path) -> Result<Option<State>, RegistryError> {
         return Ok(None);
     }
     Store::open(folder)?.load().map(Some)
+}
+
+/// Returns true if a file of this name, without its ending, belongs to a topic's subject.
+pub(crate) fn is_subject(stem: &str) -> bool {
+    stem.ends_with("-value") || stem.ends_with("-key")
 }
 
 /// A version of a subject.
@@ -63,13 +69,45 @@ pub struct Version {
     pub referred: Vec<Referred>,
 }
 
-/// A schema registry. Components work with Avro only; other formats are registered, compared and listed.
-pub trait Registry: Send + Sync {
-    /// The text of the schema with this id, or `None` if the id is unknown.
+impl Version {
+    /// Parses its schema as that of a writer.
     ///
     /// # Errors
-    /// If the registry does not answer with a schema.
-    fn by_id(&self, id: SchemaId) -> Result<Option<String>, RegistryError>;
+    /// Why it is not a schema.
+    pub fn parsed(&self) -> Result<Schema, String> {
+        format::parse_kept(&Entry::new(self.format, self.schema.as_str()), &self.referred)
+    }
+}
+
+/// A schema that a registry has under an id.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Registered {
+    /// Its format.
+    pub format: SchemaFormat,
+    /// Its text; of an Avro schema with the types it refers to in it.
+    pub text: String,
+    /// The versions that it refers to.
+    pub references: Vec<Reference>,
+    /// The schema, or why the text is not one.
+    pub schema: Result<Schema, String>,
+}
+
+impl Registered {
+    /// Parses a text; `referred` is what it refers to, also by way of others.
+    #[must_use]
+    pub fn parse(format: SchemaFormat, text: String, references: Vec<Reference>, referred: &[Referred]) -> Self {
+        let schema = format::parse_kept(&Entry::new(format, text.as_str()), referred);
+        Self { format, text, references, schema }
+    }
+}
+
+/// A schema registry. Components are typed by Avro and Protobuf; JSON Schemas are registered, compared and listed.
+pub trait Registry: Send + Sync {
+    /// The schema with this id; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the registry does not answer, or not with a schema.
+    fn by_id(&self, id: SchemaId) -> Result<Option<Registered>, RegistryError>;
 
     /// The newest version of a subject, or `None` if the subject does not exist.
     ///

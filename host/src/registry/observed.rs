@@ -7,7 +7,7 @@ use axum::Router;
 use heddle_contract::compat::Level;
 
 use super::format::Entry;
-use super::{Registry, RegistryError, SchemaId, Version};
+use super::{Registered, Registry, RegistryError, SchemaId, Version};
 use crate::telemetry::{RegistryCalled, Telemetry};
 
 /// A registry whose requests are reported.
@@ -37,7 +37,7 @@ impl Observed {
 }
 
 impl Registry for Observed {
-    fn by_id(&self, id: SchemaId) -> Result<Option<String>, RegistryError> {
+    fn by_id(&self, id: SchemaId) -> Result<Option<Registered>, RegistryError> {
         self.call("by-id", |registry| registry.by_id(id))
     }
 

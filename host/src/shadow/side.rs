@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use heddle_contract::format::Schema;
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::tables::Scope;
-use heddle_contract::schema::{Schema, json, parse};
 use heddle_contract::section::Contract;
 use heddle_contract::wire::{self, SchemaId};
 use heddle_core::batch::OpenBatch;
@@ -112,11 +112,11 @@ pub(super) struct Made {
 /// The registry's schemas, and those that a deployment of the version would add.
 struct WithOwn {
     registered: Arc<dyn Schemas>,
-    own: BTreeMap<SchemaId, Arc<Schema>>,
+    own: BTreeMap<SchemaId, Schema>,
 }
 
 impl Schemas for WithOwn {
-    fn writer(&self, id: SchemaId) -> Result<Option<Arc<Schema>>, String> {
+    fn writer(&self, id: SchemaId) -> Result<Option<Schema>, String> {
         self.own.get(&id).map_or_else(|| self.registered.writer(id), |own| Ok(Some(own.clone())))
     }
 }
@@ -128,18 +128,18 @@ fn ids(
     contract: &Contract,
     manifest: &Manifest,
     registry: &dyn Registry,
-) -> Result<(WriterIds, BTreeMap<SchemaId, Arc<Schema>>), RegistryError> {
+) -> Result<(WriterIds, BTreeMap<SchemaId, Schema>), RegistryError> {
     let (mut ids, mut own) = (WriterIds::new(), BTreeMap::new());
     for (name, schema) in &contract.schemas {
         let Some(subject) = manifest.registered(app, name) else { continue };
-        let Ok(parsed) = parse(&subject, &schema.text) else { continue };
+        let Ok(parsed) = schema.parse() else { continue };
         let versions = registry.versions(&subject)?;
-        let same = versions.iter().find(|v| parse(&subject, &v.schema).is_ok_and(|there| there == parsed));
+        let same = versions.iter().find(|version| version.parsed().is_ok_and(|there| there.is_same_text(&parsed)));
         let id = match same {
             Some(version) => version.id,
             None => {
                 let id = SchemaId(u32::MAX - u32::try_from(own.len()).unwrap_or(0));
-                own.insert(id, Arc::new(parsed));
+                own.insert(id, parsed);
                 id
             }
         };
@@ -330,7 +330,7 @@ impl Side {
 pub(super) fn readable(bytes: &[u8], schemas: &dyn Schemas) -> Value {
     let decoded = wire::split(bytes).and_then(|(id, payload)| {
         let schema = schemas.writer(id).ok().flatten()?;
-        json::decode(&schema, payload).ok()
+        schema.decode(payload).ok()
     });
     decoded.unwrap_or_else(|| match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),

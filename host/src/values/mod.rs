@@ -18,12 +18,10 @@ mod records;
 
 pub use records::{Lines, Records, parse_timestamp, target};
 
-use std::sync::Arc;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use heddle_contract::schema::{Node, Schema, json};
+use heddle_contract::format::Schema;
 use heddle_contract::wire::{self, SchemaId};
 use heddle_core::failed::sha256;
 use serde_json::{Map, Value};
@@ -65,10 +63,10 @@ pub struct Said {
 pub fn say(bytes: &[u8], plain: Plain, is_typed: bool, schemas: &dyn Schemas) -> Result<Said, String> {
     if let Some((id, payload)) = wire::split(bytes)
         && let Some(schema) = schemas.writer(id)?
-        && let Ok(value) = json::decode(&schema, payload)
+        && let Ok(value) = schema.decode(payload)
     {
         let mut again = vec![];
-        let is_same = json::encode(&schema, &value, &mut again).is_ok() && again == payload;
+        let is_same = schema.encode(&value, &mut again).is_ok() && again == payload;
         let exact = (!is_same).then(|| BASE64.encode(payload));
         return Ok(Said { json: escaped(value), schema: Some(tag(id, &schema)), exact });
     }
@@ -109,7 +107,7 @@ pub fn tag(id: SchemaId, schema: &Schema) -> String {
 }
 
 fn digest(schema: &Schema) -> String {
-    let mut digest = sha256(schema.json().as_bytes());
+    let mut digest = sha256(schema.text().as_bytes());
     digest.truncate(DIGEST_DIGITS);
     digest
 }
@@ -156,7 +154,7 @@ pub struct Target {
     /// The meaning of values without a schema.
     pub plain: Plain,
     /// The schema for writing, if there is one. An error is the reason why the topic's schema cannot be used.
-    pub schema: Result<Option<(SchemaId, Arc<Schema>)>, String>,
+    pub schema: Result<Option<(SchemaId, Schema)>, String>,
     /// The ids of the branches in their order, if the schema is a union whose records are written with separate
     /// schemas.
     pub records: Vec<SchemaId>,
@@ -165,7 +163,7 @@ pub struct Target {
 impl Target {
     /// Creates a target with a schema, if there is one.
     #[must_use]
-    pub fn new(plain: Plain, schema: Option<(SchemaId, Arc<Schema>)>) -> Self {
+    pub fn new(plain: Plain, schema: Option<(SchemaId, Schema)>) -> Self {
         Self { plain, schema: Ok(schema), records: vec![] }
     }
 
@@ -192,7 +190,7 @@ impl Target {
         match (self.schema.as_ref()?, value, self.plain) {
             (Some((id, schema)), ..) => {
                 let mut bytes = vec![];
-                json::encode(schema, value, &mut bytes).map_err(|e| e.to_string())?;
+                schema.encode(value, &mut bytes).map_err(|e| e.to_string())?;
                 if self.records.is_empty() {
                     return Ok([&wire::prefix(*id)[..], &bytes].concat().into());
                 }
@@ -236,9 +234,7 @@ impl Target {
             _ => Err("a key without a schema is made of one field".to_owned()),
         };
         match self.schema.as_ref()? {
-            Some((_, schema)) if matches!(schema.node(schema.root()), Node::Record(_)) => {
-                whole.or_else(|_| self.value(&fields.into()))
-            }
+            Some((_, schema)) if schema.is_record() => whole.or_else(|_| self.value(&fields.into())),
             _ => whole,
         }
     }
@@ -249,7 +245,7 @@ impl Target {
         let (says, bytes) = match self.schema.as_ref()? {
             None => (unframed(&payload, self.plain, false), payload),
             Some((id, schema)) => {
-                let Ok(value) = json::decode(schema, &payload) else { return Ok(None) };
+                let Ok(value) = schema.decode(&payload) else { return Ok(None) };
                 (escaped(value), [&wire::prefix(*id)[..], &payload].concat().into())
             }
         };

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use heddle_contract::schema::Schema;
+use heddle_contract::format::Schema;
 use heddle_contract::section::SchemaFormat;
 use heddle_contract::wire::{SchemaId, key_subject, value_subject};
 use heddle_core::event::{Header, NewRecord, Partition, Record, Timestamp, Topic};
@@ -211,7 +211,7 @@ impl Records {
 
     /// The schema of a tag. It is found by its id if this registry has the same schema there, otherwise among the
     /// versions of the topic's subject.
-    fn find(&self, part: Part, tag: &str) -> Result<Option<(SchemaId, Arc<Schema>)>, String> {
+    fn find(&self, part: Part, tag: &str) -> Result<Option<(SchemaId, Schema)>, String> {
         let wrong = || format!("`{tag}` does not name a schema; write <id>/<digest>, as `heddle consume --json` does");
         let (id, expected) = tag.split_once('/').ok_or_else(wrong)?;
         let id = SchemaId(id.parse().map_err(|_| wrong())?);
@@ -236,12 +236,12 @@ impl Records {
 pub fn target(plain: Plain, registry: &dyn Registry, subject: &str, schemas: &dyn Schemas) -> anyhow::Result<Target> {
     let schema = match registry.latest(subject)? {
         None => Ok(None),
-        Some(version) if version.format == SchemaFormat::Avro => {
+        Some(version) if version.format != SchemaFormat::Json => {
             let schema = schemas.writer(version.id).map_err(|why| anyhow::anyhow!(why))?;
             Ok(schema.map(|schema| (version.id, schema)))
         }
         Some(version) => Err(format!(
-            "version {} of the subject `{subject}` is {}, and records are written as Avro; use a client of that format, or write {{\"$bytes\": \"<base64>\"}}",
+            "version {} of the subject `{subject}` is {}, and records are written as Avro or Protobuf; use a client of that format, or write {{\"$bytes\": \"<base64>\"}}",
             version.version,
             format::title(version.format)
         )),

@@ -9,15 +9,16 @@ use super::deploy::{self, DeployPolicy};
 use super::error::ManifestErrors;
 use super::failure::{self, Failure};
 use super::names::{fault_of_name, fault_of_schema, fault_of_topic, fault_of_wit_name, is_identifier};
-use super::subjects::{SUBJECTS, UNKNOWN_TYPES, same_types, types};
+use super::subjects::{SUBJECTS, UNKNOWN_TYPES, message, same_types, types};
 pub use super::subjects::{SubjectNames, UnknownType};
 use super::tables::{TableSpec, tables};
 use super::text;
 
 const ROOT: &[&str] = &["component", "consumes", "emits", "stores", "tables", "limits", "failure", "deploy", "rename"];
 const COMPONENT: &[&str] = &["name", "language", "build", "group"];
-const CONSUMES: &[&str] = &["id", "dedup", "key", "start", "on-loss", "tombstones", "subject", "types", "unknown-type"];
-const EMITS: &[&str] = &["cloudevents", "key", "subject", "types"];
+const CONSUMES: &[&str] =
+    &["id", "dedup", "key", "start", "on-loss", "tombstones", "message", "subject", "types", "unknown-type"];
+const EMITS: &[&str] = &["cloudevents", "key", "message", "subject", "types"];
 const STORE: &[&str] = &["value", "key", "changelog"];
 const LIMITS: &[&str] = &["deadline", "memory", "record", "emits", "output", "store-value", "log-lines"];
 /// The last parts of the names of topics that a component has beside its stores.
@@ -101,6 +102,8 @@ pub struct Consumes {
     pub subject: SubjectNames,
     /// The schemas of its values, by the names of their types; none: the one that the topic's file has.
     pub types: Vec<String>,
+    /// The message of its values, if that is not the first of the topic's file.
+    pub message: Option<String>,
     /// What happens to values of a type that the component does not name. `None`: as by default, and a registered type
     /// that the component does not name keeps it from starting.
     pub unknown_type: Option<UnknownType>,
@@ -171,6 +174,8 @@ pub struct Emits {
     pub subject: SubjectNames,
     /// The schemas of its values, by the names of their types; none: the one that the topic's file has.
     pub types: Vec<String>,
+    /// The message of its values, if that is not the first of the topic's file.
+    pub message: Option<String>,
 }
 
 /// One store.
@@ -349,6 +354,7 @@ fn consumes(root: &Section<'_>) -> BTreeMap<String, Consumes> {
             tombstones: section.field("tombstones").and_then(|field| field.word(&TOMBSTONES)).unwrap_or_default(),
             subject: section.field("subject").and_then(|field| field.word(&SUBJECTS)).unwrap_or_default(),
             types: types(&section),
+            message: message(&section),
             unknown_type: section.field("unknown-type").and_then(|field| field.word(&UNKNOWN_TYPES)),
         }
     });
@@ -410,7 +416,8 @@ fn emits(field: &Field<'_>) -> Emits {
     let section = field.section(EMITS);
     let cloudevents = section.field("cloudevents").and_then(|field| field.boolean()).unwrap_or_default();
     let subject = section.field("subject").and_then(|field| field.word(&SUBJECTS)).unwrap_or_default();
-    Emits { cloudevents, key: key_type(&section), subject, types: types(&section) }
+    let (types, message) = (types(&section), message(&section));
+    Emits { cloudevents, key: key_type(&section), subject, types, message }
 }
 
 fn topics<T>(root: &Section<'_>, key: &str, check: impl Fn(&Field<'_>) -> T) -> BTreeMap<String, T> {

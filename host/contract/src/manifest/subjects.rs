@@ -91,11 +91,19 @@ pub(super) fn types(section: &Section<'_>) -> Vec<String> {
     items.iter().filter_map(|item| item.checked("a schema", fault_of_schema)).collect()
 }
 
+pub(super) fn message(section: &Section<'_>) -> Option<String> {
+    let message = section.field("message")?;
+    if section.field("types").is_some() {
+        message.key_problem("`message` names one type, and `types` several", "write one of the two");
+    }
+    message.checked("a message", fault_of_schema)
+}
+
 /// A topic that is consumed and emitted to has one name for its subjects, and one list of types.
 pub(super) fn same_types(root: &Section<'_>, consumes: &BTreeMap<String, Consumes>, emits: &BTreeMap<String, Emits>) {
     for (topic, field) in root.named("emits") {
         let (Some(read), Some(written)) = (consumes.get(&topic), emits.get(&topic)) else { continue };
-        if read.subject != written.subject || read.types != written.types {
+        if read.subject != written.subject || read.types != written.types || read.message != written.message {
             let what = format!("`{topic}` is consumed and emitted to with another `subject` or other `types`");
             field.key_problem(&what, "write the same `subject` and `types` into both sections");
         }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::check::Section;
 use super::component::{Consumes, Emits, KeyType, Manifest, key_type};
 use super::names::{fault_of_name, fault_of_topic};
-use super::subjects::{SUBJECTS, SubjectNames, types};
+use super::subjects::{SUBJECTS, SubjectNames, message, types};
 
-const TABLE: &[&str] = &["topic", "scope", "key", "subject", "types"];
+const TABLE: &[&str] = &["topic", "scope", "key", "message", "subject", "types"];
 
 const SCOPES: [(&str, Scope); 2] = [("task", Scope::Task), ("global", Scope::Global)];
 
@@ -24,6 +24,8 @@ pub struct TableSpec {
     pub subject: SubjectNames,
     /// The schemas of its values, by the names of their types; none: the one that the topic's file has.
     pub types: Vec<String>,
+    /// The message of its values, if that is not the first of the topic's file.
+    pub message: Option<String>,
 }
 
 /// How much of its topic a task sees in a table.
@@ -67,6 +69,7 @@ pub(super) fn tables(
             key: key_type(&section),
             subject: section.field("subject").and_then(|field| field.word(&SUBJECTS)).unwrap_or_default(),
             types: types(&section),
+            message: message(&section),
         };
         if let Some(field) = topic {
             if !topics.insert(table.topic.clone()) {
@@ -79,9 +82,9 @@ pub(super) fn tables(
                             the handler is given in a store";
                 field.problem(&what, hint);
             }
-            let consumed = consumes.get(&table.topic).map(|topic| (topic.subject, &topic.types));
-            let emitted = emits.get(&table.topic).map(|topic| (topic.subject, &topic.types));
-            if consumed.into_iter().chain(emitted).any(|other| other != (table.subject, &table.types)) {
+            let consumed = consumes.get(&table.topic).map(|topic| (topic.subject, &topic.types, &topic.message));
+            let emitted = emits.get(&table.topic).map(|topic| (topic.subject, &topic.types, &topic.message));
+            if consumed.into_iter().chain(emitted).any(|other| other != (table.subject, &table.types, &table.message)) {
                 let what = format!("`{}` has another `subject` or other `types` in another section", table.topic);
                 field.problem(&what, "write the same `subject` and `types` into all sections of a topic");
             }

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::docs::{docs, harmless};
+use super::labels::labelled;
 use super::names::written;
 use super::naming::{Names, item_place, member_key, root_place, type_key, union_key, value_place};
 use super::reserved::local;
-use super::shape::{EMPTY_CASE, NEVER_CASE, NULL_CASE};
-use super::{RUNTIME, Shape, ShapeId, Shapes};
-use crate::schema::{Field, IntLogical, LongLogical, Node, NodeId, Record, Schema};
+use super::{EMPTY_CASE, NEVER_CASE, NULL_CASE, RUNTIME, Shape, ShapeId, Shapes};
+use crate::format::shape::{Alias, Enum, Field, Record, Variant};
 
 /// The version of `heddle:runtime` that components are generated against.
 const RUNTIME_VERSION: &str = "0.1.0";
@@ -21,8 +21,8 @@ pub enum Payload<'a> {
     Schema {
         /// The subject's name.
         subject: &'a str,
-        /// Its schema.
-        schema: &'a Schema,
+        /// The shapes of its schema.
+        shapes: &'a Shapes,
     },
     /// Strings.
     String,
@@ -256,10 +256,10 @@ impl Contracts<'_> {
         match payload {
             Payload::String => plain("string"),
             Payload::Bytes => plain("list<u8>"),
-            Payload::Schema { subject, schema } => {
-                let shapes = Shapes::named(schema, subject, self.names);
-                let mut writer = Writer { contracts: self, subject, schema, shapes: &shapes, used: BTreeSet::new() };
-                let text = writer.expression(schema.root(), shapes.root(), &root_place(subject));
+            Payload::Schema { subject, shapes } => {
+                let shapes = labelled(shapes.clone(), subject, self.names);
+                let mut writer = Writer { contracts: self, subject, shapes: &shapes, used: BTreeSet::new() };
+                let text = writer.expression(shapes.root(), &root_place(subject));
                 let names = writer.used;
                 let mut expression = Expression { text, names };
                 for name in &expression.names {
@@ -292,7 +292,6 @@ fn replace_word(text: &str, word: &str, by: &str) -> String {
 struct Writer<'a, 'c, 'n> {
     contracts: &'c mut Contracts<'n>,
     subject: &'a str,
-    schema: &'a Schema,
     shapes: &'a Shapes,
     /// The named types that the expression under way refers to.
     used: BTreeSet<String>,
@@ -300,48 +299,44 @@ struct Writer<'a, 'c, 'n> {
 
 impl<'a> Writer<'a, '_, '_> {
     /// The type at a place.
-    fn expression(&mut self, id: NodeId, shape: ShapeId, place: &str) -> String {
-        let (schema, shapes) = (self.schema, self.shapes);
-        match (shapes.get(shape), schema.node(id)) {
-            (Shape::S32, Node::Int(Some(logical))) => self.alias(int_alias(*logical), "s32"),
-            (Shape::S64, Node::Long(Some(logical))) => self.alias(long_alias(*logical), "s64"),
-            (Shape::Null, _) => {
+    fn expression(&mut self, id: ShapeId, place: &str) -> String {
+        match self.shapes.get(id) {
+            Shape::Null => {
                 let text = format!(
                     "    /// The only value of `null`.\n    enum {NULL_CASE} {{\n        {NULL_CASE},\n    }}\n"
                 );
                 self.define(NULL_CASE, |_| text)
             }
-            (Shape::Bool, _) => "bool".to_owned(),
-            (Shape::S32, _) => "s32".to_owned(),
-            (Shape::S64, _) => "s64".to_owned(),
-            (Shape::F32, _) => "f32".to_owned(),
-            (Shape::F64, _) => "f64".to_owned(),
-            (Shape::Bytes | Shape::Fixed(_), _) => "list<u8>".to_owned(),
-            (Shape::List(item), Node::Array(id)) => {
-                format!("list<{}>", self.expression(*id, *item, &item_place(place)))
+            Shape::Bool => "bool".to_owned(),
+            Shape::S32(alias) => self.number(*alias, "s32"),
+            Shape::S64(alias) => self.number(*alias, "s64"),
+            Shape::U32 => "u32".to_owned(),
+            Shape::U64 => "u64".to_owned(),
+            Shape::F32 => "f32".to_owned(),
+            Shape::F64 => "f64".to_owned(),
+            Shape::Bytes | Shape::Fixed(_) => "list<u8>".to_owned(),
+            Shape::List(item) => format!("list<{}>", self.expression(*item, &item_place(place))),
+            Shape::Map { key, value } => {
+                let key = self.expression(*key, place);
+                format!("list<tuple<{key}, {}>>", self.expression(*value, &value_place(place)))
             }
-            (Shape::Map(value), Node::Map(id)) => {
-                format!("list<tuple<string, {}>>", self.expression(*id, *value, &value_place(place)))
-            }
-            (Shape::Option { some, ty, .. }, Node::Union(branches)) => {
-                format!("option<{}>", self.expression(branches[*some], *ty, place))
-            }
-            (Shape::Variant(_) | Shape::Never, Node::Union(branches)) => self.variant(branches, shape, place),
-            (Shape::Record(_) | Shape::Empty, Node::Record(record)) => {
+            Shape::Option(some) => format!("option<{}>", self.expression(*some, place)),
+            Shape::Variant(variant) => self.variant(variant, place),
+            Shape::Record(record) => {
                 let name = self.contracts.names.of(&type_key(self.subject, record.name.full()));
-                self.define(&name, |this| this.record(record, shape, &name))
+                self.define(&name, |this| this.record(record, &name))
             }
-            (Shape::Enum(_) | Shape::Never, Node::Enum(e)) => {
+            Shape::Enum(e) => {
                 let name = self.contracts.names.of(&type_key(self.subject, e.name.full()));
-                let text = docs("    ", e.doc.as_deref()) + &enumeration(&name, self.symbols(shape));
+                let text = docs("    ", e.doc.as_deref()) + &enumeration(&name, e);
                 self.define(&name, |_| text)
             }
-            _ => "string".to_owned(),
+            Shape::String | Shape::Decimal { .. } | Shape::Json(_) => "string".to_owned(),
         }
     }
 
-    fn alias(&mut self, name: (&'static str, &'static str), ty: &str) -> String {
-        let (name, doc) = name;
+    fn number(&mut self, alias: Option<Alias>, ty: &str) -> String {
+        let Some(Alias { name, doc }) = alias else { return ty.to_owned() };
         self.define(name, |_| format!("    /// {doc}\n    type {name} = {ty};\n"))
     }
 
@@ -358,27 +353,20 @@ impl<'a> Writer<'a, '_, '_> {
         written(name)
     }
 
-    fn symbols(&self, shape: ShapeId) -> &'a [String] {
-        if let Shape::Enum(symbols) = self.shapes.get(shape) { symbols } else { &[] }
-    }
-
-    fn variant(&mut self, branches: &[NodeId], shape: ShapeId, place: &str) -> String {
-        let shapes = self.shapes;
+    fn variant(&mut self, variant: &Variant, place: &str) -> String {
         let union = union_key(place);
         let name = self.contracts.names.of(&union);
         self.define(&name, |this| {
-            let Shape::Variant(cases) = shapes.get(shape) else {
-                return "    /// A union without branches: there are no values of it.\n".to_owned()
-                    + &enumeration(&name, &[]);
-            };
-            let mut text = format!("    /// A union of {} types.\n    variant {} {{\n", cases.len(), written(&name));
-            for (case, branch) in cases.iter().zip(branches) {
+            if variant.cases.is_empty() {
+                return "    /// A union without branches: there are no values of it.\n".to_owned() + &never(&name);
+            }
+            let mut text = docs("    ", Some(&variant.doc)) + &format!("    variant {} {{\n", written(&name));
+            for case in &variant.cases {
                 let _ = match case.ty {
-                    None => writeln!(text, "        {},", written(&case.name)),
+                    None => writeln!(text, "        {},", written(&case.label)),
                     Some(ty) => {
-                        let place = format!("{union}{}", this.schema.describe(*branch));
-                        let inner = this.expression(*branch, ty, &place);
-                        writeln!(text, "        {}({inner}),", written(&case.name))
+                        let inner = this.expression(ty, &format!("{union}{}", case.name));
+                        writeln!(text, "        {}({inner}),", written(&case.label))
                     }
                 };
             }
@@ -386,75 +374,61 @@ impl<'a> Writer<'a, '_, '_> {
         })
     }
 
-    fn record(&mut self, record: &Record, shape: ShapeId, name: &str) -> String {
-        let Shape::Record(fields) = self.shapes.get(shape) else {
-            return docs("    ", record.doc.as_deref())
-                + &format!(
-                    "    /// A record without fields.\n    enum {} {{\n        {EMPTY_CASE},\n    }}\n",
-                    written(name)
-                );
-        };
-        let owner = type_key(self.subject, record.name.full());
+    fn record(&mut self, record: &Record, name: &str) -> String {
         let mut text = docs("    ", record.doc.as_deref());
+        if record.fields.is_empty() {
+            let _ = write!(
+                text,
+                "    /// A record without fields.\n    enum {} {{\n        {EMPTY_CASE},\n    }}\n",
+                written(name)
+            );
+            return text;
+        }
+        let owner = type_key(self.subject, record.name.full());
         let _ = writeln!(text, "    record {} {{", written(name));
-        for ((field_name, shape), field) in fields.iter().zip(&record.fields) {
-            let ty = self.expression(field.ty, *shape, &member_key(&owner, &field.name));
+        for field in &record.fields {
+            let ty = self.expression(field.ty, &member_key(&owner, &field.name));
             text.push_str(&docs("        ", field.doc.as_deref()));
-            text.push_str(&self.note(field, *shape));
-            let _ = writeln!(text, "        {}: {ty},", written(field_name));
+            text.push_str(&self.note(field));
+            let _ = writeln!(text, "        {}: {ty},", written(&field.label));
         }
         text + "    }\n"
     }
 
     /// What the WIT type does not say by itself.
-    fn note(&self, field: &Field, shape: ShapeId) -> String {
-        let mut shape = shape;
-        while let Shape::Option { ty, .. } | Shape::List(ty) | Shape::Map(ty) = self.shapes.get(shape) {
+    fn note(&self, field: &Field) -> String {
+        let mut shape = field.ty;
+        while let Shape::Option(ty) | Shape::List(ty) | Shape::Map { value: ty, .. } = self.shapes.get(shape) {
             shape = *ty;
         }
         match self.shapes.get(shape) {
-            Shape::Decimal(kind) => format!(
-                "        /// A plain decimal number of at most {} digits, {} of them after the point.\n",
-                kind.precision, kind.scale
+            Shape::Decimal { precision, scale } => format!(
+                "        /// A plain decimal number of at most {precision} digits, {scale} of them after the point.\n"
             ),
             Shape::Fixed(size) => format!("        /// Exactly {size} bytes.\n"),
-            Shape::Json(id) => format!("        /// Avro JSON of `{}`.\n", harmless(&self.schema.describe(*id))),
+            Shape::Json(json) => format!("        /// {}\n", harmless(&json.doc)),
             _ if field.aliases.is_empty() => String::new(),
             _ => format!("        /// Formerly `{}`.\n", harmless(&field.aliases.join("`, `"))),
         }
     }
 }
 
-fn enumeration(name: &str, symbols: &[String]) -> String {
-    let mut text = format!("    enum {} {{\n", written(name));
-    let never = [NEVER_CASE.to_owned()];
-    for symbol in if symbols.is_empty() { never.as_slice() } else { symbols } {
-        let _ = writeln!(text, "        {},", written(symbol));
+fn enumeration(name: &str, e: &Enum) -> String {
+    if e.symbols.is_empty() && e.unrecognized.is_none() {
+        return never(name);
+    }
+    let kind = if e.unrecognized.is_some() { "variant" } else { "enum" };
+    let mut text = format!("    {kind} {} {{\n", written(name));
+    for symbol in &e.symbols {
+        let _ = writeln!(text, "        {},", written(&symbol.label));
+    }
+    if let Some(unrecognized) = &e.unrecognized {
+        let _ = writeln!(text, "        /// A number without a name.\n        {}(s32),", written(&unrecognized.label));
     }
     text + "    }\n"
 }
 
-fn int_alias(logical: IntLogical) -> (&'static str, &'static str) {
-    match logical {
-        IntLogical::Date => ("date", "Days since 1970-01-01."),
-        IntLogical::TimeMillis => ("time-millis", "Milliseconds since midnight."),
-    }
-}
-
-fn long_alias(logical: LongLogical) -> (&'static str, &'static str) {
-    match logical {
-        LongLogical::TimeMicros => ("time-micros", "Microseconds since midnight."),
-        LongLogical::TimestampMillis => ("timestamp-millis", "Milliseconds since 1970-01-01T00:00:00Z."),
-        LongLogical::TimestampMicros => ("timestamp-micros", "Microseconds since 1970-01-01T00:00:00Z."),
-        LongLogical::TimestampNanos => ("timestamp-nanos", "Nanoseconds since 1970-01-01T00:00:00Z."),
-        LongLogical::LocalTimestampMillis => {
-            ("local-timestamp-millis", "Milliseconds since 1970-01-01T00:00:00, local time.")
-        }
-        LongLogical::LocalTimestampMicros => {
-            ("local-timestamp-micros", "Microseconds since 1970-01-01T00:00:00, local time.")
-        }
-        LongLogical::LocalTimestampNanos => {
-            ("local-timestamp-nanos", "Nanoseconds since 1970-01-01T00:00:00, local time.")
-        }
-    }
+/// A type that has no values.
+fn never(name: &str) -> String {
+    format!("    enum {} {{\n        {NEVER_CASE},\n    }}\n", written(name))
 }

@@ -9,15 +9,15 @@
 
 mod docs;
 mod generate;
+mod labels;
 mod names;
 mod naming;
 mod reserved;
-mod shape;
 
+pub use crate::format::shape::{Shape, ShapeId, Shapes};
 pub use generate::{Payload, Store, Table, Topic, World, files, generate};
 pub use names::{is_kebab, kebab};
 pub use naming::Names;
-pub use shape::{Case, EMPTY_CASE, NEVER_CASE, NULL_CASE, Shape, ShapeId, Shapes};
 
 use thiserror::Error;
 
@@ -28,6 +28,13 @@ pub const RUNTIME: [(&str, &str); 4] = [
     ("log.wit", include_str!("../../../../wit/log.wit")),
     ("random.wit", include_str!("../../../../wit/random.wit")),
 ];
+
+/// The case of a type that has one value only.
+pub const NULL_CASE: &str = "nothing";
+/// The case of a record without fields.
+pub const EMPTY_CASE: &str = "empty";
+/// The case of a type that has no values.
+pub const NEVER_CASE: &str = "never";
 
 /// Why a `[rename]` cannot be.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

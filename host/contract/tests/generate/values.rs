@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use heddle_contract::schema::binary::{write_boolean, write_bytes, write_double, write_float, write_index, write_long};
-use heddle_contract::schema::{Node, NodeId, Schema};
+use heddle_contract::format::avro::binary::{
+    write_boolean, write_bytes, write_double, write_float, write_index, write_long,
+};
+use heddle_contract::format::avro::{Node, NodeId, Schema};
 
 use super::generate::Dice;
 

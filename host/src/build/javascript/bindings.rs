@@ -39,6 +39,8 @@ fn value(ty: &Ty) -> String {
         Ty::Bool => "t.bool".to_owned(),
         Ty::S32 => "t.s32".to_owned(),
         Ty::S64 => "t.s64".to_owned(),
+        Ty::U32 => "t.u32".to_owned(),
+        Ty::U64 => "t.u64".to_owned(),
         Ty::F32 => "t.f32".to_owned(),
         Ty::F64 => "t.f64".to_owned(),
         Ty::String => "t.string".to_owned(),
@@ -151,8 +153,8 @@ fn entry(world: &World, source: &str) -> String {
 fn declared(ty: &Ty) -> String {
     match ty {
         Ty::Bool => "boolean".to_owned(),
-        Ty::S32 | Ty::F32 | Ty::F64 => "number".to_owned(),
-        Ty::S64 => "bigint".to_owned(),
+        Ty::S32 | Ty::U32 | Ty::F32 | Ty::F64 => "number".to_owned(),
+        Ty::S64 | Ty::U64 => "bigint".to_owned(),
         Ty::String => "string".to_owned(),
         Ty::Bytes => "Uint8Array".to_owned(),
         Ty::List(item) => format!("Array<{}>", declared(item)),

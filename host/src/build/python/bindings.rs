@@ -60,7 +60,7 @@ pub(in super::super) fn name(wit: &str) -> String {
 fn ty(of: &Ty) -> String {
     match of {
         Ty::Bool => "bool".to_owned(),
-        Ty::S32 | Ty::S64 => "int".to_owned(),
+        Ty::S32 | Ty::S64 | Ty::U32 | Ty::U64 => "int".to_owned(),
         Ty::F32 | Ty::F64 => "float".to_owned(),
         Ty::String => "str".to_owned(),
         Ty::Bytes => "bytes".to_owned(),

@@ -47,6 +47,8 @@ fn check(of: &Ty) -> String {
         Ty::Bool => "_v.anything".to_owned(),
         Ty::S32 => "_v.s32".to_owned(),
         Ty::S64 => "_v.s64".to_owned(),
+        Ty::U32 => "_v.u32".to_owned(),
+        Ty::U64 => "_v.u64".to_owned(),
         Ty::F32 => "_v.single".to_owned(),
         Ty::F64 => "_v.real".to_owned(),
         Ty::String => "_v.text".to_owned(),

@@ -42,7 +42,7 @@ fn needed(example: &Example<'_>, of: &Ty) -> Option<String> {
             Some(match value {
                 None => format!("{case}{{}}"),
                 Some(Ty::Bool) => format!("{case}(false)"),
-                Some(Ty::S32 | Ty::S64 | Ty::F32 | Ty::F64) => format!("{case}(0)"),
+                Some(Ty::S32 | Ty::S64 | Ty::U32 | Ty::U64 | Ty::F32 | Ty::F64) => format!("{case}(0)"),
                 Some(Ty::String) => format!("{case}(\"\")"),
                 Some(Ty::Named(name)) => match example.world.definition(name).map(|definition| &definition.kind) {
                     Some(Kind::Enum(_)) => format!("{case}(0)"),

@@ -26,8 +26,8 @@ pub(super) fn package(name: &str) -> BTreeMap<String, String> {
 fn literal(example: &Example<'_>, of: &Ty) -> String {
     match of {
         Ty::Bool => "false".to_owned(),
-        Ty::S64 => "0n".to_owned(),
-        Ty::S32 | Ty::F32 | Ty::F64 => "0".to_owned(),
+        Ty::S64 | Ty::U64 => "0n".to_owned(),
+        Ty::S32 | Ty::U32 | Ty::F32 | Ty::F64 => "0".to_owned(),
         Ty::String => "\"\"".to_owned(),
         Ty::Bytes => "new Uint8Array()".to_owned(),
         Ty::List(_) => "[]".to_owned(),

@@ -21,7 +21,7 @@ fn ty(of: &Ty) -> String {
 fn literal(example: &Example<'_>, of: &Ty) -> String {
     match of {
         Ty::Bool => "False".to_owned(),
-        Ty::S32 | Ty::S64 => "0".to_owned(),
+        Ty::S32 | Ty::S64 | Ty::U32 | Ty::U64 => "0".to_owned(),
         Ty::F32 | Ty::F64 => "0.0".to_owned(),
         Ty::String => "\"\"".to_owned(),
         Ty::Bytes => "b\"\"".to_owned(),

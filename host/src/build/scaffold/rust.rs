@@ -49,7 +49,7 @@ fn ty(of: &Ty) -> String {
 fn literal(example: &Example<'_>, of: &Ty) -> String {
     match of {
         Ty::Bool => "false".to_owned(),
-        Ty::S32 | Ty::S64 => "0".to_owned(),
+        Ty::S32 | Ty::S64 | Ty::U32 | Ty::U64 => "0".to_owned(),
         Ty::F32 | Ty::F64 => "0.0".to_owned(),
         Ty::String => "String::new()".to_owned(),
         Ty::Bytes | Ty::List(_) => "vec![]".to_owned(),

@@ -2,13 +2,12 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::Bytes;
+use heddle_contract::format::{self, Schema};
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::{Consumes, IdSource, KeyType};
-use heddle_contract::schema::{Schema, parse};
 use heddle_contract::section::Contract;
 use heddle_contract::wire::{self, SchemaId, key_subject, prefix, value_subject};
 use heddle_core::event::{Header, NewRecord};
@@ -18,6 +17,7 @@ use serde_json::Value;
 use super::values;
 use crate::log::Log;
 use crate::registry::Registry;
+use crate::registry::publish::Publication;
 use crate::values::{Plain, Target};
 
 /// The number of records that are written at a time.
@@ -54,7 +54,7 @@ pub(super) struct Input<'a> {
     topic: &'a str,
     consumes: &'a Consumes,
     value: Target,
-    key: Option<(SchemaId, Arc<Schema>)>,
+    key: Option<(SchemaId, Schema)>,
     lines: Option<&'a Lines>,
 }
 
@@ -76,9 +76,10 @@ pub(super) fn of<'a>(
             .hint("leave --from out: records are then made from the schemas")
         );
     }
-    let schema = |subject: String| -> Result<Option<(SchemaId, Arc<Schema>)>> {
+    let schema = |subject: String| -> Result<Option<(SchemaId, Schema)>> {
         let Some(schema) = contract.schemas.get(&subject) else { return Ok(None) };
-        Ok(Some((registry.register(&subject, &schema.text)?, Arc::new(parse(&subject, &schema.text)?))))
+        let parsed = schema.parse().map_err(|what| anyhow!("{subject}: {what}"))?;
+        Ok(Some((Publication::from(schema).register(registry, &subject)?, parsed)))
     };
     let input = |(topic, consumes): (&'a String, &'a Consumes)| {
         let (value, key) = (values_of(registry, contract, manifest, topic)?, schema(key_subject(topic))?);
@@ -91,16 +92,18 @@ pub(super) fn of<'a>(
 fn values_of(registry: &dyn Registry, contract: &Contract, manifest: &Manifest, topic: &str) -> Result<Target> {
     let subject = value_subject(topic);
     let Some(contract) = contract.schemas.get(&subject) else { return Ok(Target::new(Plain::Json, None)) };
-    let (schema, names) = (parse(&subject, &contract.text)?, manifest.subject_names(topic));
+    let schema = contract.parse().map_err(|what| anyhow!("{subject}: {what}"))?;
+    let names = manifest.subject_names(topic);
     let mut ids = vec![];
     for (full_name, record) in schema.records()?.unwrap_or_default() {
         if let Some(subject) = names.of_record(topic, &full_name) {
-            ids.push(registry.register(&subject, record.json())?);
+            ids.push(Publication::from(&record).register(registry, &subject)?);
         }
     }
-    let id = ids.first().map_or_else(|| registry.register(&subject, &contract.text), |first| Ok(*first))?;
+    let whole = || Publication::from(contract).register(registry, &subject);
+    let id = ids.first().map_or_else(whole, |first| Ok(*first))?;
     let records = if schema.is_union() { ids } else { vec![] };
-    Ok(Target { records, ..Target::new(Plain::Json, Some((id, Arc::new(schema)))) })
+    Ok(Target { records, ..Target::new(Plain::Json, Some((id, schema))) })
 }
 
 impl Input<'_> {
@@ -131,7 +134,7 @@ impl Input<'_> {
         let value = match (&self.value.schema, line) {
             (_, Some((lines, line))) => self.value.bytes(line).map_err(|why| self.misfit(lines, &why))?,
             (Ok(Some((id_of_schema, schema))), None) => {
-                let value = values::value(schema, number, id);
+                let value = made(schema, number, id)?;
                 let by_branch = wire::by_branch(&self.value.records, &value);
                 Some(by_branch.unwrap_or_else(|| framed(*id_of_schema, &value)).into())
             }
@@ -163,11 +166,21 @@ impl Input<'_> {
             return key.map(Some).map_err(|why| self.misfit(lines, &why));
         }
         Ok(Some(match (&self.key, &self.consumes.key) {
-            (Some((id, schema)), _) => framed(*id, &values::value(schema, number, None)).into(),
+            (Some((id, schema)), _) => framed(*id, &made(schema, number, None)?).into(),
             (None, Some(KeyType::Bytes)) => number.to_be_bytes().to_vec().into(),
             (None, _) => values::text(number).into(),
         }))
     }
+}
+
+/// A value made from a schema.
+fn made(schema: &Schema, number: u64, id: Option<&[String]>) -> Result<Vec<u8>> {
+    let avro = schema.avro().with_context(|| {
+        let format = format::title(schema.format());
+        Explained::new(format!("records are made from Avro schemas only, and the topic's schema is {format}"))
+            .hint("name a file of records with --from")
+    })?;
+    Ok(values::value(avro, number, id))
 }
 
 /// A value in the wire format, with the id of its schema.

@@ -2,8 +2,10 @@
 //!
 //! Texts are drawn from a thousand, so that keys repeat. Only the message id differs in every value.
 
-use heddle_contract::schema::binary::{write_boolean, write_bytes, write_double, write_float, write_index, write_long};
-use heddle_contract::schema::{IntLogical, LongLogical, Node, NodeId, Schema};
+use heddle_contract::format::avro::binary::{
+    write_boolean, write_bytes, write_double, write_float, write_index, write_long,
+};
+use heddle_contract::format::avro::{IntLogical, LongLogical, Node, NodeId, Schema};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 
@@ -145,8 +147,8 @@ impl Maker<'_> {
 mod tests {
     use std::path::Path;
 
-    use heddle_contract::schema::Library;
-    use heddle_contract::schema::json::{decode, encode};
+    use heddle_contract::format::avro::Library;
+    use heddle_contract::format::avro::json::{decode, encode};
 
     use super::*;
 

@@ -5,11 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use heddle_contract::compat::avro;
-use heddle_contract::read;
-use heddle_contract::resolve::resolve;
-use heddle_contract::schema::binary::Reader;
-use heddle_contract::schema::{Schema, json, parse};
+use heddle_contract::format::avro::binary::Reader;
+use heddle_contract::format::avro::resolve::resolve;
+use heddle_contract::format::avro::{Schema, compat, json, parse, read};
 use heddle_core::explain::Explained;
 use serde_json::{Value, json};
 
@@ -152,7 +150,7 @@ fn both(question: &Value) -> Result<(Schema, Schema), String> {
 }
 
 fn verdict(reader: &Schema, writer: &Schema) -> Value {
-    let problems = avro::problems(reader, writer);
+    let problems = compat::problems(reader, writer);
     let message = if !problems.is_empty() {
         problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     } else if let Some(mismatch) = resolve(writer, reader).mismatches().first() {

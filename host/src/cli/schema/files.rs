@@ -5,18 +5,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
-use heddle_contract::compat::lint::lint as lint_schema;
 use heddle_contract::compat::{Problem, Violation, violations};
-use heddle_contract::schema::parse;
+use heddle_contract::format::avro;
 use heddle_contract::section::SchemaFormat;
 use heddle_core::explain::Explained;
 use serde_json::json;
 
-use crate::build::{AppContracts, format_of, is_subject};
+use crate::build::{AppContracts, format_of};
 use crate::cli::counted;
 use crate::printable::line;
-use crate::registry::format::{self, Entry, Parsed, Reference, Referred};
-use crate::registry::{Registry, RegistryError, Version};
+use crate::registry::format::{self, Entry, Reference, Referred, Schema};
+use crate::registry::{Registry, RegistryError, is_subject};
 
 /// Which subjects.
 #[derive(Debug, Args)]
@@ -42,7 +41,7 @@ struct Chosen<'a> {
 }
 
 impl Chosen<'_> {
-    fn parsed(&self) -> Result<Parsed> {
+    fn parsed(&self) -> Result<Schema> {
         format::parse(&self.entry, &self.referred).map_err(|what| anyhow!("the schema of `{}`: {what}", self.subject))
     }
 }
@@ -52,7 +51,7 @@ impl Subjects {
     fn chosen<'a>(&self, contracts: &'a AppContracts, folder: &Path) -> Result<Vec<Chosen<'a>>> {
         let documents = contracts.documents();
         let of_avro = contracts.subjects().map(|(subject, schema)| {
-            let entry = Entry::new(SchemaFormat::Avro, schema.json());
+            let entry = Entry::new(schema.format(), schema.text());
             Chosen { subject, file: format!("{subject}.avsc"), entry, imports: &[], referred: vec![] }
         });
         let of_documents = documents.iter().map(|document| Chosen {
@@ -166,17 +165,18 @@ impl Subjects {
 fn would_violate(registry: &dyn Registry, file: &Chosen<'_>) -> Result<Vec<Violation>> {
     let new = (identity(&file.entry, &file.referred), file.parsed()?);
     let mut old = vec![];
-    for Version { version, format, schema, referred, .. } in registry.versions(file.subject)? {
-        let entry = Entry::new(format, schema);
-        let parsed = format::parse_kept(&entry, &referred)
-            .map_err(|what| anyhow!("version {version} of `{}` is not a valid schema: {what}", file.subject))?;
-        if identity(&entry, &referred) == new.0 {
+    for version in registry.versions(file.subject)? {
+        let number = version.version;
+        let parsed = version
+            .parsed()
+            .map_err(|what| anyhow!("version {number} of `{}` is not a valid schema: {what}", file.subject))?;
+        if identity(&Entry::new(version.format, version.schema), &version.referred) == new.0 {
             return Ok(vec![]);
         }
-        old.push((version, parsed));
+        old.push((number, parsed));
     }
     let old = old.iter().map(|(version, schema)| (*version, schema)).collect::<Vec<_>>();
-    Ok(violations(registry.level(file.subject)?, &new.1, &old, Parsed::problems))
+    Ok(violations(registry.level(file.subject)?, &new.1, &old, Schema::problems))
 }
 
 /// The identity of a schema with all its imports: two files with the same identity are the same schema.
@@ -195,7 +195,7 @@ pub(super) fn lint(folder: &Path, files: &[PathBuf], as_json: bool) -> Result<()
     if files.is_empty() {
         let app = crate::cli::app::read(folder)?;
         let contracts = AppContracts::read(&folder.join(&app.contracts))?;
-        findings.extend(contracts.subjects().map(|(name, schema)| (format!("{name}.avsc"), lint_schema(schema))));
+        findings.extend(contracts.subjects().map(|(name, schema)| (format!("{name}.avsc"), schema.lint())));
         for document in contracts.documents() {
             let entry = Entry::new(document.format, document.text.as_str());
             findings.push((document.file.clone(), lint_text(&document.file, &entry, &contracts.referred(document))?));
@@ -206,7 +206,7 @@ pub(super) fn lint(folder: &Path, files: &[PathBuf], as_json: bool) -> Result<()
         let text =
             std::fs::read_to_string(file).with_context(|| Explained::new("the schema cannot be read").at(&name))?;
         let found = match format_of(file) {
-            None | Some(SchemaFormat::Avro) => lint_schema(&parse(&name, &text)?),
+            None | Some(SchemaFormat::Avro) => avro::lint::lint(&avro::parse(&name, &text)?),
             Some(format) => lint_text(&name, &Entry::new(format, text), &[])?,
         };
         findings.push((name, found));

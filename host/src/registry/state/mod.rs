@@ -23,7 +23,7 @@ use std::sync::{Arc, OnceLock};
 use heddle_contract::compat::{self, Level, Violation};
 use serde::{Deserialize, Serialize};
 
-use super::format::{self, Entry, Parsed, Reference, Referred};
+use super::format::{self, Entry, Reference, Referred, Schema};
 use super::refusal::Refusal;
 
 /// The most schemas to which a schema may refer, directly or indirectly.
@@ -132,7 +132,7 @@ pub struct Found {
 /// A schema, and its parsed form after the first use.
 struct Held {
     entry: Arc<Entry>,
-    parsed: OnceLock<Result<Arc<Parsed>, String>>,
+    parsed: OnceLock<Result<Arc<Schema>, String>>,
 }
 
 /// The content of a registry.
@@ -303,7 +303,7 @@ impl State {
     ///
     /// # Errors
     /// If the id is unknown, or the schema is not valid.
-    pub fn parsed(&self, id: u32) -> Result<Arc<Parsed>, Refusal> {
+    pub fn parsed(&self, id: u32) -> Result<Arc<Schema>, Refusal> {
         let held = self.schemas.get(&id).ok_or_else(|| Refusal::no_schema_id(id))?;
         let parse = || self.parse_kept(&held.entry).map(Arc::new).map_err(|refusal| refusal.message);
         held.parsed.get_or_init(parse).clone().map_err(|message| Refusal::new(42201, message))
@@ -313,7 +313,7 @@ impl State {
     ///
     /// # Errors
     /// If the schema is not valid, or one of its references does not exist.
-    pub fn parse(&self, entry: &Entry) -> Result<Parsed, Refusal> {
+    pub fn parse(&self, entry: &Entry) -> Result<Schema, Refusal> {
         let referred = self.referred(entry)?;
         format::parse(entry, &referred).map_err(Refusal::invalid_schema)
     }
@@ -322,7 +322,7 @@ impl State {
     ///
     /// # Errors
     /// As for [`parse`](Self::parse).
-    pub fn parse_kept(&self, entry: &Entry) -> Result<Parsed, Refusal> {
+    pub fn parse_kept(&self, entry: &Entry) -> Result<Schema, Refusal> {
         let referred = self.referred(entry)?;
         format::parse_kept(entry, &referred).map_err(Refusal::invalid_schema)
     }
@@ -368,7 +368,7 @@ impl State {
             old.push((found.version, self.parsed(found.id)?));
         }
         let old = old.iter().map(|(version, parsed)| (*version, parsed.as_ref())).collect::<Vec<_>>();
-        let mut violations = compat::violations(level, &new, &old, Parsed::problems);
+        let mut violations = compat::violations(level, &new, &old, Schema::problems);
         violations.truncate(VIOLATIONS_MAX);
         Ok(violations)
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::scope::{Renames, Wish, fulfil};
 use super::things::{Base, Kind, Thing, of_schema as things_of_schema, of_world};
 use super::{Names, plain_member, store_key, table_key, topic_key, type_key};
-use crate::schema::Schema;
+use crate::format::shape::Shapes;
 use crate::wit::names::kebab;
 use crate::wit::reserved::{is_case, is_field, is_type};
 use crate::wit::{WitError, World};
@@ -25,10 +25,10 @@ pub(super) fn allot(world: &World<'_>, renames: &BTreeMap<String, String>, befor
     Ok(names)
 }
 
-pub(super) fn of_schema(schema: &Schema) -> Names {
+pub(super) fn of_schema(shapes: &Shapes) -> Names {
     let (renames, mut names) = (BTreeMap::new(), Names::default());
     // Only renames can be refused, and there are none.
-    let _ = types(&things_of_schema("", schema), &mut Renames::new(&renames), &Names::default(), &mut names);
+    let _ = types(&things_of_schema("", shapes), &mut Renames::new(&renames), &Names::default(), &mut names);
     names
 }
 

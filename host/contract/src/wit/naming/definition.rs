@@ -3,50 +3,63 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use crate::schema::{Node, NodeId, Schema};
+use crate::format::shape::{Shape, ShapeId, Shapes};
 
 /// What a type is made of, as text: equal texts are equal types. Docs, aliases and defaults do not count.
-pub(super) fn definition(schema: &Schema, id: NodeId) -> String {
+pub(super) fn definition(shapes: &Shapes, id: ShapeId) -> String {
     let mut out = String::new();
-    write(schema, id, &mut BTreeSet::new(), &mut out);
+    write(shapes, id, &mut BTreeSet::new(), &mut out);
     out
 }
 
-fn write(schema: &Schema, id: NodeId, seen: &mut BTreeSet<NodeId>, out: &mut String) {
-    match schema.node(id) {
-        Node::Array(item) => {
+fn write(shapes: &Shapes, id: ShapeId, seen: &mut BTreeSet<ShapeId>, out: &mut String) {
+    match shapes.get(id) {
+        Shape::List(item) => {
             out.push('[');
-            write(schema, *item, seen, out);
+            write(shapes, *item, seen, out);
             out.push(']');
         }
-        Node::Map(value) => {
+        Shape::Map { key, value } => {
             out.push('{');
-            write(schema, *value, seen, out);
+            write(shapes, *key, seen, out);
+            out.push(':');
+            write(shapes, *value, seen, out);
             out.push('}');
         }
-        Node::Union(branches) => {
+        Shape::Option(some) => {
+            out.push('?');
+            write(shapes, *some, seen, out);
+        }
+        Shape::Variant(variant) => {
             out.push('(');
-            for branch in branches {
-                write(schema, *branch, seen, out);
+            for case in &variant.cases {
+                let _ = write!(out, "{}:", case.name);
+                case.ty.into_iter().for_each(|ty| write(shapes, ty, seen, out));
                 out.push('|');
             }
             out.push(')');
         }
-        Node::Record(record) => {
+        Shape::Record(record) => {
             out.push_str(record.name.full());
             if seen.insert(id) {
                 out.push('<');
                 for field in &record.fields {
                     let _ = write!(out, "{}:", field.name);
-                    write(schema, field.ty, seen, out);
+                    write(shapes, field.ty, seen, out);
                     out.push(',');
                 }
                 out.push('>');
             }
         }
-        Node::Enum(e) => {
-            let _ = write!(out, "{}<{}>", e.name, e.symbols.join(","));
+        Shape::Enum(e) => {
+            let symbols = e.symbols.iter().chain(&e.unrecognized);
+            let symbols = symbols.map(|symbol| symbol.name.as_str()).collect::<Vec<_>>();
+            let _ = write!(out, "{}<{}>", e.name, symbols.join(","));
         }
+        Shape::Json(json) => match json.of {
+            Some(of) => write(shapes, of, seen, out),
+            None => out.push_str("json"),
+        },
         plain => {
             let _ = write!(out, "{plain:?}");
         }

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use super::names::kebab;
 use super::{WitError, World};
-use crate::schema::Schema;
+use crate::format::shape::Shapes;
 
 /// What the first lines of a `names.lock` say.
 const LOCK_HEAD: &str = "# Names that `heddle build` gave, so that they stay when schemas change. Commit this file.\n\
@@ -52,8 +52,8 @@ impl Names {
     }
 
     /// The names of a schema that stands alone.
-    pub(super) fn of_schema(schema: &Schema) -> Self {
-        allot::of_schema(schema)
+    pub(super) fn of_schema(shapes: &Shapes) -> Self {
+        allot::of_schema(shapes)
     }
 
     /// Those that a host has to know, because they are not plain: of interfaces, fields, symbols and branches.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::definition::definition;
 use super::{item_place, member_key, plain_member, type_key, union_key, value_place};
-use crate::schema::{Name, Node, NodeId, Schema};
+use crate::format::name::Name;
+use crate::format::shape::{Shape, ShapeId, Shapes, Variant};
 use crate::wit::names::kebab;
 use crate::wit::{Payload, World};
 
@@ -17,7 +18,7 @@ pub(super) struct Thing {
     pub(super) local: String,
     pub(super) base: Base,
     pub(super) kind: Kind,
-    /// Its fields, symbols or branches, as Avro calls them.
+    /// Its fields, symbols or branches, as the schema calls them.
     pub(super) members: Vec<String>,
 }
 
@@ -62,17 +63,17 @@ pub(super) fn of_world(world: &World<'_>) -> Vec<Thing> {
     let consumed = world.consumes.iter().map(|topic| [topic.value, topic.key]);
     let tables = world.tables.iter().map(|table| [table.value, table.key]);
     for payload in topics.chain(stores).chain(tables).chain(consumed).flatten() {
-        if let Payload::Schema { subject, schema } = payload {
-            walk.schema(subject, schema);
+        if let Payload::Schema { subject, shapes } = payload {
+            walk.schema(subject, shapes);
         }
     }
     walk.things
 }
 
 /// All types of a schema that stands alone.
-pub(super) fn of_schema(subject: &str, schema: &Schema) -> Vec<Thing> {
+pub(super) fn of_schema(subject: &str, shapes: &Shapes) -> Vec<Thing> {
     let mut walk = Walk::default();
-    walk.schema(subject, schema);
+    walk.schema(subject, shapes);
     walk.things
 }
 
@@ -103,33 +104,34 @@ struct Walk {
 }
 
 impl Walk {
-    fn schema(&mut self, subject: &str, schema: &Schema) {
-        self.ty(subject, schema, schema.root(), &Place { local: String::new(), owner: None, path: vec![] });
+    fn schema(&mut self, subject: &str, shapes: &Shapes) {
+        self.ty(subject, shapes, shapes.root(), &Place { local: String::new(), owner: None, path: vec![] });
     }
 
-    fn ty(&mut self, subject: &str, schema: &Schema, id: NodeId, place: &Place) {
-        match schema.node(id) {
-            Node::Array(item) => {
-                self.ty(subject, schema, *item, &place.below(item_place(&place.local), "item".to_owned()));
+    fn ty(&mut self, subject: &str, shapes: &Shapes, id: ShapeId, place: &Place) {
+        match shapes.get(id) {
+            Shape::List(item) => {
+                self.ty(subject, shapes, *item, &place.below(item_place(&place.local), "item".to_owned()));
             }
-            Node::Map(value) => {
-                self.ty(subject, schema, *value, &place.below(value_place(&place.local), "value".to_owned()));
+            Shape::Map { value, .. } => {
+                self.ty(subject, shapes, *value, &place.below(value_place(&place.local), "value".to_owned()));
             }
-            Node::Union(branches) => match schema.as_option(branches) {
-                Some(option) => self.ty(subject, schema, option.ty, place),
-                None => self.union(subject, schema, branches, place),
-            },
-            Node::Record(record) => {
+            Shape::Option(some) => self.ty(subject, shapes, *some, place),
+            Shape::Json(json) => json.of.into_iter().for_each(|of| self.ty(subject, shapes, of, place)),
+            Shape::Variant(variant) => self.variant(subject, shapes, variant, place),
+            Shape::Record(record) => {
                 let members = record.fields.iter().map(|field| field.name.clone()).collect();
-                let Some(owner) = self.named(subject, schema, id, &record.name, Kind::Record, members) else { return };
+                let Some(owner) = self.named(subject, shapes, id, &record.name, Kind::Record, members) else { return };
                 for field in &record.fields {
                     let local = member_key(record.name.full(), &field.name);
                     let place = Place { local, owner: Some(owner), path: vec![kebab(&field.name)] };
-                    self.ty(subject, schema, field.ty, &place);
+                    self.ty(subject, shapes, field.ty, &place);
                 }
             }
-            Node::Enum(e) => {
-                self.named(subject, schema, id, &e.name, Kind::Enum, e.symbols.clone());
+            Shape::Enum(e) => {
+                let symbols = e.symbols.iter().chain(&e.unrecognized);
+                let members = symbols.map(|symbol| symbol.name.clone()).collect();
+                self.named(subject, shapes, id, &e.name, Kind::Enum, members);
             }
             _ => {}
         }
@@ -139,30 +141,31 @@ impl Walk {
     fn named(
         &mut self,
         subject: &str,
-        schema: &Schema,
-        id: NodeId,
+        shapes: &Shapes,
+        id: ShapeId,
         name: &Name,
         kind: Kind,
         members: Vec<String>,
     ) -> Option<usize> {
-        let key = (name.full().to_owned(), definition(schema, id));
+        let key = (name.full().to_owned(), definition(shapes, id));
         let base = Base::Named(name.clone());
         self.add(subject, key, Thing { subjects: vec![], local: name.full().to_owned(), base, kind, members })
     }
 
-    fn union(&mut self, subject: &str, schema: &Schema, branches: &[NodeId], place: &Place) {
-        let members = branches.iter().map(|branch| schema.describe(*branch)).collect::<Vec<_>>();
+    fn variant(&mut self, subject: &str, shapes: &Shapes, variant: &Variant, place: &Place) {
+        let members = variant.cases.iter().map(|case| case.name.clone()).collect();
         let local = union_key(&place.local);
         let (base, told_by) = match place.owner {
             Some(owner) => (Base::Within { owner, path: place.path.clone() }, owner.to_string()),
             None => (Base::Subject(place.path.clone()), subject.to_owned()),
         };
-        let thing = Thing { subjects: vec![], local: local.clone(), base, kind: Kind::Union, members: members.clone() };
+        let thing = Thing { subjects: vec![], local: local.clone(), base, kind: Kind::Union, members };
         if self.add(subject, (local.clone(), told_by), thing).is_none() {
             return;
         }
-        for (branch, name) in branches.iter().zip(&members) {
-            self.ty(subject, schema, *branch, &place.below(format!("{local}{name}"), plain_member(name)));
+        for case in &variant.cases {
+            let place = place.below(format!("{local}{}", case.name), plain_member(&case.name));
+            case.ty.into_iter().for_each(|ty| self.ty(subject, shapes, ty, &place));
         }
     }
 

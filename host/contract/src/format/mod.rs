@@ -1,0 +1,438 @@
+//! The formats of schemas. Each format parses schemas, identifies them, and checks if one schema reads what another
+//! wrote.
+//!
+//! ```text
+//!  Entry { format, text, references } ──parse──> Parsed ──reads(reader, writer)──> problems
+//!                                 └──identity──> equal for texts of the same schema
+//! ```
+//!
+//! This module is pure: the caller passes the schemas that a reference names.
+
+pub mod avro;
+pub mod bounds;
+pub mod json_schema;
+pub mod name;
+pub mod plan;
+pub mod protobuf;
+pub mod shape;
+mod values;
+
+pub use plan::Plan;
+pub use values::{DecodeError, EncodeError};
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use self::shape::Shapes;
+use crate::compat::Problem;
+use crate::section::SchemaFormat;
+
+/// A schema in its registered form.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its format.
+    pub format: SchemaFormat,
+    /// The schema's text, in the form that is stored and returned.
+    pub text: String,
+    /// The schema's references.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<Reference>,
+    /// Metadata of clients, kept as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Value>,
+    /// Rules of clients, kept as they are.
+    #[serde(default, rename = "ruleSet", skip_serializing_if = "Option::is_none")]
+    pub rule_set: Option<Value>,
+}
+
+impl Entry {
+    /// Creates an entry without references, metadata and rules.
+    #[must_use]
+    pub fn new(format: SchemaFormat, text: impl Into<String>) -> Self {
+        Self { format, text: text.into(), references: vec![], metadata: None, rule_set: None }
+    }
+}
+
+/// A reference of a schema to a version of a subject.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reference {
+    /// The name in the referring schema: a full name, a URL or an imported file.
+    pub name: String,
+    /// The subject.
+    pub subject: String,
+    /// The version.
+    pub version: u32,
+}
+
+/// A schema that is referred to: what it is called, and its text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Referred {
+    /// The name in the referring schema.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// A parsed schema.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Schema {
+    /// Apache Avro.
+    Avro(Arc<avro::Schema>),
+    /// JSON Schema.
+    JsonSchema(Arc<json_schema::Schema>),
+    /// Protocol Buffers.
+    Protobuf(Arc<protobuf::Schema>),
+}
+
+impl From<avro::Schema> for Schema {
+    fn from(schema: avro::Schema) -> Self {
+        Self::Avro(Arc::new(schema))
+    }
+}
+
+/// The name of a format in registries.
+#[must_use]
+pub fn name(format: SchemaFormat) -> &'static str {
+    match format {
+        SchemaFormat::Avro => "AVRO",
+        SchemaFormat::Json => "JSON",
+        SchemaFormat::Protobuf => "PROTOBUF",
+    }
+}
+
+/// The name of a format for users.
+#[must_use]
+pub fn title(format: SchemaFormat) -> &'static str {
+    match format {
+        SchemaFormat::Avro => "Avro",
+        SchemaFormat::Json => "JSON Schema",
+        SchemaFormat::Protobuf => "Protobuf",
+    }
+}
+
+/// The text is not the name of a format.
+#[derive(Debug)]
+pub struct UnknownFormat;
+
+/// The ending of a format's files.
+#[must_use]
+pub fn extension(format: SchemaFormat) -> &'static str {
+    match format {
+        SchemaFormat::Avro => "avsc",
+        SchemaFormat::Json => "json",
+        SchemaFormat::Protobuf => "proto",
+    }
+}
+
+/// A format that is parsed from its name in registries.
+pub struct Named(pub SchemaFormat);
+
+impl FromStr for Named {
+    type Err = UnknownFormat;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFormat> {
+        let all = [SchemaFormat::Avro, SchemaFormat::Json, SchemaFormat::Protobuf];
+        all.into_iter().find(|format| name(*format).eq_ignore_ascii_case(text)).map(Self).ok_or(UnknownFormat)
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Parses a schema. `referred` has all schemas to which it refers, directly or indirectly, the outermost last.
+///
+/// # Errors
+/// The reason why the schema is not valid.
+pub fn parse(entry: &Entry, referred: &[Referred]) -> Result<Schema, String> {
+    match entry.format {
+        SchemaFormat::Avro => avro::registered::parse(&entry.text, referred).map(Schema::from),
+        SchemaFormat::Json => json_schema::parse(&entry.text, referred).map(|s| Schema::JsonSchema(Arc::new(s))),
+        SchemaFormat::Protobuf => protobuf::parse(&entry.text, referred).map(|s| Schema::Protobuf(Arc::new(s))),
+    }
+}
+
+/// Like [`parse`], for a schema that is already registered or comes from elsewhere. Old registries accepted invalid
+/// defaults, and records were written with such schemas.
+///
+/// # Errors
+/// As for [`parse`].
+pub fn parse_kept(entry: &Entry, referred: &[Referred]) -> Result<Schema, String> {
+    match entry.format {
+        SchemaFormat::Avro => avro::registered::parse_kept(&entry.text, referred).map(Schema::from),
+        _ => parse(entry, referred),
+    }
+}
+
+/// Returns the text to store, without insignificant blanks. With `normalize`, equal schemas get equal texts.
+///
+/// # Errors
+/// The reason why the text is not valid.
+pub fn canonical(format: SchemaFormat, text: &str, normalize: bool) -> Result<String, String> {
+    match format {
+        SchemaFormat::Avro => avro::registered::canonical(text, normalize),
+        SchemaFormat::Json => json_schema::canonical(text),
+        SchemaFormat::Protobuf => protobuf::canonical(text),
+    }
+}
+
+/// Returns the files that a schema names by path: imports of a `.proto` file, targets of a `$ref`. Files that every
+/// compiler has are left out.
+///
+/// # Errors
+/// The reason why the schema is not valid.
+pub fn imports(format: SchemaFormat, text: &str) -> Result<Vec<String>, String> {
+    match format {
+        SchemaFormat::Avro => Ok(vec![]),
+        SchemaFormat::Json => json_schema::imports(text),
+        SchemaFormat::Protobuf => protobuf::imports(text),
+    }
+}
+
+/// A text that is equal for entries of the same schema.
+#[must_use]
+pub fn identity(entry: &Entry) -> String {
+    let text = match entry.format {
+        // `Value` and `shop.Value` are the same name, as in the text that Avro for Java prints.
+        SchemaFormat::Avro => {
+            sorted_text(&avro::registered::canonical(&entry.text, true).unwrap_or_else(|_| entry.text.clone()))
+        }
+        SchemaFormat::Json => sorted_text(&entry.text),
+        SchemaFormat::Protobuf => protobuf::identity(&entry.text),
+    };
+    let rest = serde_json::json!([entry.references, entry.metadata, entry.rule_set]);
+    format!("{}\n{text}\n{rest}", name(entry.format))
+}
+
+/// JSON with the keys of objects sorted, because their order has no meaning.
+fn sorted_text(text: &str) -> String {
+    fn sort(value: &mut Value) {
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(sort),
+            Value::Object(object) => {
+                object.sort_keys();
+                object.values_mut().for_each(sort);
+            }
+            _ => {}
+        }
+    }
+    serde_json::from_str::<Value>(text).map_or_else(
+        |_| text.to_owned(),
+        |mut value| {
+            sort(&mut value);
+            value.to_string()
+        },
+    )
+}
+
+impl Schema {
+    /// Its format.
+    #[must_use]
+    pub fn format(&self) -> SchemaFormat {
+        match self {
+            Self::Avro(_) => SchemaFormat::Avro,
+            Self::JsonSchema(_) => SchemaFormat::Json,
+            Self::Protobuf(_) => SchemaFormat::Protobuf,
+        }
+    }
+
+    /// Its text; of an Avro schema with the types it refers to in it.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Avro(schema) => schema.json(),
+            Self::JsonSchema(schema) => schema.text(),
+            Self::Protobuf(schema) => schema.text(),
+        }
+    }
+
+    /// Where and why `self` does not take everything that `writer` writes.
+    #[must_use]
+    pub fn problems(&self, writer: &Self) -> Vec<Problem> {
+        match (self, writer) {
+            (Self::Avro(reader), Self::Avro(writer)) => avro::compat::problems(reader, writer),
+            (Self::JsonSchema(reader), Self::JsonSchema(writer)) => {
+                json_schema::compat::problems(reader.bundled(), writer.bundled())
+            }
+            (Self::Protobuf(reader), Self::Protobuf(writer)) => protobuf::compat::problems(reader, writer),
+            (reader, writer) => {
+                let (theirs, ours) = (name(writer.format()), name(reader.format()));
+                let what = format!("the writer's schema is {theirs}, the reader's {ours}");
+                vec![Problem { path: ".".to_owned(), what }]
+            }
+        }
+    }
+
+    /// Returns where and why a component typed by `self` cannot read everything that `writer` writes. Types of the
+    /// writer's text that such values never have do not count.
+    #[must_use]
+    pub fn reads(&self, writer: &Self) -> Vec<Problem> {
+        match (self, writer) {
+            (Self::Protobuf(reader), Self::Protobuf(writer)) => protobuf::compat::unreadable(reader, writer),
+            (reader, writer) => reader.problems(writer),
+        }
+    }
+
+    /// Returns true if a registry holds both as one schema.
+    #[must_use]
+    pub fn is_same_text(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Protobuf(a), Self::Protobuf(b)) => a.is_same_file(b),
+            (a, b) => a == b,
+        }
+    }
+
+    /// Returns what others miss to understand the schema, and to distinguish its types from their own.
+    #[must_use]
+    pub fn lint(&self) -> Vec<Problem> {
+        match self {
+            Self::Avro(schema) => avro::lint::lint(schema),
+            Self::JsonSchema(schema) => json_schema::lint(schema),
+            Self::Protobuf(schema) => protobuf::lint(schema),
+        }
+    }
+
+    /// The schema in the form for `format=serialized`, if it has one.
+    #[must_use]
+    pub fn serialized(&self) -> Option<String> {
+        match self {
+            Self::Protobuf(schema) => schema.serialized(),
+            Self::Avro(_) | Self::JsonSchema(_) => None,
+        }
+    }
+
+    /// The Avro schema, if it is one.
+    #[must_use]
+    pub fn avro(&self) -> Option<&Arc<avro::Schema>> {
+        match self {
+            Self::Avro(schema) => Some(schema),
+            Self::JsonSchema(_) | Self::Protobuf(_) => None,
+        }
+    }
+
+    /// The type of its values, for messages.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Avro(schema) => schema.describe(schema.root()),
+            Self::Protobuf(schema) => schema.root().map_or_else(String::new, |root| root.full_name().to_owned()),
+            Self::JsonSchema(_) => title(self.format()).to_owned(),
+        }
+    }
+
+    /// Returns true if values are records, whose fields have names.
+    #[must_use]
+    pub fn is_record(&self) -> bool {
+        match self {
+            Self::Avro(schema) => matches!(schema.node(schema.root()), avro::Node::Record(_)),
+            Self::Protobuf(_) => true,
+            Self::JsonSchema(_) => false,
+        }
+    }
+
+    /// The files that it imports, also by way of others, beside its text.
+    #[must_use]
+    pub fn imports(&self) -> &[Referred] {
+        match self {
+            Self::Protobuf(schema) => schema.referred(),
+            Self::Avro(_) | Self::JsonSchema(_) => &[],
+        }
+    }
+
+    /// The name of its type within its text, where that does not say which of several it is.
+    #[must_use]
+    pub fn type_within(&self) -> Option<&str> {
+        match self {
+            Self::Protobuf(schema) => schema.message(),
+            Self::Avro(_) | Self::JsonSchema(_) => None,
+        }
+    }
+
+    /// The same schema with values of another type of its text.
+    ///
+    /// # Errors
+    /// If the text has no such type.
+    pub fn with_type(&self, name: &str) -> Result<Self, String> {
+        match self {
+            Self::Protobuf(schema) => schema.with_message(name).map(|schema| Self::Protobuf(Arc::new(schema))),
+            Self::Avro(_) | Self::JsonSchema(_) => Err(format!("{} has no choice of types", title(self.format()))),
+        }
+    }
+
+    /// The same schema for the type that `value` is of, where its text has several.
+    #[must_use]
+    pub fn like(&self, value: &[u8]) -> Self {
+        match self {
+            Self::Protobuf(schema) => {
+                schema.like(value).map_or_else(|| self.clone(), |schema| Self::Protobuf(Arc::new(schema)))
+            }
+            Self::Avro(_) | Self::JsonSchema(_) => self.clone(),
+        }
+    }
+
+    /// Returns true if components can be typed by its format.
+    #[must_use]
+    pub fn types_components(&self) -> bool {
+        match self {
+            Self::Avro(_) | Self::Protobuf(_) => true,
+            Self::JsonSchema(_) => false,
+        }
+    }
+
+    /// The places that a component cannot be typed by, although its format is one of components.
+    #[must_use]
+    pub fn inexpressible(&self) -> &[Problem] {
+        match self {
+            Self::Protobuf(schema) => &schema.types().refused,
+            Self::Avro(_) | Self::JsonSchema(_) => &[],
+        }
+    }
+
+    /// Returns true if values are of one of several types.
+    #[must_use]
+    pub fn is_union(&self) -> bool {
+        self.avro().is_some_and(|schema| schema.is_union())
+    }
+
+    /// The names of the types that values are of: those of a union's branches, or the one that there is.
+    #[must_use]
+    pub fn type_names(&self) -> Vec<String> {
+        match self {
+            Self::Avro(schema) => schema.type_names(),
+            Self::Protobuf(_) => vec![self.describe()],
+            Self::JsonSchema(_) => vec![],
+        }
+    }
+
+    /// The records that values are of, by their full names, each as a schema of its own. `None`: there is something
+    /// else than records among them.
+    ///
+    /// # Errors
+    /// If a branch is not a schema by itself.
+    pub fn records(&self) -> Result<Option<Vec<(String, Self)>>, avro::SchemaError> {
+        match self {
+            Self::Avro(schema) => {
+                let records = schema.records()?;
+                Ok(records.map(|all| all.into_iter().map(|(name, schema)| (name, schema.into())).collect()))
+            }
+            Self::Protobuf(_) => Ok(Some(vec![(self.describe(), self.clone())])),
+            Self::JsonSchema(_) => Ok(None),
+        }
+    }
+
+    /// The types of its values. The formats that components do not work with have one JSON text.
+    #[must_use]
+    pub fn shapes(&self) -> Shapes {
+        match self {
+            Self::Avro(schema) => avro::shapes(schema),
+            Self::Protobuf(schema) => schema.types().shapes.clone(),
+            Self::JsonSchema(_) => Shapes::json(title(self.format())),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! How values that one schema wrote are read as values of another, compiled once for the pair.
+
+use std::sync::Arc;
+
+use super::{Schema, avro, protobuf, title};
+
+/// How to read a writer's value as a reader's.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// Both schemas are Avro.
+    Avro {
+        /// The steps over the writer's bytes.
+        plan: avro::resolve::Plan,
+        /// The reader's schema.
+        reader: Arc<avro::Schema>,
+    },
+    /// Both schemas are Protobuf.
+    Protobuf(Box<protobuf::plan::Plan>),
+    /// The reader can read no value of the writer.
+    Unreadable(String),
+}
+
+/// A place where some or all values of the writer have no counterpart in the reader's schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The place in the reader's schema: `Order.items[].price`.
+    pub path: String,
+    /// The reason.
+    pub what: String,
+}
+
+impl Plan {
+    /// Compiles how values of `writer` are read as values of `reader`.
+    #[must_use]
+    pub fn of(writer: &Schema, reader: &Schema) -> Self {
+        match (writer, reader) {
+            (Schema::Avro(writer), Schema::Avro(reader)) => {
+                Self::Avro { plan: avro::resolve::resolve(writer, reader), reader: reader.clone() }
+            }
+            (Schema::Protobuf(writer), Schema::Protobuf(reader)) => {
+                Self::Protobuf(Box::new(protobuf::plan::Plan::of(writer, reader)))
+            }
+            (writer, reader) => {
+                let (theirs, ours) = (title(writer.format()), title(reader.format()));
+                Self::Unreadable(format!("it was written as {theirs}, and the reader's schema is {ours}"))
+            }
+        }
+    }
+
+    /// The places where values of the writer have no counterpart. Empty: the reader can read whatever the writer
+    /// writes.
+    #[must_use]
+    pub fn mismatches(&self) -> Vec<Mismatch> {
+        match self {
+            Self::Avro { plan, .. } => plan.mismatches().to_vec(),
+            Self::Protobuf(plan) => plan.mismatches().to_vec(),
+            Self::Unreadable(what) => vec![Mismatch { path: ".".to_owned(), what: what.clone() }],
+        }
+    }
+}

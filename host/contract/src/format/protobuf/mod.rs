@@ -1,0 +1,306 @@
+//! Protobuf: `.proto` files, parsed and resolved with what they import.
+//!
+//! ```text
+//!  text, imports ──parse──> Schema ──┬─ types: shapes and layout of its message, for a component's codec
+//!                                    ├─ Plan::of(writer, reader)
+//!                                    └─ json: messages as JSON
+//! ```
+//!
+//! Files are parsed and resolved by `protox`, so no compiler has to be installed; `prost-reflect` describes what is in
+//! them. Per record neither is asked: messages are read and written along the layout, straight from the wire.
+
+pub mod compat;
+mod docs;
+mod error;
+pub mod identify;
+pub mod indexes;
+pub mod json;
+mod known;
+pub mod plan;
+mod source;
+mod text;
+pub mod types;
+pub mod wire;
+
+pub use error::{DecodeError, EncodeError};
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::OnceLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use prost_reflect::{DescriptorPool, FileDescriptor, MessageDescriptor};
+use protox::Compiler;
+use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
+use protox::prost::Message as _;
+
+use self::source::source;
+use self::types::Types;
+use self::wire::Reader;
+use crate::compat::Problem;
+use crate::format::Referred;
+
+/// What the schema itself is called among the files it imports.
+const SELF: &str = "schema.proto";
+
+/// A Protobuf schema: its file, with all that it imports, and the message that values are.
+pub struct Schema {
+    pool: DescriptorPool,
+    name: String,
+    text: String,
+    referred: Vec<Referred>,
+    /// The full name of the message that values are; `None`: the first of the file.
+    message: Option<String>,
+    types: OnceLock<Types>,
+    indexes: OnceLock<Vec<usize>>,
+}
+
+/// The files a schema may import.
+struct Files(BTreeMap<String, String>);
+
+impl FileResolver for Files {
+    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
+        let text = self.0.get(name).map(String::as_str).or_else(|| known::file(name));
+        source(name, text.ok_or_else(|| protox::Error::file_not_found(name))?)
+    }
+}
+
+pub(crate) fn parse(text: &str, referred: &[Referred]) -> Result<Schema, String> {
+    let mut files = referred.iter().map(|file| (file.name.clone(), file.text.clone())).collect::<BTreeMap<_, _>>();
+    let mut name = SELF.to_owned();
+    while files.contains_key(&name) {
+        name = format!("_{name}");
+    }
+    files.insert(name.clone(), text.to_owned());
+    let mut resolver = ChainFileResolver::new();
+    resolver.add(Files(files));
+    resolver.add(GoogleFileResolver::new());
+    let mut compiler = Compiler::with_file_resolver(resolver);
+    // The comments become those of the generated types.
+    compiler.include_source_info(true);
+    compiler.open_file(&name).map_err(|error| told(&error, &name))?;
+    let (pool, text, referred) = (compiler.descriptor_pool(), text.to_owned(), referred.to_vec());
+    Ok(Schema { pool, name, text, referred, message: None, types: OnceLock::new(), indexes: OnceLock::new() })
+}
+
+/// The error with its place in the text, in one line.
+fn told(error: &protox::Error, name: &str) -> String {
+    format!("{error:?}").lines().map(str::trim).collect::<Vec<_>>().join(" ").replace(name, "the schema")
+}
+
+/// The text that is stored. Some clients send the file's descriptor in base64 instead of its text.
+pub(crate) fn canonical(text: &str) -> Result<String, String> {
+    match described(text) {
+        Some(descriptor) => text::print(&descriptor),
+        None => Ok(text.trim().to_owned()),
+    }
+}
+
+/// The files it imports, without those that everybody has.
+pub(crate) fn imports(text: &str) -> Result<Vec<String>, String> {
+    let file = source(SELF, text).map_err(|error| told(&error, SELF))?;
+    let mut names = file.file_descriptor_proto().dependency.clone();
+    names.retain(|name| !name.starts_with("google/protobuf/") && known::file(name).is_none());
+    Ok(names)
+}
+
+fn described(text: &str) -> Option<prost_reflect::prost_types::FileDescriptorProto> {
+    let bytes = BASE64.decode(text.trim()).ok()?;
+    prost_reflect::prost_types::FileDescriptorProto::decode(bytes.as_slice()).ok()
+}
+
+/// What makes two texts the same schema: comments and blanks do not count.
+pub(crate) fn identity(text: &str) -> String {
+    let Ok(file) = source(SELF, text) else { return text.to_owned() };
+    let mut descriptor = file.file_descriptor_proto().clone();
+    descriptor.source_code_info = None;
+    BASE64.encode(descriptor.encode_to_vec())
+}
+
+// Descriptors of messages that contain themselves have no end when they are formatted.
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Schema").field("text", &self.text).field("message", &self.message).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Schema {
+    fn eq(&self, other: &Self) -> bool {
+        self.message == other.message && self.is_same_file(other)
+    }
+}
+
+/// The place of a message among those of its file, and so on within them.
+pub(crate) fn indexes_of(message: &MessageDescriptor) -> Vec<usize> {
+    let mut indexes = vec![];
+    let mut message = Some(message.clone());
+    while let Some(inner) = message {
+        message = inner.parent_message();
+        let place = match &message {
+            Some(outer) => children(outer).iter().position(|other| *other == inner),
+            None => inner.parent_file().messages().position(|other| other == inner),
+        };
+        indexes.insert(0, place.unwrap_or_default());
+    }
+    indexes
+}
+
+/// The messages that are defined in another. The entries of maps have no definition.
+fn children(message: &MessageDescriptor) -> Vec<MessageDescriptor> {
+    message.child_messages().filter(|child| !child.is_map_entry()).collect()
+}
+
+impl Schema {
+    /// The text that it was read from.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What it imports, also by way of others.
+    #[must_use]
+    pub fn referred(&self) -> &[Referred] {
+        &self.referred
+    }
+
+    /// Returns true if both files, and what they import, say the same.
+    #[must_use]
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        let same_text = self.text == other.text || identity(&self.text) == identity(&other.text);
+        same_text && self.imported() == other.imported()
+    }
+
+    /// The same file, with values of another of its messages.
+    ///
+    /// # Errors
+    /// If the file has no such message; says which it has.
+    pub fn with_message(&self, name: &str) -> Result<Self, String> {
+        let messages = self.messages();
+        let short = |message: &&MessageDescriptor| message.full_name().rsplit('.').next() == Some(name);
+        let found = messages.iter().find(|message| message.full_name() == name);
+        let found = found.or_else(|| messages.iter().find(short)).ok_or_else(|| {
+            let known = messages.iter().map(|message| format!("`{}`", message.full_name())).collect::<Vec<_>>();
+            format!("there is no message `{name}`; the file has: {}", known.join(", "))
+        })?;
+        Ok(Self {
+            pool: self.pool.clone(),
+            name: self.name.clone(),
+            text: self.text.clone(),
+            referred: self.referred.clone(),
+            message: Some(found.full_name().to_owned()),
+            types: OnceLock::new(),
+            indexes: OnceLock::new(),
+        })
+    }
+
+    /// The name of the message that values are, if that is another than the first of the file.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+
+    /// The message that values are; `None`: the file has none.
+    #[must_use]
+    pub fn root(&self) -> Option<MessageDescriptor> {
+        match &self.message {
+            Some(name) => self.find(name),
+            None => self.file()?.messages().next(),
+        }
+    }
+
+    /// A message of the file, by its full name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<MessageDescriptor> {
+        self.pool.get_message_by_name(name).filter(|message| message.parent_file().name() == self.name)
+    }
+
+    /// The message that indexes lead to.
+    #[must_use]
+    pub fn at(&self, indexes: &[usize]) -> Option<MessageDescriptor> {
+        let (first, rest) = indexes.split_first()?;
+        let top = self.file()?.messages().nth(*first)?;
+        rest.iter().try_fold(top, |message, place| children(&message).get(*place).cloned())
+    }
+
+    /// The types of the message that values are.
+    #[must_use]
+    pub fn types(&self) -> &Types {
+        self.types.get_or_init(|| self.root().map_or_else(Types::none, |root| Types::of(&root)))
+    }
+
+    /// Reads a value as JSON: the message indexes, and the message that they lead to.
+    ///
+    /// # Errors
+    /// If the bytes are not a message of the file.
+    pub fn decode(&self, bytes: &[u8]) -> Result<serde_json::Value, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let indexes = indexes::read(&mut reader)?;
+        let message = self.at(&indexes).ok_or(DecodeError::NoMessage(indexes))?;
+        json::decode(&message, reader.rest())
+    }
+
+    /// Writes a value behind `out`: the indexes of the message that values are, and the message.
+    ///
+    /// # Errors
+    /// If the JSON does not fit the message.
+    pub fn encode(&self, value: &serde_json::Value, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let root = self.root().ok_or_else(|| EncodeError("the schema has no message".to_owned()))?;
+        self.write_indexes(out);
+        json::encode(&root, value, out)
+    }
+
+    /// Writes the indexes of the message that values are.
+    pub fn write_indexes(&self, out: &mut Vec<u8>) {
+        indexes::write(self.indexes.get_or_init(|| self.root().map_or_else(|| vec![0], |root| indexes_of(&root))), out);
+    }
+
+    /// The same file, with values of the message that `value` is.
+    #[must_use]
+    pub fn like(&self, value: &[u8]) -> Option<Self> {
+        let indexes = indexes::read(&mut Reader::new(value)).ok()?;
+        self.with_message(self.at(&indexes)?.full_name()).ok()
+    }
+
+    /// All messages of the file, also those within others, in order.
+    fn messages(&self) -> Vec<MessageDescriptor> {
+        fn add(message: MessageDescriptor, all: &mut Vec<MessageDescriptor>) {
+            let inner = children(&message);
+            all.push(message);
+            inner.into_iter().for_each(|message| add(message, all));
+        }
+        let mut all = vec![];
+        self.file().into_iter().for_each(|file| file.messages().for_each(|message| add(message, &mut all)));
+        all
+    }
+
+    fn imported(&self) -> BTreeMap<&str, String> {
+        self.referred.iter().map(|file| (file.name.as_str(), identity(&file.text))).collect()
+    }
+
+    fn file(&self) -> Option<FileDescriptor> {
+        self.pool.get_file_by_name(&self.name)
+    }
+
+    /// The file's descriptor in base64, as clients ask for with `format=serialized`.
+    pub(crate) fn serialized(&self) -> Option<String> {
+        let mut descriptor = self.file()?.file_descriptor_proto().clone();
+        descriptor.source_code_info = None;
+        Some(BASE64.encode(descriptor.encode_to_vec()))
+    }
+}
+
+/// What is missing: a package, a message.
+pub(crate) fn lint(schema: &Schema) -> Vec<Problem> {
+    let Some(file) = schema.file() else { return vec![] };
+    let mut found = vec![];
+    if file.package_name().is_empty() {
+        let what = "there is no `package`: another team's message of this name could not be told from it";
+        found.push(Problem { path: ".".to_owned(), what: what.to_owned() });
+    }
+    if file.messages().len() == 0 {
+        let what = "there is no message: nothing can be written by it";
+        found.push(Problem { path: ".".to_owned(), what: what.to_owned() });
+    }
+    found
+}

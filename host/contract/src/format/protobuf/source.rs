@@ -1,0 +1,92 @@
+//! Parses the text of files.
+
+use protox::file::File;
+
+/// The deepest nesting of brackets in a file.
+const NESTING_MAX: usize = 100;
+
+/// Parses a file. protox parses the values of options by recursion without a bound, and a stack overflow would end the
+/// process.
+pub(super) fn source(name: &str, text: &str) -> Result<File, protox::Error> {
+    if nesting(text) > NESTING_MAX {
+        return Err(protox::Error::new(format!("brackets within brackets more than {NESTING_MAX} deep")));
+    }
+    File::from_source(name, text)
+}
+
+/// The deepest nesting of brackets, without those in texts and comments.
+fn nesting(text: &str) -> usize {
+    let (mut deepest, mut depth) = (0_usize, 0_usize);
+    let mut rest = text.bytes().peekable();
+    while let Some(byte) = rest.next() {
+        match (byte, rest.peek()) {
+            (b'/', Some(b'/')) => while rest.next().is_some_and(|byte| byte != b'\n') {},
+            (b'/', Some(b'*')) => {
+                rest.next();
+                let mut last = 0;
+                while let Some(byte) = rest.next()
+                    && (last, byte) != (b'*', b'/')
+                {
+                    last = byte;
+                }
+            }
+            (b'#', _) => while rest.next().is_some_and(|byte| byte != b'\n') {},
+            (quote @ (b'"' | b'\''), _) => {
+                // A text ends with its line at the latest.
+                while let Some(byte) = rest.next()
+                    && byte != quote
+                    && byte != b'\n'
+                {
+                    if byte == b'\\' {
+                        rest.next();
+                    }
+                }
+            }
+            (b'{' | b'[' | b'(' | b'<', _) => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            (b'}' | b']' | b')' | b'>', _) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nesting;
+    use crate::format::protobuf::{identity, imports, parse};
+
+    #[test]
+    fn options_that_are_nested_without_end_are_refused() {
+        let deep = |levels: usize| {
+            let (open, close) = ("a:{".repeat(levels), "}".repeat(levels));
+            let declared = "message A {optional A a = 1;} extend google.protobuf.FileOptions {optional A x = 50000;}";
+            format!(
+                "syntax = \"proto2\"; import \"google/protobuf/descriptor.proto\"; {declared} option (x) = {{{open}{close}}};"
+            )
+        };
+        parse(&deep(5), &[]).unwrap();
+        for result in [parse(&deep(30_000), &[]).map(drop), imports(&deep(30_000)).map(drop)] {
+            assert!(result.unwrap_err().contains("brackets within brackets"));
+        }
+        assert_eq!(identity(&deep(30_000)), deep(30_000));
+    }
+
+    #[test]
+    fn only_brackets_of_the_file_itself_count() {
+        for (text, deepest) in [
+            ("a{b{c}d{e}}", 2),
+            ("// {{{\n{", 1),
+            ("# {{{\n{", 1),
+            ("/* {{{ **/{/*/{*/", 1),
+            (r#"{"{{\"{{" '{{"{' {"#, 2),
+            ("\"{\n{{", 2),
+            ("}}}{", 1),
+            ("/* {{{", 0),
+        ] {
+            assert_eq!(nesting(text), deepest, "{text}");
+        }
+    }
+}

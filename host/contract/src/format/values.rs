@@ -1,0 +1,76 @@
+//! Values as JSON, as people write and read them, to the bytes of a schema and back.
+
+use serde_json::Value;
+use thiserror::Error;
+
+use super::{Schema, avro, protobuf, title};
+
+/// Why bytes are not a value of a schema.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum DecodeError {
+    /// They are not Avro of the schema.
+    #[error(transparent)]
+    Avro(#[from] avro::binary::DecodeError),
+    /// They are not a message of the schema.
+    #[error(transparent)]
+    Protobuf(#[from] protobuf::DecodeError),
+    /// The value is valid and cannot be read by the schema.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+impl DecodeError {
+    /// Returns true if the bytes may be a value of their schema, but one beyond what is read at all.
+    #[must_use]
+    pub fn is_beyond_bounds(&self) -> bool {
+        match self {
+            Self::Avro(error) => error.is_beyond_bounds(),
+            Self::Protobuf(error) => error.is_beyond_bounds(),
+            Self::Unreadable(_) => false,
+        }
+    }
+}
+
+/// Why a JSON value does not fit a schema.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum EncodeError {
+    /// It does not fit the Avro schema.
+    #[error(transparent)]
+    Avro(#[from] avro::json::EncodeError),
+    /// It does not fit the message.
+    #[error(transparent)]
+    Protobuf(#[from] protobuf::EncodeError),
+    /// Values of the schema's format cannot be written.
+    #[error("{0}")]
+    Unwritable(String),
+}
+
+impl Schema {
+    /// Reads one whole value.
+    ///
+    /// # Errors
+    /// If the bytes are not a value of the schema, or go on after it.
+    pub fn decode(&self, bytes: &[u8]) -> Result<Value, DecodeError> {
+        match self {
+            Self::Avro(schema) => Ok(avro::json::decode(schema, bytes)?),
+            Self::Protobuf(schema) => Ok(schema.decode(bytes)?),
+            Self::JsonSchema(_) => {
+                Err(DecodeError::Unreadable(format!("values of {} cannot be read", title(self.format()))))
+            }
+        }
+    }
+
+    /// Writes `value` behind `out`.
+    ///
+    /// # Errors
+    /// If the value does not fit the schema; says where.
+    pub fn encode(&self, value: &Value, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        match self {
+            Self::Avro(schema) => Ok(avro::json::encode(schema, value, out)?),
+            Self::Protobuf(schema) => Ok(schema.encode(value, out)?),
+            Self::JsonSchema(_) => {
+                Err(EncodeError::Unwritable(format!("values of {} cannot be written", title(self.format()))))
+            }
+        }
+    }
+}
