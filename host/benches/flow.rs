@@ -1,5 +1,5 @@
-//! What state costs: the order platform's `ledger` (decode, dedup, aggregate, one or two outputs) over the embedded
-//! log, by engine, and how long a host that was killed takes until it commits again.
+//! Measures the cost of state: the order platform's `ledger` (decode, dedup, aggregate, one or two outputs) over the
+//! embedded log, by engine. Also measures the time from the kill of a host until it commits again.
 //!
 //! ```sh
 //! cargo run -- --app examples/order-platform build
@@ -38,7 +38,7 @@ const INPUT: &str = "orders.created";
 
 #[derive(Parser)]
 struct Arguments {
-    /// What to measure; without it, everything.
+    /// The part to measure; without it, everything.
     what: Option<String>,
     /// Orders of the flow.
     #[arg(long, default_value_t = 500_000)]
@@ -52,10 +52,10 @@ struct Arguments {
     /// One measurement, in this process.
     #[arg(long, hide = true)]
     one: Option<String>,
-    /// Where its data is.
+    /// The folder of its data.
     #[arg(long, hide = true)]
     data: Option<PathBuf>,
-    /// What `cargo bench` adds.
+    /// The argument that `cargo bench` adds.
     #[arg(long, hide = true)]
     bench: bool,
 }

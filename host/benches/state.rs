@@ -1,5 +1,5 @@
-//! What state costs on each engine: CPU, time, memory, disk. Not a microbenchmark: each part is one run over a database
-//! that grows.
+//! Measures the cost of state on each engine: CPU, time, memory, disk. Not a microbenchmark: each part is one run over
+//! a database that grows.
 //!
 //! `cargo bench --bench state` runs every engine in a process of its own; `-- sled` only that one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]

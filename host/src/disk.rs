@@ -31,7 +31,7 @@ pub struct Disks(Arc<Free>);
 type Free = dyn Fn(&Path) -> Option<u64> + Send + Sync;
 
 impl Default for Disks {
-    /// What the system says of them.
+    /// The system's own answers.
     fn default() -> Self {
         Self(Arc::new(free_bytes))
     }

@@ -46,7 +46,7 @@ pub struct Config {
     pub workers: u32,
 }
 
-/// What a host runs, and what it runs on.
+/// The components that a host runs, and the services that it needs.
 pub struct Parts {
     /// The log that has the topics of the components.
     pub log: Arc<dyn Log>,

@@ -23,7 +23,7 @@ struct Bed {
     log: Arc<dyn Log>,
     folder: TempDir,
     topic: String,
-    /// What the clock is ahead.
+    /// The lead of the clock, in milliseconds.
     ahead: i64,
 }
 

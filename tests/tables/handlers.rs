@@ -1,4 +1,4 @@
-//! What a handler reads of its tables: the component `looker`, called through the step.
+//! Reads of tables by a handler: the component `looker`, called through the step.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -99,14 +99,14 @@ impl Bench {
         self.step("jobs", "k", Some(framed(JOBS, &schema("jobs-value"), &job)))
     }
 
-    /// What the handler emitted: `did=n`, separated by commas.
+    /// The handler's output: `did=n`, separated by commas.
     fn finds(&mut self, job: Value) -> String {
         let step = self.job(job).unwrap();
         assert_eq!(step.fault, None);
         crate::support::keeper::outcome(&step.writes)
     }
 
-    /// Why the delivery was set aside, which must be for a reason of this kind.
+    /// The reason why the delivery was dead-lettered, which must be of this kind.
     fn fails(&mut self, job: Value, kind: &str) -> String {
         let step = self.job(job).unwrap();
         let [letter] = step.writes.as_slice() else { panic!("one record, the dead letter: {step:?}") };

@@ -28,7 +28,7 @@ use crate::tls::Identity;
 
 type Refusal = (StatusCode, String);
 
-/// Where a host gets its token from.
+/// The place of a host's token, for messages.
 const TOKEN_PLACE: &str = "[admin] token in the heddle.toml of the host";
 
 /// The access rules of the API: its token, its names and its certificate.

@@ -134,7 +134,7 @@ pub fn main() -> ExitCode {
     report::end(&done)
 }
 
-/// How a command prints values.
+/// Options for the form of printed values.
 #[derive(Clone, Copy, Debug, Default, Args)]
 struct Raw {
     /// Print control characters and marks of direction as they are, for a pipe, instead of escaped.

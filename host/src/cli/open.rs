@@ -162,7 +162,7 @@ pub(super) fn tables(folder: &Path, app: &App, log: &Arc<dyn Log>) -> Arc<Tables
     Arc::new(Tables::new(log.clone(), engine_in(folder, app, "tables")))
 }
 
-/// What opens the app's engine in a folder of its data.
+/// Returns a function that opens the app's engine in a folder of its data.
 fn engine_in(
     folder: &Path,
     app: &App,

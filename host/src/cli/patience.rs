@@ -12,7 +12,7 @@ use crate::registry::RegistryError;
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// How often an outage that lasts is reported.
+/// The interval at which an outage that lasts is reported.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 
 /// Does something that needs the registry, again and again while the log does not let it be read or written. Health

@@ -29,16 +29,16 @@ pub(super) struct Shadow {
     #[arg(long)]
     component: Option<String>,
 
-    /// Where the records begin: `beginning`, on no state; an offset of every partition, or a time
+    /// The first record to take: `beginning`, on no state; an offset in every partition, or a time
     /// (2026-03-01T12:00:00Z, or how long ago: 2h), on the state of that time.
     #[arg(long, default_value = "beginning", value_name = "TIME|OFFSET")]
     from: String,
 
-    /// How many records to take at most.
+    /// The most records to take.
     #[arg(long, default_value_t = 10_000)]
     records: u64,
 
-    /// How many differences to show.
+    /// The most differences to show.
     #[arg(long, default_value_t = 5)]
     samples: usize,
 

@@ -32,7 +32,7 @@ enum TopicsCommand {
     Create {
         /// Its name.
         name: String,
-        /// How many partitions.
+        /// The number of partitions.
         #[arg(long, default_value_t = 1)]
         partitions: i32,
         /// A topic option, such as cleanup.policy=compact; may be given several times.

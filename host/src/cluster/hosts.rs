@@ -56,7 +56,7 @@ pub struct Runs {
     pub digest: String,
     /// Offset of the newest deployment that the host has read; -1 for none.
     pub deployment: i64,
-    /// Why the host does not run that deployment.
+    /// The reason why the host does not run that deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What a person should know about the topics of a component's tables.
+//! Warnings about the topics of a component's tables.
 
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::tables::TableSpec;

@@ -60,7 +60,7 @@ pub struct Job<'j> {
     pub by_store_key: bool,
     /// True if unread and parked records may be processed without the state that is moved away from them.
     pub leave_waiting: bool,
-    /// How long a host that was about to run the component may take to show in its group.
+    /// The longest time until a host that was about to run the component shows in its group.
     pub hosts_show: Duration,
 }
 

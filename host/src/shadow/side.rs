@@ -200,7 +200,7 @@ impl Side {
         self.manifest.table_topics(Scope::Task).cloned().collect()
     }
 
-    /// What its global tables are read by, their topics, and by what they know their keys.
+    /// The indexes of its global tables, with their topics and types of keys.
     pub(super) fn global_tables(&self) -> Vec<(StoreIndex, Topic, TableKeys)> {
         self.component.global_tables()
     }

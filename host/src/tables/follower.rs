@@ -19,20 +19,21 @@ use super::table::Table;
 use crate::log::{Log, LogError, Reader, Start, Watermarks};
 use crate::state::StateError;
 
-/// How long one look for records takes.
+/// The longest single wait for records.
 const POLL_WAIT: Duration = Duration::from_millis(100);
-/// How often the topic itself is looked at.
+/// The interval at which the topic itself is checked.
 const LOOK_EVERY_MS: i64 = 2_000;
-/// How often positions get to disk that moved without a record, and how old a watermark gets that is up to date.
+/// The interval at which positions that moved without a record are written, and the oldest that the watermark of a
+/// current copy gets.
 const WRITE_EVERY_MS: i64 = 60_000;
 /// After so much has been written, the engine is flushed.
 const FLUSH_BYTES: usize = 32 << 20;
 /// After this time the engine is flushed, if anything was written.
 const FLUSH_EVERY_MS: i64 = 5_000;
-/// How often the operator is told of what lasts.
+/// The interval at which a lasting fault is reported.
 const TOLD_EVERY_MS: i64 = 60_000;
 
-/// Why a table is not followed now. It is tried again.
+/// The reason why a table is not followed now. The follower tries again.
 #[derive(Debug, Error)]
 pub enum FollowFault {
     /// The log does not give its topic.
@@ -61,16 +62,16 @@ pub struct Follower {
 struct Reading {
     reader: Box<dyn Reader>,
     topic_id: Option<String>,
-    /// What the topic had when it was looked at last.
+    /// The bounds of the topic at the last check.
     bounds: Vec<Watermarks>,
-    /// Where every partition has to be before the table can be read.
+    /// The offset that each partition has to reach before the table can be read.
     targets: BTreeMap<TopicPartition, Offset>,
     looked_at: Timestamp,
     written_at: Timestamp,
 }
 
 impl Follower {
-    /// What fills `table`.
+    /// Returns the follower that fills `table`.
     #[must_use]
     pub fn new(log: Arc<dyn Log>, engine: Arc<TableEngine>, table: Arc<Table>) -> Self {
         let (told_unfit, unflushed) = (false, (0, Timestamp(0)));
@@ -212,7 +213,7 @@ impl Follower {
         Ok(())
     }
 
-    /// What the copy has stays readable, unless it is the copy that fails, or the topic is gone.
+    /// Reports a fault. The copy stays readable, unless the copy itself fails or the topic is gone.
     fn failed(&mut self, fault: &FollowFault, now: Timestamp) {
         self.reading = None;
         match fault {

@@ -74,7 +74,7 @@ fn model(world: &World) -> Model {
     model
 }
 
-/// Whether the global table of every host holds what its topic says.
+/// Checks that the global table of every host holds the content of its topic.
 pub(crate) fn tables(life: &Life) -> Option<String> {
     let reference = life.world.plan.reference.as_ref().filter(|_| life.world.plan.spec.tables.is_empty())?;
     let expected = {
@@ -94,7 +94,7 @@ pub(crate) fn tables(life: &Life) -> Option<String> {
     })
 }
 
-/// Whether no record found an older value in the table of its task than one before it in its partition.
+/// Checks that no record found an older value in its task's table than an earlier record of its partition did.
 fn tables_go_on(world: &World) -> Option<String> {
     if world.plan.spec.tables.is_empty() || world.plan.retries() {
         return None;

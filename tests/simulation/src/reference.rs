@@ -1,8 +1,7 @@
 //! Reference data of a life: a compacted topic that the component has a table of, filled before the first host starts.
 //!
-//! What a handler finds in a table of either scope depends on the moment, so the model does not know it. It knows that
-//! keys which are always there are found, that no host shows an older value after a newer one, and what the tables hold
-//! in the end.
+//! The content of a table depends on the moment, so the model does not know it. The model knows that keys which are
+//! always present are found, that no host shows an older value after a newer one, and the final content.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -19,19 +18,19 @@ use crate::command::{Command, Operation};
 use crate::plan::Input;
 use crate::world::lock;
 
-/// What the table is read by.
+/// The index of the table.
 pub(crate) const TABLE: StoreIndex = StoreIndex::table(0);
-/// How many keys are always there: `r0` and so on.
+/// The number of keys that are always present: `r0` and so on.
 const ALWAYS: u64 = 4;
-/// How many keys there are.
+/// The number of keys.
 const KEYS: u64 = 6;
 
-/// What a life has of reference data.
+/// The reference data of a life.
 #[derive(Clone, Debug)]
 pub struct Reference {
     /// The topic.
     pub topic: Topic,
-    /// How much of it a task sees.
+    /// The part of it that a task sees.
     pub scope: Scope,
     /// Keys that are set or deleted when so many records were produced.
     pub changes: Vec<(usize, String, bool)>,
@@ -67,7 +66,7 @@ impl Reference {
         (self.scope == Scope::Task).then_some(table)
     }
 
-    /// What the manifest says of it.
+    /// Its lines in the manifest.
     pub(crate) fn manifest(&self) -> String {
         let scope = if self.scope == Scope::Task { "task" } else { "global" };
         format!("[tables.reference]\ntopic = \"{}\"\nscope = \"{scope}\"\n", self.topic)
@@ -122,7 +121,8 @@ fn number(version: &str) -> Option<Version> {
     Some((incarnation.parse().ok()?, produced.parse().ok()?))
 }
 
-/// What a host has shown of a global table so far: never anything older afterwards, whatever happens to the host.
+/// The versions that a host has shown of a global table so far. It never shows an older one afterwards, whatever
+/// happens to the host.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shown(Arc<Mutex<BTreeMap<String, (u32, usize)>>>);
 

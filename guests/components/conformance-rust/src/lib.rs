@@ -85,7 +85,7 @@ fn stores(probe: &Probe) -> bool {
     true
 }
 
-/// What is looked up in tables; `false` if it is something else.
+/// Looks a key up in a table; `false` if the probe asks for something else.
 fn tables(probe: &Probe) -> bool {
     match probe.do_.as_str() {
         "fact" => match table_facts::get(&probe.text) {

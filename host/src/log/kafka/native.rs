@@ -36,7 +36,7 @@ use rdkafka_sys as native;
 use super::super::Operation;
 use super::errors::Failure;
 
-/// How much later than librdkafka, which gives up on a request after its time, the caller stops waiting for the answer.
+/// The time that the caller waits for an answer longer than librdkafka, which gives up on a request after its own time.
 const ANSWER_SLACK: Duration = Duration::from_secs(1);
 
 /// Adds `positions` to the open transaction on behalf of `member`, waiting at most `timeout`.
@@ -260,7 +260,7 @@ unsafe fn member(member: *const native::rd_kafka_MemberDescription_t) -> GroupMe
 struct Question<'q> {
     name: &'q str,
     timeout: Duration,
-    /// Whether the operations are asked for that the client may do.
+    /// True if the client's permitted operations are requested too.
     operations: bool,
 }
 
@@ -396,7 +396,7 @@ unsafe fn first<T>(list: *mut *const T, count: usize) -> Option<*const T> {
     (!list.is_null() && count > 0).then(|| unsafe { *list })
 }
 
-/// Whether an answer about one thing is none.
+/// Returns the error code of an answer about one thing, if it is an error.
 ///
 /// # Safety
 /// `error` is null or a live error.

@@ -1,4 +1,4 @@
-//! What librdkafka says on the side: log lines and errors that it recovers from by itself.
+//! Reports librdkafka's log lines, and the errors that it recovers from by itself.
 //!
 //! A broker that is away makes librdkafka talk several times a second; one warning every few seconds says the same.
 

@@ -9,8 +9,8 @@ use super::super::{LogError, Writer};
 use super::cluster::Cluster;
 use super::producer::{TransactionalProducer, check};
 
-/// How long a transaction may be open: one that deploys a large file over a slow line takes its time. Whoever comes
-/// next takes the same id, and does not wait for that.
+/// The longest time that a transaction may be open: one that deploys a large file over a slow line takes its time. The
+/// next writer takes the same id, and does not wait for that.
 const TRANSACTION_TIME: Duration = Duration::from_secs(60);
 
 /// A transactional producer that is in no group.

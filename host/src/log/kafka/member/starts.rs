@@ -1,4 +1,4 @@
-//! Where a member starts in the partitions that it is given, and what it finds lost there.
+//! Determines where a member starts in its assigned partitions, and which records it has lost there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
