@@ -91,7 +91,7 @@ fn a_host_with_a_token_answers_and_obeys_those_who_have_it_alone() {
     let host = Host::start(&platform, 0);
     // An order without items, which the ledger dead-letters.
     platform.log().append(&[Orders::new(&platform.registry()).order(0, false)]).unwrap();
-    wait_until("it is set aside", || platform.ok(&["dlq", "list", "ledger"]).contains("rejected"));
+    wait_until("it is dead-lettered", || platform.ok(&["dlq", "list", "ledger"]).contains("rejected"));
     let contracts = platform.path("contracts");
     std::fs::create_dir_all(&contracts).unwrap();
     std::fs::write(contracts.join("new-value.avsc"), r#""string""#).unwrap();

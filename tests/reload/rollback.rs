@@ -54,11 +54,11 @@ fn a_version_that_fails_more_than_it_may_is_taken_back_by_the_host() {
     assert_eq!(platform.status(0)["digest"], digest(&failing));
     let twenty_five = (0..25).map(|n| orders.order(n, true)).collect::<Vec<_>>();
     platform.log().append(&twenty_five).unwrap();
-    wait_until("the version is taken back", || platform.status(0)["digest"] == digest(ledger()));
+    wait_until("the version is rolled back", || platform.status(0)["digest"] == digest(ledger()));
     wait_until("the host says so", || platform.status(0)["note"].is_string());
     let note = platform.status(0)["note"].as_str().unwrap().to_owned();
-    assert!(note.contains("was taken back: 25 of 25 records failed within"), "{note}");
-    assert!(host.told().contains("is taken back: 25 of 25 records failed"), "{}", host.told());
+    assert!(note.contains("was rolled back: 25 of 25 records failed within"), "{note}");
+    assert!(host.told().contains("rolled back a version"), "{}", host.told());
     let address = std::fs::read_to_string(platform.data(0).join("admin-address")).unwrap();
     let metrics = ureq::get(format!("http://{address}/metrics")).call().unwrap().body_mut().read_to_string().unwrap();
     assert!(metrics.contains("heddle_rollbacks_total{component=\"shop.ledger\"} 1"), "{metrics}");

@@ -34,11 +34,11 @@ pub(super) struct Consume {
     #[arg(long, default_value = "beginning", value_parser = start)]
     from: Start,
 
-    /// Stop after so many records.
+    /// Stop after this number of records.
     #[arg(long, value_name = "COUNT")]
     max: Option<usize>,
 
-    /// Wait for more instead of ending where the topic ends now.
+    /// Wait for more records instead of stopping at the present end.
     #[arg(long)]
     follow: bool,
 

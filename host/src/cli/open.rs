@@ -188,7 +188,7 @@ fn open_or_move_aside(kind: EngineKind, data: &Path, cache_bytes: u64) -> Result
         why: format!("it is damaged ({why}), and cannot be moved to {}: {error}", aside.display()),
     })?;
     let (from, aside) = (data.display(), aside.display());
-    tracing::warn!(target: "heddle::alert", %from, %aside, %why, "the state is damaged: moved aside, and built again from the changelogs");
+    tracing::warn!(target: "heddle::alert", %from, %aside, %why, "moved damaged state away, rebuilding it from the changelogs");
     open_engine(kind, data, cache_bytes)
 }
 

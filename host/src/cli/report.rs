@@ -97,7 +97,7 @@ pub(super) fn warn(found: Explained) {
     eprintln!("warning: {}", laid_out(found));
 }
 
-/// A finding with its place and its remedy on lines of their own. Its texts quote records, brokers and registries, so
+/// A finding with its place and its remedy on separate lines. Its texts quote records, brokers and registries, so
 /// their line breaks are escaped.
 fn laid_out(found: Explained) -> String {
     to_text(&found.map(|text| printable::line(text).into_owned()))
