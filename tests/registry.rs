@@ -231,7 +231,7 @@ fn json_schemas_are_compared() {
         (
             with(r#"{"type":"string"}"#),
             with(r#"{"type":"string","maxLength":9}"#),
-            "at `n`: the writer's `maxLength` is no bound",
+            "at `n`: the writer's `maxLength` is unbounded",
         ),
         (
             with(r#"{"type":"array","items":{"type":"integer"}}"#),

@@ -6,7 +6,7 @@
 //! cargo bench --bench flow -- [flow|restart|ids] [--orders N] [--keys N] [--ids N]
 //! ```
 //!
-//! Each measurement runs in a process of its own, so that memory is that of one engine. CPU and memory are what Linux
+//! Each measurement runs in a separate process, so that memory is that of one engine. CPU and memory are what Linux
 //! counts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -68,7 +68,7 @@ fn main() {
     }
 }
 
-/// Runs each measurement in a process of its own.
+/// Runs each measurement in a separate process.
 fn all(arguments: &Arguments) {
     let wanted = |what: &str| arguments.what.as_deref().is_none_or(|wanted| wanted == what);
     let run = |one: &str, data: &Path| {
@@ -284,7 +284,7 @@ impl App {
     }
 }
 
-/// Notes ids as commits do, and tells what the host's memory comes to.
+/// Notes ids as commits do, and prints the size of the host's memory.
 fn remember(kind: EngineKind, ids: u64, app: &App) {
     use heddle_core::dedup::{MessageId, segments};
     use heddle_core::event::{Offset, Partition, Record, TopicPartition};

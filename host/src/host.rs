@@ -244,7 +244,7 @@ impl RunningHost {
         let ended = self.running.stop();
         self.parts.tables.stop();
         if let Err(error) = self.parts.state.flush() {
-            tracing::warn!("state stays in the changelogs alone: {error}");
+            tracing::warn!(%error, "local state was not flushed; it will be restored from the changelogs");
         }
         let deadline = Instant::now() + DRAIN_WAIT;
         if let Some(api) = self.api {

@@ -86,7 +86,7 @@ fn what_finds_no_room_waits_or_is_set_aside() {
         let done = |status: &serde_json::Value| ended(status);
         if letters == 0 {
             until("two wait", || status(&app, NAME)["waiting"] == 2);
-            assert_eq!(done(&status(&app, NAME)), 0, "the partition stands still");
+            assert_eq!(done(&status(&app, NAME)), 0, "the partition is blocked");
         } else {
             until("the others are through", || done(&status(&app, NAME)) == 4);
             assert_eq!(status(&app, NAME)["waiting"], 2);

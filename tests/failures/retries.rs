@@ -24,7 +24,7 @@ fn gets_through_when_it_can(app: App) {
     let fixed = Instant::now();
     until("they are through", || outcomes(&app).len() == 6);
     println!("from the fix to drained, with retries every 300 ms: {:?}", fixed.elapsed());
-    until("it is told", || told(&app).contains("no parked record is left"));
+    until("it is reported", || told(&app).contains("no parked record is left"));
     let last = status(&app, NAME);
     let count = |name: &str| last[name].as_u64().unwrap();
     assert_eq!((count("in"), count("handled"), count("failed"), count("waiting")), (6, 6, 0, 0));
@@ -75,7 +75,7 @@ fn strands_nothing(app: App) {
     install(&app, "patient", "attempts = 1\nretry = [\"700ms\"]\norder = \"key\"");
     app.log().append(&[scripts.record(0, "c", "needs-open", 0), scripts.record(0, "c", "count", 0)]).unwrap();
     let host = Host::start(&app);
-    until("one is set aside", || status(&app, NAME)["failed"].as_u64() > Some(0));
+    until("one is dead-lettered", || status(&app, NAME)["failed"].as_u64() > Some(0));
     host.stop();
     // Now there are no retries at all. Records that are parked in the state are still taken.
     install(&app, "patient", "attempts = 1\nretry-on = []");

@@ -63,7 +63,7 @@ pub(super) fn warnings(app: &str, old: &Manifest, new: &Manifest) -> Vec<String>
     let gone = old.stores.keys().filter(|store| !new.stores.contains_key(*store));
     let told = gone.map(|store| {
         format!(
-            "the store `{store}` is gone; what it held stays in `{}`, and is there again if the store comes back",
+            "the store `{store}` was removed; its entries stay in `{}`, and are used again if the store is added again",
             old.changelog(app, store)
         )
     });
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(
             warnings("shop", &manifest(OLD), &manifest(&new)),
             [
-                "the store `totals` is gone; what it held stays in `shop.ledger.totals`, and is there again if the store comes back"
+                "the store `totals` was removed; its entries stay in `shop.ledger.totals`, and are used again if the store is added again"
             ]
         );
         assert_eq!(refusal("shop", &manifest(OLD), &manifest(&new), Some((2, 3))), None);

@@ -71,7 +71,7 @@ pub enum Kind {
     Store,
     /// Parked records. They belong to the partition that they were read from, and are not moved.
     Waiting,
-    /// Message ids. An id does not tell its partition, so it is copied to every partition that could need it.
+    /// Message ids. An id does not show its partition, so it is copied to every partition that could need it.
     Ids,
 }
 

@@ -54,7 +54,7 @@ fn read_table(
             (moved, applied) = (Instant::now(), now);
         }
         if moved.elapsed() > STANDSTILL_MAX {
-            let why = format!("reading `{}` stands still before its end", table.topic());
+            let why = format!("reading `{}` stalled before its end", table.topic());
             return Err(LogError::Unreachable(why).into());
         }
     }

@@ -54,7 +54,7 @@ impl Watermark {
     /// The reason why the copy is not the beginning of the topic's present content.
     pub(super) fn misfit(&self, topic_id: &Option<String>, bounds: &[Watermarks], now: Timestamp) -> Option<String> {
         if matches!((&self.topic_id, topic_id), (Some(known), Some(now)) if known != now) {
-            return Some("the topic was created anew".to_owned());
+            return Some("the topic was recreated".to_owned());
         }
         let age = now.0.saturating_sub(self.written);
         let is_old = age > i64::try_from(COPY_AGE_MAX.as_millis()).unwrap_or(i64::MAX);

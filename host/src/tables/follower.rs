@@ -44,7 +44,7 @@ pub enum FollowFault {
     State(#[from] StateError),
 }
 
-/// Follows one table. Whoever owns it calls [`turn`](Self::turn) again and again; a thread does so in a host.
+/// Follows one table. Its owner calls [`turn`](Self::turn) again and again; in a host a thread does so.
 pub struct Follower {
     log: Arc<dyn Log>,
     engine: Arc<TableEngine>,
@@ -132,7 +132,7 @@ impl Follower {
         let bounds = self.log.watermarks(&topic)?;
         let Some((_, copy)) = &mut self.copy else { return Ok(()) };
         if let Some(why) = copy.watermark.misfit(&topic_id, &bounds, now) {
-            tracing::warn!(target: "heddle::alert", table = %topic, copy = copy.name(), "discarding the local copy of the table, reading its topic again: {why}");
+            tracing::warn!(target: "heddle::alert", table = %topic, copy = copy.name(), %why, "discarding the local copy of the table, reading its topic again");
             self.table.show(None);
             self.table.wiped();
             self.table.busy(|| copy.wipe())?;
@@ -232,7 +232,7 @@ impl Follower {
         let since = self.table.fails(why.clone(), matches!(fault, FollowFault::State(_)), now);
         if self.told.is_none_or(|told| now.0 - told.0 >= TOLD_EVERY_MS) {
             self.told = Some(now);
-            tracing::error!(target: "heddle::alert", table = %self.table.topic(), failing_for_ms = now.0 - since.0, "the table is not followed: {why}");
+            tracing::error!(target: "heddle::alert", table = %self.table.topic(), failing_for_ms = now.0 - since.0, %why, "the table is not followed");
         }
     }
 
@@ -247,7 +247,7 @@ impl Follower {
         if let Some((_, copy)) = &mut self.copy {
             let written = copy.write_watermark(now).and_then(|()| copy.flush());
             if let Err(error) = written {
-                tracing::warn!(table = %self.table.topic(), "the copy of the table was not written: {error}");
+                tracing::warn!(table = %self.table.topic(), %error, "the copy of the table was not written");
             }
         }
         self.close();

@@ -11,7 +11,7 @@
 //! - `engine`: the engine of all copies, opened again when a disk has failed it.
 //!
 //! A table can be read once it has all that its topic had committed when the host began to read it; from then on it is
-//! followed. What happens to one table (its topic is deleted, made anew, trimmed) is no other table's trouble.
+//! followed. A fault of one table (its topic is deleted, recreated, trimmed) does not affect other tables.
 
 mod copy;
 mod engine;

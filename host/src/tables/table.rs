@@ -39,7 +39,7 @@ struct Known {
     lag: u64,
     wiped: u64,
     partitions: usize,
-    /// When the log told the lag.
+    /// The time at which the lag was measured.
     asked: Option<Timestamp>,
     fault: Option<Fault>,
 }
@@ -61,7 +61,7 @@ pub struct TableStatus {
     pub ready: bool,
     /// Offsets between its positions and the ends of the topic's partitions.
     pub lag: u64,
-    /// When the log told that, in milliseconds since 1970.
+    /// The time of that measurement, in milliseconds since 1970.
     #[serde(default)]
     pub asked: Option<i64>,
     /// The number of partitions of the topic.
@@ -127,7 +127,8 @@ impl Table {
         self.content.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on handlers read this tree. `None`: they wait; nobody reads the one before any more when this returns.
+    /// Replaces the tree that handlers read; they wait while it is `None`. No handler reads the old tree when this
+    /// returns.
     pub(super) fn show(&self, tree: Option<Arc<dyn StateStore>>) {
         *self.content.write().unwrap_or_else(PoisonError::into_inner) = tree;
     }

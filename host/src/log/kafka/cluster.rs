@@ -281,7 +281,7 @@ impl Cluster {
         Ok(self.topic_options(topic)?.remove(option))
     }
 
-    /// The options of a topic, as far as the broker tells.
+    /// The options of a topic, as far as the broker reports them.
     fn topic_options(&self, topic: &str) -> Result<HashMap<String, String>, LogError> {
         let what = format!("asking for the options of topic `{topic}`");
         let answers = block_on(self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &request_options()))

@@ -1,4 +1,4 @@
-//! Commits of a member, on a thread of their own: the member reads on meanwhile.
+//! Commits of a member, on a separate thread: the member continues to read meanwhile.
 //!
 //! ```text
 //!             begin: the producer, the positions

@@ -1,4 +1,4 @@
-//! Topics are created and deleted; whoever asked for it can use the outcome when it has an answer.
+//! Creates and deletes topics. When a call returns, the caller can rely on the outcome.
 
 use std::collections::HashMap;
 use std::time::Instant;

@@ -191,7 +191,7 @@ fn forgotten(code: Code) -> bool {
     )
 }
 
-/// The group moved on without this member; the next poll tells what it lost.
+/// The group moved on without this member; the next poll reports its losses.
 fn stale(code: Code) -> bool {
     matches!(
         code,

@@ -60,7 +60,7 @@ impl Cluster {
             Ok(found) => found,
             Err(error) => return silent(&error.to_string()),
         };
-        // Whoever waits has asked to become a member.
+        // A caller that waits has asked to become a member.
         if found.members.is_empty() {
             return silent("it knows no member of the group");
         }

@@ -154,7 +154,7 @@ impl KafkaMember {
                             self.consumer.context().put_back(Rebalance::Assign(partitions));
                             return match error {
                                 LogError::Unreachable(why) => {
-                                    tracing::warn!("Kafka: waiting for the positions of assigned partitions: {why}");
+                                    tracing::warn!(%why, "waiting for the positions of assigned partitions");
                                     Ok(None)
                                 }
                                 other => Err(other),

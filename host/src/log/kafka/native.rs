@@ -10,8 +10,8 @@
 //! neither member id nor generation until it joined again, and a broker takes positions without both from anybody: what
 //! fences a zombie would be missing. So both are looked at here, in the metadata that is sent.
 //!
-//! rdkafka does not have the request that tells topics of the same name apart, nor those that tell what a client may
-//! do.
+//! rdkafka does not have the request for the identity of a topic, nor those for the operations that a client may
+//! use.
 //!
 //! rdkafka panics if the name of a header or the metadata of a committed position is not UTF-8. Kafka does not check
 //! either, so any client can write such a record or position.
@@ -88,7 +88,7 @@ pub(super) fn commit_transaction<P: ProducerContext>(
 
 /// Replaces the positions in `list` by what the brokers answer: the beginning and the end are asked for as such, any
 /// other number is taken as a time. One question to each broker, where rdkafka asks for one partition at a time. Every
-/// element has an error of its own.
+/// element has its own error.
 pub(super) fn offsets<C: ClientContext>(
     client: &Client<C>,
     list: &TopicPartitionList,

@@ -23,7 +23,7 @@ const SESSION_TIMEOUT_MS: u64 = 10_000;
 /// The interval at which a member looks for new partitions of its topics, in milliseconds: librdkafka's 5 minutes are
 /// too long to leave records unread.
 const TOPICS_LOOK_INTERVAL_MS: &str = "3000";
-/// The longest time between two heartbeats of a member, in milliseconds: the answer to one tells that the tasks of
+/// The longest time between two heartbeats of a member, in milliseconds: the answer to one reports that the tasks of
 /// another member are free.
 const HEARTBEAT_INTERVAL_MS_MAX: u64 = 1_000;
 

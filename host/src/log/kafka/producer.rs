@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The reports of deliveries are served by a thread of the producer's own: librdkafka's flush, inside of a commit,
-//! waits until they are, and goes on the moment that they are. They tell where the transaction ends in the partitions
+//! waits until they are, and goes on the moment that they are. They report the end of the transaction in the partitions
 //! that it named itself.
 
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ use super::record::{positions_list, say_topics, to_send};
 use super::report::Report;
 use crate::lock::lock;
 
-/// The longest wait for a transactional id: the operator hears of a failure within a minute.
+/// The longest wait for a transactional id: a failure is reported within a minute.
 const INIT_TIME_MAX: Duration = Duration::from_secs(20);
 /// The longest wait for the first connection.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
@@ -67,18 +67,18 @@ pub(super) struct TransactionalProducer {
     sent: usize,
     /// The most bytes that the producer puts into one batch.
     batch_bytes_max: usize,
-    /// The most bytes that every topic seen so far accepts in one batch; below the former: the producer must be made
-    /// anew.
+    /// The most bytes that every topic seen so far accepts in one batch; below the former: a new producer must be
+    /// created.
     batch_bytes_wanted: usize,
 }
 
-/// Hears of deliveries.
+/// Receives delivery reports.
 struct Deliveries {
     report: Report,
     /// The first records that were not delivered.
     failed: Mutex<Vec<Failed>>,
     /// The offset after the last record delivered, by the number of the tracked partition. `None`: the broker did not
-    /// tell.
+    /// report it.
     ends: Mutex<BTreeMap<usize, Option<Offset>>>,
 }
 
@@ -172,7 +172,7 @@ impl TransactionalProducer {
                     let now = Instant::now();
                     if now > *deadline.get_or_insert(now + CALL_TIME_MAX) {
                         return Err(LogError::Abort(
-                            "the producer's queue stayed full: the brokers take nothing".to_owned(),
+                            "the producer's queue stayed full: the brokers accept no records".to_owned(),
                         ));
                     }
                     message = refused;
@@ -235,12 +235,14 @@ impl TransactionalProducer {
     /// The end offsets of the transaction that was just committed. All its delivery reports have arrived.
     ///
     /// A broker that got a batch twice may no longer know where the first one went. That is rare, and the caller can do
-    /// what it does when the outcome is not known: begin anew from what is in the log.
+    /// what it does when the outcome is not known: start again from the content of the log.
     fn ends(&self) -> Result<Ends, LogError> {
         let known = lock(&self.producer.context().ends);
         let end = |(source, number): (&TopicPartition, &usize)| match known.get(number) {
             Some(Some(end)) => Ok((source.clone(), *end)),
-            _ => Err(LogError::CommitUnknown(format!("it took effect, but the broker did not tell where in {source}"))),
+            _ => Err(LogError::CommitUnknown(format!(
+                "it took effect, but the broker did not report its offset in {source}"
+            ))),
         };
         self.tracked.iter().map(end).collect()
     }

@@ -139,7 +139,7 @@ impl Rebalances {
         lock(&self.waiting).pop_front()
     }
 
-    /// Takes back a change that could not be answered: it is the next one again.
+    /// Returns a change that could not be answered to the queue: it is the next one again.
     pub(super) fn put_back(&self, change: Rebalance) {
         lock(&self.waiting).push_front(change);
     }
@@ -190,7 +190,7 @@ fn closes<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> bool {
 
 impl ClientContext for Rebalances {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        // librdkafka has no other way to tell: it queues this line before the records that it reads from elsewhere.
+        // librdkafka reports this in no other way: it queues this line before the records that it reads from elsewhere.
         if facility == "OFFSET" {
             self.reset.store(true, Ordering::Release);
         }

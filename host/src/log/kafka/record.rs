@@ -127,7 +127,7 @@ pub(super) fn positions_list<'a>(
 /// The prefix of a committed position's metadata, in front of its topic's identity.
 const TOPIC_ID: &str = "heddle:topic=";
 
-/// The positions in `list` say which topic they are in. A topic that is made anew under its name has another identity.
+/// The positions in `list` say which topic they are in. A topic that is recreated under its name has another identity.
 pub(super) fn say_topics(list: &mut TopicPartitionList, ids: &BTreeMap<Topic, TopicId>) {
     for mut element in list.elements() {
         if let Some(TopicId(id)) = ids.get(element.topic()) {

@@ -65,7 +65,7 @@ fn of_topics(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<Vec<Right>, LogEr
             continue;
         }
         let may = allowed(may, &format!("asking for the rights on topic `{topic}`"))?;
-        // Brokers do not tell whoever may not see it whether a topic is there.
+        // Brokers hide the existence of a topic from users who may not describe it.
         let operations = match &may {
             Some(may) if may.is_empty() => operations.clone(),
             _ => operations.iter().copied().filter(|operation| *operation != Operation::Create).collect(),
