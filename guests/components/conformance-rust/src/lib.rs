@@ -111,7 +111,7 @@ fn failures(probe: &Probe) -> Result<bool, Failure> {
         "reject" => {
             emit("reject", 0, String::new());
             store_raw::put(&[9], point(9));
-            log::info!("not told");
+            log::info!("not written");
             log::warn!("about to reject");
             return Err(Failure::rejected(&probe.text));
         }
