@@ -263,7 +263,7 @@ fn a_host_is_reached_by_other_commands_and_stops_in_order() {
         let output = app.run(&["status", "--json"]);
         output.status.success().then(|| serde_json::from_slice::<Value>(&output.stdout).unwrap())
     });
-    let status = running.expect("a host that tells its status");
+    let status = running.expect("a host that answers with its status");
     assert_eq!(
         (&status["component"], &status["in"], &status["lag"]),
         (&"quickstart.intake".into(), &0.into(), &0.into())

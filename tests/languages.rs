@@ -180,11 +180,11 @@ fn sdk() -> String {
 fn javascript_says_what_is_wrong_with_text_and_numbers_that_do_not_fit() {
     let script = format!(
         r#"import {{ f32, list, lowered, string }} from "{}/javascript/types.js";
-        const told = (type, value) => {{
+        const report = (type, value) => {{
             try {{ console.log(lowered(type, value, "the value")); }} catch (error) {{ console.log(error.message); }}
         }};
-        told(list(string), ["fine \u{{1f600}}", "a\ud800b"]);
-        [1e300, -3.5e38, 3.4028235e38, Infinity, NaN].forEach((number) => told(f32, number));"#,
+        report(list(string), ["fine \u{{1f600}}", "a\ud800b"]);
+        [1e300, -3.5e38, 3.4028235e38, Infinity, NaN].forEach((number) => report(f32, number));"#,
         sdk()
     );
     let expected = "at the value[1]: text in Unicode is expected, but a surrogate stands alone at 1\n\

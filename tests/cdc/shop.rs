@@ -118,7 +118,7 @@ impl Shop {
                 return text.lines().map(entry).collect();
             }
             let told = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(Instant::now() < deadline, "the host does not tell the store {name}: {told}");
+            assert!(Instant::now() < deadline, "the host does not show the store {name}: {told}");
             std::thread::sleep(Duration::from_millis(50));
         }
     }

@@ -78,7 +78,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the host told:\n{}", self.log());
+            eprintln!("the host wrote:\n{}", self.log());
         }
     }
 }

@@ -176,7 +176,7 @@ fn a_topic_that_is_made_anew_is_read_again(bed: &Bed) {
     bed.until(&mut followed, "the table notices that its topic is gone", |table| !table.is_ready());
     assert!(followed.table().get(b"a").is_err());
     bed.create(1, "compact");
-    // As many records as before, so that no offset tells them apart.
+    // As many records as before, so that no offset distinguishes them.
     bed.put(&[("b", Some("new")), ("c", Some("new")), ("c", Some("newer"))]);
     bed.until_it_has(&mut followed, &[("b", "new"), ("c", "newer")]);
     assert_eq!((followed.table().status().wiped, followed.table().status().partitions), (1, 1));

@@ -96,7 +96,7 @@ fn state_topics_that_lose_state_stop_the_component() {
     until("a start does not make it good", || why().contains("was deleted"));
     app.ok(&["topics", "accept", "patient", "--yes"]);
     log.append(&[scripts.record(0, "k", "count", 0)]).unwrap();
-    until("it begins anew", || status(&app, NAME)["handled"] == 1);
+    until("it starts again", || status(&app, NAME)["handled"] == 1);
     assert!(app.records("out").into_values().flatten().count() == 2);
     // A recreated dead-letter topic stops nothing, but is reported.
     make_anew(&*log, "clinic.patient.dlq");

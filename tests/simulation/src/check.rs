@@ -151,7 +151,7 @@ fn losses(life: &Life) -> Option<String> {
     world.count(|happened| happened.lost_offsets += lost.values().sum::<u64>());
     lost.into_iter().find_map(|(source, offsets)| {
         let told = told.get(source).copied().unwrap_or(0);
-        let what = format!("how many offsets of {source} were told to be lost, at least");
+        let what = format!("the offsets of {source} that were reported as lost, at least");
         (told < offsets).then(|| differ(&what, &told, &offsets)).flatten()
     })
 }

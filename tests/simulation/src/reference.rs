@@ -54,7 +54,7 @@ impl Reference {
         let count = chance.between(1, 30);
         let mut changes = (0..count).map(|_| change(&mut chance)).collect::<Vec<_>>();
         changes.sort();
-        // A log without ids of topics cannot tell that a topic was made anew.
+        // A log without ids of topics cannot show that a topic was recreated.
         let anew = scope == Scope::Global && topic_ids && chance.one_in(2);
         let anew = anew.then(|| (at(&mut chance), chance.millis(0, 3_000)));
         Some(Self { topic: "ref".into(), scope, changes, anew })
