@@ -201,7 +201,7 @@ pub(crate) fn fill(data: &Path) -> PathBuf {
 }
 
 #[test]
-fn a_full_disk_holds_up_the_embedded_log_until_there_is_room() {
+fn a_full_disk_blocks_the_embedded_log_until_there_is_room() {
     let Some(small_disk) = small_disk() else {
         println!("this user may mount nothing: only `full_disks` tests a full disk");
         return;
@@ -235,7 +235,7 @@ fn a_full_disk_holds_up_the_embedded_log_until_there_is_room() {
 }
 
 #[test]
-fn a_log_that_cannot_be_written_says_so_and_not_that_another_process_has_it() {
+fn an_unwritable_log_is_not_reported_as_owned_by_another_process() {
     let app = App::embedded();
     // No folder can be made below a file, whatever rights this user has.
     let file = app.data.path().join("file");

@@ -175,7 +175,7 @@ fn run_telling(app: &App) -> (Value, String) {
 }
 
 #[test]
-fn a_copy_that_is_lost_damaged_or_of_another_engine_is_built_again() {
+fn a_local_copy_that_is_lost_damaged_or_of_another_engine_is_rebuilt() {
     let app = App::embedded().platform();
     app.build();
     produce(&app);
@@ -200,7 +200,7 @@ fn a_copy_that_is_lost_damaged_or_of_another_engine_is_built_again() {
 }
 
 #[test]
-fn a_changelog_that_was_made_anew_is_noticed() {
+fn a_recreated_changelog_is_noticed() {
     let app = App::embedded().platform();
     app.build();
     produce(&app);
@@ -239,7 +239,7 @@ fn make_old(app: &App) {
 }
 
 #[test]
-fn a_copy_so_old_that_it_may_miss_deletes_is_built_again() {
+fn a_local_copy_old_enough_to_miss_deletes_is_rebuilt() {
     let app = App::embedded().platform();
     app.build();
     produce(&app);
@@ -275,7 +275,7 @@ fn a_foreign_record_in_a_changelog_stops_the_host() {
 }
 
 #[test]
-fn questions_about_state_that_have_no_answer_say_why() {
+fn unanswerable_state_queries_are_reported_with_a_reason() {
     let app = App::embedded().platform();
     app.build();
     let refused = |arguments: &[&str]| {

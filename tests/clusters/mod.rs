@@ -85,7 +85,7 @@ impl Drop for Host {
 
 /// The order matters, because each part leaves the broker as the next one needs it.
 #[test]
-fn a_host_copes_with_clusters_that_others_keep() {
+fn a_host_copes_with_clusters_that_others_operate() {
     let guarded = Guarded::start(&format!("{TRANSACTIONS}=3\n{OFFSETS}=3\n"));
     let app = clinic(App::kafka(&guarded.broker), 2, "attempts = 1\nretry = [\"200ms\"]");
     too_few_brokers(&guarded, &app);

@@ -49,12 +49,12 @@ fn append(app: &App, scripts: &Scripts, partition: i32, what: &str) {
 }
 
 #[test]
-fn what_fails_gets_through_when_it_can_on_the_embedded_log() {
+fn a_failed_record_is_retried_until_it_succeeds_on_the_embedded_log() {
     gets_through_when_it_can(App::embedded());
 }
 
 #[test]
-fn what_fails_gets_through_when_it_can_on_kafka() {
+fn a_failed_record_is_retried_until_it_succeeds_on_kafka() {
     gets_through_when_it_can(App::kafka(&Kafka::start()));
 }
 
@@ -91,18 +91,18 @@ fn strands_nothing(app: App) {
 }
 
 #[test]
-fn a_changed_policy_strands_nothing_on_the_embedded_log() {
+fn a_changed_policy_strands_no_record_on_the_embedded_log() {
     strands_nothing(App::embedded());
 }
 
 #[test]
-fn a_changed_policy_strands_nothing_on_kafka() {
+fn a_changed_policy_strands_no_record_on_kafka() {
     strands_nothing(App::kafka(&Kafka::start()));
 }
 
 /// While a record is retried in place, only its partition waits.
 #[test]
-fn a_back_off_holds_up_its_partition_alone() {
+fn a_back_off_delays_only_its_own_partition() {
     let app = clinic(App::embedded(), 2, "attempts = 4\nbackoff = \"2s\"\nbackoff-max = \"2s\"");
     // One output partition, so that its order is the order of processing.
     let manifest = std::fs::read_to_string(app.folder.join("heddle.toml")).unwrap();
@@ -126,7 +126,7 @@ fn a_back_off_holds_up_its_partition_alone() {
 
 /// A foreign record in a retry topic is dead-lettered, and the other records continue.
 #[test]
-fn a_strange_record_in_a_retry_topic_is_set_aside() {
+fn a_foreign_record_in_a_retry_topic_is_dead_lettered() {
     let app = clinic(App::embedded(), 1, FAILURE);
     let scripts = Scripts::of(&app);
     let mut strange = input(0, "k", Some(scripts.value("count", 0)));

@@ -42,7 +42,7 @@ fn compressed(app: &App, scripts: &Scripts) -> Case {
 }
 
 #[test]
-fn what_a_broker_refuses_on_arrival_fails_alone() {
+fn a_record_that_a_broker_refuses_on_arrival_fails_alone() {
     let broker = Kafka::start();
     let app = ward(
         App::kafka(&broker),

@@ -28,7 +28,7 @@ pub(crate) fn edit(file: &Path, from: &str, to: &str) {
 }
 
 #[test]
-fn what_is_saved_runs_and_what_is_broken_is_told() {
+fn a_saved_change_runs_and_a_broken_one_is_reported() {
     let platform = Platform::embedded();
     sources(&platform);
     let host = Host::start_by(&platform, 0, "dev");
@@ -87,7 +87,7 @@ fn what_is_saved_runs_and_what_is_broken_is_told() {
 }
 
 #[test]
-fn a_saved_file_that_says_the_same_builds_nothing() {
+fn an_unchanged_saved_file_is_not_built() {
     let platform = Platform::embedded();
     sources(&platform);
     let host = Host::start_by(&platform, 0, "dev");
@@ -104,7 +104,7 @@ fn a_saved_file_that_says_the_same_builds_nothing() {
 /// A change that the watcher reports twice is built once, whether or not it builds. A file that an editor has emptied
 /// counts as not yet written.
 #[test]
-fn what_is_saved_is_built_once_whether_it_builds_or_not() {
+fn a_saved_change_is_built_once_even_if_the_build_fails() {
     let platform = Platform::embedded();
     sources(&platform);
     let host = Host::start_by(&platform, 0, "dev");

@@ -115,7 +115,7 @@ fn a_host_that_was_down_during_a_deployment_runs_it_before_it_takes_a_record() {
 }
 
 #[test]
-fn what_one_host_refuses_no_host_runs() {
+fn a_version_that_one_host_refuses_runs_on_no_host() {
     let (broker, registry) = (Kafka::start(), Registry::start());
     let (here, there) = (platform(&broker, &registry), platform(&broker, &registry));
     // The other host has a store of that name in another changelog.

@@ -128,7 +128,7 @@ fn a_handler_finds_the_newest_values_by_key_and_by_prefix() {
 }
 
 #[test]
-fn records_of_a_tasks_table_are_read_by_the_same_transaction_and_taken_back_with_it() {
+fn records_of_a_tasks_table_are_rolled_back_with_their_transaction() {
     let mut bench = Bench::new();
     let price = |cents: i64| Some(framed(PRICE, &schema("prices-value"), &json!({"cents": cents})));
     bench.step("prices", "p1", price(10)).unwrap();
@@ -164,7 +164,7 @@ fn an_entry_that_cannot_be_read_fails_the_delivery_that_asks_for_it() {
 }
 
 #[test]
-fn a_registry_that_does_not_answer_is_nobodys_fault() {
+fn a_registry_outage_makes_the_task_give_up() {
     let mut bench = Bench::new();
     bench.facts.put("a", framed(DOWN, &schema("probe.facts-value"), &json!({"n": 1, "note": null})));
     let fault = bench.job(json!({"do": "fact", "key": "a"})).unwrap_err();

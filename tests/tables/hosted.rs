@@ -251,7 +251,7 @@ fn a_tasks_table_is_the_same_after_kills() {
 }
 
 #[test]
-fn what_does_not_fit_a_table_is_said() {
+fn a_topic_that_does_not_suit_a_table_is_reported() {
     let shop = Shop::new(App::embedded(), "");
     shop.write_app("delete", 3);
     shop.fact("a", 1);

@@ -1,4 +1,4 @@
-//! The prose in a file: its comments, its string literals and its paragraphs of Markdown.
+//! The prose in a file: its comments, its string literals, the names of its tests and its paragraphs of Markdown.
 
 /// A piece of prose, on one line and without code spans.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub(super) enum Kind {
     Paragraph,
     /// A string literal.
     Literal,
+    /// The name of a test, as words.
+    TestName,
 }
 
 /// Cuts code spans out of a text, because they quote identifiers and commands.
@@ -81,14 +83,14 @@ pub(super) fn of_script(text: &str, mark: &str) -> Vec<Prose> {
     let mut found = vec![];
     for (line, text) in text.lines().enumerate() {
         let (code, comment) = text.split_once(mark).unwrap_or((text, ""));
-        let literals = code.split('"').skip(1).step_by(2).map(|text| (Kind::Literal, text));
+        let literals = code.split(['"', '`']).skip(1).step_by(2).map(|text| (Kind::Literal, text));
         let proses = literals.chain([(Kind::Paragraph, comment)]).filter(|(_, text)| text.contains(' '));
         found.extend(proses.map(|(kind, text)| Prose { line, kind, text: without_code(text.trim()) }));
     }
     found
 }
 
-/// The comments and literals of a file of Rust or WIT.
+/// The comments, the literals and the names of tests in a file of Rust or WIT.
 pub(super) fn of_rust(text: &str) -> Vec<Prose> {
     let (mut paragraphs, mut before) = (Paragraphs::default(), "");
     for (line, text) in text.lines().enumerate() {
@@ -106,7 +108,21 @@ pub(super) fn of_rust(text: &str) -> Vec<Prose> {
     }
     paragraphs.end();
     let mut found = paragraphs.found;
+    found.extend(test_names(text));
     found.extend(literals(text));
+    found
+}
+
+fn test_names(text: &str) -> Vec<Prose> {
+    let (mut found, mut of_test) = (vec![], false);
+    for (line, text) in text.lines().enumerate() {
+        let text = text.trim();
+        let name = text.strip_prefix("fn ").and_then(|rest| rest.split('(').next());
+        if let (true, Some(name)) = (of_test, name) {
+            found.push(Prose { line, kind: Kind::TestName, text: name.replace('_', " ") });
+        }
+        of_test = text == "#[test]" || (of_test && text.starts_with("#["));
+    }
     found
 }
 
@@ -195,6 +211,9 @@ fn comments_and_literals_are_found() {
             if c == '"' || c == '\'' { "a \"quoted\" message of {file}, \
                 continued" } else { r#"a "raw" one"# }
         }
+        #[test]
+        #[ignore]
+        fn a_promise_is_kept() {}
     "##;
     let found = of_rust(text).into_iter().map(|prose| (prose.line, prose.kind, prose.text)).collect::<Vec<_>>();
     let expected = [
@@ -202,6 +221,7 @@ fn comments_and_literals_are_found() {
         (6, Kind::Paragraph, "More."),
         (7, Kind::Summary, "A summary of two lines."),
         (10, Kind::Paragraph, "A remark about `."),
+        (16, Kind::TestName, "a promise is kept"),
         (11, Kind::Literal, "a \\\"quoted\\\" message of {}, continued"),
         (12, Kind::Literal, "a \"raw\" one"),
     ];

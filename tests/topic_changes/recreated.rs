@@ -36,7 +36,7 @@ fn by_topic(app: &App) -> BTreeMap<String, usize> {
 }
 
 #[test]
-fn a_topic_made_anew_is_read_from_its_beginning_and_has_ids_of_its_own() {
+fn a_recreated_topic_is_read_from_its_beginning_with_new_ids() {
     let broker = Kafka::start();
     let app = stateless(&broker, 1, "", "1s", "attempts = 1");
     let scripts = Scripts::of(&app);

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn only_those_who_have_the_token_may_ask() {
+    fn only_requests_with_the_token_are_answered() {
         let ask = |token: Option<&str>, shown: Option<&str>, from: &str| {
             let mut headers = HeaderMap::new();
             if let Some(shown) = shown {

@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_waited_for() {
+    fn other_errors_are_not_waited_for() {
         let listening = listen("127.0.0.1:0".parse().unwrap(), Access::default()).unwrap();
         assert!(for_registry(None, || -> Result<()> { Err(outage()) }).is_err());
         assert!(for_registry(Some(&listening), || -> Result<()> { bail!("no") }).is_err());

@@ -105,14 +105,14 @@ fn print(plan: &Plan) {
         println!("the state had one partition, so the keys of the stores cannot be compared with those of the input");
     }
     if plan.left > 0 {
-        println!("{} will be handled without the state of their keys", counted(plan.left, "waiting record"));
+        println!("{} will be handled without the state of their keys", counted(plan.left, "parked record"));
     }
 }
 
 fn what(kind: Kind) -> &'static str {
     match kind {
         Kind::Store => "a store",
-        Kind::Waiting => "records that wait",
+        Kind::Waiting => "parked records",
         Kind::Ids => "message ids",
     }
 }

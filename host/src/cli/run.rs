@@ -259,7 +259,7 @@ fn what_is_left(monitor: &Monitor, component: &Watched) -> Vec<String> {
     left.extend(monitor.log_fault().map(|fault| format!("{name}: {fault}")));
     let waiting = component.progress.snapshot().waiting;
     if waiting > 0 {
-        left.push(format!("{name}: {} for another attempt", counted(waiting, "waiting record")));
+        left.push(format!("{name}: {}", counted(waiting, "parked record")));
     }
     left
 }

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_state_would_be_lost_by_is_refused() {
+    fn a_change_that_would_lose_state_is_refused() {
         let told = [
             changed("\"Account\"", "\"Account\"\nkey = \"bytes\"", None),
             changed("\"Account\"", "\"Account\"\nchangelog = \"accounts\"", None),
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_goes_is_told() {
+    fn a_removed_store_is_reported() {
         let new = OLD.replace("[stores.totals]\nvalue = \"Total\"\n", "");
         assert_eq!(
             warnings("shop", &manifest(OLD), &manifest(&new)),

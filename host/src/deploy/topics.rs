@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn going_back_takes_the_version_before_or_any_that_is_known() {
+    fn a_rollback_takes_the_previous_or_any_known_version() {
         let previous = ["c3", "b2", "a1"].map(release).to_vec();
         let now = Deployment { release: release("d4"), previous, withdrawn: None };
         let back = now.taken_back(None, "because", "b").unwrap();

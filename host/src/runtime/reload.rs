@@ -271,7 +271,7 @@ impl Worker {
             return Ok(false);
         }
         let handler = Box::new(version.instance(&follower.schemas));
-        self.switch(handler, version.spec.clone())?;
+        self.go_over(handler, version.spec.clone())?;
         self.progress.report(VersionSwitched { digest: &version.digest });
         self.breaker.renew(version.component.manifest().failure.breaker);
         if let Some(follower) = &mut self.follower {
@@ -284,7 +284,7 @@ impl Worker {
     ///
     /// # Errors
     /// If the open transaction can be neither committed nor dropped.
-    pub fn switch(&mut self, handler: Box<dyn Handler>, spec: Arc<TaskSpec>) -> Result<(), WorkerFault> {
+    pub fn go_over(&mut self, handler: Box<dyn Handler>, spec: Arc<TaskSpec>) -> Result<(), WorkerFault> {
         self.commit()?;
         self.handler.replace(handler);
         self.tasks.respec(&spec);

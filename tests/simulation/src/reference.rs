@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_than_what_was_shown_is_noted() {
+    fn a_value_older_than_a_shown_one_is_noted() {
         let shown = Shown::default();
         let noted = ["0.0", "0.5", "0.5", "0.4", "1.0"].map(|value| shown.note("r1", value));
         assert_eq!(noted, ["0.0", "0.5", "0.5", "older:0.4", "1.0"]);

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_brokers_answers_tell_which_record_it_is_or_not() {
+    fn the_brokers_answers_identify_the_refused_record() {
         let different = Code::InvalidDifferentRecord;
         assert_eq!(found(&[(3, 0, different), (4, 0, Code::InvalidRecord), (5, 0, different)]), Some(vec![Some(4)]));
         assert_eq!(found(&[(3, 0, Code::MessageSizeTooLarge), (9, 0, Code::PurgeQueue)]), Some(vec![Some(3)]));

@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_guarantee_depends_on_cannot_be_set() {
+    fn options_that_guarantees_depend_on_cannot_be_set() {
         for key in OPTIONS_OWNED {
             let error = Options::new("broker:9092", &given(key, "1")).unwrap_err();
             assert!(matches!(&error, LogError::Invalid(text) if text.contains(&format!("`{key}`"))), "{error}");
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn the_users_value_goes_above_a_default() {
+    fn the_users_value_overrides_a_default() {
         let options = Options::new("broker:9092", &given("session.timeout.ms", "1500")).unwrap();
         let config = options.member("group", None, Start::Beginning, Protocol::Cooperative).unwrap();
         assert_eq!(config.get("session.timeout.ms"), Some("1500"));

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_partition_has_is_not_lost() {
+    fn records_that_a_partition_has_are_not_lost() {
         let source = TopicPartition::new("t", 0);
         let of = |position, first, end| lost(&source, Offset(position), Offset(first), Some(Offset(end)));
         assert_eq!(of(8, 8, 12), None);
