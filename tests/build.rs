@@ -67,7 +67,7 @@ fn workspace(root: &Path) -> PathBuf {
 }
 
 #[test]
-fn the_same_source_gives_the_same_bytes_elsewhere() {
+fn the_same_source_builds_the_same_bytes_in_another_folder() {
     let place = tempfile::tempdir().unwrap();
     let apps = ["here", "at/another/place"].map(|folder| workspace(&place.path().join(folder)));
     let names = ["scripted", "wrong-import"];
@@ -97,7 +97,7 @@ const EMPTY: &str = r"printf '\000asm\015\000\001\000'";
 const MARKED: &str = r"printf '\000asm\015\000\001\000\000\002\001m'";
 
 #[test]
-fn a_command_leaves_the_file() {
+fn a_build_command_produces_the_component() {
     // Cargo would choose this path for a crate of that name.
     let app = own_way(&format!("mkdir -p target/release && ( {EMPTY} ) > target/release/own_way.wasm"));
     let left = app.path().join("components/own-way/target/heddle/own-way.wasm");
@@ -120,7 +120,7 @@ fn a_command_leaves_the_file() {
 }
 
 #[test]
-fn a_command_that_leaves_nothing_or_fails_is_told() {
+fn a_build_command_that_fails_or_produces_nothing_is_reported() {
     let told = |command| {
         let app = own_way(command);
         let output = build(app.path(), &[]);

@@ -234,7 +234,7 @@ fn failing_handlers_do_not_stop_the_partition_of_kafka() {
 }
 
 #[test]
-fn a_task_that_cannot_go_on_stands_still_and_says_why() {
+fn a_task_that_cannot_continue_is_blocked_and_reports_the_reason() {
     let app = App::embedded();
     app.build();
     app.ok(&["topics", "create", "orders.created", "--partitions", "4"]);
@@ -254,7 +254,7 @@ fn a_task_that_cannot_go_on_stands_still_and_says_why() {
 }
 
 #[test]
-fn a_host_is_reached_by_other_commands_and_stops_in_order() {
+fn commands_reach_a_running_host_and_it_stops_in_order() {
     let app = App::embedded();
     app.build();
     let host = app.command(&["run", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
@@ -263,7 +263,7 @@ fn a_host_is_reached_by_other_commands_and_stops_in_order() {
         let output = app.run(&["status", "--json"]);
         output.status.success().then(|| serde_json::from_slice::<Value>(&output.stdout).unwrap())
     });
-    let status = running.expect("a host that tells its status");
+    let status = running.expect("a host that answers with its status");
     assert_eq!(
         (&status["component"], &status["in"], &status["lag"]),
         (&"quickstart.intake".into(), &0.into(), &0.into())
@@ -282,7 +282,7 @@ fn a_host_is_reached_by_other_commands_and_stops_in_order() {
 }
 
 #[test]
-fn a_reader_that_has_read_enough_ends_a_command_without_a_word() {
+fn a_closed_pipe_ends_a_command_without_an_error() {
     let app = App::embedded();
     let mut command =
         app.command(&["produce", "--help"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -344,7 +344,7 @@ fn a_component_is_measured_on_records_made_for_it() {
 }
 
 #[test]
-fn wrong_use_says_what_where_and_what_to_do() {
+fn wrong_use_is_reported_with_cause_place_and_hint() {
     let app = App::embedded();
     app.build();
     let bad = app.data.path().join("bad.jsonl");

@@ -57,7 +57,7 @@ fn bounds(log: &EmbeddedLog) -> (i64, i64) {
 }
 
 #[test]
-fn old_batches_go_and_offsets_go_on() {
+fn old_batches_are_deleted_and_offsets_continue() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(folder.path(), &[("retention.ms", "1000")]);
     for time in [1_000, 2_000, 1_500, 3_000] {
@@ -80,7 +80,7 @@ fn old_batches_go_and_offsets_go_on() {
 }
 
 #[test]
-fn a_reader_that_fell_behind_goes_on_at_the_low_watermark() {
+fn a_reader_that_fell_behind_continues_at_the_low_watermark() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(folder.path(), &[("retention.ms", "1000")]);
     log.append(&[record("a", Some("1"), 1_000)]).unwrap();
@@ -108,7 +108,7 @@ fn a_partition_is_kept_to_its_size() {
 }
 
 #[test]
-fn compaction_keeps_the_newest_of_each_key_where_it_is() {
+fn compaction_keeps_the_newest_record_of_each_key_at_its_offset() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(folder.path(), &[("cleanup.policy", "compact")]);
     let time = now().0;
@@ -136,7 +136,7 @@ fn compaction_keeps_the_newest_of_each_key_where_it_is() {
 }
 
 #[test]
-fn a_tombstone_outlives_what_it_deletes() {
+fn a_tombstone_outlives_the_records_that_it_deletes() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(folder.path(), &[("cleanup.policy", "compact")]);
     for (key, value) in [("a", Some("0")), ("a", None), ("b", Some("2"))] {
@@ -150,7 +150,7 @@ fn a_tombstone_outlives_what_it_deletes() {
 
 /// Compaction never changes the newest value of a key, whatever was written.
 #[test]
-fn compaction_never_changes_what_a_topic_says() {
+fn compaction_never_changes_the_newest_values() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(folder.path(), &[("cleanup.policy", "compact")]);
     let mut seed = 7_u64;

@@ -43,7 +43,7 @@ fn is_full<T: std::fmt::Debug>(outcome: Result<T, LogError>) {
 }
 
 #[test]
-fn the_embedded_log_takes_nothing_while_its_disk_is_full_and_goes_on_when_there_is_room() {
+fn the_embedded_log_refuses_writes_while_its_disk_is_full() {
     let (folder, (disks, free)) = (tempfile::tempdir().unwrap(), disks());
     let log = EmbeddedLog::open(folder.path(), EmbeddedOptions { disks, ..EmbeddedOptions::default() }).unwrap();
     let topic =
@@ -79,7 +79,7 @@ fn the_embedded_log_takes_nothing_while_its_disk_is_full_and_goes_on_when_there_
 }
 
 #[test]
-fn engines_take_no_state_while_their_disk_is_full_and_are_good_afterwards() {
+fn engines_refuse_state_while_their_disk_is_full_and_recover() {
     for kind in [EngineKind::Sled, EngineKind::Fjall] {
         let (folder, (disks, free)) = (tempfile::tempdir().unwrap(), disks());
         let engine = open_engine_on(kind, folder.path(), 1 << 20, &disks).unwrap();

@@ -195,7 +195,7 @@ fn huge_values_go_through_rust_and_go() {
 }
 
 #[test]
-fn what_go_keeps_of_a_record_stays_what_it_was() {
+fn values_that_go_keeps_from_a_record_do_not_change() {
     let mut bench = Bench::with("go", patient);
     let texts = (0..200).map(|n| format!("text {n}")).collect::<Vec<_>>();
     for (n, text) in texts.iter().enumerate() {

@@ -172,13 +172,13 @@ fn a_failed_delivery_leaves_nothing_but_its_dead_letter() {
 }
 
 #[test]
-fn what_may_pass_is_tried_again() {
+fn a_transient_failure_is_retried() {
     let (_, step) = Bench::new().script(json!({"do":"fail-once"}));
     assert_eq!(out(&step.writes), [json!({"did":"fail-once","n":0,"everything":null})]);
 }
 
 #[test]
-fn bytes_that_are_no_value_never_reach_the_component() {
+fn bytes_that_do_not_decode_never_reach_the_component() {
     let mut bench = Bench::new();
     let good = framed(IN, &schema("in-value"), &json!({"do":"echo"}));
     let cut = good[..good.len() - 1].to_vec();
@@ -206,7 +206,7 @@ fn a_newer_writer_needs_no_new_component() {
 }
 
 #[test]
-fn a_registry_that_does_not_answer_is_no_fault_of_the_record() {
+fn a_registry_outage_is_not_the_records_fault() {
     let mut bench = Bench::new();
     let mut bytes = framed(IN, &schema("in-value"), &json!({"do":"echo"}));
     bytes[4] = 99;
@@ -245,7 +245,7 @@ fn with_manifest(wasm: &[u8], change: impl FnOnce(&mut section::Contract)) -> St
 }
 
 #[test]
-fn a_component_is_refused_when_it_is_not_what_its_contract_says() {
+fn a_component_that_differs_from_its_contract_is_refused() {
     let wasm = wasm("wrong-import");
     let manifest = |from: &'static str, to: &'static str| {
         with_manifest(&wasm, |contract| contract.component.manifest = contract.component.manifest.replace(from, to))

@@ -209,7 +209,7 @@ fn no_page_is_left_out() {
 }
 
 #[test]
-fn no_command_is_only_shown() {
+fn every_shown_command_is_run() {
     let of = |kind: &str, text: &str| {
         let block = Block { kind: kind.into(), before: String::new(), text: text.into() };
         std::panic::catch_unwind(|| is_example(&block)).ok()
@@ -221,7 +221,7 @@ fn no_command_is_only_shown() {
 }
 
 #[test]
-fn what_is_printed_must_fit() {
+fn printed_output_must_match_the_page() {
     assert!(fits("a 12 b\nc\n", "a … b\nc\n") && fits("ab\n", "a…\n") && fits("", ""));
     for page in ["a … c\nc\n", "… 12\nc\n", "a 12 b\n", "a 12 b\nc\nd\n", "12 b\nc\n"] {
         assert!(!fits("a 12 b\nc\n", page), "{page}");

@@ -86,7 +86,7 @@ fn with_section(data: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_no_component_is_refused() {
+fn a_file_that_is_not_a_component_is_refused() {
     let random = (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<_>>();
     let module = wat::parse_str("(module (func))").unwrap();
     let mut cut = component("");
@@ -105,7 +105,7 @@ fn what_is_no_component_is_refused() {
 }
 
 #[test]
-fn what_is_too_large_is_refused_before_it_is_compiled() {
+fn a_component_that_is_too_large_is_refused_before_it_is_compiled() {
     // Nineteen bytes of code each: little text for much code.
     let function = |mebibytes: usize| {
         format!("(func {})", "(drop (v128.const i64x2 0 0)) ".repeat((mebibytes << 20).div_ceil(19)))
@@ -124,7 +124,7 @@ fn what_is_too_large_is_refused_before_it_is_compiled() {
 }
 
 #[test]
-fn what_asks_for_too_much_or_does_not_start_is_refused() {
+fn a_component_that_asks_for_too_much_or_does_not_start_is_refused() {
     let http = r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance (export "handle" (func)))))"#;
     let types = r#"(component (import "wasi:http/types@0.2.0" (instance (export "fields" (type (sub resource))))))"#;
     let messages = [
@@ -143,7 +143,7 @@ fn what_asks_for_too_much_or_does_not_start_is_refused() {
 }
 
 #[test]
-fn a_good_one_is_not_refused() {
+fn a_good_component_is_not_refused() {
     let app = tempfile::tempdir().unwrap();
     let file = app.path().join("good.wasm");
     fs::write(&file, component("")).unwrap();
@@ -212,7 +212,7 @@ fn takes_bytes(realloc: &str) -> Vec<u8> {
 
 /// The function that makes room for a value runs on behalf of the host: it is bounded like a handler.
 #[test]
-fn whatever_makes_room_for_a_value_fails_no_more_than_its_delivery() {
+fn a_failed_allocation_fails_only_its_delivery() {
     let again = "(call 0 (local.get 0) (local.get 1) (local.get 2) (local.get 3))";
     for (realloc, kind) in [
         ("(i32.const 16)", None),

@@ -189,7 +189,7 @@ fn behind<'t>(text: &'t str, place: &str, begins: &str, ends: &str) -> &'t str {
 }
 
 #[test]
-fn whatever_names_a_schema_has_its_code_compiles_and_values_go_through() {
+fn code_generated_for_hostile_names_compiles_and_carries_values() {
     for batch in 0..scaled(1, 10) {
         let app = App::new(batch * 1_000);
         app.heddle(&["build", "--wit-only"]);

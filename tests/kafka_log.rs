@@ -166,7 +166,7 @@ fn a_record_comes_back_as_it_was_written() {
 }
 
 #[test]
-fn a_record_that_its_topic_does_not_take_leaves_the_transaction_whole() {
+fn a_record_that_its_topic_refuses_does_not_break_the_transaction() {
     let log = connect(kafka::shared());
     create(&log, "small", 1, &[("max.message.bytes", "1000")]);
     create(&log, "small-input", 1, &[]);
@@ -212,7 +212,7 @@ fn a_small_commit_does_not_wait_for_a_polling_slice() {
 }
 
 #[test]
-fn an_aborted_transaction_is_never_seen_and_passed_over() {
+fn an_aborted_transaction_is_skipped_and_never_seen() {
     let log = connect(kafka::shared());
     create(&log, "aborted", 1, &[]);
     let mut member = log.join(&member_options("aborted", "aborted")).unwrap();

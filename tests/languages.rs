@@ -130,7 +130,7 @@ fn outcome(language: &str) -> (Vec<Written>, Entries) {
 }
 
 #[test]
-fn rust_does_what_its_input_says() {
+fn rust_handles_every_probe() {
     let (steps, state) = outcome("rust");
     let written = |name: &str| &steps.iter().find(|(step, _)| step.starts_with(name)).unwrap().1;
     let failures = ["reject", "fail ", "trap", "emit-wrong", "put-wrong", "nothing", "loop", "grow"];
@@ -151,7 +151,7 @@ fn rust_does_what_its_input_says() {
 }
 
 #[test]
-fn every_language_does_the_same() {
+fn every_language_writes_the_same_records_and_state() {
     let rust = outcome("rust");
     for language in OTHERS {
         let other = outcome(language);
@@ -177,14 +177,14 @@ fn sdk() -> String {
 }
 
 #[test]
-fn javascript_says_what_is_wrong_with_text_and_numbers_that_do_not_fit() {
+fn javascript_reports_text_and_numbers_that_do_not_fit() {
     let script = format!(
         r#"import {{ f32, list, lowered, string }} from "{}/javascript/types.js";
-        const told = (type, value) => {{
+        const report = (type, value) => {{
             try {{ console.log(lowered(type, value, "the value")); }} catch (error) {{ console.log(error.message); }}
         }};
-        told(list(string), ["fine \u{{1f600}}", "a\ud800b"]);
-        [1e300, -3.5e38, 3.4028235e38, Infinity, NaN].forEach((number) => told(f32, number));"#,
+        report(list(string), ["fine \u{{1f600}}", "a\ud800b"]);
+        [1e300, -3.5e38, 3.4028235e38, Infinity, NaN].forEach((number) => report(f32, number));"#,
         sdk()
     );
     let expected = "at the value[1]: text in Unicode is expected, but a surrogate stands alone at 1\n\
@@ -194,7 +194,7 @@ fn javascript_says_what_is_wrong_with_text_and_numbers_that_do_not_fit() {
 }
 
 #[test]
-fn python_says_what_is_wrong_with_numbers_that_do_not_fit() {
+fn python_reports_numbers_that_do_not_fit() {
     let script = format!(
         r#"import sys; sys.dont_write_bytecode = True; sys.path.insert(0, "{}/python"); import heddle_values as v
 for number in [1e300, -3.5e38, 10**40, 3.4028235e38, float("inf"), float("nan"), 5]:

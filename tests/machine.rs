@@ -102,7 +102,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the host told:\n{}", self.log());
+            eprintln!("the host wrote:\n{}", self.log());
         }
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -170,10 +170,10 @@ fn the_host_of_an_embedded_log_ends_when_its_disk_breaks() {
         }
         assert!(acknowledged < 1_000_000, "no limit holds");
     };
-    assert!(failed.contains("the embedded log cannot go on"), "{failed}");
+    assert!(failed.contains("the embedded log cannot continue"), "{failed}");
     assert_eq!(host.ends(), Some(1));
     let told = host.log();
-    assert!(told.contains("the embedded log cannot go on"), "{told}");
+    assert!(told.contains("the embedded log cannot continue"), "{told}");
     drop(host);
     app.ok(&["run", "--until-idle"]);
     let lines = app.ok(&["consume", IDLE]).lines().count();
@@ -201,7 +201,7 @@ pub(crate) fn fill(data: &Path) -> PathBuf {
 }
 
 #[test]
-fn a_full_disk_holds_up_the_embedded_log_until_there_is_room() {
+fn a_full_disk_blocks_the_embedded_log_until_there_is_room() {
     let Some(small_disk) = small_disk() else {
         println!("this user may mount nothing: only `full_disks` tests a full disk");
         return;
@@ -226,7 +226,7 @@ fn a_full_disk_holds_up_the_embedded_log_until_there_is_room() {
     until("it is not ready", || ready().0 == 503 && ready().1.contains("the disk is full"));
     assert_eq!(host.ask("/health").unwrap(), (200, "ok".to_owned()), "the log is not dead");
     assert!(host.ask("/metrics").unwrap().1.contains("heddle_machine_lacks{what=\"log disk\"} 1"));
-    until("it is logged", || host.log().contains("the embedded log takes nothing: the disk is full"));
+    until("it is logged", || host.log().contains("the embedded log refuses writes: the disk is full"));
     std::fs::remove_file(filler).unwrap();
     until("it is ready again", || ready() == (200, "ok".to_owned()));
     assert_eq!(produce(&app, &data, INPUT, &orders(10)), written(10));
@@ -235,7 +235,7 @@ fn a_full_disk_holds_up_the_embedded_log_until_there_is_room() {
 }
 
 #[test]
-fn a_log_that_cannot_be_written_says_so_and_not_that_another_process_has_it() {
+fn an_unwritable_log_is_not_reported_as_owned_by_another_process() {
     let app = App::embedded();
     // No folder can be made below a file, whatever rights this user has.
     let file = app.data.path().join("file");

@@ -144,7 +144,7 @@ fn nothing_is_overwritten_and_names_are_checked() {
 }
 
 #[test]
-fn what_is_wrong_with_the_source_is_told_as_its_compiler_does() {
+fn errors_in_the_source_are_reported_in_the_compilers_words() {
     let made = Made::new();
     for language in ["javascript", "python", "go"] {
         made.ok(&["new", language, "--lang", language, "--app", "shop"]);
@@ -169,7 +169,7 @@ fn what_is_wrong_with_the_source_is_told_as_its_compiler_does() {
 }
 
 #[test]
-fn a_machine_without_the_tools_is_told_what_to_install() {
+fn a_machine_without_tools_gets_a_list_of_what_to_install() {
     let made = Made::new();
     let empty = tempfile::tempdir().unwrap();
     let told = ["javascript", "python", "go"].map(|language| {

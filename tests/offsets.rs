@@ -164,7 +164,7 @@ impl Drop for Host {
     }
 }
 
-fn positions_are_shown_set_and_taken_over(bed: &Bed) {
+fn positions_are_shown_set_and_copied(bed: &Bed) {
     bed.manifest("", "start = \"end\"");
     bed.produce(0..5);
     assert_eq!(bed.work_off().0, 0, "what was there before the group is not consumed");
@@ -193,7 +193,7 @@ fn positions_are_shown_set_and_taken_over(bed: &Bed) {
     bed.manifest("", "");
 }
 
-fn what_was_deleted_before_it_was_consumed_is_told(bed: &Bed) {
+fn records_deleted_before_they_were_consumed_are_reported(bed: &Bed) {
     bed.produce(8..12);
     bed.trim();
     bed.produce(12..14);
@@ -233,14 +233,14 @@ fn what_was_deleted_before_it_was_consumed_is_told(bed: &Bed) {
 #[test]
 fn on_the_embedded_log() {
     let bed = Bed::new(App::embedded(), None);
-    positions_are_shown_set_and_taken_over(&bed);
-    what_was_deleted_before_it_was_consumed_is_told(&bed);
+    positions_are_shown_set_and_copied(&bed);
+    records_deleted_before_they_were_consumed_are_reported(&bed);
 }
 
 #[test]
 fn on_kafka() {
     let broker = Kafka::start();
     let bed = Bed::new(App::kafka(&broker), Some(broker));
-    positions_are_shown_set_and_taken_over(&bed);
-    what_was_deleted_before_it_was_consumed_is_told(&bed);
+    positions_are_shown_set_and_copied(&bed);
+    records_deleted_before_they_were_consumed_are_reported(&bed);
 }

@@ -144,7 +144,7 @@ fn run_until_idle(app: &App) -> Output {
 
 /// Transaction markers at the end are not counted in the lag, but an open transaction is.
 #[test]
-fn lag_counts_records_and_open_transactions_and_no_marks() {
+fn lag_counts_records_and_open_transactions_but_no_markers() {
     let broker = Kafka::start();
     let app = App::kafka(&broker);
     app.build();
@@ -224,7 +224,7 @@ fn lag_counts_records_and_open_transactions_and_no_marks() {
 
 /// An unusable cache of compiled code costs only time. The log has one line about it.
 #[test]
-fn a_cache_that_cannot_be_used_costs_time_only() {
+fn an_unusable_cache_costs_only_time() {
     let app = App::embedded();
     app.build();
     let open = tempfile::tempdir().unwrap();

@@ -94,7 +94,7 @@ fn accounts(app: &App) -> Option<BTreeMap<String, Value>> {
 fn check_accounts(app: &App) {
     let expected = expected_accounts();
     // While tasks move between hosts there is no complete answer. A complete answer is correct.
-    wait_until("the hosts tell all accounts", || {
+    wait_until("the hosts show all accounts", || {
         let told = accounts(app).filter(|accounts| accounts.len() == expected.len());
         told.inspect(|accounts| assert_eq!(*accounts, expected)).is_some()
     });
@@ -151,7 +151,7 @@ fn orders_sent_twice_count_once_on_kafka() {
     for asked in [&app, &second] {
         check_accounts(asked);
         for customer in ["C-0005", "C-0080", "C-0022", "C-0084"] {
-            wait_until("the hosts tell an account", || {
+            wait_until("the hosts show an account", || {
                 let output = asked.run(&["state", "get", "ledger", "accounts", customer]);
                 let told = output.status.success().then(|| String::from_utf8(output.stdout).unwrap());
                 told.inspect(|told| assert_eq!(told.trim(), expected_accounts()[customer].to_string())).is_some()
@@ -175,7 +175,7 @@ fn run_telling(app: &App) -> (Value, String) {
 }
 
 #[test]
-fn a_copy_that_is_lost_damaged_or_of_another_engine_is_built_again() {
+fn a_local_copy_that_is_lost_damaged_or_of_another_engine_is_rebuilt() {
     let app = App::embedded().platform();
     app.build();
     produce(&app);
@@ -191,7 +191,7 @@ fn a_copy_that_is_lost_damaged_or_of_another_engine_is_built_again() {
     all_are_known(&app);
     std::fs::write(state.join("conf"), "no settings of any engine").unwrap();
     let told = all_are_known(&app);
-    assert!(told.contains("is damaged") && told.contains("built again from the changelogs"), "{told}");
+    assert!(told.contains("is damaged") && told.contains("rebuilding it from the changelogs"), "{told}");
     let output = app.command(&["run", "--until-idle", "--json"]).env("HEDDLE_STATE_ENGINE", "fjall").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let host = Host::start(&app);
@@ -200,7 +200,7 @@ fn a_copy_that_is_lost_damaged_or_of_another_engine_is_built_again() {
 }
 
 #[test]
-fn a_changelog_that_was_made_anew_is_noticed() {
+fn a_recreated_changelog_is_noticed() {
     let app = App::embedded().platform();
     app.build();
     produce(&app);
@@ -218,7 +218,7 @@ fn a_changelog_that_was_made_anew_is_noticed() {
     assert!(told.contains("was deleted") && told.contains("heddle topics accept ledger"), "{told}");
     app.ok(&["topics", "accept", "ledger", "--yes"]);
     let (_, told) = run_telling(&app);
-    assert!(told.contains("the topic was created anew"), "{told}");
+    assert!(told.contains("the topic was recreated"), "{told}");
     let host = Host::start(&app);
     wait_until("the host has its tasks", || app.run(&["state", "list", "ledger", "accounts"]).status.success());
     assert_eq!(accounts(&app), Some(BTreeMap::new()));
@@ -239,7 +239,7 @@ fn make_old(app: &App) {
 }
 
 #[test]
-fn a_copy_so_old_that_it_may_miss_deletes_is_built_again() {
+fn a_local_copy_old_enough_to_miss_deletes_is_rebuilt() {
     let app = App::embedded().platform();
     app.build();
     produce(&app);
@@ -275,7 +275,7 @@ fn a_foreign_record_in_a_changelog_stops_the_host() {
 }
 
 #[test]
-fn questions_about_state_that_have_no_answer_say_why() {
+fn unanswerable_state_queries_are_reported_with_a_reason() {
     let app = App::embedded().platform();
     app.build();
     let refused = |arguments: &[&str]| {

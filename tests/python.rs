@@ -71,7 +71,7 @@ fn the_dead_letter_carries_the_traceback() {
 }
 
 #[test]
-fn what_a_component_cannot_do_raises_an_exception_that_says_what_to_do() {
+fn a_forbidden_call_raises_an_exception_with_a_hint() {
     let mut bench = bench();
     insta::assert_snapshot!(bench.answer("without"));
     let attempts = ["read", "stat", "connect", "sleep", "thread", "import", "codec"];
@@ -86,7 +86,7 @@ fn clocks_show_the_records_time_and_the_machine_is_empty() {
 }
 
 #[test]
-fn the_same_record_gives_the_same_answer_whatever_was_before() {
+fn the_same_record_gives_the_same_answer_after_any_history() {
     let asked = ["clocks", "numbers", "machine", "library", "printed", "without"];
     let mut fresh = bench();
     let first = asked.map(|what| fresh.step(what, 7));

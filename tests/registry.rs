@@ -110,7 +110,7 @@ fn a_registry_that_is_overloaded_is_asked_again() {
 }
 
 #[test]
-fn retries_end_and_what_the_registry_said_is_told() {
+fn retries_end_and_the_registrys_answer_is_reported() {
     let (url, count) = server(|_, _| (StatusCode::INTERNAL_SERVER_ERROR, r#"{"message":"out of order"}"#.to_owned()));
     let error = client(url).by_id(SchemaId(1)).unwrap_err();
     assert!(
@@ -135,7 +135,7 @@ fn a_registry_that_hangs_is_not_waited_for_longer_than_its_timeout() {
 }
 
 #[test]
-fn users_are_told_apart() {
+fn a_registry_answers_only_its_user() {
     let (url, _) = server(|_, request| match request.headers().get("authorization") {
         Some(basic) if basic == "Basic aGVkZGxlOnNlY3JldA==" => (StatusCode::OK, schema_answer(ORDER)),
         _ => (StatusCode::UNAUTHORIZED, String::new()),
@@ -180,7 +180,7 @@ fn a_schema_that_refers_to_others_comes_with_them() {
 }
 
 #[test]
-fn registries_in_memory_are_told_apart_by_their_scope() {
+fn registries_in_memory_are_separated_by_their_scope() {
     let (one, same, other) = (Embedded::mock("one"), Embedded::mock("one"), Embedded::mock("other"));
     a_registry_keeps_what_it_is_told(&one);
     assert_eq!(same.latest("orders-value").unwrap().unwrap().version, 2);
@@ -231,7 +231,7 @@ fn json_schemas_are_compared() {
         (
             with(r#"{"type":"string"}"#),
             with(r#"{"type":"string","maxLength":9}"#),
-            "at `n`: the writer's `maxLength` is no bound",
+            "at `n`: the writer's `maxLength` is unbounded",
         ),
         (
             with(r#"{"type":"array","items":{"type":"integer"}}"#),
@@ -376,7 +376,7 @@ fn protobuf_schemas_are_compared() {
 
 /// Applies random changes. After each, the rules hold.
 #[test]
-fn ids_and_versions_keep_their_meaning_whatever_is_done() {
+fn ids_and_versions_keep_their_meaning_after_any_change() {
     let entry = |number: u64| {
         let text = format!(r#"{{"type":"record","name":"R{number}","fields":[]}}"#);
         Entry { format: SchemaFormat::Avro, text, references: vec![], metadata: None, rule_set: None }

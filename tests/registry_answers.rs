@@ -58,7 +58,7 @@ fn schema(text: &str) -> Answer {
 }
 
 #[test]
-fn only_the_registry_itself_can_say_that_a_schema_is_not_there() {
+fn only_the_registrys_own_answer_proves_that_a_schema_is_missing() {
     let played = Played::start(|_, path| match path.rsplit('/').next().unwrap() {
         "40403" => refusal(40403),
         "400" => refusal(400),
@@ -220,7 +220,7 @@ fn an_app_runs_with_a_registry_that_it_may_only_read() {
 }
 
 #[test]
-fn a_misspelt_schema_file_is_told_of() {
+fn a_misspelt_schema_file_is_reported() {
     let app = tempfile::tempdir().unwrap();
     let write = |file: &str, text: &str| {
         let path = app.path().join(file);

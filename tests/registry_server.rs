@@ -44,7 +44,7 @@ fn passes(command: &mut Command, tests: &[&str]) {
 }
 
 #[test]
-fn confluents_python_client_needs_nothing_else() {
+fn confluents_python_client_works_with_the_embedded_registry() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
     let mut python = Command::new(clients().join("python/bin/python"));
@@ -53,7 +53,7 @@ fn confluents_python_client_needs_nothing_else() {
 }
 
 #[test]
-fn the_clients_of_npm_need_nothing_else() {
+fn the_clients_of_npm_work_with_the_embedded_registry() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
     let modules = clients().join("node");
@@ -64,7 +64,7 @@ fn the_clients_of_npm_need_nothing_else() {
 
 /// The client's own classes (7.5.3), in the package in which Flink's connector ships them: see the script.
 #[test]
-fn confluents_java_client_needs_nothing_else() {
+fn confluents_java_client_works_with_the_embedded_registry() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
     let jars = fetched("scripts/fetch-confluent-java").join("*");
@@ -75,7 +75,7 @@ fn confluents_java_client_needs_nothing_else() {
 }
 
 #[test]
-fn the_client_of_crates_io_needs_nothing_else() {
+fn the_client_of_crates_io_works_with_the_embedded_registry() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
     let mut client = Command::new("cargo");
@@ -101,7 +101,7 @@ const WRITERS: usize = 20;
 const REGISTRATIONS: usize = 1_000;
 
 #[test]
-fn what_was_answered_survives_kill_9_and_no_id_stands_for_two_schemas() {
+fn answered_ids_survive_kill_9_and_no_id_has_two_schemas() {
     let folder = tempfile::tempdir().unwrap();
     // The ids in the answers, by subject and number of the schema.
     let answered = Arc::new(Mutex::new(BTreeMap::<usize, u64>::new()));
@@ -226,7 +226,7 @@ fn a_body_over_the_limit_is_refused_however_it_comes() {
 }
 
 #[test]
-fn what_was_asked_before_the_end_is_answered() {
+fn requests_before_the_stop_are_answered() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(folder.path(), &[]);
     let address = server.url.trim_start_matches("http://").parse::<SocketAddr>().unwrap();
@@ -254,7 +254,7 @@ fn what_was_asked_before_the_end_is_answered() {
 
 /// Content of other registries: names that Avro forbids, defaults that do not fit, comments.
 #[test]
-fn import_mode_takes_what_other_registries_hold() {
+fn import_mode_accepts_ids_and_versions_of_other_registries() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &[]);
     let field = |name: &str, default: Value| json!({"name": name, "type": "long", "default": default});

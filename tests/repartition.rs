@@ -170,7 +170,7 @@ fn an_interrupted_move_is_finished_by_the_next_one_wherever_it_was() {
 }
 
 #[test]
-fn state_is_not_moved_where_its_place_is_not_known() {
+fn state_is_not_moved_if_its_partition_is_unknown() {
     let mut component = Component::of("placeless");
     component.by_store_key = false;
     assert!(component.refused().contains("give --by-store-key"));
@@ -184,7 +184,7 @@ fn state_is_not_moved_where_its_place_is_not_known() {
 }
 
 #[test]
-fn records_that_wait_are_not_left_without_their_state_unless_that_is_accepted() {
+fn parked_records_keep_their_state_unless_its_loss_is_accepted() {
     let mut component = Component::of("waiting");
     let input = component.inputs[0].clone();
     let moves = (0..).map(|n| Bytes::from(format!("key-{n}")));

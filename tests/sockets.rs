@@ -99,7 +99,7 @@ fn slowly(address: SocketAddr, first: &[u8], then: &str) -> (String, Duration) {
 }
 
 #[test]
-fn a_client_that_takes_its_time_is_cut_off_and_others_are_answered_meanwhile() {
+fn a_slow_client_is_cut_off_while_others_are_answered() {
     let patience =
         Patience { headers: Duration::from_millis(1_000), body: Duration::from_millis(1_500), answer: SECONDS };
     let [registry, host] = Listener::all("slow", patience);
@@ -157,7 +157,7 @@ fn a_body_that_keeps_coming_is_waited_for_by_the_admin_api() {
 }
 
 #[test]
-fn a_client_that_is_refused_before_it_sent_everything_is_told_so() {
+fn a_client_refused_before_it_sent_everything_gets_the_answer() {
     let patience = Patience { headers: SECONDS, body: Duration::from_millis(1_500), answer: SECONDS };
     let [registry, host] = Listener::all("refused early", patience);
     let nowhere = "POST /nowhere HTTP/1.1\r\nHost: localhost\r\n";
@@ -236,7 +236,7 @@ fn deaf<S>(connect: impl Fn() -> S, ask: impl Fn()) -> Vec<S> {
 const SOON: Patience = Patience { headers: SECONDS, body: SECONDS, answer: Duration::from_millis(1_500) };
 
 #[test]
-fn clients_that_never_read_their_answers_lose_their_places() {
+fn clients_that_never_read_their_answers_lose_their_connections() {
     for listener in Listener::all("deaf", SOON) {
         let asks = listener.large(600_000);
         let connect = || {

@@ -227,7 +227,7 @@ fn a_damaged_folder_is_reported(kind: EngineKind, folder: &Path) {
         engine.flush().unwrap();
     }
     for file in files(&state) {
-        std::fs::write(&file, "this is no database, but it is longer than nothing".repeat(100)).unwrap();
+        std::fs::write(&file, "this is not a database, but it is longer than nothing".repeat(100)).unwrap();
     }
     let Err(error) = open_engine(kind, &state, CACHE_BYTES) else { panic!("opened what is damaged") };
     assert!(matches!(&error, StateError::Corrupt { folder, .. } if *folder == state), "{error:?}");

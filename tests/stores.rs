@@ -111,7 +111,7 @@ fn a_failed_delivery_leaves_no_trace_in_the_stores() {
 }
 
 #[test]
-fn what_a_store_cannot_hold_is_the_deliverys_fault() {
+fn an_entry_that_a_store_cannot_hold_is_the_deliverys_fault() {
     let mut bench = Bench::new();
     let details = [
         bench.fails(json!({"do":"put-wrong","key":"a"}), "state"),
@@ -134,7 +134,7 @@ fn a_store_keeps_its_data_when_its_schema_evolves() {
 }
 
 #[test]
-fn state_that_cannot_be_read_is_no_fault_of_the_record() {
+fn unreadable_state_is_not_the_records_fault() {
     let mut bench = Bench::new();
     bench.store(COUNTS, "down", framed(DOWN, &before(), &json!({"n":7})));
     bench.store(COUNTS, "unknown", framed(UNKNOWN, &before(), &json!({"n":7})));
@@ -159,7 +159,7 @@ fn state_that_cannot_be_read_is_no_fault_of_the_record() {
 }
 
 #[test]
-fn a_record_whose_schema_cannot_be_told_makes_the_task_give_up() {
+fn a_record_whose_schema_cannot_be_fetched_makes_the_task_give_up() {
     let mut bench = Bench::new();
     let mut value = framed(JOBS, &schema("jobs-value"), &json!({"do":"count","key":"a"}));
     value[4] = u8::try_from(DOWN).unwrap();
@@ -287,7 +287,7 @@ fn line(event: &Value) -> String {
 }
 
 #[test]
-fn log_lines_are_told_when_the_handler_is_done() {
+fn log_lines_are_written_when_the_handler_is_done() {
     let mut bench = Bench::new();
     let told = Traced::during(|| drop(bench.job(json!({"do":"log"}))));
     let all = ["DEBUG a debug line", "INFO an info line", "WARN a warning", "ERROR an error"];
@@ -319,7 +319,7 @@ fn log_lines_are_bounded() {
 }
 
 #[test]
-fn a_component_is_refused_when_its_stores_and_ids_are_not_what_its_contract_says() {
+fn a_component_whose_stores_or_ids_differ_from_its_contract_is_refused() {
     let wasm = wasm("keeper");
     let refuse = |change: &dyn Fn(&mut Contract)| {
         refused(guests::load("keeper.wasm", &guests::with_contract(&wasm, |contract| change(contract)), ids()))
@@ -361,7 +361,7 @@ fn a_component_is_refused_when_its_stores_and_ids_are_not_what_its_contract_says
 }
 
 #[test]
-fn a_build_takes_the_schemas_of_stores_and_looks_at_ids() {
+fn a_build_includes_the_schemas_of_stores_and_checks_ids() {
     let contracts = AppContracts::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/contracts")).unwrap();
     let contract = |change: [&str; 2]| {
         let text = include_str!("../guests/components/keeper/component.toml").replace(change[0], change[1]);

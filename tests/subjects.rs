@@ -29,7 +29,7 @@ fn foreign(id: SchemaId, payload: &[u8]) -> NewRecord {
     NewRecord { topic: "kinds.in".into(), partition: None, timestamp: None, key: None, value, headers: vec![] }
 }
 
-fn records_go_by_their_own_subjects(app: &App) {
+fn records_use_the_subjects_of_their_own_types(app: &App) {
     build::component("guests", "kinds");
     ["kinds.in", "kinds.out"].iter().for_each(|topic| drop(ok(app, &["topics", "create", topic])));
     let file = app.data.path().join("lines");
@@ -62,13 +62,13 @@ fn records_go_by_their_own_subjects(app: &App) {
 }
 
 #[test]
-fn records_go_by_their_own_subjects_on_the_embedded_log() {
-    records_go_by_their_own_subjects(&App::embedded().scripted());
+fn records_use_the_subjects_of_their_own_types_on_the_embedded_log() {
+    records_use_the_subjects_of_their_own_types(&App::embedded().scripted());
 }
 
 #[test]
-fn records_go_by_their_own_subjects_on_kafka() {
-    records_go_by_their_own_subjects(&App::kafka(shared()).scripted());
+fn records_use_the_subjects_of_their_own_types_on_kafka() {
+    records_use_the_subjects_of_their_own_types(&App::kafka(shared()).scripted());
 }
 
 /// An app with the component of several types, which reads unions of the topic's own subject, and treats unknown

@@ -49,7 +49,7 @@ fn with_a_letter() -> App {
 }
 
 #[test]
-fn what_records_say_does_nothing_to_a_terminal() {
+fn records_cannot_control_a_terminal() {
     let app = with_a_letter();
     let shown = |arguments: &[&str]| harmless(&arguments.join(" "), &app.run(arguments));
     let place = shown(&["dlq", "list", "scripted"]).lines().last().unwrap().split(' ').next().unwrap().to_owned();
@@ -84,7 +84,7 @@ fn what_records_say_does_nothing_to_a_terminal() {
 }
 
 #[test]
-fn what_an_error_quotes_does_nothing_to_a_terminal() {
+fn quotes_in_errors_cannot_control_a_terminal() {
     let app = App::embedded().scripted();
     app.ok(&["topics", "create", "in"]);
     let file = app.data.path().join("in.jsonl");
@@ -100,7 +100,7 @@ fn what_an_error_quotes_does_nothing_to_a_terminal() {
 }
 
 #[test]
-fn a_reader_that_has_read_enough_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let app = App::embedded().scripted();
     app.ok(&["topics", "create", "in"]);
     let file = app.data.path().join("in.jsonl");

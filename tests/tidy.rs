@@ -7,8 +7,12 @@
 //!  arrows    a module of the host uses only what stands below it in `ARROWS`
 //!  events    the runtime reports events and writes no log lines of its own
 //!  errors    only `cli/report.rs` lays errors out, and it lists every error that explains
+//!  phrases   no text has a phrase that `tidy/phrases.rs` bans
 //!  pages     docs/architecture.md names every module of tests/main.rs; README and SECURITY.md name existing tests
 //! ```
+
+mod phrases;
+mod prose;
 
 use std::collections::BTreeSet;
 use std::fs;

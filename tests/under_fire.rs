@@ -337,8 +337,8 @@ fn compare(platform: &Platform) {
     let mut expected_rejected = expected.values().flat_map(|e| e.rejected.clone()).collect::<Vec<_>>();
     rejected.sort_unstable();
     expected_rejected.sort_unstable();
-    assert_eq!(rejected.len(), expected_rejected.len(), "records set aside");
-    assert!(rejected == expected_rejected, "what was set aside is not what could not be handled");
+    assert_eq!(rejected.len(), expected_rejected.len(), "dead-lettered records");
+    assert!(rejected == expected_rejected, "the dead letters are not the records that could not be handled");
     let changelog = platform.records("order-platform.ledger.accounts");
     for (partition, expected) in &expected {
         let found = statuses.get(partition).into_iter().flatten();

@@ -31,7 +31,7 @@ fn a_component_gets_nothing_of_the_machine() {
 }
 
 #[test]
-fn the_same_records_give_the_same_answers_whatever_was_before() {
+fn the_same_records_give_the_same_answers_after_any_history() {
     let asked = ["time", "random", "environment", "print", "garbage"];
     let mut fresh = bench();
     let first = asked.map(|what| fresh.step(what, 7));
@@ -49,7 +49,7 @@ fn the_same_records_give_the_same_answers_whatever_was_before() {
 }
 
 #[test]
-fn what_it_writes_becomes_lines_and_its_end_a_trap() {
+fn output_becomes_log_lines_and_an_exit_becomes_a_trap() {
     let mut bench = bench();
     // The first record of an instance includes the output of its start, which is in 1970.
     let letter = bench.step("exit", 7);

@@ -61,7 +61,7 @@ impl Bench {
 }
 
 #[test]
-fn no_record_is_lost_to_what_earlier_ones_left_in_memory() {
+fn no_record_is_lost_to_memory_that_earlier_ones_used() {
     for leak in ["leak", "leak-or-fail"] {
         let mut bench = Bench::new();
         (0..100).for_each(|_| bench.succeeds(json!({"do": leak, "times": 1 << 10})));

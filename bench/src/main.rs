@@ -45,13 +45,13 @@ struct Arguments {
     /// takes.
     #[arg(long, conflicts_with_all = ["quick", "programs", "intervals", "repeat", "rate", "latency"])]
     sweep: bool,
-    /// How many keys a store has at most in the sweep.
+    /// The most keys of a store in the sweep.
     #[arg(long, requires = "sweep", default_value_t = 1_000_000)]
     sweep_keys: u64,
-    /// How many points of each thing that grows: the smallest ones.
+    /// The number of points of each quantity that grows, from the smallest on.
     #[arg(long, requires = "sweep", default_value_t = usize::MAX, hide_default_value = true)]
     sweep_points: usize,
-    /// How many orders.
+    /// The number of orders.
     #[arg(long, default_value_t = 300_000)]
     orders: u64,
     /// Commit intervals, in milliseconds.
@@ -63,14 +63,14 @@ struct Arguments {
     /// Threads of Heddle (`[workers] count`) and of Kafka Streams (`num.stream.threads`); the native loop has one.
     #[arg(long, default_value_t = 1)]
     threads: u32,
-    /// How often each is run; the median counts.
+    /// The number of runs of each; the median counts.
     #[arg(long, default_value_t = 3)]
     repeat: usize,
     /// Orders a second while latency is measured; by default half of what Kafka Streams reached, at the same commit
     /// interval.
     #[arg(long)]
     rate: Option<u64>,
-    /// How long latency is measured, in seconds; 0: not at all.
+    /// The seconds for which latency is measured; 0 measures none.
     #[arg(long, default_value_t = 10)]
     latency: u64,
     /// Print the figures as JSON.

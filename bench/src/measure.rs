@@ -130,7 +130,7 @@ pub(crate) fn watch(session: &Session, process: &mut Process, groups: &[Group]) 
             moved = Instant::now();
         }
         if moved.elapsed() > STANDSTILL_MAX {
-            bail!("the program stands still at {committed} of {all} orders; it said:\n{}", process.said());
+            bail!("the program makes no progress at {committed} of {all} orders; it said:\n{}", process.said());
         }
         std::thread::sleep(SAMPLE_EVERY);
     }

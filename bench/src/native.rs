@@ -26,7 +26,7 @@ const POLL_WAIT: Duration = Duration::from_millis(100);
 /// The order value of a tier.
 const TIER: f64 = 10_000.0;
 
-/// How it is to run.
+/// Options of the run.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[arg(long)]

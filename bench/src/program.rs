@@ -13,7 +13,7 @@ use crate::measure::Process;
 use crate::orders::PARTITIONS;
 use crate::session::Session;
 
-/// What runs the flow.
+/// The program that runs the flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Program {
     /// Heddle with a component in Rust, as a user runs it.

@@ -248,7 +248,7 @@ fn start_registry(heddle: &Path, work: &Path) -> Result<(Ended, String)> {
     let mut process = Ended(command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?);
     let mut lines = BufReader::new(process.0.stderr.take().context("the registry's output")?).lines();
     let line = lines.next().context("the registry ended")??;
-    let address = line.split_whitespace().last().context("the registry tells no address")?.to_owned();
+    let address = line.split_whitespace().last().context("the registry reports no address")?.to_owned();
     // The registry must not block on its output, so the other lines are read, too.
     std::thread::spawn(move || lines.for_each(drop));
     Ok((process, address))

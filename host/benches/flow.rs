@@ -1,12 +1,12 @@
-//! What state costs: the order platform's `ledger` (decode, dedup, aggregate, one or two outputs) over the embedded
-//! log, by engine, and how long a host that was killed takes until it commits again.
+//! Measures the cost of state: the order platform's `ledger` (decode, dedup, aggregate, one or two outputs) over the
+//! embedded log, by engine. Also measures the time from the kill of a host until it commits again.
 //!
 //! ```sh
 //! cargo run -- --app examples/order-platform build
 //! cargo bench --bench flow -- [flow|restart|ids] [--orders N] [--keys N] [--ids N]
 //! ```
 //!
-//! Each measurement runs in a process of its own, so that memory is that of one engine. CPU and memory are what Linux
+//! Each measurement runs in a separate process, so that memory is that of one engine. CPU and memory are what Linux
 //! counts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -39,7 +39,7 @@ const INPUT: &str = "orders.created";
 
 #[derive(Parser)]
 struct Arguments {
-    /// What to measure; without it, everything.
+    /// The part to measure; without it, everything.
     what: Option<String>,
     /// Orders of the flow.
     #[arg(long, default_value_t = 500_000)]
@@ -53,10 +53,10 @@ struct Arguments {
     /// One measurement, in this process.
     #[arg(long, hide = true)]
     one: Option<String>,
-    /// Where its data is.
+    /// The folder of its data.
     #[arg(long, hide = true)]
     data: Option<PathBuf>,
-    /// What `cargo bench` adds.
+    /// The argument that `cargo bench` adds.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -69,7 +69,7 @@ fn main() {
     }
 }
 
-/// Runs each measurement in a process of its own.
+/// Runs each measurement in a separate process.
 fn all(arguments: &Arguments) {
     let wanted = |what: &str| arguments.what.as_deref().is_none_or(|wanted| wanted == what);
     let run = |one: &str, data: &Path| {
@@ -285,7 +285,7 @@ impl App {
     }
 }
 
-/// Notes ids as commits do, and tells what the host's memory comes to.
+/// Notes ids as commits do, and prints the size of the host's memory.
 fn remember(kind: EngineKind, ids: u64, app: &App) {
     use heddle_core::dedup::{MessageId, segments};
     use heddle_core::event::{Offset, Partition, Record, TopicPartition};

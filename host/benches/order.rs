@@ -1,4 +1,4 @@
-//! What one order costs: decoding it, handing it to the component, the whole step without a broker.
+//! Measures the cost of one order: decoding it, handing it to the component, and the whole step without a broker.
 //!
 //! Needs the quickstart's component: `cargo run -- --app examples/quickstart build`, then `cargo bench`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]

@@ -1,7 +1,7 @@
-//! What state costs on each engine: CPU, time, memory, disk. Not a microbenchmark: each part is one run over a database
-//! that grows.
+//! Measures the cost of state on each engine: CPU, time, memory, disk. Not a microbenchmark: each part is one run over
+//! a database that grows.
 //!
-//! `cargo bench --bench state` runs every engine in a process of its own; `-- sled` only that one.
+//! `cargo bench --bench state` runs every engine in a separate process; `-- sled` only that one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Runs `part` and tells what it cost for each of `count`.
+    /// Runs `part` and prints its cost for each of `count`.
     fn measure(&self, name: &str, count: u64, part: impl FnOnce()) {
         let (cpu, time) = (cpu_seconds(), Instant::now());
         part();

@@ -1,6 +1,6 @@
-//! What a global table of a million entries costs beside an empty one: a restart, a lookup beside a store's, memory.
+//! Measures a global table of a million entries beside an empty one: a restart, a lookup beside a store's, memory.
 //!
-//! `cargo bench --bench tables` runs each part in a process of its own, on the embedded log.
+//! `cargo bench --bench tables` runs each part in a separate process, on the embedded log.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;

@@ -54,7 +54,7 @@ mod tests {
         let told = judge(1_000, Some(900), true).unwrap().what;
         assert!(told.starts_with("this process has 900 of at most 1000 files"), "{told}");
         assert!(judge(40, None, true).is_some(), "none is left to look with");
-        assert_eq!(judge(40, None, false), None, "the system does not tell");
+        assert_eq!(judge(40, None, false), None, "the system does not report it");
         assert!(open().is_none_or(|open| open > 2), "this test has its standard streams");
     }
 }

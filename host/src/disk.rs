@@ -31,7 +31,7 @@ pub struct Disks(Arc<Free>);
 type Free = dyn Fn(&Path) -> Option<u64> + Send + Sync;
 
 impl Default for Disks {
-    /// What the system says of them.
+    /// The system's own answers.
     fn default() -> Self {
         Self(Arc::new(free_bytes))
     }
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_than_the_disk_has_finds_no_room() {
+    fn a_write_larger_than_the_free_space_finds_no_room() {
         let folder = tempfile::tempdir().unwrap();
         let room = Room::below(folder.path(), Disks::default());
         assert!(room.check(1).is_ok(), "the machine of this test has some room");

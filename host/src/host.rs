@@ -46,7 +46,7 @@ pub struct Config {
     pub workers: u32,
 }
 
-/// What a host runs, and what it runs on.
+/// The components that a host runs, and the services that it needs.
 pub struct Parts {
     /// The log that has the topics of the components.
     pub log: Arc<dyn Log>,
@@ -244,7 +244,7 @@ impl RunningHost {
         let ended = self.running.stop();
         self.parts.tables.stop();
         if let Err(error) = self.parts.state.flush() {
-            tracing::warn!("state stays in the changelogs alone: {error}");
+            tracing::warn!(%error, "local state was not flushed; it will be restored from the changelogs");
         }
         let deadline = Instant::now() + DRAIN_WAIT;
         if let Some(api) = self.api {

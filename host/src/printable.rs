@@ -87,7 +87,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_safe_stays_as_it_is_and_is_escaped_once(given in any_text()) {
+        fn safe_text_is_unchanged_and_escaped_once(given in any_text()) {
             let once = line(&given).into_owned();
             prop_assert!(matches!(line(&once), Cow::Borrowed(same) if same == once));
             let safe = given.replace(is_unsafe, "");

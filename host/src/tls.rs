@@ -124,9 +124,9 @@ const NAME_AUTHORITY: &str = "name the file of its authority's certificate in [r
 /// The reason why a certificate is not trusted.
 #[derive(Debug)]
 pub(crate) struct Distrust {
-    /// What is wrong with it.
+    /// The fault.
     pub(crate) cause: String,
-    /// What helps.
+    /// The remedy.
     pub(crate) remedy: &'static str,
 }
 

@@ -19,7 +19,7 @@ func TestARejectionKeepsItsCauseAndIsFoundBelowOthers(t *testing.T) {
 		t.Error(wrapped)
 	}
 	if errors.As(Failed(io.EOF), &rejection) || Rejectedf("%d items", 0).Error() != "0 items" {
-		t.Error("a failure that may pass is no rejection")
+		t.Error("a failure that may pass is not a rejection")
 	}
 }
 

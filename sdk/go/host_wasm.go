@@ -92,7 +92,7 @@ func settle(err error) unsafe.Pointer {
 var (
 	// answer is the result of a handler, where the host reads it: result<_, failure>.
 	answer = unsafe.Pointer(new([4]uint32))
-	// told keeps the failure's text until the next delivery.
+	// The text of the failure is kept until the next delivery.
 	told string
 )
 

@@ -84,7 +84,7 @@ export class TestHost {
 
   deliver(handler, value, options = {}) {
     const known = world.handlers[handler.name];
-    if (!known) throw new Error(`${handler.name} is no handler of this component: those are ${Object.keys(world.handlers).join(", ")}`);
+    if (!known) throw new Error(`${handler.name} is not a handler of this component: those are ${Object.keys(world.handlers).join(", ")}`);
     this.#begin(known, options);
     const key = options.typedKey !== undefined ? options.typedKey : options.key;
     const rawKey = known.key && key !== undefined ? lowered(known.key, key, "the key") : null;

@@ -1,4 +1,4 @@
-//! What Debezium wrote, in a file: JSON, a schema, a record or a result a line.
+//! Records of Debezium, kept in a file: JSON, a schema, a record or a result a line.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -17,8 +17,8 @@ use crate::support::registry::Server;
 /// The tables whose topics are captured.
 const TABLES_CAPTURED: [&str; 4] = ["customers", "orders", "currencies", "kinds"];
 
-/// What happens to the tables, one after the other: what is changed about them, what the workload uses of that, and
-/// whether Debezium is killed meanwhile.
+/// The phases of the tables, in order: the change, the columns of it that the workload uses, and true if Debezium is
+/// killed meanwhile.
 const PHASES: [(&str, &str, bool); 5] = [
     ("", "", true),
     (

@@ -15,9 +15,9 @@ use crate::support::app::App;
 
 use super::workload::Expected;
 
-/// How long anything here may take.
+/// The longest time of any wait here.
 const TIME_MAX: Duration = Duration::from_secs(120);
-/// What `heddle.toml` of the template says.
+/// The number of partitions in the template's `heddle.toml`.
 const PARTITIONS: i32 = 4;
 /// The table that is looked up. Its topic has to be compacted.
 const REFERENCE: &str = "currencies";
@@ -108,7 +108,7 @@ impl Shop {
         rows
     }
 
-    /// What a store of the running host holds, without the positions of rows.
+    /// The entries of a store of the running host, without the positions of rows.
     fn store(&self, name: &str) -> BTreeMap<String, Value> {
         let deadline = Instant::now() + TIME_MAX;
         loop {
@@ -118,7 +118,7 @@ impl Shop {
                 return text.lines().map(entry).collect();
             }
             let told = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(Instant::now() < deadline, "the host does not tell the store {name}: {told}");
+            assert!(Instant::now() < deadline, "the host does not show the store {name}: {told}");
             std::thread::sleep(Duration::from_millis(50));
         }
     }

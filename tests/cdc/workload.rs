@@ -44,10 +44,10 @@ UPDATE kinds SET part = '00000000-0000-0000-0000-000000000000' WHERE id = 1;
 DELETE FROM kinds WHERE id = 2;
 "#;
 
-/// What rows look like in the component's stores and outputs, as JSON.
+/// The form of rows in the component's stores and outputs, as JSON.
 const ORDER: &str = r#"'id', o.id, 'customer_id', o.customer_id, 'amount', o.amount::text, 'currency', o.currency, 'status', o.status, 'placed_at', to_char(o.placed_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"#;
 
-/// What the tables say in the end.
+/// The final content of the tables.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Expected {
     /// The join, by `<customer>/<order>`.
@@ -84,7 +84,7 @@ pub(super) struct Workload {
     state: u64,
     customers: u64,
     orders: u64,
-    /// What the tables have at this time beyond the columns that they began with.
+    /// The columns that the tables have at this time beyond the first ones.
     pub(super) more: &'static str,
 }
 

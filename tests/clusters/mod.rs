@@ -78,14 +78,14 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the host told:\n{}", self.log());
+            eprintln!("the host wrote:\n{}", self.log());
         }
     }
 }
 
 /// The order matters, because each part leaves the broker as the next one needs it.
 #[test]
-fn a_host_copes_with_clusters_that_others_keep() {
+fn a_host_copes_with_clusters_that_others_operate() {
     let guarded = Guarded::start(&format!("{TRANSACTIONS}=3\n{OFFSETS}=3\n"));
     let app = clinic(App::kafka(&guarded.broker), 2, "attempts = 1\nretry = [\"200ms\"]");
     too_few_brokers(&guarded, &app);

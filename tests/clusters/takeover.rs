@@ -49,7 +49,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("a host told:\n{}", self.log());
+            eprintln!("a host wrote:\n{}", self.log());
         }
     }
 }

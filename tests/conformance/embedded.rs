@@ -86,7 +86,7 @@ fn options_that_would_be_ignored_are_refused() {
 }
 
 #[test]
-fn a_topic_is_not_deleted_under_its_consumers_but_under_those_who_write_to_it() {
+fn a_topic_with_consumers_is_not_deleted_but_one_with_writers_is() {
     let harness = Embedded::new();
     let log = harness.log();
     for name in ["input", "output"] {
@@ -111,7 +111,7 @@ fn a_topic_is_not_deleted_under_its_consumers_but_under_those_who_write_to_it() 
 
 /// Answers to other processes are those of the running host's log.
 #[test]
-fn a_remote_log_tells_the_same() {
+fn a_remote_log_gives_the_same_answers() {
     let harness = Embedded::new();
     let log = harness.log();
     log.create_topic(&spec("t", 2)).unwrap();

@@ -11,7 +11,8 @@ use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, TopicPart
 /// The longest time for something that must happen.
 pub(crate) const WAIT: Duration = Duration::from_secs(180);
 
-/// How long a case watches for something that must not happen. A correct log never fails because it is too short.
+/// The time for which a case watches for an event that must not happen. A correct log never fails because it is too
+/// short.
 pub(crate) const GLANCE: Duration = Duration::from_millis(200);
 
 /// A hundred years, so that records of 1970 have not expired yet.

@@ -1,4 +1,4 @@
-//! What the suite asks of members, on Apache Kafka with the groups' partitions assigned by the broker (KIP-848).
+//! The suite's cases for members, on Apache Kafka with the groups' partitions assigned by the broker (KIP-848).
 
 use heddle_fixtures::group::Protocol;
 

@@ -166,7 +166,7 @@ pub(crate) fn everything_is_there_after_a_restart(harness: &dyn Harness) {
 pub(crate) fn a_topic_made_anew_is_another(harness: &dyn Harness) {
     let log = harness.log();
     let (name, other) = (topic(harness, "topic", 2), topic(harness, "other", 2));
-    let first = log.topic_id(&name).unwrap().expect("this log can tell");
+    let first = log.topic_id(&name).unwrap().expect("this log has ids of topics");
     assert_ne!(log.topic_id(&other).unwrap().unwrap(), first);
     drop(log);
     let log = harness.reopen();

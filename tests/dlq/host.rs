@@ -33,7 +33,7 @@ fn letters_are_reached_through_a_running_host() {
     // `dlq` takes the log itself unless a host owns it.
     let address = app.data.path().join("admin-address");
     wait("the host listens", &|| address.exists());
-    wait("three are set aside", &|| lines().lines().count() == 3);
+    wait("three are dead-lettered", &|| lines().lines().count() == 3);
     // The replayed records fail again.
     app.ok(&["dlq", "replay", "scripted", "--all-open"]);
     wait("they are back", &|| lines().matches(r#""replays":1"#).count() == 3);

@@ -69,7 +69,7 @@ pub(crate) fn prepared(app: &App) -> Vec<NewRecord> {
     failing
 }
 
-fn every_kind_is_set_aside_byte_for_byte(app: &App) {
+fn every_kind_is_dead_lettered_byte_for_byte(app: &App) {
     let inputs = prepared(app);
     let before = rfc3339(now());
     assert_eq!(run(app, 1 + inputs.len() as u64), (inputs.len() as u64, 0));
@@ -107,12 +107,12 @@ fn every_kind_is_set_aside_byte_for_byte(app: &App) {
 }
 
 #[test]
-fn every_kind_is_set_aside_byte_for_byte_on_the_embedded_log() {
-    every_kind_is_set_aside_byte_for_byte(&App::embedded().scripted());
+fn every_kind_is_dead_lettered_byte_for_byte_on_the_embedded_log() {
+    every_kind_is_dead_lettered_byte_for_byte(&App::embedded().scripted());
 }
 
 #[test]
-fn every_kind_is_set_aside_byte_for_byte_on_kafka() {
+fn every_kind_is_dead_lettered_byte_for_byte_on_kafka() {
     let broker = Kafka::start();
-    every_kind_is_set_aside_byte_for_byte(&App::kafka(&broker).scripted());
+    every_kind_is_dead_lettered_byte_for_byte(&App::kafka(&broker).scripted());
 }

@@ -55,7 +55,7 @@ fn letters_are_listed_shown_and_discarded() {
 }
 
 #[test]
-fn what_cannot_be_done_says_what_where_and_what_to_do() {
+fn impossible_requests_are_reported_with_cause_place_and_hint() {
     let app = App::embedded().scripted();
     let mut told = Told(&app, String::new());
     told.tell(&["dlq", "list", "script"]);

@@ -20,7 +20,7 @@ fn editor(app: &App, script: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-fn edited_orders_get_through_once(app: &App) {
+fn edited_orders_are_processed_once(app: &App) {
     app.build();
     let orders = quickstart().join("data/orders.jsonl");
     app.ok(&["produce", "orders.created", "--key", "customerId", "--file", orders.to_str().unwrap()]);
@@ -118,12 +118,12 @@ fn send_again_what_was_edited(app: &App) {
 }
 
 #[test]
-fn edited_orders_get_through_once_on_the_embedded_log() {
-    edited_orders_get_through_once(&App::embedded().platform());
+fn edited_orders_are_processed_once_on_the_embedded_log() {
+    edited_orders_are_processed_once(&App::embedded().platform());
 }
 
 #[test]
-fn edited_orders_get_through_once_on_kafka() {
+fn edited_orders_are_processed_once_on_kafka() {
     let broker = Kafka::start();
-    edited_orders_get_through_once(&App::kafka(&broker).platform());
+    edited_orders_are_processed_once(&App::kafka(&broker).platform());
 }

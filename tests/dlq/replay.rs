@@ -128,7 +128,7 @@ fn the_second_of_two_replays_fences_the_first_on_kafka() {
 }
 
 #[test]
-fn marks_of_a_topic_that_was_made_anew_do_not_count() {
+fn marks_of_a_recreated_topic_do_not_count() {
     let app = App::embedded().scripted();
     app.ok(&["topics", "create", "in"]);
     app.ok(&["topics", "create", LETTERS]);

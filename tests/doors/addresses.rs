@@ -61,7 +61,7 @@ fn steal(thief: Thief) -> (String, Arc<Mutex<Vec<u8>>>) {
 }
 
 #[test]
-fn whoever_took_an_old_address_gets_no_token() {
+fn a_process_at_an_old_address_gets_no_token() {
     let (real, _log, _folder) = host(Access::new(Some(TOKEN.to_owned())));
     let thieves = [
         Thief::Says(r#"{"Topics":[]}"#),

@@ -19,7 +19,7 @@ const PLACES: usize = 512;
 const WAITING: usize = 32;
 
 #[test]
-fn health_is_answered_while_all_places_are_taken() {
+fn health_is_answered_while_all_connections_are_taken() {
     let (host, _log, _folder) = host(Access::default());
     // A request in progress holds its place for as long as its body may take.
     let hold = |_| {

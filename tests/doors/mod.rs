@@ -132,7 +132,7 @@ fn a_token_guards_everything_but_health() {
 }
 
 #[test]
-fn the_body_of_a_stranger_is_not_waited_for() {
+fn a_request_without_a_token_is_refused_before_its_body_is_read() {
     let (host, _log, _folder) = host(Access::new(Some("s3cret".to_owned())));
     let user = User { name: "ci".to_owned(), password: "s3cret".to_owned() };
     let registry = registry(Some(user));
@@ -163,7 +163,7 @@ fn calls_of_the_log_exist_on_the_embedded_log_alone() {
 }
 
 #[test]
-fn nobody_listens_on_other_addresses_without_a_token() {
+fn a_host_without_a_token_listens_only_on_loopback() {
     let everywhere: SocketAddr = "0.0.0.0:0".parse().unwrap();
     let refused = to_text(&admin::listen(everywhere, Access::default()).err().unwrap());
     assert!(refused.contains("it has no token") && refused.contains("HEDDLE_ADMIN_TOKEN"), "{refused}");

@@ -10,7 +10,7 @@ use crate::support::app::App;
 const POLICY: &str = "attempts = 1\nbreaker = { failures = 5, within = \"10s\", pause = \"1s\" }";
 
 #[test]
-fn an_open_breaker_holds_everything_back_until_a_probe_gets_through() {
+fn an_open_breaker_holds_all_records_until_a_probe_succeeds() {
     let app = clinic(App::embedded(), 1, POLICY);
     // Another component of the same app, on the same topic, without a breaker.
     install(&app, "neighbour", "attempts = 1");
@@ -90,7 +90,7 @@ fn a_breaker_may_stop_the_component_until_the_next_start() {
 
 /// A high rate of failures opens it as well, although some records succeed.
 #[test]
-fn a_rate_opens_it_too() {
+fn a_failure_rate_opens_the_breaker() {
     let policy = "attempts = 1\nbreaker = { failures = 20, within = \"60s\", rate = \"50%\", pause = \"60s\" }";
     let app = clinic(App::embedded(), 1, policy);
     let scripts = Scripts::of(&app);

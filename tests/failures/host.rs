@@ -54,7 +54,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the host told:\n{}", std::fs::read_to_string(&self.told).unwrap_or_default());
+            eprintln!("the host wrote:\n{}", std::fs::read_to_string(&self.told).unwrap_or_default());
         }
         let _ = self.process.kill();
         let _ = self.process.wait();

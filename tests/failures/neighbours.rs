@@ -10,7 +10,7 @@ use crate::support::app::App;
 const NEIGHBOURS: [&str; 3] = ["looper", "eater", "trapper"];
 
 #[test]
-fn a_component_goes_on_beside_others_that_fail_all_the_time() {
+fn a_component_continues_beside_others_that_always_fail() {
     let records = scaled_count(5_000, 100_000);
     let app = clinic(App::embedded(), 1, "attempts = 1");
     let scripts = Scripts::of(&app);

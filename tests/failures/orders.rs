@@ -70,7 +70,7 @@ fn a_key_keeps_its_order_on_kafka() {
 
 /// No more records may be parked than the manifest allows: the partition is blocked, or the record is dead-lettered.
 #[test]
-fn what_finds_no_room_waits_or_is_set_aside() {
+fn a_record_without_room_to_park_waits_or_is_dead_lettered() {
     for (when_full, letters) in [("wait", 0), ("dead-letter", 3)] {
         let failure = format!(
             "attempts = 1\nretry = [\"1s\", \"1s\", \"60s\"]\norder = \"key\"\nwaiting = {{ per-key = 2, when-full = \"{when_full}\" }}"
@@ -86,7 +86,7 @@ fn what_finds_no_room_waits_or_is_set_aside() {
         let done = |status: &serde_json::Value| ended(status);
         if letters == 0 {
             until("two wait", || status(&app, NAME)["waiting"] == 2);
-            assert_eq!(done(&status(&app, NAME)), 0, "the partition stands still");
+            assert_eq!(done(&status(&app, NAME)), 0, "the partition is blocked");
         } else {
             until("the others are through", || done(&status(&app, NAME)) == 4);
             assert_eq!(status(&app, NAME)["waiting"], 2);

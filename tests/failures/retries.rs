@@ -24,7 +24,7 @@ fn gets_through_when_it_can(app: App) {
     let fixed = Instant::now();
     until("they are through", || outcomes(&app).len() == 6);
     println!("from the fix to drained, with retries every 300 ms: {:?}", fixed.elapsed());
-    until("it is told", || told(&app).contains("no parked record is left"));
+    until("it is reported", || told(&app).contains("no parked record is left"));
     let last = status(&app, NAME);
     let count = |name: &str| last[name].as_u64().unwrap();
     assert_eq!((count("in"), count("handled"), count("failed"), count("waiting")), (6, 6, 0, 0));
@@ -49,12 +49,12 @@ fn append(app: &App, scripts: &Scripts, partition: i32, what: &str) {
 }
 
 #[test]
-fn what_fails_gets_through_when_it_can_on_the_embedded_log() {
+fn a_failed_record_is_retried_until_it_succeeds_on_the_embedded_log() {
     gets_through_when_it_can(App::embedded());
 }
 
 #[test]
-fn what_fails_gets_through_when_it_can_on_kafka() {
+fn a_failed_record_is_retried_until_it_succeeds_on_kafka() {
     gets_through_when_it_can(App::kafka(&Kafka::start()));
 }
 
@@ -75,7 +75,7 @@ fn strands_nothing(app: App) {
     install(&app, "patient", "attempts = 1\nretry = [\"700ms\"]\norder = \"key\"");
     app.log().append(&[scripts.record(0, "c", "needs-open", 0), scripts.record(0, "c", "count", 0)]).unwrap();
     let host = Host::start(&app);
-    until("one is set aside", || status(&app, NAME)["failed"].as_u64() > Some(0));
+    until("one is dead-lettered", || status(&app, NAME)["failed"].as_u64() > Some(0));
     host.stop();
     // Now there are no retries at all. Records that are parked in the state are still taken.
     install(&app, "patient", "attempts = 1\nretry-on = []");
@@ -91,18 +91,18 @@ fn strands_nothing(app: App) {
 }
 
 #[test]
-fn a_changed_policy_strands_nothing_on_the_embedded_log() {
+fn a_changed_policy_strands_no_record_on_the_embedded_log() {
     strands_nothing(App::embedded());
 }
 
 #[test]
-fn a_changed_policy_strands_nothing_on_kafka() {
+fn a_changed_policy_strands_no_record_on_kafka() {
     strands_nothing(App::kafka(&Kafka::start()));
 }
 
 /// While a record is retried in place, only its partition waits.
 #[test]
-fn a_back_off_holds_up_its_partition_alone() {
+fn a_back_off_delays_only_its_own_partition() {
     let app = clinic(App::embedded(), 2, "attempts = 4\nbackoff = \"2s\"\nbackoff-max = \"2s\"");
     // One output partition, so that its order is the order of processing.
     let manifest = std::fs::read_to_string(app.folder.join("heddle.toml")).unwrap();
@@ -126,7 +126,7 @@ fn a_back_off_holds_up_its_partition_alone() {
 
 /// A foreign record in a retry topic is dead-lettered, and the other records continue.
 #[test]
-fn a_strange_record_in_a_retry_topic_is_set_aside() {
+fn a_foreign_record_in_a_retry_topic_is_dead_lettered() {
     let app = clinic(App::embedded(), 1, FAILURE);
     let scripts = Scripts::of(&app);
     let mut strange = input(0, "k", Some(scripts.value("count", 0)));

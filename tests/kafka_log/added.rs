@@ -8,7 +8,7 @@ use heddle_fixtures::kafka;
 use super::{POLL, assigned, connect_by, create, member_options, until};
 
 #[test]
-fn a_static_member_that_joins_again_gets_what_was_added() {
+fn a_static_member_that_rejoins_gets_added_partitions() {
     let log = connect_by(kafka::shared(), Protocol::Classic);
     create(&log, "added", 1, &[]);
     let options = MemberOptions { instance_id: Some("home".into()), ..member_options("added", "added") };

@@ -16,7 +16,7 @@ const TRIES: u32 = 30;
 const ASSIGNED_AFTER: Duration = Duration::from_millis(30);
 
 #[test]
-fn a_member_that_leaves_before_it_looked_at_its_assignment_is_gone() {
+fn a_member_that_never_saw_its_assignment_leaves_the_group() {
     let log = connect(kafka::shared());
     for (name, topics) in [("leaving-one", &["leaving-a"][..]), ("leaving-two", &["leaving-b", "leaving-c"][..])] {
         topics.iter().for_each(|topic| create(&log, topic, 1, &[]));

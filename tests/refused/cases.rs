@@ -159,7 +159,7 @@ pub(crate) fn check_replay(app: &App, case: &Case) {
 pub(crate) const STRICT: &str = r#""cleanup.policy" = "compact", "max.message.bytes" = "1000000""#;
 
 #[test]
-fn what_the_embedded_log_refuses_fails_alone() {
+fn a_record_that_the_embedded_log_refuses_fails_alone() {
     let app = ward(App::embedded(), STRICT);
     let scripts = Scripts::of(&app);
     let cases = cases(&scripts);

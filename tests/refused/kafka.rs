@@ -42,7 +42,7 @@ fn compressed(app: &App, scripts: &Scripts) -> Case {
 }
 
 #[test]
-fn what_a_broker_refuses_on_arrival_fails_alone() {
+fn a_record_that_a_broker_refuses_on_arrival_fails_alone() {
     let broker = Kafka::start();
     let app = ward(
         App::kafka(&broker),
@@ -87,14 +87,14 @@ fn goes_on_when_the_topic_takes_it(broker: &Kafka, app: &App, scripts: &Scripts,
     install(app, "mute");
     app.log().append(&[scripts.record(1, "elsewhere", "count", 1)]).unwrap();
     let mut host = Host::start(app);
-    until("its task stands still", || status(app, MUTE)["stuck"].as_array().is_some_and(|stuck| stuck.len() == 1));
+    until("its task is blocked", || status(app, MUTE)["stuck"].as_array().is_some_and(|stuck| stuck.len() == 1));
     until("the other task goes on", || status(app, MUTE)["handled"].as_u64() >= Some(3));
     // The replayed letter and this record.
     until("the other component goes on", || ended(&status(app, NAME)) == 2);
     assert!(host.is_running());
     let told = told(app);
     assert!(told.contains("a task is blocked") && told.contains(MUTE_LETTERS), "{told}");
-    assert!(app.ok(&["status"]).contains("stands still at in/0@"));
+    assert!(app.ok(&["status"]).contains("blocked at in/0@"));
     alter(broker, MUTE_LETTERS, &[("max.message.bytes", "8000")]);
     until("it goes on", || ended(&status(app, MUTE)) == before + 2);
     assert_eq!(status(app, MUTE)["stuck"], serde_json::json!([]));

@@ -88,7 +88,7 @@ impl Drop for Server {
 }
 
 #[test]
-fn what_was_answered_survives_kill_9_of_any_host() {
+fn answered_ids_survive_kill_9_of_any_host() {
     let app = tempfile::tempdir().unwrap();
     std::fs::write(
         app.path().join("heddle.toml"),

@@ -132,7 +132,7 @@ fn the_folder_of_an_earlier_version_is_moved_into_the_empty_topic_and_never_into
 }
 
 #[test]
-fn a_deleted_topic_is_restored_from_the_copy_and_one_that_was_made_anew_is_refused() {
+fn a_deleted_topic_is_restored_from_the_copy_and_a_recreated_one_is_refused() {
     let app = App::new("deleted");
     app.schemas(&["B", "C"]);
     assert_eq!(app.register().0, ids(&[("B", 1), ("C", 2)]));

@@ -96,7 +96,7 @@ fn keeps_its_promises(registry: &Embedded, again: impl Fn() -> Embedded, shared:
     assert_eq!(second.register("E-value", &schema("E")).unwrap(), SchemaId(6));
     let (other, deadline) = (Api::serve(&second), Instant::now() + Duration::from_secs(30));
     while api.everything() != other.everything() {
-        assert!(Instant::now() < deadline, "the first one does not hear of it");
+        assert!(Instant::now() < deadline, "the first one does not notice it");
     }
 }
 

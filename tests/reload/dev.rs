@@ -28,7 +28,7 @@ pub(crate) fn edit(file: &Path, from: &str, to: &str) {
 }
 
 #[test]
-fn what_is_saved_runs_and_what_is_broken_is_told() {
+fn a_saved_change_runs_and_a_broken_one_is_reported() {
     let platform = Platform::embedded();
     sources(&platform);
     let host = Host::start_by(&platform, 0, "dev");
@@ -54,23 +54,23 @@ fn what_is_saved_runs_and_what_is_broken_is_told() {
     let line = told.lines().find(|line| line.contains("checked, running")).unwrap();
     // The last number in the line: the time from the built file until all workers run it.
     let own = line.rsplit_once('(').unwrap().1.trim_end_matches(" s)").parse::<f64>().unwrap();
-    println!("saved to running {took:?}, of which checking, compiling and going over {own} s: {line}");
+    println!("saved to running {took:?}, of which checking, compiling and switching {own} s: {line}");
     assert!(own < 2.0, "{line}");
 
     let second = platform.status(0)["digest"].clone();
-    edit(&source, "struct Ledger;", "struct Ledger; this is no Rust");
-    wait_until("the error is told", || host.told().contains("ledger: not changed"));
+    edit(&source, "struct Ledger;", "struct Ledger; this is not Rust");
+    wait_until("the error is reported", || host.told().contains("ledger: not changed"));
     assert!(host.told().contains("error: expected") || host.told().contains("expected one of"), "{}", host.told());
     book(40);
-    wait_until("the version before goes on", || bookings(&*platform.log()).len() == 3);
+    wait_until("the previous version continues", || bookings(&*platform.log()).len() == 3);
     assert_eq!(platform.status(0)["digest"], second);
-    edit(&source, "struct Ledger; this is no Rust", "struct Ledger;");
-    wait_until("the correction is built", || host.told().contains("the same as runs"));
+    edit(&source, "struct Ledger; this is not Rust", "struct Ledger;");
+    wait_until("the correction is built", || host.told().contains("same as the running version"));
 
     // A contract that the state does not fit, and the way back.
     let said = |what: &str| host.told().matches(what).count();
     // A save may be noticed twice, so the broken source may have been built twice.
-    let (refused, good) = (said("ledger: not changed"), said("the same as runs"));
+    let (refused, good) = (said("ledger: not changed"), said("same as the running version"));
     let account = platform.path("contracts/Account.avsc");
     let fitting = std::fs::read_to_string(&account).unwrap();
     edit(
@@ -80,14 +80,14 @@ fn what_is_saved_runs_and_what_is_broken_is_told() {
     );
     wait_until("the contract is refused", || said("ledger: not changed") > refused);
     std::fs::write(&account, fitting).unwrap();
-    wait_until("the contract is good again", || said("the same as runs") > good);
+    wait_until("the contract is good again", || said("same as the running version") > good);
     let refused = platform.refused(&["deploy", &platform.path("components/ledger").display().to_string()]);
     assert!(refused.contains("this host runs the sources of the app"), "{refused}");
     host.stop();
 }
 
 #[test]
-fn a_saved_file_that_says_the_same_builds_nothing() {
+fn an_unchanged_saved_file_is_not_built() {
     let platform = Platform::embedded();
     sources(&platform);
     let host = Host::start_by(&platform, 0, "dev");
@@ -96,7 +96,7 @@ fn a_saved_file_that_says_the_same_builds_nothing() {
     let text = std::fs::read(&source).unwrap();
     std::fs::write(&source, &text).unwrap();
     edit(&source, "struct Ledger;", "struct Ledger; ");
-    wait_until("the second one is built", || host.told().contains("the same as runs"));
+    wait_until("the second one is built", || host.told().contains("same as the running version"));
     assert_eq!(host.told().matches("building ledger").count(), before + 1, "{}", host.told());
     host.stop();
 }
@@ -104,7 +104,7 @@ fn a_saved_file_that_says_the_same_builds_nothing() {
 /// A change that the watcher reports twice is built once, whether or not it builds. A file that an editor has emptied
 /// counts as not yet written.
 #[test]
-fn what_is_saved_is_built_once_whether_it_builds_or_not() {
+fn a_saved_change_is_built_once_even_if_the_build_fails() {
     let platform = Platform::embedded();
     sources(&platform);
     let host = Host::start_by(&platform, 0, "dev");
@@ -112,9 +112,9 @@ fn what_is_saved_is_built_once_whether_it_builds_or_not() {
     let said = |what: &str| host.told().matches(what).count();
     let before = said("building ledger");
     let good = std::fs::read_to_string(&source).unwrap();
-    let broken = good.replace("struct Ledger;", "struct Ledger; this is no Rust");
+    let broken = good.replace("struct Ledger;", "struct Ledger; this is not Rust");
     std::fs::write(&source, &broken).unwrap();
-    wait_until("the error is told", || said("ledger: not changed") == 1);
+    wait_until("the error is reported", || said("ledger: not changed") == 1);
     for _ in 0..3 {
         std::fs::write(&source, &broken).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(100));
@@ -123,7 +123,7 @@ fn what_is_saved_is_built_once_whether_it_builds_or_not() {
     std::fs::write(&source, "").unwrap();
     std::thread::sleep(std::time::Duration::from_millis(100));
     std::fs::write(&source, good + "\n").unwrap();
-    wait_until("the correction is built", || said("the same as runs") == 1);
+    wait_until("the correction is built", || said("same as the running version") == 1);
     assert_eq!((said("building ledger") - before, said("ledger: not changed")), (2, 1), "{}", host.told());
     host.stop();
 }

@@ -93,7 +93,7 @@ fn a_host_that_was_down_during_a_deployment_runs_it_before_it_takes_a_record() {
         platform.log().append(&records).unwrap();
     };
     append(0..60);
-    wait_until("the first orders are set aside", || letters(&platform).len() == 60);
+    wait_until("the first orders are dead-lettered", || letters(&platform).len() == 60);
     third.kill();
     let version = numbered(ledger(), 1);
     let outcome = platform.ok(&["deploy", &platform.version("next.wasm", &version), "--json"]);
@@ -106,7 +106,7 @@ fn a_host_that_was_down_during_a_deployment_runs_it_before_it_takes_a_record() {
     // From now on, only the host that missed the deployment processes records.
     append(60..120);
     let third = Host::start(&platform, 2);
-    wait_until("all orders are set aside", || letters(&platform).len() == 120);
+    wait_until("all orders are dead-lettered", || letters(&platform).len() == 120);
     let letters = letters(&platform);
     let by = |wasm: &[u8]| letters.iter().filter(|letter| **letter == digest(wasm)).count();
     assert_eq!((by(ledger()), by(&version)), (60, 60), "{letters:?}");
@@ -115,7 +115,7 @@ fn a_host_that_was_down_during_a_deployment_runs_it_before_it_takes_a_record() {
 }
 
 #[test]
-fn what_one_host_refuses_no_host_runs() {
+fn a_version_that_one_host_refuses_runs_on_no_host() {
     let (broker, registry) = (Kafka::start(), Registry::start());
     let (here, there) = (platform(&broker, &registry), platform(&broker, &registry));
     // The other host has a store of that name in another changelog.

@@ -37,7 +37,7 @@ fn some_chunks(log: &dyn Log, before: i64) {
 }
 
 #[test]
-fn a_host_that_is_killed_between_two_chunks_leaves_the_version_before() {
+fn a_host_that_is_killed_between_two_chunks_keeps_the_previous_version() {
     let (broker, registry) = (Kafka::start(), Registry::start());
     let platform = platform(&broker, &registry);
     let [mut first, second] = [0, 1].map(|number| Host::start(&platform, number));
@@ -103,7 +103,7 @@ fn a_host_that_is_killed_anywhere_in_a_deployment_comes_back_with_one_version() 
             kept += 1;
         }
     }
-    println!("killed 12 times: {kept} times the version before goes on, {went_over} times the new one");
+    println!("killed 12 times: {kept} times the previous version continues, {went_over} times the new one");
     let last = numbered(ledger(), 100);
     platform.ok(&["deploy", &platform.version("next.wasm", &last)]);
     assert_eq!(platform.status(0)["digest"], digest(&last));
@@ -113,7 +113,7 @@ fn a_host_that_is_killed_anywhere_in_a_deployment_comes_back_with_one_version() 
 }
 
 #[test]
-fn a_command_that_is_killed_leaves_its_host_to_go_over_or_to_go_on() {
+fn a_killed_command_leaves_its_host_on_one_of_the_two_versions() {
     let (broker, registry) = (Kafka::start(), Registry::start());
     let platform = platform(&broker, &registry);
     let [first, second] = [0, 1].map(|number| Host::start(&platform, number));
@@ -133,7 +133,7 @@ fn a_command_that_is_killed_leaves_its_host_to_go_over_or_to_go_on() {
     command.kill().unwrap();
     command.wait().unwrap();
     for number in [0, 1] {
-        wait_until("the host goes over", || platform.status(number)["digest"] == digest(&large));
+        wait_until("the host switches version", || platform.status(number)["digest"] == digest(&large));
     }
     // The incomplete file left no version: the two lines are the large file and the one before it.
     assert!(platform.ok(&["deployments", "ledger"]).lines().count() == 2);

@@ -24,7 +24,7 @@ fn plain(platform: &Platform, told: &str) -> String {
 }
 
 #[test]
-fn what_does_not_fit_leaves_the_version_that_runs_as_it_is() {
+fn a_refused_version_leaves_the_running_one_untouched() {
     let platform = Platform::embedded();
     let host = Host::start(&platform, 0);
     let orders = Orders::new(&platform.registry());
@@ -65,7 +65,7 @@ fn what_does_not_fit_leaves_the_version_that_runs_as_it_is() {
 }
 
 #[test]
-fn a_host_with_a_token_takes_versions_from_those_who_have_it() {
+fn a_host_with_a_token_accepts_versions_only_with_it() {
     let platform = Platform::embedded().with("HEDDLE_ADMIN_TOKEN", "secret");
     let host = Host::start(&platform, 0);
     let file = platform.version("next.wasm", &numbered(ledger(), 1));
@@ -86,12 +86,12 @@ fn a_host_with_a_token_takes_versions_from_those_who_have_it() {
 }
 
 #[test]
-fn a_host_with_a_token_answers_and_obeys_those_who_have_it_alone() {
+fn a_host_with_a_token_answers_only_requests_with_it() {
     let platform = Platform::embedded().with("HEDDLE_ADMIN_TOKEN", "secret");
     let host = Host::start(&platform, 0);
     // An order without items, which the ledger dead-letters.
     platform.log().append(&[Orders::new(&platform.registry()).order(0, false)]).unwrap();
-    wait_until("it is set aside", || platform.ok(&["dlq", "list", "ledger"]).contains("rejected"));
+    wait_until("it is dead-lettered", || platform.ok(&["dlq", "list", "ledger"]).contains("rejected"));
     let contracts = platform.path("contracts");
     std::fs::create_dir_all(&contracts).unwrap();
     std::fs::write(contracts.join("new-value.avsc"), r#""string""#).unwrap();
@@ -157,7 +157,7 @@ fn a_host_with_a_token_answers_and_obeys_those_who_have_it_alone() {
 }
 
 #[test]
-fn a_running_host_that_is_not_there_is_told() {
+fn a_missing_host_is_reported() {
     let platform = Platform::embedded().with("HEDDLE_ADMIN_LISTEN", "127.0.0.1:1");
     let file = platform.version("next.wasm", &numbered(ledger(), 1));
     let told = [

@@ -7,7 +7,7 @@ use crate::reload::platform::{Orders, Platform, bookings, check_bookings, ledger
 use crate::reload::versions::{digest, numbered, with_manifest};
 
 #[test]
-fn versions_are_gone_back_to_one_by_one_by_name_or_to_the_file() {
+fn a_rollback_goes_to_the_previous_version_a_named_one_or_the_file() {
     let platform = Platform::embedded();
     let host = Host::start(&platform, 0);
     let runs = || platform.status(0)["digest"].as_str().unwrap().to_owned();
@@ -41,7 +41,7 @@ fn versions_are_gone_back_to_one_by_one_by_name_or_to_the_file() {
 }
 
 #[test]
-fn a_version_that_fails_more_than_it_may_is_taken_back_by_the_host() {
+fn a_version_that_fails_too_often_is_rolled_back() {
     let platform = Platform::embedded();
     let settings = std::fs::read_to_string(platform.path("heddle.toml")).unwrap();
     std::fs::write(platform.path("heddle.toml"), settings + "\n[deploy]\nwatch = \"60s\"\nmax-failures = \"5%\"\n")
@@ -54,11 +54,11 @@ fn a_version_that_fails_more_than_it_may_is_taken_back_by_the_host() {
     assert_eq!(platform.status(0)["digest"], digest(&failing));
     let twenty_five = (0..25).map(|n| orders.order(n, true)).collect::<Vec<_>>();
     platform.log().append(&twenty_five).unwrap();
-    wait_until("the version is taken back", || platform.status(0)["digest"] == digest(ledger()));
+    wait_until("the version is rolled back", || platform.status(0)["digest"] == digest(ledger()));
     wait_until("the host says so", || platform.status(0)["note"].is_string());
     let note = platform.status(0)["note"].as_str().unwrap().to_owned();
-    assert!(note.contains("was taken back: 25 of 25 records failed within"), "{note}");
-    assert!(host.told().contains("is taken back: 25 of 25 records failed"), "{}", host.told());
+    assert!(note.contains("was rolled back: 25 of 25 records failed within"), "{note}");
+    assert!(host.told().contains("rolled back a version"), "{}", host.told());
     let address = std::fs::read_to_string(platform.data(0).join("admin-address")).unwrap();
     let metrics = ureq::get(format!("http://{address}/metrics")).call().unwrap().body_mut().read_to_string().unwrap();
     assert!(metrics.contains("heddle_rollbacks_total{component=\"shop.ledger\"} 1"), "{metrics}");

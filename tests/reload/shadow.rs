@@ -19,7 +19,7 @@ fn changed(to: &str) -> Vec<u8> {
     std::fs::read(other.path("components/ledger/ledger.wasm")).unwrap()
 }
 
-fn a_version_that_books_one_order_otherwise_is_found_out(platform: &Platform) {
+fn a_version_that_books_one_order_differently_is_found(platform: &Platform) {
     let other = changed("orders: orders + 1 + i64::from(order.order_id == \"O-000033\")");
     let host = Host::start(platform, 0);
     let orders = Orders::new(&platform.registry());
@@ -83,20 +83,20 @@ fn a_version_that_books_one_order_otherwise_is_found_out(platform: &Platform) {
 }
 
 #[test]
-fn a_version_that_books_one_order_otherwise_is_found_out_on_the_embedded_log() {
-    a_version_that_books_one_order_otherwise_is_found_out(&Platform::embedded());
+fn a_version_that_books_one_order_differently_is_found_on_the_embedded_log() {
+    a_version_that_books_one_order_differently_is_found(&Platform::embedded());
 }
 
 #[test]
-fn a_version_that_books_one_order_otherwise_is_found_out_on_kafka() {
+fn a_version_that_books_one_order_differently_is_found_on_kafka() {
     let broker = Kafka::start();
-    a_version_that_books_one_order_otherwise_is_found_out(&Platform::kafka(broker.bootstrap()));
+    a_version_that_books_one_order_differently_is_found(&Platform::kafka(broker.bootstrap()));
 }
 
 /// `heddle build` overwrites the file with which the host was started. The host then runs another version than the
 /// file.
 #[test]
-fn what_was_built_again_is_compared_with_what_runs() {
+fn a_rebuilt_version_is_compared_with_the_running_one() {
     let platform = Platform::embedded();
     let host = Host::start(&platform, 0);
     let orders = Orders::new(&platform.registry());

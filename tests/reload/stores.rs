@@ -40,7 +40,7 @@ fn stores_and_dedup_change_under_load() {
             let told = platform.command(0, &["deploy", &platform.version("next.wasm", wasm)]).output().unwrap();
             let told = String::from_utf8(told.stderr).unwrap();
             // Stores that are removed are reported.
-            assert_eq!(told.contains("what it held stays in"), [1, 3].contains(&n), "{told}");
+            assert_eq!(told.contains("its entries stay in"), [1, 3].contains(&n), "{told}");
             wait_until("the version books", || platform.status(0)["out"].as_u64() > Some(before + 100));
         }
         drop(producing);

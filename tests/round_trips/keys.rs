@@ -131,7 +131,7 @@ fn a_compacted_topic_refuses_a_tombstone_without_a_key_on_both_logs() {
 }
 
 #[test]
-fn lines_that_are_no_records_write_nothing_and_say_why() {
+fn invalid_lines_write_nothing_and_are_explained() {
     let app = Bare::new("rt-wrong", None, &[("t-key", KEY), ("t-value", VALUE)]);
     app.create("t", 1);
     let mut told = String::new();
@@ -158,7 +158,7 @@ fn lines_that_are_no_records_write_nothing_and_say_why() {
 }
 
 #[test]
-fn values_that_look_like_marks_are_told_from_them() {
+fn values_that_look_like_marks_are_not_taken_for_them() {
     let nullable = r#"["null",{"type":"map","values":"string"}]"#;
     let app = Bare::new("rt-marks", None, &[("t-value", nullable)]);
     app.create("t", 1);

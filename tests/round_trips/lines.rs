@@ -148,7 +148,7 @@ fn records_come_back_in_another_app_whose_registry_gave_other_ids() {
 }
 
 #[test]
-fn what_is_changed_in_a_line_counts_more_than_the_bytes_it_had() {
+fn a_changed_line_overrides_its_original_bytes() {
     let app = Bare::new("rt-edit", None, &[]);
     app.create("from", 1);
     app.append(&[record("rt-edit.from", None, Some(b"{\"a\": 1}"))]);

@@ -84,7 +84,7 @@ impl Process {
 }
 
 #[test]
-fn schemas_are_registered_by_tls_with_whom_the_app_trusts_and_nobody_else() {
+fn schemas_are_registered_over_tls_only_with_a_trusted_registry() {
     let (app, certificates) = (tempfile::tempdir().unwrap(), Certificates::new());
     let server = Process::start(&app.path().join("data"), &certificates);
     let url = server.url.as_str();
@@ -126,7 +126,7 @@ fn schemas_are_registered_by_tls_with_whom_the_app_trusts_and_nobody_else() {
 }
 
 #[test]
-fn a_registry_does_not_start_without_the_certificate_it_was_told_to_show() {
+fn a_registry_does_not_start_without_its_configured_certificate() {
     let (data, certificates) = (tempfile::tempdir().unwrap(), Certificates::new());
     certificates.write("empty.pem", "");
     certificates.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
@@ -153,7 +153,7 @@ fn a_registry_does_not_start_without_the_certificate_it_was_told_to_show() {
 }
 
 #[test]
-fn what_is_wrong_with_a_certificate_is_told() {
+fn faults_of_a_certificate_are_reported() {
     let told = |change: &dyn Fn(&mut CertificateParams)| {
         let certificates = Certificates::with(change);
         let server = Server::bind(any(), Embedded::mock("wrong"), None, Patience::default()).unwrap();
@@ -180,7 +180,7 @@ fn what_is_wrong_with_a_certificate_is_told() {
 }
 
 #[test]
-fn whoever_does_not_shake_hands_is_cut_off_and_others_are_answered_meanwhile() {
+fn a_client_that_does_not_shake_hands_is_cut_off_while_others_are_answered() {
     let certificates = Certificates::new();
     let patience = Patience { headers: Duration::from_millis(1_000), body: SECONDS, answer: SECONDS };
     let server =
@@ -211,7 +211,7 @@ fn whoever_does_not_shake_hands_is_cut_off_and_others_are_answered_meanwhile() {
 }
 
 #[test]
-fn clients_that_never_read_by_tls_lose_their_places_too() {
+fn clients_that_never_read_over_tls_lose_their_connections() {
     let certificates = Certificates::new();
     let server = Server::bind(any(), Embedded::mock("deaf by tls"), None, SOON).unwrap();
     let (address, server) = (server.address(), server.with_tls(certificates.identity()));

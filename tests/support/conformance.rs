@@ -70,7 +70,7 @@ impl TaskState for Memory {
     }
 }
 
-/// What the tables hold.
+/// The content of the tables.
 fn tables() -> Entries {
     let fact = |n: i64, note: Value| {
         Bytes::from(framed(id("probe.facts-value"), &schema("probe.facts-value"), &json!({"n": n, "note": note})))

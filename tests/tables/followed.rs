@@ -23,7 +23,7 @@ struct Bed {
     log: Arc<dyn Log>,
     folder: TempDir,
     topic: String,
-    /// What the clock is ahead.
+    /// The lead of the clock, in milliseconds.
     ahead: i64,
 }
 
@@ -113,7 +113,7 @@ fn all(table: &Table) -> Option<Vec<(String, String)>> {
     Some(found.into_iter().map(|(key, value)| (text(key), text(value))).collect())
 }
 
-fn a_table_has_what_its_topic_had_and_follows(bed: &Bed) {
+fn a_table_is_read_whole_and_then_followed(bed: &Bed) {
     bed.create(3, "compact");
     bed.put(&[("a", Some("1")), ("b", Some("2")), ("c", Some("3")), ("a", Some("4")), ("b", None)]);
     let mut followed = bed.follow(TableKeys::Plain);
@@ -130,16 +130,16 @@ fn a_table_has_what_its_topic_had_and_follows(bed: &Bed) {
 }
 
 #[test]
-fn a_table_has_what_its_topic_had_and_follows_on_the_embedded_log() {
-    a_table_has_what_its_topic_had_and_follows(&Bed::embedded("products"));
+fn a_table_is_read_whole_and_then_followed_on_the_embedded_log() {
+    a_table_is_read_whole_and_then_followed(&Bed::embedded("products"));
 }
 
 #[test]
-fn a_table_has_what_its_topic_had_and_follows_on_kafka() {
-    a_table_has_what_its_topic_had_and_follows(&Bed::kafka("tables.followed"));
+fn a_table_is_read_whole_and_then_followed_on_kafka() {
+    a_table_is_read_whole_and_then_followed(&Bed::kafka("tables.followed"));
 }
 
-fn a_host_that_starts_again_reads_only_what_is_new(bed: &Bed) {
+fn a_restarted_host_reads_only_new_records_of_a_table(bed: &Bed) {
     bed.create(2, "compact");
     bed.put(&[("a", Some("1")), ("b", Some("2")), ("c", Some("3"))]);
     let mut followed = bed.follow(TableKeys::Plain);
@@ -158,16 +158,16 @@ fn a_host_that_starts_again_reads_only_what_is_new(bed: &Bed) {
 }
 
 #[test]
-fn a_host_that_starts_again_reads_only_what_is_new_on_the_embedded_log() {
-    a_host_that_starts_again_reads_only_what_is_new(&Bed::embedded("products"));
+fn a_restarted_host_reads_only_new_records_of_a_table_on_the_embedded_log() {
+    a_restarted_host_reads_only_new_records_of_a_table(&Bed::embedded("products"));
 }
 
 #[test]
-fn a_host_that_starts_again_reads_only_what_is_new_on_kafka() {
-    a_host_that_starts_again_reads_only_what_is_new(&Bed::kafka("tables.again"));
+fn a_restarted_host_reads_only_new_records_of_a_table_on_kafka() {
+    a_restarted_host_reads_only_new_records_of_a_table(&Bed::kafka("tables.again"));
 }
 
-fn a_topic_that_is_made_anew_is_read_again(bed: &Bed) {
+fn a_recreated_topic_is_read_again(bed: &Bed) {
     bed.create(2, "compact");
     bed.put(&[("a", Some("old")), ("b", Some("old"))]);
     let mut followed = bed.follow(TableKeys::Plain);
@@ -176,7 +176,7 @@ fn a_topic_that_is_made_anew_is_read_again(bed: &Bed) {
     bed.until(&mut followed, "the table notices that its topic is gone", |table| !table.is_ready());
     assert!(followed.table().get(b"a").is_err());
     bed.create(1, "compact");
-    // As many records as before, so that no offset tells them apart.
+    // As many records as before, so that no offset distinguishes them.
     bed.put(&[("b", Some("new")), ("c", Some("new")), ("c", Some("newer"))]);
     bed.until_it_has(&mut followed, &[("b", "new"), ("c", "newer")]);
     assert_eq!((followed.table().status().wiped, followed.table().status().partitions), (1, 1));
@@ -191,13 +191,13 @@ fn a_topic_that_is_made_anew_is_read_again(bed: &Bed) {
 }
 
 #[test]
-fn a_topic_that_is_made_anew_is_read_again_on_the_embedded_log() {
-    a_topic_that_is_made_anew_is_read_again(&Bed::embedded("products"));
+fn a_recreated_topic_is_read_again_on_the_embedded_log() {
+    a_recreated_topic_is_read_again(&Bed::embedded("products"));
 }
 
 #[test]
-fn a_topic_that_is_made_anew_is_read_again_on_kafka() {
-    a_topic_that_is_made_anew_is_read_again(&Bed::kafka("tables.anew"));
+fn a_recreated_topic_is_read_again_on_kafka() {
+    a_recreated_topic_is_read_again(&Bed::kafka("tables.anew"));
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn a_copy_that_misses_records_or_deletes_is_read_again() {
 }
 
 #[test]
-fn keys_by_a_schema_are_found_whatever_their_schemas_id_and_others_are_counted() {
+fn keys_are_found_whatever_the_id_of_their_schema() {
     let bed = Bed::embedded("products");
     bed.create(2, "compact");
     bed.put(&[("\0\0\0\0\u{1}k", Some("1")), ("\0\0\0\0\u{1}l", Some("2")), ("text", Some("3")), ("", Some("4"))]);
@@ -266,7 +266,7 @@ fn keys_by_a_schema_are_found_whatever_their_schemas_id_and_others_are_counted()
 }
 
 #[test]
-fn a_table_whose_topic_is_not_there_is_no_other_tables_trouble() {
+fn a_missing_topic_of_a_table_does_not_affect_other_tables() {
     let mut bed = Bed::embedded("products");
     bed.create(1, "compact");
     bed.put(&[("a", Some("1"))]);
@@ -285,7 +285,7 @@ fn a_table_whose_topic_is_not_there_is_no_other_tables_trouble() {
 }
 
 #[test]
-fn a_table_is_followed_for_as_long_as_somebody_has_it() {
+fn a_table_is_followed_while_it_is_used() {
     let bed = Bed::embedded("products");
     bed.create(1, "compact");
     bed.put(&[("a", Some("1"))]);

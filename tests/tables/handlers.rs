@@ -1,4 +1,4 @@
-//! What a handler reads of its tables: the component `looker`, called through the step.
+//! Reads of tables by a handler: the component `looker`, called through the step.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -99,14 +99,14 @@ impl Bench {
         self.step("jobs", "k", Some(framed(JOBS, &schema("jobs-value"), &job)))
     }
 
-    /// What the handler emitted: `did=n`, separated by commas.
+    /// The handler's output: `did=n`, separated by commas.
     fn finds(&mut self, job: Value) -> String {
         let step = self.job(job).unwrap();
         assert_eq!(step.fault, None);
         crate::support::keeper::outcome(&step.writes)
     }
 
-    /// Why the delivery was set aside, which must be for a reason of this kind.
+    /// The reason why the delivery was dead-lettered, which must be of this kind.
     fn fails(&mut self, job: Value, kind: &str) -> String {
         let step = self.job(job).unwrap();
         let [letter] = step.writes.as_slice() else { panic!("one record, the dead letter: {step:?}") };
@@ -128,7 +128,7 @@ fn a_handler_finds_the_newest_values_by_key_and_by_prefix() {
 }
 
 #[test]
-fn records_of_a_tasks_table_are_read_by_the_same_transaction_and_taken_back_with_it() {
+fn records_of_a_tasks_table_are_rolled_back_with_their_transaction() {
     let mut bench = Bench::new();
     let price = |cents: i64| Some(framed(PRICE, &schema("prices-value"), &json!({"cents": cents})));
     bench.step("prices", "p1", price(10)).unwrap();
@@ -164,7 +164,7 @@ fn an_entry_that_cannot_be_read_fails_the_delivery_that_asks_for_it() {
 }
 
 #[test]
-fn a_registry_that_does_not_answer_is_nobodys_fault() {
+fn a_registry_outage_makes_the_task_give_up() {
     let mut bench = Bench::new();
     bench.facts.put("a", framed(DOWN, &schema("probe.facts-value"), &json!({"n": 1, "note": null})));
     let fault = bench.job(json!({"do": "fact", "key": "a"})).unwrap_err();

@@ -182,7 +182,7 @@ fn tables_are_read_before_the_first_record_and_followed(shop: &Shop) {
     });
     assert_eq!(status()["tables"][0]["ready"], true);
     assert_eq!(shop.app.ok(&["state", "get", "looker", "facts", "b"]).trim(), r#"{"n":3,"note":null}"#);
-    wait_until("a task tells its table", || shop.app.run(&["state", "get", "looker", "prices", "a"]).status.success());
+    wait_until("a task shows its table", || shop.app.run(&["state", "get", "looker", "prices", "a"]).status.success());
     assert_eq!(shop.app.ok(&["state", "get", "looker", "prices", "a"]).trim(), r#"{"cents":11}"#);
     assert_eq!(
         shop.app.ok(&["state", "list", "looker", "facts"]),
@@ -238,7 +238,7 @@ fn a_tasks_table_is_the_same_after_kills() {
         });
         shop.ask(&["price a"]);
         expected.push(format!("price a={round}"));
-        wait_until("the price is told", || shop.answers().len() == expected.len());
+        wait_until("the price is written", || shop.answers().len() == expected.len());
         host.kill();
     }
     assert_eq!(shop.answers(), expected);
@@ -251,7 +251,7 @@ fn a_tasks_table_is_the_same_after_kills() {
 }
 
 #[test]
-fn what_does_not_fit_a_table_is_said() {
+fn a_topic_that_does_not_suit_a_table_is_reported() {
     let shop = Shop::new(App::embedded(), "");
     shop.write_app("delete", 3);
     shop.fact("a", 1);
@@ -297,6 +297,6 @@ fn a_deployed_version_adds_a_table_and_drops_it() {
     shop.app.ok(&["rollback", "looker"]);
     wait_until("the table is gone", || tables().len() == 1);
     shop.ask(&["fact a"]);
-    wait_until("the version before answers", || shop.answers().len() == 2);
+    wait_until("the previous version answers", || shop.answers().len() == 2);
     host.stop();
 }

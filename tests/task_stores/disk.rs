@@ -130,7 +130,7 @@ impl Shop {
 }
 
 #[test]
-fn a_worker_pauses_while_the_disk_takes_no_state_and_goes_on_when_it_does() {
+fn a_worker_pauses_while_the_disk_takes_no_state() {
     let mut shop = Shop::open();
     // A state that cannot even be opened is another case: the worker rejoins.
     shop.turn_until("it has its task", |shop| shop.progress.is_assigned());
@@ -173,7 +173,7 @@ fn a_host_does_not_wait_for_ever_for_a_disk_that_does_not_answer() {
 }
 
 #[test]
-fn an_engine_that_stays_broken_is_opened_again() {
+fn an_engine_that_stays_broken_is_reopened() {
     let (mut harness, control) = wayward(small());
     let broken = harness.engine.clone();
     let good: Arc<dyn StateEngine> = harness.engine.clone();

@@ -186,7 +186,7 @@ fn what_is_committed_gets_to_disk_by_itself(kind: EngineKind) {
 }
 
 #[test]
-fn a_write_that_is_cut_off_between_two_parts_is_made_good() {
+fn a_write_that_is_cut_off_between_two_parts_is_repaired() {
     let (mut harness, control) = wayward(bounds(1_000, Duration::ZERO));
     let changelog = STOCK_CHANGELOG.into();
     harness.commit(writes(STOCK, &["a", "b", "c", "d", "e"].map(|key| (key, Some("0")))), &[]);

@@ -269,7 +269,7 @@ fn a_merge_that_was_cut_off_leaves_nothing(kind: EngineKind) {
     };
     fill(&mut harness);
     let written = blocks(&harness);
-    assert!(written > 512, "{written} blocks are no piece of work that can be cut off");
+    assert!(written > 512, "{written} blocks are too few to be cut off");
     // The merge has begun, and the first piece is written.
     assert!(harness.stores.maintain().unwrap() && harness.stores.maintain().unwrap());
     assert!(blocks(&harness) > written);

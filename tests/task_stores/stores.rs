@@ -223,7 +223,7 @@ fn foreign_records_are_named() {
       at: shop.intake.stock/1@17
       hint: find out what else writes to this topic, and stop it
 
-    a changelog holds a record that is not Heddle's, and state is not restored past it: the topic is no changelog of the task
+    a changelog holds a record that is not Heddle's, and state is not restored past it: the topic is not a changelog of the task
       at: orders/3@17
       hint: find out what else writes to this topic, and stop it
 
@@ -231,7 +231,7 @@ fn foreign_records_are_named() {
       at: shop.intake.dedup/3@17
       hint: find out what else writes to this topic, and stop it
 
-    a changelog holds a record that is not Heddle's, and state is not restored past it: its key is no name of a topic
+    a changelog holds a record that is not Heddle's, and state is not restored past it: its key is not the name of a topic
       at: shop.intake.dedup/3@17
       hint: find out what else writes to this topic, and stop it
 

@@ -62,7 +62,7 @@ fn reads_added_partitions(broker: &Kafka, options: &str) -> bool {
 }
 
 #[test]
-fn a_component_with_state_stops_before_its_state_is_split_and_goes_on_when_accepted() {
+fn a_component_with_state_stops_before_its_state_is_split_and_continues_when_accepted() {
     let broker = Kafka::start();
     let app = with_state(&broker, 2, LONG_SESSION);
     add_stateless(&app, "1s", "attempts = 1\nretry-on = []");
@@ -102,7 +102,7 @@ fn a_component_with_state_stops_before_its_state_is_split_and_goes_on_when_accep
 /// The host runs all the time: its component stops when its input grows, and goes on when the state is where the keys
 /// lead now.
 #[test]
-fn a_component_with_state_goes_on_with_all_of_it_when_that_was_moved() {
+fn a_component_continues_with_all_its_state_after_a_move() {
     let broker = Kafka::start();
     let app = with_state(&broker, 2, "\"session.timeout.ms\" = \"6000\"");
     let scripts = Scripts::of(&app);

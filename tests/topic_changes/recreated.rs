@@ -36,7 +36,7 @@ fn by_topic(app: &App) -> BTreeMap<String, usize> {
 }
 
 #[test]
-fn a_topic_made_anew_is_read_from_its_beginning_and_has_ids_of_its_own() {
+fn a_recreated_topic_is_read_from_its_beginning_with_new_ids() {
     let broker = Kafka::start();
     let app = stateless(&broker, 1, "", "1s", "attempts = 1");
     let scripts = Scripts::of(&app);
@@ -96,7 +96,7 @@ fn state_topics_that_lose_state_stop_the_component() {
     until("a start does not make it good", || why().contains("was deleted"));
     app.ok(&["topics", "accept", "patient", "--yes"]);
     log.append(&[scripts.record(0, "k", "count", 0)]).unwrap();
-    until("it begins anew", || status(&app, NAME)["handled"] == 1);
+    until("it starts again", || status(&app, NAME)["handled"] == 1);
     assert!(app.records("out").into_values().flatten().count() == 2);
     // A recreated dead-letter topic stops nothing, but is reported.
     make_anew(&*log, "clinic.patient.dlq");

@@ -173,7 +173,7 @@ func failures(probe contracts.Probe) (bool, error) {
 	case "reject":
 		emit("reject", 0, "")
 		heddle.StoreRaw.Put([]byte{9}, point(9))
-		heddle.Log.Infof("not told")
+		heddle.Log.Infof("not written")
 		heddle.Log.Warnf("about to reject")
 		return true, heddle.Rejected(probe.Text)
 	case "fail":

@@ -106,7 +106,7 @@ def failures(probe: Probe) -> bool:
     if probe.do == "reject":
         emit("reject", 0, "")
         store_raw.put(b"\x09", point(9))
-        log.info("not told")
+        log.info("not written")
         log.warn("about to reject")
         raise Rejected(probe.text)
     elif probe.do == "fail":

@@ -92,7 +92,7 @@ fn encode(bytes: &Bytes) -> String {
 
 fn decode(text: Option<String>) -> Result<Option<Bytes>, LogError> {
     let decoded = text.map(|text| BASE64.decode(text).map(Bytes::from)).transpose();
-    decoded.map_err(|e| LogError::Invalid(format!("bytes that are no base64: {e}")))
+    decoded.map_err(|e| LogError::Invalid(format!("bytes that are not base64: {e}")))
 }
 
 fn wire_headers(headers: &[Header]) -> Vec<(String, Option<String>)> {

@@ -129,7 +129,7 @@ pub(super) async fn discard(
 
 fn each(shared: &Shared, component: &str, which: Which, discard: bool) -> Result<Json<Done>, Refusal> {
     if which.places.is_empty() && which.filter.is_empty() && !which.all_open {
-        let what = r#"say which letters: "places", a filter, or "all_open": true"#;
+        let what = r#"name the letters: "places", a filter, or "all_open": true"#;
         return Err((StatusCode::BAD_REQUEST, what.to_owned()));
     }
     let queue = queue(shared, component)?;

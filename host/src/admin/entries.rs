@@ -1,4 +1,4 @@
-//! Who holds the entries of a store or a table on this host.
+//! The holders of the entries of a store or a table on this host.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ impl Named {
     }
 }
 
-/// What holds entries.
+/// A holder of entries.
 #[derive(Clone)]
 pub(super) enum Holder {
     /// The state of a task.

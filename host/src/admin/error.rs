@@ -1,4 +1,4 @@
-//! Why the admin API does not run.
+//! The errors that keep the admin API from running.
 
 use std::net::SocketAddr;
 

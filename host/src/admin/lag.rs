@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn lag_counts_up_to_the_real_end_and_no_marks() {
+    fn lag_counts_up_to_the_real_end_without_markers() {
         assert_eq!(left(5, None, 5, 5), (0, 0));
         assert_eq!(left(3, None, 5, 5), (2, 0));
         // A transaction marker is the last entry.
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_out_about_a_position_holds_for_it_alone() {
+    fn findings_about_a_position_hold_only_for_it() {
         let mut known = Known { position: Some(Offset(5)), empty_until: Some(Offset(7)), ..Known::default() };
         (known.has_record, known.open_since) = (true, Some(Timestamp(1)));
         known.at(Offset(5));

@@ -85,16 +85,16 @@ fn counters(shared: &Shared, statuses: &Statuses<'_>, registry: &mut Registry) {
     };
     let records = counts("records", "Records taken from the input");
     let emitted = counts("emitted_records", "Records emitted");
-    let failed = counts("dead_letters", "Records set aside in the dead-letter topic");
+    let failed = counts("dead_letters", "Records written to the dead-letter topic");
     let duplicates = counts("duplicates", "Records skipped because their message was handled before");
     let handled = counts("handled_records", "Records whose handler succeeded");
-    let retried = counts("retried_records", "Records left to wait for another attempt");
-    let again = counts("again_records", "Records that waited and were taken again");
+    let retried = counts("retried_records", "Records parked for another attempt");
+    let again = counts("again_records", "Parked records that were retried");
     let applied = counts("applied_records", "Records of tasks' tables applied beside the input");
-    let unfit = counts("unfit_records", "Of these, records without a key that the table could know");
+    let unfit = counts("unfit_records", "Of these, records without a usable key");
     let commits = counts("commits", "Transactions committed");
-    let aborts = counts("aborts", "Transactions that were aborted and done again");
-    let rollbacks = counts("rollbacks", "Versions that this host took back because they failed");
+    let aborts = counts("aborts", "Transactions that were aborted and repeated");
+    let rollbacks = counts("rollbacks", "Versions that this host rolled back because they failed");
     let deployer = shared.deploys.as_ref().and_then(|deploys| deploys.deployer.as_ref());
     for (component, status) in statuses {
         let labels = [("component", component.name.clone())];
@@ -117,15 +117,15 @@ fn counters(shared: &Shared, statuses: &Statuses<'_>, registry: &mut Registry) {
 /// Registers the gauges.
 fn levels(statuses: &Statuses<'_>, registry: &mut Registry) {
     let (commit, lag_age) = (Seconds::default(), Seconds::default());
-    registry.register_with_unit("last_commit", "How long the last commit took", Unit::Seconds, commit.clone());
-    registry.register_with_unit("lag_age", "How long ago the log told the lag", Unit::Seconds, lag_age.clone());
+    registry.register_with_unit("last_commit", "Time of the last commit", Unit::Seconds, commit.clone());
+    registry.register_with_unit("lag_age", "Age of the lag", Unit::Seconds, lag_age.clone());
     let mut levels = |name: &str, help: &str| {
         let levels = Levels::default();
         registry.register(name, help, levels.clone());
         levels
     };
-    let stuck = levels("stuck_tasks", "Tasks that stand still: the log takes not even a dead letter");
-    let waiting = levels("waiting_records", "Records that wait for another attempt");
+    let stuck = levels("stuck_tasks", "Blocked tasks: the log refuses even the dead letter");
+    let waiting = levels("waiting_records", "Parked records that wait for another attempt");
     let breaker = levels("breaker_open", "1 while the circuit breaker holds records back");
     let lag = levels("lag_records", "Offsets between committed positions and ends");
     let restoring = levels("restoring_records", "Offsets of changelogs to read before tasks are ready");
@@ -175,7 +175,7 @@ fn labelled(statuses: &Statuses<'_>, registry: &mut Registry) {
 /// Registers the age of records, the memory of guests and the identity of this build.
 fn times(shared: &Shared, statuses: &Statuses<'_>, registry: &mut Registry) {
     let (lag, flush) = (Seconds::default(), Seconds::default());
-    let help = "Age of the oldest record that is not handled, as far as it is known";
+    let help = "Age of the oldest unhandled record, as far as known";
     registry.register_with_unit("lag", help, Unit::Seconds, lag.clone());
     let help = "Age of the oldest committed state that is not on disk";
     registry.register_with_unit("state_flush_delay", help, Unit::Seconds, flush.clone());
@@ -231,8 +231,8 @@ fn machine(shared: &Shared, registry: &mut Registry) {
 /// Registers the stalls. Every cause has a value, so that an alert also sees the end of a stall.
 fn stalls(statuses: &Statuses<'_>, registry: &mut Registry) {
     let (tasks, seconds) = (Infos::default(), Waits::default());
-    registry.register("stalls", "What tasks wait for: how many wait for the cause", tasks.clone());
-    let help = "How long the longest wait for the cause has lasted";
+    registry.register("stalls", "Waiting tasks by cause", tasks.clone());
+    let help = "The longest wait so far by cause";
     registry.register_with_unit("stalled", help, Unit::Seconds, seconds.clone());
     for (component, status) in statuses {
         for cause in Cause::ALL.map(Cause::name) {
@@ -249,7 +249,7 @@ fn state(shared: &Shared, registry: &mut Registry) {
     let Some(stores) = &shared.stores else { return };
     let (disk, pending, ids, filters) =
         (Gauge::<i64, AtomicI64>::default(), Levels::default(), Levels::default(), Levels::default());
-    registry.register_with_unit("state_disk", "What the copies of state take on disk", Unit::Bytes, disk.clone());
+    registry.register_with_unit("state_disk", "Size of the copies of state on disk", Unit::Bytes, disk.clone());
     registry.register_with_unit("state_pending", "Committed state not on disk yet", Unit::Bytes, pending.clone());
     registry.register("seen_ids", "Message ids remembered on disk", ids.clone());
     registry.register_with_unit("seen_filters", "Memory of the filters of message ids", Unit::Bytes, filters.clone());
@@ -268,12 +268,17 @@ fn state(shared: &Shared, registry: &mut Registry) {
 fn tables(shared: &Shared, registry: &mut Registry) {
     let Some(stores) = &shared.stores else { return };
     let disk = Gauge::<i64, AtomicI64>::default();
-    registry.register_with_unit("tables_disk", "What copies of global tables take on disk", Unit::Bytes, disk.clone());
+    registry.register_with_unit(
+        "tables_disk",
+        "Size of the copies of global tables on disk",
+        Unit::Bytes,
+        disk.clone(),
+    );
     disk.set(stores.tables.size_bytes().and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(0));
     let (applied, unfit, wiped) = (Counts::default(), Counts::default(), Counts::default());
     registry.register("table_applied_records", "Records applied to a global table", applied.clone());
-    registry.register("table_unfit_records", "Of these, records without a key that it could know", unfit.clone());
-    registry.register("table_rebuilds", "How often its copy was dropped and read again", wiped.clone());
+    registry.register("table_unfit_records", "Of these, records without a usable key", unfit.clone());
+    registry.register("table_rebuilds", "Times that its copy was dropped and read again", wiped.clone());
     let (lag, ready) = (Levels::default(), Levels::default());
     registry.register("table_lag_records", "Offsets between a global table and the ends of its topic", lag.clone());
     registry.register("table_ready", "1 if handlers can read the global table", ready.clone());

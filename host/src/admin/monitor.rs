@@ -55,7 +55,7 @@ pub struct Monitor {
     changed: Condvar,
 }
 
-/// What this host keeps on its disk.
+/// The parts of this host that write to its disk.
 #[derive(Clone, Default)]
 pub struct Kept {
     /// The state of its tasks.
@@ -65,7 +65,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Why it cannot be written now.
+    /// The reason why the disk cannot be written now.
     fn fault(&self) -> Option<Explained> {
         let of_state = self.state.as_ref().and_then(|state| state.fault());
         of_state.or_else(|| self.tables.as_ref().and_then(|tables| tables.fault()))
@@ -330,7 +330,7 @@ impl Monitor {
         lock(&self.seen).lags.get(component).cloned()
     }
 
-    /// What happened in a component in the last minute.
+    /// Returns the counts of a component over the last minute.
     #[must_use]
     pub fn recent(&self, component: &Watched) -> Recent {
         let seen = lock(&self.seen);

@@ -28,7 +28,7 @@ use crate::tls::Identity;
 
 type Refusal = (StatusCode, String);
 
-/// Where a host gets its token from.
+/// The place of a host's token, for messages.
 const TOKEN_PLACE: &str = "[admin] token in the heddle.toml of the host";
 
 /// The access rules of the API: its token, its names and its certificate.
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn only_those_who_have_the_token_may_ask() {
+    fn only_requests_with_the_token_are_answered() {
         let ask = |token: Option<&str>, shown: Option<&str>, from: &str| {
             let mut headers = HeaderMap::new();
             if let Some(shown) = shown {

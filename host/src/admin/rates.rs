@@ -22,7 +22,7 @@ struct Copy {
     age: Histogram,
 }
 
-/// What happened in the last minute.
+/// The counts of the last minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Recent {
     /// Records taken from the input, per second.
@@ -51,7 +51,7 @@ impl Rates {
         self.0.push_back(Copy::of(progress, now));
     }
 
-    /// What happened since the oldest copy.
+    /// Returns the change since the oldest copy.
     pub(super) fn recent(&self, progress: &Progress, now: Instant) -> Recent {
         let Some(first) = self.0.front() else { return Recent::default() };
         let last = Copy::of(progress, now);

@@ -108,7 +108,7 @@ impl Remote {
     }
 
     fn registry(&self) -> Result<Client, RegistryError> {
-        const REMEDY: &str = "set HEDDLE_ADMIN_TOKEN to what [admin] token of the host is, and try again";
+        const REMEDY: &str = "set HEDDLE_ADMIN_TOKEN to the host's [admin] token, and try again";
         let place = self.address.clone();
         let token = self.client.token().map_err(|error| match error {
             HostError::Unreachable(cause) => RegistryError::Unreachable { place, cause },
@@ -150,7 +150,7 @@ fn chunks(mut records: &[NewRecord]) -> impl Iterator<Item = &[NewRecord]> {
 }
 
 fn odd<T>() -> Result<T, LogError> {
-    Err(LogError::Invalid("the host answered something else than what was asked".to_owned()))
+    Err(LogError::Invalid("the host's answer does not fit the request".to_owned()))
 }
 
 fn positions(places: Vec<(String, i32, i64)>) -> impl Iterator<Item = (TopicPartition, Offset)> {

@@ -57,7 +57,7 @@ impl Listening {
 }
 
 impl Waiting {
-    /// What the host waits for now.
+    /// Records the cause for which the host waits.
     pub fn tell(&self, why: String) {
         *lock(&self.why) = why;
     }

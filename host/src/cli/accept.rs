@@ -14,11 +14,11 @@ use crate::log::Log;
 use crate::runtime::{KnownTopics, own_topics, partition_counts, short_changelogs, task_count, task_spec};
 
 /// The effect of more partitions on state.
-const MOVED: &str = "State stays where it is. A key whose records come in another partition from now on begins there with nothing: the values that its old \
-     partition holds for it are not read or changed any more, and a message that was handled there is handled again if it is sent again. \
+const MOVED: &str = "State stays where it is. A key whose records move to another partition starts there without state: its values in the old \
+     partition are no longer read or changed, and a message that was handled there is handled again if it is sent again. \
      Keys that stay in their partition keep their state.";
 /// The effect of a recreated topic on state.
-const ANEW: &str = "what such a topic held is gone, copies of it on the disks of hosts are dropped, and the component goes on with what the topic holds now.";
+const ANEW: &str = "the old content of such a topic is lost, hosts discard their copies of it, and the component continues with its present content.";
 
 /// Adds partitions to the topics with the component's state until each has one for every task, and creates missing
 /// ones. Accepts recreated changelogs with their current content. Without `yes` it only prints what would happen.
@@ -48,7 +48,7 @@ pub(super) fn accept(folder: &Path, log: &Arc<dyn Log>, component: &str, yes: bo
     if !short.is_empty() {
         println!("{MOVED}");
     }
-    println!("Topics with state that were deleted or made anew are taken as they are: {ANEW}");
+    println!("Topics with state that were deleted or recreated are accepted as they are: {ANEW}");
     if !yes {
         bail!(Explained::new("nothing was changed").hint("give --yes to accept this"));
     }
@@ -63,6 +63,6 @@ pub(super) fn accept(folder: &Path, log: &Arc<dyn Log>, component: &str, yes: bo
             known.accept(&spec.component, changelog, &id)?;
         }
     }
-    eprintln!("accepted: running hosts go on with {component} within seconds");
+    eprintln!("accepted: running hosts continue {component} within seconds");
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::build::{self, AppContracts};
 /// Build the app's components.
 #[derive(Debug, Args)]
 pub(super) struct Build {
-    /// Build only these components; all of them if none is named.
+    /// Build only these components; by default all of them.
     #[arg(value_name = "COMPONENT")]
     components: Vec<String>,
 
@@ -23,7 +23,7 @@ pub(super) struct Build {
     #[arg(long)]
     wit_only: bool,
 
-    /// Print what was built as JSON, one object a line.
+    /// Print the built files as JSON, one object a line.
     #[arg(long)]
     json: bool,
 }

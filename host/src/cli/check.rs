@@ -22,10 +22,10 @@ use crate::log::{Log, Operation, Resource, Right};
 use crate::registry::{Registry, check};
 use crate::runtime::{KnownTopics, OWN_TOPIC, rights, task_spec};
 
-/// Check the components as they were built against the registry and the topics, without running them.
+/// Check the built components against the registry and the topics, without running them.
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// Print what does not fit as JSON, one object a line.
+    /// Print the findings as JSON, one object a line.
     #[arg(long)]
     json: bool,
 }

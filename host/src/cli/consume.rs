@@ -30,15 +30,15 @@ pub(super) struct Consume {
     /// The topic.
     topic: String,
 
-    /// Where to start: `beginning`, `end`, or an offset of every partition.
+    /// The first record to print: `beginning`, `end`, or an offset in every partition.
     #[arg(long, default_value = "beginning", value_parser = start)]
     from: Start,
 
-    /// Stop after so many records.
+    /// Stop after this number of records.
     #[arg(long, value_name = "COUNT")]
     max: Option<usize>,
 
-    /// Wait for more instead of ending where the topic ends now.
+    /// Wait for more records instead of stopping at the present end.
     #[arg(long)]
     follow: bool,
 
@@ -53,7 +53,7 @@ pub(super) struct Consume {
     output: Raw,
 }
 
-/// Which records are printed.
+/// A choice of records.
 #[derive(Debug, Args)]
 struct Filter {
     /// Only records with this key: text, or JSON where keys have a schema.

@@ -20,13 +20,13 @@ use crate::printable::line;
 /// The timeout for the host, which waits for all other hosts.
 const TIMEOUT: Duration = Duration::from_secs(150);
 
-/// Make all hosts run a component's file, as it was built, without stopping them.
+/// Switch all hosts to a component's built file, without stopping them.
 #[derive(Debug, Args)]
 pub(super) struct Deploy {
     /// A .wasm file, or the folder of a component that `heddle build` has built.
     file: PathBuf,
 
-    /// The component, if the file is to be of this one and no other.
+    /// Fail if the file holds another component than this one.
     #[arg(long)]
     component: Option<String>,
 
@@ -34,7 +34,7 @@ pub(super) struct Deploy {
     host: Host,
 }
 
-/// Make all hosts run the version before again.
+/// Roll all hosts back to the previous version.
 #[derive(Debug, Args)]
 pub(super) struct Rollback {
     /// The component.
@@ -48,7 +48,7 @@ pub(super) struct Rollback {
     host: Host,
 }
 
-/// Print which versions of a component were deployed, the newest first.
+/// List the deployed versions of a component, the newest first.
 #[derive(Debug, Args)]
 pub(super) struct Deployments {
     /// The component.
@@ -60,7 +60,7 @@ pub(super) struct Deployments {
 
 #[derive(Debug, Args)]
 struct Host {
-    /// The admin address of the host to ask, where that is not this folder's own.
+    /// The admin address of the host to ask; this folder's host by default.
     #[arg(long = "host", value_name = "HOST:PORT")]
     address: Option<String>,
 
@@ -116,10 +116,10 @@ fn print(outcome: &Outcome) {
             Verdict::Runs => println!("{name}: {host} runs {version}"),
             Verdict::Refused { .. } => println!("{name}: {host} refused {version}"),
             Verdict::Away => {
-                println!("{name}: {host} does not answer; when it is back it runs {version} before it takes a record");
+                println!("{name}: {host} does not answer; it switches to {version} before its next record");
             }
             Verdict::Silent => {
-                println!("{name}: {host} has not gone over to {version} yet; `heddle status` there tells more");
+                println!("{name}: {host} has not switched to {version} yet; run `heddle status` there");
             }
         }
     }
@@ -194,7 +194,7 @@ impl Deployments {
             println!("{digest}  {at}  {what} by {}{}", line(&release.host), line(why));
         };
         if let Some(withdrawn) = &deployment.withdrawn {
-            released("taken back, deployed", &withdrawn.release, &format!(": {}", withdrawn.why));
+            released("rolled back, deployed", &withdrawn.release, &format!(": {}", withdrawn.why));
         }
         released("runs, deployed", &deployment.release, "");
         deployment.previous.iter().for_each(|release| released("deployed", release, ""));

@@ -154,7 +154,7 @@ impl Dev {
         let settings = std::fs::read(self.folder.join("heddle.toml")).ok();
         if self.settings != settings {
             self.settings = settings;
-            eprintln!("heddle.toml has changed, which takes a new start of `heddle dev`");
+            eprintln!("heddle.toml changed; restart `heddle dev`");
         }
         let now = self.look_when_written()?;
         let changed = |name: &String| self.known.fingerprints.get(name) != now.fingerprints.get(name);
@@ -180,7 +180,7 @@ impl Dev {
     }
 
     fn refused(&self, name: &str, error: &anyhow::Error) {
-        let runs = self.slots.get(name).map(|slot| format!("; {} goes on", short(&slot.current().digest)));
+        let runs = self.slots.get(name).map(|slot| format!("; {} continues", short(&slot.current().digest)));
         report::complain(error);
         eprintln!("{name}: not changed{}", runs.unwrap_or_default());
     }
@@ -201,13 +201,13 @@ impl Dev {
             None => crate::guest::Component::contract(&file.name, &file.wasm)?.1.name,
         };
         let Some(slot) = self.slots.get(&name) else {
-            eprintln!("{name}: is new, which takes a new start of `heddle dev`");
+            eprintln!("{name}: new component; restart `heddle dev`");
             return Ok(());
         };
         let built = built.as_secs_f64();
         let current = slot.current();
         if *current.digest == *format!("sha256:{}", digest(&file.wasm)) {
-            eprintln!("{name}: built in {built:.1} s, the same as runs");
+            eprintln!("{name}: built in {built:.1} s, same as the running version");
             return Ok(());
         }
         let fitted = self.fitter.next(file, &current)?;

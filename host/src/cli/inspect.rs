@@ -12,14 +12,14 @@ use super::{open, wasm_file};
 use crate::build::digest;
 use crate::guest::{Component, Engine, Interfaces, interfaces};
 
-/// Print the contract that a .wasm file carries, what it imports and what it exports.
+/// Print the contract, the imports and the exports of a .wasm file.
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
     /// The file.
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// Print it as JSON, schemas and manifest included.
+    /// Print JSON, with schemas and manifest.
     #[arg(long)]
     json: bool,
 }

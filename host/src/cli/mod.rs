@@ -49,47 +49,47 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a new component, or a new app.
+    /// Create a component or an app.
     New(new::New),
     /// Build the app's components.
     Build(build::Build),
-    /// Print the contract that a .wasm file carries, what it imports and what it exports.
+    /// Print the contract, the imports and the exports of a .wasm file.
     Inspect(inspect::Inspect),
-    /// Build and run all components, and again whatever is saved.
+    /// Build and run all components, and rebuild what is saved.
     Dev(run::Run),
-    /// Run all components as they were built.
+    /// Run all components as built.
     Run(run::Run),
     /// Write records: one JSON value a line, encoded by the topic's schema.
     Produce(produce::Produce),
     /// Print a topic's committed records: their decoded values, one a line.
     Consume(consume::Consume),
-    /// Make all hosts run a component's file, without stopping them.
+    /// Switch all hosts to a component's file, without stopping them.
     Deploy(deploy::Deploy),
-    /// Make all hosts run the version before again.
+    /// Roll all hosts back to the previous version.
     Rollback(deploy::Rollback),
-    /// Print which versions of a component were deployed.
+    /// List the deployed versions of a component.
     Deployments(deploy::Deployments),
-    /// Try a version beside the one that runs, without committing anything.
+    /// Compare a version with the running one, without committing anything.
     Shadow(shadow::Shadow),
-    /// Look at dead letters, replay them, discard them.
+    /// List, show, replay and discard dead letters.
     Dlq(dlq::Dlq),
-    /// Print what the stores of the running hosts hold.
+    /// Print entries of the running hosts' stores.
     State(state::State),
-    /// Print what the running host's components did so far, and how far behind they are.
+    /// Print the counts, the lag and the faults of the running host's components.
     Status(status::Status),
     /// Print the story of one business transaction: its records, retries and dead letters.
     Trace(trace::Trace),
-    /// Print and change where a component goes on in the topics that it consumes.
+    /// Print and set a component's positions in the topics that it consumes.
     Offsets(offsets::Offsets),
     /// List, create and describe topics.
     Topics(topics::Topics),
-    /// Measure the components as they were built, on records made from their schemas.
+    /// Measure the built components on records generated from their schemas.
     Bench(bench::Bench),
-    /// Check the components as they were built against the registry and the topics, without running them.
+    /// Check the built components against the registry and the topics, without running them.
     Check(check::Check),
     /// Register, check, read and compare schemas.
     Schema(schema::Schema),
-    /// Serve a schema registry over HTTP, for clients of Confluent's.
+    /// Serve a schema registry over HTTP, for clients of Confluent's registry.
     Registry(registry::Registry),
 }
 
@@ -134,7 +134,7 @@ pub fn main() -> ExitCode {
     report::end(&done)
 }
 
-/// How a command prints values.
+/// Options for the form of printed values.
 #[derive(Clone, Copy, Debug, Default, Args)]
 struct Raw {
     /// Print control characters and marks of direction as they are, for a pipe, instead of escaped.

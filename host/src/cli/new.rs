@@ -31,10 +31,10 @@ const SCHEMA: &str = r#"{
 "#;
 const IGNORED: &str = "# written by `heddle build`\n/components/*/wit/\n/components/*/heddle/\n*.wasm\n\n# written by `heddle run`\n/.heddle/\n\ntarget/\nnode_modules/\n__pycache__/\n";
 
-/// Make a new component, or a new app.
+/// Create a component or an app.
 #[derive(Debug, Args)]
 pub(super) struct New {
-    /// The component's name; without one, an app is made in the folder that --app names.
+    /// The component's name; without one, an app is created in the folder that --app names.
     #[arg(value_name = "COMPONENT", requires = "lang")]
     name: Option<String>,
 
@@ -42,7 +42,7 @@ pub(super) struct New {
     #[arg(long, value_enum, requires = "name")]
     lang: Option<Lang>,
 
-    /// The topic that it consumes; if nothing is said, the app's first one that no component emits to.
+    /// The topic that it consumes; by default the app's first one that no component emits to.
     #[arg(long, value_name = "TOPIC", requires = "name")]
     consumes: Option<String>,
 
@@ -50,14 +50,14 @@ pub(super) struct New {
     #[arg(long, value_name = "TOPIC", requires = "name")]
     emits: Option<String>,
 
-    /// A whole example to begin with, with its topics and schemas.
+    /// A complete example with its topics and schemas.
     #[arg(long, value_enum, requires = "name", conflicts_with_all = ["consumes", "emits"])]
     template: Option<Template>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Template {
-    /// Two tables from topics of Debezium: each is kept in a store, and the two are joined.
+    /// Two tables from Debezium topics, each kept in a store and joined.
     Debezium,
 }
 
@@ -134,7 +134,7 @@ impl New {
             put(&place.join(path), &text)?;
         }
         println!(
-            "\n{name} is there: test it with `cd {} && {}`, build it with `heddle build`",
+            "\ncreated {name}; test it with `cd {} && {}`, build it with `heddle build`",
             place.display(),
             language.test()
         );
@@ -147,7 +147,7 @@ impl New {
         let outside = |topic: &&String| sources.iter().all(|source| !source.manifest.emits.contains_key(*topic));
         let first = app.topics.keys().find(outside).or_else(|| app.topics.keys().next());
         self.consumes.as_ref().or(first).cloned().with_context(|| {
-            Explained::new("a component consumes a topic, and the app has none")
+            Explained::new("the app has no topic for the component to consume")
                 .at(format_args!("[topics] in {}", folder.join("heddle.toml").display()))
                 .hint("name one with --consumes <topic>")
         })
@@ -167,7 +167,7 @@ fn new_app(folder: &Path) -> Result<()> {
     let files = [("heddle.toml", text), (schema.as_str(), SCHEMA.to_owned()), (".gitignore", IGNORED.to_owned())];
     write(folder, &files.map(|(name, text)| (name.to_owned(), text)).into())?;
     println!(
-        "\n{name} is there: `cd {} && heddle new <component> --lang rust|javascript|python|go` adds a component",
+        "\ncreated {name}; add a component with `cd {} && heddle new <component> --lang rust|javascript|python|go`",
         folder.display()
     );
     Ok(())
@@ -231,7 +231,7 @@ fn add_topics(folder: &Path, app: &App, manifest: &Manifest, compacted: &[&str])
     }
     let path = folder.join("heddle.toml");
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    println!("  {} has more topics now", shown(&path));
+    println!("  added topics to {}", shown(&path));
     put(&path, &(text + &added))
 }
 

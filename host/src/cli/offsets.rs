@@ -15,7 +15,7 @@ use super::{app, dlq, open};
 use crate::log::{Log, LogError, Watermarks};
 use crate::times::point_in_time;
 
-/// Print and change where a component goes on in the topics that it consumes.
+/// Print and set a component's positions in the topics that it consumes.
 #[derive(Debug, Args)]
 pub(super) struct Offsets {
     #[command(subcommand)]
@@ -24,11 +24,11 @@ pub(super) struct Offsets {
 
 #[derive(Debug, Subcommand)]
 enum OffsetsCommand {
-    /// The committed position in each partition, and how far it is from the end.
+    /// Print the committed position in each partition and its distance from the end.
     Show {
         /// The component.
         component: String,
-        /// One JSON object a line.
+        /// Print one JSON object a line.
         #[arg(long)]
         json: bool,
     },
@@ -36,26 +36,26 @@ enum OffsetsCommand {
     Set {
         /// The component.
         component: String,
-        /// The topic; without, all that it consumes.
+        /// The topic; by default all that it consumes.
         topic: Option<String>,
-        /// The partition; without, all of them.
+        /// The partition; by default all of them.
         #[arg(long)]
         partition: Option<i32>,
         /// `beginning`, `end`, an offset, a time (2026-03-01T12:00:00Z), a day (2026-03-01) or how long ago (2h).
         #[arg(long)]
         to: String,
-        /// One JSON object a line.
+        /// Print one JSON object a line.
         #[arg(long)]
         json: bool,
     },
-    /// Take over the positions of another group. No host may run the component meanwhile.
+    /// Copy the positions of another group. No host may run the component meanwhile.
     Copy {
         /// The component.
         component: String,
-        /// The group to take them from.
+        /// The group whose positions to copy.
         #[arg(long, value_name = "GROUP")]
         from_group: String,
-        /// One JSON object a line.
+        /// Print one JSON object a line.
         #[arg(long)]
         json: bool,
     },

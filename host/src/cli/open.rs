@@ -162,7 +162,7 @@ pub(super) fn tables(folder: &Path, app: &App, log: &Arc<dyn Log>) -> Arc<Tables
     Arc::new(Tables::new(log.clone(), engine_in(folder, app, "tables")))
 }
 
-/// What opens the app's engine in a folder of its data.
+/// Returns a function that opens the app's engine in a folder of its data.
 fn engine_in(
     folder: &Path,
     app: &App,
@@ -188,7 +188,7 @@ fn open_or_move_aside(kind: EngineKind, data: &Path, cache_bytes: u64) -> Result
         why: format!("it is damaged ({why}), and cannot be moved to {}: {error}", aside.display()),
     })?;
     let (from, aside) = (data.display(), aside.display());
-    tracing::warn!(target: "heddle::alert", %from, %aside, %why, "the state is damaged: moved aside, and built again from the changelogs");
+    tracing::warn!(target: "heddle::alert", %from, %aside, %why, "moved damaged state away, rebuilding it from the changelogs");
     open_engine(kind, data, cache_bytes)
 }
 

@@ -12,11 +12,11 @@ use crate::registry::RegistryError;
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// How often an outage that lasts is reported.
+/// The interval at which an outage that lasts is reported.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 
 /// Does something that needs the registry, again and again while the log does not let it be read or written. Health
-/// checks of `listening` hear of it meanwhile; without it, gives up at once.
+/// checks of `listening` report it meanwhile; without it, gives up at once.
 pub(super) fn for_registry<T>(listening: Option<&Listening>, attempt: impl Fn() -> Result<T>) -> Result<T> {
     let (mut pause, mut reported, mut waiting) = (PAUSE, None::<(String, Instant)>, None::<Waiting>);
     loop {
@@ -24,13 +24,13 @@ pub(super) fn for_registry<T>(listening: Option<&Listening>, attempt: impl Fn() 
             (Err(error), Some(listening)) if is_outage(&error) => (error, listening),
             (done, _) => return done,
         };
-        let why = format!("waiting for the schema registry before anything runs: {error:#}");
+        let why = format!("waiting for the schema registry: {error:#}");
         match &waiting {
             Some(waiting) => waiting.tell(why.clone()),
             None => waiting = Some(listening.wait(why.clone())?),
         }
         if reported.as_ref().is_none_or(|(before, at)| *before != why || at.elapsed() >= REPORT_EVERY) {
-            tracing::error!(target: "heddle::alert", "{why}");
+            tracing::error!(target: "heddle::alert", error = format!("{error:#}"), "waiting for the schema registry");
             reported = Some((why, Instant::now()));
         }
         std::thread::sleep(pause);
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_waited_for() {
+    fn other_errors_are_not_waited_for() {
         let listening = listen("127.0.0.1:0".parse().unwrap(), Access::default()).unwrap();
         assert!(for_registry(None, || -> Result<()> { Err(outage()) }).is_err());
         assert!(for_registry(Some(&listening), || -> Result<()> { bail!("no") }).is_err());

@@ -39,7 +39,7 @@ pub(super) struct Produce {
     /// The topic.
     topic: String,
 
-    /// Where the lines come from; standard input if it is not given.
+    /// The file of the lines; standard input by default.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 

@@ -14,20 +14,20 @@ use crate::registry::http::{Names, Patience, Server, User};
 use crate::registry::{Embedded, Registry as _};
 use crate::tls::Identity;
 
-/// Serve a schema registry over HTTP, for clients of Confluent's. It is for one machine: larger sites run one of their
-/// own and name it in [registry] url.
+/// Serve a schema registry over HTTP, for clients of Confluent's registry. It serves one machine: larger sites run a
+/// separate registry and set [registry] url.
 #[derive(Debug, Args)]
 pub(super) struct Registry {
     /// The address and port to listen on; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDRESS")]
     listen: SocketAddr,
 
-    /// The folder for its data. By default it serves what the app's own embedded registry holds: a topic where the log
+    /// The folder for its data. By default it serves the app's own embedded registry: a topic where the log
     /// is Kafka, else the folder `registry` in the app's data folder.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
-    /// Answer only this user, with basic authentication. Needed where other machines reach the address.
+    /// Answer only this user, with basic authentication. Required where other machines reach the address.
     #[arg(long, value_name = "USER", requires = "password_file")]
     user: Option<String>,
 
@@ -40,7 +40,7 @@ pub(super) struct Registry {
     #[arg(long = "name", value_name = "NAME")]
     names: Vec<String>,
 
-    /// Speak TLS and show the certificates of this file, in PEM: the server's own first, then those between it and its
+    /// Serve TLS with the certificates of this file, in PEM: the server's own first, then those between it and its
     /// authority.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_certificate: Option<PathBuf>,
@@ -86,7 +86,7 @@ impl Registry {
             (None, Some(app)) => folder.join(&app.data).join("registry"),
             (None, None) => folder.join(".heddle").join("registry"),
         };
-        let advice = "it is for one machine; a larger site runs a registry of its own and names it in [registry] url";
+        let advice = "it serves one machine; a larger site runs a separate registry and sets [registry] url";
         Ok((Embedded::open(&data)?, advice))
     }
 

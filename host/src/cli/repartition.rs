@@ -18,16 +18,16 @@ use crate::runtime::{KnownTopics, LOOK_EVERY, partition_counts, task_spec};
 pub(super) struct Repartition {
     /// The component. No host may run it meanwhile.
     component: String,
-    /// Every store of the component uses the input's key as its own key. It is checked before anything is moved.
+    /// Declare that every store uses the input's key as its own key. This is checked before anything is moved.
     #[arg(long)]
     by_store_key: bool,
-    /// Move the state although records wait in partitions of before: they are handled there, without it.
+    /// Move the state although records are parked in the old partitions. They are handled there, without state.
     #[arg(long)]
     leave_waiting: bool,
-    /// Only print what would be moved.
+    /// Print what would be moved, and move nothing.
     #[arg(long)]
     dry_run: bool,
-    /// One JSON object.
+    /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
@@ -94,7 +94,7 @@ fn failed(error: RepartitionError) -> anyhow::Error {
 
 fn print(plan: &Plan) {
     if plan.resumed {
-        println!("an earlier run was interrupted: this one finishes it");
+        println!("finishing an earlier run that was interrupted");
     }
     println!("from {} to {} partitions", plan.from, plan.to);
     for TopicPlan { topic, kind, records, moved } in &plan.topics {
@@ -102,19 +102,17 @@ fn print(plan: &Plan) {
         println!("{topic}: {records} of {what}, {moved} copied to other partitions");
     }
     if plan.is_unproven() {
-        println!(
-            "there was one partition before, so nothing shows whether the keys of the stores are those of the input"
-        );
+        println!("the state had one partition, so the keys of the stores cannot be compared with those of the input");
     }
     if plan.left > 0 {
-        println!("{} will be handled without the state of their keys", counted(plan.left, "waiting record"));
+        println!("{} will be handled without the state of their keys", counted(plan.left, "parked record"));
     }
 }
 
 fn what(kind: Kind) -> &'static str {
     match kind {
         Kind::Store => "a store",
-        Kind::Waiting => "records that wait",
+        Kind::Waiting => "parked records",
         Kind::Ids => "message ids",
     }
 }

@@ -97,7 +97,7 @@ pub(super) fn warn(found: Explained) {
     eprintln!("warning: {}", laid_out(found));
 }
 
-/// A finding with its place and its remedy on lines of their own. Its texts quote records, brokers and registries, so
+/// A finding with its place and its remedy on separate lines. Its texts quote records, brokers and registries, so
 /// their line breaks are escaped.
 fn laid_out(found: Explained) -> String {
     to_text(&found.map(|text| printable::line(text).into_owned()))
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn all_causes_stand_in_the_first_line_and_the_first_advice_below_it() {
+    fn the_first_line_has_all_causes_and_the_next_one_the_first_hint() {
         let cause = || anyhow!("permission denied");
         insta::assert_snapshot!(printed(&cause().context("cannot read it")), @"cannot read it: permission denied");
         let advice = Explained::new("cannot read it").at("here").hint("make it readable");
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn each_finding_has_its_own_advice() {
+    fn each_finding_has_its_own_hint() {
         let errors = Manifest::parse("[component]\nlanguage = \"rust\"\n", "component.toml").map(drop);
         insta::assert_snapshot!(printed(&errors.context("cannot build").unwrap_err()), @r#"
         cannot build: `consumes` is missing

@@ -47,7 +47,7 @@ const FRESH_WAIT: Duration = Duration::from_secs(2);
 /// Options of `run` and `dev`.
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    /// Stop when every component has handled all there is, and print the counts. Fails if something is left.
+    /// Stop when every component has handled all records, and print the counts. Fails if records are left.
     #[arg(long)]
     until_idle: bool,
 
@@ -123,8 +123,8 @@ impl Run {
             bail!(why);
         }
         if let Some(((source, offset), why)) = refused.filter(|_| self.until_idle) {
-            let what = format!("records are left: the log refuses what one leads to: {why}");
-            let hint = "change what the topic takes, create it, or grant the right to write to it, and run again";
+            let what = format!("records are left: the log refuses an output: {why}");
+            let hint = "raise the topic's limits, create it, or grant the right to write to it, and run again";
             bail!(Explained::new(what).at(format_args!("{source}@{offset}")).hint(hint));
         }
         refuse_rest(&left)
@@ -253,13 +253,13 @@ fn refuse_rest(left: &[String]) -> Result<()> {
 fn what_is_left(monitor: &Monitor, component: &Watched) -> Vec<String> {
     let name = &component.name;
     let mut left = match monitor.lag(name) {
-        None => vec![format!("{name}: the log has not said how much")],
+        None => vec![format!("{name}: the lag is not known")],
         Some(lag) => lag.left().map(|left| of_partition(name, left)).collect(),
     };
     left.extend(monitor.log_fault().map(|fault| format!("{name}: {fault}")));
     let waiting = component.progress.snapshot().waiting;
     if waiting > 0 {
-        left.push(format!("{name}: {} for another attempt", counted(waiting, "waiting record")));
+        left.push(format!("{name}: {}", counted(waiting, "parked record")));
     }
     left
 }
@@ -339,7 +339,7 @@ impl Starting {
             for (component, (_, deployment)) in topics.newest()?.0 {
                 if let Some(deployment) = deployment {
                     let digest = deploy::short(&deployment.release.digest);
-                    eprintln!("{component}: {digest} is deployed, which `heddle dev` passes over: it runs the sources");
+                    eprintln!("{component}: ignoring the deployed {digest}; `heddle dev` runs the sources");
                 }
             }
         }

@@ -19,26 +19,26 @@ use crate::registry::{Cached, check};
 use crate::shadow::{Extent, Found, From, Report, Side, compare, read_tables};
 use crate::times::point_in_time;
 
-/// Try a version beside the one that runs: the same records on a copy of the state, without committing anything.
+/// Compare a version with the running one, on the same records and a copy of the state, without committing anything.
 #[derive(Debug, Args)]
 pub(super) struct Shadow {
     /// The new version's .wasm file.
     file: PathBuf,
 
-    /// The component, if the file is to be of this one and no other.
+    /// Fail if the file holds another component than this one.
     #[arg(long)]
     component: Option<String>,
 
-    /// Where the records begin: `beginning`, on no state; an offset of every partition, or a time
+    /// The first record to take: `beginning`, without state; an offset in every partition, or a time
     /// (2026-03-01T12:00:00Z, or how long ago: 2h), on the state of that time.
     #[arg(long, default_value = "beginning", value_name = "TIME|OFFSET")]
     from: String,
 
-    /// How many records to take at most.
+    /// The most records to take.
     #[arg(long, default_value_t = 10_000)]
     records: u64,
 
-    /// How many differences to show.
+    /// The most differences to show.
     #[arg(long, default_value_t = 5)]
     samples: usize,
 
@@ -137,18 +137,18 @@ fn print(report: &Report) {
         short(new)
     );
     if report.stopped {
-        println!("  there are more; --records takes more of them");
+        println!("  more records are left; --records takes more of them");
     }
     match report.state_until {
-        None => println!("  on no state"),
+        None => println!("  without state"),
         Some(until) => println!(
-            "  on the state of {}, as far as the changelogs still have it: of a key that was written again later, the older value may be gone",
+            "  on the state of {}, as far as the changelogs still hold it: compaction may have removed older values",
             time(Timestamp(until))
         ),
     }
-    println!("  set aside: {} by the old, {} by the new", failed[0], failed[1]);
-    println!("  outputs:   {} by the old, {} by the new; {} differ", outputs.old, outputs.new, outputs.differ);
-    println!("  state:     {} values by the old, {} by the new; {} differ", state.old, state.new, state.differ);
+    println!("  dead-lettered: {} by the old, {} by the new", failed[0], failed[1]);
+    println!("  outputs:       {} by the old, {} by the new; {} differ", outputs.old, outputs.new, outputs.differ);
+    println!("  state:         {} values by the old, {} by the new; {} differ", state.old, state.new, state.differ);
     for Found { samples, .. } in [outputs, state] {
         for sample in samples {
             println!("  {}\n    old {}\n    new {}", line(&sample.at), sample.old, sample.new);

@@ -23,7 +23,7 @@ const MOVE_WAIT: Duration = Duration::from_secs(15);
 /// The interval between requests meanwhile.
 const MOVE_LOOK: Duration = Duration::from_millis(200);
 
-/// Print what stores hold.
+/// Print entries of stores.
 #[derive(Debug, Args)]
 pub(super) struct State {
     #[command(subcommand)]
@@ -40,7 +40,7 @@ enum What {
         store: String,
         /// The key: text, or JSON where keys have a schema.
         key: String,
-        /// Print partition and key, too.
+        /// Print partition and key too.
         #[arg(long)]
         json: bool,
         #[command(flatten)]
@@ -52,7 +52,7 @@ enum What {
         component: String,
         /// The store.
         store: String,
-        /// Only keys that begin so.
+        /// Only keys with this prefix.
         #[arg(long, default_value = "")]
         prefix: String,
         /// Only keys after this one.
@@ -61,7 +61,7 @@ enum What {
         /// The most entries to print of each host.
         #[arg(long, default_value_t = 100)]
         limit: usize,
-        /// One JSON object a line, with partition, key and value.
+        /// Print one JSON object a line, with partition, key and value.
         #[arg(long)]
         json: bool,
         #[command(flatten)]

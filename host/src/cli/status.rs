@@ -25,16 +25,17 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The age from which a lag is printed with its age, in milliseconds.
 const STALE_MS: u64 = 10_000;
 
-/// Print what the running host's components did so far, and how far behind they are.
+/// Print the counts, the lag and the faults of the running host's components.
 #[derive(Debug, Args)]
 pub(super) struct Status {
-    /// One JSON object a line.
+    /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
-    /// Also each partition of each task: position, end, current record, last error, next try and what it waits for.
+    /// Print each partition of each task too: position, end, current record, last error, next attempt and
+    /// cause of a stall.
     #[arg(long)]
     partitions: bool,
-    /// Print it again and again, every so many seconds, until interrupted.
+    /// Print again every N seconds, until interrupted.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", conflicts_with = "json")]
     watch: Option<u32>,
 }
@@ -127,7 +128,7 @@ impl Status {
         }
         let text = answer.text();
         let mut components: Vec<ComponentStatus> = serde_json::from_str(&text).with_context(|| {
-            Explained::new("what answers is not a host of Heddle").at(&address).hint("check [admin] listen")
+            Explained::new("the process that answers is not a Heddle host").at(&address).hint("check [admin] listen")
         })?;
         for why in components.first().filter(|_| !self.json).iter().flat_map(|first| &first.machine) {
             println!("this machine: {why}");
@@ -171,7 +172,7 @@ fn lines(c: &ComponentStatus) -> Vec<String> {
     for StuckTask { topic, partition, offset, since, tries, why } in &c.stuck {
         let since = time(Timestamp(*since));
         lines.push(format!(
-            "  stands still at {topic}/{partition}@{offset} since {since}, tried {tries} times: {}",
+            "  blocked at {topic}/{partition}@{offset} since {since}, tried {tries} times: {}",
             below(why)
         ));
     }
@@ -198,7 +199,7 @@ fn below(why: &str) -> String {
     why.split('\n').map(line).collect::<Vec<_>>().join("\n  ")
 }
 
-/// The rates and times of the last minute, if there is something to tell.
+/// The rates and times of the last minute, if there are any.
 fn recent(c: &ComponentStatus) -> Option<String> {
     let is_quiet = c.records_per_second == 0.0 && c.aborts == 0 && c.lag_seconds == 0.0;
     if is_quiet && c.handler_p50_ms.is_none() {

@@ -37,7 +37,7 @@ pub(super) fn stop_signal() -> Result<Shutdown> {
             let (Ok(mut terminate), Ok(mut interrupt)) =
                 (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
             else {
-                tracing::warn!("signals cannot be listened to: this process stops at once when it is told to");
+                tracing::warn!("cannot listen for signals, so a signal ends this process at once");
                 return;
             };
             loop {
@@ -61,7 +61,7 @@ fn end_after_grace(begun: &Receiver<()>) {
     thread::sleep(GRACE);
     // The reader of the log may be what blocks everything.
     let words = thread::Builder::new().name("last-words".to_owned()).spawn(|| {
-        tracing::error!(target: "heddle::alert", after = ?GRACE, "ended by force: something did not answer; nothing is lost, the next start goes on from what is committed");
+        tracing::error!(target: "heddle::alert", after = ?GRACE, "ended by force, because a thread did not stop; nothing is lost, the next start continues from the committed positions");
     });
     if words.is_ok() {
         thread::sleep(LAST_WORDS);

@@ -22,39 +22,39 @@ pub(super) struct Topics {
 
 #[derive(Debug, Subcommand)]
 enum TopicsCommand {
-    /// All topics and how many records each holds.
+    /// List all topics with their numbers of records.
     List {
-        /// One JSON object a line.
+        /// Print one JSON object a line.
         #[arg(long)]
         json: bool,
     },
     /// Create a topic.
     Create {
-        /// Its name.
+        /// The topic.
         name: String,
-        /// How many partitions.
+        /// The number of partitions.
         #[arg(long, default_value_t = 1)]
         partitions: i32,
         /// A topic option, such as cleanup.policy=compact; may be given several times.
         #[arg(long = "option", value_name = "KEY=VALUE")]
         options: Vec<String>,
     },
-    /// Let a component with state go on after partitions were added to its input, or after topics with its state were
-    /// deleted.
+    /// Let a component with state continue after partitions were added to its input, or after topics with its state
+    /// were deleted.
     Accept {
         /// The component.
         component: String,
-        /// Do it; otherwise only what would happen is printed.
+        /// Apply the change; without it, the effect is only printed.
         #[arg(long)]
         yes: bool,
     },
-    /// Move a component's state to where its keys lead after partitions were added to its input.
+    /// Move a component's state to the partitions of its keys after partitions were added to its input.
     Repartition(Repartition),
-    /// The bounds of each of a topic's partitions.
+    /// Print the bounds of each partition of a topic.
     Describe {
-        /// Its name.
+        /// The topic.
         name: String,
-        /// One JSON object a line.
+        /// Print one JSON object a line.
         #[arg(long)]
         json: bool,
     },
@@ -68,7 +68,8 @@ impl Topics {
             TopicsCommand::List { json } => list(log()?.as_ref(), *json),
             TopicsCommand::Create { name, partitions, options } => {
                 let pair = |option: &String| {
-                    let (key, value) = option.split_once('=').with_context(|| format!("`{option}` is no KEY=VALUE"))?;
+                    let (key, value) =
+                        option.split_once('=').with_context(|| format!("`{option}` is not KEY=VALUE"))?;
                     Ok((key.to_owned(), value.to_owned()))
                 };
                 let options = options.iter().map(pair).collect::<Result<BTreeMap<_, _>>>()?;

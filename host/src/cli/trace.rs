@@ -37,7 +37,7 @@ pub(super) struct Trace {
     #[arg(long, value_name = "TIME", value_parser = parse_timestamp)]
     since: Option<Timestamp>,
 
-    /// One JSON object a line.
+    /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
 }
@@ -145,7 +145,7 @@ fn read(log: &dyn Log, topic: &str, since: Option<Timestamp>, mut visit: impl Fn
         }
         records.into_iter().filter(|record| since.is_none_or(|since| record.timestamp >= since)).for_each(&mut visit);
         if moved.elapsed() > STANDSTILL_MAX {
-            return Err(LogError::Unreachable(format!("reading `{topic}` stands still before its end")));
+            return Err(LogError::Unreachable(format!("reading `{topic}` stalled before its end")));
         }
     }
 }

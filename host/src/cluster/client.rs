@@ -181,7 +181,7 @@ impl HostClient {
         let get = self.agent.get(self.url(&format!("/health/identity?nonce={nonce}&address={address}")));
         let answer = answer(get.config().timeout_global(Some(IDENTITY_WAIT)).build().call())?;
         let identity = serde_json::from_slice(&answer.body).ok().filter(|_| answer.status == 200);
-        identity.ok_or_else(|| HostError::Unreachable("what answers is not a host of Heddle".to_owned()))
+        identity.ok_or_else(|| HostError::Unreachable("the process that answers is not a Heddle host".to_owned()))
     }
 
     /// Returns true if a process answers at the address.

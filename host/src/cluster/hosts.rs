@@ -56,7 +56,7 @@ pub struct Runs {
     pub digest: String,
     /// Offset of the newest deployment that the host has read; -1 for none.
     pub deployment: i64,
-    /// Why the host does not run that deployment.
+    /// The reason why the host does not run that deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
 }
@@ -204,7 +204,7 @@ pub fn announce(hosts: Arc<Hosts>, state: Arc<HostState>, shutdown: Shutdown) ->
             let fresh = tasks.difference(&published).cloned().collect::<Vec<_>>();
             match if fresh.is_empty() { Ok(()) } else { hosts.publish_tasks(&fresh) } {
                 Ok(()) => published = tasks,
-                Err(error) => tracing::warn!("other hosts do not hear of this one's tasks: {error}"),
+                Err(error) => tracing::warn!(%error, "the tasks of this host were not published to other hosts"),
             }
             if shutdown.sleep(LOOK_EVERY) {
                 return;

@@ -63,7 +63,7 @@ pub(super) fn warnings(app: &str, old: &Manifest, new: &Manifest) -> Vec<String>
     let gone = old.stores.keys().filter(|store| !new.stores.contains_key(*store));
     let told = gone.map(|store| {
         format!(
-            "the store `{store}` is gone; what it held stays in `{}`, and is there again if the store comes back",
+            "the store `{store}` was removed; its entries stay in `{}`, and are used again if the store is added again",
             old.changelog(app, store)
         )
     });
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_state_would_be_lost_by_is_refused() {
+    fn a_change_that_would_lose_state_is_refused() {
         let told = [
             changed("\"Account\"", "\"Account\"\nkey = \"bytes\"", None),
             changed("\"Account\"", "\"Account\"\nchangelog = \"accounts\"", None),
@@ -119,12 +119,12 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_goes_is_told() {
+    fn a_removed_store_is_reported() {
         let new = OLD.replace("[stores.totals]\nvalue = \"Total\"\n", "");
         assert_eq!(
             warnings("shop", &manifest(OLD), &manifest(&new)),
             [
-                "the store `totals` is gone; what it held stays in `shop.ledger.totals`, and is there again if the store comes back"
+                "the store `totals` was removed; its entries stay in `shop.ledger.totals`, and are used again if the store is added again"
             ]
         );
         assert_eq!(refusal("shop", &manifest(OLD), &manifest(&new), Some((2, 3))), None);

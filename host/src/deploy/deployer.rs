@@ -188,7 +188,7 @@ impl Deployer {
         Ok(back)
     }
 
-    /// Rolls all hosts back: to the version before, to the version `to`, or to each host's own file (`file`).
+    /// Rolls all hosts back: to the previous version, to the version `to`, or to each host's own file (`file`).
     ///
     /// # Errors
     /// If there is no such version.
@@ -246,8 +246,8 @@ impl Deployer {
 fn no_version(component: &str, to: Option<&str>) -> DeployError {
     let (what, remedy) = match to {
         None => (
-            format!("there is no version of `{component}` to go back to"),
-            "deploy the version that is to run, or go back to each host's own file: `--to file`",
+            format!("there is no version of `{component}` to roll back to"),
+            "deploy the version that is to run, or roll back to each host's own file: `--to file`",
         ),
         Some(to) => (
             format!("no version of `{component}` before this one has the digest `{to}`"),

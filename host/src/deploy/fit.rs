@@ -164,7 +164,7 @@ impl Fitter {
         create(self.log.as_ref(), &missing.concat())?;
         for version in &versions {
             for trouble in self.troubles(version) {
-                tracing::warn!(target: "heddle::alert", component = %version.spec.component, "{trouble}");
+                tracing::warn!(target: "heddle::alert", component = %version.spec.component, trouble, "a topic does not fit its component");
             }
         }
         let named = |version: Version| (version.component.manifest().name.clone(), version);
@@ -371,7 +371,7 @@ fn create_smaller(log: &dyn Log, spec: &TopicSpec, why: &str) -> Result<(), FitE
     let size = smaller.options.remove(SIZE).unwrap_or_default();
     match log.create_topic(&smaller) {
         Ok(()) => {
-            tracing::warn!(target: "heddle::alert", topic = %spec.name, "created with the cluster's own max.message.bytes, because it does not allow {size} ({why})");
+            tracing::warn!(target: "heddle::alert", topic = %spec.name, size, %why, "created with the cluster's own max.message.bytes");
             Ok(())
         }
         Err(LogError::TopicExists(_)) => Ok(()),

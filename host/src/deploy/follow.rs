@@ -91,7 +91,7 @@ impl Follower {
         while !shutdown.is_requested() {
             told = told.and_then(|()| self.look());
             if let Err(error) = told {
-                tracing::warn!("deployments cannot be followed now: {error}");
+                tracing::warn!(%error, "deployments are not followed until the log answers");
                 // Deployments that were not applied are read again.
                 self.reader = None;
                 shutdown.sleep(RETRY_WAIT);
@@ -101,7 +101,7 @@ impl Follower {
             }
         }
         if let Err(error) = self.deployer.hosts.withdraw() {
-            tracing::warn!("other hosts do not hear of this one's end: {error}");
+            tracing::warn!(%error, "the end of this host was not published to other hosts");
         }
     }
 
@@ -133,7 +133,7 @@ impl Follower {
         let deployer = self.deployer.clone();
         let Some(found) = deployer.components.get(component) else { return Ok(()) };
         self.watches.remove(component);
-        let refused = match self.go_over(component, deployment) {
+        let refused = match self.switch(component, deployment) {
             Ok(()) => None,
             Err(DeployError::Log(error)) => return Err(error),
             Err(DeployError::Fit(FitError::Log(error) | FitError::Topic { cause: error, .. })) => return Err(error),
@@ -143,7 +143,7 @@ impl Follower {
         let wanted = deployment.map_or("its own file", |d| short(&d.release.digest));
         let note = match (&refused, deployment.and_then(|d| d.withdrawn.as_ref())) {
             (Some(error), _) => Some(format!("{wanted} was refused: {error}")),
-            (None, Some(back)) => Some(format!("{} was taken back: {}", short(&back.release.digest), back.why)),
+            (None, Some(back)) => Some(format!("{} was rolled back: {}", short(&back.release.digest), back.why)),
             (None, None) => None,
         };
         if let Some(error) = &refused {
@@ -157,7 +157,7 @@ impl Follower {
         self.tell()
     }
 
-    fn go_over(&mut self, component: &str, deployment: Option<&Deployment>) -> Result<(), DeployError> {
+    fn switch(&mut self, component: &str, deployment: Option<&Deployment>) -> Result<(), DeployError> {
         let deployer = self.deployer.clone();
         let Some(found) = deployer.components.get(component) else { return Ok(()) };
         let current = found.slot.current();
@@ -171,7 +171,7 @@ impl Follower {
             None => File { name: found.file.name.clone(), wasm: found.file.wasm.clone() },
         };
         let version = deployer.fitter.next(file, &current)?.version;
-        tracing::info!(%component, digest = %version.digest, "goes over");
+        tracing::info!(%component, digest = %version.digest, "switching version");
         let policy = version.component.manifest().deploy.or(deployer.policy);
         found.slot.swap(version);
         settle(&found.slot);
@@ -194,14 +194,14 @@ impl Follower {
             match watch.look(&found.progress.snapshot()) {
                 Looked::Open => continue,
                 Looked::Good => {}
-                Looked::Fails(why) => match take_back(&deployer, name, &watch.digest, &why) {
+                Looked::Fails(why) => match roll_back(&deployer, name, &watch.digest, &why) {
                     Ok(true) => {
                         deployer.notes.rolled_back(name);
-                        tracing::error!(component = %name, "{} is taken back: {why}", short(&watch.digest));
+                        tracing::error!(component = %name, version = short(&watch.digest), %why, "rolled back a version");
                     }
                     Ok(false) => {}
                     Err(error) => {
-                        tracing::error!(component = %name, "{} fails and cannot be taken back now: {error}", short(&watch.digest));
+                        tracing::error!(component = %name, version = short(&watch.digest), %error, "a failing version cannot be rolled back yet");
                         continue;
                     }
                 },
@@ -214,7 +214,7 @@ impl Follower {
 
 /// Rolls a version back. Returns true if this host wrote the rollback, and not another one. The follower applies that
 /// record like any other.
-fn take_back(deployer: &Deployer, component: &str, digest: &str, why: &str) -> Result<bool, DeployError> {
+fn roll_back(deployer: &Deployer, component: &str, digest: &str, why: &str) -> Result<bool, DeployError> {
     let mut taken = false;
     deployer.topics.decide(component, |now| {
         let back = now.as_ref().filter(|now| now.release.digest == digest && now.withdrawn.is_none());

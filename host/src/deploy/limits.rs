@@ -20,8 +20,8 @@ pub(super) fn troubles(manifest: &Manifest, spec: &TaskSpec, limits: impl Fn(&st
     for topic in failed {
         let what = format!("a record of {record} bytes ([limits] record, or max.message.bytes of the input)");
         let otherwise = match *topic == spec.policy.dead_letter {
-            true => "is set aside with no more than its beginning",
-            false => "is set aside instead of being tried again later",
+            true => "is dead-lettered with only its beginning",
+            false => "is dead-lettered instead of being retried later",
         };
         found.extend(trouble(topic, limits(topic), &what, record + FAILURE_BYTES, otherwise));
     }

@@ -1,4 +1,4 @@
-//! What a person should know about the topics of a component's tables.
+//! Warnings about the topics of a component's tables.
 
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::tables::TableSpec;
@@ -7,8 +7,8 @@ use heddle_contract::wire::key_subject;
 
 use crate::log::Log;
 
-/// Topics of tables that do not keep the newest value of every key, a line each. What the log does not tell is no
-/// trouble.
+/// Topics of tables that do not keep the newest value of every key, a line each. Unknown settings of the log cause no
+/// warning.
 #[must_use]
 pub fn short_lived_tables(log: &dyn Log, manifest: &Manifest) -> Vec<String> {
     let trouble = |(name, table): (&String, &TableSpec)| {

@@ -87,7 +87,7 @@ impl Deployment {
         self.withdrawn.iter().map(|withdrawn| &withdrawn.release).chain(&self.previous)
     }
 
-    /// Returns the deployment after a rollback of this one, to `to` or to the version before. Returns `None` if there
+    /// Returns the deployment after a rollback of this one, to `to` or to the previous version. Returns `None` if there
     /// is no such version.
     #[must_use]
     pub fn taken_back(&self, to: Option<&str>, why: &str, host: &str) -> Option<Self> {
@@ -276,7 +276,7 @@ impl Topics {
                 return Ok(newest);
             }
             if Instant::now() > deadline {
-                let why = format!("what was written to `{}` is not to be read", self.deployments);
+                let why = format!("a record that was just written to `{}` cannot be read", self.deployments);
                 return Err(LogError::Unreachable(why).into());
             }
             std::thread::sleep(SEEN_LOOK);
@@ -303,7 +303,7 @@ pub(super) fn read(record: &Record) -> Option<(String, Option<Deployment>)> {
     match serde_json::from_slice(value) {
         Ok(deployment) => Some((component, Some(deployment))),
         Err(error) => {
-            tracing::error!(%component, offset = %record.offset, "a record of a deployment cannot be read: {error}");
+            tracing::error!(%component, offset = %record.offset, %error, "a record of a deployment cannot be read");
             None
         }
     }
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn going_back_takes_the_version_before_or_any_that_is_known() {
+    fn a_rollback_takes_the_previous_or_any_known_version() {
         let previous = ["c3", "b2", "a1"].map(release).to_vec();
         let now = Deployment { release: release("d4"), previous, withdrawn: None };
         let back = now.taken_back(None, "because", "b").unwrap();

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_judged_by_what_it_did_itself_and_not_by_too_little() {
+    fn a_version_is_judged_by_enough_of_its_own_records() {
         let policy = DeployPolicy { watch: Duration::from_secs(60), failures_max: 500 };
         let counts = |records, dead_lettered| Snapshot {
             counts: Counts { records, dead_lettered, ..Counts::default() },

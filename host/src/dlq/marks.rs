@@ -38,7 +38,7 @@ pub struct Mark {
     pub did: What,
     /// The time, in RFC 3339.
     pub at: String,
-    /// The id of the dead-letter topic. A topic that is created anew under the same name has other letters in the same
+    /// The id of the dead-letter topic. A topic that is recreated under the same name has other letters in the same
     /// places.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,

@@ -51,7 +51,7 @@ pub(super) fn scan(
             return Ok(());
         }
         if moved.elapsed() > STANDSTILL_MAX {
-            let why = format!("reading `{topic}` stands still before its end");
+            let why = format!("reading `{topic}` stalled before its end");
             return Err(LogError::Unreachable(why).into());
         }
     }

@@ -72,7 +72,7 @@ pub fn read_partition_until(
             }
         }
         if moved.elapsed() > STANDSTILL_MAX {
-            return Err(LogError::Unreachable(format!("reading {source} stands still before its end")));
+            return Err(LogError::Unreachable(format!("reading {source} stalled before its end")));
         }
     }
 }

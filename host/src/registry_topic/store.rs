@@ -108,7 +108,7 @@ impl TopicStore {
                 }
                 Err(why) if bounds.is_some_and(|bounds| bounds.end > Offset(0)) => {
                     let file = copy.file.display();
-                    tracing::warn!(target: "heddle::alert", %file, "ignored the unreadable copy of the registry's topic: {why}");
+                    tracing::warn!(target: "heddle::alert", %file, %why, "ignored the unreadable copy of the registry's topic");
                     return Ok(None);
                 }
                 Err(why) => {
@@ -284,20 +284,20 @@ impl TopicStore {
             Source::Before(folder) => (
                 format!("the embedded registry of this host, {}", folder.display()),
                 format!(
-                    "if records on this log were written by that folder's ids, give the app a topic of its own, such as `[registry] topic = \"<app>.registry\"`; if none was, move the folder away: {}",
+                    "if records on this log were written by that folder's ids, give the app a separate topic, such as `[registry] topic = \"<app>.registry\"`; if none was, move the folder away: {}",
                     folder.display()
                 ),
             ),
             Source::Copy(file) => (
                 format!("its copy on this host, {}", file.display()),
                 format!(
-                    "the topic was created anew with other ids: stop the hosts that use it, delete the topic, and start this one, which restores it; or remove the copy if its ids are the wrong ones: {}",
+                    "the topic was recreated with other ids: stop the hosts that use it, delete the topic, and start this one, which restores it; or remove the copy if its ids are the wrong ones: {}",
                     file.display()
                 ),
             ),
             Source::Memory => (
                 "what this host read from it before".to_owned(),
-                "the topic was created anew with other ids: stop the hosts that use it, delete the topic, and start this one first, which restores it from its copy".to_owned(),
+                "the topic was recreated with other ids: stop the hosts that use it, delete the topic, and start this one first, which restores it from its copy".to_owned(),
             ),
         };
         self.wrong(format!("contradicts {place}: {what}"), remedy)
@@ -314,7 +314,7 @@ impl TopicStore {
             Ok(()) => link.copied = Some(origin),
             Err(error) => {
                 let file = copy.file.display();
-                tracing::warn!(target: "heddle::alert", %file, "the copy of the registry's topic was not written: {error}");
+                tracing::warn!(target: "heddle::alert", %file, %error, "the copy of the registry's topic was not written");
             }
         }
     }

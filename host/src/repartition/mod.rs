@@ -60,7 +60,7 @@ pub struct Job<'j> {
     pub by_store_key: bool,
     /// True if unread and parked records may be processed without the state that is moved away from them.
     pub leave_waiting: bool,
-    /// How long a host that was about to run the component may take to show in its group.
+    /// The longest time until a host that was about to run the component shows in its group.
     pub hosts_show: Duration,
 }
 
@@ -71,7 +71,7 @@ pub enum Kind {
     Store,
     /// Parked records. They belong to the partition that they were read from, and are not moved.
     Waiting,
-    /// Message ids. An id does not tell its partition, so it is copied to every partition that could need it.
+    /// Message ids. An id does not show its partition, so it is copied to every partition that could need it.
     Ids,
 }
 

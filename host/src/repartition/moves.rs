@@ -59,7 +59,7 @@ pub(super) fn carry_out(job: &Job<'_>, plan: &Plan, tell: Tell<'_>) -> Result<()
     let mut batches = Batches { writer, records: vec![], bytes: 0, read: 0, tell };
     if job.known.begun_move(component)?.is_some() != plan.resumed {
         return Err(refused(
-            format!("somebody else moves the state of `{component}`"),
+            format!("another process moves the state of `{component}`"),
             "another `heddle topics repartition`",
             "wait until it has ended",
         ));

@@ -40,7 +40,7 @@ pub(super) fn plan(job: &Job<'_>, note: Move, resumed: bool) -> Result<Plan, Rep
     unread(job, &note, &mut left)?;
     if let Some((source, offset)) = left.first.as_ref().filter(|_| !job.leave_waiting && !resumed) {
         return Err(refused(
-            format!("records wait in partitions from which the state of their keys would go away: {}", left.count),
+            format!("records are parked in partitions that the state of their keys would leave: {}", left.count),
             format!("the first is {source}@{offset}"),
             "stop the writers of the input, let the component handle everything, and only then add partitions and run this; or give --leave-waiting: these records are handled where they are, as if their keys had no state",
         ));
@@ -78,7 +78,7 @@ fn store_entry_moves(job: &Job<'_>, record: &Record, note: &Move) -> Result<bool
             ),
             format!("{}@{}", record.source, record.offset),
             format!(
-                "nothing tells which input key an entry belongs to: `heddle topics accept {}` leaves the state where it is, or read the input again into a component of another name",
+                "nothing shows which input key an entry belongs to: `heddle topics accept {}` leaves the state where it is, or read the input again into a component of another name",
                 short_name(job)
             ),
         ));
@@ -93,7 +93,7 @@ fn short_name<'j>(job: &'j Job<'_>) -> &'j str {
 
 fn keys_unknown(job: &Job<'_>, topic: &Topic) -> RepartitionError {
     refused(
-        "state is partitioned by the keys of the input, and an entry of a store does not tell which one it belongs to",
+        "state is partitioned by the keys of the input, and an entry of a store does not show which one it belongs to",
         format!("the store behind `{topic}`"),
         format!(
             "if every store of the component uses the input's key as its own, give --by-store-key; else `heddle topics accept {}` leaves the state where it is",
@@ -106,7 +106,7 @@ fn keys_unknown(job: &Job<'_>, topic: &Topic) -> RepartitionError {
 fn waits_elsewhere(record: &Record, note: &Move) -> Result<bool, RepartitionError> {
     let Some(value) = &record.value else { return Ok(false) };
     let key = waiting::record_key(value).ok_or_else(|| {
-        LogError::Fatal(format!("a record that waits cannot be read: {}@{}", record.source, record.offset))
+        LogError::Fatal(format!("a parked record cannot be read: {}@{}", record.source, record.offset))
     })?;
     Ok(key.is_some_and(|key| elsewhere(&key, record.source.partition, note).is_some()))
 }
@@ -171,6 +171,6 @@ fn placed_otherwise(record: &Record, note: &Move) -> RepartitionError {
             partition_of(key, note.to)
         ),
         format!("{}@{}", record.source, record.offset),
-        "let all writers use partitioner=murmur2_random; nothing tells where the state belongs otherwise",
+        "let all writers use partitioner=murmur2_random; nothing else shows where the state belongs",
     )
 }

@@ -180,7 +180,7 @@ fn check(
     let old = known.offset < end && stores.age(&source.topic) > COPY_AGE_MAX;
     let held = stores.end_found(&source.topic).unwrap_or(known.offset);
     let why = if other {
-        "the topic was created anew".to_owned()
+        "the topic was recreated".to_owned()
     } else if held > end {
         format!("the topic ends at {end}, before the copy's {held}")
     } else if old {

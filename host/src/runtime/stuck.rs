@@ -82,7 +82,7 @@ impl Stuck {
             tries: tries + 1,
             next_try: Some(after(at, pause)),
             why: Explained::new(fault.to_string())
-                .hint("change what the topic takes, create it, or grant the right to write to it"),
+                .hint("raise the topic's limits, create it, or grant the right to write to it"),
         };
         self.progress.report(TaskStuck { record, tries: stall.tries, wait: pause, why: &stall.why });
         self.progress.stalled(stall.clone());

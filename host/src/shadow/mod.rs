@@ -207,7 +207,7 @@ impl Input {
                 return Ok(Some(by_time(records)));
             }
             if began.elapsed() > STANDSTILL_MAX {
-                return Err(LogError::Unreachable("reading the input stands still before its end".to_owned()));
+                return Err(LogError::Unreachable("reading the input stalled before its end".to_owned()));
             }
         }
     }

@@ -54,7 +54,7 @@ pub struct Report {
     pub outputs: Result,
     /// The final content of the stores, for keys that either version wrote.
     pub state: Result,
-    /// Reasons why the new version would be refused, each as text with its place and remedy on lines of their own.
+    /// Reasons why the new version would be refused, each as text with its place and remedy on separate lines.
     pub refused: Vec<String>,
 }
 

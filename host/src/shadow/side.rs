@@ -200,7 +200,7 @@ impl Side {
         self.manifest.table_topics(Scope::Task).cloned().collect()
     }
 
-    /// What its global tables are read by, their topics, and by what they know their keys.
+    /// The indexes of its global tables, with their topics and types of keys.
     pub(super) fn global_tables(&self) -> Vec<(StoreIndex, Topic, TableKeys)> {
         self.component.global_tables()
     }
@@ -264,7 +264,7 @@ impl Side {
             let positions = reader.positions()?;
             ends.retain(|place, end| positions.get(place).is_none_or(|position| position < end));
             if moved.elapsed() > STANDSTILL_MAX {
-                let why = format!("reading `{changelog}` stands still before its end");
+                let why = format!("reading `{changelog}` stalled before its end");
                 return Err(LogError::Unreachable(why).into());
             }
         }
@@ -298,7 +298,9 @@ impl Side {
             stores.commit(&mut committed);
         }
         Ok(match step.fault {
-            Some(fault) => Made { outputs: vec![object!({ "set aside": fault.to_string() })], failed: true, touched },
+            Some(fault) => {
+                Made { outputs: vec![object!({ "dead-lettered": fault.to_string() })], failed: true, touched }
+            }
             None => {
                 let outputs = step.writes.iter().map(|write| self.output(write)).collect();
                 Made { outputs, failed: false, touched }

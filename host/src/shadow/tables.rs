@@ -12,7 +12,7 @@ use crate::log::{self, Log, LogError};
 use crate::state::MemoryEngine;
 use crate::tables::{FollowFault, Follower, Table, TableEngine};
 
-/// How long reading may stand still.
+/// The longest time that reading may make no progress.
 const STANDSTILL_MAX: Duration = Duration::from_secs(30);
 
 /// Reads the global tables of both versions to the ends of their topics, into memory.
@@ -54,7 +54,7 @@ fn read_table(
             (moved, applied) = (Instant::now(), now);
         }
         if moved.elapsed() > STANDSTILL_MAX {
-            let why = format!("reading `{}` stands still before its end", table.topic());
+            let why = format!("reading `{}` stalled before its end", table.topic());
             return Err(LogError::Unreachable(why).into());
         }
     }

@@ -50,7 +50,7 @@ impl FjallEngine {
     fn keyspace(&self, tree: &str) -> Result<fjall::Keyspace, StateError> {
         let options = || fjall::KeyspaceCreateOptions::default().max_memtable_size(TREE_BUFFER_BYTES);
         if tree.is_empty() || tree.len() > super::TREE_NAME_BYTES_MAX {
-            let why = format!("`{tree}` is no name for a tree: 1 to {} bytes", super::TREE_NAME_BYTES_MAX);
+            let why = format!("`{tree}` is not a valid name for a tree: 1 to {} bytes", super::TREE_NAME_BYTES_MAX);
             return Err(StateError::Refused(why));
         }
         self.db.keyspace(tree, options).map_err(|error| failed(&self.folder, &error))

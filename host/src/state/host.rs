@@ -148,7 +148,7 @@ impl HostState {
             stores.flush().map(|_| ())
         };
         if let Err(error) = written {
-            tracing::warn!(%error, at = error.place(), "state stays in the changelog alone");
+            tracing::warn!(%error, at = error.place(), "state stays only in the changelog");
         }
         self.abandon(stores);
     }
@@ -173,7 +173,7 @@ impl HostState {
         let flusher = self.running().flusher;
         let unregistered = flusher.is_none_or(|flusher| flusher.unregister(stores, LAST_WRITE_WAIT));
         if !unregistered || !stores.retire(LAST_WRITE_WAIT) {
-            tracing::warn!("the disk has not ended a write of a task that was let go");
+            tracing::warn!("the disk has not ended a write of a released task");
             return false;
         }
         lock(&self.open).retain(|_, open| open.upgrade().is_some_and(|open| !Arc::ptr_eq(&open, stores)));
@@ -234,7 +234,7 @@ impl HostState {
             // The lock keeps workers from opening tasks from here on.
             let _opening = lock(&self.opening);
             if self.tasks().iter().all(|(.., stores)| self.abandon(stores)) {
-                tracing::warn!(target: "heddle::alert", "the engine of the state failed: it is opened again, and what is missing is read from the changelogs");
+                tracing::warn!(target: "heddle::alert", "the state engine failed; reopening it and restoring from the changelogs");
                 lock(&self.mending).failure = flusher.failure();
                 *self.engine.write().unwrap_or_else(PoisonError::into_inner) = Running::default();
             }
@@ -264,7 +264,7 @@ impl HostState {
             Ok(running) => {
                 (mending.times, mending.last, mending.failure) = (mending.times + 1, Some(Instant::now()), None);
                 *self.engine.write().unwrap_or_else(PoisonError::into_inner) = running;
-                tracing::info!(target: "heddle::alert", "the engine of the state is open again");
+                tracing::info!(target: "heddle::alert", "reopened the state engine");
             }
             // A former task is still held somewhere and will be dropped soon.
             Err(StateError::Owned(_)) => {}

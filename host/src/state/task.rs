@@ -218,7 +218,7 @@ impl TaskStores {
                 layers.stores[index].took(record.offset.next());
             });
         } else if self.seen.as_ref().is_some_and(|seen| ours(&seen.changelog)) {
-            let topic = std::str::from_utf8(key).map_err(|_| foreign("its key is no name of a topic"))?;
+            let topic = std::str::from_utf8(key).map_err(|_| foreign("its key is not the name of a topic"))?;
             let value = record.value.clone().ok_or_else(|| foreign("it has no value"))?;
             let ids = unpack(value).map_err(|error| foreign(&error.to_string()))?;
             self.change(|layers| {
@@ -226,7 +226,7 @@ impl TaskStores {
                 layers.seen.took(record.offset.next());
             });
         } else {
-            return Err(foreign("the topic is no changelog of the task"));
+            return Err(foreign("the topic is not a changelog of the task"));
         }
         Ok(())
     }

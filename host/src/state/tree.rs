@@ -88,7 +88,7 @@ pub(super) fn open_watermark(tree: &dyn StateStore, changelog: &Topic) -> Result
         return Ok(Some(Found { watermark, written: Timestamp(written), end }));
     }
     if tree.get(WATERMARK)?.is_some() {
-        tracing::warn!(%changelog, "the copy of this changelog is of another version and is made anew");
+        tracing::warn!(%changelog, "discarding a local copy of another version");
     }
     wipe(tree)?;
     Ok(None)

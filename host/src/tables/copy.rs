@@ -34,7 +34,7 @@ pub(super) fn data_key(key: &[u8]) -> Vec<u8> {
     [&[DATA], key].concat()
 }
 
-/// How far a copy has read, and of which topic of the name.
+/// The position of a copy, and the identity of its topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Watermark {
     layout: u32,
@@ -46,15 +46,15 @@ pub(super) struct Watermark {
 }
 
 impl Watermark {
-    /// How far a partition was read.
+    /// The position in a partition.
     pub(super) fn position(&self, partition: Partition) -> Option<Offset> {
         self.positions.get(&partition.0).copied().map(Offset)
     }
 
-    /// Why the copy is not the beginning of what the topic has now.
+    /// The reason why the copy is not the beginning of the topic's present content.
     pub(super) fn misfit(&self, topic_id: &Option<String>, bounds: &[Watermarks], now: Timestamp) -> Option<String> {
         if matches!((&self.topic_id, topic_id), (Some(known), Some(now)) if known != now) {
-            return Some("the topic was created anew".to_owned());
+            return Some("the topic was recreated".to_owned());
         }
         let age = now.0.saturating_sub(self.written);
         let is_old = age > i64::try_from(COPY_AGE_MAX.as_millis()).unwrap_or(i64::MAX);
@@ -85,7 +85,7 @@ impl Watermark {
     }
 }
 
-/// What was done with records.
+/// The number of records by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Applied {
     pub(super) records: u64,
@@ -123,7 +123,7 @@ impl Copy {
         Ok(copy)
     }
 
-    /// What the copy holds.
+    /// The tree of the copy.
     pub(super) fn tree(&self) -> Arc<dyn StateStore> {
         self.tree.clone()
     }
@@ -190,13 +190,13 @@ impl Copy {
         self.tree.apply(changes)
     }
 
-    /// What messages call it.
+    /// The name in messages.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 }
 
-/// How many of the first records become one batch.
+/// The number of first records that become one batch.
 fn part_of(records: &[Record]) -> usize {
     let mut bytes = 0;
     let fits = |record: &&Record| {

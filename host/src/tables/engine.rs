@@ -17,7 +17,7 @@ pub struct TableEngine {
 
 #[derive(Default)]
 struct Current {
-    /// How many engines were given up.
+    /// The number of engines that were given up.
     generation: u64,
     engine: Option<Arc<dyn StateEngine>>,
 }

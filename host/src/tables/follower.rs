@@ -19,20 +19,21 @@ use super::table::Table;
 use crate::log::{Log, LogError, Reader, Start, Watermarks};
 use crate::state::StateError;
 
-/// How long one look for records takes.
+/// The longest single wait for records.
 const POLL_WAIT: Duration = Duration::from_millis(100);
-/// How often the topic itself is looked at.
+/// The interval at which the topic itself is checked.
 const LOOK_EVERY_MS: i64 = 2_000;
-/// How often positions get to disk that moved without a record, and how old a watermark gets that is up to date.
+/// The interval at which positions that moved without a record are written, and the oldest that the watermark of a
+/// current copy gets.
 const WRITE_EVERY_MS: i64 = 60_000;
 /// After so much has been written, the engine is flushed.
 const FLUSH_BYTES: usize = 32 << 20;
 /// After this time the engine is flushed, if anything was written.
 const FLUSH_EVERY_MS: i64 = 5_000;
-/// How often the operator is told of what lasts.
+/// The interval at which a lasting fault is reported.
 const TOLD_EVERY_MS: i64 = 60_000;
 
-/// Why a table is not followed now. It is tried again.
+/// The reason why a table is not followed now. The follower tries again.
 #[derive(Debug, Error)]
 pub enum FollowFault {
     /// The log does not give its topic.
@@ -43,7 +44,7 @@ pub enum FollowFault {
     State(#[from] StateError),
 }
 
-/// Follows one table. Whoever owns it calls [`turn`](Self::turn) again and again; a thread does so in a host.
+/// Follows one table. Its owner calls [`turn`](Self::turn) again and again; in a host a thread does so.
 pub struct Follower {
     log: Arc<dyn Log>,
     engine: Arc<TableEngine>,
@@ -61,16 +62,16 @@ pub struct Follower {
 struct Reading {
     reader: Box<dyn Reader>,
     topic_id: Option<String>,
-    /// What the topic had when it was looked at last.
+    /// The bounds of the topic at the last check.
     bounds: Vec<Watermarks>,
-    /// Where every partition has to be before the table can be read.
+    /// The offset that each partition has to reach before the table can be read.
     targets: BTreeMap<TopicPartition, Offset>,
     looked_at: Timestamp,
     written_at: Timestamp,
 }
 
 impl Follower {
-    /// What fills `table`.
+    /// Returns the follower that fills `table`.
     #[must_use]
     pub fn new(log: Arc<dyn Log>, engine: Arc<TableEngine>, table: Arc<Table>) -> Self {
         let (told_unfit, unflushed) = (false, (0, Timestamp(0)));
@@ -131,7 +132,7 @@ impl Follower {
         let bounds = self.log.watermarks(&topic)?;
         let Some((_, copy)) = &mut self.copy else { return Ok(()) };
         if let Some(why) = copy.watermark.misfit(&topic_id, &bounds, now) {
-            tracing::warn!(target: "heddle::alert", table = %topic, copy = copy.name(), "discarding the local copy of the table, reading its topic again: {why}");
+            tracing::warn!(target: "heddle::alert", table = %topic, copy = copy.name(), %why, "discarding the local copy of the table, reading its topic again");
             self.table.show(None);
             self.table.wiped();
             self.table.busy(|| copy.wipe())?;
@@ -212,7 +213,7 @@ impl Follower {
         Ok(())
     }
 
-    /// What the copy has stays readable, unless it is the copy that fails, or the topic is gone.
+    /// Reports a fault. The copy stays readable, unless the copy itself fails or the topic is gone.
     fn failed(&mut self, fault: &FollowFault, now: Timestamp) {
         self.reading = None;
         match fault {
@@ -231,7 +232,7 @@ impl Follower {
         let since = self.table.fails(why.clone(), matches!(fault, FollowFault::State(_)), now);
         if self.told.is_none_or(|told| now.0 - told.0 >= TOLD_EVERY_MS) {
             self.told = Some(now);
-            tracing::error!(target: "heddle::alert", table = %self.table.topic(), failing_for_ms = now.0 - since.0, "the table is not followed: {why}");
+            tracing::error!(target: "heddle::alert", table = %self.table.topic(), failing_for_ms = now.0 - since.0, %why, "the table is not followed");
         }
     }
 
@@ -246,7 +247,7 @@ impl Follower {
         if let Some((_, copy)) = &mut self.copy {
             let written = copy.write_watermark(now).and_then(|()| copy.flush());
             if let Err(error) = written {
-                tracing::warn!(table = %self.table.topic(), "the copy of the table was not written: {error}");
+                tracing::warn!(table = %self.table.topic(), %error, "the copy of the table was not written");
             }
         }
         self.close();

@@ -11,7 +11,7 @@
 //! - `engine`: the engine of all copies, opened again when a disk has failed it.
 //!
 //! A table can be read once it has all that its topic had committed when the host began to read it; from then on it is
-//! followed. What happens to one table (its topic is deleted, made anew, trimmed) is no other table's trouble.
+//! followed. A fault of one table (its topic is deleted, recreated, trimmed) does not affect other tables.
 
 mod copy;
 mod engine;
@@ -36,18 +36,18 @@ use crate::lock::lock;
 use crate::log::{self, Log};
 use crate::state::{StateEngine, StateError};
 
-/// How long a host that ends waits for its followers to write what they have.
+/// The longest wait of a stopping host for its followers' last writes.
 const END_WAIT: Duration = Duration::from_secs(5);
-/// How often it looks whether they have ended.
+/// The interval at which a stopping host checks whether they have ended.
 const END_LOOK: Duration = Duration::from_millis(5);
-/// How long after a failure a follower tries again.
+/// The pause of a follower after a failure.
 const RETRY_WAIT: Duration = Duration::from_secs(1);
-/// How often a follower that waits looks whether it is to end.
+/// The interval at which a waiting follower checks whether it is to end.
 const STOP_LOOK: Duration = Duration::from_millis(50);
 /// From when on a call of the engine is slow.
 const SLOW: Duration = Duration::from_secs(5);
 
-/// What tells tables apart: two components whose keys are typed differently have a copy each.
+/// The identity of a table: two components whose keys have different types have a copy each.
 type Identity = (Topic, TableKeys);
 
 /// The global tables of a host. Cheap to share; one a process, because the engine's folder has one owner.
@@ -98,13 +98,13 @@ impl Tables {
         lock(&self.followed).values().filter_map(|followed| followed.table.upgrade()).collect()
     }
 
-    /// What the copies take on disk, in bytes; none if there are none.
+    /// The size of the copies on disk, in bytes; `None` if there are none.
     #[must_use]
     pub fn size_bytes(&self) -> Option<u64> {
         self.engine.opened()?.size_bytes().ok()
     }
 
-    /// Why copies cannot be written now, if they cannot.
+    /// The reason why copies cannot be written now, if there is one.
     #[must_use]
     pub fn fault(&self) -> Option<Explained> {
         self.all().iter().find_map(|table| table.disk_fault(SLOW)).map(Explained::new)

@@ -24,7 +24,7 @@ pub struct Table {
     progress: Mutex<Progress>,
 }
 
-/// What a follower tells.
+/// The report of a follower.
 #[derive(Default)]
 struct Progress {
     status: Known,
@@ -39,12 +39,12 @@ struct Known {
     lag: u64,
     wiped: u64,
     partitions: usize,
-    /// When the log told the lag.
+    /// The time at which the lag was measured.
     asked: Option<Timestamp>,
     fault: Option<Fault>,
 }
 
-/// Why a table is not followed now.
+/// The reason why a table is not followed now.
 #[derive(Clone, Debug)]
 struct Fault {
     why: String,
@@ -57,22 +57,22 @@ struct Fault {
 pub struct TableStatus {
     /// The topic that it shows.
     pub topic: String,
-    /// Whether handlers can read it: it has all that the topic had when it began to be read.
+    /// True if handlers can read it: it has all that the topic had when reading began.
     pub ready: bool,
     /// Offsets between its positions and the ends of the topic's partitions.
     pub lag: u64,
-    /// When the log told that, in milliseconds since 1970.
+    /// The time of that measurement, in milliseconds since 1970.
     #[serde(default)]
     pub asked: Option<i64>,
-    /// How many partitions the topic has.
+    /// The number of partitions of the topic.
     pub partitions: usize,
     /// Records applied since the host started.
     pub applied: u64,
     /// Of these, the ones without a key that the table could know.
     pub unfit: u64,
-    /// How often the copy was dropped and read again since the host started.
+    /// The number of times that the copy was dropped and read again since the host started.
     pub wiped: u64,
-    /// Why it is not followed now, if it is not.
+    /// The reason why it is not followed now, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 }
@@ -100,7 +100,7 @@ impl Table {
         (self.topic.clone(), self.keys)
     }
 
-    /// What an operator sees of it.
+    /// The view of an operator.
     #[must_use]
     pub fn status(&self) -> TableStatus {
         let Known { applied, unfit, lag, wiped, partitions, asked, fault } = lock(&self.progress).status.clone();
@@ -127,7 +127,8 @@ impl Table {
         self.content.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on handlers read this tree. `None`: they wait; nobody reads the one before any more when this returns.
+    /// Replaces the tree that handlers read; they wait while it is `None`. No handler reads the old tree when this
+    /// returns.
     pub(super) fn show(&self, tree: Option<Arc<dyn StateStore>>) {
         *self.content.write().unwrap_or_else(PoisonError::into_inner) = tree;
     }
@@ -173,7 +174,7 @@ impl Table {
         lock(&self.progress).busy.is_some_and(|since| since.elapsed() >= time)
     }
 
-    /// Why its copy cannot be written, if it cannot.
+    /// The reason why its copy cannot be written, if there is one.
     pub(super) fn disk_fault(&self, slow: Duration) -> Option<String> {
         if self.is_busy_for(slow) {
             return Some(format!("the disk is slow: a write of the table of `{}` has not ended", self.topic));
@@ -188,7 +189,7 @@ impl Table {
         }
     }
 
-    /// Why it cannot be read.
+    /// The reason why it cannot be read.
     fn why(&self) -> String {
         let Known { lag, fault, asked, .. } = lock(&self.progress).status.clone();
         match (fault, asked) {

@@ -128,7 +128,7 @@ class TestHost:
         known = _world.HANDLERS.get(handler.__name__)
         if known is None:
             names = ", ".join(_world.HANDLERS)
-            raise ValueError(f"{handler.__name__} is no handler of this component: those are {names}")
+            raise ValueError(f"{handler.__name__} is not a handler of this component: those are {names}")
         topic, value_type, key_type = known
         _check(value, value_type, "the value")
         self._offset = self._offset + 1 if offset is None else offset

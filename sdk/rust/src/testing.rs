@@ -107,7 +107,7 @@ impl fmt::Debug for Emit {
 }
 
 fn typed<'a, T: 'static>(any: &'a dyn Any, of: &str, what: &str) -> &'a T {
-    any.downcast_ref().unwrap_or_else(|| panic!("the {what} of `{of}` is no {}", std::any::type_name::<T>()))
+    any.downcast_ref().unwrap_or_else(|| panic!("the {what} of `{of}` is not a {}", std::any::type_name::<T>()))
 }
 
 /// A delivery in progress.

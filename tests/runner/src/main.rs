@@ -40,7 +40,7 @@ struct Arguments {
     /// Run two busy loops beside the tests, as a machine does that others use.
     #[arg(long)]
     stress: bool,
-    /// How many tests of the host run at a time.
+    /// The number of tests of the host that run at a time.
     #[arg(long, env = "HEDDLE_TEST_THREADS", default_value_t = threads_default())]
     threads: usize,
     /// Run only this test binary, such as `all` or `heddle-core`.

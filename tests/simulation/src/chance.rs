@@ -27,9 +27,9 @@ pub(crate) enum Stream {
     Changes,
     /// The records in other programs' transactions, and the sizes of records.
     Dress,
-    /// What reference data there is, and how it changes.
+    /// The reference data, and its changes.
     Tables,
-    /// Which records look something up.
+    /// The records that look something up.
     Lookups,
 }
 

@@ -59,14 +59,14 @@ pub struct Full {
     pub at: usize,
     /// The host of the disk.
     pub host: usize,
-    /// How long the disk stays full. `None` means until an operator replaces it.
+    /// The time for which the disk stays full. `None` means until an operator replaces it.
     pub lasts: Option<Duration>,
 }
 
 /// Another program's transaction.
 #[derive(Clone, Copy, Debug)]
 pub struct Foreign {
-    /// How long the transaction is open.
+    /// The time for which the transaction is open.
     pub open: Duration,
     /// True if the transaction commits, false if it aborts.
     pub commits: bool,

@@ -74,7 +74,7 @@ fn model(world: &World) -> Model {
     model
 }
 
-/// Whether the global table of every host holds what its topic says.
+/// Checks that the global table of every host holds the content of its topic.
 pub(crate) fn tables(life: &Life) -> Option<String> {
     let reference = life.world.plan.reference.as_ref().filter(|_| life.world.plan.spec.tables.is_empty())?;
     let expected = {
@@ -94,7 +94,7 @@ pub(crate) fn tables(life: &Life) -> Option<String> {
     })
 }
 
-/// Whether no record found an older value in the table of its task than one before it in its partition.
+/// Checks that no record found an older value in its task's table than an earlier record of its partition did.
 fn tables_go_on(world: &World) -> Option<String> {
     if world.plan.spec.tables.is_empty() || world.plan.retries() {
         return None;
@@ -151,7 +151,7 @@ fn losses(life: &Life) -> Option<String> {
     world.count(|happened| happened.lost_offsets += lost.values().sum::<u64>());
     lost.into_iter().find_map(|(source, offsets)| {
         let told = told.get(source).copied().unwrap_or(0);
-        let what = format!("how many offsets of {source} were told to be lost, at least");
+        let what = format!("the offsets of {source} that were reported as lost, at least");
         (told < offsets).then(|| differ(&what, &told, &offsets)).flatten()
     })
 }

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn commands_are_read_as_they_were_written() {
         let text = "17|look:r1 add:k3:5 put:a:b del:x get:k1 scan: emit flaky:1 emit:k2 huge reject hoard:k4";
         let command = Command::parse(text.as_bytes()).unwrap();
         assert_eq!((command.operations.len(), command.text()), (12, text.to_owned()));

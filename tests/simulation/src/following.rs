@@ -22,7 +22,7 @@ pub(crate) struct Following {
 }
 
 impl Life {
-    /// What fills a host's global table, in a life that has one.
+    /// Returns the follower of a host's global table, in a life that has one.
     pub(crate) fn following(&self, host: &Host, caller: impl Fn(&str) -> Caller) -> Option<Following> {
         let reference = self.world.plan.reference.as_ref().filter(|reference| reference.scope == Scope::Global)?;
         let (caller, disk, planted) = (caller("table"), host.tables.clone(), self.options.planted);

@@ -212,7 +212,7 @@ impl Caller {
             self.process.crash();
         } else if let Some(time) = pause {
             let whole = if alone { "alone" } else { "with its process" };
-            self.tell(format_args!("stands still {whole} for {time:?}, {when} {call:?}"));
+            self.tell(format_args!("pauses {whole} for {time:?}, {when} {call:?}"));
             if alone {
                 self.stand_still(time);
             } else {

@@ -28,8 +28,8 @@ pub(crate) struct CommandHandler {
     pub(crate) dedup: bool,
     /// Returns an error if the registry does not answer for the schema of the next record.
     pub(crate) registry: Box<dyn FnMut() -> Result<(), String>>,
-    /// What the host has shown of its global table; absent for one whose records are part of the input, which goes back
-    /// with an aborted transaction.
+    /// The versions that the host has shown of its global table. Absent if the table's records are part of the input,
+    /// because the table then goes back with an aborted transaction.
     pub(crate) shown: Option<Shown>,
     /// The reason why the schema of a stored value was unavailable in the last delivery.
     pub(crate) unavailable: Option<String>,

@@ -89,8 +89,8 @@ counts! {
     refused_unnamed = "refused, not known which",
     /// Changes of reference data.
     referred = "reference data changed",
-    /// Topics of reference data that were deleted and made anew.
-    referred_anew = "reference data made anew",
+    /// Topics of reference data that were deleted and recreated.
+    referred_anew = "recreated reference data",
     /// Times that a registry did not answer.
     stalled = "registry down",
     /// Changelog partitions restored from the watermark of a local copy.
@@ -110,7 +110,7 @@ counts! {
     /// Times that the oldest records of a partition were deleted.
     trimmed = "partitions trimmed",
     /// Trimmed offsets that the group had not read.
-    lost_offsets = "offsets lost, and told",
+    lost_offsets = "offsets lost, and reported",
     /// Inputs that got partitions.
     grown = "inputs grown",
     /// Times that a worker did not join because the topics did not fit its component.
@@ -118,7 +118,7 @@ counts! {
     /// Members that rejoined because nobody read added partitions.
     rejoined = "joined again for them",
     /// Inputs that were deleted and created again.
-    anew = "inputs made anew",
+    anew = "recreated inputs",
     /// Transactions of other programs.
     foreign = "others' transactions",
     /// Disks that were full, for a while or permanently.

@@ -323,7 +323,7 @@ impl Life {
         } else if damaged {
             // The engine reports damage when it opens, and the host recreates the folder.
             self.world.count(|happened| happened.corrupt += 1);
-            self.world.tell(format!("h{host}"), format_args!("its state is damaged and made anew"));
+            self.world.tell(format!("h{host}"), format_args!("its state is damaged and rebuilt"));
         }
         if lost || damaged {
             disk.wipe();
@@ -370,7 +370,7 @@ impl Life {
             if place.caller.process.is_down() {
                 return;
             }
-            self.world.tell(format!("h{host}"), format_args!("w{} goes over to another version", place.worker));
+            self.world.tell(format!("h{host}"), format_args!("w{} switches version", place.worker));
             self.act(&place, |worker| {
                 self.world.count(|happened| happened.swapped += 1);
                 worker.go_over(Box::new(self.handler(&place.caller)), self.world.plan.spec.clone())

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 #[derive(Parser)]
 #[command(name = "simulate")]
 struct Arguments {
-    /// How many lives.
+    /// The number of lives.
     #[arg(long, default_value_t = 10_000)]
     seeds: u64,
     /// The first seed.

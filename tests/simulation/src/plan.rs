@@ -66,7 +66,7 @@ pub struct Plan {
     pub refuses: Refuses,
     /// The produced records, in order.
     pub records: Vec<Input>,
-    /// What the component looks things up in.
+    /// The table of the component.
     pub reference: Option<Reference>,
     /// The changes of the surroundings.
     pub changes: Changes,

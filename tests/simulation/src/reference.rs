@@ -1,8 +1,7 @@
 //! Reference data of a life: a compacted topic that the component has a table of, filled before the first host starts.
 //!
-//! What a handler finds in a table of either scope depends on the moment, so the model does not know it. It knows that
-//! keys which are always there are found, that no host shows an older value after a newer one, and what the tables hold
-//! in the end.
+//! The content of a table depends on the moment, so the model does not know it. The model knows that keys which are
+//! always present are found, that no host shows an older value after a newer one, and the final content.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -19,19 +18,19 @@ use crate::command::{Command, Operation};
 use crate::plan::Input;
 use crate::world::lock;
 
-/// What the table is read by.
+/// The index of the table.
 pub(crate) const TABLE: StoreIndex = StoreIndex::table(0);
-/// How many keys are always there: `r0` and so on.
+/// The number of keys that are always present: `r0` and so on.
 const ALWAYS: u64 = 4;
-/// How many keys there are.
+/// The number of keys.
 const KEYS: u64 = 6;
 
-/// What a life has of reference data.
+/// The reference data of a life.
 #[derive(Clone, Debug)]
 pub struct Reference {
     /// The topic.
     pub topic: Topic,
-    /// How much of it a task sees.
+    /// The part of it that a task sees.
     pub scope: Scope,
     /// Keys that are set or deleted when so many records were produced.
     pub changes: Vec<(usize, String, bool)>,
@@ -55,7 +54,7 @@ impl Reference {
         let count = chance.between(1, 30);
         let mut changes = (0..count).map(|_| change(&mut chance)).collect::<Vec<_>>();
         changes.sort();
-        // A log without ids of topics cannot tell that a topic was made anew.
+        // A log without ids of topics cannot show that a topic was recreated.
         let anew = scope == Scope::Global && topic_ids && chance.one_in(2);
         let anew = anew.then(|| (at(&mut chance), chance.millis(0, 3_000)));
         Some(Self { topic: "ref".into(), scope, changes, anew })
@@ -67,7 +66,7 @@ impl Reference {
         (self.scope == Scope::Task).then_some(table)
     }
 
-    /// What the manifest says of it.
+    /// Its lines in the manifest.
     pub(crate) fn manifest(&self) -> String {
         let scope = if self.scope == Scope::Task { "task" } else { "global" };
         format!("[tables.reference]\ntopic = \"{}\"\nscope = \"{scope}\"\n", self.topic)
@@ -122,7 +121,8 @@ fn number(version: &str) -> Option<Version> {
     Some((incarnation.parse().ok()?, produced.parse().ok()?))
 }
 
-/// What a host has shown of a global table so far: never anything older afterwards, whatever happens to the host.
+/// The versions that a host has shown of a global table so far. It never shows an older one afterwards, whatever
+/// happens to the host.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shown(Arc<Mutex<BTreeMap<String, (u32, usize)>>>);
 
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_than_what_was_shown_is_noted() {
+    fn a_value_older_than_a_shown_one_is_noted() {
         let shown = Shown::default();
         let noted = ["0.0", "0.5", "0.5", "0.4", "1.0"].map(|value| shown.note("r1", value));
         assert_eq!(noted, ["0.0", "0.5", "0.5", "older:0.4", "1.0"]);

@@ -10,7 +10,7 @@ fn found(planted: Planted) -> Option<(u64, String)> {
 }
 
 #[test]
-fn each_is_found_and_told() {
+fn each_planted_fault_is_found_and_reported() {
     for planted in Planted::ALL {
         let (seed, message) = found(planted).unwrap_or_else(|| panic!("no life finds `{planted}`"));
         println!("{planted}: seed {seed}\n{message}\n");

@@ -1,4 +1,4 @@
-"""Keeps what each customer has ordered so far, and tells when it comes to the next full 10,000: as its sibling in Rust does."""
+"""Keeps what each customer has ordered so far, and reports each full 10,000, like its sibling in Rust."""
 
 from heddle import Rejected, emit_customers_tier, emit_orders_status, store_accounts
 from heddle.contracts import Account, OrderCreated, OrderStatus, TierReached

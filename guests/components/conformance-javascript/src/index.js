@@ -77,7 +77,7 @@ const failures = {
   reject(probe) {
     emit("reject", 0, "");
     storeRaw.put(Uint8Array.of(9), point(9));
-    log.info("not told");
+    log.info("not written");
     log.warn("about to reject");
     throw rejected(probe.text);
   },

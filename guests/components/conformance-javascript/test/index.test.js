@@ -49,14 +49,14 @@ test("a table has what a test has filled it with", () => {
   assert.throws(() => host.fill("others", "a", null), /others is not a table of this component: those are facts, named/);
 });
 
-test("what does not fit its type is told with its place", () => {
+test("a value that does not fit its type is reported with its place", () => {
   const wrong = { ...constructs(), points: [{ x: "1", y: null }] };
   const deliver = (event) => () => new TestHost().deliver(onProbeValues, event);
   assert.throws(deliver(probe("put", { constructs: wrong })), /at the value\.constructs\.points\[0\]\.x: a whole number of 32 bits is expected, not string/);
   assert.throws(deliver({ do: "echo" }), /at the value\.n/);
 });
 
-test("what is no failure is thrown on, and keeps nothing", () => {
+test("an error that is not a failure is thrown on and keeps nothing", () => {
   const host = new TestHost();
   assert.throws(() => host.deliver(onProbeValues, probe("trap")), /as asked/);
 });

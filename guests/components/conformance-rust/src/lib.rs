@@ -85,7 +85,7 @@ fn stores(probe: &Probe) -> bool {
     true
 }
 
-/// What is looked up in tables; `false` if it is something else.
+/// Looks a key up in a table; `false` if the probe asks for something else.
 fn tables(probe: &Probe) -> bool {
     match probe.do_.as_str() {
         "fact" => match table_facts::get(&probe.text) {
@@ -111,7 +111,7 @@ fn failures(probe: &Probe) -> Result<bool, Failure> {
         "reject" => {
             emit("reject", 0, String::new());
             store_raw::put(&[9], point(9));
-            log::info!("not told");
+            log::info!("not written");
             log::warn!("about to reject");
             return Err(Failure::rejected(&probe.text));
         }

@@ -25,7 +25,7 @@ fn every_type_goes_through_and_back() {
 }
 
 #[test]
-fn what_a_handler_wrote_is_there_for_the_next_one_unless_it_failed() {
+fn a_handler_sees_earlier_writes_unless_they_failed() {
     let mut host = TestHost::new();
     for (text, long) in [("b", 2), ("a", 1), ("ä", 3)] {
         let constructs = Some(contracts::Constructs { long, ..made::constructs() });
@@ -51,7 +51,7 @@ fn a_handler_sees_what_it_wrote_itself() {
 }
 
 #[test]
-fn a_table_has_what_a_test_has_filled_it_with() {
+fn a_table_has_the_entries_of_the_test() {
     let mut host = TestHost::new();
     let fact = |n, note: Option<&str>| contracts::Fact { n, note: note.map(str::to_owned) };
     table_facts::fill(&mut host, "b", Some(fact(2, Some("two"))));
@@ -69,13 +69,13 @@ fn a_table_has_what_a_test_has_filled_it_with() {
 
 #[test]
 #[should_panic(expected = "as asked")]
-fn what_is_no_failure_goes_on() {
+fn a_panic_reaches_the_test() {
     deliver(&mut TestHost::new(), probe("trap"));
 }
 
 #[test]
-#[should_panic(expected = "the value of `probe.values-out` is no")]
-fn what_is_asked_for_as_another_type_is_told() {
+#[should_panic(expected = "the value of `probe.values-out` is not a")]
+fn a_value_of_another_type_is_reported() {
     let outcome = deliver(&mut TestHost::new(), probe("make"));
     let _point = outcome.emits[0].value::<Point>();
 }

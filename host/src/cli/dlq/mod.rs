@@ -23,7 +23,7 @@ use crate::times::point_in_time;
 /// The number of letters between two progress lines, without a terminal.
 const TOLD_EVERY: u64 = 1_000;
 
-/// Look at dead letters, replay them, discard them.
+/// List, show, replay and discard dead letters.
 #[derive(Debug, Args)]
 pub(super) struct Dlq {
     #[command(subcommand)]
@@ -32,19 +32,19 @@ pub(super) struct Dlq {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Print the letters that are open: place, time, kind and reason.
+    /// List open letters with place, time, kind and reason.
     List {
         /// The component.
         component: String,
         #[command(flatten)]
         filters: Filters,
-        /// Those that were replayed or discarded, too.
+        /// Include letters that were replayed or discarded.
         #[arg(long)]
         all: bool,
-        /// Count those of the same kind and reason instead.
+        /// Count the letters of each kind and reason instead.
         #[arg(long)]
         group: bool,
-        /// One JSON object a line.
+        /// Print one JSON object a line.
         #[arg(long)]
         json: bool,
         #[command(flatten)]
@@ -56,13 +56,13 @@ enum What {
         component: String,
         /// The letter: <partition>/<offset>.
         place: Place,
-        /// As one JSON object.
+        /// Print one JSON object.
         #[arg(long)]
         json: bool,
         #[command(flatten)]
         raw: Raw,
     },
-    /// Send letters to where they came from.
+    /// Send letters back to the topics that they came from.
     Replay {
         #[command(flatten)]
         which: Which,
@@ -93,26 +93,26 @@ struct Which {
     places: Vec<Place>,
     #[command(flatten)]
     filters: Filters,
-    /// All that are open.
+    /// Select all open letters.
     #[arg(long)]
     all_open: bool,
 }
 
 #[derive(Debug, Args)]
 struct Filters {
-    /// Only those of this kind of fault: decode, rejected, trap, ...
+    /// Only letters of this kind of fault: decode, rejected, trap, ...
     #[arg(long)]
     kind: Option<String>,
-    /// Only those whose value was written by the schema of this id.
+    /// Only letters whose value was written by the schema with this id.
     #[arg(long, value_name = "ID")]
     schema: Option<u32>,
-    /// Only those that failed then or later: a time, a day, or how long ago (2h).
+    /// Only letters that failed at that time or later: a time, a day, or how long ago (2h).
     #[arg(long, value_name = "TIME", value_parser = point_in_time)]
     since: Option<Timestamp>,
-    /// Only those that failed before.
+    /// Only letters that failed before that time.
     #[arg(long, value_name = "TIME", value_parser = point_in_time)]
     until: Option<Timestamp>,
-    /// Only those that came from this topic.
+    /// Only letters that came from this topic.
     #[arg(long)]
     topic: Option<String>,
 }

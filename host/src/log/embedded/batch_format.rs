@@ -296,7 +296,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_goes_in_comes_out(records in records()) {
+        fn a_batch_is_read_as_it_was_written(records in records()) {
             let bytes = encode(&records);
             let header = header_of(&bytes).unwrap();
             prop_assert_eq!(header.records as usize, records.len());

@@ -183,7 +183,7 @@ impl Store {
     pub(super) fn room_for(&self, bytes: usize) -> Result<(), LogError> {
         self.room.check(bytes).map_err(|full| {
             let folder = self.blobs.parent().unwrap_or(&self.blobs);
-            let why = Explained::new(format!("the embedded log takes nothing: {full}")).at(folder.display());
+            let why = Explained::new(format!("the embedded log refuses writes: {full}")).at(folder.display());
             LogError::Hindered(why.hint("make room on the disk: the log then continues"))
         })
     }
@@ -313,7 +313,7 @@ fn offset_in(value: &[u8]) -> Result<Offset, LogError> {
 }
 
 fn damaged(error: &sled::Error) -> LogError {
-    LogError::Fatal(format!("the embedded log cannot go on: {error}"))
+    LogError::Fatal(format!("the embedded log cannot continue: {error}"))
 }
 
 /// The error for a folder that cannot be opened, with a remedy.

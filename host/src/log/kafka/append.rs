@@ -20,11 +20,11 @@ use super::record::to_send;
 use super::report::Report;
 use crate::lock::lock;
 
-/// How long delivery may take.
+/// The longest time until a record is delivered.
 const DELIVERY_TIME_MAX: Duration = Duration::from_secs(30);
-/// How much later than librdkafka, which gives up on a record after that time, the caller stops waiting.
+/// The time that the caller waits longer than librdkafka, which gives up on a record after its own time.
 const DELIVERY_SLACK: Duration = Duration::from_secs(5);
-/// How long one wait for deliveries takes.
+/// The longest single wait for deliveries.
 const DELIVERY_SLICE: Duration = Duration::from_millis(1);
 
 /// The producer of a log's plain writes. One caller at a time.

@@ -1,4 +1,4 @@
-//! Which records of a transaction the brokers refused, as far as their answers tell.
+//! Finds the records of a transaction that the brokers refused, as far as their answers show.
 //!
 //! ```text
 //!  the topic takes none of them ────────────────> these
@@ -26,7 +26,7 @@ pub(super) struct Failed {
     pub(super) code: Code,
 }
 
-/// Whether a broker refuses records with this answer, for what they are or for where they go.
+/// Returns true if a broker refuses records with this answer, for their content or for their topic.
 pub(super) fn tells(code: Code) -> bool {
     whole_topic(code)
         || matches!(
@@ -35,7 +35,7 @@ pub(super) fn tells(code: Code) -> bool {
         )
 }
 
-/// Whether a broker refuses every record of the topic with this answer.
+/// Returns true if a broker refuses every record of the topic with this answer.
 fn whole_topic(code: Code) -> bool {
     matches!(
         code,
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_brokers_answers_tell_which_record_it_is_or_not() {
+    fn the_brokers_answers_identify_the_refused_record() {
         let different = Code::InvalidDifferentRecord;
         assert_eq!(found(&[(3, 0, different), (4, 0, Code::InvalidRecord), (5, 0, different)]), Some(vec![Some(4)]));
         assert_eq!(found(&[(3, 0, Code::MessageSizeTooLarge), (9, 0, Code::PurgeQueue)]), Some(vec![Some(3)]));

@@ -26,26 +26,26 @@ use super::record::{list_of, positions_list, positions_of};
 use super::report::Report;
 use crate::lock::lock;
 
-/// How long the first answer of a broker may take.
+/// The longest wait for a broker's first answer.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
-/// How long any later answer may take.
+/// The longest wait for any later answer.
 pub(super) const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
-/// How often a topic that was just created or deleted is looked for.
+/// The interval at which a topic that was just created or deleted is looked for.
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(10);
-/// How long the identity of a topic is remembered: while the partitions of one assignment ask for it, not until
-/// somebody makes it anew.
+/// The longest time for which the identity of a topic is remembered: long enough for the partitions of one assignment,
+/// and too short for a topic that is recreated.
 const TOPIC_ID_AGE_MAX: Duration = Duration::from_secs(1);
 /// The pause before a question that could not be answered just now is asked again.
 const AGAIN_INTERVAL: Duration = Duration::from_millis(50);
 /// The most log lines and errors taken from the asking client before a request.
 const EVENTS_MAX: usize = 64;
-/// What a topic accepts when the broker does not say: Kafka's default.
+/// The largest batch that a topic accepts if the broker does not say: Kafka's default.
 const BATCH_BYTES_DEFAULT: usize = 1_048_588;
 
-/// What a topic accepts.
+/// The limits of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TopicLimits {
-    /// What each record must be like.
+    /// The limits of each record.
     pub(super) each: Limits,
     /// The largest batch of records, in bytes (`max.message.bytes`), compressed or not.
     pub(super) batch_bytes_max: usize,
@@ -244,7 +244,7 @@ impl Cluster {
         Ok(client)
     }
 
-    /// What `topic` accepts, asked for once.
+    /// The limits of `topic`, asked for once.
     pub(super) fn limits(&self, topic: &str) -> Result<TopicLimits, LogError> {
         if let Some(limits) = lock(&self.limits).get(topic) {
             return Ok(*limits);
@@ -281,7 +281,7 @@ impl Cluster {
         Ok(self.topic_options(topic)?.remove(option))
     }
 
-    /// The options of a topic, as far as the broker tells.
+    /// The options of a topic, as far as the broker reports them.
     fn topic_options(&self, topic: &str) -> Result<HashMap<String, String>, LogError> {
         let what = format!("asking for the options of topic `{topic}`");
         let answers = block_on(self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &request_options()))
@@ -305,7 +305,7 @@ impl Cluster {
         self.asking.client().fetch_cluster_id(REQUEST_TIME_MAX)
     }
 
-    /// How many partitions `topic` has, as the brokers say now.
+    /// The number of partitions of `topic`, asked for now.
     pub(super) fn partitions(&self, topic: &str) -> Result<i32, LogError> {
         self.serve_events();
         let what = format!("asking for topic `{topic}`");

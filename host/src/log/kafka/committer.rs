@@ -1,4 +1,4 @@
-//! Commits of a member, on a thread of their own: the member reads on meanwhile.
+//! Commits of a member, on a separate thread: the member continues to read meanwhile.
 //!
 //! ```text
 //!             begin: the producer, the positions
@@ -27,17 +27,17 @@ use heddle_core::event::{Offset, Topic, TopicPartition};
 use super::super::{COMMIT_WAIT, Ends, LogError, TopicId};
 use crate::lock::lock;
 
-/// How much longer than it may take a call is waited for.
+/// The time that a call is waited for beyond its own limit.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// What is committed.
+/// A commit that has begun.
 struct Begun<P> {
     producer: P,
     positions: Vec<(TopicPartition, Offset)>,
     ids: TopicIds,
 }
 
-/// Which topics of their names the positions are in.
+/// The identities of the topics of the positions.
 pub(super) type TopicIds = Arc<BTreeMap<Topic, TopicId>>;
 
 /// By when the call that a producer is in has to return, if librdkafka keeps to the time that it was given.
@@ -62,7 +62,7 @@ impl CallDeadline {
     }
 }
 
-/// How it ended.
+/// The outcome of a commit.
 pub(super) struct Ended<P> {
     pub(super) producer: P,
     pub(super) positions: Vec<(TopicPartition, Offset)>,

@@ -1,4 +1,4 @@
-//! Topics are created and deleted; whoever asked for it can use the outcome when it has an answer.
+//! Creates and deletes topics. When a call returns, the caller can rely on the outcome.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -91,14 +91,14 @@ impl Cluster {
     }
 }
 
-/// What a topic is created as.
+/// The request that creates a topic.
 fn new_topic(spec: &TopicSpec) -> NewTopic<'_> {
     let replication = TopicReplication::Fixed(spec.replication.map_or(-1, i32::from));
     let topic = NewTopic::new(&spec.name, spec.partitions, replication);
     spec.options.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
 }
 
-/// What a broker says to the topics of one request, by their names: nothing, or why not.
+/// A broker's answer for each topic of one request: success, or an error code.
 type Answers = Result<HashMap<String, Option<Code>>, KafkaError>;
 
 fn by_name(answer: TopicResult) -> (String, Option<Code>) {
@@ -108,7 +108,7 @@ fn by_name(answer: TopicResult) -> (String, Option<Code>) {
     }
 }
 
-/// How the creation of `spec` ended.
+/// The outcome of the creation of `spec`.
 fn created(spec: &TopicSpec, answers: &Answers) -> Result<(), LogError> {
     let name = &spec.name;
     if spec.partitions < 1 {

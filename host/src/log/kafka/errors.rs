@@ -1,4 +1,4 @@
-//! What librdkafka and the broker report, sorted by what the caller can do about it.
+//! Sorts the errors of librdkafka and of the brokers by what the caller can do about them.
 //!
 //! ```text
 //!  retriable ─────────────> the same call again, for a bounded time
@@ -24,7 +24,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// What the caller has to do, if calling again does not help. `None`: librdkafka does not say.
+    /// The error for the caller, if another call does not help. `None`: librdkafka does not say.
     pub(super) fn remedy(&self) -> Option<LogError> {
         let text = self.text.clone();
         if self.code == Code::TopicAuthorizationFailed && self.requires_abort && !self.fatal {
@@ -72,7 +72,7 @@ impl From<KafkaError> for Failure {
     }
 }
 
-/// What an error that a consumer met means. `None`: librdkafka tries again by itself.
+/// The meaning of a consumer's error. `None`: librdkafka tries again by itself.
 pub(super) fn consumer_error(error: &KafkaError) -> Option<LogError> {
     let code = code_of(error)?;
     if taken_over(code) {
@@ -91,7 +91,7 @@ pub(super) fn consumer_error(error: &KafkaError) -> Option<LogError> {
     fatal.then(|| LogError::Fatal(error.to_string()))
 }
 
-/// What a request that asks or changes something about `what` failed with.
+/// The error of a request that reads or changes something about `what`.
 pub(super) fn request_error(error: &KafkaError, what: &str) -> LogError {
     match error {
         KafkaError::ClientConfig(_, description, _, _) => LogError::Invalid(description.clone()),
@@ -103,7 +103,7 @@ pub(super) fn request_error(error: &KafkaError, what: &str) -> LogError {
     }
 }
 
-/// What the answer `code` to a request about `what` means.
+/// The error for the answer `code` to a request about `what`.
 pub(super) fn code_error(code: Code, what: &str) -> LogError {
     let text = format!("{what}: {code}");
     match code {
@@ -191,7 +191,7 @@ fn forgotten(code: Code) -> bool {
     )
 }
 
-/// The group moved on without this member; the next poll tells what it lost.
+/// The group moved on without this member; the next poll reports its losses.
 fn stale(code: Code) -> bool {
     matches!(
         code,

@@ -1,4 +1,4 @@
-//! Why a member cannot have its group or its transactions, in words for an operator.
+//! Explains to an operator why a member cannot join its group or begin a transaction.
 //!
 //! A broker that lacks a right or a bound says so. A coordinator whose internal topic cannot be created says nothing:
 //! what the cluster is like is looked at then.
@@ -14,10 +14,10 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use super::super::{LogError, MemberOptions};
 use super::cluster::Cluster;
 
-/// How long one question may take: the answer only explains what has failed already.
+/// The longest wait for one answer. It only explains a failure, so it is short.
 const QUESTION_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Who coordinates, and where that one keeps its state.
+/// A coordinator, and the internal topic of its state.
 struct Coordinator {
     topic: &'static str,
     replication: &'static str,
@@ -29,7 +29,7 @@ const GROUPS: Coordinator =
     Coordinator { topic: "__consumer_offsets", replication: "offsets.topic.replication.factor" };
 
 impl Cluster {
-    /// Why a transactional id could not be had.
+    /// The error of a transactional id that could not be had.
     pub(super) fn not_begun(&self, id: &str, time: Duration, code: Code, error: LogError) -> LogError {
         let place = format!("the transactional id `{id}`");
         match error {
@@ -51,7 +51,7 @@ impl Cluster {
         }
     }
 
-    /// Why nobody becomes a member of `group`.
+    /// Explains why no member can join `group`.
     pub(super) fn group_fault(&self, group: &str) -> Explained {
         let place = format!("the consumer group `{group}`");
         let silent =
@@ -60,7 +60,7 @@ impl Cluster {
             Ok(found) => found,
             Err(error) => return silent(&error.to_string()),
         };
-        // Whoever waits has asked to become a member.
+        // A caller that waits has asked to become a member.
         if found.members.is_empty() {
             return silent("it knows no member of the group");
         }
@@ -99,7 +99,7 @@ impl Cluster {
     }
 }
 
-/// Why a member does not get into its group.
+/// The error of a member that cannot join its group.
 pub(super) fn not_joined(options: &MemberOptions, why: &str) -> LogError {
     let topics = options.topics.iter().map(|topic| format!("`{topic}`")).collect::<Vec<_>>().join(", ");
     LogError::Hindered(explained(

@@ -37,11 +37,11 @@ use super::whole_millis;
 
 /// For how many records of a batch there is room from the beginning.
 const RECORDS_EXPECTED: usize = 256;
-/// How long one try to get the committed positions may take: a poll waits for it.
+/// The longest single attempt to fetch the committed positions: a poll waits for it.
 const POSITIONS_TIME_MAX: Duration = Duration::from_secs(5);
-/// How long a question may take that only wakes those who answer.
+/// The longest request whose only purpose is to wake the brokers.
 const WAKE_TIME_MAX: Duration = Duration::from_millis(500);
-/// How long a seek may take.
+/// The longest time that a seek may take.
 const SEEK_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A member of a group on Kafka. Leaves the group when dropped (a static member keeps its place until the session times
@@ -55,16 +55,16 @@ pub(super) struct KafkaMember {
     protocol: Protocol,
     options: MemberOptions,
     names: TopicNames,
-    /// Where to go back to after an abort: the last commit of this member, or else the first record that it was handed.
-    /// A partition without an entry was not read from yet, so there is nothing to go back from.
+    /// The position to return to after an abort: the last commit of this member, or else the first record that it was
+    /// handed. A partition without an entry was not read from yet, so there is nothing to return to.
     back: BTreeMap<TopicPartition, Offset>,
-    /// Where reading goes on. Where the last record came from is assigned, and has an entry in `back`.
+    /// The next position in each partition. The partition of the last record is assigned, and has an entry in `back`.
     read: Read,
-    /// Which topics of their names the assigned partitions belong to.
+    /// The identities of the topics of the assigned partitions.
     ids: TopicIds,
-    /// What was deleted before it was read, until somebody asks.
+    /// Records that were deleted before they were read, not yet reported.
     losses: Vec<Loss>,
-    /// Why what was lost cannot be told: nothing is read any more.
+    /// The reason why losses cannot be determined. Nothing is read any more.
     failed: Option<LogError>,
     assigned: BTreeSet<TopicPartition>,
     /// Those of the assigned ones that are not read for now.
@@ -126,7 +126,7 @@ impl KafkaMember {
         })
     }
 
-    /// What the brokers do not let this member do, with what to do about it.
+    /// The error of an operation that the brokers do not allow, with its remedy.
     fn refused(&self, error: LogError) -> LogError {
         match error {
             LogError::Hindered(why) => not_joined(&self.options, &why.what),
@@ -154,7 +154,7 @@ impl KafkaMember {
                             self.consumer.context().put_back(Rebalance::Assign(partitions));
                             return match error {
                                 LogError::Unreachable(why) => {
-                                    tracing::warn!("Kafka: waiting for the positions of assigned partitions: {why}");
+                                    tracing::warn!(%why, "waiting for the positions of assigned partitions");
                                     Ok(None)
                                 }
                                 other => Err(other),

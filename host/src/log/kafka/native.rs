@@ -10,8 +10,8 @@
 //! neither member id nor generation until it joined again, and a broker takes positions without both from anybody: what
 //! fences a zombie would be missing. So both are looked at here, in the metadata that is sent.
 //!
-//! rdkafka does not have the request that tells topics of the same name apart, nor those that tell what a client may
-//! do.
+//! rdkafka does not have the request for the identity of a topic, nor those for the operations that a client may
+//! use.
 //!
 //! rdkafka panics if the name of a header or the metadata of a committed position is not UTF-8. Kafka does not check
 //! either, so any client can write such a record or position.
@@ -36,7 +36,7 @@ use rdkafka_sys as native;
 use super::super::Operation;
 use super::errors::Failure;
 
-/// How much later than librdkafka, which gives up on a request after its time, the caller stops waiting for the answer.
+/// The time that the caller waits for an answer longer than librdkafka, which gives up on a request after its own time.
 const ANSWER_SLACK: Duration = Duration::from_secs(1);
 
 /// Adds `positions` to the open transaction on behalf of `member`, waiting at most `timeout`.
@@ -88,7 +88,7 @@ pub(super) fn commit_transaction<P: ProducerContext>(
 
 /// Replaces the positions in `list` by what the brokers answer: the beginning and the end are asked for as such, any
 /// other number is taken as a time. One question to each broker, where rdkafka asks for one partition at a time. Every
-/// element has an error of its own.
+/// element has its own error.
 pub(super) fn offsets<C: ClientContext>(
     client: &Client<C>,
     list: &TopicPartitionList,
@@ -260,7 +260,7 @@ unsafe fn member(member: *const native::rd_kafka_MemberDescription_t) -> GroupMe
 struct Question<'q> {
     name: &'q str,
     timeout: Duration,
-    /// Whether the operations are asked for that the client may do.
+    /// True if the client's permitted operations are requested too.
     operations: bool,
 }
 
@@ -396,7 +396,7 @@ unsafe fn first<T>(list: *mut *const T, count: usize) -> Option<*const T> {
     (!list.is_null() && count > 0).then(|| unsafe { *list })
 }
 
-/// Whether an answer about one thing is none.
+/// Returns the error code of an answer about one thing, if it is an error.
 ///
 /// # Safety
 /// `error` is null or a live error.

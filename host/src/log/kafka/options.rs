@@ -1,4 +1,4 @@
-//! What every librdkafka client of a log is configured with: the user's options, below what the guarantees need.
+//! The configuration of every librdkafka client of a log: the user's options, below what the guarantees need.
 //!
 //! ```text
 //!  defaults that may be overridden  <  [log] options  <  what must not be overridden
@@ -16,14 +16,14 @@ use super::rebalance::Protocol;
 
 /// The largest record that the client takes, in bytes; the topic's own limit is usually smaller.
 const RECORD_BYTES_MAX: usize = 16 << 20;
-/// How long a connection of a transactional producer stays without use, in milliseconds.
+/// The longest time that an idle connection of a transactional producer stays open, in milliseconds.
 const IDLE_MS_MAX: &str = "10000";
 /// The session timeout of a member unless the options say otherwise, in milliseconds.
 const SESSION_TIMEOUT_MS: u64 = 10_000;
-/// How often a member looks whether its topics have more partitions, in milliseconds: librdkafka's 5 minutes are too
-/// long to leave records unread.
+/// The interval at which a member looks for new partitions of its topics, in milliseconds: librdkafka's 5 minutes are
+/// too long to leave records unread.
 const TOPICS_LOOK_INTERVAL_MS: &str = "3000";
-/// The longest time between two heartbeats of a member, in milliseconds: the answer to one tells that the tasks of
+/// The longest time between two heartbeats of a member, in milliseconds: the answer to one reports that the tasks of
 /// another member are free.
 const HEARTBEAT_INTERVAL_MS_MAX: u64 = 1_000;
 
@@ -191,7 +191,7 @@ impl Options {
         config
     }
 
-    /// How long a transaction may be open: what the options say, or else `time`.
+    /// The longest time that a transaction may be open: the value of the options, or else `time`.
     pub(super) fn transaction_time(&self, time: Duration) -> Duration {
         let given = self.given.get("transaction.timeout.ms").and_then(|given| given.parse().ok());
         given.map_or(time, Duration::from_millis)
@@ -207,7 +207,7 @@ impl Options {
         self.given.get("message.max.bytes").and_then(|given| given.parse().ok()).unwrap_or(RECORD_BYTES_MAX)
     }
 
-    /// Whether the client compresses what it sends, so that only the broker knows how large it is there.
+    /// Returns true if the client compresses its records, so that only the broker knows their size there.
     pub(super) fn compresses(&self) -> bool {
         let codec = ["compression.type", "compression.codec"].into_iter().find_map(|name| self.given.get(name));
         codec.is_some_and(|codec| codec != "none")
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_guarantee_depends_on_cannot_be_set() {
+    fn options_that_guarantees_depend_on_cannot_be_set() {
         for key in OPTIONS_OWNED {
             let error = Options::new("broker:9092", &given(key, "1")).unwrap_err();
             assert!(matches!(&error, LogError::Invalid(text) if text.contains(&format!("`{key}`"))), "{error}");
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn the_users_value_goes_above_a_default() {
+    fn the_users_value_overrides_a_default() {
         let options = Options::new("broker:9092", &given("session.timeout.ms", "1500")).unwrap();
         let config = options.member("group", None, Start::Beginning, Protocol::Cooperative).unwrap();
         assert_eq!(config.get("session.timeout.ms"), Some("1500"));

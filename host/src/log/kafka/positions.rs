@@ -1,5 +1,4 @@
-//! Where a member reads on in each of its partitions, and what is lost when a partition does not have that offset any
-//! more.
+//! The read positions of a member, and the loss when a partition no longer has the offset of its position.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +6,17 @@ use heddle_core::event::{Offset, Record, TopicPartition};
 
 use super::super::Loss;
 
-/// Where reading goes on, partition by partition.
+/// The next offset to read, by partition.
 #[derive(Debug, Default)]
 pub(super) struct Read {
     positions: BTreeMap<TopicPartition, Offset>,
-    /// Where the last record came from, and the offset after it: the next one mostly comes from there, too, and needs
-    /// no look-up.
+    /// The partition of the last record, and the offset after it. The next record mostly comes from the same partition
+    /// and then needs no look-up.
     last: Option<(TopicPartition, Offset)>,
 }
 
 impl Read {
-    /// Where the last record came from.
+    /// The partition of the last record.
     pub(super) fn last(&self) -> Option<&TopicPartition> {
         self.last.as_ref().map(|(partition, _)| partition)
     }
@@ -41,7 +40,7 @@ impl Read {
         self.positions.insert(partition.clone(), position);
     }
 
-    /// Where reading goes on in a partition.
+    /// The next offset to read in a partition.
     pub(super) fn position(&self, partition: &TopicPartition) -> Option<Offset> {
         match &self.last {
             Some((last, position)) if last == partition => Some(*position),
@@ -62,7 +61,7 @@ impl Read {
     }
 }
 
-/// What is lost where a partition begins at `first` and, if that is known, ends at `end`.
+/// The loss in a partition that begins at `first` and, if that is known, ends at `end`.
 pub(super) fn lost(source: &TopicPartition, position: Offset, first: Offset, end: Option<Offset>) -> Option<Loss> {
     let beyond = end.is_some_and(|end| position > end);
     (position < first || beyond).then(|| Loss { source: source.clone(), position, first })
@@ -95,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_partition_has_is_not_lost() {
+    fn records_that_a_partition_has_are_not_lost() {
         let source = TopicPartition::new("t", 0);
         let of = |position, first, end| lost(&source, Offset(position), Offset(first), Some(Offset(end)));
         assert_eq!(of(8, 8, 12), None);

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The reports of deliveries are served by a thread of the producer's own: librdkafka's flush, inside of a commit,
-//! waits until they are, and goes on the moment that they are. They tell where the transaction ends in the partitions
+//! waits until they are, and goes on the moment that they are. They report the end of the transaction in the partitions
 //! that it named itself.
 
 use std::collections::BTreeMap;
@@ -36,17 +36,17 @@ use super::record::{positions_list, say_topics, to_send};
 use super::report::Report;
 use crate::lock::lock;
 
-/// How long a transactional id may take to be had: the operator hears of it within a minute.
+/// The longest wait for a transactional id: a failure is reported within a minute.
 const INIT_TIME_MAX: Duration = Duration::from_secs(20);
-/// How long the first connection may take.
+/// The longest wait for the first connection.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
-/// How long a transactional call may take, and is repeated while its failure is one that passes.
+/// The longest time of a transactional call, repeated while its failure is transient.
 const CALL_TIME_MAX: Duration = Duration::from_secs(30);
-/// How long it may take until a new producer can begin: a connection and its transactional id.
+/// The longest time until a new producer can begin: a connection and its transactional id.
 const CREATE_TIME_MAX: Duration = CONNECT_TIME_MAX.saturating_add(INIT_TIME_MAX);
 /// The pause before a call that failed at once is repeated.
 const CALL_PAUSE: Duration = Duration::from_millis(20);
-/// How long one wait for room in the producer's queue takes.
+/// The longest single wait for room in the producer's queue.
 const QUEUE_PAUSE: Duration = Duration::from_millis(5);
 /// The number of the partition of a record whose place nobody asks for.
 const UNTRACKED: usize = 0;
@@ -55,7 +55,7 @@ const UNTRACKED: usize = 0;
 pub(super) struct TransactionalProducer {
     cluster: Arc<Cluster>,
     id: String,
-    /// How long a transaction may be open.
+    /// The longest time that a transaction may be open.
     time: Duration,
     producer: ThreadedProducer<Deliveries>,
     /// That of the transactional call that it is in.
@@ -63,27 +63,27 @@ pub(super) struct TransactionalProducer {
     open: bool,
     /// The number of each partition that the open transaction sent records to by number, from 1.
     tracked: BTreeMap<TopicPartition, usize>,
-    /// How many records were sent in the open transaction.
+    /// The number of records sent in the open transaction.
     sent: usize,
     /// The most bytes that the producer puts into one batch.
     batch_bytes_max: usize,
-    /// The most bytes that every topic seen so far accepts in one batch; below the former: the producer must be made
-    /// anew.
+    /// The most bytes that every topic seen so far accepts in one batch; below the former: a new producer must be
+    /// created.
     batch_bytes_wanted: usize,
 }
 
-/// Hears of deliveries.
+/// Receives delivery reports.
 struct Deliveries {
     report: Report,
     /// The first records that were not delivered.
     failed: Mutex<Vec<Failed>>,
     /// The offset after the last record delivered, by the number of the tracked partition. `None`: the broker did not
-    /// tell.
+    /// report it.
     ends: Mutex<BTreeMap<usize, Option<Offset>>>,
 }
 
-/// How many bits of what a delivery report brings back are the record's number among those sent; the rest is that of
-/// its partition among those tracked.
+/// The number of bits of a delivery report's tag that hold the record's number among those sent. The rest holds its
+/// partition's number among those tracked.
 const NUMBER_BITS: u32 = usize::BITS / 2;
 
 fn ticket(number: usize, tracked: usize) -> usize {
@@ -172,7 +172,7 @@ impl TransactionalProducer {
                     let now = Instant::now();
                     if now > *deadline.get_or_insert(now + CALL_TIME_MAX) {
                         return Err(LogError::Abort(
-                            "the producer's queue stayed full: the brokers take nothing".to_owned(),
+                            "the producer's queue stayed full: the brokers accept no records".to_owned(),
                         ));
                     }
                     message = refused;
@@ -232,15 +232,17 @@ impl TransactionalProducer {
         }
     }
 
-    /// Where the transaction that was just committed ends. All its deliveries were heard of.
+    /// The end offsets of the transaction that was just committed. All its delivery reports have arrived.
     ///
     /// A broker that got a batch twice may no longer know where the first one went. That is rare, and the caller can do
-    /// what it does when the outcome is not known: begin anew from what is in the log.
+    /// what it does when the outcome is not known: start again from the content of the log.
     fn ends(&self) -> Result<Ends, LogError> {
         let known = lock(&self.producer.context().ends);
         let end = |(source, number): (&TopicPartition, &usize)| match known.get(number) {
             Some(Some(end)) => Ok((source.clone(), *end)),
-            _ => Err(LogError::CommitUnknown(format!("it took effect, but the broker did not tell where in {source}"))),
+            _ => Err(LogError::CommitUnknown(format!(
+                "it took effect, but the broker did not report its offset in {source}"
+            ))),
         };
         self.tracked.iter().map(end).collect()
     }
@@ -299,8 +301,8 @@ impl TransactionalProducer {
         self.refusal(failure.remedy().unwrap_or(LogError::Abort(failure.text)))
     }
 
-    /// Why the transaction cannot go on: the records that the brokers refused, if that is the cause, and not what
-    /// followed from it.
+    /// The reason why the transaction cannot continue: the records that the brokers refused, if these are the cause,
+    /// instead of the errors that followed.
     fn refusal(&self, error: LogError) -> LogError {
         if !matches!(error, LogError::Abort(_)) {
             return error;
@@ -335,7 +337,7 @@ pub(super) fn look_again<C: ClientContext>(client: &Client<C>, topic: &str) {
     std::thread::sleep(CALL_PAUSE);
 }
 
-/// What the topic of `record` accepts, if it accepts this record at `now`.
+/// Checks the record against the limits of its topic at `now`, and returns these limits.
 pub(super) fn check(cluster: &Cluster, record: NewRecordRef<'_>, now: Timestamp) -> Result<TopicLimits, LogError> {
     let mut limits = cluster.limits(record.topic)?;
     if let Err(Misfit::Partition { .. }) = limits.each.check(record, now) {

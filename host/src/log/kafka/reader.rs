@@ -105,7 +105,7 @@ fn resolve(cluster: &Cluster, partition: &TopicPartition, start: Start) -> Resul
     })
 }
 
-/// What an error means to somebody without a group. `None`: librdkafka tries again by itself.
+/// The meaning of an error for a reader without a group. `None`: librdkafka tries again by itself.
 fn read_error(error: &KafkaError) -> Option<LogError> {
     match error {
         KafkaError::MessageConsumption(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation) => {

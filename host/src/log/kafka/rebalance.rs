@@ -26,12 +26,12 @@ use super::record::partitions_of;
 use super::report::Report;
 use crate::lock::lock;
 
-/// How long a consumer that is being closed may take until it is, where it should not need an answer.
+/// The longest time until a consumer is closed, if that needs no answer.
 const CLOSED_WITHIN: Duration = Duration::from_secs(5);
-/// How often it is asked whether it is closed.
+/// The interval at which a closing consumer is checked.
 const CLOSED_ASKED_EVERY: Duration = Duration::from_millis(5);
 
-/// How a group changes its assignment. All members of a group have the same.
+/// The protocol by which a group changes its assignment. All members of a group use the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     /// Only what moves is revoked.
@@ -42,7 +42,7 @@ pub(super) enum Protocol {
     Broker(Assignor),
 }
 
-/// How brokers share out partitions.
+/// The strategy by which brokers assign partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Assignor {
     /// Moves as few partitions as it can.
@@ -115,10 +115,10 @@ pub(super) struct Rebalances {
     protocol: Protocol,
     waiting: Mutex<VecDeque<Rebalance>>,
     closing: AtomicBool,
-    /// Whether a change was agreed to while the consumer was being closed.
+    /// True if a rebalance was answered while the consumer was being closed.
     agreed: AtomicBool,
-    /// Whether librdkafka said that it goes on elsewhere because a partition does not have the offset that was to be
-    /// read.
+    /// True if librdkafka reported that it continues at another offset because a partition does not have the wanted
+    /// one.
     reset: AtomicBool,
 }
 
@@ -139,12 +139,12 @@ impl Rebalances {
         lock(&self.waiting).pop_front()
     }
 
-    /// Takes back a change that could not be answered: it is the next one again.
+    /// Returns a change that could not be answered to the queue: it is the next one again.
     pub(super) fn put_back(&self, change: Rebalance) {
         lock(&self.waiting).push_front(change);
     }
 
-    /// Whether a partition did not have the offset that was to be read, since this was asked last.
+    /// Returns true if a partition has lacked the wanted offset since the last call.
     pub(super) fn take_reset(&self) -> bool {
         self.reset.load(Ordering::Acquire) && self.reset.swap(false, Ordering::AcqRel)
     }
@@ -176,7 +176,7 @@ impl Rebalances {
     }
 }
 
-/// Whether the consumer is closed by itself.
+/// Waits for the consumer to close by itself. Returns true if it has.
 fn closes<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> bool {
     let deadline = Instant::now() + CLOSED_WITHIN;
     while !consumer.closed() {
@@ -190,7 +190,7 @@ fn closes<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> bool {
 
 impl ClientContext for Rebalances {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        // librdkafka has no other way to tell: it queues this line before the records that it reads from elsewhere.
+        // librdkafka reports this in no other way: it queues this line before the records that it reads from elsewhere.
         if facility == "OFFSET" {
             self.reset.store(true, Ordering::Release);
         }

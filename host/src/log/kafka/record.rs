@@ -29,12 +29,12 @@ impl TopicNames {
     }
 }
 
-/// Where `message` stands.
+/// The partition of `message`.
 pub(super) fn source_of(message: &BorrowedMessage<'_>, names: &mut TopicNames) -> TopicPartition {
     TopicPartition::new(names.shared(message.topic()), message.partition())
 }
 
-/// Whether `message` stands there.
+/// Returns true if `message` is from that partition.
 pub(super) fn is_from(message: &BorrowedMessage<'_>, source: &TopicPartition) -> bool {
     message.partition() == source.partition.0 && message.topic() == &*source.topic
 }
@@ -61,7 +61,7 @@ pub(super) fn bytes_of(record: &Record) -> usize {
     bytes(&record.key) + bytes(&record.value)
 }
 
-/// What is written for the time 0: librdkafka takes that for no time, and would write the time of its clock.
+/// The timestamp that is written for the time 0. librdkafka takes 0 for none, and would write the time of its clock.
 const EARLIEST_MS: i64 = 1;
 
 /// `record` as rdkafka sends it; its delivery report carries `opaque`.
@@ -124,10 +124,10 @@ pub(super) fn positions_list<'a>(
     list
 }
 
-/// What a committed position says of the topic that it is in, in front of the topic's identity.
+/// The prefix of a committed position's metadata, in front of its topic's identity.
 const TOPIC_ID: &str = "heddle:topic=";
 
-/// The positions in `list` say which topic they are in. A topic that is made anew under its name has another identity.
+/// The positions in `list` say which topic they are in. A topic that is recreated under its name has another identity.
 pub(super) fn say_topics(list: &mut TopicPartitionList, ids: &BTreeMap<Topic, TopicId>) {
     for mut element in list.elements() {
         if let Some(TopicId(id)) = ids.get(element.topic()) {

@@ -1,4 +1,4 @@
-//! What librdkafka says on the side: log lines and errors that it recovers from by itself.
+//! Reports librdkafka's log lines, and the errors that it recovers from by itself.
 //!
 //! A broker that is away makes librdkafka talk several times a second; one warning every few seconds says the same.
 
@@ -38,7 +38,7 @@ impl Report {
         let mut last = lock(&self.last_warning);
         if last.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
             *last = Some(Instant::now());
-            tracing::warn!(client = %self.client, "Kafka: {text}");
+            tracing::warn!(client = %self.client, text, "the Kafka client reports a problem");
         }
     }
 }
@@ -49,7 +49,7 @@ impl ClientContext for Report {
             // "This is a producer property": every option is given to every client.
             _ if facility == "CONFWARN" => {}
             RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
-                tracing::debug!(client = %self.client, facility, "{line}");
+                tracing::debug!(client = %self.client, facility, line, "the Kafka client reports");
             }
             _ => self.warn(line),
         }

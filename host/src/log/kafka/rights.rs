@@ -1,4 +1,4 @@
-//! Which rights this client lacks, found out without changing anything that others see.
+//! Finds the rights that this client lacks, without changing anything that others see.
 //!
 //! ```text
 //!  topics that are there   asked for with the operations that this client may do
@@ -23,7 +23,7 @@ use super::producer::TransactionalProducer;
 
 /// The end of the transactional ids that are taken to see whether they can be: no worker's is like it.
 const TRIAL: &str = "check";
-/// How long a transaction of such a one could be open, if one began.
+/// The longest time that a trial transaction could be open, if one began.
 const TRIAL_TIME: Duration = Duration::from_secs(1);
 
 /// Those of the wanted rights that this client does not have.
@@ -65,7 +65,7 @@ fn of_topics(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<Vec<Right>, LogEr
             continue;
         }
         let may = allowed(may, &format!("asking for the rights on topic `{topic}`"))?;
-        // Brokers do not tell whoever may not see it whether a topic is there.
+        // Brokers hide the existence of a topic from users who may not describe it.
         let operations = match &may {
             Some(may) if may.is_empty() => operations.clone(),
             _ => operations.iter().copied().filter(|operation| *operation != Operation::Create).collect(),
@@ -93,7 +93,7 @@ fn not_created(cluster: &Cluster, topics: &[&str]) -> Result<Vec<Right>, LogErro
     Ok(refused.map(|topic| Right { resource: Resource::Topic(topic), operation: Operation::Create }).collect())
 }
 
-/// What this client may do. `None`: the brokers do not tell.
+/// The permitted operations. `None`: the brokers do not report them.
 fn allowed(answer: Result<Allowed, Code>, what: &str) -> Result<Allowed, LogError> {
     match answer {
         Err(Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed) => Ok(Some(vec![])),

@@ -9,8 +9,8 @@ use super::super::{LogError, Writer};
 use super::cluster::Cluster;
 use super::producer::{TransactionalProducer, check};
 
-/// How long a transaction may be open: one that deploys a large file over a slow line takes its time. Whoever comes
-/// next takes the same id, and does not wait for that.
+/// The longest time that a transaction may be open: one that deploys a large file over a slow line takes its time. The
+/// next writer takes the same id, and does not wait for that.
 const TRANSACTION_TIME: Duration = Duration::from_secs(60);
 
 /// A transactional producer that is in no group.
@@ -20,7 +20,7 @@ pub(super) struct KafkaWriter {
 }
 
 impl KafkaWriter {
-    /// Takes the id: the brokers fence whoever had it, and answer when what that one began is decided.
+    /// Takes the id: the brokers fence its former owner, and answer when the former owner's transaction is decided.
     pub(super) fn take(cluster: &Arc<Cluster>, transactional_id: &str) -> Result<Self, LogError> {
         if transactional_id.is_empty() {
             return Err(LogError::Invalid("a transactional id must not be empty".to_owned()));
@@ -44,7 +44,7 @@ impl Writer for KafkaWriter {
         match written {
             Err(LogError::CommitUnknown(why)) => Err(LogError::CommitUnknown(why)),
             Err(error) => {
-                // What it failed with is told; a producer that cannot even abort says so at the next write.
+                // The first failure is reported; a producer that cannot even abort says so at the next write.
                 let _ = self.producer.abort();
                 Err(match error {
                     LogError::Refused(on_arrival) => LogError::RecordRefused(on_arrival.to_string()),

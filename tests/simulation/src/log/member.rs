@@ -29,7 +29,7 @@ pub(crate) struct SimMember {
     pub(super) caller: Caller,
     pub(super) instance: Option<String>,
     pub(super) topics: Vec<Topic>,
-    /// Where reading begins where nothing is committed, unless that is the beginning.
+    /// The first offset to read where nothing is committed, unless that is the beginning.
     starts: BTreeMap<Topic, Start>,
     pub(super) batch_records_max: usize,
     pub(super) seat: SeatId,

@@ -37,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told() {
+    fn wrong_orders_are_explained() {
         assert_eq!(check([].into_iter(), 0.0), Err("no items".to_owned()));
         assert_eq!(check([(0, 1.0)].into_iter(), 0.0), Err("a quantity of 0".to_owned()));
         assert_eq!(check([(1, -1.0)].into_iter(), -1.0), Err("a price of -1.00".to_owned()));

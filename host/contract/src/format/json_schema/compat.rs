@@ -169,7 +169,7 @@ impl<'a> Checker<'a> {
                 let within =
                     number(theirs, key).is_some_and(|other| if is_lower { other >= bound } else { other <= bound });
                 if !within {
-                    let written = number(theirs, key).map_or("no bound".to_owned(), |other| other.to_string());
+                    let written = number(theirs, key).map_or("unbounded".to_owned(), |other| other.to_string());
                     self.problem(format!("the writer's `{key}` is {written}; the reader takes {bound}"));
                 }
             }

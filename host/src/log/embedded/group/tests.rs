@@ -34,7 +34,7 @@ fn numbers(of: &BTreeSet<TopicPartition>) -> Vec<i32> {
 }
 
 #[test]
-fn only_what_moves_is_revoked_and_arrives_after_the_release() {
+fn only_moving_partitions_are_revoked_and_arrive_after_the_release() {
     let mut group = Group::default();
     group.join(1, None, topics(&[("t", 4)]), &[]);
     assert_eq!(numbers(&settle(&mut group)[&1]), [0, 1, 2, 3]);

@@ -1,4 +1,4 @@
-//! Where a member starts in the partitions that it is given, and what it finds lost there.
+//! Determines where a member starts in its assigned partitions, and which records it has lost there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl KafkaMember {
             let other = matches!((said.get(partition), &id), (Some(said), Some(id)) if said != id);
             let start = match (committed.get(partition), self.options.start_of(&partition.topic)) {
                 (Some(position), _) if other => {
-                    tracing::error!(target: "heddle::alert", %partition, position = position.0, "the topic was made anew: it is read from its beginning");
+                    tracing::error!(target: "heddle::alert", %partition, position = position.0, "the topic was recreated; it is read from its beginning");
                     self.cluster.stable(&partition.topic, partition.partition)?.low
                 }
                 (Some(position), _) => {
@@ -124,7 +124,7 @@ impl KafkaMember {
                 continue;
             };
             if let Some(loss) = lost(partition, position, *first, Some(*end)) {
-                // What is done again after an abort is read from here on: a loss is told once.
+                // What is done again after an abort is read from here on: a loss is reported once.
                 self.read.seek(partition, loss.first);
                 if let Some(back) = self.back.get_mut(partition) {
                     *back = loss.first;
