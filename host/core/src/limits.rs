@@ -12,6 +12,10 @@ const BATCH_HEADER_BYTES: usize = 61;
 /// The most bytes that a record needs in a batch beside its key, value and headers, as librdkafka counts them.
 const RECORD_OVERHEAD_BYTES_MAX: usize = 36;
 
+/// The most bytes by which a batch with one record is larger than what librdkafka counts for the record: the batch's
+/// header, and five varints of at most ten bytes and three single bytes in place of librdkafka's overhead.
+const BATCH_BYTES_BEYOND_CLIENT_MAX: usize = BATCH_HEADER_BYTES + 53 - RECORD_OVERHEAD_BYTES_MAX;
+
 /// The bounds of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -106,18 +110,7 @@ impl Limits {
         if self.keyed && record.key.is_none() {
             return Err(Misfit::NoKey);
         }
-        if let Some(max) = self.batch_bytes_max {
-            let bytes = batch_bytes(record);
-            if bytes > max {
-                return Err(Misfit::TopicBytes { bytes, max });
-            }
-        }
-        if let Some(max) = self.client_bytes_max {
-            let bytes = client_bytes(record);
-            if bytes > max {
-                return Err(Misfit::ClientBytes { bytes, max });
-            }
-        }
+        self.check_bytes(record)?;
         // A log has no times before 1970, and replaces them by its own.
         let ahead = record.timestamp.filter(|at| at.0 >= 0).map_or(0, |at| at.0.saturating_sub(now.0));
         let (bound, side, option) = if ahead < 0 {
@@ -128,6 +121,23 @@ impl Limits {
         let distance = Duration::from_millis(ahead.unsigned_abs());
         match bound {
             Some(max) if distance > max => Err(Misfit::Timestamp { distance, side, option, max }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Limits {
+    fn check_bytes(&self, record: NewRecordRef<'_>) -> Result<(), Misfit> {
+        let client = client_bytes(record);
+        // Nearly all records are far smaller than the bound, and need no exact count.
+        if let Some(max) = self.batch_bytes_max.filter(|max| client + BATCH_BYTES_BEYOND_CLIENT_MAX > *max) {
+            let bytes = batch_bytes(record);
+            if bytes > max {
+                return Err(Misfit::TopicBytes { bytes, max });
+            }
+        }
+        match self.client_bytes_max {
+            Some(max) if client > max => Err(Misfit::ClientBytes { bytes: client, max }),
             _ => Ok(()),
         }
     }
@@ -184,6 +194,19 @@ mod tests {
     fn varints_are_zigzag() {
         let lengths = [0, 63, 64, 8_191, 8_192, 1_048_575, 1_048_576].map(varint_bytes);
         assert_eq!(lengths, [1, 1, 2, 2, 3, 3, 4]);
+    }
+
+    #[test]
+    fn a_record_that_needs_no_exact_count_fits() {
+        for bytes in [0, 1, 63, 64, 200, 8_000, 8_200, 1_100_000] {
+            let record = record(bytes);
+            let exact = batch_bytes(record.borrowed());
+            assert!(exact <= client_bytes(record.borrowed()) + BATCH_BYTES_BEYOND_CLIENT_MAX, "{bytes}");
+            for (max, fits) in [(exact, true), (exact - 1, false)] {
+                let limits = Limits { batch_bytes_max: Some(max), ..Limits::unknown(1) };
+                assert_eq!(limits.check(record.borrowed(), Timestamp(0)).is_ok(), fits, "{bytes}");
+            }
+        }
     }
 
     #[test]

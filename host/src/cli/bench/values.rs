@@ -152,11 +152,14 @@ mod tests {
 
     use super::*;
 
-    /// The schemas of a folder, with the types that they share.
+    /// The Avro schemas of a folder, with the types that they share.
     fn schemas(folder: &str) -> Vec<Schema> {
         let mut library = Library::default();
         for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
             let path = file.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "avsc") {
+                continue;
+            }
             library.add(&path.display().to_string(), &std::fs::read_to_string(&path).unwrap()).unwrap();
         }
         library.files().map(|file| library.schema(file).unwrap()).collect()

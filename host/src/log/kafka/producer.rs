@@ -340,13 +340,15 @@ pub(super) fn look_again<C: ClientContext>(client: &Client<C>, topic: &str) {
 /// Checks the record against the limits of its topic at `now`, and returns these limits.
 pub(super) fn check(cluster: &Cluster, record: NewRecordRef<'_>, now: Timestamp) -> Result<TopicLimits, LogError> {
     let mut limits = cluster.limits(record.topic)?;
-    if let Err(Misfit::Partition { .. }) = limits.each.check(record, now) {
+    let mut checked = limits.each.check(record, now);
+    if let Err(Misfit::Partition { .. }) = checked {
         // Partitions may have been added.
         cluster.forget_limits(record.topic);
         limits = cluster.limits(record.topic)?;
+        checked = limits.each.check(record, now);
     }
     let misfit = |misfit| LogError::RecordRefused(format!("topic `{}` {misfit}", record.topic));
-    limits.each.check(record, now).map(|()| limits).map_err(misfit)
+    checked.map(|()| limits).map_err(misfit)
 }
 
 fn create(
