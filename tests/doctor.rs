@@ -62,6 +62,8 @@ fn everything_that_is_missing_is_listed_at_once() {
     insta::assert_snapshot!(told(&output));
     let built = Bare::new().doctor("build", &[("VENDORED_OPENSSL", "1")]);
     insta::assert_snapshot!("from_sources", told(&built));
+    let full = told(&Bare::new().doctor("full", &[("POSTGRESQL_PROGRAMS", "/none")]));
+    assert!(full.contains("PostgreSQL 10 or newer") && full.contains(" postgresql"), "{full}");
 }
 
 #[test]
