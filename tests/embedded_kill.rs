@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
-use heddle::log::{Log, MemberOptions, Polled, Start, TopicSpec};
+use heddle::log::{Groups as _, Log, MemberOptions, Polled, Start, TopicSpec};
 use heddle_core::event::{NewRecord, Offset, Partition, TopicPartition};
 
 const FOLDER: &str = "HEDDLE_TEST_KILL_FOLDER";

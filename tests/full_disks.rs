@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use heddle::disk::Disks;
 use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
-use heddle::log::{Log, LogError, LogHealth, MemberOptions, Polled, Start, TopicSpec};
+use heddle::log::{Groups as _, Log, LogError, LogHealth, MemberOptions, Polled, Start, TopicSpec};
 use heddle::state::{EngineKind, StateError, open_engine_on};
 use heddle_core::event::NewRecord;
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use heddle::log::kafka::KafkaLog;
-use heddle::log::{Log, LogError, Member, MemberOptions, Polled, Start, TopicSpec};
+use heddle::log::{Groups as _, Log, LogError, Member, MemberOptions, Polled, Start, TopicSpec};
 use heddle_core::event::{Header, NewRecord, Offset, Record, Timestamp, TopicPartition};
 use heddle_fixtures::group::Protocol;
 use heddle_fixtures::kafka::{self, Kafka};

@@ -17,6 +17,7 @@ mod doctor;
 mod doors;
 mod embedded_kill;
 mod embedded_upkeep;
+mod embedding;
 mod failures;
 mod full_disks;
 mod good_records;

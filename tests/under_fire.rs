@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use heddle::log::kafka::KafkaLog;
-use heddle::log::{Log, Start};
+use heddle::log::{Groups as _, Log, Start};
 use heddle::registry::{Client, ClientOptions, Registry};
 use heddle::state::{Bounds, EngineKind, HostState, open_engine};
 use heddle_contract::format::avro::{Schema, json, parse};

@@ -128,7 +128,7 @@ fn open(bench: &Bench<'_>) -> Arc<TaskStores> {
         digest: None,
         policy: FailurePolicy::in_place(1, "dlq"),
         retry_topics: Default::default(),
-        waiting: None,
+        schedule: None,
         changelogs: vec!["bench.store".into()],
         seen_changelog: Some("bench.dedup".into()),
         tables: vec![],

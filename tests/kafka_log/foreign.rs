@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use heddle::log::kafka::KafkaLog;
-use heddle::log::{Log as _, Polled};
+use heddle::log::{Groups as _, Log as _, Polled};
 use heddle_core::event::{Header, Offset};
 use heddle_fixtures::kafka;
 use rdkafka::ClientConfig;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use heddle::log::kafka::KafkaLog;
-use heddle::log::{Log, LogError, Member, MemberOptions, Polled};
+use heddle::log::{Groups as _, Log, LogError, Member, MemberOptions, Polled};
 use heddle_core::event::{Offset, TopicPartition};
 use heddle_fixtures::kafka::Kafka;
 

@@ -41,7 +41,7 @@ pub(crate) fn spec() -> TaskSpec {
         digest: None,
         policy: FailurePolicy::in_place(1, "dlq"),
         retry_topics: Default::default(),
-        waiting: None,
+        schedule: None,
         changelogs: vec!["shop.intake.stock".into(), "shop.intake.sums".into()],
         seen_changelog: Some("shop.intake.dedup".into()),
         tables: vec![],

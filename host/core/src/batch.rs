@@ -127,8 +127,8 @@ impl OpenBatch {
         self.count(again, ending);
     }
 
-    /// Records the outcome of a record that was parked in the task's state.
-    pub(crate) fn finish_waiting(&mut self, task: Partition, ending: Ending) {
+    /// Records the outcome of a record from the task's schedule.
+    pub(crate) fn finish_scheduled(&mut self, task: Partition, ending: Ending) {
         self.unread.insert(task);
         self.count(true, ending);
     }
@@ -215,7 +215,7 @@ impl SealedBatch {
         self.overlays.iter().flat_map(move |(partition, overlay)| {
             let partition = *partition;
             let writes = overlay.writes().filter_map(move |(store, key, value)| {
-                let (topic, value) = (spec.changelogs.get(store.0)?, value.as_ref().map(Cow::Borrowed));
+                let (topic, value) = (spec.changelog(store)?, value.as_ref().map(Cow::Borrowed));
                 Some(ChangelogRecord { topic, partition, timestamp: overlay.at(), key, value, headers: vec![] })
             });
             let ids = spec.seen_changelog.iter().flat_map(move |changelog| {

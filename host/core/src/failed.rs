@@ -82,7 +82,7 @@ pub struct Failure<'a> {
 
 /// A parked record: it failed, or an earlier record of its key is parked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
+pub struct Parked {
     /// The record as it was first read.
     pub record: Record,
     /// The number of attempts.
@@ -206,7 +206,7 @@ pub fn queued(record: &Record, epoch: Option<&Epoch>) -> Vec<Header> {
     headers
 }
 
-impl Waiting {
+impl Parked {
     /// Parses a record that [`retry`] or [`queued`] wrote; `None` if it is not a parked record.
     #[must_use]
     pub fn read(record: &Record) -> Option<Self> {

@@ -16,7 +16,7 @@
 //! - [`policy`]: the decision after a failed delivery.
 //! - [`failed`]: the written form of failed records.
 //! - [`limits`]: bounds of a topic.
-//! - [`waiting`]: parked records in a task's state, key by key.
+//! - [`schedule`]: a task's schedule: its parked records, key by key.
 //! - [`breaker`]: the circuit breaker of a component.
 //! - [`settle`]: from effects to the records of a transaction.
 //! - [`batch`]: the content of one transaction.
@@ -39,8 +39,8 @@ pub mod merge;
 pub mod partitioner;
 pub mod pending;
 pub mod policy;
+pub mod schedule;
 pub mod settle;
 pub mod state;
 pub mod tables;
 pub mod task;
-pub mod waiting;

@@ -35,7 +35,7 @@ pub struct FailurePolicy {
 pub struct Retry {
     /// The time since the previous attempt.
     pub delay: Duration,
-    /// The topic for parked records, unless they are parked in the task's state ([`Order::Key`]).
+    /// The topic for parked records, unless they are parked in the task's schedule ([`Order::Key`]).
     pub topic: Topic,
 }
 
@@ -45,11 +45,11 @@ pub enum Order {
     /// They overtake the parked record, which is in a retry topic.
     #[default]
     None,
-    /// They are parked behind it in the task's state, within these bounds.
+    /// They are parked behind it in the task's schedule, within these bounds.
     Key(WaitingBounds),
 }
 
-/// Bounds for parked records in a task's state.
+/// Bounds for parked records in a task's schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitingBounds {
     /// The most parked records of one key.

@@ -21,7 +21,8 @@ use crate::event::{Timestamp, Topic};
 use crate::fault::TaskFault;
 use crate::pending::Pending;
 
-/// A store of a component: its index among the manifest's stores, ordered by name. Tables have indices of their own.
+/// A store of a component: its index among the manifest's stores, ordered by name. Internal stores and tables have
+/// indices of their own, so they keep them whatever stores a component has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StoreIndex(pub usize);
 
@@ -29,6 +30,9 @@ pub struct StoreIndex(pub usize);
 const FIRST_TABLE: usize = 1 << 24;
 
 impl StoreIndex {
+    /// The [`schedule`](crate::schedule) of a task.
+    pub const SCHEDULE: Self = Self(FIRST_TABLE - 1);
+
     /// The index of a table: `place` is its index among the manifest's tables, ordered by name.
     #[must_use]
     pub const fn table(place: usize) -> Self {

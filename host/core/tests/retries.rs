@@ -11,7 +11,7 @@ use heddle_core::dedup::MessageId;
 use heddle_core::delivery::Delivery;
 use heddle_core::effects::{Effects, Emit};
 use heddle_core::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
-use heddle_core::failed::Waiting;
+use heddle_core::failed::Parked;
 use heddle_core::fault::{EventFault, EventFaultKind, Fault, TaskFault};
 use heddle_core::policy::{FailurePolicy, Order, Retry, WaitingBounds, WhenFull};
 use heddle_core::state::{Entry, Range, Reads, Stateless, StoreIndex, TaskState};
@@ -87,8 +87,7 @@ fn spec(order: Order) -> Arc<TaskSpec> {
     let mut spec = TaskSpec::stateless("shop.intake".into(), policy);
     spec.retry_topics = ["retry.1s", "retry.10s", "retry.60s"].map(Into::into).into();
     if let Order::Key(_) = order {
-        spec.changelogs = vec!["shop.intake.waiting".into()];
-        spec.waiting = Some(StoreIndex(0));
+        spec.schedule = Some("shop.intake.waiting".into());
     }
     Arc::new(spec)
 }
@@ -140,7 +139,7 @@ fn a_record_goes_from_delay_to_delay_and_then_to_the_dead_letters_as_it_was() {
     assert_eq!(["heddle.attempts", "heddle.round", "heddle.due"].map(|name| header(waits, name)), ["2", "1", "6000"]);
 
     let again = read(waits, 0);
-    assert_eq!(Waiting::read(&again).unwrap().record, input);
+    assert_eq!(Parked::read(&again).unwrap().record, input);
     let second = step(&mut task, &again, &mut handler, &mut batch, 6 * SECOND);
     let waits = &second.writes[0];
     assert_eq!((&*waits.topic, second.next), ("retry.10s", Next::Later(Timestamp(16 * SECOND))));
@@ -198,7 +197,7 @@ fn waits_in_state(bounds: WaitingBounds) -> (Task, Arc<Memory>) {
 
 fn due(task: &mut Task, handler: &mut Handler, batch: &mut OpenBatch, now: i64) -> usize {
     let mut steps = 0;
-    while let Some(arrival) = task.next_parked(batch, Timestamp(now)).unwrap() {
+    while let Some(arrival) = task.next_scheduled(batch, Timestamp(now)).unwrap() {
         let prepared = handler.prepare(arrival.record()).unwrap();
         task.step(&arrival, prepared, handler, batch, Timestamp(now)).unwrap();
         steps += 1;

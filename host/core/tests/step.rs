@@ -40,7 +40,7 @@ fn spec() -> TaskSpec {
         policy: FailurePolicy::in_place(3, "shop.intake.dlq"),
         retry_topics: BTreeSet::new(),
         changelogs: vec!["shop.intake.stock".into(), "shop.intake.sums".into()],
-        waiting: None,
+        schedule: None,
         seen_changelog: Some("shop.intake.dedup".into()),
         tables: vec![],
         windows: BTreeMap::from([("orders.created".into(), Duration::from_secs(60))]),

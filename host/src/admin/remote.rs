@@ -20,7 +20,7 @@ use heddle_core::explain::{Explain, Explained, from_text};
 use super::call::{Answer, Call, From, Wire};
 use crate::cluster::{HostClient, HostError, Reach};
 use crate::log::{
-    Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer,
+    Groups, Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer,
 };
 use crate::registry::format::Entry;
 use crate::registry::{Client, ClientOptions, Registered, Registry, RegistryError, SchemaId, Version};
@@ -190,18 +190,6 @@ impl Log for Remote {
         Ok(bounds.collect())
     }
 
-    fn committed(
-        &self,
-        group: &str,
-        partitions: &[TopicPartition],
-    ) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
-        let partitions = partitions.iter().map(|place| (place.topic.to_string(), place.partition.0)).collect();
-        let Answer::Positions(places) = self.call(&Call::Committed { group: group.to_owned(), partitions })? else {
-            return odd();
-        };
-        Ok(positions(places).collect())
-    }
-
     fn append(&self, records: &[NewRecord]) -> Result<Vec<(TopicPartition, Offset)>, LogError> {
         let mut written = Vec::with_capacity(records.len());
         for chunk in chunks(records) {
@@ -232,6 +220,20 @@ impl Log for Remote {
         let id = transactional_id.to_owned();
         let Answer::Writer(number) = self.call(&Call::Writer { id: id.clone() })? else { return odd() };
         Ok(Box::new(RemoteWriter { remote: self.clone(), id, number }))
+    }
+}
+
+impl Groups for Remote {
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
+        let partitions = partitions.iter().map(|place| (place.topic.to_string(), place.partition.0)).collect();
+        let Answer::Positions(places) = self.call(&Call::Committed { group: group.to_owned(), partitions })? else {
+            return odd();
+        };
+        Ok(positions(places).collect())
     }
 
     fn join(&self, _: &MemberOptions) -> Result<Box<dyn Member>, LogError> {

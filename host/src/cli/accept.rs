@@ -58,7 +58,7 @@ pub(super) fn accept(folder: &Path, log: &Arc<dyn Log>, component: &str, yes: bo
         log.add_partitions(&topic.name, tasks)?;
     }
     let known = KnownTopics::of(log.clone(), &app.name);
-    for changelog in spec.changelogs.iter().chain(&spec.seen_changelog) {
+    for changelog in spec.all_changelogs() {
         if let Some(id) = log.topic_id(changelog)? {
             known.accept(&spec.component, changelog, &id)?;
         }

@@ -112,7 +112,7 @@ fn print(plan: &Plan) {
 fn what(kind: Kind) -> &'static str {
     match kind {
         Kind::Store => "a store",
-        Kind::Waiting => "parked records",
+        Kind::Schedule => "parked records",
         Kind::Ids => "message ids",
     }
 }
@@ -121,7 +121,7 @@ fn as_json(component: &str, plan: &Plan, moved: bool) -> Value {
     let topic = |plan: &TopicPlan| {
         let kind = match plan.kind {
             Kind::Store => "store",
-            Kind::Waiting => "waiting",
+            Kind::Schedule => "waiting",
             Kind::Ids => "ids",
         };
         json!({"topic": &*plan.topic, "kind": kind, "records": plan.records, "copied": plan.moved})

@@ -414,7 +414,7 @@ mod tests {
 
     use super::*;
     use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
-    use crate::log::{Member, MemberOptions, Reader, Start, TopicId, TopicInfo, Watermarks, Writer};
+    use crate::log::{Groups, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, Watermarks, Writer};
 
     /// A cluster whose policy bounds the size of records.
     struct Policy(EmbeddedLog);
@@ -444,14 +444,6 @@ mod tests {
             self.0.watermarks(topic)
         }
 
-        fn committed(
-            &self,
-            group: &str,
-            partitions: &[TopicPartition],
-        ) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
-            self.0.committed(group, partitions)
-        }
-
         fn append(&self, records: &[NewRecord]) -> Result<Vec<(TopicPartition, Offset)>, LogError> {
             self.0.append(records)
         }
@@ -462,6 +454,16 @@ mod tests {
 
         fn writer(&self, transactional_id: &str) -> Result<Box<dyn Writer>, LogError> {
             self.0.writer(transactional_id)
+        }
+    }
+
+    impl Groups for Policy {
+        fn committed(
+            &self,
+            group: &str,
+            partitions: &[TopicPartition],
+        ) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
+            self.0.committed(group, partitions)
         }
 
         fn join(&self, options: &MemberOptions) -> Result<Box<dyn Member>, LogError> {

@@ -26,7 +26,7 @@ pub(super) fn troubles(manifest: &Manifest, spec: &TaskSpec, limits: impl Fn(&st
         found.extend(trouble(topic, limits(topic), &what, record + FAILURE_BYTES, otherwise));
     }
     let entry = manifest.limits.store_value_bytes_max;
-    for topic in spec.changelogs.iter().take(manifest.stores.len()) {
+    for topic in &spec.changelogs {
         let what = format!("an entry of a store of {entry} bytes ([limits] store-value)");
         let otherwise = "is a failure of the delivery that writes it";
         found.extend(trouble(topic, limits(topic), &what, entry + ENTRY_BYTES, otherwise));

@@ -4,7 +4,8 @@
 //!  worker ──> Member   one consumer group member and its transactional producer: poll, send, commit, abort
 //!  cli    ──> Reader   reads partitions without a group, committed records only
 //!         ──> Writer   transactions without a group
-//!         ──> Log      topics, offsets, plain writes
+//!         ──> Log      topics, bounds, plain writes
+//!         ──> Groups   members, positions, joining; part of every Log
 //! ```
 //!
 //! Two implementations pass one conformance suite: the embedded log and Apache Kafka.
@@ -28,7 +29,7 @@ use heddle_core::explain::Explained;
 use heddle_core::limits::Limits;
 
 /// A log. Cheap to share; every method may be called from any thread.
-pub trait Log: Send + Sync {
+pub trait Log: Groups {
     /// All topics, sorted by name.
     fn topics(&self) -> Result<Vec<TopicInfo>, LogError>;
 
@@ -48,30 +49,6 @@ pub trait Log: Send + Sync {
     /// Adds partitions to a topic until it has `partitions` of them. Existing records stay where they are.
     fn add_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
         Err(LogError::Invalid(format!("topic `{topic}` cannot get {partitions} partitions: this log adds none")))
-    }
-
-    /// Partitions of these topics that no member of `group` has although the group is stable. `None` if there are none.
-    ///
-    /// A broker hands a static member that returns the assignment it had, so partitions that were added meanwhile can
-    /// stay without a reader.
-    fn unassigned(&self, _group: &str, _topics: &[TopicInfo]) -> Result<Option<Unassigned>, LogError> {
-        Ok(None)
-    }
-
-    /// The names of the current members of `group`. A static member is named by its `instance_id`.
-    fn members(&self, _group: &str) -> Result<Vec<String>, LogError> {
-        Ok(vec![])
-    }
-
-    /// Returns true if the members of a group assign its partitions, as in Kafka's classic protocol. Then a group with
-    /// one topic has another assignor than one with several, and a static member that returns keeps its old assignment.
-    fn members_assign(&self) -> bool {
-        false
-    }
-
-    /// The reason why nobody can join `group`. `None` if no reason is known.
-    fn join_fault(&self, _group: &str) -> Option<Explained> {
-        None
     }
 
     /// The rights among `wanted` that this client lacks. A log without access control grants all.
@@ -116,21 +93,9 @@ pub trait Log: Send + Sync {
     /// The current bounds of every partition of `topic`.
     fn watermarks(&self, topic: &str) -> Result<Vec<Watermarks>, LogError>;
 
-    /// The committed positions of `group` in the given partitions. Partitions without one are absent.
-    fn committed(
-        &self,
-        group: &str,
-        partitions: &[TopicPartition],
-    ) -> Result<BTreeMap<TopicPartition, Offset>, LogError>;
-
     /// The offset of the first committed record of each partition that is as new as `time`. It is the end of the
     /// partition if there is no such record.
     fn offsets_at(&self, _topic: &str, _time: Timestamp) -> Result<BTreeMap<Partition, Offset>, LogError> {
-        Err(owner_only())
-    }
-
-    /// Sets the positions of `group`. Fails with [`LogError::GroupActive`] if the group has members.
-    fn set_committed(&self, _group: &str, _positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
         Err(owner_only())
     }
 
@@ -156,6 +121,45 @@ pub trait Log: Send + Sync {
     /// last transaction is decided. So all that the owner committed is below every [`Watermarks::end`] that is read
     /// later, and nothing is added to it.
     fn writer(&self, transactional_id: &str) -> Result<Box<dyn Writer>, LogError>;
+}
+
+/// The consumer groups of a log.
+pub trait Groups: Send + Sync {
+    /// Partitions of these topics that no member of `group` has although the group is stable. `None` if there are none.
+    ///
+    /// A broker hands a static member that returns the assignment it had, so partitions that were added meanwhile can
+    /// stay without a reader.
+    fn unassigned(&self, _group: &str, _topics: &[TopicInfo]) -> Result<Option<Unassigned>, LogError> {
+        Ok(None)
+    }
+
+    /// The names of the current members of `group`. A static member is named by its `instance_id`.
+    fn members(&self, _group: &str) -> Result<Vec<String>, LogError> {
+        Ok(vec![])
+    }
+
+    /// Returns true if the members of a group assign its partitions, as in Kafka's classic protocol. Then a group with
+    /// one topic has another assignor than one with several, and a static member that returns keeps its old assignment.
+    fn members_assign(&self) -> bool {
+        false
+    }
+
+    /// The reason why nobody can join `group`. `None` if no reason is known.
+    fn join_fault(&self, _group: &str) -> Option<Explained> {
+        None
+    }
+
+    /// The committed positions of `group` in the given partitions. Partitions without one are absent.
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Offset>, LogError>;
+
+    /// Sets the positions of `group`. Fails with [`LogError::GroupActive`] if the group has members.
+    fn set_committed(&self, _group: &str, _positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        Err(owner_only())
+    }
 
     /// Joins a consumer group with its own transactional producer.
     fn join(&self, options: &MemberOptions) -> Result<Box<dyn Member>, LogError>;

@@ -70,7 +70,7 @@ pub enum Kind {
     /// A store's entries. Each is moved to the partition of its key.
     Store,
     /// Parked records. They belong to the partition that they were read from, and are not moved.
-    Waiting,
+    Schedule,
     /// Message ids. An id does not show its partition, so it is copied to every partition that could need it.
     Ids,
 }
@@ -111,7 +111,7 @@ impl Plan {
         let times = |kind| match kind {
             Kind::Store => 2,
             Kind::Ids => 1,
-            Kind::Waiting => 0,
+            Kind::Schedule => 0,
         };
         self.topics.iter().map(|topic| times(topic.kind) * topic.records).sum()
     }
@@ -154,10 +154,9 @@ impl Job<'_> {
 
     /// The changelogs with their content.
     fn changelogs(&self) -> impl Iterator<Item = (&Topic, Kind)> {
-        let waiting = self.spec.waiting.map(|store| store.0);
-        let kind = move |place| if Some(place) == waiting { Kind::Waiting } else { Kind::Store };
-        let stores = self.spec.changelogs.iter().enumerate().map(move |(place, topic)| (topic, kind(place)));
-        stores.chain(self.spec.seen_changelog.iter().map(|topic| (topic, Kind::Ids)))
+        let stores = self.spec.changelogs.iter().map(|topic| (topic, Kind::Store));
+        let schedule = self.spec.schedule.iter().map(|topic| (topic, Kind::Schedule));
+        stores.chain(schedule).chain(self.spec.seen_changelog.iter().map(|topic| (topic, Kind::Ids)))
     }
 
     /// The note of a move that begins now. `None`: there is nothing to move.

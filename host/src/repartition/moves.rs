@@ -72,7 +72,7 @@ pub(super) fn carry_out(job: &Job<'_>, plan: &Plan, tell: Tell<'_>) -> Result<()
         log.add_partitions(&topic.topic, plan.to)?;
     }
     batches.flush()?;
-    for topic in plan.topics.iter().filter(|topic| topic.kind != Kind::Waiting) {
+    for topic in plan.topics.iter().filter(|topic| topic.kind != Kind::Schedule) {
         copy(job, &topic.topic, topic.kind, note, &mut batches)?;
     }
     for topic in plan.topics.iter().filter(|topic| topic.kind == Kind::Store) {
@@ -110,7 +110,7 @@ fn copy(
                     batches.push(NewRecord { timestamp: None, value: value.clone(), ..at(&record, partition) })?;
                 }
             }
-            (Kind::Store | Kind::Waiting, _) => {}
+            (Kind::Store | Kind::Schedule, _) => {}
         }
         Ok(())
     })?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use heddle_core::event::{Offset, Record, Topic, TopicPartition};
 use heddle_core::partitioner::partition_of;
-use heddle_core::waiting;
+use heddle_core::schedule;
 
 use super::{Job, Kind, Plan, RepartitionError, TopicPlan, each, each_of_before, elsewhere, possible, refused};
 use crate::log::{LogError, Start};
@@ -21,7 +21,7 @@ pub(super) fn plan(job: &Job<'_>, note: Move, resumed: bool) -> Result<Plan, Rep
             plan.moved += match kind {
                 Kind::Store => u64::from(store_entry_moves(job, &record, &note)?),
                 Kind::Ids => possible(record.source.partition, &note).count() as u64,
-                Kind::Waiting => {
+                Kind::Schedule => {
                     let is_left = waits_elsewhere(&record, &note)?;
                     waiting.insert((record.source, record.key), is_left.then_some(record.offset));
                     0
@@ -105,7 +105,7 @@ fn keys_unknown(job: &Job<'_>, topic: &Topic) -> RepartitionError {
 /// Returns true if the entry is a parked record whose state is moved away from it.
 fn waits_elsewhere(record: &Record, note: &Move) -> Result<bool, RepartitionError> {
     let Some(value) = &record.value else { return Ok(false) };
-    let key = waiting::record_key(value).ok_or_else(|| {
+    let key = schedule::record_key(value).ok_or_else(|| {
         LogError::Fatal(format!("a parked record cannot be read: {}@{}", record.source, record.offset))
     })?;
     Ok(key.is_some_and(|key| elsewhere(&key, record.source.partition, note).is_some()))

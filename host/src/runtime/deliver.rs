@@ -1,9 +1,9 @@
 //! The delivery of one record by a worker: checks that it may be delivered now, steps it, and handles the outcome.
 //!
 //! ```text
-//!  backlog ────────┐             ┌─ no registry, no admission, stuck, no room, to be tried again ──> held
-//!  state, parked ──┴──> deliver ─┤
-//!                                └─ done, skipped, parked ──> settle ──> the transaction
+//!  backlog ───┐             ┌─ no registry, no admission, stuck, no room, to be tried again ──> held
+//!  schedule ──┴──> deliver ─┤
+//!                           └─ done, skipped, parked ──> settle ──> the transaction
 //! ```
 
 use std::time::Duration;
@@ -30,7 +30,7 @@ const ROOM_WAIT: Duration = Duration::from_millis(10);
 enum Delivered {
     /// The outcome is in the transaction.
     Recorded,
-    /// Nothing is recorded. The record may be delivered at this time; until then, no parked record can be.
+    /// Nothing is recorded. The record may be delivered at this time; until then, no scheduled record can be.
     Unavailable(Duration),
     /// Nothing is recorded. The record is held until this time.
     Held(Duration),
@@ -44,12 +44,11 @@ enum Delivered {
 }
 
 impl Worker {
-    /// Steps the next due record that is parked in the state of a task. Returns false if there is none, or if it cannot
-    /// be delivered now.
-    pub(super) fn step_parked(&mut self, task: Partition) -> Result<bool, TurnError> {
+    /// Steps the next due record of a schedule. Returns false if there is none, or if it cannot be delivered now.
+    pub(super) fn step_scheduled(&mut self, task: Partition) -> Result<bool, TurnError> {
         let now = self.clock.timestamp();
         let Some(open) = self.tasks.get_mut(task) else { return Ok(false) };
-        let Some(arrival) = open.next_parked(self.transaction.batch(), now)? else { return Ok(false) };
+        let Some(arrival) = open.next_scheduled(self.transaction.batch(), now)? else { return Ok(false) };
         match self.deliver(task, &arrival)? {
             Delivered::Recorded => return Ok(true),
             Delivered::Unavailable(until) => self.throttle.rest_until(until),

@@ -116,7 +116,8 @@ impl Version {
     fn fits_in_place_of(&self, other: &Self) -> bool {
         let place = |version: &Self| {
             let spec = &version.spec;
-            let kept = (spec.changelogs.clone(), spec.seen_changelog.clone(), spec.windows.clone());
+            let kept =
+                (spec.all_changelogs().cloned().collect::<Vec<_>>(), spec.schedule.clone(), spec.windows.clone());
             let tables = (spec.tables.clone(), version.component.global_tables());
             (version.group(), version.topics(), kept, tables)
         };

@@ -15,7 +15,7 @@ pub const OWN_TOPIC: &[Operation] = &[Read, Write, Create, DescribeConfigs];
 pub fn rights(app: &str, manifest: &Manifest, spec: &TaskSpec) -> Vec<Right> {
     let consumed = manifest.consumes.keys().flat_map(|topic| Right::on_topic(topic, &[Read]));
     let emitted = manifest.emits.keys().flat_map(|topic| Right::on_topic(topic, &[Write, DescribeConfigs]));
-    let kept = spec.changelogs.iter().chain(&spec.seen_changelog).chain([&spec.policy.dead_letter]);
+    let kept = spec.all_changelogs().chain([&spec.policy.dead_letter]);
     let kept = kept.flat_map(|topic| Right::on_topic(topic, OWN_TOPIC));
     let retried = |topic| Right::on_topic(topic, OWN_TOPIC).chain(Right::on_topic(topic, &[Alter]));
     let retried = spec.retry_topics.iter().flat_map(|topic| retried(topic.as_ref()));

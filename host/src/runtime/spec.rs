@@ -28,30 +28,24 @@ const RETRY_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub fn task_spec<'t>(app: &str, manifest: &Manifest, there: impl IntoIterator<Item = &'t str>) -> TaskSpec {
     let window = |consumes: &heddle_contract::manifest::component::Consumes| consumes.dedup;
     let policy = failure_policy(app, manifest);
-    let (retries, waiting) = (manifest.retry_topics(app), manifest.waiting_changelog(app));
+    let (retries, schedule) = (manifest.retry_topics(app), manifest.waiting_changelog(app));
     let mut retry_topics = policy.retries.iter().map(|retry| retry.topic.clone()).collect::<BTreeSet<_>>();
-    let mut waits = false;
+    let mut parks = false;
     if let Order::Key(_) = policy.order {
         retry_topics.clear();
-        waits = true;
+        parks = true;
     }
     for topic in there {
         retry_topics.extend(topic.starts_with(&retries).then(|| Topic::from(topic)));
-        waits |= topic == waiting;
+        parks |= topic == schedule;
     }
-    let mut changelogs =
-        manifest.stores.keys().map(|store| manifest.changelog(app, store).into()).collect::<Vec<Topic>>();
-    let waiting = waits.then(|| {
-        changelogs.push(waiting.into());
-        StoreIndex(changelogs.len() - 1)
-    });
     TaskSpec {
         component: manifest.full_name(app).into(),
         digest: None,
         policy,
         retry_topics,
-        changelogs,
-        waiting,
+        changelogs: manifest.stores.keys().map(|store| manifest.changelog(app, store).into()).collect(),
+        schedule: parks.then(|| schedule.into()),
         seen_changelog: manifest.dedup_changelog(app).map(Into::into),
         tables: task_tables(manifest),
         windows: manifest
@@ -102,9 +96,8 @@ pub fn own_topics(spec: &TaskSpec, partitions: i32) -> Vec<TopicSpec> {
     let mut topics = vec![topic(&spec.policy.dead_letter, vec![forever])];
     let retention = RETRY_RETENTION.as_millis().to_string();
     topics.extend(spec.retry_topics.iter().map(|name| topic(name, vec![("retention.ms", retention.clone())])));
-    topics.extend(
-        spec.changelogs.iter().map(|changelog| topic(changelog, vec![("cleanup.policy", "compact".to_owned())])),
-    );
+    let compact = ("cleanup.policy", "compact".to_owned());
+    topics.extend(spec.stores().map(|(_, changelog)| topic(changelog, vec![compact.clone()])));
     topics.extend(spec.seen_changelog.iter().map(|changelog| {
         let window = spec.windows.values().max().copied().unwrap_or_default().saturating_add(spec.policy.lateness());
         topic(changelog, vec![("retention.ms", seen_retention(window).as_millis().to_string())])

@@ -118,9 +118,9 @@ impl Tasks {
         self.open.get_mut(&partition).map(|open| &mut open.task)
     }
 
-    /// The ready tasks whose state may hold parked records.
-    pub(super) fn with_queues(&self) -> Vec<Partition> {
-        if self.spec.waiting.is_none() {
+    /// The ready tasks with a schedule.
+    pub(super) fn with_schedules(&self) -> Vec<Partition> {
+        if self.spec.schedule.is_none() {
             return vec![];
         }
         self.open.keys().copied().filter(|number| self.is_ready(*number)).collect()
@@ -137,9 +137,9 @@ impl Tasks {
         self.open.values().filter_map(|open| Some((open.sources.first()?.clone(), open.task.next_due()?)))
     }
 
-    /// The number of parked records in the state of the tasks.
-    pub(super) fn waiting(&self) -> u64 {
-        self.open.values().map(|open| open.task.parked() as u64).sum()
+    /// The number of records in the schedules of the tasks.
+    pub(super) fn scheduled(&self) -> u64 {
+        self.open.values().map(|open| open.task.scheduled() as u64).sum()
     }
 
     /// Reverts the tasks to committed state after a batch was dropped.

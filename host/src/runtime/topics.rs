@@ -57,8 +57,9 @@ pub fn task_count(manifest: &Manifest, topics: &PartitionCounts) -> i32 {
 /// The topics with a component's state that have fewer partitions than the component has tasks.
 #[must_use]
 pub fn short_changelogs(spec: &TaskSpec, tasks: i32, topics: &PartitionCounts) -> Vec<TopicInfo> {
-    let all = spec.changelogs.iter().chain(&spec.seen_changelog);
-    let found = all.filter_map(|name| Some(TopicInfo { name: name.to_string(), partitions: *topics.get(&**name)? }));
+    let found = spec
+        .all_changelogs()
+        .filter_map(|name| Some(TopicInfo { name: name.to_string(), partitions: *topics.get(&**name)? }));
     found.filter(|topic| topic.partitions < tasks).collect()
 }
 
@@ -102,9 +103,8 @@ fn table_refusal(
     (consumed, tasks): (&String, i32),
     topics: &PartitionCounts,
 ) -> Option<Explained> {
-    let own = |topic: &Topic| spec.changelogs.contains(topic) || spec.seen_changelog.as_ref() == Some(topic);
     spec.tables.iter().map(|table| &table.topic).find_map(|topic| {
-        if own(topic) {
+        if spec.has_changelog(topic) {
             let what = format!("`{topic}` has state of the component `{name}`, and is the topic of a table of it");
             return Some(Explained::new(what).at("[tables] in component.toml").hint("read the store itself"));
         }
@@ -299,8 +299,7 @@ impl TopicWatch {
     /// The reason why a component whose state is being moved must not run. Checked again only when the partitions of
     /// its changelogs have changed, because a move adds partitions.
     fn moving(&self, spec: &TaskSpec, topics: &PartitionCounts) -> Result<Option<Explained>, LogError> {
-        let changelogs = spec.changelogs.iter().chain(&spec.seen_changelog);
-        let counts = changelogs.map(|topic| topics.get(&**topic).copied()).collect::<Vec<_>>();
+        let counts = spec.all_changelogs().map(|topic| topics.get(&**topic).copied()).collect::<Vec<_>>();
         if spec.is_stateless() || lock(&self.settled).as_ref() == Some(&counts) {
             return Ok(None);
         }
@@ -332,7 +331,7 @@ impl TopicWatch {
                 Err(error) => return Err(error),
             }
         }
-        for changelog in spec.changelogs.iter().chain(&spec.seen_changelog) {
+        for changelog in spec.all_changelogs() {
             let gone = match log.topic_id(changelog) {
                 Ok(Some(id)) => self.known.is_other(&spec.component, changelog, &id)?,
                 Ok(None) => false,
@@ -346,7 +345,7 @@ impl TopicWatch {
                 ))));
             }
         }
-        for changelog in &spec.changelogs {
+        for (_, changelog) in spec.stores() {
             let policy = log.topic_option(changelog, "cleanup.policy")?;
             if let Some(policy) = policy.filter(|policy| policy.split(',').any(|part| part.trim() == "delete")) {
                 let what = format!(

@@ -378,7 +378,7 @@ fn aborted(error: LogError, sent: &Sent, deliveries: u64, parts: &mut Parts<'_>)
 fn refused(on_arrival: OnArrival, sent: &Sent, deliveries: u64, parts: &mut Parts<'_>) -> Abort {
     let cause = on_arrival.to_string();
     let (spec, handler) = (parts.tasks.spec(), &mut *parts.handler);
-    let is_changelog = |topic: &Topic| spec.changelogs.contains(topic) || spec.seen_changelog.as_ref() == Some(topic);
+    let is_changelog = |topic: &Topic| spec.has_changelog(topic);
     let mut found = false;
     for record in on_arrival.records {
         record.topic.iter().for_each(|topic| handler.limits.forget(topic));

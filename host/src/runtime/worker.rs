@@ -267,8 +267,7 @@ impl Worker {
         breaker.max(self.transaction.paused_until()).max(self.throttle.full_until(now)).max(table)
     }
 
-    /// Steps through what is due until it is time to poll again: first the records parked in the tasks' state, then the
-    /// backlog.
+    /// Steps through what is due until it is time to poll again: first the tasks' schedules, then the backlog.
     fn work(&mut self) -> Result<(), TurnError> {
         let cut_at = self.cut_at.take();
         let (transaction, mut parts) = self.parts();
@@ -280,13 +279,13 @@ impl Worker {
         }
         self.looked_at = now;
         let until = now + WORK_SLICE;
-        for task in self.tasks.with_queues() {
-            while self.may_step_parked() && !self.stuck.is_held(task, self.clock.now()) {
+        for task in self.tasks.with_schedules() {
+            while self.may_step_scheduled() && !self.stuck.is_held(task, self.clock.now()) {
                 if self.looked_at >= until {
                     self.cut_at = cut_at.or(Some(task));
                     return Ok(());
                 }
-                if !self.step_parked(task)? {
+                if !self.step_scheduled(task)? {
                     break;
                 }
             }
@@ -307,7 +306,7 @@ impl Worker {
         Ok(())
     }
 
-    fn may_step_parked(&mut self) -> bool {
+    fn may_step_scheduled(&mut self) -> bool {
         let now = self.clock.now();
         !self.throttle.rests(now) && !self.shutdown.is_requested()
     }
@@ -390,7 +389,7 @@ impl Worker {
 
     /// Reports the number of parked records and their next tries.
     fn report_parked(&mut self) {
-        let now = self.tasks.waiting() + self.backlog.retries();
+        let now = self.tasks.scheduled() + self.backlog.retries();
         self.progress.waiting(self.parked, now);
         if now > 0 || self.parked > 0 {
             self.reporter.next_tries(self.backlog.next_retries().chain(self.tasks.next_tries()).collect());

@@ -169,9 +169,7 @@ impl Side {
         spec.tables = component.task_tables();
         // No time passes here, so a record that would be parked counts as failed.
         spec.policy.retries.clear();
-        if let Some(store) = spec.waiting.take() {
-            spec.changelogs.truncate(store.0);
-        }
+        spec.schedule = None;
         Ok(Self {
             digest: format!("sha256:{}", digest(wasm)),
             spec: Arc::new(spec),
@@ -229,7 +227,7 @@ impl Side {
         let Some(until) = until else { return Ok(()) };
         let there = log.topics()?.into_iter().map(|topic| topic.name).collect::<BTreeSet<_>>();
         let tables = self.spec.tables.iter().map(|table| &table.topic);
-        let changelogs = self.spec.changelogs.iter().chain(&self.spec.seen_changelog).chain(tables);
+        let changelogs = self.spec.all_changelogs().chain(tables);
         for changelog in changelogs.filter(|changelog| there.contains(&***changelog)) {
             self.replay(log, changelog, until)?;
         }

@@ -14,10 +14,10 @@ use heddle_core::batch::CommittedBatch;
 use heddle_core::dedup::{MessageId, unpack};
 use heddle_core::event::{Offset, Partition, Record, Timestamp, Topic};
 use heddle_core::fault::TaskFault;
+use heddle_core::schedule::oldest;
 use heddle_core::state::{Entry, Overlay, Range, StoreIndex, TaskState};
 use heddle_core::tables::TableKeys;
 use heddle_core::task::TaskSpec;
-use heddle_core::waiting::oldest;
 
 use super::layers::{Layers, Memtable, ScanLayers, scan};
 use super::replay::ReplayError;
@@ -41,7 +41,7 @@ pub struct TaskStores {
     tables: Vec<StoreIndex>,
     seen: Option<Seen>,
     /// The store of parked records.
-    waiting: Option<StoreIndex>,
+    has_schedule: bool,
     bounds: Bounds,
     layers: Mutex<InMemory>,
     room: Condvar,
@@ -91,7 +91,7 @@ impl TaskStores {
         };
         let mut stores = vec![];
         let mut layers = InMemory { stores: vec![], seen: Layers::new(None), since: None };
-        let changelogs = spec.changelogs.iter().map(|changelog| (changelog, None));
+        let changelogs = spec.stores().map(|(_, changelog)| (changelog, None));
         let tables = spec.tables.iter().map(|table| (&table.topic, Some(table.keys)));
         for (changelog, table) in changelogs.chain(tables) {
             let (tree, found) = open(changelog)?;
@@ -109,8 +109,8 @@ impl TaskStores {
         }
         let (layers, room, writing) = (Mutex::new(layers), Condvar::new(), Mutex::new(()));
         let retired = AtomicBool::new(false);
-        let (waiting, tables) = (spec.waiting, spec.tables.iter().map(|table| table.index).collect());
-        Ok(Arc::new(Self { partition, stores, tables, seen, waiting, bounds, layers, room, writing, retired }))
+        let (has_schedule, tables) = (spec.schedule.is_some(), spec.tables.iter().map(|table| table.index).collect());
+        Ok(Arc::new(Self { partition, stores, tables, seen, has_schedule, bounds, layers, room, writing, retired }))
     }
 
     /// The partition whose state this is.
@@ -122,9 +122,14 @@ impl TaskStores {
     /// The place of a store or table.
     fn place(&self, store: StoreIndex) -> Option<usize> {
         let changelogs = self.stores.len() - self.tables.len();
-        match store.is_table() {
-            true => Some(changelogs + self.tables.iter().position(|table| *table == store)?),
-            false => Some(store.0).filter(|place| *place < changelogs),
+        let own = changelogs - usize::from(self.has_schedule);
+        if store.is_table() {
+            return Some(changelogs + self.tables.iter().position(|table| *table == store)?);
+        }
+        if store == StoreIndex::SCHEDULE {
+            self.has_schedule.then_some(own)
+        } else {
+            Some(store.0).filter(|at| *at < own)
         }
     }
 
@@ -394,12 +399,12 @@ impl TaskStores {
         if self.is_retired() {
             return Ok(false);
         }
-        self.seen.as_ref().map_or(Ok(false), |seen| seen.tree.maintain(&|| self.oldest_waiting()))
+        self.seen.as_ref().map_or(Ok(false), |seen| seen.tree.maintain(&|| self.oldest_parked()))
     }
 
     /// The time at which the oldest parked record was produced. If it cannot be read, the earliest time is assumed.
-    fn oldest_waiting(&self) -> Option<Timestamp> {
-        self.waiting.and_then(|store| oldest(self, store).unwrap_or(Some(Timestamp(i64::MIN))))
+    fn oldest_parked(&self) -> Option<Timestamp> {
+        if self.has_schedule { oldest(self).unwrap_or(Some(Timestamp(i64::MIN))) } else { None }
     }
 
     /// Statistics of the message ids on disk.

@@ -169,8 +169,8 @@ fn tasks(world: &World) -> i32 {
 /// The partitions in which records are parked: those of the retry topics, and those of the schedule's changelog.
 fn places_to_wait(broker: &Broker, plan: &Plan) -> (Vec<TopicPartition>, Vec<TopicPartition>) {
     let of_topic = |topic: &Topic| partitions(broker, topic);
-    let waiting = plan.spec.waiting.and_then(|store| plan.spec.changelogs.get(store.0));
-    (plan.spec.retry_topics.iter().flat_map(of_topic).collect(), waiting.into_iter().flat_map(of_topic).collect())
+    let spec = &plan.spec;
+    (spec.retry_topics.iter().flat_map(of_topic).collect(), spec.schedule.iter().flat_map(of_topic).collect())
 }
 
 /// The number of times that a record was parked.
@@ -298,7 +298,7 @@ fn fold(broker: &Broker, plan: &Plan, number: i32, below: impl Fn(&Topic) -> Off
         let end = below(topic);
         committed(broker, &TopicPartition::new(topic.clone(), number)).take_while(move |record| record.offset < end)
     };
-    for (store, topic) in task.stores.iter_mut().zip(&plan.spec.changelogs) {
+    for (store, (_, topic)) in task.stores.iter_mut().zip(plan.spec.stores()) {
         fold_into(store, records(topic));
     }
     plan.spec.tables.iter().for_each(|table| fold_into(&mut task.table, records(&table.topic)));
@@ -317,10 +317,10 @@ fn changelogs(world: &World, model: &Model) -> Option<String> {
     (0..tasks).find_map(|number| {
         let expected = model.tasks.get(&number).cloned().unwrap_or_default();
         let found = fold(&broker, &world.plan, number, |_| Offset(i64::MAX));
-        (0..world.plan.spec.changelogs.len())
-            .find_map(|store| {
-                let what = format!("the changelog `{}`/{number}, folded,", world.plan.spec.changelogs[store]);
-                differ(&what, &found.stores[store], &expected.stores[store])
+        let mut stores = world.plan.spec.stores().zip(found.stores.iter().zip(&expected.stores));
+        stores
+            .find_map(|((_, changelog), (found, expected))| {
+                differ(&format!("the changelog `{changelog}`/{number}, folded,"), found, expected)
             })
             .or_else(|| differ(&format!("the changelog of message ids/{number}, folded,"), &found.seen, &expected.seen))
     })
@@ -411,7 +411,7 @@ pub(crate) fn disk(world: &World, host: usize, disk: &SimDisk) -> Option<String>
             let later = later
                 .filter(|record| cut_off.contains(&record.offset))
                 .map(|record| (text(record.key.as_deref().unwrap_or_default()), record.value.as_deref().map(text)));
-            let expected = if index.is_table() { &mut expected.table } else { &mut expected.stores[index.0] };
+            let expected = expected.entries_mut(index);
             *expected = allowed(&found, expected, later);
         }
         let marks = watermarks.iter().map(|(topic, offset)| format!("{topic}@{offset}")).collect::<Vec<_>>();
@@ -422,8 +422,7 @@ pub(crate) fn disk(world: &World, host: usize, disk: &SimDisk) -> Option<String>
 
 /// The topics that the stores and tables of tasks are copies of.
 fn copied(plan: &Plan) -> impl Iterator<Item = (StoreIndex, &Topic)> {
-    let stores = plan.spec.changelogs.iter().enumerate().map(|(index, topic)| (StoreIndex(index), topic));
-    stores.chain(plan.spec.tables.iter().map(|table| (table.index, &table.topic)))
+    plan.spec.stores().chain(plan.spec.tables.iter().map(|table| (table.index, &table.topic)))
 }
 
 /// All entries of a store.
@@ -439,7 +438,7 @@ fn text(bytes: &[u8]) -> String {
 /// Checks that a task has the expected state.
 fn holds(what: &str, plan: &Plan, stores: &TaskStores, expected: &TaskModel) -> Option<String> {
     for (index, _) in copied(plan) {
-        let expected = if index.is_table() { &expected.table } else { &expected.stores[index.0] };
+        let expected = expected.entries(index);
         let found = match entries(stores, index) {
             Ok(entries) => entries,
             Err(error) => return Some(format!("{what}: {error}")),

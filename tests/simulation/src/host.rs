@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heddle::log::{Log as _, Member, MemberOptions, Start};
+use heddle::log::{Groups as _, Log as _, Member, MemberOptions, Start};
 use heddle::runtime::{
     Common, Handler, KnownTopics, LOOK_EVERY, Needs, Progress, Remedy, SharedBreaker, Tasks, TopicWatch, Worker,
     WorkerFault, partition_counts,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use heddle_core::event::{Offset, Record, Timestamp, TopicPartition};
 use heddle_core::partitioner::partition_of;
+use heddle_core::state::StoreIndex;
 
 use crate::command::{Command, Operation};
 use crate::plan::{ATTEMPTS_MAX, Plan, RECORD_BYTES_MAX};
@@ -20,12 +21,32 @@ pub(crate) type Entries = BTreeMap<String, String>;
 /// The state of a task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TaskModel {
-    /// The two stores, and the store of parked records, which ends empty.
+    /// The two stores, and the schedule, which ends empty.
     pub(crate) stores: [Entries; 3],
     /// The table, if it is the task's own.
     pub(crate) table: Entries,
     /// The last time that each message id was handled, by topic and id.
     pub(crate) seen: BTreeMap<(String, String), Timestamp>,
+}
+
+impl TaskModel {
+    /// The content of a store or of the table.
+    pub(crate) fn entries(&self, store: StoreIndex) -> &Entries {
+        match store {
+            StoreIndex::SCHEDULE => &self.stores[2],
+            table if table.is_table() => &self.table,
+            own => &self.stores[own.0],
+        }
+    }
+
+    /// The content of a store or of the table, to change it.
+    pub(crate) fn entries_mut(&mut self, store: StoreIndex) -> &mut Entries {
+        match store {
+            StoreIndex::SCHEDULE => &mut self.stores[2],
+            table if table.is_table() => &mut self.table,
+            own => &mut self.stores[own.0],
+        }
+    }
 }
 
 /// All results of an input.

@@ -11,7 +11,6 @@ use heddle_core::breaker::{BreakerPolicy, OnOpen};
 use heddle_core::dedup::LINGER_MILLIS_MAX;
 use heddle_core::event::{NewRecord, Topic};
 use heddle_core::policy::{Backoff, FailurePolicy, Order, Retry, WaitingBounds, WhenFull};
-use heddle_core::state::StoreIndex;
 use heddle_core::task::TaskSpec;
 
 use crate::chance::{Chance, Stream};
@@ -238,7 +237,7 @@ enum Retries {
 
 fn spec(inputs: &[Topic], window: Option<Duration>, retries: Retries) -> TaskSpec {
     let mut policy = FailurePolicy::in_place(ATTEMPTS_MAX, "dlq");
-    let (mut changelogs, mut waiting) = (vec!["sim.counts".into(), "sim.marks".into()], None);
+    let mut schedule = None;
     if retries != Retries::None {
         policy.backoff = Backoff { first: Duration::from_millis(20), max: Duration::from_millis(40) };
         let retry = |delay: Duration| Retry { delay, topic: format!("sim.retry.{}ms", delay.as_millis()).into() };
@@ -246,8 +245,7 @@ fn spec(inputs: &[Topic], window: Option<Duration>, retries: Retries) -> TaskSpe
     }
     if let Retries::Key { per_key_max } = retries {
         policy.order = Order::Key(WaitingBounds { per_key_max, per_task_max: 40, when_full: WhenFull::Wait });
-        changelogs.push("sim.waiting".into());
-        waiting = Some(StoreIndex(2));
+        schedule = Some("sim.waiting".into());
     }
     let topics = policy.retries.iter().filter(|_| retries == Retries::Topics);
     TaskSpec {
@@ -255,8 +253,8 @@ fn spec(inputs: &[Topic], window: Option<Duration>, retries: Retries) -> TaskSpe
         digest: None,
         retry_topics: topics.map(|retry| retry.topic.clone()).collect(),
         policy,
-        changelogs,
-        waiting,
+        changelogs: vec!["sim.counts".into(), "sim.marks".into()],
+        schedule,
         seen_changelog: window.map(|_| "sim.seen".into()),
         tables: vec![],
         windows: inputs.iter().filter_map(|topic| Some((topic.clone(), window?))).collect(),

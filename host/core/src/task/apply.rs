@@ -51,7 +51,7 @@ pub enum Outcome {
     Behind {
         /// The due time of the first of them.
         ahead: Timestamp,
-        /// Its entry in the task's state.
+        /// Its entry in the schedule.
         packed: Bytes,
     },
     /// There is no room to park it behind the records of its key. The first of them is due at this time.
@@ -178,17 +178,17 @@ impl Task {
         Failure { fault, at, digest: self.spec.digest.as_deref(), first: arrival.first_failure() }
     }
 
-    /// Records that a record is processed. One that was parked in the task's state leaves it, unless it stays parked.
+    /// Records that a record is processed. One from the schedule leaves it, unless it stays parked.
     pub(super) fn finish(&mut self, arrival: &Arrival, ending: Ending, batch: &mut OpenBatch) {
         match &arrival.origin {
             Origin::Input(read) => batch.finish(read, false, ending),
             Origin::Retry(retried) => batch.finish(&retried.read, true, ending),
             Origin::Stray(read) => batch.finish(read, true, ending),
-            Origin::State(number, waiting) => {
-                batch.finish_waiting(self.partition, ending);
+            Origin::Schedule(number, parked) => {
+                batch.finish_scheduled(self.partition, ending);
                 if ending != Ending::Retried {
-                    self.write(*number, None, waiting.record.timestamp, batch);
-                    self.queues.get_or_insert_default().pop(*number);
+                    self.write(*number, None, parked.record.timestamp, batch);
+                    self.schedule.get_or_insert_default().pop(*number);
                 }
             }
         }

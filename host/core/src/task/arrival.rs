@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use crate::event::{Record, Timestamp, Topic};
-use crate::failed::Waiting;
+use crate::failed::Parked;
 use crate::policy::Tried;
-use crate::waiting::Number;
+use crate::schedule::Number;
 
 /// A record that a task is to process, with its earlier attempts. A parked record is parsed once, when its arrival is
 /// created.
@@ -27,8 +27,8 @@ pub(super) enum Origin {
     Retry(Box<Retried>),
     /// A retry topic. The record is not a parked record, so another program wrote it.
     Stray(Record),
-    /// The task's state.
-    State(Number, Box<Waiting>),
+    /// The task's schedule.
+    Schedule(Number, Box<Parked>),
 }
 
 /// A parked record that was read from a retry topic.
@@ -36,7 +36,7 @@ pub(super) enum Origin {
 pub(super) struct Retried {
     /// The record in the retry topic.
     pub(super) read: Record,
-    waiting: Waiting,
+    parked: Parked,
 }
 
 impl Arrival {
@@ -55,16 +55,16 @@ impl Arrival {
     /// Creates the arrival of a record from a retry topic.
     #[must_use]
     pub fn retried(read: Record) -> Self {
-        let origin = match Waiting::read(&read) {
-            Some(waiting) => Origin::Retry(Box::new(Retried { read, waiting })),
+        let origin = match Parked::read(&read) {
+            Some(parked) => Origin::Retry(Box::new(Retried { read, parked })),
             None => Origin::Stray(read),
         };
         Self { origin, attempt: 1 }
     }
 
-    /// Creates the arrival of a record that is parked in the task's state.
-    pub(super) fn parked(number: Number, waiting: Waiting) -> Self {
-        Self { origin: Origin::State(number, Box::new(waiting)), attempt: 1 }
+    /// Creates the arrival of a record from the task's schedule.
+    pub(super) fn scheduled(number: Number, parked: Parked) -> Self {
+        Self { origin: Origin::Schedule(number, Box::new(parked)), attempt: 1 }
     }
 
     /// Sets the number of the next attempt in place.
@@ -78,8 +78,8 @@ impl Arrival {
     pub fn record(&self) -> &Record {
         match &self.origin {
             Origin::Input(record) | Origin::Stray(record) => record,
-            Origin::Retry(retried) => &retried.waiting.record,
-            Origin::State(_, waiting) => &waiting.record,
+            Origin::Retry(retried) => &retried.parked.record,
+            Origin::Schedule(_, parked) => &parked.record,
         }
     }
 
@@ -101,31 +101,31 @@ impl Arrival {
     /// The number of the attempt, counted from the first one before the record was parked.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.waiting().map_or(0, |waiting| waiting.attempts) + self.attempt
+        self.parked().map_or(0, |parked| parked.attempts) + self.attempt
     }
 
     /// The time of the attempt. A record that is not parked is due at once.
     #[must_use]
     pub fn due(&self) -> Timestamp {
-        self.waiting().map_or(Timestamp(0), |waiting| waiting.due)
+        self.parked().map_or(Timestamp(0), |parked| parked.due)
     }
 
-    pub(super) fn waiting(&self) -> Option<&Waiting> {
+    pub(super) fn parked(&self) -> Option<&Parked> {
         match &self.origin {
             Origin::Input(_) | Origin::Stray(_) => None,
-            Origin::Retry(retried) => Some(&retried.waiting),
-            Origin::State(_, waiting) => Some(waiting),
+            Origin::Retry(retried) => Some(&retried.parked),
+            Origin::Schedule(_, parked) => Some(parked),
         }
     }
 
     pub(super) fn tried(&self) -> Tried {
-        match self.waiting() {
-            Some(waiting) => Tried { in_place: None, round: waiting.round },
+        match self.parked() {
+            Some(parked) => Tried { in_place: None, round: parked.round },
             None => Tried { in_place: Some(self.attempt), round: 0 },
         }
     }
 
     pub(super) fn first_failure(&self) -> Option<Bytes> {
-        self.waiting().and_then(|waiting| waiting.first_failure.clone())
+        self.parked().and_then(|parked| parked.first_failure.clone())
     }
 }

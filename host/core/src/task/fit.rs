@@ -79,7 +79,7 @@ impl Task {
     ) -> Result<(), String> {
         let partition = Some(self.partition);
         for ((store, key), value) in writes {
-            let Some(topic) = self.spec.changelogs.get(store.0) else { continue };
+            let Some(topic) = self.spec.changelog(*store) else { continue };
             let (timestamp, value) = (Some(record.timestamp), value.as_deref());
             let written = NewRecordRef { topic, partition, timestamp, key: Some(key), value, headers: &[] };
             not_refused(handler.judge(record, written, Form::Changelog, now))?;

@@ -28,8 +28,8 @@ use crate::batch::OpenBatch;
 use crate::delivery::{Delivery, Epoch};
 use crate::event::{NewRecord, Partition, Record, Timestamp, Topic};
 use crate::fault::{EventFault, TaskFault};
+use crate::schedule::Schedule;
 use crate::state::{Committing, Overlay, TaskState};
-use crate::waiting::Queues;
 
 pub use apply::Outcome;
 pub use arrival::Arrival;
@@ -59,7 +59,7 @@ pub enum Next {
     Skipped,
     /// Nothing more: it is in its table.
     Applied,
-    /// It is parked, in a retry topic or in the task's state, at least until this time.
+    /// It is parked, in a retry topic or in the task's schedule, at least until this time.
     Later(Timestamp),
     /// Nothing is recorded yet: another attempt in place must follow after a back-off.
     Again {
@@ -84,8 +84,8 @@ pub struct Task {
     committed: Arc<dyn TaskState>,
     /// The state on which a batch builds: committed state, and state that is being committed.
     state: Arc<dyn TaskState>,
-    /// The records that are parked in the state, once they were read.
-    queues: Option<Queues>,
+    /// The index of the schedule, once it was read.
+    schedule: Option<Schedule>,
     /// The epochs of topics that were created anew since the component first knew them.
     epochs: BTreeMap<Topic, Epoch>,
 }
@@ -94,7 +94,7 @@ impl Task {
     /// Creates the task of `partition`, on top of its committed state.
     #[must_use]
     pub fn new(spec: Arc<TaskSpec>, partition: Partition, committed: Arc<dyn TaskState>) -> Self {
-        Self { spec, partition, state: committed.clone(), committed, queues: None, epochs: BTreeMap::new() }
+        Self { spec, partition, state: committed.clone(), committed, schedule: None, epochs: BTreeMap::new() }
     }
 
     /// Adds the changes of a batch whose commit is under way, so that the next batch builds on them.
@@ -168,7 +168,7 @@ impl Task {
     /// Discards the changes of dropped batches. The parked records are read again.
     pub fn forget(&mut self) {
         self.settled();
-        self.queues = None;
+        self.schedule = None;
     }
 
     fn delivery<'a>(&'a self, arrival: &'a Arrival) -> Delivery<'a> {
@@ -178,8 +178,8 @@ impl Task {
 
     /// The incarnation of the topic that a record was first read from.
     fn epoch<'a>(&'a self, arrival: &'a Arrival) -> Option<&'a Epoch> {
-        match arrival.waiting() {
-            Some(waiting) => waiting.epoch.as_ref(),
+        match arrival.parked() {
+            Some(parked) => parked.epoch.as_ref(),
             None => self.epochs.get(&arrival.record().source.topic),
         }
     }

@@ -1,4 +1,4 @@
-//! Parked records: in a retry topic, or in the task's state if records keep the order of their key.
+//! Parked records: in a retry topic, or in the task's schedule if records keep the order of their key.
 
 use bytes::Bytes;
 
@@ -6,47 +6,48 @@ use crate::batch::{Ending, OpenBatch};
 use crate::event::{NewRecord, NewRecordRef, Timestamp};
 use crate::fault::TaskFault;
 use crate::policy::Order;
-use crate::state::Writes;
-use crate::waiting::{self, Number, Queues, pack};
+use crate::schedule::{self, Number, Schedule, pack};
+use crate::state::{StoreIndex, Writes};
 
 use super::arrival::{Arrival, Origin};
 use super::{Dispatch, Form, Task, Verdict};
 
 impl Task {
-    /// The next due record that is parked in the task's state. It stays there until it is processed.
+    /// The next due record of the schedule. It stays there until it is processed.
     ///
     /// # Errors
     /// If the state cannot be read. Then drop `batch`.
-    pub fn next_parked(&mut self, batch: &mut OpenBatch, now: Timestamp) -> Result<Option<Arrival>, TaskFault> {
-        let Some(store) = self.spec.waiting else { return Ok(None) };
-        let Some(number) = self.queues()?.and_then(|queues| queues.due(now)) else { return Ok(None) };
+    pub fn next_scheduled(&mut self, batch: &mut OpenBatch, now: Timestamp) -> Result<Option<Arrival>, TaskFault> {
+        let Some(number) = self.schedule()?.and_then(|schedule| schedule.due(now)) else { return Ok(None) };
         let reads = batch.overlay(self.partition).reads(self.state.clone());
-        let packed = reads.get(&Writes::new(), store, &number.entry())?;
-        match packed.as_ref().and_then(waiting::read) {
-            Some(waiting) => Ok(Some(Arrival::parked(number, waiting))),
+        let packed = reads.get(&Writes::new(), StoreIndex::SCHEDULE, &number.entry())?;
+        match packed.as_ref().and_then(schedule::read) {
+            Some(parked) => Ok(Some(Arrival::scheduled(number, parked))),
             None => Err(TaskFault(format!("the record that waits as {number:?} is not there"))),
         }
     }
 
-    /// The number of records that are parked in the task's state, as far as they were read.
+    /// The number of records in the schedule, once it was read.
     #[must_use]
-    pub fn parked(&self) -> usize {
-        self.queues.as_ref().map_or(0, Queues::len)
+    pub fn scheduled(&self) -> usize {
+        self.schedule.as_ref().map_or(0, Schedule::len)
     }
 
-    /// The due time of the first record that is parked in the task's state.
+    /// The due time of the first record in the schedule.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.queues.as_ref().and_then(Queues::next_due)
+        self.schedule.as_ref().and_then(Schedule::next_due)
     }
 
-    /// The records that are parked in the task's state.
-    pub(super) fn queues(&mut self) -> Result<Option<&mut Queues>, TaskFault> {
-        let Some(store) = self.spec.waiting else { return Ok(None) };
-        if self.queues.is_none() {
-            self.queues = Some(Queues::load(self.state.as_ref(), store)?);
+    /// The index of the schedule, if the task has one.
+    pub(super) fn schedule(&mut self) -> Result<Option<&mut Schedule>, TaskFault> {
+        if self.spec.schedule.is_none() {
+            return Ok(None);
         }
-        Ok(self.queues.as_mut())
+        if self.schedule.is_none() {
+            self.schedule = Some(Schedule::load(self.state.as_ref())?);
+        }
+        Ok(self.schedule.as_mut())
     }
 
     /// Parks a failed record. Returns the records to write, or `None` if the log does not accept it.
@@ -61,7 +62,7 @@ impl Task {
     ) -> Result<Option<Vec<NewRecord>>, TaskFault> {
         let record = arrival.record();
         let entry = match (&arrival.origin, self.spec.policy.order) {
-            (Origin::State(number, _), _) => Some(*number),
+            (Origin::Schedule(number, _), _) => Some(*number),
             (_, Order::Key(_)) => None,
             (_, Order::None) => {
                 // Its timestamp is already the host's.
@@ -79,7 +80,7 @@ impl Task {
         match entry {
             Some(number) => {
                 self.write(number, Some(packed), record.timestamp, batch);
-                self.queues.get_or_insert_default().postpone(number, due);
+                self.schedule.get_or_insert_default().postpone(number, due);
                 self.finish(arrival, Ending::Retried, batch);
             }
             None => self.push(arrival, packed, due, batch)?,
@@ -87,7 +88,7 @@ impl Task {
         Ok(Some(vec![]))
     }
 
-    /// Adds an entry to the parked records in the task's state.
+    /// Adds an entry to the schedule.
     pub(super) fn push(
         &mut self,
         arrival: &Arrival,
@@ -96,23 +97,22 @@ impl Task {
         batch: &mut OpenBatch,
     ) -> Result<(), TaskFault> {
         let record = arrival.record();
-        let Some(queues) = self.queues()? else {
+        let Some(schedule) = self.schedule()? else {
             return Err(TaskFault("records of a key wait for each other, and there is no store for them".to_owned()));
         };
-        let number = queues.push(record, due);
+        let number = schedule.push(record, due);
         self.write(number, Some(packed), record.timestamp, batch);
         self.finish(arrival, Ending::Retried, batch);
         Ok(())
     }
 
-    /// Changes an entry of the parked records in the task's state.
+    /// Changes an entry of the schedule.
     pub(super) fn write(&self, number: Number, packed: Option<Bytes>, at: Timestamp, batch: &mut OpenBatch) {
-        if let Some(store) = self.spec.waiting {
-            batch.overlay(self.partition).write(Writes::from([((store, number.entry()), packed)]), at);
-        }
+        let writes = Writes::from([((StoreIndex::SCHEDULE, number.entry()), packed)]);
+        batch.overlay(self.partition).write(writes, at);
     }
 
-    /// Returns true if the changelog of parked records accepts this one.
+    /// Returns true if the changelog of the schedule accepts this entry.
     pub(super) fn takes_parked(
         &self,
         arrival: &Arrival,
@@ -120,7 +120,7 @@ impl Task {
         handler: &mut dyn Dispatch,
         now: Timestamp,
     ) -> bool {
-        let Some(topic) = self.spec.waiting.and_then(|store| self.spec.changelogs.get(store.0)) else { return true };
+        let Some(topic) = &self.spec.schedule else { return true };
         let record = NewRecordRef {
             topic,
             partition: Some(self.partition),

@@ -14,7 +14,7 @@ use crate::event::{Record, Timestamp, Topic};
 use crate::failed::queued;
 use crate::fault::{EventFault, EventFaultKind, TaskFault};
 use crate::policy::{Order, WhenFull};
-use crate::waiting::pack;
+use crate::schedule::pack;
 
 use super::apply::{Outcome, crowded};
 use super::arrival::{Arrival, Origin};
@@ -70,7 +70,7 @@ impl Task {
                 let why = "not a record that waits: what wrote it to this topic?";
                 return Ok(Plan::Apply(Outcome::Failed(EventFault::new(EventFaultKind::Decode, why))));
             }
-            Origin::Retry(_) | Origin::State(..) => {}
+            Origin::Retry(_) | Origin::Schedule(..) => {}
         }
         let id = match self.identify(&prepared, handler, batch)? {
             Identified::New(id) => id,
@@ -110,14 +110,14 @@ impl Task {
 
     /// The outcome of a record whose key has parked records; `None` if it has none, or if this is the first of them.
     fn behind(&mut self, arrival: &Arrival) -> Result<Option<Outcome>, TaskFault> {
-        if let Origin::State(..) = arrival.origin {
+        if let Origin::Schedule(..) = arrival.origin {
             return Ok(None);
         }
         let (record, order) = (arrival.record(), self.spec.policy.order);
-        let Some(queues) = self.queues()? else { return Ok(None) };
-        let Some(ahead) = queues.ahead_of(record) else { return Ok(None) };
+        let Some(schedule) = self.schedule()? else { return Ok(None) };
+        let Some(ahead) = schedule.ahead_of(record) else { return Ok(None) };
         if let Order::Key(bounds) = order
-            && !queues.has_room(record, &bounds)
+            && !schedule.has_room(record, &bounds)
         {
             return Ok(Some(match bounds.when_full {
                 WhenFull::Wait => Outcome::NoRoom(ahead),

@@ -21,11 +21,10 @@ pub struct TaskSpec {
     pub policy: FailurePolicy,
     /// The topics for parked records: those of the policy, and those of an earlier policy.
     pub retry_topics: BTreeSet<Topic>,
-    /// The changelog of each store, by its [`StoreIndex`]: the component's own stores, then the store of parked
-    /// records.
+    /// The changelogs of the component's own stores, by their [`StoreIndex`].
     pub changelogs: Vec<Topic>,
-    /// The store of parked records, if there is one.
-    pub waiting: Option<StoreIndex>,
+    /// The changelog of the schedule; `None` if no record is parked in a task's state.
+    pub schedule: Option<Topic>,
     /// The changelog of message ids; `None` if no consumed topic has dedup.
     pub seen_changelog: Option<Topic>,
     /// The tables whose records are part of the input.
@@ -38,7 +37,30 @@ impl TaskSpec {
     /// Returns true if the component has no stores, dedup or tables of its tasks.
     #[must_use]
     pub fn is_stateless(&self) -> bool {
-        self.changelogs.is_empty() && self.seen_changelog.is_none() && self.tables.is_empty()
+        self.all_changelogs().next().is_none() && self.tables.is_empty()
+    }
+
+    /// The stores with a changelog: the component's own, then the schedule.
+    pub fn stores(&self) -> impl Iterator<Item = (StoreIndex, &Topic)> {
+        let own = self.changelogs.iter().enumerate().map(|(place, topic)| (StoreIndex(place), topic));
+        own.chain(self.schedule.iter().map(|topic| (StoreIndex::SCHEDULE, topic)))
+    }
+
+    /// The changelog of a store; `None` for a table.
+    #[must_use]
+    pub fn changelog(&self, store: StoreIndex) -> Option<&Topic> {
+        if store == StoreIndex::SCHEDULE { self.schedule.as_ref() } else { self.changelogs.get(store.0) }
+    }
+
+    /// All changelogs: those of the stores, then that of the message ids.
+    pub fn all_changelogs(&self) -> impl Iterator<Item = &Topic> {
+        self.changelogs.iter().chain(&self.schedule).chain(&self.seen_changelog)
+    }
+
+    /// Returns true if the topic is one of the changelogs.
+    #[must_use]
+    pub fn has_changelog(&self, topic: &Topic) -> bool {
+        self.all_changelogs().any(|changelog| changelog == topic)
     }
 
     /// The table of a topic, if its records are part of the input.
@@ -56,7 +78,7 @@ impl TaskSpec {
             policy,
             retry_topics: BTreeSet::new(),
             changelogs: vec![],
-            waiting: None,
+            schedule: None,
             seen_changelog: None,
             tables: vec![],
             windows: BTreeMap::new(),

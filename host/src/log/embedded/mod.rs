@@ -43,7 +43,8 @@ use self::writer::EmbeddedWriter;
 use crate::disk::Disks;
 use crate::lock::lock;
 use crate::log::{
-    Log, LogError, LogHealth, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer,
+    Groups, Log, LogError, LogHealth, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks,
+    Writer,
 };
 use crate::sled_folder::CLOSING;
 
@@ -135,22 +136,6 @@ impl Log for EmbeddedLog {
         Ok(self.0.watermarks(&topic))
     }
 
-    fn committed(
-        &self,
-        group: &str,
-        partitions: &[TopicPartition],
-    ) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
-        let mut positions = BTreeMap::new();
-        for source in partitions {
-            if let Some(position) = self.0.store.position(group, self.0.partition(source)?)? {
-                positions.insert(source.clone(), position);
-            }
-        }
-        // A position may be in memory only. It is not returned before it is durable.
-        self.0.settle()?;
-        Ok(positions)
-    }
-
     fn offsets_at(&self, topic: &str, time: Timestamp) -> Result<BTreeMap<Partition, Offset>, LogError> {
         let topic = self.0.topic(topic)?;
         let mut found = BTreeMap::new();
@@ -158,16 +143,6 @@ impl Log for EmbeddedLog {
             found.insert(source.partition, first_at(&self.0, partition, time)?);
         }
         Ok(found)
-    }
-
-    fn set_committed(&self, group: &str, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
-        let places = positions.iter().map(|(source, offset)| Ok((self.0.partition(source)?, *offset)));
-        let places = places.collect::<Result<Vec<_>, LogError>>()?;
-        let nobody = || match lock(&self.0.state).members.values().filter(|member| member.group == group).count() {
-            0 => Ok(()),
-            members => Err(LogError::GroupActive { group: group.to_owned(), members }),
-        };
-        self.0.write(Outgoing::default(), Some((group, places)), nobody).map(|_| ())
     }
 
     fn append(&self, records: &[NewRecord]) -> Result<Vec<(TopicPartition, Offset)>, LogError> {
@@ -195,6 +170,34 @@ impl Log for EmbeddedLog {
 
     fn writer(&self, transactional_id: &str) -> Result<Box<dyn Writer>, LogError> {
         Ok(Box::new(EmbeddedWriter::take(self.0.clone(), transactional_id)?))
+    }
+}
+
+impl Groups for EmbeddedLog {
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
+        let mut positions = BTreeMap::new();
+        for source in partitions {
+            if let Some(position) = self.0.store.position(group, self.0.partition(source)?)? {
+                positions.insert(source.clone(), position);
+            }
+        }
+        // A position may be in memory only. It is not returned before it is durable.
+        self.0.settle()?;
+        Ok(positions)
+    }
+
+    fn set_committed(&self, group: &str, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        let places = positions.iter().map(|(source, offset)| Ok((self.0.partition(source)?, *offset)));
+        let places = places.collect::<Result<Vec<_>, LogError>>()?;
+        let nobody = || match lock(&self.0.state).members.values().filter(|member| member.group == group).count() {
+            0 => Ok(()),
+            members => Err(LogError::GroupActive { group: group.to_owned(), members }),
+        };
+        self.0.write(Outgoing::default(), Some((group, places)), nobody).map(|_| ())
     }
 
     fn join(&self, options: &MemberOptions) -> Result<Box<dyn Member>, LogError> {

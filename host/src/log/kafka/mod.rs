@@ -51,8 +51,8 @@ use self::options::Options;
 use self::reader::KafkaReader;
 use self::writer::KafkaWriter;
 use super::{
-    Log, LogError, Member, MemberOptions, Reader, Right, Start, TopicId, TopicInfo, TopicSpec, Unassigned, Watermarks,
-    Writer,
+    Groups, Log, LogError, Member, MemberOptions, Reader, Right, Start, TopicId, TopicInfo, TopicSpec, Unassigned,
+    Watermarks, Writer,
 };
 use crate::lock::lock;
 
@@ -103,24 +103,8 @@ impl Log for KafkaLog {
         self.cluster.add_partitions(topic, partitions)
     }
 
-    fn unassigned(&self, group: &str, topics: &[TopicInfo]) -> Result<Option<Unassigned>, LogError> {
-        self.cluster.unassigned(group, topics)
-    }
-
-    fn members(&self, group: &str) -> Result<Vec<String>, LogError> {
-        self.cluster.members(group)
-    }
-
-    fn members_assign(&self) -> bool {
-        !self.cluster.options().assigned_by_broker()
-    }
-
     fn missing_rights(&self, wanted: &[Right]) -> Result<Vec<Right>, LogError> {
         rights::missing(&self.cluster, wanted)
-    }
-
-    fn join_fault(&self, group: &str) -> Option<Explained> {
-        Some(self.cluster.group_fault(group))
     }
 
     fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, LogError> {
@@ -148,20 +132,8 @@ impl Log for KafkaLog {
         self.cluster.watermarks(topic)
     }
 
-    fn committed(
-        &self,
-        group: &str,
-        partitions: &[TopicPartition],
-    ) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
-        self.cluster.committed(group, partitions)
-    }
-
     fn offsets_at(&self, topic: &str, time: Timestamp) -> Result<BTreeMap<Partition, Offset>, LogError> {
         self.cluster.offsets_at(topic, time)
-    }
-
-    fn set_committed(&self, group: &str, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
-        self.cluster.set_committed(group, positions)
     }
 
     fn append(&self, records: &[NewRecord]) -> Result<Vec<(TopicPartition, Offset)>, LogError> {
@@ -179,6 +151,36 @@ impl Log for KafkaLog {
 
     fn writer(&self, transactional_id: &str) -> Result<Box<dyn Writer>, LogError> {
         Ok(Box::new(KafkaWriter::take(&self.cluster, transactional_id)?))
+    }
+}
+
+impl Groups for KafkaLog {
+    fn unassigned(&self, group: &str, topics: &[TopicInfo]) -> Result<Option<Unassigned>, LogError> {
+        self.cluster.unassigned(group, topics)
+    }
+
+    fn members(&self, group: &str) -> Result<Vec<String>, LogError> {
+        self.cluster.members(group)
+    }
+
+    fn members_assign(&self) -> bool {
+        !self.cluster.options().assigned_by_broker()
+    }
+
+    fn join_fault(&self, group: &str) -> Option<Explained> {
+        Some(self.cluster.group_fault(group))
+    }
+
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
+        self.cluster.committed(group, partitions)
+    }
+
+    fn set_committed(&self, group: &str, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        self.cluster.set_committed(group, positions)
     }
 
     fn join(&self, options: &MemberOptions) -> Result<Box<dyn Member>, LogError> {

@@ -176,10 +176,10 @@ impl SeenTree {
         Ok(bytes)
     }
 
-    /// Does one piece of work. Returns true if it did any. `oldest_waiting` returns the time at which the oldest parked
+    /// Does one piece of work. Returns true if it did any. `oldest_parked` returns the time at which the oldest parked
     /// record was produced.
-    pub(super) fn maintain(&self, oldest_waiting: &dyn Fn() -> Option<Timestamp>) -> Result<bool, StateError> {
-        Ok(self.remove_blocks()? || self.merge_on()? || self.expire(oldest_waiting)? || self.begin_merge())
+    pub(super) fn maintain(&self, oldest_parked: &dyn Fn() -> Option<Timestamp>) -> Result<bool, StateError> {
+        Ok(self.remove_blocks()? || self.merge_on()? || self.expire(oldest_parked)? || self.begin_merge())
     }
 
     /// Deletes some blocks of a removed segment that no lookup reads any more.
@@ -204,12 +204,12 @@ impl SeenTree {
 
     /// Drops all segments whose ids are past their window and were not processed lately. Also drops those of topics
     /// without dedup.
-    fn expire(&self, oldest_waiting: &dyn Fn() -> Option<Timestamp>) -> Result<bool, StateError> {
+    fn expire(&self, oldest_parked: &dyn Fn() -> Option<Timestamp>) -> Result<bool, StateError> {
         // A record from the future must not make everything else look old.
         let now = self.now();
         let mut expired = self.not_lingering(self.past(now), now);
         if !expired.is_empty()
-            && let Some(oldest) = oldest_waiting()
+            && let Some(oldest) = oldest_parked()
         {
             // A parked record comes later, and a record behind it may be the same message again.
             expired = self.not_lingering(self.past(now.min(oldest)), now);

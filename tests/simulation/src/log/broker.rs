@@ -87,7 +87,7 @@ pub(crate) struct Broker {
 
 impl Broker {
     pub(crate) fn new(plan: &Plan, chance: Chance) -> Self {
-        let own = plan.spec.changelogs.iter().chain(&plan.spec.seen_changelog);
+        let own = plan.spec.all_changelogs();
         let names = plan
             .inputs
             .iter()

@@ -16,7 +16,8 @@ mod topic;
 use std::collections::BTreeMap;
 
 use heddle::log::{
-    Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Unassigned, Watermarks, Writer,
+    Groups, Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Unassigned, Watermarks,
+    Writer,
 };
 use heddle_core::event::{NewRecord, Offset, Partition, TopicPartition};
 use heddle_core::limits::Limits;
@@ -88,14 +89,6 @@ impl Log for SimLog {
         })
     }
 
-    fn unassigned(&self, _: &str, _: &[TopicInfo]) -> Result<Option<Unassigned>, LogError> {
-        let planted = self.0.world().planted == Some(Planted::Unread);
-        self.ask(|broker| {
-            let found = broker.group.unassigned().filter(|_| !planted);
-            Ok(found.map(|(_, member)| Unassigned { partitions: vec![], member: member.to_owned() }))
-        })
-    }
-
     fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, LogError> {
         let known = self.0.world().plan.topic_ids;
         let planted = self.0.world().planted == Some(Planted::SameTopic);
@@ -123,13 +116,6 @@ impl Log for SimLog {
         })
     }
 
-    fn committed(&self, _: &str, partitions: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
-        self.ask(|broker| {
-            let committed = |place: &TopicPartition| Some((place.clone(), broker.position(place)?));
-            Ok(partitions.iter().filter_map(committed).collect())
-        })
-    }
-
     fn append(&self, records: &[NewRecord]) -> Result<Vec<(TopicPartition, Offset)>, LogError> {
         self.ask(|broker| {
             let append = |record: &NewRecord| {
@@ -148,6 +134,23 @@ impl Log for SimLog {
 
     fn writer(&self, transactional_id: &str) -> Result<Box<dyn Writer>, LogError> {
         Err(LogError::Invalid(format!("`{transactional_id}`: this log has no transactions without a group")))
+    }
+}
+
+impl Groups for SimLog {
+    fn unassigned(&self, _: &str, _: &[TopicInfo]) -> Result<Option<Unassigned>, LogError> {
+        let planted = self.0.world().planted == Some(Planted::Unread);
+        self.ask(|broker| {
+            let found = broker.group.unassigned().filter(|_| !planted);
+            Ok(found.map(|(_, member)| Unassigned { partitions: vec![], member: member.to_owned() }))
+        })
+    }
+
+    fn committed(&self, _: &str, partitions: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
+        self.ask(|broker| {
+            let committed = |place: &TopicPartition| Some((place.clone(), broker.position(place)?));
+            Ok(partitions.iter().filter_map(committed).collect())
+        })
     }
 
     fn join(&self, options: &MemberOptions) -> Result<Box<dyn Member>, LogError> {

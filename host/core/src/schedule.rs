@@ -1,19 +1,20 @@
-//! Retries in key order: the records that are parked in a task's state, key by key.
+//! The schedule of a task: its parked records by due time, in the order of each key.
 //!
 //! ```text
 //!  key a:  failed, due at 12:00:10 ──> behind it ──> behind it     only the first of a key is ever tried
 //!  key b:  failed, due at 12:00:03
 //! ```
 //!
-//! The records are entries of an internal store of the task, so they are written and restored in the same way as all
-//! state. This module has only the index of these entries: their order, and their due times.
+//! The records are entries of an internal store of the task ([`StoreIndex::SCHEDULE`]), so they are written and
+//! restored in the same way as all state. This module has the format of the entries and their index: their order, and
+//! their due times.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use bytes::{Buf as _, Bytes};
 
 use crate::event::{Header, Offset, Record, Timestamp, TopicPartition};
-use crate::failed::Waiting;
+use crate::failed::Parked;
 use crate::fault::TaskFault;
 use crate::policy::WaitingBounds;
 use crate::state::{Range, StoreIndex, TaskState};
@@ -39,9 +40,9 @@ fn key_of(record: &Record) -> Key {
     record.key.clone().ok_or_else(|| (record.source.clone(), record.offset))
 }
 
-/// The parked records of a task.
+/// The index of a task's schedule.
 #[derive(Clone, Debug, Default)]
-pub struct Queues {
+pub struct Schedule {
     keys: HashMap<Key, Queue>,
     /// The first record of each key, by due time.
     due: BTreeSet<(Timestamp, Number)>,
@@ -57,26 +58,26 @@ struct Queue {
     entries: VecDeque<Number>,
 }
 
-impl Queues {
+impl Schedule {
     /// Reads the parked records from the committed state.
     ///
     /// # Errors
     /// If the state cannot be read, or an entry is not a parked record.
-    pub(crate) fn load(state: &dyn TaskState, store: StoreIndex) -> Result<Self, TaskFault> {
-        let mut queues = Self::default();
+    pub(crate) fn load(state: &dyn TaskState) -> Result<Self, TaskFault> {
+        let mut schedule = Self::default();
         let mut after = None::<Bytes>;
         loop {
             let range = Range { prefix: b"", after: after.as_deref() };
-            let entries = state.scan(store, &range, PAGE)?;
+            let entries = state.scan(StoreIndex::SCHEDULE, &range, PAGE)?;
             for (key, value) in &entries {
                 let broken = || TaskFault(format!("the record that waits as {} cannot be read", key.escape_ascii()));
                 let number = key.as_ref().try_into().map(u64::from_be_bytes).map_err(|_| broken())?;
-                let waiting = read(value).ok_or_else(broken)?;
-                queues.next = queues.next.max(number + 1);
-                queues.insert(Number(number), &waiting.record, waiting.due);
+                let parked = read(value).ok_or_else(broken)?;
+                schedule.next = schedule.next.max(number + 1);
+                schedule.insert(Number(number), &parked.record, parked.due);
             }
             if entries.len() < PAGE {
-                return Ok(queues);
+                return Ok(schedule);
             }
             after = entries.into_iter().next_back().map(|(key, _)| key);
         }
@@ -170,8 +171,8 @@ impl Queues {
 ///
 /// # Errors
 /// If the state cannot be read, or the entry is not a parked record.
-pub fn oldest(state: &dyn TaskState, store: StoreIndex) -> Result<Option<Timestamp>, TaskFault> {
-    let first = state.scan(store, &Range { prefix: b"", after: None }, 1)?.pop();
+pub fn oldest(state: &dyn TaskState) -> Result<Option<Timestamp>, TaskFault> {
+    let first = state.scan(StoreIndex::SCHEDULE, &Range { prefix: b"", after: None }, 1)?.pop();
     let broken = || TaskFault("the record that waits first cannot be read".to_owned());
     first.map(|(_, value)| Ok(read(&value).ok_or_else(broken)?.record.timestamp)).transpose()
 }
@@ -207,12 +208,12 @@ fn put(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
 #[must_use]
 #[allow(clippy::option_option)] // a parked record may have no key
 pub fn record_key(entry: &Bytes) -> Option<Option<Bytes>> {
-    read(entry).map(|waiting| waiting.record.key)
+    read(entry).map(|parked| parked.record.key)
 }
 
 /// The parked record in an entry.
-pub(crate) fn read(entry: &Bytes) -> Option<Waiting> {
-    unpack(entry).as_ref().and_then(Waiting::read)
+pub(crate) fn read(entry: &Bytes) -> Option<Parked> {
+    unpack(entry).as_ref().and_then(Parked::read)
 }
 
 /// Decodes what [`pack`] encoded. The source and timestamp of the record are in the headers.
@@ -263,38 +264,38 @@ mod tests {
 
     #[test]
     fn only_the_first_of_a_key_gets_its_turn() {
-        let mut queues = Queues::default();
-        let a = queues.push(&record(Some("a"), 0), Timestamp(20));
-        let b = queues.push(&record(Some("b"), 1), Timestamp(10));
-        let a2 = queues.push(&record(Some("a"), 2), Timestamp(0));
-        assert_eq!((queues.len(), queues.next_due(), queues.due(Timestamp(9))), (3, Some(Timestamp(10)), None));
-        assert_eq!(queues.due(Timestamp(30)), Some(b));
-        queues.postpone(b, Timestamp(40));
-        assert_eq!(queues.due(Timestamp(30)), Some(a));
-        queues.pop(a);
-        assert_eq!(queues.due(Timestamp(0)), Some(a2));
-        queues.pop(a2);
-        assert_eq!(queues.ahead_of(&record(Some("a"), 9)), None);
-        queues.pop(b);
-        assert!(queues.is_empty() && queues.next_due().is_none());
+        let mut schedule = Schedule::default();
+        let a = schedule.push(&record(Some("a"), 0), Timestamp(20));
+        let b = schedule.push(&record(Some("b"), 1), Timestamp(10));
+        let a2 = schedule.push(&record(Some("a"), 2), Timestamp(0));
+        assert_eq!((schedule.len(), schedule.next_due(), schedule.due(Timestamp(9))), (3, Some(Timestamp(10)), None));
+        assert_eq!(schedule.due(Timestamp(30)), Some(b));
+        schedule.postpone(b, Timestamp(40));
+        assert_eq!(schedule.due(Timestamp(30)), Some(a));
+        schedule.pop(a);
+        assert_eq!(schedule.due(Timestamp(0)), Some(a2));
+        schedule.pop(a2);
+        assert_eq!(schedule.ahead_of(&record(Some("a"), 9)), None);
+        schedule.pop(b);
+        assert!(schedule.is_empty() && schedule.next_due().is_none());
     }
 
     #[test]
     fn records_without_a_key_wait_for_nobody() {
-        let mut queues = Queues::default();
-        queues.push(&record(None, 0), Timestamp(20));
-        assert_eq!(queues.ahead_of(&record(None, 1)), None);
-        assert_eq!(queues.ahead_of(&record(None, 0)), Some(Timestamp(20)));
+        let mut schedule = Schedule::default();
+        schedule.push(&record(None, 0), Timestamp(20));
+        assert_eq!(schedule.ahead_of(&record(None, 1)), None);
+        assert_eq!(schedule.ahead_of(&record(None, 0)), Some(Timestamp(20)));
     }
 
     #[test]
     fn there_is_room_up_to_the_bounds() {
         let bounds =
             |per_key_max, per_task_max| WaitingBounds { per_key_max, per_task_max, ..WaitingBounds::default() };
-        let mut queues = Queues::default();
-        queues.push(&record(Some("a"), 0), Timestamp(0));
-        queues.push(&record(Some("a"), 1), Timestamp(0));
-        let room = |key, bounds| queues.has_room(&record(Some(key), 2), &bounds);
+        let mut schedule = Schedule::default();
+        schedule.push(&record(Some("a"), 0), Timestamp(0));
+        schedule.push(&record(Some("a"), 1), Timestamp(0));
+        let room = |key, bounds| schedule.has_room(&record(Some(key), 2), &bounds);
         assert!(
             room("a", bounds(3, 3)) && !room("a", bounds(2, 3)) && room("b", bounds(2, 3)) && !room("b", bounds(2, 2))
         );
@@ -319,8 +320,8 @@ mod tests {
                 headers: headers.collect(),
             };
             let packed = pack(&record, &queued(&record, None));
-            let waiting = read(&packed).unwrap();
-            prop_assert_eq!(waiting.record, record);
+            let parked = read(&packed).unwrap();
+            prop_assert_eq!(parked.record, record);
             for cut in 0..packed.len() {
                 prop_assert!(unpack(&packed.slice(..cut)).is_none());
             }
