@@ -191,7 +191,7 @@ fn a_local_copy_that_is_lost_damaged_or_of_another_engine_is_rebuilt() {
     all_are_known(&app);
     std::fs::write(state.join("conf"), "no settings of any engine").unwrap();
     let told = all_are_known(&app);
-    assert!(told.contains("is damaged") && told.contains("rebuilding it from the changelogs"), "{told}");
+    assert!(told.contains("moved damaged state away, rebuilding it from the changelogs"), "{told}");
     let output = app.command(&["run", "--until-idle", "--json"]).env("HEDDLE_STATE_ENGINE", "fjall").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let host = Host::start(&app);
