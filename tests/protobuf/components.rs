@@ -12,7 +12,7 @@ use crate::support::build;
 /// The languages whose components do the same.
 const COMPONENTS: [&str; 4] = ["protobuf-rust", "protobuf-javascript", "protobuf-go", "protobuf-python"];
 
-/// One component of the guests as an app of its own.
+/// An app with one component of the guests.
 struct Shop {
     app: App,
     component: &'static str,
@@ -134,7 +134,7 @@ fn messages_go_through_components_and_come_out_as_they_were() {
 }
 
 #[test]
-fn what_is_not_the_message_is_dead_lettered_and_can_be_mended() {
+fn bytes_that_are_not_the_message_are_dead_lettered() {
     let shop = Shop::of("protobuf-rust");
     shop.produce(&[json!({"id": "O-1", "status": -1})]);
     // The schema's id, the indexes of the message, and a field that is cut off.

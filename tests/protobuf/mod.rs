@@ -1,5 +1,5 @@
 //! Protobuf between the wire and a component's values, compared with `prost-reflect`, which reads and writes messages
-//! in a way of its own.
+//! by separate code.
 
 mod components;
 mod dice;
@@ -282,7 +282,7 @@ fn wider_numbers_are_read_as_protobuf_does() {
 }
 
 #[test]
-fn what_no_type_can_be_is_refused_with_its_path() {
+fn a_schema_that_no_type_can_express_is_refused_with_its_path() {
     let refused = |text: &str| {
         let schema = schema(text);
         schema.inexpressible().iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
@@ -317,7 +317,7 @@ fn ids_are_found_without_building_the_value() {
     let some = |text: &str| Ok(Some(text.to_owned()));
     assert_eq!(found("b.id", json!({"b": {"id": "x"}})), some("x"));
     assert_eq!(found("b.n", json!({"b": {"n": "18446744073709551615"}})), some("18446744073709551615"));
-    // A zero is not written, so it tells no messages apart.
+    // A zero is not written, so it distinguishes no messages.
     assert_eq!(found("b.n", json!({"b": {"n": 0}})), Ok(None));
     assert_eq!(found("b.id", json!({})), Ok(None));
     assert_eq!(found("name", json!({"name": ""})), some(""));
