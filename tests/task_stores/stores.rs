@@ -12,11 +12,11 @@ on_both_engines! {
     reads_go_down_the_layers
     scans_see_through_many_deletes
     scans_merge_layers_of_different_density
-    what_was_not_written_comes_from_the_changelog
+    unwritten_entries_come_from_the_changelog
     a_commit_without_a_place_in_the_changelog_does_not_move_the_watermark
     hot_keys_are_written_once
     a_copy_that_is_wiped_is_restored_from_the_beginning
-    a_copy_of_which_nothing_is_known_is_made_anew
+    a_copy_of_unknown_origin_is_rebuilt
 }
 
 fn reads_go_down_the_layers(kind: EngineKind) {
@@ -82,7 +82,7 @@ fn scans_merge_layers_of_different_density(kind: EngineKind) {
     }
 }
 
-fn what_was_not_written_comes_from_the_changelog(kind: EngineKind) {
+fn unwritten_entries_come_from_the_changelog(kind: EngineKind) {
     let mut harness = Harness::new(kind);
     harness.put(STOCK, "a", "1");
     harness.stores.flush().unwrap();
@@ -176,7 +176,7 @@ fn a_copy_that_is_wiped_is_restored_from_the_beginning(kind: EngineKind) {
     assert_eq!(watermark, Watermark { topic_id: Some("id-2".to_owned()), offset: Offset(2) });
 }
 
-fn a_copy_of_which_nothing_is_known_is_made_anew(kind: EngineKind) {
+fn a_copy_of_unknown_origin_is_rebuilt(kind: EngineKind) {
     for stored in [None, Some("no JSON"), Some(r#"{"layout":2,"topic_id":null,"offset":7}"#)] {
         let mut harness = Harness::new(kind);
         harness.put(STOCK, "a", "1");
