@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use heddle::log::kafka::KafkaLog;
-use heddle::log::{Groups as _, Log as _, MemberOptions, Polled, Start as LogStart};
+use heddle::log::{Groups as _, MemberOptions, Polled, Start as LogStart};
 use heddle_core::event::{NewRecord, TopicPartition};
 use heddle_fixtures::Ended;
 use heddle_fixtures::group::Protocol;

@@ -1,6 +1,6 @@
 //! Partitions that are added to a topic.
 
-use heddle::log::{Log, MemberOptions, Polled};
+use heddle::log::{Groups as _, Log as _, MemberOptions, Polled};
 use heddle_core::event::TopicPartition;
 use heddle_fixtures::group::Protocol;
 use heddle_fixtures::kafka;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use heddle::log::{Log, Member, Polled};
+use heddle::log::{Groups as _, Log as _, Member, Polled};
 use heddle_core::event::{Offset, TopicPartition};
 use heddle_fixtures::kafka;
 use rdkafka::ClientConfig;

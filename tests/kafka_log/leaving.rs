@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use heddle::log::{Log, MemberOptions};
+use heddle::log::{Groups as _, MemberOptions};
 use heddle_fixtures::kafka;
 
 use super::{PATIENCE, connect, create, member_options};

@@ -1,6 +1,6 @@
 //! Partitions assigned by the broker (KIP-848), where it does not do that or still has an earlier member.
 
-use heddle::log::{Log, LogError, MemberOptions, Polled};
+use heddle::log::{Groups as _, LogError, MemberOptions, Polled};
 use heddle_core::explain::to_text;
 use heddle_fixtures::group::Protocol;
 use heddle_fixtures::kafka::{self, Kafka};

@@ -13,7 +13,7 @@
 //! group's metadata travels with the positions, so a member that was replaced cannot commit.
 //!
 //! Kafka ends a transaction in two steps: when a commit returns it is decided and durable, and the markers that make it
-//! visible are written a few milliseconds later. [`Log::committed`] and a group's next member wait for them;
+//! visible are written a few milliseconds later. [`Groups::committed`] and a group's next member wait for them;
 //! [`Log::watermarks`] and readers see the transaction as open until then.
 
 mod append;
