@@ -55,6 +55,7 @@ mod task_stores;
 mod terminal;
 mod tidy;
 mod topic_changes;
+mod traces;
 mod under_fire;
 mod wasi;
 mod worn_out;

@@ -30,13 +30,13 @@ const FOLDERS: [&str; 6] = ["host", "bench", "tests", "sdk/rust", "guests", "exa
 /// listed before it, so there are no circles between modules.
 const ARROWS: [(&str, &[&str]); 32] = [
     ("lock", &[]),
-    ("telemetry", &["lock"]),
+    ("tls", &[]),
+    ("telemetry", &["lock", "tls"]),
     ("shutdown", &["lock"]),
     ("printable", &[]),
     ("descriptors", &[]),
     ("usage", &[]),
     ("sled_folder", &[]),
-    ("tls", &[]),
     ("disk", &[]),
     ("output", &["printable"]),
     ("log", &["lock", "sled_folder", "disk"]),

@@ -247,6 +247,9 @@ impl RunningHost {
             tracing::warn!(%error, "local state was not flushed; it will be restored from the changelogs");
         }
         let deadline = Instant::now() + DRAIN_WAIT;
+        if let Some(traces) = self.parts.telemetry.traces() {
+            traces.stop(deadline);
+        }
         if let Some(api) = self.api {
             api.drain(deadline);
         }

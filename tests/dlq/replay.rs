@@ -28,7 +28,7 @@ pub(crate) fn letter(number: i64, topic: &str) -> NewRecord {
     };
     let delivery = Delivery { component: &"guests.scripted".into(), record: &record, attempt: 1, epoch: None };
     let fault = EventFault::new(EventFaultKind::Rejected, "as asked");
-    let failure = Failure { fault: &fault, at: Timestamp(1_700_000_000_000), digest: None, first: None };
+    let failure = Failure { fault: &fault, at: Timestamp(1_700_000_000_000), digest: None, first: None, trace: None };
     let letter = dead_letter(&delivery, &failure, &LETTERS.into());
     NewRecord { timestamp: None, ..letter }
 }

@@ -21,6 +21,11 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn start(app: &App) -> Self {
+        Self::start_with(app, &[])
+    }
+
+    /// Starts a host with these variables.
+    pub(crate) fn start_with(app: &App, variables: &[(&str, &str)]) -> Self {
         let file = app.data.path().join("admin-address");
         let _ = std::fs::remove_file(&file);
         let told_file = app.data.path().join("told");
@@ -28,6 +33,7 @@ impl Host {
         let mut run = app.command(&["run"]);
         // Small transactions, so that kills and failures affect many of them.
         run.env("HEDDLE_COMMIT_INTERVAL", "20ms").env("HEDDLE_TRACE", "heddle=info,error");
+        run.envs(variables.iter().copied());
         let process = run.stdout(Stdio::null()).stderr(Stdio::from(log)).spawn().unwrap();
         let mut host = Self { process, told: told_file };
         until("the host listens", || {

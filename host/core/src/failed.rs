@@ -10,6 +10,7 @@ use crate::date::rfc3339;
 use crate::delivery::{Delivery, Epoch};
 use crate::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
 use crate::fault::{EventFault, bounded};
+use crate::trace::Context;
 
 /// The most bytes of the key, of the value and of each text in a reduced dead letter.
 pub const REDUCED_PART_BYTES_MAX: usize = 1 << 10;
@@ -42,6 +43,8 @@ pub mod header {
     pub const LAST_FAILURE: &str = "heddle.last-failure";
     /// The number of earlier replays.
     pub const REPLAYS: &str = "heddle.replays";
+    /// In a dead letter: the trace context of the delivery that failed, if it is recorded.
+    pub const TRACEPARENT: &str = "heddle.traceparent";
     /// The handler's log lines in the last attempt: JSON lines.
     pub const LOG: &str = "heddle.log";
     /// The record's original timestamp, in milliseconds since 1970. Set for parked records, for reduced dead letters,
@@ -78,6 +81,8 @@ pub struct Failure<'a> {
     pub digest: Option<&'a str>,
     /// The time of the first failure in the record's headers, if an earlier attempt failed.
     pub first: Option<Bytes>,
+    /// The trace context of the delivery, if it is recorded.
+    pub trace: Option<Context>,
 }
 
 /// A parked record: it failed, or an earlier record of its key is parked.
@@ -274,6 +279,7 @@ fn told(delivery: &Delivery<'_>, failure: &Failure<'_>) -> Vec<Header> {
         Header::new(header::LAST_FAILURE, at),
         Header::new(header::REPLAYS, known(header::REPLAYS).unwrap_or_else(|| Bytes::from_static(b"0"))),
     ]);
+    headers.extend(failure.trace.map(|context| Header::new(header::TRACEPARENT, context.header())));
     if !fault.log.is_empty() {
         headers.push(text(header::LOG, &fault.log));
     }

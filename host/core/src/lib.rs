@@ -20,6 +20,7 @@
 //! - [`breaker`]: the circuit breaker of a component.
 //! - [`settle`]: from effects to the records of a transaction.
 //! - [`batch`]: the content of one transaction.
+//! - [`trace`]: trace contexts and the ids of spans.
 //! - [`task`]: the step, which combines these modules.
 //! - [`merge`]: the order of records from several topics.
 //! - [`partitioner`]: the partition of a key.
@@ -44,3 +45,4 @@ pub mod settle;
 pub mod state;
 pub mod tables;
 pub mod task;
+pub mod trace;

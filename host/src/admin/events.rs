@@ -12,7 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::Watched;
 use crate::runtime::Progress;
-use crate::telemetry::{AbortCause, ByName, Counters, Histogram, Membership, RejoinCause, Telemetry};
+use crate::telemetry::{AbortCause, ByName, Counters, Dropped, Histogram, Membership, RejoinCause, Telemetry, Traces};
 
 type Label = (&'static str, String);
 type Counts<const N: usize> = Family<[Label; N], Counter<u64, AtomicU64>>;
@@ -58,6 +58,7 @@ pub(super) fn register(components: &[Watched], host: Option<&Telemetry>, registr
     restored(components.iter().map(|watched| (watched, &watched.progress)), registry);
     if let Some(host) = host {
         requests(&host.counters(), registry);
+        spans(host, registry);
     }
 }
 
@@ -169,4 +170,16 @@ fn requests(counters: &Counters, registry: &mut Registry) {
     let took = counters.registry.iter().map(|(call, counted)| ([label(call)], counted.took.clone()));
     let took = Distributions(took.collect());
     registry.register_with_unit("registry_request", "Time of requests to the schema registry", Unit::Seconds, took);
+}
+
+/// Nothing while tracing is off.
+fn spans(host: &Telemetry, registry: &mut Registry) {
+    let Some(counts) = host.traces().map(Traces::counts) else { return };
+    let (exported, dropped) = (Counter::<u64, AtomicU64>::default(), Counts::<1>::default());
+    exported.inc_by(counts.exported);
+    registry.register("spans_exported", "Spans that the collector has", exported);
+    registry.register("spans_dropped", "Spans that were dropped, by reason", dropped.clone());
+    for why in Dropped::ALL {
+        dropped.get_or_create(&[("reason", why.name().to_owned())]).inc_by(counts.dropped(why));
+    }
 }

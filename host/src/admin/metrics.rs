@@ -18,7 +18,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{ComponentStatus, Machine, PartitionStatus, Shared, Watched, events, status_of};
+use super::{ComponentStatus, Machine, PartitionStatus, Shared, Watched, events, exemplars, status_of};
 use crate::descriptors;
 use crate::runtime::Cause;
 use crate::state::SeenStatus;
@@ -61,7 +61,7 @@ fn take(shared: &Shared) -> Result<String, String> {
     tables(shared, &mut registry);
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|e| e.to_string())?;
-    Ok(text)
+    Ok(exemplars::add(text, &shared.components))
 }
 
 /// The components with their statuses.

@@ -21,6 +21,7 @@ mod dlq;
 mod entries;
 mod error;
 mod events;
+mod exemplars;
 mod health;
 mod lag;
 mod metrics;

@@ -37,13 +37,13 @@ pub(super) fn read(folder: &Path) -> Result<App> {
             .hint("go to an app's folder, or name it with --app"),
         true => Explained::new("cannot read the app's settings").at(path.display()),
     })?;
-    Ok(App::parse(&text, &path.display().to_string(), &variables()?)?)
+    Ok(App::parse(&text, &path.display().to_string(), &variables("HEDDLE_")?)?)
 }
 
-/// The environment variables that begin with `HEDDLE_`. Other variables are ignored, because they may not be Unicode.
-fn variables() -> Result<BTreeMap<String, String>> {
+/// The environment variables with this prefix. Other variables are ignored, because they may not be Unicode.
+pub(super) fn variables(prefix: &str) -> Result<BTreeMap<String, String>> {
     let ours = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-    let ours = ours.filter(|(name, _)| name.starts_with("HEDDLE_"));
+    let ours = ours.filter(|(name, _)| name.starts_with(prefix));
     let text = |(name, value): (String, std::ffi::OsString)| match value.into_string() {
         Ok(value) => Ok((name, value)),
         Err(_) => bail!(

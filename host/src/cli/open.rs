@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -22,6 +23,8 @@ use crate::registry::{Client, ClientOptions, Embedded, Registry};
 use crate::registry_topic::{self, Place};
 use crate::state::{Bounds, EngineKind, HostState, StateEngine, StateError, open_engine};
 use crate::tables::Tables;
+use crate::telemetry::traces::{self, Settings};
+use crate::telemetry::{Telemetry, Traces};
 use crate::tls::Trusted;
 
 /// Opens the log, for a command that needs no group. If a host owns the embedded log, the command uses it through that
@@ -54,6 +57,19 @@ pub(super) fn registry(folder: &Path, app: &App, log: Option<&Arc<dyn Log>>) -> 
 pub(super) fn host(folder: &Path, app: &App) -> Option<Remote> {
     let reach = reach(folder, app).ok()?;
     Remote::find_by(&admin_address(folder, app), reach).map(|host| host.with_token(app.admin.token.clone()))
+}
+
+/// Creates the telemetry of a host, and starts to export its spans if it has a collector. The thread ends when the host
+/// stops.
+pub(super) fn telemetry(folder: &Path, app: &App) -> Result<(Telemetry, Option<JoinHandle<()>>)> {
+    let Some(settings) = Settings::read(&app.telemetry.traces, &super::app::variables("OTEL_")?)? else {
+        return Ok((Telemetry::new(app.name.clone()), None));
+    };
+    let trusted = settings.ca.as_deref().map(Trusted::read).transpose()?;
+    let traces = Traces::new(settings.tracing, settings.queue_spans_max, settings.links_max);
+    let telemetry = Telemetry::traced(app.name.clone(), Some(traces.clone()));
+    let exporter = traces::start(&traces, settings, trusted, host_name(folder, app)?, telemetry.clone());
+    Ok((telemetry, Some(exporter.context("cannot start the thread that exports spans")?)))
 }
 
 /// Opens the log in this process.

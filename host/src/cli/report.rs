@@ -34,6 +34,7 @@ use crate::registry::{Registry, RegistryError};
 use crate::runtime::{Slot, WorkerFault};
 use crate::shadow::SideError;
 use crate::state::{ReplayError, StateError};
+use crate::telemetry::traces::WrongVariable;
 use crate::telemetry::{ComponentStarted, HostReady, HostStarted, Telemetry};
 use crate::tls::TlsError;
 use crate::{output, printable};
@@ -142,7 +143,17 @@ fn explain<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e dyn Explain> {
         ReplayError,
         TaskFault
     );
-    any_of!(RegistryError, ServeError, LoadError, BuildError, WrongFormat, WorkerFault, DlqError, SideError);
+    any_of!(
+        RegistryError,
+        ServeError,
+        LoadError,
+        BuildError,
+        WrongFormat,
+        WorkerFault,
+        DlqError,
+        SideError,
+        WrongVariable
+    );
     any_of!(FitError, DeployError, HostError, AdminError);
     None
 }

@@ -32,7 +32,6 @@ use crate::registry::{Cached, Observed, Registry};
 use crate::runtime::{Cause, CommitPolicy, KnownTopics, Slot, Snapshot};
 use crate::shutdown::Shutdown;
 use crate::tables::Tables;
-use crate::telemetry::Telemetry;
 use crate::tls::Identity;
 
 /// The interval between updates of the live lines.
@@ -65,7 +64,7 @@ impl Run {
         let begun = starting::begin(folder, &app, listening.address())?;
         let files = component_files(folder, &app, build)?;
         let log = open::own_log(folder, &app)?;
-        let telemetry = Telemetry::new(app.name.clone());
+        let (telemetry, exporter) = open::telemetry(folder, &app)?;
         let waiting = (!self.until_idle).then_some(&listening);
         let registry = patience::for_registry(waiting, || settled_registry(folder, &app, &log))?;
         let registry: Arc<dyn Registry> = Arc::new(Observed::new(registry, telemetry.clone()));
@@ -88,6 +87,7 @@ impl Run {
         let (components, of_host) = (starting.slots.clone(), telemetry.clone());
         let parts = Parts { log, registry, schemas, state, tables, components, telemetry: of_host };
         let mut host = Host::start(config, parts, shutdown.clone())?;
+        exporter.into_iter().for_each(|exporter| host.adopt(exporter));
         let address = if app.admin.tls.is_some() { advertised } else { listening.address().to_string() };
         let publish = |host: &mut RunningHost| -> Result<Arc<Monitor>> {
             let deployments = match starting.deployments {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use heddle_core::date::rfc3339;
 use heddle_core::event::{Header, NewRecord, Partition, Record, Timestamp};
 use heddle_core::failed::{header, history, history_of, own_headers, sha256};
+use heddle_core::trace::TRACEPARENT;
 use serde::{Deserialize, Serialize};
 
 use super::marks::{Mark, What};
@@ -166,12 +167,17 @@ impl Letter {
 
     /// Returns the record for a replay to the original topic. With a key, its partition is chosen as for any other
     /// record. Without a key it is the original one, if that still exists (there are `partitions`). Its timestamp is
-    /// that of the replay, so that retention does not delete it as old.
+    /// that of the replay, so that retention does not delete it as old. A record without a trace context gets that of
+    /// the delivery that failed, so that the replay is in the same trace.
     #[must_use]
     pub fn original(&self, partitions: i32) -> NewRecord {
         let same = self.record.key.is_none() && self.origin.partition < partitions;
         let first = self.told(header::FIRST_FAILURE).unwrap_or_else(|| rfc3339(self.time));
         let mut headers = self.own_headers().to_vec();
+        if !headers.iter().any(|header| header.name == TRACEPARENT) {
+            let failed = self.told(header::TRACEPARENT);
+            headers.extend(failed.map(|context| Header::new(TRACEPARENT, context)));
+        }
         headers.extend(history(Bytes::from(first), self.replays.saturating_add(1)));
         NewRecord {
             topic: self.origin.topic.as_str().into(),

@@ -1,7 +1,9 @@
 //! The log lines of a handler: kept until it has ended, then logged by this process, each at its level.
 
 use heddle_core::delivery::Delivery;
+use heddle_core::trace::Context;
 use tracing::Level;
+use tracing::field::display;
 
 /// The maximum size of a line in bytes. Longer lines are cut.
 pub(super) const LINE_BYTES_MAX: usize = 8 << 10;
@@ -63,6 +65,7 @@ impl Lines {
 
     /// Logs all lines that are at least as severe as `least`.
     pub(super) fn tell(self, delivery: &Delivery<'_>, least: Level) {
+        let trace_id = Context::of(delivery.record).map(|context| display(context.trace));
         macro_rules! tell {
             ($level:ident, $($message:tt)+) => {
                 tracing::event!(
@@ -74,6 +77,7 @@ impl Lines {
                     offset = delivery.record.offset.0,
                     attempt = delivery.attempt,
                     correlationId = &*delivery.record.correlation_id(),
+                    trace_id = trace_id.as_ref(),
                     $($message)+
                 )
             };

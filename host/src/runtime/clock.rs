@@ -1,6 +1,6 @@
 //! Time is an argument of the runtime, so that a simulation can supply its own.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use heddle_core::event::Timestamp;
 
@@ -13,6 +13,11 @@ pub trait Clock: Send + Sync {
 
     /// The time of day, as records carry it.
     fn timestamp(&self) -> Timestamp;
+
+    /// The time since 1970, as exact as it is known.
+    fn unix(&self) -> Duration {
+        Duration::from_millis(self.timestamp().0.try_into().unwrap_or(0))
+    }
 }
 
 /// The machine's clock.
@@ -32,5 +37,9 @@ impl Clock for SystemClock {
 
     fn timestamp(&self) -> Timestamp {
         log::now()
+    }
+
+    fn unix(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 }

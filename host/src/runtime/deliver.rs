@@ -11,7 +11,7 @@ use std::time::Duration;
 use heddle_contract::wire::split;
 use heddle_core::breaker::Admission;
 use heddle_core::event::{Partition, Record, Timestamp};
-use heddle_core::fault::{EventFault, EventFaultKind};
+use heddle_core::fault::EventFaultKind;
 use heddle_core::task::{Arrival, Dispatch as _, Next, Step};
 
 use super::backlog::until;
@@ -21,7 +21,7 @@ use super::stall::{Cause, after};
 use super::stuck::Turn;
 use super::tables::TABLE_WAIT;
 use super::worker::{POLL_WAIT, Worker};
-use crate::telemetry::{DeliveryBegun, DeliveryEnded, Measured, Outcome};
+use crate::telemetry::{DeliveryBegun, DeliveryEnded, DeliverySpan, Ending, Measured, Outcome};
 
 /// The minimum pause before a record that found no room to be parked is tried again.
 const ROOM_WAIT: Duration = Duration::from_millis(10);
@@ -104,7 +104,7 @@ impl Worker {
             }
         };
         self.hold_or_release(read, &step, now);
-        self.end(arrival, outcome(&step, now), step.fault.as_ref());
+        self.end(arrival, outcome(&step, now), Some(&step));
         Ok(match step.next {
             Next::Again { attempt, after } => Delivered::Again { attempt, at: self.clock.now() + after },
             Next::NoRoom(at) => {
@@ -193,21 +193,49 @@ impl Worker {
         if self.transaction.is_due(self.looked_at) { self.begin_commit() } else { Ok(()) }
     }
 
-    /// Reports the end of a delivery, and measures it.
-    fn end(&mut self, arrival: &Arrival, outcome: Outcome, fault: Option<&EventFault>) {
+    /// Reports the end of a delivery, and measures it. There is no step if the delivery could not be finished.
+    fn end(&mut self, arrival: &Arrival, outcome: Outcome, step: Option<&Step>) {
         let (record, attempt) = (arrival.record(), arrival.attempt());
         let (began, ended) = (self.looked_at, self.clock.now());
         self.looked_at = ended;
-        let digest = self.spec.digest.as_deref();
-        self.progress.telemetry().delivery_ended(DeliveryEnded { record, attempt, digest, outcome, fault });
+        let took = ended.saturating_sub(began);
+        let (digest, fault) = (self.spec.digest.as_deref(), step.and_then(|step| step.fault.as_ref()));
+        let span = self.span(arrival, outcome, step, took);
+        let trace = span.as_ref().map(|span| span.context);
+        self.progress.telemetry().delivery_ended(DeliveryEnded { record, attempt, digest, outcome, fault, trace });
         // What is put into a table is as old as the table, and says nothing about the handlers.
         if outcome != Outcome::Applied {
             self.transaction.measure(Measured {
                 timestamp: outcome.is_final().then_some(record.timestamp),
                 handler: self.handler.take_time(),
-                took: ended.saturating_sub(began),
+                took,
+                span,
             });
         }
+    }
+
+    /// The span of a delivery that has just ended, if its trace is recorded.
+    fn span(
+        &self,
+        arrival: &Arrival,
+        outcome: Outcome,
+        step: Option<&Step>,
+        took: Duration,
+    ) -> Option<Box<DeliverySpan>> {
+        let tracing = self.progress.telemetry().tracing()?;
+        let ended = self.clock.unix();
+        let ending = Ending {
+            component: &self.spec.component,
+            group: self.tasks.group(),
+            digest: self.spec.digest.as_ref(),
+            attempt: arrival.attempt(),
+            outcome,
+            fault: step.and_then(|step| step.fault.as_ref()),
+            writes: step.map_or(&[], |step| &step.writes),
+            began: ended.saturating_sub(took),
+            ended,
+        };
+        DeliverySpan::of(tracing, arrival.record(), &ending).map(Box::new)
     }
 }
 

@@ -139,7 +139,7 @@ pub fn start(shared: &Shared, services: Vec<Service>) -> Result<Running, WorkerF
     for service in services {
         let version = service.slot.current();
         let name = version.spec.component.clone();
-        let progress = Arc::new(Progress::new(Telemetry::new(name.clone())));
+        let progress = Arc::new(Progress::new(shared.telemetry.of(name.clone())));
         running.progress.push((name.to_string(), progress.clone()));
         let breaker = SharedBreaker::new(version.component.manifest().failure.breaker, progress.clone());
         let slot = service.slot.clone();

@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heddle_core::event::{Offset, Partition, Topic, TopicPartition};
 use heddle_core::fault::TaskFault;
@@ -37,6 +37,7 @@ pub(super) struct Restore {
     reader: Box<dyn Reader>,
     wanted: BTreeMap<TopicPartition, Wanted>,
     progress: Arc<Progress>,
+    began: Instant,
 }
 
 struct Wanted {
@@ -47,6 +48,8 @@ struct Wanted {
     is_table: bool,
     /// The position of the copy, which is below `end` until the copy is restored.
     at: Offset,
+    /// The position at the begin.
+    from: Offset,
 }
 
 impl Restore {
@@ -74,7 +77,7 @@ impl Restore {
                 stores.reached(&changelog, Watermark { topic_id: topic_id.clone(), offset: at });
                 if at < end {
                     starts.push((source.clone(), start));
-                    wanted.insert(source, Wanted { stores: stores.clone(), topic_id, end, is_table, at });
+                    wanted.insert(source, Wanted { stores: stores.clone(), topic_id, end, is_table, at, from: at });
                 }
             }
         }
@@ -82,7 +85,7 @@ impl Restore {
             return Ok(None);
         }
         let reader = log.reader(&starts)?;
-        Ok(Some(Self { reader, wanted, progress: progress.clone() }))
+        Ok(Some(Self { reader, wanted, progress: progress.clone(), began: Instant::now() }))
     }
 
     /// Reads for a while. Returns the number of records that were replayed.
@@ -111,7 +114,9 @@ impl Restore {
         self.wanted.retain(|source, wanted| {
             let done = wanted.at >= wanted.end;
             if done {
-                self.progress.report(CopyRestored { changelog: source, offset: wanted.at });
+                let (offset, took) = (wanted.at, self.began.elapsed());
+                let offsets = offset.0.abs_diff(wanted.from.0);
+                self.progress.report(CopyRestored { changelog: source, offset, offsets, took });
             }
             !done
         });

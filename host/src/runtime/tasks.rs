@@ -28,7 +28,7 @@ use crate::state::{HostState, TaskStores};
 pub struct Tasks {
     spec: Arc<TaskSpec>,
     /// The consumer group.
-    group: String,
+    group: Arc<str>,
     log: Arc<dyn Log>,
     state: Arc<HostState>,
     open: BTreeMap<Partition, Open>,
@@ -65,7 +65,7 @@ impl Tasks {
         progress: Arc<Progress>,
         topics: usize,
     ) -> Self {
-        let group = spec.component.to_string();
+        let group = spec.component.clone();
         let (open, restores, known, tables) = (BTreeMap::new(), vec![], None, vec![]);
         Self { spec, group, log, state, open, restores, progress, known, tables, topics, told: 0 }
     }
@@ -73,8 +73,12 @@ impl Tasks {
     /// Sets a consumer group that is not named after the component.
     #[must_use]
     pub fn in_group(mut self, group: String) -> Self {
-        self.group = group;
+        self.group = group.into();
         self
+    }
+
+    pub(super) fn group(&self) -> &Arc<str> {
+        &self.group
     }
 
     /// Tasks that read these global tables.
@@ -231,13 +235,14 @@ impl Tasks {
     }
 
     fn open_task(&self, number: Partition) -> Result<(Task, Option<Arc<TaskStores>>), WorkerFault> {
+        let tracing = self.progress.telemetry().tracing().copied();
         if self.spec.is_stateless() {
             let state = WithTables::beside(Arc::new(heddle_core::state::Stateless), &self.tables);
-            return Ok((Task::new(self.spec.clone(), number, state), None));
+            return Ok((Task::new(self.spec.clone(), number, state).traced(tracing), None));
         }
         let stores = self.state.open(&self.spec, number)?;
         let state = WithTables::beside(stores.clone(), &self.tables);
-        Ok((Task::new(self.spec.clone(), number, state), Some(stores)))
+        Ok((Task::new(self.spec.clone(), number, state).traced(tracing), Some(stores)))
     }
 
     fn is_ready(&self, partition: Partition) -> bool {

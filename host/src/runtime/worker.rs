@@ -37,7 +37,9 @@ use super::topics::NoticeReader;
 use super::transaction::{CommitPolicy, Parts, Transaction};
 use crate::log::{Loss, Member, Polled};
 use crate::shutdown::Shutdown;
-use crate::telemetry::{AbortCause, Membership, Rebalanced, RecordsLost, TransactionAborted, WorkerJoined};
+use crate::telemetry::{
+    AbortCause, Membership, Rebalanced, RecordsLost, RecordsPolled, TransactionAborted, WorkerJoined,
+};
 
 /// The maximum wait of a poll, and so the delay until a stop is noticed.
 pub(super) const POLL_WAIT: Duration = Duration::from_millis(200);
@@ -159,13 +161,7 @@ impl Worker {
     /// If this member cannot go on. What it did not commit will be done again.
     pub fn turn(&mut self) -> Result<(), WorkerFault> {
         self.tasks.check()?;
-        let polled = match self.cut_at {
-            Some(_) => self.transaction.member().poll_at_most(WORKING_RECORDS_MAX, Duration::ZERO)?,
-            None => {
-                let wait = self.wait();
-                self.transaction.member().poll(wait)?
-            }
-        };
+        let polled = self.poll()?;
         let losses = self.report_losses()?;
         match polled {
             Polled::Records(records) => {
@@ -194,6 +190,27 @@ impl Worker {
         self.report_turn();
         self.report_parked();
         self.restore()
+    }
+
+    /// Waits for something to happen.
+    fn poll(&mut self) -> Result<Polled, WorkerFault> {
+        let began = self.clock.now();
+        let polled = match self.cut_at {
+            Some(_) => self.transaction.member().poll_at_most(WORKING_RECORDS_MAX, Duration::ZERO)?,
+            None => {
+                let wait = self.wait();
+                self.transaction.member().poll(wait)?
+            }
+        };
+        if let Polled::Records(records) = &polled
+            && !records.is_empty()
+            && self.progress.telemetry().tracing().is_some()
+        {
+            let (group, digest) = (&**self.tasks.group(), self.spec.digest.as_ref());
+            let took = self.clock.now().saturating_sub(began);
+            self.progress.report(RecordsPolled { records, group, digest, took });
+        }
+        Ok(polled)
     }
 
     /// Opens the tasks of partitions that were assigned.

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use heddle_core::event::{Record, Timestamp};
 use heddle_core::fault::EventFault;
+use heddle_core::trace::{Context, TraceId};
+use tracing::field::display;
 
 use super::limit::Limits;
-use super::{Counters, Report};
+use super::{Counters, DeliverySpan, Report};
 
 /// A record is about to be delivered.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub struct DeliveryEnded<'e> {
     pub outcome: Outcome,
     /// The failure, if it failed.
     pub fault: Option<&'e EventFault>,
+    /// The context of its span, if the record's trace is recorded.
+    pub trace: Option<Context>,
 }
 
 /// The outcome of a delivery.
@@ -66,20 +70,22 @@ impl Outcome {
 
 impl Report for DeliveryEnded<'_> {
     fn log(&self, component: &str, limits: &Limits) {
-        let Self { record, attempt, digest, outcome, fault } = self;
+        let Self { record, attempt, digest, outcome, fault, trace } = self;
         let Some(fault) = fault else { return };
         let (topic, partition, offset) = (&*record.source.topic, record.source.partition.0, record.offset.0);
         let id = &*record.correlation_id();
+        let trace_id = trace.map(|trace| display(trace.trace));
+        let span_id = trace.map(|trace| display(trace.span));
         match outcome {
             Outcome::Retried(after) => {
-                tracing::debug!(%component, %topic, partition, offset, attempt, ?after, %fault, correlationId = id, "retrying in place");
+                tracing::debug!(%component, %topic, partition, offset, attempt, ?after, %fault, correlationId = id, trace_id, span_id, "retrying in place");
             }
             Outcome::Parked(after) => {
-                tracing::debug!(%component, %topic, partition, offset, attempt, ?after, %fault, correlationId = id, "parked");
+                tracing::debug!(%component, %topic, partition, offset, attempt, ?after, %fault, correlationId = id, trace_id, span_id, "parked");
             }
             Outcome::DeadLettered => {
                 if let Some(left_out) = limits.pass("dead-lettered") {
-                    tracing::warn!(%component, %topic, partition, offset, attempt, digest, %fault, correlationId = id, left_out, "dead-lettered");
+                    tracing::warn!(%component, %topic, partition, offset, attempt, digest, %fault, correlationId = id, trace_id, span_id, left_out, "dead-lettered");
                 }
             }
             Outcome::Handled | Outcome::Skipped | Outcome::Applied | Outcome::Held => {}
@@ -87,8 +93,8 @@ impl Report for DeliveryEnded<'_> {
     }
 }
 
-/// The times of one delivery.
-#[derive(Clone, Copy, Debug)]
+/// The times of one delivery, and its span.
+#[derive(Clone, Debug)]
 pub struct Measured {
     /// The timestamp of the record. `None` if another delivery of the record follows.
     pub timestamp: Option<Timestamp>,
@@ -96,15 +102,23 @@ pub struct Measured {
     pub handler: Duration,
     /// The time of the whole delivery.
     pub took: Duration,
+    /// The span, if the record's trace is recorded.
+    pub span: Option<Box<DeliverySpan>>,
 }
 
 impl Measured {
     /// Counts the times.
     pub(super) fn count(&self, counters: &mut Counters) {
+        let trace = self.trace();
         if !self.handler.is_zero() {
-            counters.handler.observe(self.handler.as_secs_f64());
+            counters.handler.observe_in(self.handler.as_secs_f64(), trace);
         }
-        counters.delivery.observe(self.took.as_secs_f64());
+        counters.delivery.observe_in(self.took.as_secs_f64(), trace);
+    }
+
+    /// The trace and the end of the delivery, if the trace is recorded.
+    pub(super) fn trace(&self) -> Option<(TraceId, Duration)> {
+        self.span.as_ref().map(|span| (span.context.trace, span.ended))
     }
 
     /// The age of the record at `now`, in seconds. Zero if its timestamp is in the future.

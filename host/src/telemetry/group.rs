@@ -1,12 +1,14 @@
 //! Events of a worker's membership in its group.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use heddle_core::event::TopicPartition;
+use heddle_core::delivery::ComponentName;
+use heddle_core::event::{Record, TopicPartition};
 use heddle_core::explain::Explained;
 
 use super::limit::Limits;
-use super::{ALERT, Counters, Report};
+use super::{ALERT, Counters, Report, Traces};
 
 /// A worker joined its group.
 #[derive(Debug)]
@@ -209,5 +211,26 @@ impl Report for TransactionTaken<'_> {
                 "cannot end the transaction of a member that left the group; it delays its heirs until it times out"
             ),
         }
+    }
+}
+
+/// A poll returned records.
+#[derive(Debug)]
+pub struct RecordsPolled<'e> {
+    /// The records.
+    pub records: &'e [Record],
+    /// The consumer group.
+    pub group: &'e str,
+    /// The digest of the component's version.
+    pub digest: Option<&'e Arc<str>>,
+    /// The time of the poll.
+    pub took: Duration,
+}
+
+impl Report for RecordsPolled<'_> {
+    fn log(&self, _component: &str, _limits: &Limits) {}
+
+    fn trace(&self, component: &ComponentName, traces: &Traces) {
+        traces.polled(component, self.digest, self.group, self.records, self.took);
     }
 }

@@ -1,5 +1,10 @@
 //! A histogram with fixed buckets.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use heddle_core::trace::TraceId;
+
 /// Bounds for the time of handlers and of deliveries, in seconds.
 pub(super) const DELIVERY_SECONDS: &[f64] = &[
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
@@ -24,21 +29,54 @@ pub struct Histogram {
     /// One more than there are bounds. The last one counts values above all bounds.
     counts: Vec<u64>,
     sum: f64,
+    /// The newest exemplar of each bucket.
+    exemplars: BTreeMap<usize, Exemplar>,
+}
+
+/// A value with the trace that it comes from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exemplar {
+    /// The trace.
+    pub trace: TraceId,
+    /// The value.
+    pub value: f64,
+    /// The time of the value, since 1970.
+    pub at: Duration,
 }
 
 impl Histogram {
     /// Creates an empty histogram. The bounds must increase.
     pub(super) fn new(bounds: &'static [f64]) -> Self {
-        Self { bounds, counts: vec![0; bounds.len() + 1], sum: 0.0 }
+        Self { bounds, counts: vec![0; bounds.len() + 1], sum: 0.0, exemplars: BTreeMap::new() }
     }
 
     /// Adds a value.
     pub(super) fn observe(&mut self, value: f64) {
+        self.observe_in(value, None);
+    }
+
+    /// Adds a value of a delivery that had this trace, at this time.
+    pub(super) fn observe_in(&mut self, value: f64, trace: Option<(TraceId, Duration)>) {
         let bucket = self.bounds.partition_point(|bound| *bound < value);
+        if let Some((trace, at)) = trace {
+            self.exemplars.insert(bucket, Exemplar { trace, value, at });
+        }
         if let Some(count) = self.counts.get_mut(bucket) {
             *count += 1;
         }
         self.sum += value;
+    }
+
+    /// The exemplar of a bucket, by its position.
+    #[must_use]
+    pub fn exemplar(&self, bucket: usize) -> Option<&Exemplar> {
+        self.exemplars.get(&bucket)
+    }
+
+    /// Returns true if a bucket has an exemplar.
+    #[must_use]
+    pub fn has_exemplars(&self) -> bool {
+        !self.exemplars.is_empty()
     }
 
     /// The number of values.
@@ -63,7 +101,7 @@ impl Histogram {
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let counts = self.counts.iter().zip(&earlier.counts).map(|(now, before)| now.saturating_sub(*before)).collect();
-        Self { bounds: self.bounds, counts, sum: self.sum - earlier.sum }
+        Self { bounds: self.bounds, counts, sum: self.sum - earlier.sum, exemplars: BTreeMap::new() }
     }
 
     /// The estimated value below which this part of all values lies, interpolated within its bucket. `None` if the

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use heddle_core::delivery::ComponentName;
+
 use super::limit::Limits;
-use super::{Counters, Report};
+use super::{Counters, Dropped, Report, Traces};
 
 /// A host has read its settings and opened its parts.
 #[derive(Debug)]
@@ -99,6 +101,36 @@ impl Report for RegistryCalled {
         of_call.took.observe(self.took.as_secs_f64());
         if let Some(error) = self.error {
             *of_call.errors.entry(error).or_default() += 1;
+        }
+    }
+
+    fn trace(&self, component: &ComponentName, traces: &Traces) {
+        // A ping is a health check, every second.
+        if self.call != "ping" {
+            traces.requested(component, self.call, self.error, self.took);
+        }
+    }
+}
+
+/// Spans could not be sent to the collector. Nothing else is affected.
+#[derive(Debug)]
+pub struct SpansDropped<'e> {
+    /// The number of spans.
+    pub spans: usize,
+    /// The kind of the reason.
+    pub why: Dropped,
+    /// The reason.
+    pub cause: &'e str,
+    /// The address of the collector.
+    pub collector: &'e str,
+}
+
+impl Report for SpansDropped<'_> {
+    fn log(&self, _component: &str, limits: &Limits) {
+        let Self { spans, why, cause, collector } = self;
+        let why = why.name();
+        if let Some(left_out) = limits.pass("spans-dropped") {
+            tracing::warn!(spans, %why, %cause, %collector, left_out, "dropped spans");
         }
     }
 }

@@ -90,8 +90,12 @@ impl Metrics {
 
 impl Observer for Metrics {
     fn observe(&self, _component: &str, event: &Event<'_>) {
-        // Counted with their transaction.
-        if !matches!(event, Event::DeliveryBegun(_) | Event::DeliveryEnded(_) | Event::CommitBegun(_)) {
+        // Counted with their transaction, or not at all.
+        let is_frequent = matches!(
+            event,
+            Event::DeliveryBegun(_) | Event::DeliveryEnded(_) | Event::CommitBegun(_) | Event::RecordsPolled(_)
+        );
+        if !is_frequent {
             event.count(&mut lock(&self.0));
         }
     }

@@ -3,10 +3,11 @@
 //! ```text
 //!  runtime, registry, deploy, cli ──event──> Telemetry ─┬─> Logs      writes the event's line
 //!                                                       ├─> Metrics   counts it
+//!                                                       ├─> Traces    exports its spans
 //!                                                       └─> others    the simulation asserts
 //! ```
 //!
-//! A delivery costs no lock here. [`Metrics`] counts deliveries when their transaction ends, all at once.
+//! A delivery costs no lock here. [`Metrics`] and [`Traces`] get deliveries when their transaction ends, all at once.
 
 mod component;
 mod delivery;
@@ -18,6 +19,7 @@ mod logs;
 mod metrics;
 mod state;
 mod topics;
+pub mod traces;
 mod transaction;
 
 pub use component::{
@@ -26,22 +28,26 @@ pub use component::{
 };
 pub use delivery::{DeliveryBegun, DeliveryEnded, Measured, Outcome};
 pub use group::{
-    Membership, PartitionsUnread, Rebalanced, RejoinCause, TasksLate, TransactionTaken, WorkerFailed, WorkerJoined,
-    WorkerRejoins,
+    Membership, PartitionsUnread, Rebalanced, RecordsPolled, RejoinCause, TasksLate, TransactionTaken, WorkerFailed,
+    WorkerJoined, WorkerRejoins,
 };
-pub use histogram::Histogram;
-pub use host::{ComponentStarted, HostReady, HostStarted, HostStopped, LogUnwatched, RegistryCalled, UpkeepFailed};
+pub use histogram::{Exemplar, Histogram};
+pub use host::{
+    ComponentStarted, HostReady, HostStarted, HostStopped, LogUnwatched, RegistryCalled, SpansDropped, UpkeepFailed,
+};
 pub use logs::Logs;
 pub use metrics::{ByName, Counters, Metrics, RegistryCounters};
 pub use state::{CopyDiscarded, CopyRestored, DiskSlow, StateFull, StateTaken};
 pub use topics::{
     ComponentResumed, ComponentStopped, PartitionsAdded, RecordsLost, RetryTopicRefused, TopicRecreated, TopicUse,
 };
+pub use traces::{DeliverySpan, Dropped, Ending, SpanCounts, Traces};
 pub use transaction::{AbortCause, CommitBegun, CommitEnded, TransactionAborted};
 
 use std::sync::Arc;
 
 use heddle_core::delivery::ComponentName;
+use heddle_core::trace::Tracing;
 
 use limit::Limits;
 
@@ -69,6 +75,11 @@ macro_rules! events {
             fn count(&self, counters: &mut Counters) {
                 match self { $(Self::$name(event) => event.count(counters),)+ }
             }
+
+            /// Exports the spans of the event.
+            fn trace(&self, component: &ComponentName, traces: &Traces) {
+                match self { $(Self::$name(event) => event.trace(component, traces),)+ }
+            }
         }
 
         $(
@@ -89,6 +100,7 @@ events! {
     TransactionAborted<'e>,
     WorkerJoined,
     Rebalanced<'e>,
+    RecordsPolled<'e>,
     WorkerRejoins<'e>,
     WorkerFailed<'e>,
     TasksLate<'e>,
@@ -118,17 +130,21 @@ events! {
     HostReady,
     HostStopped,
     RegistryCalled,
+    SpansDropped<'e>,
     UpkeepFailed<'e>,
     LogUnwatched<'e>,
 }
 
-/// The log line and the metrics of an event.
+/// The log line, the metrics and the spans of an event.
 trait Report {
     /// Writes the log line.
     fn log(&self, component: &str, limits: &Limits);
 
     /// Counts the event. Events without metrics only have a line.
     fn count(&self, _counters: &mut Counters) {}
+
+    /// Exports the event's spans. Most events have none.
+    fn trace(&self, _component: &ComponentName, _traces: &Traces) {}
 }
 
 /// Learns about events.
@@ -146,21 +162,50 @@ struct Inner {
     metrics: Arc<Metrics>,
     others: Vec<Arc<dyn Observer>>,
     logs: Option<Logs>,
+    traces: Option<Traces>,
 }
 
 impl Telemetry {
-    /// Creates the telemetry of a component, with log lines and metrics.
+    /// Creates the telemetry of a component, with log lines and metrics, and without traces.
     #[must_use]
     pub fn new(component: impl Into<ComponentName>) -> Self {
+        Self::traced(component, None)
+    }
+
+    /// Creates the telemetry of a component or of the host, with log lines and metrics, and with these traces.
+    #[must_use]
+    pub fn traced(component: impl Into<ComponentName>, traces: Option<Traces>) -> Self {
         let (metrics, others, logs) = (Arc::default(), vec![], Some(Logs::default()));
-        Self(Arc::new(Inner { component: component.into(), metrics, others, logs }))
+        Self(Arc::new(Inner { component: component.into(), metrics, others, logs, traces }))
+    }
+
+    /// Creates the telemetry of a component that has the same traces.
+    #[must_use]
+    pub fn of(&self, component: impl Into<ComponentName>) -> Self {
+        Self::traced(component, self.0.traces.clone())
     }
 
     /// Creates telemetry with this observer, and without log lines.
     #[must_use]
-    pub fn observed_by(component: impl Into<ComponentName>, observer: Arc<dyn Observer>) -> Self {
+    pub fn observed_by(
+        component: impl Into<ComponentName>,
+        observer: Arc<dyn Observer>,
+        traces: Option<Traces>,
+    ) -> Self {
         let (metrics, others) = (Arc::default(), vec![observer]);
-        Self(Arc::new(Inner { component: component.into(), metrics, others, logs: None }))
+        Self(Arc::new(Inner { component: component.into(), metrics, others, logs: None, traces }))
+    }
+
+    /// The traces, if there are any.
+    #[must_use]
+    pub fn traces(&self) -> Option<&Traces> {
+        self.0.traces.as_ref()
+    }
+
+    /// The settings of tracing. `None` if it is off.
+    #[must_use]
+    pub fn tracing(&self) -> Option<&Tracing> {
+        self.0.traces.as_ref().map(Traces::tracing)
     }
 
     /// The component.
@@ -191,11 +236,14 @@ impl Telemetry {
 
     /// Reports an event to all observers.
     pub fn report<'e>(&self, event: impl Into<Event<'e>>) {
-        let (event, component) = (event.into(), &*self.0.component);
+        let (event, component) = (event.into(), &self.0.component);
         if let Some(logs) = &self.0.logs {
             logs.observe(component, &event);
         }
         self.0.metrics.observe(component, &event);
+        if let Some(traces) = &self.0.traces {
+            event.trace(component, traces);
+        }
         self.0.others.iter().for_each(|observer| observer.observe(component, &event));
     }
 }

@@ -1,10 +1,13 @@
 //! Events of local state.
 
+use std::time::Duration;
+
+use heddle_core::delivery::ComponentName;
 use heddle_core::event::{Offset, TopicPartition};
 use heddle_core::explain::Explained;
 
 use super::limit::Limits;
-use super::{ALERT, Report};
+use super::{ALERT, Report, Traces};
 
 /// The local copy of a changelog's partition is complete.
 #[derive(Debug)]
@@ -13,11 +16,20 @@ pub struct CopyRestored<'e> {
     pub changelog: &'e TopicPartition,
     /// The offset that the copy has reached.
     pub offset: Offset,
+    /// The number of offsets that were read.
+    pub offsets: u64,
+    /// The time since its task was assigned.
+    pub took: Duration,
 }
 
 impl Report for CopyRestored<'_> {
     fn log(&self, component: &str, _limits: &Limits) {
-        tracing::debug!(%component, changelog = %self.changelog, offset = self.offset.0, "restored");
+        let Self { changelog, offset, offsets, took } = self;
+        tracing::debug!(%component, %changelog, offset = offset.0, offsets, ?took, "restored");
+    }
+
+    fn trace(&self, component: &ComponentName, traces: &Traces) {
+        traces.restored(component, self.changelog, self.offsets, self.took);
     }
 }
 

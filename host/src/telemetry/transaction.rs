@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use heddle_core::batch::Counts;
+use heddle_core::delivery::ComponentName;
 use heddle_core::event::Timestamp;
 
 use super::limit::Limits;
-use super::{ALERT, Counters, Measured, Report};
+use super::{ALERT, Counters, DeliverySpan, Measured, Report, Traces};
 
 /// The number of aborts in a row from which on an operator is alerted: more than it takes to find a record among many.
 const ALERT_ABORTS: u32 = 16;
@@ -50,9 +51,19 @@ impl Report for CommitEnded<'_> {
         counters.emitted_bytes.observe(self.emitted_bytes as f64);
         for measured in self.measured {
             measured.count(counters);
-            measured.age(self.at).into_iter().for_each(|age| counters.age.observe(age));
+            let age = measured.age(self.at);
+            age.into_iter().for_each(|age| counters.age.observe_in(age, measured.trace()));
         }
     }
+
+    fn trace(&self, component: &ComponentName, traces: &Traces) {
+        traces.committed(component, spans(self.measured), self.counts.taken(), self.took);
+    }
+}
+
+/// The spans of deliveries whose traces are recorded.
+fn spans(measured: &[Measured]) -> impl Iterator<Item = &DeliverySpan> {
+    measured.iter().filter_map(|measured| measured.span.as_deref())
 }
 
 /// A transaction was aborted. The deliveries since the last commit are made again, also those whose commit was in
@@ -114,5 +125,9 @@ impl Report for TransactionAborted<'_> {
     fn count(&self, counters: &mut Counters) {
         *counters.aborts.entry(self.cause.name()).or_default() += 1;
         self.measured.iter().for_each(|measured| measured.count(counters));
+    }
+
+    fn trace(&self, component: &ComponentName, traces: &Traces) {
+        traces.aborted(component, spans(self.measured), self.cause.name());
     }
 }

@@ -12,6 +12,7 @@ use heddle_core::dedup::LINGER_MILLIS_MAX;
 use heddle_core::event::{NewRecord, Topic};
 use heddle_core::policy::{Backoff, FailurePolicy, Order, Retry, WaitingBounds, WhenFull};
 use heddle_core::task::TaskSpec;
+use heddle_core::trace::{Relation, Sampler, Tracing};
 
 use crate::chance::{Chance, Stream};
 use crate::changes::{Changes, Foreign, dress};
@@ -71,6 +72,8 @@ pub struct Plan {
     pub changes: Changes,
     /// The rates of faults.
     pub rates: Rates,
+    /// The settings of tracing, if it is on.
+    pub tracing: Option<Tracing>,
 }
 
 /// When and how the log refuses a record.
@@ -183,6 +186,7 @@ impl Plan {
             inputs,
             changes: Changes::default(),
             reference: None,
+            tracing: tracing(seed),
         };
         plan.refer(seed);
         plan.records = dress(seed, plan.retries(), plan.records);
@@ -204,6 +208,13 @@ impl Plan {
         reference.ask(seed, &mut self.records);
         self.reference = Some(reference);
     }
+}
+
+/// In every other life all traces are recorded.
+fn tracing(seed: u64) -> Option<Tracing> {
+    let relation = if seed.is_multiple_of(4) { Relation::Child } else { Relation::Link };
+    let tracing = Tracing { sampler: Sampler::new(true, 1.0), relation, creates: true };
+    seed.is_multiple_of(2).then_some(tracing)
 }
 
 impl Rates {

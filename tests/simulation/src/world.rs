@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use heddle::runtime::Progress;
-use heddle_core::event::TopicPartition;
+use heddle_core::event::{Offset, Record, Timestamp, TopicPartition};
+use heddle_core::trace::Context;
 
 use crate::Options;
 use crate::chance::{Chance, Stream};
@@ -30,6 +31,8 @@ pub(crate) struct World {
     told: Mutex<BTreeMap<TopicPartition, u64>>,
     /// The first report of a worker that does not fit to its earlier ones.
     complaint: Mutex<Option<String>>,
+    /// The span of the delivery that decided about each record. The time distinguishes recreated topics.
+    spans: Mutex<BTreeMap<(TopicPartition, Offset, Timestamp), Context>>,
 }
 
 /// Draws faults.
@@ -67,6 +70,7 @@ impl World {
             planted: options.planted,
             told: Mutex::default(),
             complaint: Mutex::default(),
+            spans: Mutex::default(),
             plan,
         }
     }
@@ -114,6 +118,13 @@ impl World {
     /// Notes that the reports of a worker contradict each other.
     pub(crate) fn complain(&self, why: String) {
         lock(&self.complaint).get_or_insert(why);
+    }
+
+    /// Notes the span of a delivery. Returns the span of an earlier delivery of the record, if that is another one.
+    pub(crate) fn span(&self, record: &Record, span: Context) -> Option<Context> {
+        let place = (record.source.clone(), record.offset, record.timestamp);
+        let before = *lock(&self.spans).entry(place).or_insert(span);
+        (before != span).then_some(before)
     }
 
     /// Takes the noted contradiction.

@@ -32,7 +32,7 @@ pub(super) fn policy(section: &Section<'_>) -> Option<DeployPolicy> {
 }
 
 /// Hundredths of a percent.
-fn percent(field: &Field<'_>) -> Option<u32> {
+pub(super) fn percent(field: &Field<'_>) -> Option<u32> {
     let text = field.text()?;
     let hundredths = || {
         let (whole, part) =

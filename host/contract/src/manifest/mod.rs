@@ -29,4 +29,4 @@ pub use component::Manifest;
 pub use deploy::DeployPolicy;
 pub use error::{ManifestErrors, Place, Problem, Source};
 pub use options::OPTIONS_OWNED;
-pub use telemetry::{LogFormat, MetricDetail, Telemetry};
+pub use telemetry::{LogFormat, MetricDetail, SpanDetail, Telemetry, Traces};

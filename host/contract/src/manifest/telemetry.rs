@@ -1,16 +1,45 @@
-//! `[telemetry]` in `heddle.toml`: the format of log lines and the detail of metrics.
+//! `[telemetry]` in `heddle.toml`: the format of log lines, the detail of metrics, and traces.
+
+use heddle_core::trace::Relation;
 
 use super::check::Section;
+use super::deploy;
 
-pub(super) const KEYS: &[&str] = &["log", "metrics"];
+pub(super) const KEYS: &[&str] = &["log", "metrics", "traces", "trace-ratio", "trace-relation", "spans"];
 
-/// The settings for log lines and metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The settings for log lines, metrics and traces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Telemetry {
     /// The format of log lines.
     pub log: LogFormat,
     /// The detail of metrics.
     pub metrics: MetricDetail,
+    /// The traces.
+    pub traces: Traces,
+}
+
+/// The settings for traces. The standard variables of OpenTelemetry override the first two.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traces {
+    /// The address of the collector, without the path of the signal. `None` if no variable names one either: then there
+    /// are no spans.
+    pub collector: Option<String>,
+    /// The part of new traces that are recorded, in hundredths of a percent.
+    pub ratio: Option<u32>,
+    /// The relation of a delivery's span to the span that created the record.
+    pub relation: Relation,
+    /// The detail of spans.
+    pub spans: SpanDetail,
+}
+
+/// The detail of spans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SpanDetail {
+    /// Each emitted record has a span of its own.
+    #[default]
+    Emits,
+    /// A delivery has one span, and all records that it emits refer to it.
+    Deliveries,
 }
 
 /// The format of log lines.
@@ -38,5 +67,24 @@ pub(super) fn telemetry(section: &Section<'_>) -> Telemetry {
     let log = log.and_then(|field| field.word(&[("text", LogFormat::Text), ("json", LogFormat::Json)]));
     let words = [("components", MetricDetail::Components), ("partitions", MetricDetail::Partitions)];
     let metrics = section.field("metrics").and_then(|field| field.word(&words));
-    Telemetry { log: log.unwrap_or_default(), metrics: metrics.unwrap_or_default() }
+    let traces = traces(section);
+    Telemetry { log: log.unwrap_or_default(), metrics: metrics.unwrap_or_default(), traces }
+}
+
+fn traces(section: &Section<'_>) -> Traces {
+    let collector = section.field("traces").and_then(|field| {
+        let url = field.text()?;
+        let is_url = url.starts_with("http://") || url.starts_with("https://");
+        if !is_url {
+            field
+                .problem(&format!("`{url}` is not an address"), "write http://<host>:<port> of an OTLP/HTTP collector");
+        }
+        is_url.then_some(url)
+    });
+    let ratio = section.field("trace-ratio").and_then(|field| deploy::percent(&field));
+    let words = [("child", Relation::Child), ("link", Relation::Link)];
+    let relation = section.field("trace-relation").and_then(|field| field.word(&words)).unwrap_or_default();
+    let words = [("emits", SpanDetail::Emits), ("deliveries", SpanDetail::Deliveries)];
+    let spans = section.field("spans").and_then(|field| field.word(&words)).unwrap_or_default();
+    Traces { collector, ratio, relation, spans }
 }

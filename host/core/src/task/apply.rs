@@ -175,7 +175,7 @@ impl Task {
     }
 
     pub(super) fn failure<'a>(&'a self, arrival: &Arrival, fault: &'a EventFault, at: Timestamp) -> Failure<'a> {
-        Failure { fault, at, digest: self.spec.digest.as_deref(), first: arrival.first_failure() }
+        Failure { fault, at, digest: self.spec.digest.as_deref(), first: arrival.first_failure(), trace: None }
     }
 
     /// Records that a record is processed. One from the schedule leaves it, unless it stays parked.

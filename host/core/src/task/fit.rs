@@ -10,7 +10,7 @@
 use crate::dedup::MessageId;
 use crate::effects::Effects;
 use crate::event::{NewRecord, NewRecordRef, Record, Timestamp};
-use crate::failed::{at_other_time, dead_letter, reduced_dead_letter};
+use crate::failed::{Failure, at_other_time, dead_letter, reduced_dead_letter};
 use crate::fault::{EventFault, EventFaultKind, bounded};
 use crate::settle::settle;
 use crate::state::Writes;
@@ -62,7 +62,7 @@ impl Task {
     ) -> Result<Accepted, EventFault> {
         let record = arrival.record();
         let refused = |why| EventFault::new(EventFaultKind::Emit, why);
-        let mut emits = settle(&self.delivery(arrival), effects.emits);
+        let mut emits = settle(&self.delivery(arrival), effects.emits, self.tracing.as_ref());
         emits.iter_mut().try_for_each(|emit| taken(record, emit, Form::Emit, handler, now)).map_err(refused)?;
         self.fit_state(record, &effects.writes, id.as_ref(), handler, now)
             .map_err(|why| EventFault::new(EventFaultKind::State, why))?;
@@ -104,7 +104,9 @@ impl Task {
     ) -> Step {
         let (record, topic) = (arrival.record(), &self.spec.policy.dead_letter);
         let delivery = self.delivery(arrival);
-        let failure = self.failure(arrival, &fault, now);
+        let traced = self.tracing.and_then(|tracing| tracing.of(&self.spec.component, record));
+        let trace = traced.filter(|traced| traced.is_sampled).map(|traced| traced.context());
+        let failure = Failure { trace, ..self.failure(arrival, &fault, now) };
         let mut letter = dead_letter(&delivery, &failure, topic);
         let stuck = match taken(record, &mut letter, Form::Letter, handler, now) {
             Ok(()) => None,

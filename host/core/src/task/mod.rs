@@ -30,6 +30,7 @@ use crate::event::{NewRecord, Partition, Record, Timestamp, Topic};
 use crate::fault::{EventFault, TaskFault};
 use crate::schedule::Schedule;
 use crate::state::{Committing, Overlay, TaskState};
+use crate::trace::Tracing;
 
 pub use apply::Outcome;
 pub use arrival::Arrival;
@@ -88,13 +89,22 @@ pub struct Task {
     schedule: Option<Schedule>,
     /// The epochs of topics that were created anew since the component first knew them.
     epochs: BTreeMap<Topic, Epoch>,
+    tracing: Option<Tracing>,
 }
 
 impl Task {
     /// Creates the task of `partition`, on top of its committed state.
     #[must_use]
     pub fn new(spec: Arc<TaskSpec>, partition: Partition, committed: Arc<dyn TaskState>) -> Self {
-        Self { spec, partition, state: committed.clone(), committed, schedule: None, epochs: BTreeMap::new() }
+        let (schedule, epochs, tracing) = (None, BTreeMap::new(), None);
+        Self { spec, partition, state: committed.clone(), committed, schedule, epochs, tracing }
+    }
+
+    /// Sets the settings of tracing. With `None`, outputs get the trace context of their input.
+    #[must_use]
+    pub fn traced(mut self, tracing: Option<Tracing>) -> Self {
+        self.tracing = tracing;
+        self
     }
 
     /// Adds the changes of a batch whose commit is under way, so that the next batch builds on them.

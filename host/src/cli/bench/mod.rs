@@ -36,7 +36,6 @@ use crate::registry::{Cached, Registry};
 use crate::runtime::Progress;
 use crate::shadow::{Side, times};
 use crate::shutdown::Shutdown;
-use crate::telemetry::Telemetry;
 use crate::usage::{cpu_seconds, memory_kb};
 use input::Lines;
 
@@ -202,14 +201,15 @@ impl Bench {
         let slots = slots(&fitter, vec![file.clone()])?;
         let config = config(bed.folder.path(), &bed.app)?;
         let (log, registry) = (bed.log.clone(), bed.registry.clone());
-        let telemetry = Telemetry::new(bed.app.name.clone());
+        let (telemetry, exporter) = open::telemetry(bed.folder.path(), &bed.app)?;
         let parts = Parts { log, registry, schemas, state, tables, components: slots, telemetry };
         // Resets the peak, so that it begins with what is resident now. If that fails, the peak is that of the whole
         // process.
         let _ = std::fs::write("/proc/self/clear_refs", "5");
         let sample = |records| Sample { at: Instant::now(), records, cpu: cpu_seconds(std::process::id()).ok() };
         let begun = sample(0);
-        let host = Host::start(config, parts, Shutdown::default())?;
+        let mut host = Host::start(config, parts, Shutdown::default())?;
+        exporter.into_iter().for_each(|exporter| host.adopt(exporter));
         let Some(progress) = host.components().first().map(|component| component.progress.clone()) else {
             bail!("no component runs")
         };

@@ -6,6 +6,7 @@ mod dedup;
 mod offsets;
 mod silent;
 mod tables;
+mod traces;
 mod watermark;
 
 use std::fmt;
@@ -47,11 +48,13 @@ pub enum Planted {
     Unrestored,
     /// A table keeps what the topic had that was deleted.
     Unwiped,
+    /// A record that is read again is in another trace.
+    Traces,
 }
 
 impl Planted {
     /// All planted bugs.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Watermark,
         Self::Offsets,
         Self::Dedup,
@@ -64,6 +67,7 @@ impl Planted {
         Self::Full,
         Self::Unrestored,
         Self::Unwiped,
+        Self::Traces,
     ];
 }
 
@@ -82,6 +86,7 @@ impl fmt::Display for Planted {
             Self::Full => "full",
             Self::Unrestored => "unrestored",
             Self::Unwiped => "unwiped",
+            Self::Traces => "traces",
         })
     }
 }
@@ -110,6 +115,7 @@ pub(crate) fn apply(
         | Some(Planted::Late | Planted::SameTopic | Planted::Unread | Planted::Undecided | Planted::Full)
         | Some(Planted::Unrestored | Planted::Unwiped) => (member, handler),
         Some(Planted::Silent) => (silent::plant(member), handler),
+        Some(Planted::Traces) => (traces::plant(member), handler),
         Some(Planted::Watermark) => (watermark::plant(member, caller.clone(), state.clone()), handler),
         Some(Planted::Offsets) => (offsets::plant(member, caller.clone()), handler),
         Some(Planted::Dedup) => (member, dedup::plant(handler)),
