@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
-use heddle::log::{Groups as _, Log, LogError};
+use heddle::log::{Log, LogError};
 use heddle_core::event::{Offset, Timestamp, TopicPartition};
 use tempfile::TempDir;
 
