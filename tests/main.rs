@@ -58,4 +58,5 @@ mod topic_changes;
 mod traces;
 mod under_fire;
 mod wasi;
+mod wires;
 mod worn_out;

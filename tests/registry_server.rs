@@ -247,7 +247,7 @@ fn requests_before_the_stop_are_answered() {
     asked.write_all(body.as_bytes()).unwrap();
     let mut answer = String::new();
     asked.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("{\"id\":1}"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("{\"id\":1,"), "{answer}");
     assert!(server.child.wait().unwrap().success());
     drop(idle);
 }
@@ -271,7 +271,8 @@ fn import_mode_accepts_ids_and_versions_of_other_registries() {
     assert_eq!(server.ask("PUT", "/mode/kept", Some(&json!({"mode": "IMPORT"}))).0, 200);
     for (id, schema) in (700..).zip(&strange) {
         let body = json!({"schema": schema.to_string(), "id": id, "version": id});
-        assert_eq!(server.ask("POST", "/subjects/kept/versions", Some(&body)), (200, json!({"id": id})), "{schema}");
+        let (status, answer) = server.ask("POST", "/subjects/kept/versions", Some(&body));
+        assert_eq!((status, &answer["id"]), (200, &json!(id)), "{schema}");
     }
     // They can be looked up, and coexist with later versions.
     assert_eq!(

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Parser;
-use heddle::guest::{Component, Engine, Instance, Schemas, WriterIds};
+use heddle::guest::{Component, Engine, Framing, Instance, Schemas};
 use heddle::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use heddle::log::{Log, MemberOptions, Start, TopicSpec};
 use heddle::registry::SchemaId;
@@ -185,9 +185,9 @@ impl App {
             PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/order-platform/components/ledger/ledger.wasm");
         let wasm = std::fs::read(&path).expect("build it first: cargo run -- --app examples/order-platform build");
         let (contract, manifest) = Component::contract("ledger.wasm", &wasm).unwrap();
-        let ids: WriterIds = contract.schemas.keys().cloned().zip((1..).map(SchemaId)).collect();
+        let ids: Framing = contract.schemas.keys().cloned().zip((1..).map(SchemaId)).collect();
         let schema = |name: &str| parse(name, &contract.schemas[name].text).unwrap();
-        let known = ids.iter().map(|(name, id)| (*id, schema(name).into())).collect();
+        let known = ids.ids.iter().map(|(name, id)| (*id, schema(name).into())).collect();
         let engine = Engine::start(Some(&folder.join("compiled"))).unwrap();
         let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(&folder.join("log"), EmbeddedOptions::default()).unwrap());
         let spec = task_spec("order-platform", &manifest, []);
@@ -209,7 +209,7 @@ impl App {
             spec: Arc::new(spec),
             schemas: Arc::new(Known(known)),
             schema: schema("orders.created-value"),
-            id: ids["orders.created-value"],
+            id: ids.ids["orders.created-value"],
         }
     }
 

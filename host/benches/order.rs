@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use divan::{Bencher, black_box};
 use heddle::guest::codec::Decoder;
-use heddle::guest::{Component, Engine, Instance, Schemas, WriterIds};
+use heddle::guest::{Component, Engine, Framing, Instance, Schemas};
 use heddle::registry::SchemaId;
 use heddle_contract::format;
 use heddle_contract::format::avro::{Schema, json, parse};
@@ -66,9 +66,9 @@ fn instance() -> (Instance, Record) {
     let path = quickstart().join("components/intake/intake.wasm");
     let wasm = std::fs::read(&path).expect("build it first: cargo run -- --app examples/quickstart build");
     let (contract, _) = Component::contract("intake.wasm", &wasm).unwrap();
-    let ids: WriterIds = contract.schemas.keys().cloned().zip((1..).map(SchemaId)).collect();
+    let ids: Framing = contract.schemas.keys().cloned().zip((1..).map(SchemaId)).collect();
     let component = Component::load(&Engine::start(None).unwrap(), "intake.wasm", &wasm, &ids).unwrap();
-    let (schema, id) = (schema(), ids["orders.created-value"]);
+    let (schema, id) = (schema(), ids.ids["orders.created-value"]);
     let value = [[0].as_slice(), &id.0.to_be_bytes(), &order(&schema)].concat();
     let known = Known(BTreeMap::from([(id, schema.into())]));
     let record = Record {

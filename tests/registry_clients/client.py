@@ -2,10 +2,11 @@
 
 import sys
 import tempfile
+import uuid
 from pathlib import Path
 
 import grpc_tools
-from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
+from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient, header_schema_id_serializer
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 from confluent_kafka.schema_registry.json_schema import JSONDeserializer, JSONSerializer
@@ -131,6 +132,23 @@ def protobuf():
     assert not client.test_compatibility("invoices-value", changed)
 
 
+def headers():
+    """Schemas that are named in headers, by their GUIDs."""
+    schema = ORDER % ""
+    headers = []
+    context = SerializationContext("named", MessageField.VALUE, headers)
+    write = AvroSerializer(client, schema, conf={"schema.id.serializer": header_schema_id_serializer})
+    written = write({"id": "O-12345"}, context)
+    (name, content), = headers
+    assert (name, content[0], len(content)) == ("__value_schema_id", 1, 17), headers
+    assert written[0] == 6, "the value has no prefix"
+    other = SchemaRegistryClient({"url": url})
+    assert AvroDeserializer(other)(written, context) == {"id": "O-12345"}
+    guid = str(uuid.UUID(bytes=content[1:]))
+    assert other.get_schema_by_guid(guid).schema_str == client.get_latest_version("named-value").schema.schema_str
+    refused(40403, lambda: client.get_schema_by_guid(str(uuid.UUID(int=7))))
+
+
 def deletes():
     schema = Schema('"string"', "AVRO")
     first = client.register_schema("short-value", schema)
@@ -148,6 +166,6 @@ def deletes():
     assert again.get_schema(first).schema_str == '"string"', "another subject has it"
 
 
-for test in [avro, references, json, protobuf, deletes]:
+for test in [avro, references, json, protobuf, headers, deletes]:
     test()
     print(f"{test.__name__}: ok")

@@ -64,6 +64,13 @@ impl Asked<'_> {
         assert_eq!(code(server.get(&path("/versions/0"))), (422, 42202));
         assert_eq!(code(server.get(&path("/versions/newest"))), (422, 42202));
         assert_eq!(code(server.get("/schemas/ids/99")), (404, 40403));
+        let guid = server.get("/schemas/ids/1").1["guid"].as_str().unwrap().to_owned();
+        assert_eq!(server.get(&format!("/schemas/guids/{guid}")), server.get("/schemas/ids/1"));
+        assert_eq!(server.get(&format!("/schemas/guids/{guid}/ids")), (200, json!([{"context": ".", "id": 1}])));
+        assert_eq!(server.get(&path("/versions/1")).1["guid"], guid);
+        for unknown in ["00000000-0000-0000-0000-000000000000", "x"] {
+            assert_eq!(code(server.get(&format!("/schemas/guids/{unknown}"))), (404, 40403), "{unknown}");
+        }
         assert_eq!(server.get("/schemas/ids/1/versions"), (200, json!([{"subject": "a/b c-value", "version": 1}])));
         assert_eq!(server.get("/schemas/ids/1/subjects"), (200, json!(["a/b c-value"])));
         assert_eq!(server.get("/schemas/ids/1/schema"), (200, self.first.clone()));
@@ -138,7 +145,8 @@ impl Asked<'_> {
         assert_eq!(server.ask("DELETE", &mode, None).0, 200);
         assert_eq!(server.ask("PUT", "/mode/imported", Some(&json!({"mode": "IMPORT"}))).0, 200);
         let imported = json!({"schema": "\"long\"", "id": 777, "version": 5});
-        assert_eq!(server.ask("POST", "/subjects/imported/versions", Some(&imported)), (200, json!({"id": 777})));
+        let (status, answer) = server.ask("POST", "/subjects/imported/versions", Some(&imported));
+        assert_eq!((status, &answer["id"]), (200, &json!(777)));
         assert_eq!(server.get("/subjects/imported/versions"), (200, json!([5])));
     }
 
@@ -163,7 +171,7 @@ impl Asked<'_> {
     /// Unknown routes, and requests that are too large.
     fn unknown_routes_and_large_requests(&self) {
         let server = self.server;
-        for unknown in ["/associations/subjects/x", "/schemas/guids/x", "/nothing"] {
+        for unknown in ["/associations/subjects/x", "/schemas/guids", "/nothing"] {
             assert_eq!(code(server.get(unknown)), (404, 404), "{unknown}");
         }
         assert_eq!(code(server.ask("PUT", "/subjects", None)), (405, 405));

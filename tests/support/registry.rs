@@ -35,8 +35,12 @@ impl Server {
         self.ask("GET", path, None)
     }
 
+    /// Registers a schema. The answer's GUID is left out.
     pub(crate) fn register(&self, subject: &str, schema: &Value) -> (u16, Value) {
-        self.ask("POST", &format!("/subjects/{subject}/versions"), Some(&json!({"schema": schema.to_string()})))
+        let body = json!({"schema": schema.to_string()});
+        let (status, mut answer) = self.ask("POST", &format!("/subjects/{subject}/versions"), Some(&body));
+        answer.as_object_mut().map(|answer| answer.remove("guid"));
+        (status, answer)
     }
 }
 

@@ -156,7 +156,7 @@ fn an_entry_that_cannot_be_read_fails_the_delivery_that_asks_for_it() {
         "the key `text` of the table `facts`: the value does not begin with a zero byte and a schema id of four bytes"
     );
     assert!(why("cut").starts_with("the key `cut` of the table `facts`: "));
-    assert_eq!(why("unknown"), "the key `unknown` of the table `facts`: the registry has no schema with its id 77");
+    assert_eq!(why("unknown"), "the key `unknown` of the table `facts`: the registry has no schema with the id 77");
     assert_eq!(bench.finds(json!({"do": "fact", "key": "good"})), "fact good=1");
     // A later value of the key cures it.
     bench.facts.put("text", fact(2));

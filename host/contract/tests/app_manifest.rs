@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use heddle_contract::manifest::App;
 use heddle_contract::manifest::app::{Kafka, Log, Register};
+use heddle_contract::wire::Wire;
 use heddle_core::explain::to_text;
 use insta::assert_snapshot;
 
@@ -197,6 +198,18 @@ fn variables_that_kubernetes_sets_for_a_service_are_ignored() {
         ("HEDDLE_LOG_OPTIONS_PORT", "tcp://10.96.0.14:80"),
     ];
     assert_eq!(app(PLATFORM, &service), app(PLATFORM, &[]));
+}
+
+#[test]
+fn a_topic_has_a_wire() {
+    let text = "app.name = \"first\"\n[topics.a]\nwire = \"header\"\n[topics.b]\n[topics.c]\n";
+    let wires = app(text, &[("HEDDLE_TOPICS_C_WIRE", "auto")]).wires();
+    assert_eq!(["a", "b", "c"].map(|topic| wires[topic]), [Wire::Header, Wire::Registry, Wire::Auto]);
+    assert_snapshot!(wrong(&text.replace("header", "plane"), &[]), @r#"
+    `plane` is not a known wire
+      at: heddle.toml:3:8 (topics.a.wire)
+      hint: use `registry`, `header`, `plain` or `auto`
+    "#);
 }
 
 #[test]

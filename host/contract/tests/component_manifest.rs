@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::{
-    Build, IdSource, KeyType, Limits, OnLoss, StartAt, SubjectNames, Tombstones, UnknownType,
+    Build, IdSource, KeyType, Limits, OnLoss, StartAt, SubjectNames, Tombstones, UnknownType, ValueFormat,
 };
 use heddle_contract::manifest::failure::Failure;
 use heddle_contract::manifest::tables::Scope;
+use heddle_contract::wire::Wire;
 use heddle_core::breaker::{BreakerPolicy, OnOpen};
 use heddle_core::explain::to_text;
 use heddle_core::fault::EventFaultKind;
@@ -377,6 +378,35 @@ fn topics_say_what_their_values_are() {
     "#);
     let misspelt = wrong(&text.replace("\"skip\"", "\"drop\"").replace("\"x.A\"", "\"x A\""));
     assert!(misspelt.contains("(consumes.in.unknown-type)") && misspelt.contains("`x A`"), "{misspelt}");
+}
+
+#[test]
+fn a_topic_of_a_plain_wire_is_not_registered() {
+    let text = "[component]\nname = \"a\"\nlanguage = \"go\"\n[consumes.in]\n[emits.out]\nsubject = \"record\"\n[stores.s]\nvalue = \"S\"\n";
+    let manifest = Manifest::parse(text, "component.toml").unwrap();
+    let wires = [("in".to_owned(), Wire::Plain), ("out".to_owned(), Wire::Header)].into();
+    let manifest = manifest.with_wires(&wires);
+    let registered = |name: &str| manifest.registered("app", name);
+    assert_eq!((registered("in-value"), registered("in-key")), (None, None));
+    assert_eq!(registered("record:out:x.A").as_deref(), Some("x.A"));
+    assert_eq!(registered("store:s").as_deref(), Some("app.a.s-value"));
+    let wires = ["in-value", "in-key", "record:out:x.A", "store:s", "other-value"].map(|name| manifest.wire_of(name));
+    assert_eq!(wires, [Wire::Plain, Wire::Plain, Wire::Header, Wire::Registry, Wire::Registry]);
+}
+
+#[test]
+fn values_without_a_schema_are_bytes_or_text() {
+    let text = "[component]\nname = \"a\"\nlanguage = \"go\"\n[consumes.in]\nformat = \"text\"\n[emits.out]\nformat = \"bytes\"\n";
+    let manifest = Manifest::parse(text, "component.toml").unwrap();
+    assert_eq!((manifest.consumes["in"].format, manifest.emits["out"].format), (ValueFormat::Text, ValueFormat::Bytes));
+    assert_snapshot!(wrong(&format!("{text}message = \"x.A\"\n[emits.in]\n")), @r#"
+    `message` is about a schema, and `format` is without one
+      at: component.toml:8:1 (emits.out.message)
+      hint: remove one of the two
+    `in` is consumed and emitted to with another `subject` or other `types`
+      at: component.toml:9:8 (emits.in)
+      hint: write the same `subject` and `types` into both sections
+    "#);
 }
 
 #[test]

@@ -15,6 +15,9 @@ use crate::trace::Context;
 /// The most bytes of the key, of the value and of each text in a reduced dead letter.
 pub const REDUCED_PART_BYTES_MAX: usize = 1 << 10;
 
+/// The header that names the schema of a value, for values that do not name it themselves.
+const VALUE_SCHEMA_ID: &str = "__value_schema_id";
+
 /// Names of the headers that a failed record has after its original ones.
 ///
 /// They are consecutive and begin with [`TOPIC`](header::TOPIC), so all headers before it are original ones.
@@ -270,7 +273,10 @@ fn told(delivery: &Delivery<'_>, failure: &Failure<'_>) -> Vec<Header> {
         text(header::COMPONENT, &delivery.component),
     ]);
     headers.extend(failure.digest.map(|digest| text(header::DIGEST, &digest)));
-    if let Some([0, a, b, c, d, ..]) = record.value.as_deref() {
+    // A header that names the schema precedes the value's prefix.
+    let named = record.headers.iter().rfind(|header| header.name == VALUE_SCHEMA_ID);
+    let named = named.map_or(record.value.as_deref(), |header| header.value.as_deref());
+    if let Some([0, a, b, c, d, ..]) = named {
         headers.push(text(header::SCHEMA_ID, &u32::from_be_bytes([*a, *b, *c, *d])));
     }
     let first = known(header::FIRST_FAILURE).or_else(|| failure.first.clone());

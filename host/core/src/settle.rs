@@ -20,6 +20,9 @@ pub const TRACEPARENT_BYTES_MAX: usize = 512;
 /// The largest baggage that is passed on, in bytes: W3C's limit.
 pub const BAGGAGE_BYTES_MAX: usize = 8 << 10;
 
+/// The header that names the schema of a key, for keys that do not name it themselves.
+const KEY_SCHEMA_ID: &str = "__key_schema_id";
+
 /// Converts `emits` to records. Equal deliveries, emits and settings of tracing give equal records, byte for byte.
 #[must_use]
 pub fn settle(delivery: &Delivery<'_>, emits: Vec<Emit>, tracing: Option<&Tracing>) -> Vec<NewRecord> {
@@ -95,6 +98,9 @@ fn settle_emit(delivery: &Delivery<'_>, id: &Bytes, related: &Related<'_>, posit
     }
     let trace = related.trace(position, &headers[..added]);
     headers.extend(trace.into_iter().flatten());
+    if emit.key.is_none() {
+        headers.extend(input.headers.iter().rfind(|header| header.name == KEY_SCHEMA_ID).cloned());
+    }
     NewRecord {
         topic: emit.topic,
         partition: None,
@@ -136,6 +142,15 @@ mod tests {
             (CE_CAUSATION_ID, "shop.intake/orders/3/7/0"),
         ];
         assert_eq!(second, expected.map(|(name, value)| Header::new(name, value)));
+    }
+
+    #[test]
+    fn a_key_that_is_passed_on_takes_the_name_of_its_schema_along() {
+        let named = |header: &Header| header.name == KEY_SCHEMA_ID;
+        let input = || vec![Header::new(KEY_SCHEMA_ID, "first"), Header::new(KEY_SCHEMA_ID, "last")];
+        let found = outputs(input(), vec![]).into_iter().filter(named).collect::<Vec<_>>();
+        assert_eq!(found, [Header::new(KEY_SCHEMA_ID, "last")]);
+        assert!(!outputs(vec![], vec![]).iter().any(named));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::log::{
     Groups, Log, LogError, Member, MemberOptions, Reader, Start, TopicId, TopicInfo, TopicSpec, Watermarks, Writer,
 };
 use crate::registry::format::Entry;
-use crate::registry::{Client, ClientOptions, Registered, Registry, RegistryError, SchemaId, Version};
+use crate::registry::{Client, ClientOptions, Guid, Registered, Registry, RegistryError, SchemaId, Version};
 
 /// The timeout of a call: twice the longest wait of a read at the host.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -291,6 +291,10 @@ impl Reader for RemoteReader {
 impl Registry for Remote {
     fn by_id(&self, id: SchemaId) -> Result<Option<Registered>, RegistryError> {
         self.registry()?.by_id(id)
+    }
+
+    fn by_guid(&self, guid: Guid) -> Result<Option<Registered>, RegistryError> {
+        self.registry()?.by_guid(guid)
     }
 
     fn latest(&self, subject: &str) -> Result<Option<Version>, RegistryError> {

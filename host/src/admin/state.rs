@@ -21,6 +21,7 @@ use heddle_contract::wire;
 use heddle_core::event::Partition;
 use heddle_core::partitioner::partition_of;
 use heddle_core::state::Range;
+use heddle_core::tables::TableKeys;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json as object};
 use tokio::sync::oneshot;
@@ -35,7 +36,7 @@ use crate::log::Log;
 use crate::runtime::{partition_counts, task_count};
 use crate::state::HostState;
 use crate::tables::Tables;
-use crate::values::{Plain, Target, say};
+use crate::values::{Frame, Plain, Target, say, say_of_table};
 
 /// The default number of entries in one answer.
 const LIMIT: usize = 100;
@@ -187,7 +188,10 @@ impl Found<'_> {
         let failed = |why: String| (StatusCode::SERVICE_UNAVAILABLE, why);
         let partition = partition.map(|partition| partition.0);
         if self.named.keys.is_some() {
-            let value = say(value, Plain::Text, false, &*self.stores.schemas).map_err(failed)?.json;
+            let current = self.component.slot.current();
+            let contract = current.component.table_values(self.named.index);
+            let contract = contract.map(|(schema, wire)| (wire, schema.clone()));
+            let value = say_of_table(value, contract, &*self.stores.schemas).map_err(failed)?.json;
             return Ok(StateEntry { partition, key: self.table_key(key).map_err(failed)?, value });
         }
         let (id, payload) = wire::split(value).ok_or_else(|| failed("a stored value has no schema id".to_owned()))?;
@@ -201,6 +205,9 @@ impl Found<'_> {
     /// A key of a table: one that a schema wrote has lost its id.
     fn table_key(&self, key: &[u8]) -> Result<Value, String> {
         match self.component.slot.current().component.key_schema(self.named.index) {
+            Some((_, schema)) if self.named.keys == Some(TableKeys::Plain) => {
+                schema.decode(&wire::plain(key, &schema).bytes).map_err(|error| error.to_string())
+            }
             Some((_, schema)) => schema.decode(key).map_err(|error| error.to_string()),
             None => Ok(say(key, Plain::Text, false, &*self.stores.schemas)?.json),
         }
@@ -224,7 +231,10 @@ impl Found<'_> {
 
     fn get(&self, key: &str) -> Result<Response, Refusal> {
         let schema = self.component.slot.current().component.key_schema(self.named.index);
-        let bytes = Target::new(Plain::Text, schema).typed_in(key);
+        // Keys of a table on a plain wire are written as they are.
+        let is_plain = schema.is_some() && self.named.keys == Some(TableKeys::Plain);
+        let target = Target::new(Plain::Text, schema);
+        let bytes = if is_plain { target.framed(Frame::Plain) } else { target }.typed_in(key);
         let bytes = bytes.map_err(|why| (StatusCode::BAD_REQUEST, format!("`{key}` is not a key: {why}")))?;
         let entry_key = self.named.keys.map_or_else(|| Some(bytes.clone()), |keys| keys.entry_key(&bytes));
         let entry_key = entry_key.unwrap_or_default();

@@ -8,7 +8,7 @@ use heddle_contract::format::shape::Shapes;
 use heddle_contract::format::{self, Referred, Schema};
 use heddle_contract::identify::IdPath;
 use heddle_contract::manifest::Manifest;
-use heddle_contract::manifest::component::{IdSource, KeyType, SubjectNames, Tombstones};
+use heddle_contract::manifest::component::{IdSource, KeyType, SubjectNames, Tombstones, ValueFormat};
 use heddle_contract::section::{self, Contract};
 use heddle_contract::wire::{key_subject, record_subject, store_key_subject, store_value_subject, value_subject};
 use heddle_contract::wit::{self, Names, Payload, Store, Table, Topic, World};
@@ -164,15 +164,16 @@ pub fn contract_of(
 /// bytes do not count.
 #[must_use]
 pub fn wrong_formats(manifest: &Manifest, contracts: &AppContracts) -> Vec<WrongFormat> {
-    let consumed = manifest.consumes.iter().map(|(topic, consumes)| (topic, consumes.key.as_ref()));
-    let emitted = manifest.emits.iter().map(|(topic, emits)| (topic, emits.key.as_ref()));
-    let shown = manifest.tables.values().map(|table| (&table.topic, table.key.as_ref()));
+    let consumed = manifest.consumes.iter().map(|(topic, it)| (topic, it.key.as_ref(), it.format));
+    let emitted = manifest.emits.iter().map(|(topic, it)| (topic, it.key.as_ref(), it.format));
+    let shown = manifest.tables.values().map(|it| (&it.topic, it.key.as_ref(), it.format));
     let mut documents = contracts.documents();
     documents.retain(|document| contracts.get(&document.subject).is_none());
     let mut found = BTreeMap::new();
-    for (topic, key) in consumed.chain(emitted).chain(shown) {
+    for (topic, key, format) in consumed.chain(emitted).chain(shown) {
         let key = key.is_none().then(|| key_subject(topic));
-        for subject in [Some(value_subject(topic)), key].into_iter().flatten() {
+        let value = (format == ValueFormat::Schema).then(|| value_subject(topic));
+        for subject in [value, key].into_iter().flatten() {
             let Some(document) = documents.iter().find(|document| document.subject == subject) else { continue };
             let wrong = WrongFormat {
                 component: manifest.name.clone(),
@@ -190,15 +191,18 @@ pub fn wrong_formats(manifest: &Manifest, contracts: &AppContracts) -> Vec<Wrong
 /// The schemas of the topics, stores and tables of `manifest`, by subject. The manifest's type for a topic's keys takes
 /// precedence over the schema file.
 fn subjects_of(manifest: &Manifest, contracts: &AppContracts) -> Result<BTreeMap<String, Schema>, BuildError> {
-    let consumed = manifest.consumes.iter().map(|(topic, it)| (topic, it.key.as_ref(), &it.types, &it.message));
-    let emitted = manifest.emits.iter().map(|(topic, it)| (topic, it.key.as_ref(), &it.types, &it.message));
+    let consumed =
+        manifest.consumes.iter().map(|(topic, it)| (topic, it.key.as_ref(), &it.types, &it.message, it.format));
+    let emitted = manifest.emits.iter().map(|(topic, it)| (topic, it.key.as_ref(), &it.types, &it.message, it.format));
     if let Some(wrong) = wrong_formats(manifest, contracts).into_iter().next() {
         return Err(BuildError::Format(wrong));
     }
     let mut subjects = BTreeMap::<String, Schema>::new();
-    let shown = manifest.tables.values().map(|table| (&table.topic, table.key.as_ref(), &table.types, &table.message));
-    for (topic, key, types, message) in consumed.chain(emitted).chain(shown) {
-        if let Some(schema) = contracts.values(topic, types, message.as_deref())? {
+    let shown = manifest.tables.values().map(|it| (&it.topic, it.key.as_ref(), &it.types, &it.message, it.format));
+    for (topic, key, types, message, format) in consumed.chain(emitted).chain(shown) {
+        let has_schema = format == ValueFormat::Schema;
+        let schema = if has_schema { contracts.values(topic, types, message.as_deref())? } else { None };
+        if let Some(schema) = schema {
             subjects.extend(records_of(manifest, topic, &schema)?);
             subjects.insert(value_subject(topic), schema);
         }
@@ -290,8 +294,12 @@ impl Typed {
             let (subject, (_, shapes)) = self.schemas.get_key_value(&subject)?;
             Some(Payload::Schema { subject, shapes })
         };
-        let payloads = |name: &str, key: Option<&KeyType>| {
-            let value = by_schema(value_subject(name)).unwrap_or(Payload::Bytes);
+        let payloads = |name: &str, key: Option<&KeyType>, format: ValueFormat| {
+            let value = match format {
+                ValueFormat::Text => Payload::String,
+                ValueFormat::Bytes => Payload::Bytes,
+                ValueFormat::Schema => by_schema(value_subject(name)).unwrap_or(Payload::Bytes),
+            };
             let key = match key {
                 Some(KeyType::Bytes) => Payload::Bytes,
                 Some(KeyType::String) => Payload::String,
@@ -300,11 +308,11 @@ impl Typed {
             (value, key)
         };
         let consumes = manifest.consumes.iter().map(|(name, consumes)| {
-            let (value, key) = payloads(name, consumes.key.as_ref());
+            let (value, key) = payloads(name, consumes.key.as_ref(), consumes.format);
             Topic { name, value, key, tombstones: consumes.tombstones == Tombstones::Handle }
         });
         let emits = manifest.emits.iter().map(|(name, emits)| {
-            let (value, key) = payloads(name, emits.key.as_ref());
+            let (value, key) = payloads(name, emits.key.as_ref(), emits.format);
             Topic { name, value, key, tombstones: false }
         });
         let stores = manifest.stores.iter().map(|(name, store)| {
@@ -316,7 +324,7 @@ impl Typed {
             Store { name, value, key }
         });
         let tables = manifest.tables.iter().map(|(name, table)| {
-            let (value, key) = payloads(&table.topic, table.key.as_ref());
+            let (value, key) = payloads(&table.topic, table.key.as_ref(), table.format);
             Table { name, topic: &table.topic, value, key }
         });
         World {

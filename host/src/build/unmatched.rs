@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use heddle_contract::manifest::Manifest;
+use heddle_contract::manifest::component::ValueFormat;
 use heddle_contract::section::Contract;
 use heddle_contract::wire::{key_subject, value_subject};
 
@@ -63,6 +64,7 @@ pub fn unmatched<'m>(
             topics.insert(topic);
             let subject = value_subject(topic);
             let is_typed = match contract {
+                _ if has_format(manifest, topic) => true,
                 Some(contract) => contract.schemas.contains_key(&subject),
                 None => files.contains(subject.as_str()) || names_types(manifest, topic),
             };
@@ -94,6 +96,14 @@ fn names_types(manifest: &Manifest, topic: &String) -> bool {
     let emitted = manifest.emits.get(topic).map(|emits| &emits.types);
     let shown = manifest.table_of(topic).map(|table| &table.types);
     consumed.into_iter().chain(emitted).chain(shown).any(|types| !types.is_empty())
+}
+
+/// Returns true if the manifest says that the topic's values are bytes or text.
+fn has_format(manifest: &Manifest, topic: &String) -> bool {
+    let consumed = manifest.consumes.get(topic).map(|consumes| consumes.format);
+    let emitted = manifest.emits.get(topic).map(|emits| emits.format);
+    let shown = manifest.table_of(topic).map(|table| table.format);
+    consumed.into_iter().chain(emitted).chain(shown).any(|format| format != ValueFormat::Schema)
 }
 
 /// Returns true if a file with this name may be meant for `subject`: a letter or two differ, or the ending is missing.

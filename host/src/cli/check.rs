@@ -36,7 +36,8 @@ impl Check {
         let (engine, mut components) = (open::engine()?, vec![]);
         for (file, wasm) in component_files(folder, &app, false)? {
             Component::check(&engine, &file, &wasm)?;
-            components.push(Component::contract(&file, &wasm)?);
+            let (contract, manifest) = Component::contract(&file, &wasm)?;
+            components.push((contract, manifest.with_wires(&app.wires())));
         }
         let log = open::log(folder, &app)?;
         let lacking = missing_rights(&app, &components, log.as_ref())?;

@@ -7,18 +7,20 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use heddle_contract::manifest::App;
+use heddle_contract::manifest::component::{KeyType, ValueFormat};
 use heddle_contract::wire::{key_subject, value_subject};
 use heddle_core::event::{Header, Offset, Partition, Record, Timestamp, TopicPartition};
 use heddle_core::explain::Explained;
 use serde_json::Value;
 
+use super::declared::Declared;
 use super::produce::header;
-use super::{Raw, app, open};
+use super::{Raw, app, declared, open};
 use crate::build::AppContracts;
 use crate::log::{Log, Start, TopicInfo, Watermarks};
 use crate::output::print;
 use crate::printable;
-use crate::registry::{Cached, Registry};
+use crate::registry::Registry;
 use crate::values::{Lines, parse_timestamp};
 
 /// The longest wait of a poll.
@@ -119,9 +121,10 @@ impl Consume {
             );
         };
         let registry = open::registry(folder, &app, Some(&log))?;
-        let (has_typed_keys, has_typed_values) = self.typed(folder, &app, &*registry)?;
-        let schemas = Cached::new(registry);
-        let lines = Lines { schemas: &schemas, has_typed_keys, has_typed_values };
+        let declared = Declared::of(folder, &app, &self.topic);
+        let (has_typed_keys, has_typed_values) = self.typed(folder, &app, &*registry, &declared)?;
+        let schemas = declared::schemas(folder, &app, registry);
+        let lines = Lines { schemas: &*schemas, has_typed_keys, has_typed_values, plain: declared.plain() };
         let from = self.from(&*log, &topic)?;
         let ends = log.watermarks(&self.topic)?;
         let mut reader = log.reader(&from)?;
@@ -147,13 +150,16 @@ impl Consume {
 
     /// Returns whether the topic's keys have a schema, and whether its values do, in the registry or in the app's
     /// files.
-    fn typed(&self, folder: &Path, app: &App, registry: &dyn Registry) -> Result<(bool, bool)> {
+    fn typed(&self, folder: &Path, app: &App, registry: &dyn Registry, declared: &Declared) -> Result<(bool, bool)> {
         // `heddle build` reports files that cannot be read.
         let contracts = AppContracts::read(&folder.join(&app.contracts)).unwrap_or_default();
         let is_typed = |subject: &str| -> Result<bool> {
             Ok(contracts.get(subject).is_some() || registry.latest(subject)?.is_some())
         };
-        Ok((is_typed(&key_subject(&self.topic))?, is_typed(&value_subject(&self.topic))?))
+        let has_values = declared.format == ValueFormat::Schema;
+        let values = has_values && is_typed(&value_subject(&self.topic))?;
+        let has_keys = !matches!(declared.key, Some(KeyType::String | KeyType::Bytes));
+        Ok((has_keys && is_typed(&key_subject(&self.topic))?, values))
     }
 
     /// The start of each selected partition.

@@ -7,6 +7,7 @@ mod bench;
 mod build;
 mod check;
 mod consume;
+mod declared;
 mod deploy;
 mod dev;
 mod dlq;

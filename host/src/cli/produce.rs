@@ -10,20 +10,21 @@ use clap::Args;
 use heddle_contract::format::Schema;
 use heddle_contract::manifest::App;
 use heddle_contract::manifest::app::Register;
-use heddle_contract::manifest::component::{KeyType, SubjectNames};
-use heddle_contract::wire::{key_subject, value_subject};
+use heddle_contract::manifest::component::{KeyType, SubjectNames, ValueFormat};
+use heddle_contract::wire::{Part, SchemaId, Wire, key_subject, value_subject};
 use heddle_core::event::{Header, NewRecord, Partition, Timestamp};
 use heddle_core::explain::Explained;
 use serde_json::Value;
 
+use super::declared::{self, Declared};
 use super::{app, counted, open};
 use crate::build::AppContracts;
 use crate::guest::Schemas;
 use crate::log::Log;
 use crate::printable;
+use crate::registry::Registry;
 use crate::registry::publish::Publication;
-use crate::registry::{Cached, Registry};
-use crate::values::{Plain, Records, Target, parse_timestamp, target};
+use crate::values::{Frame, Plain, Records, Target, parse_timestamp, target};
 
 /// The number of records that are written at a time.
 const CHUNK: usize = 1_000;
@@ -145,18 +146,24 @@ impl Produce {
     /// The encoder for the topic's records.
     fn target(&self, folder: &Path, app: &App, log: &Arc<dyn Log>) -> Result<Records> {
         let registry = open::registry(folder, app, Some(log))?;
-        let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
+        let schemas = declared::schemas(folder, app, registry.clone());
         let contracts = AppContracts::read(&folder.join(&app.contracts))?;
-        let subjects = Subjects { app, registry: &*registry, schemas: &*schemas };
         let declared = Declared::of(folder, app, &self.topic);
-        let own = contracts.values(&self.topic, &declared.types, declared.message.as_deref())?;
+        let subjects = Subjects { app, registry: &*registry, schemas: &*schemas, wire: declared.wire };
+        let own = declared.values(&contracts, &self.topic)?;
         let value = match declared.subject {
+            _ if declared.wire == Wire::Plain => plain(own, declared.plain()),
+            _ if declared.format != ValueFormat::Schema => Target::new(declared.plain(), None),
             SubjectNames::Topic => subjects.target(&value_subject(&self.topic), own.as_ref(), Plain::Json)?,
             names => subjects.records(&self.topic, names, own.as_ref())?,
         };
         let has_keys = self.json || self.fixed_key.is_some() || !self.key.is_empty();
         let subject = key_subject(&self.topic);
-        let key = match declared.key.filter(|_| has_keys) {
+        let key = match declared.key.clone().filter(|_| has_keys) {
+            _ if has_keys && declared.wire == Wire::Plain => {
+                plain(declared.keys(&contracts, &self.topic)?, Plain::Text)
+            }
+            Some(KeyType::String | KeyType::Bytes) => Target::new(Plain::Text, None),
             Some(KeyType::Schema(name)) => subjects.target(&subject, Some(&contracts.named(&name)?), Plain::Text)?,
             None if has_keys => subjects.target(&subject, contracts.get(&subject), Plain::Text)?,
             _ => Target::new(Plain::Text, None),
@@ -168,7 +175,10 @@ impl Produce {
         let mut record = if self.json {
             records.record(line, self.keep_partitions)?
         } else {
-            NewRecord { key: self.key(records.keys(), line)?, ..records.of_value(line)? }
+            let mut record = NewRecord { key: self.key(records.keys(), line)?, ..records.of_value(line)? };
+            let named = record.key.as_ref().and_then(|_| records.keys().header(Part::Key, &Value::from("")));
+            record.headers.extend(named);
+            record
         };
         record.timestamp = record.timestamp.or(self.timestamp);
         record.partition = record.partition.or(self.partition.map(Partition));
@@ -185,37 +195,9 @@ impl Produce {
     }
 }
 
-/// The settings of a topic in the manifests of the app's components.
-#[derive(Default)]
-struct Declared {
-    key: Option<KeyType>,
-    subject: SubjectNames,
-    types: Vec<String>,
-    message: Option<String>,
-}
-
-impl Declared {
-    fn of(folder: &Path, app: &App, topic: &str) -> Self {
-        let mut found = Self::default();
-        // `heddle build` reports components that cannot be read.
-        for source in app::sources(folder, app).unwrap_or_default() {
-            let consumed = source.manifest.consumes.get(topic).map(|it| (&it.key, it.subject, &it.types, &it.message));
-            let emitted = source.manifest.emits.get(topic).map(|it| (&it.key, it.subject, &it.types, &it.message));
-            let shown = source.manifest.table_of(topic).map(|it| (&it.key, it.subject, &it.types, &it.message));
-            for (key, subject, types, message) in consumed.into_iter().chain(emitted).chain(shown) {
-                found.key = found.key.or_else(|| key.clone());
-                found.message = found.message.or_else(|| message.clone());
-                if subject != SubjectNames::Topic {
-                    found.subject = subject;
-                }
-                // One component may name fewer types than another.
-                found
-                    .types
-                    .extend(types.iter().filter(|name| !found.types.contains(name)).cloned().collect::<Vec<_>>());
-            }
-        }
-        found
-    }
+/// The encoder for parts that name no schema.
+fn plain(own: Option<Schema>, plain: Plain) -> Target {
+    Target::new(plain, own.map(|own| (SchemaId(0), own))).framed(Frame::Plain)
 }
 
 /// The schemas of a topic.
@@ -223,6 +205,7 @@ struct Subjects<'a> {
     app: &'a App,
     registry: &'a dyn Registry,
     schemas: &'a dyn Schemas,
+    wire: Wire,
 }
 
 impl Subjects<'_> {
@@ -231,7 +214,7 @@ impl Subjects<'_> {
     fn target(&self, subject: &str, own: Option<&Schema>, plain: Plain) -> Result<Target> {
         let registry = self.registry;
         let Some(schema) = own else {
-            return target(plain, registry, subject, self.schemas);
+            return self.framed(target(plain, registry, subject, self.schemas)?);
         };
         let id = match self.app.register {
             Register::Auto => Publication::from(schema).register(registry, subject)?,
@@ -243,7 +226,14 @@ impl Subjects<'_> {
                 .hint("register it with `heddle schema register`")
             })?,
         };
-        Ok(Target::new(plain, Some((id, schema.clone()))))
+        self.framed(Target::new(plain, Some((id, schema.clone()))))
+    }
+
+    /// The encoder with the frame of the topic's wire.
+    fn framed(&self, target: Target) -> Result<Target> {
+        let (Wire::Header, Ok(Some((id, _)))) = (self.wire, &target.schema) else { return Ok(target) };
+        let guid = self.registry.by_id(*id)?.and_then(|registered| registered.guid);
+        Ok(target.framed(Frame::Header(guid)))
     }
 
     /// The encoder for values whose subjects are named after their records.
@@ -265,6 +255,8 @@ impl Subjects<'_> {
             );
         };
         let records = if own.is_union() { ids } else { vec![] };
-        Ok(Target { records, ..Target::new(Plain::Json, Some((first, own.clone()))) })
+        // Which branch a value is of is not known before it is encoded, so its id goes in front of it on every wire.
+        let target = Target { records, ..Target::new(Plain::Json, Some((first, own.clone()))) };
+        if own.is_union() { Ok(target) } else { self.framed(target) }
     }
 }

@@ -305,6 +305,7 @@ pub(super) fn fitter(
     tables: Arc<Tables>,
 ) -> Result<Fitter> {
     Ok(Fitter {
+        wires: app.wires(),
         app: app.name.clone(),
         engine: open::engine()?,
         log,

@@ -68,12 +68,14 @@ impl Shadow {
         let (old_name, old_wasm) = running(folder, &app, &log, &manifest.name)?;
         let schemas: Arc<dyn Schemas> = Arc::new(Cached::new(registry.clone()));
         let engine = open::engine()?;
-        let side =
-            |name: &str, wasm: &[u8]| Side::load(&app.name, &engine, name, wasm, registry.as_ref(), schemas.clone());
+        let wires = app.wires();
+        let side = |name: &str, wasm: &[u8]| {
+            Side::load((&app.name, &wires), &engine, (name, wasm), registry.as_ref(), schemas.clone())
+        };
         let (mut old, mut new) = (side(&old_name, &old_wasm)?, side(&name, &wasm)?);
         read_tables(&log, [&mut old, &mut new])?;
         let mut report = compare(log.as_ref(), &mut old, &mut new, &extent)?;
-        let misfits = check::misfits(registry.as_ref(), &app.name, &contract, &manifest)?;
+        let misfits = check::misfits(registry.as_ref(), &app.name, &contract, &manifest.with_wires(&wires))?;
         report.refused.extend(misfits.iter().map(|misfit| to_text(misfit)));
         if self.json {
             println!("{}", serde_json::to_string(&report)?);

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::app::Register;
+use heddle_contract::manifest::component::Wires;
 use heddle_contract::manifest::tables::Scope;
 use heddle_contract::section::{self, Contract};
 use heddle_core::event::Topic;
@@ -23,12 +24,12 @@ use thiserror::Error;
 use super::evidence::contradictions;
 use super::{changes, limits, roles, short_lived_tables};
 use crate::build::digest;
-use crate::guest::{Component, Engine, Instance, LoadError, Schemas, WriterIds};
+use crate::guest::{Component, Engine, Framing, Instance, LoadError, Schemas};
 use crate::lock::lock;
 use crate::log::{Log, LogError, TopicSpec};
 use crate::registry::check::{misfits, unregistered};
 use crate::registry::publish::Publication;
-use crate::registry::{Registry, RegistryError, SchemaId};
+use crate::registry::{Registry, RegistryError, SchemaId, guids};
 use crate::runtime::{self, Version};
 use crate::tables::Tables;
 
@@ -111,6 +112,8 @@ pub struct Fitter {
     pub workers: u32,
     /// The topic of the embedded registry, if the app uses it.
     pub registry_topic: Option<String>,
+    /// The wires of the app's topics.
+    pub wires: Wires,
     /// The newest manifest of each component that fitted.
     pub known: Mutex<BTreeMap<String, Manifest>>,
 }
@@ -132,9 +135,9 @@ struct Read {
 }
 
 impl Read {
-    fn of(file: File) -> Result<Self, LoadError> {
+    fn of(file: File, wires: &Wires) -> Result<Self, LoadError> {
         let (contract, manifest) = Component::contract(&file.name, &file.wasm)?;
-        Ok(Self { file, contract, manifest })
+        Ok(Self { file, contract, manifest: manifest.with_wires(wires) })
     }
 }
 
@@ -153,11 +156,11 @@ impl Fitter {
     /// # Errors
     /// If a file does not fit.
     pub fn first(&self, files: Vec<File>) -> Result<Vec<(String, Version)>, FitError> {
-        let read = files.into_iter().map(Read::of).collect::<Result<Vec<_>, _>>()?;
+        let read = files.into_iter().map(|file| Read::of(file, &self.wires)).collect::<Result<Vec<_>, _>>()?;
         let topics = self.topics()?;
         self.refuse(&read, &topics)?;
         let ids = self.register(&read)?;
-        let version = |(read, ids): (Read, WriterIds)| self.version(&read, &ids, &topics);
+        let version = |(read, ids): (Read, Framing)| self.version(&read, &ids, &topics);
         let versions = read.into_iter().zip(ids).map(version).collect::<Result<Vec<_>, _>>()?;
         let (versions, missing): (Vec<_>, Vec<_>) = versions.into_iter().unzip();
         versions.iter().for_each(|version| self.learn(version));
@@ -176,7 +179,7 @@ impl Fitter {
     /// # Errors
     /// If the file does not fit. The running version is not affected.
     pub fn next(&self, file: File, current: &Version) -> Result<Fitted, FitError> {
-        let read = Read::of(file)?;
+        let read = Read::of(file, &self.wires)?;
         let old = current.component.manifest();
         if read.manifest.name != old.name {
             let what = format!("the file holds the component `{}`, not `{}`", read.manifest.name, old.name);
@@ -248,9 +251,9 @@ impl Fitter {
         Findings::of(found).map_or(Ok(()), |found| Err(found.into()))
     }
 
-    /// Registers the schemas that the components write with. Returns each component's ids by the names of schemas in
-    /// its contract. A subject that is only read belongs to another app, so it gets a version only if it has none.
-    fn register(&self, files: &[Read]) -> Result<Vec<WriterIds>, RegistryError> {
+    /// Registers the schemas that the components write with. Returns the framing of each component. A subject that is
+    /// only read belongs to another app, so it gets a version only if it has none.
+    fn register(&self, files: &[Read]) -> Result<Vec<Framing>, RegistryError> {
         let (app, registry) = (self.app.as_str(), self.registry.as_ref());
         let mut ids = BTreeMap::new();
         let mut written = BTreeSet::new();
@@ -289,9 +292,11 @@ impl Fitter {
                 let (id, _) = ids.get(&(subject.clone(), &schema.text, &schema.imports))?;
                 (!skipped.contains(&subject)).then(|| (name.clone(), *id))
             };
-            contract.schemas.iter().filter_map(id).collect()
+            let ids = contract.schemas.iter().filter_map(id).collect::<BTreeMap<_, _>>();
+            let guids = guids(registry, manifest, &ids)?;
+            Ok(Framing { ids, guids, wires: self.wires.clone() })
         };
-        Ok(files.iter().map(own).collect())
+        files.iter().map(own).collect()
     }
 
     fn topics(&self) -> Result<BTreeMap<String, i32>, LogError> {
@@ -302,7 +307,7 @@ impl Fitter {
     fn version(
         &self,
         read: &Read,
-        ids: &WriterIds,
+        ids: &Framing,
         topics: &BTreeMap<String, i32>,
     ) -> Result<(Version, Vec<TopicSpec>), FitError> {
         let Read { file, manifest, .. } = read;

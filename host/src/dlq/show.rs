@@ -1,7 +1,7 @@
 //! Decodes a single letter.
 
 use bytes::Bytes;
-use heddle_contract::wire::{self, SchemaId};
+use heddle_contract::wire::{self, Part, SchemaId, Writer};
 use heddle_core::event::Header;
 use heddle_core::failed::header;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::letter::{Entry, Letter, Reduced};
 use super::marks::Mark;
 use crate::guest::Schemas;
-use crate::values::{Plain, Target, escaped, say, text_or_bytes};
+use crate::values::{Frame, Plain, Target, Written, escaped, say, text_or_bytes};
 
 /// A letter for display.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,18 +73,19 @@ fn key(letter: &Letter, schemas: &dyn Schemas) -> Value {
     said.map_or_else(|| text_or_bytes(bytes), |said| said.json)
 }
 
-/// Decodes the value of a letter to JSON, with the schema that its prefix names.
+/// Decodes the value of a letter to JSON, with the schema that wrote it.
 ///
 /// # Errors
 /// The reason why it cannot be decoded.
 pub fn decoded(letter: &Letter, schemas: &dyn Schemas) -> Result<Value, String> {
-    let Some(bytes) = letter.record.value.as_deref() else { return Ok(Value::Null) };
-    let (id, payload) = wire::split(bytes).ok_or("it does not begin with a zero byte and the id of a schema")?;
-    let schema = schemas.writer(id)?.ok_or_else(|| unknown(id))?;
-    schema.decode(payload).map(escaped).map_err(|e| e.to_string())
+    if letter.record.value.is_none() {
+        return Ok(Value::Null);
+    }
+    let written = written(letter, schemas)?;
+    written.schema.decode(&written.payload).map(escaped).map_err(|e| e.to_string())
 }
 
-/// Encodes `value` with the schema that the prefix of the letter's value names. Null is a tombstone.
+/// Encodes `value` with the schema that wrote the letter's value, and names it in the same way. Null is a tombstone.
 ///
 /// # Errors
 /// The reason why `value` does not match that schema.
@@ -92,18 +93,26 @@ pub fn encode(letter: &Letter, value: &Value, schemas: &dyn Schemas) -> Result<O
     if value.is_null() {
         return Ok(None);
     }
-    let (id, payload) = letter
-        .record
-        .value
-        .as_deref()
-        .and_then(wire::split)
-        .ok_or("the letter's value does not begin with the id of a schema")?;
-    let schema = schemas.writer(id)?.ok_or_else(|| unknown(id))?;
-    Target::new(Plain::Json, Some((id, schema.like(payload)))).bytes(value)
+    let written = written(letter, schemas)?;
+    let (id, frame) = match written.writer {
+        Writer::Id(id) if !written.in_header => (id, Frame::Prefix),
+        // The letter has the header.
+        Writer::Id(_) | Writer::Guid(_) => (SchemaId(0), Frame::Header(None)),
+        Writer::Contract => (SchemaId(0), Frame::Plain),
+    };
+    let schema = written.schema.like(&written.payload);
+    Target::new(Plain::Json, Some((id, schema))).framed(frame).bytes(value)
 }
 
-fn unknown(id: SchemaId) -> String {
-    format!("the registry has no schema with the id {}", id.0)
+/// The letter's value and the schema that wrote it.
+fn written<'l>(letter: &'l Letter, schemas: &dyn Schemas) -> Result<Written<'l>, String> {
+    if let Some(written) = Written::of(&letter.origin.topic, &letter.record, Part::Value, schemas)? {
+        return Ok(written);
+    }
+    Err(match letter.record.value.as_deref().and_then(wire::split) {
+        Some((id, _)) => format!("the registry has no schema with the id {}", id.0),
+        None => "it does not begin with a zero byte and the id of a schema".to_owned(),
+    })
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use heddle_contract::format::Schema;
 use heddle_contract::format::shape::Shapes;
 use heddle_contract::manifest::Manifest;
-use heddle_contract::manifest::component::{Tombstones, UnknownType};
+use heddle_contract::manifest::component::{Tombstones, UnknownType, Wires};
 use heddle_contract::manifest::tables::Scope;
 use heddle_contract::section::{self, Contract};
-use heddle_contract::wire::SchemaId;
+use heddle_contract::wire::{Guid, SchemaId, Wire};
 use heddle_core::event::Topic;
 use heddle_core::state::StoreIndex;
 use heddle_core::tables::{TableKeys, TaskTable};
@@ -39,8 +39,12 @@ pub(super) struct Handler {
     pub(super) topic: Topic,
     /// The export's name.
     pub(super) interface: String,
-    /// The reader's schema of the value; absent for a topic without one: values are bytes.
+    /// How records name the schemas that wrote them.
+    pub(super) wire: Wire,
+    /// The reader's schema of the value; absent for a topic without one: values are bytes or text.
     pub(super) value: Option<Typed>,
+    /// True if values without a schema are handed over as text.
+    pub(super) is_text: bool,
     /// The reader's schema of the key, where the handler takes one.
     pub(super) key: Option<Typed>,
     /// Where the message's id is, for a topic with dedup.
@@ -64,9 +68,28 @@ pub struct Component {
     manifest: Manifest,
 }
 
-/// The ids under which the registry has the schemas that a component writes by, each by the name that the contract has
-/// for it.
-pub type WriterIds = BTreeMap<String, SchemaId>;
+/// What the keys and values that a component writes have beside their encoding.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Framing {
+    /// The registry's ids of the schemas that the component writes by, each by the contract's name for it.
+    pub ids: BTreeMap<String, SchemaId>,
+    /// The registry's GUIDs of these schemas, if it has any.
+    pub guids: BTreeMap<SchemaId, Guid>,
+    /// The wires of the app's topics.
+    pub wires: Wires,
+}
+
+impl<const N: usize> From<[(String, SchemaId); N]> for Framing {
+    fn from(ids: [(String, SchemaId); N]) -> Self {
+        ids.into_iter().collect()
+    }
+}
+
+impl FromIterator<(String, SchemaId)> for Framing {
+    fn from_iter<T: IntoIterator<Item = (String, SchemaId)>>(ids: T) -> Self {
+        Self { ids: ids.into_iter().collect(), ..Self::default() }
+    }
+}
 
 impl Component {
     /// Reads the contract of a `.wasm` file and its manifest, without running or compiling anything.
@@ -81,17 +104,18 @@ impl Component {
     }
 
     /// Loads a component: compiles it (or takes the compiled code from the cache), and checks it against its contract.
-    /// `name` is what messages call it; `ids` are those of the schemas it writes by.
+    /// `name` is what messages call it; `framing` has the ids of the schemas it writes by.
     ///
     /// # Errors
     /// If it is no component, carries no contract or one that contradicts itself, or its imports or types are not those
     /// of its contract.
-    pub fn load(engine: &Engine, name: &str, wasm: &[u8], ids: &WriterIds) -> Result<Self, LoadError> {
+    pub fn load(engine: &Engine, name: &str, wasm: &[u8], framing: &Framing) -> Result<Self, LoadError> {
         let (contract, manifest) = Self::contract(name, wasm)?;
+        let manifest = manifest.with_wires(&framing.wires);
         let compiled = compile(engine, name, wasm)?;
         let loader = Loader { engine, name, contract: &contract, compiled: &compiled };
-        let emitters = loader.emitters(&manifest, ids)?;
-        let stores = loader.stores(&manifest, ids)?;
+        let emitters = loader.emitters(&manifest, framing)?;
+        let stores = loader.stores(&manifest, framing)?;
         let tables = loader.tables(&manifest)?;
         loader.check_imports(&emitters, &stores, &tables)?;
         let handlers = loader.handlers(&manifest)?;
@@ -138,10 +162,18 @@ impl Component {
     /// mean anything.
     #[must_use]
     pub fn key_schema(&self, store: StoreIndex) -> Option<(SchemaId, Schema)> {
-        match self.table(store) {
-            Some(table) => table.key.schema(),
-            None => self.stores.get(store.0)?.key.schema(),
-        }
+        let key = match self.table(store) {
+            Some(table) => &table.key,
+            None => &self.stores.get(store.0)?.key,
+        };
+        Some((key.id().unwrap_or(SchemaId(0)), key.schema()?.clone()))
+    }
+
+    /// The schema that the values of a table are read by, and how the table's topic names their writers.
+    #[must_use]
+    pub fn table_values(&self, table: StoreIndex) -> Option<(&Schema, Wire)> {
+        let table = self.table(table)?;
+        Some((&table.value.as_ref()?.schema, table.wire))
     }
 
     /// By what a table knows its keys; `None`: there is no such table.

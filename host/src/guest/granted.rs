@@ -9,7 +9,7 @@ use wasmtime::component::types::{ComponentFunc, ComponentInstance, ComponentItem
 use wasmtime::component::{Linker, Type};
 
 use super::host::Host;
-use super::imports::{Emitter, KeyCodec, RUNTIME, RUNTIME_FUNCTIONS, RUNTIME_VERSION, runtime};
+use super::imports::{Emitter, PartCodec, RUNTIME, RUNTIME_FUNCTIONS, RUNTIME_VERSION, runtime};
 use super::loader::Loader;
 use super::stores::StoreAccess;
 use super::tables::TableAccess;
@@ -78,7 +78,6 @@ impl Loader<'_> {
     }
 
     fn check_emitter(&self, emitter: &Emitter, functions: &Functions) -> Result<(), LoadError> {
-        let shapes = emitter.value.as_ref().map(|framed| framed.shapes());
         for (name, function) in functions {
             let params = function.params().map(|(_, ty)| ty).collect::<Vec<_>>();
             if let ("delete", [key]) = (name.as_str(), params.as_slice()) {
@@ -86,7 +85,7 @@ impl Loader<'_> {
                 continue;
             }
             if let Some(value) = params.first() {
-                self.compare(shapes, value, &emitter.topic)?;
+                same_emitted(&emitter.value, value).map_err(|what| self.other_contract(&emitter.topic, &what))?;
             }
             match params.get(1) {
                 Some(Type::Option(key)) => {
@@ -121,7 +120,9 @@ impl Loader<'_> {
     }
 
     fn check_table(&self, table: &TableAccess, functions: &Functions) -> Result<(), LoadError> {
-        let value = |ty: &Type| same_value(table.value.as_ref().map(|typed| &*typed.shapes), ty);
+        let text = table.is_text.then(Shapes::text);
+        let shapes = table.value.as_ref().map(|typed| &*typed.shapes).or(text.as_ref());
+        let value = |ty: &Type| same_value(shapes, ty);
         for (name, function) in functions {
             let params = function.params().map(|(_, ty)| ty).collect::<Vec<_>>();
             let results = function.results().collect::<Vec<_>>();
@@ -190,14 +191,22 @@ fn same_value(shapes: Option<&Shapes>, ty: &Type) -> Result<(), String> {
     }
 }
 
+fn same_emitted(codec: &PartCodec, ty: &Type) -> Result<(), String> {
+    match codec {
+        PartCodec::Schema(framed) => same_value(Some(framed.shapes()), ty),
+        PartCodec::String => same_value(Some(&Shapes::text()), ty),
+        PartCodec::Bytes => same_value(None, ty),
+    }
+}
+
 /// Whether a function is the `scan` of a store or table.
 fn same_scan(
-    codec: &KeyCodec,
+    codec: &PartCodec,
     params: &[Type],
     results: &[Type],
     value: &impl Fn(&Type) -> Result<(), String>,
 ) -> Result<(), String> {
-    if matches!(codec, KeyCodec::Schema(_)) {
+    if matches!(codec, PartCodec::Schema(_)) {
         return Err("its keys have a schema, and so no `scan`".to_owned());
     }
     let ([prefix, Type::Option(after), Type::U32], [Type::List(entries)]) = (params, results) else {
@@ -212,13 +221,13 @@ fn same_scan(
     Err("an entry is a key and a value".to_owned())
 }
 
-fn same_key(codec: &KeyCodec, ty: &Type) -> Result<(), String> {
+fn same_key(codec: &PartCodec, ty: &Type) -> Result<(), String> {
     match (codec, ty) {
-        (KeyCodec::Schema(framed), ty) => same_typed_key(framed.shapes(), ty),
-        (KeyCodec::String, Type::String) => Ok(()),
-        (KeyCodec::Bytes, Type::List(list)) if list.ty() == Type::U8 => Ok(()),
-        (KeyCodec::String, _) => Err("its keys are strings".to_owned()),
-        (KeyCodec::Bytes, _) => Err("its keys are bytes".to_owned()),
+        (PartCodec::Schema(framed), ty) => same_typed_key(framed.shapes(), ty),
+        (PartCodec::String, Type::String) => Ok(()),
+        (PartCodec::Bytes, Type::List(list)) if list.ty() == Type::U8 => Ok(()),
+        (PartCodec::String, _) => Err("its keys are strings".to_owned()),
+        (PartCodec::Bytes, _) => Err("its keys are bytes".to_owned()),
     }
 }
 

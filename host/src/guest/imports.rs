@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use heddle_contract::format::Schema;
 use heddle_contract::format::shape::Shapes;
-use heddle_contract::wire::{self, SchemaId};
+use heddle_contract::wire::{self, PREFIX_BYTES, Part, SchemaId};
 use heddle_core::effects::Emit;
 use heddle_core::event::{Header, Topic};
 use wasmtime::StoreContextMut;
@@ -30,56 +30,102 @@ pub(super) struct Emitter {
     pub(super) topic: Topic,
     /// The name of the import.
     pub(super) interface: String,
-    /// The value's encoder. `None` for a topic without a schema, whose values are bytes.
-    pub(super) value: Option<Framed>,
-    pub(super) key: KeyCodec,
+    /// The encoding of values; bytes for a topic without a schema.
+    pub(super) value: PartCodec,
+    pub(super) key: PartCodec,
     pub(super) cloudevents: bool,
 }
 
-/// An encoder, and the registry's id in front of its output.
+/// How a written key or value names the schema that wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Frame {
+    /// By its id in front of the encoding.
+    Prefix(SchemaId),
+    /// In a header with this content.
+    Header(Bytes),
+    /// Not at all.
+    Plain,
+}
+
+/// An encoder, and what the wire adds to its output.
 #[derive(Clone)]
 pub(super) struct Framed {
     encoder: Encoder,
-    id: SchemaId,
-    /// The ids of the branches' own schemas, if each branch is written by its own schema.
-    branches: Option<Arc<[SchemaId]>>,
+    /// The frame of all values, or of each branch.
+    frames: Arc<[Frame]>,
+    /// Each branch of a union is written by its own schema.
+    by_branch: bool,
+    /// The size of the message indexes, which are in the frame unless that is a prefix.
+    indexes_bytes: usize,
+}
+
+/// A written key or value.
+pub(super) struct Encoded {
+    pub(super) bytes: Bytes,
+    /// The content of the header that names its schema.
+    pub(super) header: Option<Bytes>,
+}
+
+impl Encoded {
+    fn plain(bytes: Bytes) -> Self {
+        Self { bytes, header: None }
+    }
 }
 
 impl Framed {
-    pub(super) fn new(typed: &Typed, id: SchemaId) -> Self {
-        Self { encoder: Encoder::new(typed.schema.clone(), typed.shapes.clone()), id, branches: None }
+    pub(super) fn new(typed: &Typed, frame: Frame) -> Self {
+        Self {
+            encoder: Encoder::new(typed.schema.clone(), typed.shapes.clone()),
+            frames: [frame].into(),
+            by_branch: false,
+            indexes_bytes: typed.schema.indexes().len(),
+        }
     }
 
     /// Writes the values of a union by the schemas of its branches.
-    pub(super) fn by_branches(self, ids: Vec<SchemaId>) -> Self {
-        Self { branches: Some(ids.into()), ..self }
+    pub(super) fn by_branches(self, frames: Vec<Frame>) -> Self {
+        Self { frames: frames.into(), by_branch: true, ..self }
     }
 
-    pub(super) fn id(&self) -> SchemaId {
-        self.id
+    /// The id of the schema that it writes by, if it writes that in front of values.
+    pub(super) fn id(&self) -> Option<SchemaId> {
+        match self.frames.first() {
+            Some(Frame::Prefix(id)) => Some(*id),
+            _ => None,
+        }
     }
 
     pub(super) fn shapes(&self) -> &Shapes {
         self.encoder.shapes()
     }
 
-    /// The value in the wire format, or the reason why the schema does not allow it.
-    pub(super) fn encode(&self, value: &Val) -> Result<Bytes, String> {
+    /// The value as it is written, or the reason why the schema does not allow it.
+    pub(super) fn encode(&self, value: &Val) -> Result<Encoded, String> {
         let mut out = Vec::with_capacity(128);
-        out.extend(wire::prefix(self.id));
+        out.extend([0; PREFIX_BYTES]);
         self.encoder.encode(value, &mut out).map_err(|e| e.to_string())?;
-        if let Some(ids) = &self.branches {
-            let value = &out[wire::prefix(self.id).len()..];
-            return wire::by_branch(ids, value).map(Bytes::from).ok_or_else(|| "it has no branch".to_owned());
-        }
+        let (branch, start) = match self.by_branch {
+            true => wire::branch(self.frames.len(), &out[PREFIX_BYTES..]).ok_or("it has no branch")?,
+            false => (0, 0),
+        };
+        let start = PREFIX_BYTES + start;
         // Written values stay in memory for seconds, so they have no spare capacity.
-        Ok(Bytes::copy_from_slice(&out))
+        let from = |start: usize| Bytes::copy_from_slice(&out[start..]);
+        Ok(match &self.frames[branch] {
+            Frame::Prefix(id) => {
+                let start = start - PREFIX_BYTES;
+                out[start..start + PREFIX_BYTES].copy_from_slice(&wire::prefix(*id));
+                Encoded::plain(Bytes::copy_from_slice(&out[start..]))
+            }
+            Frame::Header(header) => Encoded { bytes: from(start + self.indexes_bytes), header: Some(header.clone()) },
+            Frame::Plain => Encoded::plain(from(start + self.indexes_bytes)),
+        })
     }
 }
 
-/// The encoding of keys.
+/// The encoding of keys or values.
 #[derive(Clone)]
-pub(super) enum KeyCodec {
+pub(super) enum PartCodec {
     /// UTF-8 text.
     String,
     /// Raw bytes.
@@ -88,18 +134,23 @@ pub(super) enum KeyCodec {
     Schema(Framed),
 }
 
-impl KeyCodec {
-    /// The schema of the keys, if there is one.
-    pub(super) fn schema(&self) -> Option<(SchemaId, Schema)> {
-        if let Self::Schema(framed) = self { Some((framed.id, framed.encoder.schema().clone())) } else { None }
+impl PartCodec {
+    /// The schema, if there is one.
+    pub(super) fn schema(&self) -> Option<&Schema> {
+        if let Self::Schema(framed) = self { Some(framed.encoder.schema()) } else { None }
     }
 
-    /// The key's bytes, or the reason why its schema does not allow it.
-    pub(super) fn encode(&self, key: &Val) -> Result<Bytes, String> {
-        match (self, key) {
-            (Self::String, Val::String(key)) => Ok(key.clone().into()),
-            (Self::Schema(framed), key) => framed.encode(key),
-            (_, key) => Ok(read_bytes(key)),
+    /// The id in front of what it writes, if there is one.
+    pub(super) fn id(&self) -> Option<SchemaId> {
+        if let Self::Schema(framed) = self { framed.id() } else { None }
+    }
+
+    /// The bytes of a key or value, or the reason why its schema does not allow it.
+    pub(super) fn encode(&self, value: &Val) -> Result<Encoded, String> {
+        match (self, value) {
+            (Self::String, Val::String(text)) => Ok(Encoded::plain(text.clone().into())),
+            (Self::Schema(framed), value) => framed.encode(value),
+            (_, value) => Ok(Encoded::plain(read_bytes(value))),
         }
     }
 }
@@ -138,25 +189,33 @@ pub(super) fn link_emitter(linker: &mut Linker<Host>, emitter: &Emitter) -> Call
     })
 }
 
-fn encode(emitter: &Emitter, value: &Val, key: Option<&Val>, headers: Vec<Header>) -> wasmtime::Result<Emit> {
+fn encode(emitter: &Emitter, value: &Val, key: Option<&Val>, mut headers: Vec<Header>) -> wasmtime::Result<Emit> {
     let refused = |what: String| EmitRefused { topic: emitter.topic.clone(), what };
-    let value = match &emitter.value {
-        Some(framed) => framed.encode(value).map_err(refused)?,
-        None => read_bytes(value),
-    };
-    let key = key.map(|key| encode_key(emitter, key)).transpose()?;
+    let value = emitter.value.encode(value).map_err(refused)?;
+    // A handler may pass on the headers of its input, which name the schemas of other bytes.
+    if emitter.value.schema().is_some() {
+        headers.retain(|header| header.name != Part::Value.header());
+    }
+    if key.is_none() || emitter.key.schema().is_some() {
+        headers.retain(|header| header.name != Part::Key.header());
+    }
+    headers.extend(value.header.map(|named| Header::new(Part::Value.header(), named)));
+    let key = key.map(|key| encode_key(emitter, key, &mut headers)).transpose()?;
     let (topic, cloudevents) = (emitter.topic.clone(), emitter.cloudevents);
-    Ok(Emit { topic, key, value: Some(value), headers, cloudevents })
+    Ok(Emit { topic, key, value: Some(value.bytes), headers, cloudevents })
 }
 
-fn encode_key(emitter: &Emitter, key: &Val) -> wasmtime::Result<Bytes> {
+fn encode_key(emitter: &Emitter, key: &Val, headers: &mut Vec<Header>) -> wasmtime::Result<Bytes> {
     let refused = |what| EmitRefused { topic: emitter.topic.clone(), what: format!("key: {what}") };
-    Ok(emitter.key.encode(key).map_err(refused)?)
+    let key = emitter.key.encode(key).map_err(refused)?;
+    headers.extend(key.header.map(|named| Header::new(Part::Key.header(), named)));
+    Ok(key.bytes)
 }
 
 fn tombstone(emitter: &Emitter, key: &Val) -> wasmtime::Result<Emit> {
-    let (topic, key) = (emitter.topic.clone(), Some(encode_key(emitter, key)?));
-    Ok(Emit { topic, key, value: None, headers: vec![], cloudevents: emitter.cloudevents })
+    let mut headers = vec![];
+    let (topic, key) = (emitter.topic.clone(), Some(encode_key(emitter, key, &mut headers)?));
+    Ok(Emit { topic, key, value: None, headers, cloudevents: emitter.cloudevents })
 }
 
 fn read_bytes(value: &Val) -> Bytes {

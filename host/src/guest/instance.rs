@@ -1,11 +1,12 @@
 //! One instance of a component: its memory, and the delivery under way.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use heddle_contract::manifest::component::{Tombstones, UnknownType};
-use heddle_contract::wire::{self, SchemaId};
+use heddle_contract::wire::{self, Part, Wire, Writer};
 use heddle_core::dedup::MessageId;
 use heddle_core::delivery::Delivery;
 use heddle_core::effects::Effects;
@@ -51,6 +52,9 @@ struct Called {
 /// The memory of larger values is not kept for the next one.
 const KEPT_BYTES_MAX: usize = 16 << 10;
 
+/// A decoder, and the bytes for it.
+type Encoded<'s> = (&'s Decoder, Cow<'s, [u8]>);
+
 /// Calls a component's handlers for one worker.
 pub struct Instance {
     component: Arc<Component>,
@@ -58,10 +62,10 @@ pub struct Instance {
     live: Option<Live>,
     /// For each handler the arguments of its last call: the next ones take their memory over.
     params: Vec<Vec<Val>>,
-    /// Grows with the number of schema versions in use.
-    decoders: Vec<Decoder>,
+    /// The decoders, each with how records name its writer. Grows with the number of schema versions in use.
+    decoders: Vec<(Writer, Decoder)>,
     /// The numbers of decoders, by handler and writer.
-    numbers: HashMap<(usize, SchemaId, Part), usize, RandomState>,
+    numbers: HashMap<(usize, Writer, Part), usize, RandomState>,
     /// The same for what is in the stores; lent to the host's side while a handler runs.
     plans: Plans,
     /// How many deliveries were retried in a fresh instance.
@@ -69,15 +73,9 @@ pub struct Instance {
     /// How many instances were made.
     instances: u64,
     /// The schema of a stored value that could not be fetched in the last delivery.
-    missing: Option<SchemaId>,
+    missing: Option<Writer>,
     /// Why the last delivery could not be made now.
     waits: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Part {
-    Key,
-    Value,
 }
 
 impl Instance {
@@ -114,8 +112,8 @@ impl Instance {
     /// # Errors
     /// If the registry does not answer; try again later.
     pub(crate) fn load_missing(&mut self) -> Result<(), String> {
-        if let Some(id) = self.missing {
-            self.schemas.writer(id)?;
+        if let Some(writer) = self.missing {
+            self.schemas.named(writer)?;
             self.missing = None;
         }
         Ok(())
@@ -150,49 +148,75 @@ impl Instance {
 
     /// Looks up the decoder for a part of a record, or compiles it.
     fn decoding(&mut self, place: usize, part: Part, record: &Record) -> Result<Decoding, String> {
-        let (bytes, what) = match part {
-            Part::Key => (&record.key, "key"),
-            Part::Value => (&record.value, "value"),
-        };
+        let (bytes, what) = (bytes_of(record, part), part.name());
         let (Some(bytes), Some(typed)) = (bytes, self.typed(place, part)) else { return Ok(Decoding::Unneeded) };
         let broken = |why| Ok(Decoding::Broken(Box::new(EventFault::new(EventFaultKind::Decode, why))));
-        let Some((id, _)) = wire::split(bytes) else {
-            return broken(format!("the {what} does not begin with a zero byte and a schema id of four bytes"));
+        let (wire, header) = (self.component.handlers[place].wire, schema_header(record, part));
+        let mut writer = match wire.writer(part, header, bytes) {
+            Ok(writer) => writer,
+            Err(unnamed) => return broken(format!("the {what} {unnamed}")),
         };
-        if let Some(number) = self.numbers.get(&(place, id, part)) {
+        if let Some(number) = self.numbers.get(&(place, writer, part)) {
             return Ok(Decoding::With(*number));
         }
-        let Some(writer) = self.schemas.writer(id)? else {
-            return broken(format!("the registry has no schema with the id {} of the {what}", id.0));
+        let mut schema = self.schemas.named(writer)?;
+        // Plain bytes may look like the id of a schema.
+        let may_be_plain = wire == Wire::Auto && header.is_none();
+        if may_be_plain && schema.as_ref().is_none_or(|schema| schema.format() != typed.schema.format()) {
+            writer = Writer::Contract;
+        }
+        if writer == Writer::Contract {
+            if let Some(number) = self.numbers.get(&(place, writer, part)) {
+                return Ok(Decoding::With(*number));
+            }
+            schema = Some(typed.schema.clone());
+        }
+        let Some(schema) = schema else {
+            return broken(format!("the registry has no schema with {writer} of the {what}"));
         };
-        self.decoders.push(Decoder::new(&writer, &typed.schema, typed.shapes.clone()));
+        self.decoders.push((writer, Decoder::new(&schema, &typed.schema, typed.shapes.clone())));
         let number = self.decoders.len() - 1;
-        self.numbers.insert((place, id, part), number);
+        self.numbers.insert((place, writer, part), number);
         Ok(Decoding::With(number))
     }
 
     /// The decoder for a part of a record, and its payload; `None` if it has none.
     fn encoded<'s>(
         &'s self,
-        decoding: &Decoding,
-        bytes: &'s [u8],
-    ) -> Result<Option<(&'s Decoder, &'s [u8])>, EventFault> {
-        match decoding {
-            Decoding::Unneeded => Ok(None),
-            Decoding::With(number) => Ok(wire::split(bytes).map(|(_, payload)| (&self.decoders[*number], payload))),
-            Decoding::Broken(fault) => Err((**fault).clone()),
+        place: usize,
+        part: Part,
+        prepared: &'s Prepared<'_>,
+    ) -> Result<Option<Encoded<'s>>, EventFault> {
+        let decoding = match part {
+            Part::Key => &prepared.key,
+            Part::Value => &prepared.value,
+        };
+        let number = match decoding {
+            Decoding::Unneeded => return Ok(None),
+            Decoding::With(number) => *number,
+            Decoding::Broken(fault) => return Err((**fault).clone()),
+        };
+        let (bytes, typed) = (bytes_of(prepared.record, part), self.typed(place, part));
+        let (Some(bytes), Some(typed)) = (bytes, typed) else { return Ok(None) };
+        let (writer, decoder) = &self.decoders[number];
+        if *writer == Writer::Contract {
+            return Ok(Some((decoder, wire::plain(bytes, &typed.schema).bytes)));
         }
+        let (wire, header) = (self.component.handlers[place].wire, schema_header(prepared.record, part));
+        Ok(wire.read(part, header, bytes, &typed.schema).ok().map(|payload| (decoder, payload.bytes)))
     }
 
     /// Returns true if the record is handled without its handler, because the manifest says so.
     fn is_skipped(&self, place: usize, prepared: &Prepared<'_>) -> bool {
         let handler = &self.component.handlers[place];
-        let Some(value) = &prepared.record.value else { return handler.tombstones == Tombstones::Skip };
+        if prepared.record.value.is_none() {
+            return handler.tombstones == Tombstones::Skip;
+        }
         // Other faults of the value are found where it is decoded.
         handler.unknown_type == Some(UnknownType::Skip)
             && self
-                .encoded(&prepared.value, value)
-                .is_ok_and(|encoded| encoded.is_some_and(|(decoder, payload)| decoder.is_of_unknown_type(payload)))
+                .encoded(place, Part::Value, prepared)
+                .is_ok_and(|encoded| encoded.is_some_and(|(decoder, payload)| decoder.is_of_unknown_type(&payload)))
     }
 
     /// Fills the arguments of a handler in.
@@ -202,9 +226,7 @@ impl Instance {
         self.value(place, prepared, &mut params[0])?;
         if has_key {
             let mut key = Val::Bool(false);
-            if let Some(bytes) = &prepared.record.key {
-                self.decode(&prepared.key, bytes, &mut key)?;
-            }
+            self.decode(place, Part::Key, prepared, &mut key)?;
             params[1] = Val::Option(prepared.record.key.is_some().then(|| Box::new(key)));
         }
         Ok(())
@@ -229,17 +251,18 @@ impl Instance {
             last => last,
         };
         match self.typed(place, Part::Value) {
+            None if self.component.handlers[place].is_text => val = text(value)?,
             None => val = codec::bytes(value),
-            Some(_) => self.decode(&prepared.value, value, &mut val)?,
+            Some(_) => self.decode(place, Part::Value, prepared, &mut val)?,
         }
         *into = if takes_tombstones { Val::Option(Some(Box::new(val))) } else { val };
         Ok(())
     }
 
     /// Decodes a part of a record.
-    fn decode(&self, decoding: &Decoding, bytes: &[u8], into: &mut Val) -> Result<(), EventFault> {
-        let Some((decoder, payload)) = self.encoded(decoding, bytes)? else { return Ok(()) };
-        decoder.decode_into(payload, into).map_err(|e| EventFault::new(EventFaultKind::Decode, e.to_string()))
+    fn decode(&self, place: usize, part: Part, prepared: &Prepared<'_>, into: &mut Val) -> Result<(), EventFault> {
+        let Some((decoder, payload)) = self.encoded(place, part, prepared)? else { return Ok(()) };
+        decoder.decode_into(&payload, into).map_err(|e| EventFault::new(EventFaultKind::Decode, e.to_string()))
     }
 
     fn instantiate(component: &Component) -> Result<Live, EventFault> {
@@ -330,8 +353,8 @@ impl Dispatch for Instance {
             (Some(Identify::Header(name)), _) => Ok(in_header(prepared.record, name)),
             // Faults of a value as a whole are found when it is dispatched.
             (Some(Identify::Value(path)), Some(value)) if value.len() <= self.component.record_bytes_max => {
-                match self.encoded(&prepared.value, value)? {
-                    Some((decoder, payload)) => in_value(path, decoder, payload),
+                match self.encoded(place, Part::Value, prepared)? {
+                    Some((decoder, payload)) => in_value(path, decoder, &payload),
                     None => Ok(None),
                 }
             }
@@ -367,6 +390,26 @@ impl Dispatch for Instance {
         lines.tell(delivery, if outcome.is_ok() { Level::TRACE } else { Level::WARN });
         outcome
     }
+}
+
+fn bytes_of(record: &Record, part: Part) -> Option<&[u8]> {
+    match part {
+        Part::Key => record.key.as_deref(),
+        Part::Value => record.value.as_deref(),
+    }
+}
+
+/// The header that names the schema of a part. The last one of its name counts, as for Confluent's deserializers.
+fn schema_header(record: &Record, part: Part) -> Option<&[u8]> {
+    let header = record.headers.iter().rfind(|header| header.name == part.header())?;
+    Some(header.value.as_deref().unwrap_or_default())
+}
+
+/// A value that is handed over as text.
+fn text(value: &[u8]) -> Result<Val, EventFault> {
+    let text = std::str::from_utf8(value);
+    let fault = |at| EventFault::new(EventFaultKind::Decode, format!("at byte {at}: the value is not UTF-8"));
+    text.map(|text| Val::String(text.to_owned())).map_err(|error| fault(error.valid_up_to()))
 }
 
 /// Why a call did not come back in order.

@@ -4,21 +4,23 @@ use std::sync::Arc;
 
 use heddle_contract::format::shape::Shapes;
 use heddle_contract::manifest::Manifest;
-use heddle_contract::manifest::component::{Consumes, Emits, KeyType, StoreSpec, SubjectNames, Tombstones};
+use heddle_contract::manifest::component::{
+    Consumes, Emits, KeyType, StoreSpec, SubjectNames, Tombstones, ValueFormat,
+};
 use heddle_contract::manifest::tables::TableSpec;
 use heddle_contract::section::Contract;
 use heddle_contract::wire::{
-    SchemaId, key_subject, record_subject, store_key_subject, store_value_subject, value_subject,
+    self, SchemaId, Wire, key_subject, record_subject, store_key_subject, store_value_subject, value_subject,
 };
 use heddle_core::state::StoreIndex;
 use wasmtime::component::Type;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 
 use super::LoadError;
-use super::component::{Handler, Typed, WriterIds};
+use super::component::{Framing, Handler, Typed};
 use super::engine::Engine;
 use super::identify::Identify;
-use super::imports::{Emitter, Framed, KeyCodec};
+use super::imports::{Emitter, Frame, Framed, PartCodec};
 use super::stores::StoreAccess;
 use super::tables::TableAccess;
 
@@ -45,44 +47,60 @@ impl Loader<'_> {
         Ok(Some(Typed { schema, shapes: Arc::new(shapes) }))
     }
 
-    fn framed(&self, subject: &str, ids: &WriterIds) -> Result<Option<Framed>, LoadError> {
+    fn framed(&self, subject: &str, wire: Wire, framing: &Framing) -> Result<Option<Framed>, LoadError> {
         let Some(typed) = self.typed(subject)? else { return Ok(None) };
-        let Some(id) = ids.get(subject) else {
-            return Err(self.broken(format!("the schema of the subject `{subject}` is not registered")));
+        let frame = self.frame(subject, &typed, wire, framing)?;
+        Ok(Some(Framed::new(&typed, frame)))
+    }
+
+    /// The frame of values that are written by the schema with this name in the contract.
+    fn frame(&self, name: &str, typed: &Typed, wire: Wire, framing: &Framing) -> Result<Frame, LoadError> {
+        if wire == Wire::Plain {
+            return Ok(Frame::Plain);
+        }
+        let Some(id) = framing.ids.get(name).copied() else {
+            return Err(self.broken(format!("the schema of the subject `{name}` is not registered")));
         };
-        Ok(Some(Framed::new(&typed, *id)))
+        Ok(match wire {
+            Wire::Header => {
+                let guid = framing.guids.get(&id).copied();
+                Frame::Header(wire::header(id, guid, &typed.schema.indexes()).into())
+            }
+            _ => Frame::Prefix(id),
+        })
     }
 
     /// What writes a topic's values.
-    fn framed_value(&self, topic: &str, emits: &Emits, ids: &WriterIds) -> Result<Option<Framed>, LoadError> {
+    fn value_codec(&self, topic: &str, emits: &Emits, wire: Wire, framing: &Framing) -> Result<PartCodec, LoadError> {
         let subject = value_subject(topic);
-        if emits.subject == SubjectNames::Topic {
-            return self.framed(&subject, ids);
+        let plain = if emits.format == ValueFormat::Text { PartCodec::String } else { PartCodec::Bytes };
+        if emits.subject == SubjectNames::Topic || wire == Wire::Plain {
+            return Ok(self.framed(&subject, wire, framing)?.map_or(plain, PartCodec::Schema));
         }
-        let Some(typed) = self.typed(&subject)? else { return Ok(None) };
-        let id = |ty: &String| {
-            let name = record_subject(topic, ty);
-            let missing = || self.broken(format!("the schema of the subject `{name}` is not registered"));
-            ids.get(&name).copied().ok_or_else(missing)
-        };
-        let ids = typed.schema.type_names().iter().map(id).collect::<Result<Vec<_>, _>>()?;
-        let first = ids.first().copied().unwrap_or(SchemaId(0));
-        let framed = Framed::new(&typed, first);
-        Ok(Some(if typed.schema.is_union() { framed.by_branches(ids) } else { framed }))
+        let Some(typed) = self.typed(&subject)? else { return Ok(plain) };
+        let frame = |ty: &String| self.frame(&record_subject(topic, ty), &typed, wire, framing);
+        let mut frames = typed.schema.type_names().iter().map(frame).collect::<Result<Vec<_>, _>>()?;
+        if typed.schema.is_union() {
+            let framed = Framed::new(&typed, Frame::Plain).by_branches(frames);
+            return Ok(PartCodec::Schema(framed));
+        }
+        let frame = frames.pop().ok_or_else(|| self.broken(format!("the values of `{topic}` have no type")))?;
+        Ok(PartCodec::Schema(Framed::new(&typed, frame)))
     }
 
-    pub(super) fn emitters(&self, manifest: &Manifest, ids: &WriterIds) -> Result<Vec<Emitter>, LoadError> {
+    pub(super) fn emitters(&self, manifest: &Manifest, framing: &Framing) -> Result<Vec<Emitter>, LoadError> {
         let emitter = |(topic, emits): (&String, &Emits)| {
-            let key = match (&emits.key, self.framed(&key_subject(topic), ids)?) {
-                (Some(KeyType::Bytes), _) => KeyCodec::Bytes,
-                (Some(KeyType::String), _) => KeyCodec::String,
-                (_, Some(framed)) => KeyCodec::Schema(framed),
-                _ => KeyCodec::String,
+            let wire = manifest.wire(topic);
+            let key = match (&emits.key, self.framed(&key_subject(topic), wire, framing)?) {
+                (Some(KeyType::Bytes), _) => PartCodec::Bytes,
+                (Some(KeyType::String), _) => PartCodec::String,
+                (_, Some(framed)) => PartCodec::Schema(framed),
+                _ => PartCodec::String,
             };
             Ok(Emitter {
                 topic: topic.as_str().into(),
                 interface: format!("heddle:component/{}", self.contract.names.emit_interface(topic)),
-                value: self.framed_value(topic, emits, ids)?,
+                value: self.value_codec(topic, emits, wire, framing)?,
                 key,
                 cloudevents: emits.cloudevents,
             })
@@ -91,9 +109,10 @@ impl Loader<'_> {
     }
 
     /// The stores, in the order of their names: the place there is a store's [`StoreIndex`].
-    pub(super) fn stores(&self, manifest: &Manifest, ids: &WriterIds) -> Result<Vec<Arc<StoreAccess>>, LoadError> {
+    pub(super) fn stores(&self, manifest: &Manifest, framing: &Framing) -> Result<Vec<Arc<StoreAccess>>, LoadError> {
         let entry_bytes_max = usize::try_from(manifest.limits.store_value_bytes_max).unwrap_or(usize::MAX);
         let missing = |subject: &str| self.broken(format!("the contract has no schema `{subject}`"));
+        let framed = |subject: &str| self.framed(subject, Wire::Registry, framing)?.ok_or_else(|| missing(subject));
         let store = |(place, (name, spec)): (usize, (&String, &StoreSpec))| {
             let (value, key) = (store_value_subject(name), store_key_subject(name));
             let typed = self.typed(&value)?.ok_or_else(|| missing(&value))?;
@@ -102,11 +121,11 @@ impl Loader<'_> {
                 name: name.clone(),
                 interface: format!("heddle:component/{}", self.contract.names.store_interface(name)),
                 key: match spec.key {
-                    None | Some(KeyType::String) => KeyCodec::String,
-                    Some(KeyType::Bytes) => KeyCodec::Bytes,
-                    Some(KeyType::Schema(_)) => KeyCodec::Schema(self.framed(&key, ids)?.ok_or_else(|| missing(&key))?),
+                    None | Some(KeyType::String) => PartCodec::String,
+                    Some(KeyType::Bytes) => PartCodec::Bytes,
+                    Some(KeyType::Schema(_)) => PartCodec::Schema(framed(&key)?),
                 },
-                value: self.framed(&value, ids)?.ok_or_else(|| missing(&value))?,
+                value: framed(&value)?,
                 typed,
                 entry_bytes_max,
             }))
@@ -117,13 +136,15 @@ impl Loader<'_> {
     /// The tables, in the order of their names.
     pub(super) fn tables(&self, manifest: &Manifest) -> Result<Vec<Arc<TableAccess>>, LoadError> {
         let table = |(place, (name, spec)): (usize, (&String, &TableSpec))| {
+            let wire = manifest.wire(&spec.topic);
+            let frame = if wire == Wire::Plain { Frame::Plain } else { Frame::Prefix(SchemaId(0)) };
             let key = match &spec.key {
-                Some(KeyType::Bytes) => KeyCodec::Bytes,
-                Some(KeyType::String) => KeyCodec::String,
+                Some(KeyType::Bytes) => PartCodec::Bytes,
+                Some(KeyType::String) => PartCodec::String,
                 // Its id is not looked at: see `TableKeys`.
                 _ => match self.typed(&key_subject(&spec.topic))? {
-                    Some(typed) => KeyCodec::Schema(Framed::new(&typed, SchemaId(0))),
-                    None => KeyCodec::String,
+                    Some(typed) => PartCodec::Schema(Framed::new(&typed, frame)),
+                    None => PartCodec::String,
                 },
             };
             Ok(Arc::new(TableAccess {
@@ -131,17 +152,20 @@ impl Loader<'_> {
                 name: name.clone(),
                 interface: format!("heddle:component/{}", self.contract.names.table_interface(name)),
                 key,
+                wire,
                 value: self.typed(&value_subject(&spec.topic))?,
+                is_text: spec.format == ValueFormat::Text,
             }))
         };
         manifest.tables.iter().enumerate().map(table).collect()
     }
 
     pub(super) fn handlers(&self, manifest: &Manifest) -> Result<Vec<Handler>, LoadError> {
-        manifest.consumes.iter().map(|(topic, consumes)| self.handler(topic, consumes)).collect()
+        let handler = |(topic, consumes): (&String, &Consumes)| self.handler(topic, consumes, manifest.wire(topic));
+        manifest.consumes.iter().map(handler).collect()
     }
 
-    fn handler(&self, topic: &str, consumes: &Consumes) -> Result<Handler, LoadError> {
+    fn handler(&self, topic: &str, consumes: &Consumes, wire: Wire) -> Result<Handler, LoadError> {
         let interface = format!("heddle:component/{}", self.contract.names.on_interface(topic));
         let missing = || LoadError::NoHandler {
             component: self.name.to_owned(),
@@ -151,7 +175,9 @@ impl Loader<'_> {
         let params = self.export(&interface).ok_or_else(missing)?.params().map(|(_, ty)| ty).collect::<Vec<_>>();
         let value = self.typed(&value_subject(topic))?;
         let Some(first) = params.first() else { return Err(missing()) };
-        let shapes = value.as_ref().map(|typed| &*typed.shapes);
+        let is_text = consumes.format == ValueFormat::Text;
+        let text = is_text.then(Shapes::text);
+        let shapes = value.as_ref().map(|typed| &*typed.shapes).or(text.as_ref());
         match (consumes.tombstones, first) {
             (Tombstones::Handle, Type::Option(some)) => self.compare(shapes, &some.ty(), topic)?,
             (Tombstones::Handle, _) => {
@@ -180,7 +206,9 @@ impl Loader<'_> {
         Ok(Handler {
             topic: topic.into(),
             interface,
+            wire,
             value,
+            is_text,
             key,
             id,
             tombstones: consumes.tombstones,

@@ -9,7 +9,7 @@ use wasmtime::component::{LinkerInstance, Val};
 
 use super::codec;
 use super::host::{Current, Host};
-use super::imports::KeyCodec;
+use super::imports::PartCodec;
 use super::stores::{Reading, StateRefused};
 
 /// The maximum size of the entries that one scan finds, in bytes. They exist twice for a moment, here and in the guest.
@@ -28,7 +28,7 @@ pub(super) trait Lookup: Send + Sync + 'static {
 
     fn index(&self) -> StoreIndex;
     fn name(&self) -> &str;
-    fn key_codec(&self) -> &KeyCodec;
+    fn key_codec(&self) -> &PartCodec;
 
     /// The bytes of a key.
     fn key(&self, key: &Val) -> Result<Bytes, StateRefused>;
@@ -42,7 +42,7 @@ pub(super) trait Lookup: Send + Sync + 'static {
     /// The place of an entry in messages.
     fn place(&self, key: &[u8]) -> String {
         let text = match self.key_codec() {
-            KeyCodec::String => String::from_utf8_lossy(key).into_owned(),
+            PartCodec::String => String::from_utf8_lossy(key).into_owned(),
             _ => key.escape_ascii().to_string(),
         };
         let shown = text.chars().take(KEY_CHARS_SHOWN).collect::<String>();
@@ -107,7 +107,7 @@ pub(super) trait Lookup: Send + Sync + 'static {
 
     fn read_key(&self, key: &[u8]) -> wasmtime::Result<Val> {
         match self.key_codec() {
-            KeyCodec::String => match std::str::from_utf8(key) {
+            PartCodec::String => match std::str::from_utf8(key) {
                 Ok(text) => Ok(Val::String(text.to_owned())),
                 Err(_) => Err(self.unreadable(format!("{}: the key is not UTF-8", self.place(key)))),
             },
@@ -129,7 +129,7 @@ pub(super) fn link_lookup<A: Lookup>(instance: &mut LinkerInstance<'_, Host>, ac
         results[0] = Val::Option(of_get.get(host.data_mut().current()?, key)?.map(Box::new));
         Ok(())
     })?;
-    if let KeyCodec::Schema(_) = access.key_codec() {
+    if let PartCodec::Schema(_) = access.key_codec() {
         return Ok(());
     }
     let of_scan = access.clone();

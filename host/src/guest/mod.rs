@@ -30,7 +30,7 @@ mod stores;
 mod tables;
 mod wasi;
 
-pub use component::{Component, Interfaces, WriterIds, interfaces};
+pub use component::{Component, Framing, Interfaces, interfaces};
 pub use engine::{Engine, TICK};
 pub use instance::Instance;
 pub use schemas::Schemas;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use heddle_contract::format::Schema;
-use heddle_contract::wire::{self, SchemaId};
+use heddle_contract::wire::{self, SchemaId, Writer};
 use heddle_core::fault::TaskFault;
 use heddle_core::state::{KEY_BYTES_MAX, Reads, StoreIndex};
 use wasmtime::StoreContextMut;
@@ -24,7 +24,7 @@ use super::Schemas;
 use super::codec::Decoder;
 use super::component::Typed;
 use super::host::{Current, Host};
-use super::imports::{Framed, KeyCodec};
+use super::imports::{Framed, PartCodec};
 use super::lookup::{Lookup, link_lookup, other_call};
 
 /// A store that a component may use.
@@ -33,7 +33,7 @@ pub(super) struct StoreAccess {
     pub(super) name: String,
     /// The import's name.
     pub(super) interface: String,
-    pub(super) key: KeyCodec,
+    pub(super) key: PartCodec,
     /// Writes values; its schema is the one that they are read by.
     pub(super) value: Framed,
     pub(super) typed: Typed,
@@ -48,7 +48,7 @@ pub(super) struct StateRefused(pub(super) String);
 
 /// The decoders of stored values, by store or table and by the schema that wrote them: grows with the number of schema
 /// versions in use.
-pub(super) type Plans = HashMap<(StoreIndex, SchemaId), Arc<Decoder>, RandomState>;
+pub(super) type Plans = HashMap<(StoreIndex, Writer), Arc<Decoder>, RandomState>;
 
 /// What one delivery reads its stores by.
 pub(super) struct Reading {
@@ -56,7 +56,7 @@ pub(super) struct Reading {
     schemas: Arc<dyn Schemas>,
     plans: Plans,
     /// The schema that the registry could not be asked for, and why.
-    unavailable: Option<(SchemaId, String)>,
+    unavailable: Option<(Writer, String)>,
 }
 
 impl Reading {
@@ -65,7 +65,7 @@ impl Reading {
     }
 
     /// Drops the reads; gives the decoders back, and the schema that could not be asked for, with the reason.
-    pub(super) fn end(self) -> (Plans, Option<(SchemaId, String)>) {
+    pub(super) fn end(self) -> (Plans, Option<(Writer, String)>) {
         (self.plans, self.unavailable)
     }
 
@@ -83,7 +83,7 @@ impl Reading {
     fn decoder<'s>(&mut self, store: &StoreAccess, stored: &'s [u8]) -> Result<(Arc<Decoder>, &'s [u8]), String> {
         let (id, payload) =
             wire::split(stored).ok_or("it does not begin with a zero byte and a schema id of four bytes")?;
-        let decoder = match self.plan(store.index, id) {
+        let decoder = match self.plan(store.index, Writer::Id(id)) {
             Some(decoder) => decoder,
             None => self.compile(store, id)?,
         };
@@ -91,12 +91,12 @@ impl Reading {
     }
 
     /// The decoder of what is in a store or table and was written by this schema, if there is one already.
-    pub(super) fn plan(&self, of: StoreIndex, id: SchemaId) -> Option<Arc<Decoder>> {
-        self.plans.get(&(of, id)).cloned()
+    pub(super) fn plan(&self, of: StoreIndex, writer: Writer) -> Option<Arc<Decoder>> {
+        self.plans.get(&(of, writer)).cloned()
     }
 
-    pub(super) fn keep(&mut self, of: StoreIndex, id: SchemaId, decoder: Arc<Decoder>) -> Arc<Decoder> {
-        self.plans.insert((of, id), decoder.clone());
+    pub(super) fn keep(&mut self, of: StoreIndex, writer: Writer, decoder: Arc<Decoder>) -> Arc<Decoder> {
+        self.plans.insert((of, writer), decoder.clone());
         decoder
     }
 
@@ -105,17 +105,17 @@ impl Reading {
         self.unavailable.is_some()
     }
 
-    pub(super) fn writer(&mut self, id: SchemaId) -> Result<Option<Schema>, String> {
-        let asked = self.schemas.writer(id);
-        asked.inspect_err(|why| self.unavailable = Some((id, why.clone())))
+    pub(super) fn writer(&mut self, writer: Writer) -> Result<Option<Schema>, String> {
+        let asked = self.schemas.named(writer);
+        asked.inspect_err(|why| self.unavailable = Some((writer, why.clone())))
     }
 
     fn compile(&mut self, store: &StoreAccess, id: SchemaId) -> Result<Arc<Decoder>, String> {
         let own = || store.typed.schema.clone();
-        let writer = if store.value.id() == id { Some(own()) } else { self.writer(id)? };
+        let writer = if store.value.id() == Some(id) { Some(own()) } else { self.writer(Writer::Id(id))? };
         let writer = writer.ok_or_else(|| format!("the registry has no schema with its id {}", id.0))?;
         let decoder = Arc::new(Decoder::new(&writer, &store.typed.schema, store.typed.shapes.clone()));
-        Ok(self.keep(store.index, id, decoder))
+        Ok(self.keep(store.index, Writer::Id(id), decoder))
     }
 }
 
@@ -130,12 +130,13 @@ impl Lookup for StoreAccess {
         &self.name
     }
 
-    fn key_codec(&self) -> &KeyCodec {
+    fn key_codec(&self) -> &PartCodec {
         &self.key
     }
 
     fn key(&self, key: &Val) -> Result<Bytes, StateRefused> {
         let key = self.key.encode(key).map_err(|what| self.refused_key(&format!("breaks its schema: {what}")))?;
+        let key = key.bytes;
         if key.len() > KEY_BYTES_MAX {
             let what = format!("has {} bytes, more than the limit of {KEY_BYTES_MAX}", key.len());
             return Err(self.refused_key(&what));
@@ -157,6 +158,7 @@ impl StoreAccess {
         let key = self.key(key)?;
         let refused = |what: String| StateRefused(format!("the value for {} {what}", self.place(&key)));
         let value = self.value.encode(value).map_err(|what| refused(format!("breaks its schema: {what}")))?;
+        let value = value.bytes;
         let (size, limit) = (key.len() + value.len(), self.entry_bytes_max);
         if size > limit {
             let what = format!("is too large: with its key it has {size} bytes, more than the limit of {limit}");

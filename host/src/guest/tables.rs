@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heddle_contract::format::Schema;
-use heddle_contract::wire;
+use heddle_contract::wire::{self, Part, Wire, Writer};
 use heddle_core::fault::TaskFault;
 use heddle_core::state::{KEY_BYTES_MAX, StoreIndex};
 use heddle_core::tables::TableKeys;
@@ -20,7 +20,7 @@ use wasmtime::component::{Linker, Val};
 use super::codec::{self, Decoder};
 use super::component::Typed;
 use super::host::Host;
-use super::imports::KeyCodec;
+use super::imports::PartCodec;
 use super::lookup::{Lookup, link_lookup};
 use super::stores::{Reading, StateRefused};
 
@@ -31,9 +31,13 @@ pub(super) struct TableAccess {
     /// The import's name.
     pub(super) interface: String,
     /// Keys that are typed by a schema are written without an id that would mean anything.
-    pub(super) key: KeyCodec,
-    /// The schema that values are read by; absent for a topic without one: values are bytes.
+    pub(super) key: PartCodec,
+    /// How records name the schemas that wrote them.
+    pub(super) wire: Wire,
+    /// The schema that values are read by; absent for a topic without one: values are bytes or text.
     pub(super) value: Option<Typed>,
+    /// True if values without a schema are handed over as text.
+    pub(super) is_text: bool,
 }
 
 /// An entry of a table that cannot be read: the fault of the delivery that asks for it.
@@ -43,21 +47,29 @@ pub(super) struct EntryUnreadable(String);
 
 impl TableAccess {
     pub(super) fn keys(&self) -> TableKeys {
-        if let KeyCodec::Schema(_) = self.key { TableKeys::BySchema } else { TableKeys::Plain }
+        match self.key {
+            PartCodec::Schema(_) if self.wire != Wire::Plain => TableKeys::BySchema,
+            _ => TableKeys::Plain,
+        }
     }
 
     fn decode_typed(&self, typed: &Typed, reading: &mut Reading, found: &[u8]) -> Result<(Val, usize), String> {
-        let (id, payload) =
-            wire::split(found).ok_or("the value does not begin with a zero byte and a schema id of four bytes")?;
-        let decoder = match reading.plan(self.index, id) {
-            Some(decoder) => decoder,
-            None => {
-                let writer = reading.writer(id)?;
-                let writer = writer.ok_or_else(|| format!("the registry has no schema with its id {}", id.0))?;
-                reading.keep(self.index, id, decoder_of(typed, &writer))
+        let own = &typed.schema;
+        let mut payload =
+            self.wire.read(Part::Value, None, found, own).map_err(|unnamed| format!("the value {unnamed}"))?;
+        let mut decoder = reading.plan(self.index, payload.writer);
+        if decoder.is_none() && payload.writer != Writer::Contract {
+            match reading.writer(payload.writer)? {
+                Some(writer) => decoder = Some(reading.keep(self.index, payload.writer, decoder_of(typed, &writer))),
+                None if self.wire == Wire::Auto => {
+                    payload = wire::plain(found, own);
+                    decoder = reading.plan(self.index, payload.writer);
+                }
+                None => return Err(format!("the registry has no schema with {}", payload.writer)),
             }
-        };
-        decoder.decode_measured(payload).map_err(|e| e.to_string())
+        }
+        let decoder = decoder.unwrap_or_else(|| reading.keep(self.index, payload.writer, decoder_of(typed, own)));
+        decoder.decode_measured(&payload.bytes).map_err(|e| e.to_string())
     }
 }
 
@@ -72,12 +84,13 @@ impl Lookup for TableAccess {
         &self.name
     }
 
-    fn key_codec(&self) -> &KeyCodec {
+    fn key_codec(&self) -> &PartCodec {
         &self.key
     }
 
     fn key(&self, key: &Val) -> Result<Bytes, StateRefused> {
         let written = self.key.encode(key).map_err(|what| self.refused_key(&format!("breaks its schema: {what}")))?;
+        let written = written.bytes;
         let limit =
             || self.refused_key(&format!("has {} bytes, more than the limit of {KEY_BYTES_MAX}", written.len()));
         self.keys().entry_key(&written).ok_or_else(limit)
@@ -85,7 +98,13 @@ impl Lookup for TableAccess {
 
     /// The registry may be down, which is nobody's fault: then the delivery waits.
     fn decode(&self, reading: &mut Reading, key: &[u8], stored: &[u8]) -> wasmtime::Result<(Val, usize)> {
-        let Some(typed) = &self.value else { return Ok((codec::bytes(stored), stored.len() * size_of::<Val>())) };
+        let Some(typed) = &self.value else {
+            return match std::str::from_utf8(stored) {
+                Ok(text) if self.is_text => Ok((Val::String(text.to_owned()), text.len())),
+                Err(_) if self.is_text => Err(self.unreadable(format!("{}: it is not UTF-8", self.place(key)))),
+                _ => Ok((codec::bytes(stored), stored.len() * size_of::<Val>())),
+            };
+        };
         let decoded = self.decode_typed(typed, reading, stored);
         decoded.map_err(|why| {
             let what = format!("{}: {why}", self.place(key));

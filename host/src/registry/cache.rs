@@ -1,16 +1,17 @@
-//! A cache of schemas by their id.
+//! A cache of schemas by their id or GUID.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use heddle_contract::format::Schema;
+use heddle_contract::wire::Writer;
 
-use super::{Registry, SchemaId};
+use super::{Guid, Registered, Registry, RegistryError, SchemaId};
 use crate::guest::Schemas;
 use crate::lock::lock;
 
-/// The most ids in the cache. A stream of garbage names many ids that do not exist.
+/// The most ids and GUIDs in the cache. A stream of garbage names many that do not exist.
 const IDS_MAX: usize = 10_000;
 /// The time for which an unknown id is not looked up again.
 const UNKNOWN_FOR: Duration = Duration::from_secs(10);
@@ -18,7 +19,7 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(10);
 /// A registry with a cache of its answers.
 pub struct Cached {
     registry: Arc<dyn Registry>,
-    known: Mutex<HashMap<SchemaId, Answer>>,
+    known: Mutex<HashMap<Writer, Answer>>,
 }
 
 #[derive(Clone)]
@@ -33,25 +34,37 @@ impl Cached {
     pub fn new(registry: Arc<dyn Registry>) -> Self {
         Self { registry, known: Mutex::default() }
     }
-}
 
-impl Schemas for Cached {
-    fn writer(&self, id: SchemaId) -> Result<Option<Schema>, String> {
-        let known = lock(&self.known).get(&id).cloned();
+    fn ask(
+        &self,
+        writer: Writer,
+        ask: impl FnOnce(&dyn Registry) -> Result<Option<Registered>, RegistryError>,
+    ) -> Result<Option<Schema>, String> {
+        let known = lock(&self.known).get(&writer).cloned();
         match known {
             Some(Answer::Schema(schema)) => return Ok(Some(schema)),
             Some(Answer::UnknownSince(then)) if then.elapsed() < UNKNOWN_FOR => return Ok(None),
             _ => {}
         }
         // A schema of a format that components cannot read counts as unknown.
-        let registered = self.registry.by_id(id).map_err(|e| e.to_string())?;
+        let registered = ask(&*self.registry).map_err(|e| e.to_string())?;
         let schema = registered.and_then(|registered| registered.schema.ok()).filter(Schema::types_components);
         let answer = schema.clone().map_or_else(|| Answer::UnknownSince(Instant::now()), Answer::Schema);
         let mut known = lock(&self.known);
         if known.len() >= IDS_MAX {
             known.clear();
         }
-        known.insert(id, answer);
+        known.insert(writer, answer);
         Ok(schema)
+    }
+}
+
+impl Schemas for Cached {
+    fn writer(&self, id: SchemaId) -> Result<Option<Schema>, String> {
+        self.ask(Writer::Id(id), |registry| registry.by_id(id))
+    }
+
+    fn by_guid(&self, guid: Guid) -> Result<Option<Schema>, String> {
+        self.ask(Writer::Guid(guid), |registry| registry.by_guid(guid))
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use ureq::tls::{RootCerts, TlsConfig};
 
 use super::format::{self, Entry, Named, Reference, Referred};
-use super::{Registered, Registry, RegistryError, SchemaId, Version};
+use super::{Guid, Registered, Registry, RegistryError, SchemaId, Version};
 use crate::tls::{self, Distrust, Trusted};
 
 /// The media type of the API.
@@ -256,6 +256,21 @@ impl Client {
         }
     }
 
+    fn registered(&self, answer: &Answer) -> Result<Option<Registered>, RegistryError> {
+        match (answer.status, answer.body["schema"].as_str()) {
+            (200, Some(schema)) => {
+                let (format, text, referred) = self.schema(schema, &answer.body)?;
+                let guid = answer.body["guid"].as_str().and_then(|guid| guid.parse().ok());
+                let registered = Registered::parse(format, text, references(&answer.body), &referred);
+                Ok(Some(Registered { guid, ..registered }))
+            }
+            // Some registries refuse an id beyond their range as invalid.
+            (400 | 422, _) if answer.error_code().is_some() => Ok(None),
+            _ if answer.says_missing() => Ok(None),
+            _ => Err(self.unexpected(answer)),
+        }
+    }
+
     fn unexpected(&self, answer: &Answer) -> RegistryError {
         RegistryError::Answered {
             place: self.options.url.clone(),
@@ -300,17 +315,11 @@ fn id(body: &Value) -> Option<SchemaId> {
 
 impl Registry for Client {
     fn by_id(&self, id: SchemaId) -> Result<Option<Registered>, RegistryError> {
-        let answer = self.request(&format!("/schemas/ids/{}", id.0), None)?;
-        match (answer.status, answer.body["schema"].as_str()) {
-            (200, Some(schema)) => {
-                let (format, text, referred) = self.schema(schema, &answer.body)?;
-                Ok(Some(Registered::parse(format, text, references(&answer.body), &referred)))
-            }
-            // Some registries refuse an id beyond their range as invalid.
-            (400 | 422, _) if answer.error_code().is_some() => Ok(None),
-            _ if answer.says_missing() => Ok(None),
-            _ => Err(self.unexpected(&answer)),
-        }
+        self.registered(&self.request(&format!("/schemas/ids/{}", id.0), None)?)
+    }
+
+    fn by_guid(&self, guid: Guid) -> Result<Option<Registered>, RegistryError> {
+        self.registered(&self.request(&format!("/schemas/guids/{guid}"), None)?)
     }
 
     fn latest(&self, subject: &str) -> Result<Option<Version>, RegistryError> {

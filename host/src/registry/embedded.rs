@@ -15,6 +15,7 @@ use std::time::Duration;
 use axum::Router;
 use heddle_contract::compat::Level;
 use heddle_contract::section::SchemaFormat;
+use heddle_contract::wire::Guid;
 
 use super::format::{self, Entry};
 use super::refusal::Refusal;
@@ -78,6 +79,14 @@ impl Embedded {
         Ok(self.state())
     }
 
+    /// The state for questions about a GUID, like [`knowing`](Self::knowing).
+    pub(super) fn knowing_guid(&self, guid: Guid) -> Result<RwLockReadGuard<'_, State>, RegistryError> {
+        if self.state().id_of(guid).is_none() {
+            self.shared.storage.refresh(&self.shared.state, Duration::ZERO)?;
+        }
+        Ok(self.state())
+    }
+
     /// Decides a request, and makes its changes durable before the answer.
     pub(super) fn change<T>(
         &self,
@@ -129,10 +138,15 @@ impl Registry for Embedded {
     fn by_id(&self, id: SchemaId) -> Result<Option<Registered>, RegistryError> {
         let state = self.knowing(id.0)?;
         let Some(entry) = state.schema(id.0) else { return Ok(None) };
-        let (format, references) = (entry.format, entry.references.clone());
+        let (format, references, guid) = (entry.format, entry.references.clone(), Some(format::guid(entry)));
         let text = self_contained(&state, id.0).map_err(|refusal| self.failed("", refusal.into()))?;
         let schema = state.parsed(id.0).map(|schema| (*schema).clone()).map_err(|refusal| refusal.message);
-        Ok(Some(Registered { format, text, references, schema }))
+        Ok(Some(Registered { format, text, references, guid, schema }))
+    }
+
+    fn by_guid(&self, guid: Guid) -> Result<Option<Registered>, RegistryError> {
+        let id = self.knowing_guid(guid)?.id_of(guid);
+        id.map_or(Ok(None), |id| self.by_id(SchemaId(id)))
     }
 
     fn latest(&self, subject: &str) -> Result<Option<Version>, RegistryError> {

@@ -14,6 +14,7 @@ mod cache;
 pub mod check;
 mod client;
 mod embedded;
+mod guids;
 pub mod http;
 mod observed;
 pub mod publish;
@@ -25,6 +26,7 @@ mod store;
 pub use cache::Cached;
 pub use client::{Client, ClientOptions};
 pub use embedded::Embedded;
+pub use guids::guids;
 pub use heddle_contract::format;
 pub use observed::Observed;
 
@@ -33,7 +35,7 @@ use std::path::Path;
 use axum::Router;
 use heddle_contract::compat::Level;
 use heddle_contract::section::SchemaFormat;
-pub use heddle_contract::wire::SchemaId;
+pub use heddle_contract::wire::{Guid, SchemaId};
 use heddle_core::explain::Explain;
 use thiserror::Error;
 
@@ -88,6 +90,8 @@ pub struct Registered {
     pub text: String,
     /// The versions that it refers to.
     pub references: Vec<Reference>,
+    /// Its GUID, if the registry has GUIDs.
+    pub guid: Option<Guid>,
     /// The schema, or why the text is not one.
     pub schema: Result<Schema, String>,
 }
@@ -97,7 +101,7 @@ impl Registered {
     #[must_use]
     pub fn parse(format: SchemaFormat, text: String, references: Vec<Reference>, referred: &[Referred]) -> Self {
         let schema = format::parse_kept(&Entry::new(format, text.as_str()), referred);
-        Self { format, text, references, schema }
+        Self { format, text, references, guid: None, schema }
     }
 }
 
@@ -108,6 +112,12 @@ pub trait Registry: Send + Sync {
     /// # Errors
     /// If the registry does not answer, or not with a schema.
     fn by_id(&self, id: SchemaId) -> Result<Option<Registered>, RegistryError>;
+
+    /// The schema with this GUID; `None` if there is none.
+    ///
+    /// # Errors
+    /// As for [`by_id`](Self::by_id); also if the registry has no GUIDs.
+    fn by_guid(&self, guid: Guid) -> Result<Option<Registered>, RegistryError>;
 
     /// The newest version of a subject, or `None` if the subject does not exist.
     ///

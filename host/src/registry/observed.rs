@@ -7,7 +7,7 @@ use axum::Router;
 use heddle_contract::compat::Level;
 
 use super::format::Entry;
-use super::{Registered, Registry, RegistryError, SchemaId, Version};
+use super::{Guid, Registered, Registry, RegistryError, SchemaId, Version};
 use crate::telemetry::{RegistryCalled, Telemetry};
 
 /// A registry whose requests are reported.
@@ -39,6 +39,10 @@ impl Observed {
 impl Registry for Observed {
     fn by_id(&self, id: SchemaId) -> Result<Option<Registered>, RegistryError> {
         self.call("by-id", |registry| registry.by_id(id))
+    }
+
+    fn by_guid(&self, guid: Guid) -> Result<Option<Registered>, RegistryError> {
+        self.call("by-guid", |registry| registry.by_guid(guid))
     }
 
     fn latest(&self, subject: &str) -> Result<Option<Version>, RegistryError> {

@@ -41,6 +41,10 @@ impl Refusal {
         Self::new(40403, format!("Schema {id} not found"))
     }
 
+    pub(super) fn no_guid(guid: &str) -> Self {
+        Self::new(40403, format!("Schema {guid} not found"))
+    }
+
     pub(super) fn soft_deleted(subject: &str, version: Option<u32>) -> Self {
         match version {
             None => Self::new(

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use heddle_contract::format::Schema;
 use heddle_contract::manifest::Manifest;
+use heddle_contract::manifest::component::Wires;
 use heddle_contract::manifest::tables::Scope;
 use heddle_contract::section::Contract;
-use heddle_contract::wire::{self, SchemaId};
+use heddle_contract::wire::{self, Guid, SchemaId};
 use heddle_core::batch::OpenBatch;
 use heddle_core::event::{NewRecord, Offset, Partition, Record, Timestamp, Topic, TopicPartition};
 use heddle_core::explain::{Explain, Explained};
@@ -21,9 +22,9 @@ use serde_json::{Value, json as object};
 use thiserror::Error;
 
 use crate::build::digest;
-use crate::guest::{Component, Engine, Instance, LoadError, Schemas, WriterIds};
+use crate::guest::{Component, Engine, Framing, Instance, LoadError, Schemas};
 use crate::log::{Log, LogError, Start};
-use crate::registry::{Registry, RegistryError};
+use crate::registry::{Registry, RegistryError, guids};
 use crate::runtime;
 use crate::state::{Bounds, HostState, MemoryEngine, ReplayError, StateError, TaskStores, Watermark};
 
@@ -119,17 +120,21 @@ impl Schemas for WithOwn {
     fn writer(&self, id: SchemaId) -> Result<Option<Schema>, String> {
         self.own.get(&id).map_or_else(|| self.registered.writer(id), |own| Ok(Some(own.clone())))
     }
+
+    fn by_guid(&self, guid: Guid) -> Result<Option<Schema>, String> {
+        self.registered.by_guid(guid)
+    }
 }
 
-/// The ids of the schemas that a version writes with. An unregistered schema gets an id that no registry assigns,
+/// The framing of what a version writes. An unregistered schema gets an id that no registry assigns,
 /// because a comparison registers nothing.
-fn ids(
+fn framing(
     app: &str,
     contract: &Contract,
     manifest: &Manifest,
     registry: &dyn Registry,
-) -> Result<(WriterIds, BTreeMap<SchemaId, Schema>), RegistryError> {
-    let (mut ids, mut own) = (WriterIds::new(), BTreeMap::new());
+) -> Result<(Framing, BTreeMap<SchemaId, Schema>), RegistryError> {
+    let (mut ids, mut own) = (BTreeMap::new(), BTreeMap::new());
     for (name, schema) in &contract.schemas {
         let Some(subject) = manifest.registered(app, name) else { continue };
         let Ok(parsed) = schema.parse() else { continue };
@@ -145,7 +150,10 @@ fn ids(
         };
         ids.insert(name.clone(), id);
     }
-    Ok((ids, own))
+    // A schema that is not registered has no GUID, and is named by its id.
+    let known = ids.iter().filter(|(_, id)| !own.contains_key(*id)).map(|(name, id)| (name.clone(), *id));
+    let guids = guids(registry, manifest, &known.collect())?;
+    Ok((Framing { ids, guids, wires: manifest.wires.clone() }, own))
 }
 
 impl Side {
@@ -154,16 +162,16 @@ impl Side {
     /// # Errors
     /// If it cannot be loaded.
     pub fn load(
-        app: &str,
+        (app, wires): (&str, &Wires),
         engine: &Engine,
-        name: &str,
-        wasm: &[u8],
+        (name, wasm): (&str, &[u8]),
         registry: &dyn Registry,
         registered: Arc<dyn Schemas>,
     ) -> Result<Self, SideError> {
         let (contract, manifest) = Component::contract(name, wasm)?;
-        let (ids, own) = ids(app, &contract, &manifest, registry)?;
-        let component = Arc::new(Component::load(engine, name, wasm, &ids)?);
+        let manifest = manifest.with_wires(wires);
+        let (framing, own) = framing(app, &contract, &manifest, registry)?;
+        let component = Arc::new(Component::load(engine, name, wasm, &framing)?);
         let schemas: Arc<dyn Schemas> = Arc::new(WithOwn { registered, own });
         let mut spec = runtime::task_spec(app, &manifest, []);
         spec.tables = component.task_tables();

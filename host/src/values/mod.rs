@@ -15,14 +15,17 @@
 //! | `{"$value": <JSON>}` | the JSON as a value, whatever it looks like; also null, which alone means an absent value |
 
 mod records;
+mod written;
 
 pub use records::{Lines, Records, parse_timestamp, target};
+pub use written::{Contracts, WithContracts, Written};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use heddle_contract::format::Schema;
-use heddle_contract::wire::{self, SchemaId};
+use heddle_contract::wire::{self, Guid, Part, SchemaId, Wire, Writer};
+use heddle_core::event::{Header, Record};
 use heddle_core::failed::sha256;
 use serde_json::{Map, Value};
 
@@ -31,6 +34,9 @@ use crate::guest::Schemas;
 const BYTES: &str = "$bytes";
 const TEXT: &str = "$text";
 const VALUE: &str = "$value";
+
+/// What stands for an id in the tag of a schema that the record does not name.
+const PLAIN: &str = "plain";
 
 /// The number of hexadecimal digits of a schema's digest in a tag.
 const DIGEST_DIGITS: usize = 16;
@@ -61,14 +67,42 @@ pub struct Said {
 /// # Errors
 /// If the schema cannot be fetched now.
 pub fn say(bytes: &[u8], plain: Plain, is_typed: bool, schemas: &dyn Schemas) -> Result<Said, String> {
-    if let Some((id, payload)) = wire::split(bytes)
-        && let Some(schema) = schemas.writer(id)?
-        && let Ok(value) = schema.decode(payload)
+    say_written(bytes, Written::by_prefix(bytes, schemas)?, plain, is_typed)
+}
+
+/// Converts a part of a record to JSON, like [`say`]. Returns `None` if the record does not have it.
+///
+/// # Errors
+/// As for [`say`].
+pub fn say_part(
+    record: &Record,
+    part: Part,
+    plain: Plain,
+    is_typed: bool,
+    schemas: &dyn Schemas,
+) -> Result<Option<Said>, String> {
+    let Some(bytes) = written::bytes_of(record, part) else { return Ok(None) };
+    let written = Written::of(&record.source.topic, record, part, schemas)?;
+    say_written(bytes, written, plain, is_typed).map(Some)
+}
+
+/// Converts a value of a table to JSON, like [`say`]: its record's headers are gone. `contract` is the wire of the
+/// table's topic, and the schema that the table is read by.
+///
+/// # Errors
+/// As for [`say`].
+pub fn say_of_table(bytes: &[u8], contract: Option<(Wire, Schema)>, schemas: &dyn Schemas) -> Result<Said, String> {
+    say_written(bytes, Written::without_header(bytes, contract, schemas)?, Plain::Text, false)
+}
+
+fn say_written(bytes: &[u8], written: Option<Written<'_>>, plain: Plain, is_typed: bool) -> Result<Said, String> {
+    if let Some(Written { writer, schema, payload, .. }) = written
+        && let Ok(value) = schema.decode(&payload)
     {
         let mut again = vec![];
-        let is_same = schema.encode(&value, &mut again).is_ok() && again == payload;
-        let exact = (!is_same).then(|| BASE64.encode(payload));
-        return Ok(Said { json: escaped(value), schema: Some(tag(id, &schema)), exact });
+        let is_same = schema.encode(&value, &mut again).is_ok() && again == *payload;
+        let exact = (!is_same).then(|| BASE64.encode(&payload));
+        return Ok(Said { json: escaped(value), schema: Some(tag(writer, &schema)), exact });
     }
     let json = unframed(bytes, plain, is_typed);
     let is_same = written_plainly(&json, plain).is_some_and(|again| again == bytes);
@@ -99,11 +133,16 @@ pub fn from_text_or_bytes(json: &Value) -> Result<Option<Bytes>, String> {
     }
 }
 
-/// The name of a schema in lines: its id, and the beginning of its text's SHA-256, because ids differ between
-/// registries.
+/// The name of a schema in lines: its id, its GUID or `plain`, and the beginning of its text's SHA-256, because ids
+/// differ between registries.
 #[must_use]
-pub fn tag(id: SchemaId, schema: &Schema) -> String {
-    format!("{}/{}", id.0, digest(schema))
+pub fn tag(writer: Writer, schema: &Schema) -> String {
+    let digest = digest(schema);
+    match writer {
+        Writer::Id(id) => format!("{}/{digest}", id.0),
+        Writer::Guid(guid) => format!("{guid}/{digest}"),
+        Writer::Contract => format!("{PLAIN}/{digest}"),
+    }
 }
 
 fn digest(schema: &Schema) -> String {
@@ -121,6 +160,11 @@ fn marker(json: &Value) -> Option<(&str, &Value)> {
     let object = json.as_object().filter(|object| object.len() == 1)?;
     let (name, value) = object.iter().next()?;
     [BYTES, TEXT, VALUE].contains(&name.as_str()).then_some((name.as_str(), value))
+}
+
+/// Returns true if the JSON stands for bytes without a schema.
+fn is_raw(json: &Value) -> bool {
+    matches!(marker(json), Some((BYTES | TEXT, _)))
 }
 
 /// Marks a value that would otherwise be taken for a marker or for null.
@@ -158,13 +202,41 @@ pub struct Target {
     /// The ids of the branches in their order, if the schema is a union whose records are written with separate
     /// schemas.
     pub records: Vec<SchemaId>,
+    /// Where the record names the schema.
+    pub frame: Frame,
+}
+
+/// Where a record names the schema of a key or value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// In front of it.
+    Prefix,
+    /// In a header, by its GUID if it has one.
+    Header(Option<Guid>),
+    /// Nowhere.
+    Plain,
 }
 
 impl Target {
     /// Creates a target with a schema, if there is one.
     #[must_use]
     pub fn new(plain: Plain, schema: Option<(SchemaId, Schema)>) -> Self {
-        Self { plain, schema: Ok(schema), records: vec![] }
+        Self { plain, schema: Ok(schema), records: vec![], frame: Frame::Prefix }
+    }
+
+    /// The same with another frame.
+    #[must_use]
+    pub fn framed(self, frame: Frame) -> Self {
+        Self { frame, ..self }
+    }
+
+    /// The header that names the schema of what [`bytes`](Self::bytes) gives for `json`, if there is one.
+    #[must_use]
+    pub fn header(&self, part: Part, json: &Value) -> Option<Header> {
+        let (Frame::Header(guid), Ok(Some((id, schema)))) = (self.frame, &self.schema) else { return None };
+        let is_bytes = json.is_null() || is_raw(json);
+        let content = || wire::header(*id, guid, &schema.indexes());
+        (!is_bytes && self.records.is_empty()).then(|| Header::new(part.header(), content()))
     }
 
     /// Encodes `json`. Returns `None` for null.
@@ -192,7 +264,7 @@ impl Target {
                 let mut bytes = vec![];
                 schema.encode(value, &mut bytes).map_err(|e| e.to_string())?;
                 if self.records.is_empty() {
-                    return Ok([&wire::prefix(*id)[..], &bytes].concat().into());
+                    return Ok(self.framed_bytes(*id, schema, &bytes));
                 }
                 wire::by_branch(&self.records, &bytes).map(Bytes::from).ok_or_else(|| "it has no branch".to_owned())
             }
@@ -239,6 +311,14 @@ impl Target {
         }
     }
 
+    /// The bytes of a record for an encoded value.
+    fn framed_bytes(&self, id: SchemaId, schema: &Schema, encoded: &[u8]) -> Bytes {
+        match self.frame {
+            Frame::Prefix => [&wire::prefix(id)[..], encoded].concat().into(),
+            Frame::Header(_) | Frame::Plain => Bytes::copy_from_slice(schema.without_indexes(encoded)),
+        }
+    }
+
     /// Returns the bytes in `exact` if they decode to `json`.
     fn exactly(&self, json: &Value, exact: &Value) -> Result<Option<Bytes>, String> {
         let payload = from_base64(exact)?;
@@ -246,7 +326,7 @@ impl Target {
             None => (unframed(&payload, self.plain, false), payload),
             Some((id, schema)) => {
                 let Ok(value) = schema.decode(&payload) else { return Ok(None) };
-                (escaped(value), [&wire::prefix(*id)[..], &payload].concat().into())
+                (escaped(value), self.framed_bytes(*id, schema, &payload))
             }
         };
         Ok((says == *json).then_some(bytes))

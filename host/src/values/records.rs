@@ -12,11 +12,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use heddle_contract::format::Schema;
 use heddle_contract::section::SchemaFormat;
-use heddle_contract::wire::{SchemaId, key_subject, value_subject};
+use heddle_contract::wire::{self, Part, SchemaId, key_subject, value_subject};
 use heddle_core::event::{Header, NewRecord, Partition, Record, Timestamp, Topic};
 use serde_json::{Map, Value};
 
-use super::{Plain, Target, digest, from_text_or_bytes, say, text_or_bytes};
+use super::{Frame, PLAIN, Plain, Target, digest, from_text_or_bytes, is_raw, say_part, text_or_bytes};
 use crate::guest::Schemas;
 use crate::registry::{Registry, format};
 use crate::times::point_in_time;
@@ -32,6 +32,8 @@ pub struct Lines<'s> {
     pub has_typed_keys: bool,
     /// True if the topic's values have a schema.
     pub has_typed_values: bool,
+    /// The meaning of values without a schema.
+    pub plain: Plain,
 }
 
 impl Lines<'_> {
@@ -40,8 +42,8 @@ impl Lines<'_> {
     /// # Errors
     /// If the schema cannot be fetched now.
     pub fn value(&self, record: &Record) -> Result<Value, String> {
-        let Some(bytes) = record.value.as_deref() else { return Ok(Value::Null) };
-        Ok(say(bytes, Plain::Json, self.has_typed_values, self.schemas)?.json)
+        let said = say_part(record, Part::Value, self.plain, self.has_typed_values, self.schemas)?;
+        Ok(said.map_or(Value::Null, |said| said.json))
     }
 
     /// The key of a record.
@@ -49,8 +51,8 @@ impl Lines<'_> {
     /// # Errors
     /// If the schema cannot be fetched now.
     pub fn key(&self, record: &Record) -> Result<Value, String> {
-        let Some(bytes) = record.key.as_deref() else { return Ok(Value::Null) };
-        Ok(say(bytes, Plain::Text, self.has_typed_keys, self.schemas)?.json)
+        let said = say_part(record, Part::Key, Plain::Text, self.has_typed_keys, self.schemas)?;
+        Ok(said.map_or(Value::Null, |said| said.json))
     }
 
     /// The whole record.
@@ -58,14 +60,11 @@ impl Lines<'_> {
     /// # Errors
     /// If a schema cannot be fetched now.
     pub fn line(&self, record: &Record) -> Result<Value, String> {
-        let parts = [
-            ("key", &record.key, Plain::Text, self.has_typed_keys),
-            ("value", &record.value, Plain::Json, self.has_typed_values),
-        ];
+        let parts = [(Part::Key, Plain::Text, self.has_typed_keys), (Part::Value, self.plain, self.has_typed_values)];
         let (mut said, mut schemas, mut exact) = (vec![], Map::new(), Map::new());
-        for (name, bytes, plain, is_typed) in parts {
-            let part = bytes.as_deref().map(|bytes| say(bytes, plain, is_typed, self.schemas)).transpose()?;
-            let Some(part) = part else {
+        for (part, plain, is_typed) in parts {
+            let name = part.name();
+            let Some(part) = say_part(record, part, plain, is_typed, self.schemas)? else {
                 said.push(Value::Null);
                 continue;
             };
@@ -101,21 +100,6 @@ pub struct Records {
     named: BTreeMap<(Part, String), Target>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
-    Key,
-    Value,
-}
-
-impl Part {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Key => "key",
-            Self::Value => "value",
-        }
-    }
-}
-
 impl Records {
     /// Creates a converter for `topic`. The targets apply to keys and values unless a line names another schema.
     #[must_use]
@@ -139,8 +123,8 @@ impl Records {
     /// # Errors
     /// If the value does not match the topic's schema.
     pub fn of_value(&self, value: &Value) -> Result<NewRecord, String> {
-        let value = self.value.bytes(value)?;
-        let (topic, headers) = (self.topic.clone(), vec![]);
+        let headers = self.value.header(Part::Value, value).into_iter().collect();
+        let (topic, value) = (self.topic.clone(), self.value.bytes(value)?);
         Ok(NewRecord { topic, partition: None, timestamp: None, key: None, value, headers })
     }
 
@@ -162,17 +146,24 @@ impl Records {
             Value::Null => None,
             number => Some(Partition(whole(number, "partition")?)),
         };
+        let mut headers = headers(field("headers"))?;
         Ok(NewRecord {
             topic: self.topic.clone(),
             partition: partition.filter(|_| keeps_partitions || field("offset").is_null()),
             timestamp: timestamp(field("timestamp"))?,
-            key: self.part(Part::Key, object)?,
-            value: self.part(Part::Value, object)?,
-            headers: headers(field("headers"))?,
+            key: self.part(Part::Key, object, &mut headers)?,
+            value: self.part(Part::Value, object, &mut headers)?,
+            headers,
         })
     }
 
-    fn part(&mut self, part: Part, line: &Map<String, Value>) -> Result<Option<Bytes>, String> {
+    /// Encodes a part of a line. A header that names a schema decides; without one, the topic's encoding may add it.
+    fn part(
+        &mut self,
+        part: Part,
+        line: &Map<String, Value>,
+        headers: &mut Vec<Header>,
+    ) -> Result<Option<Bytes>, String> {
         let name = part.name();
         let of = |field: &str| line.get(field).and_then(|object| object.get(name));
         let json = line.get(name).unwrap_or(&Value::Null);
@@ -180,7 +171,17 @@ impl Records {
             return Ok(None);
         }
         let in_part = |why: String| format!("{name}: {why}");
-        let target = self.target(part, of("schemas")).map_err(in_part)?;
+        let named = headers.iter().rfind(|header| header.name == part.header());
+        let target = match named {
+            // Bytes stay as they are, whatever names their schema.
+            Some(_) if is_raw(json) => Ok(Target::new(Plain::Text, None)),
+            Some(header) => self.named_by(part, header),
+            None => self.target(part, of("schemas")),
+        };
+        let target = target.map_err(in_part)?;
+        if named.is_none() {
+            headers.extend(target.header(part, json));
+        }
         if let Some(exact) = of("exact") {
             // The exact bytes are ignored if they decode to another value, so that a value can be edited without them.
             if let Some(bytes) = target.exactly(json, exact).map_err(in_part)? {
@@ -190,6 +191,21 @@ impl Records {
         target.bytes(json).map_err(in_part)
     }
 
+    /// The encoding of a part with the schema that a header of the line names.
+    fn named_by(&self, part: Part, header: &Header) -> Result<Target, String> {
+        let own = if part == Part::Key { &self.key } else { &self.value };
+        let wrong = || format!("the header {} is neither an id nor a GUID of a schema", part.header());
+        let (writer, indexes) = wire::named(header.value.as_deref().unwrap_or_default()).ok_or_else(wrong)?;
+        let schema = self.schemas.named(writer)?;
+        let schema = schema.ok_or_else(|| {
+            let header = part.header();
+            format!("the registry has no schema with {writer} of the header {header}; remove the header from the line")
+        })?;
+        let schema = if indexes.is_empty() { schema } else { schema.like(indexes) };
+        // The header is there already, so its content does not matter.
+        Ok(Target::new(own.plain, Some((SchemaId(0), schema))).framed(Frame::Header(None)))
+    }
+
     /// The encoding of a part with the schema that the line names.
     fn target(&mut self, part: Part, tag: Option<&Value>) -> Result<Target, String> {
         let own = if part == Part::Key { &self.key } else { &self.value };
@@ -197,6 +213,10 @@ impl Records {
         let tag = tag.as_str().ok_or_else(|| format!("{tag} does not name a schema"))?;
         if let Some(known) = self.named.get(&(part, tag.to_owned())) {
             return Ok(known.clone());
+        }
+        let is_own = |schema: &Schema| tag.split_once('/') == Some((PLAIN, &digest(schema)));
+        if own.schema.as_ref().is_ok_and(|own| own.as_ref().is_some_and(|(_, schema)| is_own(schema))) {
+            return Ok(own.clone().framed(Frame::Plain));
         }
         let target = match self.find(part, tag)? {
             Some(found) => Target::new(own.plain, Some(found)),
@@ -246,7 +266,7 @@ pub fn target(plain: Plain, registry: &dyn Registry, subject: &str, schemas: &dy
             format::title(version.format)
         )),
     };
-    Ok(Target { plain, schema, records: vec![] })
+    Ok(Target { plain, schema, records: vec![], frame: Frame::Prefix })
 }
 
 fn whole(number: &Value, what: &str) -> Result<i32, String> {

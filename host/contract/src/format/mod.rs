@@ -26,10 +26,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use self::shape::Shapes;
 use crate::compat::Problem;
 use crate::section::SchemaFormat;
+use crate::wire::Guid;
 
 /// A schema in its registered form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -210,6 +212,19 @@ pub fn identity(entry: &Entry) -> String {
     format!("{}\n{text}\n{rest}", name(entry.format))
 }
 
+/// The GUID of a schema. It depends on the stored form alone, so all registries give the same one.
+#[must_use]
+pub fn guid(entry: &Entry) -> Guid {
+    let rest = serde_json::json!([entry.references, entry.metadata, entry.rule_set]);
+    let digest = Sha256::digest(format!("{}\n{}\n{rest}", name(entry.format), entry.text));
+    let mut guid = [0; 16];
+    guid.copy_from_slice(&digest[..16]);
+    // Version 8, whose content is free, and the variant of RFC 9562.
+    guid[6] = guid[6] & 0x0f | 0x80;
+    guid[8] = guid[8] & 0x3f | 0x80;
+    Guid(guid)
+}
+
 /// JSON with the keys of objects sorted, because their order has no meaning.
 fn sorted_text(text: &str) -> String {
     fn sort(value: &mut Value) {
@@ -362,6 +377,26 @@ impl Schema {
         match self {
             Self::Protobuf(schema) => schema.with_message(name).map(|schema| Self::Protobuf(Arc::new(schema))),
             Self::Avro(_) | Self::JsonSchema(_) => Err(format!("{} has no choice of types", title(self.format()))),
+        }
+    }
+
+    /// What the encoding of a value has in front of it to name its type among several: the message indexes of
+    /// Protobuf.
+    #[must_use]
+    pub fn indexes(&self) -> Vec<u8> {
+        let mut indexes = vec![];
+        if let Self::Protobuf(schema) = self {
+            schema.write_indexes(&mut indexes);
+        }
+        indexes
+    }
+
+    /// The encoding of a value without what [`indexes`](Self::indexes) puts in front of it.
+    #[must_use]
+    pub fn without_indexes<'b>(&self, value: &'b [u8]) -> &'b [u8] {
+        match self {
+            Self::Protobuf(_) => protobuf::indexes::skip(value),
+            Self::Avro(_) | Self::JsonSchema(_) => value,
         }
     }
 

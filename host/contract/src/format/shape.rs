@@ -180,6 +180,14 @@ impl Shapes {
         &mut self.shapes[id.0 as usize]
     }
 
+    /// The shape of values that are text.
+    #[must_use]
+    pub fn text() -> Self {
+        let mut shapes = Builder::default();
+        let root = shapes.push(Shape::String, 0);
+        shapes.finish(root)
+    }
+
     /// The shape of values that are JSON as a whole.
     #[must_use]
     pub(crate) fn json(format: &str) -> Self {

@@ -13,8 +13,10 @@ use super::error::ManifestErrors;
 use super::names::{fault_of_name, fault_of_topic};
 use super::options::{client_options, options};
 use super::overrides::{self, Keys};
+use super::subjects::Wires;
 use super::telemetry::{self, Telemetry};
 use super::text;
+use crate::wire::Wire;
 
 const ROOT: &[&str] =
     &["app", "log", "registry", "topics", "admin", "commit", "workers", "state", "host", "deploy", "telemetry"];
@@ -25,7 +27,9 @@ const REGISTRY: &[&str] = &["url", "username", "password", "ca", "timeout", "ret
 const REGISTRY_CLIENT: [&str; 5] = ["username", "password", "ca", "timeout", "retries"];
 /// The topic in which the apps of a Kafka cluster keep their schemas together.
 const REGISTRY_TOPIC: &str = "heddle.registry";
-const TOPIC: &[&str] = &["partitions", "replication", "options"];
+const TOPIC: &[&str] = &["partitions", "replication", "options", "wire"];
+const WIRES: [(&str, Wire); 4] =
+    [("registry", Wire::Registry), ("header", Wire::Header), ("plain", Wire::Plain), ("auto", Wire::Auto)];
 const ADMIN: &[&str] = &["listen", "advertise", "names", "token", "tls-certificate", "tls-key", "ca"];
 const COMMIT: &[&str] = &["interval", "records"];
 const WORKERS: &[&str] = &["count"];
@@ -170,6 +174,8 @@ pub struct Topic {
     pub replication: Option<i16>,
     /// Kafka's topic options.
     pub options: BTreeMap<String, String>,
+    /// How its records name the schemas that wrote them.
+    pub wire: Wire,
 }
 
 /// Where the admin API listens.
@@ -269,6 +275,12 @@ impl App {
         overrides::apply(&KEYS, overrides, &mut entries, &report);
         let app = Self::check(&Section::root(&report, &entries, ROOT));
         report.finish(app)
+    }
+
+    /// The wires of its topics.
+    #[must_use]
+    pub fn wires(&self) -> Wires {
+        self.topics.iter().map(|(name, topic)| (name.clone(), topic.wire)).collect()
     }
 
     fn check(root: &Section<'_>) -> Self {
@@ -427,6 +439,7 @@ fn topic(name: &str, field: &Field<'_>) -> Topic {
         partitions: number(&section, "partitions", 1..=100_000).unwrap_or(1),
         replication: replication.and_then(|copies| copies.try_into().ok()),
         options: section.field("options").map(|field| options(&field)).unwrap_or_default(),
+        wire: section.field("wire").and_then(|field| field.word(&WIRES)).unwrap_or_default(),
     }
 }
 

@@ -8,19 +8,20 @@ use super::check::{Field, Report, Section};
 use super::deploy::{self, DeployPolicy};
 use super::error::ManifestErrors;
 use super::failure::{self, Failure};
+pub use super::limits::Limits;
+use super::limits::{LIMITS, limits};
 use super::names::{fault_of_name, fault_of_schema, fault_of_topic, fault_of_wit_name, is_identifier};
-use super::subjects::{SUBJECTS, UNKNOWN_TYPES, message, same_types, types};
-pub use super::subjects::{SubjectNames, UnknownType};
+use super::subjects::{SUBJECTS, UNKNOWN_TYPES, format, message, same_types, types};
+pub use super::subjects::{SubjectNames, UnknownType, ValueFormat, Wires};
 use super::tables::{TableSpec, tables};
 use super::text;
 
 const ROOT: &[&str] = &["component", "consumes", "emits", "stores", "tables", "limits", "failure", "deploy", "rename"];
 const COMPONENT: &[&str] = &["name", "language", "build", "group"];
 const CONSUMES: &[&str] =
-    &["id", "dedup", "key", "start", "on-loss", "tombstones", "message", "subject", "types", "unknown-type"];
-const EMITS: &[&str] = &["cloudevents", "key", "message", "subject", "types"];
+    &["id", "dedup", "key", "start", "on-loss", "tombstones", "format", "message", "subject", "types", "unknown-type"];
+const EMITS: &[&str] = &["cloudevents", "key", "format", "message", "subject", "types"];
 const STORE: &[&str] = &["value", "key", "changelog"];
-const LIMITS: &[&str] = &["deadline", "memory", "record", "emits", "output", "store-value", "log-lines"];
 /// The last parts of the names of topics that a component has beside its stores.
 const RESERVED: [&str; 4] = ["dedup", "dlq", "retry", "waiting"];
 
@@ -29,16 +30,9 @@ const ON_LOSS: [(&str, OnLoss); 2] = [("continue", OnLoss::Continue), ("stop", O
 const TOMBSTONES: [(&str, Tombstones); 3] =
     [("handle", Tombstones::Handle), ("skip", Tombstones::Skip), ("dead-letter", Tombstones::DeadLetter)];
 
-const MILLI: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// A handler runs inside a transaction, which a broker gives up after a minute.
-const DEADLINE: RangeInclusive<Duration> = MILLI..=Duration::from_secs(30);
 const DEDUP: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY.saturating_mul(366);
 const DEDUP_DEFAULT: Duration = DAY.saturating_mul(7);
-/// From one page of Wasm memory to all that 32 bits address.
-const MEMORY: RangeInclusive<u64> = (64 << 10)..=(4 << 30);
-const RECORD: RangeInclusive<u64> = 1..=(1 << 30);
-const COUNT: RangeInclusive<i64> = 1..=1_000_000;
 
 /// A checked `component.toml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +60,8 @@ pub struct Manifest {
     /// What types, fields and topics are called in the component's code, by their keys: see
     /// [`Names`](crate::wit::Names).
     pub rename: BTreeMap<String, String>,
+    /// The wires of topics that the app sets; the file has none: see [`Manifest::wire`].
+    pub wires: Wires,
 }
 
 /// How a component's `.wasm` file is made.
@@ -104,6 +100,8 @@ pub struct Consumes {
     pub types: Vec<String>,
     /// The message of its values, if that is not the first of the topic's file.
     pub message: Option<String>,
+    /// The form in which its values are handed over.
+    pub format: ValueFormat,
     /// What happens to values of a type that the component does not name. `None`: as by default, and a registered type
     /// that the component does not name keeps it from starting.
     pub unknown_type: Option<UnknownType>,
@@ -176,6 +174,8 @@ pub struct Emits {
     pub types: Vec<String>,
     /// The message of its values, if that is not the first of the topic's file.
     pub message: Option<String>,
+    /// The form in which its values are handed over.
+    pub format: ValueFormat,
 }
 
 /// One store.
@@ -187,40 +187,6 @@ pub struct StoreSpec {
     pub key: Option<KeyType>,
     /// The topic that holds its truth, if not the default: see [`Manifest::changelog`].
     pub changelog: Option<String>,
-}
-
-/// What one delivery may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// How long a handler may run.
-    pub deadline: Duration,
-    /// How much memory an instance may have, in bytes.
-    pub memory_bytes_max: u64,
-    /// How large a record's value may be, in bytes.
-    pub record_bytes_max: u64,
-    /// How many records it may emit.
-    pub emits_max: u32,
-    /// How large what it emits and writes may be together, in bytes.
-    pub output_bytes_max: u64,
-    /// How large a value of a store may be, together with its key, in bytes; if the file does not say, as large as a
-    /// record.
-    pub store_value_bytes_max: u64,
-    /// How many lines of its log are kept; of what follows, only the last.
-    pub log_lines_max: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            deadline: Duration::from_millis(200),
-            memory_bytes_max: 64 << 20,
-            record_bytes_max: 1 << 20,
-            emits_max: 10_000,
-            output_bytes_max: 16 << 20,
-            store_value_bytes_max: 1 << 20,
-            log_lines_max: 100,
-        }
-    }
 }
 
 impl Manifest {
@@ -257,6 +223,7 @@ impl Manifest {
             failure: failure::check(&root.section("failure", failure::KEYS), &consumes),
             deploy: deploy::policy(&root.section("deploy", deploy::KEYS)),
             rename: rename(root),
+            wires: Wires::new(),
             consumes,
         }
     }
@@ -355,6 +322,7 @@ fn consumes(root: &Section<'_>) -> BTreeMap<String, Consumes> {
             subject: section.field("subject").and_then(|field| field.word(&SUBJECTS)).unwrap_or_default(),
             types: types(&section),
             message: message(&section),
+            format: format(&section),
             unknown_type: section.field("unknown-type").and_then(|field| field.word(&UNKNOWN_TYPES)),
         }
     });
@@ -416,8 +384,8 @@ fn emits(field: &Field<'_>) -> Emits {
     let section = field.section(EMITS);
     let cloudevents = section.field("cloudevents").and_then(|field| field.boolean()).unwrap_or_default();
     let subject = section.field("subject").and_then(|field| field.word(&SUBJECTS)).unwrap_or_default();
-    let (types, message) = (types(&section), message(&section));
-    Emits { cloudevents, key: key_type(&section), subject, types, message }
+    let (types, message, format) = (types(&section), message(&section), format(&section));
+    Emits { cloudevents, key: key_type(&section), subject, types, message, format }
 }
 
 fn topics<T>(root: &Section<'_>, key: &str, check: impl Fn(&Field<'_>) -> T) -> BTreeMap<String, T> {
@@ -460,29 +428,4 @@ fn stores(root: &Section<'_>) -> BTreeMap<String, StoreSpec> {
 fn rename(root: &Section<'_>) -> BTreeMap<String, String> {
     let name = |(key, field): (String, Field<'_>)| Some((key, field.checked("a type or field", fault_of_wit_name)?));
     root.named("rename").into_iter().filter_map(name).collect()
-}
-
-fn limits(section: &Section<'_>) -> Limits {
-    let default = Limits::default();
-    let size = |key, bounds, default| section.field(key).and_then(|field| field.size(bounds)).unwrap_or(default);
-    let record_bytes_max = size("record", RECORD, default.record_bytes_max);
-    let limits = Limits {
-        deadline: section.field("deadline").and_then(|field| field.duration(DEADLINE)).unwrap_or(default.deadline),
-        memory_bytes_max: size("memory", MEMORY, default.memory_bytes_max),
-        record_bytes_max,
-        emits_max: count(section.field("emits"), COUNT).unwrap_or(default.emits_max),
-        output_bytes_max: size("output", RECORD, default.output_bytes_max),
-        store_value_bytes_max: size("store-value", RECORD, record_bytes_max),
-        log_lines_max: count(section.field("log-lines"), COUNT).unwrap_or(default.log_lines_max),
-    };
-    if limits.record_bytes_max > limits.memory_bytes_max
-        && let Some(field) = section.field("record").or_else(|| section.field("memory"))
-    {
-        field.problem("a record of the largest size does not fit into memory", "raise `memory` or lower `record`");
-    }
-    limits
-}
-
-pub(super) fn count(field: Option<Field<'_>>, bounds: RangeInclusive<i64>) -> Option<u32> {
-    field.and_then(|field| field.integer(bounds)).and_then(|number| u32::try_from(number).ok())
 }

@@ -9,7 +9,8 @@ use heddle_core::fault::EventFaultKind;
 use heddle_core::policy::{Backoff, Order, WaitingBounds, WhenFull};
 
 use super::check::{Field, Section};
-use super::component::{Consumes, count};
+use super::component::Consumes;
+use super::limits::count;
 use super::names::fault_of_topic;
 
 pub(super) const KEYS: &[&str] =

@@ -16,6 +16,7 @@ mod deploy;
 mod error;
 pub mod failure;
 mod kubernetes;
+mod limits;
 mod names;
 mod options;
 mod overrides;

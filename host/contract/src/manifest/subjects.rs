@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use super::check::Section;
 use super::component::{Consumes, Emits, Manifest};
 use super::names::fault_of_schema;
-use crate::wire::{KEY, STORE_KEY, STORE_VALUE, VALUE, key_subject, record_of, value_subject};
+use crate::wire::{KEY, STORE_KEY, STORE_VALUE, VALUE, Wire, key_subject, record_of, value_subject};
+
+/// The wires of an app's topics, by topic. A topic that is not in it has [`Wire::Registry`].
+pub type Wires = BTreeMap<String, Wire>;
 
 pub(super) const SUBJECTS: [(&str, SubjectNames); 3] =
     [("topic", SubjectNames::Topic), ("record", SubjectNames::Record), ("topic-record", SubjectNames::TopicRecord)];
@@ -37,6 +40,20 @@ impl SubjectNames {
     }
 }
 
+pub(super) const FORMATS: [(&str, ValueFormat); 2] = [("bytes", ValueFormat::Bytes), ("text", ValueFormat::Text)];
+
+/// The form in which the values of a topic are handed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ValueFormat {
+    /// As the topic's schema types them; without a schema as bytes.
+    #[default]
+    Schema,
+    /// As bytes, whatever schema the topic has.
+    Bytes,
+    /// As text in UTF-8.
+    Text,
+}
+
 /// What happens to a value of a type that the component does not name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownType {
@@ -58,11 +75,34 @@ impl Manifest {
         if let Some(store) = name.strip_prefix(STORE_KEY) {
             return Some(key_subject(&self.changelog(app, store)));
         }
+        if self.wire_of(name) == Wire::Plain {
+            return None;
+        }
         if let Some((topic, full_name)) = record_of(name) {
             return self.subject_names(topic).of_record(topic, full_name);
         }
-        let topic = name.strip_suffix(VALUE).unwrap_or_default();
-        (self.subject_names(topic) == SubjectNames::Topic).then(|| name.to_owned())
+        let topic = name.strip_suffix(VALUE).or_else(|| name.strip_suffix(KEY)).unwrap_or_default();
+        let by_topic = name.ends_with(KEY) || self.subject_names(topic) == SubjectNames::Topic;
+        by_topic.then(|| name.to_owned())
+    }
+
+    /// How the records of a topic name the schemas that wrote them.
+    #[must_use]
+    pub fn wire(&self, topic: &str) -> Wire {
+        self.wires.get(topic).copied().unwrap_or_default()
+    }
+
+    /// The wire of the topic whose schema the contract calls `name`; that of stores is always the registry's.
+    #[must_use]
+    pub fn wire_of(&self, name: &str) -> Wire {
+        let of_topic = || name.strip_suffix(VALUE).or_else(|| name.strip_suffix(KEY));
+        self.wire(record_of(name).map(|(topic, _)| topic).or_else(of_topic).unwrap_or_default())
+    }
+
+    /// The same with the wires that the app sets for its topics.
+    #[must_use]
+    pub fn with_wires(self, wires: &Wires) -> Self {
+        Self { wires: wires.clone(), ..self }
     }
 
     /// How the subjects of a topic's values are named.
@@ -91,6 +131,19 @@ pub(super) fn types(section: &Section<'_>) -> Vec<String> {
     items.iter().filter_map(|item| item.checked("a schema", fault_of_schema)).collect()
 }
 
+pub(super) fn format(section: &Section<'_>) -> ValueFormat {
+    let Some(field) = section.field("format") else { return ValueFormat::Schema };
+    for key in ["types", "message", "subject"] {
+        if let Some(stray) = section.field(key) {
+            stray.key_problem(
+                &format!("`{key}` is about a schema, and `format` is without one"),
+                "remove one of the two",
+            );
+        }
+    }
+    field.word(&FORMATS).unwrap_or_default()
+}
+
 pub(super) fn message(section: &Section<'_>) -> Option<String> {
     let message = section.field("message")?;
     if section.field("types").is_some() {
@@ -103,7 +156,9 @@ pub(super) fn message(section: &Section<'_>) -> Option<String> {
 pub(super) fn same_types(root: &Section<'_>, consumes: &BTreeMap<String, Consumes>, emits: &BTreeMap<String, Emits>) {
     for (topic, field) in root.named("emits") {
         let (Some(read), Some(written)) = (consumes.get(&topic), emits.get(&topic)) else { continue };
-        if read.subject != written.subject || read.types != written.types || read.message != written.message {
+        let is_same = (read.subject, &read.types, &read.message, read.format)
+            == (written.subject, &written.types, &written.message, written.format);
+        if !is_same {
             let what = format!("`{topic}` is consumed and emitted to with another `subject` or other `types`");
             field.key_problem(&what, "write the same `subject` and `types` into both sections");
         }

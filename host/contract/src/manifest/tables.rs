@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::check::Section;
 use super::component::{Consumes, Emits, KeyType, Manifest, key_type};
 use super::names::{fault_of_name, fault_of_topic};
-use super::subjects::{SUBJECTS, SubjectNames, message, types};
+use super::subjects::{SUBJECTS, SubjectNames, ValueFormat, format, message, types};
 
-const TABLE: &[&str] = &["topic", "scope", "key", "message", "subject", "types"];
+const TABLE: &[&str] = &["topic", "scope", "key", "format", "message", "subject", "types"];
 
 const SCOPES: [(&str, Scope); 2] = [("task", Scope::Task), ("global", Scope::Global)];
 
@@ -26,6 +26,8 @@ pub struct TableSpec {
     pub types: Vec<String>,
     /// The message of its values, if that is not the first of the topic's file.
     pub message: Option<String>,
+    /// The form in which its values are handed over.
+    pub format: ValueFormat,
 }
 
 /// How much of its topic a task sees in a table.
@@ -70,6 +72,7 @@ pub(super) fn tables(
             subject: section.field("subject").and_then(|field| field.word(&SUBJECTS)).unwrap_or_default(),
             types: types(&section),
             message: message(&section),
+            format: format(&section),
         };
         if let Some(field) = topic {
             if !topics.insert(table.topic.clone()) {
@@ -82,9 +85,10 @@ pub(super) fn tables(
                             the handler is given in a store";
                 field.problem(&what, hint);
             }
-            let consumed = consumes.get(&table.topic).map(|topic| (topic.subject, &topic.types, &topic.message));
-            let emitted = emits.get(&table.topic).map(|topic| (topic.subject, &topic.types, &topic.message));
-            if consumed.into_iter().chain(emitted).any(|other| other != (table.subject, &table.types, &table.message)) {
+            let own = (table.subject, &table.types, &table.message, table.format);
+            let consumed = consumes.get(&table.topic).map(|it| (it.subject, &it.types, &it.message, it.format));
+            let emitted = emits.get(&table.topic).map(|it| (it.subject, &it.types, &it.message, it.format));
+            if consumed.into_iter().chain(emitted).any(|other| other != own) {
                 let what = format!("`{}` has another `subject` or other `types` in another section", table.topic);
                 field.problem(&what, "write the same `subject` and `types` into all sections of a topic");
             }

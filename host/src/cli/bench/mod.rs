@@ -18,6 +18,7 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use heddle_contract::manifest::app::{Log as AppLog, Register};
 use heddle_contract::manifest::{App, Manifest};
+use heddle_contract::wire::Wire;
 use heddle_core::batch::Counts;
 use heddle_core::explain::Explained;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -156,7 +157,13 @@ impl Bench {
         let peak_mb = memory_kb(std::process::id(), "VmHWM").ok().map(|kb| kb >> 10);
         bar.set_message("timing deliveries");
         let engine = open::engine()?;
-        let side = Side::load(&bed.app.name, &engine, &file.name, &file.wasm, bed.registry.as_ref(), schemas);
+        let side = Side::load(
+            (&bed.app.name, &bed.app.wires()),
+            &engine,
+            (&file.name, &file.wasm),
+            bed.registry.as_ref(),
+            schemas,
+        );
         let mut times = times(bed.log.as_ref(), &mut side?, all.min(TIMED_MAX))?;
         bar.finish_and_clear();
         times.sort_unstable();
@@ -253,7 +260,9 @@ impl Bed {
         let folder = tempfile::Builder::new().prefix("heddle-bench-").tempdir()?;
         let data = folder.path().to_owned();
         let register = Register::Auto;
-        let app = App { log: AppLog::Embedded, registry: None, register, data, ..app.clone() };
+        let mut app = App { log: AppLog::Embedded, registry: None, register, data, ..app.clone() };
+        // The records of a measurement name their schemas by ids.
+        app.topics.values_mut().for_each(|topic| topic.wire = Wire::default());
         let log = open::own_log(folder.path(), &app)?;
         let registry = open::own_registry(folder.path(), &app, Some(&log))?;
         open::create_topics(log.as_ref(), &app, [])?;

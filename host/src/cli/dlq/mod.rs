@@ -13,11 +13,10 @@ use heddle_core::event::Timestamp;
 use heddle_core::explain::Explained;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Raw, app, counted, open, wasm_file};
+use super::{Raw, app, counted, declared, open, wasm_file};
 use crate::dlq::{Filter, Place, Queue, Selection, Shown, Went, grouped};
-use crate::guest::Component;
+use crate::guest::{Component, Schemas};
 use crate::log::Log;
-use crate::registry::Cached;
 use crate::times::point_in_time;
 
 /// The number of letters between two progress lines, without a terminal.
@@ -138,7 +137,8 @@ impl Dlq {
             let log: Arc<dyn Log> = open::log(folder, &app)?;
             Ok(Queue::open(log, &name, &topic)?)
         };
-        let schemas = || -> Result<Cached> { Ok(Cached::new(open::registry(folder, &app, None)?)) };
+        let schemas =
+            || -> Result<Arc<dyn Schemas>> { Ok(declared::schemas(folder, &app, open::registry(folder, &app, None)?)) };
         match &self.what {
             What::List { component, filters, all, group, json, raw } => {
                 let entries = queue(component)?.list(&filters.filter(*all))?;
@@ -154,7 +154,7 @@ impl Dlq {
             }
             What::Show { component, place, json, raw } => {
                 let (letter, mark) = queue(component)?.letter(*place)?;
-                print::shown(&Shown::new(&letter, mark.as_ref(), &schemas()?), mark.as_ref(), *json, *raw)
+                print::shown(&Shown::new(&letter, mark.as_ref(), &*schemas()?), mark.as_ref(), *json, *raw)
             }
             What::Replay { which, dry_run: true, .. } => {
                 let entries = queue(&which.component)?.meant(&which.selection())?;
@@ -163,7 +163,7 @@ impl Dlq {
             }
             What::Replay { which, edit, value, .. } if *edit || value.is_some() => {
                 let (component, queue) = (&which.component, queue(&which.component)?);
-                let place = edit::replay(&queue, &which.selection(), &schemas()?, component, value.as_deref())?;
+                let place = edit::replay(&queue, &which.selection(), &*schemas()?, component, value.as_deref())?;
                 eprintln!("{place} replayed with another value");
                 Ok(())
             }

@@ -45,11 +45,12 @@ fn not_allowed() -> Answer {
 
 fn schemas(registry: &Embedded, request: &Request, path: &[&str]) -> Answer {
     if request.method != "GET" {
-        return if matches!(path, [] | ["types"] | ["ids", ..]) { not_allowed() } else { not_found() };
+        return if matches!(path, [] | ["types"] | ["ids" | "guids", ..]) { not_allowed() } else { not_found() };
     }
     let state = match path {
         ["types"] => return Ok(json!(["JSON", "PROTOBUF", "AVRO"])),
         ["ids", text, ..] => registry.knowing(text.parse().unwrap_or(0))?,
+        ["guids", text, rest @ ..] => return by_guid(registry, request, text, rest),
         _ => registry.fresh()?,
     };
     let deleted = request.flag("deleted");
@@ -79,6 +80,20 @@ fn schemas(registry: &Embedded, request: &Request, path: &[&str]) -> Answer {
             let uses = uses.filter(|(subject, _)| request.text("subject").is_none_or(|asked| asked == *subject));
             Ok(request.page(uses.map(|(subject, version)| json!({"subject": subject, "version": version})))?.into())
         }
+        _ => not_found(),
+    }
+}
+
+/// The schema of a GUID, or its id in the only context that there is.
+fn by_guid(registry: &Embedded, request: &Request, text: &str, path: &[&str]) -> Answer {
+    let none = || Refusal::no_guid(text);
+    let guid = text.parse().map_err(|_| none())?;
+    let state = registry.knowing_guid(guid)?;
+    let id = state.id_of(guid).ok_or_else(none)?;
+    let entry = state.schema(id).ok_or_else(none)?;
+    match path {
+        [] => Ok(entry_json(&state, id, entry, request)?.into()),
+        ["ids"] => Ok(json!([{"context": ".", "id": id}])),
         _ => not_found(),
     }
 }
@@ -127,7 +142,8 @@ fn subjects(registry: &Embedded, request: &Request, path: &[&str]) -> Answer {
         }
         ("POST", [subject, "versions"]) => {
             let (id, _) = registry.change(|state| state.register(subject, request.entry(state)?, request.given()))?;
-            Ok(json!({"id": id}))
+            let guid = registry.knowing(id)?.schema(id).map(|entry| format::guid(entry).to_string());
+            Ok(json!({"id": id, "guid": guid}))
         }
         ("GET", [subject, "versions", version]) => {
             let state = registry.fresh()?;
@@ -273,6 +289,7 @@ fn found_json(state: &State, found: &Found, request: &Request) -> Answer {
 /// A schema in the form of answers: the type is left out for Avro, and absent fields are left out.
 fn entry_json(state: &State, id: u32, entry: &Entry, request: &Request) -> Result<Map<String, Value>, Refusal> {
     let mut answer = Map::new();
+    answer.insert("guid".to_owned(), json!(format::guid(entry).to_string()));
     if entry.format != SchemaFormat::Avro {
         answer.insert("schemaType".to_owned(), json!(format::name(entry.format)));
     }

@@ -21,6 +21,7 @@ use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
 use heddle_contract::compat::{self, Level, Violation};
+use heddle_contract::wire::Guid;
 use serde::{Deserialize, Serialize};
 
 use super::format::{self, Entry, Reference, Referred, Schema};
@@ -140,6 +141,7 @@ struct Held {
 pub struct State {
     schemas: BTreeMap<u32, Held>,
     ids: HashMap<String, u32>,
+    guids: HashMap<Guid, u32>,
     subjects: BTreeMap<String, BTreeMap<u32, Kept>>,
     levels: BTreeMap<String, Level>,
     modes: BTreeMap<String, Mode>,
@@ -161,12 +163,14 @@ impl State {
         match change {
             Change::Schema(id, Some(entry)) => {
                 self.ids.insert(format::identity(&entry), id);
+                self.guids.insert(format::guid(&entry), id);
                 self.last_id = self.last_id.max(id);
                 self.schemas.insert(id, Held { entry: Arc::new(entry), parsed: OnceLock::new() });
             }
             Change::Schema(id, None) => {
                 if let Some(held) = self.schemas.remove(&id) {
                     self.ids.remove(&format::identity(&held.entry));
+                    self.guids.remove(&format::guid(&held.entry));
                 }
             }
             Change::Version(subject, version, Some(kept)) => {
@@ -189,6 +193,12 @@ impl State {
     #[must_use]
     pub fn schema(&self, id: u32) -> Option<&Arc<Entry>> {
         self.schemas.get(&id).map(|held| &held.entry)
+    }
+
+    /// The id of the schema with this GUID.
+    #[must_use]
+    pub fn id_of(&self, guid: Guid) -> Option<u32> {
+        self.guids.get(&guid).copied()
     }
 
     /// The highest id ever assigned.

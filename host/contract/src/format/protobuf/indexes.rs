@@ -32,6 +32,13 @@ pub fn read(reader: &mut Reader<'_>) -> Result<Vec<usize>, DecodeError> {
     (0..count).map(|_| number(reader)).collect()
 }
 
+/// The message behind the indexes; all of the bytes if they do not begin with indexes.
+#[must_use]
+pub fn skip(bytes: &[u8]) -> &[u8] {
+    let mut reader = Reader::new(bytes);
+    if read(&mut reader).is_ok() { reader.rest() } else { bytes }
+}
+
 /// Writes indexes.
 pub fn write(indexes: &[usize], out: &mut Vec<u8>) {
     if indexes == [0] {
