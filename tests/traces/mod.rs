@@ -127,7 +127,7 @@ fn chain(collector: &Collector, app: &App) {
     next[0].has(&[("messaging.message.conversation_id", "in/0/0"), ("messaging.consumer.group.name", READER)]);
 }
 
-/// Each failed attempt has a span of its own, with the kind of its fault, in the same trace.
+/// Each failed attempt has a separate span with the kind of its fault, in the same trace.
 fn attempts(collector: &Collector) {
     let mut deliveries = collector.named("process in");
     deliveries.retain(|delivery| delivery.attribute("messaging.kafka.offset").unwrap() == "0");
@@ -166,7 +166,7 @@ fn letters(collector: &Collector, app: &App) {
     failed[1].has(&[("heddle.replays", "1"), ("messaging.kafka.offset", "2")]);
 }
 
-/// Polls, commits and requests begin traces of their own, with links.
+/// Polls, commits and requests begin separate traces, with links.
 fn others(collector: &Collector) {
     let polls = collector.named("poll in");
     let links = polls.iter().flat_map(|poll| &poll.span.links).map(|link| hex(&link.span_id)).collect::<Vec<_>>();

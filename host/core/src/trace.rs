@@ -206,7 +206,7 @@ pub struct Tracing {
     pub sampler: Sampler,
     /// The relation of a delivery to the creation of its record.
     pub relation: Relation,
-    /// If true, each emitted record has a span of its own.
+    /// If true, each emitted record has a separate span.
     pub creates: bool,
 }
 
@@ -260,7 +260,7 @@ impl Tracing {
     }
 }
 
-/// An id for a role in the delivery of a record. The timestamp tells records of a recreated topic from earlier ones.
+/// An id for a role in the delivery of a record. The timestamp distinguishes records of a recreated topic from earlier ones.
 fn derived_of<const N: usize>(component: &str, record: &Record, trace: Option<TraceId>, role: Role) -> [u8; N] {
     let Record { source, offset, timestamp, .. } = record;
     let (kind, number) = match role {
@@ -307,7 +307,7 @@ impl Traced<'_> {
         self.creation.filter(|_| self.settings.relation == Relation::Child)
     }
 
-    /// Returns true if emitted records have spans of their own.
+    /// Returns true if emitted records have separate spans.
     #[must_use]
     pub fn has_creates(&self) -> bool {
         self.settings.creates

@@ -1,4 +1,4 @@
-//! Reads what other components emit: tests what they tell of its origin.
+//! Reads what other components emit: tests the headers that they carry.
 
 heddle_sdk::component!(Reader);
 

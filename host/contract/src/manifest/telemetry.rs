@@ -21,8 +21,8 @@ pub struct Telemetry {
 /// The settings for traces. The standard variables of OpenTelemetry override the first two.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traces {
-    /// The address of the collector, without the path of the signal. `None` if no variable names one either: then there
-    /// are no spans.
+    /// The address of the collector, without the path of the signal. Without one here or in a variable, spans do
+    /// not exist.
     pub collector: Option<String>,
     /// The part of new traces that are recorded, in hundredths of a percent.
     pub ratio: Option<u32>,
@@ -35,7 +35,7 @@ pub struct Traces {
 /// The detail of spans.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SpanDetail {
-    /// Each emitted record has a span of its own.
+    /// Each emitted record has a separate span.
     #[default]
     Emits,
     /// A delivery has one span, and all records that it emits refer to it.

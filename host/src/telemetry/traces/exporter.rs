@@ -1,4 +1,4 @@
-//! Sends spans to a collector, from a thread of its own.
+//! Sends spans to a collector, from a separate thread.
 
 use std::collections::BTreeMap;
 use std::io;

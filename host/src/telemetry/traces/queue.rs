@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_dropped_and_counted() {
+    fn spans_that_do_not_fit_are_dropped_and_counted() {
         let queue = Queue::new(8);
         [5, 5, 5].iter().for_each(|count| push(&queue, *count));
         assert_eq!(queue.counts().dropped(Dropped::QueueFull), 7);

@@ -89,7 +89,7 @@ impl DeliverySpan {
         if ending.outcome == Outcome::Handled && traced.has_creates() {
             for (position, write) in ending.writes.iter().take(CREATES_MAX).enumerate() {
                 let output = traced.output(position);
-                // A handler may have set a context of its own.
+                // A handler may have set another context.
                 if carries(&write.headers, output) {
                     creates.push((write.topic.clone(), output.span, value(&write.headers, CE_ID).cloned()));
                 }
