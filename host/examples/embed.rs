@@ -21,6 +21,7 @@ use heddle::state::{Bounds, EngineKind, HostState, open_engine};
 use heddle::tables::Tables;
 use heddle::telemetry::Telemetry;
 use heddle_contract::manifest::app::Register;
+use heddle_contract::manifest::component::Wires;
 
 /// The memory for the cache of a state engine, in bytes.
 const CACHE_BYTES: u64 = 64 << 20;
@@ -50,6 +51,7 @@ pub(crate) fn parts(folder: &Path, name: &str, wasm: Vec<u8>) -> Result<Parts, B
     create_topics(log.as_ref(), name, &wasm)?;
     let fitter = Fitter {
         app: config().app,
+        wires: Wires::default(),
         engine: Engine::start(None)?,
         log: log.clone(),
         registry: registry.clone(),
