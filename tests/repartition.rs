@@ -192,7 +192,7 @@ fn parked_records_keep_their_state_unless_its_loss_is_accepted() {
     let before = partition_of(&key, BEFORE).0;
     component.log.append(&[record(&input, before, key.clone(), Some("waits"))]).unwrap();
     let why = component.refused();
-    assert!(why.contains("would go away: 1\n") && why.contains(&format!("{input}/{before}@0")), "{why}");
+    assert!(why.contains("would leave: 1\n") && why.contains(&format!("{input}/{before}@0")), "{why}");
     component.leave_waiting = true;
     assert_eq!(component.plan().left, 1);
     // Nobody who places keys like Java would have put it there.

@@ -43,7 +43,7 @@ fn produce(app: &App, topic: &str, arguments: &[&str], lines: &[Value]) -> Resul
     if output.status.success() { Ok(()) } else { Err(failed()) }
 }
 
-/// How many records were handled in one run, and how many of them failed.
+/// The number of records that one run handles, and the number of those that fail.
 fn counts(app: &App) -> [u64; 2] {
     let counts = serde_json::from_str::<Value>(&app.ok(&["run", "--until-idle", "--json"])).unwrap();
     ["in", "failed"].map(|name| counts[name].as_u64().unwrap())
@@ -103,7 +103,7 @@ fn records_are_read_and_written_on_every_wire() {
 }
 
 #[test]
-fn what_consume_prints_is_written_back_as_it_was_on_every_wire() {
+fn output_of_consume_is_written_back_unchanged_on_every_wire() {
     for wire in ["registry", "header", "plain", "auto"] {
         let app = orders(wire);
         // A message whose fields are in another order than Heddle writes them, and one that is not named on its wire.

@@ -50,7 +50,8 @@ pub(crate) fn ward(mut app: App, out: &str) -> App {
     app.folder = app.data.path().join("app");
     std::fs::create_dir_all(app.folder.join("contracts")).unwrap();
     let contracts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests/contracts");
-    for file in std::fs::read_dir(contracts).unwrap().map(|entry| entry.unwrap().path()) {
+    let files = std::fs::read_dir(contracts).unwrap().map(|entry| entry.unwrap().path());
+    for file in files.filter(|path| path.is_file()) {
         std::fs::copy(&file, app.folder.join("contracts").join(file.file_name().unwrap())).unwrap();
     }
     let manifest = format!(

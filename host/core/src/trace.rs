@@ -260,7 +260,8 @@ impl Tracing {
     }
 }
 
-/// An id for a role in the delivery of a record. The timestamp distinguishes records of a recreated topic from earlier ones.
+/// An id for a role in the delivery of a record. The timestamp distinguishes records of a recreated topic from earlier
+/// ones.
 fn derived_of<const N: usize>(component: &str, record: &Record, trace: Option<TraceId>, role: Role) -> [u8; N] {
     let Record { source, offset, timestamp, .. } = record;
     let (kind, number) = match role {

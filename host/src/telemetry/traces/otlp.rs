@@ -21,7 +21,7 @@ pub struct ExportResponse {
     pub partial_success: Option<PartialSuccess>,
 }
 
-/// What a collector refused.
+/// The part of a request that a collector refused.
 #[derive(Clone, PartialEq, Message)]
 pub struct PartialSuccess {
     /// The number of spans.
@@ -158,7 +158,7 @@ pub struct Link {
 /// The status of a span.
 #[derive(Clone, PartialEq, Message)]
 pub struct Status {
-    /// What failed.
+    /// The fault.
     #[prost(string, tag = "2")]
     pub message: String,
     /// 2 for an error.
