@@ -11,6 +11,7 @@ mod takeover;
 
 use std::fs::File;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use heddle::cluster::{HostClient, Reach};
 use heddle::log::TopicSpec;
@@ -187,6 +188,19 @@ fn check(guarded: &Guarded, app: &App) -> (bool, String) {
     (output.status.success(), String::from_utf8(output.stderr).unwrap())
 }
 
+/// Waits until `heddle check` succeeds. Brokers apply a change of rights a moment later.
+fn nothing_is_missed(guarded: &Guarded, app: &App) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let (succeeded, told) = check(guarded, app);
+        if succeeded {
+            return;
+        }
+        assert!(Instant::now() < deadline, "still missing: {told}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 /// Checks that `heddle check` names the right while it is missing. The right is granted again afterwards.
 fn is_missed(guarded: &Guarded, app: &App, right: &Granted) {
     guarded.revoke(right);
@@ -208,10 +222,10 @@ fn is_missed(guarded: &Guarded, app: &App, right: &Granted) {
 }
 
 fn each_right_that_is_missing_is_named(guarded: &Guarded, app: &App, granted: &[Granted]) {
-    until("nothing is missing", || check(guarded, app).0);
+    nothing_is_missed(guarded, app);
     // Existing topics are not created, so that right is not missed.
     granted.iter().filter(|right| right.operation != "Create").for_each(|right| is_missed(guarded, app, right));
-    until("nothing is missing", || check(guarded, app).0);
+    nothing_is_missed(guarded, app);
 }
 
 /// Workers wait for rights while the host starts, and a transaction timeout that is too long keeps them waiting.

@@ -51,7 +51,7 @@ pub(crate) fn ward(mut app: App, out: &str) -> App {
     std::fs::create_dir_all(app.folder.join("contracts")).unwrap();
     let contracts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests/contracts");
     let files = std::fs::read_dir(contracts).unwrap().map(|entry| entry.unwrap().path());
-    for file in files.filter(|path| path.is_file()) {
+    for file in files.filter(|path| path.extension().is_some_and(|extension| extension == "avsc")) {
         std::fs::copy(&file, app.folder.join("contracts").join(file.file_name().unwrap())).unwrap();
     }
     let manifest = format!(

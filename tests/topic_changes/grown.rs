@@ -91,7 +91,7 @@ fn a_component_with_state_stops_before_its_state_is_split_and_continues_when_acc
     until("it is stopped again", || !why().is_empty());
     let asked = app.run(&["topics", "accept", "patient"]);
     let text = String::from_utf8(asked.stdout).unwrap();
-    assert!(!asked.status.success() && text.contains("begins there with nothing"), "{text}");
+    assert!(!asked.status.success() && text.contains("starts there without state"), "{text}");
     assert_eq!((partitions(&*log, changelog), why().is_empty()), (2, false));
     app.ok(&["topics", "accept", "patient", "--yes"]);
     until("it goes on", || status(&app, NAME)["handled"] == 1);

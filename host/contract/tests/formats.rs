@@ -39,6 +39,10 @@ fn the_variables_shown_are_taken() {
         "HEDDLE_STATE_CACHE" => "1GiB",
         "HEDDLE_TELEMETRY_LOG" => "json",
         "HEDDLE_TELEMETRY_METRICS" => "partitions",
+        "HEDDLE_TELEMETRY_TRACES" => "http://collector:4318",
+        "HEDDLE_TELEMETRY_TRACE_RATIO" => "1%",
+        "HEDDLE_TELEMETRY_TRACE_RELATION" => "link",
+        "HEDDLE_TELEMETRY_SPANS" => "deliveries",
         "HEDDLE_DEPLOY_MAX_FAILURES" => "5%",
         name if ["TIMEOUT", "INTERVAL", "WATCH"].iter().any(|key| name.ends_with(key)) => "1s",
         name if ["RETRIES", "PARTITIONS", "REPLICATION", "RECORDS", "COUNT"].iter().any(|key| name.ends_with(key)) => {
