@@ -380,8 +380,7 @@ impl Schema {
         }
     }
 
-    /// What the encoding of a value has in front of it to name its type among several: the message indexes of
-    /// Protobuf.
+    /// The bytes before an encoded value that name its type among several: the message indexes of Protobuf.
     #[must_use]
     pub fn indexes(&self) -> Vec<u8> {
         let mut indexes = vec![];

@@ -1,10 +1,10 @@
-//! How values that one schema wrote are read as values of another, compiled once for the pair.
+//! The way from values of a writer's schema to values of a reader's schema. It is compiled once for the pair.
 
 use std::sync::Arc;
 
 use super::{Schema, avro, protobuf, title};
 
-/// How to read a writer's value as a reader's.
+/// The way from a writer's value to a reader's value.
 #[derive(Clone, Debug)]
 pub enum Plan {
     /// Both schemas are Avro.

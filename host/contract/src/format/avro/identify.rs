@@ -55,7 +55,7 @@ impl IdPath {
     /// the reader's default would be the same for all its messages. Nothing after the field is looked at.
     ///
     /// # Errors
-    /// If the bytes up to the field are no value of the writer's schema, or the field has no counterpart in the
+    /// If the bytes up to the field are not a value of the writer's schema, or the field has no counterpart in the
     /// reader's.
     pub fn find<'b>(&self, plan: &Plan, bytes: &'b [u8]) -> Result<Option<Cow<'b, [u8]>>, DecodeError> {
         find(plan, plan.root(), &self.0, &mut Reader::new(bytes), 0)

@@ -30,7 +30,7 @@ pub(crate) const FIELD_BYTES: usize = 64;
 /// How many digits a JSON number keeps, whatever they are. More of them have to be written as a string.
 const NUMBER_DIGITS_MAX: usize = 15;
 
-/// Why a JSON value is no value of the schema.
+/// The reason why a JSON value is not a value of the schema.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("at `{path}`: {what}")]
 pub struct EncodeError {
@@ -77,7 +77,7 @@ pub fn encode_part(
 /// Reads one whole value.
 ///
 /// # Errors
-/// If the bytes are no value of the schema, or go on after it.
+/// If the bytes are not a value of the schema, or go on after it.
 pub fn decode(schema: &Schema, bytes: &[u8]) -> Result<Value, DecodeError> {
     let mut reader = Reader::new(bytes);
     let value = decode_value(schema, schema.root(), &mut reader, 0)?;

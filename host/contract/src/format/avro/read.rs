@@ -11,7 +11,7 @@ use super::{Node, NodeId, Schema, decimal, json};
 /// Reads past what `step` reads.
 ///
 /// # Errors
-/// If the bytes are no value of the writer's schema.
+/// If the bytes are not a value of the writer's schema.
 pub fn skip(plan: &Plan, step: StepId, reader: &mut Reader<'_>, depth: usize) -> Result<(), DecodeError> {
     deep_enough(depth, reader)?;
     let depth = depth + 1;
@@ -54,7 +54,7 @@ pub fn skip(plan: &Plan, step: StepId, reader: &mut Reader<'_>, depth: usize) ->
 /// Reads the value that `step` makes as JSON; `ty` is its type in the reader's schema.
 ///
 /// # Errors
-/// If the bytes are no value of the writer's schema, or the value has no counterpart in the reader's.
+/// If the bytes are not a value of the writer's schema, or the value has no counterpart in the reader's.
 pub fn json(
     plan: &Plan,
     step: StepId,

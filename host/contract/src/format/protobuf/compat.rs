@@ -8,7 +8,7 @@ use prost_reflect::{Cardinality, FieldDescriptor, Kind, MessageDescriptor};
 use super::Schema;
 use crate::compat::Problem;
 
-/// How deep messages may be within each other when they are compared.
+/// The maximum depth of nested messages in a comparison.
 const DEPTH_MAX: usize = 64;
 
 /// Where and why `reader` does not take everything that `writer` writes; empty if it does.
@@ -148,7 +148,7 @@ pub(super) fn other_meaning(ours: &FieldDescriptor, theirs: &FieldDescriptor) ->
     differs.then(|| format!("the writer's number {number} is {}; the reader takes {}", name(&b), name(&a)))
 }
 
-/// Whether a oneof is there only because the field is `optional`.
+/// Returns true if the oneof exists only because its field is `optional`.
 fn is_optional(field: &FieldDescriptor) -> bool {
     field.containing_oneof().is_some_and(|oneof| oneof.is_synthetic())
 }

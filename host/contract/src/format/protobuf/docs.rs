@@ -1,4 +1,4 @@
-//! What the authors of a file wrote above its definitions.
+//! The comments above the definitions of a file.
 
 use std::collections::BTreeMap;
 

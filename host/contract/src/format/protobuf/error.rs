@@ -13,7 +13,7 @@ pub enum DecodeError {
     /// A number that takes more than 64 bits.
     #[error("the number at byte {0} is too large")]
     NumberTooLarge(usize),
-    /// What stands where a field begins is not the tag of a field.
+    /// The bytes at the start of a field are not a tag.
     #[error("no field begins at byte {0}")]
     Tag(usize),
     /// A field whose value is written in another way than its type is.
@@ -36,7 +36,7 @@ pub enum DecodeError {
     /// A required field that is not there.
     #[error("the required field `{0}` is missing")]
     Missing(String),
-    /// What stands between the schema's id and the message is not the indexes of a message.
+    /// The bytes between the schema's id and the message are not the indexes of a message.
     #[error("the message indexes at byte {0} are broken")]
     Indexes(usize),
     /// The indexes lead to no message of the writer's file.

@@ -9,7 +9,7 @@
 use super::DecodeError;
 use super::wire::{Reader, unzigzag, write_varint, zigzag};
 
-/// How deep messages may be defined within each other.
+/// The maximum depth of messages that are defined within each other.
 const DEPTH_MAX: usize = 64;
 
 /// Reads the indexes in front of a message; both ways to write the first message are understood.

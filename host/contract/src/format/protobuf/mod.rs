@@ -41,7 +41,7 @@ use self::wire::Reader;
 use crate::compat::Problem;
 use crate::format::Referred;
 
-/// What the schema itself is called among the files it imports.
+/// The name of the schema itself among the files that it imports.
 const SELF: &str = "schema.proto";
 
 /// A Protobuf schema: its file, with all that it imports, and the message that values are.
@@ -110,7 +110,7 @@ fn described(text: &str) -> Option<prost_reflect::prost_types::FileDescriptorPro
     prost_reflect::prost_types::FileDescriptorProto::decode(bytes.as_slice()).ok()
 }
 
-/// What makes two texts the same schema: comments and blanks do not count.
+/// The part of a text that identifies its schema, without comments and blanks.
 pub(crate) fn identity(text: &str) -> String {
     let Ok(file) = source(SELF, text) else { return text.to_owned() };
     let mut descriptor = file.file_descriptor_proto().clone();
@@ -158,7 +158,7 @@ impl Schema {
         &self.text
     }
 
-    /// What it imports, also by way of others.
+    /// Its imports, including those of its imports.
     #[must_use]
     pub fn referred(&self) -> &[Referred] {
         &self.referred
@@ -290,7 +290,7 @@ impl Schema {
     }
 }
 
-/// What is missing: a package, a message.
+/// A missing part: a package or a message.
 pub(crate) fn lint(schema: &Schema) -> Vec<Problem> {
     let Some(file) = schema.file() else { return vec![] };
     let mut found = vec![];

@@ -11,10 +11,10 @@ use super::wire::Reader;
 use super::{DecodeError, Schema, compat, indexes};
 use crate::format::plan::Mismatch;
 
-/// How deep messages are compared.
+/// The maximum depth of a comparison of messages.
 const DEPTH_MAX: usize = 64;
 
-/// How to read a writer's message as a reader's.
+/// The way from a writer's message to a reader's value.
 #[derive(Clone, Debug)]
 pub struct Plan {
     reader: Arc<Schema>,

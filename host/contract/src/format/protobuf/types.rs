@@ -17,7 +17,7 @@ use crate::compat::Problem;
 use crate::format::name::Name;
 use crate::format::shape::{self, Builder, Case, Json, Record, Shape, ShapeId, Shapes, Symbol, Variant};
 
-/// How deep messages may refer to each other: a bound for the stack.
+/// The maximum depth of messages that refer to each other. It bounds the stack.
 const DEPTH_MAX: usize = 200;
 /// The case of an open enum for numbers that have no name.
 const UNRECOGNIZED: &str = "*unrecognized";
@@ -32,7 +32,7 @@ pub struct Types {
     pub enums: Vec<Enum>,
     /// The messages that are JSON texts for a component.
     pub texts: Vec<MessageDescriptor>,
-    /// What a component cannot be typed by.
+    /// A construct that cannot type a component.
     pub refused: Vec<Problem>,
 }
 
@@ -43,7 +43,7 @@ pub struct Message {
     pub name: String,
     /// The shape of its record.
     pub shape: ShapeId,
-    /// What stands in its record, in the record's order.
+    /// The slots of its record, in order.
     pub slots: Vec<Slot>,
     /// Its fields, by number.
     pub fields: Vec<Field>,
@@ -52,13 +52,13 @@ pub struct Message {
 /// A place of a message's record.
 #[derive(Debug)]
 pub struct Slot {
-    /// What it holds where the message has none of its fields.
+    /// Its content if the message has none of its fields.
     pub absent: Absent,
     /// The shape of the variant, for a `oneof`.
     pub variant: Option<ShapeId>,
 }
 
-/// What a slot holds where the message has none of its fields.
+/// The content of a slot if the message has none of its fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Absent {
     /// Nothing: the slot is an option.
@@ -82,13 +82,13 @@ pub struct Field {
     pub slot: usize,
     /// The place of its case, for a field of a `oneof`.
     pub case: Option<usize>,
-    /// How often it may be there.
+    /// Its cardinality.
     pub label: Label,
     /// The type of its values; of a map those of its entries.
     pub kind: Kind,
 }
 
-/// How often a field may be there.
+/// The cardinality of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Label {
     /// Once; its zero is not written.
@@ -99,7 +99,7 @@ pub enum Label {
     Required,
     /// Any number of times.
     Repeated {
-        /// Whether all values are written as one.
+        /// True if all values are packed into one field.
         packed: bool,
     },
     /// Any number of entries, whose keys are of this type.
@@ -151,7 +151,7 @@ pub struct Enum {
     pub numbers: Vec<i32>,
     /// The places of the symbols, by number.
     pub places: BTreeMap<i32, usize>,
-    /// Whether numbers without a name are kept.
+    /// True if numbers without a name are kept.
     pub open: bool,
     /// The number of a value that is not written.
     pub default: i32,
@@ -169,7 +169,7 @@ impl Message {
 }
 
 impl Kind {
-    /// How its values are written.
+    /// The encoding of its values.
     #[must_use]
     pub fn wire(self) -> Wire {
         match self {
@@ -216,7 +216,7 @@ impl Scalar {
         }
     }
 
-    /// How it is written.
+    /// Its encoding.
     #[must_use]
     pub fn wire(self) -> Wire {
         match self {
@@ -458,7 +458,7 @@ impl Walk {
     }
 }
 
-/// What a message of `google/protobuf/wrappers.proto` wraps.
+/// The type that a message of `google/protobuf/wrappers.proto` wraps.
 pub(super) fn wrapped(message: &MessageDescriptor) -> Option<Scalar> {
     Some(match message.full_name() {
         "google.protobuf.DoubleValue" => Scalar::Double,

@@ -3,13 +3,13 @@
 
 use super::DecodeError;
 
-/// How deep groups that nobody reads, and messages, may be within each other: as in other implementations.
+/// The maximum depth of nested messages and of groups that are skipped, as in other implementations.
 pub const DEPTH_MAX: usize = 100;
 
 /// The largest number of a field.
 const NUMBER_MAX: u64 = (1 << 29) - 1;
 
-/// How a field's value is written.
+/// The wire type of a field's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
     /// Seven bits a byte, the lowest first.
@@ -45,7 +45,7 @@ impl Wire {
 pub struct Tag {
     /// The field's number.
     pub number: u32,
-    /// How its value is written.
+    /// The wire type of its value.
     pub wire: Wire,
 }
 
@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(words[0]))
     }
 
-    /// What is delimited by its length.
+    /// The bytes that a length delimits.
     ///
     /// # Errors
     /// If the value ends early.
