@@ -9,10 +9,10 @@ mod poison;
 mod retries;
 
 use crate::support::build;
-use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use crate::support::app::App;
+use crate::support::guests::copy_contracts;
 use heddle_contract::section;
 
 pub(crate) const NAME: &str = "clinic.patient";
@@ -45,12 +45,7 @@ pub(crate) fn install(app: &App, name: &str, failure: &str) {
 /// An app with this component alone.
 pub(crate) fn clinic(mut app: App, partitions: u32, failure: &str) -> App {
     app.folder = app.data.path().join("app");
-    std::fs::create_dir_all(app.folder.join("contracts")).unwrap();
-    let contracts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests/contracts");
-    let files = std::fs::read_dir(contracts).unwrap().map(|entry| entry.unwrap().path());
-    for file in files.filter(|path| path.extension().is_some_and(|extension| extension == "avsc")) {
-        std::fs::copy(&file, app.folder.join("contracts").join(file.file_name().unwrap())).unwrap();
-    }
+    copy_contracts(&app.folder);
     let manifest = format!(
         "[app]\nname = \"clinic\"\ncomponents = [\"*.wasm\"]\n[topics.in]\npartitions = {partitions}\n\
          options = {{ \"max.message.bytes\" = \"1048576\" }}\n[topics.out]\npartitions = {partitions}\n"

@@ -6,12 +6,11 @@
 mod cases;
 mod kafka;
 
-use std::path::PathBuf;
-
 use heddle_contract::section;
 
 use crate::support::app::App;
 use crate::support::build;
+use crate::support::guests::copy_contracts;
 
 /// The component whose records are refused, and its dead-letter topic.
 pub(crate) const NAME: &str = "ward.patient";
@@ -48,12 +47,7 @@ pub(crate) fn install(app: &App, name: &str) {
 /// An app with this component alone. `out` are the options of the topic that it emits to.
 pub(crate) fn ward(mut app: App, out: &str) -> App {
     app.folder = app.data.path().join("app");
-    std::fs::create_dir_all(app.folder.join("contracts")).unwrap();
-    let contracts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guests/contracts");
-    let files = std::fs::read_dir(contracts).unwrap().map(|entry| entry.unwrap().path());
-    for file in files.filter(|path| path.extension().is_some_and(|extension| extension == "avsc")) {
-        std::fs::copy(&file, app.folder.join("contracts").join(file.file_name().unwrap())).unwrap();
-    }
+    copy_contracts(&app.folder);
     let manifest = format!(
         r#"[app]
 name = "ward"

@@ -2,7 +2,7 @@
 
 use crate::support::build;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use heddle::build::cache_folder;
@@ -29,14 +29,24 @@ pub(crate) fn wasm(name: &str) -> Vec<u8> {
     build::component("guests", name)
 }
 
+/// The files with Avro schemas.
+fn contracts() -> impl Iterator<Item = PathBuf> {
+    let files = std::fs::read_dir(folder().join("contracts")).unwrap().map(|file| file.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "avsc"))
+}
+
+/// Copies the Avro schemas to an app.
+pub(crate) fn copy_contracts(app: &Path) {
+    std::fs::create_dir_all(app.join("contracts")).unwrap();
+    for file in contracts() {
+        std::fs::copy(&file, app.join("contracts").join(file.file_name().unwrap())).unwrap();
+    }
+}
+
 /// The schema of a subject or a named type.
 pub(crate) fn schema(name: &str) -> Schema {
     let mut library = Library::default();
-    for entry in std::fs::read_dir(folder().join("contracts")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "avsc") {
-            continue;
-        }
+    for path in contracts() {
         let file = path.file_stem().unwrap().to_str().unwrap();
         library.add(file, &std::fs::read_to_string(&path).unwrap()).unwrap();
     }
