@@ -1,5 +1,5 @@
-//! Protobuf values for a component: straight from the wire by a plan, and by way of `DynamicMessage`. The same order in
-//! Avro stands beside them.
+//! Protobuf and JSON values for a component: straight from the wire by a plan, and by way of `DynamicMessage` and
+//! `serde_json::Value`. The same order in Avro stands beside them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::sync::Arc;
@@ -24,6 +24,13 @@ const AVRO: &str = r#"{"type": "record", "name": "Order", "fields": [
     {"name": "totalAmount", "type": "double"}, {"name": "items", "type": {"type": "array", "items":
         {"type": "record", "name": "Item", "fields": [{"name": "productId", "type": "string"},
             {"name": "quantity", "type": "int"}, {"name": "price", "type": "double"}]}}}]}"#;
+
+const JSON: &str = r##"{"title": "Order", "type": "object",
+    "required": ["orderId", "customerId", "orderDate", "totalAmount", "items"], "properties": {
+        "orderId": {"type": "string"}, "customerId": {"type": "string"}, "orderDate": {"type": "integer"},
+        "totalAmount": {"type": "number"}, "items": {"type": "array", "items": {"$ref": "#/$defs/Item"}}},
+    "$defs": {"Item": {"type": "object", "required": ["productId", "quantity", "price"], "properties": {
+        "productId": {"type": "string"}, "quantity": {"type": "integer"}, "price": {"type": "number"}}}}}"##;
 
 fn schema(format: SchemaFormat, text: &str) -> Schema {
     format::parse(&Entry::new(format, text), &[]).unwrap()
@@ -78,6 +85,23 @@ fn decode_protobuf_as_dynamic_message(bencher: Bencher<'_, '_>) {
     let root = schema.root().unwrap();
     // Without the indexes in front, and without making a component's value of it.
     bencher.bench_local(|| DynamicMessage::decode(root.clone(), black_box(&bytes[1..])).unwrap());
+}
+
+#[divan::bench]
+fn decode_json(bencher: Bencher<'_, '_>) {
+    decode(bencher, &schema(SchemaFormat::Json, JSON));
+}
+
+#[divan::bench]
+fn decode_json_as_value(bencher: Bencher<'_, '_>) {
+    let bytes = encoded(&schema(SchemaFormat::Json, JSON));
+    // Without making a component's value of it.
+    bencher.bench_local(|| serde_json::from_slice::<Value>(black_box(&bytes)).unwrap());
+}
+
+#[divan::bench]
+fn encode_json(bencher: Bencher<'_, '_>) {
+    encode(bencher, &schema(SchemaFormat::Json, JSON));
 }
 
 #[divan::bench]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
-use crate::format::{DecodeError, Plan, Schema, avro, protobuf, title};
+use crate::format::{DecodeError, Plan, Schema, avro, json_schema, protobuf};
 
 /// A path to a field that can identify a message, within one reader's schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum IdPath {
     Avro(avro::identify::IdPath),
     /// In a Protobuf message.
     Protobuf(protobuf::identify::IdPath),
+    /// In a JSON value.
+    Json(json_schema::identify::IdPath),
 }
 
 /// Why a path leads to nothing that can identify a message.
@@ -37,11 +39,7 @@ impl IdPath {
             None => avro::identify::IdPath::of(topic, None, path).map(Self::Avro),
             Some(Schema::Avro(schema)) => avro::identify::IdPath::of(topic, Some(schema), path).map(Self::Avro),
             Some(Schema::Protobuf(schema)) => protobuf::identify::IdPath::of(topic, schema, path).map(Self::Protobuf),
-            Some(other) => Err(IdError {
-                topic: topic.to_owned(),
-                path: path.join("."),
-                what: format!("the topic's schema is {}", title(other.format())),
-            }),
+            Some(Schema::JsonSchema(schema)) => json_schema::identify::IdPath::of(topic, schema, path).map(Self::Json),
         }
     }
 
@@ -54,9 +52,12 @@ impl IdPath {
         match (self, plan) {
             (Self::Avro(path), Plan::Avro { plan, .. }) => Ok(path.find(plan, bytes)?),
             (Self::Protobuf(path), Plan::Protobuf(plan)) => Ok(path.find(plan, bytes)?),
+            (Self::Json(path), Plan::JsonSchema(plan)) => Ok(path.find(plan, bytes)?),
             (_, Plan::Unreadable(what)) => Err(DecodeError::Unreadable(what.clone())),
             // A plan is of its reader's format.
-            (Self::Avro(_), Plan::Protobuf(_)) | (Self::Protobuf(_), Plan::Avro { .. }) => Ok(None),
+            (Self::Avro(_), Plan::Protobuf(_) | Plan::JsonSchema(_))
+            | (Self::Protobuf(_), Plan::Avro { .. } | Plan::JsonSchema(_))
+            | (Self::Json(_), Plan::Avro { .. } | Plan::Protobuf(_)) => Ok(None),
         }
     }
 }

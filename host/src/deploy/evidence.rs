@@ -131,15 +131,15 @@ fn contradiction(
     };
     let of_id =
         || format!("its records have the schema id {id_text}, which is `{}` in the registry", shown(&registered.text));
-    let writer = registered.schema.as_ref().ok().filter(|schema| schema.types_components());
+    let writer = registered.schema.as_ref().ok();
     let Some(writer) = writer else { return Ok(Some(format!("{}: components cannot read such a schema", of_id()))) };
     if let Some(problem) = own.reads(writer).into_iter().next() {
         let own = shown(own.text());
         return Ok(Some(format!("{}; the store `{store}` holds `{own}`, which does not read it: {problem}", of_id())));
     }
     let payload = record.value.as_deref().and_then(wire::split).map_or(&[][..], |(_, payload)| payload);
-    let decoded = writer.decode(payload);
-    Ok(decoded.err().map(|error| format!("{}, and its newest record does not match that: {error}", of_id())))
+    let checked = writer.check(payload);
+    Ok(checked.err().map(|error| format!("{}, and its newest record does not match that: {error}", of_id())))
 }
 
 /// The beginning of a schema, on one line.

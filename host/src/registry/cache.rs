@@ -46,9 +46,9 @@ impl Cached {
             Some(Answer::UnknownSince(then)) if then.elapsed() < UNKNOWN_FOR => return Ok(None),
             _ => {}
         }
-        // A schema of a format that components cannot read counts as unknown.
+        // A schema that is not valid counts as unknown.
         let registered = ask(&*self.registry).map_err(|e| e.to_string())?;
-        let schema = registered.and_then(|registered| registered.schema.ok()).filter(Schema::types_components);
+        let schema = registered.and_then(|registered| registered.schema.ok());
         let answer = schema.clone().map_or_else(|| Answer::UnknownSince(Instant::now()), Answer::Schema);
         let mut known = lock(&self.known);
         if known.len() >= IDS_MAX {

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 use heddle_contract::compat::{Level, violations};
 use heddle_contract::format::{self, Plan, Schema};
@@ -111,6 +112,9 @@ type Trouble = Option<(String, String)>;
 
 /// The types of `writer` that `own` names, if it need not name all.
 fn named(own: &Schema, writer: Schema) -> Vec<Schema> {
+    if let (Schema::JsonSchema(own), Schema::JsonSchema(written)) = (own, &writer) {
+        return vec![Schema::JsonSchema(Arc::new(written.limited_to(own)))];
+    }
     if writer.with_type(&own.describe()).is_ok() {
         return vec![writer];
     }

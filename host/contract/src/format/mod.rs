@@ -290,6 +290,9 @@ impl Schema {
     pub fn reads(&self, writer: &Self) -> Vec<Problem> {
         match (self, writer) {
             (Self::Protobuf(reader), Self::Protobuf(writer)) => protobuf::compat::unreadable(reader, writer),
+            (Self::JsonSchema(reader), Self::JsonSchema(writer)) => {
+                json_schema::compat::unreadable(reader.bundled(), writer.bundled())
+            }
             (reader, writer) => reader.problems(writer),
         }
     }
@@ -337,7 +340,7 @@ impl Schema {
         match self {
             Self::Avro(schema) => schema.describe(schema.root()),
             Self::Protobuf(schema) => schema.root().map_or_else(String::new, |root| root.full_name().to_owned()),
-            Self::JsonSchema(_) => title(self.format()).to_owned(),
+            Self::JsonSchema(schema) => schema.title().to_owned(),
         }
     }
 
@@ -347,7 +350,7 @@ impl Schema {
         match self {
             Self::Avro(schema) => matches!(schema.node(schema.root()), avro::Node::Record(_)),
             Self::Protobuf(_) => true,
-            Self::JsonSchema(_) => false,
+            Self::JsonSchema(schema) => schema.is_record(),
         }
     }
 
@@ -356,7 +359,8 @@ impl Schema {
     pub fn imports(&self) -> &[Referred] {
         match self {
             Self::Protobuf(schema) => schema.referred(),
-            Self::Avro(_) | Self::JsonSchema(_) => &[],
+            Self::JsonSchema(schema) => schema.referred(),
+            Self::Avro(_) => &[],
         }
     }
 
@@ -376,7 +380,8 @@ impl Schema {
     pub fn with_type(&self, name: &str) -> Result<Self, String> {
         match self {
             Self::Protobuf(schema) => schema.with_message(name).map(|schema| Self::Protobuf(Arc::new(schema))),
-            Self::Avro(_) | Self::JsonSchema(_) => Err(format!("{} has no choice of types", title(self.format()))),
+            Self::JsonSchema(schema) => schema.with_type(name).map(|schema| Self::JsonSchema(Arc::new(schema))),
+            Self::Avro(_) => Err(format!("{} has no choice of types", title(self.format()))),
         }
     }
 
@@ -410,21 +415,13 @@ impl Schema {
         }
     }
 
-    /// Returns true if components can be typed by its format.
-    #[must_use]
-    pub fn types_components(&self) -> bool {
-        match self {
-            Self::Avro(_) | Self::Protobuf(_) => true,
-            Self::JsonSchema(_) => false,
-        }
-    }
-
-    /// The places that a component cannot be typed by, although its format is one of components.
+    /// The places that a component cannot be typed by.
     #[must_use]
     pub fn inexpressible(&self) -> &[Problem] {
         match self {
             Self::Protobuf(schema) => &schema.types().refused,
-            Self::Avro(_) | Self::JsonSchema(_) => &[],
+            Self::JsonSchema(schema) => schema.refused(),
+            Self::Avro(_) => &[],
         }
     }
 
@@ -439,8 +436,7 @@ impl Schema {
     pub fn type_names(&self) -> Vec<String> {
         match self {
             Self::Avro(schema) => schema.type_names(),
-            Self::Protobuf(_) => vec![self.describe()],
-            Self::JsonSchema(_) => vec![],
+            Self::Protobuf(_) | Self::JsonSchema(_) => vec![self.describe()],
         }
     }
 
@@ -455,18 +451,17 @@ impl Schema {
                 let records = schema.records()?;
                 Ok(records.map(|all| all.into_iter().map(|(name, schema)| (name, schema.into())).collect()))
             }
-            Self::Protobuf(_) => Ok(Some(vec![(self.describe(), self.clone())])),
-            Self::JsonSchema(_) => Ok(None),
+            Self::Protobuf(_) | Self::JsonSchema(_) => Ok(Some(vec![(self.describe(), self.clone())])),
         }
     }
 
-    /// The types of its values. The formats that components do not work with have one JSON text.
+    /// The types of its values.
     #[must_use]
     pub fn shapes(&self) -> Shapes {
         match self {
             Self::Avro(schema) => avro::shapes(schema),
             Self::Protobuf(schema) => schema.types().shapes.clone(),
-            Self::JsonSchema(_) => Shapes::json(title(self.format())),
+            Self::JsonSchema(schema) => schema.types().shapes.clone(),
         }
     }
 }

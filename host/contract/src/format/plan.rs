@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Schema, avro, protobuf, title};
+use super::{Schema, avro, json_schema, protobuf, title};
 
 /// The way from a writer's value to a reader's value.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub enum Plan {
     },
     /// Both schemas are Protobuf.
     Protobuf(Box<protobuf::plan::Plan>),
+    /// Both schemas are JSON Schema.
+    JsonSchema(Box<json_schema::plan::Plan>),
     /// The reader can read no value of the writer.
     Unreadable(String),
 }
@@ -40,6 +42,9 @@ impl Plan {
             (Schema::Protobuf(writer), Schema::Protobuf(reader)) => {
                 Self::Protobuf(Box::new(protobuf::plan::Plan::of(writer, reader)))
             }
+            (Schema::JsonSchema(writer), Schema::JsonSchema(reader)) => {
+                Self::JsonSchema(Box::new(json_schema::plan::Plan::of(writer, reader)))
+            }
             (writer, reader) => {
                 let (theirs, ours) = (title(writer.format()), title(reader.format()));
                 Self::Unreadable(format!("it was written as {theirs}, and the reader's schema is {ours}"))
@@ -54,6 +59,7 @@ impl Plan {
         match self {
             Self::Avro { plan, .. } => plan.mismatches().to_vec(),
             Self::Protobuf(plan) => plan.mismatches().to_vec(),
+            Self::JsonSchema(plan) => plan.mismatches().to_vec(),
             Self::Unreadable(what) => vec![Mismatch { path: ".".to_owned(), what: what.clone() }],
         }
     }

@@ -188,14 +188,6 @@ impl Shapes {
         shapes.finish(root)
     }
 
-    /// The shape of values that are JSON as a whole.
-    #[must_use]
-    pub(crate) fn json(format: &str) -> Self {
-        let mut shapes = Builder::default();
-        let root = shapes.push(Shape::Json(Json { doc: format!("JSON by a schema in {format}."), of: None }), 0);
-        shapes.finish(root)
-    }
-
     /// The place in the schema that a shape stands for, as the schema's format numbers its types.
     #[must_use]
     pub fn origin(&self, id: ShapeId) -> usize {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{Schema, avro, protobuf, title};
+use super::{Schema, avro, json_schema, protobuf};
 
 /// Why bytes are not a value of a schema.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -14,6 +14,9 @@ pub enum DecodeError {
     /// They are not a message of the schema.
     #[error(transparent)]
     Protobuf(#[from] protobuf::DecodeError),
+    /// They are not JSON, or not of the schema.
+    #[error(transparent)]
+    Json(#[from] json_schema::DecodeError),
     /// The value is valid and cannot be read by the schema.
     #[error("{0}")]
     Unreadable(String),
@@ -26,6 +29,7 @@ impl DecodeError {
         match self {
             Self::Avro(error) => error.is_beyond_bounds(),
             Self::Protobuf(error) => error.is_beyond_bounds(),
+            Self::Json(error) => error.is_beyond_bounds(),
             Self::Unreadable(_) => false,
         }
     }
@@ -40,9 +44,9 @@ pub enum EncodeError {
     /// It does not fit the message.
     #[error(transparent)]
     Protobuf(#[from] protobuf::EncodeError),
-    /// Values of the schema's format cannot be written.
-    #[error("{0}")]
-    Unwritable(String),
+    /// It does not fit the JSON Schema.
+    #[error(transparent)]
+    Json(#[from] json_schema::EncodeError),
 }
 
 impl Schema {
@@ -54,9 +58,19 @@ impl Schema {
         match self {
             Self::Avro(schema) => Ok(avro::json::decode(schema, bytes)?),
             Self::Protobuf(schema) => Ok(schema.decode(bytes)?),
-            Self::JsonSchema(_) => {
-                Err(DecodeError::Unreadable(format!("values of {} cannot be read", title(self.format()))))
-            }
+            Self::JsonSchema(schema) => Ok(schema.decode(bytes)?),
+        }
+    }
+
+    /// Checks one whole value.
+    ///
+    /// # Errors
+    /// If the bytes are not a value of the schema. JSON that does not fit its schema can be [read](Self::decode).
+    pub fn check(&self, bytes: &[u8]) -> Result<(), DecodeError> {
+        let value = self.decode(bytes)?;
+        match self {
+            Self::JsonSchema(schema) => Ok(schema.check(&value)?),
+            Self::Avro(_) | Self::Protobuf(_) => Ok(()),
         }
     }
 
@@ -68,9 +82,7 @@ impl Schema {
         match self {
             Self::Avro(schema) => Ok(avro::json::encode(schema, value, out)?),
             Self::Protobuf(schema) => Ok(schema.encode(value, out)?),
-            Self::JsonSchema(_) => {
-                Err(EncodeError::Unwritable(format!("values of {} cannot be written", title(self.format()))))
-            }
+            Self::JsonSchema(schema) => Ok(schema.encode(value, out)?),
         }
     }
 }

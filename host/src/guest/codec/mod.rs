@@ -6,6 +6,7 @@
 //! ```
 
 mod avro;
+mod json_schema;
 mod place;
 mod protobuf;
 
@@ -75,6 +76,7 @@ impl Decoder {
         match &self.plan {
             Plan::Avro { plan, .. } => avro::is_of_unknown_type(plan, bytes),
             Plan::Protobuf(plan) => plan.is_of_unknown_type(bytes),
+            Plan::JsonSchema(plan) => plan.is_of_unknown_type(bytes),
             // Another format is a fault of the topic, not another type of it.
             Plan::Unreadable(_) => false,
         }
@@ -112,6 +114,7 @@ impl Decoder {
         match &self.plan {
             Plan::Avro { plan, reader } => Ok(avro::decode_into(plan, reader, &self.shapes, bytes, place)?),
             Plan::Protobuf(plan) => Ok(protobuf::decode_into(plan, &self.shapes, bytes, place)?),
+            Plan::JsonSchema(plan) => Ok(json_schema::decode_into(plan, &self.shapes, bytes, place)?),
             Plan::Unreadable(what) => Err(DecodeError::Unreadable(what.clone())),
         }
     }
@@ -151,7 +154,7 @@ impl Encoder {
         let encoded = match &self.schema {
             Schema::Avro(schema) => avro::encode(schema, &self.shapes, value, out),
             Schema::Protobuf(schema) => protobuf::encode(schema, &self.shapes, value, out),
-            Schema::JsonSchema(_) => Err("components cannot write the schema's format".to_owned().into()),
+            Schema::JsonSchema(schema) => json_schema::encode(schema, &self.shapes, value, out),
         };
         encoded.map_err(|Misplaced { mut path, what }| {
             path.reverse();

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::format::Referred;
 
 /// The keyword that holds the other schemas. No schema uses a keyword of this name.
-const OTHERS: &str = "heddle:referred";
+pub(super) const OTHERS: &str = "heddle:referred";
 /// Keywords whose members are schemas under arbitrary names.
 const NAMED: [&str; 5] = ["properties", "patternProperties", "definitions", "$defs", "dependentSchemas"];
 /// Keywords that hold values instead of schemas.
@@ -20,6 +20,10 @@ pub(super) fn bundle(mut schema: Value, referred: &[Referred]) -> Value {
     let mut others = referred.iter().filter_map(parsed).collect::<Map<_, _>>();
     let names = others.keys().cloned().collect::<Vec<_>>();
     for (name, other) in &mut others {
+        // It is found by its place. Under an identity of its own, references in it would begin there.
+        for key in ["$id", "id", "$schema"] {
+            other.as_object_mut().and_then(|object| object.shift_remove(key));
+        }
         redirect(other, &place(name), &names);
     }
     // A schema without references to the others keeps its keywords: without any keyword it would accept every value.

@@ -24,9 +24,14 @@ const PAIRS_MAX: usize = 20_000;
 /// Where and why `reader` does not take everything that `writer` allows; empty if it does.
 #[must_use]
 pub fn problems(reader: &Value, writer: &Value) -> Vec<Problem> {
-    let mut checker = Checker { reader, writer, path: vec![], under_way: vec![], pairs: 0, problems: vec![] };
-    checker.pair(reader, writer);
-    checker.problems
+    Checker::new(reader, writer, false).found()
+}
+
+/// Returns where and why a component typed by `reader` does not take everything that `writer` allows. It ignores
+/// members that the reader does not know, whatever the reader says of them.
+#[must_use]
+pub fn unreadable(reader: &Value, writer: &Value) -> Vec<Problem> {
+    Checker::new(reader, writer, true).found()
 }
 
 type Object = serde_json::Map<String, Value>;
@@ -39,17 +44,38 @@ struct Checker<'a> {
     under_way: Vec<(*const Value, *const Value)>,
     pairs: usize,
     problems: Vec<Problem>,
+    /// Whether the reader ignores members that it does not know.
+    ignores_unknown: bool,
 }
 
 /// Keywords by which a value is bounded: from below, and from above.
 const LOWER: [&str; 5] = ["minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"];
 const UPPER: [&str; 5] = ["maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"];
 /// Keywords that must not come or change.
-const FIXED: [&str; 9] =
-    ["pattern", "format", "const", "multipleOf", "uniqueItems", "if", "dependencies", "patternProperties", "not"];
+const FIXED: [&str; 10] = [
+    "pattern",
+    "uniqueItems",
+    "if",
+    "then",
+    "else",
+    "dependencies",
+    "dependentRequired",
+    "dependentSchemas",
+    "patternProperties",
+    "not",
+];
 const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
 
 impl<'a> Checker<'a> {
+    fn new(reader: &'a Value, writer: &'a Value, ignores_unknown: bool) -> Self {
+        Self { reader, writer, path: vec![], under_way: vec![], pairs: 0, problems: vec![], ignores_unknown }
+    }
+
+    fn found(mut self) -> Vec<Problem> {
+        self.pair(self.reader, self.writer);
+        self.problems
+    }
+
     fn pair(&mut self, reader: &'a Value, writer: &'a Value) {
         let (reader, writer) = (follow(self.reader, reader), follow(self.writer, writer));
         let key = (std::ptr::from_ref(reader), std::ptr::from_ref(writer));
@@ -144,7 +170,10 @@ impl<'a> Checker<'a> {
     }
 
     fn enums(&mut self, ours: &Object, theirs: &Object) {
-        let list = |object: &Object| object.get("enum").and_then(Value::as_array).cloned();
+        let list = |object: &Object| match object.get("enum").and_then(Value::as_array) {
+            Some(values) => Some(values.clone()),
+            None => object.get("const").map(|value| vec![value.clone()]),
+        };
         let Some(takes) = list(ours) else { return };
         match list(theirs) {
             None => self.problem(format!("the writer allows any value; the reader takes only {}", Value::from(takes))),
@@ -174,8 +203,16 @@ impl<'a> Checker<'a> {
                 }
             }
         }
+        if let Some(step) = number(ours, "multipleOf") {
+            let written = number(theirs, "multipleOf");
+            if !written.is_some_and(|other| other == step || (other / step).fract() == 0.0) {
+                let written = written.map_or("no step".to_owned(), |other| other.to_string());
+                self.problem(format!("the writer's `multipleOf` is {written}; the reader takes {step}"));
+            }
+        }
         for key in FIXED {
-            if let Some(rule) = ours.get(key).filter(|rule| theirs.get(key) != Some(rule)) {
+            let demanded = ours.get(key).filter(|rule| **rule != Value::Bool(false));
+            if let Some(rule) = demanded.filter(|rule| theirs.get(key) != Some(rule)) {
                 self.problem(format!("the reader demands `{key}` = {rule}, which the writer does not"));
             }
         }
@@ -185,10 +222,11 @@ impl<'a> Checker<'a> {
         let (our_properties, their_properties) = (members(ours, "properties"), members(theirs, "properties"));
         let (our_others, their_others) = (ours.get("additionalProperties"), theirs.get("additionalProperties"));
         let closed = |others: Option<&Value>| others == Some(&Value::Bool(false));
+        let is_closed = closed(our_others) && (!self.ignores_unknown || our_properties.is_empty());
         for (name, writer) in their_properties {
             match our_properties.iter().find(|(other, _)| other == &name) {
                 Some((_, reader)) => self.within(name, |this| this.pair(reader, writer)),
-                None if closed(our_others) => {
+                None if is_closed => {
                     self.within(name, |this| {
                         this.problem("the reader has no such property and lets no others be".to_owned());
                     });
@@ -214,7 +252,7 @@ impl<'a> Checker<'a> {
         }
         self.required(ours, theirs);
         match (our_others, their_others) {
-            (Some(Value::Bool(false)), others) if !closed(others) => {
+            (Some(Value::Bool(false)), others) if is_closed && !closed(others) => {
                 self.problem("the writer lets other properties be, the reader does not".to_owned());
             }
             (Some(ours @ Value::Object(_)), Some(theirs @ Value::Object(_))) => {

@@ -1,22 +1,74 @@
-//! JSON Schemas in the registry. A text is validated only as far as comparisons need it.
+//! JSON Schema: schemas that become types as far as a closed subset of the language goes, and JSON beyond it.
+//!
+//! ```text
+//!  text, references ──parse──> Schema ──┬─ types: shapes and nodes of its values, for a component's codec
+//!                                       ├─ check: what types do not say, by the crate `jsonschema`
+//!                                       ├─ Plan::of(writer, reader)
+//!                                       └─ json: values as JSON
+//! ```
+//!
+//! A value is read and written along the nodes, straight from and to its bytes. A tree of it is made only where the
+//! schema demands more than its types say.
 
 mod bundle;
 pub mod compat;
+mod error;
+pub mod identify;
+mod json;
+mod keywords;
+mod names;
+pub mod nodes;
+pub mod number;
+pub mod plan;
+pub mod reader;
+mod rules;
+mod shapes;
+mod tree;
+pub mod types;
 
-use serde_json::Value;
+pub use error::{DecodeError, EncodeError};
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use serde_json::{Map, Value};
 
 use self::bundle::bundle;
+use self::nodes::Node;
+use self::rules::Rules;
+use self::types::Types;
 use crate::compat::Problem;
 use crate::format::Referred;
 
 /// A JSON Schema, with what it refers to in it.
-#[derive(Clone, Debug, PartialEq)]
 pub struct Schema {
     text: String,
     bundled: Value,
+    referred: Vec<Referred>,
+    types: OnceLock<Types>,
+    rules: OnceLock<Result<Rules, String>>,
+    lenient: OnceLock<Result<Rules, String>>,
+    refused: OnceLock<Vec<Problem>>,
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Schema").field("text", &self.text).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Schema {
+    fn eq(&self, other: &Self) -> bool {
+        self.bundled == other.bundled
+    }
 }
 
 impl Schema {
+    fn new(text: String, bundled: Value, referred: Vec<Referred>) -> Self {
+        let (types, rules, lenient, refused) = (OnceLock::new(), OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { text, bundled, referred, types, rules, lenient, refused }
+    }
+
     /// The text that it was read from.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -28,6 +80,137 @@ impl Schema {
     pub fn bundled(&self) -> &Value {
         &self.bundled
     }
+
+    /// What it refers to, also by way of others.
+    #[must_use]
+    pub fn referred(&self) -> &[Referred] {
+        &self.referred
+    }
+
+    /// The types of its values.
+    #[must_use]
+    pub fn types(&self) -> &Types {
+        self.types.get_or_init(|| Types::of(&self.bundled))
+    }
+
+    /// Returns true if values are objects with known names.
+    #[must_use]
+    pub fn is_record(&self) -> bool {
+        matches!(self.types().root(), Node::Record(_))
+    }
+
+    /// The name of its values: the title.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        keywords::text(&self.bundled, "title").unwrap_or("JSON Schema")
+    }
+
+    /// Why values cannot be checked by it.
+    #[must_use]
+    pub fn refused(&self) -> &[Problem] {
+        self.refused.get_or_init(|| {
+            let what = self.rules().as_ref().err();
+            what.map(|what| Problem { path: "#".to_owned(), what: what.clone() }).into_iter().collect()
+        })
+    }
+
+    fn rules(&self) -> &Result<Rules, String> {
+        self.rules.get_or_init(|| Rules::of(&self.bundled))
+    }
+
+    /// Checks a value.
+    ///
+    /// # Errors
+    /// If it does not fit the schema.
+    pub fn check(&self, value: &Value) -> Result<(), DecodeError> {
+        by_rules(self.rules(), value)
+    }
+
+    /// Checks a value of an older or newer version, as far as a component depends on it: members that it does not know
+    /// are ignored, and required ones with a default may be absent.
+    ///
+    /// # Errors
+    /// If it does not fit the schema.
+    pub fn check_other_version(&self, value: &Value) -> Result<(), DecodeError> {
+        by_rules(self.lenient.get_or_init(|| Rules::of(&rules::lenient(&self.bundled))), value)
+    }
+
+    /// The same schema without the types that `reader` does not tell apart.
+    #[must_use]
+    pub fn limited_to(&self, reader: &Self) -> Self {
+        let mut bundled = self.bundled.clone();
+        if let (Node::Variant(theirs), Node::Variant(ours)) = (self.types().root(), reader.types().root()) {
+            let known = |case: &String| ours.cases.iter().any(|(name, _)| name == case);
+            for key in ["oneOf", "anyOf"] {
+                if let Some(branches) = bundled.get_mut(key).and_then(Value::as_array_mut) {
+                    // Branches are cases, in their order.
+                    let mut cases = theirs.cases.iter();
+                    branches.retain(|_| cases.next().is_none_or(|(case, _)| known(case)));
+                }
+            }
+        }
+        Self::new(self.text.clone(), bundled, self.referred.clone())
+    }
+
+    /// Reads a value as JSON. It is not checked by the schema.
+    ///
+    /// # Errors
+    /// If the bytes are not JSON, or a number would have to be rounded.
+    pub fn decode(&self, bytes: &[u8]) -> Result<Value, DecodeError> {
+        json::decode(bytes)
+    }
+
+    /// Writes a value behind `out`.
+    ///
+    /// # Errors
+    /// If it does not fit the schema.
+    pub fn encode(&self, value: &Value, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        json::encode(self, value, out)
+    }
+
+    /// The type `name`: the schema itself if that is its title, else the definition of this name as a schema of its
+    /// own.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn with_type(&self, name: &str) -> Result<Self, String> {
+        let whole = serde_json::from_str::<Map<String, Value>>(&self.text).map_err(|error| error.to_string())?;
+        if keywords::text(&self.bundled, "title") == Some(name) {
+            return Ok(Self::new(self.text.clone(), self.bundled.clone(), self.referred.clone()));
+        }
+        let mut known = vec![];
+        for key in ["$defs", "definitions"] {
+            let Some(definitions) = whole.get(key).and_then(Value::as_object) else { continue };
+            known.extend(definitions.keys().map(|name| format!("`{name}`")));
+            if definitions.contains_key(name) {
+                let kept = |key: &&String| ["$schema", "$id", "id", "$defs", "definitions"].contains(&key.as_str());
+                let kept = whole.iter().filter(|(key, _)| kept(key)).map(|(key, value)| (key.clone(), value.clone()));
+                let step = name.replace('~', "~0").replace('/', "~1");
+                let text = kept.chain([("$ref".to_owned(), format!("#/{key}/{step}").into())]).collect::<Map<_, _>>();
+                return parse(&Value::Object(text).to_string(), &self.referred);
+            }
+        }
+        let known = if known.is_empty() { "no definitions".to_owned() } else { known.join(", ") };
+        Err(format!("there is no type `{name}`; the file is `{}` and has: {known}", self.title()))
+    }
+}
+
+fn by_rules(rules: &Result<Rules, String>, value: &Value) -> Result<(), DecodeError> {
+    match rules {
+        Ok(rules) => rules.check(value).map_err(|(path, what)| DecodeError::Misfit { path, what }),
+        Err(what) => Err(DecodeError::misfit(format!("the schema is not valid: {what}"))),
+    }
+}
+
+/// The schema that a reference leads to within a document.
+fn follow<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
+    let (file, pointer) = reference.split_once('#').unwrap_or((reference, ""));
+    let own = || root.get("$id").or_else(|| root.get("id")).and_then(Value::as_str);
+    if !file.is_empty() && own().is_none_or(|own| own.trim_end_matches('#') != file) {
+        return None;
+    }
+    let pointer = percent_encoding::percent_decode_str(pointer).decode_utf8().ok()?;
+    if pointer.is_empty() { Some(root) } else { root.pointer(&pointer) }
 }
 
 /// The deepest nesting of schemas.
@@ -38,7 +221,7 @@ pub(super) fn parse(text: &str, referred: &[Referred]) -> Result<Schema, String>
     let schema = serde_json::from_str::<Value>(text).map_err(|error| error.to_string())?;
     let known = referred.iter().map(|schema| schema.name.as_str()).collect::<Vec<_>>();
     check(&schema, &schema, &known, "#", 0)?;
-    Ok(Schema { text: text.to_owned(), bundled: bundle(schema, referred) })
+    Ok(Schema::new(text.to_owned(), bundle(schema, referred), referred.to_vec()))
 }
 
 /// Checks a schema and the schemas within it.

@@ -1,0 +1,256 @@
+//! What a schema demands of values, checked by the crate `jsonschema`.
+//!
+//! The crate fetches nothing here: what a schema refers to is in it. Its checks remember what they have seen, so they
+//! end soon; its explanations do not. So only values that unfold to few schemas are explained.
+
+use std::collections::BTreeMap;
+
+use jsonschema::{Draft, PatternOptions, Validator};
+use serde_json::Value;
+
+use super::follow;
+
+/// How many schemas may apply to one value: a bound for the time.
+const STEPS_MAX: u64 = 1_000_000;
+/// How deep schemas may refer to each other: a bound for the stack.
+const DEPTH_MAX: usize = 400;
+/// The most tries of a pattern that looks back and ahead.
+const BACKTRACKS_MAX: usize = 100_000;
+/// The longest compiled pattern, in bytes.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
+/// The characters of an explanation that are told.
+const CHARS_SHOWN: usize = 300;
+
+/// What a schema demands, compiled.
+#[derive(Debug)]
+pub(super) struct Rules {
+    validator: Validator,
+    /// How many schemas apply to one value, at most.
+    steps: u64,
+    /// Whether a schema contains itself, so that a value's depth says how many schemas apply to all of it.
+    is_endless: bool,
+}
+
+impl Rules {
+    /// Compiles a schema with all that it refers to in it.
+    pub(super) fn of(schema: &Value) -> Result<Self, String> {
+        let anchors = anchors(schema);
+        let count = |within| Unfolding { root: schema, anchors: &anchors, known: BTreeMap::new(), within }.of_all();
+        let steps = count(true);
+        if steps > STEPS_MAX {
+            return Err(format!("more than {STEPS_MAX} schemas would apply to one value"));
+        }
+        let built = match options().build(schema) {
+            // The newest draft is the default, but tuples were written in another way before.
+            Err(first) if schema.get("$schema").is_none() => {
+                options().with_draft(Draft::Draft7).build(schema).map_err(|_| first)
+            }
+            built => built,
+        };
+        let validator = built.map_err(|error| short(&error.to_string()))?;
+        Ok(Self { validator, steps, is_endless: count(false) > STEPS_MAX })
+    }
+
+    /// Checks a value. Says what is wrong, and where.
+    pub(super) fn check(&self, value: &Value) -> Result<(), (String, String)> {
+        if self.validator.is_valid(value) {
+            return Ok(());
+        }
+        let unexplained = (String::new(), "the value does not fit the schema".to_owned());
+        if self.is_endless && self.steps.saturating_pow(depth(value)) > STEPS_MAX {
+            return Err(unexplained);
+        }
+        Err(match self.validator.validate(value) {
+            Err(error) => (path(error.instance_path().as_str(), value), short(&error.to_string())),
+            Ok(()) => unexplained,
+        })
+    }
+}
+
+fn options() -> jsonschema::ValidationOptions<'static> {
+    let patterns = PatternOptions::fancy_regex().backtrack_limit(BACKTRACKS_MAX).size_limit(PATTERN_BYTES_MAX);
+    jsonschema::options()
+        // Formats and encodings are annotations, as most validators take them.
+        .should_validate_formats(false)
+        .without_content_encoding_support("base64")
+        .without_content_media_type_support("application/json")
+        .with_pattern_options(patterns.dfa_size_limit(PATTERN_BYTES_MAX))
+        .offline()
+}
+
+/// How many arrays and objects are within each other.
+fn depth(value: &Value) -> u32 {
+    let inner = match value {
+        Value::Array(items) => items.iter().map(depth).max(),
+        Value::Object(members) => members.values().map(depth).max(),
+        _ => return 0,
+    };
+    1 + inner.unwrap_or_default()
+}
+
+/// The place that a JSON pointer leads to, as other messages call places: `lines[2].price`.
+fn path(pointer: &str, value: &Value) -> String {
+    let (mut path, mut at) = (String::new(), Some(value));
+    for step in pointer.split('/').skip(1) {
+        let step = step.replace("~1", "/").replace("~0", "~");
+        if let Some(Value::Array(items)) = at {
+            path.push_str(&format!("[{step}]"));
+            at = step.parse::<usize>().ok().and_then(|place| items.get(place));
+        } else {
+            path.push_str(if path.is_empty() { "" } else { "." });
+            path.push_str(&step);
+            at = at.and_then(|value| value.get(&step));
+        }
+    }
+    path
+}
+
+fn short(text: &str) -> String {
+    let mut shown = text.chars().take(CHARS_SHOWN).collect::<String>();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// A schema that takes what an older or newer one wrote: it ignores members that it does not know, and does without
+/// required ones that have a default.
+pub(super) fn lenient(schema: &Value) -> Value {
+    let mut lenient = schema.clone();
+    relax(&mut lenient);
+    lenient
+}
+
+fn relax(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(relax),
+        Value::Object(object) => {
+            if let Some(properties) = object.get("properties").and_then(Value::as_object) {
+                let with_default = properties.iter().filter(|(_, member)| member.get("default").is_some());
+                let with_default = with_default.map(|(name, _)| name.clone()).collect::<Vec<_>>();
+                if let Some(Value::Array(names)) = object.get_mut("required") {
+                    names.retain(|name| !with_default.iter().any(|other| name == other));
+                }
+                for key in ["additionalProperties", "unevaluatedProperties"] {
+                    if object.get(key) == Some(&Value::Bool(false)) {
+                        object.shift_remove(key);
+                    }
+                }
+                if object.get("required").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+                    object.shift_remove("required");
+                }
+            }
+            let inner = object.iter_mut().filter(|(key, _)| !HOLDING_VALUES.contains(&key.as_str()));
+            inner.for_each(|(_, inner)| relax(inner));
+        }
+        _ => {}
+    }
+}
+
+/// Keywords that hold values instead of schemas.
+const HOLDING_VALUES: [&str; 4] = ["const", "default", "enum", "examples"];
+/// Keywords whose schemas apply to the same value.
+const SAME_VALUE: [&str; 9] =
+    ["allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies"];
+/// Keywords whose schemas apply to a part of the value.
+const PART: [&str; 11] = [
+    "properties",
+    "patternProperties",
+    "additionalProperties",
+    "unevaluatedProperties",
+    "propertyNames",
+    "items",
+    "prefixItems",
+    "additionalItems",
+    "unevaluatedItems",
+    "contains",
+    "extends",
+];
+/// Keywords whose members are schemas under names.
+const NAMED: [&str; 4] = ["properties", "patternProperties", "dependentSchemas", "dependencies"];
+
+/// The schemas that have a name for references, by that name.
+fn anchors(root: &Value) -> BTreeMap<&str, &Value> {
+    let (mut found, mut todo) = (BTreeMap::new(), vec![root]);
+    while let Some(value) = todo.pop() {
+        if let Value::Object(object) = value {
+            for key in ["$id", "id", "$anchor", "$dynamicAnchor"] {
+                if let Some(name) = object.get(key).and_then(Value::as_str) {
+                    found.insert(name.trim_end_matches('#'), value);
+                    found.insert(name.trim_end_matches('#').rsplit('/').next().unwrap_or_default(), value);
+                }
+            }
+            todo.extend(object.values());
+        } else if let Value::Array(items) = value {
+            todo.extend(items);
+        }
+    }
+    found
+}
+
+/// Counts the schemas that a schema unfolds to.
+struct Unfolding<'a> {
+    root: &'a Value,
+    anchors: &'a BTreeMap<&'a str, &'a Value>,
+    /// The counts of schemas that were seen; `None` for those in progress.
+    known: BTreeMap<*const Value, Option<u64>>,
+    /// Whether only schemas that apply to the same value count. Otherwise a schema that contains itself has no end.
+    within: bool,
+}
+
+impl<'a> Unfolding<'a> {
+    /// The largest count of all schemas in the document.
+    fn of_all(&mut self) -> u64 {
+        let (mut largest, mut todo) = (0, vec![self.root]);
+        while let Some(value) = todo.pop() {
+            match value {
+                Value::Object(object) => {
+                    largest = largest.max(self.count(value, 0));
+                    let inner = object.iter().filter(|(key, _)| !HOLDING_VALUES.contains(&key.as_str()));
+                    todo.extend(inner.map(|(_, inner)| inner));
+                }
+                Value::Array(items) => todo.extend(items),
+                _ => {}
+            }
+        }
+        largest
+    }
+
+    fn count(&mut self, schema: &'a Value, depth: usize) -> u64 {
+        let key = std::ptr::from_ref(schema);
+        match self.known.get(&key) {
+            Some(Some(known)) => return *known,
+            // The crate sees by itself that it checks a value by the same schema again.
+            Some(None) => return if self.within { 1 } else { u64::MAX },
+            None if depth > DEPTH_MAX => return u64::MAX,
+            None => {}
+        }
+        self.known.insert(key, None);
+        let count =
+            self.inner(schema).into_iter().fold(1u64, |sum, inner| sum.saturating_add(self.count(inner, depth + 1)));
+        self.known.insert(key, Some(count));
+        count
+    }
+
+    /// The schemas that a schema applies.
+    fn inner(&self, schema: &'a Value) -> Vec<&'a Value> {
+        let Value::Object(object) = schema else { return vec![] };
+        let mut found = vec![];
+        for (key, value) in object {
+            let key = key.as_str();
+            if SAME_VALUE.contains(&key) || (!self.within && PART.contains(&key)) {
+                match value {
+                    Value::Array(items) => found.extend(items),
+                    Value::Object(members) if NAMED.contains(&key) => found.extend(members.values()),
+                    other => found.push(other),
+                }
+            }
+            if let ("$ref" | "$dynamicRef" | "$recursiveRef", Value::String(reference)) = (key, value) {
+                let (file, anchor) = reference.split_once('#').unwrap_or((reference, ""));
+                let name = if anchor.is_empty() { file.rsplit('/').next().unwrap_or_default() } else { anchor };
+                found.extend(follow(self.root, reference).or_else(|| self.anchors.get(name).copied()));
+            }
+        }
+        found
+    }
+}
