@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use heddle_contract::format::avro::{Library, SchemaError};
 use heddle_contract::format::shape::Shapes;
-use heddle_contract::format::{self, Referred, Schema};
+use heddle_contract::format::{Referred, Schema};
 use heddle_contract::identify::IdPath;
 use heddle_contract::manifest::Manifest;
 use heddle_contract::manifest::component::{IdSource, KeyType, SubjectNames, Tombstones, ValueFormat};
@@ -14,7 +14,7 @@ use heddle_contract::wire::{key_subject, record_subject, store_key_subject, stor
 use heddle_contract::wit::{self, Names, Payload, Store, Table, Topic, World};
 
 use super::documents::Documents;
-use super::{BuildError, Document, WrongFormat};
+use super::{BuildError, Document};
 use crate::files;
 
 /// The schemas of an app's `contracts` folder, by subject: the file's name without its extension.
@@ -141,8 +141,7 @@ impl AppContracts {
 /// host needs.
 ///
 /// # Errors
-/// If the manifest names a schema that no file has, a topic whose schema is not Avro, or an unsuitable field for
-/// message ids.
+/// If the manifest names a schema that no file has, or an unsuitable field for message ids.
 pub fn contract_of(
     manifest: &Manifest,
     text: &str,
@@ -160,43 +159,12 @@ pub fn contract_of(
     })
 }
 
-/// The topics of `manifest` whose schemas have a format other than Avro. Keys that the manifest declares as text or
-/// bytes do not count.
-#[must_use]
-pub fn wrong_formats(manifest: &Manifest, contracts: &AppContracts) -> Vec<WrongFormat> {
-    let consumed = manifest.consumes.iter().map(|(topic, it)| (topic, it.key.as_ref(), it.format));
-    let emitted = manifest.emits.iter().map(|(topic, it)| (topic, it.key.as_ref(), it.format));
-    let shown = manifest.tables.values().map(|it| (&it.topic, it.key.as_ref(), it.format));
-    let mut documents = contracts.documents();
-    documents.retain(|document| contracts.get(&document.subject).is_none());
-    let mut found = BTreeMap::new();
-    for (topic, key, format) in consumed.chain(emitted).chain(shown) {
-        let key = key.is_none().then(|| key_subject(topic));
-        let value = (format == ValueFormat::Schema).then(|| value_subject(topic));
-        for subject in [value, key].into_iter().flatten() {
-            let Some(document) = documents.iter().find(|document| document.subject == subject) else { continue };
-            let wrong = WrongFormat {
-                component: manifest.name.clone(),
-                topic: topic.clone(),
-                subject: subject.clone(),
-                format: format::title(document.format),
-                file: contracts.folder.join(&document.file).display().to_string(),
-            };
-            found.insert(subject, wrong);
-        }
-    }
-    found.into_values().collect()
-}
-
 /// The schemas of the topics, stores and tables of `manifest`, by subject. The manifest's type for a topic's keys takes
 /// precedence over the schema file.
 fn subjects_of(manifest: &Manifest, contracts: &AppContracts) -> Result<BTreeMap<String, Schema>, BuildError> {
     let consumed =
         manifest.consumes.iter().map(|(topic, it)| (topic, it.key.as_ref(), &it.types, &it.message, it.format));
     let emitted = manifest.emits.iter().map(|(topic, it)| (topic, it.key.as_ref(), &it.types, &it.message, it.format));
-    if let Some(wrong) = wrong_formats(manifest, contracts).into_iter().next() {
-        return Err(BuildError::Format(wrong));
-    }
     let mut subjects = BTreeMap::<String, Schema>::new();
     let shown = manifest.tables.values().map(|it| (&it.topic, it.key.as_ref(), &it.types, &it.message, it.format));
     for (topic, key, types, message, format) in consumed.chain(emitted).chain(shown) {

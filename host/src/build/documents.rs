@@ -1,5 +1,5 @@
-//! The schema files of other formats than Avro. Their schemas are validated and registered like Avro's; those in
-//! Protobuf type components, too.
+//! The schema files of other formats than Avro. Their schemas are validated and registered like Avro's, and type
+//! components, too.
 //!
 //! ```text
 //!  <topic>-value.proto ──import "shop/money.proto"──> contracts/shop/money.proto    subject `shop/money.proto`
@@ -51,15 +51,21 @@ pub fn format_of(file: &Path) -> Option<SchemaFormat> {
     }
 }
 
+/// Returns true if a file of JSON says that it is a JSON Schema.
+fn says_schema(path: &Path) -> bool {
+    let json = files::read_text(path).ok().and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+    json.is_some_and(|json| json.get("$schema").is_some_and(serde_json::Value::is_string))
+}
+
 impl Documents {
-    /// Reads the files in `files` that are named after a subject or define messages, and all their imports.
+    /// Reads the files in `files` that are named after a subject or define types, and all their imports.
     pub(super) fn read(folder: &Path, files: &[impl AsRef<Path>]) -> Result<Self, BuildError> {
         let mut documents = Self::default();
         for path in files.iter().map(AsRef::as_ref) {
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
             let is_read = match format_of(path) {
                 Some(SchemaFormat::Protobuf) => true,
-                Some(SchemaFormat::Json) => is_subject(stem),
+                Some(SchemaFormat::Json) => is_subject(stem) || says_schema(path),
                 Some(SchemaFormat::Avro) | None => false,
             };
             if let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|_| is_read) {
@@ -101,9 +107,7 @@ impl Documents {
         let entry = format::Entry::new(format, document.text.as_str());
         let schema = format::parse(&entry, &self.referred(&document));
         let schema = schema.map_err(|what| wrong(format!("not a valid schema: {what}")))?;
-        if schema.types_components() {
-            self.schemas.insert(file.to_owned(), schema);
-        }
+        self.schemas.insert(file.to_owned(), schema);
         self.files.insert(file.to_owned(), document);
         Ok(())
     }

@@ -25,7 +25,7 @@ mod tools;
 mod unmatched;
 mod world;
 
-pub use contract::{AppContracts, contract_of, world_files, wrong_formats};
+pub use contract::{AppContracts, contract_of, world_files};
 pub use documents::{Document, format_of};
 pub use rust_target::{Toolchain, detect};
 pub use scaffold::{Language, component as new_component, debezium, manifest as new_manifest};
@@ -85,9 +85,6 @@ pub enum BuildError {
         /// The file that is not Avro.
         file: String,
     },
-    /// A topic's schema does not have the format that components need.
-    #[error(transparent)]
-    Format(WrongFormat),
     /// A `[rename]` is not possible.
     #[error("{component}: {cause}")]
     Wit {
@@ -176,35 +173,6 @@ pub enum BuildError {
     Language(Explained),
 }
 
-/// A component's topic whose schema has a format other than Avro.
-#[derive(Clone, Debug, Error)]
-#[error(
-    "the schema of the topic `{topic}` is {format}, and the component `{component}` can use only Avro and Protobuf"
-)]
-pub struct WrongFormat {
-    /// The component.
-    pub component: String,
-    /// The topic.
-    pub topic: String,
-    /// The subject.
-    pub subject: String,
-    /// The name of the schema's format.
-    pub format: &'static str,
-    /// The file.
-    pub file: String,
-}
-
-impl Explain for WrongFormat {
-    fn place(&self) -> Option<String> {
-        Some(self.file.clone())
-    }
-
-    fn remedy(&self) -> Option<String> {
-        let subject = &self.subject;
-        Some(format!("write the schema into {subject}.avsc instead, or remove the topic from component.toml"))
-    }
-}
-
 impl Explain for BuildError {
     fn place(&self) -> Option<String> {
         Some(match self {
@@ -212,7 +180,6 @@ impl Explain for BuildError {
             Self::Document { file, .. } => file.clone(),
             Self::Import { file, .. } => format!("imported by {file}"),
             Self::TwoFormats { subject, file } => format!("{file} and {subject}.avsc"),
-            Self::Format(error) => return error.place(),
             Self::Names { path, .. } => path.clone(),
             Self::Failed { folder, .. } | Self::NoOutput { folder, .. } => folder.clone(),
             Self::Id { component, cause } => {
@@ -241,7 +208,6 @@ impl Explain for BuildError {
                 "add the file, or correct the import: it is a path from the folder of the schemas, with the file's extension"
             }
             Self::TwoFormats { .. } => "keep one of them",
-            Self::Format(error) => return error.remedy(),
             Self::Names { .. } => "restore it from version control, or remove it and choose names anew",
             Self::NoOutput { hint, .. } => hint,
             Self::Id { .. } => "name a field that identifies the message, or write id = \"header:<name>\"",

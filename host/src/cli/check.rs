@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::run::component_files;
 use super::{app, counted, open, report};
-use crate::build::{AppContracts, unmatched, wrong_formats};
+use crate::build::{AppContracts, unmatched};
 use crate::cluster::Hosts;
 use crate::deploy::{Topics, conflicts, contradictions, short_lived_tables, topic_troubles, untyped_table_keys};
 use crate::guest::Component;
@@ -75,8 +75,6 @@ impl Check {
                 report::warn(Explained::new(warning).at(format_args!("the component `{}`", manifest.name)));
             }
         }
-        let formats = components.iter().flat_map(|(_, manifest)| wrong_formats(manifest, &files));
-        found.extend(formats.map(|wrong| Explained::of(&wrong)));
         self.tell(&found)?;
         let fit = if components.len() == 1 { "fits" } else { "fit" };
         eprintln!("{} {fit} the registry and the topics", counted(components.len() as u64, "component"));

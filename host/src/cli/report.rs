@@ -22,7 +22,7 @@ use indicatif::MultiProgress;
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::{AdminError, Listening, Watched};
-use crate::build::{BuildError, WrongFormat};
+use crate::build::BuildError;
 use crate::cluster::{HostError, Owner};
 use crate::deploy::{DeployError, FitError};
 use crate::dlq::DlqError;
@@ -143,17 +143,7 @@ fn explain<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e dyn Explain> {
         ReplayError,
         TaskFault
     );
-    any_of!(
-        RegistryError,
-        ServeError,
-        LoadError,
-        BuildError,
-        WrongFormat,
-        WorkerFault,
-        DlqError,
-        SideError,
-        WrongVariable
-    );
+    any_of!(RegistryError, ServeError, LoadError, BuildError, WorkerFault, DlqError, SideError, WrongVariable);
     any_of!(FitError, DeployError, HostError, AdminError);
     None
 }

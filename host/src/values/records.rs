@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heddle_contract::format::Schema;
-use heddle_contract::section::SchemaFormat;
 use heddle_contract::wire::{self, Part, SchemaId, key_subject, value_subject};
 use heddle_core::event::{Header, NewRecord, Partition, Record, Timestamp, Topic};
 use serde_json::{Map, Value};
@@ -256,15 +255,14 @@ impl Records {
 pub fn target(plain: Plain, registry: &dyn Registry, subject: &str, schemas: &dyn Schemas) -> anyhow::Result<Target> {
     let schema = match registry.latest(subject)? {
         None => Ok(None),
-        Some(version) if version.format != SchemaFormat::Json => {
-            let schema = schemas.writer(version.id).map_err(|why| anyhow::anyhow!(why))?;
-            Ok(schema.map(|schema| (version.id, schema)))
-        }
-        Some(version) => Err(format!(
-            "version {} of the subject `{subject}` is {}, and records are written as Avro or Protobuf; use a client of that format, or write {{\"$bytes\": \"<base64>\"}}",
-            version.version,
-            format::title(version.format)
-        )),
+        Some(version) => match schemas.writer(version.id).map_err(|why| anyhow::anyhow!(why))? {
+            Some(schema) => Ok(Some((version.id, schema))),
+            None => Err(format!(
+                "version {} of the subject `{subject}` is not valid {}; write {{\"$bytes\": \"<base64>\"}}",
+                version.version,
+                format::title(version.format)
+            )),
+        },
     };
     Ok(Target { plain, schema, records: vec![], frame: Frame::Prefix })
 }
