@@ -25,6 +25,7 @@ mod guest;
 mod guide;
 mod hostile;
 mod hostile_schemas;
+mod json_schema;
 mod kafka_log;
 mod languages;
 mod machine;

@@ -387,30 +387,21 @@ fn files_of_other_formats_that_are_wrong_say_where() {
 }
 
 #[test]
-fn a_component_needs_avro() {
+fn a_component_and_its_subject_have_one_format() {
     let app = App::new();
     let folder = app.0.path();
     std::fs::write(folder.join("intake.wasm"), intake()).unwrap();
-    let mut manifest = "[app]\nname = \"shop\"\ncomponents = [\"intake.wasm\", \"own\"]\n".to_owned();
+    let mut manifest = "[app]\nname = \"shop\"\ncomponents = [\"intake.wasm\"]\n".to_owned();
     for topic in ["created", "accepted", "review", "rejected"] {
         write!(manifest, "[topics.\"orders.{topic}\"]\npartitions = 1\n").unwrap();
     }
-    std::fs::write(folder.join("heddle.toml"), manifest.replace(", \"own\"", "")).unwrap();
+    std::fs::write(folder.join("heddle.toml"), manifest).unwrap();
     app.write("orders.created-value.json", &shipped(&json!({})));
-    // The built component does not fit the files, and after their registration not the registry either.
-    let mut told = app.told(&["check"]);
     app.ok(&["schema", "register"]);
     std::fs::remove_file(folder.join("contracts/orders.created-value.json")).unwrap();
-    told += &app.told(&["check"]);
+    let mut told = app.told(&["check"]);
     std::fs::write(folder.join("order.jsonl"), "{}\n").unwrap();
     let path = folder.join("order.jsonl");
     told += &app.told(&["produce", "orders.created", "--file", path.to_str().unwrap()]);
-    // A component with wrong files is not built.
-    app.write("orders.created-value.json", &shipped(&json!({})));
-    std::fs::create_dir(folder.join("own")).unwrap();
-    let own = "[component]\nname = \"own\"\nlanguage = \"rust\"\n[consumes.\"orders.created\"]\n";
-    std::fs::write(folder.join("own/component.toml"), own).unwrap();
-    std::fs::write(folder.join("heddle.toml"), manifest).unwrap();
-    told += &app.told(&["build"]);
     insta::assert_snapshot!(told);
 }

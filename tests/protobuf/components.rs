@@ -1,95 +1,14 @@
 //! Components that are typed by Protobuf, as a user runs them.
 
-use std::path::Path;
-use std::process::Command;
-
-use heddle_core::event::Record;
 use serde_json::{Value, json};
 
-use crate::support::app::App;
-use crate::support::build;
+use crate::support::shop::Shop;
+
+/// What the components read and write.
+const TOPICS: [&str; 2] = ["proto.in", "proto.out"];
 
 /// The languages whose components do the same.
 const COMPONENTS: [&str; 4] = ["protobuf-rust", "protobuf-javascript", "protobuf-go", "protobuf-python"];
-
-/// An app with one component of the guests.
-struct Shop {
-    app: App,
-    component: &'static str,
-    contracts: Option<tempfile::TempDir>,
-}
-
-impl Shop {
-    fn of(component: &'static str) -> Self {
-        build::built("guests", &[component]);
-        let shop = Self { app: App::embedded().scripted(), component, contracts: None };
-        for topic in ["proto.in", "proto.out"] {
-            shop.run(&["topics", "create", topic]).unwrap();
-        }
-        shop
-    }
-
-    /// The app's schema files from now on, with one of them changed.
-    fn change(&mut self, file: &str, from: &str, to: &str) {
-        let contracts = self.contracts.get_or_insert_with(|| {
-            let folder = tempfile::tempdir().unwrap();
-            copy(&self.app.folder.join("contracts"), folder.path());
-            folder
-        });
-        let path = contracts.path().join(file);
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.contains(from), "{text}");
-        std::fs::write(path, text.replace(from, to)).unwrap();
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.app.command(arguments);
-        command.env("HEDDLE_APP_COMPONENTS", format!("components/{}/{}.wasm", self.component, self.component));
-        if let Some(contracts) = &self.contracts {
-            command.env("HEDDLE_APP_CONTRACTS", contracts.path());
-        }
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Result<String, String> {
-        let output = self.command(arguments).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
-    }
-
-    fn produce(&self, values: &[Value]) {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let lines = values.iter().map(|value| format!("{value}\n")).collect::<String>();
-        std::fs::write(file.path(), lines).unwrap();
-        self.run(&["produce", "proto.in", "--key", "id", "--file", file.path().to_str().unwrap()]).unwrap();
-    }
-
-    fn until_idle(&self) -> Value {
-        serde_json::from_str(&self.run(&["run", "--until-idle", "--json"]).unwrap()).unwrap()
-    }
-
-    fn values(&self, topic: &str) -> Vec<Value> {
-        let lines = self.run(&["consume", topic]).unwrap();
-        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    fn records(&self, topic: &str) -> Vec<Record> {
-        self.app.records(topic).into_values().flatten().collect()
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            std::fs::copy(&path, &target).unwrap();
-        }
-    }
-}
 
 fn orders() -> Vec<Value> {
     vec![
@@ -111,7 +30,7 @@ fn orders() -> Vec<Value> {
 fn messages_go_through_components_and_come_out_as_they_were() {
     let mut outputs = vec![];
     for component in COMPONENTS {
-        let shop = Shop::of(component);
+        let shop = Shop::of(component, TOPICS);
         shop.produce(&orders());
         let counts = shop.until_idle();
         assert_eq!([&counts["in"], &counts["out"], &counts["failed"]], [3, 3, 0], "{component}: {counts}");
@@ -135,7 +54,7 @@ fn messages_go_through_components_and_come_out_as_they_were() {
 
 #[test]
 fn bytes_that_are_not_the_message_are_dead_lettered() {
-    let shop = Shop::of("protobuf-rust");
+    let shop = Shop::of("protobuf-rust", TOPICS);
     shop.produce(&[json!({"id": "O-1", "status": -1})]);
     // The schema's id, the indexes of the message, and a field that is cut off.
     let id = shop.records("proto.in")[0].value.as_ref().unwrap()[..5].to_vec();
@@ -159,7 +78,7 @@ fn bytes_that_are_not_the_message_are_dead_lettered() {
 
 #[test]
 fn a_compatible_change_needs_no_rebuilt_component() {
-    let mut shop = Shop::of("protobuf-rust");
+    let mut shop = Shop::of("protobuf-rust", TOPICS);
     shop.produce(&orders()[..1]);
     shop.until_idle();
     // A new field, a new message, and a wider number.

@@ -9,4 +9,5 @@ pub(crate) mod keeper;
 pub(crate) mod measured;
 pub(crate) mod registry;
 pub(crate) mod server;
+pub(crate) mod shop;
 pub(crate) mod values;
