@@ -52,7 +52,7 @@ impl IdPath {
         match (self, plan) {
             (Self::Avro(path), Plan::Avro { plan, .. }) => Ok(path.find(plan, bytes)?),
             (Self::Protobuf(path), Plan::Protobuf(plan)) => Ok(path.find(plan, bytes)?),
-            (Self::Json(path), Plan::JsonSchema(plan)) => Ok(path.find(plan, bytes)?),
+            (Self::Json(path), Plan::JsonSchema(_)) => Ok(path.find(bytes)?),
             (_, Plan::Unreadable(what)) => Err(DecodeError::Unreadable(what.clone())),
             // A plan is of its reader's format.
             (Self::Avro(_), Plan::Protobuf(_) | Plan::JsonSchema(_))

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use super::nodes::Node;
-use super::plan::Plan;
 use super::reader::{Kind, Reader};
 use super::types::Types;
 use super::{DecodeError, Schema};
@@ -32,7 +31,7 @@ impl IdPath {
     ///
     /// # Errors
     /// If the bytes are not JSON up to the member, or the member is neither a text nor a whole number.
-    pub fn find<'b>(&self, _plan: &Plan, bytes: &'b [u8]) -> Result<Option<Cow<'b, [u8]>>, DecodeError> {
+    pub fn find<'b>(&self, bytes: &'b [u8]) -> Result<Option<Cow<'b, [u8]>>, DecodeError> {
         let mut reader = Reader::new(bytes)?;
         for (place, step) in self.steps.iter().enumerate() {
             match reader.kind()? {
