@@ -17,7 +17,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// What the client makes of lines.
+/// The client's output for lines.
 fn client(url: &str, schema: &Value, does: &str, lines: &[String]) -> Vec<String> {
     let fetched = Command::new("bash").arg(root().join("scripts/fetch-registry-clients")).output().unwrap();
     assert!(fetched.status.success(), "{}", String::from_utf8_lossy(&fetched.stderr));

@@ -54,7 +54,7 @@ fn values_go_through_components_and_come_out_as_they_were() {
 }
 
 #[test]
-fn what_does_not_fit_is_dead_lettered_and_shown_as_json() {
+fn values_that_do_not_fit_are_dead_lettered_and_shown_as_json() {
     let shop = Shop::of("json-rust", TOPICS);
     let mut negative = orders().remove(0);
     negative["quantity"] = json!(-1);

@@ -123,7 +123,7 @@ fn values_are_read_and_written_as_they_are() {
 }
 
 #[test]
-fn what_is_read_is_what_the_schema_accepts() {
+fn exactly_those_values_are_read_that_the_schema_accepts() {
     let (text, mut counts) = (typed(), [0, 0]);
     let codec = Codec::of(&text);
     // So nothing is checked by the crate that it is compared with.
@@ -178,7 +178,7 @@ fn no_bytes_panic_or_take_more_memory_than_their_size_allows() {
 }
 
 #[test]
-fn what_does_not_fit_is_told_with_its_place() {
+fn values_that_do_not_fit_are_reported_with_their_place() {
     let codec = Codec::of(&typed());
     let refused = |text: &str| codec.decoder.decode(text.as_bytes()).unwrap_err().to_string();
     let order = |change: &str| {
@@ -201,14 +201,14 @@ fn what_does_not_fit_is_told_with_its_place() {
     );
     assert_eq!(
         refused(&order(r#""id":"a","labels":{"x":9223372036854775808}"#)),
-        "the number 9223372036854775808 at byte 23 does not fit an integer of 64 bits"
+        "the number 9223372036854775808 at byte 24 does not fit an integer of 64 bits"
     );
-    assert_eq!(refused(&order(r#""id":"a","labels":{"x":1,"x":2}"#)), "the member `x` at byte 31 is there twice");
+    assert_eq!(refused(&order(r#""id":"a","labels":{"x":1,"x":2}"#)), "the member `x` at byte 32 is there twice");
     let misfit = |value: Val| codec.encoder.encode(&value, &mut vec![]).unwrap_err().to_string();
     assert_eq!(misfit(Val::Bool(true)), "at `.`: a value of another type than the contract's");
     let number = Codec::of(&json!({"type": "number"}));
     let nan = number.encoder.encode(&Val::Float64(f64::NAN), &mut vec![]).unwrap_err().to_string();
-    assert_eq!(nan, "at `.`: NaN is no number in JSON");
+    assert_eq!(nan, "at `.`: NaN is not a number in JSON");
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn another_version_is_read_as_far_as_it_is_known() {
 }
 
 #[test]
-fn unknown_types_are_told_from_broken_values() {
+fn unknown_types_are_distinguished_from_broken_values() {
     let union = |names: &[&str]| {
         let branch =
             |name: &&str| json!({"type": "object", "required": ["type"], "properties": {"type": {"const": name}}});

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::shop::Shop;
 
-/// What the components read and write.
+/// The topics that the components read from and write to.
 const TOPICS: [&str; 2] = ["proto.in", "proto.out"];
 
 /// The languages whose components do the same.

@@ -44,7 +44,7 @@ impl Run<'_> {
             (Shape::Bool, _, Val::Bool(value)) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
             (Shape::S64(_), _, Val::S64(value)) => write(value, out),
             (Shape::F64, _, Val::Float64(value)) if value.is_finite() => write(value, out),
-            (Shape::F64, _, Val::Float64(value)) => return Err(format!("{value} is no number in JSON").into()),
+            (Shape::F64, _, Val::Float64(value)) => return Err(format!("{value} is not a number in JSON").into()),
             (Shape::String, _, Val::String(value)) => write(value, out),
             (Shape::Enum(target), Node::Enum(e), Val::Enum(label)) => {
                 let found = target.symbols.iter().position(|symbol| symbol.label == *label);
