@@ -13,18 +13,48 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use heddle_core::delivery::Epoch;
-use heddle_core::event::NewRecord;
+use heddle_core::event::{NewRecord, Offset, Record};
 use serde::{Deserialize, Serialize};
 
 use crate::lock::lock;
-use crate::log::{Log, LogError, Start, TopicId, TopicSpec, read_whole};
+use crate::log::{Log, LogError, Start, TopicId, TopicSpec, read_until};
 
 /// The known topics of an app's components.
 pub struct KnownTopics {
     log: Arc<dyn Log>,
     topic: String,
-    known: Mutex<BTreeMap<String, Known>>,
+    noted: Mutex<Noted>,
+}
+
+/// The notes of the topic, as far as it was read.
+#[derive(Debug, Default)]
+struct Noted {
+    /// The offset of the first record that was not read.
+    next: Option<Offset>,
+    topics: BTreeMap<String, Known>,
+    /// The notes of unfinished moves, by component.
+    moves: BTreeMap<String, Bytes>,
+}
+
+impl Noted {
+    /// Applies a record. Of several that name a first topic, the earliest counts.
+    fn apply(&mut self, record: &Record) {
+        let Some(key) = record.key.as_deref().and_then(|key| str::from_utf8(key).ok()) else { return };
+        if !key.contains('/') {
+            match &record.value {
+                Some(value) => self.moves.insert(key.to_owned(), value.clone()),
+                None => self.moves.remove(key),
+            };
+            return;
+        }
+        let known = record.value.as_deref().and_then(|value| serde_json::from_slice::<Known>(value).ok());
+        if let Some(known) = known {
+            let first = self.topics.remove(key).map_or(known.first, |before| before.first);
+            self.topics.insert(key.to_owned(), Known { first, now: known.now });
+        }
+    }
 }
 
 /// A topic as one component knows it.
@@ -57,7 +87,7 @@ impl KnownTopics {
     /// The known topics of `app`. The topic that records them exists.
     #[must_use]
     pub fn of(log: Arc<dyn Log>, app: &str) -> Self {
-        Self { log, topic: format!("{app}.topics"), known: Mutex::default() }
+        Self { log, topic: format!("{app}.topics"), noted: Mutex::default() }
     }
 
     /// The epoch of a component's input, unless this is the first topic that the component knew.
@@ -72,7 +102,7 @@ impl KnownTopics {
             return Ok(false);
         }
         // Another host may have accepted it.
-        self.read()?;
+        self.refresh()?;
         Ok(self.known(component, topic, id)?.now != id.0)
     }
 
@@ -82,7 +112,7 @@ impl KnownTopics {
     /// If the log refuses the record.
     pub fn accept(&self, component: &str, topic: &str, id: &TopicId) -> Result<(), LogError> {
         let first = self.known(component, topic, id)?.first;
-        self.write(format!("{component}/{topic}"), Known { first, now: id.0.clone() })
+        self.write(&format!("{component}/{topic}"), &Known { first, now: id.0.clone() })
     }
 
     /// The unfinished move of the component's state.
@@ -90,17 +120,8 @@ impl KnownTopics {
     /// # Errors
     /// If the log cannot be read, or its note is from a newer version.
     pub fn begun_move(&self, component: &str) -> Result<Option<Move>, LogError> {
-        let mut noted = None;
-        let read = read_whole(&*self.log, &self.topic, Start::Beginning, |record| {
-            if record.key.as_deref() == Some(component.as_bytes()) {
-                noted = record.value;
-            }
-            true
-        });
-        match read {
-            Ok(_) | Err(LogError::UnknownTopic(_)) => {}
-            Err(error) => return Err(error),
-        }
+        self.refresh()?;
+        let noted = lock(&self.noted).moves.get(component).cloned();
         let unknown =
             |error| LogError::Fatal(format!("the note of a move in `{}` cannot be read: {error}", self.topic));
         noted.map(|value| serde_json::from_slice(&value).map_err(unknown)).transpose()
@@ -123,63 +144,106 @@ impl KnownTopics {
     /// The known topic. Records this one if none is known.
     fn known(&self, component: &str, topic: &str, id: &TopicId) -> Result<Known, LogError> {
         let key = format!("{component}/{topic}");
-        let known = || lock(&self.known).get(&key).cloned();
+        let known = || lock(&self.noted).topics.get(&key).cloned();
         if let Some(known) = known() {
             return Ok(known);
         }
-        self.read()?;
+        self.refresh()?;
         if let Some(known) = known() {
             return Ok(known);
         }
         let noted = Known { first: id.0.clone(), now: id.0.clone() };
-        self.write(key.clone(), noted.clone())?;
+        self.write(&key, &noted)?;
         // Another host may have recorded another id meanwhile. The first record is valid, and is written again because
         // compaction would otherwise drop it.
-        self.read()?;
         match known().filter(|found| found.first != noted.first) {
             None => Ok(noted),
             Some(Known { first, .. }) => {
                 let known = Known { now: first.clone(), first };
-                self.write(key, known.clone())?;
+                self.write(&key, &known)?;
                 Ok(known)
             }
         }
     }
 
-    fn read(&self) -> Result<(), LogError> {
-        let mut read = BTreeMap::<String, Known>::new();
-        let done = read_whole(&*self.log, &self.topic, Start::Beginning, |record| {
-            let key = record.key.and_then(|key| String::from_utf8(key.to_vec()).ok());
-            let known = record.value.and_then(|value| serde_json::from_slice::<Known>(&value).ok());
-            if let Some((key, known)) = key.zip(known) {
-                let first = read.remove(&key).map_or(known.first, |before| before.first);
-                read.insert(key, Known { first, now: known.now });
+    /// Reads the records that other hosts have added. A reader costs a connection, so all records are read only once.
+    fn refresh(&self) -> Result<(), LogError> {
+        let mut noted = lock(&self.noted);
+        let end = match self.log.watermarks(&self.topic) {
+            Ok(bounds) => bounds.first().map_or(Offset(0), |bounds| bounds.high),
+            Err(LogError::UnknownTopic(_)) => {
+                *noted = Noted::default();
+                return match self.log.create_topic(&TopicSpec::compacted(self.topic.clone())) {
+                    Ok(()) | Err(LogError::TopicExists(_)) => Ok(()),
+                    Err(error) => Err(error),
+                };
             }
-            true
-        });
-        match done {
-            Ok(_) => lock(&self.known).extend(read),
-            Err(LogError::UnknownTopic(_)) => match self.log.create_topic(&TopicSpec::compacted(self.topic.clone())) {
-                Ok(()) | Err(LogError::TopicExists(_)) => {}
-                Err(error) => return Err(error),
-            },
             Err(error) => return Err(error),
+        };
+        if noted.next.is_some_and(|next| next > end) {
+            // The topic was created again.
+            *noted = Noted::default();
         }
+        if noted.next == Some(end) {
+            return Ok(());
+        }
+        let start = noted.next.map_or(Start::Beginning, Start::At);
+        let next = read_until(&*self.log, &self.topic, start, end, |record| {
+            noted.apply(&record);
+            true
+        })?;
+        noted.next = Some(next);
         Ok(())
     }
 
-    fn write(&self, key: String, known: Known) -> Result<(), LogError> {
-        let value = serde_json::to_vec(&known).map_err(|error| LogError::Invalid(error.to_string()))?;
+    /// Adds a record, and reads the topic up to it.
+    fn write(&self, key: &str, known: &Known) -> Result<(), LogError> {
+        let value = serde_json::to_vec(known).map_err(|error| LogError::Invalid(error.to_string()))?;
         let record = NewRecord {
             topic: self.topic.as_str().into(),
             partition: None,
             timestamp: None,
-            key: Some(key.clone().into()),
+            key: Some(key.to_owned().into()),
             value: Some(value.into()),
             headers: vec![],
         };
         self.log.append(&[record])?;
-        lock(&self.known).insert(key, known);
-        Ok(())
+        self.refresh()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
+
+    fn hosts() -> (tempfile::TempDir, Arc<dyn Log>, [KnownTopics; 2]) {
+        let folder = tempfile::tempdir().unwrap();
+        let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(folder.path(), EmbeddedOptions::default()).unwrap());
+        let hosts = [(); 2].map(|()| KnownTopics::of(log.clone(), "shop"));
+        (folder, log, hosts)
+    }
+
+    #[test]
+    fn the_first_host_to_note_a_topic_decides_for_all_of_them() {
+        let (_folder, _log, [one, other]) = hosts();
+        let (old, new) = (TopicId("old".to_owned()), TopicId("new".to_owned()));
+        assert_eq!(one.epoch("intake", "orders", &old).unwrap(), None);
+        assert!(other.is_other("intake", "orders", &new).unwrap());
+        assert!(other.epoch("intake", "orders", &new).unwrap().is_some());
+        other.accept("intake", "orders", &new).unwrap();
+        assert!(!one.is_other("intake", "orders", &new).unwrap(), "notes of others are read");
+        assert_eq!(one.epoch("intake", "orders", &old).unwrap(), None, "the first topic keeps its ids");
+    }
+
+    #[test]
+    fn a_host_sees_moves_that_another_begins_and_ends() {
+        let (_folder, log, [one, other]) = hosts();
+        assert_eq!(one.begun_move("intake").unwrap(), None);
+        let begun = Move { from: 2, to: 4, ends: BTreeMap::new() };
+        for noted in [Some(&begun), None] {
+            log.append(&[other.move_record("intake", noted)]).unwrap();
+            assert_eq!(one.begun_move("intake").unwrap().as_ref(), noted);
+        }
     }
 }
