@@ -1,6 +1,8 @@
 //! Reading partitions without a group.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread::{Builder, sleep};
 use std::time::{Duration, Instant};
 
 use heddle_core::event::{Offset, Record, TopicPartition};
@@ -20,14 +22,22 @@ const GROUP: &str = "heddle-reader";
 /// The most records that one poll hands out.
 const BATCH_RECORDS_MAX: usize = 1_000;
 
+/// The longest single wait for a record. A position can move without one, past the marker of a transaction.
+const POLL_SLICE: Duration = Duration::from_millis(10);
+
+/// The wait for the last other owner of a client that ends.
+const END_SLICE: Duration = Duration::from_millis(1);
+
 /// A reader on Kafka.
 ///
 /// Its positions are those of librdkafka, which moves them past the markers that end a transaction (and past what
 /// was aborted before them) when they are polled, so they reach the high watermark once everything below was read.
 pub(super) struct KafkaReader {
-    consumer: BaseConsumer<Report>,
+    consumer: Arc<BaseConsumer<Report>>,
     names: TopicNames,
     start: BTreeMap<TopicPartition, Offset>,
+    /// The positions when they were last compared.
+    compared: BTreeMap<TopicPartition, Offset>,
 }
 
 impl KafkaReader {
@@ -45,7 +55,31 @@ impl KafkaReader {
         consumer
             .assign(&positions_list(start.iter().map(|(partition, offset)| (partition, *offset))))
             .map_err(|error| LogError::Fatal(format!("reading: {error}")))?;
-        Ok(Self { consumer, names: TopicNames::default(), start })
+        Ok(Self { consumer: Arc::new(consumer), names: TopicNames::default(), compared: start.clone(), start })
+    }
+
+    /// Returns true if a position has moved since the last call.
+    fn has_moved(&mut self) -> Result<bool, LogError> {
+        let positions = self.positions()?;
+        let has_moved = positions != self.compared;
+        self.compared = positions;
+        Ok(has_moved)
+    }
+}
+
+impl Drop for KafkaReader {
+    /// Leaves the end of the client to a thread, because the client waits for it in steps of 100 ms. If there is no
+    /// thread, the caller waits.
+    fn drop(&mut self) {
+        let mut consumer = self.consumer.clone();
+        let end = move || {
+            // The last owner ends the client, and the reader lets go in a moment.
+            while let Err(shared) = Arc::try_unwrap(consumer) {
+                consumer = shared;
+                sleep(END_SLICE);
+            }
+        };
+        let _thread = Builder::new().name("end-reader".to_owned()).spawn(end);
     }
 }
 
@@ -54,22 +88,27 @@ impl Reader for KafkaReader {
         let deadline = Instant::now() + timeout;
         let (mut records, mut bytes) = (Vec::new(), 0);
         while records.len() < BATCH_RECORDS_MAX && bytes <= POLL_BYTES_MAX {
-            let wait =
+            let left =
                 if records.is_empty() { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
-            match self.consumer.poll(whole_millis(wait)) {
-                Some(Ok(message)) => {
+            let Some(polled) = self.consumer.poll(whole_millis(left.min(POLL_SLICE))) else {
+                // A caller that waits for a position need not wait longer.
+                if left.is_zero() || self.has_moved()? {
+                    break;
+                }
+                continue;
+            };
+            match polled {
+                Ok(message) => {
                     let source = source_of(&message, &mut self.names);
                     let record = record_of(&message, source);
                     bytes += bytes_of(&record);
                     records.push(record);
                 }
-                Some(Err(error)) => {
+                Err(error) => {
                     if let Some(error) = read_error(&error) {
                         return Err(error);
                     }
                 }
-                None if wait.is_zero() => break,
-                None => {}
             }
         }
         Ok(records)
