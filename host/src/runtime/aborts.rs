@@ -40,7 +40,7 @@ pub(super) struct Aborts {
 }
 
 impl Aborts {
-    /// Notes an abort. Returns the number of aborts in a row.
+    /// Records an abort. Returns the number of aborts in a row.
     pub(super) fn note(&mut self, abort: &Abort, now: Duration) -> u32 {
         self.in_row = self.in_row.saturating_add(1);
         if !abort.splits {
@@ -62,9 +62,9 @@ impl Aborts {
         self.in_row
     }
 
-    /// Notes a commit, which doubles the limit again.
+    /// Records a commit, which doubles the limit again.
     pub(super) fn committed(&mut self) {
-        // Called after every commit, and mostly there is nothing to reset.
+        // Called after every commit. There is rarely anything to reset.
         if self.in_row == 0 && self.deliveries_max.is_none() {
             return;
         }
@@ -76,7 +76,7 @@ impl Aborts {
         }
     }
 
-    /// The limit on the deliveries of a transaction, which is at most `most`.
+    /// The limit on the deliveries of a transaction. It never exceeds `most`.
     pub(super) fn deliveries_max(&self, most: u64) -> u64 {
         self.deliveries_max.map_or(most, |max| max.min(most))
     }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_split_is_tried_after_a_pause_that_grows() {
+    fn a_transaction_that_cannot_be_split_is_retried_with_growing_pauses() {
         let mut aborts = Aborts::default();
         let mut pause = |splits| {
             aborts.note(&Abort { splits, ..abort("no answer", 1) }, NOW);

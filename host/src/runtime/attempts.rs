@@ -1,4 +1,4 @@
-//! The back-off of a worker that failed: when it joins again, and when the fault is logged.
+//! The back-off of a worker that failed, and the times at which its fault is logged.
 //!
 //! ```text
 //!  a fault that passes (fenced, no answer) ──> again after 500 ms
@@ -42,7 +42,7 @@ pub(super) struct Next {
 }
 
 impl Attempts {
-    /// Notes a fault.
+    /// Records a fault.
     pub(super) fn failed(&mut self, fault: &WorkerFault, now: Instant) -> Next {
         let text = fault.to_string();
         let in_a_row = |(last, count, at): (String, u32, Instant)| {
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_passes_is_tried_again_soon_and_what_needs_help_less_and_less_often() {
+    fn faults_that_pass_are_retried_soon_and_others_with_a_growing_back_off() {
         let (mut attempts, start) = (Attempts::default(), Instant::now());
         let fenced = WorkerFault::Log(LogError::Fenced("by another".to_owned()));
         let denied = WorkerFault::Log(LogError::Hindered("no right".to_owned().into()));
@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(attempts.failed(&fenced, start), Next { tell: false, ..soon });
         let waits = (0..7).map(|_| attempts.failed(&denied, start).wait.as_secs()).collect::<Vec<_>>();
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
-        // The fault lasts, so it is logged now and then.
+        // The fault lasts, so it is logged once in a while.
         let later = attempts.failed(&denied, start + LOGGED_EVERY / 2);
         assert!(!later.tell && later.help);
         assert!(attempts.failed(&denied, start + LOGGED_EVERY).tell);

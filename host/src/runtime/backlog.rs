@@ -81,13 +81,13 @@ impl Backlog {
         }
     }
 
-    /// Holds a record until the given time. It blocks its lane and is the next record of it.
+    /// Holds a record until the given time. It blocks its lane, and is the next record to be taken from it.
     pub(super) fn hold(&mut self, arrival: Arrival, until: Duration) {
         let lane = self.lanes.entry(arrival.read().source.partition).or_default();
         lane.held = Some((until, arrival));
     }
 
-    /// The partitions among `sources` to pause: those of held lanes, and those of retry topics with records left here.
+    /// The partitions among `sources` to pause: those of held lanes, and retry topics with records in this backlog.
     pub(super) fn blocked(&self, sources: &[TopicPartition]) -> BTreeSet<TopicPartition> {
         let blocked = |source: &&TopicPartition| {
             let lane = self.lanes.get(&source.partition);
@@ -96,7 +96,7 @@ impl Backlog {
         sources.iter().filter(blocked).cloned().collect()
     }
 
-    /// The timestamp of the oldest record that is next in its lane, without those of retry topics.
+    /// The timestamp of the oldest record that is next in its lane. Records of retry topics do not count.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
         let of_lane = |lane: &Lane| {
             let held = lane.held.as_ref().map(|(_, arrival)| arrival.read().timestamp);

@@ -35,7 +35,7 @@ impl SharedBreaker {
         self.progress.breaker(BreakerState::Closed);
     }
 
-    /// The breaker, if there is one. Callers read the clock only then, to save the time per record.
+    /// Locks the breaker, if there is one. Callers read the clock only then, to save the time per record.
     fn there(&self) -> Option<MutexGuard<'_, Option<Breaker>>> {
         self.present.load(Ordering::Acquire).then(|| lock(&self.breaker))
     }
@@ -51,7 +51,7 @@ impl SharedBreaker {
         admission
     }
 
-    /// Gives back the admission of a delivery that was not made.
+    /// Cancels an admission that led to no delivery.
     pub(super) fn pass(&self) {
         if let Some(breaker) = self.there().as_mut().and_then(|there| there.as_mut()) {
             breaker.pass();

@@ -14,7 +14,7 @@ pub trait Clock: Send + Sync {
     /// The time of day, as records carry it.
     fn timestamp(&self) -> Timestamp;
 
-    /// The time since 1970, as exact as it is known.
+    /// The time since 1970, with the clock's full precision.
     fn unix(&self) -> Duration {
         Duration::from_millis(self.timestamp().0.try_into().unwrap_or(0))
     }

@@ -30,7 +30,8 @@ const ROOM_WAIT: Duration = Duration::from_millis(10);
 enum Delivered {
     /// The outcome is in the transaction.
     Recorded,
-    /// Nothing is recorded. The record may be delivered at this time; until then, no scheduled record can be.
+    /// Nothing is recorded. The record may be delivered at this time. Scheduled records cannot be delivered before it,
+    /// either.
     Unavailable(Duration),
     /// Nothing is recorded. The record is held until this time.
     Held(Duration),
@@ -86,7 +87,7 @@ impl Worker {
         }
         self.transaction.begin();
         let Some(task) = self.tasks.get_mut(task) else {
-            let why = format!("{} is not assigned, and a record of it came", read.source);
+            let why = format!("a record of {} arrived, which is not assigned", read.source);
             return Err(WorkerFault::Stop(why.into()).into());
         };
         let now = self.clock.timestamp();
@@ -119,7 +120,7 @@ impl Worker {
         })
     }
 
-    /// Holds the record of a step that decided nothing, or releases it, and notes a failure.
+    /// Holds the record of a step that decided nothing, or releases it. Records a failure.
     fn hold_or_release(&mut self, record: &Record, step: &Step, now: Timestamp) {
         let why = || step.fault.as_ref().map(ToString::to_string).unwrap_or_default();
         match step.next {
@@ -128,7 +129,7 @@ impl Worker {
                 self.reporter.hold(record, Cause::Retry, Hold { tries, next_try: after(now, wait), why: why() }, now);
             }
             Next::NoRoom(at) => {
-                let why = "as many records wait behind this key, or in this task, as may wait".to_owned();
+                let why = "the maximum of parked records is reached, for this key or for this task".to_owned();
                 self.reporter.hold(record, Cause::Room, Hold { tries: 0, next_try: at, why }, now);
             }
             Next::Done | Next::Skipped | Next::Applied | Next::Later(_) | Next::Stuck => self.reporter.stepped(record),
@@ -138,29 +139,29 @@ impl Worker {
         }
     }
 
-    /// Holds up the task of a record from which the log accepts nothing. Returns the end of the hold.
+    /// Holds a record from which the log accepts nothing, which blocks its task. Returns the end of the hold.
     fn hold_stuck(&mut self, record: &Record, step: &Step) -> Duration {
         let now = self.clock.now();
         let Some(fault) = &step.fault else { return now };
         self.stuck.hold(record, fault, now, self.clock.timestamp())
     }
 
-    /// Holds a record back while the registry does not answer: that is not the record's fault, so the worker stays in
-    /// its group. Returns the time of the next try.
+    /// Holds a record back while the registry does not answer. A registry outage is not the record's fault, so the
+    /// worker stays in its group. Returns the time of the next try.
     fn wait_for_registry(&mut self, record: &Record, why: &str) -> Duration {
         self.progress.active();
         let (now, time) = (self.clock.now(), self.clock.timestamp());
         self.reporter.wait_for_registry(record, why, (now, time))
     }
 
-    /// A global table could not be read any more in the middle of a delivery: the record waits. Returns until when;
+    /// Holds a record back if a global table became unreadable during its delivery. Returns the end of the hold, or
     /// `None` if all tables can be read.
     fn wait_for_table(&mut self, record: &Record) -> Option<Duration> {
         let (now, time) = (self.clock.now(), self.clock.timestamp());
         if self.tables.look(time) {
             return None;
         }
-        let why = "a table cannot be read now".to_owned();
+        let why = "a table cannot be read at the moment".to_owned();
         self.reporter.hold(record, Cause::Table, Hold { tries: 0, next_try: after(time, TABLE_WAIT), why }, time);
         Some(now + TABLE_WAIT)
     }
@@ -203,7 +204,7 @@ impl Worker {
         let span = self.span(arrival, outcome, step, took);
         let trace = span.as_ref().map(|span| span.context);
         self.progress.telemetry().delivery_ended(DeliveryEnded { record, attempt, digest, outcome, fault, trace });
-        // What is put into a table is as old as the table, and says nothing about the handlers.
+        // A record that goes into a table may be as old as the table. Its age says nothing about the handlers.
         if outcome != Outcome::Applied {
             self.transaction.measure(Measured {
                 timestamp: outcome.is_final().then_some(record.timestamp),

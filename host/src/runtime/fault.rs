@@ -24,7 +24,7 @@ pub enum WorkerFault {
     /// A changelog holds a record that is not valid.
     #[error(transparent)]
     Replay(#[from] ReplayError),
-    /// A fault that a restart cannot fix, in words for a person.
+    /// A fault that a restart cannot fix, described for a person.
     #[error("{0}")]
     Stop(Explained),
 }
@@ -54,7 +54,7 @@ impl Explain for WorkerFault {
 /// The reaction to a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
-    /// Join the group again and go on from what is committed.
+    /// Rejoin the group and continue from the committed positions.
     Rejoin,
     /// Stop the host, because continuing could only do harm.
     Stop,
@@ -62,9 +62,9 @@ pub enum Remedy {
 
 /// The reason why a turn of a worker ended early.
 pub(super) enum TurnError {
-    /// The transaction cannot be committed: drop it and do everything since the last commit again.
+    /// The transaction cannot be committed. Drop it and repeat everything since the last commit.
     Abort(Abort),
-    /// The worker cannot go on.
+    /// The worker cannot continue.
     Fault(WorkerFault),
 }
 
@@ -87,7 +87,7 @@ impl From<TaskFault> for TurnError {
 }
 
 impl WorkerFault {
-    /// The cause for which the worker joins again.
+    /// The cause for which the worker rejoins.
     pub(super) fn rejoin_cause(&self) -> RejoinCause {
         match self {
             Self::Log(LogError::Fenced(_)) => RejoinCause::Fenced,

@@ -24,13 +24,13 @@ const ALERT_EVERY: Duration = Duration::from_secs(60);
 
 /// Handles records for a worker.
 pub trait Handler: Dispatch {
-    /// Takes the reason why the last delivery could not be made. It ended with a task fault, had no effect, and is
-    /// tried again later.
+    /// Takes the reason why the last delivery could not be made. That delivery ended with a task fault and had no
+    /// effect. The caller tries it again later.
     fn take_unavailable(&mut self) -> Option<String> {
         None
     }
 
-    /// Loads the schema of a stored value that the last delivery could not decode without it.
+    /// Loads the schema that the last delivery lacked to decode a stored value.
     ///
     /// # Errors
     /// If it cannot be loaded now. The caller tries again later.
@@ -38,7 +38,7 @@ pub trait Handler: Dispatch {
         Ok(())
     }
 
-    /// The resources that it uses.
+    /// The resources that the handler uses.
     fn usage(&self) -> Usage {
         Usage::default()
     }
@@ -100,13 +100,13 @@ impl Refusing {
         self.handler.take_unavailable()
     }
 
-    /// Replaces the handler. Every refusal of its predecessor is decided before.
+    /// Replaces the handler. The old handler has no undecided refusals then.
     pub(super) fn replace(&mut self, handler: Box<dyn Handler>) {
         self.instances = handler.usage().instances;
         self.handler = handler;
     }
 
-    /// Reports instances that were replaced since the last call. Returns the memory of the present one, in bytes.
+    /// Reports instances that were replaced since the last call. Returns the memory of the current one, in bytes.
     pub(super) fn report_usage(&mut self) -> u64 {
         let Usage { memory_bytes, instances } = self.handler.usage();
         // The first instance replaces none.
@@ -118,7 +118,7 @@ impl Refusing {
         memory_bytes
     }
 
-    /// Sets the timestamp of a changelog record to `now` if its topic does not accept the present one.
+    /// Sets the timestamp of a changelog record to `now` if its topic does not accept the current one.
     pub(super) fn in_time(&mut self, record: &mut ChangelogRecord<'_>, now: Timestamp) {
         let timeless = self.timeless.iter().any(|topic| topic == record.record().topic);
         if timeless || self.limits.verdict(record.record(), now) == Verdict::OtherTime {
@@ -126,14 +126,14 @@ impl Refusing {
         }
     }
 
-    /// Notes that a changelog refused a timestamp. Its records get this host's time from now on.
+    /// Records that a changelog refused a timestamp. From now on, its records get this host's time.
     pub(super) fn without_time(&mut self, changelog: Topic) {
         if !self.timeless.contains(&changelog) {
             self.timeless.push(changelog);
         }
     }
 
-    /// Alerts that a retry topic refuses a record, which is dead-lettered instead.
+    /// Raises an alert that a retry topic refuses a record, which is dead-lettered instead.
     fn report_refused_parking(&mut self, of: &Record, topic: &Topic, why: &str) {
         let now = self.clock.now();
         if self.alerted.is_none_or(|at| now >= at + ALERT_EVERY) {
@@ -142,7 +142,7 @@ impl Refusing {
         }
     }
 
-    /// Takes the time of the last dispatch. Zero if nothing was dispatched since the last call.
+    /// Takes the time of the last dispatch; zero if nothing was dispatched since the last call.
     pub(super) fn take_time(&mut self) -> Duration {
         std::mem::take(&mut self.took)
     }

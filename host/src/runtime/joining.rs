@@ -1,5 +1,5 @@
-//! Finds out why a component has no tasks although nothing failed: the coordinator of its group or of a transaction
-//! does not answer.
+//! Finds the reason why a component has no tasks although nothing failed. The coordinator of its group or of a
+//! transaction may not answer.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use super::progress::Progress;
 use crate::log::Log;
 use crate::telemetry::TasksLate;
 
-/// The time without tasks after which the brokers are asked for the reason.
+/// The time without tasks after which the brokers are queried for the reason.
 const SILENT: Duration = Duration::from_secs(10);
 
-/// Reports the reason why the component has no tasks, if they are late.
+/// Reports the reason why the component has no tasks, if it has had none for a while.
 pub(super) fn look(log: &dyn Log, group: &str, progress: &Progress) {
     let Some(waited) = progress.unassigned_for_no_reason().filter(|waited| *waited >= SILENT) else { return };
     let why = log.join_fault(group).unwrap_or_else(|| {

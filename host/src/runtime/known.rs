@@ -1,5 +1,5 @@
-//! The topics that a component has read from and kept its state in, by id. A topic that was deleted and created again
-//! has the same name, but another id.
+//! The topics that a component has read from and kept its state in, by id. A topic that was deleted and recreated has
+//! the same name, but another id.
 //!
 //! ```text
 //!  <app>.topics   compacted, one partition; key <component>/<topic>; value {"first":<id>,"now":<id>}
@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Ids of emitted records contain the input's offsets, and a recreated topic has the same offsets again. So the ids
-//! from any topic other than the first carry an epoch. It is derived from the topic's id, so all hosts compute the
-//! same.
+//! from any topic other than the first one carry an epoch. It is derived from the topic's id, so all hosts compute the
+//! same epoch.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -28,13 +28,13 @@ pub struct KnownTopics {
     noted: Mutex<Noted>,
 }
 
-/// The notes of the topic, as far as it was read.
+/// The records of the topic, as far as they were read.
 #[derive(Debug, Default)]
 struct Noted {
     /// The offset of the first record that was not read.
     next: Option<Offset>,
     topics: BTreeMap<String, Known>,
-    /// The notes of unfinished moves, by component.
+    /// The unfinished moves as JSON, by component.
     moves: BTreeMap<String, Bytes>,
 }
 
@@ -69,11 +69,11 @@ struct Known {
 /// A component's state that is being moved to more partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Move {
-    /// How many partitions the state had.
+    /// The number of partitions before the move.
     pub from: i32,
-    /// How many it gets.
+    /// The number of partitions after the move.
     pub to: i32,
-    /// Where the partitions of each changelog ended when it began.
+    /// The end offset of each partition of each changelog, when the move began.
     pub ends: BTreeMap<String, Vec<i64>>,
 }
 
@@ -90,13 +90,13 @@ impl KnownTopics {
         Self { log, topic: format!("{app}.topics"), noted: Mutex::default() }
     }
 
-    /// The epoch of a component's input, unless this is the first topic that the component knew.
+    /// The epoch of a component's input; `None` for the first topic that the component knew.
     pub(super) fn epoch(&self, component: &str, topic: &str, id: &TopicId) -> Result<Option<Epoch>, LogError> {
         let known = self.known(component, topic, id)?;
         Ok((known.first != id.0).then(|| format!("{:016x}", xxhash_rust::xxh3::xxh3_64(id.0.as_bytes())).into()))
     }
 
-    /// Returns true if this is not the topic that was known or accepted last.
+    /// Returns true if this is not the topic that was last known or accepted.
     pub(super) fn is_other(&self, component: &str, topic: &str, id: &TopicId) -> Result<bool, LogError> {
         if self.known(component, topic, id)?.now == id.0 {
             return Ok(false);
@@ -118,16 +118,16 @@ impl KnownTopics {
     /// The unfinished move of the component's state.
     ///
     /// # Errors
-    /// If the log cannot be read, or its note is from a newer version.
+    /// If the log cannot be read, or a newer version wrote the record of the move.
     pub fn begun_move(&self, component: &str) -> Result<Option<Move>, LogError> {
         self.refresh()?;
         let noted = lock(&self.noted).moves.get(component).cloned();
         let unknown =
-            |error| LogError::Fatal(format!("the note of a move in `{}` cannot be read: {error}", self.topic));
+            |error| LogError::Fatal(format!("the record of a move in `{}` cannot be read: {error}", self.topic));
         noted.map(|value| serde_json::from_slice(&value).map_err(unknown)).transpose()
     }
 
-    /// The record that notes a move of the component's state, or the end of the move.
+    /// The record that a move of the component's state has begun, or has ended.
     #[must_use]
     pub fn move_record(&self, component: &str, noted: Option<&Move>) -> NewRecord {
         NewRecord {
@@ -141,7 +141,7 @@ impl KnownTopics {
         }
     }
 
-    /// The known topic. Records this one if none is known.
+    /// The known topic. Records the current one if none is known.
     fn known(&self, component: &str, topic: &str, id: &TopicId) -> Result<Known, LogError> {
         let key = format!("{component}/{topic}");
         let known = || lock(&self.noted).topics.get(&key).cloned();
@@ -154,8 +154,8 @@ impl KnownTopics {
         }
         let noted = Known { first: id.0.clone(), now: id.0.clone() };
         self.write(&key, &noted)?;
-        // Another host may have recorded another id meanwhile. The first record is valid, and is written again because
-        // compaction would otherwise drop it.
+        // Another host may have recorded another id meanwhile. The first record is valid. It is written again, because
+        // otherwise compaction would drop it.
         match known().filter(|found| found.first != noted.first) {
             None => Ok(noted),
             Some(Known { first, .. }) => {

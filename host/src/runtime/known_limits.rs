@@ -10,11 +10,11 @@ use heddle_core::task::Verdict;
 use super::clock::Clock;
 use crate::log::{Log, LogError};
 
-/// The maximum age of an answer that may refuse a record. An operator may have changed the topic since.
+/// The maximum age of limits that may refuse a record. An operator may have changed the topic since.
 const LIMITS_AGE_MAX: Duration = Duration::from_secs(10);
 
-/// The limits of all topics that were looked up so far, which are at most those that the component writes to. They copy
-/// what the log caches: each record is checked, and asking the log takes a lock.
+/// The limits of all topics that were looked up so far. At most, these are the topics that the component writes to.
+/// They copy what the log caches, because each record is checked and a query of the log takes a lock.
 pub(super) struct KnownLimits {
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
@@ -33,7 +33,7 @@ impl KnownLimits {
         Self { log, clock, topics: vec![] }
     }
 
-    /// Decides if the record's topic accepts it, by the known limits.
+    /// Checks a record against the known limits of its topic.
     pub(super) fn verdict(&mut self, record: NewRecordRef<'_>, now: Timestamp) -> Verdict {
         let verdict = match self.find(record.topic) {
             Some(place) => judge(&self.topics[place].limits, record, now),

@@ -1,4 +1,4 @@
-//! Running components: their workers, from start to stop.
+//! Runs components: their workers, from start to stop.
 
 mod aborts;
 mod attempts;
@@ -65,20 +65,20 @@ use crate::shutdown::Shutdown;
 use crate::state::HostState;
 use crate::telemetry::{Telemetry, UpkeepFailed, WorkerFailed, WorkerRejoins};
 
-/// The most records of one poll.
+/// The maximum number of records of one poll.
 const BATCH_RECORDS_MAX: usize = 1_000;
 
-/// How often a thread is looked at that is to end.
+/// The interval between checks that a thread has ended.
 const END_LOOK: Duration = Duration::from_millis(5);
-/// How often a thread that waits looks whether the host is to stop.
+/// The interval at which a waiting thread checks if the host has to stop.
 const STOP_LOOK: Duration = Duration::from_millis(100);
-/// How long threads without a transaction may take to end when the host stops: they may wait for a broker that does not
-/// answer.
+/// The maximum time that threads without a transaction get to end when the host stops. They may wait for a broker that
+/// does not answer.
 const LEAVE_WAIT: Duration = Duration::from_secs(2);
-/// How long a transaction may be open, beside its commit interval and its slowest handlers, before the brokers abort
-/// it.
+/// The time that a transaction may be open, in addition to its commit interval and its slowest handlers. After it, the
+/// brokers abort the transaction.
 pub const TRANSACTION_TIME: Duration = Duration::from_secs(10);
-/// How often the log is asked to drop what it need not keep any more.
+/// The interval at which the log is asked to drop data that it need not keep.
 const UPKEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// A component to run.
@@ -87,22 +87,22 @@ pub struct Service {
     pub slot: Arc<Slot>,
     /// The copies of its tasks' state on this host.
     pub state: Arc<HostState>,
-    /// How many workers it gets in this process.
+    /// The number of workers in this process.
     pub workers: u32,
-    /// Tells this process from others that run the same component: static membership.
+    /// The name of this process among all that run the same component, for static membership.
     pub host: String,
 }
 
-/// What the workers of all components share.
+/// The parts that the workers of all components share.
 #[derive(Clone)]
 pub struct Shared {
-    /// Where records are.
+    /// The log of the app.
     pub log: Arc<dyn Log>,
-    /// The schemas that records were written by.
+    /// The schemas with which records were written.
     pub schemas: Arc<dyn Schemas>,
-    /// When transactions are committed.
+    /// The conditions for a commit.
     pub commit: CommitPolicy,
-    /// Which topics the components know.
+    /// The topics that the components know, by id.
     pub known: Arc<KnownTopics>,
     /// The signal that ends the workers.
     pub shutdown: Shutdown,
@@ -114,16 +114,16 @@ pub struct Shared {
 pub struct Running {
     shutdown: Shutdown,
     threads: Vec<WorkerThread>,
-    /// Threads that look after things, asleep for most of the time.
+    /// Threads that watch the log, and sleep most of the time.
     helpers: Vec<JoinHandle<()>>,
-    /// Each component's progress, by its full name.
+    /// The progress of each component, by its full name.
     pub progress: Vec<(String, Arc<Progress>)>,
 }
 
 /// The thread of one worker.
 struct WorkerThread {
     thread: JoinHandle<Result<(), WorkerFault>>,
-    /// Whether it is a member of its group: its transaction is to end in order.
+    /// True while the worker is a member of its group. Its transaction then has to end in order.
     works: Arc<AtomicBool>,
 }
 
@@ -178,7 +178,8 @@ fn helper(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle
     thread.map_err(|e| WorkerFault::Stop(format!("cannot start a thread: {e}").into()))
 }
 
-/// Lets the log drop what it need not keep, until the host stops. A failure is told and tried again.
+/// Lets the log drop data that it need not keep, until the host stops. A failure is reported, and the upkeep is tried
+/// again.
 fn upkeep(log: &dyn Log, telemetry: &Telemetry, shutdown: &Shutdown) {
     while !shutdown.sleep(UPKEEP_EVERY) {
         if let Err(error) = log.upkeep(crate::log::now()) {
@@ -188,23 +189,23 @@ fn upkeep(log: &dyn Log, telemetry: &Telemetry, shutdown: &Shutdown) {
 }
 
 impl Running {
-    /// Whether a worker has ended by itself, which it does only when it cannot go on.
+    /// Returns true if a worker has ended by itself, which it does only if it cannot continue.
     #[must_use]
     pub fn ended(&self) -> bool {
         self.threads.iter().any(|worker| worker.thread.is_finished())
     }
 
-    /// Whether every component has its partitions and had nothing to do for as long as this.
+    /// Returns true if every component has its partitions and had nothing to do for `time`.
     #[must_use]
     pub fn idle_for(&self, time: Duration) -> bool {
         self.progress.iter().all(|(_, progress)| progress.idle_for(time))
     }
 
-    /// Stops all workers after the transactions under way. Threads that have none and wait for the log are left behind
-    /// after a while: the process is about to end.
+    /// Stops all workers after their current transactions. Threads that have no transaction and wait for the log are
+    /// abandoned after a while, because the process is about to end.
     ///
     /// # Errors
-    /// The first error for which a worker could not go on.
+    /// The first fault that ended a worker.
     pub fn stop(self) -> Result<(), WorkerFault> {
         self.shutdown.request();
         let leave_by = Instant::now() + LEAVE_WAIT;
@@ -223,7 +224,7 @@ impl Running {
     }
 }
 
-/// Joins a thread if it ends before the deadline. One that is blocked in a log that does not answer is left behind.
+/// Joins a thread if it ends before the deadline. A thread that is blocked in a log that does not answer is abandoned.
 pub(crate) fn join_by(thread: JoinHandle<()>, deadline: Instant) {
     thread.thread().unpark();
     if ends(&thread, || Instant::now() < deadline) {
@@ -232,7 +233,7 @@ pub(crate) fn join_by(thread: JoinHandle<()>, deadline: Instant) {
     }
 }
 
-/// Waits for the end of a thread while it is to be waited for. Returns true if it has ended.
+/// Waits for the end of a thread while `wait` returns true. Returns true if the thread has ended.
 fn ends<T>(thread: &JoinHandle<T>, wait: impl Fn() -> bool) -> bool {
     while !thread.is_finished() && wait() {
         thread::sleep(END_LOOK);
@@ -240,7 +241,7 @@ fn ends<T>(thread: &JoinHandle<T>, wait: impl Fn() -> bool) -> bool {
     thread.is_finished()
 }
 
-/// One worker's place: it joins, works, and joins again when it was fenced.
+/// The loop of one worker: it joins the group, works, and rejoins after a fault.
 struct Place {
     shared: Shared,
     service: Arc<Service>,
@@ -258,7 +259,7 @@ impl Place {
             let worked = self.work();
             self.works.store(false, Ordering::Release);
             match worked {
-                // Told to stop, a newer version wants other topics or stores, or the topics do not fit.
+                // The host stops, a newer version reads other topics or stores, or the topics do not fit.
                 Ok(()) => progress.active(),
                 Err(fault) if fault.remedy() == Remedy::Rejoin => {
                     let Next { wait, tell, help } = attempts.failed(&fault, Instant::now());
@@ -287,7 +288,7 @@ impl Place {
         self.common.shutdown.is_requested()
     }
 
-    /// Waits, and no longer than until the host is to stop.
+    /// Sleeps for `wait`, but not longer than until the host stops.
     fn pause(&self, wait: Duration) {
         self.common.shutdown.sleep(wait);
     }
@@ -304,7 +305,7 @@ impl Place {
         let topics = follower.version.topics();
         let read = if shared.log.members_assign() { topics.as_slice() } else { &[] };
         let instance_id = instance_id(&id, read);
-        // From before it joins: what is noticed from then on is for it.
+        // Created before the member joins, so that it covers everything noticed from then on.
         let notices = self.topics.reader(instance_id.clone());
         let joined = self.join(MemberOptions {
             group: follower.version.group(),
@@ -328,13 +329,13 @@ impl Place {
         worker.following(follower).reading(notices).succeeding(self.succession.clone()).run()
     }
 
-    /// Joins the group, which takes as long as the brokers do: on a thread of its own, so that the host can stop
-    /// meanwhile. `None`: it stops.
+    /// Joins the group in a separate thread, so that the host can stop meanwhile: the brokers may take long. Returns
+    /// `None` if the host stops.
     fn join(&self, options: MemberOptions) -> Result<Option<Box<dyn Member>>, WorkerFault> {
         let log = self.shared.log.clone();
         let (send, joined) = channel();
         let join = move || {
-            // Nobody waits for it any more if the host stops.
+            // Nobody receives this if the host stops.
             let _ = send.send(log.join(&options));
         };
         let thread = thread::Builder::new().name("join".to_owned()).spawn(join);
@@ -352,10 +353,10 @@ impl Place {
     }
 }
 
-/// The name of a member for as long as it reads these topics. Where members assign, a broker that knows the name hands
-/// back the assignment that goes with it, whatever is read now (KAFKA-12759): topics that a newer version reads too
-/// would be nobody's. Under another name the member is a new one, and the place of the old one is shared out when its
-/// session is over. A log that assigns by itself needs no such name.
+/// The name of a member while it reads these topics. Where members assign partitions, a broker returns to a known name
+/// its earlier assignment, whatever topics the member reads now (KAFKA-12759). Topics that only the newer version reads
+/// would then have no reader. Under another name, the member is a new one, and the partitions of the old one are
+/// reassigned when its session ends. A log that assigns partitions itself needs no such name.
 fn instance_id(member: &str, topics: &[Topic]) -> String {
     let mut names = topics.iter().map(AsRef::<str>::as_ref).collect::<Vec<_>>();
     names.sort_unstable();

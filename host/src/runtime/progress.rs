@@ -57,7 +57,8 @@ struct State {
 /// The identity of a stall. A record may stall for several causes, one after the other.
 type StallKey = (Option<(TopicPartition, Offset)>, Cause);
 
-/// The maximum number of schemas whose records are counted separately. A stream of garbage names many.
+/// The maximum number of schemas whose records are counted separately. A stream of garbage may name any number of
+/// schemas.
 const UNDECODABLE_MAX: usize = 100;
 
 /// Parked records that succeed after a period of failures.
@@ -84,7 +85,7 @@ pub struct Snapshot {
     pub commits: u64,
     /// Aborted transactions. Their records are processed again.
     pub aborts: u64,
-    /// The duration of the last commit, until its worker saw the end.
+    /// The duration of the last commit, as its worker saw it.
     pub last_commit: Duration,
 }
 
@@ -108,8 +109,8 @@ impl State {
         (!self.assigned && lasts).then(|| stall(Cause::Coordinator, *began, why()))
     }
 
-    /// Logs how long it took to drain the parked records, once none is left. Their transaction may be committed before
-    /// or after that.
+    /// Logs the time that it took to drain the parked records, once none is left. Their transaction may be committed
+    /// before or after the last one is removed.
     fn report_drained(&mut self, telemetry: &Telemetry) {
         if self.now.waiting == 0
             && let Some(Draining { since, again }) = self.draining.take()
@@ -154,7 +155,7 @@ impl Progress {
         self.telemetry.report(event);
     }
 
-    /// Notes a commit and its duration.
+    /// Records a commit and its duration.
     pub(super) fn committed(&self, batch: Counts, took: Duration) {
         let mut state = lock(&self.state);
         state.now.counts += batch;
@@ -170,7 +171,7 @@ impl Progress {
         state.report_drained(&self.telemetry);
     }
 
-    /// Notes that a worker has `now` parked records. It had `before`.
+    /// Records that a worker has `now` parked records, after `before`.
     pub(super) fn waiting(&self, before: u64, now: u64) {
         if before == 0 && now == 0 {
             return;
@@ -181,8 +182,8 @@ impl Progress {
         state.report_drained(&self.telemetry);
     }
 
-    /// Notes that a record written by `schema` was dead-lettered because it cannot be decoded, for the reason `why`.
-    /// Alerts once per schema.
+    /// Records that a record written by `schema` was dead-lettered because it cannot be decoded, for the reason `why`.
+    /// Raises an alert once per schema.
     pub(super) fn undecodable(&self, schema: SchemaId, why: &str) {
         let mut state = lock(&self.state);
         if let Some(count) = state.undecodable.get_mut(&schema) {
@@ -201,7 +202,7 @@ impl Progress {
         lock(&self.state).undecodable.iter().map(|(schema, count)| (*schema, *count)).collect()
     }
 
-    /// Notes that a transaction was aborted.
+    /// Records that a transaction was aborted.
     pub(super) fn aborted(&self) {
         lock(&self.state).now.aborts += 1;
     }
@@ -211,7 +212,7 @@ impl Progress {
         lock(&self.state).stalls.insert((stall.at.clone(), stall.cause), stall);
     }
 
-    /// Removes a stall that has ended, or that another process has now.
+    /// Removes a stall that has ended, or whose partition another process has now.
     pub fn goes_on(&self, stall: &Stall) {
         lock(&self.state).stalls.remove(&(stall.at.clone(), stall.cause));
     }
@@ -240,7 +241,7 @@ impl Progress {
         lock(&self.state).partitions.extend(partitions.iter().cloned());
     }
 
-    /// Removes partitions that a worker in this process had.
+    /// Removes partitions that a worker in this process no longer has.
     pub(super) fn disowns(&self, partitions: &[TopicPartition]) {
         let mut state = lock(&self.state);
         for source in partitions {
@@ -255,7 +256,7 @@ impl Progress {
         lock(&self.state).partitions.iter().cloned().collect()
     }
 
-    /// Notes a failed delivery.
+    /// Records a failed delivery.
     pub(super) fn failed(&self, source: &TopicPartition, fault: LastFault) {
         lock(&self.state).faults.insert(source.clone(), fault);
     }
@@ -296,19 +297,18 @@ impl Progress {
         hands.iter().find_map(|hand| hand.of(source))
     }
 
-    /// Notes that this many offsets of a partition were deleted before they were read.
+    /// Records that this many offsets of a partition were deleted before they were read.
     pub(super) fn lost(&self, source: &TopicPartition, offsets: u64) {
         *lock(&self.state).lost.entry(source.clone()).or_default() += offsets;
     }
 
-    /// The number of offsets that were deleted before they were read, by partition. Has the losses since this process
-    /// started.
+    /// The number of offsets that were deleted before they were read, by partition, since this process started.
     #[must_use]
     pub fn lost_by_partition(&self) -> BTreeMap<TopicPartition, u64> {
         lock(&self.state).lost.clone()
     }
 
-    /// Notes the state of the breaker.
+    /// Records the state of the breaker.
     pub(super) fn breaker(&self, breaker: BreakerState) {
         let mut state = lock(&self.state);
         if state.now.breaker != breaker {
@@ -317,7 +317,7 @@ impl Progress {
         state.now.breaker = breaker;
     }
 
-    /// Notes that `records` changelog records were read, and that a worker has `now` offsets left to restore. It had
+    /// Records that `records` changelog records were read, and that a worker has `now` offsets left to restore, after
     /// `before`.
     pub(super) fn restored(&self, records: u64, before: u64, now: u64) {
         let mut state = lock(&self.state);
@@ -325,7 +325,7 @@ impl Progress {
         state.now.restoring = (state.now.restoring + now).saturating_sub(before);
     }
 
-    /// Notes that partitions were assigned.
+    /// Records that partitions were assigned.
     pub(super) fn assigned(&self) {
         let mut state = lock(&self.state);
         state.assigned = true;
@@ -333,7 +333,7 @@ impl Progress {
         state.last_active = Instant::now();
     }
 
-    /// Notes that a worker gave up its partitions for the reason `why`, and joins again.
+    /// Records that a worker gave up its partitions for the reason `why` and rejoins.
     pub(super) fn rejoining(&self, why: Explained) {
         let mut state = lock(&self.state);
         if std::mem::take(&mut state.assigned) {
@@ -343,36 +343,36 @@ impl Progress {
         state.last_active = Instant::now();
     }
 
-    /// Notes the reason why no tasks are assigned, unless one is known.
+    /// Records the reason why no tasks are assigned, unless one is known.
     pub(super) fn unassigned_because(&self, why: Explained) {
         lock(&self.state).unassigned.1.get_or_insert(why);
     }
 
-    /// The time for which the component has had no tasks, if the reason is not known.
+    /// The time for which the component has had no tasks, while no reason is known.
     pub(super) fn unassigned_for_no_reason(&self) -> Option<Duration> {
         let state = lock(&self.state);
         let unassigned = !state.assigned && state.stopped.is_none() && state.unassigned.1.is_none();
         unassigned.then(|| since(state.unassigned.0))
     }
 
-    /// Returns true if the group has answered every worker that asked for partitions, even with none.
+    /// Returns true if the group has answered every worker that asked for partitions, even with an empty assignment.
     #[must_use]
     pub fn is_assigned(&self) -> bool {
         lock(&self.state).assigned
     }
 
-    /// Notes the reason why no worker of the component runs. With `None`, workers may run.
+    /// Records the reason why no worker of the component runs. With `None`, workers may run.
     pub(super) fn stop(&self, why: Option<Explained>) {
         lock(&self.state).stopped = why.map(|why| (why, log::now()));
     }
 
-    /// The reason why no worker of the component runs. An operator has to act on it.
+    /// The reason why no worker of the component runs and an operator has to act.
     #[must_use]
     pub fn stopped(&self) -> Option<Explained> {
         lock(&self.state).stopped.as_ref().map(|(why, _)| why.clone())
     }
 
-    /// Notes an activity.
+    /// Records an activity.
     pub(super) fn active(&self) {
         lock(&self.state).last_active = Instant::now();
     }
@@ -385,7 +385,7 @@ impl Progress {
         let held_back = matches!(state.now.breaker, BreakerState::Open | BreakerState::HalfOpen);
         let held_back = held_back
             || state.stalls.keys().any(|(_, cause)| matches!(cause, Cause::Disk | Cause::Retry | Cause::Table));
-        // A handler may run for longer than `time`, several times.
+        // A handler may run for several times as long as `time`.
         let held_back = held_back || state.in_hand.iter().any(|hand| !hand.is_empty());
         state.stopped.is_some() || (state.assigned && !held_back && state.last_active.elapsed() >= time)
     }

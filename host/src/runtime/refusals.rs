@@ -1,5 +1,5 @@
-//! The records that the log refused. When their deliveries are made again, they take the refusals into account until
-//! the outcome is committed.
+//! The records that the log refused. A repeated delivery takes its refusals into account, until its outcome is
+//! committed.
 //!
 //! ```text
 //!  refused ──> ahead ──stepped──> open ──begin commit──> committing ──committed──> forgotten
@@ -7,9 +7,9 @@
 //!                └─── dropped ──────┴─────────────────────────┘
 //! ```
 //!
-//! All refusals are kept: with the last one alone, two records in one transaction would be refused in turn, forever. A
-//! refusal applies to records of as many bytes or more. A delivery may depend on state that another one wrote; if that
-//! write is refused, its own record may become smaller and fit.
+//! All refusals are kept. With the last one alone, two records in one transaction would be refused in turn, forever. A
+//! refusal applies to records of as many bytes or more. A delivery may depend on state that another one wrote. If that
+//! write is refused, the delivery's own record may become smaller and fit.
 
 use std::collections::BTreeMap;
 
@@ -64,7 +64,7 @@ enum Stage {
 
 impl Refusals {
     /// The verdict on a record that the delivery of `of` sends, by the earlier refusals of that delivery. `bytes` is
-    /// the size of key and value.
+    /// the size of its key and value.
     pub(super) fn verdict(&self, of: &Record, topic: &Topic, form: Form, bytes: usize) -> Option<Verdict> {
         let Known { refusal, .. } = self.of(of)?.refusals.iter().find(|known| known.is_about(topic, form))?;
         if !refusal.timestamp && refusal.bytes.is_some_and(|refused| bytes < refused) {
@@ -91,14 +91,14 @@ impl Refusals {
     }
 
     fn of(&self, record: &Record) -> Option<&Refused> {
-        // Called for every record, and mostly there are none.
+        // Called for every record. There are rarely any refusals.
         if self.by_source.is_empty() {
             return None;
         }
         self.by_source.get(&record.source)?.get(&record.offset)
     }
 
-    /// Notes a refused record of this delivery. Returns false if that was known.
+    /// Records a refusal for this delivery. Returns false if it was known.
     pub(super) fn refuse(&mut self, source: &TopicPartition, offset: Offset, refusal: Refusal) -> bool {
         let of_source = self.by_source.entry(source.clone()).or_default();
         let refused = of_source.entry(offset).or_insert_with(|| Refused { refusals: vec![], stage: Stage::Ahead });
@@ -130,7 +130,7 @@ impl Refusals {
         }
     }
 
-    /// Notes that the open batch has the outcome of this record.
+    /// Records that the open batch has the outcome of this record.
     pub(super) fn stepped(&mut self, record: &Record) {
         let refused = self.by_source.get_mut(&record.source);
         if let Some(refused) = refused.and_then(|refused| refused.get_mut(&record.offset)) {
@@ -138,7 +138,7 @@ impl Refusals {
         }
     }
 
-    /// Notes that the commit of the open batch has begun.
+    /// Records that the commit of the open batch has begun.
     pub(super) fn committing(&mut self) {
         self.each(|refused| {
             if refused.stage == Stage::Open {
@@ -155,12 +155,12 @@ impl Refusals {
         });
     }
 
-    /// Notes that the batches were dropped, and their records will be stepped again.
+    /// Records that the batches were dropped. Their records will be stepped again.
     pub(super) fn given_up(&mut self) {
         self.each(|refused| refused.stage = Stage::Ahead);
     }
 
-    /// Forgets the refusals of partitions that were revoked or lost. Their new owner finds out by itself.
+    /// Forgets the refusals of partitions that were revoked or lost. Their new owner learns of refusals from the log.
     pub(super) fn let_go(&mut self, partitions: &[TopicPartition]) {
         self.by_source.retain(|source, _| !partitions.contains(source));
     }
@@ -199,7 +199,7 @@ mod tests {
         let mut refusals = Refusals::default();
         refuse(&mut refusals, &one);
         assert!(is_refused(&refusals, &one) && !is_refused(&refusals, &other));
-        // Commits of batches without the record: before it was stepped, and while it is in the next batch.
+        // Commits of batches without the record: one before it was stepped, one while it is in the next batch.
         refusals.committing();
         refusals.settled();
         refusals.committing();
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_to_another_member_is_his() {
+    fn refusals_of_a_revoked_partition_are_forgotten() {
         let (here, there) = (record(0, 5), record(1, 5));
         let mut refusals = Refusals::default();
         refuse(&mut refusals, &here);

@@ -40,7 +40,7 @@ pub struct Version {
     pub component: Arc<Component>,
     /// The configuration of its tasks.
     pub spec: Arc<TaskSpec>,
-    /// Its global tables, which this host follows for as long as the version is there.
+    /// Its global tables. This host follows them as long as the version exists.
     pub tables: GlobalTables,
     /// Instances that have started, one for each worker.
     ready: Mutex<Vec<Instance>>,
@@ -74,8 +74,8 @@ impl Version {
         self.component.manifest().group.clone().unwrap_or_else(|| self.spec.component.to_string())
     }
 
-    /// The start offsets in topics without a committed position. Topics that start at the beginning are left out.
-    /// The topic of a table starts at its end, because the copy is restored up to there.
+    /// The start offsets in topics without a committed position. Topics that start at the beginning are left out. The
+    /// topic of a table starts at its end, because its copy is restored up to there.
     pub(super) fn starts(&self) -> BTreeMap<Topic, Start> {
         let start = |(topic, consumes): (&String, &Consumes)| {
             let start = match consumes.start {
@@ -89,8 +89,8 @@ impl Version {
         self.component.manifest().consumes.iter().filter_map(start).chain(tables).collect()
     }
 
-    /// The maximum duration of a transaction: one record begins it, the commit interval follows, and a slow handler or
-    /// two may run in between.
+    /// The maximum duration of a transaction. One record begins it, the commit interval follows, and one or two slow
+    /// handlers may run in between.
     pub(super) fn transaction_time(&self, commit_interval: Duration) -> Duration {
         TRANSACTION_TIME + commit_interval + 2 * self.deadline()
     }
@@ -105,14 +105,14 @@ impl Version {
         consumes.is_some_and(|consumes| consumes.on_loss == OnLoss::Stop)
     }
 
-    /// Returns an instance for one worker, a started one if there is any.
+    /// Returns an instance for one worker, preferably one that has already started.
     pub(super) fn instance(&self, schemas: &Arc<dyn Schemas>) -> Instance {
         let ready = lock(&self.ready).pop();
         ready.unwrap_or_else(|| Instance::new(self.component.clone(), schemas.clone()))
     }
 
-    /// Returns true if a worker can switch from `other` to this version without joining again. Both read the same
-    /// topics and keep the same state.
+    /// Returns true if a worker can switch from `other` to this version without rejoining. Both read the same topics
+    /// and keep the same state.
     fn fits_in_place_of(&self, other: &Self) -> bool {
         let place = |version: &Self| {
             let spec = &version.spec;
@@ -172,7 +172,7 @@ impl Slot {
         lock(&self.state).current.clone()
     }
 
-    /// The digest of the version that runs. It is the former version's until the last worker has switched.
+    /// The digest of the version that runs. It is that of the previous version until the last worker has switched.
     #[must_use]
     pub fn running(&self) -> Arc<str> {
         let settled = self.is_settled();
@@ -192,7 +192,7 @@ impl Slot {
         lock(&self.state).since
     }
 
-    /// The digest of the former version, if there was one.
+    /// The digest of the previous version, if there was one.
     #[must_use]
     pub fn before(&self) -> Option<Arc<str>> {
         lock(&self.state).before.clone()
@@ -241,7 +241,7 @@ impl Follower {
 
     /// A version that is newer than the worker's.
     fn newer(&self) -> Option<(u64, Arc<Version>)> {
-        // Checked in every turn, without a lock while there is no newer version.
+        // Checked in every turn. No lock is taken while there is no newer version.
         if self.slot.number.load(Ordering::Acquire) == self.number {
             return None;
         }

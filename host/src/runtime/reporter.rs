@@ -33,7 +33,7 @@ pub(super) struct InHand(Mutex<Hand>);
 /// The state of a worker at its last turn.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerState {
-    /// The begin of its last turn.
+    /// The start of its last turn.
     pub turned: Instant,
     /// The memory of its guest instance, in bytes.
     pub memory_bytes: u64,
@@ -124,7 +124,7 @@ impl Reporter {
         self.progress.owns(partitions);
     }
 
-    /// Notes the record that is about to be handled.
+    /// Records which record is about to be handled.
     pub(super) fn take(&mut self, record: &Record, attempt: u32, now: Timestamp) {
         let mut hand = lock(&self.hand.0);
         // Consecutive records mostly have the same partition.
@@ -135,12 +135,12 @@ impl Reporter {
         hand.record = Some((self.last, CurrentRecord { offset: record.offset, since: now, attempt }));
     }
 
-    /// Notes the begin or the end of a turn.
+    /// Records the start or the end of a turn.
     pub(super) fn turn(&self, memory_bytes: u64, oldest: Option<Timestamp>) {
         lock(&self.hand.0).state = WorkerState { turned: Instant::now(), memory_bytes, oldest };
     }
 
-    /// Notes that no record is being handled.
+    /// Records that no record is being handled.
     pub(super) fn rest(&self) {
         let record = lock(&self.hand.0).record.take();
         if record.is_some() {
@@ -169,7 +169,7 @@ impl Reporter {
         self.progress.stalled(stall);
     }
 
-    /// Reports that a record is held back because the registry does not answer, with an alert once a minute. Returns
+    /// Reports that a record is held back because the registry does not answer. Raises an alert once a minute. Returns
     /// the time of the next try.
     pub(super) fn wait_for_registry(
         &mut self,
@@ -187,9 +187,9 @@ impl Reporter {
         now + REGISTRY_WAIT
     }
 
-    /// Reports that a record is not held any more.
+    /// Reports that a record is no longer held.
     pub(super) fn stepped(&mut self, record: &Record) {
-        // Called for every record, and mostly none is held.
+        // Called for every record. Records are rarely held.
         if self.stalls.is_empty() {
             return;
         }

@@ -6,10 +6,11 @@
 //!             watermark       end           so the state that belongs to them is below it
 //! ```
 //!
-//! Reads committed records only, up to an end that counts open transactions, too. The position passes that end once
-//! every transaction below it is decided, so a former owner's commit in flight is awaited.
-//! The copy of a table is read up to the group's committed position in the table's topic instead: what follows is
-//! input.
+//! Reads committed records only, up to an end that counts open transactions, too. The position passes that end only
+//! when every transaction below it is decided. So the restore waits for a former owner's commit in flight.
+//!
+//! The copy of a table is read up to the group's committed position in the table's topic instead. The records behind it
+//! are input.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,11 +45,11 @@ struct Wanted {
     stores: Arc<TaskStores>,
     topic_id: Option<String>,
     end: Offset,
-    /// What follows the end is input, and not restored.
+    /// True for a table. The records behind its end are input, and are not restored.
     is_table: bool,
     /// The position of the copy, which is below `end` until the copy is restored.
     at: Offset,
-    /// The position at the begin.
+    /// The position at the start.
     from: Offset,
 }
 
@@ -170,8 +171,8 @@ fn end_of(log: &dyn Log, source: &TopicPartition, ends: &mut Ends) -> Result<Off
     })
 }
 
-/// Returns the watermark of a copy if it is valid for the topic. Wipes any other copy, which costs a rebuild and
-/// nothing more.
+/// Returns the watermark of a copy if the copy is valid for the topic. Wipes any other copy, which only costs a
+/// rebuild.
 fn check(
     progress: &Progress,
     source: &TopicPartition,

@@ -26,7 +26,7 @@ pub(super) struct Delivered {
 }
 
 impl Sent {
-    /// Notes that a delivery was stepped. Its records may be sent later.
+    /// Records that a delivery was stepped. Its records may be sent later.
     pub(super) fn stepped(&mut self, source: &TopicPartition, offset: Offset) {
         match &mut self.last {
             Some(last) if last.source == *source => (last.offset, last.form) = (offset, None),
@@ -57,8 +57,8 @@ impl Sent {
         self.bytes.get(number).and_then(|bytes| usize::try_from(*bytes).ok())
     }
 
-    /// The delivery that sent the record with this number. `None` stands for a changelog record, which may be of
-    /// several.
+    /// The delivery that sent the record with this number. `None` stands for a changelog record, which may belong to
+    /// several deliveries.
     pub(super) fn of(&self, number: usize) -> Option<&Delivered> {
         let place = self.deliveries.partition_point(|delivered| delivered.upto <= number);
         self.deliveries.get(place)
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_are_told_by_their_numbers() {
+    fn a_record_number_leads_to_its_delivery() {
         let (a, b) = (TopicPartition::new("in", 0), TopicPartition::new("in", 1));
         let mut sent = Sent::default();
         for (source, offset, count, form) in [(&a, 1, 2, Form::Emit), (&b, 1, 0, Form::Emit), (&b, 2, 1, Form::Letter)]

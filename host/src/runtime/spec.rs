@@ -14,16 +14,16 @@ use heddle_core::task::TaskSpec;
 
 use crate::log::TopicSpec;
 
-/// The maximum record size of internal topics. A dead letter is its original with more headers, and a changelog record
-/// has a value that a handler produced, so these topics accept larger records than others.
+/// The maximum record size of internal topics. They accept larger records than others: a dead letter is its original
+/// with more headers, and a changelog record has a value that a handler produced.
 const RECORD_BYTES_MAX: u32 = 16 << 20;
 
 /// The retention of a retry topic. A component that is stopped for longer needs attention anyway.
 const RETRY_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The configuration shared by a component's tasks. `there` names the existing topics: records that an earlier
-/// version's failure policy parked are still read. The contract has more about
-/// the keys of tables: [`Component::task_tables`](crate::guest::Component::task_tables).
+/// Builds the configuration shared by a component's tasks. `there` names the existing topics, because records that an
+/// earlier version's failure policy parked are still read. The keys of tables need the contract, too: see
+/// [`Component::task_tables`](crate::guest::Component::task_tables).
 #[must_use]
 pub fn task_spec<'t>(app: &str, manifest: &Manifest, there: impl IntoIterator<Item = &'t str>) -> TaskSpec {
     let window = |consumes: &heddle_contract::manifest::component::Consumes| consumes.dedup;
@@ -91,7 +91,8 @@ pub fn own_topics(spec: &TaskSpec, partitions: i32) -> Vec<TopicSpec> {
             .map(|(option, value)| (option.to_owned(), value))
             .collect::<BTreeMap<_, _>>(),
     };
-    // A dead letter has the timestamp of its original, which may be old. It is kept until an operator changes that.
+    // A dead letter has the timestamp of its original, which may be old. It is kept unless an operator changes the
+    // topic.
     let forever = ("retention.ms", "-1".to_owned());
     let mut topics = vec![topic(&spec.policy.dead_letter, vec![forever])];
     let retention = RETRY_RETENTION.as_millis().to_string();
@@ -105,8 +106,8 @@ pub fn own_topics(spec: &TaskSpec, partitions: i32) -> Vec<TopicSpec> {
     topics
 }
 
-/// The retention of message ids. The log uses its own clock and the window uses the records' time, which may lag behind
-/// after a host was down. So the log keeps the ids twice as long.
+/// The retention of message ids. The log uses its own clock, and the window uses the records' time, which may lag
+/// behind after a host was down. So the log keeps the ids twice as long.
 fn seen_retention(window: Duration) -> Duration {
     window.saturating_mul(2)
 }

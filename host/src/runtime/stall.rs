@@ -1,5 +1,4 @@
-//! Stalls: the cause, the place, the start, and the next attempt. Workers report them, and operators read them from
-//! memory.
+//! Stalls: their cause, place, start and next attempt. Workers report them, and operators read them from memory.
 
 use std::time::Duration;
 
@@ -11,15 +10,16 @@ use heddle_core::explain::Explained;
 pub enum Cause {
     /// The schema registry does not answer, and the record cannot be decoded without it.
     Registry,
-    /// The coordinator of the group or of the transaction: no tasks are assigned, or a commit takes long.
+    /// The coordinator of the group or of the transaction does not answer: no tasks are assigned, or a commit takes
+    /// long.
     Coordinator,
-    /// A transaction that another producer left open in the input.
+    /// Another producer left a transaction open in the input.
     OpenTransaction,
-    /// No room to park the record behind earlier ones of the same key.
+    /// There is no room to park the record behind earlier ones of the same key.
     Room,
-    /// The disk, because state in memory cannot be written.
+    /// The disk is full or too slow, so state in memory cannot be written.
     Disk,
-    /// A global table is not read to the end of its topic yet, or its topic is gone.
+    /// A global table is not yet read to the end of its topic, or its topic is gone.
     Table,
     /// A failed record is held until its next attempt.
     Retry,
@@ -27,7 +27,7 @@ pub enum Cause {
     Refused,
     /// The circuit breaker is open.
     Breaker,
-    /// The component's topics do not fit, and an operator has to act.
+    /// The component's topics do not fit together, and an operator has to act.
     Topics,
 }
 
@@ -46,7 +46,7 @@ impl Cause {
         Self::Topics,
     ];
 
-    /// The stable name, as in the status and in metrics.
+    /// The stable name, for status and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -105,7 +105,7 @@ pub struct CurrentRecord {
     pub attempt: u32,
 }
 
-/// The time of day after a wait.
+/// The time of day after `wait`.
 pub(super) fn after(now: Timestamp, wait: Duration) -> Timestamp {
     Timestamp(now.0.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)))
 }

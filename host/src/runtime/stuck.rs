@@ -37,12 +37,12 @@ struct Held {
     trying: bool,
 }
 
-/// The decision about a record.
+/// The next action for a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     /// Step it.
     Go,
-    /// Step it, and forget what the log refused of it before.
+    /// Step it, and forget its earlier refusals.
     Anew,
     /// Hold it until this time.
     Wait(Duration),
@@ -53,9 +53,9 @@ impl Stuck {
         Self { progress, tasks: BTreeMap::new() }
     }
 
-    /// Decides if a record may be stepped now.
+    /// Decides if a record may be stepped at this time.
     pub(super) fn turn(&mut self, record: &Record, now: impl FnOnce() -> Duration) -> Turn {
-        // Called for every record, and mostly no task is blocked.
+        // Called for every record. Tasks are rarely blocked.
         if self.tasks.is_empty() {
             return Turn::Go;
         }
@@ -90,7 +90,7 @@ impl Stuck {
         now + pause
     }
 
-    /// Notes that the open batch has the outcome of a record.
+    /// Records that the open batch has the outcome of a record.
     pub(super) fn stepped(&mut self, record: &Record) {
         if self.tasks.is_empty() {
             return;

@@ -4,12 +4,12 @@
 //!  kill -9 ──session is over──> the group drops the member ──> a host that knew it takes its transactional id: aborted
 //! ```
 //!
-//! A transaction that nobody ends holds up what is written behind it: changelogs that the heir restores from, and every
-//! reader of the outputs. The brokers abort it when `transaction.timeout.ms` is over and they look, up to ten seconds
-//! later. Taking the id aborts it at once.
+//! An open transaction blocks the records behind it: changelogs that the next owner restores from, and outputs for all
+//! readers. The brokers abort it up to ten seconds after `transaction.timeout.ms`. Taking its transactional id aborts
+//! it at once.
 //!
-//! Only the ids of members that the group has dropped are taken, and only by a host that is in the group itself. Such a
-//! member cannot commit any more, so nothing is lost if it still runs: it joins again.
+//! A host takes only the ids of members that the group has dropped, and only while the host is itself in the group.
+//! Such a member cannot commit any more. If it still runs, it rejoins, and nothing is lost.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,31 +25,31 @@ use crate::log::{Log, LogError};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{LogUnwatched, TransactionTaken};
 
-/// How often the members of a group are looked at.
+/// The interval between checks of a group's members.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// The length of what [`instance_id`](super::instance_id) puts behind a transactional id: a dash and 16 digits.
+/// The length of the suffix that [`instance_id`](super::instance_id) adds to a transactional id: a dash and 16 digits.
 const TOPICS_MARK: usize = 17;
 
-/// The transactional id of a worker. It is one no other host has.
+/// The transactional id of a worker. No other host has the same one.
 pub(super) fn transactional_id(component: &str, host: &str, number: u32) -> String {
     format!("{component}-{host}-{number}")
 }
 
 /// The workers of one component, on all hosts.
 pub(super) struct Succession {
-    /// What the transactional ids of all of them begin with.
+    /// The prefix of the transactional ids of all these workers.
     all: String,
-    /// The same for those of this host.
+    /// The prefix of the transactional ids on this host.
     own: String,
-    /// Those of other hosts that were in the group.
+    /// The transactional ids of other hosts that were in the group.
     known: Mutex<BTreeSet<String>>,
-    /// Whether the group is to be looked at now.
+    /// True if the group is to be checked now.
     hurries: AtomicBool,
     watcher: OnceLock<Thread>,
 }
 
 impl Succession {
-    /// Of a component, as `host` sees it.
+    /// Creates the succession of a component, as seen by `host`.
     pub(super) fn of(component: &str, host: &str) -> Self {
         Self {
             all: format!("{component}-"),
@@ -60,7 +60,7 @@ impl Succession {
         }
     }
 
-    /// Partitions were assigned: whoever had them may be gone.
+    /// Requests a check at once. Partitions were assigned, so their former owner may be gone.
     fn hurry(&self) {
         self.hurries.store(true, Ordering::Release);
         if let Some(watcher) = self.watcher.get() {
@@ -68,11 +68,11 @@ impl Succession {
         }
     }
 
-    /// The transactional ids of other hosts that left the group, which has these members now.
+    /// The transactional ids of other hosts that left the group. `members` are the group's current members.
     fn gone(&self, members: &[String]) -> Vec<String> {
         let ids = members.iter().filter_map(|member| transactional_id_of(member));
         let present = ids.filter(|id| id.starts_with(&self.all)).map(str::to_owned).collect::<BTreeSet<_>>();
-        // Whoever is not in the group does not know who is.
+        // A host outside of the group cannot judge which members are gone.
         if !present.iter().any(|id| id.starts_with(&self.own)) {
             return vec![];
         }
@@ -100,7 +100,7 @@ impl Succession {
     }
 }
 
-/// The transactional id in the name of a member of Heddle's.
+/// The transactional id in the name of one of Heddle's members.
 fn transactional_id_of(member: &str) -> Option<&str> {
     let (id, mark) = member.split_at_checked(member.len().checked_sub(TOPICS_MARK)?)?;
     mark.strip_prefix('-').filter(|mark| mark.bytes().all(|byte| byte.is_ascii_hexdigit())).map(|_| id)
@@ -136,13 +136,13 @@ pub(super) fn watch(log: &dyn Log, components: &[Kin], shutdown: &Shutdown) {
 }
 
 impl Worker {
-    /// Has the transactions of those ended whose tasks it gets.
+    /// Makes the worker end the open transactions of hosts whose tasks it gets.
     pub(super) fn succeeding(mut self, succession: Arc<Succession>) -> Self {
         self.succession = Some(succession);
         self
     }
 
-    /// Partitions were assigned.
+    /// Requests a check of the members, because partitions were assigned.
     pub(super) fn succeed(&self) {
         if let Some(succession) = &self.succession {
             succession.hurry();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_members_name_tells_its_transactional_id() {
+    fn the_transactional_id_is_part_of_the_members_name() {
         assert_eq!(transactional_id_of(&member("shop.intake-host-1-0")), Some("shop.intake-host-1-0"));
         assert_eq!(transactional_id_of(STRANGER), None);
         assert_eq!(transactional_id_of("é"), None);
@@ -172,9 +172,9 @@ mod tests {
         let succession = Succession::of("shop.intake", "a");
         let [mine, theirs] = ["a", "b"].map(|host| member(&transactional_id("shop.intake", host, 0)));
         assert_eq!(succession.gone(&[mine.clone(), theirs, STRANGER.to_owned()]), [""; 0]);
-        // It does not say who is gone while it is not in the group.
+        // It does not judge which members are gone while it is not in the group.
         assert_eq!(succession.gone(&[]), [""; 0]);
-        // The same worker with other topics is no one else.
+        // A worker is the same member under the name that it has for other topics.
         let other_topics = "shop.intake-b-0-fedcba9876543210".to_owned();
         assert_eq!(succession.gone(&[mine.clone(), other_topics]), [""; 0]);
         assert_eq!(succession.gone(std::slice::from_ref(&mine)), ["shop.intake-b-0"]);

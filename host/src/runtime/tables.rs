@@ -1,4 +1,4 @@
-//! Workers and global tables: nothing is handled while a table of the component cannot be read.
+//! Global tables and workers: a worker handles nothing while one of its component's tables cannot be read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use heddle_core::tables::GlobalTables;
 use super::progress::Progress;
 use super::stall::{Cause, Stall};
 
-/// How often a worker that waits for a table looks again.
+/// The interval at which a worker that waits for a table checks it again.
 pub(super) const TABLE_WAIT: Duration = Duration::from_millis(50);
 
-/// What a worker knows of its component's global tables.
+/// The state of a component's global tables, as one worker knows it.
 pub(super) struct TableGate {
     tables: GlobalTables,
     progress: Arc<Progress>,
-    /// The table that it waits for.
+    /// The stall for the table that the worker waits for.
     stall: Option<Stall>,
 }
 
@@ -26,7 +26,7 @@ impl TableGate {
         Self { tables, progress, stall: None }
     }
 
-    /// Looks whether all tables can be read, and reports the first that cannot. Returns true if all can.
+    /// Checks that all tables can be read, and reports the first that cannot. Returns true if all can.
     pub(super) fn look(&mut self, now: Timestamp) -> bool {
         let why = self.tables.iter().find_map(|(_, table)| table.waits_for()).map(Explained::new);
         match (why, &mut self.stall) {

@@ -38,8 +38,8 @@ pub struct Tasks {
     /// The global tables, which all tasks read.
     tables: GlobalTables,
     /// The number of topics that the worker reads. A task with state is ready only with its partitions of all topics,
-    /// because it has one owner. During a deployment, hosts may not agree on the topics yet, and the group may then
-    /// assign them to different members.
+    /// because its state has one owner. During a deployment, hosts may not agree on the topics yet, and the group may
+    /// then assign the partitions to different members.
     topics: usize,
     /// The number of offsets left to restore that was last reported to `progress`.
     told: u64,
@@ -81,7 +81,7 @@ impl Tasks {
         &self.group
     }
 
-    /// Tasks that read these global tables.
+    /// Sets the global tables that the tasks read.
     #[must_use]
     pub fn beside(mut self, tables: GlobalTables) -> Self {
         self.tables = tables;
@@ -92,7 +92,7 @@ impl Tasks {
         &self.tables
     }
 
-    /// Sets the record of topics known so far. It distinguishes a recreated topic from the first one of its name.
+    /// Sets the topics known so far. They distinguish a recreated topic from the first one of its name.
     #[must_use]
     pub fn knowing(mut self, known: Arc<KnownTopics>) -> Self {
         self.known = Some(known);
@@ -168,8 +168,9 @@ impl Tasks {
         Ok(low.map(|low| (source, low)))
     }
 
-    /// Fails if another worker of this host has opened one of these tasks meanwhile. It is not known here which of the
-    /// two is the current owner, so both join again: the one that hung loses the task, the other one opens it again.
+    /// Checks that no other worker of this host has opened one of these tasks meanwhile. If one has, it is not known
+    /// here which of the two is the current owner, so both rejoin. The worker that hung loses the task, and the other
+    /// one opens it again.
     pub(super) fn check(&self) -> Result<(), TaskFault> {
         let taken = |open: &Open| open.stores.as_ref().is_some_and(|stores| stores.is_retired());
         match self.open.iter().find(|(_, open)| taken(open)) {
@@ -202,7 +203,7 @@ impl Tasks {
         Ok(ready.into_iter().filter(|source| partitions.contains(source) || !before.contains(source)).collect())
     }
 
-    /// The epoch of a topic if it is not the first one that was known by its name.
+    /// The epoch of a topic; `None` for the first one that was known by its name.
     fn epoch(&self, topic: &Topic) -> Result<Option<Epoch>, WorkerFault> {
         let Some(known) = self.known.clone().filter(|_| !self.spec.retry_topics.contains(topic)) else {
             return Ok(None);
@@ -257,7 +258,7 @@ impl Tasks {
         ready.flat_map(|(_, open)| open.sources.iter().cloned()).collect()
     }
 
-    /// Returns true if a task may not commit more state until the disk has taken some.
+    /// Returns true if a task may not commit more state until some of it is written to disk.
     pub(super) fn is_full(&self) -> bool {
         self.open.values().any(|open| open.stores.as_ref().is_some_and(|stores| stores.is_full()))
     }
@@ -285,7 +286,7 @@ impl Tasks {
         self.told = left;
     }
 
-    /// Puts a batch whose commit has begun below the next one, which reads its effects.
+    /// Puts a batch whose commit has begun below the next batch, which reads its effects.
     pub(super) fn committing(&mut self, batch: &SealedBatch) {
         for (partition, overlay) in batch.overlays() {
             if let Some(open) = self.open.get_mut(&partition) {

@@ -1,10 +1,10 @@
-//! The pauses of a worker: partitions that it does not read, and records parked in its tasks' state that it leaves
-//! alone for now.
+//! The pauses of a worker: partitions that it does not read, and records parked in its tasks' state that it does not
+//! step for now.
 //!
 //! ```text
 //!  breaker open, repeated aborts, disk full ──> all partitions are paused
 //!  a record is held back                    ──> its task's partitions are paused, once enough was read ahead
-//!  registry down, breaker says "not yet"    ──> parked records rest
+//!  registry down, breaker says "not yet"    ──> parked records are paused
 //! ```
 
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ use super::stall::{Cause, Stall};
 use crate::log::{LogError, Member};
 use crate::telemetry::{StateFull, StateTaken};
 
-/// The interval between checks for room while the disk takes no state.
+/// The interval between checks for room while the disk is full.
 const FULL_WAIT: Duration = Duration::from_millis(100);
 
 /// The pauses of one worker.
@@ -26,39 +26,39 @@ const FULL_WAIT: Duration = Duration::from_millis(100);
 pub(super) struct Throttle {
     /// Partitions of ready tasks that are paused.
     paused: BTreeSet<TopicPartition>,
-    /// The end of the rest of parked records.
+    /// The end of the pause of parked records.
     rest: Option<Duration>,
-    /// The stall while no more state may be committed, until the disk has taken some.
+    /// The stall while no more state may be committed, until some of it is written to disk.
     full: Option<Stall>,
 }
 
 impl Throttle {
-    /// Leaves parked records alone until this time.
+    /// Pauses parked records until this time.
     pub(super) fn rest_until(&mut self, until: Duration) {
         self.rest = Some(until);
     }
 
-    /// The end of the rest of parked records, if they rest.
+    /// The end of the pause of parked records, if they are paused.
     pub(super) fn rests_until(&self) -> Option<Duration> {
         self.rest
     }
 
-    /// Returns true if parked records rest at `now`.
+    /// Returns true if parked records are paused at `now`.
     pub(super) fn rests(&mut self, now: Duration) -> bool {
         self.rest.take_if(|until| *until <= now);
         self.rest.is_some()
     }
 
-    /// The time of the next check for room, while the disk takes no state.
+    /// The time of the next check for room, while the disk is full.
     pub(super) fn full_until(&self, now: Duration) -> Option<Duration> {
         self.full.as_ref().map(|_| now + FULL_WAIT)
     }
 
-    /// Starts or ends the pause for a disk that takes no state, and reports it.
+    /// Starts or ends the pause for a full disk, and reports it.
     pub(super) fn set_full(&mut self, is_full: bool, progress: &Progress, now: Timestamp) {
         match (is_full, self.full.take()) {
             (true, None) => {
-                let why = Explained::new("the disk does not take its state");
+                let why = Explained::new("its state cannot be written to disk");
                 progress.report(StateFull { why: &why });
                 let stall = Stall { cause: Cause::Disk, at: None, since: now, tries: 0, next_try: None, why };
                 progress.stalled(stall.clone());
@@ -72,7 +72,7 @@ impl Throttle {
         }
     }
 
-    /// Resumes partitions of tasks that became ready; `is_shut`: notes them as paused instead, as they are.
+    /// Resumes partitions of tasks that became ready. If `is_shut`, only records that they are paused.
     pub(super) fn resume(
         &mut self,
         partitions: &[TopicPartition],

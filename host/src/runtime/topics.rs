@@ -1,15 +1,15 @@
-//! Topics that change under a running component: who notices, and what its workers do then.
+//! Topics that change under a running component: their detection, and the reaction of its workers.
 //!
 //! ```text
 //!              ┌─ more partitions, no state ──> retry topics get them; one member joins again if nobody reads them
 //!  every 2 s ──┼─ more partitions, state ─────> workers commit and leave; the component waits to be accepted
-//!              ├─ made anew, input ───────────> workers abort and join again, at the beginning of the new topic
-//!              ├─ made anew, state ───────────> as if partitions were added: what was in it is gone
-//!              └─ as the state needs them ────> workers join (again)
+//!              ├─ recreated, input ────────────> workers abort and rejoin at the beginning of the new topic
+//!              ├─ recreated, state ────────────> as if partitions were added: the state in it is lost
+//!              └─ fitting the state ───────────> workers join
 //! ```
 //!
-//! A component with state is refused rather than run: a record whose key moved to another partition would meet a task
-//! without its state. Only this component stops; the host and its other components go on.
+//! A component with state is refused, because a record whose key moved to another partition would meet a task without
+//! its state. Only this component stops. The host and its other components continue.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -33,22 +33,22 @@ use crate::telemetry::{
     TopicRecreated, TopicUse,
 };
 
-/// How often the topics of running components are looked at, and whether a component that was refused may run.
+/// The interval between checks of the topics of running and refused components.
 pub const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How many looks in a row have to find partitions without a reader: a group that is about to notice by itself is left
-/// alone.
+/// The number of checks in a row that must find partitions without a reader. A group that is about to notice them by
+/// itself is left alone.
 const UNASSIGNED_LOOKS: u32 = 2;
 
-/// How many partitions each topic has.
+/// The number of partitions of each topic.
 pub type PartitionCounts = BTreeMap<String, i32>;
 
-/// The counts in what a log lists.
+/// Counts the partitions of the topics that a log lists.
 #[must_use]
 pub fn partition_counts(topics: Vec<TopicInfo>) -> PartitionCounts {
     topics.into_iter().map(|topic| (topic.name, topic.partitions)).collect()
 }
 
-/// How many tasks a component has, over all hosts.
+/// The number of tasks of a component, on all hosts together.
 #[must_use]
 pub fn task_count(manifest: &Manifest, topics: &PartitionCounts) -> i32 {
     manifest.consumes.keys().filter_map(|topic| topics.get(topic)).copied().max().unwrap_or(1)
@@ -63,7 +63,7 @@ pub fn short_changelogs(spec: &TaskSpec, tasks: i32, topics: &PartitionCounts) -
     found.filter(|topic| topic.partitions < tasks).collect()
 }
 
-/// Why a component must not run with these topics: its state would be split.
+/// The reason why a component must not run with these topics: its state would be split.
 #[must_use]
 pub fn refusal(spec: &TaskSpec, manifest: &Manifest, topics: &PartitionCounts) -> Option<Explained> {
     if spec.is_stateless() {
@@ -72,7 +72,7 @@ pub fn refusal(spec: &TaskSpec, manifest: &Manifest, topics: &PartitionCounts) -
     let name = &manifest.name;
     let counts = manifest.consumes.keys().filter_map(|topic| Some((topic, *topics.get(topic)?))).collect::<Vec<_>>();
     let (first, most) = (counts.first()?, counts.iter().max_by_key(|(_, count)| *count)?);
-    // A task owns one partition number of all its topics, and the state that goes with it.
+    // A task owns one partition number of all its topics, and the state for it.
     if let Some(other) = counts.iter().find(|(_, count)| *count != first.1) {
         let what = format!(
             "the component `{name}` keeps state and consumes topics with different numbers of partitions: records of one key would meet different state"
@@ -120,26 +120,26 @@ fn table_refusal(
     })
 }
 
-/// What the workers of one component in this process are told of its topics.
+/// The notices about a component's topics, for its workers in this process.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
-    /// Goes up with every notice.
+    /// The number of the last notice.
     number: AtomicU64,
     notice: Mutex<Notice>,
 }
 
 #[derive(Debug, Default)]
 struct Notice {
-    /// Which topics have the names of the inputs.
+    /// The ids of the input topics.
     ids: BTreeMap<Topic, TopicId>,
-    /// Why the component must not run.
+    /// The reason why the component must not run.
     refused: Option<Explained>,
-    /// The member of the group that is to join again.
+    /// The member of the group that has to rejoin.
     rejoin: Option<String>,
 }
 
 impl Notices {
-    /// Tells whether the component may run; returns true if it may.
+    /// Publishes the reason why the component must not run, if there is one. Returns true if it may run.
     fn refuse(&self, why: Option<Explained>, progress: &Progress) -> bool {
         let mut notice = lock(&self.notice);
         if notice.refused != why {
@@ -173,27 +173,27 @@ pub struct NoticeReader {
     notices: Arc<Notices>,
     /// The name of its member.
     instance_id: String,
-    /// The last notice that it has read.
+    /// The number of the last notice that it has read.
     number: u64,
-    /// Which topics had the names of the inputs before its member joined. What the member reads may be of these.
+    /// The ids of the input topics before its member joined. The member's records may come from these topics.
     ids: BTreeMap<Topic, TopicId>,
 }
 
 impl Worker {
-    /// Reads notices of the component's topics.
+    /// Makes the worker read notices of the component's topics.
     #[must_use]
     pub fn reading(mut self, notices: NoticeReader) -> Self {
         self.notices = Some(notices);
         self
     }
 
-    /// Does what a new notice asks for. False: the component must not run any more, or has to join again.
+    /// Handles a new notice. Returns false if the component must not run any more, or the worker has to rejoin.
     ///
     /// # Errors
-    /// If what is open can be neither committed nor given up.
+    /// If the open transaction can be neither committed nor dropped.
     pub fn heed_notices(&mut self) -> Result<bool, WorkerFault> {
         let Some(reader) = &mut self.notices else { return Ok(true) };
-        // Asked in every turn: without a lock as long as there is none.
+        // Checked in every turn. No lock is taken while there is no new notice.
         let number = reader.notices.number.load(Ordering::Acquire);
         if number == reader.number {
             return Ok(true);
@@ -220,15 +220,15 @@ impl Worker {
     }
 }
 
-/// A version of a component, as far as topics matter.
+/// The part of a component's version that concerns topics.
 pub trait Needs: Send + Sync {
-    /// Its topics and its state.
+    /// The topics and the state.
     fn spec(&self) -> &Arc<TaskSpec>;
-    /// Its manifest.
+    /// The manifest.
     fn manifest(&self) -> &Manifest;
-    /// Its consumer group.
+    /// The consumer group.
     fn group(&self) -> String;
-    /// All topics that it reads.
+    /// All topics that it consumes.
     fn topics(&self) -> Vec<Topic>;
 }
 
@@ -238,14 +238,14 @@ pub struct TopicWatch {
     progress: Arc<Progress>,
     notices: Arc<Notices>,
     known: Arc<KnownTopics>,
-    /// How many looks in a row found partitions without a reader.
+    /// The number of checks in a row that found partitions without a reader.
     unassigned: AtomicU32,
-    /// How many partitions the topics with its state had when it was known last that none of it is being moved.
+    /// The partition counts of its state's topics, when no move of its state was last known to be under way.
     settled: Mutex<Option<Vec<Option<i32>>>>,
 }
 
 impl TopicWatch {
-    /// Watches the topics of what `current` says that runs.
+    /// Creates a watch on the topics of the version that `current` returns.
     pub fn new(
         current: impl Fn() -> Arc<dyn Needs> + Send + Sync + 'static,
         progress: Arc<Progress>,
@@ -255,7 +255,7 @@ impl TopicWatch {
         Self { current: Box::new(current), progress, notices, known, unassigned, settled: Mutex::default() }
     }
 
-    /// The notices from now on, for the worker whose member has this name.
+    /// Creates the notices from now on, for the worker whose member has this name.
     pub fn reader(&self, instance_id: String) -> NoticeReader {
         let notice = lock(&self.notices.notice);
         let (ids, number) = (notice.ids.clone(), self.notices.number.load(Ordering::Acquire));
@@ -263,7 +263,7 @@ impl TopicWatch {
         NoticeReader { notices: self.notices.clone(), instance_id, number, ids }
     }
 
-    /// Whether the component may run with these topics. If it may, its retry topics have a partition for each task
+    /// Decides if the component may run with these topics. If it may, its retry topics have a partition for each task
     /// afterwards.
     ///
     /// # Errors
@@ -314,7 +314,7 @@ impl TopicWatch {
         Ok(Some(Explained::new(what).hint(hint)))
     }
 
-    /// A topic that is not the one it was, or does not keep what the component needs.
+    /// The reason why the component must not run, if a topic was replaced or does not keep what the component needs.
     fn refused_topic(&self, log: &dyn Log, topics: &PartitionCounts) -> Result<Option<Explained>, LogError> {
         let version = (self.current)();
         let (spec, name) = (version.spec(), &version.manifest().name);
@@ -361,8 +361,8 @@ impl TopicWatch {
         Ok(None)
     }
 
-    /// Somebody deleted the dead letters, or a client created their topic by looking at it: nothing has to stop, and a
-    /// person should know.
+    /// Reports a dead-letter topic that was recreated. Someone deleted it, or a client's lookup recreated it. Nothing
+    /// has to stop, but an operator should know.
     fn report_dead_letters(&self, log: &dyn Log) -> Result<(), LogError> {
         let spec = (self.current)().spec().clone();
         let topic = &spec.policy.dead_letter;
@@ -378,8 +378,8 @@ impl TopicWatch {
         Ok(())
     }
 
-    /// Looks at the topics once: tells workers whether they may go on, and one member to join again if partitions stay
-    /// without a reader.
+    /// Checks the topics once. Publishes to the workers if they may continue. Makes one member rejoin if partitions
+    /// stay without a reader.
     ///
     /// # Errors
     /// If the log does not answer.
@@ -420,7 +420,7 @@ pub(super) fn grow_retry_topics(
     Ok(())
 }
 
-/// Looks at the topics of these components until the host stops.
+/// Checks the topics of these components until the host stops.
 pub(super) fn watch(log: &dyn Log, components: &[Arc<TopicWatch>], telemetry: &Telemetry, shutdown: &Shutdown) {
     while !shutdown.sleep(LOOK_EVERY) {
         let look = |topics| components.iter().try_for_each(|component| component.look(log, &topics));

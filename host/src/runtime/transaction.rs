@@ -36,7 +36,7 @@ use crate::telemetry::{AbortCause, CommitBegun, CommitEnded, Measured};
 /// The maximum size of deferred writes. With more, the worker waits for the commit in flight.
 const DEFERRED_BYTES_MAX: usize = 16 << 20;
 
-/// The maximum number of deliveries of a transaction that are measured. More than a transaction has, unless records are
+/// The maximum number of deliveries of a transaction that are measured. A transaction has fewer, unless records are
 /// retried in place again and again.
 const MEASURED_MAX: usize = 20_000;
 
@@ -173,7 +173,7 @@ impl Transaction {
         self.aborts.note(abort, self.clock.now())
     }
 
-    /// Begins to commit the open batch unless it is empty. Waits for the commit in flight first.
+    /// Begins to commit the open batch unless it is empty. First waits for the commit in flight.
     pub(super) fn begin_commit(&mut self, parts: &mut Parts<'_>) -> Result<(), TurnError> {
         self.begun = None;
         if self.batch.is_empty() {
@@ -260,7 +260,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// Notes that a record was stepped, and sends the writes of the step, or defers them while a commit is in flight.
+    /// Records that a record was stepped. Sends the writes of the step, or defers them while a commit is in flight.
     pub(super) fn add(&mut self, record: &Record, step: Step, parts: &mut Parts<'_>) -> Result<(), TurnError> {
         self.sent.stepped(&record.source, record.offset);
         self.poll_commit(Duration::ZERO, parts)?;
@@ -348,7 +348,7 @@ impl Transaction {
                 Err(LogError::RecordRefused(why)) => why,
                 Err(LogError::UnknownTopic(topic)) => LogError::UnknownTopic(topic).to_string(),
                 Err(error) => {
-                    // The error may be about this very record.
+                    // The error may concern this very record.
                     self.sent.add(source, offset, form, bytes);
                     return Err(aborted(error, &std::mem::take(&mut self.sent), deliveries, parts));
                 }
@@ -373,8 +373,8 @@ fn aborted(error: LogError, sent: &Sent, deliveries: u64, parts: &mut Parts<'_>)
     }
 }
 
-/// Blames records that the log refused on arrival on their deliveries. Where that is not possible, the transaction is
-/// split until the delivery is found.
+/// Attributes records that the log refused on arrival to their deliveries. Where that is not possible, the transaction
+/// is split until the delivery is found.
 fn refused(on_arrival: OnArrival, sent: &Sent, deliveries: u64, parts: &mut Parts<'_>) -> Abort {
     let cause = on_arrival.to_string();
     let (spec, handler) = (parts.tasks.spec(), &mut *parts.handler);

@@ -8,7 +8,7 @@
 //!           └─ lost ──────> give up ──> release <──────────────┴──── abort: nothing of the batch counts
 //! ```
 //!
-//! [`Worker::turn`] is one round; rounds go on while a commit is under way. Time, log, state and handler come in as
+//! [`Worker::turn`] is one round. Rounds continue while a commit is in flight. Time, log, state and handler are
 //! arguments, so a simulation runs the same code.
 
 use std::sync::Arc;
@@ -45,8 +45,8 @@ use crate::telemetry::{
 pub(super) const POLL_WAIT: Duration = Duration::from_millis(200);
 /// The maximum wait of a poll while a commit is in flight, and so the delay until its end is noticed.
 const COMMIT_POLL_WAIT: Duration = Duration::from_millis(5);
-/// The time for steps between two polls. The log has to see that the member is alive, and rebalances are answered in
-/// polls. One delivery, for as long as its deadline allows, comes on top.
+/// The time for steps between two polls. Polls prove to the log that the member is alive, and they answer rebalances.
+/// One delivery may exceed this time by its deadline.
 const WORK_SLICE: Duration = Duration::from_millis(250);
 /// The maximum number of records of a poll while others wait to be stepped. At least as many are stepped between two
 /// polls, so the backlog does not grow.
@@ -73,19 +73,19 @@ pub struct Worker {
     pub(super) spec: Arc<TaskSpec>,
     /// Records that were polled and not stepped yet.
     pub(super) backlog: Backlog,
-    /// Tasks that are blocked because the log takes nothing that their next record leads to.
+    /// Tasks that are blocked because the log accepts nothing from their next record.
     pub(super) stuck: Stuck,
     pub(super) throttle: Throttle,
     pub(super) breaker: SharedBreaker,
-    /// The task whose records were stepped last when the time to poll came, if records are left to step.
+    /// The task whose records were stepped last when the time for steps was up, if records are left to step.
     cut_at: Option<Partition>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) shutdown: Shutdown,
     pub(super) progress: Arc<Progress>,
     pub(super) reporter: Reporter,
-    /// Knows whether the global tables can be read.
+    /// The state of the global tables.
     pub(super) tables: TableGate,
-    /// The clock as it was read last, which saves reads for each record.
+    /// The last reading of the clock, which saves further readings for each record.
     pub(super) looked_at: Duration,
     /// The parked count last reported to `progress`.
     parked: u64,
@@ -133,11 +133,11 @@ impl Worker {
         }
     }
 
-    /// Works until it has to stop, or until a newer version of its component needs another worker. Commits the last
-    /// transaction then.
+    /// Works until it has to stop, or until a newer version of its component needs another worker. Then commits the
+    /// last transaction.
     ///
     /// # Errors
-    /// The fault that ended it before.
+    /// The fault that ended the worker earlier.
     pub fn run(mut self) -> Result<(), WorkerFault> {
         while !self.shutdown.is_requested() && self.renew()? && self.heed_notices()? {
             self.turn()?;
@@ -158,7 +158,7 @@ impl Worker {
     /// Runs one round: waits for something to happen, and handles it.
     ///
     /// # Errors
-    /// If this member cannot go on. What it did not commit will be done again.
+    /// If this member cannot continue. Work that it did not commit will be done again.
     pub fn turn(&mut self) -> Result<(), WorkerFault> {
         self.tasks.check()?;
         let polled = self.poll()?;
@@ -229,7 +229,7 @@ impl Worker {
     /// Reports records that were deleted before they were read.
     ///
     /// # Errors
-    /// If the component's manifest says that it has to stop then. Nothing behind the gap was handled.
+    /// If the manifest says that the component stops in that case. No record behind the gap was handled.
     fn report_losses(&mut self) -> Result<Vec<Loss>, WorkerFault> {
         let losses = self.transaction.member().take_losses();
         for loss in &losses {
@@ -275,8 +275,8 @@ impl Worker {
         [commit, step, in_flight].into_iter().flatten().min().unwrap_or(POLL_WAIT).min(POLL_WAIT)
     }
 
-    /// The time until which nothing is stepped: the breaker is open, aborts repeat, the disk takes no state, or a table
-    /// cannot be read.
+    /// The time until which nothing is stepped, because the breaker is open, aborts repeat, the disk is full, or a
+    /// table cannot be read.
     fn shut_until(&self) -> Option<Duration> {
         let now = self.clock.now();
         let breaker = self.breaker.shut_until(|| self.clock.now());
@@ -284,7 +284,7 @@ impl Worker {
         breaker.max(self.transaction.paused_until()).max(self.throttle.full_until(now)).max(table)
     }
 
-    /// Steps through what is due until it is time to poll again: first the tasks' schedules, then the backlog.
+    /// Steps the records that are due until it is time to poll again: first the tasks' schedules, then the backlog.
     fn work(&mut self) -> Result<(), TurnError> {
         let cut_at = self.cut_at.take();
         let (transaction, mut parts) = self.parts();
@@ -344,14 +344,14 @@ impl Worker {
         if self.transaction.is_due(self.clock.now()) { self.begin_commit() } else { Ok(()) }
     }
 
-    /// Commits everything and waits for it. What cannot be committed is dropped and will be done again.
+    /// Commits everything and waits for it. If the commit fails, drops the batch, whose records will be stepped again.
     pub(super) fn commit(&mut self) -> Result<(), WorkerFault> {
         let (transaction, mut parts) = self.parts();
         let committed = transaction.commit(&mut parts);
         self.or_give_up(committed)
     }
 
-    /// Drops what cannot be committed; it will be done again.
+    /// Drops the batch if `worked` is an abort. Its records will be stepped again.
     fn or_give_up(&mut self, worked: Result<(), TurnError>) -> Result<(), WorkerFault> {
         match worked {
             Ok(()) => Ok(()),
@@ -360,7 +360,7 @@ impl Worker {
         }
     }
 
-    /// Drops everything since the last commit and returns to it. The commit in flight is decided first.
+    /// Drops everything since the last commit and rewinds to it. The commit in flight is decided first.
     pub(super) fn give_up(&mut self, cause: AbortCause, why: &str, abort: Option<&Abort>) -> Result<(), WorkerFault> {
         let in_row = abort.map_or(0, |abort| self.transaction.count_abort(abort));
         self.progress.aborted();
@@ -387,7 +387,7 @@ impl Worker {
         Ok(self.throttle.resume(partitions, is_shut, self.transaction.member())?)
     }
 
-    /// Pauses partitions that could not be stepped anyway, and resumes those that can.
+    /// Pauses partitions whose records cannot be stepped, and resumes the others.
     fn hold_back(&mut self) -> Result<(), WorkerFault> {
         let is_shut = self.shut_until().is_some();
         if !is_shut && self.backlog.is_empty() && self.throttle.is_open() {
@@ -398,7 +398,7 @@ impl Worker {
         Ok(self.throttle.pause_only(wanted, self.transaction.member())?)
     }
 
-    /// Reports that the worker takes turns, and what it holds.
+    /// Reports that the worker takes turns, and the resources that it holds.
     fn report_turn(&mut self) {
         let memory_bytes = self.handler.report_usage();
         self.reporter.turn(memory_bytes, self.backlog.oldest());
