@@ -235,7 +235,7 @@ fn foreign_records_are_named() {
       at: shop.intake.dedup/3@17
       hint: find out what else writes to this topic, and stop it
 
-    a changelog holds a record that is not Heddle's, and state is not restored past it: no segment of message ids: it ends early
+    a changelog holds a record that is not Heddle's, and state is not restored past it: not a segment of message ids: it ends early
       at: shop.intake.dedup/3@17
       hint: find out what else writes to this topic, and stop it
     ");

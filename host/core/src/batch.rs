@@ -7,8 +7,8 @@
 //!                      its positions committed    may become committed state
 //! ```
 //!
-//! The tasks' overlays are part of the batch, so a dropped batch leaves nothing behind. While one batch is being
-//! committed, the next one is open on top of it. If the commit fails, both are dropped.
+//! The tasks' overlays are part of the batch, so a dropped batch leaves no changes. While one batch is being committed,
+//! the next one is open on top of it. If the commit fails, both are dropped.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,21 +39,21 @@ pub struct Counts {
     pub dead_lettered: u64,
     /// Records that were skipped because their message was already processed.
     pub duplicates: u64,
-    /// Records of tables: they are taken beside the input, and no handler gets them.
+    /// Records of tables. They are read with the input, but no handler gets them.
     pub applied: u64,
-    /// Of these, the ones without a key that their table could know.
+    /// The ones among `applied` whose key cannot be in their table.
     pub unfit: u64,
 }
 
 impl Counts {
-    /// The number of records that handlers were asked for, `records + again`. It always equals `handled + retried +
+    /// The number of records that handlers have to process, `records + again`. It always equals `handled + retried +
     /// dead_lettered + duplicates`.
     #[must_use]
     pub fn taken(&self) -> u64 {
         self.records + self.again
     }
 
-    /// How many records there were, those of tables included.
+    /// The number of all records, including those of tables.
     #[must_use]
     pub fn all(&self) -> u64 {
         self.taken() + self.applied
@@ -86,7 +86,7 @@ pub(crate) enum Ending {
     DeadLettered,
     /// It was skipped.
     Duplicate,
-    /// It went into its table, if the table can know its key.
+    /// It went into its table, unless the table cannot have its key.
     Applied { fits: bool },
 }
 
@@ -157,8 +157,8 @@ impl OpenBatch {
         self.counts.all() == 0
     }
 
-    /// The tasks that processed records from their state only, and so have no position in this batch. The commit needs
-    /// a position of each, because otherwise the group could not refuse the commit of a member that has lost them.
+    /// The tasks that processed only records from their state, and so have no position in this batch. The commit needs
+    /// a position of each. Otherwise the group could not refuse the commit of a member that has lost them.
     pub fn unanchored(&self) -> impl Iterator<Item = Partition> {
         let anchored = |number: &Partition| self.positions.keys().any(|source| source.partition == *number);
         self.unread.iter().copied().filter(move |number| !anchored(number))
@@ -220,7 +220,7 @@ impl SealedBatch {
             });
             let ids = spec.seen_changelog.iter().flat_map(move |changelog| {
                 overlay.seen().topics().flat_map(move |(topic, ids)| {
-                    // Without a timestamp: retention of this topic follows the log's clock, whatever clocks the
+                    // Without a timestamp, retention of this topic follows the log's clock, whatever clocks the
                     // producers have.
                     let record = move |segment| ChangelogRecord {
                         topic: changelog,
@@ -237,15 +237,15 @@ impl SealedBatch {
         })
     }
 
-    /// Converts the batch after the log has confirmed its commit, and never before. `ends` has the offset after the
-    /// transaction's last record in each partition that was addressed by number, which includes the changelogs.
+    /// Converts the batch after the log has confirmed its commit. `ends` has the offset after the transaction's last
+    /// record in each partition that was addressed by number, which includes the changelogs.
     pub fn confirmed(self, ends: BTreeMap<TopicPartition, Offset>) -> CommittedBatch {
         let positions = self.positions.into_iter().collect();
         CommittedBatch { overlays: self.overlays, positions, ends, counts: self.counts }
     }
 }
 
-/// A record of a changelog, borrowed from the batch, which keeps its content until the log has confirmed the commit.
+/// A record of a changelog. It borrows from the batch, which keeps its content until the log has confirmed the commit.
 #[derive(Clone, Debug)]
 pub struct ChangelogRecord<'s> {
     topic: &'s Topic,
@@ -280,7 +280,7 @@ impl ChangelogRecord<'_> {
 
 /// A batch that the log has confirmed.
 #[derive(Debug)]
-#[must_use = "what was committed becomes state, and is to be told"]
+#[must_use = "the effects of a committed batch become state and are reported"]
 pub struct CommittedBatch {
     overlays: BTreeMap<Partition, Arc<Overlay>>,
     positions: BTreeMap<TopicPartition, Offset>,
@@ -300,19 +300,19 @@ impl CommittedBatch {
         self.overlays.iter().map(|(partition, overlay)| (*partition, &**overlay))
     }
 
-    /// Takes out the changes to one task's state. They are not copied if the task has
+    /// Takes the changes to one task's state. They are not copied if the task has
     /// [settled](crate::task::Task::settled).
     pub fn take(&mut self, partition: Partition) -> Option<Overlay> {
         self.overlays.remove(&partition).map(Arc::unwrap_or_clone)
     }
 
-    /// Where the group goes on in a table's partition; `None` if it took no record there.
+    /// The group's position in a table's partition; `None` if the batch has no record of it.
     #[must_use]
     pub fn position(&self, table: &Topic, partition: Partition) -> Option<Offset> {
         self.positions.get(&TopicPartition { topic: table.clone(), partition }).copied()
     }
 
-    /// The offset after the batch's last record in a changelog's partition; `None` if it wrote none there.
+    /// The offset after the batch's last record in a changelog's partition; `None` if the batch wrote none there.
     #[must_use]
     pub fn end(&self, changelog: &Topic, partition: Partition) -> Option<Offset> {
         self.ends.get(&TopicPartition { topic: changelog.clone(), partition }).copied()

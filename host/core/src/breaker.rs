@@ -1,5 +1,5 @@
 //! The circuit breaker of a component. If nearly everything fails, a dependency of all deliveries is probably down.
-//! Then it is better to stop consuming than to dead-letter record after record.
+//! Then it is better to stop consuming than to dead-letter one record after the other.
 //!
 //! ```text
 //!          too many failures              `pause` has passed
@@ -74,7 +74,7 @@ pub enum Admission {
     Go,
     /// No delivery before this time; ask again then.
     NotBefore(Duration),
-    /// No delivery any more.
+    /// No delivery until the host restarts.
     Never,
 }
 
@@ -117,8 +117,8 @@ impl Breaker {
         &self.policy
     }
 
-    /// The time until which nothing should be read, if there is such a time at `now`. While the breaker is open,
-    /// records stay in the log.
+    /// The time until which nothing should be read, or `None` if records may be read at `now`. While the breaker is
+    /// open, records stay in the log.
     #[must_use]
     pub fn shut_until(&self, now: Duration) -> Option<Duration> {
         match self.state {

@@ -7,11 +7,11 @@ use crate::event::Record;
 /// The full name of a component, `<app>.<component>`. It is also the component's consumer group.
 pub type ComponentName = Arc<str>;
 
-/// The incarnation of a topic. It distinguishes records of a topic that was deleted and created anew from earlier
-/// records with the same offsets. The first incarnation that a component knew has no epoch.
+/// The incarnation of a topic. It distinguishes the records of a recreated topic from earlier records with the same
+/// offsets. The first incarnation that a component knew has no epoch.
 pub type Epoch = Arc<str>;
 
-/// Space for the numbers in an id, its slashes, and a suffix in a header.
+/// The maximum length of the numbers in an id, its slashes, and a suffix in a header.
 const NUMBERS_CHARS: usize = 40;
 
 /// One record for one handler.

@@ -1,4 +1,4 @@
-//! What an error says to a person: what failed, where, and what helps.
+//! The texts of an error for a person: the failure, its place, and the remedy.
 //!
 //! ```text
 //!  Display      what failed, then the cause: one line
@@ -6,42 +6,43 @@
 //!  remedy()     what helps: starts with a verb
 //! ```
 //!
-//! Errors keep the three apart. The command line lays them out, a log line has the last two as fields `at` and `hint`.
-//! Where an error travels as text, as in an answer of the admin API, [`to_text`] writes it and [`from_text`] reads it.
+//! Errors keep the three apart. The command line lays them out, and a log line has the last two as the fields `at` and
+//! `hint`. If an error travels as text, as in an answer of the admin API, [`to_text`] writes it and [`from_text`] reads
+//! it.
 
 use std::error::Error;
 use std::fmt;
 
-/// The lines of a text that say where, and what helps.
+/// The prefixes of the lines with the place and the remedy.
 const AT: &str = "\n  at: ";
 const HINT: &str = "\n  hint: ";
 
-/// An error that may know where something failed and what helps. Its `Display` is one line and names neither.
+/// An error that may know its place and its remedy. Its `Display` is one line and contains neither.
 pub trait Explain: Error {
-    /// Where it failed.
+    /// The place of the failure.
     fn place(&self) -> Option<String> {
         None
     }
 
-    /// What a person can do about it: starts with a verb.
+    /// The remedy for a person. It starts with a verb.
     fn remedy(&self) -> Option<String> {
         None
     }
 
-    /// This error in parts: one element, unless it is a list of findings.
+    /// The parts of this error: one element, unless the error is a list of findings.
     fn explained(&self) -> Vec<Explained> {
         vec![Explained::of(self)]
     }
 }
 
-/// An error in parts, or one that is worded where it is found.
+/// An error in parts. It also serves as an error without a type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
-    /// What failed.
+    /// The failure.
     pub what: String,
-    /// Where.
+    /// The place.
     pub place: Option<String>,
-    /// What helps.
+    /// The remedy.
     pub remedy: Option<String>,
 }
 
@@ -51,19 +52,19 @@ impl Explained {
         Self { what: what.into(), place: None, remedy: None }
     }
 
-    /// The three texts of any error.
+    /// Takes the three texts of any error.
     #[must_use]
     pub fn of(error: &(impl Explain + ?Sized)) -> Self {
         Self { what: error.to_string(), place: error.place(), remedy: error.remedy() }
     }
 
-    /// The same error, at this place.
+    /// Sets the place.
     #[must_use]
     pub fn at(self, place: impl fmt::Display) -> Self {
         Self { place: Some(place.to_string()), ..self }
     }
 
-    /// The same error, with this remedy. It starts with a verb.
+    /// Sets the remedy, which starts with a verb.
     #[must_use]
     pub fn hint(self, remedy: impl fmt::Display) -> Self {
         Self { remedy: Some(remedy.to_string()), ..self }
@@ -75,7 +76,7 @@ impl Explained {
         self.place.is_some() || self.remedy.is_some()
     }
 
-    /// The same error with every text changed.
+    /// Applies `change` to every text.
     #[must_use]
     pub fn map(self, change: impl Fn(&str) -> String) -> Self {
         let Self { what, place, remedy } = self;
@@ -107,12 +108,12 @@ impl Explain for Explained {
     }
 }
 
-/// Several findings that are one error: at least one.
+/// Several findings that are one error. There is at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Findings(Vec<Explained>);
 
 impl Findings {
-    /// `None` if there is no finding.
+    /// Joins findings to one error. Returns `None` if there are none.
     #[must_use]
     pub fn of(found: Vec<Explained>) -> Option<Self> {
         (!found.is_empty()).then_some(Self(found))
@@ -150,7 +151,8 @@ impl Explain for Findings {
     }
 }
 
-/// The error as text. Each finding is a line, followed by `  at: ` and `  hint: ` lines for what it knows.
+/// The error as text. Each finding is a line, followed by an `  at: ` line and a `  hint: ` line if it has a place and
+/// a remedy.
 #[must_use]
 pub fn to_text(error: &dyn Explain) -> String {
     error.explained().into_iter().map(laid_out).collect::<Vec<_>>().join("\n")
@@ -162,7 +164,7 @@ fn laid_out(found: Explained) -> String {
     [what, line(AT, place), line(HINT, remedy)].concat()
 }
 
-/// Reads what [`to_text`] wrote. A text from elsewhere is one finding.
+/// Reads a text of [`to_text`]. Any other text is one finding.
 #[must_use]
 pub fn from_text(text: &str) -> Findings {
     let text = text.trim_end_matches('\n');
@@ -212,7 +214,7 @@ mod tests {
     proptest! {
         #[test]
         fn text_says_the_same(mut found in prop::collection::vec(any_finding(), 1..4)) {
-            // Without a mark, several findings cannot be told from a text of several lines.
+            // Without a mark, several findings look like a text of several lines.
             found[0].place = Some("here".to_owned());
             let findings = Findings(found);
             let text = to_text(&findings);

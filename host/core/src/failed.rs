@@ -12,10 +12,10 @@ use crate::event::{Header, NewRecord, Offset, Partition, Record, Timestamp, Topi
 use crate::fault::{EventFault, bounded};
 use crate::trace::Context;
 
-/// The most bytes of the key, of the value and of each text in a reduced dead letter.
+/// The maximum size, in bytes, of the key, of the value and of each text in a reduced dead letter.
 pub const REDUCED_PART_BYTES_MAX: usize = 1 << 10;
 
-/// The header that names the schema of a value, for values that do not name it themselves.
+/// The header with the schema id of a value, for values that do not contain it.
 const VALUE_SCHEMA_ID: &str = "__value_schema_id";
 
 /// Names of the headers that a failed record has after its original ones.
@@ -124,9 +124,9 @@ pub fn dead_letter(delivery: &Delivery<'_>, failure: &Failure<'_>, topic: &Topic
     }
 }
 
-/// The reduced dead letter of `delivery`, for a topic that refuses the whole one because of `why`. It has the position
-/// of the record and a description of it. It is small and plain, so that hardly any topic refuses it: a few KiB, with a
-/// key, with the time of the failure.
+/// The reduced dead letter of `delivery`, for a topic that refuses the whole one for the reason `why`. It has the
+/// position of the record and a description of it. Hardly any topic refuses it: it has a few KiB, a key, and the time
+/// of the failure as its timestamp.
 #[must_use]
 pub fn reduced_dead_letter(delivery: &Delivery<'_>, failure: &Failure<'_>, topic: &Topic, why: &str) -> NewRecord {
     let record = delivery.record;
@@ -273,7 +273,7 @@ fn told(delivery: &Delivery<'_>, failure: &Failure<'_>) -> Vec<Header> {
         text(header::COMPONENT, &delivery.component),
     ]);
     headers.extend(failure.digest.map(|digest| text(header::DIGEST, &digest)));
-    // A header that names the schema precedes the value's prefix.
+    // A header with the schema id takes precedence over the value's prefix.
     let named = record.headers.iter().rfind(|header| header.name == VALUE_SCHEMA_ID);
     let named = named.map_or(record.value.as_deref(), |header| header.value.as_deref());
     if let Some([0, a, b, c, d, ..]) = named {
@@ -292,25 +292,25 @@ fn told(delivery: &Delivery<'_>, failure: &Failure<'_>) -> Vec<Header> {
     headers
 }
 
-/// The number of original headers of a failed record, before Heddle's own. `None` if it is not a failed record.
+/// The number of original headers of a failed record, which precede Heddle's. `None` if it is not a failed record.
 #[must_use]
 pub fn own_headers(failed: &[Header]) -> Option<usize> {
     failed.iter().rposition(|header| header.name == header::TOPIC)
 }
 
-/// The headers that a replayed record has after its own, so that a later failure is recognized as a repeated one.
+/// The headers that a replay appends to a record, so that a later failure is recognized as a repeated one.
 #[must_use]
 pub fn history(first_failure: Bytes, replays: u64) -> [Header; 2] {
     [Header::new(header::FIRST_FAILURE, first_failure), Header::new(header::REPLAYS, replays.to_string())]
 }
 
-/// The number of headers that a replay appended to this record: those of [`history`].
+/// The number of headers that a replay appended to this record; see [`history`].
 #[must_use]
 pub fn history_of(headers: &[Header]) -> usize {
     headers.len() - without_history(headers)
 }
 
-/// The number of a record's headers before its [`history`].
+/// The number of a record's headers before those of a replay; see [`history`].
 fn without_history(headers: &[Header]) -> usize {
     match headers {
         [own @ .., first, replays] if first.name == header::FIRST_FAILURE && replays.name == header::REPLAYS => {

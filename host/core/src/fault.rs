@@ -1,5 +1,5 @@
-//! Faults, named by remedy: the event's (its failure policy), the task's (give up the partition and restart from the
-//! committed state), the host's (stop).
+//! Faults, named by remedy: for an event, its failure policy; for a task, to give up the partition and restart from the
+//! committed state; for the host, to stop.
 
 use std::fmt;
 
@@ -89,7 +89,7 @@ pub enum EventFaultKind {
     Output,
     /// The handler wrote a value to a store that does not match its schema or is too large, or read too much at once.
     State,
-    /// The handler asked for an entry of a table whose value cannot be read.
+    /// The handler read an entry of a table whose value cannot be decoded.
     Table,
     /// Too many records are already parked, for the record's key or for the task.
     Crowded,
@@ -118,8 +118,8 @@ impl EventFaultKind {
     }
 
     /// Returns true if a retry of the same delivery may succeed. This is the default for components whose policy does
-    /// not list faults. Handlers are deterministic, so a retry does not fix a trap. A deadline may have been missed
-    /// because the machine was busy, and an entry of a table may be corrected by whoever wrote it.
+    /// not list faults. Handlers are deterministic, so a retry does not fix a trap. A missed deadline may be due to a
+    /// busy machine, and the producer of a table's entry may correct it.
     #[must_use]
     pub const fn may_pass(self) -> bool {
         matches!(self, Self::Failed | Self::Deadline | Self::Table)

@@ -11,7 +11,7 @@
 //! - [`tables`]: the compacted topics that a handler reads.
 //! - [`pending`]: writes by key.
 //! - [`dedup`]: message ids that were already processed.
-//! - [`explain`]: what failed, where, and what helps: the texts of an error.
+//! - [`explain`]: the texts of an error: the failure, its place, and the remedy.
 //! - [`fault`]: faults, named by remedy.
 //! - [`policy`]: the decision after a failed delivery.
 //! - [`failed`]: the written form of failed records.

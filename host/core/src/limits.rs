@@ -1,5 +1,5 @@
-//! Bounds of a topic: all reasons for a refusal by the log that can be checked before a record is sent. Both logs use
-//! them.
+//! Bounds of a topic: the reasons for which the log would refuse a record, as far as they can be checked before it is
+//! sent. Both logs use them.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::event::{NewRecordRef, Partition, Timestamp};
 
 /// The bytes of a batch of records (message format 2) before its first record.
 const BATCH_HEADER_BYTES: usize = 61;
-/// The most bytes that a record needs in a batch beside its key, value and headers, as librdkafka counts them.
+/// The maximum overhead of a record in a batch beside its key, value and headers, in bytes, as librdkafka counts it.
 const RECORD_OVERHEAD_BYTES_MAX: usize = 36;
 
-/// The most bytes by which a batch with one record is larger than what librdkafka counts for the record: the batch's
+/// The maximum excess, in bytes, of a batch with one record over librdkafka's count for the record. It is the batch's
 /// header, and five varints of at most ten bytes and three single bytes in place of librdkafka's overhead.
 const BATCH_BYTES_BEYOND_CLIENT_MAX: usize = BATCH_HEADER_BYTES + 53 - RECORD_OVERHEAD_BYTES_MAX;
 
@@ -28,9 +28,9 @@ pub struct Limits {
     pub client_bytes_max: Option<usize>,
     /// True if each record needs a key, because the topic is compacted.
     pub keyed: bool,
-    /// The longest time by which a record's timestamp may precede the log's clock.
+    /// The maximum time by which a record's timestamp may precede the log's clock.
     pub before_max: Option<Duration>,
-    /// The longest time by which a record's timestamp may exceed the log's clock.
+    /// The maximum time by which a record's timestamp may exceed the log's clock.
     pub after_max: Option<Duration>,
 }
 
@@ -92,7 +92,7 @@ impl Limits {
         }
     }
 
-    /// The most bytes of a record, by the smallest bound.
+    /// The maximum size of a record in bytes, by the smallest bound.
     #[must_use]
     pub fn record_bytes_max(&self) -> Option<usize> {
         [self.batch_bytes_max, self.client_bytes_max].into_iter().flatten().min()
@@ -111,7 +111,7 @@ impl Limits {
             return Err(Misfit::NoKey);
         }
         self.check_bytes(record)?;
-        // A log has no times before 1970, and replaces them by its own.
+        // A log accepts no times before 1970, and replaces them with its clock's.
         let ahead = record.timestamp.filter(|at| at.0 >= 0).map_or(0, |at| at.0.saturating_sub(now.0));
         let (bound, side, option) = if ahead < 0 {
             (self.before_max, "behind", "message.timestamp.before.max.ms")
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn each_bound_is_told_by_its_name() {
+    fn an_error_names_the_bound_that_a_record_exceeds() {
         let hour = Duration::from_secs(3_600);
         let limits = Limits {
             batch_bytes_max: Some(200),

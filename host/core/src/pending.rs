@@ -1,4 +1,4 @@
-//! The writes to one store that are not in its tree yet, of one transaction or of many committed ones.
+//! The writes to one store that are not in its tree yet. They belong to one transaction or to many committed ones.
 //!
 //! Every delivery looks up keys here, so keys are hashed. A sorted order is built at the first scan and maintained from
 //! then on, because most stores are never scanned.
@@ -20,7 +20,7 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Creates an empty one with capacity for `room` keys.
+    /// Creates an empty `Pending` with capacity for `room` keys.
     #[must_use]
     pub fn with_room(room: usize) -> Self {
         let entries = IndexMap::with_capacity_and_hasher(room, RandomState::default());

@@ -52,9 +52,9 @@ pub enum Order {
 /// Bounds for parked records in a task's schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitingBounds {
-    /// The most parked records of one key.
+    /// The maximum number of parked records of one key.
     pub per_key_max: usize,
-    /// The most parked records of one task.
+    /// The maximum number of parked records of one task.
     pub per_task_max: usize,
     /// The treatment of further records.
     pub when_full: WhenFull,
@@ -95,7 +95,7 @@ impl Backoff {
     pub const NONE: Self = Self { first: Duration::ZERO, max: Duration::ZERO };
 
     /// The back-off after `attempt` of the delivery `id`: between half of the full time and all of it. It is always the
-    /// same for a delivery and attempt, but differs between deliveries that failed together.
+    /// same for one delivery and attempt, but differs between deliveries that failed together.
     #[must_use]
     pub fn after(&self, id: &str, attempt: u32) -> Duration {
         let doubled = self.first.saturating_mul(1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn in_place_then_delay_by_delay_then_set_aside() {
+    fn a_record_is_retried_in_place_then_after_each_delay_then_dead_lettered() {
         let retry = |seconds| Retry { delay: Duration::from_secs(seconds), topic: format!("retry.{seconds}s").into() };
         let policy = FailurePolicy { retries: vec![retry(1), retry(10)], ..FailurePolicy::in_place(2, "dlq") };
         let failed = EventFault::new(EventFaultKind::Failed, "");
@@ -190,7 +190,8 @@ mod tests {
         assert_eq!(decide(Some(1), 0), Disposition::Again(Duration::ZERO));
         assert_eq!(decide(Some(2), 0), Disposition::Later(&retry(1)));
         assert_eq!(decide(None, 1), Disposition::Later(&retry(10)));
-        // The list was longer earlier: records parked in its last topic are not stranded.
+        // The policy had more delays earlier. Records that are parked in the topic of a removed delay are
+        // dead-lettered.
         assert_eq!(decide(None, 2), Disposition::DeadLetter);
         let trap = EventFault::new(EventFaultKind::Trap, "");
         assert_eq!(policy.decide("id", Tried { in_place: Some(1), round: 0 }, &trap), Disposition::DeadLetter);

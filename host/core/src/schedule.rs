@@ -70,7 +70,7 @@ impl Schedule {
             let range = Range { prefix: b"", after: after.as_deref() };
             let entries = state.scan(StoreIndex::SCHEDULE, &range, PAGE)?;
             for (key, value) in &entries {
-                let broken = || TaskFault(format!("the record that waits as {} cannot be read", key.escape_ascii()));
+                let broken = || TaskFault(format!("the parked record {} cannot be read", key.escape_ascii()));
                 let number = key.as_ref().try_into().map(u64::from_be_bytes).map_err(|_| broken())?;
                 let parked = read(value).ok_or_else(broken)?;
                 schedule.next = schedule.next.max(number + 1);
@@ -173,11 +173,11 @@ impl Schedule {
 /// If the state cannot be read, or the entry is not a parked record.
 pub fn oldest(state: &dyn TaskState) -> Result<Option<Timestamp>, TaskFault> {
     let first = state.scan(StoreIndex::SCHEDULE, &Range { prefix: b"", after: None }, 1)?.pop();
-    let broken = || TaskFault("the record that waits first cannot be read".to_owned());
+    let broken = || TaskFault("the first parked record cannot be read".to_owned());
     first.map(|(_, value)| Ok(read(&value).ok_or_else(broken)?.record.timestamp)).transpose()
 }
 
-/// The version of the format of parked records, so far the only one.
+/// The format version of parked records. There is only one so far.
 const VERSION: u8 = 1;
 
 /// Encodes a parked record as the value of its entry: a version byte, key, value, the number of headers, and the name
@@ -204,7 +204,7 @@ fn put(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     out.extend(bytes.unwrap_or_default());
 }
 
-/// Returns the key of the parked record in an entry. `None`: the entry is not a parked record.
+/// The key of the parked record in an entry; `None` if the entry is not a parked record.
 #[must_use]
 #[allow(clippy::option_option)] // a parked record may have no key
 pub fn record_key(entry: &Bytes) -> Option<Option<Bytes>> {
@@ -303,7 +303,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_packed_is_read(
+        fn packed_records_are_read_unchanged(
             key in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)),
             value in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)),
             headers in proptest::collection::vec((".{0,8}", proptest::option::of(proptest::collection::vec(any::<u8>(), 0..9))), 0..4),
@@ -328,7 +328,7 @@ mod tests {
         }
 
         #[test]
-        fn garbage_is_no_record(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn garbage_is_not_a_record(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             let _never_panics = unpack(&bytes.into());
         }
     }

@@ -7,23 +7,23 @@ use crate::effects::Emit;
 use crate::event::{CE_CORRELATION_ID, Header, NewRecord};
 use crate::trace::{BAGGAGE, TRACEPARENT, TRACESTATE, Traced, Tracing};
 
-/// The header with an id that is equal for every run of a delivery, so that consumers can dedup.
+/// The header with an id that is equal for every run of a delivery, so that consumers can skip duplicates.
 pub const CE_ID: &str = "ce_id";
 /// The header with the id of the event that caused this one.
 pub const CE_CAUSATION_ID: &str = "ce_causationid";
-/// The largest correlation or causation id that is passed on, in bytes. A larger one would be copied into every record
-/// of the business transaction, so the record's position takes its place.
+/// The maximum size of a correlation or causation id that is passed on, in bytes. A larger one would be copied into
+/// every record of the business transaction, so the record's position replaces it.
 pub const ID_BYTES_MAX: usize = 512;
-/// The largest trace context and trace state that are passed on, in bytes. W3C's context has 55 bytes, and its state is
-/// passed on up to this size by all systems. A much larger value would be copied into every emitted record.
+/// The maximum size of a trace context and of a trace state that are passed on, in bytes. W3C's context has 55 bytes,
+/// and all systems pass on a state up to this size. A much larger value would be copied into every emitted record.
 pub const TRACEPARENT_BYTES_MAX: usize = 512;
-/// The largest baggage that is passed on, in bytes: W3C's limit.
+/// The maximum size of the baggage that is passed on, in bytes: W3C's limit.
 pub const BAGGAGE_BYTES_MAX: usize = 8 << 10;
 
-/// The header that names the schema of a key, for keys that do not name it themselves.
+/// The header with the schema id of a key, for keys that do not contain it.
 const KEY_SCHEMA_ID: &str = "__key_schema_id";
 
-/// Converts `emits` to records. Equal deliveries, emits and settings of tracing give equal records, byte for byte.
+/// Converts `emits` to records. Equal deliveries, emits and tracing settings give equal records, byte for byte.
 #[must_use]
 pub fn settle(delivery: &Delivery<'_>, emits: Vec<Emit>, tracing: Option<&Tracing>) -> Vec<NewRecord> {
     if emits.is_empty() {
@@ -47,7 +47,8 @@ struct Related<'a> {
 }
 
 impl<'a> Related<'a> {
-    /// The input's own id is that of its header, or its position. `id` is the id of the delivery.
+    /// Derives the ids and the trace of a delivery, whose id is `id`. The input's own id is that of its header, or its
+    /// position.
     fn of(delivery: &Delivery<'a>, id: &Bytes, tracing: Option<&Tracing>) -> Self {
         let found = |name: &str, bytes_max: usize| {
             let header = delivery.record.headers.iter().find(|header| header.name == name)?;
@@ -58,14 +59,14 @@ impl<'a> Related<'a> {
         let correlation = found(CE_CORRELATION_ID, ID_BYTES_MAX).unwrap_or_else(|| causation.clone());
         let traced = tracing.and_then(|tracing| tracing.of(delivery.component, delivery.record));
         let context = found(TRACEPARENT, TRACEPARENT_BYTES_MAX);
-        // The state belongs to the input's trace.
+        // The trace state belongs to the input's trace.
         let same_trace = traced.is_none_or(|traced| traced.parent().is_some());
         let state = found(TRACESTATE, TRACEPARENT_BYTES_MAX).filter(|_| context.is_some() && same_trace);
         Self { correlation, causation, traced, context, state, baggage: found(BAGGAGE, BAGGAGE_BYTES_MAX) }
     }
 
     /// The trace context of the record that is emitted at this position, with its state. A context that the handler set
-    /// stays as it is.
+    /// is not replaced.
     fn trace(&self, position: usize, own: &[Header]) -> [Option<Header>; 3] {
         let is_own = |name: &str| own.iter().any(|header| header.name == name);
         let context = match &self.traced {

@@ -22,31 +22,31 @@ use crate::fault::TaskFault;
 use crate::pending::Pending;
 
 /// A store of a component: its index among the manifest's stores, ordered by name. Internal stores and tables have
-/// indices of their own, so they keep them whatever stores a component has.
+/// separate indices, which do not depend on the component's stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StoreIndex(pub usize);
 
-/// More stores than any manifest has.
+/// An index above that of any store in a manifest.
 const FIRST_TABLE: usize = 1 << 24;
 
 impl StoreIndex {
     /// The [`schedule`](crate::schedule) of a task.
     pub const SCHEDULE: Self = Self(FIRST_TABLE - 1);
 
-    /// The index of a table: `place` is its index among the manifest's tables, ordered by name.
+    /// The index of a table. `place` is its position among the manifest's tables, ordered by name.
     #[must_use]
     pub const fn table(place: usize) -> Self {
         Self(FIRST_TABLE + place)
     }
 
-    /// Returns true if it is a table's.
+    /// Returns true if this is the index of a table.
     #[must_use]
     pub const fn is_table(self) -> bool {
         self.0 >= FIRST_TABLE
     }
 }
 
-/// The longest key of a store, in bytes: the bound of every engine, less room for a prefix.
+/// The maximum size of a store's key, in bytes: the bound of every engine, minus room for a prefix.
 pub const KEY_BYTES_MAX: usize = 32 << 10;
 
 /// A store's key and its value.
@@ -63,7 +63,7 @@ pub trait TaskState: Send + Sync {
     /// If the copy on disk cannot be read.
     fn get(&self, store: StoreIndex, key: &[u8]) -> Result<Option<Bytes>, TaskFault>;
 
-    /// The entries whose keys are in `range`, in the order of their bytes, at most `limit`.
+    /// The entries whose keys are in `range`, in the order of the keys' bytes, at most `limit`.
     ///
     /// # Errors
     /// If the copy on disk cannot be read.
@@ -120,7 +120,7 @@ impl<'a> Range<'a> {
     }
 }
 
-/// What one transaction writes, by store.
+/// The writes of one transaction, by store.
 type Written = BTreeMap<StoreIndex, Pending>;
 
 /// The changes of one transaction to one task's state so far. The overlay is part of the batch, and is dropped with a
@@ -144,7 +144,7 @@ impl Overlay {
     /// Adds the writes of a successful delivery.
     pub(crate) fn write(&mut self, writes: Writes, at: Timestamp) {
         if !writes.is_empty() {
-            // A finished handler holds no reads any more, so this changes them in place.
+            // A finished handler holds no reads any more, so nothing is copied here.
             let written = Arc::make_mut(&mut self.writes);
             for ((store, key), value) in writes {
                 written.entry(store).or_insert_with(|| Pending::with_room(self.room)).insert(key, value);
@@ -192,7 +192,7 @@ impl Overlay {
     }
 }
 
-/// The committed state of one task, with a transaction on top whose commit is under way. The next transaction builds on
+/// The committed state of one task, with the changes of a transaction in flight on top. The next transaction builds on
 /// it.
 pub(crate) struct Committing {
     overlay: Arc<Overlay>,
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_being_committed_lies_between_the_transaction_and_what_is_committed() {
+    fn a_commit_in_flight_lies_between_the_open_transaction_and_committed_state() {
         let (topic, window) = (Topic::from("orders"), Duration::from_millis(100));
         let id = |text: &'static str| MessageId(Bytes::from(text));
         let mut before = Overlay::default();

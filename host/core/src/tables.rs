@@ -1,4 +1,4 @@
-//! Tables: read-only views of compacted topics. Of each key a table has the newest value.
+//! Tables: read-only views of compacted topics. A table has the newest value of each key.
 //!
 //! ```text
 //!  scope = "task"     the topic's partition is part of the task's input: its records are writes to the task's state,
@@ -6,7 +6,7 @@
 //!  scope = "global"   the host follows all partitions beside its tasks; they read what it has at the moment
 //! ```
 //!
-//! To a handler both are the same: entries by key, under a [`StoreIndex`] of its own.
+//! A handler reads both in the same way: as entries by key, under a separate [`StoreIndex`].
 
 use std::sync::Arc;
 
@@ -17,20 +17,20 @@ use crate::event::{Record, Timestamp, Topic};
 use crate::fault::TaskFault;
 use crate::state::{Entry, KEY_BYTES_MAX, Range, StoreIndex, TaskState};
 
-/// What a key begins with that was written by a schema: a zero byte, and the schema's id in four bytes.
+/// The size of the prefix of a key that was written with a schema: a zero byte, and the schema's id in four bytes.
 const PREFIX_BYTES: usize = 5;
 
-/// By what a table knows its keys.
+/// The part of a record's key by which its table finds the entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TableKeys {
-    /// By the key as it is.
+    /// The whole key.
     Plain,
-    /// By what follows the schema's id: producers may have other ids for what is the same key.
+    /// The key without the schema's id, because producers may have different ids for the same key.
     BySchema,
 }
 
 impl TableKeys {
-    /// The entry's key for a record's key; `None`: no table can have it.
+    /// The key of the entry for a record's key; `None` if no table can have it.
     #[must_use]
     pub fn entry_key(self, key: &Bytes) -> Option<Bytes> {
         let key = match self {
@@ -41,7 +41,8 @@ impl TableKeys {
         (key.len() <= KEY_BYTES_MAX).then_some(key)
     }
 
-    /// What a record does to its table: sets the key's value, or deletes it. `None`: nothing, because of its key.
+    /// The change of a record to its table: the entry's key, and its new value or a delete. `None` if the table cannot
+    /// have the key.
     #[must_use]
     pub fn change(self, record: &Record) -> Option<(Bytes, Option<Bytes>)> {
         let copied = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
@@ -53,11 +54,11 @@ impl TableKeys {
 /// A table whose records are part of a task's input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskTable {
-    /// What it is read by.
+    /// The index by which handlers read the table.
     pub index: StoreIndex,
     /// The topic.
     pub topic: Topic,
-    /// By what it knows its keys.
+    /// The part of a record's key by which the table finds the entry.
     pub keys: TableKeys,
 }
 
@@ -75,21 +76,21 @@ pub trait GlobalTable: Send + Sync {
     /// If the table cannot be read now.
     fn scan(&self, range: &Range<'_>, limit: usize) -> Result<Vec<Entry>, TaskFault>;
 
-    /// What keeps it from being read now, for a person. `None`: it can be read.
+    /// The reason why the table cannot be read now, for a person; `None` if it can be read.
     fn waits_for(&self) -> Option<String>;
 }
 
-/// The global tables of a component, each with what it is read by.
+/// The global tables of a component, each with the index by which handlers read it.
 pub type GlobalTables = Vec<(StoreIndex, Arc<dyn GlobalTable>)>;
 
-/// A task's own state, and the global tables beside it.
+/// A task's own state, and the global tables of its component.
 pub struct WithTables {
     own: Arc<dyn TaskState>,
     tables: GlobalTables,
 }
 
 impl WithTables {
-    /// The state of a task whose component has these tables.
+    /// Adds global tables to the state of a task.
     #[must_use]
     pub fn beside(own: Arc<dyn TaskState>, tables: &GlobalTables) -> Arc<dyn TaskState> {
         if tables.is_empty() { own } else { Arc::new(Self { own, tables: tables.clone() }) }

@@ -1,4 +1,4 @@
-//! The trace of a record: the context in its headers (W3C), which traces are recorded, and the ids of spans.
+//! The trace of a record: the context in its headers (W3C), the choice of recorded traces, and the ids of spans.
 //!
 //! ```text
 //!  traceparent ──> Context ──┐
@@ -24,9 +24,9 @@ pub const BAGGAGE: &str = "baggage";
 
 /// The length of a context in a header of version 00.
 const CONTEXT_CHARS: usize = 55;
-/// The bit of the flags that says that the trace is recorded.
+/// The bit of the flags that marks the trace as recorded.
 const SAMPLED: u8 = 1;
-/// The number of trace ids that a ratio divides: those of the random part of an id, its last 7 bytes.
+/// The number of trace ids that a sampling ratio divides: the values of an id's random part, its last 7 bytes.
 const RANDOM_MAX: u64 = 1 << 56;
 
 /// The id of a trace. It is not zero.
@@ -53,7 +53,8 @@ impl SpanId {
     }
 }
 
-/// The beginning of the parts' digest. Each part counts with its length, so no two lists of parts are alike.
+/// The first bytes of the digest of these parts. Each part is hashed with its length, so different lists give different
+/// ids.
 fn derived<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
     let mut digest = Sha256::new();
     for part in parts {
@@ -118,7 +119,7 @@ impl Context {
     }
 }
 
-/// The bytes that lower-case hexadecimal digits stand for.
+/// Decodes lower-case hexadecimal digits.
 fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let digit = |digit: u8| match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -182,7 +183,7 @@ impl Sampler {
         random >= RANDOM_MAX - self.recorded
     }
 
-    /// Returns true if the trace of a span that has this parent is recorded.
+    /// Returns true if the trace of a span with this parent is recorded.
     #[must_use]
     pub fn records_child_of(self, parent: Context) -> bool {
         if self.follows_parent { parent.is_sampled } else { self.records(parent.trace) }
@@ -238,8 +239,8 @@ pub enum Role {
 }
 
 impl Tracing {
-    /// The trace of a record's delivery to a component. Returns `None` if the record has nothing to do with tracing
-    /// here, so that its outputs get the same context as the record, if it has one.
+    /// The trace of a record's delivery to a component. Returns `None` if no span is recorded and no trace begins here.
+    /// The outputs then get the context of the record, if it has one.
     #[must_use]
     pub fn of<'a>(&self, component: &'a str, record: &'a Record) -> Option<Traced<'a>> {
         let creation = Context::of(record);
@@ -254,7 +255,7 @@ impl Tracing {
             None => TraceId(derived_of(component, record, None, Role::Process)),
         };
         let is_sampled = (self.sampler.follows_parent && creation.is_some()) || self.sampler.records(trace);
-        // A new trace that is not recorded is passed on, so that others agree on that.
+        // A new trace that is not recorded is passed on, so that later components do not record it, either.
         let is_passed_on = is_sampled || creation.is_none();
         is_passed_on.then_some(Traced { component, record, settings: *self, trace, creation, is_sampled })
     }
@@ -401,7 +402,7 @@ mod tests {
         assert_eq!(decided(tracing(true, 0.0)), [None, Some(true), None]);
         assert_eq!(decided(tracing(false, 1.0)), [Some(true); 3]);
         assert_eq!(decided(tracing(false, 0.0)), [None; 3]);
-        // So small that no trace is recorded; a new one is passed on as such.
+        // The ratio is so small that no trace is recorded. A new trace is passed on as unrecorded.
         assert_eq!(decided(tracing(true, 1e-15)), [Some(false), Some(true), None]);
         assert_eq!(decided(tracing(false, 1e-15)), [Some(false), None, None]);
         assert!(!tracing(true, 1e-15).of("shop.intake", &none).unwrap().output(0).is_sampled);

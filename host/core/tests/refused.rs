@@ -110,7 +110,7 @@ fn a_timestamp_that_is_refused_becomes_the_hosts_and_goes_into_a_header() {
 }
 
 #[test]
-fn what_may_not_wait_is_set_aside() {
+fn a_record_that_cannot_be_parked_is_dead_lettered() {
     let fails = Some(EventFaultKind::Failed);
     let (step, _) = run(&mut Refused { fails, ..Refused::default() });
     assert_eq!(&*step.writes[0].topic, "retry");

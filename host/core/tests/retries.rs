@@ -170,11 +170,11 @@ fn a_record_goes_from_delay_to_delay_and_then_to_the_dead_letters_as_it_was() {
 }
 
 #[test]
-fn what_gets_through_later_has_the_id_it_would_have_had_at_once() {
+fn a_later_success_emits_the_same_id_as_an_immediate_one() {
     let mut task = Task::new(spec(Order::None), Partition(2), Arc::new(Stateless));
     let (mut batch, mut handler) = (OpenBatch::default(), Handler { failing: vec!["a"], ..Handler::default() });
     let waits = step(&mut task, &record("k", "a", 7), &mut handler, &mut batch, 0).writes.remove(0);
-    // The topic of a delay that is no longer in the list.
+    // The topic of a delay that the policy no longer has.
     let waits = Record { source: TopicPartition::new("retry.60s", 2), ..read(&waits, 3) };
     handler.failing.clear();
     let done = step(&mut task, &waits, &mut handler, &mut batch, SECOND);
@@ -182,7 +182,7 @@ fn what_gets_through_later_has_the_id_it_would_have_had_at_once() {
 }
 
 #[test]
-fn a_strange_record_in_a_retry_topic_is_set_aside() {
+fn a_foreign_record_in_a_retry_topic_is_dead_lettered() {
     let mut task = Task::new(spec(Order::None), Partition(2), Arc::new(Stateless));
     let (mut batch, mut handler) = (OpenBatch::default(), Handler::default());
     let strange = Record { source: TopicPartition::new("retry.1s", 2), ..record("k", "a", 0) };
@@ -216,7 +216,7 @@ fn later_records_of_a_key_wait_for_it_and_others_go_on() {
     assert_eq!((next, &handler.handled[..]), ([waits, Next::Done, waits, waits], &["b1#1".to_owned()][..]));
     memory.commit(batch);
 
-    // Another host after a crash finds them in the state.
+    // Another host finds them in the state after a crash.
     let mut task = Task::new(spec(Order::Key(WaitingBounds::default())), Partition(2), memory.clone());
     let mut batch = OpenBatch::default();
     assert_eq!(due(&mut task, &mut handler, &mut batch, SECOND - 1), 0);
@@ -239,7 +239,7 @@ fn later_records_of_a_key_wait_for_it_and_others_go_on() {
 }
 
 #[test]
-fn the_first_of_a_key_is_set_aside_at_last_and_the_next_gets_its_turn() {
+fn the_first_record_of_a_key_is_dead_lettered_at_last_and_the_next_is_tried() {
     let (mut task, _) = waits_in_state(WaitingBounds::default());
     let (mut batch, mut handler) = (OpenBatch::default(), Handler { failing: vec!["a1"], ..Handler::default() });
     for input in [record("a", "a1", 0), record("a", "a2", 1)] {
@@ -251,7 +251,7 @@ fn the_first_of_a_key_is_set_aside_at_last_and_the_next_gets_its_turn() {
 }
 
 #[test]
-fn what_finds_no_room_waits_outside_or_is_set_aside() {
+fn a_record_without_room_is_held_or_dead_lettered() {
     for (when_full, expected) in [(WhenFull::Wait, Next::NoRoom(Timestamp(SECOND))), (WhenFull::DeadLetter, Next::Done)]
     {
         let (mut task, _) = waits_in_state(WaitingBounds { per_key_max: 2, per_task_max: 3, when_full });

@@ -127,7 +127,7 @@ fn a_fault_that_may_pass_is_tried_again() {
 }
 
 #[test]
-fn a_record_that_no_attempt_gets_through_is_set_aside_whole() {
+fn a_record_whose_attempts_all_fail_is_dead_lettered_whole() {
     let failed = || Err(fault(EventFaultKind::Failed));
     let (step, batch) = run(vec![failed(), failed(), failed()]);
     let input = record(7);
@@ -271,7 +271,7 @@ fn a_message_that_was_handled_before_has_no_effect_and_its_offset_is_committed()
 }
 
 #[test]
-fn a_message_that_was_set_aside_is_handled_when_it_comes_again() {
+fn a_dead_lettered_message_is_handled_when_it_arrives_again() {
     let (mut task, mut batch) = (task_on(Arc::new(Stateless)), OpenBatch::default());
     let rejected =
         task.step_at_once(&record(1), &mut Scripted(vec![Err(fault(EventFaultKind::Rejected))]), &mut batch, NOW);
@@ -282,7 +282,7 @@ fn a_message_that_was_set_aside_is_handled_when_it_comes_again() {
 }
 
 #[test]
-fn state_that_cannot_be_read_is_no_fault_of_the_record() {
+fn unreadable_state_is_not_the_records_fault() {
     let (mut task, mut batch) = (task_on(Arc::new(SawOld)), OpenBatch::default());
     let fault = task.step_at_once(&message(1, "a"), &mut Counting, &mut batch, NOW).unwrap_err();
     assert_eq!(fault.to_string(), "the state of the task cannot be read: the disk is gone");

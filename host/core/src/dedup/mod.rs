@@ -6,7 +6,7 @@
 //!
 //! - [`pack`]: the bytes of a segment.
 //! - [`Buckets`]: the groups of ids that expire together.
-//! - [`merge_plan`]: the segments to merge, so that there are never many.
+//! - [`merge_plan`]: the segments to merge, so that there are only a few.
 
 mod packed;
 mod tiers;
@@ -53,7 +53,7 @@ impl Seen {
         };
     }
 
-    /// The timestamp with which an id was recorded.
+    /// The timestamp that was recorded with an id.
     #[must_use]
     pub fn noted(&self, topic: &Topic, id: &MessageId) -> Option<Timestamp> {
         self.topics.get(topic).and_then(|ids| ids.get(id)).copied()

@@ -11,7 +11,7 @@ const FORMAT: u8 = 1;
 
 /// The reason why bytes are not a packed segment.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("no segment of message ids: {0}")]
+#[error("not a segment of message ids: {0}")]
 pub struct NoSegment(&'static str);
 
 /// The approximate maximum of a segment's ids in bytes. Logs accept records of a megabyte by default.
@@ -87,7 +87,7 @@ pub fn unpack(mut bytes: Bytes) -> Result<Vec<(MessageId, Timestamp)>, NoSegment
     Ok(ids)
 }
 
-/// The timestamp of one id in a packed segment; `None` if the segment does not hold the id.
+/// The timestamp of one id in a packed segment; `None` if the segment does not have the id.
 ///
 /// # Errors
 /// If the bytes read so far are not a segment.
@@ -112,7 +112,7 @@ pub fn find(mut bytes: &[u8], id: &[u8]) -> Result<Option<Timestamp>, NoSegment>
 /// The number of the ids that follow, and the smallest of their timestamps.
 fn get_head(bytes: &mut impl Buf) -> Result<(u64, i64), NoSegment> {
     if !bytes.has_remaining() || bytes.get_u8() != FORMAT {
-        return Err(NoSegment("it does not begin with the number of a format that is known"));
+        return Err(NoSegment("its format is not known"));
     }
     Ok((get_varint(bytes)?, unzigzag(get_varint(bytes)?)))
 }
@@ -160,7 +160,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_packed_is_unpacked(ids in btree_map(vec(any::<u8>(), 0..40), any::<i64>(), 0..50)) {
+        fn packed_ids_are_unpacked_unchanged(ids in btree_map(vec(any::<u8>(), 0..40), any::<i64>(), 0..50)) {
             let ids = ids.into_iter().map(|(id, at)| (MessageId(id.into()), Timestamp(at))).collect::<BTreeMap<_, _>>();
             prop_assert_eq!(unpack(pack(&ids)).unwrap(), ids.into_iter().collect::<Vec<_>>());
         }
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_goes_on_is_refused() {
+    fn truncated_and_overlong_segments_are_refused() {
         let ids = ["a", "bc"].map(|id| (MessageId(id.into()), Timestamp(-5)));
         let packed = pack(&BTreeMap::from(ids));
         for length in 0..packed.len() {
@@ -204,7 +204,7 @@ mod tests {
         assert!(unpack([&packed[..], &[0]].concat().into()).is_err());
         assert_eq!(
             unpack(Bytes::from_static(&[2, 0, 0])).unwrap_err().to_string(),
-            "no segment of message ids: it does not begin with the number of a format that is known"
+            "not a segment of message ids: its format is not known"
         );
     }
 }

@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use crate::event::Timestamp;
 
-/// The most ids of a merged segment, because the memory of a merge grows with them. Segments of half that size are not
-/// merged.
+/// The maximum number of ids in a merged segment, because the memory of a merge grows with them. Segments of half that
+/// size are not merged.
 pub const SEGMENT_IDS_MAX: u64 = 1 << 20;
 /// The number of buckets in a window.
 const BUCKETS: i64 = 16;
 /// The shortest bucket, in milliseconds, because every write to disk creates a segment for each bucket it touches.
 const BUCKET_MILLIS_MIN: i64 = 1000;
-/// The time for which an id is kept after it was processed, by the host's clock, however old its record is. The window
-/// bounds it, too.
+/// The maximum time, by the host's clock, for which an id is kept after it was processed, however old its record is.
+/// The window bounds it, too.
 pub const LINGER_MILLIS_MAX: i64 = 10 * 60 * 1000;
 /// The number of buckets for late ids.
 const LINGER_BUCKETS: i64 = 10;
-/// The most segments of one bucket, without those that are too large to be merged.
+/// The maximum number of segments in one bucket. Segments that are too large to be merged do not count.
 pub const SEGMENTS_MAX: usize = 8;
 
 /// The window of a topic's ids, and their division into buckets.
@@ -81,11 +81,11 @@ impl Buckets {
     }
 }
 
-/// Chooses the segments of one bucket to merge, given the number of ids of each. Returns `None` if there are few
+/// Chooses the segments of one bucket to merge, given the number of ids in each. Returns `None` if the bucket has few
 /// enough.
 ///
-/// It chooses the smallest ones, as long as the next one is not much larger than all chosen ones together. So an id is
-/// written again only as often as its segment doubles. `open` means that the bucket still grows; then a merge waits for
+/// It chooses the smallest segments, as long as the next one is not much larger than all chosen ones together. So an id
+/// is written again only as often as its segment doubles. If `open`, the bucket still grows, and a merge waits for
 /// several segments.
 #[must_use]
 pub fn merge_plan(sizes: &[u64], open: bool) -> Option<Vec<usize>> {
@@ -116,8 +116,8 @@ mod tests {
 
     use super::*;
 
-    /// Writes segments of these sizes one after the other, with the planned merges. Returns the remaining segments, and
-    /// the number of ids written by merges.
+    /// Writes segments of these sizes one after the other, and merges as planned. Returns the remaining segments, and
+    /// the number of ids that merges wrote.
     fn settle(written: &[u64], open: bool) -> (Vec<u64>, u64) {
         let (mut sizes, mut merged) = (vec![], 0);
         for size in written {

@@ -1,4 +1,4 @@
-//! The application of an outcome: everything that a record leads to is recorded in the batch, or nothing of it.
+//! The application of an outcome. The batch gets all effects of a record or none of them.
 //!
 //! ```text
 //!  handled ──settle──> refused by the log? ──no──> emits, state writes, message id
@@ -67,7 +67,7 @@ pub(super) struct Accepted {
 
 /// The fault of a record that can neither be parked nor wait for room.
 pub(super) fn crowded() -> EventFault {
-    let why = "it cannot wait behind those of its key: too many wait, or the changelog does not take it";
+    let why = "it cannot be parked behind records of its key: too many are parked, or the changelog refuses it";
     EventFault::new(EventFaultKind::Crowded, why)
 }
 
@@ -119,8 +119,8 @@ impl Task {
         Step { writes: emits, ..Step::default() }
     }
 
-    /// Puts a record into its table, in the same transaction as what is handled beside it. A record whose key no table
-    /// can have changes nothing.
+    /// Puts a record into its table, in the transaction that is open. A record whose key no table can have changes
+    /// nothing.
     fn change(
         &mut self,
         arrival: &Arrival,
@@ -137,7 +137,7 @@ impl Task {
         Step { next: Next::Applied, ..Step::default() }
     }
 
-    /// Lets the failure policy decide about a record that failed.
+    /// Applies the failure policy to a record that failed.
     fn fail(
         &mut self,
         arrival: &Arrival,

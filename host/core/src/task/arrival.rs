@@ -18,7 +18,7 @@ pub struct Arrival {
     attempt: u32,
 }
 
-/// The place that a record comes from.
+/// The origin of a record.
 #[derive(Debug)]
 pub(super) enum Origin {
     /// The input, or the topic of a table.

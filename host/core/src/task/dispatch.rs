@@ -12,7 +12,7 @@ use super::apply::Outcome;
 use super::{Arrival, Form, Planned, Task, Verdict};
 
 /// A record with the handler and the decoders that it needs. [`Dispatch::prepare`] looks them up once, so a record is
-/// neither identified nor dispatched before its schemas are there.
+/// neither identified nor dispatched before its schemas are loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prepared<'r> {
     /// The record.
@@ -37,7 +37,7 @@ pub enum Decoding {
 }
 
 impl<'r> Prepared<'r> {
-    /// A record that needs neither a handler with a number nor a decoder.
+    /// Prepares a record that needs neither a numbered handler nor a decoder.
     #[must_use]
     pub fn plain(record: &'r Record) -> Self {
         Self { record, handler: None, value: Decoding::Unneeded, key: Decoding::Unneeded }
@@ -67,8 +67,8 @@ pub trait Dispatch {
     /// The fault of the delivery.
     fn dispatch(&mut self, prepared: &Prepared<'_>, delivery: &Delivery<'_>, reads: Reads) -> Result<Effects, Fault>;
 
-    /// Checks that the log accepts a record which the delivery of `of` causes, before any result of the delivery is
-    /// kept. `now` is the current time.
+    /// Checks that the log accepts a record that the delivery of `of` causes. No result of the delivery is kept before
+    /// that. `now` is the current time.
     fn judge(&mut self, _of: &Record, _record: NewRecordRef<'_>, _form: Form, _now: Timestamp) -> Verdict {
         Verdict::Takes
     }

@@ -5,7 +5,8 @@
 //!  retry record ──refused──> dead letter ──refused──> reduced dead letter ──refused──> stuck: the task is blocked
 //! ```
 //!
-//! A timestamp is never a reason for a refusal: the record gets another timestamp, and a header keeps the original.
+//! A timestamp alone is never a reason for a refusal. The record gets another timestamp, and a header keeps the
+//! original.
 
 use crate::dedup::MessageId;
 use crate::effects::Effects;
@@ -19,9 +20,10 @@ use super::apply::Accepted;
 use super::arrival::Arrival;
 use super::{Dispatch, Next, Step, Task};
 
-/// A message id up to this size, in bytes, fits into any changelog, so it is not checked.
+/// The maximum size of a message id that is not checked, in bytes. Such an id fits into any changelog.
 const ID_BYTES_SMALL: usize = 512;
-/// The most bytes of the original fault, in a fault that also explains why its dead letter cannot be written.
+/// The maximum size of the original fault, in bytes, in a fault that also explains why its dead letter cannot be
+/// written.
 const STUCK_REASON_BYTES_MAX: usize = 1 << 10;
 
 /// The role of a record in the delivery that causes it.
@@ -119,7 +121,7 @@ impl Task {
             return Step { writes: vec![letter], fault: Some(fault), next: Next::Done };
         };
         let failed = bounded(fault.detail, STUCK_REASON_BYTES_MAX);
-        let detail = format!("{failed}; and no dead letter tells so: {why}");
+        let detail = format!("{failed}; and its dead letter cannot be written: {why}");
         Step { writes: vec![], fault: Some(EventFault::new(fault.kind, detail)), next: Next::Stuck }
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! - [`prepare`](Dispatch::prepare) looks up the handler and the decoders. The registry may be down, so the caller
 //!   prepares the record before its step.
-//! - [`plan`](Task::plan) finds out what the record needs, and records nothing.
+//! - [`plan`](Task::plan) determines what the record needs, and records nothing.
 //! - [`dispatch`](Task::dispatch) runs the handler, and records nothing.
 //! - [`apply`](Task::apply) records the outcome, all of it or nothing.
 
@@ -58,7 +58,7 @@ pub enum Next {
     Done,
     /// It was skipped, because its message was already processed.
     Skipped,
-    /// Nothing more: it is in its table.
+    /// It is in its table. No handler runs.
     Applied,
     /// It is parked, in a retry topic or in the task's schedule, at least until this time.
     Later(Timestamp),
@@ -87,7 +87,7 @@ pub struct Task {
     state: Arc<dyn TaskState>,
     /// The index of the schedule, once it was read.
     schedule: Option<Schedule>,
-    /// The epochs of topics that were created anew since the component first knew them.
+    /// The epochs of topics that were recreated since the component first knew them.
     epochs: BTreeMap<Topic, Epoch>,
     tracing: Option<Tracing>,
 }
@@ -119,7 +119,7 @@ impl Task {
         self.state = self.committed.clone();
     }
 
-    /// Sets the incarnation of `topic` from which its records come.
+    /// Sets the incarnation of `topic` that its records come from.
     pub fn set_epoch(&mut self, topic: &Topic, epoch: Option<Epoch>) {
         match epoch {
             Some(epoch) => self.epochs.insert(topic.clone(), epoch),

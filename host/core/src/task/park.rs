@@ -13,7 +13,7 @@ use super::arrival::{Arrival, Origin};
 use super::{Dispatch, Form, Task, Verdict};
 
 impl Task {
-    /// The next due record of the schedule. It stays there until it is processed.
+    /// The next due record of the schedule. It stays in the schedule until it is processed.
     ///
     /// # Errors
     /// If the state cannot be read. Then drop `batch`.
@@ -23,7 +23,7 @@ impl Task {
         let packed = reads.get(&Writes::new(), StoreIndex::SCHEDULE, &number.entry())?;
         match packed.as_ref().and_then(schedule::read) {
             Some(parked) => Ok(Some(Arrival::scheduled(number, parked))),
-            None => Err(TaskFault(format!("the record that waits as {number:?} is not there"))),
+            None => Err(TaskFault(format!("the parked record {number:?} is missing"))),
         }
     }
 
@@ -65,7 +65,7 @@ impl Task {
             (Origin::Schedule(number, _), _) => Some(*number),
             (_, Order::Key(_)) => None,
             (_, Order::None) => {
-                // Its timestamp is already the host's.
+                // Its timestamp is already that of the host.
                 if handler.judge(record, parked.borrowed(), Form::Retry, now) != Verdict::Takes {
                     return Ok(None);
                 }
@@ -98,7 +98,7 @@ impl Task {
     ) -> Result<(), TaskFault> {
         let record = arrival.record();
         let Some(schedule) = self.schedule()? else {
-            return Err(TaskFault("records of a key wait for each other, and there is no store for them".to_owned()));
+            return Err(TaskFault("the order of keys needs a store for parked records, which is missing".to_owned()));
         };
         let number = schedule.push(record, due);
         self.write(number, Some(packed), record.timestamp, batch);

@@ -1,4 +1,4 @@
-//! The plan for a record: what it needs, as far as that is known without its handler. A plan records nothing.
+//! The plan for a record: what it needs, as far as that is known without its handler. Planning records nothing.
 //!
 //! ```text
 //!            ┌─ of a table ───────────> change of the table
@@ -39,7 +39,7 @@ pub struct Planned<'r> {
 
 /// The identity of an arrival's message.
 enum Identified {
-    /// The message was not processed before. Its id, if it has one.
+    /// The message was not processed before. Has its id, if there is one.
     New(Option<MessageId>),
     /// The message was already processed.
     Seen,
@@ -67,7 +67,7 @@ impl Task {
                 }
             }
             Origin::Stray(_) => {
-                let why = "not a record that waits: what wrote it to this topic?";
+                let why = "not a parked record: another program wrote it to this topic";
                 return Ok(Plan::Apply(Outcome::Failed(EventFault::new(EventFaultKind::Decode, why))));
             }
             Origin::Retry(_) | Origin::Schedule(..) => {}

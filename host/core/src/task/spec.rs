@@ -34,7 +34,7 @@ pub struct TaskSpec {
 }
 
 impl TaskSpec {
-    /// Returns true if the component has no stores, dedup or tables of its tasks.
+    /// Returns true if the component has no stores, no dedup and no tables of scope `task`.
     #[must_use]
     pub fn is_stateless(&self) -> bool {
         self.all_changelogs().next().is_none() && self.tables.is_empty()
