@@ -1,5 +1,5 @@
-//! Limits on the work of the compiler. They are checked before anything is compiled, so that refusing a file takes no
-//! more time and memory than loading a good one.
+//! Limits on the work of the compiler. They are checked before anything is compiled, so that the refusal of a file
+//! takes no more time and memory than loading a good one.
 
 use wasmparser::{Parser, Payload};
 
@@ -18,7 +18,7 @@ const NESTED_MAX: usize = 1024;
 /// Refuses a file that exceeds a limit.
 ///
 /// # Errors
-/// If a limit is exceeded, or if the sections of the file cannot be parsed, so that it is not a component.
+/// If a limit is exceeded, or the sections of the file cannot be parsed.
 pub(super) fn check(component: &str, wasm: &[u8]) -> Result<(), LoadError> {
     let (mut functions, mut code, mut nested) = (0_u64, 0, 0);
     for payload in Parser::new(0).parse_all(wasm) {

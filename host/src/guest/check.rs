@@ -7,7 +7,7 @@ use wasmtime::component::{Type, types};
 /// Checks that a component's type has the given shape.
 ///
 /// # Errors
-/// If they differ. The error says where and how.
+/// If they differ. The error has the place and the difference.
 pub(super) fn same(shapes: &Shapes, shape: ShapeId, ty: &Type) -> Result<(), String> {
     compare(shapes, shape, ty, &mut vec![])
 }
@@ -73,7 +73,7 @@ fn compare(shapes: &Shapes, shape: ShapeId, ty: &Type, path: &mut Vec<String>) -
     }
 }
 
-/// The one case of a type that has at most one value.
+/// The only case of a type that has at most one value.
 fn single(shape: &Shape) -> Option<&'static str> {
     match shape {
         Shape::Null => Some(NULL_CASE),

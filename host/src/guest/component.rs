@@ -1,4 +1,4 @@
-//! One component: its compiled code, its contract and what was found out about it once, at load.
+//! One component: its compiled code, its contract, and everything that is determined once at load.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,23 +39,23 @@ pub(super) struct Handler {
     pub(super) topic: Topic,
     /// The export's name.
     pub(super) interface: String,
-    /// How records name the schemas that wrote them.
+    /// The way in which records name the schemas that wrote them.
     pub(super) wire: Wire,
-    /// The reader's schema of the value; absent for a topic without one: values are bytes or text.
+    /// The reader's schema of the value. `None` for a topic without a schema, whose values are bytes or text.
     pub(super) value: Option<Typed>,
-    /// True if values without a schema are handed over as text.
+    /// True if values without a schema are passed as text.
     pub(super) is_text: bool,
-    /// The reader's schema of the key, where the handler takes one.
+    /// The reader's schema of the key, if the handler takes one.
     pub(super) key: Option<Typed>,
-    /// Where the message's id is, for a topic with dedup.
+    /// The place of the message id, for a topic with dedup.
     pub(super) id: Option<Identify>,
-    /// What happens to records without a value.
+    /// The treatment of records without a value.
     pub(super) tombstones: Tombstones,
-    /// What happens to values of types that the component does not name.
+    /// The treatment of values whose types the component does not name.
     pub(super) unknown_type: Option<UnknownType>,
 }
 
-/// A component that was loaded and found in order. Shared by all workers.
+/// A loaded and checked component. All workers share it.
 pub struct Component {
     pub(super) engine: Engine,
     pub(super) handlers: Vec<Handler>,
@@ -68,10 +68,10 @@ pub struct Component {
     manifest: Manifest,
 }
 
-/// What the keys and values that a component writes have beside their encoding.
+/// The parts of written keys and values that are not their encoding.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Framing {
-    /// The registry's ids of the schemas that the component writes by, each by the contract's name for it.
+    /// The registry's ids of the schemas with which the component writes, by their names in the contract.
     pub ids: BTreeMap<String, SchemaId>,
     /// The registry's GUIDs of these schemas, if it has any.
     pub guids: BTreeMap<SchemaId, Guid>,
@@ -95,7 +95,7 @@ impl Component {
     /// Reads the contract of a `.wasm` file and its manifest, without running or compiling anything.
     ///
     /// # Errors
-    /// If it carries none, or a broken one.
+    /// If the file has no contract, or one that is not valid.
     pub fn contract(name: &str, wasm: &[u8]) -> Result<(Contract, Manifest), LoadError> {
         let contract = section::extract(wasm)
             .map_err(|e| LoadError::NoContract { component: name.to_owned(), what: e.to_string() })?;
@@ -104,11 +104,11 @@ impl Component {
     }
 
     /// Loads a component: compiles it (or takes the compiled code from the cache), and checks it against its contract.
-    /// `name` is what messages call it; `framing` has the ids of the schemas it writes by.
+    /// Messages name it `name`, and `framing` has the ids of the schemas with which it writes.
     ///
     /// # Errors
-    /// If it is no component, carries no contract or one that contradicts itself, or its imports or types are not those
-    /// of its contract.
+    /// If it is not a component, has no contract or one that contradicts itself, or its imports or types differ from
+    /// its contract.
     pub fn load(engine: &Engine, name: &str, wasm: &[u8], framing: &Framing) -> Result<Self, LoadError> {
         let (contract, manifest) = Self::contract(name, wasm)?;
         let manifest = manifest.with_wires(&framing.wires);
@@ -143,12 +143,12 @@ impl Component {
             tables,
             manifest,
         };
-        // One that does not start is not in order: no record shall have to find out.
+        // A component that does not start is refused here, so that no record has to fail for it.
         start(&component).map_err(|fault| fault.refusal(name))?;
         Ok(component)
     }
 
-    /// Whether [`Component::load`] would take it, whatever ids the registry has for its schemas.
+    /// Checks that [`Component::load`] would accept the component, whatever ids the registry has for its schemas.
     ///
     /// # Errors
     /// As [`Component::load`].
@@ -158,8 +158,7 @@ impl Component {
         Self::load(engine, name, wasm, &ids).map(drop)
     }
 
-    /// The schema that the keys of a store or table are written by, if they are; of a table's without an id that would
-    /// mean anything.
+    /// The schema of the keys of a store or table, if they have one. For a table, the id is not meaningful.
     #[must_use]
     pub fn key_schema(&self, store: StoreIndex) -> Option<(SchemaId, Schema)> {
         let key = match self.table(store) {
@@ -169,14 +168,15 @@ impl Component {
         Some((key.id().unwrap_or(SchemaId(0)), key.schema()?.clone()))
     }
 
-    /// The schema that the values of a table are read by, and how the table's topic names their writers.
+    /// The schema with which the values of a table are read, and the way in which its records name the schemas that
+    /// wrote them.
     #[must_use]
     pub fn table_values(&self, table: StoreIndex) -> Option<(&Schema, Wire)> {
         let table = self.table(table)?;
         Some((&table.value.as_ref()?.schema, table.wire))
     }
 
-    /// By what a table knows its keys; `None`: there is no such table.
+    /// The part of a record's key by which a table finds its entries; `None` if there is no such table.
     #[must_use]
     pub fn table_keys(&self, table: StoreIndex) -> Option<TableKeys> {
         Some(self.table(table)?.keys())
@@ -192,7 +192,8 @@ impl Component {
         self.tables_of(Scope::Task).map(|(index, topic, keys)| TaskTable { index, topic, keys }).collect()
     }
 
-    /// The tables that all tasks of a host share: what each is read by, its topic, and by what it knows its keys.
+    /// The tables that all tasks of a host share: the index by which handlers read each one, its topic, and the part of
+    /// a record's key by which it finds its entries.
     #[must_use]
     pub fn global_tables(&self) -> Vec<(StoreIndex, Topic, TableKeys)> {
         self.tables_of(Scope::Global).collect()
@@ -216,25 +217,26 @@ fn not_component(name: &str) -> impl Fn(wasmtime::Error) -> LoadError {
 
 fn compile(engine: &Engine, name: &str, wasm: &[u8]) -> Result<wasmtime::component::Component, LoadError> {
     bounds::check(name, wasm)?;
-    // The cache of compiled code goes by the bytes: a version with another manifest is not compiled again.
+    // The cache identifies compiled code by these bytes, so a version that differs only in its manifest is not compiled
+    // again.
     let code = section::strip(wasm).map_err(|e| LoadError::not_component(name, &e.to_string()))?;
     wasmtime::component::Component::new(&engine.wasmtime, code).map_err(not_component(name))
 }
 
-/// The interfaces that a component imports and exports, but for those of types only.
+/// The interfaces that a component imports and exports, except those that only have types.
 pub struct Interfaces {
-    /// What it imports from Heddle.
+    /// The imports from Heddle.
     pub imports: Vec<String>,
-    /// What it imports of the empty WASI, without versions and `wasi:`.
+    /// The imports from the empty WASI, without versions and `wasi:`.
     pub wasi: Vec<String>,
-    /// What it exports.
+    /// The exports.
     pub exports: Vec<String>,
 }
 
-/// The interfaces of a component. Needs no contract.
+/// Lists the interfaces of a component. Needs no contract.
 ///
 /// # Errors
-/// If it is no component.
+/// If it is not a component.
 pub fn interfaces(engine: &Engine, name: &str, wasm: &[u8]) -> Result<Interfaces, LoadError> {
     let compiled = compile(engine, name, wasm)?;
     let ty = compiled.component_type();

@@ -1,4 +1,4 @@
-//! The WebAssembly engine: one per process, with a clock for deadlines.
+//! The WebAssembly engine. Each process has one, with a clock for deadlines.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ fn open_cache(folder: &Path) -> Result<Cache, String> {
     Cache::new(cache).map_err(|error| format!("{error:#}"))
 }
 
-/// The number of ticks in a deadline: rounded up, plus one for the tick in progress.
+/// The number of ticks in a deadline, rounded up, plus one for the tick in progress.
 pub(super) fn ticks(deadline: Duration) -> u64 {
     u64::try_from(deadline.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX / 2) + 1
 }

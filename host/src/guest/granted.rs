@@ -1,4 +1,4 @@
-//! Whether what a component imports is granted to it, and of the types that its contract says.
+//! Checks that a component's imports are granted to it, and have the types of its contract.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use super::stores::StoreAccess;
 use super::tables::TableAccess;
 use super::{LoadError, check, wasi};
 
-/// The most of an import's name that a message shows, in bytes.
+/// The maximum size of an import's name in a message, in bytes.
 const NAME_BYTES_SHOWN: usize = 200;
 
 type Functions = BTreeMap<String, ComponentFunc>;
 
 impl Loader<'_> {
-    /// Refuses what is not granted, and compares what is granted with its schema.
+    /// Refuses imports that are not granted, and compares the granted ones with their schemas.
     pub(super) fn check_imports(
         &self,
         emitters: &[Emitter],
@@ -42,7 +42,7 @@ impl Loader<'_> {
                 || RUNTIME_FUNCTIONS.iter().any(shared)
                 || wasi::interface(import).is_some()
             {
-                // An interface of types only gives no power, and an empty one little.
+                // An interface with only types gives no access to anything, and the empty WASI hardly any.
                 continue;
             }
             if let Some(emitter) = emitters.iter().find(|emitter| emitter.interface == import) {
@@ -58,7 +58,7 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Links what the component imports of WASI.
+    /// Links the component's imports of WASI.
     pub(super) fn link_wasi(&self, linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         let engine = &self.engine.wasmtime;
         for (import, item) in self.compiled.component_type().imports(engine) {
@@ -199,7 +199,7 @@ fn same_emitted(codec: &PartCodec, ty: &Type) -> Result<(), String> {
     }
 }
 
-/// Whether a function is the `scan` of a store or table.
+/// Compares a function with the `scan` of a store or table.
 fn same_scan(
     codec: &PartCodec,
     params: &[Type],

@@ -40,8 +40,8 @@ pub(super) struct HostLimits {
 #[error("{0}")]
 pub(super) struct OutputRefused(String);
 
-/// The sizes of an emitted record, a header and a write beside their bytes. They take memory even without bytes, and a
-/// handler may emit and write any number.
+/// The sizes of an emitted record, a header and a write without their bytes. They take memory even without bytes, and a
+/// handler may emit and write any number of them.
 const EMIT_BYTES: usize = size_of::<Emit>();
 const HEADER_BYTES: usize = size_of::<Header>();
 const WRITE_BYTES: usize = 64;
@@ -89,7 +89,7 @@ impl Current {
         Ok(())
     }
 
-    /// Counts a write of so many bytes.
+    /// Counts a write of `bytes` bytes.
     pub(super) fn write(&mut self, bytes: usize) -> Result<(), OutputRefused> {
         self.grow(WRITE_BYTES + bytes)
     }
@@ -189,7 +189,7 @@ impl Host {
 const MEMORIES_MAX: usize = 64;
 const TABLES_MAX: usize = 256;
 const INSTANCES_MAX: usize = 1024;
-/// The host memory of a table entry in bytes.
+/// The host memory of a table entry, in bytes.
 const TABLE_ENTRY_BYTES: usize = 8;
 
 impl ResourceLimiter for Host {
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_bytes_counts_too() {
+    fn emits_and_writes_without_bytes_count() {
         let record = Record {
             source: TopicPartition::new("in", 0),
             offset: Offset(0),

@@ -28,10 +28,10 @@ impl Identify {
     }
 }
 
-/// The id in a header. The last header of that name counts, because headers of the handler precede those of the host.
+/// The id in a header. The last header of that name counts, because a handler's headers precede the host's.
 pub(super) fn in_header(record: &Record, name: &str) -> Option<MessageId> {
     let header = record.headers.iter().rfind(|header| header.name == name)?;
-    // Copied, because ids are kept for long and would keep whole records in memory.
+    // Copied, because ids are kept for long and would otherwise keep whole records in memory.
     header.value.as_deref().map(|id| MessageId(Bytes::copy_from_slice(id)))
 }
 
@@ -39,6 +39,6 @@ pub(super) fn in_header(record: &Record, name: &str) -> Option<MessageId> {
 pub(super) fn in_value(path: &IdPath, decoder: &Decoder, payload: &[u8]) -> Result<Option<MessageId>, EventFault> {
     let id = path.find(decoder.plan(), payload);
     let id = id.map_err(|e| EventFault::new(EventFaultKind::Decode, e.to_string()))?;
-    // Copied, because ids are kept for long and would keep whole records in memory.
+    // Copied, because ids are kept for long and would otherwise keep whole records in memory.
     Ok(id.map(|id| MessageId(Bytes::from(id.into_owned()))))
 }

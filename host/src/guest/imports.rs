@@ -1,4 +1,4 @@
-//! The imports of a component: the emitters that its manifest grants, and the interfaces that every component shares.
+//! The imports of a component: the emitters that its manifest grants, and the interfaces that all components share.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::component::Typed;
 use super::host::Host;
 use super::random;
 
-/// The package of the interfaces that every component shares.
+/// The package of the interfaces that all components share.
 pub(super) const RUNTIME: &str = "heddle:runtime/";
 /// The version of that package in this host.
 pub(super) const RUNTIME_VERSION: &str = "0.1.0";
@@ -36,7 +36,7 @@ pub(super) struct Emitter {
     pub(super) cloudevents: bool,
 }
 
-/// How a written key or value names the schema that wrote it.
+/// The way in which a written key or value names the schema that wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Frame {
     /// By its id in front of the encoding.
@@ -55,7 +55,7 @@ pub(super) struct Framed {
     frames: Arc<[Frame]>,
     /// Each branch of a union is written by its own schema.
     by_branch: bool,
-    /// The size of the message indexes, which are in the frame unless that is a prefix.
+    /// The size of the message indexes, which belong to the frame, unless the frame is a prefix.
     indexes_bytes: usize,
 }
 
@@ -82,12 +82,12 @@ impl Framed {
         }
     }
 
-    /// Writes the values of a union by the schemas of its branches.
+    /// Makes the encoder write each value of a union with the schema of its branch.
     pub(super) fn by_branches(self, frames: Vec<Frame>) -> Self {
         Self { frames: frames.into(), by_branch: true, ..self }
     }
 
-    /// The id of the schema that it writes by, if it writes that in front of values.
+    /// The id of the schema, if it is written in front of values.
     pub(super) fn id(&self) -> Option<SchemaId> {
         match self.frames.first() {
             Some(Frame::Prefix(id)) => Some(*id),
@@ -99,7 +99,7 @@ impl Framed {
         self.encoder.shapes()
     }
 
-    /// The value as it is written, or the reason why the schema does not allow it.
+    /// Encodes a value, or returns the reason why the schema does not allow it.
     pub(super) fn encode(&self, value: &Val) -> Result<Encoded, String> {
         let mut out = Vec::with_capacity(128);
         out.extend([0; PREFIX_BYTES]);
@@ -109,7 +109,7 @@ impl Framed {
             false => (0, 0),
         };
         let start = PREFIX_BYTES + start;
-        // Written values stay in memory for seconds, so they have no spare capacity.
+        // Written values stay in memory for seconds, so they are stored without spare capacity.
         let from = |start: usize| Bytes::copy_from_slice(&out[start..]);
         Ok(match &self.frames[branch] {
             Frame::Prefix(id) => {
@@ -140,12 +140,12 @@ impl PartCodec {
         if let Self::Schema(framed) = self { Some(framed.encoder.schema()) } else { None }
     }
 
-    /// The id in front of what it writes, if there is one.
+    /// The schema id in front of the written bytes, if there is one.
     pub(super) fn id(&self) -> Option<SchemaId> {
         if let Self::Schema(framed) = self { framed.id() } else { None }
     }
 
-    /// The bytes of a key or value, or the reason why its schema does not allow it.
+    /// Encodes a key or value, or returns the reason why its schema does not allow it.
     pub(super) fn encode(&self, value: &Val) -> Result<Encoded, String> {
         match (self, value) {
             (Self::String, Val::String(text)) => Ok(Encoded::plain(text.clone().into())),
@@ -192,7 +192,7 @@ pub(super) fn link_emitter(linker: &mut Linker<Host>, emitter: &Emitter) -> Call
 fn encode(emitter: &Emitter, value: &Val, key: Option<&Val>, mut headers: Vec<Header>) -> wasmtime::Result<Emit> {
     let refused = |what: String| EmitRefused { topic: emitter.topic.clone(), what };
     let value = emitter.value.encode(value).map_err(refused)?;
-    // A handler may pass on the headers of its input, which name the schemas of other bytes.
+    // A handler may pass on the headers of its input. They may name the schemas of other bytes, so they are removed.
     if emitter.value.schema().is_some() {
         headers.retain(|header| header.name != Part::Value.header());
     }
@@ -260,7 +260,7 @@ pub(super) fn runtime(interface: &str) -> String {
     format!("{RUNTIME}{interface}@{RUNTIME_VERSION}")
 }
 
-/// The record `delivery` of `heddle:runtime/context`.
+/// Converts a delivery to the record `delivery` of `heddle:runtime/context`.
 fn context(delivery: &heddle_core::delivery::Delivery<'_>) -> Val {
     let record = delivery.record;
     let optional = |bytes: &Option<Bytes>| Val::Option(bytes.as_ref().map(|bytes| Box::new(codec::bytes(bytes))));

@@ -1,4 +1,4 @@
-//! One instance of a component: its memory, and the delivery under way.
+//! One instance of a component: its memory, and the current delivery.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -31,28 +31,28 @@ use super::stores::{Plans, Reading, StateRefused};
 use super::tables::EntryUnreadable;
 use super::wasi::Exited;
 
-/// An instance and its handlers. After a trap it is thrown away and a new one made: its memory can be in any state.
+/// An instance and its handlers. After a trap its memory can be in any state, so the instance is dropped and replaced.
 struct Live {
     store: Store<Host>,
-    /// In the order of the component's handlers.
+    /// The handlers, in the component's order.
     handlers: Vec<Func>,
-    /// Deliveries before this one may have left something in its memory.
+    /// True if earlier deliveries may have left something in its memory.
     used: bool,
 }
 
-/// How one call of a handler ended.
+/// The result of one call of a handler.
 struct Called {
     outcome: Result<Effects, Fault>,
     lines: Lines,
-    /// The instance was refused memory, and earlier deliveries may have taken what was missing: a fresh one may have
-    /// enough.
+    /// True if the instance was refused memory, and earlier deliveries may have used up the missing part. A fresh
+    /// instance may have enough.
     worn_out: bool,
 }
 
-/// The memory of larger values is not kept for the next one.
+/// The maximum size of a value whose memory is kept for the next value.
 const KEPT_BYTES_MAX: usize = 16 << 10;
 
-/// A decoder, and the bytes for it.
+/// A decoder, and its input.
 type Encoded<'s> = (&'s Decoder, Cow<'s, [u8]>);
 
 /// Calls a component's handlers for one worker.
@@ -60,26 +60,26 @@ pub struct Instance {
     component: Arc<Component>,
     schemas: Arc<dyn Schemas>,
     live: Option<Live>,
-    /// For each handler the arguments of its last call: the next ones take their memory over.
+    /// The arguments of the last call of each handler. The next call reuses their memory.
     params: Vec<Vec<Val>>,
-    /// The decoders, each with how records name its writer. Grows with the number of schema versions in use.
+    /// The decoders, each with the identity of its writer. Their number grows with the number of schema versions in use.
     decoders: Vec<(Writer, Decoder)>,
     /// The numbers of decoders, by handler and writer.
     numbers: HashMap<(usize, Writer, Part), usize, RandomState>,
-    /// The same for what is in the stores; lent to the host's side while a handler runs.
+    /// The decoders of stored values. They are lent to the host's side while a handler runs.
     plans: Plans,
-    /// How many deliveries were retried in a fresh instance.
+    /// The number of deliveries that were retried in a fresh instance.
     retried: u64,
-    /// How many instances were made.
+    /// The number of instances so far.
     instances: u64,
     /// The schema of a stored value that could not be fetched in the last delivery.
     missing: Option<Writer>,
-    /// Why the last delivery could not be made now.
+    /// The reason why the last delivery could not be made now.
     waits: Option<String>,
 }
 
 impl Instance {
-    /// A handler-calling place for `component`; the instance itself is made with the first delivery.
+    /// Creates the caller of the handlers of `component`. The instance itself is created with the first delivery.
     #[must_use]
     pub fn new(component: Arc<Component>, schemas: Arc<dyn Schemas>) -> Self {
         let params = component.handlers.iter().map(|_| vec![]).collect();
@@ -98,19 +98,19 @@ impl Instance {
         }
     }
 
-    /// The same with an instance that has started already.
+    /// As [`new`](Self::new), with an instance that has already started.
     ///
     /// # Errors
-    /// If it does not start, or not within the deadline of a delivery.
+    /// If the instance does not start within the deadline of a start.
     pub fn start(component: Arc<Component>, schemas: Arc<dyn Schemas>) -> Result<Self, EventFault> {
         let live = Self::instantiate(&component)?;
         Ok(Self { live: Some(live), instances: 1, ..Self::new(component, schemas) })
     }
 
-    /// Loads the schema of a stored value that the last delivery could not decode without it.
+    /// Loads the schema that the last delivery lacked to decode a stored value.
     ///
     /// # Errors
-    /// If the registry does not answer; try again later.
+    /// If the registry does not answer. The caller tries again later.
     pub(crate) fn load_missing(&mut self) -> Result<(), String> {
         if let Some(writer) = self.missing {
             self.schemas.named(writer)?;
@@ -119,7 +119,7 @@ impl Instance {
         Ok(())
     }
 
-    /// Takes the reason why the last delivery could not be made now, if that was the registry's outage.
+    /// Takes the reason why the last delivery could not be made now, if it was a registry outage.
     pub(crate) fn take_unavailable(&mut self) -> Option<String> {
         self.waits.take()
     }
@@ -129,7 +129,7 @@ impl Instance {
         self.live.as_ref().map_or(0, |live| live.store.data().memory_bytes())
     }
 
-    /// The number of instances that were made so far.
+    /// The number of instances so far.
     pub(crate) fn instances(&self) -> u64 {
         self.instances
     }
@@ -160,7 +160,7 @@ impl Instance {
             return Ok(Decoding::With(*number));
         }
         let mut schema = self.schemas.named(writer)?;
-        // Plain bytes may look like the id of a schema.
+        // Plain bytes may look like a schema id.
         let may_be_plain = wire == Wire::Auto && header.is_none();
         if may_be_plain && schema.as_ref().is_none_or(|schema| schema.format() != typed.schema.format()) {
             writer = Writer::Contract;
@@ -180,7 +180,7 @@ impl Instance {
         Ok(Decoding::With(number))
     }
 
-    /// The decoder for a part of a record, and its payload; `None` if it has none.
+    /// The decoder and the payload of a part of a record; `None` if the part needs no decoder.
     fn encoded<'s>(
         &'s self,
         place: usize,
@@ -212,14 +212,14 @@ impl Instance {
         if prepared.record.value.is_none() {
             return handler.tombstones == Tombstones::Skip;
         }
-        // Other faults of the value are found where it is decoded.
+        // Other faults of the value are detected when it is decoded.
         handler.unknown_type == Some(UnknownType::Skip)
             && self
                 .encoded(place, Part::Value, prepared)
                 .is_ok_and(|encoded| encoded.is_some_and(|(decoder, payload)| decoder.is_of_unknown_type(&payload)))
     }
 
-    /// Fills the arguments of a handler in.
+    /// Sets the arguments of a handler.
     fn event(&self, place: usize, prepared: &Prepared<'_>, params: &mut Vec<Val>) -> Result<(), EventFault> {
         let has_key = self.typed(place, Part::Key).is_some();
         params.resize(if has_key { 2 } else { 1 }, Val::Bool(false));
@@ -232,7 +232,7 @@ impl Instance {
         Ok(())
     }
 
-    /// Fills the value in.
+    /// Sets the argument for the value.
     fn value(&self, place: usize, prepared: &Prepared<'_>, into: &mut Val) -> Result<(), EventFault> {
         let takes_tombstones = self.component.handlers[place].tombstones == Tombstones::Handle;
         let Some(value) = &prepared.record.value else {
@@ -245,7 +245,7 @@ impl Instance {
             let detail = format!("the value has {} bytes, more than the limit of {limit}", value.len());
             return Err(EventFault::new(EventFaultKind::TooLarge, detail));
         }
-        // The memory of the last value is taken over.
+        // Reuses the memory of the last value.
         let mut val = match std::mem::replace(into, Val::Bool(false)) {
             Val::Option(Some(last)) if takes_tombstones => *last,
             last => last,
@@ -277,7 +277,7 @@ impl Instance {
         Ok(Live { store, handlers, used: false })
     }
 
-    /// Calls a handler once, in the instance at hand or in a new one. A fault leaves nothing of the call behind.
+    /// Calls a handler once, in the current instance or in a new one. A fault leaves no effects of the call.
     fn call(
         &mut self,
         place: usize,
@@ -310,7 +310,7 @@ impl Instance {
         }
         let used = std::mem::replace(&mut live.used, true);
         let outcome = called.map_err(|error| fault_of(&error, refused, &component, &lines)).and_then(|()| {
-            // Only an instance whose call came back in order is used again.
+            // An instance is used again only if its call returned normally.
             self.live = Some(live);
             Ok(verdict(&results[0])?)
         });
@@ -318,8 +318,8 @@ impl Instance {
         Ok(Called { outcome: outcome.map(|()| effects), lines, worn_out })
     }
 
-    /// Reports that a delivery is retried in a fresh instance: the 1st, 2nd, 4th, 8th time and so on, because a
-    /// component that leaks does it again and again.
+    /// Reports that a delivery is retried in a fresh instance. Reports the 1st, 2nd, 4th, 8th time and so on, because a
+    /// component that leaks causes this again and again.
     fn report_retry(&mut self, delivery: &Delivery<'_>) {
         self.retried += 1;
         if self.retried.is_power_of_two() {
@@ -351,7 +351,7 @@ impl Dispatch for Instance {
         }
         match (&self.component.handlers[place].id, &prepared.record.value) {
             (Some(Identify::Header(name)), _) => Ok(in_header(prepared.record, name)),
-            // Faults of a value as a whole are found when it is dispatched.
+            // Faults of the whole value are detected when it is dispatched.
             (Some(Identify::Value(path)), Some(value)) if value.len() <= self.component.record_bytes_max => {
                 match self.encoded(place, Part::Value, prepared)? {
                     Some((decoder, payload)) => in_value(path, decoder, &payload),
@@ -399,20 +399,20 @@ fn bytes_of(record: &Record, part: Part) -> Option<&[u8]> {
     }
 }
 
-/// The header that names the schema of a part. The last one of its name counts, as for Confluent's deserializers.
+/// The header with the schema of a part. The last one of its name counts, as for Confluent's deserializers.
 fn schema_header(record: &Record, part: Part) -> Option<&[u8]> {
     let header = record.headers.iter().rfind(|header| header.name == part.header())?;
     Some(header.value.as_deref().unwrap_or_default())
 }
 
-/// A value that is handed over as text.
+/// Converts a value that is passed as text.
 fn text(value: &[u8]) -> Result<Val, EventFault> {
     let text = std::str::from_utf8(value);
     let fault = |at| EventFault::new(EventFaultKind::Decode, format!("at byte {at}: the value is not UTF-8"));
     text.map(|text| Val::String(text.to_owned())).map_err(|error| fault(error.valid_up_to()))
 }
 
-/// Why a call did not come back in order.
+/// The fault of a call that did not return normally.
 fn fault_of(error: &wasmtime::Error, memory_refused: bool, component: &Component, lines: &Lines) -> Fault {
     let fault = |kind, detail: String| EventFault::new(kind, detail).into();
     if let Some(task) = error.downcast_ref::<TaskFault>() {
@@ -445,7 +445,7 @@ fn fault_of(error: &wasmtime::Error, memory_refused: bool, component: &Component
             let limit = component.limits.memory_bytes_max;
             fault(EventFaultKind::Memory, format!("the handler asked for more than its {limit} bytes of memory"))
         }
-        // A trap has no words of its own; a guest that panics logs its message first.
+        // A trap has no message. A guest that panics logs its message first.
         Some(ended) => match lines.last_words() {
             Some(words) => fault(EventFaultKind::Trap, format!("{} ({ended})", words.replace('\n', " "))),
             None => fault(EventFaultKind::Trap, ended),
@@ -454,7 +454,7 @@ fn fault_of(error: &wasmtime::Error, memory_refused: bool, component: &Component
     }
 }
 
-/// What the handler answered: `result<_, failure>`.
+/// Converts the result of the handler, `result<_, failure>`.
 fn verdict(result: &Val) -> Result<(), EventFault> {
     match result {
         Val::Result(Ok(_)) => Ok(()),
@@ -464,8 +464,8 @@ fn verdict(result: &Val) -> Result<(), EventFault> {
                 let kind = if case == "rejected" { EventFaultKind::Rejected } else { EventFaultKind::Failed };
                 Err(EventFault::new(kind, message))
             }
-            _ => Err(EventFault::new(EventFaultKind::Failed, "the handler failed without saying why")),
+            _ => Err(EventFault::new(EventFaultKind::Failed, "the handler failed without a reason")),
         },
-        _ => Err(EventFault::new(EventFaultKind::Failed, "the handler answered with something else than a result")),
+        _ => Err(EventFault::new(EventFaultKind::Failed, "the handler returned a value that is not a result")),
     }
 }

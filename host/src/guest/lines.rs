@@ -1,14 +1,14 @@
-//! The log lines of a handler: kept until it has ended, then logged by this process, each at its level.
+//! The log lines of a handler. They are kept until it has ended, and then logged by this process, each at its level.
 
 use heddle_core::delivery::Delivery;
 use heddle_core::trace::Context;
 use tracing::Level;
 use tracing::field::display;
 
-/// The maximum size of a line in bytes. Longer lines are cut.
+/// The maximum size of a line in bytes. Longer lines are truncated.
 pub(super) const LINE_BYTES_MAX: usize = 8 << 10;
 
-/// The maximum size of the lines in a dead letter, in bytes.
+/// The maximum size of the log lines in a dead letter, in bytes.
 const TOLD_BYTES_MAX: usize = 8 << 10;
 
 /// The lines of the current delivery.
@@ -20,7 +20,7 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Keeps a line. `level` is a case of `log.level` in the WIT. After `lines_max` lines, each further line replaces
-    /// the one before.
+    /// the last one.
     pub(super) fn add(&mut self, level: &str, message: &str, lines_max: usize) {
         let level = match level {
             "trace" => Level::TRACE,
@@ -41,7 +41,8 @@ impl Lines {
         self.lines.last().filter(|(level, _)| *level == Level::ERROR).map(|(_, message)| message.as_str())
     }
 
-    /// The last lines for a dead letter, as JSON with one object per line, as many as fit into [`TOLD_BYTES_MAX`].
+    /// The last lines for a dead letter, as JSON with one object per line. There are as many as fit into
+    /// [`TOLD_BYTES_MAX`].
     pub(super) fn told(&self) -> String {
         let (mut lines, mut left) = (vec![], TOLD_BYTES_MAX);
         for (level, message) in self.lines.iter().rev() {
@@ -50,7 +51,7 @@ impl Lines {
                 format!("{}\n", serde_json::json!({ "level": level, "message": message }))
             };
             let mut told = line(message);
-            // Not even the last line fits, so its beginning is kept. An escaped byte takes up to six bytes.
+            // Not even the last line fits, so only its beginning is kept. An escaped byte takes up to six bytes.
             if lines.is_empty() && told.len() > left {
                 told = line(&message[..message.floor_char_boundary(TOLD_BYTES_MAX / 8)]);
             }
@@ -102,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_lines_that_fit_are_told() {
+    fn a_dead_letter_gets_the_last_lines_that_fit() {
         let mut lines = Lines::default();
         (0..90).for_each(|n| lines.add("info", &format!("line {n} {}", "x".repeat(200)), 100));
         lines.add("error", "the last \"word\"\n", 100);

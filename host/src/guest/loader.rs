@@ -1,4 +1,4 @@
-//! What a component's contract makes of it: handlers, emitters, stores and tables, ready to be called.
+//! Derives handlers, emitters, stores and tables from a component's contract.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use super::imports::{Emitter, Frame, Framed, PartCodec};
 use super::stores::StoreAccess;
 use super::tables::TableAccess;
 
-/// What is at hand while a component is checked.
+/// The parts of a component while it is checked.
 pub(super) struct Loader<'a> {
     pub(super) engine: &'a Engine,
     pub(super) name: &'a str,
@@ -53,7 +53,7 @@ impl Loader<'_> {
         Ok(Some(Framed::new(&typed, frame)))
     }
 
-    /// The frame of values that are written by the schema with this name in the contract.
+    /// The frame of values that are written with the schema of this name in the contract.
     fn frame(&self, name: &str, typed: &Typed, wire: Wire, framing: &Framing) -> Result<Frame, LoadError> {
         if wire == Wire::Plain {
             return Ok(Frame::Plain);
@@ -70,7 +70,7 @@ impl Loader<'_> {
         })
     }
 
-    /// What writes a topic's values.
+    /// The codec that writes a topic's values.
     fn value_codec(&self, topic: &str, emits: &Emits, wire: Wire, framing: &Framing) -> Result<PartCodec, LoadError> {
         let subject = value_subject(topic);
         let plain = if emits.format == ValueFormat::Text { PartCodec::String } else { PartCodec::Bytes };
@@ -108,7 +108,7 @@ impl Loader<'_> {
         manifest.emits.iter().map(emitter).collect()
     }
 
-    /// The stores, in the order of their names: the place there is a store's [`StoreIndex`].
+    /// The stores, ordered by name. The index of a store is its [`StoreIndex`].
     pub(super) fn stores(&self, manifest: &Manifest, framing: &Framing) -> Result<Vec<Arc<StoreAccess>>, LoadError> {
         let entry_bytes_max = usize::try_from(manifest.limits.store_value_bytes_max).unwrap_or(usize::MAX);
         let missing = |subject: &str| self.broken(format!("the contract has no schema `{subject}`"));
@@ -133,7 +133,7 @@ impl Loader<'_> {
         manifest.stores.iter().enumerate().map(store).collect()
     }
 
-    /// The tables, in the order of their names.
+    /// The tables, ordered by name.
     pub(super) fn tables(&self, manifest: &Manifest) -> Result<Vec<Arc<TableAccess>>, LoadError> {
         let table = |(place, (name, spec)): (usize, (&String, &TableSpec))| {
             let wire = manifest.wire(&spec.topic);
@@ -141,7 +141,7 @@ impl Loader<'_> {
             let key = match &spec.key {
                 Some(KeyType::Bytes) => PartCodec::Bytes,
                 Some(KeyType::String) => PartCodec::String,
-                // Its id is not looked at: see `TableKeys`.
+                // The schema id in a key is ignored: see `TableKeys`.
                 _ => match self.typed(&key_subject(&spec.topic))? {
                     Some(typed) => PartCodec::Schema(Framed::new(&typed, frame)),
                     None => PartCodec::String,

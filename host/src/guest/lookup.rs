@@ -12,16 +12,17 @@ use super::host::{Current, Host};
 use super::imports::PartCodec;
 use super::stores::{Reading, StateRefused};
 
-/// The maximum size of the entries that one scan finds, in bytes. They exist twice for a moment, here and in the guest.
+/// The maximum size of the entries that one scan returns, in bytes. They exist twice for a moment, here and in the
+/// guest.
 const SCAN_BYTES_MAX: usize = 4 << 20;
-/// The maximum memory of this process that they take for that moment. Values can take many times their size.
+/// The maximum memory of this process for these entries, in bytes. Values can take many times their size.
 const SCAN_MEMORY_BYTES_MAX: usize = 256 << 20;
 /// The number of entries that are read at a time.
 const SCAN_PAGE: usize = 256;
-/// The number of characters of a key that messages show.
+/// The maximum number of characters of a key in messages.
 const KEY_CHARS_SHOWN: usize = 64;
 
-/// A store or a table, as `get` and `scan` need it.
+/// A store or a table, with the parts that `get` and `scan` need.
 pub(super) trait Lookup: Send + Sync + 'static {
     /// The word for it in messages.
     const KIND: &str;
@@ -30,13 +31,13 @@ pub(super) trait Lookup: Send + Sync + 'static {
     fn name(&self) -> &str;
     fn key_codec(&self) -> &PartCodec;
 
-    /// The bytes of a key.
+    /// Encodes a key.
     fn key(&self, key: &Val) -> Result<Bytes, StateRefused>;
 
-    /// The value of an entry, and the memory that it takes, in bytes.
+    /// Decodes the value of an entry. Returns it with the memory that it takes, in bytes.
     fn decode(&self, reading: &mut Reading, key: &[u8], stored: &[u8]) -> wasmtime::Result<(Val, usize)>;
 
-    /// The fault of an entry that cannot be read; `what` has its place and the reason.
+    /// The fault of an entry that cannot be read. `what` has the entry's place and the reason.
     fn unreadable(&self, what: String) -> wasmtime::Error;
 
     /// The place of an entry in messages.
@@ -116,9 +117,9 @@ pub(super) trait Lookup: Send + Sync + 'static {
     }
 }
 
-/// The error for a call whose values are not those of the interface.
+/// The error of a call whose values do not have the types of the interface.
 pub(super) fn other_call<A: Lookup>() -> wasmtime::Error {
-    wasmtime::Error::msg(format!("a {} is called with other values than its interface has", A::KIND))
+    wasmtime::Error::msg(format!("a {} is called with values that its interface does not have", A::KIND))
 }
 
 /// Links `get`, and `scan` unless keys have a schema.

@@ -1,13 +1,13 @@
-//! Components: loading them, checking that they import no more than they were granted, and calling their handlers.
+//! Loads components, checks that they import nothing that was not granted, and calls their handlers.
 //!
 //! ```text
-//!  Engine     one a process: compiles, ticks for deadlines
-//!  Component  one a .wasm file: compiled code, its contract, checked against its manifest    shared
-//!  Instance   one a worker: memory of its own, effects of the delivery under way             Dispatch
+//!  Engine     one per process: compiles, ticks for deadlines
+//!  Component  one per .wasm file: compiled code, contract, checked against its manifest    shared
+//!  Instance   one per worker: its memory, the effects of the current delivery             Dispatch
 //! ```
 //!
-//! The only place that configures wasmtime. A component gets no ambient authority: what its contract does not name is
-//! not linked, and a component that asks for it is refused before it runs.
+//! This is the only place that configures wasmtime. A component gets no ambient authority: an import that its contract
+//! does not name is not linked, and a component with such an import is refused before it runs.
 
 mod bounds;
 mod check;
@@ -39,55 +39,55 @@ use heddle_contract::manifest::ManifestErrors;
 use heddle_core::explain::{Explain, Explained};
 use thiserror::Error;
 
-/// Why a component cannot be loaded.
+/// The reason why a component cannot be loaded.
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// The engine does not start.
     #[error("the engine for components does not start: {0}")]
     Engine(String),
-    /// The bytes are no component.
+    /// The bytes are not a component.
     #[error("not a WebAssembly component: {what}")]
     NotComponent {
-        /// What the file is called.
+        /// The component's name in messages.
         component: String,
-        /// What the compiler says.
+        /// The compiler's message.
         what: String,
     },
-    /// It carries no contract, or one that cannot be read.
+    /// The file has no contract, or one that cannot be read.
     #[error("{what}")]
     NoContract {
-        /// What the file is called.
+        /// The component's name in messages.
         component: String,
-        /// What is there instead.
+        /// The content that was found instead.
         what: String,
     },
-    /// It is out of all proportion.
+    /// The component exceeds a limit on the compiler's work.
     #[error("the component is too large to compile: {what}")]
     TooMuch {
-        /// What the file is called.
+        /// The component's name in messages.
         component: String,
-        /// What of it there is too much.
+        /// The limit that is exceeded.
         what: String,
     },
     /// Its manifest is not valid.
     #[error(transparent)]
     Manifest(#[from] ManifestErrors),
-    /// Its contract says what does not go together.
+    /// The parts of its contract contradict each other.
     #[error("the contract of the component is broken: {what}")]
     Contract {
-        /// What the file is called.
+        /// The component's name in messages.
         component: String,
-        /// What is wrong with its contract.
+        /// The contradiction.
         what: String,
     },
-    /// It imports what its manifest does not grant.
+    /// It has an import that its manifest does not grant.
     #[error("the component imports `{import}`, which its manifest does not grant")]
     NotGranted {
         /// The component.
         component: String,
         /// The import.
         import: String,
-        /// What to do.
+        /// The remedy.
         hint: String,
     },
     /// It has no handler for a topic that its manifest consumes.
@@ -95,27 +95,27 @@ pub enum LoadError {
     NoHandler {
         /// The component.
         component: String,
-        /// The export it should have.
+        /// The missing export.
         export: String,
         /// The topic.
         topic: String,
     },
-    /// It does not come as far as to a first record.
+    /// It fails before its first record.
     #[error("the component does not start: {what}")]
     DoesNotStart {
         /// The component.
         component: String,
-        /// Why.
+        /// The reason.
         what: String,
-        /// What to do.
+        /// The remedy.
         hint: String,
     },
-    /// It was built against another contract than the one it carries.
+    /// It was built with another contract than the one in its file.
     #[error("the component was built against another contract than the one it carries: {what}")]
     OtherContract {
         /// The component.
         component: String,
-        /// Where its types differ.
+        /// The difference in its types.
         what: String,
     },
 }
@@ -157,7 +157,7 @@ impl Explain for LoadError {
     }
 }
 
-/// How much of what others say gets into a message: a file can hold names of any length.
+/// The maximum size of foreign text in a message, in bytes. A file can have names of any length.
 const SAID_BYTES_MAX: usize = 400;
 
 impl LoadError {

@@ -1,8 +1,8 @@
 //! `heddle:runtime/random`: numbers that are the same in every delivery of the same record.
 //!
-//! The generator is ChaCha with 8 rounds, keyed by the SHA-256 of the delivery's id. The words of its key stream are
-//! used in order: a 64-bit number takes two, the lower one first; bytes take whole words and drop the rest of the last.
-//! Any change would alter the handling of records that were handled before.
+//! The generator is ChaCha with 8 rounds. Its key is the SHA-256 of the delivery's id. The words of its key stream are
+//! used in order: a 64-bit number takes two, the lower one first. Bytes take whole words and drop the rest of the last
+//! one. Any change would alter the processing of records that are processed again.
 
 use heddle_core::delivery::Delivery;
 use rand_chacha::ChaCha8Rng;

@@ -5,10 +5,10 @@ use heddle_contract::wire::{Guid, Part, SchemaId, Wire, Writer};
 
 /// Finds writers' schemas by the id in front of each record's value. The runtime implements it with the registry.
 pub trait Schemas: Send + Sync {
-    /// The schema with this id, or `None` if there is no such schema, so that the record is at fault.
+    /// The schema with this id. `None` if there is no such schema, which is a fault of the record.
     ///
     /// # Errors
-    /// If the registry does not answer. Nothing may be decided about the record then.
+    /// If the registry does not answer. The record's outcome must stay open then.
     fn writer(&self, id: SchemaId) -> Result<Option<Schema>, String>;
 
     /// The schema with this GUID, like [`writer`](Self::writer). A registry without GUIDs has none.
@@ -19,8 +19,8 @@ pub trait Schemas: Send + Sync {
         Ok(None)
     }
 
-    /// The wire of a topic whose records may name no schema, and the schema of its contract for a part of them. `None`:
-    /// its records name their schemas, or the contract has none.
+    /// The wire of a topic whose records may not name a schema, and the contract's schema for a part of them. `None` if
+    /// all its records name their schemas, or the contract has no schema.
     fn contract(&self, _: &str, _: Part) -> Option<(Wire, Schema)> {
         None
     }

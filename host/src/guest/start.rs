@@ -19,8 +19,8 @@ const ARGUMENT_BYTES_MIN: usize = 4 << 20;
 /// The allowance for a key and headers in the arguments of one call, in addition to the size of a record.
 const ARGUMENT_SLACK_BYTES: usize = 1 << 20;
 
-/// The maximum host memory for the arguments of one call. A component may emit a record as large as one that it may
-/// consume. Each byte of a list takes a [`Val`] for a moment.
+/// The maximum host memory for the arguments of one call, in bytes. A component may emit a record as large as one that
+/// it may consume. Each byte of a list temporarily takes a [`Val`].
 fn argument_memory_max(record_bytes_max: usize) -> usize {
     let bytes = record_bytes_max.saturating_add(ARGUMENT_SLACK_BYTES).max(ARGUMENT_BYTES_MIN);
     bytes.saturating_mul(size_of::<Val>())
@@ -50,7 +50,7 @@ impl StartFault {
         }
     }
 
-    /// The error with which the component is refused.
+    /// The error that refuses the component.
     pub(super) fn refusal(self, component: &str) -> LoadError {
         LoadError::DoesNotStart { component: component.to_owned(), what: self.what, hint: self.hint.to_owned() }
     }

@@ -1,12 +1,11 @@
-//! A component's stores: what its handlers read and write, as values of its own types.
+//! The stores of a component: its handlers read and write their entries as values of the component's types.
 //!
 //! ```text
 //!  get, scan:   Host ──> this delivery's writes ──> Reads ──> bytes ──Decoder: writer → this component──> value
 //!  put, delete: value ──Encoder──> zero byte, schema id, Avro ──> this delivery's writes
 //! ```
 //!
-//! Stored bytes are those of the changelog. A value that cannot be read is no fault of the record: nothing is guessed,
-//! the task gives up.
+//! The changelog has the same bytes. A value that cannot be read is not the record's fault, so the task gives up.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,31 +30,31 @@ use super::lookup::{Lookup, link_lookup, other_call};
 pub(super) struct StoreAccess {
     pub(super) index: StoreIndex,
     pub(super) name: String,
-    /// The import's name.
+    /// The name of the import.
     pub(super) interface: String,
     pub(super) key: PartCodec,
-    /// Writes values; its schema is the one that they are read by.
+    /// Writes values. Its schema is also the reader's schema.
     pub(super) value: Framed,
     pub(super) typed: Typed,
-    /// How large a key and its value may be together.
+    /// The maximum size of a key and its value together, in bytes.
     pub(super) entry_bytes_max: usize,
 }
 
-/// What a handler asked of a store that cannot be: the delivery's fault, told apart from other traps by its type.
+/// A request of a handler that a store refuses. It is the delivery's fault. Its type distinguishes it from other traps.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct StateRefused(pub(super) String);
 
-/// The decoders of stored values, by store or table and by the schema that wrote them: grows with the number of schema
-/// versions in use.
+/// The decoders of stored values, by store or table and by the schema that wrote them. Their number grows with the
+/// number of schema versions in use.
 pub(super) type Plans = HashMap<(StoreIndex, Writer), Arc<Decoder>, RandomState>;
 
-/// What one delivery reads its stores by.
+/// The state and the decoders with which one delivery reads its stores.
 pub(super) struct Reading {
     pub(super) reads: Reads,
     schemas: Arc<dyn Schemas>,
     plans: Plans,
-    /// The schema that the registry could not be asked for, and why.
+    /// The schema that could not be loaded from the registry, and the reason.
     unavailable: Option<(Writer, String)>,
 }
 
@@ -64,7 +63,7 @@ impl Reading {
         Self { reads, schemas, plans, unavailable: None }
     }
 
-    /// Drops the reads; gives the decoders back, and the schema that could not be asked for, with the reason.
+    /// Drops the reads. Returns the decoders, and the schema that could not be loaded, with the reason.
     pub(super) fn end(self) -> (Plans, Option<(Writer, String)>) {
         (self.plans, self.unavailable)
     }
@@ -74,7 +73,7 @@ impl Reading {
         let unreadable = |why: &str| TaskFault(format!("{}: {why}", store.place(key)));
         let (decoder, payload) = self.decoder(store, stored).map_err(|why| unreadable(&why))?;
         decoder.decode_measured(payload).map_err(|error| match error.is_beyond_bounds() {
-            // The component wrote such a value itself; trying again, on any host, would not help.
+            // The component wrote such a value itself, so another attempt on any host would not help.
             true => StateRefused(unreadable(&error.to_string()).0).into(),
             false => unreadable(&error.to_string()).into(),
         })
@@ -90,7 +89,7 @@ impl Reading {
         Ok((decoder, payload))
     }
 
-    /// The decoder of what is in a store or table and was written by this schema, if there is one already.
+    /// The decoder of values in a store or table that this schema wrote, if it exists already.
     pub(super) fn plan(&self, of: StoreIndex, writer: Writer) -> Option<Arc<Decoder>> {
         self.plans.get(&(of, writer)).cloned()
     }
@@ -100,7 +99,7 @@ impl Reading {
         decoder
     }
 
-    /// Returns true if a schema could not be asked for.
+    /// Returns true if a schema could not be loaded.
     pub(super) fn is_unavailable(&self) -> bool {
         self.unavailable.is_some()
     }
@@ -171,7 +170,7 @@ impl StoreAccess {
 
     fn delete(&self, current: &mut Current, key: &Val) -> wasmtime::Result<()> {
         let key = self.key(key)?;
-        // A longer key cannot be there, and could not be written to the changelog.
+        // A longer key cannot be in the store, because the changelog would not accept it.
         if key.len() <= self.entry_bytes_max {
             current.write(key.len())?;
             current.effects.writes.insert((self.index, key), None);

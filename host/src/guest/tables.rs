@@ -1,11 +1,11 @@
-//! A component's tables: what its handlers look up in compacted topics, as values of its own types.
+//! The tables of a component: its handlers look up entries of compacted topics as values of the component's types.
 //!
 //! ```text
-//!  get, scan:  Host ──> Reads ──> bytes ──Decoder: whoever wrote them → this component──> value
+//!  get, scan:  Host ──> Reads ──> bytes ──Decoder: their writer → this component──> value
 //! ```
 //!
-//! The bytes are those of the topic, written by anybody. An entry that cannot be read fails the delivery that asks for
-//! it, and no other: the failure policy decides, and a later value of the key cures it.
+//! The bytes are those of the topic, which any producer may have written. An entry that cannot be read fails the
+//! delivery that reads it, and no other. The failure policy decides, and a later value of the key fixes the entry.
 
 use std::sync::Arc;
 
@@ -28,19 +28,19 @@ use super::stores::{Reading, StateRefused};
 pub(super) struct TableAccess {
     pub(super) index: StoreIndex,
     pub(super) name: String,
-    /// The import's name.
+    /// The name of the import.
     pub(super) interface: String,
-    /// Keys that are typed by a schema are written without an id that would mean anything.
+    /// The encoding of keys. If they have a schema, the schema id in them is not meaningful.
     pub(super) key: PartCodec,
-    /// How records name the schemas that wrote them.
+    /// The way in which records name the schemas that wrote them.
     pub(super) wire: Wire,
-    /// The schema that values are read by; absent for a topic without one: values are bytes or text.
+    /// The reader's schema of values. `None` for a topic without a schema, whose values are bytes or text.
     pub(super) value: Option<Typed>,
-    /// True if values without a schema are handed over as text.
+    /// True if values without a schema are passed as text.
     pub(super) is_text: bool,
 }
 
-/// An entry of a table that cannot be read: the fault of the delivery that asks for it.
+/// An entry of a table that cannot be read. It is a fault of the delivery that reads it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct EntryUnreadable(String);
@@ -96,7 +96,7 @@ impl Lookup for TableAccess {
         self.keys().entry_key(&written).ok_or_else(limit)
     }
 
-    /// The registry may be down, which is nobody's fault: then the delivery waits.
+    /// Decodes a value. During a registry outage, which is not the record's fault, the delivery waits.
     fn decode(&self, reading: &mut Reading, key: &[u8], stored: &[u8]) -> wasmtime::Result<(Val, usize)> {
         let Some(typed) = &self.value else {
             return match std::str::from_utf8(stored) {

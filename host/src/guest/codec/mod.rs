@@ -1,4 +1,5 @@
-//! Between bytes and a component's values, without a tree of the format's values in between: one codec for each format.
+//! Converts between bytes and a component's values, with one codec for each format. No tree of the format's values is
+//! built in between.
 //!
 //! ```text
 //!  bytes ──Decoder: plan writer → reader, shapes of the reader──> Val ──> handler
@@ -19,25 +20,25 @@ use heddle_contract::format::{DecodeError, Plan, Schema};
 use thiserror::Error;
 use wasmtime::component::Val;
 
-/// Why a component's value breaks its topic's schema: types alone cannot say everything that a format does.
+/// The reason why a component's value breaks its topic's schema. A format has rules that types cannot express.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("at `{path}`: {what}")]
 pub struct Misfit {
-    /// Where in the value, in the names of the WIT.
+    /// The place in the value, by the names in the WIT.
     pub path: String,
-    /// What is wrong.
+    /// The fault.
     pub what: String,
 }
 
-/// What is wrong, and the steps to it, the innermost first: collected on the way out, so that a value that fits costs
-/// nothing.
+/// A fault, and the steps to its place, the innermost first. They are collected on the way out, so that a value without
+/// faults costs nothing.
 struct Misplaced {
     path: Vec<String>,
     what: String,
 }
 
 impl Misplaced {
-    /// What is wrong one step further down.
+    /// Adds a step from the outside to the place of the fault.
     fn below(mut self, step: String) -> Self {
         self.path.push(step);
         self
@@ -50,7 +51,8 @@ impl From<String> for Misplaced {
     }
 }
 
-/// Decodes what one schema wrote for a component that reads by another. Compiled once for the pair.
+/// Decodes the values of one writer's schema for a component that reads with another schema. Compiled once for each
+/// pair.
 #[derive(Debug)]
 pub struct Decoder {
     plan: Plan,
@@ -64,20 +66,20 @@ impl Decoder {
         Self { plan: Plan::of(writer, reader), shapes }
     }
 
-    /// How the writer's values are read.
+    /// The plan for the writer's values.
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// Whether the value as a whole is of a type that the reader does not have.
+    /// Returns true if the value as a whole has a type that the reader does not have.
     #[must_use]
     pub fn is_of_unknown_type(&self, bytes: &[u8]) -> bool {
         match &self.plan {
             Plan::Avro { plan, .. } => avro::is_of_unknown_type(plan, bytes),
             Plan::Protobuf(plan) => plan.is_of_unknown_type(bytes),
             Plan::JsonSchema(plan) => plan.is_of_unknown_type(bytes),
-            // Another format is a fault of the topic, not another type of it.
+            // A value in another format is a fault, and not an unknown type.
             Plan::Unreadable(_) => false,
         }
     }
@@ -100,12 +102,12 @@ impl Decoder {
         Ok((value, taken))
     }
 
-    /// Decodes one whole value in the place of an earlier one, whose names, strings and lists are used again: most of
-    /// the cost of a value is their memory. `place` holds an earlier value of the same reader's, whatever its writer,
-    /// or one that has no parts.
+    /// Decodes one whole value into a place, whose earlier value it replaces. The names, strings and lists of the
+    /// earlier value are reused, because most of the cost of a value is their memory. `place` has an earlier value for
+    /// the same reader, whatever its writer was, or a value without parts.
     ///
     /// # Errors
-    /// As [`decode`](Self::decode); what is in `place` then is good for nothing but the next value.
+    /// As [`decode`](Self::decode). After an error, `place` is only good for the next value.
     pub fn decode_into(&self, bytes: &[u8], place: &mut Val) -> Result<(), DecodeError> {
         self.read(bytes, place).map(drop)
     }
@@ -128,19 +130,19 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Encodes by `schema`, whose shapes are `shapes`.
+    /// Creates an encoder for `schema`, whose shapes are `shapes`.
     #[must_use]
     pub fn new(schema: Schema, shapes: Arc<Shapes>) -> Self {
         Self { schema, shapes }
     }
 
-    /// The schema that it encodes by.
+    /// The schema of the values.
     #[must_use]
     pub fn schema(&self) -> &Schema {
         &self.schema
     }
 
-    /// The shapes that it encodes by.
+    /// The shapes of the schema.
     #[must_use]
     pub fn shapes(&self) -> &Shapes {
         &self.shapes
@@ -149,7 +151,7 @@ impl Encoder {
     /// Writes one value.
     ///
     /// # Errors
-    /// If the schema cannot hold the value, or nobody could read it; `out` is then of no use.
+    /// If the schema cannot hold the value, or no reader could read it. `out` is then not usable.
     pub fn encode(&self, value: &Val, out: &mut Vec<u8>) -> Result<(), Misfit> {
         let encoded = match &self.schema {
             Schema::Avro(schema) => avro::encode(schema, &self.shapes, value, out),
@@ -205,7 +207,7 @@ mod tests {
         for n in [0, 1, 2, 0, 2, 1, 0] {
             decoder.decode_into(&bytes[n], &mut place).unwrap();
             assert_eq!(place, decoder.decode(&bytes[n]).unwrap(), "{n}");
-            // One that breaks off leaves a place for the next.
+            // A value that ends early leaves a place for the next one.
             assert!(decoder.decode_into(&bytes[0][..9], &mut place).is_err());
         }
     }
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_not_written() {
+    fn a_value_that_cannot_be_read_is_not_written() {
         let schema = Schema::from(parse("nulls", r#"{"type": "array", "items": "null"}"#).unwrap());
         let shapes = Arc::new(Shapes::of(&schema));
         let decoder = Decoder::new(&schema, &schema, shapes.clone());

@@ -1,14 +1,14 @@
-//! A place for a value, which may hold an earlier one: its names, strings and lists are used again, because most of the
+//! A place for a value. It may have an earlier value, whose names, strings and lists are reused, because most of the
 //! cost of a value is their memory.
 
 use wasmtime::component::Val;
 
-/// The memory of a value without what it points to, in bytes.
+/// The memory of a value in bytes, without the memory that it points to.
 pub(super) const VALUE_BYTES: usize = size_of::<Val>();
-/// The memory of a field beside the characters of its name, in bytes.
+/// The memory of a field in bytes, without the characters of its name.
 pub(super) const FIELD_BYTES: usize = size_of::<(String, Val)>();
 
-/// The value of a place that none has been written to.
+/// The value of a place that has not been written to.
 pub(in crate::guest) const NOTHING: Val = Val::Bool(false);
 
 pub(super) fn take(place: &mut Val) -> Val {
@@ -22,7 +22,7 @@ pub(super) fn taken_list(place: &mut Val) -> Vec<Val> {
     }
 }
 
-/// The place of an item, counted from 1: that of an earlier value's, if it had so many.
+/// The place of an item, counted from 1: that of an item of the earlier value, if it had as many.
 pub(super) fn item(items: &mut Vec<Val>, number: usize) -> &mut Val {
     if items.len() < number {
         items.push(NOTHING);
@@ -48,7 +48,7 @@ pub(super) fn set_string(place: &mut Val, text: &str) {
     }
 }
 
-/// `list<u8>`
+/// Creates a `list<u8>`.
 pub(in crate::guest) fn bytes(bytes: &[u8]) -> Val {
     Val::List(bytes.iter().map(|byte| Val::U8(*byte)).collect())
 }

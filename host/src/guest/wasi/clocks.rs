@@ -52,7 +52,7 @@ fn poll(instance: &mut LinkerInstance<'_, Host>, name: &str) -> Called {
     match name {
         "poll" => instance.func_wrap(name, |mut caller: Caller<'_>, (list,): (Vec<Resource<Pollable>>,)| {
             if list.is_empty() {
-                return Err(wasmtime::Error::msg("the component waits for nothing"));
+                return Err(wasmtime::Error::msg("the component waits for an empty list of pollables"));
             }
             let reps = list.iter().map(Resource::rep).collect::<Vec<_>>();
             Ok((caller.data_mut().wasi.wait(&reps),))

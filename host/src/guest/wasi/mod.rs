@@ -189,7 +189,7 @@ fn absent(instance: &mut LinkerInstance<'_, Host>, interface: &str, name: &str) 
 
 /// Links a function that traps when it is called.
 fn unknown(instance: &mut LinkerInstance<'_, Host>, name: &str) -> Called {
-    let what = format!("the component called WASI's `{name}`, which has nothing behind it here");
+    let what = format!("the component called WASI's `{name}`, which does nothing here");
     instance.func_new(name, move |_, _, _, _| Err(wasmtime::Error::msg(what.clone())))
 }
 

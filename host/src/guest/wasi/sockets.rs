@@ -15,7 +15,7 @@ pub(super) fn link(instance: &mut LinkerInstance<'_, Host>, name: &str) -> Calle
             caller.data_mut().wasi.hold()?;
             Ok((Resource::<Network>::new_own(0),))
         }),
-        // These return `result<_, error-code>`, an enum of which only one case is used.
+        // These return `result<_, error-code>`. Only one case of that enum is used.
         "create-tcp-socket" | "create-udp-socket" | "resolve-addresses" => {
             instance.func_new(name, |_, _, _, results| {
                 // A hostile component may import the name with another type. wasmtime checks the value against that

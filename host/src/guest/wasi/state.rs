@@ -107,7 +107,7 @@ impl State {
         ready.map(|(place, _)| place).collect()
     }
 
-    /// Writes bytes to an output. Each finished line goes to the log, cut to its maximum length.
+    /// Writes bytes to an output. Each finished line goes to the log, truncated to its maximum length.
     pub(in crate::guest) fn write(&mut self, output: Output, bytes: &[u8], lines: &mut Lines, lines_max: usize) {
         let begun = &mut self.begun[output as usize];
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_waits_is_there_at_once() {
+    fn a_wait_ends_at_once() {
         let mut state = State::default();
         state.begin();
         let start = state.now();

@@ -1,4 +1,4 @@
-//! `wasi:io/streams` and the three streams of `wasi:cli`: input is at its end, output becomes log lines.
+//! `wasi:io/streams` and the three streams of `wasi:cli`. Input is empty, and output becomes log lines.
 
 use wasmtime::component::{ComponentType, LinkerInstance, Lower, Resource};
 

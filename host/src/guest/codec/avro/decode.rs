@@ -1,4 +1,4 @@
-//! The writer's bytes as a component's value of the reader's type.
+//! Decodes a writer's bytes as a component's value of the reader's type.
 
 use heddle_contract::format::avro::binary::{DecodeError, Reader};
 use heddle_contract::format::avro::read::{self, deep_enough, double, float, no_symbol};
@@ -12,7 +12,7 @@ use crate::guest::codec::place::{
     FIELD_BYTES, NOTHING, VALUE_BYTES, bytes, item, set_enum, set_string, take, taken_list,
 };
 
-/// Whether the value as a whole is of a type that the reader does not have.
+/// Returns true if the value as a whole has a type that the reader does not have.
 pub(in crate::guest::codec) fn is_of_unknown_type(plan: &Plan, bytes: &[u8]) -> bool {
     let is_unknown = |step: StepId| matches!(plan.step(step), Step::Mismatch(_));
     match plan.step(plan.root()) {
@@ -24,8 +24,8 @@ pub(in crate::guest::codec) fn is_of_unknown_type(plan: &Plan, bytes: &[u8]) -> 
     }
 }
 
-/// Decodes one whole value of `reader` in the place of an earlier one. Returns the memory that it takes beyond that
-/// one's, in bytes.
+/// Decodes one whole value of `reader` into a place, whose earlier value it replaces. Returns the additional memory
+/// that the value takes, in bytes.
 pub(in crate::guest::codec) fn decode_into(
     plan: &Plan,
     reader: &Schema,
@@ -45,7 +45,7 @@ pub(in crate::guest::codec) fn decode_into(
 
 type Decoded = Result<(), DecodeError>;
 
-/// A place in a value: how the writer's bytes are read there, and the shape and type they get.
+/// A position in a value: the step of the plan that reads it, and its shape and type.
 #[derive(Clone, Copy)]
 struct At {
     step: StepId,
@@ -90,7 +90,7 @@ impl Run<'_> {
                 self.variant(label, payload, reader, depth, place)
             }
             (Step::Record { .. }, Shape::Record(target), _) if target.fields.is_empty() => {
-                // The writer's may have fields.
+                // The writer's type may have fields.
                 read::skip(self.plan, step, reader, depth)?;
                 set_enum(place, EMPTY_CASE);
                 Ok(())
@@ -138,7 +138,8 @@ impl Run<'_> {
     ) -> Decoded {
         let (name, before) = match take(place) {
             Val::Variant(name, before) if name == case => (name, before),
-            // The payload of another case has another type: a record of it would keep its own field names.
+            // The payload of another case has another type: a record in its place would keep the other record's field
+            // names.
             _ => (case.to_owned(), None),
         };
         let value = match payload {
@@ -250,26 +251,26 @@ fn disagree() -> DecodeError {
     DecodeError::NoCounterpart("the plan and the component's types disagree".to_owned())
 }
 
-/// A new place behind a pointer.
+/// Creates a place behind a pointer.
 fn new(reader: &mut Reader<'_>) -> Result<Box<Val>, DecodeError> {
     reader.hold(VALUE_BYTES)?;
     Ok(Box::new(NOTHING))
 }
 
-/// A record's fields without values.
+/// The fields of a record, without values.
 fn fields(record: &shape::Record, reader: &mut Reader<'_>) -> Result<Vec<(String, Val)>, DecodeError> {
     reader.hold(record.fields.iter().map(|field| FIELD_BYTES + field.label.len()).sum())?;
     Ok(record.fields.iter().map(|field| (field.label.clone(), NOTHING)).collect())
 }
 
-/// The next string, counted.
+/// Reads a string, and counts its memory.
 fn held<'r>(reader: &mut Reader<'r>) -> Result<&'r str, DecodeError> {
     let text = reader.string()?;
     reader.hold(text.len())?;
     Ok(text)
 }
 
-/// The place of an item, counted from 1 and with its memory.
+/// The place of an item, counted from 1. Counts its memory.
 fn held_item<'i>(items: &'i mut Vec<Val>, number: usize, reader: &mut Reader<'_>) -> Result<&'i mut Val, DecodeError> {
     if items.len() < number {
         reader.hold(VALUE_BYTES)?;

@@ -1,4 +1,4 @@
-//! A component's value as Avro bytes of its topic's schema.
+//! Encodes a component's value as Avro, by the schema of its topic.
 
 use heddle_contract::format::avro::binary::{
     Extent, write_boolean, write_bytes, write_double, write_float, write_index, write_long,
@@ -21,14 +21,14 @@ pub(in crate::guest::codec) fn encode(
     Ok(extent.check(out.len() - start)?)
 }
 
-/// One value under way.
+/// The encoding of one value.
 struct Run<'a> {
     schema: &'a Schema,
     shapes: &'a Shapes,
 }
 
 impl Run<'_> {
-    /// The type that a shape stands for.
+    /// The type of the schema for a shape.
     fn node(&self, shape: ShapeId) -> &Node {
         self.schema.node(NodeId::at(self.shapes.origin(shape)))
     }
@@ -107,7 +107,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A union of null and another type.
+    /// Encodes a union of null and another type.
     fn option(
         &self,
         shape: ShapeId,
@@ -128,17 +128,17 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// An entry of a map.
+    /// Encodes an entry of a map.
     fn entry(&self, ty: ShapeId, entry: &Val, out: &mut Vec<u8>, extent: &mut Extent) -> Result<(), Misplaced> {
-        let Val::Tuple(pair) = entry else { return Err("an entry that is no pair".to_owned().into()) };
+        let Val::Tuple(pair) = entry else { return Err("an entry that is not a pair".to_owned().into()) };
         let [Val::String(key), value] = pair.as_slice() else {
-            return Err("an entry that is no pair".to_owned().into());
+            return Err("an entry that is not a pair".to_owned().into());
         };
         write_bytes(key.as_bytes(), out);
         self.step(|| key.clone(), ty, value, out, extent)
     }
 
-    /// One step down. What it is called matters only when something is wrong there.
+    /// Encodes a part of the value. The name of the part is built only for an error.
     fn step(
         &self,
         step: impl FnOnce() -> String,
@@ -170,7 +170,7 @@ fn disagree() -> Misplaced {
 
 fn extend(items: &[Val], out: &mut Vec<u8>) -> Result<(), String> {
     for item in items {
-        let Val::U8(byte) = item else { return Err("a list of something else than bytes".to_owned()) };
+        let Val::U8(byte) = item else { return Err("a list of items other than bytes".to_owned()) };
         out.push(*byte);
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Between Avro bytes and a component's values.
+//! Converts between Avro and a component's values.
 
 mod decode;
 mod encode;

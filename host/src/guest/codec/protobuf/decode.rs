@@ -1,7 +1,7 @@
-//! The writer's message as a component's value of the reader's type.
+//! Decodes a writer's message as a component's value of the reader's type.
 //!
-//! A message's fields come in any order, and those that hold their zero do not come at all. `seen` counts them, slot by
-//! slot, for the messages under way: a stack, because messages are within each other.
+//! The fields of a message come in any order, and a field with its zero value may be absent. `seen` counts the fields
+//! slot by slot, for all messages that are being decoded. It is a stack, because messages are nested.
 
 mod texts;
 
@@ -18,8 +18,8 @@ use super::scalar::{expect, read_scalar, set_variant, zero_scalar};
 use super::{compare_keys, key_of};
 use crate::guest::codec::place::{FIELD_BYTES, NOTHING, VALUE_BYTES, item, set_enum, take, taken_list};
 
-/// Decodes one whole value in the place of an earlier one. Returns the memory that it takes beyond that one's, in
-/// bytes.
+/// Decodes one whole value into a place, whose earlier value it replaces. Returns the additional memory that the value
+/// takes, in bytes.
 pub(in crate::guest::codec) fn decode_into(
     plan: &Plan,
     shapes: &Shapes,
@@ -35,19 +35,20 @@ pub(in crate::guest::codec) fn decode_into(
 
 type Decoded<T> = Result<T, DecodeError>;
 
-/// One value under way.
+/// The decoding of one value.
 struct Run<'a> {
     plan: &'a Plan,
     types: &'a Types,
     shapes: &'a Shapes,
-    /// How often each slot of the messages under way was filled; of a `oneof` the case, counted from 1.
+    /// The number of occurrences that filled each slot of the messages being decoded. For a `oneof`, the number of its
+    /// case, counted from 1.
     seen: Vec<u32>,
     memory_left: usize,
     depth: usize,
 }
 
 impl<'a> Run<'a> {
-    /// Decodes a message. With `merge`, `place` holds what came of it before.
+    /// Decodes a message. With `merge`, `place` has the result of earlier occurrences.
     fn message(&mut self, id: usize, mut reader: Reader<'_>, place: &mut Val, merge: bool) -> Decoded<()> {
         let message = &self.types.messages[id];
         if self.depth > DEPTH_MAX {
@@ -104,14 +105,14 @@ impl<'a> Run<'a> {
         Ok(record.fields.iter().map(|field| (field.label.clone(), NOTHING)).collect())
     }
 
-    /// Counts memory that the value takes.
+    /// Counts memory of the value.
     fn hold(&mut self, bytes: usize, reader: &Reader<'_>) -> Decoded<()> {
         self.memory_left =
             self.memory_left.checked_sub(bytes).ok_or_else(|| DecodeError::TooMuchMemory(reader.at()))?;
         Ok(())
     }
 
-    /// The place of an item, counted from 1 and with its memory.
+    /// The place of an item, counted from 1. Counts its memory.
     fn item<'i>(&mut self, items: &'i mut Vec<Val>, number: u32, reader: &Reader<'_>) -> Decoded<&'i mut Val> {
         let number = number as usize;
         if items.len() < number {
@@ -120,13 +121,13 @@ impl<'a> Run<'a> {
         Ok(item(items, number))
     }
 
-    /// A new place behind a pointer.
+    /// Creates a place behind a pointer.
     fn boxed(&mut self, reader: &Reader<'_>) -> Decoded<Box<Val>> {
         self.hold(VALUE_BYTES, reader)?;
         Ok(Box::new(NOTHING))
     }
 
-    /// Reads a number, a text or bytes, with the memory that it points to.
+    /// Reads a number, a text or bytes. Counts the memory that it points to.
     fn scalar(
         &mut self,
         kind: Scalar,
@@ -153,7 +154,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// How often a slot was filled that holds `value`.
+    /// The number of occurrences that filled a slot with the value `value`.
     fn count(&self, message: &Message, slot: usize, value: &Val) -> u32 {
         match (value, self.variant(message, slot)) {
             (Val::List(items), _) if message.slots[slot].absent == Absent::Empty => items.len() as u32,
@@ -182,7 +183,7 @@ impl<'a> Run<'a> {
     ) -> Decoded<()> {
         let is_single = !matches!(field.label, Label::Repeated { .. } | Label::Map(_));
         if let (true, Kind::Text(_)) = (is_single, field.kind) {
-            // Several occurrences are one message: their bytes one after the other.
+            // Several occurrences are one message, whose bytes are those of all occurrences.
             let bytes = delimited(field, tag, reader)?.rest();
             if field.case.is_some() {
                 texts.retain(|(other, _)| other.number == field.number || other.slot != field.slot);
@@ -224,7 +225,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// A value of a `oneof`: the last one counts.
+    /// Decodes a field of a `oneof`. The last one counts.
     #[allow(clippy::too_many_arguments)] // As above.
     fn case(
         &mut self,
@@ -253,7 +254,7 @@ impl<'a> Run<'a> {
         };
         name.clone_from(label);
         if !self.single(field, tag, reader, &mut payload, merge)? {
-            // A number without a name in a closed enum: as if the field were not there.
+            // A closed enum has no such number, so the field counts as absent.
             return Ok(());
         }
         self.seen[seen] = case as u32 + 1;
@@ -340,7 +341,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Decodes one value. Returns false for a number without a name in a closed enum, which counts as not there.
+    /// Decodes one value. Returns false for a number that a closed enum does not have. Such a field counts as absent.
     fn single(
         &mut self,
         field: &Field,
@@ -353,7 +354,7 @@ impl<'a> Run<'a> {
             Kind::Scalar(kind) => self.scalar(kind, field, tag, reader, place)?,
             Kind::Enum(id) => {
                 expect(Wire::Varint, field, tag, reader)?;
-                // Longer numbers are cut, as everywhere in Protobuf.
+                // Longer numbers are truncated, as everywhere in Protobuf.
                 return Ok(self.symbol(&self.types.enums[id], reader.varint()? as i32, place));
             }
             Kind::Message(id) => {
@@ -394,7 +395,7 @@ impl<'a> Run<'a> {
         true
     }
 
-    /// Gives a slot what it holds without any of its fields, and a list its length.
+    /// Sets a slot to its value without occurrences, and truncates a list to its length.
     fn fill(&self, absent: &Absent, message: &Message, slot: usize, value: &mut Val, base: usize) -> Decoded<()> {
         let seen = self.seen[base + slot] as usize;
         match absent {
@@ -423,7 +424,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// The value of a map's entry that does not have one.
+    /// Sets the value of a map's entry that has none.
     fn zero(&mut self, field: &Field, place: &mut Val) -> Decoded<()> {
         match field.kind {
             Kind::Scalar(scalar) | Kind::Wrapper(scalar) => zero_scalar(scalar, place),
@@ -438,7 +439,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// A map's entries by their keys; of those with one key the last counts.
+/// Sorts a map's entries by key. Of several entries with one key, the last one counts.
 fn sort_entries(entries: &mut Vec<Val>) {
     if entries.windows(2).all(|pair| compare_keys(key_of(&pair[0]), key_of(&pair[1])).is_lt()) {
         return;

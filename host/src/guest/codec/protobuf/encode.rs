@@ -1,5 +1,5 @@
-//! A component's value as a Protobuf message. The same value has the same bytes: fields by number, numbers packed where
-//! the schema says so, maps by key, zeros left out.
+//! Encodes a component's value as a Protobuf message. Equal values have equal bytes: fields are ordered by number,
+//! numbers are packed where the schema says so, maps are ordered by key, and zeros are left out.
 
 use heddle_contract::format::protobuf::types::{Enum, Field, Kind, Label, Scalar, Types};
 use heddle_contract::format::protobuf::wire::{Wire, write_bytes, write_delimited, write_tag, write_varint, zigzag};
@@ -10,7 +10,7 @@ use wasmtime::component::Val;
 use super::{compare_keys, key_of};
 use crate::guest::codec::Misplaced;
 
-/// Writes one value of `schema`, with its message indexes in front.
+/// Writes one value of `schema` after its message indexes.
 pub(in crate::guest::codec) fn encode(
     schema: &Schema,
     shapes: &Shapes,
@@ -171,7 +171,7 @@ fn other_type() -> Misplaced {
     "a value of another type than the contract's".to_owned().into()
 }
 
-/// A map's key, in messages.
+/// Formats a map's key for messages.
 fn shown(key: &Val) -> String {
     match key {
         Val::String(text) => format!("`{text}`"),

@@ -1,4 +1,4 @@
-//! Between Protobuf bytes and a component's values, straight from and to the wire.
+//! Converts between Protobuf and a component's values, directly from and to the wire format.
 
 mod decode;
 mod encode;
@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 
 use wasmtime::component::Val;
 
-/// The order of a map's keys.
+/// Compares keys of a map.
 fn compare_keys(a: &Val, b: &Val) -> Ordering {
     match (a, b) {
         (Val::String(a), Val::String(b)) => a.cmp(b),
@@ -20,7 +20,7 @@ fn compare_keys(a: &Val, b: &Val) -> Ordering {
         (Val::U32(a), Val::U32(b)) => a.cmp(b),
         (Val::U64(a), Val::U64(b)) => a.cmp(b),
         (Val::Bool(a), Val::Bool(b)) => a.cmp(b),
-        // All keys of a map are of one type.
+        // All keys of a map have the same type.
         _ => Ordering::Equal,
     }
 }

@@ -1,4 +1,4 @@
-//! Numbers, texts and bytes of messages as values of components.
+//! Converts numbers, texts and bytes of messages to a component's values.
 
 use heddle_contract::format::protobuf::DecodeError;
 use heddle_contract::format::protobuf::types::{Field, Scalar};
@@ -7,7 +7,7 @@ use wasmtime::component::Val;
 
 use crate::guest::codec::place::{bytes, set_string, take};
 
-/// Refuses a value that is written in another way than its type is.
+/// Refuses a value with a wire type that its field's type does not have.
 pub(super) fn expect(wire: Wire, field: &Field, tag: Tag, reader: &Reader<'_>) -> Result<(), DecodeError> {
     if tag.wire == wire {
         return Ok(());
@@ -27,7 +27,7 @@ pub(super) fn read_scalar(
     *place = match kind {
         Scalar::Double => Val::Float64(f64::from_bits(reader.fixed64()?)),
         Scalar::Float => Val::Float32(f32::from_bits(reader.fixed32()?)),
-        // Longer numbers are cut, as everywhere in Protobuf.
+        // Longer numbers are truncated, as everywhere in Protobuf.
         Scalar::Int32 => Val::S32(reader.varint()? as i32),
         Scalar::Int64 => Val::S64(reader.varint()?.cast_signed()),
         Scalar::Uint32 => Val::U32(reader.varint()? as u32),
@@ -48,7 +48,7 @@ pub(super) fn read_scalar(
     Ok(())
 }
 
-/// Sets the value that a type has where none is written.
+/// Sets the default value of a type.
 pub(super) fn zero_scalar(kind: Scalar, place: &mut Val) {
     *place = match kind {
         Scalar::Double => Val::Float64(0.0),
@@ -63,7 +63,7 @@ pub(super) fn zero_scalar(kind: Scalar, place: &mut Val) {
     };
 }
 
-/// Sets a symbol of an open enum, or a number without one.
+/// Sets a symbol of an open enum, or a number for which the enum has no symbol.
 pub(super) fn set_variant(place: &mut Val, label: &str, number: Option<i32>) {
     let mut name = match take(place) {
         Val::Variant(name, _) => name,

@@ -9,7 +9,7 @@ use wasmtime::component::Val;
 use super::{Decoded, Run, disagree};
 
 impl Run<'_> {
-    /// Decodes what was collected of messages that are JSON texts.
+    /// Decodes the collected occurrences of messages that are JSON texts.
     pub(super) fn texts(
         &mut self,
         message: &Message,
@@ -48,7 +48,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A message as JSON, together with what came of it before.
+    /// A message as JSON, merged with `before`, the result of earlier occurrences.
     fn text(&self, id: usize, before: Option<&str>, bytes: &[u8]) -> Decoded<String> {
         let descriptor = &self.types.texts[id];
         let mut whole = vec![];
