@@ -44,7 +44,7 @@ pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
         .current_dir(folder)
         .env("CARGO_TARGET_DIR", &target)
         .env("CARGO_ENCODED_RUSTFLAGS", flags(&toolchain, folder));
-    // The build must not depend on the environment of this process.
+    // The result of the build must not depend on the environment of this process.
     for inherited in ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN", "CARGO_BUILD_TARGET"] {
         cargo.env_remove(inherited);
     }
@@ -70,9 +70,9 @@ pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
 
 /// Returns compiler flags that make builds reproducible: the same source gives the same bytes on every machine. This
 /// holds if no path dependency leaves the workspace, because cargo names such a crate by its whole path and the
-/// compiler sorts functions by name. No path of this machine gets into the file; cargo names the crate's own files by
-/// relative paths. The division of code among several codegen units depends on names, too, so there is only one unit.
-/// The flags are the same for all components, so that the standard library is compiled once.
+/// compiler sorts functions by name. No path of this machine gets into the file, because cargo names the crate's own
+/// files by relative paths. There is only one codegen unit, because the division of code among several depends on
+/// names, too. The flags are the same for all components, so that the standard library is compiled once.
 fn flags(toolchain: &Toolchain, folder: &Path) -> String {
     let mut flags = ["-Cstrip=symbols", "-Ccodegen-units=1"].map(str::to_owned).to_vec();
     let home = directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(".cargo"));

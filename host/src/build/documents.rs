@@ -1,5 +1,5 @@
-//! The schema files of other formats than Avro. Their schemas are validated and registered like Avro's, and type
-//! components, too.
+//! The schema files of formats other than Avro. Like Avro's, they are validated and registered, and they type
+//! components.
 //!
 //! ```text
 //!  <topic>-value.proto ──import "shop/money.proto"──> contracts/shop/money.proto    subject `shop/money.proto`
@@ -51,7 +51,7 @@ pub fn format_of(file: &Path) -> Option<SchemaFormat> {
     }
 }
 
-/// Returns true if a file of JSON says that it is a JSON Schema.
+/// Returns true if a JSON file declares itself a JSON Schema.
 fn says_schema(path: &Path) -> bool {
     let json = files::read_text(path).ok().and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
     json.is_some_and(|json| json.get("$schema").is_some_and(serde_json::Value::is_string))
@@ -75,7 +75,7 @@ impl Documents {
         Ok(documents)
     }
 
-    /// Adds a file after its imports. `way` has the files that led to it.
+    /// Adds a file after its imports. `way` has the chain of files that import it.
     fn add(&mut self, folder: &Path, file: &str, way: &mut Vec<String>) -> Result<(), BuildError> {
         let path = folder.join(file);
         let wrong = |what: String| BuildError::Document { file: path.display().to_string(), what };
@@ -86,7 +86,7 @@ impl Documents {
             return Ok(());
         }
         let Some(format) = format_of(Path::new(file)) else {
-            return Err(wrong("its ending says no format".to_owned()));
+            return Err(wrong("its extension belongs to no schema format".to_owned()));
         };
         let text = files::read_text(&path).map_err(BuildError::file(&path))?;
         let imports = format::imports(format, &text).map_err(wrong)?;

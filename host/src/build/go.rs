@@ -1,4 +1,4 @@
-//! Builds components in Go: Go's own compiler compiles the component's package with the bindings in `heddle`.
+//! Builds components in Go. Go's compiler compiles the component's package with the bindings in `heddle`.
 //!
 //! ```text
 //!  sdk/go + wit/ ──bindings──> heddle/ ──go build──> module for wasip1 ──adapter──> component for WASI 0.2
@@ -142,8 +142,8 @@ fn resolved(folder: &Path, wit: &BTreeMap<String, String>) -> Result<(Resolve, W
 /// Runs Go's compiler, whose messages go to standard error.
 fn compile(folder: &Path, out: &Path) -> Result<(), BuildError> {
     let mut go = Command::new("go");
-    // The flags make builds reproducible. `-checklinkname=0`: the SDK takes memory from Go's runtime without running
-    // any of its code (sdk/go/memory_wasm.go).
+    // The flags make builds reproducible. `-checklinkname=0` is necessary because the SDK takes memory from Go's
+    // runtime without running any of its code (sdk/go/memory_wasm.go).
     go.args(["build", "-trimpath", "-buildvcs=false", "-buildmode=c-shared", "-ldflags=-s -w -checklinkname=0", "-o"]);
     go.arg(out).arg(".").current_dir(folder).env("GOOS", "wasip1").env("GOARCH", "wasm").env_remove("GOFLAGS");
     let status = go.stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr())).status();
@@ -153,7 +153,7 @@ fn compile(folder: &Path, out: &Path) -> Result<(), BuildError> {
     Err(BuildError::Failed { command: "go build".to_owned(), folder: folder.display().to_string() })
 }
 
-/// Turns the module into a component.
+/// Converts the module to a component.
 fn adapted(resolve: &Resolve, world: WorldId, mut module: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8)?;
     let mut encoder = ComponentEncoder::default()

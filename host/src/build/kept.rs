@@ -13,7 +13,7 @@ use super::{BuildError, digest, read};
 pub(super) struct Inputs(Sha256);
 
 impl Inputs {
-    /// Adds one input. Its length is added too, so that the boundaries between inputs count.
+    /// Adds one input. Its length is hashed, too, so that the boundaries between inputs count.
     pub(super) fn add(&mut self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
         self.0.update(bytes.len().to_le_bytes());
@@ -67,7 +67,7 @@ pub(super) fn or_made(
     }
     let wasm = make()?;
     fs::create_dir_all(&own).map_err(BuildError::file(&own))?;
-    // The note names both digests, so a build that is killed between the two writes does not count as complete.
+    // The note has both digests, so a build that is killed between the two writes does not count as complete.
     fs::write(&file, &wasm).map_err(BuildError::file(&file))?;
     fs::write(&note, noted(&wasm)).map_err(BuildError::file(&note))?;
     Ok(wasm)

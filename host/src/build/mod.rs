@@ -122,7 +122,7 @@ pub enum BuildError {
         /// The expected place.
         hint: String,
     },
-    /// The module cannot be turned into a component.
+    /// The module cannot be converted to a component.
     #[error("{component} does not become a component: {what}")]
     Componentize {
         /// The component.
@@ -208,7 +208,7 @@ impl Explain for BuildError {
                 "add the file, or correct the import: it is a path from the folder of the schemas, with the file's extension"
             }
             Self::TwoFormats { .. } => "keep one of them",
-            Self::Names { .. } => "restore it from version control, or remove it and choose names anew",
+            Self::Names { .. } => "restore it from version control, or remove it to have new names chosen",
             Self::NoOutput { hint, .. } => hint,
             Self::Id { .. } => "name a field that identifies the message, or write id = \"header:<name>\"",
             Self::TwoKeyTypes { .. } => "write the same `key` in [consumes] and [emits]",
@@ -317,9 +317,9 @@ pub fn digest(wasm: &[u8]) -> String {
     Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Runs the manifest's own command in the component's folder, and returns the newest possible output: `<name>.wasm`
-/// beside the manifest, or at any depth below `target` (also with `_` for `-`, as Rust names files). Heddle's own files
-/// in `target/heddle` are ignored.
+/// Runs the manifest's own command in the component's folder, and returns the newest possible output. That is
+/// `<name>.wasm` beside the manifest, or at any depth below `target`, also with `_` for `-`, as Rust names files.
+/// Heddle's own files in `target/heddle` are ignored.
 fn run(folder: &Path, name: &str, command: &str) -> Result<Vec<u8>, BuildError> {
     let status = Command::new("sh")
         .args(["-c", command])
@@ -356,7 +356,7 @@ fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
     std::fs::read(path).map_err(BuildError::file(path))
 }
 
-/// Turns a core module into a component by the WIT embedded in it. A component is returned unchanged.
+/// Converts a core module to a component by the WIT embedded in it. A component is returned unchanged.
 fn componentize(name: &str, wasm: &[u8]) -> Result<Vec<u8>, BuildError> {
     // Bytes 4-8 of the header: the version and the layer; layer 1 is a component.
     if wasm.get(4..8) == Some(&[0x0d, 0, 1, 0]) {

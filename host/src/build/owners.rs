@@ -1,9 +1,9 @@
 //! Records which checkout each compiled crate comes from, in the target folder that all components share.
 //!
-//! Cargo distinguishes the crates of a workspace by their path within it, not by the workspace's own path, and by the
-//! times of files. So two checkouts of one app look the same to cargo, and the older one would get the crates compiled
-//! from the newer one. This module records the source folder of each file. A file that came from another folder is
-//! removed and compiled again.
+//! Cargo distinguishes the crates of a workspace by their paths within it and by the times of files, but not by the
+//! workspace's own path. So two checkouts of one app look the same to cargo, and the older one would get the crates
+//! compiled from the newer one. This module records the source folder of each compiled file. A file from another folder
+//! is removed and compiled again.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -38,8 +38,8 @@ impl Owners {
         Ok(Self { notes: target.join("heddle-owners.json"), _lock: lock })
     }
 
-    /// Removes files that cargo considers fresh but that came from another folder. Returns true if there were any; then
-    /// the build must run again.
+    /// Removes files that cargo considers fresh although they come from another folder. Returns true if there were any,
+    /// so that the build must run again.
     pub(super) fn remove_foreign(&self, messages: &[u8]) -> bool {
         let owners = self.read();
         let mut removed = false;

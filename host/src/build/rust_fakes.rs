@@ -1,5 +1,5 @@
-//! Generates the emitters, stores and tables for a Rust component's tests: functions with the signatures of
-//! `wit-bindgen`'s, which act on the SDK's `TestHost`.
+//! Generates the emitters, stores and tables for a Rust component's tests. They are functions with the signatures of
+//! `wit-bindgen`'s functions, and act on the SDK's `TestHost`.
 
 use std::fmt::Write as _;
 
@@ -101,7 +101,7 @@ pub mod {module} {{
         ::heddle_sdk::testing::table_get::<{key_type}, {value_type}>({name:?}, &{at})
     }}
 
-    /// Puts an entry into the table, or with `None` takes it out, as a record of its topic does. Tests only.
+    /// Sets an entry of the table, or deletes it with `None`, as a record of its topic does. For tests only.
     pub fn fill(host: &mut ::heddle_sdk::testing::TestHost, key: {key_taken}, value: Option<{value_type}>) {{
         host.fill_table({name:?}, {at}, {key_owned}, value);
     }}

@@ -65,7 +65,7 @@ trait Machine {
     fn linker(&mut self) -> Option<PathBuf>;
 }
 
-/// Takes the first step that works, from the least installation to the most. On failure, returns all attempts.
+/// Takes the first step that works. The steps are ordered by how much they install. On failure, returns all attempts.
 fn decide(machine: &mut impl Machine) -> Result<Toolchain, Vec<String>> {
     let mut tried = vec![];
     match machine.target_installed() {
@@ -90,7 +90,7 @@ fn decide(machine: &mut impl Machine) -> Result<Toolchain, Vec<String>> {
     }
     machine.linker().map(|linker| Toolchain::Debian { linker }).ok_or_else(|| {
         tried.push(
-            "Debian's compiler is there, but no linker: install the package that /usr/bin/rust-lld points to"
+            "Debian's compiler has no linker: install the package that /usr/bin/rust-lld points to"
                 .to_owned(),
         );
         tried
@@ -215,12 +215,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_tried_is_told() {
+    fn the_error_lists_the_attempts() {
         let tried = |mut machine: Fake| decide(&mut machine).unwrap_err();
         assert_eq!(tried(Fake::default()), ["no target", "no rustup", "no apt"]);
         assert_eq!(
             tried(Fake { debian: true, ..Fake::default() })[2..],
-            ["Debian's compiler is there, but no linker: install the package that /usr/bin/rust-lld points to"]
+            ["Debian's compiler has no linker: install the package that /usr/bin/rust-lld points to"]
         );
     }
 }

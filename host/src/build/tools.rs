@@ -1,9 +1,9 @@
-//! Tools that turn source code into components. They are fetched by package name, in pinned versions, and stored in the
-//! cache.
+//! Tools that convert source code to components. They are fetched by package name, in pinned versions, and stored in
+//! the cache.
 //!
 //! ```text
 //!  <cache>/tools/<name>-<version>/      complete; the network is not needed
-//!  <cache>/tools/.<name>-<version>-…/   a fetch under way; renamed when it is complete, removed by the next fetch
+//!  <cache>/tools/.<name>-<version>-…/   an unfinished fetch; renamed when it is complete, removed by the next fetch
 //!  <cache>/tools/<name>-<version>.lock  held by the build that fetches
 //! ```
 
@@ -33,7 +33,7 @@ pub(super) const COMPONENTIZE_PY: Tool = Tool { name: "componentize-py", version
 
 impl Tool {
     /// Returns the tool's folder. If it does not exist, `fetch` fills it. Of several builds at a time, one fetches. A
-    /// killed fetch leaves nothing that looks complete.
+    /// killed fetch leaves no folder that looks complete.
     pub(super) fn folder(
         self,
         cache: &Path,
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_fetch_left_is_swept_away() {
+    fn the_rest_of_a_killed_fetch_is_removed() {
         let cache = tempfile::tempdir().unwrap();
         let half = TOOL.folder(cache.path(), |folder| {
             fs::write(folder.join("half"), "").unwrap();
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_package_manager_that_fails_is_told_in_three_lines() {
+    fn the_failure_of_a_package_manager_is_reported_in_three_lines() {
         let npm = |script: &str| {
             let mut sh = Command::new("sh");
             sh.args(["-c", script]);

@@ -1,5 +1,5 @@
-//! Finds schema files without a topic and topics without a schema, because a misspelt file name silently turns a typed
-//! topic into bytes.
+//! Finds schema files without a topic and topics without a schema. A misspelt file name would otherwise silently turn a
+//! typed topic into bytes.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -98,7 +98,7 @@ fn names_types(manifest: &Manifest, topic: &String) -> bool {
     consumed.into_iter().chain(emitted).chain(shown).any(|types| !types.is_empty())
 }
 
-/// Returns true if the manifest says that the topic's values are bytes or text.
+/// Returns true if the manifest declares the topic's values as bytes or text.
 fn has_format(manifest: &Manifest, topic: &String) -> bool {
     let consumed = manifest.consumes.get(topic).map(|consumes| consumes.format);
     let emitted = manifest.emits.get(topic).map(|emits| emits.format);

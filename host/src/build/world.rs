@@ -1,5 +1,5 @@
-//! A component's world, from which the bindings of a language are generated: its types, emitters, stores, tables and
-//! handlers. It is read back from the WIT, so that bindings cannot differ from it.
+//! A component's world: its types, emitters, stores, tables and handlers. The bindings of a language are generated from
+//! it. It is read back from the WIT, so that bindings cannot differ from the WIT.
 
 use std::collections::BTreeMap;
 
@@ -80,7 +80,7 @@ pub(super) struct Table {
     pub(super) interface: String,
     pub(super) key: Ty,
     pub(super) value: Ty,
-    /// Whether its keys have an order to scan by.
+    /// True if its keys have an order, so that they can be scanned.
     pub(super) scan: bool,
 }
 
@@ -163,7 +163,7 @@ impl World {
         self.types.iter().find(|definition| definition.name == name)
     }
 
-    /// The type behind all aliases.
+    /// The type after resolving all aliases.
     pub(super) fn original<'w>(&'w self, ty: &'w Ty) -> &'w Ty {
         let Ty::Named(name) = ty else { return ty };
         match self.definition(name).map(|definition| &definition.kind) {
@@ -201,7 +201,7 @@ impl Reader<'_> {
             .functions
             .get(function)
             .ok_or_else(|| format!("there is no function {function}"))?;
-        // Headers belong to the SDK. The parameters before them have the schemas' types.
+        // The SDK handles headers. The parameters before them have the schemas' types.
         let own = function.params.iter().filter(|parameter| parameter.name != "headers");
         own.map(|parameter| self.ty(&parameter.ty)).collect()
     }

@@ -13,7 +13,7 @@ use wit_parser::{Int, Type, TypeDef, TypeDefKind};
 use super::names::exported;
 use super::types::{Package, Types, name, primitive, tag};
 
-/// More slots than any flat value has.
+/// An upper bound on the number of slots of a flat value.
 const SLOTS_MAX: usize = 64;
 
 /// A variable of a core type.
@@ -40,9 +40,9 @@ impl<'a> Codec<'a> {
         self.types.go(ty, Package::Heddle)
     }
 
-    /// The type as part of a function's name.
+    /// The name of the type as part of a function's name.
     fn word(&self, ty: Type) -> String {
-        // In lower case, unlike the types of schemas.
+        // In lower case, to differ from the types of schemas.
         let definition = match self.types.definition(ty) {
             Err(plain) => return primitive(plain).to_owned(),
             Ok(definition) => definition,
@@ -115,7 +115,7 @@ impl<'a> Codec<'a> {
                     };
                     let _ = writeln!(body, "\tcase {place}:\n\t\treturn {value}");
                 }
-                body.push_str("\t}\n\tpanic(\"a case that there is not\")\n");
+                body.push_str("\t}\n\tpanic(\"an unknown case\")\n");
             }
             TypeDefKind::Enum(all) => {
                 let _ = writeln!(body, "\treturn {go}(peek[{}](at))", tag(all.cases.len()));

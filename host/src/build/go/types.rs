@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  option<list<t>>   []T, nil for none            list<tuple<k, v>>  []pairs.Pair[K, V]
-//!  option<t>         *T                           variant            an interface, and a type a case
+//!  option<t>         *T                           variant            an interface, and a type for each case
 //! ```
 
 use std::fmt::Write as _;
@@ -31,7 +31,7 @@ impl<'a> Types<'a> {
         Self { resolve, sizes }
     }
 
-    /// The definition of a type, behind all aliases.
+    /// The definition of a type, after resolving all aliases.
     pub(super) fn definition(&self, ty: Type) -> Result<&'a TypeDef, Type> {
         let Type::Id(id) = ty else { return Err(ty) };
         match &self.resolve.types[id] {
@@ -49,7 +49,7 @@ impl<'a> Types<'a> {
         matches!(self.definition(ty), Ok(TypeDef { kind: TypeDefKind::Option(some), .. }) if self.is_list(*some))
     }
 
-    /// What an optional type is of.
+    /// The type inside an optional type.
     pub(super) fn some(&self, ty: Type) -> Option<Type> {
         match self.definition(ty).map(|definition| &definition.kind) {
             Ok(TypeDefKind::Option(some)) => Some(*some),

@@ -1,8 +1,8 @@
 //! Exact 64-bit integers in components of QuickJS.
 //!
-//! The tool passes them to JavaScript as numbers, which are exact up to 2^53 only, so larger ones would change
-//! silently. In the finished component, the runtime's four functions for these integers are therefore replaced. The new
-//! ones pass the 16 hexadecimal digits as a string, which the SDK converts to and from a `BigInt`.
+//! The tool passes them to JavaScript as numbers, which are exact only up to 2^53, so larger ones would change
+//! silently. Therefore this module replaces the runtime's four functions for these integers in the finished component.
+//! The new ones pass the 16 hexadecimal digits as a string, which the SDK converts to and from a `BigInt`.
 //!
 //! ```text
 //!  push_s64(cx, value)   ──>  push_string(cx, digits of value, 16)
@@ -183,7 +183,7 @@ impl Runtime {
         code.local_get(VALUE).i32_wrap_i64().i32_const(15).i32_and().local_set(DIGIT);
         code.local_get(VALUE).i64_const(4).i64_shr_u().local_set(VALUE);
         code.local_get(LEFT).i32_const(1).i32_sub().local_tee(LEFT).local_get(PLACE).i32_add();
-        // '0' is 48; ten digits further 'a' is 97, 39 more.
+        // '0' is 48. The digit after '9' is 'a', which is 97: 39 more.
         code.local_get(DIGIT).i32_const(48).i32_add();
         code.local_get(DIGIT).i32_const(9).i32_gt_u().i32_const(39).i32_mul().i32_add();
         code.i32_store8(BYTE);

@@ -1,4 +1,4 @@
-//! Builds components in JavaScript and TypeScript: esbuild bundles the component's files, componentize-qjs adds
+//! Builds components in JavaScript and TypeScript. esbuild bundles the component's files, and componentize-qjs adds
 //! QuickJS.
 
 mod bindings;
@@ -27,7 +27,7 @@ pub(super) fn bindings(folder: &Path, world: &World) -> BTreeMap<String, String>
     bindings::files(world, source(folder).unwrap_or(SOURCES[0]))
 }
 
-/// Bundles the component's files and turns the bundle into a component.
+/// Bundles the component's files and converts the bundle to a component.
 pub(super) fn build(place: &Place<'_>) -> Result<Vec<u8>, BuildError> {
     if source(place.folder).is_none() {
         return Err(BuildError::Language(
@@ -74,8 +74,8 @@ fn componentize(place: &Place<'_>, bundle: &Path) -> Result<Vec<u8>, BuildError>
     let done =
         command.current_dir(place.folder).stdin(Stdio::null()).output().map_err(BuildError::file(place.folder))?;
     if !done.status.success() {
-        // At this stage only errors thrown by a module while it is loaded remain. The prefix that names QuickJS is
-        // dropped.
+        // At this stage, the only remaining errors are those that a module throws while it is loaded. The prefix that
+        // names QuickJS is dropped.
         let said = String::from_utf8_lossy(&done.stderr);
         eprintln!("{}", said.rsplit("JavaScript module evaluation: ").next().unwrap_or(&said).trim_end());
         return Err(BuildError::Failed {

@@ -36,8 +36,8 @@ pub(super) fn files(world: &World) -> BTreeMap<String, String> {
 /// The entry module of a component.
 pub(super) const ENTRY: &str = "heddle_entry";
 
-/// The files that a component needs beside its own modules, by path: `files` with the tool's types instead of ours, and
-/// the entry module.
+/// The files that a component needs beside its own modules, by path. They are those of `files` with the tool's types
+/// instead of ours, and the entry module.
 pub(super) fn component_files(world: &World, module: &str) -> BTreeMap<String, String> {
     let mut files =
         files(world).into_iter().map(|(name, text)| (format!("heddle/{name}"), text)).collect::<BTreeMap<_, _>>();
@@ -117,7 +117,7 @@ fn defined(definition: &Definition) -> String {
     }
 }
 
-/// A type, as other modules refer to it.
+/// The name of a type in other modules.
 fn qualified(of: &Ty) -> String {
     match of {
         Ty::Named(name) => format!("contracts.{}", pascal(name)),
@@ -192,7 +192,7 @@ fn entry(world: &World, module: &str) -> String {
     for name in &interfaces {
         let _ = writeln!(out, "from wit_world.imports import {name}");
     }
-    // Looked up first, so that the build reports a missing handler.
+    // Looked up when the module is imported, so that the build reports a missing handler.
     out.push('\n');
     for topic in &world.consumes {
         let handler = snake(&topic.interface);

@@ -1,4 +1,4 @@
-//! Builds components in Python: componentize-py adds CPython to the component's modules.
+//! Builds components in Python. componentize-py adds CPython to the component's modules.
 
 mod bindings;
 mod checks;
@@ -26,7 +26,7 @@ pub(super) fn bindings(world: &World) -> BTreeMap<String, String> {
     bindings::files(world)
 }
 
-/// Turns the component's modules into a component.
+/// Converts the component's modules to a component.
 pub(super) fn build(place: &Place<'_>, world: &World) -> Result<Vec<u8>, BuildError> {
     let source = place.folder.join(format!("{MODULE}.py"));
     if !source.exists() {
@@ -130,7 +130,7 @@ mod tests {
     use super::own_words;
 
     #[test]
-    fn only_the_components_own_lines_are_told() {
+    fn a_traceback_is_reduced_to_the_components_own_lines() {
         let said = "Traceback (most recent call last):\n  File \"/cache/bin/componentize-py\", line 8, in <module>\n    sys.exit(script())\n             ^^^^^^^^\nAssertionError: Traceback (most recent call last):\n  File \"/0/heddle_entry.py\", line 3, in <module>\n    import app as _component\n  File \"/1/app.py\", line 1, in <module>\n    import nothing_there\nModuleNotFoundError: No module named 'nothing_there'\n\n\nCaused by:\n    ModuleNotFoundError\n\nStack backtrace:\n   0: <anyhow::Error>::msg";
         insta::assert_snapshot!(own_words(said));
         assert_eq!(own_words("something else\n\nStack backtrace:\n  0"), "something else");

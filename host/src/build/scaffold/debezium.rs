@@ -1,4 +1,4 @@
-//! The template `debezium`: two tables as Debezium writes them, each kept in a store, joined by a foreign key.
+//! The template `debezium`: two tables as Debezium writes them. Each is kept in a store, and a foreign key joins them.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ const PYTHON: [(&str, &str); 2] =
 const GO: [(&str, &str); 2] =
     [("main.go", include_str!("debezium/go/main.go")), ("main_test.go", include_str!("debezium/go/main_test.go"))];
 
-/// The schemas of its topics and stores, by file; those of the tables as Debezium 3.6 registers them.
+/// The schemas of its topics and stores, by file. Those of the tables are the ones that Debezium 3.6 registers.
 pub const CONTRACTS: [(&str, &str); 8] = [
     ("CustomerRow.avsc", include_str!("debezium/contracts/CustomerRow.avsc")),
     ("OrderRow.avsc", include_str!("debezium/contracts/OrderRow.avsc")),
@@ -29,7 +29,7 @@ pub const CONTRACTS: [(&str, &str); 8] = [
     ("shop.public.orders-value.avsc", include_str!("debezium/contracts/shop.public.orders-value.avsc")),
 ];
 
-/// Its topics that hold a table.
+/// The topics that hold a table.
 pub const COMPACTED: [&str; 1] = ["orders.joined"];
 
 /// The text of its manifest.
@@ -38,7 +38,7 @@ pub fn manifest(name: &str, language: Language) -> String {
     MANIFEST.replace("\"NAME\"", &format!("{name:?}")).replace("\"LANGUAGE\"", &format!("{:?}", language.name()))
 }
 
-/// The files of its component, by path within the component's folder, but for the manifest.
+/// The files of its component, by path within the component's folder, without the manifest.
 #[must_use]
 pub fn files(name: &str, language: Language) -> BTreeMap<String, String> {
     let (sources, mut files) = match language {

@@ -17,7 +17,7 @@ pub(super) fn files(example: &Example<'_>) -> BTreeMap<String, String> {
     files
 }
 
-/// What makes a folder a module.
+/// The files that make a folder a module.
 pub(super) fn package(name: &str) -> BTreeMap<String, String> {
     BTreeMap::from([("go.mod".to_owned(), format!("module {}\n\ngo 1.24\n", default_module(name)))])
 }

@@ -12,7 +12,7 @@ pub(super) fn files(example: &Example<'_>) -> BTreeMap<String, String> {
     files
 }
 
-/// What makes a folder a package.
+/// The files that make a folder a package.
 pub(super) fn package(name: &str) -> BTreeMap<String, String> {
     let package = format!(
         "{{\n  \"name\": {name:?},\n  \"private\": true,\n  \"type\": \"module\",\n  \"imports\": {{\n    \"#heddle\": \"./heddle/index.js\",\n    \"#heddle/*\": \"./heddle/*.js\"\n  }},\n  \"scripts\": {{\n    \"test\": \"node --test\"\n  }}\n}}\n"

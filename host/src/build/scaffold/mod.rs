@@ -1,5 +1,5 @@
-//! Generates a new component: its manifest, a handler typed by its contract, and a test. The result builds and its test
-//! passes at once.
+//! Generates a new component: its manifest, a handler typed by its contract, and a test. The component builds, and its
+//! test passes, without changes.
 
 pub mod debezium;
 mod go;
@@ -60,7 +60,7 @@ pub fn manifest(name: &str, language: Language, consumes: &str, emits: Option<&s
     format!("[component]\nname = {name:?}\nlanguage = {language:?}\n\n[consumes.{consumes:?}]\n{emits}")
 }
 
-/// The files of a new component, by path within its folder, but for its manifest.
+/// The files of a new component, by path within its folder, without its manifest.
 ///
 /// # Errors
 /// If its contract is not valid.
@@ -80,7 +80,7 @@ pub fn component(
     })
 }
 
-/// The input of an example: a component that consumes one topic and emits to one at most.
+/// The input of an example: a component that consumes one topic and emits to at most one.
 struct Example<'a> {
     name: &'a str,
     world: &'a World,

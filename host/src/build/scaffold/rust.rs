@@ -20,7 +20,7 @@ pub(super) fn files(example: &Example<'_>) -> BTreeMap<String, String> {
     files
 }
 
-/// What makes a folder a package.
+/// The files that make a folder a package.
 pub(super) fn package(name: &str) -> BTreeMap<String, String> {
     BTreeMap::from([("Cargo.toml".to_owned(), manifest(name))])
 }

@@ -1,4 +1,4 @@
-//! Two questions about Avro: whether one schema reads what another wrote, and which value it reads from given bytes.
+//! Two questions about Avro: if one schema reads what another wrote, and which value it reads from given bytes.
 
 use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,8 @@ pub(super) struct Compat {
     #[command(flatten)]
     pair: Pair,
 
-    /// Answer many: objects with `reader` and `writer`, one a line on standard input; an object a line out.
+    /// Answer many questions: JSON objects with `reader` and `writer`, one per line of standard input; one object per
+    /// line out.
     #[arg(long, conflicts_with_all = ["reader", "writer", "json"])]
     jsonl: bool,
 
@@ -50,7 +51,7 @@ pub(super) struct Resolve {
     #[arg(long, value_name = "BYTES", required_unless_present = "jsonl")]
     hex: Option<String>,
 
-    /// Answer many: objects with `reader`, `writer` and `hex`, one a line on standard input; an object a line out.
+    /// Answer many: objects with `reader`, `writer` and `hex`, one per line of standard input; one object per line out.
     #[arg(long, conflicts_with_all = ["reader", "writer", "hex", "json"])]
     jsonl: bool,
 
@@ -86,7 +87,7 @@ impl Resolve {
         if self.jsonl {
             return lines(|question| {
                 let answer = both(question).and_then(|(reader, writer)| {
-                    let hex = question.get("hex").and_then(Value::as_str).ok_or("there is no text `hex`")?;
+                    let hex = question.get("hex").and_then(Value::as_str).ok_or("the text `hex` is missing")?;
                     resolved(&reader, &writer, &unhex(hex)?)
                 });
                 answer.map_or_else(|error| json!({ "error": error }), |value| json!({ "value": value }))

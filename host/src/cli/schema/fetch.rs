@@ -73,9 +73,9 @@ fn write(folder: &Path, subject: &str, version: &Version, registry: &dyn Registr
     Ok(())
 }
 
-/// The text of a schema as people read it.
+/// The text of a schema, formatted for people.
 pub(super) fn text(version: &Version) -> String {
-    // Schemas that are not JSON stay as they are.
+    // A schema that is not JSON is not formatted.
     let pretty = serde_json::from_str::<Value>(&version.schema).and_then(|value| serde_json::to_string_pretty(&value));
     pretty.map_or_else(|_| version.schema.clone(), |text| text + "\n")
 }

@@ -17,14 +17,14 @@ use crate::printable::line;
 use crate::registry::format::{self, Entry, Reference, Referred, Schema};
 use crate::registry::{Registry, RegistryError, is_subject};
 
-/// Which subjects.
+/// The choice of subjects.
 #[derive(Debug, Args)]
 pub(super) struct Subjects {
     /// The subjects; all of `contracts/` if none is named.
     #[arg(value_name = "SUBJECT")]
     subjects: Vec<String>,
 
-    /// One JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
 }
@@ -113,7 +113,7 @@ impl Subjects {
             if entry.format != SchemaFormat::Avro {
                 let versions = registry.versions(subject)?;
                 let version = versions.iter().rev().find(|version| version.id == id).map(|version| version.version);
-                registered.insert(subject.to_owned(), version.context("what was registered is not there any more")?);
+                registered.insert(subject.to_owned(), version.context("the registered version was deleted meanwhile")?);
             }
             if self.json {
                 println!("{}", json!({"subject": subject, "id": id.0}));

@@ -28,22 +28,22 @@ pub(super) struct Schema {
 
 #[derive(Debug, Subcommand)]
 enum SchemaCommand {
-    /// Register the subjects of `contracts/`: the files named <topic>-value and <topic>-key, .avsc (Avro), .json (JSON
-    /// Schema) or .proto (Protobuf), and what those import.
+    /// Register the subjects of `contracts/` and their imports. These are the files named <topic>-value and
+    /// <topic>-key: .avsc (Avro), .json (JSON Schema) or .proto (Protobuf).
     Register(files::Subjects),
-    /// Say what registering them would break, without doing it. Exit code 1 if anything would be refused.
+    /// Print what the registry would refuse, without registering anything. Exit code 1 if it would refuse any schema.
     Check(files::Subjects),
-    /// Say what the schema files lack: namespaces, docs, defaults of optional fields. Exit code 1 if anything is
+    /// Print what the schema files lack: namespaces, docs, defaults of optional fields. Exit code 1 if anything is
     /// missing.
     Lint {
         /// The files; all of `contracts/` if none is named.
         #[arg(value_name = "FILE")]
         files: Vec<PathBuf>,
-        /// One JSON object a line.
+        /// Print one JSON object per line.
         #[arg(long)]
         json: bool,
     },
-    /// Write the registry's schemas of topics to `contracts/`: what others write, to build components on.
+    /// Write the registry's schemas of topics to `contracts/`, so that components can be built on topics of other apps.
     Fetch(fetch::Fetch),
     /// Print a subject's schema.
     #[command(disable_version_flag = true)]
@@ -57,37 +57,37 @@ enum SchemaCommand {
         #[arg(long)]
         json: bool,
     },
-    /// All subjects: their versions, and the compatibility level that holds for them.
+    /// List all subjects with their versions and compatibility levels.
     List {
-        /// One JSON object a line.
+        /// Print one JSON object per line.
         #[arg(long)]
         json: bool,
     },
-    /// What changed from one version of a subject to another.
+    /// Show the changes from one version of a subject to another.
     Diff {
         /// The subject.
         subject: String,
         /// The older version.
         from: u32,
-        /// The newer version; the latest if it is left out.
+        /// The newer version; the latest if none is given.
         to: Option<u32>,
-        /// One JSON object a line.
+        /// Print one JSON object per line.
         #[arg(long)]
         json: bool,
     },
-    /// Set the compatibility level of a subject, or of all that have none of their own.
+    /// Set the compatibility level of a subject, or of all subjects without a separate level.
     SetLevel {
         /// NONE, BACKWARD, FORWARD, FULL, BACKWARD_TRANSITIVE, FORWARD_TRANSITIVE or FULL_TRANSITIVE.
         #[arg(value_parser = level)]
         level: Level,
-        /// The subject; without it, all.
+        /// The subject; all subjects if none is given.
         #[arg(long)]
         subject: Option<String>,
     },
-    /// Say whether one schema reads all that another wrote, and if not, where and why. Exit code 1 if not.
+    /// Check that one schema reads everything that another wrote. Exit code 1 if not, with the place and the reason.
     Compat(ask::Compat),
-    /// Print what a component built on the reader's schema sees of a value that the writer's schema wrote, as Avro
-    /// JSON.
+    /// Print, as Avro JSON, the value that a component built on the reader's schema gets for a value of the writer's
+    /// schema.
     Resolve(ask::Resolve),
 }
 
@@ -117,8 +117,8 @@ impl Schema {
             SchemaCommand::SetLevel { level, subject } => {
                 registry.set_level(subject.as_deref(), *level)?;
                 eprintln!(
-                    "{} demands {level} now",
-                    subject.as_deref().unwrap_or("every subject without a level of its own")
+                    "compatibility of {} set to {level}",
+                    subject.as_deref().unwrap_or("all subjects without a separate level")
                 );
                 Ok(())
             }
@@ -158,7 +158,7 @@ fn pick<'a>(versions: &'a [Version], subject: &str, number: Option<u32>) -> Resu
 fn get(registry: &dyn Registry, subject: &str, version: &str, as_json: bool) -> Result<()> {
     let number = match version {
         "latest" => None,
-        text => Some(text.parse().with_context(|| format!("`{text}` is no version: write a number, or `latest`"))?),
+        text => Some(text.parse().with_context(|| format!("`{text}` is not a version: write a number, or `latest`"))?),
     };
     let versions = history(registry, subject)?;
     let found = pick(&versions, subject, number)?;

@@ -1,4 +1,4 @@
-//! Joins orders with their customers: two tables, as Debezium writes what changes in them.
+//! Joins orders with their customers: two tables, whose changes Debezium writes to topics.
 //!
 //! ```text
 //!  shop.public.orders ────> store orders ──┐
@@ -6,7 +6,7 @@
 //!  shop.public.customers ──────────────────┘
 //! ```
 //!
-//! The topic of a table is partitioned by the table's own key. What is joined has to be in one partition, so the
+//! The topic of a table is partitioned by the table's own key. Rows can only be joined within one partition, so the
 //! changes of both tables go through a topic whose key is the customer's.
 
 heddle_sdk::component!(Join);
@@ -36,7 +36,7 @@ impl on_shop_public_orders::Guest for Join {
             Some(row) => store_orders::put(&id.to_string(), row),
             None => store_orders::delete(&id.to_string()),
         }
-        // A row that is deleted, or goes to another customer, leaves the customer it had.
+        // A row that is deleted or gets another customer is removed from its former customer.
         let had = before.map(|row| row.customer_id);
         if let Some(customer_id) = had.filter(|had| after.as_ref().is_none_or(|row| row.customer_id != *had)) {
             pass_on(customer_id, Change::OrderChange(OrderChange { id, customer_id, row: None }));
@@ -116,8 +116,8 @@ fn customer_changed(change: &CustomerChange) {
     }
 }
 
-/// Returns true if the change was seen before: Debezium repeats changes after a restart. Rows of a snapshot (`r`) are
-/// always taken, because a restored server starts from another position.
+/// Returns true if the change was already processed, because Debezium repeats changes after a restart. Rows of a
+/// snapshot (`r`) are always processed, because a restored server starts from another position.
 fn is_old(op: &str, lsn: Option<i64>, seen: i64) -> bool {
     op != "r" && lsn.is_some_and(|lsn| lsn <= seen)
 }

@@ -3,7 +3,7 @@ use heddle_sdk::testing::{Outcome, TestHost};
 
 use super::*;
 
-/// Where a change comes from, at a position of the server's log.
+/// The origin of a change, at a position of the server's log.
 fn source(table: &str, lsn: i64) -> Source {
     Source {
         version: "3.6.1.Final".into(),
@@ -25,7 +25,7 @@ fn source(table: &str, lsn: i64) -> Source {
     }
 }
 
-/// The order 1 of a customer; of none if it was deleted.
+/// Delivers a change of order 1: to this customer, or a delete if there is none.
 fn order(host: &mut TestHost, customer_id: Option<i32>, lsn: i64) -> Outcome {
     let row = |customer_id| ShopPublicOrdersValue {
         id: 1,
@@ -49,7 +49,7 @@ fn order(host: &mut TestHost, customer_id: Option<i32>, lsn: i64) -> Outcome {
     passed_on(host, |host| host.deliver(|change| <Join as on_shop_public_orders::Guest>::handle(change, key), Some(change)))
 }
 
-/// A tombstone of the order 1.
+/// Delivers a tombstone of order 1.
 fn tombstone(host: &mut TestHost) -> Outcome {
     let key = Some(ShopPublicOrdersKey { id: 1 });
     passed_on(host, |host| host.deliver(|change| <Join as on_shop_public_orders::Guest>::handle(change, key), None))
@@ -72,7 +72,7 @@ fn customer(host: &mut TestHost, id: i32, name: &str) -> Outcome {
     })
 }
 
-/// Delivers a change, then what was passed on, and returns all that this led to.
+/// Delivers a change, and then the records that it passed on. Returns the outcome of the last one.
 fn passed_on(host: &mut TestHost, deliver: impl FnOnce(&mut TestHost) -> Outcome) -> Outcome {
     let mut all = deliver(host);
     for emit in std::mem::take(&mut all.emits) {
@@ -83,7 +83,7 @@ fn passed_on(host: &mut TestHost, deliver: impl FnOnce(&mut TestHost) -> Outcome
     all
 }
 
-/// The emitted rows: their keys, and the customers' names or none for tombstones.
+/// The emitted rows: their keys, and the customers' names. A tombstone has no name.
 fn rows(outcome: &Outcome) -> Vec<(String, Option<String>)> {
     let name = |emit: &heddle_sdk::testing::Emit| {
         (!emit.is_tombstone()).then(|| emit.value::<OrderWithCustomer>().customer.clone())
@@ -102,7 +102,7 @@ fn a_row_is_joined_when_both_sides_are_there() {
     assert_eq!(rows(&customer(&mut host, 7, "Ada")), [row("7/1", Some("Ada"))]);
     assert_eq!(rows(&customer(&mut host, 7, "Ada L.")), [row("7/1", Some("Ada L."))]);
     assert_eq!(rows(&order(&mut host, None, 11)), [row("7/1", None)]);
-    // What follows every delete; compaction may leave only this.
+    // A tombstone follows every delete, and compaction may leave only the tombstone.
     assert_eq!(rows(&tombstone(&mut host)), []);
 }
 
@@ -113,7 +113,7 @@ fn an_order_that_goes_to_another_customer_leaves_the_one_it_had() {
     customer(&mut host, 8, "Bob");
     order(&mut host, Some(7), 10);
     assert_eq!(rows(&order(&mut host, Some(8), 20)), [row("7/1", None), row("8/1", Some("Bob"))]);
-    // Debezium sends some changes again after a restart.
+    // After a restart, Debezium sends some changes again.
     assert_eq!(rows(&order(&mut host, Some(7), 10)), []);
     assert_eq!(rows(&tombstone(&mut host)), [row("8/1", None)]);
 }
