@@ -1,31 +1,31 @@
-//! Whether schemas fit each other: what a registry asks before it takes a new version of a subject.
+//! Compatibility of schemas: the checks of a registry before it accepts a new version of a subject.
 //!
 //! ```text
 //!  level ─┬─ versions: the last one, or all of them (TRANSITIVE)
 //!         └─ direction: the new schema reads the old data (BACKWARD), old ones read the new (FORWARD), both (FULL)
-//!  violations(level, new, versions, reads) ─> for each version and way that does not hold: the path, what was found,
+//!  violations(level, new, versions, reads) ─> for each failed version and way: the path, what was found,
 //!                                             what would be accepted
 //! ```
 //!
-//! `reads` is the question of one format, or of any: [`Schema::problems`](crate::format::Schema::problems). All of it
-//! is pure.
+//! `reads` compares two schemas, of one format or of any: [`Schema::problems`](crate::format::Schema::problems). The
+//! whole module is pure.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What a subject demands of a new version.
+/// The compatibility that a subject requires of a new version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Level {
-    /// Nothing.
+    /// No compatibility.
     None,
-    /// It reads what the last version wrote.
+    /// The new version reads what the last version wrote.
     #[default]
     Backward,
-    /// It reads what any version wrote.
+    /// The new version reads what any version wrote.
     BackwardTransitive,
-    /// The last version reads what it writes.
+    /// The last version reads what the new version writes.
     Forward,
-    /// Every version reads what it writes.
+    /// Every version reads what the new version writes.
     ForwardTransitive,
     /// Both ways, with the last version.
     Full,
@@ -34,7 +34,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// All levels, from the loosest.
+    /// All levels, from the least strict.
     pub const ALL: [Self; 7] = [
         Self::None,
         Self::Backward,
@@ -45,7 +45,7 @@ impl Level {
         Self::FullTransitive,
     ];
 
-    /// Its name, as registries write it.
+    /// The name in registries.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -59,13 +59,13 @@ impl Level {
         }
     }
 
-    /// Whether every version counts, not only the last.
+    /// Returns true if every version counts, and not only the last one.
     #[must_use]
     pub fn is_transitive(self) -> bool {
         matches!(self, Self::BackwardTransitive | Self::ForwardTransitive | Self::FullTransitive)
     }
 
-    /// Which ways must hold.
+    /// The ways in which schemas must read each other.
     #[must_use]
     pub fn ways(self) -> &'static [Way] {
         match self {
@@ -91,7 +91,7 @@ impl FromStr for Level {
     }
 }
 
-/// Who reads whom.
+/// The direction of a comparison: the reader and the writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// The new schema reads what the version wrote.
@@ -100,12 +100,12 @@ pub enum Way {
     Forward,
 }
 
-/// A place where a reader's schema does not take what a writer's schema writes.
+/// A place where a reader's schema does not accept a value of a writer's schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where, as the reader's schema calls it: `items[].price`; `.` is the value itself.
+    /// The place, by the names of the reader's schema: `items[].price`. The value itself is `.`.
     pub path: String,
-    /// What was found there, and what would be accepted.
+    /// The type that was found there, and the types that would be accepted.
     pub what: String,
 }
 
@@ -115,14 +115,14 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A version that a new schema does not fit.
+/// A version with which a new schema is not compatible.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// The version's number.
     pub version: u32,
-    /// Which way does not hold.
+    /// The way that fails.
     pub way: Way,
-    /// Why.
+    /// The reason.
     pub problem: Problem,
 }
 
@@ -136,8 +136,8 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What `level` demands of `new` and does not hold. `versions` are the subject's, in ascending order; `reads(reader,
-/// writer)` tells the problems of one pair.
+/// Returns the violations of `level` by `new`. `versions` are the subject's, in ascending order. `reads(reader,
+/// writer)` returns the problems of one pair.
 pub fn violations<'a, S: ?Sized>(
     level: Level,
     new: &'a S,
@@ -146,7 +146,7 @@ pub fn violations<'a, S: ?Sized>(
 ) -> Vec<Violation> {
     let skipped = if level.is_transitive() { 0 } else { versions.len().saturating_sub(1) };
     let mut violations = vec![];
-    // The newest first: it is the one whose trouble says most.
+    // The newest first, because its problem is the most informative.
     for (version, old) in versions[skipped..].iter().rev() {
         for way in level.ways() {
             let problems = match way {

@@ -114,9 +114,9 @@ fn numbers_are_never_rounded_in_silence() {
         (r#"{"f": 123456789.123456789}"#, "may have lost digits"),
         (r#"{"f": "1e-19"}"#, "more than 18 digits after the point"),
         (r#"{"f": "1e12"}"#, "more than 30 digits"),
-        (r#"{"f": "1e999999999999"}"#, "is no plain decimal number"),
-        (r#"{"f": "1e"}"#, "is no plain decimal number"),
-        (r#"{"f": "e5"}"#, "is no plain decimal number"),
+        (r#"{"f": "1e999999999999"}"#, "is not a plain decimal number"),
+        (r#"{"f": "1e"}"#, "is not a plain decimal number"),
+        (r#"{"f": "e5"}"#, "is not a plain decimal number"),
     ] {
         let error = text(wrong).unwrap_err();
         assert!(error.contains(why), "{wrong}: {error}");

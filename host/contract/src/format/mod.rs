@@ -6,7 +6,7 @@
 //!                                 └──identity──> equal for texts of the same schema
 //! ```
 //!
-//! This module is pure: the caller passes the schemas that a reference names.
+//! This module is pure. The caller passes the schemas to which a reference refers.
 
 pub mod avro;
 pub mod bounds;

@@ -1,33 +1,33 @@
-//! Avro's binary encoding of primitive values ("Binary Encoding" in the specification). Everything else is made of
+//! Avro's binary encoding of primitive values ("Binary Encoding" in the specification). All other values consist of
 //! these.
 
 use thiserror::Error;
 
 use crate::format::bounds::{FREE_MEMORY_BYTES_MAX, MEMORY_PER_BYTE_MAX};
 
-/// Why bytes are not a value of their schema.
+/// The reason why bytes are not a value of their schema.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum DecodeError {
     /// The bytes end in the middle of a value.
     #[error("the value ends early, at byte {0}")]
     EndsEarly(usize),
-    /// A number that takes more bytes than its type has.
+    /// A number with more bytes than its type allows.
     #[error("the number at byte {0} is too large for its type")]
     NumberTooLarge(usize),
-    /// A length or count below zero, or one that the value cannot hold.
+    /// A negative length or count, or one that exceeds the value.
     #[error("the length {length} at byte {at} is impossible")]
     Length {
-        /// Where it stands.
+        /// Its position.
         at: usize,
-        /// What it says.
+        /// The length.
         length: i64,
     },
     /// A boolean that is neither 0 nor 1.
-    #[error("the byte {at} is {byte}, which is no boolean")]
+    #[error("the byte {at} is {byte}, which is not a boolean")]
     Boolean {
-        /// Where it stands.
+        /// Its position.
         at: usize,
-        /// What it is.
+        /// Its value.
         byte: u8,
     },
     /// A string that is not UTF-8.
@@ -38,60 +38,58 @@ pub enum DecodeError {
     Index {
         /// `union branch` or `enum symbol`.
         what: &'static str,
-        /// Where it stands.
+        /// Its position.
         at: usize,
-        /// What it says.
+        /// The number of the branch or symbol.
         index: i64,
-        /// How many the schema has.
+        /// The number of branches or symbols in the schema.
         count: usize,
     },
     /// The writer's value is valid but has no counterpart in the reader's schema.
     #[error("{0}")]
     NoCounterpart(String),
-    /// Lists, maps and records within each other deeper than [`DEPTH_MAX`].
+    /// Lists, maps and records that are nested deeper than [`DEPTH_MAX`].
     #[error("the value at byte {0} is nested deeper than {DEPTH_MAX}")]
     TooDeep(usize),
-    /// More list items than the value has bytes for, and [`FREE_ITEMS_MAX`] on top.
+    /// More list items than the value has bytes, plus [`FREE_ITEMS_MAX`].
     #[error("the list at byte {0} has more items than its value can hold")]
     TooManyItems(usize),
-    /// More records and list items than the value has bytes for: [`STEPS_PER_BYTE_MAX`] for each, and
-    /// [`FREE_STEPS_MAX`] on top.
+    /// More records and list items than [`STEPS_PER_BYTE_MAX`] for each byte of the value, plus [`FREE_STEPS_MAX`].
     #[error("the value at byte {0} has more records and items than its bytes can hold")]
     TooManySteps(usize),
-    /// More memory than the value has bytes for: [`MEMORY_PER_BYTE_MAX`] for each, and [`FREE_MEMORY_BYTES_MAX`] on
-    /// top.
+    /// More memory than [`MEMORY_PER_BYTE_MAX`] for each byte of the value, plus [`FREE_MEMORY_BYTES_MAX`].
     #[error("the value takes too much memory at byte {0}: more than {MEMORY_PER_BYTE_MAX} bytes for each of its bytes")]
     TooMuchMemory(usize),
-    /// Bytes are left after the value.
+    /// Bytes after the value.
     #[error("{count} bytes are left after the value, from byte {at}")]
     LeftOver {
-        /// Where they begin.
+        /// The position of the first of them.
         at: usize,
-        /// How many.
+        /// Their number.
         count: usize,
     },
 }
 
 impl DecodeError {
-    /// Returns true if the bytes may be a value of their schema, but one beyond what is read at all.
+    /// Returns true if the bytes may be a value of their schema, but one that exceeds the bounds of any value.
     #[must_use]
     pub fn is_beyond_bounds(&self) -> bool {
         matches!(self, Self::TooDeep(_) | Self::TooManyItems(_) | Self::TooManySteps(_) | Self::TooMuchMemory(_))
     }
 }
 
-/// How deep a value may be nested: a bound for the stack. Recursive schemas make values of any depth.
+/// The maximum nesting of a value, which bounds the stack. Recursive schemas allow values of any depth.
 pub const DEPTH_MAX: usize = 64;
 
-/// How many items of lists may take no bytes, as `null` and an empty record do: all others are bounded by the value's
-/// size.
+/// The number of list items that may take no bytes, such as `null` and an empty record. All other items are bounded by
+/// the value's size.
 pub const FREE_ITEMS_MAX: usize = 1 << 16;
 
 /// The number of records and list items that every value may have, however few bytes it has.
 pub const FREE_STEPS_MAX: usize = 4 * FREE_ITEMS_MAX;
 
-/// The most records and list items for each byte of a value. Records within records take no bytes of their own, so a
-/// schema whose records double at each level asks for any number of them.
+/// The maximum number of records and list items for each byte of a value. Nested records need no bytes, so a schema
+/// whose records double at each level can cause any number of them.
 pub const STEPS_PER_BYTE_MAX: usize = 128;
 
 /// Reads primitive values from bytes.
@@ -103,7 +101,7 @@ pub struct Reader<'a> {
     left: Left,
 }
 
-/// What the value may still take, its defaults included.
+/// The number of steps and the memory that are left for the value, including its defaults.
 #[derive(Clone, Copy, Debug)]
 struct Left {
     steps: usize,
@@ -113,7 +111,7 @@ struct Left {
 type Read<T> = Result<T, DecodeError>;
 
 impl<'a> Reader<'a> {
-    /// Reads from the first byte on.
+    /// Creates a reader at the first byte.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
         let bound = |free: usize, per_byte: usize| bytes.len().saturating_mul(per_byte).saturating_add(free);
@@ -124,7 +122,7 @@ impl<'a> Reader<'a> {
         Self { bytes, at: 0, items: 0, left }
     }
 
-    /// Reads a part of the value that stands elsewhere: a default. It counts as a part of this value.
+    /// Reads a part of the value from other bytes, those of a default. Its steps and memory count for this value.
     pub fn aside<T>(&mut self, bytes: &[u8], read: impl FnOnce(&mut Reader<'_>) -> Read<T>) -> Read<T> {
         let mut part = Reader { bytes, at: 0, items: 0, left: self.left };
         let value = read(&mut part);
@@ -138,14 +136,14 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Counts memory that the value takes once it is read.
+    /// Counts memory of the read value.
     pub fn hold(&mut self, bytes: usize) -> Read<()> {
         self.left.memory_bytes =
             self.left.memory_bytes.checked_sub(bytes).ok_or(DecodeError::TooMuchMemory(self.at))?;
         Ok(())
     }
 
-    /// The memory that the value may still take, in bytes.
+    /// The memory that is left for the value, in bytes.
     #[must_use]
     pub fn memory_left(&self) -> usize {
         self.left.memory_bytes
@@ -157,7 +155,7 @@ impl<'a> Reader<'a> {
         self.at
     }
 
-    /// Says that the value is over.
+    /// Checks that the value ends here.
     pub fn finish(self) -> Read<()> {
         match self.bytes.len() - self.at {
             0 => Ok(()),
@@ -165,7 +163,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next `count` bytes.
+    /// Reads `count` bytes.
     pub fn take(&mut self, count: usize) -> Read<&'a [u8]> {
         let rest = &self.bytes[self.at..];
         let taken = rest.get(..count).ok_or(DecodeError::EndsEarly(self.bytes.len()))?;
@@ -173,7 +171,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// `boolean`
+    /// Reads a `boolean`.
     pub fn boolean(&mut self) -> Read<bool> {
         match self.take(1)? {
             [0] => Ok(false),
@@ -182,7 +180,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `long`: zig-zag, seven bits a byte, the lowest first.
+    /// Reads a `long`: zig-zag, seven bits a byte, the lowest first.
     #[inline]
     pub fn long(&mut self) -> Read<i64> {
         let start = self.at;
@@ -201,38 +199,38 @@ impl<'a> Reader<'a> {
         Err(DecodeError::NumberTooLarge(start))
     }
 
-    /// `int`
+    /// Reads an `int`.
     pub fn int(&mut self) -> Read<i32> {
         let start = self.at;
         i32::try_from(self.long()?).map_err(|_| DecodeError::NumberTooLarge(start))
     }
 
-    /// `float`
+    /// Reads a `float`.
     pub fn float(&mut self) -> Read<f32> {
         let bytes = self.take(4)?;
         Ok(f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
     }
 
-    /// `double`
+    /// Reads a `double`.
     pub fn double(&mut self) -> Read<f64> {
         let (words, _) = self.take(8)?.as_chunks::<8>();
         Ok(f64::from_le_bytes(words[0]))
     }
 
-    /// `bytes`
+    /// Reads `bytes`.
     pub fn bytes(&mut self) -> Read<&'a [u8]> {
         let at = self.at;
         let length = self.long()?;
         self.take(usize::try_from(length).map_err(|_| DecodeError::Length { at, length })?)
     }
 
-    /// `string`
+    /// Reads a `string`.
     pub fn string(&mut self) -> Read<&'a str> {
         let at = self.at;
         std::str::from_utf8(self.bytes()?).map_err(|_| DecodeError::NotUtf8(at))
     }
 
-    /// The position of a union's branch or an enum's symbol, of `count`.
+    /// Reads the number of a union's branch or an enum's symbol, of `count`.
     pub fn index(&mut self, what: &'static str, count: usize) -> Read<usize> {
         let at = self.at;
         let index = self.long()?;
@@ -240,12 +238,12 @@ impl<'a> Reader<'a> {
         known.ok_or(DecodeError::Index { what, at, index, count })
     }
 
-    /// The number of items in the next block of an array or a map, and its size in bytes where it is told; no items end
-    /// it.
+    /// Reads the number of items in the next block of an array or a map, and its size in bytes if that is given. A
+    /// block without items is the end.
     fn block(&mut self) -> Read<(usize, Option<i64>)> {
         let at = self.at;
         let count = self.long()?;
-        // A negative count is followed by the block's size, for those who want to skip it.
+        // A negative count is followed by the block's size, for readers that skip the block.
         let size = if count < 0 { Some(self.long()?) } else { None };
         let items = usize::try_from(count.unsigned_abs()).map_err(|_| DecodeError::Length { at, length: count })?;
         self.items = self.items.saturating_add(items);
@@ -256,7 +254,7 @@ impl<'a> Reader<'a> {
         Ok((items, size))
     }
 
-    /// The items of an array or a map, block by block: `item` reads one.
+    /// Reads an array or a map, block by block. `item` reads one item.
     pub fn blocks(&mut self, mut item: impl FnMut(&mut Self) -> Read<()>) -> Read<()> {
         loop {
             let (count, _) = self.block()?;
@@ -269,7 +267,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// As [`blocks`](Self::blocks), for items that nobody wants: blocks that tell their size are passed over.
+    /// Skips an array or a map. Like [`blocks`](Self::blocks), but a block with a size is skipped without reading its
+    /// items.
     pub fn skip_blocks(&mut self, mut item: impl FnMut(&mut Self) -> Read<()>) -> Read<()> {
         loop {
             let at = self.at;
@@ -285,7 +284,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The depth of a value and the items of its lists, while it is written. What a [`Reader`] refuses is not written.
+/// The depth of a value and the items of its lists, while it is written. A value that a [`Reader`] refuses is not
+/// written.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Extent {
     depth: usize,
@@ -294,13 +294,13 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// Enters a part of the value, to be [left](Self::leave).
+    /// Enters a part of the value. Call [`leave`](Self::leave) at its end.
     ///
     /// # Errors
     /// If the part is nested too deep to be read.
     pub fn enter(&mut self) -> Result<(), String> {
         if self.depth > DEPTH_MAX {
-            return Err(format!("it is nested deeper than {DEPTH_MAX}, so nobody could read it"));
+            return Err(format!("it is nested deeper than {DEPTH_MAX}, so it could not be read"));
         }
         self.depth += 1;
         Ok(())

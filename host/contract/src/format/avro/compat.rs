@@ -1,25 +1,25 @@
-//! Whether one Avro schema reads what another wrote.
+//! Checks that one Avro schema reads what another wrote.
 //!
 //! The verdicts are those of Apache Avro's `SchemaCompatibility` for Java, on which registries and their users rely,
-//! also where the specification says less; a test compares them over generated pairs. As there:
+//! even where the specification leaves something open. A test compares the verdicts over generated pairs. As in Java:
 //!
-//! - Names are compared without their namespace, or by an alias of the reader. Fields go by name or alias.
-//! - A writer's union needs a reader for each branch; a reader's union takes what any of its branches takes.
-//! - Logical types do not count. [`resolve`](super::resolve) is stricter about decimals: digits must not change their
-//!   place.
-//! - A pair of types that is being compared already, further up, holds until it is shown not to.
+//! - Names are compared without their namespace, or by an alias of the reader. Fields are found by name or alias.
+//! - A writer's union needs a reader for each branch. A reader's union accepts what any of its branches accepts.
+//! - Logical types do not count. [`resolve`](super::resolve) is stricter about decimals: the scale must not change.
+//! - A pair of types that is already being compared further up is compatible unless the comparison fails.
 
 use std::collections::BTreeMap;
 
 use super::{Enum, Field, Fixed, Name, Node, NodeId, Record, Schema};
 use crate::compat::Problem;
 
-/// The most problems that are told of one pair of types.
+/// The maximum number of problems that are reported.
 const PROBLEMS_MAX: usize = 20;
-/// How deep types may refer to each other: a bound for the stack.
+/// The maximum depth of references among types, which bounds the stack.
 const DEPTH_MAX: usize = 500;
 
-/// Where and why `reader` does not take everything that `writer` writes; empty if it does.
+/// Returns the places where `reader` does not accept what `writer` writes, with the reasons. Empty if it accepts
+/// everything.
 #[must_use]
 pub fn problems(reader: &Schema, writer: &Schema) -> Vec<Problem> {
     let mut checker = Checker { reader, writer, known: BTreeMap::new(), path: vec![], depth: 0 };
@@ -29,7 +29,7 @@ pub fn problems(reader: &Schema, writer: &Schema) -> Vec<Problem> {
 struct Checker<'a> {
     reader: &'a Schema,
     writer: &'a Schema,
-    /// Absent: not compared yet.
+    /// Pairs that are absent were not compared yet.
     known: BTreeMap<(NodeId, NodeId), Known>,
     path: Vec<String>,
     depth: usize,
@@ -38,11 +38,11 @@ struct Checker<'a> {
 #[derive(Clone)]
 enum Known {
     UnderWay,
-    /// The first problem is enough: the others were told where it was found.
+    /// One problem is enough, because all of them were reported when they were found.
     Done(Option<Problem>),
 }
 
-/// What Avro calls the encoding of a type: what is left when logical types are looked through.
+/// The encoding of a type in Avro's terms, without logical types.
 enum Kind<'a> {
     Plain(&'static str),
     Fixed(&'a Fixed),
@@ -73,7 +73,7 @@ fn kind(node: &Node) -> Kind<'_> {
     }
 }
 
-/// The plain types that a reader's plain type takes.
+/// The plain types that a reader's plain type accepts.
 fn accepted(reader: &str) -> &'static [&'static str] {
     match reader {
         "null" => &["null"],
@@ -144,7 +144,7 @@ impl<'a> Checker<'a> {
         branches.iter().flat_map(|branch| self.pair(reader, *branch)).collect()
     }
 
-    /// Any branch will do. If none does, the trouble of the branch that is meant is told, where one is.
+    /// Any branch may accept the value. If none does, reports the problem of the intended branch, if there is one.
     fn readers_branches(&mut self, branches: &[NodeId], writer: NodeId) -> Vec<Problem> {
         let mut meant = None;
         for branch in branches.iter().filter(|branch| may_take(self.reader.node(**branch), self.writer.node(writer))) {
@@ -225,8 +225,8 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Whether it is worth looking at a branch of a reader's union: unions of thousands of named types are compared in no
-/// time.
+/// Returns true if a branch of a reader's union may accept the value. This is a cheap test, so that unions of thousands
+/// of named types are compared quickly.
 pub(crate) fn may_take(reader: &Node, writer: &Node) -> bool {
     match (kind(reader), kind(writer)) {
         (Kind::Plain(ours), Kind::Plain(theirs)) => accepted(ours).contains(&theirs),
@@ -238,7 +238,7 @@ pub(crate) fn may_take(reader: &Node, writer: &Node) -> bool {
     }
 }
 
-/// What a message calls a type: `long`, `the record shop.Order`.
+/// The name of a type in messages: `long`, `the record shop.Order`.
 fn word(schema: &Schema, id: NodeId) -> String {
     let name = schema.describe(id);
     match kind(schema.node(id)) {
@@ -249,7 +249,7 @@ fn word(schema: &Schema, id: NodeId) -> String {
     }
 }
 
-/// The writer's fields that a reader's field may stand for.
+/// The writer's fields that match a reader's field by name or alias.
 fn candidates<'a>(field: &Field, writer: &'a Record) -> Vec<&'a Field> {
     let named = |name: &String| writer.fields.iter().find(|other| other.name == *name);
     std::iter::once(&field.name).chain(&field.aliases).filter_map(named).collect()

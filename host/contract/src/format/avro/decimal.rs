@@ -1,18 +1,18 @@
-//! Decimals between Avro (an unscaled big-endian two's complement integer) and plain notation (`"-12.34"`).
+//! Converts decimals between Avro (an unscaled big-endian two's complement integer) and plain notation (`"-12.34"`).
 
 use thiserror::Error;
 
 use super::Decimal;
 use super::binary::{DecodeError, Reader, write_bytes};
 
-/// How far an exponent may move the point: a bound for the zeros that it stands for.
+/// The maximum shift of the point by an exponent, which bounds the zeros that the exponent adds.
 const EXPONENT_MAX: usize = 10_000;
 
-/// Why a text is no decimal of its type.
+/// The reason why a text is not a decimal of its type.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum DecimalError {
     /// Not digits with at most one point and a sign.
-    #[error("`{0}` is no plain decimal number such as 12.34")]
+    #[error("`{0}` is not a plain decimal number such as 12.34")]
     NotPlain(String),
     /// More digits after the point than the scale.
     #[error("`{text}` has more than {scale} digits after the point")]
@@ -34,10 +34,10 @@ pub enum DecimalError {
     },
 }
 
-/// Writes the decimal that `text` says.
+/// Writes the decimal in `text`.
 ///
 /// # Errors
-/// If it is no number, or does not fit precision and scale.
+/// If it is not a number, or does not fit precision and scale.
 pub fn write(kind: &Decimal, text: &str, out: &mut Vec<u8>) -> Result<(), DecimalError> {
     let bytes = unscaled(kind, text)?;
     match &kind.fixed {
@@ -52,7 +52,7 @@ pub fn write(kind: &Decimal, text: &str, out: &mut Vec<u8>) -> Result<(), Decima
     Ok(())
 }
 
-/// Reads a decimal as plain notation, with exactly as many digits after the point as the scale says.
+/// Reads a decimal in plain notation, with as many digits after the point as the scale.
 ///
 /// # Errors
 /// If the bytes end early, or have more digits than the precision.
@@ -62,7 +62,8 @@ pub fn read(kind: &Decimal, reader: &mut Reader<'_>) -> Result<String, DecodeErr
         Some(fixed) => reader.take(fixed.size)?,
     };
     let bytes = strip_sign(bytes);
-    // A digit takes less than half a byte. The bound keeps garbage from costing time that grows with its square.
+    // A digit takes less than half a byte. The bound prevents garbage from costing time that grows with the square of
+    // its size.
     if bytes.len() > kind.precision as usize / 2 + 2 {
         let what = format!("a decimal of {} bytes has more than {} digits", bytes.len(), kind.precision);
         return Err(DecodeError::NoCounterpart(what));
@@ -75,7 +76,7 @@ pub fn read(kind: &Decimal, reader: &mut Reader<'_>) -> Result<String, DecodeErr
     Ok(text)
 }
 
-/// Without the leading bytes that only repeat the sign.
+/// Removes the leading bytes that only repeat the sign.
 fn strip_sign(mut bytes: &[u8]) -> &[u8] {
     while let [first, next, ..] = bytes {
         let repeats = (*first == 0 && next & 0x80 == 0) || (*first == 0xff && next & 0x80 != 0);
@@ -128,7 +129,7 @@ fn unscaled(kind: &Decimal, text: &str) -> Result<Vec<u8>, DecimalError> {
     Ok(strip_sign(&magnitude).to_vec())
 }
 
-/// The digits before and after the point of a number that may have an exponent, as `1.5e-7` has.
+/// The digits before and after the point of a number that may have an exponent, such as `1.5e-7`.
 fn without_exponent(number: &str) -> Option<(String, String)> {
     let (number, exponent) = match number.split_once(['e', 'E']) {
         Some((number, exponent)) => (number, exponent.parse::<i32>().ok()?),
@@ -178,7 +179,7 @@ fn plain(bytes: &[u8], scale: usize) -> String {
     digits.iter().rev().collect()
 }
 
-/// Two's complement: all bits turned, plus one.
+/// Negates a two's complement: inverts all bits and adds one.
 fn negate(bytes: &mut [u8]) {
     let mut carry = true;
     for byte in bytes.iter_mut().rev() {

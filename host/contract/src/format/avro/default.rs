@@ -1,22 +1,22 @@
-//! Defaults of fields, from their JSON to Avro binary, by the specification's table of field defaults.
+//! Converts defaults of fields from JSON to Avro binary, by the specification's table of field defaults.
 //!
-//! Bytes are a string of the code points 0-255. A union's default fits one of its branches, the first that does.
+//! Bytes are a string of the code points 0-255. A union's default is a value of the first branch that it fits.
 
 use serde_json::Value;
 
 use super::binary::{DEPTH_MAX, write_boolean, write_bytes, write_double, write_float, write_index, write_long};
 use super::{Node, NodeId, Schema};
 
-/// The most values that are tried for one default. Unions within unions may ask for any number of attempts, and records
-/// whose fields have defaults for any number of values.
+/// The maximum number of values that are tried for one default. Nested unions may cause any number of attempts, and
+/// records whose fields have defaults any number of values.
 const TRIES_MAX: u32 = 100_000;
-/// How much of a text messages show.
+/// The maximum number of a text's characters in messages.
 const TEXT_CHARS_SHOWN: usize = 40;
 
 /// Writes the default `value` of type `ty`.
 ///
 /// # Errors
-/// Says what does not fit.
+/// If the value does not fit the type. The error has the reason.
 pub fn encode(schema: &Schema, ty: NodeId, value: &Value, out: &mut Vec<u8>) -> Result<(), String> {
     Encoder { schema, tries_left: TRIES_MAX }.value(ty, value, out, 0)
 }
@@ -27,15 +27,15 @@ struct Encoder<'s> {
 }
 
 impl Encoder<'_> {
-    /// `depth` bounds records that are their own default, field by field without end.
+    /// Writes a value. `depth` bounds records that are their own default, field by field, endlessly.
     fn value(&mut self, ty: NodeId, value: &Value, out: &mut Vec<u8>, depth: usize) -> Result<(), String> {
         if depth > DEPTH_MAX {
-            return Err(format!("it goes on within itself more than {DEPTH_MAX} deep"));
+            return Err(format!("it is nested more than {DEPTH_MAX} deep"));
         }
         self.tries_left =
-            self.tries_left.checked_sub(1).ok_or("it has too many values, or too many branches fit it")?;
+            self.tries_left.checked_sub(1).ok_or("it has too many values, or fits too many branches")?;
         let (schema, depth) = (self.schema, depth + 1);
-        let misfit = || format!("{} is no {}", shown(value), schema.describe(ty));
+        let misfit = || format!("{} is not a value of {}", shown(value), schema.describe(ty));
         let long = || value.as_i64().ok_or_else(misfit);
         match schema.node(ty) {
             Node::Null => return if value.is_null() { Ok(()) } else { Err(misfit()) },
@@ -103,7 +103,7 @@ impl Encoder<'_> {
     }
 }
 
-/// A value in a message. There may be a message for each try, so it is short.
+/// Formats a value for a message. It is short, because there may be a message for each try.
 fn shown(value: &Value) -> String {
     match value {
         Value::Array(_) => "a list".to_owned(),
@@ -123,7 +123,7 @@ fn encode_fixed(bytes: &[u8], size: usize, out: &mut Vec<u8>) -> Result<(), Stri
     Ok(())
 }
 
-/// The bytes that a JSON string of code points up to 255 stands for.
+/// The bytes of a JSON string of code points up to 255.
 pub(super) fn latin1(value: &Value) -> Option<Vec<u8>> {
     value.as_str()?.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect()
 }

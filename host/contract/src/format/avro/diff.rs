@@ -1,4 +1,4 @@
-//! What changed from one Avro schema to another, in words for people.
+//! The changes from one Avro schema to another, described for people.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,11 +8,11 @@ use super::{Field, Node, NodeId, Schema};
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// `+` for what came, `-` for what went, `~` for what is another.
+    /// `+` for an addition, `-` for a removal, `~` for a change.
     pub sign: char,
-    /// Where: `items[].price`; `.` is the value itself.
+    /// The place: `items[].price`. The value itself is `.`.
     pub path: String,
-    /// What it is, or was and is.
+    /// The item, or its old and new form.
     pub what: String,
 }
 
@@ -22,7 +22,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What is different in `new`. Documentation counts, the order of attributes does not.
+/// Returns the changes in `new`. Changed documentation counts, the order of attributes does not.
 #[must_use]
 pub fn differences(old: &Schema, new: &Schema) -> Vec<Difference> {
     let mut walk = Walk { old, new, seen: BTreeSet::new(), path: vec![], found: vec![] };
@@ -69,7 +69,7 @@ impl<'a> Walk<'a> {
             (a, b) if a == b => {}
             _ => {
                 let (was, is) = (shown(self.old, old), shown(self.new, new));
-                self.tell('~', format!("{was} is {is} now"));
+                self.tell('~', format!("type changed from {was} to {is}"));
             }
         }
     }
@@ -121,7 +121,7 @@ impl<'a> Walk<'a> {
 
     fn texts(&mut self, what: &str, was: &str, is: &str) {
         if was != is {
-            self.tell('~', format!("{what} {was} is {is} now"));
+            self.tell('~', format!("{what} changed from {was} to {is}"));
         }
     }
 
@@ -150,7 +150,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// A type in a word, lists and maps with what they hold.
+/// The name of a type. Lists and maps include the types of their items.
 fn shown(schema: &Schema, id: NodeId) -> String {
     match schema.node(id) {
         Node::Array(item) => format!("array of {}", shown(schema, *item)),

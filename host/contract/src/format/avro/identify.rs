@@ -1,12 +1,12 @@
-//! Where in a value the message's id is, and how to read it without building the value.
+//! Finds the message id in a value, and reads it without building the value.
 //!
 //! ```text
 //!  "order.id" ──IdPath::of, by the reader's schema──> positions of fields ──find, along a plan──> the id's bytes
 //! ```
 //!
-//! The path names the reader's fields, aliases and all; the [`Plan`] knows where the writer has them. The same id has
-//! the same bytes whatever schema it was written by: text for strings and symbols, decimal digits for numbers, bytes
-//! for bytes.
+//! The path has the names of the reader's fields, including aliases. The [`Plan`] knows their places in the writer's
+//! bytes. The same id has the same bytes whatever schema wrote it: text for strings and symbols, decimal digits for
+//! numbers, bytes for bytes.
 
 use std::borrow::Cow;
 
@@ -51,8 +51,9 @@ impl IdPath {
         )))
     }
 
-    /// The id in `bytes`, which the plan's writer wrote. `None` if it is null, or the writer does not have the field:
-    /// the reader's default would be the same for all its messages. Nothing after the field is looked at.
+    /// Reads the id in `bytes`, which the plan's writer wrote. Returns `None` if it is null, or the writer does not
+    /// have the field, because the reader's default would be the same for all its messages. Bytes after the field are
+    /// not read.
     ///
     /// # Errors
     /// If the bytes up to the field are not a value of the writer's schema, or the field has no counterpart in the
@@ -100,7 +101,7 @@ fn leaf<'b>(step: &Step, reader: &mut Reader<'b>) -> Result<Option<Cow<'b, [u8]>
         Step::Bytes => Cow::Borrowed(reader.bytes()?),
         Step::Fixed(size) => Cow::Borrowed(reader.take(*size)?),
         Step::Enum { to, symbols } => {
-            // The writer's symbol: those that the reader takes for its default are different ids.
+            // The writer's symbol is the id, because different symbols may all become the reader's default.
             let symbol = reader.index("enum symbol", symbols.len())?;
             to[symbol].ok_or_else(|| no_symbol(&symbols[symbol]))?;
             Cow::Owned(symbols[symbol].clone().into_bytes())
@@ -110,7 +111,7 @@ fn leaf<'b>(step: &Step, reader: &mut Reader<'b>) -> Result<Option<Cow<'b, [u8]>
     }))
 }
 
-/// The type, or of a union of null and another the other.
+/// The type itself, or the other branch of a union of null and another type.
 fn not_null(schema: &Schema, ty: NodeId) -> NodeId {
     match schema.node(ty) {
         Node::Union(branches) => schema.as_option(branches).map_or(ty, |option| option.ty),
@@ -122,7 +123,7 @@ fn identifies(node: &Node) -> bool {
     matches!(node, Node::String { .. } | Node::Int(_) | Node::Long(_) | Node::Bytes | Node::Fixed(_) | Node::Enum(_))
 }
 
-/// What messages call a type where its own name does not say what it is.
+/// The kind of a type in messages, if its own name does not show it.
 fn kind(schema: &Schema, ty: NodeId) -> String {
     let name = schema.describe(ty);
     match schema.node(ty) {

@@ -1,12 +1,12 @@
-//! Values as JSON, as people write and read them, to Avro binary and back.
+//! Converts values between Avro binary and JSON that people read and write.
 //!
 //! It is Avro's own JSON encoding with two liberties: a value of `["null", T]` needs no `{"T": …}` around it, and a
-//! decimal is written plainly (`"12.34"`). Bytes are strings of the code points 0-255, as there. Numbers that JSON does
-//! not have are the strings `"NaN"`, `"Infinity"` and `"-Infinity"`.
+//! decimal is written plainly (`"12.34"`). As in Avro's encoding, bytes are strings of the code points 0-255. Numbers
+//! that JSON does not have are the strings `"NaN"`, `"Infinity"` and `"-Infinity"`.
 //!
-//! An object with one key that is a branch's name (`{"map": …}` for a map or null) can be read in two ways. Avro's own
-//! comes first; the value stands for itself only if it does not fit so. A value that looks like that is written with
-//! its branch, so whatever [`decode`] gives is read back as the same value.
+//! An object with one key that is a branch's name (`{"map": …}` for a map or null) can be read in two ways. Avro's way
+//! comes first. The object itself is the value only if that fails. A value that could be misread is written with its
+//! branch, so the result of [`decode`] is always read back as the same value.
 
 use serde_json::{Map, Number, Value};
 use thiserror::Error;
@@ -19,32 +19,32 @@ use super::decimal;
 use super::default::latin1;
 use super::{Node, NodeId, OptionBranches, Record, Schema};
 
-/// How many values may be read in a second way within one value: a bound for values that look ambiguous at every level.
+/// The maximum number of values in one value that are read in the second way. It bounds values that are ambiguous at
+/// every level.
 const RETRIES_MAX: u32 = 1_000;
 
 /// The memory of a JSON value, in bytes.
 pub(crate) const VALUE_BYTES: usize = size_of::<Value>();
-/// The memory of a field beside its name and its value, in bytes.
+/// The memory of a field without its name and its value, in bytes.
 pub(crate) const FIELD_BYTES: usize = 64;
 
-/// How many digits a JSON number keeps, whatever they are. More of them have to be written as a string.
+/// The number of digits that a JSON number always keeps. Numbers with more digits have to be written as a string.
 const NUMBER_DIGITS_MAX: usize = 15;
 
 /// The reason why a JSON value is not a value of the schema.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("at `{path}`: {what}")]
 pub struct EncodeError {
-    /// Where in the value: `items[2].price`; `.` is the value itself.
+    /// The place in the value: `items[2].price`. The value itself is `.`.
     pub path: String,
-    /// What is wrong there.
+    /// The fault.
     pub what: String,
 }
 
-/// Writes `value` as Avro binary. A field that is missing takes its default; one that the schema does not have is
-/// refused.
+/// Writes `value` as Avro binary. A missing field gets its default, and an unknown field is refused.
 ///
 /// # Errors
-/// If the value does not fit the schema; says where.
+/// If the value does not fit the schema. The error has the place.
 pub fn encode(schema: &Schema, value: &Value, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     encode_as(schema, schema.root(), value, out)
 }
@@ -77,7 +77,7 @@ pub fn encode_part(
 /// Reads one whole value.
 ///
 /// # Errors
-/// If the bytes are not a value of the schema, or go on after it.
+/// If the bytes are not a value of the schema, or are followed by others.
 pub fn decode(schema: &Schema, bytes: &[u8]) -> Result<Value, DecodeError> {
     let mut reader = Reader::new(bytes);
     let value = decode_value(schema, schema.root(), &mut reader, 0)?;
@@ -85,8 +85,8 @@ pub fn decode(schema: &Schema, bytes: &[u8]) -> Result<Value, DecodeError> {
     Ok(value)
 }
 
-/// A value as Avro's own JSON encoding writes it, without this module's liberties: within `["null", T]` too the branch
-/// is named, and a decimal is its bytes. `value` is of the type `ty`, as [`decode`] gives it.
+/// Converts a value to Avro's own JSON encoding, without this module's liberties. Within `["null", T]`, the branch is
+/// named, too, and a decimal is its bytes. `value` is of the type `ty`, in the form of [`decode`].
 #[must_use]
 pub fn strict(schema: &Schema, ty: NodeId, value: Value) -> Value {
     match (schema.node(ty), value) {
@@ -242,7 +242,7 @@ impl Encoder<'_> {
         let (start, depth, extent) = (self.out.len(), self.path.len(), *self.extent);
         let Err(why) = self.branch(branches, index, inner) else { return Ok(()) };
         let Some(plain) = plain.filter(|_| self.retries_left > 0) else { return Err(Some(why)) };
-        // An object that only looks as if it named its branch.
+        // The object only looks as if it named its branch.
         self.retries_left -= 1;
         self.out.truncate(start);
         *self.extent = extent;
@@ -282,13 +282,13 @@ fn float(value: &Value) -> Option<f64> {
     }
 }
 
-/// The nearest float. `None`: the value is beyond all of them.
+/// The nearest float; `None` if the value is out of range.
 fn single(value: f64) -> Option<f32> {
     let single = value as f32;
     (single.is_finite() || !value.is_finite()).then_some(single)
 }
 
-/// The digits of a number, if it has no more than a JSON number keeps.
+/// The digits of a number, if a JSON number keeps all of them.
 fn decimal_digits(number: &Number) -> Option<String> {
     let text = number.to_string();
     let digits = text.split(['e', 'E']).next()?.bytes().filter(u8::is_ascii_digit).count();
@@ -347,15 +347,15 @@ fn decode_value(schema: &Schema, ty: NodeId, reader: &mut Reader<'_>, depth: usi
     })
 }
 
-/// A union's value: by itself if it is null or the only other branch and cannot be read otherwise, else within an
-/// object that names the branch.
+/// Formats the value of a union. Null, and the only other branch if it cannot be misread, stand alone. Any other value
+/// is in an object that names the branch.
 pub(crate) fn branch(schema: &Schema, branches: &[NodeId], branch: NodeId, value: Value) -> Value {
     let is_plain = *schema.node(branch) == Node::Null
         || (schema.as_option(branches).is_some() && named(schema, branches, &value).is_none());
     if is_plain { value } else { Value::Object(Map::from_iter([(schema.describe(branch), value)])) }
 }
 
-/// The branch that `value` names, as Avro's own JSON does, and the value within.
+/// The branch that `value` names, as in Avro's own JSON, and the value inside.
 fn named<'v>(schema: &Schema, branches: &[NodeId], value: &'v Value) -> Option<(usize, &'v Value)> {
     let object = value.as_object().filter(|object| object.len() == 1)?;
     let (name, inner) = object.iter().next()?;
@@ -363,7 +363,7 @@ fn named<'v>(schema: &Schema, branches: &[NodeId], value: &'v Value) -> Option<(
     Some((index, inner))
 }
 
-/// The branch of a value that names none: null, or the only other one.
+/// The branch of a value that names none: null, or the only other branch.
 fn plain(schema: &Schema, branches: &[NodeId], value: &Value) -> Option<usize> {
     let null = || branches.iter().position(|branch| *schema.node(*branch) == Node::Null);
     let null = if value.is_null() { null() } else { None };
@@ -378,7 +378,7 @@ pub(crate) fn show_double(value: f64) -> Value {
     Number::from_f64(value).map_or_else(|| odd_number(value.is_nan(), value > 0.0), Value::Number)
 }
 
-/// A float's shortest digits, not those of the double that it widens to.
+/// The shortest digits of a float, instead of those of the equal double.
 pub(crate) fn show_float(value: f32) -> Value {
     let shortest = value.to_string().parse().ok().and_then(Number::from_f64);
     shortest.map_or_else(|| odd_number(value.is_nan(), value > 0.0), Value::Number)

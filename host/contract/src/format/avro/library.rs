@@ -1,8 +1,7 @@
-//! The schema files of an app, so that one may refer to the named types of another.
+//! The schema files of an app. A file may refer to the named types of another one.
 //!
-//! Each file is a world of its own: a name means what the file itself defines. Only a name that the file does not
-//! define is looked for in the others, so two files may define one name differently, as long as neither refers to
-//! the other.
+//! Names belong to files: a name means what the file itself defines. Only a name that the file does not define is
+//! looked up in other files. So two files may define one name differently, as long as neither refers to the other.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +10,15 @@ use serde_json::Value;
 use super::parse::{Parser, SchemaError};
 use super::{Name, Schema, text};
 
-/// All schema files of a `contracts/` folder, by file name. Reading them is the caller's business.
+/// All schema files of a `contracts/` folder, by file name. The caller reads them.
 #[derive(Clone, Debug, Default)]
 pub struct Library {
     files: BTreeMap<String, Value>,
-    /// Where each named type is defined: in each file that defines it.
+    /// The definitions of each named type, one for each file that defines it.
     definitions: BTreeMap<String, Vec<Definition>>,
 }
 
-/// Where a named type is defined: its definition and the namespace around it.
+/// The definition of a named type, and the namespace around it.
 #[derive(Clone, Debug)]
 pub(super) struct Definition {
     pub(super) file: String,
@@ -28,13 +27,13 @@ pub(super) struct Definition {
 }
 
 impl Definition {
-    /// Returns true if both say the same.
+    /// Returns true if both definitions are equal.
     pub(super) fn agrees(&self, other: &Self) -> bool {
         self.json == other.json && self.namespace == other.namespace
     }
 }
 
-/// The definition that a name stands for where it is used.
+/// The definition of a name at the place of its use.
 pub(super) enum Meant<'l> {
     /// No file defines the name.
     Nothing,
@@ -45,7 +44,7 @@ pub(super) enum Meant<'l> {
 }
 
 impl Library {
-    /// Takes one file in. `file` is its name for messages and for [`schema`](Self::schema).
+    /// Adds a file. `file` is its name for messages and for [`schema`](Self::schema).
     ///
     /// # Errors
     /// If the text is not JSON; comments and a byte order mark are accepted.
@@ -69,25 +68,25 @@ impl Library {
     /// The schema of a file, with the types of other files that it needs.
     ///
     /// # Errors
-    /// If there is no such file, or what it holds is not a schema.
+    /// If there is no such file, or its content is not a schema.
     pub fn schema(&self, file: &str) -> Result<Schema, SchemaError> {
         let json = self.files.get(file).ok_or_else(|| SchemaError::NoFile { file: file.to_owned() })?;
         Parser::new(file, self).finish(json)
     }
 
-    /// As [`schema`](Self::schema), for the schema of a writer: a default that does not fit its type is left out.
+    /// As [`schema`](Self::schema), for the schema of a writer. A default that does not fit its type is dropped.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`schema`](Self::schema).
     pub fn schema_of_writer(&self, file: &str) -> Result<Schema, SchemaError> {
         let json = self.files.get(file).ok_or_else(|| SchemaError::NoFile { file: file.to_owned() })?;
         Parser::new(file, self).of_writer().finish(json)
     }
 
-    /// The schema of a named type of any file, by its full name, or without its namespace where that says which one.
+    /// The schema of a named type of any file, by its full name, or without its namespace if that is unambiguous.
     ///
     /// # Errors
-    /// If there is no such type, or more than one, or what the file holds is not a schema.
+    /// If there is no such type, or more than one, or the file's content is not a schema.
     pub fn named(&self, name: &str) -> Result<Schema, SchemaError> {
         let short = |full: &str| full.rsplit('.').next() == Some(name);
         let mut candidates = self.definitions.keys().filter(|full| *full == name || short(full));
@@ -112,8 +111,8 @@ impl Library {
         }
     }
 
-    /// The definition of a full name that is used in `file`: that file's own; else that of the files of shared
-    /// types, which are not named after a subject; else that of any other file.
+    /// The definition of a full name that is used in `file`. The file's own definition takes precedence. Next come
+    /// files of shared types, which are not named after a subject, and then all other files.
     pub(super) fn definition(&self, full: &str, file: &str) -> Meant<'_> {
         let Some(all) = self.definitions.get(full) else { return Meant::Nothing };
         if let Some(own) = all.iter().find(|definition| definition.file == file) {
@@ -155,7 +154,7 @@ impl Library {
     }
 }
 
-/// Returns true if a file is named after a topic's subject: its types are those of one topic.
+/// Returns true if a file is named after a topic's subject, so that its types belong to one topic.
 fn is_subject(file: &str) -> bool {
     let stem = file.strip_suffix(".avsc").unwrap_or(file);
     stem.ends_with("-value") || stem.ends_with("-key")

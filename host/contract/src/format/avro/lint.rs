@@ -1,12 +1,12 @@
-//! What an Avro schema should have so that it can grow, and be understood by others.
+//! The parts that an Avro schema should have so that it can evolve and others understand it.
 
 use serde_json::Value;
 
 use super::{Name, Node, Schema, ignored_logical};
 use crate::compat::Problem;
 
-/// What is missing: a namespace and a doc of named types, a default of optional fields. And what is said in vain:
-/// logical types that readers ignore.
+/// Returns the missing parts: a namespace and a doc of named types, and a default of optional fields. Also returns
+/// parts without effect: logical types that readers ignore.
 #[must_use]
 pub fn lint(schema: &Schema) -> Vec<Problem> {
     let mut found = vec![];
@@ -19,7 +19,7 @@ pub fn lint(schema: &Schema) -> Vec<Problem> {
             _ => continue,
         };
         if name.namespace().is_empty() {
-            tell(name.full(), "there is no `namespace`: another team's type of this name could not be told from it");
+            tell(name.full(), "there is no `namespace`: it could not be distinguished from another team's type of this name");
         }
         if doc.is_some_and(Option::is_none) {
             tell(name.full(), "there is no `doc`: say in a sentence what it is");
@@ -34,7 +34,7 @@ pub fn lint(schema: &Schema) -> Vec<Problem> {
                 let path = format!("{}.{}", name.full(), field.name);
                 tell(
                     &path,
-                    "an optional field without a `default`: readers of it cannot read what was written before it was there; write `\"default\": null`, with \"null\" as the first type",
+                    "an optional field without a `default`: its readers cannot read values that were written before the field existed; write `\"default\": null`, with \"null\" as the first type",
                 );
             }
         }
@@ -45,7 +45,7 @@ pub fn lint(schema: &Schema) -> Vec<Problem> {
     found
 }
 
-/// The logical types that are ignored.
+/// Adds the logical types that are ignored.
 fn in_vain(ty: &Value, namespace: &str, path: &str, found: &mut Vec<Problem>) {
     let object = match ty {
         Value::Array(branches) => return branches.iter().for_each(|branch| in_vain(branch, namespace, path, found)),
@@ -63,7 +63,7 @@ fn in_vain(ty: &Value, namespace: &str, path: &str, found: &mut Vec<Problem>) {
         let record = name.as_ref().map_or("", Name::full);
         let path = format!("{record}.{}", field["name"].as_str().unwrap_or_default());
         if field.get("logicalType").is_some() {
-            let what = "the logicalType is ignored, for it stands beside the type; write `\"type\": {\"type\": …, \"logicalType\": …}`";
+            let what = "the logicalType is ignored, because it is beside the type; write `\"type\": {\"type\": …, \"logicalType\": …}`";
             found.push(Problem { path: path.clone(), what: what.to_owned() });
         }
         field.get("type").into_iter().for_each(|ty| in_vain(ty, inside, &path, found));

@@ -1,11 +1,11 @@
-//! Logical types: what an annotated type means. One that makes no sense is ignored, as the specification demands of
-//! readers: the value is that of the type below. `heddle schema lint` tells of it.
+//! Logical types: the meanings of annotated types. An invalid one is ignored, as the specification requires of readers,
+//! and the value is that of the underlying type. `heddle schema lint` reports it.
 
 use serde_json::{Map, Value};
 
 use super::{IntLogical, LongLogical};
 
-/// What Avro 1.12 has, and the types that each is for.
+/// The logical types of Avro 1.12, and the types that each one annotates.
 const KNOWN: [(&str, &[&str]); 13] = [
     ("date", &["int"]),
     ("time-millis", &["int"]),
@@ -43,33 +43,33 @@ pub(super) fn of_long(logical: Option<&str>) -> Option<LongLogical> {
     }
 }
 
-/// Precision and scale of an object that says it is a decimal; `size` is that of a fixed type.
+/// Precision and scale of an object that is declared as a decimal. `size` is that of a fixed type.
 pub(super) fn decimal(object: &Map<String, Value>, size: Option<u64>) -> Result<(u32, u32), String> {
     let number = |key| object.get(key).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok());
     let (precision, scale) = (number("precision").unwrap_or(0), number("scale").unwrap_or(0));
     if precision == 0 || scale > precision || (object.contains_key("scale") && number("scale").is_none()) {
         return Err("it needs a `precision` of at least 1 and a `scale` of at most the precision".to_owned());
     }
-    // The most digits that so many bytes hold: floor(log10(2^(8n-1) - 1)).
+    // The maximum number of digits in `size` bytes: floor(log10(2^(8n-1) - 1)).
     if size.is_some_and(|size| f64::from(precision) > (8.0 * size as f64 - 1.0) * std::f64::consts::LOG10_2) {
         return Err(format!("a `precision` of {precision} does not fit the `size` of the fixed type"));
     }
     Ok((precision, scale))
 }
 
-/// Why the logical type of a type's definition is ignored, if it has one that is.
+/// The reason why the logical type of a type's definition is ignored, if it has one that is.
 pub(crate) fn ignored(object: &Map<String, Value>) -> Option<String> {
     let logical = object.get("logicalType")?;
     let why = why_ignored(logical, object)?;
-    Some(format!("the logicalType {logical} is ignored, and the value taken as the type below: {why}"))
+    Some(format!("the logicalType {logical} is ignored, and the value has the underlying type: {why}"))
 }
 
 fn why_ignored(logical: &Value, object: &Map<String, Value>) -> Option<String> {
     let known = KNOWN.iter().find(|(name, _)| logical.as_str() == Some(name));
-    let Some((name, types)) = known else { return Some("Avro has none of this name".to_owned()) };
+    let Some((name, types)) = known else { return Some("Avro does not have it".to_owned()) };
     let ty = object.get("type").and_then(Value::as_str).unwrap_or_default();
     if !types.contains(&ty) {
-        return Some(format!("it is one for {}", types.join(" and ")));
+        return Some(format!("it annotates only {}", types.join(" and ")));
     }
     let size = object.get("size").and_then(Value::as_u64);
     match (*name, size) {

@@ -1,4 +1,4 @@
-//! Avro schemas, checked and ready to walk.
+//! Avro schemas, checked and ready for traversal.
 //!
 //! ```text
 //!  text ──parse──> Schema { nodes, root, json }          one subject, self-contained
@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A [`Schema`] is an arena: types refer to each other by [`NodeId`], so recursion needs no special case. The parser is
-//! our own because a schema here must say where it is wrong (the path of the field), take named types from other files
-//! and come out as one self-contained text; what it accepts is the Avro 1.12 specification.
+//! our own, because its errors name the place in the schema (the path of the field), it takes named types from other
+//! files, and its result is one self-contained text. It accepts what the Avro 1.12 specification accepts.
 
 pub mod binary;
 pub mod compat;
@@ -36,7 +36,7 @@ use serde_json::Value;
 
 pub use super::name::Name;
 
-/// One schema: a type and all the types that it is made of.
+/// One schema: a type and all the types that it consists of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schema {
     nodes: Vec<Node>,
@@ -49,13 +49,13 @@ pub struct Schema {
 pub struct NodeId(u32);
 
 impl NodeId {
-    /// The type at a place in the arena.
+    /// The type at an index of the arena.
     #[must_use]
     pub fn at(index: usize) -> Self {
         Self(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
-    /// Its place in the arena.
+    /// Its index in the arena.
     #[must_use]
     pub fn index(self) -> usize {
         self.0 as usize
@@ -69,9 +69,9 @@ pub enum Node {
     Null,
     /// `boolean`
     Boolean,
-    /// `int`, maybe with a meaning
+    /// `int`, with a logical type or without
     Int(Option<IntLogical>),
-    /// `long`, maybe with a meaning
+    /// `long`, with a logical type or without
     Long(Option<LongLogical>),
     /// `float`
     Float,
@@ -79,9 +79,9 @@ pub enum Node {
     Double,
     /// `bytes`
     Bytes,
-    /// `string`; with `uuid` as logical type it is still any string
+    /// `string`. With the logical type `uuid`, it may still be any string.
     String {
-        /// Whether the schema says that it holds a UUID.
+        /// True if the schema declares a UUID.
         uuid: bool,
     },
     /// `bytes` or `fixed` with the logical type `decimal`
@@ -100,7 +100,7 @@ pub enum Node {
     Record(Record),
 }
 
-/// What an `int` means.
+/// The logical type of an `int`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IntLogical {
     /// Days since 1970-01-01.
@@ -109,7 +109,7 @@ pub enum IntLogical {
     TimeMillis,
 }
 
-/// What a `long` means.
+/// The logical type of a `long`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LongLogical {
     /// Microseconds since midnight.
@@ -128,14 +128,14 @@ pub enum LongLogical {
     LocalTimestampNanos,
 }
 
-/// A decimal number: an unscaled big-endian two's complement integer and how many of its digits are after the point.
+/// A decimal number: an unscaled big-endian two's complement integer, and the number of its digits after the point.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decimal {
-    /// The most digits it may have.
+    /// The maximum number of digits.
     pub precision: u32,
-    /// How many of them follow the point.
+    /// The number of digits after the point.
     pub scale: u32,
-    /// The fixed type that holds it; absent for `bytes`.
+    /// The fixed type of its bytes; `None` for `bytes`.
     pub fixed: Option<Fixed>,
 }
 
@@ -144,35 +144,35 @@ pub struct Decimal {
 pub struct Fixed {
     /// The type's name.
     pub name: Name,
-    /// Other full names that it had.
+    /// Its earlier full names.
     pub aliases: Vec<String>,
-    /// How many bytes.
+    /// The size in bytes.
     pub size: usize,
 }
 
-/// One of some symbols.
+/// One of several symbols.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enum {
     /// The type's name.
     pub name: Name,
-    /// Other full names that it had.
+    /// Its earlier full names.
     pub aliases: Vec<String>,
-    /// What its author wrote about it.
+    /// The author's documentation.
     pub doc: Option<String>,
     /// The symbols, in order.
     pub symbols: Vec<String>,
-    /// The symbol that stands for those a reader does not know.
+    /// The symbol that replaces those that a reader does not know.
     pub default: Option<String>,
 }
 
-/// Named fields.
+/// A record: named fields.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     /// The type's name.
     pub name: Name,
-    /// Other full names that it had.
+    /// Its earlier full names.
     pub aliases: Vec<String>,
-    /// What its author wrote about it.
+    /// The author's documentation.
     pub doc: Option<String>,
     /// The fields, in the order in which they are written.
     pub fields: Vec<Field>,
@@ -183,13 +183,13 @@ pub struct Record {
 pub struct Field {
     /// Its name.
     pub name: String,
-    /// Other names that it had.
+    /// Its earlier names.
     pub aliases: Vec<String>,
-    /// What its author wrote about it.
+    /// The author's documentation.
     pub doc: Option<String>,
     /// Its type.
     pub ty: NodeId,
-    /// What a reader takes when the writer has no such field, as the schema's JSON says it; checked to fit the type.
+    /// The value for a reader if the writer has no such field, as JSON of the schema. It was checked to fit the type.
     pub default: Option<Value>,
 }
 
@@ -200,10 +200,10 @@ impl Schema {
         self.root
     }
 
-    /// The type `id` stands for.
+    /// The type of `id`.
     ///
     /// # Panics
-    /// If `id` is of another schema and out of this one's bounds.
+    /// If `id` belongs to another schema and is out of bounds in this one.
     #[must_use]
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.index()]
@@ -214,13 +214,13 @@ impl Schema {
         (0..).map(NodeId).zip(&self.nodes)
     }
 
-    /// The schema as JSON that needs no other file: what is registered and embedded.
+    /// The schema as JSON that needs no other file. This text is registered and embedded.
     #[must_use]
     pub fn json(&self) -> &str {
         &self.json
     }
 
-    /// What messages call the type: a full name, or the kind of an unnamed type.
+    /// The name of the type in messages: a full name, or the kind of an unnamed type.
     #[must_use]
     pub fn describe(&self, id: NodeId) -> String {
         match self.node(id) {
@@ -231,7 +231,7 @@ impl Schema {
         }
     }
 
-    /// The position of the branch that is not null and of the one that is, if `branches` are exactly those two.
+    /// The positions of null and of the other branch, if `branches` are exactly null and one other type.
     #[must_use]
     pub fn as_option(&self, branches: &[NodeId]) -> Option<OptionBranches> {
         let [first, second] = branches else { return None };

@@ -1,4 +1,5 @@
-//! From the JSON of a schema to its types, by the Avro 1.12 specification ("Schema Declaration", "Names", "Aliases").
+//! Converts the JSON of a schema to its types, by the Avro 1.12 specification ("Schema Declaration", "Names",
+//! "Aliases").
 
 mod named;
 
@@ -10,32 +11,32 @@ use thiserror::Error;
 use super::library::{Definition, Meant};
 use super::{Decimal, Enum, Fixed, Library, Name, Node, NodeId, Record, Schema, default, logical};
 
-/// How deep types may be within each other: a bound for the stack of everything that walks them.
+/// The maximum nesting of types, which bounds the stack of every traversal.
 const DEPTH_MAX: usize = 200;
 
-/// Why a file is not a schema.
+/// The reason why a file is not a schema.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum SchemaError {
     /// There is no such file.
     #[error("there is no schema file `{file}`")]
     NoFile {
-        /// The file asked for.
+        /// The requested file.
         file: String,
     },
     /// No file defines a type of this name.
     #[error("no schema file defines the type `{name}`; there are: {known}")]
     NoType {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// The full names of the types there are.
+        /// The full names of the existing types.
         known: String,
     },
-    /// A name without its namespace stands for several types.
+    /// A name without its namespace matches several types.
     #[error("`{name}` could be any of {candidates}; write the full name")]
     Ambiguous {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// The full names of the types it could be.
+        /// The full names of the matching types.
         candidates: String,
     },
     /// The text is not JSON.
@@ -47,19 +48,19 @@ pub enum SchemaError {
         line: usize,
         /// The column, from 1.
         column: usize,
-        /// What the JSON parser says.
+        /// The JSON parser's message.
         what: String,
     },
-    /// Two files define the same name differently, and one schema needs both.
+    /// Two files define the same name differently, and one schema needs both definitions.
     #[error(
         "{file} defines `{name}`, which {other} defines differently; one schema needs both, so keep one definition and refer to it by name"
     )]
     DefinedTwice {
-        /// The file read last.
+        /// The file that was read last.
         file: String,
         /// The type's full name.
         name: String,
-        /// The file that had it first.
+        /// The file that was read first.
         other: String,
     },
     /// The JSON is not a schema.
@@ -67,14 +68,14 @@ pub enum SchemaError {
     Wrong {
         /// The file.
         file: String,
-        /// Where in it: `Order.items[].price`.
+        /// The place in it: `Order.items[].price`.
         path: String,
-        /// What is wrong, and what to write.
+        /// The fault, and the remedy.
         what: String,
     },
 }
 
-/// Parses one schema that refers to no other file. `file` is what messages call it.
+/// Parses one schema that refers to no other file. Messages name it `file`.
 ///
 /// # Errors
 /// If the text is not an Avro schema.
@@ -84,11 +85,11 @@ pub fn parse(file: &str, text: &str) -> Result<Schema, SchemaError> {
     library.schema(file)
 }
 
-/// As [`parse`], for the schema of a writer: any name is accepted, and a default that does not fit its type is left
-/// out, because only readers use defaults.
+/// As [`parse`], for the schema of a writer. Any name is accepted, and a default that does not fit its type is dropped,
+/// because only readers use defaults.
 ///
 /// # Errors
-/// As there.
+/// As for [`parse`].
 pub fn parse_writer(file: &str, text: &str) -> Result<Schema, SchemaError> {
     let mut library = Library::default();
     library.add(file, text)?;
@@ -96,7 +97,7 @@ pub fn parse_writer(file: &str, text: &str) -> Result<Schema, SchemaError> {
 }
 
 impl Name {
-    /// The name that `name` stands for where `namespace` is its own attribute and `enclosing` the namespace around it.
+    /// Resolves `name`. `namespace` is its own attribute, and `enclosing` is the namespace around it.
     pub(crate) fn resolve(name: &str, namespace: Option<&str>, enclosing: &str) -> Self {
         if name.contains('.') {
             return Self::new(name.trim_start_matches('.'));
@@ -108,7 +109,7 @@ impl Name {
     }
 }
 
-/// Removes a default that does not fit from the fields of its type.
+/// Removes a default that does not fit from the fields with its type.
 fn leave_out(schema: &mut Schema, ty: NodeId, value: &Value) {
     for node in &mut schema.nodes {
         let Node::Record(record) = node else { continue };
@@ -118,13 +119,13 @@ fn leave_out(schema: &mut Schema, ty: NodeId, value: &Value) {
     }
 }
 
-/// What is known while one schema is read.
+/// The state of the parser for one schema.
 pub(super) struct Parser<'a> {
     file: &'a str,
     library: &'a Library,
     nodes: Vec<Node>,
     names: BTreeMap<String, NodeId>,
-    /// The definitions of other files, and of types that were used before the place where they are defined.
+    /// The definitions from other files, and those of types that were used before their definition.
     pulled: BTreeMap<String, &'a Definition>,
     /// The file in which each known name is defined.
     sources: BTreeMap<String, &'a str>,
@@ -132,7 +133,7 @@ pub(super) struct Parser<'a> {
     depth: usize,
     /// Defaults are checked at the end, when every type is complete.
     defaults: Vec<(String, NodeId, Value)>,
-    /// Set for the schema of a writer: defaults that do not fit are left out.
+    /// True for the schema of a writer: defaults that do not fit are dropped.
     is_writer: bool,
 }
 
@@ -187,14 +188,14 @@ impl<'a> Parser<'a> {
 
     fn ty(&mut self, json: &Value, namespace: &str) -> Parsed {
         if self.depth >= DEPTH_MAX {
-            return self.wrong(format!("types within types more than {DEPTH_MAX} deep"));
+            return self.wrong(format!("types are nested more than {DEPTH_MAX} deep"));
         }
         self.depth += 1;
         let parsed = match json {
             Value::String(name) => self.named_or_primitive(name, &Map::new(), namespace),
             Value::Array(branches) => self.union(branches, namespace),
             Value::Object(object) => self.object(object, namespace),
-            other => self.wrong(format!("{other} is no type; write a type's name, an object or a list of types")),
+            other => self.wrong(format!("{other} is not a type; write a type's name, an object or a list of types")),
         };
         self.depth -= 1;
         parsed
@@ -241,14 +242,14 @@ impl<'a> Parser<'a> {
         Ok((self.push(node)?, json))
     }
 
-    /// Whether this is the definition of a type that was used before it, and so is known already.
+    /// Returns true if this is the definition of a type that was used earlier, and so is known already.
     fn was_pulled(&self, object: &Map<String, Value>, namespace: &str) -> Result<bool, SchemaError> {
         let text = |key: &str| object.get(key).and_then(Value::as_str);
         let Some(name) = text("name").map(|name| Name::resolve(name, text("namespace"), namespace)) else {
             return Ok(false);
         };
         match self.pulled.get(name.full()) {
-            // A schema that is being pulled: this is the definition itself.
+            // The schema is being pulled, so this is the definition itself.
             Some(_) if !self.names.contains_key(name.full()) => Ok(false),
             Some(pulled) if pulled.json.as_object() == Some(object) => Ok(true),
             Some(pulled) if pulled.file != self.file => Err(self.defined_twice(name.full(), &pulled.file)),
@@ -260,14 +261,14 @@ impl<'a> Parser<'a> {
         SchemaError::DefinedTwice { file: self.file.to_owned(), name: name.to_owned(), other: other.to_owned() }
     }
 
-    /// A named type: known already, of another file, or defined further down.
+    /// Resolves a named type: a known one, one of another file, or one that is defined further down.
     fn reference(&mut self, name: &str, namespace: &str) -> Parsed {
         let near = Name::resolve(name, None, namespace);
         let library = self.library;
         for full in [near.full(), name] {
             if let Some(id) = self.names.get(full) {
                 let source = self.sources.get(full).copied().unwrap_or(self.file);
-                // Within a file that was referred to, the name may mean something else.
+                // Within a file that was referred to, the name may have another meaning.
                 if let (Meant::One(meant), Meant::One(known)) =
                     (library.definition(full, self.file), library.definition(full, source))
                     && !meant.agrees(known)
@@ -284,17 +285,17 @@ impl<'a> Parser<'a> {
                 Meant::Several(all) => {
                     let files = all.iter().map(|definition| definition.file.as_str()).collect::<Vec<_>>().join(", ");
                     return self.wrong(format!(
-                        "`{full}` could be any of several definitions, in {files}; define it in a file that is named after no topic"
+                        "`{full}` could be any of several definitions, in {files}; define it in a file that is not named after a topic"
                     ));
                 }
             }
         }
         self.wrong(format!(
-            "there is no type `{name}`; it is neither one of Avro's nor defined in this file or another one of the folder"
+            "there is no type `{name}`; it is not a type of Avro, and no file of the folder defines it"
         ))
     }
 
-    /// Takes a definition in from where it stands.
+    /// Parses a definition at its own place.
     fn pull(&mut self, full: &str, definition: &'a Definition) -> Parsed {
         self.pulled.insert(full.to_owned(), definition);
         let here = std::mem::replace(&mut self.file, &definition.file);
@@ -339,7 +340,8 @@ impl<'a> Parser<'a> {
         Ok((self.push(node)?, Value::Object(out)))
     }
 
-    /// Whether a type, field or symbol may be called so. Writers may use any name: other registries took them.
+    /// Returns true if a type, field or symbol may have this name. Writers may use any name that another registry has
+    /// accepted.
     fn may_name(&self, name: &str) -> bool {
         is_name(name) || (self.is_writer && !name.is_empty())
     }
@@ -349,7 +351,7 @@ impl<'a> Parser<'a> {
         let strings = value
             .as_array()
             .and_then(|list| list.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>());
-        strings.map_or_else(|| self.wrong(format!("`{key}` is no list of strings")), Ok)
+        strings.map_or_else(|| self.wrong(format!("`{key}` is not a list of strings")), Ok)
     }
 }
 
@@ -357,13 +359,13 @@ fn doc(object: &Map<String, Value>) -> Option<String> {
     object.get("doc").and_then(Value::as_str).map(str::to_owned)
 }
 
-/// What Avro for Java takes as a name: letters and digits of all scripts. Before 1.12 it did not look at namespaces, so
-/// they may hold anything.
+/// Returns true if Avro for Java accepts the name: letters and digits of all scripts. Before 1.12, it did not check
+/// namespaces, so they may have any text.
 fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c == '_' || c.is_alphabetic()) && name.chars().all(|c| c == '_' || c.is_alphanumeric())
 }
 
-/// What a branch of a union is called in JSON: unnamed types by their kind, named ones by their full name.
+/// The name of a union's branch in JSON: the kind of an unnamed type, the full name of a named one.
 pub(super) fn branch_name(node: &Node) -> String {
     let name = match node {
         Node::Union(_) => "union",

@@ -1,6 +1,6 @@
-//! Follows a [`Plan`] over the writer's bytes and makes the reader's value as JSON, or drops it.
+//! Follows a [`Plan`] over the writer's bytes and builds the reader's value as JSON, or skips it.
 //!
-//! The host has a second follower, which makes a component's values; both read the same plans.
+//! The host has a second follower, which builds a component's values. Both follow the same plans.
 
 use serde_json::{Map, Value};
 
@@ -8,7 +8,7 @@ use super::binary::{DEPTH_MAX, DecodeError, Reader};
 use super::resolve::{FieldStep, NumberIn, Plan, Step, StepId};
 use super::{Node, NodeId, Schema, decimal, json};
 
-/// Reads past what `step` reads.
+/// Skips the value of `step`.
 ///
 /// # Errors
 /// If the bytes are not a value of the writer's schema.
@@ -51,7 +51,7 @@ pub fn skip(plan: &Plan, step: StepId, reader: &mut Reader<'_>, depth: usize) ->
     Ok(())
 }
 
-/// Reads the value that `step` makes as JSON; `ty` is its type in the reader's schema.
+/// Reads the value of `step` as JSON. `ty` is its type in the reader's schema.
 ///
 /// # Errors
 /// If the bytes are not a value of the writer's schema, or the value has no counterpart in the reader's.
@@ -140,7 +140,7 @@ fn leaf(step: &Step, reader: &mut Reader<'_>) -> Result<Value, DecodeError> {
     })
 }
 
-/// Reads what the writer wrote where the reader has a float.
+/// Reads the writer's number for a reader's float.
 ///
 /// # Errors
 /// If the bytes end early.
@@ -152,7 +152,7 @@ pub fn float(kind: NumberIn, reader: &mut Reader<'_>) -> Result<f32, DecodeError
     })
 }
 
-/// Reads what the writer wrote where the reader has a double.
+/// Reads the writer's number for a reader's double.
 ///
 /// # Errors
 /// If the bytes end early.
@@ -171,10 +171,10 @@ pub fn no_symbol(symbol: &str) -> DecodeError {
     DecodeError::NoCounterpart(format!("the reader's enum has no symbol `{symbol}` and no default"))
 }
 
-/// Refuses values that are nested too deep for the stack. A plan has two steps for each part of a value, at most.
+/// Refuses values that are nested too deep for the stack. A plan has at most two steps for each part of a value.
 ///
 /// # Errors
-/// Beyond [`DEPTH_MAX`].
+/// If `depth` exceeds [`DEPTH_MAX`].
 pub fn deep_enough(depth: usize, reader: &Reader<'_>) -> Result<(), DecodeError> {
     if depth > 2 * DEPTH_MAX + 1 { Err(DecodeError::TooDeep(reader.at())) } else { Ok(()) }
 }

@@ -1,10 +1,10 @@
-//! The record types of a topic that holds several.
+//! The record types of a topic that has several.
 
 use super::{Library, Node, Schema, SchemaError};
 
 impl Schema {
-    /// The records that values are of, by their full names, each as a schema of its own: the branches of a union, or
-    /// the schema itself. `None`: there is something else than records among them.
+    /// The record types of the values by their full names, each as a separate schema: the branches of a union, or the
+    /// schema itself. `None` if the values include types other than records.
     ///
     /// # Errors
     /// If a branch is not a schema by itself.
@@ -25,7 +25,7 @@ impl Schema {
         names.into_iter().map(record).collect::<Result<_, _>>().map(Some)
     }
 
-    /// The names of the types that values are of: those of a union's branches, or the one that there is.
+    /// The names of the values' types: those of a union's branches, or the only one.
     #[must_use]
     pub fn type_names(&self) -> Vec<String> {
         match self.node(self.root()) {
@@ -34,7 +34,7 @@ impl Schema {
         }
     }
 
-    /// Whether values are of one of several types.
+    /// Returns true if values have one of several types.
     #[must_use]
     pub fn is_union(&self) -> bool {
         matches!(self.node(self.root()), Node::Union(_))

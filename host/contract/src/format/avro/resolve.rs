@@ -1,4 +1,4 @@
-//! Schema resolution: how values that one schema wrote are read as values of another, compiled once into a plan.
+//! Schema resolution: compiles a plan for reading the values of one schema as values of another.
 //!
 //! ```text
 //!  writer's schema ─┐
@@ -6,27 +6,27 @@
 //!  reader's schema ─┘                                            get a value of the reader's type
 //! ```
 //!
-//! By the Avro 1.12 specification, "Schema Resolution". Where the writer's union has branches that the reader cannot
-//! take, or an enum symbols it does not know, the plan fails only for the values that have them; the mismatch is listed
-//! so that a check can refuse the schema beforehand.
+//! It follows the Avro 1.12 specification, "Schema Resolution". The writer's union may have branches that the reader
+//! does not accept, or an enum symbols that it does not know. The plan then fails only for such values. The mismatch is
+//! listed, so that a check can refuse the schema beforehand.
 
 use std::collections::BTreeMap;
 
 use super::{Decimal, Fixed, Name, Node, NodeId, Record, Schema, compat, default};
 pub use crate::format::plan::Mismatch;
 
-/// How deep types may refer to each other: a bound for the stack.
+/// The maximum depth of references among types, which bounds the stack.
 const DEPTH_MAX: usize = 500;
 
-/// The most pairs of types that are tried for a plan. A reader's union whose branches have the same short name is tried
-/// branch by branch, and so are the unions within each of them.
+/// The maximum number of pairs of types that are tried for a plan. A reader's union whose branches have the same short
+/// name is tried branch by branch, as are the unions within each branch.
 const TRIES_MAX: u32 = 200_000;
 
 /// A step within its [`Plan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StepId(u32);
 
-/// How to read a writer's value as a reader's.
+/// The steps for reading a writer's value as a reader's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     steps: Vec<Step>,
@@ -34,10 +34,10 @@ pub struct Plan {
     mismatches: Vec<Mismatch>,
 }
 
-/// One step over the writer's bytes. What it makes is a value of the reader's type at the same place.
+/// One step over the writer's bytes. Its result is a value of the reader's type at the same place.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Nothing to read.
+    /// Null, which takes no bytes.
     Null,
     /// A boolean.
     Boolean,
@@ -51,17 +51,17 @@ pub enum Step {
     Float(NumberIn),
     /// A double.
     Double(NumberIn),
-    /// A string (or bytes that are UTF-8).
+    /// A string, or bytes that are UTF-8.
     String,
-    /// Bytes (or a string's).
+    /// Bytes, or those of a string.
     Bytes,
-    /// So many bytes.
+    /// This number of bytes.
     Fixed(usize),
     /// A decimal.
     Decimal(Decimal),
-    /// The position of the writer's symbol becomes that of the reader's; absent where the reader has none.
+    /// The number of the writer's symbol is replaced by that of the reader's; `None` if the reader has no such symbol.
     Enum {
-        /// By the writer's position.
+        /// The reader's number for each of the writer's.
         to: Vec<Option<usize>>,
         /// The writer's symbols, for messages.
         symbols: Vec<String>,
@@ -72,25 +72,25 @@ pub enum Step {
     Map(StepId),
     /// Fields in the writer's order.
     Record {
-        /// What to do with each of the writer's fields.
+        /// The step for each of the writer's fields.
         reads: Vec<FieldStep>,
         /// The reader's fields that the writer does not have.
         defaults: Vec<FieldDefault>,
     },
-    /// The writer's branch decides how to go on.
+    /// The number of the writer's branch decides the next step.
     Branch(Vec<StepId>),
     /// The value becomes this branch of the reader's union.
     IntoBranch {
         /// The branch's position.
         index: usize,
-        /// How to read it.
+        /// The step that reads it.
         step: StepId,
     },
     /// A value that has no counterpart.
     Mismatch(String),
 }
 
-/// What the writer wrote where the reader has a float or a double.
+/// The writer's number type, if the reader has a float or a double.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NumberIn {
     /// An int.
@@ -103,17 +103,17 @@ pub enum NumberIn {
     Double,
 }
 
-/// What to do with one of the writer's fields.
+/// The step for one of the writer's fields.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FieldStep {
     /// It is the reader's field at this position.
     Read {
         /// The position in the reader's record.
         to: usize,
-        /// How to read it.
+        /// The step that reads it.
         step: StepId,
     },
-    /// The reader does not have it: read it by the writer's own type and drop it.
+    /// The reader does not have the field. It is read with the writer's type and dropped.
     Skip(StepId),
 }
 
@@ -124,7 +124,7 @@ pub struct FieldDefault {
     pub to: usize,
     /// Its default in Avro binary, by the reader's type.
     pub bytes: Vec<u8>,
-    /// How to read it.
+    /// The step that reads it.
     pub step: StepId,
 }
 
@@ -135,23 +135,24 @@ impl Plan {
         self.root
     }
 
-    /// The step `id` stands for.
+    /// The step of `id`.
     ///
     /// # Panics
-    /// If `id` is of another plan and out of this one's bounds.
+    /// If `id` belongs to another plan and is out of bounds in this one.
     #[must_use]
     pub fn step(&self, id: StepId) -> &Step {
         &self.steps[id.0 as usize]
     }
 
-    /// Where values of the writer have no counterpart. Empty: the reader can read whatever the writer writes.
+    /// The places where values of the writer have no counterpart. Empty if the reader can read everything that the
+    /// writer writes.
     #[must_use]
     pub fn mismatches(&self) -> &[Mismatch] {
         &self.mismatches
     }
 }
 
-/// Compiles how values of `writer` are read as values of `reader`.
+/// Compiles a plan for reading values of `writer` as values of `reader`.
 #[must_use]
 pub fn resolve(writer: &Schema, reader: &Schema) -> Plan {
     let mut resolver = Resolver {
@@ -168,12 +169,13 @@ pub fn resolve(writer: &Schema, reader: &Schema) -> Plan {
     Plan { steps: resolver.steps, root, mismatches: resolver.mismatches }
 }
 
-/// Whose type is read: defaults are written by the reader's own types, skipped fields are read by the writer's.
+/// The schema of the bytes that are read. Defaults are written with the reader's types, and skipped fields with the
+/// writer's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Side {
     Writer,
     Reader,
-    /// Both sides are the writer's: a field that is skipped.
+    /// Both sides are the writer's, for a field that is skipped.
     Skipped,
 }
 
@@ -210,14 +212,14 @@ impl<'a> Resolver<'a> {
         if let Some(known) = self.known.get(&key) {
             return *known;
         }
-        // The place is taken first, so that recursive types find it.
+        // The step is created first, so that recursive types find it.
         let id = self.push(Step::Null);
         self.known.insert(key, id);
         self.tries_left = self.tries_left.saturating_sub(1);
         if self.depth >= DEPTH_MAX || self.tries_left == 0 {
             let what = match self.tries_left {
                 0 => format!(
-                    "more than {TRIES_MAX} pairs of types could be meant; give the branches of unions other names"
+                    "more than {TRIES_MAX} pairs of types match; give the branches of unions other names"
                 ),
                 _ => format!("types refer to each other more than {DEPTH_MAX} deep"),
             };
@@ -327,8 +329,8 @@ impl<'a> Resolver<'a> {
         Step::Record { reads, defaults }
     }
 
-    /// The branch of the reader's union that takes the value: the one of the same type, else the first that can. One
-    /// that takes every value goes before one that takes some.
+    /// Chooses the branch of the reader's union: the one of the same type, otherwise the first that accepts the value.
+    /// A branch that accepts every value precedes one that accepts some.
     fn choose_branch(&mut self, from: From, branches: &'a [NodeId]) -> Step {
         let node = self.from(from);
         let schema = self.to(from.0);
@@ -348,7 +350,7 @@ impl<'a> Resolver<'a> {
             if takes_some && some.is_none() {
                 some = Some(index);
             }
-            // That branch cannot take all of it: forget what was compiled for it.
+            // That branch does not accept every value, so its compiled steps are dropped.
             let trouble = self.mismatches.split_off(mismatches);
             first_trouble.get_or_insert(trouble);
             self.steps.truncate(steps);
@@ -399,12 +401,12 @@ fn same_fixed(writer: &Fixed, reader: &Fixed) -> bool {
     writer.size == reader.size && same_name(&writer.name, &reader.name, &reader.aliases)
 }
 
-/// The specification compares names without their namespace; an alias of the reader counts, too.
+/// The specification compares names without their namespace. An alias of the reader counts, too.
 fn same_name(writer: &Name, reader: &Name, aliases: &[String]) -> bool {
     writer.short() == reader.short() || aliases.iter().any(|alias| alias == writer.full())
 }
 
-/// Whether it is the very same type: for a union's choice of branch.
+/// Returns true if both are the same type, for the choice of a union's branch.
 fn same_type(a: &Node, b: &Node) -> bool {
     match (a, b) {
         (Node::Record(a), Node::Record(b)) => a.name == b.name,

@@ -1,18 +1,18 @@
-//! The JSON of a schema as people write it: with comments and a byte order mark, as Avro's parser for Java takes it.
+//! Parses schemas that people wrote: JSON with comments and a byte order mark, as Avro's parser for Java accepts it.
 
 use serde_json::Value;
 
-/// Reads JSON that may begin with a byte order mark and have comments, `// …` and `/* … */`.
+/// Parses JSON that may begin with a byte order mark and have comments, `// …` and `/* … */`.
 ///
 /// # Errors
-/// If it is not JSON. Lines and columns are those of the text as it is.
+/// If it is not JSON. Lines and columns are those of the original text.
 pub fn json(text: &str) -> Result<Value, serde_json::Error> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    // Hardly any schema has comments, so they are looked for only where JSON does not have them.
+    // Hardly any schema has comments, so they are removed only if the text is not JSON.
     serde_json::from_str(text).or_else(|_| serde_json::from_str(&without_comments(text)))
 }
 
-/// The text with blanks in the place of comments.
+/// Replaces comments with blanks.
 fn without_comments(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -34,7 +34,7 @@ fn without_comments(text: &str) -> String {
     out
 }
 
-/// The length of the string that `text` begins with, with both quotes.
+/// The length of the string at the start of `text`, including both quotes.
 fn string_length(text: &str) -> usize {
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate().skip(1) {

@@ -1,11 +1,11 @@
-//! Records, enums and fixed types: what has a name.
+//! Parses named types: records, enums and fixed types.
 
 use serde_json::{Map, Value, json};
 
 use super::super::{Decimal, Enum, Field, Fixed, Name, Node, NodeId, Record, logical};
 use super::{Parsed, Parser, SchemaError, doc};
 
-/// What a definition says of itself, and the type that has its name already.
+/// The attributes of a definition, and the type that already has its name.
 struct Defined {
     name: Name,
     aliases: Vec<String>,
@@ -13,15 +13,15 @@ struct Defined {
 }
 
 impl Parser<'_> {
-    /// The name and the aliases of a definition, noted as known under the id that the next node gets; and the type that
-    /// has the name already.
+    /// Reads the name and the aliases of a definition, and registers them under the id of the next node. Also returns
+    /// the type that already has the name.
     fn define(&mut self, object: &Map<String, Value>, namespace: &str) -> Result<Defined, SchemaError> {
         let Some(name) = object.get("name").and_then(Value::as_str) else {
             return self.wrong(format!("{} without a `name`", object["type"]));
         };
         let name = Name::resolve(name, object.get("namespace").and_then(Value::as_str), namespace);
         if !self.may_name(name.short()) {
-            return self.wrong(format!("`{name}` is no name; names are letters, digits and `_`, not a digit first"));
+            return self.wrong(format!("`{name}` is not a name; names are letters, digits and `_`, not a digit first"));
         }
         let aliases = self.strings(object, "aliases")?;
         let full = |alias: &String| Name::resolve(alias, None, name.namespace()).full().to_owned();
@@ -35,7 +35,7 @@ impl Parser<'_> {
         Ok(Defined { name, aliases, known })
     }
 
-    /// A type that is defined once more: as in Java, it may be if both definitions say the same.
+    /// Accepts a type that is defined twice if both definitions are equal, as in Java.
     fn again(&self, known: NodeId, name: &Name, is_same: bool) -> Parsed {
         if is_same {
             return Ok((known, json!(name.full())));
@@ -43,7 +43,7 @@ impl Parser<'_> {
         self.wrong(format!("`{name}` is defined twice, and differently; refer to it by its name the second time"))
     }
 
-    /// Whether two types are one. Named ones are if they have one place.
+    /// Returns true if two types are the same. Named ones are the same if they have the same node.
     fn is_same(&self, a: NodeId, b: NodeId) -> bool {
         match (&self.nodes[a.index()], &self.nodes[b.index()]) {
             _ if a == b => true,
@@ -59,7 +59,7 @@ impl Parser<'_> {
 
     pub(super) fn record(&mut self, object: &Map<String, Value>, namespace: &str) -> Parsed {
         let Defined { name, aliases, known } = self.define(object, namespace)?;
-        // The place is taken before the fields are read, so that they can refer to it.
+        // The node is created before the fields are read, so that they can refer to it.
         let id = match known {
             Some(known) => known,
             None => {
@@ -68,7 +68,7 @@ impl Parser<'_> {
         };
         self.path.push(name.short().to_owned());
         let Some(list) = object.get("fields").and_then(Value::as_array) else {
-            return self.wrong("a record without a list `fields`");
+            return self.wrong("a record without the list `fields`");
         };
         let (mut fields, mut jsons) = (Vec::<Field>::new(), vec![]);
         for json in list {
@@ -96,13 +96,13 @@ impl Parser<'_> {
     }
 
     fn field(&mut self, json: &Value, namespace: &str) -> Result<(Field, Value), SchemaError> {
-        let Some(object) = json.as_object() else { return self.wrong(format!("{json} is no field")) };
+        let Some(object) = json.as_object() else { return self.wrong(format!("{json} is not a field")) };
         let Some(name) = object.get("name").and_then(Value::as_str) else {
             return self.wrong("a field without a `name`");
         };
         self.path.push(name.to_owned());
         if !self.may_name(name) {
-            return self.wrong("no name for a field; names are letters, digits and `_`, not a digit first");
+            return self.wrong("not a name for a field; names are letters, digits and `_`, not a digit first");
         }
         let Some(ty) = object.get("type") else { return self.wrong("a field without a `type`") };
         let (ty, ty_json) = self.ty(ty, namespace)?;
@@ -126,13 +126,13 @@ impl Parser<'_> {
         }
         for (place, symbol) in symbols.iter().enumerate() {
             if !self.may_name(symbol) || symbols[..place].contains(symbol) {
-                return self.wrong(format!("`{symbol}` is no symbol, or is there twice"));
+                return self.wrong(format!("`{symbol}` is not a symbol, or occurs twice"));
             }
         }
         let default = object.get("default").and_then(Value::as_str).map(str::to_owned);
         let default = default.filter(|default| !self.is_writer || symbols.contains(default));
         if default.as_ref().is_some_and(|default| !symbols.contains(default)) {
-            return self.wrong("the default is none of the symbols");
+            return self.wrong("the default is not one of the symbols");
         }
         self.path.pop();
         if let Some(known) = known {
@@ -163,7 +163,7 @@ impl Parser<'_> {
     }
 }
 
-/// Whether two definitions of a fixed type say the same.
+/// Returns true if two definitions of a fixed type are equal.
 fn same_fixed(a: &Node, b: &Node) -> bool {
     match (a, b) {
         (Node::Fixed(a), Node::Fixed(b)) => a.size == b.size,
