@@ -1,4 +1,4 @@
-//! Where in a value the message's id is, and how to read it without building the value.
+//! Finds the message id in a value, and reads it without building the value.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ pub enum IdPath {
     Json(json_schema::identify::IdPath),
 }
 
-/// Why a path leads to nothing that can identify a message.
+/// The reason why a path does not lead to a field that can identify a message.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("the id of the topic `{topic}` is said to be in the field `{path}` of its values, but {what}")]
 pub struct IdError {
@@ -25,7 +25,7 @@ pub struct IdError {
     pub topic: String,
     /// The whole path.
     pub path: String,
-    /// What is there instead, and where.
+    /// The fault, and its place.
     pub what: String,
 }
 
@@ -43,7 +43,7 @@ impl IdPath {
         }
     }
 
-    /// The id in `bytes`, which the plan's writer wrote. `None`: the value has none.
+    /// Reads the id in `bytes`, which the plan's writer wrote. Returns `None` if the value has none.
     ///
     /// # Errors
     /// If the bytes up to the field are not a value of the writer's schema, or the field has no counterpart in the
@@ -54,7 +54,7 @@ impl IdPath {
             (Self::Protobuf(path), Plan::Protobuf(plan)) => Ok(path.find(plan, bytes)?),
             (Self::Json(path), Plan::JsonSchema(_)) => Ok(path.find(bytes)?),
             (_, Plan::Unreadable(what)) => Err(DecodeError::Unreadable(what.clone())),
-            // A plan is of its reader's format.
+            // A plan has the format of its reader.
             (Self::Avro(_), Plan::Protobuf(_) | Plan::JsonSchema(_))
             | (Self::Protobuf(_), Plan::Avro { .. } | Plan::JsonSchema(_))
             | (Self::Json(_), Plan::Avro { .. } | Plan::Protobuf(_)) => Ok(None),

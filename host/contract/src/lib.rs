@@ -1,16 +1,16 @@
-//! What a component is typed by: schemas, the WIT generated from them, manifests, and the contract that travels inside
-//! the `.wasm` file.
+//! The types of components: schemas, the WIT generated from them, manifests, and the contract that is embedded in the
+//! `.wasm` file.
 //!
-//! No file, socket or clock is touched here, so that build tools can use it alone.
+//! This crate uses no file, socket or clock, so that build tools can use it alone.
 //!
-//! - [`format`](mod@format): the formats of schemas: Avro, Protobuf, JSON Schema; values as JSON, shapes, plans from
-//!   writer to reader.
-//! - [`compat`]: whether schemas fit each other.
-//! - [`identify`]: where in a value the message's id is.
-//! - [`wire`]: which schema a record says it was written by.
-//! - [`wit`]: the WIT of a component, from its schemas.
+//! - [`format`](mod@format): the formats of schemas (Avro, Protobuf, JSON Schema), values as JSON, shapes, and plans
+//!   from writer to reader.
+//! - [`compat`]: the compatibility of schemas.
+//! - [`identify`]: the message id in a value.
+//! - [`wire`]: the schema that a record names as its writer's.
+//! - [`wit`]: the WIT of a component, generated from its schemas.
 //! - [`manifest`]: `component.toml` and `heddle.toml`, checked.
-//! - [`section`]: the contract that travels inside a `.wasm` file.
+//! - [`section`]: the contract that is embedded in a `.wasm` file.
 
 pub mod compat;
 pub mod format;

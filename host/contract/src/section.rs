@@ -1,11 +1,10 @@
-//! The custom section of a `.wasm` file that carries a component's contract, so that one file is the whole deployable.
-//!
+//! The custom section of a `.wasm` file with a component's contract, so that one file can be deployed.
 //! ```text
 //!  header │ section │ section │ ... │ custom section "heddle:contract": {"version":1, "component":…, "schemas":…}
 //! ```
 //!
-//! Works on core modules and on components; only the file's own sections count, never those of what is nested in it.
-//! Every other byte of the file stays as it is.
+//! It works on core modules and on components. Only the file's own sections count, and not those of nested modules and
+//! components. All other bytes of the file are unchanged.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,23 +22,23 @@ pub const NAME: &str = "heddle:contract";
 /// The version of the format that [`embed`] writes and [`extract`] reads.
 pub const VERSION: u64 = 1;
 
-/// How large a contract may be, in bytes.
+/// The maximum size of a contract, in bytes.
 pub const CONTRACT_BYTES_MAX: usize = 4 << 20;
 
 const HEADER_BYTES: usize = 8;
 const CUSTOM_SECTION_ID: u8 = 0;
 
-/// What a component is typed by.
+/// The types of a component, and its manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contract {
     /// The component.
     pub component: Component,
     /// The schemas that the component was built with, by subject.
     pub schemas: BTreeMap<String, Schema>,
-    /// What the component's types are called where that is not the plain name.
+    /// The names of the component's types that differ from their plain names.
     #[serde(default, skip_serializing_if = "Names::is_empty")]
     pub names: Names,
-    /// What made the file, `heddle <version>`.
+    /// The program that built the file, `heddle <version>`.
     pub built_with: String,
 }
 
@@ -61,16 +60,16 @@ pub struct Schema {
     /// Its text. An Avro schema defines every named type that it uses.
     #[serde(rename = "schema")]
     pub text: String,
-    /// The files that the text imports, directly or indirectly, each after those that it imports itself.
+    /// The files that the text imports, directly or indirectly, each after its own imports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub imports: Vec<Referred>,
-    /// The type of values, if the text defines several and they are not of the first.
+    /// The type of values, if the text defines several and it is not the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
 impl Schema {
-    /// A schema that imports nothing.
+    /// Creates a schema without imports.
     #[must_use]
     pub fn new(format: SchemaFormat, text: impl Into<String>) -> Self {
         Self { format, text: text.into(), imports: vec![], message: None }
@@ -100,7 +99,7 @@ impl Schema {
     }
 }
 
-/// The formats of schemas, named as schema registries name them.
+/// The formats of schemas, with their names in schema registries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum SchemaFormat {
@@ -112,28 +111,28 @@ pub enum SchemaFormat {
     Json,
 }
 
-/// Why a contract cannot be read from or written to a file.
+/// The reason why a contract cannot be read from or written to a file.
 #[derive(Debug, Error)]
 pub enum SectionError {
     /// The bytes are not a core module or a component.
     #[error("not a WebAssembly file: {0}")]
     NotWasm(String),
-    /// The file carries no contract.
+    /// The file has no contract.
     #[error("the file carries no contract: it was not built by `heddle build`")]
     Missing,
-    /// The file carries more than one contract.
+    /// The file has more than one contract.
     #[error("the file carries more than one contract")]
     Twice,
-    /// The contract is larger than any could be.
+    /// The contract exceeds the maximum size.
     #[error("the contract is too large: {0} bytes, at most {CONTRACT_BYTES_MAX} are read")]
     TooLarge(usize),
-    /// The contract is of a version that this program does not know.
+    /// The contract has a version that this program does not know.
     #[error("the contract has version {found}, this program knows version {VERSION}")]
     UnknownVersion {
         /// The version found.
         found: u64,
     },
-    /// The contract is not the JSON it should be.
+    /// The contract is not valid JSON, or lacks a part.
     #[error("the contract is broken: {0}")]
     Json(#[from] serde_json::Error),
 }
@@ -150,7 +149,7 @@ struct Versioned {
     version: u64,
 }
 
-/// A copy of `wasm` that carries `contract`, as its last section, in place of any contract it carried before.
+/// A copy of `wasm` with `contract` as its last section. It replaces any earlier contract.
 ///
 /// # Errors
 /// [`SectionError::NotWasm`] if `wasm` is not a core module or a component.
@@ -162,7 +161,7 @@ pub fn embed(wasm: &[u8], contract: &Contract) -> Result<Vec<u8>, SectionError> 
     Ok(out)
 }
 
-/// A copy of `wasm` without any contract: what two versions have in common that differ in their contracts only.
+/// A copy of `wasm` without a contract. It is equal for versions that differ only in their contracts.
 ///
 /// # Errors
 /// [`SectionError::NotWasm`] if `wasm` is not a core module or a component.
@@ -172,7 +171,7 @@ pub fn strip(wasm: &[u8]) -> Result<Vec<u8>, SectionError> {
     Ok(std::iter::once(header).chain(code).collect::<Vec<_>>().concat())
 }
 
-/// The contract that `wasm` carries.
+/// The contract in `wasm`.
 ///
 /// # Errors
 /// See [`SectionError`].
@@ -195,13 +194,13 @@ pub fn extract(wasm: &[u8]) -> Result<Contract, SectionError> {
 
 /// One section at the top level of a file.
 struct RawSection<'w> {
-    /// All of it, with its id and length as they were written.
+    /// All of its bytes, including its id and length.
     bytes: &'w [u8],
-    /// What is in it, if it is a contract.
+    /// Its content, if it is a contract.
     contract: Option<&'w [u8]>,
 }
 
-/// The file's header and its sections, which together are all of its bytes.
+/// The file's header and its sections, which have all of its bytes.
 fn sections(wasm: &[u8]) -> Result<(&[u8], Vec<RawSection<'_>>), SectionError> {
     if !Parser::is_core_wasm(wasm) && !Parser::is_component(wasm) {
         return Err(SectionError::NotWasm("it does not begin like a module or a component".to_owned()));

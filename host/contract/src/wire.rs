@@ -1,4 +1,4 @@
-//! Records on the wire: which schema a key or a value was written by.
+//! Records on the wire: the schema that wrote a key or a value.
 //!
 //! ```text
 //!  prefix    00 │ id, four bytes, big endian │ the value in its schema's own encoding
@@ -7,8 +7,8 @@
 //!  plain     the encoding alone, and no header
 //! ```
 //!
-//! Prefix and header are those of Confluent's serializers ("wire format" in the Schema Registry's documentation). The
-//! message indexes of Protobuf are behind the id, in either place.
+//! Prefix and header are those of Confluent's serializers ("wire format" in the Schema Registry's documentation). In
+//! both places, Protobuf's message indexes follow the id.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,11 +19,11 @@ use thiserror::Error;
 use crate::format::Schema;
 use crate::format::avro::binary::Reader;
 
-/// The id that a registry gave a schema.
+/// The id of a schema in a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SchemaId(pub u32);
 
-/// The GUID that a registry gave a schema. Registries derive it from the schema, so it is the same in all of them.
+/// The GUID of a schema. Registries derive it from the schema, so all of them have the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Guid(pub [u8; 16]);
 
@@ -55,7 +55,7 @@ impl FromStr for Guid {
     }
 }
 
-/// How the keys and values of a topic name the schema that wrote them.
+/// The way in which the keys and values of a topic name the schema that wrote them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Wire {
     /// By its id in front of them.
@@ -63,9 +63,9 @@ pub enum Wire {
     Registry,
     /// By its GUID, or its id, in a header.
     Header,
-    /// Not at all: all are written by the schema of the contract.
+    /// Not at all. The schema of the contract wrote all of them.
     Plain,
-    /// By its id, or not at all: decided record by record.
+    /// By its id or not at all, which is decided for each record.
     Auto,
 }
 
@@ -119,16 +119,16 @@ impl fmt::Display for Writer {
     }
 }
 
-/// A key or a value without what the wire adds to it.
+/// A key or a value, without the bytes that the wire adds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload<'b> {
     /// The schema that wrote it.
     pub writer: Writer,
-    /// The encoding; of Protobuf with the message indexes in front.
+    /// The encoding. In Protobuf, the message indexes precede it.
     pub bytes: Cow<'b, [u8]>,
 }
 
-/// The reason why a record does not name the schema that wrote it.
+/// The reason why a record does not name the schema that wrote a part of it.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Unnamed {
     /// There is no prefix.
@@ -140,14 +140,13 @@ pub enum Unnamed {
 }
 
 impl Wire {
-    /// Reads the part of a record that is `bytes`. `header` is the last one of the part's name, if there is one: it
-    /// precedes everything else. `own` is the schema of the contract.
+    /// Reads the part `bytes` of a record. `header` is the last header of the part's name, if there is one, and takes
+    /// precedence. `own` is the schema of the contract.
     ///
-    /// With [`Wire::Auto`] an id in front of the bytes may be a part of a plain value by chance: see
-    /// [`plain`].
+    /// With [`Wire::Auto`], plain bytes may begin like an id by chance: see [`plain`].
     ///
     /// # Errors
-    /// If the record has to name the schema and does not.
+    /// If the record has to name the schema but does not.
     pub fn read<'b>(
         self,
         part: Part,
@@ -166,7 +165,7 @@ impl Wire {
         Ok(Payload { writer, bytes })
     }
 
-    /// The schema that wrote a part, as [`read`](Self::read) finds it.
+    /// The schema that wrote a part, as in [`read`](Self::read).
     ///
     /// # Errors
     /// As for [`read`](Self::read).
@@ -182,7 +181,7 @@ impl Wire {
     }
 }
 
-/// Bytes without a schema's id, as the contract's schema wrote them.
+/// Bytes without a schema id, which the contract's schema wrote.
 #[must_use]
 pub fn plain<'b>(bytes: &'b [u8], own: &Schema) -> Payload<'b> {
     let indexes = own.indexes();
@@ -190,7 +189,7 @@ pub fn plain<'b>(bytes: &'b [u8], own: &Schema) -> Payload<'b> {
     Payload { writer: Writer::Contract, bytes }
 }
 
-/// The schema that a header names, and the message indexes behind it.
+/// The schema that a header names, and the message indexes after it.
 #[must_use]
 pub fn named(header: &[u8]) -> Option<(Writer, &[u8])> {
     match header {
@@ -215,17 +214,17 @@ pub fn header(id: SchemaId, guid: Option<Guid>, indexes: &[u8]) -> Vec<u8> {
     }
 }
 
-/// How many bytes a [`prefix`] has.
+/// The size of a [`prefix`] in bytes.
 pub const PREFIX_BYTES: usize = 5;
 
-/// What stands in front of a value written by the schema `id`.
+/// The bytes in front of a value of the schema `id`.
 #[must_use]
 pub fn prefix(id: SchemaId) -> [u8; PREFIX_BYTES] {
     let [a, b, c, d] = id.0.to_be_bytes();
     [0, a, b, c, d]
 }
 
-/// The schema that `bytes` say they were written by, and the value itself; `None` if they do not begin as they should.
+/// The schema id in front of a value, and the value itself; `None` if `bytes` have no valid prefix.
 #[must_use]
 pub fn split(bytes: &[u8]) -> Option<(SchemaId, &[u8])> {
     let [0, a, b, c, d, value @ ..] = bytes else { return None };
@@ -244,41 +243,41 @@ pub fn key_subject(topic: &str) -> String {
     format!("{topic}{KEY}")
 }
 
-/// What a contract calls the schema of a store's values: the topic that holds them is named by the app, which a `.wasm`
-/// file does not know. [`Manifest::registered`](crate::manifest::Manifest::registered) names the subject.
+/// The name of the schema of a store's values in a contract. The app names the store's changelog, and a `.wasm` file
+/// does not know the app. [`Manifest::registered`](crate::manifest::Manifest::registered) returns the subject.
 #[must_use]
 pub fn store_value_subject(store: &str) -> String {
     format!("{STORE_VALUE}{store}")
 }
 
-/// What a contract calls the schema of a store's keys.
+/// The name of the schema of a store's keys in a contract.
 #[must_use]
 pub fn store_key_subject(store: &str) -> String {
     format!("{STORE_KEY}{store}")
 }
 
-/// What a contract calls the schema of one of the record types of a topic, where each of them has a subject.
+/// The name of the schema of one record type in a contract, if each type of the topic has a separate subject.
 #[must_use]
 pub fn record_subject(topic: &str, full_name: &str) -> String {
     format!("{RECORD}{topic}:{full_name}")
 }
 
-/// The topic and the record's full name of what [`record_subject`] gave.
+/// The topic and the record's full name in a result of [`record_subject`].
 #[must_use]
 pub fn record_of(name: &str) -> Option<(&str, &str)> {
     name.strip_prefix(RECORD)?.split_once(':')
 }
 
-/// A value of a union as a value of its branch, framed by the id of the branch's own schema. `None`: `value` is not a
-/// value of a union of as many branches as there are ids.
+/// Converts a value of a union to a value of its branch, after the id of the branch's own schema. Returns `None` if
+/// `value` is not a value of a union with one branch for each id.
 #[must_use]
 pub fn by_branch(ids: &[SchemaId], value: &[u8]) -> Option<Vec<u8>> {
     let (branch, at) = branch(ids.len(), value)?;
     Some([&prefix(ids[branch])[..], &value[at..]].concat())
 }
 
-/// The branch of a value of a union, and where the branch's value begins. `None`: `value` is not a value of a union of
-/// `count` branches.
+/// The branch of a union's value, and the position of the branch's value. `None` if `value` is not a value of a union
+/// of `count` branches.
 #[must_use]
 pub fn branch(count: usize, value: &[u8]) -> Option<(usize, usize)> {
     let mut reader = Reader::new(value);
@@ -290,7 +289,7 @@ pub(crate) const VALUE: &str = "-value";
 pub(crate) const KEY: &str = "-key";
 const RECORD: &str = "record:";
 
-// No topic's name holds a colon, so no subject of one begins like these.
+// A topic's name cannot have a colon, so no topic's subject begins like these.
 pub(crate) const STORE_VALUE: &str = "store:";
 pub(crate) const STORE_KEY: &str = "store-key:";
 

@@ -65,7 +65,7 @@ fn the_full_example_says_what_it_says() {
 }
 
 #[test]
-fn what_is_not_said_has_its_default() {
+fn absent_settings_have_defaults() {
     let app = app("[app]\nname = \"first\"\n[topics.orders]\n", &[]);
     assert_eq!(app.components, ["components/*"]);
     assert_eq!((app.data.to_str(), app.contracts.to_str()), (Some(".heddle"), Some("contracts")));
@@ -175,7 +175,7 @@ fn variables_that_are_wrong_are_named() {
       hint: unset it; a variable is named `HEDDLE_<SECTION>_<KEY>` after a key of heddle.toml
     `HEDDLE_TOPICS_PAYMENTS_PARTITIONS` names no known key
       at: environment variable HEDDLE_TOPICS_PAYMENTS_PARTITIONS
-      hint: give the topic a [topics."..."] section: a variable can only change one that the file has
+      hint: give the topic a [topics."..."] section: a variable can only change a topic that the file has
     `count` should be a whole number
       at: environment variable HEDDLE_WORKERS_COUNT (workers.count)
       hint: set it to a number from 1 to 256
@@ -223,7 +223,7 @@ fn a_variable_that_could_mean_two_topics_is_refused() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_told_at_once() {
+fn all_problems_are_reported_at_once() {
     let text = r#"
 [app]
 name = "order platform"
@@ -265,7 +265,7 @@ record = 5
       hint: add `username = "..."`
     `orders created` cannot name a topic
       at: heddle.toml:13:9 (topics."orders created")
-      hint: use letters, digits, `.`, `_` and `-`, at most 249 characters, as Kafka asks
+      hint: use letters, digits, `.`, `_` and `-`, at most 249 characters, as Kafka requires
     `partitions` cannot be 0
       at: heddle.toml:14:14 (topics."orders created".partitions)
       hint: use a value from 1 to 100000
@@ -294,17 +294,17 @@ fn logs_that_cannot_be_meant_are_refused() {
     assert_snapshot!(wrong("[app]\nname = \"a\"\n[log]\nkind = \"embedded\"\n", &[("HEDDLE_LOG_BOOTSTRAP", "k:9092")]), @r#"
     the embedded log has no broker to connect to
       at: environment variable HEDDLE_LOG_BOOTSTRAP (log.bootstrap)
-      hint: set `kind = "kafka"`, or leave this one out
+      hint: set `kind = "kafka"`, or remove this key
     "#);
     let text = "[app]\nname = \"a\"\n[log]\nbootstrap = \"k:port\"\noptions = { acks = 0, \"group.id\" = \"mine\" }\n";
     assert_snapshot!(wrong(text, &[]), @r#"
     `k:port` is not a list of brokers
       at: heddle.toml:4:13 (log.bootstrap)
       hint: write "<host>:<port>", several of them separated by commas
-    `acks` is set by Heddle: its guarantees rest on it
+    `acks` is set by Heddle: its guarantees depend on it
       at: heddle.toml:5:13 (log.options.acks)
       hint: remove it
-    `group.id` is set by Heddle: its guarantees rest on it
+    `group.id` is set by Heddle: its guarantees depend on it
       at: heddle.toml:5:23 (log.options."group.id")
       hint: remove it
     "#);
@@ -319,7 +319,7 @@ fn logs_that_cannot_be_meant_are_refused() {
 }
 
 #[test]
-fn how_a_version_is_watched_and_who_may_deploy() {
+fn the_watch_over_a_version_and_the_right_to_deploy_are_configured() {
     let deploy = |settings: &str| app(&format!("[app]\nname = \"first\"\n{settings}"), &[]).deploy;
     let said = |settings: &str| deploy(settings).map(|deploy| (deploy.watch.as_secs(), deploy.failures_max));
     assert_eq!(said(""), None);
@@ -349,7 +349,7 @@ fn the_embedded_registry_has_a_topic_and_no_address() {
 }
 
 #[test]
-fn how_the_admin_api_is_reached() {
+fn the_address_and_the_tls_files_of_the_admin_api_are_configured() {
     let admin = |variables: &[(&str, &str)]| app("[app]\nname = \"first\"\n", variables).admin;
     let plain = admin(&[("HEDDLE_ADMIN_NAMES", "shop-1, shop.example.com")]);
     assert_eq!(plain.names, ["shop-1", "shop.example.com"]);

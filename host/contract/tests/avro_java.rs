@@ -14,12 +14,12 @@ use heddle_fixtures::scaled;
 use java::Java;
 use serde_json::{Value, json};
 
-/// How many pairs of schemas; `HEDDLE_TEST_CASES` asks for more.
+/// The number of pairs of schemas, which `HEDDLE_TEST_CASES` overrides.
 fn cases(default: u64) -> u64 {
     std::env::var("HEDDLE_TEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// A reader and a writer: mostly one a changed copy of the other, sometimes strangers.
+/// A reader and a writer. Mostly, one is a changed copy of the other; sometimes, they are unrelated.
 fn pair(seed: u64) -> (Value, Value) {
     let mut dice = Dice::new(seed);
     let one = schema(&mut dice);
@@ -43,7 +43,7 @@ fn verdicts_are_those_of_java() {
             let ours = ours.map(|(reader, writer)| problems(&reader, &writer));
             let theirs = match (answer["compatible"].as_bool(), answer["error"].as_str()) {
                 (Some(compatible), _) => Ok(compatible),
-                // Java throws where a field could be several of the writer's: no value can be read.
+                // Java throws if a field could match several of the writer's, so no value can be read.
                 (None, Some(error)) if error.contains("matches multiple fields") => Ok(false),
                 (None, error) => Err(error.map(str::to_owned)),
             };
@@ -52,13 +52,13 @@ fn verdicts_are_those_of_java() {
                     told[usize::from(*compatible)] += 1;
                 }
                 (Err(_), Err(_)) => told[2] += 1,
-                // Java takes any text for an enum's default within another default; we ask for a symbol.
+                // Java accepts any text for an enum's default within another default, but Heddle requires a symbol.
                 (Err(error), Ok(_)) if error.to_string().contains("does not fit the type") => told[2] += 1,
-                // It also takes the same type defined twice in the same way,
+                // It also accepts the same type defined twice in the same way,
                 (Err(error), Ok(_)) if error.to_string().contains("is defined twice") => told[2] += 1,
                 (Err(error), Ok(_)) if error.to_string().contains("which writer defines diff") => told[2] += 1,
                 (Err(error), Ok(_)) if error.to_string().contains("which reader defines diff") => told[2] += 1,
-                // and trips over a record in the default of its own field.
+                // and fails on a record in the default of its own field.
                 (Ok(_), Err(Some(error))) if error.contains("Schema fields not set yet") => told[2] += 1,
                 _ => wrong
                     .push(format!("seed {seed}: ours {ours:?}, Java {theirs:?}\n  reader {reader}\n  writer {writer}")),
@@ -71,8 +71,8 @@ fn verdicts_are_those_of_java() {
     assert!(yes > no / 10 && no > yes / 10 && neither < (yes + no) / 2, "{told:?}");
 }
 
-/// Odd pieces, each within a record: what Java takes, Heddle takes. What Java refuses, Heddle may take: namespaces of
-/// odd characters, since 1.12.
+/// Unusual parts, each within a record. Heddle accepts everything that Java accepts. Heddle may accept more, such as
+/// unusual characters in namespaces, since 1.12.
 fn odd_schemas() -> Vec<Value> {
     let enumeration = |name: &str, symbols: Value| json!({"type": "enum", "name": name, "symbols": symbols});
     let record = |name: &str, fields: Value| json!({"type": "record", "name": name, "fields": fields});
@@ -128,7 +128,7 @@ fn every_schema_that_java_reads_is_read() {
     assert!(read > 100, "Java reads only {read} of {}", schemas.len());
 }
 
-/// What Heddle makes of the writer's bytes, as Avro JSON.
+/// Heddle's reading of the writer's bytes, as Avro JSON.
 fn resolved(reader: &Schema, writer: &Schema, bytes: &[u8]) -> Result<Value, String> {
     let plan = resolve(writer, reader);
     let mut input = Reader::new(bytes);
@@ -137,7 +137,7 @@ fn resolved(reader: &Schema, writer: &Schema, bytes: &[u8]) -> Result<Value, Str
     Ok(json::strict(reader, reader.root(), value))
 }
 
-/// Whether two JSON values are the same Avro value: the digits of floats may differ.
+/// Returns true if two JSON values are the same Avro value. The digits of floats may differ.
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(x), Value::Number(y)) => {
@@ -167,7 +167,7 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap()).collect()
 }
 
-/// Bytes that went wrong on their way: cut, changed, longer, or with a number in them that is huge or negative.
+/// Damaged bytes: truncated, changed, extended, or with a huge or negative number in them.
 fn broken(dice: &mut Dice, bytes: &[u8]) -> Vec<u8> {
     const NUMBERS: [&[u8]; 6] = [
         &[0x01],
@@ -209,7 +209,7 @@ fn values_are_read_as_java_reads_them() {
         let random = java.ask(&pairs.iter().map(|(seed, _, writer, ..)| random(seed, writer)).collect::<Vec<_>>());
         for ((seed, reader, writer, r, w), values) in pairs.iter().zip(random) {
             let mut dice = Dice::new(*seed);
-            // A recursive schema can make values without end: then there are none.
+            // A recursive schema may only allow endless values. Then there are none.
             let written = values["hex"].as_array().map(Vec::as_slice).unwrap_or_default();
             let written = written.iter().map(|hex| unhex(hex.as_str().unwrap())).filter(|bytes| bytes.len() < 20_000);
             let mut inputs = vec![];
@@ -222,7 +222,7 @@ fn values_are_read_as_java_reads_them() {
             let answers = java.ask(&inputs.iter().map(|(_, bytes)| question(bytes)).collect::<Vec<_>>());
             for ((whole, bytes), answer) in inputs.iter().zip(answers) {
                 let ours = resolved(r, w, bytes);
-                // Java writes no text at all of values without a scalar in them.
+                // Java writes no text for values without a scalar.
                 let json = |text: &str| match (text, &ours) {
                     ("", Ok(ours)) if has_no_scalar(ours) => ours.clone(),
                     _ => serde_json::from_str(text).unwrap_or(Value::Null),
@@ -237,18 +237,19 @@ fn values_are_read_as_java_reads_them() {
                 match (&ours, theirs) {
                     (Ok(ours), Some(theirs)) if same(ours, &theirs) && answer["end"] == true => read_alike += 1,
                     (Err(_), None) => refused_alike += 1,
-                    // Java takes bytes that go on, booleans of 2, ints of 33 bits and text that is not UTF-8.
+                    // Java accepts bytes after the value, booleans of 2, ints of 33 bits and text that is not UTF-8.
                     (Err(_), Some(_)) if !whole => ours_alone_refuses += 1,
-                    // Java makes text of any bytes where the reader has a string.
+                    // Java converts any bytes to text if the reader has a string.
                     (Err(error), Some(_)) if error.contains("not UTF-8") || error.contains("nested deeper") => {
                         ours_alone_refuses += 1;
                     }
-                    // Java renames the writer's fields by the reader's aliases, and then finds their defaults wrong.
+                    // Java renames the writer's fields by the reader's aliases, and then considers their defaults
+                    // invalid.
                     (Ok(_), None) if answer["error"].as_str().unwrap().contains("Invalid default for field") => {
                         java_alone_refuses += 1;
                     }
-                    // Within a union Java finds enums and fixed types by their full names only, though it calls the
-                    // pair compatible.
+                    // Within a union, Java finds enums and fixed types only by their full names, although it considers
+                    // the pair compatible.
                     (Ok(_), None) if answer["error"].as_str().unwrap().contains("AvroTypeException: Found") => {
                         java_alone_refuses += 1;
                     }
@@ -263,7 +264,7 @@ fn values_are_read_as_java_reads_them() {
     assert!(read_alike > 1_000 && refused_alike > 1_000, "{read_alike} {refused_alike}");
 }
 
-/// Every type of Avro in one record, and a record of types that other files define, as it is registered.
+/// Every type of Avro in one record, and a record of types that other files define, in its registered form.
 const WHOLE: [(&str, &str); 2] = [
     (
         r#"{"type":"record","name":"All","namespace":"t","fields":[

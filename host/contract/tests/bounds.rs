@@ -1,5 +1,5 @@
-//! Schemas and values that ask for far more time or memory than their size: refused soon, and before a value is
-//! written that nobody could read.
+//! Schemas and values that would take far more time or memory than their size. They are refused soon, and before a
+//! value is written that could not be read.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use heddle_contract::format::avro::binary::{DEPTH_MAX, FREE_ITEMS_MAX, Reader};
@@ -12,7 +12,7 @@ fn schema(json: &Value) -> Schema {
     parse("s", &json.to_string()).unwrap()
 }
 
-/// Records within records, the inner ones twice: so many levels, around `inner`.
+/// Nested records, each with two of the inner ones: this many levels around `inner`.
 fn doubled(levels: usize, inner: Value, default: Option<&Value>) -> Value {
     (0..levels).fold(inner, |inner, level| {
         let name = inner["name"].as_str().map_or(inner.clone(), |name| json!(name));
@@ -24,7 +24,7 @@ fn doubled(levels: usize, inner: Value, default: Option<&Value>) -> Value {
     })
 }
 
-/// Writes a value and reads it again; whatever is written can be read, by its own schema and by a plan.
+/// Writes a value and reads it again. Everything that is written can be read, by its own schema and by a plan.
 fn written(schema: &Schema, value: &Value) -> Result<usize, String> {
     let mut bytes = vec![];
     json::encode(schema, value, &mut bytes).map_err(|e| e.to_string())?;
@@ -37,11 +37,11 @@ fn written(schema: &Schema, value: &Value) -> Result<usize, String> {
 }
 
 #[test]
-fn what_is_too_deep_to_be_read_is_not_written() {
+fn a_value_that_is_too_deep_to_be_read_is_not_written() {
     let list =
         schema(&json!({"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}));
     let nested = |levels: usize| (1..levels).fold(json!({"next": null}), |inner, _| json!({"next": inner}));
-    // The record and the union around the next one are a level each.
+    // The record and the union around the next one are one level each.
     let deepest = DEPTH_MAX / 2;
     assert_eq!(written(&list, &nested(deepest)), Ok(deepest));
     let error = written(&list, &nested(deepest + 1)).unwrap_err();
@@ -83,7 +83,7 @@ fn records_that_double_are_not_followed_to_their_end() {
     ] {
         assert!(error.is_beyond_bounds(), "{error}");
     }
-    // A few levels are nothing unusual.
+    // A few levels are common.
     let writer = schema(&doubled(8, nothing, None));
     json::decode(&writer, &[]).unwrap();
 }
@@ -106,7 +106,7 @@ fn defaults_that_double_are_refused() {
     let whole = json!({"type": "record", "name": "Whole", "fields": [{"name": "all", "type": ty, "default": {}}]});
     let error = parse("s", &whole.to_string()).unwrap_err().to_string();
     assert!(error.contains("too many values"), "{error}");
-    // In a union, two records at each level take the value, but for its end.
+    // In a union, two records at each level accept the value, except at its end.
     let union = |level: usize, inner: &Value| {
         let branch = |side: &str, ty: &Value| json!({"type": "record", "name": format!("{side}{level}"), "fields": [{"name": "f", "type": ty}]});
         let names = inner.as_array().map_or(inner.clone(), |all| all.iter().map(|ty| ty["name"].clone()).collect());

@@ -1,4 +1,4 @@
-//! Compatibility: what the levels demand, and what people read when a schema does not fit.
+//! Compatibility: the requirements of the levels, and the messages about a schema that does not fit.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ fn record(fields: Value) -> Value {
 }
 
 #[test]
-fn what_does_not_fit_says_where_what_was_found_and_what_would_be_accepted() {
+fn a_problem_has_the_place_what_was_found_and_what_would_be_accepted() {
     let item = |fields: Value| {
         record(
             json!([{"name": "items", "type": {"type": "array", "items": {"type": "record", "name": "Item", "fields": fields}}}]),
@@ -69,7 +69,8 @@ fn what_does_not_fit_says_where_what_was_found_and_what_would_be_accepted() {
 
 #[test]
 fn levels_say_which_versions_and_which_way() {
-    // A field more each time, without a default: each reads all before it never, all after it always.
+    // Each version has one more field, without a default. It never reads the earlier versions, and always reads the
+    // later ones.
     let version = |count: usize| {
         schema(&record((0..count).map(|n| json!({"name": format!("f{n}"), "type": "int"})).collect::<Vec<_>>().into()))
     };
@@ -103,9 +104,9 @@ fn a_branch_that_takes_every_value_goes_before_one_that_takes_some() {
     assert_eq!(resolve(&writer, &reader).mismatches(), []);
 }
 
-/// Schemas are other people's: none may end the process by its depth.
+/// Schemas come from other people, so none may end the process by its depth.
 #[test]
-fn schemas_without_end_are_refused_or_told_apart() {
+fn endless_schemas_are_refused_or_distinguished() {
     let own_default = json!({"type": "record", "name": "A", "fields": [{"name": "a", "type": "A", "default": {}}]});
     assert!(parse("own", &own_default.to_string()).unwrap_err().to_string().contains("within itself"));
     let chain = |last: &str| {
@@ -118,7 +119,7 @@ fn schemas_without_end_are_refused_or_told_apart() {
     let (long, string) = (schema(&chain("long").into()), schema(&chain("string").into()));
     assert!(!problems(&long, &string).is_empty());
     assert!(!resolve(&string, &long).mismatches().is_empty());
-    // The same the other way round: each type is used before it is defined.
+    // The same in reverse order: each type is used before it is defined.
     let mut backwards = chain("long");
     backwards.reverse();
     let told = parse("backwards", &Value::from(backwards).to_string()).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! `component.toml`: what it means, and what is said when it is wrong.
+//! `component.toml`: its meaning, and the messages about its problems.
 
 #![allow(clippy::unwrap_used)]
 
@@ -124,7 +124,7 @@ fn a_failure_policy_may_say_everything() {
     let seconds = Duration::from_secs;
     let expected = Failure {
         attempts_max: 1,
-        // The longest pause is not shorter than the first one.
+        // The longest pause is at least as long as the first one.
         backoff: Backoff { first: seconds(5), max: seconds(5) },
         retry: vec![seconds(1)],
         retry_on: BTreeSet::from([EventFaultKind::Failed, EventFaultKind::Trap]),
@@ -146,7 +146,7 @@ fn a_failure_policy_may_say_everything() {
 }
 
 #[test]
-fn a_failure_policy_that_makes_no_sense_is_told() {
+fn a_contradictory_failure_policy_is_reported() {
     let text = component(
         r#"
         [failure]
@@ -161,7 +161,7 @@ fn a_failure_policy_that_makes_no_sense_is_told() {
 }
 
 #[test]
-fn what_is_not_said_has_its_default() {
+fn absent_settings_have_defaults() {
     let text = r#"
         component = { name = "payment", build = "make payment.wasm" }
         [consumes."orders.created"]
@@ -227,9 +227,9 @@ breaker = { failures = 20, within = "10s" }
 "#;
 
 #[test]
-fn everything_that_is_wrong_is_told_at_once() {
+fn all_problems_are_reported_at_once() {
     assert_snapshot!(wrong(ALL_WRONG), @r#"
-    it is not said how the component is built
+    the component has no build
       at: component.toml:2:2 (component)
       hint: add `language = "rust"` (or javascript, python, go) or `build = "<command>"`
     `Inventory` cannot name a component
@@ -240,7 +240,7 @@ fn everything_that_is_wrong_is_told_at_once() {
       hint: did you mean `language`?
     `orders/created` cannot name a topic
       at: component.toml:6:11 (consumes."orders/created")
-      hint: use letters, digits, `.`, `_` and `-`, at most 249 characters, as Kafka asks
+      hint: use letters, digits, `.`, `_` and `-`, at most 249 characters, as Kafka requires
     `orderId` does not say where the id is
       at: component.toml:7:6 (consumes."orders/created".id)
       hint: write "value:orderId", "value:order.id" for a field of a field, or "header:ce_id"
@@ -255,7 +255,7 @@ fn everything_that_is_wrong_is_told_at_once() {
       hint: add `value = "<schema>"`, the name of a type in contracts/
     `stock log` cannot name a topic
       at: component.toml:14:13 (stores.stock.changelog)
-      hint: use letters, digits, `.`, `_` and `-`, at most 249 characters, as Kafka asks
+      hint: use letters, digits, `.`, `_` and `-`, at most 249 characters, as Kafka requires
     `deadline` should be a duration, not an integer
       at: component.toml:17:12 (limits.deadline)
       hint: write a number and a unit, such as "200ms", "10s", "5m" or "7d"
@@ -281,7 +281,7 @@ fn everything_that_is_wrong_is_told_at_once() {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn missing_parts_are_named() {
     assert_snapshot!(wrong(""), @r#"
     `component` is missing
       at: component.toml:1:1 (component)
@@ -296,7 +296,7 @@ fn what_is_missing_is_named() {
       hint: add `name = "..."`
     `language` and `build` exclude each other
       at: component.toml:3:9 (component.build)
-      hint: keep `language`, or keep `build` for a build of your own
+      hint: keep `language`, or keep `build` for a custom build
     the component consumes nothing
       at: component.toml:4:2 (consumes)
       hint: add a [consumes."<topic>"] section: a component runs when a record arrives
@@ -333,13 +333,13 @@ dead-letter = "orders.created"
       hint: add `id = "value:<field>"` or `id = "header:<name>"`
     `log` is the changelog of two stores
       at: component.toml:10:40 (stores.stock.changelog)
-      hint: give each store a topic of its own
+      hint: give each store a separate topic
     a record of the largest size does not fit into memory
       at: component.toml:15:10 (limits.record)
       hint: raise `memory` or lower `record`
     the dead-letter topic `orders.created` is consumed by the component itself
       at: component.toml:18:15 (failure.dead-letter)
-      hint: set failed records aside in a topic of their own, or let another component consume them
+      hint: write dead letters to a separate topic, or let another component consume them
     "#);
 }
 
@@ -348,7 +348,7 @@ fn syntax_errors_are_placed_too() {
     assert_snapshot!(wrong("[component]\nname = inventory\nlanguage = \"rust\"\nlanguage = \"go\"\n"), @r#"
     not valid TOML: invalid float, expected `inf`
       at: component.toml:2:8
-      hint: write `key = "value"` lines below `[section]` headers; strings stand in quotes
+      hint: write `key = "value"` lines below `[section]` headers; strings need quotes
     not valid TOML: duplicate key
       at: component.toml:4:1
       hint: keep one of the two
@@ -425,7 +425,7 @@ fn values_of_the_wrong_shape_are_named() {
 }
 
 proptest! {
-    /// Whatever a file contains, it is taken or explained in three lines a problem.
+    /// Any file is either accepted or explained, with three lines for each problem.
     #[test]
     fn every_problem_has_three_lines(
         value in any::<String>(),

@@ -1,4 +1,4 @@
-//! What docs/formats.md shows is what the program takes.
+//! The program accepts everything that docs/formats.md shows.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -24,7 +24,7 @@ fn the_files_shown_are_taken() {
     assert_eq!(app.unwrap_or_else(|e| panic!("{e}")).name, "order-platform");
 }
 
-/// Every variable that the page names is known; each is set, with a value of its own type, on the file shown.
+/// Every variable on the page is known. Each is set to a value of its type, with the file on the page.
 #[test]
 fn the_variables_shown_are_taken() {
     let words = FORMATS.split(|c: char| !c.is_ascii_uppercase() && c != '_');

@@ -1,5 +1,6 @@
-//! Bytes of all kinds through the plans of generated schemas: an error or a value, never a panic, and never a value out
-//! of proportion to its bytes. `HEDDLE_TEST_CASES` asks for more, `HEDDLE_TEST_SEED` for others.
+//! Bytes of all kinds through the plans of generated schemas. The result is an error or a value, never a panic, and
+//! never a value that is far larger than its bytes. `HEDDLE_TEST_CASES` sets the number of cases, `HEDDLE_TEST_SEED`
+//! the seed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[allow(dead_code)]
@@ -12,14 +13,14 @@ use heddle_contract::format::avro::resolve::resolve;
 use heddle_contract::format::avro::{Schema, json, parse};
 use serde_json::Value;
 
-/// How many inputs each pair of schemas gets.
+/// The number of inputs for each pair of schemas.
 const INPUTS: u64 = 200;
 
 fn asked(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |text| text.parse().expect(variable))
 }
 
-/// Numbers that have gone wrong before: small counts, negative ones, the ends of their types.
+/// Numbers that often cause bugs: small counts, negative ones, the limits of their types.
 fn bytes(dice: &mut Dice) -> Vec<u8> {
     let mut bytes = vec![];
     for _ in 0..dice.below(40) {
@@ -62,7 +63,7 @@ fn any_bytes_give_a_value_of_their_size_or_an_error() {
             let bytes = bytes(&mut dice);
             let mut input = Reader::new(&bytes);
             let read = read::json(&plan, plan.root(), &reader, reader.root(), &mut input, 0);
-            // Text and names of fields come from the schema; each item of a list takes a byte, or counts as free.
+            // Text and names of fields come from the schema. Each item of a list takes a byte, or counts as free.
             let bound = (bytes.len() + FREE_ITEMS_MAX) * (one.to_string().len() + 64);
             match read {
                 Ok(value) => {

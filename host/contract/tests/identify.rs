@@ -1,4 +1,4 @@
-//! Ids of messages: the field taken from the bytes is the field of the decoded value, whatever schema wrote it.
+//! Message ids: the id that is read from the bytes is the field of the decoded value, whatever schema wrote it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
 use heddle_contract::format::avro::binary::Reader;
@@ -69,7 +69,7 @@ fn an_id_has_the_same_bytes_whatever_schema_wrote_it() {
         (json!("string"), json!("bytes"), json!("grüße"), "grüße"),
         (json!("bytes"), json!("string"), json!("abc"), "abc"),
         (colours(json!(["OTHER", "RED"])), colours(json!(["RED", "OTHER"])), json!("RED"), "RED"),
-        // The reader takes both for OTHER, but they are not the same.
+        // The reader converts both to OTHER, but they are not the same.
         (colours(json!(["OTHER", "BLUE"])), colours(json!(["OTHER"])), json!("BLUE"), "BLUE"),
     ] {
         let found = id(&with(writer.clone()), &with(reader.clone()), "id", &json!({"id":value}));
@@ -95,7 +95,7 @@ fn fields_are_found_by_alias_behind_others_and_within() {
 }
 
 #[test]
-fn what_the_writer_does_not_have_is_no_id() {
+fn a_field_that_the_writer_does_not_have_is_not_an_id() {
     let old = record(json!([{"name":"n","type":"int"}]));
     let new = record(json!([{"name":"n","type":"int"},{"name":"id","type":"string","default":"none"}]));
     assert_eq!(id(&old, &new, "id", &json!({"n":1})), Ok(None));
@@ -104,7 +104,7 @@ fn what_the_writer_does_not_have_is_no_id() {
     assert!(found.unwrap_err().contains("no symbol `B`"));
 }
 
-/// A type that can identify, and how the JSON of its values reads as an id.
+/// A type that can identify, and the id for the JSON of its values.
 fn identifying() -> impl Strategy<Value = (Value, Value)> {
     let text = "[a-zäß0-9]{0,6}";
     let leaf = prop_oneof![
@@ -123,7 +123,7 @@ fn identifying() -> impl Strategy<Value = (Value, Value)> {
     })
 }
 
-/// Fields that stand around the id.
+/// Fields around the id.
 fn padding() -> impl Strategy<Value = (Value, Value)> {
     prop_oneof![
         Just((json!("boolean"), json!(true))),
@@ -134,7 +134,7 @@ fn padding() -> impl Strategy<Value = (Value, Value)> {
     ]
 }
 
-/// How an id's JSON reads as bytes.
+/// Converts an id's JSON to bytes.
 fn as_id(ty: &Value, value: &Value) -> Option<Vec<u8>> {
     let of_bytes = ty.to_string().contains("\"bytes\"") || ty.to_string().contains("\"fixed\"");
     match value {
@@ -157,8 +157,8 @@ proptest! {
         wider in any::<bool>(),
         cut in any::<proptest::sample::Index>(),
     ) {
-        // The writer has the id among others; the reader by another name, wider, in another order and with less around
-        // it.
+        // The writer has the id among other fields. The reader has it under another name, with a wider type, in another
+        // order, and with fewer fields around it.
         let named = |prefix: &str, list: &[(Value, Value)]| list.iter().enumerate()
             .map(|(n, (ty, value))| (format!("{prefix}{n}"), ty.clone(), value.clone())).collect::<Vec<_>>();
         let mut all = named("b", &before);
@@ -190,7 +190,7 @@ proptest! {
         let id = IdPath::of("orders", Some(&reader), &path(at)).unwrap();
         let found = id.find(&plan, &bytes).unwrap().map(std::borrow::Cow::into_owned);
         prop_assert_eq!(&found, &as_id(&ty, field));
-        // Cut off, it is the same id (the cut is behind it) or an error, never another one.
+        // Truncated bytes give the same id (if the cut is after it) or an error, but never another id.
         let cut = id.find(&plan, &bytes[..cut.index(bytes.len())]).map(|id| id.map(std::borrow::Cow::into_owned));
         prop_assert!(cut.is_err() || cut == Ok(found));
     }

@@ -1,7 +1,7 @@
-//! Values as JSON and back: the same bytes, for every schema.
+//! Values as JSON and back: the bytes are the same for every schema.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
-#[allow(dead_code)] // changed schemas are for other tests
+#[allow(dead_code)] // other tests use changed schemas
 mod generate;
 #[path = "generate/values.rs"]
 mod values;
@@ -10,10 +10,10 @@ use generate::Dice;
 use heddle_contract::format::avro::{Schema, json, parse};
 use serde_json::{Value, json};
 
-/// How many schemas are tried.
+/// The number of generated schemas.
 const SCHEMAS: u64 = 3_000;
 
-/// The bytes of what is written in a line of text.
+/// Encodes a line of text.
 fn from_text(schema: &Schema, text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = vec![];
     let value = serde_json::from_str(text).map_err(|e| e.to_string())?;
@@ -22,7 +22,7 @@ fn from_text(schema: &Schema, text: &str) -> Result<Vec<u8>, String> {
 }
 
 #[test]
-fn what_is_printed_of_any_value_of_any_schema_is_read_back_as_the_same_bytes() {
+fn the_printed_form_of_any_value_is_read_back_as_the_same_bytes() {
     let (mut values, mut wrong) = (0, vec![]);
     for seed in 0..SCHEMAS {
         let mut dice = Dice::new(seed);
@@ -48,7 +48,7 @@ fn of_field(ty: Value) -> Schema {
     parse("f", &json!({"type": "record", "name": "R", "fields": [{"name": "f", "type": ty}]}).to_string()).unwrap()
 }
 
-/// What is made of a line, as it is printed.
+/// Encodes a line, and prints the value.
 fn printed(schema: &Schema, line: &Value) -> Result<Value, String> {
     let bytes = from_text(schema, &line.to_string())?;
     let printed = json::decode(schema, &bytes).unwrap();
@@ -81,9 +81,9 @@ fn an_object_that_looks_like_a_named_branch_is_read_as_avro_does_or_for_itself()
         let line = |value: &Value| json!({"f": value});
         assert_eq!(printed(schema, &line(&given)), Ok(line(&expected)), "{given}");
     }
-    // Avro's own reading goes first: here both fit, and the record within is meant.
+    // Avro's own reading takes precedence. Both readings fit here, and the inner record is meant.
     assert_eq!(printed(&named, &json!({"R": {"R": {"R": null}}})), Ok(json!({"R": {"R": {"R": null}}})));
-    // Ambiguous at every level, and wrong at the last: an error, soon.
+    // The value is ambiguous at every level and wrong at the last one. It gives an error soon.
     let many = (0..60).fold(json!(1), |inner, _| json!({"R": inner}));
     assert!(printed(&named, &many).unwrap_err().contains("1 where R is expected"));
 }

@@ -1,4 +1,4 @@
-//! What things are called in WIT: no two alike, and nothing is renamed by what is added.
+//! Names in WIT: no two are equal, and an addition renames nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,7 +51,7 @@ fn record(name: &str, fields: Value) -> Value {
     json!({"type": "record", "name": name, "fields": fields})
 }
 
-/// The names of what is in `topics`, by key.
+/// The names of everything in `topics`, by key.
 fn shown(names: &Names) -> String {
     names.iter().map(|(key, name)| format!("{key} = {name}\n")).collect()
 }
@@ -75,7 +75,7 @@ fn assert_kept(before: &Names, after: &Names, what: &str) {
 }
 
 #[test]
-fn names_that_clash_are_told_apart() {
+fn names_that_clash_become_unique() {
     let place = |space: &str| {
         json!({"type": "record", "name": "place", "namespace": space, "fields": [
         {"name": "lat", "type": "double"}]})
@@ -109,7 +109,7 @@ fn names_that_clash_are_told_apart() {
 }
 
 #[test]
-fn whatever_is_added_nothing_is_renamed() {
+fn no_addition_renames_anything() {
     let mut clashes = 0;
     for seed in 0..scaled(300, 20_000) {
         let mut dice = hostile::Dice::new(seed ^ 0xadd);
@@ -117,7 +117,7 @@ fn whatever_is_added_nothing_is_renamed() {
         let mut values = BTreeMap::new();
         let mut lock = Names::default();
         for step in 0..4 {
-            // A topic more, or a schema that grows.
+            // Adds a topic, or changes a schema.
             let topic = names_of_topics[dice.below(names_of_topics.len())];
             let was = values.get(topic).cloned();
             let schema = match &was {
@@ -128,7 +128,7 @@ fn whatever_is_added_nothing_is_renamed() {
             let parsed = |(topic, schema): (&&str, &Value)| Some(((*topic).to_owned(), shapes(topic, schema)?));
             let topics = values.iter().map(parsed).collect::<Option<Topics>>();
             let Some(topics) = topics else {
-                // What was added is not valid there.
+                // The addition is not valid there.
                 match was {
                     Some(schema) => values.insert(topic, schema),
                     None => values.remove(topic),
@@ -138,7 +138,7 @@ fn whatever_is_added_nothing_is_renamed() {
             let now = names(&topics, &lock);
             assert_kept(&lock, &now, &format!("seed {seed}, step {step}"));
             clashes += u64::from(!now.for_host().is_empty());
-            // What was recorded is read again as it was.
+            // Recorded names are read back unchanged.
             lock = Names::of_lock(&now.lock()).unwrap();
             assert_eq!(lock, now);
             self::parsed(&wit(&topics, &now)).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
@@ -148,7 +148,7 @@ fn whatever_is_added_nothing_is_renamed() {
 }
 
 #[test]
-fn what_is_added_behind_renames_nothing_also_where_no_names_were_recorded() {
+fn an_addition_at_the_end_renames_nothing_even_without_recorded_names() {
     let field = |name: &str, ty: Value| json!({"name": name, "type": ty});
     let mut fields = vec![
         field("created_at", json!("long")),
@@ -218,7 +218,7 @@ fn a_type_that_two_topics_define_alike_is_one() {
     };
     assert_eq!(types(&alike_names).len(), 1);
     assert_eq!(wit(&alike, &alike_names).matches("record source {").count(), 1);
-    // From then on they differ.
+    // From now on they differ.
     let other = source(json!([{"name": "lsn", "type": "long"}, {"name": "xid", "type": "long"}]));
     let differ = topics([("a", table("a", one)), ("b", table("b", other))]);
     let names = names(&differ, &alike_names);
@@ -227,7 +227,7 @@ fn a_type_that_two_topics_define_alike_is_one() {
 }
 
 #[test]
-fn each_file_is_a_world_of_its_own() {
+fn names_belong_to_the_file_that_defines_them() {
     let mut library = Library::default();
     let row = |field: &str| record("io.ksql.Row", json!([{"name": field, "type": "int"}])).to_string();
     library.add("contracts/CLICKS-value.avsc", &row("PAGE")).unwrap();
@@ -235,15 +235,15 @@ fn each_file_is_a_world_of_its_own() {
     for (file, field) in [("contracts/CLICKS-value.avsc", "PAGE"), ("contracts/USERS-value.avsc", "NAME")] {
         assert!(library.schema(file).unwrap().json().contains(field), "{file}");
     }
-    // Whoever refers to the name has to know which is meant.
+    // A file that refers to the name needs one meaning of it.
     library
         .add("contracts/both-value.avsc", &record("B", json!([{"name": "row", "type": "io.ksql.Row"}])).to_string())
         .unwrap();
     let several = library.schema("contracts/both-value.avsc").unwrap_err().to_string();
-    // A file of shared types is meant rather than those of topics.
+    // A file of shared types takes precedence over those of topics.
     library.add("contracts/Row.avsc", &row("SHARED")).unwrap();
     assert!(library.schema("contracts/both-value.avsc").unwrap().json().contains("SHARED"));
-    // One schema cannot have both.
+    // One schema cannot have both definitions.
     let own = json!([record("io.ksql.Row", json!([{"name": "OWN", "type": "int"}])), "C"]);
     library.add("contracts/C.avsc", &record("C", json!([{"name": "row", "type": "io.ksql.Row"}])).to_string()).unwrap();
     library.add("contracts/own-value.avsc", &own.to_string()).unwrap();

@@ -1,4 +1,4 @@
-//! Schema resolution, by the specification's rules, one by one, and against the reference implementation.
+//! Schema resolution, by each of the specification's rules, and compared with the reference implementation.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
 use heddle_contract::format::avro::binary::Reader;
@@ -11,7 +11,7 @@ fn schema(text: &Value) -> Schema {
     parse("s", &text.to_string()).unwrap()
 }
 
-/// Writes `value` by one schema and reads it by the other.
+/// Writes `value` with one schema and reads it with the other.
 fn through(writer: &Value, reader: &Value, value: &Value) -> Result<Value, String> {
     let (writer, reader) = (schema(writer), schema(reader));
     let mut bytes = vec![];
@@ -84,7 +84,7 @@ fn unions_go_by_the_written_branch() {
     assert_eq!(through(&wide, &json!("string"), &json!({"string":"x"})), Ok(json!("x")));
     assert!(through(&wide, &json!("string"), &json!({"long":1})).unwrap_err().contains("cannot be read as string"));
     assert_eq!(mismatches(&wide, &json!("string")).len(), 2);
-    // The same type wins over an earlier one that would do.
+    // The same type takes precedence over an earlier one that would fit.
     assert_eq!(through(&json!("int"), &json!(["double", "int"]), &json!(5)), Ok(json!({"int":5})));
 }
 

@@ -1,4 +1,4 @@
-//! Schemas and values there and back, and garbage against the decoder.
+//! Round trips of schemas and values, and garbage for the decoder.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use heddle_contract::format::avro::{Library, Node, Schema, json, parse};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// Everything that Avro has, in one record.
+/// All types of Avro in one record.
 const ALL: &str = r#"{"type":"record","name":"All","namespace":"t","fields":[
   {"name":"flag","type":"boolean"},{"name":"i","type":"int"},{"name":"l","type":{"type":"long","logicalType":"timestamp-millis"}},
   {"name":"f","type":"float"},{"name":"d","type":"double"},{"name":"s","type":"string"},{"name":"b","type":"bytes"},
@@ -49,7 +49,7 @@ fn types_of_other_files_come_along() {
         .unwrap();
     library.add("Unit.avsc", r#"{"type":"enum","name":"b.Unit","symbols":["KG","PIECE"]}"#).unwrap();
     let schema = library.schema("orders-value.avsc").unwrap();
-    // Registered alone, it is understood.
+    // The registered text is valid alone.
     let value = json!({"items":[{"unit":"KG"}],"first":{"unit":"PIECE"}});
     let bytes = encoded(&schema, &value);
     assert_eq!(parse("alone", schema.json()).unwrap(), schema);
@@ -66,7 +66,7 @@ fn a_record_may_contain_itself() {
 }
 
 #[test]
-fn what_is_wrong_says_where() {
+fn errors_of_a_schema_have_its_place() {
     let wrong = |text: &str| parse("orders-value.avsc", text).unwrap_err().to_string();
     let messages = [
         wrong("{\n  \"type\": record }"),
@@ -82,7 +82,7 @@ fn what_is_wrong_says_where() {
 }
 
 #[test]
-fn logical_types_that_make_no_sense_are_ignored_and_told() {
+fn invalid_logical_types_are_ignored_and_reported() {
     let ty = |ty: Value| json!({"name": "x", "type": ty});
     let fixed = |size: u32, more: Value| {
         let mut fixed = json!({"type": "fixed", "name": "F", "namespace": "t", "size": size});
@@ -90,7 +90,7 @@ fn logical_types_that_make_no_sense_are_ignored_and_told() {
         fixed
     };
     let decimal = |precision: Value, scale: Value| json!({"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale});
-    // What the value is taken as, and so encoded as.
+    // The type as which the value is read and encoded.
     let cases = [
         (ty(decimal(json!(2), json!(3))), "bytes"),
         (ty(decimal(json!(0), json!(0))), "bytes"),
@@ -117,7 +117,7 @@ fn logical_types_that_make_no_sense_are_ignored_and_told() {
         writeln!(told, "{}\n  {}", field, found[0]).unwrap();
     }
     insta::assert_snapshot!(told);
-    // Those that make sense are not told.
+    // Valid ones are not reported.
     let sense = json!({"type": "record", "name": "R", "namespace": "t", "doc": "R.", "fields": [
         ty(fixed(2, json!({"logicalType": "decimal", "precision": 4, "scale": 4})))]});
     assert_eq!(lint(&parse("r", &sense.to_string()).unwrap()), []);
@@ -163,7 +163,7 @@ proptest! {
         let at = at % bytes.len();
         bytes[at] = to;
         if let Ok(value) = json::decode(&schema, &bytes) {
-            // Whatever was read is a value of the schema.
+            // Everything that was read is a value of the schema.
             json::encode(&schema, &value, &mut vec![]).unwrap();
         }
     }

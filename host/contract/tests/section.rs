@@ -61,7 +61,7 @@ fn contracts() -> impl Strategy<Value = Contract> {
 
 proptest! {
     #[test]
-    fn what_goes_in_comes_out_and_nothing_else_changes(
+    fn an_embedded_contract_is_extracted_and_nothing_else_changes(
         first in contracts(),
         second in contracts(),
         middle in prop::collection::vec(any::<u8>(), 0..300),

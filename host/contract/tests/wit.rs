@@ -1,4 +1,4 @@
-//! The WIT of schemas: parsed by the tools that components are built with, and compared with the codec's shapes.
+//! The WIT of schemas, parsed with the libraries of the component tools, and compared with the codec's shapes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
 use std::collections::BTreeMap;
@@ -96,7 +96,7 @@ fn every_type_there_is() {
 
 #[test]
 fn stores_by_the_kind_of_their_keys() {
-    // Named like the functions beside them.
+    // They have the names of the functions beside them.
     let value = schema(&json!({"type":"record","name":"Get","fields":[
         {"name":"n","type":"long"},{"name":"put","type":{"type":"enum","name":"Put","symbols":["SCAN"]}}]}));
     let key = schema(&json!({"type":"record","name":"Scan","fields":[{"name":"id","type":"long"}]}));
@@ -125,7 +125,7 @@ fn tables_by_the_kind_of_their_keys() {
     insta::assert_snapshot!(generate(&world));
 }
 
-/// Whether a parsed type is the one that the codec will produce.
+/// Checks that a parsed type is the one that the codec produces.
 fn agree(resolve: &Resolve, shapes: &Shapes, shape: ShapeId, ty: &Type) -> Result<(), String> {
     let kind = |id: TypeId| {
         let mut id = id;
@@ -193,7 +193,7 @@ fn odd_names() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A type without named types in it; those are added by the record around it.
+/// A type without named types in it. The record around it adds those.
 fn types() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         proptest::sample::select(vec!["boolean", "int", "long", "float", "double", "string", "bytes"])
@@ -214,7 +214,7 @@ fn types() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn whatever_is_generated_parses_and_agrees_with_the_codec(
+    fn generated_wit_parses_and_agrees_with_the_codec(
         fields in proptest::collection::vec((odd_names(), types()), 1..6),
         inner in proptest::collection::vec((odd_names(), types()), 1..4),
         record_name in odd_names(),

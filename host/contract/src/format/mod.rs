@@ -43,10 +43,10 @@ pub struct Entry {
     /// The schema's references.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<Reference>,
-    /// Metadata of clients, kept as it is.
+    /// Metadata of clients, stored unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Value>,
-    /// Rules of clients, kept as they are.
+    /// Rules of clients, stored unchanged.
     #[serde(default, rename = "ruleSet", skip_serializing_if = "Option::is_none")]
     pub rule_set: Option<Value>,
 }
@@ -70,7 +70,7 @@ pub struct Reference {
     pub version: u32,
 }
 
-/// A schema that is referred to: what it is called, and its text.
+/// A schema to which another one refers: its name there, and its text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Referred {
     /// The name in the referring schema.
@@ -120,7 +120,7 @@ pub fn title(format: SchemaFormat) -> &'static str {
 #[derive(Debug)]
 pub struct UnknownFormat;
 
-/// The ending of a format's files.
+/// The extension of a format's files.
 #[must_use]
 pub fn extension(format: SchemaFormat) -> &'static str {
     match format {
@@ -184,7 +184,7 @@ pub fn canonical(format: SchemaFormat, text: &str, normalize: bool) -> Result<St
     }
 }
 
-/// Returns the files that a schema names by path: imports of a `.proto` file, targets of a `$ref`. Files that every
+/// Returns the files that a schema names by path: imports of a `.proto` file, or targets of a `$ref`. Files that every
 /// compiler has are left out.
 ///
 /// # Errors
@@ -212,7 +212,7 @@ pub fn identity(entry: &Entry) -> String {
     format!("{}\n{text}\n{rest}", name(entry.format))
 }
 
-/// The GUID of a schema. It depends on the stored form alone, so all registries give the same one.
+/// The GUID of a schema. It depends only on the stored form, so all registries give the same GUID.
 #[must_use]
 pub fn guid(entry: &Entry) -> Guid {
     let rest = serde_json::json!([entry.references, entry.metadata, entry.rule_set]);
@@ -257,7 +257,7 @@ impl Schema {
         }
     }
 
-    /// Its text; of an Avro schema with the types it refers to in it.
+    /// Its text. An Avro schema's text includes the types to which it refers.
     #[must_use]
     pub fn text(&self) -> &str {
         match self {
@@ -267,7 +267,7 @@ impl Schema {
         }
     }
 
-    /// Where and why `self` does not take everything that `writer` writes.
+    /// Returns the places where `self` does not accept what `writer` writes, with the reasons.
     #[must_use]
     pub fn problems(&self, writer: &Self) -> Vec<Problem> {
         match (self, writer) {
@@ -284,8 +284,8 @@ impl Schema {
         }
     }
 
-    /// Returns where and why a component typed by `self` cannot read everything that `writer` writes. Types of the
-    /// writer's text that such values never have do not count.
+    /// Returns the places where a component typed by `self` cannot read what `writer` writes, with the reasons. Types
+    /// of the writer's text that such values never have do not count.
     #[must_use]
     pub fn reads(&self, writer: &Self) -> Vec<Problem> {
         match (self, writer) {
@@ -297,7 +297,7 @@ impl Schema {
         }
     }
 
-    /// Returns true if a registry holds both as one schema.
+    /// Returns true if a registry stores both as one schema.
     #[must_use]
     pub fn is_same_text(&self, other: &Self) -> bool {
         match (self, other) {
@@ -306,7 +306,7 @@ impl Schema {
         }
     }
 
-    /// Returns what others miss to understand the schema, and to distinguish its types from their own.
+    /// Returns the missing parts that others need to understand the schema, and to distinguish its types from theirs.
     #[must_use]
     pub fn lint(&self) -> Vec<Problem> {
         match self {
@@ -354,7 +354,7 @@ impl Schema {
         }
     }
 
-    /// The files that it imports, also by way of others, beside its text.
+    /// The files that it imports, directly or indirectly, in addition to its text.
     #[must_use]
     pub fn imports(&self) -> &[Referred] {
         match self {
@@ -364,7 +364,7 @@ impl Schema {
         }
     }
 
-    /// The name of its type within its text, where that does not say which of several it is.
+    /// The name of its type within its text, if the text has several types and it is not the default one.
     #[must_use]
     pub fn type_within(&self) -> Option<&str> {
         match self {
@@ -373,7 +373,7 @@ impl Schema {
         }
     }
 
-    /// The same schema with values of another type of its text.
+    /// The same schema for values of another type of its text.
     ///
     /// # Errors
     /// If the text has no such type.
@@ -385,7 +385,7 @@ impl Schema {
         }
     }
 
-    /// The bytes before an encoded value that name its type among several: the message indexes of Protobuf.
+    /// The bytes before an encoded value that name its type among several. These are the message indexes of Protobuf.
     #[must_use]
     pub fn indexes(&self) -> Vec<u8> {
         let mut indexes = vec![];
@@ -395,7 +395,7 @@ impl Schema {
         indexes
     }
 
-    /// The encoding of a value without what [`indexes`](Self::indexes) puts in front of it.
+    /// The encoding of a value without its [`indexes`](Self::indexes).
     #[must_use]
     pub fn without_indexes<'b>(&self, value: &'b [u8]) -> &'b [u8] {
         match self {
@@ -404,7 +404,7 @@ impl Schema {
         }
     }
 
-    /// The same schema for the type that `value` is of, where its text has several.
+    /// The same schema for the type of `value`, if its text has several types.
     #[must_use]
     pub fn like(&self, value: &[u8]) -> Self {
         match self {
@@ -415,7 +415,7 @@ impl Schema {
         }
     }
 
-    /// The places that a component cannot be typed by.
+    /// The places that cannot type a component.
     #[must_use]
     pub fn inexpressible(&self) -> &[Problem] {
         match self {
@@ -425,13 +425,13 @@ impl Schema {
         }
     }
 
-    /// Returns true if values are of one of several types.
+    /// Returns true if values have one of several types.
     #[must_use]
     pub fn is_union(&self) -> bool {
         self.avro().is_some_and(|schema| schema.is_union())
     }
 
-    /// The names of the types that values are of: those of a union's branches, or the one that there is.
+    /// The names of the values' types: those of a union's branches, or the only one.
     #[must_use]
     pub fn type_names(&self) -> Vec<String> {
         match self {
@@ -440,8 +440,8 @@ impl Schema {
         }
     }
 
-    /// The records that values are of, by their full names, each as a schema of its own. `None`: there is something
-    /// else than records among them.
+    /// The record types of the values by their full names, each as a separate schema. `None` if the values include
+    /// types other than records.
     ///
     /// # Errors
     /// If a branch is not a schema by itself.

@@ -1,10 +1,10 @@
-//! The way from values of a writer's schema to values of a reader's schema. It is compiled once for the pair.
+//! Plans for reading values of a writer's schema as values of a reader's schema. A plan is compiled once for each pair.
 
 use std::sync::Arc;
 
 use super::{Schema, avro, json_schema, protobuf, title};
 
-/// The way from a writer's value to a reader's value.
+/// The plan for reading a writer's value as a reader's value.
 #[derive(Clone, Debug)]
 pub enum Plan {
     /// Both schemas are Avro.
@@ -18,7 +18,7 @@ pub enum Plan {
     Protobuf(Box<protobuf::plan::Plan>),
     /// Both schemas are JSON Schema.
     JsonSchema(Box<json_schema::plan::Plan>),
-    /// The reader can read no value of the writer.
+    /// The reader cannot read any value of the writer.
     Unreadable(String),
 }
 
@@ -32,7 +32,7 @@ pub struct Mismatch {
 }
 
 impl Plan {
-    /// Compiles how values of `writer` are read as values of `reader`.
+    /// Compiles a plan for reading values of `writer` as values of `reader`.
     #[must_use]
     pub fn of(writer: &Schema, reader: &Schema) -> Self {
         match (writer, reader) {
@@ -52,8 +52,8 @@ impl Plan {
         }
     }
 
-    /// The places where values of the writer have no counterpart. Empty: the reader can read whatever the writer
-    /// writes.
+    /// The places where values of the writer have no counterpart. Empty if the reader can read everything that the
+    /// writer writes.
     #[must_use]
     pub fn mismatches(&self) -> Vec<Mismatch> {
         match self {

@@ -1,8 +1,8 @@
-//! Shapes: the type of every place of a schema, whatever format the schema has. The WIT of a component, its names, the
-//! check of its types and the host's codecs follow them, so that they cannot disagree.
+//! Shapes: the types of a schema, whatever its format is. The WIT of a component, its names, the check of its types and
+//! the host's codecs are derived from them, so that they cannot disagree.
 //!
 //! ```text
-//!  Schema ──shapes──> Shapes, named as the schema names things ──Shapes::named──> Shapes with labels of WIT
+//!  Schema ──shapes──> Shapes, with the schema's names ──Shapes::named──> Shapes with labels of WIT
 //! ```
 
 use super::name::Name;
@@ -19,17 +19,17 @@ pub struct Shapes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShapeId(u32);
 
-/// One type. Fields, symbols and cases come in the schema's order. Their labels are their names in WIT, empty until
-/// they are given.
+/// One type. Fields, symbols and cases have the schema's order. Their labels are their names in WIT. They are empty
+/// until they are set.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
-    /// A value that says nothing: an `enum` of one case.
+    /// A value without information: an `enum` of one case.
     Null,
     /// `bool`
     Bool,
-    /// `s32`, maybe under another name.
+    /// `s32`, possibly under another name.
     S32(Option<Alias>),
-    /// `s64`, maybe under another name.
+    /// `s64`, possibly under another name.
     S64(Option<Alias>),
     /// `u32`
     U32,
@@ -43,11 +43,11 @@ pub enum Shape {
     String,
     /// `list<u8>`
     Bytes,
-    /// `list<u8>` of so many bytes.
+    /// `list<u8>` with this number of bytes.
     Fixed(usize),
     /// A plain decimal number as a `string`.
     Decimal {
-        /// The most digits it may have.
+        /// The maximum number of digits.
         precision: u32,
         /// The digits after the point.
         scale: u32,
@@ -63,17 +63,17 @@ pub enum Shape {
     },
     /// `option<t>`
     Option(ShapeId),
-    /// `variant`; without cases, an `enum` of one case that no value has.
+    /// `variant`. Without cases, it is an `enum` of one case that no value has.
     Variant(Variant),
-    /// `record`; without fields, which WIT does not have, an `enum` of one case.
+    /// `record`. Without fields, which WIT does not allow, it is an `enum` of one case.
     Record(Record),
-    /// `enum`; without symbols, an `enum` of one case that no value has. An open one is a `variant`.
+    /// `enum`. Without symbols, it is an `enum` of one case that no value has. An open one is a `variant`.
     Enum(Enum),
     /// A `string` of JSON.
     Json(Json),
 }
 
-/// Another name for a number, which says what it means.
+/// Another name for a number, which shows its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Alias {
     /// The name in WIT.
@@ -128,7 +128,7 @@ pub struct Field {
     pub ty: ShapeId,
 }
 
-/// One of some symbols.
+/// One of several symbols.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Enum {
     /// The type's name.
@@ -150,12 +150,12 @@ pub struct Symbol {
     pub label: String,
 }
 
-/// A value that WIT has no type for.
+/// A value for which WIT has no type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Json {
     /// The description in WIT.
     pub doc: String,
-    /// The type that the JSON is a value of, where that is a type which contains the place itself.
+    /// The type of the JSON value, if that type contains this place.
     pub of: Option<ShapeId>,
 }
 
@@ -166,7 +166,7 @@ impl Shapes {
         self.root
     }
 
-    /// Returns the shape `id` stands for.
+    /// Returns the shape of `id`.
     ///
     /// # Panics
     /// If `id` belongs to other shapes and is out of bounds.
@@ -175,7 +175,7 @@ impl Shapes {
         &self.shapes[id.0 as usize]
     }
 
-    /// Returns the shape `id` stands for, to give it labels.
+    /// Returns the shape of `id`, to set its labels.
     pub(crate) fn get_mut(&mut self, id: ShapeId) -> &mut Shape {
         &mut self.shapes[id.0 as usize]
     }
@@ -188,7 +188,7 @@ impl Shapes {
         shapes.finish(root)
     }
 
-    /// The place in the schema that a shape stands for, as the schema's format numbers its types.
+    /// The type in the schema to which a shape belongs, by the number that the schema's format gives it.
     #[must_use]
     pub fn origin(&self, id: ShapeId) -> usize {
         self.origins[id.0 as usize]
@@ -196,7 +196,7 @@ impl Shapes {
 }
 
 impl ShapeId {
-    /// Its place among the shapes.
+    /// Its index among the shapes.
     #[must_use]
     pub fn index(self) -> usize {
         self.0 as usize
@@ -211,7 +211,7 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    /// Adds a shape that stands for `origin`.
+    /// Adds a shape for the type `origin`.
     pub(crate) fn push(&mut self, shape: Shape, origin: usize) -> ShapeId {
         self.shapes.push(shape);
         self.origins.push(origin);
@@ -219,12 +219,12 @@ impl Builder {
         ShapeId((self.shapes.len() - 1) as u32)
     }
 
-    /// Takes a place for a shape that refers to itself; [`fill`](Self::fill) it later.
+    /// Reserves an id for a shape that refers to itself. [`fill`](Self::fill) it later.
     pub(crate) fn reserve(&mut self, origin: usize) -> ShapeId {
         self.push(Shape::Null, origin)
     }
 
-    /// Fills a reserved place.
+    /// Sets the shape of a reserved id.
     pub(crate) fn fill(&mut self, id: ShapeId, shape: Shape) {
         self.shapes[id.0 as usize] = shape;
     }

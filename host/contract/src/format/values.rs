@@ -1,11 +1,11 @@
-//! Values as JSON, as people write and read them, to the bytes of a schema and back.
+//! Converts values between bytes of a schema and JSON that people read and write.
 
 use serde_json::Value;
 use thiserror::Error;
 
 use super::{Schema, avro, json_schema, protobuf};
 
-/// Why bytes are not a value of a schema.
+/// The reason why bytes are not a value of a schema.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum DecodeError {
     /// They are not Avro of the schema.
@@ -17,13 +17,13 @@ pub enum DecodeError {
     /// They are not JSON, or not of the schema.
     #[error(transparent)]
     Json(#[from] json_schema::DecodeError),
-    /// The value is valid and cannot be read by the schema.
+    /// The value is valid, but cannot be read with the schema.
     #[error("{0}")]
     Unreadable(String),
 }
 
 impl DecodeError {
-    /// Returns true if the bytes may be a value of their schema, but one beyond what is read at all.
+    /// Returns true if the bytes may be a value of their schema, but one that exceeds the bounds of any value.
     #[must_use]
     pub fn is_beyond_bounds(&self) -> bool {
         match self {
@@ -35,7 +35,7 @@ impl DecodeError {
     }
 }
 
-/// Why a JSON value does not fit a schema.
+/// The reason why a JSON value does not fit a schema.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum EncodeError {
     /// It does not fit the Avro schema.
@@ -53,7 +53,7 @@ impl Schema {
     /// Reads one whole value.
     ///
     /// # Errors
-    /// If the bytes are not a value of the schema, or go on after it.
+    /// If the bytes are not a value of the schema, or are followed by others.
     pub fn decode(&self, bytes: &[u8]) -> Result<Value, DecodeError> {
         match self {
             Self::Avro(schema) => Ok(avro::json::decode(schema, bytes)?),
@@ -74,10 +74,10 @@ impl Schema {
         }
     }
 
-    /// Writes `value` behind `out`.
+    /// Appends `value` to `out`.
     ///
     /// # Errors
-    /// If the value does not fit the schema; says where.
+    /// If the value does not fit the schema. The error has the place.
     pub fn encode(&self, value: &Value, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         match self {
             Self::Avro(schema) => Ok(avro::json::encode(schema, value, out)?),

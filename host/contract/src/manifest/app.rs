@@ -1,4 +1,4 @@
-//! `heddle.toml`: an app's log, registry, topics and components, each value open to a variable of the environment.
+//! `heddle.toml`: an app's log, registry, topics and components. Environment variables can override each value.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,9 +23,9 @@ const ROOT: &[&str] =
 const APP: &[&str] = &["name", "components", "data", "contracts"];
 const LOG: &[&str] = &["kind", "bootstrap", "options"];
 const REGISTRY: &[&str] = &["url", "username", "password", "ca", "timeout", "retries", "topic", "register"];
-/// What only a registry with an address needs.
+/// The settings that apply only to a registry with an address.
 const REGISTRY_CLIENT: [&str; 5] = ["username", "password", "ca", "timeout", "retries"];
-/// The topic in which the apps of a Kafka cluster keep their schemas together.
+/// The topic in which all apps of a Kafka cluster keep their schemas.
 const REGISTRY_TOPIC: &str = "heddle.registry";
 const TOPIC: &[&str] = &["partitions", "replication", "options", "wire"];
 const WIRES: [(&str, Wire); 4] =
@@ -54,10 +54,10 @@ const KEYS: Keys = Keys {
 };
 
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(300);
-/// A transaction that stays open longer is given up by the broker.
+/// A broker aborts a transaction that stays open longer.
 const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(30);
 
-/// From what an engine can hardly do without to more than any machine has.
+/// From about the least that an engine needs, to more than any machine has.
 const CACHE: RangeInclusive<u64> = (1 << 20)..=(1 << 40);
 const CACHE_BYTES: u64 = 64 << 20;
 
@@ -72,33 +72,33 @@ pub struct App {
     pub data: PathBuf,
     /// The folder of the schema files, relative to the app's folder.
     pub contracts: PathBuf,
-    /// Where records are.
+    /// The log.
     pub log: Log,
-    /// The schema registry; `None`: the embedded one.
+    /// The schema registry; `None` for the embedded one.
     pub registry: Option<Registry>,
-    /// The topic that holds the embedded registry, where the log is Kafka.
+    /// The topic of the embedded registry, if the log is Kafka.
     pub registry_topic: String,
-    /// Whether the components' schemas are registered when they start.
+    /// The rule for registering the components' schemas when they start.
     pub register: Register,
-    /// Topics to create when they are missing, by name.
+    /// The topics to create if they do not exist, by name.
     pub topics: BTreeMap<String, Topic>,
-    /// Where the admin API listens.
+    /// The admin API.
     pub admin: Admin,
-    /// When a transaction is committed.
+    /// The conditions for a commit.
     pub commit: Commit,
     /// The threads that process records.
     pub workers: Workers,
     /// The copies of state on this host.
     pub state: State,
-    /// What tells this host from others that run the same app; `None`: a name of its own, kept in the data folder.
+    /// The name of this host among those that run the same app. `None` for a generated name, kept in the data folder.
     pub host: Option<String>,
-    /// How a newly deployed version is watched, if its own manifest does not say; `None`: not at all.
+    /// The watch over newly deployed versions whose own manifest has none; `None` for no watch.
     pub deploy: Option<DeployPolicy>,
     /// Log lines and metrics.
     pub telemetry: Telemetry,
 }
 
-/// Where records are.
+/// The log of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Log {
     /// The embedded log, below the app's data folder.
@@ -107,24 +107,24 @@ pub enum Log {
     Kafka(Kafka),
 }
 
-/// How to reach Apache Kafka.
+/// The connection to Apache Kafka.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Kafka {
     /// `host:port` of one or more brokers, separated by commas.
     pub bootstrap: String,
-    /// Options for librdkafka, passed on as they are.
+    /// Options for librdkafka, passed on unchanged.
     pub options: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for Kafka {
-    /// Names the options without their values: some are passwords.
+    /// Lists the names of the options without their values, because some are passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let options: Vec<&String> = self.options.keys().collect();
         f.debug_struct("Kafka").field("bootstrap", &self.bootstrap).field("options", &options).finish()
     }
 }
 
-/// How to reach a schema registry.
+/// The connection to a schema registry.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Registry {
     /// Its address, `http` or `https`, without a slash at the end.
@@ -133,27 +133,27 @@ pub struct Registry {
     pub username: Option<String>,
     /// The password for basic authentication.
     pub password: Option<String>,
-    /// The file of the authorities that its certificate may come from, instead of the public ones; relative to the
+    /// The file of the authorities that may have signed its certificate, instead of the public ones, relative to the
     /// app's folder.
     pub ca: Option<PathBuf>,
-    /// How long one request may take.
+    /// The maximum duration of one request.
     pub timeout: Duration,
-    /// How often a request is tried again.
+    /// The number of retries of a request.
     pub retries_max: u32,
 }
 
-/// Whether hosts register the schemas of their components.
+/// The rule by which hosts register the schemas of their components.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Register {
-    /// Those that the registry does not have.
+    /// Register the schemas that the registry lacks.
     #[default]
     Auto,
-    /// None: they must be there.
+    /// Register none. They must be registered already.
     Never,
 }
 
 impl fmt::Debug for Registry {
-    /// Leaves the password out.
+    /// Formats it without the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry")
             .field("url", &self.url)
@@ -165,39 +165,39 @@ impl fmt::Debug for Registry {
     }
 }
 
-/// A topic to create when it is missing.
+/// A topic to create if it does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {
-    /// How many partitions, at least 1.
+    /// The number of partitions, at least 1.
     pub partitions: i32,
-    /// How many copies; `None`: the broker's default.
+    /// The number of replicas; `None` for the broker's default.
     pub replication: Option<i16>,
     /// Kafka's topic options.
     pub options: BTreeMap<String, String>,
-    /// How its records name the schemas that wrote them.
+    /// The way in which its records name the schemas that wrote them.
     pub wire: Wire,
 }
 
-/// Where the admin API listens.
+/// The settings of the admin API.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Admin {
-    /// Address and port; port 0 takes a free one.
+    /// The address and port on which it listens; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// What other hosts are told to ask at, `<host>:<port>`; `None`: where it listens.
+    /// The address that other hosts use, `<host>:<port>`; `None` for the address on which it listens.
     pub advertise: Option<String>,
-    /// Further names by which it may be asked: a host behind `http://<name>`.
+    /// More host names that requests may use, `http://<name>`.
     pub names: Vec<String>,
-    /// What everybody has to show who asks for more than its health; `None`: only this machine's own processes may ask.
+    /// The token that every request needs, except health checks. With `None`, only processes on this machine may send
+    /// requests.
     pub token: Option<String>,
-    /// The files of the certificate that it shows and of its key, relative to the app's folder; `None`: it speaks no
-    /// TLS.
+    /// The files of the certificate and its key, relative to the app's folder; `None` for no TLS.
     pub tls: Option<AdminTls>,
-    /// The file of the authorities that the hosts' certificates may come from, instead of the public ones; relative to
-    /// the app's folder.
+    /// The file of the authorities that may have signed the certificates of hosts, instead of the public ones, relative
+    /// to the app's folder.
     pub ca: Option<PathBuf>,
 }
 
-/// What the admin API shows by TLS.
+/// The identity of the admin API for TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminTls {
     /// The file of the certificate.
@@ -207,7 +207,7 @@ pub struct AdminTls {
 }
 
 impl fmt::Debug for Admin {
-    /// Leaves the token out.
+    /// Formats it without the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admin")
             .field("listen", &self.listen)
@@ -220,55 +220,55 @@ impl fmt::Debug for Admin {
 }
 
 impl Admin {
-    /// What other hosts are told to ask at, when it listens at `address`.
+    /// The address that other hosts use while it listens at `address`.
     #[must_use]
     pub fn advertised(&self, address: SocketAddr) -> String {
         self.advertise.clone().unwrap_or_else(|| address.to_string())
     }
 }
 
-/// When a transaction is committed: whichever comes first.
+/// The conditions for a commit. The one that is met first counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Commit {
-    /// How long a transaction collects records.
+    /// The time for which a transaction collects records.
     pub interval: Duration,
-    /// How many records a transaction takes at most.
+    /// The maximum number of records in a transaction.
     pub records_max: u32,
 }
 
 /// The threads that process records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Workers {
-    /// How many each component has in this process.
+    /// The number of threads for each component in this process.
     pub count: u32,
 }
 
 /// The copies of state on this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
-    /// What keeps them.
+    /// The engine that stores them.
     pub engine: Engine,
-    /// How much of them the engine may hold in memory, in bytes.
+    /// The maximum memory of the engine, in bytes.
     pub cache_bytes: u64,
 }
 
-/// What keeps the copies of state on disk.
+/// The engine that stores the copies of state on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
     /// The crate sled.
     Sled,
     /// The crate fjall.
     Fjall,
-    /// Nothing on disk: every start reads the changelogs whole.
+    /// Nothing is on disk, and every start reads the whole changelogs.
     Memory,
 }
 
 impl App {
-    /// Checks the text of a `heddle.toml`; `file` is its name in messages, `overrides` the variables of the environment
-    /// that begin with `HEDDLE_`. A variable takes the place of the file's value; an empty one counts as not set.
+    /// Checks the text of a `heddle.toml`. `file` is its name in messages, and `overrides` has the environment
+    /// variables that begin with `HEDDLE_`. A variable replaces the file's value, and an empty one counts as not set.
     ///
     /// # Errors
-    /// Everything that is wrong with the file and the variables.
+    /// All problems of the file and the variables.
     pub fn parse(text: &str, file: &str, overrides: &BTreeMap<String, String>) -> Result<Self, ManifestErrors> {
         let mut entries = text::parse(text, file)?;
         let report = Report::new(file);
@@ -329,12 +329,12 @@ fn log(section: &Section<'_>) -> Log {
         return Log::Embedded;
     }
     if word == Some(Kind::Embedded) || (word.is_none() && bootstrap.is_none() && options.is_none()) {
-        // `HEDDLE_LOG_KIND=embedded` runs an app without its broker; the file may go on naming it.
+        // `HEDDLE_LOG_KIND=embedded` runs an app without its broker, which the file may still name.
         let stray = bootstrap.or(options).filter(|_| !kind.as_ref().is_some_and(Field::is_override));
         if let Some(stray) = stray {
             stray.problem(
                 "the embedded log has no broker to connect to",
-                "set `kind = \"kafka\"`, or leave this one out",
+                "set `kind = \"kafka\"`, or remove this key",
             );
         }
         return Log::Embedded;
@@ -376,7 +376,7 @@ fn registry(section: &Section<'_>) -> Option<Registry> {
             if let Some(stray) = section.field(key) {
                 stray.problem(
                     "the embedded registry has no address",
-                    "add `url = \"http://<host>:<port>\"`, or leave this one out",
+                    "add `url = \"http://<host>:<port>\"`, or remove this key",
                 );
             }
         }

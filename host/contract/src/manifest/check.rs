@@ -1,6 +1,6 @@
-//! Reading a tree of values key by key, collecting every problem instead of stopping at the first.
+//! Reads a tree of values key by key, and collects every problem instead of stopping at the first.
 //!
-//! A getter that finds something wrong reports it and answers `None`; the caller goes on with a default, and
+//! A getter that finds a problem reports it and returns `None`. The caller continues with a default, and
 //! [`Report::finish`] drops the result in the end.
 
 use std::cell::RefCell;
@@ -27,19 +27,19 @@ impl<'f> Report<'f> {
         self.problems.borrow_mut().push(Problem::new(what, place, hint));
     }
 
-    /// The start of the file: where something is missing altogether.
+    /// The start of the file, as the place of a missing part.
     pub(super) fn start(&self) -> Source {
         Source::File { name: self.file.to_owned(), line: 1, column: 1 }
     }
 
-    /// `checked`, if nothing was reported.
+    /// Returns `checked` if no problem was reported.
     pub(super) fn finish<T>(self, checked: T) -> Result<T, ManifestErrors> {
         let problems = self.problems.into_inner();
         if problems.is_empty() { Ok(checked) } else { Err(ManifestErrors::new(problems)) }
     }
 }
 
-/// A table with a fixed set of keys; possibly one that the file does not have.
+/// A table with a fixed set of keys. The file may not have it.
 pub(super) struct Section<'d> {
     report: &'d Report<'d>,
     path: Vec<String>,
@@ -49,7 +49,7 @@ pub(super) struct Section<'d> {
 }
 
 impl<'d> Section<'d> {
-    /// The whole file. Reports keys that it should not have.
+    /// The whole file. Reports unknown keys.
     pub(super) fn root(report: &'d Report<'d>, entries: &'d Entries, keys: &'static [&'static str]) -> Self {
         Self::open(report, Vec::new(), report.start(), Some(entries), keys)
     }
@@ -86,19 +86,19 @@ impl<'d> Section<'d> {
         self.path.iter().cloned().chain([key.to_owned()]).collect()
     }
 
-    /// Whether the file has this section.
+    /// Returns true if the file has this section.
     pub(super) fn exists(&self) -> bool {
         self.entries.is_some()
     }
 
-    /// The value of `key`, if it is there.
+    /// The value of `key`, if the file has it.
     pub(super) fn field(&self, key: &str) -> Option<Field<'d>> {
         debug_assert!(self.keys.contains(&key), "`{key}` would be reported as unknown");
         let node = self.entries?.get(key)?;
         Some(Field { report: self.report, path: self.join(key), node })
     }
 
-    /// The value of `key`; reports that it is missing.
+    /// The value of `key`. Reports it if it is missing.
     pub(super) fn required(&self, key: &str, hint: &str) -> Option<Field<'d>> {
         let field = self.field(key);
         if field.is_none() {
@@ -111,7 +111,7 @@ impl<'d> Section<'d> {
         field
     }
 
-    /// The section below this one; absent ones have no fields.
+    /// The section below this one. A section that the file does not have is empty.
     pub(super) fn section(&self, key: &str, keys: &'static [&'static str]) -> Self {
         match self.field(key) {
             Some(field) => field.section(keys),
@@ -124,13 +124,13 @@ impl<'d> Section<'d> {
         self.field(key).map(|field| field.named()).unwrap_or_default()
     }
 
-    /// Reports a problem of the section as a whole.
+    /// Reports a problem of the whole section.
     pub(super) fn problem(&self, what: &str, hint: &str) {
         self.report.add(what, self.at.clone(), &self.path, hint);
     }
 }
 
-/// A value that is there.
+/// A value in the file or in a variable.
 pub(super) struct Field<'d> {
     report: &'d Report<'d>,
     path: Vec<String>,
@@ -148,7 +148,7 @@ impl<'d> Field<'d> {
         self.report.add(what, self.node.key_at.clone(), &self.path, hint);
     }
 
-    /// Whether the value comes from the environment, not from the file.
+    /// Returns true if the value comes from the environment instead of the file.
     pub(super) fn is_override(&self) -> bool {
         matches!(self.node.at, Source::Variable(_))
     }
@@ -175,7 +175,7 @@ impl<'d> Field<'d> {
         Some(text.clone())
     }
 
-    /// A string that `fault` finds nothing wrong with.
+    /// A string that `fault` accepts.
     pub(super) fn checked(&self, noun: &str, fault: fn(&str) -> Option<&'static str>) -> Option<String> {
         let text = self.text()?;
         if let Some(hint) = fault(&text) {
@@ -185,7 +185,7 @@ impl<'d> Field<'d> {
         Some(text)
     }
 
-    /// One of a few words.
+    /// One of several words.
     pub(super) fn word<T: Clone>(&self, words: &[(&str, T)]) -> Option<T> {
         let text = self.text()?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| meaning.clone());
@@ -270,7 +270,7 @@ impl<'d> Field<'d> {
         None
     }
 
-    /// The items of a list; from the environment, the text between commas.
+    /// The items of a list. In an environment variable, commas separate them.
     pub(super) fn items(&self) -> Vec<Field<'d>> {
         match &self.node.value {
             Value::List(items) => {
@@ -283,7 +283,7 @@ impl<'d> Field<'d> {
         }
     }
 
-    /// A string, or a number or boolean taken as one.
+    /// A string. A number or a boolean is converted to one.
     pub(super) fn plain(&self) -> Option<String> {
         match &self.node.value {
             Value::Text(text) => Some(text.clone()),
@@ -309,7 +309,7 @@ impl<'d> Field<'d> {
         self.entries().into_iter().flatten().map(entry).collect()
     }
 
-    /// Whether it is a table without entries.
+    /// Returns true if it is a table without entries.
     pub(super) fn is_empty_table(&self) -> bool {
         matches!(&self.node.value, Value::Table(entries) if entries.is_empty())
     }

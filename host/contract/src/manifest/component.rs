@@ -1,4 +1,4 @@
-//! `component.toml`: what a component consumes, emits and stores, what it may use, and what happens when it fails.
+//! `component.toml`: the topics, stores and tables of a component, its limits, and its failure policy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -22,7 +22,7 @@ const CONSUMES: &[&str] =
     &["id", "dedup", "key", "start", "on-loss", "tombstones", "format", "message", "subject", "types", "unknown-type"];
 const EMITS: &[&str] = &["cloudevents", "key", "format", "message", "subject", "types"];
 const STORE: &[&str] = &["value", "key", "changelog"];
-/// The last parts of the names of topics that a component has beside its stores.
+/// The last parts of the names of a component's internal topics that are not changelogs of stores.
 const RESERVED: [&str; 4] = ["dedup", "dlq", "retry", "waiting"];
 
 const ON_LOSS: [(&str, OnLoss); 2] = [("continue", OnLoss::Continue), ("stop", OnLoss::Stop)];
@@ -39,32 +39,31 @@ const DEDUP_DEFAULT: Duration = DAY.saturating_mul(7);
 pub struct Manifest {
     /// The component's name within its app.
     pub name: String,
-    /// The consumer group, if not the default: see [`Manifest::group`].
+    /// The consumer group, if it is not the default: see [`Manifest::group`].
     pub group: Option<String>,
-    /// How its `.wasm` file is made.
+    /// The build of its `.wasm` file.
     pub build: Build,
-    /// What it consumes, by topic; at least one.
+    /// The topics that it consumes; at least one.
     pub consumes: BTreeMap<String, Consumes>,
-    /// What it may emit, by topic.
+    /// The topics to which it may emit.
     pub emits: BTreeMap<String, Emits>,
     /// Its stores, by name.
     pub stores: BTreeMap<String, StoreSpec>,
     /// Its tables, by name.
     pub tables: BTreeMap<String, TableSpec>,
-    /// What one delivery may use.
+    /// The limits of one delivery.
     pub limits: Limits,
-    /// What a delivery that fails leads to.
+    /// The failure policy.
     pub failure: Failure,
-    /// How a newly deployed version is watched, if the file says; else the app's word holds.
+    /// The watch over newly deployed versions. `None` if the file does not have it, so that the app's setting applies.
     pub deploy: Option<DeployPolicy>,
-    /// What types, fields and topics are called in the component's code, by their keys: see
-    /// [`Names`](crate::wit::Names).
+    /// The names of types, fields and topics in the component's code, by their keys: see [`Names`](crate::wit::Names).
     pub rename: BTreeMap<String, String>,
-    /// The wires of topics that the app sets; the file has none: see [`Manifest::wire`].
+    /// The wires of topics, which the app sets and this file does not have: see [`Manifest::wire`].
     pub wires: Wires,
 }
 
-/// How a component's `.wasm` file is made.
+/// The build of a component's `.wasm` file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Build {
     /// From Rust.
@@ -75,51 +74,51 @@ pub enum Build {
     Python,
     /// From Go.
     Go,
-    /// By a command of the user's that leaves the file.
+    /// By a command of the user, which writes the file.
     Command(String),
 }
 
-/// How one topic is consumed.
+/// The settings for one consumed topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Consumes {
-    /// Where a message's id is; `None`: no dedup beyond offsets.
+    /// The place of the message id; `None` for no dedup beyond offsets.
     pub id: Option<IdSource>,
-    /// How long an id is remembered; there whenever `id` is, 7 days if the file does not say.
+    /// The time for which an id is remembered. Present whenever `id` is; 7 days by default.
     pub dedup: Option<Duration>,
-    /// What the keys are; `None`: as the `-key` subject says, or else strings.
+    /// The type of the keys. `None` for the type in the `-key` subject, or strings without one.
     pub key: Option<KeyType>,
-    /// Where a group begins that has no position in a partition yet.
+    /// The start position of a group without a committed position in a partition.
     pub start: StartAt,
-    /// What follows when records were deleted before they were read.
+    /// The reaction to records that were deleted before they were read.
     pub on_loss: OnLoss,
-    /// What happens to records without a value.
+    /// The treatment of records without a value.
     pub tombstones: Tombstones,
-    /// How the subjects of its values are named.
+    /// The naming of the subjects of its values.
     pub subject: SubjectNames,
-    /// The schemas of its values, by the names of their types; none: the one that the topic's file has.
+    /// The types of its values, by name. If empty, the topic's file has the schema.
     pub types: Vec<String>,
-    /// The message of its values, if that is not the first of the topic's file.
+    /// The message type of its values, if it is not the first one in the topic's file.
     pub message: Option<String>,
-    /// The form in which its values are handed over.
+    /// The form in which the handler gets its values.
     pub format: ValueFormat,
-    /// What happens to values of a type that the component does not name. `None`: as by default, and a registered type
-    /// that the component does not name keeps it from starting.
+    /// The treatment of values of a type that the component does not name. With `None`, the default applies, and the
+    /// component does not start while the registry has a type that it does not name.
     pub unknown_type: Option<UnknownType>,
 }
 
-/// Where a group begins that has no position in a partition yet.
+/// The start position of a group without a committed position in a partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StartAt {
-    /// At the first record that is still there.
+    /// The first record that still exists.
     #[default]
     Beginning,
-    /// Behind the last record: only what comes from then on is consumed.
+    /// The end. Only later records are consumed.
     End,
-    /// At the first record with this timestamp or a later one, in milliseconds since 1970.
+    /// The first record with this timestamp or a later one, in milliseconds since 1970.
     Time(i64),
 }
 
-/// What follows when records were deleted before they were read.
+/// The reaction to records that were deleted before they were read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnLoss {
     /// The loss is reported and counted, and the next record that exists is consumed.
@@ -129,31 +128,31 @@ pub enum OnLoss {
     Stop,
 }
 
-/// What happens to records without a value: tombstones, which delete their key in a compacted topic.
+/// The treatment of records without a value. These are tombstones, which delete their key in a compacted topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tombstones {
-    /// The handler takes them: its value is an option.
+    /// The handler gets them. Its value is an option.
     Handle,
-    /// They are handled without the handler, and have no effects.
+    /// They are skipped, without effects.
     Skip,
     /// They are dead-lettered.
     #[default]
     DeadLetter,
 }
 
-/// Where a message's id is.
+/// The place of the message id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdSource {
-    /// In a field of the value; the names of the fields from the outermost inwards, at least one.
+    /// A field of the value: the names of the fields from the outermost inwards, at least one.
     Value(Vec<String>),
-    /// In the header of this name.
+    /// The header of this name.
     Header(String),
 }
 
-/// What a topic's or store's keys are.
+/// The type of a topic's or store's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyType {
-    /// Bytes as they are.
+    /// Raw bytes.
     Bytes,
     /// UTF-8 text.
     String,
@@ -161,20 +160,20 @@ pub enum KeyType {
     Schema(String),
 }
 
-/// How one topic is emitted to.
+/// The settings for one topic to which a component emits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Emits {
-    /// Whether records carry the full CloudEvents headers.
+    /// True if records have the full CloudEvents headers.
     pub cloudevents: bool,
-    /// What the keys are; `None`: as the `-key` subject says, or else strings.
+    /// The type of the keys. `None` for the type in the `-key` subject, or strings without one.
     pub key: Option<KeyType>,
-    /// How the subjects of its values are named.
+    /// The naming of the subjects of its values.
     pub subject: SubjectNames,
-    /// The schemas of its values, by the names of their types; none: the one that the topic's file has.
+    /// The types of its values, by name. If empty, the topic's file has the schema.
     pub types: Vec<String>,
-    /// The message of its values, if that is not the first of the topic's file.
+    /// The message type of its values, if it is not the first one in the topic's file.
     pub message: Option<String>,
-    /// The form in which its values are handed over.
+    /// The form in which the handler passes its values.
     pub format: ValueFormat,
 }
 
@@ -183,17 +182,17 @@ pub struct Emits {
 pub struct StoreSpec {
     /// The schema of its values.
     pub value: String,
-    /// What its keys are; `None`: strings.
+    /// The type of its keys; `None` for strings.
     pub key: Option<KeyType>,
-    /// The topic that holds its truth, if not the default: see [`Manifest::changelog`].
+    /// The changelog, if it is not the default: see [`Manifest::changelog`].
     pub changelog: Option<String>,
 }
 
 impl Manifest {
-    /// Checks the text of a `component.toml`; `file` is its name in messages.
+    /// Checks the text of a `component.toml`. `file` is its name in messages.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// All problems of the file.
     pub fn parse(text: &str, file: &str) -> Result<Self, ManifestErrors> {
         let entries = text::parse(text, file)?;
         let report = Report::new(file);
@@ -234,46 +233,45 @@ impl Manifest {
         format!("{app}.{}", self.name)
     }
 
-    /// The consumer group: the manifest's, or else the full name.
+    /// The consumer group: that of the manifest, or the full name.
     #[must_use]
     pub fn group(&self, app: &str) -> String {
         self.group.clone().unwrap_or_else(|| self.full_name(app))
     }
 
-    /// The dead-letter topic: the manifest's, or else `<app>.<component>.dlq`.
+    /// The dead-letter topic: that of the manifest, or `<app>.<component>.dlq`.
     #[must_use]
     pub fn dead_letter(&self, app: &str) -> String {
         self.failure.dead_letter.clone().unwrap_or_else(|| format!("{}.dlq", self.full_name(app)))
     }
 
-    /// The topic in which records wait for a retry after `delay`: `<app>.<component>.retry.<delay>`.
+    /// The topic for records that are parked for `delay`: `<app>.<component>.retry.<delay>`.
     #[must_use]
     pub fn retry_topic(&self, app: &str, delay: Duration) -> String {
         let (prefix, ms) = (self.retry_topics(app), delay.as_millis());
         if ms % 1_000 == 0 { format!("{prefix}{}s", ms / 1_000) } else { format!("{prefix}{ms}ms") }
     }
 
-    /// What the names of all its retry topics begin with.
+    /// The prefix of the names of all its retry topics.
     #[must_use]
     pub fn retry_topics(&self, app: &str) -> String {
         format!("{}.retry.", self.full_name(app))
     }
 
-    /// The topic that holds the truth about records that wait in the tasks' state, `<app>.<component>.waiting`.
+    /// The changelog of records that are parked in the tasks' state, `<app>.<component>.waiting`.
     #[must_use]
     pub fn waiting_changelog(&self, app: &str) -> String {
         format!("{}.waiting", self.full_name(app))
     }
 
-    /// The topic that holds the ids of handled messages, `<app>.<component>.dedup`; `None` if no consumed topic has
-    /// dedup.
+    /// The changelog of message ids, `<app>.<component>.dedup`; `None` if no consumed topic has dedup.
     #[must_use]
     pub fn dedup_changelog(&self, app: &str) -> Option<String> {
         let dedups = self.consumes.values().any(|consumes| consumes.dedup.is_some());
         dedups.then(|| format!("{}.dedup", self.full_name(app)))
     }
 
-    /// The topic that holds the truth of `store`: the manifest's, or else `<app>.<component>.<store>`.
+    /// The changelog of `store`: that of the manifest, or `<app>.<component>.<store>`.
     #[must_use]
     pub fn changelog(&self, app: &str, store: &str) -> String {
         let named = self.stores.get(store).and_then(|spec| spec.changelog.clone());
@@ -288,10 +286,10 @@ fn build(component: &Section<'_>) -> Build {
     match (&language, &command) {
         (Some(_), Some(command)) => command.problem(
             "`language` and `build` exclude each other",
-            "keep `language`, or keep `build` for a build of your own",
+            "keep `language`, or keep `build` for a custom build",
         ),
         (None, None) if component.exists() => component.problem(
-            "it is not said how the component is built",
+            "the component has no build",
             "add `language = \"rust\"` (or javascript, python, go) or `build = \"<command>\"`",
         ),
         _ => {}
@@ -417,7 +415,7 @@ fn stores(root: &Section<'_>) -> BTreeMap<String, StoreSpec> {
         if let (Some(field), Some(topic)) = (&changelog, &topic)
             && !changelogs.insert(topic.clone())
         {
-            field.problem(&format!("`{topic}` is the changelog of two stores"), "give each store a topic of its own");
+            field.problem(&format!("`{topic}` is the changelog of two stores"), "give each store a separate topic");
         }
         let value = value.and_then(|field| field.checked("a schema", fault_of_schema)).unwrap_or_default();
         stores.insert(name, StoreSpec { value, key: key_type(&section), changelog: topic });

@@ -1,4 +1,4 @@
-//! `[deploy]`, in either file: how a version is watched that has just been deployed.
+//! `[deploy]`, in either file: the watch over a newly deployed version.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -12,16 +12,16 @@ const WATCH_DEFAULT: Duration = Duration::from_secs(60);
 /// 5 %.
 const FAILURES_DEFAULT: u32 = 500;
 
-/// How a version is watched that has just been deployed: one that fails more than this is taken back.
+/// The watch over a newly deployed version. A version that fails more often than this is rolled back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeployPolicy {
-    /// For how long.
+    /// The duration of the watch.
     pub watch: Duration,
-    /// How many of the records it takes may fail, in hundredths of a percent.
+    /// The maximum share of its records that may fail, in hundredths of a percent.
     pub failures_max: u32,
 }
 
-/// What the section says; `None` without one.
+/// Reads the section. Returns `None` if there is none.
 pub(super) fn policy(section: &Section<'_>) -> Option<DeployPolicy> {
     if !section.exists() {
         return None;
@@ -31,7 +31,7 @@ pub(super) fn policy(section: &Section<'_>) -> Option<DeployPolicy> {
     Some(DeployPolicy { watch: watch.unwrap_or(WATCH_DEFAULT), failures_max: failures_max.unwrap_or(FAILURES_DEFAULT) })
 }
 
-/// Hundredths of a percent.
+/// Reads a percentage, in hundredths of a percent.
 pub(super) fn percent(field: &Field<'_>) -> Option<u32> {
     let text = field.text()?;
     let hundredths = || {

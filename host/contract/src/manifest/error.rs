@@ -1,36 +1,36 @@
-//! Problems of a manifest, for the person who wrote it: what is wrong, where, and what helps.
+//! Problems of a manifest, for the person who wrote it: the fault, its place, and the remedy.
 
 use std::error::Error;
 use std::fmt;
 
 use heddle_core::explain::{Explain, Explained, one_line};
 
-/// One problem of a manifest. Displays as one line, without its place.
+/// One problem of a manifest. Its `Display` is one line without the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// What is wrong.
+    /// The fault.
     pub what: String,
-    /// Where it is.
+    /// The place.
     pub place: Place,
-    /// What to do about it.
+    /// The remedy.
     pub hint: String,
 }
 
-/// Where a problem is.
+/// The place of a problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// What was being read.
+    /// The file or the variable.
     pub source: Source,
-    /// The path of the key, in TOML's notation (`consumes."orders.created".id`); empty for the file as a whole.
+    /// The path of the key, in TOML's notation (`consumes."orders.created".id`); empty for the whole file.
     pub key: String,
 }
 
-/// What a value was read from. Ordered as problems are listed: by position, variables last.
+/// The origin of a value. Problems are listed in this order: by position, with variables last.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// A file.
     File {
-        /// Its name, as the caller gave it.
+        /// Its name, as given by the caller.
         name: String,
         /// The line, from 1.
         line: usize,
@@ -42,7 +42,7 @@ pub enum Source {
 }
 
 impl Problem {
-    /// A problem whose texts are kept to one line each, whatever the file's values contain.
+    /// Creates a problem. Its texts are reduced to one line each, whatever the file's values contain.
     pub(super) fn new(what: &str, place: Place, hint: &str) -> Self {
         Self { what: one_line(what), place, hint: one_line(hint) }
     }
@@ -76,14 +76,14 @@ impl fmt::Display for Place {
     }
 }
 
-/// Everything that is wrong with a file: at least one problem, in the order of the file.
+/// All problems of a file, in the order of the file; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestErrors {
     problems: Vec<Problem>,
 }
 
 impl ManifestErrors {
-    /// Puts the problems in the order in which a reader of the file meets them.
+    /// Sorts the problems by their place in the file.
     pub(super) fn new(mut problems: Vec<Problem>) -> Self {
         problems.sort_by(|a, b| a.place.source.cmp(&b.place.source));
         Self { problems }

@@ -21,14 +21,14 @@ const WAITING: &[&str] = &["per-key", "per-task", "when-full"];
 const MILLI: Duration = Duration::from_millis(1);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const PAUSE: RangeInclusive<Duration> = MILLI..=WEEK;
-/// While a record is tried in place, its task's other records wait.
+/// While a record is retried in place, its task's other records wait.
 const BACKOFF: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);
 const ATTEMPTS: RangeInclusive<i64> = 1..=100;
 const FAILURES: RangeInclusive<i64> = 1..=1_000_000;
 const WAITING_MAX: RangeInclusive<i64> = 1..=10_000_000;
 const RETRIES_MAX: usize = 16;
 
-/// The kinds of failure that `retry-on` may name: another attempt could end otherwise.
+/// The kinds of failure that `retry-on` may list, because another attempt may succeed.
 const RETRIABLE: [EventFaultKind; 11] = [
     EventFaultKind::Decode,
     EventFaultKind::Rejected,
@@ -47,7 +47,7 @@ const RETRIABLE: [EventFaultKind; 11] = [
 /// dead-letter topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Number of attempts in place, at least 1.
+    /// The number of attempts in place, at least 1.
     pub attempts_max: u32,
     /// The pause between attempts in place.
     pub backoff: Backoff,
@@ -57,7 +57,7 @@ pub struct Failure {
     pub retry_on: BTreeSet<EventFaultKind>,
     /// The order of a key's records while one of them is retried.
     pub order: Order,
-    /// The dead-letter topic, if not the default: see [`Manifest::dead_letter`](super::Manifest::dead_letter).
+    /// The dead-letter topic, if it is not the default: see [`Manifest::dead_letter`](super::Manifest::dead_letter).
     pub dead_letter: Option<String>,
     /// The circuit breaker, if there is one.
     pub breaker: Option<BreakerPolicy>,
@@ -84,7 +84,7 @@ pub(super) fn check(section: &Section<'_>, consumes: &BTreeMap<String, Consumes>
     if let (Some(field), true) = (&retry, items.len() > RETRIES_MAX) {
         field.problem(
             &format!("`retry` has {} delays", items.len()),
-            &format!("each one is a topic of its own: use {RETRIES_MAX} at most"),
+            &format!("each one needs a separate topic: use {RETRIES_MAX} at most"),
         );
     }
     let duration = |key, default| section.field(key).and_then(|field| field.duration(BACKOFF)).unwrap_or(default);
@@ -110,7 +110,7 @@ fn order(section: &Section<'_>, no_retries: bool) -> Order {
     let by_key = order.as_ref().and_then(|field| field.word(&[("none", false), ("key", true)])).unwrap_or_default();
     if let (Some(field), true, true) = (&order, by_key, no_retries) {
         field.problem(
-            "there is nothing that later records of a key could wait for",
+            "without delays, later records of a key have nothing to wait for",
             "add delays, such as `retry = [\"1s\", \"10s\"]`, or remove `order`",
         );
     }
@@ -137,9 +137,9 @@ fn order(section: &Section<'_>, no_retries: bool) -> Order {
 fn dead_letter(field: &Field<'_>, consumes: &BTreeMap<String, Consumes>) -> Option<String> {
     let topic = field.checked("a topic", fault_of_topic)?;
     if consumes.contains_key(&topic) {
-        // A record that cannot be handled would come back for ever.
+        // Otherwise, a record that cannot be handled would come back forever.
         let what = format!("the dead-letter topic `{topic}` is consumed by the component itself");
-        field.problem(&what, "set failed records aside in a topic of their own, or let another component consume them");
+        field.problem(&what, "write dead letters to a separate topic, or let another component consume them");
     }
     Some(topic)
 }

@@ -1,5 +1,5 @@
-//! The variables that Kubernetes sets in every pod of a namespace, for each Service: not ours, though a Service called
-//! `heddle` or `heddle-registry` makes them begin like ours.
+//! The variables that Kubernetes sets in every pod of a namespace, for each Service. They are not Heddle's, although
+//! those of a Service called `heddle` or `heddle-registry` begin like Heddle's.
 //!
 //! ```text
 //!  HEDDLE_SERVICE_HOST=10.96.0.12              HEDDLE_SERVICE_PORT=7870      HEDDLE_SERVICE_PORT_ADMIN=7870
@@ -8,7 +8,7 @@
 //!  HEDDLE_PORT_7870_TCP_ADDR=10.96.0.12
 //! ```
 //!
-//! Name and value both have to look like that, so that a misspelt variable of ours is still reported.
+//! Both the name and the value have to match, so that a misspelt variable of Heddle is still reported.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -34,7 +34,7 @@ pub(super) fn sets(variable: &str, value: &str) -> bool {
     }
 }
 
-/// The part behind `…_PORT_<number>_<protocol>`, without the `_` between them.
+/// The part after `…_PORT_<number>_<protocol>`, without the `_` between them.
 fn port_of(variable: &str) -> Option<&str> {
     let is_port =
         |number: &str, protocol: &str| number.parse::<u16>().is_ok() && is_protocol(&protocol.to_ascii_lowercase());

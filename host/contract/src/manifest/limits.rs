@@ -1,4 +1,4 @@
-//! `[limits]`: what one delivery of a component may use.
+//! `[limits]`: the limits of one delivery to a component.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -8,30 +8,29 @@ use super::check::{Field, Section};
 pub(super) const LIMITS: &[&str] = &["deadline", "memory", "record", "emits", "output", "store-value", "log-lines"];
 
 const MILLI: Duration = Duration::from_millis(1);
-/// A handler runs inside a transaction, which a broker gives up after a minute.
+/// A handler runs inside a transaction, which a broker aborts after a minute.
 const DEADLINE: RangeInclusive<Duration> = MILLI..=Duration::from_secs(30);
-/// From one page of Wasm memory to all that 32 bits address.
+/// From one page of Wasm memory to everything that 32 bits can address.
 const MEMORY: RangeInclusive<u64> = (64 << 10)..=(4 << 30);
 const RECORD: RangeInclusive<u64> = 1..=(1 << 30);
 const COUNT: RangeInclusive<i64> = 1..=1_000_000;
 
-/// What one delivery may use.
+/// The limits of one delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How long a handler may run.
+    /// The maximum duration of a handler.
     pub deadline: Duration,
-    /// How much memory an instance may have, in bytes.
+    /// The maximum memory of an instance, in bytes.
     pub memory_bytes_max: u64,
-    /// How large a record's value may be, in bytes.
+    /// The maximum size of a record's value, in bytes.
     pub record_bytes_max: u64,
-    /// How many records it may emit.
+    /// The maximum number of emitted records.
     pub emits_max: u32,
-    /// How large what it emits and writes may be together, in bytes.
+    /// The maximum size of all emits and writes together, in bytes.
     pub output_bytes_max: u64,
-    /// How large a value of a store may be, together with its key, in bytes; if the file does not say, as large as a
-    /// record.
+    /// The maximum size of a store's value together with its key, in bytes. By default, it is that of a record.
     pub store_value_bytes_max: u64,
-    /// How many lines of its log are kept; of what follows, only the last.
+    /// The number of log lines that are kept. Of the lines after them, only the last one is kept.
     pub log_lines_max: u32,
 }
 

@@ -6,8 +6,8 @@
 //!                                                    check collects every Problem on the way
 //! ```
 //!
-//! Owns the keys, their defaults, units and bounds, and the words in which a wrong file is explained. Never reads a
-//! file or the environment: callers hand in the text and the variables.
+//! This module owns the keys, their defaults, units and bounds, and the messages about a wrong file. It never reads a
+//! file or the environment: callers pass the text and the variables.
 
 pub mod app;
 mod check;

@@ -1,11 +1,11 @@
-//! Options that are handed on: librdkafka's and a topic's.
+//! Options that are passed on to librdkafka, and options of topics.
 
 use std::collections::BTreeMap;
 
 use super::check::Field;
 
-/// Options of librdkafka that Heddle sets itself, because its guarantees rest on them, or that say what it says itself.
-/// Sorted.
+/// Options of librdkafka that Heddle sets itself, because its guarantees depend on them, or because Heddle has its own
+/// setting for them. Sorted.
 pub const OPTIONS_OWNED: [&str; 25] = [
     "acks",
     "allow.auto.create.topics",
@@ -34,18 +34,18 @@ pub const OPTIONS_OWNED: [&str; 25] = [
     "transactional.id",
 ];
 
-/// Those of librdkafka, of which some are Heddle's.
+/// Reads options of librdkafka. Refuses those that Heddle sets.
 pub(super) fn client_options(field: &Field<'_>) -> BTreeMap<String, String> {
     for (option, value) in field.named() {
         if OPTIONS_OWNED.contains(&option.as_str()) {
-            let what = format!("`{option}` is set by Heddle: its guarantees rest on it");
+            let what = format!("`{option}` is set by Heddle: its guarantees depend on it");
             value.key_problem(&what, "remove it");
         }
     }
     options(field)
 }
 
-/// All of them, as text.
+/// Reads all options as text.
 pub(super) fn options(field: &Field<'_>) -> BTreeMap<String, String> {
     field.named().into_iter().filter_map(|(option, value)| Some((option, value.plain()?))).collect()
 }

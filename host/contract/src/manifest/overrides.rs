@@ -1,6 +1,7 @@
-//! Variables of the environment that take the place of values in `heddle.toml`.
+//! Environment variables that override values in `heddle.toml`.
 //!
-//! The rule: `HEDDLE_`, then the key's path in upper case, everything that is not a letter or a digit written as `_`.
+//! The name of a variable is `HEDDLE_` and the key's path in upper case. Every character that is not a letter or a
+//! digit becomes `_`.
 //!
 //! ```text
 //!  log.bootstrap                      HEDDLE_LOG_BOOTSTRAP
@@ -8,8 +9,8 @@
 //!  topics."orders.created".partitions HEDDLE_TOPICS_ORDERS_CREATED_PARTITIONS
 //! ```
 //!
-//! Backwards it is not unique, so a variable can name a topic only if the file has it, and an option that the file does
-//! not have is taken as lower case with dots, as Kafka writes its options.
+//! The path of a variable is not unique. So a variable can name a topic only if the file has it. An option that the
+//! file does not have is converted to lower case with dots, as in Kafka's options.
 
 use std::collections::BTreeMap;
 
@@ -19,27 +20,27 @@ use super::kubernetes;
 use super::names::nearest;
 use super::text::{self, Entries, Node, Value};
 
-/// What every variable of Heddle begins with.
+/// The prefix of all variables of Heddle.
 const PREFIX: &str = "HEDDLE_";
-/// Variables that belong to something else: the cache folder of tools and compiled code, the log level of the host, and
-/// how large a `.wasm` file may be.
+/// Variables with another purpose: the cache folder of tools and compiled code, the log level of the host, and the
+/// maximum size of a `.wasm` file.
 const RESERVED: [&str; 3] = ["HEDDLE_CACHE", "HEDDLE_TRACE", "HEDDLE_WASM_BYTES_MAX"];
-/// What the variables begin with that only the project's own tests read.
+/// The prefix of variables that only the project's own tests read.
 const RESERVED_PREFIX: &str = "HEDDLE_TEST_";
-/// The key whose value is a table with keys of the user's choice.
+/// The key of a table whose keys the user chooses.
 const OPTIONS: &str = "options";
 
-/// What a file may contain, as far as variables can name it.
+/// The keys of a file that variables can name.
 pub(super) struct Keys {
-    /// Sections and their keys.
+    /// The sections and their keys.
     pub(super) sections: &'static [(&'static str, &'static [&'static str])],
-    /// The section whose entries are sections named by the user, and the keys of each.
+    /// The section that has sections named by the user, and the keys of each of them.
     pub(super) named: (&'static str, &'static [&'static str]),
-    /// Section and key of values that are lists: a variable separates the items by commas.
+    /// The section and key of values that are lists. In a variable, commas separate the items.
     pub(super) lists: &'static [(&'static str, &'static str)],
 }
 
-/// Puts the values of `variables` into `entries`. A variable that is empty counts as not set.
+/// Sets the values of `variables` in `entries`. An empty variable counts as not set.
 pub(super) fn apply(keys: &Keys, variables: &BTreeMap<String, String>, entries: &mut Entries, report: &Report<'_>) {
     for (variable, value) in variables.iter().filter(|(name, value)| !is_foreign(name, value) && !value.is_empty()) {
         let mut paths = keys.paths(variable, entries);
@@ -62,7 +63,7 @@ fn is_foreign(variable: &str, value: &str) -> bool {
 }
 
 impl Keys {
-    /// The paths that `variable` may stand for.
+    /// The paths that `variable` may mean.
     fn paths(&self, variable: &str, entries: &Entries) -> Vec<Vec<String>> {
         let mut paths = Vec::new();
         for (path, keys) in self.tables(entries) {
@@ -80,7 +81,7 @@ impl Keys {
         paths
     }
 
-    /// Every table whose keys are fixed, by its path.
+    /// All tables with fixed keys, by their paths.
     fn tables(&self, entries: &Entries) -> Vec<(Vec<String>, &'static [&'static str])> {
         let (section, keys) = self.named;
         let names = below(entries, &[section.to_owned()]).into_iter().flat_map(BTreeMap::keys);
@@ -102,7 +103,7 @@ impl Keys {
     }
 }
 
-/// An option's own spelling: the file's, or else lower case with dots.
+/// The spelling of an option: that of the file, or lower case with dots.
 fn option_name(entries: &Entries, table: &[String], option: &str) -> String {
     let known = below(entries, table).and_then(|options| options.keys().find(|key| upper(key) == option));
     known.cloned().unwrap_or_else(|| option.to_lowercase().replace('_', "."))
@@ -116,7 +117,7 @@ fn below<'e>(entries: &'e Entries, path: &[String]) -> Option<&'e Entries> {
     })
 }
 
-/// Puts `node` at `path`. Where the file has something else than a table on the way, that is reported when it is read.
+/// Sets `node` at `path`. A value that is not a table on the way is reported when it is read.
 fn put(entries: &mut Entries, path: &[String], node: &Node) {
     match path {
         [] => {}
@@ -143,7 +144,7 @@ fn unknown(keys: &Keys, variable: &str, entries: &Entries, report: &Report<'_>) 
     let hint = match nearest(variable, names.iter().map(String::as_str)) {
         Some(meant) => format!("did you mean `{meant}`?"),
         None if is_topic => {
-            "give the topic a [topics.\"...\"] section: a variable can only change one that the file has".to_owned()
+            "give the topic a [topics.\"...\"] section: a variable can only change a topic that the file has".to_owned()
         }
         None => "unset it; a variable is named `HEDDLE_<SECTION>_<KEY>` after a key of heddle.toml".to_owned(),
     };

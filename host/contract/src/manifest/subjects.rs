@@ -1,4 +1,4 @@
-//! How the subjects of a topic's values are named, and what its types are.
+//! The naming of the subjects of a topic's values, and the types of the values.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::component::{Consumes, Emits, Manifest};
 use super::names::fault_of_schema;
 use crate::wire::{KEY, STORE_KEY, STORE_VALUE, VALUE, Wire, key_subject, record_of, value_subject};
 
-/// The wires of an app's topics, by topic. A topic that is not in it has [`Wire::Registry`].
+/// The wires of an app's topics. A topic that is absent has [`Wire::Registry`].
 pub type Wires = BTreeMap<String, Wire>;
 
 pub(super) const SUBJECTS: [(&str, SubjectNames); 3] =
@@ -16,7 +16,7 @@ pub(super) const SUBJECTS: [(&str, SubjectNames); 3] =
 pub(super) const UNKNOWN_TYPES: [(&str, UnknownType); 2] =
     [("skip", UnknownType::Skip), ("dead-letter", UnknownType::DeadLetter)];
 
-/// How the registry's subjects for the values of a topic are named, as Confluent's serializers call it.
+/// The naming of the registry's subjects for the values of a topic, by the strategies of Confluent's serializers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SubjectNames {
     /// `<topic>-value`: `TopicNameStrategy`.
@@ -29,7 +29,7 @@ pub enum SubjectNames {
 }
 
 impl SubjectNames {
-    /// The subject of a record's schema; `None` where all types of the topic have one subject.
+    /// The subject of a record's schema; `None` if all types of the topic have one subject.
     #[must_use]
     pub fn of_record(self, topic: &str, full_name: &str) -> Option<String> {
         match self {
@@ -42,10 +42,10 @@ impl SubjectNames {
 
 pub(super) const FORMATS: [(&str, ValueFormat); 2] = [("bytes", ValueFormat::Bytes), ("text", ValueFormat::Text)];
 
-/// The form in which the values of a topic are handed over.
+/// The form in which the values of a topic are passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ValueFormat {
-    /// As the topic's schema types them; without a schema as bytes.
+    /// As typed by the topic's schema, or as bytes without a schema.
     #[default]
     Schema,
     /// As bytes, whatever schema the topic has.
@@ -54,19 +54,19 @@ pub enum ValueFormat {
     Text,
 }
 
-/// What happens to a value of a type that the component does not name.
+/// The treatment of a value of a type that the component does not name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownType {
-    /// It is handled without the handler, and has no effects.
+    /// It is skipped, without effects.
     Skip,
     /// It is dead-lettered.
     DeadLetter,
 }
 
 impl Manifest {
-    /// The subject under which the registry has a schema that the contract calls `name`: the same, for a store that of
-    /// its changelog, for a record that of its topic's `subject`. `None`: the component is typed by the schema, and
-    /// nothing is written by it.
+    /// The registry's subject of the schema with this name in the contract. It is the same name, except for a store,
+    /// whose subject is that of its changelog, and for a record, whose subject follows its topic's `subject`. `None` if
+    /// the schema only types the component, and nothing is written with it.
     #[must_use]
     pub fn registered(&self, app: &str, name: &str) -> Option<String> {
         if let Some(store) = name.strip_prefix(STORE_VALUE) {
@@ -86,26 +86,26 @@ impl Manifest {
         by_topic.then(|| name.to_owned())
     }
 
-    /// How the records of a topic name the schemas that wrote them.
+    /// The way in which the records of a topic name the schemas that wrote them.
     #[must_use]
     pub fn wire(&self, topic: &str) -> Wire {
         self.wires.get(topic).copied().unwrap_or_default()
     }
 
-    /// The wire of the topic whose schema the contract calls `name`; that of stores is always the registry's.
+    /// The wire of the topic whose schema has this name in the contract. For a store, it is always the registry's.
     #[must_use]
     pub fn wire_of(&self, name: &str) -> Wire {
         let of_topic = || name.strip_suffix(VALUE).or_else(|| name.strip_suffix(KEY));
         self.wire(record_of(name).map(|(topic, _)| topic).or_else(of_topic).unwrap_or_default())
     }
 
-    /// The same with the wires that the app sets for its topics.
+    /// Sets the wires that the app configures for its topics.
     #[must_use]
     pub fn with_wires(self, wires: &Wires) -> Self {
         Self { wires: wires.clone(), ..self }
     }
 
-    /// How the subjects of a topic's values are named.
+    /// The naming of the subjects of a topic's values.
     #[must_use]
     pub fn subject_names(&self, topic: &str) -> SubjectNames {
         let consumed = self.consumes.get(topic).map(|consumes| consumes.subject);
@@ -113,7 +113,8 @@ impl Manifest {
         consumed.or_else(emitted).or_else(|| Some(self.table_of(topic)?.subject)).unwrap_or_default()
     }
 
-    /// Whether the component reads by the schema that the contract calls `name`, and whether it writes by it.
+    /// Returns two flags: if the component reads with the schema of this name in the contract, and if it writes with
+    /// it.
     #[must_use]
     pub fn uses(&self, name: &str) -> (bool, bool) {
         if name.starts_with(STORE_VALUE) || name.starts_with(STORE_KEY) {
@@ -152,7 +153,7 @@ pub(super) fn message(section: &Section<'_>) -> Option<String> {
     message.checked("a message", fault_of_schema)
 }
 
-/// A topic that is consumed and emitted to has one name for its subjects, and one list of types.
+/// Checks that a topic which is both consumed and emitted to has one naming of subjects, and one list of types.
 pub(super) fn same_types(root: &Section<'_>, consumes: &BTreeMap<String, Consumes>, emits: &BTreeMap<String, Emits>) {
     for (topic, field) in root.named("emits") {
         let (Some(read), Some(written)) = (consumes.get(&topic), emits.get(&topic)) else { continue };

@@ -1,4 +1,4 @@
-//! `[tables]`: the compacted topics that a component looks things up in.
+//! `[tables]`: the compacted topics in which a component looks up entries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,32 +11,32 @@ const TABLE: &[&str] = &["topic", "scope", "key", "format", "message", "subject"
 
 const SCOPES: [(&str, Scope); 2] = [("task", Scope::Task), ("global", Scope::Global)];
 
-/// A read-only view of a compacted topic: of each key the newest value.
+/// A read-only view of a compacted topic, with the newest value of each key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableSpec {
     /// The topic.
     pub topic: String,
-    /// How much of it a task sees.
+    /// The part of it that a task sees.
     pub scope: Scope,
-    /// What its keys are; `None`: as the `-key` subject says, or else strings.
+    /// The type of its keys. `None` for the type in the `-key` subject, or strings without one.
     pub key: Option<KeyType>,
-    /// How the subjects of its values are named.
+    /// The naming of the subjects of its values.
     pub subject: SubjectNames,
-    /// The schemas of its values, by the names of their types; none: the one that the topic's file has.
+    /// The types of its values, by name. If empty, the topic's file has the schema.
     pub types: Vec<String>,
-    /// The message of its values, if that is not the first of the topic's file.
+    /// The message type of its values, if it is not the first one in the topic's file.
     pub message: Option<String>,
-    /// The form in which its values are handed over.
+    /// The form in which the handler gets its values.
     pub format: ValueFormat,
 }
 
-/// How much of its topic a task sees in a table.
+/// The part of its topic that a task sees in a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scope {
-    /// The partition of its own number, whose records are part of its input.
+    /// The partition with the task's number, whose records are part of its input.
     #[default]
     Task,
-    /// All partitions: every host follows them for all of its tasks.
+    /// All partitions. Every host follows them for all of its tasks.
     Global,
 }
 

@@ -1,5 +1,5 @@
-//! TOML text as a tree in which every value knows where it came from, so that a variable of the environment can take
-//! the place of a value and is checked, and blamed, like one.
+//! Parses TOML to a tree in which every value has its origin. An environment variable can then replace a value, and is
+//! checked and reported like one.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,15 +10,15 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{ManifestErrors, Place, Problem, Source};
 
-/// A table's entries by key.
+/// The entries of a table, by key.
 pub(super) type Entries = BTreeMap<String, Node>;
 
-/// A value and where it came from.
+/// A value and its origin.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    /// Where its key stands.
+    /// The origin of its key.
     pub(super) key_at: Source,
-    /// Where the value itself stands.
+    /// The origin of the value itself.
     pub(super) at: Source,
     pub(super) value: Value,
 }
@@ -32,12 +32,12 @@ pub(super) enum Value {
     Integer(i64),
     Boolean(bool),
     Float(String),
-    /// A date, a time, or an integer beyond 64 bits: nothing here takes one.
+    /// A date, a time, or an integer that does not fit 64 bits. No key accepts them.
     Other(&'static str),
 }
 
 impl Value {
-    /// What a person would call it.
+    /// The name of its type for people.
     pub(super) const fn kind(&self) -> &'static str {
         match self {
             Self::Table(_) => "a table",
@@ -51,7 +51,7 @@ impl Value {
     }
 }
 
-/// Parses `text`; a file that is not TOML is reported with all its syntax errors and nothing else.
+/// Parses `text`. If it is not TOML, all its syntax errors are reported, and nothing else.
 pub(super) fn parse(text: &str, file: &str) -> Result<Entries, ManifestErrors> {
     let lines = Lines { file, text };
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -63,14 +63,14 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Entries, ManifestErrors> {
         let what = format!("not valid TOML: {}", error.message());
         let hint = match error.message().starts_with("duplicate key") {
             true => "keep one of the two",
-            false => "write `key = \"value\"` lines below `[section]` headers; strings stand in quotes",
+            false => "write `key = \"value\"` lines below `[section]` headers; strings need quotes",
         };
         Problem::new(&what, Place { source, key: String::new() }, hint)
     };
     Err(ManifestErrors::new(errors.iter().map(problem).collect()))
 }
 
-/// Turns byte ranges of a text into lines and columns.
+/// Converts byte ranges of a text to lines and columns.
 struct Lines<'t> {
     file: &'t str,
     text: &'t str,

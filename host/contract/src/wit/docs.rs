@@ -1,11 +1,11 @@
-//! What schemas say about themselves, as comments that end nothing and hide nothing, whatever is in them.
+//! The documentation in schemas as comments. They end no comment and hide no code, whatever their text is.
 //!
-//! The WIT's comments become comments of every language, by tools that copy them as they are. So what would end a
-//! comment, or mean something in one, is taken out here, once for all of them.
+//! The WIT's comments become comments of every language, by tools that copy them unchanged. So this module removes
+//! everything that would end a comment, or have a meaning in one, for all languages at once.
 
 use std::fmt::Write as _;
 
-/// The lines of a comment of WIT.
+/// The lines of a WIT comment.
 pub(super) fn docs(indent: &str, doc: Option<&str>) -> String {
     let mut out = String::new();
     for line in doc.into_iter().flat_map(|doc| doc.split(is_line_break)).map(str::trim) {
@@ -14,14 +14,14 @@ pub(super) fn docs(indent: &str, doc: Option<&str>) -> String {
     out
 }
 
-/// A text within a comment.
+/// Makes a text safe for comments.
 pub(super) fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
             '\t' => out.push(' '),
-            // Python reads escapes in its comments; a few of them are errors.
+            // Python reads escapes in its comments, and some of them are errors.
             '\\' => out.push('/'),
             '"' if out.ends_with('"') || chars.peek().is_none() => out.push('\''),
             '/' if out.ends_with('*') => out.push_str(" /"),
@@ -39,8 +39,8 @@ fn is_line_break(c: char) -> bool {
     matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// Control characters, those that turn the direction of text, and those that WIT, Go or Unicode itself advise
-/// against.
+/// Returns true for control characters, for characters that change the direction of text, and for those that WIT, Go or
+/// Unicode advise against.
 fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')

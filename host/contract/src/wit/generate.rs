@@ -11,13 +11,13 @@ use super::reserved::local;
 use super::{EMPTY_CASE, NEVER_CASE, NULL_CASE, RUNTIME, Shape, ShapeId, Shapes};
 use crate::format::shape::{Alias, Enum, Field, Record, Variant};
 
-/// The version of `heddle:runtime` that components are generated against.
+/// The version of `heddle:runtime` for which components are generated.
 const RUNTIME_VERSION: &str = "0.1.0";
 
-/// What a topic's keys or values are.
+/// The type of a topic's keys or values.
 #[derive(Clone, Copy, Debug)]
 pub enum Payload<'a> {
-    /// By the schema of this subject.
+    /// The schema of this subject.
     Schema {
         /// The subject's name.
         subject: &'a str,
@@ -26,7 +26,7 @@ pub enum Payload<'a> {
     },
     /// Strings.
     String,
-    /// Bytes as they are.
+    /// Raw bytes.
     Bytes,
 }
 
@@ -35,11 +35,11 @@ pub enum Payload<'a> {
 pub struct Topic<'a> {
     /// Its name.
     pub name: &'a str,
-    /// What its values are.
+    /// The type of its values.
     pub value: Payload<'a>,
-    /// What its keys are. A handler takes a key only if it is typed by a schema.
+    /// The type of its keys. A handler gets a key only if a schema types it.
     pub key: Payload<'a>,
-    /// Whether its handler takes tombstones, as values that are not there.
+    /// True if its handler gets tombstones, as absent values.
     pub tombstones: bool,
 }
 
@@ -48,9 +48,10 @@ pub struct Topic<'a> {
 pub struct Store<'a> {
     /// Its name.
     pub name: &'a str,
-    /// What its values are.
+    /// The type of its values.
     pub value: Payload<'a>,
-    /// What its keys are. Those that are typed by a schema have no order that a component could know, so no `scan`.
+    /// The type of its keys. Keys that are typed by a schema have no order that a component could know, so the store
+    /// has no `scan`.
     pub key: Payload<'a>,
 }
 
@@ -59,20 +60,20 @@ pub struct Store<'a> {
 pub struct Table<'a> {
     /// Its name.
     pub name: &'a str,
-    /// The topic that it shows.
+    /// The topic of which it is a view.
     pub topic: &'a str,
-    /// What its values are.
+    /// The type of its values.
     pub value: Payload<'a>,
-    /// What its keys are. Those that are typed by a schema have no `scan`, as in a store.
+    /// The type of its keys. Keys that are typed by a schema have no `scan`, as in a store.
     pub key: Payload<'a>,
 }
 
-/// All that a component's type names.
+/// Everything that a component's type refers to.
 #[derive(Clone, Debug, Default)]
 pub struct World<'a> {
-    /// The topics it consumes.
+    /// The topics that it consumes.
     pub consumes: Vec<Topic<'a>>,
-    /// The topics it emits to.
+    /// The topics to which it emits.
     pub emits: Vec<Topic<'a>>,
     /// Its stores.
     pub stores: Vec<Store<'a>>,
@@ -89,7 +90,7 @@ pub fn files(world: &World<'_>, names: &Names) -> BTreeMap<String, String> {
     files
 }
 
-/// The package `heddle:component` of a component; `names` are those of this world.
+/// The package `heddle:component` of a component. `names` are those of this world.
 #[must_use]
 pub fn generate(world: &World<'_>, names: &Names) -> String {
     let mut contracts = Contracts { names, definitions: BTreeMap::new(), order: vec![] };
@@ -140,7 +141,7 @@ fn emitter(topic: &Topic<'_>, contracts: &mut Contracts<'_>, out: &mut String) {
     let _ = writeln!(out, "    use heddle:runtime/types@{RUNTIME_VERSION}.{{header}};\n");
     let _ = writeln!(out, "    /// Emits a value under the key of the record that is being handled.");
     let _ = writeln!(out, "    send: func(value: {});\n", value.text);
-    let _ = writeln!(out, "    /// Emits a value under a key of its own, if one is given, and with headers.");
+    let _ = writeln!(out, "    /// Emits a value under its own key, if one is given, and with headers.");
     let _ = writeln!(
         out,
         "    send-with: func(value: {}, key: option<{}>, headers: list<header>);\n",
@@ -168,7 +169,7 @@ fn store_functions(store: &Store<'_>, contracts: &mut Contracts<'_>, out: &mut S
     let _ = writeln!(out, "    get: func(key: {key}) -> option<{value}>;\n");
     let _ = writeln!(out, "    /// Sets the value of a key. Kept only if the handler succeeds.");
     let _ = writeln!(out, "    put: func(key: {key}, value: {value});\n");
-    let _ = writeln!(out, "    /// Removes a key, if it is there. Kept only if the handler succeeds.");
+    let _ = writeln!(out, "    /// Removes a key, if it exists. Kept only if the handler succeeds.");
     let _ = writeln!(out, "    delete: func(key: {key});");
     scan_function(out, store.key, &key, &value);
     out.push_str("}\n");
@@ -225,7 +226,7 @@ fn handler(topic: &Topic<'_>, contracts: &mut Contracts<'_>, out: &mut String) {
     let _ = writeln!(out, "    handle: func(event: {value}{key}) -> result<_, failure>;\n}}");
 }
 
-/// A type as it stands in an interface, and the names it needs from `contracts`.
+/// The form of a type in an interface, and the names that it needs from `contracts`.
 #[derive(Clone, Debug)]
 struct Expression {
     text: String,
@@ -264,7 +265,7 @@ impl Contracts<'_> {
                 let mut expression = Expression { text, names };
                 for name in &expression.names {
                     if let Some(local) = local(name) {
-                        // Only a name that stands alone can be taken: within a type the word is delimited.
+                        // Only a separate word can be replaced, because words within a type are delimited.
                         expression.text = replace_word(&expression.text, name, &local);
                     }
                 }
@@ -293,12 +294,12 @@ struct Writer<'a, 'c, 'n> {
     contracts: &'c mut Contracts<'n>,
     subject: &'a str,
     shapes: &'a Shapes,
-    /// The named types that the expression under way refers to.
+    /// The named types to which the current expression refers.
     used: BTreeSet<String>,
 }
 
 impl<'a> Writer<'a, '_, '_> {
-    /// The type at a place.
+    /// The type of the shape at a place.
     fn expression(&mut self, id: ShapeId, place: &str) -> String {
         match self.shapes.get(id) {
             Shape::Null => {
@@ -340,7 +341,7 @@ impl<'a> Writer<'a, '_, '_> {
         self.define(name, |_| format!("    /// {doc}\n    type {name} = {ty};\n"))
     }
 
-    /// Writes the definition of a type, unless it is there; how it is referred to.
+    /// Writes the definition of a type, unless it exists already. Returns the type's name for references.
     fn define(&mut self, name: &str, text: impl FnOnce(&mut Self) -> String) -> String {
         if !self.contracts.definitions.contains_key(name) {
             let outer = std::mem::take(&mut self.used);
@@ -395,7 +396,7 @@ impl<'a> Writer<'a, '_, '_> {
         text + "    }\n"
     }
 
-    /// What the WIT type does not say by itself.
+    /// The part of a type's description that the WIT type does not show.
     fn note(&self, field: &Field) -> String {
         let mut shape = field.ty;
         while let Shape::Option(ty) | Shape::List(ty) | Shape::Map { value: ty, .. } = self.shapes.get(shape) {

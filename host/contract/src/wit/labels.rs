@@ -1,4 +1,4 @@
-//! Gives the shapes of a schema their names in WIT.
+//! Sets the names of a schema's shapes in WIT.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::format::Schema;
 use crate::format::shape::{Shape, ShapeId, Shapes};
 
 impl Shapes {
-    /// The shapes of a schema that stands alone.
+    /// The shapes of a schema outside of any component.
     #[must_use]
     pub fn of(schema: &Schema) -> Self {
         let shapes = schema.shapes();
@@ -15,14 +15,14 @@ impl Shapes {
         labelled(shapes, "", &names)
     }
 
-    /// The shapes of the schema of `subject`, with the names that were given.
+    /// The shapes of the schema of `subject`, with the recorded names.
     #[must_use]
     pub fn named(schema: &Schema, subject: &str, names: &Names) -> Self {
         labelled(schema.shapes(), subject, names)
     }
 }
 
-/// The same shapes with labels.
+/// Sets the labels of shapes.
 pub(super) fn labelled(mut shapes: Shapes, subject: &str, names: &Names) -> Shapes {
     let root = shapes.root();
     Labels { shapes: &mut shapes, subject, names, seen: BTreeSet::new() }.give(root, &root_place(subject));
@@ -37,7 +37,7 @@ struct Labels<'a> {
 }
 
 impl Labels<'_> {
-    /// Gives names to the members of the shape at `place`, and to those within it.
+    /// Sets the names of the members of the shape at `place`, and of those within it.
     fn give(&mut self, id: ShapeId, place: &str) {
         if !self.seen.insert(id) {
             return;

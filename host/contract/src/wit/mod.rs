@@ -1,11 +1,11 @@
-//! From schemas to the WIT that a component is written against.
+//! Generates the WIT of a component from its schemas.
 //!
 //! ```text
 //!  Schema ──Shapes::of──> Shapes ──┬── generate ──> component.wit, one package for a component
 //!                                  └── the host's codec
 //! ```
 //!
-//! The table of types is in the guide. Names become kebab-case; [`Names`] keeps them apart.
+//! The guide has the table of types. Names become kebab-case, and [`Names`] makes them unique.
 
 mod docs;
 mod generate;
@@ -21,7 +21,7 @@ pub use naming::Names;
 
 use thiserror::Error;
 
-/// The interfaces that every component shares, `heddle:runtime`: file names and texts.
+/// The interfaces that all components share, `heddle:runtime`: file names and texts.
 pub const RUNTIME: [(&str, &str); 4] = [
     ("types.wit", include_str!("../../../../wit/types.wit")),
     ("context.wit", include_str!("../../../../wit/context.wit")),
@@ -29,22 +29,22 @@ pub const RUNTIME: [(&str, &str); 4] = [
     ("random.wit", include_str!("../../../../wit/random.wit")),
 ];
 
-/// The case of a type that has one value only.
+/// The case of a type that has only one value.
 pub const NULL_CASE: &str = "nothing";
 /// The case of a record without fields.
 pub const EMPTY_CASE: &str = "empty";
 /// The case of a type that has no values.
 pub const NEVER_CASE: &str = "never";
 
-/// Why a `[rename]` cannot be.
+/// The reason why a `[rename]` is not possible.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum WitError {
-    /// Its key is that of nothing.
+    /// Its key does not match anything.
     #[error(
         "[rename] of `{0}`: there is no such thing in the component's schemas; write a type as `shop.Order`, a field or symbol as `shop.Order:created_at`, a topic as `topic:a.b`"
     )]
     RenamesNothing(String),
-    /// Two things would have one name.
+    /// Two items would have one name.
     #[error("[rename] gives both `{first}` and `{second}` the name `{name}`; choose another one for one of them")]
     RenamedAlike {
         /// The key of the first.
@@ -54,7 +54,7 @@ pub enum WitError {
         /// The name.
         name: String,
     },
-    /// Something else has the name.
+    /// Another item has the name.
     #[error("[rename] gives `{key}` the name `{name}`, which something else has; choose another one")]
     RenameTaken {
         /// The key.

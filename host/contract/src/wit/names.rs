@@ -1,6 +1,6 @@
-//! Names in WIT: kebab-case, every word beginning with a letter.
+//! Names in WIT: kebab-case, in which every word begins with a letter.
 
-/// WIT's keywords: a name that is one of them is written with `%` in front.
+/// WIT's keywords. A name that equals one is written after a `%`.
 const KEYWORDS: [&str; 46] = [
     "as",
     "async",
@@ -50,19 +50,19 @@ const KEYWORDS: [&str; 46] = [
     "_",
 ];
 
-/// What a name of nothing but `_` becomes.
+/// The name for an original name that has only `_`.
 const NOTHING_LEFT: &str = "underscore";
-/// What goes in front of a name that begins with a digit.
+/// The letter before a name that begins with a digit.
 const BEFORE_DIGIT: char = 'n';
 
-/// The name as it stands in WIT text.
+/// The name in WIT's syntax.
 pub(super) fn written(name: &str) -> String {
     if KEYWORDS.contains(&name) { format!("%{name}") } else { name.to_owned() }
 }
 
-/// The kebab-case of an Avro name or a topic: `orderId`, `order_id` and `order.id` become `order-id`, `HTTPStatus`
-/// becomes `http-status`, `größe` becomes `grosse`. A word that begins with a digit joins the one before it (`line_2`
-/// becomes `line2`), or gets an `n` if there is none (`2024-orders` becomes `n2024-orders`).
+/// The kebab-case of a schema's name or a topic. `orderId`, `order_id` and `order.id` become `order-id`, `HTTPStatus`
+/// becomes `http-status`, and `größe` becomes `grosse`. A word that begins with a digit joins the previous word
+/// (`line_2` becomes `line2`), or gets an `n` if there is none (`2024-orders` becomes `n2024-orders`).
 #[must_use]
 pub fn kebab(name: &str) -> String {
     let chars = ascii(name);
@@ -93,7 +93,7 @@ pub fn kebab(name: &str) -> String {
     if out.is_empty() { NOTHING_LEFT.to_owned() } else { out }
 }
 
-/// The letters of other scripts in Latin ones; what has none there, by its number.
+/// Converts letters of other scripts to Latin ones. A letter without a Latin counterpart becomes its number.
 fn ascii(name: &str) -> Vec<char> {
     let mut out = Vec::with_capacity(name.len());
     for c in name.chars() {
@@ -106,8 +106,8 @@ fn ascii(name: &str) -> Vec<char> {
     out
 }
 
-/// Returns true if WIT takes `name` as it is: words of lower-case letters and digits, a letter first, with single
-/// dashes between.
+/// Returns true if WIT accepts `name` unchanged: words of lower-case letters and digits, beginning with a letter, with
+/// single dashes in between.
 #[must_use]
 pub fn is_kebab(name: &str) -> bool {
     name.split('-').all(|word| {

@@ -1,7 +1,7 @@
-//! Names that no type or member gets, because WIT, the SDKs or a language have them for something else. They are
-//! never given, also where nothing would clash today: what is used tomorrow must not rename what is there.
+//! Names that no type or member gets, because WIT, the SDKs or a language use them for something else. They are never
+//! assigned, even if nothing clashes yet, because a later use must not rename an existing item.
 
-/// Types that stand in `contracts` beside those of the schemas.
+/// Types in `contracts` beside those of the schemas.
 const OWN_TYPES: [&str; 10] = [
     "date",
     "time-millis",
@@ -15,12 +15,12 @@ const OWN_TYPES: [&str; 10] = [
     "nothing",
 ];
 
-/// Functions and types of the interfaces that use types of `contracts`, and what their signatures are written with:
-/// there a type of such a name has `-type` behind it.
+/// Functions and types of the interfaces that use types of `contracts`, and the names in their signatures. There, a
+/// type with such a name gets the suffix `-type`.
 const IN_INTERFACES: [&str; 10] =
     ["send", "send-with", "handle", "header", "failure", "get", "put", "delete", "scan", "result"];
 
-/// Types that the code has which tools generate, in one language or another.
+/// Types in the code that tools generate, in any of the languages.
 const IN_LANGUAGES: [&str; 10] = [
     // Rust
     "self",
@@ -37,29 +37,29 @@ const IN_LANGUAGES: [&str; 10] = [
     "uint8-array",
 ];
 
-/// Fields that are keywords of Rust which its tool does not know.
+/// Names of fields that are keywords of Rust, but unknown to the tool for Rust.
 const FIELDS: [&str; 1] = ["gen"];
-/// Symbols and branches that are keywords of Rust, written as it writes them.
+/// Symbols and branches that are keywords of Rust, as Rust writes them.
 const CASES: [&str; 1] = ["self"];
 
-/// Returns true if no type may be called so.
+/// Returns true if no type may have this name.
 pub(super) fn is_type(name: &str) -> bool {
     OWN_TYPES.contains(&name)
         || IN_LANGUAGES.contains(&name)
         || name.strip_suffix("-type").is_some_and(|name| IN_INTERFACES.contains(&name))
 }
 
-/// Returns true if no field may be called so.
+/// Returns true if no field may have this name.
 pub(super) fn is_field(name: &str) -> bool {
     FIELDS.contains(&name)
 }
 
-/// Returns true if no symbol and no branch may be called so.
+/// Returns true if no symbol and no branch may have this name.
 pub(super) fn is_case(name: &str) -> bool {
     CASES.contains(&name)
 }
 
-/// What a type is called in an interface where its own name is taken by a function or another type.
+/// The name of a type in an interface, if a function or another type has its own name.
 pub(super) fn local(name: &str) -> Option<String> {
     IN_INTERFACES.contains(&name).then(|| format!("{name}-type"))
 }

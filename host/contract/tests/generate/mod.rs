@@ -1,8 +1,8 @@
-//! Avro schemas, and changed copies of them, from a seed. Few names, so that they meet.
+//! Generates Avro schemas, and changed copies of them, from a seed. There are few names, so that they clash.
 
 use serde_json::{Map, Value, json};
 
-/// A small generator of numbers; the same seed gives the same schemas on every machine.
+/// A small generator of numbers. The same seed gives the same schemas on every machine.
 pub(crate) struct Dice(u64);
 
 impl Dice {
@@ -22,7 +22,7 @@ impl Dice {
         (self.number() % bound as u64) as usize
     }
 
-    /// True once in `n` times.
+    /// Returns true once in `n` times.
     pub(crate) fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
@@ -41,13 +41,13 @@ const SYMBOLS: [&str; 5] = ["RED", "GREEN", "BLUE", "GREY", "PINK"];
 #[derive(Default)]
 struct Names {
     all: Vec<String>,
-    /// Those that are complete, and so can be used anywhere.
+    /// Complete types, which can be used anywhere.
     complete: Vec<String>,
-    /// Records around the current place: only behind something that may be absent.
+    /// Records around the current place. They can only be used where the value may be absent.
     open: Vec<String>,
 }
 
-/// A schema.
+/// Generates a schema.
 pub(crate) fn schema(dice: &mut Dice) -> Value {
     let mut names = Names::default();
     if dice.one_in(5) { ty(dice, &mut names, 0, false) } else { record(dice, &mut names, 0) }
@@ -76,7 +76,7 @@ fn logical(dice: &mut Dice) -> Value {
         json!({"type": "long", "logicalType": "timestamp-millis"}),
         json!({"type": "string", "logicalType": "uuid"}),
         json!({"type": "long", "logicalType": "what-is-this"}),
-        // Those that make no sense are ignored.
+        // Invalid logical types are ignored.
         json!({"type": "int", "logicalType": "uuid"}),
         json!({"type": "string", "logicalType": "timestamp-millis"}),
         json!({"type": "bytes", "logicalType": "decimal"}),
@@ -86,7 +86,7 @@ fn logical(dice: &mut Dice) -> Value {
     .clone()
 }
 
-/// A name of its own, as `name` and maybe `namespace`; and in full.
+/// Generates a unique name: as `name` and sometimes `namespace`, and in full.
 fn name(dice: &mut Dice, names: &mut Names) -> (Map<String, Value>, String) {
     loop {
         let short = *dice.of(&TYPES);
@@ -142,8 +142,8 @@ fn fixed(dice: &mut Dice, names: &mut Names) -> Value {
     object.into()
 }
 
-/// What no two branches of a union share here. Avro lets them have the same name in two namespaces; which of the two a
-/// value is read as, Java decides otherwise than its own check of compatibility.
+/// The part of a type that the branches of a union must not share here. Avro allows two branches with the same name in
+/// two namespaces, but Java resolves such values differently from its own check of compatibility.
 fn branch_kind(ty: &Value) -> String {
     match ty {
         Value::String(name) => name.rsplit('.').next().unwrap().to_owned(),
@@ -179,7 +179,7 @@ fn union(dice: &mut Dice, names: &mut Names, depth: usize) -> Value {
         let last = branches.len() - 1;
         branches.swap(0, last);
     }
-    // A recursive type must stay avoidable: null is there, or no open record is.
+    // A recursive type must be avoidable: either null is a branch, or no open record is.
     if branches.iter().any(|b| b.as_str().is_some_and(|name| names.open.iter().any(|open| open == name)))
         && !branches.contains(&json!("null"))
     {
@@ -212,7 +212,7 @@ fn with_default(dice: &mut Dice, mut field: Value) -> Value {
     field
 }
 
-/// A default that fits; none for types that are only named.
+/// A default that fits; none for types that are only referred to.
 fn default(dice: &mut Dice, ty: &Value) -> Option<Value> {
     Some(match ty {
         Value::String(name) => match name.as_str() {
@@ -243,7 +243,7 @@ fn default(dice: &mut Dice, ty: &Value) -> Option<Value> {
     })
 }
 
-/// A copy of `schema` with some things changed, as people change schemas and as they should not.
+/// Makes a copy of `schema` with some changes, both reasonable and unreasonable ones.
 pub(crate) fn changed(dice: &mut Dice, schema: &Value) -> Value {
     let mut copy = schema.clone();
     let mut renamed = vec![];
@@ -356,7 +356,7 @@ fn change_name(dice: &mut Dice, ty: &mut Value, renamed: &mut Vec<(String, Strin
     object.insert("name".to_owned(), json!(new));
     match dice.below(4) {
         0 => {}
-        // An alias without a namespace is one of the new namespace.
+        // An alias without a namespace belongs to the new namespace.
         1 => drop(object.insert("aliases".to_owned(), json!([old.rsplit('.').next().unwrap()]))),
         _ => drop(object.insert("aliases".to_owned(), json!([old, format!("other.{short}")]))),
     }

@@ -1,4 +1,5 @@
-//! Values of a schema in Avro's binary encoding, from a seed: those on which JSON stumbles are frequent.
+//! Generates values of a schema in Avro's binary encoding, from a seed. Values that are difficult for JSON are
+//! frequent.
 
 use std::collections::BTreeSet;
 
@@ -9,9 +10,9 @@ use heddle_contract::format::avro::{Node, NodeId, Schema};
 
 use super::generate::Dice;
 
-/// How deep values are before lists are empty and what may be absent is.
+/// The depth from which lists are empty and optional values are absent.
 const DEPTH_MAX: usize = 6;
-/// Names of branches and of the fields of the other generator are among them, and what marks bytes.
+/// They include names of branches, names of the fields of the other generator, and the marker of bytes.
 const TEXTS: [&str; 14] =
     ["", "map", "null", "array", "string", "bytes", "x.A", "a", "$bytes", "$value", "NaN", "\u{0}\u{202e}", "ä", "1e3"];
 const DOUBLES: [f64; 12] = [

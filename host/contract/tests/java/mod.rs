@@ -1,4 +1,4 @@
-//! Apache Avro for Java, asked line by line: one process answers thousands of questions.
+//! Apache Avro for Java in a process that answers thousands of questions, one per line.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -30,7 +30,7 @@ impl Java {
         Self { child, input, output }
     }
 
-    /// Asks all questions, in a window that the pipes hold, and gives the answers in their order.
+    /// Sends all questions, in a window that fits into the pipes. Returns the answers in their order.
     pub(crate) fn ask(&mut self, questions: &[Value]) -> Vec<Value> {
         let mut answers = Vec::with_capacity(questions.len());
         let mut line = String::new();

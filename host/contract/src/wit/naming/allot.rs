@@ -1,4 +1,4 @@
-//! Who gets which name.
+//! The assignment of names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ pub(super) fn allot(world: &World<'_>, renames: &BTreeMap<String, String>, befor
 
 pub(super) fn of_schema(shapes: &Shapes) -> Names {
     let (renames, mut names) = (BTreeMap::new(), Names::default());
-    // Only renames can be refused, and there are none.
+    // Only renames can be refused, and there are none here.
     let _ = types(&things_of_schema("", shapes), &mut Renames::new(&renames), &Names::default(), &mut names);
     names
 }
@@ -50,14 +50,14 @@ fn record(wishes: Vec<Wish>, names: &mut Names) {
 }
 
 fn types(things: &[Thing], renames: &mut Renames<'_>, before: &Names, names: &mut Names) -> Result<(), WitError> {
-    // Go has one name for a case and its type, so a type may not be called like a case that has its name already.
+    // Go has one name for a case and its type, so a type cannot get the name that a case already has.
     let cases = cases_before(things, before);
     let mut wishes = Vec::<Wish>::with_capacity(things.len());
     for thing in things {
         let candidates = if let Base::Named(_) = thing.base { named_candidates(thing, things) } else { vec![] };
         wishes.push(Wish::new(thing.keys().collect(), candidates));
     }
-    // A union is named after its type, which therefore comes first.
+    // A union is named after the type around it, so that type comes first.
     let is_free = |_: usize, name: &str| !is_type(name) && !cases.contains(name);
     let is_named = |thing: &Thing| matches!(thing.base, Base::Named(_));
     fulfil_some(&mut wishes, things, is_named, renames, before, is_free)?;
@@ -75,7 +75,7 @@ fn types(things: &[Thing], renames: &mut Renames<'_>, before: &Names, names: &mu
     Ok(())
 }
 
-/// As [`fulfil`], for some of the things.
+/// Like [`fulfil`], for some of the items.
 fn fulfil_some(
     wishes: &mut [Wish],
     things: &[Thing],
@@ -85,7 +85,7 @@ fn fulfil_some(
     free: impl Fn(usize, &str) -> bool,
 ) -> Result<(), WitError> {
     let places = (0..things.len()).filter(|place| which(&things[*place])).collect::<Vec<_>>();
-    // What the others had before stays theirs.
+    // The other items keep the names that they had before.
     let others = things.iter().filter(|thing| !which(thing)).flat_map(Thing::keys);
     let others = others.filter_map(|key| before.0.get(&key)).collect::<BTreeSet<_>>();
     let own = |place: usize, name: &str| {
@@ -103,8 +103,8 @@ fn fulfil_some(
     Ok(())
 }
 
-/// What a named type may be called: by its own name; where that is told apart, by its namespace, or by the subject
-/// where several subjects define the name differently.
+/// The possible names of a named type: its own name; if that is not unique, its name with the namespace; or with the
+/// subject, if several subjects define the name differently.
 fn named_candidates(thing: &Thing, things: &[Thing]) -> Vec<String> {
     let Base::Named(name) = &thing.base else { return vec![] };
     let (plain, full) = (kebab(name.short()), kebab(name.full()));
@@ -114,14 +114,14 @@ fn named_candidates(thing: &Thing, things: &[Thing]) -> Vec<String> {
     let by_namespace = if name.namespace().is_empty() { format!("{plain}-type") } else { full };
     let topic = subject.strip_suffix("-key").unwrap_or(subject);
     if !name.namespace().is_empty() && kebab(name.namespace()) == kebab(topic) {
-        // Made for this topic: other topics have types of the same short name.
+        // The type belongs to this topic, and other topics have types of the same short name.
         return vec![by_namespace, by_subject];
     }
     let is_alone = things.iter().filter(|other| other.local == thing.local).count() == 1;
     if is_alone { vec![plain, by_namespace, by_subject] } else { vec![plain, by_subject, by_namespace] }
 }
 
-/// `order-lines-item`: the type, the field, and the way from there.
+/// The name of a union, such as `order-lines-item`: the type, the field, and the steps from there.
 fn union_candidate(thing: &Thing, wishes: &[Wish]) -> String {
     let (first, path) = match &thing.base {
         Base::Within { owner, path } => (wishes[*owner].given.clone().unwrap_or_default(), path.as_slice()),
@@ -131,7 +131,7 @@ fn union_candidate(thing: &Thing, wishes: &[Wish]) -> String {
     std::iter::once(first).chain(path.iter().cloned()).collect::<Vec<_>>().join("-")
 }
 
-/// The names that Go had for cases.
+/// The names that Go had for cases before.
 fn cases_before(things: &[Thing], before: &Names) -> BTreeSet<String> {
     let mut cases = BTreeSet::new();
     for thing in things.iter().filter(|thing| thing.kind != Kind::Record) {
@@ -144,7 +144,7 @@ fn cases_before(things: &[Thing], before: &Names) -> BTreeSet<String> {
     cases
 }
 
-/// The names of fields, symbols and branches.
+/// Names fields, symbols and branches.
 fn members(
     things: &[Thing],
     types: &[Wish],

@@ -1,11 +1,11 @@
-//! Whether two types that have one full name are one type.
+//! Compares the definitions of types that have the same full name.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::format::shape::{Shape, ShapeId, Shapes};
 
-/// What a type is made of, as text: equal texts are equal types. Docs, aliases and defaults do not count.
+/// The definition of a type as text. Equal texts are equal types. Docs, aliases and defaults do not count.
 pub(super) fn definition(shapes: &Shapes, id: ShapeId) -> String {
     let mut out = String::new();
     write(shapes, id, &mut BTreeSet::new(), &mut out);

@@ -1,14 +1,14 @@
-//! What everything in a component's WIT is called.
+//! The names of all items in a component's WIT.
 //!
 //! ```text
-//!  World + [rename] + names.lock ──allot──> Names ──┬── all of them: the generated WIT, the next names.lock
-//!                                                   └── for_host: those that are not plain, in the component's
+//!  World + [rename] + names.lock ──allot──> Names ──┬── all names: the generated WIT, the next names.lock
+//!                                                   └── for_host: names that are not plain, in the component's
 //! contract
 //! ```
 //!
-//! A name belongs to a thing, and a thing is known by a key that no other thing can change:
+//! Each item has a key. The key does not depend on any other item:
 //!
-//! | key | thing |
+//! | key | item |
 //! |---|---|
 //! | `topic:orders.created`, `store:stock`, `table:products` | the interfaces of a topic, a store or a table |
 //! | `orders.created-value/shop.Order` | a named type, in the schema of a subject |
@@ -16,8 +16,8 @@
 //! | `orders.created-value/shop.Order:lines[]\|` | a union there: `[]` in an array, `{}` in a map |
 //! | `orders.created-value/shop.Order:lines[]\|shop.Line` | a branch of the union |
 //!
-//! Two things that want the same name cannot both have it, and which of them came first is in no schema. So the
-//! names that were given are recorded (`names.lock`), and who has a name keeps it.
+//! Two items cannot have the same name, and no schema shows which of them came first. So the assigned names are
+//! recorded (`names.lock`), and an item keeps its name.
 
 mod allot;
 mod definition;
@@ -32,38 +32,38 @@ use super::names::kebab;
 use super::{WitError, World};
 use crate::format::shape::Shapes;
 
-/// What the first lines of a `names.lock` say.
+/// The first lines of a `names.lock`.
 const LOCK_HEAD: &str = "# Names that `heddle build` gave, so that they stay when schemas change. Commit this file.\n\
                          # To choose another name, use [rename] in component.toml.\n";
 
-/// The names of a component's WIT, by the keys of what they name.
+/// The names of a component's WIT, by the keys of the named items.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Names(BTreeMap<String, String>);
 
 impl Names {
-    /// Gives everything in `world` a name: what `renames` say, else the name it had `before`, else the plain one if
-    /// that is free.
+    /// Assigns a name to everything in `world`: the one in `renames`, otherwise the one in `before`, otherwise the
+    /// plain name if that is free.
     ///
     /// # Errors
-    /// If a rename names nothing, or a name that is taken.
+    /// If a rename does not match anything, or its name is taken.
     pub fn allot(world: &World<'_>, renames: &BTreeMap<String, String>, before: &Self) -> Result<Self, WitError> {
         allot::allot(world, renames, before)
     }
 
-    /// The names of a schema that stands alone.
+    /// The names of a schema outside of any component.
     pub(super) fn of_schema(shapes: &Shapes) -> Self {
         allot::of_schema(shapes)
     }
 
-    /// Those that a host has to know, because they are not plain: of interfaces, fields, symbols and branches.
+    /// The names that a host needs, because they are not plain: those of interfaces, fields, symbols and branches.
     #[must_use]
     pub fn for_host(&self) -> Self {
         let is_other = |(key, name): &(&String, &String)| plain(key).is_some_and(|plain| plain != **name);
         Self(self.0.iter().filter(is_other).map(|(key, name)| (key.clone(), name.clone())).collect())
     }
 
-    /// Returns true if there are none.
+    /// Returns true if there are no names.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -78,7 +78,7 @@ impl Names {
     /// Reads the text of a `names.lock`.
     ///
     /// # Errors
-    /// If it is none.
+    /// If it is not valid.
     pub fn of_lock(text: &str) -> Result<Self, String> {
         toml::from_str(text).map(Self).map_err(|error| error.message().to_owned())
     }
@@ -88,7 +88,7 @@ impl Names {
         self.0.iter().map(|(key, name)| (key.as_str(), name.as_str()))
     }
 
-    /// The interface by which a component emits to `topic`: `emit-orders-created`.
+    /// The interface through which a component emits to `topic`: `emit-orders-created`.
     #[must_use]
     pub fn emit_interface(&self, topic: &str) -> String {
         format!("emit-{}", self.of(&topic_key(topic)))
@@ -112,13 +112,13 @@ impl Names {
         format!("table-{}", self.of(&table_key(name)))
     }
 
-    /// The name of a thing; the plain one if none was given.
+    /// The name of an item, or its plain name if none was assigned.
     pub(super) fn of(&self, key: &str) -> String {
         self.0.get(key).cloned().or_else(|| plain(key)).unwrap_or_else(|| kebab(key))
     }
 }
 
-/// The plain name of a thing whose key says it: not of types, which may be called by their namespaces.
+/// The plain name of an item, derived from its key. `None` for types, because their names may include their namespaces.
 fn plain(key: &str) -> Option<String> {
     if let Some(name) = key.strip_prefix("topic:") {
         return Some(kebab(name));
@@ -133,7 +133,7 @@ fn plain(key: &str) -> Option<String> {
     }
 }
 
-/// The plain name of a field, a symbol or a branch; types among the branches go without their namespace.
+/// The plain name of a field, a symbol or a branch. A type among the branches loses its namespace.
 fn plain_member(member: &str) -> String {
     kebab(member.rsplit('.').next().unwrap_or(member))
 }
@@ -160,7 +160,7 @@ pub(super) fn member_key(owner: &str, member: &str) -> String {
     format!("{owner}:{member}")
 }
 
-/// The key of the union at a place. With a branch's name behind it, it is the branch's.
+/// The key of the union at a place. Followed by a branch's name, it is the key of the branch.
 pub(super) fn union_key(place: &str) -> String {
     format!("{place}|")
 }

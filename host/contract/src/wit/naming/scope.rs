@@ -1,4 +1,4 @@
-//! A scope: things beside each other, none of which may be called like another.
+//! A scope: items that must have different names.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use sha2::{Digest as _, Sha256};
 use super::Names;
 use crate::wit::WitError;
 
-/// How many hexadecimal digits a name is told apart by, at least.
+/// The minimum number of hexadecimal digits that make a name unique.
 const DIGITS_MIN: usize = 4;
 
-/// The names that [rename] gives, and which of them were used.
+/// The names in `[rename]`, and the ones that were used.
 pub(super) struct Renames<'a> {
     all: BTreeMap<&'a str, (&'a str, bool)>,
 }
@@ -20,7 +20,7 @@ impl<'a> Renames<'a> {
         Self { all: renames.iter().map(|(key, name)| (key.as_str(), (name.as_str(), false))).collect() }
     }
 
-    /// The name of a thing; the key with the subject goes before the one without.
+    /// The name for an item. A key with the subject takes precedence over one without.
     pub(super) fn of(&mut self, keys: &[String]) -> Option<&'a str> {
         let mut found = None;
         for key in keys.iter().flat_map(|key| [Some(key.as_str()), key.split_once('/').map(|(_, local)| local)]) {
@@ -32,20 +32,20 @@ impl<'a> Renames<'a> {
         found
     }
 
-    /// Refuses one that names nothing.
+    /// Refuses a rename that does not match any item.
     pub(super) fn finish(self) -> Result<(), WitError> {
         let unused = self.all.into_iter().find(|(_, (_, used))| !used);
         unused.map_or(Ok(()), |(key, _)| Err(WitError::RenamesNothing(key.to_owned())))
     }
 }
 
-/// One thing that wants a name.
+/// An item that needs a name.
 pub(super) struct Wish {
     /// Its keys in the result; at least one.
     pub(super) keys: Vec<String>,
-    /// What it may be called, the best first. One that is no name here is passed over.
+    /// The possible names, the best first. One that is not valid in the scope is skipped.
     pub(super) candidates: Vec<String>,
-    /// The name that it has already.
+    /// The name that the item already has.
     pub(super) given: Option<String>,
 }
 
@@ -55,7 +55,7 @@ impl Wish {
     }
 }
 
-/// Gives every wish a name that no other has. `free` says whether a name may be given to a thing at all.
+/// Assigns a unique name to every wish. `free` returns true if a name may be assigned to an item at all.
 pub(super) fn fulfil(
     wishes: &mut [Wish],
     renames: &mut Renames<'_>,
@@ -93,7 +93,7 @@ pub(super) fn fulfil(
     Ok(())
 }
 
-/// The beginning of a digest, as a word of a name: it begins with a letter.
+/// The beginning of a digest, as a word of a name. It begins with a letter.
 fn digest(text: &str, digits: usize) -> String {
     let all = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     format!("x{}", &all[..digits.min(all.len())])

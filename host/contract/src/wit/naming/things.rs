@@ -1,4 +1,4 @@
-//! The things of a world that need a name, in the order in which they stand in its schemas.
+//! The items of a world that need names, in the order of its schemas.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,24 +12,24 @@ use crate::wit::{Payload, World};
 /// A type that WIT defines.
 #[derive(Debug)]
 pub(super) struct Thing {
-    /// The subjects in whose schemas it is. A type that is defined alike in several is one.
+    /// The subjects whose schemas have it. A type with the same definition in several subjects is one item.
     pub(super) subjects: Vec<String>,
     /// Its key, without the subject.
     pub(super) local: String,
     pub(super) base: Base,
     pub(super) kind: Kind,
-    /// Its fields, symbols or branches, as the schema calls them.
+    /// The schema's names of its fields, symbols or branches.
     pub(super) members: Vec<String>,
 }
 
-/// What a type's name is made from.
+/// The origin of a type's name.
 #[derive(Debug)]
 pub(super) enum Base {
-    /// A named type's.
+    /// A named type.
     Named(Name),
-    /// A union's: the name of the type that it is in, and its place there.
+    /// A union within a type: the index of the type, and the place of the union in it.
     Within { owner: usize, path: Vec<String> },
-    /// The name of the subject whose whole value has the union, and its place there.
+    /// A union in the whole value of a subject, and its place there.
     Subject(Vec<String>),
 }
 
@@ -70,14 +70,14 @@ pub(super) fn of_world(world: &World<'_>) -> Vec<Thing> {
     walk.things
 }
 
-/// All types of a schema that stands alone.
+/// All types of a schema outside of any component.
 pub(super) fn of_schema(subject: &str, shapes: &Shapes) -> Vec<Thing> {
     let mut walk = Walk::default();
     walk.schema(subject, shapes);
     walk.things
 }
 
-/// Where the walk is.
+/// The current place of the walk.
 #[derive(Clone)]
 struct Place {
     /// Its key, without the subject.
@@ -98,7 +98,7 @@ impl Place {
 #[derive(Default)]
 struct Walk {
     things: Vec<Thing>,
-    /// By key without subject, and what tells those of one key apart.
+    /// By the key without the subject, and by the definition or the owner, which distinguishes items with the same key.
     known: BTreeMap<(String, String), usize>,
     seen: BTreeSet<(usize, String)>,
 }
@@ -137,7 +137,7 @@ impl Walk {
         }
     }
 
-    /// Takes a named type in; its place among the things, unless it was seen in this subject before.
+    /// Adds a named type. Returns its index among the items. `None` if this subject has it already.
     fn named(
         &mut self,
         subject: &str,
