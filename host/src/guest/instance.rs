@@ -62,7 +62,7 @@ pub struct Instance {
     live: Option<Live>,
     /// The arguments of the last call of each handler. The next call reuses their memory.
     params: Vec<Vec<Val>>,
-    /// The decoders, each with the identity of its writer. Their number grows with the number of schema versions in use.
+    /// The decoders, each with its writer. Their number grows with the number of schema versions in use.
     decoders: Vec<(Writer, Decoder)>,
     /// The numbers of decoders, by handler and writer.
     numbers: HashMap<(usize, Writer, Part), usize, RandomState>,
