@@ -11,7 +11,8 @@ use crate::compat::Problem;
 /// The maximum depth of nested messages in a comparison.
 const DEPTH_MAX: usize = 64;
 
-/// Where and why `reader` does not take everything that `writer` writes; empty if it does.
+/// Returns the places where `reader` does not accept what `writer` writes, with the reasons. Empty if it accepts
+/// everything.
 #[must_use]
 pub fn problems(reader: &Schema, writer: &Schema) -> Vec<Problem> {
     let (Some(ours), Some(theirs)) = (reader.file(), writer.file()) else { return vec![] };
@@ -32,8 +33,8 @@ pub fn problems(reader: &Schema, writer: &Schema) -> Vec<Problem> {
     comparison.problems
 }
 
-/// Returns where and why a component whose values are the reader's message cannot read those of the writer. Other
-/// messages of the file do not count.
+/// Returns the places where a component whose values are the reader's message cannot read those of the writer, with the
+/// reasons. Other messages of the file do not count.
 pub(crate) fn unreadable(reader: &Schema, writer: &Schema) -> Vec<Problem> {
     let mut comparison = Comparison { problems: vec![], seen: vec![], definitions: false };
     let Some(ours) = reader.root() else { return vec![] };
@@ -47,7 +48,7 @@ pub(crate) fn unreadable(reader: &Schema, writer: &Schema) -> Vec<Problem> {
 struct Comparison {
     problems: Vec<Problem>,
     seen: Vec<(String, String)>,
-    /// Compares also what messages define without using it.
+    /// True if definitions that no message uses are compared, too.
     definitions: bool,
 }
 
@@ -78,7 +79,7 @@ impl Comparison {
                 None if field.cardinality() == Cardinality::Required => {
                     self.tell(
                         &format!("{path}.{}", field.name()),
-                        "the field is required by the writer, and gone in the reader".to_owned(),
+                        "the writer requires the field, and the reader does not have it".to_owned(),
                     );
                 }
                 None if field.containing_oneof().is_some_and(|oneof| {
@@ -97,7 +98,7 @@ impl Comparison {
             if field.cardinality() == Cardinality::Required {
                 self.tell(
                     &format!("{path}.{}", field.name()),
-                    "the reader requires it, the writer does not have it; it takes it as `optional`".to_owned(),
+                    "the reader requires the field, and the writer does not have it; make it `optional`".to_owned(),
                 );
             }
         }
@@ -132,7 +133,7 @@ impl Comparison {
     }
 }
 
-/// Why the bytes of a field mean something else for the writer, if they do.
+/// The difference in the meaning of a field's bytes, if the reader and the writer differ.
 pub(super) fn other_meaning(ours: &FieldDescriptor, theirs: &FieldDescriptor) -> Option<String> {
     let number = theirs.number();
     if ours.is_map() != theirs.is_map()

@@ -1,4 +1,4 @@
-//! Where in a message the record's id is, and how to read it without building the value.
+//! Finds the message id in a message, and reads it without building the value.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,13 +14,13 @@ use crate::identify::IdError;
 /// A path to a field that can identify a message.
 #[derive(Clone, PartialEq)]
 pub struct IdPath {
-    /// The fields on the way, the last the id.
+    /// The fields on the path. The last one is the id.
     fields: Vec<FieldDescriptor>,
 }
 
 impl Eq for IdPath {}
 
-// Descriptors of messages that contain themselves have no end when they are formatted.
+// Formatting the descriptors of messages that contain themselves would not end.
 impl fmt::Debug for IdPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.fields.iter().map(FieldDescriptor::full_name)).finish()
@@ -44,7 +44,7 @@ impl IdPath {
             }
             fields.push(field.clone());
             match field.kind() {
-                // A wrapper stands for what it wraps.
+                // The id is the value inside a wrapper.
                 Kind::Message(wrapper) if is_last && super::types::wrapped(&wrapper).is_some() => {
                     fields.push(named(&wrapper, "value").map_err(&error)?);
                 }
@@ -61,7 +61,7 @@ impl IdPath {
         }
     }
 
-    /// The id in `bytes`. `None`: the field is not there, or holds the zero that is not written.
+    /// Reads the id in `bytes`. Returns `None` if the field is absent or has its zero value, which is not written.
     ///
     /// # Errors
     /// If the bytes are not the reader's message.
@@ -86,7 +86,7 @@ impl IdPath {
     }
 }
 
-/// Reads all fields of a message: the last value counts, and messages that are there several times are one.
+/// Reads all fields of a message. The last value of a field counts, and several occurrences of a message are merged.
 fn scan<'b>(
     field: &FieldDescriptor,
     mut reader: Reader<'b>,

@@ -1,7 +1,7 @@
-//! Which message of a file a value is: Confluent's message indexes, between the schema's id and the message.
+//! The message of a file that a value has: Confluent's message indexes, between the schema id and the message.
 //!
 //! ```text
-//!  count │ the place among the file's messages │ the place among that message's own │ …
+//!  count │ index among the file's messages │ index among the messages inside it │ …
 //! ```
 //!
 //! All are zig-zag varints. The first message of a file, `01 00`, is written as the single byte `00`.
@@ -9,10 +9,10 @@
 use super::DecodeError;
 use super::wire::{Reader, unzigzag, write_varint, zigzag};
 
-/// The maximum depth of messages that are defined within each other.
+/// The maximum depth of nested message definitions.
 const DEPTH_MAX: usize = 64;
 
-/// Reads the indexes in front of a message; both ways to write the first message are understood.
+/// Reads the indexes in front of a message. Accepts both forms for the first message.
 ///
 /// # Errors
 /// If they end early, or are not indexes.
@@ -32,7 +32,7 @@ pub fn read(reader: &mut Reader<'_>) -> Result<Vec<usize>, DecodeError> {
     (0..count).map(|_| number(reader)).collect()
 }
 
-/// The message behind the indexes; all of the bytes if they do not begin with indexes.
+/// Returns the message after the indexes, or all bytes if they do not begin with indexes.
 #[must_use]
 pub fn skip(bytes: &[u8]) -> &[u8] {
     let mut reader = Reader::new(bytes);

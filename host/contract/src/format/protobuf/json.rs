@@ -1,4 +1,4 @@
-//! Messages as JSON, by Protobuf's own mapping, and back. What is done for each record does not go this way, but along
+//! Converts messages to JSON and back, by Protobuf's own mapping. Handlers' values are not converted here, but along
 //! the layout.
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _, Value};
@@ -18,7 +18,7 @@ pub fn decode(message: &MessageDescriptor, bytes: &[u8]) -> Result<serde_json::V
     Ok(json)
 }
 
-/// Puts the entries of maps in an order: `prost-reflect` has them in none, and the same message has the same JSON.
+/// Sorts the entries of maps, so that the same message has the same JSON. `prost-reflect` does not keep their order.
 fn sort_maps(message: &MessageDescriptor, json: &mut serde_json::Value) {
     if ["google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue"].contains(&message.full_name()) {
         return json.sort_all_objects();
@@ -42,7 +42,7 @@ fn sort_maps(message: &MessageDescriptor, json: &mut serde_json::Value) {
     }
 }
 
-/// Writes a message behind `out`: fields by number, numbers packed where the schema says so, maps by key.
+/// Appends a message to `out`: fields ordered by number, numbers packed where the schema says so, maps ordered by key.
 ///
 /// # Errors
 /// If the JSON is not such a message.
@@ -123,7 +123,7 @@ fn write_value(kind: &Kind, value: &Value, out: &mut Vec<u8>) {
         (Value::String(value), _) => write_bytes(value.as_bytes(), out),
         (Value::Bytes(value), _) => write_bytes(value, out),
         (Value::Message(message), _) => delimited(out, |out| write_message(message, out)),
-        // Lists and maps are fields, never values within them.
+        // Lists and maps are fields, and never values within a list or map.
         (Value::List(_) | Value::Map(_), _) => {}
     }
 }

@@ -1,5 +1,5 @@
-//! Files that clients import without handing them in, because every compiler or registry has them. Those of
-//! `google/protobuf` are the compiler's own.
+//! Files that clients import but do not send, because every compiler or registry has them. Those of `google/protobuf`
+//! come from the compiler itself.
 
 macro_rules! files {
     ($($name:literal),* $(,)?) => {
@@ -29,7 +29,7 @@ const FILES: [(&str, &str); 19] = files![
     "google/type/timeofday.proto",
 ];
 
-/// The text of such a file.
+/// The text of a known file.
 pub(super) fn file(name: &str) -> Option<&'static str> {
     FILES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }

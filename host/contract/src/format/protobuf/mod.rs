@@ -1,4 +1,4 @@
-//! Protobuf: `.proto` files, parsed and resolved with what they import.
+//! Protobuf: `.proto` files, parsed and resolved with their imports.
 //!
 //! ```text
 //!  text, imports ──parse──> Schema ──┬─ types: shapes and layout of its message, for a component's codec
@@ -6,8 +6,8 @@
 //!                                    └─ json: messages as JSON
 //! ```
 //!
-//! Files are parsed and resolved by `protox`, so no compiler has to be installed; `prost-reflect` describes what is in
-//! them. Per record neither is asked: messages are read and written along the layout, straight from the wire.
+//! `protox` parses and resolves files, so no compiler has to be installed. `prost-reflect` describes their content.
+//! Neither is used for records: messages are read and written along the layout, directly from and to the wire format.
 
 pub mod compat;
 mod docs;
@@ -41,22 +41,22 @@ use self::wire::Reader;
 use crate::compat::Problem;
 use crate::format::Referred;
 
-/// The name of the schema itself among the files that it imports.
+/// The name of the schema itself among its imports.
 const SELF: &str = "schema.proto";
 
-/// A Protobuf schema: its file, with all that it imports, and the message that values are.
+/// A Protobuf schema: its file, all imports, and the message type of values.
 pub struct Schema {
     pool: DescriptorPool,
     name: String,
     text: String,
     referred: Vec<Referred>,
-    /// The full name of the message that values are; `None`: the first of the file.
+    /// The full name of the message type of values; `None` for the first message of the file.
     message: Option<String>,
     types: OnceLock<Types>,
     indexes: OnceLock<Vec<usize>>,
 }
 
-/// The files a schema may import.
+/// The files that a schema may import.
 struct Files(BTreeMap<String, String>);
 
 impl FileResolver for Files {
@@ -84,12 +84,12 @@ pub(crate) fn parse(text: &str, referred: &[Referred]) -> Result<Schema, String>
     Ok(Schema { pool, name, text, referred, message: None, types: OnceLock::new(), indexes: OnceLock::new() })
 }
 
-/// The error with its place in the text, in one line.
+/// Formats an error with its place in the text, on one line.
 fn told(error: &protox::Error, name: &str) -> String {
     format!("{error:?}").lines().map(str::trim).collect::<Vec<_>>().join(" ").replace(name, "the schema")
 }
 
-/// The text that is stored. Some clients send the file's descriptor in base64 instead of its text.
+/// The text to store. Some clients send the file's descriptor in base64 instead of its text.
 pub(crate) fn canonical(text: &str) -> Result<String, String> {
     match described(text) {
         Some(descriptor) => text::print(&descriptor),
@@ -97,7 +97,7 @@ pub(crate) fn canonical(text: &str) -> Result<String, String> {
     }
 }
 
-/// The files it imports, without those that everybody has.
+/// The files that it imports, except those that every compiler has.
 pub(crate) fn imports(text: &str) -> Result<Vec<String>, String> {
     let file = source(SELF, text).map_err(|error| told(&error, SELF))?;
     let mut names = file.file_descriptor_proto().dependency.clone();
@@ -118,7 +118,7 @@ pub(crate) fn identity(text: &str) -> String {
     BASE64.encode(descriptor.encode_to_vec())
 }
 
-// Descriptors of messages that contain themselves have no end when they are formatted.
+// Formatting the descriptors of messages that contain themselves would not end.
 impl fmt::Debug for Schema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Schema").field("text", &self.text).field("message", &self.message).finish_non_exhaustive()
@@ -131,7 +131,7 @@ impl PartialEq for Schema {
     }
 }
 
-/// The place of a message among those of its file, and so on within them.
+/// The index of a message among those of its file, or the indexes on the way to a nested one.
 pub(crate) fn indexes_of(message: &MessageDescriptor) -> Vec<usize> {
     let mut indexes = vec![];
     let mut message = Some(message.clone());
@@ -146,13 +146,13 @@ pub(crate) fn indexes_of(message: &MessageDescriptor) -> Vec<usize> {
     indexes
 }
 
-/// The messages that are defined in another. The entries of maps have no definition.
+/// The messages that are defined inside another. The entries of maps have no definition.
 fn children(message: &MessageDescriptor) -> Vec<MessageDescriptor> {
     message.child_messages().filter(|child| !child.is_map_entry()).collect()
 }
 
 impl Schema {
-    /// The text that it was read from.
+    /// The text of the file.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -164,17 +164,17 @@ impl Schema {
         &self.referred
     }
 
-    /// Returns true if both files, and what they import, say the same.
+    /// Returns true if both files and their imports are equal.
     #[must_use]
     pub fn is_same_file(&self, other: &Self) -> bool {
         let same_text = self.text == other.text || identity(&self.text) == identity(&other.text);
         same_text && self.imported() == other.imported()
     }
 
-    /// The same file, with values of another of its messages.
+    /// The same file for values of another of its messages.
     ///
     /// # Errors
-    /// If the file has no such message; says which it has.
+    /// If the file has no such message. The error lists its messages.
     pub fn with_message(&self, name: &str) -> Result<Self, String> {
         let messages = self.messages();
         let short = |message: &&MessageDescriptor| message.full_name().rsplit('.').next() == Some(name);
@@ -194,13 +194,13 @@ impl Schema {
         })
     }
 
-    /// The name of the message that values are, if that is another than the first of the file.
+    /// The name of the message type of values, if it is not the first message of the file.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
     }
 
-    /// The message that values are; `None`: the file has none.
+    /// The message type of values; `None` if the file has no message.
     #[must_use]
     pub fn root(&self) -> Option<MessageDescriptor> {
         match &self.message {
@@ -215,7 +215,7 @@ impl Schema {
         self.pool.get_message_by_name(name).filter(|message| message.parent_file().name() == self.name)
     }
 
-    /// The message that indexes lead to.
+    /// The message at these indexes.
     #[must_use]
     pub fn at(&self, indexes: &[usize]) -> Option<MessageDescriptor> {
         let (first, rest) = indexes.split_first()?;
@@ -223,13 +223,13 @@ impl Schema {
         rest.iter().try_fold(top, |message, place| children(&message).get(*place).cloned())
     }
 
-    /// The types of the message that values are.
+    /// The types of the message that values have.
     #[must_use]
     pub fn types(&self) -> &Types {
         self.types.get_or_init(|| self.root().map_or_else(Types::none, |root| Types::of(&root)))
     }
 
-    /// Reads a value as JSON: the message indexes, and the message that they lead to.
+    /// Reads a value as JSON: the message indexes, and their message.
     ///
     /// # Errors
     /// If the bytes are not a message of the file.
@@ -240,7 +240,7 @@ impl Schema {
         json::decode(&message, reader.rest())
     }
 
-    /// Writes a value behind `out`: the indexes of the message that values are, and the message.
+    /// Appends a value to `out`: the indexes of its message type, and the message.
     ///
     /// # Errors
     /// If the JSON does not fit the message.
@@ -250,19 +250,19 @@ impl Schema {
         json::encode(&root, value, out)
     }
 
-    /// Writes the indexes of the message that values are.
+    /// Writes the indexes of the message type of values.
     pub fn write_indexes(&self, out: &mut Vec<u8>) {
         indexes::write(self.indexes.get_or_init(|| self.root().map_or_else(|| vec![0], |root| indexes_of(&root))), out);
     }
 
-    /// The same file, with values of the message that `value` is.
+    /// The same file for values of the message type of `value`.
     #[must_use]
     pub fn like(&self, value: &[u8]) -> Option<Self> {
         let indexes = indexes::read(&mut Reader::new(value)).ok()?;
         self.with_message(self.at(&indexes)?.full_name()).ok()
     }
 
-    /// All messages of the file, also those within others, in order.
+    /// All messages of the file, including nested ones, in order.
     fn messages(&self) -> Vec<MessageDescriptor> {
         fn add(message: MessageDescriptor, all: &mut Vec<MessageDescriptor>) {
             let inner = children(&message);
@@ -282,7 +282,7 @@ impl Schema {
         self.pool.get_file_by_name(&self.name)
     }
 
-    /// The file's descriptor in base64, as clients ask for with `format=serialized`.
+    /// The file's descriptor in base64, for requests with `format=serialized`.
     pub(crate) fn serialized(&self) -> Option<String> {
         let mut descriptor = self.file()?.file_descriptor_proto().clone();
         descriptor.source_code_info = None;
@@ -295,11 +295,11 @@ pub(crate) fn lint(schema: &Schema) -> Vec<Problem> {
     let Some(file) = schema.file() else { return vec![] };
     let mut found = vec![];
     if file.package_name().is_empty() {
-        let what = "there is no `package`: another team's message of this name could not be told from it";
+        let what = "there is no `package`: it could not be distinguished from another team's message of this name";
         found.push(Problem { path: ".".to_owned(), what: what.to_owned() });
     }
     if file.messages().len() == 0 {
-        let what = "there is no message: nothing can be written by it";
+        let what = "there is no message, so no value can be written";
         found.push(Problem { path: ".".to_owned(), what: what.to_owned() });
     }
     found

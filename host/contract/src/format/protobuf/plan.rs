@@ -1,5 +1,5 @@
-//! How messages that one schema wrote are read by another: along the reader's layout, for one message of the writer's
-//! file.
+//! Plans for reading messages of one schema with another, along the reader's layout. A plan is for one message of the
+//! writer's file.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,19 +14,19 @@ use crate::format::plan::Mismatch;
 /// The maximum depth of a comparison of messages.
 const DEPTH_MAX: usize = 64;
 
-/// The way from a writer's message to a reader's value.
+/// The plan for reading a writer's message as a reader's value.
 #[derive(Clone, Debug)]
 pub struct Plan {
     reader: Arc<Schema>,
-    /// The indexes by which the writer's file has the reader's message. `None`: it does not have it.
+    /// The indexes of the reader's message in the writer's file; `None` if the file does not have it.
     indexes: Option<Vec<usize>>,
-    /// The fields, by message and number, whose values mean something else for the writer.
+    /// The fields, by message and number, whose values have another meaning for the writer.
     broken: BTreeSet<(String, u32)>,
     mismatches: Vec<Mismatch>,
 }
 
 impl Plan {
-    /// Compiles how messages of `writer` are read as those of `reader`.
+    /// Compiles a plan for reading messages of `writer` as those of `reader`.
     #[must_use]
     pub fn of(writer: &Schema, reader: &Arc<Schema>) -> Self {
         let mut plan = Self { reader: reader.clone(), indexes: None, broken: BTreeSet::new(), mismatches: vec![] };
@@ -56,10 +56,10 @@ impl Plan {
         &self.mismatches
     }
 
-    /// Reads the message indexes. What is left is the message.
+    /// Reads the message indexes. The rest is the message.
     ///
     /// # Errors
-    /// If they are broken, or lead to another message than the reader's.
+    /// If they are not valid, or lead to a message other than the reader's.
     pub fn begin<'b>(&self, bytes: &'b [u8]) -> Result<Reader<'b>, DecodeError> {
         let mut reader = Reader::new(bytes);
         let found = indexes::read(&mut reader)?;
@@ -70,13 +70,13 @@ impl Plan {
         Err(DecodeError::NoCounterpart(format!("it is another message than {ours}: its indexes are {found:?}")))
     }
 
-    /// Returns true if the value as a whole is of a message that the reader does not have.
+    /// Returns true if the value as a whole is a message that the reader does not have.
     #[must_use]
     pub fn is_of_unknown_type(&self, bytes: &[u8]) -> bool {
         indexes::read(&mut Reader::new(bytes)).is_ok_and(|found| self.indexes.as_ref() != Some(&found))
     }
 
-    /// Returns true if the field's values mean something else for the writer.
+    /// Returns true if the field's values have another meaning for the writer.
     #[must_use]
     pub fn is_broken(&self, message: &str, number: u32) -> bool {
         !self.broken.is_empty() && self.broken.contains(&(message.to_owned(), number))

@@ -2,19 +2,19 @@
 
 use protox::file::File;
 
-/// The deepest nesting of brackets in a file.
+/// The maximum nesting of brackets in a file.
 const NESTING_MAX: usize = 100;
 
-/// Parses a file. protox parses the values of options by recursion without a bound, and a stack overflow would end the
+/// Parses a file. protox parses the values of options by unbounded recursion, and a stack overflow would end the
 /// process.
 pub(super) fn source(name: &str, text: &str) -> Result<File, protox::Error> {
     if nesting(text) > NESTING_MAX {
-        return Err(protox::Error::new(format!("brackets within brackets more than {NESTING_MAX} deep")));
+        return Err(protox::Error::new(format!("brackets are nested more than {NESTING_MAX} deep")));
     }
     File::from_source(name, text)
 }
 
-/// The deepest nesting of brackets, without those in texts and comments.
+/// The maximum nesting of brackets, except those in texts and comments.
 fn nesting(text: &str) -> usize {
     let (mut deepest, mut depth) = (0_usize, 0_usize);
     let mut rest = text.bytes().peekable();
@@ -69,7 +69,7 @@ mod tests {
         };
         parse(&deep(5), &[]).unwrap();
         for result in [parse(&deep(30_000), &[]).map(drop), imports(&deep(30_000)).map(drop)] {
-            assert!(result.unwrap_err().contains("brackets within brackets"));
+            assert!(result.unwrap_err().contains("brackets are nested"));
         }
         assert_eq!(identity(&deep(30_000)), deep(30_000));
     }

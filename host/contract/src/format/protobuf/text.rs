@@ -10,14 +10,14 @@ use prost_reflect::prost_types::{
     DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto, ServiceDescriptorProto,
 };
 
-/// The deepest nesting of messages.
+/// The maximum nesting of messages.
 const DEPTH_MAX: usize = 64;
 
 /// The text of a file.
 pub(super) fn print(file: &FileDescriptorProto) -> Result<String, String> {
     let syntax = match file.syntax() {
         "" => "proto2",
-        "editions" => return Err("descriptors of editions are not known here; send the file's text".to_owned()),
+        "editions" => return Err("descriptors of editions are not supported; send the file's text".to_owned()),
         other => other,
     };
     let mut printer = Printer { out: String::new(), depth: 0, is_proto3: syntax == "proto3" };
@@ -78,7 +78,7 @@ impl Printer {
 
     fn message(&mut self, message: &DescriptorProto) -> Result<(), String> {
         if self.depth > DEPTH_MAX {
-            return Err(format!("messages within messages more than {DEPTH_MAX} deep"));
+            return Err(format!("messages are nested more than {DEPTH_MAX} deep"));
         }
         self.open(&format!("message {}", message.name()));
         if message.options.as_ref().is_some_and(|options| options.deprecated()) {

@@ -1,9 +1,9 @@
-//! The types of a message: the shapes that a component sees, and the layout by which its bytes are read and written.
-//! Both are made in one walk, so that they cannot disagree.
+//! The types of a message: the shapes that a component sees, and the layout for reading and writing its bytes. One walk
+//! makes both, so that they cannot disagree.
 //!
 //! A record's shape has a slot for each field of its message, and one for each `oneof`. The origin of a record's shape
-//! is the place of its [`Message`], that of an enum's the place of its [`Enum`], that of a JSON text's the place of the
-//! descriptor.
+//! is the index of its [`Message`], that of an enum's shape the index of its [`Enum`], and that of a JSON text's shape
+//! the index of the descriptor.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,9 +17,9 @@ use crate::compat::Problem;
 use crate::format::name::Name;
 use crate::format::shape::{self, Builder, Case, Json, Record, Shape, ShapeId, Shapes, Symbol, Variant};
 
-/// The maximum depth of messages that refer to each other. It bounds the stack.
+/// The maximum depth of references among messages, which bounds the stack.
 const DEPTH_MAX: usize = 200;
-/// The case of an open enum for numbers that have no name.
+/// The case of an open enum for numbers without a symbol.
 const UNRECOGNIZED: &str = "*unrecognized";
 
 /// The types of a schema's message.
@@ -32,7 +32,7 @@ pub struct Types {
     pub enums: Vec<Enum>,
     /// The messages that are JSON texts for a component.
     pub texts: Vec<MessageDescriptor>,
-    /// A construct that cannot type a component.
+    /// The constructs that cannot type a component.
     pub refused: Vec<Problem>,
 }
 
@@ -49,7 +49,7 @@ pub struct Message {
     pub fields: Vec<Field>,
 }
 
-/// A place of a message's record.
+/// A field of a message's record.
 #[derive(Debug)]
 pub struct Slot {
     /// Its content if the message has none of its fields.
@@ -78,24 +78,24 @@ pub struct Field {
     pub number: u32,
     /// Its name.
     pub name: String,
-    /// Where its value stands in the record.
+    /// The index of its slot in the record.
     pub slot: usize,
-    /// The place of its case, for a field of a `oneof`.
+    /// The index of its case, for a field of a `oneof`.
     pub case: Option<usize>,
     /// Its cardinality.
     pub label: Label,
-    /// The type of its values; of a map those of its entries.
+    /// The type of its values. For a map, it is the type of the values of its entries.
     pub kind: Kind,
 }
 
 /// The cardinality of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Label {
-    /// Once; its zero is not written.
+    /// Exactly once. Its zero is not written.
     Implicit,
-    /// Once or not at all.
+    /// At most once.
     Explicit,
-    /// Once.
+    /// Exactly once.
     Required,
     /// Any number of times.
     Repeated {
@@ -111,13 +111,13 @@ pub enum Label {
 pub enum Kind {
     /// A number, a text or bytes.
     Scalar(Scalar),
-    /// The enum at this place.
+    /// The enum at this index.
     Enum(usize),
-    /// The message at this place.
+    /// The message at this index.
     Message(usize),
-    /// A message that is a JSON text for the component, by the descriptor at this place.
+    /// A message that is a JSON text for the component, by the index of its descriptor.
     Text(usize),
-    /// A message around one value, as `google.protobuf.Int64Value` is.
+    /// A message around one value, such as `google.protobuf.Int64Value`.
     Wrapper(Scalar),
 }
 
@@ -149,16 +149,16 @@ pub struct Enum {
     pub shape: ShapeId,
     /// The number of each symbol of the shape.
     pub numbers: Vec<i32>,
-    /// The places of the symbols, by number.
+    /// The indexes of the symbols, by number.
     pub places: BTreeMap<i32, usize>,
-    /// True if numbers without a name are kept.
+    /// True if numbers without a symbol are kept.
     pub open: bool,
-    /// The number of a value that is not written.
+    /// The number of an absent value.
     pub default: i32,
 }
 
 impl Message {
-    /// The place of the field with this number. Fields mostly come in order, so `next` is looked at first.
+    /// Finds the field with this number. Fields mostly come in order, so `next` is tried first.
     #[must_use]
     pub fn find(&self, number: u32, next: usize) -> Option<usize> {
         if self.fields.get(next).is_some_and(|field| field.number == number) {
@@ -227,7 +227,7 @@ impl Scalar {
         }
     }
 
-    /// Returns true if several values may be written as one.
+    /// Returns true if several values may be packed into one field.
     #[must_use]
     pub fn is_packable(self) -> bool {
         !matches!(self, Self::String | Self::Bytes)
@@ -235,7 +235,7 @@ impl Scalar {
 }
 
 impl Types {
-    /// Those of a file without a message.
+    /// The types of a file without a message.
     pub(super) fn none() -> Self {
         let mut shapes = Builder::default();
         let root = shapes.push(Shape::Null, 0);
@@ -261,7 +261,7 @@ impl Types {
 #[derive(Default)]
 struct Walk {
     shapes: Builder,
-    /// A message that is under way has no layout yet.
+    /// The layouts of messages. A message that is in progress has none yet.
     messages: Vec<Option<Message>>,
     known_messages: BTreeMap<String, (usize, ShapeId)>,
     enums: Vec<Enum>,
@@ -277,7 +277,7 @@ impl Walk {
         self.refused.push(Problem { path: path.to_owned(), what: what.to_owned() });
     }
 
-    /// The place of a message's layout.
+    /// The index of a message's layout.
     fn message(&mut self, message: &MessageDescriptor, path: &str) -> usize {
         if let Some((place, _)) = self.known_messages.get(message.full_name()) {
             return *place;
@@ -302,7 +302,7 @@ impl Walk {
                 Some(oneof) if oneof.fields().next().is_some_and(|first| first.number() == field.number()) => {
                     self.oneof(message, &oneof, path, &mut made, &mut record);
                 }
-                // It is made with the first field of its oneof.
+                // The slot is created with the first field of its oneof.
                 Some(_) => {}
             }
         }
@@ -398,7 +398,7 @@ impl Walk {
             }
             ProtoKind::Message(message) => self.message_kind(owner, &message, path),
             plain => {
-                // Every other kind is a scalar.
+                // All other kinds are scalars.
                 let scalar = Scalar::of(&plain).unwrap_or(Scalar::Bytes);
                 (Kind::Scalar(scalar), self.shapes.push(scalar.shape(), 0))
             }
@@ -432,7 +432,7 @@ impl Walk {
         (Kind::Text(place), self.shapes.push(Shape::Json(Json { doc, of }), place))
     }
 
-    /// The place of an enum. Of several names of one number the first stands for it.
+    /// The index of an enum. If a number has several names, the first one is used.
     fn enumeration(&mut self, e: &EnumDescriptor) -> usize {
         if let Some(place) = self.known_enums.get(e.full_name()) {
             return *place;
@@ -440,7 +440,7 @@ impl Walk {
         let (place, open) = (self.enums.len(), e.parent_file().syntax() == Syntax::Proto3);
         let (mut symbols, mut numbers, mut places) = (vec![], vec![], BTreeMap::new());
         let symbol = |name: &str| Symbol { name: name.to_owned(), label: String::new() };
-        // As the file has them: `values` sorts them by number.
+        // In the file's order, because `values` sorts by number.
         for value in &e.enum_descriptor_proto().value {
             if let std::collections::btree_map::Entry::Vacant(vacant) = places.entry(value.number()) {
                 vacant.insert(symbols.len());
@@ -474,7 +474,7 @@ pub(super) fn wrapped(message: &MessageDescriptor) -> Option<Scalar> {
     })
 }
 
-/// Returns true if a value of `outer` can contain one of `inner`: every reference among such messages is cut.
+/// Returns true if a value of `outer` can contain one of `inner`. Every reference among such messages is cut.
 fn contains(outer: &MessageDescriptor, inner: &MessageDescriptor) -> bool {
     let (mut seen, mut todo) = (BTreeSet::new(), vec![outer.clone()]);
     while let Some(message) = todo.pop() {

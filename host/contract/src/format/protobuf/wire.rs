@@ -1,5 +1,5 @@
-//! The wire format of Protobuf: tags, varints, fixed numbers, and what is delimited by its length. Everything else is
-//! made of these.
+//! The wire format of Protobuf: tags, varints, fixed-size numbers, and values after their length. Everything else
+//! consists of these.
 
 use super::DecodeError;
 
@@ -12,11 +12,11 @@ const NUMBER_MAX: u64 = (1 << 29) - 1;
 /// The wire type of a field's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
-    /// Seven bits a byte, the lowest first.
+    /// Seven bits per byte, the lowest first.
     Varint,
     /// Eight bytes.
     Fixed64,
-    /// A length and so many bytes.
+    /// A length, and as many bytes.
     Delimited,
     /// The beginning of a group.
     GroupStart,
@@ -40,7 +40,7 @@ impl Wire {
     }
 }
 
-/// A field's number, and how its value is written.
+/// A field's number, and the wire type of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {
     /// The field's number.
@@ -54,14 +54,14 @@ pub struct Tag {
 pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Where the bytes begin in the whole value.
+    /// The position of the bytes in the whole value.
     base: usize,
 }
 
 type Read<T> = Result<T, DecodeError>;
 
 impl<'a> Reader<'a> {
-    /// Reads from the first byte on.
+    /// Creates a reader at the first byte.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0, base: 0 }
@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
         &self.bytes[self.at..]
     }
 
-    /// The tag of the next field; `None` at the end.
+    /// Reads the tag of the next field; `None` at the end.
     ///
     /// # Errors
     /// If it is not the tag of a field.
@@ -103,7 +103,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A varint.
+    /// Reads a varint.
     ///
     /// # Errors
     /// If it ends early, or has more than 64 bits.
@@ -125,7 +125,7 @@ impl<'a> Reader<'a> {
         Err(DecodeError::NumberTooLarge(start))
     }
 
-    /// Four bytes, the lowest first.
+    /// Reads four bytes, the lowest first.
     ///
     /// # Errors
     /// If the value ends early.
@@ -134,7 +134,7 @@ impl<'a> Reader<'a> {
         Ok(u32::from_le_bytes(words[0]))
     }
 
-    /// Eight bytes, the lowest first.
+    /// Reads eight bytes, the lowest first.
     ///
     /// # Errors
     /// If the value ends early.
@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(words[0]))
     }
 
-    /// The bytes that a length delimits.
+    /// Reads bytes after their length.
     ///
     /// # Errors
     /// If the value ends early.
@@ -152,7 +152,7 @@ impl<'a> Reader<'a> {
         self.take(usize::try_from(length).unwrap_or(usize::MAX))
     }
 
-    /// The fields of what is delimited by its length.
+    /// Reads a length, and returns a reader of the message after it.
     ///
     /// # Errors
     /// If the value ends early.
@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
         Ok(Self { bytes, at: 0, base: self.at() - bytes.len() })
     }
 
-    /// A text.
+    /// Reads a text.
     ///
     /// # Errors
     /// If the value ends early, or the text is not UTF-8.
@@ -176,7 +176,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// Reads past the value of a field.
+    /// Skips the value of a field.
     ///
     /// # Errors
     /// If it ends early, or is not a value.
@@ -206,13 +206,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Turns a number that was written zig-zag back.
+/// Decodes a zig-zag number.
 #[must_use]
 pub fn unzigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
 }
 
-/// Writes a signed number so that small ones are short.
+/// Encodes a signed number as zig-zag, so that small numbers are short.
 #[must_use]
 pub fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
@@ -241,13 +241,13 @@ pub fn write_tag(number: u32, wire: Wire, out: &mut Vec<u8>) {
     write_varint(u64::from(number) << 3 | bits, out);
 }
 
-/// Writes what is delimited by its length.
+/// Writes bytes after their length.
 pub fn write_bytes(value: &[u8], out: &mut Vec<u8>) {
     write_varint(value.len() as u64, out);
     out.extend_from_slice(value);
 }
 
-/// Writes what `write` writes, with its length in front.
+/// Writes the output of `write` after its length.
 ///
 /// # Errors
 /// As `write`.
