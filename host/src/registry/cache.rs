@@ -11,7 +11,7 @@ use super::{Guid, Registered, Registry, RegistryError, SchemaId};
 use crate::guest::Schemas;
 use crate::lock::lock;
 
-/// The most ids and GUIDs in the cache. A stream of garbage names many that do not exist.
+/// The maximum number of ids and GUIDs in the cache. A stream of garbage may name many that do not exist.
 const IDS_MAX: usize = 10_000;
 /// The time for which an unknown id is not looked up again.
 const UNKNOWN_FOR: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! Checks a component's contract against the registry, before the component takes a record.
+//! Checks a component's contract against the registry, before the component handles a record.
 
 use std::error::Error;
 use std::fmt;
@@ -23,7 +23,7 @@ pub struct Misfit {
     pub subject: String,
     /// The subject's file in the app's contracts.
     pub file: String,
-    /// The mismatch: which version, where in it, and why.
+    /// The mismatch: the version, the place in it, and the reason.
     pub what: String,
     /// The change that would fix it.
     pub remedy: String,
@@ -110,7 +110,7 @@ pub fn unregistered(
 
 type Trouble = Option<(String, String)>;
 
-/// The types of `writer` that `own` names, if it need not name all.
+/// The types of `writer` that `own` names. All types, if `own` has to name them all.
 fn named(own: &Schema, writer: Schema) -> Vec<Schema> {
     if let (Schema::JsonSchema(own), Schema::JsonSchema(written)) = (own, &writer) {
         return vec![Schema::JsonSchema(Arc::new(written.limited_to(own)))];
@@ -153,7 +153,7 @@ fn unreadable(
                 let what = format!("it cannot read what version {number} wrote, {problem}");
                 return Ok(Some((what, remedy(&problem.path))));
             }
-            // Stricter than the registry: a decimal's precision and scale must not change.
+            // This is stricter than the registry: a decimal's precision and scale must not change.
             if let Some(mismatch) = Plan::of(&writer, own).mismatches().into_iter().next() {
                 let place = format!("at `{}`: {}", mismatch.path, mismatch.what);
                 let what = format!("it cannot read what version {number} wrote, {place}");
@@ -177,7 +177,7 @@ fn unwritable(registry: &dyn Registry, subject: &str, own: &Schema) -> Result<Tr
     let first = violations(level, own, &parsed, Schema::problems).into_iter().next();
     Ok(first.map(|violation| {
         let remedy = format!(
-            "make the change compatible and build again; the subject demands {level} (`heddle schema set-level` changes that)"
+            "make the change compatible and build again; the subject requires {level} (`heddle schema set-level` changes that)"
         );
         (format!("its schema could not be registered: {violation}"), remedy)
     }))

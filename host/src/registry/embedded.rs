@@ -113,7 +113,7 @@ impl Embedded {
         }
     }
 
-    /// A version whose schema's text includes everything it refers to.
+    /// A version. The text of its schema includes everything to which it refers.
     fn whole(&self, state: &State, found: &Found) -> Result<Version, RegistryError> {
         let failed = |refusal: Refusal| self.failed(&found.subject, refusal.into());
         let format = found.entry.format;

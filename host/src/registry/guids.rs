@@ -8,7 +8,8 @@ use heddle_contract::wire::Wire;
 use super::{Guid, Registry, RegistryError, SchemaId};
 
 /// The GUIDs of the schemas that a component writes to topics with `wire = "header"`. `ids` has the ids of its schemas,
-/// by the contract's names for them. A registry without GUIDs gives none, and the component writes ids instead.
+/// by their names in the contract. If the registry has no GUIDs, the result is empty, and the component writes ids
+/// instead.
 ///
 /// # Errors
 /// If the registry does not answer.

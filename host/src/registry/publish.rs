@@ -4,7 +4,7 @@
 //!  orders.created-value ──import "shop/money.proto"──> subject `shop/money.proto`, registered first
 //! ```
 //!
-//! The subject of an imported file is the name by which it is imported, as Confluent's serializers do it.
+//! The subject of an imported file is the name by which it is imported, as with Confluent's serializers.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +14,7 @@ use heddle_contract::section::{self, SchemaFormat};
 
 use super::{Registry, RegistryError, SchemaId};
 
-/// A schema as it is registered.
+/// A schema and its imports, in the form for registration.
 #[derive(Clone, Copy, Debug)]
 pub struct Publication<'a> {
     format: SchemaFormat,
@@ -63,7 +63,7 @@ impl Publication<'_> {
         registry.lookup(subject, &self.entry(subject, self.text, &versions)?)
     }
 
-    /// A text with references to the versions of what it imports.
+    /// A text with references to the versions of its imports.
     fn entry(&self, subject: &str, text: &str, versions: &BTreeMap<&str, u32>) -> Result<Entry, RegistryError> {
         let mut entry = Entry::new(self.format, text);
         if self.imports.is_empty() {
@@ -79,7 +79,7 @@ impl Publication<'_> {
     }
 }
 
-/// The subject of an imported file. A file that is named after a topic's subject has that one.
+/// The subject of an imported file. A file that is named after a topic's subject has that subject.
 fn import_subject(name: &str) -> &str {
     let stem = Path::new(name).file_stem().and_then(|stem| stem.to_str()).filter(|_| !name.contains('/'));
     stem.filter(|stem| crate::registry::is_subject(stem)).unwrap_or(name)

@@ -13,13 +13,13 @@ use super::RegistryError;
 use super::refusal::Refusal;
 use super::state::{Change, State};
 
-/// Decides a request on the newest state. Returns the changes that must be durable before the answer. It may be called
-/// several times.
+/// Decides a request on the newest state, and returns the changes that must be durable before the answer. It may be
+/// called several times.
 pub type Decide<'d> = dyn FnMut(&State) -> Result<Vec<Change>, Refusal> + 'd;
 
 /// The durable side of an embedded registry. Only the storage changes the in-memory state.
 pub trait Storage: Send + Sync {
-    /// Applies others' durable changes to `state`, unless the last refresh is less than `age_max` ago.
+    /// Applies durable changes of other processes to `state`, unless the last refresh is less than `age_max` ago.
     fn refresh(&self, _state: &RwLock<State>, _age_max: Duration) -> Result<(), RegistryError> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The registry's only user of sled: keys, atomic writes, durability.
+//! The registry's folder: the only user of sled in this module, with keys, atomic writes and durability.
 //!
 //! ```text
 //!  f                              -> u32: version of this layout
@@ -25,9 +25,9 @@ use crate::sled_folder;
 
 /// The version of the layout of keys and values.
 const LAYOUT_VERSION: u32 = 1;
-/// sled's page cache. It is small because everything is read once, into memory.
+/// The size of sled's page cache, in bytes. It is small because everything is read once, into memory.
 const CACHE_BYTES: u64 = 4 << 20;
-/// sled writes pages larger than a quarter of this to separate files.
+/// The size of sled's segments, in bytes. Pages larger than a quarter of it go to separate files.
 const SEGMENT_BYTES: usize = 4 << 20;
 
 /// A registry's folder.
@@ -95,7 +95,7 @@ impl Store {
                 for entry in std::fs::read_dir(&blobs)? {
                     match File::open(entry?.path()) {
                         Ok(blob) => blob.sync_data()?,
-                        // The blob was replaced meanwhile.
+                        // Another write has replaced the blob meanwhile.
                         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                         Err(error) => return Err(error),
                     }
@@ -135,7 +135,7 @@ fn told(error: &sled::Error) -> String {
 }
 
 fn number(bytes: &[u8]) -> Result<u32, String> {
-    bytes.try_into().map(u32::from_be_bytes).map_err(|_| format!("{bytes:?} is no number"))
+    bytes.try_into().map(u32::from_be_bytes).map_err(|_| format!("{bytes:?} is not a number"))
 }
 
 fn text(bytes: &[u8]) -> Result<String, String> {
@@ -156,11 +156,11 @@ fn read(key: &[u8], value: &[u8]) -> Result<Option<Change>, String> {
         }
         b'l' => {
             let level = text(value)?;
-            Change::Level(text(rest)?, Some(level.parse::<Level>().map_err(|()| format!("`{level}` is no level"))?))
+            Change::Level(text(rest)?, Some(level.parse::<Level>().map_err(|()| format!("`{level}` is not a level"))?))
         }
         b'm' => {
             let mode = text(value)?;
-            Change::Mode(text(rest)?, Some(mode.parse().map_err(|()| format!("`{mode}` is no mode"))?))
+            Change::Mode(text(rest)?, Some(mode.parse().map_err(|()| format!("`{mode}` is not a mode"))?))
         }
         _ => return Err(format!("the key {key:?} is not known")),
     }))

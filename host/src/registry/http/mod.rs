@@ -1,7 +1,7 @@
-//! The registry over HTTP: Confluent's Schema Registry API, for clients that use it.
+//! The registry over HTTP, with Confluent's Schema Registry API, for clients of that API.
 //!
 //! ```text
-//!  crate::serve: the sockets ──> here: its user only, body within its bounds ──> routes: path and query ──> Embedded
+//!  crate::serve: the sockets ──> here: authorization, bounds of the body ──> routes: path and query ──> Embedded
 //! ```
 //!
 //! Content types are ignored: every body is read as JSON and every answer is JSON. An unknown path is answered with a
@@ -99,7 +99,7 @@ async fn bounded(body: Body, patience: Duration) -> Result<Vec<u8>, Refusal> {
 async fn whole(mut body: Body) -> Result<Vec<u8>, Refusal> {
     let mut bytes = vec![];
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let frame = frame.map_err(|error| Refusal::new(400, format!("The body of the request broke off: {error}")))?;
+        let frame = frame.map_err(|error| Refusal::new(400, format!("The body of the request ended early: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > BODY_BYTES_MAX {
             let told = format!("The body of the request is larger than {BODY_BYTES_MAX} bytes");
@@ -110,7 +110,7 @@ async fn whole(mut body: Body) -> Result<Vec<u8>, Refusal> {
     Ok(bytes)
 }
 
-/// Compares in constant time, so that timing does not reveal a common prefix.
+/// Compares two secrets in constant time, so that timing does not reveal a common prefix.
 fn same_secret(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
 }

@@ -69,7 +69,7 @@ impl Request {
     pub(super) fn page<T>(&self, all: impl IntoIterator<Item = T>) -> Result<Vec<T>, Refusal> {
         let number = |key: &str| -> Result<Option<usize>, Refusal> {
             let Some(text) = self.text(key) else { return Ok(None) };
-            let number = text.parse::<i64>().map_err(|_| Refusal::new(400, format!("`{key}` is no number")))?;
+            let number = text.parse::<i64>().map_err(|_| Refusal::new(400, format!("`{key}` is not a number")))?;
             Ok(usize::try_from(number).ok())
         };
         let (offset, limit) = (number("offset")?.unwrap_or(0), number("limit")?.unwrap_or(usize::MAX));
@@ -105,7 +105,7 @@ impl Request {
         let references = match self.field("references") {
             None => vec![],
             Some(Value::Array(list)) => list.iter().map(|r| reference(state, r)).collect::<Result<_, Refusal>>()?,
-            Some(_) => return Err(Refusal::new(422, "`references` is no list")),
+            Some(_) => return Err(Refusal::new(422, "`references` is not a list")),
         };
         let text = format::canonical(format, text, self.flag("normalize")).map_err(Refusal::invalid_schema)?;
         let (metadata, rule_set) = (self.field("metadata").cloned(), self.field("ruleSet").cloned());

@@ -84,7 +84,7 @@ fn schemas(registry: &Embedded, request: &Request, path: &[&str]) -> Answer {
     }
 }
 
-/// The schema of a GUID, or its id in the only context that there is.
+/// The schema of a GUID, or its id in the only context of this registry.
 fn by_guid(registry: &Embedded, request: &Request, text: &str, path: &[&str]) -> Answer {
     let none = || Refusal::no_guid(text);
     let guid = text.parse().map_err(|_| none())?;
@@ -299,7 +299,7 @@ fn entry_json(state: &State, id: u32, entry: &Entry, request: &Request) -> Resul
     for (key, value) in [("metadata", &entry.metadata), ("ruleSet", &entry.rule_set)] {
         answer.extend(value.clone().map(|value| (key.to_owned(), value)));
     }
-    // Only Protobuf has another form.
+    // Only Protobuf has another serialized form.
     let serialized = match request.text("format") {
         Some("serialized") => state.parsed(id)?.serialized(),
         _ => None,

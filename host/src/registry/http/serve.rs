@@ -98,7 +98,7 @@ impl Server {
         self.address
     }
 
-    /// Serves until the process receives SIGINT or SIGTERM. Requests under way are still answered.
+    /// Serves until the process receives SIGINT or SIGTERM. Pending requests are still answered.
     pub fn run(self) -> Result<(), ServeError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let served = runtime.and_then(|runtime| runtime.block_on(serve::serve(self.listener, self.site, told())));

@@ -165,10 +165,10 @@ impl State {
         (self.own_level(subject), vec![Change::Level(subject.to_owned(), level)])
     }
 
-    /// Sets or removes a mode. Returns the former mode. With `force`, import mode may begin although there are schemas.
+    /// Sets or removes a mode. Returns the former mode. With `force`, import mode may begin even if there are schemas.
     ///
     /// # Errors
-    /// If import mode would begin although there are schemas, without `force`.
+    /// If import mode would begin while there are schemas, without `force`.
     pub fn set_mode(&self, subject: &str, mode: Option<Mode>, force: bool) -> Decided<Option<Mode>> {
         let occupied = if subject == GLOBAL {
             self.subjects(false).next().is_some()

@@ -1,4 +1,5 @@
-//! The content of a registry and the rules for its changes: versions, compatibility, modes, deletes. Pure.
+//! The content of a registry and the rules for its changes: versions, compatibility, modes, deletes. This module is
+//! pure.
 //!
 //! ```text
 //!  request ──State::register, delete_…, set_…──> answer + changes   decided, nothing has happened yet
@@ -8,7 +9,7 @@
 //!  State::apply(change) <───────────────────────────────┘           now it has
 //! ```
 //!
-//! A schema has one id, however many subjects it is registered under. An id is never used again, even after a delete.
+//! A schema has one id, even if it is registered under several subjects. An id is never reused, even after a delete.
 
 mod decide;
 mod reconcile;
@@ -27,9 +28,9 @@ use serde::{Deserialize, Serialize};
 use super::format::{self, Entry, Reference, Referred, Schema};
 use super::refusal::Refusal;
 
-/// The most schemas to which a schema may refer, directly or indirectly.
+/// The maximum number of schemas to which a schema may refer, directly or indirectly.
 const REFERENCES_MAX: usize = 1_000;
-/// The most violations in one refusal.
+/// The maximum number of violations in one refusal.
 const VIOLATIONS_MAX: usize = 20;
 /// The key of settings for all subjects. No subject has this name.
 pub(super) const GLOBAL: &str = "";
@@ -45,10 +46,10 @@ pub enum Mode {
     /// No registration and no delete.
     #[serde(rename = "READONLY")]
     ReadOnly,
-    /// Like read-only, for all subjects, whatever their own mode is.
+    /// Like read-only, for all subjects, whatever their own modes are.
     #[serde(rename = "READONLY_OVERRIDE")]
     ReadOnlyOverride,
-    /// Schemas come with their ids and versions, and compatibility is not checked.
+    /// Schemas are registered with given ids and versions, and compatibility is not checked.
     Import,
 }
 
@@ -354,7 +355,7 @@ impl State {
             }
             let found = self.version(&subject, Asked::Number(version), true).map_err(|_| {
                 Refusal::invalid_schema(format!(
-                    "it refers to version {version} of the subject '{subject}' as '{name}', which is not there"
+                    "it refers to version {version} of the subject '{subject}' as '{name}', which does not exist"
                 ))
             })?;
             todo.extend(found.entry.references.iter().cloned());

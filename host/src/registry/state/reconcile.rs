@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Change, GLOBAL, State};
 use crate::registry::format;
 
-/// The number of a schema's characters that a message shows.
+/// The maximum number of a schema's characters in a message.
 const TEXT_CHARS_SHOWN: usize = 120;
 
 /// A contradiction between two states: an id or a version has two meanings.
@@ -95,8 +95,8 @@ impl State {
     }
 }
 
-/// The changes that `truth` needs to hold everything in `known`. If both have a value, `truth` wins. But if an id or a
-/// version would change its meaning, that is a contradiction.
+/// The changes that `truth` needs to include everything in `known`. If both have a value, `truth` takes precedence. It
+/// is a contradiction if an id or a version would change its meaning.
 ///
 /// # Errors
 /// The first contradiction.

@@ -1,7 +1,7 @@
-//! The writer's JSON as a component's value of the reader's type.
+//! Decodes a writer's JSON as a component's value of the reader's type.
 //!
-//! Members come in any order. `seen` notes those that came, for the objects under way: a stack, because objects are
-//! within each other.
+//! Members come in any order. `seen` records the members of all objects that are being decoded. It is a stack, because
+//! objects are nested.
 
 use heddle_contract::format::bounds::{FREE_MEMORY_BYTES_MAX, MEMORY_PER_BYTE_MAX};
 use heddle_contract::format::json_schema::DecodeError;
@@ -16,8 +16,8 @@ use wasmtime::component::Val;
 use super::name_of;
 use crate::guest::codec::place::{FIELD_BYTES, NOTHING, VALUE_BYTES, item, set_enum, set_string, take, taken_list};
 
-/// Decodes one whole value in the place of an earlier one. Returns the memory that it takes beyond that one's, in
-/// bytes.
+/// Decodes one whole value into a place, whose earlier value it replaces. Returns the additional memory that the value
+/// takes, in bytes.
 pub(in crate::guest::codec) fn decode_into(
     plan: &Plan,
     shapes: &Shapes,
@@ -36,19 +36,19 @@ pub(in crate::guest::codec) fn decode_into(
 
 type Decoded<T = ()> = Result<T, DecodeError>;
 
-/// One value under way.
+/// The decoding of one value.
 struct Run<'a> {
     plan: &'a Plan,
     types: &'a Types,
     shapes: &'a Shapes,
     reader: Reader<'a>,
-    /// Whether each property of the objects under way came.
+    /// True for each property that has been read, of all objects that are being decoded.
     seen: Vec<bool>,
     memory_left: usize,
 }
 
 impl<'a> Run<'a> {
-    /// Counts memory that the value takes.
+    /// Counts memory of the value.
     fn hold(&mut self, bytes: usize) -> Decoded {
         let at = self.reader.at();
         self.memory_left = self.memory_left.checked_sub(bytes).ok_or(DecodeError::TooMuchMemory(at))?;
@@ -93,7 +93,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// A new place behind a pointer.
+    /// Creates a place behind a pointer.
     fn boxed(&mut self) -> Decoded<Box<Val>> {
         self.hold(VALUE_BYTES)?;
         Ok(Box::new(NOTHING))
@@ -114,7 +114,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// The place of an item, counted from 1 and with its memory.
+    /// The place of an item, counted from 1. Counts its memory.
     fn held_item<'i>(&mut self, items: &'i mut Vec<Val>, number: usize) -> Decoded<&'i mut Val> {
         if items.len() < number {
             self.hold(VALUE_BYTES)?;
@@ -159,7 +159,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Puts a map's entries in the order of their names. A name must not be there twice.
+    /// Sorts a map's entries by name. A name must not occur twice.
     fn sort(&self, entries: &mut [Val]) -> Decoded {
         if !entries.is_sorted_by(|a, b| name_of(a) < name_of(b)) {
             entries.sort_by(|a, b| name_of(a).cmp(name_of(b)));
@@ -170,7 +170,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Decodes an object with known names. `discriminator` names the member that was looked at before.
+    /// Decodes an object with known names. `discriminator` is the name of a member that was read already.
     fn record(
         &mut self,
         target: &'a shape::Record,
@@ -234,7 +234,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Sets the value of a property that did not come.
+    /// Sets the value of an absent property.
     fn absent(
         &mut self,
         target: &'a shape::Record,
@@ -260,14 +260,15 @@ impl<'a> Run<'a> {
     fn variant(&mut self, target: &'a shape::Variant, variant: &'a Variant, depth: usize, place: &mut Val) -> Decoded {
         let discriminator = variant.discriminator.as_str();
         let case = self.reader.clone().find(discriminator)?;
-        let case = case.ok_or_else(|| DecodeError::misfit("it is missing, or no text").below(discriminator))?;
+        let case = case.ok_or_else(|| DecodeError::misfit("it is missing, or is not a text").below(discriminator))?;
         let found = variant.cases.iter().position(|(name, _)| *name == case);
         let found =
             found.ok_or_else(|| DecodeError::misfit(format!("there is no type {case:?}")).below(discriminator))?;
         let (label, ty) = (&target.cases[found].label, target.cases[found].ty);
         let (name, before) = match take(place) {
             Val::Variant(name, before) if name == *label => (name, before),
-            // The payload of another case has another type: a record of it would keep its own field names.
+            // The payload of another case has another type: a record in its place would keep the other record's field
+            // names.
             _ => (label.clone(), None),
         };
         let mut value = match before {
@@ -286,7 +287,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Returns true if both are the same number, written differently.
+/// Returns true if both are the same number in different notations.
 fn is_same_number(a: &serde_json::Value, b: &serde_json::Value) -> bool {
     let is_whole = |number: f64| number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0;
     match (a.as_i64(), b.as_f64()) {

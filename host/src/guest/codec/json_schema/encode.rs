@@ -1,5 +1,5 @@
-//! A component's value as JSON of its topic's schema. The same value has the same bytes: properties in the schema's
-//! order, maps by name, no blanks, absent options left out.
+//! Encodes a component's value as JSON, by the schema of its topic. Equal values have equal bytes: properties have the
+//! schema's order, maps are ordered by name, and blanks and absent options are left out.
 
 use heddle_contract::format::json_schema::Schema;
 use heddle_contract::format::json_schema::nodes::{Node, Property, Record};
@@ -90,7 +90,7 @@ impl Run<'_> {
             let [Val::String(name), value] = pair.as_slice() else { return Err(other_type()) };
             if place > 0 {
                 if name_of(sorted[place - 1]) == name {
-                    return Err(format!("the key `{name}` is there twice").into());
+                    return Err(format!("the key `{name}` occurs twice").into());
                 }
                 out.push(b',');
             }
@@ -152,7 +152,7 @@ fn constant(property: &Property, out: &mut Vec<u8>) {
     write(&property.constant, out);
 }
 
-/// Writes JSON that a component made, without its blanks. Numbers stay as they are written.
+/// Writes JSON that a component created, without its blanks. Numbers keep their notation.
 fn json(text: &str, depth: usize, out: &mut Vec<u8>) -> Encoded {
     let not_json = |error: heddle_contract::format::json_schema::DecodeError| Misplaced::from(error.to_string());
     let mut reader = Reader::of_text(text);
@@ -178,7 +178,7 @@ fn json(text: &str, depth: usize, out: &mut Vec<u8>) -> Encoded {
 
 /// Writes a number, a text or a constant.
 fn write(value: &impl serde::Serialize, out: &mut Vec<u8>) {
-    // Neither memory nor such values refuse anything.
+    // Writing to memory cannot fail, and these values are always valid.
     let _ = serde_json::to_writer(out, value);
 }
 

@@ -1,4 +1,4 @@
-//! Between JSON bytes and a component's values, straight from and to the text.
+//! Converts between JSON and a component's values, directly from and to the text.
 
 mod decode;
 mod encode;

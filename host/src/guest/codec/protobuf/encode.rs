@@ -92,7 +92,7 @@ impl Run<'_> {
         let mut sorted = entries.iter().collect::<Vec<_>>();
         sorted.sort_by(|a, b| compare_keys(key_of(a), key_of(b)));
         if let Some(pair) = sorted.windows(2).find(|pair| compare_keys(key_of(pair[0]), key_of(pair[1])).is_eq()) {
-            return Err(format!("the key {} is there twice", shown(key_of(pair[0]))).into());
+            return Err(format!("the key {} occurs twice", shown(key_of(pair[0]))).into());
         }
         for entry in sorted {
             let Val::Tuple(pair) = entry else { return Err(other_type()) };
